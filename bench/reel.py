@@ -1,0 +1,138 @@
+"""`dub run` on a real film: time, memory, and what the masters keep.
+
+    python -m bench.reel FILM --dub fr=FR.flac --dub ja=JA.flac [--out DIR] [--engine ray|local] [--loops 10]
+
+Prints: wall time of the first language and of each further one over the film's length, where the
+time went, peak memory of the whole process tree; per master the frame count, rate, that its sound
+decodes to the dub's samples, and the PSNR outside the mattes; per dubbed shot its scores.
+--loops N also runs the film repeated N times with the first dub, and prints both peaks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from bench.watch import Cost, watch
+from dubbing import media
+from dubbing.store import read_json
+from dubbing.table import read_rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("film", type=Path)
+    parser.add_argument("--dub", action="append", required=True, metavar="LANGUAGE=SOUND")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--engine", default="ray")
+    parser.add_argument("--loops", type=int, default=0)
+    args = parser.parse_args()
+    dubs = dict(one.split("=", 1) for one in args.dub)
+    out = args.out or Path(tempfile.mkdtemp(prefix="dub-bench-"))
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    length_s = float(media.probe(args.film).duration or 0)
+    so_far: dict[str, str] = {}
+    for n, (language, sound) in enumerate(dubs.items()):
+        so_far[language] = sound
+        cost = run(out, args.film, so_far, args.engine)
+        what = "first language" if n == 0 else f"further language {language}"
+        print(f"{what}: {cost.seconds:.1f} s = {cost.seconds / length_s:.2f} x the film, peak {cost.peak_mb:.0f} MB, "
+              f"exit {cost.code}")  # fmt: skip
+        stages = read_json(out / "out" / "run.json")["seconds_by_stage"]
+        print("   worker seconds: " + ", ".join(f"{k} {v:.1f}" for k, v in stages.items()))
+        if n == 0:
+            first = cost
+    again = run(out, args.film, so_far, args.engine)
+    print(f"finished run again: {again.seconds:.1f} s, {read_json(out / 'out' / 'run.json')['done_now']} tasks done")
+    for language, sound in dubs.items():
+        check(out / "out" / "film" / language, args.film, Path(sound))
+    if args.loops:
+        loop(out, args.film, next(iter(dubs)), Path(next(iter(dubs.values()))), args.loops, args.engine, first)
+
+
+def run(folder: Path, film: Path, dubs: dict[str, str], engine: str) -> Cost:
+    """`dub run` of one title named `film` with these dubs."""
+    title = {"id": "film", "video": str(film.resolve()),
+             "dubs": [{"language": k, "audio": str(Path(v).resolve())} for k, v in dubs.items()]}  # fmt: skip
+    manifest = folder / "manifest.yaml"
+    manifest.write_text(yaml.safe_dump({"version": 1, "titles": [title]}))
+    return watch([sys.executable, "-m", "dubbing", "run", str(manifest), "--out", str(folder / "out"),
+                  "--engine", engine, "--json"])  # fmt: skip
+
+
+def check(folder: Path, film: Path, sound: Path) -> None:
+    """What one master kept."""
+    summary = [d for d in read_json(folder.parents[1] / "run.json")["dubs"] if d["language"] == folder.name][0]
+    master = Path(summary["master"])
+    was, now = media.timeline(film), media.timeline(master)
+    same_pts = len(was) == len(now) and all(was.time(i) == now.time(i) for i in range(len(was)))
+    heard = media.read_sound(master, rate_hz=48000, mono=False)
+    given = media.read_sound(sound, rate_hz=48000, mono=False)
+    same_sound = heard.shape == given.shape and bool((heard == given).all())
+    rows = read_rows(folder / "shots.parquet")
+    print(f"{folder.name}: {master.name}, {len(now)} frames at {now.rate}, same times {same_pts}, "
+          f"same samples {same_sound}, PSNR outside mattes {outside_psnr(film, master, folder, rows):.2f} dB")  # fmt: skip
+    for row in rows:
+        if row["status"] != "dubbed":
+            print(f"   {row['shot']} {row['start_frame']}-{row['end_frame']} {row['status']}: {row['reason']}")
+            continue
+        numbers = ", ".join(
+            f"{k} {row[k]:.2f}" if row[k] is not None else f"{k} -"
+            for k in ("lse_d", "lse_c", "lse_offset_frames", "source_lse_d", "source_lse_c",
+                      "source_lse_offset_frames", "lse_at_zero", "source_lse_at_zero", "foreign_lse_at_zero",
+                      "following", "sharpness", "silence_motion", "rest_opening", "seconds")
+        )  # fmt: skip
+        print(f"   {row['shot']} {row['start_frame']}-{row['end_frame']} dubbed: {numbers}")
+
+
+def outside_psnr(film: Path, master: Path, folder: Path, rows: list[dict]) -> float:
+    """PSNR (BGR, 8 bits) over all pixels whose matte is 0, whole film."""
+    covers: dict[int, list[media.Patch]] = {}
+    for row in rows:
+        if row["status"] == "dubbed":
+            for patches in sorted((folder / "takes" / row["shot"] / row["take"] / "patch").glob("face_*")):
+                for p in media.read_patches(patches):
+                    covers.setdefault(p.frame, []).append(p)
+    total, count = 0.0, 0
+    pairs = zip(media.read(film, media.timeline(film)), media.read(master, media.timeline(master)), strict=True)
+    for a, b in pairs:
+        gap = (a.bgr().astype(np.float32) - b.bgr()) ** 2
+        keep = np.ones(gap.shape[:2], bool)
+        for p in covers.get(a.frame, ()):
+            height, width = p.matte_HW.shape
+            # a pixel beside the matte shares its chroma with one inside
+            inside = np.zeros(keep.shape, bool)
+            inside[p.y : p.y + height, p.x : p.x + width] = p.matte_HW > 0
+            grown = inside.copy()
+            grown[1:] |= inside[:-1]
+            grown[:-1] |= inside[1:]
+            grown[:, 1:] |= inside[:, :-1]
+            grown[:, :-1] |= inside[:, 1:]
+            keep &= ~grown
+        total += float(gap[keep].sum())
+        count += int(keep.sum()) * 3
+    return float(10 * np.log10(255**2 / (total / count)))
+
+
+def loop(out: Path, film: Path, language: str, sound: Path, loops: int, engine: str, once: Cost) -> None:
+    """The same film `loops` times over, and its peak beside the single film's."""
+    long_film, long_sound = out / f"looped{film.suffix}", out / "looped.flac"
+    media.repeat(film, long_film, loops)
+    wave = media.read_sound(sound, rate_hz=48000, mono=False)
+    media.write_sound(long_sound, np.concatenate([wave] * loops), 48000)
+    cost = run(out / "long" if (out / "long").mkdir() is None else out, long_film, {language: str(long_sound)}, engine)
+    print(f"looped {loops} times: {cost.seconds:.1f} s, peak {cost.peak_mb:.0f} MB = "
+          f"{cost.peak_mb / once.peak_mb:.2f} of the single film's, exit {cost.code}")  # fmt: skip
+    print(json.dumps(read_json(out / "long" / "out" / "run.json")["counts"]))
+
+
+if __name__ == "__main__":
+    main()

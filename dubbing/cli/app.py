@@ -1,0 +1,327 @@
+"""The commands of `dub`. Each is thin: it reads arguments, calls the layer that does it, and prints.
+
+Results go to stdout, progress and messages to stderr. Errors end with one sentence and the exit
+codes of the design; DUB_DEBUG=1 adds the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from dubbing import __version__
+from dubbing.errors import DubError, InputError
+
+if TYPE_CHECKING:
+    from dubbing.config import Config
+    from dubbing.engine import Report
+    from dubbing.manifest import Manifest
+    from dubbing.preflight import Findings
+
+__all__ = ["dub", "main"]
+
+FILE = click.Path(path_type=Path)
+INTERRUPTED = 130
+
+
+class _Interrupted(KeyboardInterrupt):
+    """SIGINT, SIGTERM or SIGHUP during a command."""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  dub demo                          make a small film, dub it into Hindi and Tamil, and look
+  dub check reel.yaml               is everything there? what will happen?
+  dub run reel.yaml --out out       do it; run it again after any interruption
+  dub status out                    how far it is, how well the lips fit, which shots to look at
+
+\b
+A manifest:
+  version: 1
+  titles:
+    - id: reel
+      video: reel.mp4
+      dubs:
+        - {language: fr, audio: reel.fr.flac}
+
+\b
+Exit codes: 0 all well; 1 some shots failed, the rest is delivered; 2 the manifest, an argument or
+an input is wrong; 3 finished, some shots need review; 130 interrupted (the same command goes on).
+""",
+)
+@click.version_option(__version__, prog_name="dub")
+def dub() -> None:
+    """Re-render the actors' mouths of a locked picture to fit its dubbed sound, shot by shot."""
+
+
+def _config_option(command: Any) -> Any:
+    return click.option(
+        "--config", "config_file", type=FILE, metavar="FILE", help="Settings that differ from configs/default.yaml."
+    )(command)
+
+
+def _out_option(default: str) -> Any:
+    return click.option(
+        "--out", type=FILE, default=default, show_default=True, metavar="DIR", help="The folder to write to."
+    )
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
+_engine_option = click.option(
+    "--engine",
+    type=click.Choice(["ray", "local"]),
+    default="ray",
+    show_default=True,
+    help="ray: all cores; local: one process, for debugging.",
+)
+
+
+@dub.command(
+    short_help="Look at everything a run will need.",
+    epilog="""\b
+Examples:
+  dub check reel.yaml
+  dub check reel.yaml --deep        decode every picture too: finds damage inside the files""",
+)
+@click.argument("manifest", type=FILE)
+@_out_option("out")
+@_config_option
+@click.option("--deep", is_flag=True, help="Decode every picture: exact lengths, and damage named by timecode.")
+@_json_option
+def check(manifest: Path, out: Path, config_file: Path | None, deep: bool, as_json: bool) -> None:
+    """Look at everything a run will need, and say what it will do, without doing it."""
+    from dubbing import preflight
+    from dubbing.cli import show, tell
+
+    job, settings = _read(manifest, config_file)
+    found = preflight.look(job, settings, out)
+    if deep and found.titles:
+        with tell.counting(sys.stderr, sum(t.frames for t in found.titles)) as count:
+            found = preflight.look(job, settings, out, deep=True, on_frames=count)
+    if as_json:
+        show.as_json(tell.check_plain(found))
+    elif found.titles:
+        click.echo(tell.check_told(found, out))
+    for problem in found.problems:
+        _complain(problem)
+    if found.problems:
+        raise SystemExit(InputError.exit_code)
+
+
+@dub.command(
+    short_help="List the stages of a run, and what is done.",
+    epilog="""\b
+Examples:
+  dub plan reel.yaml
+  dub plan reel.yaml --json | jq '.tasks[] | select(.done | not) | .id'""",
+)
+@click.argument("manifest", type=FILE)
+@_out_option("out")
+@_config_option
+@_json_option
+def plan(manifest: Path, out: Path, config_file: Path | None, as_json: bool) -> None:
+    """List the stages of a run: how many tasks each has, and how many are done already."""
+    from dubbing.cli import show, tell
+    from dubbing.pipeline import STAGES, Job
+
+    job, settings = _read(manifest, config_file)
+    tasks = Job(job, out, settings).tasks()
+    if as_json:
+        show.as_json(tell.plan_plain(tasks, list(STAGES)))
+    else:
+        click.echo(tell.plan_told(tasks, list(STAGES)))
+
+
+@dub.command(
+    short_help="Do the job: masters and tables of shots.",
+    epilog="""\b
+Examples:
+  dub run reel.yaml
+  dub run reel.yaml --out /films/out --workers 8
+  dub run reel.yaml --config configs/draft.yaml
+  dub run -- -odd-name.yaml         a name that begins with a dash comes after --
+
+Finished shots are kept: after an interruption the same command goes on where it was.""",
+)
+@click.argument("manifest", type=FILE)
+@_out_option("out")
+@_engine_option
+@_config_option
+@click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
+@_json_option
+def run(manifest: Path, out: Path, engine: str, config_file: Path | None, workers: int | None, as_json: bool) -> None:
+    """Do the job: a master and a table of shots for every dub in the manifest."""
+    from dubbing.cli import show, tell
+
+    job, settings = _read(manifest, config_file)
+    if workers is not None:
+        settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"workers": workers})})
+    report = _run(job, settings, out, engine)
+    if as_json:
+        show.as_json(report.run_json)
+    else:
+        click.echo(tell.run_told(report))
+    raise SystemExit(report.exit_code)
+
+
+@dub.command(
+    short_help="Say how far a run is, and what fits worst.",
+    epilog="""\b
+Examples:
+  dub status                        of ./out
+  dub status /films/out --json | jq .state""",
+)
+@click.argument("out", type=FILE, default="out")
+@_json_option
+def status(out: Path, as_json: bool) -> None:
+    """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out."""
+    from dubbing.cli import show
+    from dubbing.cli.status import gather, told_status
+
+    found = gather(out)
+    if as_json:
+        show.as_json(found)
+    else:
+        click.echo(told_status(found))
+
+
+@dub.command(
+    short_help="Print the JSON Schema of the manifest.",
+    epilog="""\b
+Examples:
+  dub schema > manifest.schema.json     editors that know JSON Schema then complete and check
+  dub schema --config""",
+)
+@click.option("--config", "of_config", is_flag=True, help="Of a config file, instead of the manifest.")
+def schema(of_config: bool) -> None:
+    """Print the JSON Schema of the manifest."""
+    from dubbing import config, manifest
+    from dubbing.cli import show
+
+    show.as_json(config.schema() if of_config else manifest.schema())
+
+
+@dub.command(
+    short_help="Make a small film, and dub it.",
+    epilog="""\b
+Examples:
+  dub demo
+  dub demo --out /tmp/demo --engine local""",
+)
+@_out_option("demo-out")
+@_engine_option
+@_json_option
+def demo(out: Path, engine: str, as_json: bool) -> None:
+    """Make a small film, dub it into Hindi and Tamil, and say what to look at. Needs the extra `demo`."""
+    from dubbing.cli import show, tell
+    from dubbing.demo import make_demo
+
+    manifest = make_demo(out / "film", quiet=not sys.stderr.isatty())
+    job, settings = _read(manifest, None)
+    report = _run(job, settings, out / "out", engine)
+    if as_json:
+        show.as_json(report.run_json)
+    else:
+        click.echo(tell.run_told(report))
+        click.echo(tell.demo_told(report, job.titles[0].video))
+    raise SystemExit(report.exit_code)
+
+
+def _read(manifest: Path, config_file: Path | None) -> tuple[Manifest, Config]:
+    from dubbing import config
+    from dubbing import manifest as manifests
+
+    return manifests.load(manifest), config.load(config_file)
+
+
+def _run(job: Manifest, settings: Config, out: Path, engine: str) -> Report:
+    """Look first, then work, watched on stderr."""
+    from dubbing import preflight
+    from dubbing.cli.watch import watcher
+    from dubbing.engine import run_job
+    from dubbing.pipeline import Job
+
+    with _stoppable():
+        found: Findings = preflight.look(job, settings, out)
+        found.raise_first()
+        for note in found.notes:
+            click.echo(note, err=True)
+        films = [(t.frames, len(t.dubs)) for t in found.titles]
+        with watcher(films, sys.stderr, out) as watch:
+            return run_job(Job(job, out, settings), engine, watch)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the work as SIGINT does: at once, with everything finished kept."""
+
+    def stop(*_: object) -> NoReturn:
+        raise _Interrupted
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except SystemExit as e:
+        if e.code == signal.SIGTERM:  # Ray puts its own handler in place of ours
+            raise _Interrupted from e
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _complain(error: BaseException) -> None:
+    click.echo("dub: " + str(error).replace("\n", " "), err=True)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    raise SystemExit(_code(args))
+
+
+def _code(args: Sequence[str] | None) -> int:
+    debug = os.environ.get("DUB_DEBUG", "") not in ("", "0")
+    try:
+        value = dub.main(args, prog_name="dub", standalone_mode=False)
+        sys.stdout.flush()
+        return value if isinstance(value, int) else 0
+    except click.exceptions.NoArgsIsHelpError as e:
+        e.show()
+        return InputError.exit_code
+    except click.UsageError as e:
+        path = e.ctx.command_path if e.ctx else "dub"
+        click.echo(f"dub: {e.format_message()} See `{path} --help`.", err=True)
+        return InputError.exit_code
+    except click.ClickException as e:
+        _complain(e)
+        return InputError.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("dub: interrupted; run the same command again to go on.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except DubError as e:
+        if debug:
+            traceback.print_exc()
+        _complain(e)
+        return e.exit_code
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else 1
+    except Exception as e:
+        if debug:
+            traceback.print_exc()
+        _complain(RuntimeError(f"{type(e).__name__}: {e}; this is a defect of dub: DUB_DEBUG=1 shows where."))
+        return 1

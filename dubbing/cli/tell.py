@@ -1,0 +1,152 @@
+"""What `check`, `plan`, `run` and `demo` say at their end: for people, and as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from dubbing.cli.show import counted, number, table
+
+if TYPE_CHECKING:
+    from dubbing.engine import Report
+    from dubbing.preflight import Findings
+    from dubbing.stage import Task
+
+__all__ = [
+    "check_plain", "check_told", "counting", "demo_told", "plan_plain", "plan_told", "run_told",
+]  # fmt: skip
+
+
+# -- check -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def counting(stream: TextIO, frames: int | None) -> Iterator[Callable[[int], None]]:
+    """A counter of decoded pictures, shown on a terminal. frames: of how many; None: nothing is counted."""
+    if frames is None or not stream.isatty():
+        yield lambda n: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=stream), transient=True) as progress:
+        task = progress.add_task("decoding", total=frames or None)
+        yield lambda n: progress.advance(task, n)
+
+
+def check_plain(found: Findings) -> dict[str, Any]:
+    return {
+        "titles": [asdict(t) for t in found.titles],
+        "problems": [{"kind": type(p).__name__, "text": str(p)} for p in found.problems],
+        "notes": found.notes,
+        "disk_needed_bytes": found.disk_needed,
+        "disk_free_bytes": found.disk_free,
+        "versions": dict(found.versions),
+    }
+
+
+def check_told(found: Findings, out: Path) -> str:
+    parts = []
+    for t in found.titles:
+        rate = str(t.rate) if t.rate.denominator == 1 else f"{t.rate} ({float(t.rate):.3f})"
+        w, h = t.size_px
+        parts.append(
+            f"{t.id}: {t.video}\n  {t.codec} {w}x{h}, {t.bit_depth} bits, {t.frames} frames"
+            f"{'' if t.exact else ' (by its header)'} at {rate} a second, {t.duration_s:.3f} s, "
+            f"timecode {t.start_tc or 'none'}, {'with' if t.has_sound else 'without'} sound"
+        )
+        rows = (
+            (d.language, d.audio.name, d.codec, d.channels, d.rate_hz, d.samples, f"{d.over_frames:+.2f}",
+             out / t.id / d.language / d.master, d.sound)
+            for d in t.dubs
+        )  # fmt: skip
+        head = ("dub", "sound", "codec", "channels", "Hz", "samples", "frames over", "master to come", "its sound")
+        if t.dubs:
+            parts.append(table(head, rows))
+    parts += [f"note: {note}" for note in found.notes]
+    parts.append(
+        f"disk: about {found.disk_needed / 1e9:.2f} GB may be needed, {found.disk_free / 1e9:.2f} GB are free\n"
+        f"with: {', '.join(f'{name} {v}' for name, v in found.versions.items())}"
+    )
+    count = sum(len(t.dubs) for t in found.titles)
+    good = not found.problems
+    parts.append(f"`dub run` would make {count} masters." if good else "`dub run` would refuse this:")
+    return "\n\n".join(parts)
+
+
+# -- plan ------------------------------------------------------------------------------------
+
+
+def plan_plain(tasks: Sequence[Task], stages: Sequence[str]) -> dict[str, Any]:
+    return {
+        "stages": [
+            {"stage": s, "tasks": n, "done": done, "frames": frames} for s, n, done, frames in _stages(tasks, stages)
+        ],
+        "complete": _is_complete(tasks),
+        "tasks": [
+            {"id": t.id, "stage": t.stage, "key": t.key, "folder": str(t.folder), "done": t.done, "frames": t.frames,
+             "needs": list(t.needs), "after": list(t.after)}
+            for t in tasks
+        ],
+    }  # fmt: skip
+
+
+def plan_told(tasks: Sequence[Task], stages: Sequence[str]) -> str:
+    rows = [
+        (stage, n if n else "?", done, n - done if n else "?", frames if n else "?")
+        for stage, n, done, frames in _stages(tasks, stages)
+    ]
+    text = table(("stage", "tasks", "cached", "to do", "frames to do"), rows)
+    if not _is_complete(tasks):
+        text += "\n\nWhat follows the cuts is known once `shots`, `actors` and `audio` are done."
+    elif all(t.done for t in tasks):
+        text += "\n\nEverything is done: a run would only write the tables again."
+    return text
+
+
+def _stages(tasks: Sequence[Task], stages: Sequence[str]) -> list[tuple[str, int, int, int]]:
+    """(stage, tasks known, of them done, frames in those that are not) in pipeline order."""
+    out = []
+    for stage in stages:
+        mine = [t for t in tasks if t.stage == stage]
+        todo = sum(t.frames for t in mine if not t.done)
+        out.append((stage, len(mine), sum(t.done for t in mine), todo))
+    return out
+
+
+def _is_complete(tasks: Sequence[Task]) -> bool:
+    """Whether every title's masters are planned already."""
+    dubs = {t.id.split(" ", 1)[1] for t in tasks if t.stage == "audio" and not t.id.endswith("/source")}
+    return dubs <= {t.id.split(" ", 1)[1] for t in tasks if t.stage == "master"}
+
+
+# -- run and demo ----------------------------------------------------------------------------
+
+
+def run_told(report: Report) -> str:
+    rows = (
+        (d["title"], d["language"], counted(d["counts"]), d["needs_review"], d["master"] or d["error"])
+        for d in report.summary
+    )
+    parts = [table(("title", "language", "shots", "review", "master"), rows)]
+    parts += [f"note: {d['title']}/{d['language']}: {n}" for d in report.summary for n in d["notices"]]
+    run = report.run_json
+    made, found = run.get("done_now", 0), run.get("found_done", 0)
+    parts.append(f"{made} tasks done in {number(run.get('seconds'), 1)} s, {found} were done before")
+    return "\n\n".join(parts)
+
+
+def demo_told(report: Report, film: Path) -> str:
+    lines = [f"the original: {film}"]
+    for d in report.summary:
+        lines.append(f"{d['language']}: {d['master'] or d['error']}")
+        lines.append(f"    every shot, with scores or the reason it was left alone: {d['table']}")
+        lines += [f"    source above, result below, mouths enlarged: {s}" for s in d["sheets"]]
+    lines.append(
+        "\nPlay an original and a dub side by side: the lips follow the new words, rest in its pauses, and the\n"
+        "shots without a face or without speech are untouched. `dub status` of the out folder lists the scores."
+    )
+    return "\n".join(lines)

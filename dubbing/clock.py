@@ -1,0 +1,126 @@
+"""Film time: integer pts, exact rates, sample counts and SMPTE timecode.
+
+Nothing here knows a file or a codec. Seconds appear only as `Fraction`, or in text a person reads.
+SMPTE timecode counts frames as SMPTE ST 12-1 does, drop-frame included (`;` before the frames).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from dubbing.errors import ManifestError
+
+__all__ = ["Timecode", "Timeline", "samples_at"]
+
+
+def samples_at(time_s: Fraction, rate_hz: int) -> int:
+    """The sample count at an exact time, rounded half up."""
+    return int((time_s * rate_hz * 2 + 1) // 2)
+
+
+@dataclass(frozen=True)
+class Timecode:
+    """SMPTE timecode of one frame: a count of frames since 00:00:00:00 at an integer base.
+
+    frames: count since midnight; base: frames a second as counted (24 for 24000/1001, 30 for
+    30000/1001); drop: drop-frame counting (only at bases 30 and 60).
+    """
+
+    frames: int
+    base: int
+    drop: bool = False
+
+    @classmethod
+    def parse(cls, text: str, rate: Fraction) -> Timecode:
+        """From `HH:MM:SS:FF`, or `HH:MM:SS;FF` for drop-frame, at `rate` frames a second.
+
+        Raises ManifestError when the text is no timecode at that rate.
+        """
+        m = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d+)", text.strip())
+        base = counting_base(rate)
+        if not m or int(m[2]) > 59 or int(m[3]) > 59 or int(m[5]) >= base:
+            raise ManifestError(
+                f"{text!r} is not a timecode at {rate} frames a second: "
+                f"write HH:MM:SS:FF with frames 00 to {base - 1:02d}."
+            )
+        h, mi, s, f = int(m[1]), int(m[2]), int(m[3]), int(m[5])
+        drop = m[4] in ";." and base % 30 == 0
+        n = ((h * 60 + mi) * 60 + s) * base + f
+        if drop:
+            minutes = h * 60 + mi
+            n -= (base // 15) * (minutes - minutes // 10)
+        return cls(n, base, drop)
+
+    def __add__(self, frames: int) -> Timecode:
+        return Timecode(self.frames + frames, self.base, self.drop)
+
+    def __str__(self) -> str:
+        base, n = self.base, self.frames
+        if self.drop:
+            skip = base // 15
+            per_10min, per_min = base * 600 - skip * 9, base * 60 - skip
+            tens, rest = divmod(n, per_10min)
+            n += skip * 9 * tens
+            if rest >= base * 60:
+                n += skip * (1 + (rest - base * 60) // per_min)
+        s, f = divmod(n, base)
+        m, s = divmod(s, 60)
+        h, m = divmod(m, 60)
+        return f"{h % 24:02d}:{m:02d}:{s:02d}{';' if self.drop else ':'}{f:02d}"
+
+
+def counting_base(rate: Fraction) -> int:
+    """Frames a second as timecode counts them: 24 for 24000/1001, 30 for 30000/1001."""
+    return max(1, int(rate + Fraction(1, 2)))
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When every frame of one picture is shown. Frame n shows during [pts_n, pts_n+1).
+
+    pts: int64 (N,), strictly increasing, in `time_base` seconds; end_pts: where the last frame
+    ends; rate: nominal frames a second (for timecode only); start_tc: timecode of frame 0, as text.
+    """
+
+    pts: np.ndarray
+    time_base: Fraction
+    end_pts: int
+    rate: Fraction
+    start_tc: str = "00:00:00:00"
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @property
+    def duration(self) -> Fraction:
+        """From the first frame's start to the last frame's end, in seconds."""
+        return (self.end_pts - int(self.pts[0])) * self.time_base
+
+    def time(self, frame: int) -> Fraction:
+        """Seconds from the start of frame 0 to the start of `frame` (`len` gives the end)."""
+        pts = self.end_pts if frame >= len(self.pts) else int(self.pts[frame])
+        return (pts - int(self.pts[0])) * self.time_base
+
+    def sample(self, frame: int, rate_hz: int) -> int:
+        """The sound sample at which `frame` begins, at `rate_hz`."""
+        return samples_at(self.time(frame), rate_hz)
+
+    def times_s(self, start: int = 0, end: int | None = None, centre: bool = False) -> np.ndarray:
+        """float64 seconds at which frames [start, end) begin (or their middles), for signals only."""
+        ends = np.append(self.pts[1:], self.end_pts)
+        t = (self.pts + ends) / 2.0 if centre else self.pts.astype(np.float64)
+        return (t[start:end] - float(self.pts[0])) * float(self.time_base)
+
+    def frame_at(self, time_s: Fraction) -> int:
+        """The frame shown at `time_s` seconds after frame 0's start, clamped to the film."""
+        pts = int(self.pts[0]) + time_s / self.time_base
+        n = int(np.searchsorted(self.pts, int(pts // 1), side="right")) - 1
+        return min(max(n, 0), len(self.pts) - 1)
+
+    def timecode(self, frame: int) -> str:
+        """SMPTE name of `frame`."""
+        return str(Timecode.parse(self.start_tc, self.rate) + frame)

@@ -1,0 +1,102 @@
+"""Every knob, grouped by the part that owns it, with its default. A file gives differences only.
+
+It knows no stage: owners get their group as a plain dict and give the numbers their meaning.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dubbing import document
+from dubbing.errors import ManifestError
+
+__all__ = ["Config", "load", "schema"]
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Shots(_Group):
+    """How cuts are found (ignored where the manifest gives a cut list)."""
+
+    threshold: Positive = Field(3.0, description="Adaptive detector: times the change around it that makes a cut.")
+    min_frames: int = Field(6, ge=1, description="No detected shot is shorter.")
+
+
+class Faces(_Group):
+    """How faces are found and followed."""
+
+
+class Speakers(_Group):
+    """Which faces may be re-rendered at all."""
+
+    min_face_px: Positive = Field(96.0, description="A smaller face (height in pixels) is left alone: too_small.")
+    max_yaw_deg: Annotated[float, Field(gt=0, le=90)] = Field(
+        50.0, description="A face turned further is left alone: profile."
+    )
+
+
+class Master(_Group):
+    """The one encode. H.264 and HEVC only; both are x264's and x265's own numbers."""
+
+    crf: int = Field(14, ge=0, le=51, description="Constant quality: 0 lossless, 14 visually lossless, 23 small.")
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] = (
+        Field("veryfast", description="Speed against size at the same quality.")
+    )
+
+
+class Review(_Group):
+    """When a dubbed shot asks for a person (exit code 3, `needs_review`)."""
+
+    lse_d_over_source: NotNegative = Field(1.5, description="LSE-D above the original's by more than this.")
+    offset_frames: NotNegative = Field(3.0, description="Sound early or late by more than this (25 frames a second).")
+    min_sharpness: Annotated[float, Field(ge=0, le=1)] = Field(0.6, description="Mouth detail, take over source.")
+    max_silence_motion: Positive = Field(2.0, description="Mouth motion in silence, take over source.")
+
+
+class Engine(_Group):
+    """Where the work happens."""
+
+    workers: int | None = Field(None, ge=1, description="Tasks at once; null: one per processor core.")
+    tries: int = Field(2, ge=1, description="How often a task may lose its worker before its shot is given up.")
+
+
+class Config(_Group):
+    """All settings of a run."""
+
+    model_config = ConfigDict(title="dub config")
+    shots: Shots = Shots()
+    faces: Faces = Faces()
+    speakers: Speakers = Speakers()
+    master: Master = Master()
+    review: Review = Review()
+    length_difference: Literal["refuse", "pad"] = Field(
+        "refuse", description="A dub longer or shorter than the picture: refuse it, or cut and pad it with silence."
+    )
+    length_tolerance_frames: NotNegative = Field(2.0, description="Differences up to this are always accepted.")
+    engine: Engine = Engine()
+
+
+def load(path: Path | str | None = None) -> Config:
+    """The defaults, with the differences in a YAML file over them.
+
+    Raises ManifestError: file, line, what was found, what is allowed.
+    """
+    if path is None:
+        return Config()
+    source = document.read(path, "config", may_be_empty=True)
+    if not isinstance(source.value, dict):
+        raise ManifestError(f"{source.path}, line {source.line(())}: a config is a mapping of groups like 'master:'.")
+    return document.parse(source, Config)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a config file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}

@@ -1,0 +1,260 @@
+"""YAML files into pydantic models, where every error names the file and the line.
+
+Knows nothing of what the files mean. The YAML read here is the plain part of version 1.2: `no`, `on`
+and `1:30` are text, only `true` and `false` are booleans, a key written twice is an error, and tags
+that would build objects are refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from dubbing.errors import ManifestError
+
+__all__ = ["Document", "Location", "Problem", "nearest", "parse", "read", "refusal"]
+
+MAX_BYTES = 4_000_000
+Location = tuple[int | str, ...]
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with YAML 1.2's few implicit types."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:[0-9]*\.[0-9]+|[0-9]+\.)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong: `text` continues the sentence that `<file>, line <line>: ` begins."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file as plain values, and where each of them is written. Lines count from 1."""
+
+    path: Path
+    value: Any
+    root: Node = field(repr=False)
+
+    def line(self, location: Iterable[int | str], *, of_key: bool = False) -> int:
+        """The line of the value (or of the key) at `location`; of the nearest thing around it if absent."""
+        node, line = self.root, self.root.start_mark.line + 1
+        for part in location:
+            if isinstance(node, MappingNode):
+                pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+                if pair is None:
+                    continue
+                node, line = pair[1], (pair[0] if of_key or _spreads(pair[1]) else pair[1]).start_mark.line + 1
+            elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+                node = node.value[part]
+                line = node.start_mark.line + 1
+        return line
+
+    def place(self, location: Iterable[int | str]) -> str:
+        """`film.yaml, line 7`."""
+        return f"{self.path}, line {self.line(location)}"
+
+
+def _spreads(node: Node) -> bool:
+    return not isinstance(node, ScalarNode)
+
+
+def read(path: Path | str, kind: str, *, may_be_empty: bool = False) -> Document:
+    """Parse one YAML file. `kind` is what to call it in a message; an empty one may stand for {}.
+
+    Raises ManifestError when it is absent, unreadable, not YAML, empty, or repeats a key.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as f:
+            data = f.read(MAX_BYTES + 1)
+    except FileNotFoundError as e:
+        raise ManifestError(f"No such {kind}: {str(path)!r}; give the path of a YAML file.") from e
+    except OSError as e:
+        raise ManifestError(f"The {kind} {str(path)!r} cannot be read ({e.strerror}).") from e
+    if len(data) > MAX_BYTES:
+        raise ManifestError(f"{str(path)!r} is no {kind}: it is larger than {MAX_BYTES // 1_000_000} MB of YAML.")
+    try:
+        text = data.decode("utf-8-sig")
+        loader = _Loader(text)
+    except (UnicodeDecodeError, yaml.reader.ReaderError) as e:
+        raise ManifestError(f"{str(path)!r} is no {kind}: a {kind} is a YAML text file in UTF-8.") from e
+    try:
+        root = loader.get_single_node()
+        if root is None and may_be_empty:
+            root = yaml.compose("{}")
+        if root is None:
+            raise ManifestError(f"The {kind} {str(path)!r} is empty; `dub schema` shows what it can hold.")
+        _refuse_repeats(path, root)
+        value = loader.construct_document(root)
+    except yaml.MarkedYAMLError as e:
+        mark = e.problem_mark or e.context_mark
+        where = f", line {mark.line + 1}" if mark else ""
+        what = " ".join(part for part in (e.context, e.problem) if part)
+        raise ManifestError(f"{path}{where}: this is not YAML ({what}); check the indentation and quotes here.") from e
+    except RecursionError as e:
+        raise ManifestError(f"{path}: lists inside lists without end; `dub schema` shows what a {kind} holds.") from e
+    finally:
+        loader.dispose()
+    return Document(path, value, root)
+
+
+def _refuse_repeats(path: Path, root: Node) -> None:
+    todo, seen = [root], set()
+    while todo:
+        node = todo.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, SequenceNode):
+            todo += node.value
+        elif isinstance(node, MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if not isinstance(key, ScalarNode):
+                    raise ManifestError(f"{path}, line {line}: a key must be a word, not a list or a mapping.")
+                if key.value in lines:
+                    raise ManifestError(
+                        f"{path}, line {line}: the key {key.value!r} was already given at line {lines[key.value]}; "
+                        "keep one of the two."
+                    )
+                lines[key.value] = line
+                todo.append(value)
+
+
+def parse(document: Document, model: type[M], **context: Any) -> M:
+    """The document as `model`. Raises ManifestError naming the first problem and counting the others."""
+    try:
+        return model.model_validate(document.value, context=context)
+    except ValidationError as e:
+        raise refusal(document, _problems(document, model, e)) from e
+
+
+def refusal(document: Document, problems: Sequence[Problem]) -> ManifestError:
+    """The first problem in full, and how many others on which lines."""
+    first, *others = sorted(problems, key=lambda p: p.line)
+    text = f"{document.path}, line {first.line}: {first.text}"
+    if others:
+        lines = list(dict.fromkeys(p.line for p in others))
+        where = f"line{'s' * (len(lines) > 1)} {', '.join(map(str, lines[:5]))}"
+        text = f"{text.rstrip('.')} (and {len(others)} more: {where})."
+    return ManifestError(text)
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """` did you mean 'x'?`, or nothing."""
+    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _problems(document: Document, model: type[BaseModel], error: ValidationError) -> list[Problem]:
+    out = []
+    for e in error.errors(include_url=False):
+        location, context = tuple(e["loc"]), e.get("ctx", {})
+        if e["type"] == "extra_forbidden":
+            key = str(location[-1])
+            allowed = _keys(model, location[:-1])
+            text = f"unknown key {key!r}{nearest(key, allowed) or ';'} Allowed here: {', '.join(allowed)}."
+            out.append(Problem(document.line(location, of_key=True), text.replace("; Allowed", "; allowed")))
+        elif e["type"] == "missing":
+            key = str(location[-1])
+            allowed = _keys(model, location[:-1])
+            out.append(
+                Problem(
+                    document.line(location[:-1]),
+                    f"{_around(location[:-1])} has no {key!r}; add it. Allowed here: {', '.join(allowed)}.",
+                )
+            )
+        else:
+            location += tuple(context.get("at", ()))
+            out.append(Problem(document.line(location), _sentence(location, e["type"], e["msg"], e["input"])))
+    return out
+
+
+def _around(location: Location) -> str:
+    """How a person calls the mapping at `location`: `title 2`, `this file`."""
+    if not location:
+        return "this file"
+    last = location[-1]
+    if isinstance(last, int):
+        owner = str(location[-2]) if len(location) > 1 else "item"
+        return f"{owner.removesuffix('s')} {last + 1}"
+    return f"{last!r}"
+
+
+def _sentence(location: Location, kind: str, message: str, found: Any) -> str:
+    name = next((str(p) for p in reversed(location) if isinstance(p, str) and p != "[key]"), "this file")
+    if kind in ("said", "value_error"):
+        return message.removeprefix("Value error, ")
+    wanted = {
+        "string_type": "must be text (put it in quotes)",
+        "list_type": "must be a list (lines that begin with '- ')",
+        "model_type": "must be a mapping (lines of 'key: value')",
+        "model_attributes_type": "must be a mapping (lines of 'key: value')",
+        "dict_type": "must be a mapping (lines of 'key: value')",
+        "too_short": "must not be empty",
+        "string_too_short": "must not be empty",
+        "int_type": "must be a whole number",
+        "float_type": "must be a number",
+        "bool_type": "must be true or false",
+    }.get(kind)
+    if wanted is None:
+        wanted = message.replace("Input should", "must") if message.startswith("Input should") else message
+    return f"{name!r} {wanted}; found {_short(found)}."
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return f"a mapping with the keys {', '.join(map(str, value))}" if value else "an empty mapping"
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if value else "an empty list"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _keys(model: type[BaseModel], location: Location) -> list[str]:
+    """The keys allowed at `location` of a document read as `model`, in the order they are declared."""
+    at: Any = model
+    for part in location:
+        if isinstance(at, type) and issubclass(at, BaseModel):
+            info = at.model_fields.get(str(part))
+            at = _plain(info.annotation) if info else None
+        elif isinstance(part, (int, str)) and typing.get_args(at):
+            at = _plain(typing.get_args(at)[-1])
+    return list(at.model_fields) if isinstance(at, type) and issubclass(at, BaseModel) else []
+
+
+def _plain(annotation: Any) -> Any:
+    """An annotation without `Annotated` and without `| None`."""
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+        return _plain(annotation)
+    return annotation

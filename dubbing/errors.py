@@ -1,0 +1,66 @@
+"""Every error this project raises on purpose, in one tree.
+
+    DubError
+      InputError            exit code 2: what the user gave is wrong; nothing was changed
+        ManifestError       the manifest, a configuration or a cut list
+        MediaError          a picture or sound file
+          DamagedMedia      damage inside a file, named by its timecode
+          UnsupportedMedia  a kind of file this version cannot deliver whole
+        OutputError         the output folder: not writable, full, in use by another run
+        ModelError          a model file: missing, wrong hash, wrong architecture
+      StageError            exit code 1: one shot failed; the rest of the film goes on
+
+A message is one sentence or two: what was found, what is allowed, what to do next.
+"""
+
+__all__ = [
+    "DamagedMedia",
+    "DubError",
+    "InputError",
+    "ManifestError",
+    "MediaError",
+    "ModelError",
+    "OutputError",
+    "StageError",
+    "UnsupportedMedia",
+]
+
+
+class DubError(Exception):
+    """Root of the tree. `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class InputError(DubError):
+    """What the user gave is wrong; nothing was changed."""
+
+    exit_code = 2
+
+
+class ManifestError(InputError):
+    """The manifest, a configuration file or a cut list is wrong."""
+
+
+class MediaError(InputError):
+    """A picture or sound file cannot be used."""
+
+
+class DamagedMedia(MediaError):
+    """A file is damaged part of the way through; the message names the timecode."""
+
+
+class UnsupportedMedia(MediaError):
+    """The file is sound, but this version cannot deliver it whole, so it refuses to start."""
+
+
+class OutputError(InputError):
+    """The output folder cannot be written, is full, or is in use by another run."""
+
+
+class ModelError(InputError):
+    """A model file is missing, has the wrong hash, or holds another architecture."""
+
+
+class StageError(DubError):
+    """One shot failed. It becomes a `failed` row; the rest of the film is delivered."""

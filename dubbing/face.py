@@ -1,0 +1,109 @@
+"""Geometry of MediaPipe's 478-point face mesh. Numbers only: no picture, no model, no file.
+
+Shapes are *canonical*: the head's turn, place and size are taken out by a similarity transform in
+3-D fitted on points that speech does not move (eyes, nose bridge, temples, forehead), and lengths
+are in inter-ocular distances (outer eye corners). x to the picture's right, y down, z away.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = [
+    "INNER_LIPS", "JAW", "LIPS", "LOWER_FACE", "OUTER_LIPS", "RIGID",
+    "align", "apply_pose", "canonical", "mouth_measures", "yaw_deg",
+]  # fmt: skip
+
+EYE_OUTER = (33, 263)
+# Upper lip left to right, then lower lip right to left, as the picture shows them.
+OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+LIPS = OUTER_LIPS + INNER_LIPS
+# Jaw line from ear to ear through the chin, then the chin's own points.
+JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361,
+       18, 200, 199, 175, 83, 313, 201, 421, 208, 428, 171, 396, 140, 369)  # fmt: skip
+LOWER_FACE = LIPS + JAW
+# Points that speech hardly moves: forehead, temples, eye corners, nose bridge.
+RIGID = (10, 109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356,
+         33, 133, 362, 263, 168, 6, 197, 195, 5, 8, 9, 151, 108, 337, 193, 417, 122, 351, 245, 465)  # fmt: skip
+
+
+def align(points_NP3: np.ndarray, reference_P3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Similarity transforms that take `reference` onto each frame's points, least squares.
+
+    points_NP3: (N, P, 3); reference_P3: (P, 3). Returns scale_N (N,), rotation_N33 (N, 3, 3) and
+    shift_N3 (N, 3) with points ~ scale * reference @ rotation.T + shift (Umeyama 1991).
+    """
+    points = np.asarray(points_NP3, np.float64)
+    ref = np.asarray(reference_P3, np.float64)
+    ref_mean = ref.mean(0)
+    mean_N3 = points.mean(1)
+    a = ref - ref_mean
+    b = points - mean_N3[:, None]
+    cov = np.einsum("npi,pj->nij", b, a)
+    u, s, vt = np.linalg.svd(cov)
+    sign = np.sign(np.linalg.det(u) * np.linalg.det(vt))
+    fix = np.ones((len(points), 3))
+    fix[:, 2] = sign
+    rot = (u * fix[:, None, :]) @ vt
+    scale = (s * fix).sum(1) / (a**2).sum()
+    shift = mean_N3 - scale[:, None] * np.einsum("nij,j->ni", rot, ref_mean)
+    return scale, rot, shift
+
+
+def apply_pose(
+    shape_NP3: np.ndarray, scale_N: np.ndarray, rotation_N33: np.ndarray, shift_N3: np.ndarray
+) -> np.ndarray:
+    """Canonical points into the picture: (N, P, 3) pixels."""
+    return scale_N[:, None, None] * np.einsum("npj,nij->npi", shape_NP3, rotation_N33) + shift_N3[:, None]
+
+
+def canonical(mesh_NP3: np.ndarray, rounds: int = 3) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Take pose and size out of one face's meshes.
+
+    mesh_NP3: (N, 478, 3) pixels. Returns shape_NP3, float64, in inter-ocular distances with the
+    face upright and its eyes' middle at the origin, and the pose (scale, rotation, shift) that takes
+    it back by `apply_pose`. The reference is the frames' own mean, refined `rounds` times.
+    """
+    mesh = np.asarray(mesh_NP3, np.float64)
+    rigid = list(RIGID)
+    reference = _upright(mesh[len(mesh) // 2])
+    for _ in range(rounds):
+        scale, rot, shift = align(mesh[:, rigid], reference[rigid])
+        shape = np.einsum("npi,nij->npj", mesh - shift[:, None], rot) / scale[:, None, None]
+        reference = _upright(np.median(shape, axis=0))
+    scale, rot, shift = align(mesh[:, rigid], reference[rigid])
+    shape = np.einsum("npi,nij->npj", mesh - shift[:, None], rot) / scale[:, None, None]
+    return shape, (scale, rot, shift)
+
+
+def _upright(face_P3: np.ndarray) -> np.ndarray:
+    """A face turned to look at the camera: eye line along x, forehead to chin along y, unit eye distance."""
+    left, right = face_P3[EYE_OUTER[0]], face_P3[EYE_OUTER[1]]
+    x = right - left
+    size = np.linalg.norm(x)
+    x = x / size
+    down = face_P3[152] - face_P3[10]
+    y = down - x * (down @ x)
+    y = y / np.linalg.norm(y)
+    axes = np.stack([x, y, np.cross(x, y)])
+    return (face_P3 - (left + right) / 2) @ axes.T / size
+
+
+def mouth_measures(shape_NP3: np.ndarray) -> dict[str, np.ndarray]:
+    """Opening, width and protrusion of canonical shapes, each float (N,), in inter-ocular distances.
+
+    opening: mean gap between the inner lips at three places; width: between the mouth's corners;
+    protrusion: how far the lips stand before the corners of the eyes (positive is nearer).
+    """
+    gaps = [np.linalg.norm(shape_NP3[:, a] - shape_NP3[:, b], axis=-1) for a, b in ((82, 87), (13, 14), (312, 317))]
+    width = np.linalg.norm(shape_NP3[:, 61] - shape_NP3[:, 291], axis=-1)
+    protrusion = -(shape_NP3[:, [0, 17]].mean(1)[:, 2] - shape_NP3[:, [61, 291]].mean(1)[:, 2])
+    return {"opening": np.mean(gaps, 0), "width": width, "protrusion": protrusion}
+
+
+def yaw_deg(mesh_NP3: np.ndarray) -> np.ndarray:
+    """Head turn of each frame in degrees, float32 (N,), positive when the face looks to the picture's right."""
+    mesh = np.asarray(mesh_NP3, np.float64)
+    across = mesh[:, EYE_OUTER[1]] - mesh[:, EYE_OUTER[0]]
+    return np.degrees(np.arctan2(across[:, 2], across[:, 0])).astype(np.float32)

@@ -1,0 +1,70 @@
+"""What renders mouths: the protocol that every generator keeps, and the list of those there are.
+
+A generator gets one shot's work and yields patches (design decision 1): never a whole picture,
+never a frame it was not asked for. It decides nothing about who speaks or when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from dubbing.clock import Timeline
+from dubbing.errors import ManifestError
+from dubbing.records import Line, Patch, Track
+
+__all__ = ["NAMES", "Generator", "Rendered", "Work", "create"]
+
+NAMES = ("rewrite",)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One track of one shot to render.
+
+    source: the film; picture_wh: its upright size in pixels; lines: where the mouth is to be
+    re-rendered, frames of the title; wave: float32 mono 16 kHz dub sound, sample 0 at the start of
+    frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
+    actor: file of the actor fitted by the title's analysis, or None.
+    """
+
+    source: Path
+    timeline: Timeline
+    picture_wh: tuple[int, int]
+    track: Track
+    lines: tuple[Line, ...]
+    wave: np.ndarray
+    speech_N: np.ndarray
+    actor: Path | None
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One frame's patch, and how far the mouth was meant to open (inter-ocular distances)."""
+
+    patch: Patch
+    wanted_opening: float
+
+
+class Generator(Protocol):
+    """name: as in the manifest; hash: 12 hex digits that name weights and settings."""
+
+    name: str
+    hash: str
+
+    def render(self, work: Work) -> Iterator[Rendered]:
+        """Patches of every frame of `work.lines`, in order, all of one size. Memory does not grow with length."""
+        ...
+
+
+def create(name: str, settings: Mapping[str, Any]) -> Generator:
+    """A generator ready to render. Raises ManifestError for an unknown name or setting."""
+    if name == "rewrite":
+        from dubbing.generators.rewrite.generator import Rewrite
+
+        return Rewrite(settings)
+    raise ManifestError(f"There is no generator {name!r}; there is: {', '.join(NAMES)}.")

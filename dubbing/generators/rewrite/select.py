@@ -1,0 +1,58 @@
+"""Which of the actor's own frames lends its mouth to each output frame. Shapes and poses only.
+
+A Viterbi search over source frames, after Video Rewrite (Bregler, Covell, Slaney 1997): each frame's
+cost is how far its mouth is from the wanted one and its head from the target's; runs of consecutive
+source frames are free, so real coarticulation, teeth and tongue come along.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["choose"]
+
+
+def choose(
+    wanted_TK: np.ndarray,
+    have_SK: np.ndarray,
+    pose_T3: np.ndarray,
+    pose_S3: np.ndarray,
+    usable_S: np.ndarray,
+    weights_K: np.ndarray,
+    *,
+    pose_weight: float = 0.02,
+    jump: float = 0.6,
+) -> np.ndarray:
+    """A source frame for every output frame, int (T,), indices into S.
+
+    wanted_TK, have_SK: mouth features of output and source, in standard deviations; pose_T3, pose_S3:
+    yaw, pitch, roll in degrees; usable_S: bool, frames that may lend; weights_K: importance of each
+    feature; pose_weight: cost of one square degree; jump: cost of leaving a run.
+    Raises ValueError when no source frame is usable.
+    """
+    pool = np.flatnonzero(usable_S)
+    if not len(pool):
+        raise ValueError("no usable source frame")
+    have, pose = have_SK[pool] * weights_K, pose_S3[pool]
+    want = wanted_TK * weights_K
+    frame_cost = ((want[:, None] - have[None]) ** 2).sum(-1)
+    frame_cost += pose_weight * np.minimum(((pose_T3[:, None] - pose[None]) ** 2).sum(-1), 400.0)
+    # going from a to b costs `jump` plus how unlike b is to the frame that would follow a
+    following = np.searchsorted(pool, pool + 1).clip(0, len(pool) - 1)
+    unlike = ((have[following][:, None] - have[None]) ** 2).sum(-1)
+    move = jump + 0.5 * unlike
+    runs = pool[following] == pool + 1
+    move[np.flatnonzero(runs), following[runs]] = 0.0
+    stay = np.arange(len(pool))
+    move[stay, stay] = jump * 0.5  # holding a frame still for a moment is better than a far jump
+    total = frame_cost[0].copy()
+    back = np.zeros((len(want), len(pool)), np.int32)
+    for t in range(1, len(want)):
+        reach = total[:, None] + move
+        back[t] = reach.argmin(0)
+        total = reach[back[t], stay] + frame_cost[t]
+    path = np.empty(len(want), int)
+    path[-1] = int(total.argmin())
+    for t in range(len(want) - 1, 0, -1):
+        path[t - 1] = back[t, path[t]]
+    return pool[path]

@@ -1,0 +1,255 @@
+"""The manifest: which titles, which dubs, and what renders them (`dub schema` publishes its shape).
+
+It knows files by name only: whether they exist and what they hold is for `preflight`. Paths come
+out absolute: a relative one is relative to the manifest's own folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from dubbing import document
+from dubbing.errors import ManifestError
+
+__all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Title", "load", "schema"]
+
+_ID = re.compile(r"[a-z0-9_-]{1,64}")
+_LANGUAGE = re.compile(
+    r"""(?: [a-z]{2,3} (?:-[a-z]{3}){0,3}      # language, extended language
+            (?:-[a-z]{4})?                     # script
+            (?:-(?:[a-z]{2}|[0-9]{3}))?        # region
+            (?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*
+            (?:-[0-9a-wy-z](?:-[a-z0-9]{2,8})+)*
+            (?:-x(?:-[a-z0-9]{1,8})+)?
+          | x(?:-[a-z0-9]{1,8})+ )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def _said(text: str, at: Iterable[int | str] = ()) -> PydanticCustomError:
+    """A refusal in our own words; `at` leads from the value being checked to what is wrong in it."""
+    return PydanticCustomError("said", "{text}", {"text": text, "at": tuple(at)})
+
+
+def _file(value: Any, info: ValidationInfo) -> Any:
+    """A path or file: URI as an absolute Path."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str):
+        raise _said(f"{info.field_name!r} must be the path of a file; found {document._short(value)}.")
+    if not value.strip() or "\0" in value:
+        raise _said(f"{info.field_name!r} must be the path of a file; found {value!r}.")
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", value)
+    if scheme:
+        uri = urlsplit(value)
+        if uri.scheme != "file" or uri.netloc not in ("", "localhost"):
+            raise _said(
+                f"{info.field_name!r} is {value!r}: this version reads local files only "
+                "(a path, or file:///...); copy the file here and name the copy."
+            )
+        return Path(unquote(uri.path))
+    folder = (info.context or {}).get("folder", Path.cwd())
+    return Path(folder) / value
+
+
+File = Annotated[Path, BeforeValidator(_file), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+def _language(tag: str) -> str:
+    if _LANGUAGE.fullmatch(tag):
+        return tag
+    hint = f"; did you mean {tag.replace('_', '-')!r}?" if _LANGUAGE.fullmatch(tag.replace("_", "-")) else ""
+    raise _said(f"'language' is {tag!r}, which is no BCP 47 tag{hint or ';'} write for example fr, pt-BR or zh-Hant.")
+
+
+def _id(value: str) -> str:
+    if _ID.fullmatch(value):
+        return value
+    raise _said(f"'id' is {value!r}, but it names the output folder: use 1 to 64 of the characters a-z, 0-9, _ and -.")
+
+
+def _repeated(values: Iterable[Hashable]) -> tuple[int, int] | None:
+    """The positions (first, second) of the first value that comes twice."""
+    seen: dict[Hashable, int] = {}
+    for i, value in enumerate(values):
+        if value in seen:
+            return seen[value], i
+        seen[value] = i
+    return None
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Dub(_Model):
+    """One language of a title."""
+
+    language: Annotated[str, AfterValidator(_language)] = Field(
+        description="BCP 47 tag of the dub; names its output folder.", examples=["fr", "pt-BR"]
+    )
+    audio: File = Field(description="The mix that is delivered, exactly as long as the picture.")
+    dialogue: File | None = Field(None, description="The dialogue alone: drives the lips instead of the mix.")
+    stems: dict[Annotated[str, Field(min_length=1)], File] | None = Field(
+        None, min_length=1, description="One dialogue file per character, instead of `dialogue`."
+    )
+
+    @model_validator(mode="after")
+    def _one_driver(self) -> Dub:
+        if self.dialogue is not None and self.stems is not None:
+            raise _said("a dub has either 'dialogue' or 'stems'; remove one of the two.", ["stems"])
+        return self
+
+    @property
+    def drivers(self) -> tuple[Path, ...]:
+        """What drives the lips: the dialogue, the stems (to be mixed), or the delivered mix."""
+        if self.stems is not None:
+            return tuple(self.stems[name] for name in sorted(self.stems))
+        return (self.dialogue or self.audio,)
+
+
+class CastMember(_Model):
+    """One character of a title."""
+
+    face: File | None = Field(None, description="A picture of the actor's face.")
+    consent: str | None = Field(None, description="Where the actor's consent is kept; written into the records.")
+
+
+class Title(_Model):
+    """One film or episode: a locked picture with its source sound, and its dubs."""
+
+    id: Annotated[str, AfterValidator(_id)] = Field(
+        description="Names the output folder.", json_schema_extra={"pattern": f"^{_ID.pattern}$"}
+    )
+    video: File = Field(description="The source picture with its source sound.")
+    dubs: list[Dub] = Field(min_length=1, description="One entry per language.")
+    shots: File | None = Field(None, description="A cut list (.edl or .otio) to use instead of detection.")
+    cast: dict[Annotated[str, Field(min_length=1)], CastMember] | None = Field(
+        None, description="Who plays, by character name."
+    )
+
+    @field_validator("dubs")
+    @classmethod
+    def _languages_differ(cls, dubs: list[Dub]) -> list[Dub]:
+        if twice := _repeated(d.language.casefold() for d in dubs):
+            raise _said(
+                f"the language {dubs[twice[1]].language!r} comes twice in this title (dubs {twice[0] + 1} and "
+                f"{twice[1] + 1}); both would go into one folder: remove one, or tell them apart "
+                "(fr-FR and fr-CA, or fr-x-kids).",
+                [twice[1], "language"],
+            )
+        return dubs
+
+    @field_validator("shots")
+    @classmethod
+    def _cut_list(cls, shots: Path | None) -> Path | None:
+        if shots is not None and shots.suffix.lower() not in (".edl", ".otio"):
+            raise _said(f"'shots' is {shots.name!r}, but a cut list is an .edl or .otio file.")
+        return shots
+
+
+class GeneratorChoice(BaseModel):
+    """What renders the mouths: a name, and that generator's own settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str = Field(min_length=1, description="For example rewrite.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _generator(value: Any) -> Any:
+    if isinstance(value, (dict, GeneratorChoice)):
+        return value
+    if isinstance(value, str):
+        return {"name": value}
+    raise _said(f"'generator' must be a name, or a mapping with a name; found {document._short(value)}.")
+
+
+_GENERATOR_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        {
+            "type": "object",
+            "properties": {"name": {"type": "string", "minLength": 1}},
+            "required": ["name"],
+            "additionalProperties": True,
+        },
+    ],
+    "default": "rewrite",
+    "description": "What renders the mouths: a name, or a mapping of name and its own settings.",
+}
+
+
+class Manifest(_Model):
+    """A job: titles, their dubs, and the generator."""
+
+    model_config = ConfigDict(title="dub manifest")
+    version: Literal[1] = Field(description="Of this format.")
+    titles: list[Title] = Field(min_length=1)
+    generator: Annotated[GeneratorChoice, BeforeValidator(_generator), WithJsonSchema(_GENERATOR_SCHEMA)] = Field(
+        default=GeneratorChoice(name="rewrite")
+    )
+    _document: document.Document | None = PrivateAttr(None)
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _known_version(cls, value: Any) -> Any:
+        if value != 1 or isinstance(value, bool):
+            raise _said(f"'version' is {document._short(value)}, but this dub reads version 1; write version: 1.")
+        return value
+
+    @field_validator("titles")
+    @classmethod
+    def _ids_differ(cls, titles: list[Title]) -> list[Title]:
+        if twice := _repeated(t.id for t in titles):
+            raise _said(
+                f"the id {titles[twice[1]].id!r} comes twice (titles {twice[0] + 1} and {twice[1] + 1}); both titles "
+                "would go into one folder: give each its own id.",
+                [twice[1], "id"],
+            )
+        return titles
+
+    def place(self, *location: int | str) -> str:
+        """Where a value is written, `film.yaml, line 7`; empty for a manifest that came from no file."""
+        return self._document.place(location) if self._document else ""
+
+
+def load(path: Path | str) -> Manifest:
+    """The manifest in a YAML file, with absolute paths.
+
+    Raises ManifestError: file, line, what was found, what is allowed.
+    """
+    source = document.read(path, "manifest")
+    if not isinstance(source.value, dict):
+        raise ManifestError(
+            f"{source.path}, line {source.line(())}: a manifest is a mapping that begins with 'version: 1' and "
+            f"'titles:'; found {document._short(source.value)}."
+        )
+    manifest = document.parse(source, Manifest, folder=source.path.absolute().parent)
+    manifest._document = source
+    return manifest
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the manifest."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}

@@ -1,0 +1,124 @@
+"""Patches on disk: lossless FFV1 pictures (BGR and matte) and a table of where they go.
+
+A folder holds `patch.mkv`, one frame a patch, and `frames.parquet`: frame, x, y and whatever
+per-frame values the writer was given. Same patches, same bytes. Knows nothing of who made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dubbing.errors import MediaError
+from dubbing.media.probe import local_url, open_media
+from dubbing.records import Patch
+
+__all__ = ["PatchWriter", "patch_frames", "read_patches"]
+
+_PICTURES = "patch.mkv"
+_TABLE = "frames.parquet"
+_SCHEMA = b"dub.patch.1"
+_RATE = 25
+
+
+class PatchWriter:
+    """Writes patches of one size into a folder. A context manager; nothing is complete before its end.
+
+    width, height: pixels of every patch, both even.
+    """
+
+    def __init__(self, folder: Path | str, width: int, height: int) -> None:
+        if width < 2 or height < 2 or width % 2 or height % 2:
+            raise ValueError(f"a patch must be even and at least 2x2, not {width}x{height}")
+        self._folder = Path(folder)
+        self._size = (width, height)
+        self._columns: dict[str, list[Any]] = {"frame": [], "x": [], "y": []}
+        self._file = av.open(
+            local_url(self._folder / _PICTURES), "w", format="matroska", container_options={"fflags": "+bitexact"}
+        )
+        stream = self._file.add_stream("ffv1", rate=_RATE, width=width, height=height, pix_fmt="bgra")
+        stream.options = {"level": "3", "slices": "4", "flags": "+bitexact", "slicecrc": "1"}
+        stream.codec_context.thread_count = 1
+        stream.codec_context.gop_size = 1
+        self._stream = stream
+
+    def write(self, patch: Patch, **values: float | int | bool | str) -> None:
+        """Add one patch; frames must increase, and every patch must name the same extra `values`."""
+        height, width = patch.matte_HW.shape
+        if (width, height) != self._size or patch.bgr_HWC.shape != (height, width, 3):
+            raise ValueError(f"patch of frame {patch.frame} is {width}x{height}, the writer's is {self._size}")
+        row = {"frame": patch.frame, "x": patch.x, "y": patch.y, **values}
+        frames = self._columns["frame"]
+        if frames and patch.frame <= frames[-1]:
+            raise ValueError(f"patch of frame {patch.frame} follows that of frame {frames[-1]}")
+        if not frames:
+            self._columns = {name: [] for name in row}
+        if row.keys() != self._columns.keys():
+            raise ValueError(f"patch of frame {patch.frame} has values {sorted(row)}, not {sorted(self._columns)}")
+        for name, value in row.items():
+            self._columns[name].append(value)
+        picture = np.dstack([patch.bgr_HWC, patch.matte_HW])
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "bgra")
+        frame.pts = len(self._columns["frame"]) - 1
+        self._file.mux(self._stream.encode(frame))
+
+    def __enter__(self) -> PatchWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self._file.mux(self._stream.encode(None))
+        self._file.close()
+        if kind is None:
+            types = {"frame": pa.int64(), "x": pa.int32(), "y": pa.int32()}
+            arrays = {
+                name: pa.array(column, type=types.get(name, pa.float32() if _real(column) else None))
+                for name, column in self._columns.items()
+            }
+            table = pa.table(arrays).replace_schema_metadata({b"schema": _SCHEMA})
+            pq.write_table(table, self._folder / _TABLE)
+
+
+def patch_frames(folder: Path | str) -> pa.Table:
+    """The table of a patch folder: frame int64, x and y int32, and the writer's values.
+
+    Raises MediaError when it is missing."""
+    try:
+        return pq.read_table(Path(folder) / _TABLE)
+    except (OSError, pa.ArrowInvalid) as e:
+        raise MediaError(f"There is no patch in {folder} ({e}).") from e
+
+
+def read_patches(folder: Path | str) -> Iterator[Patch]:
+    """The patches of a folder, in order, one at a time. Raises MediaError when they are incomplete."""
+    table = patch_frames(folder)
+    places = list(zip(*(table[name].to_pylist() for name in ("frame", "x", "y")), strict=True))
+    if not places:
+        return
+    with open_media(Path(folder) / _PICTURES) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        count = 0
+        try:
+            for count, frame in enumerate(container.decode(stream), 1):
+                frame_number, x, y = places[count - 1]
+                picture = frame.to_ndarray()
+                yield Patch(
+                    frame_number, x, y, np.ascontiguousarray(picture[..., :3]), np.ascontiguousarray(picture[..., 3])
+                )
+        except (av.error.FFmpegError, IndexError) as e:
+            raise MediaError(f"The patch in {folder} is damaged after {count} frames.") from e
+        if count != len(places):
+            raise MediaError(f"The patch in {folder} holds {count} pictures and {len(places)} places.")
+
+
+def _real(column: list[Any]) -> bool:
+    return any(isinstance(v, float | np.floating) for v in column)

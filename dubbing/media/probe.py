@@ -1,0 +1,313 @@
+"""What a media file holds: its container, streams, tags and times. The one place that opens files.
+
+It decodes at most the first picture (for its display matrix). It does not know what can be
+delivered (`delivery`), nor what the frames look like (`read`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+
+from dubbing.clock import Timecode
+from dubbing.errors import ManifestError, MediaError
+
+__all__ = ["AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media", "probe", "refusal"]
+
+_KNOWN_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)] + [
+    Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
+]
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """The picture stream that is dubbed: the first one that is not a cover picture.
+
+    width, height: as coded, before any turn; rate: nominal frames a second (an average for variable
+    rate); rotation_deg: 0, 90, 180 or 270, the clockwise turn that shows it upright; matrix9: the
+    display matrix as stored (nine 16.16 and 2.30 fixed-point numbers), None when there is none;
+    primaries, transfer, matrix, range, field_order: the numbers of ITU-T H.273 and of FFmpeg, None
+    where unspecified; start_tc: timecode of frame 0, None where the file names none; frames_hint:
+    frames that the header promises, 0 when it promises none; alpha, has_float: kinds of samples.
+    """
+
+    index: int
+    codec: str
+    tag: str
+    width: int
+    height: int
+    pix_fmt: str
+    bit_depth: int
+    alpha: bool
+    rate: Fraction
+    time_base: Fraction
+    start_pts: int
+    sample_aspect: Fraction
+    rotation_deg: int
+    matrix9: tuple[int, ...] | None
+    primaries: int | None
+    transfer: int | None
+    matrix: int | None
+    range: int | None
+    field_order: int | None
+    interlaced: bool
+    start_tc: str | None
+    frames_hint: int
+    bit_rate: int
+    language: str | None
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """One sound stream. channels: count; layout: FFmpeg's name of it ('stereo'); bits: per sample as
+    decoded (24-bit FLAC and PCM say 24); language: ISO 639-2 as tagged, or None."""
+
+    index: int
+    codec: str
+    rate_hz: int
+    channels: int
+    layout: str
+    sample_format: str
+    bits: int
+    language: str | None
+
+
+@dataclass(frozen=True)
+class OtherInfo:
+    """A stream that is neither the dubbed picture nor sound: kind is 'video', 'cover', 'subtitle',
+    'data' or 'attachment'; codec is None where FFmpeg knows none."""
+
+    index: int
+    kind: str
+    codec: str | None
+    language: str | None
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """A file's container and streams. container: FFmpeg's demuxer name ('mov,mp4,m4a,3gp,3g2,mj2');
+    duration_s: exact seconds from the header, or None; chapters: how many."""
+
+    path: Path
+    container: str
+    brand: str
+    video: VideoInfo | None
+    audio: tuple[AudioInfo, ...]
+    subtitles: tuple[OtherInfo, ...]
+    others: tuple[OtherInfo, ...]
+    chapters: int
+    metadata: dict[str, str]
+    duration_s: Fraction | None
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(width, height) in pixels as shown, after the turn. Raises MediaError without a picture."""
+        if self.video is None:
+            raise MediaError(f"{self.path} has no video stream.")
+        w, h = self.video.width, self.video.height
+        return (h, w) if self.video.rotation_deg in (90, 270) else (w, h)
+
+
+def local_url(path: str | Path) -> str:
+    """A file as FFmpeg must be told it, whatever its name holds (colons, dashes, per cents)."""
+    return "file:" + os.path.abspath(path)
+
+
+def refusal(path: str | Path, error: Exception) -> MediaError:
+    """The sentence for a file that FFmpeg would not open."""
+    if isinstance(error, FileNotFoundError):
+        return MediaError(f"There is no file {path}.")
+    if isinstance(error, IsADirectoryError):
+        return MediaError(f"{path} is a folder, not a media file.")
+    if isinstance(error, PermissionError):
+        return MediaError(f"{path} cannot be read: permission denied.")
+    return MediaError(f"{path} is truncated or not a media file (FFmpeg says: {getattr(error, 'strerror', error)}).")
+
+
+def open_media(path: str | Path) -> Any:
+    """An open PyAV input container, local protocols only. Raises MediaError."""
+    if os.path.isdir(path):
+        raise refusal(path, IsADirectoryError())
+    try:
+        return av.open(
+            local_url(path),
+            options={"protocol_whitelist": "file,pipe"},
+            metadata_errors="surrogateescape",
+        )
+    except (av.error.FFmpegError, OSError, ValueError) as e:
+        raise refusal(path, e) from e
+
+
+def first_video(container: Any) -> Any | None:
+    """The first picture stream that is not a cover picture and that FFmpeg can decode, or None."""
+    for stream in container.streams.video:
+        if stream.codec_context is not None and not _is_cover(stream):
+            return stream
+    return None
+
+
+def probe(path: str | Path) -> MediaInfo:
+    """What the file at `path` holds. Raises MediaError when it does not exist or is no media file."""
+    with open_media(path) as container:
+        video = first_video(container)
+        try:
+            info = _video(container, video) if video is not None else None
+        except (av.error.FFmpegError, ValueError) as e:
+            raise refusal(path, e) from e
+        others = [_other(s) for s in container.streams if s.type != "audio" and s is not video]
+        duration = container.duration
+        return MediaInfo(
+            path=Path(path),
+            container=container.format.name,
+            brand=container.metadata.get("major_brand", ""),
+            video=info,
+            audio=tuple(_audio(s) for s in container.streams.audio if s.codec_context is not None),
+            subtitles=tuple(o for o in others if o.kind == "subtitle"),
+            others=tuple(o for o in others if o.kind != "subtitle"),
+            chapters=len(container.chapters()),
+            metadata=dict(container.metadata),
+            duration_s=Fraction(duration, av.time_base) if duration else None,
+        )
+
+
+def nominal_rate(stream: Any) -> Fraction:
+    """Frames a second as timecode would count them; 25 where the file does not say."""
+    for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate):
+        if rate and 1 <= rate <= 1000:
+            near = min(_KNOWN_RATES, key=lambda known: abs(known - rate))
+            return near if abs(near - rate) / near < Fraction(1, 3000) else Fraction(rate)
+    return Fraction(25)
+
+
+def promised_frames(container: Any, stream: Any) -> int:
+    """Frames in the container's index that are to be shown (an edit list may hide some); 0 without one."""
+    kind = container.format.name
+    if "mov" in kind:
+        entries = stream.index_entries
+        return sum(not entries[i].is_discard for i in range(len(entries)))
+    return int(stream.frames or 0) if kind == "avi" else 0
+
+
+def start_timecode(container: Any, video: Any) -> str | None:
+    """Timecode of frame 0 from the picture's, a timecode track's or the file's tags; None if none is valid."""
+    places = [video.metadata, *(s.metadata for s in container.streams.data), container.metadata]
+    for tags in places:
+        for key, value in tags.items():
+            if key.lower() == "timecode":
+                try:
+                    return str(Timecode.parse(value, nominal_rate(video)))
+                except ManifestError:
+                    continue
+    return None
+
+
+def display_matrix(frame: Any) -> tuple[int, ...] | None:
+    """The nine numbers of a frame's display matrix, or None."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    return tuple(int(v) for v in np.frombuffer(bytes(data), np.int32)) if data is not None else None
+
+
+def turn(matrix9: tuple[int, ...] | None) -> int:
+    """The clockwise turn (0, 90, 180, 270) nearest to what a display matrix does; mirroring is not seen."""
+    if matrix9 is None:
+        return 0
+    degrees = np.degrees(np.arctan2(matrix9[1], matrix9[0]))
+    return int(round(degrees / 90)) % 4 * 90
+
+
+def _is_cover(stream: Any) -> bool:
+    kinds = type(stream.disposition)
+    return bool(stream.disposition & (kinds.attached_pic | kinds.timed_thumbnails))
+
+
+def _video(container: Any, stream: Any) -> VideoInfo:
+    ctx = stream.codec_context
+    rate = nominal_rate(stream)
+    frame = _first_frame(container, stream)
+    pix_fmt = ctx.format or (frame.format if frame is not None else None)
+    if pix_fmt is None:
+        raise MediaError(f"The picture of {container.name} cannot be decoded ({ctx.name}).")
+    matrix9 = display_matrix(frame) if frame is not None else None
+    parts = pix_fmt.components
+    length = Fraction(stream.duration or 0) * stream.time_base or Fraction(container.duration or 0, av.time_base)
+    return VideoInfo(
+        index=stream.index,
+        codec=ctx.codec.canonical_name,
+        tag=ctx.codec_tag.strip("\x00"),
+        width=ctx.width,
+        height=ctx.height,
+        pix_fmt=pix_fmt.name,
+        bit_depth=max(part.bits for part in parts) if parts else 8,
+        alpha=any(part.is_alpha for part in parts) or pix_fmt.has_palette,
+        rate=rate,
+        time_base=stream.time_base,
+        start_pts=stream.start_time or 0,
+        sample_aspect=Fraction(stream.sample_aspect_ratio or 1),
+        rotation_deg=turn(matrix9),
+        matrix9=matrix9,
+        primaries=_tag(ctx.color_primaries),
+        transfer=_tag(ctx.color_trc),
+        matrix=_tag(ctx.colorspace),
+        range=ctx.color_range or None,
+        field_order=ctx.field_order or None,
+        interlaced=(ctx.field_order or 0) > 1 or bool(frame is not None and frame.interlaced_frame),
+        start_tc=start_timecode(container, stream),
+        frames_hint=promised_frames(container, stream) or int(length * rate + Fraction(1, 2)),
+        bit_rate=int(ctx.bit_rate or 0),
+        language=_language(stream),
+    )
+
+
+def _first_frame(container: Any, stream: Any) -> Any | None:
+    try:
+        for frame in container.decode(stream):
+            return frame
+    except av.error.FFmpegError:
+        return None
+    return None
+
+
+def _audio(stream: Any) -> AudioInfo:
+    ctx = stream.codec_context
+    return AudioInfo(
+        index=stream.index,
+        codec=ctx.codec.canonical_name,
+        rate_hz=ctx.sample_rate,
+        channels=ctx.layout.nb_channels,
+        layout=ctx.layout.name,
+        sample_format=ctx.format.name if ctx.format else "",
+        bits=_bits(ctx),
+        language=_language(stream),
+    )
+
+
+def _bits(ctx: Any) -> int:
+    """Bits a sample as the codec stores them, 24 for 24-bit FLAC and PCM that decode to 32."""
+    extra = ctx.extradata
+    if ctx.codec.canonical_name == "flac" and extra is not None and len(extra) >= 34:
+        return ((extra[-34 + 12] & 1) << 4 | extra[-34 + 13] >> 4) + 1
+    if "s24" in ctx.codec.name:
+        return 24
+    return int(ctx.format.bits) if ctx.format else 16
+
+
+def _other(stream: Any) -> OtherInfo:
+    kind = "cover" if stream.type == "video" and _is_cover(stream) else stream.type
+    ctx = stream.codec_context
+    return OtherInfo(stream.index, kind, ctx.codec.canonical_name if ctx else None, _language(stream))
+
+
+def _tag(value: int | None) -> int | None:
+    return None if value in (None, 2) else value
+
+
+def _language(stream: Any) -> str | None:
+    value = stream.metadata.get("language")
+    return value if value and value != "und" else None

@@ -1,0 +1,205 @@
+"""Pictures of a file, one after another or exactly by number, streaming; and its timeline.
+
+Frame n is the n-th frame that the decoder shows of the first real picture stream, in `scan`, in
+`timeline` and in `read` alike. Knows containers only as far as seeking in them can be trusted.
+Nothing here holds more than the decoder's own few frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av.error
+import numpy as np
+
+from dubbing.clock import Timeline
+from dubbing.errors import MediaError
+from dubbing.media.colour import PLANAR, Colour, planes_of, turn_upright
+from dubbing.media.film import Film
+from dubbing.media.times import shown_pts
+
+__all__ = ["Picture", "Scan", "coded_box", "colour_of", "read", "scan", "timeline"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded frame. frame: its number; pts: in the stream's time base; rotation_deg: the
+    clockwise turn that shows it upright; size: upright (width, height)."""
+
+    frame: int
+    pts: int
+    rotation_deg: int
+    colour: Colour
+    av_frame: Any
+
+    @property
+    def size(self) -> tuple[int, int]:
+        w, h = self.av_frame.width, self.av_frame.height
+        return (h, w) if self.rotation_deg in (90, 270) else (w, h)
+
+    def bgr(self, box: tuple[int, int, int, int] | None = None, width: int | None = None) -> np.ndarray:
+        """uint8 (H, W, 3) upright BGR. box: (x, y, w, h) in upright pixels, inside the picture; only
+        it is converted. width: scale to that many columns, height in proportion (at least 1)."""
+        full_w, full_h = self.size
+        x, y, w, h = box or (0, 0, full_w, full_h)
+        if x < 0 or y < 0 or w < 1 or h < 1 or x + w > full_w or y + h > full_h:
+            raise ValueError(f"box {(x, y, w, h)} is not inside a picture of {full_w}x{full_h}")
+        size = (width, max(1, round(h * width / w))) if width and width != w else None
+        turned = self.rotation_deg in (90, 270)
+        picture = self._coded_bgr(self.coded_box((x, y, w, h)), size[::-1] if size and turned else size)
+        return turn_upright(picture, self.rotation_deg)
+
+    def coded_box(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """An upright box (x, y, w, h) in the coordinates of the frame as it is coded."""
+        return coded_box(box, self.rotation_deg, (self.av_frame.width, self.av_frame.height))
+
+    def _coded_bgr(self, box: tuple[int, int, int, int], size: tuple[int, int] | None) -> np.ndarray:
+        x, y, w, h = box
+        frame = self.av_frame
+        sub = PLANAR.get(frame.format.name)
+        if sub is None:
+            frame, sub = frame.reformat(format="yuv444p"), (0, 0)
+        across, down = 1 << sub[0], 1 << sub[1]
+        left, top = x - x % across, y - y % down
+        luma, u, v = planes_of(frame)
+        luma = luma[top : y + h, left : x + w]
+        chroma = (slice(top >> sub[1], -(-(y + h) // down)), slice(left >> sub[0], -(-(x + w) // across)))
+        if size is not None:
+            return self.colour.bgr([luma[y - top :, x - left :], u[chroma], v[chroma]], sub, size)
+        picture = self.colour.bgr([luma, u[chroma], v[chroma]], sub)
+        return picture[y - top :, x - left :]
+
+
+def coded_box(box: tuple[int, int, int, int], degrees: int, coded: tuple[int, int]) -> tuple[int, int, int, int]:
+    """An upright box (x, y, w, h) in a frame of `coded` (width, height) shown by a clockwise turn."""
+    x, y, w, h = box
+    if degrees == 90:
+        return (y, coded[1] - x - w, h, w)
+    if degrees == 180:
+        return (coded[0] - x - w, coded[1] - y - h, w, h)
+    if degrees == 270:
+        return (coded[0] - y - h, x, h, w)
+    return box
+
+
+def colour_of(film: Film) -> Colour:
+    """How the film's pictures become RGB, from its tags."""
+    ctx = film.stream.codec_context
+    return Colour.of(ctx.colorspace, ctx.color_range, ctx.height, ctx.pix_fmt or "")
+
+
+class Scan:
+    """One pass over all frames. Iterating yields (pts, picture); afterwards `timeline` is the whole film's.
+
+    frames_hint: how many frames the header promises (0: it does not say), for progress. The pts
+    yielded are the file's own (None where it has none); `timeline` holds them in order (see `times`).
+    """
+
+    def __init__(self, path: str | Path, width_px: int | None = None, threads: int = 0) -> None:
+        self._path, self._width, self._threads = Path(path), width_px, threads
+        self._timeline: Timeline | None = None
+        with Film(path, 1) as film:
+            self.rate, self.frames_hint = film.rate, film.promised
+
+    @property
+    def timeline(self) -> Timeline:
+        """The film's Timeline, once the pass is over."""
+        if self._timeline is None:
+            raise RuntimeError("the timeline is known when the scan is over")
+        return self._timeline
+
+    def __iter__(self) -> Iterator[tuple[int | None, np.ndarray]]:
+        """(pts, uint8 (H, W, 3) upright BGR), frame by frame."""
+        for film, number, frame in self._pass():
+            picture = Picture(number, frame.pts or 0, film.rotation_deg, colour_of(film), frame)
+            yield frame.pts, picture.bgr(width=self._width)
+
+    def run(self) -> Timeline:
+        """The same pass without making pictures."""
+        for _ in self._pass():
+            pass
+        return self.timeline
+
+    def _pass(self) -> Iterator[tuple[Film, int, Any]]:
+        raw: list[int | None] = []
+        last_duration = 0
+        with Film(self._path, self._threads) as film:
+            for frame in film.whole():
+                raw.append(frame.pts)
+                last_duration = frame.duration
+                yield film, len(raw) - 1, frame
+            pts = shown_pts(raw, film.step)
+            end = int(pts[-1]) + (last_duration or film.step)
+            self._timeline = Timeline(pts, film.stream.time_base, end, film.rate, film.start_tc)
+
+
+def scan(path: str | Path, width_px: int | None = None, *, threads: int = 0) -> Scan:
+    """A pass over all frames as small upright BGR pictures `width_px` wide (None: full size).
+
+    Raises, while it runs, DamagedMedia naming the timecode of the first bad frame."""
+    return Scan(path, width_px, threads)
+
+
+def timeline(path: str | Path, *, threads: int = 0) -> Timeline:
+    """The film's Timeline, by decoding all of it once without making pictures. Raises as `scan`."""
+    return Scan(path, None, threads).run()
+
+
+def read(
+    path: str | Path, timeline: Timeline, start: int = 0, end: int | None = None, *, threads: int = 0
+) -> Iterator[Picture]:
+    """Frames [start, end) exactly, in order. `end` None: to the last.
+
+    Seeks to the key frame at or before `start` where the container's labels can be trusted, checks
+    every frame's pts against the timeline, and counts from the first frame where they disagree (AVI
+    and MPEG program streams always: their cost grows with `start`). Raises DamagedMedia, or
+    MediaError when the file no longer has these frames.
+    """
+    end = len(timeline) if end is None else min(end, len(timeline))
+    wanted = max(0, start)
+    if 0 < wanted < end:
+        for picture in _sought(path, timeline, wanted, end, threads):
+            yield picture
+            wanted = picture.frame + 1
+    if wanted < end:
+        yield from _counted(path, timeline, wanted, end, threads)
+
+
+def _sought(path: str | Path, timeline: Timeline, start: int, end: int, threads: int) -> Iterator[Picture]:
+    """Frames [start, end) found by seeking; stops early, without a wrong frame, where labels disagree."""
+    with Film(path, threads) as film:
+        if not film.seekable:
+            return
+        try:
+            film.container.seek(int(timeline.pts[start]), stream=film.stream)
+        except av.error.FFmpegError:
+            return
+        number: int | None = None
+        for frame in film.onward(start):
+            if frame.pts is None:
+                return
+            if number is None:
+                number = int(np.searchsorted(timeline.pts, frame.pts))
+                if number > start:
+                    return
+            if number >= len(timeline) or frame.pts != int(timeline.pts[number]):
+                return
+            if number >= start:
+                yield Picture(number, frame.pts, film.rotation_deg, colour_of(film), frame)
+            number += 1
+            if number >= end:
+                return
+
+
+def _counted(path: str | Path, timeline: Timeline, start: int, end: int, threads: int) -> Iterator[Picture]:
+    """Frames [start, end) by counting from the first."""
+    with Film(path, threads) as film:
+        for number, frame in enumerate(film.whole()):
+            if number >= end:
+                return
+            if number >= start:
+                yield Picture(number, int(timeline.pts[number]), film.rotation_deg, colour_of(film), frame)
+        raise MediaError(f"{path} has changed: it ends before frame {end} of its timeline.")

@@ -1,0 +1,285 @@
+"""THE list of stages: what happens to a title, and what each result depends on.
+
+    title:  shots -> faces (each shot) -> speakers -> actors          once, shared by all dubs
+            audio (the original sound)
+    dub:    audio (what drives the lips)
+            lipsync (each shot) -> sync (each shot) -> master, shots.parquet
+
+A task exists as soon as what it depends on is known: `Job.tasks` is asked again whenever a task of
+`EXPANDS` has ended. Where the work runs is the engine's business.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from dubbing import media
+from dubbing.clock import Timeline
+from dubbing.config import Config
+from dubbing.manifest import Dub, Manifest, Title
+from dubbing.records import Shot
+from dubbing.stage import RESULT, Outcome, Stage, Task
+from dubbing.store import Store, content_key, key_of, read_json
+
+__all__ = ["EXPANDS", "STAGES", "DubTasks", "Job", "Step", "build"]
+
+# name -> (module, class): imported only in the process that does the work
+STAGES: dict[str, tuple[str, str]] = {
+    "shots": ("dubbing.stages.shots", "Shots"),
+    "faces": ("dubbing.stages.faces", "Faces"),
+    "audio": ("dubbing.stages.audio", "Audio"),
+    "speakers": ("dubbing.stages.speakers", "Speakers"),
+    "actors": ("dubbing.stages.actors", "Actors"),
+    "lipsync": ("dubbing.stages.lipsync", "Lipsync"),
+    "sync": ("dubbing.stages.sync", "Sync"),
+    "master": ("dubbing.stages.master", "Master"),
+}
+EXPANDS = frozenset({"shots", "audio", "actors"})
+
+
+def build(name: str) -> Stage:
+    """A stage by name, not yet set up."""
+    return _class(name)()
+
+
+@lru_cache(maxsize=None)
+def _class(name: str) -> type[Stage]:
+    from importlib import import_module
+
+    module, cls = STAGES[name]
+    kind: type[Stage] = getattr(import_module(module), cls)
+    return kind
+
+
+@dataclass(frozen=True)
+class _Analysis:
+    """The analysis tasks of one title, as far as they are known. faces is None before shots are."""
+
+    shots: Task
+    sound: Task | None
+    faces: tuple[Task, ...] | None
+    speakers: Task | None
+    actors: Task | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done for one shot in one language."""
+
+    shot: Shot
+    faces: Task
+    take: Task
+    score: Task
+
+
+@dataclass(frozen=True)
+class DubTasks:
+    """The tasks of one language, as far as they are known. steps is empty before the analysis is done."""
+
+    sound: Task
+    steps: tuple[Step, ...] = ()
+    master: Task | None = None
+
+
+class Job:
+    """One manifest with its configuration and output folder."""
+
+    def __init__(self, manifest: Manifest, out: Path, config: Config) -> None:
+        self.manifest = manifest
+        self.config = config
+        self.store = Store(out)
+        self._results: dict[Path, Any] = {}
+
+    def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
+        """Every task known so far, each after the ones it needs. failed: tasks of this run that failed."""
+        failed = failed or {}
+        tasks: list[Task] = []
+        for title in self.manifest.titles:
+            analysis = self._analyse(title, failed)
+            tasks += [t for t in (analysis.shots, analysis.sound, analysis.speakers, analysis.actors) if t]
+            tasks += analysis.faces or ()
+            for dub in title.dubs:
+                one = self.dub(title, dub, failed, analysis)
+                tasks += [one.sound, *(t for step in one.steps for t in (step.take, step.score))]
+                tasks += [one.master] if one.master else []
+        order = list(STAGES)
+        return sorted(tasks, key=lambda t: order.index(t.stage))
+
+    def shots(self, title: Title) -> list[Shot] | None:
+        """The title's shots, or None before they are known."""
+        done = self._result(self._analyse(title, {}).shots)
+        return [Shot(i + 1, a, b) for i, (a, b) in enumerate(done["shots"])] if done else None
+
+    def timeline(self, title: Title) -> Timeline:
+        """The title's frames in time. Raises FileNotFoundError before `shots` is done."""
+        return media.load_timeline(self._analyse(title, {}).shots.folder)
+
+    # -- a title's analysis ------------------------------------------------------------------
+
+    def _analyse(self, title: Title, failed: Mapping[str, Outcome]) -> _Analysis:
+        folder = self.store.analysis(title.id)
+        video = self._content(title.video)
+        cuts = str(title.shots) if title.shots else None
+        settings = self.config.shots.model_dump()
+        shots = _task("shots", title.id, folder / "shots",
+                      [video, self._content(title.shots) if title.shots else None, settings],
+                      {"source": str(title.video), "cuts": cuts, "settings": settings},
+                      frames=self._info(title.video).video.frames_hint)  # fmt: skip
+        sound = None
+        if self._info(title.video).audio:
+            sound = self._audio_task(f"{title.id}/source", folder / "sound", title, title.video, shots, own=True)
+        found = self._result(shots)
+        if not found:
+            return _Analysis(shots, sound, None, None, None)
+        settings = self.config.faces.model_dump()
+        faces = []
+        for i, (a, b) in enumerate(found["shots"]):
+            shot = Shot(i + 1, a, b)
+            args = {"source": str(title.video), "timeline": str(shots.folder), "number": shot.number,
+                    "start": a, "end": b, "settings": settings}  # fmt: skip
+            faces.append(_task("faces", f"{title.id}/{shot.id}", folder / "faces" / shot.id,
+                               [video, a, b, shot.number, settings], args, needs=(shots.id,), frames=len(shot)))  # fmt: skip
+        whole = [t for t in faces if t.id not in failed]
+        settings = self.config.speakers.model_dump()
+        needs = (shots.id, *((sound.id,) if sound else ()))
+        args = {"timeline": str(shots.folder), "shots": str(shots.folder),
+                "faces": [str(t.folder) if t in whole else None for t in faces],
+                "source_sound": str(sound.folder) if sound else None, "settings": settings}  # fmt: skip
+        speakers = _task("speakers", title.id, folder / "speakers",
+                         [[t.key for t in whole], len(faces), sound.key if sound else None, settings],
+                         args, needs=needs, after=tuple(t.id for t in faces))  # fmt: skip
+        args = {"timeline": str(shots.folder), "shots": str(shots.folder), "faces": args["faces"],
+                "source_sound": args["source_sound"], "speakers": str(speakers.folder)}  # fmt: skip
+        actors = _task("actors", title.id, folder / "actors", [speakers.key], args, needs=(speakers.id,))
+        return _Analysis(shots, sound, tuple(faces), speakers, actors)
+
+    def _audio_task(self, name: str, folder: Path, title: Title, path: Path, shots: Task, own: bool = False) -> Task:
+        settings = {"own": own, "length_difference": self.config.length_difference}
+        args = {"sound": str(path), "timeline": str(shots.folder), "shots": str(shots.folder), "settings": settings}
+        return _task("audio", name, folder, [self._content(path), shots.key, settings], args, needs=(shots.id,))
+
+    # -- one language ------------------------------------------------------------------------
+
+    def dub(
+        self, title: Title, dub: Dub, failed: Mapping[str, Outcome], analysis: _Analysis | None = None
+    ) -> DubTasks:
+        """The tasks of one language, as far as they are known."""
+        analysis = analysis or self._analyse(title, failed)
+        shots, where = analysis.shots, self.store.dub(title.id, dub.language)
+        name = f"{title.id}/{dub.language}"
+        sound = self._audio_task(name, where / "sound", title, dub.dialogue or dub.audio, shots)
+        heard, actors = self._result(sound), self._result(analysis.actors)
+        if not (heard and actors and analysis.faces and analysis.actors and analysis.speakers):
+            return DubTasks(sound)
+        steps, patches = [], []
+        for faces in analysis.faces:
+            shot = Shot(faces.args["number"], faces.args["start"], faces.args["end"])
+            common = {"title": title.id, "source": str(title.video), "timeline": str(shots.folder),
+                      "shot": shot.number, "start": shot.start_frame, "end": shot.end_frame,
+                      "faces": str(faces.folder), "sound": str(sound.folder),
+                      "source_sound": str(analysis.sound.folder) if analysis.sound else None}  # fmt: skip
+            speech = heard["shot_keys"][shot.id]
+            decided = actors["shots"][shot.id]
+            generator = {"name": self.manifest.generator.name, "settings": self.manifest.generator.settings}
+            args = {**common, "decided": decided, "actors": str(analysis.actors.folder), "generator": generator,
+                    "settings": self.config.speakers.model_dump()}  # fmt: skip
+            about = [self._content(title.video), faces.key, decided, speech, generator, self._generator_hash]
+            take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id,
+                         [*about, self.config.speakers.model_dump()], args,
+                         needs=(faces.id, sound.id, analysis.actors.id), frames=len(shot), inside="patch")  # fmt: skip
+            score = _task("sync", f"{name}/{shot.id}", take.folder.parent / "score", [take.key],
+                          {**common, "take": str(take.folder), "decided": decided},
+                          needs=(take.id,), frames=len(shot))  # fmt: skip
+            steps.append(Step(shot, faces, take, score))
+            if take.id not in failed and faces.id not in failed:
+                patches.append(take)
+        settings = self.config.master.model_dump()
+        target = f"{title.id}.{dub.language}{self.delivery(title, dub).extension}"
+        args = {"source": str(title.video), "timeline": str(shots.folder), "sound": str(dub.audio),
+                "patches": [str(t.folder) for t in patches], "target_name": target,
+                "language": dub.language, **settings}  # fmt: skip
+        master = _task("master", name, where / "master",
+                       [self._content(title.video), [t.key for t in patches], self._content(dub.audio), settings, target],
+                       args, needs=(shots.id,), after=tuple(t.id for s in steps for t in (s.take, s.score)),
+                       frames=sum(t.frames for t in analysis.faces))  # fmt: skip
+        return DubTasks(sound, tuple(steps), master)
+
+    def delivery(self, title: Title, dub: Dub) -> media.Delivery:
+        """How this dub will be delivered. Raises UnsupportedMedia where it cannot be, whole."""
+        return media.delivery(self._info(title.video), self._info(dub.audio))
+
+    def publish(self, title: Title, dub: Dub, master: Task) -> Path:
+        """Put a finished master under its contract name, without copying where the disk allows it."""
+        made = master.folder / master.args["target_name"]
+        final = self.store.dub(title.id, dub.language) / made.name
+        if not (final.exists() and final.samefile(made)):
+            part = final.with_name(f".part-{os.getpid()}-{final.name}")
+            part.unlink(missing_ok=True)
+            try:
+                os.link(made, part)
+            except OSError:
+                shutil.copyfile(made, part)
+            part.replace(final)
+        for old in final.parent.glob("master-*"):
+            if old != master.folder:
+                shutil.rmtree(old)
+        return final
+
+    # -- what is known about files -----------------------------------------------------------
+
+    def forget(self, task: Task) -> None:
+        """Drop what was remembered of a task's result (it has just been made)."""
+        self._results.pop(task.folder, None)
+
+    def _result(self, task: Task | None) -> Any:
+        if task is None:
+            return None
+        if task.folder not in self._results:
+            if not task.done:
+                return None
+            self._results[task.folder] = read_json(task.folder / RESULT)
+        return self._results[task.folder]
+
+    def result(self, task: Task) -> dict[str, Any] | None:
+        """A finished task's result.json, or None."""
+        value: dict[str, Any] | None = self._result(task)
+        return value
+
+    @lru_cache(maxsize=None)  # noqa: B019 - a job lives as long as its process
+    def _content(self, path: Path) -> str:
+        memory = self.store.root / ".contents.json" if self.store.root.exists() else None
+        return content_key(Path(path), memory)
+
+    @lru_cache(maxsize=None)  # noqa: B019
+    def _info(self, path: Path) -> media.MediaInfo:
+        return media.probe(Path(path))
+
+    @cached_property
+    def _generator_hash(self) -> str:
+        from dubbing.generators import create
+
+        return create(self.manifest.generator.name, self.manifest.generator.settings).hash
+
+
+def _task(
+    stage: str,
+    name: str,
+    folder: Path,
+    about: list[Any],
+    args: Mapping[str, Any],
+    *,
+    needs: tuple[str, ...] = (),
+    after: tuple[str, ...] = (),
+    frames: int = 0,
+    inside: str = "",
+) -> Task:
+    """A task whose folder carries its key: `<folder>-<key12>`, or `<folder>/<key12>/<inside>` for a take."""
+    key = key_of(stage, _class(stage).version, about)
+    final = folder / key[:12] / inside if inside else folder.with_name(f"{folder.name}-{key[:12]}")
+    return Task(f"{stage} {name}", stage, key, final, args, needs, after, frames)

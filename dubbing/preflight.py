@@ -1,0 +1,315 @@
+"""What a run will need, looked at before any work starts: files, lengths, disk, packages.
+
+`look` opens every file and decodes the dubs' sound (about 500 times faster than film time); with
+`deep` it decodes the pictures too and finds damage inside them. It changes nothing. What it finds
+wrong it lists, all of it, as the errors a run would stop with.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from dubbing import media
+from dubbing.clock import Timeline, samples_at
+from dubbing.config import Config
+from dubbing.document import nearest
+from dubbing.errors import InputError, ManifestError, MediaError, OutputError
+from dubbing.manifest import Dub, Manifest, Title
+from dubbing.store import output_error
+
+__all__ = ["DubFinding", "Findings", "TitleFinding", "look"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+_TAKE_BYTES = 60_000  # lossless patches of one frame: a measured upper quarter
+_ROOM = 1.5  # of the source's size, for one master
+
+
+@dataclass(frozen=True)
+class DubFinding:
+    """One dub, looked at. samples at rate_hz of the mix; over_frames: dub minus picture, in frames;
+    master: the name of the file to come; sound: how the mix will be carried."""
+
+    language: str
+    audio: Path
+    codec: str
+    channels: int
+    rate_hz: int
+    samples: int
+    over_frames: float
+    master: str
+    sound: str
+
+
+@dataclass(frozen=True)
+class TitleFinding:
+    """One title, looked at. frames: as the file promises, or exact when `exact`; size_px: upright."""
+
+    id: str
+    video: Path
+    codec: str
+    size_px: tuple[int, int]
+    bit_depth: int
+    rate: Fraction
+    frames: int
+    exact: bool
+    duration_s: float
+    start_tc: str | None
+    has_sound: bool
+    dubs: tuple[DubFinding, ...]
+
+
+@dataclass
+class Findings:
+    """What `look` found. problems stop a run; notes do not. Sizes in bytes."""
+
+    titles: list[TitleFinding] = field(default_factory=list)
+    problems: list[InputError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    disk_needed: int = 0
+    disk_free: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def raise_first(self) -> None:
+        """The first problem as an error of its own kind, counting the others."""
+        if self.problems:
+            first, others = self.problems[0], len(self.problems) - 1
+            if others:
+                raise type(first)(f"{first} (and {others} more: `dub check` shows all)")
+            raise first
+
+
+def look(
+    manifest: Manifest,
+    config: Config,
+    out: Path,
+    *,
+    deep: bool = False,
+    on_frames: Callable[[int], None] = lambda frames: None,
+) -> Findings:
+    """Everything a run of this job would need. on_frames(n): n more pictures were decoded (deep only)."""
+    found = Findings()
+    attempt = _Attempts(found)
+    attempt(manifest.place("generator"), _generator, manifest)
+    for i, title in enumerate(manifest.titles):
+        attempt(manifest.place("titles", i), _unused, title)
+        at = manifest.place("titles", i, "video")
+        if title.shots is not None:
+            attempt(manifest.place("titles", i, "shots"), _exists, title.shots)
+        info = attempt(at, _picture, title.video)
+        if info is None or info.video is None:
+            continue
+        line = attempt(at, _decode, title.video, on_frames) if deep else None
+        if deep and line is None:
+            continue
+        dubs = []
+        for j, dub in enumerate(title.dubs):
+            place = manifest.place("titles", i, "dubs", j, "audio")
+            one = attempt(place, _dub, title, dub, info, line, config)
+            if one is not None:
+                dubs.append(one)
+        found.titles.append(_title(title, info, line, tuple(dubs)))
+        if not info.audio:
+            found.notes.append(
+                f"{title.id} has no sound of its own: there is no baseline to compare with, and the general "
+                "prior drives the lips instead of this film's own dialogue."
+            )
+    attempt("", _writable, out)
+    _disk(found, out)
+    found.versions = _versions()
+    return found
+
+
+class _Attempts:
+    """Calls that may raise InputError: kept as a problem, with its place in the manifest before it."""
+
+    def __init__(self, found: Findings) -> None:
+        self._found = found
+
+    def __call__(self, place: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return call(*args, **kwargs)
+        except InputError as e:
+            self._found.problems.append(type(e)(f"{place}: {e}") if place else e)
+            return None
+
+
+def _generator(manifest: Manifest) -> None:
+    from dubbing.generators import NAMES, create
+
+    name = manifest.generator.name
+    if name not in NAMES:
+        raise ManifestError(f"there is no generator {name!r}{nearest(name, NAMES)} There is: {', '.join(NAMES)}.")
+    create(name, manifest.generator.settings)
+
+
+def _unused(title: Title) -> None:
+    """Keys of the format that this version would ignore: refused, because ignoring would be silent."""
+    if title.cast is not None:
+        raise ManifestError("this version does not use 'cast' yet (it finds who speaks by itself); remove it.")
+    if any(d.stems is not None for d in title.dubs):
+        raise ManifestError("this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.")
+
+
+def _exists(path: Path | None) -> None:
+    if path is not None and not path.is_file():
+        raise ManifestError(f"there is no file {path}; 'shots' names a cut list (.edl or .otio).")
+
+
+def _picture(path: Path) -> media.MediaInfo:
+    info = media.probe(path)
+    if info.video is None:
+        raise MediaError(f"{path} has no video stream; 'video' must be a film.")
+    return info
+
+
+def _decode(path: Path, on_frames: Callable[[int], None]) -> Timeline:
+    """The exact timeline, by decoding every picture. Raises DamagedMedia."""
+    scan = media.scan(path, width_px=16)
+    for _ in scan:
+        on_frames(1)
+    if 0 < len(scan.timeline) < scan.frames_hint:
+        raise MediaError(
+            f"{path} is truncated: its header promises {scan.frames_hint} frames, {len(scan.timeline)} can be decoded."
+        )
+    return scan.timeline
+
+
+def _dub(title: Title, dub: Dub, picture: media.MediaInfo, line: Timeline | None, config: Config) -> DubFinding:
+    info = media.probe(dub.audio)
+    if not info.audio:
+        raise MediaError(f"{dub.audio} has no sound stream; 'audio' must be the {dub.language} mix.")
+    rate_hz, samples = info.audio[0].rate_hz, _length(dub.audio)
+    over = _fits(dub.audio, samples, rate_hz, title, picture, line, config)
+    for driver in dub.drivers:
+        if driver != dub.audio:
+            own = media.probe(driver)
+            if not own.audio:
+                raise MediaError(f"{driver} has no sound stream; 'dialogue' must be the {dub.language} dialogue.")
+            _fits(driver, _length(driver), own.audio[0].rate_hz, title, picture, line, config)
+    delivery = media.delivery(picture, info)
+    return DubFinding(
+        dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
+        f"{title.id}.{dub.language}{delivery.extension}", delivery.sound,
+    )  # fmt: skip
+
+
+def _length(path: Path) -> int:
+    """Decoded samples of the first sound stream. Raises MediaError where all of them are zero."""
+    samples, loud = 0, False
+    for block in media.sound_blocks(path, None, mono=False, align_to_video=False):
+        samples += len(block)
+        loud = loud or bool(block.any())
+    if not loud:
+        raise MediaError(f"{path} has no sound in it: every one of its {samples} samples is silence.")
+    return samples
+
+
+def _fits(
+    path: Path,
+    samples: int,
+    rate_hz: int,
+    title: Title,
+    picture: media.MediaInfo,
+    line: Timeline | None,
+    config: Config,
+) -> float:
+    """How many frames longer the sound is than the picture. Raises MediaError beyond the tolerance.
+
+    A header's promise is believed when the sound agrees with it; a refusal rests on decoded frames.
+    """
+    video = picture.video
+    assert video is not None
+    allowed = config.length_tolerance_frames
+
+    def over(duration_s: Fraction) -> float:
+        return float((samples - samples_at(duration_s, rate_hz)) * video.rate / rate_hz)
+
+    if line is None:
+        promised = [Fraction(video.frames_hint) / video.rate] if video.frames_hint else []
+        promised += [picture.duration_s] if picture.duration_s else []
+        near = min((over(d) for d in promised), key=abs, default=math.inf)
+        if abs(near) <= allowed or config.length_difference == "pad":
+            return near if promised else 0.0
+        line = media.timeline(title.video)
+    far = over(line.duration)
+    if abs(far) > allowed and config.length_difference == "refuse":
+        raise MediaError(
+            f"{path} is {abs(far):.1f} frames {'longer' if far > 0 else 'shorter'} than the picture: "
+            f"{_hms(Fraction(samples, rate_hz))} of sound, {_hms(line.duration)} of picture ({len(line)} frames). "
+            f"Up to {allowed:g} frames are accepted; `length_difference: pad` in a config file cuts or pads the "
+            "sound with silence."
+        )
+    return far
+
+
+def _hms(time_s: Fraction) -> str:
+    """`0:00:51.051`."""
+    ms = int(time_s * 1000 + Fraction(1, 2))
+    return f"{ms // 3_600_000}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
+
+
+def _title(title: Title, info: media.MediaInfo, line: Timeline | None, dubs: tuple[DubFinding, ...]) -> TitleFinding:
+    video = info.video
+    assert video is not None
+    frames = len(line) if line else video.frames_hint
+    duration = line.duration if line else info.duration_s or Fraction(frames) / video.rate
+    return TitleFinding(
+        title.id, title.video, video.codec, info.upright_size, video.bit_depth, video.rate, frames,
+        line is not None, float(duration), video.start_tc, bool(info.audio), dubs,
+    )  # fmt: skip
+
+
+def _standing(path: Path) -> Path:
+    """The nearest folder at or above `path` that exists."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _writable(out: Path) -> None:
+    folder = _standing(out)
+    if not folder.is_dir():
+        raise OutputError(f"{str(folder)!r} is a file, so nothing can be written under it; choose another --out.")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0")
+    except OSError as e:
+        raise output_error(out, e) from e
+
+
+def _disk(found: Findings, out: Path) -> None:
+    """Free space against a guess that leans to too much; already finished work is not subtracted."""
+    for title in found.titles:
+        source = os.path.getsize(title.video)
+        for dub in title.dubs:
+            pcm = dub.samples * dub.channels * 3
+            found.disk_needed += int(source * _ROOM) + pcm + title.frames * _TAKE_BYTES
+    found.disk_free = shutil.disk_usage(_standing(out)).free
+    if found.disk_free < found.disk_needed:
+        found.notes.append(
+            f"The disk may be too small: about {found.disk_needed / 1e9:.1f} GB may be needed, "
+            f"{found.disk_free / 1e9:.1f} GB are free. A run that fills it can go on once there is space."
+        )
+
+
+def _versions() -> dict[str, str]:
+    """The packages that decide what comes out; `absent` where one is missing."""
+    found = {"python": platform.python_version()}
+    for name in ("av", "mediapipe", "numpy", "opencv-contrib-python", "ray", "scenedetect", "silero-vad", "torch"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found

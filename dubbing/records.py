@@ -1,0 +1,98 @@
+"""The records that stages hand to each other: frozen, small, with units.
+
+They know nothing of files or of the stages that make them. Arrays are named by their axes:
+N frames, P points, H rows, W columns, C channels. Pictures are BGR uint8, upright (display
+orientation): a rotated source is turned upright on the way in and back on the way out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Line", "Patch", "Score", "Shot", "Track"]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """The frames [start_frame, end_frame) between two cuts. `number` counts from 1 along the title."""
+
+    number: int
+    start_frame: int
+    end_frame: int
+
+    @property
+    def id(self) -> str:
+        return f"shot_{self.number:04d}"
+
+    def __len__(self) -> int:
+        return self.end_frame - self.start_frame
+
+
+@dataclass(frozen=True)
+class Track:
+    """One face followed through one shot.
+
+    id: `shot_0042/face_1`; frames_N: int32 frame numbers of the title, increasing, consecutive;
+    mesh_NP3: float32 (N, 478, 3) MediaPipe mesh in pixels of the upright picture (z in pixels too,
+    smaller is nearer); seen_N: bool, False where a gap was bridged; yaw_N: float32 degrees, positive
+    to the picture's right; height_px: median face height.
+    """
+
+    id: str
+    frames_N: np.ndarray
+    mesh_NP3: np.ndarray
+    seen_N: np.ndarray
+    yaw_N: np.ndarray
+    height_px: float
+
+    @property
+    def start_frame(self) -> int:
+        return int(self.frames_N[0])
+
+    @property
+    def end_frame(self) -> int:
+        return int(self.frames_N[-1]) + 1
+
+
+@dataclass(frozen=True)
+class Line:
+    """A stretch [start_frame, end_frame) in which one track speaks in the dub (or, in analysis, the source)."""
+
+    track: str
+    start_frame: int
+    end_frame: int
+
+
+@dataclass(frozen=True)
+class Patch:
+    """The changed region of one frame.
+
+    frame: number in the title; x, y: top left in the upright picture, both even; bgr_HWC: uint8
+    (H, W, 3), H and W even; matte_HW: uint8, 0 keeps the source, 255 replaces it.
+    """
+
+    frame: int
+    x: int
+    y: int
+    bgr_HWC: np.ndarray
+    matte_HW: np.ndarray
+
+
+@dataclass(frozen=True)
+class Score:
+    """LSE of one stretch of film with one sound, by one expert (design section 5).
+
+    d: LSE-D, c: LSE-C, offset_frames: 25ths of a second, positive when the sound is early; windows:
+    how many 5-frame windows it rests on; model: `name@hash12`; distance_S: mean distance per shift
+    -15..15, float32 (31,); at_zero: the mean distance at shift 0.
+    """
+
+    d: float
+    c: float
+    offset_frames: float
+    windows: int
+    model: str
+    distance_S: np.ndarray
+    at_zero: float

@@ -1,0 +1,109 @@
+"""What a finished dub leaves for people: its table, its master under its name, its counts.
+
+Reads only what stages committed. Which shots need a person is decided here, from the thresholds of
+the configuration, so that changing one renders nothing again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from dubbing.clock import Timeline
+from dubbing.config import Review
+from dubbing.manifest import Dub, Title
+from dubbing.pipeline import Job, Step
+from dubbing.stage import Outcome
+from dubbing.table import write_rows
+
+__all__ = ["publish_dub"]
+
+_SCORES = ("lse_d", "lse_c", "lse_offset_frames", "source_lse_d", "source_lse_c", "source_lse_offset_frames",
+           "lse_model", "lse_windows", "sharpness", "silence_motion", "following", "lse_at_zero",
+           "source_lse_at_zero", "foreign_lse_at_zero", "rest_opening")  # fmt: skip
+
+
+def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) -> dict[str, Any]:
+    """Write shots.parquet and put the master in place; returns one summary row.
+
+    The row: title, language, counts (status -> shots), needs_review, table, master (None when it
+    failed), error, notices, sheets (contact sheets, as paths).
+    """
+    tasks = job.dub(title, dub, failed)
+    folder = job.store.dub(title.id, dub.language)
+    table = folder / "shots.parquet"
+    summary: dict[str, Any] = {"title": title.id, "language": dub.language, "counts": {}, "needs_review": 0,
+                               "table": None, "master": None, "error": None, "notices": [], "sheets": []}  # fmt: skip
+    if tasks.master is None:
+        causes = [o.error for t, o in failed.items() if t.split(" ", 1)[1].split("/")[0] == title.id]
+        return {**summary, "error": causes[0] if causes else "its analysis did not finish"}
+    line = job.timeline(title)
+    rows = []
+    for step in tasks.steps:
+        row = _row(job, title, dub, step, line, failed)
+        rows.append(row)
+        sheet = step.score.folder / "sheet.jpg"
+        if row["status"] == "dubbed" and sheet.exists():
+            summary["sheets"].append(str(sheet))
+    made = job.result(tasks.master)
+    write_rows(job.store, table, rows, content=tasks.master.key)
+    summary["counts"] = dict(Counter(row["status"] for row in rows))
+    summary["needs_review"] = sum(bool(row["needs_review"]) for row in rows)
+    summary["table"] = str(table)
+    if made is None:
+        outcome = failed.get(tasks.master.id)
+        return {**summary, "error": outcome.error if outcome else "the master was not made"}
+    summary["master"] = str(job.publish(title, dub, tasks.master))
+    summary["notices"] = made.get("notices", [])
+    return summary
+
+
+def _row(
+    job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: Mapping[str, Outcome]
+) -> dict[str, Any]:
+    """One row of `dub.shot.1`."""
+    shot = step.shot
+    row: dict[str, Any] = {
+        "title": title.id, "language": dub.language, "shot": shot.id,
+        "start_frame": shot.start_frame, "end_frame": shot.end_frame,
+        "start_tc": line.timecode(shot.start_frame), "end_tc": line.timecode(shot.end_frame),
+        "needs_review": False,
+    }  # fmt: skip
+    results = [job.result(t) for t in (step.faces, step.take, step.score)]
+    row["seconds"] = sum(r["seconds"] for r in results if r)
+    broken = next((failed[t.id] for t in (step.faces, step.take, step.score) if t.id in failed), None)
+    take = results[1]
+    if take:
+        row |= {"face": take["face"], "face_px": take["face_px"], "yaw_deg": take["yaw_deg"]}
+    if broken is not None:
+        row |= {"status": "failed", "reason": broken.error_class, "error": broken.error}
+        row |= {"needs_review": True, "review_reason": f"failed: {broken.error}"}
+        return row
+    if take is None:
+        return row | {"status": "failed", "reason": "StageError", "error": "this shot was not reached"}
+    row |= {"status": take["status"], "reason": take["reason"]}
+    if take["status"] != "dubbed":
+        return row
+    row |= {"generator": take["generator"], "generator_hash": take["generator_hash"],
+            "take": step.take.key[:12], "actor": take["faces"][0]["actor"]}  # fmt: skip
+    score = results[2] or {}
+    row |= {name: score.get(name) for name in _SCORES}
+    crossed = _crossed(row, job.config.review)
+    return row | {"needs_review": bool(crossed), "review_reason": "; ".join(crossed) or None}
+
+
+def _crossed(row: Mapping[str, Any], limits: Review) -> list[str]:
+    """Which thresholds a dubbed shot crosses, each with both numbers."""
+    found = []
+    d, source_d = row["lse_d"], row["source_lse_d"]
+    if d is not None and source_d is not None and d - source_d > limits.lse_d_over_source:
+        found.append(f"LSE-D {d:.2f} is over the original's {source_d:.2f} by more than {limits.lse_d_over_source:g}")
+    offset = row["lse_offset_frames"]
+    if offset is not None and abs(offset) > limits.offset_frames:
+        found.append(f"offset {offset:+.0f} frames is beyond {limits.offset_frames:g}")
+    if row["sharpness"] is not None and row["sharpness"] < limits.min_sharpness:
+        found.append(f"sharpness {row['sharpness']:.2f} is under {limits.min_sharpness:g}")
+    if row["silence_motion"] is not None and row["silence_motion"] > limits.max_silence_motion:
+        found.append(f"silence motion {row['silence_motion']:.2f} is over {limits.max_silence_motion:g}")
+    return found

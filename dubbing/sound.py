@@ -1,0 +1,57 @@
+"""Speech features at exact times, from 16 kHz mono samples. Reads no file; knows no model.
+
+The log-mel here is this project's own (torch-free, so it is the same everywhere): 25 ms Hann
+windows every 10 ms, 40 mel bands from 60 Hz to 7.6 kHz (Slaney scale), column k centred on sample
+160 k. Models that define their own features (SyncNet's MFCC, Wav2Lip's mel) keep them beside
+themselves.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+__all__ = ["HOP", "MELS", "RATE_HZ", "at_times", "log_mel"]
+
+RATE_HZ = 16_000
+HOP = 160
+MELS = 40
+_WINDOW, _FFT = 400, 512
+
+
+@lru_cache(maxsize=1)
+def _filters() -> np.ndarray:
+    """Mel filter bank, float32 (40, 257), Slaney's scale and area normalisation."""
+    import librosa
+
+    return librosa.filters.mel(sr=RATE_HZ, n_fft=_FFT, n_mels=MELS, fmin=60, fmax=7600).astype(np.float32)
+
+
+def log_mel(wave: np.ndarray) -> np.ndarray:
+    """Log-mel energies, float32 (T, 40) with T = len(wave) // 160 + 1, about -11.5 (silence) to 5.
+
+    wave: float32 mono at 16 kHz, -1..1. Column k is centred on sample 160 k; outside is silence.
+    """
+    padded = np.pad(np.asarray(wave, np.float32), (_FFT // 2, _FFT // 2 + HOP))
+    count = len(wave) // HOP + 1
+    window = np.zeros(_FFT, np.float32)
+    edge = (_FFT - _WINDOW) // 2
+    window[edge : edge + _WINDOW] = np.hanning(_WINDOW + 1)[:-1]
+    out = np.empty((count, MELS), np.float32)
+    for start in range(0, count, 3000):
+        stop = min(count, start + 3000)
+        block = padded[start * HOP : (stop - 1) * HOP + _FFT]
+        frames = np.lib.stride_tricks.sliding_window_view(block, _FFT)[::HOP]
+        power = np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32) ** 2
+        out[start:stop] = np.log(power @ _filters().T + 1e-5)
+    return out
+
+
+def at_times(signal_TK: np.ndarray, times_s: np.ndarray, rate_hz: float = RATE_HZ / HOP) -> np.ndarray:
+    """A feature track read at arbitrary times, linear between columns: (len(times_s), K)."""
+    position = np.clip(np.asarray(times_s) * rate_hz, 0, len(signal_TK) - 1)
+    low = np.floor(position).astype(int)
+    high = np.minimum(low + 1, len(signal_TK) - 1)
+    part = (position - low)[:, None].astype(signal_TK.dtype)
+    return signal_TK[low] * (1 - part) + signal_TK[high] * part

@@ -1,0 +1,109 @@
+"""The contract between what happens (stages) and where it happens (engines).
+
+A stage knows neither Ray nor other stages. It is built with its settings, set up once in the
+process that will use it (that is when models load), given one task after another, and closed. A
+task's result is a folder: `process` fills the one it is given, and the engine commits it.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dubbing.errors import InputError
+from dubbing.store import Store
+
+__all__ = ["Outcome", "Resources", "Stage", "Task", "execute"]
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one worker of a stage holds while it works: processor cores, share of a GPU, memory."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_mb: int = 1500
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work, named, keyed by everything its result depends on.
+
+    id: readable and unique in a run, `lipsync reel/fr/shot_0002`; folder: where the result is
+    committed (done when it exists); args: what the stage needs, paths and plain values only;
+    needs: ids that must have succeeded; after: ids that must have ended, well or not;
+    frames: how many frames it covers, for progress and for longest-first order.
+    """
+
+    id: str
+    stage: str
+    key: str
+    folder: Path
+    args: Mapping[str, Any]
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    frames: int = 0
+
+    @property
+    def done(self) -> bool:
+        return self.folder.exists()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one task ended. error is None when it succeeded; error_class names the exception."""
+
+    id: str
+    seconds: float
+    error: str | None = None
+    error_class: str | None = None
+    trace: str = field(default="", repr=False)
+    fatal: InputError | None = None
+
+
+class Stage:
+    """One kind of work. Subclasses set `name` and `version` (raise it when results change)."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources()
+
+    def setup(self) -> None:
+        """Load models. Called once per worker, before the first task."""
+
+    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+        """Do one task: write files into `out`, return a small JSON value kept as result.json.
+
+        progress(n): n more frames are finished. Raises StageError (or anything: the shot fails),
+        or InputError when the user's input is at fault and the run must stop.
+        """
+        raise AssertionError(f"{type(self).__name__} does not define process")
+
+    def close(self) -> None:
+        """Let go of models and files. Called in `finally`."""
+
+
+def execute(stage: Stage, task: Task, store: Store, progress: Callable[[int], None]) -> Outcome:
+    """Run one task on a stage that is set up, commit its folder, and say how it ended.
+
+    Never raises for what a task does wrong; an InputError is handed back as `fatal`.
+    """
+    started = time.monotonic()
+    try:
+        with store.commit(task.folder) as part:
+            result = stage.process(task.args, part, progress)
+            result["seconds"] = round(time.monotonic() - started, 3)
+            result["key"] = task.key
+            store.write_json(part / RESULT, result)
+    except InputError as e:
+        return Outcome(task.id, time.monotonic() - started, str(e), type(e).__name__, fatal=e)
+    except Exception as e:
+        text = f"{type(e).__name__}: {e}"
+        return Outcome(task.id, time.monotonic() - started, text, type(e).__name__, traceback.format_exc())
+    return Outcome(task.id, time.monotonic() - started)

@@ -1,0 +1,179 @@
+"""Cut lists that a person supplies: CMX3600 `.edl` and OpenTimelineIO `.otio`, read into frames.
+
+An `.edl` is read here, line by line, because every fault must be named by its line and because only
+the record side matters: source times, reels and speed changes may say what they like. An `.otio` is
+read by opentimelineio. Both name frames by SMPTE timecode at the film's own count; nothing here
+opens the film.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dubbing.clock import Timecode, Timeline, counting_base
+from dubbing.errors import ManifestError
+
+__all__ = ["read_cuts"]
+
+_EVENT = re.compile(
+    r"(?P<number>\d+)\s+(?P<reel>\S+)\s+(?P<channel>\S+)\s+(?P<kind>C|D|W\d+|K[BO]?)\s+(?:(?P<length>\d+)\s+)?"
+    r"\S+\s+\S+\s+(?P<start>\d\d[:;.]\d\d[:;.]\d\d[:;.]\d\d+)\s+(?P<end>\d\d[:;.]\d\d[:;.]\d\d[:;.]\d\d+)"
+)
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """One edit on the record side, in frames of the list's own count.
+
+    cut: where its picture takes over (the middle of a dissolve into it); where: how to name it.
+    """
+
+    where: str
+    start: int
+    end: int
+    cut: int
+    start_text: str
+    end_text: str
+
+
+def read_cuts(path: Path | str, film: Timeline) -> list[int]:
+    """The cuts of a list: increasing frame numbers, each the first frame of a shot, 0 left out.
+
+    A dissolve or wipe cuts in its middle. A stretch that the list leaves out is a shot of its own.
+    Where the film carries no timecode (it starts at 00:00:00:00) and the list starts at another
+    whole hour, that hour is taken as the film's start.
+    Raises ManifestError naming the line (or edit) and the timecode that does not fit the film.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".edl":
+        edits = _read_edl(path, film)
+    elif path.suffix.lower() == ".otio":
+        edits = _read_otio(path, film)
+    else:
+        raise ManifestError(f"{path}: a cut list is a CMX3600 file (.edl) or an OpenTimelineIO file (.otio).")
+    if not edits:
+        raise ManifestError(f"{path}: there is no picture edit in this cut list.")
+    first = Timecode.parse(film.start_tc, film.rate)
+    if first.frames == 0 and re.fullmatch(r"\d\d[:;.]00[:;.]00[:;.]00+", edits[0].start_text):
+        first = Timecode(edits[0].start, first.base, first.drop)
+    start, end = first.frames, first.frames + len(film)
+    cuts: set[int] = set()
+    last = _Edit("", start, start, start, "", "")
+    for edit in edits:
+        if edit.start < start or edit.end > end:
+            text = edit.start_text if not start <= edit.start < end else edit.end_text
+            raise ManifestError(
+                f"{path}, {edit.where}: {text} is outside the film, which runs from {first} to {first + len(film)}."
+            )
+        if edit.start < last.end:
+            raise ManifestError(
+                f"{path}, {edit.where}: it starts at {edit.start_text}, before {last.end_text}, "
+                f"where {last.where} ends; edits must follow each other."
+            )
+        if edit.start > last.end:
+            cuts.add(last.end - start)
+        cuts.add(edit.cut - start)
+        last = edit
+    cuts.add(last.end - start)
+    return sorted(cut for cut in cuts if 0 < cut < len(film))
+
+
+def _read_edl(path: Path, film: Timeline) -> list[_Edit]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError as e:
+        raise ManifestError(f"{path}: the cut list cannot be read ({e.strerror}).") from e
+    edits: list[_Edit] = []
+    drop_frame = False
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text.upper().startswith("FCM:"):
+            drop_frame = "NON" not in text.upper()
+            continue
+        if not re.match(r"\d+\s+\S+\s+\S+\s", text):
+            continue  # titles, comments, motion effects, blank lines
+        event = _EVENT.match(text)
+        if not event:
+            raise ManifestError(
+                f"{path}, line {number}: {text!r} is no CMX3600 edit; one reads "
+                "'001 REEL V C 00:00:00:00 00:00:01:00 01:00:00:00 01:00:01:00'."
+            )
+        if not _is_picture(event["channel"]):
+            continue
+        where = f"line {number}"
+        start = _count(event["start"], film, f"{path}, {where}", drop_frame)
+        end = _count(event["end"], film, f"{path}, {where}", drop_frame)
+        if end < start:
+            raise ManifestError(f"{path}, {where}: it ends at {event['end']}, before it starts at {event['start']}.")
+        if end == start:
+            continue  # the outgoing half of a dissolve
+        cut = min(start + int(event["length"] or 0) // 2, end)
+        edits.append(_Edit(where, start, end, cut, event["start"], event["end"]))
+    return edits
+
+
+def _is_picture(channel: str) -> bool:
+    name = channel.upper()
+    return name == "B" or "V" in name
+
+
+def _count(text: str, film: Timeline, where: str, drop_frame: bool) -> int:
+    """Frames since midnight of a timecode as the film counts them."""
+    if drop_frame and counting_base(film.rate) % 30 == 0:
+        text = f"{text[:8]};{text[9:]}"
+    try:
+        code = Timecode.parse(text, film.rate)
+        start = Timecode.parse(film.start_tc, film.rate)
+    except ManifestError as e:
+        raise ManifestError(f"{where}: {e}") from e
+    if code.drop != start.drop and start.frames:
+        raise ManifestError(
+            f"{where}: {text} counts {'drop-frame' if code.drop else 'non-drop'}, but the film starts at "
+            f"{film.start_tc}; export the cut list in the film's own count."
+        )
+    return code.frames
+
+
+def _read_otio(path: Path, film: Timeline) -> list[_Edit]:
+    import opentimelineio as otio
+
+    try:
+        timeline = otio.adapters.read_from_file(str(path))
+    except Exception as e:  # its reader raises many kinds
+        raise ManifestError(f"{path}: this OpenTimelineIO file cannot be read ({e}).") from e
+    if not isinstance(timeline, otio.schema.Timeline):
+        raise ManifestError(f"{path}: it holds a {type(timeline).__name__}; a cut list is a Timeline.")
+    tracks = [t for t in timeline.tracks if t.kind == otio.schema.TrackKind.Video and len(t)]
+    if not tracks:
+        return []
+    track = tracks[0] if len(tracks) == 1 else otio.algorithms.flatten_stack(tracks)
+    base = counting_base(film.rate)
+    first = Timecode.parse(film.start_tc, film.rate)
+    offset = first.frames
+    if timeline.global_start_time is not None:
+        offset = _frames(timeline.global_start_time, base, f"{path}, global_start_time")
+    edits: list[_Edit] = []
+    for number, child in enumerate(track, 1):
+        if isinstance(child, otio.schema.Transition):
+            continue
+        where = f"edit {number} ({child.name})" if child.name else f"edit {number}"
+        at = child.range_in_parent()
+        start = offset + _frames(at.start_time, base, f"{path}, {where}")
+        end = start + _frames(at.duration, base, f"{path}, {where}")
+        names = (str(Timecode(n, base, first.drop)) for n in (start, end))
+        edits.append(_Edit(where, start, end, start, *names))
+    return edits
+
+
+def _frames(time: object, base: int, where: str) -> int:
+    """A RationalTime as a whole count of the film's frames."""
+    value, rate = float(getattr(time, "value")), float(getattr(time, "rate"))  # noqa: B009
+    if round(rate) != base:
+        raise ManifestError(
+            f"{where}: it counts {rate:g} frames a second, the film counts {base}; export the cut list at the film's rate."
+        )
+    if abs(value - round(value)) > 0.01:
+        raise ManifestError(f"{where}: {value:g} at {rate:g} a second falls between two frames.")
+    return round(value)

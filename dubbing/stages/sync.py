@@ -1,0 +1,196 @@
+"""Sync: look at a finished take as a viewer would, and measure it.
+
+The mesh is found again in the patched pictures (never taken from what was wanted), and from it come
+LSE-D, LSE-C and the offset, beside the same numbers of the original performance; how well the mouth
+follows what was wanted; motion in silence; sharpness; and a contact sheet to look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+
+from dubbing import experts, media
+from dubbing.clock import Timeline
+from dubbing.face import LIPS, canonical, mouth_measures
+from dubbing.mesh import MeshTracker, face_boxes
+from dubbing.records import Patch, Score, Track
+from dubbing.sound import RATE_HZ
+from dubbing.stage import Resources, Stage
+from dubbing.stages.audio import load_speech, load_wave
+from dubbing.stages.faces import load_tracks
+from dubbing.stages.lipsync import speech_mask
+from dubbing.stages.sheet import Sheet
+from dubbing.store import read_json
+
+__all__ = ["Sync"]
+
+EDGE_S = 0.12  # this much of a silence at each end still belongs to the speech beside it
+
+
+class Sync(Stage):
+    """args: source, timeline, shot, start, end, faces, sound, source_sound, take, decided."""
+
+    name = "sync"
+    version = 1
+    resources = Resources(cpus=1.0, memory_mb=1500)
+
+    def setup(self) -> None:
+        self._expert = experts.load("lips")
+
+    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+        """Writes sheet.jpg and seen.npz (opening wanted and seen, distance curve); returns the scores."""
+        take = read_json(Path(args["take"]) / "result.json")
+        frames = args["end"] - args["start"]
+        if take["status"] != "dubbed":
+            progress(frames)
+            return {}
+        main = take["faces"][0]
+        track = next(t for t in load_tracks(Path(args["faces"])) if t.id == main["track"])
+        line = media.load_timeline(Path(args["timeline"]))
+        folder = Path(args["take"]) / main["folder"]
+        wanted = dict(zip(*(pq.read_table(folder / "frames.parquet")[c].to_pylist() for c in ("frame", "wanted_opening")),
+                          strict=True))  # fmt: skip
+        look = _Look(Path(args["source"]), line, track, folder, out, f"{args['title']} {track.id}")
+        mesh_NP3 = look.run(progress)
+        progress(frames - len(track.frames_N))
+        times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
+        dub = self._sound(args["sound"], line, track)
+        own = self._sound(args["source_sound"], line, track)
+        result: dict[str, Any] = {}
+        taken = self._score(mesh_NP3, times_s, dub)
+        if taken is not None:
+            result |= {"lse_d": taken.d, "lse_c": taken.c, "lse_offset_frames": taken.offset_frames,
+                       "lse_model": taken.model, "lse_windows": taken.windows, "lse_at_zero": taken.at_zero}  # fmt: skip
+        source = self._score(track.mesh_NP3, times_s, own)
+        if source is not None:
+            result |= {"source_lse_d": source.d, "source_lse_c": source.c,
+                       "source_lse_offset_frames": source.offset_frames, "source_lse_at_zero": source.at_zero}  # fmt: skip
+        foreign = self._score(track.mesh_NP3, times_s, dub)
+        if foreign is not None:
+            result["foreign_lse_at_zero"] = foreign.at_zero
+        patched_N = np.isin(track.frames_N, list(wanted))
+        seen_N = mouth_measures(canonical(mesh_NP3)[0])["opening"]
+        was_N = mouth_measures(canonical(track.mesh_NP3)[0])["opening"]
+        want_N = np.array([wanted.get(int(f), np.nan) for f in track.frames_N])
+        if patched_N.sum() > 5 and np.std(want_N[patched_N]) > 1e-4:
+            result["following"] = float(np.corrcoef(want_N[patched_N], seen_N[patched_N])[0, 1])
+        result |= _silence(seen_N, self._silent(args["sound"], line, track) & patched_N, was_N,
+                           self._silent(args["source_sound"], line, track))  # fmt: skip
+        result["sharpness"] = look.sharpness()
+        curve = np.zeros(0, np.float32) if taken is None else taken.distance_S
+        np.savez(out / "seen.npz", frames=track.frames_N, wanted=want_N, seen=seen_N, was=was_N, distance=curve)
+        return result
+
+    def _sound(self, folder: str | None, line: Timeline, track: Track) -> np.ndarray | None:
+        if folder is None:
+            return None
+        return load_wave(Path(folder), line.sample(track.start_frame, RATE_HZ), line.sample(track.end_frame, RATE_HZ))
+
+    def _score(self, mesh_NP3: np.ndarray, times_s: np.ndarray, wave: np.ndarray | None) -> Score | None:
+        return None if wave is None else experts.score(self._expert, mesh_NP3, times_s, wave)
+
+    def _silent(self, folder: str | None, line: Timeline, track: Track) -> np.ndarray:
+        """Frames of the track well inside a silence, bool (N,)."""
+        if folder is None:
+            return np.zeros(len(track.frames_N), bool)
+        speech = speech_mask(load_speech(Path(folder)), line, track.start_frame, track.end_frame)
+        edge = max(1, round(EDGE_S * float(line.rate)))
+        return ~(np.convolve(speech, np.ones(2 * edge + 1), "same") > 0.5)
+
+
+def _silence(seen_N: np.ndarray, silent_N: np.ndarray, was_N: np.ndarray, was_silent_N: np.ndarray) -> dict[str, Any]:
+    """Mouth motion while the dub is silent, over the source's while it is; and how far the mouth stands open."""
+    found: dict[str, Any] = {}
+    pairs, was_pairs = silent_N[1:] & silent_N[:-1], was_silent_N[1:] & was_silent_N[:-1]
+    if silent_N.any():
+        found["rest_opening"] = float(np.median(seen_N[silent_N]))
+    if pairs.sum() >= 3 and was_pairs.sum() >= 3:
+        still = float(np.abs(np.diff(was_N))[was_pairs].mean())
+        found["silence_motion"] = float(np.abs(np.diff(seen_N))[pairs].mean()) / max(still, 1e-4)
+    return found
+
+
+class _Look:
+    """One pass over a take's track: paste, find the mesh again, measure detail, keep stills."""
+
+    def __init__(self, source: Path, line: Timeline, track: Track, folder: Path, out: Path, name: str) -> None:
+        self.source, self.line, self.track, self.folder, self.out, self.name = source, line, track, folder, out, name
+        self._detail: list[tuple[float, float]] = []
+
+    def run(self, progress: Callable[[int], None]) -> np.ndarray:
+        """The mesh seen in the take, (N, 478, 3) pixels: where no patch lies, the original's."""
+        track = self.track
+        info = media.probe(self.source)
+        boxes = face_boxes(track.mesh_NP3, info.upright_size)
+        mesh_NP3 = track.mesh_NP3.copy()
+        patches = media.read_patches(self.folder)
+        patch = next(patches, None)
+        sheet = Sheet(self.name, self.line, self._stills())
+        tracker = MeshTracker()
+        try:
+            for n, picture in enumerate(
+                media.read(self.source, self.line, track.start_frame, track.end_frame)
+            ):
+                progress(1)
+                if patch is None or patch.frame != picture.frame:
+                    continue
+                x, y, w, h = box = boxes[n]
+                before = picture.bgr(box=box)
+                after = paste(before, patch, x, y)
+                found = tracker.find(after)
+                if found is not None:
+                    mesh_NP3[n] = found + (x, y, 0)
+                local = track.mesh_NP3[n, :, :2] - (x, y)
+                self._detail.append((_detail(before, local), _detail(after, mesh_NP3[n, :, :2] - (x, y))))
+                sheet.add(picture.frame, before, after, local)
+                patch = next(patches, None)
+        finally:
+            tracker.close()
+            patches.close()
+        sheet.write(self.out / "sheet.jpg")
+        return mesh_NP3
+
+    def sharpness(self) -> float | None:
+        """Mouth detail of the take over the source's, 1 = equal."""
+        if not self._detail:
+            return None
+        before, after = np.median(np.array(self._detail), axis=0)
+        return float(after / max(before, 1e-6))
+
+    def _stills(self) -> list[int]:
+        """Frames to keep for the sheet: eight, evenly over what was rendered."""
+        frames = pq.read_table(self.folder / "frames.parquet")["frame"].to_numpy()
+        return [int(frames[i]) for i in np.linspace(0, len(frames) - 1, 10).round().astype(int)[1:-1]]
+
+
+def paste(picture_HWC: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarray:
+    """A crop of the upright picture at (x, y) with a patch over it, uint8; for looking, not for delivery."""
+    out = picture_HWC.copy()
+    top, left = patch.y - y, patch.x - x
+    height, width = patch.matte_HW.shape
+    rows = slice(max(top, 0), min(top + height, len(out)))
+    cols = slice(max(left, 0), min(left + width, out.shape[1]))
+    inner = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
+    alpha = patch.matte_HW[inner][..., None].astype(np.float32) / 255
+    out[rows, cols] = np.rint(out[rows, cols] * (1 - alpha) + patch.bgr_HWC[inner] * alpha).astype(np.uint8)
+    return out
+
+
+def _detail(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> float:
+    """Mean absolute Laplacian of the mouth's surroundings, in code values."""
+    lips = mesh_P2[list(LIPS)]
+    low, high = lips.min(0), lips.max(0)
+    room = 0.25 * (high - low).max()
+    x0, y0 = np.maximum(np.floor(low - room), 0).astype(int)
+    x1, y1 = np.ceil(high + room).astype(int)
+    part = bgr_HWC[y0:y1, x0:x1]
+    if part.size == 0:
+        return 0.0
+    gray = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
+    return float(np.abs(cv2.Laplacian(gray, cv2.CV_32F)).mean())

@@ -1,0 +1,70 @@
+"""`shots.parquet`: one row per shot, schema `dub.shot.1` (design section 5). Extend at the end only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dubbing.store import Store
+
+__all__ = ["REASONS", "SCHEMA", "read_rows", "write_rows"]
+
+REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded")
+
+_TEXT, _WHOLE, _NUMBER = pa.string(), pa.int64(), pa.float32()
+SCHEMA = pa.schema(
+    [
+        *((n, _TEXT) for n in ("title", "language", "shot")),
+        *((n, _WHOLE) for n in ("start_frame", "end_frame")),
+        *((n, _TEXT) for n in ("start_tc", "end_tc", "status", "reason", "face")),
+        *((n, _NUMBER) for n in ("face_px", "yaw_deg")),
+        *((n, _TEXT) for n in ("generator", "generator_hash", "take")),
+        *((n, _NUMBER) for n in ("lse_d", "lse_c", "lse_offset_frames")),
+        *((n, _NUMBER) for n in ("source_lse_d", "source_lse_c", "source_lse_offset_frames")),
+        ("lse_model", _TEXT),
+        ("lse_windows", pa.int32()),
+        *((n, _NUMBER) for n in ("sharpness", "silence_motion")),
+        ("needs_review", pa.bool_()),
+        ("review_reason", _TEXT),
+        ("seconds", _NUMBER),
+        ("error", _TEXT),
+        # added by this project after the contract's columns
+        ("following", _NUMBER),
+        ("actor", _TEXT),
+        ("lse_at_zero", _NUMBER),
+        ("source_lse_at_zero", _NUMBER),
+        ("foreign_lse_at_zero", _NUMBER),
+        ("rest_opening", _NUMBER),
+    ],
+    metadata={"schema": "dub.shot.1"},
+)
+
+
+def write_rows(store: Store, path: Path, rows: Iterable[Mapping[str, Any]], **metadata: str) -> None:
+    """Commit the table atomically. A row may leave columns out (null); one it must not add.
+
+    Raises OutputError when the folder cannot be written.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+    for row in rows:
+        unknown = row.keys() - columns.keys()
+        if unknown:
+            raise KeyError(f"not in {SCHEMA.metadata[b'schema'].decode()}: {sorted(unknown)}")
+        for name, values in columns.items():
+            values.append(row.get(name))
+    table = pa.table(columns, schema=SCHEMA)
+    table = table.replace_schema_metadata({**(SCHEMA.metadata or {}), **metadata})
+    buffer = BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    store.write_bytes(path, buffer.getvalue())
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of one shots.parquet, as written."""
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows

@@ -1,0 +1,1 @@
+"""Scripts that make the weights shipped in `dubbing`. Never imported by it."""

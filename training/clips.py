@@ -1,0 +1,138 @@
+"""The clips that shipped weights may be trained on, and the clips that only test them.
+
+Lists them, and gives each as meshes with their times and its sound, from `.npz` files made before or
+by MediaPipe FaceMesh on the media itself. The clips are not part of the project: `folder` is where
+the caller keeps them. Knows nothing of what is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dubbing.errors import MediaError
+
+__all__ = ["TEST", "TRAIN", "Clip", "Source", "load", "load_all", "save"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One clip: its file under the media folder, and who speaks (one name, one person)."""
+
+    file: str
+    speaker: str
+
+    @property
+    def name(self) -> str:
+        return Path(self.file).stem
+
+
+# Permissive licences (GRID: CC BY 4.0). Two GRID clips show one man.
+TRAIN = (
+    Source("kitchen_1080x1920.mp4", "kitchen"),
+    Source("garden_1080x1920.mp4", "garden"),
+    Source("webcam_glasses.mp4", "webcam"),
+    Source("grid/grid_bbaf2n.mpg", "grid_a"),
+    Source("grid/grid_brbk7n.mpg", "grid_b"),
+    Source("grid/grid_id2_swwp2s.mpg", "grid_2"),
+    Source("grid/grid_pwij3p.mpg", "grid_2"),
+    Source("grid/grid_lbax4n.mpg", "grid_c"),
+    Source("grid/grid_lbbc2a.mpg", "grid_d"),
+    Source("grid/grid_lrwp9a.mpg", "grid_e"),
+    Source("grid/grid_lwbsza.mpg", "grid_f"),
+    Source("grid/grid_sbia1a.mpg", "grid_g"),
+    Source("grid/grid_sbwe5n.mpg", "grid_h"),
+    Source("grid/grid_swiz3n.mpg", "grid_i"),
+)
+# Never trained on. frontal_512's sound is about 3 frames off as recorded.
+TEST = (
+    Source("blue_wall.mp4", "blue_wall"),
+    Source("office_vfr.mp4", "office"),
+    Source("frontal_512.mp4", "frontal"),
+    Source("green_glasses.mov", "green"),
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One talking face with its sound.
+
+    name, speaker: of its Source; times_s: float64 (N,), the start of each frame, 0 at the first;
+    mesh_NP3: float32 (N, 478, 3) MediaPipe mesh in upright pixels; ok_N: bool, False where no face
+    was found (the mesh there is bridged); wave: float32 mono 16 kHz, sample 0 at frame 0's start.
+    """
+
+    name: str
+    speaker: str
+    times_s: np.ndarray
+    mesh_NP3: np.ndarray
+    ok_N: np.ndarray
+    wave: np.ndarray
+
+
+def load_all(sources: Sequence[Source], meshes: Path | None = None, media: Path | None = None) -> list[Clip]:
+    """Every clip of `sources`, in order; `meshes` and `media` as in `load`."""
+    return [load(source, meshes, media) for source in sources]
+
+
+def load(source: Source, meshes: Path | None = None, media: Path | None = None) -> Clip:
+    """One clip, from `meshes/<file name>.npz` where it exists, else extracted from `media/<file>`.
+
+    An extracted clip is kept in `meshes` when that is given. Raises MediaError where neither is there.
+    """
+    stored = meshes / f"{Path(source.file).name}.npz" if meshes else None
+    if stored and stored.exists():
+        with np.load(stored) as data:
+            arrays = {key: data[key] for key in ("times_s", "mesh", "ok", "wave")}
+        return Clip(source.name, source.speaker, arrays["times_s"], arrays["mesh"], arrays["ok"], arrays["wave"])
+    if media is None or not (media / source.file).exists():
+        raise MediaError(
+            f"{source.file}: no stored meshes in {meshes} and no such file in {media}. "
+            "Give --media the folder of clips, or --meshes a folder with what an earlier run stored."
+        )
+    clip = _extract(source, media / source.file)
+    if stored:
+        save(clip, stored)
+    return clip
+
+
+def save(clip: Clip, path: Path) -> None:
+    """Store a clip where `load` finds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, times_s=clip.times_s, mesh=clip.mesh_NP3, ok=clip.ok_N, wave=clip.wave)
+
+
+def _extract(source: Source, path: Path) -> Clip:
+    """MediaPipe's mesh of the largest face on every frame, gaps bridged linearly in time."""
+    import mediapipe as mp
+
+    from dubbing import media
+
+    timeline = media.timeline(path)
+    found: list[np.ndarray | None] = []
+    with mp.solutions.face_mesh.FaceMesh(refine_landmarks=True, max_num_faces=1) as finder:
+        for picture in media.read(path, timeline, 0, len(timeline)):
+            bgr = picture.bgr()
+            height, width = bgr.shape[:2]
+            result = finder.process(np.ascontiguousarray(bgr[..., ::-1]))
+            faces = result.multi_face_landmarks
+            if not faces:
+                found.append(None)
+                continue
+            points = np.array([(p.x, p.y, p.z) for p in faces[0].landmark], np.float32)
+            found.append(points * np.float32([width, height, width]))
+    ok = np.array([mesh is not None for mesh in found])
+    times_s = timeline.times_s()
+    if not ok.any():
+        raise MediaError(f"{path}: no face was found on any frame; a training clip needs one throughout.")
+    seen = np.stack([mesh for mesh in found if mesh is not None])
+    place = np.interp(np.arange(len(ok)), np.flatnonzero(ok), np.arange(len(seen)))
+    low = np.floor(place).astype(int)
+    high = np.minimum(low + 1, len(seen) - 1)
+    part = (place - low).astype(np.float32)[:, None, None]
+    mesh = seen[low] * (1 - part) + seen[high] * part
+    wave = media.read_sound(path, rate_hz=16_000, mono=True)
+    return Clip(source.name, source.speaker, times_s, mesh, ok, np.asarray(wave, np.float32))
