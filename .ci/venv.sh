@@ -15,8 +15,8 @@ find_python() {
         fi
     done
     say "No suitable Python: this needs Python 3.11 or 3.12 with its venv module (on Debian and Ubuntu:"
-    say "apt install python3.11 python3.11-venv). Found: $(python3 --version 2>&1 | head -n 1). If yours has"
-    say "another name, say PYTHON=/path/to/python3.11 and run this again."
+    say "apt install python3.11 python3.11-venv). Found: $(python3 --version 2>/dev/null || echo no python3)."
+    say "If yours has another name, say PYTHON=/path/to/python3.11 and run this again."
     return 1
 }
 

@@ -166,29 +166,36 @@ def refusal(document: Document, problems: Sequence[Problem]) -> ManifestError:
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """` did you mean 'x'?`, or nothing."""
-    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """`; did you mean 'x'?`, or nothing."""
+    close = _close(word, allowed)
+    return f"; did you mean {close!r}?" if close else ""
+
+
+def _close(word: str, allowed: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)), None)
 
 
 def _problems(document: Document, model: type[BaseModel], error: ValidationError) -> list[Problem]:
     out = []
-    for e in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    misspelt = {
+        (*e["loc"][:-1], close)
+        for e in errors
+        if e["type"] == "extra_forbidden" and (close := _close(str(e["loc"][-1]), _keys(model, tuple(e["loc"][:-1]))))
+    }
+    for e in errors:
         location, context = tuple(e["loc"]), e.get("ctx", {})
         if e["type"] == "extra_forbidden":
             key = str(location[-1])
             allowed = _keys(model, location[:-1])
-            text = f"unknown key {key!r}{nearest(key, allowed) or ';'} Allowed here: {', '.join(allowed)}."
-            out.append(Problem(document.line(location, of_key=True), text.replace("; Allowed", "; allowed")))
+            text = f"unknown key {key!r}{nearest(key, allowed) or '.'} Allowed here: {', '.join(allowed)}."
+            out.append(Problem(document.line(location, of_key=True), text))
         elif e["type"] == "missing":
-            key = str(location[-1])
+            if location in misspelt:
+                continue
             allowed = _keys(model, location[:-1])
-            out.append(
-                Problem(
-                    document.line(location[:-1]),
-                    f"{_around(location[:-1])} has no {key!r}; add it. Allowed here: {', '.join(allowed)}.",
-                )
-            )
+            text = f"{_around(location[:-1])} has no {location[-1]!r}; add it. Allowed here: {', '.join(allowed)}."
+            out.append(Problem(document.line(location[:-1]), text))
         else:
             location += tuple(context.get("at", ()))
             out.append(Problem(document.line(location), _sentence(location, e["type"], e["msg"], e["input"])))

@@ -13,6 +13,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -25,7 +26,7 @@ from dubbing.config import Config
 from dubbing.document import nearest
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.manifest import Dub, Manifest, Title
-from dubbing.store import output_error
+from dubbing.store import Store, output_error, read_json
 
 __all__ = ["DubFinding", "Findings", "TitleFinding", "look"]
 
@@ -38,7 +39,8 @@ _ROOM = 1.5  # of the source's size, for one master
 @dataclass(frozen=True)
 class DubFinding:
     """One dub, looked at. samples at rate_hz of the mix; over_frames: dub minus picture, in frames;
-    master: the name of the file to come; sound: how the mix will be carried."""
+    master: the name of the file to come; sound: how it will carry the mix; notices: what will differ
+    from the source."""
 
     language: str
     audio: Path
@@ -49,6 +51,7 @@ class DubFinding:
     over_frames: float
     master: str
     sound: str
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def look(
     """Everything a run of this job would need. on_frames(n): n more pictures were decoded (deep only)."""
     found = Findings()
     attempt = _Attempts(found)
+    sounds = _Sounds(out)
     attempt(manifest.place("generator"), _generator, manifest)
     for i, title in enumerate(manifest.titles):
         attempt(manifest.place("titles", i), _unused, title)
@@ -115,9 +119,10 @@ def look(
         dubs = []
         for j, dub in enumerate(title.dubs):
             place = manifest.place("titles", i, "dubs", j, "audio")
-            one = attempt(place, _dub, title, dub, info, line, config)
+            one = attempt(place, _dub, title, dub, info, line, config, sounds)
             if one is not None:
                 dubs.append(one)
+                found.notes += [n for n in one.notices if n not in found.notes]
         found.titles.append(_title(title, info, line, tuple(dubs)))
         if not info.audio:
             found.notes.append(
@@ -149,7 +154,9 @@ def _generator(manifest: Manifest) -> None:
 
     name = manifest.generator.name
     if name not in NAMES:
-        raise ManifestError(f"there is no generator {name!r}{nearest(name, NAMES)} There is: {', '.join(NAMES)}.")
+        raise ManifestError(
+            f"there is no generator {name!r}{nearest(name, NAMES) or '.'} There is: {', '.join(NAMES)}."
+        )
     create(name, manifest.generator.settings)
 
 
@@ -185,34 +192,55 @@ def _decode(path: Path, on_frames: Callable[[int], None]) -> Timeline:
     return scan.timeline
 
 
-def _dub(title: Title, dub: Dub, picture: media.MediaInfo, line: Timeline | None, config: Config) -> DubFinding:
+def _dub(
+    title: Title, dub: Dub, picture: media.MediaInfo, line: Timeline | None, config: Config, sounds: _Sounds
+) -> DubFinding:
     info = media.probe(dub.audio)
     if not info.audio:
         raise MediaError(f"{dub.audio} has no sound stream; 'audio' must be the {dub.language} mix.")
-    rate_hz, samples = info.audio[0].rate_hz, _length(dub.audio)
+    rate_hz, samples = info.audio[0].rate_hz, sounds.length(dub.audio)
     over = _fits(dub.audio, samples, rate_hz, title, picture, line, config)
     for driver in dub.drivers:
         if driver != dub.audio:
             own = media.probe(driver)
             if not own.audio:
                 raise MediaError(f"{driver} has no sound stream; 'dialogue' must be the {dub.language} dialogue.")
-            _fits(driver, _length(driver), own.audio[0].rate_hz, title, picture, line, config)
+            _fits(driver, sounds.length(driver), own.audio[0].rate_hz, title, picture, line, config)
     delivery = media.delivery(picture, info)
     return DubFinding(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
-        f"{title.id}.{dub.language}{delivery.extension}", delivery.sound,
+        f"{title.id}.{dub.language}{delivery.extension}",
+        f"{delivery.sound_codec}, {'copied' if delivery.sound == 'copy' else 'sample for sample'}", delivery.notices,
     )  # fmt: skip
 
 
-def _length(path: Path) -> int:
-    """Decoded samples of the first sound stream. Raises MediaError where all of them are zero."""
-    samples, loud = 0, False
-    for block in media.sound_blocks(path, None, mono=False, align_to_video=False):
-        samples += len(block)
-        loud = loud or bool(block.any())
-    if not loud:
-        raise MediaError(f"{path} has no sound in it: every one of its {samples} samples is silence.")
-    return samples
+class _Sounds:
+    """Lengths of decoded sounds. Where the output folder exists they are remembered in it by path, size and
+    time, so that a run that goes on does not decode them again; the file may be deleted."""
+
+    def __init__(self, out: Path) -> None:
+        self._file = out / ".sounds.json"
+        self._known: dict[str, list[int]] = {}
+        with suppress(OSError, ValueError):
+            self._known = dict(read_json(self._file))
+
+    def length(self, path: Path) -> int:
+        """Decoded samples of the first sound stream. Raises MediaError where all of them are zero."""
+        stat = path.stat()
+        name, stamp = str(path), [stat.st_size, stat.st_mtime_ns]
+        if self._known.get(name, [])[:2] == stamp:
+            return self._known[name][2]
+        samples, loud = 0, False
+        for block in media.sound_blocks(path, None, mono=False, align_to_video=False):
+            samples += len(block)
+            loud = loud or bool(block.any())
+        if not loud:
+            raise MediaError(f"{path} has no sound in it: every one of its {samples} samples is silence.")
+        self._known[name] = [*stamp, samples]
+        if self._file.parent.is_dir():
+            with suppress(OutputError):
+                Store(self._file.parent).write_json(self._file, self._known)
+        return samples
 
 
 def _fits(

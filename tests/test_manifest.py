@@ -97,7 +97,8 @@ def test_what_is_no_language(tmp_path: Path, tag: str) -> None:
     ("text", "said"),
     [
         (GOOD + "generatr: rewrite\n", "line 8: unknown key 'generatr'; did you mean 'generator'?"),
-        (GOOD.replace("    audio", "    audoi"), "line 6: dub 1 has no 'audio'; add it."),
+        (GOOD.replace("    audio", "    audoi"), "line 7: unknown key 'audoi'; did you mean 'audio'?"),
+        (GOOD.replace("    audio: media/fr.flac", ""), "line 6: dub 1 has no 'audio'; add it."),
         (GOOD.replace("version: 1\n", ""), "line 1: this file has no 'version'; add it."),
         (GOOD.replace("version: 1", "version: 2"), "line 1: 'version' is 2, but this dub reads version 1"),
         (GOOD.replace("version: 1", "version: true"), "line 1: 'version' is true, but"),
@@ -137,6 +138,8 @@ def test_several_problems_are_counted(tmp_path: Path) -> None:
     message = refused(tmp_path, GOOD.replace("id: reel", "id: A").replace("fr\n", "french\n") + "x: 1\n")
     assert "line 3: 'id' is 'A'" in message
     assert message.endswith("(and 2 more: lines 6, 8).")
+    message = refused(tmp_path, GOOD.replace("titles:", "titels:"))
+    assert "line 2: unknown key 'titels'; did you mean 'titles'?" in message and "more" not in message
 
 
 def test_what_is_no_text_file(tmp_path: Path) -> None:

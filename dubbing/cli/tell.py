@@ -38,6 +38,7 @@ def counting(stream: TextIO, frames: int | None) -> Iterator[Callable[[int], Non
 
 
 def check_plain(found: Findings) -> dict[str, Any]:
+    """All of it, as plain values."""
     return {
         "titles": [asdict(t) for t in found.titles],
         "problems": [{"kind": type(p).__name__, "text": str(p)} for p in found.problems],
@@ -49,6 +50,7 @@ def check_plain(found: Findings) -> dict[str, Any]:
 
 
 def check_told(found: Findings, out: Path) -> str:
+    """One paragraph and one table per title; notes; disk; versions. Problems are for stderr."""
     parts = []
     for t in found.titles:
         rate = str(t.rate) if t.rate.denominator == 1 else f"{t.rate} ({float(t.rate):.3f})"
@@ -81,6 +83,7 @@ def check_told(found: Findings, out: Path) -> str:
 
 
 def plan_plain(tasks: Sequence[Task], stages: Sequence[str]) -> dict[str, Any]:
+    """Stages with counts, and every task known so far."""
     return {
         "stages": [
             {"stage": s, "tasks": n, "done": done, "frames": frames} for s, n, done, frames in _stages(tasks, stages)
@@ -95,6 +98,7 @@ def plan_plain(tasks: Sequence[Task], stages: Sequence[str]) -> dict[str, Any]:
 
 
 def plan_told(tasks: Sequence[Task], stages: Sequence[str]) -> str:
+    """One row per stage; `?` where the number of tasks depends on stages not yet done."""
     rows = [
         (stage, n if n else "?", done, n - done if n else "?", frames if n else "?")
         for stage, n, done, frames in _stages(tasks, stages)
@@ -127,6 +131,7 @@ def _is_complete(tasks: Sequence[Task]) -> bool:
 
 
 def run_told(report: Report) -> str:
+    """One row per dub, and what a person should know about it."""
     rows = (
         (d["title"], d["language"], counted(d["counts"]), d["needs_review"], d["master"] or d["error"])
         for d in report.summary
@@ -140,6 +145,7 @@ def run_told(report: Report) -> str:
 
 
 def demo_told(report: Report, film: Path) -> str:
+    """Where everything lies, and what to look at."""
     lines = [f"the original: {film}"]
     for d in report.summary:
         lines.append(f"{d['language']}: {d['master'] or d['error']}")

@@ -140,7 +140,7 @@ class _Shown:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
+        if self._file is not None and self._written:
             with suppress(OSError):
                 self._file.unlink(missing_ok=True)
 

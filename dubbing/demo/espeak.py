@@ -98,7 +98,7 @@ def main() -> None:
         answer[f"at_{n}"] = np.array([at for at, _ in phones], np.int64)
         answer[f"name_{n}"] = np.array([name for _, name in phones], "U8")
     packed = io.BytesIO()
-    np.savez(packed, **answer)  # type: ignore[arg-type]
+    np.savez(packed, **answer)
     sys.stdout.buffer.write(packed.getvalue())
 
 

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from dubbing.clock import samples_at
-from dubbing.demo.portrait import MAX_OPENING, Camera, Pose, photograph, portrait
+from dubbing.demo.portrait import MAX_OPENING, Camera, Pose, fetch, photograph, portrait
 from dubbing.demo.scenes import LANGUAGES, SCENES, Grade, Scene
 from dubbing.demo.voice import RATE_HZ, Speech, Utterance, lips, say
 from dubbing.errors import OutputError
@@ -234,8 +234,7 @@ def _shoot(
         if poses is not None:
             picture: Any = portrait().frame(poses[k], camera, *size)
         else:
-            coordinates = camera.coordinates(*size)
-            picture = cv2.remap(still, coordinates, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+            picture = fetch(still, camera.coordinates(*size), cv2.INTER_CUBIC)
         yield cv2.LUT(picture, table)
 
 

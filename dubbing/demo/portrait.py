@@ -17,14 +17,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from dubbing.errors import InputError
 from dubbing.face import EYE_OUTER, INNER_LIPS
+from dubbing.mesh import MeshTracker
 
-__all__ = ["MAX_OPENING", "Camera", "Pose", "Portrait", "photograph", "portrait", "talking_face"]
+__all__ = ["MAX_OPENING", "Camera", "Pose", "Portrait", "fetch", "photograph", "portrait", "talking_face"]
 
 PLATE = 3
 MAX_OPENING = 0.26  # inter-ocular distances; beyond it the neck would fold
@@ -112,15 +114,16 @@ def talking_face(
 
 def _mesh(still: np.ndarray) -> np.ndarray:
     """MediaPipe mesh of the still's head, float64 (478, 3) in its pixels."""
-    import mediapipe as mp
-
     x, y, size, zoom = 96, 0, 260, 3
     head = cv2.resize(still[y : y + size, x : x + size], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-    with mp.solutions.face_mesh.FaceMesh(static_image_mode=True, refine_landmarks=True) as net:
-        found = net.process(cv2.cvtColor(head, cv2.COLOR_BGR2RGB)).multi_face_landmarks
-    if not found:
+    tracker = MeshTracker()
+    try:
+        mesh = tracker.find(head)
+    finally:
+        tracker.close()
+    if mesh is None:
         raise InputError("MediaPipe finds no face in the demo's photograph: install mediapipe 0.10.21.")
-    return np.array([[p.x * size + x - 0.5, p.y * size + y - 0.5, p.z * size] for p in found[0].landmark])
+    return mesh.astype(np.float64) / zoom + (x - 0.5, y - 0.5, 0)
 
 
 def _smooth(t: np.ndarray) -> np.ndarray:
@@ -146,11 +149,17 @@ def _cut(
     return _curve(mesh, upper, x) - 0.6 * taper, _curve(mesh, lower, x) + 0.8 * taper
 
 
+def fetch(picture: np.ndarray, q_HW2: np.ndarray, how: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """The picture at points q, its border repeated."""
+    no_second_map: Any = None
+    return cv2.remap(picture, q_HW2, no_second_map, how, borderMode=cv2.BORDER_REPLICATE)
+
+
 def _inverse(field_HWC: np.ndarray, grid: np.ndarray, per_px: float, rounds: int = 4) -> np.ndarray:
     """Where each point of a region came from, in the region's own samples: q with q + field(q) = p."""
     q = grid
     for _ in range(rounds):
-        q = grid - per_px * cv2.remap(field_HWC, q, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        q = grid - per_px * fetch(field_HWC, q)
     return q
 
 
@@ -268,9 +277,6 @@ class Portrait:
         x, y, w, h = (PLATE * v for v in self._mouth_box)
         up, low = ((cv2.resize(q, (w, h)) + 0.5) * (PLATE / self._GRID) - 0.5 for q in (up, low))
 
-        def fetch(picture: np.ndarray, q: np.ndarray, how: int) -> np.ndarray:
-            return cv2.remap(picture, q, None, how, borderMode=cv2.BORDER_REPLICATE)
-
         upper, lower = fetch(self._lips, up, cv2.INTER_CUBIC), fetch(self._lips, low, cv2.INTER_CUBIC)
         cover_up = fetch(self._cover_up, up, cv2.INTER_LINEAR)
         part = self._inner
@@ -315,18 +321,18 @@ class Portrait:
         for box, grid, field, eye, cover in self._lids:
             x, y, w, h = (PLATE * v for v in box)
             q = _inverse(shut * field, grid, PLATE)
-            lid = cv2.remap(eye, q, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            cover_lid = cv2.remap(cover, q, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            lid = fetch(eye, q, cv2.INTER_CUBIC)
+            cover_lid = fetch(cover, q)
             self._plate[y : y + h, x : x + w] = _over(lid, eye, cover_lid)
 
     # --- head and camera ---------------------------------------------------------------------------
 
-    def _prepare_head(self, shape: tuple[int, int]) -> None:
+    def _prepare_head(self, shape: tuple[int, ...]) -> None:
         """Weight of the head in each pixel (1 inside, fading over the backdrop) and its depth bump."""
         oval = self.mesh[list(_FACE_OVAL), :2]
         centre = oval.mean(0)
         hull = centre + (oval - centre) * (1.25, 1.12) + (2, -8)
-        inside = cv2.fillPoly(np.zeros(shape, np.uint8), [np.round(hull).astype(np.int32)], 255)
+        inside = cv2.fillPoly(np.zeros(shape, np.uint8), [np.round(hull).astype(np.int32)], (255,))
         away = cv2.distanceTransform(255 - inside, cv2.DIST_L2, 5)
         y = np.arange(shape[0], dtype=np.float32)[:, None]
         neck = 1 - _smooth((y - self.mesh[152, 1] + 6) / 34)
@@ -343,8 +349,8 @@ class Portrait:
 
     def _head_shift(self, p: np.ndarray, pose: Pose) -> np.ndarray:
         """Displacement of the head at points p, float32 (..., 2)."""
-        weight = cv2.remap(self._head, p, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        depth = cv2.remap(self._depth, p, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        weight = fetch(self._head, p)
+        depth = fetch(self._depth, p)
         roll = np.radians(pose.roll_deg)
         arm = p - self._pivot
         dx = (-roll * arm[..., 1] + pose.dx_px) * weight + np.sin(np.radians(pose.yaw_deg)) * depth
@@ -361,7 +367,7 @@ class Portrait:
         q = p - self._head_shift(q, pose)
         full = cv2.resize(q, (p.shape[1] * step, p.shape[0] * step), interpolation=cv2.INTER_LINEAR)
         full = full[step : step + height, step : step + width]
-        return cv2.remap(self._plate, (full + 0.5) * PLATE - 0.5, None, cv2.INTER_LINEAR)
+        return fetch(self._plate, (full + 0.5) * PLATE - 0.5)
 
     def eye_distance_in(self, camera: Camera, width: int) -> float:
         """Inter-ocular distance in output pixels."""

@@ -6,6 +6,7 @@ back as it was (within one code value where the colour is inside the RGB cube). 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,13 +74,13 @@ class Colour:
 
         Without `size`, H and W are those of the luma plane."""
         luma, u, v = planes
+        if size is not None and size != luma.shape[::-1]:
+            return cv2.transform(cv2.merge([_scaled(p, size) for p in (luma, u, v)]), self.to_bgr)
         height, width = luma.shape
-        if size is not None and size != (width, height):
-            grow = size[0] > width
-            luma, u, v = (_scale(p, size, grow) for p in (luma, u, v))
-        elif sub != (0, 0):
-            u, v = (_replicate(p, sub)[:height, :width] for p in (u, v))
-        return cv2.transform(cv2.merge([luma, u, v]), self.to_bgr)
+        if sub != (0, 0):
+            u, v = (_replicated(p, sub, name)[:height, :width] for p, name in ((u, "u"), (v, "v")))
+        whole = cv2.merge([luma, u, v], dst=_scratch("yuv", (height, width, 3)))
+        return cv2.transform(whole, self.to_bgr)
 
     def yuv(self, bgr_HWC: np.ndarray, sub: tuple[int, int]) -> list[np.ndarray]:
         """Y, U, V as float32 code values, chroma averaged; H and W must be whole chroma blocks."""
@@ -116,11 +117,29 @@ def turn_back(picture: np.ndarray, degrees: int) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(picture, degrees // 90))
 
 
-def _scale(plane: np.ndarray, size: tuple[int, int], grow: bool) -> np.ndarray:
-    return cv2.resize(plane, size, interpolation=cv2.INTER_CUBIC if grow else cv2.INTER_AREA)
+def _scaled(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A plane at another size (width, height): whole factors by their mean, the rest linearly."""
+    factor = min(plane.shape[1] // size[0], plane.shape[0] // size[1])
+    if factor >= 2:
+        height, width = plane.shape[0] // factor, plane.shape[1] // factor
+        plane = plane[: height * factor, : width * factor]
+        plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
 
 
-def _replicate(plane: np.ndarray, sub: tuple[int, int]) -> np.ndarray:
-    height, width = plane.shape
-    size = (width << sub[0], height << sub[1])
-    return cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST)
+def _replicated(plane: np.ndarray, sub: tuple[int, int], name: str) -> np.ndarray:
+    height, width = plane.shape[0] << sub[1], plane.shape[1] << sub[0]
+    out = _scratch(name, (height, width))
+    return cv2.resize(plane, (width, height), dst=out, interpolation=cv2.INTER_NEAREST)
+
+
+_kept = threading.local()
+
+
+def _scratch(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """This thread's work array of that name: fresh memory for every frame costs more than the arithmetic."""
+    array = getattr(_kept, name, None)
+    if array is None or array.shape != shape:
+        array = np.empty(shape, np.uint8)
+        setattr(_kept, name, array)
+    return array

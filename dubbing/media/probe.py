@@ -7,6 +7,7 @@ delivered (`delivery`), nor what the frames look like (`read`).
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import av
 import av.error
+import av.logging
 import numpy as np
 
 from dubbing.clock import Timecode
@@ -25,6 +27,8 @@ _KNOWN_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
 ]
 
+_CHROMA_LOCATIONS = ("left", "center", "topleft", "top", "bottomleft", "bottom")
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -33,9 +37,10 @@ class VideoInfo:
     width, height: as coded, before any turn; rate: nominal frames a second (an average for variable
     rate); rotation_deg: 0, 90, 180 or 270, the clockwise turn that shows it upright; matrix9: the
     display matrix as stored (nine 16.16 and 2.30 fixed-point numbers), None when there is none;
-    primaries, transfer, matrix, range, field_order: the numbers of ITU-T H.273 and of FFmpeg, None
-    where unspecified; start_tc: timecode of frame 0, None where the file names none; frames_hint:
-    frames that the header promises, 0 when it promises none; alpha, has_float: kinds of samples.
+    primaries, transfer, matrix: the numbers of ITU-T H.273, range: 1 limited or 2 full, None where
+    unspecified; chroma_location: FFmpeg's word ('left', 'center', 'topleft', ...); start_pts: where
+    the header says the stream starts; start_tc: timecode of frame 0, None where the file names none;
+    frames_hint: frames to expect, 0 when the header does not say; alpha: transparency or a palette.
     """
 
     index: int
@@ -56,7 +61,7 @@ class VideoInfo:
     transfer: int | None
     matrix: int | None
     range: int | None
-    field_order: int | None
+    chroma_location: str | None
     interlaced: bool
     start_tc: str | None
     frames_hint: int
@@ -245,7 +250,7 @@ def _video(container: Any, stream: Any) -> VideoInfo:
         height=ctx.height,
         pix_fmt=pix_fmt.name,
         bit_depth=max(part.bits for part in parts) if parts else 8,
-        alpha=any(part.is_alpha for part in parts) or pix_fmt.has_palette,
+        alpha=any(part.is_alpha for part in parts) or pix_fmt.has_palette or _hidden_alpha(container, stream),
         rate=rate,
         time_base=stream.time_base,
         start_pts=stream.start_time or 0,
@@ -256,13 +261,40 @@ def _video(container: Any, stream: Any) -> VideoInfo:
         transfer=_tag(ctx.color_trc),
         matrix=_tag(ctx.colorspace),
         range=ctx.color_range or None,
-        field_order=ctx.field_order or None,
+        chroma_location=_chroma_location(container, stream, pix_fmt.name),
         interlaced=(ctx.field_order or 0) > 1 or bool(frame is not None and frame.interlaced_frame),
         start_tc=start_timecode(container, stream),
         frames_hint=promised_frames(container, stream) or int(length * rate + Fraction(1, 2)),
         bit_rate=int(ctx.bit_rate or 0),
         language=_language(stream),
     )
+
+
+def _chroma_location(container: Any, stream: Any, pix_fmt: str) -> str | None:
+    """Where chroma samples sit. FFmpeg shows it only in its verbose description of a file."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.VERBOSE)
+    av.logging.set_libav_level(av.logging.VERBOSE)
+    try:
+        text = container.dumps_format()
+    finally:
+        av.logging.set_level(before)
+        av.logging.set_libav_level(av.logging.INFO)
+    found = re.search(rf"Stream #0:{stream.index}\b.*Video:.*\b{pix_fmt}\(([^)]*)\)", text)
+    words = found[1].replace(" ", "").split(",") if found else []
+    return next((word for word in words if word in _CHROMA_LOCATIONS), None)
+
+
+def _hidden_alpha(container: Any, stream: Any) -> bool:
+    """Whether a VP8 or VP9 stream in Matroska really carries a second, transparent layer.
+
+    Browsers tag every recording `alpha_mode`; only the packets tell."""
+    if stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) != "1":
+        return False
+    container.seek(0)
+    for packet in container.demux(stream):
+        return any(side.data_type == "matroska_block_additional" for side in packet.iter_sidedata())
+    return False
 
 
 def _first_frame(container: Any, stream: Any) -> Any | None:

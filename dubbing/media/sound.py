@@ -21,14 +21,16 @@ __all__ = ["audio_length", "read_sound", "sound_blocks"]
 
 _JUMP_S = Fraction(1, 25)
 """A gap or overlap in a stream's time labels longer than this is real and kept as silence or cut."""
+_PADDING = 4096
+_EXACT_LENGTH = ("flac", "wav", "mov,mp4,m4a,3gp,3g2,mj2")
 
 
 def audio_length(path: str | Path) -> tuple[int, int]:
     """(samples, rate_hz) of the first sound stream, by decoding it. Raises MediaError without one."""
     with open_media(path) as container:
         stream = _stream(container, path)
-        total = sum(len(block) for block in _decoded(container, stream, path))
-        return total, int(stream.codec_context.sample_rate)
+        rate_hz = int(stream.codec_context.sample_rate)
+        return sum(len(block) for block in _placed(container, stream, path, rate_hz, align=False)), rate_hz
 
 
 def sound_blocks(
@@ -90,19 +92,32 @@ def _stream(container: Any, path: str | Path, index: int | None = None) -> Any:
 
 
 def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
+    """Decoded frames. Junk before the first one is passed over; later damage raises DamagedMedia."""
     count = 0
     try:
-        for frame in container.decode(stream):
-            count += frame.samples
-            yield frame
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                if count == 0:
+                    continue
+                raise
+            for frame in frames:
+                if frame.is_corrupt and count:
+                    raise _damage(path, stream, count, "is damaged")
+                count += frame.samples
+                yield frame
     except av.error.FFmpegError as e:
-        at = count / (stream.codec_context.sample_rate or 1)
-        raise DamagedMedia(f"The sound of {path} is damaged {at:.1f} s after its start.") from e
+        raise _damage(path, stream, count, "is damaged") from e
+    if container.format.name in _EXACT_LENGTH and stream.duration:
+        promised = stream.duration * stream.time_base
+        if Fraction(count, stream.codec_context.sample_rate) + _JUMP_S < promised:
+            raise _damage(path, stream, count, f"ends early: its header promises {float(promised):.1f} s; it stops")
 
 
-def _decoded(container: Any, stream: Any, path: str | Path) -> Iterator[np.ndarray]:
-    for frame in _frames(container, stream, path):
-        yield _samples(frame)
+def _damage(path: str | Path, stream: Any, count: int, what: str) -> DamagedMedia:
+    seconds = count / (stream.codec_context.sample_rate or 1)
+    return DamagedMedia(f"The sound of {path} {what} at {int(seconds // 60):02d}:{seconds % 60:05.2f} (minutes:seconds).")
 
 
 def _samples(frame: Any) -> np.ndarray:
@@ -118,9 +133,12 @@ def _samples(frame: Any) -> np.ndarray:
 
 
 def _placed(container: Any, stream: Any, path: str | Path, rate_hz: int, align: bool) -> Iterator[np.ndarray]:
-    """Blocks (T, C) whose first sample is time zero; gaps in the stream are silence, overlaps are cut."""
+    """Blocks (T, C) whose first sample is time zero; gaps in the stream are silence, overlaps are cut.
+
+    An encoder's padding past the end of an mp4 track is cut as players cut it."""
     video = first_video(container) if align else None
     zero = Fraction(video.start_time or 0) * video.time_base if video is not None else None
+    end: int | None = None
     at = 0
     for frame in _frames(container, stream, path):
         block = _samples(frame)
@@ -128,6 +146,8 @@ def _placed(container: Any, stream: Any, path: str | Path, rate_hz: int, align: 
             time = frame.pts * Fraction(frame.time_base or stream.time_base)
             if zero is None:
                 zero = time
+            if end is None and "mov" in container.format.name and stream.duration:
+                end = samples_at(((stream.start_time or 0) + stream.duration) * stream.time_base - zero, rate_hz)
             due = samples_at(time - zero, rate_hz)
             if at == 0 or abs(due - at) > _JUMP_S * rate_hz:
                 if due > at:
@@ -135,25 +155,33 @@ def _placed(container: Any, stream: Any, path: str | Path, rate_hz: int, align: 
                     at = due
                 elif due < at:
                     block = block[at - due :]
+        if end is not None and at < end < at + len(block):
+            block = block[: end - at]
+        elif end is not None and at == end and len(block) <= _PADDING:
+            continue
         if len(block):
             at += len(block)
             yield block
 
 
 def _resampled(blocks: Iterator[np.ndarray], source_hz: int, rate_hz: int) -> Iterator[np.ndarray]:
-    tool: Any = None
-    channels = 1
+    """Each channel through a resampler of its own (FFmpeg's, whose delay it makes good itself)."""
+    tools: list[Any] = []
     for block in _gathered(blocks, source_hz):
-        if tool is None:
-            channels = block.shape[1]
-            layout = f"{channels}c" if channels > 2 else ("mono", "stereo")[channels - 1]
-            tool = av.AudioResampler("flt", layout, rate_hz)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block).reshape(1, -1), "flt", layout)
-        frame.sample_rate = source_hz
-        for out in tool.resample(frame):
-            yield out.to_ndarray().reshape(-1, channels)
-    for out in tool.resample(None) if tool is not None else ():
-        yield out.to_ndarray().reshape(-1, channels)
+        tools = tools or [av.AudioResampler("flt", "mono", rate_hz) for _ in range(block.shape[1])]
+        columns = []
+        for channel, tool in enumerate(tools):
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block[None, :, channel]), "flt", "mono")
+            frame.sample_rate = source_hz
+            columns.append(_joined(tool.resample(frame)))
+        yield np.stack(columns, axis=1)
+    if tools:
+        yield np.stack([_joined(tool.resample(None)) for tool in tools], axis=1)
+
+
+def _joined(frames: list[Any]) -> np.ndarray:
+    """Mono frames as one float32 (T,)."""
+    return np.concatenate([f.to_ndarray()[0] for f in frames]) if frames else np.zeros(0, np.float32)
 
 
 def _gathered(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
@@ -161,8 +189,9 @@ def _gathered(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     held: list[np.ndarray] = []
     count = 0
     for block in blocks:
-        held.append(block)
-        count += len(block)
+        if len(block):
+            held.append(block)
+            count += len(block)
         if count >= size:
             yield np.concatenate(held)
             held, count = [], 0

@@ -1,9 +1,9 @@
 """The faces of one shot: found, followed, measured, and stored compactly once per title.
 
 A track covers every frame from a face's first to its last in the shot; where it was out of sight the
-mesh is drawn straight across the gap and `seen_N` is False. `stretches` says which of those frames
-may be used: gaps of up to BRIDGE_S are, longer ones are not. Meshes are as measured, never smoothed.
-This stage knows nothing of sound, nor of who is who (`identity`).
+mesh is drawn straight across the gap and `seen_N` is False; so it is where a hand lies before the
+mouth. `in_sight` says which frames may be rendered: gaps of up to BRIDGE_S are, longer ones are not.
+Meshes are as measured, never smoothed. This stage knows nothing of sound, nor of who is who.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from dubbing import media
 from dubbing.face import yaw_deg
 from dubbing.records import Shot, Track
 from dubbing.stage import Resources, Stage
-from dubbing.stages.tracker import Detector, Follower, Found, Meshes, box_of
+from dubbing.stages.identity import Signature, proportions
+from dubbing.stages.networks import Detector, Hands, Meshes
+from dubbing.stages.tracker import Follower, Found, box_of
 
-__all__ = ["BRIDGE_S", "Faces", "load_tracks", "save_tracks", "stretches"]
+__all__ = ["BRIDGE_S", "Faces", "in_sight", "load_signatures", "load_tracks", "save_tracks"]
 
 BRIDGE_S = Fraction(2, 5)
-FILE = "tracks.npz"
+FILE, SIGNATURES = "tracks.npz", "faces.npz"
+_COVERED = 0.4  # part of the mouth behind a hand from which on it counts as covered
 _SEARCH_S = Fraction(1, 5)
 _STEP_PX = 1 / 32  # stored precision of a mesh whose points fit it, else coarser by powers of two
 
@@ -42,6 +45,7 @@ class Faces(Stage):
     def setup(self) -> None:
         self._detector = Detector()
         self._meshes = Meshes()
+        self._hands = Hands()
 
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
         shot = Shot(args["number"], args["start"], args["end"])
@@ -51,62 +55,106 @@ class Faces(Stage):
         for picture in media.read(args["source"], film, shot.start_frame, shot.end_frame, threads=1):
             if follower is None:
                 patience = int(film.rate * BRIDGE_S)
-                follower = Follower(self._detector, self._meshes, picture.size, every, patience)
+                follower = Follower(
+                    self._detector, self._meshes, self._hands, picture.size, every, patience
+                )
             follower.step(picture)
             progress(1)
-        found = [f for f in follower.finish() if f.lasts()] if follower else []
-        tracks = tracks_of(shot, found)
+        found = _ordered(follower.finish() if follower else [])
+        tracks = [_track(f"{shot.id}/face_{n}", f) for n, f in enumerate(found, 1)]
         save_tracks(out, tracks)
-        return {"tracks": [_summary(t) for t in tracks]}
+        save_signatures(out, [_signature(f) for f in found])
+        return {"tracks": [_summary(t, f) for t, f in zip(tracks, found, strict=True)]}
 
     def close(self) -> None:
         self._detector.close()
         self._meshes.close()
+        self._hands.close()
 
 
-def _summary(track: Track) -> dict[str, Any]:
+def _summary(track: Track, found: Found) -> dict[str, Any]:
     return {
         "id": track.id,
         "start_frame": track.start_frame,
         "end_frame": track.end_frame,
         "seen_frames": int(track.seen_N.sum()),
+        "covered_frames": len(found.meshes) - int(track.seen_N.sum()),
         "face_px": round(track.height_px, 1),
-        "yaw_deg": round(float(np.median(track.yaw_N[track.seen_N])), 1),
+        "yaw_deg": round(float(np.median(track.yaw_N)), 1),
     }
-
-
-def tracks_of(shot: Shot, found: list[Found]) -> list[Track]:
-    """Tracks with ids, largest face first, gaps drawn across."""
-    made = [(_height_px(f), min(f.meshes), f) for f in found]
-    made.sort(key=lambda m: (-m[0], m[1]))
-    tracks = []
-    for n, (height, _, face) in enumerate(made, 1):
-        seen_at = np.array(sorted(face.meshes), np.int32)
-        meshes = np.stack([face.meshes[int(f)] for f in seen_at])
-        frames = np.arange(seen_at[0], seen_at[-1] + 1, dtype=np.int32)
-        right = np.minimum(np.searchsorted(seen_at, frames), len(seen_at) - 1)
-        left = np.maximum(right - 1, 0)
-        span = np.maximum(seen_at[right] - seen_at[left], 1)
-        part = np.clip((frames - seen_at[left]) / span, 0, 1).astype(np.float32)[:, None, None]
-        mesh = meshes[left] * (1 - part) + meshes[right] * part
-        seen = np.isin(frames, seen_at)
-        mesh[seen] = meshes
-        tracks.append(Track(f"{shot.id}/face_{n}", frames, mesh, seen, yaw_deg(mesh), height))
-    return tracks
 
 
 def _height_px(face: Found) -> float:
     return float(np.median([box_of(m)[3] for m in face.meshes.values()]))
 
 
-def stretches(track: Track, rate: Fraction) -> list[tuple[int, int]]:
-    """Frame ranges [start, end) in which the face is in sight; gaps of up to BRIDGE_S are part of them."""
+def _ordered(found: list[Found]) -> list[Found]:
+    """Largest first, then the one that appears first."""
+    return sorted(found, key=lambda f: (-_height_px(f), min(f.meshes)))
+
+
+def _track(name: str, found: Found) -> Track:
+    """A face as a track: every frame from its first to its last, gaps drawn across."""
+    met = np.array(sorted(found.meshes), np.int32)
+    meshes = np.stack([found.meshes[int(f)] for f in met])
+    frames = np.arange(met[0], met[-1] + 1, dtype=np.int32)
+    right = np.searchsorted(met, frames)
+    left = np.where(met[right] == frames, right, right - 1)
+    span = np.maximum(met[right] - met[left], 1)
+    part = ((frames - met[left]) / span).astype(np.float32)[:, None, None]
+    mesh = meshes[left] * (1 - part) + meshes[right] * part
+    seen = np.isin(frames, met)
+    mesh[seen] = meshes
+    return Track(name, frames, mesh, seen & ~_covered(found, frames), yaw_deg(mesh), _height_px(found))
+
+
+def _covered(found: Found, frames: np.ndarray) -> np.ndarray:
+    """Frames in which a hand lies before the mouth: two looks running must say so. bool (N,)."""
+    at = np.array(sorted(found.cover), np.int64)
+    covered = np.zeros(len(frames), bool)
+    positive = np.array([found.cover[int(f)] > _COVERED for f in at], bool)
+    for n in range(len(at) - 1):
+        if positive[n] and positive[n + 1]:
+            half = (at[n + 1] - at[n]) // 2
+            covered |= (frames >= at[n] - half) & (frames <= at[n + 1] + half)
+    return covered
+
+
+def _signature(found: Found) -> Signature:
+    meshes = np.stack([found.meshes[f] for f in sorted(found.meshes)])
+    frontal = np.abs(yaw_deg(meshes)) < 30.0
+    picture = (found.portrait_HWC / max(found.portraits, 1)).astype(np.float32)
+    return Signature(picture, proportions(meshes[frontal] if frontal.any() else meshes), found.portraits)
+
+
+def in_sight(track: Track, rate: Fraction) -> np.ndarray:
+    """Frames of a track that may be rendered, bool (N,): where the mouth is seen, and gaps of up to BRIDGE_S."""
     longest = int(rate * BRIDGE_S)
-    frames = track.frames_N[track.seen_N]
-    breaks = np.flatnonzero(np.diff(frames) > longest + 1)
-    starts = [int(frames[0]), *(int(frames[b + 1]) for b in breaks)]
-    ends = [*(int(frames[b]) + 1 for b in breaks), int(frames[-1]) + 1]
-    return list(zip(starts, ends, strict=True))
+    usable = track.seen_N.copy()
+    at = np.flatnonzero(track.seen_N)
+    for a, b in zip(at[:-1], at[1:], strict=True):
+        if 1 < b - a <= longest + 1:
+            usable[a:b] = True
+    return usable
+
+
+def save_signatures(folder: Path | str, signatures: list[Signature]) -> None:
+    """Write `faces.npz`: what each track looks like, in the tracks' order."""
+    data: dict[str, np.ndarray] = {"count": np.int32(len(signatures))}
+    for n, one in enumerate(signatures, 1):
+        data[f"portrait_{n}"] = np.clip(np.rint(one.portrait_HWC), 0, 255).astype(np.uint8)
+        data[f"shape_{n}"] = one.shape_P3.astype(np.float32)
+        data[f"frames_{n}"] = np.int32(one.frames)
+    np.savez_compressed(Path(folder) / SIGNATURES, **data)
+
+
+def load_signatures(folder: Path | str) -> list[Signature]:
+    """The signatures of a finished result, in the order of `load_tracks`."""
+    with np.load(Path(folder) / SIGNATURES) as data:
+        return [
+            Signature(data[f"portrait_{n}"].astype(np.float32), data[f"shape_{n}"], int(data[f"frames_{n}"]))
+            for n in range(1, int(data["count"]) + 1)
+        ]
 
 
 def save_tracks(folder: Path | str, tracks: list[Track]) -> None:

@@ -177,8 +177,10 @@ def paste(picture_HWC: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarray:
     rows = slice(max(top, 0), min(top + height, len(out)))
     cols = slice(max(left, 0), min(left + width, out.shape[1]))
     inner = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
-    alpha = patch.matte_HW[inner][..., None].astype(np.float32) / 255
-    out[rows, cols] = np.rint(out[rows, cols] * (1 - alpha) + patch.bgr_HWC[inner] * alpha).astype(np.uint8)
+    alpha = patch.matte_HW[inner].astype(np.float32) / 255
+    out[rows, cols] = cv2.blendLinear(
+        np.ascontiguousarray(out[rows, cols]), np.ascontiguousarray(patch.bgr_HWC[inner]), 1 - alpha, alpha
+    )
     return out
 
 

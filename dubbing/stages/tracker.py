@@ -1,35 +1,33 @@
-"""Faces found and followed through one shot with MediaPipe: detector, 478-point mesh, tracks.
+"""Every face of one shot, followed from picture to picture.
 
-Pictures come one at a time and only the last few are kept. Every face has a mesh tracker of its
-own, blanked before use, so a shot's result does not depend on what the worker saw before. Boxes are
-(x, y, width, height) in pixels of the upright picture. Nothing here is smoothed; it knows no file
-and no film time.
+Faces are searched for a few times a second; between searches each known face's mesh is fitted in a
+square that moves only when it must. Every face has a mesh tracker of its own, blank when it gets it,
+so a shot's result does not depend on what the worker saw before. Pictures come one at a time and
+only the last few are kept. Nothing here is smoothed; it knows no file and no film time.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-__all__ = ["Box", "Detector", "Follower", "Found", "Meshes", "Pictures"]
+from dubbing.face import OUTER_LIPS, yaw_deg
+from dubbing.stages.identity import PORTRAIT_PX, portrait
+from dubbing.stages.networks import MESH_PX, Box, Detector, Hands, Meshes, blank, centre, inside, overlap
 
-Box = tuple[float, float, float, float]
+__all__ = ["Follower", "Found", "Pictures", "box_of"]
 
 SEARCH_PX = 640  # long side of the picture that is searched for faces
-MESH_PX = 256  # side of the square that the mesh is fitted in; the network itself sees 192
-_CROP = 2.1  # side of that square in face heights
-_MIN_SCORE = 0.5
-_OVERLAP = 0.45  # two boxes that share more than this (IoU) are one face
+_CROP = 2.1  # side of the square that a mesh is fitted in, in face heights
 _MIN_SEEN_FRAMES = 6
 _MIN_AGREEMENT = 0.3  # part of the searches that must have found a face where the mesh says it is
+_MIN_HAND_PX = 64.0  # a smaller face is not dubbed, so hands before it do not matter
+_PORTRAIT_EVERY = 4
+_FRONTAL_DEG = 30.0
 
 
 class Pictures(Protocol):
@@ -40,133 +38,6 @@ class Pictures(Protocol):
     def bgr(self, box: tuple[int, int, int, int] | None = None, width: int | None = None) -> np.ndarray: ...
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps native libraries from writing to stderr while their models load."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-class Detector:
-    """MediaPipe's full-range face detector (192 px input) on the whole picture and on square tiles."""
-
-    def __init__(self) -> None:
-        with _quiet():
-            import mediapipe as mp
-
-            self._model = mp.solutions.face_detection.FaceDetection(
-                model_selection=1, min_detection_confidence=_MIN_SCORE
-            )
-            self._model.process(np.zeros((64, 64, 3), np.uint8))
-
-    def find(self, bgr_HWC: np.ndarray, tiles: bool) -> list[tuple[float, Box]]:
-        """(score 0..1, box) of every face, best first, none overlapping; tiles: look closer, three times the work."""
-        found = self._run(bgr_HWC)
-        if tiles:
-            height, width = bgr_HWC.shape[:2]
-            side, length = min(height, width), max(height, width)
-            count = int(np.ceil(max(0.0, length - 1.05 * side) / (0.8 * side))) + 1
-            for n in range(count if count > 1 else 0):
-                at = round((length - side) * n / (count - 1))
-                x, y = (at, 0) if width > height else (0, at)
-                for score, (left, top, w, h) in self._run(bgr_HWC[y : y + side, x : x + side]):
-                    start, size = (left, w) if width > height else (top, h)
-                    if (at == 0 or start > 1) and (n == count - 1 or start + size < side - 1):
-                        found.append((score, (left + x, top + y, w, h)))
-        kept: list[tuple[float, Box]] = []
-        for score, box in sorted(found, reverse=True):
-            if all(overlap(box, other) < _OVERLAP and not _inside(box, other) for _, other in kept):
-                kept.append((score, box))
-        return kept
-
-    def _run(self, bgr_HWC: np.ndarray) -> list[tuple[float, Box]]:
-        height, width = bgr_HWC.shape[:2]
-        result = self._model.process(cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2RGB))
-        out = []
-        for one in result.detections or []:
-            box = one.location_data.relative_bounding_box
-            out.append((one.score[0], (box.xmin * width, box.ymin * height, box.width * width, box.height * height)))
-        return out
-
-    def close(self) -> None:
-        self._model.close()
-
-
-class Meshes:
-    """Mesh trackers, lent out one to a face, blank; they are kept because building one is slow and loud."""
-
-    def __init__(self) -> None:
-        self._free: list[Any] = []
-        self._warned = False
-        self.give_back(self._build())
-
-    def fit(self, model: Any, rgb_HWC: np.ndarray) -> Any:
-        """The landmarks of the face in a square picture, or None. The first face of a process makes
-        the library print a warning about pictures that are not square; it is swallowed."""
-        with nullcontext() if self._warned else _quiet():
-            faces = model.process(rgb_HWC).multi_face_landmarks
-        if not faces:
-            return None
-        self._warned = True
-        return faces[0].landmark
-
-    def _build(self) -> Any:
-        with _quiet():
-            import mediapipe as mp
-
-            model = mp.solutions.face_mesh.FaceMesh(
-                static_image_mode=False, max_num_faces=1, refine_landmarks=True,
-                min_detection_confidence=0.5, min_tracking_confidence=0.5,
-            )  # fmt: skip
-            blank(model)
-            return model
-
-    def lend(self) -> Any:
-        """A tracker that remembers no face."""
-        return self._free.pop() if self._free else self._build()
-
-    def give_back(self, model: Any) -> None:
-        blank(model)
-        self._free.append(model)
-
-    def close(self) -> None:
-        while self._free:
-            self._free.pop().close()
-
-
-def blank(model: Any) -> None:
-    """Make a mesh tracker forget: after a picture without a face it starts by detecting, as a new one does."""
-    for _ in range(2):
-        model.process(np.zeros((MESH_PX, MESH_PX, 3), np.uint8))
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Shared area over joint area, 0..1."""
-    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    return w * h / (a[2] * a[3] + b[2] * b[3] - w * h)
-
-
-def _centre(box: Box) -> np.ndarray:
-    return np.array([box[0] + box[2] / 2, box[1] + box[3] / 2])
-
-
-def _inside(a: Box, b: Box) -> bool:
-    """Whether either box's middle lies well inside the other."""
-    apart = np.abs(_centre(a) - _centre(b)) / (np.array([max(a[2], b[2]), max(a[3], b[3])]) / 2)
-    return bool(apart.max() < 0.6)
-
-
 def box_of(mesh_P3: np.ndarray) -> Box:
     """The mesh's bounding box."""
     low, high = mesh_P3[:, :2].min(0), mesh_P3[:, :2].max(0)
@@ -175,15 +46,28 @@ def box_of(mesh_P3: np.ndarray) -> Box:
 
 @dataclass
 class Found:
-    """One face of a shot. frames and meshes: where it was seen, by frame number, (478, 3) float32 pixels."""
+    """One face of a shot.
 
-    meshes: dict[int, np.ndarray]
+    meshes: (478, 3) float32 pixels, by the number of each frame it was seen in; searches, agreed: how
+    often the picture was searched while it was followed, and how often a face was found there;
+    cover: part of the mouth behind a hand, 0..1, by frame, where that was looked at; portrait_HWC:
+    sum of `portraits` aligned pictures (see `identity`).
+    """
+
+    meshes: dict[int, np.ndarray] = field(default_factory=dict)
     searches: int = 0
     agreed: int = 0
+    cover: dict[int, float] = field(default_factory=dict)
+    portrait_HWC: np.ndarray = field(default_factory=lambda: np.zeros((PORTRAIT_PX, PORTRAIT_PX, 3)))
+    portraits: int = 0
 
-    def lasts(self) -> bool:
-        """Whether it was there long enough, and confirmed often enough, to be a face."""
-        return len(self.meshes) >= _MIN_SEEN_FRAMES and self.agreed >= _MIN_AGREEMENT * self.searches
+    def lasts(self, searches: int) -> bool:
+        """Whether it was there long enough, and confirmed often enough, to be a face.
+
+        searches: how often the whole shot was searched.
+        """
+        sure = self.agreed >= min(2, searches) and self.agreed >= _MIN_AGREEMENT * self.searches
+        return sure and len(self.meshes) >= _MIN_SEEN_FRAMES
 
 
 @dataclass
@@ -194,8 +78,12 @@ class _Face:
     model: Any
     box: Box
     square: tuple[int, int, int] = (0, 0, 0)
+    cut: tuple[int, int, int] = (0, 0, 1)  # the square that the last small picture shows
+    rgb_HWC: np.ndarray = field(default_factory=lambda: np.zeros((MESH_PX, MESH_PX, 3), np.uint8))
     fresh: bool = True  # the square has just moved: what the model remembers lies elsewhere in it
-    lost: int = 0
+    lost: int = 0  # frames since it was seen
+    confirmed: bool = True  # by the last search
+    sure: int = -1  # the last frame in which a search confirmed it
 
 
 class Follower:
@@ -206,8 +94,10 @@ class Follower:
     comes back near its old place continues its old track.
     """
 
-    def __init__(self, detector: Detector, meshes: Meshes, size: tuple[int, int], every: int, patience: int) -> None:
-        self._detector, self._meshes = detector, meshes
+    def __init__(
+        self, detector: Detector, meshes: Meshes, hands: Hands, size: tuple[int, int], every: int, patience: int
+    ) -> None:
+        self._detector, self._meshes, self._hands = detector, meshes, hands
         self._size, self._every, self._patience = size, every, patience
         self._awake: list[_Face] = []
         self._asleep: list[_Face] = []
@@ -221,17 +111,20 @@ class Follower:
         if self._count % self._every == 0:
             self._search(picture, tiles=self._count % (3 * self._every) == 0)
         self._part(picture.frame)
+        if self._count % (2 * self._every) == 0:
+            self._look_for_hands(picture.frame)
         self._recent.append(picture)
         self._count += 1
 
     def finish(self) -> list[Found]:
-        """No more frames: the faces, whatever they are worth."""
+        """No more frames: the faces that were there long enough to be believed."""
         for face in self._awake:
             self._meshes.give_back(face.model)
         found = [f.found for f in [*self._asleep, *self._awake]]
         self._awake, self._asleep = [], []
         self._recent.clear()
-        return found
+        searches = -(-self._count // self._every)
+        return [f for f in found if f.lasts(searches)]
 
     # -- one face ----------------------------------------------------------------------------
 
@@ -241,11 +134,13 @@ class Follower:
         if mesh is None:
             face.lost += 1
             return False
+        if len(face.found.meshes) % _PORTRAIT_EVERY == 0:
+            self._portray(face, mesh)
         face.found.meshes[picture.frame] = mesh
         face.box, face.lost = box_of(mesh), 0
         x, y, side = face.square
         size = max(face.box[2:])
-        off = np.abs(_centre(face.box) - (x + side / 2, y + side / 2)).max()
+        off = np.abs(centre(face.box) - (x + side / 2, y + side / 2)).max()
         if off > 0.13 * side or not 0.8 < size * _CROP / side < 1.25:
             self._aim(face)
         return True
@@ -253,11 +148,12 @@ class Follower:
     def _aim(self, face: _Face, grow: float = 1.0) -> None:
         """Put the square around the face's box."""
         side = max(32, int(max(face.box[2:]) * _CROP * grow) // 2 * 2)
-        x, y = _centre(face.box) - side / 2
+        x, y = centre(face.box) - side / 2
         face.square, face.fresh = (int(x) // 2 * 2, int(y) // 2 * 2, side), True
 
     def _fit(self, face: _Face, picture: Pictures) -> np.ndarray | None:
-        rgb = cv2.cvtColor(self._cut(picture, face.square), cv2.COLOR_BGR2RGB)
+        rgb = face.rgb_HWC = cv2.cvtColor(self._cut(picture, face.square), cv2.COLOR_BGR2RGB)
+        face.cut = face.square
         points = self._meshes.fit(face.model, rgb)
         if points and face.fresh and face.found.meshes:
             points = self._meshes.fit(face.model, rgb)  # now with its memory in the right place
@@ -269,11 +165,27 @@ class Follower:
         mesh[:, :2] += np.array([x, y], np.float32)
         return mesh if self._plausible(box_of(mesh), face) else None
 
+    def _in_cut(self, face: _Face, mesh: np.ndarray) -> np.ndarray:
+        """Mesh points (478, 2) in pixels of the face's last small picture."""
+        x, y, side = face.cut
+        return (mesh[:, :2] - (x, y)) * (MESH_PX / side)
+
+    def _portray(self, face: _Face, mesh: np.ndarray) -> None:
+        if abs(float(yaw_deg(mesh[None])[0])) < _FRONTAL_DEG:
+            face.found.portrait_HWC += portrait(face.rgb_HWC, self._in_cut(face, mesh))[..., ::-1]
+            face.found.portraits += 1
+
+    def _look_for_hands(self, frame: int) -> None:
+        for face in self._awake:
+            mesh = face.found.meshes.get(frame)
+            if mesh is not None and face.box[3] >= _MIN_HAND_PX:
+                face.found.cover[frame] = self._hands.cover(face.rgb_HWC, self._in_cut(face, mesh)[list(OUTER_LIPS)])
+
     def _plausible(self, box: Box, face: _Face) -> bool:
         """Whether a mesh is where the face can be: near its last place, of about its last size."""
         size, last = max(box[2:]), max(face.box[2:])
         slack = 1.0 + 0.1 * min(face.lost, 5)
-        near = np.abs(_centre(box) - _centre(face.box)).max() < 0.5 * slack * last
+        near = np.abs(centre(box) - centre(face.box)).max() < 0.5 * slack * last
         same = 1 / (1.6 * slack) < size / last < 1.6 * slack
         width, height = self._size
         inside = -0.2 * size < box[0] and box[0] + box[2] < width + 0.2 * size
@@ -306,6 +218,7 @@ class Follower:
         boxes: list[Box] = [tuple(v * scale for v in box) for _, box in self._detector.find(small, tiles)]  # type: ignore[misc]
         for face in self._awake:
             mine = next((b for b in boxes if _same_face(b, face.box)), None)
+            face.confirmed = mine is not None
             if mine is not None:
                 boxes.remove(mine)
                 if face.lost:
@@ -313,18 +226,38 @@ class Follower:
                     self._follow(face, picture)
             if not face.lost:
                 face.found.searches += 1
-                face.found.agreed += mine is not None
+                face.found.agreed += face.confirmed
+                face.sure = picture.frame if face.confirmed else face.sure
         for box in boxes:
-            face = self._wake(box) or _Face(Found({}), self._meshes.lend(), box)
+            face = self._strayed(box) or self._wake(box) or self._new(box)
             self._restart(face, box)
             if not self._follow(face, picture):
                 self._aim(face, grow=0.75)
                 self._follow(face, picture)
             face.found.searches += 1
             face.found.agreed += 1
-            self._awake.append(face)
+            face.confirmed, face.sure = True, picture.frame
             if not face.lost:
-                self._look_back(face, picture.frame)
+                self._look_back(face)
+
+    def _new(self, box: Box) -> _Face:
+        face = _Face(Found(), self._meshes.lend(), box)
+        self._awake.append(face)
+        return face
+
+    def _strayed(self, box: Box) -> _Face | None:
+        """The face whose mesh has slid off to something beside this box, if one has.
+
+        Two faces are never that near, and the mesh has no face under it now: what it said since the
+        last time it was confirmed is dropped.
+        """
+        size = max(box[2:])
+        for face in self._awake:
+            if not face.confirmed and float(np.linalg.norm(centre(face.box) - centre(box))) < 0.9 * size:
+                for frame in [f for f in face.found.meshes if f > face.sure]:
+                    del face.found.meshes[frame]
+                return face
+        return None
 
     def _restart(self, face: _Face, box: Box) -> None:
         blank(face.model)
@@ -336,7 +269,7 @@ class Follower:
         size = max(box[2:])
         fits = []
         for face in self._asleep:
-            apart = float(np.linalg.norm(_centre(face.box) - _centre(box))) / size
+            apart = float(np.linalg.norm(centre(face.box) - centre(box))) / size
             if apart < 1.0 and 0.6 < max(face.box[2:]) / size < 1.9:
                 fits.append((apart, face))
         if not fits:
@@ -344,9 +277,10 @@ class Follower:
         face = min(fits, key=lambda pair: pair[0])[1]
         self._asleep.remove(face)
         face.model = self._meshes.lend()
+        self._awake.append(face)
         return face
 
-    def _look_back(self, face: _Face, frame: int) -> None:
+    def _look_back(self, face: _Face) -> None:
         """Follow a face that has just been found backwards, to where it appeared."""
         back = _Face(face.found, self._meshes.lend(), face.box)
         self._aim(back)
@@ -371,4 +305,4 @@ class Follower:
 
 
 def _same_face(a: Box, b: Box) -> bool:
-    return overlap(a, b) > 0.4 or _inside(a, b)
+    return overlap(a, b) > 0.4 or inside(a, b)

@@ -26,6 +26,7 @@ _AROUND_LIPS = (164, 167, 393, 165, 391, 92, 322, 186, 410, 57, 287, 43, 273, 10
                 200, 201, 421, 204, 424, 202, 422)  # fmt: skip
 # Points below the chin that stay, in eye distances right of and below it.
 _BELOW = ((-1.1, 0.25), (-0.7, 0.38), (-0.35, 0.42), (0.0, 0.44), (0.35, 0.42), (0.7, 0.38), (1.1, 0.25))
+_CHEEK_TO_CHEEK = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
 _LIP_CONTROL = tuple(dict.fromkeys(LIPS + _AROUND_LIPS))
 _JAW_CONTROL = tuple(dict.fromkeys(JAW + OUTER_LIPS))
 
@@ -54,48 +55,66 @@ class Face:
         return self.mesh_P2 - (self.box.x, self.box.y)
 
 
-def crop_boxes(mesh_NP2: np.ndarray, picture_wh: tuple[int, int], room: float = 0.3) -> list[Box]:
-    """A crop of one size for every frame of a track: the face below the nose, with `room` eye distances around.
+def crop_boxes(mesh_NP2: np.ndarray, picture_wh: tuple[int, int]) -> list[Box]:
+    """A crop of one size for every frame of a track: what `render` may change of a face, and no more.
 
     mesh_NP2: (N, 478, 2). The size is the largest frame's; crops are pushed inside the picture.
     """
-    eye = np.linalg.norm(mesh_NP2[:, 33] - mesh_NP2[:, 263], axis=-1)
-    lower = mesh_NP2[:, list(JAW + LIPS + (2,))]
-    margin = room * eye[:, None]
-    low, high = lower.min(1) - margin, lower.max(1) + margin
+    eye = np.linalg.norm(mesh_NP2[:, 33] - mesh_NP2[:, 263], axis=-1)[:, None]
+    lower = mesh_NP2[:, list((*_CHEEK_TO_CHEEK, 205, 2, 425))]
+    below = mesh_NP2[:, 152] + 0.24 * eye * _unit(mesh_NP2[:, 152] - mesh_NP2[:, 168])
+    low = np.minimum(lower.min(1), below) - 0.2 * eye
+    high = np.maximum(lower.max(1), below) + 0.2 * eye
     size = np.ceil((high - low).max(0) / 8).astype(int) * 8
     width, height = (int(min(s, limit // 2 * 2)) for s, limit in zip(size, picture_wh, strict=True))
-    middle = (low + high) / 2
     boxes = []
-    for cx, cy in middle:
+    for cx, cy in (low + high) / 2:
         x = int(np.clip(round((cx - width / 2) / 2) * 2, 0, (picture_wh[0] - width) // 2 * 2))
         y = int(np.clip(round((cy - height / 2) / 2) * 2, 0, (picture_wh[1] - height) // 2 * 2))
         boxes.append(Box(x, y, width, height))
     return boxes
 
 
+def _unit(vectors_N2: np.ndarray) -> np.ndarray:
+    return vectors_N2 / np.maximum(np.linalg.norm(vectors_N2, axis=-1, keepdims=True), 1e-6)
+
+
 def render(
     target: Face, wanted_P2: np.ndarray, donors: Sequence[tuple[Face, float]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The target's crop with the wanted mouth: (bgr_HWC uint8, matte_HW uint8).
+    """The target's crop with the wanted mouth: (bgr_HWC uint8, zero where the matte is; matte_HW uint8).
 
     wanted_P2: (478, 2) where the mesh should be, in pixels of the picture; donors: frames that lend
     their mouths, with weights that add up to 1.
     """
     size = (target.box.width, target.box.height)
-    origin = (target.box.x, target.box.y)
-    goal = wanted_P2 - origin
+    goal = wanted_P2 - (target.box.x, target.box.y)
     eye = float(np.linalg.norm(target.mesh_P2[33] - target.mesh_P2[263]))
     step = max(3, int(round(eye / 16)))
-    face, bent = _bend_jaw(target, goal, eye, step)
-    matte = _mouth_matte(goal, size, eye)
-    mouth = np.zeros(face.shape, np.float32)
-    for donor, weight in donors:
-        mouth += weight * _match_colour(_bend_mouth(donor, goal, size, eye, step), face, matte)
-    alpha = matte[..., None]
-    mixed = face.astype(np.float32) * (1 - alpha) + mouth * alpha
-    changed = np.minimum(np.maximum(np.clip(bent * 5, 0, 1), np.clip(matte * 6, 0, 1)), _border(size, eye))
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8), np.rint(changed * 255).astype(np.uint8)
+    face, changed = _bend_jaw(target, goal, eye, step)
+    hull = _mouth_hull(goal, eye)
+    part = _around(hull, 0.16 * eye, size)
+    if part is not None:
+        matte = _soften(hull, part, eye)
+        below = face[part.y : part.y + part.height, part.x : part.x + part.width]
+        mouth = np.zeros(below.shape, np.float32)
+        for donor, weight in donors:
+            mouth += weight * _match_colour(_bend_mouth(donor, goal, part, step), below, matte)
+        mixed = below + (mouth - below) * matte[..., None]
+        below[:] = cv2.convertScaleAbs(np.maximum(mixed, 0))
+        window = changed[part.y : part.y + part.height, part.x : part.x + part.width]
+        np.maximum(window, np.minimum(matte * 6, 1), out=window)
+    changed = np.minimum(changed, _border(size, eye))
+    matte_HW = np.rint(changed * 255).astype(np.uint8)
+    face[matte_HW == 0] = 0
+    return face, matte_HW
+
+
+def _around(points_P2: np.ndarray, room: float, size: tuple[int, int]) -> Box | None:
+    """The part of a crop around some points; None when they lie outside it."""
+    low = np.maximum(np.floor(points_P2.min(0) - room), 0).astype(int)
+    high = np.minimum(np.ceil(points_P2.max(0) + room), size).astype(int)
+    return Box(int(low[0]), int(low[1]), *(high - low).tolist()) if (high - low > 8).all() else None
 
 
 def _bend_jaw(target: Face, goal_P2: np.ndarray, eye: float, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,33 +123,43 @@ def _bend_jaw(target: Face, goal_P2: np.ndarray, eye: float, step: int) -> tuple
     width, height = target.box.width, target.box.height
     down = goal_P2[152] - goal_P2[168]
     down = down / max(np.linalg.norm(down), 1e-6)
-    right = np.array([-down[1], down[0]]) * -1
+    right = np.array([down[1], -down[0]])
     ring = goal_P2[152] + eye * (np.array(_BELOW)[:, :1] * right + np.array(_BELOW)[:, 1:] * down)
-    controls, still = list(_JAW_CONTROL), list(_STILL)
-    points = np.concatenate([goal_P2[controls], here[still], ring])
-    moves = np.concatenate([here[controls] - goal_P2[controls], np.zeros((len(still) + len(ring), 2))])
-    move = dense_map(points, moves, (width, height), step, smooth=0.3)
     # The bend reaches from under the nose to under the chin and no further.
-    edge = [58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288]
+    edge = list(_CHEEK_TO_CHEEK)
     hull = np.concatenate([here[edge], goal_P2[edge], ring[1:-1] - 0.2 * eye * down, here[[205, 2, 425]]])
+    face = target.bgr_HWC.copy()
     inside = np.zeros((height, width), np.float32)
-    cv2.fillConvexPoly(inside, np.rint(cv2.convexHull(hull.astype(np.float32)) * 16).astype(np.int32), 1.0, shift=4)
-    inside = cv2.blur(inside, (int(0.2 * eye) | 1,) * 2)
-    inside = cv2.blur(inside, (int(0.2 * eye) | 1,) * 2)
-    move *= inside[..., None]
-    return warp(target.bgr_HWC, move), inside
+    part = _around(hull, 0.22 * eye, (width, height))
+    if part is None:
+        return face, inside
+    corner = (part.x, part.y)
+    controls, still = list(_JAW_CONTROL), list(_STILL)
+    points = np.concatenate([goal_P2[controls], here[still], ring]) - corner
+    moves = np.concatenate([here[controls] - goal_P2[controls], np.zeros((len(still) + len(ring), 2))])
+    move = dense_map(points, moves, (part.width, part.height), step, smooth=0.3)
+    weight = np.zeros((part.height, part.width), np.float32)
+    outline = np.rint(cv2.convexHull((hull - corner).astype(np.float32)) * 16).astype(np.int32)
+    cv2.fillConvexPoly(weight, outline, 1.0, shift=4)
+    for _ in range(2):
+        weight = cv2.blur(weight, (int(0.2 * eye) | 1,) * 2, borderType=cv2.BORDER_CONSTANT)
+    move *= weight[..., None]
+    window = (slice(part.y, part.y + part.height), slice(part.x, part.x + part.width))
+    face[window] = warp(target.bgr_HWC, move, corner)
+    inside[window] = np.minimum(weight * 5, 1)
+    return face, inside
 
 
-def _bend_mouth(donor: Face, goal_P2: np.ndarray, size: tuple[int, int], eye: float, step: int) -> np.ndarray:
-    """The donor's mouth bent onto the wanted one, float32 (H, W, 3), in the target's crop."""
+def _bend_mouth(donor: Face, goal_P2: np.ndarray, part: Box, step: int) -> np.ndarray:
+    """The donor's mouth bent onto the wanted one, float32 (h, w, 3), in a part of the target's crop."""
     controls = list(_LIP_CONTROL)
     points, there = goal_P2[controls], donor.local_P2[controls]
-    move = dense_map(points, there - points, size, step, smooth=0.6)
-    return warp(donor.bgr_HWC, move).astype(np.float32)
+    move = dense_map(points - (part.x, part.y), there - points, (part.width, part.height), step, smooth=0.6)
+    return warp(donor.bgr_HWC, move, (part.x, part.y)).astype(np.float32)
 
 
-def _mouth_matte(goal_P2: np.ndarray, size: tuple[int, int], eye: float) -> np.ndarray:
-    """Soft matte of the mouth's surroundings, float32 (H, W) 0..1: from under the nose to the chin's crease."""
+def _mouth_hull(goal_P2: np.ndarray, eye: float) -> np.ndarray:
+    """Outline of the mouth's surroundings, float32 (M, 2): from under the nose to the chin's crease."""
     lips = goal_P2[list(OUTER_LIPS)]
     corners = goal_P2[[61, 291]]
     across = corners[1] - corners[0]
@@ -141,34 +170,38 @@ def _mouth_matte(goal_P2: np.ndarray, size: tuple[int, int], eye: float) -> np.n
     u, v = rel @ across, rel @ down
     up_room = 0.55 * max(float((goal_P2[0] - goal_P2[2]) @ down), 0.05 * eye)
     down_room = 0.42 * max(float((goal_P2[152] - goal_P2[17]) @ down), 0.1 * eye)
-    side = 0.15 * eye
-    ang = np.arctan2(v, u)
-    grow_v = np.where(v < 0, -up_room, down_room) * np.abs(np.sin(ang)) ** 0.5
-    shape = middle + (u + side * np.cos(ang))[:, None] * across + (v + grow_v)[:, None] * down
-    hull = cv2.convexHull(shape.astype(np.float32))
-    mask = np.zeros((size[1], size[0]), np.float32)
-    cv2.fillConvexPoly(mask, np.rint(hull * 16).astype(np.int32), 1.0, lineType=cv2.LINE_AA, shift=4)
-    sigma = max(1.0, 0.045 * eye)
-    soft = cv2.GaussianBlur(mask, (0, 0), sigma)
+    angle = np.arctan2(v, u)
+    grow_v = np.where(v < 0, -up_room, down_room) * np.abs(np.sin(angle)) ** 0.5
+    outline = middle + (u + 0.15 * eye * np.cos(angle))[:, None] * across + (v + grow_v)[:, None] * down
+    return cv2.convexHull(outline.astype(np.float32))[:, 0]
+
+
+def _soften(hull_M2: np.ndarray, part: Box, eye: float) -> np.ndarray:
+    """Soft matte of an outline in a part of the crop, float32 (h, w) 0..1."""
+    mask = np.zeros((part.height, part.width), np.float32)
+    outline = np.rint((hull_M2 - (part.x, part.y)) * 16).astype(np.int32)
+    cv2.fillConvexPoly(mask, outline, 1.0, lineType=cv2.LINE_AA, shift=4)
+    soft = cv2.GaussianBlur(mask, (0, 0), max(1.0, 0.045 * eye), borderType=cv2.BORDER_CONSTANT)
     return np.clip((soft - 0.08) / 0.84, 0, 1)
 
 
 def _match_colour(mouth: np.ndarray, face: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """Add a plane per channel so that the mouth's skin equals the face's on the matte's border ring."""
-    ring = (matte > 0.02) & (matte < 0.75)
-    rows, cols = np.nonzero(ring)
+    rows, cols = np.nonzero((matte > 0.02) & (matte < 0.75))
     if len(rows) < 50:
         return mouth
     height, width = matte.shape
+    pick = slice(None, None, max(1, len(rows) // 1500))
+    rows, cols = rows[pick], cols[pick]
     basis = np.stack([np.ones(len(rows)), cols / width - 0.5, rows / height - 0.5], 1).astype(np.float32)
     difference = face[rows, cols].astype(np.float32) - mouth[rows, cols]
     limit = np.percentile(np.abs(difference), 90)
     keep = (np.abs(difference) <= max(limit, 4.0)).all(1)
     gram = basis[keep].T @ basis[keep] + np.diag([1e-3, 1.0, 1.0]) * keep.sum() * 0.02
-    plane = np.linalg.solve(gram, basis[keep].T @ difference[keep])
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    field = np.stack([np.ones_like(x), x / width - 0.5, y / height - 0.5], -1) @ plane.astype(np.float32)
-    return mouth + field
+    plane = np.linalg.solve(gram, basis[keep].T @ difference[keep]).astype(np.float32)
+    x = (np.arange(width, dtype=np.float32) / width - 0.5)[None, :, None] * plane[1]
+    y = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None, None] * plane[2]
+    return mouth + (x + plane[0]) + y
 
 
 def _border(size: tuple[int, int], eye: float) -> np.ndarray:

@@ -40,7 +40,7 @@ def choose(
     # going from a to b costs `jump` plus how unlike b is to the frame that would follow a
     following = np.searchsorted(pool, pool + 1).clip(0, len(pool) - 1)
     unlike = ((have[following][:, None] - have[None]) ** 2).sum(-1)
-    move = jump + 0.5 * unlike
+    move = jump + np.minimum(0.5 * unlike, 2 * jump)
     runs = pool[following] == pool + 1
     move[np.flatnonzero(runs), following[runs]] = 0.0
     stay = np.arange(len(pool))

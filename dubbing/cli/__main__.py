@@ -1,6 +1,0 @@
-"""`python -m dubbing.cli` is `dub`."""
-
-from dubbing.cli import main
-
-if __name__ == "__main__":
-    main()

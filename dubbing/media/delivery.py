@@ -1,0 +1,155 @@
+"""In what a master can be delivered whole, decided from headers before any work starts.
+
+One function, `delivery`: the container, the codecs, and what the user should be told; or the one
+sentence why not. It opens nothing and encodes nothing (`master` does).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dubbing.errors import MediaError, UnsupportedMedia
+from dubbing.media.colour import PLANAR
+from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
+
+__all__ = ["Delivery", "delivery"]
+
+_HDR = {16: "PQ", 18: "HLG"}
+_ENCODERS = {"h264": "libx264", "hevc": "libx265"}
+_EXTENSIONS = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv"}
+_PCM_IN = {
+    "mov": {"pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
+    "matroska": {"pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
+    "mp4": set(),
+}
+_SOUND_IN = {
+    "mp4": {"flac", "alac", "aac", "mp3", "ac3", "eac3", "opus"},
+    "mov": {"alac", "aac", "mp3", "ac3", "eac3"},
+    "matroska": {"flac", "alac", "aac", "mp3", "ac3", "eac3", "opus", "vorbis", "mp2", "dts", "truehd", "tta"},
+}
+_SUBTITLES_IN = {
+    "mp4": {"mov_text", "dvd_subtitle"},
+    "mov": {"mov_text"},
+    "matroska": {"subrip", "ass", "webvtt", "dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "text"},
+}
+_PICTURES_IN = {
+    "mp4": {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mjpeg", "png"},
+    "mov": {"h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "png", "prores", "dnxhd"},
+    "matroska": {"h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "png", "prores"},
+}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a master is made.
+
+    extension: with its dot; muxer: FFmpeg's name; video_codec: the encoder; tag: the codec's four
+    letters in mp4 and mov, '' elsewhere; sound: 'copy' or 'pcm'; sound_codec: what the master's
+    sound is in; notices: sentences for the user about what differs from the source.
+    """
+
+    extension: str
+    muxer: str
+    video_codec: str
+    tag: str
+    sound: str
+    sound_codec: str
+    notices: tuple[str, ...]
+
+
+def delivery(info: MediaInfo, sound_info: MediaInfo) -> Delivery:
+    """How the picture of `info` is delivered with the sound of `sound_info`.
+
+    mp4, mov and Matroska stay what they are; WebM becomes Matroska; all else becomes mp4, or mov
+    where the sound has to be PCM. H.264 and HEVC keep their codec; other codecs become H.264. Raises UnsupportedMedia when
+    anything of the source would be lost, MediaError without a picture or a sound stream.
+    """
+    video = info.video
+    if video is None:
+        raise MediaError(f"{info.path} has no video stream.")
+    if not sound_info.audio:
+        raise MediaError(f"{sound_info.path} has no sound stream.")
+    _check_picture(info, video)
+    notices = []
+    muxer = _muxer(info, video)
+    sound, sound_codec = _sound(muxer, sound_info.audio[0])
+    if muxer == "mp4" and sound_codec.startswith("pcm"):
+        muxer = "mov"
+        if "mov" in info.container:
+            notices.append(f"{info.path.name} becomes a .mov: mp4 does not carry this sound without loss.")
+    if "mov" not in info.container and "matroska" not in info.container:
+        notices.append(f"{info.path.name} ({info.container}) is delivered as {_EXTENSIONS[muxer]}.")
+    elif "matroska" in info.container and info.path.suffix.lower() != _EXTENSIONS[muxer]:
+        notices.append(f"{info.path.name} is delivered as {_EXTENSIONS[muxer]}.")
+    encoder = _ENCODERS.get(video.codec, "libx264")
+    if video.codec not in _ENCODERS:
+        notices.append(f"{info.path.name} is {video.codec}; the master is H.264.")
+    if sound == "pcm":
+        notices.append(f"{sound_info.path.name} ({sound_info.audio[0].codec}) is delivered as PCM, sample for sample.")
+    _check_others(info, muxer, notices)
+    tag = ("hev1" if video.tag == "hev1" else "hvc1") if encoder == "libx265" and muxer != "matroska" else ""
+    return Delivery(_EXTENSIONS[muxer], muxer, encoder, tag, sound, sound_codec, tuple(notices))
+
+
+def _check_picture(info: MediaInfo, video: VideoInfo) -> None:
+    """Raises UnsupportedMedia for a picture that 8-bit progressive H.264 or HEVC would change."""
+    name = info.path
+    if video.transfer in _HDR:
+        raise UnsupportedMedia(f"{name} is HDR ({_HDR[video.transfer]}); this version delivers standard range only.")
+    if video.bit_depth > 8:
+        raise UnsupportedMedia(f"{name} has {video.bit_depth} bits a sample; this version delivers 8-bit pictures only.")
+    if video.alpha:
+        raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
+    if video.pix_fmt not in PLANAR:
+        allowed = "4:2:0, 4:2:2 and 4:4:4 YUV"
+        raise UnsupportedMedia(f"{name} is in {video.pix_fmt}; this version delivers {allowed} of 8 bits.")
+    if video.interlaced:
+        raise UnsupportedMedia(f"{name} is interlaced; this version delivers progressive pictures: deinterlace it first.")
+    across, down = PLANAR[video.pix_fmt]
+    if video.width % (1 << across) or video.height % (1 << down):
+        raise UnsupportedMedia(f"{name} is {video.width}x{video.height}; {video.pix_fmt} needs even sizes: crop it.")
+    if video.matrix9 is not None and not _pure_turn(video.matrix9, video.rotation_deg):
+        raise UnsupportedMedia(f"{name} is to be shown mirrored or askew; this version knows quarter turns only.")
+
+
+def _pure_turn(matrix9: tuple[int, ...], degrees: int) -> bool:
+    cosine, sine = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    one = 1 << 16
+    return (matrix9[0], matrix9[1], matrix9[3], matrix9[4]) == (cosine * one, sine * one, -sine * one, cosine * one)
+
+
+def _muxer(info: MediaInfo, video: VideoInfo) -> str:
+    if "matroska" in info.container and 1 / video.time_base == 1000:
+        return "matroska"
+    quicktime = info.brand.strip() == "qt" or (not info.brand and info.path.suffix.lower() in (".mov", ".qt"))
+    return "mov" if "mov" in info.container and quicktime else "mp4"
+
+
+def _sound(muxer: str, sound: AudioInfo) -> tuple[str, str]:
+    """('copy' or 'pcm', codec in the master). Lossy codecs that must be decoded become float PCM."""
+    if sound.codec in _SOUND_IN[muxer] | _PCM_IN[muxer]:
+        return "copy", sound.codec
+    if muxer == "mp4" and sound.codec in _PCM_IN["mov"]:
+        return "copy", sound.codec
+    kind = sound.sample_format.removesuffix("p")
+    if kind in ("flt", "dbl"):
+        return "pcm", "pcm_f32le" if kind == "flt" else "pcm_f64le"
+    return "pcm", "pcm_s16le" if sound.bits <= 16 else "pcm_s24le" if sound.bits <= 24 else "pcm_s32le"
+
+
+def _check_others(info: MediaInfo, muxer: str, notices: list[str]) -> None:
+    """Raises UnsupportedMedia for a stream that the container cannot carry; notes what is left out."""
+    for sub in info.subtitles:
+        if sub.codec not in _SUBTITLES_IN[muxer]:
+            raise UnsupportedMedia(
+                f"{info.path} has {sub.codec} subtitles, which {_EXTENSIONS[muxer]} cannot carry: "
+                "take stream {0} out, or put the film into Matroska.".format(sub.index)
+            )
+    for other in info.others:
+        if other.kind in ("video", "cover") and other.codec not in _PICTURES_IN[muxer]:
+            raise UnsupportedMedia(
+                f"{info.path} has another {other.kind} stream ({other.codec}), which {_EXTENSIONS[muxer]} cannot carry: "
+                f"take stream {other.index} out, or put the film into Matroska."
+            )
+        if other.kind == "data" and other.codec is not None:
+            notices.append(f"{info.path.name}: data stream {other.index} ({other.codec}) is not in the master.")

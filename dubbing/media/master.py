@@ -1,0 +1,282 @@
+"""The master: the source decoded once, patches pasted, encoded once, everything else carried over.
+
+Frames, their times, size, aspect, colour tags, turn, timecode, chapters, tags, subtitles and further
+picture streams are the source's; its sound streams give way to the dub, which is copied packet by
+packet, or written as PCM. Memory does not grow with the film. Does not know what may be delivered
+how (`delivery`) or where patches come from (`paste`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+
+from dubbing.clock import Timeline
+from dubbing.errors import MediaError, OutputError
+from dubbing.media.delivery import Delivery, delivery
+from dubbing.media.film import Film
+from dubbing.media.language import three_letters
+from dubbing.media.paste import pasted
+from dubbing.media.probe import MediaInfo, VideoInfo, local_url, open_media, probe
+
+__all__ = ["Mastered", "encode_master"]
+
+_DEFAULTS = {"libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0)}
+_ENCODER_THREADS = 8
+_STEADY_S = Fraction(2, 1000)
+_PROGRESS_FRAMES = 24
+_NOT_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "timecode", "alpha_mode"}
+_MATROSKA_STATISTICS = ("bps", "number_of_", "_statistics_")
+_ITUNES = {
+    "title", "artist", "album_artist", "album", "composer", "comment", "date", "genre", "copyright", "grouping",
+    "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc", "media_type",
+    "hd_video", "gapless_playback", "compilation", "episode_sort", "season_number", "rating", "creation_time",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mastered:
+    """A finished master. frames: how many it holds, the source's; notices: what the user should know."""
+
+    path: Path
+    frames: int
+    notices: tuple[str, ...]
+
+
+def encode_master(
+    source: str | Path,
+    timeline: Timeline,
+    patch_folders: Iterable[str | Path],
+    sound: str | Path,
+    target: str | Path,
+    *,
+    language: str | None = None,
+    crf: float | None = None,
+    preset: str | None = None,
+    threads: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Mastered:
+    """Write the master of `source` with patches and dub `sound` to `target`.
+
+    timeline: the source's; sound: any file whose first sound stream is the dub, beginning with frame
+    0; language: BCP 47 tag of the dub; crf and preset: of the encoder (None: visually lossless and
+    fast, H.264 superfast 16, HEVC ultrafast 14); threads: encoder threads, 0 for a fixed number, so
+    that the same input gives the same bytes on every machine; progress(n): n more frames are done.
+
+    Raises UnsupportedMedia before any work, DamagedMedia by timecode, OutputError when the target
+    cannot be written.
+    """
+    info, sound_info = probe(source), probe(sound)
+    plan = delivery(info, sound_info)
+    assert info.video is not None
+    output: Any = None
+    try:
+        output = _open_output(target, plan, info, timeline)
+        with Film(source, on_packet=lambda packet: carried.mux(packet)) as film, open_media(sound) as sound_file:
+            picture = _add_picture(output, plan, info.video, film, timeline, crf, preset, threads)
+            dub = _Dub(output, plan, sound_file, sound, timeline, language)
+            carried = _Carried(output, film)
+            output.set_chapters(film.container.chapters())
+            frames = 0
+            for frame in pasted(film, timeline, patch_folders):
+                frame.pict_type = 0
+                for packet in picture.encode(frame):
+                    _mux_picture(output, packet, timeline, dub)
+                frames += 1
+                if progress is not None and frames % _PROGRESS_FRAMES == 0:
+                    progress(_PROGRESS_FRAMES)
+            for packet in picture.encode(None):
+                _mux_picture(output, packet, timeline, dub)
+            dub.mux_until(None)
+            output.close()
+            if progress is not None and frames % _PROGRESS_FRAMES:
+                progress(frames % _PROGRESS_FRAMES)
+    except av.error.FFmpegError as e:
+        raise OutputError(f"The master {target} could not be written: {e.strerror}.") from e
+    return Mastered(Path(target), frames, plan.notices)
+
+
+def _open_output(target: str | Path, plan: Delivery, info: MediaInfo, timeline: Timeline) -> Any:
+    """The output container with the source's tags and time scale."""
+    options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
+    if plan.muxer != "matroska":
+        scale = str(timeline.time_base.denominator)
+        options |= {"video_track_timescale": scale, "movie_timescale": scale}
+    tags = _kept_tags(info.metadata)
+    if plan.muxer != "matroska" and any(key.lower() not in _ITUNES for key in tags):
+        options["movflags"] = "use_metadata_tags"
+    output = av.open(
+        local_url(target), "w", format=plan.muxer, container_options=options, metadata_errors="surrogateescape"
+    )
+    output.metadata.update(tags)
+    return output
+
+
+def _kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags worth carrying: not those that describe the old file's own encoding."""
+    return {
+        key: value
+        for key, value in tags.items()
+        if key.lower() not in _NOT_TAGS and not key.lower().startswith(_MATROSKA_STATISTICS)
+    }
+
+
+def _add_picture(
+    output: Any,
+    plan: Delivery,
+    video: VideoInfo,
+    film: Film,
+    timeline: Timeline,
+    crf: float | None,
+    preset: str | None,
+    threads: int,
+) -> Any:
+    """The encoder's stream, with everything that the source says about its picture."""
+    default_preset, default_crf = _DEFAULTS[plan.video_codec]
+    stream = output.add_stream(
+        plan.video_codec, rate=timeline.rate, width=video.width, height=video.height, pix_fmt=video.pix_fmt
+    )
+    ctx = stream.codec_context
+    ctx.time_base = timeline.time_base
+    stream.time_base = timeline.time_base
+    ctx.sample_aspect_ratio = video.sample_aspect
+    ctx.color_primaries, ctx.color_trc, ctx.colorspace = (
+        2 if value is None else value for value in (video.primaries, video.transfer, video.matrix)
+    )
+    ctx.color_range = video.range or 0
+    ctx.field_order = film.stream.codec_context.field_order
+    ctx.gop_size = max(1, round(2 * timeline.rate))
+    ctx.thread_count = threads or _ENCODER_THREADS
+    options = {"preset": preset or default_preset, "crf": f"{default_crf if crf is None else crf:g}"}
+    if video.chroma_location is not None:
+        options["chroma_sample_location"] = video.chroma_location
+    if not _steady(timeline):
+        ctx.max_b_frames = 0
+    if plan.video_codec == "libx265":
+        options["x265-params"] = f"log-level=none:frame-threads=2:pools={threads or _ENCODER_THREADS}"
+    if plan.tag:
+        ctx.codec_tag = plan.tag
+    stream.options = options
+    if video.matrix9 is not None:
+        stream.set_display_matrix(video.matrix9)
+    stream.metadata.update(_kept_tags(film.stream.metadata))
+    if video.start_tc is not None:
+        stream.metadata["timecode"] = video.start_tc
+    stream.disposition = film.stream.disposition
+    return stream
+
+
+def _steady(timeline: Timeline) -> bool:
+    """Whether the frame rate is constant, but for the rounding of a coarse time base.
+
+    Variable-rate film is encoded without B-frames, so that containers that store durations in
+    decoding order (mp4) keep the last frame's."""
+    steps = np.diff(timeline.pts)
+    return len(steps) == 0 or int(steps.max() - steps.min()) * timeline.time_base <= _STEADY_S
+
+
+def _mux_picture(output: Any, packet: Any, timeline: Timeline, dub: _Dub) -> None:
+    number = int(np.searchsorted(timeline.pts, packet.pts))
+    following = timeline.end_pts if number + 1 >= len(timeline) else int(timeline.pts[number + 1])
+    packet.duration = following - packet.pts
+    dub.mux_until(Fraction(packet.dts) * timeline.time_base)
+    output.mux(packet)
+
+
+class _Carried:
+    """Streams that pass from the source as they are: subtitles, further pictures, covers, attachments."""
+
+    def __init__(self, output: Any, film: Film) -> None:
+        self._output = output
+        self._streams: dict[int, Any] = {}
+        for stream in film.container.streams:
+            if stream is film.stream or stream.type not in ("video", "subtitle", "attachment"):
+                continue
+            if stream.type == "attachment" and output.format.name != "matroska":
+                continue
+            copy = output.add_stream_from_template(stream, opaque=True)
+            copy.metadata.update(_kept_tags(stream.metadata))
+            copy.disposition = stream.disposition
+            self._streams[stream.index] = copy
+
+    def mux(self, packet: Any) -> None:
+        """Pass on a packet of another stream, if it is one of these."""
+        stream = self._streams.get(packet.stream.index)
+        if stream is None or packet.pts is None and packet.dts is None:
+            return
+        if packet.dts is None:
+            packet.dts = packet.pts
+        packet.stream = stream
+        self._output.mux(packet)
+
+
+class _Dub:
+    """The dub's sound on its way into the master, a packet at a time, beside the picture's."""
+
+    def __init__(
+        self, output: Any, plan: Delivery, file: Any, path: str | Path, timeline: Timeline, language: str | None
+    ) -> None:
+        self._output = output
+        self._path = path
+        source = file.streams.audio[0]
+        self._start = int(timeline.pts[0]) * timeline.time_base
+        if plan.sound == "copy":
+            self._stream = output.add_stream_from_template(source, opaque=True)
+            self._packets = self._copied(file, source, _first_sample_time(path))
+        else:
+            self._stream = output.add_stream(plan.sound_codec, rate=source.codec_context.sample_rate)
+            self._stream.codec_context.layout = source.codec_context.layout
+            self._packets = self._encoded(file, source)
+        self._stream.metadata["language"] = three_letters(language, quicktime=plan.muxer == "mov")
+        self._stream.disposition = type(source.disposition).default
+        self._next = next(self._packets, None)
+
+    def mux_until(self, time_s: Fraction | None) -> None:
+        """Write the packets that begin before `time_s` of the master (None: all that are left)."""
+        while self._next is not None:
+            packet = self._next
+            if time_s is not None and packet.dts * Fraction(packet.time_base) > time_s:
+                return
+            packet.stream = self._stream
+            self._output.mux(packet)
+            self._next = next(self._packets, None)
+
+    def _copied(self, file: Any, source: Any, zero: Fraction) -> Iterator[Any]:
+        shift = round((self._start - zero) / source.time_base)
+        for packet in file.demux(source):
+            if packet.size and packet.pts is not None:
+                packet.pts += shift
+                packet.dts = packet.pts
+                yield packet
+
+    def _encoded(self, file: Any, source: Any) -> Iterator[Any]:
+        ctx = self._stream.codec_context
+        rate_hz = source.codec_context.sample_rate
+        at = round(self._start * rate_hz)
+        tool = av.AudioResampler(ctx.format.name, source.codec_context.layout.name, rate_hz)
+        try:
+            for frame in file.decode(source):
+                frame.pts = None
+                for part in tool.resample(frame):
+                    part.pts, part.time_base = at, Fraction(1, rate_hz)
+                    at += part.samples
+                    yield from self._stream.encode(part)
+        except av.error.InvalidDataError as e:
+            raise MediaError(f"The sound of {self._path} is damaged.") from e
+        yield from self._stream.encode(None)
+
+
+def _first_sample_time(path: str | Path) -> Fraction:
+    """When the first sample that a decoder gives is heard, in the file's own time."""
+    with open_media(path) as file:
+        stream = file.streams.audio[0]
+        for frame in file.decode(stream):
+            return (frame.pts or 0) * Fraction(frame.time_base or stream.time_base)
+    raise MediaError(f"{path} holds no sound that can be decoded.")

@@ -1,0 +1,153 @@
+"""Patches into decoded frames: the film as it is before the one and only encode.
+
+A pixel whose matte is 0 keeps its three samples bit for bit; elsewhere the patch is blended in the
+stream's own YUV. Knows neither encoders nor containers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dubbing.clock import Timeline
+from dubbing.errors import MediaError
+from dubbing.media.colour import PLANAR, Colour, mean_blocks, planes_of, turn_back
+from dubbing.media.film import Film
+from dubbing.media.patches import patch_frames, read_patches
+from dubbing.media.read import coded_box, colour_of
+from dubbing.records import Patch
+
+__all__ = ["PatchQueue", "paste", "pasted", "pasted_frames"]
+
+
+class PatchQueue:
+    """The patches of many folders, frame by frame; a folder is open only while its frames pass.
+
+    Where two folders touch one frame, they are pasted in the order of their first frames, then of `folders`.
+    Raises MediaError when a folder holds no patches.
+    """
+
+    def __init__(self, folders: Iterable[str | Path]) -> None:
+        waiting = []
+        for order, folder in enumerate(folders):
+            frames = patch_frames(folder)["frame"]
+            if len(frames):
+                waiting.append((frames[0].as_py(), order, Path(folder)))
+        self._waiting = sorted(waiting, reverse=True)
+        self._open: list[tuple[Iterator[Patch], Patch]] = []
+
+    def at(self, frame: int) -> list[Patch]:
+        """The patches of `frame`. Frames must be asked for in order, none left out."""
+        while self._waiting and self._waiting[-1][0] <= frame:
+            source = read_patches(self._waiting.pop()[2])
+            self._open.append((source, next(source)))
+        found = []
+        still = []
+        for source, patch in self._open:
+            if patch.frame == frame:
+                found.append(patch)
+                following = next(source, None)
+                if following is not None:
+                    still.append((source, following))
+            else:
+                still.append((source, patch))
+        self._open = still
+        return found
+
+    @property
+    def left(self) -> int:
+        """How many folders still hold patches that were not asked for."""
+        return len(self._waiting) + len(self._open)
+
+
+def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:
+    """Blend one patch into a decoded 8-bit planar frame, in place; the frame must be writable.
+
+    Chroma is blended by the mean matte of its block, and kept where any pixel of the block has matte 0.
+    What lies outside the frame is left out.
+    """
+    sub = PLANAR[frame.format.name]
+    x, y, w, h = cv2.boundingRect(patch.matte_HW)
+    if w == 0:
+        return
+    coded = (frame.width, frame.height)
+    box = coded_box((patch.x + x, patch.y + y, w, h), rotation_deg, coded)
+    bgr = turn_back(patch.bgr_HWC[y : y + h, x : x + w], rotation_deg)
+    matte = turn_back(patch.matte_HW[y : y + h, x : x + w], rotation_deg)
+    bgr, matte, (left, top) = _on_grid(bgr, matte, (box[0], box[1]), coded, sub)
+    if matte.size == 0:
+        return
+    weight = matte.astype(np.float32) / 255
+    weights = [weight, _block_weight(weight, sub), _block_weight(weight, sub)]
+    for index, (plane, new, part) in enumerate(zip(planes_of(frame), colour.yuv(bgr, sub), weights, strict=True)):
+        shift = sub if index else (0, 0)
+        height, width = part.shape
+        at = (slice(top >> shift[1], (top >> shift[1]) + height), slice(left >> shift[0], (left >> shift[0]) + width))
+        old = plane[at].astype(np.float32)
+        plane[at] = np.clip(np.rint(old + (new - old) * part), 0, 255).astype(np.uint8)
+
+
+def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path]) -> Iterator[Any]:
+    """The film's decoded frames with all patches in them, and with the timeline's pts.
+
+    Raises MediaError when the film is not the timeline's, or a patch lies beyond its end."""
+    queue = PatchQueue(folders)
+    colour = colour_of(film)
+    count = 0
+    for number, frame in enumerate(film.whole()):
+        if number >= len(timeline):
+            break
+        patches = queue.at(number)
+        if patches:
+            frame.make_writable()
+            for patch in patches:
+                paste(frame, patch, colour, film.rotation_deg)
+        frame.pts = int(timeline.pts[number])
+        frame.time_base = timeline.time_base
+        yield frame
+        count += 1
+    else:
+        number = count - 1
+    if number + 1 != len(timeline):
+        raise MediaError(f"{film.path} has changed: its timeline has {len(timeline)} frames, the file does not.")
+    if queue.left:
+        raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
+
+
+def pasted_frames(
+    source: str | Path, timeline: Timeline, folders: Iterable[str | Path], *, threads: int = 0
+) -> Iterator[list[np.ndarray]]:
+    """What the encoder is given, as planes: for every frame [Y, U, V], uint8 (H, W), as coded (not turned)."""
+    with Film(source, threads) as film:
+        for frame in pasted(film, timeline, folders):
+            yield [plane.copy() for plane in planes_of(frame)]
+
+
+def _block_weight(weight: np.ndarray, sub: tuple[int, int]) -> np.ndarray:
+    """The mean weight of each chroma block, 0 where any of its pixels has 0."""
+    if sub == (0, 0):
+        return weight
+    untouched = mean_blocks((weight == 0).astype(np.float32), sub) > 0
+    return np.where(untouched, np.float32(0), mean_blocks(weight, sub))
+
+
+def _on_grid(
+    bgr: np.ndarray, matte: np.ndarray, corner: tuple[int, int], coded: tuple[int, int], sub: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """The part inside the frame, grown to whole chroma blocks by pixels with matte 0, and its corner."""
+    (x, y), (height, width) = corner, matte.shape
+    left, top = max(0, x), max(0, y)
+    right, bottom = min(coded[0], x + width), min(coded[1], y + height)
+    bgr, matte = (p[top - y : max(top, bottom) - y, left - x : max(left, right) - x] for p in (bgr, matte))
+    if matte.size == 0:
+        return bgr, matte, (left, top)
+    across, down = 1 << sub[0], 1 << sub[1]
+    pads = ((top % down, -bottom % down), (left % across, -right % across))
+    if any(sum(p) for p in pads):
+        bgr = np.pad(bgr, (*pads, (0, 0)), mode="edge")
+        matte = np.pad(matte, pads)
+    return bgr, matte, (left - left % across, top - top % down)

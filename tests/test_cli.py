@@ -1,0 +1,324 @@
+"""The command line as a person meets it: help, answers, refusals in one sentence, exit codes."""
+
+import fcntl
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import pytest
+
+from dubbing.cli import app, main
+from dubbing.cli.show import table
+from dubbing.cli.watch import PROGRESS, Lines, Tally, told
+from dubbing.errors import StageError
+
+Dub = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def dub(capsys: pytest.CaptureFixture[str]) -> Dub:
+    """Runs a command in this process: (exit code, stdout, stderr)."""
+
+    def run(*args: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(a) for a in args])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+def refusal(answer: tuple[int, str, str]) -> str:
+    """The one sentence of an exit with code 2."""
+    code, out, err = answer
+    assert (code, out) == (2, ""), (code, out, err)
+    assert err.startswith("dub: ") and err.count("\n") == 1 and "Traceback" not in err
+    return err
+
+
+def test_help_teaches(dub: Dub) -> None:
+    code, out, _ = dub("--help")
+    assert code == 0
+    for word in ("Examples:", "dub run reel.yaml", "titles:", "130 interrupted", *app.dub.commands):
+        assert word in out
+
+
+@pytest.mark.parametrize("name", sorted(app.dub.commands))
+def test_every_command_has_help(dub: Dub, name: str) -> None:
+    code, out, _ = dub(name, "--help")
+    assert code == 0 and "Examples:" in out and f"dub {name}" in out
+
+
+def test_version(dub: Dub) -> None:
+    assert dub("--version")[1].startswith("dub, version ")
+
+
+def test_without_a_command_it_shows_help(dub: Dub) -> None:
+    code, out, err = dub()
+    assert code == 2 and "Examples:" in out + err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["rnu"], "No such command 'rnu'"),
+        (["run"], "Missing argument 'MANIFEST'. See `dub run --help`."),
+        (["run", "x.yaml", "--engin", "ray"], "No such option"),
+        (["run", "x.yaml", "--engine", "slurm"], "'slurm' is not one of"),
+        (["run", "x.yaml", "--workers", "0"], "0 is not in the range"),
+        (["run", "absent.yaml"], "No such manifest: 'absent.yaml'"),
+        (["check", "absent.yaml"], "No such manifest"),
+        (["plan", "absent.yaml"], "No such manifest"),
+        (["status", "absent"], "There is no run.json in 'absent'"),
+        (["run", "--", "-odd.yaml"], "No such manifest: '-odd.yaml'"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(dub: Dub, args: list[str], said: str) -> None:
+    assert said in refusal(dub(*args))
+
+
+def test_a_bad_manifest_or_config_writes_nothing(dub: Dub, tmp_path: Path) -> None:
+    job, out = tmp_path / "job.yaml", tmp_path / "out"
+    job.write_text("version: 1\ntitels: []\n")
+    for command in ("check", "plan", "run"):
+        assert f"{job}, line 2: unknown key 'titels'" in refusal(dub(command, job, "--out", out))
+    settings = tmp_path / "c.yaml"
+    settings.write_text("mastre: {}\n")
+    job.write_text("version: 1\ntitles: [{id: a, video: b, dubs: [{language: fr, audio: c}]}]\n")
+    assert f"{settings}, line 1: unknown key 'mastre'" in refusal(dub("run", job, "--out", out, "--config", settings))
+    assert not out.exists()
+
+
+def test_debug_adds_a_traceback(dub: Dub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUB_DEBUG", "1")
+    code, _, err = dub("run", "absent.yaml")
+    assert code == 2 and "Traceback" in err and err.splitlines()[-1].startswith("dub: No such manifest")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "dub: interrupted; run the same command again to go on.\n"),
+        (StageError("shot 3"), 1, "dub: shot 3\n"),
+        (ZeroDivisionError("x"), 1, "dub: ZeroDivisionError: x; this is a defect of dub: DUB_DEBUG=1 shows where.\n"),
+    ],
+)
+def test_exit_codes(dub: Dub, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(app, "_read", fail)
+    answer = dub("run", "x.yaml")
+    assert (answer[0], answer[1], answer[2].lstrip("\n")) == (code, "", said)
+
+
+def test_schema(dub: Dub) -> None:
+    assert "titles" in json.loads(dub("schema")[1])["properties"]
+    assert "master" in json.loads(dub("schema", "--config")[1])["properties"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_with_130_and_say_how_to_go_on(number: signal.Signals) -> None:
+    code = (
+        "import time, dubbing.cli.app as app\n"
+        "def work(*_):\n"
+        "    with app._stoppable():\n"
+        "        print('up', flush=True); time.sleep(30)\n"
+        "app._read = work\n"
+        "app.main(['run', 'x.yaml'])\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err.lstrip("\n")) == (130, "dub: interrupted; run the same command again to go on.\n")
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "dubbing", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_no_command_reads_standard_input() -> None:
+    for command in app.dub.commands.values():
+        assert not any(isinstance(p.type, click.File) for p in command.params)
+
+
+# -- progress --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the engine tells: as dubbing.engine.Event."""
+
+    kind: str
+    task_id: str = ""
+    stage: str = ""
+    frames: int = 0
+    text: str = ""
+    totals: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
+
+
+def play(show: Callable[[Said], None], shots: int = 4, frames: int = 25) -> None:
+    """A title of 4 shots and 100 frames in one language, from nothing to the master."""
+    stages = {"shots": 1, "faces": shots, "lipsync": shots, "sync": shots, "master": 1}
+    show(Said("planned", totals={"shots": (1, 0, 100, 0)}))
+    done: dict[str, tuple[int, int, int, int]] = {}
+    for stage, tasks in stages.items():
+        size = shots * frames // tasks
+        for n in range(tasks):
+            name = f"{stage} reel/fr" if tasks == 1 else f"{stage} reel/fr/shot_{n + 1:04d}"
+            show(Said("started", name, stage))
+            show(Said("frames", name, stage, size // 2))
+            show(Said("frames", name, stage, size - size // 2))
+            show(Said("finished", name, stage))
+        done[stage] = (tasks, tasks, 100, 100)
+        if stage == "shots":
+            ahead = {s: (n, 0, 100, 0) for s, n in stages.items() if s not in done}
+            show(Said("planned", totals={**ahead, **done}))
+
+
+def test_progress_counts_to_the_end_and_never_back() -> None:
+    now = [0.0]
+    tally = Tally([(100, 1)], clock=lambda: now[0])
+    parts: list[float] = []
+    shots: list[tuple[int, int | None]] = []
+
+    def show(event: Said) -> None:
+        now[0] += 1.0
+        tally(event)  # type: ignore[arg-type]
+        figures = tally.figures()
+        parts.append(figures.part)
+        shots.append((figures.shots_done, figures.shots_total))
+        assert figures.frames_per_s >= 0 and (figures.left_s is None or figures.left_s >= 0)
+
+    play(show)
+    assert parts == sorted(parts) and parts[0] == 0.0 and parts[-1] == 1.0
+    assert shots[0] == (0, None) and shots[-1] == (4, 4)
+    assert tally.figures().left_s == 0
+    assert told(tally.figures()).startswith("100%  shots 4/4  master")
+
+
+def test_time_left_is_about_right() -> None:
+    now = [0.0]
+    tally = Tally([(1000, 2)], clock=lambda: now[0])
+    every = {s: (1, 0, 1000 * (1 if s in ("shots", "faces") else 2), 0) for s in ("shots", "faces", "lipsync")}
+    tally(Said("planned", totals={**every, "sync": (20, 0, 2000, 0), "master": (2, 0, 2000, 0)}))  # type: ignore[arg-type]
+    for _ in range(20):
+        now[0] += 1.0
+        tally(Said("frames", "lipsync reel/fr/shot_0001", "lipsync", 50))  # type: ignore[arg-type]
+    assert tally.figures().frames_per_s == pytest.approx(50, rel=0.1)
+    assert tally.figures().left_s is None, "nothing of a task that was never started counts"
+
+
+def test_lines_are_plain_and_few(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with Lines(Tally([(100, 1)]), stream, tmp_path) as lines:
+        play(lines)  # type: ignore[arg-type]
+        lines(Said("failed", "lipsync reel/fr/shot_0002", "lipsync", text="boom\ntrace"))  # type: ignore[arg-type]
+        assert json.loads((tmp_path / PROGRESS).read_text())["pid"] == os.getpid()
+    text = stream.getvalue().splitlines()
+    assert "reel/fr is rendered" in text
+    assert "lipsync reel/fr/shot_0002 failed: boom" in text
+    assert len(text) == 3 and not any("\x1b" in line for line in text)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    from dubbing.cli.watch import Bar, watcher
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    with watcher([(100, 1)], stream, None) as bar:
+        assert isinstance(bar, Bar)
+        play(bar)  # type: ignore[arg-type]
+        bar.refresh()
+    assert "reel/fr is rendered" in stream.getvalue()
+
+
+def test_table() -> None:
+    text = table(("name", "n"), [("映画", 1), ("a", 12), ("b", None)])
+    assert text.splitlines() == ["name   n", "----  --", "映画   1", "a     12", "b      -"]
+
+
+# -- status ----------------------------------------------------------------------------------
+
+
+def folder_of_a_run(out: Path, state: str = "finished") -> None:
+    """What a run of one title in one language leaves: run.json and a table of three shots."""
+    from dubbing.store import Store
+    from dubbing.table import write_rows
+
+    store = Store(out)
+    common = {"title": "reel", "language": "fr", "needs_review": False}
+    rows = [
+        {**common, "shot": "shot_0001", "status": "untouched", "reason": "no_face", "start_tc": "01:00:00:00"},
+        {**common, "shot": "shot_0002", "status": "dubbed", "start_tc": "01:00:03:00", "lse_d": 1.5, "lse_c": 3.0,
+         "source_lse_d": 1.4, "source_lse_c": 3.1, "lse_offset_frames": -1.0, "sharpness": 0.9},
+        {**common, "shot": "shot_0003", "status": "dubbed", "start_tc": "01:00:09:00", "lse_d": 3.5, "lse_c": 1.0,
+         "source_lse_d": 1.4, "needs_review": True, "review_reason": "LSE-D 3.50 is over the original's 1.40"},
+    ]  # fmt: skip
+    write_rows(store, out / "reel" / "fr" / "shots.parquet", rows)
+    (out / "reel" / "fr" / "reel.fr.mp4").write_bytes(b"x")
+    store.write_json(
+        out / "run.json",
+        {"state": state, "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:35+00:00",
+         "seconds": 95.0, "exit_status": 3,
+         "manifest": {"titles": [{"id": "reel", "dubs": [{"language": "fr"}]}]}},
+    )  # fmt: skip
+
+
+def test_status_names_the_worst_shots_and_where_things_are(dub: Dub, tmp_path: Path) -> None:
+    folder_of_a_run(tmp_path)
+    code, out, _ = dub("status", tmp_path)
+    assert code == 0
+    assert "finished 2026-01-01" in out and "exit status 3" in out
+    assert "1 untouched, 2 dubbed" in out and "1 no_face" in out
+    assert str(tmp_path / "reel/fr/reel.fr.mp4") in out and str(tmp_path / "reel/fr/shots.parquet") in out
+    worst = out[out.index("worst shots") :].splitlines()
+    assert "shot_0003" in worst[3] and "3.50" in worst[3] and "1.40" in worst[3] and "shot_0002" in worst[4]
+    found = json.loads(dub("status", tmp_path, "--json")[1])
+    assert found["state"] == "finished"
+    assert [w["shot"] for w in found["dubs"][0]["worst"]] == ["shot_0003", "shot_0002"]
+    assert found["dubs"][0]["lse_d"] == 2.5
+
+
+def test_status_during_a_run_and_after_a_kill(dub: Dub, tmp_path: Path) -> None:
+    folder_of_a_run(tmp_path, "running")
+    assert "was killed; run the same command again" in dub("status", tmp_path)[1]
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        figures = {"part": 0.37, "shots_done": 4, "shots_total": 30, "frames_per_s": 85.0, "left_s": 80.0,
+                   "stage": "lipsync", "running": 2, "failed": 0, "pid": 1, "at": time.time()}  # fmt: skip
+        (tmp_path / PROGRESS).write_text(json.dumps(figures))
+        out = dub("status", tmp_path)[1]
+        assert "running since" in out and "37%  shots 4/30  lipsync  85 frames/s  about 1:20 left" in out
+        assert json.loads(dub("status", tmp_path, "--json")[1])["progress"]["shots_done"] == 4
+    folder_of_a_run(tmp_path, "stopped")
+    assert "stopped (interrupted)" in dub("status", tmp_path)[1]
+
+
+def test_status_of_a_folder_before_any_table(dub: Dub, tmp_path: Path) -> None:
+    run = {"state": "stopped", "manifest": {"titles": [{"id": "reel", "dubs": [{"language": "fr"}]}]}, "error": "x"}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    code, out, _ = dub("status", tmp_path)
+    assert code == 0 and "stopped (x)" in out and "nothing" in out
+    (tmp_path / "run.json").write_text("{")
+    assert "was not written by dub" in refusal(dub("status", tmp_path))

@@ -1,0 +1,123 @@
+"""rewrite's pictures: what is bent goes where it was wanted, what is not stays as it was."""
+
+import cv2
+import numpy as np
+import pytest
+
+from dubbing.face import INNER_LIPS, JAW, LOWER_FACE, apply_pose, canonical, mouth_measures
+from dubbing.generators.rewrite.render import Face, crop_boxes, render
+from dubbing.generators.rewrite.select import choose
+from dubbing.generators.rewrite.warp import dense_map, warp
+from dubbing.mesh import MeshTracker
+
+
+def test_dense_map_meets_its_points_and_is_smooth_between():
+    rng = np.random.default_rng(1)
+    points = rng.uniform(10, 190, (40, 2))
+    moves = np.stack([0.05 * points[:, 0] - 3, np.sin(points[:, 1] / 40) * 4], 1)
+    field = dense_map(points, moves, (200, 200), 5, smooth=0.0)
+    x, y = np.rint(points).astype(int).T
+    assert np.abs(field[y, x] - moves).max() < 0.4
+    assert np.abs(np.diff(field, axis=0)).max() < 0.5
+
+
+def test_no_move_is_no_change():
+    picture = np.random.default_rng(2).integers(0, 256, (60, 80, 3), np.uint8)
+    assert (warp(picture, np.zeros((60, 80, 2), np.float32)) == picture).all()
+
+
+def test_choose_takes_the_frames_that_fit():
+    have = np.linspace(0, 4, 50)[:, None]
+    wanted = have[[3, 4, 5, 6, 30, 31, 32]]
+    turn = np.zeros((50, 3))
+    path = choose(wanted, have, turn[:7], turn, np.ones(50, bool), np.ones(1) * 10, jump=0.1)
+    assert path.tolist() == [3, 4, 5, 6, 30, 31, 32]
+
+
+def test_choose_prefers_runs_over_small_gains():
+    rng = np.random.default_rng(3)
+    have = np.tile([[0.0], [0.1]], (20, 1)) + rng.normal(0, 0.01, (40, 1))
+    turn = np.zeros((40, 3))
+    path = choose(np.zeros((10, 1)), have, turn[:10], turn, np.ones(40, bool), np.ones(1))
+    assert (np.diff(path) == 1).all() or (np.diff(path) == 0).all()
+
+
+def test_choose_never_takes_a_frame_that_may_not_lend():
+    have, turn = np.arange(10.0)[:, None], np.zeros((10, 3))
+    usable = np.arange(10) % 2 == 0
+    path = choose(have, have, turn, turn, usable, np.ones(1))
+    assert (path % 2 == 0).all()
+    with pytest.raises(ValueError, match="no usable"):
+        choose(have, have, turn, turn, np.zeros(10, bool), np.ones(1))
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    """A public-domain portrait (NASA) at 512x512 and its mesh."""
+    data = pytest.importorskip("skimage.data", reason="the extra `demo` brings the portrait")
+    picture = np.ascontiguousarray(data.astronaut()[..., ::-1])
+    tracker = MeshTracker()
+    try:
+        mesh = tracker.find(picture)
+    finally:
+        tracker.close()
+    assert mesh is not None
+    return picture, mesh.astype(np.float64)
+
+
+def _face(picture, mesh):
+    box = crop_boxes(mesh[None, :, :2], (picture.shape[1], picture.shape[0]))[0]
+    crop = picture[box.y : box.y + box.height, box.x : box.x + box.width]
+    return Face(crop, box, mesh[:, :2])
+
+
+def test_wanting_what_is_there_changes_nothing(portrait):
+    face = _face(*portrait)
+    result, matte = render(face, face.mesh_P2, [(face, 1.0)])
+    assert np.abs(result.astype(int) - face.bgr_HWC)[matte > 0].max() <= 2
+
+
+def test_matte_ends_inside_the_crop_and_is_soft(portrait):
+    face = _face(*portrait)
+    _, matte = render(face, face.mesh_P2, [(face, 1.0)])
+    assert matte[0].max() == matte[-1].max() == matte[:, 0].max() == matte[:, -1].max() == 0
+    assert matte.max() == 255
+    assert ((matte > 0) & (matte < 255)).sum() > 0.05 * (matte == 255).sum()
+
+
+def test_a_wanted_jaw_is_found_where_it_was_wanted(portrait):
+    """Open the mouth by a known amount and find the mesh again in the result."""
+    picture, mesh = portrait
+    shape, pose = canonical(mesh[None])
+    wanted = shape.copy()
+    lower = [
+        p for p in LOWER_FACE if p in JAW or p in INNER_LIPS[10:] or p in (375, 321, 405, 314, 17, 84, 181, 91, 146)
+    ]
+    wanted[:, lower, 1] += 0.12
+    goal = apply_pose(wanted, *pose)[0, :, :2]
+    face = _face(picture, mesh)
+    result, matte = render(face, goal, [(face, 1.0)])
+    out = picture.copy()
+    alpha = matte[..., None] / 255.0
+    place = out[face.box.y :, face.box.x :][: face.box.height, : face.box.width]
+    place[:] = np.rint(place * (1 - alpha) + result * alpha).astype(np.uint8)
+    tracker = MeshTracker()
+    try:
+        seen = tracker.find(out)
+    finally:
+        tracker.close()
+    before, after = (mouth_measures(canonical(m[None])[0])["opening"][0] for m in (mesh, seen.astype(np.float64)))
+    asked = mouth_measures(wanted)["opening"][0]
+    assert after - before > 0.5 * (asked - before)
+    outside = np.ones(out.shape[:2], bool)
+    outside[face.box.y : face.box.y + face.box.height, face.box.x : face.box.x + face.box.width] = False
+    assert (out[outside] == picture[outside]).all()
+
+
+def test_colour_of_a_darker_donor_is_matched(portrait):
+    """A mouth lent by a frame 20 code values darker leaves no darker mouth."""
+    picture, mesh = portrait
+    face, dark = _face(picture, mesh), _face(cv2.subtract(picture, (20, 20, 20, 0)), mesh)
+    result, matte = render(face, face.mesh_P2, [(dark, 1.0)])
+    gap = (result.astype(float) - face.bgr_HWC)[matte == 255]
+    assert abs(gap.mean()) < 2
