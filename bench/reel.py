@@ -11,12 +11,13 @@ decodes to the dub's samples, and the PSNR outside the mattes; per dubbed shot i
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import yaml
 
@@ -78,8 +79,9 @@ def check(folder: Path, film: Path, sound: Path) -> None:
     given = media.read_sound(sound, rate_hz=48000, mono=False)
     same_sound = heard.shape == given.shape and bool((heard == given).all())
     rows = read_rows(folder / "shots.parquet")
+    psnr = outside_psnr(film, master, folder, rows)
     print(f"{folder.name}: {master.name}, {len(now)} frames at {now.rate}, same times {same_pts}, "
-          f"same samples {same_sound}, PSNR outside mattes {outside_psnr(film, master, folder, rows):.2f} dB")  # fmt: skip
+          f"same samples {same_sound}, PSNR outside mattes {psnr:.2f} dB")  # fmt: skip
     for row in rows:
         if row["status"] != "dubbed":
             print(f"   {row['shot']} {row['start_frame']}-{row['end_frame']} {row['status']}: {row['reason']}")
@@ -124,14 +126,38 @@ def outside_psnr(film: Path, master: Path, folder: Path, rows: list[dict]) -> fl
 
 def loop(out: Path, film: Path, language: str, sound: Path, loops: int, engine: str, once: Cost) -> None:
     """The same film `loops` times over, and its peak beside the single film's."""
-    long_film, long_sound = out / f"looped{film.suffix}", out / "looped.flac"
-    media.repeat(film, long_film, loops)
+    folder = out / "long"
+    folder.mkdir()
+    repeat(film, folder / f"film{film.suffix}", loops)
+    line = media.timeline(folder / f"film{film.suffix}")
     wave = media.read_sound(sound, rate_hz=48000, mono=False)
-    media.write_sound(long_sound, np.concatenate([wave] * loops), 48000)
-    cost = run(out / "long" if (out / "long").mkdir() is None else out, long_film, {language: str(long_sound)}, engine)
-    print(f"looped {loops} times: {cost.seconds:.1f} s, peak {cost.peak_mb:.0f} MB = "
-          f"{cost.peak_mb / once.peak_mb:.2f} of the single film's, exit {cost.code}")  # fmt: skip
-    print(json.dumps(read_json(out / "long" / "out" / "run.json")["counts"]))
+    samples = line.sample(len(line), 48000)
+    with media.ClipWriter(folder / "dub.flac", sample_rate_hz=48000, channels=2) as writer:
+        writer.sound(np.resize(wave, (samples, 2)))
+    cost = run(folder, folder / f"film{film.suffix}", {language: str(folder / "dub.flac")}, engine)
+    report = read_json(folder / "out" / "run.json")
+    print(f"looped {loops} times: {len(line)} frames, {cost.seconds:.1f} s, peak {cost.peak_mb:.0f} MB = "
+          f"{cost.peak_mb / once.peak_mb:.2f} of the single film's, exit {cost.code}, {report['counts']}")  # fmt: skip
+
+
+def repeat(film: Path, target: Path, loops: int) -> None:
+    """Picture and sound packets of a film, copied `loops` times one after the other."""
+    with av.open(str(film)) as first, av.open(str(target), "w") as made:
+        kept = [first.streams.video[0], *first.streams.audio[:1]]
+        streams = {s.index: made.add_stream_from_template(s) for s in kept}
+        length = max((p.pts + p.duration) * p.time_base for p in first.demux(kept[0]) if p.pts is not None)
+        for n in range(loops):
+            with av.open(str(film)) as source:
+                for packet in source.demux([source.streams[i] for i in streams]):
+                    sound = packet.stream.type == "audio"
+                    if packet.dts is None:
+                        continue
+                    if sound and not 0 <= packet.dts * packet.time_base < length - Fraction(1, 20):
+                        continue
+                    shift = round(length * n / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = streams[packet.stream.index]
+                    made.mux(packet)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dubbing import document
 from dubbing.errors import ManifestError
@@ -30,10 +30,6 @@ class Shots(_Group):
     min_frames: int = Field(6, ge=1, description="No detected shot is shorter.")
 
 
-class Faces(_Group):
-    """How faces are found and followed."""
-
-
 class Speakers(_Group):
     """Which faces may be re-rendered at all."""
 
@@ -46,10 +42,10 @@ class Speakers(_Group):
 class Master(_Group):
     """The one encode. H.264 and HEVC only; both are x264's and x265's own numbers."""
 
-    crf: int = Field(14, ge=0, le=51, description="Constant quality: 0 lossless, 14 visually lossless, 23 small.")
-    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] = (
-        Field("veryfast", description="Speed against size at the same quality.")
-    )
+    crf: int | None = Field(None, ge=0, le=51, description="Constant quality, 0 lossless; null: visually lossless.")
+    preset: (
+        Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] | None
+    ) = Field(None, description="Speed against size at one quality; null: the fastest that keeps it.")
 
 
 class Review(_Group):
@@ -68,12 +64,32 @@ class Engine(_Group):
     tries: int = Field(2, ge=1, description="How often a task may lose its worker before its shot is given up.")
 
 
+class Models(_Group):
+    """Where published models lie, and where `dub models pull` loads them from."""
+
+    folder: str | None = Field(None, description="Absolute, or from ~; null: the user's data folder. DUB_MODELS wins.")
+    mirror: str | None = Field(None, description="Base address asked instead of the authors' servers; null: theirs.")
+
+    @field_validator("folder")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("/", "~")):
+            raise ValueError(f"'folder' must begin with / or ~; found {value!r}.")
+        return value
+
+    @field_validator("mirror")
+    @classmethod
+    def _web(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError(f"'mirror' must begin with http:// or https://; found {value!r}.")
+        return value
+
+
 class Config(_Group):
     """All settings of a run."""
 
     model_config = ConfigDict(title="dub config")
     shots: Shots = Shots()
-    faces: Faces = Faces()
     speakers: Speakers = Speakers()
     master: Master = Master()
     review: Review = Review()
@@ -82,6 +98,7 @@ class Config(_Group):
     )
     length_tolerance_frames: NotNegative = Field(2.0, description="Differences up to this are always accepted.")
     engine: Engine = Engine()
+    models: Models = Models()
 
 
 def load(path: Path | str | None = None) -> Config:

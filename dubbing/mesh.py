@@ -1,45 +1,222 @@
-"""MediaPipe's 478-point face mesh on crops of one face. Knows no video and no file.
+"""MediaPipe's networks, each behind one method: face detector, 478-point face mesh, hands.
 
-One `MeshTracker` follows one face; never hand it another, or results would depend on the order of
-work. MediaPipe loads when a tracker is made, not at import.
+MediaPipe is imported when the first one is built. Its native code writes to stderr while models
+load, which is kept from the terminal. Boxes are (x, y, width, height) in pixels of the picture that
+was given. Nothing here knows shots, tracks or files.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import cv2
 import numpy as np
 
-__all__ = ["MeshTracker", "face_boxes"]
+__all__ = [
+    "MESH_PX", "Box", "Detector", "Hands", "MeshTracker", "Meshes",
+    "blank", "centre", "face_boxes", "inside", "overlap",
+]  # fmt: skip
+
+Box = tuple[float, float, float, float]
+
+MESH_PX = 256  # side of the square that meshes and hands are looked for in; the mesh network itself sees 192
+_MIN_SCORE = 0.5
+_OVERLAP = 0.45  # two boxes that share more than this (IoU) are one face
+_MIN_HAND_SCORE = 0.7  # below, beards are taken for hands for seconds on end
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps native libraries from writing to stderr while their models load."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+class Detector:
+    """MediaPipe's full-range face detector (192 px input) on the whole picture and on square tiles."""
+
+    def __init__(self) -> None:
+        with _quiet():
+            import mediapipe as mp
+
+            self._model = mp.solutions.face_detection.FaceDetection(
+                model_selection=1, min_detection_confidence=_MIN_SCORE
+            )
+            self._model.process(np.zeros((64, 64, 3), np.uint8))
+
+    def find(self, bgr_HWC: np.ndarray, tiles: bool) -> list[tuple[float, Box]]:
+        """(score 0..1, box) of every face, best first, none overlapping; tiles: look closer, three times the work."""
+        found = self._run(bgr_HWC)
+        if tiles:
+            height, width = bgr_HWC.shape[:2]
+            side, length = min(height, width), max(height, width)
+            count = int(np.ceil(max(0.0, length - 1.05 * side) / (0.8 * side))) + 1
+            for n in range(count if count > 1 else 0):
+                at = round((length - side) * n / (count - 1))
+                x, y = (at, 0) if width > height else (0, at)
+                for score, (left, top, w, h) in self._run(bgr_HWC[y : y + side, x : x + side]):
+                    start, size = (left, w) if width > height else (top, h)
+                    if (at == 0 or start > 1) and (n == count - 1 or start + size < side - 1):
+                        found.append((score, (left + x, top + y, w, h)))
+        kept: list[tuple[float, Box]] = []
+        for score, box in sorted(found, reverse=True):
+            if all(overlap(box, other) < _OVERLAP and not inside(box, other) for _, other in kept):
+                kept.append((score, box))
+        return kept
+
+    def _run(self, bgr_HWC: np.ndarray) -> list[tuple[float, Box]]:
+        height, width = bgr_HWC.shape[:2]
+        result = self._model.process(cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2RGB))
+        out = []
+        for one in result.detections or []:
+            box = one.location_data.relative_bounding_box
+            out.append((one.score[0], (box.xmin * width, box.ymin * height, box.width * width, box.height * height)))
+        return out
+
+    def close(self) -> None:
+        self._model.close()
+
+
+class Meshes:
+    """Mesh trackers, lent out one to a face, blank; they are kept because building one is slow and loud."""
+
+    def __init__(self) -> None:
+        self._free: list[Any] = []
+        self._warned = False
+        self.give_back(self._build())
+
+    def fit(self, model: Any, rgb_HWC: np.ndarray) -> Any:
+        """The landmarks of the face in a square picture, or None. The first face of a process makes
+        the library print a warning about pictures that are not square; it is swallowed."""
+        with nullcontext() if self._warned else _quiet():
+            faces = model.process(rgb_HWC).multi_face_landmarks
+        if not faces:
+            return None
+        self._warned = True
+        return faces[0].landmark
+
+    def _build(self) -> Any:
+        with _quiet():
+            import mediapipe as mp
+
+            model = mp.solutions.face_mesh.FaceMesh(
+                static_image_mode=False, max_num_faces=1, refine_landmarks=True,
+                min_detection_confidence=0.5, min_tracking_confidence=0.5,
+            )  # fmt: skip
+            blank(model)
+            return model
+
+    def lend(self) -> Any:
+        """A tracker that remembers no face."""
+        return self._free.pop() if self._free else self._build()
+
+    def give_back(self, model: Any) -> None:
+        blank(model)
+        self._free.append(model)
+
+    def close(self) -> None:
+        while self._free:
+            self._free.pop().close()
+
+
+def blank(model: Any) -> None:
+    """Make a mesh tracker forget: after a picture without a face it starts by detecting, as a new one does."""
+    for _ in range(2):
+        model.process(np.zeros((MESH_PX, MESH_PX, 3), np.uint8))
 
 
 class MeshTracker:
-    """Finds the mesh in crop after crop of the same face; each crop holds the whole face."""
+    """Finds the mesh in crop after crop of one face; each crop holds the whole face.
 
-    def __init__(self, confidence: float = 0.5) -> None:
-        os.environ.setdefault("GLOG_minloglevel", "3")
-        from mediapipe.python.solutions.face_mesh import FaceMesh
+    meshes: where the tracker is lent from (None: one of its own). Never hand it another face.
+    """
 
-        self._mesh = FaceMesh(
-            static_image_mode=False,
-            max_num_faces=1,
-            refine_landmarks=True,
-            min_detection_confidence=confidence,
-            min_tracking_confidence=confidence,
-        )
+    def __init__(self, meshes: Meshes | None = None) -> None:
+        self._meshes, self._own = meshes or Meshes(), meshes is None
+        self._model = self._meshes.lend()
 
     def find(self, bgr_HWC: np.ndarray) -> np.ndarray | None:
         """The mesh in pixels of this crop, float32 (478, 3), or None where no face is seen."""
-        found = self._mesh.process(cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2RGB)).multi_face_landmarks
-        if not found:
-            return None
         height, width = bgr_HWC.shape[:2]
-        points = np.array([(p.x, p.y, p.z) for p in found[0].landmark], np.float32)
-        return points * np.array([width, height, width], np.float32)
+        side = max(height, width)
+        square = cv2.copyMakeBorder(bgr_HWC, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE)
+        if side != MESH_PX:
+            way = cv2.INTER_AREA if side > MESH_PX else cv2.INTER_LINEAR
+            square = cv2.resize(square, (MESH_PX, MESH_PX), interpolation=way)
+        points = self._meshes.fit(self._model, cv2.cvtColor(square, cv2.COLOR_BGR2RGB))
+        if not points:
+            return None
+        return np.array([(p.x, p.y, p.z) for p in points], np.float32) * np.float32(side)
 
     def close(self) -> None:
-        self._mesh.close()
+        self._meshes.give_back(self._model)
+        if self._own:
+            self._meshes.close()
+
+
+class Hands:
+    """MediaPipe's hand finder, looking for a hand before a mouth. About 10 ms a picture."""
+
+    def __init__(self) -> None:
+        with _quiet():
+            import mediapipe as mp
+
+            self._model = mp.solutions.hands.Hands(
+                static_image_mode=True, max_num_hands=2, model_complexity=0, min_detection_confidence=_MIN_HAND_SCORE
+            )
+            self._model.process(np.zeros((MESH_PX, MESH_PX, 3), np.uint8))
+        self._warned = False
+
+    def cover(self, rgb_HWC: np.ndarray, outline_P2: np.ndarray) -> float:
+        """The part 0..1 of the area inside an outline (pixels of this picture) that hands lie before."""
+        with nullcontext() if self._warned else _quiet():
+            found = self._model.process(rgb_HWC).multi_hand_landmarks
+        if not found:
+            return 0.0
+        self._warned = True
+        height, width = rgb_HWC.shape[:2]
+        hands, mouth = np.zeros((2, height, width), np.uint8)
+        for hand in found:
+            points = np.array([(p.x * width, p.y * height) for p in hand.landmark])
+            cv2.fillConvexPoly(hands, cv2.convexHull(points.astype(np.int32)), (1,))
+        hands = cv2.dilate(hands, np.ones((9, 9), np.uint8))
+        cv2.fillConvexPoly(mouth, cv2.convexHull(outline_P2.astype(np.int32)), (1,))
+        return float(hands[mouth > 0].mean()) if mouth.any() else 0.0
+
+    def close(self) -> None:
+        self._model.close()
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Shared area over joint area, 0..1."""
+    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    if w <= 0 or h <= 0:
+        return 0.0
+    return w * h / (a[2] * a[3] + b[2] * b[3] - w * h)
+
+
+def centre(box: Box) -> np.ndarray:
+    """The middle of a box, float64 (2,)."""
+    return np.array([box[0] + box[2] / 2, box[1] + box[3] / 2])
+
+
+def inside(a: Box, b: Box) -> bool:
+    """Whether either box's middle lies well inside the other."""
+    apart = np.abs(centre(a) - centre(b)) / (np.array([max(a[2], b[2]), max(a[3], b[3])]) / 2)
+    return bool(apart.max() < 0.6)
 
 
 def face_boxes(mesh_NP3: np.ndarray, picture_wh: tuple[int, int], room: float = 0.3) -> list[tuple[int, int, int, int]]:

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from dubbing.records import Shot
 from dubbing.stage import RESULT, Outcome, Stage, Task
 from dubbing.store import Store, content_key, key_of, read_json
 
-__all__ = ["EXPANDS", "STAGES", "DubTasks", "Job", "Step", "build"]
+__all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build"]
 
 # name -> (module, class): imported only in the process that does the work
 STAGES: dict[str, tuple[str, str]] = {
@@ -41,6 +41,8 @@ STAGES: dict[str, tuple[str, str]] = {
     "master": ("dubbing.stages.master", "Master"),
 }
 EXPANDS = frozenset({"shots", "audio", "actors"})
+# A picture that one of these cannot use costs its shot, not the run.
+PER_SHOT = frozenset({"faces", "lipsync", "sync"})
 
 
 def build(name: str) -> Stage:
@@ -48,7 +50,7 @@ def build(name: str) -> Stage:
     return _class(name)()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _class(name: str) -> type[Stage]:
     from importlib import import_module
 
@@ -137,14 +139,13 @@ class Job:
         found = self._result(shots)
         if not found:
             return _Analysis(shots, sound, None, None, None)
-        settings = self.config.faces.model_dump()
         faces = []
         for i, (a, b) in enumerate(found["shots"]):
             shot = Shot(i + 1, a, b)
             args = {"source": str(title.video), "timeline": str(shots.folder), "number": shot.number,
-                    "start": a, "end": b, "settings": settings}  # fmt: skip
+                    "start": a, "end": b}  # fmt: skip
             faces.append(_task("faces", f"{title.id}/{shot.id}", folder / "faces" / shot.id,
-                               [video, a, b, shot.number, settings], args, needs=(shots.id,), frames=len(shot)))  # fmt: skip
+                               [video, a, b, shot.number], args, needs=(shots.id,), frames=len(shot)))  # fmt: skip
         whole = [t for t in faces if t.id not in failed]
         settings = self.config.speakers.model_dump()
         needs = (shots.id, *((sound.id,) if sound else ()))
@@ -160,15 +161,14 @@ class Job:
         return _Analysis(shots, sound, tuple(faces), speakers, actors)
 
     def _audio_task(self, name: str, folder: Path, title: Title, path: Path, shots: Task, own: bool = False) -> Task:
-        settings = {"own": own, "length_difference": self.config.length_difference}
+        settings = {"own": own, "length_difference": self.config.length_difference,
+                    "length_tolerance_frames": self.config.length_tolerance_frames}  # fmt: skip
         args = {"sound": str(path), "timeline": str(shots.folder), "shots": str(shots.folder), "settings": settings}
         return _task("audio", name, folder, [self._content(path), shots.key, settings], args, needs=(shots.id,))
 
     # -- one language ------------------------------------------------------------------------
 
-    def dub(
-        self, title: Title, dub: Dub, failed: Mapping[str, Outcome], analysis: _Analysis | None = None
-    ) -> DubTasks:
+    def dub(self, title: Title, dub: Dub, failed: Mapping[str, Outcome], analysis: _Analysis | None = None) -> DubTasks:
         """The tasks of one language, as far as they are known."""
         analysis = analysis or self._analyse(title, failed)
         shots, where = analysis.shots, self.store.dub(title.id, dub.language)
@@ -197,16 +197,16 @@ class Job:
                           {**common, "take": str(take.folder), "decided": decided},
                           needs=(take.id,), frames=len(shot))  # fmt: skip
             steps.append(Step(shot, faces, take, score))
-            if take.id not in failed and faces.id not in failed:
+            if not {faces.id, take.id, score.id} & failed.keys():
                 patches.append(take)
         settings = self.config.master.model_dump()
         target = f"{title.id}.{dub.language}{self.delivery(title, dub).extension}"
         args = {"source": str(title.video), "timeline": str(shots.folder), "sound": str(dub.audio),
                 "patches": [str(t.folder) for t in patches], "target_name": target,
                 "language": dub.language, **settings}  # fmt: skip
-        master = _task("master", name, where / "master",
-                       [self._content(title.video), [t.key for t in patches], self._content(dub.audio), settings, target],
-                       args, needs=(shots.id,), after=tuple(t.id for s in steps for t in (s.take, s.score)),
+        about = [self._content(title.video), [t.key for t in patches], self._content(dub.audio), settings, target]
+        master = _task("master", name, where / "master", about, args, needs=(shots.id,),
+                       after=tuple(t.id for s in steps for t in (s.take, s.score)),
                        frames=sum(t.frames for t in analysis.faces))  # fmt: skip
         return DubTasks(sound, tuple(steps), master)
 
@@ -251,12 +251,12 @@ class Job:
         value: dict[str, Any] | None = self._result(task)
         return value
 
-    @lru_cache(maxsize=None)  # noqa: B019 - a job lives as long as its process
+    @cache  # noqa: B019 - a job lives as long as its process
     def _content(self, path: Path) -> str:
         memory = self.store.root / ".contents.json" if self.store.root.exists() else None
         return content_key(Path(path), memory)
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def _info(self, path: Path) -> media.MediaInfo:
         return media.probe(Path(path))
 

@@ -20,6 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+
 from dubbing import media
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
@@ -33,6 +35,7 @@ __all__ = ["DubFinding", "Findings", "TitleFinding", "look"]
 T = TypeVar("T")
 P = ParamSpec("P")
 _TAKE_BYTES = 60_000  # lossless patches of one frame: a measured upper quarter
+_INAUDIBLE = 1e-3  # -60 dBFS, as the audio stage has it
 _ROOM = 1.5  # of the source's size, for one master
 
 
@@ -104,7 +107,7 @@ def look(
     found = Findings()
     attempt = _Attempts(found)
     sounds = _Sounds(out)
-    attempt(manifest.place("generator"), _generator, manifest)
+    models = attempt(manifest.place("generator"), _generator, manifest), attempt("", _expert)
     for i, title in enumerate(manifest.titles):
         attempt(manifest.place("titles", i), _unused, title)
         at = manifest.place("titles", i, "video")
@@ -131,7 +134,7 @@ def look(
             )
     attempt("", _writable, out)
     _disk(found, out)
-    found.versions = _versions()
+    found.versions = {**_versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
     return found
 
 
@@ -149,7 +152,8 @@ class _Attempts:
             return None
 
 
-def _generator(manifest: Manifest) -> None:
+def _generator(manifest: Manifest) -> str:
+    """`rewrite@hash12`. Raises ManifestError for an unknown name or setting, ModelError for missing weights."""
     from dubbing.generators import NAMES, create
 
     name = manifest.generator.name
@@ -157,7 +161,14 @@ def _generator(manifest: Manifest) -> None:
         raise ManifestError(
             f"there is no generator {name!r}{nearest(name, NAMES) or '.'} There is: {', '.join(NAMES)}."
         )
-    create(name, manifest.generator.settings)
+    return f"{name}@{create(name, manifest.generator.settings).hash}"
+
+
+def _expert() -> str:
+    """`lips@hash12`. Raises ModelError for missing weights."""
+    from dubbing import experts
+
+    return experts.model_name(experts.load())
 
 
 def _unused(title: Title) -> None:
@@ -225,7 +236,7 @@ class _Sounds:
             self._known = dict(read_json(self._file))
 
     def length(self, path: Path) -> int:
-        """Decoded samples of the first sound stream. Raises MediaError where all of them are zero."""
+        """Decoded samples of the first sound stream. Raises MediaError where nothing can be heard."""
         stat = path.stat()
         name, stamp = str(path), [stat.st_size, stat.st_mtime_ns]
         if self._known.get(name, [])[:2] == stamp:
@@ -233,9 +244,9 @@ class _Sounds:
         samples, loud = 0, False
         for block in media.sound_blocks(path, None, mono=False, align_to_video=False):
             samples += len(block)
-            loud = loud or bool(block.any())
+            loud = loud or float(np.abs(block).max(initial=0.0)) > _INAUDIBLE
         if not loud:
-            raise MediaError(f"{path} has no sound in it: every one of its {samples} samples is silence.")
+            raise MediaError(f"{path} has no sound in it: none of its {samples} samples is louder than -60 dBFS.")
         self._known[name] = [*stamp, samples]
         if self._file.parent.is_dir():
             with suppress(OutputError):

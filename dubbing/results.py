@@ -59,9 +59,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     return summary
 
 
-def _row(
-    job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: Mapping[str, Outcome]
-) -> dict[str, Any]:
+def _row(job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: Mapping[str, Outcome]) -> dict[str, Any]:
     """One row of `dub.shot.1`."""
     shot = step.shot
     row: dict[str, Any] = {

@@ -152,7 +152,7 @@ class Store:
 
     def sweep(self) -> int:
         """Remove what killed runs left half-written; returns how many. Call only under `lock`."""
-        left = [p for p in self.root.rglob(f"{PART}*")]
+        left = list(self.root.rglob(f"{PART}*"))
         for path in left:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return len(left)

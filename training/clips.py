@@ -1,7 +1,7 @@
 """The clips that shipped weights may be trained on, and the clips that only test them.
 
 Lists them, and gives each as meshes with their times and its sound, from `.npz` files made before or
-by MediaPipe FaceMesh on the media itself. The clips are not part of the project: `folder` is where
+by MediaPipe on the media itself. The clips are not part of the project: `folder` is where
 the caller keeps them. Knows nothing of what is trained.
 """
 
@@ -106,24 +106,16 @@ def save(clip: Clip, path: Path) -> None:
 
 
 def _extract(source: Source, path: Path) -> Clip:
-    """MediaPipe's mesh of the largest face on every frame, gaps bridged linearly in time."""
-    import mediapipe as mp
-
+    """MediaPipe's mesh of the one face on every frame, gaps bridged linearly."""
     from dubbing import media
+    from dubbing.mesh import MeshTracker
 
     timeline = media.timeline(path)
-    found: list[np.ndarray | None] = []
-    with mp.solutions.face_mesh.FaceMesh(refine_landmarks=True, max_num_faces=1) as finder:
-        for picture in media.read(path, timeline, 0, len(timeline)):
-            bgr = picture.bgr()
-            height, width = bgr.shape[:2]
-            result = finder.process(np.ascontiguousarray(bgr[..., ::-1]))
-            faces = result.multi_face_landmarks
-            if not faces:
-                found.append(None)
-                continue
-            points = np.array([(p.x, p.y, p.z) for p in faces[0].landmark], np.float32)
-            found.append(points * np.float32([width, height, width]))
+    tracker = MeshTracker()
+    try:
+        found = [tracker.find(picture.bgr()) for picture in media.read(path, timeline, 0, len(timeline))]
+    finally:
+        tracker.close()
     ok = np.array([mesh is not None for mesh in found])
     times_s = timeline.times_s()
     if not ok.any():

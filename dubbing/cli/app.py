@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from dubbing import __version__
+from dubbing.cli.models import models
 from dubbing.errors import DubError, InputError
 
 if TYPE_CHECKING:
@@ -235,6 +236,9 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
         click.echo(tell.run_told(report))
         click.echo(tell.demo_told(report, job.titles[0].video))
     raise SystemExit(report.exit_code)
+
+
+dub.add_command(models)
 
 
 def _read(manifest: Path, config_file: Path | None) -> tuple[Manifest, Config]:

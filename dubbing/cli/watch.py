@@ -52,6 +52,8 @@ class Tally:
         self._expected = {
             stage: sum(frames * (1 if stage in _PER_TITLE else dubs) for frames, dubs in films) for stage in COST
         }
+        dubs = {n for _, n in films}
+        self._dubs = dubs.pop() if len(dubs) == 1 else None
         self._done: Counter[str] = Counter()
         self._partial: dict[str, int] = {}
         self._stage_of: dict[str, str] = {}
@@ -69,7 +71,10 @@ class Tally:
                     self._done[stage] = done
                     self._expected[stage] = max(self._expected[stage], known)
             tasks, ended, _, _ = event.totals.get("sync", (0, 0, 0, 0))
-            self._shots = (ended, tasks) if tasks else self._shots
+            if tasks:
+                self._shots = (ended, tasks)
+            elif self._dubs and (found := event.totals.get("faces", (0,))[0]):
+                self._shots = (0, found * self._dubs)
             if self._found is None:
                 self._found = self._work()
         elif event.kind == "started":

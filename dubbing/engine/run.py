@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from dubbing import __version__
-from dubbing.errors import InputError
-from dubbing.pipeline import EXPANDS, STAGES, Job
+from dubbing.errors import InputError, MediaError
+from dubbing.pipeline import EXPANDS, PER_SHOT, STAGES, Job
 from dubbing.results import publish_dub
 from dubbing.stage import Outcome, Task
 
@@ -142,7 +142,7 @@ class _State:
             task = self.known[outcome.id]
             self.running.discard(task.id)
             self.seconds[task.stage] += outcome.seconds
-            if outcome.fatal is not None:
+            if outcome.fatal is not None and not (task.stage in PER_SHOT and isinstance(outcome.fatal, MediaError)):
                 raise outcome.fatal
             if outcome.error is not None:
                 self.failed[task.id] = outcome
@@ -223,5 +223,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "absent"
     return found
-
-

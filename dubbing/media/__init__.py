@@ -3,6 +3,9 @@
 Every module here may import av; none outside may. Frames stream: nothing holds a film.
 """
 
+from dubbing.media.delivery import Delivery, delivery
+from dubbing.media.master import Mastered, encode_master
+from dubbing.media.paste import pasted_frames
 from dubbing.media.patches import PatchWriter, patch_frames, read_patches
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, probe
 from dubbing.media.read import Picture, Scan, read, scan, timeline
@@ -13,13 +16,18 @@ from dubbing.media.write import ClipWriter
 __all__ = [
     "AudioInfo",
     "ClipWriter",
+    "Delivery",
+    "Mastered",
     "MediaInfo",
     "PatchWriter",
     "Picture",
     "Scan",
     "VideoInfo",
     "audio_length",
+    "delivery",
+    "encode_master",
     "load_timeline",
+    "pasted_frames",
     "patch_frames",
     "probe",
     "read",

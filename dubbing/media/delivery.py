@@ -10,23 +10,37 @@ from dataclasses import dataclass
 
 from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.media.colour import PLANAR
-from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
+from dubbing.media.probe import MediaInfo, VideoInfo
 
 __all__ = ["Delivery", "delivery"]
 
 _HDR = {16: "PQ", 18: "HLG"}
 _ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 _EXTENSIONS = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv"}
-_PCM_IN = {
-    "mov": {"pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
-    "matroska": {"pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
-    "mp4": set(),
+_LOSSLESS_IN = {
+    "mp4": {"flac", "alac"},
+    "mov": {
+        "alac",
+        "pcm_u8",
+        "pcm_s16le",
+        "pcm_s16be",
+        "pcm_s24le",
+        "pcm_s24be",
+        "pcm_s32le",
+        "pcm_f32le",
+        "pcm_f64le",
+    },
+    "matroska": {"flac", "alac", "tta"}
+    | {"pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
 }
-_SOUND_IN = {
-    "mp4": {"flac", "alac", "aac", "mp3", "ac3", "eac3", "opus"},
-    "mov": {"alac", "aac", "mp3", "ac3", "eac3"},
-    "matroska": {"flac", "alac", "aac", "mp3", "ac3", "eac3", "opus", "vorbis", "mp2", "dts", "truehd", "tta"},
+_LOSSY_IN = {
+    "mp4": {"aac", "ac3", "eac3", "opus"},
+    "mov": {"aac", "ac3", "eac3"},
+    "matroska": {"aac", "ac3", "eac3", "opus"},
 }
+"""Lossy codecs begin and end with samples that are not to be heard. How many is kept exactly when the
+packets come from a bare stream or from the same family of container, not when they change it."""
+_SAME_FAMILY_ONLY = {"matroska": {"mp3", "vorbis", "mp2"}}
 _SUBTITLES_IN = {
     "mp4": {"mov_text", "dvd_subtitle"},
     "mov": {"mov_text"},
@@ -60,9 +74,11 @@ class Delivery:
 def delivery(info: MediaInfo, sound_info: MediaInfo) -> Delivery:
     """How the picture of `info` is delivered with the sound of `sound_info`.
 
-    mp4, mov and Matroska stay what they are; WebM becomes Matroska; all else becomes mp4, or mov
-    where the sound has to be PCM. H.264 and HEVC keep their codec; other codecs become H.264. Raises UnsupportedMedia when
-    anything of the source would be lost, MediaError without a picture or a sound stream.
+    mp4, mov and Matroska stay what they are; WebM becomes Matroska (same clock, same subtitles); all
+    else becomes mp4, whose clock can be any; mp4 becomes mov where the sound is PCM. H.264 and HEVC
+    keep their codec, other codecs become H.264. Subtitles, further pictures and covers are copied.
+    Raises UnsupportedMedia when anything but the source's own sound would be lost, MediaError without
+    a picture or a sound stream.
     """
     video = info.video
     if video is None:
@@ -72,7 +88,7 @@ def delivery(info: MediaInfo, sound_info: MediaInfo) -> Delivery:
     _check_picture(info, video)
     notices = []
     muxer = _muxer(info, video)
-    sound, sound_codec = _sound(muxer, sound_info.audio[0])
+    sound, sound_codec = _sound(muxer, sound_info)
     if muxer == "mp4" and sound_codec.startswith("pcm"):
         muxer = "mov"
         if "mov" in info.container:
@@ -97,14 +113,14 @@ def _check_picture(info: MediaInfo, video: VideoInfo) -> None:
     if video.transfer in _HDR:
         raise UnsupportedMedia(f"{name} is HDR ({_HDR[video.transfer]}); this version delivers standard range only.")
     if video.bit_depth > 8:
-        raise UnsupportedMedia(f"{name} has {video.bit_depth} bits a sample; this version delivers 8-bit pictures only.")
+        raise UnsupportedMedia(f"{name} has {video.bit_depth} bits a sample; this version delivers 8 bits only.")
     if video.alpha:
         raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
     if video.pix_fmt not in PLANAR:
         allowed = "4:2:0, 4:2:2 and 4:4:4 YUV"
         raise UnsupportedMedia(f"{name} is in {video.pix_fmt}; this version delivers {allowed} of 8 bits.")
     if video.interlaced:
-        raise UnsupportedMedia(f"{name} is interlaced; this version delivers progressive pictures: deinterlace it first.")
+        raise UnsupportedMedia(f"{name} is interlaced; this version delivers progressive film: deinterlace it first.")
     across, down = PLANAR[video.pix_fmt]
     if video.width % (1 << across) or video.height % (1 << down):
         raise UnsupportedMedia(f"{name} is {video.width}x{video.height}; {video.pix_fmt} needs even sizes: crop it.")
@@ -125,11 +141,19 @@ def _muxer(info: MediaInfo, video: VideoInfo) -> str:
     return "mov" if "mov" in info.container and quicktime else "mp4"
 
 
-def _sound(muxer: str, sound: AudioInfo) -> tuple[str, str]:
+def _sound(muxer: str, info: MediaInfo) -> tuple[str, str]:
     """('copy' or 'pcm', codec in the master). Lossy codecs that must be decoded become float PCM."""
-    if sound.codec in _SOUND_IN[muxer] | _PCM_IN[muxer]:
-        return "copy", sound.codec
-    if muxer == "mp4" and sound.codec in _PCM_IN["mov"]:
+    sound = info.audio[0]
+    family = next((name for name in ("matroska", "mov") if name in info.container), "")
+    own = family == ("matroska" if muxer == "matroska" else "mov")
+    exact = set(_LOSSLESS_IN[muxer])
+    if own or not family:
+        exact |= _LOSSY_IN[muxer]
+    if own:
+        exact |= _SAME_FAMILY_ONLY.get(muxer, set())
+    if muxer == "mp4":
+        exact |= {codec for codec in _LOSSLESS_IN["mov"] if codec.startswith("pcm")}
+    if sound.codec in exact:
         return "copy", sound.codec
     kind = sound.sample_format.removesuffix("p")
     if kind in ("flt", "dbl"):
@@ -143,13 +167,13 @@ def _check_others(info: MediaInfo, muxer: str, notices: list[str]) -> None:
         if sub.codec not in _SUBTITLES_IN[muxer]:
             raise UnsupportedMedia(
                 f"{info.path} has {sub.codec} subtitles, which {_EXTENSIONS[muxer]} cannot carry: "
-                "take stream {0} out, or put the film into Matroska.".format(sub.index)
+                f"take stream {sub.index} out, or put the film into Matroska."
             )
     for other in info.others:
         if other.kind in ("video", "cover") and other.codec not in _PICTURES_IN[muxer]:
             raise UnsupportedMedia(
-                f"{info.path} has another {other.kind} stream ({other.codec}), which {_EXTENSIONS[muxer]} cannot carry: "
-                f"take stream {other.index} out, or put the film into Matroska."
+                f"{info.path} has another {other.kind} stream ({other.codec}), which {_EXTENSIONS[muxer]} cannot "
+                f"carry: take stream {other.index} out, or put the film into Matroska."
             )
         if other.kind == "data" and other.codec is not None:
             notices.append(f"{info.path.name}: data stream {other.index} ({other.codec}) is not in the master.")

@@ -1,21 +1,22 @@
 """An open picture file that decodes in order and notices damage, naming it by timecode.
 
 Decoders conceal: a broken H.264 slice becomes a plausible grey smear, a missing packet a repeated
-frame. So three witnesses are heard here: the decoder's own error flags, packets that went in
-without a frame coming out, and the number of frames that the container's index promises. Does not
+frame. So four witnesses are heard here: the decoder's own error flags, packets that went in without
+a frame coming out, zeros where none may be, and the number of frames that the index promises. Does not
 know frame numbers' times beyond the start timecode, and makes no pictures (`read`).
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
+import numpy as np
 from av.stream import Discard
 
 from dubbing.clock import Timecode
@@ -37,17 +38,18 @@ _ONE_FRAME_A_PACKET = ("h264", "hevc")
 _PATIENCE = 64
 """Packets that may follow a decoding error before it is reported without knowing the exact frame."""
 _EARLY_S = 1
+_PADDING_BYTES = 64
 
 
 class Film:
     """An open file and its picture stream, decoding in order. A context manager.
 
-    threads: decoder threads, 0 for as many as there are cores, 1 inside a worker. on_packet: called
-    with every packet of the other streams, in file order, during a whole pass (see `frames`).
-    Raises MediaError when the file cannot be opened or has no picture.
+    threads: decoder threads, 0 for as many as there are cores, 1 inside a worker. `on_packet` may be
+    set before a whole pass: it is given every packet of the other streams, in file order. Raises
+    MediaError when the file cannot be opened or has no picture.
     """
 
-    def __init__(self, path: str | Path, threads: int = 0, on_packet: Callable[[Any], None] | None = None) -> None:
+    def __init__(self, path: str | Path, threads: int = 0) -> None:
         self.path = Path(path)
         self.container = open_media(path)
         stream = first_video(self.container)
@@ -62,11 +64,12 @@ class Film:
         self.promised = promised_frames(self.container, stream)
         self.rotation_deg = 0
         self._shape: tuple[int, int, str] | None = None
-        self._on_packet = on_packet
+        self.on_packet: Callable[[Any], None] | None = None
         self._ends = Fraction(0)
         self._packets = 0
         labelled = self.seekable and stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET
         self._watch = labelled and (stream.codec_context.field_order or 0) <= 1
+        self._prefix = _prefix_bytes(stream.codec_context)
 
     def __enter__(self) -> Film:
         return self
@@ -97,7 +100,7 @@ class Film:
 
         Raises DamagedMedia, UnsupportedMedia (the picture changes size), MediaError (no frame)."""
         number = 0
-        for frame in self._decoded(0, every_stream=True):
+        for frame in self._decoded(every_stream=True):
             yield frame
             number += 1
         if number == 0:
@@ -109,20 +112,20 @@ class Film:
         if self.seekable and not self.promised and self._ends + _EARLY_S < length:
             raise self.damage(number, f"ends early: its header promises {float(length):.1f} s; it stops")
 
-    def onward(self, first: int) -> Iterator[Any]:
-        """Frames from where the file has been sought to; `first` is the number of the first wanted
-        one, for messages. What is shown before the first key frame is left out."""
+    def onward(self, pts: Sequence[int] | np.ndarray) -> Iterator[Any]:
+        """Frames from where the file has been sought to, beginning with a key frame; the pts of all
+        frames of the film name the bad one. Other streams are not read."""
         for other in self.container.streams:
             if other is not self.stream:
                 other.discard = Discard.all
-        return self._decoded(first, every_stream=False)
+        return self._decoded(every_stream=False, known_pts=pts)
 
-    def _decoded(self, first: int, every_stream: bool) -> Iterator[Any]:
-        """Frames in the order shown; `first` is the number of the next one, 0 unless after a seek."""
-        number, shown, failed_for = first, 0, 0
+    def _decoded(self, every_stream: bool, known_pts: Sequence[int] | np.ndarray | None = None) -> Iterator[Any]:
+        """Frames in the order shown, counted from 0, or from the first key frame's place in `known_pts`."""
+        number, shown, failed_for = 0, 0, 0
         pending: list[int] = []
+        holes: list[int] = []
         self._packets = 0
-        started = first == 0
         try:
             for packet in self.container.demux() if every_stream else self.container.demux(self.stream):
                 if packet.stream is not self.stream:
@@ -133,6 +136,8 @@ class Film:
                     self._note_end(packet)
                     if self._watch and packet.pts is not None:
                         bisect.insort(pending, packet.pts)
+                        if self._has_hole(packet):
+                            bisect.insort(holes, packet.pts)
                 try:
                     frames = packet.decode()
                 except av.error.FFmpegError as e:
@@ -140,16 +145,18 @@ class Film:
                         raise self.damage(number) from e
                     frames, failed_for = [], failed_for + 1
                 for frame in frames:
-                    started = started or frame.key_frame
-                    if not started:
-                        continue
+                    if shown == 0 and known_pts is not None:
+                        if not frame.key_frame or frame.pts is None:
+                            continue
+                        number = int(np.searchsorted(known_pts, frame.pts))
+                        holes = [pts for pts in holes if pts >= frame.pts]
                     if frame.is_corrupt:
                         raise self.damage(number)
                     if self._watch and frame.pts is not None:
-                        at = bisect.bisect_left(pending, frame.pts)
-                        if at and shown:
+                        before = bisect.bisect_left(pending, frame.pts)
+                        if (before and shown) or (holes and holes[0] <= frame.pts):
                             raise self.damage(number)
-                        del pending[: at + 1]
+                        del pending[: before + 1]
                     self._check(frame, number)
                     yield frame
                     number, shown = number + 1, shown + 1
@@ -161,10 +168,29 @@ class Film:
         if failed_for or (pending and shown):
             raise self.damage(number)
 
+    def _has_hole(self, packet: Any) -> bool:
+        """Whether an H.264 or HEVC packet holds what none may: a run of zeros inside a unit, or a unit
+        that does not fit (ITU-T H.264 and H.265, 7.3.1, and the length prefixes of ISO 14496-15).
+
+        Lost blocks of a disk read as zeros; decoders often make a picture of them without a word."""
+        if not self._prefix:
+            return False
+        data = bytes(packet)
+        at = 0
+        while at < len(data):
+            begin = at + self._prefix
+            at = begin + int.from_bytes(data[at:begin], "big")
+            if at == begin or at > len(data):
+                return True
+            hole = data.find(b"\0\0\0", begin, at)
+            if hole >= 0 and (data[hole:at].strip(b"\0") or at - hole > _PADDING_BYTES):
+                return True
+        return False
+
     def _note(self, packet: Any) -> None:
         self._note_end(packet)
-        if self._on_packet is not None and packet.size:
-            self._on_packet(packet)
+        if self.on_packet is not None and packet.size:
+            self.on_packet(packet)
 
     def _note_end(self, packet: Any) -> None:
         if packet.pts is not None and packet.time_base:
@@ -181,3 +207,12 @@ class Film:
                 f"{self.path} changes from {old} to {new} at {self.timecode(number)}; a film must keep "
                 "one picture size and format: split it there."
             )
+
+
+def _prefix_bytes(ctx: Any) -> int:
+    """How many bytes say the length of each unit in a packet, 0 where units are marked otherwise."""
+    record = bytes(ctx.extradata or b"")
+    place = {"h264": 4, "hevc": 21}.get(ctx.codec.canonical_name)
+    if place is None or len(record) <= place or record[0] != 1:
+        return 0
+    return (record[place] & 3) + 1

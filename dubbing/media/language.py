@@ -13,18 +13,16 @@ _TWO = (
     "sk:slk sl:slv so:som sq:sqi sr:srp su:sun sv:swe sw:swa ta:tam te:tel tg:tgk th:tha tk:tuk tl:tgl tr:tur "
     "tt:tat ug:uig uk:ukr ur:urd uz:uzb vi:vie wo:wol xh:xho yi:yid yo:yor zh:zho zu:zul"
 )
-_BOOK = (
-    "bod:tib ces:cze cym:wel deu:ger ell:gre eus:baq fas:per fra:fre hye:arm isl:ice kat:geo mkd:mac mri:mao "
-    "msa:may mya:bur nld:dut ron:rum slk:slo sqi:alb zho:chi"
+_QUICKTIME = (
+    "bod:tib cym:wel deu:ger ell:gre eus:baq fas:per hye:arm isl:ice kat:geo mkd:mac msa:may mya:bur "
+    "nld:dut nno:nor nob:nor sqi:alb swe:sve zho:chi"
 )
 
 
 def three_letters(tag: str | None, quicktime: bool = False) -> str:
-    """'pt-BR' to 'por', 'cmn' to 'cmn'; 'und' for what has no such code. quicktime: the older
-    bibliographic letters where they differ ('ger'), for QuickTime's table of languages."""
+    """'pt-BR' to 'por', 'cmn' to 'cmn'; 'und' for what has no such code. quicktime: as the table of
+    languages in mov files spells them ('ger', 'sve'); mov has no code at all for some (Serbian, Zulu)."""
     primary = (tag or "").lower().replace("_", "-").split("-")[0]
     table = dict(pair.split(":") for pair in _TWO.split())
     code = table.get(primary, primary if len(primary) == 3 and primary.isalpha() else "und")
-    if quicktime and code != "fra":
-        return dict(pair.split(":") for pair in _BOOK.split()).get(code, code)
-    return code
+    return dict(pair.split(":") for pair in _QUICKTIME.split()).get(code, code) if quicktime else code

@@ -8,6 +8,8 @@ how (`delivery`) or where patches come from (`paste`).
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,6 +34,8 @@ _DEFAULTS = {"libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0)}
 _ENCODER_THREADS = 8
 _STEADY_S = Fraction(2, 1000)
 _PROGRESS_FRAMES = 24
+_NO_TEXT = b"\0\0"
+"""How mp4 marks the pause after a subtitle; its muxer writes these itself."""
 _NOT_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "timecode", "alpha_mode"}
 _MATROSKA_STATISTICS = ("bps", "number_of_", "_statistics_")
 _ITUNES = {
@@ -76,39 +80,46 @@ def encode_master(
     info, sound_info = probe(source), probe(sound)
     plan = delivery(info, sound_info)
     assert info.video is not None
-    output: Any = None
-    try:
-        output = _open_output(target, plan, info, timeline)
-        with Film(source, on_packet=lambda packet: carried.mux(packet)) as film, open_media(sound) as sound_file:
+    with Film(source) as film, open_media(sound) as sound_file:
+        output = _open_output(target, plan, info, sound_info, timeline)
+        try:
             picture = _add_picture(output, plan, info.video, film, timeline, crf, preset, threads)
             dub = _Dub(output, plan, sound_file, sound, timeline, language)
-            carried = _Carried(output, film)
+            film.on_packet = _Carried(output, film).mux
             output.set_chapters(film.container.chapters())
             frames = 0
             for frame in pasted(film, timeline, patch_folders):
                 frame.pict_type = 0
-                for packet in picture.encode(frame):
-                    _mux_picture(output, packet, timeline, dub)
+                _mux_picture(output, picture.encode(frame), timeline, dub)
                 frames += 1
                 if progress is not None and frames % _PROGRESS_FRAMES == 0:
                     progress(_PROGRESS_FRAMES)
-            for packet in picture.encode(None):
-                _mux_picture(output, packet, timeline, dub)
+            _mux_picture(output, picture.encode(None), timeline, dub)
             dub.mux_until(None)
             output.close()
-            if progress is not None and frames % _PROGRESS_FRAMES:
-                progress(frames % _PROGRESS_FRAMES)
-    except av.error.FFmpegError as e:
-        raise OutputError(f"The master {target} could not be written: {e.strerror}.") from e
+        except BaseException as e:
+            with contextlib.suppress(Exception):
+                output.close()
+            Path(target).unlink(missing_ok=True)
+            if isinstance(e, av.error.FFmpegError | OSError):
+                raise OutputError(f"The master {target} could not be written: {e.strerror or e}.") from e
+            raise
+    if progress is not None and frames % _PROGRESS_FRAMES:
+        progress(frames % _PROGRESS_FRAMES)
     return Mastered(Path(target), frames, plan.notices)
 
 
-def _open_output(target: str | Path, plan: Delivery, info: MediaInfo, timeline: Timeline) -> Any:
-    """The output container with the source's tags and time scale."""
+def _open_output(target: str | Path, plan: Delivery, info: MediaInfo, sound_info: MediaInfo, timeline: Timeline) -> Any:
+    """The output container with the source's tags and time scale.
+
+    In mp4 and mov a start other than zero is counted in the movie's time scale: one that holds both
+    the picture's ticks and the sound's samples keeps the two together to the sample."""
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     if plan.muxer != "matroska":
-        scale = str(timeline.time_base.denominator)
-        options |= {"video_track_timescale": scale, "movie_timescale": scale}
+        scale = timeline.time_base.denominator
+        both = math.lcm(scale, sound_info.audio[0].rate_hz)
+        movie = both if timeline.pts[0] and both < 1 << 31 else scale
+        options |= {"video_track_timescale": str(scale), "movie_timescale": str(movie)}
     tags = _kept_tags(info.metadata)
     if plan.muxer != "matroska" and any(key.lower() not in _ITUNES for key in tags):
         options["movflags"] = "use_metadata_tags"
@@ -119,13 +130,16 @@ def _open_output(target: str | Path, plan: Delivery, info: MediaInfo, timeline: 
     return output
 
 
-def _kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def _kept_tags(tags: Mapping[str, str], muxer: str = "") -> dict[str, str]:
     """Tags worth carrying: not those that describe the old file's own encoding."""
-    return {
+    kept = {
         key: value
         for key, value in tags.items()
         if key.lower() not in _NOT_TAGS and not key.lower().startswith(_MATROSKA_STATISTICS)
     }
+    if muxer == "mov" and "language" in kept:
+        kept["language"] = three_letters(kept["language"], quicktime=True)
+    return kept
 
 
 def _add_picture(
@@ -166,7 +180,7 @@ def _add_picture(
     stream.options = options
     if video.matrix9 is not None:
         stream.set_display_matrix(video.matrix9)
-    stream.metadata.update(_kept_tags(film.stream.metadata))
+    stream.metadata.update(_kept_tags(film.stream.metadata, plan.muxer))
     if video.start_tc is not None:
         stream.metadata["timecode"] = video.start_tc
     stream.disposition = film.stream.disposition
@@ -182,12 +196,14 @@ def _steady(timeline: Timeline) -> bool:
     return len(steps) == 0 or int(steps.max() - steps.min()) * timeline.time_base <= _STEADY_S
 
 
-def _mux_picture(output: Any, packet: Any, timeline: Timeline, dub: _Dub) -> None:
-    number = int(np.searchsorted(timeline.pts, packet.pts))
-    following = timeline.end_pts if number + 1 >= len(timeline) else int(timeline.pts[number + 1])
-    packet.duration = following - packet.pts
-    dub.mux_until(Fraction(packet.dts) * timeline.time_base)
-    output.mux(packet)
+def _mux_picture(output: Any, packets: list[Any], timeline: Timeline, dub: _Dub) -> None:
+    """Write encoded frames with their exact durations, and the sound that belongs before them."""
+    for packet in packets:
+        number = int(np.searchsorted(timeline.pts, packet.pts))
+        following = timeline.end_pts if number + 1 >= len(timeline) else int(timeline.pts[number + 1])
+        packet.duration = following - packet.pts
+        dub.mux_until(Fraction(packet.dts) * timeline.time_base)
+        output.mux(packet)
 
 
 class _Carried:
@@ -202,17 +218,19 @@ class _Carried:
             if stream.type == "attachment" and output.format.name != "matroska":
                 continue
             copy = output.add_stream_from_template(stream, opaque=True)
-            copy.metadata.update(_kept_tags(stream.metadata))
+            copy.metadata.update(_kept_tags(stream.metadata, output.format.name))
             copy.disposition = stream.disposition
             self._streams[stream.index] = copy
 
     def mux(self, packet: Any) -> None:
         """Pass on a packet of another stream, if it is one of these."""
         stream = self._streams.get(packet.stream.index)
-        if stream is None or packet.pts is None and packet.dts is None:
+        if stream is None:
             return
-        if packet.dts is None:
-            packet.dts = packet.pts
+        if packet.pts is None and packet.dts is None:  # a cover
+            packet.pts = packet.dts = 0
+        if packet.stream.codec_context.name == "mov_text" and bytes(packet) == _NO_TEXT:
+            return
         packet.stream = stream
         self._output.mux(packet)
 
@@ -250,11 +268,14 @@ class _Dub:
 
     def _copied(self, file: Any, source: Any, zero: Fraction) -> Iterator[Any]:
         shift = round((self._start - zero) / source.time_base)
-        for packet in file.demux(source):
-            if packet.size and packet.pts is not None:
-                packet.pts += shift
-                packet.dts = packet.pts
-                yield packet
+        try:
+            for packet in file.demux(source):
+                if packet.size and packet.pts is not None:
+                    packet.pts += shift
+                    packet.dts = packet.pts
+                    yield packet
+        except av.error.InvalidDataError as e:
+            raise MediaError(f"The sound of {self._path} is damaged.") from e
 
     def _encoded(self, file: Any, source: Any) -> Iterator[Any]:
         ctx = self._stream.codec_context

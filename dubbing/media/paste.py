@@ -82,8 +82,9 @@ def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:
     if matte.size == 0:
         return
     weight = matte.astype(np.float32) / 255
-    weights = [weight, _block_weight(weight, sub), _block_weight(weight, sub)]
-    for index, (plane, new, part) in enumerate(zip(planes_of(frame), colour.yuv(bgr, sub), weights, strict=True)):
+    chroma_weight = _block_weight(weight, sub)
+    for index, (plane, new) in enumerate(zip(planes_of(frame), colour.yuv(bgr, sub), strict=True)):
+        part = chroma_weight if index else weight
         shift = sub if index else (0, 0)
         height, width = part.shape
         at = (slice(top >> shift[1], (top >> shift[1]) + height), slice(left >> shift[0], (left >> shift[0]) + width))
@@ -131,8 +132,8 @@ def _block_weight(weight: np.ndarray, sub: tuple[int, int]) -> np.ndarray:
     """The mean weight of each chroma block, 0 where any of its pixels has 0."""
     if sub == (0, 0):
         return weight
-    untouched = mean_blocks((weight == 0).astype(np.float32), sub) > 0
-    return np.where(untouched, np.float32(0), mean_blocks(weight, sub))
+    whole = mean_blocks((weight > 0).astype(np.float32), sub) == 1
+    return mean_blocks(weight, sub) * whole
 
 
 def _on_grid(

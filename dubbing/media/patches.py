@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import av.error
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -65,8 +66,8 @@ class PatchWriter:
             raise ValueError(f"patch of frame {patch.frame} has values {sorted(row)}, not {sorted(self._columns)}")
         for name, value in row.items():
             self._columns[name].append(value)
-        picture = np.dstack([patch.bgr_HWC, patch.matte_HW])
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "bgra")
+        picture = cv2.merge([*cv2.split(patch.bgr_HWC), patch.matte_HW])
+        frame = av.VideoFrame.from_ndarray(picture, "bgra")
         frame.pts = len(self._columns["frame"]) - 1
         self._file.mux(self._stream.encode(frame))
 
@@ -111,13 +112,14 @@ def read_patches(folder: Path | str) -> Iterator[Patch]:
             for count, frame in enumerate(container.decode(stream), 1):
                 frame_number, x, y = places[count - 1]
                 picture = frame.to_ndarray()
-                yield Patch(
-                    frame_number, x, y, np.ascontiguousarray(picture[..., :3]), np.ascontiguousarray(picture[..., 3])
-                )
+                bgr = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
+                yield Patch(frame_number, x, y, bgr, cv2.extractChannel(picture, 3))
         except (av.error.FFmpegError, IndexError) as e:
-            raise MediaError(f"The patch in {folder} is damaged after {count} frames.") from e
+            raise MediaError(f"The patch in {folder} is damaged after {count} frames: remove it and run again.") from e
         if count != len(places):
-            raise MediaError(f"The patch in {folder} holds {count} pictures and {len(places)} places.")
+            raise MediaError(
+                f"The patch in {folder} holds {count} pictures for {len(places)} places: remove it and run again."
+            )
 
 
 def _real(column: list[Any]) -> bool:

@@ -178,7 +178,7 @@ def _sought(path: str | Path, timeline: Timeline, start: int, end: int, threads:
         except av.error.FFmpegError:
             return
         number: int | None = None
-        for frame in film.onward(start):
+        for frame in film.onward(timeline.pts):
             if frame.pts is None:
                 return
             if number is None:
@@ -198,8 +198,8 @@ def _counted(path: str | Path, timeline: Timeline, start: int, end: int, threads
     """Frames [start, end) by counting from the first."""
     with Film(path, threads) as film:
         for number, frame in enumerate(film.whole()):
-            if number >= end:
-                return
             if number >= start:
                 yield Picture(number, int(timeline.pts[number]), film.rotation_deg, colour_of(film), frame)
+            if number + 1 == end:
+                return
         raise MediaError(f"{path} has changed: it ends before frame {end} of its timeline.")

@@ -22,7 +22,9 @@ __all__ = ["audio_length", "read_sound", "sound_blocks"]
 _JUMP_S = Fraction(1, 25)
 """A gap or overlap in a stream's time labels longer than this is real and kept as silence or cut."""
 _PADDING = 4096
-_EXACT_LENGTH = ("flac", "wav", "mov,mp4,m4a,3gp,3g2,mj2")
+_COUNTED = ("flac", "wav")
+"""Formats whose labels count samples: a jump means that some were lost."""
+_EXACT_LENGTH = (*_COUNTED, "mov,mp4,m4a,3gp,3g2,mj2")
 
 
 def audio_length(path: str | Path) -> tuple[int, int]:
@@ -93,7 +95,8 @@ def _stream(container: Any, path: str | Path, index: int | None = None) -> Any:
 
 def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
     """Decoded frames. Junk before the first one is passed over; later damage raises DamagedMedia."""
-    count = 0
+    count, begin = 0, 0
+    counted = container.format.name in _COUNTED
     try:
         for packet in container.demux(stream):
             try:
@@ -103,7 +106,9 @@ def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
                     continue
                 raise
             for frame in frames:
-                if frame.is_corrupt and count:
+                if count == 0:
+                    begin = frame.pts or 0
+                elif frame.is_corrupt or (counted and frame.pts not in (None, begin + count)):
                     raise _damage(path, stream, count, "is damaged")
                 count += frame.samples
                 yield frame
@@ -117,7 +122,8 @@ def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
 
 def _damage(path: str | Path, stream: Any, count: int, what: str) -> DamagedMedia:
     seconds = count / (stream.codec_context.sample_rate or 1)
-    return DamagedMedia(f"The sound of {path} {what} at {int(seconds // 60):02d}:{seconds % 60:05.2f} (minutes:seconds).")
+    at = f"{int(seconds // 60):02d}:{seconds % 60:05.2f}"
+    return DamagedMedia(f"The sound of {path} {what} at {at} (minutes:seconds).")
 
 
 def _samples(frame: Any) -> np.ndarray:

@@ -35,7 +35,8 @@ def shown_pts(raw: Sequence[int | None], step: int) -> np.ndarray:
         if np.all(np.diff(pts) > 0):
             return pts
     out = np.empty(len(raw), np.int64)
-    last = (known[0] if raw and raw[0] is None and known else 0) - step
+    first = next((n for n, p in enumerate(raw) if p is not None), 0)
+    last = (known[0] if known else 0) - (first + 1) * step
     for n, p in enumerate(raw):
         last = p if p is not None and (n == 0 or p > last) else last + step
         out[n] = last

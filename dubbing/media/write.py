@@ -16,16 +16,20 @@ from dubbing.media.probe import local_url
 __all__ = ["ClipWriter"]
 
 _FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi", ".mpg": "mpeg", ".webm": "webm"}
-_SOUND = {".flac": ("flac", "s16"), ".wav": ("pcm_s16le", "s16")}
+_SOUND = {".flac": "flac", ".wav": "pcm_s16le", ".mpg": "mp2", ".avi": "mp2", ".webm": "libopus"}
+_THREADS = 4
 
 
 class ClipWriter:
     """Writes a film frame by frame, with sound beside it. A context manager.
 
-    width, height: pixels; rate: frames a second; sample_rate_hz: None for no sound; channels: 1 or
-    2 (or more, as FFmpeg's default layout of that many); crf: 0 (lossless) to 51; timecode: of frame
-    0, mp4, mov and mkv only; metadata: tags of the file; options: of the video encoder. A .flac or .wav path
-    takes sound only. The same calls give the same bytes.
+    path: its ending names the container (.mp4, .mov, .mkv, .avi, .mpg, .webm; .flac and .wav take sound
+    only); width, height: pixels, 0 for no picture; rate: nominal frames a second; sample_rate_hz: None
+    for no sound; channels: 1, 2, 6 or 8; crf: of x264 and x265, 0 to 51; timecode: of frame 0; metadata:
+    tags of the file; pix_fmt: FFmpeg's name; sound_codec: None for AAC, FLAC or 16-bit PCM by the
+    ending; time_base: of the picture, None for one tick a frame; options, container_options:
+    FFmpeg's, for the picture's encoder and the container; rotation_deg: clockwise turn that shows it
+    upright. The same calls give the same bytes.
     """
 
     def __init__(
@@ -61,13 +65,13 @@ class ClipWriter:
         self._base = time_base or 1 / Fraction(rate)
         self._step = max(1, round(1 / Fraction(rate) / self._base))
         self._next_pts = 0
+        self._last_pts: int | None = None
+        self._durations: dict[int, int] = {}
         self._samples = 0
-        self._colour_tagged = False
         if width:
             self._add_video(codec, width, height, Fraction(rate), crf, pix_fmt, timecode, options or {}, rotation_deg)
         if sample_rate_hz is not None:
-            default = _SOUND.get(suffix, ("aac", "fltp"))[0]
-            self._sound = self._file.add_stream(sound_codec or default, rate=sample_rate_hz)
+            self._sound = self._file.add_stream(sound_codec or _SOUND.get(suffix, "aac"), rate=sample_rate_hz)
             self._sound.codec_context.layout = av.AudioLayout(_layout(channels))
             self._sound.codec_context.thread_count = 1
             self._tool: Any = None
@@ -84,11 +88,11 @@ class ClipWriter:
         options: Mapping[str, str],
         rotation_deg: int,
     ) -> None:
-        stream = self._file.add_stream(codec, rate=rate, width=width, height=height, pix_fmt=pix_fmt)
+        stream: Any = self._file.add_stream(codec, rate=rate, width=width, height=height, pix_fmt=pix_fmt)
         ctx = stream.codec_context
         ctx.time_base = self._base
         stream.time_base = self._base
-        ctx.thread_count = 1
+        ctx.thread_count = _THREADS
         chosen = {"crf": str(crf), "preset": "veryfast"} if codec.startswith("libx26") and crf is not None else {}
         if codec == "libx265":
             chosen["x265-params"] = "log-level=none:pools=1:frame-threads=1"
@@ -105,16 +109,17 @@ class ClipWriter:
         """Add a picture, uint8 (H, W, 3) BGR. pts: in the film's time base; None follows on by one frame."""
         ctx = self._video.codec_context
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr_HWC), "bgr24")
+        matrix = 1 if ctx.colorspace == 1 else 5
         picture = picture.reformat(
-            format=ctx.pix_fmt, dst_colorspace=1 if ctx.colorspace == 1 else 5, dst_color_range=ctx.color_range, threads=1
+            format=ctx.pix_fmt, dst_colorspace=matrix, dst_color_range=ctx.color_range, threads=1
         )
-        picture.pts = self._next_pts if pts is None else pts
-        picture.time_base = self._base
-        picture.duration = self._step
-        self._next_pts = picture.pts + self._step
-        for packet in self._video.encode(picture):
-            packet.duration = packet.duration or self._step
-            self._file.mux(packet)
+        at = self._next_pts if pts is None else pts
+        picture.pts, picture.time_base = at, self._base
+        self._durations[at] = self._step
+        if self._last_pts is not None:
+            self._durations[self._last_pts] = at - self._last_pts
+        self._last_pts, self._next_pts = at, at + self._step
+        self._mux(self._video.encode(picture))
 
     def sound(self, wave_TC: np.ndarray) -> None:
         """Add samples, float32 (T, C) or (T,) in -1..1, after those already there."""
@@ -130,15 +135,18 @@ class ClipWriter:
         for part in self._tool.resample(frame):
             self._file.mux(self._sound.encode(part))
 
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts, self._step)
+            self._file.mux(packet)
+
     def __enter__(self) -> ClipWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         if kind is None:
             if self._video is not None:
-                for packet in self._video.encode(None):
-                    packet.duration = packet.duration or self._step
-                    self._file.mux(packet)
+                self._mux(self._video.encode(None))
             if self._sound is not None:
                 for part in self._tool.resample(None) if self._tool is not None else ():
                     self._file.mux(self._sound.encode(part))

@@ -74,5 +74,3 @@ class Actors(Stage):
 def actor_file(folder: Path, name: str | None) -> Path | None:
     """The model's file, or None."""
     return folder / name if name else None
-
-

@@ -64,9 +64,10 @@ class Audio(Stage):
         chance, total = self._listen(Path(args["sound"]), wave, settings["own"])
         if not settings["own"]:
             _check_length(args["sound"], total, film, settings)
-        loudest = max((int(np.abs(wave[a : a + RATE_HZ].astype(np.int32)).max()) for a in range(0, count, RATE_HZ)), default=0)
-        if loudest < _INAUDIBLE and not settings["own"]:
-            raise MediaError(f"{args['sound']} holds no sound (nothing in it is louder than -60 dBFS); give the dub's own file.")
+        if not settings["own"] and _loudest(wave) < _INAUDIBLE:
+            raise MediaError(
+                f"{args['sound']} holds no sound: nothing in it is louder than -60 dBFS; give another file."
+            )
         speech = speech_ranges(wave, chance)
         wave.flush()
         keys = {s.id: _shot_key(wave, speech, film, s) for s in load_shots(args["shots"])}
@@ -94,6 +95,10 @@ class Audio(Stage):
                     chance.append(float(self._model(chunk, RATE_HZ)))
                 rest = rest[whole:]
         return np.array(chance, np.float32), total
+
+
+def _loudest(wave: np.ndarray) -> int:
+    return max((int(np.abs(wave[a : a + (1 << 20)]).max()) for a in range(0, len(wave), 1 << 20)), default=0)
 
 
 def _check_length(path: str, total: int, film: Timeline, settings: Mapping[str, Any]) -> None:

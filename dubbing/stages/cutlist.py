@@ -172,7 +172,8 @@ def _frames(time: object, base: int, where: str) -> int:
     value, rate = float(getattr(time, "value")), float(getattr(time, "rate"))  # noqa: B009
     if round(rate) != base:
         raise ManifestError(
-            f"{where}: it counts {rate:g} frames a second, the film counts {base}; export the cut list at the film's rate."
+            f"{where}: it counts {rate:g} frames a second, the film counts {base}; "
+            "export the cut list at the film's rate."
         )
     if abs(value - round(value)) > 0.01:
         raise ManifestError(f"{where}: {value:g} at {rate:g} a second falls between two frames.")

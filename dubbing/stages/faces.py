@@ -17,10 +17,10 @@ import numpy as np
 
 from dubbing import media
 from dubbing.face import yaw_deg
+from dubbing.mesh import Detector, Hands, Meshes
 from dubbing.records import Shot, Track
 from dubbing.stage import Resources, Stage
 from dubbing.stages.identity import Signature, proportions
-from dubbing.stages.networks import Detector, Hands, Meshes
 from dubbing.stages.tracker import Follower, Found, box_of
 
 __all__ = ["BRIDGE_S", "Faces", "in_sight", "load_signatures", "load_tracks", "save_tracks"]
@@ -55,9 +55,7 @@ class Faces(Stage):
         for picture in media.read(args["source"], film, shot.start_frame, shot.end_frame, threads=1):
             if follower is None:
                 patience = int(film.rate * BRIDGE_S)
-                follower = Follower(
-                    self._detector, self._meshes, self._hands, picture.size, every, patience
-                )
+                follower = Follower(self._detector, self._meshes, self._hands, picture.size, every, patience)
             follower.step(picture)
             progress(1)
         found = _ordered(follower.finish() if follower else [])
@@ -109,14 +107,17 @@ def _track(name: str, found: Found) -> Track:
 
 
 def _covered(found: Found, frames: np.ndarray) -> np.ndarray:
-    """Frames in which a hand lies before the mouth: two looks running must say so. bool (N,)."""
+    """Frames in which a hand lies before the mouth, bool (N,): two of three looks running must say so."""
     at = np.array(sorted(found.cover), np.int64)
     covered = np.zeros(len(frames), bool)
-    positive = np.array([found.cover[int(f)] > _COVERED for f in at], bool)
-    for n in range(len(at) - 1):
-        if positive[n] and positive[n + 1]:
-            half = (at[n + 1] - at[n]) // 2
-            covered |= (frames >= at[n] - half) & (frames <= at[n + 1] + half)
+    if len(at) < 3:
+        return covered
+    cover = np.array([found.cover[int(f)] for f in at])
+    middle = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(cover, 1, "edge"), 3), axis=1)
+    edges = np.concatenate([[frames[0]], (at[:-1] + at[1:] + 1) // 2, [frames[-1] + 1]])
+    room = int(np.diff(at).min()) // 2 + 1  # so that no such stretch is short enough to be bridged
+    for n in np.flatnonzero(middle > _COVERED):
+        covered |= (frames >= edges[n] - room) & (frames < edges[n + 1] + room)
     return covered
 
 
@@ -140,11 +141,11 @@ def in_sight(track: Track, rate: Fraction) -> np.ndarray:
 
 def save_signatures(folder: Path | str, signatures: list[Signature]) -> None:
     """Write `faces.npz`: what each track looks like, in the tracks' order."""
-    data: dict[str, np.ndarray] = {"count": np.int32(len(signatures))}
+    data: dict[str, np.ndarray] = {"count": np.array(len(signatures))}
     for n, one in enumerate(signatures, 1):
         data[f"portrait_{n}"] = np.clip(np.rint(one.portrait_HWC), 0, 255).astype(np.uint8)
         data[f"shape_{n}"] = one.shape_P3.astype(np.float32)
-        data[f"frames_{n}"] = np.int32(one.frames)
+        data[f"frames_{n}"] = np.array(one.frames)
     np.savez_compressed(Path(folder) / SIGNATURES, **data)
 
 
@@ -169,11 +170,11 @@ def save_tracks(folder: Path | str, tracks: list[Track]) -> None:
         codes = np.rint(relative / step).astype(np.int16)
         data[f"mesh_{n}"] = np.diff(codes, axis=0, prepend=np.zeros_like(codes[:1]))
         data[f"middle_{n}"] = middle.astype(np.int32)
-        data[f"step_{n}"] = np.float32(step)
+        data[f"step_{n}"] = np.array(step, np.float32)
         data[f"frames_{n}"] = track.frames_N.astype(np.int32)
         data[f"seen_{n}"] = track.seen_N
         data[f"yaw_{n}"] = track.yaw_N.astype(np.float16)
-        data[f"height_px_{n}"] = np.float32(track.height_px)
+        data[f"height_px_{n}"] = np.array(track.height_px, np.float32)
     np.savez_compressed(Path(folder) / FILE, **data)
 
 

@@ -50,7 +50,8 @@ def portrait(bgr_HWC: np.ndarray, points_P2: np.ndarray) -> np.ndarray:
     """
     found = np.array([points_P2[list(pair), :2].mean(0) for pair in _EYES_MOUTH], np.float32)
     move = cv2.getAffineTransform(found, _PLACES)
-    return cv2.warpAffine(bgr_HWC, move, (PORTRAIT_PX, PORTRAIT_PX), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+    size = (PORTRAIT_PX, PORTRAIT_PX)
+    return cv2.warpAffine(bgr_HWC, move, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def proportions(mesh_NP3: np.ndarray) -> np.ndarray:

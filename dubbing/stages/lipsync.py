@@ -21,7 +21,7 @@ from dubbing.sound import RATE_HZ
 from dubbing.stage import Resources, Stage
 from dubbing.stages.actors import actor_file
 from dubbing.stages.audio import load_speech, load_wave
-from dubbing.stages.faces import load_tracks
+from dubbing.stages.faces import in_sight, load_tracks
 from dubbing.store import key_of
 
 __all__ = ["Lipsync", "speech_mask"]
@@ -152,7 +152,7 @@ def _lines(
         if 1 < b - a <= join + 2 * pad or (a == 0 or b == count - 1) and b - a <= join:
             moves_N[a : b + 1] = True
     moves_N = np.convolve(moves_N, np.ones(2 * pad + 1), "same") > 0.5
-    moves_N &= track.seen_N & (np.abs(track.yaw_N) <= max_yaw_deg)
+    moves_N &= in_sight(track, line.rate) & (np.abs(track.yaw_N) <= max_yaw_deg)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], moves_N, [0]])))
     runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= 3]
     return [Line(track.id, track.start_frame + a, track.start_frame + b) for a, b in runs], says_N

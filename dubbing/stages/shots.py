@@ -57,6 +57,7 @@ class CutFinder:
         self._fade_cuts: set[int] = set()
         self._recent: deque[tuple[int, np.ndarray]] = deque(maxlen=4 * _WINDOW_FRAMES + 4)
         self._last: np.ndarray | None = None
+        self._flash: tuple[int, np.ndarray] | None = None  # where the last one was, and the picture before it
         self._repeats = 0
         self._frames = 0
 
@@ -66,7 +67,7 @@ class CutFinder:
         self._frames += 1
         self._fade_cuts.update(c.frame_num for c in self._fades.process_frame(self._timecode(frame), bgr_HWC))
         thumb = bgr_HWC[::4, ::4].astype(np.float32)
-        still = self._last is not None and float(np.abs(thumb - self._last).mean()) < _STILL
+        still = self._last is not None and _apart(thumb, self._last) < _STILL
         self._repeats = self._repeats + 1 if still else 0
         # Film at 24 in a stream at 60, or drawn on twos, repeats pictures; between repeats every
         # ordinary movement stands out. At most two in a row are passed over: a still stays a still.
@@ -84,19 +85,22 @@ class CutFinder:
                     self._cuts.add(cut.frame_num)
 
     def _is_flash(self, cut: int) -> bool:
-        """Whether the picture before `cut` comes back within the next frames seen."""
+        """Whether the picture before `cut` comes back within the next frames seen, or just has come back."""
         before = [t for f, t in self._recent if f < cut]
         after = [t for f, t in self._recent if f >= cut]
-        if not before or len(after) < 2:
+        if not before or not after:
             return False
-        change = float(np.abs(after[0] - before[-1]).mean())
-        return min(float(np.abs(t - before[-1]).mean()) for t in after[1:]) < _FLASH * change
+        change = _FLASH * _apart(after[0], before[-1])
+        if any(_apart(t, before[-1]) < change for t in after[1:]):
+            self._flash = (cut, before[-1])
+            return True
+        return self._flash is not None and cut - self._flash[0] <= 4 and _apart(after[0], self._flash[1]) < change
 
     def finish(self) -> list[int]:
         """No more frames: the cuts, increasing, each the first frame of a shot, 0 left out."""
-        if self._frames:
+        if self._last is not None:
             for n in range(_WINDOW_FRAMES):  # the detectors look that far ahead
-                self._look(self._frames + n, self._picture, self._last)  # type: ignore[arg-type]
+                self._look(self._frames + n, self._picture, self._last)
         kept: list[int] = []
         sure = {c for c in self._cuts if c < self._frames}
         for cut in sorted(sure | self._fade_cuts):
@@ -105,6 +109,10 @@ class CutFinder:
             if not near and cut - first >= self._min_frames and self._frames - cut >= self._min_frames:
                 kept.append(cut)
         return kept
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).mean())
 
 
 class Shots(Stage):

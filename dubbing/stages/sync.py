@@ -13,12 +13,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow.parquet as pq
 
 from dubbing import experts, media
 from dubbing.clock import Timeline
 from dubbing.face import LIPS, canonical, mouth_measures
-from dubbing.mesh import MeshTracker, face_boxes
+from dubbing.mesh import Meshes, MeshTracker, face_boxes
 from dubbing.records import Patch, Score, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Resources, Stage
@@ -42,6 +41,7 @@ class Sync(Stage):
 
     def setup(self) -> None:
         self._expert = experts.load("lips")
+        self._meshes = Meshes()
 
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
         """Writes sheet.jpg and seen.npz (opening wanted and seen, distance curve); returns the scores."""
@@ -54,10 +54,10 @@ class Sync(Stage):
         track = next(t for t in load_tracks(Path(args["faces"])) if t.id == main["track"])
         line = media.load_timeline(Path(args["timeline"]))
         folder = Path(args["take"]) / main["folder"]
-        wanted = dict(zip(*(pq.read_table(folder / "frames.parquet")[c].to_pylist() for c in ("frame", "wanted_opening")),
-                          strict=True))  # fmt: skip
+        made = media.patch_frames(folder)
+        wanted = dict(zip(made["frame"].to_pylist(), made["wanted_opening"].to_pylist(), strict=True))
         look = _Look(Path(args["source"]), line, track, folder, out, f"{args['title']} {track.id}")
-        mesh_NP3 = look.run(progress)
+        mesh_NP3 = look.run(self._meshes, progress)
         progress(frames - len(track.frames_N))
         times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
         dub = self._sound(args["sound"], line, track)
@@ -65,12 +65,10 @@ class Sync(Stage):
         result: dict[str, Any] = {}
         taken = self._score(mesh_NP3, times_s, dub)
         if taken is not None:
-            result |= {"lse_d": taken.d, "lse_c": taken.c, "lse_offset_frames": taken.offset_frames,
-                       "lse_model": taken.model, "lse_windows": taken.windows, "lse_at_zero": taken.at_zero}  # fmt: skip
+            result |= {**_numbers(taken), "lse_model": taken.model, "lse_windows": taken.windows}
         source = self._score(track.mesh_NP3, times_s, own)
         if source is not None:
-            result |= {"source_lse_d": source.d, "source_lse_c": source.c,
-                       "source_lse_offset_frames": source.offset_frames, "source_lse_at_zero": source.at_zero}  # fmt: skip
+            result |= _numbers(source, "source_")
         foreign = self._score(track.mesh_NP3, times_s, dub)
         if foreign is not None:
             result["foreign_lse_at_zero"] = foreign.at_zero
@@ -87,6 +85,9 @@ class Sync(Stage):
         np.savez(out / "seen.npz", frames=track.frames_N, wanted=want_N, seen=seen_N, was=was_N, distance=curve)
         return result
 
+    def close(self) -> None:
+        self._meshes.close()
+
     def _sound(self, folder: str | None, line: Timeline, track: Track) -> np.ndarray | None:
         if folder is None:
             return None
@@ -102,6 +103,17 @@ class Sync(Stage):
         speech = speech_mask(load_speech(Path(folder)), line, track.start_frame, track.end_frame)
         edge = max(1, round(EDGE_S * float(line.rate)))
         return ~(np.convolve(speech, np.ones(2 * edge + 1), "same") > 0.5)
+
+
+def _numbers(score: Score, whose: str = "") -> dict[str, float]:
+    """A score as columns of the table."""
+    values = {
+        "lse_d": score.d,
+        "lse_c": score.c,
+        "lse_offset_frames": score.offset_frames,
+        "lse_at_zero": score.at_zero,
+    }
+    return {whose + name: float(value) for name, value in values.items()}
 
 
 def _silence(seen_N: np.ndarray, silent_N: np.ndarray, was_N: np.ndarray, was_silent_N: np.ndarray) -> dict[str, Any]:
@@ -123,7 +135,7 @@ class _Look:
         self.source, self.line, self.track, self.folder, self.out, self.name = source, line, track, folder, out, name
         self._detail: list[tuple[float, float]] = []
 
-    def run(self, progress: Callable[[int], None]) -> np.ndarray:
+    def run(self, meshes: Meshes, progress: Callable[[int], None]) -> np.ndarray:
         """The mesh seen in the take, (N, 478, 3) pixels: where no patch lies, the original's."""
         track = self.track
         info = media.probe(self.source)
@@ -132,10 +144,10 @@ class _Look:
         patches = media.read_patches(self.folder)
         patch = next(patches, None)
         sheet = Sheet(self.name, self.line, self._stills())
-        tracker = MeshTracker()
+        tracker = MeshTracker(meshes)
         try:
             for n, picture in enumerate(
-                media.read(self.source, self.line, track.start_frame, track.end_frame)
+                media.read(self.source, self.line, track.start_frame, track.end_frame, threads=1)
             ):
                 progress(1)
                 if patch is None or patch.frame != picture.frame:
@@ -165,7 +177,7 @@ class _Look:
 
     def _stills(self) -> list[int]:
         """Frames to keep for the sheet: eight, evenly over what was rendered."""
-        frames = pq.read_table(self.folder / "frames.parquet")["frame"].to_numpy()
+        frames = media.patch_frames(self.folder)["frame"].to_numpy()
         return [int(frames[i]) for i in np.linspace(0, len(frames) - 1, 10).round().astype(int)[1:-1]]
 
 

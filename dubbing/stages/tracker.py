@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 
 from dubbing.face import OUTER_LIPS, yaw_deg
+from dubbing.media import Picture
+from dubbing.mesh import MESH_PX, Box, Detector, Hands, Meshes, blank, centre, inside, overlap
 from dubbing.stages.identity import PORTRAIT_PX, portrait
-from dubbing.stages.networks import MESH_PX, Box, Detector, Hands, Meshes, blank, centre, inside, overlap
 
-__all__ = ["Follower", "Found", "Pictures", "box_of"]
+__all__ = ["Follower", "Found", "box_of"]
 
 SEARCH_PX = 640  # long side of the picture that is searched for faces
 _CROP = 2.1  # side of the square that a mesh is fitted in, in face heights
@@ -28,14 +29,6 @@ _MIN_AGREEMENT = 0.3  # part of the searches that must have found a face where t
 _MIN_HAND_PX = 64.0  # a smaller face is not dubbed, so hands before it do not matter
 _PORTRAIT_EVERY = 4
 _FRONTAL_DEG = 30.0
-
-
-class Pictures(Protocol):
-    """One decoded frame, as `media.read` yields it."""
-
-    frame: int
-
-    def bgr(self, box: tuple[int, int, int, int] | None = None, width: int | None = None) -> np.ndarray: ...
 
 
 def box_of(mesh_P3: np.ndarray) -> Box:
@@ -84,6 +77,7 @@ class _Face:
     lost: int = 0  # frames since it was seen
     confirmed: bool = True  # by the last search
     sure: int = -1  # the last frame in which a search confirmed it
+    hand_near: bool = False
 
 
 class Follower:
@@ -101,18 +95,18 @@ class Follower:
         self._size, self._every, self._patience = size, every, patience
         self._awake: list[_Face] = []
         self._asleep: list[_Face] = []
-        self._recent: deque[Pictures] = deque(maxlen=max(1, every - 1))
+        self._recent: deque[Picture] = deque(maxlen=max(1, every - 1))
         self._count = 0
 
-    def step(self, picture: Pictures) -> None:
+    def step(self, picture: Picture) -> None:
         """The next frame."""
         for face in self._awake:
             self._follow(face, picture)
         if self._count % self._every == 0:
             self._search(picture, tiles=self._count % (3 * self._every) == 0)
         self._part(picture.frame)
-        if self._count % (2 * self._every) == 0:
-            self._look_for_hands(picture.frame)
+        if self._count % self._every == 0:
+            self._look_for_hands(picture.frame, whole_round=self._count % (2 * self._every) == 0)
         self._recent.append(picture)
         self._count += 1
 
@@ -128,7 +122,7 @@ class Follower:
 
     # -- one face ----------------------------------------------------------------------------
 
-    def _follow(self, face: _Face, picture: Pictures) -> bool:
+    def _follow(self, face: _Face, picture: Picture) -> bool:
         """Look for one face where it was. Returns whether it is there."""
         mesh = self._fit(face, picture)
         if mesh is None:
@@ -151,7 +145,7 @@ class Follower:
         x, y = centre(face.box) - side / 2
         face.square, face.fresh = (int(x) // 2 * 2, int(y) // 2 * 2, side), True
 
-    def _fit(self, face: _Face, picture: Pictures) -> np.ndarray | None:
+    def _fit(self, face: _Face, picture: Picture) -> np.ndarray | None:
         rgb = face.rgb_HWC = cv2.cvtColor(self._cut(picture, face.square), cv2.COLOR_BGR2RGB)
         face.cut = face.square
         points = self._meshes.fit(face.model, rgb)
@@ -175,11 +169,14 @@ class Follower:
             face.found.portrait_HWC += portrait(face.rgb_HWC, self._in_cut(face, mesh))[..., ::-1]
             face.found.portraits += 1
 
-    def _look_for_hands(self, frame: int) -> None:
+    def _look_for_hands(self, frame: int, whole_round: bool) -> None:
+        """At every other search, and at every one while a hand is near the mouth."""
         for face in self._awake:
             mesh = face.found.meshes.get(frame)
-            if mesh is not None and face.box[3] >= _MIN_HAND_PX:
-                face.found.cover[frame] = self._hands.cover(face.rgb_HWC, self._in_cut(face, mesh)[list(OUTER_LIPS)])
+            if mesh is None or face.box[3] < _MIN_HAND_PX or not (whole_round or face.hand_near):
+                continue
+            cover = self._hands.cover(face.rgb_HWC, self._in_cut(face, mesh)[list(OUTER_LIPS)])
+            face.found.cover[frame], face.hand_near = cover, cover > 0.0
 
     def _plausible(self, box: Box, face: _Face) -> bool:
         """Whether a mesh is where the face can be: near its last place, of about its last size."""
@@ -192,7 +189,7 @@ class Follower:
         inside = inside and -0.2 * size < box[1] and box[1] + box[3] < height + 0.2 * size
         return bool(near and same and inside and 0.35 < box[2] / box[3] < 1.6)
 
-    def _cut(self, picture: Pictures, square: tuple[int, int, int]) -> np.ndarray:
+    def _cut(self, picture: Picture, square: tuple[int, int, int]) -> np.ndarray:
         """The square of the picture, MESH_PX wide; outside the picture its edge is repeated."""
         x, y, side = square
         width, height = self._size
@@ -209,7 +206,7 @@ class Follower:
 
     # -- all faces ---------------------------------------------------------------------------
 
-    def _search(self, picture: Pictures, tiles: bool) -> None:
+    def _search(self, picture: Picture, tiles: bool) -> None:
         """Look for faces in the whole picture: confirm the known, wake the sleeping, start the new."""
         width, height = self._size
         scale = max(1.0, max(width, height) / SEARCH_PX)

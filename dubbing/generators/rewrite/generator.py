@@ -18,7 +18,7 @@ from dubbing import media
 from dubbing.errors import ManifestError
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators import Rendered, Work
-from dubbing.generators.rewrite import shape, voice
+from dubbing.generators.rewrite import hearing, shape, voice
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
 from dubbing.records import Patch
@@ -34,7 +34,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stretch_frames: int = Field(480, ge=60, le=2000, description="frames held at once; also how far a mouth is borrowed")
+    stretch_frames: int = Field(
+        480, ge=60, le=2000, description="frames held at once; also how far a mouth is borrowed"
+    )
     ramp_frames: int = Field(4, ge=1, le=25, description="frames over which a patch comes and goes at its ends")
     pose_weight: float = Field(0.02, ge=0, description="cost of borrowing from another head turn, per square degree")
     jump_cost: float = Field(0.6, ge=0, description="cost of leaving a run of consecutive source frames")
@@ -54,7 +56,7 @@ class Rewrite:
                 f"generator rewrite: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}; "
                 f"it knows {', '.join(Settings.model_fields)}."
             ) from e
-        self.hash = key_of(VERSION, voice.PRIOR_HASH, self.settings.model_dump())[:12]
+        self.hash = key_of(VERSION, hearing.prior_hash(), self.settings.model_dump())[:12]
 
     def render(self, work: Work) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
@@ -66,7 +68,7 @@ class Rewrite:
             faces = [
                 Face(picture.bgr(box=(b.x, b.y, b.width, b.height)), b, mesh)
                 for picture, b, mesh in zip(
-                    media.read(work.source, work.timeline, start + low, start + high),
+                    media.read(work.source, work.timeline, start + low, start + high, threads=1),
                     plan.boxes[low:high],
                     plan.mesh_NP2[low:high],
                     strict=True,

@@ -61,7 +61,7 @@ def crop_boxes(mesh_NP2: np.ndarray, picture_wh: tuple[int, int]) -> list[Box]:
     mesh_NP2: (N, 478, 2). The size is the largest frame's; crops are pushed inside the picture.
     """
     eye = np.linalg.norm(mesh_NP2[:, 33] - mesh_NP2[:, 263], axis=-1)[:, None]
-    lower = mesh_NP2[:, list((*_CHEEK_TO_CHEEK, 205, 2, 425))]
+    lower = mesh_NP2[:, [*_CHEEK_TO_CHEEK, 205, 2, 425]]
     below = mesh_NP2[:, 152] + 0.24 * eye * _unit(mesh_NP2[:, 152] - mesh_NP2[:, 168])
     low = np.minimum(lower.min(1), below) - 0.2 * eye
     high = np.maximum(lower.max(1), below) + 0.2 * eye
@@ -79,9 +79,7 @@ def _unit(vectors_N2: np.ndarray) -> np.ndarray:
     return vectors_N2 / np.maximum(np.linalg.norm(vectors_N2, axis=-1, keepdims=True), 1e-6)
 
 
-def render(
-    target: Face, wanted_P2: np.ndarray, donors: Sequence[tuple[Face, float]]
-) -> tuple[np.ndarray, np.ndarray]:
+def render(target: Face, wanted_P2: np.ndarray, donors: Sequence[tuple[Face, float]]) -> tuple[np.ndarray, np.ndarray]:
     """The target's crop with the wanted mouth: (bgr_HWC uint8, zero where the matte is; matte_HW uint8).
 
     wanted_P2: (478, 2) where the mesh should be, in pixels of the picture; donors: frames that lend

@@ -37,9 +37,7 @@ def dense_map(
     cols = np.arange(-1, width // step_px + 3, dtype=np.float64)
     rows = np.arange(-1, height // step_px + 3, dtype=np.float64)
     grid = np.stack(np.meshgrid(cols, rows), -1).reshape(-1, 2)
-    radius = np.sqrt(
-        np.maximum((grid**2).sum(1)[:, None] + (p**2).sum(1)[None] - 2 * grid @ p.T, 0)
-    )
+    radius = np.sqrt(np.maximum((grid**2).sum(1)[:, None] + (p**2).sum(1)[None] - 2 * grid @ p.T, 0))
     values = radius @ weights[:count] + weights[count] + grid @ weights[count + 1 :]
     coarse = values.reshape(len(rows), len(cols), 2).astype(np.float32)
     # node (i, j) of the grid stands at pixel ((j - 1) * step, (i - 1) * step)

@@ -1,0 +1,305 @@
+"""`dub models`: the published models on this machine. Thin: `dubbing.models` does it, this asks and prints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from dubbing.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from dubbing.config import Models
+    from dubbing.models import Model, Shelf
+
+__all__ = ["models"]
+
+FILE = click.Path(path_type=Path)
+LINE_S = 5.0
+
+
+@click.group(
+    short_help="Get and check published models.",
+    epilog="""\b
+Examples:
+  dub models list                          which there are, which are here, what they may be used for
+  dub models pull syncnet_v2               load one, and check it
+  dub models pull wav2lip --accept-licence
+  dub models add wav2lip_color FILE        take a file that you already have
+  dub models verify                        read every file again
+  dub models where                         the folder
+
+They lie in $DUB_MODELS, else in the configuration's `models: {folder: ...}`, else in the user's data
+folder. `models: {mirror: https://...}` names a server of your own that is asked instead of the authors'.""",
+)
+def models() -> None:
+    """Get and check published models: files that other people made, for generators and sync experts.
+
+    None is needed for a run with the default settings. Nothing in a model file is ever executed.
+    """
+
+
+_config_option = click.option(
+    "--config", "config_file", type=FILE, metavar="FILE", help="Settings that differ from configs/default.yaml."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
+_accept_option = click.option(
+    "--accept-licence", is_flag=True, help="Say that your use is within the model's licence; recorded, asked once."
+)
+
+
+@models.command(
+    "list",
+    short_help="Which models there are, and which are here.",
+    epilog="""\b
+Examples:
+  dub models list
+  dub models list --json | jq '.models[] | {name, licence, state}'""",
+)
+@_config_option
+@_json_option
+def list_(config_file: Path | None, as_json: bool) -> None:
+    """Which models there are, which are here, and what they may be used for."""
+    from dubbing.cli import show
+
+    shelf, _ = _shelf(config_file)
+    states = shelf.states()
+    if as_json:
+        show.as_json({"folder": str(shelf.root), "models": [_plain(shelf, s.model) | _there(s) for s in states]})
+        return
+    rows = (
+        (s.model.name, s.state if s.state != "partly" else f"{_part(s.size, s.model.size)} loaded",
+         _bytes(s.model.size), s.model.licence.word, s.model.licence.use, s.model.what)
+        for s in states
+    )  # fmt: skip
+    click.echo(show.table(("model", "here", "size", "licence", "use", "what it is"), rows))
+    click.echo(f"\nin {shelf.root}; `dub models pull NAME` loads one.")
+
+
+@models.command(
+    short_help="Load a model, and check it.",
+    epilog="""\b
+Examples:
+  dub models pull syncnet_v2 light_asd_ava
+  dub models pull wav2lip_gan --accept-licence      where nobody can be asked
+
+Whatever breaks off goes on with the same command. A file gets its name only when its hash is right.""",
+)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_accept_option
+@_config_option
+@_json_option
+def pull(names: tuple[str, ...], accept_licence: bool, config_file: Path | None, as_json: bool) -> None:
+    """Load models from their source, or from the configuration's mirror, and check them."""
+    from dubbing.cli import show
+    from dubbing.models.download import pull as load
+
+    shelf, settings = _shelf(config_file)
+    wanted = [shelf.find(name) for name in dict.fromkeys(names)]
+    done = []
+    for model in wanted:
+        if shelf.state(model).state != "present":
+            _agree(shelf, model, accept_licence)
+        with _shown(sys.stderr, model.file) as at:
+            path, now = load(shelf, model.name, mirror=settings.mirror, on_bytes=at)
+        first = now and model.sha256 is None
+        done.append({"name": model.name, "path": str(path), "sha256": shelf.hash_of(path), "loaded": now})
+        if not as_json:
+            state = "its hash is recorded" if first else "its hash is right" if now else "was here already"
+            click.echo(f"{model.name}: {path} ({state})")
+        if first:
+            _trusted(model, shelf.hash_of(path))
+    if as_json:
+        show.as_json(done)
+
+
+@models.command(
+    short_help="Take a model file that is already here.",
+    epilog="""\b
+Examples:
+  dub models add wav2lip ~/Downloads/wav2lip.pth
+  dub models add wav2lip_color lipsync_expert.pth --accept-licence
+
+The file is copied. Where the published hash is known it must have it; where it is not, the first file
+counts, and its hash is what later ones are held to.""",
+)
+@click.argument("name")
+@click.argument("file", type=FILE)
+@_accept_option
+@_config_option
+@_json_option
+def add(name: str, file: Path, accept_licence: bool, config_file: Path | None, as_json: bool) -> None:
+    """Take FILE as the model NAME, after comparing it with the published one."""
+    from dubbing.cli import show
+
+    shelf, _ = _shelf(config_file)
+    model = shelf.find(name)
+    _agree(shelf, model, accept_licence)
+    with _counted(sys.stderr, model.file, model.size) as count:
+        path, found, first = shelf.add(name, file, count)
+    if as_json:
+        show.as_json({"name": name, "path": str(path), "sha256": found, "trusted_on_first_use": first})
+    else:
+        click.echo(f"{name}: {path} (its hash is {'recorded' if first else 'right'})")
+    if first:
+        _trusted(model, found)
+
+
+@models.command(
+    short_help="Read every model file again.",
+    epilog="""\b
+Examples:
+  dub models verify
+  dub models verify syncnet_v2 --json""",
+)
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@_config_option
+@_json_option
+def verify(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> None:
+    """Read every model file that is here (or those named), and compare hashes. Exit code 2 if one is wrong."""
+    from dubbing.cli import show
+
+    shelf, _ = _shelf(config_file)
+    chosen = [shelf.find(n) for n in names] or [m for m in shelf.models if shelf.file(m).is_file()]
+    rows: list[dict[str, Any]] = []
+    for model in chosen:
+        try:
+            with _counted(sys.stderr, model.file, model.size) as count:
+                rows.append({"name": model.name, "sha256": shelf.verify(model, count), "good": True, "error": None})
+        except ModelError as e:
+            rows.append({"name": model.name, "sha256": None, "good": False, "error": str(e)})
+    if as_json:
+        show.as_json({"folder": str(shelf.root), "models": rows})
+    elif rows:
+        told = ((r["name"], "good" if r["good"] else "wrong", r["sha256"]) for r in rows)
+        click.echo(show.table(("model", "file", "sha256"), told))
+    else:
+        click.echo(f"no models in {shelf.root}")
+    for row in rows:
+        if row["error"]:
+            click.echo(f"dub: {row['error']}", err=True)
+    if not all(r["good"] for r in rows):
+        raise SystemExit(InputError.exit_code)
+
+
+@models.command(
+    short_help="Say where models lie.",
+    epilog="""\b
+Examples:
+  dub models where                  the folder
+  dub models where syncnet_v2       the file, its hash checked""",
+)
+@click.argument("name", required=False)
+@_config_option
+@_json_option
+def where(name: str | None, config_file: Path | None, as_json: bool) -> None:
+    """Say in which folder models lie, or where the checked file of one is."""
+    from dubbing.cli import show
+
+    shelf, _ = _shelf(config_file)
+    if name is not None:
+        path = shelf.checked(name)
+        if as_json:
+            show.as_json({"name": name, "path": str(path), "sha256": shelf.hash_of(path)})
+        else:
+            click.echo(path)
+    elif as_json:
+        show.as_json({"folder": str(shelf.root), "files": {s.model.name: _there(s)["path"] for s in shelf.states()}})
+    else:
+        click.echo(shelf.root)
+
+
+def _shelf(config_file: Path | None) -> tuple[Shelf, Models]:
+    from dubbing import config
+    from dubbing.models import Shelf, folder
+
+    settings = config.load(config_file).models
+    return Shelf(folder(settings.folder)), settings
+
+
+def _agree(shelf: Shelf, model: Model, accepted: bool) -> None:
+    """Ask once for a licence that limits use; without a person to ask, it is refused by what comes next."""
+    if shelf.is_accepted(model):
+        return
+    if not accepted and sys.stdin.isatty() and sys.stderr.isatty():
+        click.echo(f"{model.licence.text}\n{model.source}", err=True)
+        accepted = click.confirm("Is your use within that?", err=True)
+    if accepted:
+        shelf.accept(model)
+    else:
+        shelf.require_acceptance(model)
+
+
+def _trusted(model: Model, found: str) -> None:
+    text = f"note: no published hash of {model.file} is known: the one of this file, {found}, counts from now on."
+    click.echo(text, err=True)
+
+
+# -- for people ------------------------------------------------------------------------------
+
+
+def _plain(shelf: Shelf, model: Model) -> dict[str, Any]:
+    licence = model.licence
+    return {
+        "name": model.name, "file": model.file, "what": model.what, "size": model.size,
+        "sha256": shelf.expected(model), "licence": licence.word, "licence_text": licence.text, "use": licence.use,
+        "licence_accepted": shelf.is_accepted(model), "source": model.source, "layout": model.layout,
+        "urls": list(model.urls),
+    }  # fmt: skip
+
+
+def _there(state: Any) -> dict[str, Any]:
+    return {"state": state.state, "path": str(state.path) if state.state in ("present", "wrong size") else None}
+
+
+def _bytes(count: int | None) -> str | None:
+    """`436 MB`, `317 kB`."""
+    if count is None:
+        return None
+    return f"{count / 1e6:.0f} MB" if count >= 10_000_000 else f"{count / 1e3:.0f} kB"
+
+
+def _part(count: int, of: int | None) -> str:
+    return f"{100 * count // of} %" if of else str(_bytes(count))
+
+
+@contextmanager
+def _counted(stream: TextIO, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """The same display for who counts what is new instead of all."""
+    with _shown(stream, what) as at:
+        seen = 0
+
+        def count(new: int) -> None:
+            nonlocal seen
+            seen += new
+            at(seen, total)
+
+        yield count
+
+
+@contextmanager
+def _shown(stream: TextIO, what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A display of bytes so far, of how many: a bar on a terminal, elsewhere a line every five seconds."""
+    if not stream.isatty():
+        said = time.monotonic()
+
+        def tell(done: int, total: int | None) -> None:
+            nonlocal said
+            if time.monotonic() - said >= LINE_S:
+                said = time.monotonic()
+                print(f"{what}: {_part(done, total)} of {_bytes(total) or '?'}", file=stream, flush=True)
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(file=stream), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

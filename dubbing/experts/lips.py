@@ -1,0 +1,165 @@
+"""`lips`: the built-in sync expert, on the shape of the mouth instead of its pixels.
+
+A few principal components of the lips and jaw (canonical shape, so the head's turn and place are
+out; left and right averaged; rest and amplitude taken from the track itself) over 5 frames, and 20
+columns of log-mel over the same 0.2 s, each through a small perceptron into one space; several
+members trained from different starts stand side by side. Trained by `training/sync.py`; the card is
+`lips.md`. Knows no picture and no file but its weights; runs in numpy alone.
+
+What goes out is scaled so that lips and unrelated sound are 10 apart on average (root mean square),
+and the zeros beyond a stretch's ends are as far as unrelated sound: they favour no shift.
+
+Axes: N frames, n instants at 25 fps, V windows, P points, K components, M members, E embedding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from dubbing.errors import ModelError
+from dubbing.experts.lse import FPS, WINDOW, instants, windows_in
+from dubbing.face import INNER_LIPS, JAW, OUTER_LIPS, canonical
+from dubbing.sound import HOP, RATE_HZ, log_mel
+
+__all__ = ["BANDS", "COLUMNS", "PER_FRAME", "POINTS", "WEIGHTS", "Lips", "levelled", "mouth", "relax",
+           "sound_columns", "sound_windows"]  # fmt: skip
+
+WEIGHTS = Path(__file__).with_name("lips.npz")
+COLUMNS = 20  # log-mel columns under a window
+BANDS = 20
+PER_FRAME = RATE_HZ // HOP // FPS
+_LOUD = 0.06  # root mean square that speech is brought to
+_MOST_GAIN = 30.0
+_REST_FRAMES = 12.0  # how many frames of a stretch weigh as much as what is usual
+
+
+def _pairs() -> tuple[tuple[int, int], ...]:
+    """Points of the picture's left half of the lower face, each with its mirror point."""
+    found = []
+    for ring in (OUTER_LIPS, INNER_LIPS):
+        upper, lower = ring[:11], ring[11:]
+        found += [(upper[i], upper[10 - i]) for i in range(6)] + [(lower[8 - i], lower[i]) for i in range(5)]
+    line, chin = JAW[:17], JAW[17:]
+    found += [(line[i], line[16 - i]) for i in range(9)]
+    found += [(point, point) for point in chin[:4]] + list(zip(chin[4:13:2], chin[5:14:2], strict=True))
+    return tuple(found)
+
+
+POINTS = _pairs()
+
+
+def mouth(mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
+    """The lower face at 25 fps: float32 (n, len(POINTS) * 3), left and right averaged, in inter-ocular distances.
+
+    mesh_NP3: (N, 478, 3) pixels; times_s_N: when each frame begins. Between frames linear in time;
+    then a light three-tap smoothing against the mesh's own jitter.
+    """
+    shape = canonical(mesh_NP3)[0]
+    left, right = (shape[:, [pair[side] for pair in POINTS]] for side in (0, 1))
+    flat_ND = ((left + right * (-1, 1, 1)) / 2).reshape(len(shape), -1)
+    times = np.asarray(times_s_N, np.float64)
+    at = instants(times)
+    place = np.interp(at, times, np.arange(len(times)))
+    low = np.floor(place).astype(int)
+    high = np.minimum(low + 1, len(times) - 1)
+    part = (place - low)[:, None]
+    even = flat_ND[low] * (1 - part) + flat_ND[high] * part
+    around = np.concatenate([even[:1], even, even[-1:]])
+    return (0.8 * even + 0.1 * (around[:-2] + around[2:])).astype(np.float32)
+
+
+def relax(coef_nK: np.ndarray, deviation_K: np.ndarray, usual: float) -> np.ndarray:
+    """Components of one stretch, free of the person: its own mean out, its own amplitude made one.
+
+    deviation_K: what each component varies by over people; usual: the usual energy of a stretch
+    relative to it, which a short stretch's amplitude leans on.
+    """
+    apart = coef_nK - coef_nK.mean(0)
+    count = len(apart)
+    energy = float((apart**2).sum() / count / (deviation_K**2).sum())
+    energy = (count * energy + _REST_FRAMES * usual) / (count + _REST_FRAMES)
+    return apart / (np.sqrt(energy) * np.sqrt(deviation_K * deviation_K.mean()))
+
+
+def levelled(wave: np.ndarray) -> np.ndarray:
+    """Sound brought to one level: the root mean square of its louder 20 ms blocks (those over a tenth
+    of the mean power), so that silences count for nothing. wave: float32 mono at 16 kHz."""
+    whole = wave[: len(wave) // 320 * 320].reshape(-1, 320)
+    power = np.einsum("bt,bt->b", whole, whole, dtype=np.float64) / 320
+    if not len(power) or power.max() <= 0:
+        return wave
+    loud = np.sqrt(power[power >= 0.1 * power.mean()].mean())
+    return wave * np.float32(min(_LOUD / loud, _MOST_GAIN))
+
+
+def sound_windows(wave: np.ndarray, count: int) -> np.ndarray:
+    """What the network hears of a stretch of sound: float32 (count, COLUMNS * BANDS), a window every 1/25 s.
+
+    wave: float32 mono at 16 kHz; the first window begins at sample 0.
+    """
+    return _stacked(sound_columns(wave), COLUMNS, PER_FRAME, count)
+
+
+def sound_columns(wave: np.ndarray) -> np.ndarray:
+    """Log-mel at one level, neighbouring bands averaged: float32 (T, BANDS), 100 a second."""
+    mel = log_mel(levelled(wave))
+    return mel.reshape(len(mel), BANDS, -1).mean(2)
+
+
+def _stacked(signal_TK: np.ndarray, length: int, step: int, count: int) -> np.ndarray:
+    """`count` overlapping stretches of a signal, flattened in time order: (count, length * K)."""
+    view = np.lib.stride_tricks.sliding_window_view(signal_TK, length, axis=0)[::step][:count]
+    return np.ascontiguousarray(view.transpose(0, 2, 1)).reshape(len(view), -1)
+
+
+class Lips:
+    """The built-in expert (protocol `dubbing.experts.Expert`). Raises ModelError where its weights are unusable."""
+
+    name = "lips"
+    wants: Literal["mesh", "crop"] = "mesh"
+
+    def __init__(self, path: Path = WEIGHTS) -> None:
+        try:
+            data = path.read_bytes()
+            with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+                self._w: Mapping[str, np.ndarray] = {key: stored[key].astype(np.float32) for key in stored.files}
+            self._usual = float(self._w["usual"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{path.name}, the weights of the sync expert lips, cannot be used ({error}); "
+                             "install the package again, or make them with training/sync.py.") from error  # fmt: skip
+        self.hash12 = hashlib.sha256(data).hexdigest()[:12]
+
+    def embed_video(self, frames_N: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
+        """Meshes (N, 478, 3) at their times: float32 (V, E)."""
+        count = windows_in(times_s_N)
+        coef = mouth(frames_N, times_s_N) @ self._w["basis"]
+        return self._embed("video", _stacked(relax(coef, self._w["deviation"], self._usual), WINDOW, 1, count))
+
+    def embed_sound(self, wave_16k: np.ndarray, start_s: float, windows: int) -> np.ndarray:
+        """The sound under each window: float32 (windows, E). Where the wave has ended there is silence."""
+        first = round(start_s * RATE_HZ)
+        length = ((windows - 1) * PER_FRAME + COLUMNS) * HOP
+        wave = np.zeros(length, np.float32)
+        held = np.asarray(wave_16k[max(first, 0) : max(first + length, 0)], np.float32)
+        begin = max(-first, 0)
+        wave[begin : begin + len(held)] = held
+        return self._embed("sound", sound_windows(wave, windows))
+
+    def _embed(self, side: str, inputs_VI: np.ndarray) -> np.ndarray:
+        """The members' perceptrons, side by side, unit length each, then the common scale."""
+        hidden, layer = inputs_VI, 0
+        while f"{side}_{layer}_weight" in self._w:
+            if layer:
+                hidden = np.maximum(hidden, 0)
+            hidden = hidden @ self._w[f"{side}_{layer}_weight"] + self._w[f"{side}_{layer}_bias"][:, None]
+            layer += 1
+        unit = hidden / np.maximum(np.linalg.norm(hidden, axis=-1, keepdims=True), 1e-6)
+        flat = unit.transpose(1, 0, 2).reshape(len(inputs_VI), -1)
+        apart = np.concatenate([flat - self._w["centre"], np.ones((len(flat), 1), np.float32) * self._w["beside"]], 1)
+        return apart * self._w["scale"]

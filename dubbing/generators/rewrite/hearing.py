@@ -1,0 +1,126 @@
+"""What a voice says to the lips, for any voice: normalised speech features, and the prior's networks.
+
+Features are freed of loudness, microphone and much of the speaker by subtracting the recording's own
+mean speech spectrum. The prior is a few small dilated convolution networks (WaveNet's idea, van den
+Oord 2016, with context on both sides), run here in numpy from arrays that `training.prior` made. Each gives
+the shape coefficients in units of the speaker's own spread, and how lip-shaping the sounds are
+(phone classes). Knows no actor and no time but its own 50 steps a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from dubbing.generators.rewrite.shape import COEFS, PRIOR_FILE
+from dubbing.sound import MELS, log_mel
+
+__all__ = ["CLASSES", "DILATIONS", "STEP_HZ", "Heard", "Prior", "features", "prior_hash"]
+
+STEP_HZ = 50
+DILATIONS = (1, 2, 4, 8)
+# What the second head tells apart: one group of sounds per look of the mouth.
+CLASSES = ("silence", "pbm", "fv", "uw", "o", "a", "e", "i", "tdnszl", "sh", "kg")
+_LOUD = 4.0  # speech is what lies within this many nats of the loudest twentieth
+_UNIT = 2.0  # nats per feature unit
+_SHRINK_STEPS = 50  # a recording with this many steps of speech trusts its own spectrum by half
+
+
+@dataclass(frozen=True)
+class Heard:
+    """coef_TK: float64 (T, COEFS), z-scored shape; hidden_TH: (T, H); phones_TC: (T, CLASSES), sums to 1."""
+
+    coef_TK: np.ndarray
+    hidden_TH: np.ndarray
+    phones_TC: np.ndarray
+
+
+def features(wave: np.ndarray, spectrum_M: np.ndarray | None = None) -> np.ndarray:
+    """Normalised log-mel, float32 (T, 40), 50 steps a second, step k centred on k / 50 s.
+
+    wave: float32 mono at 16 kHz. A gain changes nothing. spectrum_M: the mean log-mel of speech in
+    general, which a recording with little speech leans on.
+    """
+    mel = np.pad(log_mel(wave), ((1, 1), (0, 0)), mode="edge")
+    mel = (0.25 * mel[:-2] + 0.5 * mel[1:-1] + 0.25 * mel[2:])[::2]
+    level = mel.mean(1)
+    speech = mel[level >= np.quantile(level, 0.95) - _LOUD]
+    mean = speech.mean(0)
+    if spectrum_M is not None:
+        own = len(speech) / (len(speech) + _SHRINK_STEPS)
+        general = spectrum_M - spectrum_M.mean() + mean.mean()
+        mean = own * mean + (1 - own) * general
+    return np.clip((mel - mean) / _UNIT, -4, 3).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The shipped networks.
+
+    nets: per network its arrays: in_w (H, 40), in_b, conv<n>_w (H, H, 5), conv<n>_b, out_w (COEFS, H), out_b,
+    phone_w (CLASSES, H), phone_b; spectrum_M: (40,); mean_K, std_K, low_K, high_K: the population's coefficients while speaking.
+    """
+
+    nets: tuple[dict[str, np.ndarray], ...]
+    spectrum_M: np.ndarray
+    statistics: dict[str, np.ndarray]
+
+    @staticmethod
+    @lru_cache(maxsize=1)
+    def load() -> Prior:
+        """The prior of `prior.npz`, without pickle."""
+        with np.load(PRIOR_FILE, allow_pickle=False) as data:
+            return Prior.of({name: data[name] for name in data.files})
+
+    @staticmethod
+    def of(arrays: dict[str, np.ndarray]) -> Prior:
+        """From flat names: net0.in_w, ..., spectrum, population.<statistic>."""
+        count = len({name.split(".")[0] for name in arrays if name.startswith("net")})
+        nets = tuple(
+            {k.split(".", 1)[1]: v.astype(np.float64) for k, v in arrays.items() if k.startswith(f"net{n}.")}
+            for n in range(count)
+        )
+        statistics = {
+            k.split(".", 1)[1]: v.astype(np.float64) for k, v in arrays.items() if k.startswith("population.")
+        }
+        return Prior(nets, arrays["spectrum"].astype(np.float64), statistics)
+
+    def hear(self, wave: np.ndarray) -> Heard:
+        """Run every network over a recording and average: T = 50 steps a second, as `features`."""
+        feature = features(wave, self.spectrum_M)
+        coefs, hiddens, phones = [], [], []
+        for net in self.nets:
+            hidden = _hidden(net, feature)
+            hiddens.append(hidden)
+            coefs.append(hidden @ net["out_w"].T + net["out_b"])
+            logit = hidden @ net["phone_w"].T + net["phone_b"]
+            odds = np.exp(logit - logit.max(1, keepdims=True))
+            phones.append(odds / odds.sum(1, keepdims=True))
+        return Heard(np.mean(coefs, 0), np.concatenate(hiddens, 1), np.mean(phones, 0))
+
+
+def _hidden(net: dict[str, np.ndarray], feature_TM: np.ndarray) -> np.ndarray:
+    """Residual dilated convolutions over time, float64 (T, H); outside the recording is silence of nothing (0)."""
+    x = feature_TM.astype(np.float64) @ net["in_w"].T + net["in_b"]
+    steps = len(x)
+    for n, dilation in enumerate(DILATIONS):
+        weight = net[f"conv{n}_w"]
+        reach = weight.shape[2] // 2 * dilation
+        padded = np.pad(x, ((reach, reach), (0, 0)))
+        y = net[f"conv{n}_b"] + sum(
+            padded[tap * dilation : tap * dilation + steps] @ weight[:, :, tap].T for tap in range(weight.shape[2])
+        )
+        x = x + np.maximum(y, 0)
+    return x
+
+
+@lru_cache(maxsize=1)
+def prior_hash() -> str:
+    """sha256 of the shipped file: what predictions depend on besides an actor."""
+    return hashlib.sha256(PRIOR_FILE.read_bytes()).hexdigest()
+
+
+assert MELS == 40 and COEFS == 8  # what the shipped arrays were made for

@@ -1,0 +1,169 @@
+"""The published models this project can use: one entry each, nothing else.
+
+Sizes and hashes are those of the files as their authors first published them; where nobody could
+confirm a hash it is None, and the first file added is then the one that counts. It knows no folder
+and no network.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dubbing.errors import ModelError
+
+__all__ = ["MAX_BYTES", "MODELS", "Licence", "Model", "find"]
+
+MAX_BYTES = 2_000_000_000  # no larger file is taken for a model whose size is not known
+
+
+@dataclass(frozen=True)
+class Licence:
+    """Under what terms a model may be used.
+
+    word: for a table; text: one or two full sentences; use: what it may be used for, in a few words;
+    limited: whether a person has to accept `text` before the file is pulled or added.
+    """
+
+    word: str
+    text: str
+    use: str
+    limited: bool = False
+
+
+@dataclass(frozen=True)
+class Model:
+    """One file of published weights.
+
+    name: as in settings and on the command line; file: its name on the shelf and under a mirror's base;
+    what: it is; source: the page of its authors; layout: how its tensors are kept; size: bytes, and
+    sha256: hex, None where nobody could confirm them; urls: where the file itself can be loaded from,
+    tried in this order; by_hand: why there is none.
+    """
+
+    name: str
+    file: str
+    what: str
+    licence: Licence
+    source: str
+    layout: str
+    size: int | None = None
+    sha256: str | None = None
+    urls: tuple[str, ...] = ()
+    by_hand: str = "its authors offer no stable download"
+
+    @property
+    def limit_bytes(self) -> int:
+        """No more than this is ever loaded."""
+        return MAX_BYTES if self.size is None else self.size
+
+
+_WAV2LIP = Licence(
+    "non-commercial",
+    "Wav2Lip's weights were trained on the LRS2 dataset: their authors allow personal, academic and research use "
+    "of the weights and of everything made with them, and prohibit any commercial use.",
+    "non-commercial research",
+    limited=True,
+)
+
+MODELS: tuple[Model, ...] = (
+    Model(
+        name="wav2lip",
+        file="wav2lip.pth",
+        what="Wav2Lip, generator, 96x96",
+        licence=_WAV2LIP,
+        source="https://github.com/Rudrabha/Wav2Lip",
+        layout="{'state_dict': ...} with 'module.' before each of 352 keys; face 6x96x96, mel 1x80x16",
+        size=435_807_851,
+        sha256="b78b681b68ad9fe6c6fb1debc6ff43ad05834a8af8a62ffc4167b7b34ef63c37",
+        # Its authors withdrew the file in 2025; SadTalker's publish the same one.
+        urls=("https://github.com/OpenTalker/SadTalker/releases/download/v0.0.2/wav2lip.pth",),
+    ),
+    Model(
+        name="wav2lip_gan",
+        file="wav2lip_gan.pth",
+        what="Wav2Lip, generator trained against a picture discriminator, 96x96",
+        licence=_WAV2LIP,
+        source="https://github.com/Rudrabha/Wav2Lip",
+        layout="as wav2lip",
+        size=435_801_865,
+        sha256="ca9ab7b7b812c0e80a6e70a5977c545a1e8a365a6c49d5e533023c034d7ac3d8",
+        # Withdrawn likewise; a fork's release holds the same file.
+        urls=("https://github.com/justinjohn0306/Wav2Lip/releases/download/models/wav2lip_gan.pth",),
+    ),
+    Model(
+        name="wav2lip_color",
+        file="lipsync_expert.pth",
+        what="Wav2Lip, its colour sync expert",
+        licence=_WAV2LIP,
+        source="https://github.com/Rudrabha/Wav2Lip",
+        layout="{'state_dict': ...}, 217 keys; faces 15x48x96, mel 1x80x16, embeddings 512",
+        size=197_357_631,
+        sha256="9b9936c721696446eeed353032cab242a8cf0eed8c46cde540366f6ae5493be5",
+        by_hand="its authors offer it no longer",
+    ),
+    Model(
+        name="syncnet_v2",
+        file="syncnet_v2.model",
+        what="SyncNet v2, the expert that published LSE is measured with",
+        licence=Licence(
+            "MIT (code)",
+            "The authors' repository, which points to the file, is under the MIT licence; the page where the file "
+            "lies states no terms for the weights themselves.",
+            "any; for the weights unstated",
+        ),
+        source="https://github.com/joonson/syncnet_python",
+        layout="flat, 102 keys netcnnaud, netfcaud, netcnnlip, netfclip; embeddings 1024",
+        size=54_573_114,
+        sha256="961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
+        urls=("https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",),
+    ),
+    Model(
+        name="light_asd_ava",
+        file="light_asd_ava.model",
+        what="Light-ASD, which of the visible faces speaks; trained on AVA",
+        licence=Licence(
+            "MIT",
+            "MIT licence: any use, also commercial, as long as the copyright notice stays with copies of the file.",
+            "any",
+        ),
+        source="https://github.com/Junhua-Liao/Light-ASD",
+        layout="flat, 192 keys model, lossAV.FC, lossV.FC; faces 112x112 grey, 13 MFCCs",
+        size=4_175_289,
+        sha256="d44bc3ea7baa8e0946fa3921311714a630ed8b90a1928fab0dbe30d918909317",
+        urls=(
+            "https://raw.githubusercontent.com/Junhua-Liao/Light-ASD/"
+            "ed38c232de5efe0261dbd68627c0ade7cdfe14eb/weight/pretrain_AVA_CVPR.model",
+        ),
+    ),
+    Model(
+        name="yunet_n_640",
+        file="yunet_n_640.onnx",
+        what="YuNet, a small face detector",
+        licence=Licence(
+            "Apache-2.0",
+            "Apache licence 2.0: any use, also commercial, as long as its notices stay with copies of the file.",
+            "any",
+        ),
+        source="https://github.com/ShiqiYu/libfacedetection.train",
+        layout="ONNX graph for OpenCV's FaceDetectorYN; BGR 0..255, any size",
+        size=317_466,
+        sha256="25a606a145a5b6d7271ae138fbd00eba91dad8b83222ae3f2c7ecd0f4a7b0e31",
+        urls=(
+            "https://raw.githubusercontent.com/ShiqiYu/libfacedetection.train/"
+            "0047ac24afb1a50a0c6105001c89d1b5b805dbf1/onnx/yunet_n_640_640.onnx",
+        ),
+    ),
+)
+
+
+def find(name: str, models: Sequence[Model] = MODELS) -> Model:
+    """The entry of that name: the only way from a name to a file. Raises ModelError for an unknown one."""
+    for model in models:
+        if model.name == name:
+            return model
+    names = [m.name for m in models]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise ModelError(f"There is no model {name!r}{hint} There is: {', '.join(names)}.")

@@ -1,0 +1,329 @@
+"""Wav2Lip's generator: Prajwal et al., "A lip sync expert is all you need for speech to lip generation
+in the wild" (2020). Keys as published, so a checkpoint loads as it is.
+
+Two forms of it: `Wav2LipNet`, a plain torch module that holds the weights; and `Wav2Lip`, which runs
+them. The published network takes 96x96; others have trained deeper ones of the same family for larger
+pictures. Their layers are read off the checkpoint (see `Plan`); what a checkpoint cannot say (strides)
+follows one rule. Pictures are BGR 0..1; nothing here knows a film or a face.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dubbing.errors import ModelError
+from dubbing.networks.convs import Direct, Layer, Tiled, best, fold, in_lanes
+
+__all__ = ["MEL_BANDS", "MEL_COLUMNS", "PUBLISHED", "Plan", "Wav2Lip", "Wav2LipNet", "plan_of"]
+
+MEL_BANDS, MEL_COLUMNS = 80, 16
+_AUDIO_STRIDES: dict[int, tuple[int, int]] = {3: (3, 1), 6: (3, 3), 9: (3, 2)}
+_AUDIO_CHANNELS = (1, 32, 32, 32, 64, 64, 64, 128, 128, 128, 256, 256, 512, 512)
+_BATCH = 4  # pictures at a time on a processor: more spill out of its caches
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A generator's layers. size_px: the side of its pictures.
+
+    encoder: per block, per layer (channels in, channels out, kernel); decoder: the same; bent: whether its
+    activations are PReLU (one slope a layer). Strides: the encoder's first block has 1; a block with a 1x1
+    layer cuts the border off (3x3, no padding); the first layer of every other block halves the picture. The
+    decoder doubles where the encoder halved, each block to the size of its twin.
+    """
+
+    size_px: int
+    encoder: tuple[tuple[tuple[int, int, int], ...], ...]
+    decoder: tuple[tuple[tuple[int, int, int], ...], ...]
+    bent: bool = False
+
+    def cuts(self, block: int) -> bool:
+        """Whether an encoder block takes the picture's border off instead of halving it."""
+        return block > 0 and any(kernel == 1 for _, _, kernel in self.encoder[block])
+
+    def sizes(self) -> list[int]:
+        """The picture's side after each encoder block; the last is 1 where plan and size agree."""
+        side, found = self.size_px, []
+        for n in range(len(self.encoder)):
+            side = side if n == 0 else side - 2 if self.cuts(n) else (side + 1) // 2
+            found.append(side)
+        return found
+
+    def span(self) -> tuple[int, int]:
+        """The smallest and the largest square these layers take to 1x1."""
+        low = high = 1
+        for n in reversed(range(1, len(self.encoder))):
+            low, high = (low + 2, high + 2) if self.cuts(n) else (2 * low - 1, 2 * high)
+        return low, high
+
+
+def _residual(channels: int, times: int) -> tuple[tuple[int, int, int], ...]:
+    return ((channels, channels, 3),) * times
+
+
+PUBLISHED = Plan(
+    size_px=96,
+    encoder=(
+        ((6, 16, 7),),
+        ((16, 32, 3), *_residual(32, 2)),
+        ((32, 64, 3), *_residual(64, 3)),
+        ((64, 128, 3), *_residual(128, 2)),
+        ((128, 256, 3), *_residual(256, 2)),
+        ((256, 512, 3), *_residual(512, 1)),
+        ((512, 512, 3), (512, 512, 1)),
+    ),
+    decoder=(
+        ((512, 512, 1),),
+        ((1024, 512, 3), *_residual(512, 1)),
+        ((1024, 512, 3), *_residual(512, 2)),
+        ((768, 384, 3), *_residual(384, 2)),
+        ((512, 256, 3), *_residual(256, 2)),
+        ((320, 128, 3), *_residual(128, 2)),
+        ((160, 64, 3), *_residual(64, 2)),
+    ),
+)
+
+
+def plan_of(state: Mapping[str, Tensor], size_px: int | None = None, name: str = "wav2lip") -> Plan:
+    """The layers of a checkpoint, or PUBLISHED where it is of another family (loading then says what differs).
+
+    size_px: the side of its pictures; None for the only or natural one. Raises ModelError where the
+    checkpoint takes other sizes, or several and none was named.
+    """
+    encoder, decoder = (_blocks(state, f"face_{part}_blocks") for part in ("encoder", "decoder"))
+    plan = Plan(96, encoder, decoder, "face_encoder_blocks.0.0.act.weight" in state)
+    if not _holds_together(plan):
+        plan = PUBLISHED
+    low, high = plan.span()
+    if size_px is None:
+        several = sum(plan.cuts(n) for n in range(len(plan.encoder))) > 1
+        if several:
+            raise ModelError(
+                f"{name}: this checkpoint fits pictures of {low} to {high} pixels; say which it was trained for, "
+                f"for instance `size: {high * 9 // 10}`."
+            )
+        size_px = high
+    if not low <= size_px <= high:
+        raise ModelError(f"{name}: this checkpoint takes pictures of {low} to {high} pixels, not {size_px}.")
+    return Plan(size_px, plan.encoder, plan.decoder, plan.bent)
+
+
+def _blocks(state: Mapping[str, Tensor], prefix: str) -> tuple[tuple[tuple[int, int, int], ...], ...]:
+    """(channels in, out, kernel) of the layers under `prefix`, blocks in order."""
+    turned = prefix == "face_decoder_blocks"
+    found: dict[int, dict[int, tuple[int, int, int]]] = {}
+    for key, weight in state.items():
+        match = re.fullmatch(rf"{prefix}\.(\d+)\.(\d+)\.conv_block\.0\.weight", key)
+        if match and weight.ndim == 4:
+            block, layer = int(match[1]), int(match[2])
+            a, b = weight.shape[:2]
+            first = turned and block > 0 and layer == 0
+            found.setdefault(block, {})[layer] = (a, b, weight.shape[2]) if first else (b, a, weight.shape[2])
+    if not all(sorted(layers) == list(range(len(layers))) for layers in found.values()):
+        return ()
+    if sorted(found) != list(range(len(found))):
+        return ()
+    return tuple(tuple(layers[n] for n in range(len(layers))) for _, layers in sorted(found.items()))
+
+
+def _holds_together(plan: Plan) -> bool:
+    """Whether the layers form one chain from 6 channels to 1x1 and back, each decoder block meeting its twin."""
+    if len(plan.encoder) != len(plan.decoder) or len(plan.encoder) < 3 or not plan.cuts(len(plan.encoder) - 1):
+        return False
+    channels, outs = 6, []
+    for block in plan.encoder:
+        for inward, outward, kernel in block:
+            if inward != channels or kernel % 2 == 0:
+                return False
+            channels = outward
+        outs.append(channels)
+    channels = _AUDIO_CHANNELS[-1]
+    for block, skip in zip(plan.decoder, reversed(outs), strict=True):
+        for inward, outward, _ in block:
+            if inward != channels:
+                return False
+            channels = outward
+        channels += skip
+    return all(layer[0][2] == 3 for layer in plan.decoder[1:])
+
+
+class _Block(nn.Module):
+    """Convolution, batch norm, plus the input if `residual`, activation."""
+
+    def __init__(self, conv: nn.Module, channels: int, residual: bool, bent: bool) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(conv, nn.BatchNorm2d(channels))
+        self.act = nn.PReLU() if bent else nn.ReLU()
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv_block(x)
+        return self.act(y + x if self.residual else y)
+
+    def folded(self, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Layer:
+        slope = float(self.act.weight) if isinstance(self.act, nn.PReLU) else 0.0
+        layer = fold(*self.conv_block, residual=self.residual, slope=slope)
+        return best(layer, height, width, device, dtype)
+
+
+class Wav2LipNet(nn.Module):
+    """The network as published: plain float32 layers.
+
+    `forward(mel, face)`: mel (N, 1, 80, 16); face (N, 6, S, S) BGR 0..1, the first three channels black
+    from the middle row down. Returns (N, 3, S, S), 0..1.
+    """
+
+    def __init__(self, plan: Plan = PUBLISHED) -> None:
+        super().__init__()
+        self.plan, bent = plan, plan.bent
+
+        def conv(inward: int, outward: int, kernel: int, stride: int | tuple[int, int], padding: int) -> _Block:
+            residual = stride == 1 and inward == outward and padding > 0
+            return _Block(nn.Conv2d(inward, outward, kernel, stride, padding), outward, residual, bent)
+
+        encoder = []
+        for n, block in enumerate(plan.encoder):
+            layers = []
+            for k, (inward, outward, kernel) in enumerate(block):
+                padding = 0 if plan.cuts(n) else kernel // 2
+                layers.append(conv(inward, outward, kernel, 2 if n and k == 0 and padding else 1, padding))
+            encoder.append(nn.Sequential(*layers))
+        self.face_encoder_blocks = nn.ModuleList(encoder)
+        self.audio_encoder = nn.Sequential(*(
+            conv(a, b, 1 if n == 12 else 3, _AUDIO_STRIDES.get(n, 1), 1 if n < 11 else 0)
+            for n, (a, b) in enumerate(zip(_AUDIO_CHANNELS[:-1], _AUDIO_CHANNELS[1:], strict=True))
+        ))  # fmt: skip
+        decoder: list[nn.Module] = [nn.Sequential(*(conv(*layer, 1, 0) for layer in plan.decoder[0]))]
+        sizes = plan.sizes()[::-1]
+        for n, block in enumerate(plan.decoder[1:], 1):
+            stride, padding = (1, 0) if sizes[n - 1] == 1 else (2, 1)
+            grow = sizes[n] - ((sizes[n - 1] - 1) * stride - 2 * padding + 3)
+            (inward, outward, kernel), *rest = block
+            up = nn.ConvTranspose2d(inward, outward, kernel, stride, padding, grow)
+            layers = [conv(a, b, k, 1, k // 2) for a, b, k in rest]
+            decoder.append(nn.Sequential(_Block(up, outward, False, bent), *layers))
+        self.face_decoder_blocks = nn.ModuleList(decoder)
+        inward = plan.decoder[-1][-1][1] + plan.encoder[0][-1][1]
+        self.output_block = nn.Sequential(conv(inward, 32, 3, 1, 1), nn.Conv2d(32, 3, 1), nn.Sigmoid())
+
+    def forward(self, mel: Tensor, face: Tensor) -> Tensor:
+        seen, x = [], face
+        for block in self.face_encoder_blocks:
+            x = block(x)
+            seen.append(x)
+        x = self.audio_encoder(mel)
+        for block in self.face_decoder_blocks:
+            x = torch.cat((block(x), seen.pop()), 1)
+        return self.output_block(x)
+
+
+class Wav2Lip:
+    """The network ready to run: everything folded, each layer the quickest way there is.
+
+    On a processor float32, within 1e-3 of `Wav2LipNet`; on a GPU float16.
+    """
+
+    def __init__(self, net: Wav2LipNet, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> None:
+        self.device = torch.device(device)
+        self.dtype = dtype or (torch.float32 if self.device.type == "cpu" else torch.float16)
+        self.size_px = net.plan.size_px
+        sizes = net.plan.sizes()
+
+        def folded(blocks: nn.Module, height: int, width: int) -> list[Layer]:
+            return [b.folded(height, width, self.device, self.dtype) for b in blocks.children()]  # type: ignore[operator]
+
+        with torch.inference_mode():
+            self._encoder = [folded(b, s, s) for b, s in zip(net.face_encoder_blocks, sizes, strict=True)]
+            self._audio = folded(net.audio_encoder, 0, 0)
+            self._decoder = [folded(b, s, s) for b, s in zip(net.face_decoder_blocks, sizes[::-1], strict=True)]
+            first, last = net.output_block[0], net.output_block[1]
+            assert isinstance(first, _Block) and isinstance(last, nn.Conv2d)
+            self._output = first.folded(self.size_px, self.size_px, self.device, self.dtype)
+            self._last = last.weight.detach().clone().flatten(1).to(self.device, self.dtype)
+            self._last_bias = last.bias.detach().clone()[:, None].to(self.device, self.dtype)  # type: ignore[union-attr]
+        self._sizes = sizes[::-1]
+
+    def __call__(self, mel: Tensor, face: Tensor, from_row: int = 0) -> Tensor:
+        """Any number of pictures, as `Wav2LipNet.forward`; the result is float32 on the processor.
+
+        from_row: rows above it are not wanted, are not computed, and hold zeros.
+        """
+        if self.device.type != "cpu":
+            with torch.inference_mode():
+                mel, face = (t.to(self.device, self.dtype, non_blocking=True) for t in (mel, face))
+                return self._run(from_row, (mel, face)).float().cpu()
+        parts = [(mel[n : n + _BATCH], face[n : n + _BATCH]) for n in range(0, len(mel), _BATCH)]
+        done = in_lanes(partial(self._run, from_row), parts)
+        return torch.cat(done) if done else face[:, :3]
+
+    def _run(self, from_row: int, part: tuple[Tensor, Tensor]) -> Tensor:
+        mel, x = part
+        x = x.contiguous(memory_format=torch.channels_last)
+        seen = []
+        for block in self._encoder:
+            x = _chain(block, x)
+            seen.append(x)
+        x = _chain(self._audio, mel)
+        first = self._first_rows(from_row)
+        for n, block in enumerate(self._decoder):
+            # Level n of the decoder is computed from row `first[n]` of its pictures down.
+            if n and first[n]:
+                x = x[:, :, first[n] // 2 - first[n - 1] :].contiguous(memory_format=torch.channels_last)
+            skip = seen.pop()[:, :, first[n] :]
+            x = block[0](x)
+            if n + 1 == len(self._decoder):
+                break
+            x = _beside(_chain(block[1:], x), skip)
+        side = self.size_px
+        result = torch.zeros(len(x), 3, side, side, dtype=x.dtype, device=x.device)
+        alone = isinstance(self._output, Tiled)
+        for n in range(len(x)) if alone else [slice(None)]:
+            part_ = slice(n, n + 1) if alone else n
+            y = _chain(self._decoder[-1][1:], x[part_])
+            y = self._output(_beside(y, skip[part_], alone))
+            y = torch.sigmoid(self._last @ y.flatten(2) + self._last_bias)
+            result[part_, :, first[-1] :] = y.unflatten(2, (-1, side))
+        result[:, :, :from_row] = 0
+        return result
+
+    def _first_rows(self, from_row: int) -> list[int]:
+        """The first row computed at each level of the decoder, so that rows from `from_row` come out whole."""
+        first, need = [0] * len(self._decoder), from_row - 1  # the output block looks one row up
+        for n in reversed(range(len(self._decoder))):
+            need -= len(self._decoder[n]) - 1
+            if need < 8 or self._sizes[n] < 24 or self._sizes[n] != 2 * self._sizes[n - 1]:
+                break
+            first[n] = need // 4 * 4  # whole tiles, and a row where the doubling starts clean
+            need = first[n] // 2
+        return first
+
+
+def _chain(layers: list[Layer], x: Tensor) -> Tensor:
+    """Layers one after another; those that take one picture at a time get one at a time."""
+    if layers and isinstance(layers[0], Tiled) and len(x) > 1:
+        return torch.cat([_chain(layers, x[n : n + 1]) for n in range(len(x))])
+    for layer in layers:
+        if isinstance(layer, Tiled):
+            x = x.contiguous()
+        elif isinstance(layer, Direct):
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = layer(x)
+    return x
+
+
+def _beside(x: Tensor, skip: Tensor, contiguous: bool = False) -> Tensor:
+    """Both along the channels, in the layout that the next layer wants."""
+    count, channels, height, width = x.shape
+    how = torch.contiguous_format if contiguous else torch.channels_last
+    both = torch.empty(
+        (count, channels + skip.shape[1], height, width), dtype=x.dtype, device=x.device, memory_format=how
+    )
+    both[:, :channels], both[:, channels:] = x, skip
+    return both

@@ -1,0 +1,284 @@
+"""Who speaks in each shot of the original, and where: the face whose lips move while there is speech.
+
+First version: sound says when (silero-vad on the film's own sound), lips say who. A face is chosen
+for the stretches in which its lips move faster than its own mesh noise explains, and faster than
+any other face's; nobody is chosen when no face does, for then the speaker is off screen. Also
+decides which faces are one actor. Whether the *dub* speaks in a shot is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dubbing import media
+from dubbing.clock import Timeline
+from dubbing.face import INNER_LIPS, canonical
+from dubbing.records import Shot, Track
+from dubbing.sound import RATE_HZ
+from dubbing.stage import Resources, Stage
+from dubbing.stages.audio import load_speech
+from dubbing.stages.faces import in_sight, load_signatures, load_tracks
+from dubbing.stages.identity import Signature, group_actors
+from dubbing.stages.shots import load_shots
+
+__all__ = ["Speakers", "lip_activity", "who_speaks"]
+
+FILE = "speakers.json"
+_NOSE = (1, 4, 5, 195, 197, 6, 48, 278, 64, 294)  # speech moves none of these
+_SMOOTH_S = 0.1
+_NOISE_WEIGHT = 1.5
+# Inner-lip speed above noise, in inter-ocular distances a second. Measured on third-party clips:
+# speaking 0.06 to 0.21 over a shot, listening -0.01 to 0.04.
+_MOVES = 0.05
+_CHANGE = 0.05  # what it costs to hear another speaker: a third of a second of clear evidence
+_MIN_PART, _MIN_S, _ENOUGH_S = 0.3, 0.4, 1.2
+_WHOLE_PART = 0.6  # a single face that speaks this much of the speech speaks all of it
+_USABLE_PART = 0.3
+
+
+@dataclass(frozen=True)
+class _Spoken:
+    """One face with the stretches [start, end) in which it speaks; usable_part: of them, what may be rendered."""
+
+    track: Track
+    index: int
+    stretches: tuple[tuple[int, int], ...]
+    frames: int
+    usable_part: float
+    in_sight_part: float
+
+
+class Speakers(Stage):
+    """The speakers of one title. Result: `speakers.json`, one row per shot.
+
+    args: timeline, shots: folders; faces: one folder per shot, None where that stage failed;
+    source_sound: folder of the film's own sound, or None; settings: min_face_px, max_yaw_deg. A row:
+    shot, track (the main speaker's), reason (None, or why nobody may be dubbed), face_px, yaw_deg,
+    actor, tracks [{track, actor, stretches}] longest first, evidence, source_speech.
+    """
+
+    name: ClassVar[str] = "speakers"
+    version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=700)
+
+    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+        film = media.load_timeline(args["timeline"])
+        shots = load_shots(args["shots"])
+        speech = load_speech(args["source_sound"]) if args.get("source_sound") else None
+        if speech is not None and len(speech) == 0:
+            speech = None  # nobody is heard in the whole film: its sound says nothing about its faces
+        speaks_N = None if speech is None else _speech_frames(speech, film)
+        rows: list[dict[str, Any]] = []
+        places: list[dict[str, Any]] = []
+        signatures: list[Signature] = []
+        apart: list[tuple[int, int]] = []
+        for shot, folder in zip(shots, args["faces"], strict=True):
+            tracks = load_tracks(folder) if folder else []
+            heard_N = None if speaks_N is None else speaks_N[shot.start_frame : shot.end_frame]
+            row, spoken = _decide(shot, tracks, heard_N, film, args["settings"])
+            seen = load_signatures(folder) if folder and spoken else []
+            first = len(signatures)
+            for place, one in zip(row["tracks"], spoken, strict=True):
+                places.append(place)
+                signatures.append(seen[one.index])
+            apart += [(first + a, first + b) for a, b in _together([s.track for s in spoken])]
+            rows.append(row)
+            progress(len(shot))
+        for place, actor in zip(places, group_actors(signatures, apart), strict=True):
+            place["actor"] = actor
+        for row in rows:
+            row["actor"] = row["tracks"][0]["actor"] if row["tracks"] else None
+        (out / FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        reasons = [r["reason"] or "speaks" for r in rows]
+        return {"shots": len(rows), "actors": len({p["actor"] for p in places}),
+                "reasons": {r: reasons.count(r) for r in sorted(set(reasons))}}  # fmt: skip
+
+
+def _speech_frames(speech: np.ndarray, film: Timeline) -> np.ndarray:
+    """Which frames of the film are shown while somebody speaks, bool (N,)."""
+    edges = np.array([film.sample(f, RATE_HZ) for f in range(len(film) + 1)])
+    first = np.searchsorted(edges, speech[:, 0], side="right") - 1
+    last = np.searchsorted(edges, speech[:, 1], side="left")
+    change = np.zeros(len(edges) + 1, np.int64)
+    np.add.at(change, np.clip(first, 0, len(film)), 1)
+    np.add.at(change, np.clip(last, 0, len(film)), -1)
+    return np.cumsum(change)[: len(film)] > 0
+
+
+def lip_activity(mesh_NP3: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """How fast the inner lips move within the face, less what mesh noise explains, float (N,).
+
+    mesh_NP3: (N, 478, 3) pixels, N at least 3; times_s: (N,). In inter-ocular distances a second;
+    noise is judged by the nose, which moves like the lips' noise but not with speech.
+    """
+    shape, _ = canonical(mesh_NP3)
+    width = max(1, round(_SMOOTH_S / max(1e-3, float(np.median(np.diff(times_s)))))) | 1
+
+    def speed(points: Sequence[int]) -> np.ndarray:
+        part = shape[:, list(points), :2]
+        part = part - part.mean(axis=1, keepdims=True)
+        padded = np.pad(part, ((width // 2, width // 2), (0, 0), (0, 0)), "edge")
+        smooth = np.lib.stride_tricks.sliding_window_view(padded, width, axis=0).mean(-1)
+        return np.asarray(np.linalg.norm(np.gradient(smooth, times_s, axis=0), axis=-1).mean(1))
+
+    return speed(INNER_LIPS) - _NOISE_WEIGHT * speed(_NOSE)
+
+
+def who_speaks(activity_KN: np.ndarray, speaks_N: np.ndarray, frame_s: float) -> np.ndarray:
+    """For each frame the index of the face that speaks, -1 where none does, int (N,).
+
+    activity_KN: `lip_activity` of K faces, 0 where a face is out of sight; speaks_N: bool, where there
+    is speech. The most likely sequence (Viterbi): staying is free, changing the speaker is not.
+    """
+    gain = np.concatenate([np.zeros((1, len(speaks_N))), (activity_KN - _MOVES)]) * frame_s * speaks_N
+    best = gain[:, 0].copy()
+    came = np.zeros(gain.shape, np.int64)
+    for n in range(1, gain.shape[1]):
+        leap = int(np.argmax(best))
+        change = best[leap] - _CHANGE > best
+        came[:, n] = np.where(change, leap, np.arange(len(best)))
+        best = np.where(change, best[leap] - _CHANGE, best) + gain[:, n]
+    state = int(np.argmax(best))
+    path = np.empty(gain.shape[1], np.int64)
+    for n in range(gain.shape[1] - 1, -1, -1):
+        path[n] = state
+        state = int(came[state, n])
+    return np.where(speaks_N, path - 1, -1)
+
+
+def _decide(
+    shot: Shot, tracks: list[Track], heard_N: np.ndarray | None, film: Timeline, settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[_Spoken]]:
+    """The row of one shot, and the faces that may be dubbed in it, in the row's order."""
+    row: dict[str, Any] = {"shot": shot.id, "track": None, "reason": None, "face_px": None, "yaw_deg": None,
+                           "actor": None, "tracks": [], "evidence": {}, "source_speech": []}  # fmt: skip
+    if heard_N is not None:
+        row["source_speech"] = _runs(heard_N, shot.start_frame)
+    if not tracks:
+        row["reason"] = "no_face"
+        return row, []
+    row |= _about(tracks[0])
+    frame_s = float(film.duration) / len(film)
+    if heard_N is None:
+        speaking = [_spoken(tracks[0], 0, np.ones(len(shot), bool), shot, film, settings)]
+    else:
+        activity_KN = np.zeros((len(tracks), len(shot)))
+        for k, track in enumerate(tracks):
+            times_s = film.times_s(track.start_frame, track.end_frame, centre=True)
+            at = slice(track.start_frame - shot.start_frame, track.end_frame - shot.start_frame)
+            activity_KN[k, at] = np.where(track.seen_N, lip_activity(track.mesh_NP3, times_s), 0.0)
+        path_N = who_speaks(activity_KN, heard_N, frame_s)
+        row["evidence"] = _evidence(tracks, activity_KN, heard_N, path_N, frame_s)
+        speaking = []
+        for k, track in enumerate(tracks):
+            says_N = _says(path_N == k, heard_N, track, shot, film, alone=len(tracks) == 1)
+            if says_N.any():
+                speaking.append(_spoken(track, k, says_N, shot, film, settings))
+        speaking.sort(key=lambda s: -s.frames)
+    if not speaking:
+        row["reason"] = _silence(tracks[0], shot, heard_N, film, settings)
+        return row, []
+    row |= _about(speaking[0].track)
+    fit = [s for s in speaking if _refusal(s, settings) is None]
+    if not fit:
+        row["reason"] = _refusal(speaking[0], settings)
+        return row, []
+    row |= _about(fit[0].track)
+    row["tracks"] = [{"track": s.track.id, "actor": None, "stretches": [list(x) for x in s.stretches]} for s in fit]
+    return row, fit
+
+
+def _together(tracks: list[Track]) -> list[tuple[int, int]]:
+    """Pairs of tracks that are in the picture at one time: they are two people."""
+    return [
+        (a, b)
+        for a, one in enumerate(tracks)
+        for b, other in enumerate(tracks[:a])
+        if one.start_frame < other.end_frame and other.start_frame < one.end_frame
+    ]
+
+
+def _about(track: Track) -> dict[str, Any]:
+    yaw = float(np.median(track.yaw_N[track.seen_N])) if track.seen_N.any() else float(np.median(track.yaw_N))
+    return {"track": track.id, "face_px": round(track.height_px, 1), "yaw_deg": round(yaw, 1)}
+
+
+def _says(mine_N: np.ndarray, heard_N: np.ndarray, track: Track, shot: Shot, film: Timeline, alone: bool) -> np.ndarray:
+    """Where one face speaks, bool over the shot: nowhere, if it is too little to be believed."""
+    here_N = np.zeros(len(shot), bool)
+    here_N[track.start_frame - shot.start_frame : track.end_frame - shot.start_frame] = in_sight(track, film.rate)
+    could_N = heard_N & here_N
+    rate = len(film) / float(film.duration)
+    said, could = mine_N.sum() / rate, could_N.sum() / rate
+    if said < _MIN_S or said < min(_MIN_PART * could, _ENOUGH_S):
+        return np.zeros(len(shot), bool)
+    return could_N if alone and said >= _WHOLE_PART * could else mine_N
+
+
+def _spoken(
+    track: Track, index: int, says_N: np.ndarray, shot: Shot, film: Timeline, settings: Mapping[str, Any]
+) -> _Spoken:
+    at = slice(track.start_frame - shot.start_frame, track.end_frame - shot.start_frame)
+    here_N = np.zeros(len(shot), bool)
+    here_N[at] = True
+    says_N = says_N & here_N
+    seen = in_sight(track, film.rate)[says_N[at]]
+    facing = (np.abs(track.yaw_N) <= settings["max_yaw_deg"])[says_N[at]]
+    return _Spoken(
+        track=track,
+        index=index,
+        stretches=tuple(_runs(says_N, shot.start_frame)),
+        frames=int(says_N.sum()),
+        usable_part=float((seen & facing).mean()),
+        in_sight_part=float(seen.mean()),
+    )
+
+
+def _silence(
+    largest: Track, shot: Shot, heard_N: np.ndarray | None, film: Timeline, settings: Mapping[str, Any]
+) -> str:
+    """Why no face was seen to speak: none could have been, or the speaker is off screen."""
+    if largest.height_px < settings["min_face_px"]:
+        return "too_small"
+    if heard_N is not None:
+        heard = heard_N[largest.start_frame - shot.start_frame : largest.end_frame - shot.start_frame]
+        if heard.any() and in_sight(largest, film.rate)[heard].mean() < _USABLE_PART:
+            return "occluded"
+        if heard.any() and np.median(np.abs(largest.yaw_N[heard])) > settings["max_yaw_deg"]:
+            return "profile"
+    return "off_screen"
+
+
+def _refusal(spoken: _Spoken, settings: Mapping[str, Any]) -> str | None:
+    """Why a speaking face cannot be dubbed, or None."""
+    if spoken.track.height_px < settings["min_face_px"]:
+        return "too_small"
+    if spoken.in_sight_part < _USABLE_PART:
+        return "occluded"
+    return "profile" if spoken.usable_part < _USABLE_PART else None
+
+
+def _runs(mask_N: np.ndarray, first_frame: int) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask_N.astype(np.int8), [0]])))
+    return [(first_frame + int(a), first_frame + int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def _evidence(
+    tracks: list[Track], activity_KN: np.ndarray, heard_N: np.ndarray, path_N: np.ndarray, frame_s: float
+) -> dict[str, Any]:
+    """Numbers to judge a decision by: seconds of speech, and per face its lips' activity in and out of speech."""
+    faces = {}
+    for k, track in enumerate(tracks):
+        speech, quiet = activity_KN[k][heard_N], activity_KN[k][~heard_N]
+        faces[track.id.rsplit("/", 1)[-1]] = {
+            "in_speech": round(float(speech.mean()), 3) if len(speech) else None,
+            "in_quiet": round(float(quiet.mean()), 3) if len(quiet) else None,
+            "speaks_s": round(float((path_N == k).sum() * frame_s), 2),
+        }
+    return {"speech_s": round(float(heard_N.sum() * frame_s), 2), "faces": faces}

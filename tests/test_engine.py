@@ -1,0 +1,230 @@
+"""A whole run on the project's own short film: both engines, resume, failure, and what a viewer gets."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dubbing import config, manifest, media, pipeline
+from dubbing.demo import SHORT, make_demo
+from dubbing.engine import Report, run_job
+from dubbing.errors import OutputError
+from dubbing.stages.lipsync import Lipsync
+from dubbing.table import REASONS, SCHEMA, read_rows
+
+pytestmark = [
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
+        reason="the optional extra is not installed: pip install 'dubbing[demo]'",
+    ),
+    pytest.mark.xdist_group("film"),
+]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of a 3.5 s film: 12 frames without a face, then 72 of a speaking one."""
+    return make_demo(tmp_path_factory.mktemp("short film"), scenes=SHORT, size=(480, 270))
+
+
+@pytest.fixture(scope="module")
+def done(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of an undisturbed run in one process."""
+    out = tmp_path_factory.mktemp("done") / "out"
+    assert run(film, out).exit_code in (0, 3)
+    return out
+
+
+def run(film: Path, out: Path, engine: str = "local", settings: config.Config | None = None) -> Report:
+    return run_job(pipeline.Job(manifest.load(film), out, settings or config.load()), engine, lambda event: None)
+
+
+def facts(out: Path) -> dict[str, Any]:
+    """Masters, patches and tables, without the time they took."""
+    found: dict[str, Any] = {}
+    for table in out.glob("*/*/shots.parquet"):
+        found[str(table.relative_to(out))] = [{k: v for k, v in r.items() if k != "seconds"} for r in read_rows(table)]
+        files = [*table.parent.glob("takes/**/patch.mkv"), *table.parent.glob("film.*.m*")]
+        found |= {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return found
+
+
+def test_every_shot_has_a_row_and_every_frame_comes_back(film: Path, done: Path) -> None:
+    source = media.timeline(film.parent / "film.mp4")
+    for language in ("hi", "ta"):
+        rows = read_rows(done / "film" / language / "shots.parquet")
+        assert [(r["start_frame"], r["end_frame"]) for r in rows] == [(0, 12), (12, 84)]
+        assert rows[0]["status"] == "untouched" and rows[0]["reason"] in REASONS
+        assert rows[1]["status"] == "dubbed" and rows[1]["reason"] is None
+        assert rows[1]["lse_d"] is not None and rows[1]["source_lse_d"] is not None
+        assert rows[1]["lse_windows"] > 50 and "@" in rows[1]["lse_model"]
+        assert rows[1]["following"] > 0.8
+        master = media.timeline(done / "film" / language / f"film.{language}.mp4")
+        assert len(master) == len(source)
+        assert all(master.time(n) == source.time(n) for n in range(len(source)))
+
+
+def test_the_dub_is_delivered_sample_for_sample(film: Path, done: Path) -> None:
+    given = media.read_sound(film.parent / "film.hi.flac", rate_hz=48000, mono=False)
+    heard = media.read_sound(done / "film" / "hi" / "film.hi.mp4", rate_hz=48000, mono=False)
+    assert heard.shape == given.shape and (heard == given).all()
+
+
+def test_nothing_changes_outside_the_mattes(film: Path, done: Path) -> None:
+    """Before the encode: not one code value, in any plane."""
+    job = pipeline.Job(manifest.load(film), done, config.load())
+    title = job.manifest.titles[0]
+    step = job.dub(title, title.dubs[0], {}).steps[1]
+    folder = step.take.folder / "face_1"
+    patches = {p.frame: p for p in media.read_patches(folder)}
+    assert len(patches) > 30
+    source, line = film.parent / "film.mp4", job.timeline(title)
+    originals = media.read(source, line)
+    for picture, planes in zip(originals, media.pasted_frames(source, line, [folder]), strict=True):
+        patch = patches.get(picture.frame)
+        was = media.planes_of(picture.av_frame)
+        for plane, (before, after) in enumerate(zip(was, planes, strict=True)):
+            same = before == after
+            if patch is None:
+                assert same.all()
+                continue
+            part = 1 if plane == 0 else 2
+            height, width = patch.matte_HW.shape
+            touched = np.zeros(before.shape, bool)
+            matte = patch.matte_HW.reshape(height // part, part, width // part, part).max((1, 3))
+            top, left = patch.y // part, patch.x // part
+            touched[top : top + height // part, left : left + width // part] = matte > 0
+            assert same[~touched].all()
+
+
+def test_a_contact_sheet_lies_beside_the_take(done: Path) -> None:
+    for language in ("hi", "ta"):
+        assert len(list((done / "film" / language / "takes" / "shot_0002").glob("*/score-*/sheet.jpg"))) == 1
+
+
+def test_the_table_is_the_contract(done: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(done / "film" / "hi" / "shots.parquet")
+    assert table.schema.metadata[b"schema"] == b"dub.shot.1"
+    assert table.schema.names[:31] == SCHEMA.names[:31]
+    assert table.schema.names[:3] == ["title", "language", "shot"] and table.schema.names[30] == "error"
+
+
+def test_a_finished_run_redoes_nothing(film: Path, done: Path) -> None:
+    before = facts(done)
+    started = time.monotonic()
+    report = run(film, done, engine="ray")  # nothing to do: Ray is not even started
+    assert report.run_json["done_now"] == 0 and time.monotonic() - started < 10
+    assert facts(done) == before
+
+
+def test_ray_gives_the_same_bytes(film: Path, done: Path, tmp_path: Path) -> None:
+    run(film, tmp_path / "out", engine="ray")
+    assert facts(tmp_path / "out") == facts(done)
+
+
+def test_a_changed_setting_redoes_only_what_it_touches(film: Path, done: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    changed = config.Config(master=config.Master(crf=30))
+    made = run(film, out, settings=changed).run_json
+    assert made["done_now"] == 2 and set(made["seconds_by_stage"]) == {"master"}
+
+
+def test_a_changed_dub_redoes_only_its_own_shots(film: Path, done: Path, tmp_path: Path) -> None:
+    """Quieter Hindi: its sound, its speaking shot and its master; nothing of Tamil or of the analysis."""
+    folder = tmp_path / "film"
+    shutil.copytree(film.parent, folder)
+    wave = media.read_sound(folder / "film.hi.flac", rate_hz=48000, mono=False)
+    with media.ClipWriter(folder / "film.hi.flac", sample_rate_hz=48000, channels=2) as writer:
+        writer.sound(wave * 0.5)
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    started: list[str] = []
+    job = pipeline.Job(manifest.load(folder / film.name), out, config.load())
+    run_job(job, "local", lambda e: started.append(e.task_id) if e.kind == "started" else None)
+    assert {"audio film/hi", "lipsync film/hi/shot_0002", "master film/hi"} <= set(started)
+    assert not any("/ta" in task or "faces" in task or "source" in task for task in started)
+
+
+class Broken(Lipsync):
+    """Fails on the second shot."""
+
+    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+        if args["shot"] == 2:
+            raise RuntimeError("a made-up fault")
+        return super().process(args, out, progress)
+
+
+def test_a_shot_that_fails_never_kills_the_film(
+    film: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done / "film" / "analysis", out / "film" / "analysis")
+    monkeypatch.setitem(pipeline.STAGES, "lipsync", (__name__, "Broken"))
+    pipeline._class.cache_clear()
+    report = run(film, out)
+    monkeypatch.undo()
+    pipeline._class.cache_clear()
+    assert report.exit_code == 1 and report.counts["failed"] == 2
+    row = read_rows(out / "film" / "hi" / "shots.parquet")[1]
+    assert (row["status"], row["reason"]) == ("failed", "RuntimeError") and "a made-up fault" in row["error"]
+    assert len(media.timeline(out / "film" / "hi" / "film.hi.mp4")) == 84
+    # and the same command, once the fault is gone, finishes the job
+    assert run(film, out).exit_code in (0, 3)
+    assert facts(out) == facts(done)
+
+
+def test_two_runs_at_once_into_one_folder(film: Path, tmp_path: Path) -> None:
+    job = pipeline.Job(manifest.load(film), tmp_path / "out", config.load())
+    with job.store.lock(), pytest.raises(OutputError, match="Another run"):
+        run(film, tmp_path / "out")
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_done(
+    film: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done / "film" / "analysis", out / "film" / "analysis")
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(media.PatchWriter, "__init__", full)
+    with pytest.raises(OutputError, match="full"):
+        run(film, out)
+    monkeypatch.undo()
+    assert not list(out.rglob(".part-*"))
+    run(film, out)
+    assert facts(out) == facts(done)
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_killed_runs_end_like_an_undisturbed_one(film: Path, done: Path, tmp_path: Path, engine: str) -> None:
+    """SIGKILL at two random moments (bench/resume.py does ten and more)."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "dubbing", "run", str(film), "--out", str(out), "--engine", engine]
+    chance = random.Random(engine)
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                process.wait(chance.uniform(3, 12))
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+    assert subprocess.run(command, capture_output=True, check=False).returncode in (0, 3)
+    assert facts(out) == facts(done)
+    assert not list(out.rglob(".part-*"))

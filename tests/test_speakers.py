@@ -1,0 +1,195 @@
+"""Who speaks: lips that move with speech, not with noise, not while another face speaks, and nobody off screen."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dubbing import media
+from dubbing.clock import Timeline
+from dubbing.face import INNER_LIPS
+from dubbing.records import Track
+from dubbing.sound import RATE_HZ
+from dubbing.stages import faces
+from dubbing.stages.identity import Signature
+from dubbing.stages.speakers import Speakers, lip_activity, who_speaks
+
+RATE = Fraction(25)
+SETTINGS = {"min_face_px": 96.0, "max_yaw_deg": 50.0}
+
+
+def head() -> np.ndarray:
+    """A made-up mesh (478, 3), 200 px high, that keeps the places that matter: eyes, nose, lips, chin, forehead."""
+    rng = np.random.default_rng(5)
+    mesh = np.stack([rng.uniform(-70, 70, 478), rng.uniform(-100, 100, 478), rng.uniform(-20, 20, 478)], 1)
+    mesh[33], mesh[263] = (-45, -30, 10), (45, -30, 10)
+    mesh[10], mesh[152] = (0, -100, 0), (0, 100, 5)
+    angle = np.linspace(np.pi, -np.pi, len(INNER_LIPS), endpoint=False)
+    mesh[list(INNER_LIPS)] = np.stack([25 * np.cos(angle), 55 - 2 * np.sin(angle), np.full(len(angle), -25.0)], 1)
+    return mesh
+
+
+def track(number: int, opening_N: np.ndarray, size: float = 1.0, yaw_deg: float = 0.0, noise: float = 0.3) -> Track:
+    """A face whose inner lips open by `opening_N` (pixels at size 1), with mesh noise, looking `yaw_deg` aside."""
+    rng = np.random.default_rng(number)
+    count = len(opening_N)
+    mesh = np.repeat(head()[None], count, 0)
+    half = len(INNER_LIPS) // 2
+    mesh[:, list(INNER_LIPS[:half]), 1] -= opening_N[:, None] / 2
+    mesh[:, list(INNER_LIPS[half:]), 1] += opening_N[:, None] / 2
+    mesh = mesh * size + rng.normal(0, noise, mesh.shape)
+    c, s = np.cos(np.radians(yaw_deg)), np.sin(np.radians(yaw_deg))
+    mesh = mesh @ np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) + [300 * number, 300, 0]
+    return Track(
+        f"shot_0001/face_{number}",
+        np.arange(count, dtype=np.int32),
+        mesh.astype(np.float32),
+        np.ones(count, bool),
+        np.full(count, yaw_deg, np.float32),
+        200.0 * size,
+    )
+
+
+def talk(count: int, seed: int = 0) -> np.ndarray:
+    """Opening of a speaking mouth: syllables, four or five a second."""
+    n = np.arange(count)
+    return 9 * (1 + np.sin(2 * np.pi * n / 5.7 + seed)) * (1 + 0.3 * np.sin(n / 11))
+
+
+def still(count: int) -> np.ndarray:
+    return np.zeros(count)
+
+
+def decide(folder: Path, tracks: list[Track], speech_s: list[list[float]] | None, frames: int = 100) -> dict[str, Any]:
+    """The row of a film of one shot."""
+    media.save_timeline(folder, Timeline(np.arange(frames, dtype=np.int64), 1 / RATE, frames, RATE))
+    (folder / "shots.json").write_text(json.dumps({"shots": [[0, frames]]}))
+    sound = None
+    if speech_s is not None:
+        ranges = [[round(a * RATE_HZ), round(b * RATE_HZ)] for a, b in speech_s]
+        (folder / "speech.json").write_text(json.dumps({"speech": ranges}))
+        sound = str(folder)
+    faces.save_tracks(folder, tracks)
+    blank = Signature(np.zeros((64, 64, 3), np.float32), np.zeros((478, 3), np.float32), 0)
+    faces.save_signatures(folder, [blank] * len(tracks))
+    args = {"timeline": str(folder), "shots": str(folder), "faces": [str(folder)], "source_sound": sound,
+            "settings": SETTINGS}  # fmt: skip
+    Speakers().process(args, folder, lambda n: None)
+    row: dict[str, Any] = json.loads((folder / "speakers.json").read_text())[0]
+    return row
+
+
+class TestActivity:
+    def test_speech_stands_out_of_noise(self) -> None:
+        times = np.arange(100) / 25
+        assert lip_activity(track(1, talk(100)).mesh_NP3, times).mean() > 0.1
+        for noise in (0.1, 0.5, 1.0):
+            assert lip_activity(track(1, still(100), noise=noise).mesh_NP3, times).mean() < 0.03
+
+    def test_head_movement_is_not_speech(self) -> None:
+        moved = track(1, still(100)).mesh_NP3
+        moved[..., :2] += (40 * np.sin(np.arange(100) / 6))[:, None, None]
+        moved *= np.linspace(1, 1.5, 100, dtype=np.float32)[:, None, None]
+        assert lip_activity(moved, np.arange(100) / 25).mean() < 0.03
+
+
+class TestSequence:
+    def test_the_speaker_changes_once(self) -> None:
+        activity = np.zeros((2, 100))
+        activity[0, :50], activity[1, 50:] = 0.15, 0.15
+        activity[1, 20:24] = 0.3  # a smile
+        path = who_speaks(activity, np.ones(100, bool), 0.04)
+        assert list(path[:45]) == [0] * 45 and list(path[55:]) == [1] * 45
+
+    def test_nobody_where_there_is_no_speech_or_no_movement(self) -> None:
+        speaks = np.zeros(100, bool)
+        speaks[30:60] = True
+        assert (who_speaks(np.full((1, 100), 0.2), speaks, 0.04) == np.where(speaks, 0, -1)).all()
+        assert (who_speaks(np.full((2, 100), 0.02), speaks, 0.04) == -1).all()
+
+
+class TestDecision:
+    def test_a_face_that_speaks(self, tmp_path: Path) -> None:
+        row = decide(tmp_path, [track(1, talk(100))], [[0.4, 1.6], [2.0, 3.6]])
+        assert (row["track"], row["reason"], row["face_px"]) == ("shot_0001/face_1", None, 200.0)
+        assert row["tracks"] == [{"track": "shot_0001/face_1", "actor": 0, "stretches": [[10, 40], [50, 90]]}]
+        assert row["source_speech"] == [[10, 40], [50, 90]]
+
+    def test_a_listener_is_never_chosen(self, tmp_path: Path) -> None:
+        quiet, speaker = track(1, still(100), size=1.5), track(2, talk(100))
+        row = decide(tmp_path, [quiet, speaker], [[0, 4]])
+        assert [t["track"] for t in row["tracks"]] == ["shot_0001/face_2"]
+        assert row["face_px"] == 200.0
+
+    def test_two_who_take_turns(self, tmp_path: Path) -> None:
+        first = track(1, np.concatenate([talk(60), still(40)]))
+        second = track(2, np.concatenate([still(60), talk(40)]))
+        row = decide(tmp_path, [first, second], [[0, 4]])
+        assert [t["track"][-1] for t in row["tracks"]] == ["1", "2"]
+        assert [t["actor"] for t in row["tracks"]] == [0, 1]
+        (a, b), (c, d) = row["tracks"][0]["stretches"][0], row["tracks"][1]["stretches"][0]
+        assert a == 0 and d == 100 and b == c and abs(b - 60) <= 6
+
+    @pytest.mark.parametrize(
+        ("tracks", "speech_s", "reason"),
+        [
+            ([], [[0, 4]], "no_face"),
+            ([track(1, still(100))], [[0, 4]], "off_screen"),
+            ([track(1, talk(100))], [[3.9, 4]], "off_screen"),
+            ([track(1, talk(100), size=0.3, noise=0.1)], [[0, 4]], "too_small"),
+            ([track(1, still(100), size=0.3, noise=0.1)], [[0, 4]], "too_small"),
+            ([track(1, talk(100), yaw_deg=60)], [[0, 4]], "profile"),
+        ],
+    )
+    def test_reasons(self, tmp_path: Path, tracks: list[Track], speech_s: list[list[float]], reason: str) -> None:
+        row = decide(tmp_path, tracks, speech_s)
+        assert (row["reason"], row["tracks"]) == (reason, [])
+
+    def test_hidden_while_speaking(self, tmp_path: Path) -> None:
+        hidden = track(1, talk(100))
+        hidden.seen_N[40:] = False
+        (seen,) = decide(tmp_path, [hidden], [[0, 4]])["tracks"]
+        assert len(seen["stretches"]) == 1 and 38 <= seen["stretches"][0][1] <= 50
+        hidden.seen_N[5:] = False
+        assert decide(tmp_path, [hidden], [[0, 4]])["reason"] == "occluded"
+
+    def test_without_source_sound_the_largest_face_is_driven(self, tmp_path: Path) -> None:
+        both = [track(1, still(100), size=1.2), track(2, talk(100))]
+        for speech in (None, []):
+            row = decide(tmp_path, both, speech)
+            assert row["tracks"] == [{"track": "shot_0001/face_1", "actor": 0, "stretches": [[0, 100]]}]
+
+
+def test_the_reels_own_sound(shared: Path, tmp_path: Path) -> None:
+    """Shots 2 and 5 of the reel, as two shots of a short film: both speak, and are two actors."""
+    from dubbing.stages.audio import Audio
+
+    reel = shared / "media" / "reel.mp4"
+    line = media.timeline(reel)
+    shots = [[100, 160], [600, 660]]
+    media.save_timeline(tmp_path, line)
+    every = [[0, 100], shots[0], [160, 600], shots[1], [660, 1224]]
+    (tmp_path / "shots.json").write_text(json.dumps({"shots": every}))
+    sound, found = Audio(), faces.Faces()
+    sound.setup()
+    found.setup()
+    sound.process({"sound": str(reel), "timeline": str(tmp_path), "shots": str(tmp_path), "settings": {"own": True}},
+                  tmp_path, lambda n: None)  # fmt: skip
+    folders: list[str | None] = []
+    for number, (start, end) in enumerate(every, 1):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        if [start, end] in shots:
+            args = {"source": str(reel), "timeline": str(tmp_path), "number": number, "start": start, "end": end}
+            found.process(args, folder, lambda n: None)
+        folders.append(str(folder) if [start, end] in shots else None)
+    found.close()
+    args = {"timeline": str(tmp_path), "shots": str(tmp_path), "faces": folders, "source_sound": str(tmp_path),
+            "settings": SETTINGS}  # fmt: skip
+    result = Speakers().process(args, tmp_path, lambda n: None)
+    rows = json.loads((tmp_path / "speakers.json").read_text())
+    assert result["reasons"] == {"no_face": 3, "speaks": 2}
+    assert [(r["track"], r["actor"]) for r in rows if r["track"]] == [("shot_0002/face_1", 0), ("shot_0004/face_1", 1)]

@@ -1,0 +1,233 @@
+"""Train the prior that ships with `rewrite`: sound to mouth shape, for speakers it has never seen.
+
+    python -m training.prior --media FOLDER [--meshes FOLDER] [--loso] [--out FILE]
+
+Machine: one CPU core, about four minutes (--loso: twenty). Networks first learn to tell the sounds
+of made speech apart by how they look (`training.babble`, twenty minutes of it), then, with that as
+a second task, the shapes of the clips that `training.clips` allows. Prints how well the result does
+on the clips kept for testing. Knows nothing of the pipeline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dubbing.face import canonical
+from dubbing.generators.rewrite import hearing, shape
+from dubbing.generators.rewrite.hearing import CLASSES, DILATIONS, STEP_HZ
+from dubbing.sound import MELS, RATE_HZ, at_times, log_mel
+from training import clips
+from training.babble import Babble, babble
+
+__all__ = ["Spoken", "spoken", "train"]
+
+WIDTH = 64
+NETS = 3
+MADE = 240  # utterances of made speech
+VARIANTS = 12  # augmented copies of each real clip, the first one as recorded
+MADE_VARIANTS = 2
+WINDOW = 120  # steps of one training excerpt
+PRETRAIN_STEPS, JOINT_STEPS = 1500, 600
+# What matters in the loss: opening, width, then the principal components.
+WEIGHTS = (3.0, 1.5, 1.0, 1.0, 0.5, 0.5, 0.3, 0.3)
+MADE_PART = 0.3  # weight of the second task beside the first
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A clip ready to learn from. times_s (N,): middles of frames; coef_NK: (N, COEFS); full_NP3: canonical."""
+
+    name: str
+    speaker: str
+    wave: np.ndarray
+    times_s: np.ndarray
+    full_NP3: np.ndarray
+    rest_L3: np.ndarray
+    coef_NK: np.ndarray
+
+
+def spoken(clip: clips.Clip, space: shape.ShapeSpace | None) -> Spoken:
+    """Canonical shapes and, given a space, coefficients of a clip."""
+    full, _ = canonical(clip.mesh_NP3)
+    rest = shape.resting(full)
+    times_s = clip.times_s + 0.5 * float(np.median(np.diff(clip.times_s)))
+    coef = space.encode(full, rest) if space else np.zeros((len(full), shape.COEFS))
+    return Spoken(clip.name, clip.speaker, clip.wave, times_s, full, rest, coef)
+
+
+class Net(nn.Module):
+    """The network of `hearing`, with the heads it is trained by: shape, phone class, and the made speech's lips."""
+
+    def __init__(self, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.inlet = nn.Conv1d(MELS, WIDTH, 1)
+        self.convs = nn.ModuleList([nn.Conv1d(WIDTH, WIDTH, 5, padding=2 * d, dilation=d) for d in DILATIONS])
+        self.dropout = nn.Dropout(dropout)
+        self.shape = nn.Conv1d(WIDTH, shape.COEFS, 1)
+        self.phone = nn.Conv1d(WIDTH, len(CLASSES), 1)
+        self.lips = nn.Conv1d(WIDTH, 2, 1)
+
+    def forward(self, x_BMT: torch.Tensor) -> torch.Tensor:
+        x = self.inlet(x_BMT)
+        for conv in self.convs:
+            x = x + self.dropout(torch.relu(conv(x)))
+        return self.dropout(x)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As `hearing.Prior` reads them."""
+        heads = {"in": self.inlet, "out": self.shape, "phone": self.phone}
+        out = {f"{name}_w": head.weight[..., 0] for name, head in heads.items()}
+        out |= {f"{name}_b": head.bias for name, head in heads.items()}
+        for n, conv in enumerate(self.convs):
+            out |= {f"conv{n}_w": conv.weight, f"conv{n}_b": conv.bias}
+        return {k: v.detach().numpy().astype(np.float32) for k, v in out.items()}
+
+
+@dataclass(frozen=True)
+class Excerpts:
+    """Things to draw windows from: per clip, its variants as (feature (T, 40), targets (T, ...), valid (T,))."""
+
+    variants: tuple[tuple[tuple[np.ndarray, ...], ...], ...]
+    chance: np.ndarray
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[torch.Tensor]:
+        """Feature (B, 40, T) with noise and a dropped band, then each target."""
+        rows = []
+        for _ in range(count):
+            copies = self.variants[rng.choice(len(self.variants), p=self.chance)]
+            arrays = copies[rng.integers(len(copies))]
+            start = int(rng.integers(max(1, len(arrays[0]) - WINDOW + 1)))
+            cut = [_window(a, start) for a in arrays]
+            x = cut[0] + rng.normal(0, 0.1, cut[0].shape) + rng.normal(0, 0.15)
+            if rng.random() < 0.5:
+                band = rng.integers(MELS - 4)
+                x[:, band : band + rng.integers(1, 6)] = 0
+            rows.append([x.astype(np.float32).T, *cut[1:]])
+        return [torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)]
+
+
+def _window(array: np.ndarray, start: int) -> np.ndarray:
+    part = array[start : start + WINDOW]
+    return np.pad(part, ((0, WINDOW - len(part)),) + ((0, 0),) * (array.ndim - 1))
+
+
+def augmented(wave: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Another speaker, room and level: resampled (pitch, formants and tempo), filtered, scaled, with noise.
+
+    Returns the sound and its speed: what is at t in it was at t * speed.
+    """
+    speed = float(np.exp(rng.uniform(-0.18, 0.18)))
+    out = np.interp(np.arange(int(len(wave) / speed)) * speed, np.arange(len(wave)), wave)
+    spectrum = np.fft.rfft(out)
+    place = np.sqrt(np.linspace(0, 1, len(spectrum)))
+    gain_db = np.interp(place, np.linspace(0, 1, 6), rng.normal(0, 4, 6))
+    out = np.fft.irfft(spectrum * 10 ** (gain_db / 20), len(out)) * 10 ** (rng.uniform(-20, 6) / 20)
+    noise = rng.normal(size=len(out))
+    if rng.random() < 0.5:
+        noise = np.cumsum(noise)
+        noise -= np.convolve(noise, np.full(800, 1 / 800), "same")
+    noise *= np.sqrt((out**2).mean() / (noise**2).mean()) * 10 ** (-rng.uniform(10, 45) / 20)
+    return (out + noise).astype(np.float32), speed
+
+
+def real_excerpts(people: Sequence[Spoken], spectrum_M: np.ndarray, seed: int) -> Excerpts:
+    """Clips with z-scored coefficients as targets."""
+    all_variants = []
+    for one in people:
+        rng = np.random.default_rng([seed, *one.name.encode()])
+        target = shape.smoothed(one.coef_NK, one.times_s)
+        target = (target - target.mean(0)) / target.std(0)
+        variants = []
+        for n in range(VARIANTS):
+            wave, speed = augmented(one.wave, rng) if n else (one.wave, 1.0)
+            feature = hearing.features(wave, spectrum_M)
+            at_s = np.arange(len(feature)) / STEP_HZ * speed
+            y = np.stack([np.interp(at_s, one.times_s, column) for column in target.T], 1).astype(np.float32)
+            variants.append((feature, y, (at_s <= one.times_s[-1] + 0.02).astype(np.float32)))
+        all_variants.append(tuple(variants))
+    size = np.array([len(v[0][0]) for v in all_variants], float) ** 0.75
+    return Excerpts(tuple(all_variants), size / size.sum())
+
+
+def made_excerpts(made: Sequence[Babble], spectrum_M: np.ndarray, seed: int) -> Excerpts:
+    """Made speech with phone classes and lips as targets."""
+    rng = np.random.default_rng(seed)
+    all_variants = []
+    for one in made:
+        variants = []
+        for _ in range(MADE_VARIANTS):
+            wave, speed = augmented(one.wave, rng)
+            feature = hearing.features(wave, spectrum_M)
+            at = np.minimum(np.rint(np.arange(len(feature)) * speed).astype(int), len(one.phone_T) - 1)
+            variants.append((feature, one.phone_T[at], one.lips_T2[at].astype(np.float32)))
+        all_variants.append(tuple(variants))
+    return Excerpts(tuple(all_variants), np.full(len(made), 1 / len(made)))
+
+
+def _made_loss(net: Net, made: Excerpts, rng: np.random.Generator, count: int) -> torch.Tensor:
+    x, phone, lips = made.draw(rng, count)
+    hidden = net(x)
+    told = nn.functional.cross_entropy(net.phone(hidden), phone)
+    moved = ((net.lips(hidden) - lips.transpose(1, 2)) ** 2).mean()
+    return told + 4 * moved
+
+
+def _real_loss(net: Net, real: Excerpts, rng: np.random.Generator, count: int) -> torch.Tensor:
+    x, y, valid = real.draw(rng, count)
+    weight = torch.tensor(WEIGHTS)[:, None]
+    square = (net.shape(net(x)) - y.transpose(1, 2)) ** 2 * valid[:, None] * weight
+    return square.sum() / valid.sum() / weight.sum()
+
+
+def _optimise(net: Net, steps: int, peak: float, loss: Any) -> None:
+    optimiser = torch.optim.AdamW(net.parameters(), peak, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps)
+    net.train()
+    for _ in range(steps):
+        optimiser.zero_grad()
+        loss().backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+    net.eval()
+
+
+def pretrain(made: Excerpts, seed: int) -> dict[str, torch.Tensor]:
+    """A network's state after made speech alone."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    net = Net()
+    _optimise(net, PRETRAIN_STEPS, 3e-3, lambda: _made_loss(net, made, rng, 16))
+    return net.state_dict()
+
+
+def train(
+    people: Sequence[Spoken], real: Excerpts, made: Excerpts, started: Sequence[dict[str, torch.Tensor]],
+    space: shape.ShapeSpace, spectrum_M: np.ndarray,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The arrays of `prior.npz`: one network per state in `started`, fitted to `people`."""
+    out = {
+        "analysis": space.analysis_KD.astype(np.float32),
+        "synthesis": space.synthesis_KD.astype(np.float32),
+        "spectrum": spectrum_M.astype(np.float32),
+    }
+    for n, state in enumerate(started):
+        torch.manual_seed(n)
+        rng = np.random.default_rng(n)
+        net = Net()
+        net.load_state_dict(state)
+        _optimise(
+            net, JOINT_STEPS, 1.5e-3,
+            lambda net=net, rng=rng: _real_loss(net, real, rng, 12) + MADE_PART * _made_loss(net, made, rng, 6),
+        )  # fmt: skip
+        out |= {f"net{n}.{k}": v for k, v in net.arrays().items()}
+    return out
