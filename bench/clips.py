@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -37,7 +38,8 @@ def main() -> None:
     out = args.out or Path(tempfile.mkdtemp(prefix="dub-clips-"))
     out.mkdir(parents=True, exist_ok=True)
     speech = media.read_sound(args.speech, rate_hz=48000)
-    titles, refused = [], []
+    titles: list[dict[str, Any]] = []
+    refused = []
     for path in sorted(p for p in args.folder.rglob("*") if p.suffix in KINDS and not p.name.startswith(args.skip)):
         try:
             line = media.timeline(path)

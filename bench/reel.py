@@ -23,6 +23,7 @@ import yaml
 
 from bench.watch import Cost, watch
 from dubbing import media
+from dubbing.records import Patch
 from dubbing.store import read_json
 from dubbing.table import read_rows
 
@@ -39,7 +40,7 @@ def main() -> None:
     out = args.out or Path(tempfile.mkdtemp(prefix="dub-bench-"))
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    length_s = float(media.probe(args.film).duration or 0)
+    length_s = float(media.timeline(args.film).duration)
     so_far: dict[str, str] = {}
     for n, (language, sound) in enumerate(dubs.items()):
         so_far[language] = sound
@@ -97,7 +98,7 @@ def check(folder: Path, film: Path, sound: Path) -> None:
 
 def outside_psnr(film: Path, master: Path, folder: Path, rows: list[dict]) -> float:
     """PSNR (BGR, 8 bits) over all pixels whose matte is 0, whole film."""
-    covers: dict[int, list[media.Patch]] = {}
+    covers: dict[int, list[Patch]] = {}
     for row in rows:
         if row["status"] == "dubbed":
             for patches in sorted((folder / "takes" / row["shot"] / row["take"] / "patch").glob("face_*")):
@@ -145,12 +146,12 @@ def repeat(film: Path, target: Path, loops: int) -> None:
     with av.open(str(film)) as first, av.open(str(target), "w") as made:
         kept = [first.streams.video[0], *first.streams.audio[:1]]
         streams = {s.index: made.add_stream_from_template(s) for s in kept}
-        length = max((p.pts + p.duration) * p.time_base for p in first.demux(kept[0]) if p.pts is not None)
+        length = max((p.pts + (p.duration or 0)) * p.time_base for p in first.demux(kept[0]) if p.pts is not None)
         for n in range(loops):
             with av.open(str(film)) as source:
                 for packet in source.demux([source.streams[i] for i in streams]):
                     sound = packet.stream.type == "audio"
-                    if packet.dts is None:
+                    if packet.dts is None or packet.pts is None:
                         continue
                     if sound and not 0 <= packet.dts * packet.time_base < length - Fraction(1, 20):
                         continue

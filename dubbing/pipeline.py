@@ -127,12 +127,13 @@ class Job:
     def _analyse(self, title: Title, failed: Mapping[str, Outcome]) -> _Analysis:
         folder = self.store.analysis(title.id)
         video = self._content(title.video)
+        picture = self._info(title.video).video
         cuts = str(title.shots) if title.shots else None
         settings = self.config.shots.model_dump()
         shots = _task("shots", title.id, folder / "shots",
                       [video, self._content(title.shots) if title.shots else None, settings],
                       {"source": str(title.video), "cuts": cuts, "settings": settings},
-                      frames=self._info(title.video).video.frames_hint)  # fmt: skip
+                      frames=picture.frames_hint if picture else 0)  # fmt: skip
         sound = None
         if self._info(title.video).audio:
             sound = self._audio_task(f"{title.id}/source", folder / "sound", title, title.video, shots, own=True)

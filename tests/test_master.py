@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -56,6 +55,15 @@ def patches(folder: Path, frames: range, x: int = 20, y: int = 16, size: tuple[i
         for n in frames:
             writer.write(Patch(n, x, y, np.full((size[1], size[0], 3), (30, 30, 220), np.uint8), matte))
     return folder
+
+
+def payloads_of(path: Path, kind: str, index: int = 0) -> list[tuple[Fraction, Fraction, bytes]]:
+    """(start, duration, bytes) of each packet of the first stream of a kind; two bytes are mp4's "no text"."""
+    with av.open(str(path)) as container:
+        stream = container.streams.get(**{kind: index})[0]
+        return [
+            (p.pts * p.time_base, p.duration * p.time_base, bytes(p)) for p in container.demux(stream) if p.size > 2
+        ]
 
 
 def master(source: Path, sound: Path, folders: list[Path] | None = None, **settings: Any) -> tuple[Path, Timeline]:
@@ -189,95 +197,6 @@ def test_patches_must_fit_the_film(tmp_path: Path) -> None:
     longer = Timeline(np.arange(12) * 1, line.time_base, 12, line.rate)
     with pytest.raises(MediaError, match="has changed"):
         list(media.pasted_frames(source, longer, []))
-
-
-def remuxed(source: Path, target: Path, add: Callable[[Any], list[tuple[Any, list[Any]]]]) -> Path:
-    """A copy of a film with chapters and whatever `add` puts in: (stream, packets) pairs."""
-    with av.open(str(source)) as old, av.open(str(target), "w") as new:
-        copies = {s.index: new.add_stream_from_template(s, opaque=True) for s in old.streams if s.type != "data"}
-        copies[0].metadata.update(old.streams[0].metadata)
-        copies[0].metadata["language"] = "spa"
-        new.metadata.update({"title": "Tîtle", "comment": "kept"})
-        base = Fraction(1, 1000)
-        new.set_chapters(
-            [
-                {"id": n, "start": 400 * n, "end": 400 * n + 400, "time_base": base, "metadata": {"title": f"part {n}"}}
-                for n in range(3)
-            ]
-        )
-        extra = add(new)
-        new.start_encoding()
-        for packet in old.demux():
-            if packet.size and packet.stream.index in copies:
-                packet.stream = copies[packet.stream.index]
-                new.mux(packet)
-        for stream, packets in extra:
-            for packet in packets:
-                packet.stream = stream
-                new.mux(packet)
-    return target
-
-
-def text_packets(payloads: list[bytes]) -> list[Any]:
-    out = []
-    for n, payload in enumerate(payloads):
-        packet = av.Packet(payload)
-        packet.pts = packet.dts = 300 * n
-        packet.duration, packet.time_base = 250, Fraction(1, 1000)
-        out.append(packet)
-    return out
-
-
-def payloads_of(path: Path, kind: str) -> list[tuple[Fraction, Fraction, bytes]]:
-    """(start, duration, bytes) of each packet of the first stream of a kind; two bytes are mp4's "no text"."""
-    with av.open(str(path)) as container:
-        stream = container.streams.get(**{kind: 0})[0]
-        return [
-            (p.pts * p.time_base, p.duration * p.time_base, bytes(p)) for p in container.demux(stream) if p.size > 2
-        ]
-
-
-@pytest.mark.parametrize(
-    ("suffix", "codec"), [(".mp4", "mov_text"), (".mov", "mov_text"), (".mkv", "subrip"), (".mkv", "webvtt")]
-)
-def test_chapters_tags_and_subtitles_come_along(tmp_path: Path, suffix: str, codec: str) -> None:
-    words = [f"line {n} é".encode() for n in range(4)]
-    coded = [len(w).to_bytes(2, "big") + w for w in words] if codec == "mov_text" else words
-
-    def add(new: Any) -> list[tuple[Any, list[Any]]]:
-        stream = new.add_mux_stream(codec, time_base=Fraction(1, 1000))
-        stream.metadata["language"] = "dan"
-        return [(stream, text_packets(coded))]
-
-    source = remuxed(film(tmp_path / f"plain{suffix}", 40), tmp_path / f"film{suffix}", add)
-    sound = dub(tmp_path / "dub.flac", 76_800)
-    target, line = master(source, sound)
-    same_time(line, media.timeline(target))
-    same_sound(sound, target)
-    assert payloads_of(source, "subtitles") == payloads_of(target, "subtitles")
-    a, b = media.probe(source), media.probe(target)
-    assert {k.lower(): v for k, v in b.metadata.items()}["title"] == "Tîtle"
-    assert "kept" in b.metadata.values()
-    assert [s.language for s in b.subtitles] == [s.language for s in a.subtitles] == ["dan"]
-    assert b.video is not None and b.video.language == "spa" and b.audio[0].language in ("fra", "fre")
-    with av.open(str(source)) as one, av.open(str(target)) as two:
-        said = [[(c["start"] * c["time_base"], c["metadata"]["title"]) for c in f.chapters()] for f in (one, two)]
-    assert said[0] == said[1] and len(said[0]) == 3
-
-
-def test_other_pictures_are_copied(shared: Path, tmp_path: Path) -> None:
-    """space_no_face.mp4 has a second picture stream and two subtitle streams; only the first picture is encoded."""
-    source = tmp_path / "space.mp4"
-    source.write_bytes((shared / "media" / "space_no_face.mp4").read_bytes())
-    target, line = master(source, dub(tmp_path / "d.flac", 13 * 48_000))
-    same_time(line, media.timeline(target))
-    for path_pair in [(source, target)]:
-        streams = []
-        for path in path_pair:
-            with av.open(str(path)) as container:
-                streams.append([bytes(p) for p in container.demux(container.streams.video[1]) if p.size])
-        assert streams[0] == streams[1] and len(streams[0]) == 390
-    assert len(media.probe(target).subtitles) == 2 and len(media.probe(target).audio) == 1
 
 
 @pytest.mark.parametrize(

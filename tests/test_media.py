@@ -141,7 +141,6 @@ def test_colours_survive(tmp_path: Path, height: int, pix_fmt: str) -> None:
 def test_a_round_trip_through_bgr_keeps_the_planes(tmp_path: Path) -> None:
     from dubbing.media.colour import PLANAR, planes_of
     from dubbing.media.film import Film
-    from dubbing.media.read import colour_of
 
     y, x = np.mgrid[:H, :W]
     smooth = np.stack([80 + x, 100 + y, 160 - x // 2 + y // 2], -1).astype(np.uint8)
@@ -149,7 +148,7 @@ def test_a_round_trip_through_bgr_keeps_the_planes(tmp_path: Path) -> None:
         clip.frame(smooth)
     with Film(tmp_path / "c.mp4") as open_film:
         frame = next(open_film.whole())
-        planes, sub, colour = planes_of(frame), PLANAR[frame.format.name], colour_of(open_film)
+        planes, sub, colour = planes_of(frame), PLANAR[frame.format.name], open_film.colour
         back = colour.yuv(colour.bgr(planes, sub), sub)
     for before, after in zip(planes, back, strict=True):
         assert np.abs(np.rint(after) - before).max() <= 1

@@ -10,11 +10,8 @@ on the clips kept for testing. Knows nothing of the pipeline.
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,9 +21,9 @@ from torch import nn
 from dubbing.face import canonical
 from dubbing.generators.rewrite import hearing, shape
 from dubbing.generators.rewrite.hearing import CLASSES, DILATIONS, STEP_HZ
-from dubbing.sound import MELS, RATE_HZ, at_times, log_mel
+from dubbing.sound import MELS
 from training import clips
-from training.babble import Babble, babble
+from training.babble import Babble
 
 __all__ = ["Spoken", "spoken", "train"]
 

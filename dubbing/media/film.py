@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from av.stream import Discard
 
 from dubbing.clock import Timecode
 from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia
+from dubbing.media.colour import Colour
 from dubbing.media.probe import (
     display_matrix,
     first_video,
@@ -81,6 +83,12 @@ class Film:
     def step(self) -> int:
         """pts between frames at nominal rate, at least 1."""
         return max(1, round(1 / self.rate / self.stream.time_base))
+
+    @cached_property
+    def colour(self) -> Colour:
+        """How the film's pictures become RGB, from its tags."""
+        ctx = self.stream.codec_context
+        return Colour.of(ctx.colorspace, ctx.color_range, ctx.height, ctx.pix_fmt or "")
 
     @property
     def seekable(self) -> bool:

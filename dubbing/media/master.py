@@ -220,6 +220,8 @@ class _Carried:
             copy = output.add_stream_from_template(stream, opaque=True)
             copy.metadata.update(_kept_tags(stream.metadata, output.format.name))
             copy.disposition = stream.disposition
+            if stream.type == "video" and stream.sample_aspect_ratio:
+                copy.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio
             self._streams[stream.index] = copy
 
     def mux(self, packet: Any) -> None:

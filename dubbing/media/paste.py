@@ -18,7 +18,7 @@ from dubbing.errors import MediaError
 from dubbing.media.colour import PLANAR, Colour, mean_blocks, planes_of, turn_back
 from dubbing.media.film import Film
 from dubbing.media.patches import patch_frames, read_patches
-from dubbing.media.read import coded_box, colour_of
+from dubbing.media.read import coded_box
 from dubbing.records import Patch
 
 __all__ = ["PatchQueue", "paste", "pasted", "pasted_frames"]
@@ -97,7 +97,6 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path]) -> Ite
 
     Raises MediaError when the film is not the timeline's, or a patch lies beyond its end."""
     queue = PatchQueue(folders)
-    colour = colour_of(film)
     count = 0
     for number, frame in enumerate(film.whole()):
         if number >= len(timeline):
@@ -106,7 +105,7 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path]) -> Ite
         if patches:
             frame.make_writable()
             for patch in patches:
-                paste(frame, patch, colour, film.rotation_deg)
+                paste(frame, patch, film.colour, film.rotation_deg)
         frame.pts = int(timeline.pts[number])
         frame.time_base = timeline.time_base
         yield frame

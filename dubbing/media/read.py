@@ -21,7 +21,10 @@ from dubbing.media.colour import PLANAR, Colour, planes_of, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.times import shown_pts
 
-__all__ = ["Picture", "Scan", "coded_box", "colour_of", "read", "scan", "timeline"]
+__all__ = ["Picture", "Scan", "coded_box", "read", "scan", "timeline"]
+
+_STEPS_BACK = (0, 17, 300)
+"""How many frames before the wanted one to seek to, one try after another."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,6 @@ def coded_box(box: tuple[int, int, int, int], degrees: int, coded: tuple[int, in
     return box
 
 
-def colour_of(film: Film) -> Colour:
-    """How the film's pictures become RGB, from its tags."""
-    ctx = film.stream.codec_context
-    return Colour.of(ctx.colorspace, ctx.color_range, ctx.height, ctx.pix_fmt or "")
-
-
 class Scan:
     """One pass over all frames. Iterating yields (pts, picture); afterwards `timeline` is the whole film's.
 
@@ -114,7 +111,7 @@ class Scan:
     def __iter__(self) -> Iterator[tuple[int | None, np.ndarray]]:
         """(pts, uint8 (H, W, 3) upright BGR), frame by frame."""
         for film, number, frame in self._pass():
-            picture = Picture(number, frame.pts or 0, film.rotation_deg, colour_of(film), frame)
+            picture = Picture(number, frame.pts or 0, film.rotation_deg, film.colour, frame)
             yield frame.pts, picture.bgr(width=self._width)
 
     def run(self) -> Timeline:
@@ -169,29 +166,32 @@ def read(
 
 
 def _sought(path: str | Path, timeline: Timeline, start: int, end: int, threads: int) -> Iterator[Picture]:
-    """Frames [start, end) found by seeking; stops early, without a wrong frame, where labels disagree."""
+    """Frames [start, end) found by seeking; stops early, without a wrong frame, where labels disagree.
+
+    Containers seek by decoding time: the first try can land on a key frame shown after `start`."""
     with Film(path, threads) as film:
         if not film.seekable:
             return
-        try:
-            film.container.seek(int(timeline.pts[start]), stream=film.stream)
-        except av.error.FFmpegError:
-            return
-        number: int | None = None
-        for frame in film.onward(timeline.pts):
-            if frame.pts is None:
+        for back in _STEPS_BACK:
+            try:
+                film.container.seek(int(timeline.pts[max(0, start - back)]), stream=film.stream)
+            except av.error.FFmpegError:
                 return
-            if number is None:
-                number = int(np.searchsorted(timeline.pts, frame.pts))
-                if number > start:
+            number = -1
+            for frame in film.onward(timeline.pts):
+                if frame.pts is None:
                     return
-            if number >= len(timeline) or frame.pts != int(timeline.pts[number]):
-                return
-            if number >= start:
-                yield Picture(number, frame.pts, film.rotation_deg, colour_of(film), frame)
-            number += 1
-            if number >= end:
-                return
+                if number < 0:
+                    number = int(np.searchsorted(timeline.pts, frame.pts))
+                    if number > start:
+                        break
+                if number >= len(timeline) or frame.pts != int(timeline.pts[number]):
+                    return
+                if number >= start:
+                    yield Picture(number, frame.pts, film.rotation_deg, film.colour, frame)
+                number += 1
+                if number >= end:
+                    return
 
 
 def _counted(path: str | Path, timeline: Timeline, start: int, end: int, threads: int) -> Iterator[Picture]:
@@ -199,7 +199,7 @@ def _counted(path: str | Path, timeline: Timeline, start: int, end: int, threads
     with Film(path, threads) as film:
         for number, frame in enumerate(film.whole()):
             if number >= start:
-                yield Picture(number, int(timeline.pts[number]), film.rotation_deg, colour_of(film), frame)
+                yield Picture(number, int(timeline.pts[number]), film.rotation_deg, film.colour, frame)
             if number + 1 == end:
                 return
         raise MediaError(f"{path} has changed: it ends before frame {end} of its timeline.")

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Direct", "Folded", "Layer", "Tiled", "Winograd", "best", "fold", "has_nnpack", "in_lanes"]
+__all__ = ["Direct", "Folded", "Layer", "Tiled", "Winograd", "best", "fold", "fold_norm", "has_nnpack", "in_lanes"]
 
 Layer = Callable[[Tensor], Tensor]
 Job = TypeVar("Job")
@@ -52,20 +52,30 @@ class Folded:
 
 
 def fold(
-    conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d | None, *, residual: bool = False, slope: float = 0.0
+    conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.Module | None, *, residual: bool = False, slope: float = 0.0
 ) -> Folded:
     """A convolution and the batch norm behind it as one."""
     turned = isinstance(conv, nn.ConvTranspose2d)
-    weight = conv.weight.detach().double()
-    bias = torch.zeros(conv.out_channels).double() if conv.bias is None else conv.bias.detach().double()
-    if norm is not None:
-        assert norm.running_var is not None and norm.running_mean is not None
-        scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
-        weight = weight * scale.view((1, -1, 1, 1) if turned else (-1, 1, 1, 1))
-        bias = (bias - norm.running_mean.double()) * scale + norm.bias.detach().double()
+    weight, bias = fold_norm(conv.weight, conv.bias, norm, turned=turned)
     stride, padding = (tuple(v) for v in (conv.stride, conv.padding))
     grow = tuple(conv.output_padding) if turned else None
-    return Folded(weight.float(), bias.float(), stride, padding, grow, residual, slope)  # type: ignore[arg-type]
+    return Folded(weight, bias, stride, padding, grow, residual, slope)  # type: ignore[arg-type]
+
+
+def fold_norm(
+    weight: Tensor, bias: Tensor | None, norm: nn.Module | None, *, turned: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Weight (O, C, ...) and bias (O,) of a layer and the batch norm behind it; turned: weight is (C, O, ...)."""
+    weight = weight.detach().double()
+    bias = weight.new_zeros(weight.shape[1 if turned else 0]) if bias is None else bias.detach().double()
+    if norm is not None:
+        mean, var = norm.running_mean.double(), norm.running_var.double()  # type: ignore[union-attr,operator]
+        scale = norm.weight.detach().double() / torch.sqrt(var + norm.eps)  # type: ignore[union-attr,operator]
+        over = [1] * weight.ndim
+        over[1 if turned else 0] = -1
+        weight = weight * scale.view(over)
+        bias = (bias - mean) * scale + norm.bias.detach().double()  # type: ignore[union-attr,operator]
+    return weight.float(), bias.float()
 
 
 def best(layer: Folded, height: int, width: int, device: torch.device, dtype: torch.dtype) -> Layer:

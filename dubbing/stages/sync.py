@@ -164,7 +164,6 @@ class _Look:
                 patch = next(patches, None)
         finally:
             tracker.close()
-            patches.close()
         sheet.write(self.out / "sheet.jpg")
         return mesh_NP3
 

@@ -10,13 +10,15 @@ the shape coefficients in units of the speaker's own spread, and how lip-shaping
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from dubbing.generators.rewrite.shape import COEFS, PRIOR_FILE
-from dubbing.sound import MELS, log_mel
+from dubbing.generators.rewrite.fitting import Fit
+from dubbing.generators.rewrite.shape import PRIOR_FILE
+from dubbing.sound import log_mel
 
 __all__ = ["CLASSES", "DILATIONS", "STEP_HZ", "Heard", "Prior", "features", "prior_hash"]
 
@@ -58,15 +60,16 @@ def features(wave: np.ndarray, spectrum_M: np.ndarray | None = None) -> np.ndarr
 
 @dataclass(frozen=True)
 class Prior:
-    """The shipped networks.
+    """The shipped networks, and what is known of mouths and voices in general.
 
     nets: per network its arrays: in_w (H, 40), in_b, conv<n>_w (H, H, 5), conv<n>_b, out_w (COEFS, H), out_b,
-    phone_w (CLASSES, H), phone_b; spectrum_M: (40,); mean_K, std_K, low_K, high_K: the population's coefficients while speaking.
+    phone_w (CLASSES, H), phone_b; spectrum_M: (40,), mean log-mel of speech, itself of mean 0;
+    population: everyone's fit, of gain 1 and no correction.
     """
 
     nets: tuple[dict[str, np.ndarray], ...]
     spectrum_M: np.ndarray
-    statistics: dict[str, np.ndarray]
+    population: Fit
 
     @staticmethod
     @lru_cache(maxsize=1)
@@ -76,17 +79,14 @@ class Prior:
             return Prior.of({name: data[name] for name in data.files})
 
     @staticmethod
-    def of(arrays: dict[str, np.ndarray]) -> Prior:
-        """From flat names: net0.in_w, ..., spectrum, population.<statistic>."""
+    def of(arrays: Mapping[str, np.ndarray]) -> Prior:
+        """From flat names: net0.in_w, ..., spectrum, population.mean_K, ..."""
         count = len({name.split(".")[0] for name in arrays if name.startswith("net")})
-        nets = tuple(
-            {k.split(".", 1)[1]: v.astype(np.float64) for k, v in arrays.items() if k.startswith(f"net{n}.")}
-            for n in range(count)
+        return Prior(
+            tuple(_under(f"net{n}.", arrays) for n in range(count)),
+            np.asarray(arrays["spectrum"], np.float64),
+            Fit.of(_under("population.", arrays)),
         )
-        statistics = {
-            k.split(".", 1)[1]: v.astype(np.float64) for k, v in arrays.items() if k.startswith("population.")
-        }
-        return Prior(nets, arrays["spectrum"].astype(np.float64), statistics)
 
     def hear(self, wave: np.ndarray) -> Heard:
         """Run every network over a recording and average: T = 50 steps a second, as `features`."""
@@ -100,6 +100,10 @@ class Prior:
             odds = np.exp(logit - logit.max(1, keepdims=True))
             phones.append(odds / odds.sum(1, keepdims=True))
         return Heard(np.mean(coefs, 0), np.concatenate(hiddens, 1), np.mean(phones, 0))
+
+
+def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {k[len(prefix) :]: np.asarray(v, np.float64) for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def _hidden(net: dict[str, np.ndarray], feature_TM: np.ndarray) -> np.ndarray:
@@ -121,6 +125,3 @@ def _hidden(net: dict[str, np.ndarray], feature_TM: np.ndarray) -> np.ndarray:
 def prior_hash() -> str:
     """sha256 of the shipped file: what predictions depend on besides an actor."""
     return hashlib.sha256(PRIOR_FILE.read_bytes()).hexdigest()
-
-
-assert MELS == 40 and COEFS == 8  # what the shipped arrays were made for

@@ -15,7 +15,7 @@ import numpy as np
 
 from dubbing.face import INNER_LIPS, LOWER_FACE, OUTER_LIPS
 
-__all__ = ["COEFS", "PRIOR_FILE", "ShapeSpace", "learn_space", "resting", "smoothed"]
+__all__ = ["COEFS", "PRIOR_FILE", "ShapeSpace", "learn_space", "lower_of", "resting", "smoothed"]
 
 COEFS = 8
 PRIOR_FILE = Path(__file__).with_name("prior.npz")
@@ -50,8 +50,7 @@ class ShapeSpace:
 
     def encode(self, shape_NP3: np.ndarray, rest_L3: np.ndarray) -> np.ndarray:
         """Coefficients, float64 (N, COEFS), of canonical meshes (N, 478, 3), or of lower faces (N, L, 3)."""
-        shape = np.asarray(shape_NP3, np.float64)
-        lower = shape if shape.shape[1] == len(LOWER_FACE) else shape[:, list(LOWER_FACE)]
+        lower = lower_of(shape_NP3)
         return (lower - rest_L3).reshape(len(lower), -1) @ self.analysis_KD.T
 
     def decode(self, coef_NK: np.ndarray, rest_L3: np.ndarray) -> np.ndarray:
@@ -62,13 +61,19 @@ class ShapeSpace:
         return _lips_apart(lower, part * part * (3 - 2 * part))
 
 
+def lower_of(shape_NP3: np.ndarray) -> np.ndarray:
+    """LOWER_FACE of canonical meshes (N, 478, 3), float64 (N, L, 3); lower faces are given back as they are."""
+    shape = np.asarray(shape_NP3, np.float64)
+    return shape if shape.shape[1] == len(LOWER_FACE) else shape[:, list(LOWER_FACE)]
+
+
 def resting(shape_NP3: np.ndarray, speaking_N: np.ndarray | None = None) -> np.ndarray:
-    """The closed resting mouth of one face, float64 (L, 3), from its canonical meshes (N, 478, 3).
+    """The closed resting mouth of one face, float64 (L, 3), from its canonical meshes or lower faces.
 
     The median over the most closed frames, those of silence first where there are enough; any gap
     that they still show is shut. A face that never closes its mouth gets its least open one, shut.
     """
-    lower = np.asarray(shape_NP3, np.float64)[:, list(LOWER_FACE)]
+    lower = lower_of(shape_NP3)
     gap = _gaps(lower)[:, _MIDDLE].mean(1)
     closed = gap <= max(np.quantile(gap, 0.1), gap.min() + 0.01)
     if speaking_N is not None and (closed & ~speaking_N).sum() >= 10:
@@ -98,7 +103,7 @@ def learn_space(faces: list[tuple[np.ndarray, np.ndarray]]) -> ShapeSpace:
     width_D[_CORNERS[1], 0], width_D[_CORNERS[0], 0] = 1, -1
     moves, weights = [], []
     for shape, rest in faces:
-        move = (np.asarray(shape, np.float64)[:, list(LOWER_FACE)] - rest).reshape(len(shape), size)
+        move = (lower_of(shape) - rest).reshape(len(shape), size)
         moves.append(move)
         weights.append(np.full(len(move), 1 / len(move)))
     left, weight = np.concatenate(moves), np.concatenate(weights)[:, None]

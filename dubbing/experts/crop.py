@@ -1,0 +1,113 @@
+"""Face crops as the published pipelines cut them, from our own tracks.
+
+The published detectors (S3FD and its kin, trained on WIDER FACE) draw a box from the hairline to the
+chin; the mesh begins lower. `detector_boxes` is our mesh's box made like theirs: measured against YuNet,
+which was trained on the same boxes, on eight frames each of seven clips (top 0.12 +- 0.03 of the mesh's
+height above it, sides 0.02 inside, bottom the same). It knows no network and no sound.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from scipy.signal import medfilt
+
+from dubbing.experts.lse import instants
+
+__all__ = ["CROP_PX", "Crop", "cut", "detector_boxes", "published_bgr", "shown", "syncnet_crops"]
+
+CROP_PX = 224
+_ABOVE, _INSIDE = 0.12, 0.02  # of the mesh's height
+_MEDIAN = 13  # frames at 25 fps
+_WIDER = 0.40
+_GREY = 110  # beyond the picture
+_EARLY_S = 0.002  # a frame whose time was rounded up to its time base is still shown then
+
+
+class Picture(Protocol):
+    """One decoded frame, as `media.read` yields it; av_frame: the decoder's own; rotation_deg: clockwise, to show it."""
+
+    @property
+    def av_frame(self) -> Any: ...
+
+    @property
+    def rotation_deg(self) -> int: ...
+
+
+class Crop(NamedTuple):
+    """A square part of a picture, in whole pixels; may reach beyond the picture."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def detector_boxes(mesh_NP3: np.ndarray) -> np.ndarray:
+    """Boxes as a detector of the published pipelines draws them, float64 (N, 4): left, top, right, bottom.
+
+    mesh_NP3: (N, 478, >=2) pixels.
+    """
+    low, high = (np.asarray(f(mesh_NP3[..., :2], 1), np.float64) for f in (np.min, np.max))
+    height = high[:, 1] - low[:, 1]
+    return np.stack(
+        [low[:, 0] + _INSIDE * height, low[:, 1] - _ABOVE * height, high[:, 0] - _INSIDE * height, high[:, 1]], 1
+    )
+
+
+def shown(times_s: np.ndarray) -> np.ndarray:
+    """Which frame is shown at each `lse.instants` of a stretch, int64 (K,)."""
+    times = np.asarray(times_s, np.float64)
+    return np.maximum(np.searchsorted(times, instants(times) + _EARLY_S, side="right") - 1, 0)
+
+
+def syncnet_crops(boxes_N4: np.ndarray, times_s_N: np.ndarray) -> list[Crop]:
+    """SyncNet's crop of every frame of one face in one shot.
+
+    Half size (of the longer side) and centre are median-filtered over 13 frames at 25 a second, with zeros
+    beyond the ends, as published (a stretch under 13 frames: its own median); the crop reaches 1.4 half
+    sizes to each side, 1 up and 1.8 down.
+    """
+    boxes = np.asarray(boxes_N4, np.float64)
+    at = shown(times_s_N)
+    size = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) / 2
+    tracks = [size, (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2]
+    if len(at) >= _MEDIAN:
+        smooth = [medfilt(track[at], _MEDIAN) for track in tracks]
+    else:
+        smooth = [np.full(len(at), np.median(track[at])) for track in tracks]
+    # Back from instants to frames; a frame that is never shown takes its neighbour's.
+    nearest = np.minimum(np.searchsorted(at, np.arange(len(boxes))), len(at) - 1)
+    return [_around(s, x, y) for s, x, y in zip(*(values[nearest] for values in smooth), strict=True)]
+
+
+def _around(half: float, x: float, y: float) -> Crop:
+    """The published arithmetic: whole pixels are cut off in a picture padded on every side."""
+    pad = int(half * (1 + 2 * _WIDER))
+    x, y = x + pad, y + pad
+    left, right = int(x - half * (1 + _WIDER)), int(x + half * (1 + _WIDER))
+    top, bottom = int(y - half), int(y + half * (1 + 2 * _WIDER))
+    return Crop(left - pad, top - pad, max(right, left + 1) - pad, max(bottom, top + 1) - pad)
+
+
+def published_bgr(picture: Picture) -> np.ndarray:
+    """The whole upright picture, uint8 (H, W, 3), in the colours that the published pipelines see.
+
+    They read files through OpenCV, that is libswscale's quick conversion: BT.601 where nothing is tagged,
+    and about one grey level darker than exact arithmetic. Scores on made weights move by 0.5 % with that.
+    """
+    return np.ascontiguousarray(np.rot90(picture.av_frame.to_ndarray(format="bgr24"), -(picture.rotation_deg // 90)))
+
+
+def cut(bgr_HWC: np.ndarray, crop: Crop, side_px: int = CROP_PX) -> np.ndarray:
+    """The crop of a whole picture, uint8 (side, side, 3), bilinear as published; grey where there is no picture."""
+    height, width = bgr_HWC.shape[:2]
+    inside = bgr_HWC[max(0, crop.top) : max(0, crop.bottom), max(0, crop.left) : max(0, crop.right)]
+    if not inside.size:
+        return np.full((side_px, side_px, 3), _GREY, np.uint8)
+    pad = [max(0, -crop.top), max(0, crop.bottom - height), max(0, -crop.left), max(0, crop.right - width)]
+    if any(pad):
+        inside = cv2.copyMakeBorder(inside, *pad, cv2.BORDER_CONSTANT, value=(_GREY, _GREY, _GREY))
+    return cv2.resize(inside, (side_px, side_px), interpolation=cv2.INTER_LINEAR)

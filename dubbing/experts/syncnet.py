@@ -1,0 +1,233 @@
+"""SyncNet v2, the sync expert that published LSE-D and LSE-C are measured with.
+
+Chung and Zisserman, "Out of time: automated lip sync in the wild" (2016). `SyncNetNet` has the
+published layers under the published keys; `SyncNet` is the expert: crops of the face at 25 frames a
+second and MFCCs in, embeddings out, float32 on every device. The lip tower runs over a stretch once: each
+frame is laid out once, and a window is a view of five. Windows and distances are `lse`'s; where the crop
+lies is `crop`'s. It knows no film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dubbing import models
+from dubbing.experts import crop, lse
+from dubbing.experts.mfcc import HOP, mfcc, stretch
+from dubbing.networks.convs import Direct, Folded, Tiled, fold_norm, has_nnpack, in_lanes
+from dubbing.store import content_key
+
+__all__ = ["SyncNet", "SyncNetNet"]
+
+_FRAME = 640  # samples of a 25th of a second
+_MFCCS = 20  # of one window, four a frame
+_PART = 4  # windows at a time
+_BLOCK = 32  # windows between two results
+_SOUNDS = 500  # windows of sound at a time
+
+
+class SyncNetNet(nn.Module):
+    """The published network: plain float32 layers.
+
+    `sound`: MFCCs (N, 1, 13, 20) to (N, 1024); `lips`: BGR 0..255 (N, 3, 5, 224, 224) to (N, 1024).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def sound(inward: int, outward: int, kernel: int | tuple[int, int], padding: int) -> list[nn.Module]:
+            return [nn.Conv2d(inward, outward, kernel, padding=padding), nn.BatchNorm2d(outward), nn.ReLU()]
+
+        def lips(inward: int, outward: int, kernel: tuple[int, int, int], stride: int, padding: int) -> list[nn.Module]:
+            conv = nn.Conv3d(inward, outward, kernel, (1, stride, stride), (0, padding, padding))
+            return [conv, nn.BatchNorm3d(outward), nn.ReLU()]
+
+        def pool(padding: int) -> nn.Module:
+            return nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, padding, padding))
+
+        def join() -> nn.Sequential:
+            return nn.Sequential(nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, 1024))
+
+        self.netcnnaud = nn.Sequential(
+            *sound(1, 64, 3, 1), nn.MaxPool2d(1, 1),
+            *sound(64, 192, 3, 1), nn.MaxPool2d(3, (1, 2)),
+            *sound(192, 384, 3, 1), *sound(384, 256, 3, 1), *sound(256, 256, 3, 1), nn.MaxPool2d(3, 2),
+            *sound(256, 512, (5, 4), 0),
+        )  # fmt: skip
+        self.netfcaud, self.netfclip = join(), join()
+        self.netcnnlip = nn.Sequential(
+            *lips(3, 96, (5, 7, 7), 2, 0), pool(0),
+            *lips(96, 256, (1, 5, 5), 2, 1), pool(1),
+            *lips(256, 256, (1, 3, 3), 1, 1), *lips(256, 256, (1, 3, 3), 1, 1), *lips(256, 256, (1, 3, 3), 1, 1), pool(0),
+            *lips(256, 512, (1, 6, 6), 1, 0),
+        )  # fmt: skip
+
+    def sound(self, mfcc_N1BT: Tensor) -> Tensor:
+        return self.netfcaud(self.netcnnaud(mfcc_N1BT).flatten(1))
+
+    def lips(self, frames_NCTHW: Tensor) -> Tensor:
+        return self.netfclip(self.netcnnlip(frames_NCTHW).flatten(1))
+
+
+class SyncNet:
+    """The expert `syncnet_v2`; see `dubbing.experts.Expert`. Deterministic on one kind of machine.
+
+    weights: the published file (flat), or the same with `module.` before its keys or inside `state_dict`.
+    Raises ModelError for any other.
+    """
+
+    name = "syncnet_v2"
+    wants: Literal["crop"] = "crop"
+    crop_px = crop.CROP_PX
+
+    def __init__(self, weights: Path, device: str = "cpu") -> None:
+        self.hash12 = content_key(Path(weights))[:12]
+        net = models.fit(SyncNetNet(), models.load_state(weights), self.name).eval()
+        self._device = torch.device(device)
+        with torch.inference_mode():
+            self._tower = _LipTower(net, self._device)
+            self._ear = _Ear(net, self._device)
+
+    def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:
+        """Where to cut each frame of one face in one shot; `crop.cut` cuts it."""
+        return crop.syncnet_crops(crop.detector_boxes(mesh_NP3), times_s_N)
+
+    def embed_video(self, frames_N: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
+        """float32 (V, 1024) of uint8 crops (N, 224, 224, 3); resampled to 25 a second by time."""
+        windows = lse.windows_in(times_s_N)
+        at = crop.shown(times_s_N)[: windows + lse.WINDOW - 1] if windows else []
+        found = list(self.embed_lips(frames_N[n] for n in at))
+        return np.concatenate(found) if found else np.zeros((0, 1024), np.float32)
+
+    def embed_lips(self, crops: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Embeddings of successive windows, float32 (n, 1024) at a time, of crops that come 25 a second.
+
+        n crops have n - 4 windows. Holds a few dozen crops, however many come.
+        """
+        held: list[np.ndarray] = []
+        for one in crops:
+            held.append(one)
+            if len(held) == _BLOCK + lse.WINDOW - 1:
+                yield self._tower(np.stack(held)).numpy()
+                del held[:_BLOCK]
+        if len(held) >= lse.WINDOW:
+            yield self._tower(np.stack(held)).numpy()
+
+    def embed_sound(self, wave_16k: np.ndarray, start_s: float, windows: int) -> np.ndarray:
+        """float32 (windows, 1024). Only what lies under the stretch is heard; after it comes silence."""
+        found = [np.zeros((0, 1024), np.float32)]
+        pcm = stretch(wave_16k, start_s, (windows + lse.WINDOW) * _FRAME)
+        for a in range(0, windows, _SOUNDS):
+            b = min(windows, a + _SOUNDS)
+            before = float(pcm[a * _FRAME - 1]) if a else 0.0
+            part = pcm[a * _FRAME : (b + lse.WINDOW) * _FRAME]
+            if b - a == windows == 1:  # five frames of sound are a hair short of 20 windows of 25 ms
+                part = np.pad(part, (0, _FRAME))
+            features = mfcc(part, before).astype(np.float32)
+            views = np.lib.stride_tricks.sliding_window_view(features, _MFCCS, axis=0)[:: _FRAME // HOP]
+            found.append(self._ear(torch.from_numpy(views[: b - a, None].copy())).numpy())
+        return np.concatenate(found)
+
+
+class _Ear:
+    """The sound tower, folded."""
+
+    def __init__(self, net: SyncNetNet, device: torch.device) -> None:
+        self._device = device
+        convs = [(net.netcnnaud[n], net.netcnnaud[n + 1]) for n in (0, 4, 8, 11, 14, 18)]
+        self._convs = [
+            Direct(Folded(*fold_norm(c.weight, c.bias, norm), (1, 1), tuple(c.padding)), device, torch.float32)  # type: ignore[arg-type]
+            for c, norm in convs
+        ]
+        self._join = _Join(net.netfcaud, device)
+
+    def __call__(self, mfcc_N1BT: Tensor) -> Tensor:
+        with torch.inference_mode():
+            x = mfcc_N1BT.to(self._device).contiguous(memory_format=torch.channels_last)
+            x = F.max_pool2d(self._convs[1](self._convs[0](x)), 3, (1, 2))
+            for conv in self._convs[2:5]:
+                x = conv(x)
+            return self._join(self._convs[5](F.max_pool2d(x, 3, 2)).flatten(1)).cpu()
+
+
+class _Join:
+    """The two fully connected layers at a tower's end, folded."""
+
+    def __init__(self, layers: nn.Sequential, device: torch.device) -> None:
+        first, norm, _, last = layers
+        self._first = [t.to(device) for t in fold_norm(first.weight, first.bias, norm)]  # type: ignore[arg-type]
+        self._last = [t.to(device) for t in fold_norm(last.weight, last.bias, None)]  # type: ignore[arg-type]
+
+    def __call__(self, x_NE: Tensor) -> Tensor:
+        return F.linear(F.linear(x_NE, *self._first).relu_(), *self._last)
+
+
+class _LipTower:
+    """The lip tower as 2-D convolutions: time is only in the first layer, where five frames are 15 channels.
+
+    On a processor that layer (7x7, stride 2) is a 4x4 one of stride 1 over frames whose 2x2 neighbours
+    became channels: NNPACK's kind.
+    """
+
+    def __init__(self, net: SyncNetNet, device: torch.device) -> None:
+        self._device = device
+        tower = net.netcnnlip
+        folded = []
+        for n, stride, padding in ((0, 2, 0), (4, 2, 1), (8, 1, 1), (11, 1, 1), (14, 1, 1), (18, 1, 0)):
+            weight, bias = fold_norm(tower[n].weight, tower[n].bias, tower[n + 1])  # type: ignore[arg-type]
+            weight = weight.transpose(1, 2).flatten(1, 2)
+            folded.append(Folded(weight, bias, (stride, stride), (padding, padding), slope=0.0 if n else 1.0))
+        first = folded[0]
+        self._split = device.type == "cpu" and has_nnpack()
+        if self._split:
+            split = F.pixel_unshuffle(F.pad(first.weight, (0, 1, 0, 1)), 2)
+            self._first = Tiled(Folded(split, first.bias, (1, 1), (0, 0), slope=1.0))
+        else:
+            self._plain = first.weight.to(device), first.bias.to(device)
+        self._convs = [Direct(layer, device, torch.float32) for layer in folded[1:]]
+        self._join = _Join(net.netfclip, device)
+
+    def __call__(self, frames_THWC: np.ndarray) -> Tensor:
+        """float32 (T - 4, 1024) of uint8 frames (T, 224, 224, 3)."""
+        count = len(frames_THWC) - lse.WINDOW + 1
+        with torch.inference_mode():
+            frames = torch.from_numpy(frames_THWC).to(self._device).permute(0, 3, 1, 2).float().contiguous()
+            frames = F.pixel_unshuffle(frames, 2) if self._split else frames
+            parts = [(frames, a, min(count, a + _PART)) for a in range(0, count, _PART)]
+            if self._device.type == "cpu":
+                return torch.cat(in_lanes(self._windows, parts))
+            return torch.cat([self._windows(part) for part in parts]).cpu()
+
+    def _windows(self, part: tuple[Tensor, int, int]) -> Tensor:
+        """Windows a..b of laid out frames."""
+        frames, a, b = part
+        depth = lse.WINDOW * frames.shape[1]
+        stacked = frames.flatten(0, 1)
+        views = [stacked[n * frames.shape[1] :][:depth] for n in range(a, b)]
+        if self._split:
+            x = torch.cat([_pooled(self._first(view[None])) for view in views])
+        else:
+            x = F.max_pool2d(F.conv2d(torch.stack(views), *self._plain, stride=2), 3, 2)
+        x = x.relu_().contiguous(memory_format=torch.channels_last)
+        x = F.max_pool2d(self._convs[0](x), 3, 2, 1)
+        for conv in self._convs[1:4]:
+            x = conv(x)
+        return self._join(self._convs[4](F.max_pool2d(x, 3, 2)).flatten(1))
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """`max_pool2d(x, 3, 2)` of one contiguous picture, channels_last; rows first, which is where it is quick."""
+    rows = (x.shape[2] - 3) // 2 * 2 + 1
+    x = torch.maximum(torch.maximum(x[:, :, 0:rows:2], x[:, :, 1 : rows + 1 : 2]), x[:, :, 2 : rows + 2 : 2])
+    x = x.contiguous(memory_format=torch.channels_last)
+    columns = (x.shape[3] - 3) // 2 * 2 + 1
+    return torch.maximum(
+        torch.maximum(x[..., 0:columns:2], x[..., 1 : columns + 1 : 2]), x[..., 2 : columns + 2 : 2]
+    )

@@ -1,0 +1,79 @@
+"""When lips are re-rendered: while the dub speaks, where the original spoke, and nowhere else."""
+
+from fractions import Fraction
+
+import numpy as np
+
+from dubbing.clock import Timeline
+from dubbing.records import Shot, Track
+from dubbing.stages.lipsync import _lines, _share, speech_mask
+
+LINE = Timeline(np.arange(400), Fraction(1, 25), 400, Fraction(25))
+SHOT = Shot(1, 100, 300)
+
+
+def track(yaw: float = 0.0, start: int = 100, count: int = 200) -> Track:
+    return Track(
+        id="shot_0001/face_1",
+        frames_N=np.arange(start, start + count, dtype=np.int32),
+        mesh_NP3=np.zeros((count, 478, 3), np.float32),
+        seen_N=np.ones(count, bool),
+        yaw_N=np.full(count, yaw, np.float32),
+        height_px=200.0,
+    )
+
+
+def mask(*stretches: tuple[int, int]) -> np.ndarray:
+    out = np.zeros(len(SHOT), bool)
+    for a, b in stretches:
+        out[a - SHOT.start_frame : b - SHOT.start_frame] = True
+    return out
+
+
+def ranges(speech: np.ndarray, own: list[list[int]], one: Track | None = None) -> list[tuple[int, int]]:
+    lines, _ = _lines(one or track(), speech, own, SHOT, LINE, 50.0)
+    return [(x.start_frame, x.end_frame) for x in lines]
+
+
+def test_speech_in_samples_is_shown_by_the_frames_that_overlap_it() -> None:
+    found = speech_mask(np.array([[640 * 100 + 639, 640 * 102 + 1]]), LINE, 98, 106)
+    assert found.tolist() == [False, False, True, True, True, False, False, False]
+
+
+def test_a_face_that_says_nothing_is_left_alone() -> None:
+    assert ranges(mask(), [[120, 160]]) == []
+
+
+def test_patches_begin_before_the_speech_and_end_after_it() -> None:
+    [(start, end)] = ranges(mask((160, 200)), [])
+    assert 150 <= start < 160 and 200 < end <= 210
+
+
+def test_the_mouth_is_brought_to_rest_where_only_the_original_spoke() -> None:
+    [(start, end)] = ranges(mask((160, 200)), [[190, 240]])
+    assert start < 160 and end > 240
+
+
+def test_pauses_are_bridged_and_long_silences_are_not() -> None:
+    assert len(ranges(mask((140, 160), (172, 190)), [])) == 1
+    assert len(ranges(mask((120, 140), (220, 240)), [])) == 2
+
+
+def test_speech_near_a_cut_is_covered_to_the_cut() -> None:
+    assert ranges(mask((105, 295)), []) == [(100, 300)]
+
+
+def test_a_turned_face_is_left_alone() -> None:
+    assert ranges(mask((120, 280)), [], track(yaw=70.0)) == []
+
+
+def test_a_face_that_comes_and_goes_is_dubbed_where_it_is_seen() -> None:
+    one = track(start=150, count=60)
+    assert all(150 <= a < b <= 210 for a, b in ranges(mask((100, 300)), [], one))
+
+
+def test_two_speakers_share_the_dub_by_who_spoke_nearest() -> None:
+    tracks = [{"stretches": [[100, 180]]}, {"stretches": [[200, 300]]}]
+    first, second = _share(mask((110, 170), (210, 280)), tracks, SHOT)
+    assert np.flatnonzero(first).tolist() == list(range(10, 70))
+    assert np.flatnonzero(second).tolist() == list(range(110, 180))
