@@ -22,6 +22,7 @@ from dubbing import config, manifest, media, pipeline
 from dubbing.demo import SHORT, make_demo
 from dubbing.engine import Report, run_job
 from dubbing.errors import OutputError
+from dubbing.media.colour import planes_of
 from dubbing.stages.lipsync import Lipsync
 from dubbing.table import REASONS, SCHEMA, read_rows
 
@@ -95,7 +96,7 @@ def test_nothing_changes_outside_the_mattes(film: Path, done: Path) -> None:
     originals = media.read(source, line)
     for picture, planes in zip(originals, media.pasted_frames(source, line, [folder]), strict=True):
         patch = patches.get(picture.frame)
-        was = media.planes_of(picture.av_frame)
+        was = planes_of(picture.av_frame)
         for plane, (before, after) in enumerate(zip(was, planes, strict=True)):
             same = before == after
             if patch is None:

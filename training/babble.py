@@ -61,7 +61,7 @@ _CLASS_OF = {name: CLASSES.index(group) for group, names in _MNEMONICS.items() f
 
 @dataclass(frozen=True)
 class Babble:
-    """wave: float32 mono 16 kHz; every 20 ms: phone_T, int64, index into CLASSES; lips_T2, opening 0..1, spread -1..1."""
+    """wave: float32 mono 16 kHz; every 20 ms phone_T, int64, index into CLASSES, and lips_T2, opening and spread."""
 
     wave: np.ndarray
     phone_T: np.ndarray

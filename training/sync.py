@@ -40,11 +40,11 @@ class Recipe:
     """How the expert is trained. Chosen by cross-validation over speakers; see lips.md."""
 
     components: int = 6
-    members: int = 4
+    members: int = 3
     embedding: int = 32
     video_hidden: int = 64
     sound_hidden: int = 64
-    steps: int = 1200
+    steps: int = 800
     frames: int = 576  # windows in a batch, over all its stretches
     rate: float = 3e-3
     decay: float = 1e-3

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from typing import Any
 
 import ray
@@ -55,6 +57,7 @@ class RayPool:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._own = not ray.is_initialized()
         if self._own:
+            before = signal.getsignal(signal.SIGTERM)
             ray.init(
                 num_cpus=config.workers or os.cpu_count() or 1,
                 include_dashboard=False,
@@ -63,6 +66,8 @@ class RayPool:
                 logging_level=logging.ERROR,
                 configure_logging=False,
             )
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray's native handler would end this process on the spot
         self.slots = max(1, config.workers or int(ray.cluster_resources().get("CPU", 1)))
         self._root, self._tries = str(store.root), config.tries
         self._actor = ray.remote(num_cpus=1, concurrency_groups={"watch": 1})(_Worker)

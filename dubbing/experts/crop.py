@@ -1,9 +1,7 @@
 """Face crops as the published pipelines cut them, from our own tracks.
 
-The published detectors (S3FD and its kin, trained on WIDER FACE) draw a box from the hairline to the
-chin; the mesh begins lower. `detector_boxes` is our mesh's box made like theirs: measured against YuNet,
-which was trained on the same boxes, on eight frames each of seven clips (top 0.12 +- 0.03 of the mesh's
-height above it, sides 0.02 inside, bottom the same). It knows no network and no sound.
+Boxes come from our own mesh (`networks.boxes`), not from S3FD; everything after that is done as published,
+to the pixel. It knows no network and no sound.
 """
 
 from __future__ import annotations
@@ -16,10 +14,9 @@ from scipy.signal import medfilt
 
 from dubbing.experts.lse import instants
 
-__all__ = ["CROP_PX", "Crop", "cut", "detector_boxes", "published_bgr", "shown", "syncnet_crops"]
+__all__ = ["CROP_PX", "Crop", "cut", "published_bgr", "shown", "syncnet_crops"]
 
 CROP_PX = 224
-_ABOVE, _INSIDE = 0.12, 0.02  # of the mesh's height
 _MEDIAN = 13  # frames at 25 fps
 _WIDER = 0.40
 _GREY = 110  # beyond the picture
@@ -27,7 +24,7 @@ _EARLY_S = 0.002  # a frame whose time was rounded up to its time base is still 
 
 
 class Picture(Protocol):
-    """One decoded frame, as `media.read` yields it; av_frame: the decoder's own; rotation_deg: clockwise, to show it."""
+    """One decoded frame, as `media.read` yields it. av_frame: the decoder's; rotation_deg: clockwise, to show it."""
 
     @property
     def av_frame(self) -> Any: ...
@@ -43,18 +40,6 @@ class Crop(NamedTuple):
     top: int
     right: int
     bottom: int
-
-
-def detector_boxes(mesh_NP3: np.ndarray) -> np.ndarray:
-    """Boxes as a detector of the published pipelines draws them, float64 (N, 4): left, top, right, bottom.
-
-    mesh_NP3: (N, 478, >=2) pixels.
-    """
-    low, high = (np.asarray(f(mesh_NP3[..., :2], 1), np.float64) for f in (np.min, np.max))
-    height = high[:, 1] - low[:, 1]
-    return np.stack(
-        [low[:, 0] + _INSIDE * height, low[:, 1] - _ABOVE * height, high[:, 0] - _INSIDE * height, high[:, 1]], 1
-    )
 
 
 def shown(times_s: np.ndarray) -> np.ndarray:
@@ -107,7 +92,8 @@ def cut(bgr_HWC: np.ndarray, crop: Crop, side_px: int = CROP_PX) -> np.ndarray:
     inside = bgr_HWC[max(0, crop.top) : max(0, crop.bottom), max(0, crop.left) : max(0, crop.right)]
     if not inside.size:
         return np.full((side_px, side_px, 3), _GREY, np.uint8)
-    pad = [max(0, -crop.top), max(0, crop.bottom - height), max(0, -crop.left), max(0, crop.right - width)]
-    if any(pad):
-        inside = cv2.copyMakeBorder(inside, *pad, cv2.BORDER_CONSTANT, value=(_GREY, _GREY, _GREY))
+    up, down = max(0, -crop.top), max(0, crop.bottom - height)
+    left, right = max(0, -crop.left), max(0, crop.right - width)
+    if up or down or left or right:
+        inside = cv2.copyMakeBorder(inside, up, down, left, right, cv2.BORDER_CONSTANT, value=(_GREY,) * 3)
     return cv2.resize(inside, (side_px, side_px), interpolation=cv2.INTER_LINEAR)

@@ -8,6 +8,7 @@ second. It says how likely a face speaks; who is dubbed, the speakers stage deci
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from dubbing import models
-from dubbing.experts import crop, lse
+from dubbing.experts import crop
 from dubbing.experts.mfcc import mfcc, stretch
+from dubbing.networks.boxes import detector_boxes
 from dubbing.store import content_key
 
 __all__ = ["LightASD", "LightASDNet"]
@@ -33,9 +35,10 @@ class _Branch(nn.Module):
     def __init__(self, inward: int, outward: int, *, picture: bool, down: bool = False) -> None:
         super().__init__()
         self._first = "s" if picture else "m"
-        conv, norm = (nn.Conv3d, nn.BatchNorm3d) if picture else (nn.Conv2d, nn.BatchNorm2d)
+        conv: Any = nn.Conv3d if picture else nn.Conv2d
+        norm: Any = nn.BatchNorm3d if picture else nn.BatchNorm2d
         for k in (3, 5):
-            over = ((1, k, k), (k, 1, 1)) if picture else ((k, 1), (1, k))
+            over: Any = ((1, k, k), (k, 1, 1)) if picture else ((k, 1), (1, k))
             stride = (1, 2, 2) if picture and down else 1
             before, through = (tuple(n // 2 for n in shape) for shape in over)
             self.add_module(f"{self._first}_{k}", conv(inward, outward, over[0], stride, before, bias=False))
@@ -119,7 +122,7 @@ class LightASD:
 
     def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:
         """Where to cut each frame of one face in one shot; `crop.cut` cuts it."""
-        return crop.syncnet_crops(crop.detector_boxes(mesh_NP3), times_s_N)
+        return crop.syncnet_crops(detector_boxes(mesh_NP3), times_s_N)
 
     def speaking(self, crops_N: np.ndarray, times_s_N: np.ndarray, wave_16k: np.ndarray) -> np.ndarray:
         """How sure it is that the face speaks in each frame, float32 (N,): above 0 it does.
@@ -151,7 +154,7 @@ class LightASD:
 
     @staticmethod
     def grey(crop_HWC: np.ndarray) -> np.ndarray:
-        """The middle of a 224-pixel crop in grey, uint8 (112, 112): all that it looks at. Holds if it is that already."""
+        """The middle of a 224-pixel crop in grey, uint8 (112, 112): all it looks at; what is that already stays."""
         if crop_HWC.ndim == 2:
             return crop_HWC
         edge = (crop_HWC.shape[0] - _SIDE) // 2

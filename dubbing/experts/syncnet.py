@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from dubbing import models
 from dubbing.experts import crop, lse
 from dubbing.experts.mfcc import HOP, mfcc, stretch
-from dubbing.networks.convs import Direct, Folded, Tiled, fold_norm, has_nnpack, in_lanes
+from dubbing.networks.boxes import detector_boxes
+from dubbing.networks.convs import Direct, Folded, Tiled, best, fold_norm, has_nnpack, in_lanes
 from dubbing.store import content_key
 
 __all__ = ["SyncNet", "SyncNetNet"]
@@ -65,7 +66,8 @@ class SyncNetNet(nn.Module):
         self.netcnnlip = nn.Sequential(
             *lips(3, 96, (5, 7, 7), 2, 0), pool(0),
             *lips(96, 256, (1, 5, 5), 2, 1), pool(1),
-            *lips(256, 256, (1, 3, 3), 1, 1), *lips(256, 256, (1, 3, 3), 1, 1), *lips(256, 256, (1, 3, 3), 1, 1), pool(0),
+            *lips(256, 256, (1, 3, 3), 1, 1), *lips(256, 256, (1, 3, 3), 1, 1),
+            *lips(256, 256, (1, 3, 3), 1, 1), pool(0),
             *lips(256, 512, (1, 6, 6), 1, 0),
         )  # fmt: skip
 
@@ -97,12 +99,12 @@ class SyncNet:
 
     def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:
         """Where to cut each frame of one face in one shot; `crop.cut` cuts it."""
-        return crop.syncnet_crops(crop.detector_boxes(mesh_NP3), times_s_N)
+        return crop.syncnet_crops(detector_boxes(mesh_NP3), times_s_N)
 
     def embed_video(self, frames_N: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
         """float32 (V, 1024) of uint8 crops (N, 224, 224, 3); resampled to 25 a second by time."""
         windows = lse.windows_in(times_s_N)
-        at = crop.shown(times_s_N)[: windows + lse.WINDOW - 1] if windows else []
+        at = crop.shown(times_s_N)[: windows + lse.WINDOW - 1 if windows else 0]
         found = list(self.embed_lips(frames_N[n] for n in at))
         return np.concatenate(found) if found else np.zeros((0, 1024), np.float32)
 
@@ -191,7 +193,8 @@ class _LipTower:
             self._first = Tiled(Folded(split, first.bias, (1, 1), (0, 0), slope=1.0))
         else:
             self._plain = first.weight.to(device), first.bias.to(device)
-        self._convs = [Direct(layer, device, torch.float32) for layer in folded[1:]]
+        sides = (0, 13, 13, 13, 0)
+        self._convs = [best(layer, n, n, device, torch.float32) for layer, n in zip(folded[1:], sides, strict=True)]
         self._join = _Join(net.netfclip, device)
 
     def __call__(self, frames_THWC: np.ndarray) -> Tensor:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from dubbing import models
 from dubbing.experts import crop, lse
 from dubbing.experts.mfcc import stretch
+from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.convs import Layer, best, fold, in_lanes
 from dubbing.networks.mel import COLUMNS, mel
 from dubbing.store import content_key
@@ -109,12 +110,12 @@ class Wav2LipColor:
 
     def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:
         """Where to cut each frame of one face in one shot; `crop.cut` cuts it."""
-        return [crop.Crop(*(int(v) for v in box)) for box in crop.detector_boxes(mesh_NP3)]
+        return [crop.Crop(*(int(v) for v in box)) for box in detector_boxes(mesh_NP3)]
 
     def embed_video(self, frames_N: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
         """float32 (V, 512) of uint8 crops (N, H, W, 3); resampled to 25 a second by time."""
         windows = lse.windows_in(times_s_N)
-        at = crop.shown(times_s_N)[: windows + lse.WINDOW - 1] if windows else []
+        at = crop.shown(times_s_N)[: windows + lse.WINDOW - 1 if windows else 0]
         lower = [cv2.resize(frames_N[n], (_SIDE, _SIDE))[_SIDE // 2 :] for n in at]
         if not lower:
             return np.zeros((0, 512), np.float32)

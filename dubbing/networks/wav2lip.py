@@ -16,7 +16,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dubbing.errors import ModelError
 from dubbing.networks.convs import Direct, Layer, Tiled, best, fold, in_lanes
@@ -265,31 +264,26 @@ class Wav2Lip:
 
     def _run(self, from_row: int, part: tuple[Tensor, Tensor]) -> Tensor:
         mel, x = part
-        x = x.contiguous(memory_format=torch.channels_last)
         seen = []
         for block in self._encoder:
             x = _chain(block, x)
             seen.append(x)
         x = _chain(self._audio, mel)
         first = self._first_rows(from_row)
-        for n, block in enumerate(self._decoder):
-            # Level n of the decoder is computed from row `first[n]` of its pictures down.
-            if n and first[n]:
-                x = x[:, :, first[n] // 2 - first[n - 1] :].contiguous(memory_format=torch.channels_last)
-            skip = seen.pop()[:, :, first[n] :]
-            x = block[0](x)
-            if n + 1 == len(self._decoder):
-                break
-            x = _beside(_chain(block[1:], x), skip)
-        side = self.size_px
-        result = torch.zeros(len(x), 3, side, side, dtype=x.dtype, device=x.device)
-        alone = isinstance(self._output, Tiled)
-        for n in range(len(x)) if alone else [slice(None)]:
-            part_ = slice(n, n + 1) if alone else n
-            y = _chain(self._decoder[-1][1:], x[part_])
-            y = self._output(_beside(y, skip[part_], alone))
+        for level, (up, *rest) in enumerate(self._decoder):
+            if first[level]:  # a level is computed from that row of its pictures down
+                x = x[:, :, first[level] // 2 - first[level - 1] :]
+            x, skip = _chain([up], x), seen.pop()[:, :, first[level] :]
+            if level + 1 < len(self._decoder):
+                x = _beside(_chain(rest, x), skip)
+        result = torch.zeros(len(x), 3, self.size_px, self.size_px, dtype=x.dtype, device=x.device)
+        # The last and largest level runs to its end picture by picture where its layers do.
+        step = 1 if isinstance(self._output, Tiled) else len(x)
+        for n in range(0, len(x), step):
+            own = slice(n, n + step)
+            y = self._output(_beside(_chain(rest, x[own]), skip[own], contiguous=step == 1))
             y = torch.sigmoid(self._last @ y.flatten(2) + self._last_bias)
-            result[part_, :, first[-1] :] = y.unflatten(2, (-1, side))
+            result[own, :, first[-1] :] = y.unflatten(2, (-1, self.size_px))
         result[:, :, :from_row] = 0
         return result
 

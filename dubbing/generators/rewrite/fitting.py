@@ -22,7 +22,8 @@ STRENGTHS_S = (4.0, 12.0, 40.0, 120.0, 400.0, np.inf)  # of the ridge: seconds o
 GAIN_S = 4.0  # seconds of speech that weigh as much as the prior's own gain of 1
 RANGE_FRAMES = 50.0  # frames of speech that weigh as much as everyone's range
 TRUST_STEPS = 100.0  # steps of speech in a recording that weigh as much as what is known of voices
-SURE = 0.35  # correlation from which on a coefficient gets its whole spread
+SURE = 0.35  # correlation from which on a coefficient gets its whole spread; the opening always does
+SCORE_S = 20.0  # seconds of speech after which the actor's own correlations weigh as much as everyone's
 IMPORTANCE = np.array([3.0, 1.5, 1.0, 1.0, 0.5, 0.5, 0.3, 0.3])
 _BLOCK_S, _GAP_S, _FOLDS = 3.0, 0.3, 5
 
@@ -114,7 +115,9 @@ def learn(
     weight_FK = np.stack([weights[b][:, k] for k, b in enumerate(best)], 1)
     spread = held_NK.std(0)
     moves = spread > 1e-6
-    score_K = np.where(moves, (held_NK * target_NK).mean(0) / np.maximum(spread * target_NK.std(0), 1e-9), 0)
+    found_K = np.where(moves, (held_NK * target_NK).mean(0) / np.maximum(spread * target_NK.std(0), 1e-9), 0)
+    known = seconds / (seconds + SCORE_S)
+    score_K = known * found_K + (1 - known) * SURE * prior.share_K
     said_std_K = np.where(moves, spread, prior.said_std_K)
     standard = (held_NK[:, 0] - held_NK[:, 0].mean()) / said_std_K[0]
     return replace(
@@ -124,8 +127,8 @@ def learn(
         said_mean_K=held_NK.mean(0),
         said_std_K=said_std_K,
         said_Q=_rising(np.quantile(standard, LEVELS)) if moves[0] else prior.said_Q,
-        share_K=np.clip(score_K / SURE, 0, 1),
-        score=float(score_K[0]),
+        share_K=np.clip(np.append(1.0, score_K[1:] / SURE), 0, 1),
+        score=float(found_K[0]),
     )
 
 
@@ -139,7 +142,10 @@ def _cross_validated(
     centred_NF: np.ndarray, target_NK: np.ndarray, block_N: np.ndarray, example_N: np.ndarray, times_s: np.ndarray,
     frame_s: float, prior: Fit,
 ) -> np.ndarray:  # fmt: skip
-    """Predictions of every frame by fits that did not see its surroundings, (strengths, N, K)."""
+    """Predictions of every frame by fits that did not see its surroundings, (strengths, N, K).
+
+    Means are those of all frames: a fold's own, left out, would pull its prediction the wrong way.
+    """
     folds = min(_FOLDS, int(block_N.max()) + 1)
     said = np.zeros((len(STRENGTHS_S), *target_NK.shape))
     place_s = example_N * 1e6 + times_s
@@ -151,10 +157,9 @@ def _cross_validated(
         train = ~test & ~near
         if not train.any():
             continue
-        shift_F, shift_K = centred_NF[train].mean(0), target_NK[train].mean(0)
-        gain_K, weights = _solve(centred_NF[train] - shift_F, target_NK[train] - shift_K, prior, frame_s)
+        gain_K, weights = _solve(centred_NF[train], target_NK[train], prior, frame_s)
         for n, weight in enumerate(weights):
-            said[n, test] = shift_K + _said(centred_NF[test] - shift_F, prior.heard_std_F, gain_K, weight)
+            said[n, test] = _said(centred_NF[test], prior.heard_std_F, gain_K, weight)
     return said
 
 

@@ -20,7 +20,7 @@ from dubbing.generators.rewrite.fitting import Fit
 from dubbing.generators.rewrite.shape import PRIOR_FILE
 from dubbing.sound import log_mel
 
-__all__ = ["CLASSES", "DILATIONS", "STEP_HZ", "Heard", "Prior", "features", "prior_hash"]
+__all__ = ["CLASSES", "DILATIONS", "STEP_HZ", "Heard", "Prior", "features", "prior_hash", "speaks"]
 
 STEP_HZ = 50
 DILATIONS = (1, 2, 4, 8)
@@ -46,16 +46,19 @@ def features(wave: np.ndarray, spectrum_M: np.ndarray | None = None) -> np.ndarr
     wave: float32 mono at 16 kHz. A gain changes nothing. spectrum_M: the mean log-mel of speech in
     general, which a recording with little speech leans on.
     """
-    mel = np.pad(log_mel(wave), ((1, 1), (0, 0)), mode="edge")
-    mel = (0.25 * mel[:-2] + 0.5 * mel[1:-1] + 0.25 * mel[2:])[::2]
-    level = mel.mean(1)
-    speech = mel[level >= np.quantile(level, 0.95) - _LOUD]
+    mel = _mel(wave)
+    speech = mel[_speaks(mel)]
     mean = speech.mean(0)
     if spectrum_M is not None:
         own = len(speech) / (len(speech) + _SHRINK_STEPS)
         general = spectrum_M - spectrum_M.mean() + mean.mean()
         mean = own * mean + (1 - own) * general
     return np.clip((mel - mean) / _UNIT, -4, 3).astype(np.float32)
+
+
+def speaks(wave: np.ndarray) -> np.ndarray:
+    """Steps of a recording that are not pauses, by their level; bool (T,)."""
+    return _speaks(_mel(wave))
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,16 @@ class Prior:
             odds = np.exp(logit - logit.max(1, keepdims=True))
             phones.append(odds / odds.sum(1, keepdims=True))
         return Heard(np.mean(coefs, 0), np.concatenate(hiddens, 1), np.mean(phones, 0))
+
+
+def _mel(wave: np.ndarray) -> np.ndarray:
+    mel = np.pad(log_mel(wave), ((1, 1), (0, 0)), mode="edge")
+    return np.asarray((0.25 * mel[:-2] + 0.5 * mel[1:-1] + 0.25 * mel[2:])[::2])
+
+
+def _speaks(mel_TM: np.ndarray) -> np.ndarray:
+    level = mel_TM.mean(1)
+    return np.asarray(level >= np.quantile(level, 0.95) - _LOUD)
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

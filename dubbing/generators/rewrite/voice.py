@@ -26,7 +26,7 @@ from dubbing.generators.rewrite.hearing import STEP_HZ, Prior, prior_hash
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, lower_of, resting, smoothed
 from dubbing.sound import RATE_HZ, at_times
 
-__all__ = ["Actor", "Example", "default_actor", "fit_actor", "load", "opening_of", "predict", "save"]
+__all__ = ["Actor", "Example", "default_actor", "fit_actor", "heard", "load", "opening_of", "predict", "save"]
 
 SCHEMA = "dub.actor.1"
 MOST_S = 600.0  # of speech that a fit looks at
@@ -68,6 +68,11 @@ class Actor:
     seconds: float
     lag_s: float
 
+    @property
+    def score(self) -> float:
+        """Cross-validated correlation of the opening on the actor's own dialogue; 0 where there was too little."""
+        return self.fit.score
+
     @cached_property
     def hash(self) -> str:
         """sha256 of the content, 64 hex digits; the prior it belongs to is part of it."""
@@ -86,7 +91,10 @@ def default_actor(shape_NP3: np.ndarray, *, prior: Prior | None = None) -> Actor
     return Actor(resting(shape_NP3), (prior or Prior.load()).population, 0.0, 0.0)
 
 
-def fit_actor(examples: Sequence[Example], *, max_seconds: float = MOST_S, prior: Prior | None = None) -> Actor:
+def fit_actor(
+    examples: Sequence[Example], *, max_seconds: float = MOST_S, prior: Prior | None = None,
+    space: ShapeSpace | None = None,
+) -> Actor:  # fmt: skip
     """Learn an actor from their own performance; deterministic. Only frames where they speak are used.
 
     Of more than max_seconds of speech, examples evenly spread through the list are used. Under
@@ -96,16 +104,16 @@ def fit_actor(examples: Sequence[Example], *, max_seconds: float = MOST_S, prior
     chosen = _subset(examples, max_seconds)
     if not chosen:
         raise ValueError("fit_actor needs a frame that speaks in at least one example; default_actor needs none.")
-    prior, space = prior or Prior.load(), ShapeSpace.load()
+    prior, space = prior or Prior.load(), space or ShapeSpace.load()
     speaking = [np.asarray(e.speaking_N, bool) for e in chosen]
     rest = resting(np.concatenate([lower_of(e.shape_NP3) for e in chosen]), np.concatenate(speaking))
     coefs = [smoothed(space.encode(e.shape_NP3, rest), e.times_s)[s] for e, s in zip(chosen, speaking, strict=True)]
     times = [e.times_s[s] for e, s in zip(chosen, speaking, strict=True)]
     frame_s = _frame_s(chosen)
-    heard = [_heard(prior, e.wave) for e in chosen]
-    lag_s = _lag(heard, times, coefs, frame_s)
+    hears = [heard(prior, e.wave) for e in chosen]
+    lag_s = _lag(hears, times, coefs, frame_s)
     fit = fitting.learn(
-        heard_NF=np.concatenate([at_times(h, t + lag_s, STEP_HZ) for h, t in zip(heard, times, strict=True)]),
+        heard_NF=np.concatenate([at_times(h, t + lag_s, STEP_HZ) for h, t in zip(hears, times, strict=True)]),
         coef_NK=np.concatenate(_levelled(coefs)),
         example_N=np.repeat(np.arange(len(times)), [len(t) for t in times]),
         times_s=np.concatenate(times),
@@ -127,17 +135,24 @@ def predict(
     times, speech = np.asarray(times_s, np.float64), np.asarray(speech_N, bool)
     if not speech.any() or not len(wave):
         return np.zeros((len(times), COEFS))
-    heard = _heard(prior or Prior.load(), wave)
+    hears = heard(prior or Prior.load(), wave)
     # Which frame shows at each step.
-    frame = np.searchsorted((times[1:] + times[:-1]) / 2, np.arange(len(heard)) / STEP_HZ)
-    coef = at_times(actor.fit.say(heard, speech[frame]), times, STEP_HZ)
+    frame = np.searchsorted((times[1:] + times[:-1]) / 2, np.arange(len(hears)) / STEP_HZ)
+    coef = at_times(actor.fit.say(hears, speech[frame]), times, STEP_HZ)
     # Rounded, so that the last bits of a matrix product on another machine do not change a patch.
     return np.asarray(np.round(coef * _envelope(times, speech)[:, None], 6)) + 0.0
 
 
-def opening_of(coef_NK: np.ndarray, rest_L3: np.ndarray) -> np.ndarray:
+def heard(prior: Prior, wave: np.ndarray) -> np.ndarray:
+    """What the prior hears, smoothed in time, float32 (T, F) at STEP_HZ: coefficients, hidden units, phones."""
+    all_of_it = prior.hear(wave)
+    row = np.concatenate([all_of_it.coef_TK, all_of_it.hidden_TH, all_of_it.phones_TC], 1)
+    return gaussian_filter1d(row, SMOOTH_S * STEP_HZ, axis=0, mode="nearest").astype(np.float32)
+
+
+def opening_of(coef_NK: np.ndarray, rest_L3: np.ndarray, space: ShapeSpace | None = None) -> np.ndarray:
     """The opening of wanted shapes as `face.mouth_measures` reads it, float64 (N,), inter-ocular distances."""
-    lower = ShapeSpace.load().decode(coef_NK, rest_L3)
+    lower = (space or ShapeSpace.load()).decode(coef_NK, rest_L3)
     return np.asarray(np.mean([np.linalg.norm(lower[:, a] - lower[:, b], axis=-1) for a, b in _MIDDLES], axis=0))
 
 
@@ -164,13 +179,6 @@ def _arrays(actor: Actor) -> dict[str, np.ndarray]:
     named = {"rest": actor.rest, "seconds": actor.seconds, "lag_s": actor.lag_s}
     named |= {f"fit.{field.name}": getattr(actor.fit, field.name) for field in fields(Fit)}
     return {name: np.array(value, "<f8", order="C") for name, value in named.items()}
-
-
-def _heard(prior: Prior, wave: np.ndarray) -> np.ndarray:
-    """What the prior hears, smoothed in time, float32 (T, F): its coefficients, hidden units and phones."""
-    heard = prior.hear(wave)
-    row = np.concatenate([heard.coef_TK, heard.hidden_TH, heard.phones_TC], 1)
-    return gaussian_filter1d(row, SMOOTH_S * STEP_HZ, axis=0, mode="nearest").astype(np.float32)
 
 
 def _frame_s(examples: Sequence[Example]) -> float:
@@ -212,14 +220,14 @@ def _levelled(coefs: list[np.ndarray]) -> list[np.ndarray]:
     return out
 
 
-def _lag(heard: list[np.ndarray], times: list[np.ndarray], coefs: list[np.ndarray], frame_s: float) -> float:
+def _lag(hears: list[np.ndarray], times: list[np.ndarray], coefs: list[np.ndarray], frame_s: float) -> float:
     """How much later the sound is than the lips it belongs to, as far as the prior can tell; 0 in doubt."""
     opening = np.concatenate([c[:, 0] for c in coefs])
     if len(opening) * frame_s < LAG_LEAST_S or opening.std() < 1e-6:
         return 0.0
     scores = []
     for lag_s in LAGS_S:
-        said = np.concatenate([at_times(h[:, :1], t + lag_s, STEP_HZ)[:, 0] for h, t in zip(heard, times, strict=True)])
+        said = np.concatenate([at_times(h[:, :1], t + lag_s, STEP_HZ)[:, 0] for h, t in zip(hears, times, strict=True)])
         scores.append(np.corrcoef(said, opening)[0, 1] if said.std() > 1e-9 else 0.0)
     best = int(np.argmax(scores))
     return float(LAGS_S[best]) if scores[best] > scores[len(LAGS_S) // 2] + LAG_GAIN else 0.0

@@ -1,0 +1,358 @@
+"""One film measured, shot by shot, by one sync expert. Memory does not grow with the film's length.
+
+Cuts and faces come from the pipeline's own stages, so a shot's face has the track and the name that `dub run`
+gives it. A shot of more than PART_FRAMES is followed and measured in parts that overlap by OVERLAP_S: long enough
+for every window to be taken from a part in which its whole neighbourhood lies. At any time there are in memory:
+the meshes of one part, BLOCK crops of each of its faces, one decoded picture, and 31 distances for each window
+of one shot (124 bytes). The sound lies in an unnamed temporary file, 32 kB a second.
+
+Axes: V windows, S shifts -15..15, E embedding, N frames, K instants at 25 a second.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol, cast
+
+import numpy as np
+
+from dubbing import media
+from dubbing.clock import Timeline
+from dubbing.errors import MediaError
+from dubbing.experts import Expert, crop, lse, model_name
+from dubbing.experts.mfcc import pcm_of
+from dubbing.mesh import overlap
+from dubbing.records import Shot, Track
+from dubbing.sound import RATE_HZ
+from dubbing.stages.faces import Faces, in_sight, load_tracks
+from dubbing.stages.shots import Shots, load_shots
+from dubbing.stages.tracker import box_of
+
+__all__ = ["FilmScore", "Scorer", "TrackScore"]
+
+PART_FRAMES = 1500
+PART_S = 8  # a part is never shorter, however many frames a second there are
+OVERLAP_S = 2  # shifts reach 0.6 s, a window 0.2 s, a crop's median 0.24 s to each side of the middle
+BLOCK = 125  # crops of one face that are held
+_SAME_FACE = 0.4  # overlap of boxes in the frames that two parts share
+_INAUDIBLE = 33  # int16, -60 dBFS, as the audio stage has it
+
+OnFrames = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class TrackScore:
+    """One face of one shot, with one sound.
+
+    id: `shot_0042/face_1`; [start_frame, end_frame) and their timecodes; start_s: where its first window begins,
+    seconds from frame 0; face_px: median height; yaw_deg: median turn; windows: how many d, c, offset_frames and
+    at_zero rest on (0: they are None); distance_S: float32 (31,), mean distance at shifts -15..15;
+    confidence_V: float32, one value each 1/25 s from start_s on, NaN where the mouth is out of sight.
+    """
+
+    id: str
+    start_frame: int
+    end_frame: int
+    start_tc: str
+    end_tc: str
+    start_s: float
+    face_px: float
+    yaw_deg: float
+    windows: int = 0
+    d: float | None = None
+    c: float | None = None
+    offset_frames: float | None = None
+    at_zero: float | None = None
+    distance_S: np.ndarray | None = None
+    confidence_V: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class FilmScore:
+    """A film's tracks in the film's order, the largest face of a shot first. sound: the file that was heard;
+    length_s, sound_s: how long picture and sound last; model: `name@hash12`."""
+
+    video: Path
+    sound: Path
+    model: str
+    frames: int
+    shots: int
+    length_s: Fraction
+    sound_s: Fraction
+    tracks: tuple[TrackScore, ...]
+
+
+class _CropExpert(Expert, Protocol):
+    """An expert that wants crops, and says where it wants them cut and how large."""
+
+    crop_px: int
+
+    def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]: ...
+
+
+class Scorer:
+    """Scores film after film with one expert; a context manager, because face models take a second to load."""
+
+    def __init__(self, expert: Expert) -> None:
+        self._expert = expert
+        self._shots, self._faces = Shots(), Faces()
+        self.passes = 2 if expert.wants == "mesh" else 3
+        """How often each picture is read: on_frames counts up to about this many times the film's frames."""
+
+    def __enter__(self) -> Scorer:
+        self._shots.setup()
+        self._faces.setup()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._faces.close()
+        self._shots.close()
+
+    def score(self, video: Path | str, audio: Path | str | None = None, on_frames: OnFrames = lambda n: None) -> FilmScore:
+        """Every face track of a film with its own sound, or with that of `audio` from its first sample on (where
+        that file has a picture: from its first picture on).
+
+        Raises MediaError: no picture, no sound, nothing louder than -60 dBFS, damage.
+        """
+        video, sound = Path(video), Path(audio or video)
+        if media.probe(video).video is None:
+            raise MediaError(f"{video} has no video stream.")
+        if not media.probe(sound).audio:
+            raise MediaError(f"{sound} has no sound" + ("." if audio else "; give one with --audio FILE."))
+        with _Sound(sound) as heard, tempfile.TemporaryDirectory(prefix="dub-score-") as name:
+            folder = Path(name)
+            self._shots.process({"source": str(video), "cuts": None}, folder, on_frames)
+            line, shots = media.load_timeline(folder), load_shots(folder)
+            film = _Film(self._expert, self._faces, video, heard, line, folder, on_frames)
+            tracks = [track for shot in shots for track in film.shot(shot)]
+            return FilmScore(
+                video=video, sound=sound, model=model_name(self._expert), frames=len(line), shots=len(shots),
+                length_s=line.duration, sound_s=Fraction(heard.samples, RATE_HZ), tracks=tuple(tracks),
+            )  # fmt: skip
+
+
+class _Sound:
+    """A file's sound at 16 kHz mono, kept on disk; sample 0 is where the picture begins. A context manager.
+
+    Raises MediaError when it cannot be read or holds nothing to hear.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.samples, loudest = 0, 0
+        self._file: IO[bytes] = tempfile.TemporaryFile()
+        try:
+            for block in media.sound_blocks(path, RATE_HZ):
+                pcm = pcm_of(block)
+                self._file.write(pcm.tobytes())
+                self.samples += len(pcm)
+                loudest = max(loudest, int(np.abs(pcm.astype(np.int32)).max()))
+            if loudest < _INAUDIBLE:
+                raise MediaError(f"{path} holds no sound: nothing in it is louder than -60 dBFS; give another file.")
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> _Sound:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def between(self, first: int, last: int) -> np.ndarray:
+        """Samples [first, last), float32 in -1..1; silence where there is no sound."""
+        out = np.zeros(max(0, last - first), np.float32)
+        a, b = max(0, first), min(last, self.samples)
+        if b > a:
+            self._file.seek(2 * a)
+            out[a - first : b - first] = np.frombuffer(self._file.read(2 * (b - a)), np.int16) / np.float32(32768)
+        return out
+
+
+@dataclass
+class _Piece:
+    """One face in one part of a shot: the distances of every window, and in which of them the mouth is seen."""
+
+    track: Track
+    start_s: float
+    distance_SV: np.ndarray
+    seen_V: np.ndarray
+
+    def cut(self, from_s: float | None, to_s: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """(distance_SV, seen_V) of the windows that begin in [from_s, to_s)."""
+        begins = self.start_s + np.arange(len(self.seen_V)) / lse.FPS
+        keep = (begins >= (-np.inf if from_s is None else from_s)) & (begins < (np.inf if to_s is None else to_s))
+        return self.distance_SV[:, keep], self.seen_V[keep]
+
+
+class _Film:
+    """What the shots of one film share."""
+
+    def __init__(
+        self, expert: Expert, faces: Faces, video: Path, sound: _Sound, line: Timeline, folder: Path, on_frames: OnFrames
+    ) -> None:
+        self._expert, self._stage, self._video, self._sound = expert, faces, video, sound
+        self._line, self._folder, self._on_frames = line, folder, on_frames
+
+    def shot(self, shot: Shot) -> list[TrackScore]:
+        """Every face of one shot."""
+        faces: list[list[_Piece]] = []
+        for start, end in parts(shot, self._line):
+            found = self._part(shot, start, end)
+            _join(faces, found)
+        return [self._track(f"{shot.id}/face_{n}", pieces) for n, pieces in enumerate(faces, 1)]
+
+    def _part(self, shot: Shot, start: int, end: int) -> list[_Piece]:
+        """The faces of frames [start, end), measured as a stretch of their own."""
+        args = {"source": str(self._video), "timeline": str(self._folder),
+                "number": shot.number, "start": start, "end": end}  # fmt: skip
+        self._stage.process(args, self._folder, self._on_frames)
+        tracks = load_tracks(self._folder)
+        times = [self._line.times_s(t.start_frame, t.end_frame) - float(self._line.time(t.start_frame)) for t in tracks]
+        counts = [lse.windows_in(t) for t in times]
+        pieces = []
+        for track, times_s, count, video_VE in zip(tracks, times, counts, self._seen(tracks, times), strict=True):
+            distance_SV, seen_V = np.zeros((2 * lse.SHIFTS + 1, 0), np.float32), np.zeros(0, bool)
+            if count:
+                wave = self._sound.between(*(self._line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame)))
+                distance_SV = lse.lse(video_VE, self._expert.embed_sound(wave, 0.0, count)).distance_SV
+                usable = in_sight(track, self._line.rate)[crop.shown(times_s)]
+                seen_V = np.lib.stride_tricks.sliding_window_view(usable, lse.WINDOW)[:count].all(1)
+            bare = Track(track.id, track.frames_N, _boxes(track), track.seen_N, track.yaw_N, track.height_px)
+            pieces.append(_Piece(bare, float(self._line.time(track.start_frame)), distance_SV, seen_V))
+        return pieces
+
+    def _seen(self, tracks: list[Track], times: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """The embeddings of each track's windows, (V, E)."""
+        if self._expert.wants == "mesh":
+            for track, times_s in zip(tracks, times, strict=True):
+                yield self._expert.embed_video(track.mesh_NP3, times_s)
+            return
+        expert = cast(_CropExpert, self._expert)
+        feeds = [_Feed(expert, t, s) for t, s in zip(tracks, times, strict=True) if lse.windows_in(s)]
+        if feeds:
+            first, last = min(t.start_frame for t in tracks), max(t.end_frame for t in tracks)
+            for picture in media.read(self._video, self._line, first, last):
+                self._on_frames(1)
+                wanted = [f for f in feeds if f.wants(picture.frame)]
+                whole = crop.published_bgr(picture) if wanted else None
+                for feed in wanted:
+                    feed.give(whole)
+        fed = iter(feeds)
+        for times_s in times:
+            yield next(fed).finish() if lse.windows_in(times_s) else np.zeros((0, 1), np.float32)
+
+    def _track(self, name: str, pieces: list[_Piece]) -> TrackScore:
+        """One face's score from its pieces, each up to the middle of what it shares with the next."""
+        seams = [None, *(self._seam(a, b) for a, b in zip(pieces[:-1], pieces[1:], strict=True)), None]
+        cuts = [p.cut(a, b) for p, a, b in zip(pieces, seams[:-1], seams[1:], strict=True)]
+        distance_SV, seen_V = np.concatenate([d for d, _ in cuts], 1), np.concatenate([s for _, s in cuts])
+        first, last = pieces[0].track.start_frame, max(p.track.end_frame for p in pieces)
+        yaw_N = np.concatenate([p.track.yaw_N for p in pieces])
+        common = TrackScore(
+            id=name, start_frame=first, end_frame=last, start_tc=self._line.timecode(first),
+            end_tc=self._line.timecode(last), start_s=pieces[0].start_s,
+            face_px=float(np.median([p.track.height_px for p in pieces])), yaw_deg=float(np.median(yaw_N)),
+        )  # fmt: skip
+        return _scored(common, distance_SV, seen_V)
+
+    def _seam(self, a: _Piece, b: _Piece) -> float:
+        """Where, in seconds, one piece gives way to the next."""
+        first, last = b.track.start_frame, a.track.end_frame
+        return float(self._line.time(first) + self._line.time(last)) / 2
+
+
+def _scored(track: TrackScore, distance_SV: np.ndarray, seen_V: np.ndarray) -> TrackScore:
+    """The track with the numbers of those of its windows in which the mouth is in sight."""
+    count = int(seen_V.sum())
+    if not count:
+        return track
+    mean_S = distance_SV[:, seen_V].mean(1, dtype=np.float64)
+    best, least = int(mean_S.argmin()), float(mean_S.min())
+    result = lse.Lse(lse.SHIFTS - best, least, float(np.median(mean_S)) - least, mean_S, distance_SV)
+    return TrackScore(
+        **{**vars(track), "windows": count, "d": result.d, "c": result.c, "offset_frames": float(result.offset),
+           "at_zero": float(mean_S[lse.SHIFTS]), "distance_S": mean_S.astype(np.float32),
+           "confidence_V": np.where(seen_V, lse.confidence(result), np.float32(np.nan))}
+    )  # fmt: skip
+
+
+class _Feed:
+    """The crops of one face, taken as the pictures come, embedded as soon as there are BLOCK of them."""
+
+    def __init__(self, expert: _CropExpert, track: Track, times_s: np.ndarray) -> None:
+        self._expert = expert
+        self._windows = lse.windows_in(times_s)
+        self._crops = expert.crops(track.mesh_NP3, times_s)
+        self._at_K = crop.shown(times_s)
+        self._first = track.start_frame
+        self._done = 0  # instants
+        self._held: list[np.ndarray] = []
+        self._found: list[np.ndarray] = []
+
+    def wants(self, frame: int) -> bool:
+        """Whether this frame, none before the last one asked for, is shown at one of the instants."""
+        return self._done < len(self._at_K) and self._at_K[self._done] == frame - self._first
+
+    def give(self, whole_HWC: np.ndarray) -> None:
+        """The whole picture of a frame that it wants."""
+        number = int(self._at_K[self._done])
+        one = crop.cut(whole_HWC, self._crops[number], self._expert.crop_px)
+        while self._done < len(self._at_K) and self._at_K[self._done] == number:
+            self._held.append(one)
+            self._done += 1
+            if len(self._held) == BLOCK:
+                self._embed()
+
+    def _embed(self) -> None:
+        """Embed what is held. The last window of a stretch is never made: the crops it needs stay for the next."""
+        times = np.arange(len(self._held)) / lse.FPS
+        if lse.windows_in(times):
+            self._found.append(self._expert.embed_video(np.stack(self._held), times))
+            del self._held[: -lse.WINDOW]
+
+    def finish(self) -> np.ndarray:
+        """float32 (V, E), all pictures given."""
+        if sum(map(len, self._found)) + len(self._held) - lse.WINDOW < self._windows:
+            self._held.append(self._held[-1])  # a stretch of five instants has one window all the same
+        self._embed()
+        return np.concatenate(self._found)[: self._windows]
+
+
+def parts(shot: Shot, line: Timeline) -> list[tuple[int, int]]:
+    """Frames [start, end) of the parts that a shot is measured in: one, or several that overlap by OVERLAP_S."""
+    found, start = [], shot.start_frame
+    while True:
+        end = min(shot.end_frame, max(start + PART_FRAMES, line.frame_at(line.time(start) + PART_S)))
+        found.append((start, end))
+        if end == shot.end_frame:
+            return found
+        start = line.frame_at(line.time(end) - OVERLAP_S)
+
+
+def _boxes(track: Track) -> np.ndarray:
+    """Two corners of the mesh's box instead of the mesh, float32 (N, 2, 3): all that joining needs."""
+    return np.stack([track.mesh_NP3.min(1), track.mesh_NP3.max(1)], 1)
+
+
+def _join(faces: list[list[_Piece]], found: list[_Piece]) -> None:
+    """Put the pieces of the next part to the faces that they continue, and begin new faces with the others."""
+    open_faces = [f for f in faces if found]
+    for piece in found:
+        shares = [(_shared(face[-1].track, piece.track), n) for n, face in enumerate(open_faces)]
+        best, n = max(shares, default=(0.0, -1))
+        if best > _SAME_FACE:
+            open_faces.pop(n).append(piece)
+        else:
+            faces.append([piece])
+
+
+def _shared(a: Track, b: Track) -> float:
+    """How well two tracks lie on each other in the frames that both have, 0..1."""
+    _, in_a, in_b = np.intersect1d(a.frames_N, b.frames_N, return_indices=True)
+    boxes = [(box_of(a.mesh_NP3[i]), box_of(b.mesh_NP3[j])) for i, j in zip(in_a, in_b, strict=True)]
+    return float(np.mean([overlap(x, y) for x, y in boxes])) if boxes else 0.0
