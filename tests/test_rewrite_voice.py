@@ -173,7 +173,7 @@ def test_little_dialogue_and_much() -> None:
     assert 6.0 <= voice.fit_actor(many, max_seconds=6.0).seconds <= 6.2
 
 
-def test_default_actor_speaks(tmp_path: Path) -> None:
+def test_default_actor_speaks() -> None:
     still = ShapeSpace.load().decode(np.zeros((1, COEFS)), closed_mouth())
     actor = voice.default_actor(still)
     wave, _ = speech_like(4.0, seed=10)

@@ -19,6 +19,7 @@ import click
 
 from dubbing import __version__
 from dubbing.cli.models import models
+from dubbing.cli.score import score
 from dubbing.errors import DubError, InputError
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def run(manifest: Path, out: Path, engine: str, config_file: Path | None, worker
     if as_json:
         show.as_json(report.run_json)
     else:
-        click.echo(tell.run_told(report))
+        click.echo(tell.run_told(report, out))
     raise SystemExit(report.exit_code)
 
 
@@ -233,12 +234,13 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
     if as_json:
         show.as_json(report.run_json)
     else:
-        click.echo(tell.run_told(report))
-        click.echo(tell.demo_told(report, job.titles[0].video))
+        click.echo(tell.run_told(report, out / "out"))
+        click.echo("\n" + tell.demo_told(report, job.titles[0].video))
     raise SystemExit(report.exit_code)
 
 
 dub.add_command(models)
+dub.add_command(score)
 
 
 def _read(manifest: Path, config_file: Path | None) -> tuple[Manifest, Config]:

@@ -130,7 +130,7 @@ def _is_complete(tasks: Sequence[Task]) -> bool:
 # -- run and demo ----------------------------------------------------------------------------
 
 
-def run_told(report: Report) -> str:
+def run_told(report: Report, out: Path) -> str:
     """One row per dub, and what a person should know about it."""
     rows = (
         (d["title"], d["language"], counted(d["counts"]), d["needs_review"], d["master"] or d["error"])
@@ -139,8 +139,8 @@ def run_told(report: Report) -> str:
     parts = [table(("title", "language", "shots", "review", "master"), rows)]
     parts += [f"note: {d['title']}/{d['language']}: {n}" for d in report.summary for n in d["notices"]]
     run = report.run_json
-    made, found = run.get("done_now", 0), run.get("found_done", 0)
-    parts.append(f"{made} tasks done in {number(run.get('seconds'), 1)} s, {found} were done before")
+    made, found, seconds = run.get("done_now", 0), run.get("found_done", 0), number(run.get("seconds"), 1)
+    parts.append(f"{made} tasks done in {seconds} s, {found} were done before; `dub status {out}` has the scores")
     return "\n\n".join(parts)
 
 

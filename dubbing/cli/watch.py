@@ -23,8 +23,8 @@ __all__ = ["PROGRESS", "Bar", "Figures", "Lines", "Tally", "watcher"]
 
 PROGRESS = ".progress.json"
 LINE_S = 5.0
-# Seconds that one frame costs, stage against stage, on two cores: only for the share done and the time left.
-COST = {"shots": 1.0, "faces": 5.0, "lipsync": 8.0, "sync": 3.0, "master": 4.0}
+# Milliseconds of wall time a frame of film costs on two cores: for the share done and the time left only.
+COST = {"shots": 2.0, "faces": 7.0, "lipsync": 10.0, "sync": 9.0, "master": 22.0}
 _PER_TITLE = ("shots", "faces")
 
 

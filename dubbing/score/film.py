@@ -3,7 +3,7 @@
 Cuts and faces come from the pipeline's own stages, so a shot's face has the track and the name that `dub run`
 gives it. A shot of more than PART_FRAMES is followed and measured in parts that overlap by OVERLAP_S: long enough
 for every window to be taken from a part in which its whole neighbourhood lies. At any time there are in memory:
-the meshes of one part, BLOCK crops of each of its faces, one decoded picture, and 31 distances for each window
+the meshes of one part, `crops.BLOCK` crops of each of its faces, one decoded picture, and 31 distances for each window
 of one shot (124 bytes). The sound lies in an unnamed temporary file, 32 kB a second.
 
 Axes: V windows, S shifts -15..15, E embedding, N frames, K instants at 25 a second.
@@ -13,32 +13,33 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, cast
+from typing import IO, cast
 
 import numpy as np
 
-from dubbing import media
+from dubbing import experts, media, models
 from dubbing.clock import Timeline
-from dubbing.errors import MediaError
+from dubbing.errors import MediaError, ModelError
 from dubbing.experts import Expert, crop, lse, model_name
 from dubbing.experts.mfcc import pcm_of
 from dubbing.mesh import overlap
 from dubbing.records import Shot, Track
+from dubbing.score.crops import CropExpert, Feed
 from dubbing.sound import RATE_HZ
 from dubbing.stages.faces import Faces, in_sight, load_tracks
 from dubbing.stages.shots import Shots, load_shots
 from dubbing.stages.tracker import box_of
 
-__all__ = ["FilmScore", "Scorer", "TrackScore"]
+__all__ = ["FilmScore", "Scorer", "TrackScore", "load_expert"]
 
 PART_FRAMES = 1500
 PART_S = 8  # a part is never shorter, however many frames a second there are
 OVERLAP_S = 2  # shifts reach 0.6 s, a window 0.2 s, a crop's median 0.24 s to each side of the middle
-BLOCK = 125  # crops of one face that are held
 _SAME_FACE = 0.4  # overlap of boxes in the frames that two parts share
 _INAUDIBLE = 33  # int16, -60 dBFS, as the audio stage has it
 
@@ -51,8 +52,9 @@ class TrackScore:
 
     id: `shot_0042/face_1`; [start_frame, end_frame) and their timecodes; start_s: where its first window begins,
     seconds from frame 0; face_px: median height; yaw_deg: median turn; windows: how many d, c, offset_frames and
-    at_zero rest on (0: they are None); distance_S: float32 (31,), mean distance at shifts -15..15;
-    confidence_V: float32, one value each 1/25 s from start_s on, NaN where the mouth is out of sight.
+    at_zero rest on, 0 where they are None, and then reason says why: `too_short` or `out_of_sight`; distance_S:
+    float32 (31,), mean distance at shifts -15..15; confidence_V: float32, `lse.confidence`, one value each 1/25 s
+    from start_s on, NaN where the mouth is out of sight.
     """
 
     id: str
@@ -63,6 +65,7 @@ class TrackScore:
     start_s: float
     face_px: float
     yaw_deg: float
+    reason: str | None = None
     windows: int = 0
     d: float | None = None
     c: float | None = None
@@ -87,33 +90,26 @@ class FilmScore:
     tracks: tuple[TrackScore, ...]
 
 
-class _CropExpert(Expert, Protocol):
-    """An expert that wants crops, and says where it wants them cut and how large."""
-
-    crop_px: int
-
-    def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]: ...
-
-
 class Scorer:
     """Scores film after film with one expert; a context manager, because face models take a second to load."""
 
     def __init__(self, expert: Expert) -> None:
         self._expert = expert
         self._shots, self._faces = Shots(), Faces()
+        self._ready = False
         self.passes = 2 if expert.wants == "mesh" else 3
         """How often each picture is read: on_frames counts up to about this many times the film's frames."""
 
     def __enter__(self) -> Scorer:
-        self._shots.setup()
-        self._faces.setup()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self._faces.close()
-        self._shots.close()
+        if self._ready:
+            self._faces.close()
 
-    def score(self, video: Path | str, audio: Path | str | None = None, on_frames: OnFrames = lambda n: None) -> FilmScore:
+    def score(
+        self, video: Path | str, audio: Path | str | None = None, on_frames: OnFrames = lambda n: None
+    ) -> FilmScore:
         """Every face track of a film with its own sound, or with that of `audio` from its first sample on (where
         that file has a picture: from its first picture on).
 
@@ -126,6 +122,9 @@ class Scorer:
             raise MediaError(f"{sound} has no sound" + ("." if audio else "; give one with --audio FILE."))
         with _Sound(sound) as heard, tempfile.TemporaryDirectory(prefix="dub-score-") as name:
             folder = Path(name)
+            if not self._ready:
+                self._faces.setup()
+                self._ready = True
             self._shots.process({"source": str(video), "cuts": None}, folder, on_frames)
             line, shots = media.load_timeline(folder), load_shots(folder)
             film = _Film(self._expert, self._faces, video, heard, line, folder, on_frames)
@@ -134,6 +133,22 @@ class Scorer:
                 video=video, sound=sound, model=model_name(self._expert), frames=len(line), shots=len(shots),
                 length_s=line.duration, sound_s=Fraction(heard.samples, RATE_HZ), tracks=tuple(tracks),
             )  # fmt: skip
+
+
+def load_expert(name: str, folder: str | None = None) -> Expert:
+    """The built-in expert, or a published one whose file lies on the shelf. folder: the configuration's, if any.
+
+    Raises ModelError: no such expert, or its file is absent (with the next step) or another than the published one.
+    """
+    published = {"syncnet_v2": ("syncnet", "SyncNet"), "wav2lip_color": ("wav2lip_color", "Wav2LipColor")}
+    if name in experts.names():
+        return experts.load(name)
+    if name not in published:
+        raise ModelError(f"There is no sync expert {name!r}; there is: {', '.join([*experts.names(), *published])}.")
+    path = models.path(name, configured=folder)
+    module, cls = published[name]
+    made: Expert = getattr(import_module(f"dubbing.experts.{module}"), cls)(path)
+    return made
 
 
 class _Sound:
@@ -193,7 +208,14 @@ class _Film:
     """What the shots of one film share."""
 
     def __init__(
-        self, expert: Expert, faces: Faces, video: Path, sound: _Sound, line: Timeline, folder: Path, on_frames: OnFrames
+        self,
+        expert: Expert,
+        faces: Faces,
+        video: Path,
+        sound: _Sound,
+        line: Timeline,
+        folder: Path,
+        on_frames: OnFrames,
     ) -> None:
         self._expert, self._stage, self._video, self._sound = expert, faces, video, sound
         self._line, self._folder, self._on_frames = line, folder, on_frames
@@ -218,7 +240,9 @@ class _Film:
         for track, times_s, count, video_VE in zip(tracks, times, counts, self._seen(tracks, times), strict=True):
             distance_SV, seen_V = np.zeros((2 * lse.SHIFTS + 1, 0), np.float32), np.zeros(0, bool)
             if count:
-                wave = self._sound.between(*(self._line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame)))
+                wave = self._sound.between(
+                    *(self._line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
+                )
                 distance_SV = lse.lse(video_VE, self._expert.embed_sound(wave, 0.0, count)).distance_SV
                 usable = in_sight(track, self._line.rate)[crop.shown(times_s)]
                 seen_V = np.lib.stride_tricks.sliding_window_view(usable, lse.WINDOW)[:count].all(1)
@@ -232,16 +256,17 @@ class _Film:
             for track, times_s in zip(tracks, times, strict=True):
                 yield self._expert.embed_video(track.mesh_NP3, times_s)
             return
-        expert = cast(_CropExpert, self._expert)
-        feeds = [_Feed(expert, t, s) for t, s in zip(tracks, times, strict=True) if lse.windows_in(s)]
+        expert = cast(CropExpert, self._expert)
+        feeds = [Feed(expert, t, s) for t, s in zip(tracks, times, strict=True) if lse.windows_in(s)]
         if feeds:
             first, last = min(t.start_frame for t in tracks), max(t.end_frame for t in tracks)
             for picture in media.read(self._video, self._line, first, last):
                 self._on_frames(1)
                 wanted = [f for f in feeds if f.wants(picture.frame)]
-                whole = crop.published_bgr(picture) if wanted else None
-                for feed in wanted:
-                    feed.give(whole)
+                if wanted:
+                    whole = crop.published_bgr(picture)
+                    for feed in wanted:
+                        feed.give(whole)
         fed = iter(feeds)
         for times_s in times:
             yield next(fed).finish() if lse.windows_in(times_s) else np.zeros((0, 1), np.float32)
@@ -270,57 +295,15 @@ def _scored(track: TrackScore, distance_SV: np.ndarray, seen_V: np.ndarray) -> T
     """The track with the numbers of those of its windows in which the mouth is in sight."""
     count = int(seen_V.sum())
     if not count:
-        return track
+        return replace(track, reason="out_of_sight" if len(seen_V) else "too_short")
     mean_S = distance_SV[:, seen_V].mean(1, dtype=np.float64)
     best, least = int(mean_S.argmin()), float(mean_S.min())
     result = lse.Lse(lse.SHIFTS - best, least, float(np.median(mean_S)) - least, mean_S, distance_SV)
-    return TrackScore(
-        **{**vars(track), "windows": count, "d": result.d, "c": result.c, "offset_frames": float(result.offset),
-           "at_zero": float(mean_S[lse.SHIFTS]), "distance_S": mean_S.astype(np.float32),
-           "confidence_V": np.where(seen_V, lse.confidence(result), np.float32(np.nan))}
+    return replace(
+        track, windows=count, d=result.d, c=result.c, offset_frames=float(result.offset),
+        at_zero=float(mean_S[lse.SHIFTS]), distance_S=mean_S.astype(np.float32),
+        confidence_V=np.where(seen_V, lse.confidence(result), np.float32(np.nan)),
     )  # fmt: skip
-
-
-class _Feed:
-    """The crops of one face, taken as the pictures come, embedded as soon as there are BLOCK of them."""
-
-    def __init__(self, expert: _CropExpert, track: Track, times_s: np.ndarray) -> None:
-        self._expert = expert
-        self._windows = lse.windows_in(times_s)
-        self._crops = expert.crops(track.mesh_NP3, times_s)
-        self._at_K = crop.shown(times_s)
-        self._first = track.start_frame
-        self._done = 0  # instants
-        self._held: list[np.ndarray] = []
-        self._found: list[np.ndarray] = []
-
-    def wants(self, frame: int) -> bool:
-        """Whether this frame, none before the last one asked for, is shown at one of the instants."""
-        return self._done < len(self._at_K) and self._at_K[self._done] == frame - self._first
-
-    def give(self, whole_HWC: np.ndarray) -> None:
-        """The whole picture of a frame that it wants."""
-        number = int(self._at_K[self._done])
-        one = crop.cut(whole_HWC, self._crops[number], self._expert.crop_px)
-        while self._done < len(self._at_K) and self._at_K[self._done] == number:
-            self._held.append(one)
-            self._done += 1
-            if len(self._held) == BLOCK:
-                self._embed()
-
-    def _embed(self) -> None:
-        """Embed what is held. The last window of a stretch is never made: the crops it needs stay for the next."""
-        times = np.arange(len(self._held)) / lse.FPS
-        if lse.windows_in(times):
-            self._found.append(self._expert.embed_video(np.stack(self._held), times))
-            del self._held[: -lse.WINDOW]
-
-    def finish(self) -> np.ndarray:
-        """float32 (V, E), all pictures given."""
-        if sum(map(len, self._found)) + len(self._held) - lse.WINDOW < self._windows:
-            self._held.append(self._held[-1])  # a stretch of five instants has one window all the same
-        self._embed()
-        return np.concatenate(self._found)[: self._windows]
 
 
 def parts(shot: Shot, line: Timeline) -> list[tuple[int, int]]:
@@ -341,7 +324,7 @@ def _boxes(track: Track) -> np.ndarray:
 
 def _join(faces: list[list[_Piece]], found: list[_Piece]) -> None:
     """Put the pieces of the next part to the faces that they continue, and begin new faces with the others."""
-    open_faces = [f for f in faces if found]
+    open_faces = list(faces)
     for piece in found:
         shares = [(_shared(face[-1].track, piece.track), n) for n, face in enumerate(open_faces)]
         best, n = max(shares, default=(0.0, -1))
