@@ -17,7 +17,7 @@ from dubbing.sound import RATE_HZ
 def related(windows, early, seed=0, width=16):
     """Embeddings whose sound is `early` frames early: a_(v - early) belongs to l_v."""
     made = np.random.default_rng(seed).standard_normal((windows + 40, width)).astype(np.float32)
-    return made[20 : 20 + windows], made[20 + early : 20 + early + windows]
+    return made[20 : 20 + windows], made[20 + early : 20 + early + windows].copy()
 
 
 # LSE by its definition

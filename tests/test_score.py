@@ -158,10 +158,10 @@ def test_moved_sound_moves_the_offset_by_as_much(made: Path, faces: type[Faces],
     assert only(measured(made, moved(tmp_path / "moved.wav", early))).offset_frames == early
 
 
-@pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(30), Fraction(50)])
-def test_at_any_frame_rate(faces: type[Faces], tmp_path: Path, rate: Fraction) -> None:
+@pytest.mark.parametrize(("rate", "late"), [(Fraction(24000, 1001), 1), (Fraction(30), 0), (Fraction(50), 0)])
+def test_at_any_frame_rate(faces: type[Faces], tmp_path: Path, rate: Fraction, late: int) -> None:
     found = only(measured(make(tmp_path / "film.mkv", int(8 * rate), rate)))
-    assert found.offset_frames == 0
+    assert found.offset_frames in (0, late)  # the picture shown at an instant began up to a frame before it
     assert abs(found.windows - 195) <= 1
 
 
@@ -215,7 +215,7 @@ def test_what_is_out_of_sight_does_not_count(made: Path, faces: type[Faces]) -> 
     assert found.windows == 295 - 54 and found.offset_frames == 0
     assert found.confidence_V is not None
     assert np.flatnonzero(np.isnan(found.confidence_V)).tolist() == list(range(96, 150))
-    faces.hidden = range(0, 300)
+    faces.hidden = range(300)
     assert only(measured(made)).reason == "out_of_sight"
 
 

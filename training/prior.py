@@ -96,8 +96,8 @@ class Net(nn.Module):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As `hearing.Prior` reads them."""
-        heads = {"in": self.inlet, "out": self.shape, "phone": self.phone}
-        out = {f"{name}_w": head.weight[..., 0] for name, head in heads.items()}
+        heads: dict[str, nn.Conv1d] = {"in": self.inlet, "out": self.shape, "phone": self.phone}
+        out: dict[str, Any] = {f"{name}_w": head.weight[..., 0] for name, head in heads.items()}
         out |= {f"{name}_b": head.bias for name, head in heads.items()}
         for n, conv in enumerate(self.convs):
             out |= {f"conv{n}_w": conv.weight, f"conv{n}_b": conv.bias}

@@ -135,7 +135,7 @@ def train(clips: Sequence[Clip], recipe: Recipe, say: bool = False) -> dict[str,
         heard_all = [_windows(_centred(m.sound_TB[None]), COLUMNS, PER_FRAME, len(m.coef_nK))[0] for m in material]
         flat_video = video(torch.cat(seen_all)).transpose(0, 1).flatten(1).numpy()
         flat_sound = sound(torch.cat(heard_all)).transpose(0, 1).flatten(1).numpy()
-    weights: dict[str, np.ndarray] = {"basis": basis, "deviation": deviation, "usual": np.float32(usual)}
+    weights: dict[str, np.ndarray] = {"basis": basis, "deviation": deviation, "usual": np.asarray(usual, np.float32)}
     weights |= _named("video", video, 0.0, 1.0) | _named("sound", sound, *_SOUND_RANGE)
     return weights | _scaled(flat_video, flat_sound)
 
@@ -215,7 +215,7 @@ def _curve(like_MBVV: Tensor, step: int) -> Tensor:
 
 def _named(side: str, net: Members, middle: float, spread: float) -> dict[str, np.ndarray]:
     """A side's weights, the inputs' (x - middle) / spread folded into the first layer."""
-    named = {}
+    named: dict[str, np.ndarray] = {}
     for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         w, b = weight.detach().numpy(), bias.detach().numpy()
         if layer == 0:

@@ -8,6 +8,8 @@ because tasks of one title depend on whole earlier stages and those of the next 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import signal
@@ -58,14 +60,15 @@ class RayPool:
         self._own = not ray.is_initialized()
         if self._own:
             before = signal.getsignal(signal.SIGTERM)
-            ray.init(
-                num_cpus=config.workers or os.cpu_count() or 1,
-                include_dashboard=False,
-                object_store_memory=100 * 1024 * 1024,  # only references travel
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
-            )
+            with contextlib.redirect_stderr(io.StringIO()):  # it tells of its token at every start
+                ray.init(
+                    num_cpus=config.workers or os.cpu_count() or 1,
+                    include_dashboard=False,
+                    object_store_memory=100 * 1024 * 1024,  # only references travel
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
+                )
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)  # Ray's native handler would end this process on the spot
         self.slots = max(1, config.workers or int(ray.cluster_resources().get("CPU", 1)))

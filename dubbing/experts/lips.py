@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -130,7 +131,7 @@ class Lips:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
                 self._w: Mapping[str, np.ndarray] = {key: stored[key].astype(np.float32) for key in stored.files}
             self._usual = float(self._w["usual"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path.name}, the weights of the sync expert lips, cannot be used ({error}); "
                              "install the package again, or make them with training/sync.py.") from error  # fmt: skip
         self.hash12 = hashlib.sha256(data).hexdigest()[:12]

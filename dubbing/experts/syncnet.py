@@ -231,6 +231,4 @@ def _pooled(x: Tensor) -> Tensor:
     x = torch.maximum(torch.maximum(x[:, :, 0:rows:2], x[:, :, 1 : rows + 1 : 2]), x[:, :, 2 : rows + 2 : 2])
     x = x.contiguous(memory_format=torch.channels_last)
     columns = (x.shape[3] - 3) // 2 * 2 + 1
-    return torch.maximum(
-        torch.maximum(x[..., 0:columns:2], x[..., 1 : columns + 1 : 2]), x[..., 2 : columns + 2 : 2]
-    )
+    return torch.maximum(torch.maximum(x[..., 0:columns:2], x[..., 1 : columns + 1 : 2]), x[..., 2 : columns + 2 : 2])

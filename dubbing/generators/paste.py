@@ -86,9 +86,7 @@ def _enlarged(square_HWC: np.ndarray, box_4: np.ndarray, place: Place) -> np.nda
     """A square as it lies in a patch, float32 (H, W, 3)."""
     left, top, right, bottom = (float(v) for v in box_4)
     across, down = square_HWC.shape[1] / (right - left), square_HWC.shape[0] / (bottom - top)
-    move = np.array(
-        [[across, 0, (place.x + 0.5 - left) * across - 0.5], [0, down, (place.y + 0.5 - top) * down - 0.5]]
-    )
+    move = np.array([[across, 0, (place.x + 0.5 - left) * across - 0.5], [0, down, (place.y + 0.5 - top) * down - 0.5]])
     how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     size = (place.width, place.height)
     return cv2.warpAffine(square_HWC.astype(np.float32), move, size, flags=how, borderMode=cv2.BORDER_REPLICATE)

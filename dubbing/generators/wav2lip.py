@@ -63,9 +63,7 @@ class Wav2Lip:
 
     name = "wav2lip"
 
-    def __init__(
-        self, settings: Mapping[str, Any], *, weights: Path | None = None, device: str | None = None
-    ) -> None:
+    def __init__(self, settings: Mapping[str, Any], *, weights: Path | None = None, device: str | None = None) -> None:
         try:
             self.settings = Settings(**settings)
         except ValidationError as e:

@@ -105,44 +105,57 @@ def _fuses() -> bool:
 class Direct:
     """The convolution as it is defined. Input and result (N, C, H, W), channels_last."""
 
+    _packing = threading.Lock()
+
     def __init__(self, layer: Folded, device: torch.device, dtype: torch.dtype) -> None:
-        self.layer = layer
-        self.weight = layer.weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
-        self.bias = layer.bias.to(device, dtype)
+        self.layer = _bare(layer)
+        self._weight: Tensor | None = layer.weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
+        self._bias = layer.bias.to(device, dtype)
         self._fused = device.type == "cpu" and layer.slope in (0.0, 1.0) and _fuses()
         self._packed: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._fused:
-            return self._fused_call(x)
         layer = self.layer
+        if self._fused:
+            if self._packed is None:
+                with self._packing:
+                    self._pack(x)
+            return self._fused_call(x, list(layer.stride), list(layer.padding))
         if layer.grow is None:
-            y = F.conv2d(x, self.weight, self.bias, layer.stride, layer.padding, 1, layer.groups)
+            y = F.conv2d(x, self._weight, self._bias, layer.stride, layer.padding, 1, layer.groups)
         else:
-            y = F.conv_transpose2d(x, self.weight, self.bias, layer.stride, layer.padding, layer.grow)
+            y = F.conv_transpose2d(x, self._weight, self._bias, layer.stride, layer.padding, layer.grow)
         return _finish(y, x, layer)
 
-    def _fused_call(self, x: Tensor) -> Tensor:
+    def _pack(self, x: Tensor) -> None:
+        """Lay the weight out for pictures like `x`, once."""
         layer, ops = self.layer, torch.ops.mkldnn
-        stride, padding, one, what = list(layer.stride), list(layer.padding), [1, 1], "none" if layer.slope else "relu"
-        rest = (stride, one, layer.groups)
+        if self._packed is not None:
+            return
+        rest = (list(layer.stride), [1, 1], layer.groups, list(x.shape))
+        if layer.grow is None:
+            self._packed = ops._reorder_convolution_weight(self._weight, list(layer.padding), *rest)
+        else:
+            self._packed = ops._reorder_convolution_transpose_weight(
+                self._weight, list(layer.padding), list(layer.grow), *rest
+            )
+        self._weight = None
+
+    def _fused_call(self, x: Tensor, stride: list[int], padding: list[int]) -> Tensor:
+        layer, ops = self.layer, torch.ops.mkldnn
+        after = "none" if layer.slope else "relu"
+        held, rest = (self._packed, self._bias, padding), (stride, [1, 1], layer.groups)
         if layer.grow is not None:
-            grow = list(layer.grow)
-            if self._packed is None:
-                self._packed = ops._reorder_convolution_transpose_weight(
-                    self.weight, padding, grow, *rest, list(x.shape)
-                )
-            return ops._convolution_transpose_pointwise(
-                x, self._packed, self.bias, padding, grow, *rest, what, [], ""
-            )
-        if self._packed is None:
-            self._packed = ops._reorder_convolution_weight(self.weight, padding, *rest, list(x.shape))
+            return ops._convolution_transpose_pointwise(x, *held, list(layer.grow), *rest, after, [], "")
         if layer.residual:
-            unary = None if layer.slope else what
-            return ops._convolution_pointwise(
-                x, x, self._packed, self.bias, padding, *rest, "add", 1.0, unary, [], ""
-            )
-        return ops._convolution_pointwise(x, self._packed, self.bias, padding, *rest, what, [], "")
+            return ops._convolution_pointwise(x, x, *held, *rest, "add", 1.0, None if layer.slope else after, [], "")
+        return ops._convolution_pointwise(x, *held, *rest, after, [], "")
+
+
+def _bare(layer: Folded) -> Folded:
+    """A layer without its numbers, which are kept elsewhere."""
+    nothing = torch.empty(0)
+    return replace(layer, weight=nothing, bias=nothing)
 
 
 def _finish(y: Tensor, x: Tensor, layer: Folded) -> Tensor:
@@ -168,11 +181,11 @@ class Tiled:
 
     def __init__(self, layer: Folded) -> None:
         assert layer.grow is None and layer.stride == (1, 1) and has_nnpack()
-        self.layer = layer
-        self.weight = layer.weight.contiguous()
+        self.layer = _bare(layer)
+        self._weight, self._bias = layer.weight.contiguous(), layer.bias
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = torch._nnpack_spatial_convolution(x, self.weight, self.layer.bias, list(self.layer.padding), [1, 1])
+        y = torch._nnpack_spatial_convolution(x, self._weight, self._bias, list(self.layer.padding), [1, 1])
         return _finish(y, x, self.layer)
 
 
@@ -213,8 +226,8 @@ class Winograd:
     """
 
     def __init__(self, layer: Folded) -> None:
-        self.layer = layer
         out, channels = layer.weight.shape[:2]
+        self.layer, self._out = _bare(layer), out
         kernel = np.einsum("ik,ockl,jl->ijoc", _KERNEL, layer.weight.double().numpy(), _KERNEL)
         weight = torch.from_numpy(kernel.reshape(36 * out, channels, 1, 1).astype(np.float32))
         bias = torch.zeros(36, out)
@@ -226,7 +239,7 @@ class Winograd:
 
     def __call__(self, x: Tensor) -> Tensor:
         count, channels, height, width = x.shape
-        out = self.layer.weight.shape[0]
+        out = self._out
         down, across = -(-height // 4), -(-width // 4)
         tiles = count * down * across
         x_nhwc = x.permute(0, 2, 3, 1)
