@@ -93,8 +93,8 @@ class Config(_Group):
     speakers: Speakers = Speakers()
     master: Master = Master()
     review: Review = Review()
-    length_difference: Literal["refuse", "pad"] = Field(
-        "refuse", description="A dub longer or shorter than the picture: refuse it, or cut and pad it with silence."
+    length_difference: Literal["refuse", "allow"] = Field(
+        "refuse", description="A dub longer or shorter than the picture: refuse it, or deliver it as it is."
     )
     length_tolerance_frames: NotNegative = Field(2.0, description="Differences up to this are always accepted.")
     engine: Engine = Engine()

@@ -160,8 +160,8 @@ def test_more_is_refused_with_both_lengths_and_the_setting(
     said = refused(job(), capsys)
     assert f"{abs(frames - FRAMES):.1f} frames {word} than the picture" in said
     assert "0:00:02.000 of picture (50 frames)" in said and f"{frames / 25:.3f} of sound" in said
-    assert "length_difference: pad" in said
-    assert not look(job(), length_difference="pad").problems
+    assert "length_difference: allow" in said
+    assert not look(job(), length_difference="allow").problems
 
 
 def test_dialogue_is_held_to_the_same_length(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,9 @@ def make(
         for n in range(frames):
             shade = (40, 90, 130) if cut is None or n < cut else (200, 60, 20)
             picture = np.full((SIZE[1], SIZE[0], 3), shade, np.uint8)
-            picture[SQUARE.top : SQUARE.bottom, SQUARE.left : SQUARE.right] = round(255 * level[int(n / rate * 25)])
+            picture[SQUARE.top : SQUARE.bottom, SQUARE.left : SQUARE.right] = round(
+                255 * level[int((n + 0.5) / rate * 25)]
+            )
             clip.frame(picture)
         if sound:
             clip.sound(wave_of(level)[: int(frames / rate * RATE_HZ)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -140,7 +141,8 @@ def run_told(report: Report, out: Path) -> str:
     parts += [f"note: {d['title']}/{d['language']}: {n}" for d in report.summary for n in d["notices"]]
     run = report.run_json
     made, found, seconds = run.get("done_now", 0), run.get("found_done", 0), number(run.get("seconds"), 1)
-    parts.append(f"{made} tasks done in {seconds} s, {found} were done before; `dub status {out}` has the scores")
+    parts.append(f"{made} tasks done in {seconds} s, {found} were done before")
+    parts[-1] += f"; `dub status {shlex.quote(str(out))}` has the scores"
     return "\n\n".join(parts)
 
 

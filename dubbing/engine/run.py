@@ -28,8 +28,9 @@ ENGINES = ("ray", "local")
 class Event:
     """Something a watcher may show.
 
-    kind: planned, started, frames (some more are finished), finished, failed, message; frames: how
-    many; totals: stage -> (tasks known, tasks done, frames known, frames done), only with `planned`.
+    kind: planned, started, frames (some more are finished), finished, failed, message; frames: how many
+    (of `finished`: the task's); totals: stage -> (tasks known, tasks done, frames known, frames done),
+    only with `planned`.
     """
 
     kind: Literal["planned", "started", "frames", "finished", "failed", "message"]
@@ -152,7 +153,7 @@ class _State:
                 self.done.add(task.id)
                 self.made[task.stage] += 1
                 self.job.forget(task)
-                self.tell(Event("finished", task.id, task.stage))
+                self.tell(Event("finished", task.id, task.stage, task.frames))
                 replan = replan or task.stage in EXPANDS
         if replan:
             self._plan()

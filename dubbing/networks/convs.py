@@ -109,7 +109,7 @@ class Direct:
 
     def __init__(self, layer: Folded, device: torch.device, dtype: torch.dtype) -> None:
         self.layer = _bare(layer)
-        self._weight: Tensor | None = layer.weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
+        self._weight = layer.weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
         self._bias = layer.bias.to(device, dtype)
         self._fused = device.type == "cpu" and layer.slope in (0.0, 1.0) and _fuses()
         self._packed: Tensor | None = None
@@ -139,7 +139,7 @@ class Direct:
             self._packed = ops._reorder_convolution_transpose_weight(
                 self._weight, list(layer.padding), list(layer.grow), *rest
             )
-        self._weight = None
+        self._weight = torch.empty(0)
 
     def _fused_call(self, x: Tensor, stride: list[int], padding: list[int]) -> Tensor:
         layer, ops = self.layer, torch.ops.mkldnn

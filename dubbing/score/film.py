@@ -37,7 +37,7 @@ from dubbing.stages.tracker import box_of
 
 __all__ = ["FilmScore", "Scorer", "TrackScore", "load_expert"]
 
-PART_FRAMES = 1500
+PART_FRAMES = 750
 PART_S = 8  # a part is never shorter, however many frames a second there are
 OVERLAP_S = 2  # shifts reach 0.6 s, a window 0.2 s, a crop's median 0.24 s to each side of the middle
 _SAME_FACE = 0.4  # overlap of boxes in the frames that two parts share
@@ -310,11 +310,13 @@ def parts(shot: Shot, line: Timeline) -> list[tuple[int, int]]:
     """Frames [start, end) of the parts that a shot is measured in: one, or several that overlap by OVERLAP_S."""
     found, start = [], shot.start_frame
     while True:
-        end = min(shot.end_frame, max(start + PART_FRAMES, line.frame_at(line.time(start) + PART_S)))
+        until_s = line.time(start) + PART_S
+        end = shot.end_frame if until_s >= line.time(shot.end_frame) else line.frame_at(until_s)
+        end = min(shot.end_frame, max(start + PART_FRAMES, end))
         found.append((start, end))
         if end == shot.end_frame:
             return found
-        start = line.frame_at(line.time(end) - OVERLAP_S)
+        start = max(start + PART_FRAMES // 2, line.frame_at(line.time(end) - OVERLAP_S))
 
 
 def _boxes(track: Track) -> np.ndarray:

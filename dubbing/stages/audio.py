@@ -39,7 +39,7 @@ class Audio(Stage):
     """One sound of a title. Result: `wave.npy` (int16, 16 kHz mono), `speech.json`, and shot keys.
 
     args: sound, timeline, shots: paths; settings: own (the film's own sound: cut or padded to its
-    length without a word, and it may be silent), length_difference ("refuse" or "pad"),
+    length without a word, and it may be silent), length_difference ("refuse" or "allow"),
     length_tolerance_frames. A shot's key changes exactly when sound within MARGIN_S of it does.
     Raises ManifestError when the length does not fit, MediaError when there is nothing to hear.
     """
@@ -108,7 +108,7 @@ def _check_length(path: str, total: int, film: Timeline, settings: Mapping[str, 
         raise ManifestError(
             f"{path} lasts {total / RATE_HZ:.3f} s and the picture {float(film.duration):.3f} s, "
             f"{abs(off) / frame_s:.1f} frames {'more' if off > 0 else 'less'}; give a dub of the picture's length, "
-            "or set length_difference: pad."
+            "or set length_difference: allow."
         )
 
 

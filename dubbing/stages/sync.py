@@ -29,6 +29,7 @@ from dubbing.store import read_json
 
 __all__ = ["Sync"]
 
+STILL = 0.002  # inter-ocular distances a frame: the mesh's own noise on a mouth that does not move
 EDGE_S = 0.12  # this much of a silence at each end still belongs to the speech beside it
 
 
@@ -36,7 +37,7 @@ class Sync(Stage):
     """args: source, timeline, shot, start, end, faces, sound, source_sound, take, decided."""
 
     name = "sync"
-    version = 1
+    version = 2
     resources = Resources(cpus=1.0, memory_mb=1500)
 
     def setup(self) -> None:
@@ -124,7 +125,7 @@ def _silence(seen_N: np.ndarray, silent_N: np.ndarray, was_N: np.ndarray, was_si
         found["rest_opening"] = float(np.median(seen_N[silent_N]))
     if pairs.sum() >= 3 and was_pairs.sum() >= 3:
         still = float(np.abs(np.diff(was_N))[was_pairs].mean())
-        found["silence_motion"] = float(np.abs(np.diff(seen_N))[pairs].mean()) / max(still, 1e-4)
+        found["silence_motion"] = float(np.abs(np.diff(seen_N))[pairs].mean()) / max(still, STILL)
     return found
 
 
