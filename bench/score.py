@@ -1,21 +1,56 @@
-"""Memory of `dub score` on a clip, and on the same clip looped: it must not grow with the length.
+"""Memory of `dub score` on a clip and on the same clip looped: it must not grow. And: how far face boxes move LSE.
 
     python -m bench.score CLIP [--times 10 30] [--model NAME]
+    python -m bench.score CLIP --boxes --model syncnet_v2 [--weights FILE]
 
-Prints seconds and the peak of the process's proportional set size for each. A clip that ends unlike it began has
-a cut at each seam; one that does not becomes a single long shot, measured in parts.
+Prints seconds and the process's peak resident set for each length. A clip that ends unlike it began has a cut at
+each seam; one that does not becomes a single long shot, measured in parts of 750 frames. --boxes: LSE of the
+largest face with boxes as they are, 5 % larger and smaller, and shifted by 5 %; --weights: instead of the shelf's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import cast
 
-from bench.watch import watch
-from dubbing import media
+import numpy as np
+
+from dubbing import media, models
+from dubbing.experts import Expert
+from dubbing.experts.crop import Crop, syncnet_crops
+from dubbing.experts.syncnet import SyncNet
+from dubbing.networks.boxes import detector_boxes
+from dubbing.score import Scorer
+
+_BOXES = {
+    "as they are": (1.0, 0.0, 0.0),
+    "5 % larger": (1.05, 0.0, 0.0),
+    "5 % smaller": (0.95, 0.0, 0.0),
+    "5 % to the right": (1.0, 0.05, 0.0),
+    "5 % to the left": (1.0, -0.05, 0.0),
+    "5 % down": (1.0, 0.0, 0.05),
+    "5 % up": (1.0, 0.0, -0.05),
+}
+
+
+class _Moved(SyncNet):
+    """SyncNet that sees boxes scaled about their middle and shifted by parts of their longer side."""
+
+    box = (1.0, 0.0, 0.0)
+
+    def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[Crop]:
+        boxes = detector_boxes(mesh_NP3)
+        scale, right, down = self.box
+        half = (boxes[:, 2:] - boxes[:, :2]) / 2
+        middle = boxes[:, :2] + half + 2 * half.max(1, keepdims=True) * (right, down)
+        return syncnet_crops(np.concatenate([middle - half * scale, middle + half * scale], 1), times_s_N)
 
 
 def main() -> None:
@@ -23,28 +58,59 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--times", type=int, nargs="+", default=[10])
     parser.add_argument("--model", default="lips")
+    parser.add_argument("--boxes", action="store_true")
+    parser.add_argument("--weights", type=Path)
     args = parser.parse_args()
+    if args.boxes:
+        compare_boxes(args.clip, args.weights or models.path(args.model))
+    else:
+        compare_lengths(args.clip, [1, *args.times], args.model)
+
+
+def compare_lengths(clip: Path, lengths: list[int], model: str) -> None:
     with tempfile.TemporaryDirectory(prefix="dub-score-bench-") as name:
-        for times in (1, *args.times):
-            path = looped(args.clip, times, Path(name) / f"{times}.mkv")
-            cost = watch([sys.executable, "-m", "dubbing", "score", str(path), "--model", args.model, "--json"])
-            tracks = json.loads(cost.stdout)["videos"][0]["tracks"]
+        for times in lengths:
+            path = looped(clip, times, Path(name) / f"{times}.mkv")
+            started = time.monotonic()
+            command = [sys.executable, "-m", "dubbing", "score", str(path), "--model", model, "--json"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+                tracks = json.loads(process.stdout.read() if process.stdout else "")["videos"][0]["tracks"]
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
             longest = max((t["end_frame"] - t["start_frame"] for t in tracks), default=0)
             print(
                 f"{times} x: {len(media.timeline(path))} frames, {len(tracks)} tracks, the longest {longest} frames; "
-                f"{cost.seconds:.1f} s, peak {cost.peak_mb:.0f} MB"
+                f"{time.monotonic() - started:.1f} s, peak {usage.ru_maxrss / 1024:.0f} MB",
+                flush=True,
             )
+
+
+def compare_boxes(clip: Path, weights: Path) -> None:
+    expert = _Moved(weights)
+    first: tuple[float, float] | None = None
+    for name, box in _BOXES.items():
+        expert.box = box
+        with Scorer(cast(Expert, expert)) as scorer:
+            one = scorer.score(clip).tracks[0]
+        if one.d is None or one.c is None:
+            raise SystemExit(f"{clip}: {one.reason}")
+        d, c = first = first or (one.d, one.c)
+        print(
+            f"{name}: LSE-D {one.d:.3f} ({100 * (one.d / d - 1):+.2f} %), LSE-C {one.c:.3f} "
+            f"({100 * (one.c / c - 1):+.1f} %), offset {one.offset_frames:+.0f}, {one.windows} windows",
+            flush=True,
+        )
 
 
 def looped(clip: Path, times: int, path: Path) -> Path:
     """The clip's pictures and sound `times` times over, 25 pictures a second or as many as it has."""
     line, wave = media.timeline(clip), media.read_sound(clip)
     wave = wave[: line.sample(len(line), 16_000)]
-    width, height = media.probe(clip).upright_size
-    with media.ClipWriter(path, width // 2 * 2, height // 2 * 2, line.rate, sample_rate_hz=16_000, channels=1) as film:
+    width, height = (v // 2 * 2 for v in media.probe(clip).upright_size)
+    with media.ClipWriter(path, width, height, line.rate, sample_rate_hz=16_000, channels=1) as film:
         for _ in range(times):
             for picture in media.read(clip, line):
-                film.frame(picture.bgr(box=(0, 0, width // 2 * 2, height // 2 * 2)))
+                film.frame(picture.bgr(box=(0, 0, width, height)))
             film.sound(wave)
     return path
 

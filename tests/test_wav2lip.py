@@ -128,7 +128,7 @@ def test_the_other_alignments_begin_earlier_and_hear_silence_before_the_sound():
 @pytest.mark.parametrize(("side", "channels"), [((6, 6), 256), ((13, 13), 192), ((24, 20), 200), ((48, 41), 64)])
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("slope", [0.0, 0.25])
-def test_every_way_of_a_convolution_gives_the_same(side, channels, residual, slope):
+def test_every_way_of_a_convolution_gives_the_same(side, channels, residual, slope, monkeypatch):
     source = torch.Generator().manual_seed(5)
     x = torch.randn(3, channels, *side, generator=source)
     weight = torch.randn(channels, channels, 3, 3, generator=source) * (1 / (9 * channels)) ** 0.5
@@ -139,12 +139,24 @@ def test_every_way_of_a_convolution_gives_the_same(side, channels, residual, slo
     ways = [convs.Direct(layer, torch.device("cpu"), torch.float32), convs.Winograd(layer)]
     with torch.inference_mode():
         found = [way(laid) for way in ways]
+        monkeypatch.setattr(convs, "_fuses", lambda: False)
+        found.append(convs.Direct(layer, torch.device("cpu"), torch.float32)(laid))
         if convs.has_nnpack():
             found.append(torch.cat([convs.Tiled(layer)(x[n : n + 1]) for n in range(3)]))
     for one in found:
         assert (one - wanted).abs().max() < 5e-4
     chosen = type(convs.best(layer, *side, torch.device("cpu"), torch.float32))
     assert chosen is (convs.Winograd if channels > 160 else convs.Tiled if convs.has_nnpack() else convs.Direct)
+
+
+def test_half_precision_runs_the_same_layers():
+    """What a GPU does in float16, here in bfloat16; the numbers are coarse, the picture is the same."""
+    net = tame(Wav2LipNet(PUBLISHED))
+    source = torch.Generator().manual_seed(1)
+    sound, face = torch.rand(2, 1, 80, 16, generator=source), torch.rand(2, 6, 96, 96, generator=source)
+    exact, coarse = Wav2Lip(net)(sound, face), Wav2Lip(net, dtype=torch.bfloat16)(sound, face)
+    assert coarse.dtype == torch.float32
+    assert (exact - coarse).abs().max() < 0.1 * (exact.max() - exact.min()) + 0.02
 
 
 # -- other sizes -----------------------------------------------------------------------------

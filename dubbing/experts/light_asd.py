@@ -115,6 +115,7 @@ class LightASD:
     """
 
     name = "light_asd"
+    crop_px = crop.CROP_PX
 
     def __init__(self, weights: Path) -> None:
         self.hash12 = content_key(Path(weights))[:12]

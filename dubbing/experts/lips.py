@@ -56,14 +56,15 @@ POINTS = _pairs()
 
 
 def mouth(mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
-    """The lower face at 25 fps: float32 (n, len(POINTS) * 3), left and right averaged, in inter-ocular distances.
+    """The lower face at 25 fps: float32 (n, len(POINTS) * 2), left and right averaged, in inter-ocular distances.
 
     mesh_NP3: (N, 478, 3) pixels; times_s_N: when each frame begins. Between frames linear in time;
-    then a light three-tap smoothing against the mesh's own jitter.
+    then a light three-tap smoothing against the mesh's own jitter. Depth is left out: it is guessed,
+    and cost accuracy on every speaker.
     """
     shape = canonical(mesh_NP3)[0]
     left, right = (shape[:, [pair[side] for pair in POINTS]] for side in (0, 1))
-    flat_ND = ((left + right * (-1, 1, 1)) / 2).reshape(len(shape), -1)
+    flat_ND = ((left + right * (-1, 1, 1)) / 2)[..., :2].reshape(len(shape), -1)
     times = np.asarray(times_s_N, np.float64)
     at = instants(times)
     place = np.interp(at, times, np.arange(len(times)))

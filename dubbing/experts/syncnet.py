@@ -10,6 +10,7 @@ lies is `crop`'s. It knows no film.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -138,6 +139,13 @@ class SyncNet:
         return np.concatenate(found)
 
 
+def _exact(device: torch.device) -> AbstractContextManager[None]:
+    """On a GPU: no shortened float32, which torch allows for convolutions by default, and the same sums every time."""
+    if device.type == "cpu":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+
 class _Ear:
     """The sound tower, folded."""
 
@@ -151,7 +159,7 @@ class _Ear:
         self._join = _Join(net.netfcaud, device)
 
     def __call__(self, mfcc_N1BT: Tensor) -> Tensor:
-        with torch.inference_mode():
+        with torch.inference_mode(), _exact(self._device):
             x = mfcc_N1BT.to(self._device).contiguous(memory_format=torch.channels_last)
             x = F.max_pool2d(self._convs[1](self._convs[0](x)), 3, (1, 2))
             for conv in self._convs[2:5]:
@@ -200,7 +208,7 @@ class _LipTower:
     def __call__(self, frames_THWC: np.ndarray) -> Tensor:
         """float32 (T - 4, 1024) of uint8 frames (T, 224, 224, 3)."""
         count = len(frames_THWC) - lse.WINDOW + 1
-        with torch.inference_mode():
+        with torch.inference_mode(), _exact(self._device):
             frames = torch.from_numpy(frames_THWC).to(self._device).permute(0, 3, 1, 2).float().contiguous()
             frames = F.pixel_unshuffle(frames, 2) if self._split else frames
             parts = [(frames, a, min(count, a + _PART)) for a in range(0, count, _PART)]

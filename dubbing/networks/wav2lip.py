@@ -254,13 +254,14 @@ class Wav2Lip:
 
         from_row: rows above it are not wanted, are not computed, and hold zeros.
         """
-        if self.device.type != "cpu":
-            with torch.inference_mode():
-                mel, face = (t.to(self.device, self.dtype, non_blocking=True) for t in (mel, face))
+        if not len(mel):
+            return face[:, :3].float()
+        with torch.inference_mode():
+            mel, face = (t.to(self.device, self.dtype, non_blocking=True) for t in (mel, face))
+            if self.device.type != "cpu":
                 return self._run(from_row, (mel, face)).float().cpu()
-        parts = [(mel[n : n + _BATCH], face[n : n + _BATCH]) for n in range(0, len(mel), _BATCH)]
-        done = in_lanes(partial(self._run, from_row), parts)
-        return torch.cat(done) if done else face[:, :3]
+            parts = [(mel[n : n + _BATCH], face[n : n + _BATCH]) for n in range(0, len(mel), _BATCH)]
+            return torch.cat(in_lanes(partial(self._run, from_row), parts)).float()
 
     def _run(self, from_row: int, part: tuple[Tensor, Tensor]) -> Tensor:
         mel, x = part
