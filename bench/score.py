@@ -11,8 +11,9 @@ largest face with boxes as they are, 5 % larger and smaller, and shifted by 5 %;
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -71,18 +72,28 @@ def compare_lengths(clip: Path, lengths: list[int], model: str) -> None:
     with tempfile.TemporaryDirectory(prefix="dub-score-bench-") as name:
         for times in lengths:
             path = looped(clip, times, Path(name) / f"{times}.mkv")
-            started = time.monotonic()
+            started, peak_kb = time.monotonic(), 0
             command = [sys.executable, "-m", "dubbing", "score", str(path), "--model", model, "--json"]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-                tracks = json.loads(process.stdout.read() if process.stdout else "")["videos"][0]["tracks"]
-                _, status, usage = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
+            with tempfile.TemporaryFile() as out, subprocess.Popen(command, stdout=out) as process:
+                while process.poll() is None:
+                    peak_kb = max(peak_kb, peak_of(process.pid))
+                    time.sleep(0.05)
+                out.seek(0)
+                tracks = json.load(out)["videos"][0]["tracks"]
             longest = max((t["end_frame"] - t["start_frame"] for t in tracks), default=0)
             print(
                 f"{times} x: {len(media.timeline(path))} frames, {len(tracks)} tracks, the longest {longest} frames; "
-                f"{time.monotonic() - started:.1f} s, peak {usage.ru_maxrss / 1024:.0f} MB",
+                f"{time.monotonic() - started:.1f} s, peak {peak_kb / 1024:.0f} MB",
                 flush=True,
             )
+
+
+def peak_of(pid: int) -> int:
+    """Peak resident set of a process so far, kB (Linux); 0 once it has ended. Not what it inherited at its fork."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())
+        return int(found[1]) if found else 0
+    return 0
 
 
 def compare_boxes(clip: Path, weights: Path) -> None:

@@ -204,7 +204,7 @@ def test_a_config_changes_only_what_it_says(tmp_path: Path) -> None:
         ("mastre: {}\n", "line 1: unknown key 'mastre'; did you mean 'master'?"),
         ("master:\n  crf: 99\n", "line 2: 'crf' must be less than or equal to 51; found 99."),
         ("master:\n  crf: high\n", "line 2: 'crf' must be a whole number"),
-        ("\nlength_difference: paad\n", "line 2: 'length_difference' must be 'refuse' or 'pad'; found 'paad'."),
+        ("\nlength_difference: paad\n", "line 2: 'length_difference' must be 'refuse' or 'allow'; found 'paad'."),
         ("master: 3\n", "line 1: 'master' must be a mapping"),
         ("- a\n", "line 1: a config is a mapping"),
     ],
