@@ -11,6 +11,7 @@ Axes: V windows, S shifts -15..15, E embedding, N frames, K instants at 25 a sec
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ from dubbing.sound import RATE_HZ
 from dubbing.stages.faces import Faces, in_sight, load_tracks
 from dubbing.stages.shots import Shots, load_shots
 from dubbing.stages.tracker import box_of
+from dubbing.store import output_error
 
 __all__ = ["FilmScore", "Scorer", "TrackScore", "load_expert"]
 
@@ -113,13 +115,22 @@ class Scorer:
         """Every face track of a film with its own sound, or with that of `audio` from its first sample on (where
         that file has a picture: from its first picture on).
 
-        Raises MediaError: no picture, no sound, nothing louder than -60 dBFS, damage.
+        Raises MediaError: no picture, no sound, nothing louder than -60 dBFS, damage; OutputError: the disk of
+        temporary files is full.
         """
         video, sound = Path(video), Path(audio or video)
         if media.probe(video).video is None:
             raise MediaError(f"{video} has no video stream.")
         if not media.probe(sound).audio:
             raise MediaError(f"{sound} has no sound" + ("." if audio else "; give one with --audio FILE."))
+        try:
+            return self._scored(video, sound, on_frames)
+        except OSError as e:
+            if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise output_error(Path(tempfile.gettempdir(), "dub-score"), e) from e
+
+    def _scored(self, video: Path, sound: Path, on_frames: OnFrames) -> FilmScore:
         with _Sound(sound) as heard, tempfile.TemporaryDirectory(prefix="dub-score-") as name:
             folder = Path(name)
             if not self._ready:
