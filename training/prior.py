@@ -27,7 +27,7 @@ from dubbing.face import canonical
 from dubbing.generators.rewrite import hearing, shape, voice
 from dubbing.generators.rewrite.fitting import LEVELS, SURE, Fit
 from dubbing.generators.rewrite.hearing import CLASSES, DILATIONS, STEP_HZ
-from dubbing.sound import MELS
+from dubbing.sound import MELS, log_mel
 from training import clips
 from training import prior_report as report
 from training.babble import Babble, babble
@@ -244,6 +244,17 @@ def train(real: Excerpts, made: Excerpts, started: Sequence[dict[str, torch.Tens
     return out
 
 
+def general_spectrum(waves: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean log-mel of speech, float32 (40,), each recording's own level taken out."""
+    means = []
+    for wave in waves:
+        mel = log_mel(wave)
+        level = mel.mean(1)
+        mean = mel[level >= np.quantile(level, 0.95) - 4].mean(0)
+        means.append(mean - mean.mean())
+    return np.mean(means, 0).astype(np.float32)
+
+
 def population(
     arrays: dict[str, np.ndarray], people: Sequence[Spoken], voices: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
@@ -295,7 +306,7 @@ def main() -> None:
     space = shape.learn_space([(p.full_NP3, p.rest_L3) for p in bare])
     people = [spoken(clip, space) for clip in raw]
     voices = [media.read_sound(given.media / "speech" / name) for name in VOICES]
-    spectrum_M = np.mean([hearing.spectrum(p.wave) for p in people], 0).astype(np.float32)
+    spectrum_M = general_spectrum([p.wave for p in people])
     made = made_excerpts(babble(MADE), spectrum_M, seed=0)
     real = real_excerpts(people, spectrum_M, seed=0)
     say(f"{len(people)} clips of {sum(p.times_s[-1] for p in people):.0f} s, {MADE} made utterances")

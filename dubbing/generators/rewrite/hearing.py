@@ -18,17 +18,15 @@ import numpy as np
 
 from dubbing.generators.rewrite.fitting import Fit
 from dubbing.generators.rewrite.shape import PRIOR_FILE
-from dubbing.sound import HOP, log_mel
+from dubbing.sound import log_mel
 
-__all__ = ["CLASSES", "DILATIONS", "STEP_HZ", "Heard", "Prior", "features", "prior_hash", "speaks", "spectrum"]
+__all__ = ["CLASSES", "DILATIONS", "STEP_HZ", "Heard", "Prior", "features", "prior_hash", "speaks"]
 
 STEP_HZ = 50
 DILATIONS = (1, 2, 4, 8)
 # What the second head tells apart: one group of sounds per look of the mouth.
 CLASSES = ("silence", "pbm", "fv", "uw", "o", "a", "e", "i", "tdnszl", "sh", "kg")
-_LOUD = 4.0  # nats of power: speech is what lies within this much of loud speech
-_ACTIVE = 6.0  # nats of power: what lies within this much of a recording's peaks counts for how loud it is
-_LEVEL = 0.1  # root mean square that loud speech is brought to, of full scale
+_LOUD = 4.0  # speech is what lies within this many nats of the loudest twentieth
 _UNIT = 2.0  # nats per feature unit
 _SHRINK_STEPS = 50  # a recording with this many steps of speech trusts its own spectrum by half
 
@@ -56,13 +54,6 @@ def features(wave: np.ndarray, spectrum_M: np.ndarray | None = None) -> np.ndarr
         general = spectrum_M - spectrum_M.mean() + mean.mean()
         mean = own * mean + (1 - own) * general
     return np.clip((mel - mean) / _UNIT, -4, 3).astype(np.float32)
-
-
-def spectrum(wave: np.ndarray) -> np.ndarray:
-    """Mean log-mel of a recording's speech, its own mean taken out, float64 (40,)."""
-    mel = _mel(wave)
-    mean = mel[_speaks(mel)].mean(0)
-    return np.asarray(mean - mean.mean(), np.float64)
 
 
 def speaks(wave: np.ndarray) -> np.ndarray:
@@ -115,23 +106,13 @@ class Prior:
 
 
 def _mel(wave: np.ndarray) -> np.ndarray:
-    """Log-mel of the recording brought to one level, (T, 40), 50 steps a second."""
-    wave = np.asarray(wave, np.float32)
-    hops = wave[: len(wave) // HOP * HOP].reshape(-1, HOP).astype(np.float64)
-    loud = _loud(np.log((hops**2).mean(1) + 1e-12)) if len(hops) else 0.0
-    mel = np.pad(log_mel(wave * np.float32(_LEVEL * np.exp(-0.5 * loud))), ((1, 1), (0, 0)), mode="edge")
+    mel = np.pad(log_mel(wave), ((1, 1), (0, 0)), mode="edge")
     return np.asarray((0.25 * mel[:-2] + 0.5 * mel[1:-1] + 0.25 * mel[2:])[::2])
 
 
 def _speaks(mel_TM: np.ndarray) -> np.ndarray:
     level = mel_TM.mean(1)
-    return np.asarray(level >= _loud(level) - _LOUD)
-
-
-def _loud(level_T: np.ndarray) -> float:
-    """The level of loud speech in nats of power, however little of the recording is speech."""
-    active = level_T[level_T >= np.quantile(level_T, 0.99) - _ACTIVE]
-    return float(np.quantile(active, 0.9))
+    return np.asarray(level >= np.quantile(level, 0.95) - _LOUD)
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
