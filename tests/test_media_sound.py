@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -126,6 +127,20 @@ def test_damaged_sound_is_named_by_its_time(tmp_path: Path) -> None:
     path.write_bytes(data[:middle] + bytes(30_000) + data[middle + 30_000 :])
     with pytest.raises(DamagedMedia, match=r"00:0[45]\."):
         media.read_sound(path)
+
+
+def test_a_gap_in_the_middle_is_silence_and_no_damage(tmp_path: Path) -> None:
+    whole = film_with_sound(tmp_path / "a.mp4", wave_of(144_000, 48_000), 48_000, frames=90)
+    with av.open(str(whole)) as source, av.open(str(tmp_path / "b.mp4"), "w") as made:
+        stream = made.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.pts is not None and not 48_000 <= packet.pts < 72_000:
+                packet.stream = stream
+                made.mux(packet)
+    was, now = media.read_sound(whole, None), media.read_sound(tmp_path / "b.mp4", None)
+    assert abs(len(now) - len(was)) <= 1024
+    assert np.abs(now[52_000:70_000]).max() < 1e-3 < np.abs(was[52_000:70_000]).max()
+    assert lag(was[80_000:120_000], now[80_000:120_000]) == 0
 
 
 def test_the_reel_and_its_dubs_have_the_films_length(shared: Path) -> None:

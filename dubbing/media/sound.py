@@ -95,7 +95,8 @@ def _stream(container: Any, path: str | Path, index: int | None = None) -> Any:
 
 def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
     """Decoded frames. Junk before the first one is passed over; later damage raises DamagedMedia."""
-    count, begin = 0, 0
+    count, begin, rate_hz = 0, 0, int(stream.codec_context.sample_rate or 1)
+    reached = Fraction(0)  # seconds from the stream's start; where its labels leave gaps, more than was decoded
     counted = container.format.name in _COUNTED
     try:
         for packet in container.demux(stream):
@@ -109,20 +110,23 @@ def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
                 if count == 0:
                     begin = frame.pts or 0
                 elif frame.is_corrupt or (counted and frame.pts not in (None, begin + count)):
-                    raise _damage(path, stream, count, "is damaged")
+                    raise _damage(path, reached, "is damaged")
                 count += frame.samples
+                if frame.pts is not None:
+                    reached = frame.pts * Fraction(frame.time_base or stream.time_base)
+                    reached -= (stream.start_time or 0) * stream.time_base
+                reached += Fraction(frame.samples, rate_hz)
                 yield frame
     except av.error.FFmpegError as e:
-        raise _damage(path, stream, count, "is damaged") from e
+        raise _damage(path, reached, "is damaged") from e
     if container.format.name in _EXACT_LENGTH and stream.duration:
         promised = stream.duration * stream.time_base
-        if Fraction(count, stream.codec_context.sample_rate) + _JUMP_S < promised:
-            raise _damage(path, stream, count, f"ends early: its header promises {float(promised):.1f} s; it stops")
+        if reached + _JUMP_S < promised:
+            raise _damage(path, reached, f"ends early: its header promises {float(promised):.1f} s; it stops")
 
 
-def _damage(path: str | Path, stream: Any, count: int, what: str) -> DamagedMedia:
-    seconds = count / (stream.codec_context.sample_rate or 1)
-    at = f"{int(seconds // 60):02d}:{seconds % 60:05.2f}"
+def _damage(path: str | Path, reached_s: Fraction, what: str) -> DamagedMedia:
+    at = f"{int(reached_s // 60):02d}:{float(reached_s % 60):05.2f}"
     return DamagedMedia(f"The sound of {path} {what} at {at} (minutes:seconds).")
 
 
