@@ -37,6 +37,9 @@ class Speakers(_Group):
     max_yaw_deg: Annotated[float, Field(gt=0, le=90)] = Field(
         50.0, description="A face turned further is left alone: profile."
     )
+    active_speaker: Literal["auto", "off"] = Field(
+        "auto", description="Light-ASD's evidence of who speaks, where its model is present; off: lips' motion alone."
+    )
 
 
 class Master(_Group):
@@ -46,6 +49,14 @@ class Master(_Group):
     preset: (
         Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] | None
     ) = Field(None, description="Speed against size at one quality; null: the fastest that keeps it.")
+
+
+class Sync(_Group):
+    """How lips and sound are measured."""
+
+    expert: Literal["lips", "syncnet_v2", "wav2lip_color"] = Field(
+        "lips", description="The sync expert of every LSE; all but lips are published models (`dub models`)."
+    )
 
 
 class Review(_Group):
@@ -92,6 +103,7 @@ class Config(_Group):
     shots: Shots = Shots()
     speakers: Speakers = Speakers()
     master: Master = Master()
+    sync: Sync = Sync()
     review: Review = Review()
     length_difference: Literal["refuse", "allow"] = Field(
         "refuse", description="A dub longer or shorter than the picture: refuse it, or deliver it as it is."

@@ -2,6 +2,7 @@
 
     title:  shots -> faces (each shot) -> speakers -> actors          once, shared by all dubs
             audio (the original sound)
+            active (each shot): only where the model of an active-speaker detector is present
     dub:    audio (what drives the lips)
             lipsync (each shot) -> sync (each shot) -> master, shots.parquet
 
@@ -19,7 +20,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from dubbing import media
+from dubbing import media, models
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.manifest import Dub, Manifest, Title
@@ -34,15 +35,17 @@ STAGES: dict[str, tuple[str, str]] = {
     "shots": ("dubbing.stages.shots", "Shots"),
     "faces": ("dubbing.stages.faces", "Faces"),
     "audio": ("dubbing.stages.audio", "Audio"),
+    "active": ("dubbing.stages.active", "Active"),
     "speakers": ("dubbing.stages.speakers", "Speakers"),
     "actors": ("dubbing.stages.actors", "Actors"),
     "lipsync": ("dubbing.stages.lipsync", "Lipsync"),
     "sync": ("dubbing.stages.sync", "Sync"),
     "master": ("dubbing.stages.master", "Master"),
 }
+ACTIVE = "light_asd_ava"  # the model whose presence brings in `active`
 EXPANDS = frozenset({"shots", "audio", "actors"})
 # A picture that one of these cannot use costs its shot, not the run.
-PER_SHOT = frozenset({"faces", "lipsync", "sync"})
+PER_SHOT = frozenset({"faces", "active", "lipsync", "sync"})
 
 
 def build(name: str) -> Stage:
@@ -66,6 +69,7 @@ class _Analysis:
     shots: Task
     sound: Task | None
     faces: tuple[Task, ...] | None
+    active: tuple[Task, ...]
     speakers: Task | None
     actors: Task | None
 
@@ -105,7 +109,7 @@ class Job:
         for title in self.manifest.titles:
             analysis = self._analyse(title, failed)
             tasks += [t for t in (analysis.shots, analysis.sound, analysis.speakers, analysis.actors) if t]
-            tasks += analysis.faces or ()
+            tasks += [*(analysis.faces or ()), *analysis.active]
             for dub in title.dubs:
                 one = self.dub(title, dub, failed, analysis)
                 tasks += [one.sound, *(t for step in one.steps for t in (step.take, step.score))]
@@ -139,7 +143,7 @@ class Job:
             sound = self._audio_task(f"{title.id}/source", folder / "sound", title, title.video, shots, own=True)
         found = self._result(shots)
         if not found:
-            return _Analysis(shots, sound, None, None, None)
+            return _Analysis(shots, sound, None, (), None, None)
         faces = []
         for i, (a, b) in enumerate(found["shots"]):
             shot = Shot(i + 1, a, b)
@@ -148,18 +152,30 @@ class Job:
             faces.append(_task("faces", f"{title.id}/{shot.id}", folder / "faces" / shot.id,
                                [video, a, b, shot.number], args, needs=(shots.id,), frames=len(shot)))  # fmt: skip
         whole = [t for t in faces if t.id not in failed]
-        settings = self.config.speakers.model_dump()
+        active = [self._active(title, t, shots, sound) for t in faces] if sound and self.active_speaker else []
+        weighed = [t for t, of in zip(active, faces, strict=False) if t.id not in failed and of in whole]
+        settings = self.config.speakers.model_dump(exclude={"active_speaker"})
         needs = (shots.id, *((sound.id,) if sound else ()))
         args = {"timeline": str(shots.folder), "shots": str(shots.folder),
                 "faces": [str(t.folder) if t in whole else None for t in faces],
+                "active": [str(t.folder) if t in weighed else None for t in active],
                 "source_sound": str(sound.folder) if sound else None, "settings": settings}  # fmt: skip
         speakers = _task("speakers", title.id, folder / "speakers",
-                         [[t.key for t in whole], len(faces), sound.key if sound else None, settings],
-                         args, needs=needs, after=tuple(t.id for t in faces))  # fmt: skip
+                         [[t.key for t in (*whole, *weighed)], len(faces), sound.key if sound else None, settings],
+                         args, needs=needs, after=tuple(t.id for t in (*faces, *active)))  # fmt: skip
         args = {"timeline": str(shots.folder), "shots": str(shots.folder), "faces": args["faces"],
                 "source_sound": args["source_sound"], "speakers": str(speakers.folder)}  # fmt: skip
         actors = _task("actors", title.id, folder / "actors", [speakers.key], args, needs=(speakers.id,))
-        return _Analysis(shots, sound, tuple(faces), speakers, actors)
+        return _Analysis(shots, sound, tuple(faces), tuple(active), speakers, actors)
+
+    def _active(self, title: Title, faces: Task, shots: Task, sound: Task) -> Task:
+        shot = Shot(faces.args["number"], faces.args["start"], faces.args["end"])
+        args = {"source": str(title.video), "timeline": str(shots.folder), "start": shot.start_frame,
+                "end": shot.end_frame, "faces": str(faces.folder), "source_sound": str(sound.folder),
+                "model": ACTIVE, "models": self._models}  # fmt: skip
+        return _task("active", f"{title.id}/{shot.id}", self.store.analysis(title.id) / "active" / shot.id,
+                     [faces.key, sound.key, self.active_speaker], args, needs=(faces.id, sound.id),
+                     frames=len(shot))  # fmt: skip
 
     def _audio_task(self, name: str, folder: Path, title: Title, path: Path, shots: Task, own: bool = False) -> Task:
         settings = {"own": own, "length_difference": self.config.length_difference,
@@ -188,14 +204,15 @@ class Job:
             speech = heard["shot_keys"][shot.id]
             decided = actors["shots"][shot.id]
             generator = {"name": self.manifest.generator.name, "settings": self.manifest.generator.settings}
+            limits = self.config.speakers.model_dump(exclude={"active_speaker"})
             args = {**common, "decided": decided, "actors": str(analysis.actors.folder), "generator": generator,
-                    "settings": self.config.speakers.model_dump()}  # fmt: skip
-            about = [self._content(title.video), faces.key, decided, speech, generator, self._generator_hash]
-            take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id,
-                         [*about, self.config.speakers.model_dump()], args,
+                    "models": self._models, "settings": limits}  # fmt: skip
+            about = [self._content(title.video), faces.key, decided, speech, generator["name"], self._generator_hash]
+            take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id, [*about, limits], args,
                          needs=(faces.id, sound.id, analysis.actors.id), frames=len(shot), inside="patch")  # fmt: skip
-            score = _task("sync", f"{name}/{shot.id}", take.folder.parent / "score", [take.key],
-                          {**common, "take": str(take.folder), "decided": decided},
+            score = _task("sync", f"{name}/{shot.id}", take.folder.parent / "score", [take.key, self._expert],
+                          {**common, "take": str(take.folder), "decided": decided,
+                           "expert": self.config.sync.expert, "models": self._models},
                           needs=(take.id,), frames=len(shot))  # fmt: skip
             steps.append(Step(shot, faces, take, score))
             if not {faces.id, take.id, score.id} & failed.keys():
@@ -265,7 +282,25 @@ class Job:
     def _generator_hash(self) -> str:
         from dubbing.generators import create
 
-        return create(self.manifest.generator.name, self.manifest.generator.settings).hash
+        choice = self.manifest.generator
+        return create(choice.name, choice.settings, self._models).hash
+
+    @cached_property
+    def _expert(self) -> str:
+        from dubbing import experts
+
+        return experts.identity(self.config.sync.expert, self._models)
+
+    @cached_property
+    def _models(self) -> str:
+        return str(models.folder(self.config.models.folder))
+
+    @cached_property
+    def active_speaker(self) -> str | None:
+        """`name@hash12` of the detector whose evidence of who speaks is weighed, or None."""
+        if self.config.speakers.active_speaker == "off" or not models.is_present(ACTIVE, configured=self._models):
+            return None
+        return f"{ACTIVE}@{models.digest(ACTIVE, configured=self._models)[:12]}"
 
 
 def _task(

@@ -107,7 +107,7 @@ def look(
     found = Findings()
     attempt = _Attempts(found)
     sounds = _Sounds(out)
-    models = attempt(manifest.place("generator"), _generator, manifest), attempt("", _expert)
+    models = attempt(manifest.place("generator"), _generator, manifest, config), attempt("", _expert, config)
     for i, title in enumerate(manifest.titles):
         attempt(manifest.place("titles", i), _unused, title)
         at = manifest.place("titles", i, "video")
@@ -152,7 +152,7 @@ class _Attempts:
             return None
 
 
-def _generator(manifest: Manifest) -> str:
+def _generator(manifest: Manifest, config: Config) -> str:
     """`rewrite@hash12`. Raises ManifestError for an unknown name or setting, ModelError for missing weights."""
     from dubbing.generators import NAMES, create
 
@@ -161,14 +161,16 @@ def _generator(manifest: Manifest) -> str:
         raise ManifestError(
             f"there is no generator {name!r}{nearest(name, NAMES) or '.'} There is: {', '.join(NAMES)}."
         )
-    return f"{name}@{create(name, manifest.generator.settings).hash}"
+    generator = create(name, manifest.generator.settings, config.models.folder)
+    generator.check()
+    return f"{name}@{generator.hash}"
 
 
-def _expert() -> str:
+def _expert(config: Config) -> str:
     """`lips@hash12`. Raises ModelError for missing weights."""
     from dubbing import experts
 
-    return experts.model_name(experts.load())
+    return experts.identity(config.sync.expert, config.models.folder)
 
 
 def _unused(title: Title) -> None:

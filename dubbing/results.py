@@ -47,7 +47,8 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         if row["status"] == "dubbed" and sheet.exists():
             summary["sheets"].append(str(sheet))
     made = job.result(tasks.master)
-    write_rows(job.store, table, rows, content=tasks.master.key)
+    known = {"active_speaker": job.active_speaker} if job.active_speaker else {}
+    write_rows(job.store, table, rows, content=tasks.master.key, **known)
     summary["counts"] = dict(Counter(row["status"] for row in rows))
     summary["needs_review"] = sum(bool(row["needs_review"]) for row in rows)
     summary["table"] = str(table)

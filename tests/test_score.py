@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from dubbing import media
-from dubbing import score as package
+from dubbing import experts, media
 from dubbing.cli import main
 from dubbing.experts import lse
 from dubbing.experts.crop import Crop
@@ -81,7 +80,7 @@ def faces(monkeypatch: pytest.MonkeyPatch) -> type[Faces]:
         asked: list[tuple[int, int]] = []
 
     monkeypatch.setattr(film, "Faces", Fresh)
-    monkeypatch.setattr(package, "load_expert", lambda name, folder=None: Light())
+    monkeypatch.setattr(experts, "load", lambda name, folder=None: Light())
     return Fresh
 
 

@@ -200,7 +200,7 @@ def test_another_architecture_is_named_by_its_first_key(net, tmp_path):
     state["face_encoder_blocks.1.0.conv_block.0.weight"] = torch.zeros(48, 16, 3, 3)
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(ModelError, match=r"face_encoder_blocks\.1\.0\.conv_block\.0\.weight.*\(48, 16.*\(32, 16"):
-        Generator({}, weights=tmp_path / "w.pth")
+        Generator({"model": str(tmp_path / "w.pth")}).check()
 
 
 # -- the generator ---------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def work(film):
 def generator(net, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "wav2lip.pth"
     torch.save({"state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}, "global_step": 1}, path)
-    return Generator({}, weights=path, device="cpu")
+    return Generator({"model": str(path)}, device="cpu")
 
 
 class StandIn:
@@ -374,14 +374,14 @@ def test_with_the_published_layers_the_mouth_changes_and_nothing_else(generator,
 def test_settings_are_checked_and_name_the_result(generator, net, tmp_path):
     path = tmp_path / "w.pth"
     torch.save(net.state_dict(), path)
-    other = Generator({"alignment": "training"}, weights=path, device="cpu")
+    other = Generator({"alignment": "training", "model": str(path)}, device="cpu")
     assert len(generator.hash) == 12 and other.hash != generator.hash
     with pytest.raises(ManifestError, match="sise"):
-        Generator({"sise": 96}, weights=path)
+        Generator({"sise": 96, "model": str(path)})
     with pytest.raises(ManifestError, match="alignment"):
-        Generator({"alignment": "late"}, weights=path)
+        Generator({"alignment": "late", "model": str(path)})
     with pytest.raises(ModelError, match="not 288"):
-        Generator({"size": 288}, weights=path)
+        Generator({"size": 288, "model": str(path)}).check()
 
 
 # -- pasting ---------------------------------------------------------------------------------

@@ -62,10 +62,10 @@ def score(
     config_file: Path | None,
 ) -> None:
     """Measure lips against sound for every face of every shot. VIDEO is a film, or a folder of films."""
-    from dubbing import config, media
+    from dubbing import config, experts, media
     from dubbing.cli import show
     from dubbing.experts import model_name
-    from dubbing.score import draw, load_expert
+    from dubbing.score import draw
 
     films = list(_films(videos))
     many = len(films) > 1 or any(v.is_dir() for v in videos)
@@ -76,7 +76,7 @@ def score(
     out = TABLE if out is None and many else out
     for path in (plot, out):
         _writable(path)
-    expert = load_expert(model, config.load(config_file).models.folder)
+    expert = experts.load(model, config.load(config_file).models.folder)
     rows, errors = _measured(films, audio, expert, out, keep_going=many)
     if plot is not None:
         drawn, scored = draw(plot, rows), sum(r["distance"] is not None for r in rows)

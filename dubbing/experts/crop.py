@@ -20,7 +20,6 @@ CROP_PX = 224
 _MEDIAN = 13  # frames at 25 fps
 _WIDER = 0.40
 _GREY = 110  # beyond the picture
-_EARLY_S = 0.002  # a frame whose time was rounded up to its time base is still shown then
 
 
 class Picture(Protocol):
@@ -43,9 +42,12 @@ class Crop(NamedTuple):
 
 
 def shown(times_s: np.ndarray) -> np.ndarray:
-    """Which frame is shown at each `lse.instants` of a stretch, int64 (K,)."""
+    """Which frame stands for each `lse.instants` of a stretch: the one that begins nearest to it, int64 (K,).
+
+    Nearest, not last: a picture taken late or early by half a frame on average would move the offset.
+    """
     times = np.asarray(times_s, np.float64)
-    return np.maximum(np.searchsorted(times, instants(times) + _EARLY_S, side="right") - 1, 0)
+    return np.searchsorted((times[1:] + times[:-1]) / 2, instants(times), side="left")
 
 
 def syncnet_crops(boxes_N4: np.ndarray, times_s_N: np.ndarray) -> list[Crop]:

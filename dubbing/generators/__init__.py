@@ -19,7 +19,7 @@ from dubbing.records import Line, Patch, Track
 
 __all__ = ["NAMES", "Generator", "Rendered", "Work", "create"]
 
-NAMES = ("rewrite",)
+NAMES = ("rewrite", "wav2lip")
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,27 @@ class Generator(Protocol):
     name: str
     hash: str
 
+    def check(self) -> None:
+        """Whether its weights can be used, before any work. Raises ModelError."""
+        ...
+
     def render(self, work: Work) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`, in order, all of one size. Memory does not grow with length."""
         ...
 
 
-def create(name: str, settings: Mapping[str, Any]) -> Generator:
-    """A generator ready to render. Raises ManifestError for an unknown name or setting."""
+def create(name: str, settings: Mapping[str, Any], models_folder: str | None = None) -> Generator:
+    """A generator; large weights are loaded when it first renders.
+
+    models_folder: where published models lie, as the configuration says. Raises ManifestError: unknown name or
+    setting; ModelError: no such model (with the next step), or not the published file.
+    """
     if name == "rewrite":
         from dubbing.generators.rewrite.generator import Rewrite
 
         return Rewrite(settings)
+    if name == "wav2lip":
+        from dubbing.generators.wav2lip import Wav2Lip
+
+        return Wav2Lip(settings, models_folder)
     raise ManifestError(f"There is no generator {name!r}; there is: {', '.join(NAMES)}.")

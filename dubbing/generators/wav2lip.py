@@ -9,6 +9,7 @@ lower half goes back (`paste`), every frame gets a window, and sound that is nob
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dubbing import media, models
-from dubbing.errors import ManifestError
+from dubbing.errors import ManifestError, ModelError
 from dubbing.generators import Rendered, Work
 from dubbing.generators.paste import Place, cut_square, lay, matte, places, smooth
 from dubbing.networks import mel as sound
@@ -43,7 +44,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field("wav2lip", description="the checkpoint, by its name among `dub models`")
+    model: str = Field(
+        "wav2lip", description="the checkpoint: a name among `dub models`, or your own file (absolute, or from ~)"
+    )
     size: int | None = Field(
         None, ge=32, le=1024, description="side of the network's pictures, where the checkpoint leaves a choice"
     )
@@ -57,13 +60,15 @@ class Settings(BaseModel):
 class Wav2Lip:
     """See `dubbing.generators.Generator`. The mouth it means to draw is not known beforehand: no wanted opening.
 
-    weights: a checkpoint of the family; None asks the registry for `settings.model`. device: where it runs;
-    None for a GPU where there is one. Raises ManifestError: unknown setting; ModelError: no such checkpoint.
+    models_folder: where published models lie, as the configuration says; device: where it runs, None for a GPU
+    where there is one. Raises ManifestError: unknown setting; ModelError: no such checkpoint.
     """
 
     name = "wav2lip"
 
-    def __init__(self, settings: Mapping[str, Any], *, weights: Path | None = None, device: str | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], models_folder: str | None = None, *, device: str | None = None
+    ) -> None:
         try:
             self.settings = Settings(**settings)
         except ValidationError as e:
@@ -72,13 +77,24 @@ class Wav2Lip:
                 f"generator wav2lip: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}; "
                 f"it knows {', '.join(Settings.model_fields)}."
             ) from e
-        path = models.path(self.settings.model) if weights is None else weights
-        state = models.load_state(path)
+        self._device = device
+        self._path, content = _checkpoint(self.settings.model, models_folder)
+        self.hash = key_of(VERSION, content, self.settings.model_dump(exclude={"model"}))[:12]
+
+    def check(self) -> None:
+        """Loads the checkpoint where its hash alone does not say that it fits: a user's own, or one of many sizes."""
+        if "/" in self.settings.model or self.settings.size is not None:
+            self._loaded()
+
+    def _loaded(self) -> network.Wav2LipNet:
+        """The checkpoint in its network. Raises ModelError: no checkpoint, or of another architecture or size."""
+        state = models.load_state(self._path)
         plan = network.plan_of(state, self.settings.size, self.settings.model)
-        net = models.fit(network.Wav2LipNet(plan), state, self.settings.model).eval()
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._net = network.Wav2Lip(net, device)
-        self.hash = key_of(VERSION, content_key(path), self.settings.model_dump())[:12]
+        return models.fit(network.Wav2LipNet(plan), state, self.settings.model).eval()
+
+    @cached_property
+    def _net(self) -> network.Wav2Lip:
+        return network.Wav2Lip(self._loaded(), self._device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def render(self, work: Work) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
@@ -110,6 +126,19 @@ class Wav2Lip:
             bgr = lay(source, seen, drawn, box, place, alpha, mesh)
             alpha = np.rint(alpha * (255 * plan.fade_N[n])).astype(np.uint8)
             yield Rendered(Patch(picture.frame, place.x, place.y, bgr, alpha), float("nan"))
+
+
+def _checkpoint(model: str, models_folder: str | None) -> tuple[Path, str]:
+    """The checkpoint's file and its sha256. Raises ModelError."""
+    if "/" not in model:
+        path = models.path(model, configured=models_folder)
+        return path, models.digest(model, configured=models_folder)
+    path = Path(model).expanduser()
+    if not path.is_absolute():
+        raise ManifestError(f"generator wav2lip: model: {model!r} is a relative path; give it from / or from ~.")
+    if not path.is_file():
+        raise ModelError(f"generator wav2lip: there is no checkpoint {model!r}; `dub models list` shows those by name.")
+    return path, content_key(path)
 
 
 class _Plan:

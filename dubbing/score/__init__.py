@@ -8,11 +8,11 @@
 `docs/lse.md` says what the numbers are. It knows no manifest and leaves nothing behind but what it is asked for.
 """
 
-from dubbing.score.film import FilmScore, Scorer, TrackScore, load_expert
+from dubbing.score.film import FilmScore, Scorer, TrackScore
 from dubbing.score.plot import draw
 from dubbing.score.table import SCHEMA, failed_row, key, read_table, rows, write_table
 
 __all__ = [
-    "SCHEMA", "FilmScore", "Scorer", "TrackScore", "draw", "failed_row", "key", "load_expert", "read_table", "rows",
+    "SCHEMA", "FilmScore", "Scorer", "TrackScore", "draw", "failed_row", "key", "read_table", "rows",
     "write_table",
 ]  # fmt: skip

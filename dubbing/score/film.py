@@ -3,7 +3,7 @@
 Cuts and faces come from the pipeline's own stages, so a shot's face has the track and the name that `dub run`
 gives it. A shot of more than PART_FRAMES is followed and measured in parts that overlap by OVERLAP_S: long enough
 for every window to be taken from a part in which its whole neighbourhood lies. At any time there are in memory:
-the meshes of one part, `crops.BLOCK` crops of each of its faces, one decoded picture, and 31 distances for each window
+the meshes of one part, `feed.BLOCK` crops of each of its faces, one decoded picture, and 31 distances for each window
 of one shot (124 bytes). The sound lies in an unnamed temporary file, 32 kB a second.
 
 Axes: V windows, S shifts -15..15, E embedding, N frames, K instants at 25 a second.
@@ -16,28 +16,27 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import IO, cast
 
 import numpy as np
 
-from dubbing import experts, media, models
+from dubbing import media
 from dubbing.clock import Timeline
-from dubbing.errors import MediaError, ModelError
+from dubbing.errors import MediaError
 from dubbing.experts import Expert, crop, lse, model_name
+from dubbing.experts.feed import CropExpert, Feed
 from dubbing.experts.mfcc import pcm_of
 from dubbing.mesh import overlap
 from dubbing.records import Shot, Track
-from dubbing.score.crops import CropExpert, Feed
 from dubbing.sound import RATE_HZ
 from dubbing.stages.faces import Faces, in_sight, load_tracks
 from dubbing.stages.shots import Shots, load_shots
 from dubbing.stages.tracker import box_of
 from dubbing.store import output_error
 
-__all__ = ["FilmScore", "Scorer", "TrackScore", "load_expert"]
+__all__ = ["FilmScore", "Scorer", "TrackScore"]
 
 PART_FRAMES = 750
 PART_S = 8  # a part is never shorter, however many frames a second there are
@@ -144,22 +143,6 @@ class Scorer:
                 video=video, sound=sound, model=model_name(self._expert), frames=len(line), shots=len(shots),
                 length_s=line.duration, sound_s=Fraction(heard.samples, RATE_HZ), tracks=tuple(tracks),
             )  # fmt: skip
-
-
-def load_expert(name: str, folder: str | None = None) -> Expert:
-    """The built-in expert, or a published one whose file lies on the shelf. folder: the configuration's, if any.
-
-    Raises ModelError: no such expert, or its file is absent (with the next step) or another than the published one.
-    """
-    published = {"syncnet_v2": ("syncnet", "SyncNet"), "wav2lip_color": ("wav2lip_color", "Wav2LipColor")}
-    if name in experts.names():
-        return experts.load(name)
-    if name not in published:
-        raise ModelError(f"There is no sync expert {name!r}; there is: {', '.join([*experts.names(), *published])}.")
-    path = models.path(name, configured=folder)
-    module, cls = published[name]
-    made: Expert = getattr(import_module(f"dubbing.experts.{module}"), cls)(path)
-    return made
 
 
 class _Sound:

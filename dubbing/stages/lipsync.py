@@ -31,7 +31,8 @@ JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 
 
 class Lipsync(Stage):
-    """args: source, timeline, shot, start, end, faces, sound, source_sound, decided, actors, generator, settings."""
+    """args: source, timeline, shot, start, end, faces, sound, source_sound, decided, actors, generator,
+    models (folder), settings."""
 
     name = "lipsync"
     version = 1
@@ -53,7 +54,7 @@ class Lipsync(Stage):
         if reason or not decided["tracks"]:
             progress(len(shot))
             return {**about, "status": "untouched", "reason": reason or "off_screen", "faces": []}
-        generator = self._generator(args["generator"])
+        generator = self._generator(args["generator"], args["models"])
         tracks = {t.id: t for t in load_tracks(Path(args["faces"]))}
         info = media.probe(Path(args["source"]))
         shares = _share(speech_N, decided["tracks"], shot)
@@ -97,10 +98,10 @@ class Lipsync(Stage):
         return {**about, "status": "dubbed", "reason": None, "faces": faces, "frames": rendered,
                 "generator": generator.name, "generator_hash": generator.hash}  # fmt: skip
 
-    def _generator(self, choice: Mapping[str, Any]) -> Generator:
+    def _generator(self, choice: Mapping[str, Any], models_folder: str) -> Generator:
         key = key_of(choice)
         if key not in self._generators:
-            self._generators[key] = create(choice["name"], choice["settings"])
+            self._generators[key] = create(choice["name"], choice["settings"], models_folder)
         return self._generators[key]
 
 

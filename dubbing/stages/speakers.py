@@ -22,6 +22,7 @@ from dubbing.face import INNER_LIPS, canonical
 from dubbing.records import Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Resources, Stage
+from dubbing.stages.active import load_active
 from dubbing.stages.audio import load_speech
 from dubbing.stages.faces import in_sight, load_signatures, load_tracks
 from dubbing.stages.identity import Signature, group_actors
@@ -36,6 +37,7 @@ _NOISE_WEIGHT = 1.5
 # Inner-lip speed above noise, in inter-ocular distances a second. Measured on third-party clips:
 # speaking 0.06 to 0.21 over a shot, listening -0.01 to 0.04.
 _MOVES = 0.05
+_SURE = 0.1  # what a detector of active speakers that is quite sure adds or takes
 _CHANGE = 0.05  # what it costs to hear another speaker: a third of a second of clear evidence
 _MIN_PART, _MIN_S, _ENOUGH_S = 0.3, 0.4, 1.2
 _WHOLE_PART = 0.6  # a single face that speaks this much of the speech speaks all of it
@@ -57,10 +59,11 @@ class _Spoken:
 class Speakers(Stage):
     """The speakers of one title. Result: `speakers.json`, one row per shot.
 
-    args: timeline, shots: folders; faces: one folder per shot, None where that stage failed;
-    source_sound: folder of the film's own sound, or None; settings: min_face_px, max_yaw_deg. A row:
-    shot, track (the main speaker's), reason (None, or why nobody may be dubbed), face_px, yaw_deg,
-    actor, tracks [{track, actor, stretches}] longest first, evidence, source_speech.
+    args: timeline, shots: folders; faces: one folder per shot, None where that stage failed; active: the
+    same of `Active`, empty where no detector was asked; source_sound: folder of the film's own sound, or
+    None; settings: min_face_px, max_yaw_deg. A row: shot, track (the main speaker's), reason (None, or why
+    nobody may be dubbed), face_px, yaw_deg, actor, tracks [{track, actor, stretches}] longest first,
+    evidence, source_speech.
     """
 
     name: ClassVar[str] = "speakers"
@@ -78,10 +81,12 @@ class Speakers(Stage):
         places: list[dict[str, Any]] = []
         signatures: list[Signature] = []
         apart: list[tuple[int, int]] = []
-        for shot, folder in zip(shots, args["faces"], strict=True):
+        looked = args["active"] or [None] * len(shots)
+        for shot, folder, active in zip(shots, args["faces"], looked, strict=True):
             tracks = load_tracks(folder) if folder else []
+            sure = load_active(active) if active and folder else {}
             heard_N = None if speaks_N is None else speaks_N[shot.start_frame : shot.end_frame]
-            row, spoken = _decide(shot, tracks, heard_N, film, args["settings"])
+            row, spoken = _decide(shot, tracks, sure, heard_N, film, args["settings"])
             seen = load_signatures(folder) if folder and spoken else []
             first = len(signatures)
             for place, one in zip(row["tracks"], spoken, strict=True):
@@ -153,9 +158,14 @@ def who_speaks(activity_KN: np.ndarray, speaks_N: np.ndarray, frame_s: float) ->
 
 
 def _decide(
-    shot: Shot, tracks: list[Track], heard_N: np.ndarray | None, film: Timeline, settings: Mapping[str, Any]
+    shot: Shot,
+    tracks: list[Track],
+    sure: Mapping[str, np.ndarray],
+    heard_N: np.ndarray | None,
+    film: Timeline,
+    settings: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[_Spoken]]:
-    """The row of one shot, and the faces that may be dubbed in it, in the row's order."""
+    """The row of one shot, and the faces that may be dubbed in it, in the row's order. sure: see `load_active`."""
     row: dict[str, Any] = {"shot": shot.id, "track": None, "reason": None, "face_px": None, "yaw_deg": None,
                            "actor": None, "tracks": [], "evidence": {}, "source_speech": []}  # fmt: skip
     if heard_N is not None:
@@ -172,7 +182,10 @@ def _decide(
         for k, track in enumerate(tracks):
             times_s = film.times_s(track.start_frame, track.end_frame, centre=True)
             at = slice(track.start_frame - shot.start_frame, track.end_frame - shot.start_frame)
-            activity_KN[k, at] = np.where(track.seen_N, lip_activity(track.mesh_NP3, times_s), 0.0)
+            moves_N = lip_activity(track.mesh_NP3, times_s)
+            if track.id in sure:
+                moves_N = moves_N + _SURE * np.tanh(np.nan_to_num(sure[track.id]) / 2)
+            activity_KN[k, at] = np.where(track.seen_N, moves_N, 0.0)
         path_N = who_speaks(activity_KN, heard_N, frame_s)
         row["evidence"] = _evidence(tracks, activity_KN, heard_N, path_N, frame_s)
         speaking = []

@@ -8,14 +8,17 @@ follows what was wanted; motion in silence; sharpness; and a contact sheet to lo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 
 from dubbing import experts, media
 from dubbing.clock import Timeline
+from dubbing.experts import crop, lse
+from dubbing.experts.feed import CropExpert, Feed
 from dubbing.face import LIPS, canonical, mouth_measures
 from dubbing.mesh import Meshes, MeshTracker, face_boxes
 from dubbing.records import Patch, Score, Track
@@ -34,14 +37,16 @@ EDGE_S = 0.12  # this much of a silence at each end still belongs to the speech 
 
 
 class Sync(Stage):
-    """args: source, timeline, shot, start, end, faces, sound, source_sound, take, decided."""
+    """args: source, timeline, shot, start, end, faces, sound, source_sound, take, decided, expert, models (folder)."""
 
     name = "sync"
-    version = 2
+    version = 3
     resources = Resources(cpus=1.0, memory_mb=1500)
 
+    def __init__(self) -> None:
+        self._experts: dict[str, experts.Expert] = {}
+
     def setup(self) -> None:
-        self._expert = experts.load("lips")
         self._meshes = Meshes()
 
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
@@ -62,17 +67,18 @@ class Sync(Stage):
         progress(frames - len(track.frames_N))
         times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
         dub = self._sound(args["sound"], line, track)
-        own = self._sound(args["source_sound"], line, track)
+        own = self._sound(args["source_sound"], line, track) if args["source_sound"] else None
         result: dict[str, Any] = {}
-        taken = self._score(mesh_NP3, times_s, dub)
-        if taken is not None:
+        curve = np.zeros(0, np.float32)
+        if lse.windows_in(times_s):
+            expert = self._expert(args["expert"], args["models"])
+            was_VE, is_VE = look.embedded(expert, times_s, mesh_NP3)
+            taken = experts.score_embedded(expert, is_VE, 0.0, dub)
+            curve = taken.distance_S
             result |= {**_numbers(taken), "lse_model": taken.model, "lse_windows": taken.windows}
-        source = self._score(track.mesh_NP3, times_s, own)
-        if source is not None:
-            result |= _numbers(source, "source_")
-        foreign = self._score(track.mesh_NP3, times_s, dub)
-        if foreign is not None:
-            result["foreign_lse_at_zero"] = foreign.at_zero
+            if own is not None:
+                result |= _numbers(experts.score_embedded(expert, was_VE, 0.0, own), "source_")
+            result["foreign_lse_at_zero"] = experts.score_embedded(expert, was_VE, 0.0, dub).at_zero
         patched_N = np.isin(track.frames_N, list(wanted))
         seen_N = mouth_measures(canonical(mesh_NP3)[0])["opening"]
         was_N = mouth_measures(canonical(track.mesh_NP3)[0])["opening"]
@@ -82,20 +88,19 @@ class Sync(Stage):
         result |= _silence(seen_N, self._silent(args["sound"], line, track) & patched_N, was_N,
                            self._silent(args["source_sound"], line, track))  # fmt: skip
         result["sharpness"] = look.sharpness()
-        curve = np.zeros(0, np.float32) if taken is None else taken.distance_S
         np.savez(out / "seen.npz", frames=track.frames_N, wanted=want_N, seen=seen_N, was=was_N, distance=curve)
         return result
 
     def close(self) -> None:
         self._meshes.close()
 
-    def _sound(self, folder: str | None, line: Timeline, track: Track) -> np.ndarray | None:
-        if folder is None:
-            return None
-        return load_wave(Path(folder), line.sample(track.start_frame, RATE_HZ), line.sample(track.end_frame, RATE_HZ))
+    def _expert(self, name: str, models_folder: str) -> experts.Expert:
+        if name not in self._experts:
+            self._experts[name] = experts.load(name, models_folder)
+        return self._experts[name]
 
-    def _score(self, mesh_NP3: np.ndarray, times_s: np.ndarray, wave: np.ndarray | None) -> Score | None:
-        return None if wave is None else experts.score(self._expert, mesh_NP3, times_s, wave)
+    def _sound(self, folder: str, line: Timeline, track: Track) -> np.ndarray:
+        return load_wave(Path(folder), line.sample(track.start_frame, RATE_HZ), line.sample(track.end_frame, RATE_HZ))
 
     def _silent(self, folder: str | None, line: Timeline, track: Track) -> np.ndarray:
         """Frames of the track well inside a silence, bool (N,)."""
@@ -168,6 +173,31 @@ class _Look:
         sheet.write(self.out / "sheet.jpg")
         return mesh_NP3
 
+    def embedded(
+        self, expert: experts.Expert, times_s: np.ndarray, mesh_NP3: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The lips of the original and of the take, (V, E) each; mesh_NP3: what `run` found; V is at least 1.
+
+        An expert that looks at crops gets them from where a detector would put its box in either picture: a
+        second pass, because the published median over boxes needs all of them first.
+        """
+        track = self.track
+        if expert.wants == "mesh":
+            return expert.embed_video(track.mesh_NP3, times_s), expert.embed_video(mesh_NP3, times_s)
+        pixels = cast(CropExpert, expert)
+        was, now = Feed(pixels, track, times_s), Feed(pixels, replace(track, mesh_NP3=mesh_NP3), times_s)
+        patches = media.read_patches(self.folder)
+        patch = next(patches, None)
+        for picture in media.read(self.source, self.line, track.start_frame, track.end_frame, threads=1):
+            here = patch if patch is not None and patch.frame == picture.frame else None
+            if here is not None:
+                patch = next(patches, None)
+            if was.wants(picture.frame):
+                whole = crop.published_bgr(picture)
+                was.give(whole)
+                now.give(whole if here is None else _published(whole, picture, here))
+        return was.finish(), now.finish()
+
     def sharpness(self) -> float | None:
         """Mouth detail of the take over the source's, 1 = equal."""
         if not self._detail:
@@ -193,6 +223,17 @@ def paste(picture_HWC: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarray:
     out[rows, cols] = cv2.blendLinear(
         np.ascontiguousarray(out[rows, cols]), np.ascontiguousarray(patch.bgr_HWC[inner]), 1 - alpha, alpha
     )
+    return out
+
+
+def _published(whole_HWC: np.ndarray, picture: media.Picture, patch: Patch) -> np.ndarray:
+    """The picture in the published pipelines' colours with a patch over it: what the patch changes is added."""
+    height, width = patch.matte_HW.shape
+    before = picture.bgr(box=(patch.x, patch.y, width, height))
+    change = paste(before, patch, patch.x, patch.y).astype(np.int16) - before
+    out = whole_HWC.copy()
+    part = out[patch.y : patch.y + height, patch.x : patch.x + width]
+    part[:] = np.clip(part + change, 0, 255).astype(np.uint8)
     return out
 
 

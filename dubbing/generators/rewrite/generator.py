@@ -58,6 +58,9 @@ class Rewrite:
             ) from e
         self.hash = key_of(VERSION, hearing.prior_hash(), self.settings.model_dump())[:12]
 
+    def check(self) -> None:
+        """Its weights come with the package and were read with its hash."""
+
     def render(self, work: Work) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
         plan = _Plan(work, self.settings)
