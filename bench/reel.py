@@ -1,10 +1,11 @@
 """`dub run` on a real film: time, memory, and what the masters keep.
 
     python -m bench.reel FILM --dub fr=FR.flac --dub ja=JA.flac [--out DIR] [--engine ray|local] [--loops 10]
+        [--generator "{name: wav2lip, model: /models/wav2lip.pth}"]
 
 Prints: wall time of the first language and of each further one over the film's length, where the
 time went, peak memory of the whole process tree; per master the frame count, rate, that its sound
-decodes to the dub's samples, and the PSNR outside the mattes; per dubbed shot its scores.
+decodes to the dub's samples, and the PSNR outside the mattes; per dubbed shot where its mattes lie and its scores.
 --loops N also runs the film repeated N times with the first dub, and prints both peaks.
 """
 
@@ -23,7 +24,9 @@ import yaml
 
 from bench.watch import Cost, watch
 from dubbing import media
+from dubbing.face import OUTER_LIPS
 from dubbing.records import Patch
+from dubbing.stages.faces import load_tracks
 from dubbing.store import read_json
 from dubbing.table import read_rows
 
@@ -35,6 +38,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--engine", default="ray")
     parser.add_argument("--loops", type=int, default=0)
+    parser.add_argument("--generator", type=yaml.safe_load, default="rewrite", metavar="YAML")
     args = parser.parse_args()
     dubs = dict(one.split("=", 1) for one in args.dub)
     out = args.out or Path(tempfile.mkdtemp(prefix="dub-bench-"))
@@ -44,7 +48,7 @@ def main() -> None:
     so_far: dict[str, str] = {}
     for n, (language, sound) in enumerate(dubs.items()):
         so_far[language] = sound
-        cost = run(out, args.film, so_far, args.engine)
+        cost = run(out, args.film, so_far, args.engine, args.generator)
         what = "first language" if n == 0 else f"further language {language}"
         print(f"{what}: {cost.seconds:.1f} s = {cost.seconds / length_s:.2f} x the film, peak {cost.peak_mb:.0f} MB, "
               f"exit {cost.code}")  # fmt: skip
@@ -52,20 +56,20 @@ def main() -> None:
         print("   worker seconds: " + ", ".join(f"{k} {v:.1f}" for k, v in stages.items()))
         if n == 0:
             first = cost
-    again = run(out, args.film, so_far, args.engine)
+    again = run(out, args.film, so_far, args.engine, args.generator)
     print(f"finished run again: {again.seconds:.1f} s, {read_json(out / 'out' / 'run.json')['done_now']} tasks done")
     for language, sound in dubs.items():
         check(out / "out" / "film" / language, args.film, Path(sound))
     if args.loops:
-        loop(out, args.film, next(iter(dubs)), Path(next(iter(dubs.values()))), args.loops, args.engine, first)
+        loop(out, args.film, next(iter(dubs)), Path(next(iter(dubs.values()))), args, first)
 
 
-def run(folder: Path, film: Path, dubs: dict[str, str], engine: str) -> Cost:
+def run(folder: Path, film: Path, dubs: dict[str, str], engine: str, generator: str | dict) -> Cost:
     """`dub run` of one title named `film` with these dubs."""
     title = {"id": "film", "video": str(film.resolve()),
              "dubs": [{"language": k, "audio": str(Path(v).resolve())} for k, v in dubs.items()]}  # fmt: skip
     manifest = folder / "manifest.yaml"
-    manifest.write_text(yaml.safe_dump({"version": 1, "titles": [title]}))
+    manifest.write_text(yaml.safe_dump({"version": 1, "titles": [title], "generator": generator}))
     return watch([sys.executable, "-m", "dubbing", "run", str(manifest), "--out", str(folder / "out"),
                   "--engine", engine, "--json"])  # fmt: skip
 
@@ -94,6 +98,30 @@ def check(folder: Path, film: Path, sound: Path) -> None:
                       "following", "sharpness", "silence_motion", "rest_opening", "seconds")
         )  # fmt: skip
         print(f"   {row['shot']} {row['start_frame']}-{row['end_frame']} dubbed: {numbers}")
+        print(f"      {placed(folder, row)}")
+
+
+def placed(folder: Path, row: dict) -> str:
+    """Whether a take's patches come on every frame of its lines, over the mouth and under the eyes."""
+    take = folder / "takes" / row["shot"] / row["take"] / "patch"
+    whole, frames, above = 0, 0, -np.inf
+    told = True
+    for face in read_json(take / "result.json")["faces"]:
+        (faces,) = (folder.parent / "analysis" / "faces").glob(f"{row['shot']}-*")
+        track = next(t for t in load_tracks(faces) if t.id == face["track"])
+        came = []
+        for p in media.read_patches(take / face["folder"]):
+            came.append(p.frame)
+            mesh = track.mesh_NP3[p.frame - track.start_frame, :, :2]
+            eyes, height = mesh[[33, 263], 1].mean(), np.ptp(mesh[:, 1])
+            seen = np.flatnonzero((p.matte_HW > 0).any(1))
+            above = max(above, (eyes - p.y - seen[0]) / height) if len(seen) else above
+            lips = np.rint(mesh[list(OUTER_LIPS)] - (p.x, p.y)).astype(int)
+            whole += bool((p.matte_HW[lips[:, 1], lips[:, 0]] > 200).all())
+        told &= came == [f for a, b in face["lines"] for f in range(a, b)]
+        frames += len(came)
+    return (f"{frames} patches, every frame of every line {told}; lips wholly inside the matte in {whole}; "
+            f"the matte begins {-above:.2f} face heights under the eyes or lower")  # fmt: skip
 
 
 def outside_psnr(film: Path, master: Path, folder: Path, rows: list[dict]) -> float:
@@ -125,20 +153,21 @@ def outside_psnr(film: Path, master: Path, folder: Path, rows: list[dict]) -> fl
     return float(10 * np.log10(255**2 / (total / count)))
 
 
-def loop(out: Path, film: Path, language: str, sound: Path, loops: int, engine: str, once: Cost) -> None:
-    """The same film `loops` times over, and its peak beside the single film's."""
+def loop(out: Path, film: Path, language: str, sound: Path, args: argparse.Namespace, once: Cost) -> None:
+    """The same film `args.loops` times over, and its peak beside the single film's."""
     folder = out / "long"
     folder.mkdir()
-    repeat(film, folder / f"film{film.suffix}", loops)
+    repeat(film, folder / f"film{film.suffix}", args.loops)
     line = media.timeline(folder / f"film{film.suffix}")
     wave = media.read_sound(sound, rate_hz=48000, mono=False)
     samples = line.sample(len(line), 48000)
     with media.ClipWriter(folder / "dub.flac", sample_rate_hz=48000, channels=2) as writer:
         writer.sound(np.resize(wave, (samples, 2)))
-    cost = run(folder, folder / f"film{film.suffix}", {language: str(folder / "dub.flac")}, engine)
+    cost = run(folder, folder / f"film{film.suffix}", {language: str(folder / "dub.flac")}, args.engine, args.generator)
     report = read_json(folder / "out" / "run.json")
-    print(f"looped {loops} times: {len(line)} frames, {cost.seconds:.1f} s, peak {cost.peak_mb:.0f} MB = "
-          f"{cost.peak_mb / once.peak_mb:.2f} of the single film's, exit {cost.code}, {report['counts']}")  # fmt: skip
+    print(f"looped {args.loops} times: {len(line)} frames, {cost.seconds:.1f} s, peak {cost.peak_mb:.0f} MB = "
+          f"{cost.peak_mb / once.peak_mb:.2f} of the single film's, "
+          f"exit {cost.code}, {report.get('counts')}")  # fmt: skip
 
 
 def repeat(film: Path, target: Path, loops: int) -> None:

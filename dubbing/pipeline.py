@@ -102,6 +102,11 @@ class Job:
         self.store = Store(out)
         self._results: dict[Path, Any] = {}
 
+    @property
+    def stages(self) -> list[str]:
+        """The names of the stages that this job goes through, in their order."""
+        return [name for name in STAGES if name != "active" or self.active_speaker]
+
     def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
         """Every task known so far, each after the ones it needs. failed: tasks of this run that failed."""
         failed = failed or {}

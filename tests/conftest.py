@@ -1,10 +1,19 @@
 """Fixtures every test may use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_models_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Models that a developer has pulled must not change what a test sees."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DUB_MODELS", str(tmp_path_factory.mktemp("no models")))
+        yield
 
 
 @pytest.fixture(scope="session")

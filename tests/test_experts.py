@@ -97,7 +97,7 @@ def test_the_expert_names_its_weights_by_their_hash():
 
 
 def test_an_unknown_expert_or_broken_weights_are_refused(tmp_path):
-    with pytest.raises(ModelError, match="there is no sync expert 'nose'; there is: lips"):
+    with pytest.raises(ModelError, match="There is no sync expert 'nose'; there is: lips, syncnet_v2"):
         experts.load("nose")
     broken = tmp_path / "lips.npz"
     broken.write_bytes(WEIGHTS.read_bytes()[:1000])

@@ -177,7 +177,9 @@ def test_what_this_version_would_ignore_is_refused(job: Job, capsys: pytest.Capt
 def test_unknown_generator(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = job()
     path.write_text(json.dumps({**json.loads(path.read_text()), "generator": "rewrit"}))
-    assert "there is no generator 'rewrit'; did you mean 'rewrite'? There is: rewrite." in refused(path, capsys)
+    assert "there is no generator 'rewrit'; did you mean 'rewrite'? There is: rewrite, wav2lip." in refused(
+        path, capsys
+    )
 
 
 def test_a_folder_that_cannot_be_written(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,14 +134,14 @@ Examples:
 def plan(manifest: Path, out: Path, config_file: Path | None, as_json: bool) -> None:
     """List the stages of a run: how many tasks each has, and how many are done already."""
     from dubbing.cli import show, tell
-    from dubbing.pipeline import STAGES, Job
+    from dubbing.pipeline import Job
 
-    job, settings = _read(manifest, config_file)
-    tasks = Job(job, out, settings).tasks()
+    read, settings = _read(manifest, config_file)
+    job = Job(read, out, settings)
     if as_json:
-        show.as_json(tell.plan_plain(tasks, list(STAGES)))
+        show.as_json(tell.plan_plain(job.tasks(), job.stages))
     else:
-        click.echo(tell.plan_told(tasks, list(STAGES)))
+        click.echo(tell.plan_told(job.tasks(), job.stages))
 
 
 @dub.command(
@@ -257,14 +257,13 @@ def _run(job: Manifest, settings: Config, out: Path, engine: str) -> Report:
     from dubbing.engine import run_job
     from dubbing.pipeline import Job
 
-    with _stoppable():
-        found: Findings = preflight.look(job, settings, out)
-        found.raise_first()
-        for note in found.notes:
-            click.echo(note, err=True)
-        films = [(t.frames, len(t.dubs)) for t in found.titles]
-        with watcher(films, sys.stderr, out) as watch:
-            return run_job(Job(job, out, settings), engine, watch)
+    found: Findings = preflight.look(job, settings, out)
+    found.raise_first()
+    for note in found.notes:
+        click.echo(note, err=True)
+    films = [(t.frames, len(t.dubs)) for t in found.titles]
+    with watcher(films, sys.stderr, out) as watch:
+        return run_job(Job(job, out, settings), engine, watch)
 
 
 @contextmanager
@@ -300,7 +299,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def _code(args: Sequence[str] | None) -> int:
     debug = os.environ.get("DUB_DEBUG", "") not in ("", "0")
     try:
-        value = dub.main(args, prog_name="dub", standalone_mode=False)
+        with _stoppable():
+            value = dub.main(args, prog_name="dub", standalone_mode=False)
         sys.stdout.flush()
         return value if isinstance(value, int) else 0
     except click.exceptions.NoArgsIsHelpError as e:

@@ -81,7 +81,7 @@ class Speakers(Stage):
         places: list[dict[str, Any]] = []
         signatures: list[Signature] = []
         apart: list[tuple[int, int]] = []
-        looked = args["active"] or [None] * len(shots)
+        looked = args.get("active") or [None] * len(shots)
         for shot, folder, active in zip(shots, args["faces"], looked, strict=True):
             tracks = load_tracks(folder) if folder else []
             sure = load_active(active) if active and folder else {}
