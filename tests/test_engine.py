@@ -174,6 +174,27 @@ class Broken(Lipsync):
         return super().process(args, out, progress)
 
 
+class NeverReady(Lipsync):
+    def setup(self) -> None:
+        raise RuntimeError("a made-up fault")
+
+
+def test_a_stage_that_cannot_be_set_up_fails_its_shots_and_delivers_the_rest(
+    film: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done / "film" / "analysis", out / "film" / "analysis")
+    monkeypatch.setitem(pipeline.STAGES, "lipsync", (__name__, "NeverReady"))
+    pipeline._class.cache_clear()
+    report = run(film, out)
+    monkeypatch.undo()
+    pipeline._class.cache_clear()
+    assert report.exit_code == 1 and report.counts == {"failed": 4}
+    row = read_rows(out / "film" / "hi" / "shots.parquet")[1]
+    assert "could not be set up" in row["error"] and "a made-up fault" in row["error"]
+    assert len(media.timeline(out / "film" / "hi" / "film.hi.mp4")) == 84
+
+
 def test_a_shot_that_fails_never_kills_the_film(
     film: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

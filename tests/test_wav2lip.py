@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from dubbing import media
 from dubbing.errors import ManifestError, ModelError
-from dubbing.face import LIPS, yaw_deg
+from dubbing.face import LIPS, OUTER_LIPS, yaw_deg
 from dubbing.generators import Work
-from dubbing.generators.paste import Place, matte, places, smooth
+from dubbing.generators.paste import Place, matte, places, raised, smooth
 from dubbing.generators.wav2lip import Wav2Lip as Generator
 from dubbing.mesh import MeshTracker
 from dubbing.networks import convs, mel
@@ -401,6 +401,22 @@ def test_patches_stay_inside_odd_and_small_pictures():
     boxes = np.array([[-30.0, 10.0, 60.0, 120.0], [-28.5, 11.0, 61.0, 121.0]])
     for place in places(boxes, (75, 99)):
         assert place.x >= 0 and place.y >= 0 and place.x + place.width <= 74 and place.y + place.height <= 98
+
+
+def test_the_lips_of_a_face_that_leans_back_are_wholly_inside_the_matte(film):
+    mesh = film[1].mesh_NP3[:1, :, :2].copy()
+    box = detector_boxes(film[1].mesh_NP3[:1])
+    lips = mesh[0, list(OUTER_LIPS)]
+    mesh[0, list(OUTER_LIPS), 1] += box[0, [1, 3]].mean() + 2 - lips[:, 1].min()  # the upper lip at the box's middle
+
+    def least(box_4):
+        (place,) = places(box_4[None], (400, 400))
+        points = np.rint(mesh[0, list(OUTER_LIPS)] - (place.x, place.y)).astype(int)
+        return matte(mesh[0], box_4, place)[points[:, 1], points[:, 0]].min()
+
+    assert least(box[0]) < 0.3 and least(raised(box, mesh)[0]) > 0.8
+    low = mesh + (0, 30)
+    np.testing.assert_array_equal(raised(box, low), box)  # lips that are deep enough change nothing
 
 
 def test_a_matte_outside_its_patch_is_nothing(film):

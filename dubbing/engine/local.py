@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from dubbing.pipeline import build
-from dubbing.stage import Outcome, Stage, Task, execute
+from dubbing.engine.worker import Worker
+from dubbing.stage import Outcome, Task
 from dubbing.store import Store
 
 __all__ = ["LocalPool"]
@@ -17,8 +17,7 @@ class LocalPool:
     slots = 1
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self._stages: dict[str, Stage] = {}
+        self._worker = Worker(store)
         self._queue: list[Task] = []
 
     def submit(self, task: Task) -> None:
@@ -26,15 +25,9 @@ class LocalPool:
 
     def wait(self) -> tuple[list[Outcome], dict[str, int]]:
         task = self._queue.pop(0)
-        if task.stage not in self._stages:
-            stage = build(task.stage)
-            stage.setup()
-            self._stages[task.stage] = stage
         frames: Counter[str] = Counter()
-        outcome = execute(self._stages[task.stage], task, self._store, lambda n: frames.update({task.id: n}))
+        outcome = self._worker.run(task, lambda n: frames.update({task.id: n}))
         return [outcome], dict(frames)
 
     def close(self) -> None:
-        for stage in self._stages.values():
-            stage.close()
-        self._stages.clear()
+        self._worker.close()

@@ -19,8 +19,8 @@ from typing import Any
 import ray
 
 from dubbing.config import Engine
-from dubbing.pipeline import build
-from dubbing.stage import Outcome, Stage, Task, execute
+from dubbing.engine.worker import Worker
+from dubbing.stage import Outcome, Task
 from dubbing.store import Store
 
 __all__ = ["RayPool"]
@@ -28,20 +28,15 @@ __all__ = ["RayPool"]
 _POLL_S = 0.25
 
 
-class _Worker:
+class _Actor:
     """One process. `run` and `frames` are called on threads of their own."""
 
     def __init__(self, root: str) -> None:
-        self._store = Store(root)
-        self._stages: dict[str, Stage] = {}
+        self._worker = Worker(Store(root))
         self._frames = 0
 
     def run(self, task: Task) -> Outcome:
-        if task.stage not in self._stages:
-            stage = build(task.stage)
-            stage.setup()
-            self._stages[task.stage] = stage
-        return execute(self._stages[task.stage], task, self._store, self._count)
+        return self._worker.run(task, self._count)
 
     def frames(self) -> int:
         """Frames finished since this was last asked."""
@@ -73,7 +68,7 @@ class RayPool:
                 signal.signal(signal.SIGTERM, before)  # Ray's native handler would end this process on the spot
         self.slots = max(1, config.workers or int(ray.cluster_resources().get("CPU", 1)))
         self._root, self._tries = str(store.root), config.tries
-        self._actor = ray.remote(num_cpus=1, concurrency_groups={"watch": 1})(_Worker)
+        self._actor = ray.remote(num_cpus=1, concurrency_groups={"watch": 1})(_Actor)
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, Task]] = {}
         self._tried: dict[str, int] = {}

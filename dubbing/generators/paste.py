@@ -17,13 +17,14 @@ import numpy as np
 
 from dubbing.face import OUTER_LIPS
 
-__all__ = ["Place", "cut_square", "lay", "matte", "places", "smooth"]
+__all__ = ["Place", "cut_square", "lay", "matte", "places", "raised", "smooth"]
 
 # The face's edge from the left ear through the chin to the right one, and both temples.
 _EDGE = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
 _CHIN = {149: 0.25, 176: 0.6, 148: 0.9, 152: 1.0, 377: 0.9, 400: 0.6, 378: 0.25}
 _INSET, _BELOW = 0.05, 0.04  # of the box's height: cheeks inwards, the chin outwards (it may open further)
 _TOP = 0.12  # of the box's height: how deep under its middle the matte is whole
+_RAISE = 0.3  # of the box's height
 _SOFT = 0.03  # of the box's height
 _RING = (0.02, 0.6)  # the matte's values where colours are compared
 _MOST_SHIFT = 40.0  # grey levels that a colour may be moved by
@@ -63,6 +64,20 @@ def places(boxes_N4: np.ndarray, picture_wh: tuple[int, int]) -> list[Place]:
     x = np.clip((boxes[:, 0] + boxes[:, 2] - width) / 2, 0, picture_wh[0] // 2 * 2 - width)
     y = np.clip(middle - 1, 0, picture_wh[1] // 2 * 2 - height)
     return [Place(int(a) // 2 * 2, int(b) // 2 * 2, width, height) for a, b in zip(x, y, strict=True)]
+
+
+def raised(boxes_N4: np.ndarray, mesh_NP2: np.ndarray) -> np.ndarray:
+    """Boxes with their top moved up where a head leans back, so that all of the lips lie where the matte is whole.
+
+    Otherwise the upper lip of such a face meets the box's middle and is half drawn, half the source's. Raised by
+    at most _RAISE of the box's height: beyond that the network sees a face it does not know.
+    """
+    boxes = np.array(boxes_N4, np.float64)
+    top, bottom = boxes[:, 1], boxes[:, 3]
+    lip = np.asarray(mesh_NP2)[:, list(OUTER_LIPS), 1].min(1)
+    needed = (lip - (0.5 + _TOP) * bottom) / (0.5 - _TOP)
+    boxes[:, 1] = np.clip(needed, top - _RAISE * (bottom - top), top)
+    return boxes
 
 
 def cut_square(part_HWC: np.ndarray, origin_xy: tuple[int, int], box_4: np.ndarray, side: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dubbing import media, models
 from dubbing.errors import ManifestError, ModelError
 from dubbing.generators import Rendered, Work
-from dubbing.generators.paste import Place, cut_square, lay, matte, places, smooth
+from dubbing.generators.paste import Place, cut_square, lay, matte, places, raised, smooth
 from dubbing.networks import mel as sound
 from dubbing.networks import wav2lip as network
 from dubbing.networks.boxes import detector_boxes
@@ -151,7 +151,7 @@ class _Plan:
         self.mesh_NP2 = smooth(track.mesh_NP3[..., :2], reach)
         boxes = smooth(detector_boxes(track.mesh_NP3), reach)
         boxes[:, 3] += _BELOW * (boxes[:, 3] - boxes[:, 1])
-        self.boxes_N4 = boxes
+        self.boxes_N4 = boxes = raised(boxes, self.mesh_NP2)
         self.places: list[Place] = places(boxes, work.picture_wh)
         self._picture_wh = work.picture_wh
         begins = timeline.time(first)

@@ -1,0 +1,44 @@
+"""One process's worth of work: stages set up when first needed, tasks done one after another.
+
+Both engines use it, so a task ends the same way in either.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+from dubbing.errors import InputError
+from dubbing.pipeline import build
+from dubbing.stage import Outcome, Stage, Task, execute
+from dubbing.store import Store
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Keeps the stages it has set up. close() lets go of them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._stages: dict[str, Stage] = {}
+
+    def run(self, task: Task, progress: Callable[[int], None]) -> Outcome:
+        """Do one task. Never raises: a stage that cannot be set up fails the task as one that cannot do it does."""
+        try:
+            if task.stage not in self._stages:
+                stage = build(task.stage)
+                stage.setup()
+                self._stages[task.stage] = stage
+        except InputError as e:
+            return Outcome(task.id, 0.0, str(e), type(e).__name__, fatal=e)
+        except Exception as e:
+            text = f"stage {task.stage} could not be set up: {type(e).__name__}: {e}"
+            return Outcome(task.id, 0.0, text, type(e).__name__, traceback.format_exc())
+        return execute(self._stages[task.stage], task, self._store, progress)
+
+    def close(self) -> None:
+        """Close every stage."""
+        for stage in self._stages.values():
+            stage.close()
+        self._stages.clear()
