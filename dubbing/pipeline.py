@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.records import Shot
-from dubbing.stage import RESULT, Outcome, Stage, Task
+from dubbing.stage import RESULT, Outcome, Resources, Stage, Task
 from dubbing.store import Store, content_key, key_of, read_json
 
 __all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build"]
@@ -101,6 +101,21 @@ class Job:
         self.config = config
         self.store = Store(out)
         self._results: dict[Path, Any] = {}
+
+    expands = EXPANDS
+    per_shot = PER_SHOT
+
+    def done(self, task: Task) -> bool:
+        """Whether a task's result is there."""
+        return task.done
+
+    def resources(self, stage: str) -> Resources:
+        """What a worker of a stage holds: as the configuration says, else as the stage does."""
+        own, said = (
+            _class(stage).resources,
+            next((r for name, r in self.config.engine.stages.items() if name == stage), None),
+        )
+        return own if said is None else replace(own, **said.model_dump(exclude_none=True))
 
     @property
     def stages(self) -> list[str]:
