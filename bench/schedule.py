@@ -83,8 +83,9 @@ def main() -> None:
     slept_s = sum(t.args["seconds"] for t in work.tasks({}))
     slot_s = there.seconds(used.first_s, used.last_s)
     wall_s = used.last_s - used.first_s
-    print(f"{len(work.tasks({}))} tasks, {len(schedule.failed)} failed, {wall_s:.1f} s from the first start to the last end, "
-          f"{len(work.tasks({})) / wall_s:.0f} tasks a second")  # fmt: skip
+    tasks = len(work.tasks({}))
+    print(f"{tasks} tasks, {len(schedule.failed)} failed, {wall_s:.1f} s from the first start to the last end, "
+          f"{tasks / wall_s:.0f} tasks a second")  # fmt: skip
     print(f"slot use {slept_s / slot_s:.3f}: {slept_s:.0f} s slept in {slot_s:.0f} slot-seconds")
     print(f"driver: {memory[0]:.0f} MB after the first quarter of a stage, {memory[-1]:.0f} MB at the end; "
           f"object store used {object_store_mb():.1f} MB")  # fmt: skip
