@@ -26,6 +26,7 @@ from dubbing.config import Config
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.records import Shot
 from dubbing.stage import RESULT, Outcome, Resources, Stage, Task
+from dubbing.stages.windows import windows
 from dubbing.store import Store, content_key, key_of, read_json
 
 __all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build"]
@@ -135,6 +136,7 @@ class Job:
                 tasks += [one.sound, *(t for step in one.steps for t in (step.take, step.score))]
                 tasks += [one.master] if one.master else []
         order = list(STAGES)
+        tasks = [one for t in tasks for one in (*(() if self.done(t) else t.windows), replace(t, windows=()))]
         return sorted(tasks, key=lambda t: order.index(t.stage))
 
     def shots(self, title: Title) -> list[Shot] | None:
@@ -169,8 +171,8 @@ class Job:
             shot = Shot(i + 1, a, b)
             args = {"source": str(title.video), "timeline": str(shots.folder), "number": shot.number,
                     "start": a, "end": b}  # fmt: skip
-            faces.append(_task("faces", f"{title.id}/{shot.id}", folder / "faces" / shot.id,
-                               [video, a, b, shot.number], args, needs=(shots.id,), frames=len(shot)))  # fmt: skip
+            faces.append(_long(shot, _task("faces", f"{title.id}/{shot.id}", folder / "faces" / shot.id,
+                               [video, a, b, shot.number], args, needs=(shots.id,), frames=len(shot))))  # fmt: skip
         whole = [t for t in faces if t.id not in failed]
         active = [self._active(title, t, shots, sound) for t in faces] if sound and self.active_speaker else []
         weighed = [t for t, of in zip(active, faces, strict=False) if t.id not in failed and of in whole]
@@ -230,10 +232,12 @@ class Job:
             about = [self._content(title.video), faces.key, decided, speech, generator["name"], self._generator_hash]
             take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id, [*about, limits], args,
                          needs=(faces.id, sound.id, analysis.actors.id), frames=len(shot), inside="patch")  # fmt: skip
+            take = _long(shot, take)
             score = _task("sync", f"{name}/{shot.id}", take.folder.parent / "score", [take.key, self._expert],
                           {**common, "take": str(take.folder), "decided": decided,
                            "expert": self.config.sync.expert, "models": self._models},
                           needs=(take.id,), frames=len(shot))  # fmt: skip
+            score = _long(shot, score)
             steps.append(Step(shot, faces, take, score))
             if not {faces.id, take.id, score.id} & failed.keys():
                 patches.append(take)
@@ -245,7 +249,7 @@ class Job:
         about = [self._content(title.video), [t.key for t in patches], self._content(dub.audio), settings, target]
         master = _task("master", name, where / "master", about, args, needs=(shots.id,),
                        after=tuple(t.id for s in steps for t in (s.take, s.score)),
-                       frames=sum(t.frames for t in analysis.faces))  # fmt: skip
+                       frames=sum(t.args["end"] - t.args["start"] for t in analysis.faces))  # fmt: skip
         return DubTasks(sound, tuple(steps), master)
 
     def delivery(self, title: Title, dub: Dub) -> media.Delivery:
@@ -272,8 +276,10 @@ class Job:
     # -- what is known about files -----------------------------------------------------------
 
     def forget(self, task: Task) -> None:
-        """Drop what was remembered of a task's result (it has just been made)."""
+        """A task's result has just been made: drop what was remembered of it, and the windows it was joined from."""
         self._results.pop(task.folder, None)
+        for part in task.args.get("parts", ()):
+            shutil.rmtree(part, ignore_errors=True)
 
     def _result(self, task: Task | None) -> Any:
         if task is None:
@@ -321,6 +327,26 @@ class Job:
         if self.config.speakers.active_speaker == "off" or not models.is_present(ACTIVE, configured=self._models):
             return None
         return f"{ACTIVE}@{models.digest(ACTIVE, configured=self._models)[:12]}"
+
+
+def _long(shot: Shot, task: Task) -> Task:
+    """The task of a shot; where the shot is long, one that joins what tasks of its windows have made."""
+    parts = windows(shot.start_frame, shot.end_frame)
+    if len(parts) == 1:
+        return task
+    made = tuple(
+        replace(
+            task,
+            id=f"{task.id}/window_{n}",
+            key=key_of(task.key, "window", a, b),
+            folder=task.folder.parent / "windows" / f"{task.folder.name}-{n}",
+            args={**task.args, "window": [a, b]},
+            frames=b - a,
+        )
+        for n, (a, b) in enumerate(parts, 1)
+    )
+    args = {**task.args, "parts": [str(t.folder) for t in made]}
+    return replace(task, args=args, needs=(*task.needs, *(t.id for t in made)), frames=0, windows=made)
 
 
 def _task(

@@ -40,7 +40,8 @@ class Task:
     id: readable and unique in a run, `lipsync reel/fr/shot_0002`; folder: where the result is
     committed (done when it exists); args: what the stage needs, paths and plain values only;
     needs: ids that must have succeeded; after: ids that must have ended, well or not;
-    frames: how many frames it covers, for progress and for longest-first order.
+    frames: how many frames it covers, for progress and for longest-first order; windows: tasks that
+    do a long shot part by part, which this one then joins.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Task:
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     frames: int = 0
+    windows: tuple[Task, ...] = ()
 
     @property
     def done(self) -> bool:

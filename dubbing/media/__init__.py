@@ -6,7 +6,7 @@ Every module here may import av; none outside may. Frames stream: nothing holds 
 from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.master import Mastered, encode_master
 from dubbing.media.paste import pasted_frames
-from dubbing.media.patches import PatchWriter, patch_frames, read_patches
+from dubbing.media.patches import PatchWriter, join_patches, patch_frames, read_patches
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, probe
 from dubbing.media.read import Picture, Scan, read, scan, timeline
 from dubbing.media.sound import audio_length, read_sound, sound_blocks
@@ -28,6 +28,7 @@ __all__ = [
     "encode_master",
     "load_timeline",
     "pasted_frames",
+    "join_patches",
     "patch_frames",
     "probe",
     "read",
