@@ -25,7 +25,7 @@ from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.records import Shot
-from dubbing.stage import RESULT, Outcome, Stage, Task
+from dubbing.stage import RESULT, Outcome, Resources, Stage, Task
 from dubbing.store import Store, content_key, key_of, read_json
 
 __all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build"]
@@ -126,6 +126,15 @@ class Job:
         """The title's shots, or None before they are known."""
         done = self._result(self._analyse(title, {}).shots)
         return [Shot(i + 1, a, b) for i, (a, b) in enumerate(done["shots"])] if done else None
+
+    def resources(self, stage: str) -> Resources:
+        """What one worker of a stage holds while it works."""
+        return _class(stage).resources
+
+    def decided(self, title: Title) -> Mapping[str, Any]:
+        """What the analysis decided, by shot id (see `stages.speakers`); empty before it is done."""
+        done = self._result(self._analyse(title, {}).actors)
+        return done["shots"] if done else {}
 
     def timeline(self, title: Title) -> Timeline:
         """The title's frames in time. Raises FileNotFoundError before `shots` is done."""

@@ -96,12 +96,15 @@ def execute(stage: Stage, task: Task, store: Store, progress: Callable[[int], No
 
     Never raises for what a task does wrong; an InputError is handed back as `fatal`.
     """
-    started = time.monotonic()
+    started, cpu = time.monotonic(), time.process_time()
     try:
         # one thread for sums: how many there are must not change the last digit of a score
         with threadpool_limits(limits=1), store.commit(task.folder) as part:
             result = stage.process(task.args, part, progress)
             result["seconds"] = round(time.monotonic() - started, 3)
+            result["cpu_s"] = round(
+                time.process_time() - cpu, 3
+            )  # of all threads: what a busy machine does not stretch
             result["key"] = task.key
             store.write_json(part / RESULT, result)
     except InputError as e:

@@ -154,8 +154,13 @@ def _headline(found: Mapping[str, Any]) -> str:
         at = found["progress"]
         if not at:
             return f"{out}: running since {run['started']}"
-        figures = Figures(**{name: at[name] for name in Figures.__dataclass_fields__})
-        return f"{out}: running since {run['started']}: {told(figures)} (as of {time.time() - at['at']:.0f} s ago)"
+        figures = Figures(**{name: at[name] for name in Figures.__dataclass_fields__ if name in at})
+        lines = [f"{out}: running since {run['started']}: {told(figures)} (as of {time.time() - at['at']:.0f} s ago)"]
+        if figures.seconds_by_stage:
+            spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in figures.seconds_by_stage.items())
+            lines.append(f"{figures.made} tasks done, {figures.found} were done before; seconds by stage: {spent}")
+        lines += [f"failed: {task}: {why}" for task, why in figures.failures.items()]
+        return "\n".join(lines)
     if state == "killed":
         return f"{out}: the run that started {run['started']} was killed; run the same command again to go on"
     if state == "stopped":
