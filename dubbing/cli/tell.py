@@ -141,7 +141,9 @@ def estimate_plain(expected: Estimate) -> dict[str, Any]:
 
 
 def _hours(hours: float | None) -> str | None:
-    return None if hours is None else f"{hours:.3f}" if hours < 10 else f"{hours:,.0f}"
+    return (
+        None if hours is None else f"{hours:.4f}" if hours < 0.1 else f"{hours:.2f}" if hours < 10 else f"{hours:,.0f}"
+    )
 
 
 def _long(seconds: float) -> str:

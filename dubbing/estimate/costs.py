@@ -139,7 +139,7 @@ class Rates:
     stages: stage -> how slow; generator: whose lipsync; per title, means over the titles measured:
     dubbed_share, frames of dubbed shots over all; faces, faces in a frame; face_share, the area of a
     dubbed face over the picture's; shot_frames, length of a shot; startup_s: engine -> median; runs,
-    frames: what it rests on; here: measured on this machine.
+    frames: what it rests on; here: measured on this machine; trial: by a trial.
     """
 
     stages: Mapping[str, Rate] = field(default_factory=dict)
@@ -152,6 +152,7 @@ class Rates:
     runs: int = 0
     frames: int = 0
     here: bool = True
+    trial: bool = False
 
     @classmethod
     def pooled(cls, lines: Iterable[Measured], generator: str, expert: str, engine: str = "ray") -> Rates:
@@ -187,8 +188,9 @@ class Rates:
             _mean(titles, "faces", lambda c: (c.frames, c.tasks)),
             {engine: sorted(values)[len(values) // 2] for engine, values in startup.items()},
             len(chosen),
-            max((c.frames for c in sums.values()), default=0),
+            sums.get("shots", Cost()).frames or max((c.frames for c in sums.values()), default=0),
             bool(mine) or not known,
+            any(m.trial for m in chosen),
         )
 
     def of(self, stage: str, work: Work) -> tuple[float, float] | None:

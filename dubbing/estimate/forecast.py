@@ -216,14 +216,17 @@ def _notes(rates: Rates, unknown: Sequence[str], guessed: set[str], any_left: bo
     if not rates.stages:
         return ["No run has been measured on this machine yet; --trial measures a few seconds of the film."]
     where = "here" if rates.here else "on other machines only, so times here may differ by their ratio"
-    notes.append(f"Measured {where}: {rates.runs} runs, {rates.frames} frames.")
+    what = "a trial" if rates.trial else f"{rates.runs} run{'s' if rates.runs > 1 else ''}"
+    notes.append(f"Measured {where}: {what}, {rates.frames} frames.")
+    if rates.trial:
+        notes.append("A trial uses one core: where all are busy each is a little slower.")
     if unknown:
         notes.append(f"Never measured with these settings: {', '.join(unknown)}; --trial measures them.")
     if guessed & {"faces", "lipsync"}:
         share = "all" if rates.dubbed_share is None else f"{rates.dubbed_share:.0%}"
         notes.append(
             f"Which shots have a face that speaks is not known before the analysis: {share} of the frames are taken "
-            "to need new lips, as in the titles measured. Plan again when the analysis is done."
+            f"to need new lips, as in the {'trial' if rates.trial else 'titles measured'}; plan again after it."
         )
     if engine not in rates.startup_s:
         notes.append(f"The start-up of {STARTUP_S[engine]:g} s is an assumption.")

@@ -38,7 +38,7 @@ def excerpt(path: str | Path, target: str | Path, start_s: Fraction, length_s: F
                 raise MediaError(f"{path} has no video stream.")
             kept = [picture, *source.streams.audio[:1]]
             streams = {s.index: made.add_stream_from_template(s) for s in kept}
-            begin = Fraction(source.start_time or 0, av.time_base)
+            begin = (picture.start_time or 0) * Fraction(picture.time_base)
             source.seek(int((begin + start_s) * av.time_base), backward=True)
             last = None
             for packet in source.demux(kept):
