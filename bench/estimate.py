@@ -35,8 +35,8 @@ def main() -> None:
     named = (job.generator.name, settings.sync.expert, args.engine)
     run = read_json(args.run / "run.json")
     actual: dict[str, float] = {}
-    for title in estimate.measure(Job(job, args.run, settings), args.engine).titles:
-        for stage, cost in title.items():
+    for costs in estimate.measure(Job(job, args.run, settings), args.engine).titles:
+        for stage, cost in costs.items():
             actual[stage] = actual.get(stage, 0.0) + cost.cpu_s
     wall = args.wall or (run["seconds"] if not run.get("found_done") else None)
     sources = {}

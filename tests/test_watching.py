@@ -169,6 +169,12 @@ def test_metrics_count_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.observed["dub_task_seconds", "sync"] == [1.0, 0.1]
 
 
+def test_ray_takes_these_metrics() -> None:
+    """Ray's own classes, in a process outside any cluster: names, tags and boundaries are to its liking."""
+    watch = engine_metrics.Metrics()
+    assert {m.info["name"] for m in watch._metrics.values()} == set(engine_metrics.NAMES)
+
+
 def dashboard() -> dict[str, Any]:
     board: dict[str, Any] = json.loads((ROOT / "monitoring" / "grafana.json").read_text(encoding="utf-8"))
     return board

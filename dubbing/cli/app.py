@@ -129,7 +129,9 @@ Examples:
   dub plan reel.yaml                    from what earlier runs cost on this machine
   dub plan reel.yaml --trial            from a few seconds of the film, done now
   dub plan reel.yaml --workers 64       how long with 64 at once
-  dub plan reel.yaml --json | jq .estimate.core_hours""",
+  dub plan reel.yaml --json | jq .estimate.core_hours
+
+Finished runs leave what they cost, numbers only, in the user's cache folder; DUB_HISTORY names another file.""",
 )
 @click.argument("manifest", type=FILE)
 @_out_option("out")
@@ -292,11 +294,11 @@ def _run(job: Manifest, settings: Config, out: Path, engine: str, log_format: st
 
     found: Findings = preflight.look(job, settings, out)
     found.raise_first()
-    for note in found.notes:
-        click.echo(note, err=True)
     films = [(t.frames, len(t.dubs)) for t in found.titles]
     work, made = Job(job, out, settings), estimate.Made()
     with watcher(films, sys.stderr, out, log_format) as watch:
+        for note in found.notes:
+            watch.say(note)
 
         def on_event(event: Event) -> None:
             made(event)

@@ -19,8 +19,7 @@ from typing import Any
 
 from dubbing import __version__, media
 from dubbing.pipeline import Job
-from dubbing.stage import RESULT, Task
-from dubbing.store import read_json
+from dubbing.stage import Task
 
 __all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "decided_work", "fingerprint", "measure", "title_of"]
 
@@ -223,18 +222,10 @@ def decided_work(job: Job, task: Task, title_frames: int, megapixels: float) -> 
             task.frames, task.frames * megapixels, sum(t["end_frame"] - t["start_frame"] for t in found["tracks"])
         )
     decided: Mapping[str, Any] = task.args["decided"]
-    take = job.result(task) if task.stage == "lipsync" else _read(Path(task.args["take"]))
+    take = job.result(task if task.stage == "lipsync" else replace(task, folder=Path(task.args["take"])))
     dubbed = take["status"] == "dubbed" if take else not decided["reason"] and bool(decided["tracks"])
     frames = task.frames if dubbed else 0
     return Work(frames, frames * megapixels, frames, frames * (decided["face_px"] or 0.0) ** 2 / 1e6)
-
-
-def _read(folder: Path) -> Mapping[str, Any] | None:
-    try:
-        made: Mapping[str, Any] = read_json(folder / RESULT)
-    except (OSError, ValueError):
-        return None
-    return made
 
 
 def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: Any) -> Measured:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dubbing.errors import DubError
 from dubbing.estimate.costs import Measured, measure
 from dubbing.estimate.schedule import Piece, makespan
 from dubbing.pipeline import STAGES, Job
@@ -52,7 +53,8 @@ def history_file() -> Path:
 
 
 def remember(job: Job, run_json: Mapping[str, Any], made: Made) -> Measured | None:
-    """Keep what a finished run cost. None where it made nothing or its results cannot be read."""
+    """Keep what a finished run cost. None where it made nothing, or where its results cannot be read: a run
+    that has delivered must not end badly over this."""
     if not made.ids:
         return None
     run_s, engine = float(run_json.get("seconds", 0.0)), str(run_json.get("engine", ""))
@@ -63,7 +65,7 @@ def remember(job: Job, run_json: Mapping[str, Any], made: Made) -> Measured | No
             for t in job.tasks()
             if t.id in made.ids
         ]
-    except OSError:
+    except (DubError, OSError, KeyError, TypeError, ValueError):
         return None
     explained = makespan(pieces, line.workers, 0.0, list(STAGES))
     line = Measured(**{**line.__dict__, "startup_s": round(max(0.0, run_s - explained), 2)})
