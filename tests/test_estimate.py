@@ -231,7 +231,10 @@ def test_a_finished_run_is_remembered_once(ran: tuple[Path, list[Measured]]) -> 
 def test_done_tasks_cost_nothing_and_the_analysis_is_believed(
     ran: tuple[Path, list[Measured]], folder: Path, tmp_path: Path
 ) -> None:
-    stages = {s.stage: s for s in estimate.estimate(job_in(folder, ran[0]), rates(), 2).stages}
+    found = estimate.estimate(job_in(folder, ran[0]), rates(), 2)
+    assert not any("not known before" in note for note in found.notes)
+    stages = {s.stage: s for s in found.stages}
+    assert stages["lipsync"].tasks == 4 and stages["lipsync"].known
     assert stages["shots"].core_hours == stages["faces"].core_hours == 0
     assert stages["lipsync"].frames == 0, "no face was found, whatever share other films have"
     assert (stages["master"].tasks, stages["master"].done, stages["master"].frames) == (2, 1, FRAMES)

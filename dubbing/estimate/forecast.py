@@ -28,7 +28,7 @@ SHOT_FRAMES = 85.0  # a feature of 170,000 frames has about 2,000 shots
 class StageEstimate:
     """One stage. tasks: expected in all; done: of these; frames: of film that its open tasks work on (lipsync,
     sync: of dubbed shots); core_hours, gpu_hours: of the open ones, None where it was never measured;
-    known: whether the tasks are the real ones."""
+    known: whether their number is known, not guessed from the length of other films' shots."""
 
     stage: str
     tasks: int
@@ -82,16 +82,19 @@ def estimate(
     open_: list[_Open] = []
     expected: dict[str, int] = dict.fromkeys(job.stages, 0)
     guessed: set[str] = set()
+    blind = False
     for title in job.manifest.titles:
         mine = [t for t in tasks if title_of(t) == title.id]
         todo, invented = _title(job, title, mine, rates)
         open_ += todo
+        blind = blind or not job.decided(title)
         for task in mine:
             expected[task.stage] += 1
         for one in todo:
             if one.id in invented:
                 expected[one.stage] += 1
-                guessed.add(one.stage)
+                if not any(t.stage == "faces" for t in mine):
+                    guessed.add(one.stage)
     pieces, stages, unknown = [], [], []
     for stage in job.stages:
         todo = [o for o in open_ if o.stage == stage]
@@ -121,7 +124,7 @@ def estimate(
         startup,
         workers,
         gpus if wanted else 0.0,
-        tuple(_notes(rates, unknown, guessed, bool(pieces), engine)),
+        tuple(_notes(rates, unknown, blind, bool(pieces), engine)),
     )
 
 
@@ -209,7 +212,7 @@ def _shots(frames: int, rates: Rates) -> list[int]:
     return [b - a for a, b in zip(edges, edges[1:], strict=False)]
 
 
-def _notes(rates: Rates, unknown: Sequence[str], guessed: set[str], any_left: bool, engine: str) -> list[str]:
+def _notes(rates: Rates, unknown: Sequence[str], blind: bool, any_left: bool, engine: str) -> list[str]:
     notes: list[str] = []
     if not any_left:
         return notes
@@ -222,7 +225,7 @@ def _notes(rates: Rates, unknown: Sequence[str], guessed: set[str], any_left: bo
         notes.append("A trial uses one core: where all are busy each is a little slower.")
     if unknown:
         notes.append(f"Never measured with these settings: {', '.join(unknown)}; --trial measures them.")
-    if guessed & {"faces", "lipsync"}:
+    if blind:
         share = "all" if rates.dubbed_share is None else f"{rates.dubbed_share:.0%}"
         notes.append(
             f"Which shots have a face that speaks is not known before the analysis: {share} of the frames are taken "
