@@ -13,6 +13,7 @@ import pytest
 
 from dubbing import config, estimate, manifest, media
 from dubbing.cli import main
+from dubbing.errors import MediaError
 from dubbing.estimate import history
 from dubbing.estimate.costs import Cost, Measured, Rate, Rates, Work, fingerprint
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
@@ -286,3 +287,20 @@ def test_a_sound_excerpt_is_sample_exact_and_padded(folder: Path, tmp_path: Path
     media.sound_excerpt(folder / "fr.flac", tmp_path / "x.flac", Fraction(3), Fraction(2))
     part = media.read_sound(tmp_path / "x.flac", rate_hz=HZ)
     assert len(part) == 2 * HZ and (part[:HZ] == whole[3 * HZ :]).all() and not part[HZ:].any()
+
+
+@pytest.mark.parametrize(
+    "name", ["containers/rot.mp4", "containers/mkv.mkv", "containers/nodur_webm.webm", "grid/*.mpg"]
+)
+def test_an_excerpt_of_any_container_is_whole_and_as_upright(shared: Path, tmp_path: Path, name: str) -> None:
+    film = sorted((shared / "media").glob(name))[0]
+    part = tmp_path / film.name
+    media.excerpt(film, part, Fraction(1), Fraction(1))
+    was, now = probe(film).video, probe(part).video
+    assert was and now and (was.rotation_deg, was.codec) == (now.rotation_deg, now.codec)
+    assert 10 <= len(timeline(part)) <= 90
+
+
+def test_an_excerpt_of_no_film_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="no video stream"):
+        media.excerpt(folder / "fr.flac", tmp_path / "x.flac", Fraction(0), Fraction(1))
