@@ -144,6 +144,11 @@ class Job:
         done = self._result(self._analyse(title, {}).shots)
         return [Shot(i + 1, a, b) for i, (a, b) in enumerate(done["shots"])] if done else None
 
+    def decided(self, title: Title) -> Mapping[str, Any]:
+        """What the analysis decided, by shot id (see `stages.speakers`); empty before it is done."""
+        done = self._result(self._analyse(title, {}).actors)
+        return done["shots"] if done else {}
+
     def timeline(self, title: Title) -> Timeline:
         """The title's frames in time. Raises FileNotFoundError before `shots` is done."""
         return media.load_timeline(self._analyse(title, {}).shots.folder)

@@ -27,6 +27,7 @@ from typing import Any
 import ray
 
 from dubbing.config import Engine
+from dubbing.engine.metrics import Metrics
 from dubbing.engine.pool import Turn
 from dubbing.engine.worker import Worker
 from dubbing.errors import InputError
@@ -99,6 +100,7 @@ class RayPool:
         cores = max((n["Resources"].get("CPU", 0.0) for n in ray.nodes() if n["Alive"]), default=0.0)
         self._store, self._config, self._kinds = store, config, _kinds(resources, cores or 1.0)
         self._hungry: dict[Resources, float] = {}
+        self._metrics = Metrics()
         self._class = ray.remote(concurrency_groups={"watch": 1})(_Actor)
         self._idle: list[_Hand] = []
         self._starting: dict[Any, _Hand] = {}
@@ -322,6 +324,9 @@ class RayPool:
         if hand in self._idle:
             self._idle.remove(hand)
         ray.kill(hand.actor)
+
+    def see(self, event: Any) -> None:
+        self._metrics(event)
 
     def close(self) -> None:
         for hand in self._hands():
