@@ -28,6 +28,22 @@ __all__ = ["RayPool"]
 _POLL_S = 0.25
 
 
+def _where(config: Engine) -> dict[str, Any]:
+    """What ray.init is told: the cluster that RAY_ADDRESS names, as inside a job; else a Ray of its own, here.
+
+    A web address there is the Jobs API's (`dub submit`), and no cluster to be a part of.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address and address != "local" and not address.startswith(("http://", "https://")):
+        return {"address": address}
+    return {
+        "address": "local",
+        "num_cpus": config.workers or os.cpu_count() or 1,
+        "include_dashboard": False,
+        "object_store_memory": 100 * 1024 * 1024,  # only references travel
+    }
+
+
 class _Actor:
     """One process. `run` and `frames` are called on threads of their own."""
 
@@ -56,14 +72,7 @@ class RayPool:
         if self._own:
             before = signal.getsignal(signal.SIGTERM)
             with contextlib.redirect_stderr(io.StringIO()):  # it tells of its token at every start
-                ray.init(
-                    num_cpus=config.workers or os.cpu_count() or 1,
-                    include_dashboard=False,
-                    object_store_memory=100 * 1024 * 1024,  # only references travel
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    configure_logging=False,
-                )
+                ray.init(**_where(config), log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)  # Ray's native handler would end this process on the spot
         self.slots = max(1, config.workers or int(ray.cluster_resources().get("CPU", 1)))
