@@ -267,12 +267,14 @@ def _tell(cluster: Cluster, job: Job, as_json: bool, **more: Any) -> None:
     if as_json:
         show.as_json({"address": cluster.address, **plain})
         return
-    parts = [f"{job.id}: {_state(plain)}", f"{_span(plain['age_s'])} old" if plain["age_s"] is not None else ""]
+    took = f"after {_span(plain['seconds'])}" if plain["seconds"] is not None else ""
+    since = f"for {_span(plain['age_s'])}" if plain["age_s"] is not None and job.under_way else ""
+    parts = [f"{job.id}: {_state(plain)}", took or since]
     click.echo(", ".join(p for p in (*parts, f"out: {job.out}") if p))
     if job.under_way:
         click.echo(plain["progress"] or job.message)
     elif not job.ended_well:
-        click.echo(f"{plain['advice']} `dub logs {job.id} --address {shlex.quote(cluster.address)}` has all of it.")
+        click.echo(f"{plain['advice']}\n`dub logs {job.id} --address {shlex.quote(cluster.address)}` has all of it.")
 
 
 def _plain(cluster: Cluster, job: Job) -> dict[str, Any]:
@@ -319,12 +321,12 @@ def _advice(cluster: Cluster, job: Job) -> str:
     if any(re.search(r"python: (command )?not found", x) for x in lines):
         return "The cluster's nodes have no `python` on their PATH."
     said = next((x for x in reversed(lines) if x.startswith("dub: ")), None)
-    return said or job.message or "It failed."
+    return said or f"{job.message or 'It failed'}; its last line is: {lines[-1] if lines else '(none)'}"
 
 
 def _state(plain: dict[str, Any]) -> str:
     """`finished (exit status 3: some shots need review)`."""
-    meaning = {1: "some shots failed, or the job itself", 2: "an input is wrong", 3: "some shots need review"}
+    meaning = {3: "some shots need review"}
     status = plain["exit_status"]
     if plain["state"] == "stopped" or not status:
         return str(plain["state"])
