@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from dubbing import __version__
+from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs, submit
 from dubbing.cli.models import models
 from dubbing.cli.score import score
 from dubbing.errors import DubError, InputError
@@ -216,12 +217,18 @@ def run(
     epilog="""\b
 Examples:
   dub status                        of ./out
-  dub status /films/out --json | jq .state""",
+  dub status /films/out --json | jq .state
+  dub status --address http://head:8265                          the jobs on a cluster
+  dub status dub-reel-0123456789ab --address http://head:8265    one of them""",
 )
-@click.argument("out", type=FILE, default="out")
+@click.argument("out", type=FILE, required=False, metavar="[OUT|ID]")
+@address_option
 @_json_option
-def status(out: Path, as_json: bool) -> None:
-    """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out."""
+def status(out: Path | None, address: str | None, as_json: bool) -> None:
+    """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out (default: out)."""
+    if address is not None or (out is not None and is_job(str(out))):
+        return show_jobs(address, None if out is None else str(out), as_json)
+    out = out or Path("out")
     from dubbing.cli import show
     from dubbing.cli.status import gather, told_status
 
@@ -276,6 +283,9 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 dub.add_command(models)
 dub.add_command(score)
+dub.add_command(submit)
+dub.add_command(logs)
+dub.add_command(cancel)
 
 
 def _read(manifest: Path, config_file: Path | None) -> tuple[Manifest, Config]:
