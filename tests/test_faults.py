@@ -75,14 +75,14 @@ def test_a_worker_that_dies_costs_one_try_and_nothing_else(cluster: Any, tmp_pat
     work = Sleepers(tmp_path / "out", shots)
     schedule, notes = run(work)
     assert not schedule.failed and work.values() == undisturbed(tmp_path, shots)
-    assert len(notes) == 1 and "lipsync shot_0010: its worker died" in notes[0] and "try 1 of 3" in notes[0]
+    assert len(notes) == 1 and "lipsync film/fr/shot_0010: its worker died" in notes[0] and "try 1 of 3" in notes[0]
 
 
 def test_a_poisoned_shot_is_given_up_and_the_rest_is_done(cluster: Any, tmp_path: Path) -> None:
     work = Sleepers(tmp_path / "out", [*CALM, (0.05, "poison")])
     schedule, notes = run(work)
-    assert set(schedule.failed) == {"lipsync shot_0010", "sync shot_0010"}
-    failed = schedule.failed["lipsync shot_0010"]
+    assert set(schedule.failed) == {"lipsync film/fr/shot_0010", "sync film/fr/shot_0010"}
+    failed = schedule.failed["lipsync film/fr/shot_0010"]
     assert failed.error_class == "WorkerDied" and "3 times" in (failed.error or "")
     assert len(work.values()) == 31 and len(notes) == 3 and "given up" in notes[-1]
 
@@ -98,7 +98,7 @@ def test_a_stage_that_hangs_is_stopped_at_its_deadline_and_tried_again(cluster: 
 def test_a_stage_that_always_hangs_is_given_up(cluster: Any, tmp_path: Path) -> None:
     work = Sleepers(tmp_path / "out", [*CALM[:4], (0.05, "hangs")])
     schedule, _ = run(work, deadline_s=1.0, deadline_frame_s=0.01, tries=2)
-    assert schedule.failed["lipsync shot_0004"].error_class == "Deadline" and len(work.values()) == 13
+    assert schedule.failed["lipsync film/fr/shot_0004"].error_class == "Deadline" and len(work.values()) == 13
 
 
 def test_a_stage_that_runs_out_of_memory_gets_more(cluster: Any, tmp_path: Path) -> None:
