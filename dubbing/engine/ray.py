@@ -9,6 +9,7 @@ because tasks of one title depend on whole earlier stages and those of the next 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import os
@@ -70,6 +71,7 @@ class RayPool:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._own = not ray.is_initialized()
         if self._own:
+            importlib.import_module("torch")  # loaded after Ray's library, its MKL did not find itself in a job
             before = signal.getsignal(signal.SIGTERM)
             with contextlib.redirect_stderr(io.StringIO()):  # it tells of its token at every start
                 ray.init(**_where(config), log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
