@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,7 +26,7 @@ from dubbing.errors import DubError, InputError
 
 if TYPE_CHECKING:
     from dubbing.config import Config
-    from dubbing.engine import Report
+    from dubbing.engine import Event, Report
     from dubbing.manifest import Manifest
     from dubbing.preflight import Findings
 
@@ -46,6 +47,7 @@ Examples:
   dub demo                          make a small film, dub it into Hindi and Tamil, and look
   dub check reel.yaml               is everything there? what will happen?
   dub run reel.yaml --out out       do it; run it again after any interruption
+  dub plan reel.yaml                how long will it take?
   dub status out                    how far it is, how well the lips fit, which shots to look at
 
 \b
@@ -122,27 +124,49 @@ def check(manifest: Path, out: Path, config_file: Path | None, deep: bool, as_js
 
 
 @dub.command(
-    short_help="List the stages of a run, and what is done.",
+    short_help="Say how long a job will take, and what is done.",
     epilog="""\b
 Examples:
-  dub plan reel.yaml
-  dub plan reel.yaml --json | jq '.tasks[] | select(.done | not) | .id'""",
+  dub plan reel.yaml                    from what earlier runs cost on this machine
+  dub plan reel.yaml --trial            from a few seconds of the film, done now
+  dub plan reel.yaml --workers 64       how long with 64 at once
+  dub plan reel.yaml --json | jq .estimate.core_hours
+
+Finished runs leave what they cost, numbers only, in the user's cache folder; DUB_HISTORY names another file.""",
 )
 @click.argument("manifest", type=FILE)
 @_out_option("out")
+@_engine_option
 @_config_option
+@click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
+@click.option("--gpus", type=click.FloatRange(min=0), default=0.0, help="GPUs there; default: one, if any are needed.")
+@click.option(
+    "--trial", "try_it", is_flag=True, help="Measure: do nine seconds of the first title in a temporary folder."
+)
 @_json_option
-def plan(manifest: Path, out: Path, config_file: Path | None, as_json: bool) -> None:
-    """List the stages of a run: how many tasks each has, and how many are done already."""
+def plan(
+    manifest: Path, out: Path, engine: str, config_file: Path | None, workers: int | None, gpus: float, try_it: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Say how many hours a job will take: stage by stage what is to do, what is done, and the time it costs."""
+    from dubbing import estimate
     from dubbing.cli import show, tell
     from dubbing.pipeline import Job
 
     read, settings = _read(manifest, config_file)
+    named = (read.generator.name, settings.sync.expert, engine)
+    rates = estimate.Rates.pooled(estimate.recall(), *named)
+    if try_it:
+        with tell.waiting(sys.stderr, "trying nine seconds of the film"):
+            tried = estimate.trial(read, settings)
+        rates = replace(estimate.Rates.pooled([tried], *named), startup_s=rates.startup_s)
     job = Job(read, out, settings)
+    slots = 1 if engine == "local" else workers or settings.engine.workers or os.cpu_count() or 1
+    expected = estimate.estimate(job, rates, slots, gpus=gpus, engine=engine)
     if as_json:
-        show.as_json(tell.plan_plain(job.tasks(), job.stages))
+        show.as_json({**tell.plan_plain(job.tasks(), job.stages), "estimate": tell.estimate_plain(expected)})
     else:
-        click.echo(tell.plan_told(job.tasks(), job.stages))
+        click.echo(tell.plan_told(job.tasks(), expected))
 
 
 @dub.command(
@@ -152,6 +176,7 @@ Examples:
   dub run reel.yaml
   dub run reel.yaml --out /films/out --workers 8
   dub run reel.yaml --config configs/draft.yaml
+  dub run reel.yaml --log-format json 2> events.jsonl
   dub run -- -odd-name.yaml         a name that begins with a dash comes after --
 
 Finished shots are kept: after an interruption the same command goes on where it was.""",
@@ -161,15 +186,25 @@ Finished shots are kept: after an interruption the same command goes on where it
 @_engine_option
 @_config_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: one object per line on stderr for every event, instead of a bar (docs/events.md).",
+)
 @_json_option
-def run(manifest: Path, out: Path, engine: str, config_file: Path | None, workers: int | None, as_json: bool) -> None:
+def run(
+    manifest: Path, out: Path, engine: str, config_file: Path | None, workers: int | None, log_format: str,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Do the job: a master and a table of shots for every dub in the manifest."""
     from dubbing.cli import show, tell
 
     job, settings = _read(manifest, config_file)
     if workers is not None:
         settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"workers": workers})})
-    report = _run(job, settings, out, engine)
+    report = _run(job, settings, out, engine, log_format)
     if as_json:
         show.as_json(report.run_json)
     else:
@@ -260,20 +295,28 @@ def _read(manifest: Path, config_file: Path | None) -> tuple[Manifest, Config]:
     return manifests.load(manifest), config.load(config_file)
 
 
-def _run(job: Manifest, settings: Config, out: Path, engine: str) -> Report:
-    """Look first, then work, watched on stderr."""
-    from dubbing import preflight
+def _run(job: Manifest, settings: Config, out: Path, engine: str, log_format: str = "text") -> Report:
+    """Look first, then work, watched on stderr; what it cost is kept for `dub plan`."""
+    from dubbing import estimate, preflight
     from dubbing.cli.watch import watcher
     from dubbing.engine import run_job
     from dubbing.pipeline import Job
 
     found: Findings = preflight.look(job, settings, out)
     found.raise_first()
-    for note in found.notes:
-        click.echo(note, err=True)
     films = [(t.frames, len(t.dubs)) for t in found.titles]
-    with watcher(films, sys.stderr, out) as watch:
-        return run_job(Job(job, out, settings), engine, watch)
+    work, made = Job(job, out, settings), estimate.Made()
+    with watcher(films, sys.stderr, out, log_format) as watch:
+        for note in found.notes:
+            watch.say(note)
+
+        def on_event(event: Event) -> None:
+            made(event)
+            watch(event)
+
+        report = run_job(work, engine, on_event)
+    estimate.remember(work, report.run_json, made)
+    return report
 
 
 @contextmanager
