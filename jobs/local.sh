@@ -27,13 +27,14 @@ manifest=$1 out=${2:-out}
 cores=$(nproc)
 first=$(((cores + 1) / 2)) second=$((cores > 1 ? cores / 2 : 1))
 folder=$(mktemp -d /tmp/dub-ray.XXXXXX)
-nodes=()
+nodes=() waiting=
 
 alive() { ps -eo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'; }
 
 stop() {
+    if [ -n "$waiting" ]; then kill -KILL -- "-$waiting" 2>/dev/null || true; fi
     for ((n = ${#nodes[@]} - 1; n >= 0; n--)); do # the head last
-        kill -TERM -- "-${nodes[n]}" 2>/dev/null || true
+        kill -TERM "${nodes[n]}" 2>/dev/null || true # `ray start --block` stops what it started
         for _ in {1..20}; do
             alive "${nodes[n]}" || break
             sleep 0.5
@@ -81,6 +82,10 @@ ray start --address="127.0.0.1:${port[0]}" --block --num-cpus="$second" \
 nodes+=($!)
 disown
 
+# in the background, because a signal must not have to wait for the run's end
+dub submit "$manifest" --address "$address" --out "$out" --workers "$((first + second))" --wait &
+waiting=$!
 code=0
-dub submit "$manifest" --address "$address" --out "$out" --workers "$((first + second))" --wait || code=$?
+wait "$waiting" || code=$?
+waiting=
 exit $code

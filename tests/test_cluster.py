@@ -23,7 +23,7 @@ from dubbing.cluster import jobs
 from dubbing.cluster.access import Token, address_of, token_of
 from dubbing.cluster.submission import Submission, attempt_of
 from dubbing.engine.ray import _where
-from dubbing.errors import ClusterError
+from dubbing.errors import ClusterError, DubError
 
 SECRET = "0123456789abcdef-a-secret"
 
@@ -242,8 +242,9 @@ def test_following_a_job_through_a_silence(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(jobs.time, "sleep", lambda seconds: None)
     assert list(cluster.follow("x")) == [(running, "one\n"), (None, ""), (running, "two\n"), (done, "end")]
     answers[:] = [None]
-    with pytest.raises(ClusterError, match="silence"):
+    with pytest.raises(DubError, match="comes back") as e:
         list(cluster.follow("x", patience_s=-1.0))
+    assert e.value.exit_code == 1  # nothing that was given is wrong
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,11 @@ def test_a_token_that_is_missing_or_wrong(head: Head, tmp_path: Path) -> None:
     none = head.dub("status", RAY_AUTH_TOKEN="", HOME=str(tmp_path))
     assert none.returncode == 2 and "there is none here" in none.stderr and none.stderr.count("\n") == 1
     (tmp_path / "token").write_text(TOKEN + "\n")
-    right = head.dub("status", RAY_AUTH_TOKEN="", HOME=str(tmp_path), RAY_AUTH_TOKEN_PATH=str(tmp_path / "token"))
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")  # must not replace the token
+    right = head.dub(
+        "status", RAY_AUTH_TOKEN="", HOME=str(tmp_path), RAY_AUTH_TOKEN_PATH=str(tmp_path / "token"),
+        RAY_API_SERVER_ADDRESS="http://127.0.0.1:1", RAY_ADDRESS="http://127.0.0.1:1",
+    )  # fmt: skip
     assert right.returncode == 0 and "no jobs of dub" in right.stdout
 
 

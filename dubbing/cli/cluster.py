@@ -303,7 +303,7 @@ def _progress(cluster: Cluster, job: Job) -> str | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         at = read_json(Path(job.out) / PROGRESS)
         if time.time() - at["at"] < 60:
-            return told(Figures(**{name: at[name] for name in Figures.__dataclass_fields__}))
+            return told(Figures(**{name: at[name] for name in Figures.__dataclass_fields__ if name in at}))
     with suppress(ClusterError):
         return next((x.strip() for x in reversed(cluster.log(job.id).splitlines()) if _FIGURES.match(x)), None)
     return None

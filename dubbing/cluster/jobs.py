@@ -203,7 +203,7 @@ class Cluster:
     def follow(self, job_id: str, patience_s: float = 600.0) -> Iterator[tuple[Job | None, str]]:
         """(the job, what it printed since) again and again, the last time when it has ended.
 
-        The job is None while the cluster gives no answer; after `patience_s` of that, ClusterError. Whole lines
+        The job is None while the cluster gives no answer; after `patience_s` of that, DubError. Whole lines
         only, but for the last. Reads slowly where the log is long: at most about 100 kB a second.
         """
         told, heard = 0, time.monotonic()
@@ -216,9 +216,12 @@ class Cluster:
                     raise
                 except ClusterError:  # there is none yet, or its machine is gone
                     text = ""
-            except LostContact:
+            except LostContact as e:
                 if time.monotonic() - heard > patience_s:
-                    raise
+                    raise DubError(
+                        f"The cluster at {self.address} has not answered for {patience_s / 60:.0f} minutes; the job "
+                        "may be going on: the same command comes back to it."
+                    ) from e
                 yield None, ""
                 time.sleep(5.0)
                 continue

@@ -13,6 +13,7 @@ with twice the memory; after so many tries its shot is given up. A node that lea
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import os
@@ -342,6 +343,7 @@ def _connect(config: Engine) -> tuple[bool, bool]:
     if ray.is_initialized():
         return False, False
     where = _where(config)
+    importlib.import_module("torch")  # loaded after Ray's library, its MKL did not find itself in a job
     before = signal.getsignal(signal.SIGTERM)
     with contextlib.redirect_stderr(io.StringIO()):  # it tells of its token at every start
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
