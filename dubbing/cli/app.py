@@ -21,6 +21,7 @@ from dubbing import __version__
 from dubbing.cli.models import models
 from dubbing.cli.score import score
 from dubbing.errors import DubError, InputError
+from dubbing.remote import Uri, place
 
 if TYPE_CHECKING:
     from dubbing.config import Config
@@ -30,7 +31,18 @@ if TYPE_CHECKING:
 
 __all__ = ["dub", "main"]
 
+
+class _Place(click.ParamType):
+    """A path, or a URI."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | Uri:
+        return place(value)
+
+
 FILE = click.Path(path_type=Path)
+PLACE = _Place()
 INTERRUPTED = 130
 
 
@@ -72,9 +84,10 @@ def _config_option(command: Any) -> Any:
     )(command)
 
 
-def _out_option(default: str) -> Any:
+def _out_option(default: str, kind: click.ParamType = PLACE) -> Any:
+    where = "folder or URI (s3://bucket/out)" if kind is PLACE else "folder"
     return click.option(
-        "--out", type=FILE, default=default, show_default=True, metavar="DIR", help="The folder to write to."
+        "--out", type=kind, default=default, show_default=True, metavar="DIR", help=f"The {where} to write to."
     )
 
 
@@ -95,12 +108,12 @@ Examples:
   dub check reel.yaml
   dub check reel.yaml --deep        decode every picture too: finds damage inside the files""",
 )
-@click.argument("manifest", type=FILE)
+@click.argument("manifest", type=PLACE)
 @_out_option("out")
 @_config_option
 @click.option("--deep", is_flag=True, help="Decode every picture: exact lengths, and damage named by timecode.")
 @_json_option
-def check(manifest: Path, out: Path, config_file: Path | None, deep: bool, as_json: bool) -> None:
+def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | None, deep: bool, as_json: bool) -> None:
     """Look at everything a run will need, and say what it will do, without doing it."""
     from dubbing import preflight
     from dubbing.cli import show, tell
@@ -127,21 +140,23 @@ Examples:
   dub plan reel.yaml
   dub plan reel.yaml --json | jq '.tasks[] | select(.done | not) | .id'""",
 )
-@click.argument("manifest", type=FILE)
+@click.argument("manifest", type=PLACE)
 @_out_option("out")
 @_config_option
 @_json_option
-def plan(manifest: Path, out: Path, config_file: Path | None, as_json: bool) -> None:
+def plan(manifest: Path | Uri, out: Path | Uri, config_file: Path | None, as_json: bool) -> None:
     """List the stages of a run: how many tasks each has, and how many are done already."""
     from dubbing.cli import show, tell
     from dubbing.pipeline import Job
 
     read, settings = _read(manifest, config_file)
     job = Job(read, out, settings)
+    tasks = job.tasks()
+    done = {t.id for t in tasks if job.done(t)}
     if as_json:
-        show.as_json(tell.plan_plain(job.tasks(), job.stages))
+        show.as_json(tell.plan_plain(tasks, job.stages, done))
     else:
-        click.echo(tell.plan_told(job.tasks(), job.stages))
+        click.echo(tell.plan_told(tasks, job.stages, done))
 
 
 @dub.command(
@@ -150,18 +165,21 @@ def plan(manifest: Path, out: Path, config_file: Path | None, as_json: bool) -> 
 Examples:
   dub run reel.yaml
   dub run reel.yaml --out /films/out --workers 8
+  dub run s3://films/reel.yaml --out s3://films/out
   dub run reel.yaml --config configs/draft.yaml
   dub run -- -odd-name.yaml         a name that begins with a dash comes after --
 
 Finished shots are kept: after an interruption the same command goes on where it was.""",
 )
-@click.argument("manifest", type=FILE)
+@click.argument("manifest", type=PLACE)
 @_out_option("out")
 @_engine_option
 @_config_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
 @_json_option
-def run(manifest: Path, out: Path, engine: str, config_file: Path | None, workers: int | None, as_json: bool) -> None:
+def run(
+    manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | None, workers: int | None, as_json: bool
+) -> None:
     """Do the job: a master and a table of shots for every dub in the manifest."""
     from dubbing.cli import show, tell
 
@@ -181,11 +199,12 @@ def run(manifest: Path, out: Path, engine: str, config_file: Path | None, worker
     epilog="""\b
 Examples:
   dub status                        of ./out
-  dub status /films/out --json | jq .state""",
+  dub status /films/out --json | jq .state
+  dub status s3://films/out""",
 )
-@click.argument("out", type=FILE, default="out")
+@click.argument("out", type=PLACE, default="out")
 @_json_option
-def status(out: Path, as_json: bool) -> None:
+def status(out: Path | Uri, as_json: bool) -> None:
     """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out."""
     from dubbing.cli import show
     from dubbing.cli.status import gather, told_status
@@ -220,7 +239,7 @@ Examples:
   dub demo
   dub demo --out /tmp/demo --engine local""",
 )
-@_out_option("demo-out")
+@_out_option("demo-out", FILE)
 @_engine_option
 @_json_option
 def demo(out: Path, engine: str, as_json: bool) -> None:
@@ -243,27 +262,29 @@ dub.add_command(models)
 dub.add_command(score)
 
 
-def _read(manifest: Path, config_file: Path | None) -> tuple[Manifest, Config]:
+def _read(manifest: Path | Uri, config_file: Path | None) -> tuple[Manifest, Config]:
     from dubbing import config
     from dubbing import manifest as manifests
 
     return manifests.load(manifest), config.load(config_file)
 
 
-def _run(job: Manifest, settings: Config, out: Path, engine: str) -> Report:
+def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str) -> Report:
     """Look first, then work, watched on stderr."""
     from dubbing import preflight
     from dubbing.cli.watch import watcher
     from dubbing.engine import run_job
     from dubbing.pipeline import Job
+    from dubbing.store import open_store
 
-    found: Findings = preflight.look(job, settings, out)
+    store = open_store(out)
+    found: Findings = preflight.look(job, settings, store)
     found.raise_first()
     for note in found.notes:
         click.echo(note, err=True)
     films = [(t.frames, len(t.dubs)) for t in found.titles]
-    with watcher(films, sys.stderr, out) as watch:
-        return run_job(Job(job, out, settings), engine, watch)
+    with watcher(films, sys.stderr, store.root) as watch:
+        return run_job(Job(job, store, settings), engine, watch)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +14,7 @@ from dubbing.cli.show import counted, number, table
 if TYPE_CHECKING:
     from dubbing.engine import Report
     from dubbing.preflight import Findings
+    from dubbing.remote import Uri
     from dubbing.stage import Task
 
 __all__ = [
@@ -50,7 +51,7 @@ def check_plain(found: Findings) -> dict[str, Any]:
     }
 
 
-def check_told(found: Findings, out: Path) -> str:
+def check_told(found: Findings, out: Path | Uri) -> str:
     """One paragraph and one table per title; notes; disk; versions. Problems are for stderr."""
     parts = []
     for t in found.titles:
@@ -83,42 +84,43 @@ def check_told(found: Findings, out: Path) -> str:
 # -- plan ------------------------------------------------------------------------------------
 
 
-def plan_plain(tasks: Sequence[Task], stages: Sequence[str]) -> dict[str, Any]:
-    """Stages with counts, and every task known so far."""
+def plan_plain(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> dict[str, Any]:
+    """Stages with counts, and every task known so far. done: the ids of those that are."""
     return {
         "stages": [
-            {"stage": s, "tasks": n, "done": done, "frames": frames} for s, n, done, frames in _stages(tasks, stages)
+            {"stage": s, "tasks": n, "done": ended, "frames": frames}
+            for s, n, ended, frames in _stages(tasks, stages, done)
         ],
         "complete": _is_complete(tasks),
         "tasks": [
-            {"id": t.id, "stage": t.stage, "key": t.key, "folder": str(t.folder), "done": t.done, "frames": t.frames,
+            {"id": t.id, "stage": t.stage, "key": t.key, "folder": str(t.folder), "done": t.id in done, "frames": t.frames,
              "needs": list(t.needs), "after": list(t.after)}
             for t in tasks
         ],
     }  # fmt: skip
 
 
-def plan_told(tasks: Sequence[Task], stages: Sequence[str]) -> str:
+def plan_told(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> str:
     """One row per stage; `?` where the number of tasks depends on stages not yet done."""
     rows = [
-        (stage, n if n else "?", done, n - done if n else "?", frames if n else "?")
-        for stage, n, done, frames in _stages(tasks, stages)
+        (stage, n if n else "?", ended, n - ended if n else "?", frames if n else "?")
+        for stage, n, ended, frames in _stages(tasks, stages, done)
     ]
     text = table(("stage", "tasks", "cached", "to do", "frames to do"), rows)
     if not _is_complete(tasks):
         text += "\n\nWhat follows the cuts is known once `shots`, `actors` and `audio` are done."
-    elif all(t.done for t in tasks):
+    elif all(t.id in done for t in tasks):
         text += "\n\nEverything is done: a run would only write the tables again."
     return text
 
 
-def _stages(tasks: Sequence[Task], stages: Sequence[str]) -> list[tuple[str, int, int, int]]:
+def _stages(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> list[tuple[str, int, int, int]]:
     """(stage, tasks known, of them done, frames in those that are not) in pipeline order."""
     out = []
     for stage in stages:
         mine = [t for t in tasks if t.stage == stage]
-        todo = sum(t.frames for t in mine if not t.done)
-        out.append((stage, len(mine), sum(t.done for t in mine), todo))
+        todo = sum(t.frames for t in mine if t.id not in done)
+        out.append((stage, len(mine), sum(t.id in done for t in mine), todo))
     return out
 
 
@@ -131,7 +133,7 @@ def _is_complete(tasks: Sequence[Task]) -> bool:
 # -- run and demo ----------------------------------------------------------------------------
 
 
-def run_told(report: Report, out: Path) -> str:
+def run_told(report: Report, out: Path | Uri) -> str:
     """One row per dub, and what a person should know about it."""
     rows = (
         (d["title"], d["language"], counted(d["counts"]), d["needs_review"], d["master"] or d["error"])
@@ -146,7 +148,7 @@ def run_told(report: Report, out: Path) -> str:
     return "\n\n".join(parts)
 
 
-def demo_told(report: Report, film: Path) -> str:
+def demo_told(report: Report, film: Path | Uri) -> str:
     """Where everything lies, and what to look at."""
     lines = [f"the original: {film}"]
     for d in report.summary:

@@ -31,8 +31,8 @@ _POLL_S = 0.25
 class _Actor:
     """One process. `run` and `frames` are called on threads of their own."""
 
-    def __init__(self, root: str) -> None:
-        self._worker = Worker(Store(root))
+    def __init__(self, store: Store) -> None:
+        self._worker = Worker(store)
         self._frames = 0
 
     def run(self, task: Task) -> Outcome:
@@ -67,14 +67,14 @@ class RayPool:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)  # Ray's native handler would end this process on the spot
         self.slots = max(1, config.workers or int(ray.cluster_resources().get("CPU", 1)))
-        self._root, self._tries = str(store.root), config.tries
+        self._store, self._tries = store, config.tries
         self._actor = ray.remote(num_cpus=1, concurrency_groups={"watch": 1})(_Actor)
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, Task]] = {}
         self._tried: dict[str, int] = {}
 
     def submit(self, task: Task) -> None:
-        worker = self._idle.pop() if self._idle else self._actor.remote(self._root)
+        worker = self._idle.pop() if self._idle else self._actor.remote(self._store)
         self._busy[worker.run.remote(task)] = (worker, task)
 
     def wait(self) -> tuple[list[Outcome], dict[str, int]]:

@@ -165,7 +165,7 @@ class _State:
             if known is None or known.key != task.key:
                 self.known[task.id] = task
                 self.done.discard(task.id)
-                if task.done:
+                if self.job.done(task):
                     self.done.add(task.id)
                     self.found += 1
         spread = True

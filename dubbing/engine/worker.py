@@ -1,12 +1,13 @@
 """One process's worth of work: stages set up when first needed, tasks done one after another.
 
-Both engines use it, so a task ends the same way in either.
+What a task reads is brought to this machine first, where it lies elsewhere. Both engines use it, so a task ends the same way in either.
 """
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
 from dubbing.errors import InputError
 from dubbing.pipeline import build
@@ -34,6 +35,13 @@ class Worker:
             return Outcome(task.id, 0.0, str(e), type(e).__name__, fatal=e)
         except Exception as e:
             text = f"stage {task.stage} could not be set up: {type(e).__name__}: {e}"
+            return Outcome(task.id, 0.0, text, type(e).__name__, traceback.format_exc())
+        try:
+            task = replace(task, args=self._store.bring(task.args), folder=self._store.here(task.folder))
+        except InputError as e:
+            return Outcome(task.id, 0.0, str(e), type(e).__name__, fatal=e)
+        except Exception as e:
+            text = f"what {task.id} needs could not be brought here: {type(e).__name__}: {e}"
             return Outcome(task.id, 0.0, text, type(e).__name__, traceback.format_exc())
         return execute(self._stages[task.stage], task, self._store, progress)
 
