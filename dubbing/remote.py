@@ -81,7 +81,7 @@ class Uri(str):
 
 def scheme_of(text: str) -> str | None:
     """`s3` of `s3://films/a.mp4`; None of a path."""
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", text)
+    found = re.match(r"((?:[A-Za-z][\w+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+)://", text)
     return found[1].lower() if found else None
 
 
@@ -191,7 +191,7 @@ class Objects:
 
         self._patiently("remove", name, call)
 
-    def list(self, under: str = "") -> dict[str, int]:
+    def find(self, under: str = "") -> dict[str, int]:
         """Every object below, name -> bytes, in one listing; empty where there is none."""
         root = self._path("")
 

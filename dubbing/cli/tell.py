@@ -93,8 +93,8 @@ def plan_plain(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> 
         ],
         "complete": _is_complete(tasks),
         "tasks": [
-            {"id": t.id, "stage": t.stage, "key": t.key, "folder": str(t.folder), "done": t.id in done, "frames": t.frames,
-             "needs": list(t.needs), "after": list(t.after)}
+            {"id": t.id, "stage": t.stage, "key": t.key, "folder": str(t.folder), "done": t.id in done,
+             "frames": t.frames, "needs": list(t.needs), "after": list(t.after)}
             for t in tasks
         ],
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """One process's worth of work: stages set up when first needed, tasks done one after another.
 
-What a task reads is brought to this machine first, where it lies elsewhere. Both engines use it, so a task ends the same way in either.
+What a task reads is brought to this machine first, where it lies elsewhere. Both engines use this, so a
+task ends the same way in either.
 """
 
 from __future__ import annotations

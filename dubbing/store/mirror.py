@@ -59,7 +59,7 @@ class RemoteStore(Store):
     def done(self, folder: Path) -> bool:
         if self._done is None:
             end = f"/{RESULT}"
-            self._done = {name.removesuffix(end) for name in self._objects.list() if name.endswith(end)}
+            self._done = {name.removesuffix(end) for name in self._objects.find() if name.endswith(end)}
         return self._name(folder) in self._done
 
     def note(self, folder: Path) -> None:
@@ -82,7 +82,7 @@ class RemoteStore(Store):
         return self._objects.read(self._name(path))
 
     def find(self, folder: Path, name: str) -> set[Path]:
-        found = self._objects.list(self._name(folder))
+        found = self._objects.find(self._name(folder))
         return {self.root / n for n in found if n.rpartition("/")[2] == name}
 
     def names(self, folder: Path, beginning: str) -> list[Path]:
@@ -170,7 +170,7 @@ class RemoteStore(Store):
         if self._lease is not None:
             self._lease.check()
         home, source = self._name(final.parent), self._name(made)
-        names = self._objects.list(home)
+        names = self._objects.find(home)
         note = f"{home}/{MASTER}"
         with suppress(FileNotFoundError, ValueError):
             if json.loads(self._objects.read(note)) == {"made": source} and self._name(final) in names:
