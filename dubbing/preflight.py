@@ -108,8 +108,8 @@ def look(
     Remote files of the manifest are brought to this machine.
     """
     found = Findings()
-    attempt = _Attempts(found)
     store = open_store(out)
+    attempt = _Attempts(found, store)
     sounds = _Sounds(store.root)
     models = attempt(manifest.place("generator"), _generator, manifest, config), attempt("", _expert, config)
     for i, title in enumerate(manifest.titles):
@@ -145,14 +145,14 @@ def look(
 class _Attempts:
     """Calls that may raise InputError: kept as a problem, with its place in the manifest before it."""
 
-    def __init__(self, found: Findings) -> None:
-        self._found = found
+    def __init__(self, found: Findings, store: Store) -> None:
+        self._found, self._named = found, store.copies.named
 
     def __call__(self, place: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
             return call(*args, **kwargs)
         except InputError as e:
-            self._found.problems.append(type(e)(f"{place}: {e}") if place else e)
+            self._found.problems.append(type(e)(self._named(f"{place}: {e}" if place else str(e))))
             return None
 
 

@@ -11,9 +11,11 @@ import errno
 import posixpath
 import random
 import re
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,10 +23,12 @@ from urllib.parse import unquote, urlsplit
 
 from dubbing.errors import InputError, StorageError
 
-__all__ = ["Objects", "Uri", "local_scheme", "place", "scheme_of", "unusable"]
+__all__ = ["Objects", "Uri", "at_once", "local_scheme", "place", "scheme_of", "unusable"]
 
 T = TypeVar("T")
 PATIENCE_S = 120.0
+MANY = 500  # objects asked for together
+AT_ONCE = 8
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 _PART = ".part-"
 _LOCAL = ("file", "local")
@@ -127,6 +131,41 @@ def unusable(text: str) -> str | None:
     return None
 
 
+def at_once(call: Callable[[T], object], items: Sequence[T]) -> None:
+    """call(item) for every item, AT_ONCE at a time; the first error ends it and is raised.
+
+    An interruption does not wait for what is under way (threads of an executor would be waited for).
+    """
+    left, errors = deque(items), deque[BaseException]()
+
+    def work() -> None:
+        while not errors:
+            try:
+                item = left.popleft()
+            except IndexError:
+                return
+            try:
+                call(item)
+            except BaseException as e:
+                errors.append(e)
+
+    if len(items) < 2:
+        for item in items:
+            call(item)
+        return
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(items)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        left.clear()
+        raise
+    if errors:
+        raise errors[0]
+
+
 @dataclass(frozen=True)
 class Objects:
     """The objects under one URI. Names are relative to it; the empty name is the URI itself.
@@ -144,24 +183,23 @@ class Objects:
 
     def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
         """Those that exist, many at a time."""
-        paths = {self._path(n): n for n in names}
-        if not paths:
-            return {}
+        every = list(names)
+        found: dict[str, bytes] = {}
+        for i in range(0, len(every), MANY):
+            found |= self._read_some(every[i : i + MANY])
+        return found
+
+    def _read_some(self, names: list[str]) -> dict[str, bytes]:
+        paths = [self._path(n) for n in names]
 
         def call(fs: Any, _: str) -> dict[str, bytes]:
-            found = fs.cat(list(paths), on_error="return")
-            for value in found.values():
+            found = fs.cat_ranges(paths, None, None, on_error="return")
+            for value in found:
                 if isinstance(value, Exception) and not isinstance(value, FileNotFoundError):
                     raise value
-            return {p: v for p, v in found.items() if isinstance(v, bytes)}
+            return {n: bytes(v) for n, v in zip(names, found, strict=True) if not isinstance(v, Exception)}
 
-        if len(paths) == 1:  # one path is answered in another shape
-            (name,) = paths.values()
-            try:
-                return {name: self.read(name)}
-            except FileNotFoundError:
-                return {}
-        return {paths[p]: v for p, v in self._patiently("read", "", call).items()}
+        return self._patiently("read", "", call)
 
     def write(self, name: str, data: bytes) -> None:
         """Replace the object, whole."""
@@ -249,7 +287,9 @@ class Objects:
         import fsspec
 
         scheme = self.uri.scheme
-        options = {"use_listings_cache": False} if scheme in _OBJECT_STORES else {}
+        options: dict[str, Any] = {"use_listings_cache": False} if scheme in _OBJECT_STORES else {}
+        if scheme in _EXTRAS:
+            options["max_concurrency"] = 4  # parts of 50 MB held while a large file is uploaded
         try:
             return fsspec.core.url_to_fs(str(self.uri), **options)[0]
         except ImportError as e:
@@ -323,7 +363,7 @@ _DONE = {"read": "read", "write": "written", "list": "listed", "remove": "remove
 
 
 def _short(e: Exception) -> str:
-    text = " ".join(str(e).split()) or "no reason given"
+    text = re.sub(r"//[^/@\s]+@", "//", " ".join(str(e).split())) or "no reason given"  # no password of a proxy
     return f"{type(e).__name__}: {text[:160]}"
 
 

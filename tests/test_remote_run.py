@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import http.server
 import importlib.util
 import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +25,11 @@ from dubbing.cli import main
 from dubbing.cli.status import gather
 from dubbing.demo import SHORT, make_demo
 from dubbing.engine import Report, run_job
+from dubbing.engine.local import LocalPool
 from dubbing.errors import OutputError
 from dubbing.remote import Objects, Uri
-from dubbing.store import lease
+from dubbing.stage import Outcome
+from dubbing.store import Store, lease
 from dubbing.table import read_rows
 
 pytestmark = [
@@ -133,6 +144,99 @@ def test_a_run_on_s3_gives_the_bytes_of_a_run_on_disk(
 def test_workers_of_ray_write_there_too(film: Path, done: Path, bucket: str) -> None:
     run(f"{bucket}/job/{film.name}", f"{bucket}/out", engine="ray")
     assert at(f"{bucket}/out") == on_disk(done)
+
+
+class Elsewhere(LocalPool):
+    """Its worker is on another machine: it shares nothing with the driver but the bucket."""
+
+    scratch = ""
+
+    def __init__(self, store: Store) -> None:
+        here = os.environ["DUB_SCRATCH"]
+        sent = pickle.dumps(store)
+        os.environ["DUB_SCRATCH"] = self.scratch
+        super().__init__(pickle.loads(sent))
+        os.environ["DUB_SCRATCH"] = here
+
+    def wait(self) -> tuple[list[Outcome], dict[str, int]]:
+        here = os.environ["DUB_SCRATCH"]
+        os.environ["DUB_SCRATCH"] = self.scratch
+        try:
+            return super().wait()
+        finally:
+            os.environ["DUB_SCRATCH"] = here
+
+
+def test_workers_on_another_machine(done: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dubbing.engine.local.LocalPool", Elsewhere)
+    monkeypatch.setattr(Elsewhere, "scratch", str(tmp_path / "worker"))
+    run(f"{bucket}/job/manifest.yaml", f"{bucket}/out")
+    assert at(f"{bucket}/out") == on_disk(done)
+    driver = {p.name for p in (tmp_path / "scratch").rglob("*") if p.is_file()}
+    assert "patch.mkv" not in driver and "film.mp4" in driver
+    assert {"patch.mkv", "film.mp4", "film.hi.mp4"} <= {p.name for p in (tmp_path / "worker").rglob("*")}
+
+
+def test_a_killed_run_goes_on(film: Path, done: Path, bucket: str, tmp_path: Path) -> None:
+    out = f"{bucket}/out"
+    command = [sys.executable, "-m", "dubbing", "run", f"{bucket}/job/{film.name}", "--out", out, "--engine", "local"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not any("/takes/" in n for n in Objects(Uri(out)).find()):
+            time.sleep(0.1)
+        assert gather(Uri(out))["state"] == "running", process.stderr and process.stderr.read()
+        os.kill(process.pid, signal.SIGKILL)
+    assert gather(Uri(out))["state"] == "killed"
+    assert "another" not in str(gather(Uri(out))) and ".lease.json" in Objects(Uri(out)).find()
+    assert subprocess.run(command, capture_output=True, check=False).returncode in (0, 3)
+    assert at(out) == on_disk(done)
+    assert gather(Uri(out))["run"]["found_done"] > 4
+
+
+def test_what_is_wrong_names_the_uri(bucket: str, s3_endpoint: str, dub: Dub) -> None:
+    objects = Objects(Uri(f"{bucket}/job"))
+
+    def refused(**changed: str) -> str:
+        title = {"id": "film", "video": "film.mp4", "dubs": [{"language": "hi", "audio": "film.hi.flac"}], **changed}
+        objects.write("other.yaml", json.dumps({"version": 1, "titles": [title]}).encode())
+        code, _, err = dub("check", f"{bucket}/job/other.yaml", "--out", f"{bucket}/out")
+        assert code == 2 and err.count("\n") == 1 and "scratch" not in err, err
+        return err
+
+    assert f"There is no file {bucket}/job/absent.mp4" in refused(video="absent.mp4")
+    assert f"{bucket}/job/truth.json" in refused(video="truth.json")  # no film
+    assert f"there is no file {bucket}/absent.edl" in refused(shots="../absent.edl").replace("There", "there")
+    code, _, err = dub("check", f"{bucket}/job/absent.yaml")
+    assert code == 2 and f"No such manifest: '{bucket}/job/absent.yaml'" in err
+    code, _, err = dub("status", f"{bucket}/nothing")
+    assert code == 2 and "There is no run.json" in err
+    code, _, err = dub("run", f"{bucket}/job/manifest.yaml", "--out", "s3://no-such-bucket/out")
+    assert code == 2 and "bucket or folder does not exist" in err
+    code, _, err = dub("check", f"{bucket}/job/manifest.yaml", "--out", f"{s3_endpoint}/films/out")
+    assert code == 2 and "can be read but not written" in err
+
+
+@pytest.fixture
+def web(film: Path) -> Iterator[str]:
+    """The film's folder on a web server."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(film.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_cut_list_and_sound_elsewhere(bucket: str, web: str) -> None:
+    """Each at a place of its own; http is read too."""
+    objects = Objects(Uri(f"{bucket}"))
+    objects.write("cuts/a b.edl", b"TITLE: film\n")
+    dub = {"language": "hi", "audio": f"{web}/film.hi.flac", "dialogue": "film.ta.flac"}
+    title = {"id": "film", "video": "film.mp4", "shots": "../cuts/a b.edl", "dubs": [dub]}
+    objects.write("job/other.yaml", json.dumps({"version": 1, "titles": [title]}).encode())
+    job = pipeline.Job(manifest.load(f"{bucket}/job/other.yaml"), f"{bucket}/out", config.load())
+    shots, sound = (next(t for t in job.tasks() if t.id == i) for i in ("shots film", "audio film/hi"))
+    assert Path(shots.args["cuts"]).read_bytes() == b"TITLE: film\n" and shots.args["cuts"].endswith("/a b.edl")
+    assert Path(sound.args["sound"]).read_bytes() == objects.read("job/film.ta.flac")
+    assert job.store.local(Uri(f"{web}/film.hi.flac")).read_bytes() == objects.read("job/film.hi.flac")
 
 
 def test_media_elsewhere_and_output_here(film: Path, done: Path, bucket: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,7 @@ def result(store: Store, name: str = "reel/fr/takes/shot_0001/abc/patch") -> Pat
     with store.commit(folder) as part:
         (part / "face_1").mkdir()
         (part / "face_1" / "patch.mkv").write_bytes(b"picture" * 100)
+        (part / "empty [1] %+é.txt").touch()
         store.write_json(part / "result.json", {"status": "dubbed"})
     return folder
 
@@ -181,7 +183,7 @@ def test_a_worker_elsewhere_gets_what_a_task_needs(
     bucket = request.getfixturevalue("s3") if kind == "s3" else "memory://films-away"
     film = Objects(Uri(f"{bucket}/media"))
     film.write("a b.mp4", b"film")
-    store = open_store(f"{bucket}/out")
+    store = open_store(f"{bucket}/out [1]")
     assert isinstance(store, RemoteStore)
     folder, source = result(store), store.local(Uri(f"{bucket}/media/a b.mp4"))
     assert source.read_bytes() == b"film" and source.name == "a b.mp4"
@@ -191,11 +193,19 @@ def test_a_worker_elsewhere_gets_what_a_task_needs(
     take = Path(brought["take"])
     assert take.is_relative_to(tmp_path / "another node") and brought["faces"] == [str(take), None]
     assert (take / "face_1" / "patch.mkv").read_bytes() == b"picture" * 100
-    assert json.loads((take / "result.json").read_text())["files"] == {"face_1/patch.mkv": 700}
+    assert json.loads((take / "result.json").read_text())["files"] == {"empty [1] %+é.txt": 0, "face_1/patch.mkv": 700}
     copy = Path(brought["source"])
     assert copy.read_bytes() == b"film" and copy.is_relative_to(tmp_path / "another node")
     assert (brought["n"], brought["x"]) == (3, {"y": "plain"})
+    assert (take / "empty [1] %+é.txt").read_bytes() == b""
     assert away.here(folder) == take and content_key(copy) == content_key(source)
+    monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "a third"))
+    fresh, rest = open_store(f"{bucket}/out [1]"), folder.relative_to(store.root)
+    second = result(store, "reel/fr/takes/shot_0002/abc/patch").relative_to(store.root)
+    found = fresh.results([fresh.root / rest, fresh.root / second, fresh.root / "absent"])
+    assert {f: r["status"] for f, r in found.items()} == {fresh.root / rest: "dubbed", fresh.root / second: "dubbed"}
+    names = {fresh.root / r / "face_1" / "patch.mkv" for r in (rest, second)}
+    assert fresh.find(fresh.root / "reel", "patch.mkv") == names
 
 
 def test_an_interrupted_download_leaves_nothing(faulty: type[Faulty], tmp_path: Path, monkeypatch: Any) -> None:
@@ -253,6 +263,31 @@ def test_the_master_has_one_object_under_its_name(faulty: type[Faulty]) -> None:
     with pytest.raises(OutputError, match="run the same command again"):
         store.publish(folder / "reel.fr.mp4", store.root / "reel/fr/reel.fr.mp4")
     assert not open_store("faulty://films/out").done(folder)
+
+
+def test_parts_of_killed_workers_go(faulty: type[Faulty]) -> None:
+    store = open_store("faulty://films/out")
+    old, fresh = store.root / "reel" / ".part-1-patch", store.root / "reel" / ".part-2-patch"
+    for part in (old, fresh):
+        part.mkdir(parents=True)
+    os.utime(old, (1, 1))
+    store.tidy()
+    assert not old.exists() and fresh.exists()
+    assert store.sweep() == 1 and not fresh.exists()
+
+
+def test_many_at_once_end_with_the_first_error() -> None:
+    done: list[int] = []
+
+    def call(n: int) -> None:
+        if n == 3:
+            raise IndexError("three")
+        done.append(n)
+
+    remote.at_once(call, [0, 1, 2])
+    assert sorted(done) == [0, 1, 2]
+    with pytest.raises(IndexError, match="three"):
+        remote.at_once(call, [3, *range(4, 1000)])
 
 
 def test_places_without_atomic_writes_get_a_part_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,6 +410,15 @@ def test_s3_says_what_is_wrong(s3: str, monkeypatch: pytest.MonkeyPatch) -> None
         Objects(Uri(f"{s3}/out")).write("x", b"")
 
 
+def test_an_endpoint_that_does_not_answer(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:  # bound, and nobody listens
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        with pytest.raises(StorageError, match=r"could not be read .*check the network and the endpoint"):
+            Objects(Uri(f"{s3}/out"), patience_s=0.01).read("x")
+
+
 # -- one run at a time -------------------------------------------------------------------------
 
 
@@ -397,7 +441,8 @@ def lease_of(seconds_ago: float, **other: Any) -> bytes:
     return json.dumps({"id": "other", "host": "elsewhere", "space": "", "pid": 1, "at": at, **other}).encode()
 
 
-def test_a_stale_lease_is_taken_over(faulty: type[Faulty]) -> None:
+def test_a_stale_lease_is_taken_over(faulty: type[Faulty], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW_S", 0.01)
     objects = Objects(Uri("faulty://films/out"))
     objects.write(".lease.json", lease_of(lease.STALE_S - 5))
     with pytest.raises(OutputError, match="elsewhere"), open_store("faulty://films/out").lock():
@@ -412,6 +457,15 @@ def test_a_stale_lease_is_taken_over(faulty: type[Faulty]) -> None:
     os.waitpid(child, 0)
     objects.write(".lease.json", lease_of(1, **{**lease._me(), "pid": child}))
     with open_store("faulty://films/out").lock():
+        pass
+
+
+def test_a_run_whose_clock_is_wrong_is_not_taken_over(faulty: type[Faulty], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease looks an hour old, but it is renewed while we look."""
+    objects = Objects(Uri("faulty://films/out"))
+    objects.write(".lease.json", lease_of(3600))
+    monkeypatch.setattr(lease.time, "sleep", lambda s: objects.write(".lease.json", lease_of(3600 - s)))
+    with pytest.raises(OutputError, match="Another run is writing"), open_store("faulty://films/out").lock():
         pass
 
 

@@ -21,6 +21,7 @@ from dubbing.store import Store, open_store
 __all__ = ["gather", "told_status"]
 
 WORST = 5
+PATIENCE_S = 15.0  # a person waits
 
 
 def gather(out: Path | Uri | str) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def gather(out: Path | Uri | str) -> dict[str, Any]:
     state: running, killed, stopped or finished; run: run.json; progress: figures of a run under way or
     None; dubs: one entry per title and language. Raises OutputError where no run has written.
     """
-    store = open_store(out)
+    store = open_store(out, PATIENCE_S)
     try:
         run = _read(store, "run.json")
     except OSError as e:

@@ -23,6 +23,7 @@ class Worker:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        store.tidy()
         self._stages: dict[str, Stage] = {}
 
     def run(self, task: Task, progress: Callable[[int], None]) -> Outcome:
@@ -44,7 +45,15 @@ class Worker:
         except Exception as e:
             text = f"what {task.id} needs could not be brought here: {type(e).__name__}: {e}"
             return Outcome(task.id, 0.0, text, type(e).__name__, traceback.format_exc())
-        return execute(self._stages[task.stage], task, self._store, progress)
+        return self._named(execute(self._stages[task.stage], task, self._store, progress))
+
+    def _named(self, outcome: Outcome) -> Outcome:
+        """An error with the URIs that a person gave, instead of the paths of their copies here."""
+        if outcome.error is None:
+            return outcome
+        named, fatal = self._store.copies.named, outcome.fatal
+        fatal = type(fatal)(named(str(fatal))) if fatal else None
+        return replace(outcome, error=named(outcome.error), fatal=fatal)
 
     def close(self) -> None:
         """Close every stage."""

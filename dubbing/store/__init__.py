@@ -15,13 +15,17 @@ __all__ = [
 ]  # fmt: skip
 
 
-def open_store(out: Store | Path | str) -> Store:
-    """The store at a path or URI; nothing is read or written yet. Raises InputError for a URI that is none."""
+def open_store(out: Store | Path | str, patience_s: float | None = None) -> Store:
+    """The store at a path or URI; nothing is read or written yet.
+
+    patience_s: for how long a remote place that fails is tried again; default: two minutes. Raises
+    InputError for a URI that cannot be used.
+    """
     if isinstance(out, Store):
         return out
     where = place(out)
     if isinstance(where, Uri):
         from dubbing.store.mirror import RemoteStore
 
-        return RemoteStore(where)
+        return RemoteStore(where, patience_s)
     return Store(where)

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Callable, Mapping
@@ -93,6 +94,12 @@ class Copies:
                 raise OutputError(f"{uri} was removed while the run was going; put it back and run again.") from e
         return str(path)
 
+    def named(self, text: str) -> str:
+        """A message with the URIs that a person gave, instead of the paths of their copies."""
+        for uri, _ in self._known.values():
+            text = text.replace(str(folder_of(uri, _MEDIA) / uri.name), str(uri))
+        return text
+
     def _load(self, uri: Uri, folder: Path, wanted: Stamp | None) -> Stamp:
         """Bring the object here unless it is: one process of this machine at a time."""
         objects = Objects(uri)
@@ -114,6 +121,12 @@ class Copies:
                 return stamp
             for left in folder.glob(".part-*"):  # of a process that was killed: we hold the lock
                 left.unlink(missing_ok=True)
+            free = shutil.disk_usage(folder).free
+            if free < stamp[0]:
+                raise OutputError(
+                    f"{uri} has {stamp[0] / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free at {str(folder)!r}; "
+                    f"make room there, or let {ENVIRONMENT} name a folder on a larger disk."
+                )
             part = folder / f".part-{uuid.uuid4().hex[:8]}"
             try:
                 objects.get("", part)

@@ -168,6 +168,9 @@ class Store:
         """A task's arguments with every path in them present on this machine."""
         return walked(args, self.copies.bring)
 
+    def tidy(self) -> None:
+        """Called once by each worker: nothing to do where `sweep` reaches."""
+
     def here(self, folder: Path) -> Path:
         """A folder of the process that planned the work, as this process calls it."""
         return folder

@@ -1,8 +1,8 @@
 """One run at a time in a place without file locks: an object that the run renews while it lives.
 
 The lease is `.lease.json` (who, where, when). Another run's is respected while it was renewed within
-STALE_S, and taken over after that, or at once when its process was on this machine and is gone. Where
-two runs reach for it together the last writer has it; the other sees so before it begins. A run that
+STALE_S, and taken over after that if it stays as it is, or at once when its process was on this machine
+and is gone. Where two runs reach for it together the last writer has it; the other sees so before it begins. A run that
 could not renew for so long that another took over is told at its next write.
 """
 
@@ -44,7 +44,7 @@ class Lease:
     def take(self) -> None:
         """Raises OutputError while another run holds it."""
         other = _read(self._objects)
-        if other is not None and alive(other):
+        if other is not None and (alive(other) or (not _gone(other) and self._renewed(other))):
             raise OutputError(
                 f"Another run is writing to {str(self._objects.uri)!r} (on {other.get('host')}, seen "
                 f"{max(0.0, time.time() - other['at']):.0f} s ago); wait for it to end, or choose another --out. "
@@ -60,6 +60,12 @@ class Lease:
             )
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._thread.start()
+
+    def _renewed(self, other: dict[str, Any]) -> bool:
+        """Whether what looks stale by our clock is renewed all the same: clocks of machines differ."""
+        time.sleep(1.5 * RENEW_S)
+        now = _read(self._objects)
+        return now is not None and (now.get("id"), now["at"]) != (other.get("id"), other["at"])
 
     def release(self) -> None:
         """Let go of it, however the run ended; a storage that fails now leaves it to grow stale."""
@@ -85,13 +91,15 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._end.wait(RENEW_S):
-            with suppress(StorageError):
+            try:
                 now = _read(self._quick)
                 if now is not None and now.get("id") != self._id:
                     self.lost = True
                     return
                 self._write(self._quick)
                 self._also()
+            except Exception:  # whatever it is, the next renewal may succeed; a thread that ended could not
+                continue
 
 
 def _read(objects: Objects) -> dict[str, Any] | None:
@@ -111,17 +119,23 @@ def _me() -> dict[str, Any]:
     return {"host": socket.gethostname(), "space": space, "pid": os.getpid()}
 
 
-def alive(lease: dict[str, Any]) -> bool:
-    """Whether the run that wrote this lease may still be going."""
+def _gone(lease: dict[str, Any]) -> bool:
+    """Whether its process was on this machine and has ended."""
     me = _me()
-    if (lease.get("host"), lease.get("space")) == (me["host"], me["space"]):
-        try:
-            os.kill(int(lease["pid"]), 0)
-        except ProcessLookupError:
-            return False
-        except (OSError, KeyError, TypeError, ValueError):
-            pass
-    return abs(time.time() - float(lease["at"])) < STALE_S
+    if (lease.get("host"), lease.get("space")) != (me["host"], me["space"]):
+        return False
+    try:
+        os.kill(int(lease["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
+    return False
+
+
+def alive(lease: dict[str, Any]) -> bool:
+    """Whether the run that wrote this lease may still be going, by our clock."""
+    return not _gone(lease) and abs(time.time() - float(lease["at"])) < STALE_S
 
 
 def held(objects: Objects) -> bool:

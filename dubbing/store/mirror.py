@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from dubbing.errors import OutputError, StorageError
-from dubbing.remote import Objects, Uri
+from dubbing.remote import Objects, Uri, at_once
 from dubbing.store.copies import ENVIRONMENT, folder_of, walked
 from dubbing.store.folder import PART, RESULT, Store, output_error, read_json
 from dubbing.store.lease import Lease, held
@@ -28,17 +28,17 @@ __all__ = ["RemoteStore"]
 
 PROGRESS = ".progress.json"
 MASTER = ".master.json"  # which result the published master is
-AT_ONCE = 8
+LEFT_S = 24 * 3600.0  # a part that old belongs to nobody
 
 
 class RemoteStore(Store):
     """One output place at a URI. `root` is its mirror on this machine."""
 
-    def __init__(self, uri: Uri) -> None:
+    def __init__(self, uri: Uri, patience_s: float | None = None) -> None:
         super().__init__(folder_of(uri, "out") / (uri.name or "out"))
         self.uri = uri
         self._origin = str(self.root)
-        self._objects = Objects(uri)
+        self._objects = Objects(uri, patience_s)
         self._done: set[str] | None = None
         self._lease: Lease | None = None
         self._progress_sent = 0
@@ -102,11 +102,15 @@ class RemoteStore(Store):
             return str(path)
 
         changed = walked(args, here)
-        missing = [p for p in wanted.values() if not p.exists()]
-        if missing:
-            with ThreadPoolExecutor(AT_ONCE) as threads:
-                list(threads.map(self._download, missing))
+        at_once(self._download, [p for p in wanted.values() if not p.exists()])
         return dict(changed)
+
+    def tidy(self) -> None:
+        """The driver's `sweep` does not reach other machines: there, parts go when they are a day old."""
+        for left in self.root.rglob(f"{PART}*"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > LEFT_S:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def here(self, folder: Path) -> Path:
         text = str(folder)
@@ -148,8 +152,7 @@ class RemoteStore(Store):
         files = {str(p.relative_to(part)): p.stat().st_size for p in sorted(part.rglob("*")) if p.is_file()}
         told = read_json(part / RESULT) if files.pop(RESULT, None) is not None else {}
         data = json.dumps({**told, "files": files}, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            list(threads.map(lambda f: self._objects.put(f"{name}/{f}", part / f), files))
+        at_once(lambda f: self._objects.put(f"{name}/{f}", part / f), list(files))
         (part / RESULT).write_bytes(data)
         self._objects.write(f"{name}/{RESULT}", data)
 
