@@ -8,6 +8,7 @@ knows names and bytes, and nothing of manifests or results. fsspec is imported w
 from __future__ import annotations
 
 import errno
+import os
 import posixpath
 import random
 import re
@@ -17,13 +18,14 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from dubbing.errors import InputError, StorageError
 
-__all__ = ["Objects", "Uri", "at_once", "local_scheme", "place", "scheme_of", "unusable"]
+__all__ = ["Objects", "Uri", "at_once", "forget_connections", "local_scheme", "place", "scheme_of", "unusable"]
 
 T = TypeVar("T")
 PATIENCE_S = 120.0
@@ -284,19 +286,9 @@ class Objects:
         return str(fs._strip_protocol(uri))
 
     def _filesystem(self) -> Any:
-        import fsspec
-
-        scheme = self.uri.scheme
-        options: dict[str, Any] = {"use_listings_cache": False} if scheme in _OBJECT_STORES else {}
-        if scheme in _EXTRAS:
-            options["max_concurrency"] = 4  # parts of 50 MB held while a large file is uploaded
-        try:
-            return fsspec.core.url_to_fs(str(self.uri), **options)[0]
-        except ImportError as e:
-            hint = _EXTRAS.get(scheme) or fsspec.registry.known_implementations.get(scheme, {}).get("err", "")
-            raise StorageError(f"{str(self.uri)!r} needs a library that is not installed ({hint or e}).") from e
-        except ValueError as e:
-            raise StorageError(f"{str(self.uri)!r} cannot be used ({e}); allowed are paths and s3://bucket/...") from e
+        scheme, _, rest = self.uri.partition("://")
+        with _opening:
+            return _opened(scheme.lower(), rest.partition("/")[0], os.getpid())
 
     def _atomically(self, verb: str, name: str, write: Callable[[Any, str], object]) -> None:
         def call(fs: Any, path: str) -> None:
@@ -357,6 +349,33 @@ class Objects:
                 "endpoint, and run the same command again: finished shots are kept."
             )
         return StorageError(f"{where!r} cannot be {_DONE[verb]} ({_short(e)}); check its name.")
+
+
+_opening = threading.Lock()
+
+
+@lru_cache(maxsize=64)
+def _opened(scheme: str, top: str, process: int) -> Any:
+    """The file system of a bucket or server, for all threads of a process (fsspec's own cache has one for each)."""
+    import fsspec
+
+    options: dict[str, Any] = {"use_listings_cache": False} if scheme in _OBJECT_STORES else {}
+    if scheme in _EXTRAS:
+        options["max_concurrency"] = 4  # parts of 50 MB held while a large file is uploaded
+    uri = f"{scheme}://{top}"
+    try:
+        return fsspec.core.url_to_fs(uri, skip_instance_cache=True, **options)[0]
+    except ImportError as e:
+        hint = _EXTRAS.get(scheme) or fsspec.registry.known_implementations.get(scheme, {}).get("err", "")
+        raise StorageError(f"{uri!r} needs a library that is not installed ({hint or e}).") from e
+    except ValueError as e:
+        raise StorageError(f"{uri!r} cannot be used ({e}); allowed are paths and s3://bucket/...") from e
+
+
+def forget_connections() -> None:
+    """Open them anew from here on: the environment with their addresses and keys has changed."""
+    with _opening:
+        _opened.cache_clear()
 
 
 _DONE = {"read": "read", "write": "written", "list": "listed", "remove": "removed"}

@@ -44,7 +44,8 @@ _bucket = itertools.count(1)
 def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """An empty bucket, `s3://films-1`, with the environment that reaches it, and a scratch folder of its own."""
     import boto3
-    import fsspec
+
+    from dubbing.remote import forget_connections
 
     for name, value in {
         "AWS_ENDPOINT_URL": s3_endpoint, "AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "not a secret",
@@ -54,6 +55,6 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
         monkeypatch.setenv(name, value)
     bucket = f"films-{next(_bucket)}"
     boto3.client("s3").create_bucket(Bucket=bucket)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    forget_connections()
     yield f"s3://{bucket}"
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    forget_connections()

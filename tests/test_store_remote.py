@@ -121,6 +121,8 @@ def test_what_a_person_writes() -> None:
 
 
 def test_no_library_for_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    remote.forget_connections()
+
     def absent(*_: Any, **__: Any) -> Any:
         raise ImportError("Install s3fs to access S3")
 
@@ -276,6 +278,12 @@ def test_parts_of_killed_workers_go(faulty: type[Faulty]) -> None:
     assert store.sweep() == 1 and not fresh.exists()
 
 
+def test_threads_share_a_connection(s3: str) -> None:
+    found: list[int] = []
+    remote.at_once(lambda n: found.append(id(Objects(Uri(f"{s3}/{n}"))._filesystem())), list(range(50)))
+    assert len(found) == 50 and len(set(found)) == 1
+
+
 def test_many_at_once_end_with_the_first_error() -> None:
     done: list[int] = []
 
@@ -405,16 +413,17 @@ def test_s3_says_what_is_wrong(s3: str, monkeypatch: pytest.MonkeyPatch) -> None
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", "/nonexistent")
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    remote.forget_connections()
     with pytest.raises(StorageError, match="set AWS_ACCESS_KEY_ID"):
         Objects(Uri(f"{s3}/out")).write("x", b"")
 
 
 def test_an_endpoint_that_does_not_answer(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with socket.socket() as closed:  # bound, and nobody listens
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        remote.forget_connections()
         with pytest.raises(StorageError, match=r"could not be read .*check the network and the endpoint"):
             Objects(Uri(f"{s3}/out"), patience_s=0.01).read("x")
 

@@ -80,7 +80,7 @@ def dub() -> None:
 
 def _config_option(command: Any) -> Any:
     return click.option(
-        "--config", "config_file", type=FILE, metavar="FILE", help="Settings that differ from configs/default.yaml."
+        "--config", "config_file", type=PLACE, metavar="FILE", help="Settings that differ from configs/default.yaml."
     )(command)
 
 
@@ -113,7 +113,7 @@ Examples:
 @_config_option
 @click.option("--deep", is_flag=True, help="Decode every picture: exact lengths, and damage named by timecode.")
 @_json_option
-def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | None, deep: bool, as_json: bool) -> None:
+def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool) -> None:
     """Look at everything a run will need, and say what it will do, without doing it."""
     from dubbing import preflight
     from dubbing.cli import show, tell
@@ -144,7 +144,7 @@ Examples:
 @_out_option("out")
 @_config_option
 @_json_option
-def plan(manifest: Path | Uri, out: Path | Uri, config_file: Path | None, as_json: bool) -> None:
+def plan(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, as_json: bool) -> None:
     """List the stages of a run: how many tasks each has, and how many are done already."""
     from dubbing.cli import show, tell
     from dubbing.pipeline import Job
@@ -178,7 +178,12 @@ Finished shots are kept: after an interruption the same command goes on where it
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
 @_json_option
 def run(
-    manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | None, workers: int | None, as_json: bool
+    manifest: Path | Uri,
+    out: Path | Uri,
+    engine: str,
+    config_file: Path | Uri | None,
+    workers: int | None,
+    as_json: bool,
 ) -> None:
     """Do the job: a master and a table of shots for every dub in the manifest."""
     from dubbing.cli import show, tell
@@ -262,7 +267,7 @@ dub.add_command(models)
 dub.add_command(score)
 
 
-def _read(manifest: Path | Uri, config_file: Path | None) -> tuple[Manifest, Config]:
+def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifest, Config]:
     from dubbing import config
     from dubbing import manifest as manifests
 
