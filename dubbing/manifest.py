@@ -71,8 +71,7 @@ def _file(value: Any, info: ValidationInfo) -> Any:
 _FILE_SCHEMA = {
     "type": "string",
     "minLength": 1,
-    "description": "A path (relative to the manifest), or a URI: file:///..., s3://bucket/name, and the others "
-    "that the installed fsspec libraries know.",
+    "examples": ["media/reel.mp4", "file:///films/reel.mp4", "s3://films/reel.mp4"],
 }
 File = Annotated[Path | InstanceOf[Uri], BeforeValidator(_file), WithJsonSchema(_FILE_SCHEMA)]
 
@@ -143,7 +142,10 @@ class Title(_Model):
     id: Annotated[str, AfterValidator(_id)] = Field(
         description="Names the output folder.", json_schema_extra={"pattern": f"^{_ID.pattern}$"}
     )
-    video: File = Field(description="The source picture with its source sound.")
+    video: File = Field(
+        description="The source picture with its source sound. Like every file here: a path (relative to the manifest), "
+        "or a URI (file, s3, and what else the installed fsspec libraries know)."
+    )
     dubs: list[Dub] = Field(min_length=1, description="One entry per language.")
     shots: File | None = Field(None, description="A cut list (.edl or .otio) to use instead of detection.")
     cast: dict[Annotated[str, Field(min_length=1)], CastMember] | None = Field(

@@ -21,6 +21,7 @@ from typing import Any
 from dubbing import media, models
 from dubbing.clock import Timeline
 from dubbing.config import Config
+from dubbing.errors import InputError
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.records import Shot
 from dubbing.remote import Uri
@@ -290,7 +291,10 @@ class Job:
 
     @cache  # noqa: B019
     def _info(self, path: Path | Uri) -> media.MediaInfo:
-        return media.probe(self.store.local(path))
+        try:
+            return media.probe(self.store.local(path))
+        except InputError as e:
+            raise type(e)(self.store.copies.named(str(e))) from e
 
     def _path(self, path: Path | Uri) -> str:
         """A file of the manifest, for a task's arguments."""

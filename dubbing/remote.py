@@ -339,9 +339,10 @@ class Objects:
         if isinstance(e, PermissionError):
             return StorageError(f"Access to {where!r} was denied; check its keys in the environment and their rights.")
         if isinstance(e, OSError) and e.errno in _FULL:
+            disk = "disk for copies of remote files (DUB_SCRATCH names its folder)" if verb == "read" else "place"
             return StorageError(
-                f"A disk was full when {where!r} was {'read' if verb == 'read' else 'written'}; free some space there "
-                "and run the same command again: finished shots are kept."
+                f"The {disk} was full when {where!r} was {_DONE[verb]}; make room there and run the same command "
+                "again: finished shots are kept."
             )
         if _may_pass(e):
             return StorageError(

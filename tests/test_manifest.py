@@ -177,6 +177,8 @@ def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
 
 
 def test_schema_agrees_with_the_loader(tmp_path: Path) -> None:
+    for kind, name in (("Title", "video"), ("Dub", "audio")):
+        assert "s3://films/reel.mp4" in manifest.schema()["$defs"][kind]["properties"][name]["examples"]
     check = jsonschema.Draft202012Validator(manifest.schema())
     jsonschema.Draft202012Validator.check_schema(manifest.schema())
     assert not list(check.iter_errors(yaml.safe_load(GOOD)))
