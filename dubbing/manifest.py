@@ -143,7 +143,7 @@ class Title(_Model):
         description="Names the output folder.", json_schema_extra={"pattern": f"^{_ID.pattern}$"}
     )
     video: File = Field(
-        description="The source picture with its source sound. Like every file here: a path (relative to the manifest), "
+        description="The source picture with its sound. Like every file here: a path (relative to the manifest), "
         "or a URI (file, s3, and what else the installed fsspec libraries know)."
     )
     dubs: list[Dub] = Field(min_length=1, description="One entry per language.")
