@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from dubbing import document
 from dubbing.errors import ManifestError
 
-__all__ = ["Config", "load", "schema"]
+__all__ = ["Config", "StageResources", "load", "schema"]
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -68,11 +68,25 @@ class Review(_Group):
     max_silence_motion: Positive = Field(2.0, description="Mouth motion in silence, take over source.")
 
 
+class StageResources(_Group):
+    """What one worker of a stage holds; null: what the stage itself says."""
+
+    cpus: Positive | None = Field(None, description="Processor cores.")
+    gpus: NotNegative | None = Field(None, description="Graphics cards; a fraction shares one.")
+    memory_mb: int | None = Field(None, ge=1, description="Memory.")
+
+
+StageName = Literal["shots", "faces", "audio", "active", "speakers", "actors", "lipsync", "sync", "master"]
+
+
 class Engine(_Group):
     """Where the work happens."""
 
-    workers: int | None = Field(None, ge=1, description="Tasks at once; null: one per processor core.")
-    tries: int = Field(2, ge=1, description="How often a task may lose its worker before its shot is given up.")
+    workers: int | None = Field(None, ge=1, description="Most workers at once; null: as many as there is room for.")
+    tries: int = Field(3, ge=1, description="How often a task may lose its worker before its shot is given up.")
+    deadline_s: Positive = Field(900.0, description="A task that takes longer than this, and the next, is stopped.")
+    deadline_frame_s: NotNegative = Field(2.0, description="Added to the deadline for each of its frames.")
+    stages: dict[StageName, StageResources] = Field({}, description="Stage by stage what a worker holds (Ray only).")
 
 
 class Models(_Group):

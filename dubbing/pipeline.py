@@ -13,7 +13,7 @@ A task exists as soon as what it depends on is known: `Job.tasks` is asked again
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from dubbing.errors import InputError
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.records import Shot
 from dubbing.remote import Uri
-from dubbing.stage import Outcome, Stage, Task
+from dubbing.stage import Outcome, Resources, Stage, Task
 from dubbing.store import Store, content_key, key_of, open_store
 
 __all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build"]
@@ -101,6 +101,17 @@ class Job:
         self.config = config
         self.store = open_store(out)
         self._results: dict[Path, Any] = {}
+
+    expands = EXPANDS
+    per_shot = PER_SHOT
+
+    def resources(self, stage: str) -> Resources:
+        """What a worker of a stage holds: as the configuration says, else as the stage does."""
+        own, said = (
+            _class(stage).resources,
+            next((r for name, r in self.config.engine.stages.items() if name == stage), None),
+        )
+        return own if said is None else replace(own, **said.model_dump(exclude_none=True))
 
     @property
     def stages(self) -> list[str]:

@@ -26,9 +26,9 @@ from dubbing.cli.status import gather
 from dubbing.demo import SHORT, make_demo
 from dubbing.engine import Report, run_job
 from dubbing.engine.local import LocalPool
+from dubbing.engine.pool import Turn
 from dubbing.errors import OutputError
 from dubbing.remote import Objects, Uri
-from dubbing.stage import Outcome
 from dubbing.store import Store, lease
 from dubbing.table import read_rows
 
@@ -158,7 +158,7 @@ class Elsewhere(LocalPool):
         super().__init__(pickle.loads(sent))
         os.environ["DUB_SCRATCH"] = here
 
-    def wait(self) -> tuple[list[Outcome], dict[str, int]]:
+    def wait(self) -> Turn:
         here = os.environ["DUB_SCRATCH"]
         os.environ["DUB_SCRATCH"] = self.scratch
         try:

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+from dubbing.engine.pool import Turn
 from dubbing.engine.worker import Worker
-from dubbing.stage import Outcome, Task
+from dubbing.stage import Task
 from dubbing.store import Store
 
 __all__ = ["LocalPool"]
 
 
 class LocalPool:
-    """See `dubbing.engine.run.Pool`."""
-
-    slots = 1
+    """See `dubbing.engine.pool.Pool`."""
 
     def __init__(self, store: Store) -> None:
         self._worker = Worker(store)
-        self._queue: list[Task] = []
+        self._task: Task | None = None
 
-    def submit(self, task: Task) -> None:
-        self._queue.append(task)
+    def take(self, queues: Sequence[Sequence[Task]]) -> list[Task]:
+        if self._task is not None or not queues:
+            return []
+        self._task = queues[0][0]
+        return [self._task]
 
-    def wait(self) -> tuple[list[Outcome], dict[str, int]]:
-        task = self._queue.pop(0)
+    def wait(self) -> Turn:
+        task, self._task = self._task, None
+        if task is None:
+            return Turn()
         frames: Counter[str] = Counter()
         outcome = self._worker.run(task, lambda n: frames.update({task.id: n}))
-        return [outcome], dict(frames)
+        return Turn([outcome], dict(frames))
 
     def close(self) -> None:
         self._worker.close()

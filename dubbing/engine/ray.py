@@ -1,9 +1,13 @@
-"""Tasks on Ray: a pool of actors, each of which keeps the stages it has set up.
+"""Tasks on Ray: workers (actors) of as many kinds as stages ask for, started and let go as the work asks for them.
 
-Only references travel: a task's arguments are paths and numbers, its result is a folder on shared
-storage. Workers are alike because every stage of this version runs on processor cores; an actor that
-dies is replaced and its task tried again. Scheduling over Ray's own actors, rather than Ray Data,
-because tasks of one title depend on whole earlier stages and those of the next title should not wait.
+Only references travel: a task's arguments are paths and numbers, its result is a folder on shared storage.
+A kind is what a worker holds (cores, share of a GPU, memory); stages that ask for the same cores and GPU share
+workers, with the memory of the hungriest, and a task of one kind never waits for a worker of another. Ray's own
+actors rather than Ray Data, because tasks of one title depend on whole earlier stages and those of the next title
+should not wait.
+
+A task whose worker dies, runs out of memory or passes its deadline is tried again on another worker, after a death
+with twice the memory; after so many tries its shot is given up. A node that leaves costs no try.
 """
 
 from __future__ import annotations
@@ -14,26 +18,43 @@ import logging
 import os
 import signal
 import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 
 from dubbing.config import Engine
+from dubbing.engine.pool import Turn
 from dubbing.engine.worker import Worker
-from dubbing.stage import Outcome, Task
+from dubbing.errors import InputError
+from dubbing.stage import Outcome, Resources, Task
 from dubbing.store import Store
 
 __all__ = ["RayPool"]
 
 _POLL_S = 0.25
+_LOOK_S = 1.0  # between two looks at how far tasks are
+_IDLE_S = 30.0  # a worker that has nothing to do for so long is let go: others may use the cluster too
+_DOUBT_S = 1.0  # a worker that died is held for this long until it is known whether its node died
+_UNREACHABLE_S = 60.0  # one that does not answer: Ray takes half a minute to declare a silent node dead
+_SIZE_S = 3.0  # between two looks at how large the cluster is
+_MB = 2**20
+_MOST_MOVES = 20  # how often a task may lose its node before that counts as its own fault
 
 
 class _Actor:
-    """One process. `run` and `frames` are called on threads of their own."""
+    """One process. `run` and the others are called on threads of their own."""
 
     def __init__(self, store: Store) -> None:
         self._worker = Worker(store)
         self._frames = 0
+
+    def hello(self) -> str:
+        """The id of the node that it runs on."""
+        return str(ray.get_runtime_context().get_node_id())
 
     def run(self, task: Task) -> Outcome:
         return self._worker.run(task, self._count)
@@ -47,69 +68,297 @@ class _Actor:
         self._frames += frames
 
 
+@dataclass(eq=False)
+class _Hand:
+    """A worker. node: known once it has answered; free_s: since when it has nothing to do, monotonic clock."""
+
+    actor: Any
+    kind: Resources
+    node: str = ""
+    free_s: float = 0.0
+
+
+@dataclass
+class _Lent:
+    """A worker with a task. late_s: when it has had its time, on the monotonic clock."""
+
+    hand: _Hand
+    task: Task
+    late_s: float
+
+
 class RayPool:
-    """See `dubbing.engine.run.Pool`. Starts Ray on this machine unless the process is in a cluster already."""
+    """See `dubbing.engine.pool.Pool`. Starts Ray on this machine unless the process is in a cluster already.
 
-    def __init__(self, store: Store, config: Engine) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        self._own = not ray.is_initialized()
+    resources: what a worker of each stage holds.
+    """
+
+    def __init__(self, store: Store, config: Engine, resources: Mapping[str, Resources]) -> None:
+        self._own = _connect(config)
+        self._store, self._config, self._kinds = store, config, _kinds(resources)
+        self._class = ray.remote(concurrency_groups={"watch": 1})(_Actor)
+        self._idle: list[_Hand] = []
+        self._starting: dict[Any, _Hand] = {}
+        self._busy: dict[Any, _Lent] = {}
+        self._again: list[tuple[Task, Resources]] = []
+        self._doubts: list[tuple[_Lent, str, float]] = []
+        self._tried: Counter[str] = Counter()
+        self._moved: Counter[str] = Counter()
+        self._notes: list[str] = []
+        self._said: set[str] = set()
+        self._room: dict[str, float] = {}
+        self._sized_s = self._looked_s = -1e9
+
+    # -- beginning tasks ---------------------------------------------------------------------
+
+    def take(self, queues: Sequence[Sequence[Task]]) -> list[Task]:
+        self._measure()
+        taken: list[Task] = []
+        wanted: Counter[Resources] = Counter()
+        again, self._again = self._again, []
+        for task, kind in again:
+            if not self._begin(task, kind):
+                self._again.append((task, kind))
+                wanted[kind] += 1
+        for queue in queues:
+            kind = self._kinds[queue[0].stage]
+            for n, task in enumerate(queue):
+                if not self._begin(task, kind):
+                    wanted[kind] += len(queue) - n
+                    break
+                taken.append(task)
+        for kind, count in wanted.items():
+            self._grow(kind, count)
+        return taken
+
+    def _begin(self, task: Task, kind: Resources) -> bool:
+        hand = next((h for h in self._idle if _serves(h.kind, kind)), None)
+        if hand is None:
+            return False
+        self._idle.remove(hand)
+        limit_s = self._config.deadline_s + self._config.deadline_frame_s * task.frames
+        self._busy[hand.actor.run.remote(task)] = _Lent(hand, task, time.monotonic() + limit_s)
+        return True
+
+    def _grow(self, kind: Resources, wanted: int) -> None:
+        """Start workers of a kind, as far as there is room; idle ones of other kinds make room."""
+        missing = wanted - sum(_serves(h.kind, kind) for h in self._starting.values())
+        while missing > 0:
+            lacking = self._lacking(kind, self._hands())
+            if lacking:
+                never = self._lacking(kind, [])
+                if never:
+                    self._refuse(kind, never)
+                if self._lacking(kind, [h for h in self._hands() if h not in self._idle]):
+                    return  # letting idle ones go would not help
+                spare = next((h for h in self._idle if not _serves(h.kind, kind) and lacking & _held(h.kind)), None)
+                if spare is None:
+                    return
+                self._dismiss(spare)
+                continue
+            options = {"num_cpus": kind.cpus, "num_gpus": kind.gpus, "memory": self._memory(kind)}
+            hand = _Hand(self._class.options(**options).remote(self._store), kind)
+            self._starting[hand.actor.hello.remote()] = hand
+            missing -= 1
+
+    def _hands(self) -> list[_Hand]:
+        return [*self._idle, *self._starting.values(), *(lent.hand for lent in self._busy.values())]
+
+    def _lacking(self, kind: Resources, hands: Sequence[_Hand]) -> set[str]:
+        """What there is too little of for one more of a kind beside these.
+
+        Where `workers` is set it alone counts, even beyond what the cluster holds: a worker that waits for its place
+        is how an autoscaler learns of the demand.
+        """
+        if self._config.workers is not None:
+            return {"workers"} if len(hands) >= self._config.workers else set()
+        if not hands and not kind.gpus:
+            return set()  # one at least, however small the machine
+        used = Counter(self._needs(kind))
+        for hand in hands:
+            used.update(self._needs(hand.kind))
+        return {name for name, amount in used.items() if amount > self._room.get(name, 0.0) + 1e-6}
+
+    def _refuse(self, kind: Resources, names: set[str]) -> None:
+        """A worker that the cluster as it is cannot hold: an error where it will not grow, else said once."""
+        stages = ", ".join(s for s, k in self._kinds.items() if k == kind) or "a stage"
+        found = ", ".join(
+            f"{self._needs(kind)[n]:g} {n}, and {{}} has {self._room.get(n, 0.0):g}" for n in sorted(names)
+        )
         if self._own:
-            before = signal.getsignal(signal.SIGTERM)
-            with contextlib.redirect_stderr(io.StringIO()):  # it tells of its token at every start
-                ray.init(
-                    num_cpus=config.workers or os.cpu_count() or 1,
-                    include_dashboard=False,
-                    object_store_memory=100 * 1024 * 1024,  # only references travel
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    configure_logging=False,
-                )
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, before)  # Ray's native handler would end this process on the spot
-        self.slots = max(1, config.workers or int(ray.cluster_resources().get("CPU", 1)))
-        self._store, self._tries = store, config.tries
-        self._actor = ray.remote(num_cpus=1, concurrency_groups={"watch": 1})(_Actor)
-        self._idle: list[Any] = []
-        self._busy: dict[Any, tuple[Any, Task]] = {}
-        self._tried: dict[str, int] = {}
+            what = f"A worker of {stages} asks for {found.format('this machine')}; set less under engine: stages: in a "
+            raise InputError(what + "config file.")
+        note = f"a worker of {stages} waits for {found.format('the cluster')}"
+        if note not in self._said:
+            self._said.add(note)
+            self._notes.append(note)
 
-    def submit(self, task: Task) -> None:
-        worker = self._idle.pop() if self._idle else self._actor.remote(self._store)
-        self._busy[worker.run.remote(task)] = (worker, task)
+    def _needs(self, kind: Resources) -> dict[str, float]:
+        return {"CPU": kind.cpus, "GPU": kind.gpus, "memory": self._memory(kind)}
 
-    def wait(self) -> tuple[list[Outcome], dict[str, int]]:
-        ended, _ = ray.wait(list(self._busy), num_returns=1, timeout=_POLL_S)
-        outcomes = []
-        frames: dict[str, int] = {}
-        for ref in ended:
-            worker, task = self._busy.pop(ref)
-            try:
-                outcomes.append(ray.get(ref))
-                self._idle.append(worker)
-            except ray.exceptions.RayError as e:
-                ray.kill(worker)
-                self._again(task, e, outcomes)
-        watched = {w.frames.options(concurrency_group="watch").remote(): t for w, t in self._busy.values()}
-        answered, _ = ray.wait(list(watched), num_returns=len(watched), timeout=1.0) if watched else ([], [])
-        for ref in answered:
-            try:
-                frames[watched[ref].id] = ray.get(ref)
-            except ray.exceptions.RayError:
-                continue  # the worker died; its task's own reference says so
-        return outcomes, {k: v for k, v in frames.items() if v}
+    def _memory(self, kind: Resources) -> int:
+        return min(kind.memory_mb * _MB, int(self._room.get("memory", kind.memory_mb * _MB)))
 
-    def _again(self, task: Task, error: Exception, outcomes: list[Outcome]) -> None:
-        """A worker died under a task: try it on another, or give the shot up."""
-        self._tried[task.id] = self._tried.get(task.id, 0) + 1
-        if self._tried[task.id] < self._tries:
-            self.submit(task)
+    def _measure(self) -> None:
+        """How large the cluster is now: nodes come and go."""
+        if time.monotonic() - self._sized_s > _SIZE_S:
+            self._sized_s = time.monotonic()
+            self._room = {k: float(v) for k, v in ray.cluster_resources().items()}
+            alive = {n["NodeID"] for n in ray.nodes() if n["Alive"]}
+            for hand in [h for h in self._idle if h.node not in alive]:
+                self._dismiss(hand)
+
+    # -- what becomes of them ----------------------------------------------------------------
+
+    def wait(self) -> Turn:
+        outcomes: list[Outcome] = []
+        refs = [*self._busy, *self._starting]
+        if not refs:
+            time.sleep(_POLL_S)
         else:
-            text = f"its worker died {self._tries} times: {str(error).splitlines()[0]}"
-            outcomes.append(Outcome(task.id, 0.0, text, "WorkerDied"))
+            ray.wait(refs, num_returns=1, timeout=_POLL_S)
+        ended = ray.wait(refs, num_returns=len(refs), timeout=0)[0] if refs else []
+        for ref in ended:
+            if ref in self._starting:
+                self._started(ref)
+            else:
+                self._ended(ref, outcomes)
+        self._judge(outcomes)
+        now_s = time.monotonic()
+        for ref, lent in [(r, x) for r, x in self._busy.items() if now_s > x.late_s]:
+            del self._busy[ref]
+            self._dismiss(lent.hand)
+            self._lost(lent, "Deadline", "passed its deadline", outcomes)
+        for hand in [h for h in self._idle if now_s - h.free_s > _IDLE_S]:
+            self._dismiss(hand)
+        frames = self._look() if now_s - self._looked_s > _LOOK_S else {}
+        notes, self._notes = self._notes, []
+        return Turn(outcomes, frames, notes)
+
+    def _started(self, ref: Any) -> None:
+        hand = self._starting.pop(ref)
+        try:
+            hand.node = ray.get(ref)
+            self._rest(hand)
+        except ray.exceptions.RayError as e:
+            self._notes.append(f"a worker did not start: {_line(e)}")
+            self._dismiss(hand)
+
+    def _ended(self, ref: Any, outcomes: list[Outcome]) -> None:
+        lent = self._busy.pop(ref)
+        try:
+            outcome: Outcome = ray.get(ref)
+        except ray.exceptions.RayError as e:
+            self._dismiss(lent.hand)
+            unreachable = isinstance(e, ray.exceptions.ActorUnavailableError)
+            self._doubts.append((lent, _line(e), time.monotonic() + (_UNREACHABLE_S if unreachable else _DOUBT_S)))
+            return
+        if outcome.error_class == "MemoryError":
+            self._dismiss(lent.hand)
+            self._lost(lent, "MemoryError", "ran out of memory", outcomes)
+            return
+        self._rest(lent.hand)
+        outcomes.append(outcome)
+
+    def _judge(self, outcomes: list[Outcome]) -> None:
+        """Whether a worker that died did so by itself, or with its node: the cluster knows that a moment later."""
+        doubts, self._doubts = self._doubts, []
+        if not doubts:
+            return
+        alive = {n["NodeID"] for n in ray.nodes() if n["Alive"]}
+        for lent, why, until_s in doubts:
+            if lent.hand.node not in alive and self._moved[lent.task.id] < _MOST_MOVES:
+                self._moved[lent.task.id] += 1
+                self._notes.append(f"{lent.task.id}: its node left the cluster; it is done again elsewhere")
+                self._again.append((lent.task, lent.hand.kind))
+            elif time.monotonic() > until_s:
+                self._lost(lent, "WorkerDied", f"its worker died ({why})", outcomes)
+            else:
+                self._doubts.append((lent, why, until_s))
+
+    def _rest(self, hand: _Hand) -> None:
+        hand.free_s = time.monotonic()
+        self._idle.append(hand)
+
+    def _lost(self, lent: _Lent, kind: str, what: str, outcomes: list[Outcome]) -> None:
+        """A task lost its worker: try it on another, which after a death holds twice the memory; or give it up."""
+        task, tries = lent.task, self._config.tries
+        self._tried[task.id] += 1
+        count = f"try {self._tried[task.id]} of {tries}"
+        if self._tried[task.id] >= tries:
+            self._notes.append(f"{task.id}: {what}, {count}; given up")
+            outcomes.append(Outcome(task.id, 0.0, f"{what}, {tries} times", kind))
+            return
+        self._notes.append(f"{task.id}: {what}, {count}; it is tried again")
+        held = lent.hand.kind
+        self._again.append((task, held if kind == "Deadline" else replace(held, memory_mb=2 * held.memory_mb)))
+
+    def _look(self) -> dict[str, int]:
+        """How many frames each task has finished since the last look."""
+        self._looked_s = time.monotonic()
+        asked = {
+            lent.hand.actor.frames.options(concurrency_group="watch").remote(): lent.task.id
+            for lent in self._busy.values()
+        }
+        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=1.0) if asked else ([], [])
+        frames: dict[str, int] = {}
+        for ref in answered:
+            with contextlib.suppress(ray.exceptions.RayError):  # the worker died; its task's own reference says so
+                frames[asked[ref]] = ray.get(ref)
+        return {k: v for k, v in frames.items() if v}
+
+    def _dismiss(self, hand: _Hand) -> None:
+        if hand in self._idle:
+            self._idle.remove(hand)
+        ray.kill(hand.actor)
 
     def close(self) -> None:
-        for worker in [*self._idle, *(w for w, _ in self._busy.values())]:
-            ray.kill(worker)
-        self._idle, self._busy = [], {}
+        for hand in self._hands():
+            ray.kill(hand.actor)
+        self._idle, self._starting, self._busy = [], {}, {}
         if self._own:
             ray.shutdown()
+
+
+def _connect(config: Engine) -> bool:
+    """Make sure that this process is in a cluster; True where the cluster is its own, to be ended with it."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if ray.is_initialized():
+        return False
+    before = signal.getsignal(signal.SIGTERM)
+    with contextlib.redirect_stderr(io.StringIO()):  # it tells of its token at every start
+        ray.init(
+            num_cpus=config.workers or os.cpu_count() or 1,
+            include_dashboard=False,
+            object_store_memory=100 * 1024 * 1024,  # only references travel
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray's native handler would end this process on the spot
+    return True
+
+
+def _kinds(resources: Mapping[str, Resources]) -> dict[str, Resources]:
+    """The kind of worker of each stage."""
+    most: dict[tuple[float, float], int] = {}
+    for r in resources.values():
+        most[r.cpus, r.gpus] = max(r.memory_mb, most.get((r.cpus, r.gpus), 0))
+    return {stage: replace(r, memory_mb=most[r.cpus, r.gpus]) for stage, r in resources.items()}
+
+
+def _held(kind: Resources) -> set[str]:
+    """Names of what a worker of a kind takes from others."""
+    return {"workers", "CPU", "memory", *(["GPU"] if kind.gpus else [])}
+
+
+def _serves(held: Resources, kind: Resources) -> bool:
+    """Whether a worker of one kind can do the tasks of another without holding a GPU that it does not use."""
+    return (held.cpus, held.gpus) == (kind.cpus, kind.gpus) and held.memory_mb >= kind.memory_mb
+
+
+def _line(error: Exception) -> str:
+    """The first telling line of what Ray says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__

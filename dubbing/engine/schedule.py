@@ -1,0 +1,192 @@
+"""Which task may run when: dependencies, order, failures. Knows no Ray, no stage and no table.
+
+A task is ready when what it needs has succeeded and what it comes after has ended. Ready tasks of the
+furthest stage go first (results early, little lies in between), in a stage the longest first. Each end of a task
+costs time in proportion to what waits for it, not to the size of the job.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from dubbing.engine.pool import Pool
+from dubbing.errors import MediaError
+from dubbing.stage import Outcome, Task
+
+__all__ = ["Event", "Schedule", "Work"]
+
+_AHEAD = 512  # ready tasks of a stage that a pool is shown at once
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a watcher may show.
+
+    kind: planned, started, frames (some more are finished), finished, failed, message; frames: how many
+    (of `finished`: the task's); seconds: the task's, of `finished` and `failed`; totals: stage -> (tasks known,
+    tasks done, frames known, frames done), only with `planned`.
+    """
+
+    kind: Literal["planned", "started", "frames", "finished", "failed", "message"]
+    task_id: str = ""
+    stage: str = ""
+    frames: int = 0
+    text: str = ""
+    seconds: float = 0.0
+    totals: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
+
+
+class Work(Protocol):
+    """What there is to do. expands: stages whose end brings new tasks; per_shot: those whose input error costs its
+    shot, not the run."""
+
+    expands: frozenset[str]
+    per_shot: frozenset[str]
+
+    @property
+    def stages(self) -> Sequence[str]:
+        """The stages' names, in their order."""
+        ...
+
+    def tasks(self, failed: Mapping[str, Outcome]) -> list[Task]:
+        """Every task known so far."""
+        ...
+
+    def done(self, task: Task) -> bool:
+        """Whether its result is there already."""
+        ...
+
+    def forget(self, task: Task) -> None:
+        """Its result has just been made."""
+        ...
+
+
+class Schedule:
+    """What is known, ready, running, done and failed. seconds: worker seconds by stage; made: tasks done now, by
+    stage; frames: their frames; found: tasks that were done before."""
+
+    def __init__(self, work: Work, on_event: Callable[[Event], None]) -> None:
+        self.work, self.tell = work, on_event
+        self.known: dict[str, Task] = {}
+        self.done: set[str] = set()
+        self.failed: dict[str, Outcome] = {}
+        self.running: set[str] = set()
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.made: Counter[str] = Counter()
+        self.frames: Counter[str] = Counter()
+        self.found = 0
+        self._order = {name: n for n, name in enumerate(work.stages)}
+        self._open: dict[str, set[str]] = {}  # task -> what it still waits for
+        self._waiting: dict[str, list[str]] = defaultdict(list)  # task -> who waits for it
+        self._ready: dict[str, list[tuple[int, str]]] = {name: [] for name in reversed(work.stages)}
+
+    def drain(self, open_pool: Callable[[], Pool]) -> None:
+        """Run until nothing is left. The pool is opened only when there is something to do.
+
+        Raises the InputError of a task that no other input can make good.
+        """
+        self._plan()
+        pool: Pool | None = None
+        try:
+            while self.running or any(self._ready.values()):
+                if pool is None:
+                    pool = open_pool()
+                for task in pool.take([[self.known[i] for _, i in q[:_AHEAD]] for q in self._ready.values() if q]):
+                    self._ready[task.stage].remove((-task.frames, task.id))
+                    self.running.add(task.id)
+                    self.tell(Event("started", task.id, task.stage))
+                turn = pool.wait()
+                for note in turn.notes:
+                    self.tell(Event("message", text=note))
+                for task_id, count in turn.frames.items():
+                    self.tell(Event("frames", task_id, self.known[task_id].stage, count))
+                self._take(turn.outcomes)
+        finally:
+            if pool is not None:
+                pool.close()
+
+    def _take(self, outcomes: Iterable[Outcome]) -> None:
+        replan = False
+        for outcome in outcomes:
+            task = self.known[outcome.id]
+            self.running.discard(task.id)
+            self.seconds[task.stage] += outcome.seconds
+            spared = task.stage in self.work.per_shot and isinstance(outcome.fatal, MediaError)
+            if outcome.fatal is not None and not spared:
+                raise outcome.fatal
+            if outcome.error is not None:
+                self.failed[task.id] = outcome
+                self.tell(Event("failed", task.id, task.stage, text=outcome.error, seconds=outcome.seconds))
+                replan = True
+            else:
+                self.made[task.stage] += 1
+                self.frames[task.stage] += task.frames
+                self.work.forget(task)
+                self.tell(Event("finished", task.id, task.stage, task.frames, seconds=outcome.seconds))
+                replan = replan or task.stage in self.work.expands
+                self.done.add(task.id)
+            self._ended(task.id)
+        if replan:
+            self._plan()
+
+    def _ended(self, task_id: str) -> None:
+        """Let those go on that waited for it; those that needed it, and it failed, are found when planning."""
+        for waiter in self._waiting.pop(task_id, ()):
+            left = self._open.get(waiter)
+            if left is not None:
+                left.discard(task_id)
+                if not left:
+                    self._enter(self.known[waiter])
+
+    def _enter(self, task: Task) -> None:
+        """Put a task that waits for nothing any more among the ready ones, unless what it needs has failed."""
+        del self._open[task.id]
+        if not any(n in self.failed for n in task.needs):
+            insort(self._ready[task.stage], (-task.frames, task.id))
+
+    def _plan(self) -> None:
+        """Ask for the tasks again; what cannot run any more fails with what it needed."""
+        for task in self.work.tasks(self.failed):
+            known = self.known.get(task.id)
+            if known is None or known.key != task.key:
+                self.known[task.id] = task
+                self.done.discard(task.id)
+                if self.work.done(task):
+                    self.done.add(task.id)
+                    self.found += 1
+        spread = True
+        while spread:
+            spread = False
+            for task in self.known.values():
+                broken = next((n for n in task.needs if n in self.failed), None)
+                if broken and task.id not in self.failed and task.id not in self.done:
+                    cause = self.failed[broken]
+                    self.failed[task.id] = Outcome(task.id, 0.0, cause.error, cause.error_class, cause.trace)
+                    spread = True
+        self._link()
+        totals: dict[str, tuple[int, int, int, int]] = {}
+        for stage in self.work.stages:
+            mine = [t for t in self.known.values() if t.stage == stage]
+            ended = [t for t in mine if t.id in self.done or t.id in self.failed]
+            totals[stage] = (len(mine), len(ended), sum(t.frames for t in mine), sum(t.frames for t in ended))
+        self.tell(Event("planned", totals=totals))
+
+    def _link(self) -> None:
+        """Who waits for whom, from the beginning."""
+        self._open, self._waiting = {}, defaultdict(list)
+        for queue in self._ready.values():
+            queue.clear()
+        ended = self.done | self.failed.keys()
+        for task in self.known.values():
+            if task.id in ended or task.id in self.running:
+                continue
+            left = {i for i in (*task.needs, *task.after) if i not in ended}
+            self._open[task.id] = left
+            for other in left:
+                self._waiting[other].append(task.id)
+            if not left:
+                self._enter(task)

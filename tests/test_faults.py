@@ -1,0 +1,159 @@
+"""Workers die, hang, run out of memory; nodes leave: the run ends, with the result of an undisturbed one.
+
+On a real Ray with two nodes (raylets) on this machine; stages sleep instead of computing (`faulty`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import faulty
+import pytest
+import ray
+from faulty import Sleepers
+
+from dubbing.config import Engine
+from dubbing.engine.ray import RayPool
+from dubbing.engine.schedule import Event, Schedule
+from dubbing.stage import Resources
+
+pytestmark = pytest.mark.xdist_group("faults")
+KIND = Resources(cpus=1.0, gpus=0.0, memory_mb=100)
+CALM = [(0.05, None)] * 10
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        ray.init(address=made.address, runtime_env=faulty.ENVIRONMENT, log_to_driver=False,
+                 logging_level=logging.ERROR)  # fmt: skip
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def run(work: Sleepers, **settings: Any) -> tuple[Schedule, list[str]]:
+    """Everything done, and the notes that came."""
+    notes: list[str] = []
+
+    def on_event(event: Event) -> None:
+        if event.kind == "message":
+            notes.append(event.text)
+
+    schedule = Schedule(work, on_event)
+    schedule.drain(lambda: RayPool(work.store, Engine(**settings), dict.fromkeys(work.stages, KIND)))
+    return schedule, notes
+
+
+def until(happens: Callable[[], bool], most_s: float = 30.0) -> None:
+    """Wait for something. Fails where it does not happen."""
+    start_s = time.monotonic()
+    while not happens():
+        assert time.monotonic() - start_s < most_s
+        time.sleep(0.1)
+
+
+def undisturbed(tmp_path: Path, shots: list[tuple[float, str | None]]) -> dict[str, str]:
+    """What a run without faults leaves, worked out without one."""
+    return {f"{s}/shot_{n:04d}/value.txt": f"{s} {n}\n" for n in range(len(shots)) for s in Sleepers.stages}
+
+
+def test_a_worker_that_dies_costs_one_try_and_nothing_else(cluster: Any, tmp_path: Path) -> None:
+    shots = [*CALM, (0.05, "dies once")]
+    work = Sleepers(tmp_path / "out", shots)
+    schedule, notes = run(work)
+    assert not schedule.failed and work.result() == undisturbed(tmp_path, shots)
+    assert len(notes) == 1 and "lipsync shot_0010: its worker died" in notes[0] and "try 1 of 3" in notes[0]
+
+
+def test_a_poisoned_shot_is_given_up_and_the_rest_is_done(cluster: Any, tmp_path: Path) -> None:
+    work = Sleepers(tmp_path / "out", [*CALM, (0.05, "poison")])
+    schedule, notes = run(work)
+    assert set(schedule.failed) == {"lipsync shot_0010", "sync shot_0010"}
+    failed = schedule.failed["lipsync shot_0010"]
+    assert failed.error_class == "WorkerDied" and "3 times" in (failed.error or "")
+    assert len(work.result()) == 31 and len(notes) == 3 and "given up" in notes[-1]
+
+
+def test_a_stage_that_hangs_is_stopped_at_its_deadline_and_tried_again(cluster: Any, tmp_path: Path) -> None:
+    shots = [*CALM[:4], (0.05, "hangs once")]
+    work = Sleepers(tmp_path / "out", shots)
+    schedule, notes = run(work, deadline_s=2.0, deadline_frame_s=0.01)
+    assert not schedule.failed and work.result() == undisturbed(tmp_path, shots)
+    assert any("passed its deadline, try 1 of 3" in note for note in notes)
+
+
+def test_a_stage_that_always_hangs_is_given_up(cluster: Any, tmp_path: Path) -> None:
+    work = Sleepers(tmp_path / "out", [*CALM[:4], (0.05, "hangs")])
+    schedule, _ = run(work, deadline_s=1.0, deadline_frame_s=0.01, tries=2)
+    assert schedule.failed["lipsync shot_0004"].error_class == "Deadline" and len(work.result()) == 13
+
+
+def test_a_stage_that_runs_out_of_memory_gets_more(cluster: Any, tmp_path: Path) -> None:
+    shots = [*CALM[:4], (0.05, "hungry")]
+    work = Sleepers(tmp_path / "out", shots)
+    schedule, notes = run(work)
+    assert not schedule.failed and work.result() == undisturbed(tmp_path, shots)
+    assert [n for n in notes if "ran out of memory" in n] == notes and len(notes) == 2
+
+
+def test_a_node_that_leaves_costs_no_try(cluster: Any, tmp_path: Path) -> None:
+    shots: list[tuple[float, str | None]] = [(0.5, None)] * 12
+    work = Sleepers(tmp_path / "out", shots)
+    with contextlib.redirect_stderr(io.StringIO()):
+        node = cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+
+    def leave() -> None:
+        until(lambda: len(work.result()) >= 6)
+        cluster.remove_node(node, allow_graceful=False)
+
+    leaver = threading.Thread(target=leave)
+    leaver.start()
+    schedule, notes = run(work, tries=1)
+    leaver.join()
+    assert not schedule.failed and work.result() == undisturbed(tmp_path, shots)
+    assert any("its node left the cluster" in note for note in notes)
+
+
+def test_kinds_of_workers_do_not_wait_for_each_other(cluster: Any, tmp_path: Path) -> None:
+    """A stage that asks for a GPU the cluster has not got waits; the others go on meanwhile."""
+    work = Sleepers(tmp_path / "out", [(0.05, None)] * 3)
+    kinds = {"faces": KIND, "lipsync": Resources(1.0, 0.5, 100), "sync": KIND}
+    notes: list[str] = []
+    schedule = Schedule(work, lambda event: notes.append(event.text) if event.kind == "message" else None)
+    runs = threading.Thread(target=schedule.drain, args=[lambda: RayPool(work.store, Engine(), kinds)])
+    runs.start()
+    until(lambda: len(work.result()) == 3 and bool(notes))
+    assert "waits for 0.5 GPU" in notes[0] and "has 0" in notes[0]
+    with contextlib.redirect_stderr(io.StringIO()):
+        cluster.add_node(num_cpus=1, num_gpus=1)
+    runs.join(30)
+    assert not schedule.failed and len(work.result()) == 9
+
+
+def test_a_gpu_that_this_machine_has_not_is_said_at_once(tmp_path: Path) -> None:
+    code = (
+        "import faulty; from pathlib import Path; from dubbing.stage import Resources as R\n"
+        "from dubbing.engine.ray import RayPool; from dubbing.engine.schedule import Schedule\n"
+        "from dubbing.config import Engine; from dubbing.errors import InputError\n"
+        f"work = faulty.Sleepers(Path({str(tmp_path / 'out')!r}), [(0.01, None)])\n"
+        "pool = lambda: RayPool(work.store, Engine(), dict.fromkeys(work.stages, R(1, 0.5)))\n"
+        "try: Schedule(work, lambda event: None).drain(pool)\n"
+        "except InputError as e: print(e)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+                          cwd=Path(__file__).parent)  # fmt: skip
+    assert "A worker of faces, lipsync, sync asks for 0.5 GPU, and this machine has 0" in done.stdout
