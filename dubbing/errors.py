@@ -9,12 +9,14 @@
         OutputError         the output folder: not writable, full, in use by another run
           StorageError      a place named by a URI: no library, no access, unreachable
         ModelError          a model file: missing, wrong hash, wrong architecture
+        ClusterError        a cluster: no answer, no token, no such job
       StageError            exit code 1: one shot failed; the rest of the film goes on
 
 A message is one sentence or two: what was found, what is allowed, what to do next.
 """
 
 __all__ = [
+    "ClusterError",
     "DamagedMedia",
     "DubError",
     "InputError",
@@ -66,6 +68,10 @@ class StorageError(OutputError):
 
 class ModelError(InputError):
     """A model file is missing, has the wrong hash, or holds another architecture."""
+
+
+class ClusterError(InputError):
+    """A cluster does not answer, refuses, or knows no such job."""
 
 
 class StageError(DubError):

@@ -26,6 +26,7 @@ from dubbing.manifest import Dub, Manifest, Title
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.stage import Outcome, Resources, Stage, Task
+from dubbing.stages.windows import windows
 from dubbing.store import Store, content_key, key_of, open_store
 
 __all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build"]
@@ -136,12 +137,18 @@ class Job:
                 tasks += [one.sound, *(t for step in one.steps for t in (step.take, step.score))]
                 tasks += [one.master] if one.master else []
         order = list(STAGES)
+        tasks = [one for t in tasks for one in (*(() if self.done(t) else t.windows), replace(t, windows=()))]
         return sorted(tasks, key=lambda t: order.index(t.stage))
 
     def shots(self, title: Title) -> list[Shot] | None:
         """The title's shots, or None before they are known."""
         done = self._result(self._analyse(title, {}).shots)
         return [Shot(i + 1, a, b) for i, (a, b) in enumerate(done["shots"])] if done else None
+
+    def decided(self, title: Title) -> Mapping[str, Any]:
+        """What the analysis decided, by shot id (see `stages.speakers`); empty before it is done."""
+        done = self._result(self._analyse(title, {}).actors)
+        return done["shots"] if done else {}
 
     def timeline(self, title: Title) -> Timeline:
         """The title's frames in time. Raises FileNotFoundError before `shots` is done."""
@@ -171,8 +178,8 @@ class Job:
             shot = Shot(i + 1, a, b)
             args = {"source": self._path(title.video), "timeline": str(shots.folder), "number": shot.number,
                     "start": a, "end": b}  # fmt: skip
-            faces.append(_task("faces", f"{title.id}/{shot.id}", folder / "faces" / shot.id,
-                               [video, a, b, shot.number], args, needs=(shots.id,), frames=len(shot)))  # fmt: skip
+            faces.append(_long(shot, _task("faces", f"{title.id}/{shot.id}", folder / "faces" / shot.id,
+                               [video, a, b, shot.number], args, needs=(shots.id,), frames=len(shot))))  # fmt: skip
         whole = [t for t in faces if t.id not in failed]
         active = [self._active(title, t, shots, sound) for t in faces] if sound and self.active_speaker else []
         weighed = [t for t, of in zip(active, faces, strict=False) if t.id not in failed and of in whole]
@@ -239,10 +246,12 @@ class Job:
             about = [self._content(title.video), faces.key, decided, speech, generator["name"], self._generator_hash]
             take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id, [*about, limits], args,
                          needs=(faces.id, sound.id, analysis.actors.id), frames=len(shot), inside="patch")  # fmt: skip
+            take = _long(shot, take)
             score = _task("sync", f"{name}/{shot.id}", take.folder.parent / "score", [take.key, self._expert],
                           {**common, "take": str(take.folder), "decided": decided,
                            "expert": self.config.sync.expert, "models": self._models},
                           needs=(take.id,), frames=len(shot))  # fmt: skip
+            score = _long(shot, score)
             steps.append(Step(shot, faces, take, score))
             if not {faces.id, take.id, score.id} & failed.keys():
                 patches.append(take)
@@ -254,7 +263,7 @@ class Job:
         about = [self._content(title.video), [t.key for t in patches], self._content(dub.audio), settings, target]
         master = _task("master", name, where / "master", about, args, needs=(shots.id,),
                        after=tuple(t.id for s in steps for t in (s.take, s.score)),
-                       frames=sum(t.frames for t in analysis.faces))  # fmt: skip
+                       frames=sum(t.args["end"] - t.args["start"] for t in analysis.faces))  # fmt: skip
         return DubTasks(sound, tuple(steps), master)
 
     def delivery(self, title: Title, dub: Dub) -> media.Delivery:
@@ -275,9 +284,11 @@ class Job:
         return self.store.done(task.folder)
 
     def forget(self, task: Task) -> None:
-        """Drop what was remembered of a task's result (it has just been made)."""
+        """A task's result has just been made: drop what was remembered of it, and the windows it was joined from."""
         self._results.pop(task.folder, None)
         self.store.note(task.folder)
+        for part in task.args.get("parts", ()):
+            self.store.remove(Path(part))
 
     def know(self, tasks: Iterable[Task]) -> None:
         """Read many results at once: where each read is a request, one after another takes long."""
@@ -334,6 +345,26 @@ class Job:
         if self.config.speakers.active_speaker == "off" or not models.is_present(ACTIVE, configured=self._models):
             return None
         return f"{ACTIVE}@{models.digest(ACTIVE, configured=self._models)[:12]}"
+
+
+def _long(shot: Shot, task: Task) -> Task:
+    """The task of a shot; where the shot is long, one that joins what tasks of its windows have made."""
+    parts = windows(shot.start_frame, shot.end_frame)
+    if len(parts) == 1:
+        return task
+    made = tuple(
+        replace(
+            task,
+            id=f"{task.id}/window_{n}",
+            key=key_of(task.key, "window", a, b),
+            folder=task.folder.parent / "windows" / f"{task.folder.name}-{n}",
+            args={**task.args, "window": [a, b]},
+            frames=b - a,
+        )
+        for n, (a, b) in enumerate(parts, 1)
+    )
+    args = {**task.args, "parts": [str(t.folder) for t in made]}
+    return replace(task, args=args, needs=(*task.needs, *(t.id for t in made)), frames=0, windows=made)
 
 
 def _task(

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from dubbing.errors import InputError
 from dubbing.store import RESULT, Store
 
-__all__ = ["RESULT", "Outcome", "Resources", "Stage", "Task", "execute"]
+__all__ = ["RESULT", "Outcome", "Resources", "Stage", "Task", "execute", "is_window"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Task:
     id: readable and unique in a run, `lipsync reel/fr/shot_0002`; folder: where the result is
     committed (whether it is done, the store says); args: what the stage needs, paths and plain values only;
     needs: ids that must have succeeded; after: ids that must have ended, well or not;
-    frames: how many frames it covers, for progress and for longest-first order.
+    frames: how many frames it covers, for progress and for longest-first order; windows: tasks that
+    do a long shot part by part, which this one then joins.
     """
 
     id: str
@@ -49,6 +50,12 @@ class Task:
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     frames: int = 0
+    windows: tuple[Task, ...] = ()
+
+
+def is_window(task_id: str) -> bool:
+    """Whether a task does a part of a long shot, which another joins."""
+    return "/window_" in task_id
 
 
 @dataclass(frozen=True)
@@ -90,12 +97,13 @@ def execute(stage: Stage, task: Task, store: Store, progress: Callable[[int], No
 
     Never raises for what a task does wrong; an InputError is handed back as `fatal`.
     """
-    started = time.monotonic()
+    started, cpu = time.monotonic(), time.process_time()
     try:
         # one thread for sums: how many there are must not change the last digit of a score
         with threadpool_limits(limits=1), store.commit(task.folder) as part:
             result = stage.process(task.args, part, progress)
             result["seconds"] = round(time.monotonic() - started, 3)
+            result["cpu_s"] = round(time.process_time() - cpu, 3)  # of all threads; a busy machine does not stretch it
             result["key"] = task.key
             store.write_json(part / RESULT, result)
     except InputError as e:

@@ -10,10 +10,11 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_models_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Models that a developer has pulled must not change what a test sees."""
+def nothing_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Models that a developer has pulled and runs that were measured must not change what a test sees."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DUB_MODELS", str(tmp_path_factory.mktemp("no models")))
+        patch.setenv("DUB_HISTORY", str(tmp_path_factory.mktemp("history") / "history.jsonl"))
         yield
 
 

@@ -118,3 +118,17 @@ def test_a_second_run_into_the_same_folder_stops_at_once(ran: Path, folder: Path
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "Another run is writing" in err
     assert (ran / "run.json").read_bytes() == before
+
+
+def test_a_run_in_json_writes_nothing_but_json(ran: Path, folder: Path, dub: Dub, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("master: {crf: 30}\n")
+    options = ("--out", ran, "--engine", "local", "--config", tmp_path / "c.yaml", "--log-format", "json")
+    code, out, err = dub("run", folder / "-odd job.yaml", *options)
+    assert code == 0 and "reel.ja.mp4" in out
+    events = [json.loads(line) for line in err.splitlines()]
+    assert [(e["task"], e["language"]) for e in events if e["event"] == "finished"] == [
+        ("master reel/de", "de"),
+        ("master reel/ja", "ja"),
+    ]
+    status = dub("status", ran)[1]
+    assert "2 tasks done, 16 were done before; seconds by stage: master" in status

@@ -74,7 +74,7 @@ def test_a_worker_that_dies_costs_one_try_and_nothing_else(cluster: Any, tmp_pat
     shots = [*CALM, (0.05, "dies once")]
     work = Sleepers(tmp_path / "out", shots)
     schedule, notes = run(work)
-    assert not schedule.failed and work.result() == undisturbed(tmp_path, shots)
+    assert not schedule.failed and work.values() == undisturbed(tmp_path, shots)
     assert len(notes) == 1 and "lipsync shot_0010: its worker died" in notes[0] and "try 1 of 3" in notes[0]
 
 
@@ -84,28 +84,28 @@ def test_a_poisoned_shot_is_given_up_and_the_rest_is_done(cluster: Any, tmp_path
     assert set(schedule.failed) == {"lipsync shot_0010", "sync shot_0010"}
     failed = schedule.failed["lipsync shot_0010"]
     assert failed.error_class == "WorkerDied" and "3 times" in (failed.error or "")
-    assert len(work.result()) == 31 and len(notes) == 3 and "given up" in notes[-1]
+    assert len(work.values()) == 31 and len(notes) == 3 and "given up" in notes[-1]
 
 
 def test_a_stage_that_hangs_is_stopped_at_its_deadline_and_tried_again(cluster: Any, tmp_path: Path) -> None:
     shots = [*CALM[:4], (0.05, "hangs once")]
     work = Sleepers(tmp_path / "out", shots)
     schedule, notes = run(work, deadline_s=2.0, deadline_frame_s=0.01)
-    assert not schedule.failed and work.result() == undisturbed(tmp_path, shots)
+    assert not schedule.failed and work.values() == undisturbed(tmp_path, shots)
     assert any("passed its deadline, try 1 of 3" in note for note in notes)
 
 
 def test_a_stage_that_always_hangs_is_given_up(cluster: Any, tmp_path: Path) -> None:
     work = Sleepers(tmp_path / "out", [*CALM[:4], (0.05, "hangs")])
     schedule, _ = run(work, deadline_s=1.0, deadline_frame_s=0.01, tries=2)
-    assert schedule.failed["lipsync shot_0004"].error_class == "Deadline" and len(work.result()) == 13
+    assert schedule.failed["lipsync shot_0004"].error_class == "Deadline" and len(work.values()) == 13
 
 
 def test_a_stage_that_runs_out_of_memory_gets_more(cluster: Any, tmp_path: Path) -> None:
     shots = [*CALM[:4], (0.05, "hungry")]
     work = Sleepers(tmp_path / "out", shots)
     schedule, notes = run(work)
-    assert not schedule.failed and work.result() == undisturbed(tmp_path, shots)
+    assert not schedule.failed and work.values() == undisturbed(tmp_path, shots)
     assert [n for n in notes if "ran out of memory" in n] == notes and len(notes) == 2
 
 
@@ -117,14 +117,14 @@ def test_a_node_that_leaves_costs_no_try(cluster: Any, tmp_path: Path) -> None:
     cluster.wait_for_nodes()
 
     def leave() -> None:
-        until(lambda: len(work.result()) >= 6)
+        until(lambda: len(work.values()) >= 6)
         cluster.remove_node(node, allow_graceful=False)
 
     leaver = threading.Thread(target=leave)
     leaver.start()
     schedule, notes = run(work, tries=1)
     leaver.join()
-    assert not schedule.failed and work.result() == undisturbed(tmp_path, shots)
+    assert not schedule.failed and work.values() == undisturbed(tmp_path, shots)
     assert any("its node left the cluster" in note for note in notes)
 
 
@@ -136,12 +136,12 @@ def test_kinds_of_workers_do_not_wait_for_each_other(cluster: Any, tmp_path: Pat
     schedule = Schedule(work, lambda event: notes.append(event.text) if event.kind == "message" else None)
     runs = threading.Thread(target=schedule.drain, args=[lambda: RayPool(work.store, Engine(), kinds)])
     runs.start()
-    until(lambda: len(work.result()) == 3 and bool(notes))
+    until(lambda: len(work.values()) == 3 and bool(notes))
     assert "waits for 0.5 GPU" in notes[0] and "has 0" in notes[0]
     with contextlib.redirect_stderr(io.StringIO()):
         cluster.add_node(num_cpus=1, num_gpus=1)
     runs.join(30)
-    assert not schedule.failed and len(work.result()) == 9
+    assert not schedule.failed and len(work.values()) == 9
 
 
 def test_a_gpu_that_this_machine_has_not_is_said_at_once(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from dubbing import __version__
+from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs, submit
 from dubbing.cli.models import models
 from dubbing.cli.score import score
 from dubbing.errors import DubError, InputError
@@ -25,7 +27,7 @@ from dubbing.remote import Uri, place
 
 if TYPE_CHECKING:
     from dubbing.config import Config
-    from dubbing.engine import Report
+    from dubbing.engine import Event, Report
     from dubbing.manifest import Manifest
     from dubbing.preflight import Findings
 
@@ -57,6 +59,7 @@ Examples:
   dub demo                          make a small film, dub it into Hindi and Tamil, and look
   dub check reel.yaml               is everything there? what will happen?
   dub run reel.yaml --out out       do it; run it again after any interruption
+  dub plan reel.yaml                how long will it take?
   dub status out                    how far it is, how well the lips fit, which shots to look at
 
 \b
@@ -134,29 +137,51 @@ def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None,
 
 
 @dub.command(
-    short_help="List the stages of a run, and what is done.",
+    short_help="Say how long a job will take, and what is done.",
     epilog="""\b
 Examples:
-  dub plan reel.yaml
-  dub plan reel.yaml --json | jq '.tasks[] | select(.done | not) | .id'""",
+  dub plan reel.yaml                    from what earlier runs cost on this machine
+  dub plan reel.yaml --trial            from a few seconds of the film, done now
+  dub plan reel.yaml --workers 64       how long with 64 at once
+  dub plan reel.yaml --json | jq .estimate.core_hours
+
+Finished runs leave what they cost, numbers only, in the user's cache folder; DUB_HISTORY names another file.""",
 )
 @click.argument("manifest", type=PLACE)
 @_out_option("out")
+@_engine_option
 @_config_option
+@click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
+@click.option("--gpus", type=click.FloatRange(min=0), default=0.0, help="GPUs there; default: one, if any are needed.")
+@click.option(
+    "--trial", "try_it", is_flag=True, help="Measure: do nine seconds of the first title in a temporary folder."
+)
 @_json_option
-def plan(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, as_json: bool) -> None:
-    """List the stages of a run: how many tasks each has, and how many are done already."""
+def plan(
+    manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | Uri | None, workers: int | None,
+    gpus: float, try_it: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Say how many hours a job will take: stage by stage what is to do, what is done, and the time it costs."""
+    from dubbing import estimate
     from dubbing.cli import show, tell
     from dubbing.pipeline import Job
 
     read, settings = _read(manifest, config_file)
+    named = (read.generator.name, settings.sync.expert, engine)
+    rates = estimate.Rates.pooled(estimate.recall(), *named)
+    if try_it:
+        with tell.waiting(sys.stderr, "trying nine seconds of the film"):
+            tried = estimate.trial(read, settings)
+        rates = replace(estimate.Rates.pooled([tried], *named), startup_s=rates.startup_s)
     job = Job(read, out, settings)
+    slots = 1 if engine == "local" else workers or settings.engine.workers or os.cpu_count() or 1
+    expected = estimate.estimate(job, rates, slots, gpus=gpus, engine=engine)
     tasks = job.tasks()
     done = {t.id for t in tasks if job.done(t)}
     if as_json:
-        show.as_json(tell.plan_plain(tasks, job.stages, done))
+        show.as_json({**tell.plan_plain(tasks, job.stages, done), "estimate": tell.estimate_plain(expected)})
     else:
-        click.echo(tell.plan_told(tasks, job.stages, done))
+        click.echo(tell.plan_told(tasks, expected, done))
 
 
 @dub.command(
@@ -167,6 +192,7 @@ Examples:
   dub run reel.yaml --out /films/out --workers 8
   dub run s3://films/reel.yaml --out s3://films/out
   dub run reel.yaml --config configs/draft.yaml
+  dub run reel.yaml --log-format json 2> events.jsonl
   dub run -- -odd-name.yaml         a name that begins with a dash comes after --
 
 Finished shots are kept: after an interruption the same command goes on where it was.""",
@@ -176,22 +202,25 @@ Finished shots are kept: after an interruption the same command goes on where it
 @_engine_option
 @_config_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: one object per line on stderr for every event, instead of a bar (docs/events.md).",
+)
 @_json_option
 def run(
-    manifest: Path | Uri,
-    out: Path | Uri,
-    engine: str,
-    config_file: Path | Uri | None,
-    workers: int | None,
-    as_json: bool,
-) -> None:
+    manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | Uri | None, workers: int | None,
+    log_format: str, as_json: bool,
+) -> None:  # fmt: skip
     """Do the job: a master and a table of shots for every dub in the manifest."""
     from dubbing.cli import show, tell
 
     job, settings = _read(manifest, config_file)
     if workers is not None:
         settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"workers": workers})})
-    report = _run(job, settings, out, engine)
+    report = _run(job, settings, out, engine, log_format)
     if as_json:
         show.as_json(report.run_json)
     else:
@@ -205,12 +234,18 @@ def run(
 Examples:
   dub status                        of ./out
   dub status /films/out --json | jq .state
-  dub status s3://films/out""",
+  dub status s3://films/out
+  dub status --address http://head:8265                          the jobs on a cluster
+  dub status dub-reel-0123456789ab --address http://head:8265    one of them""",
 )
-@click.argument("out", type=PLACE, default="out")
+@click.argument("out", type=PLACE, required=False, metavar="[OUT|ID]")
+@address_option
 @_json_option
-def status(out: Path | Uri, as_json: bool) -> None:
-    """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out."""
+def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
+    """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out (default: out)."""
+    if address is not None or (out is not None and is_job(str(out))):
+        return show_jobs(address, None if out is None else str(out), as_json)
+    out = out or Path("out")
     from dubbing.cli import show
     from dubbing.cli.status import gather, told_status
 
@@ -265,6 +300,9 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 dub.add_command(models)
 dub.add_command(score)
+dub.add_command(submit)
+dub.add_command(logs)
+dub.add_command(cancel)
 
 
 def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifest, Config]:
@@ -274,9 +312,9 @@ def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifes
     return manifests.load(manifest), config.load(config_file)
 
 
-def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str) -> Report:
-    """Look first, then work, watched on stderr."""
-    from dubbing import preflight
+def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text") -> Report:
+    """Look first, then work, watched on stderr; what it cost is kept for `dub plan`."""
+    from dubbing import estimate, preflight
     from dubbing.cli.watch import watcher
     from dubbing.engine import run_job
     from dubbing.pipeline import Job
@@ -285,11 +323,19 @@ def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str) -> Repor
     store = open_store(out)
     found: Findings = preflight.look(job, settings, store)
     found.raise_first()
-    for note in found.notes:
-        click.echo(note, err=True)
     films = [(t.frames, len(t.dubs)) for t in found.titles]
-    with watcher(films, sys.stderr, store.root) as watch:
-        return run_job(Job(job, store, settings), engine, watch)
+    work, made = Job(job, store, settings), estimate.Made()
+    with watcher(films, sys.stderr, store.root, log_format) as watch:
+        for note in found.notes:
+            watch.say(note)
+
+        def on_event(event: Event) -> None:
+            made(event)
+            watch(event)
+
+        report = run_job(work, engine, on_event)
+    estimate.remember(work, report.run_json, made)
+    return report
 
 
 @contextmanager

@@ -152,10 +152,23 @@ def _headline(found: Mapping[str, Any]) -> str:
         at = found["progress"]
         if not at:
             return f"{out}: running since {run['started']}"
-        figures = Figures(**{name: at[name] for name in Figures.__dataclass_fields__})
-        return f"{out}: running since {run['started']}: {told(figures)} (as of {time.time() - at['at']:.0f} s ago)"
+        figures = Figures(**{name: at[name] for name in Figures.__dataclass_fields__ if name in at})
+        lines = [f"{out}: running since {run['started']}: {told(figures)} (as of {time.time() - at['at']:.0f} s ago)"]
+        if figures.made or figures.found:
+            lines.append(_work(figures.made, figures.found, figures.seconds_by_stage))
+        lines += [f"failed: {task}: {why}" for task, why in figures.failures.items()]
+        return "\n".join(lines)
     if state == "killed":
         return f"{out}: the run that started {run['started']} was killed; run the same command again to go on"
     if state == "stopped":
         return f"{out}: stopped ({run.get('error') or 'interrupted'}); run the same command again to go on"
-    return f"{out}: finished {run.get('finished')}, {run.get('seconds')} s, exit status {run.get('exit_status')}"
+    ended = f"{out}: finished {run.get('finished')}, {run.get('seconds')} s, exit status {run.get('exit_status')}"
+    if "done_now" not in run:
+        return ended
+    return ended + "\n" + _work(run["done_now"], run.get("found_done", 0), run.get("seconds_by_stage", {}))
+
+
+def _work(made: int, found: int, seconds_by_stage: Mapping[str, float]) -> str:
+    """`36 tasks done, 12 were done before; seconds by stage: faces 18.7, lipsync 24.1`."""
+    spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in seconds_by_stage.items())
+    return f"{made} tasks done, {found} were done before" + (f"; seconds by stage: {spent}" if spent else "")

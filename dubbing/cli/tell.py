@@ -13,12 +13,14 @@ from dubbing.cli.show import counted, number, table
 
 if TYPE_CHECKING:
     from dubbing.engine import Report
+    from dubbing.estimate import Estimate
     from dubbing.preflight import Findings
     from dubbing.remote import Uri
     from dubbing.stage import Task
 
 __all__ = [
-    "check_plain", "check_told", "counting", "demo_told", "plan_plain", "plan_told", "run_told",
+    "check_plain", "check_told", "counting", "demo_told", "estimate_plain", "plan_plain", "plan_told", "run_told",
+    "waiting",
 ]  # fmt: skip
 
 
@@ -37,6 +39,19 @@ def counting(stream: TextIO, frames: int | None) -> Iterator[Callable[[int], Non
     with Progress(console=Console(file=stream), transient=True) as progress:
         task = progress.add_task("decoding", total=frames or None)
         yield lambda n: progress.advance(task, n)
+
+
+@contextmanager
+def waiting(stream: TextIO, what: str) -> Iterator[None]:
+    """Says what is being waited for, on a terminal with a sign of life."""
+    if not stream.isatty():
+        print(f"{what} ...", file=stream, flush=True)
+        yield
+        return
+    from rich.console import Console
+
+    with Console(file=stream).status(what):
+        yield
 
 
 def check_plain(found: Findings) -> dict[str, Any]:
@@ -100,18 +115,44 @@ def plan_plain(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> 
     }  # fmt: skip
 
 
-def plan_told(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> str:
-    """One row per stage; `?` where the number of tasks depends on stages not yet done."""
+def plan_told(tasks: Sequence[Task], expected: Estimate, done: Set[str]) -> str:
+    """One row per stage, one line of sum, and what it rests on. `~`: how many there will be is a guess yet."""
     rows = [
-        (stage, n if n else "?", ended, n - ended if n else "?", frames if n else "?")
-        for stage, n, ended, frames in _stages(tasks, stages, done)
-    ]
-    text = table(("stage", "tasks", "cached", "to do", "frames to do"), rows)
-    if not _is_complete(tasks):
-        text += "\n\nWhat follows the cuts is known once `shots`, `actors` and `audio` are done."
-    elif all(t.id in done for t in tasks):
-        text += "\n\nEverything is done: a run would only write the tables again."
-    return text
+        (s.stage, f"{'' if s.known else '~'}{s.tasks}", s.done, s.frames, _hours(s.core_hours),
+         *([_hours(s.gpu_hours)] if expected.gpus else []))
+        for s in expected.stages
+    ]  # fmt: skip
+    gpu_column = ("GPU-hours",) if expected.gpus else ()
+    text = table(("stage", "tasks", "done", "frames to do", "core-hours", *gpu_column), rows)
+    if tasks and all(t.id in done for t in tasks) and _is_complete(tasks):
+        return text + "\n\nEverything is done: a run would only write the tables again."
+    if expected.core_hours is not None and expected.wall_s is not None and expected.longest_s is not None:
+        gpu = f" and {_hours(expected.gpu_hours)} GPU-hours" if expected.gpus else ""
+        with_gpus = f" and {expected.gpus:g} GPUs" if expected.gpus else ""
+        text += (
+            f"\n\nabout {_hours(expected.core_hours)} core-hours{gpu} are left: {_long(expected.wall_s)} with "
+            f"{expected.workers} at once{with_gpus}, start-up of {expected.startup_s:.0f} s included; never under "
+            f"{_long(expected.longest_s)}, however many there are"
+        )
+    return text + "".join(f"\nnote: {note}" for note in expected.notes)
+
+
+def estimate_plain(expected: Estimate) -> dict[str, Any]:
+    """An estimate as plain values."""
+    return asdict(expected)
+
+
+def _hours(hours: float | None) -> str | None:
+    return (
+        None if hours is None else f"{hours:.4f}" if hours < 0.1 else f"{hours:.2f}" if hours < 10 else f"{hours:,.0f}"
+    )
+
+
+def _long(seconds: float) -> str:
+    """`41 s`, `12 min`, `3.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _stages(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> list[tuple[str, int, int, int]]:

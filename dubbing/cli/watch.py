@@ -1,7 +1,7 @@
 """How far a run is: counted from the engine's events, shown on a terminal or as plain lines.
 
-It knows events and nothing of the work behind them. `Tally` counts; `Bar` and `Lines` show; both also
-leave the figures in OUT/.progress.json, where `dub status` finds them.
+It knows events and nothing of the work behind them. `Tally` counts; `Bar`, `Lines` and `JsonLines` show;
+all also leave the figures in OUT/.progress.json, where `dub status` finds them.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from dubbing.engine import Event
 
-__all__ = ["PROGRESS", "Bar", "Figures", "Lines", "Tally", "watcher"]
+__all__ = ["PROGRESS", "Bar", "Figures", "JsonLines", "Lines", "Tally", "event_fields", "watcher"]
 
 PROGRESS = ".progress.json"
 LINE_S = 5.0
+FAILURES = 20  # how many of the newest failures `dub status` is told
 # Milliseconds of wall time a frame of film costs on two cores: for the share done and the time left only.
 COST = {"shots": 2.0, "faces": 7.0, "lipsync": 10.0, "sync": 9.0, "master": 22.0}
 _PER_TITLE = ("shots", "faces")
@@ -32,7 +34,8 @@ _PER_TITLE = ("shots", "faces")
 class Figures:
     """How far a run is. part: 0..1 of the work; shots_done of shots_total (null before the cuts are
     known), each counted once per language; frames_per_s: over the last seconds, all stages together;
-    left_s: null while there is nothing to go by; stage: of the newest task."""
+    left_s: null while there is nothing to go by; stage: of the newest task; found: tasks that were done
+    before; made: tasks finished now; seconds_by_stage: of these; failures: the newest, task id -> why."""
 
     part: float
     shots_done: int
@@ -42,6 +45,10 @@ class Figures:
     stage: str
     running: int
     failed: int
+    found: int = 0
+    made: int = 0
+    seconds_by_stage: Mapping[str, float] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 class Tally:
@@ -61,6 +68,10 @@ class Tally:
         self._recent: deque[tuple[float, int]] = deque()
         self._started = clock()
         self._found: float | None = None
+        self._since: dict[str, float] = {}
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._failures: dict[str, str] = {}
+        self._made = self._known_done = 0
         self.failed = 0
         self.stage = ""
 
@@ -77,8 +88,12 @@ class Tally:
                 self._shots = (0, found * self._dubs)
             if self._found is None:
                 self._found = self._work()
+            self._known_done = max(
+                self._known_done, sum(t[1] for t in event.totals.values()) - self._made - self.failed
+            )
         elif event.kind == "started":
             self._stage_of[event.task_id] = self.stage = event.stage
+            self._since[event.task_id] = self._clock()
         elif event.kind == "frames":
             self._partial[event.task_id] = self._partial.get(event.task_id, 0) + event.frames
             self._recent.append((self._clock(), event.frames))
@@ -86,9 +101,20 @@ class Tally:
             known = self._partial.pop(event.task_id, 0)
             self._done[event.stage] += event.frames or known
             self._stage_of.pop(event.task_id, None)
-            self.failed += event.kind == "failed"
-            if event.stage == "sync" and self._shots is not None:
+            self._seconds[event.stage] += self.seconds_of(event)
+            self._since.pop(event.task_id, None)
+            if event.kind == "failed":
+                self.failed += 1
+                self._failures[event.task_id] = first_line(event.text)
+            else:
+                self._made += 1
+            if event.stage == "sync" and "/window_" not in event.task_id and self._shots is not None:
                 self._shots = (self._shots[0] + 1, self._shots[1])
+
+    def seconds_of(self, event: Event) -> float:
+        """How long a task that ends with this event took, by the engine's word, else since it was started."""
+        told: float | None = getattr(event, "seconds", None)
+        return told if told else self._clock() - self._since.get(event.task_id, self._clock())
 
     def _work(self) -> float:
         done = Counter(self._done)
@@ -115,6 +141,10 @@ class Tally:
             stage=self.stage,
             running=len(self._stage_of),
             failed=self.failed,
+            found=self._known_done,
+            made=self._made,
+            seconds_by_stage={s: round(v, 2) for s, v in self._seconds.items()},
+            failures=dict([*self._failures.items()][-FAILURES:]),
         )
 
 
@@ -125,6 +155,11 @@ def told(figures: Figures) -> str:
     rate = f"{figures.frames_per_s:.0f} frames/s" if figures.frames_per_s else ""
     left = f"about {clock_time(figures.left_s)} left" if figures.left_s is not None else ""
     return "  ".join(t for t in (f"{figures.part:3.0%}", shots, figures.stage, rate, left, failed) if t)
+
+
+def first_line(text: str) -> str:
+    """What a failure's text begins with."""
+    return text.splitlines()[0] if text.strip() else "no reason given"
 
 
 def clock_time(seconds: float) -> str:
@@ -152,7 +187,7 @@ class _Shown:
     def __call__(self, event: Event) -> None:
         self.tally(event)
         if event.kind == "failed":
-            self.say(f"{event.task_id} failed: {event.text.splitlines()[0] if event.text else 'no reason given'}")
+            self.say(f"{event.task_id} failed: {first_line(event.text)}")
         elif event.kind == "finished" and event.stage == "master":
             self.say(f"{event.task_id.split(' ', 1)[-1]} is rendered")
         elif event.kind == "message":
@@ -223,7 +258,57 @@ class Bar(_Shown):
         self._progress.update(self._task, completed=figures.part, description=told(figures))
 
 
-def watcher(films: list[tuple[int, int]], stream: TextIO, folder: Path | None) -> _Shown:
-    """A display for this stream: a bar on a terminal, lines elsewhere. A context manager; call it with events."""
+class JsonLines(_Shown):
+    """One JSON object per line for every event, and one of figures every five seconds; docs/events.md names
+    the fields. Nothing else is written to the stream."""
+
+    _next = 0.0
+
+    def __call__(self, event: Event) -> None:
+        seconds = round(self.tally.seconds_of(event), 3) if event.kind in ("finished", "failed") else None
+        self.tally(event)
+        if event.kind != "frames":
+            self._line(event_fields(event, seconds))
+        self._leave()
+        self.refresh()
+
+    def say(self, text: str) -> None:
+        self._line({**event_fields(None, None), "event": "message", "text": text})
+
+    def refresh(self) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + LINE_S
+            figures = asdict(self.tally.figures())
+            self._line({**event_fields(None, None), "event": "progress", "text": told(self.tally.figures()), **figures})
+
+    def _line(self, fields: Mapping[str, Any]) -> None:
+        print(json.dumps(fields, ensure_ascii=False), file=self.stream, flush=True)
+
+
+def event_fields(event: Event | None, seconds: float | None) -> dict[str, Any]:
+    """An event as the fields of docs/events.md, all of them, null where one does not apply."""
+    fields: dict[str, Any] = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": "info", "event": None, "task": None,
+        "stage": None, "title": None, "language": None, "shot": None, "frames": None, "seconds": seconds, "text": None,
+    }  # fmt: skip
+    if event is None:
+        return fields
+    fields |= {"event": event.kind, "level": "error" if event.kind == "failed" else "info", "text": event.text or None}
+    fields |= {"task": event.task_id or None, "stage": event.stage or None, "frames": event.frames or None}
+    title, *rest = event.task_id.split(" ", 1)[-1].split("/") if event.task_id else [""]
+    fields["title"] = title or None
+    if rest and rest[-1].startswith("shot_"):
+        fields["shot"] = rest.pop()
+    if rest and rest[0] != "source":
+        fields["language"] = rest[0]
+    return fields
+
+
+def watcher(films: list[tuple[int, int]], stream: TextIO, folder: Path | None, log_format: str = "text") -> _Shown:
+    """A display for this stream: a bar on a terminal, lines elsewhere, JSON where asked. A context manager;
+    call it with events."""
     tally = Tally(films)
+    if log_format == "json":
+        return JsonLines(tally, stream, folder)
     return Bar(tally, stream, folder) if stream.isatty() else Lines(tally, stream, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from dubbing.engine.pool import Turn
 from dubbing.engine.worker import Worker
@@ -33,6 +34,9 @@ class LocalPool:
         frames: Counter[str] = Counter()
         outcome = self._worker.run(task, lambda n: frames.update({task.id: n}))
         return Turn([outcome], dict(frames))
+
+    def see(self, event: Any) -> None:
+        pass
 
     def close(self) -> None:
         self._worker.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from dubbing.stage import Outcome, Task
 
@@ -33,6 +33,10 @@ class Pool(Protocol):
 
     def wait(self) -> Turn:
         """Wait a moment for something to happen."""
+        ...
+
+    def see(self, event: Any) -> None:
+        """An `Event` of the run, for those that count them (metrics)."""
         ...
 
     def close(self) -> None:

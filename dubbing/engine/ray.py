@@ -27,6 +27,7 @@ from typing import Any
 import ray
 
 from dubbing.config import Engine
+from dubbing.engine.metrics import Metrics
 from dubbing.engine.pool import Turn
 from dubbing.engine.worker import Worker
 from dubbing.errors import InputError
@@ -40,6 +41,7 @@ _LOOK_S = 1.0  # between two looks at how far tasks are
 _IDLE_S = 30.0  # a worker that has nothing to do for so long is let go: others may use the cluster too
 _DOUBT_S = 1.0  # a worker that died is held for this long until it is known whether its node died
 _UNREACHABLE_S = 60.0  # one that does not answer: Ray takes half a minute to declare a silent node dead
+_HUNGRY_S = 10.0  # a kind of worker that others leave no room for waits no longer than this and their tasks
 _SIZE_S = 3.0  # between two looks at how large the cluster is
 _MB = 2**20
 _MOST_MOVES = 20  # how often a task may lose its node before that counts as its own fault
@@ -94,8 +96,11 @@ class RayPool:
     """
 
     def __init__(self, store: Store, config: Engine, resources: Mapping[str, Resources]) -> None:
-        self._own = _connect(config)
-        self._store, self._config, self._kinds = store, config, _kinds(resources)
+        self._own, self._alone = _connect(config)
+        cores = max((n["Resources"].get("CPU", 0.0) for n in ray.nodes() if n["Alive"]), default=0.0)
+        self._store, self._config, self._kinds = store, config, _kinds(resources, cores or 1.0)
+        self._hungry: dict[Resources, float] = {}
+        self._metrics = Metrics()
         self._class = ray.remote(concurrency_groups={"watch": 1})(_Actor)
         self._idle: list[_Hand] = []
         self._starting: dict[Any, _Hand] = {}
@@ -120,16 +125,24 @@ class RayPool:
             if not self._begin(task, kind):
                 self._again.append((task, kind))
                 wanted[kind] += 1
+        starved = self._starved()
         for queue in queues:
             kind = self._kinds[queue[0].stage]
             for n, task in enumerate(queue):
-                if not self._begin(task, kind):
+                if (starved and kind != starved) or not self._begin(task, kind):
                     wanted[kind] += len(queue) - n
                     break
                 taken.append(task)
+        now_s = time.monotonic()
+        self._hungry = {k: self._hungry.get(k, now_s) for k in wanted if not any(h.kind == k for h in self._hands())}
         for kind, count in wanted.items():
             self._grow(kind, count)
         return taken
+
+    def _starved(self) -> Resources | None:
+        """A kind that has waited long for its first worker, which the cluster could hold: others let it pass."""
+        late_s = time.monotonic() - _HUNGRY_S
+        return next((k for k, since in self._hungry.items() if since < late_s and not self._lacking(k, [])), None)
 
     def _begin(self, task: Task, kind: Resources) -> bool:
         hand = next((h for h in self._idle if _serves(h.kind, kind)), None)
@@ -185,7 +198,7 @@ class RayPool:
         found = ", ".join(
             f"{self._needs(kind)[n]:g} {n}, and {{}} has {self._room.get(n, 0.0):g}" for n in sorted(names)
         )
-        if self._own:
+        if self._alone:
             what = f"A worker of {stages} asks for {found.format('this machine')}; set less under engine: stages: in a "
             raise InputError(what + "config file.")
         note = f"a worker of {stages} waits for {found.format('the cluster')}"
@@ -312,6 +325,9 @@ class RayPool:
             self._idle.remove(hand)
         ray.kill(hand.actor)
 
+    def see(self, event: Any) -> None:
+        self._metrics(event)
+
     def close(self) -> None:
         for hand in self._hands():
             ray.kill(hand.actor)
@@ -320,28 +336,39 @@ class RayPool:
             ray.shutdown()
 
 
-def _connect(config: Engine) -> bool:
-    """Make sure that this process is in a cluster; True where the cluster is its own, to be ended with it."""
+def _connect(config: Engine) -> tuple[bool, bool]:
+    """Make sure that this process is in a cluster: (whether it was not before, whether the cluster is its alone)."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if ray.is_initialized():
-        return False
+        return False, False
+    where = _where(config)
     before = signal.getsignal(signal.SIGTERM)
     with contextlib.redirect_stderr(io.StringIO()):  # it tells of its token at every start
-        ray.init(
-            num_cpus=config.workers or os.cpu_count() or 1,
-            include_dashboard=False,
-            object_store_memory=100 * 1024 * 1024,  # only references travel
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-        )
+        ray.init(**where, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)  # Ray's native handler would end this process on the spot
-    return True
+    return True, where["address"] == "local"
 
 
-def _kinds(resources: Mapping[str, Resources]) -> dict[str, Resources]:
-    """The kind of worker of each stage."""
+def _where(config: Engine) -> dict[str, Any]:
+    """What ray.init is told: the cluster that RAY_ADDRESS names, as inside a job; else a Ray of its own, here.
+
+    A web address there is the Jobs API's (`dub submit`), and no cluster to be a part of.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address and address != "local" and not address.startswith(("http://", "https://")):
+        return {"address": address}
+    return {
+        "address": "local",
+        "num_cpus": config.workers or os.cpu_count() or 1,
+        "include_dashboard": False,
+        "object_store_memory": 100 * _MB,  # only references travel
+    }
+
+
+def _kinds(resources: Mapping[str, Resources], cores: float) -> dict[str, Resources]:
+    """The kind of worker of each stage; none holds more cores than the largest node has."""
+    resources = {stage: replace(r, cpus=min(r.cpus, cores)) for stage, r in resources.items()}
     most: dict[tuple[float, float], int] = {}
     for r in resources.values():
         most[r.cpus, r.gpus] = max(r.memory_mb, most.get((r.cpus, r.gpus), 0))

@@ -11,11 +11,11 @@ from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from dubbing.engine.pool import Pool
 from dubbing.errors import MediaError
-from dubbing.stage import Outcome, Task
+from dubbing.stage import Outcome, Task, is_window
 
 __all__ = ["Event", "Schedule", "Work"]
 
@@ -26,9 +26,10 @@ _AHEAD = 512  # ready tasks of a stage that a pool is shown at once
 class Event:
     """Something a watcher may show.
 
-    kind: planned, started, frames (some more are finished), finished, failed, message; frames: how many
-    (of `finished`: the task's); seconds: the task's, of `finished` and `failed`; totals: stage -> (tasks known,
-    tasks done, frames known, frames done), only with `planned`.
+    kind: planned, started, frames (some more are finished), finished, failed, message; frames: how many (of
+    `finished`: the task's); seconds: the task's, of `finished` and `failed`; result: of `finished`, the task's
+    result.json; totals: stage -> (tasks known, tasks done, frames known, frames done), only with `planned`; windows of
+    long shots count as frames there, not as tasks.
     """
 
     kind: Literal["planned", "started", "frames", "finished", "failed", "message"]
@@ -37,6 +38,7 @@ class Event:
     frames: int = 0
     text: str = ""
     seconds: float = 0.0
+    result: Mapping[str, Any] = field(default_factory=dict)
     totals: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
 
 
@@ -64,13 +66,18 @@ class Work(Protocol):
         """Its result has just been made."""
         ...
 
+    def result(self, task: Task) -> Mapping[str, Any] | None:
+        """What it left as its result.json, or None."""
+        ...
+
 
 class Schedule:
     """What is known, ready, running, done and failed. seconds: worker seconds by stage; made: tasks done now, by
     stage; frames: their frames; found: tasks that were done before."""
 
     def __init__(self, work: Work, on_event: Callable[[Event], None]) -> None:
-        self.work, self.tell = work, on_event
+        self.work, self._on_event = work, on_event
+        self._pool: Pool | None = None
         self.known: dict[str, Task] = {}
         self.done: set[str] = set()
         self.failed: dict[str, Outcome] = {}
@@ -90,11 +97,12 @@ class Schedule:
         Raises the InputError of a task that no other input can make good.
         """
         self._plan()
-        pool: Pool | None = None
         try:
             while self.running or any(self._ready.values()):
-                if pool is None:
-                    pool = open_pool()
+                if self._pool is None:
+                    self._pool = open_pool()
+                    self._pool.see(self._planned())
+                pool = self._pool
                 for task in pool.take([[self.known[i] for _, i in q[:_AHEAD]] for q in self._ready.values() if q]):
                     self._ready[task.stage].remove((-task.frames, task.id))
                     self.running.add(task.id)
@@ -106,8 +114,14 @@ class Schedule:
                     self.tell(Event("frames", task_id, self.known[task_id].stage, count))
                 self._take(turn.outcomes)
         finally:
-            if pool is not None:
-                pool.close()
+            if self._pool is not None:
+                self._pool.close()
+
+    def tell(self, event: Event) -> None:
+        """An event, to whoever watches; the pool may be one of them."""
+        self._on_event(event)
+        if self._pool is not None:
+            self._pool.see(event)
 
     def _take(self, outcomes: Iterable[Outcome]) -> None:
         replan = False
@@ -126,7 +140,8 @@ class Schedule:
                 self.made[task.stage] += 1
                 self.frames[task.stage] += task.frames
                 self.work.forget(task)
-                self.tell(Event("finished", task.id, task.stage, task.frames, seconds=outcome.seconds))
+                self.tell(Event("finished", task.id, task.stage, task.frames, seconds=outcome.seconds,
+                                result=self.work.result(task) or {}))  # fmt: skip
                 replan = replan or task.stage in self.work.expands
                 self.done.add(task.id)
             self._ended(task.id)
@@ -168,12 +183,17 @@ class Schedule:
                     self.failed[task.id] = Outcome(task.id, 0.0, cause.error, cause.error_class, cause.trace)
                     spread = True
         self._link()
+        self.tell(self._planned())
+
+    def _planned(self) -> Event:
+        """How much is known and done, by stage."""
         totals: dict[str, tuple[int, int, int, int]] = {}
         for stage in self.work.stages:
             mine = [t for t in self.known.values() if t.stage == stage]
             ended = [t for t in mine if t.id in self.done or t.id in self.failed]
-            totals[stage] = (len(mine), len(ended), sum(t.frames for t in mine), sum(t.frames for t in ended))
-        self.tell(Event("planned", totals=totals))
+            known, done = (sum(not is_window(t.id) for t in tasks) for tasks in (mine, ended))
+            totals[stage] = (known, done, sum(t.frames for t in mine), sum(t.frames for t in ended))
+        return Event("planned", totals=totals)
 
     def _link(self) -> None:
         """Who waits for whom, from the beginning."""

@@ -29,7 +29,8 @@ class Work:
     source: the film; picture_wh: its upright size in pixels; lines: where the mouth is to be
     re-rendered, frames of the title; wave: float32 mono 16 kHz dub sound, sample 0 at the start of
     frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
-    actor: file of the actor fitted by the title's analysis, or None.
+    actor: file of the actor fitted by the title's analysis, or None; window: only patches of frames [a, b) are
+    to be yielded, the same as without it, or None for all.
     """
 
     source: Path
@@ -40,6 +41,11 @@ class Work:
     wave: np.ndarray
     speech_N: np.ndarray
     actor: Path | None
+    window: tuple[int, int] | None = None
+
+    def wants(self, frame: int) -> bool:
+        """Whether a frame's patch is to be yielded."""
+        return self.window is None or self.window[0] <= frame < self.window[1]
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,10 @@ class Generator(Protocol):
         ...
 
     def render(self, work: Work) -> Iterator[Rendered]:
-        """Patches of every frame of `work.lines`, in order, all of one size. Memory does not grow with length."""
+        """Patches of every frame of `work.lines` in `work.window`, in order, all of one size.
+
+        Memory does not grow with length, and windows change no patch.
+        """
         ...
 
 

@@ -101,7 +101,11 @@ class Wav2Lip:
         plan = _Plan(work, self.settings)
         start = work.track.start_frame
         for line in work.lines:
-            pictures = media.read(work.source, work.timeline, line.start_frame, line.end_frame)
+            a, b = work.window or (line.start_frame, line.end_frame)
+            a, b = max(a, line.start_frame), min(b, line.end_frame)
+            if a >= b:
+                continue
+            pictures = media.read(work.source, work.timeline, a, b)
             while batch := list(islice(pictures, _BATCH)):
                 yield from self._batch(plan, start, batch)
 

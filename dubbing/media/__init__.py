@@ -4,9 +4,10 @@ Every module here may import av; none outside may. Frames stream: nothing holds 
 """
 
 from dubbing.media.delivery import Delivery, delivery
+from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.master import Mastered, encode_master
 from dubbing.media.paste import pasted_frames
-from dubbing.media.patches import PatchWriter, patch_frames, read_patches
+from dubbing.media.patches import PatchWriter, join_patches, patch_frames, read_patches
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, probe
 from dubbing.media.read import Picture, Scan, read, scan, timeline
 from dubbing.media.sound import audio_length, read_sound, sound_blocks
@@ -26,8 +27,10 @@ __all__ = [
     "audio_length",
     "delivery",
     "encode_master",
+    "excerpt",
     "load_timeline",
     "pasted_frames",
+    "join_patches",
     "patch_frames",
     "probe",
     "read",
@@ -36,5 +39,6 @@ __all__ = [
     "save_timeline",
     "scan",
     "sound_blocks",
+    "sound_excerpt",
     "timeline",
 ]

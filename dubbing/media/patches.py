@@ -6,7 +6,8 @@ per-frame values the writer was given. Same patches, same bytes. Knows nothing o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +23,7 @@ from dubbing.errors import MediaError
 from dubbing.media.probe import local_url, open_media
 from dubbing.records import Patch
 
-__all__ = ["PatchWriter", "patch_frames", "read_patches"]
+__all__ = ["PatchWriter", "join_patches", "patch_frames", "read_patches"]
 
 _PICTURES = "patch.mkv"
 _TABLE = "frames.parquet"
@@ -88,6 +89,31 @@ class PatchWriter:
             pq.write_table(table, self._folder / _TABLE)
 
 
+def join_patches(folders: Sequence[Path | str], out: Path | str) -> None:
+    """Patches of one size from several folders, in order, as one folder: the bytes that one writer would have written.
+
+    Raises MediaError where one is missing.
+    """
+    tables = [patch_frames(folder) for folder in folders]
+    with av.open(local_url(Path(out) / _PICTURES), "w", format="matroska",
+                 container_options={"fflags": "+bitexact"}) as made:  # fmt: skip
+        stream, count = None, 0
+        for folder in folders:
+            with open_media(Path(folder) / _PICTURES) as source:
+                given = source.streams.video[0]
+                if stream is None:
+                    stream = made.add_stream_from_template(given)
+                    stream.time_base = Fraction(1, _RATE)
+                for packet in source.demux(given):
+                    if packet.size:
+                        packet.stream, packet.time_base = stream, Fraction(1, _RATE)
+                        packet.pts = packet.dts = count
+                        packet.duration = 1
+                        made.mux(packet)
+                        count += 1
+    pq.write_table(pa.concat_tables(tables), Path(out) / _TABLE)
+
+
 def patch_frames(folder: Path | str) -> pa.Table:
     """The table of a patch folder: frame int64, x and y int32, and the writer's values.
 
@@ -98,22 +124,31 @@ def patch_frames(folder: Path | str) -> pa.Table:
         raise MediaError(f"There is no patch in {folder} ({e}).") from e
 
 
-def read_patches(folder: Path | str) -> Iterator[Patch]:
-    """The patches of a folder, in order, one at a time. Raises MediaError when they are incomplete."""
+def read_patches(folder: Path | str, first: int | None = None, last: int | None = None) -> Iterator[Patch]:
+    """The patches of a folder, in order, one at a time; first, last: only those of frames [first, last).
+
+    Raises MediaError when they are incomplete.
+    """
     table = patch_frames(folder)
     places = list(zip(*(table[name].to_pylist() for name in ("frame", "x", "y")), strict=True))
     if not places:
         return
+    count = 0
     with open_media(Path(folder) / _PICTURES) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
-        count = 0
         try:
-            for count, frame in enumerate(container.decode(stream), 1):
-                frame_number, x, y = places[count - 1]
-                picture = frame.to_ndarray()
-                bgr = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
-                yield Patch(frame_number, x, y, bgr, cv2.extractChannel(picture, 3))
+            for packet in container.demux(stream):
+                if not packet.size:
+                    continue
+                frame_number, x, y = places[count]
+                count += 1
+                if (first is not None and frame_number < first) or (last is not None and frame_number >= last):
+                    continue  # every picture stands for itself
+                for frame in packet.decode():
+                    picture = frame.to_ndarray()
+                    bgr = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
+                    yield Patch(frame_number, x, y, bgr, cv2.extractChannel(picture, 3))
         except (av.error.FFmpegError, IndexError) as e:
             raise MediaError(f"The patch in {folder} is damaged after {count} frames: remove it and run again.") from e
         if count != len(places):

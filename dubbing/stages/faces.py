@@ -22,6 +22,7 @@ from dubbing.records import Shot, Track
 from dubbing.stage import Resources, Stage
 from dubbing.stages.identity import Signature, proportions
 from dubbing.stages.tracker import Follower, Found, box_of
+from dubbing.stages.windows import OVERLAP_FRAMES, join_tracks
 
 __all__ = ["BRIDGE_S", "Faces", "in_sight", "load_signatures", "load_tracks", "save_tracks"]
 
@@ -35,7 +36,8 @@ _STEP_PX = 1 / 32  # stored precision of a mesh whose points fit it, else coarse
 class Faces(Stage):
     """The face tracks of one shot. Result: `tracks.npz`, and per track its id, size and turn.
 
-    args: source, timeline: paths; number, start, end: the shot.
+    args: source, timeline: paths; number, start, end: the shot; window (of a long shot): the part [a, b) of it to
+    look at; parts: instead, the folders of its windows, to be joined.
     """
 
     name: ClassVar[str] = "faces"
@@ -49,20 +51,34 @@ class Faces(Stage):
 
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
         shot = Shot(args["number"], args["start"], args["end"])
+        if "parts" in args:
+            return self._joined(shot, args["parts"], out)
+        start, end = shot.start_frame, shot.end_frame
+        if "window" in args:
+            a, b = args["window"]
+            start, end = max(start, a - OVERLAP_FRAMES), min(end, b + OVERLAP_FRAMES)
         film = media.load_timeline(args["timeline"])
         every = max(2, round(film.rate * _SEARCH_S))
         follower: Follower | None = None
-        for picture in media.read(args["source"], film, shot.start_frame, shot.end_frame, threads=1):
+        for picture in media.read(args["source"], film, start, end, threads=1):
             if follower is None:
                 patience = int(film.rate * BRIDGE_S)
                 follower = Follower(self._detector, self._meshes, self._hands, picture.size, every, patience)
             follower.step(picture)
-            progress(1)
+            if "window" not in args or args["window"][0] <= picture.frame < args["window"][1]:
+                progress(1)
         found = _ordered(follower.finish() if follower else [])
         tracks = [_track(f"{shot.id}/face_{n}", f) for n, f in enumerate(found, 1)]
         save_tracks(out, tracks)
         save_signatures(out, [_signature(f) for f in found])
-        return {"tracks": [_summary(t, f) for t, f in zip(tracks, found, strict=True)]}
+        return {"tracks": [_summary(t) for t in tracks]}
+
+    def _joined(self, shot: Shot, parts: list[str], out: Path) -> dict[str, Any]:
+        seen = [list(zip(load_tracks(p), load_signatures(p), strict=True)) for p in parts]
+        faces = join_tracks(seen, shot.id)
+        save_tracks(out, [t for t, _ in faces])
+        save_signatures(out, [s for _, s in faces])
+        return {"tracks": [_summary(t) for t, _ in faces]}
 
     def close(self) -> None:
         self._detector.close()
@@ -70,13 +86,13 @@ class Faces(Stage):
         self._hands.close()
 
 
-def _summary(track: Track, found: Found) -> dict[str, Any]:
+def _summary(track: Track) -> dict[str, Any]:
     return {
         "id": track.id,
         "start_frame": track.start_frame,
         "end_frame": track.end_frame,
         "seen_frames": int(track.seen_N.sum()),
-        "covered_frames": len(found.meshes) - int(track.seen_N.sum()),
+        "unseen_frames": len(track.frames_N) - int(track.seen_N.sum()),
         "face_px": round(track.height_px, 1),
         "yaw_deg": round(float(np.median(track.yaw_N)), 1),
     }

@@ -18,11 +18,11 @@ from dubbing.clock import Timeline
 from dubbing.generators import Generator, Work, create
 from dubbing.records import Line, Shot, Track
 from dubbing.sound import RATE_HZ
-from dubbing.stage import Resources, Stage
+from dubbing.stage import RESULT, Resources, Stage
 from dubbing.stages.actors import actor_file
 from dubbing.stages.audio import load_speech, load_wave
 from dubbing.stages.faces import in_sight, load_tracks
-from dubbing.store import key_of
+from dubbing.store import key_of, read_json
 
 __all__ = ["Lipsync", "speech_mask"]
 
@@ -32,7 +32,8 @@ JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 
 class Lipsync(Stage):
     """args: source, timeline, shot, start, end, faces, sound, source_sound, decided, actors, generator,
-    models (folder), settings."""
+    models (folder), settings; window (of a long shot): the part [a, b) of it to render; parts: instead, the folders
+    of its windows, to be joined."""
 
     name = "lipsync"
     version = 1
@@ -43,7 +44,11 @@ class Lipsync(Stage):
 
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
         """Writes face_<n>/ patch folders; returns status, reason, face, generator and what was rendered."""
+        if "parts" in args:
+            return _joined([Path(p) for p in args["parts"]], out)
         shot = Shot(args["shot"], args["start"], args["end"])
+        window = tuple(args["window"]) if "window" in args else None
+        length = window[1] - window[0] if window else len(shot)
         line = media.load_timeline(Path(args["timeline"]))
         decided = args["decided"]
         about = {"face": decided["track"], "face_px": decided["face_px"], "yaw_deg": decided["yaw_deg"]}
@@ -52,7 +57,7 @@ class Lipsync(Stage):
         if reason != "no_face" and not speech_N.any():
             reason = "no_speech"
         if reason or not decided["tracks"]:
-            progress(len(shot))
+            progress(length)
             return {**about, "status": "untouched", "reason": reason or "off_screen", "faces": []}
         generator = self._generator(args["generator"], args["models"])
         tracks = {t.id: t for t in load_tracks(Path(args["faces"]))}
@@ -74,6 +79,7 @@ class Lipsync(Stage):
                 wave=load_wave(Path(args["sound"]), first, last),
                 speech_N=says_N,
                 actor=actor_file(Path(args["actors"]), spoken["actor"]),
+                window=window,
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
@@ -86,14 +92,16 @@ class Lipsync(Stage):
                         writer = stack.enter_context(media.PatchWriter(folder, width, height))
                     writer.write(one.patch, wanted_opening=one.wanted_opening)
                     count += 1
-                    if done < len(shot):
+                    if done < length:
                         done += 1
                         progress(1)
+            if not count:
+                folder.rmdir()
             faces.append({"track": track.id, "folder": folder.name, "frames": count, "actor": spoken["actor"],
                           "lines": [[x.start_frame, x.end_frame] for x in lines]})  # fmt: skip
             rendered += count
-        progress(len(shot) - done)
-        if not rendered:
+        progress(length - done)
+        if not rendered and window is None:
             return {**about, "status": "untouched", "reason": "occluded", "faces": []}
         return {**about, "status": "dubbed", "reason": None, "faces": faces, "frames": rendered,
                 "generator": generator.name, "generator_hash": generator.hash}  # fmt: skip
@@ -103,6 +111,25 @@ class Lipsync(Stage):
         if key not in self._generators:
             self._generators[key] = create(choice["name"], choice["settings"], models_folder)
         return self._generators[key]
+
+
+def _joined(parts: list[Path], out: Path) -> dict[str, Any]:
+    """One take from those of a long shot's windows. A window in which nobody speaks has faces without patches."""
+    results = [read_json(p / RESULT) for p in parts]
+    first = results[0]
+    if first["status"] != "dubbed":
+        return {k: v for k, v in first.items() if k not in ("seconds", "key")}
+    faces = []
+    for n, face in enumerate(first["faces"]):
+        pieces = [p / face["folder"] for p, r in zip(parts, results, strict=True) if r["faces"][n]["frames"]]
+        if pieces:
+            (out / face["folder"]).mkdir()
+            media.join_patches(pieces, out / face["folder"])
+            faces.append({**face, "frames": sum(r["faces"][n]["frames"] for r in results)})
+    about = {k: v for k, v in first.items() if k not in ("seconds", "key", "faces", "frames")}
+    if not faces:
+        return {**about, "status": "untouched", "reason": "occluded", "faces": []}
+    return {**about, "faces": faces, "frames": sum(f["frames"] for f in faces)}
 
 
 def speech_mask(speech: np.ndarray, line: Timeline, start: int, end: int) -> np.ndarray:

@@ -24,7 +24,7 @@ class Master(Stage):
 
     name: ClassVar[str] = "master"
     version: ClassVar[int] = 1
-    resources: ClassVar[Resources] = Resources(cpus=2.0, memory_mb=1500)
+    resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=1500)
 
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
         """Write the master into `out`. Raises UnsupportedMedia, DamagedMedia, OutputError (all InputError)."""

@@ -22,7 +22,8 @@ class Sheet:
 
     def __init__(self, name: str, line: Timeline, frames: Sequence[int]) -> None:
         self._name, self._line, self._frames = name, line, set(frames)
-        self._columns: list[np.ndarray] = []
+        self.columns: dict[str, np.ndarray] = {}
+        """Pictures of the moments, uint8 (H, W, 3), by `frame_<number>`."""
 
     def add(self, frame: int, before_HWC: np.ndarray, after_HWC: np.ndarray, mesh_P2: np.ndarray) -> None:
         """One moment, if it is one of the sheet's. mesh_P2: (478, 2) pixels of these crops."""
@@ -32,13 +33,13 @@ class Sheet:
         cv2.putText(head, f"{self._line.timecode(frame)}  #{frame}", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45,
                     (230, 230, 230), 1, cv2.LINE_AA)  # fmt: skip
         cells = [_fit(before_HWC, None), _fit(after_HWC, None), _fit(before_HWC, mesh_P2), _fit(after_HWC, mesh_P2)]
-        self._columns.append(np.concatenate([head, *cells]))
+        self.columns[f"frame_{frame:08d}"] = np.concatenate([head, *cells])
 
     def write(self, path: Path) -> None:
         """As JPEG; nothing where no moment was added."""
-        if not self._columns:
+        if not self.columns:
             return
-        body = np.concatenate(self._columns, 1)
+        body = np.concatenate([self.columns[k] for k in sorted(self.columns)], 1)
         title = np.full((_HEAD, body.shape[1], 3), 32, np.uint8)
         text = f"{self._name}: rows are source, result, source mouth, result mouth"
         cv2.putText(title, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)

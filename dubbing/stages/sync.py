@@ -7,7 +7,7 @@ follows what was wanted; motion in silence; sharpness; and a contact sheet to lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -33,11 +33,14 @@ from dubbing.store import read_json
 __all__ = ["Sync"]
 
 STILL = 0.002  # inter-ocular distances a frame: the mesh's own noise on a mouth that does not move
+_LOOK = "look.npz"
 EDGE_S = 0.12  # this much of a silence at each end still belongs to the speech beside it
 
 
 class Sync(Stage):
-    """args: source, timeline, shot, start, end, faces, sound, source_sound, take, decided, expert, models (folder)."""
+    """args: source, timeline, shot, start, end, faces, sound, source_sound, take, decided, expert, models (folder);
+    window (of a long shot): the part [a, b) of it to look at; parts: instead, the folders of its windows, to be joined.
+    """
 
     name = "sync"
     version = 3
@@ -52,9 +55,9 @@ class Sync(Stage):
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
         """Writes sheet.jpg and seen.npz (opening wanted and seen, distance curve); returns the scores."""
         take = read_json(Path(args["take"]) / "result.json")
-        frames = args["end"] - args["start"]
+        a, b = args.get("window", (args["start"], args["end"]))
         if take["status"] != "dubbed":
-            progress(frames)
+            progress(0 if "parts" in args else b - a)
             return {}
         main = take["faces"][0]
         track = next(t for t in load_tracks(Path(args["faces"])) if t.id == main["track"])
@@ -62,9 +65,19 @@ class Sync(Stage):
         folder = Path(args["take"]) / main["folder"]
         made = media.patch_frames(folder)
         wanted = dict(zip(made["frame"].to_pylist(), made["wanted_opening"].to_pylist(), strict=True))
-        look = _Look(Path(args["source"]), line, track, folder, out, f"{args['title']} {track.id}")
-        mesh_NP3 = look.run(self._meshes, progress)
-        progress(frames - len(track.frames_N))
+        look = _Look(Path(args["source"]), line, track, folder, f"{args['title']} {track.id}")
+        if "parts" in args:
+            look.join([Path(p) for p in args["parts"]])
+        else:
+            a, b = max(a, track.start_frame), min(b, track.end_frame)
+            look.run(self._meshes, a, b, progress)
+            begin, end = args.get("window", (args["start"], args["end"]))
+            progress(end - begin - max(0, b - a))
+        if "window" in args:
+            look.save(out)
+            return {}
+        mesh_NP3 = look.mesh_NP3
+        look.sheet.write(out / "sheet.jpg")
         times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
         dub = self._sound(args["sound"], line, track)
         own = self._sound(args["source_sound"], line, track) if args["source_sound"] else None
@@ -137,41 +150,56 @@ def _silence(seen_N: np.ndarray, silent_N: np.ndarray, was_N: np.ndarray, was_si
 class _Look:
     """One pass over a take's track: paste, find the mesh again, measure detail, keep stills."""
 
-    def __init__(self, source: Path, line: Timeline, track: Track, folder: Path, out: Path, name: str) -> None:
-        self.source, self.line, self.track, self.folder, self.out, self.name = source, line, track, folder, out, name
+    def __init__(self, source: Path, line: Timeline, track: Track, folder: Path, name: str) -> None:
+        self.source, self.line, self.track, self.folder = source, line, track, folder
+        self.sheet = Sheet(name, line, self._stills())
+        self.mesh_NP3 = track.mesh_NP3.copy()
         self._detail: list[tuple[float, float]] = []
+        self._found: list[int] = []
 
-    def run(self, meshes: Meshes, progress: Callable[[int], None]) -> np.ndarray:
-        """The mesh seen in the take, (N, 478, 3) pixels: where no patch lies, the original's."""
+    def run(self, meshes: Meshes, first: int, last: int, progress: Callable[[int], None]) -> None:
+        """Look at frames [first, last) of the track. Where no patch lies, `mesh_NP3` stays the original's."""
         track = self.track
-        info = media.probe(self.source)
-        boxes = face_boxes(track.mesh_NP3, info.upright_size)
-        mesh_NP3 = track.mesh_NP3.copy()
-        patches = media.read_patches(self.folder)
+        if first >= last:
+            return
+        boxes = face_boxes(track.mesh_NP3, media.probe(self.source).upright_size)
+        mesh_NP3 = self.mesh_NP3
+        patches = media.read_patches(self.folder, first, last)
         patch = next(patches, None)
-        sheet = Sheet(self.name, self.line, self._stills())
         tracker = MeshTracker(meshes)
         try:
-            for n, picture in enumerate(
-                media.read(self.source, self.line, track.start_frame, track.end_frame, threads=1)
-            ):
+            for picture in media.read(self.source, self.line, first, last, threads=1):
                 progress(1)
                 if patch is None or patch.frame != picture.frame:
                     continue
+                n = picture.frame - track.start_frame
                 x, y, w, h = box = boxes[n]
                 before = picture.bgr(box=box)
                 after = paste(before, patch, x, y)
                 found = tracker.find(after)
                 if found is not None:
                     mesh_NP3[n] = found + (x, y, 0)
+                    self._found.append(n)
                 local = track.mesh_NP3[n, :, :2] - (x, y)
                 self._detail.append((_detail(before, local), _detail(after, mesh_NP3[n, :, :2] - (x, y))))
-                sheet.add(picture.frame, before, after, local)
+                self.sheet.add(picture.frame, before, after, local)
                 patch = next(patches, None)
         finally:
             tracker.close()
-        sheet.write(self.out / "sheet.jpg")
-        return mesh_NP3
+
+    def save(self, folder: Path) -> None:
+        """What was seen, for `join`."""
+        detail = np.array(self._detail, np.float32).reshape(-1, 2)
+        np.savez_compressed(folder / _LOOK, at=np.array(self._found, np.int64), mesh=self.mesh_NP3[self._found],
+                            detail=detail, **self.sheet.columns)  # fmt: skip
+
+    def join(self, folders: Sequence[Path]) -> None:
+        """As if `run` had seen what was saved in each of these."""
+        for folder in folders:
+            with np.load(folder / _LOOK) as data:
+                self.mesh_NP3[data["at"]] = data["mesh"]
+                self._detail += [(float(a), float(b)) for a, b in data["detail"]]
+                self.sheet.columns |= {k: data[k] for k in data.files if k not in ("at", "mesh", "detail")}
 
     def embedded(
         self, expert: experts.Expert, times_s: np.ndarray, mesh_NP3: np.ndarray

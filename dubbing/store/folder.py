@@ -206,6 +206,10 @@ class Store:
         """Atomic. Raises OutputError."""
         replace(path, data)
 
+    def remove(self, folder: Path) -> None:
+        """Take a result away that nothing needs any more."""
+        shutil.rmtree(folder, ignore_errors=True)
+
     def publish(self, made: Path, final: Path) -> None:
         """Give a file of a result a second name, without copying where the disk allows it, and remove the
         results that this one follows (same folder name up to the key)."""

@@ -164,6 +164,16 @@ class RemoteStore(Store):
                 self._lease.check()
             self._objects.write(self._name(path), data)
 
+    def remove(self, folder: Path) -> None:
+        """Its result.json first."""
+        name = self._name(folder)
+        self._objects.remove(f"{name}/{RESULT}")
+        for left in self._objects.find(name):
+            self._objects.remove(left)
+        if self._done is not None:
+            self._done.discard(name)
+        super().remove(folder)
+
     def publish(self, made: Path, final: Path) -> None:
         """Give a file of a result its final name, by a copy inside the place, and remove the results that
         this one follows. The object itself then lies under the final name only.

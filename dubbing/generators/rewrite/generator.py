@@ -66,7 +66,8 @@ class Rewrite:
         plan = _Plan(work, self.settings)
         start = work.track.start_frame
         for low, high in _stretches(len(plan.lower_NL3), self.settings.stretch_frames):
-            if not plan.wanted_N[low:high].any():
+            here_N = plan.wanted_N[low:high] & [work.wants(start + n) for n in range(low, high)]
+            if not here_N.any():
                 continue
             faces = [
                 Face(picture.bgr(box=(b.x, b.y, b.width, b.height)), b, mesh)
@@ -78,7 +79,7 @@ class Rewrite:
                 )
             ]
             donors = plan.donors(low, high)
-            for n in np.flatnonzero(plan.wanted_N[low:high]):
+            for n in np.flatnonzero(here_N):
                 target = faces[n]
                 parts = [(faces[d], w) for d, w in _blend(donors, int(n), len(faces))]
                 bgr, matte = render(target, plan.goal_NP2[low + n], parts)

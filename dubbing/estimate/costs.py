@@ -1,0 +1,278 @@
+"""What stages cost: read from the results of a finished run, pooled into one speed per stage.
+
+A stage's cost is a mix of four things (frames, megapixels, faces, megapixels of faces) in proportions
+that were measured once (`MIX`); earlier runs of a machine say how fast that machine is at each stage.
+Processor seconds are what a busy machine does not stretch, so hours are counted in them; a stage's
+duration is the smaller of its wall and processor time: masters use more than one core, and on a busy
+machine everything else waits. Knows no schedule (`schedule`) and no file of its own (`history`).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dubbing import __version__, media
+from dubbing.pipeline import Job
+from dubbing.stage import Task
+
+__all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "decided_work", "fingerprint", "measure", "title_of"]
+
+SCHEMA = "dub.cost.1"
+ENOUGH_FRAMES = 20_000  # older measurements of a stage are left alone when newer ones rest on this many
+WHOLE_TITLE = frozenset({"audio", "speakers", "actors"})  # their tasks name no frames: they cost by the title's
+# Processor milliseconds of one core of the machine of LOG.md: a frame, a megapixel of picture, a face, a megapixel of
+# face (its height squared). Fitted on six clips, not on the reel. Frames of lipsync and sync are of dubbed shots.
+MIX: dict[str, tuple[float, float, float, float]] = {
+    "shots": (0.45, 2.8, 0.0, 0.0),
+    "faces": (1.9, 2.8, 5.9, 0.0),
+    "audio": (0.52, 0.0, 0.0, 0.0),
+    "active": (0.0, 0.0, 13.0, 0.0),
+    "speakers": (0.03, 0.0, 0.23, 0.0),
+    "actors": (0.01, 0.0, 0.4, 0.0),
+    "lipsync": (2.1, 5.7, 0.0, 92.0),
+    "sync": (6.3, 0.5, 0.0, 64.0),
+    "master": (0.37, 9.1, 7.4, 0.0),
+}
+BUILT_IN = "rewrite"  # whose lipsync the mix is of; a network costs by the frame, however large the face
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a task is made of. frames: that cost (lipsync, sync: of dubbed shots); area: frames times
+    megapixels of picture; faces: frames times faces (master: patched frames); face_area: frames times
+    megapixels of face."""
+
+    frames: float = 0.0
+    area: float = 0.0
+    faces: float = 0.0
+    face_area: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.frames + other.frames, self.area + other.area, self.faces + other.faces,
+                    self.face_area + other.face_area)  # fmt: skip
+
+    def __mul__(self, times: float) -> Work:
+        return Work(self.frames * times, self.area * times, self.faces * times, self.face_area * times)
+
+    def reference_s(self, stage: str, generator: str = BUILT_IN) -> float:
+        """Processor seconds of one core of the machine of LOG.md."""
+        mix = MIX.get(stage, (1.0, 0.0, 0.0, 0.0))
+        if stage == "lipsync" and generator != BUILT_IN:
+            mix = (sum(MIX["lipsync"]), 0.0, 0.0, 0.0)
+        parts = (self.frames, self.area, self.faces, self.face_area)
+        return sum(a * b for a, b in zip(mix, parts, strict=True)) / 1000
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one stage did in one title of one run. frames: that its tasks cover; seconds: wall time of its
+    tasks together; cpu_s: their processor time."""
+
+    tasks: int = 0
+    frames: int = 0
+    work: Work = Work()
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.tasks + other.tasks, self.frames + other.frames, self.work + other.work,
+                    self.seconds + other.seconds, self.cpu_s + other.cpu_s)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One finished run, or a trial: a line of the history.
+
+    titles: one mapping stage -> Cost per title; run_s: wall time of the whole; startup_s: of that, what
+    the tasks do not explain; workers: tasks at once; at: ISO time; trial: of an excerpt.
+    """
+
+    titles: tuple[Mapping[str, Cost], ...]
+    generator: str
+    expert: str
+    engine: str
+    workers: int
+    run_s: float = 0.0
+    startup_s: float | None = None
+    machine: str = ""
+    dub: str = __version__
+    at: str = ""
+    trial: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Measured:
+        """Back from JSON. Raises TypeError, KeyError or ValueError where it is something else."""
+        if plain["schema"] != SCHEMA:
+            raise ValueError(plain["schema"])
+        values = {k: v for k, v in plain.items() if k != "schema"}
+        values["titles"] = tuple(
+            {s: Cost(**{**c, "work": Work(**c["work"])}) for s, c in title.items()} for title in values["titles"]
+        )
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How slow one stage is: times the machine of LOG.md, in processor seconds and in duration.
+    frames: how many it rests on."""
+
+    cpu: float
+    duration: float
+    frames: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What an estimate takes from earlier runs.
+
+    stages: stage -> how slow; generator: whose lipsync; per title, means over the titles measured:
+    dubbed_share, frames of dubbed shots over all; faces, faces in a frame; face_share, the area of a
+    dubbed face over the picture's; shot_frames, length of a shot; startup_s: engine -> median; runs,
+    frames: what it rests on; here: measured on this machine; trial: by a trial.
+    """
+
+    stages: Mapping[str, Rate] = field(default_factory=dict)
+    generator: str = BUILT_IN
+    dubbed_share: float | None = None
+    faces: float | None = None
+    face_share: float | None = None
+    shot_frames: float | None = None
+    startup_s: Mapping[str, float] = field(default_factory=dict)
+    runs: int = 0
+    frames: int = 0
+    here: bool = True
+    trial: bool = False
+
+    @classmethod
+    def pooled(cls, lines: Iterable[Measured], generator: str, expert: str, engine: str = "ray") -> Rates:
+        """From measurements, newest first. Lipsync counts only where the generator is the same, sync where
+        the expert is; other machines count only where there is nothing of this one, other engines only where
+        there is nothing of this one: cores that are all busy are slower each."""
+        known = list(lines)
+        mine = [m for m in known if m.machine == fingerprint()]
+        chosen = [m for m in mine if m.engine == engine] or mine or known
+        sums: dict[str, Cost] = {}
+        for line in chosen:
+            for title in line.titles:
+                for stage, cost in title.items():
+                    other = {"lipsync": line.generator != generator, "sync": line.expert != expert}.get(stage, False)
+                    if not other and sums.get(stage, Cost()).frames < ENOUGH_FRAMES:
+                        sums[stage] = sums.get(stage, Cost()) + cost
+        rates = {}
+        for stage, cost in sums.items():
+            reference = cost.work.reference_s(stage, generator)
+            if reference > 0:
+                rates[stage] = Rate(cost.cpu_s / reference, min(cost.cpu_s, cost.seconds) / reference, cost.work.frames)
+        startup: dict[str, list[float]] = {}
+        for line in chosen:
+            if line.startup_s is not None:
+                startup.setdefault(line.engine, []).append(line.startup_s)
+        titles = [t for line in chosen for t in line.titles]
+        return cls(
+            rates,
+            generator,
+            _mean(titles, "lipsync", lambda c: (c.work.frames, c.frames)),
+            _mean(titles, "faces", lambda c: (c.work.faces, c.frames)),
+            _mean(titles, "lipsync", lambda c: (c.work.face_area, c.work.area)),
+            _mean(titles, "faces", lambda c: (c.frames, c.tasks)),
+            {engine: sorted(values)[len(values) // 2] for engine, values in startup.items()},
+            len(chosen),
+            sums.get("shots", Cost()).frames or max((c.frames for c in sums.values()), default=0),
+            bool(mine) or not known,
+            any(m.trial for m in chosen),
+        )
+
+    def of(self, stage: str, work: Work) -> tuple[float, float] | None:
+        """(processor seconds, duration) of some work, or None where the stage was never measured."""
+        rate = self.stages.get(stage)
+        reference = work.reference_s(stage, self.generator)
+        return None if rate is None else (rate.cpu * reference, rate.duration * reference)
+
+
+def _mean(titles: Iterable[Mapping[str, Cost]], stage: str, of: Callable[[Cost], tuple[float, float]]) -> float | None:
+    """The mean over titles of one ratio of a stage, leaving out titles that cannot tell."""
+    pairs = [of(t[stage]) for t in titles if stage in t]
+    ratios = [a / b for a, b in pairs if b]
+    return sum(ratios) / len(ratios) if ratios else None
+
+
+def decided_work(job: Job, task: Task, title_frames: int, megapixels: float) -> Work | None:
+    """What a known task is made of; None while nobody has looked for faces yet.
+
+    A finished lipsync says whether its shot was dubbed, an open one what analysis decided for the shot.
+    """
+    if task.stage in WHOLE_TITLE | {"shots", "master"}:
+        frames = task.frames or title_frames
+        return Work(frames, frames * megapixels)
+    if task.stage in ("faces", "active"):
+        found = job.result(task) if task.stage == "faces" else None
+        if found is None:
+            return None
+        return Work(
+            task.frames, task.frames * megapixels, sum(t["end_frame"] - t["start_frame"] for t in found["tracks"])
+        )
+    decided: Mapping[str, Any] = task.args["decided"]
+    take = job.result(task if task.stage == "lipsync" else replace(task, folder=Path(task.args["take"])))
+    dubbed = take["status"] == "dubbed" if take else not decided["reason"] and bool(decided["tracks"])
+    frames = task.frames if dubbed else 0
+    return Work(frames, frames * megapixels, frames, frames * (decided["face_px"] or 0.0) ** 2 / 1e6)
+
+
+def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: Any) -> Measured:
+    """What the finished tasks of a job cost. made: ids of the tasks to count, None for all that are there;
+    more: further fields of Measured."""
+    tasks = job.tasks()
+    titles = []
+    for title in job.manifest.titles:
+        mine = [t for t in tasks if title_of(t) == title.id]
+        frames = max((t.frames for t in mine if t.stage in ("shots", "master")), default=0)
+        width, height = media.probe(job.store.local(title.video)).upright_size
+        works = {t.id: decided_work(job, t, frames, width * height / 1e6) or Work() for t in mine}
+        tracked = sum(works[t.id].faces for t in mine if t.stage == "faces")
+        patched: dict[str, float] = defaultdict(float)
+        for task in mine:
+            if task.stage == "lipsync":
+                patched[task.id.split("/")[1]] += works[task.id].frames
+        costs: dict[str, Cost] = {}
+        for task in mine:
+            result = job.result(task) if made is None or task.id in made else None
+            if result is None:
+                continue
+            work = works[task.id]
+            if task.stage == "master":
+                work = replace(work, faces=patched[task.id.split("/")[1]])
+            elif task.stage in ("speakers", "actors"):
+                work = replace(work, faces=tracked)
+            seconds = float(result["seconds"])
+            cpu_s = float(result.get("cpu_s", seconds))
+            costs[task.stage] = costs.get(task.stage, Cost()) + Cost(1, task.frames or frames, work, seconds, cpu_s)
+        titles.append(costs)
+    workers = 1 if engine == "local" else job.config.engine.workers or os.cpu_count() or 1
+    choice = job.manifest.generator
+    return Measured(tuple(titles), choice.name, job.config.sync.expert, engine, workers, machine=fingerprint(), **more)
+
+
+def title_of(task: Task) -> str:
+    """`reel` of `lipsync reel/fr/shot_0001`."""
+    return task.id.split(" ", 1)[1].split("/", 1)[0]
+
+
+def fingerprint() -> str:
+    """What makes times comparable: processor, cores, system. Names no person and no host."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    return f"{name}, {os.cpu_count()} cores, {platform.system()}"

@@ -1,0 +1,87 @@
+"""How long a set of tasks takes on so many cores: the engine's order of work, played through on paper.
+
+Furthest stage first, then the longest, as many at once as fit. Knows no stage and starts nothing; it
+leaves out what an engine itself costs (an estimate adds the start-up that was measured).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Piece", "longest_chain", "makespan"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One task on paper: seconds it takes, what it holds meanwhile, and the ids it waits for."""
+
+    id: str
+    stage: str
+    seconds: float
+    waits: tuple[str, ...] = ()
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+def makespan(pieces: Sequence[Piece], cores: float, gpus: float, order: Sequence[str]) -> float:
+    """Seconds from the first start to the last end. order: the stages, first to last. A piece that asks for
+    more than there is gets all there is; what waits for an id that is not here does not wait for it."""
+    known = {p.id: p for p in pieces}
+    left = {p.id: len({w for w in p.waits if w in known}) for p in pieces}
+    follows: dict[str, list[str]] = defaultdict(list)
+    for p in pieces:
+        for w in {w for w in p.waits if w in known}:
+            follows[w].append(p.id)
+    place = {stage: n for n, stage in enumerate(order)}
+    ready: dict[tuple[float, float], list[tuple[int, float, str]]] = defaultdict(list)
+
+    def offer(p: Piece) -> None:
+        kind = (min(p.cpus, cores), min(p.gpus, gpus))
+        heapq.heappush(ready[kind], (-place.get(p.stage, 0), -p.seconds, p.id))
+
+    for p in pieces:
+        if not left[p.id]:
+            offer(p)
+    now, free_cores, free_gpus = 0.0, cores, gpus
+    running: list[tuple[float, str, float, float]] = []
+    ended = 0
+    while True:
+        while True:
+            fit = [k for k, heap in ready.items() if heap and k[0] <= free_cores + 1e-9 and k[1] <= free_gpus + 1e-9]
+            if not fit:
+                break
+            kind = min(fit, key=lambda k: ready[k][0])
+            _, seconds, name = heapq.heappop(ready[kind])
+            free_cores, free_gpus = free_cores - kind[0], free_gpus - kind[1]
+            heapq.heappush(running, (now - seconds, name, *kind))
+        if not running:
+            break
+        now, name, held_cores, held_gpus = heapq.heappop(running)
+        free_cores, free_gpus, ended = free_cores + held_cores, free_gpus + held_gpus, ended + 1
+        for after in follows[name]:
+            left[after] -= 1
+            if not left[after]:
+                offer(known[after])
+    if ended < len(known):
+        raise ValueError("these pieces wait for each other in a circle")
+    return now
+
+
+def longest_chain(pieces: Iterable[Piece]) -> float:
+    """Seconds of the longest chain of pieces that wait for one another: no cluster is faster."""
+    known = {p.id: p for p in pieces}
+    ends: dict[str, float] = {}
+    for p in known.values():
+        stack = [p.id]
+        while stack:
+            one = known[stack[-1]]
+            open_ = [w for w in one.waits if w in known and w not in ends]
+            if open_:
+                stack += open_
+                continue
+            stack.pop()
+            ends[one.id] = one.seconds + max((ends[w] for w in one.waits if w in known), default=0.0)
+    return max(ends.values(), default=0.0)

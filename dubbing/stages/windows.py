@@ -1,0 +1,85 @@
+"""Long shots in windows: where they are cut, and how a face that was followed in several is one again.
+
+A shot of more than WINDOW_FRAMES is worked on window by window, by several workers at once, and joined. Faces are
+followed a little beyond their window, so that neighbours share frames by which a face is known again; what is
+rendered does not depend on windows at all. Knows no task and no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dubbing.face import yaw_deg
+from dubbing.mesh import overlap
+from dubbing.records import Track
+from dubbing.stages.identity import Signature
+from dubbing.stages.tracker import box_of
+
+__all__ = ["OVERLAP_FRAMES", "WINDOW_FRAMES", "join_tracks", "same_face", "windows"]
+
+WINDOW_FRAMES = 1440  # a minute at 24 frames a second
+OVERLAP_FRAMES = 48
+_SAME_FACE = 0.4  # overlap of boxes in the frames that two windows share
+
+
+def windows(start: int, end: int) -> list[tuple[int, int]]:
+    """Equal parts [a, b) of a shot, at most WINDOW_FRAMES each; the whole alone where it is short enough."""
+    count = max(1, -(-(end - start) // WINDOW_FRAMES))
+    edges = np.linspace(start, end, count + 1).round().astype(int).tolist()
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def same_face(a: Track, b: Track) -> float:
+    """How well two tracks lie on each other in the frames that both have, 0..1."""
+    _, in_a, in_b = np.intersect1d(a.frames_N, b.frames_N, return_indices=True)
+    boxes = [(box_of(a.mesh_NP3[i]), box_of(b.mesh_NP3[j])) for i, j in zip(in_a, in_b, strict=True)]
+    return float(np.mean([overlap(x, y) for x, y in boxes])) if boxes else 0.0
+
+
+def join_tracks(parts: Sequence[Sequence[tuple[Track, Signature]]], shot_id: str) -> list[tuple[Track, Signature]]:
+    """The faces of a shot from those of its windows, which overlap: largest first, named anew."""
+    faces: list[list[tuple[Track, Signature]]] = []
+    for part in parts:
+        free = list(faces)
+        for piece in part:
+            shares = [(same_face(face[-1][0], piece[0]), n) for n, face in enumerate(free)]
+            best, n = max(shares, default=(0.0, -1))
+            if best > _SAME_FACE:
+                free.pop(n).append(piece)
+            else:
+                faces.append([piece])
+    joined = [(_one([t for t, _ in face]), _look([s for _, s in face])) for face in faces]
+    joined.sort(key=lambda pair: (-pair[0].height_px, pair[0].start_frame))
+    return [
+        (Track(f"{shot_id}/face_{n}", t.frames_N, t.mesh_NP3, t.seen_N, t.yaw_N, t.height_px), s)
+        for n, (t, s) in enumerate(joined, 1)
+    ]
+
+
+def _one(pieces: Sequence[Track]) -> Track:
+    """Tracks that follow each other, each up to the middle of what it shares with the next."""
+    mesh, seen, frames = [], [], []
+    start = pieces[0].start_frame
+    for n, piece in enumerate(pieces):
+        last = n + 1 == len(pieces)
+        end = piece.end_frame if last else (pieces[n + 1].start_frame + piece.end_frame) // 2
+        at = slice(start - piece.start_frame, end - piece.start_frame)
+        mesh.append(piece.mesh_NP3[at])
+        seen.append(piece.seen_N[at])
+        frames.append(piece.frames_N[at])
+        start = end
+    mesh_NP3 = np.concatenate(mesh)
+    seen_N = np.concatenate(seen)
+    heights = [box_of(m)[3] for m in (mesh_NP3[seen_N] if seen_N.any() else mesh_NP3)]
+    return Track("", np.concatenate(frames), mesh_NP3, seen_N, yaw_deg(mesh_NP3), float(np.median(heights)))
+
+
+def _look(signatures: Sequence[Signature]) -> Signature:
+    """What a face looks like, from what it looks like in each window, each as much as it was seen."""
+    weights = np.array([max(s.frames, 1) for s in signatures], np.float64)
+    weights /= weights.sum()
+    picture = sum(w * s.portrait_HWC for w, s in zip(weights, signatures, strict=True))
+    shape = sum(w * s.shape_P3 for w, s in zip(weights, signatures, strict=True))
+    return Signature(np.asarray(picture, np.float32), np.asarray(shape), sum(s.frames for s in signatures))

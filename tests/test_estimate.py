@@ -1,0 +1,306 @@
+"""Estimates: what is measured, how it is kept, how a job is priced and scheduled, and what `dub plan` says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dubbing import config, estimate, manifest, media
+from dubbing.cli import main
+from dubbing.errors import MediaError
+from dubbing.estimate import history
+from dubbing.estimate.costs import Cost, Measured, Rate, Rates, Work, fingerprint
+from dubbing.estimate.schedule import Piece, longest_chain, makespan
+from dubbing.media import ClipWriter, probe, read, timeline
+from dubbing.pipeline import Job
+from dubbing.stage import Resources
+
+pytestmark = pytest.mark.xdist_group("estimate")
+FRAMES, HZ = 100, 16_000
+ORDER = ["a", "b", "c"]
+Dub = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def dub(capsys: pytest.CaptureFixture[str]) -> Dub:
+    def run(*args: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(a) for a in args])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film of two plain shots of 50 frames, and two dubs."""
+    folder = tmp_path_factory.mktemp("plan")
+    tone = (0.2 * np.sin(2 * np.pi * 200 * np.arange(FRAMES * HZ // 25) / HZ)).astype(np.float32)[:, None]
+    rng = np.random.default_rng(1)
+    options = {"g": "25", "keyint_min": "25"}
+    with ClipWriter(folder / "film.mp4", 128, 96, Fraction(25), sample_rate_hz=HZ, channels=1, options=options) as clip:
+        for n in range(FRAMES):
+            shade = (60, 90, 120) if n < FRAMES // 2 else (180, 40, 200)
+            clip.frame((np.full((96, 128, 3), shade) + rng.integers(0, 8, (96, 128, 1))).astype(np.uint8))
+        clip.sound(tone)
+    for name in ("fr.flac", "de.flac"):
+        with ClipWriter(folder / name, sample_rate_hz=HZ, channels=1) as clip:
+            clip.sound(tone)
+    job = {"version": 1, "titles": [{"id": "reel", "video": "film.mp4", "dubs": [
+        {"language": "fr", "audio": "fr.flac"}, {"language": "de", "audio": "de.flac"}]}]}  # fmt: skip
+    (folder / "job.yaml").write_text(json.dumps(job))
+    return folder
+
+
+def job_in(folder: Path, out: Path) -> Job:
+    return Job(manifest.load(folder / "job.yaml"), out, config.load())
+
+
+def rates(**more: object) -> Rates:
+    """A machine that is as fast as the one of LOG.md at every stage."""
+    stages = {s: Rate(1.0, 1.0, 1000.0) for s in history.STAGES}
+    return replace(Rates(stages, dubbed_share=0.5, faces=1.0, face_share=0.2, shot_frames=50.0), **more)  # type: ignore[arg-type]
+
+
+# -- the schedule ----------------------------------------------------------------------------
+
+
+def test_work_is_shared_out_and_waits_for_what_it_needs() -> None:
+    pieces = [Piece(str(n), "a", 1.0) for n in range(8)] + [Piece("end", "b", 3.0, tuple(str(n) for n in range(8)))]
+    assert makespan(pieces, 1, 0, ORDER) == 11
+    assert makespan(pieces, 4, 0, ORDER) == 5
+    assert makespan(pieces, 100, 0, ORDER) == 4 == longest_chain(pieces)
+
+
+def test_the_longest_starts_first_and_the_furthest_stage_before_it() -> None:
+    ends = makespan([Piece("l", "a", 4.0), *(Piece(str(n), "a", 1.0) for n in range(4))], 2, 0, ORDER)
+    assert ends == 4, "a long one that starts last would end at 6"
+    # both cores free at 0: `b1` is short but of a later stage, so its follower starts at once beside `a`
+    pieces = [Piece("a", "a", 5.0), Piece("a2", "a", 5.0), Piece("b1", "b", 1.0), Piece("c", "c", 9.0, ("b1",))]
+    assert makespan(pieces, 2, 0, ORDER) == 10
+
+
+def test_gpus_are_counted_apart_from_cores() -> None:
+    pieces = [Piece(f"g{n}", "a", 2.0, cpus=1.0, gpus=0.5) for n in range(4)]
+    assert makespan(pieces, 8, 1, ORDER) == 4
+    assert makespan([*pieces, Piece("c", "a", 4.0)], 3, 1, ORDER) == 4, "a core stage never waits behind a GPU one"
+    assert makespan([Piece("x", "a", 1.0, gpus=2.0)], 1, 1, ORDER) == 1, "more than there is: all there is"
+
+
+def test_a_circle_is_an_error_and_an_unknown_id_is_not() -> None:
+    with pytest.raises(ValueError, match="circle"):
+        makespan([Piece("x", "a", 1.0, ("y",)), Piece("y", "a", 1.0, ("x",))], 1, 0, ORDER)
+    assert makespan([Piece("x", "a", 1.0, ("elsewhere",))], 1, 0, ORDER) == 1
+
+
+# -- what was measured -----------------------------------------------------------------------
+
+
+def line(**more: object) -> Measured:
+    lips = Cost(10, 1000, Work(500, 500, 500, 100), seconds=30.0, cpu_s=20.0)
+    title = {"lipsync": lips, "faces": Cost(10, 1000, Work(1000, 1000, 900), 14.0, 14.0)}
+    return replace(Measured((title,), "rewrite", "lips", "ray", 2, machine=fingerprint(), startup_s=7.0), **more)  # type: ignore[arg-type]
+
+
+def test_a_line_survives_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "history.jsonl"
+    history.keep(line(at="1"), path)
+    with path.open("a") as f:
+        f.write('{"schema": "dub.cost.99"}\nhalf a li\n[]\n')
+    history.keep(line(at="2"), path)
+    assert estimate.recall(path) == [line(at="2"), line(at="1")]
+    assert estimate.recall(tmp_path / "absent") == []
+
+
+def test_the_history_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "LINES", 3)
+    for n in range(20):
+        history.keep(line(at=str(n)), tmp_path / "h")
+    kept = estimate.recall(tmp_path / "h")
+    assert len(kept) <= 6 and kept[0].at == "19"
+
+
+def test_rates_are_times_the_reference_and_shares_are_means_over_titles() -> None:
+    found = Rates.pooled([line()], "rewrite", "lips")
+    lips = Work(500, 500, 500, 100)
+    assert found.of("lipsync", lips) == pytest.approx((20.0, 20.0)), "processor time, and no longer than it"
+    assert found.of("lipsync", lips * 2) == pytest.approx((40.0, 40.0))
+    assert found.of("master", lips) is None
+    assert (found.dubbed_share, found.faces, found.shot_frames) == (0.5, 0.9, 100)
+    assert found.face_share == pytest.approx(0.2) and found.startup_s == {"ray": 7.0}
+    whole = {"lipsync": Cost(1, 9000, Work(9000, 9000, 9000, 900), 1.0, 1.0)}
+    assert Rates.pooled([line(), line(titles=(whole,))], "rewrite", "lips").dubbed_share == 0.75
+
+
+def test_only_what_is_alike_is_pooled() -> None:
+    assert "lipsync" not in Rates.pooled([line()], "wav2lip", "lips").stages
+    far = line(machine="another", titles=({"faces": Cost(1, 10, Work(10), 99.0, 99.0)},))
+    assert Rates.pooled([far, line()], "rewrite", "lips") == Rates.pooled([line()], "rewrite", "lips")
+    assert not Rates.pooled([far], "rewrite", "lips").here
+    local = line(engine="local", startup_s=1.0)
+    assert Rates.pooled([local, line()], "rewrite", "lips", "ray").runs == 1
+    assert Rates.pooled([local], "rewrite", "lips", "ray").runs == 1, "another engine's is better than nothing"
+
+
+def test_new_measurements_put_old_ones_aside() -> None:
+    new = line(titles=({"faces": Cost(1, 30_000, Work(30_000), 1.0, 1.0)},))
+    old = line(titles=({"faces": Cost(1, 30_000, Work(30_000), 500.0, 500.0)},))
+    assert Rates.pooled([new, old], "rewrite", "lips").stages == Rates.pooled([new], "rewrite", "lips").stages
+
+
+def test_a_network_costs_by_the_frame() -> None:
+    assert Work(10, 10, 10, 1).reference_s("lipsync", "wav2lip") == Work(10, 10, 10, 9).reference_s(
+        "lipsync", "wav2lip"
+    )
+    assert Work(10, 10, 10, 1).reference_s("lipsync") < Work(10, 10, 10, 9).reference_s("lipsync")
+
+
+# -- a job -----------------------------------------------------------------------------------
+
+
+def test_analysis_is_counted_once_and_stages_per_language(folder: Path, tmp_path: Path) -> None:
+    found = estimate.estimate(job_in(folder, tmp_path / "out"), rates(), 2)
+    stages = {s.stage: s for s in found.stages}
+    assert {n: s.tasks for n, s in stages.items()} == {
+        "shots": 1, "faces": 2, "audio": 3, "speakers": 1, "actors": 1, "lipsync": 4, "sync": 4, "master": 2,
+    }  # fmt: skip
+    assert stages["faces"].frames == FRAMES and stages["lipsync"].frames == FRAMES, "half of the frames, two languages"
+    assert stages["shots"].known and not stages["faces"].known
+    mix = Work(FRAMES, FRAMES * 128 * 96 / 1e6).reference_s("shots")
+    assert stages["shots"].core_hours == pytest.approx(mix / 3600)
+    assert found.core_hours == pytest.approx(sum(s.core_hours or 0 for s in found.stages))
+    assert any("not known before the analysis" in note and "50%" in note for note in found.notes)
+
+
+def test_more_workers_never_beat_the_longest_chain(folder: Path, tmp_path: Path) -> None:
+    job = job_in(folder, tmp_path / "out")
+    one, many = (estimate.estimate(job, rates(startup_s={"ray": 3.0}), n) for n in (1, 1000))
+    assert one.core_hours == many.core_hours and one.wall_s and many.wall_s and many.longest_s
+    assert one.wall_s == pytest.approx(3.0 + (one.core_hours or 0) * 3600)
+    assert many.wall_s == pytest.approx(many.longest_s) and many.wall_s < one.wall_s
+
+
+def test_gpu_hours_where_a_stage_asks_for_one(folder: Path, tmp_path: Path) -> None:
+    job = job_in(folder, tmp_path / "out")
+    asks = {s: Resources(gpus=0.25 if s == "lipsync" else 0.0) for s in job.stages}
+    found = estimate.estimate(job, rates(), 8, asks=asks)
+    lips = next(s for s in found.stages if s.stage == "lipsync")
+    assert lips.core_hours and found.gpu_hours == lips.gpu_hours == pytest.approx(lips.core_hours / 4)
+    assert found.gpus == 1 and estimate.estimate(job, rates(), 8).gpus == 0
+
+
+def test_what_was_never_measured_is_not_made_up(folder: Path, tmp_path: Path) -> None:
+    found = estimate.estimate(job_in(folder, tmp_path / "out"), Rates.pooled([line()], "rewrite", "lips"), 2)
+    assert found.core_hours is None and found.wall_s is None
+    assert next(s for s in found.stages if s.stage == "faces").core_hours is not None
+    assert any("Never measured" in n and "master" in n and "lipsync" not in n.split(";")[0] for n in found.notes)
+
+
+@pytest.fixture(scope="module")
+def ran(folder: Path) -> tuple[Path, list[Measured]]:
+    """A finished run of one language, and what the history has of it."""
+    job = json.loads((folder / "job.yaml").read_text())
+    job["titles"][0]["dubs"].pop()
+    (folder / "one.yaml").write_text(json.dumps(job))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DUB_HISTORY", str(folder / "history.jsonl"))
+        for _ in range(2):  # the second finds everything done, and leaves no line
+            with pytest.raises(SystemExit) as ended:
+                main(["run", str(folder / "one.yaml"), "--out", str(folder / "out"), "--engine", "local"])
+            assert not ended.value.code
+        return folder / "out", estimate.recall()
+
+
+def test_a_finished_run_is_remembered_once(ran: tuple[Path, list[Measured]]) -> None:
+    (found,) = ran[1]
+    (title,) = found.titles
+    assert title["shots"].frames == title["faces"].frames == title["lipsync"].frames == FRAMES
+    assert title["lipsync"].work.frames == 0 and title["faces"].work.faces == 0, "nobody is in the picture"
+    assert title["audio"].tasks == 2 and 0 < title["master"].cpu_s < 60
+    assert found.machine == fingerprint() and found.engine == "local" and found.workers == 1
+    assert found.startup_s is not None and 0 <= found.startup_s < found.run_s
+    assert "film" not in json.dumps(found.plain()), "no name of a file or title"
+
+
+def test_done_tasks_cost_nothing_and_the_analysis_is_believed(
+    ran: tuple[Path, list[Measured]], folder: Path, tmp_path: Path
+) -> None:
+    found = estimate.estimate(job_in(folder, ran[0]), rates(), 2)
+    assert not any("not known before" in note for note in found.notes)
+    stages = {s.stage: s for s in found.stages}
+    assert stages["lipsync"].tasks == 4 and stages["lipsync"].known
+    assert stages["shots"].core_hours == stages["faces"].core_hours == 0
+    assert stages["lipsync"].frames == 0, "no face was found, whatever share other films have"
+    assert (stages["master"].tasks, stages["master"].done, stages["master"].frames) == (2, 1, FRAMES)
+    whole = estimate.estimate(Job(manifest.load(folder / "one.yaml"), ran[0], config.load()), rates(), 2)
+    assert whole.core_hours == 0 and whole.wall_s == 0 and whole.notes == ()
+
+
+def test_plan_says_hours(
+    ran: tuple[Path, list[Measured]], folder: Path, dub: Dub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "--trial measures" in dub("plan", folder / "job.yaml", "--out", tmp_path / "out")[1]
+    monkeypatch.setenv("DUB_HISTORY", str(tmp_path / "h"))
+    history.keep(replace(ran[1][0], titles=({**ran[1][0].titles[0], **line().titles[0],
+                                              "sync": Cost(1, 10, Work(10, 1, 10, 1), 1.0, 1.0)},)))  # fmt: skip
+    code, out, _ = dub("plan", folder / "job.yaml", "--out", tmp_path / "out", "--workers", 3)
+    assert code == 0 and "core-hours are left" in out and "with 3 at once" in out and "~2" in out
+    assert "Never measured" not in out
+    told = json.loads(dub("plan", folder / "job.yaml", "--out", tmp_path / "out", "--json")[1])
+    assert told["estimate"]["core_hours"] > 0 and told["estimate"]["wall_s"] > told["estimate"]["startup_s"]
+
+
+# -- a trial ---------------------------------------------------------------------------------
+
+
+def test_a_trial_measures_every_stage_that_it_reaches(folder: Path) -> None:
+    seen: list[str] = []
+    tried = estimate.trial(manifest.load(folder / "job.yaml"), config.load(), lambda e: seen.append(e.stage))
+    assert tried.trial and len(tried.titles) == 3 and {"shots", "faces", "master"} <= set(seen)
+    assert all(25 <= t["shots"].frames <= 80 for t in tried.titles)
+    found = Rates.pooled([tried], "rewrite", "lips")
+    assert found.trial and {"shots", "faces", "audio", "master"} <= set(found.stages)
+    assert "lipsync" not in found.stages, "no face, so nothing can be said of lips"
+
+
+def test_an_excerpt_is_the_film_from_a_key_frame_on(folder: Path, tmp_path: Path) -> None:
+    begins = media.excerpt(folder / "film.mp4", tmp_path / "x.mp4", Fraction(5, 2), Fraction(1))
+    first = int(begins * 25)
+    assert begins * 25 == first and 37 < first <= 62, "key frames come about every second"
+    was, now = timeline(folder / "film.mp4"), timeline(tmp_path / "x.mp4")
+    assert 25 <= len(now) <= 30 and len(set(np.diff(now.pts))) == 1, "no hole at the end"
+    source = list(read(folder / "film.mp4", was, first, first + len(now)))
+    for a, b in zip(source, read(tmp_path / "x.mp4", now), strict=True):
+        assert (a.bgr() == b.bgr()).all()
+    assert probe(tmp_path / "x.mp4").audio
+
+
+def test_a_sound_excerpt_is_sample_exact_and_padded(folder: Path, tmp_path: Path) -> None:
+    whole = media.read_sound(folder / "fr.flac", rate_hz=HZ)
+    media.sound_excerpt(folder / "fr.flac", tmp_path / "x.flac", Fraction(3), Fraction(2))
+    part = media.read_sound(tmp_path / "x.flac", rate_hz=HZ)
+    assert len(part) == 2 * HZ and (part[:HZ] == whole[3 * HZ :]).all() and not part[HZ:].any()
+
+
+@pytest.mark.parametrize(
+    "name", ["containers/rot.mp4", "containers/mkv.mkv", "containers/nodur_webm.webm", "grid/*.mpg"]
+)
+def test_an_excerpt_of_any_container_is_whole_and_as_upright(shared: Path, tmp_path: Path, name: str) -> None:
+    film = sorted((shared / "media").glob(name))[0]
+    part = tmp_path / film.name
+    media.excerpt(film, part, Fraction(1), Fraction(1))
+    was, now = probe(film).video, probe(part).video
+    assert was and now and (was.rotation_deg, was.codec) == (now.rotation_deg, now.codec)
+    assert 10 <= len(timeline(part)) <= 90
+
+
+def test_an_excerpt_of_no_film_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="no video stream"):
+        media.excerpt(folder / "fr.flac", tmp_path / "x.flac", Fraction(0), Fraction(1))

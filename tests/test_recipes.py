@@ -1,0 +1,266 @@
+"""jobs/, docker/ and docs/cluster.md: what cannot be run on every machine is at least what it should be."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import psutil
+import pytest
+import yaml
+
+from dubbing.cli.app import dub
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted((ROOT / "jobs").glob("*.sh"))
+KUBERAY = sorted((ROOT / "jobs" / "kuberay").glob("*.yaml"))
+DOCKERFILES = sorted((ROOT / "docker").glob("Dockerfile.*[!e]"))
+RECIPES = [*SCRIPTS, *KUBERAY]
+GUIDE = ROOT / "docs" / "cluster.md"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def head_of(path: Path) -> str:
+    """The comment that a file begins with."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = lines[1:] if lines[0].startswith("#!") else lines
+    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return "\n".join(line[1:].strip() for line in lines[:end])
+
+
+def test_the_recipes_are_there() -> None:
+    assert {p.name for p in RECIPES} >= {"local.sh", "ray_jobs.sh", "rayjob.yaml", "raycluster.yaml"}
+    assert {p.name for p in DOCKERFILES} == {"Dockerfile.cpu", "Dockerfile.gpu"}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name_of)
+def test_a_recipe_says_machine_hours_and_cost(path: Path) -> None:
+    head = head_of(path)
+    assert all(f"{word}:" in head for word in ("Machine", "Hours", "Cost")) and "assumed" in head
+    first, further = 1.29, 0.97  # as README and LOG.md have them
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{first} times" in readme and f"{further} times" in readme
+    hours = 100 / 60 * (first + 9 * further)
+    assert f"{2 * hours:.1f} core-hours" in head and "100 minutes in 10 languages" in head
+    for cores, said in re.findall(r"on (\d\d+) cores (\d\.\d\d) h", " ".join(head.split())):
+        assert said == f"{2 * hours / int(cores):.2f}"
+    for core_hours, usd in re.findall(r"([\d.]+) core-hours(?: a feature)?; .*?: ([\d.]+) USD", " ".join(head.split())):
+        assert abs(float(usd) - float(core_hours) * 0.05) < 0.006
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """Every `dub ...` in a script, a recipe's comment, or between backquotes."""
+    text = re.sub(r"\\\n\s*#?\s*", " ", text)
+    found = []
+    for match in re.finditer(rf"(?<![\w./:-])dub ({'|'.join(dub.commands)})\b([^\n`]*)", text):
+        rest = re.split(r"\s(?:\|\|?|&&|&|\d?>|#)|[;)]\s|\s{3,}", match[2])[0]
+        rest = re.sub(r'"\$\(\(.*?\)\)"', "2", rest).replace('"$@"', "").replace(" >/dev/null", "")
+        if rest.strip():  # a name alone is prose
+            found.append([match[1], *shlex.split(rest)])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "least"),
+    [(ROOT / "jobs" / "local.sh", 2), (ROOT / "jobs" / "ray_jobs.sh", 1),
+     (ROOT / "jobs" / "kuberay" / "rayjob.yaml", 1),
+     (ROOT / "jobs" / "kuberay" / "raycluster.yaml", 2), (GUIDE, 5), *((p, 1) for p in DOCKERFILES)],
+    ids=lambda v: name_of(v) if isinstance(v, Path) else "",
+)  # fmt: skip
+def test_every_command_line_is_one(path: Path, least: int) -> None:
+    found = commands_in(path.read_text(encoding="utf-8"))
+    assert len(found) >= least
+    for name, *words in found:
+        dub.commands[name].make_context(name, words)
+
+
+@pytest.mark.parametrize("text", ["dub submit x --addres y", "  exec dub run --out", "`dub status --nope`"])
+def test_the_check_of_command_lines_can_fail(text: str) -> None:
+    import click
+
+    ((name, *words),) = commands_in(text)
+    with pytest.raises(click.UsageError):
+        dub.commands[name].make_context(name, words)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
+def test_a_script_is_one(path: Path) -> None:
+    subprocess.run(["bash", "-n", path], check=True)
+    assert path.stat().st_mode & 0o111 and "set -euo pipefail" in path.read_text(encoding="utf-8")
+    said = subprocess.run([path], capture_output=True, text=True, check=False)
+    assert said.returncode == 2 and "Usage" in said.stderr
+
+
+@pytest.mark.xdist_group("cluster")
+def test_the_local_cluster_starts_and_stops(tmp_path: Path) -> None:
+    """The run itself is refused, so that it is quick: its exit code comes out, and nothing stays behind."""
+    (tmp_path / "m.yaml").write_text("version: 2")
+    before = nodes()
+    environment = os.environ | {"DUB_BIN": str(Path(sys.executable).parent), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [ROOT / "jobs" / "local.sh", tmp_path / "m.yaml", tmp_path / "out"],
+        env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2 and "reads version 1" in done.stderr, done.stderr
+    assert nodes() <= before
+
+
+def nodes() -> set[int]:
+    """Living processes of clusters that jobs/local.sh made."""
+    found = set()
+    for process in psutil.process_iter(["cmdline", "status"]):
+        if process.info["status"] != psutil.STATUS_ZOMBIE and "/dub-ray." in " ".join(process.info["cmdline"] or []):
+            found.add(process.pid)
+    return found
+
+
+# What KubeRay's v1 API (its CRDs of release 1.7) demands of the parts that the recipes use; nothing else may be there.
+TEXT, COUNT = {"type": "string"}, {"type": "integer", "minimum": 0}
+RESOURCES = {
+    "type": "object", "additionalProperties": False, "required": ["requests", "limits"],
+    "properties": {k: {"type": "object", "additionalProperties": {"type": "string"}} for k in ("requests", "limits")},
+}  # fmt: skip
+
+
+def closed(required: str, **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "required": required.split(), "properties": properties}
+
+
+CONTAINER = closed(
+    "name image resources", name=TEXT, image=TEXT, resources=RESOURCES,
+    ports={"type": "array", "items": closed("containerPort name", containerPort=COUNT, name=TEXT)},
+    volumeMounts={"type": "array", "items": closed("name mountPath", name=TEXT, mountPath=TEXT)},
+)  # fmt: skip
+POD = closed(
+    "spec",
+    spec=closed(
+        "containers",
+        containers={"type": "array", "minItems": 1, "items": CONTAINER},
+        restartPolicy={"enum": ["Always", "OnFailure", "Never"]},
+        securityContext=closed(
+            "runAsNonRoot", runAsNonRoot={"const": True}, runAsUser=COUNT, runAsGroup=COUNT, fsGroup=COUNT
+        ),
+        volumes={
+            "type": "array",
+            "items": closed("name", name=TEXT, persistentVolumeClaim=closed("claimName", claimName=TEXT)),
+        },
+    ),
+)
+START = {"type": "object", "additionalProperties": {"type": "string"}}
+CLUSTER = closed(
+    "headGroupSpec rayVersion", rayVersion=TEXT, enableInTreeAutoscaling={"type": "boolean"},
+    authOptions=closed("mode", mode={"enum": ["disabled", "token"]}),
+    autoscalerOptions=closed(
+        "", version={"enum": ["v1", "v2"]}, upscalingMode={"enum": ["Default", "Aggressive", "Conservative"]},
+        idleTimeoutSeconds=COUNT, resources=RESOURCES,
+    ),
+    headGroupSpec=closed("template", rayStartParams=START, template=POD),
+    workerGroupSpecs={"type": "array", "items": closed(
+        "groupName minReplicas maxReplicas template", groupName=TEXT, replicas=COUNT, minReplicas=COUNT,
+        maxReplicas=COUNT, rayStartParams=START, template=POD,
+    )},
+)  # fmt: skip
+JOB = closed(
+    "entrypoint rayClusterSpec", entrypoint=TEXT, rayClusterSpec=CLUSTER, backoffLimit=COUNT,
+    submissionMode={"enum": ["K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"]},
+    shutdownAfterJobFinishes={"type": "boolean"}, ttlSecondsAfterFinished=COUNT,
+)  # fmt: skip
+META = closed("name", name={"type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 47})
+SPECS = {"RayJob": JOB, "RayCluster": CLUSTER}
+
+
+@pytest.mark.parametrize("path", KUBERAY, ids=name_of)
+def test_kuberay_takes_it(path: Path) -> None:
+    made = yaml.safe_load(path.read_text(encoding="utf-8"))
+    kind = {"const": made["kind"]}
+    jsonschema.validate(
+        made, closed("apiVersion kind metadata spec", apiVersion={"const": "ray.io/v1"}, kind=kind, metadata=META,
+                     spec=SPECS[made["kind"]]),
+    )  # fmt: skip
+    cluster = made["spec"].get("rayClusterSpec", made["spec"])
+    assert f"ray[default]>={cluster['rayVersion'].removesuffix('.0')}," in " ".join(PROJECT["dependencies"])
+    assert cluster["authOptions"]["mode"] == "token"
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        volumes = {v["name"] for v in pod["volumes"]}
+        for container in pod["containers"]:
+            assert {m["name"] for m in container["volumeMounts"]} <= volumes
+            assert container["image"].split(":")[-1] in [p.suffix[1:] for p in DOCKERFILES]
+            asked, limit = container["resources"]["requests"], container["resources"]["limits"]
+            assert asked["memory"] == limit["memory"]
+    for group in cluster["workerGroupSpecs"]:
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    if cluster.get("enableInTreeAutoscaling"):
+        assert any(g["minReplicas"] < g["maxReplicas"] for g in cluster["workerGroupSpecs"])
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 3, 130])
+def test_a_rayjob_counts_shots_to_review_as_success(status: int) -> None:
+    """KubeRay tries again whatever does not end with 0."""
+    job = yaml.safe_load((ROOT / "jobs" / "kuberay" / "rayjob.yaml").read_text(encoding="utf-8"))["spec"]
+    assert job["submissionMode"] == "HTTPMode"  # the others pass the line through more than one shell
+    line = re.sub(r"^dub run [^|]*", f"(exit {status}) ", job["entrypoint"])
+    assert line != job["entrypoint"]
+    assert (subprocess.run(["/bin/sh", "-c", line], check=False).returncode == 0) == (status in (0, 3))
+
+
+def instructions(path: Path) -> list[tuple[str, str]]:
+    text = "\n".join(x for x in path.read_text(encoding="utf-8").splitlines() if not x.lstrip().startswith("#"))
+    lines = [x.strip() for x in re.sub(r"\\\n\s*", " ", text).splitlines() if x.strip()]
+    return [(x.split(None, 1)[0], x.split(None, 1)[1]) for x in lines]
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=name_of)
+def test_a_dockerfile_is_one(path: Path) -> None:
+    steps = instructions(path)
+    assert {word for word, _ in steps} <= {"FROM", "RUN", "ENV", "COPY", "USER", "WORKDIR", "CMD"}
+    ignored = path.with_name(path.name + ".dockerignore").read_text(encoding="utf-8").splitlines()
+    kept = [x[1:] for x in ignored if x.startswith("!")]
+    assert "*" in ignored
+    stages: list[str] = []
+    for word, rest in steps:
+        if word == "FROM":
+            base, *name = rest.split(" AS ")
+            assert base in stages or re.fullmatch(r"[\w./-]+:[\w.-]+", base) and not base.endswith(":latest")
+            stages += name
+        elif word == "COPY":
+            for source in rest.split()[:-1]:
+                assert (ROOT / source).exists(), f"{path.name}: COPY of {source}, which is not there"
+                assert any(source == k or source.startswith(f"{k}/") for k in kept)
+                assert not any(fnmatch(source, pattern) for pattern in ("*token*", "*secret*", ".*"))
+        elif word == "RUN":
+            subprocess.run(["/bin/sh", "-n", "-c", rest], check=True)
+        elif word == "ENV":
+            assert not re.search(r"TOKEN|SECRET|PASSWORD|_KEY", rest)
+    assert [rest for word, rest in steps if word == "USER"][-1] not in ("root", "0")
+    python = re.search(r"python:(3\.\d+)", steps[0][1])
+    assert python and python[1] in ("3.11", "3.12")
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=name_of)
+def test_an_image_is_built_in_layers_that_change_rarely(path: Path) -> None:
+    steps = instructions(path)
+    order = [
+        next(i for i, (_, rest) in enumerate(steps) if part in rest)
+        for part in ("apt-get", 'pip install "torch', "requirements.txt", "COPY dubbing"[5:], "--no-deps", "dub")
+    ][:5]
+    assert order == sorted(order)
+    assert any(f'"{r}"' in rest for r in PROJECT["dependencies"] if r.startswith("torch") for _, rest in steps)
+
+
+def test_the_image_has_what_the_project_needs() -> None:
+    command = [sys.executable, ROOT / "docker" / "requirements.py", ROOT / "pyproject.toml", "s3"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert printed == [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["s3"]]
