@@ -239,6 +239,16 @@ def test_a_result_that_lost_a_file_is_not_used(faulty: type[Faulty], tmp_path: P
         away.bring({"take": str(folder)})
 
 
+def test_a_result_that_nothing_needs_any_more(faulty: type[Faulty]) -> None:
+    store = open_store("faulty://films/out")
+    folder, kept = result(store, "t/fr/takes/a/window_1"), result(store, "t/fr/takes/a/window_10")
+    assert store.done(folder)
+    store.remove(folder)
+    again = open_store("faulty://films/out")
+    assert not store.done(folder) and not again.done(folder) and again.done(kept) and not folder.exists()
+    assert not [n for n in Objects(Uri("faulty://films/out")).find() if "window_1/" in n]
+
+
 def test_the_master_has_one_object_under_its_name(faulty: type[Faulty]) -> None:
     objects = Objects(Uri("faulty://films/out"))
 
