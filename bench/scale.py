@@ -101,7 +101,7 @@ def look(run: Path) -> Seen:
     masters = sum(
         next((run / title.id / d.language).glob(f"{title.id}.{d.language}.*")).stat().st_size for d in title.dubs
     )
-    bytes_ = {"source": title.video.stat().st_size / frames, "analysis": sizes["analysis"] / frames,
+    bytes_ = {"source": Path(title.video).stat().st_size / frames, "analysis": sizes["analysis"] / frames,
               "patches": sizes["patches"] / dubbed / languages,
               "scores and tables": sizes["scores and tables"] / frames / languages,
               "masters": masters / frames / languages}  # fmt: skip

@@ -20,11 +20,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from dubbing.errors import ManifestError
+from dubbing.errors import InputError, ManifestError
+from dubbing.remote import Objects, Uri, place
 
 __all__ = ["Document", "Location", "Problem", "nearest", "parse", "read", "refusal"]
 
 MAX_BYTES = 4_000_000
+PATIENCE_S = 15.0  # a person waits for this
 Location = tuple[int | str, ...]
 M = TypeVar("M", bound=BaseModel)
 
@@ -55,7 +57,7 @@ class Problem:
 class Document:
     """A YAML file as plain values, and where each of them is written. Lines count from 1."""
 
-    path: Path
+    path: Path | Uri
     value: Any
     root: Node = field(repr=False)
 
@@ -83,18 +85,19 @@ def _spreads(node: Node) -> bool:
 
 
 def read(path: Path | str, kind: str, *, may_be_empty: bool = False) -> Document:
-    """Parse one YAML file. `kind` is what to call it in a message; an empty one may stand for {}.
+    """Parse one YAML file at a path or URI. `kind` is what to call it in a message; an empty one may stand for {}.
 
     Raises ManifestError when it is absent, unreadable, not YAML, empty, or repeats a key.
     """
-    path = Path(path)
     try:
-        with path.open("rb") as f:
-            data = f.read(MAX_BYTES + 1)
+        path = place(path)
+        data = _bytes(path)
     except FileNotFoundError as e:
         raise ManifestError(f"No such {kind}: {str(path)!r}; give the path of a YAML file.") from e
     except OSError as e:
         raise ManifestError(f"The {kind} {str(path)!r} cannot be read ({e.strerror}).") from e
+    except InputError as e:
+        raise ManifestError(f"The {kind} cannot be read: {e}") from e
     if len(data) > MAX_BYTES:
         raise ManifestError(f"{str(path)!r} is no {kind}: it is larger than {MAX_BYTES // 1_000_000} MB of YAML.")
     try:
@@ -122,7 +125,16 @@ def read(path: Path | str, kind: str, *, may_be_empty: bool = False) -> Document
     return Document(path, value, root)
 
 
-def _refuse_repeats(path: Path, root: Node) -> None:
+def _bytes(path: Path | Uri) -> bytes:
+    """No more than MAX_BYTES and one."""
+    if isinstance(path, Uri):
+        objects = Objects(path, patience_s=PATIENCE_S)
+        return objects.read() if objects.stamp()[0] <= MAX_BYTES else bytes(MAX_BYTES + 1)
+    with path.open("rb") as f:
+        return f.read(MAX_BYTES + 1)
+
+
+def _refuse_repeats(path: Path | Uri, root: Node) -> None:
     todo, seen = [root], set()
     while todo:
         node = todo.pop()

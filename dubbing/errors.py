@@ -7,6 +7,7 @@
           DamagedMedia      damage inside a file, named by its timecode
           UnsupportedMedia  a kind of file this version cannot deliver whole
         OutputError         the output folder: not writable, full, in use by another run
+          StorageError      a place named by a URI: no library, no access, unreachable
         ModelError          a model file: missing, wrong hash, wrong architecture
         ClusterError        a cluster: no answer, no token, no such job
       StageError            exit code 1: one shot failed; the rest of the film goes on
@@ -24,6 +25,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "StageError",
+    "StorageError",
     "UnsupportedMedia",
 ]
 
@@ -58,6 +60,10 @@ class UnsupportedMedia(MediaError):
 
 class OutputError(InputError):
     """The output folder cannot be written, is full, or is in use by another run."""
+
+
+class StorageError(OutputError):
+    """A place named by a URI cannot be used: no library, no access, or unreachable for too long."""
 
 
 class ModelError(InputError):

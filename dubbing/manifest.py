@@ -1,16 +1,17 @@
 """The manifest: which titles, which dubs, and what renders them (`dub schema` publishes its shape).
 
 It knows files by name only: whether they exist and what they hold is for `preflight`. Paths come
-out absolute: a relative one is relative to the manifest's own folder.
+out absolute: a relative one is relative to the manifest's own folder, or to its URI. What lies at a URI
+stays a `Uri`; the store brings it.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     PrivateAttr,
     ValidationInfo,
     WithJsonSchema,
@@ -28,6 +30,7 @@ from pydantic_core import PydanticCustomError
 
 from dubbing import document
 from dubbing.errors import ManifestError
+from dubbing.remote import Uri, place, scheme_of, unusable
 
 __all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Title", "load", "schema"]
 
@@ -50,27 +53,27 @@ def _said(text: str, at: Iterable[int | str] = ()) -> PydanticCustomError:
 
 
 def _file(value: Any, info: ValidationInfo) -> Any:
-    """A path or file: URI as an absolute Path."""
-    if isinstance(value, Path):
+    """A path as an absolute Path (or a Uri, in a manifest at one); a URI as a Uri, those of this machine as Paths."""
+    if isinstance(value, Path | Uri):
         return value
     if not isinstance(value, str):
         raise _said(f"{info.field_name!r} must be the path of a file; found {document._short(value)}.")
     if not value.strip() or "\0" in value:
         raise _said(f"{info.field_name!r} must be the path of a file; found {value!r}.")
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", value)
-    if scheme:
-        uri = urlsplit(value)
-        if uri.scheme != "file" or uri.netloc not in ("", "localhost"):
-            raise _said(
-                f"{info.field_name!r} is {value!r}: this version reads local files only "
-                "(a path, or file:///...); copy the file here and name the copy."
-            )
-        return Path(unquote(uri.path))
+    if scheme_of(value):
+        if problem := unusable(value):
+            raise _said(f"{info.field_name!r}: {problem}.")
+        return place(value)
     folder = (info.context or {}).get("folder", Path.cwd())
-    return Path(folder) / value
+    return Path(value) if os.path.isabs(value) else folder / value
 
 
-File = Annotated[Path, BeforeValidator(_file), WithJsonSchema({"type": "string", "minLength": 1})]
+_FILE_SCHEMA = {
+    "type": "string",
+    "minLength": 1,
+    "examples": ["media/reel.mp4", "file:///films/reel.mp4", "s3://films/reel.mp4"],
+}
+File = Annotated[Path | InstanceOf[Uri], BeforeValidator(_file), WithJsonSchema(_FILE_SCHEMA)]
 
 
 def _language(tag: str) -> str:
@@ -119,7 +122,7 @@ class Dub(_Model):
         return self
 
     @property
-    def drivers(self) -> tuple[Path, ...]:
+    def drivers(self) -> tuple[Path | Uri, ...]:
         """What drives the lips: the dialogue, the stems (to be mixed), or the delivered mix."""
         if self.stems is not None:
             return tuple(self.stems[name] for name in sorted(self.stems))
@@ -139,7 +142,10 @@ class Title(_Model):
     id: Annotated[str, AfterValidator(_id)] = Field(
         description="Names the output folder.", json_schema_extra={"pattern": f"^{_ID.pattern}$"}
     )
-    video: File = Field(description="The source picture with its source sound.")
+    video: File = Field(
+        description="The source picture with its sound. Like every file here: a path (relative to the manifest), "
+        "or a URI (file, s3, and what else the installed fsspec libraries know)."
+    )
     dubs: list[Dub] = Field(min_length=1, description="One entry per language.")
     shots: File | None = Field(None, description="A cut list (.edl or .otio) to use instead of detection.")
     cast: dict[Annotated[str, Field(min_length=1)], CastMember] | None = Field(
@@ -160,7 +166,7 @@ class Title(_Model):
 
     @field_validator("shots")
     @classmethod
-    def _cut_list(cls, shots: Path | None) -> Path | None:
+    def _cut_list(cls, shots: Path | Uri | None) -> Path | Uri | None:
         if shots is not None and shots.suffix.lower() not in (".edl", ".otio"):
             raise _said(f"'shots' is {shots.name!r}, but a cut list is an .edl or .otio file.")
         return shots
@@ -229,13 +235,23 @@ class Manifest(_Model):
             )
         return titles
 
+    @property
+    def files(self) -> list[Path | Uri]:
+        """Every file that a run reads."""
+        out: list[Path | Uri] = []
+        for title in self.titles:
+            out += [title.video, *([title.shots] if title.shots else [])]
+            for dub in title.dubs:
+                out += [dub.audio, *(d for d in dub.drivers if d != dub.audio)]
+        return out
+
     def place(self, *location: int | str) -> str:
         """Where a value is written, `film.yaml, line 7`; empty for a manifest that came from no file."""
         return self._document.place(location) if self._document else ""
 
 
 def load(path: Path | str) -> Manifest:
-    """The manifest in a YAML file, with absolute paths.
+    """The manifest in a YAML file at a path or URI, with absolute paths.
 
     Raises ManifestError: file, line, what was found, what is allowed.
     """
@@ -245,7 +261,9 @@ def load(path: Path | str) -> Manifest:
             f"{source.path}, line {source.line(())}: a manifest is a mapping that begins with 'version: 1' and "
             f"'titles:'; found {document._short(source.value)}."
         )
-    manifest = document.parse(source, Manifest, folder=source.path.absolute().parent)
+    manifest = document.parse(
+        source, Manifest, folder=source.path.parent if isinstance(source.path, Uri) else source.path.absolute().parent
+    )
     manifest._document = source
     return manifest
 

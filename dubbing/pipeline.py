@@ -12,9 +12,7 @@ A task exists as soon as what it depends on is known: `Job.tasks` is asked again
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -23,11 +21,13 @@ from typing import Any
 from dubbing import media, models
 from dubbing.clock import Timeline
 from dubbing.config import Config
+from dubbing.errors import InputError
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.records import Shot
-from dubbing.stage import RESULT, Outcome, Resources, Stage, Task
+from dubbing.remote import Uri
+from dubbing.stage import Outcome, Resources, Stage, Task
 from dubbing.stages.windows import windows
-from dubbing.store import Store, content_key, key_of, read_json
+from dubbing.store import Store, content_key, key_of, open_store
 
 __all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build"]
 
@@ -95,20 +95,16 @@ class DubTasks:
 
 
 class Job:
-    """One manifest with its configuration and output folder."""
+    """One manifest with its configuration and output folder (or URI, or a store of either)."""
 
-    def __init__(self, manifest: Manifest, out: Path, config: Config) -> None:
+    def __init__(self, manifest: Manifest, out: Store | Path | str, config: Config) -> None:
         self.manifest = manifest
         self.config = config
-        self.store = Store(out)
+        self.store = open_store(out)
         self._results: dict[Path, Any] = {}
 
     expands = EXPANDS
     per_shot = PER_SHOT
-
-    def done(self, task: Task) -> bool:
-        """Whether a task's result is there."""
-        return task.done
 
     def resources(self, stage: str) -> Resources:
         """What a worker of a stage holds: as the configuration says, else as the stage does."""
@@ -124,8 +120,13 @@ class Job:
         return [name for name in STAGES if name != "active" or self.active_speaker]
 
     def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
-        """Every task known so far, each after the ones it needs. failed: tasks of this run that failed."""
+        """Every task known so far, each after the ones it needs. failed: tasks of this run that failed.
+
+        Remote files of the manifest are brought here first, all of them, so that workers know each of them.
+        """
         failed = failed or {}
+        for file in self.manifest.files:
+            self.store.local(file)
         tasks: list[Task] = []
         for title in self.manifest.titles:
             analysis = self._analyse(title, failed)
@@ -151,7 +152,8 @@ class Job:
 
     def timeline(self, title: Title) -> Timeline:
         """The title's frames in time. Raises FileNotFoundError before `shots` is done."""
-        return media.load_timeline(self._analyse(title, {}).shots.folder)
+        folder = str(self._analyse(title, {}).shots.folder)
+        return media.load_timeline(self.store.bring({"timeline": folder})["timeline"])
 
     # -- a title's analysis ------------------------------------------------------------------
 
@@ -159,11 +161,11 @@ class Job:
         folder = self.store.analysis(title.id)
         video = self._content(title.video)
         picture = self._info(title.video).video
-        cuts = str(title.shots) if title.shots else None
+        cuts = self._path(title.shots) if title.shots else None
         settings = self.config.shots.model_dump()
         shots = _task("shots", title.id, folder / "shots",
                       [video, self._content(title.shots) if title.shots else None, settings],
-                      {"source": str(title.video), "cuts": cuts, "settings": settings},
+                      {"source": self._path(title.video), "cuts": cuts, "settings": settings},
                       frames=picture.frames_hint if picture else 0)  # fmt: skip
         sound = None
         if self._info(title.video).audio:
@@ -174,7 +176,7 @@ class Job:
         faces = []
         for i, (a, b) in enumerate(found["shots"]):
             shot = Shot(i + 1, a, b)
-            args = {"source": str(title.video), "timeline": str(shots.folder), "number": shot.number,
+            args = {"source": self._path(title.video), "timeline": str(shots.folder), "number": shot.number,
                     "start": a, "end": b}  # fmt: skip
             faces.append(_long(shot, _task("faces", f"{title.id}/{shot.id}", folder / "faces" / shot.id,
                                [video, a, b, shot.number], args, needs=(shots.id,), frames=len(shot))))  # fmt: skip
@@ -197,17 +199,24 @@ class Job:
 
     def _active(self, title: Title, faces: Task, shots: Task, sound: Task) -> Task:
         shot = Shot(faces.args["number"], faces.args["start"], faces.args["end"])
-        args = {"source": str(title.video), "timeline": str(shots.folder), "start": shot.start_frame,
+        args = {"source": self._path(title.video), "timeline": str(shots.folder), "start": shot.start_frame,
                 "end": shot.end_frame, "faces": str(faces.folder), "source_sound": str(sound.folder),
                 "model": ACTIVE, "models": self._models}  # fmt: skip
         return _task("active", f"{title.id}/{shot.id}", self.store.analysis(title.id) / "active" / shot.id,
                      [faces.key, sound.key, self.active_speaker], args, needs=(faces.id, sound.id),
                      frames=len(shot))  # fmt: skip
 
-    def _audio_task(self, name: str, folder: Path, title: Title, path: Path, shots: Task, own: bool = False) -> Task:
+    def _audio_task(
+        self, name: str, folder: Path, title: Title, path: Path | Uri, shots: Task, own: bool = False
+    ) -> Task:
         settings = {"own": own, "length_difference": self.config.length_difference,
                     "length_tolerance_frames": self.config.length_tolerance_frames}  # fmt: skip
-        args = {"sound": str(path), "timeline": str(shots.folder), "shots": str(shots.folder), "settings": settings}
+        args = {
+            "sound": self._path(path),
+            "timeline": str(shots.folder),
+            "shots": str(shots.folder),
+            "settings": settings,
+        }
         return _task("audio", name, folder, [self._content(path), shots.key, settings], args, needs=(shots.id,))
 
     # -- one language ------------------------------------------------------------------------
@@ -224,7 +233,7 @@ class Job:
         steps, patches = [], []
         for faces in analysis.faces:
             shot = Shot(faces.args["number"], faces.args["start"], faces.args["end"])
-            common = {"title": title.id, "source": str(title.video), "timeline": str(shots.folder),
+            common = {"title": title.id, "source": self._path(title.video), "timeline": str(shots.folder),
                       "shot": shot.number, "start": shot.start_frame, "end": shot.end_frame,
                       "faces": str(faces.folder), "sound": str(sound.folder),
                       "source_sound": str(analysis.sound.folder) if analysis.sound else None}  # fmt: skip
@@ -248,7 +257,7 @@ class Job:
                 patches.append(take)
         settings = self.config.master.model_dump()
         target = f"{title.id}.{dub.language}{self.delivery(title, dub).extension}"
-        args = {"source": str(title.video), "timeline": str(shots.folder), "sound": str(dub.audio),
+        args = {"source": self._path(title.video), "timeline": str(shots.folder), "sound": self._path(dub.audio),
                 "patches": [str(t.folder) for t in patches], "target_name": target,
                 "language": dub.language, **settings}  # fmt: skip
         about = [self._content(title.video), [t.key for t in patches], self._content(dub.audio), settings, target]
@@ -265,35 +274,32 @@ class Job:
         """Put a finished master under its contract name, without copying where the disk allows it."""
         made = master.folder / master.args["target_name"]
         final = self.store.dub(title.id, dub.language) / made.name
-        if not (final.exists() and final.samefile(made)):
-            part = final.with_name(f".part-{os.getpid()}-{final.name}")
-            part.unlink(missing_ok=True)
-            try:
-                os.link(made, part)
-            except OSError:
-                shutil.copyfile(made, part)
-            part.replace(final)
-        for old in final.parent.glob("master-*"):
-            if old != master.folder:
-                shutil.rmtree(old)
+        self.store.publish(made, final)
         return final
 
-    # -- what is known about files -----------------------------------------------------------
+    # -- what is known about results and files -----------------------------------------------------------
+
+    def done(self, task: Task) -> bool:
+        """Whether a task's result was committed."""
+        return self.store.done(task.folder)
 
     def forget(self, task: Task) -> None:
         """A task's result has just been made: drop what was remembered of it, and the windows it was joined from."""
         self._results.pop(task.folder, None)
+        self.store.note(task.folder)
         for part in task.args.get("parts", ()):
-            shutil.rmtree(part, ignore_errors=True)
+            self.store.remove(Path(part))
+
+    def know(self, tasks: Iterable[Task]) -> None:
+        """Read many results at once: where each read is a request, one after another takes long."""
+        self._results |= self.store.results({t.folder for t in tasks} - self._results.keys())
 
     def _result(self, task: Task | None) -> Any:
         if task is None:
             return None
         if task.folder not in self._results:
-            if not task.done:
-                return None
-            self._results[task.folder] = read_json(task.folder / RESULT)
-        return self._results[task.folder]
+            self._results |= self.store.results([task.folder])
+        return self._results.get(task.folder)
 
     def result(self, task: Task) -> dict[str, Any] | None:
         """A finished task's result.json, or None."""
@@ -301,13 +307,20 @@ class Job:
         return value
 
     @cache  # noqa: B019 - a job lives as long as its process
-    def _content(self, path: Path) -> str:
+    def _content(self, path: Path | Uri) -> str:
         memory = self.store.root / ".contents.json" if self.store.root.exists() else None
-        return content_key(Path(path), memory)
+        return content_key(self.store.local(path), memory)
 
     @cache  # noqa: B019
-    def _info(self, path: Path) -> media.MediaInfo:
-        return media.probe(Path(path))
+    def _info(self, path: Path | Uri) -> media.MediaInfo:
+        try:
+            return media.probe(self.store.local(path))
+        except InputError as e:
+            raise type(e)(self.store.copies.named(str(e))) from e
+
+    def _path(self, path: Path | Uri) -> str:
+        """A file of the manifest, for a task's arguments."""
+        return str(self.store.local(path))
 
     @cached_property
     def _generator_hash(self) -> str:

@@ -11,7 +11,6 @@ import math
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,7 +27,8 @@ from dubbing.config import Config
 from dubbing.document import nearest
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.manifest import Dub, Manifest, Title
-from dubbing.store import Store, output_error, read_json
+from dubbing.remote import Uri
+from dubbing.store import Store, open_store, read_json, standing
 
 __all__ = ["DubFinding", "Findings", "TitleFinding", "look"]
 
@@ -46,7 +46,7 @@ class DubFinding:
     from the source."""
 
     language: str
-    audio: Path
+    audio: Path | Uri
     codec: str
     channels: int
     rate_hz: int
@@ -62,7 +62,7 @@ class TitleFinding:
     """One title, looked at. frames: as the file promises, or exact when `exact`; size_px: upright."""
 
     id: str
-    video: Path
+    video: Path | Uri
     codec: str
     size_px: tuple[int, int]
     bit_depth: int
@@ -98,31 +98,35 @@ class Findings:
 def look(
     manifest: Manifest,
     config: Config,
-    out: Path,
+    out: Store | Path | str,
     *,
     deep: bool = False,
     on_frames: Callable[[int], None] = lambda frames: None,
 ) -> Findings:
-    """Everything a run of this job would need. on_frames(n): n more pictures were decoded (deep only)."""
+    """Everything a run of this job would need. on_frames(n): n more pictures were decoded (deep only).
+
+    Remote files of the manifest are brought to this machine.
+    """
     found = Findings()
-    attempt = _Attempts(found)
-    sounds = _Sounds(out)
+    store = open_store(out)
+    attempt = _Attempts(found, store)
+    sounds = _Sounds(store.root)
     models = attempt(manifest.place("generator"), _generator, manifest, config), attempt("", _expert, config)
     for i, title in enumerate(manifest.titles):
         attempt(manifest.place("titles", i), _unused, title)
         at = manifest.place("titles", i, "video")
         if title.shots is not None:
-            attempt(manifest.place("titles", i, "shots"), _exists, title.shots)
-        info = attempt(at, _picture, title.video)
+            attempt(manifest.place("titles", i, "shots"), _exists, title.shots, store)
+        info = attempt(at, _picture, title.video, store)
         if info is None or info.video is None:
             continue
-        line = attempt(at, _decode, title.video, on_frames) if deep else None
+        line = attempt(at, _decode, store.local(title.video), on_frames) if deep else None
         if deep and line is None:
             continue
         dubs = []
         for j, dub in enumerate(title.dubs):
             place = manifest.place("titles", i, "dubs", j, "audio")
-            one = attempt(place, _dub, title, dub, info, line, config, sounds)
+            one = attempt(place, _dub, title, dub, info, line, config, store, sounds)
             if one is not None:
                 dubs.append(one)
                 found.notes += [n for n in one.notices if n not in found.notes]
@@ -132,8 +136,8 @@ def look(
                 f"{title.id} has no sound of its own: there is no baseline to compare with, and the general "
                 "prior drives the lips instead of this film's own dialogue."
             )
-    attempt("", _writable, out)
-    _disk(found, out)
+    attempt("", store.check)
+    _disk(found, store)
     found.versions = {**_versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
     return found
 
@@ -141,14 +145,14 @@ def look(
 class _Attempts:
     """Calls that may raise InputError: kept as a problem, with its place in the manifest before it."""
 
-    def __init__(self, found: Findings) -> None:
-        self._found = found
+    def __init__(self, found: Findings, store: Store) -> None:
+        self._found, self._named = found, store.copies.named
 
     def __call__(self, place: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
             return call(*args, **kwargs)
         except InputError as e:
-            self._found.problems.append(type(e)(f"{place}: {e}") if place else e)
+            self._found.problems.append(type(e)(self._named(f"{place}: {e}" if place else str(e))))
             return None
 
 
@@ -181,13 +185,13 @@ def _unused(title: Title) -> None:
         raise ManifestError("this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.")
 
 
-def _exists(path: Path | None) -> None:
-    if path is not None and not path.is_file():
+def _exists(path: Path | Uri, store: Store) -> None:
+    if not store.local(path).is_file():
         raise ManifestError(f"there is no file {path}; 'shots' names a cut list (.edl or .otio).")
 
 
-def _picture(path: Path) -> media.MediaInfo:
-    info = media.probe(path)
+def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:
+    info = media.probe(store.local(path))
     if info.video is None:
         raise MediaError(f"{path} has no video stream; 'video' must be a film.")
     return info
@@ -206,19 +210,27 @@ def _decode(path: Path, on_frames: Callable[[int], None]) -> Timeline:
 
 
 def _dub(
-    title: Title, dub: Dub, picture: media.MediaInfo, line: Timeline | None, config: Config, sounds: _Sounds
+    title: Title,
+    dub: Dub,
+    picture: media.MediaInfo,
+    line: Timeline | None,
+    config: Config,
+    store: Store,
+    sounds: _Sounds,
 ) -> DubFinding:
-    info = media.probe(dub.audio)
+    audio, video = store.local(dub.audio), store.local(title.video)
+    info = media.probe(audio)
     if not info.audio:
         raise MediaError(f"{dub.audio} has no sound stream; 'audio' must be the {dub.language} mix.")
-    rate_hz, samples = info.audio[0].rate_hz, sounds.length(dub.audio)
-    over = _fits(dub.audio, samples, rate_hz, title, picture, line, config)
+    rate_hz, samples = info.audio[0].rate_hz, sounds.length(audio)
+    over = _fits(dub.audio, samples, rate_hz, video, picture, line, config)
     for driver in dub.drivers:
         if driver != dub.audio:
-            own = media.probe(driver)
+            own = media.probe(store.local(driver))
             if not own.audio:
                 raise MediaError(f"{driver} has no sound stream; 'dialogue' must be the {dub.language} dialogue.")
-            _fits(driver, sounds.length(driver), own.audio[0].rate_hz, title, picture, line, config)
+            length = sounds.length(store.local(driver))
+            _fits(driver, length, own.audio[0].rate_hz, video, picture, line, config)
     delivery = media.delivery(picture, info)
     return DubFinding(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
@@ -257,10 +269,10 @@ class _Sounds:
 
 
 def _fits(
-    path: Path,
+    path: Path | Uri,
     samples: int,
     rate_hz: int,
-    title: Title,
+    film: Path,
     picture: media.MediaInfo,
     line: Timeline | None,
     config: Config,
@@ -282,7 +294,7 @@ def _fits(
         near = min((over(d) for d in promised), key=abs, default=math.inf)
         if abs(near) <= allowed or config.length_difference == "allow":
             return near if promised else 0.0
-        line = media.timeline(title.video)
+        line = media.timeline(film)
     far = over(line.duration)
     if abs(far) > allowed and config.length_difference == "refuse":
         raise MediaError(
@@ -310,33 +322,14 @@ def _title(title: Title, info: media.MediaInfo, line: Timeline | None, dubs: tup
     )  # fmt: skip
 
 
-def _standing(path: Path) -> Path:
-    """The nearest folder at or above `path` that exists."""
-    path = path.absolute()
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
-
-
-def _writable(out: Path) -> None:
-    folder = _standing(out)
-    if not folder.is_dir():
-        raise OutputError(f"{str(folder)!r} is a file, so nothing can be written under it; choose another --out.")
-    try:
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"\0")
-    except OSError as e:
-        raise output_error(out, e) from e
-
-
-def _disk(found: Findings, out: Path) -> None:
+def _disk(found: Findings, store: Store) -> None:
     """Free space against a guess that leans to too much; already finished work is not subtracted."""
     for title in found.titles:
-        source = os.path.getsize(title.video)
+        source = os.path.getsize(store.local(title.video))
         for dub in title.dubs:
             pcm = dub.samples * dub.channels * 3
             found.disk_needed += int(source * _ROOM) + pcm + title.frames * _TAKE_BYTES
-    found.disk_free = shutil.disk_usage(_standing(out)).free
+    found.disk_free = shutil.disk_usage(standing(store.root)).free
     if found.disk_free < found.disk_needed:
         found.notes.append(
             f"The disk may be too small: about {found.disk_needed / 1e9:.1f} GB may be needed, "

@@ -40,22 +40,24 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         return {**summary, "error": causes[0] if causes else "its analysis did not finish"}
     line = job.timeline(title)
     rows = []
+    job.know(t for step in tasks.steps for t in (step.faces, step.take, step.score))
+    drawn = job.store.find(folder, "sheet.jpg")
     for step in tasks.steps:
         row = _row(job, title, dub, step, line, failed)
         rows.append(row)
         sheet = step.score.folder / "sheet.jpg"
-        if row["status"] == "dubbed" and sheet.exists():
-            summary["sheets"].append(str(sheet))
+        if row["status"] == "dubbed" and sheet in drawn:
+            summary["sheets"].append(job.store.shown(sheet))
     made = job.result(tasks.master)
     known = {"active_speaker": job.active_speaker} if job.active_speaker else {}
     write_rows(job.store, table, rows, content=tasks.master.key, **known)
     summary["counts"] = dict(Counter(row["status"] for row in rows))
     summary["needs_review"] = sum(bool(row["needs_review"]) for row in rows)
-    summary["table"] = str(table)
+    summary["table"] = job.store.shown(table)
     if made is None:
         outcome = failed.get(tasks.master.id)
         return {**summary, "error": outcome.error if outcome else "the master was not made"}
-    summary["master"] = str(job.publish(title, dub, tasks.master))
+    summary["master"] = job.store.shown(job.publish(title, dub, tasks.master))
     summary["notices"] = made.get("notices", [])
     return summary
 

@@ -17,11 +17,9 @@ from typing import Any, ClassVar
 from threadpoolctl import threadpool_limits
 
 from dubbing.errors import InputError
-from dubbing.store import Store
+from dubbing.store import RESULT, Store
 
-__all__ = ["Outcome", "Resources", "Stage", "Task", "execute", "is_window"]
-
-RESULT = "result.json"
+__all__ = ["RESULT", "Outcome", "Resources", "Stage", "Task", "execute", "is_window"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Task:
     """One piece of work, named, keyed by everything its result depends on.
 
     id: readable and unique in a run, `lipsync reel/fr/shot_0002`; folder: where the result is
-    committed (done when it exists); args: what the stage needs, paths and plain values only;
+    committed (whether it is done, the store says); args: what the stage needs, paths and plain values only;
     needs: ids that must have succeeded; after: ids that must have ended, well or not;
     frames: how many frames it covers, for progress and for longest-first order; windows: tasks that
     do a long shot part by part, which this one then joins.
@@ -53,10 +51,6 @@ class Task:
     after: tuple[str, ...] = ()
     frames: int = 0
     windows: tuple[Task, ...] = ()
-
-    @property
-    def done(self) -> bool:
-        return self.folder.exists()
 
 
 def is_window(task_id: str) -> bool:

@@ -64,7 +64,7 @@ def write_rows(store: Store, path: Path, rows: Iterable[Mapping[str, Any]], **me
     store.write_bytes(path, buffer.getvalue())
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of one shots.parquet, as written."""
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+def read_rows(path: Path | bytes) -> list[dict[str, Any]]:
+    """The rows of one shots.parquet (or of its bytes), as written."""
+    rows: list[dict[str, Any]] = pq.read_table(BytesIO(path) if isinstance(path, bytes) else path).to_pylist()
     return rows

@@ -16,7 +16,10 @@ from dubbing import pipeline
 from dubbing.stage import Outcome, Stage, Task
 from dubbing.store import Store, key_of
 
-ENVIRONMENT = {"worker_process_setup_hook": "faulty.register", "env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}
+ENVIRONMENT = {
+    "worker_process_setup_hook": "faulty.register",
+    "env_vars": {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[1]}"},
+}
 
 
 class Sleep(Stage):
@@ -77,7 +80,7 @@ class Sleepers:
         return self._tasks
 
     def done(self, task: Task) -> bool:
-        return task.done
+        return self.store.done(task.folder)
 
     def forget(self, task: Task) -> None:
         pass

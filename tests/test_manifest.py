@@ -10,6 +10,7 @@ import yaml
 
 from dubbing import config, manifest
 from dubbing.errors import ManifestError
+from dubbing.remote import Uri
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = """\
@@ -75,10 +76,28 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.path.isabs(manifest.load(Path("job.yaml")).titles[0].video)
 
 
-@pytest.mark.parametrize("uri", ["s3://films/a.mp4", "https://films/a.mp4", "file://server/a.mp4"])
-def test_other_places_are_refused_for_now(tmp_path: Path, uri: str) -> None:
+@pytest.mark.parametrize("uri", ["s3://films/a b.mp4", "https://films/a.mp4", "memory://films/a.mp4"])
+def test_what_lies_elsewhere_stays_a_uri(tmp_path: Path, uri: str) -> None:
+    job = load(tmp_path, GOOD.replace("media/reel.mp4", uri))
+    assert isinstance(job.titles[0].video, Uri) and job.titles[0].video == uri
+    assert job.files[0] == uri and job.model_dump(mode="json")["titles"][0]["video"] == uri
+    assert isinstance(job.titles[0].dubs[0].audio, Path)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("file://server/a.mp4", "another machine"),
+        ("s4://films/a.mp4", "no library knows"),
+        ("s3://", "names nothing"),
+        ("s3://key:secret@films/a.mp4", "password"),
+        ("https://films/a.mp4?X-Amz-Signature=secret", "signature"),
+        ("simplecache::s3://films/a.mp4", "no library knows"),
+    ],
+)
+def test_uris_that_cannot_be_used(tmp_path: Path, uri: str, said: str) -> None:
     message = refused(tmp_path, GOOD.replace("media/reel.mp4", uri))
-    assert "line 4" in message and uri in message and "local files only" in message
+    assert "line 4" in message and said in message and "secret" not in message
 
 
 @pytest.mark.parametrize("tag", ["fr", "pt-BR", "zh-Hant", "es-419", "de-CH-1996", "sl-rozaj-biske", "en-u-ca-gregory",
@@ -158,6 +177,8 @@ def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
 
 
 def test_schema_agrees_with_the_loader(tmp_path: Path) -> None:
+    for kind, name in (("Title", "video"), ("Dub", "audio")):
+        assert "s3://films/reel.mp4" in manifest.schema()["$defs"][kind]["properties"][name]["examples"]
     check = jsonschema.Draft202012Validator(manifest.schema())
     jsonschema.Draft202012Validator.check_schema(manifest.schema())
     assert not list(check.iter_errors(yaml.safe_load(GOOD)))

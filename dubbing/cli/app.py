@@ -23,6 +23,7 @@ from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs,
 from dubbing.cli.models import models
 from dubbing.cli.score import score
 from dubbing.errors import DubError, InputError
+from dubbing.remote import Uri, place
 
 if TYPE_CHECKING:
     from dubbing.config import Config
@@ -32,7 +33,18 @@ if TYPE_CHECKING:
 
 __all__ = ["dub", "main"]
 
+
+class _Place(click.ParamType):
+    """A path, or a URI."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | Uri:
+        return place(value)
+
+
 FILE = click.Path(path_type=Path)
+PLACE = _Place()
 INTERRUPTED = 130
 
 
@@ -71,13 +83,14 @@ def dub() -> None:
 
 def _config_option(command: Any) -> Any:
     return click.option(
-        "--config", "config_file", type=FILE, metavar="FILE", help="Settings that differ from configs/default.yaml."
+        "--config", "config_file", type=PLACE, metavar="FILE", help="Settings that differ from configs/default.yaml."
     )(command)
 
 
-def _out_option(default: str) -> Any:
+def _out_option(default: str, kind: click.ParamType = PLACE) -> Any:
+    where = "folder or URI (s3://bucket/out)" if kind is PLACE else "folder"
     return click.option(
-        "--out", type=FILE, default=default, show_default=True, metavar="DIR", help="The folder to write to."
+        "--out", type=kind, default=default, show_default=True, metavar="DIR", help=f"The {where} to write to."
     )
 
 
@@ -98,12 +111,12 @@ Examples:
   dub check reel.yaml
   dub check reel.yaml --deep        decode every picture too: finds damage inside the files""",
 )
-@click.argument("manifest", type=FILE)
+@click.argument("manifest", type=PLACE)
 @_out_option("out")
 @_config_option
 @click.option("--deep", is_flag=True, help="Decode every picture: exact lengths, and damage named by timecode.")
 @_json_option
-def check(manifest: Path, out: Path, config_file: Path | None, deep: bool, as_json: bool) -> None:
+def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool) -> None:
     """Look at everything a run will need, and say what it will do, without doing it."""
     from dubbing import preflight
     from dubbing.cli import show, tell
@@ -134,7 +147,7 @@ Examples:
 
 Finished runs leave what they cost, numbers only, in the user's cache folder; DUB_HISTORY names another file.""",
 )
-@click.argument("manifest", type=FILE)
+@click.argument("manifest", type=PLACE)
 @_out_option("out")
 @_engine_option
 @_config_option
@@ -145,8 +158,8 @@ Finished runs leave what they cost, numbers only, in the user's cache folder; DU
 )
 @_json_option
 def plan(
-    manifest: Path, out: Path, engine: str, config_file: Path | None, workers: int | None, gpus: float, try_it: bool,
-    as_json: bool,
+    manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | Uri | None, workers: int | None,
+    gpus: float, try_it: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Say how many hours a job will take: stage by stage what is to do, what is done, and the time it costs."""
     from dubbing import estimate
@@ -163,10 +176,12 @@ def plan(
     job = Job(read, out, settings)
     slots = 1 if engine == "local" else workers or settings.engine.workers or os.cpu_count() or 1
     expected = estimate.estimate(job, rates, slots, gpus=gpus, engine=engine)
+    tasks = job.tasks()
+    done = {t.id for t in tasks if job.done(t)}
     if as_json:
-        show.as_json({**tell.plan_plain(job.tasks(), job.stages), "estimate": tell.estimate_plain(expected)})
+        show.as_json({**tell.plan_plain(tasks, job.stages, done), "estimate": tell.estimate_plain(expected)})
     else:
-        click.echo(tell.plan_told(job.tasks(), expected))
+        click.echo(tell.plan_told(tasks, expected, done))
 
 
 @dub.command(
@@ -175,13 +190,14 @@ def plan(
 Examples:
   dub run reel.yaml
   dub run reel.yaml --out /films/out --workers 8
+  dub run s3://films/reel.yaml --out s3://films/out
   dub run reel.yaml --config configs/draft.yaml
   dub run reel.yaml --log-format json 2> events.jsonl
   dub run -- -odd-name.yaml         a name that begins with a dash comes after --
 
 Finished shots are kept: after an interruption the same command goes on where it was.""",
 )
-@click.argument("manifest", type=FILE)
+@click.argument("manifest", type=PLACE)
 @_out_option("out")
 @_engine_option
 @_config_option
@@ -195,8 +211,8 @@ Finished shots are kept: after an interruption the same command goes on where it
 )
 @_json_option
 def run(
-    manifest: Path, out: Path, engine: str, config_file: Path | None, workers: int | None, log_format: str,
-    as_json: bool,
+    manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | Uri | None, workers: int | None,
+    log_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Do the job: a master and a table of shots for every dub in the manifest."""
     from dubbing.cli import show, tell
@@ -218,13 +234,14 @@ def run(
 Examples:
   dub status                        of ./out
   dub status /films/out --json | jq .state
+  dub status s3://films/out
   dub status --address http://head:8265                          the jobs on a cluster
   dub status dub-reel-0123456789ab --address http://head:8265    one of them""",
 )
-@click.argument("out", type=FILE, required=False, metavar="[OUT|ID]")
+@click.argument("out", type=PLACE, required=False, metavar="[OUT|ID]")
 @address_option
 @_json_option
-def status(out: Path | None, address: str | None, as_json: bool) -> None:
+def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
     """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out (default: out)."""
     if address is not None or (out is not None and is_job(str(out))):
         return show_jobs(address, None if out is None else str(out), as_json)
@@ -262,7 +279,7 @@ Examples:
   dub demo
   dub demo --out /tmp/demo --engine local""",
 )
-@_out_option("demo-out")
+@_out_option("demo-out", FILE)
 @_engine_option
 @_json_option
 def demo(out: Path, engine: str, as_json: bool) -> None:
@@ -288,25 +305,27 @@ dub.add_command(logs)
 dub.add_command(cancel)
 
 
-def _read(manifest: Path, config_file: Path | None) -> tuple[Manifest, Config]:
+def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifest, Config]:
     from dubbing import config
     from dubbing import manifest as manifests
 
     return manifests.load(manifest), config.load(config_file)
 
 
-def _run(job: Manifest, settings: Config, out: Path, engine: str, log_format: str = "text") -> Report:
+def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text") -> Report:
     """Look first, then work, watched on stderr; what it cost is kept for `dub plan`."""
     from dubbing import estimate, preflight
     from dubbing.cli.watch import watcher
     from dubbing.engine import run_job
     from dubbing.pipeline import Job
+    from dubbing.store import open_store
 
-    found: Findings = preflight.look(job, settings, out)
+    store = open_store(out)
+    found: Findings = preflight.look(job, settings, store)
     found.raise_first()
     films = [(t.frames, len(t.dubs)) for t in found.titles]
-    work, made = Job(job, out, settings), estimate.Made()
-    with watcher(films, sys.stderr, out, log_format) as watch:
+    work, made = Job(job, store, settings), estimate.Made()
+    with watcher(films, sys.stderr, store.root, log_format) as watch:
         for note in found.notes:
             watch.say(note)
 

@@ -5,7 +5,7 @@ It only reads, at any moment, also while a run writes: whatever is there is whol
 
 from __future__ import annotations
 
-import fcntl
+import json
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -15,67 +15,65 @@ from typing import Any
 from dubbing.cli.show import counted, number, table
 from dubbing.cli.watch import PROGRESS, Figures, told
 from dubbing.errors import OutputError
-from dubbing.store import read_json
+from dubbing.remote import Uri
+from dubbing.store import Store, open_store
 
 __all__ = ["gather", "told_status"]
 
 WORST = 5
+PATIENCE_S = 15.0  # a person waits
 
 
-def gather(out: Path) -> dict[str, Any]:
-    """Everything `dub status` says, as plain values.
+def gather(out: Path | Uri | str) -> dict[str, Any]:
+    """Everything `dub status` says of an output folder or URI, as plain values.
 
     state: running, killed, stopped or finished; run: run.json; progress: figures of a run under way or
     None; dubs: one entry per title and language. Raises OutputError where no run has written.
     """
+    store = open_store(out, PATIENCE_S)
     try:
-        run = read_json(out / "run.json")
+        run = _read(store, "run.json")
     except OSError as e:
         raise OutputError(
             f"There is no run.json in {str(out)!r}; give the folder that a run writes to (its --out)."
         ) from e
     except ValueError as e:
-        raise OutputError(f"{str(out / 'run.json')!r} was not written by dub; run the job again.") from e
+        raise OutputError(f"{store.shown(store.root / 'run.json')!r} was not written by dub; run the job again.") from e
     state = run.get("state", "finished")
-    if state == "running" and not _is_held(out / ".lock"):
+    if state == "running" and not store.held():
         state = "killed"
     progress = None
     if state == "running":
         try:
-            progress = read_json(out / PROGRESS)
+            progress = _read(store, PROGRESS)
         except (OSError, ValueError):
             progress = None
     dubs = [
-        _dub(out, title["id"], dub["language"], run)
+        _dub(store, title["id"], dub["language"], run)
         for title in run.get("manifest", {}).get("titles", [])
         for dub in title["dubs"]
     ]
     return {"out": str(out), "state": state, "run": run, "progress": progress, "dubs": dubs}
 
 
-def _is_held(lock: Path) -> bool:
-    """Whether a run that is alive holds this folder."""
-    try:
-        with lock.open("rb") as f:
-            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+def _read(store: Store, name: str) -> Any:
+    return json.loads(store.read_bytes(store.root / name))
 
 
-def _dub(out: Path, title: str, language: str, run: Mapping[str, Any]) -> dict[str, Any]:
+def _dub(store: Store, title: str, language: str, run: Mapping[str, Any]) -> dict[str, Any]:
     from dubbing.table import read_rows
 
     summary: Mapping[str, Any] = next(
         (d for d in run.get("dubs", []) if d["title"] == title and d["language"] == language),
         {},
     )
-    path = out / title / language / "shots.parquet"
-    rows = read_rows(path) if path.exists() else []
+    folder = store.dub(title, language)
+    try:
+        rows = read_rows(store.read_bytes(folder / "shots.parquet"))
+    except FileNotFoundError:
+        rows = []
     dubbed = [r for r in rows if r["status"] == "dubbed"]
-    masters = [p for p in sorted((out / title / language).glob(f"{title}.{language}.*")) if not p.name.startswith(".")]
+    masters = sorted(store.names(folder, f"{title}.{language}."))
     return {
         "title": title,
         "language": language,
@@ -87,8 +85,8 @@ def _dub(out: Path, title: str, language: str, run: Mapping[str, Any]) -> dict[s
         "source_lse_d": _mean(dubbed, "source_lse_d"),
         "source_lse_c": _mean(dubbed, "source_lse_c"),
         "worst": [_short(r) for r in sorted(rows, key=_badness, reverse=True)[:WORST] if r["status"] != "untouched"],
-        "table": str(path) if rows else None,
-        "master": str(masters[0]) if masters else None,
+        "table": store.shown(folder / "shots.parquet") if rows else None,
+        "master": store.shown(masters[0]) if masters else None,
         "error": summary.get("error"),
     }
 

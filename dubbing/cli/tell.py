@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dubbing.engine import Report
     from dubbing.estimate import Estimate
     from dubbing.preflight import Findings
+    from dubbing.remote import Uri
     from dubbing.stage import Task
 
 __all__ = [
@@ -65,7 +66,7 @@ def check_plain(found: Findings) -> dict[str, Any]:
     }
 
 
-def check_told(found: Findings, out: Path) -> str:
+def check_told(found: Findings, out: Path | Uri) -> str:
     """One paragraph and one table per title; notes; disk; versions. Problems are for stderr."""
     parts = []
     for t in found.titles:
@@ -98,22 +99,23 @@ def check_told(found: Findings, out: Path) -> str:
 # -- plan ------------------------------------------------------------------------------------
 
 
-def plan_plain(tasks: Sequence[Task], stages: Sequence[str]) -> dict[str, Any]:
-    """Stages with counts, and every task known so far."""
+def plan_plain(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> dict[str, Any]:
+    """Stages with counts, and every task known so far. done: the ids of those that are."""
     return {
         "stages": [
-            {"stage": s, "tasks": n, "done": done, "frames": frames} for s, n, done, frames in _stages(tasks, stages)
+            {"stage": s, "tasks": n, "done": ended, "frames": frames}
+            for s, n, ended, frames in _stages(tasks, stages, done)
         ],
         "complete": _is_complete(tasks),
         "tasks": [
-            {"id": t.id, "stage": t.stage, "key": t.key, "folder": str(t.folder), "done": t.done, "frames": t.frames,
-             "needs": list(t.needs), "after": list(t.after)}
+            {"id": t.id, "stage": t.stage, "key": t.key, "folder": str(t.folder), "done": t.id in done,
+             "frames": t.frames, "needs": list(t.needs), "after": list(t.after)}
             for t in tasks
         ],
     }  # fmt: skip
 
 
-def plan_told(tasks: Sequence[Task], expected: Estimate) -> str:
+def plan_told(tasks: Sequence[Task], expected: Estimate, done: Set[str]) -> str:
     """One row per stage, one line of sum, and what it rests on. `~`: how many there will be is a guess yet."""
     rows = [
         (s.stage, f"{'' if s.known else '~'}{s.tasks}", s.done, s.frames, _hours(s.core_hours),
@@ -122,7 +124,7 @@ def plan_told(tasks: Sequence[Task], expected: Estimate) -> str:
     ]  # fmt: skip
     gpu_column = ("GPU-hours",) if expected.gpus else ()
     text = table(("stage", "tasks", "done", "frames to do", "core-hours", *gpu_column), rows)
-    if tasks and all(t.done for t in tasks) and _is_complete(tasks):
+    if tasks and all(t.id in done for t in tasks) and _is_complete(tasks):
         return text + "\n\nEverything is done: a run would only write the tables again."
     if expected.core_hours is not None and expected.wall_s is not None and expected.longest_s is not None:
         gpu = f" and {_hours(expected.gpu_hours)} GPU-hours" if expected.gpus else ""
@@ -153,13 +155,13 @@ def _long(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _stages(tasks: Sequence[Task], stages: Sequence[str]) -> list[tuple[str, int, int, int]]:
+def _stages(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> list[tuple[str, int, int, int]]:
     """(stage, tasks known, of them done, frames in those that are not) in pipeline order."""
     out = []
     for stage in stages:
         mine = [t for t in tasks if t.stage == stage]
-        todo = sum(t.frames for t in mine if not t.done)
-        out.append((stage, len(mine), sum(t.done for t in mine), todo))
+        todo = sum(t.frames for t in mine if t.id not in done)
+        out.append((stage, len(mine), sum(t.id in done for t in mine), todo))
     return out
 
 
@@ -172,7 +174,7 @@ def _is_complete(tasks: Sequence[Task]) -> bool:
 # -- run and demo ----------------------------------------------------------------------------
 
 
-def run_told(report: Report, out: Path) -> str:
+def run_told(report: Report, out: Path | Uri) -> str:
     """One row per dub, and what a person should know about it."""
     rows = (
         (d["title"], d["language"], counted(d["counts"]), d["needs_review"], d["master"] or d["error"])
@@ -187,7 +189,7 @@ def run_told(report: Report, out: Path) -> str:
     return "\n\n".join(parts)
 
 
-def demo_told(report: Report, film: Path) -> str:
+def demo_told(report: Report, film: Path | Uri) -> str:
     """Where everything lies, and what to look at."""
     lines = [f"the original: {film}"]
     for d in report.summary:

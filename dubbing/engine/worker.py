@@ -1,12 +1,14 @@
 """One process's worth of work: stages set up when first needed, tasks done one after another.
 
-Both engines use it, so a task ends the same way in either.
+What a task reads is brought to this machine first, where it lies elsewhere. Both engines use this, so a
+task ends the same way in either.
 """
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
 from dubbing.errors import InputError
 from dubbing.pipeline import build
@@ -21,6 +23,7 @@ class Worker:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        store.tidy()
         self._stages: dict[str, Stage] = {}
 
     def run(self, task: Task, progress: Callable[[int], None]) -> Outcome:
@@ -35,7 +38,22 @@ class Worker:
         except Exception as e:
             text = f"stage {task.stage} could not be set up: {type(e).__name__}: {e}"
             return Outcome(task.id, 0.0, text, type(e).__name__, traceback.format_exc())
-        return execute(self._stages[task.stage], task, self._store, progress)
+        try:
+            task = replace(task, args=self._store.bring(task.args), folder=self._store.here(task.folder))
+        except InputError as e:
+            return Outcome(task.id, 0.0, str(e), type(e).__name__, fatal=e)
+        except Exception as e:
+            text = f"what {task.id} needs could not be brought here: {type(e).__name__}: {e}"
+            return Outcome(task.id, 0.0, text, type(e).__name__, traceback.format_exc())
+        return self._named(execute(self._stages[task.stage], task, self._store, progress))
+
+    def _named(self, outcome: Outcome) -> Outcome:
+        """An error with the URIs that a person gave, instead of the paths of their copies here."""
+        if outcome.error is None:
+            return outcome
+        named, fatal = self._store.copies.named, outcome.fatal
+        fatal = type(fatal)(named(str(fatal))) if fatal else None
+        return replace(outcome, error=named(outcome.error), fatal=fatal)
 
     def close(self) -> None:
         """Close every stage."""

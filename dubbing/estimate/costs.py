@@ -236,7 +236,7 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
     for title in job.manifest.titles:
         mine = [t for t in tasks if title_of(t) == title.id]
         frames = max((t.frames for t in mine if t.stage in ("shots", "master")), default=0)
-        width, height = media.probe(title.video).upright_size
+        width, height = media.probe(job.store.local(title.video)).upright_size
         works = {t.id: decided_work(job, t, frames, width * height / 1e6) or Work() for t in mine}
         tracked = sum(works[t.id].faces for t in mine if t.stage == "faces")
         patched: dict[str, float] = defaultdict(float)

@@ -107,7 +107,7 @@ def estimate(
             cores = cpu_s / 3600
         else:
             unknown.append(stage)
-        done = sum(t.done for t in tasks if t.stage == stage)
+        done = sum(job.done(t) for t in tasks if t.stage == stage)
         stages.append(StageEstimate(stage, expected[stage], done, round(frames), cores, gpu, stage not in guessed))
         for o, price in zip(todo, priced, strict=True):
             pieces.append(Piece(o.id, stage, price[1] if price else 0.0, o.waits, asks[stage].cpus, asks[stage].gpus))
@@ -130,7 +130,7 @@ def estimate(
 
 def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates) -> tuple[list[_Open], set[str]]:
     """The open tasks of one title, real ones first, and the ids of those that are only expected."""
-    width, height = media.probe(title.video).upright_size
+    width, height = media.probe(job.store.local(title.video)).upright_size
     megapixels = width * height / 1e6
     frames = max((t.frames for t in tasks if t.stage in ("shots", "master")), default=0)
     by_stage: dict[str, list[Task]] = {s: [t for t in tasks if t.stage == s] for s in STAGES}
@@ -149,7 +149,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates) -> tuple
     todo = [
         _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in ("speakers", "actors") else works[t.id],
               (*t.needs, *t.after))
-        for t in tasks if not t.done and t.stage != "master"
+        for t in tasks if not job.done(t) and t.stage != "master"
     ]  # fmt: skip
     invented: list[_Open] = []
     shots = [Shot(i + 1, 0, n).id for i, n in enumerate(lengths)]
@@ -171,7 +171,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates) -> tuple
         real = next((t for t in by_stage["master"] if t.id == f"master {name}"), None)
         if real is not None:
             patched = sum(works[t.id].frames for t in by_stage["lipsync"] if t.id.startswith(f"lipsync {name}/"))
-            if not real.done:
+            if not job.done(real):
                 todo.append(
                     _Open(real.id, "master", replace(works[real.id], faces=patched), (*real.needs, *real.after))
                 )

@@ -19,6 +19,8 @@ from dubbing.errors import MediaError
 from dubbing.estimate.costs import Measured, measure
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.pipeline import Job
+from dubbing.remote import Uri
+from dubbing.store import open_store
 
 __all__ = ["PLACES", "SECONDS", "trial"]
 
@@ -32,14 +34,15 @@ def trial(manifest: Manifest, config: Config, on_event: Callable[[Event], None] 
     Raises InputError where the film cannot be cut or the pipeline refuses it.
     """
     first = manifest.titles[0]
-    length = media.probe(first.video).duration_s
+    local = open_store(tempfile.gettempdir()).local  # brings what lies elsewhere
+    length = media.probe(local(first.video)).duration_s
     if not length:
         raise MediaError(
             f"{first.video} does not say how long it is, so no excerpt can be taken; plan without --trial."
         )
     settings = config.model_copy(update={"length_difference": "allow"})
     with tempfile.TemporaryDirectory(prefix="dub-trial-") as folder:
-        titles = [_cut(first, Path(folder), n, length * place) for n, place in enumerate(PLACES)]
+        titles = [_cut(first, local, Path(folder), n, length * place) for n, place in enumerate(PLACES)]
         small = Manifest(version=1, titles=titles, generator=manifest.generator)
         job = Job(small, Path(folder) / "out", settings)
         report = run_job(job, "local", on_event)
@@ -47,18 +50,18 @@ def trial(manifest: Manifest, config: Config, on_event: Callable[[Event], None] 
         return measure(job, "local", run_s=float(report.run_json["seconds"]), at=at, trial=True)
 
 
-def _cut(title: Title, folder: Path, number: int, start_s: Fraction) -> Title:
+def _cut(title: Title, local: Callable[[Path | Uri], Path], folder: Path, number: int, start_s: Fraction) -> Title:
     """One excerpt as a title of its own; its cuts are looked for, whatever cut list the film has."""
     film = folder / f"{number}{title.video.suffix}"
-    begins_s = media.excerpt(title.video, film, start_s, SECONDS)
+    begins_s = media.excerpt(local(title.video), film, start_s, SECONDS)
     lasts_s = media.probe(film).duration_s or SECONDS
     dub = title.dubs[0]
     mix = folder / f"{number}.flac"
-    media.sound_excerpt(dub.audio, mix, begins_s, lasts_s)
+    media.sound_excerpt(local(dub.audio), mix, begins_s, lasts_s)
     spoken = None
     if dub.dialogue is not None:
         spoken = folder / f"{number}-dialogue.flac"
-        media.sound_excerpt(dub.dialogue, spoken, begins_s, lasts_s)
+        media.sound_excerpt(local(dub.dialogue), spoken, begins_s, lasts_s)
     return Title(
         id=f"trial-{number}", video=film, dubs=[Dub(language=dub.language, audio=mix, dialogue=spoken, stems=None)],
         shots=None, cast=None,

@@ -1,0 +1,31 @@
+"""Where results lie and how they get there: folders of this machine, or objects at a URI.
+
+`open_store` hides the difference from stages, engines and commands.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dubbing.remote import Uri, place
+from dubbing.store.folder import PART, RESULT, Store, content_key, key_of, output_error, read_json, standing
+
+__all__ = [
+    "PART", "RESULT", "Store", "content_key", "key_of", "open_store", "output_error", "read_json", "standing",
+]  # fmt: skip
+
+
+def open_store(out: Store | Path | str, patience_s: float | None = None) -> Store:
+    """The store at a path or URI; nothing is read or written yet.
+
+    patience_s: for how long a remote place that fails is tried again; default: two minutes. Raises
+    InputError for a URI that cannot be used.
+    """
+    if isinstance(out, Store):
+        return out
+    where = place(out)
+    if isinstance(where, Uri):
+        from dubbing.store.mirror import RemoteStore
+
+        return RemoteStore(where, patience_s)
+    return Store(where)

@@ -1,0 +1,276 @@
+"""An output folder on this machine or on a shared file system: atomic commits, content keys.
+
+Done is a file (design decision 8): a result's folder or file appears under its final name in one
+rename, or not at all. Whatever a killed run left half-written carries `.part-` in its name and is
+removed when the next run starts. Knows no media and no stage.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dubbing.errors import OutputError
+from dubbing.remote import Uri
+from dubbing.store.copies import Copies, walked
+
+__all__ = ["PART", "RESULT", "Store", "content_key", "followed", "key_of", "output_error", "read_json", "replace",
+           "standing"]  # fmt: skip
+
+PART = ".part-"
+RESULT = "result.json"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def key_of(*parts: Any) -> str:
+    """sha256 (hex) of the parts written as canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file this project wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def content_key(path: Path, memory: Path | None = None) -> str:
+    """sha256 (hex) of a file's bytes.
+
+    memory: a JSON file that remembers hashes by path, size and modification time, so that a film
+    is read once; it is only a shortcut and may be deleted.
+    """
+    stat = path.stat()
+    name, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
+    known: dict[str, Any] = {}
+    if memory is not None and memory.exists():
+        try:
+            known = read_json(memory)
+        except (ValueError, OSError):
+            known = {}
+        if known.get(name, [None])[:-1] == stamp:
+            return str(known[name][-1])
+    digest = hashlib.sha256()
+    with path.open("rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    if memory is not None:
+        known[name] = [*stamp, digest.hexdigest()]
+        replace(memory, json.dumps(known, indent=0).encode())
+    return digest.hexdigest()
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write `data` under `path` so that a reader sees the old file or the new one, whole."""
+    part = path.with_name(f"{PART}{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        part.replace(path)
+    except OSError as e:
+        part.unlink(missing_ok=True)
+        raise output_error(path, e) from e
+
+
+def output_error(path: Path, e: OSError) -> OutputError:
+    """The one sentence for a write that failed."""
+    if e.errno in _FULL:
+        return OutputError(
+            f"The disk that holds {str(path.parent)!r} is full; free some space and run the same "
+            "command again: finished shots are kept."
+        )
+    return OutputError(f"{str(path)!r} cannot be written ({e.strerror or e}); check its folder's permissions.")
+
+
+def standing(path: Path) -> Path:
+    """The nearest folder at or above `path` that exists."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def followed(folder: Path) -> list[Path]:
+    """The folders beside `master-<key>` that are called the same with another key."""
+    stem = folder.name.rpartition("-")[0]
+    return [f for f in folder.parent.glob(f"{stem}-*") if f != folder]
+
+
+class Store:
+    """One output folder (`OUT`): where everything lies, how it is committed and read.
+
+    `root` is where this process finds it. Stages and engines see local paths only; what lies elsewhere
+    (media named by URIs, and everything below OUT when that is a URI: `RemoteStore`) is brought here
+    first. A store travels to workers by pickle.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.copies = Copies()
+
+    def analysis(self, title: str) -> Path:
+        return self.root / title / "analysis"
+
+    def dub(self, title: str, language: str) -> Path:
+        return self.root / title / language
+
+    def shown(self, path: Path) -> str:
+        """What people call a path of this store."""
+        return str(path)
+
+    # -- what is there -----------------------------------------------------------------------
+
+    def done(self, folder: Path) -> bool:
+        """Whether the result of this folder was committed."""
+        return folder.exists()
+
+    def note(self, folder: Path) -> None:
+        """A worker has just committed this folder."""
+
+    def results(self, folders: Iterable[Path]) -> dict[Path, Any]:
+        """The result.json of those folders that are done."""
+        return {f: read_json(f / RESULT) for f in folders if self.done(f)}
+
+    def read_bytes(self, path: Path) -> bytes:
+        """A file below the root, as it is now. Raises FileNotFoundError."""
+        return path.read_bytes()
+
+    def find(self, folder: Path, name: str) -> set[Path]:
+        """The files of this name anywhere below a folder."""
+        return set(folder.rglob(name))
+
+    def names(self, folder: Path, beginning: str) -> list[Path]:
+        """What lies directly in a folder under names that begin so; empty where there is no folder."""
+        return [p for p in folder.iterdir() if p.name.startswith(beginning)] if folder.is_dir() else []
+
+    # -- what a worker needs -----------------------------------------------------------------
+
+    def local(self, file: Path | Uri) -> Path:
+        """A file of the manifest as a path of this machine; a remote one is brought here first.
+
+        Raises MediaError where there is none.
+        """
+        return self.copies.fetch(file) if isinstance(file, Uri) else file
+
+    def bring(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A task's arguments with every path in them present on this machine."""
+        return walked(args, self.copies.bring)
+
+    def tidy(self) -> None:
+        """Called once by each worker: nothing to do where `sweep` reaches."""
+
+    def here(self, folder: Path) -> Path:
+        """A folder of the process that planned the work, as this process calls it."""
+        return folder
+
+    # -- writing -----------------------------------------------------------------------------
+
+    @contextmanager
+    def commit(self, final: Path) -> Iterator[Path]:
+        """A fresh folder to fill; renamed to `final` when the block ends without an error.
+
+        Raises OutputError when the folder cannot be written or the disk is full.
+        """
+        part = final.parent / f"{PART}{uuid.uuid4().hex[:8]}-{final.name}"
+        try:
+            part.mkdir(parents=True)
+            yield part
+            if final.exists():
+                shutil.rmtree(part)
+            else:
+                part.rename(final)
+        except OSError as e:
+            if e.errno in (*_FULL, errno.EACCES, errno.EROFS, errno.EPERM):
+                raise output_error(final, e) from e
+            raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Atomic. Raises OutputError."""
+        self.write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+    def write_bytes(self, path: Path, data: bytes) -> None:
+        """Atomic. Raises OutputError."""
+        replace(path, data)
+
+    def remove(self, folder: Path) -> None:
+        """Take a result away that nothing needs any more."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, made: Path, final: Path) -> None:
+        """Give a file of a result a second name, without copying where the disk allows it, and remove the
+        results that this one follows (same folder name up to the key)."""
+        if not (final.exists() and final.samefile(made)):
+            part = final.with_name(f"{PART}{os.getpid()}-{final.name}")
+            part.unlink(missing_ok=True)
+            try:
+                os.link(made, part)
+            except OSError:
+                shutil.copyfile(made, part)
+            part.replace(final)
+        for old in followed(made.parent):
+            shutil.rmtree(old)
+
+    # -- one run at a time -------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raises OutputError where nothing can be written."""
+        folder = standing(self.root)
+        if not folder.is_dir():
+            raise OutputError(f"{str(folder)!r} is a file, so nothing can be written under it; choose another --out.")
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(b"\0")
+        except OSError as e:
+            raise output_error(self.root, e) from e
+
+    def held(self) -> bool:
+        """Whether a run that is alive writes here."""
+        try:
+            with (self.root / ".lock").open("rb") as f:
+                fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold this output folder alone; the kernel lets go when the process ends, however it ends.
+
+        Raises OutputError when another run holds it or the folder cannot be made.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = (self.root / ".lock").open("a+")
+        except OSError as e:
+            raise output_error(self.root, e) from e
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as e:
+                raise OutputError(
+                    f"Another run is writing to {str(self.root)!r}; wait for it to end, or choose another --out."
+                ) from e
+            yield
+
+    def sweep(self) -> int:
+        """Remove what killed runs left half-written; returns how many. Call only under `lock`."""
+        left = list(self.root.rglob(f"{PART}*"))
+        for path in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        return len(left)

@@ -1,0 +1,271 @@
+"""An output place at a URI, with a local mirror: the same store as a folder, for whoever uses it.
+
+Tasks fill local folders. A commit uploads their files and, last, `result.json`, which lists them with
+their sizes: a result is done exactly when that one object exists, and a reader takes what it lists. What
+a run is interrupted in leaves no result.json, so it counts as nothing and is written over later. What is
+done is listed once, at the start. The mirror lies in the scratch folder (`dubbing.store.copies`) and may
+be deleted while no run is under way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dubbing.errors import OutputError, StorageError
+from dubbing.remote import Objects, Uri, at_once
+from dubbing.store.copies import ENVIRONMENT, folder_of, walked
+from dubbing.store.folder import PART, RESULT, Store, output_error, read_json
+from dubbing.store.lease import Lease, held
+
+__all__ = ["RemoteStore"]
+
+PROGRESS = ".progress.json"
+MASTER = ".master.json"  # which result the published master is
+LEFT_S = 24 * 3600.0  # a part that old belongs to nobody
+
+
+class RemoteStore(Store):
+    """One output place at a URI. `root` is its mirror on this machine."""
+
+    def __init__(self, uri: Uri, patience_s: float | None = None) -> None:
+        super().__init__(folder_of(uri, "out") / (uri.name or "out"))
+        self.uri = uri
+        self._origin = str(self.root)
+        self._objects = Objects(uri, patience_s)
+        self._done: set[str] | None = None
+        self._lease: Lease | None = None
+        self._progress_sent = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker: where things are, and nothing of what is done or held."""
+        return {"uri": self.uri, "origin": self._origin, "copies": self.copies}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__init__(state["uri"])  # type: ignore[misc]
+        self._origin, self.copies = state["origin"], state["copies"]
+
+    def shown(self, path: Path) -> str:
+        return str(self.uri / self._name(path))
+
+    # -- what is there -----------------------------------------------------------------------
+
+    def done(self, folder: Path) -> bool:
+        if self._done is None:
+            end = f"/{RESULT}"
+            self._done = {name.removesuffix(end) for name in self._objects.find() if name.endswith(end)}
+        return self._name(folder) in self._done
+
+    def note(self, folder: Path) -> None:
+        if self._done is not None:
+            self._done.add(self._name(folder))
+
+    def results(self, folders: Iterable[Path]) -> dict[Path, Any]:
+        found, names = {}, {}
+        for folder in folders:
+            if self.done(folder):
+                if (folder / RESULT).exists():
+                    found[folder] = read_json(folder / RESULT)
+                else:
+                    names[self._name(folder / RESULT)] = folder
+        for name, data in self._objects.read_many(names).items():
+            found[names[name]] = self._parsed(name, data)
+        return found
+
+    def read_bytes(self, path: Path) -> bytes:
+        return self._objects.read(self._name(path))
+
+    def find(self, folder: Path, name: str) -> set[Path]:
+        found = self._objects.find(self._name(folder))
+        return {self.root / n for n in found if n.rpartition("/")[2] == name}
+
+    def names(self, folder: Path, beginning: str) -> list[Path]:
+        return [folder / n for n in self._objects.children(self._name(folder)) if n.startswith(beginning)]
+
+    # -- what a worker needs -----------------------------------------------------------------
+
+    def bring(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Raises OutputError when a result that was there is no longer."""
+        wanted: dict[str, Path] = {}
+
+        def here(text: str) -> str:
+            path = self.here(Path(text)) if text.startswith(self._origin + os.sep) else None
+            if path is None:
+                return self.copies.bring(text)
+            wanted[str(path)] = path
+            return str(path)
+
+        changed = walked(args, here)
+        at_once(self._download, [p for p in wanted.values() if not p.exists()])
+        return dict(changed)
+
+    def tidy(self) -> None:
+        """The driver's `sweep` does not reach other machines: there, parts go when they are a day old."""
+        for left in self.root.rglob(f"{PART}*"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > LEFT_S:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+    def here(self, folder: Path) -> Path:
+        text = str(folder)
+        if text.startswith(self._origin + os.sep):
+            return self.root / text[len(self._origin) + 1 :]
+        return folder
+
+    def _download(self, folder: Path) -> None:
+        """One result from the place into the mirror: whole or not at all."""
+        name = self._name(folder)
+        try:
+            with super().commit(folder) as part:
+                told = self._objects.read(f"{name}/{RESULT}")
+                for file, size in self._parsed(name, told)["files"].items():
+                    target = part / file
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    self._objects.get(f"{name}/{file}", target)
+                    if target.stat().st_size != size:
+                        raise OutputError(
+                            f"{self.shown(folder / file)!r} has {target.stat().st_size} bytes instead of {size}: "
+                            f"remove {self.shown(folder)!r} and run again."
+                        )
+                (part / RESULT).write_bytes(told)
+        except FileNotFoundError as e:
+            raise OutputError(
+                f"{self.shown(folder)!r} is not whole: something removed files of it; remove it all and run again."
+            ) from e
+
+    # -- writing -----------------------------------------------------------------------------
+
+    @contextmanager
+    def commit(self, final: Path) -> Iterator[Path]:
+        """As of a folder. Raises StorageError when it cannot be uploaded."""
+        with super().commit(final) as part:
+            yield part
+            self._upload(part, self._name(final))
+
+    def _upload(self, part: Path, name: str) -> None:
+        files = {str(p.relative_to(part)): p.stat().st_size for p in sorted(part.rglob("*")) if p.is_file()}
+        told = read_json(part / RESULT) if files.pop(RESULT, None) is not None else {}
+        data = json.dumps({**told, "files": files}, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        at_once(lambda f: self._objects.put(f"{name}/{f}", part / f), list(files))
+        (part / RESULT).write_bytes(data)
+        self._objects.write(f"{name}/{RESULT}", data)
+
+    def write_bytes(self, path: Path, data: bytes) -> None:
+        """Atomic, here and there; what lies in a folder that is being filled goes with its commit."""
+        super().write_bytes(path, data)
+        if not any(p.startswith(PART) for p in path.relative_to(self.root).parts):
+            if self._lease is not None:
+                self._lease.check()
+            self._objects.write(self._name(path), data)
+
+    def remove(self, folder: Path) -> None:
+        """Its result.json first."""
+        name = self._name(folder)
+        self._objects.remove(f"{name}/{RESULT}")
+        for left in self._objects.find(name):
+            self._objects.remove(left)
+        if self._done is not None:
+            self._done.discard(name)
+        super().remove(folder)
+
+    def publish(self, made: Path, final: Path) -> None:
+        """Give a file of a result its final name, by a copy inside the place, and remove the results that
+        this one follows. The object itself then lies under the final name only.
+
+        Raises OutputError when neither is there any more.
+        """
+        if self._lease is not None:
+            self._lease.check()
+        home, source = self._name(final.parent), self._name(made)
+        names = self._objects.find(home)
+        note = f"{home}/{MASTER}"
+        with suppress(FileNotFoundError, ValueError):
+            if json.loads(self._objects.read(note)) == {"made": source} and self._name(final) in names:
+                if source in names:
+                    self._objects.remove(source)
+                self._retire(made.parent, names)
+                return
+        if source not in names:
+            self._objects.remove(self._name(made.parent / RESULT))  # so that the next run makes it
+            self._done = None
+            shutil.rmtree(made.parent, ignore_errors=True)
+            raise OutputError(f"{self.shown(final)!r} was removed; run the same command again to make it anew.")
+        self._objects.copy(source, self._name(final))
+        self._objects.write(note, json.dumps({"made": source}).encode())
+        self._objects.remove(source)
+        self._retire(made.parent, names)
+
+    def _retire(self, folder: Path, names: Mapping[str, int]) -> None:
+        """Remove the results beside `folder` that differ from it by their key only: result.json first."""
+        kept = self._name(folder) + "/"
+        stem = kept.rpartition("-")[0] + "-"
+        old = [n for n in names if n.startswith(stem) and not n.startswith(kept)]
+        for name in sorted(old, key=lambda n: not n.endswith(f"/{RESULT}")):
+            self._objects.remove(name)
+            if self._done is not None:
+                self._done.discard(name.removesuffix(f"/{RESULT}"))
+        for path in {self.root / "/".join(n.split("/")[: kept.count("/")]) for n in old}:
+            shutil.rmtree(path, ignore_errors=True)
+
+    # -- one run at a time -------------------------------------------------------------------
+
+    def check(self) -> None:
+        self._make_mirror()
+        self._objects.writable()
+
+    def held(self) -> bool:
+        return held(self._objects)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold this place alone, by a lease. Raises OutputError when another run holds it."""
+        self._make_mirror()
+        lease = Lease(self._objects, self._send_progress)
+        lease.take()
+        self._lease = lease
+        try:
+            yield
+        finally:
+            self._lease = None
+            lease.release()
+            if not lease.lost:
+                with suppress(StorageError):
+                    Objects(self.uri, patience_s=5.0).remove(PROGRESS)
+
+    def sweep(self) -> int:
+        """Also forgets what was listed: the lease is ours from here on."""
+        self._done = None
+        return super().sweep()
+
+    def _send_progress(self) -> None:
+        """The figures that a display leaves in the mirror, for `dub status` elsewhere."""
+        with suppress(FileNotFoundError):
+            file = self.root / PROGRESS
+            changed = file.stat().st_mtime_ns
+            if changed != self._progress_sent:
+                Objects(self.uri, patience_s=5.0).write(PROGRESS, file.read_bytes())
+                self._progress_sent = changed
+
+    # -- names -------------------------------------------------------------------------------
+
+    def _make_mirror(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise OutputError(f"{output_error(self.root, e)} ({ENVIRONMENT} names the folder for copies.)") from e
+
+    def _name(self, path: Path) -> str:
+        """A path of the mirror as the name of its object."""
+        return path.relative_to(self.root).as_posix()
+
+    def _parsed(self, name: str, data: bytes) -> Any:
+        try:
+            return json.loads(data)
+        except ValueError as e:
+            raise OutputError(f"{str(self.uri / name)!r} is damaged; remove its folder and run again.") from e
