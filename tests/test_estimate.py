@@ -246,8 +246,8 @@ def test_done_tasks_cost_nothing_and_the_analysis_is_believed(
 def test_plan_says_hours(
     ran: tuple[Path, list[Measured]], folder: Path, dub: Dub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "--trial measures" in dub("plan", folder / "job.yaml", "--out", tmp_path / "out")[1]
     monkeypatch.setenv("DUB_HISTORY", str(tmp_path / "h"))
+    assert "--trial measures" in dub("plan", folder / "job.yaml", "--out", tmp_path / "out")[1]
     history.keep(replace(ran[1][0], titles=({**ran[1][0].titles[0], **line().titles[0],
                                               "sync": Cost(1, 10, Work(10, 1, 10, 1), 1.0, 1.0)},)))  # fmt: skip
     code, out, _ = dub("plan", folder / "job.yaml", "--out", tmp_path / "out", "--workers", 3)

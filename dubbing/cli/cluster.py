@@ -6,6 +6,7 @@ Ctrl-C never stops a job: it says how to come back.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dubbing.errors import ClusterError
+from dubbing.errors import ClusterError, OutputError
 
 if TYPE_CHECKING:
     from dubbing.cluster.jobs import Cluster, Job
@@ -298,10 +299,11 @@ def _plain(cluster: Cluster, job: Job) -> dict[str, Any]:
 def _progress(cluster: Cluster, job: Job) -> str | None:
     """The newest figures: from the output folder where this machine sees it, else from the log."""
     from dubbing.cli.watch import PROGRESS, Figures, told
-    from dubbing.store import read_json
+    from dubbing.store import open_store
 
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        at = read_json(Path(job.out) / PROGRESS)
+    with suppress(OSError, ValueError, KeyError, TypeError, OutputError):
+        store = open_store(job.out)
+        at = json.loads(store.read_bytes(store.root / PROGRESS))
         if time.time() - at["at"] < 60:
             return told(Figures(**{name: at[name] for name in Figures.__dataclass_fields__ if name in at}))
     with suppress(ClusterError):
