@@ -44,6 +44,9 @@ STAGES: dict[str, tuple[str, str]] = {
     "master": ("dubbing.stages.master", "Master"),
 }
 ACTIVE = "light_asd_ava"  # the model whose presence brings in `active`
+# Milliseconds that a frame costs in a stage and in those that wait for it, about: what is started first.
+_CHAIN = {"shots": 100.0, "faces": 80.0, "audio": 75.0, "active": 75.0, "speakers": 70.0, "actors": 65.0,
+          "lipsync": 45.0, "sync": 20.0, "master": 20.0}  # fmt: skip
 EXPANDS = frozenset({"shots", "audio", "actors"})
 # A picture that one of these cannot use costs its shot, not the run.
 PER_SHOT = frozenset({"faces", "active", "lipsync", "sync"})
@@ -125,20 +128,23 @@ class Job:
         Remote files of the manifest are brought here first, all of them, so that workers know each of them.
         """
         failed = failed or {}
+        dubs = 0
         for file in self.manifest.files:
             self.store.local(file)
         tasks: list[Task] = []
         for title in self.manifest.titles:
             analysis = self._analyse(title, failed)
-            tasks += [t for t in (analysis.shots, analysis.sound, analysis.speakers, analysis.actors) if t]
-            tasks += [*(analysis.faces or ()), *analysis.active]
+            mine = [t for t in (analysis.shots, analysis.sound, analysis.speakers, analysis.actors) if t]
+            mine += [*(analysis.faces or ()), *analysis.active]
             for dub in title.dubs:
                 one = self.dub(title, dub, failed, analysis)
-                tasks += [one.sound, *(t for step in one.steps for t in (step.take, step.score))]
-                tasks += [one.master] if one.master else []
+                mine += [one.sound, *(t for step in one.steps for t in (step.take, step.score))]
+                mine += [one.master] if one.master else []
+                tasks += [replace(t, rank=dubs) for t in mine]
+                mine, dubs = [], dubs + 1
         order = list(STAGES)
-        tasks = [one for t in tasks for one in (*(() if self.done(t) else t.windows), replace(t, windows=()))]
-        return sorted(tasks, key=lambda t: order.index(t.stage))
+        parts = (replace(w, rank=t.rank) for t in tasks if not self.done(t) for w in t.windows)
+        return sorted([*(replace(t, windows=()) for t in tasks), *parts], key=lambda t: order.index(t.stage))
 
     def shots(self, title: Title) -> list[Shot] | None:
         """The title's shots, or None before they are known."""
@@ -360,6 +366,7 @@ def _long(shot: Shot, task: Task) -> Task:
             folder=task.folder.parent / "windows" / f"{task.folder.name}-{n}",
             args={**task.args, "window": [a, b]},
             frames=b - a,
+            weight=_CHAIN[task.stage] * (b - a),
         )
         for n, (a, b) in enumerate(parts, 1)
     )
@@ -382,4 +389,5 @@ def _task(
     """A task whose folder carries its key: `<folder>-<key12>`, or `<folder>/<key12>/<inside>` for a take."""
     key = key_of(stage, _class(stage).version, about)
     final = folder / key[:12] / inside if inside else folder.with_name(f"{folder.name}-{key[:12]}")
-    return Task(f"{stage} {name}", stage, key, final, args, needs, after, frames)
+    weight = _CHAIN[stage] * (frames or 1e6)  # without frames of its own: others wait for it
+    return Task(f"{stage} {name}", stage, key, final, args, needs, after, frames, weight=weight)

@@ -70,9 +70,8 @@ class Sleepers:
                 args = {"seconds": seconds, "frames": frames, "value": f"{stage} {n}",
                         "fault": fault if stage == "lipsync" else None,
                         "mark": str(out / "marks" / name)}  # fmt: skip
-                task = Task(
-                    f"{stage} film/fr/{name}", stage, key_of(stage, n), out / stage / name, args, before, (), frames
-                )
+                task = Task(f"{stage} film/fr/{name}", stage, key_of(stage, n), out / stage / name, args, before, (),
+                            frames, weight=seconds * (3 - self.stages.index(stage)))  # fmt: skip
                 self._tasks.append(task)
                 before = (task.id,)
 

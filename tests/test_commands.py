@@ -127,8 +127,8 @@ def test_a_run_in_json_writes_nothing_but_json(ran: Path, folder: Path, dub: Dub
     assert code == 0 and "reel.ja.mp4" in out
     events = [json.loads(line) for line in err.splitlines()]
     assert [(e["task"], e["language"]) for e in events if e["event"] == "finished"] == [
-        ("master reel/de", "de"),
         ("master reel/ja", "ja"),
+        ("master reel/de", "de"),
     ]
     status = dub("status", ran)[1]
     assert "2 tasks done, 16 were done before; seconds by stage: master" in status

@@ -21,10 +21,10 @@ class LocalPool:
         self._worker = Worker(store)
         self._task: Task | None = None
 
-    def take(self, queues: Sequence[Sequence[Task]]) -> list[Task]:
-        if self._task is not None or not queues:
+    def take(self, ready: Sequence[Task]) -> list[Task]:
+        if self._task is not None or not ready:
             return []
-        self._task = queues[0][0]
+        self._task = ready[0]
         return [self._task]
 
     def wait(self) -> Turn:

@@ -24,11 +24,8 @@ class Turn:
 class Pool(Protocol):
     """Runs tasks. A task that was taken ends exactly once, well or not, whatever happens to its worker."""
 
-    def take(self, queues: Sequence[Sequence[Task]]) -> list[Task]:
-        """Begin as many tasks as there is room for now, and return them.
-
-        queues: ready tasks by stage, the stage that matters most first, each in the order to be taken.
-        """
+    def take(self, ready: Sequence[Task]) -> list[Task]:
+        """Begin as many of these as there is room for now, in their order, and return them."""
         ...
 
     def wait(self) -> Turn:

@@ -117,7 +117,7 @@ class RayPool:
 
     # -- beginning tasks ---------------------------------------------------------------------
 
-    def take(self, queues: Sequence[Sequence[Task]]) -> list[Task]:
+    def take(self, ready: Sequence[Task]) -> list[Task]:
         self._measure()
         taken: list[Task] = []
         wanted: Counter[Resources] = Counter()
@@ -126,13 +126,13 @@ class RayPool:
             if not self._begin(task, kind):
                 self._again.append((task, kind))
                 wanted[kind] += 1
-        starved = self._starved()
-        for queue in queues:
-            kind = self._kinds[queue[0].stage]
-            for n, task in enumerate(queue):
-                if (starved and kind != starved) or not self._begin(task, kind):
-                    wanted[kind] += len(queue) - n
-                    break
+        starved, full = self._starved(), set[Resources]()
+        for task in ready:
+            kind = self._kinds[task.stage]
+            if kind in full or (starved and kind != starved) or not self._begin(task, kind):
+                full.add(kind)
+                wanted[kind] += 1
+            else:
                 taken.append(task)
         now_s = time.monotonic()
         self._hungry = {k: self._hungry.get(k, now_s) for k in wanted if not any(h.kind == k for h in self._hands())}
@@ -343,7 +343,8 @@ def _connect(config: Engine) -> tuple[bool, bool]:
     if ray.is_initialized():
         return False, False
     where = _where(config)
-    importlib.import_module("torch")  # loaded after Ray's library, its MKL did not find itself in a job
+    if where["address"] != "local":
+        importlib.import_module("torch")  # loaded after Ray's library, its MKL did not find itself in a job
     before = signal.getsignal(signal.SIGTERM)
     with contextlib.redirect_stderr(io.StringIO()):  # it tells of its token at every start
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)

@@ -1,8 +1,8 @@
 """Which task may run when: dependencies, order, failures. Knows no Ray, no stage and no table.
 
-A task is ready when what it needs has succeeded and what it comes after has ended. Ready tasks of the
-furthest stage go first (results early, little lies in between), in a stage the longest first. Each end of a task
-costs time in proportion to what waits for it, not to the size of the job.
+A task is ready when what it needs has succeeded and what it comes after has ended. Tasks of the first dub go first
+(results early); among them the one with the most work before the dub's end, so that nothing long is left for last.
+Each end of a task costs time in proportion to what waits for it, not to the size of the job.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
 from typing import Any, Literal, Protocol
 
 from dubbing.engine.pool import Pool
@@ -20,6 +21,14 @@ from dubbing.stage import Outcome, Task, is_window
 __all__ = ["Event", "Schedule", "Work"]
 
 _AHEAD = 512  # ready tasks of a stage that a pool is shown at once
+
+
+_Key = tuple[int, float, str]
+
+
+def _key(task: Task) -> _Key:
+    """What orders ready tasks."""
+    return task.rank, -task.weight, task.id
 
 
 @dataclass(frozen=True)
@@ -86,10 +95,9 @@ class Schedule:
         self.made: Counter[str] = Counter()
         self.frames: Counter[str] = Counter()
         self.found = 0
-        self._order = {name: n for n, name in enumerate(work.stages)}
         self._open: dict[str, set[str]] = {}  # task -> what it still waits for
         self._waiting: dict[str, list[str]] = defaultdict(list)  # task -> who waits for it
-        self._ready: dict[str, list[tuple[int, str]]] = {name: [] for name in reversed(work.stages)}
+        self._ready: dict[str, list[_Key]] = {name: [] for name in work.stages}
 
     def drain(self, open_pool: Callable[[], Pool]) -> None:
         """Run until nothing is left. The pool is opened only when there is something to do.
@@ -103,8 +111,9 @@ class Schedule:
                     self._pool = open_pool()
                     self._pool.see(self._planned())
                 pool = self._pool
-                for task in pool.take([[self.known[i] for _, i in q[:_AHEAD]] for q in self._ready.values() if q]):
-                    self._ready[task.stage].remove((-task.frames, task.id))
+                keys = merge(*(queue[:_AHEAD] for queue in self._ready.values()))
+                for task in pool.take([self.known[key[-1]] for key in keys]):
+                    self._ready[task.stage].remove(_key(task))
                     self.running.add(task.id)
                     self.tell(Event("started", task.id, task.stage))
                 turn = pool.wait()
@@ -161,7 +170,7 @@ class Schedule:
         """Put a task that waits for nothing any more among the ready ones, unless what it needs has failed."""
         del self._open[task.id]
         if not any(n in self.failed for n in task.needs):
-            insort(self._ready[task.stage], (-task.frames, task.id))
+            insort(self._ready[task.stage], _key(task))
 
     def _plan(self) -> None:
         """Ask for the tasks again; what cannot run any more fails with what it needed."""

@@ -7,6 +7,7 @@ stream's own YUV. Knows neither encoders nor containers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class PatchQueue:
     def at(self, frame: int) -> list[Patch]:
         """The patches of `frame`. Frames must be asked for in order, none left out."""
         while self._waiting and self._waiting[-1][0] <= frame:
-            source = read_patches(self._waiting.pop()[2])
+            source = _ahead(read_patches(self._waiting.pop()[2]))
             self._open.append((source, next(source)))
         found = []
         still = []
@@ -62,6 +63,15 @@ class PatchQueue:
     def left(self) -> int:
         """How many folders still hold patches that were not asked for."""
         return len(self._waiting) + len(self._open)
+
+
+def _ahead(patches: Iterator[Patch]) -> Iterator[Patch]:
+    """The same patches, the next one decoded by a thread meanwhile: decoding leaves Python to others."""
+    with ThreadPoolExecutor(1, thread_name_prefix="patches") as thread:
+        coming = thread.submit(next, patches, None)
+        while (patch := coming.result()) is not None:
+            coming = thread.submit(next, patches, None)
+            yield patch
 
 
 def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:

@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from dubbing import media, models
 from dubbing.clock import Timeline
 from dubbing.experts import crop
-from dubbing.experts.light_asd import LightASD
 from dubbing.records import Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Resources, Stage
 from dubbing.stages.audio import load_speech, load_wave
 from dubbing.stages.faces import load_tracks
+
+if TYPE_CHECKING:  # it brings torch, which those that only read the evidence do without
+    from dubbing.experts.light_asd import LightASD
 
 __all__ = ["Active", "load_active"]
 
@@ -52,6 +54,8 @@ class Active(Stage):
         edges = line.sample(start, RATE_HZ), line.sample(end, RATE_HZ)
         if tracks and any(a < edges[1] and b > edges[0] for a, b in speech):
             if self._judge is None:
+                from dubbing.experts.light_asd import LightASD
+
                 self._judge = LightASD(models.path(args["model"], configured=args["models"]))
             shot = _Shot(self._judge, Path(args["source"]), line, Path(args["source_sound"]), tracks)
             for a in range(start, end, _STRETCH):
