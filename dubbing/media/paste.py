@@ -7,7 +7,7 @@ stream's own YUV. Knows neither encoders nor containers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -105,24 +105,32 @@ def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:
 def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path]) -> Iterator[Any]:
     """The film's decoded frames with all patches in them, and with the timeline's pts.
 
-    Raises MediaError when the film is not the timeline's, or a patch lies beyond its end."""
+    A frame is pasted by a thread while the next is decoded and the one before is encoded. Raises MediaError when
+    the film is not the timeline's, or a patch lies beyond its end."""
     queue = PatchQueue(folders)
     count = 0
-    for number, frame in enumerate(film.whole()):
-        if number >= len(timeline):
-            break
-        patches = queue.at(number)
+
+    def finish(frame: Any, patches: list[Patch], pts: int) -> Any:
         if patches:
             frame.make_writable()
             for patch in patches:
                 paste(frame, patch, film.colour, film.rotation_deg)
-        frame.pts = int(timeline.pts[number])
-        frame.time_base = timeline.time_base
-        yield frame
-        count += 1
-    else:
-        number = count - 1
-    if number + 1 != len(timeline):
+        frame.pts, frame.time_base = pts, timeline.time_base
+        return frame
+
+    with ThreadPoolExecutor(1, thread_name_prefix="paste") as thread:
+        coming: Future[Any] | None = None
+        for frame in film.whole():
+            count += 1
+            if count > len(timeline):
+                break
+            following = thread.submit(finish, frame, queue.at(count - 1), int(timeline.pts[count - 1]))
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()
+    if count != len(timeline):
         raise MediaError(f"{film.path} has changed: its timeline has {len(timeline)} frames, the file does not.")
     if queue.left:
         raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
