@@ -21,8 +21,9 @@ from typing import Any
 from dubbing import media, models
 from dubbing.clock import Timeline
 from dubbing.config import Config
+from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError
-from dubbing.manifest import Dub, Manifest, Title
+from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.stage import Outcome, Resources, Stage, Task
@@ -80,12 +81,18 @@ class _Analysis:
 
 @dataclass(frozen=True)
 class Step:
-    """What is done for one shot in one language."""
+    """What is done for one shot in one language. decided: what reviewers said of it."""
 
     shot: Shot
     faces: Task
     take: Task
     score: Task
+    decided: Standing
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the take is in the master, and not the source's own picture in its place."""
+        return not self.decided.delivers_source(self.take.key[:12])
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,9 @@ class Job:
         self.manifest = manifest
         self.config = config
         self.store = open_store(out)
+        self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()
         self._results: dict[Path, Any] = {}
+        self._hashes: dict[str, str] = {}
 
     expands = EXPANDS
     per_shot = PER_SHOT
@@ -145,6 +154,11 @@ class Job:
         order = list(STAGES)
         parts = (replace(w, rank=t.rank) for t in tasks if not self.done(t) for w in t.windows)
         return sorted([*(replace(t, windows=()) for t in tasks), *parts], key=lambda t: order.index(t.stage))
+
+    def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
+        """What renders a shot: what a reviewer chose for it, else what the manifest says."""
+        said = self.decisions.get((title.id, dub.language, shot.id), Standing())
+        return GeneratorChoice(**said.generator) if said.generator else self.manifest.generator
 
     def shots(self, title: Title) -> list[Shot] | None:
         """The title's shots, or None before they are known."""
@@ -245,11 +259,12 @@ class Job:
                       "source_sound": str(analysis.sound.folder) if analysis.sound else None}  # fmt: skip
             speech = heard["shot_keys"][shot.id]
             decided = actors["shots"][shot.id]
-            generator = {"name": self.manifest.generator.name, "settings": self.manifest.generator.settings}
+            choice = self.generator(title, dub, shot)
+            generator = {"name": choice.name, "settings": choice.settings}
             limits = self.config.speakers.model_dump(exclude={"active_speaker"})
             args = {**common, "decided": decided, "actors": str(analysis.actors.folder), "generator": generator,
                     "models": self._models, "settings": limits}  # fmt: skip
-            about = [self._content(title.video), faces.key, decided, speech, generator["name"], self._generator_hash]
+            about = [self._content(title.video), faces.key, decided, speech, choice.name, self._hash(choice)]
             take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id, [*about, limits], args,
                          needs=(faces.id, sound.id, analysis.actors.id), frames=len(shot), inside="patch")  # fmt: skip
             take = _long(shot, take)
@@ -258,8 +273,9 @@ class Job:
                            "expert": self.config.sync.expert, "models": self._models},
                           needs=(take.id,), frames=len(shot))  # fmt: skip
             score = _long(shot, score)
-            steps.append(Step(shot, faces, take, score))
-            if not {faces.id, take.id, score.id} & failed.keys():
+            step = Step(shot, faces, take, score, self.decisions.get((title.id, dub.language, shot.id), Standing()))
+            steps.append(step)
+            if step.delivered and not {faces.id, take.id, score.id} & failed.keys():
                 patches.append(take)
         settings = self.config.master.model_dump()
         target = f"{title.id}.{dub.language}{self.delivery(title, dub).extension}"
@@ -328,12 +344,13 @@ class Job:
         """A file of the manifest, for a task's arguments."""
         return str(self.store.local(path))
 
-    @cached_property
-    def _generator_hash(self) -> str:
-        from dubbing.generators import create
+    def _hash(self, choice: GeneratorChoice) -> str:
+        key = key_of(choice.name, choice.settings)
+        if key not in self._hashes:
+            from dubbing.generators import create
 
-        choice = self.manifest.generator
-        return create(choice.name, choice.settings, self._models).hash
+            self._hashes[key] = create(choice.name, choice.settings, self._models).hash
+        return self._hashes[key]
 
     @cached_property
     def _expert(self) -> str:

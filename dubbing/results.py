@@ -86,12 +86,15 @@ def _row(job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: M
     row |= {"status": take["status"], "reason": take["reason"]}
     if take["status"] != "dubbed":
         return row
+    if not step.delivered:
+        return row | {"status": "untouched", "reason": "excluded"}
     row |= {"generator": take["generator"], "generator_hash": take["generator_hash"],
             "take": step.take.key[:12], "actor": take["faces"][0]["actor"]}  # fmt: skip
     score = results[2] or {}
     row |= {name: score.get(name) for name in _SCORES}
     crossed = _crossed(row, job.config.review)
-    return row | {"needs_review": bool(crossed), "review_reason": "; ".join(crossed) or None}
+    seen = step.decided.approves(row["take"])
+    return row | {"needs_review": bool(crossed) and not seen, "review_reason": "; ".join(crossed) or None}
 
 
 def _crossed(row: Mapping[str, Any], limits: Review) -> list[str]:

@@ -4,7 +4,7 @@ The loop knows what is ready, done and failed; a pool (`local`, `ray`) only runs
 the same stages on the same arguments, so they give the same bytes.
 """
 
-from dubbing.engine.run import ENGINES, Report, run_job
+from dubbing.engine.run import ENGINES, Report, do_tasks, run_job
 from dubbing.engine.schedule import Event
 
-__all__ = ["ENGINES", "Event", "Report", "run_job"]
+__all__ = ["ENGINES", "Event", "Report", "do_tasks", "run_job"]

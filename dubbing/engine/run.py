@@ -19,8 +19,9 @@ from dubbing.engine.schedule import Event, Schedule
 from dubbing.errors import InputError
 from dubbing.pipeline import Job
 from dubbing.results import publish_dub
+from dubbing.stage import Outcome
 
-__all__ = ["ENGINES", "Report", "run_job"]
+__all__ = ["ENGINES", "Report", "do_tasks", "run_job"]
 
 ENGINES = ("ray", "local")
 
@@ -72,6 +73,18 @@ def run_job(job: Job, engine: str, on_event: Callable[[Event], None]) -> Report:
         }  # fmt: skip
         job.store.write_json(run_file, run)
     return Report(code, counts, summary, run)
+
+
+def do_tasks(job: Job, engine: str, on_event: Callable[[Event], None]) -> dict[str, Outcome]:
+    """Do a job's tasks and nothing else: no table, no master put in place. Returns those that failed, by id.
+
+    Raises as `run_job`.
+    """
+    with job.store.lock():
+        job.store.sweep()
+        state = Schedule(job, on_event)
+        state.drain(lambda: _pool(engine, job))
+        return dict(state.failed)
 
 
 def _pool(engine: str, job: Job) -> Pool:

@@ -104,7 +104,8 @@ class Lipsync(Stage):
         if not rendered and window is None:
             return {**about, "status": "untouched", "reason": "occluded", "faces": []}
         return {**about, "status": "dubbed", "reason": None, "faces": faces, "frames": rendered,
-                "generator": generator.name, "generator_hash": generator.hash}  # fmt: skip
+                "generator": generator.name, "generator_hash": generator.hash,
+                "choice": dict(args["generator"])}  # fmt: skip
 
     def _generator(self, choice: Mapping[str, Any], models_folder: str) -> Generator:
         key = key_of(choice)

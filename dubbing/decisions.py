@@ -1,0 +1,253 @@
+"""What reviewers decided: an appended record each, never changed; what holds for a shot is read from all of them.
+
+`OUT/review/decisions.jsonl`, one JSON object a line, in the order in which they were taken. A record is on disk before
+its reviewer is told so; a line cut off by a crash was never acknowledged, and goes. Several processes may append.
+Knows no page and no pipeline.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal, get_args
+
+from dubbing.errors import InputError, OutputError
+from dubbing.store import output_error
+
+__all__ = [
+    "FILE", "KINDS", "SEVERITIES", "Conflict", "Decision", "DecisionLog", "Kind", "Severity", "ShotKey", "Standing",
+    "standing_of",
+]  # fmt: skip
+
+FILE = "review/decisions.jsonl"
+_SCHEMA = "dub.decision.1"
+Kind = Literal["approve", "reject", "original", "choose", "comment", "rerun", "undo"]
+Severity = Literal["note", "issue", "blocker"]
+KINDS: tuple[str, ...] = get_args(Kind)
+SEVERITIES: tuple[str, ...] = get_args(Severity)
+_VERDICTS = {"approve": "approved", "reject": "rejected", "original": "original"}
+_MOST_TEXT = 4000
+_MOST_NAME = 80
+
+ShotKey = tuple[str, str, str]
+"""Title, language, shot id."""
+
+
+class Conflict(InputError):
+    """Somebody else has decided on the shot since the reviewer looked; their decision stands until looked at."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One record.
+
+    seq: its place in the log, from 1; time: UTC, ISO 8601; kind: approve and reject (the take named), original (leave
+    the source's picture), choose (that take from now on), comment, rerun (asked for, with that generator), undo;
+    take: 12 hex digits of a take's key; generator: its name and settings, as in a manifest; frame: of the title,
+    where a comment belongs; severity: of a comment; undoes: the seq that an undo takes back.
+    """
+
+    seq: int
+    time: str
+    reviewer: str
+    title: str
+    language: str
+    shot: str
+    kind: Kind
+    take: str | None = None
+    generator: Mapping[str, Any] | None = None
+    frame: int | None = None
+    text: str = ""
+    severity: Severity | None = None
+    undoes: int | None = None
+
+    @property
+    def key(self) -> ShotKey:
+        return self.title, self.language, self.shot
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What holds for one shot.
+
+    verdict: approved, rejected, original, or None; about: the take it was said of; by, at: whose and when; take,
+    generator: the chosen take and what renders it, None for the manifest's own; comments: those not taken back;
+    revision: seq of the newest record other than comments and reruns, 0 before any; history: all records, oldest
+    first, what was taken back among them.
+    """
+
+    verdict: str | None = None
+    about: str | None = None
+    by: str | None = None
+    at: str | None = None
+    take: str | None = None
+    generator: Mapping[str, Any] | None = None
+    comments: tuple[Decision, ...] = ()
+    revision: int = 0
+    history: tuple[Decision, ...] = ()
+
+    def delivers_source(self, take: str) -> bool:
+        """Whether the source's own picture is delivered instead of a take: said so, or that take rejected."""
+        return self.verdict == "original" or (self.verdict == "rejected" and self.about == take)
+
+    def approves(self, take: str) -> bool:
+        """Whether a person has seen this take and found it good."""
+        return self.verdict == "approved" and self.about == take
+
+
+def standing_of(records: Sequence[Decision]) -> Standing:
+    """What holds after these records of one shot, oldest first.
+
+    The newest verdict holds; choosing another take ends it, because it was said of the one before.
+    """
+    undone = {r.undoes for r in records if r.kind == "undo"}
+    verdict: Decision | None = None
+    chosen: Decision | None = None
+    comments = []
+    for r in records:
+        if r.seq in undone or r.kind in ("undo", "rerun"):
+            continue
+        if r.kind == "comment":
+            comments.append(r)
+        elif r.kind == "choose":
+            chosen, verdict = r, None
+        else:
+            verdict = r
+    return Standing(
+        verdict=_VERDICTS[verdict.kind] if verdict else None,
+        about=verdict.take if verdict else None,
+        by=verdict.reviewer if verdict else None,
+        at=verdict.time if verdict else None,
+        take=chosen.take if chosen else None,
+        generator=chosen.generator if chosen else None,
+        comments=tuple(comments),
+        revision=max((r.seq for r in records if r.kind not in ("comment", "rerun")), default=0),
+        history=tuple(records),
+    )
+
+
+class DecisionLog:
+    """The log of one output folder. Reading is cheap: only what was appended since is read again."""
+
+    def __init__(self, out: Path | str) -> None:
+        self.path = Path(out) / FILE
+        self._read_bytes = 0
+        self._records: list[Decision] = []
+        self._by_shot: dict[ShotKey, list[Decision]] = {}
+
+    def records(self) -> Sequence[Decision]:
+        """All of them, oldest first. Raises OutputError where a line was not written by this project."""
+        try:
+            with self.path.open("rb") as f:
+                self._catch_up(f)
+        except FileNotFoundError:
+            pass
+        return self._records
+
+    def of(self, key: ShotKey) -> Standing:
+        """What holds for a shot."""
+        self.records()
+        return standing_of(self._by_shot.get(key, ()))
+
+    def all(self) -> dict[ShotKey, Standing]:
+        """What holds for every shot on which anything was said."""
+        self.records()
+        return {key: standing_of(records) for key, records in self._by_shot.items()}
+
+    def append(self, key: ShotKey, kind: Kind, reviewer: str, *, expected: int | None = None, **about: Any) -> Decision:
+        """Add a record; on disk when this returns.
+
+        expected: the revision of the shot that the reviewer saw, None for whatever it is. about: further fields of
+        `Decision`. Raises Conflict where it is another by now, InputError where the record makes no sense,
+        OutputError where it cannot be written.
+        """
+        with self._locked() as f:
+            self._catch_up(f)
+            now = standing_of(self._by_shot.get(key, ()))
+            if expected is not None and now.revision != expected:
+                last = next(r for r in reversed(now.history) if r.seq == now.revision)
+                raise Conflict(
+                    f"{last.reviewer} has said {last.kind!r} of {key[2]} since you looked at it; look and decide again."
+                )
+            title, language, shot = key
+            time = datetime.now(UTC).isoformat(timespec="milliseconds")
+            made = Decision(len(self._records) + 1, time, reviewer.strip(), title, language, shot, kind, **about)
+            self._accept(made)
+            plain = {k: v for k, v in asdict(made).items() if v not in (None, "")}
+            f.seek(self._read_bytes)
+            f.truncate()  # what a crash left of a line that nobody was told of
+            f.write((json.dumps({"schema": _SCHEMA, **plain}, ensure_ascii=False) + "\n").encode())
+            f.flush()
+            os.fsync(f.fileno())
+            f.seek(self._read_bytes)
+            self._catch_up(f)
+        return made
+
+    def _accept(self, made: Decision) -> None:
+        """Raises InputError where a record makes no sense."""
+        if not made.reviewer or len(made.reviewer) > _MOST_NAME:
+            raise InputError(f"A decision needs its reviewer's name, of 1 to {_MOST_NAME} letters.")
+        if made.kind not in KINDS:
+            raise InputError(f"There is no decision {made.kind!r}; there is: {', '.join(KINDS)}.")
+        if len(made.text) > _MOST_TEXT:
+            raise InputError(f"A text of {len(made.text)} letters is too long; {_MOST_TEXT} are allowed.")
+        if made.kind == "comment" and not made.text.strip():
+            raise InputError("A comment needs a text.")
+        if made.kind == "comment" and made.severity not in SEVERITIES:
+            raise InputError(f"A comment's severity is one of {', '.join(SEVERITIES)}; found {made.severity!r}.")
+        if made.kind in ("approve", "reject", "choose") and not made.take:
+            raise InputError(f"To {made.kind} a take, name it.")
+        if made.kind == "undo":
+            self._accept_undo(made)
+
+    def _accept_undo(self, made: Decision) -> None:
+        held = {r.seq: r for r in self._by_shot.get(made.key, ())}
+        aim = held.get(made.undoes or 0)
+        if aim is None or aim.kind in ("undo", "rerun"):
+            raise InputError(f"There is no decision {made.undoes} of this shot that can be undone.")
+        if any(r.kind == "undo" and r.undoes == aim.seq for r in held.values()):
+            raise InputError(f"Decision {aim.seq} is undone already.")
+        if aim.reviewer != made.reviewer:
+            raise InputError(f"Decision {aim.seq} is {aim.reviewer}'s; only they can undo it.")
+
+    def _catch_up(self, f: IO[bytes]) -> None:
+        """Read the whole lines after those already known."""
+        f.seek(self._read_bytes)
+        data = f.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        names = {x.name for x in fields(Decision)}
+        for line in whole.splitlines():
+            try:
+                plain = json.loads(line)
+                if plain.pop("schema") != _SCHEMA or not plain.keys() <= names:
+                    raise ValueError("another schema")
+                record = Decision(**plain)
+            except (ValueError, KeyError, TypeError, AttributeError) as e:
+                raise OutputError(
+                    f"Line {len(self._records) + 1} of {str(self.path)!r} is not a decision ({e}); restore the file "
+                    "from a copy, or take that line out."
+                ) from e
+            self._records.append(record)
+            self._by_shot.setdefault(record.key, []).append(record)
+        self._read_bytes += len(whole)
+
+    @contextmanager
+    def _locked(self) -> Iterator[IO[bytes]]:
+        """The file, held alone. Raises OutputError."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        except OSError as e:
+            raise output_error(self.path, e) from e
+        with handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                yield handle
+            except OSError as e:
+                raise output_error(self.path, e) from e

@@ -1,0 +1,49 @@
+"""How much a shot needs a person: one number, stated, so that the queue can be in its order.
+
+Four things can be wrong with a dubbed shot; each is measured by its own threshold of the configuration, so that 1 is
+just at it:
+
+    lse      LSE-D above the original's of the same shot       over  review.lse_d_over_source
+    offset   |offset|, frames at 25 a second                   over  review.offset_frames
+    sharp    1 - sharpness                                     over  1 - review.min_sharpness
+    silence  silence motion above 1                            over  review.max_silence_motion - 1
+
+Badness is the largest of the four and a tenth of the other three. A failed shot has FAILED, before any other; one that
+was left alone has 0, for its picture is the source's. What was not measured counts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dubbing.config import Review
+
+__all__ = ["FAILED", "badness", "parts"]
+
+FAILED = 100.0
+_LEAST = 1e-3  # of a threshold that leaves no room
+
+
+def parts(row: Mapping[str, Any], limits: Review) -> dict[str, float]:
+    """What of a row of `dub.shot.1` is how bad, by name, 1 = at its threshold; only what was measured."""
+    if row["status"] != "dubbed":
+        return {}
+    found: dict[str, float] = {}
+    if row["lse_d"] is not None and row["source_lse_d"] is not None:
+        found["lse"] = (row["lse_d"] - row["source_lse_d"]) / max(limits.lse_d_over_source, _LEAST)
+    if row["lse_offset_frames"] is not None:
+        found["offset"] = abs(row["lse_offset_frames"]) / max(limits.offset_frames, _LEAST)
+    if row["sharpness"] is not None:
+        found["sharp"] = (1 - row["sharpness"]) / max(1 - limits.min_sharpness, _LEAST)
+    if row["silence_motion"] is not None:
+        found["silence"] = (row["silence_motion"] - 1) / max(limits.max_silence_motion - 1, _LEAST)
+    return {name: max(0.0, float(value)) for name, value in found.items()}
+
+
+def badness(row: Mapping[str, Any], limits: Review) -> float:
+    """One number for a row of `dub.shot.1`, 0 and up; see above."""
+    if row["status"] == "failed":
+        return FAILED
+    values = sorted(parts(row, limits).values())
+    return values[-1] + 0.1 * sum(values[:-1]) if values else 0.0

@@ -1,0 +1,246 @@
+"""What an output folder holds for a reviewer: every shot of every dub, its takes, what was decided.
+
+Reads only, at any moment; what a run or a rerun adds meanwhile is seen at the next call. Knows no page.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dubbing.clock import Timeline
+from dubbing.config import Config
+from dubbing.decisions import DecisionLog, ShotKey, Standing
+from dubbing.errors import InputError, OutputError
+from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
+from dubbing.pipeline import Job, Step
+from dubbing.remote import Uri, place
+from dubbing.review.badness import badness, parts
+from dubbing.store import RESULT, open_store, read_json
+from dubbing.table import read_rows
+
+__all__ = ["Library", "Shown", "Take"]
+
+
+@dataclass(frozen=True)
+class Take:
+    """One attempt at one shot. id: 12 hex digits of its key; generator: name and settings as in a manifest; folder:
+    with face_<n>/ patches; scores: columns of `dub.shot.1`, without those that were not measured; seen: folder of
+    `seen.npz` and `sheet.jpg`, None where it was not scored; made: UTC, ISO 8601; current: the one in the master, as
+    things stand."""
+
+    id: str
+    generator: Mapping[str, Any]
+    folder: Path
+    status: str
+    reason: str | None
+    scores: Mapping[str, Any]
+    seen: Path | None
+    made: str
+    current: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One shot in one language, with all that a page may ask of it."""
+
+    title: Title
+    dub: Dub
+    step: Step
+    line: Timeline
+    row: Mapping[str, Any]
+    standing: Standing
+    takes: tuple[Take, ...]
+
+    @property
+    def key(self) -> ShotKey:
+        return self.title.id, self.dub.language, self.step.shot.id
+
+    def take(self, take_id: str) -> Take:
+        """The take of that id, or `current`. Raises InputError where there is none."""
+        wanted = [t for t in self.takes if t.id == take_id or (take_id == "current" and t.current)]
+        if not wanted:
+            raise InputError(
+                f"{self.step.shot.id} has no take {take_id!r}; it has: {', '.join(t.id for t in self.takes) or 'none'}."
+            )
+        return wanted[0]
+
+
+class Library:
+    """One output folder. Safe to ask from several threads.
+
+    Raises OutputError where the folder holds no finished run, or lies at a URI.
+    """
+
+    def __init__(self, out: Path | Uri | str) -> None:
+        where = place(out)
+        if isinstance(where, Uri):
+            raise OutputError(
+                f"A review plays films from this machine's disk; copy {str(where)!r} here, and name that folder."
+            )
+        self.out = where
+        self._lock = threading.RLock()
+        self._rows: dict[Path, tuple[int, list[dict[str, Any]]]] = {}
+        self._job: tuple[int, Job] | None = None
+        self.log = DecisionLog(where)
+        try:
+            self.run: Mapping[str, Any] = json.loads((where / "run.json").read_text(encoding="utf-8"))
+            self.manifest = Manifest.model_validate(_paths(self.run["manifest"]), strict=False)
+            self.config = Config.model_validate(self.run["config"], strict=False)
+        except OSError as e:
+            raise OutputError(
+                f"There is no run.json in {str(where)!r}; give the folder that `dub run` wrote to (its --out)."
+            ) from e
+        except (ValueError, KeyError, ValidationError) as e:
+            raise OutputError(f"{str(where / 'run.json')!r} is of another version of dub; run the job again.") from e
+
+    @cached_property
+    def store(self) -> Any:
+        return open_store(self.out)
+
+    def job(self) -> Job:
+        """The job as decisions stand now."""
+        with self._lock:
+            said = len(self.log.records())
+            if self._job is None or self._job[0] != said:
+                self._job = (said, Job(self.manifest, self.store, self.config))
+            return self._job[1]
+
+    def dubs(self) -> list[tuple[Title, Dub]]:
+        """Every title with every one of its dubs."""
+        return [(title, dub) for title in self.manifest.titles for dub in title.dubs]
+
+    # -- all shots ---------------------------------------------------------------------------
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every shot of every dub, as in its shots.parquet, and: badness, badness_parts, verdict, by, at, revision,
+        comments (how many), severity (the worst of them), delivers_source, fps and order (place in the film).
+
+        Worst first. Dubs that are not finished have none.
+        """
+        with self._lock:
+            said = self.log.all()
+            found: list[dict[str, Any]] = []
+            for title, dub in self.dubs():
+                for n, row in enumerate(self._table(title, dub)):
+                    now = said.get((title.id, dub.language, row["shot"]), Standing())
+                    found.append({**row, "order": n, **_standing(now), **self._chosen(title, dub, row, now)})
+        for row in found:
+            row["badness"] = round(badness(row, self.config.review), 3)
+            row["badness_parts"] = {k: round(v, 3) for k, v in parts(row, self.config.review).items()}
+        return sorted(found, key=lambda r: (-r["badness"], r["title"], r["language"], r["order"]))
+
+    def _table(self, title: Title, dub: Dub) -> list[dict[str, Any]]:
+        path = self.store.dub(title.id, dub.language) / "shots.parquet"
+        try:
+            stamp = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return []
+        if self._rows.get(path, (0, []))[0] != stamp:
+            self._rows[path] = (stamp, read_rows(path))
+        return self._rows[path][1]
+
+    def _chosen(self, title: Title, dub: Dub, row: Mapping[str, Any], now: Standing) -> dict[str, Any]:
+        """What differs from its row where another take was chosen since."""
+        if now.take is None or now.take == row["take"]:
+            return {}
+        home = self.store.dub(title.id, dub.language) / "takes" / row["shot"] / now.take
+        seen = _newest(home)
+        if seen is None:
+            return {}
+        scores, name = read_json(seen / RESULT), (now.generator or {}).get("name")
+        return {"take": now.take, "generator": name, **{k: v for k, v in scores.items() if k in row and k != "seconds"}}
+
+    # -- one shot ----------------------------------------------------------------------------
+
+    def find(self, title: str, language: str, shot: str) -> Shown:
+        """One shot. Raises InputError where there is none, OutputError where its run must be done again."""
+        with self._lock:
+            pair = next(((t, d) for t, d in self.dubs() if t.id == title and d.language == language), None)
+            row = next((r for r in self._table(*pair) if r["shot"] == shot), None) if pair else None
+            if pair is None or row is None:
+                raise InputError(f"There is no shot {title}/{language}/{shot} in {str(self.out)!r}.")
+            job = self.job()
+            steps = self._steps(job, *pair)
+            step = steps[row["shot"]]
+            return Shown(*pair, step, job.timeline(pair[0]), row, step.decided, tuple(self._takes(step)))
+
+    def _steps(self, job: Job, title: Title, dub: Dub) -> dict[str, Step]:
+        steps = {step.shot.id: step for step in job.dub(title, dub, {}).steps}
+        if not steps:
+            raise OutputError(
+                f"What was analysed of {title.id}/{dub.language} was made by other settings or another version; "
+                "`dub run` its manifest again, then review."
+            )
+        return steps
+
+    def _takes(self, step: Step) -> list[Take]:
+        """All takes of a shot in one language, oldest first."""
+        home = step.take.folder.parent.parent
+        found = []
+        for folder in home.glob(f"*/{step.take.folder.name}"):
+            try:
+                result = read_json(folder / RESULT)
+            except (OSError, ValueError):
+                continue
+            take_id = folder.parent.name
+            choice = result.get("choice") or {"name": result.get("generator") or self.manifest.generator.name}
+            seen = _newest(folder.parent)
+            scores = read_json(seen / RESULT) if seen else {}
+            found.append(Take(
+                id=take_id, generator={"name": choice["name"], **choice.get("settings", {})}, folder=folder,
+                status=result["status"], reason=result["reason"],
+                scores={k: v for k, v in scores.items() if k not in ("seconds", "cpu_s", "key") and v is not None},
+                seen=seen, made=_made(folder / RESULT),
+                current=take_id == step.take.key[:12],
+            ))  # fmt: skip
+        return sorted(found, key=lambda t: t.made)
+
+    def choice(self, generator: Mapping[str, Any]) -> GeneratorChoice:
+        """A generator as a client named it. Raises InputError (unknown name or setting, missing weights)."""
+        from dubbing.generators import create
+
+        try:
+            choice = GeneratorChoice(**generator)
+        except (ValidationError, TypeError) as e:
+            raise InputError(f"A generator is a name and its settings; found {dict(generator)!r}.") from e
+        create(choice.name, choice.settings, self.config.models.folder).check()
+        return choice
+
+
+def _made(file: Path) -> str:
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
+
+
+def _newest(take: Path) -> Path | None:
+    """The folder of a take's scores; of several (another expert judged it later), the newest."""
+    return max(take.glob("score-*"), key=lambda f: f.stat().st_mtime_ns, default=None)
+
+
+def _standing(now: Standing) -> dict[str, Any]:
+    order = ("note", "issue", "blocker")
+    worst = max((c.severity for c in now.comments if c.severity), key=order.index, default=None)
+    return {
+        "verdict": now.verdict, "by": now.by, "at": now.at, "revision": now.revision, "comments": len(now.comments),
+        "severity": worst, "chosen": now.take,
+    }  # fmt: skip
+
+
+def _paths(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest as run.json holds it, its files as a manifest at hand has them."""
+    plain: dict[str, Any] = json.loads(json.dumps(manifest))
+    for title in plain["titles"]:
+        title |= {k: place(title[k]) for k in ("video", "shots") if title.get(k)}
+        for dub in title["dubs"]:
+            dub |= {k: place(dub[k]) for k in ("audio", "dialogue") if dub.get(k)}
+            if dub.get("stems"):
+                dub["stems"] = {k: place(v) for k, v in dub["stems"].items()}
+    return plain

@@ -1,0 +1,115 @@
+"""New takes of some shots, by another generator or other settings, beside the old ones.
+
+The same tasks as a run's, of those shots only: no master is made, and nothing is chosen. Knows no page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dubbing.decisions import ShotKey
+from dubbing.engine import Event, do_tasks
+from dubbing.errors import InputError, OutputError
+from dubbing.manifest import Dub, GeneratorChoice, Title
+from dubbing.pipeline import Job
+from dubbing.records import Shot
+from dubbing.review.library import Library
+from dubbing.stage import Outcome, Task
+
+__all__ = ["Made", "rerun", "shots_named"]
+
+_FEW = 3  # shots that one process does sooner than workers start
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of one shot. take: the new take's id, None where it failed; known: whether the same take was there
+    before; error: of one that failed."""
+
+    key: ShotKey
+    take: str | None
+    known: bool
+    error: str | None
+
+
+class _Rerun(Job):
+    """The takes and scores of some shots; what they need is done already, or the run was not finished."""
+
+    def __init__(self, library: Library, keys: Sequence[ShotKey], choice: GeneratorChoice) -> None:
+        super().__init__(library.manifest, library.store, library.config)
+        self._keys, self._choice = set(keys), choice
+
+    def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
+        mine = (title.id, dub.language, shot.id) in self._keys
+        return self._choice if mine else super().generator(title, dub, shot)
+
+    def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
+        wanted = {f"{stage} {'/'.join(key)}" for key in self._keys for stage in ("lipsync", "sync")}
+        every = super().tasks(failed)
+        mine = {t.id for t in every if t.id.split("/window_")[0] in wanted}
+        needed = {n for t in every if t.id in mine for n in (*t.needs, *t.after)} - mine
+        done = [t for t in every if t.id in needed and self.done(t)]
+        if len(done) < len(needed) or not wanted <= mine:
+            raise OutputError("The run of these shots is not finished; `dub run` its manifest, then rerun.")
+        return [*done, *(t for t in every if t.id in mine)]
+
+
+def rerun(
+    library: Library, keys: Sequence[ShotKey], choice: GeneratorChoice, reviewer: str,
+    on_event: Callable[[Event], None], engine: str | None = None,
+) -> list[Made]:  # fmt: skip
+    """Render and score these shots with `choice`. A record of kind `rerun` is appended for each.
+
+    engine: ray or local; None: local for a few shots. Raises InputError: no such shot, another run writes there, the
+    generator cannot be used.
+    """
+    for key in keys:
+        library.find(*key)
+    plain: dict[str, Any] = {"name": choice.name, **choice.settings}
+    library.choice(plain)
+    for key in keys:
+        library.log.append(key, "rerun", reviewer, generator=plain)
+    job = _Rerun(library, keys, choice)
+    takes = {t.id.split(" ", 1)[1]: t for t in job.tasks() if t.stage == "lipsync"}
+    known = {name for name, t in takes.items() if job.done(t)}
+    failed = do_tasks(job, engine or ("local" if len(keys) <= _FEW else "ray"), on_event)
+    made = []
+    for key in keys:
+        name = "/".join(key)
+        broken = next((o for s in ("lipsync", "sync") if (o := failed.get(f"{s} {name}"))), None)
+        take = None if broken else takes[name].key[:12]
+        made.append(Made(key, take, name in known, broken.error if broken else None))
+    return made
+
+
+def shots_named(library: Library, names: Sequence[str]) -> list[ShotKey]:
+    """The shots that a person names, in the order of the film: `shot_0004` or `4` (in every dub), `fr/shot_0004`,
+    `reel/fr/4`, `review` (all that need review), `rejected`.
+
+    Raises InputError where a name fits none.
+    """
+    rows = sorted(library.rows(), key=lambda r: (r["title"], r["language"], r["order"]))
+    found: set[ShotKey] = set()
+    for name in names:
+        hits = {(r["title"], r["language"], r["shot"]) for r in rows if _fits(name, r)}
+        if not hits:
+            raise InputError(
+                f"No shot fits {name!r}; write shot_0004 or 4, fr/shot_0004, reel/fr/4, `review` for all that need "
+                "review, or `rejected`."
+            )
+        found |= hits
+    return [key for r in rows if (key := (r["title"], r["language"], r["shot"])) in found]
+
+
+def _fits(name: str, row: Mapping[str, Any]) -> bool:
+    if name == "review":
+        return bool(row["needs_review"])
+    if name == "rejected":
+        return row["verdict"] == "rejected"
+    *where, shot = name.split("/")
+    if shot.isdigit():
+        shot = Shot(int(shot), 0, 0).id
+    place = [row["title"], row["language"]]
+    return row["shot"] == shot and place[len(place) - len(where) :] == where if len(where) <= 2 else False
