@@ -21,6 +21,7 @@ import click
 from dubbing import __version__
 from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs, submit
 from dubbing.cli.models import models
+from dubbing.cli.review import rerun, review
 from dubbing.cli.score import score
 from dubbing.errors import DubError, InputError
 from dubbing.remote import Uri, place
@@ -300,6 +301,8 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 dub.add_command(models)
 dub.add_command(score)
+dub.add_command(review)
+dub.add_command(rerun)
 dub.add_command(submit)
 dub.add_command(logs)
 dub.add_command(cancel)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dubbing.engine.pool import Turn
@@ -15,10 +14,10 @@ __all__ = ["LocalPool"]
 
 
 class LocalPool:
-    """See `dubbing.engine.pool.Pool`."""
+    """See `dubbing.engine.pool.Pool`. on_frames: told while a task is at work that it has finished some more."""
 
-    def __init__(self, store: Store) -> None:
-        self._worker = Worker(store)
+    def __init__(self, store: Store, on_frames: Callable[[Task, int], None]) -> None:
+        self._worker, self._on_frames = Worker(store), on_frames
         self._task: Task | None = None
 
     def take(self, ready: Sequence[Task]) -> list[Task]:
@@ -31,9 +30,7 @@ class LocalPool:
         task, self._task = self._task, None
         if task is None:
             return Turn()
-        frames: Counter[str] = Counter()
-        outcome = self._worker.run(task, lambda n: frames.update({task.id: n}))
-        return Turn([outcome], dict(frames))
+        return Turn([self._worker.run(task, lambda n: self._on_frames(task, n))])
 
     def see(self, event: Any) -> None:
         pass

@@ -49,7 +49,7 @@ def run_job(job: Job, engine: str, on_event: Callable[[Event], None]) -> Report:
         job.store.write_json(run_file, run)
         state = Schedule(job, on_event)
         try:
-            state.drain(lambda: _pool(engine, job))
+            state.drain(lambda: _pool(engine, job, state))
             summary = [publish_dub(job, t, d, state.failed) for t in job.manifest.titles for d in t.dubs]
         except BaseException as e:
             run |= {"state": "stopped", "exit_status": getattr(e, "exit_code", 130), "error": str(e)}
@@ -83,15 +83,15 @@ def do_tasks(job: Job, engine: str, on_event: Callable[[Event], None]) -> dict[s
     with job.store.lock():
         job.store.sweep()
         state = Schedule(job, on_event)
-        state.drain(lambda: _pool(engine, job))
+        state.drain(lambda: _pool(engine, job, state))
         return dict(state.failed)
 
 
-def _pool(engine: str, job: Job) -> Pool:
+def _pool(engine: str, job: Job, state: Schedule) -> Pool:
     if engine == "local":
         from dubbing.engine.local import LocalPool
 
-        return LocalPool(job.store)
+        return LocalPool(job.store, lambda task, n: state.tell(Event("frames", task.id, task.stage, n)))
     if engine == "ray":
         from dubbing.engine.ray import RayPool
 

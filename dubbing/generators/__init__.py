@@ -17,7 +17,7 @@ from dubbing.clock import Timeline
 from dubbing.errors import ManifestError
 from dubbing.records import Line, Patch, Track
 
-__all__ = ["NAMES", "Generator", "Rendered", "Work", "create"]
+__all__ = ["NAMES", "Generator", "Rendered", "Work", "create", "settings"]
 
 NAMES = ("rewrite", "wav2lip")
 
@@ -89,3 +89,12 @@ def create(name: str, settings: Mapping[str, Any], models_folder: str | None = N
 
         return Wav2Lip(settings, models_folder)
     raise ManifestError(f"There is no generator {name!r}; there is: {', '.join(NAMES)}.")
+
+
+def settings(name: str) -> dict[str, Any]:
+    """What may be said of a generator of NAMES in a manifest: JSON Schema of each setting, by name."""
+    from importlib import import_module
+
+    module = {"rewrite": "dubbing.generators.rewrite.generator", "wav2lip": "dubbing.generators.wav2lip"}[name]
+    properties: dict[str, Any] = import_module(module).Settings.model_json_schema()["properties"]
+    return properties

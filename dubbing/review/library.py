@@ -10,12 +10,14 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from dubbing import media
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
@@ -27,7 +29,7 @@ from dubbing.review.badness import badness, parts
 from dubbing.store import RESULT, open_store, read_json
 from dubbing.table import read_rows
 
-__all__ = ["Library", "Shown", "Take"]
+__all__ = ["Film", "Library", "Shown", "Take"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ class Take:
     seen: Path | None
     made: str
     current: bool
+
+
+@dataclass(frozen=True)
+class Film:
+    """A title's picture. size: upright (width, height) in pixels; rate: nominal frames a second; frames_hint: as its
+    header promises."""
+
+    size: tuple[int, int]
+    rate: Fraction
+    frames_hint: int
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,7 @@ class Library:
         self.out = where
         self._lock = threading.RLock()
         self._rows: dict[Path, tuple[int, list[dict[str, Any]]]] = {}
+        self._films: dict[str, Film] = {}
         self._job: tuple[int, Job] | None = None
         self.log = DecisionLog(where)
         try:
@@ -117,6 +130,24 @@ class Library:
     def dubs(self) -> list[tuple[Title, Dub]]:
         """Every title with every one of its dubs."""
         return [(title, dub) for title in self.manifest.titles for dub in title.dubs]
+
+    def tables_stamp(self) -> tuple[int, ...]:
+        """Changes whenever a run or an export has written a table anew."""
+        found = []
+        for title, dub in self.dubs():
+            path = self.store.dub(title.id, dub.language) / "shots.parquet"
+            found.append(path.stat().st_mtime_ns if path.exists() else 0)
+        return tuple(found)
+
+    def film(self, title: str) -> Film:
+        """The picture of a title, by its header. Raises MediaError where it cannot be opened."""
+        with self._lock:
+            if title not in self._films:
+                source = next(t for t in self.manifest.titles if t.id == title)
+                info = media.probe(self.store.local(source.video))
+                assert info.video is not None
+                self._films[title] = Film(info.upright_size, info.video.rate, info.video.frames_hint)
+            return self._films[title]
 
     # -- all shots ---------------------------------------------------------------------------
 

@@ -58,12 +58,12 @@ class _Rerun(Job):
 
 def rerun(
     library: Library, keys: Sequence[ShotKey], choice: GeneratorChoice, reviewer: str,
-    on_event: Callable[[Event], None], engine: str | None = None,
+    on_part: Callable[[float, str], None], engine: str | None = None,
 ) -> list[Made]:  # fmt: skip
     """Render and score these shots with `choice`. A record of kind `rerun` is appended for each.
 
-    engine: ray or local; None: local for a few shots. Raises InputError: no such shot, another run writes there, the
-    generator cannot be used.
+    on_part: told how much is done, 0..1, and the stage at work; engine: ray or local; None: local for a few shots.
+    Raises InputError: no such shot, another run writes there, the generator cannot be used.
     """
     for key in keys:
         library.find(*key)
@@ -74,7 +74,8 @@ def rerun(
     job = _Rerun(library, keys, choice)
     takes = {t.id.split(" ", 1)[1]: t for t in job.tasks() if t.stage == "lipsync"}
     known = {name for name, t in takes.items() if job.done(t)}
-    failed = do_tasks(job, engine or ("local" if len(keys) <= _FEW else "ray"), on_event)
+    counter = _Counter(on_part)
+    failed = do_tasks(job, engine or ("local" if len(keys) <= _FEW else "ray"), counter)
     made = []
     for key in keys:
         name = "/".join(key)
@@ -82,6 +83,22 @@ def rerun(
         take = None if broken else takes[name].key[:12]
         made.append(Made(key, take, name in known, broken.error if broken else None))
     return made
+
+
+class _Counter:
+    """How much of the takes and scores is done, from an engine's events."""
+
+    def __init__(self, on_part: Callable[[float, str], None]) -> None:
+        self._on_part, self._whole, self._done = on_part, 0, 0
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "planned":
+            mine = [event.totals[s] for s in ("lipsync", "sync") if s in event.totals]
+            self._whole, self._done = sum(t[2] for t in mine), sum(t[3] for t in mine)
+        elif event.kind == "frames":
+            self._done += event.frames
+        if event.kind in ("planned", "frames", "started"):
+            self._on_part(min(1.0, self._done / self._whole) if self._whole else 0.0, event.stage)
 
 
 def shots_named(library: Library, names: Sequence[str]) -> list[ShotKey]:

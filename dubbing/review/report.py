@@ -1,0 +1,5 @@
+"""Stand-in."""
+
+
+def report(*a):
+    return ""

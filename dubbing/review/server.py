@@ -1,0 +1,330 @@
+"""The review server: an output folder as a page and as JSON. Thin: `library`, `proxy`, `curves`, `errands` do the work.
+
+Every address that a client sends is looked up among what the library knows; none becomes a path.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from dubbing import __version__, generators
+from dubbing.clock import Timecode, counting_base
+from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey
+from dubbing.errors import DubError, InputError
+from dubbing.review.curves import curves
+from dubbing.review.errands import Errand, Errands
+from dubbing.review.library import Library, Shown
+from dubbing.review.overlays import overlays
+from dubbing.review.proxy import Proxies
+from dubbing.review.report import report
+from dubbing.review.safety import Guard
+
+__all__ = ["Desk", "create_app"]
+
+HERE = Path(__file__).parent
+_PROXY = re.compile(r"[0-9a-z_-]{1,80}\.mp4")
+_LIVE = 300  # changed shots that one answer carries
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Decide(_Body):
+    key: Annotated[list[str], Field(min_length=3, max_length=3)]
+    kind: Kind
+    reviewer: str
+    revision: int | None = None
+    take: str | None = None
+    frame: int | None = None
+    text: str = ""
+    severity: Severity | None = None
+    undoes: int | None = None
+
+
+class _Sides(_Body):
+    a: str = "source"
+    b: str = "current"
+    prepare: bool = False
+
+
+class _Rerun(_Body):
+    keys: Annotated[list[Annotated[list[str], Field(min_length=3, max_length=3)]], Field(min_length=1, max_length=500)]
+    generator: dict[str, Any]
+    reviewer: Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class _Export(_Body):
+    reviewer: Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class Desk:
+    """What all requests share."""
+
+    def __init__(self, library: Library, proxies: Proxies, errands: Errands) -> None:
+        self.library, self.proxies, self.errands = library, proxies, errands
+        self._report: tuple[tuple[int, ...], str] | None = None
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self.errands.close()
+        self.proxies.close()
+
+    def report(self) -> str:
+        """The report as decisions stand now; made anew when something changed."""
+        with self._lock:
+            state = (self.seq, *self.library.tables_stamp())
+            if self._report is None or self._report[0] != state:
+                self._report = (state, report(self.library))
+            return self._report[1]
+
+    @property
+    def seq(self) -> int:
+        return len(self.library.log.records())
+
+    def rows(self) -> dict[ShotKey, dict[str, Any]]:
+        return {(r["title"], r["language"], r["shot"]): r for r in self.library.rows()}
+
+    def decide(self, said: _Decide) -> Decision:
+        """Append a decision; a take that is named must be there, a comment's frame must be the shot's."""
+        shown = self.library.find(*said.key)
+        about: dict[str, Any] = {"text": said.text, "undoes": said.undoes}
+        if said.kind == "rerun":
+            raise InputError("A rerun is asked for at /api/rerun.")
+        if said.kind in ("approve", "reject", "choose"):
+            take = shown.take(said.take or "current")
+            about |= {"take": take.id, "generator": take.generator if said.kind == "choose" else None}
+        if said.kind == "comment":
+            first, last = shown.step.shot.start_frame, shown.step.shot.end_frame
+            frame = first if said.frame is None else said.frame
+            if not 0 <= frame < len(shown.line):
+                raise InputError(f"Frame {frame} is not in the film; this shot is {first} to {last - 1}.")
+            about |= {"frame": frame, "severity": said.severity or "note"}
+        return self.library.log.append(shown.key, said.kind, said.reviewer, expected=said.revision, **about)
+
+
+def create_app(desk: Desk, token: str, host: str, port: int) -> FastAPI:
+    """The application, guarded; `desk` is closed when it ends."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        desk.close()
+
+    app = FastAPI(
+        title="dub review", version=__version__, lifespan=life, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    app.add_middleware(Guard, token=token, host=host, port=port)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    _errors(app)
+    _pages(app, desk)
+    _reads(app, desk)
+    _pictures(app, desk)
+    _writes(app, desk)
+    return app
+
+
+def _errors(app: FastAPI) -> None:
+    @app.exception_handler(DubError)
+    def known(_: Request, e: DubError) -> JSONResponse:
+        return JSONResponse({"error": str(e)}, 422 if isinstance(e, InputError) else 500)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_: Request, e: RequestValidationError) -> JSONResponse:
+        first = e.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return JSONResponse({"error": f"{where or 'The request'}: {first['msg']}."}, 422)
+
+    @app.exception_handler(HTTPException)
+    def absent(_: Request, e: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": f"{e.detail}."}, e.status_code)
+
+
+def _pages(app: FastAPI, desk: Desk) -> None:
+    templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
+
+    def page(name: str, **values: Any) -> HTMLResponse:
+        return HTMLResponse(templates.get_template(name).render(version=__version__, **values))
+
+    @app.get("/", response_class=HTMLResponse)
+    def queue() -> HTMLResponse:
+        return page("queue.html", out=desk.library.out.name)
+
+    @app.get("/shot/{title}/{language}/{shot}", response_class=HTMLResponse)
+    def shot_page(title: str, language: str, shot: str) -> HTMLResponse:
+        desk.library.find(title, language, shot)
+        return page("shot.html", title=title, language=language, shot=shot)
+
+    @app.get("/report.html", response_class=HTMLResponse)
+    def report_page() -> HTMLResponse:
+        return HTMLResponse(desk.report())
+
+
+def _reads(app: FastAPI, desk: Desk) -> None:
+    library = desk.library
+
+    @app.get("/api/info")
+    def info() -> dict[str, Any]:
+        return {
+            "out": library.out.name, "version": __version__, "log_seq": desk.seq,
+            "dubs": [_dub(library, title.id, dub.language) for title, dub in library.dubs()],
+            "thresholds": library.config.review.model_dump(),
+            "generators": [_generator(library, name) for name in generators.NAMES],
+        }  # fmt: skip
+
+    @app.get("/api/shots")
+    def shots() -> dict[str, Any]:
+        seq, rows = desk.seq, library.rows()
+        columns = list(rows[0]) if rows else []
+        return {"log_seq": seq, "columns": columns, "rows": [[row.get(c) for c in columns] for row in rows]}
+
+    @app.get("/api/changes")
+    def changes(since: Annotated[int, Query(ge=0)], tables: str = "") -> dict[str, Any]:
+        records = library.log.records()
+        keys = {r.key for r in records[since:]}
+        stamp = "-".join(str(n) for n in library.tables_stamp())
+        rows = desk.rows() if keys else {}
+        return {
+            "log_seq": len(records), "tables": stamp, "tables_changed": bool(tables) and tables != stamp,
+            "shots": [rows[k] for k in list(keys)[:_LIVE] if k in rows], "more": len(keys) > _LIVE,
+            "reruns": [_told(e) for e in desk.errands.all()],
+        }  # fmt: skip
+
+    @app.get("/api/shot/{title}/{language}/{shot}")
+    def one(title: str, language: str, shot: str) -> dict[str, Any]:
+        return _shot(desk, library.find(title, language, shot))
+
+    @app.get("/api/curves/{title}/{language}/{shot}")
+    def curves_of(title: str, language: str, shot: str, take: str = "current") -> dict[str, Any]:
+        shown = library.find(title, language, shot)
+        return curves(library, shown, shown.take(take).id)
+
+    @app.get("/api/overlays/{title}/{language}/{shot}")
+    def overlays_of(title: str, language: str, shot: str, take: str = "current") -> dict[str, Any]:
+        shown = library.find(title, language, shot)
+        return overlays(library, shown, shown.take(take).id)
+
+    @app.get("/api/reruns")
+    def reruns() -> list[dict[str, Any]]:
+        return [_told(e) for e in desk.errands.all()]
+
+
+def _pictures(app: FastAPI, desk: Desk) -> None:
+    library, proxies = desk.library, desk.proxies
+
+    @app.get("/api/thumb/{title}/{language}/{shot}.jpg")
+    def thumb(title: str, language: str, shot: str) -> Response:
+        picture = proxies.thumb(library.find(title, language, shot))
+        return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=60"})
+
+    @app.get("/api/still/{title}/{language}/{shot}.jpg")
+    def still(title: str, language: str, shot: str, a: str = "source", b: str = "current", frame: int = -1) -> Response:
+        shown = library.find(title, language, shot)
+        at = shown.step.shot.start_frame if frame < 0 else min(frame, len(shown.line) - 1)
+        return Response(proxies.still(shown, a, b, at), media_type="image/jpeg")
+
+    @app.post("/api/proxy/{title}/{language}/{shot}")
+    def proxy(title: str, language: str, shot: str, sides: _Sides) -> Mapping[str, Any]:
+        return proxies.ask(library.find(title, language, shot), sides.a, sides.b, background=sides.prepare)
+
+    @app.get("/proxy/{name}")
+    def stream(name: str) -> Response:
+        path = proxies.path(name) if _PROXY.fullmatch(name) else None
+        if path is None:
+            return JSONResponse({"error": "There is no such proxy; ask for the shot again."}, 404)
+        return FileResponse(path, media_type="video/mp4", headers={"cache-control": "private, max-age=3600"})
+
+
+def _writes(app: FastAPI, desk: Desk) -> None:
+    library = desk.library
+
+    @app.post("/api/decide")
+    def decide(said: _Decide) -> Response:
+        def state() -> dict[str, Any]:
+            shown = library.find(*said.key)
+            return {"row": desk.rows().get(shown.key), "standing": _standing(shown)}
+
+        try:
+            record = desk.decide(said)
+        except Conflict as e:
+            return JSONResponse({"error": str(e), **state()}, 409)
+        return JSONResponse({"record": _record(record), **state()})
+
+    @app.post("/api/rerun")
+    def rerun(said: _Rerun) -> dict[str, Any]:
+        for key in said.keys:
+            library.find(*key)
+        choice = library.choice(said.generator)
+        return _told(desk.errands.rerun(said.keys, {"name": choice.name, **choice.settings}, said.reviewer))
+
+    @app.post("/api/export")
+    def export(said: _Export) -> dict[str, Any]:
+        return _told(desk.errands.export(said.reviewer))
+
+
+def _dub(library: Library, title: str, language: str) -> dict[str, Any]:
+    film = library.film(title)
+    return {
+        "title": title, "language": language, "frames": film.frames_hint, "fps": float(film.rate),
+        "width": film.size[0], "height": film.size[1],
+    }  # fmt: skip
+
+
+def _generator(library: Library, name: str) -> dict[str, Any]:
+    why = ""
+    try:
+        library.choice({"name": name})
+    except InputError as e:
+        why = str(e)
+    return {"name": name, "ready": not why, "why": why, "settings": generators.settings(name)}
+
+
+def _told(errand: Errand | Mapping[str, Any]) -> dict[str, Any]:
+    plain = dict(errand if isinstance(errand, Mapping) else vars(errand))
+    about, result, part = plain.pop("about"), plain.pop("result"), plain.pop("part")
+    made = result.get("made", []) if isinstance(result, dict) else []
+    return {**plain, **about, "progress": part, "made": made, "result": result if plain["kind"] == "export" else None}
+
+
+def _record(record: Decision) -> dict[str, Any]:
+    return {k: v for k, v in vars(record).items() if v is not None}
+
+
+def _standing(shown: Shown) -> dict[str, Any]:
+    now = shown.standing
+    plain = {k: getattr(now, k) for k in ("verdict", "about", "by", "at", "take", "generator", "revision")}
+    lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "comments": lambda: [_record(r) for r in now.comments], "history": lambda: [_record(r) for r in now.history],
+    }  # fmt: skip
+    return {**plain, **{name: make() for name, make in lists.items()}}
+
+
+def _shot(desk: Desk, shown: Shown) -> dict[str, Any]:
+    shot, line = shown.step.shot, shown.line
+    rows = desk.rows()
+    mine = sorted((r for r in rows.values() if (r["title"], r["language"]) == shown.key[:2]), key=lambda r: r["order"])
+    at = next(n for n, r in enumerate(mine) if r["shot"] == shot.id)
+    start = Timecode.parse(line.start_tc, line.rate)
+    return {
+        "row": rows[shown.key], "standing": _standing(shown), "frames": [shot.start_frame, shot.end_frame],
+        "takes": [{"id": t.id, "generator": t.generator, "status": t.status, "reason": t.reason, "scores": t.scores,
+                   "made": t.made, "current": t.current} for t in shown.takes],
+        "fps": [line.rate.numerator, line.rate.denominator], "nominal_fps": counting_base(line.rate),
+        "drop_frame": start.drop, "start_timecode_frames": start.frames,
+        "timecodes": {"start": shown.row["start_tc"], "end": shown.row["end_tc"]},
+        "neighbours": {"previous": mine[at - 1]["shot"] if at else None,
+                       "next": mine[at + 1]["shot"] if at + 1 < len(mine) else None},
+    }  # fmt: skip
