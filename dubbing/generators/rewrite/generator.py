@@ -40,6 +40,10 @@ class Settings(BaseModel):
     ramp_frames: int = Field(4, ge=1, le=25, description="frames over which a patch comes and goes at its ends")
     pose_weight: float = Field(0.02, ge=0, description="cost of borrowing from another head turn, per square degree")
     jump_cost: float = Field(0.6, ge=0, description="cost of leaving a run of consecutive source frames")
+    opening: float = Field(1.0, ge=0.2, le=2.0, description="how far the mouth opens, times what the voice asks for")
+    delay_s: float = Field(
+        0.0, ge=-0.2, le=0.2, description="seconds by which the mouth moves later than the voice asks"
+    )
 
 
 class Rewrite:
@@ -104,7 +108,8 @@ class _Plan:
         times_s = times_s - float(work.timeline.time(first))
         space = shape.ShapeSpace.load()
         have_NK = space.encode(full, actor.rest)
-        want_NK = voice.predict(actor, work.wave, times_s, work.speech_N)
+        want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N)
+        want_NK[:, 0] *= settings.opening
         self.wanted_N = np.zeros(len(full), bool)
         self.fade_N = np.zeros(len(full))
         for line in work.lines:

@@ -1,0 +1,152 @@
+"""What reviewers decide is appended, survives crashes, and is never lost to somebody else's decision."""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from dubbing.decisions import FILE, Conflict, DecisionLog, standing_of
+from dubbing.errors import InputError, OutputError
+
+KEY = ("reel", "fr", "shot_0003")
+OTHER = ("reel", "ja", "shot_0003")
+TAKE, SECOND = "0123456789ab", "ba9876543210"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> DecisionLog:
+    return DecisionLog(tmp_path)
+
+
+def test_a_shot_of_which_nothing_was_said_delivers_its_take(log: DecisionLog) -> None:
+    now = log.of(KEY)
+    assert (now.verdict, now.take, now.revision, now.comments) == (None, None, 0, ())
+    assert not now.delivers_source(TAKE) and not now.approves(TAKE)
+
+
+def test_the_newest_verdict_holds_and_says_whose_it_is(log: DecisionLog) -> None:
+    log.append(KEY, "approve", "Ana", take=TAKE)
+    log.append(KEY, "reject", "Bo", take=TAKE)
+    now = log.of(KEY)
+    assert (now.verdict, now.by, now.about, now.revision) == ("rejected", "Bo", TAKE, 2)
+    assert now.delivers_source(TAKE) and not now.delivers_source(SECOND)
+    assert log.of(OTHER).revision == 0
+
+
+def test_original_holds_for_every_take_and_approval_for_the_one_that_was_seen(log: DecisionLog) -> None:
+    log.append(KEY, "original", "Ana")
+    assert log.of(KEY).delivers_source(TAKE) and log.of(KEY).delivers_source(SECOND)
+    log.append(KEY, "approve", "Ana", take=TAKE)
+    assert log.of(KEY).approves(TAKE) and not log.of(KEY).approves(SECOND)
+
+
+def test_choosing_another_take_ends_the_verdict_on_the_one_before(log: DecisionLog) -> None:
+    log.append(KEY, "reject", "Ana", take=TAKE)
+    log.append(KEY, "choose", "Ana", take=SECOND, generator={"name": "wav2lip"})
+    now = log.of(KEY)
+    assert (now.verdict, now.take, now.generator) == (None, SECOND, {"name": "wav2lip"})
+
+
+def test_undo_takes_back_what_was_said_last_and_leaves_the_record(log: DecisionLog) -> None:
+    log.append(KEY, "approve", "Ana", take=TAKE)
+    second = log.append(KEY, "reject", "Ana", take=TAKE)
+    log.append(KEY, "undo", "Ana", undoes=second.seq)
+    now = log.of(KEY)
+    assert now.verdict == "approved" and len(now.history) == 3 and now.revision == 3
+    with pytest.raises(InputError, match="undone already"):
+        log.append(KEY, "undo", "Ana", undoes=second.seq)
+    with pytest.raises(InputError, match="only they"):
+        log.append(KEY, "undo", "Bo", undoes=1)
+    with pytest.raises(InputError, match="no decision 99"):
+        log.append(KEY, "undo", "Ana", undoes=99)
+
+
+def test_comments_stand_beside_each_other_and_conflict_with_nothing(log: DecisionLog) -> None:
+    log.append(KEY, "comment", "Ana", text="teeth", severity="issue", frame=7)
+    log.append(KEY, "approve", "Bo", take=TAKE, expected=0)
+    two = log.append(KEY, "comment", "Cy", text="line\nbreak — ü", severity="blocker", frame=8)
+    assert [c.text for c in log.of(KEY).comments] == ["teeth", "line\nbreak — ü"]
+    log.append(KEY, "undo", "Cy", undoes=two.seq)
+    assert [c.text for c in log.of(KEY).comments] == ["teeth"]
+
+
+def test_who_decides_on_an_old_look_is_told_and_nothing_is_lost(log: DecisionLog) -> None:
+    log.append(KEY, "approve", "Ana", take=TAKE, expected=0)
+    with pytest.raises(Conflict, match="Ana has said 'approve'"):
+        log.append(KEY, "reject", "Bo", take=TAKE, expected=0)
+    log.append(OTHER, "reject", "Bo", take=TAKE, expected=0)
+    log.append(KEY, "reject", "Bo", take=TAKE, expected=1)
+    assert [r.kind for r in log.of(KEY).history] == ["approve", "reject"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "about", "what"),
+    [
+        ("approve", {}, "name it"),
+        ("choose", {}, "name it"),
+        ("comment", {"severity": "note"}, "needs a text"),
+        ("comment", {"text": "x", "severity": "awful"}, "note, issue, blocker"),
+        ("comment", {"text": "x" * 5000, "severity": "note"}, "4000"),
+        ("like", {}, "There is no decision 'like'"),
+    ],
+)
+def test_a_record_that_makes_no_sense_is_refused_and_not_written(log, kind, about, what) -> None:
+    with pytest.raises(InputError, match=what):
+        log.append(KEY, kind, "Ana", **about)
+    with pytest.raises(InputError, match="reviewer"):
+        log.append(KEY, "original", " ")
+    assert not log.path.exists() or log.path.read_bytes() == b""
+
+
+def test_another_log_of_the_same_file_sees_what_was_appended(log: DecisionLog, tmp_path: Path) -> None:
+    other = DecisionLog(tmp_path)
+    assert other.all() == {}
+    log.append(KEY, "original", "Ana")
+    assert other.of(KEY).verdict == "original" and set(other.all()) == {KEY}
+    other.append(KEY, "approve", "Bo", take=TAKE, expected=1)
+    assert log.of(KEY).by == "Bo"
+
+
+def test_a_line_cut_off_by_a_crash_goes_and_everything_before_it_stays(log: DecisionLog, tmp_path: Path) -> None:
+    log.append(KEY, "original", "Ana")
+    with (tmp_path / FILE).open("ab") as f:
+        f.write(b'{"schema": "dub.decision.1", "seq": 2, "rev')
+    after = DecisionLog(tmp_path)
+    assert after.of(KEY).verdict == "original"
+    after.append(OTHER, "original", "Bo")
+    lines = (tmp_path / FILE).read_text().splitlines()
+    assert [json.loads(x)["seq"] for x in lines] == [1, 2]
+
+
+def test_a_file_that_somebody_edited_badly_is_named_with_its_line(log: DecisionLog, tmp_path: Path) -> None:
+    log.append(KEY, "original", "Ana")
+    with (tmp_path / FILE).open("a") as f:
+        f.write("what is this\n")
+    with pytest.raises(OutputError, match="Line 2 of .*decisions.jsonl"):
+        DecisionLog(tmp_path).all()
+
+
+def _many(folder: str, who: str) -> None:
+    log = DecisionLog(folder)
+    for n in range(25):
+        log.append((who, "fr", f"shot_{n:04d}"), "comment", who, text=str(n), severity="note")
+
+
+def test_several_processes_lose_none_of_their_records(tmp_path: Path) -> None:
+    names = ["Ana", "Bo", "Cy"]
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_many, args=(str(tmp_path), name)) for name in names]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join(50)
+        assert w.exitcode == 0
+    records = DecisionLog(tmp_path).records()
+    assert [r.seq for r in records] == list(range(1, 76))
+    for name in names:
+        assert [r.text for r in records if r.reviewer == name] == [str(n) for n in range(25)]
+
+
+def test_standing_of_nothing_is_nothing() -> None:
+    assert standing_of([]).history == ()
