@@ -24,20 +24,20 @@ def related(windows, early, seed=0, width=16):
 
 
 @pytest.mark.parametrize("early", [-7, -2, 0, 3, 11])
-def test_lse_agrees_with_the_published_curve(shared, early):
-    golden = np.load(shared / "golden" / "lse_lag.npz")
-    found = lse.lse(golden[f"lip_{early}"], golden[f"audio_{early}"])
+def test_lse_agrees_with_the_published_curve(golden, early):
+    reference = golden("lse_lag")
+    found = lse.lse(reference[f"lip_{early}"], reference[f"audio_{early}"])
     assert found.offset == early
-    np.testing.assert_allclose([found.d, found.c], golden[f"result_{early}"][1:], rtol=1e-4)
+    np.testing.assert_allclose([found.d, found.c], reference[f"result_{early}"][1:], rtol=1e-4)
 
 
-def test_lse_agrees_with_the_published_code_on_its_own_embeddings(shared):
-    golden = np.load(shared / "golden" / "lse.npz")
-    found = lse.lse(golden["lip_embeddings"], golden["audio_embeddings"])
-    np.testing.assert_allclose(found.distance_SV, golden["dists"], rtol=1e-3)
-    np.testing.assert_allclose([found.d, found.c], [golden["lse_d"], golden["lse_c"]], rtol=1e-3)
-    assert found.offset == int(golden["offset"])
-    assert len(found.distance_SV[0]) == lse.windows_in(np.arange(int(golden["n_frames"])) / 25)
+def test_lse_agrees_with_the_published_code_on_its_own_embeddings(golden):
+    reference = golden("lse")
+    found = lse.lse(reference["lip_embeddings"], reference["audio_embeddings"])
+    np.testing.assert_allclose(found.distance_SV, reference["dists"], rtol=1e-3)
+    np.testing.assert_allclose([found.d, found.c], [reference["lse_d"], reference["lse_c"]], rtol=1e-3)
+    assert found.offset == int(reference["offset"])
+    assert len(found.distance_SV[0]) == lse.windows_in(np.arange(int(reference["n_frames"])) / 25)
 
 
 @pytest.mark.parametrize("early", [-15, -4, 0, 4, 15])

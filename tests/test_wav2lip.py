@@ -1,6 +1,5 @@
 """wav2lip: the published numbers, the quick way to them, and what comes back to the picture."""
 
-import importlib.util
 from dataclasses import replace
 from fractions import Fraction
 
@@ -23,15 +22,7 @@ from dubbing.records import Line, Track
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return lambda name: np.load(shared / "golden" / f"{name}.npz")
-
-
-@pytest.fixture(scope="module")
-def net(shared):
-    spec = importlib.util.spec_from_file_location("formula", shared / "golden" / "formula.py")
-    formula = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(formula)
+def net(formula):
     return formula.fill(Wav2LipNet())
 
 
