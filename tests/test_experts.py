@@ -251,26 +251,10 @@ def test_a_thousand_windows_take_well_under_a_second(expert):
 # A held-out person
 
 
-@pytest.fixture(scope="module")
-def woman(shared):
-    """blue_wall, never trained on: mesh at 30 fps, its times, its sound."""
-    from dubbing import media
-    from dubbing.mesh import MeshTracker
-
-    path = shared / "media" / "blue_wall.mp4"
-    line = media.timeline(path)
-    tracker = MeshTracker()
-    try:
-        mesh = np.stack([tracker.find(picture.bgr()) for picture in media.read(path, line, 0, len(line))])
-    finally:
-        tracker.close()
-    return mesh, line.times_s(), np.asarray(media.read_sound(path, rate_hz=RATE_HZ), np.float32)
-
-
 def test_a_person_never_met_is_in_sync_with_her_own_sound(woman, shared, expert):
     from dubbing import media
 
-    mesh, times, wave = woman
+    mesh, times, wave = woman.mesh_NP3, woman.timeline.times_s(), woman.wave
     own = experts.score(expert, mesh, times, wave)
     assert abs(own.offset_frames) <= 1
     dub = np.asarray(media.read_sound(shared / "media" / "reel.fr.flac", rate_hz=RATE_HZ), np.float32)
@@ -281,14 +265,14 @@ def test_a_person_never_met_is_in_sync_with_her_own_sound(woman, shared, expert)
 
 @pytest.mark.parametrize("early", [-5, 4])
 def test_her_sound_moved_is_found_where_it_went(woman, expert, early):
-    mesh, times, wave = woman
+    mesh, times, wave = woman.mesh_NP3, woman.timeline.times_s(), woman.wave
     shift = early * RATE_HZ // 25
     moved = np.concatenate([np.zeros(max(-shift, 0), np.float32), wave[max(shift, 0) :]])
     assert abs(experts.score(expert, mesh, times, moved).offset_frames - early) <= 1
 
 
 def test_dropped_frames_do_not_move_her_sound(woman, expert):
-    mesh, times, wave = woman
+    mesh, times, wave = woman.mesh_NP3, woman.timeline.times_s(), woman.wave
     kept = np.delete(np.arange(len(times)), np.arange(3, len(times) - 1, 4))
     whole = experts.score(expert, mesh, times, wave)
     thinned = experts.score(expert, mesh[kept], times[kept], wave)

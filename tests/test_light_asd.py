@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from people import meshes_of
 
 from dubbing import media
 from dubbing.errors import ModelError
 from dubbing.experts import crop
 from dubbing.experts import light_asd as light_asd_module
 from dubbing.experts.light_asd import LightASD
-from dubbing.mesh import MeshTracker
 from dubbing.models import load_state
 
 
@@ -46,14 +46,9 @@ def speaker(shared, judge):
     """Two seconds of a woman who speaks: what Light-ASD sees of her, when, and the sound."""
     clip = shared / "media" / "blue_wall.mp4"
     line = media.timeline(clip)
-    tracker = MeshTracker()
-    try:
-        pictures = [crop.published_bgr(picture) for picture in media.read(clip, line, 0, 60)]
-        meshes = np.stack([tracker.find(picture) for picture in pictures])
-    finally:
-        tracker.close()
+    pictures = [crop.published_bgr(picture) for picture in media.read(clip, line, 0, 60)]
     times_s = line.times_s(0, 60)
-    places = judge.crops(meshes, times_s)
+    places = judge.crops(meshes_of(pictures), times_s)
     faces = np.stack([judge.grey(crop.cut(p, at, judge.crop_px)) for p, at in zip(pictures, places, strict=True)])
     return faces, times_s, media.read_sound(clip)
 
