@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from films import Finished
     from people import Speaker
+    from storage import Faulty
 
 pytest.register_assert_rewrite("films", "people")
 
@@ -144,3 +145,19 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     forget_connections()
     yield f"s3://{bucket}"
     forget_connections()
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Faulty]]:
+    """Empty storage at `faulty://`; its calls fail as soon as its `fault` is replaced."""
+    import fsspec
+    from storage import Faulty
+
+    from dubbing import remote
+
+    fsspec.register_implementation("faulty", Faulty, clobber=True)
+    monkeypatch.setattr(remote, "_OBJECT_STORES", (*remote._OBJECT_STORES, "faulty"))
+    Faulty.store.clear()
+    Faulty.calls.clear()
+    yield Faulty
+    Faulty.fault = staticmethod(lambda operation, path: None)  # type: ignore[method-assign, assignment]

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from command import Dub
 from films import Finished, facts, facts_on_disk, run
+from storage import Faulty
 
 from dubbing import config, manifest, pipeline, remote
 from dubbing.cli.status import gather
@@ -190,77 +191,46 @@ def test_media_elsewhere_and_output_here(finished: Finished, bucket: str, tmp_pa
     assert facts_on_disk(tmp_path / "out") == facts_on_disk(finished.out)
 
 
-def test_storage_that_fails_half_of_its_writes_for_a_while(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Short pauses between tries, and a scratch folder of its own."""
+    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(lease, "SETTLE_S", 0.01)
+    monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "scratch"))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_storage_that_fails_half_of_its_writes_for_a_while(finished: Finished, faulty: type[Faulty]) -> None:
     """The run goes on as if nothing were."""
-    from fsspec import register_implementation
-    from fsspec.implementations.memory import MemoryFileSystem
+    written, failed = 0, 0
 
-    failed = {"write": 0}
-    written = {"write": 0}
-
-    class Weak(MemoryFileSystem):
-        protocol = "weak"
-        store: dict[str, Any] = {}
-        pseudo_dirs = [""]
-
-        def _take(self) -> None:
-            written["write"] += 1
-            if written["write"] % 2 and failed["write"] < 60:
-                failed["write"] += 1
+    def weak(operation: str, path: str) -> None:
+        nonlocal written, failed
+        if operation == "write":
+            written += 1
+            if written % 2 and failed < 60:
+                failed += 1
                 raise OSError(5, "503 Service Unavailable")
 
-        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
-            self._take()
-            super().pipe_file(path, value, mode=mode, **kwargs)
-
-        def put_file(self, lpath: str, rpath: str, **kwargs: Any) -> None:
-            self._take()
-            super().put_file(lpath, rpath, **kwargs)
-
-        def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
-            self._take()
-            super().cp_file(path1, path2, **kwargs)
-
-    register_implementation("weak", Weak, clobber=True)
-    monkeypatch.setattr(remote, "_OBJECT_STORES", (*remote._OBJECT_STORES, "weak"))
-    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(lease, "SETTLE_S", 0.01)
-    monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "scratch"))
-    assert run(finished.film, "weak://films/out").counts == {"dubbed": 2, "untouched": 2}
-    assert failed["write"] > 20
-    assert at("weak://films/out") == facts_on_disk(finished.out)
+    faulty.fault = staticmethod(weak)  # type: ignore[method-assign, assignment]
+    assert run(finished.film, "faulty://films/out").counts == {"dubbed": 2, "untouched": 2}
+    assert failed > 20
+    assert at("faulty://films/out") == facts_on_disk(finished.out)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_storage_that_stays_away_stops_the_run_and_keeps_what_is_done(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    film: Path, faulty: type[Faulty], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fsspec import register_implementation
-    from fsspec.implementations.memory import MemoryFileSystem
+    def gone(operation: str, path: str) -> None:
+        if operation == "write" and "/faces/" in path:
+            raise OSError(5, "503 Service Unavailable")
 
-    gone = [False]
-
-    class Gone(MemoryFileSystem):
-        protocol = "gone"
-        store: dict[str, Any] = {}
-        pseudo_dirs = [""]
-
-        def put_file(self, lpath: str, rpath: str, **kwargs: Any) -> None:
-            if "/faces/" in rpath and gone[0]:
-                raise OSError(5, "503 Service Unavailable")
-            super().put_file(lpath, rpath, **kwargs)
-
-    register_implementation("gone", Gone, clobber=True)
-    monkeypatch.setattr(remote, "_OBJECT_STORES", (*remote._OBJECT_STORES, "gone"))
-    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(remote, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(lease, "SETTLE_S", 0.01)
-    monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "scratch"))
-    gone[0] = True
+    faulty.fault = staticmethod(gone)  # type: ignore[method-assign, assignment]
     with pytest.raises(OutputError, match="finished shots are kept"):
-        run(film, "gone://films/out")
-    names = Objects(Uri("gone://films/out")).find()
+        run(film, "faulty://films/out")
+    names = Objects(Uri("faulty://films/out")).find()
     assert [n for n in names if "/shots-" in n and n.endswith("result.json")]
     assert not [n for n in names if "/faces/" in n and n.endswith("result.json")]
-    assert gather(Uri("gone://films/out"))["state"] == "stopped"
+    assert gather(Uri("faulty://films/out"))["state"] == "stopped"
