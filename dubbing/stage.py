@@ -39,9 +39,10 @@ class Task:
     id: readable and unique in a run, `lipsync reel/fr/shot_0002`; folder: where the result is
     committed (whether it is done, the store says); args: what the stage needs, paths and plain values only;
     needs: ids that must have succeeded; after: ids that must have ended, well or not;
-    frames: how many frames it covers, for progress; windows: tasks that
-    do a long shot part by part, which this one then joins; rank: tasks of a smaller one go first;
-    weight: among them the heaviest first, about the milliseconds of it and of what waits for it.
+    frames: how many frames it covers, for progress; span: frames of film that it works through or joins, for its
+    deadline, where these are more; windows: tasks that do a long shot part by part, which this one then joins;
+    rank: tasks of a smaller one go first; weight: among them the heaviest first, about the milliseconds of it and of
+    what waits for it.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Task:
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     frames: int = 0
+    span: int = 0
     windows: tuple[Task, ...] = ()
     rank: int = 0
     weight: float = 0.0

@@ -150,7 +150,7 @@ class RayPool:
         if hand is None:
             return False
         self._idle.remove(hand)
-        limit_s = self._config.deadline_s + self._config.deadline_frame_s * task.frames
+        limit_s = self._config.deadline_s + self._config.deadline_frame_s * max(task.frames, task.span)
         self._busy[hand.actor.run.remote(task)] = _Lent(hand, task, time.monotonic() + limit_s)
         return True
 
