@@ -85,7 +85,7 @@ class Engine(_Group):
     workers: int | None = Field(None, ge=1, description="Most workers at once; null: as many as there is room for.")
     tries: int = Field(3, ge=1, description="How often a task may lose its worker before its shot is given up.")
     deadline_s: Positive = Field(900.0, description="A task that takes longer than this, and the next, is stopped.")
-    deadline_frame_s: NotNegative = Field(2.0, description="Added to the deadline for each of its frames.")
+    deadline_frame_s: NotNegative = Field(2.0, description="Added to the deadline for each frame of film.")
     stages: dict[StageName, StageResources] = Field({}, description="Stage by stage what a worker holds (Ray only).")
 
 

@@ -149,7 +149,7 @@ class Job:
                 one = self.dub(title, dub, failed, analysis)
                 mine += [one.sound, *(t for step in one.steps for t in (step.take, step.score))]
                 mine += [one.master] if one.master else []
-                tasks += [replace(t, rank=dubs) for t in mine]
+                tasks += [replace(t, rank=dubs, span=t.span or t.frames or self._span(title)) for t in mine]
                 mine, dubs = [], dubs + 1
         order = list(STAGES)
         parts = (replace(w, rank=t.rank) for t in tasks if not self.done(t) for w in t.windows)
@@ -174,6 +174,13 @@ class Job:
         """The title's frames in time. Raises FileNotFoundError before `shots` is done."""
         folder = str(self._analyse(title, {}).shots.folder)
         return media.load_timeline(self.store.bring({"timeline": folder})["timeline"])
+
+    def _span(self, title: Title) -> int:
+        """Frames of a title, as its header promises them; where it does not, by the longest of its dubs."""
+        video = self._info(title.video).video
+        if video is None or video.frames_hint:
+            return video.frames_hint if video else 0
+        return int(max((self._info(d.audio).duration_s or 0 for d in title.dubs), default=0) * video.rate)
 
     # -- a title's analysis ------------------------------------------------------------------
 
@@ -388,7 +395,7 @@ def _long(shot: Shot, task: Task) -> Task:
         for n, (a, b) in enumerate(parts, 1)
     )
     args = {**task.args, "parts": [str(t.folder) for t in made]}
-    return replace(task, args=args, needs=(*task.needs, *(t.id for t in made)), frames=0, windows=made)
+    return replace(task, args=args, needs=(*task.needs, *(t.id for t in made)), frames=0, span=len(shot), windows=made)
 
 
 def _task(

@@ -30,7 +30,7 @@ from dubbing.manifest import Dub, Manifest, Title
 from dubbing.remote import Uri
 from dubbing.store import Store, open_store, read_json, standing
 
-__all__ = ["DubFinding", "Findings", "TitleFinding", "look"]
+__all__ = ["DubFinding", "Findings", "TitleFinding", "look", "versions"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -138,7 +138,7 @@ def look(
             )
     attempt("", store.check)
     _disk(found, store)
-    found.versions = {**_versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
+    found.versions = {**versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
     return found
 
 
@@ -337,10 +337,11 @@ def _disk(found: Findings, store: Store) -> None:
         )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """The packages that decide what comes out; `absent` where one is missing."""
     found = {"python": platform.python_version()}
-    for name in ("av", "mediapipe", "numpy", "opencv-contrib-python", "ray", "scenedetect", "silero-vad", "torch"):
+    for name in ("av", "mediapipe", "numpy", "opencv-contrib-python", "pyarrow", "ray", "scenedetect",
+                 "scipy", "silero-vad", "torch"):  # fmt: skip
         try:
             found[name] = version(name)
         except PackageNotFoundError:

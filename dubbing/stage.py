@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,9 +39,10 @@ class Task:
     id: readable and unique in a run, `lipsync reel/fr/shot_0002`; folder: where the result is
     committed (whether it is done, the store says); args: what the stage needs, paths and plain values only;
     needs: ids that must have succeeded; after: ids that must have ended, well or not;
-    frames: how many frames it covers, for progress; windows: tasks that
-    do a long shot part by part, which this one then joins; rank: tasks of a smaller one go first;
-    weight: among them the heaviest first, about the milliseconds of it and of what waits for it.
+    frames: how many frames it covers, for progress; span: frames of film that it works through or joins, for its
+    deadline, where these are more; windows: tasks that do a long shot part by part, which this one then joins;
+    rank: tasks of a smaller one go first; weight: among them the heaviest first, about the milliseconds of it and of
+    what waits for it.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Task:
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     frames: int = 0
+    span: int = 0
     windows: tuple[Task, ...] = ()
     rank: int = 0
     weight: float = 0.0
@@ -73,25 +76,25 @@ class Outcome:
     fatal: InputError | None = None
 
 
-class Stage:
-    """One kind of work. Subclasses set `name` and `version` (raise it when results change)."""
+class Stage(ABC):
+    """One kind of work. Subclasses define `process`, and set `name` and `version` (raise it when results change)."""
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
 
-    def setup(self) -> None:
+    def setup(self) -> None:  # noqa: B027 - not every stage has a model
         """Load models. Called once per worker, before the first task."""
 
+    @abstractmethod
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
         """Do one task: write files into `out`, return a small JSON value kept as result.json.
 
         progress(n): n more frames are finished. Raises StageError (or anything: the shot fails),
         or InputError when the user's input is at fault and the run must stop.
         """
-        raise AssertionError(f"{type(self).__name__} does not define process")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let go of models and files. Called in `finally`."""
 
 

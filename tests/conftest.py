@@ -1,12 +1,31 @@
 """Fixtures every test may use."""
 
+from __future__ import annotations
+
+import importlib.util
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+from command import Dub, code_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from films import Finished
+    from people import Speaker
+    from storage import Faulty
+
+pytest.register_assert_rewrite("films", "people")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without pytest-xdist its mark says nothing, and must be known all the same."""
+    config.addinivalue_line("markers", "xdist_group(name): tests of one group run in one worker of pytest-xdist")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,6 +43,73 @@ def shared() -> Path:
     if not (SHARED / "media" / "reel.mp4").exists():
         pytest.skip("needs ../shared (third-party test media), which is not on this machine")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Callable[[str], Mapping[str, np.ndarray]]:
+    """What the published code gave for fixed inputs, by name."""
+    import numpy as np
+
+    return lambda name: np.load(shared / "golden" / f"{name}.npz")
+
+
+@pytest.fixture(scope="session")
+def formula(shared: Path) -> ModuleType:
+    """The module whose `fill` gives a network the weights that the golden outputs were made with."""
+    spec = importlib.util.spec_from_file_location("formula", shared / "golden" / "formula.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def woman(shared: Path) -> Speaker:
+    """A clip at 30 frames a second of a woman whom nothing was trained on."""
+    from people import Speaker, meshes_of
+
+    from dubbing import media
+
+    path = shared / "media" / "blue_wall.mp4"
+    line = media.timeline(path)
+    meshes = meshes_of(picture.bgr() for picture in media.read(path, line, 0, len(line)))
+    return Speaker(meshes, line, media.read_sound(path))
+
+
+@pytest.fixture
+def dub(capsys: pytest.CaptureFixture[str]) -> Dub:
+    """Runs a command in this process: (exit code, stdout, stderr)."""
+    return lambda *args: (code_of(*args), *capsys.readouterr())
+
+
+@pytest.fixture(scope="session")
+def demo_extra() -> None:
+    """Skips where the packages that make the demo film are absent."""
+    if any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")):
+        pytest.skip("the optional extra is not installed: pip install 'dubbing[demo]'")
+
+
+@pytest.fixture(scope="session")
+def film(demo_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The manifest of a 3.5 s film: 12 frames without a face, then 72 of a speaking one. Only to read."""
+    from films import unchanged
+
+    from dubbing.demo import SHORT, make_demo
+
+    made = make_demo(tmp_path_factory.mktemp("short film's"), scenes=SHORT, size=(480, 270))
+    with unchanged(made.parent):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def finished(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """An undisturbed run of the short film in one process, on this machine's disk. Only to read or to copy."""
+    from films import Finished, run, unchanged
+
+    out = tmp_path_factory.mktemp("finished") / "out"
+    assert run(film, out).exit_code in (0, 3)
+    with unchanged(out):
+        yield Finished(film, out)
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +145,19 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     forget_connections()
     yield f"s3://{bucket}"
     forget_connections()
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Faulty]]:
+    """Empty storage at `faulty://`; its calls fail as soon as its `fault` is replaced."""
+    import fsspec
+    from storage import Faulty
+
+    from dubbing import remote
+
+    fsspec.register_implementation("faulty", Faulty, clobber=True)
+    monkeypatch.setattr(remote, "_OBJECT_STORES", (*remote._OBJECT_STORES, "faulty"))
+    Faulty.store.clear()
+    Faulty.calls.clear()
+    yield Faulty
+    Faulty.fault = staticmethod(lambda operation, path: None)  # type: ignore[method-assign, assignment]

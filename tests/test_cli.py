@@ -14,26 +14,12 @@ from pathlib import Path
 
 import click
 import pytest
+from command import Dub
 
-from dubbing.cli import app, main
+from dubbing.cli import app
 from dubbing.cli.show import table
 from dubbing.cli.watch import PROGRESS, Lines, Tally, told
 from dubbing.errors import StageError
-
-Dub = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def dub(capsys: pytest.CaptureFixture[str]) -> Dub:
-    """Runs a command in this process: (exit code, stdout, stderr)."""
-
-    def run(*args: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in args])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 def refusal(answer: tuple[int, str, str]) -> str:

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from command import Dub
 
 from dubbing import config
 from dubbing.cli import cluster as commands
-from dubbing.cli import main
 from dubbing.cluster import jobs
 from dubbing.cluster.access import Token, address_of, token_of
 from dubbing.cluster.submission import Submission, attempt_of
@@ -26,13 +26,6 @@ from dubbing.engine.ray import _where
 from dubbing.errors import ClusterError, DubError
 
 SECRET = "0123456789abcdef-a-secret"
-
-
-def dub(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main([str(a) for a in args])
-    out, err = capsys.readouterr()
-    return int(ended.value.code or 0), out, err
 
 
 @pytest.mark.parametrize(
@@ -118,31 +111,31 @@ def answering(status: int, body: bytes) -> Iterator[str]:
      (403, b"", "refused the token from RAY_AUTH_TOKEN"), (503, b"", "HTTP 503")],
 )  # fmt: skip
 def test_answers_that_are_no_cluster(
-    status: int, body: bytes, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    status: int, body: bytes, said: str, monkeypatch: pytest.MonkeyPatch, dub: Dub
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", SECRET)
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     with answering(status, body) as address:
-        code, out, err = dub(capsys, "status", "--address", address)
+        code, out, err = dub("status", "--address", address)
     assert code == 2 and said in err and err.count("\n") == 1 and address in err
     assert SECRET not in out + err
 
 
 def test_a_cluster_that_asks_for_a_token_when_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dub: Dub
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.delenv(name, raising=False)
     with answering(401, b"Unauthorized") as address:
-        code, _, err = dub(capsys, "status", "--address", address)
+        code, _, err = dub("status", "--address", address)
         assert code == 2 and "there is none here" in err and "RAY_AUTH_TOKEN_PATH" in err
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-        assert "unset it" in dub(capsys, "status", "--address", address)[2]
+        assert "unset it" in dub("status", "--address", address)[2]
 
 
-def test_nothing_at_the_address(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = dub(capsys, "status", "--address", "http://127.0.0.1:1")
+def test_nothing_at_the_address(dub: Dub) -> None:
+    code, _, err = dub("status", "--address", "http://127.0.0.1:1")
     assert code == 2 and "Nothing answers at http://127.0.0.1:1" in err
 
 
@@ -257,15 +250,13 @@ def test_a_run_inside_a_cluster_joins_it(address: str, joins: bool, monkeypatch:
     assert where == {"address": address} if joins else where["address"] == "local" and where["num_cpus"] == 2
 
 
-def test_status_knows_a_job_from_a_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_status_knows_a_job_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dub: Dub) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:1")
-    assert "Nothing answers" in dub(capsys, "status", "dub-a-0123456789ab")[2]
+    assert "Nothing answers" in dub("status", "dub-a-0123456789ab")[2]
     (tmp_path / "dub-a-0123456789ab").mkdir()
-    assert "no run.json" in dub(capsys, "status", "dub-a-0123456789ab")[2]
-    assert "no run.json" in dub(capsys, "status")[2]
+    assert "no run.json" in dub("status", "dub-a-0123456789ab")[2]
+    assert "no run.json" in dub("status")[2]
 
 
 class Terminal(io.StringIO):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -21,19 +20,12 @@ from typing import Any
 import psutil
 import pytest
 
-from dubbing.demo import SHORT, make_demo
 from dubbing.table import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "a-token-of-this-test-0123456789abcdef"
 
-pytestmark = [
-    pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
-        reason="the optional extra is not installed: pip install 'dubbing[demo]'",
-    ),
-    pytest.mark.xdist_group("cluster"),
-]
+pytestmark = pytest.mark.xdist_group("cluster")
 
 
 @dataclass(frozen=True)
@@ -109,11 +101,6 @@ def answers(port: int) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_demo(tmp_path_factory.mktemp("short film's"), scenes=SHORT, size=(480, 270))
 
 
 def status(head: Head, *args: object) -> Any:

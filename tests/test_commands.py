@@ -1,62 +1,32 @@
 """`dub run`, `plan`, `status` on a small film without a face: everything but the rendering, from end to end."""
 
 import json
-from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
+from command import Dub, code_of
+from films import plain_job
 
-from dubbing.cli import main
-from dubbing.media import ClipWriter, audio_length, probe
+from dubbing.media import audio_length, probe
 from dubbing.store import Store
 from dubbing.table import read_rows
 
 pytestmark = pytest.mark.xdist_group("commands")
-FRAMES, HZ = 60, 16_000
-Dub = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def dub(capsys: pytest.CaptureFixture[str]) -> Dub:
-    """Runs a command in this process: (exit code, stdout, stderr)."""
-
-    def run(*args: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in args])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
+FRAMES = 60
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film of two plain shots, and two dubs of it; file names as people give them."""
     folder = tmp_path_factory.mktemp("job")
-    tone = (0.2 * np.sin(2 * np.pi * 200 * np.arange(FRAMES * HZ // 25) / HZ)).astype(np.float32)[:, None]
-    rng = np.random.default_rng(1)
-    with ClipWriter(folder / "das Bild 'x'.mp4", 128, 96, Fraction(25), sample_rate_hz=HZ, channels=1) as clip:
-        for n in range(FRAMES):
-            shade = (60, 90, 120) if n < FRAMES // 2 else (180, 40, 200)
-            clip.frame((np.full((96, 128, 3), shade) + rng.integers(0, 8, (96, 128, 1))).astype(np.uint8))
-        clip.sound(tone)
-    for name in ("音.flac", "-de.flac"):
-        with ClipWriter(folder / name, sample_rate_hz=HZ, channels=1) as clip:
-            clip.sound(tone)
-    job = {"version": 1, "titles": [{"id": "reel", "video": "das Bild 'x'.mp4", "dubs": [
-        {"language": "ja", "audio": "音.flac"}, {"language": "de", "audio": "-de.flac"}]}]}  # fmt: skip
-    (folder / "-odd job.yaml").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
-    return folder
+    dubs = {"ja": "音.flac", "de": "-de.flac"}
+    return plain_job(folder, dubs, FRAMES, video="das Bild 'x'.mp4", job="-odd job.yaml").parent
 
 
 @pytest.fixture(scope="module")
 def ran(folder: Path) -> Path:
     """The output folder of a finished run."""
-    with pytest.raises(SystemExit) as ended:
-        main(["run", str(folder / "-odd job.yaml"), "--out", str(folder / "out"), "--engine", "local"])
-    assert not ended.value.code
+    assert code_of("run", folder / "-odd job.yaml", "--out", folder / "out", "--engine", "local") == 0
     return folder / "out"
 
 

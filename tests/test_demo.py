@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -19,10 +18,7 @@ from dubbing.errors import InputError, OutputError
 from dubbing.face import canonical, mouth_measures
 from dubbing.media import audio_length, probe, read, read_sound, timeline
 
-pytestmark = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
-    reason="the optional extra is not installed: pip install 'dubbing[demo]'",
-)
+pytestmark = pytest.mark.usefixtures("demo_extra")
 SIZE = (640, 360)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import os
 import random
 import shutil
@@ -17,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from films import Finished, facts_on_disk, run, started_by
 
 from dubbing import config, manifest, media, pipeline
-from dubbing.demo import SHORT, make_demo
-from dubbing.engine import Report, run_job
+from dubbing.engine import Report
 from dubbing.errors import OutputError
 from dubbing.media.colour import planes_of
 from dubbing.stages.lipsync import Lipsync
@@ -30,73 +28,56 @@ CONTRACT = """title language shot start_frame end_frame start_tc end_tc status r
     generator_hash take lse_d lse_c lse_offset_frames source_lse_d source_lse_c source_lse_offset_frames lse_model
     lse_windows sharpness silence_motion needs_review review_reason seconds error""".split()
 
-pytestmark = [
-    pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
-        reason="the optional extra is not installed: pip install 'dubbing[demo]'",
-    ),
-    pytest.mark.xdist_group("film"),
-]
+pytestmark = pytest.mark.xdist_group("film")
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The manifest of a 3.5 s film: 12 frames without a face, then 72 of a speaking one."""
-    return make_demo(tmp_path_factory.mktemp("short film"), scenes=SHORT, size=(480, 270))
-
-
-@pytest.fixture(scope="module")
-def done(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of an undisturbed run in one process."""
-    out = tmp_path_factory.mktemp("done") / "out"
-    assert run(film, out).exit_code in (0, 3)
+def analysed(finished: Finished, out: Path) -> Path:
+    """An output folder in which only the analysis is done."""
+    shutil.copytree(finished.out / "film" / "analysis", out / "film" / "analysis")
     return out
 
 
-def run(film: Path, out: Path, engine: str = "local", settings: config.Config | None = None) -> Report:
-    return run_job(pipeline.Job(manifest.load(film), out, settings or config.load()), engine, lambda event: None)
+def run_with(lipsync: str, film: Path, out: Path) -> tuple[Report, dict[str, Any]]:
+    """A run with a stage of this file in place of lipsync: its report, and the row of the speaking shot in Hindi."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(pipeline.STAGES, "lipsync", (__name__, lipsync))
+        pipeline._class.cache_clear()
+        report = run(film, out)
+    pipeline._class.cache_clear()
+    assert len(media.timeline(out / "film" / "hi" / "film.hi.mp4")) == 84
+    return report, read_rows(out / "film" / "hi" / "shots.parquet")[1]
 
 
-def facts(out: Path) -> dict[str, Any]:
-    """Masters, patches and tables, without the time they took."""
-    found: dict[str, Any] = {}
-    for table in out.glob("*/*/shots.parquet"):
-        found[str(table.relative_to(out))] = [{k: v for k, v in r.items() if k != "seconds"} for r in read_rows(table)]
-        files = [*table.parent.glob("takes/**/patch.mkv"), *table.parent.glob("film.*.m*")]
-        found |= {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-    return found
-
-
-def test_every_shot_has_a_row_and_every_frame_comes_back(film: Path, done: Path) -> None:
-    source = media.timeline(film.parent / "film.mp4")
+def test_every_shot_has_a_row_and_every_frame_comes_back(finished: Finished) -> None:
+    source = media.timeline(finished.film.parent / "film.mp4")
     for language in ("hi", "ta"):
-        rows = read_rows(done / "film" / language / "shots.parquet")
+        rows = read_rows(finished.out / "film" / language / "shots.parquet")
         assert [(r["start_frame"], r["end_frame"]) for r in rows] == [(0, 12), (12, 84)]
         assert rows[0]["status"] == "untouched" and rows[0]["reason"] in REASONS
         assert rows[1]["status"] == "dubbed" and rows[1]["reason"] is None
         assert rows[1]["lse_d"] is not None and rows[1]["source_lse_d"] is not None
         assert rows[1]["lse_windows"] > 50 and "@" in rows[1]["lse_model"]
         assert rows[1]["following"] > 0.8
-        master = media.timeline(done / "film" / language / f"film.{language}.mp4")
+        master = media.timeline(finished.out / "film" / language / f"film.{language}.mp4")
         assert len(master) == len(source)
         assert all(master.time(n) == source.time(n) for n in range(len(source)))
 
 
-def test_the_dub_is_delivered_sample_for_sample(film: Path, done: Path) -> None:
-    given = media.read_sound(film.parent / "film.hi.flac", rate_hz=48000, mono=False)
-    heard = media.read_sound(done / "film" / "hi" / "film.hi.mp4", rate_hz=48000, mono=False)
+def test_the_dub_is_delivered_sample_for_sample(finished: Finished) -> None:
+    given = media.read_sound(finished.film.parent / "film.hi.flac", rate_hz=48000, mono=False)
+    heard = media.read_sound(finished.out / "film" / "hi" / "film.hi.mp4", rate_hz=48000, mono=False)
     assert heard.shape == given.shape and (heard == given).all()
 
 
-def test_nothing_changes_outside_the_mattes(film: Path, done: Path) -> None:
+def test_nothing_changes_outside_the_mattes(finished: Finished) -> None:
     """Before the encode: not one code value, in any plane."""
-    job = pipeline.Job(manifest.load(film), done, config.load())
+    job = pipeline.Job(manifest.load(finished.film), finished.out, config.load())
     title = job.manifest.titles[0]
     step = job.dub(title, title.dubs[0], {}).steps[1]
     folder = step.take.folder / "face_1"
     patches = {p.frame: p for p in media.read_patches(folder)}
     assert len(patches) > 30
-    source, line = film.parent / "film.mp4", job.timeline(title)
+    source, line = finished.film.parent / "film.mp4", job.timeline(title)
     originals = media.read(source, line)
     for picture, planes in zip(originals, media.pasted_frames(source, line, [folder]), strict=True):
         patch = patches.get(picture.frame)
@@ -115,53 +96,51 @@ def test_nothing_changes_outside_the_mattes(film: Path, done: Path) -> None:
             assert same[~touched].all()
 
 
-def test_a_contact_sheet_lies_beside_the_take(done: Path) -> None:
+def test_a_contact_sheet_lies_beside_the_take(finished: Finished) -> None:
     for language in ("hi", "ta"):
-        assert len(list((done / "film" / language / "takes" / "shot_0002").glob("*/score-*/sheet.jpg"))) == 1
+        assert len(list((finished.out / "film" / language / "takes" / "shot_0002").glob("*/score-*/sheet.jpg"))) == 1
 
 
-def test_the_table_is_the_contract(done: Path) -> None:
+def test_the_table_is_the_contract(finished: Finished) -> None:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(done / "film" / "hi" / "shots.parquet")
+    table = pq.read_table(finished.out / "film" / "hi" / "shots.parquet")
     assert table.schema.metadata[b"schema"] == b"dub.shot.1"
     assert table.schema.names[:29] == CONTRACT
 
 
-def test_a_finished_run_redoes_nothing(film: Path, done: Path) -> None:
-    before = facts(done)
+def test_a_finished_run_redoes_nothing(finished: Finished, tmp_path: Path) -> None:
+    out = shutil.copytree(finished.out, tmp_path / "out")
     started = time.monotonic()
-    report = run(film, done, engine="ray")  # nothing to do: Ray is not even started
+    report = run(finished.film, out, engine="ray")  # nothing to do: Ray is not even started
     assert report.run_json["done_now"] == 0 and time.monotonic() - started < 10
-    assert facts(done) == before
+    assert facts_on_disk(out) == facts_on_disk(finished.out)
 
 
-def test_ray_gives_the_same_bytes(film: Path, done: Path, tmp_path: Path) -> None:
-    run(film, tmp_path / "out", engine="ray")
-    assert facts(tmp_path / "out") == facts(done)
+def test_ray_gives_the_same_bytes(finished: Finished, tmp_path: Path) -> None:
+    run(finished.film, tmp_path / "out", engine="ray")
+    assert facts_on_disk(tmp_path / "out") == facts_on_disk(finished.out)
 
 
-def test_a_changed_setting_redoes_only_what_it_touches(film: Path, done: Path, tmp_path: Path) -> None:
+def test_a_changed_setting_redoes_only_what_it_touches(finished: Finished, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    shutil.copytree(done, out)
+    shutil.copytree(finished.out, out)
     changed = config.Config(master=config.Master(crf=30))
-    made = run(film, out, settings=changed).run_json
+    made = run(finished.film, out, settings=changed).run_json
     assert made["done_now"] == 2 and set(made["seconds_by_stage"]) == {"master"}
 
 
-def test_a_changed_dub_redoes_only_its_own_shots(film: Path, done: Path, tmp_path: Path) -> None:
+def test_a_changed_dub_redoes_only_its_own_shots(finished: Finished, tmp_path: Path) -> None:
     """Quieter Hindi: its sound, its speaking shot and its master; nothing of Tamil or of the analysis."""
     folder = tmp_path / "film"
-    shutil.copytree(film.parent, folder)
+    shutil.copytree(finished.film.parent, folder)
     wave = media.read_sound(folder / "film.hi.flac", rate_hz=48000, mono=False)
     with media.ClipWriter(folder / "film.hi.flac", sample_rate_hz=48000, channels=2) as writer:
         writer.sound(wave * 0.5)
     out = tmp_path / "out"
-    shutil.copytree(done, out)
-    started: list[str] = []
-    job = pipeline.Job(manifest.load(folder / film.name), out, config.load())
-    run_job(job, "local", lambda e: started.append(e.task_id) if e.kind == "started" else None)
-    assert {"audio film/hi", "lipsync film/hi/shot_0002", "master film/hi"} <= set(started)
+    shutil.copytree(finished.out, out)
+    started = started_by(folder / finished.film.name, out)
+    assert {"audio film/hi", "lipsync film/hi/shot_0002", "master film/hi"} <= started
     assert not any("/ta" in task or "faces" in task or "source" in task for task in started)
 
 
@@ -180,38 +159,21 @@ class NeverReady(Lipsync):
 
 
 def test_a_stage_that_cannot_be_set_up_fails_its_shots_and_delivers_the_rest(
-    film: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Finished, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    shutil.copytree(done / "film" / "analysis", out / "film" / "analysis")
-    monkeypatch.setitem(pipeline.STAGES, "lipsync", (__name__, "NeverReady"))
-    pipeline._class.cache_clear()
-    report = run(film, out)
-    monkeypatch.undo()
-    pipeline._class.cache_clear()
+    report, row = run_with("NeverReady", finished.film, analysed(finished, tmp_path / "out"))
     assert report.exit_code == 1 and report.counts == {"failed": 4}
-    row = read_rows(out / "film" / "hi" / "shots.parquet")[1]
     assert "could not be set up" in row["error"] and "a made-up fault" in row["error"]
-    assert len(media.timeline(out / "film" / "hi" / "film.hi.mp4")) == 84
 
 
-def test_a_shot_that_fails_never_kills_the_film(
-    film: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    shutil.copytree(done / "film" / "analysis", out / "film" / "analysis")
-    monkeypatch.setitem(pipeline.STAGES, "lipsync", (__name__, "Broken"))
-    pipeline._class.cache_clear()
-    report = run(film, out)
-    monkeypatch.undo()
-    pipeline._class.cache_clear()
+def test_a_shot_that_fails_never_kills_the_film(finished: Finished, tmp_path: Path) -> None:
+    out = analysed(finished, tmp_path / "out")
+    report, row = run_with("Broken", finished.film, out)
     assert report.exit_code == 1 and report.counts["failed"] == 2
-    row = read_rows(out / "film" / "hi" / "shots.parquet")[1]
     assert (row["status"], row["reason"]) == ("failed", "RuntimeError") and "a made-up fault" in row["error"]
-    assert len(media.timeline(out / "film" / "hi" / "film.hi.mp4")) == 84
     # and the same command, once the fault is gone, finishes the job
-    assert run(film, out).exit_code in (0, 3)
-    assert facts(out) == facts(done)
+    assert run(finished.film, out).exit_code in (0, 3)
+    assert facts_on_disk(out) == facts_on_disk(finished.out)
 
 
 def test_two_runs_at_once_into_one_folder(film: Path, tmp_path: Path) -> None:
@@ -221,28 +183,27 @@ def test_two_runs_at_once_into_one_folder(film: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_is_done(
-    film: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    shutil.copytree(done / "film" / "analysis", out / "film" / "analysis")
+    out = analysed(finished, tmp_path / "out")
 
     def full(*_: Any, **__: Any) -> Any:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(media.PatchWriter, "__init__", full)
     with pytest.raises(OutputError, match="full"):
-        run(film, out)
+        run(finished.film, out)
     monkeypatch.undo()
     assert not list(out.rglob(".part-*"))
-    run(film, out)
-    assert facts(out) == facts(done)
+    run(finished.film, out)
+    assert facts_on_disk(out) == facts_on_disk(finished.out)
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
-def test_killed_runs_end_like_an_undisturbed_one(film: Path, done: Path, tmp_path: Path, engine: str) -> None:
+def test_killed_runs_end_like_an_undisturbed_one(finished: Finished, tmp_path: Path, engine: str) -> None:
     """SIGKILL at two random moments (bench/resume.py does ten and more)."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "dubbing", "run", str(film), "--out", str(out), "--engine", engine]
+    command = [sys.executable, "-m", "dubbing", "run", str(finished.film), "--out", str(out), "--engine", engine]
     chance = random.Random(engine)
     for _ in range(2):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -251,5 +212,5 @@ def test_killed_runs_end_like_an_undisturbed_one(film: Path, done: Path, tmp_pat
             except subprocess.TimeoutExpired:
                 os.kill(process.pid, signal.SIGKILL)
     assert subprocess.run(command, capture_output=True, check=False).returncode in (0, 3)
-    assert facts(out) == facts(done)
+    assert facts_on_disk(out) == facts_on_disk(finished.out)
     assert not list(out.rglob(".part-*"))

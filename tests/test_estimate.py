@@ -3,60 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import Dub, code_of
+from films import HZ, plain_job
 
 from dubbing import config, estimate, manifest, media
-from dubbing.cli import main
 from dubbing.errors import MediaError
 from dubbing.estimate import history
 from dubbing.estimate.costs import Cost, Measured, Rate, Rates, Work, fingerprint
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
-from dubbing.media import ClipWriter, probe, read, timeline
+from dubbing.media import probe, read, timeline
 from dubbing.pipeline import Job
 from dubbing.stage import Resources
 
 pytestmark = pytest.mark.xdist_group("estimate")
-FRAMES, HZ = 100, 16_000
+FRAMES = 100
 ORDER = ["a", "b", "c"]
-Dub = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def dub(capsys: pytest.CaptureFixture[str]) -> Dub:
-    def run(*args: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in args])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film of two plain shots of 50 frames, and two dubs."""
-    folder = tmp_path_factory.mktemp("plan")
-    tone = (0.2 * np.sin(2 * np.pi * 200 * np.arange(FRAMES * HZ // 25) / HZ)).astype(np.float32)[:, None]
-    rng = np.random.default_rng(1)
-    options = {"g": "25", "keyint_min": "25"}
-    with ClipWriter(folder / "film.mp4", 128, 96, Fraction(25), sample_rate_hz=HZ, channels=1, options=options) as clip:
-        for n in range(FRAMES):
-            shade = (60, 90, 120) if n < FRAMES // 2 else (180, 40, 200)
-            clip.frame((np.full((96, 128, 3), shade) + rng.integers(0, 8, (96, 128, 1))).astype(np.uint8))
-        clip.sound(tone)
-    for name in ("fr.flac", "de.flac"):
-        with ClipWriter(folder / name, sample_rate_hz=HZ, channels=1) as clip:
-            clip.sound(tone)
-    job = {"version": 1, "titles": [{"id": "reel", "video": "film.mp4", "dubs": [
-        {"language": "fr", "audio": "fr.flac"}, {"language": "de", "audio": "de.flac"}]}]}  # fmt: skip
-    (folder / "job.yaml").write_text(json.dumps(job))
-    return folder
+    return plain_job(tmp_path_factory.mktemp("plan"), {"fr": "fr.flac", "de": "de.flac"}, FRAMES).parent
 
 
 def job_in(folder: Path, out: Path) -> Job:
@@ -212,9 +185,7 @@ def ran(folder: Path) -> tuple[Path, list[Measured]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DUB_HISTORY", str(folder / "history.jsonl"))
         for _ in range(2):  # the second finds everything done, and leaves no line
-            with pytest.raises(SystemExit) as ended:
-                main(["run", str(folder / "one.yaml"), "--out", str(folder / "out"), "--engine", "local"])
-            assert not ended.value.code
+            assert code_of("run", folder / "one.yaml", "--out", folder / "out", "--engine", "local") == 0
         return folder / "out", estimate.recall()
 
 

@@ -24,20 +24,20 @@ def related(windows, early, seed=0, width=16):
 
 
 @pytest.mark.parametrize("early", [-7, -2, 0, 3, 11])
-def test_lse_agrees_with_the_published_curve(shared, early):
-    golden = np.load(shared / "golden" / "lse_lag.npz")
-    found = lse.lse(golden[f"lip_{early}"], golden[f"audio_{early}"])
+def test_lse_agrees_with_the_published_curve(golden, early):
+    reference = golden("lse_lag")
+    found = lse.lse(reference[f"lip_{early}"], reference[f"audio_{early}"])
     assert found.offset == early
-    np.testing.assert_allclose([found.d, found.c], golden[f"result_{early}"][1:], rtol=1e-4)
+    np.testing.assert_allclose([found.d, found.c], reference[f"result_{early}"][1:], rtol=1e-4)
 
 
-def test_lse_agrees_with_the_published_code_on_its_own_embeddings(shared):
-    golden = np.load(shared / "golden" / "lse.npz")
-    found = lse.lse(golden["lip_embeddings"], golden["audio_embeddings"])
-    np.testing.assert_allclose(found.distance_SV, golden["dists"], rtol=1e-3)
-    np.testing.assert_allclose([found.d, found.c], [golden["lse_d"], golden["lse_c"]], rtol=1e-3)
-    assert found.offset == int(golden["offset"])
-    assert len(found.distance_SV[0]) == lse.windows_in(np.arange(int(golden["n_frames"])) / 25)
+def test_lse_agrees_with_the_published_code_on_its_own_embeddings(golden):
+    reference = golden("lse")
+    found = lse.lse(reference["lip_embeddings"], reference["audio_embeddings"])
+    np.testing.assert_allclose(found.distance_SV, reference["dists"], rtol=1e-3)
+    np.testing.assert_allclose([found.d, found.c], [reference["lse_d"], reference["lse_c"]], rtol=1e-3)
+    assert found.offset == int(reference["offset"])
+    assert len(found.distance_SV[0]) == lse.windows_in(np.arange(int(reference["n_frames"])) / 25)
 
 
 @pytest.mark.parametrize("early", [-15, -4, 0, 4, 15])
@@ -251,26 +251,10 @@ def test_a_thousand_windows_take_well_under_a_second(expert):
 # A held-out person
 
 
-@pytest.fixture(scope="module")
-def woman(shared):
-    """blue_wall, never trained on: mesh at 30 fps, its times, its sound."""
-    from dubbing import media
-    from dubbing.mesh import MeshTracker
-
-    path = shared / "media" / "blue_wall.mp4"
-    line = media.timeline(path)
-    tracker = MeshTracker()
-    try:
-        mesh = np.stack([tracker.find(picture.bgr()) for picture in media.read(path, line, 0, len(line))])
-    finally:
-        tracker.close()
-    return mesh, line.times_s(), np.asarray(media.read_sound(path, rate_hz=RATE_HZ), np.float32)
-
-
 def test_a_person_never_met_is_in_sync_with_her_own_sound(woman, shared, expert):
     from dubbing import media
 
-    mesh, times, wave = woman
+    mesh, times, wave = woman.mesh_NP3, woman.timeline.times_s(), woman.wave
     own = experts.score(expert, mesh, times, wave)
     assert abs(own.offset_frames) <= 1
     dub = np.asarray(media.read_sound(shared / "media" / "reel.fr.flac", rate_hz=RATE_HZ), np.float32)
@@ -281,14 +265,14 @@ def test_a_person_never_met_is_in_sync_with_her_own_sound(woman, shared, expert)
 
 @pytest.mark.parametrize("early", [-5, 4])
 def test_her_sound_moved_is_found_where_it_went(woman, expert, early):
-    mesh, times, wave = woman
+    mesh, times, wave = woman.mesh_NP3, woman.timeline.times_s(), woman.wave
     shift = early * RATE_HZ // 25
     moved = np.concatenate([np.zeros(max(-shift, 0), np.float32), wave[max(shift, 0) :]])
     assert abs(experts.score(expert, mesh, times, moved).offset_frames - early) <= 1
 
 
 def test_dropped_frames_do_not_move_her_sound(woman, expert):
-    mesh, times, wave = woman
+    mesh, times, wave = woman.mesh_NP3, woman.timeline.times_s(), woman.wave
     kept = np.delete(np.arange(len(times)), np.arange(3, len(times) - 1, 4))
     whole = experts.score(expert, mesh, times, wave)
     thinned = experts.score(expert, mesh[kept], times[kept], wave)

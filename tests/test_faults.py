@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -144,16 +145,32 @@ def test_kinds_of_workers_do_not_wait_for_each_other(cluster: Any, tmp_path: Pat
     assert not schedule.failed and len(work.values()) == 9
 
 
-def test_a_gpu_that_this_machine_has_not_is_said_at_once(tmp_path: Path) -> None:
+def said_alone(tmp_path: Path, pool: str, then: str) -> str:
+    """What a process with a Ray of its own prints. pool, then: Python, with `R` for Resources and `work`."""
     code = (
-        "import faulty; from pathlib import Path; from dubbing.stage import Resources as R\n"
+        "import faulty, os; from pathlib import Path; from dubbing.stage import Resources as R\n"
         "from dubbing.engine.ray import RayPool; from dubbing.engine.schedule import Schedule\n"
         "from dubbing.config import Engine; from dubbing.errors import InputError\n"
-        f"work = faulty.Sleepers(Path({str(tmp_path / 'out')!r}), [(0.01, None)])\n"
-        "pool = lambda: RayPool(work.store, Engine(), dict.fromkeys(work.stages, R(1, 0.5)))\n"
-        "try: Schedule(work, lambda event: None).drain(pool)\n"
-        "except InputError as e: print(e)"
+        f"work = faulty.Sleepers(Path({str(tmp_path / 'out')!r}), [(0.01, None)] * 9)\n"
+        f"pool = lambda: {pool}\n{then}"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+    env = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "CUDA_VISIBLE_DEVICES")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=env,
                           cwd=Path(__file__).parent)  # fmt: skip
-    assert "A worker of faces, lipsync, sync asks for 0.5 GPU, and this machine has 0" in done.stdout
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_a_gpu_that_this_machine_has_not_is_said_at_once(tmp_path: Path, workers: int | None) -> None:
+    pool = f"RayPool(work.store, Engine(workers={workers}), dict.fromkeys(work.stages, R(1, 400)))"
+    drain = "try: Schedule(work, lambda event: None).drain(pool)\nexcept InputError as e: print(e)"
+    said = said_alone(tmp_path, pool, drain)
+    assert "A worker of faces, lipsync, sync asks for 400 GPU, and this machine has " in said
+
+
+def test_a_person_may_ask_for_more_workers_than_there_are_cores(tmp_path: Path) -> None:
+    pool = "RayPool(work.store, Engine(workers=os.cpu_count() + 1), dict.fromkeys(work.stages, R(1, 0, 50)))"
+    said = said_alone(tmp_path, pool, "one = pool(); ready = [t for t in work.tasks({}) if t.stage == 'faces'] * 40\n"
+                      "one.take(ready)\nwhile one._starting: one.wait()\n"
+                      "print(len(one._hands()) - os.cpu_count(), 'more'); one.close()")  # fmt: skip
+    assert "1 more" in said

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from people import meshes_of
 
 from dubbing import media
 from dubbing.errors import ModelError
 from dubbing.experts import crop
 from dubbing.experts import light_asd as light_asd_module
 from dubbing.experts.light_asd import LightASD
-from dubbing.mesh import MeshTracker
 from dubbing.models import load_state
 
 
@@ -26,10 +26,10 @@ def judge(file):
     return LightASD(file)
 
 
-def test_network_is_the_published_one(shared, judge):
-    golden = np.load(shared / "golden" / "light_asd.npz")
-    logits = judge.logits(golden["mfcc"][0], golden["faces"][0])
-    assert np.abs(logits - golden["logits"]).max() < 1e-3
+def test_network_is_the_published_one(golden, judge):
+    reference = golden("light_asd")
+    logits = judge.logits(reference["mfcc"][0], reference["faces"][0])
+    assert np.abs(logits - reference["logits"]).max() < 1e-3
 
 
 def test_weights_are_named_and_checked(judge, file, tmp_path):
@@ -46,14 +46,9 @@ def speaker(shared, judge):
     """Two seconds of a woman who speaks: what Light-ASD sees of her, when, and the sound."""
     clip = shared / "media" / "blue_wall.mp4"
     line = media.timeline(clip)
-    tracker = MeshTracker()
-    try:
-        pictures = [crop.published_bgr(picture) for picture in media.read(clip, line, 0, 60)]
-        meshes = np.stack([tracker.find(picture) for picture in pictures])
-    finally:
-        tracker.close()
+    pictures = [crop.published_bgr(picture) for picture in media.read(clip, line, 0, 60)]
     times_s = line.times_s(0, 60)
-    places = judge.crops(meshes, times_s)
+    places = judge.crops(meshes_of(pictures), times_s)
     faces = np.stack([judge.grey(crop.cut(p, at, judge.crop_px)) for p, at in zip(pictures, places, strict=True)])
     return faces, times_s, media.read_sound(clip)
 

@@ -1,11 +1,13 @@
 """When lips are re-rendered: while the dub speaks, where the original spoke, and nowhere else."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
 from dubbing.clock import Timeline
-from dubbing.records import Shot, Track
+from dubbing.generators import Work
+from dubbing.records import Line, Shot, Track
 from dubbing.stages.lipsync import _lines, _share, speech_mask
 
 LINE = Timeline(np.arange(400), Fraction(1, 25), 400, Fraction(25))
@@ -77,3 +79,17 @@ def test_two_speakers_share_the_dub_by_who_spoke_nearest() -> None:
     first, second = _share(mask((110, 170), (210, 280)), tracks, SHOT)
     assert np.flatnonzero(first).tolist() == list(range(10, 70))
     assert np.flatnonzero(second).tolist() == list(range(110, 180))
+
+
+def test_new_lips_fade_in_and_out_except_where_the_track_itself_begins_or_ends() -> None:
+    def fade(*lines: tuple[int, int]) -> np.ndarray:
+        one = track(count=20)
+        work = Work(Path("film.mp4"), LINE, (480, 270), one, tuple(Line(one.id, a, b) for a, b in lines),
+                    np.zeros(0, np.float32), np.zeros(20, bool), None)  # fmt: skip
+        return work.fade(3)
+
+    assert fade((104, 112))[3:13].tolist() == [0, 0.25, 0.5, 0.75, 1, 1, 0.75, 0.5, 0.25, 0]
+    assert fade((100, 120)).tolist() == [1] * 20
+    both = fade((100, 106), (114, 120))
+    assert both[:7].tolist() == [1, 1, 1, 0.75, 0.5, 0.25, 0] and (both == both[::-1]).all()
+    assert (fade((104, 112), (112, 116)) > 0).sum() == 12, "every frame of a line is rendered"

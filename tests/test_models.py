@@ -17,9 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from command import Dub
 
 from dubbing import config
-from dubbing.cli import main
 from dubbing.cli.models import _shown
 from dubbing.errors import ManifestError, ModelError, OutputError
 from dubbing.models import MODELS, Licence, Model, Shelf, digest, find, folder, is_present, path
@@ -422,24 +422,13 @@ def test_without_a_published_hash_the_first_file_counts(shelf: Shelf, fetch: Fet
 
 
 @pytest.fixture
-def dub(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Server
-) -> Callable[..., tuple[int, str, str]]:
+def dub(dub: Dub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Server) -> Dub:
     """Runs `dub models ...` with three small models and the server as mirror: (exit code, stdout, stderr)."""
     monkeypatch.delenv("DUB_MODELS", raising=False)
     monkeypatch.setattr("dubbing.models.Shelf", partial(Shelf, models=ENTRIES))
     settings = tmp_path / "c.yaml"
     settings.write_text(f"models: {{folder: {tmp_path / 'models'}, mirror: '{server.base}'}}")
-
-    def run(*args: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["models", *map(str, args), "--config", str(settings)])
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
-
-
-Dub = Callable[..., tuple[int, str, str]]
+    return lambda *args: dub("models", *args, "--config", settings)
 
 
 def test_the_whole_way(dub: Dub, shelf: Shelf, server: Server) -> None:

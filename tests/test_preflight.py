@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import Dub
 
 from dubbing import config, manifest, preflight
-from dubbing.cli import main
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.media import ClipWriter
 
@@ -63,16 +63,14 @@ def look(path: Path, **changed: object) -> preflight.Findings:
     return preflight.look(manifest.load(path), settings, path.parent / "out")
 
 
-def refused(path: Path, capsys: pytest.CaptureFixture[str], out: Path | None = None) -> str:
+def refused(path: Path, dub: Dub, out: Path | None = None) -> str:
     """`dub check` and `dub run` refuse it alike, in one sentence, and write nothing."""
     out = out or path.parent / "out"
     before = sorted(path.parent.rglob("*"))
     said = []
     for command in (["check"], ["run", "--engine", "local"]):
-        with pytest.raises(SystemExit) as ended:
-            main([*command, str(path), "--out", str(out)])
-        err = capsys.readouterr().err
-        assert ended.value.code == 2 and err.count("\n") == 1 and "Traceback" not in err, err
+        code, _, err = dub(*command, path, "--out", out)
+        assert code == 2 and err.count("\n") == 1 and "Traceback" not in err, err
         said.append(err)
     assert said[0] == said[1]
     assert sorted(path.parent.rglob("*")) == before
@@ -91,19 +89,15 @@ def test_a_good_job(job: Job) -> None:
     assert found.disk_needed > 0 and found.disk_free > 0
 
 
-def test_check_says_what_will_happen(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_what_will_happen(job: Job, dub: Dub) -> None:
     path = job()
     for more in ([], ["--deep"]):
-        with pytest.raises(SystemExit) as ended:
-            main(["check", str(path), "--out", str(path.parent / "out"), *more])
-        out = capsys.readouterr().out
-        assert not ended.value.code
+        code, out, _ = dub("check", path, "--out", path.parent / "out", *more)
+        assert code == 0
         assert "h264 64x48, 8 bits, 50 frames" in out and "reel.fr." in out and "would make 1 master" in out
         assert ("by its header" in out) is (not more)
     assert not (path.parent / "out").exists()
-    with pytest.raises(SystemExit):
-        main(["check", str(path), "--json"])
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(dub("check", path, "--json")[1])
     assert found["problems"] == [] and found["titles"][0]["dubs"][0]["samples"] == 2 * HZ
 
 
@@ -117,30 +111,30 @@ def test_any_name_works(job: Job, tmp_path: Path, name: str) -> None:
     assert not found.problems and found.titles[0].frames == FRAMES
 
 
-def test_no_such_file(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "line 1: There is no file" in refused(job(video="absent.mp4"), capsys)
-    assert "absent.flac" in refused(job(audio="absent.flac"), capsys)
-    assert "absent.wav" in refused(job(dialogue="absent.wav"), capsys)
-    assert "absent.edl" in refused(job(shots="absent.edl"), capsys)
+def test_no_such_file(job: Job, dub: Dub) -> None:
+    assert "line 1: There is no file" in refused(job(video="absent.mp4"), dub)
+    assert "absent.flac" in refused(job(audio="absent.flac"), dub)
+    assert "absent.wav" in refused(job(dialogue="absent.wav"), dub)
+    assert "absent.edl" in refused(job(shots="absent.edl"), dub)
 
 
-def test_what_is_no_media_file(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_media_file(job: Job, tmp_path: Path, dub: Dub) -> None:
     (tmp_path / "text.mp4").write_text("not a film\n" * 100)
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "folder.mp4").mkdir()
     whole = write_film(tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     for name in ("text.mp4", "empty.mp4", "cut.mp4"):
-        assert f"{name} is truncated or not a media file" in refused(job(video=name), capsys)
-    assert "is a folder" in refused(job(video="folder.mp4"), capsys)
+        assert f"{name} is truncated or not a media file" in refused(job(video=name), dub)
+    assert "is a folder" in refused(job(video="folder.mp4"), dub)
 
 
-def test_no_picture_and_no_sound(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "has no video stream" in refused(job(video="fr.flac"), capsys)
+def test_no_picture_and_no_sound(job: Job, tmp_path: Path, dub: Dub) -> None:
+    assert "has no video stream" in refused(job(video="fr.flac"), dub)
     write_film(tmp_path / "mute.mp4", sound=False)
-    assert "has no sound stream" in refused(job(audio="mute.mp4"), capsys)
+    assert "has no sound stream" in refused(job(audio="mute.mp4"), dub)
     write_sound(tmp_path / "silent.flac", gain=0.0)
-    assert "has no sound in it" in refused(job(audio="silent.flac"), capsys)
+    assert "has no sound in it" in refused(job(audio="silent.flac"), dub)
     found = look(job(video="mute.mp4"))
     assert not found.problems and "no sound of its own" in found.notes[0]
 
@@ -154,42 +148,40 @@ def test_two_frames_of_difference_are_accepted(job: Job, tmp_path: Path, frames:
 
 @pytest.mark.parametrize(("frames", "word"), [(47.9, "shorter"), (52.1, "longer"), (100, "longer")])
 def test_more_is_refused_with_both_lengths_and_the_setting(
-    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str], frames: float, word: str
+    job: Job, tmp_path: Path, dub: Dub, frames: float, word: str
 ) -> None:
     write_sound(tmp_path / "fr.flac", frames)
-    said = refused(job(), capsys)
+    said = refused(job(), dub)
     assert f"{abs(frames - FRAMES):.1f} frames {word} than the picture" in said
     assert "0:00:02.000 of picture (50 frames)" in said and f"{frames / 25:.3f} of sound" in said
     assert "length_difference: allow" in said
     assert not look(job(), length_difference="allow").problems
 
 
-def test_dialogue_is_held_to_the_same_length(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dialogue_is_held_to_the_same_length(job: Job, tmp_path: Path, dub: Dub) -> None:
     write_sound(tmp_path / "short.flac", 30)
-    assert "short.flac is 20.0 frames shorter" in refused(job(dialogue="short.flac"), capsys)
+    assert "short.flac is 20.0 frames shorter" in refused(job(dialogue="short.flac"), dub)
 
 
-def test_what_this_version_would_ignore_is_refused(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "does not use 'stems' yet" in refused(job(stems={"A": "fr.flac"}), capsys)
-    assert "does not use 'cast' yet" in refused(job(cast={"A": {"face": "a.png"}}), capsys)
+def test_what_this_version_would_ignore_is_refused(job: Job, dub: Dub) -> None:
+    assert "does not use 'stems' yet" in refused(job(stems={"A": "fr.flac"}), dub)
+    assert "does not use 'cast' yet" in refused(job(cast={"A": {"face": "a.png"}}), dub)
 
 
-def test_unknown_generator(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_generator(job: Job, tmp_path: Path, dub: Dub) -> None:
     path = job()
     path.write_text(json.dumps({**json.loads(path.read_text()), "generator": "rewrit"}))
-    assert "there is no generator 'rewrit'; did you mean 'rewrite'? There is: rewrite, wav2lip." in refused(
-        path, capsys
-    )
+    assert "there is no generator 'rewrit'; did you mean 'rewrite'? There is: rewrite, wav2lip." in refused(path, dub)
 
 
-def test_a_folder_that_cannot_be_written(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_written(job: Job, tmp_path: Path, dub: Dub) -> None:
     (tmp_path / "file").write_text("x")
-    assert "is a file" in refused(job(), capsys, out=tmp_path / "file" / "out")
-    assert "is a file" in refused(job(), capsys, out=tmp_path / "file")
-    assert "cannot be written" in refused(job(), capsys, out=Path("/proc/dub-out"))
+    assert "is a file" in refused(job(), dub, out=tmp_path / "file" / "out")
+    assert "is a file" in refused(job(), dub, out=tmp_path / "file")
+    assert "cannot be written" in refused(job(), dub, out=Path("/proc/dub-out"))
 
 
-def test_everything_wrong_is_listed(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_wrong_is_listed(job: Job, tmp_path: Path, dub: Dub) -> None:
     path = job()
     one = json.loads(path.read_text())
     one["titles"] += [{"id": "b", "video": "absent.mp4", "dubs": [{"language": "fr", "audio": "fr.flac"}]}]
@@ -197,9 +189,7 @@ def test_everything_wrong_is_listed(job: Job, tmp_path: Path, capsys: pytest.Cap
     path.write_text(json.dumps(one))
     found = look(path)
     assert [type(p) for p in found.problems] == [MediaError, MediaError]
-    with pytest.raises(SystemExit):
-        main(["check", str(path), "--out", str(tmp_path / "out")])
-    out, err = capsys.readouterr()
+    _, out, err = dub("check", path, "--out", tmp_path / "out")
     assert err.count("\n") == 2 and "absent.flac" in err and "absent.mp4" in err
     assert "would refuse this" in out
     with pytest.raises(MediaError, match="and 1 more: `dub check` shows all"):
@@ -213,9 +203,7 @@ def test_a_full_disk_is_said_beforehand(job: Job, monkeypatch: pytest.MonkeyPatc
     assert not found.problems and "The disk may be too small" in found.notes[0]
 
 
-def test_damage_in_the_middle_is_named_by_timecode(
-    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damage_in_the_middle_is_named_by_timecode(job: Job, tmp_path: Path, dub: Dub) -> None:
     frames = 100
     rng = np.random.default_rng(1)
     with ClipWriter(tmp_path / "film.mp4", 64, 48, RATE, sample_rate_hz=HZ, channels=1, timecode="01:00:00:00") as clip:
@@ -228,10 +216,8 @@ def test_damage_in_the_middle_is_named_by_timecode(
     middle = at + (len(data) - at) // 2
     data[middle : middle + 4000] = bytes(4000)
     (tmp_path / "film.mp4").write_bytes(data)
-    with pytest.raises(SystemExit) as ended:
-        main(["check", str(job()), "--deep", "--out", str(tmp_path / "out")])
-    err = capsys.readouterr().err
-    assert ended.value.code == 2 and "damaged at 01:00:0" in err and err.count("\n") == 1
+    code, _, err = dub("check", job(), "--deep", "--out", tmp_path / "out")
+    assert code == 2 and "damaged at 01:00:0" in err and err.count("\n") == 1
 
 
 def test_problems_are_of_the_kinds_a_run_would_raise(job: Job) -> None:

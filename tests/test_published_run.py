@@ -7,7 +7,7 @@ come, what stays untouched, and what is recorded must be right all the same.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import torch
 import yaml
 
 from dubbing import config, experts, manifest, media, models, pipeline, preflight
-from dubbing.demo import SHORT, make_demo
 from dubbing.engine import run_job
 from dubbing.errors import ManifestError, ModelError
 from dubbing.experts.light_asd import LightASDNet
@@ -31,13 +30,7 @@ from dubbing.stages.faces import load_tracks
 from dubbing.store import read_json
 from dubbing.table import read_rows
 
-pytestmark = [
-    pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
-        reason="the optional extra is not installed: pip install 'dubbing[demo]'",
-    ),
-    pytest.mark.xdist_group("published"),
-]
+pytestmark = pytest.mark.xdist_group("published")
 EYES = (33, 263)
 
 
@@ -51,9 +44,9 @@ def made(path: Path, net: torch.nn.Module) -> Path:
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The manifest of a 3.5 s film: 12 frames without a face, then 72 of a speaking one."""
-    return make_demo(tmp_path_factory.mktemp("published film"), scenes=SHORT, size=(480, 270))
+def film(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The short film in a folder that takes other manifests too."""
+    return shutil.copytree(film.parent, tmp_path_factory.mktemp("published film") / "copy") / film.name
 
 
 @pytest.fixture(scope="module")

@@ -225,7 +225,7 @@ def instructions(path: Path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("path", DOCKERFILES, ids=name_of)
 def test_a_dockerfile_is_one(path: Path) -> None:
     steps = instructions(path)
-    assert {word for word, _ in steps} <= {"FROM", "RUN", "ENV", "COPY", "USER", "WORKDIR", "CMD"}
+    assert {word for word, _ in steps} <= {"FROM", "ARG", "RUN", "ENV", "COPY", "USER", "WORKDIR", "CMD"}
     ignored = path.with_name(path.name + ".dockerignore").read_text(encoding="utf-8").splitlines()
     kept = [x[1:] for x in ignored if x.startswith("!")]
     assert "*" in ignored
@@ -247,6 +247,28 @@ def test_a_dockerfile_is_one(path: Path) -> None:
     assert [rest for word, rest in steps if word == "USER"][-1] not in ("root", "0")
     python = re.search(r"python:(3\.\d+)", steps[0][1])
     assert python and python[1] in ("3.11", "3.12")
+
+
+@pytest.mark.parametrize("path", [*DOCKERFILES, *KUBERAY], ids=name_of)
+def test_no_registry_is_named(path: Path) -> None:
+    """Whose images and whose wheels is for those who build: a host that is written here is wrong for most."""
+    text = path.read_text(encoding="utf-8")
+    images = re.findall(r"(?:image:|--tag|-t) (\S+)|\s(\S*dub:[cg]pu)", text)
+    assert images and {one or other for one, other in images} <= {"dub:cpu", "dub:gpu"}
+    hosts = re.findall(r"https?://([\w.-]+)", text)
+    assert set(hosts) <= {"127.0.0.1"}
+
+
+def test_torch_comes_from_another_index_only_where_one_is_given() -> None:
+    (run,) = [rest for word, rest in instructions(ROOT / "docker" / "Dockerfile.cpu") if "torch>=" in rest]
+    shown = f"pip() {{ printf '<%s>' \"$@\"; }}; {run}"
+
+    def asked(index: str) -> str:
+        done = subprocess.run(["/bin/sh", "-c", shown], env={"TORCH_INDEX": index}, capture_output=True, check=True)
+        return done.stdout.decode()
+
+    assert asked("") == "<install><torch>=2.11,<2.12>"
+    assert asked("http://127.0.0.1/whl/cpu") == "<install><torch>=2.11,<2.12><--index-url><http://127.0.0.1/whl/cpu>"
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=name_of)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import http.server
-import importlib.util
 import json
 import os
 import pickle
@@ -14,46 +12,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import Dub
+from films import Finished, facts, facts_on_disk, run
+from storage import Faulty
 
 from dubbing import config, manifest, pipeline, remote
-from dubbing.cli import main
 from dubbing.cli.status import gather
-from dubbing.demo import SHORT, make_demo
-from dubbing.engine import Report, run_job
 from dubbing.engine.local import LocalPool
 from dubbing.engine.pool import Turn
 from dubbing.errors import OutputError
 from dubbing.remote import Objects, Uri
 from dubbing.store import Store, lease
-from dubbing.table import read_rows
 
-pytestmark = [
-    pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage", "s3fs", "moto")),
-        reason="an optional extra is not installed: pip install 'dubbing[demo,dev]'",
-    ),
-    pytest.mark.xdist_group("film"),
-]
-Dub = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The manifest of a 3.5 s film: 12 frames without a face, then 72 of a speaking one."""
-    return make_demo(tmp_path_factory.mktemp("short film"), scenes=SHORT, size=(480, 270))
-
-
-@pytest.fixture(scope="module")
-def done(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of an undisturbed run on this machine's disk."""
-    out = tmp_path_factory.mktemp("done") / "out"
-    assert run(film, out).exit_code in (0, 3)
-    return out
+pytestmark = pytest.mark.xdist_group("film")
 
 
 @pytest.fixture
@@ -66,53 +42,20 @@ def bucket(film: Path, s3: str) -> Iterator[str]:
     yield s3
 
 
-@pytest.fixture
-def dub(capsys: pytest.CaptureFixture[str]) -> Dub:
-    """Runs a command in this process: (exit code, stdout, stderr)."""
-
-    def call(*args: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in args])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
-
-def run(film: Path | str, out: Path | str, engine: str = "local") -> Report:
-    return run_job(pipeline.Job(manifest.load(film), out, config.load()), engine, lambda event: None)
-
-
-def facts(files: dict[str, bytes]) -> dict[str, Any]:
-    """Masters, patches and tables, without the time they took."""
-    found: dict[str, Any] = {}
-    for name, data in files.items():
-        if name.endswith("shots.parquet"):
-            found[name] = [{k: v for k, v in r.items() if k != "seconds"} for r in read_rows(data)]
-        elif name.endswith("/patch.mkv") or name.split("/")[-1].startswith("film.") and name.count("/") == 2:
-            found[name] = hashlib.sha256(data).hexdigest()
-    assert len(found) == 6, sorted(found)  # two languages: a table, a patch and a master each
-    return found
-
-
-def on_disk(out: Path) -> dict[str, Any]:
-    return facts({str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()})
-
-
 def at(uri: str) -> dict[str, Any]:
     objects = Objects(Uri(uri))
     return facts({name: objects.read(name) for name in objects.find()})
 
 
 def test_a_run_on_s3_gives_the_bytes_of_a_run_on_disk(
-    film: Path, done: Path, bucket: str, dub: Dub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Finished, bucket: str, dub: Dub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, out = f"{bucket}/job/{film.name}", f"{bucket}/out"
+    job, out = f"{bucket}/job/{finished.film.name}", f"{bucket}/out"
     code, told, err = dub("check", job, "--out", out)
     assert code == 0 and f"{bucket}/job/film.mp4" in told and f"{out}/film/hi/film.hi.mp4" in told, err
     code, told, err = dub("run", job, "--out", out, "--engine", "local")
     assert code in (0, 3) and f"{out}/film/hi/film.hi.mp4" in told, err
-    assert at(out) == on_disk(done)
+    assert at(out) == facts_on_disk(finished.out)
     names = Objects(Uri(out)).find()
     assert not [n for n in names if ".part-" in n or n.endswith((".lease.json", ".progress.json"))]
     assert [n for n in names if n.endswith("film.hi.mp4")] == ["film/hi/film.hi.mp4"]  # held once
@@ -131,19 +74,19 @@ def test_a_run_on_s3_gives_the_bytes_of_a_run_on_disk(
     assert code == 0 and "Everything is done" in told
     before = Objects(Uri(out)).find()
     assert run(job, out).run_json["done_now"] == 0
-    assert at(out) == on_disk(done) and Objects(Uri(out)).find().keys() == before.keys()
+    assert at(out) == facts_on_disk(finished.out) and Objects(Uri(out)).find().keys() == before.keys()
     # and a machine that has nothing yet can go on in the middle
     for name in before:
         if "/takes/shot_0002/" in name and "/hi/" in name or "master" in name:
             Objects(Uri(out)).remove(name)
     monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "a third machine"))
     assert run(job, out).run_json["done_now"] == 4  # a take, its score, two masters
-    assert at(out) == on_disk(done)
+    assert at(out) == facts_on_disk(finished.out)
 
 
-def test_workers_of_ray_write_there_too(film: Path, done: Path, bucket: str) -> None:
-    run(f"{bucket}/job/{film.name}", f"{bucket}/out", engine="ray")
-    assert at(f"{bucket}/out") == on_disk(done)
+def test_workers_of_ray_write_there_too(finished: Finished, bucket: str) -> None:
+    run(f"{bucket}/job/{finished.film.name}", f"{bucket}/out", engine="ray")
+    assert at(f"{bucket}/out") == facts_on_disk(finished.out)
 
 
 class Elsewhere(LocalPool):
@@ -167,19 +110,21 @@ class Elsewhere(LocalPool):
             os.environ["DUB_SCRATCH"] = here
 
 
-def test_workers_on_another_machine(done: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_on_another_machine(
+    finished: Finished, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dubbing.engine.local.LocalPool", Elsewhere)
     monkeypatch.setattr(Elsewhere, "scratch", str(tmp_path / "worker"))
     run(f"{bucket}/job/manifest.yaml", f"{bucket}/out")
-    assert at(f"{bucket}/out") == on_disk(done)
+    assert at(f"{bucket}/out") == facts_on_disk(finished.out)
     driver = {p.name for p in (tmp_path / "scratch").rglob("*") if p.is_file()}
     assert "patch.mkv" not in driver and "film.mp4" in driver
     assert {"patch.mkv", "film.mp4", "film.hi.mp4"} <= {p.name for p in (tmp_path / "worker").rglob("*")}
 
 
-def test_a_killed_run_goes_on(film: Path, done: Path, bucket: str, tmp_path: Path) -> None:
-    out = f"{bucket}/out"
-    command = [sys.executable, "-m", "dubbing", "run", f"{bucket}/job/{film.name}", "--out", out, "--engine", "local"]
+def test_a_killed_run_goes_on(finished: Finished, bucket: str, tmp_path: Path) -> None:
+    job, out = f"{bucket}/job/{finished.film.name}", f"{bucket}/out"
+    command = [sys.executable, "-m", "dubbing", "run", job, "--out", out, "--engine", "local"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         while process.poll() is None and not any("/takes/" in n for n in Objects(Uri(out)).find()):
             time.sleep(0.1)
@@ -188,7 +133,7 @@ def test_a_killed_run_goes_on(film: Path, done: Path, bucket: str, tmp_path: Pat
     assert gather(Uri(out))["state"] == "killed"
     assert "another" not in str(gather(Uri(out))) and ".lease.json" in Objects(Uri(out)).find()
     assert subprocess.run(command, capture_output=True, check=False).returncode in (0, 3)
-    assert at(out) == on_disk(done)
+    assert at(out) == facts_on_disk(finished.out)
     assert gather(Uri(out))["run"]["found_done"] > 4
 
 
@@ -241,82 +186,51 @@ def test_a_cut_list_and_sound_elsewhere(bucket: str, web: str) -> None:
     assert job.store.local(Uri(f"{web}/film.hi.flac")).read_bytes() == objects.read("job/film.hi.flac")
 
 
-def test_media_elsewhere_and_output_here(film: Path, done: Path, bucket: str, tmp_path: Path) -> None:
-    run(f"{bucket}/job/{film.name}", tmp_path / "out")
-    assert on_disk(tmp_path / "out") == on_disk(done)
+def test_media_elsewhere_and_output_here(finished: Finished, bucket: str, tmp_path: Path) -> None:
+    run(f"{bucket}/job/{finished.film.name}", tmp_path / "out")
+    assert facts_on_disk(tmp_path / "out") == facts_on_disk(finished.out)
 
 
-def test_storage_that_fails_half_of_its_writes_for_a_while(
-    film: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Short pauses between tries, and a scratch folder of its own."""
+    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(lease, "SETTLE_S", 0.01)
+    monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "scratch"))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_storage_that_fails_half_of_its_writes_for_a_while(finished: Finished, faulty: type[Faulty]) -> None:
     """The run goes on as if nothing were."""
-    from fsspec import register_implementation
-    from fsspec.implementations.memory import MemoryFileSystem
+    written, failed = 0, 0
 
-    failed = {"write": 0}
-    written = {"write": 0}
-
-    class Weak(MemoryFileSystem):
-        protocol = "weak"
-        store: dict[str, Any] = {}
-        pseudo_dirs = [""]
-
-        def _take(self) -> None:
-            written["write"] += 1
-            if written["write"] % 2 and failed["write"] < 60:
-                failed["write"] += 1
+    def weak(operation: str, path: str) -> None:
+        nonlocal written, failed
+        if operation == "write":
+            written += 1
+            if written % 2 and failed < 60:
+                failed += 1
                 raise OSError(5, "503 Service Unavailable")
 
-        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
-            self._take()
-            super().pipe_file(path, value, mode=mode, **kwargs)
-
-        def put_file(self, lpath: str, rpath: str, **kwargs: Any) -> None:
-            self._take()
-            super().put_file(lpath, rpath, **kwargs)
-
-        def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
-            self._take()
-            super().cp_file(path1, path2, **kwargs)
-
-    register_implementation("weak", Weak, clobber=True)
-    monkeypatch.setattr(remote, "_OBJECT_STORES", (*remote._OBJECT_STORES, "weak"))
-    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(lease, "SETTLE_S", 0.01)
-    monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "scratch"))
-    assert run(film, "weak://films/out").counts == {"dubbed": 2, "untouched": 2}
-    assert failed["write"] > 20
-    assert at("weak://films/out") == on_disk(done)
+    faulty.fault = staticmethod(weak)  # type: ignore[method-assign, assignment]
+    assert run(finished.film, "faulty://films/out").counts == {"dubbed": 2, "untouched": 2}
+    assert failed > 20
+    assert at("faulty://films/out") == facts_on_disk(finished.out)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_storage_that_stays_away_stops_the_run_and_keeps_what_is_done(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    film: Path, faulty: type[Faulty], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fsspec import register_implementation
-    from fsspec.implementations.memory import MemoryFileSystem
+    def gone(operation: str, path: str) -> None:
+        if operation == "write" and "/faces/" in path:
+            raise OSError(5, "503 Service Unavailable")
 
-    gone = [False]
-
-    class Gone(MemoryFileSystem):
-        protocol = "gone"
-        store: dict[str, Any] = {}
-        pseudo_dirs = [""]
-
-        def put_file(self, lpath: str, rpath: str, **kwargs: Any) -> None:
-            if "/faces/" in rpath and gone[0]:
-                raise OSError(5, "503 Service Unavailable")
-            super().put_file(lpath, rpath, **kwargs)
-
-    register_implementation("gone", Gone, clobber=True)
-    monkeypatch.setattr(remote, "_OBJECT_STORES", (*remote._OBJECT_STORES, "gone"))
-    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(remote, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(lease, "SETTLE_S", 0.01)
-    monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "scratch"))
-    gone[0] = True
+    faulty.fault = staticmethod(gone)  # type: ignore[method-assign, assignment]
     with pytest.raises(OutputError, match="finished shots are kept"):
-        run(film, "gone://films/out")
-    names = Objects(Uri("gone://films/out")).find()
+        run(film, "faulty://films/out")
+    names = Objects(Uri("faulty://films/out")).find()
     assert [n for n in names if "/shots-" in n and n.endswith("result.json")]
     assert not [n for n in names if "/faces/" in n and n.endswith("result.json")]
-    assert gather(Uri("gone://films/out"))["state"] == "stopped"
+    assert gather(Uri("faulty://films/out"))["state"] == "stopped"

@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from people import meshes_of
 
 from dubbing.face import INNER_LIPS, JAW, LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators.rewrite.render import Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
 from dubbing.generators.rewrite.warp import dense_map, warp
-from dubbing.mesh import MeshTracker
 
 
 def test_dense_map_meets_its_points_and_is_smooth_between():
@@ -56,13 +56,7 @@ def portrait():
     """A public-domain portrait (NASA) at 512x512 and its mesh."""
     data = pytest.importorskip("skimage.data", reason="the extra `demo` brings the portrait")
     picture = np.ascontiguousarray(data.astronaut()[..., ::-1])
-    tracker = MeshTracker()
-    try:
-        mesh = tracker.find(picture)
-    finally:
-        tracker.close()
-    assert mesh is not None
-    return picture, mesh.astype(np.float64)
+    return picture, meshes_of([picture])[0].astype(np.float64)
 
 
 def _face(picture, mesh):
@@ -101,11 +95,7 @@ def test_a_wanted_jaw_is_found_where_it_was_wanted(portrait):
     alpha = matte[..., None] / 255.0
     place = out[face.box.y :, face.box.x :][: face.box.height, : face.box.width]
     place[:] = np.rint(place * (1 - alpha) + result * alpha).astype(np.uint8)
-    tracker = MeshTracker()
-    try:
-        seen = tracker.find(out)
-    finally:
-        tracker.close()
+    seen = meshes_of([out])[0]
     before, after = (mouth_measures(canonical(m[None])[0])["opening"][0] for m in (mesh, seen.astype(np.float64)))
     asked = mouth_measures(wanted)["opening"][0]
     assert after - before > 0.5 * (asked - before)

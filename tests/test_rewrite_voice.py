@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from people import Speaker
 
 from dubbing.errors import ModelError
 from dubbing.face import INNER_LIPS, JAW, LOWER_FACE, OUTER_LIPS, canonical, mouth_measures
 from dubbing.generators.rewrite import voice
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, resting
-from dubbing.mesh import MeshTracker
 
 RATE_HZ = 16_000
 
@@ -183,20 +183,9 @@ def test_default_actor_speaks() -> None:
     assert actor.seconds == 0
 
 
-def test_prior_on_a_speaker_it_never_saw(shared: Path) -> None:
-    from dubbing import media
-
-    path = shared / "media" / "blue_wall.mp4"
-    line = media.timeline(path)
-    tracker = MeshTracker()
-    try:
-        found = [tracker.find(picture.bgr()) for picture in media.read(path, line, 0, len(line))]
-    finally:
-        tracker.close()
-    assert all(mesh is not None for mesh in found)
-    full, _ = canonical(np.stack([mesh for mesh in found if mesh is not None]))
-    times_s = line.times_s(centre=True)
-    wave = media.read_sound(path)
+def test_prior_on_a_speaker_it_never_saw(woman: Speaker) -> None:
+    full, _ = canonical(woman.mesh_NP3)
+    times_s = woman.timeline.times_s(centre=True)
     actor = voice.default_actor(full)
-    said = voice.opening_of(voice.predict(actor, wave, times_s, np.ones(len(line), bool)), actor.rest)
+    said = voice.opening_of(voice.predict(actor, woman.wave, times_s, np.ones(len(times_s), bool)), actor.rest)
     assert np.corrcoef(said, mouth_measures(full)["opening"])[0, 1] > 0.4

@@ -1,6 +1,5 @@
 """`dub score`: any film measured. Films are made here: a patch of light is the mouth, and the louder the lighter."""
 
-import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -11,9 +10,9 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from command import Dub
 
 from dubbing import experts, media
-from dubbing.cli import main
 from dubbing.experts import lse
 from dubbing.experts.crop import Crop
 from dubbing.records import Track
@@ -25,8 +24,6 @@ SIZE = (160, 120)
 SQUARE = Crop(64, 44, 96, 76)
 FPS25 = Fraction(25)
 FRAME = RATE_HZ // 25
-
-Dub = Callable[..., tuple[int, str, str]]
 
 
 class Light:
@@ -223,17 +220,6 @@ def test_what_is_out_of_sight_does_not_count(made: Path, faces: type[Faces]) -> 
 # The command
 
 
-@pytest.fixture
-def dub(capsys: pytest.CaptureFixture[str]) -> Dub:
-    def run(*args: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in args])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
-
-
 def test_the_table(made: Path, faces: type[Faces], dub: Dub) -> None:
     code, out, err = dub("score", made)
     assert (code, err) == (0, "")
@@ -342,10 +328,7 @@ def test_an_expert_that_is_not_here_says_how_to_get_it(
 # Real faces, the built-in expert
 
 
-@pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
-    reason="the optional extra is not installed: pip install 'dubbing[demo]'",
-)
+@pytest.mark.usefixtures("demo_extra")
 def test_the_demo_film(dub: Dub, tmp_path: Path) -> None:
     from dubbing.demo import SHORT, make_demo
 

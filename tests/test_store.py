@@ -2,12 +2,15 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from dubbing.errors import OutputError
+from dubbing.estimate.history import history_file
 from dubbing.store import Store, content_key, key_of, read_json
+from dubbing.store.copies import scratch
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -77,3 +80,22 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
     store.write_json(tmp_path / "run.json", {"état": "fini"})
     assert read_json(tmp_path / "run.json") == {"état": "fini"}
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Copies of remote files and the history of runs lie side by side, unless one is put elsewhere."""
+    for name in ("DUB_SCRATCH", "DUB_HISTORY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/home-of-ann")
+    for system, said, where in (
+        ("linux", "", "/home-of-ann/.cache/dub"),
+        ("linux", "relative", "/home-of-ann/.cache/dub"),
+        ("darwin", "", "/home-of-ann/Library/Caches/dub"),
+        ("darwin", "/cache", "/cache/dub"),
+    ):
+        monkeypatch.setattr(sys, "platform", system)
+        monkeypatch.setenv("XDG_CACHE_HOME", said)
+        assert scratch() == Path(where) and history_file() == Path(where, "history.jsonl")
+    monkeypatch.setenv("DUB_SCRATCH", "/fast")
+    monkeypatch.setenv("DUB_HISTORY", "~/runs.jsonl")
+    assert scratch() == Path("/fast") and history_file() == Path("/home-of-ann/runs.jsonl")

@@ -7,62 +7,19 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
+from storage import Faulty
 
 from dubbing import remote
 from dubbing.errors import InputError, MediaError, OutputError, StorageError
 from dubbing.remote import Objects, Uri, place
 from dubbing.store import Store, content_key, lease, open_store
 from dubbing.store.mirror import RemoteStore
-
-
-class Faulty(MemoryFileSystem):
-    """Storage in memory whose every call may be made to fail: `fault(operation, path)` raises or not."""
-
-    protocol = "faulty"
-    store: dict[str, Any] = {}
-    pseudo_dirs = [""]
-    calls: list[tuple[str, str]] = []
-
-    @staticmethod
-    def fault(operation: str, path: str) -> None:
-        return None
-
-    @classmethod
-    def _did(cls, operation: str, path: str) -> None:
-        cls.calls.append((operation, str(path)))
-        cls.fault(operation, str(path))
-
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
-        self._did("write", path)
-        super().pipe_file(path, value, mode=mode, **kwargs)
-
-    def put_file(self, lpath: str, rpath: str, **kwargs: Any) -> None:
-        self._did("write", rpath)
-        super().put_file(lpath, rpath, **kwargs)
-
-    def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
-        self._did("write", path2)
-        super().cp_file(path1, path2, **kwargs)
-
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
-        self._did("read", path)
-        return super().cat_file(path, start=start, end=end, **kwargs)
-
-    def get_file(self, rpath: str, lpath: str, **kwargs: Any) -> None:
-        self._did("read", rpath)
-        super().get_file(rpath, lpath, **kwargs)
-
-    def find(self, path: str, *args: Any, **kwargs: Any) -> Any:
-        self._did("list", path)
-        return super().find(path, *args, **kwargs)
 
 
 @pytest.fixture(autouse=True)
@@ -72,16 +29,6 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(remote, "LONGEST_PAUSE_S", 0.002)
     monkeypatch.setattr(remote, "PATIENCE_S", 0.3)
     monkeypatch.setattr(lease, "SETTLE_S", 0.01)
-
-
-@pytest.fixture
-def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Faulty]]:
-    fsspec.register_implementation("faulty", Faulty, clobber=True)
-    monkeypatch.setattr(remote, "_OBJECT_STORES", (*remote._OBJECT_STORES, "faulty"))
-    Faulty.store.clear()
-    Faulty.calls.clear()
-    yield Faulty
-    Faulty.fault = staticmethod(lambda operation, path: None)  # type: ignore[method-assign, assignment]
 
 
 def result(store: Store, name: str = "reel/fr/takes/shot_0001/abc/patch") -> Path:

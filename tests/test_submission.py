@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from command import Dub
 
 from dubbing import config, manifest
-from dubbing.cli import main
 from dubbing.cluster.submission import Submission, attempt_of, is_job_id, prepare
 from dubbing.errors import InputError, ManifestError
 
@@ -120,13 +120,13 @@ def test_no_name_breaks_out_of_the_shell_line(reel: Path, tmp_path: Path, name: 
     assert str(parsed["out"]) == made.out and parsed["engine"] == "ray"
 
 
-def test_what_is_wrong_is_said_before_anything_is_sent(reel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_wrong_is_said_before_anything_is_sent(reel: Path, dub: Dub) -> None:
     with pytest.raises(InputError, match="UTF-8"):
         prepare(str(reel), None, "out\udcff")
     reel.write_text("version: 1\ntitels: []")
     with pytest.raises(ManifestError, match="titles"):
         prepare(str(reel), None, "out")
-    code, _, err = dub(capsys, "submit", reel, "--address", "http://127.0.0.1:1")
+    code, _, err = dub("submit", reel, "--address", "http://127.0.0.1:1")
     assert code == 2 and "line" in err and err.count("\n") == 1
 
 
@@ -145,10 +145,3 @@ def test_attempts_are_numbered(job_id: str, attempt: int | None) -> None:
 )
 def test_only_ids_of_dub_are_ids(text: str) -> None:
     assert not is_job_id(text)
-
-
-def dub(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main([str(a) for a in args])
-    out, err = capsys.readouterr()
-    return int(ended.value.code or 0), out, err

@@ -1,7 +1,5 @@
 """The published sync experts: their own numbers, their crops, and our quick way of running them."""
 
-import importlib.util
-
 import cv2
 import numpy as np
 import pytest
@@ -14,19 +12,6 @@ from dubbing.experts import syncnet as syncnet_module
 from dubbing.experts.syncnet import SyncNet, SyncNetNet
 from dubbing.experts.wav2lip_color import Wav2LipColor, Wav2LipColorNet
 from dubbing.networks.boxes import detector_boxes
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-    return lambda name: np.load(shared / "golden" / f"{name}.npz")
-
-
-@pytest.fixture(scope="module")
-def formula(shared):
-    spec = importlib.util.spec_from_file_location("formula", shared / "golden" / "formula.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

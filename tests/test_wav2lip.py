@@ -1,12 +1,12 @@
 """wav2lip: the published numbers, the quick way to them, and what comes back to the picture."""
 
-import importlib.util
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from people import meshes_of
 from torch.nn import functional as F
 
 from dubbing import media
@@ -15,7 +15,6 @@ from dubbing.face import LIPS, OUTER_LIPS, yaw_deg
 from dubbing.generators import Work
 from dubbing.generators.paste import Place, matte, places, raised, smooth
 from dubbing.generators.wav2lip import Wav2Lip as Generator
-from dubbing.mesh import MeshTracker
 from dubbing.networks import convs, mel
 from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.wav2lip import PUBLISHED, Plan, Wav2Lip, Wav2LipNet, plan_of
@@ -23,15 +22,7 @@ from dubbing.records import Line, Track
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return lambda name: np.load(shared / "golden" / f"{name}.npz")
-
-
-@pytest.fixture(scope="module")
-def net(shared):
-    spec = importlib.util.spec_from_file_location("formula", shared / "golden" / "formula.py")
-    formula = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(formula)
+def net(formula):
     return formula.fill(Wav2LipNet())
 
 
@@ -213,11 +204,7 @@ def film(tmp_path_factory):
     """A portrait (public domain, NASA) that drifts by a third of a pixel a frame, and its track."""
     data = pytest.importorskip("skimage.data", reason="the extra `demo` brings the portrait")
     picture = np.ascontiguousarray(data.astronaut()[..., ::-1])[:400, 60:460]
-    tracker = MeshTracker()
-    try:
-        mesh = tracker.find(picture)
-    finally:
-        tracker.close()
+    mesh = meshes_of([picture])[0]
     path = tmp_path_factory.mktemp("film") / "drift.mp4"
     meshes = []
     with media.ClipWriter(path, 400, 400, RATE, crf=8) as clip:

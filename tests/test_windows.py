@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from films import Finished, started_by
 
-from dubbing import config, manifest, media, pipeline
-from dubbing.demo import SHORT, make_demo
-from dubbing.engine import run_job
+from dubbing import media
 from dubbing.records import Patch, Track
 from dubbing.stages import windows as module
 from dubbing.stages.faces import load_tracks
@@ -19,10 +17,6 @@ from dubbing.stages.identity import PORTRAIT_PX, Signature
 from dubbing.stages.windows import join_tracks, windows
 from dubbing.table import read_rows
 
-needs_demo = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
-    reason="the optional extra is not installed: pip install 'dubbing[demo]'",
-)
 pytestmark = pytest.mark.xdist_group("windows")
 
 
@@ -76,21 +70,13 @@ def test_joined_patches_are_the_pictures_of_one_writer(tmp_path: Path) -> None:
     assert [p.frame for p in media.read_patches(tmp_path / "all", 12, 15)] == [12, 13, 14]
 
 
-@needs_demo
-def test_a_run_in_windows_renders_what_a_run_without_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    film = make_demo(tmp_path / "film", scenes=SHORT, size=(480, 270))
-    whole, cut, fresh = (tmp_path / name for name in ("whole", "cut", "fresh"))
-
-    def run(out: Path) -> set[str]:
-        started = set()
-        job = pipeline.Job(manifest.load(film), out, config.load())
-        run_job(job, "local", lambda e: started.add(e.task_id) if e.kind == "started" else None)
-        return started
-
-    run(whole)
+def test_a_run_in_windows_renders_what_a_run_without_does(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut, fresh = finished.out, tmp_path / "cut", tmp_path / "fresh"
     monkeypatch.setattr(module, "WINDOW_FRAMES", 30)
     shutil.copytree(whole / "film" / "analysis", cut / "film" / "analysis")
-    started = run(cut)
+    started = started_by(finished.film, cut)
     assert {f"lipsync film/hi/shot_0002/window_{n}" for n in (1, 2, 3)} <= started
     assert not list(cut.glob("film/hi/takes/*/*/windows/*"))
     was, now = (read_rows(out / "film" / "hi" / "shots.parquet")[1] for out in (whole, cut))
@@ -101,7 +87,7 @@ def test_a_run_in_windows_renders_what_a_run_without_does(tmp_path: Path, monkey
     assert now["lse_windows"] == was["lse_windows"] and (cut / "film" / "hi" / "film.hi.mp4").exists()
     assert list(cut.glob("film/hi/takes/shot_0002/*/score-*/sheet.jpg"))
 
-    started = run(fresh)  # with faces followed in windows too
+    started = started_by(finished.film, fresh)  # with faces followed in windows too
     assert "faces film/shot_0002/window_3" in started
     (folder,) = (fresh / "film" / "analysis" / "faces").glob("shot_0002-*")
     (one,) = load_tracks(folder)

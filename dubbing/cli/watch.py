@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -168,7 +169,7 @@ def clock_time(seconds: float) -> str:
     return f"{s // 3600}:{s // 60 % 60:02d}:{s % 60:02d}" if s >= 3600 else f"{s // 60}:{s % 60:02d}"
 
 
-class _Shown:
+class _Shown(ABC):
     """What both displays share: counting, what is said once, and the file for `dub status`."""
 
     def __init__(self, tally: Tally, stream: TextIO, folder: Path | None) -> None:
@@ -195,11 +196,13 @@ class _Shown:
         self._leave()
         self.refresh()
 
+    @abstractmethod
     def say(self, text: str) -> None:
-        raise NotImplementedError
+        """A line that stays."""
 
+    @abstractmethod
     def refresh(self) -> None:
-        raise NotImplementedError
+        """Show the figures anew, if it is time to."""
 
     def _leave(self) -> None:
         """The figures for `dub status`; a disk that takes no more of them is the engine's to report."""

@@ -150,7 +150,7 @@ class RayPool:
         if hand is None:
             return False
         self._idle.remove(hand)
-        limit_s = self._config.deadline_s + self._config.deadline_frame_s * task.frames
+        limit_s = self._config.deadline_s + self._config.deadline_frame_s * max(task.frames, task.span)
         self._busy[hand.actor.run.remote(task)] = _Lent(hand, task, time.monotonic() + limit_s)
         return True
 
@@ -181,17 +181,20 @@ class RayPool:
     def _lacking(self, kind: Resources, hands: Sequence[_Hand]) -> set[str]:
         """What there is too little of for one more of a kind beside these.
 
-        Where `workers` is set it alone counts, even beyond what the cluster holds: a worker that waits for its place
-        is how an autoscaler learns of the demand.
+        In a cluster, where `workers` is set, it alone counts, even beyond what the cluster holds: a worker that waits
+        for its place is how an autoscaler learns of the demand. This machine alone does not grow.
         """
+        lacking: set[str] = set()
         if self._config.workers is not None:
-            return {"workers"} if len(hands) >= self._config.workers else set()
+            lacking = {"workers"} if len(hands) >= self._config.workers else set()
+            if not self._alone:
+                return lacking
         if not hands and not kind.gpus:
             return set()  # one at least, however small the machine
         used = Counter(self._needs(kind))
         for hand in hands:
             used.update(self._needs(hand.kind))
-        return {name for name, amount in used.items() if amount > self._room.get(name, 0.0) + 1e-6}
+        return lacking | {name for name, amount in used.items() if amount > self._room.get(name, 0.0) + 1e-6}
 
     def _refuse(self, kind: Resources, names: set[str]) -> None:
         """A worker that the cluster as it is cannot hold: an error where it will not grow, else said once."""

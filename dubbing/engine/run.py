@@ -18,6 +18,7 @@ from dubbing.engine.pool import Pool
 from dubbing.engine.schedule import Event, Schedule
 from dubbing.errors import InputError
 from dubbing.pipeline import Job
+from dubbing.preflight import versions
 from dubbing.results import publish_dub
 from dubbing.stage import Outcome
 
@@ -69,7 +70,7 @@ def run_job(job: Job, engine: str, on_event: Callable[[Event], None]) -> Report:
             "frames_by_stage": dict(state.frames),
             "done_now": sum(state.made.values()), "found_done": state.found,
             "counts": dict(counts), "needs_review": review, "dubs": summary,
-            "versions": _versions(), "exit_status": code,
+            "versions": versions(), "exit_status": code,
         }  # fmt: skip
         job.store.write_json(run_file, run)
     return Report(code, counts, summary, run)
@@ -97,18 +98,3 @@ def _pool(engine: str, job: Job, state: Schedule) -> Pool:
 
         return RayPool(job.store, job.config.engine, {s: job.resources(s) for s in job.stages})
     raise InputError(f"There is no engine {engine!r}; there is: {', '.join(ENGINES)}.")
-
-
-def _versions() -> dict[str, str]:
-    """What this run was made with."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version()}
-    for name in ("av", "mediapipe", "numpy", "opencv-contrib-python", "pyarrow", "ray", "scenedetect",
-                 "scipy", "silero-vad", "torch"):  # fmt: skip
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found

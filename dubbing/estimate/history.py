@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from dubbing.errors import DubError
 from dubbing.estimate.costs import Measured, measure
 from dubbing.estimate.schedule import Piece, makespan
 from dubbing.pipeline import STAGES, Job
+from dubbing.store import user_folder
 
 if TYPE_CHECKING:
     from dubbing.engine import Event
@@ -45,11 +45,7 @@ def history_file() -> Path:
     said = os.environ.get(ENVIRONMENT)
     if said:
         return Path(said).expanduser().absolute()
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(cache):  # the XDG rule: a relative one is to be ignored
-        return Path(cache, "dub", "history.jsonl")
-    home = Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache")
-    return home.expanduser() / "dub" / "history.jsonl"
+    return user_folder("cache") / "history.jsonl"
 
 
 def remember(job: Job, run_json: Mapping[str, Any], made: Made) -> Measured | None:

@@ -47,6 +47,24 @@ class Work:
         """Whether a frame's patch is to be yielded."""
         return self.window is None or self.window[0] <= frame < self.window[1]
 
+    def fade(self, ramp_frames: int) -> np.ndarray:
+        """How much of each frame of the track is to be new, float64 (N,), 0..1: more than 0 exactly on lines.
+
+        It rises and falls over `ramp_frames` frames where a line does not begin and end with the track.
+        """
+        first, count = self.track.start_frame, len(self.track.frames_N)
+        fade_N = np.zeros(count)
+        for line in self.lines:
+            a, b = line.start_frame - first, line.end_frame - first
+            up = np.arange(1, b - a + 1) / (ramp_frames + 1)
+            weight = np.ones(b - a)
+            if a > 0:
+                weight = np.minimum(weight, up)
+            if b < count:
+                weight = np.minimum(weight, up[::-1])
+            fade_N[a:b] = np.maximum(fade_N[a:b], weight)
+        return fade_N
+
 
 @dataclass(frozen=True)
 class Rendered:

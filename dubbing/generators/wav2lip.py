@@ -163,10 +163,7 @@ class _Plan:
         edges = [int(t * RATE_HZ) for t in (*times, timeline.time(first + count) - begins)]
         self._mel = sound.mel(_only_speech(work.wave, work.speech_N, edges))
         self._starts = sound.starts(times, self._mel.shape[1], settings.alignment)
-        self.fade_N = np.zeros(count)
-        for line in work.lines:
-            a, b = line.start_frame - first, line.end_frame - first
-            self.fade_N[a:b] = np.maximum(self.fade_N[a:b], _fade(b - a, a > 0, b < count, settings.ramp_frames))
+        self.fade_N = work.fade(settings.ramp_frames)
 
     def windows(self, at: list[int]) -> np.ndarray:
         """The mel windows of some frames of the track, (n, 1, 80, 16)."""
@@ -192,14 +189,3 @@ def _only_speech(wave: np.ndarray, speech_N: np.ndarray, edges: list[int]) -> np
         gain[edges[n] : edges[n + 1]] = 1
     soft = RATE_HZ // 100
     return wave * np.convolve(gain, np.full(soft, 1 / soft, np.float32), "same")[: len(wave)]
-
-
-def _fade(count: int, at_start: bool, at_end: bool, ramp: int) -> np.ndarray:
-    """1 along a line, rising and falling over `ramp` frames where the line does not end with its track."""
-    steps = np.arange(1, count + 1) / (ramp + 1)
-    weight = np.ones(count)
-    if at_start:
-        weight = np.minimum(weight, steps)
-    if at_end:
-        weight = np.minimum(weight, steps[::-1])
-    return weight

@@ -15,7 +15,6 @@ import getpass
 import hashlib
 import os
 import stat
-import sys
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,7 +28,7 @@ from dubbing.errors import ModelError, OutputError
 from dubbing.models.entries import MODELS, Model
 from dubbing.models.entries import find as find_entry
 from dubbing.models.weights import is_program
-from dubbing.store import PART, Store, content_key, output_error, read_json
+from dubbing.store import PART, Store, content_key, output_error, read_json, user_folder
 
 __all__ = ["ENVIRONMENT", "Shelf", "State", "digest", "folder", "is_present", "path"]
 
@@ -47,11 +46,7 @@ def folder(configured: str | Path | None = None) -> Path:
     said = os.environ.get(ENVIRONMENT) or configured
     if said:
         return Path(said).expanduser().absolute()
-    data = os.environ.get("XDG_DATA_HOME", "")
-    if os.path.isabs(data):  # the XDG rule: a relative one is to be ignored
-        return Path(data, "dub", "models")
-    home = Path("~/Library/Application Support" if sys.platform == "darwin" else "~/.local/share")
-    return home.expanduser() / "dub" / "models"
+    return user_folder("data") / "models"
 
 
 def path(name: str, *, configured: str | Path | None = None) -> Path:

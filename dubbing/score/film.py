@@ -28,12 +28,11 @@ from dubbing.errors import MediaError
 from dubbing.experts import Expert, crop, lse, model_name
 from dubbing.experts.feed import CropExpert, Feed
 from dubbing.experts.mfcc import pcm_of
-from dubbing.mesh import overlap
 from dubbing.records import Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stages.faces import Faces, in_sight, load_tracks
 from dubbing.stages.shots import Shots, load_shots
-from dubbing.stages.tracker import box_of
+from dubbing.stages.windows import continue_faces
 from dubbing.store import output_error
 
 __all__ = ["FilmScore", "Scorer", "TrackScore"]
@@ -41,7 +40,6 @@ __all__ = ["FilmScore", "Scorer", "TrackScore"]
 PART_FRAMES = 750
 PART_S = 8  # a part is never shorter, however many frames a second there are
 OVERLAP_S = 2  # shifts reach 0.6 s, a window 0.2 s, a crop's median 0.24 s to each side of the middle
-_SAME_FACE = 0.4  # overlap of boxes in the frames that two parts share
 _INAUDIBLE = 33  # int16, -60 dBFS, as the audio stage has it
 
 OnFrames = Callable[[int], None]
@@ -219,7 +217,7 @@ class _Film:
         faces: list[list[_Piece]] = []
         for start, end in parts(shot, self._line):
             found = self._part(shot, start, end)
-            _join(faces, found)
+            continue_faces(faces, found, lambda piece: piece.track)
         return [self._track(f"{shot.id}/face_{n}", pieces) for n, pieces in enumerate(faces, 1)]
 
     def _part(self, shot: Shot, start: int, end: int) -> list[_Piece]:
@@ -316,22 +314,3 @@ def parts(shot: Shot, line: Timeline) -> list[tuple[int, int]]:
 def _boxes(track: Track) -> np.ndarray:
     """Two corners of the mesh's box instead of the mesh, float32 (N, 2, 3): all that joining needs."""
     return np.stack([track.mesh_NP3.min(1), track.mesh_NP3.max(1)], 1)
-
-
-def _join(faces: list[list[_Piece]], found: list[_Piece]) -> None:
-    """Put the pieces of the next part to the faces that they continue, and begin new faces with the others."""
-    open_faces = list(faces)
-    for piece in found:
-        shares = [(_shared(face[-1].track, piece.track), n) for n, face in enumerate(open_faces)]
-        best, n = max(shares, default=(0.0, -1))
-        if best > _SAME_FACE:
-            open_faces.pop(n).append(piece)
-        else:
-            faces.append([piece])
-
-
-def _shared(a: Track, b: Track) -> float:
-    """How well two tracks lie on each other in the frames that both have, 0..1."""
-    _, in_a, in_b = np.intersect1d(a.frames_N, b.frames_N, return_indices=True)
-    boxes = [(box_of(a.mesh_NP3[i]), box_of(b.mesh_NP3[j])) for i, j in zip(in_a, in_b, strict=True)]
-    return float(np.mean([overlap(x, y) for x, y in boxes])) if boxes else 0.0

@@ -7,7 +7,8 @@ rendered does not depend on windows at all. Knows no task and no engine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from dubbing.records import Track
 from dubbing.stages.identity import Signature
 from dubbing.stages.tracker import box_of
 
-__all__ = ["OVERLAP_FRAMES", "WINDOW_FRAMES", "join_tracks", "same_face", "windows"]
+__all__ = ["OVERLAP_FRAMES", "WINDOW_FRAMES", "continue_faces", "join_tracks", "windows"]
+
+T = TypeVar("T")
 
 WINDOW_FRAMES = 1440  # a minute at 24 frames a second
 OVERLAP_FRAMES = 48
@@ -31,7 +34,22 @@ def windows(start: int, end: int) -> list[tuple[int, int]]:
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def same_face(a: Track, b: Track) -> float:
+def continue_faces(faces: list[list[T]], found: Sequence[T], track: Callable[[T], Track]) -> None:
+    """Put what was found in the next window to the faces that it continues, and begin new faces with the rest.
+
+    faces: each as its pieces so far, changed in place; track: that of a piece. Of a mesh only the box counts here.
+    """
+    free = list(faces)
+    for piece in found:
+        shares = [(_shared(track(face[-1]), track(piece)), n) for n, face in enumerate(free)]
+        best, n = max(shares, default=(0.0, -1))
+        if best > _SAME_FACE:
+            free.pop(n).append(piece)
+        else:
+            faces.append([piece])
+
+
+def _shared(a: Track, b: Track) -> float:
     """How well two tracks lie on each other in the frames that both have, 0..1."""
     _, in_a, in_b = np.intersect1d(a.frames_N, b.frames_N, return_indices=True)
     boxes = [(box_of(a.mesh_NP3[i]), box_of(b.mesh_NP3[j])) for i, j in zip(in_a, in_b, strict=True)]
@@ -42,14 +60,7 @@ def join_tracks(parts: Sequence[Sequence[tuple[Track, Signature]]], shot_id: str
     """The faces of a shot from those of its windows, which overlap: largest first, named anew."""
     faces: list[list[tuple[Track, Signature]]] = []
     for part in parts:
-        free = list(faces)
-        for piece in part:
-            shares = [(same_face(face[-1][0], piece[0]), n) for n, face in enumerate(free)]
-            best, n = max(shares, default=(0.0, -1))
-            if best > _SAME_FACE:
-                free.pop(n).append(piece)
-            else:
-                faces.append([piece])
+        continue_faces(faces, part, lambda piece: piece[0])
     joined = [(_one([t for t, _ in face]), _look([s for _, s in face])) for face in faces]
     joined.sort(key=lambda pair: (-pair[0].height_px, pair[0].start_frame))
     return [

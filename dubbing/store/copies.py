@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from dubbing.errors import MediaError, OutputError
 from dubbing.remote import Objects, Uri
+from dubbing.store.home import user_folder
 
 __all__ = ["ENVIRONMENT", "Copies", "scratch", "walked"]
 
@@ -32,10 +32,7 @@ def scratch() -> Path:
     """$DUB_SCRATCH, else $XDG_CACHE_HOME/dub; without it ~/Library/Caches/dub on macOS and ~/.cache/dub elsewhere."""
     if given := os.environ.get(ENVIRONMENT, ""):
         return Path(given).absolute()
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(cache):
-        return Path(cache) / "dub"
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "dub"
+    return user_folder("cache")
 
 
 def folder_of(uri: Uri, kind: str) -> Path:

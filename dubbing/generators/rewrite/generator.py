@@ -110,12 +110,8 @@ class _Plan:
         have_NK = space.encode(full, actor.rest)
         want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N)
         want_NK[:, 0] *= settings.opening
-        self.wanted_N = np.zeros(len(full), bool)
-        self.fade_N = np.zeros(len(full))
-        for line in work.lines:
-            a, b = line.start_frame - first, line.end_frame - first
-            self.wanted_N[a:b] = True
-            self.fade_N[a:b] = np.maximum(self.fade_N[a:b], _fade(b - a, a > 0, b < len(full), settings.ramp_frames))
+        self.fade_N = work.fade(settings.ramp_frames)
+        self.wanted_N = self.fade_N > 0
         want_NK = have_NK + (want_NK - have_NK) * self.fade_N[:, None]
         lower = list(LOWER_FACE)
         move_NL3 = space.decode(want_NK, actor.rest) - space.decode(have_NK, actor.rest)
@@ -161,17 +157,6 @@ def _blend(donors: np.ndarray, n: int, count: int) -> Sequence[tuple[int, float]
     elif n + 1 < len(donors) and donors[n + 1] - donors[n] not in (0, 1) and donors[n + 1] >= 1:
         parts = [(here, 2 / 3), (int(donors[n + 1]) - 1, 1 / 3)]
     return parts
-
-
-def _fade(count: int, at_start: bool, at_end: bool, ramp: int) -> np.ndarray:
-    """1 along a line, rising and falling over `ramp` frames where the line does not end with its track."""
-    up = np.arange(1, count + 1) / (ramp + 1)
-    weight = np.ones(count)
-    if at_start:
-        weight = np.minimum(weight, up)
-    if at_end:
-        weight = np.minimum(weight, up[::-1])
-    return weight
 
 
 def _steady(

@@ -1,0 +1,106 @@
+"""Films that several tests share, whole runs of them, and what of a run must be the same the next time.
+
+The short demo film and a finished run of it are fixtures (`film`, `finished`). Knows no single test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dubbing import config, manifest, pipeline
+from dubbing.engine import Event, Report, run_job
+from dubbing.media import ClipWriter
+from dubbing.table import read_rows
+
+HZ = 16_000  # sound of the plain film
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An undisturbed run in one process. film: its manifest; out: its output folder. Copy it, never write into it."""
+
+    film: Path
+    out: Path
+
+
+def run(
+    film: Path | str,
+    out: Path | str,
+    engine: str = "local",
+    settings: config.Config | None = None,
+    show: Callable[[Event], None] = lambda event: None,
+) -> Report:
+    """Runs a manifest as `dub run` does, without a word."""
+    return run_job(pipeline.Job(manifest.load(film), out, settings or config.load()), engine, show)
+
+
+def started_by(film: Path, out: Path) -> set[str]:
+    """Runs a manifest in this process: the ids of the tasks that it started."""
+    started: set[str] = set()
+    run(film, out, show=lambda e: started.add(e.task_id) if e.kind == "started" else None)
+    return started
+
+
+def facts(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Masters, patches and tables of the short film's two dubs, without the time they took. files: path in the output
+    folder -> content."""
+    found: dict[str, Any] = {}
+    for name, data in files.items():
+        if name.endswith("/shots.parquet"):
+            found[name] = [{k: v for k, v in r.items() if k != "seconds"} for r in read_rows(data)]
+        elif name.endswith("/patch.mkv") or name.split("/")[-1].startswith("film.") and name.count("/") == 2:
+            found[name] = hashlib.sha256(data).hexdigest()
+    assert len(found) == 6, sorted(found)  # two languages: a table, a patch and a master each
+    return found
+
+
+def facts_on_disk(out: Path) -> dict[str, Any]:
+    """`facts` of an output folder on this machine."""
+    return facts({p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()})
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """Fails if a file below it comes, goes or is written meanwhile: what tests share must stay as it is."""
+
+    def stamps() -> dict[Path, tuple[int, int]]:
+        return {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*") if p.is_file()}
+
+    before = stamps()
+    yield
+    changed = sorted(str(p.relative_to(folder)) for p, _ in before.items() ^ stamps().items())
+    assert not changed, f"a test wrote where others read (let it copy the folder first): {changed}"
+
+
+def plain_job(
+    folder: Path, dubs: Mapping[str, str], frames: int, video: str = "film.mp4", job: str = "job.yaml"
+) -> Path:
+    """Writes a film of two plain shots of equal length and its dubs: the manifest.
+
+    dubs: language -> name of its sound. 128x96 px, 25 frames a second, a key frame at least every second; all sound
+    is one tone.
+    """
+    tone = (0.2 * np.sin(2 * np.pi * 200 * np.arange(frames * HZ // 25) / HZ)).astype(np.float32)[:, None]
+    rng = np.random.default_rng(1)
+    options = {"g": "25", "keyint_min": "25"}
+    with ClipWriter(folder / video, 128, 96, Fraction(25), sample_rate_hz=HZ, channels=1, options=options) as clip:
+        for n in range(frames):
+            shade = (60, 90, 120) if n < frames // 2 else (180, 40, 200)
+            clip.frame((np.full((96, 128, 3), shade) + rng.integers(0, 8, (96, 128, 1))).astype(np.uint8))
+        clip.sound(tone)
+    for name in dubs.values():
+        with ClipWriter(folder / name, sample_rate_hz=HZ, channels=1) as clip:
+            clip.sound(tone)
+    title = {"id": "reel", "video": video, "dubs": [{"language": k, "audio": v} for k, v in dubs.items()]}
+    text = json.dumps({"version": 1, "titles": [title]}, ensure_ascii=False)
+    (folder / job).write_text(text, encoding="utf-8")
+    return folder / job
