@@ -30,7 +30,7 @@ from dubbing.stage import Outcome, Resources, Stage, Task
 from dubbing.stages.windows import windows
 from dubbing.store import Store, content_key, key_of, open_store
 
-__all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build"]
+__all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build", "weight"]
 
 # name -> (module, class): imported only in the process that does the work
 STAGES: dict[str, tuple[str, str]] = {
@@ -56,6 +56,11 @@ PER_SHOT = frozenset({"faces", "active", "lipsync", "sync"})
 def build(name: str) -> Stage:
     """A stage by name, not yet set up."""
     return _class(name)()
+
+
+def weight(stage: str, frames: float) -> float:
+    """A task's `Task.weight`; one without frames of its own is heavy, because others wait for it."""
+    return _CHAIN[stage] * (frames or 1e6)
 
 
 @cache
@@ -238,12 +243,8 @@ class Job:
     ) -> Task:
         settings = {"own": own, "length_difference": self.config.length_difference,
                     "length_tolerance_frames": self.config.length_tolerance_frames}  # fmt: skip
-        args = {
-            "sound": self._path(path),
-            "timeline": str(shots.folder),
-            "shots": str(shots.folder),
-            "settings": settings,
-        }
+        args = {"sound": self._path(path), "timeline": str(shots.folder), "shots": str(shots.folder),
+                "settings": settings}  # fmt: skip
         return _task("audio", name, folder, [self._content(path), shots.key, settings], args, needs=(shots.id,))
 
     # -- one language ------------------------------------------------------------------------
@@ -390,7 +391,7 @@ def _long(shot: Shot, task: Task) -> Task:
             folder=task.folder.parent / "windows" / f"{task.folder.name}-{n}",
             args={**task.args, "window": [a, b]},
             frames=b - a,
-            weight=_CHAIN[task.stage] * (b - a),
+            weight=weight(task.stage, b - a),
         )
         for n, (a, b) in enumerate(parts, 1)
     )
@@ -413,5 +414,4 @@ def _task(
     """A task whose folder carries its key: `<folder>-<key12>`, or `<folder>/<key12>/<inside>` for a take."""
     key = key_of(stage, _class(stage).version, about)
     final = folder / key[:12] / inside if inside else folder.with_name(f"{folder.name}-{key[:12]}")
-    weight = _CHAIN[stage] * (frames or 1e6)  # without frames of its own: others wait for it
-    return Task(f"{stage} {name}", stage, key, final, args, needs, after, frames, weight=weight)
+    return Task(f"{stage} {name}", stage, key, final, args, needs, after, frames, weight=weight(stage, frames))

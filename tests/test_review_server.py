@@ -113,9 +113,7 @@ def test_decisions_are_kept_over_a_new_server(server: Server, out: Path) -> None
         shot = again.get("/api/shot/film/hi/shot_0002")
         comments = [(c["text"], c["frame"], c["severity"]) for c in shot["standing"]["comments"]]
         assert shot["standing"]["verdict"] == "rejected" and shot["standing"]["by"] == "Ana"
-        assert [(c["text"], c["frame"], c["severity"]) for c in shot["standing"]["comments"]] == [
-            ("teeth flicker", 20, "issue")
-        ]
+        assert comments == [("teeth flicker", 20, "issue")]
         assert (
             shot["takes"][0]["current"] and shot["frames"] == [12, 84] and shot["timecodes"]["start"] == "01:00:00:12"
         )
