@@ -1,0 +1,71 @@
+"""The measures of one clip, in groups that share their work; each gives rows and leaves pictures in its folder.
+
+    hearing      1  sound to shape
+    rendering    2  the true shapes, from frames half a second away at least
+    dub          3 following, 4 steadiness, 5 seam, 6 silence, 7 sync: of takes with another sound
+    published    8  what needs other people's models
+    languages    9  every voice, on the moving clip and on a still of it
+
+It knows no table and no page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dubbing import experts
+from dubbing.config import Config
+from dubbing.errors import StageError
+from dubbing.evaluate import hearing
+from dubbing.evaluate.bench import Bench, Film
+from dubbing.evaluate.clips import Voice
+from dubbing.evaluate.table import row
+from dubbing.face import canonical
+
+__all__ = ["GROUPS", "Group", "expert_key"]
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """measures: of `evaluation.MEASURES`; measure(bench, film, voices, folder): their rows, or StageError with why not."""
+
+    name: str
+    measures: tuple[str, ...]
+    needs_voice: bool
+    measure: Callable[[Bench, Film, tuple[Voice, ...], Path], Rows]
+
+
+def expert_key(settings: Config) -> str:
+    """The sync expert that takes are scored by."""
+    return experts.identity(settings.sync.expert, settings.models.folder)
+
+
+def _hearing(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 1 of every speaking face. Writes curves_<n>.npz."""
+    rows: Rows = []
+    for n, speaker in enumerate(film.speakers(), 1):
+        track = speaker.track
+        if not speaker.wave.any():
+            continue
+        shape, _ = canonical(track.mesh_NP3)
+        heard = hearing.sound_to_shape(shape, speaker.times_s, speaker.wave, speaker.speaks_N, track.seen_N)
+        if heard is None:
+            continue
+        np.savez_compressed(out / f"curves_{n}.npz", track=track.id, times_s=heard.times_s, held=heard.held_N,
+                            **heard.curves)  # fmt: skip
+        rows += [row("hearing", name, value, track=track.id, input="moving") for name, value in heard.numbers.items()]
+    if not rows:
+        raise StageError(
+            f"{film.clip.path.name}: no face speaks for {hearing.LEAST_S:g} s with sound in both parts of its shot."
+        )
+    return rows
+
+
+GROUPS: tuple[Group, ...] = (Group("hearing", ("hearing",), False, _hearing),)
