@@ -19,6 +19,7 @@ from dubbing.config import Config
 from dubbing.engine.worker import Worker
 from dubbing.errors import DubError, InputError, StageError
 from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled, write_sound, write_still
+from dubbing.generators import Generator, create
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.pipeline import Job, Step
 from dubbing.records import Track
@@ -119,6 +120,10 @@ class Bench:
 
     def __exit__(self, *_: object) -> None:
         self._worker.close()
+
+    def create_generator(self) -> Generator:
+        """The generator that is measured, fresh. Raises ModelError."""
+        return create(self.generator.name, self.generator.settings, self.settings.models.folder)
 
     def made(self, folder: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         """The result of a committed folder, filled by `make` where it is not there yet."""

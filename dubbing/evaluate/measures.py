@@ -21,11 +21,12 @@ import numpy as np
 from dubbing import experts
 from dubbing.config import Config
 from dubbing.errors import StageError
-from dubbing.evaluate import hearing
+from dubbing.evaluate import hearing, rendering
 from dubbing.evaluate.bench import Bench, Film
 from dubbing.evaluate.clips import Voice
 from dubbing.evaluate.table import row
 from dubbing.face import canonical
+from dubbing.mesh import Meshes
 
 __all__ = ["GROUPS", "Group", "expert_key"]
 
@@ -68,4 +69,29 @@ def _hearing(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> 
     return rows
 
 
-GROUPS: tuple[Group, ...] = (Group("hearing", ("hearing",), False, _hearing),)
+def _rendering(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 2 of every speaking face. Writes <n>/sheet.jpg."""
+    rows: Rows = []
+    refused: StageError | None = None
+    meshes, generator = Meshes(), bench.create_generator()
+    try:
+        for n, speaker in enumerate(film.speakers(), 1):
+            folder = out / str(n)
+            folder.mkdir()
+            try:
+                numbers = rendering.render_truth(film, speaker, generator, folder, meshes)
+            except StageError as e:
+                refused = refused or e
+                continue
+            rows += [row("rendering", k, v, track=speaker.track.id, input="moving") for k, v in numbers.items()]
+    finally:
+        meshes.close()
+    if not rows:
+        raise refused or StageError(f"{film.clip.path.name}: nobody speaks.")
+    return rows
+
+
+GROUPS: tuple[Group, ...] = (
+    Group("hearing", ("hearing",), False, _hearing),
+    Group("rendering", ("rendering",), False, _rendering),
+)
