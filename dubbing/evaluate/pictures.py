@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["MOST_DB", "cpbd", "detail", "luma", "mouth_box", "psnr_db", "ring_matte", "seam", "second_difference",
+__all__ = ["MOST_DB", "across", "cpbd", "detail", "luma", "mouth_box", "psnr_db", "ring_matte", "seam", "second_difference",
            "ssim"]  # fmt: skip
 
 MOST_DB = 100.0  # what equal pictures get
@@ -113,25 +113,27 @@ def mouth_box(lips_P2: np.ndarray, size_wh: tuple[int, int], room: float = 0.25)
 
 
 def seam(before_HWC: np.ndarray, after_HWC: np.ndarray, matte_HW: np.ndarray) -> float | None:
-    """The gradient across a matte's edge in the result over the source's at the same place; None without an edge.
+    """The gradient across a matte's edge in the result over the source's at the same place; None without an edge."""
+    was, now = across(before_HWC, matte_HW), across(after_HWC, matte_HW)
+    return None if was is None or now is None else now / max(was, 1e-3)
+
+
+def across(bgr_HWC: np.ndarray, matte_HW: np.ndarray) -> float | None:
+    """The mean gradient of a picture across a matte's edge, in code values; None where the matte has no edge.
 
     matte_HW: 0..1 or 0..255. The derivative is taken along the matte's own slope and weighed by it, so that what
     runs along the edge does not count.
     """
     matte = matte_HW.astype(np.float32)
-    my, mx = (cv2.Sobel(matte, cv2.CV_32F, *order) for order in ((0, 1), (1, 0)))
+    mx, my = (cv2.Sobel(matte, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
     slope = np.hypot(mx, my)
     if slope.max() <= 0:
         return None
     keep = slope > 0.2 * slope.max()
     weight = slope[keep]
-    nx, ny = mx[keep] / weight, my[keep] / weight
-    across = []
-    for picture in (after_HWC, before_HWC):
-        gray = cv2.GaussianBlur(luma(picture), (0, 0), 0.7)
-        gx, gy = (cv2.Sobel(gray, cv2.CV_32F, *order)[keep] for order in ((1, 0), (0, 1)))
-        across.append(float((np.abs(gx * nx + gy * ny) * weight).sum() / weight.sum()))
-    return across[0] / max(across[1], 1e-3)
+    gray = cv2.GaussianBlur(luma(bgr_HWC), (0, 0), 0.7)
+    gx, gy = (cv2.Sobel(gray, cv2.CV_32F, *order, scale=1 / 8)[keep] for order in ((1, 0), (0, 1)))
+    return float(np.abs(gx * mx[keep] + gy * my[keep]).sum() / weight.sum())
 
 
 def ring_matte(lips_P2: np.ndarray, size_wh: tuple[int, int], reach: float = 0.3) -> np.ndarray:
