@@ -64,7 +64,7 @@ def evaluate(
     write_table(evaluation.store, out / TABLE, rows)
     evaluation.store.write_bytes(out / PAGE, page(rows, out).encode())
     if as_json:
-        show.as_json({"schema": "dub.eval.1", "summary": summary(rows), "rows": rows})
+        show.as_json({"schema": "dub.eval.1", "summary": summary(rows), "goals": _goals(rows), "rows": rows})
     else:
         click.echo(_told(rows))
     click.echo(f"{out / TABLE}: {len(rows)} numbers; {out / PAGE}: with pictures", err=True)
@@ -72,6 +72,12 @@ def evaluate(
         raise SystemExit(InputError.exit_code)
     if any(r.get("reason") for r in rows if r["measure"] != "published"):
         raise SystemExit(DubError.exit_code)
+
+
+def _goals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    from dubbing.evaluate.table import goals
+
+    return [{"what": g.what, "value": g.value, "goal": g.wanted, "met": g.met, "over": g.over} for g in goals(rows)]
 
 
 def _voices(sounds: Sequence[str]) -> Iterator[Voice]:
@@ -110,24 +116,34 @@ def _shown(stream: TextIO) -> Iterator[tuple[Callable[[str], None], Step]]:
 
 
 def _told(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One line per clip, the medians, the goals."""
+    """One line per clip and the medians; languages; the goals; what could not be measured."""
     from dubbing.cli.show import number, table
-    from dubbing.evaluate.table import GOALS, by_clip, median_of
+    from dubbing.evaluate.table import COLUMNS, absent, by_clip, goals, languages, median_of
 
-    columns = [(label, by_clip(rows, measure, name), goal) for label, measure, name, goal in GOALS]
+    columns = [(label, by_clip(rows, measure, name), digits) for label, measure, name, digits in COLUMNS]
     columns = [c for c in columns if c[1]]
     clips = list(dict.fromkeys(r["clip"] for r in rows))
     seen = {r["clip"] for r in rows if r.get("seen")}
     lines = [
-        (clip + (" *" if clip in seen else ""), *(number(values.get(clip)) for _, values, _ in columns))
+        (clip + (" +" if clip in seen else ""), *(number(values.get(clip), digits) for _, values, digits in columns))
         for clip in clips
     ]
-    lines.append(("median", *(number(median_of(values.values())) for _, values, _ in columns)))
-    lines.append(("goal", *(goal or None for _, _, goal in columns)))
-    text = table(("clip", *(label for label, _, _ in columns)), lines)
+    lines.append(("median", *(number(median_of(values.values()), digits) for _, values, digits in columns)))
+    parts = [table(("clip", *(label for label, _, _ in columns)), lines)]
     if seen:
-        text += "\n\n* the shipped prior and sync expert were trained on this clip: not unseen"
-    for r in rows:
-        if r.get("reason"):
-            text += f"\n{r['clip']}: {r['measure']}: {r['reason']}"
-    return text
+        parts.append("+ the shipped prior and sync expert were trained on this clip")
+    if spoken := languages(rows):
+        head = ("language", "input", "clips", "LSE-D", "LSE-C", "offset", "recovery", "follows", "sharp", "silence")
+        body = (
+            (x["language"], x["input"], x["clips"],
+             *(number(x[n]) for n in ("lse_d", "lse_c", "offset_frames", "recovery", "opening_corr", "sharpness",
+                                      "motion_per_s")))
+            for x in spoken
+        )  # fmt: skip
+        parts.append(table(head, body))
+    met = {True: "yes", False: "no", None: None}
+    body = ((g.what, number(g.value, g.digits), g.wanted, met[g.met], g.over) for g in goals(rows) if g.value is not None)
+    parts.append(table(("", "measured", "goal", "met", "median over"), body))
+    if missing := absent(rows):
+        parts.append("\n".join(missing))
+    return "\n\n".join(parts)

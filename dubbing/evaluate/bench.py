@@ -7,12 +7,14 @@ knows no measure, and never makes a master.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import dubbing
 from dubbing import media
 from dubbing.clock import Timeline
 from dubbing.config import Config
@@ -29,7 +31,7 @@ from dubbing.stages.audio import load_wave
 from dubbing.stages.faces import load_tracks
 from dubbing.store import RESULT, Store, content_key, key_of, read_json
 
-__all__ = ["Bench", "Film", "Speaker"]
+__all__ = ["Bench", "Film", "Speaker", "code_hash"]
 
 _ANALYSIS = frozenset({"shots", "faces", "audio", "active", "speakers", "actors"})
 
@@ -102,6 +104,35 @@ class Film:
         return list(self.job.dub(self.title, dub, self.failed).steps)
 
 
+class _Job(Job):
+    """A job whose takes and fitted actors also depend on the code that makes them.
+
+    A run trusts the versions that stages and generators declare; whoever works on a generator changes code between two
+    evaluations and must not be shown the old mouths.
+    """
+
+    @cached_property
+    def _generator_hash(self) -> str:
+        return key_of(super()._generator_hash, code_hash())[:12]
+
+    def _analyse(self, title: Title, failed: Mapping[str, Outcome]) -> Any:
+        found = super()._analyse(title, failed)
+        if found.actors is None:
+            return found
+        key = key_of(found.actors.key, code_hash())
+        folder = found.actors.folder.with_name(f"actors-{key[:12]}")
+        return replace(found, actors=replace(found.actors, key=key, folder=folder))
+
+
+@cache
+def code_hash() -> str:
+    """12 hex digits of the generators' code and weights, and of what they stand on."""
+    root = Path(dubbing.__file__).parent
+    files = [root / "face.py", root / "sound.py", root / "mesh.py"]
+    files += sorted(p for p in (root / "generators").rglob("*") if p.suffix in (".py", ".npz"))
+    return key_of([(str(p.relative_to(root)), content_key(p)) for p in files])[:12]
+
+
 class Bench:
     """One output folder with the stages that work into it. A context manager; hold the store's lock meanwhile.
 
@@ -141,9 +172,12 @@ class Bench:
         film = self._film(clip, clip.path, clip.id, {})
         return self._worked(film, lambda t: t.stage in _ANALYSIS and "/x-none" not in t.id)
 
-    def dubbed(self, film: Film, voices: Mapping[str, Path]) -> Film:
-        """The same film with takes and their scores in some languages: language -> sound as long as the film."""
-        whole = self._film(film.clip, film.video, film.title.id, voices)
+    def dubbed(self, film: Film, voices: Mapping[str, Path], expert: str | None = None) -> Film:
+        """The same film with takes and their scores in some languages: language -> sound as long as the film.
+
+        expert: the sync expert that scores, instead of the settings' own.
+        """
+        whole = self._film(film.clip, film.video, film.title.id, voices, expert)
         return self._worked(whole, lambda t: t.stage != "master")
 
     def still(self, film: Film, frame: int) -> Film:
@@ -175,12 +209,17 @@ class Bench:
         self.made(folder, make)
         return folder / "dub.flac"
 
-    def _film(self, clip: Clip, video: Path, title: str, voices: Mapping[str, Path]) -> Film:
+    def _film(
+        self, clip: Clip, video: Path, title: str, voices: Mapping[str, Path], expert: str | None = None
+    ) -> Film:
         # a title has a dub; the one of an analysis is never worked on
         dubs = [Dub(language=name, audio=path) for name, path in voices.items()] or [Dub(language="x-none", audio=video)]
         manifest = Manifest(version=1, titles=[Title(id=title, video=video, dubs=dubs)], generator=self.generator)
         content = content_key(video, self.store.root / ".contents.json")
-        return Film(clip, video, content, Job(manifest, self.store, self.settings), {})
+        settings = self.settings
+        if expert is not None:
+            settings = settings.model_copy(update={"sync": settings.sync.model_copy(update={"expert": expert})})
+        return Film(clip, video, content, _Job(manifest, self.store, settings), {})
 
     def _worked(self, film: Film, wanted: Callable[[Task], bool]) -> Film:
         """Everything wanted of a film done, one task after another."""

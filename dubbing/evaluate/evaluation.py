@@ -16,7 +16,7 @@ from typing import Any
 from dubbing.config import Config
 from dubbing.errors import DubError, ManifestError, OutputError
 from dubbing.evaluate import measures
-from dubbing.evaluate.bench import Bench, Film
+from dubbing.evaluate.bench import Bench, Film, code_hash
 from dubbing.evaluate.clips import Clip, Voice
 from dubbing.evaluate.seen import was_seen
 from dubbing.generators import create
@@ -125,10 +125,11 @@ class Evaluation:
 
     def _group(self, bench: Bench, group: measures.Group, film: Film, voices: Sequence[Voice]) -> list[dict[str, Any]]:
         """The rows of one clip and group of measures, made now or read."""
-        about = [content_key(v.path, self.store.root / ".contents.json") for v in voices] if group.needs_voice else []
-        names = [v.language for v in voices] if group.needs_voice else []
-        key = key_of("eval", _VERSION, group.name, film.content, self.generator_hash, about, names,
-                     measures.expert_key(self.settings) if group.needs_voice else None)  # fmt: skip
+        about: list[Any] = []
+        if group.needs_voice:
+            about = [[v.language, content_key(v.path, self.store.root / ".contents.json")] for v in voices]
+            about += measures.expert_keys(self.settings)
+        key = key_of("eval", _VERSION, group.name, film.content, self.generator_hash, code_hash(), about)
         folder = self.store.root / film.title.id / "eval" / f"{group.name}-{key[:12]}"
 
         def make(part: Path) -> dict[str, Any]:

@@ -18,19 +18,26 @@ from typing import Any
 
 import numpy as np
 
-from dubbing import experts
+from dubbing import experts, models
 from dubbing.config import Config
 from dubbing.errors import StageError
 from dubbing.evaluate import hearing, rendering, takes
 from dubbing.evaluate.bench import Bench, Film
 from dubbing.evaluate.clips import Voice
 from dubbing.evaluate.table import row
-from dubbing.face import canonical
+from dubbing.face import canonical, mouth_measures
 from dubbing.mesh import Meshes
 
-__all__ = ["GROUPS", "Group", "expert_key"]
+__all__ = ["GROUPS", "Group", "expert_keys"]
 
 Rows = list[dict[str, Any]]
+_IN_LANGUAGES = ("lse_d", "lse_c", "offset_frames", "offset_frames_abs", "recovery")
+_LITERATURE = "syncnet_v2"
+# What a table of the literature has besides, and why it is not measured.
+_ABSENT = {
+    "vmaf": "VMAF: absent: the FFmpeg in PyAV's wheel has no libvmaf filter, nor its models",
+    "fid": "FID: absent: there is no Inception network among the published models (`dub models list`)",
+}
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,12 @@ class Group:
     measure: Callable[[Bench, Film, tuple[Voice, ...], Path], Rows]
 
 
-def expert_key(settings: Config) -> str:
-    """The sync expert that takes are scored by."""
-    return experts.identity(settings.sync.expert, settings.models.folder)
+def expert_keys(settings: Config) -> list[str]:
+    """The sync experts that takes are scored by: the settings' own, and the literature's where its weights are."""
+    names = [settings.sync.expert]
+    if _LITERATURE not in names and models.is_present(_LITERATURE, configured=settings.models.folder):
+        names.append(_LITERATURE)
+    return [experts.identity(name, settings.models.folder) for name in names]
 
 
 def _hearing(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
@@ -120,8 +130,52 @@ def _dub(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows
     return rows
 
 
+def _published(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 8: LSE by the network that published tables use, where its weights are; what else is absent."""
+    rows: Rows = [{"measure": "published", "name": name, "reason": why} for name, why in _ABSENT.items()]
+    if not models.is_present(_LITERATURE, configured=bench.settings.models.folder):
+        why = f"LSE of the literature: absent: the weights of {_LITERATURE} are not here; `dub models pull {_LITERATURE}`"
+        return [*rows, {"measure": "published", "name": "lse_d", "reason": why}]
+    made = bench.dubbed(film, {v.language: bench.sound_for(film, v) for v in voices}, _LITERATURE)
+    for voice in voices:
+        for take in takes.finished(made, voice.language)[0]:
+            about = {"track": take.track.id, "language": voice.language, "input": "moving",
+                     "lse_model": take.score.get("lse_model")}  # fmt: skip
+            rows += [row("published", k, v, **about) for k, v in takes.sync(take.score).items() if v is not None]
+    return rows
+
+
+def _languages(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still."""
+    speaker = max(film.speakers(), key=lambda s: float(s.speaks_N.sum()))
+    opening = mouth_measures(canonical(speaker.track.mesh_NP3)[0])["opening"] + 0.002 * np.abs(speaker.track.yaw_N)
+    frame = int(speaker.track.frames_N[np.where(speaker.track.seen_N, opening, np.inf).argmin()])
+    sounds = {v.language: bench.sound_for(film, v) for v in voices}
+    rows: Rows = []
+    for kind, made in (("moving", bench.dubbed(film, sounds)), ("still", bench.dubbed(bench.still(film, frame), sounds))):
+        for voice in voices:
+            done, why = takes.finished(made, voice.language)
+            for take in done:
+                about = {"track": take.track.id, "language": voice.language, "input": kind,
+                         "lse_model": take.score.get("lse_model")}  # fmt: skip
+                numbers = {k: v for k, v in takes.sync(take.score).items() if k in _IN_LANGUAGES}
+                numbers["opening_corr"] = takes.following(take).get("opening_corr")
+                numbers["sharpness"] = take.score.get("sharpness")
+                numbers["motion_per_s"] = takes.silence(made, take).get("motion_per_s")
+                rows += [row("languages", k, v, **about) for k, v in numbers.items() if v is not None]
+                if kind == "still" and take.sheet.exists():
+                    name = f"sheet_still_{voice.language}_{take.step.shot.id}.jpg"
+                    (out / name).write_bytes(take.sheet.read_bytes())
+            if not done:
+                text = f"{film.clip.path.name}, {kind}: not dubbed ({', '.join(sorted(set(why))) or 'no shot'})"
+                rows.append({"measure": "languages", "language": voice.language, "input": kind, "reason": text})
+    return rows
+
+
 GROUPS: tuple[Group, ...] = (
     Group("hearing", ("hearing",), False, _hearing),
     Group("rendering", ("rendering",), False, _rendering),
     Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub),
+    Group("published", ("published",), True, _published),
+    Group("languages", ("languages",), True, _languages),
 )
