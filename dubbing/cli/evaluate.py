@@ -142,7 +142,9 @@ def _told(rows: Sequence[Mapping[str, Any]]) -> str:
         )  # fmt: skip
         parts.append(table(head, body))
     met = {True: "yes", False: "no", None: None}
-    body = ((g.what, number(g.value, g.digits), g.wanted, met[g.met], g.over) for g in goals(rows) if g.value is not None)
+    body = (
+        (g.what, number(g.value, g.digits), g.wanted, met[g.met], g.over) for g in goals(rows) if g.value is not None
+    )
     parts.append(table(("", "measured", "goal", "met", "median over"), body))
     if missing := absent(rows):
         parts.append("\n".join(missing))

@@ -209,11 +209,11 @@ class Bench:
         self.made(folder, make)
         return folder / "dub.flac"
 
-    def _film(
-        self, clip: Clip, video: Path, title: str, voices: Mapping[str, Path], expert: str | None = None
-    ) -> Film:
+    def _film(self, clip: Clip, video: Path, title: str, voices: Mapping[str, Path], expert: str | None = None) -> Film:
         # a title has a dub; the one of an analysis is never worked on
-        dubs = [Dub(language=name, audio=path) for name, path in voices.items()] or [Dub(language="x-none", audio=video)]
+        dubs = [Dub(language=name, audio=path) for name, path in voices.items()] or [
+            Dub(language="x-none", audio=video)
+        ]
         manifest = Manifest(version=1, titles=[Title(id=title, video=video, dubs=dubs)], generator=self.generator)
         content = content_key(video, self.store.root / ".contents.json")
         settings = self.settings

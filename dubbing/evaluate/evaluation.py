@@ -90,7 +90,7 @@ class Evaluation:
     ) -> list[dict[str, Any]]:
         """All rows of one clip."""
         began, rows, said = time.process_time(), [], set()
-        common = {"clip": clip.id, "video": clip.path.name}
+        common: dict[str, Any] = {"clip": clip.id, "video": clip.path.name}
         film: Film | None = None
         refused: DubError | None = None
         self._step(n * len(groups), total, f"{clip.id}: faces, sound, speakers")

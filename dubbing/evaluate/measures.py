@@ -42,7 +42,7 @@ _ABSENT = {
 
 @dataclass(frozen=True)
 class Group:
-    """measures: of `evaluation.MEASURES`; measure(bench, film, voices, folder): their rows, or StageError with why not."""
+    """measures: of `evaluation.MEASURES`; measure(bench, film, voices, folder): rows, or StageError."""
 
     name: str
     measures: tuple[str, ...]
@@ -52,7 +52,7 @@ class Group:
 
 def expert_keys(settings: Config) -> list[str]:
     """The sync experts that takes are scored by: the settings' own, and the literature's where its weights are."""
-    names = [settings.sync.expert]
+    names: list[str] = [settings.sync.expert]
     if _LITERATURE not in names and models.is_present(_LITERATURE, configured=settings.models.folder):
         names.append(_LITERATURE)
     return [experts.identity(name, settings.models.folder) for name in names]
@@ -134,7 +134,9 @@ def _published(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -
     """Measure 8: LSE by the network that published tables use, where its weights are; what else is absent."""
     rows: Rows = [{"measure": "published", "name": name, "reason": why} for name, why in _ABSENT.items()]
     if not models.is_present(_LITERATURE, configured=bench.settings.models.folder):
-        why = f"LSE of the literature: absent: the weights of {_LITERATURE} are not here; `dub models pull {_LITERATURE}`"
+        why = (
+            f"LSE of the literature: absent: the weights of {_LITERATURE} are not here; `dub models pull {_LITERATURE}`"
+        )
         return [*rows, {"measure": "published", "name": "lse_d", "reason": why}]
     made = bench.dubbed(film, {v.language: bench.sound_for(film, v) for v in voices}, _LITERATURE)
     for voice in voices:
@@ -152,7 +154,10 @@ def _languages(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -
     frame = int(speaker.track.frames_N[np.where(speaker.track.seen_N, opening, np.inf).argmin()])
     sounds = {v.language: bench.sound_for(film, v) for v in voices}
     rows: Rows = []
-    for kind, made in (("moving", bench.dubbed(film, sounds)), ("still", bench.dubbed(bench.still(film, frame), sounds))):
+    for kind, made in (
+        ("moving", bench.dubbed(film, sounds)),
+        ("still", bench.dubbed(bench.still(film, frame), sounds)),
+    ):
         for voice in voices:
             done, why = takes.finished(made, voice.language)
             for take in done:

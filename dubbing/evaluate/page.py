@@ -61,7 +61,12 @@ def _goals(rows: Sequence[Mapping[str, Any]]) -> str:
     for g in goals(rows):
         if g.value is not None:
             word = "yes" if g.met else "no"
-            cells = (escape(g.what), _number(g.value, g.digits), escape(g.wanted), f'<span class="{word}">{word}</span>')
+            cells = (
+                escape(g.what),
+                _number(g.value, g.digits),
+                escape(g.wanted),
+                f'<span class="{word}">{word}</span>',
+            )
             body.append((*cells, escape(g.over)))
     return _table(("", "measured", "goal", "met", "median over"), body) if body else ""
 
@@ -94,7 +99,7 @@ def _bars(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
     """Correlations of every clip, and PSNR of the result beside the mean face and a frame by lot."""
     groups = (
         ("opening, held-out correlation", [("fitted", "hearing", "fitted_opening_corr"),
-                                           ("prior", "hearing", "prior_opening_corr"),
+                                           ("prior, last 30 %", "hearing", "prior_opening_corr"),
                                            ("ridge", "hearing", "ridge_opening_corr")]),
         ("mouth, PSNR in dB", [("result", "rendering", "psnr_db"), ("mean face", "rendering", "mean_psnr_db"),
                                ("frame by lot", "rendering", "random_psnr_db")]),

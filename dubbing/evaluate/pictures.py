@@ -8,11 +8,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["MOST_DB", "across", "cpbd", "detail", "luma", "mouth_box", "psnr_db", "ring_matte", "seam", "second_difference",
-           "ssim"]  # fmt: skip
+__all__ = [
+    "MOST_DB", "across", "cpbd", "detail", "luma", "mouth_box", "psnr_db", "ring_matte", "seam", "second_difference",
+    "ssim",
+]  # fmt: skip
 
 MOST_DB = 100.0  # what equal pictures get
-_BETA, _JNB = 3.6, 0.63  # Narvekar and Karam 2011: the psychometric slope, and the chance of seeing blur at its threshold
+_BETA, _JNB = (
+    3.6,
+    0.63,
+)  # Narvekar and Karam 2011: the psychometric slope, and the chance of seeing blur at its threshold
 _BLOCK = 64
 _EDGE_PART = 0.002  # of a block's pixels, from which on it counts
 _LOW_CONTRAST = 50  # grey levels

@@ -77,7 +77,9 @@ def render_truth(film: Film, speaker: Speaker, generator: Generator, out: Path, 
                 continue
             _compare(views, found, local, per_frame, n % _CPBD_EVERY == 0)
     except ValueError as e:
-        raise StageError(f"{film.clip.path.name}: {track.id} cannot be rendered from frames {APART_S} s away: {e}") from e
+        raise StageError(
+            f"{film.clip.path.name}: {track.id} cannot be rendered from frames {APART_S} s away: {e}"
+        ) from e
     finally:
         look.close()
     if not per_frame:
@@ -265,4 +267,3 @@ def lay(before_HWC: np.ndarray, other: tuple[np.ndarray, np.ndarray], alpha_HW: 
     inside = cv2.warpAffine(np.ones(crop.shape[:2], np.float32), move, size)
     alpha = (alpha_HW * inside)[..., None]
     return np.rint(before_HWC * (1 - alpha) + moved * alpha).astype(np.uint8)
-

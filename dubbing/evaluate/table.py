@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
 # (column, measure, name, digits): what the printed table and the page show of each clip.
 COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("fitted", "hearing", "fitted_opening_corr", 2),
-    ("prior", "hearing", "prior_opening_corr", 2),
+    ("prior", "hearing", "prior_whole_opening_corr", 2),
     ("ridge", "hearing", "ridge_opening_corr", 2),
     ("PSNR", "rendering", "psnr_db", 1),
     ("SSIM", "rendering", "ssim", 2),
@@ -155,7 +155,7 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
     lag = by_clip(rows, "hearing", "prior_best_lag_s")
     fitted = {c: v for c, v in by_clip(rows, "hearing", "fitted_opening_corr").items() if abs(lag[c]) <= IN_SYNC_S}
     seen = {r["clip"] for r in rows if r.get("seen")}
-    unseen = {c: v for c, v in by_clip(rows, "hearing", "prior_opening_corr").items() if c not in seen}
+    unseen = {c: v for c, v in by_clip(rows, "hearing", "prior_whole_opening_corr").items() if c not in seen}
     shots = [r["value"] for r in rows if (r["measure"], r["name"]) == ("sync", "recovery") and r["value"] is not None]
     offsets = [r["value"] for r in rows if (r["measure"], r["name"]) == ("sync", "offset_frames_abs")]
     near = [float(v <= 1) for v in offsets]

@@ -71,7 +71,9 @@ def finished(film: Film, language: str) -> tuple[list[Take], list[str]]:
             reasons.append(lost.error or "failed" if lost else (about or {}).get("reason") or "not reached")
             continue
         if score is None:
-            reasons.append((film.failed[step.score.id].error or "failed") if step.score.id in film.failed else "no score")
+            reasons.append(
+                (film.failed[step.score.id].error or "failed") if step.score.id in film.failed else "no score"
+            )
             continue
         main = about["faces"][0]
         track = next(t for t in load_tracks(step.faces.folder) if t.id == main["track"])
@@ -198,8 +200,11 @@ def _pixels(held: Sequence[_Held]) -> tuple[float, float] | None:
     if not solid.any():
         return None
     before, after = (
-        pictures.second_difference(*(getattr(h, side)[cut] for h, cut in zip(held, cuts, strict=True)), solid)
-        for side in ("before", "after")
+        pictures.second_difference(first, middle, last, solid)
+        for first, middle, last in (
+            [grey[cut] for grey, cut in zip(greys, cuts, strict=True)]
+            for greys in ([h.before for h in held], [h.after for h in held])
+        )
     )
     return before, after
 
@@ -226,4 +231,3 @@ def _quiet(sound: Path, film: Film, track: Track) -> np.ndarray:
     speech = speech_mask(load_speech(sound), film.line, track.start_frame, track.end_frame)
     edge = max(1, round(EDGE_S * float(film.line.rate)))
     return ~(np.convolve(speech, np.ones(2 * edge + 1), "same") > 0.5)
-

@@ -30,8 +30,9 @@ def choose(
 
     wanted_TK, have_SK: mouth features of output and source, in standard deviations; pose_T3, pose_S3:
     yaw, pitch, roll in degrees; usable_S: bool, frames that may lend; weights_K: importance of each
-    feature; pose_weight: cost of one square degree; jump: cost of leaving a run; forbidden_TS: bool, source frames that must not serve an
-    output frame. Raises ValueError when no source frame is usable, or none is left for an output frame.
+    feature; pose_weight: cost of one square degree; jump: cost of leaving a run; forbidden_TS: bool, source
+    frames that must not serve an output frame. Raises ValueError when no source frame is usable, or none is
+    left for an output frame.
     """
     pool = np.flatnonzero(usable_S)
     if not len(pool):
