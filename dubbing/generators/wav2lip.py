@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dubbing import media, models
-from dubbing.errors import ManifestError, ModelError
+from dubbing.errors import ManifestError, ModelError, StageError
 from dubbing.generators import Rendered, Work
 from dubbing.generators.paste import Place, cut_square, lay, matte, places, raised, smooth
 from dubbing.networks import mel as sound
@@ -104,7 +104,9 @@ class Wav2Lip:
         return network.Wav2Lip(self._loaded(), self._device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def render(self, work: Work) -> Iterator[Rendered]:
-        """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
+        """Patches of every frame of `work.lines`. Raises what `media.read` raises, StageError for `apart_s`."""
+        if work.apart_s is not None:
+            raise StageError("wav2lip is driven by sound only: it cannot render a given mouth.")
         plan = _Plan(work, self.settings)
         start = work.track.start_frame
         for line in work.lines:

@@ -30,7 +30,7 @@ from dubbing.stages.lipsync import speech_mask
 from dubbing.stages.sheet import Sheet
 from dubbing.store import read_json
 
-__all__ = ["Sync"]
+__all__ = ["EDGE_S", "STILL", "Sync", "paste"]
 
 STILL = 0.002  # inter-ocular distances a frame: the mesh's own noise on a mouth that does not move
 _LOOK = "look.npz"
