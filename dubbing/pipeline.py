@@ -272,7 +272,7 @@ class Job:
             limits = self.config.speakers.model_dump(exclude={"active_speaker"})
             args = {**common, "decided": decided, "actors": str(analysis.actors.folder), "generator": generator,
                     "models": self._models, "settings": limits}  # fmt: skip
-            about = [self._content(title.video), faces.key, decided, speech, choice.name, self._hash(choice)]
+            about = [self._content(title.video), faces.key, decided, speech, choice.name, self.generator_hash(choice)]
             take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id, [*about, limits], args,
                          needs=(faces.id, sound.id, analysis.actors.id), frames=len(shot), inside="patch")  # fmt: skip
             take = _long(shot, take)
@@ -352,7 +352,8 @@ class Job:
         """A file of the manifest, for a task's arguments."""
         return str(self.store.local(path))
 
-    def _hash(self, choice: GeneratorChoice) -> str:
+    def generator_hash(self, choice: GeneratorChoice) -> str:
+        """12 hex digits of a generator's weights and settings. Raises as `generators.create`."""
         key = key_of(choice.name, choice.settings)
         if key not in self._hashes:
             from dubbing.generators import create

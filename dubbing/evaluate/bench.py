@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +111,8 @@ class _Job(Job):
     evaluations and must not be shown the old mouths.
     """
 
-    @cached_property
-    def _generator_hash(self) -> str:
-        return key_of(super()._generator_hash, code_hash())[:12]
+    def generator_hash(self, choice: GeneratorChoice) -> str:
+        return key_of(super().generator_hash(choice), code_hash())[:12]
 
     def _analyse(self, title: Title, failed: Mapping[str, Outcome]) -> Any:
         found = super()._analyse(title, failed)
