@@ -96,7 +96,8 @@ def _pool(engine: str, job: Job, state: Schedule) -> Pool:
     if engine == "ray":
         if job.store.private:
             raise OutputError(
-                f"{job.store.shown(job.store.root)} is seen by one process only; choose another --out, or --engine local."
+                f"{job.store.shown(job.store.root)} is seen by one process only; choose another --out, or "
+                "--engine local."
             )
         from dubbing.engine.ray import RayPool
 
