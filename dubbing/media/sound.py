@@ -79,9 +79,8 @@ def sound_between(path: str | Path, start_s: Fraction, end_s: Fraction, rate_hz:
             begin_s = int(start_s) - 1  # the first packet after a seek leans on the one before it
             container.seek(int((zero + begin_s) / stream.time_base), stream=stream)
         placed = _placed(container, stream, path, source_hz, align=True, zero=zero + begin_s)
-        blocks = (b.mean(axis=1, keepdims=True, dtype=np.float32) for b in placed)
-        if rate_hz != source_hz:
-            blocks = _resampled(blocks, source_hz, rate_hz)
+        own = (b.mean(axis=1, keepdims=True, dtype=np.float32) for b in placed)
+        blocks = own if rate_hz == source_hz else _resampled(own, source_hz, rate_hz)
         at, first, last = begin_s * rate_hz, samples_at(start_s, rate_hz), samples_at(end_s, rate_hz)
         for block in blocks:
             part = block[max(0, first - at) : max(0, last - at), 0]

@@ -3,7 +3,8 @@
 A proxy shows it frame by frame, so that two sides can never drift apart; a page draws its panes. Panes, where there are
 (x, y, w, h of the packed picture): full_a, full_b: the whole picture of either side, shown upright with square pixels;
 mouth_a, mouth_b: what lies around the mouth, following it, at native resolution where it fits; diff, diff_mouth: the
-difference of the same two, |a - b| times DIFF_GAIN in each colour, taken before encoding: black where nothing was changed.
+difference of the same two, |a - b| times DIFF_GAIN in each colour, taken before encoding: black where nothing is
+changed. No two panes touch.
 
 Knows pictures and patches; no files, no takes, no page.
 """
@@ -30,6 +31,7 @@ VERSION = 1
 DIFF_GAIN = 4
 FULL_PX = 960  # the longest side of a whole picture
 MOUTH_WH = (480, 360)
+_CELL = 16
 _MOUTH_OF_FACE = (0.96, 0.72)  # width and height of what is shown around the mouth, of the face's height
 _LOW = 0.06  # of the face's height: how far below the lips' middle that region's middle lies
 _SMOOTH_S = Fraction(1, 4)
@@ -39,8 +41,8 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Layout:
-    """width, height: of the packed picture, even; panes: name to (x, y, w, h) in it; mouth_scale: pane pixels for one of
-    the source's in mouth panes, 1 = native, None where the shot has no face."""
+    """width, height: of the packed picture, even; panes: name to (x, y, w, h) in it; mouth_scale: pane pixels for one
+    of the source's in mouth panes, 1 = native, None where the shot has no face."""
 
     width: int
     height: int
@@ -61,16 +63,22 @@ def layout_of(size: tuple[int, int], aspect: Fraction, mouth_wh: tuple[int, int]
         mouth = (_even(mouth_wh[0] * mouth_scale), _even(mouth_wh[1] * mouth_scale))
         mouth_scale = mouth[0] / mouth_wh[0]
         wanted |= {"mouth_a": mouth, "mouth_b": mouth, "diff_mouth": mouth}
-    room = max(2 * full[0], 2 * FULL_PX)
+    room = max(2 * full[0], 2 * FULL_PX) + 2 * _CELL
     panes: dict[str, Box] = {}
     x = y = shelf = 0
     for name, (w, h) in wanted.items():
         if x + w > room:
             x, y, shelf = 0, y + shelf, 0
         panes[name] = (x, y, w, h)
-        x, shelf = x + w, max(shelf, h)
+        x, shelf = _apart(x + w), max(shelf, _apart(h))
     width = max(b[0] + b[2] for b in panes.values())
-    return Layout(width, y + shelf, panes, mouth_scale)
+    height = max(b[1] + b[3] for b in panes.values())
+    return Layout(width, height, panes, mouth_scale)
+
+
+def _apart(edge: int) -> int:
+    """Where the next pane may begin: no block of the encoder, and no colour of a pixel pair, holds parts of two."""
+    return (edge + 1) // _CELL * _CELL + _CELL
 
 
 def _even(value: float) -> int:

@@ -7,7 +7,8 @@ what the master would show. Knows no pictures of its own.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dubbing import media
@@ -67,15 +68,9 @@ def covers(library: Library, shown: Shown, side: str, first: int, last: int) -> 
 
 
 def main_track(shown: Shown, sides: Sequence[str]) -> str | None:
-    """The track whose mouth is looked at: the first that one of the sides changes, else the one in the table."""
-    for side in reversed(sides):
-        if side == "source":
-            continue
-        takes = [t for t in shown.takes if t.id == side or (side == "current" and t.current)]
-        faces = read_json(takes[0].folder / RESULT)["faces"] if takes else []
-        if faces:
-            return str(faces[0]["track"])
-    for take in shown.takes:
+    """The track whose mouth is looked at: the first that b changes, else a, else any take; else the table's."""
+    named = [t for side in reversed(sides) for t in shown.takes if t.id == side or (side == "current" and t.current)]
+    for take in (*named, *shown.takes):
         faces = read_json(take.folder / RESULT)["faces"]
         if faces:
             return str(faces[0]["track"])
@@ -84,11 +79,13 @@ def main_track(shown: Shown, sides: Sequence[str]) -> str | None:
 
 
 class Patches:
-    """The patches of one side, frame by frame; shared: those of the other side, read once where both show the same."""
+    """The patches of one side in frames [first, last), frame by frame; other: of the other side, whose are read once
+    where both show the same."""
 
-    def __init__(self, wanted: Sequence[Cover], shared: Patches | None = None) -> None:
-        known = shared._streams if shared is not None else {}
-        self._streams: dict[Cover, _Stream] = {c: known.get(c) or _Stream(c) for c in wanted}
+    def __init__(self, wanted: Sequence[Cover], first: int, last: int, other: Patches | None = None) -> None:
+        known = other._streams if other is not None else {}
+        inside = (replace(c, first=max(c.first, first), last=min(c.last, last)) for c in wanted)
+        self._streams: dict[Cover, _Stream] = {c: known.get(c) or _Stream(c) for c in inside if c.first < c.last}
 
     def at(self, frame: int) -> list[Patch]:
         """The patches of a frame. Frames must be asked for in order. Raises MediaError where one is damaged."""
@@ -98,18 +95,30 @@ class Patches:
     def close(self) -> None:
         """Let go of the files."""
         for stream in self._streams.values():
-            stream.patches.close()
+            stream.close()
 
 
 class _Stream:
+    """The patches of one cover, the next one decoded by a thread meanwhile."""
+
     def __init__(self, cover: Cover) -> None:
-        self.patches = _read(cover)
-        self._next = next(self.patches, None)
+        self._patches = _read(cover)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="patches")
+        self._coming = self._thread.submit(next, self._patches, None)
+        self._now: Patch | None = None
 
     def at(self, frame: int) -> Patch | None:
-        while self._next is not None and self._next.frame < frame:
-            self._next = next(self.patches, None)
-        return self._next if self._next is not None and self._next.frame == frame else None
+        while self._now is None or self._now.frame < frame:
+            following = self._coming.result()
+            if following is None:
+                return None
+            self._now = following
+            self._coming = self._thread.submit(next, self._patches, None)
+        return self._now if self._now.frame == frame else None
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+        self._patches.close()
 
 
 def _read(cover: Cover) -> Generator[Patch, None, None]:
