@@ -11,10 +11,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from dubbing.decisions import Decision, Standing, standing_of
 from dubbing.errors import OutputError
@@ -22,7 +21,7 @@ from dubbing.manifest import Dub, Title
 from dubbing.pipeline import Job
 from dubbing.store import output_error
 
-__all__ = ["FILE", "Change", "Delivered", "Deliveries", "Delivery", "by_the_run", "changes", "dub_name"]
+__all__ = ["FILE", "Change", "Delivered", "Deliveries", "Delivery", "by_the_run", "changes", "choice_of", "dub_name"]
 
 FILE = "review/deliveries.jsonl"
 _SCHEMA = "dub.delivery.1"
@@ -159,6 +158,12 @@ def changes(
     ]
 
 
+def choice_of(standing: Standing) -> Decision | None:
+    """The record by which the take that holds was chosen."""
+    undone = {r.undoes for r in standing.history if r.kind == "undo"}
+    return next((r for r in reversed(standing.history) if r.kind == "choose" and r.seq not in undone), None)
+
+
 def _decider(history: Sequence[Decision], own: str | None) -> Decision | None:
     """The last record that changed which picture a shot shows."""
 
@@ -171,4 +176,4 @@ def _decider(history: Sequence[Decision], own: str | None) -> Decision | None:
     for n, record in enumerate(history, 1):
         if (after := picture(history[:n])) != shown:
             shown, found = after, record
-    return replace(found) if found else None
+    return found

@@ -65,7 +65,7 @@ def edl(title: str, reel: str, file: str, line: Timeline, edits: Sequence[Edit])
             at = line.timecode(_inside(note.frame, edit))
             lines.append(f"* LOC: {at} {COLOURS[note.kind]:<{_FIELD}}{_said(note)}")
         lines.append("")
-    return "\r\n".join(lines)
+    return "\r\n".join(lines).rstrip() + "\r\n"
 
 
 def reel_name(title: str, language: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from dubbing.decisions import ShotKey, Standing
+from dubbing.decisions import ShotKey
 from dubbing.engine import Event, run_job
 from dubbing.errors import InputError, OutputError
 from dubbing.manifest import Dub, Title
@@ -34,24 +34,25 @@ _MOST_NAME = 80
 @dataclass(frozen=True)
 class ExportedDub:
     """One dub. shots: how many it has; changes: its shots with another picture than in the delivery before; remastered:
-    whether its master is a new one; master: its file, None where it could not be made; error: why not."""
+    whether its master is another than that; since: what that was (`delivery 2`, `the run`); master: its file, None
+    where it could not be made; error: why not."""
 
     title: str
     language: str
     shots: int
     changes: tuple[Change, ...]
     remastered: bool
+    since: str
     master: Path | None
     error: str | None
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export did. delivery: its number; since: what its changes are against; files: the lists and the report;
+    """What an export did. delivery: its number; files: the lists and the report;
     exit_code: as a run's."""
 
     delivery: int
-    since: str
     folder: Path
     files: tuple[Path, ...]
     dubs: tuple[ExportedDub, ...]
@@ -60,11 +61,11 @@ class Exported:
     def plain(self) -> dict[str, Any]:
         """The same for machines."""
         return {
-            "delivery": self.delivery, "since": self.since, "folder": str(self.folder),
+            "delivery": self.delivery, "folder": str(self.folder),
             "files": [str(f) for f in self.files], "exit_status": self.exit_code,
             "dubs": [{
-                "title": d.title, "language": d.language, "shots": d.shots, "remastered": d.remastered,
-                "master": str(d.master) if d.master else None, "error": d.error,
+                "title": d.title, "language": d.language, "shots": d.shots, "since": d.since,
+                "remastered": d.remastered, "master": str(d.master) if d.master else None, "error": d.error,
                 "changed": [{
                     "shot": c.shot, "was": c.was or SOURCE, "now": c.now or SOURCE,
                     "decision": c.decided.kind if c.decided else None,
@@ -75,12 +76,14 @@ class Exported:
 
 
 def export(
-    library: Library, reviewer: str, on_event: Callable[[Event], None], engine: str = "ray", to: Path | None = None
-) -> Exported:
+    library: Library, reviewer: str, on_event: Callable[[Event], None], engine: str = "ray", to: Path | None = None,
+    since: int | None = None,
+) -> Exported:  # fmt: skip
     """Master again what decisions changed, write the lists and the report, and note the delivery.
 
-    reviewer: who delivers; to: the folder of the lists, default `OUT/review/export`. Raises InputError (no name; as
-    `run_job`) and OutputError (not finished; another run or export writes there; cannot be written).
+    reviewer: who delivers; to: the folder of the lists, default `OUT/review/export`; since: number of the
+    delivery against which changes are named, 0 for the run, None for the last. Raises InputError (no name; no such
+    delivery; as `run_job`) and OutputError (not finished; another run or export writes there; cannot be written).
     """
     reviewer = reviewer.strip()
     if not 0 < len(reviewer) <= _MOST_NAME:
@@ -89,25 +92,29 @@ def export(
     log = Deliveries(library.out)
     with log.alone():
         last = log.all()
-        since = f"delivery {last[-1].seq}" if last else "the run"
         job = Job(library.manifest, library.store, library.config)
         own = {dub_name(t, d): _by_the_run(library, job, t, d) for t, d in library.dubs()}
-        before: dict[str, Delivered | None] = {**own}
-        for delivery in last:
-            before |= delivery.dubs
+        before = {name: (was, "the run") for name, was in own.items()}
+        if since is not None and since > len(last):
+            raise InputError(
+                f"There is no delivery {since} of {str(library.out)!r}; there are {len(last)}, and 0: the run."
+            )
+        for delivery in last[:since]:
+            before |= {name: (was, f"delivery {delivery.seq}") for name, was in delivery.dubs.items()}
         done = run_job(job, engine, on_event)
         summary = {(s["title"], s["language"]): s for s in done.summary}
         made, files, delivered = [], [], {}
         for title, dub in library.dubs():
             name, told = dub_name(title, dub), summary[title.id, dub.language]
-            sheet, one, now = _dub(library, job, title, dub, told, before[name], own[name], since)
+            sheet, one, now = _dub(library, job, title, dub, told, own[name], *before[name])
             made.append(one)
             files += _written(folder, lists(sheet) if sheet else {})
             if now is not None and one.master is not None:
                 delivered[name] = now
+        on_event(Event("message", text="writing the report"))
         files += _written(folder, {REPORT: report(library).encode()})
         record = log.append(reviewer, sum(len(s.history) for s in job.decisions.values()), delivered)
-    return Exported(record.seq, since, folder, tuple(files), tuple(made), done.exit_code)
+    return Exported(record.seq, folder, tuple(files), tuple(made), done.exit_code)
 
 
 def _by_the_run(library: Library, job: Job, title: Title, dub: Dub) -> Delivered | None:
@@ -125,13 +132,13 @@ def _by_the_run(library: Library, job: Job, title: Title, dub: Dub) -> Delivered
 
 def _dub(
     library: Library, job: Job, title: Title, dub: Dub, told: Mapping[str, Any],
-    was: Delivered | None, own: Delivered | None, since: str,
+    own: Delivered | None, was: Delivered | None, since: str,
 ) -> tuple[Sheet | None, ExportedDub, Delivered | None]:  # fmt: skip
     """What to write of one dub, after its run; nothing where its table could not be made."""
     home = library.store.dub(title.id, dub.language)
     master = Path(told["master"]) if told["master"] else None
     if told["table"] is None:
-        return None, ExportedDub(title.id, dub.language, 0, (), False, None, told["error"]), None
+        return None, ExportedDub(title.id, dub.language, 0, (), False, since, None, told["error"]), None
     table = home / "shots.parquet"
     rows = read_rows(table)
     now = Delivered(
@@ -146,7 +153,11 @@ def _dub(
         library.config.review,
     )  # fmt: skip
     remastered = was is None or was.master != now.master
-    return sheet, ExportedDub(title.id, dub.language, len(rows), tuple(found), remastered, master, told["error"]), now
+    return (
+        sheet,
+        ExportedDub(title.id, dub.language, len(rows), tuple(found), remastered, since, master, told["error"]),
+        now,
+    )
 
 
 def _mine(key: ShotKey, title: Title, dub: Dub) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from dubbing.clock import Timeline
 from dubbing.config import Review
 from dubbing.decisions import SEVERITIES, Decision, Standing
 from dubbing.review.badness import badness
-from dubbing.review.deliveries import Change
+from dubbing.review.deliveries import Change, choice_of
 from dubbing.review.edits import Edit, Note, edl, otio_json, reel_name
 from dubbing.store import RESULT, read_json
 
@@ -82,12 +83,13 @@ class Sheet:
     def comments(self, shot: str) -> str:
         """`01:00:10:05 issue, ana: teeth flicker | ...`."""
         return " | ".join(
-            f"{self.line.timecode(_frame(c, self._starts[c.shot]))} {c.severity}, {c.reviewer}: {' '.join(c.text.split())}"
+            f"{self.line.timecode(_frame(c, self.starts[shot]))} {c.severity}, {c.reviewer}: {' '.join(c.text.split())}"
             for c in self.of(shot).comments
         )
 
-    @property
-    def _starts(self) -> dict[str, int]:
+    @cached_property
+    def starts(self) -> dict[str, int]:
+        """First frames, by shot id."""
         return {r["shot"]: r["start_frame"] for r in self.rows}
 
     def generator(self, shot: str, take: str | None) -> str:
@@ -124,7 +126,7 @@ def _table(sheet: Sheet) -> list[dict[str, Any]]:
     made = []
     for row in sheet.rows:
         now = sheet.of(row["shot"])
-        chosen = next((r for r in reversed(now.history) if r.kind == "choose" and r.take == now.take), None)
+        chosen = choice_of(now)
         worst = max((c.severity for c in now.comments if c.severity), key=SEVERITIES.index, default=None)
         made.append({name: row.get(name) for name in SCHEMA.names} | {
             "badness": badness(row, sheet.limits), "verdict": now.verdict, "verdict_of": now.about, "by": now.by,
@@ -138,7 +140,7 @@ def _table(sheet: Sheet) -> list[dict[str, Any]]:
 
 def _comments(sheet: Sheet) -> Iterable[dict[str, Any]]:
     """Every comment, those that were taken back marked, in the order of the log."""
-    starts = sheet._starts
+    starts = sheet.starts
     said = [(r, {u.undoes for u in now.history if u.kind == "undo"}) for now in sheet.standing.values()
             for r in now.history if r.kind == "comment" and r.shot in starts]  # fmt: skip
     for r, undone in sorted(said, key=lambda pair: pair[0].seq):
