@@ -147,7 +147,7 @@ class DecisionLog:
             with self.path.open("rb") as f:
                 self._catch_up(f)
         except FileNotFoundError:
-            pass
+            self._forget()
         return self._records
 
     def of(self, key: ShotKey) -> Standing:
@@ -217,7 +217,9 @@ class DecisionLog:
             raise InputError(f"Decision {aim.seq} is {aim.reviewer}'s; only they can undo it.")
 
     def _catch_up(self, f: IO[bytes]) -> None:
-        """Read the whole lines after those already known."""
+        """Read the whole lines after those already known; all of them where somebody put another file there."""
+        if f.seek(0, os.SEEK_END) < self._read_bytes:
+            self._forget()
         f.seek(self._read_bytes)
         data = f.read()
         whole = data[: data.rfind(b"\n") + 1]
@@ -236,6 +238,9 @@ class DecisionLog:
             self._records.append(record)
             self._by_shot.setdefault(record.key, []).append(record)
         self._read_bytes += len(whole)
+
+    def _forget(self) -> None:
+        self._read_bytes, self._records, self._by_shot = 0, [], {}
 
     @contextmanager
     def _locked(self) -> Iterator[IO[bytes]]:

@@ -30,7 +30,7 @@ from dubbing.stage import Outcome, Resources, Stage, Task
 from dubbing.stages.windows import windows
 from dubbing.store import Store, content_key, key_of, open_store
 
-__all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build"]
+__all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build", "weight"]
 
 # name -> (module, class): imported only in the process that does the work
 STAGES: dict[str, tuple[str, str]] = {
@@ -56,6 +56,11 @@ PER_SHOT = frozenset({"faces", "active", "lipsync", "sync"})
 def build(name: str) -> Stage:
     """A stage by name, not yet set up."""
     return _class(name)()
+
+
+def weight(stage: str, frames: float) -> float:
+    """A task's `Task.weight`; one without frames of its own is heavy, because others wait for it."""
+    return _CHAIN[stage] * (frames or 1e6)
 
 
 @cache
@@ -238,12 +243,8 @@ class Job:
     ) -> Task:
         settings = {"own": own, "length_difference": self.config.length_difference,
                     "length_tolerance_frames": self.config.length_tolerance_frames}  # fmt: skip
-        args = {
-            "sound": self._path(path),
-            "timeline": str(shots.folder),
-            "shots": str(shots.folder),
-            "settings": settings,
-        }
+        args = {"sound": self._path(path), "timeline": str(shots.folder), "shots": str(shots.folder),
+                "settings": settings}  # fmt: skip
         return _task("audio", name, folder, [self._content(path), shots.key, settings], args, needs=(shots.id,))
 
     # -- one language ------------------------------------------------------------------------
@@ -271,7 +272,7 @@ class Job:
             limits = self.config.speakers.model_dump(exclude={"active_speaker"})
             args = {**common, "decided": decided, "actors": str(analysis.actors.folder), "generator": generator,
                     "models": self._models, "settings": limits}  # fmt: skip
-            about = [self._content(title.video), faces.key, decided, speech, choice.name, self._hash(choice)]
+            about = [self._content(title.video), faces.key, decided, speech, choice.name, self.generator_hash(choice)]
             take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id, [*about, limits], args,
                          needs=(faces.id, sound.id, analysis.actors.id), frames=len(shot), inside="patch")  # fmt: skip
             take = _long(shot, take)
@@ -351,7 +352,8 @@ class Job:
         """A file of the manifest, for a task's arguments."""
         return str(self.store.local(path))
 
-    def _hash(self, choice: GeneratorChoice) -> str:
+    def generator_hash(self, choice: GeneratorChoice) -> str:
+        """12 hex digits of a generator's weights and settings. Raises as `generators.create`."""
         key = key_of(choice.name, choice.settings)
         if key not in self._hashes:
             from dubbing.generators import create
@@ -390,7 +392,7 @@ def _long(shot: Shot, task: Task) -> Task:
             folder=task.folder.parent / "windows" / f"{task.folder.name}-{n}",
             args={**task.args, "window": [a, b]},
             frames=b - a,
-            weight=_CHAIN[task.stage] * (b - a),
+            weight=weight(task.stage, b - a),
         )
         for n, (a, b) in enumerate(parts, 1)
     )
@@ -413,5 +415,4 @@ def _task(
     """A task whose folder carries its key: `<folder>-<key12>`, or `<folder>/<key12>/<inside>` for a take."""
     key = key_of(stage, _class(stage).version, about)
     final = folder / key[:12] / inside if inside else folder.with_name(f"{folder.name}-{key[:12]}")
-    weight = _CHAIN[stage] * (frames or 1e6)  # without frames of its own: others wait for it
-    return Task(f"{stage} {name}", stage, key, final, args, needs, after, frames, weight=weight)
+    return Task(f"{stage} {name}", stage, key, final, args, needs, after, frames, weight=weight(stage, frames))

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from threadpoolctl import threadpool_limits
 
 from dubbing.errors import InputError
-from dubbing.store import RESULT, Store
+from dubbing.store import RESULT, Store, read_json
 
 __all__ = ["RESULT", "Outcome", "Resources", "Stage", "Task", "execute", "is_window"]
 
@@ -108,8 +108,10 @@ def execute(stage: Stage, task: Task, store: Store, progress: Callable[[int], No
         # one thread for sums: how many there are must not change the last digit of a score
         with threadpool_limits(limits=1), store.commit(task.folder) as part:
             result = stage.process(task.args, part, progress)
-            result["seconds"] = round(time.monotonic() - started, 3)
-            result["cpu_s"] = round(time.process_time() - cpu, 3)  # of all threads; a busy machine does not stretch it
+            # cpu_s is of all threads, and a busy machine does not stretch it; a long shot costs its windows too
+            spent = {"seconds": time.monotonic() - started, "cpu_s": time.process_time() - cpu}
+            windows = [read_json(Path(p) / RESULT) for p in task.args.get("parts", ())]
+            result |= {k: round(s + sum(w.get(k, 0.0) for w in windows), 3) for k, s in spent.items()}
             result["key"] = task.key
             store.write_json(part / RESULT, result)
     except InputError as e:

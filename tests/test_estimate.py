@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,17 +15,18 @@ from command import Dub, code_of
 from films import HZ, plain_job
 
 from dubbing import config, estimate, manifest, media
+from dubbing.engine.pool import Turn
+from dubbing.engine.schedule import Schedule
 from dubbing.errors import MediaError
 from dubbing.estimate import history
 from dubbing.estimate.costs import Cost, Measured, Rate, Rates, Work, fingerprint
-from dubbing.estimate.schedule import Piece, longest_chain, makespan
+from dubbing.estimate.schedule import Piece, in_parts, longest_chain, makespan
 from dubbing.media import probe, read, timeline
-from dubbing.pipeline import Job
-from dubbing.stage import Resources
+from dubbing.pipeline import STAGES, Job
+from dubbing.stage import Outcome, Resources, Task
 
 pytestmark = pytest.mark.xdist_group("estimate")
 FRAMES = 100
-ORDER = ["a", "b", "c"]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def job_in(folder: Path, out: Path) -> Job:
 
 def rates(**more: object) -> Rates:
     """A machine that is as fast as the one of LOG.md at every stage."""
-    stages = {s: Rate(1.0, 1.0, 1000.0) for s in history.STAGES}
+    stages = {s: Rate(1.0, 1.0, 1000.0) for s in STAGES}
     return replace(Rates(stages, dubbed_share=0.5, faces=1.0, face_share=0.2, shot_frames=50.0), **more)  # type: ignore[arg-type]
 
 
@@ -46,31 +49,80 @@ def rates(**more: object) -> Rates:
 
 
 def test_work_is_shared_out_and_waits_for_what_it_needs() -> None:
-    pieces = [Piece(str(n), "a", 1.0) for n in range(8)] + [Piece("end", "b", 3.0, tuple(str(n) for n in range(8)))]
-    assert makespan(pieces, 1, 0, ORDER) == 11
-    assert makespan(pieces, 4, 0, ORDER) == 5
-    assert makespan(pieces, 100, 0, ORDER) == 4 == longest_chain(pieces)
+    pieces = [Piece(str(n), 1.0) for n in range(8)] + [Piece("end", 3.0, tuple(str(n) for n in range(8)))]
+    assert makespan(pieces, 1, 0) == 11
+    assert makespan(pieces, 4, 0) == 5
+    assert makespan(pieces, 100, 0) == 4 == longest_chain(pieces)
 
 
-def test_the_longest_starts_first_and_the_furthest_stage_before_it() -> None:
-    ends = makespan([Piece("l", "a", 4.0), *(Piece(str(n), "a", 1.0) for n in range(4))], 2, 0, ORDER)
+def test_the_first_dub_goes_first_and_in_it_what_most_waits_for() -> None:
+    ends = makespan([Piece("z", 4.0, weight=4.0), *(Piece(str(n), 1.0, weight=1.0) for n in range(4))], 2, 0)
     assert ends == 4, "a long one that starts last would end at 6"
-    # both cores free at 0: `b1` is short but of a later stage, so its follower starts at once beside `a`
-    pieces = [Piece("a", "a", 5.0), Piece("a2", "a", 5.0), Piece("b1", "b", 1.0), Piece("c", "c", 9.0, ("b1",))]
-    assert makespan(pieces, 2, 0, ORDER) == 10
+    # both cores free at 0: `b` is short but heavy, so its follower starts at once beside `a`
+    pieces = [Piece("a", 5.0), Piece("a2", 5.0), Piece("b", 1.0, weight=10.0), Piece("c", 9.0, ("b",), weight=9.0)]
+    assert makespan(pieces, 2, 0) == 10
+    assert makespan([replace(p, rank=p.weight > 0) for p in pieces], 2, 0) == 15, "those of the next dub wait"
+
+
+def test_what_is_done_in_parts_is_shared_out() -> None:
+    one = Piece("shot", 9.0, ("faces",))
+    assert in_parts(one, 0) == [one]
+    pieces = [Piece("faces", 1.0), *in_parts(one, 3), Piece("master", 1.0, ("shot",))]
+    assert makespan(pieces, 1, 0) == 11 and makespan(pieces, 3, 0) == 5 == longest_chain(pieces)
+
+
+class Slots:
+    """A pool of so many workers, on paper: the clock goes on to the next end of a task."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots, self.now_s = slots, 0.0
+        self._busy: list[tuple[float, str]] = []
+
+    def take(self, ready: Sequence[Task]) -> list[Task]:
+        taken = list(ready[: self.slots - len(self._busy)])
+        self._busy += [(self.now_s + t.args["seconds"], t.id) for t in taken]
+        return taken
+
+    def wait(self) -> Turn:
+        self.now_s, name = min(self._busy)
+        self._busy.remove((self.now_s, name))
+        return Turn([Outcome(name, 0.0)])
+
+    def see(self, event: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("slots", [1, 3, 8])
+def test_the_engine_goes_in_the_same_order(slots: int, tmp_path: Path) -> None:
+    """Its own schedule with a pool on paper ends when the estimate says."""
+    rng = np.random.default_rng(slots)
+    tasks: list[Task] = []
+    for n in range(120):
+        needs = tuple(f"t{m}" for m in rng.integers(0, n, 2)) if n > 10 else ()
+        tasks.append(Task(f"t{n}", "ab"[n % 2], str(n), tmp_path / str(n), {"seconds": float(rng.uniform(0.5, 20))},
+                          needs, rank=int(rng.integers(0, 3)), weight=float(rng.integers(0, 50))))  # fmt: skip
+    work = SimpleNamespace(expands=set(), per_shot=set(), stages=["a", "b"], tasks=lambda failed: tasks,
+                           done=lambda task: False, forget=lambda task: None, result=lambda task: None)  # fmt: skip
+    pool = Slots(slots)
+    Schedule(work, lambda event: None).drain(lambda: pool)
+    pieces = [Piece(t.id, t.args["seconds"], t.needs, rank=t.rank, weight=t.weight) for t in tasks]
+    assert makespan(pieces, slots, 0) == pytest.approx(pool.now_s)
 
 
 def test_gpus_are_counted_apart_from_cores() -> None:
-    pieces = [Piece(f"g{n}", "a", 2.0, cpus=1.0, gpus=0.5) for n in range(4)]
-    assert makespan(pieces, 8, 1, ORDER) == 4
-    assert makespan([*pieces, Piece("c", "a", 4.0)], 3, 1, ORDER) == 4, "a core stage never waits behind a GPU one"
-    assert makespan([Piece("x", "a", 1.0, gpus=2.0)], 1, 1, ORDER) == 1, "more than there is: all there is"
+    pieces = [Piece(f"g{n}", 2.0, cpus=1.0, gpus=0.5) for n in range(4)]
+    assert makespan(pieces, 8, 1) == 4
+    assert makespan([*pieces, Piece("c", 4.0)], 3, 1) == 4, "a core stage never waits behind a GPU one"
+    assert makespan([Piece("x", 1.0, gpus=2.0)], 1, 1) == 1, "more than there is: all there is"
 
 
 def test_a_circle_is_an_error_and_an_unknown_id_is_not() -> None:
     with pytest.raises(ValueError, match="circle"):
-        makespan([Piece("x", "a", 1.0, ("y",)), Piece("y", "a", 1.0, ("x",))], 1, 0, ORDER)
-    assert makespan([Piece("x", "a", 1.0, ("elsewhere",))], 1, 0, ORDER) == 1
+        makespan([Piece("x", 1.0, ("y",)), Piece("y", 1.0, ("x",))], 1, 0)
+    assert makespan([Piece("x", 1.0, ("elsewhere",))], 1, 0) == 1
 
 
 # -- what was measured -----------------------------------------------------------------------

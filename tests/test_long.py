@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dubbing import config, manifest, media
+from dubbing import config, estimate, manifest, media
 from dubbing.engine.ray import RayPool, _Hand
+from dubbing.estimate import Estimate, Made, Rates, StageEstimate, measure, remember
+from dubbing.estimate.costs import Rate
 from dubbing.media import ClipWriter
-from dubbing.pipeline import Job
-from dubbing.stage import Resources, Task
+from dubbing.pipeline import STAGES, Job
+from dubbing.stage import Resources, Stage, Task, execute, is_window
+from dubbing.stages.windows import windows
 
 pytestmark = pytest.mark.xdist_group("estimate")
 HZ = 16_000
@@ -65,7 +68,7 @@ def finish(job: Job, task_id: str, result: dict[str, Any]) -> None:
     """Say that a task has been done, without doing it."""
     (task,) = [t for t in job.tasks() if t.id == task_id]
     with job.store.commit(task.folder) as part:
-        job.store.write_json(part / "result.json", result)
+        job.store.write_json(part / "result.json", {"seconds": 1.0, "cpu_s": 1.0, **result})
     job.forget(task)
 
 
@@ -73,12 +76,13 @@ def cut(job: Job) -> None:
     finish(job, "shots film", {"shots": CUTS})
 
 
-def decide(job: Job) -> None:
-    """The analysis is over: the first shot is left alone."""
+def decide(job: Job, sound: bool = True) -> None:
+    """The analysis is over: the first shot is left alone. sound: the dub has been heard too."""
     left = {"tracks": [], "reason": "no_face", "face_px": None}
     heard = {"tracks": ["shot_0002/face_1"], "reason": None, "face_px": 20.0}
     finish(job, "actors film", {"shots": {"shot_0001": left, "shot_0002": heard}})
-    finish(job, "audio film/fr", {"shot_keys": {"shot_0001": "a", "shot_0002": "b"}})
+    if sound:
+        finish(job, "audio film/fr", {"shot_keys": {"shot_0001": "a", "shot_0002": "b"}})
 
 
 # -- deadlines -------------------------------------------------------------------------------
@@ -120,3 +124,107 @@ def test_a_film_that_does_not_say_how_long_it_is_has_time_by_its_dub(promised: P
     assert set(found) == {"shots film", "audio film/source", "audio film/fr"}
     more_s = config.Engine().deadline_frame_s * 96
     assert list(found.values()) == pytest.approx([config.Engine().deadline_s + more_s] * 3, abs=5)
+
+
+# -- estimates -------------------------------------------------------------------------------
+
+SPENT = {"seconds": 1200.0, "cpu_s": 1200.0}
+
+
+def planned(job: Job, workers: int = 8, **more: Any) -> tuple[Estimate, dict[str, StageEstimate]]:
+    rates = Rates({s: Rate(1.0, 1.0, 1000.0) for s in STAGES}, dubbed_share=0.5, faces=1.0, face_share=0.2, **more)
+    found = estimate.estimate(job, rates, workers)
+    return found, {s.stage: s for s in found.stages}
+
+
+def faces_of(frames: tuple[int, int]) -> dict[str, Any]:
+    return {"tracks": [{"id": "face_1", "start_frame": frames[0], "end_frame": frames[1]}], **SPENT}
+
+
+def test_shots_that_are_expected_to_be_long_are_expected_in_windows(promised: Promised) -> None:
+    job = promised(LONG)
+    long, stages = planned(job, 1000, shot_frames=LONG / 10)
+    short, _ = planned(job, 1000, shot_frames=1000)
+    assert [stages[s].tasks for s in ("faces", "lipsync", "sync", "master")] == [10, 10, 10, 1]
+    assert long.core_hours == pytest.approx(short.core_hours)
+    assert long.longest_s and short.longest_s and long.longest_s == pytest.approx(short.longest_s, rel=0.02)
+
+
+def test_a_long_shot_is_one_task_and_counts_whole_at_every_step(promised: Promised) -> None:
+    job = promised(LONG)
+    before, was = planned(job)
+    assert before.core_hours
+    cut(job)
+    found, stages = planned(job)
+    assert (stages["faces"].tasks, stages["faces"].done, stages["faces"].frames) == (2, 0, LONG)
+    assert (stages["lipsync"].tasks, stages["lipsync"].frames, stages["master"].tasks) == (2, LONG / 2, 1)
+    assert found.core_hours == pytest.approx(before.core_hours - (was["shots"].core_hours or 0))
+
+    first, *_ = windows(*CUTS[1])
+    finish(job, "faces film/shot_0002/window_1", faces_of(first))
+    _, stages = planned(job)
+    assert (stages["faces"].done, stages["faces"].frames) == (0, LONG - (first[1] - first[0]))
+    finish(job, "faces film/shot_0002", faces_of((100, LONG)))
+    _, stages = planned(job)
+    assert (stages["faces"].tasks, stages["faces"].done, stages["faces"].frames) == (2, 1, 100)
+    assert (stages["lipsync"].tasks, stages["lipsync"].frames) == (2, LONG / 2), (
+        "what was followed is as long as before"
+    )
+
+    decide(job, sound=False)
+    _, guessed = planned(job)
+    decide(job, sound=True)
+    _, stages = planned(job)
+    for stage in ("lipsync", "sync", "master"):
+        assert stages[stage].tasks == guessed[stage].tasks
+        assert stages[stage].core_hours == pytest.approx(guessed[stage].core_hours)
+    assert stages["lipsync"].frames == LONG - 100
+    finish(job, "lipsync film/fr/shot_0002/window_1", {"status": "dubbed", **SPENT})
+    _, stages = planned(job)
+    assert (stages["lipsync"].done, stages["lipsync"].frames) == (0, LONG - first[1])
+    finish(job, "lipsync film/fr/shot_0002", {"status": "dubbed", **SPENT})
+    _, stages = planned(job)
+    assert (stages["lipsync"].done, stages["lipsync"].frames) == (1, 0)
+    assert stages["master"].core_hours == pytest.approx(guessed["master"].core_hours)
+
+
+def test_what_a_long_shot_cost_is_measured_whole(promised: Promised) -> None:
+    job = promised(LONG)
+    cut(job)
+    finish(job, "faces film/shot_0001", {"tracks": [], "seconds": 0.1, "cpu_s": 0.1})
+    finish(job, "faces film/shot_0002", faces_of((100, LONG)))
+    (costs,) = measure(job, "ray").titles
+    assert (costs["faces"].tasks, costs["faces"].frames, costs["faces"].work.frames) == (2, LONG, LONG)
+    decide(job)
+    finish(job, "lipsync film/fr/shot_0002", {"status": "dubbed", **SPENT})
+    (costs,) = measure(job, "ray").titles
+    assert costs["lipsync"].work.frames == costs["lipsync"].frames == LONG - 100
+    assert Rates.pooled([measure(job, "ray")], "rewrite", "lips").dubbed_share == 1
+
+    made = Made()
+    made.ids = {"faces film/shot_0002"}
+    job.config = job.config.model_copy(update={"engine": config.Engine(workers=len(windows(*CUTS[1])))})
+    line = remember(job, {"seconds": 15.0, "engine": "ray"}, made)
+    assert line and line.startup_s == pytest.approx(15 - 1200 / line.workers, abs=0.02), "windows are worked on at once"
+
+
+class Joins(Stage):
+    name = "faces"
+
+    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+        return {}
+
+
+def test_a_shot_that_was_joined_took_as_long_as_its_windows(promised: Promised) -> None:
+    job = promised(LONG)
+    cut(job)
+    tasks = job.tasks()
+    made = [t for t in tasks if is_window(t.id)]
+    for task in made:
+        with job.store.commit(task.folder) as part:
+            job.store.write_json(part / "result.json", {"seconds": 10.0, "cpu_s": 8.0})
+    (whole,) = [t for t in tasks if t.id == "faces film/shot_0002"]
+    assert execute(Joins(), whole, job.store, lambda n: None).error is None
+    result = job.result(whole)
+    assert result and result["seconds"] == pytest.approx(10 * len(made), abs=2)
+    assert result["cpu_s"] == pytest.approx(8 * len(made), abs=2)

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import yaml
 
+from dubbing import config, pipeline
 from dubbing.cli.app import dub
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -204,6 +205,14 @@ def test_kuberay_takes_it(path: Path) -> None:
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
     if cluster.get("enableInTreeAutoscaling"):
         assert any(g["minReplicas"] < g["maxReplicas"] for g in cluster["workerGroupSpecs"])
+
+
+def test_what_brings_the_machines_with_a_gpu_is_a_setting(tmp_path: Path) -> None:
+    head = head_of(ROOT / "jobs" / "kuberay" / "raycluster.yaml")
+    (said,) = re.findall(r"`(engine: [^`]*)`", head)
+    (tmp_path / "config.yaml").write_text(said)
+    assert 0 < (config.load(tmp_path / "config.yaml").engine.stages["lipsync"].gpus or 0) <= 1
+    assert not any(pipeline._class(name).resources.gpus for name in pipeline.STAGES), "none asks by itself"
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 3, 130])

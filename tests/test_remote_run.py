@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from dubbing.engine.local import LocalPool
 from dubbing.engine.pool import Turn
 from dubbing.errors import OutputError
 from dubbing.remote import Objects, Uri
+from dubbing.stage import Task
 from dubbing.store import Store, lease
 
 pytestmark = pytest.mark.xdist_group("film")
@@ -94,11 +95,11 @@ class Elsewhere(LocalPool):
 
     scratch = ""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, on_frames: Callable[[Task, int], None]) -> None:
         here = os.environ["DUB_SCRATCH"]
         sent = pickle.dumps(store)
         os.environ["DUB_SCRATCH"] = self.scratch
-        super().__init__(pickle.loads(sent))
+        super().__init__(pickle.loads(sent), on_frames)
         os.environ["DUB_SCRATCH"] = here
 
     def wait(self) -> Turn:
@@ -120,6 +121,11 @@ def test_workers_on_another_machine(
     driver = {p.name for p in (tmp_path / "scratch").rglob("*") if p.is_file()}
     assert "patch.mkv" not in driver and "film.mp4" in driver
     assert {"patch.mkv", "film.mp4", "film.hi.mp4"} <= {p.name for p in (tmp_path / "worker").rglob("*")}
+
+
+def test_storage_in_memory_is_not_for_several_processes(film: Path) -> None:
+    with pytest.raises(OutputError, match="--engine local"):
+        run(film, "memory://films-private/out", engine="ray")
 
 
 def test_a_killed_run_goes_on(finished: Finished, bucket: str, tmp_path: Path) -> None:

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dubbing.evaluate.hearing import FIT_PART, correlation, ridge
 from dubbing.face import mouth_measures
-from dubbing.generators.rewrite import hearing, voice
-from dubbing.generators.rewrite.hearing import STEP_HZ, Prior
+from dubbing.generators.rewrite import voice
+from dubbing.generators.rewrite.hearing import Prior
 from dubbing.generators.rewrite.shape import ShapeSpace
-from dubbing.sound import at_times
 
 __all__ = ["FIT_PART", "Row", "Subject", "measure", "summary", "table"]
 
-FIT_PART = 0.7
 SHUT = 0.02  # an opening below this reads as closed lips
 
 
@@ -64,7 +63,7 @@ def measure(subject: Subject, prior: Prior, space: ShapeSpace) -> Row:
         return voice.opening_of(coef, actor.rest, space), coef[:, 1]
 
     alone = voice.default_actor(subject.full_NP3, prior=prior)
-    lags = [(_corr(said(alone, lag_s)[0], opening), lag_s) for lag_s in voice.LAGS_S]
+    lags = [(correlation(said(alone, lag_s)[0], opening), lag_s) for lag_s in voice.LAGS_S]
     cut = int(len(times_s) * FIT_PART)
     known = voice.Example(
         subject.full_NP3[:cut], times_s[:cut], wave[: int(times_s[cut] * 16_000)], np.ones(cut, bool)
@@ -75,36 +74,19 @@ def measure(subject: Subject, prior: Prior, space: ShapeSpace) -> Row:
     held = slice(cut, None)
     return Row(
         name=subject.name,
-        prior=_corr(alone_said, opening),
+        prior=correlation(alone_said, opening),
         best=max(lags)[0],
         lag_s=float(max(lags)[1]),
-        prior_width=_corr(alone_width, true["width"]),
-        held_prior=_corr(alone_said[held], opening[held]),
-        fitted=_corr(fitted_said[held], opening[held]),
-        fitted_width=_corr(fitted_width[held], true["width"][held]),
-        ridge=_corr(_ridge(subject, opening, cut)[held], opening[held]),
+        prior_width=correlation(alone_width, true["width"]),
+        held_prior=correlation(alone_said[held], opening[held]),
+        fitted=correlation(fitted_said[held], opening[held]),
+        fitted_width=correlation(fitted_width[held], true["width"][held]),
+        ridge=correlation(ridge(subject.wave, times_s, opening, cut)[held], opening[held]),
         spread=float(fitted_said[held].std() / opening[held].std()),
         shut=float((fitted_said < SHUT).mean() - (opening < SHUT).mean()),
         jitter=float(np.abs(np.diff(fitted_said, 2)).mean() / np.abs(np.diff(opening, 2)).mean()),
         fit_lag_s=actor.lag_s,
     )
-
-
-def _ridge(subject: Subject, opening_N: np.ndarray, cut: int) -> np.ndarray:
-    """The plain way: opening from a quarter of a second of normalised log-mel either way, fitted on the clip alone."""
-    mel = hearing.features(subject.wave).astype(np.float64).reshape(-1, 20, 2).mean(2)
-    reach = int(0.25 * STEP_HZ)
-    padded = np.pad(mel, ((reach, reach), (0, 0)), mode="edge")
-    rows = np.concatenate([padded[k : k + len(mel)] for k in range(0, 2 * reach + 1, 2)], 1)
-    x = at_times(rows, subject.times_s, STEP_HZ)
-    x = x - x[:cut].mean(0)
-    y = opening_N[:cut] - opening_N[:cut].mean()
-    weight = np.linalg.solve(x[:cut].T @ x[:cut] + 300.0 * np.eye(x.shape[1]), x[:cut].T @ y)
-    return np.asarray(x @ weight)
-
-
-def _corr(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 1e-9 and b.std() > 1e-9 else 0.0
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -20,6 +20,8 @@ import click
 
 from dubbing import __version__
 from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs, submit
+from dubbing.cli.evaluate import evaluate
+from dubbing.cli.export import export
 from dubbing.cli.models import models
 from dubbing.cli.review import rerun, review
 from dubbing.cli.score import score
@@ -299,10 +301,12 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
     raise SystemExit(report.exit_code)
 
 
-dub.add_command(models)
-dub.add_command(score)
 dub.add_command(review)
 dub.add_command(rerun)
+dub.add_command(export)
+dub.add_command(score)
+dub.add_command(evaluate)
+dub.add_command(models)
 dub.add_command(submit)
 dub.add_command(logs)
 dub.add_command(cancel)

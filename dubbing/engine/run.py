@@ -16,7 +16,7 @@ from typing import Any
 from dubbing import __version__
 from dubbing.engine.pool import Pool
 from dubbing.engine.schedule import Event, Schedule
-from dubbing.errors import InputError
+from dubbing.errors import InputError, OutputError
 from dubbing.pipeline import Job
 from dubbing.preflight import versions
 from dubbing.results import publish_dub
@@ -94,6 +94,11 @@ def _pool(engine: str, job: Job, state: Schedule) -> Pool:
 
         return LocalPool(job.store, lambda task, n: state.tell(Event("frames", task.id, task.stage, n)))
     if engine == "ray":
+        if job.store.private:
+            raise OutputError(
+                f"{job.store.shown(job.store.root)} is seen by one process only; choose another --out, or "
+                "--engine local."
+            )
         from dubbing.engine.ray import RayPool
 
         return RayPool(job.store, job.config.engine, {s: job.resources(s) for s in job.stages})

@@ -19,7 +19,7 @@ from typing import Any
 
 from dubbing import __version__, media
 from dubbing.pipeline import Job
-from dubbing.stage import Task
+from dubbing.stage import Task, is_window
 
 __all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "decided_work", "fingerprint", "measure", "title_of"]
 
@@ -209,8 +209,10 @@ def _mean(titles: Iterable[Mapping[str, Cost]], stage: str, of: Callable[[Cost],
 def decided_work(job: Job, task: Task, title_frames: int, megapixels: float) -> Work | None:
     """What a known task is made of; None while nobody has looked for faces yet.
 
-    A finished lipsync says whether its shot was dubbed, an open one what analysis decided for the shot.
+    A finished lipsync says whether its shot was dubbed, an open one what analysis decided for the shot. A long shot's
+    work is in its windows until they are joined, then in what they were joined to.
     """
+    length = task.span if job.done(task) else task.frames
     if task.stage in WHOLE_TITLE | {"shots", "master"}:
         frames = task.frames or title_frames
         return Work(frames, frames * megapixels)
@@ -218,13 +220,11 @@ def decided_work(job: Job, task: Task, title_frames: int, megapixels: float) -> 
         found = job.result(task) if task.stage == "faces" else None
         if found is None:
             return None
-        return Work(
-            task.frames, task.frames * megapixels, sum(t["end_frame"] - t["start_frame"] for t in found["tracks"])
-        )
+        return Work(length, length * megapixels, sum(t["end_frame"] - t["start_frame"] for t in found["tracks"]))
     decided: Mapping[str, Any] = task.args["decided"]
     take = job.result(task if task.stage == "lipsync" else replace(task, folder=Path(task.args["take"])))
     dubbed = take["status"] == "dubbed" if take else not decided["reason"] and bool(decided["tracks"])
-    frames = task.frames if dubbed else 0
+    frames = length if dubbed else 0
     return Work(frames, frames * megapixels, frames, frames * (decided["face_px"] or 0.0) ** 2 / 1e6)
 
 
@@ -255,7 +255,9 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
                 work = replace(work, faces=tracked)
             seconds = float(result["seconds"])
             cpu_s = float(result.get("cpu_s", seconds))
-            costs[task.stage] = costs.get(task.stage, Cost()) + Cost(1, task.frames or frames, work, seconds, cpu_s)
+            costs[task.stage] = costs.get(task.stage, Cost()) + Cost(
+                not is_window(task.id), task.span or frames, work, seconds, cpu_s
+            )
         titles.append(costs)
     workers = 1 if engine == "local" else job.config.engine.workers or os.cpu_count() or 1
     choice = job.manifest.generator

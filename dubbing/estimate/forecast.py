@@ -13,9 +13,10 @@ from dubbing import media
 from dubbing.estimate.costs import Rates, Work, decided_work, title_of
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
 from dubbing.manifest import Title
-from dubbing.pipeline import STAGES, Job
+from dubbing.pipeline import STAGES, Job, weight
 from dubbing.records import Shot
-from dubbing.stage import Resources, Task
+from dubbing.stage import Resources, Task, is_window
+from dubbing.stages.windows import windows
 
 __all__ = ["STARTUP_S", "Estimate", "StageEstimate", "estimate"]
 
@@ -64,6 +65,8 @@ class _Open:
     stage: str
     work: Work
     waits: tuple[str, ...]
+    rank: int
+    weight: float
 
 
 def estimate(
@@ -82,17 +85,18 @@ def estimate(
     open_: list[_Open] = []
     expected: dict[str, int] = dict.fromkeys(job.stages, 0)
     guessed: set[str] = set()
-    blind = False
+    blind, rank = False, 0
     for title in job.manifest.titles:
         mine = [t for t in tasks if title_of(t) == title.id]
-        todo, invented = _title(job, title, mine, rates)
+        todo, invented = _title(job, title, mine, rates, rank)
         open_ += todo
+        rank += len(title.dubs)
         blind = blind or not job.decided(title)
         for task in mine:
-            expected[task.stage] += 1
+            expected[task.stage] += not is_window(task.id)
         for one in todo:
             if one.id in invented:
-                expected[one.stage] += 1
+                expected[one.stage] += not is_window(one.id)
                 if not any(t.stage == "faces" for t in mine):
                     guessed.add(one.stage)
     pieces, stages, unknown = [], [], []
@@ -107,10 +111,11 @@ def estimate(
             cores = cpu_s / 3600
         else:
             unknown.append(stage)
-        done = sum(job.done(t) for t in tasks if t.stage == stage)
+        done = sum(job.done(t) for t in tasks if t.stage == stage and not is_window(t.id))
         stages.append(StageEstimate(stage, expected[stage], done, round(frames), cores, gpu, stage not in guessed))
         for o, price in zip(todo, priced, strict=True):
-            pieces.append(Piece(o.id, stage, price[1] if price else 0.0, o.waits, asks[stage].cpus, asks[stage].gpus))
+            pieces.append(Piece(o.id, price[1] if price else 0.0, o.waits, asks[stage].cpus, asks[stage].gpus,
+                                o.rank, o.weight))  # fmt: skip
     wanted = max((asks[s.stage].gpus for s in stages if s.tasks > s.done), default=0.0)
     gpus = gpus or (1.0 if wanted else 0.0)
     startup = rates.startup_s.get(engine, STARTUP_S[engine]) if pieces else 0.0
@@ -119,7 +124,7 @@ def estimate(
         tuple(stages),
         sum(s.core_hours or 0.0 for s in stages) if known else None,
         sum(s.gpu_hours or 0.0 for s in stages) if known else None,
-        startup + makespan(pieces, workers, gpus, job.stages) if known else None,
+        startup + makespan(pieces, workers, gpus) if known else None,
         startup + longest_chain(pieces) if known else None,
         startup,
         workers,
@@ -128,13 +133,15 @@ def estimate(
     )
 
 
-def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates) -> tuple[list[_Open], set[str]]:
-    """The open tasks of one title, real ones first, and the ids of those that are only expected."""
+def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: int) -> tuple[list[_Open], set[str]]:
+    """The open tasks of one title, real ones first, and the ids of those that are only expected. rank: of its first
+    dub. What a long shot costs is in its windows; what joins them is taken to cost nothing."""
     width, height = media.probe(job.store.local(title.video)).upright_size
     megapixels = width * height / 1e6
     frames = max((t.frames for t in tasks if t.stage in ("shots", "master")), default=0)
     by_stage: dict[str, list[Task]] = {s: [t for t in tasks if t.stage == s] for s in STAGES}
-    lengths = [t.frames for t in by_stage["faces"]] or _shots(frames, rates)
+    cuts = [(t.args["start"], t.args["end"]) for t in by_stage["faces"] if not is_window(t.id)] or _shots(frames, rates)
+    shots = [Shot(n, *cut) for n, cut in enumerate(cuts, 1)]
     faces = rates.faces if rates.faces is not None else 1.0
     share = rates.dubbed_share if rates.dubbed_share is not None else 1.0
     face = megapixels * (rates.face_share if rates.face_share is not None else 0.15)
@@ -148,68 +155,76 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates) -> tuple
     tracked = sum(works[t.id].faces for t in by_stage["faces"]) or frames * faces
     todo = [
         _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in ("speakers", "actors") else works[t.id],
-              (*t.needs, *t.after))
+              (*t.needs, *t.after), t.rank, t.weight)
         for t in tasks if not job.done(t) and t.stage != "master"
     ]  # fmt: skip
     invented: list[_Open] = []
-    shots = [Shot(i + 1, 0, n).id for i, n in enumerate(lengths)]
-    cut, decided = f"shots {title.id}", f"actors {title.id}"
-    looked = [f"faces {title.id}/{s}" for s in shots]
+    decided = f"actors {title.id}"
+
+    def expect(name: str, work: Work, waits: tuple[str, ...], length: float = 0.0, turn: int = rank) -> None:
+        stage = name.split()[0]
+        invented.append(_Open(name, stage, work, waits, turn, weight(stage, length)))
+
+    def expect_shot(name: str, shot: Shot, work: Work, waits: tuple[str, ...], turn: int = rank) -> None:
+        """In windows where it is long, as the job would."""
+        parts = windows(shot.start_frame, shot.end_frame)
+        if len(parts) > 1:
+            for n, (a, b) in enumerate(parts, 1):
+                expect(f"{name}/window_{n}", work * ((b - a) / len(shot)), waits, b - a, turn)
+            work, waits = Work(), (*waits, *(o.id for o in invented[-len(parts) :]))
+        expect(name, work, waits, len(shot), turn)
+
     if not by_stage["faces"]:
         sound = tuple(t.id for t in by_stage["audio"] if t.id.endswith("/source"))
-        for name, length in zip(looked, lengths, strict=True):
-            invented.append(_Open(name, "faces", guess("faces", length), (cut,)))
+        for shot in shots:
+            name = f"{title.id}/{shot.id}"
+            expect_shot(f"faces {name}", shot, guess("faces", len(shot)), (f"shots {title.id}",))
             if job.active_speaker:
-                watch = _Open(name.replace("faces", "active", 1), "active", guess("active", length), (name, *sound))
-                invented.append(watch)
+                expect(f"active {name}", guess("active", len(shot)), (f"faces {name}", *sound), len(shot))
         before = (*sound, *(o.id for o in invented))
         whole = Work(frames, frames * megapixels, frames * faces)
-        invented.append(_Open(f"speakers {title.id}", "speakers", whole, before))
-        invented.append(_Open(decided, "actors", whole, (f"speakers {title.id}",)))
-    for dub in title.dubs:
+        expect(f"speakers {title.id}", whole, before)
+        expect(decided, whole, (f"speakers {title.id}",))
+    settled = _settled(job, title, shots, megapixels)
+    for turn, dub in enumerate(title.dubs, rank):
         name = f"{title.id}/{dub.language}"
         real = next((t for t in by_stage["master"] if t.id == f"master {name}"), None)
         if real is not None:
             patched = sum(works[t.id].frames for t in by_stage["lipsync"] if t.id.startswith(f"lipsync {name}/"))
             if not job.done(real):
-                todo.append(
-                    _Open(real.id, "master", replace(works[real.id], faces=patched), (*real.needs, *real.after))
-                )
+                todo.append(_Open(real.id, "master", replace(works[real.id], faces=patched),
+                                  (*real.needs, *real.after), real.rank, real.weight))  # fmt: skip
             continue
-        settled = _settled(job, title, shots, lengths, megapixels)
-        ends = []
-        for shot, length in zip(shots, lengths, strict=True):
-            lips, sync = f"lipsync {name}/{shot}", f"sync {name}/{shot}"
-            work = settled.get(shot) or guess("lipsync", length)
-            invented.append(_Open(lips, "lipsync", work, (decided, f"audio {name}")))
-            invented.append(_Open(sync, "sync", work, (lips,)))
+        ends, patched = [], 0.0
+        for shot in shots:
+            lips, sync = f"lipsync {name}/{shot.id}", f"sync {name}/{shot.id}"
+            work = settled.get(shot.id) or guess("lipsync", len(shot))
+            expect_shot(lips, shot, work, (decided, f"audio {name}"), turn)
+            expect_shot(sync, shot, work, (lips,), turn)
             ends += [lips, sync]
-        patched = sum((settled.get(s) or guess("lipsync", n)).frames for s, n in zip(shots, lengths, strict=True))
-        work = Work(frames, frames * megapixels, patched)
-        invented.append(_Open(f"master {name}", "master", work, tuple(ends)))
+            patched += work.frames
+        expect(f"master {name}", Work(frames, frames * megapixels, patched), tuple(ends), frames, turn)
     return [*todo, *invented], {o.id for o in invented}
 
 
-def _settled(
-    job: Job, title: Title, shots: Sequence[str], lengths: Sequence[int], megapixels: float
-) -> dict[str, Work]:
+def _settled(job: Job, title: Title, shots: Sequence[Shot], megapixels: float) -> dict[str, Work]:
     """What the finished analysis of a title decided for its shots, where only this language's sound is missing."""
     found = job.decided(title)
     settled = {}
-    for shot, length in zip(shots, lengths, strict=True):
-        one = found.get(shot)
+    for shot in shots:
+        one = found.get(shot.id)
         if one is not None:
-            frames = length if not one["reason"] and one["tracks"] else 0
+            frames = len(shot) if not one["reason"] and one["tracks"] else 0
             face = frames * (one["face_px"] or 0.0) ** 2 / 1e6
-            settled[shot] = Work(frames, frames * megapixels, frames, face)
+            settled[shot.id] = Work(frames, frames * megapixels, frames, face)
     return settled
 
 
-def _shots(frames: int, rates: Rates) -> list[int]:
+def _shots(frames: int, rates: Rates) -> list[tuple[int, int]]:
     """Equal shots of the mean length that was measured; a film's own are skewed, which lengthens its tail a little."""
     count = max(1, round(frames / (rates.shot_frames or SHOT_FRAMES)))
     edges = [frames * i // count for i in range(count + 1)]
-    return [b - a for a, b in zip(edges, edges[1:], strict=False)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
 
 
 def _notes(rates: Rates, unknown: Sequence[str], blind: bool, any_left: bool, engine: str) -> list[str]:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from dubbing.errors import DubError
 from dubbing.estimate.costs import Measured, measure
-from dubbing.estimate.schedule import Piece, makespan
-from dubbing.pipeline import STAGES, Job
+from dubbing.estimate.schedule import Piece, in_parts, makespan
+from dubbing.pipeline import Job
 from dubbing.store import user_folder
 
 if TYPE_CHECKING:
@@ -57,13 +57,15 @@ def remember(job: Job, run_json: Mapping[str, Any], made: Made) -> Measured | No
     try:
         line = measure(job, engine, made.ids, run_s=run_s, at=datetime.now(UTC).isoformat(timespec="seconds"))
         pieces = [
-            Piece(t.id, t.stage, float((job.result(t) or {}).get("seconds", 0.0)), (*t.needs, *t.after))
-            for t in job.tasks()
-            if t.id in made.ids
-        ]
+            piece for t in job.tasks() if t.id in made.ids
+            for piece in in_parts(
+                Piece(t.id, float((job.result(t) or {}).get("seconds", 0.0)), (*t.needs, *t.after), rank=t.rank,
+                      weight=t.weight), len(t.args.get("parts", ())),
+            )
+        ]  # fmt: skip
     except (DubError, OSError, KeyError, TypeError, ValueError):
         return None
-    explained = makespan(pieces, line.workers, 0.0, list(STAGES))
+    explained = makespan(pieces, line.workers, 0.0)
     line = Measured(**{**line.__dict__, "startup_s": round(max(0.0, run_s - explained), 2)})
     keep(line)
     return line

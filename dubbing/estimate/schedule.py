@@ -1,7 +1,8 @@
 """How long a set of tasks takes on so many cores: the engine's order of work, played through on paper.
 
-Furthest stage first, then the longest, as many at once as fit. Knows no stage and starts nothing; it
-leaves out what an engine itself costs (an estimate adds the start-up that was measured).
+The first dub's tasks first, among them the one with the most work before the dub's end (`Task.rank`, `Task.weight`), as
+many at once as fit. Knows no stage and starts nothing; it leaves out what an engine itself costs (an estimate adds the
+start-up that was measured).
 """
 
 from __future__ import annotations
@@ -9,38 +10,48 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["Piece", "longest_chain", "makespan"]
+__all__ = ["Piece", "in_parts", "longest_chain", "makespan"]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One task on paper: seconds it takes, what it holds meanwhile, and the ids it waits for."""
+    """One task on paper: seconds it takes, what it holds meanwhile, the ids it waits for, and its place in the
+    engine's order (see `Task`)."""
 
     id: str
-    stage: str
     seconds: float
     waits: tuple[str, ...] = ()
     cpus: float = 1.0
     gpus: float = 0.0
+    rank: int = 0
+    weight: float = 0.0
 
 
-def makespan(pieces: Sequence[Piece], cores: float, gpus: float, order: Sequence[str]) -> float:
-    """Seconds from the first start to the last end. order: the stages, first to last. A piece that asks for
-    more than there is gets all there is; what waits for an id that is not here does not wait for it."""
+def in_parts(piece: Piece, count: int) -> list[Piece]:
+    """A piece whose work is done in so many equal parts, at once, which it then joins in no time; 0: as it is."""
+    parts = [
+        replace(piece, id=f"{piece.id}/part_{n}", seconds=piece.seconds / count, weight=piece.weight / count)
+        for n in range(count)
+    ]
+    return [*parts, replace(piece, seconds=0.0, waits=tuple(p.id for p in parts)) if parts else piece]
+
+
+def makespan(pieces: Sequence[Piece], cores: float, gpus: float) -> float:
+    """Seconds from the first start to the last end. A piece that asks for more than there is gets all there is;
+    what waits for an id that is not here does not wait for it."""
     known = {p.id: p for p in pieces}
     left = {p.id: len({w for w in p.waits if w in known}) for p in pieces}
     follows: dict[str, list[str]] = defaultdict(list)
     for p in pieces:
         for w in {w for w in p.waits if w in known}:
             follows[w].append(p.id)
-    place = {stage: n for n, stage in enumerate(order)}
     ready: dict[tuple[float, float], list[tuple[int, float, str]]] = defaultdict(list)
 
     def offer(p: Piece) -> None:
         kind = (min(p.cpus, cores), min(p.gpus, gpus))
-        heapq.heappush(ready[kind], (-place.get(p.stage, 0), -p.seconds, p.id))
+        heapq.heappush(ready[kind], (p.rank, -p.weight, p.id))
 
     for p in pieces:
         if not left[p.id]:
@@ -54,9 +65,9 @@ def makespan(pieces: Sequence[Piece], cores: float, gpus: float, order: Sequence
             if not fit:
                 break
             kind = min(fit, key=lambda k: ready[k][0])
-            _, seconds, name = heapq.heappop(ready[kind])
+            name = heapq.heappop(ready[kind])[-1]
             free_cores, free_gpus = free_cores - kind[0], free_gpus - kind[1]
-            heapq.heappush(running, (now - seconds, name, *kind))
+            heapq.heappush(running, (now + known[name].seconds, name, *kind))
         if not running:
             break
         now, name, held_cores, held_gpus = heapq.heappop(running)

@@ -12,22 +12,23 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dubbing import media, models
-from dubbing.errors import ManifestError, ModelError
+from dubbing.errors import ManifestError, ModelError, StageError
 from dubbing.generators import Rendered, Work
 from dubbing.generators.paste import Place, cut_square, lay, matte, places, raised, smooth
 from dubbing.networks import mel as sound
-from dubbing.networks import wav2lip as network
 from dubbing.networks.boxes import detector_boxes
 from dubbing.records import Patch
 from dubbing.sound import RATE_HZ
 from dubbing.store import content_key, key_of
+
+if TYPE_CHECKING:
+    from dubbing.networks import wav2lip as network
 
 __all__ = ["Settings", "Wav2Lip"]
 
@@ -88,16 +89,24 @@ class Wav2Lip:
 
     def _loaded(self) -> network.Wav2LipNet:
         """The checkpoint in its network. Raises ModelError: no checkpoint, or of another architecture or size."""
+        from dubbing.networks import wav2lip as network
+
         state = models.load_state(self._path)
         plan = network.plan_of(state, self.settings.size, self.settings.model)
         return models.fit(network.Wav2LipNet(plan), state, self.settings.model).eval()
 
     @cached_property
     def _net(self) -> network.Wav2Lip:
+        import torch  # not before there is something to render: it is large
+
+        from dubbing.networks import wav2lip as network
+
         return network.Wav2Lip(self._loaded(), self._device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def render(self, work: Work) -> Iterator[Rendered]:
-        """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
+        """Patches of every frame of `work.lines`. Raises what `media.read` raises, StageError for `apart_s`."""
+        if work.apart_s is not None:
+            raise StageError("wav2lip is driven by sound only: it cannot render a given mouth.")
         plan = _Plan(work, self.settings)
         start = work.track.start_frame
         for line in work.lines:
@@ -110,6 +119,8 @@ class Wav2Lip:
                 yield from self._batch(plan, start, batch)
 
     def _batch(self, plan: _Plan, start: int, pictures: list[media.Picture]) -> Iterator[Rendered]:
+        import torch
+
         side = self._net.size_px
         at = [p.frame - start for p in pictures]
         parts = [plan.part(n, picture) for n, picture in zip(at, pictures, strict=True)]

@@ -6,11 +6,12 @@ Every module here may import av; none outside may. Frames stream: nothing holds 
 from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.master import Mastered, encode_master
+from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import pasted_frames
 from dubbing.media.patches import PatchWriter, join_patches, patch_frames, read_patches
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, probe
 from dubbing.media.read import Picture, Scan, read, scan, timeline
-from dubbing.media.sound import audio_length, read_sound, sound_blocks
+from dubbing.media.sound import audio_length, read_sound, sound_between, sound_blocks
 from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
 
@@ -20,6 +21,7 @@ __all__ = [
     "Delivery",
     "Mastered",
     "MediaInfo",
+    "PackedWriter",
     "PatchWriter",
     "Picture",
     "Scan",
@@ -38,6 +40,7 @@ __all__ = [
     "read_sound",
     "save_timeline",
     "scan",
+    "sound_between",
     "sound_blocks",
     "sound_excerpt",
     "timeline",

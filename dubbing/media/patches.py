@@ -124,8 +124,11 @@ def patch_frames(folder: Path | str) -> pa.Table:
         raise MediaError(f"There is no patch in {folder} ({e}).") from e
 
 
-def read_patches(folder: Path | str, first: int | None = None, last: int | None = None) -> Iterator[Patch]:
-    """The patches of a folder, in order, one at a time; first, last: only those of frames [first, last).
+def read_patches(
+    folder: Path | str, first: int | None = None, last: int | None = None, every: int = 1
+) -> Iterator[Patch]:
+    """The patches of a folder, in order, one at a time; first, last: only those of frames [first, last); every: only
+    those whose frame it divides.
 
     Raises MediaError when they are incomplete.
     """
@@ -143,7 +146,8 @@ def read_patches(folder: Path | str, first: int | None = None, last: int | None 
                     continue
                 frame_number, x, y = places[count]
                 count += 1
-                if (first is not None and frame_number < first) or (last is not None and frame_number >= last):
+                outside = (first is not None and frame_number < first) or (last is not None and frame_number >= last)
+                if outside or frame_number % every:
                     continue  # every picture stands for itself
                 for frame in packet.decode():
                     picture = frame.to_ndarray()

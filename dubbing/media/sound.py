@@ -17,7 +17,7 @@ from dubbing.clock import samples_at
 from dubbing.errors import DamagedMedia, MediaError
 from dubbing.media.probe import first_video, open_media
 
-__all__ = ["audio_length", "read_sound", "sound_blocks"]
+__all__ = ["audio_length", "read_sound", "sound_between", "sound_blocks"]
 
 _JUMP_S = Fraction(1, 25)
 """A gap or overlap in a stream's time labels longer than this is real and kept as silence or cut."""
@@ -25,6 +25,8 @@ _PADDING = 4096
 _COUNTED = ("flac", "wav")
 """Formats whose labels count samples: a jump means that some were lost."""
 _EXACT_LENGTH = (*_COUNTED, "mov,mp4,m4a,3gp,3g2,mj2")
+_SOUGHT = (*_EXACT_LENGTH, "matroska,webm")
+"""Formats in which a seek lands where the labels say."""
 
 
 def audio_length(path: str | Path) -> tuple[int, int]:
@@ -59,6 +61,36 @@ def sound_blocks(
             blocks = _resampled(blocks, source_hz, rate_hz)
         for block in _gathered(blocks, rate_hz or source_hz):
             yield block[:, 0] if mono else block
+
+
+def sound_between(path: str | Path, start_s: Fraction, end_s: Fraction, rate_hz: int) -> Iterator[np.ndarray]:
+    """The mean of all channels from `start_s` to `end_s` after the first picture frame, in blocks float32 (T,) in -1..1
+    that together are exactly as long; silence where the file has none.
+
+    Seeks where the format can be trusted, else decodes from the file's start. Raises MediaError as `sound_blocks`.
+    """
+    with open_media(path) as container:
+        stream = _stream(container, path)
+        source_hz = int(stream.codec_context.sample_rate)
+        video = first_video(container) or stream
+        zero = Fraction(video.start_time or 0) * video.time_base
+        begin_s = 0
+        if container.format.name in _SOUGHT and start_s >= 2:
+            begin_s = int(start_s) - 1  # the first packet after a seek leans on the one before it
+            container.seek(int((zero + begin_s) / stream.time_base), stream=stream)
+        placed = _placed(container, stream, path, source_hz, align=True, zero=zero + begin_s)
+        own = (b.mean(axis=1, keepdims=True, dtype=np.float32) for b in placed)
+        blocks = own if rate_hz == source_hz else _resampled(own, source_hz, rate_hz)
+        at, first, last = begin_s * rate_hz, samples_at(start_s, rate_hz), samples_at(end_s, rate_hz)
+        for block in blocks:
+            part = block[max(0, first - at) : max(0, last - at), 0]
+            at += len(block)
+            if len(part):
+                yield part
+            if at >= last:
+                return
+        if at < last:
+            yield np.zeros(last - max(at, first), np.float32)
 
 
 def read_sound(
@@ -142,12 +174,15 @@ def _samples(frame: Any) -> np.ndarray:
     return data.astype(np.float32)
 
 
-def _placed(container: Any, stream: Any, path: str | Path, rate_hz: int, align: bool) -> Iterator[np.ndarray]:
+def _placed(
+    container: Any, stream: Any, path: str | Path, rate_hz: int, align: bool, zero: Fraction | None = None
+) -> Iterator[np.ndarray]:
     """Blocks (T, C) whose first sample is time zero; gaps in the stream are silence, overlaps are cut.
 
-    An encoder's padding past the end of an mp4 track is cut as players cut it."""
-    video = first_video(container) if align else None
-    zero = Fraction(video.start_time or 0) * video.time_base if video is not None else None
+    An encoder's padding past the end of an mp4 track is cut as players cut it. zero: seconds on the file's own clock,
+    where time zero is neither the first picture's nor the first sample's."""
+    video = first_video(container) if align and zero is None else None
+    zero = Fraction(video.start_time or 0) * video.time_base if video is not None else zero
     end: int | None = None
     at = 0
     for frame in _frames(container, stream, path):

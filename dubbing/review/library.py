@@ -101,6 +101,7 @@ class Library:
         self.out = where
         self._lock = threading.RLock()
         self._rows: dict[Path, tuple[int, list[dict[str, Any]]]] = {}
+        self._listed: tuple[tuple[int, ...], list[dict[str, Any]]] | None = None
         self._films: dict[str, Film] = {}
         self._job: tuple[int, Job] | None = None
         self.log = DecisionLog(where)
@@ -153,20 +154,27 @@ class Library:
 
     def rows(self) -> list[dict[str, Any]]:
         """Every shot of every dub, as in its shots.parquet, and: badness, badness_parts, verdict, by, at, revision,
-        comments (how many), severity (the worst of them), delivers_source, fps and order (place in the film).
+        comments (how many), severity (the worst of them), chosen (take) and order (place in the film).
 
-        Worst first. Dubs that are not finished have none.
+        Worst first; dubs that are not finished have none. Shared between callers: not to be changed.
         """
         with self._lock:
-            said = self.log.all()
-            found: list[dict[str, Any]] = []
-            for title, dub in self.dubs():
-                for n, row in enumerate(self._table(title, dub)):
-                    now = said.get((title.id, dub.language, row["shot"]), Standing())
-                    found.append({**row, "order": n, **_standing(now), **self._chosen(title, dub, row, now)})
-        for row in found:
-            row["badness"] = round(badness(row, self.config.review), 3)
-            row["badness_parts"] = {k: round(v, 3) for k, v in parts(row, self.config.review).items()}
+            state = (len(self.log.records()), *self.tables_stamp())
+            if self._listed is None or self._listed[0] != state:
+                self._listed = (state, self._list())
+            return self._listed[1]
+
+    def _list(self) -> list[dict[str, Any]]:
+        said = self.log.all()
+        found: list[dict[str, Any]] = []
+        limits = self.config.review
+        for title, dub in self.dubs():
+            for n, row in enumerate(self._table(title, dub)):
+                now = said.get((title.id, dub.language, row["shot"]), Standing())
+                full = {**row, "order": n, **_standing(now), **self._chosen(title, dub, row, now)}
+                full["badness"] = round(badness(full, limits), 3)
+                full["badness_parts"] = {k: round(v, 3) for k, v in parts(full, limits).items()}
+                found.append(full)
         return sorted(found, key=lambda r: (-r["badness"], r["title"], r["language"], r["order"]))
 
     def _table(self, title: Title, dub: Dub) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from dubbing.experts import crop, lse
 from dubbing.experts.feed import CropExpert, Feed
 from dubbing.face import LIPS, canonical, mouth_measures
 from dubbing.mesh import Meshes, MeshTracker, face_boxes
-from dubbing.records import Patch, Score, Track
+from dubbing.records import Patch, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Resources, Stage
 from dubbing.stages.audio import load_speech, load_wave
@@ -30,10 +30,11 @@ from dubbing.stages.lipsync import speech_mask
 from dubbing.stages.sheet import Sheet
 from dubbing.store import read_json
 
-__all__ = ["Sync"]
+__all__ = ["EDGE_S", "STILL", "Sync", "paste"]
 
 STILL = 0.002  # inter-ocular distances a frame: the mesh's own noise on a mouth that does not move
 _LOOK = "look.npz"
+_CURVES = ("distance", "confidence")
 EDGE_S = 0.12  # this much of a silence at each end still belongs to the speech beside it
 
 
@@ -43,7 +44,7 @@ class Sync(Stage):
     """
 
     name = "sync"
-    version = 3
+    version = 4
     resources = Resources(cpus=1.0, memory_mb=1500)
 
     def __init__(self) -> None:
@@ -53,7 +54,13 @@ class Sync(Stage):
         self._meshes = Meshes()
 
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        """Writes sheet.jpg and seen.npz (opening wanted and seen, distance curve); returns the scores."""
+        """Writes sheet.jpg and seen.npz; returns the scores.
+
+        seen.npz: frames (N,) of the track; wanted, seen, was (N,): mouth opening asked for, of the take, of the
+        original; distance, source_distance (31,): per shift, take with dub and original with its own sound;
+        windows (V,): the middle frame of each window; confidence, source_confidence (V,); what there is not has
+        length 0.
+        """
         take = read_json(Path(args["take"]) / "result.json")
         a, b = args.get("window", (args["start"], args["end"]))
         if take["status"] != "dubbed":
@@ -82,16 +89,20 @@ class Sync(Stage):
         dub = self._sound(args["sound"], line, track)
         own = self._sound(args["source_sound"], line, track) if args["source_sound"] else None
         result: dict[str, Any] = {}
-        curve = np.zeros(0, np.float32)
+        curves: dict[str, np.ndarray] = {}
         if lse.windows_in(times_s):
             expert = self._expert(args["expert"], args["models"])
             was_VE, is_VE = look.embedded(expert, times_s, mesh_NP3)
-            taken = experts.score_embedded(expert, is_VE, 0.0, dub)
-            curve = taken.distance_S
-            result |= {**_numbers(taken), "lse_model": taken.model, "lse_windows": taken.windows}
+            dub_VE = expert.embed_sound(dub, 0.0, len(is_VE))
+            result |= {**_numbers(lse.lse(is_VE, dub_VE)), "lse_model": experts.model_name(expert)}
+            result["lse_windows"] = len(is_VE)
+            curves = _curves(lse.lse(is_VE, dub_VE))
             if own is not None:
-                result |= _numbers(experts.score_embedded(expert, was_VE, 0.0, own), "source_")
-            result["foreign_lse_at_zero"] = experts.score_embedded(expert, was_VE, 0.0, dub).at_zero
+                source = lse.lse(was_VE, expert.embed_sound(own, 0.0, len(was_VE)))
+                result |= _numbers(source, "source_")
+                curves |= _curves(source, "source_")
+            result["foreign_lse_at_zero"] = float(lse.lse(was_VE, dub_VE).distance_S[lse.SHIFTS])
+            curves["windows"] = track.start_frame + _middles(times_s, len(is_VE))
         patched_N = np.isin(track.frames_N, list(wanted))
         seen_N = mouth_measures(canonical(mesh_NP3)[0])["opening"]
         was_N = mouth_measures(canonical(track.mesh_NP3)[0])["opening"]
@@ -101,7 +112,8 @@ class Sync(Stage):
         result |= _silence(seen_N, self._silent(args["sound"], line, track) & patched_N, was_N,
                            self._silent(args["source_sound"], line, track))  # fmt: skip
         result["sharpness"] = look.sharpness()
-        np.savez(out / "seen.npz", frames=track.frames_N, wanted=want_N, seen=seen_N, was=was_N, distance=curve)
+        none = dict.fromkeys((*_CURVES, *(f"source_{c}" for c in _CURVES), "windows"), np.zeros(0, np.float32))
+        np.savez(out / "seen.npz", frames=track.frames_N, wanted=want_N, seen=seen_N, was=was_N, **(none | curves))
         return result
 
     def close(self) -> None:
@@ -124,15 +136,27 @@ class Sync(Stage):
         return ~(np.convolve(speech, np.ones(2 * edge + 1), "same") > 0.5)
 
 
-def _numbers(score: Score, whose: str = "") -> dict[str, float]:
+def _numbers(found: lse.Lse, whose: str = "") -> dict[str, float]:
     """A score as columns of the table."""
     values = {
-        "lse_d": score.d,
-        "lse_c": score.c,
-        "lse_offset_frames": score.offset_frames,
-        "lse_at_zero": score.at_zero,
+        "lse_d": found.d,
+        "lse_c": found.c,
+        "lse_offset_frames": found.offset,
+        "lse_at_zero": found.distance_S[lse.SHIFTS],
     }
     return {whose + name: float(value) for name, value in values.items()}
+
+
+def _curves(found: lse.Lse, whose: str = "") -> dict[str, np.ndarray]:
+    """A score as `seen.npz` keeps it."""
+    values = {"distance": found.distance_S.astype(np.float32), "confidence": lse.confidence(found)}
+    return {whose + name: values[name] for name in _CURVES}
+
+
+def _middles(times_s: np.ndarray, windows: int) -> np.ndarray:
+    """The frame, counted from the stretch's first, that is shown in the middle of each window, int32 (V,)."""
+    middle_s = lse.instants(times_s)[:windows] + lse.WINDOW / 2 / lse.FPS
+    return np.asarray(np.searchsorted(times_s, middle_s, side="right") - 1, np.int32)
 
 
 def _silence(seen_N: np.ndarray, silent_N: np.ndarray, was_N: np.ndarray, was_silent_N: np.ndarray) -> dict[str, Any]:

@@ -130,6 +130,11 @@ class Store:
         """What people call a path of this store."""
         return str(path)
 
+    @property
+    def private(self) -> bool:
+        """Whether other processes see nothing of what lies here."""
+        return False
+
     # -- what is there -----------------------------------------------------------------------
 
     def done(self, folder: Path) -> bool:

@@ -54,6 +54,10 @@ class RemoteStore(Store):
     def shown(self, path: Path) -> str:
         return str(self.uri / self._name(path))
 
+    @property
+    def private(self) -> bool:
+        return self.uri.scheme == "memory"
+
     # -- what is there -----------------------------------------------------------------------
 
     def done(self, folder: Path) -> bool:

@@ -108,8 +108,13 @@ class _Plan:
         times_s = times_s - float(work.timeline.time(first))
         space = shape.ShapeSpace.load()
         have_NK = space.encode(full, actor.rest)
-        want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N)
-        want_NK[:, 0] *= settings.opening
+        self.near_s = work.apart_s
+        self.times_s = times_s
+        if self.near_s is None:
+            want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N)
+            want_NK[:, 0] *= settings.opening
+        else:
+            want_NK = have_NK
         self.fade_N = work.fade(settings.ramp_frames)
         self.wanted_N = self.fade_N > 0
         want_NK = have_NK + (want_NK - have_NK) * self.fade_N[:, None]
@@ -135,9 +140,11 @@ class _Plan:
         # lengths in inter-ocular distances; one unit of cost is about a visible difference
         weights = np.array([1 / 0.03, 1 / 0.05, 1 / 0.05])
         usable = self.usable_N[part] if self.usable_N[part].any() else np.ones(high - low, bool)
+        apart = np.abs(self.times_s[part, None] - self.times_s[None, part])
         return choose(
             self.want_N3[part], self.have_N3[part], self.turn_N3[part], self.turn_N3[part], usable, weights,
             pose_weight=self.settings.pose_weight, jump=self.settings.jump_cost,
+            forbidden_TS=None if self.near_s is None else apart < self.near_s,
         )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 __all__ = ["choose"]
 
+_NEVER = 1e12
+
 
 def choose(
     wanted_TK: np.ndarray,
@@ -22,13 +24,15 @@ def choose(
     *,
     pose_weight: float = 0.02,
     jump: float = 0.6,
+    forbidden_TS: np.ndarray | None = None,
 ) -> np.ndarray:
     """A source frame for every output frame, int (T,), indices into S.
 
     wanted_TK, have_SK: mouth features of output and source, in standard deviations; pose_T3, pose_S3:
     yaw, pitch, roll in degrees; usable_S: bool, frames that may lend; weights_K: importance of each
-    feature; pose_weight: cost of one square degree; jump: cost of leaving a run.
-    Raises ValueError when no source frame is usable.
+    feature; pose_weight: cost of one square degree; jump: cost of leaving a run; forbidden_TS: bool, source
+    frames that must not serve an output frame. Raises ValueError when no source frame is usable, or none is
+    left for an output frame.
     """
     pool = np.flatnonzero(usable_S)
     if not len(pool):
@@ -37,6 +41,10 @@ def choose(
     want = wanted_TK * weights_K
     frame_cost = ((want[:, None] - have[None]) ** 2).sum(-1)
     frame_cost += pose_weight * np.minimum(((pose_T3[:, None] - pose[None]) ** 2).sum(-1), 400.0)
+    if forbidden_TS is not None:
+        if forbidden_TS[:, pool].all(1).any():
+            raise ValueError("no source frame is left for an output frame: all are forbidden")
+        frame_cost[forbidden_TS[:, pool]] = _NEVER
     # going from a to b costs `jump` plus how unlike b is to the frame that would follow a
     following = np.searchsorted(pool, pool + 1).clip(0, len(pool) - 1)
     unlike = ((have[following][:, None] - have[None]) ** 2).sum(-1)

@@ -1,0 +1,151 @@
+"""`dub eval`: how good the rendered mouths are, on clips with their own sound. Thin: `dubbing.evaluate` measures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from dubbing.errors import DubError, InputError
+
+if TYPE_CHECKING:
+    from dubbing.evaluate.clips import Voice
+
+__all__ = ["evaluate"]
+
+FILE = click.Path(path_type=Path)
+TABLE, PAGE = "eval.parquet", "eval.html"
+
+
+@click.command(
+    "eval",
+    short_help="Measure how good the rendered mouths are.",
+    epilog="""\b
+Examples:
+  dub eval ../shared/media/kitchen_1080x1920.mp4
+  dub eval clips/ --out eval                  every clip of a folder; run again, it goes on
+  dub eval clips/ --only 1,rendering          some of the measures, by number or name
+  dub eval clips/ --dub-sound fr=fr.wav --dub-sound ja=ja.wav
+  dub eval clips/ --json | jq '.summary[] | select(.name == "recovery")'
+
+Measures: 1 hearing, 2 rendering, 3 following, 4 steadiness, 5 seam, 6 silence, 7 sync, 8 published,
+9 languages. docs/eval.md says exactly what each is.""",
+)
+@click.argument("clips", nargs=-1, type=FILE, metavar="[CLIPS]...")
+@click.option("--out", type=FILE, default="eval", show_default=True, metavar="DIR", help="The folder to write to.")
+@click.option("--generator", default="rewrite", show_default=True, metavar="NAME", help="What renders the mouths.")
+@click.option("--only", metavar="1,2,..|NAMES", help="Some of the measures, by number or name.")
+@click.option(
+    "--dub-sound", "sounds", multiple=True, metavar="[LANG=]FILE",
+    help="A sound to dub every clip with, repeatable; default: the next clip's own.",
+)  # fmt: skip
+@click.option(
+    "--config", "config_file", type=FILE, metavar="FILE", help="Settings that differ from configs/default.yaml."
+)
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
+def evaluate(
+    clips: tuple[Path, ...], out: Path, generator: str, only: str | None, sounds: tuple[str, ...],
+    config_file: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure a generator on clips of talking people. CLIPS are films, or folders of them."""
+    from dubbing import config
+    from dubbing.cli import show
+    from dubbing.evaluate import Evaluation, Options, find_clips, measures_named, page, summary, write_table
+
+    found = find_clips(clips)
+    options = Options({"name": generator}, measures_named(only), tuple(_voices(sounds)))
+    with _shown(sys.stderr) as (say, step):
+        evaluation = Evaluation(out, options, config.load(config_file), say, step)
+        rows = evaluation.run(found)
+    write_table(evaluation.store, out / TABLE, rows)
+    evaluation.store.write_bytes(out / PAGE, page(rows, out).encode())
+    if as_json:
+        show.as_json({"schema": "dub.eval.1", "summary": summary(rows), "goals": _goals(rows), "rows": rows})
+    else:
+        click.echo(_told(rows))
+    click.echo(f"{out / TABLE}: {len(rows)} numbers; {out / PAGE}: with pictures", err=True)
+    if not any(r.get("value") is not None for r in rows):
+        raise SystemExit(InputError.exit_code)
+    if any(r.get("reason") for r in rows if r["measure"] != "published"):
+        raise SystemExit(DubError.exit_code)
+
+
+def _goals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    from dubbing.evaluate.table import goals
+
+    return [{"what": g.what, "value": g.value, "goal": g.wanted, "met": g.met, "over": g.over} for g in goals(rows)]
+
+
+def _voices(sounds: Sequence[str]) -> Iterator[Voice]:
+    """`fr=fr.wav`, or a file whose last dotted part before its ending, or whose name, is a language."""
+    from dubbing import media
+    from dubbing.evaluate.clips import Voice
+
+    for text in sounds:
+        name, _, file = text.rpartition("=")
+        path = Path(file)
+        media.probe(path)
+        word = name or path.stem.split(".")[-1].split("_")[0].lower()
+        yield Voice(word if name or word.isalpha() and 2 <= len(word) <= 3 else "x-other", path)
+
+
+Step = Callable[[int, int, str], None]
+
+
+@contextmanager
+def _shown(stream: TextIO) -> Iterator[tuple[Callable[[str], None], Step]]:
+    """(say, step): a bar on a terminal, elsewhere only what is said."""
+    if not stream.isatty():
+        yield (lambda text: print(f"dub: {text}", file=stream, flush=True)), (lambda done, of, what: None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(24), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=stream), transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def step(done: int, of: int, what: str) -> None:
+            progress.update(task, completed=done, total=of, description=what)
+
+        yield (lambda text: progress.console.print(f"dub: {text}", markup=False, highlight=False)), step
+
+
+def _told(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line per clip and the medians; languages; the goals; what could not be measured."""
+    from dubbing.cli.show import number, table
+    from dubbing.evaluate.table import COLUMNS, absent, by_clip, goals, languages, median_of
+
+    columns = [(label, by_clip(rows, measure, name), digits) for label, measure, name, digits in COLUMNS]
+    columns = [c for c in columns if c[1]]
+    clips = list(dict.fromkeys(r["clip"] for r in rows))
+    seen = {r["clip"] for r in rows if r.get("seen")}
+    lines = [
+        (clip + (" +" if clip in seen else ""), *(number(values.get(clip), digits) for _, values, digits in columns))
+        for clip in clips
+    ]
+    lines.append(("median", *(number(median_of(values.values()), digits) for _, values, digits in columns)))
+    parts = [table(("clip", *(label for label, _, _ in columns)), lines)]
+    if seen:
+        parts.append("+ the shipped prior and sync expert were trained on this clip")
+    if spoken := languages(rows):
+        head = ("language", "input", "clips", "LSE-D", "LSE-C", "offset", "recovery", "follows", "sharp", "silence")
+        body = (
+            (x["language"], x["input"], x["clips"],
+             *(number(x[n]) for n in ("lse_d", "lse_c", "offset_frames", "recovery", "opening_corr", "sharpness",
+                                      "motion_per_s")))
+            for x in spoken
+        )  # fmt: skip
+        parts.append(table(head, body))
+    met = {True: "yes", False: "no", None: None}
+    body = (
+        (g.what, number(g.value, g.digits), g.wanted, met[g.met], g.over) for g in goals(rows) if g.value is not None
+    )
+    parts.append(table(("", "measured", "goal", "met", "median over"), body))
+    if missing := absent(rows):
+        parts.append("\n".join(missing))
+    return "\n\n".join(parts)

@@ -1,0 +1,103 @@
+"""`dub export`: deliver what reviewers decided. Thin: `dubbing.review.export` does it."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from dubbing.review.export import Exported
+
+__all__ = ["export"]
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.command(
+    short_help="Deliver what reviewers decided: masters, lists, a report.",
+    epilog="""\b
+Examples:
+  dub export out
+  dub export out --to delivery-2          the lists and the report go there
+  dub export out --since 1                the lists of changes once more, against an earlier delivery
+  dub export out --json | jq '.dubs[].changed'
+
+A dub whose pictures did not change keeps its master, the very file. Each export is noted in
+OUT/review/deliveries.jsonl; "changed" means since the one before, at first since the run.""",
+)
+@click.argument("out", type=_FOLDER)
+@click.option("--to", type=_FOLDER, metavar="DIR", help="Where the lists go.  [default: OUT/review/export]")
+@click.option(
+    "--since",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="What changed since delivery N; 0: since the run.  [default: the last]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["ray", "local"]),
+    default="ray",
+    show_default=True,
+    help="ray: all cores; local: one process, for debugging.",
+)
+@click.option("--reviewer", metavar="NAME", help="Who delivers.  [default: the name you are logged in by]")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
+def export(out: Path, to: Path | None, since: int | None, engine: str, reviewer: str | None, as_json: bool) -> None:
+    """Master again what decisions changed, and write what was decided: CSV, Parquet, OTIO, EDL of the changed shots,
+    a list for re-delivery, report.html. OUT is a run's --out."""
+    from dubbing.cli import show
+    from dubbing.cli.watch import watcher
+    from dubbing.review.export import export as deliver
+    from dubbing.review.library import Library
+
+    library = Library(out)
+    rows = library.rows()
+    films = [
+        (max((r["end_frame"] for r in rows if r["title"] == t.id), default=0), len(t.dubs))
+        for t in library.manifest.titles
+    ]
+    with watcher(films, sys.stderr, library.out) as watch:
+        done = deliver(library, reviewer or getpass.getuser(), watch, engine, to, since)
+    if as_json:
+        show.as_json(done.plain())
+    else:
+        click.echo(_told(done))
+    raise SystemExit(done.exit_code)
+
+
+def _told(done: Exported) -> str:
+    from dubbing.cli import show
+
+    parts = [
+        show.table(
+            ("title", "language", "shots", "changed", "master"),
+            (
+                (d.title, d.language, d.shots, len(d.changes), _master(d.remastered, d.master, d.error))
+                for d in done.dubs
+            ),
+        )  # fmt: skip
+    ]
+    changed = [
+        (d.title, d.language, d.since, c.shot, c.was or "source", c.now or "source",
+         c.decided.kind if c.decided else None, c.decided.reviewer if c.decided else None)
+        for d in done.dubs for c in d.changes
+    ]  # fmt: skip
+    if changed:
+        head = ("title", "language", "since", "shot", "was", "is now", "decision", "by")
+        parts.append("changed pictures\n" + show.table(head, changed))
+    elif not any(d.remastered for d in done.dubs):
+        before = " and ".join(sorted({d.since for d in done.dubs}))
+        parts.append(f"Nothing has changed since {before}; the masters are as they were.")
+    parts.append(f"delivery {done.delivery}: {len(done.files)} files in {done.folder}\n"
+                 + "\n".join(f"  {f.name}" for f in done.files))  # fmt: skip
+    return "\n\n".join(parts)
+
+
+def _master(remastered: bool, master: Path | None, error: str | None) -> str:
+    if master is None:
+        return f"not made: {error}"
+    return f"{master} ({'new' if remastered else 'unchanged'})"

@@ -1,0 +1,19 @@
+"""The yardstick of the mouths: on footage with its own sound, how good a generator is, in numbers and pictures.
+
+    with Evaluation(out, Options(...)) as evaluation:
+        rows = evaluation.run(clips, ...)        every clip and measure; what is done already is read
+    write_table(store, path, rows)               schema dub.eval.1, one row per number
+    page(rows, ...)                              one self-contained HTML page
+
+`docs/eval.md` says what each number is. It makes no master and knows no command line.
+"""
+
+from dubbing.evaluate.clips import Clip, find_clips
+from dubbing.evaluate.evaluation import MEASURES, Evaluation, Options, measures_named
+from dubbing.evaluate.page import page
+from dubbing.evaluate.table import SCHEMA, read_table, summary, write_table
+
+__all__ = [
+    "MEASURES", "SCHEMA", "Clip", "Evaluation", "Options", "find_clips", "measures_named", "page", "read_table",
+    "summary", "write_table",
+]  # fmt: skip

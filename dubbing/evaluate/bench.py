@@ -1,0 +1,250 @@
+"""Where clips are analysed and dubbed, once: the pipeline's own stages in this process, kept in the output folder.
+
+Everything is a committed folder under a key of what it depends on, so a killed evaluation goes on where it was. It
+knows no measure, and never makes a master.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dubbing
+from dubbing import media
+from dubbing.clock import Timeline
+from dubbing.config import Config
+from dubbing.engine.worker import Worker
+from dubbing.errors import DubError, InputError, StageError
+from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled, write_sound, write_still
+from dubbing.generators import Generator, create
+from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
+from dubbing.pipeline import Job, Step
+from dubbing.records import Track
+from dubbing.sound import RATE_HZ as HEARD_HZ
+from dubbing.stage import Outcome, Task
+from dubbing.stages.audio import load_wave
+from dubbing.stages.faces import load_tracks
+from dubbing.store import RESULT, Store, content_key, key_of, read_json
+
+__all__ = ["Bench", "Film", "Speaker", "code_hash"]
+
+_ANALYSIS = frozenset({"shots", "faces", "audio", "active", "speakers", "actors"})
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One face that speaks in one shot of a clip.
+
+    wave: float32 mono 16 kHz under the track; times_s: (N,) middles of its frames on that clock; speaks_N: bool.
+    actor: file of the model fitted on the whole clip, or None.
+    """
+
+    track: Track
+    wave: np.ndarray
+    times_s: np.ndarray
+    speaks_N: np.ndarray
+    actor: Path | None
+
+
+@dataclass(frozen=True)
+class Film:
+    """A clip, or its still, with what was found in it. failed: by task id."""
+
+    clip: Clip
+    video: Path
+    content: str
+    job: Job
+    failed: Mapping[str, Outcome]
+
+    @property
+    def title(self) -> Title:
+        return self.job.manifest.titles[0]
+
+    @property
+    def line(self) -> Timeline:
+        return self.job.timeline(self.title)
+
+    def speakers(self) -> list[Speaker]:
+        """Every face that the analysis lets speak. Raises StageError with the reason where there is none."""
+        line, decided = self.line, self.job.decided(self.title)
+        tasks = {t.id: t for t in self.job.tasks(self.failed)}
+        found, reasons = [], []
+        for shot in self.job.shots(self.title) or []:
+            row = decided[shot.id]
+            if row["reason"] or not row["tracks"]:
+                reasons.append(row["reason"] or "off_screen")
+                continue
+            tracks = {t.id: t for t in load_tracks(tasks[f"faces {self.title.id}/{shot.id}"].folder)}
+            folder = tasks[f"actors {self.title.id}"].folder
+            sound = tasks.get(f"audio {self.title.id}/source")
+            for spoken in row["tracks"]:
+                track = tracks[spoken["track"]]
+                speaks_N = np.zeros(len(track.frames_N), bool)
+                for a, b in spoken["stretches"]:
+                    speaks_N[max(0, a - track.start_frame) : max(0, b - track.start_frame)] = True
+                first, last = (line.sample(f, HEARD_HZ) for f in (track.start_frame, track.end_frame))
+                wave = load_wave(sound.folder, first, last) if sound else np.zeros(last - first, np.float32)
+                times_s = line.times_s(track.start_frame, track.end_frame, centre=True)
+                times_s = times_s - float(line.time(track.start_frame))
+                actor = folder / spoken["actor"] if spoken["actor"] else None
+                found.append(Speaker(track, wave, times_s, speaks_N, actor))
+        if not found:
+            why = ", ".join(sorted(set(reasons))) or "it has no shot"
+            raise StageError(f"{self.clip.path.name}: nobody is seen to speak ({why}).")
+        return found
+
+    def steps(self, language: str) -> list[Step]:
+        """What is done for each shot in one language."""
+        dub = next(d for d in self.title.dubs if d.language == language)
+        return list(self.job.dub(self.title, dub, self.failed).steps)
+
+
+class _Job(Job):
+    """A job whose takes and fitted actors also depend on the code that makes them.
+
+    A run trusts the versions that stages and generators declare; whoever works on a generator changes code between two
+    evaluations and must not be shown the old mouths.
+    """
+
+    def generator_hash(self, choice: GeneratorChoice) -> str:
+        return key_of(super().generator_hash(choice), code_hash())[:12]
+
+    def _analyse(self, title: Title, failed: Mapping[str, Outcome]) -> Any:
+        found = super()._analyse(title, failed)
+        if found.actors is None:
+            return found
+        key = key_of(found.actors.key, code_hash())
+        folder = found.actors.folder.with_name(f"actors-{key[:12]}")
+        return replace(found, actors=replace(found.actors, key=key, folder=folder))
+
+
+@cache
+def code_hash() -> str:
+    """12 hex digits of the generators' code and weights, and of what they stand on."""
+    root = Path(dubbing.__file__).parent
+    files = [root / "face.py", root / "sound.py", root / "mesh.py"]
+    files += sorted(p for p in (root / "generators").rglob("*") if p.suffix in (".py", ".npz"))
+    return key_of([(str(p.relative_to(root)), content_key(p)) for p in files])[:12]
+
+
+class Bench:
+    """One output folder with the stages that work into it. A context manager; hold the store's lock meanwhile.
+
+    on_task(task id): said before each piece of work.
+    """
+
+    def __init__(
+        self, store: Store, settings: Config, generator: Mapping[str, Any], on_task: Callable[[str], None]
+    ) -> None:
+        self.store, self.settings, self._on_task = store, settings, on_task
+        self.generator = GeneratorChoice.model_validate(generator)
+        self._worker = Worker(store)
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.close()
+
+    def create_generator(self) -> Generator:
+        """The generator that is measured, fresh. Raises ModelError."""
+        return create(self.generator.name, self.generator.settings, self.settings.models.folder)
+
+    def made(self, folder: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """The result of a committed folder, filled by `make` where it is not there yet."""
+        if not self.store.done(folder):
+            with self.store.commit(folder) as part:
+                self.store.write_json(part / RESULT, make(part))
+        value: dict[str, Any] = read_json(folder / RESULT)
+        return value
+
+    def analysed(self, clip: Clip) -> Film:
+        """A clip with its faces, sound, speakers and fitted actors. Raises DubError where that cannot be done."""
+        info = media.probe(clip.path)
+        if info.video is None:
+            raise InputError(f"{clip.path.name} has no picture.")
+        film = self._film(clip, clip.path, clip.id, {})
+        return self._worked(film, lambda t: t.stage in _ANALYSIS and "/x-none" not in t.id)
+
+    def dubbed(self, film: Film, voices: Mapping[str, Path], expert: str | None = None) -> Film:
+        """The same film with takes and their scores in some languages: language -> sound as long as the film.
+
+        expert: the sync expert that scores, instead of the settings' own.
+        """
+        whole = self._film(film.clip, film.video, film.title.id, voices, expert)
+        return self._worked(whole, lambda t: t.stage != "master")
+
+    def still(self, film: Film, frame: int) -> Film:
+        """A frame of a film, standing still for as long and without sound, as a film."""
+        key = key_of("still", film.content, frame)[:12]
+        folder = self.store.root / film.title.id / f"still-{key}"
+
+        def make(part: Path) -> dict[str, Any]:
+            write_still(film.video, film.line, frame, part / "still.mp4")
+            return {"frame": frame}
+
+        self.made(folder, make)
+        made = self._film(film.clip, folder / "still.mp4", f"{film.title.id}_still", {})
+        return self._worked(made, lambda t: t.stage in _ANALYSIS and "/x-none" not in t.id)
+
+    def sound_for(self, film: Film, voice: Voice) -> Path:
+        """A dub sound exactly as long as the film: the voice's, or where that is the clip itself, its own rolled."""
+        line, own = film.line, voice.path.resolve() == film.clip.path
+        content = content_key(voice.path, self.store.root / ".contents.json")
+        key = key_of("sound", content, line.sample(len(line), RATE_HZ), own)[:12]
+        folder = self.store.root / film.title.id / f"sound_{voice.language}-{key}"
+
+        def make(part: Path) -> dict[str, Any]:
+            wave = media.read_sound(voice.path, rate_hz=RATE_HZ, mono=True)
+            wave = np.asarray(rolled(wave) if own else wave, np.float32).reshape(-1)
+            write_sound(fitted_sound(wave, line.sample(len(line), RATE_HZ), int(QUIET_S * RATE_HZ)), part / "dub.flac")
+            return {"voice": voice.path.name}
+
+        self.made(folder, make)
+        return folder / "dub.flac"
+
+    def _film(self, clip: Clip, video: Path, title: str, voices: Mapping[str, Path], expert: str | None = None) -> Film:
+        # a title has a dub; the one of an analysis is never worked on
+        dubs = [Dub(language=name, audio=path) for name, path in voices.items()] or [
+            Dub(language="x-none", audio=video)
+        ]
+        manifest = Manifest(version=1, titles=[Title(id=title, video=video, dubs=dubs)], generator=self.generator)
+        content = content_key(video, self.store.root / ".contents.json")
+        settings = self.settings
+        if expert is not None:
+            settings = settings.model_copy(update={"sync": settings.sync.model_copy(update={"expert": expert})})
+        return Film(clip, video, content, _Job(manifest, self.store, settings), {})
+
+    def _worked(self, film: Film, wanted: Callable[[Task], bool]) -> Film:
+        """Everything wanted of a film done, one task after another."""
+        job, failed = film.job, dict(film.failed)
+        while task := self._next(job, failed, wanted):
+            lost = next((failed[n] for n in task.needs if n in failed), None)
+            if lost is not None:
+                failed[task.id] = Outcome(task.id, 0.0, lost.error, lost.error_class)
+                continue
+            self._on_task(task.id)
+            outcome = self._worker.run(task, lambda n: None)
+            if outcome.error is None:
+                job.forget(task)
+            elif isinstance(outcome.fatal, DubError) and task.stage not in job.per_shot:
+                raise outcome.fatal
+            elif task.stage in ("shots", "audio", "speakers", "actors"):
+                raise StageError(f"{film.clip.path.name}: {outcome.error}")
+            else:
+                failed[task.id] = outcome
+        return Film(film.clip, film.video, film.content, job, failed)
+
+    def _next(self, job: Job, failed: Mapping[str, Outcome], wanted: Callable[[Task], bool]) -> Task | None:
+        """The first task that is wanted, not done, and whose needs have ended."""
+        known = {t.id: t for t in job.tasks(failed)}
+        done = {name for name, task in known.items() if name in failed or job.done(task)}
+        for name, task in known.items():
+            if name not in done and wanted(task) and all(n in done for n in (*task.needs, *task.after) if n in known):
+                return task
+        return None

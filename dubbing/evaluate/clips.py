@@ -1,0 +1,104 @@
+"""What is measured: clips and their names, the sounds they are dubbed with, and stills made of them.
+
+A dub sound is made as long as its clip, with a little silence at both ends, so that rest can be judged too.
+It knows no measure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from dubbing import media
+from dubbing.clock import Timeline
+from dubbing.errors import MediaError
+from dubbing.store import key_of
+
+__all__ = ["KINDS", "Clip", "Voice", "find_clips", "fitted_sound", "rolled", "write_sound", "write_still"]
+
+KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
+QUIET_S = 0.4  # of silence at both ends of a dub sound
+RATE_HZ = 48_000
+
+
+@dataclass(frozen=True)
+class Clip:
+    """id: a-z, 0-9, _ and -, unique among those measured; path: of the film."""
+
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A sound to dub with. language: a BCP 47 tag that names it in tables; path: of any file with sound."""
+
+    language: str
+    path: Path
+
+
+def find_clips(places: Sequence[Path]) -> list[Clip]:
+    """The clips that files and folders (taken recursively) hold, each once, by id.
+
+    Raises MediaError: no such file, a folder without a clip, or nothing given.
+    """
+    if not places:
+        raise MediaError(
+            "There is nothing to measure: give clips of talking people with their own sound, or a folder of them, "
+            "for example: dub eval clips/"
+        )
+    paths: list[Path] = []
+    for place in places:
+        if not place.exists():
+            raise MediaError(f"No such file: {str(place)!r}; give clips, or a folder of them.")
+        found = [place]
+        if place.is_dir():
+            inside = sorted(place.rglob("*"))
+            found = [p for p in inside if p.suffix[1:].lower() in KINDS and p.is_file() and p.name[0] != "."]
+            if not found:
+                raise MediaError(f"There is no clip in {str(place)!r}; clips are files that end in {', '.join(KINDS)}.")
+        paths += [p for p in (f.resolve() for f in found) if p not in paths]
+    stems = [re.sub(r"[^a-z0-9_-]+", "-", p.stem.lower()).strip("-")[:40] or "clip" for p in paths]
+    return [
+        Clip(stem if stems.count(stem) == 1 else f"{stem}-{key_of(str(path))[:6]}", path)
+        for stem, path in zip(stems, paths, strict=True)
+    ]
+
+
+def fitted_sound(wave_T: np.ndarray, length: int, quiet: int) -> np.ndarray:
+    """A sound of exactly `length` samples, float32: repeated or cut, silent for `quiet` samples at both ends.
+
+    A sound that is as long already (within a tenth of a second) keeps its place in time.
+    """
+    if abs(len(wave_T) - length) <= RATE_HZ // 10:
+        return np.pad(wave_T, (0, max(0, length - len(wave_T))))[:length].astype(np.float32)
+    quiet = min(quiet, length // 4)
+    made = np.zeros(length, np.float32)
+    made[quiet : length - quiet] = np.resize(wave_T, length - 2 * quiet)
+    return made
+
+
+def rolled(wave_T: np.ndarray) -> np.ndarray:
+    """A clip's own sound with its second half first: other words under every picture, in the same voice."""
+    return np.roll(wave_T, -(len(wave_T) // 2))
+
+
+def write_sound(wave_T: np.ndarray, path: Path) -> None:
+    """48 kHz stereo FLAC of a mono wave."""
+    with media.ClipWriter(path, sample_rate_hz=RATE_HZ, channels=2) as writer:
+        writer.sound(np.stack([wave_T, wave_T], 1).astype(np.float32))
+
+
+def write_still(source: Path, line: Timeline, frame: int, path: Path) -> None:
+    """A film without sound, as long as the clip, in which one frame of it stands still; 25 frames a second."""
+    picture = next(iter(media.read(source, line, frame, frame + 1))).bgr()
+    height, width = (n // 2 * 2 for n in picture.shape[:2])
+    count = max(1, round(float(line.duration) * 25))
+    with media.ClipWriter(path, width, height, Fraction(25), crf=12) as writer:
+        for _ in range(count):
+            writer.frame(np.ascontiguousarray(picture[:height, :width]))

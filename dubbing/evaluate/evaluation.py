@@ -1,0 +1,148 @@
+"""One evaluation: every clip, every measure that was asked for, one committed result each.
+
+What is done is read again; what cannot be measured is a row with its reason and stops nothing else. It knows no
+command line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dubbing.config import Config
+from dubbing.errors import DubError, ManifestError, OutputError
+from dubbing.evaluate import measures
+from dubbing.evaluate.bench import Bench, Film, code_hash
+from dubbing.evaluate.clips import Clip, Voice
+from dubbing.evaluate.seen import was_seen
+from dubbing.generators import create
+from dubbing.store import Store, content_key, key_of
+
+__all__ = ["MEASURES", "Evaluation", "Options", "measures_named"]
+
+MEASURES = ("hearing", "rendering", "following", "steadiness", "seam", "silence", "sync", "published", "languages")
+_VERSION = 1  # raise it when numbers change: what older versions left is then made again
+
+
+def measures_named(text: str | None) -> tuple[str, ...]:
+    """Measures by number or name, `1,2,seam`; all of them for None. Raises ManifestError for any other."""
+    if not text:
+        return MEASURES
+    found = []
+    for word in (w.strip().lower() for w in text.split(",") if w.strip()):
+        named = [m for n, m in enumerate(MEASURES, 1) if word in (str(n), m)]
+        if not named:
+            said = ", ".join(f"{n} {m}" for n, m in enumerate(MEASURES, 1))
+            raise ManifestError(f"--only: there is no measure {word!r}; there is: {said}.")
+        found += named
+    return tuple(m for m in MEASURES if m in found)
+
+
+@dataclass(frozen=True)
+class Options:
+    """generator: as a manifest names it; only: of MEASURES; voices: what clips are dubbed with (empty: the next
+    clip's own sound)."""
+
+    generator: Mapping[str, Any] = field(default_factory=lambda: {"name": "rewrite"})
+    only: tuple[str, ...] = MEASURES
+    voices: tuple[Voice, ...] = ()
+
+
+class Evaluation:
+    """Into one output folder. say(sentence): what a person should know; step(done, of, what): progress."""
+
+    def __init__(
+        self,
+        out: Path,
+        options: Options,
+        settings: Config,
+        say: Callable[[str], None] = lambda text: None,
+        step: Callable[[int, int, str], None] = lambda done, of, what: None,
+    ) -> None:
+        self.store, self.options, self.settings = Store(out), options, settings
+        self._say, self._step = say, step
+
+    @cached_property
+    def generator_hash(self) -> str:
+        """Of the generator's weights and settings. Raises ManifestError, ModelError."""
+        choice = dict(self.options.generator)
+        return create(choice.pop("name"), choice, self.settings.models.folder).hash
+
+    def run(self, clips: Sequence[Clip]) -> list[dict[str, Any]]:
+        """The rows of all clips, in their order. Raises OutputError, and InputError for a generator there is not."""
+        _ = self.generator_hash
+        rows: list[dict[str, Any]] = []
+        groups = [g for g in measures.GROUPS if set(g.measures) & set(self.options.only)]
+        total = len(clips) * len(groups)
+        with self.store.lock():
+            self.store.sweep()
+            with Bench(self.store, self.settings, self.options.generator, lambda name: None) as bench:
+                for n, clip in enumerate(clips):
+                    rows += self._clip(bench, clips, n, clip, groups, total)
+        return [r for r in rows if r["measure"] in self.options.only]
+
+    def _clip(
+        self, bench: Bench, clips: Sequence[Clip], n: int, clip: Clip, groups: Sequence[measures.Group], total: int
+    ) -> list[dict[str, Any]]:
+        """All rows of one clip."""
+        began, rows, said = time.process_time(), [], set()
+        common: dict[str, Any] = {"clip": clip.id, "video": clip.path.name}
+        film: Film | None = None
+        refused: DubError | None = None
+        self._step(n * len(groups), total, f"{clip.id}: faces, sound, speakers")
+        try:
+            film = bench.analysed(clip)
+            common["seen"] = was_seen(film.content)
+        except OutputError:
+            raise
+        except DubError as e:
+            refused = e
+        for k, group in enumerate(groups):
+            self._step(n * len(groups) + k, total, f"{clip.id}: {', '.join(group.measures)}")
+            try:
+                if film is None:
+                    assert refused is not None
+                    raise refused
+                found = self._group(bench, group, film, self._voices(clips, n))
+            except OutputError:
+                raise
+            except DubError as e:
+                text = str(e)
+                found = [{"measure": m, "reason": text} for m in group.measures if m in self.options.only]
+                if text not in said:
+                    said.add(text)
+                    self._say(text if clip.path.name in text else f"{clip.path.name}: {text}")
+            rows += [{**common, **self._named(), **r} for r in found]
+        self._say(f"{clip.id}: {time.process_time() - began:.0f} s of processor time")
+        return rows
+
+    def _named(self) -> dict[str, Any]:
+        return {"generator": self.options.generator["name"], "generator_hash": self.generator_hash}
+
+    def _group(self, bench: Bench, group: measures.Group, film: Film, voices: Sequence[Voice]) -> list[dict[str, Any]]:
+        """The rows of one clip and group of measures, made now or read."""
+        about: list[Any] = []
+        if group.needs_voice:
+            about = [[v.language, content_key(v.path, self.store.root / ".contents.json")] for v in voices]
+            about += measures.expert_keys(self.settings)
+        key = key_of("eval", _VERSION, group.name, film.content, self.generator_hash, code_hash(), about)
+        folder = self.store.root / film.title.id / "eval" / f"{group.name}-{key[:12]}"
+
+        def make(part: Path) -> dict[str, Any]:
+            began = time.process_time()
+            rows = group.measure(bench, film, tuple(voices), part)
+            seconds = round(time.process_time() - began, 2)
+            return {"rows": [{**r, "seconds": seconds, "key": key[:12]} for r in rows], "seconds": seconds}
+
+        made: list[dict[str, Any]] = bench.made(folder, make)["rows"]
+        return made
+
+    def _voices(self, clips: Sequence[Clip], n: int) -> tuple[Voice, ...]:
+        """What a clip is dubbed with: as asked, else the next clip's sound (the only clip: its own, rolled)."""
+        if self.options.voices:
+            return self.options.voices
+        return (Voice("x-other", clips[(n + 1) % len(clips)].path),)

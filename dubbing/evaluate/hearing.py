@@ -1,0 +1,130 @@
+"""Measure 1, sound to shape: how well a mouth is predicted from sound, before and after a fit on the same person.
+
+The actor is fitted on the first part of a stretch (`voice.fit_actor`) and judged on the rest; beside it the prior
+alone, a plain ridge regression on the same first part, and a mouth that never moves. Knows arrays only; sound and
+shapes on one clock, lag not forgiven but for the one that the fit found itself.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from dubbing.face import LOWER_FACE, mouth_measures
+from dubbing.generators.rewrite import hearing, voice
+from dubbing.generators.rewrite.hearing import STEP_HZ, Prior
+from dubbing.generators.rewrite.shape import ShapeSpace
+from dubbing.sound import RATE_HZ, at_times
+
+__all__ = ["FIT_PART", "LEAST_S", "NAMES", "Heard", "correlation", "measures_of", "ridge", "sound_to_shape"]
+
+FIT_PART = 0.7
+LEAST_S = 2.0  # a shorter stretch says nothing
+NAMES = ("opening", "width", "protrusion")
+_REACH_S, _STRENGTH = 0.25, 300.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """numbers: name -> value, correlations -1..1, errors in inter-ocular distances; times_s: (N,); curves: name ->
+    (N,) opening, `true`, `fitted`, `prior`, `ridge`; held_N: bool, the frames that are judged."""
+
+    numbers: dict[str, float]
+    times_s: np.ndarray
+    curves: dict[str, np.ndarray]
+    held_N: np.ndarray
+
+
+def sound_to_shape(
+    shape_NP3: np.ndarray,
+    times_s: np.ndarray,
+    wave: np.ndarray,
+    speaks_N: np.ndarray,
+    seen_N: np.ndarray,
+    *,
+    prior: Prior | None = None,
+    space: ShapeSpace | None = None,
+) -> Heard | None:
+    """All numbers of one stretch of one face; None where it is too short, or silent in either part.
+
+    shape_NP3: canonical meshes; times_s: middles of the frames, 0 at sample 0 of `wave` (float32 mono, 16 kHz);
+    speaks_N: bool, where this face speaks; seen_N: bool, where the mesh was measured.
+    """
+    prior, space = prior or Prior.load(), space or ShapeSpace.load()
+    count = len(times_s)
+    cut = int(count * FIT_PART)
+    held_N = (np.arange(count) >= cut) & seen_N
+    known_N = (np.arange(count) < cut) & seen_N & speaks_N
+    if count < 12 or times_s[-1] - times_s[0] < LEAST_S or held_N.sum() < 6 or known_N.sum() < 6:
+        return None
+    if not speaks_N[cut:].any():
+        return None
+    true = mouth_measures(np.asarray(shape_NP3, np.float64))
+    began = time.process_time()
+    example = voice.Example(shape_NP3[:cut], times_s[:cut], wave[: int(times_s[cut] * RATE_HZ)], known_N[:cut])
+    actor = voice.fit_actor([example], prior=prior, space=space)
+    fit_s = time.process_time() - began
+    alone = voice.default_actor(shape_NP3[:cut], prior=prior)
+    fitted = _said(actor, wave, times_s, speaks_N, actor.lag_s, prior, space)
+    general = _said(alone, wave, times_s, speaks_N, 0.0, prior, space)
+    plain = {name: ridge(wave, times_s, true[name], cut) for name in NAMES}
+    numbers = {"fit_lag_s": actor.lag_s, "fit_ms_per_frame": 1000 * fit_s / cut, "fit_speech_s": actor.seconds}
+    for name in NAMES:
+        still = np.full(count, true[name][known_N].mean())
+        for who, said in (("fitted", fitted[name]), ("prior", general[name]), ("ridge", plain[name]), ("still", still)):
+            if who != "still":
+                numbers[f"{who}_{name}_corr"] = correlation(said[held_N], true[name][held_N])
+            numbers[f"{who}_{name}_error"] = float(np.abs(said - true[name])[held_N].mean())
+        numbers[f"prior_whole_{name}_corr"] = correlation(general[name][seen_N], true[name][seen_N])
+    lags = {}
+    for lag_s in voice.LAGS_S:
+        said = _said(alone, wave, times_s, speaks_N, float(lag_s), prior, space)["opening"]
+        lags[float(lag_s)] = correlation(said[seen_N], true["opening"][seen_N])
+    best_s = max(lags, key=lambda lag_s: (lags[lag_s], -abs(lag_s)))
+    numbers |= {"prior_best_corr": lags[best_s], "prior_best_lag_s": best_s}
+    second = np.abs(np.diff(true["opening"], 2)).mean()
+    numbers["fitted_spread"] = float(fitted["opening"][held_N].std() / max(true["opening"][held_N].std(), 1e-9))
+    numbers["fitted_jitter"] = float(np.abs(np.diff(fitted["opening"], 2)).mean() / max(second, 1e-9))
+    curves = {"true": true["opening"], "fitted": fitted["opening"], "prior": general["opening"],
+              "ridge": plain["opening"]}  # fmt: skip
+    return Heard(numbers, times_s, curves, held_N)
+
+
+def measures_of(coef_NK: np.ndarray, rest_L3: np.ndarray, space: ShapeSpace) -> dict[str, np.ndarray]:
+    """`face.mouth_measures` of predicted coefficients, each (N,)."""
+    lower = space.decode(coef_NK, rest_L3)
+    full = np.zeros((len(lower), 478, 3))
+    full[:, list(LOWER_FACE)] = lower
+    return mouth_measures(full)
+
+
+def correlation(a_N: np.ndarray, b_N: np.ndarray) -> float:
+    """Pearson's; 0 where either does not move."""
+    return float(np.corrcoef(a_N, b_N)[0, 1]) if a_N.std() > 1e-9 and b_N.std() > 1e-9 else 0.0
+
+
+def ridge(wave: np.ndarray, times_s: np.ndarray, true_N: np.ndarray, cut: int) -> np.ndarray:
+    """The plain way: a measure from a quarter of a second of normalised log-mel either way, fitted on frames
+    before `cut` alone, (N,)."""
+    mel = hearing.features(wave).astype(np.float64).reshape(-1, 20, 2).mean(2)
+    reach = int(_REACH_S * STEP_HZ)
+    padded = np.pad(mel, ((reach, reach), (0, 0)), mode="edge")
+    rows = np.concatenate([padded[k : k + len(mel)] for k in range(0, 2 * reach + 1, 2)], 1)
+    x = at_times(rows, times_s, STEP_HZ)
+    x = x - x[:cut].mean(0)
+    mean = true_N[:cut].mean()
+    gram = x[:cut].T @ x[:cut] + _STRENGTH * np.eye(x.shape[1])
+    return np.asarray(mean + x @ np.linalg.solve(gram, x[:cut].T @ (true_N[:cut] - mean)))
+
+
+def _said(
+    actor: voice.Actor, wave: np.ndarray, times_s: np.ndarray, speaks_N: np.ndarray, lag_s: float, prior: Prior,
+    space: ShapeSpace,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """What an actor's mouth would do to a sound that is `lag_s` later than the lips."""
+    heard_s = times_s + lag_s
+    shown = np.searchsorted((times_s[1:] + times_s[:-1]) / 2, heard_s)
+    coef = voice.predict(actor, wave, heard_s, speaks_N[shown], prior=prior)
+    return measures_of(coef, actor.rest, space)

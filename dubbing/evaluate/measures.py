@@ -1,0 +1,186 @@
+"""The measures of one clip, in groups that share their work; each gives rows and leaves pictures in its folder.
+
+    hearing      1  sound to shape
+    rendering    2  the true shapes, from frames half a second away at least
+    dub          3 following, 4 steadiness, 5 seam, 6 silence, 7 sync: of takes with another sound
+    published    8  what needs other people's models
+    languages    9  every voice, on the moving clip and on a still of it
+
+It knows no table and no page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dubbing import experts, models
+from dubbing.config import Config
+from dubbing.errors import StageError
+from dubbing.evaluate import hearing, rendering, takes
+from dubbing.evaluate.bench import Bench, Film
+from dubbing.evaluate.clips import Voice
+from dubbing.evaluate.table import row
+from dubbing.face import canonical, mouth_measures
+from dubbing.mesh import Meshes
+
+__all__ = ["GROUPS", "Group", "expert_keys"]
+
+Rows = list[dict[str, Any]]
+_IN_LANGUAGES = ("lse_d", "lse_c", "offset_frames", "offset_frames_abs", "recovery")
+_LITERATURE = "syncnet_v2"
+# What a table of the literature has besides, and why it is not measured.
+_ABSENT = {
+    "vmaf": "VMAF: absent: the FFmpeg in PyAV's wheel has no libvmaf filter, nor its models",
+    "fid": "FID: absent: there is no Inception network among the published models (`dub models list`)",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """measures: of `evaluation.MEASURES`; measure(bench, film, voices, folder): rows, or StageError."""
+
+    name: str
+    measures: tuple[str, ...]
+    needs_voice: bool
+    measure: Callable[[Bench, Film, tuple[Voice, ...], Path], Rows]
+
+
+def expert_keys(settings: Config) -> list[str]:
+    """The sync experts that takes are scored by: the settings' own, and the literature's where its weights are."""
+    names: list[str] = [settings.sync.expert]
+    if _LITERATURE not in names and models.is_present(_LITERATURE, configured=settings.models.folder):
+        names.append(_LITERATURE)
+    return [experts.identity(name, settings.models.folder) for name in names]
+
+
+def _hearing(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 1 of every speaking face. Writes curves_<n>.npz."""
+    rows: Rows = []
+    for n, speaker in enumerate(film.speakers(), 1):
+        track = speaker.track
+        if not speaker.wave.any():
+            continue
+        shape, _ = canonical(track.mesh_NP3)
+        heard = hearing.sound_to_shape(shape, speaker.times_s, speaker.wave, speaker.speaks_N, track.seen_N)
+        if heard is None:
+            continue
+        np.savez_compressed(out / f"curves_{n}.npz", track=track.id, times_s=heard.times_s, held=heard.held_N,
+                            **heard.curves)  # fmt: skip
+        rows += [row("hearing", name, value, track=track.id, input="moving") for name, value in heard.numbers.items()]
+    if not rows:
+        raise StageError(
+            f"{film.clip.path.name}: no face speaks for {hearing.LEAST_S:g} s with sound in both parts of its shot."
+        )
+    return rows
+
+
+def _rendering(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 2 of every speaking face. Writes <n>/sheet.jpg."""
+    rows: Rows = []
+    refused: StageError | None = None
+    meshes, generator = Meshes(), bench.create_generator()
+    try:
+        for n, speaker in enumerate(film.speakers(), 1):
+            folder = out / str(n)
+            folder.mkdir()
+            try:
+                numbers = rendering.render_truth(film, speaker, generator, folder, meshes)
+            except StageError as e:
+                refused = refused or e
+                continue
+            rows += [row("rendering", k, v, track=speaker.track.id, input="moving") for k, v in numbers.items()]
+    finally:
+        meshes.close()
+    if not rows:
+        raise refused or StageError(f"{film.clip.path.name}: nobody speaks.")
+    return rows
+
+
+def _dub(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measures 3 to 7 in every language. Copies the contact sheets."""
+    made = bench.dubbed(film, {v.language: bench.sound_for(film, v) for v in voices})
+    rows: Rows = []
+    reasons: list[str] = []
+    meshes = Meshes()
+    try:
+        for voice in voices:
+            done, why = takes.finished(made, voice.language)
+            reasons += why
+            for take in done:
+                about = {"track": take.track.id, "language": voice.language, "input": "moving",
+                         "lse_model": take.score.get("lse_model")}  # fmt: skip
+                steady, seams = takes.look_at(made, take, meshes)
+                groups = {"following": takes.following(take), "steadiness": steady, "seam": seams,
+                          "silence": takes.silence(made, take), "sync": takes.sync(take.score)}  # fmt: skip
+                for measure, numbers in groups.items():
+                    rows += [row(measure, k, v, **about) for k, v in numbers.items() if v is not None]
+                rows.append(row("steadiness", "sharpness", take.score.get("sharpness"), **about))
+                if take.sheet.exists():
+                    name = f"sheet_{voice.language}_{take.step.shot.id}.jpg"
+                    (out / name).write_bytes(take.sheet.read_bytes())
+    finally:
+        meshes.close()
+    if not rows:
+        raise StageError(f"{film.clip.path.name}: no shot was dubbed ({', '.join(sorted(set(reasons)))}).")
+    return rows
+
+
+def _published(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 8: LSE by the network that published tables use, where its weights are; what else is absent."""
+    rows: Rows = [{"measure": "published", "name": name, "reason": why} for name, why in _ABSENT.items()]
+    if not models.is_present(_LITERATURE, configured=bench.settings.models.folder):
+        why = (
+            f"LSE of the literature: absent: the weights of {_LITERATURE} are not here; `dub models pull {_LITERATURE}`"
+        )
+        return [*rows, {"measure": "published", "name": "lse_d", "reason": why}]
+    made = bench.dubbed(film, {v.language: bench.sound_for(film, v) for v in voices}, _LITERATURE)
+    for voice in voices:
+        for take in takes.finished(made, voice.language)[0]:
+            about = {"track": take.track.id, "language": voice.language, "input": "moving",
+                     "lse_model": take.score.get("lse_model")}  # fmt: skip
+            rows += [row("published", k, v, **about) for k, v in takes.sync(take.score).items() if v is not None]
+    return rows
+
+
+def _languages(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still."""
+    speaker = max(film.speakers(), key=lambda s: float(s.speaks_N.sum()))
+    opening = mouth_measures(canonical(speaker.track.mesh_NP3)[0])["opening"] + 0.002 * np.abs(speaker.track.yaw_N)
+    frame = int(speaker.track.frames_N[np.where(speaker.track.seen_N, opening, np.inf).argmin()])
+    sounds = {v.language: bench.sound_for(film, v) for v in voices}
+    rows: Rows = []
+    for kind, made in (
+        ("moving", bench.dubbed(film, sounds)),
+        ("still", bench.dubbed(bench.still(film, frame), sounds)),
+    ):
+        for voice in voices:
+            done, why = takes.finished(made, voice.language)
+            for take in done:
+                about = {"track": take.track.id, "language": voice.language, "input": kind,
+                         "lse_model": take.score.get("lse_model")}  # fmt: skip
+                numbers = {k: v for k, v in takes.sync(take.score).items() if k in _IN_LANGUAGES}
+                numbers["opening_corr"] = takes.following(take).get("opening_corr")
+                numbers["sharpness"] = take.score.get("sharpness")
+                numbers["motion_per_s"] = takes.silence(made, take).get("motion_per_s")
+                rows += [row("languages", k, v, **about) for k, v in numbers.items() if v is not None]
+                if kind == "still" and take.sheet.exists():
+                    name = f"sheet_still_{voice.language}_{take.step.shot.id}.jpg"
+                    (out / name).write_bytes(take.sheet.read_bytes())
+            if not done:
+                text = f"{film.clip.path.name}, {kind}: not dubbed ({', '.join(sorted(set(why))) or 'no shot'})"
+                rows.append({"measure": "languages", "language": voice.language, "input": kind, "reason": text})
+    return rows
+
+
+GROUPS: tuple[Group, ...] = (
+    Group("hearing", ("hearing",), False, _hearing),
+    Group("rendering", ("rendering",), False, _rendering),
+    Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub),
+    Group("published", ("published",), True, _published),
+    Group("languages", ("languages",), True, _languages),
+)

@@ -1,0 +1,163 @@
+"""The page of an evaluation: tables, plots and contact sheets, in one file that needs nothing else.
+
+It reads rows, and the pictures that measures left beside their results. It knows no measure.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dubbing.evaluate.table import COLUMNS, absent, by_clip, goals, languages, median_of
+
+__all__ = ["page"]
+
+_DPI = 80
+_MOST_SHEETS = 6  # of one clip
+_STYLE = """body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1500px;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}
+td:first-child,th:first-child{text-align:left}.no{color:#b00020}.yes{color:#1b7f3b}img{max-width:100%;display:block}
+figure{margin:1em 0}figcaption{color:#555}h2{margin-top:2em;border-top:1px solid #ccc;padding-top:.6em}"""
+
+
+def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval") -> str:
+    """HTML of one evaluation. root: its folder, in which the pictures lie under <clip>/eval/<group>-<key>/."""
+    clips = list(dict.fromkeys(r["clip"] for r in rows))
+    hashes = sorted({f"{r['generator']}@{r['generator_hash']}" for r in rows if r.get("generator")})
+    parts = [f"<h1>{escape(title)}</h1><p>{escape(', '.join(hashes))}; {len(clips)} clips. docs/eval.md says what the "
+             "numbers are.</p>", _goals(rows), _clips(rows, clips), _languages(rows), _bars(rows, clips)]  # fmt: skip
+    if missing := absent(rows):
+        parts.append("<h2>Not measured</h2><ul>" + "".join(f"<li>{escape(m)}</li>" for m in missing) + "</ul>")
+    keys = {r["key"] for r in rows if r.get("key")}
+    for clip in clips:
+        parts.append(f"<h2>{escape(clip)}</h2>")
+        folders = sorted(f for f in (root / clip / "eval").glob("*-*") if f.name.rsplit("-", 1)[-1] in keys)
+        parts += [_curves(p) for f in folders for p in sorted(f.glob("curves_*.npz"))]
+        sheets = [p for f in folders for p in sorted(f.rglob("sheet*.jpg"))]
+        parts += [_sheet(p) for p in sheets[:_MOST_SHEETS]]
+    body = "\n".join(p for p in parts if p)
+    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>' \
+           f"<style>{_STYLE}</style><body>{body}</body></html>\n"  # fmt: skip
+
+
+def _table(head: Iterable[str], body: Iterable[Sequence[str]]) -> str:
+    top = "".join(f"<th>{escape(h)}</th>" for h in head)
+    lines = ("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in body)
+    return f"<table><tr>{top}</tr>{''.join(lines)}</table>"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "&ndash;" if value is None else f"{value:.{digits}f}"
+
+
+def _goals(rows: Sequence[Mapping[str, Any]]) -> str:
+    body = []
+    for g in goals(rows):
+        if g.value is not None:
+            word = "yes" if g.met else "no"
+            cells = (
+                escape(g.what),
+                _number(g.value, g.digits),
+                escape(g.wanted),
+                f'<span class="{word}">{word}</span>',
+            )
+            body.append((*cells, escape(g.over)))
+    return _table(("", "measured", "goal", "met", "median over"), body) if body else ""
+
+
+def _clips(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
+    columns = [(label, by_clip(rows, measure, name), digits) for label, measure, name, digits in COLUMNS]
+    columns = [c for c in columns if c[1]]
+    seen = {r["clip"] for r in rows if r.get("seen")}
+    body = [
+        (escape(clip) + (" +" if clip in seen else ""), *(_number(values.get(clip), d) for _, values, d in columns))
+        for clip in clips
+    ]
+    body.append(("median", *(_number(median_of(values.values()), d) for _, values, d in columns)))
+    note = "<p>+ the shipped prior and sync expert were trained on this clip</p>" if seen else ""
+    return _table(("clip", *(label for label, _, _ in columns)), body) + note
+
+
+def _languages(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = ("lse_d", "lse_c", "offset_frames", "recovery", "opening_corr", "sharpness", "motion_per_s")
+    body = [
+        (escape(x["language"]), x["input"], str(x["clips"]), *(_number(x[n]) for n in names)) for x in languages(rows)
+    ]
+    if not body:
+        return ""
+    head = ("language", "input", "clips", "LSE-D", "LSE-C", "offset", "recovery", "follows", "sharp", "silence")
+    return "<h2>Languages</h2>" + _table(head, body)
+
+
+def _bars(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
+    """Correlations of every clip, and PSNR of the result beside the mean face and a frame by lot."""
+    groups = (
+        ("opening, held-out correlation", [("fitted", "hearing", "fitted_opening_corr"),
+                                           ("prior, last 30 %", "hearing", "prior_opening_corr"),
+                                           ("ridge", "hearing", "ridge_opening_corr")]),
+        ("mouth, PSNR in dB", [("result", "rendering", "psnr_db"), ("mean face", "rendering", "mean_psnr_db"),
+                               ("frame by lot", "rendering", "random_psnr_db")]),
+    )  # fmt: skip
+    made = []
+    for title, series in groups:
+        values = {label: by_clip(rows, measure, name) for label, measure, name in series}
+        if not any(values.values()):
+            continue
+        figure, axes = _figure(max(5.0, 1.1 * len(clips)), 3.0)
+        for n, (label, found) in enumerate(values.items()):
+            at = np.arange(len(clips)) + (n - 1) * 0.27
+            axes.bar(at, [found.get(c, 0.0) for c in clips], 0.25, label=label)
+        axes.set_xticks(range(len(clips)), [c[:16] for c in clips], rotation=30, ha="right", fontsize="small")
+        axes.set_title(title, loc="left", fontsize="small")
+        axes.legend(fontsize="x-small")
+        made.append(_picture(figure))
+    return "".join(made)
+
+
+def _curves(path: Path) -> str:
+    """Wanted and true opening over time; what was held out is marked."""
+    with np.load(path) as data:
+        times_s, held = data["times_s"], data["held"]
+        figure, axes = _figure(11.0, 2.4)
+        for name, style in (("true", "k-"), ("fitted", "C0-"), ("prior", "C1:")):
+            axes.plot(times_s, data[name], style, linewidth=1.1, label=name)
+        if held.any():
+            axes.axvspan(float(times_s[held][0]), float(times_s[held][-1]), color="0.93", zorder=0)
+        axes.set_title(f"{data['track']}: opening in inter-ocular distances, held out in grey", loc="left",
+                       fontsize="small", parse_math=False)  # fmt: skip
+        axes.legend(fontsize="x-small")
+        axes.set_xlabel("s", fontsize="small")
+    return _picture(figure)
+
+
+def _figure(width_in: float, height_in: float) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_in, height_in), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.subplots()
+    axes.tick_params(labelsize="x-small")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _picture(figure: Any) -> str:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return f'<figure><img alt="" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"></figure>'
+
+
+def _sheet(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return (
+        f'<figure><img alt="" loading="lazy" src="data:image/jpeg;base64,{data}">'
+        f"<figcaption>{escape(path.parent.name)} {escape(path.name)}: source, result, and both mouths enlarged"
+        "</figcaption></figure>"
+    )

@@ -1,0 +1,269 @@
+"""Measure 2, rendering alone: the true mouth is wanted, and frames within half a second may not lend theirs.
+
+Beside the result stand two mouths that cost nothing, under the same matte: the mean of the track's faces, and a frame
+drawn by lot. Every picture's mesh is found again, the source's too. Frames stream; at any time one picture and
+CANDIDATES small crops are held. It knows no table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dubbing import media
+from dubbing.clock import Timeline
+from dubbing.errors import StageError
+from dubbing.evaluate import pictures
+from dubbing.evaluate.bench import Film, Speaker
+from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical
+from dubbing.generators import Generator, Work
+from dubbing.mesh import Meshes, MeshTracker, face_boxes
+from dubbing.records import Line, Patch
+from dubbing.stages.sheet import Sheet
+from dubbing.stages.sync import paste
+
+__all__ = ["APART_S", "Look", "flicker", "lay", "lmd", "matte_in", "render_truth", "similarity"]
+
+APART_S = 0.5
+MOST_FRAMES = 250
+CANDIDATES = 24
+LEAST_S = 1.5
+_CPBD_EVERY = 4
+_CPBD_ROOM = 0.6
+
+
+def render_truth(film: Film, speaker: Speaker, generator: Generator, out: Path, meshes: Meshes) -> dict[str, float]:
+    """Numbers by name: of the result, and `mean_...` and `random_...` of the two mouths beside it. Writes sheet.jpg
+    into `out`. Raises StageError where the face is seen too shortly."""
+    track, line = speaker.track, film.line
+    if float(line.time(track.end_frame) - line.time(track.start_frame)) < LEAST_S:
+        raise StageError(f"{film.clip.path.name}: {track.id} is shorter than {LEAST_S:g} s.")
+    middle = (track.start_frame + track.end_frame) // 2
+    a = max(track.start_frame, middle - MOST_FRAMES // 2)
+    window = (a, min(track.end_frame, a + MOST_FRAMES))
+    size = media.probe(film.video).upright_size
+    work = Work(
+        source=film.video, timeline=line, picture_wh=size, track=track,
+        lines=(Line(track.id, track.start_frame, track.end_frame),), wave=speaker.wave, speech_N=speaker.speaks_N,
+        actor=speaker.actor, window=window, apart_s=APART_S,
+    )  # fmt: skip
+    boxes = face_boxes(track.mesh_NP3, size)
+    others = _Others(film.video, line, speaker, boxes, window)
+    sheet = Sheet(f"{film.clip.id} {track.id} own shapes", line, np.linspace(*window, 10).astype(int)[1:-1].tolist())
+    look = Look(meshes, ("source", "result", "mean", "random"))
+    per_frame: dict[str, list[float]] = defaultdict(list)
+    timed = _Timed(generator, work)
+    shown = media.read(film.video, line, *window, threads=1)
+    try:
+        for n, patch in enumerate(timed):
+            picture = next(p for p in shown if p.frame == patch.frame)
+            at = patch.frame - track.start_frame
+            box = boxes[at]
+            before = picture.bgr(box=box)
+            local = track.mesh_NP3[at, :, :2] - box[:2]
+            alpha = matte_in(patch, box)
+            views = {"source": before, "result": paste(before, patch, *box[:2])}
+            views["mean"] = lay(before, others.mean(local), alpha)
+            views["random"] = lay(before, others.random(patch.frame, local), alpha)
+            sheet.add(patch.frame, before, views["result"], local)
+            found = look.find(views, box)
+            if not track.seen_N[at]:
+                continue
+            _compare(views, found, local, per_frame, n % _CPBD_EVERY == 0)
+    except ValueError as e:
+        raise StageError(
+            f"{film.clip.path.name}: {track.id} cannot be rendered from frames {APART_S} s away: {e}"
+        ) from e
+    finally:
+        look.close()
+    if not per_frame:
+        raise StageError(f"{film.clip.path.name}: {track.id} is out of sight.")
+    sheet.write(out / "sheet.jpg")
+    numbers = {name: float(np.median(values)) for name, values in per_frame.items() if values}
+    for who in ("", "mean_", "random_"):
+        numbers[f"{who}sharpness"] = numbers.pop(f"{who}detail") / max(numbers["source_detail"], 1e-6)
+    if "source_cpbd" in numbers and "cpbd" in numbers:
+        numbers["cpbd_ratio"] = numbers["cpbd"] / max(numbers["source_cpbd"], 1e-6)
+    del numbers["source_detail"]
+    numbers["steadiness"] = flicker(look.meshes["result"]) / max(flicker(look.meshes["source"]), 1e-9)
+    numbers |= {"render_ms_per_frame": timed.ms_per_frame, "face_px": track.height_px, "frames": timed.frames}
+    return numbers
+
+
+def _compare(
+    views: dict[str, np.ndarray], found: dict[str, np.ndarray], local_P2: np.ndarray,
+    per_frame: dict[str, list[float]], with_cpbd: bool,
+) -> None:  # fmt: skip
+    before = views["source"]
+    size = (before.shape[1], before.shape[0])
+    lips = local_P2[list(LIPS)]
+    left, top, right, bottom = pictures.mouth_box(lips, size)
+    wide = pictures.mouth_box(lips, size, _CPBD_ROOM)
+    for who, view in views.items():
+        name = "" if who == "result" else f"{who}_"
+        part, true = view[top:bottom, left:right], before[top:bottom, left:right]
+        per_frame[f"{name}detail"].append(pictures.detail(part))
+        if with_cpbd and (sharp := pictures.cpbd(view[wide[1] : wide[3], wide[0] : wide[2]])) is not None:
+            per_frame[f"{name}cpbd"].append(sharp)
+        if who == "source":
+            continue
+        per_frame[f"{name}psnr_db"].append(pictures.psnr_db(part, true))
+        per_frame[f"{name}ssim"].append(pictures.ssim(part, true))
+        if who in found and "source" in found:
+            mouth, face = lmd(found[who], found["source"])
+            per_frame[f"{name}m_lmd"].append(mouth)
+            per_frame[f"{name}f_lmd"].append(face)
+
+
+def lmd(mesh_P3: np.ndarray, true_P3: np.ndarray) -> tuple[float, float]:
+    """Mean distance of landmarks in the picture, of the lips and of the face, in the true inter-ocular distance."""
+    eye = float(np.linalg.norm(true_P3[33, :2] - true_P3[263, :2]))
+    apart = np.linalg.norm(mesh_P3[:, :2] - true_P3[:, :2], axis=-1) / max(eye, 1e-6)
+    return float(apart[list(LIPS)].mean()), float(apart[:468].mean())
+
+
+def flicker(meshes: dict[int, np.ndarray]) -> float:
+    """Mean second difference of the lips' points in canonical coordinates, over runs of consecutive frames.
+
+    meshes: frame -> (478, 3). In inter-ocular distances; 0 where no three frames follow each other.
+    """
+    frames = np.array(sorted(meshes))
+    if len(frames) < 3:
+        return 0.0
+    shape = canonical(np.stack([meshes[int(f)] for f in frames]))[0][:, list(LIPS), :2]
+    runs = (frames[2:] - frames[:-2]) == 2
+    second = np.linalg.norm(np.diff(shape, 2, axis=0), axis=-1).mean(1)
+    return float(second[runs].mean()) if runs.any() else 0.0
+
+
+class Look:
+    """Finds the meshes of several views of one face, frame after frame, each view with a tracker of its own.
+
+    meshes: view -> frame number from 0 -> mesh in pixels of the picture, of the frames found in every view.
+    """
+
+    def __init__(self, meshes: Meshes, views: tuple[str, ...]) -> None:
+        self._trackers = {name: MeshTracker(meshes) for name in views}
+        self.meshes: dict[str, dict[int, np.ndarray]] = {name: {} for name in views}
+        self._count = 0
+
+    def find(self, views: dict[str, np.ndarray], box: tuple[int, int, int, int]) -> dict[str, np.ndarray]:
+        """Meshes (478, 3) in pixels of the views; a view in which no face is found is left out."""
+        found = {name: mesh for name, view in views.items() if (mesh := self._trackers[name].find(view)) is not None}
+        if len(found) == len(self._trackers):
+            for name, mesh in found.items():
+                self.meshes[name][self._count] = mesh + (box[0], box[1], 0)
+        self._count += 1
+        return found
+
+    def skip(self) -> None:
+        """A frame that is not looked at: what follows is no neighbour of what came before."""
+        self._count += 1
+
+    def close(self) -> None:
+        for tracker in self._trackers.values():
+            tracker.close()
+
+
+@dataclass
+class _Timed:
+    """A generator's patches, and the processor time that they took."""
+
+    generator: Generator
+    work: Work
+    seconds: float = 0.0
+    frames: int = 0
+
+    def __iter__(self) -> Iterator[Patch]:
+        rendered = iter(self.generator.render(self.work))
+        while True:
+            began = time.process_time()
+            one = next(rendered, None)
+            self.seconds += time.process_time() - began
+            if one is None:
+                return
+            self.frames += 1
+            yield one.patch
+
+    @property
+    def ms_per_frame(self) -> float:
+        return 1000 * self.seconds / max(self.frames, 1)
+
+
+class _Others:
+    """The mean face, and some frames to draw from, in the coordinates of the track's middle frame."""
+
+    def __init__(
+        self, source: Path, line: Timeline, speaker: Speaker, boxes: list[tuple[int, int, int, int]],
+        window: tuple[int, int],
+    ) -> None:  # fmt: skip
+        track = speaker.track
+        eyes = np.linalg.norm(track.mesh_NP3[:, 33, :2] - track.mesh_NP3[:, 263, :2], axis=-1)
+        usual = track.mesh_NP3[int(np.argsort(eyes)[len(eyes) // 2]), :, :2].astype(np.float64)
+        lower = usual[[*LOWER_FACE, 2, 205, 425]]
+        room = 0.25 * float(np.median(eyes))
+        corner = np.floor(lower.min(0) - room)
+        self._reference = usual - corner
+        self._size = tuple(np.ceil(lower.max(0) + room - corner).astype(int).tolist())
+        self._times_s = dict(zip(track.frames_N.tolist(), speaker.times_s.tolist(), strict=True))
+        self._kept: dict[int, np.ndarray] = {}
+        every = max(1, (window[1] - window[0]) // CANDIDATES)
+        total = np.zeros((self._size[1], self._size[0], 3), np.float64)
+        count = 0
+        for picture in media.read(source, line, *window, threads=1):
+            at = picture.frame - track.start_frame
+            if not track.seen_N[at]:
+                continue
+            box = boxes[at]
+            move = similarity(track.mesh_NP3[at, list(RIGID), :2] - box[:2], self._reference[list(RIGID)])
+            crop = cv2.warpAffine(picture.bgr(box=box), move, self._size, borderMode=cv2.BORDER_REPLICATE)
+            total += crop
+            count += 1
+            if (picture.frame - window[0]) % every == 0:
+                self._kept[picture.frame] = crop
+        self._mean = np.rint(total / max(count, 1)).astype(np.uint8)
+
+    def mean(self, local_P2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(crop, 2x3 matrix from it to the target's crop)."""
+        return self._mean, similarity(self._reference[list(RIGID)], local_P2[list(RIGID)])
+
+    def random(self, frame: int, local_P2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same of a frame at least APART_S away, the same one every time."""
+        now = self._times_s[frame]
+        far = [f for f in self._kept if abs(self._times_s[f] - now) >= APART_S]
+        if not far:
+            raise ValueError("no frame is that far away")
+        crop = self._kept[far[int(np.random.default_rng(frame).integers(len(far)))]]
+        return crop, similarity(self._reference[list(RIGID)], local_P2[list(RIGID)])
+
+
+def similarity(from_P2: np.ndarray, to_P2: np.ndarray) -> np.ndarray:
+    """The turn, size and shift that take one set of points nearest to another, float64 (2, 3)."""
+    a, b = (np.asarray(p, np.float64) @ np.array([1, 1j]) for p in (from_P2, to_P2))
+    turn = np.vdot(a - a.mean(), b - b.mean()) / np.vdot(a - a.mean(), a - a.mean())
+    shift = b.mean() - turn * a.mean()
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+def matte_in(patch: Patch, box: tuple[int, int, int, int]) -> np.ndarray:
+    """A patch's matte in a crop (x, y, width, height) of the picture, float32 (H, W) 0..1."""
+    ones = np.full(patch.bgr_HWC.shape, 255, np.uint8)
+    black = np.zeros((box[3], box[2], 3), np.uint8)
+    white = Patch(patch.frame, patch.x, patch.y, ones, patch.matte_HW)
+    return paste(black, white, box[0], box[1])[..., 0].astype(np.float32) / 255
+
+
+def lay(before_HWC: np.ndarray, other: tuple[np.ndarray, np.ndarray], alpha_HW: np.ndarray) -> np.ndarray:
+    """Another face, moved by its matrix, over a picture under a matte."""
+    crop, move = other
+    size = (before_HWC.shape[1], before_HWC.shape[0])
+    moved = cv2.warpAffine(crop, move, size, borderMode=cv2.BORDER_REPLICATE)
+    inside = cv2.warpAffine(np.ones(crop.shape[:2], np.float32), move, size)
+    alpha = (alpha_HW * inside)[..., None]
+    return np.rint(before_HWC * (1 - alpha) + moved * alpha).astype(np.uint8)

@@ -1,0 +1,215 @@
+"""Rows of an evaluation: one per number, schema `dub.eval.1`; their medians; the goals beside them.
+
+A clip that could not be measured has one row per measure that says why. Extend at the end only.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dubbing.errors import OutputError
+from dubbing.store import Store
+
+__all__ = ["COLUMNS", "SCHEMA", "Goal", "absent", "by_clip", "goals", "languages", "median_of", "read_table", "row",
+           "summary", "write_table"]  # fmt: skip
+
+NAME = "dub.eval.1"
+_TEXT = pa.string()
+SCHEMA = pa.schema(
+    [
+        *((n, _TEXT) for n in ("clip", "video", "track", "language", "input", "measure", "name")),
+        ("value", pa.float64()),  # null where reason says why
+        ("reason", _TEXT),
+        *((n, _TEXT) for n in ("generator", "generator_hash", "lse_model")),
+        ("seen", pa.bool_()),  # whether the shipped prior and expert were trained on this very file
+        ("seconds", pa.float32()),  # of the processor that the measure took on this clip
+        ("key", _TEXT),
+    ],
+    metadata={"schema": NAME},
+)
+# (column, measure, name, digits): what the printed table and the page show of each clip.
+COLUMNS: tuple[tuple[str, str, str, int], ...] = (
+    ("fitted", "hearing", "fitted_opening_corr", 2),
+    ("prior", "hearing", "prior_whole_opening_corr", 2),
+    ("ridge", "hearing", "ridge_opening_corr", 2),
+    ("PSNR", "rendering", "psnr_db", 1),
+    ("SSIM", "rendering", "ssim", 2),
+    ("M-LMD", "rendering", "m_lmd", 4),
+    ("sharp", "rendering", "sharpness", 2),
+    ("CPBD", "rendering", "cpbd_ratio", 2),
+    ("steady*", "rendering", "steadiness", 2),
+    ("ms", "rendering", "render_ms_per_frame", 1),
+    ("follows", "following", "opening_corr", 2),
+    ("steady", "steadiness", "lips", 2),
+    ("pixels", "steadiness", "pixels", 2),
+    ("seam", "seam", "edge", 2),
+    ("silence", "silence", "motion_ratio", 2),
+    ("recovery", "sync", "recovery", 2),
+    ("offset", "sync", "offset_frames_abs", 1),
+)
+LANGUAGE_NAMES = ("lse_d", "lse_c", "offset_frames", "recovery", "opening_corr", "sharpness", "motion_per_s")
+IN_SYNC_S = 0.08  # a clip whose lips and sound lie further apart, by the prior's best lag, is out of sync
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One line of the goals' table. value: None where nothing was measured; low, high: what is allowed; over: of what
+    the value is the median."""
+
+    what: str
+    value: float | None
+    low: float | None
+    high: float | None
+    over: str
+    digits: int = 2
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value lies where it should; None where there is none."""
+        if self.value is None:
+            return None
+        return (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
+
+    @property
+    def wanted(self) -> str:
+        """The goal in words."""
+        if self.low is not None and self.high is not None:
+            return f"{self.low:g} to {self.high:g}"
+        return f"at least {self.low:g}" if self.low is not None else f"at most {self.high:g}"
+
+
+def row(measure: str, name: str, value: float | None, **more: Any) -> dict[str, Any]:
+    """One number; more: any other columns. What is not finite is no number."""
+    real = None if value is None or not np.isfinite(value) else float(value)
+    return {"measure": measure, "name": name, "value": real, **more}
+
+
+def write_table(store: Store, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Commit the rows in one rename. Raises OutputError when that cannot be done."""
+    columns = [{n: r.get(n) for n in SCHEMA.names} for r in rows]
+    buffer = BytesIO()
+    pq.write_table(pa.Table.from_pylist(columns, SCHEMA), buffer, compression="zstd")
+    store.write_bytes(path, buffer.getvalue())
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file written here. Raises OutputError for any other file."""
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as e:
+        raise OutputError(f"{str(path)!r} is no table of an evaluation; give a folder that `dub eval` wrote.") from e
+    if (table.schema.metadata or {}).get(b"schema") != NAME.encode():
+        raise OutputError(f"{str(path)!r} is a table, but not of an evaluation ({NAME}).")
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+def by_clip(
+    rows: Iterable[Mapping[str, Any]], measure: str, name: str, *, input: str = "moving", language: str | None = None
+) -> dict[str, float]:
+    """clip -> the median over its tracks and languages. language: of one only."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for r in rows:
+        if (r["measure"], r["name"]) != (measure, name) or r.get("value") is None:
+            continue
+        if (r.get("input") or "moving") != input or (language is not None and r.get("language") != language):
+            continue
+        found[r["clip"]].append(r["value"])
+    return {clip: float(np.median(values)) for clip, values in found.items()}
+
+
+def median_of(values: Iterable[float]) -> float | None:
+    """The median, or None of nothing."""
+    held = list(values)
+    return float(np.median(held)) if held else None
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every number's median over clips: measure, name, language (of the languages table), input, value, clips.
+
+    The median of each clip's own median, so that a long clip counts once.
+    """
+    keys: dict[tuple[str, str, str], None] = {}
+    for r in rows:
+        if r.get("value") is not None:
+            keys[(r["measure"], r["name"], r.get("input") or "moving")] = None
+    made = []
+    for measure, name, kind in keys:
+        values = by_clip(rows, measure, name, input=kind)
+        made.append({"measure": measure, "name": name, "input": kind, "value": median_of(values.values()),
+                     "clips": len(values)})  # fmt: skip
+    return made
+
+
+def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
+    """The goals of the built-in generator, with what was measured."""
+    lag = by_clip(rows, "hearing", "prior_best_lag_s")
+    fitted = {c: v for c, v in by_clip(rows, "hearing", "fitted_opening_corr").items() if abs(lag[c]) <= IN_SYNC_S}
+    seen = {r["clip"] for r in rows if r.get("seen")}
+    unseen = {c: v for c, v in by_clip(rows, "hearing", "prior_whole_opening_corr").items() if c not in seen}
+    shots = [r["value"] for r in rows if (r["measure"], r["name"]) == ("sync", "recovery") and r["value"] is not None]
+    offsets = [r["value"] for r in rows if (r["measure"], r["name"]) == ("sync", "offset_frames_abs")]
+    near = [float(v <= 1) for v in offsets]
+
+    def clips(values: Mapping[str, float]) -> tuple[float | None, str]:
+        return median_of(values.values()), f"{len(values)} clips"
+
+    def of(measure: str, name: str) -> tuple[float | None, str]:
+        return clips(by_clip(rows, measure, name))
+
+    sync_value, sync_over = clips(fitted)
+    prior_value, prior_over = clips(unseen)
+    follow, follow_over = of("following", "opening_corr")
+    steady, steady_over = of("steadiness", "lips")
+    sharp, sharp_over = of("rendering", "sharpness")
+    seam, seam_over = of("seam", "edge")
+    render, render_over = of("rendering", "render_ms_per_frame")
+    fit, fit_over = of("hearing", "fit_ms_per_frame")
+    return [
+        Goal("fitted, opening correlation", sync_value, 0.7, None, f"{sync_over} in sync"),
+        Goal("prior alone, opening correlation", prior_value, 0.6, None, f"{prior_over} it never saw"),
+        Goal("following", follow, 0.95, None, follow_over),
+        Goal("steadiness, lip points", steady, 0.8, 1.2, steady_over),
+        Goal("sharpness", sharp, 0.9, 1.1, sharp_over),
+        Goal("seam", seam, None, 1.1, seam_over),
+        Goal("recovery ratio", median_of(shots), 0.9, None, f"{len(shots)} dubbed shots"),
+        Goal("offset within one frame, part of shots", float(np.mean(near)) if near else None, 1.0, None,
+             f"{len(near)} dubbed shots"),
+        Goal("rendering, ms a frame", render, None, 15.0, render_over, 1),
+        Goal("fitting, s for 10 minutes at 25 fps", None if fit is None else fit * 15, None, 120.0, fit_over, 0),
+    ]  # fmt: skip
+
+
+def languages(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Measure 9: per language and input the medians over clips, by name; `clips`: how many."""
+    kinds = dict.fromkeys((r["language"], r["input"]) for r in rows if r["measure"] == "languages" and r.get("name"))
+    made = []
+    for language, kind in sorted(kinds):
+        line: dict[str, Any] = {"language": language, "input": kind}
+        for name in LANGUAGE_NAMES:
+            values = by_clip(rows, "languages", name, input=kind, language=language)
+            line[name] = median_of(values.values())
+            line["clips"] = max(line.get("clips", 0), len(values))
+        made.append(line)
+    return made
+
+
+def absent(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why there is no number, once each, with the clips where it is not all of them."""
+    every = {r["clip"] for r in rows}
+    why: dict[str, list[str]] = {}
+    for r in rows:
+        if r.get("reason"):
+            why.setdefault(f"{r['measure']}: {r['reason']}", [])
+            if r["clip"] not in why[f"{r['measure']}: {r['reason']}"]:
+                why[f"{r['measure']}: {r['reason']}"].append(r["clip"])
+    return [text if len(clips) == len(every) else f"{', '.join(clips)}: {text}" for text, clips in why.items()]

@@ -1,0 +1,171 @@
+"""Deliver what reviewers decided: master again only what changed, then write lists of it and the report.
+
+A dub whose takes are the same keeps its master, the very file: its task's key is the same. The record of the delivery
+is written last, so that whatever stops an export, the next one finds the same changes. Knows no page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from dubbing.decisions import ShotKey
+from dubbing.engine import Event, run_job
+from dubbing.errors import InputError, OutputError
+from dubbing.manifest import Dub, Title
+from dubbing.pipeline import Job
+from dubbing.review.deliveries import Change, Delivered, Deliveries, by_the_run, changes, dub_name
+from dubbing.review.library import Library
+from dubbing.review.lists import SOURCE, Sheet, lists
+from dubbing.review.report import report
+from dubbing.store import Store
+from dubbing.table import read_rows
+
+__all__ = ["REPORT", "Exported", "ExportedDub", "export"]
+
+REPORT = "report.html"
+_MOST_NAME = 80
+
+
+@dataclass(frozen=True)
+class ExportedDub:
+    """One dub. shots: how many it has; changes: its shots with another picture than in the delivery before; remastered:
+    whether its master is another than that; since: what that was (`delivery 2`, `the run`); master: its file, None
+    where it could not be made; error: why not."""
+
+    title: str
+    language: str
+    shots: int
+    changes: tuple[Change, ...]
+    remastered: bool
+    since: str
+    master: Path | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export did. delivery: its number; files: the lists and the report;
+    exit_code: as a run's."""
+
+    delivery: int
+    folder: Path
+    files: tuple[Path, ...]
+    dubs: tuple[ExportedDub, ...]
+    exit_code: int
+
+    def plain(self) -> dict[str, Any]:
+        """The same for machines."""
+        return {
+            "delivery": self.delivery, "folder": str(self.folder),
+            "files": [str(f) for f in self.files], "exit_status": self.exit_code,
+            "dubs": [{
+                "title": d.title, "language": d.language, "shots": d.shots, "since": d.since,
+                "remastered": d.remastered, "master": str(d.master) if d.master else None, "error": d.error,
+                "changed": [{
+                    "shot": c.shot, "was": c.was or SOURCE, "now": c.now or SOURCE,
+                    "decision": c.decided.kind if c.decided else None,
+                    "by": c.decided.reviewer if c.decided else None, "at": c.decided.time if c.decided else None,
+                } for c in d.changes],
+            } for d in self.dubs],
+        }  # fmt: skip
+
+
+def export(
+    library: Library, reviewer: str, on_event: Callable[[Event], None], engine: str = "ray", to: Path | None = None,
+    since: int | None = None,
+) -> Exported:  # fmt: skip
+    """Master again what decisions changed, write the lists and the report, and note the delivery.
+
+    reviewer: who delivers; to: the folder of the lists, default `OUT/review/export`; since: number of the
+    delivery against which changes are named, 0 for the run, None for the last. Raises InputError (no name; no such
+    delivery; as `run_job`) and OutputError (not finished; another run or export writes there; cannot be written).
+    """
+    reviewer = reviewer.strip()
+    if not 0 < len(reviewer) <= _MOST_NAME:
+        raise InputError(f"A delivery needs the name of who makes it, of 1 to {_MOST_NAME} letters.")
+    folder = to or library.out / "review" / "export"
+    log = Deliveries(library.out)
+    with log.alone():
+        last = log.all()
+        job = Job(library.manifest, library.store, library.config)
+        own = {dub_name(t, d): _by_the_run(library, job, t, d) for t, d in library.dubs()}
+        before = {name: (was, "the run") for name, was in own.items()}
+        if since is not None and since > len(last):
+            raise InputError(
+                f"There is no delivery {since} of {str(library.out)!r}; there are {len(last)}, and 0: the run."
+            )
+        for delivery in last[:since]:
+            before |= {name: (was, f"delivery {delivery.seq}") for name, was in delivery.dubs.items()}
+        done = run_job(job, engine, on_event)
+        summary = {(s["title"], s["language"]): s for s in done.summary}
+        made, files, delivered = [], [], {}
+        for title, dub in library.dubs():
+            name, told = dub_name(title, dub), summary[title.id, dub.language]
+            sheet, one, now = _dub(library, job, title, dub, told, own[name], *before[name])
+            made.append(one)
+            files += _written(folder, lists(sheet) if sheet else {})
+            if now is not None and one.master is not None:
+                delivered[name] = now
+        on_event(Event("message", text="writing the report"))
+        files += _written(folder, {REPORT: report(library).encode()})
+        record = log.append(reviewer, sum(len(s.history) for s in job.decisions.values()), delivered)
+    return Exported(record.seq, folder, tuple(files), tuple(made), done.exit_code)
+
+
+def _by_the_run(library: Library, job: Job, title: Title, dub: Dub) -> Delivered | None:
+    """Raises OutputError where the run is not finished: an export masters, it does not analyse a film."""
+    found = by_the_run(job, title, dub)
+    table = library.store.dub(title.id, dub.language) / "shots.parquet"
+    failed = table.exists() and any(row["status"] == "failed" for row in read_rows(table))
+    if not table.exists() or (found is None and not failed):
+        raise OutputError(
+            f"The run of {dub_name(title, dub)} in {str(library.out)!r} is not finished, or was made by other settings "
+            "or another version; `dub run` its manifest again, then export."
+        )
+    return found
+
+
+def _dub(
+    library: Library, job: Job, title: Title, dub: Dub, told: Mapping[str, Any],
+    own: Delivered | None, was: Delivered | None, since: str,
+) -> tuple[Sheet | None, ExportedDub, Delivered | None]:  # fmt: skip
+    """What to write of one dub, after its run; nothing where its table could not be made."""
+    home = library.store.dub(title.id, dub.language)
+    master = Path(told["master"]) if told["master"] else None
+    if told["table"] is None:
+        return None, ExportedDub(title.id, dub.language, 0, (), False, since, None, told["error"]), None
+    table = home / "shots.parquet"
+    rows = read_rows(table)
+    now = Delivered(
+        pq.read_schema(table).metadata[b"content"].decode(),
+        {r["shot"]: r["take"] if r["status"] == "dubbed" else None for r in rows},
+    )
+    standing = {key[2]: s for key, s in job.decisions.items() if _mine(key, title, dub)}
+    found = changes(was or now, now, standing, own.pictures if own else {})
+    sheet = Sheet(
+        title.id, dub.language, rows, standing, found, since, job.timeline(title),
+        master or home / f"{title.id}.{dub.language}{job.delivery(title, dub).extension}", home / "takes",
+        library.config.review,
+    )  # fmt: skip
+    remastered = was is None or was.master != now.master
+    return (
+        sheet,
+        ExportedDub(title.id, dub.language, len(rows), tuple(found), remastered, since, master, told["error"]),
+        now,
+    )
+
+
+def _mine(key: ShotKey, title: Title, dub: Dub) -> bool:
+    return key[:2] == (title.id, dub.language)
+
+
+def _written(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Each file whole, or as it was before."""
+    for name, data in files.items():
+        Store(folder).write_bytes(folder / name, data)
+    return [folder / name for name in files]

@@ -1,0 +1,302 @@
+"""`dub eval` on the project's own short film: extremes whose numbers are known, refusals, resuming, the command."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dubbing import config, media
+from dubbing.demo import SHORT, make_demo
+from dubbing.errors import ManifestError, MediaError
+from dubbing.evaluate import MEASURES, Evaluation, Options, find_clips, measures_named, page, read_table, write_table
+from dubbing.evaluate.bench import Bench, Film
+from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled
+from dubbing.evaluate.rendering import render_truth
+from dubbing.evaluate.seen import TRAINED_ON, was_seen
+from dubbing.evaluate.table import absent, by_clip, goals, row, summary
+from dubbing.evaluate.takes import finished, following, look_at, recovery
+from dubbing.face import canonical, mouth_measures
+from dubbing.generators import Rendered, Work
+from dubbing.mesh import Meshes, face_boxes
+from dubbing.records import Patch
+from dubbing.store import Store
+
+pytestmark = [
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
+        reason="the optional extra is not installed: pip install 'dubbing[demo]'",
+    ),
+    pytest.mark.xdist_group("film"),
+]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 3.5 s film: 12 frames without a face, then 72 of a speaking one; its dubs lie beside it."""
+    return make_demo(tmp_path_factory.mktemp("short film"), scenes=SHORT, size=(480, 270)).parent / "film.mp4"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One output folder, so that the film is analysed once."""
+    return tmp_path_factory.mktemp("eval")
+
+
+@pytest.fixture(scope="module")
+def faceless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film of noise with a tone."""
+    path = tmp_path_factory.mktemp("no face") / "noise.mp4"
+    rng = np.random.default_rng(0)
+    with media.ClipWriter(path, 96, 64, sample_rate_hz=48000, channels=2) as writer:
+        for _ in range(30):
+            writer.frame(rng.integers(0, 256, (64, 96, 3), np.uint8))
+        tone = 0.2 * np.sin(np.arange(57600) / 48000 * 2 * np.pi * 300)
+        writer.sound(np.stack([tone, tone], 1).astype(np.float32))
+    return path
+
+
+class Echo:
+    """A generator that gives back the source: perfect by construction."""
+
+    name, hash = "echo", "0" * 12
+
+    def check(self) -> None:
+        """Nothing to check."""
+
+    def render(self, work: Work) -> Iterator[Rendered]:
+        boxes = face_boxes(work.track.mesh_NP3, work.picture_wh)
+        opening = mouth_measures(canonical(work.track.mesh_NP3)[0])["opening"]
+        for line in work.lines:
+            a, b = work.window or (line.start_frame, line.end_frame)
+            for picture in media.read(work.source, work.timeline, max(a, line.start_frame), min(b, line.end_frame)):
+                n = picture.frame - work.track.start_frame
+                x, y, w, h = boxes[n]
+                matte = np.zeros((h, w), np.uint8)
+                matte[h // 4 : -h // 4, w // 4 : -w // 4] = 255
+                yield Rendered(Patch(picture.frame, x, y, picture.bgr(box=boxes[n]), matte), float(opening[n]))
+
+
+@pytest.fixture(scope="module")
+def analysed(film: Path, out: Path) -> Iterator[tuple[Bench, Film]]:
+    with Bench(Store(out), config.load(), {"name": "rewrite"}, lambda name: None) as bench:
+        yield bench, bench.analysed(Clip("film", film))
+
+
+def test_a_generator_that_gives_back_the_source_gets_perfect_numbers(analysed, tmp_path):
+    bench, found = analysed
+    speaker = found.speakers()[0]
+    meshes = Meshes()
+    try:
+        echo = render_truth(found, speaker, Echo(), tmp_path, meshes)
+        real = render_truth(found, speaker, bench.create_generator(), tmp_path, meshes)
+    finally:
+        meshes.close()
+    assert echo["psnr_db"] == 100 and echo["ssim"] == pytest.approx(1) and echo["sharpness"] == pytest.approx(1)
+    assert echo["m_lmd"] == 0 and echo["f_lmd"] == 0 and echo["steadiness"] == pytest.approx(1)
+    assert echo["mean_psnr_db"] < 60 and echo["random_psnr_db"] < 60
+    assert (tmp_path / "sheet.jpg").stat().st_size > 10_000
+    # the real one lies between: better than a frame by lot, worse than the truth
+    assert real["random_psnr_db"] < real["psnr_db"] < 100
+    assert 0 < real["m_lmd"] < real["random_m_lmd"]
+    assert real["render_ms_per_frame"] > 0 and real["frames"] == len(speaker.track.frames_N)
+
+
+def test_no_mouth_is_borrowed_from_near_by(analysed):
+    from dubbing.generators.rewrite.generator import Settings, _Plan
+
+    bench, found = analysed
+    speaker = found.speakers()[0]
+    size = media.probe(found.video).upright_size
+    common: dict[str, Any] = {
+        "source": found.video, "timeline": found.line, "picture_wh": size, "track": speaker.track, "lines": (),
+        "wave": speaker.wave, "speech_N": speaker.speaks_N, "actor": speaker.actor,
+    }  # fmt: skip
+    count = len(speaker.track.frames_N)
+    frames = np.arange(count)
+    near = _Plan(Work(**common, apart_s=0.0), Settings()).donors(0, count)
+    far = _Plan(Work(**common, apart_s=0.5), Settings()).donors(0, count)
+    assert (near == frames).mean() > 0.9  # the true shape is found in the frame itself
+    assert np.abs(speaker.times_s[far] - speaker.times_s).min() >= 0.5
+
+
+def test_takes_that_are_the_source_are_steady_and_without_seam(analysed, film, monkeypatch):
+    bench, found = analysed
+    monkeypatch.setattr("dubbing.stages.lipsync.create", lambda *args: Echo())
+    sound = bench.sound_for(found, Voice("x-echo", film.parent / "film.hi.flac"))
+    made = bench.dubbed(found, {"x-echo": sound})
+    takes, reasons = finished(made, "x-echo")
+    assert len(takes) == 1 and len(reasons) == 1  # the shot without a face is none
+    meshes = Meshes()
+    try:
+        steady, seams = look_at(made, takes[0], meshes)
+    finally:
+        meshes.close()
+    assert steady["lips"] == pytest.approx(1) and steady["pixels"] == pytest.approx(1, abs=1e-3)
+    assert seams["edge"] == pytest.approx(1) and seams["ring"] == pytest.approx(1)
+    followed = following(takes[0])
+    assert followed["opening_corr"] > 0.95 and followed["opening_gain"] == pytest.approx(1, abs=0.15)
+
+
+def test_recovery_is_the_way_from_foreign_to_own():
+    assert recovery(7.0, 10.0, 5.0) == pytest.approx(0.6)
+    assert recovery(10.0, 10.0, 5.0) == 0 and recovery(5.0, 10.0, 5.0) == 1
+    assert recovery(7.0, 10.0, 9.8) is None and recovery(None, 10.0, 5.0) is None
+
+
+def test_a_clip_without_a_face_is_a_row_and_stops_nothing(film, faceless, out):
+    said: list[str] = []
+    evaluation = Evaluation(out, Options(only=("hearing",)), config.load(), said.append)
+    rows = evaluation.run([Clip("noise", faceless), Clip("film", film)])
+    refused = [r for r in rows if r["clip"] == "noise"]
+    assert [r["measure"] for r in refused] == ["hearing"] and "nobody is seen to speak (no_face)" in refused[0][
+        "reason"
+    ]
+    assert any(r["clip"] == "film" and r["name"] == "fitted_opening_corr" for r in rows if r.get("name"))
+    assert sum("noise.mp4" in text for text in said) == 1
+    assert absent(rows) == [f"noise: hearing: {refused[0]['reason']}"]
+
+
+def test_a_killed_evaluation_goes_on(film, tmp_path):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "dubbing", "eval", str(film), "--only", "1,2", "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 300
+        while not list(out.glob("film/eval/hearing-*/result.json")) and time.monotonic() < until:
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    kept = {p: p.stat().st_mtime_ns for p in out.rglob("result.json")}
+    assert len(kept) >= 5 and not list(out.glob("eval.parquet"))
+    rows = Evaluation(out, Options(only=("hearing", "rendering")), config.load()).run([Clip("film", film)])
+    assert {r["measure"] for r in rows} == {"hearing", "rendering"} and not any(r.get("reason") for r in rows)
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept  # nothing was done twice
+    assert not list(out.rglob(".part-*"))
+
+
+def test_the_command_writes_a_table_and_a_page(film, out):
+    sound = film.parent / "film.hi.flac"
+    command = [
+        sys.executable,
+        "-m",
+        "dubbing",
+        "eval",
+        str(film),
+        "--out",
+        str(out),
+        "--dub-sound",
+        str(sound),
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    rows = read_table(out / "eval.parquet")
+    assert value["schema"] == "dub.eval.1" and len(value["rows"]) == len(rows)
+    assert {r["measure"] for r in rows} == set(MEASURES)
+    assert {(r["language"], r["input"]) for r in rows if r["measure"] == "languages"} == {
+        ("hi", "moving"),
+        ("hi", "still"),
+    }
+    names = {(r["measure"], r["name"]): r["value"] for r in rows if r["input"] == "moving"}
+    assert names["following", "opening_corr"] > 0.8 and 0.5 < names["steadiness", "lips"] < 2
+    assert 0.7 < names["seam", "edge"] < 1.3 and abs(names["sync", "offset_frames"]) <= 2
+    assert all(r["reason"] for r in rows if r["measure"] == "published")  # no model of others is here
+    html = (out / "eval.html").read_text()
+    assert html.count("data:image/jpeg;base64,") >= 3 and html.count("data:image/png;base64,") >= 3
+    assert "http" not in html
+
+
+def test_goals_take_the_right_clips():
+    def clip(name: str, fitted: float, prior: float, lag_s: float, seen: bool) -> list[dict[str, Any]]:
+        numbers = {"fitted_opening_corr": fitted, "prior_whole_opening_corr": prior, "prior_best_lag_s": lag_s}
+        return [row("hearing", k, v, clip=name, seen=seen) for k, v in numbers.items()]
+
+    rows = [*clip("a", 0.8, 0.9, 0.0, True), *clip("b", 0.6, 0.5, 0.04, False), *clip("late", 0.1, 0.2, 0.12, False)]
+    rows += [row("sync", "recovery", v, clip="a", input="moving") for v in (0.8, 1.0, 0.9)]
+    found = {g.what: g for g in goals(rows)}
+    assert found["fitted, opening correlation"].value == pytest.approx(0.7) and found["fitted, opening correlation"].met
+    prior = found["prior alone, opening correlation"]
+    assert prior.value == pytest.approx(0.35) and not prior.met and prior.over == "2 clips it never saw"
+    assert found["recovery ratio"].value == pytest.approx(0.9) and found["seam"].met is None
+    assert by_clip(rows, "sync", "recovery") == {"a": 0.9}
+    assert {"measure": "sync", "name": "recovery", "input": "moving", "value": 0.9, "clips": 1} in summary(rows)
+
+
+def test_a_table_comes_back_as_it_was(tmp_path):
+    rows = [
+        row("seam", "edge", 1.25, clip="a", track="shot_0001/face_1"),
+        {"clip": "b", "measure": "seam", "reason": "no"},
+    ]
+    rows.append(row("seam", "edge", float("nan"), clip="c"))
+    write_table(Store(tmp_path), tmp_path / "eval.parquet", rows)
+    back = read_table(tmp_path / "eval.parquet")
+    assert [(r["clip"], r["value"], r["reason"]) for r in back] == [
+        ("a", 1.25, None),
+        ("b", None, "no"),
+        ("c", None, None),
+    ]
+    assert "&ndash;" in page(back, tmp_path) or "1.25" in page(back, tmp_path)
+
+
+def test_a_dub_sound_is_as_long_as_its_clip():
+    wave = np.arange(1, 1001, dtype=np.float32)
+    made = fitted_sound(wave, 5 * RATE_HZ, int(QUIET_S * RATE_HZ))
+    quiet = int(QUIET_S * RATE_HZ)
+    assert len(made) == 5 * RATE_HZ and not made[:quiet].any() and not made[-quiet:].any()
+    assert (made[quiet : quiet + 1000] == wave).all()
+    near = fitted_sound(np.ones(RATE_HZ - 10, np.float32), RATE_HZ, quiet)  # one that fits keeps its place
+    assert len(near) == RATE_HZ and near[:-10].all()
+    assert (rolled(np.arange(6)) == [3, 4, 5, 0, 1, 2]).all()
+
+
+def test_measures_and_clips_by_name(tmp_path, faceless):
+    assert measures_named(None) == MEASURES
+    assert measures_named("9, Hearing,2") == ("hearing", "rendering", "languages")
+    with pytest.raises(ManifestError, match="no measure 'lips'.*1 hearing"):
+        measures_named("lips")
+    with pytest.raises(MediaError, match="give clips of talking people"):
+        find_clips([])
+    with pytest.raises(MediaError, match="no clip in"):
+        find_clips([tmp_path])
+    (tmp_path / "a").mkdir()
+    for name in ("Two Men.mp4", "a/Two Men.mp4"):
+        (tmp_path / name).write_bytes(faceless.read_bytes())
+    ids = [c.id for c in find_clips([tmp_path, tmp_path / "Two Men.mp4"])]
+    assert len(set(ids)) == 2 and all(i.startswith("two-men-") for i in ids)
+
+
+def test_the_clips_that_weights_were_trained_on_are_known():
+    from training.clips import TRAIN
+
+    assert list(TRAINED_ON) == [source.name for source in TRAIN]
+    assert was_seen(next(iter(TRAINED_ON.values())) + "0" * 48) and not was_seen("f" * 64)
+
+
+def test_a_generator_of_sound_alone_says_so(analysed, tmp_path):
+    from dubbing.errors import StageError
+    from dubbing.generators.wav2lip import Wav2Lip
+
+    _, found = analysed
+    speaker = found.speakers()[0]
+    bare = Wav2Lip.__new__(Wav2Lip)
+    meshes = Meshes()
+    try:
+        with pytest.raises(StageError, match="driven by sound only"):
+            render_truth(found, speaker, bare, tmp_path, meshes)
+    finally:
+        meshes.close()

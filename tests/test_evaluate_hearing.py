@@ -1,0 +1,87 @@
+"""Sound to shape measured on mouths whose answer is known: the prior's own, late ones, and chance."""
+
+import numpy as np
+import pytest
+
+from dubbing.evaluate import hearing
+from dubbing.face import LOWER_FACE
+from dubbing.generators.rewrite import voice
+from dubbing.generators.rewrite.hearing import Prior
+from dubbing.generators.rewrite.shape import ShapeSpace
+
+FPS, LENGTH_S = 25, 10.0
+
+
+@pytest.fixture(scope="module")
+def babble() -> np.ndarray:
+    """Noise that comes and goes in syllables of changing colour, float32 at 16 kHz."""
+    rng = np.random.default_rng(3)
+    count = int(LENGTH_S * 16000)
+    steps = rng.uniform(0, 1, (int(LENGTH_S * 5) + 2, 3))
+    at = np.arange(count) / 16000 * 5
+    level, low, high = (np.interp(at, np.arange(len(steps)), steps[:, k]) for k in range(3))
+    noise = rng.normal(0, 1, count)
+    slow = np.convolve(noise, np.ones(24) / 5, "same")
+    return (0.1 * level**2 * (low * slow + high * np.diff(noise, prepend=0))).astype(np.float32)
+
+
+def spoken(wave: np.ndarray, late_s: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(canonical meshes, times, speaks) of a mouth that does exactly what the prior says, `late_s` too late."""
+    times_s = (np.arange(int(LENGTH_S * FPS)) + 0.5) / FPS
+    speaks = np.ones(len(times_s), bool)
+    rng = np.random.default_rng(1)
+    rest = np.zeros((len(LOWER_FACE), 3))
+    rest[:, 0], rest[:, 1] = rng.uniform(-0.4, 0.4, len(rest)), rng.uniform(0.9, 1.1, len(rest))
+    actor = voice.Actor(voice.resting(rest[None]), Prior.load().population, 0.0, 0.0)
+    coef = voice.predict(actor, wave, times_s - late_s, speaks)
+    full = np.zeros((len(times_s), 478, 3))
+    full[:, list(LOWER_FACE)] = ShapeSpace.load().decode(coef, actor.rest)
+    return full, times_s, speaks
+
+
+def test_a_mouth_that_does_what_the_prior_says_is_predicted_by_it(babble):
+    full, times_s, speaks = spoken(babble)
+    found = hearing.sound_to_shape(full, times_s, babble, speaks, speaks)
+    assert found is not None
+    assert found.numbers["prior_whole_opening_corr"] > 0.99
+    assert found.numbers["prior_opening_corr"] > 0.99
+    assert found.numbers["fitted_opening_corr"] > 0.9
+    assert found.numbers["prior_best_lag_s"] == 0
+    assert found.numbers["fitted_opening_error"] < found.numbers["still_opening_error"]
+    assert found.held_N.sum() == len(times_s) - int(len(times_s) * hearing.FIT_PART)
+
+
+def test_a_late_mouth_loses_correlation_and_its_lag_is_found(babble):
+    full, times_s, speaks = spoken(babble, late_s=0.12)
+    found = hearing.sound_to_shape(full, times_s, babble, speaks, speaks)
+    assert found is not None
+    assert found.numbers["prior_best_lag_s"] == pytest.approx(-0.12, abs=0.021)
+    assert found.numbers["prior_best_corr"] > found.numbers["prior_whole_opening_corr"] + 0.05
+    assert found.numbers["fit_lag_s"] == pytest.approx(-0.12, abs=0.021)
+    assert found.numbers["fitted_opening_corr"] > 0.8  # that lag is undone
+
+
+def test_a_mouth_that_knows_nothing_of_the_sound_is_chance(babble):
+    full, times_s, speaks = spoken(babble)
+    found = []
+    for seed in range(6):
+        order = np.random.default_rng(seed).permutation(len(full))
+        heard = hearing.sound_to_shape(full[order], times_s, babble, speaks, speaks)
+        assert heard is not None
+        found.append([heard.numbers[f"{who}_opening_corr"] for who in ("fitted", "prior", "ridge")])
+    assert np.abs(np.mean(found, 0)).max() < 0.15
+
+
+def test_correlation_of_a_shifted_curve_is_known():
+    t = np.arange(1000) / 1000 * 2 * np.pi * 10
+    assert hearing.correlation(np.sin(t), np.sin(t + 0.7)) == pytest.approx(np.cos(0.7), abs=1e-3)
+    assert hearing.correlation(np.sin(t), np.ones(1000)) == 0
+
+
+def test_too_little_says_nothing(babble):
+    full, times_s, speaks = spoken(babble)
+    few = slice(0, 40)
+    assert hearing.sound_to_shape(full[few], times_s[few], babble, speaks[few], speaks[few]) is None
+    silent = speaks.copy()
+    silent[170:] = False
+    assert hearing.sound_to_shape(full, times_s, babble, silent, speaks) is None
