@@ -105,7 +105,10 @@ export function startFrame(keys) {
       if (event.target === dialog) dialog.close();
     });
     dialog.querySelector("form")?.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.currentTarget.requestSubmit();
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        event.currentTarget.requestSubmit(event.currentTarget.querySelector("button.primary"));
+      }
     });
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {

@@ -14,17 +14,17 @@ export function measures(scores, row, limits) {
   const gap = d === null || sd === null || sd === undefined ? null : d - sd;
   return [
     { name: "LSE-D", about: "distance of lips and sound; less is better", value: number(d), base: number(sd),
-      limit: gap === null ? "" : `${signed(gap)} of at most +${number(limits.lse_d_over_source, 1)}`,
+      limit: `${gap === null ? "" : `${signed(gap)}, `}≤ +${number(limits.lse_d_over_source, 1)}`,
       over: over(gap, gap > limits.lse_d_over_source) },
     { name: "LSE-C", about: "confidence of the sync expert; more is better", value: number(get("lse_c")),
       base: number(get("source_lse_c") ?? row.source_lse_c), limit: "", over: null },
     { name: "Offset", about: "frames by which the sound is early or late", value: signed(offset, 1),
-      base: signed(get("source_lse_offset_frames") ?? row.source_lse_offset_frames, 1), limit: `at most ±${number(limits.offset_frames, 1)}`,
+      base: signed(get("source_lse_offset_frames") ?? row.source_lse_offset_frames, 1), limit: `≤ ±${number(limits.offset_frames, 1)}`,
       over: over(offset, Math.abs(offset) > limits.offset_frames) },
     { name: "Sharpness", about: "detail of the mouth, take over source", value: number(sharp), base: number(1),
-      limit: `at least ${number(limits.min_sharpness)}`, over: over(sharp, sharp < limits.min_sharpness) },
+      limit: `≥ ${number(limits.min_sharpness)}`, over: over(sharp, sharp < limits.min_sharpness) },
     { name: "Silence motion", about: "mouth's motion in silence, take over source", value: number(still), base: number(1),
-      limit: `at most ${number(limits.max_silence_motion)}`, over: over(still, still > limits.max_silence_motion) },
+      limit: `≤ ${number(limits.max_silence_motion)}`, over: over(still, still > limits.max_silence_motion) },
     { name: "Follows wanted", about: "how closely the mouth does what the voice asks", value: number(get("following")),
       base: "", limit: "", over: null },
   ];

@@ -37,7 +37,7 @@ function control(name, about, value) {
 function fields(generator, now) {
   return Object.entries(generator.settings ?? {}).map(([name, schema]) => [name, plainly(schema)]).map(([name, about]) =>
     h("label.field", { for: `setting-${name}` },
-      h("span.field-name", {}, name.replaceAll("_", " ")),
+      h("span.field-name.mono", {}, name),
       control(name, about, now?.name === generator.name ? now[name] : undefined),
       h("small", {}, [about.description, limits(about)].filter(Boolean).join("; ")),
     ));

@@ -97,6 +97,7 @@ export class ShotPage {
       return;
     }
     const hash = /^#f(\d+)$/.exec(location.hash);
+    this.sides = this.firstSides();
     this.start_frame = hash ? +hash[1] : this.facts.frames[0];
     this.showFacts();
     this.seen();
@@ -106,6 +107,13 @@ export class ShotPage {
     whisper(`${key[2]}, ${key[1]}. ${complaint(this.facts.row)}.`);
     await this.loadPicture(began, held);
     if (held && token === this.token) this.refresh();
+  }
+
+  // The source beside what is delivered; where the run's own take is no longer the current one, beside that.
+  firstSides() {
+    const { takes, row } = this.facts;
+    if (takes.some((t) => t.current) || !takes.length) return { ...FIRST_SIDES };
+    return { a: "source", b: (takes.find((t) => t.id === row.take) ?? takes.at(-1)).id };
   }
 
   get fps() {
@@ -169,9 +177,9 @@ export class ShotPage {
     setText($("#where-shot"), row.shot.replace("_", " "));
     this.showVerdict(standing);
     const looked = this.lookedAt();
-    setText($("#numbers-of"), looked ? `of ${sideName(looked.current ? "current" : looked.id, takes)}` : "");
+    setText($("#numbers-of"), looked ? `of ${sideName(looked.id, takes)}` : "");
     setText($("#complaint"), row.review_reason && looked?.current ? `${complaint(row)}. ${row.review_reason}` : complaint(row));
-    const scores = looked && !looked.current ? looked.scores : row;
+    const scores = looked && !looked.current && looked.id !== row.take ? looked.scores : row;
     $("#numbers").replaceChildren(numbersTable(scores, row, this.info.thresholds));
     this.showTakes();
     $("#comments").replaceChildren(commentsList(standing.comments, reviewer(), (f) => this.text(f), {
@@ -218,7 +226,7 @@ export class ShotPage {
   lookedAt() {
     const { takes } = this.facts;
     const named = [this.sides.b, this.sides.a].find((s) => s !== "source" && s !== "current");
-    return takes.find((t) => t.id === named) ?? takes.find((t) => t.current) ?? null;
+    return takes.find((t) => t.id === named) ?? takes.find((t) => t.current) ?? takes.find((t) => t.id === this.facts.row.take) ?? null;
   }
 
   // -- picture -------------------------------------------------------------------------------
@@ -254,7 +262,7 @@ export class ShotPage {
     $("#making progress").hidden = false;
     let still = false;
     const onprogress = (proxy) => {
-      if (!still) {
+      if (this.drawn !== sides || !this.view.picture) {
         this.player.unload();
         this.view.set({ picture: null });
         put();
@@ -262,8 +270,10 @@ export class ShotPage {
       $("#making").hidden = false;
       setText($("#making span"), `Making the moving picture: ${Math.round(100 * proxy.progress)} %`);
       $("#making progress").value = proxy.progress;
-      if (!still && proxy.layout) this.showStill(proxy, stopped, began);
-      still = true;
+      if (!still && proxy.layout) {
+        this.showStill(proxy, stopped, began);
+        still = true;
+      }
     };
     try {
       const proxy = held?.proxy ?? (await awaitProxy(key, sides, { onprogress, stopped }));
@@ -286,7 +296,7 @@ export class ShotPage {
       if (!stopped()) fail(error.message);
       return;
     }
-    this.loadCurves(token);
+    if (!still) this.loadCurves(token);
     if (!this.ahead.held) this.ahead.prepare(this.order.beside(key, 1), FIRST_SIDES);
   }
 
@@ -294,7 +304,9 @@ export class ShotPage {
   showStill(proxy, stopped, began) {
     const image = new Image();
     image.onload = () => {
-      if (stopped() || this.player.ready) return;
+      if (stopped()) return;
+      this.loadCurves(this.pictures);
+      if (this.player.ready) return;
       this.view.show({ ...this.pictureOf(proxy), source: image, frame: this.start_frame });
       document.documentElement.dataset.still = Math.round(performance.now() - began);
       this.tell(this.start_frame);

@@ -7,9 +7,10 @@ import { generatorText, number, signed } from "./words.js";
 // A side's name as a person says it.
 export function sideName(side, takes) {
   if (side === "source") return "source";
-  if (side === "current") return "delivered now";
+  if (side === "current") side = takes.find((t) => t.current)?.id ?? "delivered now";
   const n = takes.findIndex((t) => t.id === side);
-  return n < 0 ? `take ${side.slice(0, 6)}` : `take ${n + 1}${takes[n].current ? " (current)" : ""}`;
+  if (n < 0) return side.length === 12 ? `take ${side.slice(0, 6)}` : side;
+  return `take ${n + 1}${takes[n].current && takes.length > 1 ? " (current)" : ""}`;
 }
 
 // Every side that can be compared, in the order of the keys that walk through them.
@@ -26,7 +27,7 @@ export function takesList(state, on) {
   const row = (value, isA, isB, ...rest) =>
     h(`li.take${isA || isB ? ".looked-at" : ""}`, { data: { take: value } }, side("a", value, isA, rest[0]), side("b", value, isB, rest[0]), ...rest.slice(1));
   const source = row("source", a === "source", b === "source", "source",
-    h("div.take-what", {}, h("b", {}, "Source"), h("span.dim", {}, "the original picture")));
+    h("div.take-what", {}, h("b", {}, "Source"), h("span.dim", {}, " the original picture")));
   const list = takes.map((t, n) => {
     const value = t.current ? "current" : t.id;
     const mine = (s) => s === value || s === t.id;
@@ -38,7 +39,7 @@ export function takesList(state, on) {
     ];
     const s = t.scores ?? {};
     const scores = t.status === "dubbed"
-      ? `LSE-D ${number(s.lse_d)} · offset ${signed(s.lse_offset_frames, 1)} · sharp ${number(s.sharpness)}`
+      ? `LSE-D ${number(s.lse_d)} · offset ${signed(s.lse_offset_frames, 1)} · sharpness ${number(s.sharpness)}`
       : `${t.status === "untouched" ? "left alone" : t.status}${t.reason ? `: ${t.reason.replaceAll("_", " ")}` : ""}`;
     return row(value, mine(a), mine(b), `take ${n + 1}`,
       h("div.take-what", {},

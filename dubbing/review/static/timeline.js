@@ -151,14 +151,13 @@ export class Timeline {
   }
 
   wave(c, y, height) {
-    const { curves, sound, clock, first } = this.data;
+    const { curves, sound, clock } = this.data;
     this.label(c, y, height, sound === "dub" ? "Dub sound" : "Source sound");
     const wave = curves?.waveform?.[sound];
     if (!wave?.low?.length || !clock) return;
     const most = Math.max(0.02, ...wave.high, ...wave.low.map((v) => -v));
     const middle = y + height / 2;
     const scale = (height / 2 - 4) / most;
-    const start = clock.start_s; // of the first frame of the strip, in the title's time
     c.fillStyle = colour(sound === "dub" ? "plot-b" : "plot-a");
     c.save();
     c.beginPath();
@@ -166,18 +165,18 @@ export class Timeline {
     c.clip();
     let from = 0;
     for (let n = 0; n < wave.low.length; n++) {
-      const to = this.secondsX(wave.start_s + (n + 1) * wave.step_s - start, first);
-      if (n === 0) from = this.secondsX(wave.start_s - start, first);
+      const to = this.secondsX(wave.start_s + (n + 1) * wave.step_s);
+      if (n === 0) from = this.secondsX(wave.start_s);
       c.fillRect(from, middle - wave.high[n] * scale, Math.max(0.6, to - from), Math.max(0.8, (wave.high[n] - wave.low[n]) * scale));
       from = to;
     }
     c.restore();
   }
 
-  // Seconds after the first frame of the strip, on its axis of frames (which are not all alike where the rate varies).
+  // Seconds of the proxy's clock on the axis of frames (which are not all alike where the rate varies).
   secondsX(seconds) {
-    const { clock, fps, first } = this.data;
-    if (seconds < 0 || seconds >= clock.duration_s) return this.x(first + seconds * fps);
+    const { clock, fps, last } = this.data;
+    if (seconds >= clock.duration_s) return this.x(last + (seconds - clock.duration_s) * fps);
     const frame = clock.at(seconds);
     const [a, b] = [clock.start(frame), clock.start(frame + 1)];
     return this.x(frame + Math.min(1, Math.max(0, (seconds - a) / Math.max(1e-6, b - a))));
@@ -259,9 +258,7 @@ export function paintOffset(canvas, offset) {
     c.fillStyle = colour("line");
     c.fillRect(x(s), 4, 1, bottom - 4);
     c.fillStyle = colour("dim");
-    const anchor = s === shifts[0] ? "left" : s === shifts.at(-1) ? "right" : "center";
-    c.textAlign = anchor;
-    c.fillText(s > 0 ? `+${s}` : String(s).replace("-", "−"), x(s), height - 5);
+    if (s !== shifts[0] && s !== shifts.at(-1)) c.fillText(s > 0 ? `+${s}` : String(s).replace("-", "−"), x(s), height - 5);
   }
   for (const [values, tint, dash] of [[offset.source_distance, "plot-a", [1.5, 2]], [offset.distance, "plot-b", []]]) {
     if (!values?.length) continue;

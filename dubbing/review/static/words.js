@@ -32,10 +32,10 @@ export const SEVERITY = { note: "note", issue: "issue", blocker: "blocker" };
 
 // The parts of badness: 1 is at the threshold.
 export const PARTS = [
-  { name: "lse", short: "LSE", long: "lips fit less than the original's" },
-  { name: "offset", short: "Offs", long: "sound early or late" },
-  { name: "sharp", short: "Soft", long: "softer than the source" },
-  { name: "silence", short: "Sil", long: "mouth moves in silence" },
+  { name: "lse", short: "LSE", long: "lip-sync error (LSE-D) over the original's", says: "Lips fit worse" },
+  { name: "offset", short: "Offs", long: "offset: sound early or late", says: "Sound off" },
+  { name: "sharp", short: "Soft", long: "softness: mouth less sharp than the source", says: "Softer" },
+  { name: "silence", short: "Sil", long: "silence: mouth moves while nothing is said", says: "Moves in silence" },
 ];
 
 // What can be looked at as a distribution, brushed, sorted and filtered by range.
@@ -103,8 +103,7 @@ export function complaint(row) {
   if (name === null) return "Nothing was measured";
   if (value < 0.05) return "As good as the original";
   const share = value >= 1 ? `${number(value, 1)}× its limit` : `${Math.round(value * 100)} % of limit`;
-  const about = PARTS.find((p) => p.name === name)?.long ?? name;
-  return `${about[0].toUpperCase()}${about.slice(1)} · ${share}`;
+  return `${PARTS.find((p) => p.name === name)?.says ?? name}: ${share}`;
 }
 
 // How bad, in a word: never the colour alone.
