@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from people import Speaker
     from storage import Faulty
 
-pytest.register_assert_rewrite("films", "people")
+pytest.register_assert_rewrite("films", "pages", "people")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -110,6 +110,20 @@ def finished(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
     assert run(film, out).exit_code in (0, 3)
     with unchanged(out):
         yield Finished(film, out)
+
+
+@pytest.fixture(scope="session")
+def numbered(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """A run of the short film's Hindi dub whose every frame carries its number. Only to read or to copy."""
+    import pages
+    from films import Finished, run, unchanged
+
+    pages.chromium()
+    folder = tmp_path_factory.mktemp("numbered")
+    job = pages.numbered(film, folder, "hi")
+    assert run(job, folder / "out").exit_code in (0, 3)
+    with unchanged(folder):
+        yield Finished(job, folder / "out")
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ export function bindControls(page, keys) {
   keys.bind("Go",
     ["n", "next shot of the queue", () => page.go(page.order.beside(page.key, 1))],
     ["p", "previous shot of the queue", () => page.go(page.order.beside(page.key, -1))],
-    [["q", "Escape"], "back to the queue", () => $("#home").click()]);
+    ["q", "back to the queue", () => $("#home").click()]);
   showControls(page);
   setMode(page, view.mode, true);
   setZoom(page, view.zoom, true);

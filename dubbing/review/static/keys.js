@@ -6,7 +6,11 @@ const SHOWN = {
   " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", PageUp: "Page up",
   PageDown: "Page down",
 };
-const WIDGET_KEYS = new Set([" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"]);
+// What a key does to an element by itself, which the page must leave to it.
+const native = (target, key) =>
+  key === "Enter" ? target.matches("button, a, summary, input")
+    : key === " " ? target.matches("button, summary, input")
+      : /^(Arrow|Home|End)/.test(key) && target.matches("input");
 
 export const shown = (key) =>
   key
@@ -35,11 +39,10 @@ export class Keys {
 
   press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    const target = event.target;
-    const typing = target.matches?.("input:not([type=checkbox]):not([type=radio]), textarea, select");
-    const own = target.matches?.("button, a, summary, input, [role=slider]") && WIDGET_KEYS.has(event.key);
-    if (typing || document.querySelector("dialog[open]")) return;
-    if (own && !(target.dataset.keys === "page" && event.key !== "Enter")) return;
+    const target = event.target.nodeType === 1 ? event.target : document.body;
+    const left = target.closest?.("dialog:not([open])"); // just closed, and still in focus for a moment
+    const typing = !left && target.matches?.("input:not([type=checkbox]):not([type=radio]), textarea, select");
+    if (typing || native(target, event.key) || document.querySelector("dialog[open]")) return;
     if (!this.on && event.key.length === 1 && event.key !== "?" && event.key !== " ") return;
     const name = event.shiftKey && event.key.length > 1 ? `Shift+${event.key}` : event.key;
     const action = this.table.get(name) ?? (event.shiftKey ? undefined : this.table.get(event.key.toLowerCase()));

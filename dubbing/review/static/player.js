@@ -3,6 +3,7 @@
 
 import { Clock } from "./time.js";
 
+const NUDGE_MS = 150;
 const SPEEDS = [0.25, 0.5, 0.75, 1, 1.5, 2];
 
 export class Player {
@@ -17,7 +18,7 @@ export class Player {
     this.loop = "shot";
     this.speed = 1;
     this.backwards = null;
-    this.presented = 0; // frames the browser has told of
+    this.nudges = 0;
     this.token = 0;
   }
 
@@ -39,7 +40,6 @@ export class Player {
     const tick = (_, meta) => {
       if (token !== this.token) return;
       v.requestVideoFrameCallback(tick);
-      this.presented += 1;
       this.shown(this.clock.at(meta.mediaTime));
     };
     v.requestVideoFrameCallback(tick);
@@ -106,10 +106,14 @@ export class Player {
       this.video.currentTime = this.clock.middle(this.want);
       return;
     }
-    const seen = this.presented; // the same picture again is not told of: then it is on the screen already
-    setTimeout(() => {
-      if (token === this.token && this.want !== null && seen === this.presented && !this.video.seeking) this.shown(this.want);
-    }, 80);
+    // The browser tells of the frame, before or after this; where it does not, it is sought again, a little beside.
+    clearTimeout(this.nudging);
+    this.nudging = setTimeout(() => {
+      if (token !== this.token || this.want === null || this.video.seeking) return;
+      this.nudges += 1;
+      const [start, end] = [this.clock.start(this.want), this.clock.start(this.want + 1)];
+      this.video.currentTime = start + (end - start) * (this.nudges % 2 ? 0.4 : 0.6);
+    }, NUDGE_MS);
   }
 
   seek(frame) {

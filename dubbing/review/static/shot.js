@@ -22,6 +22,8 @@ import { VERDICT, complaint, number, signed, thousands } from "./words.js";
 
 const FIRST_SIDES = { a: "source", b: "current" };
 
+const newest = (facts) => facts.standing.history.at(-1)?.seq ?? 0;
+
 export class ShotPage {
   constructor(keys, info) {
     this.keys = keys;
@@ -87,7 +89,7 @@ export class ShotPage {
     this.fresh.clear();
     this.view.set({ overlays: null, picture: null });
     this.verdicts.reset();
-    delete document.documentElement.dataset.shown;
+    $("#home").href = `/${this.order.query}#${encodeURIComponent(keyText(key))}`;
     document.title = `${key[2]} · ${key[1]} · dub review`;
     try {
       this.facts = held?.shot ?? (await get(`/api/shot/${pathOf(key)}`));
@@ -131,7 +133,6 @@ export class ShotPage {
     setText($("#place"), n < 0 ? "" : `${thousands(n + 1)} of ${thousands(this.order.keys.length)}`);
     $("#previous").disabled = !this.order.beside(this.key, -1);
     $("#next").disabled = !this.order.beside(this.key, 1);
-    $("#home").href = `/${this.order.query}#${encodeURIComponent(keyText(this.key))}`;
   }
 
   seen() {
@@ -151,7 +152,8 @@ export class ShotPage {
     } catch {
       return; // the poll says when the server is gone
     }
-    if (token !== this.token) return;
+    // an answer that was on its way while something was decided tells of the time before
+    if (token !== this.token || newest(facts) < newest(this.facts)) return;
     const known = new Set(before.takes.map((t) => t.id));
     const made = facts.takes.filter((t) => !known.has(t.id));
     const current = (f) => f.takes.find((t) => t.current)?.id;
@@ -247,9 +249,11 @@ export class ShotPage {
 
   async loadPicture(began, held = null) {
     const token = ++this.pictures;
+    delete document.documentElement.dataset.shown;
     const { key, sides } = this;
     const stopped = () => token !== this.pictures;
     const put = () => {
+      if (this.player.ready) this.start_frame = this.player.frame; // of the sides shown before
       this.drawn = sides;
       this.showCaptions();
     };
@@ -263,9 +267,9 @@ export class ShotPage {
     let still = false;
     const onprogress = (proxy) => {
       if (this.drawn !== sides || !this.view.picture) {
+        put();
         this.player.unload();
         this.view.set({ picture: null });
-        put();
       }
       $("#making").hidden = false;
       setText($("#making span"), `Making the moving picture: ${Math.round(100 * proxy.progress)} %`);

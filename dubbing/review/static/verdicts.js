@@ -1,6 +1,6 @@
 // What is decided on the shot page: verdicts, takes, comments, undo; and what happens when somebody else was first.
 
-import { get, keyText, pathOf } from "./api.js";
+import { keyText } from "./api.js";
 import { decide, forget, lastDone, undoLast } from "./decisions.js";
 import { $, $$, h, memory, setText } from "./dom.js";
 import { askReviewer, openDialog, say } from "./frame.js";
@@ -46,13 +46,13 @@ export class Verdicts {
     const { page } = this;
     const name = await askReviewer();
     if (!name || !page.facts) return false;
-    const { key, facts } = page;
+    const { key } = page;
     try {
-      const found = await decide(key, kind, { reviewer: name, revision: facts.standing.revision, ...about });
+      const found = await decide(key, kind, { reviewer: name, revision: page.facts.standing.revision, ...about });
       if (page.key !== key) return true;
       this.reset();
-      facts.standing = found.standing;
-      facts.row = found.row ?? facts.row;
+      page.facts.standing = found.standing; // of the facts as they are now: they may have been read anew meanwhile
+      page.facts.row = found.row ?? page.facts.row;
       page.showFacts();
       page.timeline.set({ comments: found.standing.comments });
       return true;
@@ -168,12 +168,7 @@ export class Verdicts {
         h("button.small.quiet", { type: "button", onclick: () => this.reset() }, "Leave it so")),
     );
     box.hidden = false;
-    get(`/api/shot/${pathOf(page.key)}`).then((facts) => {
-      if (keyText(page.key) === keyText([facts.row.title, facts.row.language, facts.row.shot])) {
-        page.facts = facts;
-        page.showFacts();
-      }
-    }, () => {});
+    page.refresh();
   }
 
   again(kind, about) {

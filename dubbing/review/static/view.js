@@ -108,7 +108,10 @@ export class View {
     if (!width || !height) return;
     const c = fitCanvas(this.canvas, width, height);
     c.clearRect(0, 0, width, height);
-    if (!this.picture?.layout) return;
+    if (!this.picture?.layout) {
+      delete this.canvas.dataset.drawn;
+      return;
+    }
     c.imageSmoothingQuality = "high";
     this.rects = this.arrange(width, height);
     for (const rect of this.rects) this.pane(c, rect);
