@@ -16,8 +16,19 @@ export class Facets {
     for (const facet of FACETS) {
       const body = h("div.values");
       const group = h("fieldset.facet", {}, h("legend", {}, facet.label), body);
-      this.groups.set(facet.name, { group, body, rows: new Map() });
+      this.groups.set(facet.name, { group, body, rows: new Map(), known: new Set() });
       root.append(group);
+    }
+  }
+
+  // Every value that there is, so that none goes when nothing fits it.
+  learn(rows) {
+    for (const facet of FACETS) {
+      const { known } = this.groups.get(facet.name);
+      for (const row of rows) {
+        const value = facet.of(row);
+        if (value !== null && value !== undefined) known.add(String(value));
+      }
     }
   }
 
@@ -38,8 +49,8 @@ export class Facets {
 
   update(counts, state) {
     for (const facet of FACETS) {
-      const { group, body, rows } = this.groups.get(facet.name);
-      const values = listed(facet, counts[facet.name], state.chosen[facet.name]);
+      const { group, body, rows, known } = this.groups.get(facet.name);
+      const values = listed(facet, known, state.chosen[facet.name]);
       group.hidden = values.length < 2 && !state.chosen[facet.name];
       const all = this.open.has(facet.name) || values.length <= FEW + 1;
       const few = all ? values : values.slice(0, FEW);

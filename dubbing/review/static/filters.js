@@ -123,8 +123,8 @@ export function sorted(rows, sort) {
 }
 
 // The values of a facet in the order in which they are listed.
-export function listed(facet, counts, chosen) {
-  const values = new Set([...counts.keys(), ...(chosen ?? [])]);
+export function listed(facet, known, chosen) {
+  const values = new Set([...known, ...(chosen ?? [])]);
   const order = facet.order ?? [];
   const place = (v) => (order.includes(v) ? order.indexOf(v) : order.length);
   return [...values].sort((a, b) => place(a) - place(b) || a.localeCompare(b, "en", { numeric: true }));

@@ -2,7 +2,7 @@
 
 import { Changes, get, keyOf, keyText, rowsOf } from "./api.js";
 import { CARD_BELOW, fillCard, makeCard } from "./card.js";
-import { $, memory, session, setText } from "./dom.js";
+import { $, $$, memory, session, setText } from "./dom.js";
 import { Facets } from "./facets.js";
 import { choose, empty, fromUrl, isEmpty, toUrl } from "./filters.js";
 import { lost, onTheme, say, startFrame } from "./frame.js";
@@ -28,6 +28,7 @@ class Queue {
     this.tables = "";
     this.selection = new Selection(this);
     this.facets = new Facets($("#facets"), (change) => this.set(change));
+    this.facets.learn(this.rows);
     this.histogram = new Histogram($("#histogram"), {
       thresholds: info.thresholds,
       onbrush: (name, range) => this.set((s) => {
@@ -90,10 +91,10 @@ class Queue {
     $("#fresh").hidden = true;
     this.facets.update(found.counts, this.state);
     this.histogram.update(this.brushed, this.rows, found.open, this.state.ranges[this.brushed] ?? null);
-    const now = held ? this.shown.indexOf(held) : -1;
-    this.grid.reset(this.shown.length, now >= 0 && $("#scroller").scrollTop > 0 ? [before, now] : null);
-    if (now >= 0) this.grid.focused = now;
-    this.grid.refresh();
+    const now = held && $("#scroller").scrollTop > 0 ? this.shown.indexOf(held) : -1;
+    const inList = $("#cards").contains(document.activeElement);
+    this.grid.reset(this.shown.length, now >= 0 ? [before, now] : null);
+    if (inList) this.grid.go(this.grid.focused);
     this.tell();
     clearTimeout(this.ordering);
     this.ordering = setTimeout(() => session.set("order", { query: toUrl(this.state), keys: this.shown.map(keyOf) }), 200);
@@ -127,6 +128,7 @@ class Queue {
     if (n === undefined) return;
     const old = this.rows[n];
     this.rows[n] = row;
+    this.facets.learn([row]);
     const place = this.shown.indexOf(old);
     this.fits.delete(old);
     if (place >= 0) {
@@ -164,6 +166,7 @@ class Queue {
       return this.retell();
     }
     this.rows = fresh;
+    this.facets.learn(fresh);
     this.at = new Map(fresh.map((r, n) => [keyText(keyOf(r)), n]));
     return this.apply(true);
   }
@@ -172,7 +175,10 @@ class Queue {
 
   controls() {
     $("#sort").replaceChildren(...Object.entries(SORTS).map(([value, s]) => new Option(s.label, value)));
-    $("#sort").addEventListener("change", (e) => this.set((s) => (s.sort = e.target.value)));
+    $("#sort").addEventListener("change", (e) => {
+      $("#scroller").scrollTop = 0; // another order has another place
+      this.set((s) => (s.sort = e.target.value));
+    });
     let typing = null;
     $("#search").addEventListener("input", (e) => {
       clearTimeout(typing);
@@ -213,7 +219,7 @@ class Queue {
       ["Enter", "open the shot", () => $(`[data-n="${grid.focused}"]:not([hidden]) a`)?.click()]);
     this.keys.bind("Find",
       ["/", "search", () => $("#search").select()],
-      ["f", "to the filters", () => $("#facets input, #facets button")?.focus()],
+      ["f", "to the filters", () => $$("#facets input").find((e) => e.checkVisibility())?.focus()],
       ["h", "to the range of the score", () => $("#histogram input").focus()],
       ["0", "all filters off", () => this.clear()],
       ["u", "list anew, with what changed", () => this.apply(true)]);
