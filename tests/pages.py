@@ -1,4 +1,4 @@
-"""What tests of the review page share: a film that carries its frame numbers, a server, a browser, and how to read them.
+"""What tests of the review page share: a film that carries its frame numbers, a server, a browser, a way to read both.
 
 Each frame's number stands in the picture as black and white bars, so that what a browser shows can be read back from
 its pixels. Knows no single test.

@@ -126,7 +126,9 @@ def test_wipe_flicker_difference_and_zoom_are_drawn_of_the_same_frame(ana: Visit
 
 def test_a_verdict_by_key_is_kept_and_taken_back(ana: Visitor, out: Path) -> None:
     page = ana.shot(*KEY)
-    take = json.loads(page.evaluate("async () => (await fetch('/api/shot/film/hi/shot_0002')).text()"))["takes"][0]["id"]
+    take = json.loads(page.evaluate("async () => (await fetch('/api/shot/film/hi/shot_0002')).text()"))["takes"][0][
+        "id"
+    ]
     page.keyboard.press("a")
     page.wait_for_selector("#verdict.approved")
     assert "approved · Ana" in page.inner_text("#verdict")

@@ -17,7 +17,9 @@ from dubbing.table import SCHEMA, read_rows
 
 pytestmark = pytest.mark.xdist_group("review page")
 SHOTS = 1000  # of each of two dubs
-DOT = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+DOT = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,9 @@ def out(numbered: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = made / "film" / language / "shots.parquet"
         target.parent.mkdir(exist_ok=True)
         metadata = pq.read_schema(table).metadata
-        pq.write_table(pa.table({c: [r[c] for r in rows] for c in SCHEMA.names}, SCHEMA.with_metadata(metadata)), target)
+        pq.write_table(
+            pa.table({c: [r[c] for r in rows] for c in SCHEMA.names}, SCHEMA.with_metadata(metadata)), target
+        )
     return made
 
 
@@ -44,7 +48,12 @@ def like(row: dict[str, Any], n: int, language: str) -> dict[str, Any]:
     """One more shot of two seconds, worse the higher its number; every tenth failed to reach the threshold."""
     minute, second = divmod(2 * n, 60)
     told = f"01:{minute:02d}:{second:02d}"
-    more: dict[str, Any] = {"shot": f"shot_{n + 1:04d}", "language": language, "start_tc": f"{told}:00", "end_tc": f"{told}:24"}
+    more: dict[str, Any] = {
+        "shot": f"shot_{n + 1:04d}",
+        "language": language,
+        "start_tc": f"{told}:00",
+        "end_tc": f"{told}:24",
+    }
     if row["status"] == "dubbed":
         over = (n % 100) / 50
         more |= {"lse_d": row["source_lse_d"] + 1.5 * over, "needs_review": over > 1, "lse_offset_frames": 0.0}
@@ -160,7 +169,9 @@ def test_a_range_is_brushed_over_the_histogram_or_typed(ana: Visitor) -> None:
     page.fill("#histogram input >> nth=0", "2.25")
     page.keyboard.press("Enter")
     assert "r.over=2.25.." in page.url
-    assert count(page) == f"{2 * sum(1 for n in range(2, SHOTS) if n % 2 and (n % 100) / 50 * 1.5 >= 2.25)} of 2,000 shots"
+    assert (
+        count(page) == f"{2 * sum(1 for n in range(2, SHOTS) if n % 2 and (n % 100) / 50 * 1.5 >= 2.25)} of 2,000 shots"
+    )
 
 
 def test_several_are_selected_and_approved_together_and_one_is_taken_back(ana: Visitor, out: Path) -> None:
@@ -227,6 +238,7 @@ def test_the_keyboard_alone_reaches_everything(ana: Visitor) -> None:
     page.keyboard.press("?")
     assert "select all that are listed" in page.inner_text("#help-keys")
     unnamed = page.evaluate("""() => [...document.querySelectorAll("button, input, select, a, canvas[role]")]
-      .filter((e) => e.checkVisibility() && !(e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.length || e.title))
+      .filter((e) => e.checkVisibility() && !e.getAttribute("aria-label") && !e.title)
+      .filter((e) => !e.textContent.trim() && !e.labels?.length)
       .map((e) => e.outerHTML)""")
     assert unnamed == []
