@@ -210,7 +210,7 @@ class Library:
             job = self.job()
             steps = self._steps(job, *pair)
             step = steps[row["shot"]]
-            return Shown(*pair, step, job.timeline(pair[0]), row, step.decided, tuple(self._takes(step)))
+            return Shown(*pair, step, job.timeline(pair[0]), row, step.decided, tuple(self._takes(step, row)))
 
     def _steps(self, job: Job, title: Title, dub: Dub) -> dict[str, Step]:
         steps = {step.shot.id: step for step in job.dub(title, dub, {}).steps}
@@ -221,9 +221,10 @@ class Library:
             )
         return steps
 
-    def _takes(self, step: Step) -> list[Take]:
+    def _takes(self, step: Step, row: Mapping[str, Any]) -> list[Take]:
         """All takes of a shot in one language, oldest first."""
         home = step.take.folder.parent.parent
+        current = step.decided.take or row["take"] or step.take.key[:12]
         found = []
         for folder in home.glob(f"*/{step.take.folder.name}"):
             try:
@@ -239,7 +240,7 @@ class Library:
                 status=result["status"], reason=result["reason"],
                 scores={k: v for k, v in scores.items() if k not in ("seconds", "cpu_s", "key") and v is not None},
                 seen=seen, made=_made(folder / RESULT),
-                current=take_id == step.take.key[:12],
+                current=take_id == current,
             ))  # fmt: skip
         return sorted(found, key=lambda t: t.made)
 
