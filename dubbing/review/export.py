@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from dubbing import preflight
 from dubbing.decisions import ShotKey
 from dubbing.engine import Event, run_job
 from dubbing.errors import InputError, OutputError
@@ -92,6 +93,7 @@ def export(
     log = Deliveries(library.out)
     with log.alone():
         last = log.all()
+        preflight.look(library.manifest, library.config, library.store).raise_first()
         job = Job(library.manifest, library.store, library.config)
         own = {dub_name(t, d): _by_the_run(library, job, t, d) for t, d in library.dubs()}
         before = {name: (was, "the run") for name, was in own.items()}

@@ -19,7 +19,7 @@ from typing import Any
 from dubbing import __version__
 from dubbing.clock import Timeline
 from dubbing.decisions import SEVERITIES, Decision, ShotKey
-from dubbing.errors import DubError
+from dubbing.errors import DubError, MediaError
 from dubbing.manifest import Dub, Title
 from dubbing.review import badness
 from dubbing.review.charts import distribution, edges
@@ -38,12 +38,13 @@ _PARTS = {"lse": "LSE-D over the original's", "offset": "offset", "sharp": "shar
 def report(library: Library, *, worst: int = WORST) -> str:
     """The page, as HTML. worst: how many shots of each dub are shown with stills and a loop, about 0.4 MB each.
 
-    Raises OutputError as `Library`. A shot whose pictures cannot be made says why in their place.
+    A shot whose pictures cannot be made says why in their place. Raises OutputError as `Library`, MediaError where a
+    film is not there any more.
     """
+    lines = _lines(library)
     rows = library.rows()
     chosen = [_mine(rows, title, dub) for title, dub in library.dubs()]
     bins = {name: edges([r[k] for r in rows for k in (name, f"source_{name}") if r[k] is not None]) for name in _SCORES}
-    lines = _lines(library)
     dubs = [_dub(library, *pair, mine, bins, worst, lines) for pair, mine in zip(library.dubs(), chosen, strict=True)]
     return _template().render(
         titles=", ".join(t.id for t in library.manifest.titles),
@@ -155,6 +156,9 @@ def _uri(data: bytes | None, kind: str = "jpeg") -> str | None:
 def _lines(library: Library) -> dict[str, Timeline]:
     """Of the titles whose cuts are known."""
     job = library.job()
+    for title in library.manifest.titles:
+        if isinstance(title.video, Path) and not title.video.is_file():
+            raise MediaError(f"There is no film at {str(title.video)!r}, which was dubbed here; put it back there.")
     return {title.id: job.timeline(title) for title in library.manifest.titles if job.shots(title)}
 
 
