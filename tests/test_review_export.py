@@ -370,6 +370,9 @@ def test_the_film_s_timeline_and_changes_open_in_otio(story: Story) -> None:
     changed = otio.adapters.read_from_file(str(story.lists("film.hi.changed.edl")), rate=rate)
     assert [(c.source_range.start_time.value - first, c.source_range.duration.value) for c in changed.find_clips()] == [
         (12, 72), (84, 72)]  # fmt: skip
+    report = story.lists("report.html").read_text(encoding="utf-8")
+    changed_rows = report[report.index("What this delivery changed") : report.index("How well the lips fit")]
+    assert changed_rows.count("<tr>") == 3 and story.take in changed_rows and "source picture" in changed_rows
     none = otio.adapters.read_from_file(str(story.lists("film.ta.changed.edl")), rate=rate)
     assert list(none.find_clips()) == []
 
@@ -407,6 +410,16 @@ def test_what_cannot_be_exported_is_refused_in_one_sentence(story: Story, tmp_pa
     with pytest.raises(OutputError, match="is not finished"):
         export(Library(tmp_path / "out"), "ana", lambda e: None, "local")
     assert not list((tmp_path / "out").glob("film/*/shots.parquet"))
+    other = tmp_path / "other"  # as if the generator had other settings now
+    shutil.copytree(story.done, other)
+    run = other / "run.json"
+    asked = json.loads(run.read_text())
+    asked["manifest"]["generator"] = {"name": "rewrite", "jump_cost": 0.7}
+    run.write_text(json.dumps(asked))
+    events: list[Event] = []
+    with pytest.raises(OutputError, match="other settings"):
+        export(Library(other), "ana", events.append, "local")
+    assert not events and Deliveries(other).all() == []
     run = tmp_path / "out" / "run.json"
     run.write_text(run.read_text().replace("film.mp4", "gone.mp4"))
     with pytest.raises(InputError, match="gone.mp4"):
