@@ -224,7 +224,7 @@ class Library:
             return Shown(*pair, step, line, row, step.decided, tuple(self._takes(step, row)))
 
     def _planned(self, title: Title, dub: Dub) -> tuple[Timeline, dict[str, Step]]:
-        """The film's times, and what is done for each shot in one language; looked up once for one state of decisions."""
+        """The film's times, and what is done for each shot in one language; looked up once a state of decisions."""
         job = self.job()
         key = (title.id, dub.language)
         if key not in self._plans or self._plans[key][0] is not job:
