@@ -1,0 +1,173 @@
+// Buttons and keys of the shot page that change how one looks and listens; nothing here decides anything.
+
+import { $, $$, icon, memory, setText } from "./dom.js";
+import { say, whisper } from "./frame.js";
+import { GAINS, MODES, RATES, ZOOMS } from "./view.js";
+
+const MODE_WORD = { side: "side by side", wipe: "wipe", flicker: "flicker", difference: "difference" };
+const ZOOM_WORD = { both: "whole and mouth", full: "whole picture", mouth: "mouth" };
+
+export function bindControls(page, keys) {
+  const { player, view } = page;
+  view.set({ mode: memory.get("mode", "side"), zoom: memory.get("zoom", "both") });
+  player.loop = memory.get("loop", "shot");
+  page.sound.which = memory.get("sound", "dub");
+  buttons(page);
+  const mode = (name) => () => setMode(page, name);
+  const jump = (by) => () => player.step(by);
+  keys.bind("Play",
+    [" ", "play or pause", () => player.toggle()],
+    ["l", "play; again: faster", () => player.forward()],
+    ["k", "pause", () => player.pause()],
+    ["j", "play backwards", () => player.playBackwards()],
+    [[",", "ArrowLeft"], "one frame back", jump(-1)],
+    [[".", "ArrowRight"], "one frame on", jump(1)],
+    ["Shift+ArrowLeft", "ten frames back", jump(-10)],
+    ["Shift+ArrowRight", "ten frames on", jump(10)],
+    ["Home", "first frame of the shot", () => page.scrub(page.facts.frames[0])],
+    ["End", "last frame of the shot", () => page.scrub(page.facts.frames[1] - 1)],
+    ["-", "slower", () => player.faster(-1)],
+    ["=", "faster", () => player.faster(1)],
+    ["h", "loop: the shot, with a second around it, off", () => nextLoop(page)],
+    ["s", "sound of the source or the dub", () => setSound(page, page.sound.which === "dub" ? "source" : "dub")]);
+  keys.bind("Look",
+    ["1", "side by side", mode("side")],
+    ["2", "wipe", mode("wipe")],
+    ["3", "flicker from A to B", mode("flicker")],
+    ["4", "difference", mode("difference")],
+    [["[", "]"], "move the wipe; slower or faster flicker; less or more gain"],
+    ["x", "the other side (flicker)", () => { setMode(page, "flicker"); view.flip(); }],
+    ["m", "whole picture, mouth, or both", () => setZoom(page, ZOOMS[(ZOOMS.indexOf(view.zoom) + 1) % ZOOMS.length])],
+    ["b", "face boxes and tracks", () => toggle(page, "faces")],
+    ["v", "outline of the matte", () => toggle(page, "matte")],
+    ["f", "picture on the whole screen, or not", () => wholeScreen()]);
+  for (const [key, by] of [["[", -1], ["]", 1]]) {
+    keys.table.set(key, () => {
+      view.adjust(by);
+      showAdjust(page, true);
+    });
+  }
+  keys.bind("Takes",
+    ["y", "A: the next take", () => page.nextSide("a")],
+    ["u", "B: the next take", () => page.nextSide("b")]);
+  keys.bind("Go",
+    ["n", "next shot of the queue", () => page.go(page.order.beside(page.key, 1))],
+    ["p", "previous shot of the queue", () => page.go(page.order.beside(page.key, -1))],
+    [["q", "Escape"], "back to the queue", () => $("#home").click()]);
+  showControls(page);
+  setMode(page, view.mode, true);
+  setZoom(page, view.zoom, true);
+}
+
+function buttons(page) {
+  const { player, view } = page;
+  for (const b of $$("[data-mode]")) b.addEventListener("click", () => setMode(page, b.dataset.mode));
+  for (const b of $$("[data-zoom]")) b.addEventListener("click", () => setZoom(page, b.dataset.zoom));
+  for (const b of $$("[data-sound]")) b.addEventListener("click", () => setSound(page, b.dataset.sound));
+  for (const name of ["faces", "matte"]) $(`#${name}`).addEventListener("click", () => toggle(page, name));
+  $("#play").addEventListener("click", () => player.toggle());
+  $("#step-back").addEventListener("click", () => player.step(-1));
+  $("#step-on").addEventListener("click", () => player.step(1));
+  $("#speed").addEventListener("change", (e) => player.setSpeed(+e.target.value));
+  $("#loop").addEventListener("change", (e) => {
+    player.setLoop(e.target.value);
+    memory.set("loop", e.target.value);
+  });
+  $("#previous").addEventListener("click", () => page.go(page.order.beside(page.key, -1)));
+  $("#next").addEventListener("click", () => page.go(page.order.beside(page.key, 1)));
+  $("#adjust-range").addEventListener("input", (e) => {
+    const value = +e.target.value;
+    if (view.mode === "wipe") view.set({ wipe: value / 100 });
+    else if (view.mode === "flicker") view.set({ rate: RATES[value] });
+    else view.set({ gain: GAINS[value] });
+    showAdjust(page);
+  });
+  view.dragWipe(() => showAdjust(page));
+  // a button that was pressed with the mouse gives the keyboard back to the page
+  document.addEventListener("click", (event) => {
+    if (event.detail > 0) event.target.closest?.(".modes button, .transport button, .decide button, .walk button")?.blur();
+  });
+  for (const select of $$(".transport select")) select.addEventListener("change", () => select.blur());
+}
+
+function press(selector, name, now) {
+  for (const b of $$(selector)) b.setAttribute("aria-pressed", String(b.dataset[name] === now));
+}
+
+function setMode(page, mode, quiet = false) {
+  const known = MODES.includes(mode) ? mode : "side";
+  page.view.set({ mode: known });
+  memory.set("mode", known);
+  press("[data-mode]", "mode", known);
+  showAdjust(page);
+  if (!quiet) whisper(MODE_WORD[known]);
+}
+
+function setZoom(page, zoom, quiet = false) {
+  page.view.set({ zoom });
+  memory.set("zoom", zoom);
+  press("[data-zoom]", "zoom", zoom);
+  if (!quiet) whisper(ZOOM_WORD[zoom]);
+}
+
+function setSound(page, which) {
+  page.sound.choose(which);
+  memory.set("sound", which);
+  press("[data-sound]", "sound", which);
+  page.timeline.set({ sound: which });
+  whisper(`Sound: ${which}`);
+}
+
+function toggle(page, name) {
+  page.view.set({ [name]: !page.view[name] });
+  $(`#${name}`).setAttribute("aria-pressed", String(page.view[name]));
+  const overlays = page.view.overlays;
+  if (page.view[name] && overlays) {
+    const there = name === "faces" ? overlays.faces?.length : Object.keys(overlays.mattes ?? {}).length;
+    if (!there) say(name === "faces" ? "No face was found in this shot." : "This take has no matte: nothing of the picture was changed.");
+  }
+}
+
+function nextLoop(page) {
+  page.player.nextLoop();
+  memory.set("loop", page.player.loop);
+  whisper(`Loop: ${page.player.loop}`);
+}
+
+function wholeScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else $("#stage").requestFullscreen?.().catch(() => {});
+}
+
+function showAdjust(page, aloud = false) {
+  const { view } = page;
+  const box = $("#adjust");
+  const range = $("#adjust-range");
+  box.hidden = view.mode === "side";
+  if (box.hidden) return;
+  const [name, max, value, text] = {
+    wipe: ["Wipe at", 100, Math.round(view.wipe * 100), `${Math.round(view.wipe * 100)} %`],
+    flicker: ["Flicker", RATES.length - 1, RATES.indexOf(view.rate), view.rate ? `${view.rate} / s` : "by hand: x"],
+    difference: ["Gain", GAINS.length - 1, GAINS.indexOf(view.gain), `×${view.gain}`],
+  }[view.mode];
+  setText($("#adjust-name"), name);
+  range.max = max;
+  range.value = value;
+  setText($("#adjust-value"), text);
+  if (aloud) whisper(`${name} ${text}`);
+}
+
+// What follows the player: its buttons and fields.
+export function showControls(page) {
+  const { player } = page;
+  const play = $("#play");
+  const now = player.playing ? "pause" : "play";
+  if (play.dataset.now !== now) {
+    play.dataset.now = now;
+    play.replaceChildren(icon(now));
+    play.setAttribute("aria-label", now === "play" ? "Play (Space)" : "Pause (Space)");
+  }
+  $("#speed").value = String(player.speed);
+  $("#loop").value = player.loop;
+  press("[data-sound]", "sound", page.sound.which);
+}

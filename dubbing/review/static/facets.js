@@ -1,0 +1,90 @@
+// The side bar of filters with the number of shots behind each value, and the chips of those in force.
+
+import { h, icon, setText } from "./dom.js";
+import { FACETS, listed } from "./filters.js";
+import { SCORES, number, thousands } from "./words.js";
+
+const FEW = 9; // values that are listed before "more"
+
+export class Facets {
+  // onset(change): change is a function of the state
+  constructor(root, onset) {
+    this.root = root;
+    this.onset = onset;
+    this.open = new Set();
+    this.groups = new Map();
+    for (const facet of FACETS) {
+      const body = h("div.values");
+      const group = h("fieldset.facet", {}, h("legend", {}, facet.label), body);
+      this.groups.set(facet.name, { group, body, rows: new Map() });
+      root.append(group);
+    }
+  }
+
+  toggle(facet, value, on) {
+    this.onset((state) => {
+      const chosen = (state.chosen[facet.name] ??= new Set());
+      if (on) chosen.add(value);
+      else chosen.delete(value);
+      if (!chosen.size) delete state.chosen[facet.name];
+    });
+  }
+
+  make(facet, value) {
+    const box = h("input", { type: "checkbox", onchange: (e) => this.toggle(facet, value, e.target.checked) });
+    const count = h("span.n");
+    return { box, count, label: h("label.value", {}, box, h("span.word", {}, facet.word(value)), count) };
+  }
+
+  update(counts, state) {
+    for (const facet of FACETS) {
+      const { group, body, rows } = this.groups.get(facet.name);
+      const values = listed(facet, counts[facet.name], state.chosen[facet.name]);
+      group.hidden = values.length < 2 && !state.chosen[facet.name];
+      const all = this.open.has(facet.name) || values.length <= FEW + 1;
+      const few = all ? values : values.slice(0, FEW);
+      for (const value of few) if (!rows.has(value)) rows.set(value, this.make(facet, value));
+      const labels = few.map((value) => {
+        const { box, count, label } = rows.get(value);
+        const n = counts[facet.name].get(value) ?? 0;
+        box.checked = state.chosen[facet.name]?.has(value) ?? false;
+        label.classList.toggle("none", n === 0);
+        setText(count, thousands(n));
+        return label;
+      });
+      const more = values.length - few.length;
+      if (more > 0) {
+        labels.push(h("button.small.quiet", { type: "button", onclick: () => {
+          this.open.add(facet.name);
+          this.update(counts, state);
+        } }, `${more} more`));
+      }
+      if (labels.length !== body.children.length || labels.some((node, n) => body.children[n] !== node)) {
+        const held = document.activeElement;
+        body.replaceChildren(...labels);
+        if (body.contains(held)) held.focus();
+      }
+    }
+  }
+
+  chips(root, state) {
+    const chip = (text, off) =>
+      h("button.chip", { type: "button", "aria-label": `Take away the filter ${text}`, onclick: () => this.onset(off) }, text, icon("close"));
+    const chips = [];
+    if (state.q) chips.push(chip(`“${state.q}”`, (s) => (s.q = "")));
+    for (const facet of FACETS) {
+      for (const value of state.chosen[facet.name] ?? []) {
+        chips.push(chip(facet.word(value), (s) => {
+          s.chosen[facet.name].delete(value);
+          if (!s.chosen[facet.name].size) delete s.chosen[facet.name];
+        }));
+      }
+    }
+    for (const [name, [low, high]] of Object.entries(state.ranges)) {
+      const { label, digits } = SCORES[name];
+      const ends = [Number.isFinite(low) ? `from ${number(low, digits)}` : "", Number.isFinite(high) ? `to ${number(high, digits)}` : ""];
+      chips.push(chip(`${label} ${ends.filter(Boolean).join(" ")}`, (s) => delete s.ranges[name]));
+    }
+    root.replaceChildren(...chips);
+  }
+}

@@ -1,0 +1,66 @@
+// Reruns and exports that the server is doing: a line each while they run, a word when they end.
+
+import { h, setText } from "./dom.js";
+import { say } from "./frame.js";
+import { generatorText, plural } from "./words.js";
+
+const LINGER_MS = 6000;
+
+export class Jobs {
+  // onmade(job): a job has ended well
+  constructor(root, onmade = () => {}) {
+    this.root = root;
+    this.onmade = onmade;
+    this.known = new Map();
+    this.first = true;
+  }
+
+  words(job) {
+    if (job.kind === "export") return "Exporting";
+    const what = job.keys?.length === 1 ? `${job.keys[0][2]} (${job.keys[0][1]})` : plural(job.keys?.length ?? 0, "shot");
+    return `Rendering ${what} with ${generatorText(job.generator)}`;
+  }
+
+  update(jobs) {
+    for (const job of jobs) {
+      const old = this.known.get(job.id);
+      const ended = job.state === "done" || job.state === "failed";
+      if (!old && this.first && ended) {
+        this.known.set(job.id, { state: job.state });
+        continue;
+      }
+      const shown = old ?? this.make(job);
+      this.known.set(job.id, shown);
+      if (shown.state === job.state && ended) continue;
+      if (shown.line) this.write(shown, job);
+      if (ended && shown.state !== job.state) this.ended(job, shown);
+      shown.state = job.state;
+    }
+    this.first = false;
+    this.root.hidden = !this.root.children.length;
+  }
+
+  make(job) {
+    const bar = h("progress", { max: 1, value: 0, "aria-label": this.words(job) });
+    const words = h("span.job-words");
+    const line = h("div.job", {}, words, bar);
+    this.root.append(line);
+    return { line, bar, words, state: null };
+  }
+
+  write({ bar, words }, job) {
+    if (job.state === "waiting") bar.removeAttribute("value");
+    else bar.value = job.progress ?? 0;
+    const state = { waiting: "waiting", running: `${Math.round(100 * (job.progress ?? 0))} %`, done: "done", failed: "failed" }[job.state];
+    setText(words, `${this.words(job)} · ${state}${job.message ? ` · ${job.message}` : ""}`);
+  }
+
+  ended(job, shown) {
+    if (job.state === "failed") say(`${this.words(job)} failed: ${job.message || "no reason given"}`, "bad");
+    else this.onmade(job);
+    setTimeout(() => {
+      shown.line?.remove();
+      this.root.hidden = !this.root.children.length;
+    }, LINGER_MS);
+  }
+}

@@ -1,0 +1,38 @@
+// The queue's order, for going from shot to shot: as the queue left it in this tab, else read and sorted as the
+// address says.
+
+import { get, keyOf, keyText, rowsOf } from "./api.js";
+import { session } from "./dom.js";
+import { choose, fromUrl, toUrl } from "./filters.js";
+
+export class Order {
+  constructor(query) {
+    this.query = toUrl(fromUrl(query));
+    const kept = session.get("order");
+    this.keys = kept?.query === this.query && kept.keys.length ? kept.keys : null;
+    this.index();
+  }
+
+  index() {
+    this.at = new Map((this.keys ?? []).map((k, n) => [keyText(k), n]));
+  }
+
+  // Read where the queue has left nothing, or this shot is not in what it left.
+  async read(key) {
+    if (this.at.has(keyText(key))) return;
+    const rows = rowsOf(await get("/api/shots"));
+    let { shown } = choose(rows, fromUrl(this.query), "badness");
+    if (!shown.some((r) => keyText(keyOf(r)) === keyText(key))) ({ shown } = choose(rows, fromUrl(""), "badness"));
+    this.keys = shown.map(keyOf);
+    this.index();
+  }
+
+  place(key) {
+    return this.at.get(keyText(key)) ?? -1;
+  }
+
+  beside(key, by) {
+    const n = this.place(key);
+    return n < 0 ? null : this.keys?.[n + by] ?? null;
+  }
+}

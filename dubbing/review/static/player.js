@@ -1,0 +1,217 @@
+// One hidden video, frame by frame: what is on the screen is told by the browser for each frame, never guessed.
+// Knows frames of the title and the proxy's clock; draws nothing.
+
+import { Clock } from "./time.js";
+
+const SPEEDS = [0.25, 0.5, 0.75, 1, 1.5, 2];
+
+export class Player {
+  // onframe(frame): another frame is on the screen; onstate(): playing, speed or loop changed
+  constructor({ onframe, onstate, sound }) {
+    Object.assign(this, { onframe, onstate, sound });
+    this.video = null;
+    this.clock = null;
+    this.frame = 0;
+    this.want = null; // the frame that is being sought
+    this.shot = [0, 1];
+    this.loop = "shot";
+    this.speed = 1;
+    this.backwards = null;
+    this.presented = 0; // frames the browser has told of
+    this.token = 0;
+  }
+
+  // video: one that was prepared, or none; start: frame of the title to show
+  load(proxy, shot, start, video = null) {
+    this.unload();
+    this.clock = new Clock(proxy);
+    this.shot = shot;
+    this.frame = this.clock.clamp(start);
+    const token = ++this.token;
+    this.video = video ?? prepared(proxy.url);
+    const v = this.video;
+    this.listeners = new AbortController();
+    const on = (name, f) => v.addEventListener(name, f, { signal: this.listeners.signal });
+    on("seeked", () => this.sought(token));
+    on("ended", () => this.ended());
+    on("play", () => this.onstate());
+    on("pause", () => this.onstate());
+    const tick = (_, meta) => {
+      if (token !== this.token) return;
+      v.requestVideoFrameCallback(tick);
+      this.presented += 1;
+      this.shown(this.clock.at(meta.mediaTime));
+    };
+    v.requestVideoFrameCallback(tick);
+    v.playbackRate = this.speed;
+    const begin = () => token === this.token && this.seek(this.frame);
+    if (v.readyState >= 1) begin();
+    else on("loadedmetadata", begin);
+    return new Promise((done, fail) => {
+      this.first = { token, done };
+      on("error", () => fail(new Error(v.error?.message || "The proxy cannot be played.")));
+    });
+  }
+
+  unload() {
+    this.token += 1;
+    this.stopBackwards();
+    this.listeners?.abort();
+    if (this.video) {
+      this.video.pause();
+      this.video.removeAttribute("src");
+      this.video.load();
+    }
+    this.video = null;
+    this.clock = null;
+    this.want = null;
+  }
+
+  get ready() {
+    return this.video !== null;
+  }
+
+  get playing() {
+    return this.backwards !== null || (this.video !== null && !this.video.paused);
+  }
+
+  // [first, last) of what is played over and over, or of the whole proxy
+  get bounds() {
+    if (!this.clock) return this.shot;
+    return this.loop === "shot" ? this.shot : [this.clock.first, this.clock.last];
+  }
+
+  shown(frame) {
+    const [first, last] = this.bounds;
+    const moving = !this.video.paused;
+    if (moving && this.loop === "shot" && frame >= last) {
+      if (!this.video.seeking) this.seek(first);
+      return; // never drawn
+    }
+    if (moving && !this.video.seeking) this.want = null;
+    if (this.want !== null && !this.video.seeking && frame !== this.want) return; // of an older search
+    if (frame === this.want) this.want = null;
+    this.frame = frame;
+    this.onframe(frame);
+    if (this.first?.token === this.token) {
+      this.first.done();
+      this.first = null;
+    }
+  }
+
+  sought(token) {
+    if (token !== this.token || this.want === null) return;
+    const at = this.clock.at(this.video.currentTime);
+    if (at !== this.want) {
+      this.video.currentTime = this.clock.middle(this.want);
+      return;
+    }
+    const seen = this.presented; // the same picture again is not told of: then it is on the screen already
+    setTimeout(() => {
+      if (token === this.token && this.want !== null && seen === this.presented && !this.video.seeking) this.shown(this.want);
+    }, 80);
+  }
+
+  seek(frame) {
+    if (!this.clock) return;
+    this.want = this.clock.clamp(frame);
+    if (!this.video.seeking) this.video.currentTime = this.clock.middle(this.want);
+  }
+
+  step(by) {
+    this.pause();
+    this.seek((this.want ?? this.frame) + by);
+  }
+
+  play() {
+    if (!this.video) return;
+    this.stopBackwards();
+    const [first, last] = this.bounds;
+    if (this.frame >= last - 1 || this.frame < first) this.seek(first);
+    else this.want = null;
+    this.sound.attach(this.video);
+    this.video.play().catch(() => this.onstate());
+  }
+
+  pause() {
+    this.stopBackwards();
+    this.video?.pause();
+  }
+
+  toggle() {
+    if (this.playing) this.pause();
+    else this.play();
+  }
+
+  ended() {
+    if (this.loop === "off") return this.onstate();
+    this.seek(this.bounds[0]);
+    return this.video.play().catch(() => this.onstate());
+  }
+
+  // Backwards is stepping, as fast as the picture comes.
+  playBackwards() {
+    if (!this.clock || this.backwards !== null) return;
+    this.video.pause();
+    const every_ms = (1000 * this.clock.duration_s) / (this.clock.last - this.clock.first) / this.speed;
+    this.backwards = setInterval(() => {
+      if (this.video.seeking) return;
+      const [first, last] = this.bounds;
+      const next = (this.want ?? this.frame) - 1;
+      if (next < first && this.loop === "off") this.pause();
+      else this.seek(next < first ? last - 1 : next);
+    }, every_ms);
+    this.onstate();
+  }
+
+  stopBackwards() {
+    if (this.backwards === null) return;
+    clearInterval(this.backwards);
+    this.backwards = null;
+    this.onstate();
+  }
+
+  setSpeed(speed) {
+    this.speed = speed;
+    if (this.video) this.video.playbackRate = speed;
+    if (this.backwards !== null) {
+      this.stopBackwards();
+      this.playBackwards();
+    }
+    this.onstate();
+  }
+
+  faster(by) {
+    const at = SPEEDS.indexOf(this.speed);
+    this.setSpeed(SPEEDS[Math.min(SPEEDS.length - 1, Math.max(0, at + by))]);
+  }
+
+  // "l" as editors know it: play; again: faster
+  forward() {
+    if (this.playing && this.backwards === null) this.faster(1);
+    else {
+      if (this.speed > 1) this.setSpeed(1);
+      this.play();
+    }
+  }
+
+  setLoop(loop) {
+    this.loop = loop;
+    this.onstate();
+  }
+
+  nextLoop() {
+    const order = ["shot", "handles", "off"];
+    this.setLoop(order[(order.indexOf(this.loop) + 1) % order.length]);
+  }
+}
+
+// A video that has begun to load.
+export function prepared(url) {
+  const video = document.createElement("video");
+  video.preload = "auto";
+  video.playsInline = true;
+  video.disablePictureInPicture = true;
+  video.src = url;
+  return video;
+}

@@ -1,0 +1,410 @@
+// The shot page: source and take in step, frame by frame. Loads a shot, keeps its parts in step with the player and
+// with what others do; `controls` holds its buttons and keys, `verdicts` what is decided.
+
+import { Changes, get, keyText, pathOf } from "./api.js";
+import { bindControls, showControls } from "./controls.js";
+import { $, icon, memory, setText } from "./dom.js";
+import { lost, onTheme, reviewer, say, startFrame, whisper } from "./frame.js";
+import { Jobs } from "./jobs.js";
+import { Keys } from "./keys.js";
+import { numbersTable } from "./numbers.js";
+import { Order } from "./order.js";
+import { Player } from "./player.js";
+import { commentsList, historyList } from "./remarks.js";
+import { Sound } from "./sound.js";
+import { Ahead, awaitProxy } from "./supply.js";
+import { sideName, sidesOf, takesList } from "./takes.js";
+import { timecode, when } from "./time.js";
+import { Timeline, paintOffset } from "./timeline.js";
+import { Verdicts } from "./verdicts.js";
+import { View } from "./view.js";
+import { VERDICT, complaint, number, signed, thousands } from "./words.js";
+
+const FIRST_SIDES = { a: "source", b: "current" };
+
+export class ShotPage {
+  constructor(keys, info) {
+    this.keys = keys;
+    this.info = info;
+    this.key = null;
+    this.facts = null;
+    this.proxy = null;
+    this.sides = { ...FIRST_SIDES };
+    this.fresh = new Set();
+    this.token = 0; // of the shot
+    this.pictures = 0; // of what is on the stage
+    this.drawn = this.sides;
+    this.order = new Order(location.search);
+    this.ahead = new Ahead();
+    this.sound = new Sound();
+    this.player = new Player({ sound: this.sound, onframe: (f) => this.onFrame(f), onstate: () => showControls(this) });
+    this.view = new View($("#picture"));
+    this.timeline = new Timeline($("#timeline"), { onseek: (f) => this.scrub(f), text: (f) => this.text(f) });
+    this.verdicts = new Verdicts(this);
+    this.jobs = new Jobs($("#jobs"), (job) => this.jobDone(job));
+  }
+
+  start() {
+    bindControls(this, this.keys);
+    this.verdicts.bind(this.keys);
+    onTheme(() => this.paint());
+    addEventListener("popstate", () => this.load(this.keyOfAddress()));
+    this.changes = new Changes(this.info.log_seq, { onchange: (found) => this.changed(found), onlost: lost });
+    return this.load(this.keyOfAddress());
+  }
+
+  keyOfAddress() {
+    return location.pathname.split("/").slice(2, 5).map(decodeURIComponent);
+  }
+
+  text(frame) {
+    const f = this.facts;
+    return f ? timecode(f.start_timecode_frames + frame, f.nominal_fps, f.drop_frame) : "";
+  }
+
+  // -- a shot --------------------------------------------------------------------------------
+
+  // Go to another shot; its address is this page's from then on.
+  async go(key) {
+    if (!key) {
+      say("There is no other shot in this direction.");
+      return;
+    }
+    history.pushState(null, "", `/shot/${pathOf(key)}${this.order.query}`);
+    await this.load(key);
+  }
+
+  async load(key) {
+    const token = ++this.token;
+    this.pictures += 1;
+    const began = performance.now();
+    const held = this.ahead.take(key, FIRST_SIDES);
+    this.player.unload();
+    this.key = key;
+    this.sides = { ...FIRST_SIDES };
+    this.proxy = null;
+    this.curves = null;
+    this.fresh.clear();
+    this.view.set({ overlays: null, picture: null });
+    this.verdicts.reset();
+    delete document.documentElement.dataset.shown;
+    document.title = `${key[2]} · ${key[1]} · dub review`;
+    try {
+      this.facts = held?.shot ?? (await get(`/api/shot/${pathOf(key)}`));
+      if (token !== this.token) return;
+    } catch (error) {
+      if (token === this.token) say(error.message, "bad");
+      return;
+    }
+    const hash = /^#f(\d+)$/.exec(location.hash);
+    this.sides = this.firstSides();
+    this.start_frame = hash ? +hash[1] : this.facts.frames[0];
+    this.showFacts();
+    this.seen();
+    this.timeline.set({ first: this.facts.frames[0], last: this.facts.frames[1], shot: this.facts.frames, curves: null,
+      comments: this.facts.standing.comments, sound: this.sound.which, fps: this.fps, clock: null });
+    this.placeInQueue(token);
+    whisper(`${key[2]}, ${key[1]}. ${complaint(this.facts.row)}.`);
+    await this.loadPicture(began, held);
+    if (held && token === this.token) this.refresh();
+  }
+
+  // The source beside what is delivered; where the run's own take is no longer the current one, beside that.
+  firstSides() {
+    const { takes, row } = this.facts;
+    if (takes.some((t) => t.current) || !takes.length) return { ...FIRST_SIDES };
+    return { a: "source", b: (takes.find((t) => t.id === row.take) ?? takes.at(-1)).id };
+  }
+
+  get fps() {
+    return this.facts.fps[0] / this.facts.fps[1];
+  }
+
+  async placeInQueue(token) {
+    try {
+      await this.order.read(this.key);
+    } catch {
+      // the buttons say that there is no neighbour
+    }
+    if (token !== this.token) return;
+    const n = this.order.place(this.key);
+    setText($("#place"), n < 0 ? "" : `${thousands(n + 1)} of ${thousands(this.order.keys.length)}`);
+    $("#previous").disabled = !this.order.beside(this.key, -1);
+    $("#next").disabled = !this.order.beside(this.key, 1);
+    $("#home").href = `/${this.order.query}#${encodeURIComponent(keyText(this.key))}`;
+  }
+
+  seen() {
+    const name = `seen.${this.info.out}`;
+    const known = new Set(memory.get(name, []));
+    known.add(keyText(this.key));
+    memory.set(name, [...known]);
+  }
+
+  // The facts anew: others decided, a take was made. Says what is new.
+  async refresh() {
+    const token = this.token;
+    const before = this.facts;
+    let facts;
+    try {
+      facts = await get(`/api/shot/${pathOf(this.key)}`);
+    } catch {
+      return; // the poll says when the server is gone
+    }
+    if (token !== this.token) return;
+    const known = new Set(before.takes.map((t) => t.id));
+    const made = facts.takes.filter((t) => !known.has(t.id));
+    const current = (f) => f.takes.find((t) => t.current)?.id;
+    this.facts = facts;
+    for (const take of made) this.announce(take);
+    this.showFacts();
+    this.timeline.set({ comments: facts.standing.comments });
+    if (current(before) !== current(facts) && Object.values(this.sides).includes("current")) this.loadPicture(performance.now());
+  }
+
+  announce(take) {
+    this.fresh.add(take.id);
+    const name = sideName(take.id, this.facts.takes);
+    say(`New: ${name}.`, "good", { label: "Compare", do: () => this.compare({ a: "current", b: take.id }) });
+  }
+
+  // -- what is shown -------------------------------------------------------------------------
+
+  showFacts() {
+    const { row, standing, takes } = this.facts;
+    setText($("#where-title"), row.title);
+    setText($("#where-language"), row.language);
+    setText($("#where-shot"), row.shot.replace("_", " "));
+    this.showVerdict(standing);
+    const looked = this.lookedAt();
+    setText($("#numbers-of"), looked ? `of ${sideName(looked.id, takes)}` : "");
+    setText($("#complaint"), row.review_reason && looked?.current ? `${complaint(row)}. ${row.review_reason}` : complaint(row));
+    const scores = looked && !looked.current && looked.id !== row.take ? looked.scores : row;
+    $("#numbers").replaceChildren(numbersTable(scores, row, this.info.thresholds));
+    this.showTakes();
+    $("#comments").replaceChildren(commentsList(standing.comments, reviewer(), (f) => this.text(f), {
+      seek: (f) => this.scrub(f), undo: (seq) => this.verdicts.takeBack(seq),
+    }));
+    setText($("#comments-count"), standing.comments.length ? String(standing.comments.length) : "");
+    $("#history").replaceChildren(historyList(standing.history, takes));
+    this.showCaptions();
+  }
+
+  showVerdict(standing) {
+    const chip = $("#verdict");
+    const verdict = VERDICT[standing.verdict];
+    chip.className = `verdict-chip ${standing.verdict ?? "open"}`;
+    const text = verdict ? `${verdict.word} · ${standing.by} · ${when(standing.at)}` : "undecided";
+    if (chip.textContent !== text) chip.replaceChildren(...(verdict ? [icon(verdict.icon)] : []), text);
+    for (const button of document.querySelectorAll("[data-decide]")) {
+      const mine = { approve: "approved", reject: "rejected", original: "original" }[button.dataset.decide];
+      button.setAttribute("aria-pressed", String(standing.verdict === mine));
+    }
+    const chosen = standing.take ? ` Take chosen: ${standing.take.slice(0, 8)}.` : "";
+    setText($("#stand"), verdict ? `${standing.by} has ${verdict.word === "original kept" ? "kept the original" : verdict.word} this, ${when(standing.at)}.${chosen}`
+      : `Nobody has decided yet.${chosen}`);
+  }
+
+  showTakes() {
+    const held = document.activeElement?.name?.startsWith("side-") ? document.activeElement : null;
+    const { takes, standing } = this.facts;
+    $("#takes").replaceChildren(takesList({ takes, standing, fresh: this.fresh, ...this.sides }, {
+      a: (side) => this.compare({ ...this.sides, a: side }),
+      b: (side) => this.compare({ ...this.sides, b: side }),
+      choose: (id) => this.verdicts.choose(id),
+    }));
+    if (held) $(`input[name="${held.name}"][value="${held.value}"]`)?.focus();
+  }
+
+  showCaptions() {
+    const [a, b] = [this.drawn.a, this.drawn.b].map((side) => sideName(side, this.facts.takes));
+    this.view.set({ captions: [`A  ${a}`, `B  ${b}`] });
+    $("#picture").setAttribute("aria-label", `A: ${a}; B: ${b}`);
+  }
+
+  // The take that a verdict would be about: what B shows, else what A shows, else the delivered one.
+  lookedAt() {
+    const { takes } = this.facts;
+    const named = [this.sides.b, this.sides.a].find((s) => s !== "source" && s !== "current");
+    return takes.find((t) => t.id === named) ?? takes.find((t) => t.current) ?? takes.find((t) => t.id === this.facts.row.take) ?? null;
+  }
+
+  // -- picture -------------------------------------------------------------------------------
+
+  async compare(sides) {
+    if (sides.a === this.sides.a && sides.b === this.sides.b) return;
+    this.sides = sides;
+    this.start_frame = this.player.ready ? this.player.frame : this.facts.frames[0];
+    this.showFacts();
+    await this.loadPicture(performance.now());
+  }
+
+  nextSide(which) {
+    const all = sidesOf(this.facts.takes);
+    const now = all.indexOf(this.sides[which]);
+    this.compare({ ...this.sides, [which]: all[(now + 1) % all.length] });
+  }
+
+  async loadPicture(began, held = null) {
+    const token = ++this.pictures;
+    const { key, sides } = this;
+    const stopped = () => token !== this.pictures;
+    const put = () => {
+      this.drawn = sides;
+      this.showCaptions();
+    };
+    const fail = (message) => {
+      setText($("#making span"), message);
+      $("#making").hidden = false;
+      $("#making progress").hidden = true;
+      say(message, "bad");
+    };
+    $("#making progress").hidden = false;
+    let still = false;
+    const onprogress = (proxy) => {
+      if (this.drawn !== sides || !this.view.picture) {
+        this.player.unload();
+        this.view.set({ picture: null });
+        put();
+      }
+      $("#making").hidden = false;
+      setText($("#making span"), `Making the moving picture: ${Math.round(100 * proxy.progress)} %`);
+      $("#making progress").value = proxy.progress;
+      if (!still && proxy.layout) {
+        this.showStill(proxy, stopped, began);
+        still = true;
+      }
+    };
+    try {
+      const proxy = held?.proxy ?? (await awaitProxy(key, sides, { onprogress, stopped }));
+      if (stopped() || !proxy) return;
+      if (proxy.state === "failed") {
+        fail(proxy.error || "The proxy could not be made.");
+        return;
+      }
+      this.proxy = proxy;
+      put();
+      this.timeline.set({ first: proxy.first, last: proxy.last, clock: null });
+      const first = this.player.load(proxy, this.facts.frames, this.start_frame, held?.video);
+      this.timeline.set({ clock: this.player.clock });
+      showControls(this);
+      await first;
+      if (stopped()) return;
+      $("#making").hidden = true;
+      document.documentElement.dataset.shown = Math.round(performance.now() - began);
+    } catch (error) {
+      if (!stopped()) fail(error.message);
+      return;
+    }
+    if (!still) this.loadCurves(token);
+    if (!this.ahead.held) this.ahead.prepare(this.order.beside(key, 1), FIRST_SIDES);
+  }
+
+  // Something to look at, at once: the same picture as one image.
+  showStill(proxy, stopped, began) {
+    const image = new Image();
+    image.onload = () => {
+      if (stopped()) return;
+      this.loadCurves(this.pictures);
+      if (this.player.ready) return;
+      this.view.show({ ...this.pictureOf(proxy), source: image, frame: this.start_frame });
+      document.documentElement.dataset.still = Math.round(performance.now() - began);
+      this.tell(this.start_frame);
+    };
+    const { a, b } = this.sides;
+    image.src = `/api/still/${pathOf(this.key)}.jpg?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}&frame=${this.start_frame}`;
+  }
+
+  pictureOf({ layout, first, mouth_boxes, size }) {
+    return { layout, first, mouth_boxes, size };
+  }
+
+  onFrame(frame) {
+    this.view.show({ ...this.pictureOf(this.proxy), source: this.player.video, frame });
+    this.timeline.at(frame);
+    this.tell(frame);
+  }
+
+  tell(frame) {
+    setText($("#timecode"), this.text(frame));
+    setText($("#frame"), String(frame));
+    const [first, last] = this.facts.frames;
+    const part = frame < first ? "before the shot" : frame >= last ? "after the shot" : `${frame - first + 1} of ${last - first}`;
+    setText($("#frame-of"), part);
+    if (this.player.playing) return; // not read out at every frame
+    const slider = $("#timeline");
+    slider.setAttribute("aria-valuemin", this.proxy?.first ?? first);
+    slider.setAttribute("aria-valuemax", (this.proxy?.last ?? last) - 1);
+    slider.setAttribute("aria-valuenow", frame);
+    slider.setAttribute("aria-valuetext", `${this.text(frame)}, ${part}`);
+  }
+
+  scrub(frame) {
+    this.player.pause();
+    this.player.seek(frame);
+  }
+
+  async loadCurves(token) {
+    const take = this.lookedAt()?.id;
+    const of = `${pathOf(this.key)}${take ? `?take=${take}` : ""}`;
+    const [curves, overlays] = await Promise.allSettled([get(`/api/curves/${of}`), get(`/api/overlays/${of}`)]);
+    if (token !== this.pictures) return;
+    if (curves.status === "fulfilled") {
+      this.curves = curves.value;
+      this.paint();
+    }
+    if (overlays.status === "fulfilled") this.view.set({ overlays: overlays.value });
+  }
+
+  paint() {
+    this.timeline.set({ curves: this.curves, sound: this.sound.which });
+    const offset = this.curves?.offset;
+    paintOffset($("#offset"), offset);
+    const best = (values) => (values?.length ? offset.shifts[values.indexOf(Math.min(...values))] : null);
+    const [mine, theirs] = [best(offset?.distance), best(offset?.source_distance)];
+    setText($("#offset-words"), mine === null ? "" : `dub ${signed(mine, 0)} (${number(Math.min(...offset.distance), 1)})${
+      theirs === null ? "" : ` · original ${signed(theirs, 0)} (${number(Math.min(...offset.source_distance), 1)})`}`);
+    this.view.draw();
+  }
+
+  // -- what others do ------------------------------------------------------------------------
+
+  changed(found) {
+    const mine = found.shots.find((r) => r.title === this.key[0] && r.language === this.key[1] && r.shot === this.key[2]);
+    if (mine && this.facts) {
+      const known = this.facts.standing;
+      if (mine.revision !== known.revision || mine.comments !== known.comments.length) {
+        if (mine.by && mine.by !== reviewer() && mine.revision !== known.revision) {
+          say(mine.verdict ? `${mine.by}: ${VERDICT[mine.verdict].word}.` : `${mine.shot} was decided anew by somebody else.`);
+        }
+        this.refresh();
+      }
+    }
+    const here = keyText(this.key);
+    this.jobs.update(found.reruns.filter((j) => j.kind !== "export" && j.keys?.some((k) => keyText(k) === here)));
+  }
+
+  jobDone(job) {
+    const here = keyText(this.key);
+    const mine = (job.made ?? []).filter((m) => keyText(m.key) === here);
+    const failed = mine.find((m) => m.error);
+    if (failed) say(`The rerun failed: ${failed.error}`, "bad");
+    else if (mine.some((m) => m.known)) say("The rerun gave a take that was there already.");
+    this.refresh();
+  }
+
+}
+
+async function main() {
+  const keys = new Keys();
+  startFrame(keys);
+  try {
+    const page = new ShotPage(keys, await get("/api/info"));
+    await page.start();
+  } catch (error) {
+    say(error.message, "bad");
+    throw error;
+  }
+}
+
+main();

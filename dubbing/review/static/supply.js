@@ -1,0 +1,66 @@
+// Proxies: asked for until they are ready, and the next shot's made ready while this one plays. Draws nothing.
+
+import { get, keyText, pathOf, post } from "./api.js";
+import { prepared } from "./player.js";
+
+const POLL_MS = 250;
+const PREPARE_MS = 900;
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// Ask until a proxy is ready or has failed. onprogress(proxy) meanwhile; stopped() ends it.
+export async function awaitProxy(key, sides, { onprogress = () => {}, stopped = () => false, prepare = false }) {
+  for (;;) {
+    const proxy = await post(`/api/proxy/${pathOf(key)}`, prepare ? { ...sides, prepare } : sides);
+    if (stopped()) return null;
+    if (proxy.state !== "making") return proxy;
+    onprogress(proxy);
+    await wait(prepare ? PREPARE_MS : POLL_MS);
+    if (stopped()) return null;
+  }
+}
+
+// One shot ahead: its facts, its proxy, and a video that has begun to load.
+export class Ahead {
+  constructor() {
+    this.token = 0;
+    this.held = null;
+  }
+
+  async prepare(key, sides) {
+    if (!key || this.held?.name === keyText(key)) return;
+    this.drop();
+    const token = this.token;
+    const held = { name: keyText(key), sides, shot: null, proxy: null, video: null };
+    this.held = held;
+    try {
+      held.shot = await get(`/api/shot/${pathOf(key)}`);
+      const proxy = await awaitProxy(key, sides, { prepare: true, stopped: () => token !== this.token });
+      if (proxy?.state === "ready" && token === this.token) {
+        held.proxy = proxy;
+        held.video = prepared(proxy.url);
+      }
+    } catch {
+      // asked for again when it is its turn
+    }
+  }
+
+  // What is ready of a shot; it is the caller's from now on.
+  take(key, sides) {
+    const held = this.held;
+    const mine = held?.name === keyText(key) && held.sides.a === sides.a && held.sides.b === sides.b;
+    if (!mine) {
+      this.drop();
+      return null;
+    }
+    this.token += 1;
+    this.held = null;
+    return held;
+  }
+
+  drop() {
+    this.token += 1;
+    this.held?.video?.removeAttribute("src");
+    this.held?.video?.load();
+    this.held = null;
+  }
+}

@@ -1,0 +1,57 @@
+// The takes of a shot: which two are compared, which is delivered, and how they score.
+
+import { h, icon } from "./dom.js";
+import { when } from "./time.js";
+import { generatorText, number, signed } from "./words.js";
+
+// A side's name as a person says it.
+export function sideName(side, takes) {
+  if (side === "source") return "source";
+  if (side === "current") side = takes.find((t) => t.current)?.id ?? "delivered now";
+  const n = takes.findIndex((t) => t.id === side);
+  if (n < 0) return side.length === 12 ? `take ${side.slice(0, 6)}` : side;
+  return `take ${n + 1}${takes[n].current && takes.length > 1 ? " (current)" : ""}`;
+}
+
+// Every side that can be compared, in the order of the keys that walk through them.
+export const sidesOf = (takes) => ["source", "current", ...takes.filter((t) => !t.current).map((t) => t.id)];
+
+// state: {takes, a, b, standing, fresh: ids that have just been made}; on: {a(side), b(side), choose(id)}
+export function takesList(state, on) {
+  const { takes, a, b, standing, fresh } = state;
+  const side = (which, value, chosen, label) =>
+    h("label.side", {}, h("input", {
+      type: "radio", name: `side-${which}`, value, checked: chosen, "aria-label": `${which.toUpperCase()}: ${label}`,
+      onchange: () => on[which](value),
+    }));
+  const row = (value, isA, isB, ...rest) =>
+    h(`li.take${isA || isB ? ".looked-at" : ""}`, { data: { take: value } }, side("a", value, isA, rest[0]), side("b", value, isB, rest[0]), ...rest.slice(1));
+  const source = row("source", a === "source", b === "source", "source",
+    h("div.take-what", {}, h("b", {}, "Source"), h("span.dim", {}, " the original picture")));
+  const list = takes.map((t, n) => {
+    const value = t.current ? "current" : t.id;
+    const mine = (s) => s === value || s === t.id;
+    const marks = [
+      t.current ? h("span.tag", {}, delivered(standing, t) ? "delivered" : "current") : null,
+      standing.take === t.id ? h("span.tag", {}, "chosen") : null,
+      fresh.has(t.id) ? h("span.tag.new", {}, "new") : null,
+      standing.about === t.id && standing.verdict ? h(`span.tag.${standing.verdict}`, {}, standing.verdict) : null,
+    ];
+    const s = t.scores ?? {};
+    const scores = t.status === "dubbed"
+      ? `LSE-D ${number(s.lse_d)} · offset ${signed(s.lse_offset_frames, 1)} · sharpness ${number(s.sharpness)}`
+      : `${t.status === "untouched" ? "left alone" : t.status}${t.reason ? `: ${t.reason.replaceAll("_", " ")}` : ""}`;
+    return row(value, mine(a), mine(b), `take ${n + 1}`,
+      h("div.take-what", {},
+        h("div", {}, h("b", {}, `Take ${n + 1} `), ...marks),
+        h("div.gen", { title: t.id }, generatorText(t.generator)),
+        h("div.dim", {}, scores),
+        h("div.dim", {}, `made ${when(t.made)} · `, h("span.mono", {}, t.id.slice(0, 8)))),
+      t.current ? null : h("button.small", { type: "button", "aria-label": `Choose take ${n + 1}`, onclick: () => on.choose(t.id) }, icon("take"), "Choose"));
+  });
+  return h("ul.takes", { role: "list" },
+    h("li.take-head", { "aria-hidden": "true" }, h("span", {}, "A"), h("span", {}, "B"), h("span", {}, "")), source, ...list);
+}
+
+const delivered = (standing, take) =>
+  standing.verdict !== "original" && !(standing.verdict === "rejected" && standing.about === take.id);

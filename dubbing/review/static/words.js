@@ -1,0 +1,125 @@
+// Words and numbers for what a row holds: no code is shown where a person can be told. Knows no element.
+
+export const STATUS = { dubbed: "dubbed", untouched: "left alone", failed: "failed" };
+
+export const REASON = {
+  no_face: "no face",
+  no_speech: "no speech",
+  off_screen: "speaker off screen",
+  too_small: "face too small",
+  profile: "in profile",
+  occluded: "mouth covered",
+  excluded: "excluded",
+};
+
+export const VERDICT = {
+  approved: { word: "approved", icon: "approve" },
+  rejected: { word: "rejected", icon: "reject" },
+  original: { word: "original kept", icon: "original" },
+};
+
+export const KIND = {
+  approve: "approved",
+  reject: "rejected",
+  original: "left the original",
+  choose: "chose a take",
+  comment: "commented",
+  rerun: "asked for a rerun",
+  undo: "took back",
+};
+
+export const SEVERITY = { note: "note", issue: "issue", blocker: "blocker" };
+
+// The parts of badness: 1 is at the threshold.
+export const PARTS = [
+  { name: "lse", short: "LSE", long: "lip-sync error (LSE-D) over the original's", says: "Lips fit worse" },
+  { name: "offset", short: "Offs", long: "offset: sound early or late", says: "Sound off" },
+  { name: "sharp", short: "Soft", long: "softness: mouth less sharp than the source", says: "Softer" },
+  { name: "silence", short: "Sil", long: "silence: mouth moves while nothing is said", says: "Moves in silence" },
+];
+
+// What can be looked at as a distribution, brushed, sorted and filtered by range.
+export const SCORES = {
+  badness: { label: "Badness", of: (r) => r.badness, digits: 2, limit: () => 1 },
+  over: {
+    label: "LSE-D over original", digits: 2,
+    of: (r) => (r.lse_d === null || r.source_lse_d === null ? null : r.lse_d - r.source_lse_d),
+    limit: (t) => t.lse_d_over_source,
+  },
+  lse_d: { label: "LSE-D", of: (r) => r.lse_d, digits: 2 },
+  lse_c: { label: "LSE-C", of: (r) => r.lse_c, digits: 2 },
+  offset: {
+    label: "Offset, frames", digits: 1,
+    of: (r) => (r.lse_offset_frames === null ? null : Math.abs(r.lse_offset_frames)),
+    limit: (t) => t.offset_frames,
+  },
+  sharpness: { label: "Sharpness", of: (r) => r.sharpness, digits: 2, limit: (t) => t.min_sharpness },
+  silence: { label: "Silence motion", of: (r) => r.silence_motion, digits: 2, limit: (t) => t.max_silence_motion },
+  following: { label: "Mouth follows wanted", of: (r) => r.following, digits: 2 },
+  face: { label: "Face height, px", of: (r) => r.face_px, digits: 0 },
+  yaw: { label: "Head turn, degrees", of: (r) => (r.yaw_deg === null ? null : Math.abs(r.yaw_deg)), digits: 0 },
+  frames: { label: "Length, frames", of: (r) => r.end_frame - r.start_frame, digits: 0 },
+};
+
+export const SORTS = {
+  worst: { label: "worst first", less: (a, b) => b.badness - a.badness },
+  film: { label: "film order", less: () => 0 },
+  newest: { label: "newest decision", less: (a, b) => (b.at ?? "").localeCompare(a.at ?? "") },
+  comments: { label: "most comments", less: (a, b) => b.comments - a.comments },
+  longest: { label: "longest", less: (a, b) => b.end_frame - b.start_frame - (a.end_frame - a.start_frame) },
+};
+
+export const number = (value, digits = 2) =>
+  value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits).replace("-", "−");
+
+export const signed = (value, digits = 2) =>
+  value === null || value === undefined ? "–" : `${value > 0 ? "+" : value < 0 ? "−" : "±"}${Math.abs(value).toFixed(digits)}`;
+
+export const thousands = (n) => n.toLocaleString("en-US");
+export const plural = (n, word) => `${thousands(n)} ${word}${n === 1 ? "" : "s"}`;
+
+const LANGUAGE_NAMES = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
+
+export function languageName(code) {
+  try {
+    return LANGUAGE_NAMES.of(code);
+  } catch {
+    return code;
+  }
+}
+
+// Who is on screen: the character where the table names one, else a short name of the fitted actor.
+export function character(row) {
+  if (row.character) return row.character;
+  return row.actor ? `actor ${row.actor.replace(/^actor_/, "").replace(/\..*$/, "").slice(0, 4)}` : null;
+}
+
+// The one sentence under a card: what is the worst of it.
+export function complaint(row) {
+  if (row.status === "failed") return row.error ? `Failed: ${row.error}` : "Failed";
+  if (row.status === "untouched") return `Left alone: ${REASON[row.reason] ?? row.reason ?? "no reason given"}`;
+  const parts = row.badness_parts ?? {};
+  const [name, value] = Object.entries(parts).sort((a, b) => b[1] - a[1])[0] ?? [null, 0];
+  if (name === null) return "Nothing was measured";
+  if (value < 0.05) return "As good as the original";
+  const share = value >= 1 ? `${number(value, 1)}× its limit` : `${Math.round(value * 100)} % of limit`;
+  return `${PARTS.find((p) => p.name === name)?.says ?? name}: ${share}`;
+}
+
+// How bad, in a word: never the colour alone.
+export function grade(row) {
+  if (row.status === "failed") return "failed";
+  if (row.status === "untouched") return "untouched";
+  if (row.badness >= 1) return "over";
+  return row.badness >= 0.5 ? "close" : "fine";
+}
+
+export const GRADE = { failed: "failed", over: "over a limit", close: "near a limit", fine: "within", untouched: "left alone" };
+
+export function generatorText(generator) {
+  if (!generator) return "–";
+  if (typeof generator === "string") return generator;
+  const { name, ...settings } = generator;
+  const told = Object.entries(settings).map(([k, v]) => `${k} ${v}`);
+  return told.length ? `${name} · ${told.join(", ")}` : name;
+}
