@@ -269,6 +269,20 @@ def test_the_least_recently_used_go_but_none_that_is_streamed(tmp_path: Path) ->
     assert sorted(p.stem for p in (tmp_path / "kept").glob("*.mp4")) == ["new", "newer", "now"]
 
 
+def test_what_is_being_written_is_left_to_its_writer(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, ".json", 1000)
+    (tmp_path / f"{PART}{os.getpid()}-of-an-earlier-process").write_text("x")
+    (tmp_path / f"{PART}1-of-a-living-one").write_text("x")
+    with kept.new("mine") as part:
+        part.write_text("{}")
+        Kept(tmp_path, ".json", 1000)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{PART}1-of-a-living-one", "mine.json", "mine.used"]
+    with pytest.raises(ZeroDivisionError), kept.new("other") as part:
+        part.write_text("half")
+        raise ZeroDivisionError
+    assert kept.get("other") is None and not list(tmp_path.glob(f"{PART}{os.getpid()}*"))
+
+
 def test_proxies_keep_to_their_limit(film: Barred, tmp_path: Path) -> None:
     proxies = Proxies(film, tmp_path, 1)  # type: ignore[arg-type]
     first = proxies.wait(film.find("film", "fr", "shot_0001"))
