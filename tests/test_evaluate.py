@@ -300,3 +300,38 @@ def test_a_generator_of_sound_alone_says_so(analysed, tmp_path):
             render_truth(found, speaker, bare, tmp_path, meshes)
     finally:
         meshes.close()
+
+
+def test_the_published_expert_is_asked_where_its_weights_are(film, out, tmp_path, monkeypatch):
+    """Weights are made (seeded noise under the published keys): the numbers are nonsense, whose they are is not."""
+    import hashlib
+    from dataclasses import replace
+
+    import torch
+
+    from dubbing import models
+    from dubbing.experts.syncnet import SyncNetNet
+    from dubbing.models import entries
+
+    net, shelf = SyncNetNet(), tmp_path / "shelf"
+    shelf.mkdir()
+    torch.manual_seed(7)
+    for tensor in net.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand_like(tensor) * 0.1 + (0.9 if tensor.ndim == 1 else -0.05))
+    torch.save(net.state_dict(), shelf / "syncnet_v2.model")
+    data = (shelf / "syncnet_v2.model").read_bytes()
+    known = tuple(
+        replace(m, size=len(data), sha256=hashlib.sha256(data).hexdigest()) if m.name == "syncnet_v2" else m
+        for m in entries.MODELS
+    )
+    monkeypatch.setattr(models.shelf, "MODELS", known)
+    monkeypatch.setattr(models.shelf.Shelf.__init__, "__defaults__", (known,))
+    monkeypatch.delenv(models.shelf.ENVIRONMENT, raising=False)
+    settings = config.Config(models=config.Models(folder=str(shelf)))
+    options = Options(only=("published",), voices=(Voice("hi", film.parent / "film.hi.flac"),))
+    rows = Evaluation(out, options, settings).run([Clip("film", film)])
+    numbers = {r["name"]: r for r in rows if r.get("value") is not None}
+    assert {"lse_d", "lse_c", "offset_frames", "source_lse_d", "foreign_at_zero"} <= numbers.keys()
+    assert all(r["lse_model"].startswith("syncnet_v2@") for r in numbers.values())
+    assert [r["name"] for r in rows if r.get("reason")] == ["vmaf", "fid"]
