@@ -21,7 +21,7 @@ from dubbing.demo import SHORT, make_demo
 from dubbing.errors import ManifestError, MediaError
 from dubbing.evaluate import MEASURES, Evaluation, Options, find_clips, measures_named, page, read_table, write_table
 from dubbing.evaluate.bench import Bench, Film
-from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled
+from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled, voice_for
 from dubbing.evaluate.rendering import render_truth
 from dubbing.evaluate.seen import TRAINED_ON, was_seen
 from dubbing.evaluate.table import absent, by_clip, goals, row, summary
@@ -262,6 +262,31 @@ def test_a_dub_sound_is_as_long_as_its_clip():
     near = fitted_sound(np.ones(RATE_HZ - 10, np.float32), RATE_HZ, quiet)  # one that fits keeps its place
     assert len(near) == RATE_HZ and near[:-10].all()
     assert (rolled(np.arange(6)) == [3, 4, 5, 0, 1, 2]).all()
+
+
+def test_a_clip_is_dubbed_with_the_next_one_that_has_sound(film, faceless, tmp_path):
+    mute, broken = tmp_path / "mute.mp4", tmp_path / "broken.mp4"
+    with media.ClipWriter(mute, 64, 48) as writer:
+        writer.frame(np.zeros((48, 64, 3), np.uint8))
+    broken.write_bytes(b"no film")
+    clips = [Clip("film", film), Clip("mute", mute), Clip("broken", broken), Clip("noise", faceless)]
+    assert [voice_for(clips, n).path for n in range(4)] == [faceless, faceless, faceless, film]
+    assert voice_for(clips[:3], 0).path == film  # its own, which is then rolled
+
+
+def test_a_defect_on_one_clip_does_not_cost_the_others(film, out, monkeypatch):
+    def breaks(*args: Any) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("dubbing.evaluate.rendering.render_truth", breaks)
+    said: list[str] = []
+    options = Options(only=("hearing", "rendering"))
+    settings = config.load()
+    monkeypatch.setattr("dubbing.evaluate.evaluation._VERSION", 0)  # nothing that is there already
+    rows = Evaluation(out, options, settings, said.append).run([Clip("film", film)])
+    broken = [r for r in rows if r["measure"] == "rendering"]
+    assert [r["reason"] for r in broken] == ["film.mp4: ZeroDivisionError: a defect"] and broken[0]["reason"] in said
+    assert any(r.get("value") is not None for r in rows if r["measure"] == "hearing")
 
 
 def test_measures_and_clips_by_name(tmp_path, faceless):
