@@ -26,7 +26,7 @@ TABLE, PAGE = "eval.parquet", "eval.html"
     short_help="Measure how good the rendered mouths are.",
     epilog="""\b
 Examples:
-  dub eval ../shared/media/kitchen_1080x1920.mp4
+  dub eval clip.mp4
   dub eval clips/ --out eval                  every clip of a folder; run again, it goes on
   dub eval clips/ --only 1,rendering          some of the measures, by number or name
   dub eval clips/ --dub-sound fr=fr.wav --dub-sound ja=ja.wav
