@@ -104,6 +104,7 @@ def test_a_generator_that_gives_back_the_source_gets_perfect_numbers(analysed, t
         meshes.close()
     assert echo["psnr_db"] == 100 and echo["ssim"] == pytest.approx(1) and echo["sharpness"] == pytest.approx(1)
     assert echo["m_lmd"] == 0 and echo["f_lmd"] == 0 and echo["steadiness"] == pytest.approx(1)
+    assert echo["opening_corr"] == pytest.approx(1) and echo["random_opening_corr"] < 0.7
     assert echo["mean_psnr_db"] < 60 and echo["random_psnr_db"] < 60
     assert (tmp_path / "sheet.jpg").stat().st_size > 10_000
     # the real one lies between: better than a frame by lot, worse than the truth

@@ -21,7 +21,8 @@ from dubbing.clock import Timeline
 from dubbing.errors import StageError
 from dubbing.evaluate import pictures
 from dubbing.evaluate.bench import Film, Speaker
-from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical
+from dubbing.evaluate.hearing import correlation
+from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical, mouth_measures
 from dubbing.generators import Generator, Work
 from dubbing.mesh import Meshes, MeshTracker, face_boxes
 from dubbing.records import Line, Patch
@@ -93,6 +94,15 @@ def render_truth(film: Film, speaker: Speaker, generator: Generator, out: Path, 
         numbers["cpbd_ratio"] = numbers["cpbd"] / max(numbers["source_cpbd"], 1e-6)
     del numbers["source_detail"]
     numbers["steadiness"] = flicker(look.meshes["result"]) / max(flicker(look.meshes["source"]), 1e-9)
+    opening = {
+        who: mouth_measures(canonical(np.stack(list(found.values())))[0])["opening"]
+        for who, found in look.meshes.items()
+        if len(found) >= 6
+    }
+    for who in ("result", "mean", "random"):
+        if who in opening:
+            name = "opening_corr" if who == "result" else f"{who}_opening_corr"
+            numbers[name] = correlation(opening[who], opening["source"])
     numbers |= {"render_ms_per_frame": timed.ms_per_frame, "face_px": track.height_px, "frames": timed.frames}
     return numbers
 
