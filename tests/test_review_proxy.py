@@ -167,6 +167,13 @@ def test_a_tone_on_one_side_does_not_leak_to_the_other(tmp_path: Path) -> None:
         assert leak_db < -100, (beside, leak_db)
 
 
+def test_a_packed_picture_must_be_even(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not 65x64"):
+        media.PackedWriter(tmp_path / "odd.mp4", 65, 64, pts=np.arange(2), end_pts=2, time_base=Fraction(1, 25),
+                           rate=Fraction(25))  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_film_without_sound_is_silent_on_the_left(tmp_path: Path) -> None:
     made = barred.make(tmp_path, sound=False)
     proxies = Proxies(made)  # type: ignore[arg-type]
