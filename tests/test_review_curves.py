@@ -178,3 +178,12 @@ def test_a_real_take_is_seen_on_side_b_only_and_the_rest_is_black(
     far = cv2.dilate(inside, np.ones((17, 17))) == 0
     assert np.abs(a - b)[patch.y : patch.y + rows, patch.x : patch.x + cols].mean() > 1
     assert diff[far].mean() < 0.5 and diff[inside > 0].mean() > 4
+
+
+def test_a_shot_without_a_face_has_no_mouth_panes(library: Library, tmp_path: Path) -> None:
+    proxies = Proxies(library, tmp_path)
+    said = proxies.wait(library.find("film", "hi", "shot_0001"))
+    proxies.close()
+    assert said["state"] == "ready" and set(said["layout"]["panes"]) == {"full_a", "full_b", "diff"}
+    assert said["mouth_boxes"] is said["track"] is said["layout"]["mouth_scale"] is None
+    assert json.loads(json.dumps(said)) == said

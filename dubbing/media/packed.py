@@ -26,6 +26,7 @@ import av
 import cv2
 import numpy as np
 
+from dubbing.media.colour import planes_of
 from dubbing.media.probe import local_url
 
 __all__ = ["PackedWriter"]
@@ -64,6 +65,8 @@ class PackedWriter:
         ctx.colorspace, ctx.color_primaries, ctx.color_trc, ctx.color_range = _BT601, _BT709, _BT709, 1
         stream.options = dict(_OPTIONS)
         self._video = stream
+        self._picture = av.VideoFrame(width, height, "yuv420p")  # one for all: fresh memory costs more than its filling
+        self._planes = np.empty((height * 3 // 2, width), np.uint8)
         self._sound: Any = None
         self._blocks, self._rate_hz, self._samples = sound, rate_hz, 0
         if sound is not None:
@@ -75,8 +78,12 @@ class PackedWriter:
 
     def frame(self, bgr_HWC: np.ndarray) -> None:
         """Add the next picture, uint8 (H, W, 3) BGR; it may be changed afterwards."""
-        planes = cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2YUV_I420)  # BT.601, limited range: so the file says too
-        picture = av.VideoFrame.from_ndarray(planes, "yuv420p")
+        cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2YUV_I420, dst=self._planes)  # BT.601, limited range: so the file says too
+        picture, flat, at = self._picture, self._planes.reshape(-1), 0
+        picture.make_writable()
+        for plane in planes_of(picture):
+            plane[:] = flat[at : at + plane.size].reshape(plane.shape)
+            at += plane.size
         picture.pts, picture.time_base = int(self._starts[self._next]), self._base
         self._next += 1
         self._mux(self._video.encode(picture))
