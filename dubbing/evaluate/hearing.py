@@ -56,7 +56,7 @@ def sound_to_shape(
     prior, space = prior or Prior.load(), space or ShapeSpace.load()
     count = len(times_s)
     near_N = _near(times_s, speaks_N)
-    cut = int(np.searchsorted(np.cumsum(near_N), FIT_PART * near_N.sum(), side="right"))
+    cut = int(np.searchsorted(np.cumsum(speaks_N), FIT_PART * speaks_N.sum(), side="right"))
     before_N = np.arange(count) < cut
     held_N = ~before_N & seen_N & near_N
     known_N = before_N & seen_N & speaks_N
