@@ -230,6 +230,8 @@ def test_goals_take_the_right_clips():
     rows = [*clip("a", 0.9, 0.9, 0.0, True), *clip("b", 0.6, 0.5, 0.04, False), *clip("late", 0.1, 0.2, 0.12, False)]
     rows += clip("c", 0.8, 0.3, -0.06, False)
     rows += [row("sync", "recovery", v, clip="a", input="moving") for v in (0.8, 1.0, 0.9)]
+    rows.append({"measure": "sync", "name": "recovery", "clip": "a", "reason": "own and foreign are alike"})
+    rows.append({"measure": "seam", "clip": "b", "reason": "no shot was dubbed"})
     found = {g.what: g for g in goals(rows)}
     assert found["fitted, opening correlation"].value == pytest.approx(0.7) and found["fitted, opening correlation"].met
     prior = found["prior alone, opening correlation"]

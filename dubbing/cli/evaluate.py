@@ -74,7 +74,7 @@ def evaluate(
     click.echo(f"{out / TABLE}: {len(rows)} numbers; {out / PAGE}: with pictures", err=True)
     if not any(r.get("value") is not None for r in rows):
         raise SystemExit(InputError.exit_code)
-    if any(r.get("reason") for r in rows if r["measure"] != "published"):
+    if any(r.get("reason") and not r.get("name") for r in rows):  # a whole measure, not one number of it
         raise SystemExit(DubError.exit_code)
 
 

@@ -120,7 +120,7 @@ def by_clip(
     """clip -> the median over its tracks and languages. language: of one only."""
     found: dict[str, list[float]] = defaultdict(list)
     for r in rows:
-        if (r["measure"], r["name"]) != (measure, name) or r.get("value") is None:
+        if (r["measure"], r.get("name")) != (measure, name) or r.get("value") is None:
             continue
         if (r.get("input") or "moving") != input or (language is not None and r.get("language") != language):
             continue
@@ -158,8 +158,8 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
     found = by_clip(rows, "hearing", "fitted_opening_corr")
     fitted = {c: v for c, v in found.items() if c not in seen and abs(lag[c]) <= IN_SYNC_S}
     unseen = {c: v for c, v in by_clip(rows, "hearing", "prior_whole_opening_corr").items() if c not in seen}
-    shots = [r["value"] for r in rows if (r["measure"], r["name"]) == ("sync", "recovery") and r["value"] is not None]
-    offsets = [r["value"] for r in rows if (r["measure"], r["name"]) == ("sync", "offset_frames_abs")]
+    shots = _values(rows, "sync", "recovery")
+    offsets = _values(rows, "sync", "offset_frames_abs")
     near = [float(v <= 1) for v in offsets]
 
     def clips(values: Mapping[str, float]) -> tuple[float | None, str]:
@@ -189,6 +189,12 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
         Goal("rendering, ms a frame", render, None, 15.0, render_over, 1),
         Goal("fitting, s for 10 minutes at 25 fps", None if fit is None else fit * 15, None, 120.0, fit_over, 0),
     ]  # fmt: skip
+
+
+def _values(rows: Iterable[Mapping[str, Any]], measure: str, name: str) -> list[float]:
+    """Every single number of a name."""
+    named = (r for r in rows if (r["measure"], r.get("name")) == (measure, name))
+    return [r["value"] for r in named if r.get("value") is not None]
 
 
 def languages(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
