@@ -82,6 +82,18 @@ def test_too_little_says_nothing(babble):
     full, times_s, speaks = spoken(babble)
     few = slice(0, 40)
     assert hearing.sound_to_shape(full[few], times_s[few], babble, speaks[few], speaks[few]) is None
-    silent = speaks.copy()
-    silent[170:] = False
-    assert hearing.sound_to_shape(full, times_s, babble, silent, speaks) is None
+    rarely = np.zeros(len(speaks), bool)
+    rarely[100:120] = True
+    assert hearing.sound_to_shape(full, times_s, babble, rarely, speaks) is None
+
+
+def test_a_face_is_judged_where_it_speaks_and_not_where_it_listens(babble):
+    full, times_s, speaks = spoken(babble)
+    speaks[170:] = False
+    full[190:] = full[190:] * 1.5  # whatever it does there
+    found = hearing.sound_to_shape(full, times_s, babble, speaks, np.ones(len(speaks), bool))
+    assert found is not None
+    judged = np.flatnonzero(found.held_N)
+    near = 170 + int(hearing.PAUSE_S * FPS)
+    assert judged[-1] == near - 1 and abs(judged[0] - hearing.FIT_PART * 170) <= 1
+    assert found.numbers["prior_opening_corr"] > 0.8

@@ -267,6 +267,28 @@ def test_patches_are_lossless_and_always_the_same_bytes(tmp_path: Path) -> None:
     assert table["wanted_opening"].to_pylist()[0] == pytest.approx(5 / 3) and table["still"].to_pylist()[-1] is True
 
 
+def test_a_stretch_of_patches_is_read_without_the_rest(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    frames = [*range(100, 160), *range(170, 300)]
+    with media.PatchWriter(tmp_path, 64, 48) as writer:
+        for n in frames:
+            picture = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            picture[0, 0] = n % 256
+            writer.write(Patch(n, 2 * n, 0, picture, np.full((48, 64), 255, np.uint8)))
+    for first, last, every in ((100, 101, 1), (150, 175, 1), (299, 400, 1), (0, 90, 1), (160, 170, 1), (201, None, 1),
+                               (120, 290, 7), (None, 103, 1)):  # fmt: skip
+        got = list(media.read_patches(tmp_path, first, last, every))
+        wanted = [n for n in frames if (first or 0) <= n < (last or 999) and n % every == 0]
+        assert [p.frame for p in got] == wanted == [p.x // 2 for p in got]
+        assert [int(p.bgr_HWC[0, 0, 0]) for p in got] == [n % 256 for n in wanted]
+    data = (tmp_path / "patch.mkv").read_bytes()
+    (tmp_path / "patch.mkv").write_bytes(data[: len(data) * 3 // 4])
+    assert [p.frame for p in media.read_patches(tmp_path, 100, 110)] == list(range(100, 110))
+    for first in (None, 220, 290):
+        with pytest.raises(MediaError, match="remove it and run again"):
+            list(media.read_patches(tmp_path, first))
+
+
 def test_a_patch_writer_refuses_what_it_cannot_keep(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="even"):
         media.PatchWriter(tmp_path, 31, 20)

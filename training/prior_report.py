@@ -81,7 +81,7 @@ def measure(subject: Subject, prior: Prior, space: ShapeSpace) -> Row:
         held_prior=correlation(alone_said[held], opening[held]),
         fitted=correlation(fitted_said[held], opening[held]),
         fitted_width=correlation(fitted_width[held], true["width"][held]),
-        ridge=correlation(ridge(subject.wave, times_s, opening, cut)[held], opening[held]),
+        ridge=correlation(ridge(subject.wave, times_s, opening, np.arange(len(times_s)) < cut)[held], opening[held]),
         spread=float(fitted_said[held].std() / opening[held].std()),
         shut=float((fitted_said < SHUT).mean() - (opening < SHUT).mean()),
         jitter=float(np.abs(np.diff(fitted_said, 2)).mean() / np.abs(np.diff(opening, 2)).mean()),

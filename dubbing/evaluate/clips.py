@@ -19,7 +19,8 @@ from dubbing.clock import Timeline
 from dubbing.errors import MediaError
 from dubbing.store import key_of
 
-__all__ = ["KINDS", "Clip", "Voice", "find_clips", "fitted_sound", "rolled", "write_sound", "write_still"]
+__all__ = ["KINDS", "Clip", "Voice", "find_clips", "fitted_sound", "rolled", "voice_for", "write_sound",
+           "write_still"]  # fmt: skip
 
 KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
 QUIET_S = 0.4  # of silence at both ends of a dub sound
@@ -68,6 +69,17 @@ def find_clips(places: Sequence[Path]) -> list[Clip]:
         Clip(stem if stems.count(stem) == 1 else f"{stem}-{key_of(str(path))[:6]}", path)
         for stem, path in zip(stems, paths, strict=True)
     ]
+
+
+def voice_for(clips: Sequence[Clip], n: int) -> Voice:
+    """What clip `n` is dubbed with where nothing is said: the sound of the next clip that has any, else its own."""
+    for clip in (*clips[n + 1 :], *clips[:n]):
+        try:
+            if media.probe(clip.path).audio:
+                return Voice("x-other", clip.path)
+        except MediaError:
+            continue
+    return Voice("x-other", clips[n].path)
 
 
 def fitted_sound(wave_T: np.ndarray, length: int, quiet: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from dubbing.config import Config
 from dubbing.errors import DubError, ManifestError, OutputError
 from dubbing.evaluate import measures
 from dubbing.evaluate.bench import Bench, Film, code_hash
-from dubbing.evaluate.clips import Clip, Voice
+from dubbing.evaluate.clips import Clip, Voice, voice_for
 from dubbing.evaluate.seen import was_seen
 from dubbing.generators import create
 from dubbing.store import Store, content_key, key_of
@@ -52,6 +52,20 @@ class Options:
     voices: tuple[Voice, ...] = ()
 
 
+class _At:
+    """Where an evaluation is: its step, and within that the pipeline's task."""
+
+    def __init__(self, step: Callable[[int, int, str], None], total: int) -> None:
+        self._step, self._total, self._done = step, total, 0
+
+    def begin(self, done: int, what: str) -> None:
+        self._done = done
+        self._step(done, self._total, what)
+
+    def task(self, name: str) -> None:
+        self._step(self._done, self._total, name)
+
+
 class Evaluation:
     """Into one output folder. say(sentence): what a person should know; step(done, of, what): progress."""
 
@@ -80,20 +94,21 @@ class Evaluation:
         total = len(clips) * len(groups)
         with self.store.lock():
             self.store.sweep()
-            with Bench(self.store, self.settings, self.options.generator, lambda name: None) as bench:
-                for n, clip in enumerate(clips):
-                    rows += self._clip(bench, clips, n, clip, groups, total)
+            at = _At(self._step, total)
+            with Bench(self.store, self.settings, self.options.generator, at.task) as bench:
+                for n in range(len(clips)):
+                    rows += self._clip(bench, clips, n, groups, at)
         return [r for r in rows if r["measure"] in self.options.only]
 
     def _clip(
-        self, bench: Bench, clips: Sequence[Clip], n: int, clip: Clip, groups: Sequence[measures.Group], total: int
+        self, bench: Bench, clips: Sequence[Clip], n: int, groups: Sequence[measures.Group], at: _At
     ) -> list[dict[str, Any]]:
         """All rows of one clip."""
-        began, rows, said = time.process_time(), [], set()
+        clip, began, rows, said = clips[n], time.process_time(), [], set()
         common: dict[str, Any] = {"clip": clip.id, "video": clip.path.name}
         film: Film | None = None
         refused: DubError | None = None
-        self._step(n * len(groups), total, f"{clip.id}: faces, sound, speakers")
+        at.begin(n * len(groups), f"{clip.id}: faces, sound, speakers")
         try:
             film = bench.analysed(clip)
             common["seen"] = was_seen(film.content)
@@ -102,7 +117,7 @@ class Evaluation:
         except DubError as e:
             refused = e
         for k, group in enumerate(groups):
-            self._step(n * len(groups) + k, total, f"{clip.id}: {', '.join(group.measures)}")
+            at.begin(n * len(groups) + k, f"{clip.id}: {', '.join(group.measures)}")
             try:
                 if film is None:
                     assert refused is not None
@@ -110,8 +125,8 @@ class Evaluation:
                 found = self._group(bench, group, film, self._voices(clips, n))
             except OutputError:
                 raise
-            except DubError as e:
-                text = str(e)
+            except Exception as e:  # a defect on one clip must not cost the others
+                text = str(e) if isinstance(e, DubError) else f"{clip.path.name}: {type(e).__name__}: {e}"
                 found = [{"measure": m, "reason": text} for m in group.measures if m in self.options.only]
                 if text not in said:
                     said.add(text)
@@ -142,7 +157,4 @@ class Evaluation:
         return made
 
     def _voices(self, clips: Sequence[Clip], n: int) -> tuple[Voice, ...]:
-        """What a clip is dubbed with: as asked, else the next clip's sound (the only clip: its own, rolled)."""
-        if self.options.voices:
-            return self.options.voices
-        return (Voice("x-other", clips[(n + 1) % len(clips)].path),)
+        return self.options.voices or (voice_for(clips, n),)

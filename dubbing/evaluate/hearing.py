@@ -1,8 +1,8 @@
 """Measure 1, sound to shape: how well a mouth is predicted from sound, before and after a fit on the same person.
 
-The actor is fitted on the first part of a stretch (`voice.fit_actor`) and judged on the rest; beside it the prior
-alone, a plain ridge regression on the same first part, and a mouth that never moves. Knows arrays only; sound and
-shapes on one clock, lag not forgiven but for the one that the fit found itself.
+The actor is fitted on the first part of a face's speech (`voice.fit_actor`) and judged on the rest, pauses included;
+beside it the prior alone, a plain ridge regression on the same first part, and a mouth that never moves. Knows arrays
+only; sound and shapes on one clock, lag not forgiven but for the one that the fit found itself.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = ["FIT_PART", "LEAST_S", "NAMES", "Heard", "correlation", "measures_of"
 
 FIT_PART = 0.7
 LEAST_S = 2.0  # a shorter stretch says nothing
+PAUSE_S = 0.5  # a frame this far from the face's own speech is a pause in it; further, the face listens
 NAMES = ("opening", "width", "protrusion")
 _REACH_S, _STRENGTH = 0.25, 300.0
 
@@ -54,12 +55,14 @@ def sound_to_shape(
     """
     prior, space = prior or Prior.load(), space or ShapeSpace.load()
     count = len(times_s)
-    cut = int(count * FIT_PART)
-    held_N = (np.arange(count) >= cut) & seen_N
-    known_N = (np.arange(count) < cut) & seen_N & speaks_N
-    if count < 12 or times_s[-1] - times_s[0] < LEAST_S or held_N.sum() < 6 or known_N.sum() < 6:
+    near_N = _near(times_s, speaks_N)
+    cut = int(np.searchsorted(np.cumsum(speaks_N), FIT_PART * speaks_N.sum(), side="right"))
+    before_N = np.arange(count) < cut
+    held_N = ~before_N & seen_N & near_N
+    known_N = before_N & seen_N & speaks_N
+    if count < 12 or near_N.sum() * float(np.median(np.diff(times_s))) < LEAST_S:
         return None
-    if not speaks_N[cut:].any():
+    if min(held_N.sum(), known_N.sum(), speaks_N[cut:].sum()) < 6:
         return None
     true = mouth_measures(np.asarray(shape_NP3, np.float64))
     began = time.process_time()
@@ -69,7 +72,7 @@ def sound_to_shape(
     alone = voice.default_actor(shape_NP3[:cut], prior=prior)
     fitted = _said(actor, wave, times_s, speaks_N, actor.lag_s, prior, space)
     general = _said(alone, wave, times_s, speaks_N, 0.0, prior, space)
-    plain = {name: ridge(wave, times_s, true[name], cut) for name in NAMES}
+    plain = {name: ridge(wave, times_s, true[name], before_N & near_N) for name in NAMES}
     numbers = {"fit_lag_s": actor.lag_s, "fit_ms_per_frame": 1000 * fit_s / cut, "fit_speech_s": actor.seconds}
     for name in NAMES:
         still = np.full(count, true[name][known_N].mean())
@@ -77,11 +80,11 @@ def sound_to_shape(
             if who != "still":
                 numbers[f"{who}_{name}_corr"] = correlation(said[held_N], true[name][held_N])
             numbers[f"{who}_{name}_error"] = float(np.abs(said - true[name])[held_N].mean())
-        numbers[f"prior_whole_{name}_corr"] = correlation(general[name][seen_N], true[name][seen_N])
+        numbers[f"prior_whole_{name}_corr"] = correlation(general[name][seen_N & near_N], true[name][seen_N & near_N])
     lags = {}
     for lag_s in voice.LAGS_S:
         said = _said(alone, wave, times_s, speaks_N, float(lag_s), prior, space)["opening"]
-        lags[float(lag_s)] = correlation(said[seen_N], true["opening"][seen_N])
+        lags[float(lag_s)] = correlation(said[seen_N & near_N], true["opening"][seen_N & near_N])
     best_s = max(lags, key=lambda lag_s: (lags[lag_s], -abs(lag_s)))
     numbers |= {"prior_best_corr": lags[best_s], "prior_best_lag_s": best_s}
     second = np.abs(np.diff(true["opening"], 2)).mean()
@@ -105,18 +108,28 @@ def correlation(a_N: np.ndarray, b_N: np.ndarray) -> float:
     return float(np.corrcoef(a_N, b_N)[0, 1]) if a_N.std() > 1e-9 and b_N.std() > 1e-9 else 0.0
 
 
-def ridge(wave: np.ndarray, times_s: np.ndarray, true_N: np.ndarray, cut: int) -> np.ndarray:
-    """The plain way: a measure from a quarter of a second of normalised log-mel either way, fitted on frames
-    before `cut` alone, (N,)."""
+def ridge(wave: np.ndarray, times_s: np.ndarray, true_N: np.ndarray, known_N: np.ndarray) -> np.ndarray:
+    """The plain way: a measure from a quarter of a second of normalised log-mel either way, fitted on the frames of
+    `known_N` (bool) alone, (N,)."""
     mel = hearing.features(wave).astype(np.float64).reshape(-1, 20, 2).mean(2)
     reach = int(_REACH_S * STEP_HZ)
     padded = np.pad(mel, ((reach, reach), (0, 0)), mode="edge")
     rows = np.concatenate([padded[k : k + len(mel)] for k in range(0, 2 * reach + 1, 2)], 1)
     x = at_times(rows, times_s, STEP_HZ)
-    x = x - x[:cut].mean(0)
-    mean = true_N[:cut].mean()
-    gram = x[:cut].T @ x[:cut] + _STRENGTH * np.eye(x.shape[1])
-    return np.asarray(mean + x @ np.linalg.solve(gram, x[:cut].T @ (true_N[:cut] - mean)))
+    x = x - x[known_N].mean(0)
+    mean = true_N[known_N].mean()
+    gram = x[known_N].T @ x[known_N] + _STRENGTH * np.eye(x.shape[1])
+    return np.asarray(mean + x @ np.linalg.solve(gram, x[known_N].T @ (true_N[known_N] - mean)))
+
+
+def _near(times_s: np.ndarray, speaks_N: np.ndarray) -> np.ndarray:
+    """Frames in which a face speaks, or has just, or is about to: not those in which it listens, bool (N,)."""
+    spoken = times_s[speaks_N]
+    if not len(spoken):
+        return speaks_N
+    after = np.clip(np.searchsorted(spoken, times_s), 0, len(spoken) - 1)
+    apart = np.minimum(np.abs(spoken[after] - times_s), np.abs(times_s - spoken[np.maximum(after - 1, 0)]))
+    return np.asarray(apart <= PAUSE_S)
 
 
 def _said(

@@ -120,6 +120,9 @@ def _dub(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows
                 for measure, numbers in groups.items():
                     rows += [row(measure, k, v, **about) for k, v in numbers.items() if v is not None]
                 rows.append(row("steadiness", "sharpness", take.score.get("sharpness"), **about))
+                if groups["sync"]["at_zero"] is not None and groups["sync"]["recovery"] is None:
+                    text = f"{voice.language} {take.step.shot.id}: no recovery: own and foreign sound are about as far"
+                    rows.append({"measure": "sync", "name": "recovery", "reason": text, **about})
                 if take.sheet.exists():
                     name = f"sheet_{voice.language}_{take.step.shot.id}.jpg"
                     (out / name).write_bytes(take.sheet.read_bytes())

@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from dubbing.evaluate.table import COLUMNS, absent, by_clip, goals, languages, median_of
@@ -19,7 +20,13 @@ from dubbing.evaluate.table import COLUMNS, absent, by_clip, goals, languages, m
 __all__ = ["page"]
 
 _DPI = 80
-_MOST_SHEETS = 6  # of one clip
+_MOST_SHEETS = 3  # of one clip and kind
+_SHEET_PX, _SHEET_QUALITY = 1440, 82
+_SHEETS = {
+    "rendering": "true shapes, from frames half a second away",
+    "dub": "another sound",
+    "languages": "a still, another sound",
+}
 _STYLE = """body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1500px;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}
 td:first-child,th:first-child{text-align:left}.no{color:#b00020}.yes{color:#1b7f3b}img{max-width:100%;display:block}
@@ -39,8 +46,9 @@ def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval")
         parts.append(f"<h2>{escape(clip)}</h2>")
         folders = sorted(f for f in (root / clip / "eval").glob("*-*") if f.name.rsplit("-", 1)[-1] in keys)
         parts += [_curves(p) for f in folders for p in sorted(f.glob("curves_*.npz"))]
-        sheets = [p for f in folders for p in sorted(f.rglob("sheet*.jpg"))]
-        parts += [_sheet(p) for p in sheets[:_MOST_SHEETS]]
+        for group, caption in _SHEETS.items():
+            sheets = [p for f in folders if f.name.startswith(group) for p in sorted(f.rglob("sheet*.jpg"))]
+            parts += [_sheet(p, caption) for p in sheets[:_MOST_SHEETS]]
     body = "\n".join(p for p in parts if p)
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>' \
            f"<style>{_STYLE}</style><body>{body}</body></html>\n"  # fmt: skip
@@ -154,10 +162,15 @@ def _picture(figure: Any) -> str:
     return f'<figure><img alt="" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"></figure>'
 
 
-def _sheet(path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
+def _sheet(path: Path, caption: str) -> str:
+    picture = cv2.imread(str(path))
+    if picture is None:
+        return ""
+    scale = min(1.0, _SHEET_PX / picture.shape[1])
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    _, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _SHEET_QUALITY])
+    data = base64.b64encode(encoded.tobytes()).decode()
     return (
         f'<figure><img alt="" loading="lazy" src="data:image/jpeg;base64,{data}">'
-        f"<figcaption>{escape(path.parent.name)} {escape(path.name)}: source, result, and both mouths enlarged"
-        "</figcaption></figure>"
+        f"<figcaption>{escape(caption)}: source, result, and both mouths enlarged</figcaption></figure>"
     )

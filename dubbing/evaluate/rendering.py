@@ -21,7 +21,8 @@ from dubbing.clock import Timeline
 from dubbing.errors import StageError
 from dubbing.evaluate import pictures
 from dubbing.evaluate.bench import Film, Speaker
-from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical
+from dubbing.evaluate.hearing import correlation
+from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical, mouth_measures
 from dubbing.generators import Generator, Work
 from dubbing.mesh import Meshes, MeshTracker, face_boxes
 from dubbing.records import Line, Patch
@@ -36,6 +37,7 @@ CANDIDATES = 24
 LEAST_S = 1.5
 _CPBD_EVERY = 4
 _CPBD_ROOM = 0.6
+_CPBD_EYE_PX = 70  # between the outer corners of the eyes, as in GRID
 
 
 def render_truth(film: Film, speaker: Speaker, generator: Generator, out: Path, meshes: Meshes) -> dict[str, float]:
@@ -92,6 +94,15 @@ def render_truth(film: Film, speaker: Speaker, generator: Generator, out: Path, 
         numbers["cpbd_ratio"] = numbers["cpbd"] / max(numbers["source_cpbd"], 1e-6)
     del numbers["source_detail"]
     numbers["steadiness"] = flicker(look.meshes["result"]) / max(flicker(look.meshes["source"]), 1e-9)
+    opening = {
+        who: mouth_measures(canonical(np.stack(list(found.values())))[0])["opening"]
+        for who, found in look.meshes.items()
+        if len(found) >= 6
+    }
+    for who in ("result", "mean", "random"):
+        if who in opening:
+            name = "opening_corr" if who == "result" else f"{who}_opening_corr"
+            numbers[name] = correlation(opening[who], opening["source"])
     numbers |= {"render_ms_per_frame": timed.ms_per_frame, "face_px": track.height_px, "frames": timed.frames}
     return numbers
 
@@ -105,11 +116,12 @@ def _compare(
     lips = local_P2[list(LIPS)]
     left, top, right, bottom = pictures.mouth_box(lips, size)
     wide = pictures.mouth_box(lips, size, _CPBD_ROOM)
+    eye = float(np.linalg.norm(local_P2[33] - local_P2[263]))
     for who, view in views.items():
         name = "" if who == "result" else f"{who}_"
         part, true = view[top:bottom, left:right], before[top:bottom, left:right]
         per_frame[f"{name}detail"].append(pictures.detail(part))
-        if with_cpbd and (sharp := pictures.cpbd(view[wide[1] : wide[3], wide[0] : wide[2]])) is not None:
+        if with_cpbd and (sharp := pictures.cpbd(_small(view[wide[1] : wide[3], wide[0] : wide[2]], eye))) is not None:
             per_frame[f"{name}cpbd"].append(sharp)
         if who == "source":
             continue
@@ -119,6 +131,13 @@ def _compare(
             mouth, face = lmd(found[who], found["source"])
             per_frame[f"{name}m_lmd"].append(mouth)
             per_frame[f"{name}f_lmd"].append(face)
+
+
+def _small(part_HWC: np.ndarray, eye_px: float) -> np.ndarray:
+    """A part of a face as small as the literature's faces are, where it is larger: what is just noticeable is said in
+    pixels."""
+    scale = min(1.0, _CPBD_EYE_PX / max(eye_px, 1.0))
+    return cv2.resize(part_HWC, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else part_HWC
 
 
 def lmd(mesh_P3: np.ndarray, true_P3: np.ndarray) -> tuple[float, float]:

@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
 COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("fitted", "hearing", "fitted_opening_corr", 2),
     ("prior", "hearing", "prior_whole_opening_corr", 2),
+    ("error", "hearing", "fitted_opening_error", 3),
     ("ridge", "hearing", "ridge_opening_corr", 2),
     ("PSNR", "rendering", "psnr_db", 1),
     ("SSIM", "rendering", "ssim", 2),
@@ -119,7 +120,7 @@ def by_clip(
     """clip -> the median over its tracks and languages. language: of one only."""
     found: dict[str, list[float]] = defaultdict(list)
     for r in rows:
-        if (r["measure"], r["name"]) != (measure, name) or r.get("value") is None:
+        if (r["measure"], r.get("name")) != (measure, name) or r.get("value") is None:
             continue
         if (r.get("input") or "moving") != input or (language is not None and r.get("language") != language):
             continue
@@ -153,11 +154,12 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
     """The goals of the built-in generator, with what was measured."""
     lag = by_clip(rows, "hearing", "prior_best_lag_s")
-    fitted = {c: v for c, v in by_clip(rows, "hearing", "fitted_opening_corr").items() if abs(lag[c]) <= IN_SYNC_S}
-    seen = {r["clip"] for r in rows if r.get("seen")}
+    seen = {r["clip"] for r in rows if r.get("seen")}  # a prior that knows the answers helps the fit too
+    found = by_clip(rows, "hearing", "fitted_opening_corr")
+    fitted = {c: v for c, v in found.items() if c not in seen and abs(lag[c]) <= IN_SYNC_S}
     unseen = {c: v for c, v in by_clip(rows, "hearing", "prior_whole_opening_corr").items() if c not in seen}
-    shots = [r["value"] for r in rows if (r["measure"], r["name"]) == ("sync", "recovery") and r["value"] is not None]
-    offsets = [r["value"] for r in rows if (r["measure"], r["name"]) == ("sync", "offset_frames_abs")]
+    shots = _values(rows, "sync", "recovery")
+    offsets = _values(rows, "sync", "offset_frames_abs")
     near = [float(v <= 1) for v in offsets]
 
     def clips(values: Mapping[str, float]) -> tuple[float | None, str]:
@@ -175,8 +177,8 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
     render, render_over = of("rendering", "render_ms_per_frame")
     fit, fit_over = of("hearing", "fit_ms_per_frame")
     return [
-        Goal("fitted, opening correlation", sync_value, 0.7, None, f"{sync_over} in sync"),
-        Goal("prior alone, opening correlation", prior_value, 0.6, None, f"{prior_over} it never saw"),
+        Goal("fitted, opening correlation", sync_value, 0.7, None, f"{sync_over} in sync that the prior never saw"),
+        Goal("prior alone, opening correlation", prior_value, 0.6, None, f"{prior_over} that it never saw"),
         Goal("following", follow, 0.95, None, follow_over),
         Goal("steadiness, lip points", steady, 0.8, 1.2, steady_over),
         Goal("sharpness", sharp, 0.9, 1.1, sharp_over),
@@ -187,6 +189,12 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
         Goal("rendering, ms a frame", render, None, 15.0, render_over, 1),
         Goal("fitting, s for 10 minutes at 25 fps", None if fit is None else fit * 15, None, 120.0, fit_over, 0),
     ]  # fmt: skip
+
+
+def _values(rows: Iterable[Mapping[str, Any]], measure: str, name: str) -> list[float]:
+    """Every single number of a name."""
+    named = (r for r in rows if (r["measure"], r.get("name")) == (measure, name))
+    return [r["value"] for r in named if r.get("value") is not None]
 
 
 def languages(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

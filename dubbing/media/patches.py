@@ -6,6 +6,7 @@ per-frame values the writer was given. Same patches, same bytes. Knows nothing o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -127,35 +128,40 @@ def patch_frames(folder: Path | str) -> pa.Table:
 def read_patches(
     folder: Path | str, first: int | None = None, last: int | None = None, every: int = 1
 ) -> Iterator[Patch]:
-    """The patches of a folder, in order, one at a time; first, last: only those of frames [first, last); every: only
-    those whose frame it divides.
+    """The patches of a folder, in order, one at a time; first, last: only those of frames [first, last), without
+    reading the others; every: only those whose frame it divides.
 
     Raises MediaError when they are incomplete.
     """
     table = patch_frames(folder)
     places = list(zip(*(table[name].to_pylist() for name in ("frame", "x", "y")), strict=True))
-    if not places:
+    begin = 0 if first is None else bisect_left(places, (first,))
+    end = len(places) if last is None else bisect_left(places, (last,))
+    if begin >= end:
         return
     count = 0
     with open_media(Path(folder) / _PICTURES) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         try:
+            if begin:
+                container.seek(int(Fraction(begin, _RATE) / stream.time_base), stream=stream)
             for packet in container.demux(stream):
-                if not packet.size:
+                if not packet.size or packet.pts is None:
                     continue
+                count = round(packet.pts * stream.time_base * _RATE)
                 frame_number, x, y = places[count]
                 count += 1
-                outside = (first is not None and frame_number < first) or (last is not None and frame_number >= last)
-                if outside or frame_number % every:
-                    continue  # every picture stands for itself
-                for frame in packet.decode():
-                    picture = frame.to_ndarray()
-                    bgr = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
-                    yield Patch(frame_number, x, y, bgr, cv2.extractChannel(picture, 3))
+                if count > begin and frame_number % every == 0:
+                    for frame in packet.decode():  # every picture stands for itself
+                        picture = frame.to_ndarray()
+                        bgr = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
+                        yield Patch(frame_number, x, y, bgr, cv2.extractChannel(picture, 3))
+                if count >= end:
+                    break
         except (av.error.FFmpegError, IndexError) as e:
             raise MediaError(f"The patch in {folder} is damaged after {count} frames: remove it and run again.") from e
-        if count != len(places):
+        if count < end or (last is None and next((p for p in container.demux(stream) if p.size), None) is not None):
             raise MediaError(
                 f"The patch in {folder} holds {count} pictures for {len(places)} places: remove it and run again."
             )

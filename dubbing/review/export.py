@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from dubbing import preflight
 from dubbing.decisions import ShotKey
 from dubbing.engine import Event, run_job
 from dubbing.errors import InputError, OutputError
@@ -92,6 +93,7 @@ def export(
     log = Deliveries(library.out)
     with log.alone():
         last = log.all()
+        preflight.look(library.manifest, library.config, library.store).raise_first()
         job = Job(library.manifest, library.store, library.config)
         own = {dub_name(t, d): _by_the_run(library, job, t, d) for t, d in library.dubs()}
         before = {name: (was, "the run") for name, was in own.items()}
@@ -103,31 +105,41 @@ def export(
             before |= {name: (was, f"delivery {delivery.seq}") for name, was in delivery.dubs.items()}
         done = run_job(job, engine, on_event)
         summary = {(s["title"], s["language"]): s for s in done.summary}
-        made, files, delivered = [], [], {}
+        made: list[ExportedDub] = []
+        files: list[Path] = []
+        told_changes: list[dict[str, Any]] = []
+        delivered: dict[str, Delivered] = {}
         for title, dub in library.dubs():
             name, told = dub_name(title, dub), summary[title.id, dub.language]
             sheet, one, now = _dub(library, job, title, dub, told, own[name], *before[name])
             made.append(one)
-            files += _written(folder, lists(sheet) if sheet else {})
+            if sheet is not None:
+                files += _written(folder, lists(sheet))
+                told_changes += _told(name, sheet)
             if now is not None and one.master is not None:
                 delivered[name] = now
         on_event(Event("message", text="writing the report"))
-        files += _written(folder, {REPORT: report(library).encode()})
+        files += _written(folder, {REPORT: report(library, changes=told_changes).encode()})
         record = log.append(reviewer, sum(len(s.history) for s in job.decisions.values()), delivered)
     return Exported(record.seq, folder, tuple(files), tuple(made), done.exit_code)
 
 
 def _by_the_run(library: Library, job: Job, title: Title, dub: Dub) -> Delivered | None:
-    """Raises OutputError where the run is not finished: an export masters, it does not analyse a film."""
-    found = by_the_run(job, title, dub)
+    """What was delivered before any delivery. Raises OutputError where the run is not finished: an export masters, and
+    renders what failed or was chosen, but no whole film."""
     table = library.store.dub(title.id, dub.language) / "shots.parquet"
-    failed = table.exists() and any(row["status"] == "failed" for row in read_rows(table))
-    if not table.exists() or (found is None and not failed):
+    failed = {r["shot"] for r in read_rows(table) if r["status"] == "failed"} if table.exists() else set()
+    steps = job.dub(title, dub, {}).steps
+    open_ = [
+        s.shot.id for s in steps
+        if not (job.done(s.take) and job.done(s.score)) and s.shot.id not in failed and s.decided.take is None
+    ]  # fmt: skip
+    if not table.exists() or open_ or not (steps or failed):
         raise OutputError(
             f"The run of {dub_name(title, dub)} in {str(library.out)!r} is not finished, or was made by other settings "
             "or another version; `dub run` its manifest again, then export."
         )
-    return found
+    return by_the_run(job, title, dub)
 
 
 def _dub(
@@ -158,6 +170,16 @@ def _dub(
         ExportedDub(title.id, dub.language, len(rows), tuple(found), remastered, since, master, told["error"]),
         now,
     )
+
+
+def _told(name: str, sheet: Sheet) -> list[dict[str, Any]]:
+    """The changes of one dub, for the report."""
+    rows = {r["shot"]: r for r in sheet.rows}
+    return [
+        {"dub": name, "shot": c.shot, "start_tc": rows[c.shot]["start_tc"], "end_tc": rows[c.shot]["end_tc"],
+         "was": c.was, "now": c.now, "by": c.decided.reviewer if c.decided else None, "since": sheet.since}
+        for c in sheet.changes
+    ]  # fmt: skip
 
 
 def _mine(key: ShotKey, title: Title, dub: Dub) -> bool:

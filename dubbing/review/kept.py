@@ -1,6 +1,7 @@
 """Files of a cache in one folder: whole or not there, the least recently used removed when they take too much.
 
-What a process was killed over is removed by the next. Several processes may share a folder. Knows no media.
+What a process was killed over is removed by the next. Several processes of one machine may share a folder. Knows no
+media.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ __all__ = ["Kept"]
 
 _IN_USE_S = 60.0  # a file asked for within this time is not removed
 _USED = ".used"
+_writing: set[str] = set()
+"""Names of what this process is writing now."""
 
 
 class Kept:
@@ -27,7 +30,8 @@ class Kept:
         self.folder, self.suffix, self.limit_bytes = folder, suffix, limit_bytes
         for part in folder.glob(f"{PART}*"):
             pid = part.name.removeprefix(PART).split("-")[0]
-            if not (pid.isdigit() and int(pid) != os.getpid() and _alive(int(pid))):
+            mine = pid == str(os.getpid())
+            if part.name not in _writing and (mine or not pid.isdigit() or not _alive(int(pid))):
                 part.unlink(missing_ok=True)
 
     def get(self, name: str) -> Path | None:
@@ -47,6 +51,7 @@ class Kept:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f"{PART}{os.getpid()}-{uuid.uuid4().hex}"
+        _writing.add(part.name)
         try:
             yield part
             file = self.folder / f"{name}{self.suffix}"
@@ -54,6 +59,7 @@ class Kept:
             part.replace(file)
         finally:
             part.unlink(missing_ok=True)
+            _writing.discard(part.name)
         self._trim(name)
 
     def _trim(self, keep: str) -> None:

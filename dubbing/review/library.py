@@ -21,7 +21,7 @@ from dubbing import media
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
-from dubbing.errors import InputError, OutputError
+from dubbing.errors import InputError, MediaError, OutputError
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.pipeline import Job, Step
 from dubbing.remote import Uri, place
@@ -76,6 +76,16 @@ class Shown:
     def key(self) -> ShotKey:
         return self.title.id, self.dub.language, self.step.shot.id
 
+    @property
+    def current(self) -> Take | None:
+        """The take in the master, unless the source's own picture is (`delivers_source`)."""
+        return next((t for t in self.takes if t.current), None)
+
+    @property
+    def delivers_source(self) -> bool:
+        """Whether reviewers put the source's own picture in the place of the current take."""
+        return self.current is not None and self.standing.delivers_source(self.current.id)
+
     def take(self, take_id: str) -> Take:
         """The take of that id, or `current`. Raises InputError where there is none."""
         wanted = [t for t in self.takes if t.id == take_id or (take_id == "current" and t.current)]
@@ -102,6 +112,7 @@ class Library:
         self._lock = threading.RLock()
         self._rows: dict[Path, tuple[int, list[dict[str, Any]]]] = {}
         self._listed: tuple[tuple[int, ...], list[dict[str, Any]]] | None = None
+        self._plans: dict[tuple[str, str], tuple[Job, Timeline, dict[str, Step]]] = {}
         self._films: dict[str, Film] = {}
         self._job: tuple[int, Job] | None = None
         self.log = DecisionLog(where)
@@ -201,29 +212,39 @@ class Library:
     # -- one shot ----------------------------------------------------------------------------
 
     def find(self, title: str, language: str, shot: str) -> Shown:
-        """One shot. Raises InputError where there is none, OutputError where its run must be done again."""
+        """One shot. Raises InputError where there is none, MediaError where its film is gone, OutputError where its run
+        must be done again."""
         with self._lock:
             pair = next(((t, d) for t, d in self.dubs() if t.id == title and d.language == language), None)
             row = next((r for r in self._table(*pair) if r["shot"] == shot), None) if pair else None
             if pair is None or row is None:
                 raise InputError(f"There is no shot {title}/{language}/{shot} in {str(self.out)!r}.")
-            job = self.job()
-            steps = self._steps(job, *pair)
+            line, steps = self._planned(*pair)
             step = steps[row["shot"]]
-            return Shown(*pair, step, job.timeline(pair[0]), row, step.decided, tuple(self._takes(step)))
+            return Shown(*pair, step, line, row, step.decided, tuple(self._takes(step, row)))
 
-    def _steps(self, job: Job, title: Title, dub: Dub) -> dict[str, Step]:
-        steps = {step.shot.id: step for step in job.dub(title, dub, {}).steps}
-        if not steps:
-            raise OutputError(
-                f"What was analysed of {title.id}/{dub.language} was made by other settings or another version; "
-                "`dub run` its manifest again, then review."
-            )
-        return steps
+    def _planned(self, title: Title, dub: Dub) -> tuple[Timeline, dict[str, Step]]:
+        """The film's times, and what is done for each shot in one language; looked up once a state of decisions."""
+        job = self.job()
+        key = (title.id, dub.language)
+        if key not in self._plans or self._plans[key][0] is not job:
+            try:
+                steps = {step.shot.id: step for step in job.dub(title, dub, {}).steps}
+                line = job.timeline(title) if steps else None
+            except FileNotFoundError as e:
+                raise MediaError(f"{e.filename!r} is gone; bring it back, and go on.") from e
+            if line is None:
+                raise OutputError(
+                    f"What was analysed of {title.id}/{dub.language} was made by other settings or another version; "
+                    "`dub run` its manifest again, then review."
+                )
+            self._plans[key] = (job, line, steps)
+        return self._plans[key][1:]
 
-    def _takes(self, step: Step) -> list[Take]:
+    def _takes(self, step: Step, row: Mapping[str, Any]) -> list[Take]:
         """All takes of a shot in one language, oldest first."""
         home = step.take.folder.parent.parent
+        current = step.decided.take or row["take"] or step.take.key[:12]
         found = []
         for folder in home.glob(f"*/{step.take.folder.name}"):
             try:
@@ -239,7 +260,7 @@ class Library:
                 status=result["status"], reason=result["reason"],
                 scores={k: v for k, v in scores.items() if k not in ("seconds", "cpu_s", "key") and v is not None},
                 seen=seen, made=_made(folder / RESULT),
-                current=take_id == step.take.key[:12],
+                current=take_id == current,
             ))  # fmt: skip
         return sorted(found, key=lambda t: t.made)
 

@@ -5,7 +5,7 @@ Pictures and sound stream. Knows neither files made of them nor who asks (`proxy
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class Plan:
     def frames(self) -> int:
         return self.sides.last - self.sides.first
 
-    def pictures(self, first: int, last: int, threads: int = 0) -> Iterator[np.ndarray]:
+    def pictures(self, first: int, last: int, threads: int = 0) -> Generator[np.ndarray, None, None]:
         """Packed pictures of frames [first, last), uint8 (H, W, 3) BGR, each good until the next. Raises MediaError."""
         sides = self.sides
         a = Patches(sides.a, first, last)

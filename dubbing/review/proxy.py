@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,8 +124,8 @@ class Proxies:
                 f"Frame {at} is not in the proxy of {shown.step.shot.id}; it has {plan.sides.first} to "
                 f"{plan.sides.last - 1}."
             )
-        with self._draws():
-            return _jpeg(next(plan.pictures(at, at + 1)), 90)
+        with self._draws(), closing(plan.pictures(at, at + 1)) as pictures:
+            return _jpeg(next(pictures), 90)
 
     def thumb(self, shown: Shown) -> bytes:
         """A small JPEG of the middle of a shot as the master would show it, at most THUMB_PX wide; kept on disk.
@@ -254,11 +254,15 @@ class Proxies:
         first, last = plan.sides.first, plan.sides.last
         threads = 1 if job.background else 0
         end_pts = line.end_pts if last == len(line) else int(line.pts[last])
-        with self._files.new(plan.name) as part, media.PackedWriter(
-            part, plan.layout.width, plan.layout.height, pts=line.pts[first:last], end_pts=end_pts,
-            time_base=line.time_base, rate=line.rate, sound=plan.sound(), rate_hz=SOUND_HZ, threads=threads,
-        ) as writer:  # fmt: skip
-            for n, packed in enumerate(plan.pictures(first, last, threads), 1):
+        with (
+            closing(plan.pictures(first, last, threads)) as pictures,
+            self._files.new(plan.name) as part,
+            media.PackedWriter(
+                part, plan.layout.width, plan.layout.height, pts=line.pts[first:last], end_pts=end_pts,
+                time_base=line.time_base, rate=line.rate, sound=plan.sound(), rate_hz=SOUND_HZ, threads=threads,
+            ) as writer,
+        ):  # fmt: skip
+            for n, packed in enumerate(pictures, 1):
                 writer.frame(packed)
                 job.progress = n / (plan.frames + 1)
                 self._pace(job)

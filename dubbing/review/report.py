@@ -19,7 +19,7 @@ from typing import Any
 from dubbing import __version__
 from dubbing.clock import Timeline
 from dubbing.decisions import SEVERITIES, Decision, ShotKey
-from dubbing.errors import DubError
+from dubbing.errors import DubError, MediaError
 from dubbing.manifest import Dub, Title
 from dubbing.review import badness
 from dubbing.review.charts import distribution, edges
@@ -30,25 +30,29 @@ from dubbing.review.moments import LOOP_S, Moment, moment
 __all__ = ["WORST", "report"]
 
 WORST = 8  # shots of each dub that are shown
+_MOST = 40  # shots in all: a page of 15 MB can still be mailed
 _SCORES = {"lse_d": "LSE-D, lower is better", "lse_c": "LSE-C, higher is better"}
 _VERDICTS = ("approved", "rejected", "original")
 _PARTS = {"lse": "LSE-D over the original's", "offset": "offset", "sharp": "sharpness", "silence": "motion in silence"}
 
 
-def report(library: Library, *, worst: int = WORST) -> str:
-    """The page, as HTML. worst: how many shots of each dub are shown with stills and a loop, about 0.4 MB each.
+def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[str, Any]] | None = None) -> str:
+    """The page, as HTML. worst: how many shots of each dub are shown with stills and a loop, about 0.4 MB each (fewer
+    where dubs are many); changes: what a delivery changed, a row a shot (dub, shot, start_tc, end_tc, was, now, by,
+    since), None outside of one.
 
-    Raises OutputError as `Library`. A shot whose pictures cannot be made says why in their place.
+    A shot whose pictures cannot be made says why in their place. Raises OutputError as `Library`, MediaError where a
+    film is not there any more.
     """
-    rows = library.rows()
+    lines = _lines(library)
+    rows, worst = library.rows(), min(worst, max(1, _MOST // max(1, len(library.dubs()))))
     chosen = [_mine(rows, title, dub) for title, dub in library.dubs()]
     bins = {name: edges([r[k] for r in rows for k in (name, f"source_{name}") if r[k] is not None]) for name in _SCORES}
-    lines = _lines(library)
     dubs = [_dub(library, *pair, mine, bins, worst, lines) for pair, mine in zip(library.dubs(), chosen, strict=True)]
     return _template().render(
         titles=", ".join(t.id for t in library.manifest.titles),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        totals=_counts(rows), dubs=dubs, people=_people(library), decisions=_decisions(library, rows),
+        totals=_counts(rows), dubs=dubs, changes=changes, people=_people(library), decisions=_decisions(library, rows),
         comments=_comments(library, rows, lines), deliveries=_deliveries(library), worst=worst,
         loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=library.run, version=__version__,
         expert=sorted({r["lse_model"] for r in rows if r["lse_model"]}),
@@ -155,6 +159,9 @@ def _uri(data: bytes | None, kind: str = "jpeg") -> str | None:
 def _lines(library: Library) -> dict[str, Timeline]:
     """Of the titles whose cuts are known."""
     job = library.job()
+    for title in library.manifest.titles:
+        if isinstance(title.video, Path) and not title.video.is_file():
+            raise MediaError(f"There is no film at {str(title.video)!r}, which was dubbed here; put it back there.")
     return {title.id: job.timeline(title) for title in library.manifest.titles if job.shots(title)}
 
 

@@ -57,10 +57,9 @@ def covers(library: Library, shown: Shown, side: str, first: int, last: int) -> 
         if mine and side != "current":
             take = shown.take(side)
         else:
-            standing = [t for t in other.takes if t.current] if other.step.delivered else []
-            if not standing:
+            if other.current is None or other.delivers_source:
                 continue
-            take = standing[0]
+            take = other.current
         if take.status == "dubbed":
             faces = read_json(take.folder / RESULT)["faces"]
             found += [Cover(take.folder / f["folder"], a, b, take.id) for f in faces if f["frames"]]
