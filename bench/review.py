@@ -121,7 +121,7 @@ def _shot(browser: Any, url: str, row: dict[str, Any]) -> dict[str, Any]:
     again = opened()[1]
     page.wait_for_timeout(30_000)  # somebody looks at it
     page.keyboard.press("n")
-    page.wait_for_selector("html:not([data-shown])", state="attached")
+    page.wait_for_url(lambda now: now != at)
     page.wait_for_selector("html[data-shown]", state="attached", timeout=300_000)
     after = page.evaluate(clock, "shown")
     page.context.close()

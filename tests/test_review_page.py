@@ -259,6 +259,7 @@ def test_the_sheet_lists_keys_and_they_can_be_turned_off(ana: Visitor, out: Path
     assert listed >= {*"jklsmhbvfnpqaorgctzyux1234,.[]-=?", "Space", "←", "→", "Home", "End"}
     page.uncheck("#help-on")
     page.keyboard.press("Escape")
+    page.wait_for_selector("#help", state="hidden")
     page.keyboard.press("a")
     page.keyboard.press("ArrowRight")
     ana.at(13)

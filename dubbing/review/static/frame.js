@@ -13,7 +13,7 @@ export function say(text, kind = "note", action = null) {
   toast.append(close);
   close.addEventListener("click", () => toast.remove());
   region.append(toast);
-  while (region.children.length > 3) region.firstChild.remove();
+  while (region.children.length > (kind === "bad" ? 3 : 2)) region.firstChild.remove();
   if (kind !== "bad") setTimeout(() => toast.remove(), action ? 8000 : 4500);
   return toast;
 }

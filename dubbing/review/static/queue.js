@@ -2,6 +2,7 @@
 
 import { Changes, get, keyOf, keyText, rowsOf } from "./api.js";
 import { CARD_BELOW, fillCard, makeCard } from "./card.js";
+import { askExport, tellExport } from "./deliver.js";
 import { $, $$, memory, session, setText } from "./dom.js";
 import { Facets } from "./facets.js";
 import { choose, empty, fromUrl, isEmpty, toUrl } from "./filters.js";
@@ -44,7 +45,10 @@ class Queue {
       make: makeCard, minimum: 208, below: CARD_BELOW,
       fill: (card, n, focused) => this.fill(card, n, focused),
     });
-    this.jobs = new Jobs($("#jobs"));
+    this.jobs = new Jobs($("#jobs"), (job) => {
+      if (job.kind === "export") tellExport(job);
+      else say(`New takes of ${plural(job.made?.filter((m) => m.take).length ?? 0, "shot")}.`, "good");
+    });
   }
 
   start() {
@@ -193,6 +197,8 @@ class Queue {
       this.grid.go(0);
     });
     $("#fresh").addEventListener("click", () => this.apply(true));
+    const deliver = async () => (await askExport(this.rows)) && this.changes.now();
+    $("#export").addEventListener("click", deliver);
     $("#nothing-clear").addEventListener("click", () => this.clear());
     onTheme(() => this.histogram.draw());
     addEventListener("popstate", () => {
@@ -217,6 +223,9 @@ class Queue {
       [["Home"], "the first", () => grid.go(0)],
       [["End"], "the last", () => grid.go(grid.count - 1)],
       ["Enter", "open the shot", () => $(`[data-n="${grid.focused}"]:not([hidden]) a`)?.click()]);
+    this.keys.bind("Deliver",
+      ["e", "export what was decided", deliver],
+      ["i", "the report", () => open("/report.html", "_blank", "noopener")]);
     this.keys.bind("Find",
       ["/", "search", () => $("#search").select()],
       ["f", "to the filters", () => $$("#facets input").find((e) => e.checkVisibility())?.focus()],

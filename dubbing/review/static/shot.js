@@ -13,14 +13,12 @@ import { Player } from "./player.js";
 import { commentsList, historyList } from "./remarks.js";
 import { Sound } from "./sound.js";
 import { Ahead, awaitProxy } from "./supply.js";
-import { sideName, sidesOf, takesList } from "./takes.js";
+import { firstSides, sideName, sidesOf, takesList } from "./takes.js";
 import { timecode, when } from "./time.js";
 import { Timeline, paintOffset } from "./timeline.js";
 import { Verdicts } from "./verdicts.js";
 import { View } from "./view.js";
 import { VERDICT, complaint, number, signed, thousands } from "./words.js";
-
-const FIRST_SIDES = { a: "source", b: "current" };
 
 const newest = (facts) => facts.standing.history.at(-1)?.seq ?? 0;
 
@@ -31,7 +29,7 @@ export class ShotPage {
     this.key = null;
     this.facts = null;
     this.proxy = null;
-    this.sides = { ...FIRST_SIDES };
+    this.sides = { a: "source", b: "current" };
     this.fresh = new Set();
     this.token = 0; // of the shot
     this.pictures = 0; // of what is on the stage
@@ -79,11 +77,11 @@ export class ShotPage {
   async load(key) {
     const token = ++this.token;
     this.pictures += 1;
+    delete document.documentElement.dataset.shown;
     const began = performance.now();
-    const held = this.ahead.take(key, FIRST_SIDES);
+    const held = this.ahead.take(key);
     this.player.unload();
     this.key = key;
-    this.sides = { ...FIRST_SIDES };
     this.proxy = null;
     this.curves = null;
     this.fresh.clear();
@@ -99,7 +97,7 @@ export class ShotPage {
       return;
     }
     const hash = /^#f(\d+)$/.exec(location.hash);
-    this.sides = this.firstSides();
+    this.sides = firstSides(this.facts);
     this.start_frame = hash ? +hash[1] : this.facts.frames[0];
     this.showFacts();
     this.seen();
@@ -109,13 +107,6 @@ export class ShotPage {
     whisper(`${key[2]}, ${key[1]}. ${complaint(this.facts.row)}.`);
     await this.loadPicture(began, held);
     if (held && token === this.token) this.refresh();
-  }
-
-  // The source beside what is delivered; where the run's own take is no longer the current one, beside that.
-  firstSides() {
-    const { takes, row } = this.facts;
-    if (takes.some((t) => t.current) || !takes.length) return { ...FIRST_SIDES };
-    return { a: "source", b: (takes.find((t) => t.id === row.take) ?? takes.at(-1)).id };
   }
 
   get fps() {
@@ -167,7 +158,7 @@ export class ShotPage {
   announce(take) {
     this.fresh.add(take.id);
     const name = sideName(take.id, this.facts.takes);
-    say(`New: ${name}.`, "good", { label: "Compare", do: () => this.compare({ a: "current", b: take.id }) });
+    say(`New: ${name}.`, "good", { label: "Compare", do: () => this.compare({ a: this.sides.b, b: take.id }) });
   }
 
   // -- what is shown -------------------------------------------------------------------------
@@ -203,7 +194,7 @@ export class ShotPage {
       button.setAttribute("aria-pressed", String(standing.verdict === mine));
     }
     const chosen = standing.take ? ` Take chosen: ${standing.take.slice(0, 8)}.` : "";
-    setText($("#stand"), verdict ? `${standing.by} has ${verdict.word === "original kept" ? "kept the original" : verdict.word} this, ${when(standing.at)}.${chosen}`
+    setText($("#stand"), verdict ? `${standing.by} has ${verdict.word === "original kept" ? "kept the original picture" : `${verdict.word} this`}, ${when(standing.at)}.${chosen}`
       : `Nobody has decided yet.${chosen}`);
   }
 
@@ -301,7 +292,7 @@ export class ShotPage {
       return;
     }
     if (!still) this.loadCurves(token);
-    if (!this.ahead.held) this.ahead.prepare(this.order.beside(key, 1), FIRST_SIDES);
+    if (!this.ahead.held) this.ahead.prepare(this.order.beside(key, 1));
   }
 
   // Something to look at, at once: the same picture as one image.

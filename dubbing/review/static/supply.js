@@ -2,6 +2,7 @@
 
 import { get, keyText, pathOf, post } from "./api.js";
 import { prepared } from "./player.js";
+import { firstSides } from "./takes.js";
 
 const POLL_MS = 250;
 const PREPARE_MS = 900;
@@ -26,15 +27,15 @@ export class Ahead {
     this.held = null;
   }
 
-  async prepare(key, sides) {
+  async prepare(key) {
     if (!key || this.held?.name === keyText(key)) return;
     this.drop();
     const token = this.token;
-    const held = { name: keyText(key), sides, shot: null, proxy: null, video: null };
+    const held = { name: keyText(key), shot: null, proxy: null, video: null };
     this.held = held;
     try {
       held.shot = await get(`/api/shot/${pathOf(key)}`);
-      const proxy = await awaitProxy(key, sides, { prepare: true, stopped: () => token !== this.token });
+      const proxy = await awaitProxy(key, firstSides(held.shot), { prepare: true, stopped: () => token !== this.token });
       if (proxy?.state === "ready" && token === this.token) {
         held.proxy = proxy;
         held.video = prepared(proxy.url);
@@ -45,10 +46,9 @@ export class Ahead {
   }
 
   // What is ready of a shot; it is the caller's from now on.
-  take(key, sides) {
+  take(key) {
     const held = this.held;
-    const mine = held?.name === keyText(key) && held.sides.a === sides.a && held.sides.b === sides.b;
-    if (!mine) {
+    if (held?.name !== keyText(key)) {
       this.drop();
       return null;
     }

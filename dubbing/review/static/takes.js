@@ -6,15 +6,20 @@ import { generatorText, number, signed } from "./words.js";
 
 // A side's name as a person says it.
 export function sideName(side, takes) {
-  if (side === "source") return "source";
-  if (side === "current") side = takes.find((t) => t.current)?.id ?? "delivered now";
   const n = takes.findIndex((t) => t.id === side);
-  if (n < 0) return side.length === 12 ? `take ${side.slice(0, 6)}` : side;
+  if (n < 0) return side === "current" ? "delivered now" : side;
   return `take ${n + 1}${takes[n].current && takes.length > 1 ? " (current)" : ""}`;
 }
 
 // Every side that can be compared, in the order of the keys that walk through them.
-export const sidesOf = (takes) => ["source", "current", ...takes.filter((t) => !t.current).map((t) => t.id)];
+export const sidesOf = (takes) => ["source", ...takes.map((t) => t.id)];
+
+// What is compared at first: the source and the current take; where a run of another version made the takes and none
+// is current, the one that its table names.
+export function firstSides({ takes, row }) {
+  const b = takes.find((t) => t.current) ?? takes.find((t) => t.id === row.take) ?? takes.at(-1);
+  return { a: "source", b: b?.id ?? "current" };
+}
 
 // state: {takes, a, b, standing, fresh: ids that have just been made}; on: {a(side), b(side), choose(id)}
 export function takesList(state, on) {
@@ -26,11 +31,11 @@ export function takesList(state, on) {
     }));
   const row = (value, isA, isB, ...rest) =>
     h(`li.take${isA || isB ? ".looked-at" : ""}`, { data: { take: value } }, side("a", value, isA, rest[0]), side("b", value, isB, rest[0]), ...rest.slice(1));
+  const current = takes.find((t) => t.current);
+  const kept = current && !delivered(standing, current);
   const source = row("source", a === "source", b === "source", "source",
-    h("div.take-what", {}, h("b", {}, "Source"), h("span.dim", {}, " the original picture")));
+    h("div.take-what", {}, h("b", {}, "Source "), kept ? h("span.tag", {}, "delivered") : null, h("span.dim", {}, "the original picture")));
   const list = takes.map((t, n) => {
-    const value = t.current ? "current" : t.id;
-    const mine = (s) => s === value || s === t.id;
     const marks = [
       t.current ? h("span.tag", {}, delivered(standing, t) ? "delivered" : "current") : null,
       standing.take === t.id ? h("span.tag", {}, "chosen") : null,
@@ -41,7 +46,7 @@ export function takesList(state, on) {
     const scores = t.status === "dubbed"
       ? `LSE-D ${number(s.lse_d)} · offset ${signed(s.lse_offset_frames, 1)} · sharpness ${number(s.sharpness)}`
       : `${t.status === "untouched" ? "left alone" : t.status}${t.reason ? `: ${t.reason.replaceAll("_", " ")}` : ""}`;
-    return row(value, mine(a), mine(b), `take ${n + 1}`,
+    return row(t.id, a === t.id, b === t.id, `take ${n + 1}`,
       h("div.take-what", {},
         h("div", {}, h("b", {}, `Take ${n + 1} `), ...marks),
         h("div.gen", { title: t.id }, generatorText(t.generator)),

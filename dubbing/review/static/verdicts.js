@@ -159,10 +159,10 @@ export class Verdicts {
     page.showFacts();
     const last = standing?.history.filter((r) => !["comment", "rerun"].includes(r.kind)).at(-1);
     const who = last ? `${last.reviewer} ${last.kind === "undo" ? "took a decision back" : `has ${KIND[last.kind]}`} meanwhile (${when(last.time)})` : error.message;
-    const now = standing?.verdict ? `now ${VERDICT[standing.verdict].word} by ${standing.by}` : "now undecided";
+    const now = standing?.verdict ? `now: ${VERDICT[standing.verdict].word} by ${standing.by}` : "undecided again";
     const box = $("#conflict");
     box.replaceChildren(
-      h("b", {}, `${who}.`), ` The shot is ${now}; your decision was not recorded.`,
+      h("b", {}, `${who}.`), ` It is ${now}; your decision was not recorded.`,
       h("span.conflict-do", {},
         h("button.small", { type: "button", onclick: () => this.again(kind, about) }, `${VERB[kind]} all the same`),
         h("button.small.quiet", { type: "button", onclick: () => this.reset() }, "Leave it so")),

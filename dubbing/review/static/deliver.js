@@ -1,0 +1,30 @@
+// Export: asks once more, starts it, and says what came of it. The line while it runs is `jobs`'s.
+
+import { post } from "./api.js";
+import { $, setText } from "./dom.js";
+import { askReviewer, openDialog, say } from "./frame.js";
+import { plural } from "./words.js";
+
+export async function askExport(rows) {
+  const reviewer = await askReviewer();
+  if (!reviewer) return null;
+  const decided = rows.filter((r) => r.verdict || r.chosen).length;
+  const blockers = rows.filter((r) => r.severity === "blocker").length;
+  const open = blockers ? ` ${plural(blockers, "shot")} with a blocker.` : "";
+  setText($("#deliver-about"), `${plural(decided, "shot")} decided, of ${plural(rows.length, "shot")}.${open}`);
+  if (!(await openDialog("#deliver"))) return null;
+  try {
+    return await post("/api/export", { reviewer });
+  } catch (error) {
+    say(error.message, "bad");
+    return null;
+  }
+}
+
+export function tellExport({ result }) {
+  const changed = (result?.dubs ?? []).reduce((sum, d) => sum + (d.changed?.length ?? 0), 0);
+  const failed = (result?.dubs ?? []).filter((d) => d.error);
+  for (const d of failed) say(`${d.title} (${d.language}): ${d.error}`, "bad");
+  const number = result?.delivery ? ` ${result.delivery}` : "";
+  say(`Delivery${number} is written: ${plural(result?.files?.length ?? 0, "file")}, ${plural(changed, "shot")} with another picture.`, "good");
+}
