@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from command import Dub, code_of
@@ -15,6 +16,7 @@ from command import Dub, code_of
 if TYPE_CHECKING:
     import numpy as np
     from films import Finished
+    from pages import Visitor
     from people import Speaker
     from storage import Faulty
 
@@ -124,6 +126,43 @@ def numbered(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
     assert run(job, folder / "out").exit_code in (0, 3)
     with unchanged(folder):
         yield Finished(job, folder / "out")
+
+
+@pytest.fixture(scope="module")
+def reviewed(numbered: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that reviewers may decide on."""
+    return shutil.copytree(numbered.out, tmp_path_factory.mktemp("reviewed") / "out")
+
+
+@pytest.fixture(scope="module")
+def review_url(reviewed: Path) -> Iterator[str]:
+    """Where `dub review` serves it."""
+    from pages import served
+
+    with served(reviewed) as at:
+        yield at
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser; of one module, because Playwright keeps an event loop that others must not find running."""
+    from pages import browser
+
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def ana(chromium: Any, review_url: str, reviewed: Path) -> Iterator[Visitor]:
+    """A reviewer of shots that nobody has decided on yet."""
+    from pages import Visitor
+
+    from dubbing.decisions import FILE
+
+    (reviewed / FILE).unlink(missing_ok=True)
+    visitor = Visitor(chromium, review_url)
+    yield visitor
+    visitor.end()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from films import Finished
-from pages import Visitor, browser, served
+from pages import Visitor
 
-from dubbing.decisions import FILE, DecisionLog
+from dubbing.decisions import DecisionLog
 from dubbing.table import SCHEMA, read_rows
 
 pytestmark = pytest.mark.xdist_group("review page")
@@ -23,7 +22,7 @@ DOT = (
 
 
 @pytest.fixture(scope="module")
-def out(numbered: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reviewed(numbered: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of which the tables tell of 2,000 shots; the first two of the Hindi dub are really there."""
     made = shutil.copytree(numbered.out, tmp_path_factory.mktemp("queue") / "out")
     run = json.loads((made / "run.json").read_text("utf-8"))
@@ -60,25 +59,11 @@ def like(row: dict[str, Any], n: int, language: str) -> dict[str, Any]:
     return {**row, **more}
 
 
-@pytest.fixture(scope="module")
-def url(out: Path) -> Iterator[str]:
-    with served(out) as at:
-        yield at
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as started:
-        yield started
-
-
 @pytest.fixture
-def ana(chromium: Any, url: str, out: Path) -> Iterator[Visitor]:
-    (out / FILE).unlink(missing_ok=True)
-    visitor = Visitor(chromium, url)
-    visitor.page.route("**/api/thumb/**", lambda r: r.fulfill(body=DOT, content_type="image/gif"))
-    yield visitor
-    visitor.end()
+def queue(ana: Visitor) -> Visitor:
+    """A reviewer to whom every shot has a picture."""
+    ana.page.route("**/api/thumb/**", lambda r: r.fulfill(body=DOT, content_type="image/gif"))
+    return ana
 
 
 def count(page: Any) -> str:
@@ -92,12 +77,12 @@ def listed(page: Any) -> list[str]:
     return found
 
 
-def test_two_thousand_shots_are_usable_within_a_second_and_few_exist_at_once(ana: Visitor) -> None:
-    page = ana.queue()
+def test_two_thousand_shots_are_usable_within_a_second_and_few_exist_at_once(queue: Visitor) -> None:
+    page = queue.queue()
     assert count(page) == "2,000 shots"
     loads = []
     for _ in range(3):
-        ana.queue()
+        queue.queue()
         loads.append(int(page.get_attribute("html", "data-ready") or 0))
     assert min(loads) < 1000, loads
     nodes = "() => document.querySelectorAll('*').length"
@@ -116,8 +101,8 @@ def test_two_thousand_shots_are_usable_within_a_second_and_few_exist_at_once(ana
     assert cards.first.get_attribute("aria-setsize") == "2000"
 
 
-def test_worst_come_first_and_other_orders_are_kept_in_the_address(ana: Visitor) -> None:
-    page = ana.queue()
+def test_worst_come_first_and_other_orders_are_kept_in_the_address(queue: Visitor) -> None:
+    page = queue.queue()
     worst = page.locator(".card.focused")
     assert worst.locator(".grade").inner_text() == "▲ over" and float(worst.locator(".score").inner_text()) > 1.9
     assert "badness" in (worst.locator("a").get_attribute("aria-label") or "")
@@ -129,8 +114,8 @@ def test_worst_come_first_and_other_orders_are_kept_in_the_address(ana: Visitor)
     assert page.input_value("#sort") == "film" and listed(page)[0] == "film/hi/shot_0001"
 
 
-def test_filters_count_combine_and_live_in_the_address(ana: Visitor) -> None:
-    page = ana.queue()
+def test_filters_count_combine_and_live_in_the_address(queue: Visitor) -> None:
+    page = queue.queue()
     page.check(".value:has-text('· ta') input")
     assert count(page) == "1,000 of 2,000 shots"
     page.check(".value:has-text('left alone') input")
@@ -152,8 +137,8 @@ def test_filters_count_combine_and_live_in_the_address(ana: Visitor) -> None:
     assert count(page) == "2,000 shots" and "?" not in page.url
 
 
-def test_a_range_is_brushed_over_the_histogram_or_typed(ana: Visitor) -> None:
-    page = ana.queue()
+def test_a_range_is_brushed_over_the_histogram_or_typed(queue: Visitor) -> None:
+    page = queue.queue()
     box = page.locator("#histogram canvas").bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 20)
@@ -174,32 +159,32 @@ def test_a_range_is_brushed_over_the_histogram_or_typed(ana: Visitor) -> None:
     )
 
 
-def test_several_are_selected_and_approved_together_and_one_is_taken_back(ana: Visitor, out: Path) -> None:
-    page = ana.queue("?language=hi&sort=film")
+def test_several_are_selected_and_approved_together_and_one_is_taken_back(queue: Visitor, reviewed: Path) -> None:
+    page = queue.queue("?language=hi&sort=film")
     page.keyboard.press("x")
     page.keyboard.press("Shift+ArrowRight")
     assert page.inner_text("#selected-count") == "2 shots selected"
     page.keyboard.press("a")
     page.wait_for_selector("text=Approved 2 shots.")
-    made = DecisionLog(out).records()
+    made = DecisionLog(reviewed).records()
     assert {(r.shot, r.kind) for r in made} == {("shot_0001", "approve"), ("shot_0002", "approve")}
     assert page.locator(".verdict.approved:visible").count() == 2
     assert "2 decided" in page.inner_text("#progress-text")
     page.keyboard.press("z")
     page.wait_for_selector("text=Taken back")
-    assert [r.kind for r in DecisionLog(out).records()] == ["approve", "approve", "undo"]
+    assert [r.kind for r in DecisionLog(reviewed).records()] == ["approve", "approve", "undo"]
     page.keyboard.press("g")
     page.wait_for_selector("#rerun[open]")
     assert "shot_000" in page.inner_text("#rerun-about")
 
 
-def test_what_another_decides_appears_without_moving_the_list(ana: Visitor, chromium: Any, url: str) -> None:
-    page = ana.queue("?decision=open&language=hi&sort=film")
+def test_what_another_decides_appears_without_moving_the_list(queue: Visitor, chromium: Any, review_url: str) -> None:
+    page = queue.queue("?decision=open&language=hi&sort=film")
     page.evaluate("() => { document.querySelector('#scroller').scrollTop = 3000; }")
     page.wait_for_selector('.card[data-n="70"]:not([hidden])')
     before = listed(page)
     top = page.evaluate("() => document.querySelector('#scroller').scrollTop")
-    ben = Visitor(chromium, url, "Ben")
+    ben = Visitor(chromium, review_url, "Ben")
     try:
         ben.page.evaluate("""async () => {
           const key = ["film", "hi", "shot_0001"];
@@ -218,8 +203,8 @@ def test_what_another_decides_appears_without_moving_the_list(ana: Visitor, chro
     assert listed(page)[0] == "film/hi/shot_0002"
 
 
-def test_the_keyboard_alone_reaches_everything(ana: Visitor) -> None:
-    page = ana.queue()
+def test_the_keyboard_alone_reaches_everything(queue: Visitor) -> None:
+    page = queue.queue()
     focused = "() => document.activeElement.closest('.card')?.dataset.n"
     assert page.evaluate(focused) == "0"
     page.keyboard.press("ArrowRight")

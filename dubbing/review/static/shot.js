@@ -124,6 +124,7 @@ export class ShotPage {
     setText($("#place"), n < 0 ? "" : `${thousands(n + 1)} of ${thousands(this.order.keys.length)}`);
     $("#previous").disabled = !this.order.beside(this.key, -1);
     $("#next").disabled = !this.order.beside(this.key, 1);
+    this.prepareNext();
   }
 
   seen() {
@@ -292,7 +293,12 @@ export class ShotPage {
       return;
     }
     if (!still) this.loadCurves(token);
-    if (!this.ahead.held) this.ahead.prepare(this.order.beside(key, 1));
+    this.prepareNext();
+  }
+
+  // Once this shot is on the screen, and the queue's order is known: whichever is later.
+  prepareNext() {
+    if (document.documentElement.dataset.shown && !this.ahead.held) this.ahead.prepare(this.order.beside(this.key, 1));
   }
 
   // Something to look at, at once: the same picture as one image.
