@@ -130,7 +130,7 @@ def _shot(browser: Any, url: str, row: dict[str, Any]) -> dict[str, Any]:
 
 def _copied(out: Path, to: Path, shots: int) -> Path:
     """A copy without what reviewers left; its tables hold `shots` rows together, or what they held."""
-    shutil.copytree(out, to, copy_function=_linked, ignore=shutil.ignore_patterns("review", ".lock", "*.parquet"))
+    shutil.copytree(out, to, copy_function=_linked, ignore=shutil.ignore_patterns("review", ".lock", "shots.parquet"))
     tables = sorted(out.glob("*/*/shots.parquet"))
     for table in tables:
         rows, wanted = read_rows(table), shots // len(tables)

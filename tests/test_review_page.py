@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pages import Visitor
@@ -129,3 +130,26 @@ def test_curves_overlays_and_numbers_are_there_for_the_eye_and_in_words(ana: Vis
     assert box
     page.mouse.click(box["x"] + box["width"] - 10, box["y"] + 60)
     ana.at(83)
+
+
+def test_until_the_moving_picture_is_made_stills_are_stepped_through(ana: Visitor) -> None:
+    page = ana.page
+
+    def unfinished(route: Any) -> None:
+        told = route.fetch()
+        route.fulfill(response=told, json={**told.json(), "state": "making", "progress": 0.4})
+
+    page.route("**/api/proxy/**", unfinished)
+    page.goto(f"{ana.base}/shot/{'/'.join(KEY)}")
+    ana.at(12)
+    assert ana.bars() == (12, [12, 12])
+    assert "40 %" in page.inner_text("#making")
+    page.keyboard.press(".")
+    page.keyboard.press(".")
+    ana.at(14)
+    assert ana.bars() == (14, [14, 14]) and page.inner_text("#timecode") == "01:00:00:14"
+    page.unroute("**/api/proxy/**")
+    ana.shown()
+    page.wait_for_selector("#making", state="hidden")
+    ana.at(14)
+    assert ana.bars() == (14, [14, 14])

@@ -31,6 +31,9 @@ export function measures(scores, row, limits) {
 }
 
 export function numbersTable(scores, row, limits) {
+  if (["lse_d", "sharpness", "silence_motion"].every((name) => (scores?.[name] ?? null) === null)) {
+    return h("p.dim.none-yet", {}, "Nothing was measured: the picture is the source's own.");
+  }
   const rows = measures(scores, row, limits).map((m) => {
     const word = m.over === null ? "" : m.over ? "▲ over" : "within";
     return h(`tr${m.over ? ".over" : ""}`, {},

@@ -7,9 +7,10 @@ const NUDGE_MS = 150;
 const SPEEDS = [0.25, 0.5, 0.75, 1, 1.5, 2];
 
 export class Player {
-  // onframe(frame): another frame is on the screen; onstate(): playing, speed or loop changed
-  constructor({ onframe, onstate, sound }) {
-    Object.assign(this, { onframe, onstate, sound });
+  // onframe(frame): another frame is on the screen; onstate(): playing, speed or loop changed; onmissing(by): a step
+  // was asked for, and there is no video yet
+  constructor({ onframe, onstate, onmissing, sound }) {
+    Object.assign(this, { onframe, onstate, onmissing, sound });
     this.video = null;
     this.clock = null;
     this.frame = 0;
@@ -123,6 +124,10 @@ export class Player {
   }
 
   step(by) {
+    if (!this.clock) {
+      this.onmissing(by);
+      return;
+    }
     this.pause();
     this.seek((this.want ?? this.frame) + by);
   }

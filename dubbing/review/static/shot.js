@@ -3,18 +3,17 @@
 
 import { Changes, get, keyText, pathOf } from "./api.js";
 import { bindControls, showControls } from "./controls.js";
-import { $, icon, memory, setText } from "./dom.js";
+import { $, memory, setText } from "./dom.js";
+import { showCaptions, showFacts } from "./facts.js";
 import { lost, onTheme, reviewer, say, startFrame, whisper } from "./frame.js";
 import { Jobs } from "./jobs.js";
 import { Keys } from "./keys.js";
-import { numbersTable } from "./numbers.js";
 import { Order } from "./order.js";
 import { Player } from "./player.js";
-import { commentsList, historyList } from "./remarks.js";
 import { Sound } from "./sound.js";
 import { Ahead, awaitProxy } from "./supply.js";
-import { firstSides, sideName, sidesOf, takesList } from "./takes.js";
-import { timecode, when } from "./time.js";
+import { firstSides, sideName, sidesOf } from "./takes.js";
+import { Clock, timecode } from "./time.js";
 import { Timeline, paintOffset } from "./timeline.js";
 import { Verdicts } from "./verdicts.js";
 import { View } from "./view.js";
@@ -37,7 +36,8 @@ export class ShotPage {
     this.order = new Order(location.search);
     this.ahead = new Ahead();
     this.sound = new Sound();
-    this.player = new Player({ sound: this.sound, onframe: (f) => this.onFrame(f), onstate: () => showControls(this) });
+    this.player = new Player({ sound: this.sound, onframe: (f) => this.onFrame(f), onstate: () => showControls(this),
+      onmissing: (by) => this.stepStill(by) });
     this.view = new View($("#picture"));
     this.timeline = new Timeline($("#timeline"), { onseek: (f) => this.scrub(f), text: (f) => this.text(f) });
     this.verdicts = new Verdicts(this);
@@ -78,6 +78,7 @@ export class ShotPage {
     const token = ++this.token;
     this.pictures += 1;
     delete document.documentElement.dataset.shown;
+    delete document.documentElement.dataset.still;
     const began = performance.now();
     const held = this.ahead.take(key);
     this.player.unload();
@@ -165,55 +166,7 @@ export class ShotPage {
   // -- what is shown -------------------------------------------------------------------------
 
   showFacts() {
-    const { row, standing, takes } = this.facts;
-    setText($("#where-title"), row.title);
-    setText($("#where-language"), row.language);
-    setText($("#where-shot"), row.shot.replace("_", " "));
-    this.showVerdict(standing);
-    const looked = this.lookedAt();
-    setText($("#numbers-of"), looked ? `of ${sideName(looked.id, takes)}` : "");
-    setText($("#complaint"), row.review_reason && looked?.current ? `${complaint(row)}. ${row.review_reason}` : complaint(row));
-    const scores = looked && !looked.current && looked.id !== row.take ? looked.scores : row;
-    $("#numbers").replaceChildren(numbersTable(scores, row, this.info.thresholds));
-    this.showTakes();
-    $("#comments").replaceChildren(commentsList(standing.comments, reviewer(), (f) => this.text(f), {
-      seek: (f) => this.scrub(f), undo: (seq) => this.verdicts.takeBack(seq),
-    }));
-    setText($("#comments-count"), standing.comments.length ? String(standing.comments.length) : "");
-    $("#history").replaceChildren(historyList(standing.history, takes));
-    this.showCaptions();
-  }
-
-  showVerdict(standing) {
-    const chip = $("#verdict");
-    const verdict = VERDICT[standing.verdict];
-    chip.className = `verdict-chip ${standing.verdict ?? "open"}`;
-    const text = verdict ? `${verdict.word} · ${standing.by} · ${when(standing.at)}` : "undecided";
-    if (chip.textContent !== text) chip.replaceChildren(...(verdict ? [icon(verdict.icon)] : []), text);
-    for (const button of document.querySelectorAll("[data-decide]")) {
-      const mine = { approve: "approved", reject: "rejected", original: "original" }[button.dataset.decide];
-      button.setAttribute("aria-pressed", String(standing.verdict === mine));
-    }
-    const chosen = standing.take ? ` Take chosen: ${standing.take.slice(0, 8)}.` : "";
-    setText($("#stand"), verdict ? `${standing.by} has ${verdict.word === "original kept" ? "kept the original picture" : `${verdict.word} this`}, ${when(standing.at)}.${chosen}`
-      : `Nobody has decided yet.${chosen}`);
-  }
-
-  showTakes() {
-    const held = document.activeElement?.name?.startsWith("side-") ? document.activeElement : null;
-    const { takes, standing } = this.facts;
-    $("#takes").replaceChildren(takesList({ takes, standing, fresh: this.fresh, ...this.sides }, {
-      a: (side) => this.compare({ ...this.sides, a: side }),
-      b: (side) => this.compare({ ...this.sides, b: side }),
-      choose: (id) => this.verdicts.choose(id),
-    }));
-    if (held) $(`input[name="${held.name}"][value="${held.value}"]`)?.focus();
-  }
-
-  showCaptions() {
-    const [a, b] = [this.drawn.a, this.drawn.b].map((side) => sideName(side, this.facts.takes));
-    this.view.set({ captions: [`A  ${a}`, `B  ${b}`] });
-    $("#picture").setAttribute("aria-label", `A: ${a}; B: ${b}`);
+    showFacts(this);
   }
 
   // The take that a verdict would be about: what B shows, else what A shows, else the delivered one.
@@ -247,7 +200,7 @@ export class ShotPage {
     const put = () => {
       if (this.player.ready) this.start_frame = this.player.frame; // of the sides shown before
       this.drawn = sides;
-      this.showCaptions();
+      showCaptions(this);
     };
     const fail = (message) => {
       setText($("#making span"), message);
@@ -303,17 +256,29 @@ export class ShotPage {
 
   // Something to look at, at once: the same picture as one image.
   showStill(proxy, stopped, began) {
+    this.making = { proxy, stopped, began };
+    this.timeline.set({ first: proxy.first, last: proxy.last, clock: new Clock(proxy) });
     const image = new Image();
+    const frame = this.start_frame;
     image.onload = () => {
       if (stopped()) return;
-      this.loadCurves(this.pictures);
-      if (this.player.ready) return;
-      this.view.show({ ...this.pictureOf(proxy), source: image, frame: this.start_frame });
-      document.documentElement.dataset.still = Math.round(performance.now() - began);
-      this.tell(this.start_frame);
+      if (!this.curves) this.loadCurves(this.pictures);
+      if (this.player.ready || frame !== this.start_frame) return;
+      this.view.show({ ...this.pictureOf(proxy), source: image, frame });
+      document.documentElement.dataset.still ??= Math.round(performance.now() - began);
+      this.timeline.at(frame);
+      this.tell(frame);
     };
     const { a, b } = this.sides;
-    image.src = `/api/still/${pathOf(this.key)}.jpg?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}&frame=${this.start_frame}`;
+    image.src = `/api/still/${pathOf(this.key)}.jpg?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}&frame=${frame}`;
+  }
+
+  // Frame by frame while the moving picture is still being made.
+  stepStill(by) {
+    if (!this.making || this.making.stopped()) return;
+    const { proxy, stopped, began } = this.making;
+    this.start_frame = Math.min(proxy.last - 1, Math.max(proxy.first, this.start_frame + by));
+    this.showStill(proxy, stopped, began);
   }
 
   pictureOf({ layout, first, mouth_boxes, size }) {
@@ -341,6 +306,10 @@ export class ShotPage {
   }
 
   scrub(frame) {
+    if (!this.player.ready) {
+      this.stepStill(frame - this.start_frame);
+      return;
+    }
     this.player.pause();
     this.player.seek(frame);
   }

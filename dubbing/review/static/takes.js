@@ -2,7 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { when } from "./time.js";
-import { generatorText, number, signed } from "./words.js";
+import { REASON, STATUS, generatorText, number, signed } from "./words.js";
 
 // A side's name as a person says it.
 export function sideName(side, takes) {
@@ -45,7 +45,7 @@ export function takesList(state, on) {
     const s = t.scores ?? {};
     const scores = t.status === "dubbed"
       ? `LSE-D ${number(s.lse_d)} · offset ${signed(s.lse_offset_frames, 1)} · sharpness ${number(s.sharpness)}`
-      : `${t.status === "untouched" ? "left alone" : t.status}${t.reason ? `: ${t.reason.replaceAll("_", " ")}` : ""}`;
+      : `${STATUS[t.status] ?? t.status}${t.reason ? `: ${REASON[t.reason] ?? t.reason}` : ""}`;
     return row(t.id, a === t.id, b === t.id, `take ${n + 1}`,
       h("div.take-what", {},
         h("div", {}, h("b", {}, `Take ${n + 1} `), ...marks),

@@ -1,0 +1,61 @@
+// What is known of a shot, in words: its verdict, numbers, takes, comments, history. Written anew whenever it changes.
+
+import { $, icon, setText } from "./dom.js";
+import { reviewer } from "./frame.js";
+import { numbersTable } from "./numbers.js";
+import { commentsList, historyList } from "./remarks.js";
+import { sideName, takesList } from "./takes.js";
+import { when } from "./time.js";
+import { VERDICT, complaint } from "./words.js";
+
+export function showFacts(page) {
+  const { row, standing, takes } = page.facts;
+  setText($("#where-title"), row.title);
+  setText($("#where-language"), row.language);
+  setText($("#where-shot"), row.shot.replace("_", " "));
+  showVerdict(page, standing);
+  const looked = page.lookedAt();
+  setText($("#numbers-of"), looked ? `of ${sideName(looked.id, takes)}` : "");
+  setText($("#complaint"), row.review_reason && looked?.current ? `${complaint(row)}. ${row.review_reason}` : complaint(row));
+  const scores = looked && !looked.current && looked.id !== row.take ? looked.scores : row;
+  $("#numbers").replaceChildren(numbersTable(scores, row, page.info.thresholds));
+  showTakes(page);
+  $("#comments").replaceChildren(commentsList(standing.comments, reviewer(), (f) => page.text(f), {
+    seek: (f) => page.scrub(f), undo: (seq) => page.verdicts.takeBack(seq),
+  }));
+  setText($("#comments-count"), standing.comments.length ? String(standing.comments.length) : "");
+  $("#history").replaceChildren(historyList(standing.history, takes));
+  showCaptions(page);
+}
+
+function showVerdict(page, standing) {
+  const chip = $("#verdict");
+  const verdict = VERDICT[standing.verdict];
+  chip.className = `verdict-chip ${standing.verdict ?? "open"}`;
+  const text = verdict ? `${verdict.word} · ${standing.by} · ${when(standing.at)}` : "undecided";
+  if (chip.textContent !== text) chip.replaceChildren(...(verdict ? [icon(verdict.icon)] : []), text);
+  for (const button of document.querySelectorAll("[data-decide]")) {
+    const mine = { approve: "approved", reject: "rejected", original: "original" }[button.dataset.decide];
+    button.setAttribute("aria-pressed", String(standing.verdict === mine));
+  }
+  const chosen = standing.take ? ` Take chosen: ${standing.take.slice(0, 8)}.` : "";
+  setText($("#stand"), verdict ? `${standing.by} has ${verdict.word === "original kept" ? "kept the original picture" : `${verdict.word} this`}, ${when(standing.at)}.${chosen}`
+    : `Nobody has decided yet.${chosen}`);
+}
+
+function showTakes(page) {
+  const held = document.activeElement?.name?.startsWith("side-") ? document.activeElement : null;
+  const { takes, standing } = page.facts;
+  $("#takes").replaceChildren(takesList({ takes, standing, fresh: page.fresh, ...page.sides }, {
+    a: (side) => page.compare({ ...page.sides, a: side }),
+    b: (side) => page.compare({ ...page.sides, b: side }),
+    choose: (id) => page.verdicts.choose(id),
+  }));
+  if (held) $(`input[name="${held.name}"][value="${held.value}"]`)?.focus();
+}
+
+export function showCaptions(page) {
+  const [a, b] = [page.drawn.a, page.drawn.b].map((side) => sideName(side, page.facts.takes));
+  page.view.set({ captions: [`A  ${a}`, `B  ${b}`] });
+  $("#picture").setAttribute("aria-label", `A: ${a}; B: ${b}`);
+}
