@@ -26,7 +26,9 @@ from dubbing.store import key_of
 
 __all__ = ["Rewrite", "Settings"]
 
-VERSION = 1
+VERSION = 2
+NOISE = 3.0  # times the usual power of what smoothing takes: below it is noise
+ALIKE = 0.03  # openings (inter-ocular distances) of mouths that may be laid over each other
 
 
 class Settings(BaseModel):
@@ -85,7 +87,7 @@ class Rewrite:
             donors = plan.donors(low, high)
             for n in np.flatnonzero(here_N):
                 target = faces[n]
-                parts = [(faces[d], w) for d, w in _blend(donors, int(n), len(faces))]
+                parts = [(faces[d], w) for d, w in _blend(donors, int(n), plan.have_N3[low:high, 0])]
                 bgr, matte = render(target, plan.goal_NP2[low + n], parts)
                 matte = np.rint(matte * plan.fade_N[low + n]).astype(np.uint8)
                 patch = Patch(start + low + int(n), target.box.x, target.box.y, bgr, matte)
@@ -155,26 +157,42 @@ def _stretches(count: int, most: int) -> list[tuple[int, int]]:
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
 
-def _blend(donors: np.ndarray, n: int, count: int) -> Sequence[tuple[int, float]]:
-    """The donors of one frame with their weights: two where one run gives way to the next."""
+def _blend(donors: np.ndarray, n: int, opening_N: np.ndarray) -> Sequence[tuple[int, float]]:
+    """The donors of one frame with their weights: two where one run gives way to the next, and both have such a mouth.
+
+    opening_N: of every frame. An open mouth under a closed one would be a veil.
+    """
     here = int(donors[n])
-    parts = [(here, 1.0)]
-    if n > 0 and donors[n] - donors[n - 1] not in (0, 1) and donors[n - 1] + 1 < count:
-        parts = [(here, 2 / 3), (int(donors[n - 1]) + 1, 1 / 3)]
+    other = None
+    if n > 0 and donors[n] - donors[n - 1] not in (0, 1) and donors[n - 1] + 1 < len(opening_N):
+        other = int(donors[n - 1]) + 1
     elif n + 1 < len(donors) and donors[n + 1] - donors[n] not in (0, 1) and donors[n + 1] >= 1:
-        parts = [(here, 2 / 3), (int(donors[n + 1]) - 1, 1 / 3)]
-    return parts
+        other = int(donors[n + 1]) - 1
+    if other is None or abs(opening_N[here] - opening_N[other]) > ALIKE:
+        return [(here, 1.0)]
+    return [(here, 2 / 3), (other, 1 / 3)]
 
 
 def _steady(
     full_NP3: np.ndarray, pose: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Take the mesh's frame-to-frame noise out of shape and pose, each on its own (Savitzky-Golay, 5 frames)."""
+    """Take the mesh's frame-to-frame noise out of shape and pose, each on its own (Savitzky-Golay, 5 frames).
+
+    What the filter takes from the lower face is given back where it is more than noise: a mouth that opens within two
+    frames does open (a Wiener gain; the noise is what is usually taken).
+    """
     if len(full_NP3) < 7:
         return full_NP3, pose
     scale, rotation, shift = (savgol_filter(v, 5, 2, axis=0) for v in pose)
     u, _, vt = np.linalg.svd(rotation)
-    return savgol_filter(full_NP3, 5, 2, axis=0), (scale, u @ vt, shift)
+    smooth = savgol_filter(full_NP3, 5, 2, axis=0)
+    lower = list(LOWER_FACE)
+    taken = full_NP3[:, lower] - smooth[:, lower]
+    power = (taken**2).mean((1, 2))
+    noise = NOISE * np.median(power)
+    back = np.maximum(0, 1 - noise / np.maximum(power, 1e-12))
+    smooth[:, lower] += back[:, None, None] * taken
+    return smooth, (scale, u @ vt, shift)
 
 
 def _angles(rotation_N33: np.ndarray) -> np.ndarray:
