@@ -55,6 +55,14 @@ class Track:
     def end_frame(self) -> int:
         return int(self.frames_N[-1]) + 1
 
+    def until(self, end_frame: int) -> Track:
+        """The same face in frames before `end_frame`, of which it must have one."""
+        if end_frame >= self.end_frame:
+            return self
+        keep = self.frames_N < end_frame
+        parts = (a[keep] for a in (self.frames_N, self.mesh_NP3, self.seen_N, self.yaw_N))
+        return Track(self.id, *parts, self.height_px)
+
 
 @dataclass(frozen=True)
 class Line:

@@ -1,6 +1,7 @@
 """`rewrite`: sound to wanted shape, shape to the actor's own frames, frames to patches.
 
-Works on one track at a time, in stretches of a bounded number of frames, so memory does not grow
+Where nobody was heard to speak (a photograph, a silent film) the prior alone drives, and lips that part
+further than any frame shows have their inside drawn. Works on one track at a time, in stretches of a bounded number of frames, so memory does not grow
 with the length of a shot. Mouths are borrowed from the same stretch of the same shot only: same
 light, same lens, same day. Knows no files but the film and the actor's model.
 """
@@ -19,6 +20,7 @@ from dubbing.errors import ManifestError
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators import Rendered, Work
 from dubbing.generators.rewrite import hearing, shape, voice
+from dubbing.generators.rewrite.interior import Inside, Tones, tones
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
 from dubbing.records import Patch
@@ -26,7 +28,9 @@ from dubbing.store import key_of
 
 __all__ = ["Rewrite", "Settings"]
 
-VERSION = 1
+VERSION = 2
+_SAME = 0.02  # inter-ocular distances within which a mouth counts as never having moved
+_WIDER = 0.03  # by how much more a mouth must open than its donor's for its inside to be all drawn
 
 
 class Settings(BaseModel):
@@ -83,10 +87,12 @@ class Rewrite:
                 )
             ]
             donors = plan.donors(low, high)
+            colours = plan.colours(faces) if plan.alone else None
             for n in np.flatnonzero(here_N):
                 target = faces[n]
                 parts = [(faces[d], w) for d, w in _blend(donors, int(n), len(faces))]
-                bgr, matte = render(target, plan.goal_NP2[low + n], parts)
+                inside = plan.inside(low, int(n), donors, colours) if colours else None
+                bgr, matte = render(target, plan.goal_NP2[low + n], parts, inside)
                 matte = np.rint(matte * plan.fade_N[low + n]).astype(np.uint8)
                 patch = Patch(start + low + int(n), target.box.x, target.box.y, bgr, matte)
                 yield Rendered(patch, float(plan.opening_N[low + n]))
@@ -108,6 +114,7 @@ class _Plan:
         times_s = times_s - float(work.timeline.time(first))
         space = shape.ShapeSpace.load()
         have_NK = space.encode(full, actor.rest)
+        self.alone = work.actor is None and work.apart_s is None
         self.near_s = work.apart_s
         self.times_s = times_s
         if self.near_s is None:
@@ -130,12 +137,18 @@ class _Plan:
         self.have_N3 = np.stack([measures[n] for n in names], 1)
         self.want_N3 = np.stack([wanted[n] for n in names], 1)
         self.turn_N3 = _angles(pose[1])
+        closed = full.copy()
+        closed[:, lower] = actor.rest
+        self.seam_NP2 = apply_pose(closed, *pose)[..., :2]
+        self.stands = self.alone and float(np.ptp(self.have_N3, axis=0).max()) < _SAME
         self.usable_N = track.seen_N.copy()
         if not self.usable_N.any():
             self.usable_N[:] = True
 
     def donors(self, low: int, high: int) -> np.ndarray:
         """For every frame of the stretch, the frame of the stretch that lends its mouth."""
+        if self.stands:
+            return np.arange(high - low)
         part = slice(low, high)
         # lengths in inter-ocular distances; one unit of cost is about a visible difference
         weights = np.array([1 / 0.03, 1 / 0.05, 1 / 0.05])
@@ -146,6 +159,18 @@ class _Plan:
             pose_weight=self.settings.pose_weight, jump=self.settings.jump_cost,
             forbidden_TS=None if self.near_s is None else apart < self.near_s,
         )  # fmt: skip
+
+
+    def colours(self, faces: Sequence[Face]) -> Tones:
+        """Of what is drawn between the lips in one stretch."""
+        middle = faces[len(faces) // 2]
+        return tones(middle.bgr_HWC, middle.local_P2)
+
+    def inside(self, low: int, n: int, donors: np.ndarray, colours: Tones) -> Inside | None:
+        """What to draw between the lips of a frame of the stretch; None where its donor is open far enough."""
+        want, have = self.want_N3[low + n, 0], self.have_N3[low + int(donors[n]), 0]
+        share = 1.0 if self.stands else float(np.clip((want - 1.15 * have) / _WIDER, 0, 1))
+        return Inside(colours, self.seam_NP2[low + n], self.stands, share) if share > 0 else None
 
 
 def _stretches(count: int, most: int) -> list[tuple[int, int]]:
