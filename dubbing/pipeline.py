@@ -159,7 +159,9 @@ class Job:
         tasks: list[Task] = []
         for title in self.manifest.titles:
             analysis = self._analyse(title, failed)
-            mine = [t for t in (analysis.still, analysis.shots, analysis.sound, analysis.speakers, analysis.actors) if t]
+            mine = [
+                t for t in (analysis.still, analysis.shots, analysis.sound, analysis.speakers, analysis.actors) if t
+            ]
             mine += [*(analysis.faces or ()), *analysis.active]
             for dub in title.dubs:
                 one = self.dub(title, dub, failed, analysis)

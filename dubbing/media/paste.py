@@ -102,9 +102,7 @@ def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:
         plane[at] = np.clip(np.rint(old + (new - old) * part), 0, 255).astype(np.uint8)
 
 
-def pasted(
-    film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None
-) -> Iterator[Any]:
+def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None) -> Iterator[Any]:
     """The film's decoded frames with all patches in them, and with the timeline's pts; only the `first` so many, if given.
 
     A frame is pasted by a thread while the next is decoded and the one before is encoded. Raises MediaError when

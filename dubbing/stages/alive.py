@@ -214,7 +214,8 @@ class Sway:
         """Turn, nod and tilt at a time, in radians."""
         ease = float(_ease(time_s / _EASE_S))
         values = [
-            float((size * np.sin(2 * np.pi * hz * time_s + phase)).sum() / size.sum()) for hz, phase, size in self._waves
+            float((size * np.sin(2 * np.pi * hz * time_s + phase)).sum() / size.sum())
+            for hz, phase, size in self._waves
         ]
         return tuple(ease * np.radians(most) * v for most, v in zip((_TURN, _NOD, _TILT), values, strict=True))  # type: ignore[return-value]
 

@@ -9,6 +9,7 @@ light, same lens, same day. Knows no files but the film and the actor's model.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from dubbing.errors import ManifestError
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators import Rendered, Work
 from dubbing.generators.rewrite import hearing, shape, voice
-from dubbing.generators.rewrite.interior import Inside, Tones, tones
+from dubbing.generators.rewrite.interior import SHOWN, Inside, Tones, shut, tones
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
 from dubbing.records import Patch
@@ -30,6 +31,7 @@ __all__ = ["Rewrite", "Settings"]
 
 VERSION = 2
 _SAME = 0.02  # inter-ocular distances within which a mouth counts as never having moved
+_PARTED = 0.01  # of lips that stand so far apart, what is between them would be squeezed into the seam
 _WIDER = 0.03  # by how much more a mouth must open than its donor's for its inside to be all drawn
 
 
@@ -91,6 +93,8 @@ class Rewrite:
             for n in np.flatnonzero(here_N):
                 target = faces[n]
                 parts = [(faces[d], w) for d, w in _blend(donors, int(n), len(faces))]
+                if plan.stands and plan.have_N3[low + n, 0] > _PARTED:
+                    parts = [(replace(target, bgr_HWC=shut(target.bgr_HWC, target.local_P2)), 1.0)]
                 inside = plan.inside(low, int(n), donors, colours) if colours else None
                 bgr, matte = render(target, plan.goal_NP2[low + n], parts, inside)
                 matte = np.rint(matte * plan.fade_N[low + n]).astype(np.uint8)
@@ -160,7 +164,6 @@ class _Plan:
             forbidden_TS=None if self.near_s is None else apart < self.near_s,
         )  # fmt: skip
 
-
     def colours(self, faces: Sequence[Face]) -> Tones:
         """Of what is drawn between the lips in one stretch."""
         middle = faces[len(faces) // 2]
@@ -170,7 +173,8 @@ class _Plan:
         """What to draw between the lips of a frame of the stretch; None where its donor is open far enough."""
         want, have = self.want_N3[low + n, 0], self.have_N3[low + int(donors[n]), 0]
         share = 1.0 if self.stands else float(np.clip((want - 1.15 * have) / _WIDER, 0, 1))
-        return Inside(colours, self.seam_NP2[low + n], self.stands, share) if share > 0 else None
+        own = self.stands and float(have) >= SHOWN
+        return Inside(colours, self.seam_NP2[low + n], own, share) if share > 0 else None
 
 
 def _stretches(count: int, most: int) -> list[tuple[int, int]]:

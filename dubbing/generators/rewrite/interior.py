@@ -17,13 +17,14 @@ from scipy.interpolate import PchipInterpolator
 
 from dubbing.face import INNER_LIPS
 
-__all__ = ["Inside", "Tones", "draw", "tones"]
+__all__ = ["SHOWN", "Inside", "Tones", "draw", "shut", "tones"]
 
 _UPPER = INNER_LIPS[:11]  # corner to corner, as the picture shows them
 _LOWER = (INNER_LIPS[0], *INNER_LIPS[:9:-1])
 _CHEEKS = (50, 280, 205, 425, 118, 347)
 _LIP_MIDDLES = (0, 17, 37, 267, 84, 314)
-_WIDEN = 0.012  # all lengths are in inter-ocular distances, of which one is about 9 cm
+# All lengths are in inter-ocular distances, of which one is about 9 cm.
+SHOWN = 0.06  # a frame whose lips stand so far apart shows what is between them
 _SOFT = 0.012
 _EDGE = 0.038  # how far the upper front teeth reach below the line where the closed lips met
 _RISE = 0.032  # by how much less they do at the mouth's corners
@@ -61,9 +62,42 @@ def tones(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> Tones:
     grey = np.full(3, light)
     return Tones(
         shade=0.6 * lip * (0.19, 0.16, 0.30) + 0.4 * skin * (0.10, 0.09, 0.15),
-        teeth=np.minimum((0.55 * grey + 0.45 * skin) * (0.84, 0.86, 0.87), 232.0),
+        teeth=np.minimum((0.50 * grey + 0.50 * skin) * (0.90, 0.92, 0.92), 235.0),
         tongue=lip * (0.40, 0.38, 0.50),
     )
+
+
+def shut(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> np.ndarray:
+    """A frame whose lips are grown over what is between them, uint8 (H, W, 3): bent shut, no teeth are left in the seam.
+
+    mesh_P2: (478, 2) pixels of this picture.
+    """
+    eye = float(np.linalg.norm(mesh_P2[33] - mesh_P2[263]))
+    axes = _Axes.of(mesh_P2)
+    lips = mesh_P2[list(INNER_LIPS)]
+    low = np.maximum(np.floor(lips.min(0) - 0.08 * eye), 0).astype(int)
+    high = np.minimum(np.ceil(lips.max(0) + 0.08 * eye) + 1, bgr_HWC.shape[1::-1]).astype(int)
+    out = bgr_HWC.copy()
+    if (high - low < 4).any():
+        return out
+    u, v = axes.grid(low, high)
+    edge = 0.012 * eye
+    upper, lower = axes.curve(mesh_P2[list(_UPPER)], u) - edge, axes.curve(mesh_P2[list(_LOWER)], u) + edge
+    middle = (upper + lower) / 2
+    # each lip mirrored at its own edge, as far as the middle
+    away = np.where(v < middle, 2 * (upper - v), 2 * (lower - v))
+    away = np.clip(away, -0.09 * eye, 0.09 * eye)
+    x, y = np.meshgrid(np.arange(low[0], high[0], dtype=np.float32), np.arange(low[1], high[1], dtype=np.float32))
+    at = [(c + away * axes.turn[1, k]).astype(np.float32) for k, c in enumerate((x, y))]
+    lip = cv2.remap(bgr_HWC, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float64)
+    half = np.maximum((lower - upper) / 2, 1.0)
+    lip *= (1 - 0.4 * _ramp(1 - np.abs(v - middle) / (0.3 * half)))[..., None]
+    soft = max(0.8, 0.006 * eye)
+    cover = np.clip((v - upper) / soft, 0, 1) * np.clip((lower - v) / soft, 0, 1)
+    cover *= (u > axes.across(mesh_P2[78])) & (u < axes.across(mesh_P2[308]))
+    part = out[low[1] : high[1], low[0] : high[0]]
+    part[:] = np.clip(np.rint(part + (lip - part) * cover[..., None]), 0, 255).astype(np.uint8)
+    return out
 
 
 def _around(bgr_HWC: np.ndarray, points_P2: np.ndarray, eye: float) -> np.ndarray:
@@ -180,7 +214,7 @@ def _teeth(u: np.ndarray, below_seam: np.ndarray, below_upper: np.ndarray, eye: 
     there = _ramp((edge - below_seam) / soft + 0.5) * _ramp((1.0 - aside) / 0.45)
     there = there * _ramp((widest - _SEEN[0]) / (_SEEN[1] - _SEEN[0]))
     # round in the dark: less light to the sides, and under the upper lip
-    light = (1 - 0.5 * np.clip(aside, 0, 1) ** 1.6) * (0.5 + 0.5 * _ramp(below_upper / (0.035 * eye)))
+    light = (1 - 0.5 * np.clip(aside, 0, 1) ** 1.6) * (0.55 + 0.45 * _ramp(below_upper / (0.035 * eye)))
     light = light * (0.70 + 0.30 * _ramp(widest / 0.16)) * (1 - 0.09 * gaps)
     return colours.teeth * light[..., None], 0.92 * there
 
