@@ -81,6 +81,7 @@ class Lipsync(Stage):
                 speech_N=says_N,
                 actor=actor_file(Path(args["actors"]), spoken["actor"]),
                 window=window,
+                still=bool(args.get("still")),
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()

@@ -30,8 +30,7 @@ from dubbing.store import key_of
 __all__ = ["Rewrite", "Settings"]
 
 VERSION = 2
-_SAME = 0.02  # inter-ocular distances within which a mouth counts as never having moved
-_PARTED = 0.01  # of lips that stand so far apart, what is between them would be squeezed into the seam
+_PARTED = 0.035  # of lips that stand so far apart, what is between them would be squeezed into the seam
 _WIDER = 0.03  # by how much more a mouth must open than its donor's for its inside to be all drawn
 
 
@@ -110,6 +109,8 @@ class _Plan:
         self.settings = settings
         full, pose = canonical(track.mesh_NP3)
         full, pose = _steady(full, pose)
+        if work.still:
+            full = np.repeat(np.median(full, axis=0, keepdims=True), len(full), axis=0)
         self.mesh_NP2 = apply_pose(full, *pose)[..., :2]
         self.boxes: list[Box] = crop_boxes(self.mesh_NP2, work.picture_wh)
         actor = voice.load(work.actor) if work.actor else voice.default_actor(full)
@@ -144,7 +145,7 @@ class _Plan:
         closed = full.copy()
         closed[:, lower] = actor.rest
         self.seam_NP2 = apply_pose(closed, *pose)[..., :2]
-        self.stands = self.alone and float(np.ptp(self.have_N3, axis=0).max()) < _SAME
+        self.stands = self.alone and work.still
         self.usable_N = track.seen_N.copy()
         if not self.usable_N.any():
             self.usable_N[:] = True

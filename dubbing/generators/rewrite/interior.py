@@ -29,7 +29,7 @@ _SOFT = 0.012
 _EDGE = 0.038  # how far the upper front teeth reach below the line where the closed lips met
 _RISE = 0.032  # by how much less they do at the mouth's corners
 _TOOTH_EDGES = (0.0, 0.085, 0.155, 0.225)  # from the middle to either side
-_SEEN = (0.03, 0.11)  # openings between which teeth come out of the dark
+_SEEN = (0.025, 0.085)  # openings between which teeth come out of the dark
 _TONGUE = (0.07, 0.17)  # and the tongue
 
 
@@ -62,7 +62,7 @@ def tones(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> Tones:
     grey = np.full(3, light)
     return Tones(
         shade=0.6 * lip * (0.19, 0.16, 0.30) + 0.4 * skin * (0.10, 0.09, 0.15),
-        teeth=np.minimum((0.50 * grey + 0.50 * skin) * (0.90, 0.92, 0.92), 235.0),
+        teeth=np.minimum((0.50 * grey + 0.50 * skin) * (0.86, 0.91, 0.93), 235.0),
         tongue=lip * (0.40, 0.38, 0.50),
     )
 
@@ -91,7 +91,7 @@ def shut(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> np.ndarray:
     at = [(c + away * axes.turn[1, k]).astype(np.float32) for k, c in enumerate((x, y))]
     lip = cv2.remap(bgr_HWC, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float64)
     half = np.maximum((lower - upper) / 2, 1.0)
-    lip *= (1 - 0.4 * _ramp(1 - np.abs(v - middle) / (0.3 * half)))[..., None]
+    lip *= (1 - 0.55 * _ramp(1 - np.abs(v - middle) / (0.4 * half)))[..., None]
     soft = max(0.8, 0.006 * eye)
     cover = np.clip((v - upper) / soft, 0, 1) * np.clip((lower - v) / soft, 0, 1)
     cover *= (u > axes.across(mesh_P2[78])) & (u < axes.across(mesh_P2[308]))
@@ -214,8 +214,8 @@ def _teeth(u: np.ndarray, below_seam: np.ndarray, below_upper: np.ndarray, eye: 
     there = _ramp((edge - below_seam) / soft + 0.5) * _ramp((1.0 - aside) / 0.45)
     there = there * _ramp((widest - _SEEN[0]) / (_SEEN[1] - _SEEN[0]))
     # round in the dark: less light to the sides, and under the upper lip
-    light = (1 - 0.5 * np.clip(aside, 0, 1) ** 1.6) * (0.55 + 0.45 * _ramp(below_upper / (0.035 * eye)))
-    light = light * (0.70 + 0.30 * _ramp(widest / 0.16)) * (1 - 0.09 * gaps)
+    light = (1 - 0.5 * np.clip(aside, 0, 1) ** 1.6) * (0.62 + 0.38 * _ramp(below_upper / (0.03 * eye)))
+    light = light * (0.80 + 0.20 * _ramp(widest / 0.14)) * (1 - 0.09 * gaps)
     return colours.teeth * light[..., None], 0.92 * there
 
 
