@@ -50,8 +50,8 @@ STAGES: dict[str, tuple[str, str]] = {
 STILL_FILM = "film.mp4"  # what `still` makes
 ACTIVE = "light_asd_ava"  # the model whose presence brings in `active`
 # Milliseconds that a frame costs in a stage and in those that wait for it, about: what is started first.
-_CHAIN = {"still": 120.0, "shots": 100.0, "faces": 80.0, "audio": 75.0, "active": 75.0, "speakers": 70.0, "actors": 65.0,
-          "lipsync": 45.0, "sync": 20.0, "master": 20.0}  # fmt: skip
+_CHAIN = {"still": 120.0, "shots": 100.0, "faces": 80.0, "audio": 75.0, "active": 75.0, "speakers": 70.0,
+          "actors": 65.0, "lipsync": 45.0, "sync": 20.0, "master": 20.0}  # fmt: skip
 EXPANDS = frozenset({"shots", "audio", "actors"})
 # A picture that one of these cannot use costs its shot, not the run.
 PER_SHOT = frozenset({"faces", "active", "lipsync", "sync"})
@@ -235,12 +235,13 @@ class Job:
         folder = self.store.analysis(title.id)
         source, video, still = self._source(title)
         info = self.info(title)
+        count = info.video.frames_hint if info.video else 0
         cuts = self._path(title.shots) if title.shots else None
         settings: dict[str, Any] = self.config.shots.model_dump() if still is None else {}
         shots = _task("shots", title.id, folder / "shots",
                       [video, self._content(title.shots) if title.shots else None, settings],
                       {"source": source, "cuts": cuts, "settings": settings, **({"one": True} if still else {})},
-                      needs=(still.id,) if still else (), frames=info.video.frames_hint if info.video else 0)  # fmt: skip
+                      needs=(still.id,) if still else (), frames=count)  # fmt: skip
         sound = None
         if info.audio:
             sound = self._audio_task(f"{title.id}/source", folder / "sound", title, title.video, shots, own=True)

@@ -136,8 +136,10 @@ def look(
                 found.notes += [n for n in one.notices if n not in found.notes]
         found.titles.append(_title(title, info, line, tuple(dubs)))
         if made:
-            found.notes += [*made.notices, f"{title.id} is a photograph: it has no performance to compare with, and the "
-                            "general prior drives the lips."]  # fmt: skip
+            found.notes += made.notices
+            found.notes.append(
+                f"{title.id} is a photograph: there is no performance to compare with; the general prior drives the lips."
+            )
         elif not info.audio:
             found.notes.append(
                 f"{title.id} has no sound of its own: there is no baseline to compare with, and the general "

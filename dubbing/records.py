@@ -60,8 +60,8 @@ class Track:
         if end_frame >= self.end_frame:
             return self
         keep = self.frames_N < end_frame
-        parts = (a[keep] for a in (self.frames_N, self.mesh_NP3, self.seen_N, self.yaw_N))
-        return Track(self.id, *parts, self.height_px)
+        mesh_NP3, seen_N, yaw_N = self.mesh_NP3[keep], self.seen_N[keep], self.yaw_N[keep]
+        return Track(self.id, self.frames_N[keep], mesh_NP3, seen_N, yaw_N, self.height_px)
 
 
 @dataclass(frozen=True)

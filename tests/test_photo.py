@@ -53,7 +53,7 @@ GOOD: dict[str, tuple[str, Callable[[Path], None], float]] = {
     "jpeg": ("p.jpg", lambda p: Image.fromarray(ramp()).save(p, quality=95, subsampling=0), 6),
     "webp": ("p.webp", lambda p: Image.fromarray(ramp()).save(p, lossless=True), 0),
     "tiff": ("p.tif", lambda p: Image.fromarray(ramp()).save(p), 0),
-    "a jpeg that is called png": ("p.png", lambda p: Image.fromarray(ramp()).save(p, "JPEG", quality=95, subsampling=0), 6),
+    "a jpeg called png": ("p.png", lambda p: Image.fromarray(ramp()).save(p, "JPEG", quality=95, subsampling=0), 6),
     "an opaque alpha": ("p.png", opaque, 0),
     "a turned png": ("p.png", turned, 0),
     "a turned tiff": ("p.tif", turned, 0),
@@ -175,8 +175,9 @@ def test_the_promise_is_what_the_film_holds(tmp_path: Path) -> None:
             clip.frame(photograph.bgr_HWC)
     held = media.probe(tmp_path / "film.mp4").video
     assert promised is not None and held is not None
-    for name in ("codec", "tag", "width", "height", "pix_fmt", "bit_depth", "alpha", "rate", "rotation_deg", "primaries",
-                 "transfer", "matrix", "range", "interlaced", "start_tc", "frames_hint", "sample_aspect"):  # fmt: skip
+    for name in ("codec", "tag", "width", "height", "pix_fmt", "bit_depth", "alpha", "rate", "rotation_deg",
+                 "primaries", "transfer", "matrix", "range", "interlaced", "start_tc", "frames_hint",
+                 "sample_aspect"):  # fmt: skip
         assert getattr(held, name) == getattr(promised, name), name
 
 

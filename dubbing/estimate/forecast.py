@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-
 from dubbing.estimate.costs import Rates, Work, decided_work, title_of
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
 from dubbing.manifest import Title

@@ -103,7 +103,7 @@ def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:
 
 
 def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None) -> Iterator[Any]:
-    """The film's decoded frames with all patches in them, and with the timeline's pts; only the `first` so many, if given.
+    """The film's decoded frames with all patches in them, and with the timeline's pts. first: only so many.
 
     A frame is pasted by a thread while the next is decoded and the one before is encoded. Raises MediaError when
     the film is not the timeline's, or a patch lies beyond its end."""

@@ -62,7 +62,7 @@ def is_photograph(path: str | Path) -> bool:
 
 
 def read_photograph(path: str | Path) -> Photograph:
-    """The picture in a file. Raises UnsupportedMedia for one that could only be guessed at, MediaError for no picture."""
+    """The picture in a file. Raises UnsupportedMedia where it could only be guessed at, MediaError: no picture."""
     from PIL import Image, ImageOps
 
     try:

@@ -17,7 +17,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing

@@ -1,7 +1,8 @@
 """What keeps a photograph from looking dead: lids that blink, a head that is never quite still.
 
 The head is the photograph's own pixels, bent a little by a smooth map; the lid is painted of the skin around
-the eye, because a photograph shows it under lashes that would smear. When is drawn from the picture's content, so the same photograph moves the same way every time. Knows no sound, no mouth and no file.
+the eye, because a photograph shows it under lashes that would smear. When is drawn from the picture's content,
+so the same photograph moves the same way every time. Knows no sound, no mouth and no file.
 """
 
 from __future__ import annotations
@@ -217,7 +218,8 @@ class Sway:
             float((size * np.sin(2 * np.pi * hz * time_s + phase)).sum() / size.sum())
             for hz, phase, size in self._waves
         ]
-        return tuple(ease * np.radians(most) * v for most, v in zip((_TURN, _NOD, _TILT), values, strict=True))  # type: ignore[return-value]
+        turn, nod, tilt = (ease * float(np.radians(m)) * v for m, v in zip((_TURN, _NOD, _TILT), values, strict=True))
+        return turn, nod, tilt
 
     def move(self, bgr_HWC: np.ndarray, time_s: float) -> np.ndarray:
         """A picture of the photograph's size with the head where it is at a time."""

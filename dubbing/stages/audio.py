@@ -40,8 +40,9 @@ class Audio(Stage):
 
     args: sound, timeline, shots: paths; settings: own (the film's own sound: cut or padded to its
     length without a word, and it may be silent), length_difference ("refuse" or "allow"),
-    length_tolerance_frames; frames: how many of the film this sound is for, absent for all. A shot's key changes exactly when sound within MARGIN_S of it does.
-    Raises ManifestError when the length does not fit, MediaError when there is nothing to hear.
+    length_tolerance_frames; frames: how many of the film this sound is for, absent for all. A shot's key
+    changes exactly when sound within MARGIN_S of it does. Raises ManifestError when the length does not fit,
+    MediaError when there is nothing to hear.
     """
 
     name: ClassVar[str] = "audio"

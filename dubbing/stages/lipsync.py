@@ -32,8 +32,8 @@ JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 
 class Lipsync(Stage):
     """args: source, timeline, shot, start, end, faces, sound, source_sound, decided, actors, generator,
-    models (folder), settings; still: True where the film is made of a photograph; window (of a long shot): the part [a, b) of it to render; parts: instead, the folders
-    of its windows, to be joined."""
+    models (folder), settings; still: True where the film is made of a photograph; window (of a long shot): the
+    part [a, b) of it to render; parts: instead, the folders of its windows, to be joined."""
 
     name = "lipsync"
     version = 1

@@ -1,9 +1,9 @@
 """`rewrite`: sound to wanted shape, shape to the actor's own frames, frames to patches.
 
 Where nobody was heard to speak (a photograph, a silent film) the prior alone drives, and lips that part
-further than any frame shows have their inside drawn. Works on one track at a time, in stretches of a bounded number of frames, so memory does not grow
-with the length of a shot. Mouths are borrowed from the same stretch of the same shot only: same
-light, same lens, same day. Knows no files but the film and the actor's model.
+further than any frame shows have their inside drawn. Works on one track at a time, in stretches of a bounded
+number of frames, so memory does not grow with the length of a shot. Mouths are borrowed from the same stretch
+of the same shot only: same light, same lens, same day. Knows no files but the film and the actor's model.
 """
 
 from __future__ import annotations

@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from dubbing.face import INNER_LIPS
+from dubbing.face import INNER_LIPS, OUTER_LIPS
 
 __all__ = ["SHOWN", "Inside", "Tones", "draw", "shut", "tones"]
 
 _UPPER = INNER_LIPS[:11]  # corner to corner, as the picture shows them
 _LOWER = (INNER_LIPS[0], *INNER_LIPS[:9:-1])
+_ABOVE, _UNDER = OUTER_LIPS[:11], (OUTER_LIPS[0], *OUTER_LIPS[:9:-1])
 _CHEEKS = (50, 280, 205, 425, 118, 347)
 _LIP_MIDDLES = (0, 17, 37, 267, 84, 314)
 # All lengths are in inter-ocular distances, of which one is about 9 cm.
@@ -31,6 +32,7 @@ _RISE = 0.032  # by how much less they do at the mouth's corners
 _TOOTH_EDGES = (0.0, 0.085, 0.155, 0.225)  # from the middle to either side
 _SEEN = (0.025, 0.085)  # openings between which teeth come out of the dark
 _TONGUE = (0.07, 0.17)  # and the tongue
+_SEAM = np.array([0.58, 0.60, 0.42])  # light that is lost where closed lips meet, BGR
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def tones(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> Tones:
 
 
 def shut(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> np.ndarray:
-    """A frame whose lips are grown over what is between them, uint8 (H, W, 3): bent shut, no teeth are left in the seam.
+    """A frame whose lips are grown over what is between them, uint8 (H, W, 3): bent shut, it has no teeth in its seam.
 
     mesh_P2: (478, 2) pixels of this picture.
     """
@@ -81,17 +83,23 @@ def shut(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> np.ndarray:
     if (high - low < 4).any():
         return out
     u, v = axes.grid(low, high)
-    edge = 0.012 * eye
+    edge = 0.022 * eye
     upper, lower = axes.curve(mesh_P2[list(_UPPER)], u) - edge, axes.curve(mesh_P2[list(_LOWER)], u) + edge
     middle = (upper + lower) / 2
-    # each lip mirrored at its own edge, as far as the middle
-    away = np.where(v < middle, 2 * (upper - v), 2 * (lower - v))
-    away = np.clip(away, -0.09 * eye, 0.09 * eye)
+    # each lip mirrored at its own edge, as far as the middle, and never as far as the skin beyond it
+    thick_up = upper - axes.curve(mesh_P2[list(_ABOVE)], u)
+    thick_down = axes.curve(mesh_P2[list(_UNDER)], u) - lower
+    # (nor at its very edge, which the mesh does not meet exactly)
+    reach_up, reach_down = (
+        np.clip(d, 0.2 * np.maximum(t, 0), 0.5 * np.maximum(t, 0))
+        for d, t in ((v - upper, thick_up), (lower - v, thick_down))
+    )
+    away = np.where(v < middle, upper - reach_up, lower + reach_down) - v
     x, y = np.meshgrid(np.arange(low[0], high[0], dtype=np.float32), np.arange(low[1], high[1], dtype=np.float32))
     at = [(c + away * axes.turn[1, k]).astype(np.float32) for k, c in enumerate((x, y))]
     lip = cv2.remap(bgr_HWC, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float64)
     half = np.maximum((lower - upper) / 2, 1.0)
-    lip *= (1 - 0.55 * _ramp(1 - np.abs(v - middle) / (0.4 * half)))[..., None]
+    lip *= 1 - _ramp(1 - np.abs(v - middle) / (0.4 * half))[..., None] * _SEAM
     soft = max(0.8, 0.006 * eye)
     cover = np.clip((v - upper) / soft, 0, 1) * np.clip((lower - v) / soft, 0, 1)
     cover *= (u > axes.across(mesh_P2[78])) & (u < axes.across(mesh_P2[308]))
