@@ -138,7 +138,7 @@ def look(
         if made:
             found.notes += made.notices
             found.notes.append(
-                f"{title.id} is a photograph: there is no performance to compare with; the general prior drives the lips."
+                f"{title.id} is a photograph: no performance to compare with, and the general prior drives the lips."
             )
         elif not info.audio:
             found.notes.append(

@@ -25,13 +25,6 @@ def ramp(width: int = 64, height: int = 48) -> np.ndarray:
     return np.stack([x * 255 // (width - 1), y * 255 // (height - 1), np.full_like(x, 90)], -1).astype(np.uint8)
 
 
-def deep(path: Path) -> None:
-    """A grey PNG of 16 bits a sample."""
-    import cv2
-
-    cv2.imwrite(str(path), ramp()[..., 0].astype(np.uint16) * 257)
-
-
 def turned(path: Path) -> None:
     """Stored on its side, with the EXIF mark that says so (6: turn clockwise to see it upright)."""
     exif = Image.Exif()
@@ -81,9 +74,22 @@ def test_palettes_and_greys_are_read(tmp_path: Path) -> None:
     Image.fromarray(ramp()).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "p.png")
     found = media.read_photograph(tmp_path / "p.png").bgr_HWC
     assert np.abs(found[..., ::-1].astype(int) - ramp()).mean() < 12
-    deep(tmp_path / "deep.png")
-    found16 = media.read_photograph(tmp_path / "deep.png")
-    assert (found16.bgr_HWC[..., 1] == ramp()[..., 0]).all() and "16 bits" in found16.notices[0]
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+@pytest.mark.parametrize("colours", [True, False])
+def test_sixteen_bits_become_eight_and_are_told(name: str, colours: bool, tmp_path: Path) -> None:
+    import cv2
+
+    shown = ramp()[..., ::-1] if colours else np.repeat(ramp()[..., :1], 3, 2)
+    cv2.imwrite(str(tmp_path / name), (shown if colours else shown[..., 0]).astype(np.uint16) * 257)
+    try:
+        found = media.read_photograph(tmp_path / name)
+    except MediaError as e:
+        assert name == "deep.tif" and colours and "cannot be read" in str(e), "Pillow reads no such TIFF"
+        return
+    assert (found.bgr_HWC == shown).all()
+    assert found.notices == (f"{name} has 16 bits a sample; the master has 8.",)
 
 
 def test_another_colour_profile_is_applied_and_told(tmp_path: Path) -> None:

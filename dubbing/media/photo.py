@@ -70,6 +70,7 @@ def read_photograph(path: str | Path) -> Photograph:
             warnings.simplefilter("ignore")  # of sizes, which are looked at here, and of odd tags
             with Image.open(path) as picture:
                 _check_kind(path, picture)
+                bits = _bits(path, picture)
                 upright = ImageOps.exif_transpose(picture)
                 upright.load()
                 rgb_HWC, notices = _rgb(path, upright)
@@ -79,6 +80,8 @@ def read_photograph(path: str | Path) -> Photograph:
         raise MediaError(f"{path} is damaged, or a kind of picture that cannot be read ({e}); {ALLOWED}.") from e
     except (ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
         raise MediaError(f"{path} is damaged, or a kind of picture that cannot be read ({e}); {ALLOWED}.") from e
+    if bits > 8:
+        notices.append(f"{Path(path).name} has {bits} bits a sample; the master has 8.")
     height, width = rgb_HWC.shape[:2]
     if height % 2 or width % 2:
         left = " and ".join(name for name, odd in (("column", width % 2), ("row", height % 2)) if odd)
@@ -109,13 +112,21 @@ def _check_kind(path: str | Path, picture: Any) -> None:
         raise UnsupportedMedia(f"{path} is {width}x{height}; a photograph needs {LEAST_PX} pixels on each side.")
 
 
+def _bits(path: str | Path, picture: Any) -> int:
+    """Of each sample in the file; decoding has them all at 8."""
+    if picture.format == "PNG":
+        with open(path, "rb") as file:
+            return file.read(25)[24]
+    return max(picture.tag_v2.get(258, (8,))) if picture.format == "TIFF" else 8
+
+
 def _a(kind: str | None) -> str:
     return f"a picture of the kind {kind}" if kind else "no picture that is known"
 
 
 def _rgb(path: str | Path, picture: Any) -> tuple[np.ndarray, list[str]]:
     """uint8 (H, W, 3) in sRGB, and what to tell."""
-    mode, name, notices = picture.mode, Path(path).name, []
+    mode, notices = picture.mode, []
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         alpha = np.asarray(picture.convert("RGBA"))[..., 3]
         if alpha.min() < 255:
@@ -127,7 +138,6 @@ def _rgb(path: str | Path, picture: Any) -> tuple[np.ndarray, list[str]]:
     elif mode.startswith("I;16"):
         deep = np.asarray(picture).astype(np.uint16)
         picture = _with_profile(picture, _from_array((deep >> 8).astype(np.uint8)))
-        notices.append(f"{name} has 16 bits a sample; the master has 8.")
     elif mode in ("1", "P", "YCbCr"):
         picture = _with_profile(picture, picture.convert("L" if mode == "1" else "RGB"))
     elif mode not in ("L", "RGB", "CMYK"):
