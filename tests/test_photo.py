@@ -83,11 +83,7 @@ def test_sixteen_bits_become_eight_and_are_told(name: str, colours: bool, tmp_pa
 
     shown = ramp()[..., ::-1] if colours else np.repeat(ramp()[..., :1], 3, 2)
     cv2.imwrite(str(tmp_path / name), (shown if colours else shown[..., 0]).astype(np.uint16) * 257)
-    try:
-        found = media.read_photograph(tmp_path / name)
-    except MediaError as e:
-        assert name == "deep.tif" and colours and "cannot be read" in str(e), "Pillow reads no such TIFF"
-        return
+    found = media.read_photograph(tmp_path / name)
     assert (found.bgr_HWC == shown).all()
     assert found.notices == (f"{name} has 16 bits a sample; the master has 8.",)
 

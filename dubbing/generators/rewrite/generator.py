@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from scipy.ndimage import gaussian_filter1d
 from scipy.signal import savgol_filter
 
 from dubbing import media
@@ -31,6 +32,7 @@ __all__ = ["Rewrite", "Settings"]
 
 VERSION = 2
 _PARTED = 0.035  # of lips that stand so far apart, what is between them would be squeezed into the seam
+_CALM_SHAPE_S, _CALM_HEAD_S = 0.5, 0.12  # standard deviations of what smooths a photograph's face and head
 _WIDER = 0.03  # by how much more a mouth must open than its donor's for its inside to be all drawn
 
 
@@ -110,7 +112,7 @@ class _Plan:
         full, pose = canonical(track.mesh_NP3)
         full, pose = _steady(full, pose)
         if work.still:
-            full = np.repeat(np.median(full, axis=0, keepdims=True), len(full), axis=0)
+            full, pose = _calm(full, pose, float(work.timeline.rate))
         self.mesh_NP2 = apply_pose(full, *pose)[..., :2]
         self.boxes: list[Box] = crop_boxes(self.mesh_NP2, work.picture_wh)
         actor = voice.load(work.actor) if work.actor else voice.default_actor(full)
@@ -205,6 +207,17 @@ def _steady(
     scale, rotation, shift = (savgol_filter(v, 5, 2, axis=0) for v in pose)
     u, _, vt = np.linalg.svd(rotation)
     return savgol_filter(full_NP3, 5, 2, axis=0), (scale, u @ vt, shift)
+
+
+def _calm(
+    full_NP3: np.ndarray, pose: tuple[np.ndarray, np.ndarray, np.ndarray], rate: float
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The face of a photograph: one expression, on a head that moves slowly if at all."""
+    usual = np.median(full_NP3, axis=0)
+    full = usual + gaussian_filter1d(full_NP3 - usual, _CALM_SHAPE_S * rate, axis=0, mode="nearest")
+    scale, rotation, shift = (gaussian_filter1d(v, _CALM_HEAD_S * rate, axis=0, mode="nearest") for v in pose)
+    u, _, vt = np.linalg.svd(rotation)
+    return full, (scale, u @ vt, shift)
 
 
 def _angles(rotation_N33: np.ndarray) -> np.ndarray:
