@@ -24,11 +24,11 @@ from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError
-from dubbing.footage import MadeOf, Sounds, made_of
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.stage import Outcome, Resources, Stage, Task
+from dubbing.stages.footage import MadeOf, Sounds, made_of
 from dubbing.stages.windows import windows
 from dubbing.store import Store, content_key, key_of, open_store
 

@@ -23,9 +23,9 @@ from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import nearest
 from dubbing.errors import InputError, ManifestError, MediaError
-from dubbing.footage import Sounds, made_of
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.remote import Uri
+from dubbing.stages.footage import Sounds, made_of
 from dubbing.store import Store, open_store, standing
 
 __all__ = ["DubFinding", "Findings", "TitleFinding", "look", "versions"]

@@ -126,7 +126,8 @@ def _a(kind: str | None) -> str:
 
 def _rgb(path: str | Path, picture: Any) -> tuple[np.ndarray, list[str]]:
     """uint8 (H, W, 3) in sRGB, and what to tell."""
-    mode, notices = picture.mode, []
+    mode = picture.mode
+    notices: list[str] = []
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         alpha = np.asarray(picture.convert("RGBA"))[..., 3]
         if alpha.min() < 255:

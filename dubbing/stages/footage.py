@@ -2,7 +2,7 @@
 
 A photograph has no length of its own: each dub gives one, rounded up to whole frames. One film is made for
 all dubs of a title, as long as the longest needs, because analysis is shared; each master leaves off where
-its own dub ends. Knows no stage; what the film looks like is for `stages.still`.
+its own dub ends. What the film looks like is for `still`.
 """
 
 from __future__ import annotations
