@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from PIL import Image, ImageCms
 from dubbing import media
 from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.media import ClipWriter
+
+if TYPE_CHECKING:
+    from storage import Faulty
 
 HZ = 16_000
 
@@ -250,3 +254,23 @@ def test_a_photograph_without_a_face_is_delivered_untouched(job: Callable[..., P
     assert len(media.timeline(master)) == 50
     heard = media.read_sound(master, rate_hz=None)
     assert (heard == media.read_sound(tmp_path / "fr.flac", rate_hz=None)).all()
+
+
+def test_a_film_made_on_another_machine_is_brought_here(
+    job: Callable[..., Path], faulty: type[Faulty], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second dub, on a machine that did not make the film, with the output folder at a URI."""
+    from films import started_by
+
+    monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "one machine"))
+    out = "faulty://films/out"
+    first = started_by(job(), out)  # type: ignore[arg-type]
+    assert {"still reel", "shots reel", "master reel/fr"} <= first
+    monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "another"))
+    with ClipWriter(tmp_path / "de.flac", sample_rate_hz=HZ, channels=1) as clip:
+        clip.sound((0.1 * np.sin(np.arange(HZ) / 5)).astype(np.float32)[:, None])
+    both = [{"language": "fr", "audio": "fr.flac"}, {"language": "de", "audio": "de.flac"}]
+    second = started_by(job(dubs=both), out)  # type: ignore[arg-type]
+    assert "master reel/de" in second and not second & first
+    (made,) = (tmp_path / "another").rglob("reel.de.mp4")
+    assert len(media.timeline(made)) == 25
