@@ -76,7 +76,7 @@ class StageResources(_Group):
     memory_mb: int | None = Field(None, ge=1, description="Memory.")
 
 
-StageName = Literal["shots", "faces", "audio", "active", "speakers", "actors", "lipsync", "sync", "master"]
+StageName = Literal["still", "shots", "faces", "audio", "active", "speakers", "actors", "lipsync", "sync", "master"]
 
 
 class Engine(_Group):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -133,32 +134,37 @@ def standing_of(records: Sequence[Decision]) -> Standing:
 
 
 class DecisionLog:
-    """The log of one output folder. Reading is cheap: only what was appended since is read again."""
+    """The log of one output folder. Reading is cheap: only what was appended since is read again. Safe to ask from
+    several threads, and from several processes."""
 
     def __init__(self, out: Path | str) -> None:
         self.path = Path(out) / FILE
+        self._lock = threading.RLock()
         self._read_bytes = 0
         self._records: list[Decision] = []
         self._by_shot: dict[ShotKey, list[Decision]] = {}
 
     def records(self) -> Sequence[Decision]:
         """All of them, oldest first. Raises OutputError where a line was not written by this project."""
-        try:
-            with self.path.open("rb") as f:
-                self._catch_up(f)
-        except FileNotFoundError:
-            self._forget()
-        return self._records
+        with self._lock:
+            try:
+                with self.path.open("rb") as f:
+                    self._catch_up(f)
+            except FileNotFoundError:
+                self._forget()
+            return list(self._records)
 
     def of(self, key: ShotKey) -> Standing:
         """What holds for a shot."""
-        self.records()
-        return standing_of(self._by_shot.get(key, ()))
+        with self._lock:
+            self.records()
+            return standing_of(self._by_shot.get(key, ()))
 
     def all(self) -> dict[ShotKey, Standing]:
         """What holds for every shot on which anything was said."""
-        self.records()
-        return {key: standing_of(records) for key, records in self._by_shot.items()}
+        with self._lock:
+            self.records()
+            return {key: standing_of(records) for key, records in self._by_shot.items()}
 
     def append(self, key: ShotKey, kind: Kind, reviewer: str, *, expected: int | None = None, **about: Any) -> Decision:
         """Add a record; on disk when this returns.
@@ -167,7 +173,7 @@ class DecisionLog:
         `Decision`. Raises Conflict where it is another by now, InputError where the record makes no sense,
         OutputError where it cannot be written.
         """
-        with self._locked() as f:
+        with self._lock, self._locked() as f:
             self._catch_up(f)
             now = standing_of(self._by_shot.get(key, ()))
             if expected is not None and now.revision != expected:

@@ -32,7 +32,7 @@ from dubbing import document
 from dubbing.errors import ManifestError
 from dubbing.remote import Uri, place, scheme_of, unusable
 
-__all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Title", "load", "schema"]
+__all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Still", "Title", "load", "schema"]
 
 _ID = re.compile(r"[a-z0-9_-]{1,64}")
 _LANGUAGE = re.compile(
@@ -136,6 +136,16 @@ class CastMember(_Model):
     consent: str | None = Field(None, description="Where the actor's consent is kept; written into the records.")
 
 
+class Still(_Model):
+    """How a film is made of a photograph. Outside the face nothing changes unless `motion` is on."""
+
+    rate: Literal[24, 25, 30, 48, 50, 60, "24000/1001", "30000/1001", "60000/1001"] = Field(
+        default=25, description="Frames a second of the master."
+    )
+    blinks: bool = Field(default=False, description="The eyes blink, every 3 to 6 seconds.")
+    motion: bool = Field(default=False, description="The head moves a little: a degree or two, slowly.")
+
+
 class Title(_Model):
     """One film or episode: a locked picture with its source sound, and its dubs."""
 
@@ -143,7 +153,8 @@ class Title(_Model):
         description="Names the output folder.", json_schema_extra={"pattern": f"^{_ID.pattern}$"}
     )
     video: File = Field(
-        description="The source picture with its sound. Like every file here: a path (relative to the manifest), "
+        description="The source picture with its sound; or a photograph (PNG, JPEG, WebP, TIFF), whose film is as long "
+        "as each dub. Like every file here: a path (relative to the manifest), "
         "or a URI (file, s3, and what else the installed fsspec libraries know)."
     )
     dubs: list[Dub] = Field(min_length=1, description="One entry per language.")
@@ -151,6 +162,7 @@ class Title(_Model):
     cast: dict[Annotated[str, Field(min_length=1)], CastMember] | None = Field(
         None, description="Who plays, by character name."
     )
+    still: Still | None = Field(default=None, description="Only where `video` is a photograph: how its film is made.")
 
     @field_validator("dubs")
     @classmethod

@@ -1,6 +1,7 @@
 """THE list of stages: what happens to a title, and what each result depends on.
 
     title:  shots -> faces (each shot) -> speakers -> actors          once, shared by all dubs
+            still (before shots): only where the title's picture is a photograph, of which it makes a film
             audio (the original sound)
             active (each shot): only where the model of an active-speaker detector is present
     dub:    audio (what drives the lips)
@@ -27,6 +28,7 @@ from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.stage import Outcome, Resources, Stage, Task
+from dubbing.stages.footage import MadeOf, Sounds, made_of
 from dubbing.stages.windows import windows
 from dubbing.store import Store, content_key, key_of, open_store
 
@@ -34,6 +36,7 @@ __all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build", 
 
 # name -> (module, class): imported only in the process that does the work
 STAGES: dict[str, tuple[str, str]] = {
+    "still": ("dubbing.stages.still", "MakeFilm"),
     "shots": ("dubbing.stages.shots", "Shots"),
     "faces": ("dubbing.stages.faces", "Faces"),
     "audio": ("dubbing.stages.audio", "Audio"),
@@ -44,10 +47,11 @@ STAGES: dict[str, tuple[str, str]] = {
     "sync": ("dubbing.stages.sync", "Sync"),
     "master": ("dubbing.stages.master", "Master"),
 }
+STILL_FILM = "film.mp4"  # what `still` makes
 ACTIVE = "light_asd_ava"  # the model whose presence brings in `active`
 # Milliseconds that a frame costs in a stage and in those that wait for it, about: what is started first.
-_CHAIN = {"shots": 100.0, "faces": 80.0, "audio": 75.0, "active": 75.0, "speakers": 70.0, "actors": 65.0,
-          "lipsync": 45.0, "sync": 20.0, "master": 20.0}  # fmt: skip
+_CHAIN = {"still": 120.0, "shots": 100.0, "faces": 80.0, "audio": 75.0, "active": 75.0, "speakers": 70.0,
+          "actors": 65.0, "lipsync": 45.0, "sync": 20.0, "master": 20.0}  # fmt: skip
 EXPANDS = frozenset({"shots", "audio", "actors"})
 # A picture that one of these cannot use costs its shot, not the run.
 PER_SHOT = frozenset({"faces", "active", "lipsync", "sync"})
@@ -74,8 +78,13 @@ def _class(name: str) -> type[Stage]:
 
 @dataclass(frozen=True)
 class _Analysis:
-    """The analysis tasks of one title, as far as they are known. faces is None before shots are."""
+    """The analysis tasks of one title, as far as they are known. faces is None before shots are.
 
+    source: path of the film that is analysed and dubbed; about: key of its content; still: what makes it, or None."""
+
+    source: str
+    about: str
+    still: Task | None
     shots: Task
     sound: Task | None
     faces: tuple[Task, ...] | None
@@ -118,6 +127,7 @@ class Job:
         self.store = open_store(out)
         self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()
         self._results: dict[Path, Any] = {}
+        self._made: dict[str, MadeOf | None] = {}
         self._hashes: dict[str, str] = {}
 
     expands = EXPANDS
@@ -134,7 +144,8 @@ class Job:
     @property
     def stages(self) -> list[str]:
         """The names of the stages that this job goes through, in their order."""
-        return [name for name in STAGES if name != "active" or self.active_speaker]
+        has = {"active": bool(self.active_speaker), "still": any(self.made_of(t) for t in self.manifest.titles)}
+        return [name for name in STAGES if has.get(name, True)]
 
     def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
         """Every task known so far, each after the ones it needs. failed: tasks of this run that failed.
@@ -148,7 +159,9 @@ class Job:
         tasks: list[Task] = []
         for title in self.manifest.titles:
             analysis = self._analyse(title, failed)
-            mine = [t for t in (analysis.shots, analysis.sound, analysis.speakers, analysis.actors) if t]
+            mine = [
+                t for t in (analysis.still, analysis.shots, analysis.sound, analysis.speakers, analysis.actors) if t
+            ]
             mine += [*(analysis.faces or ()), *analysis.active]
             for dub in title.dubs:
                 one = self.dub(title, dub, failed, analysis)
@@ -180,9 +193,38 @@ class Job:
         folder = str(self._analyse(title, {}).shots.folder)
         return media.load_timeline(self.store.bring({"timeline": folder})["timeline"])
 
+    def made_of(self, title: Title) -> MadeOf | None:
+        """How the title's film is made of its photograph; None where its picture is a film. Raises InputError."""
+        if title.id not in self._made:
+            try:
+                self._made[title.id] = made_of(title, self.store.local, Sounds(self.store.root))
+            except InputError as e:
+                raise type(e)(self.store.copies.named(str(e))) from e
+        return self._made[title.id]
+
+    def info(self, title: Title) -> media.MediaInfo:
+        """What the film that is dubbed holds: of a photograph, the film that is made of it, made or not."""
+        made = self.made_of(title)
+        return made.info if made else self._info(title.video)
+
+    def film(self, title: Title) -> Path:
+        """The film whose frames are counted. Of a photograph: where it lies as soon as `still` is done."""
+        return Path(self._source(title)[0])
+
+    def _source(self, title: Title) -> tuple[str, str, Task | None]:
+        """The film that is dubbed: its path, the key of its content, and the task that makes it, if any."""
+        made = self.made_of(title)
+        if made is None:
+            return self._path(title.video), self._content(title.video), None
+        settings = {**made.settings.model_dump(mode="json"), "frames": made.length}
+        task = _task("still", title.id, self.store.analysis(title.id) / "still",
+                     [self._content(title.video), settings], {"photograph": self._path(title.video), **settings},
+                     frames=made.length)  # fmt: skip
+        return str(task.folder / STILL_FILM), task.key, task
+
     def _span(self, title: Title) -> int:
         """Frames of a title, as its header promises them; where it does not, by the longest of its dubs."""
-        video = self._info(title.video).video
+        video = self.info(title).video
         if video is None or video.frames_hint:
             return video.frames_hint if video else 0
         return int(max((self._info(d.audio).duration_s or 0 for d in title.dubs), default=0) * video.rate)
@@ -191,24 +233,25 @@ class Job:
 
     def _analyse(self, title: Title, failed: Mapping[str, Outcome]) -> _Analysis:
         folder = self.store.analysis(title.id)
-        video = self._content(title.video)
-        picture = self._info(title.video).video
+        source, video, still = self._source(title)
+        info = self.info(title)
+        count = info.video.frames_hint if info.video else 0
         cuts = self._path(title.shots) if title.shots else None
-        settings = self.config.shots.model_dump()
+        settings: dict[str, Any] = self.config.shots.model_dump() if still is None else {}
         shots = _task("shots", title.id, folder / "shots",
                       [video, self._content(title.shots) if title.shots else None, settings],
-                      {"source": self._path(title.video), "cuts": cuts, "settings": settings},
-                      frames=picture.frames_hint if picture else 0)  # fmt: skip
+                      {"source": source, "cuts": cuts, "settings": settings, **({"one": True} if still else {})},
+                      needs=(still.id,) if still else (), frames=count)  # fmt: skip
         sound = None
-        if self._info(title.video).audio:
+        if info.audio:
             sound = self._audio_task(f"{title.id}/source", folder / "sound", title, title.video, shots, own=True)
         found = self._result(shots)
         if not found:
-            return _Analysis(shots, sound, None, (), None, None)
+            return _Analysis(source, video, still, shots, sound, None, (), None, None)
         faces = []
         for i, (a, b) in enumerate(found["shots"]):
             shot = Shot(i + 1, a, b)
-            args = {"source": self._path(title.video), "timeline": str(shots.folder), "number": shot.number,
+            args = {"source": source, "timeline": str(shots.folder), "number": shot.number,
                     "start": a, "end": b}  # fmt: skip
             faces.append(_long(shot, _task("faces", f"{title.id}/{shot.id}", folder / "faces" / shot.id,
                                [video, a, b, shot.number], args, needs=(shots.id,), frames=len(shot))))  # fmt: skip
@@ -227,11 +270,11 @@ class Job:
         args = {"timeline": str(shots.folder), "shots": str(shots.folder), "faces": args["faces"],
                 "source_sound": args["source_sound"], "speakers": str(speakers.folder)}  # fmt: skip
         actors = _task("actors", title.id, folder / "actors", [speakers.key], args, needs=(speakers.id,))
-        return _Analysis(shots, sound, tuple(faces), tuple(active), speakers, actors)
+        return _Analysis(source, video, still, shots, sound, tuple(faces), tuple(active), speakers, actors)
 
     def _active(self, title: Title, faces: Task, shots: Task, sound: Task) -> Task:
         shot = Shot(faces.args["number"], faces.args["start"], faces.args["end"])
-        args = {"source": self._path(title.video), "timeline": str(shots.folder), "start": shot.start_frame,
+        args = {"source": self._source(title)[0], "timeline": str(shots.folder), "start": shot.start_frame,
                 "end": shot.end_frame, "faces": str(faces.folder), "source_sound": str(sound.folder),
                 "model": ACTIVE, "models": self._models}  # fmt: skip
         return _task("active", f"{title.id}/{shot.id}", self.store.analysis(title.id) / "active" / shot.id,
@@ -239,10 +282,12 @@ class Job:
                      frames=len(shot))  # fmt: skip
 
     def _audio_task(
-        self, name: str, folder: Path, title: Title, path: Path | Uri, shots: Task, own: bool = False
-    ) -> Task:
-        settings = {"own": own, "length_difference": self.config.length_difference,
-                    "length_tolerance_frames": self.config.length_tolerance_frames}  # fmt: skip
+        self, name: str, folder: Path, title: Title, path: Path | Uri, shots: Task, own: bool = False,
+        frames: int | None = None,
+    ) -> Task:  # fmt: skip
+        settings: dict[str, Any] = {"own": own, "length_difference": self.config.length_difference,
+                    "length_tolerance_frames": self.config.length_tolerance_frames,
+                                    **({"frames": frames} if frames else {})}  # fmt: skip
         args = {"sound": self._path(path), "timeline": str(shots.folder), "shots": str(shots.folder),
                 "settings": settings}  # fmt: skip
         return _task("audio", name, folder, [self._content(path), shots.key, settings], args, needs=(shots.id,))
@@ -254,14 +299,16 @@ class Job:
         analysis = analysis or self._analyse(title, failed)
         shots, where = analysis.shots, self.store.dub(title.id, dub.language)
         name = f"{title.id}/{dub.language}"
-        sound = self._audio_task(name, where / "sound", title, dub.dialogue or dub.audio, shots)
+        made = self.made_of(title)
+        length = made.frames[dub.language] if made else None  # of this master, where the film is made for a longer one
+        sound = self._audio_task(name, where / "sound", title, dub.dialogue or dub.audio, shots, frames=length)
         heard, actors = self._result(sound), self._result(analysis.actors)
         if not (heard and actors and analysis.faces and analysis.actors and analysis.speakers):
             return DubTasks(sound)
         steps, patches = [], []
         for faces in analysis.faces:
-            shot = Shot(faces.args["number"], faces.args["start"], faces.args["end"])
-            common = {"title": title.id, "source": self._path(title.video), "timeline": str(shots.folder),
+            shot = Shot(faces.args["number"], faces.args["start"], length or faces.args["end"])
+            common = {"title": title.id, "source": analysis.source, "timeline": str(shots.folder),
                       "shot": shot.number, "start": shot.start_frame, "end": shot.end_frame,
                       "faces": str(faces.folder), "sound": str(sound.folder),
                       "source_sound": str(analysis.sound.folder) if analysis.sound else None}  # fmt: skip
@@ -271,9 +318,10 @@ class Job:
             generator = {"name": choice.name, "settings": choice.settings}
             limits = self.config.speakers.model_dump(exclude={"active_speaker"})
             args = {**common, "decided": decided, "actors": str(analysis.actors.folder), "generator": generator,
-                    "models": self._models, "settings": limits}  # fmt: skip
-            about = [self._content(title.video), faces.key, decided, speech, choice.name, self.generator_hash(choice)]
-            take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id, [*about, limits], args,
+                    "models": self._models, "settings": limits, **({"still": True} if made else {})}  # fmt: skip
+            about = [analysis.about, faces.key, decided, speech, choice.name, self.generator_hash(choice)]
+            about += [limits, *([length] if made else [])]
+            take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id, about, args,
                          needs=(faces.id, sound.id, analysis.actors.id), frames=len(shot), inside="patch")  # fmt: skip
             take = _long(shot, take)
             score = _task("sync", f"{name}/{shot.id}", take.folder.parent / "score", [take.key, self._expert],
@@ -287,18 +335,19 @@ class Job:
                 patches.append(take)
         settings = self.config.master.model_dump()
         target = f"{title.id}.{dub.language}{self.delivery(title, dub).extension}"
-        args = {"source": self._path(title.video), "timeline": str(shots.folder), "sound": self._path(dub.audio),
+        args = {"source": analysis.source, "timeline": str(shots.folder), "sound": self._path(dub.audio),
                 "patches": [str(t.folder) for t in patches], "target_name": target,
-                "language": dub.language, **settings}  # fmt: skip
-        about = [self._content(title.video), [t.key for t in patches], self._content(dub.audio), settings, target]
+                "language": dub.language, **settings, **({"frames": length} if made else {})}  # fmt: skip
+        about = [analysis.about, [t.key for t in patches], self._content(dub.audio), settings, target,
+                 *([length] if made else [])]  # fmt: skip
         master = _task("master", name, where / "master", about, args, needs=(shots.id,),
                        after=tuple(t.id for s in steps for t in (s.take, s.score)),
-                       frames=sum(t.args["end"] - t.args["start"] for t in analysis.faces))  # fmt: skip
+                       frames=sum(len(s.shot) for s in steps))  # fmt: skip
         return DubTasks(sound, tuple(steps), master)
 
     def delivery(self, title: Title, dub: Dub) -> media.Delivery:
         """How this dub will be delivered. Raises UnsupportedMedia where it cannot be, whole."""
-        return media.delivery(self._info(title.video), self._info(dub.audio))
+        return media.delivery(self.info(title), self._info(dub.audio))
 
     def publish(self, title: Title, dub: Dub, master: Task) -> Path:
         """Put a finished master under its contract name, without copying where the disk allows it."""

@@ -12,30 +12,27 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import numpy as np
-
 from dubbing import media
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import nearest
-from dubbing.errors import InputError, ManifestError, MediaError, OutputError
+from dubbing.errors import InputError, ManifestError, MediaError
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.remote import Uri
-from dubbing.store import Store, open_store, read_json, standing
+from dubbing.stages.footage import Sounds, made_of
+from dubbing.store import Store, open_store, standing
 
 __all__ = ["DubFinding", "Findings", "TitleFinding", "look", "versions"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
-_INAUDIBLE = 1e-3  # -60 dBFS, as the audio stage has it
 _ROOM = 1.5  # of the source's size, for one master
 
 
@@ -110,28 +107,40 @@ def look(
     found = Findings()
     store = open_store(out)
     attempt = _Attempts(found, store)
-    sounds = _Sounds(store.root)
+    sounds = Sounds(store.root)
     models = attempt(manifest.place("generator"), _generator, manifest, config), attempt("", _expert, config)
     for i, title in enumerate(manifest.titles):
         attempt(manifest.place("titles", i), _unused, title)
         at = manifest.place("titles", i, "video")
         if title.shots is not None:
             attempt(manifest.place("titles", i, "shots"), _exists, title.shots, store)
-        info = attempt(at, _picture, title.video, store)
+        before = len(found.problems)
+        made = attempt(at, made_of, title, store.local, sounds)
+        if len(found.problems) > before:
+            continue
+        info = made.info if made else attempt(at, _picture, title.video, store)
         if info is None or info.video is None:
             continue
-        line = attempt(at, _decode, store.local(title.video), on_frames) if deep else None
-        if deep and line is None:
+        line = attempt(at, _decode, store.local(title.video), on_frames) if deep and not made else None
+        if deep and line is None and not made:
             continue
+        if made:
+            line = made.line()
         dubs = []
         for j, dub in enumerate(title.dubs):
             place = manifest.place("titles", i, "dubs", j, "audio")
-            one = attempt(place, _dub, title, dub, info, line, config, store, sounds)
+            own = made.line(dub.language) if made else line
+            one = attempt(place, _dub, title, dub, info, own, config, store, sounds)
             if one is not None:
                 dubs.append(one)
                 found.notes += [n for n in one.notices if n not in found.notes]
         found.titles.append(_title(title, info, line, tuple(dubs)))
-        if not info.audio:
+        if made:
+            found.notes += made.notices
+            found.notes.append(
+                f"{title.id} is a photograph: no performance to compare with, and the general prior drives the lips."
+            )
+        elif not info.audio:
             found.notes.append(
                 f"{title.id} has no sound of its own: there is no baseline to compare with, and the general "
                 "prior drives the lips instead of this film's own dialogue."
@@ -216,7 +225,7 @@ def _dub(
     line: Timeline | None,
     config: Config,
     store: Store,
-    sounds: _Sounds,
+    sounds: Sounds,
 ) -> DubFinding:
     audio, video = store.local(dub.audio), store.local(title.video)
     info = media.probe(audio)
@@ -237,35 +246,6 @@ def _dub(
         f"{title.id}.{dub.language}{delivery.extension}",
         f"{delivery.sound_codec}, {'copied' if delivery.sound == 'copy' else 'sample for sample'}", delivery.notices,
     )  # fmt: skip
-
-
-class _Sounds:
-    """Lengths of decoded sounds. Where the output folder exists they are remembered in it by path, size and
-    time, so that a run that goes on does not decode them again; the file may be deleted."""
-
-    def __init__(self, out: Path) -> None:
-        self._file = out / ".sounds.json"
-        self._known: dict[str, list[int]] = {}
-        with suppress(OSError, ValueError):
-            self._known = dict(read_json(self._file))
-
-    def length(self, path: Path) -> int:
-        """Decoded samples of the first sound stream. Raises MediaError where nothing can be heard."""
-        stat = path.stat()
-        name, stamp = str(path), [stat.st_size, stat.st_mtime_ns]
-        if self._known.get(name, [])[:2] == stamp:
-            return self._known[name][2]
-        samples, loud = 0, False
-        for block in media.sound_blocks(path, None, mono=False, align_to_video=False):
-            samples += len(block)
-            loud = loud or float(np.abs(block).max(initial=0.0)) > _INAUDIBLE
-        if not loud:
-            raise MediaError(f"{path} has no sound in it: none of its {samples} samples is louder than -60 dBFS.")
-        self._known[name] = [*stamp, samples]
-        if self._file.parent.is_dir():
-            with suppress(OutputError):
-                Store(self._file.parent).write_json(self._file, self._known)
-        return samples
 
 
 def _fits(

@@ -55,6 +55,14 @@ class Track:
     def end_frame(self) -> int:
         return int(self.frames_N[-1]) + 1
 
+    def until(self, end_frame: int) -> Track:
+        """The same face in frames before `end_frame`, of which it must have one."""
+        if end_frame >= self.end_frame:
+            return self
+        keep = self.frames_N < end_frame
+        mesh_NP3, seen_N, yaw_N = self.mesh_NP3[keep], self.seen_N[keep], self.yaw_N[keep]
+        return Track(self.id, self.frames_N[keep], mesh_NP3, seen_N, yaw_N, self.height_px)
+
 
 @dataclass(frozen=True)
 class Line:

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,21 @@ def test_several_processes_lose_none_of_their_records(tmp_path: Path) -> None:
     assert [r.seq for r in records] == list(range(1, 76))
     for name in names:
         assert [r.text for r in records if r.reviewer == name] == [str(n) for n in range(25)]
+
+
+def test_several_threads_lose_none_of_their_records(log: DecisionLog) -> None:
+    def say(who: str) -> None:
+        for n in range(20):
+            log.append((who, "fr", f"shot_{n:04d}"), "comment", who, text=str(n), severity="note")
+            log.all()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(say, ["Ana", "Bo", "Cy", "Di"]))
+    assert (
+        [r.seq for r in log.records()]
+        == list(range(1, 81))
+        == [r.seq for r in DecisionLog(log.path.parents[1]).records()]
+    )
 
 
 def test_standing_of_nothing_is_nothing() -> None:

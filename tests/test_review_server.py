@@ -48,6 +48,14 @@ class Server:
         assert answer.status_code == code, answer.text
         return answer.json()
 
+    def awaited(self) -> Any:
+        """The newest errand, once it has ended."""
+        deadline = time.monotonic() + 50
+        while (job := self.get("/api/changes?since=0")["reruns"][-1])["state"] in ("waiting", "running"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        return job
+
     def end(self, how: int = signal.SIGTERM) -> int:
         self.web.close()
         if self.process.poll() is None:
@@ -206,10 +214,7 @@ def test_a_rerun_makes_a_take_beside_the_old_one_which_can_be_chosen(server: Ser
     before = server.get("/api/shot/film/hi/shot_0002")
     asked = {"keys": [list(KEY)], "generator": {"name": "rewrite", "opening": 1.3}, "reviewer": "Ana"}
     assert server.web.post("/api/rerun", json=asked).status_code == 200
-    deadline = time.monotonic() + 50
-    while (job := server.get("/api/changes?since=0")["reruns"][-1])["state"] in ("waiting", "running"):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    job = server.awaited()
     assert job["state"] == "done" and job["made"][0]["error"] is None, job
     after = server.get("/api/shot/film/hi/shot_0002")
     assert [t["id"] for t in after["takes"]] == [before["takes"][0]["id"], job["made"][0]["take"]]
@@ -223,6 +228,18 @@ def test_a_rerun_makes_a_take_beside_the_old_one_which_can_be_chosen(server: Ser
     assert row["take"] == new["id"], "a run keeps to what was chosen"
     untouched = next(r for r in read_rows(out / "film/ta/shots.parquet") if r["shot"] == "shot_0002")
     assert untouched["take"] != new["id"]
+
+
+def test_an_export_asked_for_on_the_page_masters_what_was_decided(server: Server, out: Path) -> None:
+    server.say("original", revision=server.get("/api/shot/film/hi/shot_0002")["standing"]["revision"])
+    assert server.web.post("/api/export", json={"reviewer": "Ana"}).status_code == 200
+    job = server.awaited()
+    assert job["state"] == "done", job
+    told = {d["language"]: d for d in job["result"]["dubs"]}
+    assert told["hi"]["remastered"] and told["hi"]["changed"][-1]["now"] == "source picture"
+    assert (out / "review" / "export" / "report.html").exists()
+    rows = {r["shot"]: r for r in read_rows(out / "film/hi/shots.parquet")}
+    assert (rows["shot_0002"]["status"], rows["shot_0002"]["reason"]) == ("untouched", "excluded")
 
 
 @pytest.mark.parametrize("generator", [{"name": "nobody"}, {"name": "rewrite", "teeth": 3}, {"name": "wav2lip"}, {}])

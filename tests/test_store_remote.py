@@ -177,6 +177,16 @@ def test_an_interrupted_download_leaves_nothing(faulty: type[Faulty], tmp_path: 
     assert (Path(away.bring({"take": str(folder)})["take"]) / "face_1/patch.mkv").stat().st_size == 700
 
 
+def test_a_file_of_a_result_brings_the_result(faulty: type[Faulty], tmp_path: Path, monkeypatch: Any) -> None:
+    """As the film that was made of a photograph."""
+    store = open_store("faulty://films/out")
+    folder = result(store)
+    away = other_node(store, monkeypatch, tmp_path / "another node")  # type: ignore[arg-type]
+    brought = away.bring({"source": str(folder / "face_1.mp4"), "take": str(folder)})
+    assert Path(brought["source"]) == Path(brought["take"]) / "face_1.mp4"
+    assert (Path(brought["take"]) / "face_1" / "patch.mkv").read_bytes() == b"picture" * 100
+
+
 def test_a_result_that_lost_a_file_is_not_used(faulty: type[Faulty], tmp_path: Path, monkeypatch: Any) -> None:
     store = open_store("faulty://films/out")
     folder = result(store)

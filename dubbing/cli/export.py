@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from dubbing.cli.review import me, reviewer_option
 
 if TYPE_CHECKING:
     from dubbing.review.export import Exported
@@ -44,9 +45,18 @@ OUT/review/deliveries.jsonl; "changed" means since the one before, at first sinc
     show_default=True,
     help="ray: all cores; local: one process, for debugging.",
 )
-@click.option("--reviewer", metavar="NAME", help="Who delivers.  [default: the name you are logged in by]")
+@reviewer_option
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: one object per line on stderr for every event (docs/events.md).",
+)
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
-def export(out: Path, to: Path | None, since: int | None, engine: str, reviewer: str | None, as_json: bool) -> None:
+def export(
+    out: Path, to: Path | None, since: int | None, engine: str, reviewer: str | None, log_format: str, as_json: bool
+) -> None:
     """Master again what decisions changed, and write what was decided: CSV, Parquet, OTIO, EDL of the changed shots,
     a list for re-delivery, report.html. OUT is a run's --out."""
     from dubbing.cli import show
@@ -60,8 +70,8 @@ def export(out: Path, to: Path | None, since: int | None, engine: str, reviewer:
         (max((r["end_frame"] for r in rows if r["title"] == t.id), default=0), len(t.dubs))
         for t in library.manifest.titles
     ]
-    with watcher(films, sys.stderr, library.out) as watch:
-        done = deliver(library, reviewer or getpass.getuser(), watch, engine, to, since)
+    with watcher(films, sys.stderr, library.out, log_format) as watch:
+        done = deliver(library, me(reviewer), watch, engine, to, since)
     if as_json:
         show.as_json(done.plain())
     else:

@@ -16,7 +16,7 @@ from dubbing.errors import InputError
 if TYPE_CHECKING:
     from dubbing.review.rerun import Made
 
-__all__ = ["rerun", "review", "reviewer_option"]
+__all__ = ["me", "rerun", "review", "reviewer_option"]
 
 GIB = 1 << 30
 

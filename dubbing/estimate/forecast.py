@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dubbing import media
 from dubbing.estimate.costs import Rates, Work, decided_work, title_of
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
 from dubbing.manifest import Title
@@ -136,7 +135,7 @@ def estimate(
 def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: int) -> tuple[list[_Open], set[str]]:
     """The open tasks of one title, real ones first, and the ids of those that are only expected. rank: of its first
     dub. What a long shot costs is in its windows; what joins them is taken to cost nothing."""
-    width, height = media.probe(job.store.local(title.video)).upright_size
+    width, height = job.info(title).upright_size
     megapixels = width * height / 1e6
     frames = max((t.frames for t in tasks if t.stage in ("shots", "master")), default=0)
     by_stage: dict[str, list[Task]] = {s: [t for t in tasks if t.stage == s] for s in STAGES}

@@ -35,7 +35,8 @@ def trial(manifest: Manifest, config: Config, on_event: Callable[[Event], None] 
     """
     first = manifest.titles[0]
     local = open_store(tempfile.gettempdir()).local  # brings what lies elsewhere
-    length = media.probe(local(first.video)).duration_s
+    still = media.is_photograph(local(first.video))  # its length is its dub's
+    length = media.probe(local(first.dubs[0].audio if still else first.video)).duration_s
     if not length:
         raise MediaError(
             f"{first.video} does not say how long it is, so no excerpt can be taken; plan without --trial."
@@ -52,9 +53,11 @@ def trial(manifest: Manifest, config: Config, on_event: Callable[[Event], None] 
 
 def _cut(title: Title, local: Callable[[Path | Uri], Path], folder: Path, number: int, start_s: Fraction) -> Title:
     """One excerpt as a title of its own; its cuts are looked for, whatever cut list the film has."""
-    film = folder / f"{number}{title.video.suffix}"
-    begins_s = media.excerpt(local(title.video), film, start_s, SECONDS)
-    lasts_s = media.probe(film).duration_s or SECONDS
+    film, begins_s, lasts_s = local(title.video), start_s, SECONDS
+    if not media.is_photograph(film):
+        film = folder / f"{number}{title.video.suffix}"
+        begins_s = media.excerpt(local(title.video), film, start_s, SECONDS)
+        lasts_s = media.probe(film).duration_s or SECONDS
     dub = title.dubs[0]
     mix = folder / f"{number}.flac"
     media.sound_excerpt(local(dub.audio), mix, begins_s, lasts_s)
@@ -64,5 +67,5 @@ def _cut(title: Title, local: Callable[[Path | Uri], Path], folder: Path, number
         media.sound_excerpt(local(dub.dialogue), spoken, begins_s, lasts_s)
     return Title(
         id=f"trial-{number}", video=film, dubs=[Dub(language=dub.language, audio=mix, dialogue=spoken, stems=None)],
-        shots=None, cast=None,
+        shots=None, cast=None, still=title.still,
     )  # fmt: skip

@@ -44,6 +44,7 @@ class Work:
     speech_N: np.ndarray
     actor: Path | None
     window: tuple[int, int] | None = None
+    still: bool = False
     apart_s: float | None = None
 
     def wants(self, frame: int) -> bool:

@@ -9,6 +9,7 @@ from dubbing.media.master import Mastered, encode_master
 from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import pasted_frames
 from dubbing.media.patches import PatchWriter, join_patches, patch_frames, read_patches
+from dubbing.media.photo import BT709, Photograph, film_of, is_photograph, read_photograph
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, probe
 from dubbing.media.read import Picture, Scan, read, scan, timeline
 from dubbing.media.sound import audio_length, read_sound, sound_between, sound_blocks
@@ -16,6 +17,7 @@ from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
 
 __all__ = [
+    "BT709",
     "AudioInfo",
     "ClipWriter",
     "Delivery",
@@ -23,6 +25,7 @@ __all__ = [
     "MediaInfo",
     "PackedWriter",
     "PatchWriter",
+    "Photograph",
     "Picture",
     "Scan",
     "VideoInfo",
@@ -30,6 +33,8 @@ __all__ = [
     "delivery",
     "encode_master",
     "excerpt",
+    "film_of",
+    "is_photograph",
     "load_timeline",
     "pasted_frames",
     "join_patches",
@@ -37,6 +42,7 @@ __all__ = [
     "probe",
     "read",
     "read_patches",
+    "read_photograph",
     "read_sound",
     "save_timeline",
     "scan",

@@ -65,6 +65,7 @@ def encode_master(
     crf: float | None = None,
     preset: str | None = None,
     threads: int = 0,
+    frames: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Mastered:
     """Write the master of `source` with patches and dub `sound` to `target`.
@@ -72,7 +73,8 @@ def encode_master(
     timeline: the source's; sound: any file whose first sound stream is the dub, beginning with frame
     0; language: BCP 47 tag of the dub; crf and preset: of the encoder (None: visually lossless and
     fast, H.264 superfast 16, HEVC ultrafast 14); threads: encoder threads, 0 for a fixed number, so
-    that the same input gives the same bytes on every machine; progress(n): n more frames are done.
+    that the same input gives the same bytes on every machine; frames: leave off after so many, where a film is made
+    longer than this dub needs (None: all of them, as any source's are); progress(n): n more frames are done.
 
     Raises UnsupportedMedia before any work, DamagedMedia by timecode, OutputError when the target
     cannot be written.
@@ -87,12 +89,12 @@ def encode_master(
             dub = _Dub(output, plan, sound_file, sound, timeline, language)
             film.on_packet = _Carried(output, film).mux
             output.set_chapters(film.container.chapters())
-            frames = 0
-            for frame in pasted(film, timeline, patch_folders):
+            done = 0
+            for frame in pasted(film, timeline, patch_folders, frames):
                 frame.pict_type = 0
                 _mux_picture(output, picture.encode(frame), timeline, dub)
-                frames += 1
-                if progress is not None and frames % _PROGRESS_FRAMES == 0:
+                done += 1
+                if progress is not None and done % _PROGRESS_FRAMES == 0:
                     progress(_PROGRESS_FRAMES)
             _mux_picture(output, picture.encode(None), timeline, dub)
             dub.mux_until(None)
@@ -104,9 +106,9 @@ def encode_master(
             if isinstance(e, av.error.FFmpegError | OSError):
                 raise OutputError(f"The master {target} could not be written: {e.strerror or e}.") from e
             raise
-    if progress is not None and frames % _PROGRESS_FRAMES:
-        progress(frames % _PROGRESS_FRAMES)
-    return Mastered(Path(target), frames, plan.notices)
+    if progress is not None and done % _PROGRESS_FRAMES:
+        progress(done % _PROGRESS_FRAMES)
+    return Mastered(Path(target), done, plan.notices)
 
 
 def _open_output(target: str | Path, plan: Delivery, info: MediaInfo, sound_info: MediaInfo, timeline: Timeline) -> Any:

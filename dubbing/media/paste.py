@@ -102,13 +102,13 @@ def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:
         plane[at] = np.clip(np.rint(old + (new - old) * part), 0, 255).astype(np.uint8)
 
 
-def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path]) -> Iterator[Any]:
-    """The film's decoded frames with all patches in them, and with the timeline's pts.
+def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None) -> Iterator[Any]:
+    """The film's decoded frames with all patches in them, and with the timeline's pts. first: only so many.
 
     A frame is pasted by a thread while the next is decoded and the one before is encoded. Raises MediaError when
     the film is not the timeline's, or a patch lies beyond its end."""
     queue = PatchQueue(folders)
-    count = 0
+    count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
 
     def finish(frame: Any, patches: list[Patch], pts: int) -> Any:
         if patches:
@@ -121,8 +121,10 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path]) -> Ite
     with ThreadPoolExecutor(1, thread_name_prefix="paste") as thread:
         coming: Future[Any] | None = None
         for frame in film.whole():
+            if count == whole < len(timeline):
+                break
             count += 1
-            if count > len(timeline):
+            if count > whole:
                 break
             following = thread.submit(finish, frame, queue.at(count - 1), int(timeline.pts[count - 1]))
             if coming is not None:
@@ -130,7 +132,7 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path]) -> Ite
             coming = following
         if coming is not None:
             yield coming.result()
-    if count != len(timeline):
+    if count != whole:
         raise MediaError(f"{film.path} has changed: its timeline has {len(timeline)} frames, the file does not.")
     if queue.left:
         raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")

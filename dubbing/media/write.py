@@ -29,7 +29,8 @@ class ClipWriter:
     tags of the file; pix_fmt: FFmpeg's name; sound_codec: None for AAC, FLAC or 16-bit PCM by the
     ending; time_base: of the picture, None for one tick a frame; options, container_options:
     FFmpeg's, for the picture's encoder and the container; rotation_deg: clockwise turn that shows it
-    upright. The same calls give the same bytes.
+    upright; matrix: of ITU-T H.273, for all three colour tags (None: BT.709 from 720 lines up, BT.601 below). The
+    same calls give the same bytes.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ClipWriter:
         options: Mapping[str, str] | None = None,
         container_options: Mapping[str, str] | None = None,
         rotation_deg: int = 0,
+        matrix: int | None = None,
     ) -> None:
         suffix = Path(path).suffix.lower()
         self._file = av.open(
@@ -69,7 +71,8 @@ class ClipWriter:
         self._durations: dict[int, int] = {}
         self._samples = 0
         if width:
-            self._add_video(codec, width, height, Fraction(rate), crf, pix_fmt, timecode, options or {}, rotation_deg)
+            self._add_video(codec, width, height, Fraction(rate), crf, pix_fmt, timecode, options or {}, rotation_deg,
+                            matrix or (1 if height >= 720 else 6))  # fmt: skip
         if sample_rate_hz is not None:
             self._sound = self._file.add_stream(sound_codec or _SOUND.get(suffix, "aac"), rate=sample_rate_hz)
             self._sound.codec_context.layout = av.AudioLayout(_layout(channels))
@@ -87,6 +90,7 @@ class ClipWriter:
         timecode: str | None,
         options: Mapping[str, str],
         rotation_deg: int,
+        matrix: int,
     ) -> None:
         stream: Any = self._file.add_stream(codec, rate=rate, width=width, height=height, pix_fmt=pix_fmt)
         ctx = stream.codec_context
@@ -97,7 +101,7 @@ class ClipWriter:
         if codec == "libx265":
             chosen["x265-params"] = "log-level=none:pools=1:frame-threads=1"
         stream.options = {**chosen, "flags": "+bitexact", **options}
-        ctx.colorspace = ctx.color_primaries = ctx.color_trc = 1 if height >= 720 else 6
+        ctx.colorspace = ctx.color_primaries = ctx.color_trc = matrix
         ctx.color_range = 2 if pix_fmt.startswith("yuvj") else 1
         if timecode is not None:
             stream.metadata["timecode"] = timecode

@@ -123,7 +123,7 @@ class Errands:
             result = json.loads(said[0]) if said and said[0].strip() else None
         except ValueError:
             result = None
-        if code in (0, 3) and result is not None:
+        if result is not None:  # of what failed in it, it tells itself
             self._set(number, state="done", part=1.0, message="", result=result)
         else:
             self._set(number, state="failed", message=last or f"It ended with exit code {code}.", result=result)

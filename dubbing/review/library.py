@@ -17,7 +17,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dubbing import media
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
@@ -156,7 +155,7 @@ class Library:
         with self._lock:
             if title not in self._films:
                 source = next(t for t in self.manifest.titles if t.id == title)
-                info = media.probe(self.store.local(source.video))
+                info = self.job().info(source)
                 assert info.video is not None
                 self._films[title] = Film(info.upright_size, info.video.rate, info.video.frames_hint)
             return self._films[title]

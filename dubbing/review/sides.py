@@ -52,7 +52,7 @@ def covers(library: Library, shown: Shown, side: str, first: int, last: int) -> 
         a, b = max(shot.start_frame, first), min(shot.end_frame, last)
         if a >= b:
             continue
-        mine = shot == shown.step.shot
+        mine = shot.id == shown.step.shot.id
         other = shown if mine else library.find(shown.title.id, shown.dub.language, shot.id)
         if mine and side != "current":
             take = shown.take(side)

@@ -40,8 +40,9 @@ class Audio(Stage):
 
     args: sound, timeline, shots: paths; settings: own (the film's own sound: cut or padded to its
     length without a word, and it may be silent), length_difference ("refuse" or "allow"),
-    length_tolerance_frames. A shot's key changes exactly when sound within MARGIN_S of it does.
-    Raises ManifestError when the length does not fit, MediaError when there is nothing to hear.
+    length_tolerance_frames; frames: how many of the film this sound is for, absent for all. A shot's key
+    changes exactly when sound within MARGIN_S of it does. Raises ManifestError when the length does not fit,
+    MediaError when there is nothing to hear.
     """
 
     name: ClassVar[str] = "audio"
@@ -103,10 +104,11 @@ def _loudest(wave: np.ndarray) -> int:
 
 def _check_length(path: str, total: int, film: Timeline, settings: Mapping[str, Any]) -> None:
     frame_s = float(film.duration) / len(film)
-    off = total / RATE_HZ - float(film.duration)
+    lasts_s = float(film.time(settings.get("frames", len(film))))
+    off = total / RATE_HZ - lasts_s
     if settings["length_difference"] == "refuse" and abs(off) > settings["length_tolerance_frames"] * frame_s + 1e-3:
         raise ManifestError(
-            f"{path} lasts {total / RATE_HZ:.3f} s and the picture {float(film.duration):.3f} s, "
+            f"{path} lasts {total / RATE_HZ:.3f} s and the picture {lasts_s:.3f} s, "
             f"{abs(off) / frame_s:.1f} frames {'more' if off > 0 else 'less'}; give a dub of the picture's length, "
             "or set length_difference: allow."
         )

@@ -32,8 +32,8 @@ JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 
 class Lipsync(Stage):
     """args: source, timeline, shot, start, end, faces, sound, source_sound, decided, actors, generator,
-    models (folder), settings; window (of a long shot): the part [a, b) of it to render; parts: instead, the folders
-    of its windows, to be joined."""
+    models (folder), settings; still: True where the film is made of a photograph; window (of a long shot): the
+    part [a, b) of it to render; parts: instead, the folders of its windows, to be joined."""
 
     name = "lipsync"
     version = 1
@@ -60,13 +60,14 @@ class Lipsync(Stage):
             progress(length)
             return {**about, "status": "untouched", "reason": reason or "off_screen", "faces": []}
         generator = self._generator(args["generator"], args["models"])
-        tracks = {t.id: t for t in load_tracks(Path(args["faces"]))}
+        tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(Path(args["faces"]))}
         info = media.probe(Path(args["source"]))
         shares = _share(speech_N, decided["tracks"], shot)
         done, rendered, faces = 0, 0, []
         for spoken, share_N in zip(decided["tracks"], shares, strict=True):
             track = tracks[spoken["track"]]
-            lines, says_N = _lines(track, share_N, spoken["stretches"], shot, line, args["settings"]["max_yaw_deg"])
+            own = [] if args.get("still") else spoken["stretches"]  # a photograph is at rest already
+            lines, says_N = _lines(track, share_N, own, shot, line, args["settings"]["max_yaw_deg"])
             if not lines:
                 continue
             first, last = (line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
@@ -80,6 +81,7 @@ class Lipsync(Stage):
                 speech_N=says_N,
                 actor=actor_file(Path(args["actors"]), spoken["actor"]),
                 window=window,
+                still=bool(args.get("still")),
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()

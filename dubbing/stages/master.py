@@ -17,7 +17,8 @@ class Master(Stage):
 
     args: source, path; timeline, folder of `timeline.npz`; patches, folders of takes, each holding face_<n>/ folders of
     patches or none; sound, path
-    of the dub; target_name, the master's file name; language, BCP 47 tag; crf, preset and threads of
+    of the dub; target_name, the master's file name; language, BCP 47 tag; frames, how many of the film
+    to deliver, absent for all; crf, preset and threads of
     the encoder, None or absent for the defaults. The result: file, its name in the folder; frames,
     how many it holds; notices, sentences about what differs from the source.
     """
@@ -39,6 +40,7 @@ class Master(Stage):
             crf=None if crf is None else float(crf),
             preset=args.get("preset"),
             threads=int(args.get("threads") or 0),
+            frames=args.get("frames"),
             progress=progress,
         )
         return {"file": args["target_name"], "frames": done.frames, "notices": list(done.notices)}

@@ -119,7 +119,8 @@ class Shots(Stage):
     """The shots of one title. Result: `shots.json` and the timeline.
 
     args: source: path of the film; cuts: path of a cut list, or None; settings: threshold and
-    min_frames of `CutFinder`. Raises DamagedMedia, and ManifestError for a cut list that does not fit.
+    min_frames of `CutFinder`; one: instead, the whole film is known to be one shot. Raises DamagedMedia, and
+    ManifestError for a cut list that does not fit.
     """
 
     name: ClassVar[str] = "shots"
@@ -131,6 +132,9 @@ class Shots(Stage):
         if args.get("cuts"):
             film = media.timeline(source)
             cuts = read_cuts(args["cuts"], film)
+            progress(len(film))
+        elif args.get("one"):
+            film, cuts = media.timeline(source), []
             progress(len(film))
         else:
             finder = CutFinder(**args.get("settings", {}))

@@ -67,7 +67,7 @@ class Sync(Stage):
             progress(0 if "parts" in args else b - a)
             return {}
         main = take["faces"][0]
-        track = next(t for t in load_tracks(Path(args["faces"])) if t.id == main["track"])
+        track = next(t for t in load_tracks(Path(args["faces"])) if t.id == main["track"]).until(args["end"])
         line = media.load_timeline(Path(args["timeline"]))
         folder = Path(args["take"]) / main["folder"]
         made = media.patch_frames(folder)

@@ -95,18 +95,21 @@ class RemoteStore(Store):
     # -- what a worker needs -----------------------------------------------------------------
 
     def bring(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Raises OutputError when a result that was there is no longer."""
+        """Results, and files inside one by the name of the file: names of results hold no dot.
+
+        Raises OutputError when a result that was there is no longer.
+        """
         wanted: dict[str, Path] = {}
 
         def here(text: str) -> str:
             path = self.here(Path(text)) if text.startswith(self._origin + os.sep) else None
             if path is None:
                 return self.copies.bring(text)
-            wanted[str(path)] = path
+            wanted[str(path)] = path.parent if path.suffix else path
             return str(path)
 
         changed = walked(args, here)
-        at_once(self._download, [p for p in wanted.values() if not p.exists()])
+        at_once(self._download, [p for p in dict.fromkeys(wanted.values()) if not p.exists()])
         return dict(changed)
 
     def tidy(self) -> None:

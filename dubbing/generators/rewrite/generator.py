@@ -1,17 +1,20 @@
 """`rewrite`: sound to wanted shape, shape to the actor's own frames, frames to patches.
 
-Works on one track at a time, in stretches of a bounded number of frames, so memory does not grow
-with the length of a shot. Mouths are borrowed from the same stretch of the same shot only: same
-light, same lens, same day. Knows no files but the film and the actor's model.
+Where nobody was heard to speak (a photograph, a silent film) the prior alone drives, and lips that part
+further than any frame shows have their inside drawn. Works on one track at a time, in stretches of a bounded
+number of frames, so memory does not grow with the length of a shot. Mouths are borrowed from the same stretch
+of the same shot only: same light, same lens, same day. Knows no files but the film and the actor's model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from scipy.ndimage import gaussian_filter1d
 from scipy.signal import savgol_filter
 
 from dubbing import media
@@ -19,6 +22,7 @@ from dubbing.errors import ManifestError
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators import Rendered, Work
 from dubbing.generators.rewrite import hearing, shape, voice
+from dubbing.generators.rewrite.interior import SHOWN, Inside, Tones, shut, tones
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
 from dubbing.records import Patch
@@ -27,8 +31,11 @@ from dubbing.store import key_of
 __all__ = ["Rewrite", "Settings"]
 
 VERSION = 2
-NOISE = 3.0  # times the usual power of what smoothing takes: below it is noise
-ALIKE = 0.03  # openings (inter-ocular distances) of mouths that may be laid over each other
+_NOISE = 3.0  # times the usual power of what smoothing takes: below it is noise
+_ALIKE = 0.03  # openings (inter-ocular distances) of mouths that may be laid over each other
+_PARTED = 0.035  # of lips that stand so far apart, what is between them would be squeezed into the seam
+_CALM_SHAPE_S, _CALM_HEAD_S = 0.5, 0.12  # standard deviations of what smooths a photograph's face and head
+_WIDER = 0.03  # by how much more a mouth must open than its donor's for its inside to be all drawn
 
 
 class Settings(BaseModel):
@@ -85,10 +92,14 @@ class Rewrite:
                 )
             ]
             donors = plan.donors(low, high)
+            colours = plan.colours(faces) if plan.alone else None
             for n in np.flatnonzero(here_N):
                 target = faces[n]
                 parts = [(faces[d], w) for d, w in _blend(donors, int(n), plan.have_N3[low:high, 0])]
-                bgr, matte = render(target, plan.goal_NP2[low + n], parts)
+                if plan.stands and plan.have_N3[low + n, 0] > _PARTED:
+                    parts = [(replace(target, bgr_HWC=shut(target.bgr_HWC, target.local_P2)), 1.0)]
+                inside = plan.inside(low, int(n), donors, colours) if colours else None
+                bgr, matte = render(target, plan.goal_NP2[low + n], parts, inside)
                 matte = np.rint(matte * plan.fade_N[low + n]).astype(np.uint8)
                 patch = Patch(start + low + int(n), target.box.x, target.box.y, bgr, matte)
                 yield Rendered(patch, float(plan.opening_N[low + n]))
@@ -102,6 +113,8 @@ class _Plan:
         self.settings = settings
         full, pose = canonical(track.mesh_NP3)
         full, pose = _steady(full, pose)
+        if work.still:
+            full, pose = _calm(full, pose, float(work.timeline.rate))
         self.mesh_NP2 = apply_pose(full, *pose)[..., :2]
         self.boxes: list[Box] = crop_boxes(self.mesh_NP2, work.picture_wh)
         actor = voice.load(work.actor) if work.actor else voice.default_actor(full)
@@ -110,6 +123,7 @@ class _Plan:
         times_s = times_s - float(work.timeline.time(first))
         space = shape.ShapeSpace.load()
         have_NK = space.encode(full, actor.rest)
+        self.alone = work.actor is None and work.apart_s is None
         self.near_s = work.apart_s
         self.times_s = times_s
         if self.near_s is None:
@@ -132,12 +146,18 @@ class _Plan:
         self.have_N3 = np.stack([measures[n] for n in names], 1)
         self.want_N3 = np.stack([wanted[n] for n in names], 1)
         self.turn_N3 = _angles(pose[1])
+        closed = full.copy()
+        closed[:, lower] = actor.rest
+        self.seam_NP2 = apply_pose(closed, *pose)[..., :2]
+        self.stands = self.alone and work.still
         self.usable_N = track.seen_N.copy()
         if not self.usable_N.any():
             self.usable_N[:] = True
 
     def donors(self, low: int, high: int) -> np.ndarray:
         """For every frame of the stretch, the frame of the stretch that lends its mouth."""
+        if self.stands:
+            return np.arange(high - low)
         part = slice(low, high)
         # lengths in inter-ocular distances; one unit of cost is about a visible difference
         weights = np.array([1 / 0.03, 1 / 0.05, 1 / 0.05])
@@ -148,6 +168,18 @@ class _Plan:
             pose_weight=self.settings.pose_weight, jump=self.settings.jump_cost,
             forbidden_TS=None if self.near_s is None else apart < self.near_s,
         )  # fmt: skip
+
+    def colours(self, faces: Sequence[Face]) -> Tones:
+        """Of what is drawn between the lips in one stretch."""
+        middle = faces[len(faces) // 2]
+        return tones(middle.bgr_HWC, middle.local_P2)
+
+    def inside(self, low: int, n: int, donors: np.ndarray, colours: Tones) -> Inside | None:
+        """What to draw between the lips of a frame of the stretch; None where its donor is open far enough."""
+        want, have = self.want_N3[low + n, 0], self.have_N3[low + int(donors[n]), 0]
+        share = 1.0 if self.stands else float(np.clip((want - 1.15 * have) / _WIDER, 0, 1))
+        own = self.stands and float(have) >= SHOWN
+        return Inside(colours, self.seam_NP2[low + n], own, share) if share > 0 else None
 
 
 def _stretches(count: int, most: int) -> list[tuple[int, int]]:
@@ -168,7 +200,7 @@ def _blend(donors: np.ndarray, n: int, opening_N: np.ndarray) -> Sequence[tuple[
         other = int(donors[n - 1]) + 1
     elif n + 1 < len(donors) and donors[n + 1] - donors[n] not in (0, 1) and donors[n + 1] >= 1:
         other = int(donors[n + 1]) - 1
-    if other is None or abs(opening_N[here] - opening_N[other]) > ALIKE:
+    if other is None or abs(opening_N[here] - opening_N[other]) > _ALIKE:
         return [(here, 1.0)]
     return [(here, 2 / 3), (other, 1 / 3)]
 
@@ -189,10 +221,21 @@ def _steady(
     lower = list(LOWER_FACE)
     taken = full_NP3[:, lower] - smooth[:, lower]
     power = (taken**2).mean((1, 2))
-    noise = NOISE * np.median(power)
+    noise = _NOISE * np.median(power)
     back = np.maximum(0, 1 - noise / np.maximum(power, 1e-12))
     smooth[:, lower] += back[:, None, None] * taken
     return smooth, (scale, u @ vt, shift)
+
+
+def _calm(
+    full_NP3: np.ndarray, pose: tuple[np.ndarray, np.ndarray, np.ndarray], rate: float
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The face of a photograph: one expression, on a head that moves slowly if at all."""
+    usual = np.median(full_NP3, axis=0)
+    full = usual + gaussian_filter1d(full_NP3 - usual, _CALM_SHAPE_S * rate, axis=0, mode="nearest")
+    scale, rotation, shift = (gaussian_filter1d(v, _CALM_HEAD_S * rate, axis=0, mode="nearest") for v in pose)
+    u, _, vt = np.linalg.svd(rotation)
+    return full, (scale, u @ vt, shift)
 
 
 def _angles(rotation_N33: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 Two layers at native resolution (design section 4, step 4):
   the frame itself, its jaw and chin bent to the wanted shape, so beard, light and background stay;
   over it the lips and what is between them, from a frame of the same actor that has such a mouth,
-  bent onto this head, its colour fitted on the border ring, under a soft matte.
+  bent onto this head, its colour fitted on the border ring, under a soft matte;
+  where no frame's mouth is open so far, what is between the lips is drawn (`interior`).
 Knows nothing of sound or time: one frame in, one patch out.
 """
 
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 
 from dubbing.face import JAW, LIPS, OUTER_LIPS
+from dubbing.generators.rewrite.interior import Inside, draw
 from dubbing.generators.rewrite.warp import dense_map, warp
 
 __all__ = ["Face", "Box", "crop_boxes", "render"]
@@ -79,11 +81,13 @@ def _unit(vectors_N2: np.ndarray) -> np.ndarray:
     return vectors_N2 / np.maximum(np.linalg.norm(vectors_N2, axis=-1, keepdims=True), 1e-6)
 
 
-def render(target: Face, wanted_P2: np.ndarray, donors: Sequence[tuple[Face, float]]) -> tuple[np.ndarray, np.ndarray]:
+def render(
+    target: Face, wanted_P2: np.ndarray, donors: Sequence[tuple[Face, float]], inside: Inside | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The target's crop with the wanted mouth: (bgr_HWC uint8, zero where the matte is; matte_HW uint8).
 
     wanted_P2: (478, 2) where the mesh should be, in pixels of the picture; donors: frames that lend
-    their mouths, with weights that add up to 1.
+    their mouths, with weights that add up to 1; inside: what to draw between lips that no donor has parted so far.
     """
     size = (target.box.width, target.box.height)
     goal = wanted_P2 - (target.box.x, target.box.y)
@@ -100,6 +104,8 @@ def render(target: Face, wanted_P2: np.ndarray, donors: Sequence[tuple[Face, flo
             mouth += weight * _match_colour(_bend_mouth(donor, goal, part, step), below, matte)
         mixed = below + (mouth - below) * matte[..., None]
         below[:] = cv2.convertScaleAbs(np.maximum(mixed, 0))
+        if inside is not None:
+            draw(face, target.bgr_HWC, target.local_P2, goal, inside, (target.box.x, target.box.y))
         window = changed[part.y : part.y + part.height, part.x : part.x + part.width]
         np.maximum(window, np.minimum(matte * 6, 1), out=window)
     changed = np.minimum(changed, _border(size, eye))

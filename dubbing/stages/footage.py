@@ -1,0 +1,109 @@
+"""What the picture of a title is: a film as it lies there, or the film that is made of a photograph.
+
+A photograph has no length of its own: each dub gives one, rounded up to whole frames. One film is made for
+all dubs of a title, as long as the longest needs, because analysis is shared; each master leaves off where
+its own dub ends. What the film looks like is for `still`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from dubbing import media
+from dubbing.clock import Timeline
+from dubbing.errors import ManifestError, MediaError, OutputError
+from dubbing.manifest import Still, Title
+from dubbing.remote import Uri
+from dubbing.store import Store, read_json
+
+__all__ = ["MadeOf", "Sounds", "made_of"]
+
+_INAUDIBLE = 1e-3  # -60 dBFS, as the audio stage has it
+
+
+@dataclass(frozen=True)
+class MadeOf:
+    """The film that a photograph becomes. info: as `media.probe` will say of it; frames: of each dub's master, by
+    language; settings: the title's `still`; notices: what differs from the photograph."""
+
+    info: media.MediaInfo
+    frames: Mapping[str, int]
+    settings: Still
+    notices: tuple[str, ...]
+
+    @property
+    def rate(self) -> Fraction:
+        return Fraction(self.settings.rate)
+
+    @property
+    def length(self) -> int:
+        """Frames of the film: as many as the longest dub needs."""
+        return max(self.frames.values())
+
+    def line(self, language: str | None = None) -> Timeline:
+        """When each frame is shown, of one dub's master or of the film."""
+        count = self.frames[language] if language else self.length
+        return Timeline(np.arange(count, dtype=np.int64), 1 / self.rate, count, self.rate)
+
+
+class Sounds:
+    """Lengths of decoded sounds. Where the output folder exists they are remembered in it by path, size and
+    time, so that a run that goes on does not decode them again; the file may be deleted."""
+
+    def __init__(self, out: Path) -> None:
+        self._file = out / ".sounds.json"
+        self._known: dict[str, list[int]] = {}
+        with suppress(OSError, ValueError):
+            self._known = dict(read_json(self._file))
+
+    def length(self, path: Path) -> int:
+        """Decoded samples of the first sound stream. Raises MediaError where nothing can be heard."""
+        stat = path.stat()
+        name, stamp = str(path), [stat.st_size, stat.st_mtime_ns]
+        if self._known.get(name, [])[:2] == stamp:
+            return self._known[name][2]
+        samples, loud = 0, False
+        for block in media.sound_blocks(path, None, mono=False, align_to_video=False):
+            samples += len(block)
+            loud = loud or float(np.abs(block).max(initial=0.0)) > _INAUDIBLE
+        if not loud:
+            raise MediaError(f"{path} has no sound in it: none of its {samples} samples is louder than -60 dBFS.")
+        self._known[name] = [*stamp, samples]
+        if self._file.parent.is_dir():
+            with suppress(OutputError):
+                Store(self._file.parent).write_json(self._file, self._known)
+        return samples
+
+
+def made_of(title: Title, local: Callable[[Path | Uri], Path], sounds: Sounds) -> MadeOf | None:
+    """How a title's film is made of its photograph; None where its picture is a film.
+
+    local: where a file of the manifest lies on this machine. Raises ManifestError for settings that do not belong
+    together, MediaError for a photograph or a sound that cannot be used.
+    """
+    path = local(title.video)
+    if not media.is_photograph(path):
+        if title.still is not None:
+            raise ManifestError(f"{title.video} is a film; 'still' is for photographs: remove it.")
+        return None
+    if title.shots is not None:
+        raise ManifestError(f"{title.video} is a photograph, which has no cuts; remove 'shots'.")
+    photograph = media.read_photograph(path)
+    settings = title.still or Still()
+    rate = Fraction(settings.rate)
+    frames = {}
+    for dub in title.dubs:
+        sound = local(dub.audio)
+        info = media.probe(sound)
+        if not info.audio:
+            raise MediaError(f"{dub.audio} has no sound stream; 'audio' must be the {dub.language} mix.")
+        lasts_s = Fraction(sounds.length(sound), info.audio[0].rate_hz)
+        frames[dub.language] = max(1, -int(-lasts_s * rate // 1))
+    film = media.film_of(path, photograph, rate, max(frames.values()))
+    return MadeOf(film, frames, settings, photograph.notices)
