@@ -33,7 +33,7 @@ MOST_S = 600.0  # of speech that a fit looks at
 RISE_S, FALL_S = 0.10, 0.12  # the mouth opens before the voice, and shuts after it
 SMOOTH_S = 0.03  # of what is heard, standard deviation
 LEVELLED_FRAMES = 50.0  # an example with this many frames is trusted by half on where its mouth sits
-LAGS_S = np.round(np.arange(-0.2, 0.201, 0.02), 2)
+LAGS_S = np.round(np.arange(-0.3, 0.301, 0.02), 2)
 LAG_GAIN = 0.05  # by how much a lag must better the correlation to be believed
 LAG_LEAST_S = 3.0
 _MIDDLES = [[LOWER_FACE.index(point) for point in pair] for pair in ((82, 87), (13, 14), (312, 317))]
@@ -144,9 +144,9 @@ def predict(
 
 
 def heard(prior: Prior, wave: np.ndarray) -> np.ndarray:
-    """What the prior hears, smoothed in time, float32 (T, F) at STEP_HZ: coefficients, hidden units, phones."""
-    all_of_it = prior.hear(wave)
-    row = np.concatenate([all_of_it.coef_TK, all_of_it.hidden_TH, all_of_it.phones_TC], 1)
+    """What the prior hears, smoothed in time, float32 (T, F) at STEP_HZ: coefficients, hidden, phones, encoding."""
+    here = prior.hear(wave)
+    row = np.concatenate([here.coef_TK, here.hidden_TH, here.phones_TC, here.encoded_TE], 1)
     return gaussian_filter1d(row, SMOOTH_S * STEP_HZ, axis=0, mode="nearest").astype(np.float32)
 
 
