@@ -26,7 +26,7 @@ from dubbing import media
 from dubbing.face import canonical
 from dubbing.generators.rewrite import encoder, hearing, shape, voice
 from dubbing.generators.rewrite.fitting import LEVELS, SURE, Fit
-from dubbing.generators.rewrite.hearing import CLASSES, DILATIONS, STEP_HZ
+from dubbing.generators.rewrite.hearing import CLASSES, DILATIONS, ENCODED, STEP_HZ
 from dubbing.sound import MELS, log_mel
 from training import clips, readout
 from training import prior_report as report
@@ -265,7 +265,7 @@ def population(
     mean_K = np.mean([c.mean(0) for c in coefs], 0)
     std_K = np.sqrt(np.mean([c.var(0) for c in coefs], 0))
     opening_Q = np.mean([np.quantile(c[:, 0], LEVELS) for c in coefs], 0)
-    width = shape.COEFS + NETS * WIDTH + len(CLASSES) + readout.SIZE
+    width = shape.COEFS + NETS * WIDTH + len(CLASSES) + ENCODED
     blank = Fit(
         mean_K, std_K, np.maximum(opening_Q, 0), np.zeros(width), np.ones(width), np.ones(shape.COEFS),
         np.zeros((width, shape.COEFS)), np.zeros(shape.COEFS), np.ones(shape.COEFS), np.linspace(-2, 2, len(LEVELS)),

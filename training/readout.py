@@ -12,12 +12,11 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from dubbing.generators.rewrite import encoder, hearing, shape
-from dubbing.generators.rewrite.hearing import STEP_HZ, Prior
+from dubbing.generators.rewrite.hearing import ENCODED, STEP_HZ, Prior
 from dubbing.sound import RATE_HZ
 
-__all__ = ["SIZE", "basis", "readout", "spoken_steps"]
+__all__ = ["basis", "readout", "spoken_steps"]
 
-SIZE = 32  # main directions of the encoding
 STRENGTH = 1000.0
 EDGE_S = 0.1  # before and after speech that still counts as speech
 
@@ -36,15 +35,15 @@ def spoken_steps(wave: np.ndarray, near: bool = False) -> np.ndarray:
 
 
 def basis(waves: Sequence[np.ndarray]) -> np.ndarray:
-    """The main directions of speech's encoding, float32 (encoder.SIZE, SIZE), scaled to a mean variance of 1."""
+    """The main directions of speech's encoding, float32 (encoder.SIZE, ENCODED), scaled to a mean variance of 1."""
     total = np.zeros((encoder.SIZE, encoder.SIZE))
     for wave in waves:
         smooth = gaussian_filter1d(encoder.encoded(wave).astype(np.float64), 1.0, axis=0, mode="nearest")
         total += np.cov(smooth[spoken_steps(wave)].T) / len(waves)
     values, vectors = np.linalg.eigh(total)
-    main = vectors[:, ::-1][:, :SIZE]
-    main = main * np.sign(main[np.abs(main).argmax(0), np.arange(SIZE)])
-    return (main / np.sqrt(values[::-1][:SIZE].mean())).astype(np.float32)
+    main = vectors[:, ::-1][:, :ENCODED]
+    main = main * np.sign(main[np.abs(main).argmax(0), np.arange(ENCODED)])
+    return (main / np.sqrt(values[::-1][:ENCODED].mean())).astype(np.float32)
 
 
 def readout(

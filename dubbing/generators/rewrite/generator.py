@@ -26,7 +26,7 @@ from dubbing.store import key_of
 
 __all__ = ["Rewrite", "Settings"]
 
-VERSION = 1
+VERSION = 2
 
 
 class Settings(BaseModel):

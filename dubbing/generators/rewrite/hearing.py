@@ -25,16 +25,18 @@ from dubbing.generators.rewrite.fitting import Fit
 from dubbing.generators.rewrite.shape import PRIOR_FILE
 from dubbing.sound import log_mel
 
-__all__ = ["CLASSES", "DILATIONS", "STEP_HZ", "Heard", "Prior", "features", "prior_hash", "speaks", "surroundings"]
+__all__ = ["CLASSES", "DILATIONS", "ENCODED", "STEP_HZ", "Heard", "Prior", "features", "prior_hash", "speaks", "surroundings"]
 
 STEP_HZ = 50
 DILATIONS = (1, 2, 4, 8)
 # What the second head tells apart: one group of sounds per look of the mouth.
 CLASSES = ("silence", "pbm", "fv", "uw", "o", "a", "e", "i", "tdnszl", "sh", "kg")
+ENCODED = 32  # main directions of the encoding
 _LOUD = 4.0  # speech is what lies within this many nats of the loudest twentieth
 _UNIT = 2.0  # nats per feature unit
 _REACH, _STRIDE = 14, 2  # steps either way that the readout sees, and how far apart
 _SMOOTH_STEPS = 1.0
+_QUIET = 0.1  # all but a thousandth of the samples of a quiet recording lie within this
 _LEAST_CHANCE = 0.01
 _SHRINK_STEPS = 50  # a recording with this many steps of speech trusts its own spectrum by half
 
@@ -116,6 +118,7 @@ class Prior:
 
         Raises ModelError where another silero-vad is installed than the prior was trained with.
         """
+        wave = _audible(wave)
         feature, coef_TK, hidden_TH, phones_TC = self.sounds(wave)
         row = self.row(wave, feature, phones_TC)
         speech = speaks(wave)
@@ -154,6 +157,12 @@ def surroundings(row_TR: np.ndarray) -> np.ndarray:
     smooth = gaussian_filter1d(row_TR, _SMOOTH_STEPS, axis=0, mode="nearest")
     padded = np.pad(smooth, ((_REACH, _REACH), (0, 0)), mode="edge")
     return np.concatenate([padded[k : k + len(row_TR)] for k in range(0, 2 * _REACH + 1, _STRIDE)], 1)
+
+
+def _audible(wave: np.ndarray) -> np.ndarray:
+    """A recording quieter than those trained on, raised to where the floor of `log_mel` hides none of its speech."""
+    loud = float(np.quantile(np.abs(wave), 0.999)) if len(wave) else 0.0
+    return wave * np.float32(_QUIET / loud) if 0 < loud < _QUIET else wave
 
 
 def _mel(wave: np.ndarray) -> np.ndarray:
