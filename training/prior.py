@@ -2,10 +2,11 @@
 
     python -m training.prior --media DIR [--meshes DIR] [--out FILE] [--cross]
 
-Machine: one CPU core, about four minutes; with --cross, which trains once more without each group
+Machine: one CPU core, about five minutes; with --cross, which trains once more without each group
 of speakers to judge them unseen, about fifteen. Networks first learn to tell the sounds
 of made speech apart by how they look (`training.babble`, twenty minutes of it), then, with that as
-a second task, the shapes of the clips that `training.clips` allows. Prints how well the result does
+a second task, the shapes of the clips that `training.clips` allows; a linear readout
+(`training.readout`) goes with them. Prints how well the result does
 on the clips kept for testing. Knows nothing of the pipeline.
 """
 

@@ -25,7 +25,18 @@ from dubbing.generators.rewrite.fitting import Fit
 from dubbing.generators.rewrite.shape import PRIOR_FILE
 from dubbing.sound import log_mel
 
-__all__ = ["CLASSES", "DILATIONS", "ENCODED", "STEP_HZ", "Heard", "Prior", "features", "prior_hash", "speaks", "surroundings"]
+__all__ = [
+    "CLASSES",
+    "DILATIONS",
+    "ENCODED",
+    "STEP_HZ",
+    "Heard",
+    "Prior",
+    "features",
+    "prior_hash",
+    "speaks",
+    "surroundings",
+]
 
 STEP_HZ = 50
 DILATIONS = (1, 2, 4, 8)
