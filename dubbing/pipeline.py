@@ -269,7 +269,7 @@ class Job:
                          args, needs=needs, after=tuple(t.id for t in (*faces, *active)))  # fmt: skip
         args = {"timeline": str(shots.folder), "shots": str(shots.folder), "faces": args["faces"],
                 "source_sound": args["source_sound"], "speakers": str(speakers.folder)}  # fmt: skip
-        actors = _task("actors", title.id, folder / "actors", [speakers.key], args, needs=(speakers.id,))
+        actors = _task("actors", title.id, folder / "actors", [speakers.key, self._prior], args, needs=(speakers.id,))
         return _Analysis(source, video, still, shots, sound, tuple(faces), tuple(active), speakers, actors)
 
     def _active(self, title: Title, faces: Task, shots: Task, sound: Task) -> Task:
@@ -409,6 +409,13 @@ class Job:
 
             self._hashes[key] = create(choice.name, choice.settings, self._models).hash
         return self._hashes[key]
+
+    @cached_property
+    def _prior(self) -> str:
+        """What actors are fitted on."""
+        from dubbing.generators.rewrite.hearing import prior_hash
+
+        return prior_hash()
 
     @cached_property
     def _expert(self) -> str:

@@ -65,7 +65,7 @@ class Barred:
         return SimpleNamespace(local=Path)
 
     def job(self) -> Any:
-        return SimpleNamespace(shots=lambda title: self.shots)
+        return SimpleNamespace(shots=lambda title: self.shots, film=lambda title: Path(title.video))
 
     def find(self, title: str, language: str, shot: str) -> Shown:
         if shot not in self.shown:

@@ -2,10 +2,11 @@
 
     python -m training.prior --media DIR [--meshes DIR] [--out FILE] [--cross]
 
-Machine: one CPU core, about four minutes; with --cross, which trains once more without each group
+Machine: one CPU core, about five minutes; with --cross, which trains once more without each group
 of speakers to judge them unseen, about fifteen. Networks first learn to tell the sounds
 of made speech apart by how they look (`training.babble`, twenty minutes of it), then, with that as
-a second task, the shapes of the clips that `training.clips` allows. Prints how well the result does
+a second task, the shapes of the clips that `training.clips` allows; a linear readout
+(`training.readout`) goes with them. Prints how well the result does
 on the clips kept for testing. Knows nothing of the pipeline.
 """
 
@@ -24,11 +25,11 @@ from torch import nn
 
 from dubbing import media
 from dubbing.face import canonical
-from dubbing.generators.rewrite import hearing, shape, voice
+from dubbing.generators.rewrite import encoder, hearing, shape, voice
 from dubbing.generators.rewrite.fitting import LEVELS, SURE, Fit
-from dubbing.generators.rewrite.hearing import CLASSES, DILATIONS, STEP_HZ
+from dubbing.generators.rewrite.hearing import CLASSES, DILATIONS, ENCODED, STEP_HZ
 from dubbing.sound import MELS, log_mel
-from training import clips
+from training import clips, readout
 from training import prior_report as report
 from training.babble import Babble, babble
 from training.prior_report import measure
@@ -157,19 +158,21 @@ def augmented(wave: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, f
 
 
 def real_excerpts(people: Sequence[Spoken], spectrum_M: np.ndarray, seed: int) -> Excerpts:
-    """Clips with z-scored coefficients as targets."""
+    """Clips with z-scored coefficients as targets, valid in speech: what a mouth does in a pause no sound tells."""
     all_variants = []
     for one in people:
         rng = np.random.default_rng([seed, *one.name.encode()])
+        said = _speaking(one)
         target = shape.smoothed(one.coef_NK, one.times_s)
-        target = (target - target.mean(0)) / target.std(0)
+        target = (target - target[said].mean(0)) / target[said].std(0)
         variants = []
         for n in range(VARIANTS):
             wave, speed = augmented(one.wave, rng) if n else (one.wave, 1.0)
             feature = hearing.features(wave, spectrum_M)
             at_s = np.arange(len(feature)) / STEP_HZ * speed
             y = np.stack([np.interp(at_s, one.times_s, column) for column in target.T], 1).astype(np.float32)
-            variants.append((feature, y, (at_s <= one.times_s[-1] + 0.02).astype(np.float32)))
+            valid = np.interp(at_s, one.times_s, said, right=0) > 0.5
+            variants.append((feature, y, valid.astype(np.float32)))
         all_variants.append(tuple(variants))
     size = np.array([len(v[0][0]) for v in all_variants], float) ** 0.75
     return Excerpts(tuple(all_variants), size / size.sum())
@@ -259,10 +262,11 @@ def population(
     arrays: dict[str, np.ndarray], people: Sequence[Spoken], voices: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Everyone's fit: mouths from `people`, each of equal weight; what is heard and said from `voices`, all unseen."""
-    mean_K = np.mean([p.coef_NK.mean(0) for p in people], 0)
-    std_K = np.sqrt(np.mean([p.coef_NK.var(0) for p in people], 0))
-    opening_Q = np.mean([np.quantile(p.coef_NK[:, 0], LEVELS) for p in people], 0)
-    width = len([n for n in arrays if n.endswith(".in_w")]) * WIDTH + shape.COEFS + len(CLASSES)
+    coefs = [p.coef_NK[_speaking(p)] for p in people]
+    mean_K = np.mean([c.mean(0) for c in coefs], 0)
+    std_K = np.sqrt(np.mean([c.var(0) for c in coefs], 0))
+    opening_Q = np.mean([np.quantile(c[:, 0], LEVELS) for c in coefs], 0)
+    width = shape.COEFS + NETS * WIDTH + len(CLASSES) + ENCODED
     blank = Fit(
         mean_K, std_K, np.maximum(opening_Q, 0), np.zeros(width), np.ones(width), np.ones(shape.COEFS),
         np.zeros((width, shape.COEFS)), np.zeros(shape.COEFS), np.ones(shape.COEFS), np.linspace(-2, 2, len(LEVELS)),
@@ -280,6 +284,26 @@ def population(
         said_Q=np.quantile(said[:, 0] / said[:, 0].std(), LEVELS),
     )
     return flat(fit)
+
+
+def read_out(
+    arrays: dict[str, np.ndarray], people: Sequence[Spoken], voices: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The readout that goes with networks, scaled so that on `voices`, all unseen, it moves as far as they do."""
+    blank = Fit(*(np.zeros(shape.COEFS) for _ in fields(Fit)[:-1]), 0.0)
+    prior = hearing.Prior.of(arrays | {"level": np.zeros(1), "readout": np.zeros(1)} | flat(blank))
+    made = readout.readout(
+        prior, [p.wave for p in people], [p.times_s for p in people], [p.coef_NK for p in people]
+    )  # fmt: skip
+    nets, lines = [], []
+    for wave in voices:
+        feature, coef, _, phones = prior.sounds(wave)
+        speech, row = hearing.speaks(wave), prior.row(wave, feature, phones)
+        line = hearing.surroundings(row - row[speech].mean(0)) @ made["readout"]
+        nets.append(coef[speech] - coef[speech].mean(0))
+        lines.append(line[speech] - line[speech].mean(0))
+    scale = np.concatenate(nets).std(0) / np.concatenate(lines).std(0)
+    return made | {"readout": (made["readout"] * scale).astype(np.float32)}
 
 
 def flat(fit: Fit) -> dict[str, np.ndarray]:
@@ -318,15 +342,19 @@ def main() -> None:
         "analysis": space.analysis_KD.astype(np.float32),
         "synthesis": space.synthesis_KD.astype(np.float32),
         "spectrum": spectrum_M,
+        "encoder": np.array(encoder.digest()),
+        "basis": readout.basis([p.wave for p in people]),
     }
 
     def finished(keep: Sequence[int]) -> dict[str, np.ndarray]:
+        known = [people[n] for n in keep]
         arrays = base | train(real.only(keep), made, started)
-        return arrays | population(arrays, [people[n] for n in keep], voices)
+        arrays |= read_out(arrays, known, voices)
+        return arrays | population(arrays, known, voices)
 
     arrays = finished(range(len(people)))
     with open(given.out, "wb") as file:
-        np.savez(file, **{k: v.astype(np.float16 if k.startswith("net") else np.float32) for k, v in arrays.items()})
+        np.savez(file, **{k: _compact(k, v) for k, v in arrays.items()})
     say(f"{given.out}: {given.out.stat().st_size / 1e6:.2f} MB")
     with np.load(given.out) as written:
         prior = hearing.Prior.of({name: written[name] for name in written.files})
@@ -345,6 +373,18 @@ def main() -> None:
         print(report.summary(crossed, "training clips, each speaker unseen"))
         print(report.summary(crossed + [r for r in rows if r.name not in OUT_OF_SYNC], "all in sync"))
     say("done")
+
+
+def _speaking(one: Spoken) -> np.ndarray:
+    """Frames in or at the edge of speech, bool (N,)."""
+    speech = readout.spoken_steps(one.wave, near=True)
+    return np.asarray(np.interp(one.times_s, np.arange(len(speech)) / STEP_HZ, speech) > 0.5)
+
+
+def _compact(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "U":
+        return array
+    return array.astype(np.float16 if name.startswith(("net", "readout", "basis")) else np.float32)
 
 
 def _subject(one: Spoken) -> report.Subject:

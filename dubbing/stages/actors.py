@@ -31,7 +31,7 @@ class Actors(Stage):
     """args: timeline, shots, speakers, faces (one folder or None per shot), source_sound (folder or None)."""
 
     name = "actors"
-    version = 1
+    version = 2
 
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
         """Writes actor_<hash12>.npz files; returns {"shots": {shot id: decision}}, a decision being the

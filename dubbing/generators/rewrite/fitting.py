@@ -18,7 +18,7 @@ __all__ = ["LEVELS", "Fit", "learn"]
 # Of the distribution of openings; denser at both ends, where a lip line shows.
 LEVELS = np.array([0, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 100]) / 100
 LEAST_S = 3.0  # of speech, below which the prior is scaled but not corrected
-STRENGTHS_S = (4.0, 12.0, 40.0, 120.0, 400.0, np.inf)  # of the ridge: seconds of speech that would halve it
+STRENGTHS_S = (40.0, 120.0, 400.0, 1200.0, np.inf)  # of the ridge: seconds of speech that would halve it
 GAIN_S = 4.0  # seconds of speech that weigh as much as the prior's own gain of 1
 RANGE_FRAMES = 50.0  # frames of speech that weigh as much as everyone's range
 TRUST_STEPS = 100.0  # steps of speech in a recording that weigh as much as what is known of voices

@@ -4,7 +4,9 @@ Features are freed of loudness, microphone and much of the speaker by subtractin
 mean speech spectrum. The prior is a few small dilated convolution networks (WaveNet's idea, van den
 Oord 2016, with context on both sides), run here in numpy from arrays that `training.prior` made. Each gives
 the shape coefficients in units of the speaker's own spread, and how lip-shaping the sounds are
-(phone classes). Knows no actor and no time but its own 50 steps a second.
+(phone classes). A linear readout of a quarter of a second either way (the spectrum, the phone classes and
+silero-vad's encoding) says the same with other errors, and the two are averaged. Knows no actor and no
+time but its own 50 steps a second.
 """
 
 from __future__ import annotations
@@ -15,29 +17,50 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
+from dubbing.errors import ModelError
+from dubbing.generators.rewrite import encoder
 from dubbing.generators.rewrite.fitting import Fit
 from dubbing.generators.rewrite.shape import PRIOR_FILE
 from dubbing.sound import log_mel
 
-__all__ = ["CLASSES", "DILATIONS", "STEP_HZ", "Heard", "Prior", "features", "prior_hash", "speaks"]
+__all__ = [
+    "CLASSES",
+    "DILATIONS",
+    "ENCODED",
+    "STEP_HZ",
+    "Heard",
+    "Prior",
+    "features",
+    "prior_hash",
+    "speaks",
+    "surroundings",
+]
 
 STEP_HZ = 50
 DILATIONS = (1, 2, 4, 8)
 # What the second head tells apart: one group of sounds per look of the mouth.
 CLASSES = ("silence", "pbm", "fv", "uw", "o", "a", "e", "i", "tdnszl", "sh", "kg")
+ENCODED = 32  # main directions of the encoding
 _LOUD = 4.0  # speech is what lies within this many nats of the loudest twentieth
 _UNIT = 2.0  # nats per feature unit
+_REACH, _STRIDE = 14, 2  # steps either way that the readout sees, and how far apart
+_SMOOTH_STEPS = 1.0
+_QUIET = 0.1  # all but a thousandth of the samples of a quiet recording lie within this
+_LEAST_CHANCE = 0.01
 _SHRINK_STEPS = 50  # a recording with this many steps of speech trusts its own spectrum by half
 
 
 @dataclass(frozen=True)
 class Heard:
-    """coef_TK: float64 (T, COEFS), z-scored shape; hidden_TH: (T, H); phones_TC: (T, CLASSES), sums to 1."""
+    """coef_TK: float64 (T, COEFS), z-scored shape; hidden_TH: (T, H); phones_TC: (T, CLASSES), sums to 1;
+    encoded_TE: (T, E), main directions of silero-vad's encoding."""
 
     coef_TK: np.ndarray
     hidden_TH: np.ndarray
     phones_TC: np.ndarray
+    encoded_TE: np.ndarray
 
 
 def features(wave: np.ndarray, spectrum_M: np.ndarray | None = None) -> np.ndarray:
@@ -66,12 +89,18 @@ class Prior:
     """The shipped networks, and what is known of mouths and voices in general.
 
     nets: per network its arrays: in_w (H, 40), in_b, conv<n>_w (H, H, 5), conv<n>_b, out_w (COEFS, H), out_b,
-    phone_w (CLASSES, H), phone_b; spectrum_M: (40,), mean log-mel of speech, itself of mean 0;
-    population: everyone's fit, of gain 1 and no correction.
+    phone_w (CLASSES, H), phone_b; spectrum_M: (40,), mean log-mel of speech, itself of mean 0; basis_SE: the main
+    directions of `encoder.encoded`; level_R: (20 + CLASSES + E,), mean of `row` in speech; readout_XK:
+    `surroundings` to coefficients; encoder: `encoder.digest` of what it was trained with; population: everyone's
+    fit, of gain 1 and no correction.
     """
 
     nets: tuple[dict[str, np.ndarray], ...]
     spectrum_M: np.ndarray
+    basis_SE: np.ndarray
+    level_R: np.ndarray
+    readout_XK: np.ndarray
+    encoder: str
     population: Fit
 
     @staticmethod
@@ -88,11 +117,30 @@ class Prior:
         return Prior(
             tuple(_under(f"net{n}.", arrays) for n in range(count)),
             np.asarray(arrays["spectrum"], np.float64),
+            np.asarray(arrays["basis"], np.float64),
+            np.asarray(arrays["level"], np.float64),
+            np.asarray(arrays["readout"], np.float64),
+            str(arrays["encoder"]),
             Fit.of(_under("population.", arrays)),
         )
 
     def hear(self, wave: np.ndarray) -> Heard:
-        """Run every network over a recording and average: T = 50 steps a second, as `features`."""
+        """Everything that is heard in a recording: T = 50 steps a second, as `features`.
+
+        Raises ModelError where another silero-vad is installed than the prior was trained with.
+        """
+        wave = _audible(wave)
+        feature, coef_TK, hidden_TH, phones_TC = self.sounds(wave)
+        row = self.row(wave, feature, phones_TC)
+        speech = speaks(wave)
+        own = speech.sum() / (speech.sum() + _SHRINK_STEPS)
+        level = own * row[speech].mean(0) + (1 - own) * self.level_R
+        coef = 0.5 * (coef_TK + surroundings(row - level) @ self.readout_XK)
+        return Heard(coef, hidden_TH, phones_TC, row[:, -self.basis_SE.shape[1] :])
+
+    def sounds(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Features (T, 40), and of the networks alone: coefficients (T, COEFS), hidden units (T, H), phones
+        (T, CLASSES)."""
         feature = features(wave, self.spectrum_M)
         coefs, hiddens, phones = [], [], []
         for net in self.nets:
@@ -102,7 +150,30 @@ class Prior:
             logit = hidden @ net["phone_w"].T + net["phone_b"]
             odds = np.exp(logit - logit.max(1, keepdims=True))
             phones.append(odds / odds.sum(1, keepdims=True))
-        return Heard(np.mean(coefs, 0), np.concatenate(hiddens, 1), np.mean(phones, 0))
+        return feature, np.mean(coefs, 0), np.concatenate(hiddens, 1), np.mean(phones, 0)
+
+    def row(self, wave: np.ndarray, feature_TM: np.ndarray, phones_TC: np.ndarray) -> np.ndarray:
+        """What the readout looks at, in similar units, float64 (T, 20 + CLASSES + E)."""
+        if encoder.digest() != self.encoder:
+            raise ModelError(
+                f"The prior of rewrite was trained with silero-vad's network {self.encoder}, but {encoder.digest()} is "
+                "installed; install the version of silero-vad that pyproject.toml names, or run training.prior."
+            )
+        bands = feature_TM.reshape(len(feature_TM), -1, 2).mean(2)
+        return np.concatenate([bands, np.log(phones_TC + _LEAST_CHANCE), encoder.encoded(wave) @ self.basis_SE], 1)
+
+
+def surroundings(row_TR: np.ndarray) -> np.ndarray:
+    """Each step's smoothed rows from a quarter of a second before to as much after, (T, taps * R)."""
+    smooth = gaussian_filter1d(row_TR, _SMOOTH_STEPS, axis=0, mode="nearest")
+    padded = np.pad(smooth, ((_REACH, _REACH), (0, 0)), mode="edge")
+    return np.concatenate([padded[k : k + len(row_TR)] for k in range(0, 2 * _REACH + 1, _STRIDE)], 1)
+
+
+def _audible(wave: np.ndarray) -> np.ndarray:
+    """A recording quieter than those trained on, raised to where the floor of `log_mel` hides none of its speech."""
+    loud = float(np.quantile(np.abs(wave), 0.999)) if len(wave) else 0.0
+    return wave * np.float32(_QUIET / loud) if 0 < loud < _QUIET else wave
 
 
 def _mel(wave: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from dubbing.errors import ModelError
 from dubbing.face import LOWER_FACE
 from dubbing.generators.rewrite import fitting
 from dubbing.generators.rewrite.fitting import Fit
-from dubbing.generators.rewrite.hearing import STEP_HZ, Prior, prior_hash
+from dubbing.generators.rewrite.hearing import CLASSES, ENCODED, STEP_HZ, Prior, prior_hash
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, lower_of, resting, smoothed
 from dubbing.sound import RATE_HZ, at_times
 
@@ -31,9 +31,10 @@ __all__ = ["Actor", "Example", "default_actor", "fit_actor", "heard", "load", "o
 SCHEMA = "dub.actor.1"
 MOST_S = 600.0  # of speech that a fit looks at
 RISE_S, FALL_S = 0.10, 0.12  # the mouth opens before the voice, and shuts after it
+CLOSING, CLOSED = 0.35, 0.75  # chances that a p, b or m is said: the lips begin to shut, and are shut
 SMOOTH_S = 0.03  # of what is heard, standard deviation
 LEVELLED_FRAMES = 50.0  # an example with this many frames is trusted by half on where its mouth sits
-LAGS_S = np.round(np.arange(-0.2, 0.201, 0.02), 2)
+LAGS_S = np.round(np.arange(-0.3, 0.301, 0.02), 2)
 LAG_GAIN = 0.05  # by how much a lag must better the correlation to be believed
 LAG_LEAST_S = 3.0
 _MIDDLES = [[LOWER_FACE.index(point) for point in pair] for pair in ((82, 87), (13, 14), (312, 317))]
@@ -138,16 +139,26 @@ def predict(
     hears = heard(prior or Prior.load(), wave)
     # Which frame shows at each step.
     frame = np.searchsorted((times[1:] + times[:-1]) / 2, np.arange(len(hears)) / STEP_HZ)
-    coef = at_times(actor.fit.say(hears, speech[frame]), times, STEP_HZ)
+    said = actor.fit.say(hears, speech[frame])
+    said[:, 0] *= 1 - _closing(hears)
+    coef = at_times(said, times, STEP_HZ)
     # Rounded, so that the last bits of a matrix product on another machine do not change a patch.
     return np.asarray(np.round(coef * _envelope(times, speech)[:, None], 6)) + 0.0
 
 
 def heard(prior: Prior, wave: np.ndarray) -> np.ndarray:
-    """What the prior hears, smoothed in time, float32 (T, F) at STEP_HZ: coefficients, hidden units, phones."""
-    all_of_it = prior.hear(wave)
-    row = np.concatenate([all_of_it.coef_TK, all_of_it.hidden_TH, all_of_it.phones_TC], 1)
+    """What the prior hears, smoothed in time, float32 (T, F) at STEP_HZ: coefficients, hidden, phones, encoding."""
+    here = prior.hear(wave)
+    row = np.concatenate([here.coef_TK, here.hidden_TH, here.phones_TC, here.encoded_TE], 1)
     return gaussian_filter1d(row, SMOOTH_S * STEP_HZ, axis=0, mode="nearest").astype(np.float32)
+
+
+def _closing(heard_TF: np.ndarray) -> np.ndarray:
+    """How far a p, b or m shuts the lips, 0..1, (T,)."""
+    last = heard_TF.shape[1] - ENCODED
+    chance = heard_TF[:, last - len(CLASSES) + CLASSES.index("pbm")]
+    part = np.clip((chance - CLOSING) / (CLOSED - CLOSING), 0, 1)
+    return np.asarray(part * part * (3 - 2 * part))
 
 
 def opening_of(coef_NK: np.ndarray, rest_L3: np.ndarray, space: ShapeSpace | None = None) -> np.ndarray:
