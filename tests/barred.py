@@ -156,4 +156,5 @@ def _take(library: Barred, shot: Shot, track: str, take: str, width: int, height
 
 def rejected(shown: Shown) -> Shown:
     """The same shot, once a reviewer has the source's picture delivered."""
-    return replace(shown, step=replace(shown.step, decided=Standing(verdict="original")))
+    said = Standing(verdict="original")
+    return replace(shown, standing=said, step=replace(shown.step, decided=said))
