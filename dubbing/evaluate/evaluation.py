@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from dubbing.config import Config
 from dubbing.errors import DubError, ManifestError, OutputError
 from dubbing.evaluate import measures
