@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -23,10 +23,19 @@ from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs,
 from dubbing.cli.evaluate import evaluate
 from dubbing.cli.export import export
 from dubbing.cli.models import models
+from dubbing.cli.options import (
+    FILE,
+    PLACE,
+    config_option,
+    engine_option,
+    json_option,
+    log_format_option,
+    out_option,
+)
 from dubbing.cli.review import rerun, review
 from dubbing.cli.score import score
 from dubbing.errors import DubError, InputError
-from dubbing.remote import Uri, place
+from dubbing.remote import Uri
 
 if TYPE_CHECKING:
     from dubbing.config import Config
@@ -37,17 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["dub", "main"]
 
 
-class _Place(click.ParamType):
-    """A path, or a URI."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | Uri:
-        return place(value)
-
-
-FILE = click.Path(path_type=Path)
-PLACE = _Place()
 INTERRUPTED = 130
 
 
@@ -84,29 +82,6 @@ def dub() -> None:
     """Re-render the actors' mouths of a locked picture to fit its dubbed sound, shot by shot."""
 
 
-def _config_option(command: Any) -> Any:
-    return click.option(
-        "--config", "config_file", type=PLACE, metavar="FILE", help="Settings that differ from configs/default.yaml."
-    )(command)
-
-
-def _out_option(default: str, kind: click.ParamType = PLACE) -> Any:
-    where = "folder or URI (s3://bucket/out)" if kind is PLACE else "folder"
-    return click.option(
-        "--out", type=kind, default=default, show_default=True, metavar="DIR", help=f"The {where} to write to."
-    )
-
-
-_json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
-_engine_option = click.option(
-    "--engine",
-    type=click.Choice(["ray", "local"]),
-    default="ray",
-    show_default=True,
-    help="ray: all cores; local: one process, for debugging.",
-)
-
-
 @dub.command(
     short_help="Look at everything a run will need.",
     epilog="""\b
@@ -115,10 +90,10 @@ Examples:
   dub check reel.yaml --deep        decode every picture too: finds damage inside the files""",
 )
 @click.argument("manifest", type=PLACE)
-@_out_option("out")
-@_config_option
+@out_option("out")
+@config_option
 @click.option("--deep", is_flag=True, help="Decode every picture: exact lengths, and damage named by timecode.")
-@_json_option
+@json_option
 def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool) -> None:
     """Look at everything a run will need, and say what it will do, without doing it."""
     from dubbing import preflight
@@ -151,15 +126,15 @@ Examples:
 Finished runs leave what they cost, numbers only, in the user's cache folder; DUB_HISTORY names another file.""",
 )
 @click.argument("manifest", type=PLACE)
-@_out_option("out")
-@_engine_option
-@_config_option
+@out_option("out")
+@engine_option
+@config_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
 @click.option("--gpus", type=click.FloatRange(min=0), default=0.0, help="GPUs there; default: one, if any are needed.")
 @click.option(
     "--trial", "try_it", is_flag=True, help="Measure: do nine seconds of the first title in a temporary folder."
 )
-@_json_option
+@json_option
 def plan(
     manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | Uri | None, workers: int | None,
     gpus: float, try_it: bool, as_json: bool,
@@ -201,18 +176,12 @@ Examples:
 Finished shots are kept: after an interruption the same command goes on where it was.""",
 )
 @click.argument("manifest", type=PLACE)
-@_out_option("out")
-@_engine_option
-@_config_option
+@out_option("out")
+@engine_option
+@config_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: one object per line on stderr for every event, instead of a bar (docs/events.md).",
-)
-@_json_option
+@log_format_option
+@json_option
 def run(
     manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | Uri | None, workers: int | None,
     log_format: str, as_json: bool,
@@ -243,7 +212,7 @@ Examples:
 )
 @click.argument("out", type=PLACE, required=False, metavar="[OUT|ID]")
 @address_option
-@_json_option
+@json_option
 def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
     """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out (default: out)."""
     if address is not None or (out is not None and is_job(str(out))):
@@ -282,9 +251,9 @@ Examples:
   dub demo
   dub demo --out /tmp/demo --engine local""",
 )
-@_out_option("demo-out", FILE)
-@_engine_option
-@_json_option
+@out_option("demo-out", FILE)
+@engine_option
+@json_option
 def demo(out: Path, engine: str, as_json: bool) -> None:
     """Make a small film, dub it into Hindi and Tamil, and say what to look at. Needs the extra `demo`."""
     from dubbing.cli import show, tell

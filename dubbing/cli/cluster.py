@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dubbing.cli.options import json_option
 from dubbing.errors import ClusterError, OutputError
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ _config_option = click.option(
     metavar="FILE",
     help="Settings that differ from configs/default.yaml.",
 )
-_json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
 
 
 @click.command(
@@ -66,7 +66,7 @@ kept. The token comes from RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_to
 @click.option("--with-code", is_flag=True, help="Send this package's source too, for a cluster whose image lacks it.")
 @click.option("--again", is_flag=True, help="Start it anew even if it has ended well (the media have changed).")
 @click.option("--wait", is_flag=True, help="Show its progress, and end with its exit code.")
-@_json_option
+@json_option
 def submit(
     manifest: str, address: str | None, out: str, config_file: Path | None, workers: int | None,
     with_code: bool, again: bool, wait: bool, as_json: bool,
@@ -127,7 +127,7 @@ Finished shots are kept: the same `dub submit` goes on where it was.""",
 @address_option
 @_out_option
 @_config_option
-@_json_option
+@json_option
 def cancel(job: str, address: str | None, out: str, config_file: Path | None, as_json: bool) -> None:
     """Stop a job on a cluster; its finished shots are kept."""
     cluster = _cluster(address)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from dubbing.cli.options import json_option
 from dubbing.errors import DubError, InputError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ Measures: 1 hearing, 2 rendering, 3 following, 4 steadiness, 5 seam, 6 silence, 
 @click.option(
     "--config", "config_file", type=FILE, metavar="FILE", help="Settings that differ from configs/default.yaml."
 )
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
+@json_option
 def evaluate(
     clips: tuple[Path, ...], out: Path, generator: str, only: str | None, sounds: tuple[str, ...],
     config_file: Path | None, as_json: bool,

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dubbing.cli.review import me, reviewer_option
+from dubbing.cli.options import FILE, engine_option, json_option, log_format_option, me, reviewer_option
 
 if TYPE_CHECKING:
     from dubbing.review.export import Exported
 
 __all__ = ["export"]
-
-_FOLDER = click.Path(path_type=Path)
 
 
 @click.command(
@@ -30,30 +28,18 @@ Examples:
 A dub whose pictures did not change keeps its master, the very file. Each export is noted in
 OUT/review/deliveries.jsonl; "changed" means since the one before, at first since the run.""",
 )
-@click.argument("out", type=_FOLDER)
-@click.option("--to", type=_FOLDER, metavar="DIR", help="Where the lists go.  [default: OUT/review/export]")
+@click.argument("out", type=FILE)
+@click.option("--to", type=FILE, metavar="DIR", help="Where the lists go.  [default: OUT/review/export]")
 @click.option(
     "--since",
     type=click.IntRange(min=0),
     metavar="N",
     help="What changed since delivery N; 0: since the run.  [default: the last]",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["ray", "local"]),
-    default="ray",
-    show_default=True,
-    help="ray: all cores; local: one process, for debugging.",
-)
+@engine_option
 @reviewer_option
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: one object per line on stderr for every event (docs/events.md).",
-)
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
+@log_format_option
+@json_option
 def export(
     out: Path, to: Path | None, since: int | None, engine: str, reviewer: str | None, log_format: str, as_json: bool
 ) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from dubbing.cli.options import json_option
 from dubbing.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ def models() -> None:
 _config_option = click.option(
     "--config", "config_file", type=FILE, metavar="FILE", help="Settings that differ from configs/default.yaml."
 )
-_json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
 _accept_option = click.option(
     "--accept-licence", is_flag=True, help="Say that your use is within the model's licence; recorded, asked once."
 )
@@ -62,7 +62,7 @@ Examples:
   dub models list --json | jq '.models[] | {name, licence, state}'""",
 )
 @_config_option
-@_json_option
+@json_option
 def list_(config_file: Path | None, as_json: bool) -> None:
     """Which models there are, which are here, and what they may be used for."""
     from dubbing.cli import show
@@ -93,7 +93,7 @@ Whatever breaks off goes on with the same command. A file gets its name only whe
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_accept_option
 @_config_option
-@_json_option
+@json_option
 def pull(names: tuple[str, ...], accept_licence: bool, config_file: Path | None, as_json: bool) -> None:
     """Load models from their source, or from the configuration's mirror, and check them."""
     from dubbing.cli import show
@@ -132,7 +132,7 @@ counts, and its hash is what later ones are held to.""",
 @click.argument("file", type=FILE)
 @_accept_option
 @_config_option
-@_json_option
+@json_option
 def add(name: str, file: Path, accept_licence: bool, config_file: Path | None, as_json: bool) -> None:
     """Take FILE as the model NAME, after comparing it with the published one."""
     from dubbing.cli import show
@@ -159,7 +159,7 @@ Examples:
 )
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @_config_option
-@_json_option
+@json_option
 def verify(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> None:
     """Read every model file that is here (or those named), and compare hashes. Exit code 2 if one is wrong."""
     from dubbing.cli import show
@@ -196,7 +196,7 @@ Examples:
 )
 @click.argument("name", required=False)
 @_config_option
-@_json_option
+@json_option
 def where(name: str | None, config_file: Path | None, as_json: bool) -> None:
     """Say in which folder models lie, or where the checked file of one is."""
     from dubbing.cli import show

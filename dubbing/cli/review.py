@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from collections.abc import Iterator
@@ -11,31 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dubbing.cli.options import json_option, log_format_option, me, reviewer_option
 from dubbing.errors import InputError
 
 if TYPE_CHECKING:
     from dubbing.review.rerun import Made
 
-__all__ = ["me", "rerun", "review", "reviewer_option"]
+__all__ = ["rerun", "review"]
 
 GIB = 1 << 30
-
-
-def reviewer_option(command: Any) -> Any:
-    """`--reviewer`, the account's name by default."""
-    return click.option(
-        "--reviewer", metavar="NAME", help="Who this is, for the records; default: your account's name."
-    )(command)
-
-
-def me(reviewer: str | None) -> str:
-    """Whose name goes into the records."""
-    if reviewer:
-        return reviewer
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 @click.command(
@@ -125,14 +108,8 @@ New takes lie beside the old; `dub review` compares them. Without --choose nothi
 @click.option("--choose", is_flag=True, help="Deliver the new takes from now on (the next `dub export` or `dub run`).")
 @click.option("--engine", type=click.Choice(["ray", "local"]), help="Default: one process for a few shots, else Ray.")
 @reviewer_option
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: progress as JSON lines.",
-)
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
+@log_format_option
+@json_option
 def rerun(
     out: str, names: tuple[str, ...], generator: str | None, choose: bool, engine: str | None, reviewer: str | None,
     log_format: str, as_json: bool,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from dubbing.cli.options import json_option
 from dubbing.errors import DubError, InputError, MediaError, OutputError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ early. Numbers compare only within one model. docs/lse.md says exactly what they
 @click.argument("videos", nargs=-1, required=True, type=FILE, metavar="VIDEO...")
 @click.option("--audio", type=FILE, metavar="FILE", help="Another sound instead of the film's own.")
 @click.option("--model", default="lips", show_default=True, metavar="NAME", help="The sync expert that measures.")
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
+@json_option
 @click.option("--plot", type=FILE, metavar="PNG", help="Draw every track's curves into this file.")
 @click.option(
     "--out", type=FILE, metavar="PARQUET", help=f"A table of all tracks and curves; for a folder: {TABLE} by default."
