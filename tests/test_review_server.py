@@ -18,6 +18,7 @@ from films import Finished, run
 
 from dubbing import manifest
 from dubbing.decisions import FILE, DecisionLog
+from dubbing.review.errands import Errands
 from dubbing.table import read_rows
 
 pytestmark = pytest.mark.xdist_group("review")
@@ -127,6 +128,31 @@ def test_decisions_are_kept_over_a_new_server(server: Server, out: Path) -> None
         )
     finally:
         again.end()
+
+
+def test_an_errand_that_cannot_be_started_costs_no_other(out: Path) -> None:
+    """One name was found to end the thread that does them: no rerun after it was done."""
+    server = Server(out)
+    try:
+        for name in ("a\0b", "two\nlines", " "):
+            answer = server.web.post("/api/export", json={"reviewer": name})
+            assert answer.status_code == 422 and "name" in answer.json()["error"]
+        asked = {"keys": [list(KEY)], "generator": {"name": "rewrite"}, "reviewer": "a\0b"}
+        assert server.web.post("/api/rerun", json=asked).status_code == 422
+    finally:
+        server.end()
+    errands = Errands(out)
+    try:
+        errands.export("a\0b")  # no process takes such an argument
+        errands.rerun([("film", "hi", "shot_9999")], {"name": "rewrite"}, "Ana")
+        deadline = time.monotonic() + 50
+        while any(e["state"] in ("waiting", "running") for e in errands.all()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        first, second = errands.all()
+        assert "could not be started" in first["message"] and "No shot fits" in second["message"]
+    finally:
+        errands.close()
 
 
 def test_killed_in_the_middle_of_decisions_nothing_that_was_acknowledged_is_lost(out: Path) -> None:

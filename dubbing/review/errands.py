@@ -91,7 +91,7 @@ class Errands:
             self._set(number, state="running")
             try:
                 self._do(number, args)
-            except OSError as e:
+            except Exception as e:  # whatever it was, the page is told, and the next one is done
                 self._set(number, state="failed", message=f"It could not be started: {e}.")
 
     def _do(self, number: int, args: list[str]) -> None:
@@ -104,19 +104,20 @@ class Errands:
             )  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
         said: list[str] = []
-        reader = threading.Thread(target=lambda: said.append(process.stdout.read()), daemon=True)  # type: ignore[union-attr]
-        reader.start()
         last = ""
-        for line in process.stderr:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                last = line.strip().removeprefix("dub: ") or last
-                continue
-            if isinstance(event, dict) and event.get("event") == "progress":
-                self._set(number, part=float(event.get("part") or 0), message=str(event.get("text") or ""))
-        code = process.wait()
-        reader.join()
+        with process.stdout as results, process.stderr as lines:
+            reader = threading.Thread(target=lambda: said.append(results.read()), daemon=True)
+            reader.start()
+            for line in lines:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    last = line.strip().removeprefix("dub: ") or last
+                    continue
+                if isinstance(event, dict) and event.get("event") == "progress":
+                    self._set(number, part=float(event.get("part") or 0), message=str(event.get("text") or ""))
+            code = process.wait()
+            reader.join()
         with self._lock:
             self._process = None
         try:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from dubbing import preflight
-from dubbing.decisions import ShotKey
+from dubbing.decisions import ShotKey, name_of
 from dubbing.engine import Event, run_job
 from dubbing.errors import InputError, OutputError
 from dubbing.manifest import Dub, Title
@@ -29,7 +29,6 @@ from dubbing.table import read_rows
 __all__ = ["REPORT", "Exported", "ExportedDub", "export"]
 
 REPORT = "report.html"
-_MOST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,7 @@ def export(
     delivery against which changes are named, 0 for the run, None for the last. Raises InputError (no name; no such
     delivery; as `run_job`) and OutputError (not finished; another run or export writes there; cannot be written).
     """
-    reviewer = reviewer.strip()
-    if not 0 < len(reviewer) <= _MOST_NAME:
-        raise InputError(f"A delivery needs the name of who makes it, of 1 to {_MOST_NAME} letters.")
+    reviewer = name_of(reviewer)
     folder = to or library.out / "review" / "export"
     log = Deliveries(library.out)
     with log.alone():

@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 
 from dubbing import __version__, generators
 from dubbing.clock import Timecode, counting_base
-from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey
+from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey, name_of
 from dubbing.errors import DubError, InputError
 from dubbing.review.curves import curves
 from dubbing.review.errands import Errand, Errands
@@ -271,11 +271,11 @@ def _writes(app: FastAPI, desk: Desk) -> None:
         for key in said.keys:
             library.find(*key)
         choice = library.choice(said.generator)
-        return _told(desk.errands.rerun(said.keys, {"name": choice.name, **choice.settings}, said.reviewer))
+        return _told(desk.errands.rerun(said.keys, {"name": choice.name, **choice.settings}, name_of(said.reviewer)))
 
     @app.post("/api/export")
     def export(said: _Export) -> dict[str, Any]:
-        return _told(desk.errands.export(said.reviewer))
+        return _told(desk.errands.export(name_of(said.reviewer)))
 
 
 def _dub(library: Library, title: str, language: str) -> dict[str, Any]:
