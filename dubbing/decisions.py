@@ -13,7 +13,7 @@ import os
 import threading
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -200,9 +200,15 @@ class DecisionLog:
             plain = {k: v for k, v in asdict(made).items() if v not in (None, "")}
             f.seek(self._read_bytes)
             f.truncate()  # what a crash left of a line that nobody was told of
-            f.write((json.dumps({"schema": _SCHEMA, **plain}, ensure_ascii=False) + "\n").encode())
-            f.flush()
-            os.fsync(f.fileno())
+            line = (json.dumps({"schema": _SCHEMA, **plain}, ensure_ascii=False) + "\n").encode()
+            try:
+                while line:
+                    line = line[f.write(line) :]
+                os.fsync(f.fileno())
+            except OSError:
+                with suppress(OSError):
+                    f.truncate(self._read_bytes)  # its reviewer is told that it is not kept
+                raise
             f.seek(self._read_bytes)
             self._catch_up(f)
         return made
@@ -265,7 +271,8 @@ class DecisionLog:
         """The file, held alone. Raises OutputError."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+            # no buffer: what a full disk refused must not be tried again at closing
+            handle = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         except OSError as e:
             raise output_error(self.path, e) from e
         with handle:

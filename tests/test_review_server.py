@@ -296,6 +296,7 @@ def test_rerun_says_what_it_made_and_chooses_where_told(dub: Dub, finished: Fini
     [
         (("--shots", "shot_0099"), "shot_0004 or 4"),
         (("--shots", "rejected"), "No shot fits 'rejected'"),
+        (("--shots", "²"), "No shot fits '²'"),
         (("--shots", "2", "--generator", "nobody"), "There is no generator 'nobody'"),
         (("--shots", "2", "--generator", "[1, 2]"), "a name, or a mapping"),
         (("--shots", "2", "--generator", "{name: rewrite, opening: 9}"), "opening"),

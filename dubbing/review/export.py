@@ -23,7 +23,7 @@ from dubbing.review.deliveries import Change, Delivered, Deliveries, by_the_run,
 from dubbing.review.library import Library
 from dubbing.review.lists import SOURCE, Sheet, lists
 from dubbing.review.report import report
-from dubbing.store import Store
+from dubbing.store import Store, output_error
 from dubbing.table import read_rows
 
 __all__ = ["REPORT", "Exported", "ExportedDub", "export"]
@@ -87,6 +87,10 @@ def export(
     """
     reviewer = name_of(reviewer)
     folder = to or library.out / "review" / "export"
+    try:  # before anything is mastered
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise output_error(folder, e) from e
     log = Deliveries(library.out)
     with log.alone():
         last = log.all()

@@ -1,8 +1,8 @@
 """Who may ask the review server for what: a token, this host's own names, this page's own writes.
 
 The token comes once in the address, becomes a cookie that scripts cannot read, and leaves the address. The cookie
-comes with a link from another site (a URL in a chat must open), never with what such a site loads or writes. A request for
-another host's name is refused (DNS rebinding), so is a write from another site's page, and every answer says what
+comes with a link from another site (a URL in a chat must open), never with what such a site loads or writes. A request
+for another host's name is refused (DNS rebinding), so is a write from another site's page, and every answer says what
 its page may load: nothing from outside.
 """
 

@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 
 from dubbing import __version__, generators
 from dubbing.clock import Timecode, counting_base
-from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey, name_of
+from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey, Standing, name_of
 from dubbing.errors import DubError, InputError
 from dubbing.review.curves import curves
 from dubbing.review.errands import Errand, Errands
@@ -256,9 +256,9 @@ def _writes(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/decide")
     def decide(said: _Decide) -> Response:
-        def state() -> dict[str, Any]:
-            shown = library.find(*said.key)
-            return {"row": desk.rows().get(shown.key), "standing": _standing(shown)}
+        def state() -> dict[str, Any]:  # of the log and the tables: a film that is gone must not hide a record
+            key = (said.key[0], said.key[1], said.key[2])
+            return {"row": desk.rows().get(key), "standing": _standing(library.log.of(key))}
 
         try:
             record = desk.decide(said)
@@ -306,8 +306,7 @@ def _record(record: Decision) -> dict[str, Any]:
     return {k: v for k, v in vars(record).items() if v is not None}
 
 
-def _standing(shown: Shown) -> dict[str, Any]:
-    now = shown.standing
+def _standing(now: Standing) -> dict[str, Any]:
     plain = {k: getattr(now, k) for k in ("verdict", "about", "by", "at", "take", "generator", "revision")}
     lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "comments": lambda: [_record(r) for r in now.comments], "history": lambda: [_record(r) for r in now.history],
@@ -322,7 +321,7 @@ def _shot(desk: Desk, shown: Shown) -> dict[str, Any]:
     at = next(n for n, r in enumerate(mine) if r["shot"] == shot.id)
     start = Timecode.parse(line.start_tc, line.rate)
     return {
-        "row": rows[shown.key], "standing": _standing(shown), "frames": [shot.start_frame, shot.end_frame],
+        "row": rows[shown.key], "standing": _standing(shown.standing), "frames": [shot.start_frame, shot.end_frame],
         "takes": [{"id": t.id, "generator": t.generator, "status": t.status, "reason": t.reason, "scores": t.scores,
                    "made": t.made, "current": t.current} for t in shown.takes],
         "fps": [line.rate.numerator, line.rate.denominator], "nominal_fps": counting_base(line.rate),
