@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 __all__ = ["Errand", "Errands"]
 
+_TOLD = 20  # of those that have ended
+
 
 @dataclass(frozen=True)
 class Errand:
@@ -60,7 +62,7 @@ class Errands:
         return self._add("export", reviewer, {}, ["export"])
 
     def all(self) -> list[dict[str, Any]]:
-        """Every errand of this server, oldest first, as plain values."""
+        """What waits, what runs, and the last that have ended, oldest first, as plain values."""
         with self._lock:
             return [asdict(e) for e in self._known.values()]
 
@@ -75,6 +77,9 @@ class Errands:
 
     def _add(self, kind: Literal["rerun", "export"], reviewer: str, about: dict[str, Any], args: list[str]) -> Errand:
         with self._lock:
+            ended = [n for n, e in self._known.items() if e.state in ("done", "failed")]
+            for n in ended[:-_TOLD]:  # what every page asks for every few seconds must not grow all day
+                del self._known[n]
             errand = Errand(next(self._ids), kind, reviewer, about)
             self._known[errand.id] = errand
         told = ["--reviewer", reviewer, "--log-format", "json", "--json"]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from dubbing import preflight
 from dubbing.decisions import ShotKey, name_of
 from dubbing.engine import Event, run_job
-from dubbing.errors import InputError, OutputError
+from dubbing.errors import DubError, InputError, OutputError
 from dubbing.manifest import Dub, Title
 from dubbing.pipeline import Job
 from dubbing.review.deliveries import Change, Delivered, Deliveries, by_the_run, changes, dub_name
@@ -26,7 +26,7 @@ from dubbing.review.report import report
 from dubbing.store import Store, output_error
 from dubbing.table import read_rows
 
-__all__ = ["REPORT", "Exported", "ExportedDub", "export"]
+__all__ = ["REPORT", "Exported", "ExportedDub", "export", "refusal"]
 
 REPORT = "report.html"
 
@@ -123,6 +123,20 @@ def export(
         files += _written(folder, {REPORT: report(library, changes=told_changes).encode()})
         record = log.append(reviewer, sum(len(s.history) for s in job.decisions.values()), delivered)
     return Exported(record.seq, folder, tuple(files), tuple(made), done.exit_code)
+
+
+def refusal(library: Library) -> str | None:
+    """Why an export of this run would be refused as it is now, in a sentence; None where it would not. Better told
+    before an hour of review than after it."""
+    try:
+        job = Job(library.manifest, library.store, library.config)
+        for title, dub in library.dubs():
+            _by_the_run(library, job, title, dub)
+    except DubError as e:
+        return str(e)
+    except FileNotFoundError as e:
+        return f"{e.filename!r} is gone; bring it back."
+    return None
 
 
 def _by_the_run(library: Library, job: Job, title: Title, dub: Dub) -> Delivered | None:

@@ -27,6 +27,7 @@ from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey, Stand
 from dubbing.errors import DubError, InputError
 from dubbing.review.curves import curves
 from dubbing.review.errands import Errand, Errands
+from dubbing.review.export import refusal
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
 from dubbing.review.proxy import Proxies
@@ -78,6 +79,7 @@ class Desk:
     def __init__(self, library: Library, proxies: Proxies, errands: Errands) -> None:
         self.library, self.proxies, self.errands = library, proxies, errands
         self._report: tuple[tuple[int, ...], str] | None = None
+        self._refusal: tuple[tuple[int, ...], str | None] | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -91,6 +93,14 @@ class Desk:
             if self._report is None or self._report[0] != state:
                 self._report = (state, report(self.library))
             return self._report[1]
+
+    def refusal(self) -> str | None:
+        """Why what is decided could not be exported now; looked up anew when a table was written anew."""
+        with self._lock:
+            state = self.library.tables_stamp()
+            if self._refusal is None or self._refusal[0] != state:
+                self._refusal = (state, refusal(self.library))
+            return self._refusal[1]
 
     @property
     def seq(self) -> int:
@@ -219,6 +229,10 @@ def _reads(app: FastAPI, desk: Desk) -> None:
     def overlays_of(title: str, language: str, shot: str, take: str = "current") -> dict[str, Any]:
         shown = library.find(title, language, shot)
         return overlays(library, shown, shown.take(take).id)
+
+    @app.get("/api/refusal")
+    def cannot_export() -> dict[str, str | None]:
+        return {"why": desk.refusal()}
 
     @app.get("/api/reruns")
     def reruns() -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import { Changes, get, keyOf, keyText, rowsOf } from "./api.js";
 import { CARD_BELOW, fillCard, makeCard } from "./card.js";
-import { askExport, tellExport } from "./deliver.js";
+import { askExport, tellExport, tellRefusal } from "./deliver.js";
 import { $, $$, memory, session, setText } from "./dom.js";
 import { Facets } from "./facets.js";
 import { choose, empty, fromUrl, isEmpty, toUrl } from "./filters.js";
@@ -277,6 +277,7 @@ async function main() {
     queue.seq = table.log_seq;
     queue.start();
     document.documentElement.dataset.ready = Math.round(performance.now());
+    tellRefusal();
   } catch (error) {
     setText($("#count"), "The shots cannot be read.");
     say(error.message, "bad");
