@@ -11,8 +11,9 @@ import fcntl
 import json
 import os
 import threading
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from dubbing.store import output_error
 
 __all__ = [
     "FILE", "KINDS", "SEVERITIES", "Conflict", "Decision", "DecisionLog", "Kind", "Severity", "ShotKey", "Standing",
-    "standing_of",
+    "name_of", "standing_of",
 ]  # fmt: skip
 
 FILE = "review/decisions.jsonl"
@@ -38,6 +39,16 @@ _MOST_NAME = 80
 
 ShotKey = tuple[str, str, str]
 """Title, language, shot id."""
+
+
+def name_of(reviewer: str) -> str:
+    """A reviewer's name without the space around it. Raises InputError where it is none."""
+    name = reviewer.strip()
+    if not 0 < len(name) <= _MOST_NAME:
+        raise InputError(f"A decision needs its reviewer's name, of 1 to {_MOST_NAME} letters.")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        raise InputError(f"A reviewer's name is letters on one line; found {ascii(name)}.")
+    return name
 
 
 class Conflict(InputError):
@@ -177,32 +188,39 @@ class DecisionLog:
             self._catch_up(f)
             now = standing_of(self._by_shot.get(key, ()))
             if expected is not None and now.revision != expected:
-                last = next(r for r in reversed(now.history) if r.seq == now.revision)
-                raise Conflict(
-                    f"{last.reviewer} has said {last.kind!r} of {key[2]} since you looked at it; look and decide again."
+                last = next((r for r in reversed(now.history) if r.seq == now.revision), None)
+                said = (
+                    f"{last.reviewer} has said {last.kind!r} of {key[2]}" if last else f"{key[2]} has become undecided"
                 )
+                raise Conflict(f"{said} since you looked at it; look and decide again.")
             title, language, shot = key
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
-            made = Decision(len(self._records) + 1, time, reviewer.strip(), title, language, shot, kind, **about)
+            made = Decision(len(self._records) + 1, time, name_of(reviewer), title, language, shot, kind, **about)
             self._accept(made)
             plain = {k: v for k, v in asdict(made).items() if v not in (None, "")}
             f.seek(self._read_bytes)
             f.truncate()  # what a crash left of a line that nobody was told of
-            f.write((json.dumps({"schema": _SCHEMA, **plain}, ensure_ascii=False) + "\n").encode())
-            f.flush()
-            os.fsync(f.fileno())
+            line = (json.dumps({"schema": _SCHEMA, **plain}, ensure_ascii=False) + "\n").encode()
+            try:
+                while line:
+                    line = line[f.write(line) :]
+                os.fsync(f.fileno())
+            except OSError:
+                with suppress(OSError):
+                    f.truncate(self._read_bytes)  # its reviewer is told that it is not kept
+                raise
             f.seek(self._read_bytes)
             self._catch_up(f)
         return made
 
     def _accept(self, made: Decision) -> None:
         """Raises InputError where a record makes no sense."""
-        if not made.reviewer or len(made.reviewer) > _MOST_NAME:
-            raise InputError(f"A decision needs its reviewer's name, of 1 to {_MOST_NAME} letters.")
         if made.kind not in KINDS:
             raise InputError(f"There is no decision {made.kind!r}; there is: {', '.join(KINDS)}.")
         if len(made.text) > _MOST_TEXT:
             raise InputError(f"A text of {len(made.text)} letters is too long; {_MOST_TEXT} are allowed.")
+        if any(letter == "\0" or unicodedata.category(letter) == "Cs" for letter in made.text):
+            raise InputError("The text holds half a letter or a NUL, which no file can keep; write it again.")
         if made.kind == "comment" and not made.text.strip():
             raise InputError("A comment needs a text.")
         if made.kind == "comment" and made.severity not in SEVERITIES:
@@ -253,7 +271,8 @@ class DecisionLog:
         """The file, held alone. Raises OutputError."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+            # no buffer: what a full disk refused must not be tried again at closing
+            handle = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         except OSError as e:
             raise output_error(self.path, e) from e
         with handle:

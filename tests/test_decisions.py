@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -98,6 +99,43 @@ def test_a_record_that_makes_no_sense_is_refused_and_not_written(log, kind, abou
     with pytest.raises(InputError, match="reviewer"):
         log.append(KEY, "original", " ")
     assert not log.path.exists() or log.path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 81, "a\0b", "two\nlines", "half \ud83d"])
+def test_what_is_no_name_is_refused(log: DecisionLog, name: str) -> None:
+    with pytest.raises(InputError, match="name"):
+        log.append(KEY, "original", name)
+    assert log.records() == []
+
+
+@pytest.mark.parametrize("text", ["half \ud83d", "a\0b"])
+def test_a_text_that_no_file_can_keep_is_refused(log: DecisionLog, text: str) -> None:
+    with pytest.raises(InputError, match="write it again"):
+        log.append(KEY, "comment", "Ana", text=text, severity="note")
+    log.append(KEY, "comment", "அனா \u200d", text="several\nlines\x0b🙂", severity="note")
+    assert [c.text for c in log.of(KEY).comments] == ["several\nlines\x0b🙂"]
+
+
+def test_who_saw_decisions_that_are_gone_is_told(log: DecisionLog) -> None:
+    with pytest.raises(Conflict, match="shot_0003 has become undecided since"):
+        log.append(KEY, "original", "Ana", expected=7)
+
+
+def test_a_full_disk_is_told_in_one_sentence_and_keeps_no_half_record(log: DecisionLog) -> None:
+    log.append(KEY, "comment", "Ana", text="first", severity="note")
+    before = log.path.read_bytes()
+    held = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (len(before) + 50, held[1])
+    )  # no file may grow beyond: a line does not fit
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            log.append(KEY, "comment", "Ana", text="x" * 1000, severity="note")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, held)
+    assert log.path.read_bytes() == before
+    log.append(KEY, "comment", "Ana", text="second", severity="note")
+    assert [c.text for c in log.of(KEY).comments] == ["first", "second"]
 
 
 def test_another_log_of_the_same_file_sees_what_was_appended(log: DecisionLog, tmp_path: Path) -> None:

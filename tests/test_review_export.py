@@ -403,8 +403,13 @@ def test_what_cannot_be_exported_is_refused_in_one_sentence(story: Story, tmp_pa
     library = Library(story.out)
     with pytest.raises(InputError, match="no delivery 99"):
         export(library, "ana", lambda e: None, "local", since=99)
-    with pytest.raises(InputError, match="the name of who"):
+    with pytest.raises(InputError, match="needs its reviewer's name"):
         export(library, " ", lambda e: None, "local")
+    (tmp_path / "file").touch()
+    told: list[Event] = []
+    with pytest.raises(OutputError, match="file' cannot be written"):
+        export(library, "ana", told.append, "local", tmp_path / "file")
+    assert not told  # before anything was mastered
     (tmp_path / "out").mkdir()
     shutil.copy(story.out / "run.json", tmp_path / "out" / "run.json")
     with pytest.raises(OutputError, match="is not finished"):

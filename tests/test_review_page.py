@@ -153,3 +153,24 @@ def test_until_the_moving_picture_is_made_stills_are_stepped_through(ana: Visito
     page.wait_for_selector("#making", state="hidden")
     ana.at(14)
     assert ana.bars() == (14, [14, 14])
+
+
+@pytest.mark.parametrize(("width", "height"), [(720, 450), (400, 700)])
+def test_in_a_small_window_or_at_twice_the_size_nothing_is_out_of_reach(ana: Visitor, width: int, height: int) -> None:
+    page = ana.page
+    page.set_viewport_size({"width": width, "height": height})
+    ana.shot(*KEY)
+    wide = "document.documentElement.scrollWidth"
+    assert page.evaluate(wide) == width
+    for name in ("#matte", "#speed", "[data-sound=dub]", "[data-decide=approve]", "#do-undo", "#takes input"):
+        page.locator(name).first.click(trial=True)  # fails where something else lies over it
+    ana.queue()
+    assert page.evaluate(wide) == width
+    page.locator("#sort").click(trial=True)
+    page.click("#filters")
+    filters = page.locator("#facets input:visible")
+    filters.first.check()
+    page.wait_for_selector("#chips button")
+    page.click("#filters")
+    assert filters.count() == 0 and page.get_attribute("#filters", "aria-expanded") == "false"
+    page.set_viewport_size({"width": 1440, "height": 900})

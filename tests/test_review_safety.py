@@ -47,7 +47,7 @@ def cookie() -> str:
 def test_the_token_becomes_a_cookie_and_leaves_the_address() -> None:
     status, headers, body = ask("/shot/reel/fr/shot_0001", f"a=1&token={TOKEN}")
     assert (status, headers["location"], body) == (303, "/shot/reel/fr/shot_0001?a=1", "")
-    assert "HttpOnly" in headers["set-cookie"] and "SameSite=Strict" in headers["set-cookie"]
+    assert "HttpOnly" in headers["set-cookie"] and "SameSite=Lax" in headers["set-cookie"]
     assert TOKEN not in headers["set-cookie"]
 
 
@@ -76,6 +76,9 @@ def test_a_cookie_of_another_token_is_none(cookie: str) -> None:
 def test_a_redirect_stays_on_this_server() -> None:
     assert ask("//evil.example/x", f"token={TOKEN}")[1]["location"] == "/evil.example/x"
     assert not ask("/\\evil.example", f"token={TOKEN}")[1]["location"].startswith(("//", "/\\"))
+    assert ask("/\t/evil.example", f"token={TOKEN}")[1]["location"] == "/%09/evil.example"  # browsers drop a tab
+    assert ask("/a\r\nset-cookie: b", f"token={TOKEN}")[1]["location"] == "/a%0D%0Aset-cookie%3A%20b"
+    assert ask("/shot/फ़िल्म", f"token={TOKEN}")[1]["location"].isascii()
 
 
 @pytest.mark.parametrize("name", ["evil.example", "evil.example:8300", "127.0.0.1.evil.example", ""])

@@ -18,6 +18,9 @@ from films import Finished, run
 
 from dubbing import manifest
 from dubbing.decisions import FILE, DecisionLog
+from dubbing.review.errands import Errands
+from dubbing.review.export import refusal
+from dubbing.review.library import Library
 from dubbing.table import read_rows
 
 pytestmark = pytest.mark.xdist_group("review")
@@ -112,6 +115,26 @@ def test_every_shot_is_told_worst_first_with_its_thresholds(server: Server, out:
     assert not wav2lip["ready"] and "dub models" in wav2lip["why"]
 
 
+def test_what_was_kept_is_said_to_be_kept_though_the_film_is_gone(out: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(out, other)
+    (other / FILE).unlink(missing_ok=True)
+    run = json.loads((other / "run.json").read_text("utf-8"))
+    film = Path(shutil.copy(run["manifest"]["titles"][0]["video"], tmp_path))
+    run["manifest"]["titles"][0]["video"] = str(film)
+    (other / "run.json").write_text(json.dumps(run), "utf-8")
+    server = Server(other)
+    try:
+        server.get("/api/shot/film/hi/shot_0002")
+        film.unlink()
+        told = server.say("comment", text="kept")
+        assert told["record"]["seq"] == 1 and told["standing"]["comments"][0]["text"] == "kept"
+        assert "is gone" in server.say("comment", 422, text="not kept")["error"]
+        assert [r.text for r in DecisionLog(other).records()] == ["kept"]
+    finally:
+        server.end()
+
+
 def test_decisions_are_kept_over_a_new_server(server: Server, out: Path) -> None:
     server.say("comment", text="teeth flicker", severity="issue", frame=20)
     done = server.say("reject", revision=0)
@@ -127,6 +150,58 @@ def test_decisions_are_kept_over_a_new_server(server: Server, out: Path) -> None
         )
     finally:
         again.end()
+
+
+def test_a_run_whose_decisions_cannot_be_exported_says_so_beforehand(server: Server, out: Path, tmp_path: Path) -> None:
+    assert server.get("/api/refusal") == {"why": None}
+    other = tmp_path / "other"
+    shutil.copytree(out, other)
+    run = json.loads((other / "run.json").read_text("utf-8"))
+    run["manifest"]["generator"] = {"name": "rewrite", "jump_cost": 0.7}  # as a version would with other defaults
+    (other / "run.json").write_text(json.dumps(run), "utf-8")
+    assert "`dub run` its manifest again" in str(refusal(Library(other)))
+    run["manifest"]["titles"][0]["video"] = str(tmp_path / "gone.mp4")
+    (other / "run.json").write_text(json.dumps(run), "utf-8")
+    assert "gone.mp4" in str(refusal(Library(other)))
+
+
+def test_errands_that_ended_long_ago_are_not_told_for_ever(tmp_path: Path) -> None:
+    errands = Errands(tmp_path)
+    try:
+        for n in range(60):
+            errands.export(f"a\0{n}")  # ends at once: no process takes such an argument
+            deadline = time.monotonic() + 20
+            while errands.all()[-1]["state"] != "failed":
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+        assert [e["id"] for e in errands.all()] == list(range(40, 61))
+    finally:
+        errands.close()
+
+
+def test_an_errand_that_cannot_be_started_costs_no_other(out: Path) -> None:
+    """One name was found to end the thread that does them: no rerun after it was done."""
+    server = Server(out)
+    try:
+        for name in ("a\0b", "two\nlines", " "):
+            answer = server.web.post("/api/export", json={"reviewer": name})
+            assert answer.status_code == 422 and "name" in answer.json()["error"]
+        asked = {"keys": [list(KEY)], "generator": {"name": "rewrite"}, "reviewer": "a\0b"}
+        assert server.web.post("/api/rerun", json=asked).status_code == 422
+    finally:
+        server.end()
+    errands = Errands(out)
+    try:
+        errands.export("a\0b")  # no process takes such an argument
+        errands.rerun([("film", "hi", "shot_9999")], {"name": "rewrite"}, "Ana")
+        deadline = time.monotonic() + 50
+        while any(e["state"] in ("waiting", "running") for e in errands.all()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        first, second = errands.all()
+        assert "could not be started" in first["message"] and "No shot fits" in second["message"]
+    finally:
+        errands.close()
 
 
 def test_killed_in_the_middle_of_decisions_nothing_that_was_acknowledged_is_lost(out: Path) -> None:
@@ -270,6 +345,7 @@ def test_rerun_says_what_it_made_and_chooses_where_told(dub: Dub, finished: Fini
     [
         (("--shots", "shot_0099"), "shot_0004 or 4"),
         (("--shots", "rejected"), "No shot fits 'rejected'"),
+        (("--shots", "²"), "No shot fits '²'"),
         (("--shots", "2", "--generator", "nobody"), "There is no generator 'nobody'"),
         (("--shots", "2", "--generator", "[1, 2]"), "a name, or a mapping"),
         (("--shots", "2", "--generator", "{name: rewrite, opening: 9}"), "opening"),

@@ -28,7 +28,7 @@ Examples:
 A dub whose pictures did not change keeps its master, the very file. Each export is noted in
 OUT/review/deliveries.jsonl; "changed" means since the one before, at first since the run.""",
 )
-@click.argument("out", type=FILE)
+@click.argument("out", type=click.Path())
 @click.option("--to", type=FILE, metavar="DIR", help="Where the lists go.  [default: OUT/review/export]")
 @click.option(
     "--since",
@@ -41,7 +41,7 @@ OUT/review/deliveries.jsonl; "changed" means since the one before, at first sinc
 @log_format_option
 @json_option
 def export(
-    out: Path, to: Path | None, since: int | None, engine: str, reviewer: str | None, log_format: str, as_json: bool
+    out: str, to: Path | None, since: int | None, engine: str, reviewer: str | None, log_format: str, as_json: bool
 ) -> None:
     """Master again what decisions changed, and write what was decided: CSV, Parquet, OTIO, EDL of the changed shots,
     a list for re-delivery, report.html. OUT is a run's --out."""

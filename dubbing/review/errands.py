@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 __all__ = ["Errand", "Errands"]
 
+_TOLD = 20  # of those that have ended
+
 
 @dataclass(frozen=True)
 class Errand:
@@ -60,7 +62,7 @@ class Errands:
         return self._add("export", reviewer, {}, ["export"])
 
     def all(self) -> list[dict[str, Any]]:
-        """Every errand of this server, oldest first, as plain values."""
+        """What waits, what runs, and the last that have ended, oldest first, as plain values."""
         with self._lock:
             return [asdict(e) for e in self._known.values()]
 
@@ -75,6 +77,9 @@ class Errands:
 
     def _add(self, kind: Literal["rerun", "export"], reviewer: str, about: dict[str, Any], args: list[str]) -> Errand:
         with self._lock:
+            ended = [n for n, e in self._known.items() if e.state in ("done", "failed")]
+            for n in ended[:-_TOLD]:  # what every page asks for every few seconds must not grow all day
+                del self._known[n]
             errand = Errand(next(self._ids), kind, reviewer, about)
             self._known[errand.id] = errand
         told = ["--reviewer", reviewer, "--log-format", "json", "--json"]
@@ -91,7 +96,7 @@ class Errands:
             self._set(number, state="running")
             try:
                 self._do(number, args)
-            except OSError as e:
+            except Exception as e:  # whatever it was, the page is told, and the next one is done
                 self._set(number, state="failed", message=f"It could not be started: {e}.")
 
     def _do(self, number: int, args: list[str]) -> None:
@@ -104,19 +109,20 @@ class Errands:
             )  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
         said: list[str] = []
-        reader = threading.Thread(target=lambda: said.append(process.stdout.read()), daemon=True)  # type: ignore[union-attr]
-        reader.start()
         last = ""
-        for line in process.stderr:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                last = line.strip().removeprefix("dub: ") or last
-                continue
-            if isinstance(event, dict) and event.get("event") == "progress":
-                self._set(number, part=float(event.get("part") or 0), message=str(event.get("text") or ""))
-        code = process.wait()
-        reader.join()
+        with process.stdout as results, process.stderr as lines:
+            reader = threading.Thread(target=lambda: said.append(results.read()), daemon=True)
+            reader.start()
+            for line in lines:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    last = line.strip().removeprefix("dub: ") or last
+                    continue
+                if isinstance(event, dict) and event.get("event") == "progress":
+                    self._set(number, part=float(event.get("part") or 0), message=str(event.get("text") or ""))
+            code = process.wait()
+            reader.join()
         with self._lock:
             self._process = None
         try:

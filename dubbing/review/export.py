@@ -14,22 +14,21 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from dubbing import preflight
-from dubbing.decisions import ShotKey
+from dubbing.decisions import ShotKey, name_of
 from dubbing.engine import Event, run_job
-from dubbing.errors import InputError, OutputError
+from dubbing.errors import DubError, InputError, OutputError
 from dubbing.manifest import Dub, Title
 from dubbing.pipeline import Job
 from dubbing.review.deliveries import Change, Delivered, Deliveries, by_the_run, changes, dub_name
 from dubbing.review.library import Library
 from dubbing.review.lists import SOURCE, Sheet, lists
 from dubbing.review.report import report
-from dubbing.store import Store
+from dubbing.store import Store, output_error
 from dubbing.table import read_rows
 
-__all__ = ["REPORT", "Exported", "ExportedDub", "export"]
+__all__ = ["REPORT", "Exported", "ExportedDub", "export", "refusal"]
 
 REPORT = "report.html"
-_MOST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -86,10 +85,12 @@ def export(
     delivery against which changes are named, 0 for the run, None for the last. Raises InputError (no name; no such
     delivery; as `run_job`) and OutputError (not finished; another run or export writes there; cannot be written).
     """
-    reviewer = reviewer.strip()
-    if not 0 < len(reviewer) <= _MOST_NAME:
-        raise InputError(f"A delivery needs the name of who makes it, of 1 to {_MOST_NAME} letters.")
+    reviewer = name_of(reviewer)
     folder = to or library.out / "review" / "export"
+    try:  # before anything is mastered
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise output_error(folder, e) from e
     log = Deliveries(library.out)
     with log.alone():
         last = log.all()
@@ -122,6 +123,20 @@ def export(
         files += _written(folder, {REPORT: report(library, changes=told_changes).encode()})
         record = log.append(reviewer, sum(len(s.history) for s in job.decisions.values()), delivered)
     return Exported(record.seq, folder, tuple(files), tuple(made), done.exit_code)
+
+
+def refusal(library: Library) -> str | None:
+    """Why an export of this run would be refused as it is now, in a sentence; None where it would not. Better told
+    before an hour of review than after it."""
+    try:
+        job = Job(library.manifest, library.store, library.config)
+        for title, dub in library.dubs():
+            _by_the_run(library, job, title, dub)
+    except DubError as e:
+        return str(e)
+    except FileNotFoundError as e:
+        return f"{e.filename!r} is gone; bring it back."
+    return None
 
 
 def _by_the_run(library: Library, job: Job, title: Title, dub: Dub) -> Delivered | None:

@@ -126,7 +126,7 @@ def _fits(name: str, row: Mapping[str, Any]) -> bool:
     if name == "rejected":
         return row["verdict"] == "rejected"
     *where, shot = name.split("/")
-    if shot.isdigit():
+    if shot.isdecimal():
         shot = Shot(int(shot), 0, 0).id
     place = [row["title"], row["language"]]
     return row["shot"] == shot and place[len(place) - len(where) :] == where if len(where) <= 2 else False

@@ -1,7 +1,8 @@
 """Who may ask the review server for what: a token, this host's own names, this page's own writes.
 
-The token comes once in the address, becomes a cookie that scripts cannot read, and leaves the address. A request for
-another host's name is refused (DNS rebinding), so is a write from another site's page, and every answer says what
+The token comes once in the address, becomes a cookie that scripts cannot read, and leaves the address. The cookie
+comes with a link from another site (a URL in a chat must open), never with what such a site loads or writes. A request
+for another host's name is refused (DNS rebinding), so is a write from another site's page, and every answer says what
 its page may load: nothing from outside.
 """
 
@@ -15,7 +16,7 @@ import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 __all__ = ["Guard", "is_loopback", "new_token"]
 
@@ -86,10 +87,10 @@ class Guard:
                 return await _answer(
                     send, 403, "This token is not the one that `dub review` printed; use its newest URL."
                 )
-            where = scope["path"] + (f"?{urlencode(given)}" if given else "")
-            cookie = f"{self._cookie}={self._value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={_YEAR_S}"
+            where = quote(scope["path"].lstrip("/\\")) + (f"?{urlencode(given)}" if given else "")
+            cookie = f"{self._cookie}={self._value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={_YEAR_S}"
             # `//host/path` would be another site's address
-            return await _answer(send, 303, "", {"location": "/" + where.lstrip("/\\"), "set-cookie": cookie})
+            return await _answer(send, 303, "", {"location": f"/{where}", "set-cookie": cookie})
         if not self._known(headers.get("cookie", "")):
             return await _answer(send, 401, "Open the URL that `dub review` printed: it ends with the token.")
         await self._app(scope, receive, _sealed(send, _REPORT if scope["path"] == "/report.html" else _PAGE))

@@ -23,10 +23,11 @@ from starlette.staticfiles import StaticFiles
 
 from dubbing import __version__, generators
 from dubbing.clock import Timecode, counting_base
-from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey
+from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey, Standing, name_of
 from dubbing.errors import DubError, InputError
 from dubbing.review.curves import curves
 from dubbing.review.errands import Errand, Errands
+from dubbing.review.export import refusal
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
 from dubbing.review.proxy import Proxies
@@ -78,6 +79,7 @@ class Desk:
     def __init__(self, library: Library, proxies: Proxies, errands: Errands) -> None:
         self.library, self.proxies, self.errands = library, proxies, errands
         self._report: tuple[tuple[int, ...], str] | None = None
+        self._refusal: tuple[tuple[int, ...], str | None] | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -91,6 +93,14 @@ class Desk:
             if self._report is None or self._report[0] != state:
                 self._report = (state, report(self.library))
             return self._report[1]
+
+    def refusal(self) -> str | None:
+        """Why what is decided could not be exported now; looked up anew when a table was written anew."""
+        with self._lock:
+            state = self.library.tables_stamp()
+            if self._refusal is None or self._refusal[0] != state:
+                self._refusal = (state, refusal(self.library))
+            return self._refusal[1]
 
     @property
     def seq(self) -> int:
@@ -220,6 +230,10 @@ def _reads(app: FastAPI, desk: Desk) -> None:
         shown = library.find(title, language, shot)
         return overlays(library, shown, shown.take(take).id)
 
+    @app.get("/api/refusal")
+    def cannot_export() -> dict[str, str | None]:
+        return {"why": desk.refusal()}
+
     @app.get("/api/reruns")
     def reruns() -> list[dict[str, Any]]:
         return [_told(e) for e in desk.errands.all()]
@@ -256,9 +270,9 @@ def _writes(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/decide")
     def decide(said: _Decide) -> Response:
-        def state() -> dict[str, Any]:
-            shown = library.find(*said.key)
-            return {"row": desk.rows().get(shown.key), "standing": _standing(shown)}
+        def state() -> dict[str, Any]:  # of the log and the tables: a film that is gone must not hide a record
+            key = (said.key[0], said.key[1], said.key[2])
+            return {"row": desk.rows().get(key), "standing": _standing(library.log.of(key))}
 
         try:
             record = desk.decide(said)
@@ -271,11 +285,11 @@ def _writes(app: FastAPI, desk: Desk) -> None:
         for key in said.keys:
             library.find(*key)
         choice = library.choice(said.generator)
-        return _told(desk.errands.rerun(said.keys, {"name": choice.name, **choice.settings}, said.reviewer))
+        return _told(desk.errands.rerun(said.keys, {"name": choice.name, **choice.settings}, name_of(said.reviewer)))
 
     @app.post("/api/export")
     def export(said: _Export) -> dict[str, Any]:
-        return _told(desk.errands.export(said.reviewer))
+        return _told(desk.errands.export(name_of(said.reviewer)))
 
 
 def _dub(library: Library, title: str, language: str) -> dict[str, Any]:
@@ -306,8 +320,7 @@ def _record(record: Decision) -> dict[str, Any]:
     return {k: v for k, v in vars(record).items() if v is not None}
 
 
-def _standing(shown: Shown) -> dict[str, Any]:
-    now = shown.standing
+def _standing(now: Standing) -> dict[str, Any]:
     plain = {k: getattr(now, k) for k in ("verdict", "about", "by", "at", "take", "generator", "revision")}
     lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "comments": lambda: [_record(r) for r in now.comments], "history": lambda: [_record(r) for r in now.history],
@@ -322,7 +335,7 @@ def _shot(desk: Desk, shown: Shown) -> dict[str, Any]:
     at = next(n for n, r in enumerate(mine) if r["shot"] == shot.id)
     start = Timecode.parse(line.start_tc, line.rate)
     return {
-        "row": rows[shown.key], "standing": _standing(shown), "frames": [shot.start_frame, shot.end_frame],
+        "row": rows[shown.key], "standing": _standing(shown.standing), "frames": [shot.start_frame, shot.end_frame],
         "takes": [{"id": t.id, "generator": t.generator, "status": t.status, "reason": t.reason, "scores": t.scores,
                    "made": t.made, "current": t.current} for t in shown.takes],
         "fps": [line.rate.numerator, line.rate.denominator], "nominal_fps": counting_base(line.rate),

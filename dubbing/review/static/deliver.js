@@ -1,6 +1,6 @@
 // Export: asks once more, starts it, and says what came of it. The line while it runs is `jobs`'s.
 
-import { post } from "./api.js";
+import { get, post } from "./api.js";
 import { $, setText } from "./dom.js";
 import { askReviewer, openDialog, say } from "./frame.js";
 import { plural } from "./words.js";
@@ -27,4 +27,14 @@ export function tellExport({ result }) {
   for (const d of failed) say(`${d.title} (${d.language}): ${d.error}`, "bad");
   const number = result?.delivery ? ` ${result.delivery}` : "";
   say(`Delivery${number} is written: ${plural(result?.files?.length ?? 0, "file")}, ${plural(changed, "shot")} with another picture.`, "good");
+}
+
+// Before an hour is spent: whether what is decided can be delivered as the run is now.
+export async function tellRefusal() {
+  try {
+    const { why } = await get("/api/refusal");
+    if (why) say(`What you decide is kept, but cannot be exported yet. ${why}`, "bad");
+  } catch {
+    // the poll says when the server is gone
+  }
 }

@@ -2,7 +2,7 @@
 
 import { Changes, get, keyOf, keyText, rowsOf } from "./api.js";
 import { CARD_BELOW, fillCard, makeCard } from "./card.js";
-import { askExport, tellExport } from "./deliver.js";
+import { askExport, tellExport, tellRefusal } from "./deliver.js";
 import { $, $$, memory, session, setText } from "./dom.js";
 import { Facets } from "./facets.js";
 import { choose, empty, fromUrl, isEmpty, toUrl } from "./filters.js";
@@ -30,6 +30,7 @@ class Queue {
     this.selection = new Selection(this);
     this.facets = new Facets($("#facets"), (change) => this.set(change));
     this.facets.learn(this.rows);
+    $("#filters").addEventListener("click", () => this.showFilters());
     this.histogram = new Histogram($("#histogram"), {
       thresholds: info.thresholds,
       onbrush: (name, range) => this.set((s) => {
@@ -77,6 +78,17 @@ class Queue {
   }
 
   // -- filters -----------------------------------------------------------------------------
+
+  // Where the window is too narrow for them to stand beside the cards.
+  showFilters(on = $("#filters").getAttribute("aria-expanded") !== "true") {
+    $("#filters").setAttribute("aria-expanded", String(on));
+    $(".desk").classList.toggle("filtering", on);
+  }
+
+  toFilters() {
+    this.showFilters(true);
+    $$("#facets input").find((e) => e.checkVisibility())?.focus();
+  }
 
   set(change) {
     change(this.state);
@@ -228,7 +240,7 @@ class Queue {
       ["i", "the report", () => open("/report.html", "_blank", "noopener")]);
     this.keys.bind("Find",
       ["/", "search", () => $("#search").select()],
-      ["f", "to the filters", () => $$("#facets input").find((e) => e.checkVisibility())?.focus()],
+      ["f", "to the filters", () => this.toFilters()],
       ["h", "to the range of the score", () => $("#histogram input").focus()],
       ["0", "all filters off", () => this.clear()],
       ["u", "list anew, with what changed", () => this.apply(true)]);
@@ -265,6 +277,7 @@ async function main() {
     queue.seq = table.log_seq;
     queue.start();
     document.documentElement.dataset.ready = Math.round(performance.now());
+    tellRefusal();
   } catch (error) {
     setText($("#count"), "The shots cannot be read.");
     say(error.message, "bad");

@@ -317,13 +317,22 @@ export class ShotPage {
   async loadCurves(token) {
     const take = this.lookedAt()?.id;
     const of = `${pathOf(this.key)}${take ? `?take=${take}` : ""}`;
-    const [curves, overlays] = await Promise.allSettled([get(`/api/curves/${of}`), get(`/api/overlays/${of}`)]);
-    if (token !== this.pictures) return;
-    if (curves.status === "fulfilled") {
-      this.curves = curves.value;
-      this.paint();
-    }
-    if (overlays.status === "fulfilled") this.view.set({ overlays: overlays.value });
+    const put = async (path, then) => {
+      try {
+        const found = await get(path);
+        if (token === this.pictures) then(found);
+      } catch {
+        // its place stays empty; the poll says when the server is gone
+      }
+    };
+    // each when it is there: outlines may have to be read from the mattes first
+    await Promise.all([
+      put(`/api/curves/${of}`, (curves) => {
+        this.curves = curves;
+        this.paint();
+      }),
+      put(`/api/overlays/${of}`, (overlays) => this.view.set({ overlays })),
+    ]);
   }
 
   paint() {
