@@ -219,7 +219,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     library = Library(out)
     second, third = ("film", "hi", "shot_0002"), ("film", "hi", "shot_0003")
     choice = GeneratorChoice(name="rewrite", jump_cost=0.3)
-    made = rerun(library, [second], choice, "ana", lambda e: None, "local")[0]
+    made = rerun(library, [second], choice, "ana", lambda part, stage: None, "local")[0]
     assert made.take is not None and not made.known
     log = library.log
     log.append(second, "choose", "ana", take=made.take, generator={"name": "rewrite", "jump_cost": 0.3})
