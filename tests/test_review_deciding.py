@@ -99,6 +99,9 @@ def test_a_rerun_makes_a_take_that_is_compared_and_chosen(ana: Visitor, reviewed
     assert ana.bars() == (13, [13, 13])
     assert "take 2" in page.get_attribute("#picture", "aria-label")
     assert page.inner_text("#numbers-of").startswith("of take 2")
+    page.keyboard.press("r")  # of a take that is not delivered: said, and said what is delivered all the same
+    page.wait_for_selector(".toast:has-text('take 2; the delivered take stays')")
+    assert page.inner_text("#stand").endswith("That was said of take 2; take 1 is delivered.")
     page.keyboard.press("t")
     page.wait_for_selector(".take:has-text('opening 1.6') .tag:has-text('chosen')")
     chosen = DecisionLog(reviewed).records()[-1]

@@ -174,3 +174,25 @@ def test_in_a_small_window_or_at_twice_the_size_nothing_is_out_of_reach(ana: Vis
     page.click("#filters")
     assert filters.count() == 0 and page.get_attribute("#filters", "aria-expanded") == "false"
     page.set_viewport_size({"width": 1440, "height": 900})
+
+
+def test_a_video_that_was_left_is_let_go_with_its_sound(ana: Visitor) -> None:
+    """An hour of review plays hundreds of them in one page."""
+    ana.context.add_init_script("""
+      window.connected = new Set();
+      const { connect, disconnect } = AudioNode.prototype;
+      AudioNode.prototype.connect = function (...to) { connected.add(this); return connect.apply(this, to); };
+      AudioNode.prototype.disconnect = function (...to) { connected.delete(this); return disconnect.apply(this, to); };
+    """)
+    page = ana.shot(*KEY)
+    page.keyboard.press("Space")
+    page.wait_for_function("connected.size > 0")
+    one = page.evaluate("connected.size")
+    for _ in range(2):
+        page.keyboard.press("k")
+        page.keyboard.press("y")  # other sides: another video
+        page.wait_for_selector("html:not([data-shown])", state="attached")
+        ana.shown()
+        page.keyboard.press("Space")
+        page.wait_for_timeout(300)
+    assert page.evaluate("connected.size") == one

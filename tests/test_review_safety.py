@@ -97,7 +97,7 @@ def test_on_another_host_any_name_is_known_but_the_token_is_asked_for(cookie: st
     assert ask(host="studio-7:8300", listen="0.0.0.0")[0] == 401
 
 
-JSON = {"method": "POST", "content_type": "application/json"}
+JSON = {"method": "POST", "content_type": "application/json", "content_length": "2"}
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,12 @@ def test_a_write_from_the_page_is_let_through_with_the_cookie_only(cookie: str) 
     assert ask("/api/decide", cookie=cookie, **JSON, **same)[0] == 200
     assert ask("/api/decide", **JSON, **same)[0] == 401
     assert ask("/api/decide", f"token={TOKEN}", **JSON, **same)[0] == 401, "a token in a write's address is no cookie"
+
+
+@pytest.mark.parametrize("length", ["", "-1", "x", str(2 << 20), "9" * 30])
+def test_a_write_that_is_huge_or_does_not_say_how_long_it_is_is_not_read(length: str, cookie: str) -> None:
+    told = JSON | {"content_length": length, "origin": f"http://{HOST}"}
+    assert ask("/api/decide", cookie=cookie, **told)[0] == 413
 
 
 def test_a_form_cannot_write(cookie: str) -> None:

@@ -324,6 +324,21 @@ def test_a_rerun_that_cannot_be_done_is_refused_at_once(server: Server, generato
     assert all(job.get("generator") != generator for job in server.get("/api/reruns"))
 
 
+@pytest.mark.parametrize("value", ["Infinity", "NaN"])
+def test_a_setting_that_json_cannot_hold_is_refused(server: Server, value: str) -> None:
+    asked = (
+        '{"keys": [["film", "hi", "shot_0002"]], "generator": {"name": "rewrite", "jump_cost": %s}, "reviewer": "A"}'
+    )
+    answer = server.web.post("/api/rerun", content=asked % value, headers={"content-type": "application/json"})
+    assert answer.status_code == 422 and "jump_cost" in answer.json()["error"]
+
+
+def test_a_small_number_that_the_page_sends_stays_a_number(dub: Dub, finished: Finished, tmp_path: Path) -> None:
+    out = shutil.copytree(finished.out, tmp_path / "out")
+    code, _, _ = dub("rerun", out, "--shots", "hi/2", "--generator", json.dumps({"name": "rewrite", "delay_s": 1e-05}))
+    assert code == 0 and DecisionLog(out).records()[0].generator == {"name": "rewrite", "delay_s": 1e-05}
+
+
 # -- the commands ----------------------------------------------------------------------------
 
 

@@ -148,9 +148,12 @@ def _generator(text: str | None) -> dict[str, Any] | None:
     import yaml
 
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = None
+        value = json.loads(text)  # YAML takes 1e-05, which JSON writes, for a text
+    except ValueError:
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = None
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, dict) and isinstance(value.get("name"), str):

@@ -6,6 +6,7 @@ Reads only, at any moment; what a run or a rerun adds meanwhile is seen at the n
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -271,6 +272,9 @@ class Library:
             choice = GeneratorChoice(**generator)
         except (ValidationError, TypeError) as e:
             raise InputError(f"A generator is a name and its settings; found {dict(generator)!r}.") from e
+        endless = [n for n, v in choice.settings.items() if isinstance(v, float) and not math.isfinite(v)]
+        if endless:  # no record of it could be read by others: JSON knows no such number
+            raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
         create(choice.name, choice.settings, self.config.models.folder).check()
         return choice
 

@@ -43,6 +43,7 @@ _HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 _YEAR_S = 365 * 86400
+_MOST_BYTES = 1 << 20  # of a write
 
 
 def new_token() -> str:
@@ -113,6 +114,9 @@ class Guard:
             return 403, "A write must come from the review page itself."
         if not headers.get("content-type", "").startswith("application/json"):
             return 415, "A write is JSON."
+        length = headers.get("content-length", "")
+        if not length.isdecimal() or int(length) > _MOST_BYTES:
+            return 413, f"A write says how long it is, and has at most {_MOST_BYTES} bytes."
         return None
 
     def _known(self, cookies: str) -> bool:

@@ -41,6 +41,12 @@ function showVerdict(page, standing) {
   const chosen = standing.take ? ` Take chosen: ${standing.take.slice(0, 8)}.` : "";
   setText($("#stand"), verdict ? `${standing.by} has ${verdict.word === "original kept" ? "kept the original picture" : `${verdict.word} this`}, ${when(standing.at)}.${chosen}`
     : `Nobody has decided yet.${chosen}`);
+  const { takes } = page.facts;
+  const now = takes.find((t) => t.current);
+  if (verdict && standing.about && now && standing.about !== now.id) {
+    const of = takes.some((t) => t.id === standing.about) ? sideName(standing.about, takes) : "a take that is gone";
+    $("#stand").append(` That was said of ${of}; ${sideName(now.id, takes).replace(" (current)", "")} is delivered.`);
+  }
 }
 
 function showTakes(page) {

@@ -52,7 +52,8 @@ export class Jobs {
     if (job.state === "waiting") bar.removeAttribute("value");
     else bar.value = job.progress ?? 0;
     const state = { waiting: "waiting", running: `${Math.round(100 * (job.progress ?? 0))} %`, done: "done", failed: "failed" }[job.state];
-    setText(words, `${this.words(job)} · ${state}${job.message ? ` · ${job.message}` : ""}`);
+    const message = job.message.replace(/^\d+ ?% */, ""); // said already
+    setText(words, `${this.words(job)} · ${state}${message ? ` · ${message}` : ""}`);
   }
 
   ended(job, shown) {

@@ -60,6 +60,7 @@ export class Player {
     this.listeners?.abort();
     if (this.video) {
       this.video.pause();
+      this.sound.detach(this.video);
       this.video.removeAttribute("src");
       this.video.load();
     }

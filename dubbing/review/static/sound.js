@@ -30,9 +30,16 @@ export class Sound {
       both.channelCount = 1; // a mono node: its one channel is played to both ears
       both.channelCountMode = "explicit";
       both.connect(this.context.destination);
-      this.known.set(video, { gains, both });
+      this.known.set(video, { gains, both, nodes: [from, split, ...Object.values(gains), both] });
     }
     this.set();
+  }
+
+  // A video that is played no more: its nodes, left connected, would hold it for as long as the page is open.
+  detach(video) {
+    for (const node of this.known.get(video)?.nodes ?? []) node.disconnect();
+    this.known.delete(video);
+    if (this.now === video) this.now = null;
   }
 
   set() {

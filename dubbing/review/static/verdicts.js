@@ -74,7 +74,8 @@ export class Verdicts {
     }
     if (!(await this.send(kind, about))) return;
     const next = $("#advance").checked ? page.order.beside(page.key, 1) : null;
-    say(`${SAID[kind]}: ${page.key[2]} (${page.key[1]}).`, "good", { label: "Undo", do: () => this.undo() });
+    const other = kind === "reject" && take && !take.current ? `, ${sideName(take.id, page.facts.takes)}; the delivered take stays` : "";
+    say(`${SAID[kind]}: ${page.key[2]} (${page.key[1]})${other}.`, "good", { label: "Undo", do: () => this.undo() });
     if (take && !take.current && kind === "approve") await page.refresh();
     if (next) this.going = setTimeout(() => page.go(next), GO_ON_MS);
   }
