@@ -97,6 +97,7 @@ def test_the_sheet_lists_keys_and_they_can_be_turned_off(ana: Visitor, reviewed:
     page.uncheck("#help-on")
     page.keyboard.press("Escape")
     page.wait_for_selector("#help", state="hidden")
+    page.wait_for_timeout(300)  # the browser gives the focus back a moment after
     page.keyboard.press("a")
     page.keyboard.press("ArrowRight")
     ana.at(13)
@@ -117,6 +118,10 @@ def test_curves_overlays_and_numbers_are_there_for_the_eye_and_in_words(ana: Vis
     before = page.evaluate("() => document.querySelector('#picture').toDataURL()")
     page.keyboard.press("b")
     page.keyboard.press("v")
+    for _ in range(100):  # outlines are fetched when they are first wanted
+        if page.evaluate("() => document.querySelector('#picture').toDataURL()") != before:
+            break
+        page.wait_for_timeout(100)
     assert page.evaluate("() => document.querySelector('#picture').toDataURL()") != before
     table = page.inner_text(".numbers")
     assert "LSE-D" in table and "≤ +1.5" in table and ("within" in table or "▲ over" in table)

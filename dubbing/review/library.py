@@ -9,7 +9,7 @@ import json
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import cached_property
@@ -96,6 +96,16 @@ class Shown:
         return wanted[0]
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """Rows as they were when the tables had `stamp` and the log `seq` records; order: the same, worst first."""
+
+    stamp: tuple[int, ...]
+    rows: dict[ShotKey, dict[str, Any]]
+    order: list[dict[str, Any]] = field(default_factory=list)
+    seq: int = 0
+
+
 class Library:
     """One output folder. Safe to ask from several threads.
 
@@ -111,10 +121,10 @@ class Library:
         self.out = where
         self._lock = threading.RLock()
         self._rows: dict[Path, tuple[int, list[dict[str, Any]]]] = {}
-        self._listed: tuple[tuple[int, ...], list[dict[str, Any]]] | None = None
-        self._plans: dict[tuple[str, str], tuple[Job, Timeline, dict[str, Step]]] = {}
+        self._listed: _Listed | None = None
+        self._plans: dict[tuple[str, str], tuple[Timeline, dict[str, Step]]] = {}
         self._films: dict[str, Film] = {}
-        self._job: tuple[int, Job] | None = None
+        self._job: tuple[tuple[int, ...], Job] | None = None
         self.log = DecisionLog(where)
         try:
             self.run: Mapping[str, Any] = json.loads((where / "run.json").read_text(encoding="utf-8"))
@@ -132,11 +142,14 @@ class Library:
         return open_store(self.out)
 
     def job(self) -> Job:
-        """The job as decisions stand now."""
+        """The job without what was decided, which is looked up shot by shot; made anew when a table was."""
         with self._lock:
-            said = len(self.log.records())
-            if self._job is None or self._job[0] != said:
-                self._job = (said, Job(self.manifest, self.store, self.config))
+            stamp = self.tables_stamp()
+            if self._job is None or self._job[0] != stamp:
+                job = Job(self.manifest, self.store, self.config)
+                job.decisions = {}
+                self._job = (stamp, job)
+                self._plans.clear()
             return self._job[1]
 
     def dubs(self) -> list[tuple[Title, Dub]]:
@@ -170,23 +183,34 @@ class Library:
         Worst first; dubs that are not finished have none. Shared between callers: not to be changed.
         """
         with self._lock:
-            state = (len(self.log.records()), *self.tables_stamp())
-            if self._listed is None or self._listed[0] != state:
-                self._listed = (state, self._list())
-            return self._listed[1]
+            stamp, records = self.tables_stamp(), self.log.records()
+            if self._listed is None or self._listed.stamp != stamp or self._listed.seq > len(records):
+                self._listed = _Listed(stamp, {})
+                changed = None
+            else:
+                changed = {r.key for r in records[self._listed.seq :]}
+            if changed is None or changed:
+                self._list(self._listed.rows, changed)
+                order = sorted(self._listed.rows.values(), key=_worst_first)
+                self._listed = _Listed(stamp, self._listed.rows, order, len(records))
+            return self._listed.order
 
-    def _list(self) -> list[dict[str, Any]]:
-        said = self.log.all()
-        found: list[dict[str, Any]] = []
+    def _list(self, rows: dict[ShotKey, dict[str, Any]], keys: set[ShotKey] | None) -> None:
+        """Put the rows of some shots, None for all, among `rows` as they are now."""
         limits = self.config.review
         for title, dub in self.dubs():
+            if keys is not None and not any(key[:2] == (title.id, dub.language) for key in keys):
+                continue
             for n, row in enumerate(self._table(title, dub)):
-                now = said.get((title.id, dub.language, row["shot"]), Standing())
-                full = {**row, "order": n, **_standing(now), **self._chosen(title, dub, row, now)}
+                key = (title.id, dub.language, row["shot"])
+                if keys is not None and key not in keys:
+                    continue
+                now = self.log.of(key)
+                full = {**row, "order": n, **self._chosen(title, dub, row, now)}
+                full |= _standing(now, full["take"])
                 full["badness"] = round(badness(full, limits), 3)
                 full["badness_parts"] = {k: round(v, 3) for k, v in parts(full, limits).items()}
-                found.append(full)
-        return sorted(found, key=lambda r: (-r["badness"], r["title"], r["language"], r["order"]))
+                rows[key] = full
 
     def _table(self, title: Title, dub: Dub) -> list[dict[str, Any]]:
         path = self.store.dub(title.id, dub.language) / "shots.parquet"
@@ -220,14 +244,14 @@ class Library:
             if pair is None or row is None:
                 raise InputError(f"There is no shot {title}/{language}/{shot} in {str(self.out)!r}.")
             line, steps = self._planned(*pair)
-            step = steps[row["shot"]]
+            step = replace(steps[row["shot"]], decided=self.log.of((title, language, shot)))
             return Shown(*pair, step, line, row, step.decided, tuple(self._takes(step, row)))
 
     def _planned(self, title: Title, dub: Dub) -> tuple[Timeline, dict[str, Step]]:
-        """The film's times, and what is done for each shot in one language; looked up once a state of decisions."""
+        """The film's times, and what is done for each shot in one language; looked up once."""
         job = self.job()
         key = (title.id, dub.language)
-        if key not in self._plans or self._plans[key][0] is not job:
+        if key not in self._plans:
             try:
                 steps = {step.shot.id: step for step in job.dub(title, dub, {}).steps}
                 line = job.timeline(title) if steps else None
@@ -238,8 +262,8 @@ class Library:
                     f"What was analysed of {title.id}/{dub.language} was made by other settings or another version; "
                     "`dub run` its manifest again, then review."
                 )
-            self._plans[key] = (job, line, steps)
-        return self._plans[key][1:]
+            self._plans[key] = (line, steps)
+        return self._plans[key]
 
     def _takes(self, step: Step, row: Mapping[str, Any]) -> list[Take]:
         """All takes of a shot in one language, oldest first."""
@@ -288,11 +312,18 @@ def _newest(take: Path) -> Path | None:
     return max(take.glob("score-*"), key=lambda f: f.stat().st_mtime_ns, default=None)
 
 
-def _standing(now: Standing) -> dict[str, Any]:
+def _worst_first(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (-row["badness"], row["title"], row["language"], row["order"])
+
+
+def _standing(now: Standing, take: str | None) -> dict[str, Any]:
+    """What was decided, for a row; a verdict on another take than the row's is none on it."""
     order = ("note", "issue", "blocker")
     worst = max((c.severity for c in now.comments if c.severity), key=order.index, default=None)
+    holds = now.verdict == "original" or take is None or now.about == take
+    verdict, by, at = (now.verdict, now.by, now.at) if holds else (None, None, None)
     return {
-        "verdict": now.verdict, "by": now.by, "at": now.at, "revision": now.revision, "comments": len(now.comments),
+        "verdict": verdict, "by": by, "at": at, "revision": now.revision, "comments": len(now.comments),
         "severity": worst, "chosen": now.take,
     }  # fmt: skip
 

@@ -4,6 +4,7 @@
 import { Clock } from "./time.js";
 
 const NUDGE_MS = 150;
+const REMIND_MS = 700;
 const SPEEDS = [0.25, 0.5, 0.75, 1, 1.5, 2];
 
 export class Player {
@@ -122,6 +123,17 @@ export class Player {
     if (!this.clock) return;
     this.want = this.clock.clamp(frame);
     if (!this.video.seeking) this.video.currentTime = this.clock.middle(this.want);
+    this.remind(this.token, this.want);
+  }
+
+  // A browser that is busy may lose a search: it is asked once more.
+  remind(token, frame) {
+    clearTimeout(this.reminder);
+    this.reminder = setTimeout(() => {
+      if (token !== this.token || this.want !== frame) return;
+      if (!this.video.seeking) this.video.currentTime = this.clock.middle(frame);
+      this.remind(token, frame);
+    }, REMIND_MS);
   }
 
   step(by) {
