@@ -96,4 +96,4 @@ def test_a_face_is_judged_where_it_speaks_and_not_where_it_listens(babble):
     judged = np.flatnonzero(found.held_N)
     near = 170 + int(hearing.PAUSE_S * FPS)
     assert judged[-1] == near - 1 and abs(judged[0] - hearing.FIT_PART * 170) <= 1
-    assert found.numbers["prior_opening_corr"] > 0.8
+    assert found.numbers["prior_opening_corr"] > 0.7

@@ -5,6 +5,7 @@ import { Clock } from "./time.js";
 
 const NUDGE_MS = 150;
 const REMIND_MS = 700;
+const REOPEN = 4; // reminders
 const SPEEDS = [0.25, 0.5, 0.75, 1, 1.5, 2];
 
 export class Player {
@@ -126,13 +127,19 @@ export class Player {
     this.remind(this.token, this.want);
   }
 
-  // A browser that is busy may lose a search: it is asked once more.
-  remind(token, frame) {
+  // A browser that is busy may lose a search: it is asked again, and after some tries the file is opened anew.
+  remind(token, frame, times = 1) {
     clearTimeout(this.reminder);
     this.reminder = setTimeout(() => {
       if (token !== this.token || this.want !== frame) return;
-      if (!this.video.seeking) this.video.currentTime = this.clock.middle(frame);
-      this.remind(token, frame);
+      const v = this.video;
+      const again = () => token === this.token && this.want !== null && (v.currentTime = this.clock.middle(this.want));
+      if (!v.seeking) again();
+      else if (times % REOPEN === 0) {
+        v.addEventListener("loadedmetadata", again, { once: true });
+        v.load();
+      }
+      this.remind(token, frame, times + 1);
     }, REMIND_MS);
   }
 
