@@ -27,7 +27,9 @@ LEFT_PX, TOP_PX = 8, 6  # of the first bar
 WHITE, BLACK = 230, 20
 ARGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
+    "--disable-component-update", "--disable-sync", "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows", "--disable-background-timer-throttling",
+    "--autoplay-policy=no-user-gesture-required",
 )  # fmt: skip
 
 # The numbers that stand in the panes of whole pictures, left to right, with the frame that the page says it draws.
@@ -139,6 +141,7 @@ class Visitor:
     def shot(self, *key: str) -> Any:
         """The shot page, once its first frame is on the screen."""
         self.page.goto(f"{self.base}/shot/{'/'.join(key)}")
+        self.page.bring_to_front()  # a window behind another draws nothing
         self.shown()
         return self.page
 
