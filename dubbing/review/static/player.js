@@ -93,7 +93,7 @@ export class Player {
       return; // never drawn
     }
     if (moving && !this.video.seeking) this.want = null;
-    if (this.want !== null && !this.video.seeking && frame !== this.want) return; // of an older search
+    if (this.want !== null && frame !== this.want) return; // of an older search, or from before this one
     if (frame === this.want) this.want = null;
     this.frame = frame;
     this.onframe(frame);
