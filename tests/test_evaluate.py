@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -17,7 +16,6 @@ import numpy as np
 import pytest
 
 from dubbing import config, media
-from dubbing.demo import SHORT, make_demo
 from dubbing.errors import ManifestError, MediaError
 from dubbing.evaluate import MEASURES, Evaluation, Options, find_clips, measures_named, page, read_table, write_table
 from dubbing.evaluate.bench import Bench, Film
@@ -32,19 +30,13 @@ from dubbing.mesh import Meshes, face_boxes
 from dubbing.records import Patch
 from dubbing.store import Store
 
-pytestmark = [
-    pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
-        reason="the optional extra is not installed: pip install 'dubbing[demo]'",
-    ),
-    pytest.mark.xdist_group("film"),
-]
+pytestmark = pytest.mark.xdist_group("film")
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def film(film: Path) -> Path:
     """A 3.5 s film: 12 frames without a face, then 72 of a speaking one; its dubs lie beside it."""
-    return make_demo(tmp_path_factory.mktemp("short film"), scenes=SHORT, size=(480, 270)).parent / "film.mp4"
+    return film.parent / "film.mp4"
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from fractions import Fraction
@@ -11,11 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from films import Finished
 
-from dubbing import config, manifest, media, pipeline
+from dubbing import media
 from dubbing.clock import Timeline
-from dubbing.demo import SHORT, make_demo
-from dubbing.engine import run_job
 from dubbing.errors import InputError
 from dubbing.experts.lse import confidence, lse
 from dubbing.face import canonical, mouth_measures
@@ -27,24 +25,13 @@ from dubbing.stages.audio import load_wave
 from dubbing.stages.faces import load_tracks
 from dubbing.stages.sync import _middles
 
-pytestmark = [
-    pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
-        reason="the optional extra is not installed: pip install 'dubbing[demo]'",
-    ),
-    pytest.mark.xdist_group("film"),
-]
+pytestmark = pytest.mark.xdist_group("film")
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    """12 frames without a face, then 72 of a speaking one; one language."""
-    folder = tmp_path_factory.mktemp("short film")
-    plain = manifest.load(make_demo(folder / "film", scenes=SHORT, size=(480, 270)))
-    title = plain.titles[0].model_copy(update={"dubs": plain.titles[0].dubs[:1]})
-    job = pipeline.Job(plain.model_copy(update={"titles": [title]}), folder / "out", config.load())
-    assert run_job(job, "local", lambda event: None).exit_code in (0, 3)
-    return Library(folder / "out")
+def library(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """12 frames without a face, then 72 of a speaking one."""
+    return Library(shutil.copytree(finished.out, tmp_path_factory.mktemp("curves") / "out"))
 
 
 @pytest.fixture

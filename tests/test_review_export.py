@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -41,10 +40,6 @@ from dubbing.review.rerun import rerun
 from dubbing.table import read_rows
 
 pytestmark = pytest.mark.xdist_group("film")
-needs_demo = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
-    reason="the optional extra is not installed: pip install 'dubbing[demo]'",
-)
 
 # -- the lists, without a film ------------------------------------------------------------------
 
@@ -207,7 +202,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+def story(demo_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """12 frames without a face, then two shots of 72 that speak; of Hindi, a rerun is chosen for the first of them and
     the original kept for the second; Tamil is approved."""
     close = replace(SHORT[1], start=Camera(222, 119, 338, mirror=True), end=Camera(225, 120, 326, mirror=True))
@@ -262,7 +257,6 @@ def rows(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
 
 
-@needs_demo
 def test_only_the_dub_that_changed_is_mastered_again(story: Story) -> None:
     assert master(story.out, "ta")[1:] == master(story.done, "ta")[1:]
     assert master(story.out, "hi")[2] != master(story.done, "hi")[2]
@@ -273,7 +267,6 @@ def test_only_the_dub_that_changed_is_mastered_again(story: Story) -> None:
         ("shot_0002", story.take, "ana"), ("shot_0003", None, "ben")]  # fmt: skip
 
 
-@needs_demo
 def test_an_original_shot_is_the_source_bit_for_bit_and_the_others_keep_their_takes(story: Story) -> None:
     """Before the encode, in every plane; and what was delivered looks like it."""
     job = job_of(story.film, story.out)
@@ -300,7 +293,6 @@ def test_an_original_shot_is_the_source_bit_for_bit_and_the_others_keep_their_ta
     assert (row["status"], row["reason"], row["take"]) == ("untouched", "excluded", None)
 
 
-@needs_demo
 def test_a_run_afterwards_keeps_to_the_decisions(story: Story) -> None:
     before = master(story.out, "hi"), master(story.out, "ta")
     report = run_job(job_of(story.film, story.out), "local", lambda e: None)
@@ -308,7 +300,6 @@ def test_a_run_afterwards_keeps_to_the_decisions(story: Story) -> None:
     assert (master(story.out, "hi"), master(story.out, "ta")) == before
 
 
-@needs_demo
 def test_csv_and_parquet_say_the_same(story: Story) -> None:
     for language in ("hi", "ta"):
         table = pq.read_table(story.lists(f"film.{language}.decisions.parquet"))
@@ -336,7 +327,6 @@ def test_csv_and_parquet_say_the_same(story: Story) -> None:
     assert hi[1]["lse_d"] == scored["lse_d"] and hi[1]["source_lse_d"] == scored["source_lse_d"]
 
 
-@needs_demo
 def test_comments_and_redelivery_are_listed(story: Story) -> None:
     said = rows(story.lists("film.hi.comments.csv"))
     assert [(r["timecode"], r["frame"], r["severity"], r["reviewer"], r["text"], r["undone"]) for r in said] == [
@@ -354,7 +344,6 @@ def test_comments_and_redelivery_are_listed(story: Story) -> None:
     assert rows(story.lists("film.ta.redelivery.csv")) == []
 
 
-@needs_demo
 def test_the_film_s_timeline_and_changes_open_in_otio(story: Story) -> None:
     rate, first = 24000 / 1001, 86400
     whole = otio.adapters.read_from_file(str(story.lists("film.hi.otio")))
@@ -377,7 +366,6 @@ def test_the_film_s_timeline_and_changes_open_in_otio(story: Story) -> None:
     assert list(none.find_clips()) == []
 
 
-@needs_demo
 def test_a_second_export_changes_nothing_and_an_earlier_one_can_be_named(story: Story, tmp_path: Path) -> None:
     before = master(story.out, "hi"), master(story.out, "ta")
     args = ["export", str(story.out), "--engine", "local", "--reviewer", "dan", "--to", str(tmp_path / "lists")]
@@ -398,7 +386,6 @@ def test_a_second_export_changes_nothing_and_an_earlier_one_can_be_named(story: 
     assert log[0].dubs == log[2].dubs
 
 
-@needs_demo
 def test_what_cannot_be_exported_is_refused_in_one_sentence(story: Story, tmp_path: Path) -> None:
     library = Library(story.out)
     with pytest.raises(InputError, match="no delivery 99"):
@@ -431,7 +418,6 @@ def test_what_cannot_be_exported_is_refused_in_one_sentence(story: Story, tmp_pa
         export(Library(tmp_path / "out"), "ana", lambda e: None, "local")
 
 
-@needs_demo
 def test_killed_in_the_middle_of_mastering_the_old_master_is_whole(story: Story, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(story.done, out, copy_function=link_or_copy(story.done, out))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import re
 import shutil
@@ -15,10 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from films import Finished
 
-from dubbing import config, manifest, pipeline
+from dubbing import pipeline
 from dubbing.clock import Timeline
-from dubbing.demo import SHORT, make_demo
 from dubbing.engine import run_job
 from dubbing.errors import MediaError
 from dubbing.records import Track
@@ -29,10 +28,6 @@ from dubbing.review.report import report
 from dubbing.stages.lipsync import Lipsync
 
 pytestmark = pytest.mark.xdist_group("film")
-needs_demo = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("espeakng_loader", "skimage")),
-    reason="the optional extra is not installed: pip install 'dubbing[demo]'",
-)
 
 # -- distributions ----------------------------------------------------------------------------
 
@@ -114,11 +109,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a short film, in Hindi and Tamil, on which something was said."""
-    film = make_demo(tmp_path_factory.mktemp("film"), scenes=SHORT, size=(480, 270), quiet=True)
-    where = tmp_path_factory.mktemp("out") / "out"
-    run_job(pipeline.Job(manifest.load(film), where, config.load()), "local", lambda e: None)
+    where = shutil.copytree(finished.out, tmp_path_factory.mktemp("out") / "out")
     library = Library(where)
     hi, ta = (("film", language, "shot_0002") for language in ("hi", "ta"))
     library.log.append(hi, "approve", "ana", take=library.find(*hi).takes[0].id)
@@ -137,7 +130,6 @@ def page(html: str) -> Page:
     return Page(html)
 
 
-@needs_demo
 def test_it_needs_nothing_from_outside_and_runs_no_script(html: str, page: Page) -> None:
     assert "http" not in html and "@import" not in html and "url(" not in html
     assert page.open == []  # every element is closed
@@ -151,7 +143,6 @@ def test_it_needs_nothing_from_outside_and_runs_no_script(html: str, page: Page)
     assert len(html) < 2e6 and "prefers-color-scheme: dark" in html and "@media print" in html
 
 
-@needs_demo
 def test_every_dub_and_its_worst_shot_is_there_with_its_numbers(out: Path, page: Page) -> None:
     rows = [r for r in Library(out).rows() if r["status"] == "dubbed"]
     assert {r["language"] for r in rows} == {"hi", "ta"}
@@ -167,14 +158,12 @@ def test_every_dub_and_its_worst_shot_is_there_with_its_numbers(out: Path, page:
     ]  # fmt: skip
 
 
-@needs_demo
 def test_what_was_said_is_shown_as_it_was_said(page: Page) -> None:
     assert page.text.count(SAID) == 2  # beside its shot, and among the comments
     assert page.text.index("the jaw", page.text.rindex("Comments")) < page.text.rindex(SAID)  # the gravest first
     assert "✓ approved" in page.text and "ben & co" in page.text and "01:00:01:16" in page.text
 
 
-@needs_demo
 def test_stills_show_source_and_take_and_differ_at_the_mouth(page: Page) -> None:
     for language in ("hi", "ta"):
         before, after = page.pictures(f"film/{language}/shot_0002 at ")[:2]
@@ -186,7 +175,6 @@ def test_stills_show_source_and_take_and_differ_at_the_mouth(page: Page) -> None
         assert (np.abs(mouths[0].astype(int) - mouths[1]).max(2) > 40).mean() > 0.005
 
 
-@needs_demo
 def test_a_loop_is_a_second_of_both(page: Page) -> None:
     from PIL import Image
 
@@ -202,13 +190,11 @@ def test_a_loop_is_a_second_of_both(page: Page) -> None:
     assert len(page.data("loop of the mouth")) == 2
 
 
-@needs_demo
 def test_how_it_is_measured_is_said(page: Page) -> None:
     for words in ("Badness is the largest of the four", "review.max_silence_motion", "lips@", "mediapipe", "numpy"):
         assert words in page.text
 
 
-@needs_demo
 def test_a_failed_shot_is_shown_and_one_without_pictures_says_why(
     out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +218,6 @@ def test_a_failed_shot_is_shown_and_one_without_pictures_says_why(
     assert "No pictures: " in damaged.text and damaged.data("film/hi") and not damaged.data("film/ta")
 
 
-@needs_demo
 def test_without_its_film_it_says_so(out: Path, tmp_path: Path) -> None:
     where = tmp_path / "out"
     shutil.copytree(out, where)

@@ -6,7 +6,6 @@ of the manifest's generator for every shot, no decision. Knows no list, no page 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from dubbing.decisions import Decision, Standing, standing_of
 from dubbing.errors import OutputError
 from dubbing.manifest import Dub, Title
 from dubbing.pipeline import Job
-from dubbing.store import output_error
+from dubbing.store import alone, output_error
 
 __all__ = ["FILE", "Change", "Delivered", "Deliveries", "Delivery", "by_the_run", "changes", "choice_of", "dub_name"]
 
@@ -107,18 +106,8 @@ class Deliveries:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the log, so that one export runs at a time. Raises OutputError where another does."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = self.path.open("a+b")
-        except OSError as e:
-            raise output_error(self.path, e) from e
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as e:
-                raise OutputError(
-                    f"Another export of {str(self.path.parent.parent)!r} is under way; wait for it to end."
-                ) from e
+        busy = f"Another export of {str(self.path.parent.parent)!r} is under way; wait for it to end."
+        with alone(self.path, busy):
             yield
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from dubbing.remote import Uri, place
-from dubbing.store.folder import PART, RESULT, Store, content_key, key_of, output_error, read_json, standing
+from dubbing.store.folder import PART, RESULT, Store, alone, content_key, key_of, output_error, read_json, standing
 from dubbing.store.home import user_folder
 
 __all__ = [
-    "PART", "RESULT", "Store", "content_key", "key_of", "open_store", "output_error", "read_json", "standing",
+    "PART", "RESULT", "Store", "alone", "content_key", "key_of", "open_store", "output_error", "read_json", "standing",
     "user_folder",
 ]  # fmt: skip
 

@@ -24,8 +24,10 @@ from dubbing.errors import OutputError
 from dubbing.remote import Uri
 from dubbing.store.copies import Copies, walked
 
-__all__ = ["PART", "RESULT", "Store", "content_key", "followed", "key_of", "output_error", "read_json", "replace",
-           "standing"]  # fmt: skip
+__all__ = [
+    "PART", "RESULT", "Store", "alone", "content_key", "followed", "key_of", "output_error", "read_json", "replace",
+    "standing",
+]  # fmt: skip
 
 PART = ".part-"
 RESULT = "result.json"
@@ -100,6 +102,25 @@ def standing(path: Path) -> Path:
     while not path.exists() and path != path.parent:
         path = path.parent
     return path
+
+
+@contextmanager
+def alone(path: Path, busy: str) -> Iterator[None]:
+    """Hold a file, made where it is not there, as the only one; the kernel lets go when the process ends.
+
+    Raises OutputError: `busy` where another process holds it; it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+b")
+    except OSError as e:
+        raise output_error(path, e) from e
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            raise OutputError(busy) from e
+        yield
 
 
 def followed(folder: Path) -> list[Path]:
@@ -259,18 +280,8 @@ class Store:
 
         Raises OutputError when another run holds it or the folder cannot be made.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            handle = (self.root / ".lock").open("a+")
-        except OSError as e:
-            raise output_error(self.root, e) from e
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as e:
-                raise OutputError(
-                    f"Another run is writing to {str(self.root)!r}; wait for it to end, or choose another --out."
-                ) from e
+        busy = f"Another run is writing to {str(self.root)!r}; wait for it to end, or choose another --out."
+        with alone(self.root / ".lock", busy):
             yield
 
     def sweep(self) -> int:
