@@ -33,10 +33,11 @@ def data_folder(folder: Path, train: int = 8, val: int = 3, frames: int = 24, si
     """A data folder with so many clips, each of a speaker of its own."""
     samples = []
     for split, count in (("train", train), ("val", val)):
-        made = [
-            (Sample(f"{split}_{n}", f"{split}_{n}", split, frames, f"{split}_{n}.mp4"), clip(n + 100 * (split == "val"), frames, size))
-            for n in range(count)
-        ]  # fmt: skip
+        made = []
+        for n in range(count):
+            name = f"{split}_{n}"
+            seed = n + 100 * (split == "val")
+            made.append((Sample(name, name, split, frames, f"{name}.mp4"), clip(seed, frames, size)))
         samples += write_shard(folder, split, made) if made else ()
     write_index(folder, samples)
     return folder
