@@ -149,7 +149,12 @@ def _voxceleb2(folder: Path) -> Iterator[Source]:
 
 def _clips(folder: Path) -> Iterator[Source]:
     """Films; the speaker is the folder below `folder` that they lie in, or, directly in it, their own name."""
-    for home, inside, files in os.walk(folder):
+    seen: set[str] = set()
+    for home, inside, files in os.walk(folder, followlinks=True):
+        if os.path.realpath(home) in seen:  # a link to a folder above it
+            inside[:] = []
+            continue
+        seen.add(os.path.realpath(home))
         inside[:] = sorted(d for d in inside if not d.startswith("."))
         for name in sorted(files):
             path = Path(home) / name

@@ -111,7 +111,7 @@ def pieces(
 
 
 def wave_of(sound: Heard, first: int, frames: int) -> tuple[np.ndarray, int, int]:
-    """The sound of a piece whose frame 0 begins at sample `first`: float32, and how much of it lies before and after."""
+    """The sound of a piece whose frame 0 begins at sample `first`: float32, and how much lies before and after."""
     last = first + frames * PER_FRAME
     lead, tail = min(LEAD, first), max(0, sound.reaches(last + LEAD) - last)
     return sound.between(first - lead, last + tail), lead, tail

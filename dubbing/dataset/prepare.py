@@ -161,12 +161,14 @@ def _refuse_others(out: Path, work: Preparing) -> None:
     made = {p.relative_to(out / CLIPS).as_posix()[:-13] for p in (r.parent for r in (out / CLIPS).rglob(RESULT))}
     if made and not made & work.by_source.keys():
         raise OutputError(
-            f"{str(out)!r} holds a data folder of other clips ({sorted(made)[0]}, ...); choose another --out, or remove it."
+            f"{str(out)!r} holds a data folder of other clips ({sorted(made)[0]}, ...); choose another --out, or "
+            "remove it."
         )
     strange = sorted(p.name for p in out.iterdir() if p.name[0] != ".")
     if strange and not made and not (out / CLIPS).is_dir() and not (out / INDEX).is_file():
         raise OutputError(
-            f"{str(out)!r} holds something else ({', '.join(strange[:3])}); choose another --out: an empty or new folder."
+            f"{str(out)!r} holds something else ({', '.join(strange[:3])}); choose another --out: an empty or new "
+            "folder."
         )
 
 
@@ -282,7 +284,7 @@ def _packed(rows: Sequence[_Row]) -> Iterator[tuple[Sample, Packed]]:
 
 
 def _clear(out: Path, samples: Sequence[Sample], work: Preparing) -> None:
-    """Remove what the index does not name any more: pieces that lie in shards now, old shards, results of other keys."""
+    """Remove what the index does not name any more: pieces that lie in shards now, old shards, old results."""
     named = {f"{s.shard}.parquet" for s in samples}
     for path in (out / SHARDS).glob("*.parquet"):
         if path.name not in named:

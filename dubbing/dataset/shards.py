@@ -30,7 +30,8 @@ from dubbing.store.folder import PART
 
 __all__ = [
     "FPS", "INDEX", "LEAD", "PER_FRAME", "POINTS", "RATE_HZ", "SHARDS", "SPLITS",
-    "Clip", "Dataset", "Packed", "Sample", "held", "jpeg", "load_packed", "pack", "read_shard", "unpack", "write_index", "write_shard",
+    "Clip", "Dataset", "Packed", "Sample", "held", "jpeg", "load_packed", "pack", "unpack", "write_index",
+    "write_shard",
 ]  # fmt: skip
 
 FPS = 25
@@ -346,12 +347,6 @@ def load_packed(path: Path, row: int) -> Packed:
             return _row(file, row)[1]
     except (pa.ArrowException, OSError, ValueError) as e:
         raise InputError(f"{path} is broken ({_first(e)}); delete it, and prepare again.") from e
-
-
-def read_shard(path: Path) -> list[tuple[str, Packed]]:
-    """Every clip of one shard file with its id. Raises ArrowException or OSError where it is broken."""
-    with _opened(path) as file:
-        return [_row(file, n) for n in range(file.num_row_groups)]
 
 
 def _opened(path: Path) -> pq.ParquetFile:

@@ -92,8 +92,8 @@ def coded_box(box: tuple[int, int, int, int], degrees: int, coded: tuple[int, in
 class Scan:
     """One pass over all frames. Iterating yields (pts, picture); afterwards `timeline` is the whole film's.
 
-    frames_hint: how many frames the header promises (0: it does not say), for progress; time_base: seconds of a pts. The pts
-    yielded are the file's own (None where it has none); `timeline` holds them in order (see `times`).
+    frames_hint: frames that the header promises (0: it does not say), for progress; time_base: seconds of a pts. The
+    pts yielded are the file's own (None where it has none); `timeline` holds them in order (see `times`).
     """
 
     def __init__(self, path: str | Path, width_px: int | None = None, threads: int = 0) -> None:
