@@ -15,8 +15,10 @@ import pytest
 from command import Dub, code_of
 from films import Finished, plain_job
 
-from dubbing.dataset.layouts import Splits
-from dubbing.dataset.prepare import Settings, prepare
+from dubbing.dataset import pieces
+from dubbing.dataset.layouts import Splits, find
+from dubbing.dataset.prepare import Settings, _refusal, prepare
+from dubbing.dataset.segment import Run
 from dubbing.dataset.shards import Dataset
 from dubbing.engine import Event
 from dubbing.media import ClipWriter, read_sound
@@ -127,15 +129,16 @@ def test_a_clip_is_decoded_once_and_holds_what_was_seen_and_heard(
     data = Dataset(tmp_path / "data")
     (sample,) = data.samples
     assert (made.layout, sample.id, sample.speaker, sample.source) == ("clips", "Łucja/take 1", "Łucja", "Łucja/take 1")
-    (one, wall) = made.looked
+    (wall, one) = made.looked
     assert (wall.id, wall.status, wall.reason) == ("wall", "rejected", "no_face")
     clip = data.load(sample, tail=8000)
-    assert clip.faces_NHWC.shape[1:] == (64, 64, 3) and 65 <= sample.frames <= 84
+    assert clip.faces_NHWC.shape[1:] == (64, 64, 3) and 65 <= sample.frames <= 75
     # the speaker is seen from frame 12 on: what leads in is the film's own sound
     start = round(one.about[0]["start_s"] * 25)
     assert 10 <= start <= 16 and clip.lead == min(8000, start * 640)
     sound = read_sound(two / "Łucja/take 1.mp4")
-    np.testing.assert_allclose(clip.wave, sound[start * 640 - clip.lead :][: len(clip.wave)], atol=2e-4)
+    heard = np.pad(sound, (0, 640))[start * 640 - clip.lead :][: len(clip.wave)]  # its sound ends within the last frame
+    np.testing.assert_allclose(clip.wave, heard, atol=2e-4)
     lips = clip.lips_N4
     assert (lips[:, 2] > lips[:, 0]).all() and 0.5 < lips[:, 1].mean() < 0.8 and 0.3 < lips[:, 0].mean() < 0.5
     assert np.ptp(clip.shapes_NP2[..., 1], axis=1).std() > 0.01, "the mouth moves"
@@ -221,3 +224,89 @@ def test_what_is_no_source(tmp_path: Path, two: Path, capsys: pytest.CaptureFixt
         assert words in err and err.count("\n") == 1, err
     assert not (tmp_path / "data").exists()
     assert code_of("dataset", "show", two) == 2 and "is no data folder" in capsys.readouterr().err
+
+
+def touched(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_voxceleb2s_layout(tmp_path: Path) -> None:
+    names = ("dev/mp4/id00012/21Uxsk56VDQ/00001.mp4", "dev/mp4/id00012/21Uxsk56VDQ/00002.mp4",
+             "test/mp4/id00017/01dfn2spqyE/00001.mp4", "test/mp4/id00017/01dfn2spqyE/00001.m4a")  # fmt: skip
+    layout, sources = find(touched(tmp_path, *names))
+    assert layout == "voxceleb2" and [(s.speaker, s.split) for s in sources] == [
+        ("id00012", None), ("id00012", None), ("id00017", "test")
+    ]  # fmt: skip
+    assert sources[2].id == "test/mp4/id00017/01dfn2spqyE/00001"
+    assert [s.speaker for s in find(tmp_path / "dev/mp4")[1]] == ["id00012"] * 2, "a part of it"
+
+
+def test_lrs2s_own_lists_win_and_no_speaker_is_in_two_splits(tmp_path: Path) -> None:
+    clips = ("main/anna/00001", "main/anna/00002", "main/bela/00001", "pretrain/anna/00001", "pretrain/carl/00001")
+    touched(tmp_path, *(f"{c}.mp4" for c in clips), *(f"{c}.txt" for c in clips), "main/anna/notes.mp4")
+    bare = find(tmp_path)[1]
+    assert [s.id for s in bare] == sorted(clips) and {s.split for s in bare} == {None}
+    (tmp_path / "train.txt").write_text("anna/00001\n")
+    (tmp_path / "val.txt").write_text("bela/00001\n")
+    (tmp_path / "test.txt").write_text("anna/00002 NF\n")
+    layout, sources = find(tmp_path)
+    assert layout == "lrs2"
+    assert {s.id: s.split for s in sources} == dict(zip(clips, ("train", "test", "val", "train", "train"), strict=True))
+    assert Splits(0.5, 0.5).assign(sources) == {"anna": "test", "bela": "val", "carl": "train"}
+    refused = {
+        s.id for s in sources if _refusal({"offset_frames": 0.0}, s, Splits().assign(sources)[s.speaker], SETTINGS)
+    }
+    assert refused == {"main/anna/00001", "pretrain/anna/00001"}, "her clips of other lists are left out"
+
+
+def test_clips_by_folder_or_by_name(tmp_path: Path) -> None:
+    names = ("one.mov", "one.mp4", "Anna/b/two.MKV", "Anna/.hidden.mp4", "notes.txt")
+    layout, sources = find(touched(tmp_path, *names))
+    assert layout == "clips"
+    assert [(s.id, s.speaker) for s in sources] == [("Anna/b/two", "Anna"), ("one_mov", "one"), ("one_mp4", "one")]
+
+
+def test_speakers_are_held_out_by_name_alone() -> None:
+    names = [f"speaker {n}" for n in range(2000)]
+    few, many = Splits(0.1, 0.1), Splits(0.3, 0.1)
+    parts = Counter(few.of(n) for n in names)
+    assert 150 < parts["val"] < 250 and 150 < parts["test"] < 250
+    assert few.of("speaker 7") == Splits(0.1, 0.1).of("speaker 7")
+    assert all(many.of(n) == few.of(n) for n in names if few.of(n) != "train"), "a larger part only adds to it"
+
+
+def face_run(face: int, start: int, frames: int, height: float = 100.0) -> Run:
+    mesh, boxes = np.zeros((frames, 478, 3), np.float32), np.zeros((frames, 4))
+    return Run(face, start, mesh, boxes, (b"",) * frames, height)
+
+
+def test_who_of_several_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = {0: 2.0, 1: 0.3, 2: 1.8}
+    monkeypatch.setattr(pieces, "_speaks", lambda run, sound, expert: says[run.face])
+
+    def told(*runs: Run) -> tuple[list[tuple[int, int]], dict[str, int]]:
+        lost: Counter[str] = Counter()
+        return [(r.face, r.start) for r in pieces.chosen(runs, None, None, lost)], dict(lost)  # type: ignore[arg-type]
+
+    first, second = face_run(0, 0, 50), face_run(1, 0, 60)
+    assert told(first, second) == ([(0, 0)], {}), "lips tell"
+    assert told(first, face_run(2, 20, 60)) == ([], {"several_faces": 80}), "both could be"
+    assert told(second, face_run(1, 70, 30)) == ([(1, 0), (1, 70)], {}), "one face in two stretches is no rival"
+    assert told(second, face_run(2, 100, 30)) == ([(1, 0), (2, 100)], {}), "one after the other"
+    assert told(second, face_run(0, 0, 60, 40.0)) == ([(1, 0)], {}), "who stands far behind is no rival"
+
+
+def test_a_long_clip_is_held_in_parts(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a part ends nothing is lost: pieces follow each other, with real sound before them."""
+    monkeypatch.setattr("dubbing.dataset.clip._SEGMENT_FRAMES", 45)
+    made = prepare(two, tmp_path / "data", replace(SETTINGS, longest_s=1.0))
+    about = made.looked[1].about
+    ends = [round(p["start_s"] * 25) + p["frames"] for p in about]
+    assert 45 in ends and [round(p["start_s"] * 25) for p in about[1:]] == ends[:-1]
+    data = Dataset(tmp_path / "data")
+    assert [s.id for s in data.samples] == [f"Łucja/take 1.{n + 1:02d}" for n in range(len(about))]
+    later = data.load(data.samples[-1])
+    assert later.lead == 8000 and np.abs(later.wave[:8000]).max() > 0.01

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -121,14 +122,17 @@ class Preparing:
 
     def _task(self, source: Source) -> Task:
         settings = self._settings.of_a_clip
-        stat = source.path.stat()
+        size, changed_ns = 0, 0
+        with suppress(OSError):  # what cannot be looked at is found to be unreadable when it is its turn
+            stat = source.path.stat()
+            size, changed_ns = stat.st_size, stat.st_mtime_ns
         # by size and time, not by content: reading a corpus once more costs hours
-        about = [source.id, stat.st_size, stat.st_mtime_ns, settings, source.args]
+        about = [source.id, size, changed_ns, settings, source.args]
         key = key_of(self._stage, _STAGES[self._stage].version, about)
         folder = self.store.root / CLIPS / f"{source.id}-{key[:12]}"
         args = {"source": str(source.path), "settings": settings, **source.args}
         name = f"{self._stage} {source.id}"
-        return Task(name, self._stage, key, folder, args, span=1 + stat.st_size // 4000, weight=float(stat.st_size))
+        return Task(name, self._stage, key, folder, args, span=1 + size // 4000, weight=float(size))
 
 
 def prepare(

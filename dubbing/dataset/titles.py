@@ -177,7 +177,13 @@ class CutTitle(Stage):
         line = media.load_timeline(args["timeline"])
         length = line.sample(len(line), RATE_HZ)
         limits = (settings["min_face_px"], settings["shortest_s"], settings["longest_s"])
-        wanted = sorted(_stretches(args["people"], line, settings["longest_s"]), key=lambda s: s[1])
+        wanted = []
+        for one in sorted(_stretches(args["people"], line, settings["longest_s"]), key=lambda s: s[1]):
+            length_s = line.time(one[2]) - line.time(one[1])
+            if length_s < settings["shortest_s"]:
+                lost["too_short"] += int(length_s * FPS)
+            else:
+                wanted.append(one)
         if not wanted:
             return
         open_: list[_Wanted] = []
