@@ -51,8 +51,9 @@ class Plan:
     """A run as the user asked for it. It travels to other processes by pickle.
 
     settings: those that differ from the recipe's own; steps, epochs, minutes: where it ends, whichever comes first,
-    None for no limit; start: a checkpoint in the published layout to begin from; title: whose clips alone are learnt from; device: None for a GPU where there
-    is one; threads: that draw items; boards: whether TensorBoard's files are written.
+    None for no limit; start: a checkpoint in the published layout to begin from; title: whose clips alone are learnt
+    from; device: None for a GPU where there is one; threads: that draw items; boards: whether TensorBoard's files are
+    written.
     """
 
     recipe: str
@@ -374,7 +375,8 @@ class _Run(_Wanted):
                 "sha256": content_key(file), "settings": json.loads(self.identity.settings), "data": self.data.hash,
                 "clips": len(self.train), "held_out_clips": len(self.val), "steps": at.step, "epochs": at.epoch,
                 "best_step": step, "held_out": numbers, "ended": why, "seconds": round(at.seconds, 1),
-                "started_from": self.plan.start.name if self.plan.start else None, "title": self.plan.title, "use": result.use,
+                "started_from": self.plan.start.name if self.plan.start else None, "title": self.plan.title,
+                "use": result.use,
             }  # fmt: skip
             replace(self.plan.out / CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
         return result
