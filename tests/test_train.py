@@ -375,3 +375,23 @@ def test_every_recipe_keeps_to_the_protocol() -> None:
         recipe = recipes.find(name)
         assert isinstance(recipe, Recipe) and recipe.name == name and recipe.summary and recipe.judged
         assert all(f.description for f in recipe.Settings.model_fields.values()) or name == "line"
+
+
+def test_dub_models_add_takes_what_was_trained(data: Path, tmp_path: Path, dub: Dub, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DUB_MODELS", str(tmp_path / "shelf"))
+    file = Path(train(Plan("wav2lip", data, tmp_path / "out", TINY | {"size": 48}, steps=1, boards=False)).file)
+    code, out, err = dub("models", "add", "ours", file)
+    assert code == 0 and "own-ours.pth (its hash is right)" in out, err
+    assert models.digest("ours") == json.loads((tmp_path / "out" / CARD).read_text())["sha256"]
+    Generator({"model": "ours", "alignment": "training"}).check()
+    assert "wav2lip, trained here: 1 steps" in dub("models", "list")[1]
+    assert dub("models", "verify", "ours")[0] == 0
+    assert "no name for a model" in dub("models", "add", "My Own", file)[2]
+    assert "is not the published wav2lip.pth" in dub("models", "add", "wav2lip", file, "--accept-licence")[2]
+    (stray := tmp_path / "wav2lip.pth").write_bytes(file.read_bytes())
+    assert "with the model.json beside it that `dub train` writes" in dub("models", "add", "theirs", stray)[2]
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert "is not the published" in dub("models", "add", "changed", file)[2]
+    card = tmp_path / "out" / CARD
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"title": "reel"}))
+    assert "fine-tuned on the title 'reel' and stays in its folder" in dub("models", "add", "secret", file)[2]
