@@ -178,12 +178,12 @@ class CutTitle(Stage):
         length = line.sample(len(line), RATE_HZ)
         limits = (settings["min_face_px"], settings["shortest_s"], settings["longest_s"])
         wanted = []
-        for one in sorted(_stretches(args["people"], line, settings["longest_s"]), key=lambda s: s[1]):
-            length_s = line.time(one[2]) - line.time(one[1])
+        for stretch in sorted(_stretches(args["people"], line, settings["longest_s"]), key=lambda s: s[1]):
+            length_s = line.time(stretch[2]) - line.time(stretch[1])
             if length_s < settings["shortest_s"]:
                 lost["too_short"] += int(length_s * FPS)
             else:
-                wanted.append(one)
+                wanted.append(stretch)
         if not wanted:
             return
         open_: list[_Wanted] = []
