@@ -193,7 +193,7 @@ def test_a_deleted_shard_costs_its_own_clips(two: Path, undisturbed: Path, tmp_p
 
 
 def test_finished_titles_are_cut_in_one_pass(finished: Finished, tmp_path: Path, decoded: Counter[str]) -> None:
-    made = prepare(finished.out, tmp_path / "data", SETTINGS)
+    made = prepare(finished.out, tmp_path / "data", SETTINGS, titles=["film"])
     data = Dataset(tmp_path / "data")
     assert made.layout == "titles" and len(data.samples) >= 1
     assert 60 <= decoded["film.mp4"] <= 84
@@ -211,6 +211,7 @@ def test_what_is_no_source(tmp_path: Path, two: Path, capsys: pytest.CaptureFixt
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/diary.doc").touch()
     for args, words in (
+        ((two, "--title", "reel"), "no title 'reel'; it is of layout clips, which has none"),
         ((tmp_path / "notes",), "has no layout that is known: it holds 1 files (.txt); expected: LRS2 ("),
         ((tmp_path / "absent",), "is not there; expected"),
         ((two, "--layout", "voxceleb2"), "has not the layout voxceleb2: it holds 1 folders (Łucja) and 1 files (.mp4)"),
