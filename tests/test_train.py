@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from dubbing.train import recipes
 from dubbing.train.checkpoints import BEST, FILE
 from dubbing.train.feed import Draw, Feed
 from dubbing.train.logs import read_losses
-from dubbing.train.loop import CARD, Plan, Progress, train
+from dubbing.train.loop import CARD, Plan, Progress, _spread, train
 from dubbing.train.recipe import Recipe
 from dubbing.train.sampler import item_rng, order, steps_of, strided
 
@@ -141,6 +142,19 @@ def test_processes_draw_what_threads_draw(data: Path) -> None:
     for a, b in zip(*found, strict=True):
         assert (a["real"] == b["real"]).all() and (a["reference"] == b["reference"]).all()
         assert np.allclose(a["mels"], b["mels"], atol=1e-4)  # sums on other numbers of threads
+
+
+def test_held_out_clips_are_of_many_speakers(tmp_path: Path) -> None:
+    data = data_folder(tmp_path / "data", 2, 7)
+    train(Plan("line", data, tmp_path / "out", {"held_out_clips": 3}, steps=1, boards=False))
+    assert json.loads((tmp_path / "out" / CARD).read_text())["held_out_clips"] == 3
+    assert [s.id for s in _spread(list(Dataset(data).of("val")), 3)] == ["val_0", "val_2", "val_4"]
+
+
+def test_without_tensorboard_the_extra_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(InputError, match=r"TensorBoard, which is not installed: pip install 'dubbing\[train\]'"):
+        train(Plan("line", data, tmp_path, steps=1))
 
 
 def test_a_broken_clip_ends_the_run_with_its_name(data: Path, tmp_path: Path) -> None:

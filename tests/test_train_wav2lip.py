@@ -26,6 +26,7 @@ from dubbing.train import losses, recipes, windows
 from dubbing.train.checkpoints import FILE
 from dubbing.train.logs import read_losses
 from dubbing.train.loop import CARD, Plan, train
+from dubbing.train.recipe import as_batch, plain
 from dubbing.train.state import State
 
 TINY = {"batch": 4, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 4, "picture_steps": 4}
@@ -163,8 +164,6 @@ def test_a_generator_step_leaves_discriminator_and_expert_as_they_are(data: Path
     before = {k: v.clone() for k, v in state.frozen["expert"].state_dict().items()}
     held = Dataset(data)
     items = [recipe.item(held, s, np.random.default_rng(1), settings) for s in held.of("train")[:2]]
-    from dubbing.train.recipe import as_batch
-
     state.mode(training=True)
     found = recipe.step(as_batch(items, state.device), state)
     assert {"l1", "sync", "perceptual"} <= set(found)
@@ -221,3 +220,24 @@ def test_to_start_from_a_published_checkpoint_is_to_have_its_weights(data: Path,
     second = models.load_state(train(plan).file)
     wanted = models.load_state(first)
     assert all(torch.allclose(second[k], wanted[k]) for k in wanted if "running" not in k and "num_" not in k)
+
+
+@pytest.mark.parametrize("name", ["wav2lip_expert", "wav2lip", "spt_wav2lip"])
+def test_a_step_and_a_look_in_half_precision(name: str, data: Path, expert: Path) -> None:
+    recipe = recipes.find(name)
+    own = {"size": 24, "width": 0.05, "quality_weight": 0.07, "expert": str(expert)}
+    settings = recipes.settings_of(recipe, {"batch": 2} | ({} if name == "wav2lip_expert" else own))
+    state = State.of(recipe, settings)
+    state.half = torch.bfloat16  # as on a GPU; a processor's autocast stands in for its
+    state.memory["sync_weight"] = 0.03
+    held = Dataset(data)
+    batch = as_batch(
+        [recipe.item(held, s, np.random.default_rng(1), settings) for s in held.of("train")[:2]], state.device
+    )
+    found = plain(recipe.step(batch, state))
+    state.mode(training=False)
+    with torch.no_grad():
+        found |= plain(recipe.held_out(batch, state))
+        recipe.pictures(batch, state)
+    assert np.isfinite(list(found.values())).all() and all(n > 0 for n in state.norms.values())
+    assert all(p.dtype == torch.float32 for net in state.networks.values() for p in net.parameters())

@@ -139,7 +139,7 @@ class _Wanted:
         self.settings = recipes.settings_of(self.recipe, plan.settings)
         self.data: Data = data if data is not None else _opened(plan)
         self.train = self._usable("train")
-        self.val = self._usable("val")[: self.settings.held_out_clips]
+        self.val = _spread(self._usable("val"), self.settings.held_out_clips)
         if not self.train:
             raise InputError(
                 f"There is no clip in the split `train` of {str(plan.data)!r} that {plan.recipe} can use; see its card "
@@ -377,6 +377,13 @@ class _Run(_Wanted):
 
     def _say(self, text: str) -> None:
         self.watch(Progress(self.at.step, self._of(), self.at.epoch, note=text))
+
+
+def _spread(samples: list[Any], most: int) -> list[Any]:
+    """At most so many, taken evenly from all of them: neighbours are of one speaker."""
+    if len(samples) <= most:
+        return samples
+    return [samples[n * len(samples) // most] for n in range(most)]
 
 
 def _opened(plan: Plan) -> Data:
