@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dubbing.store import alone
 from dubbing.train import checkpoints, processes, recipes
 from dubbing.train.logs import LOSSES, read_losses
 from dubbing.train.loop import Plan, train
+from dubbing.train.stopping import STOP, until_ended
 
 pytestmark = pytest.mark.xdist_group("training")
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,6 +114,30 @@ def test_an_interrupt_keeps_every_step(data: Path, tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_an_interrupt_stops_the_processes_and_waits_for_them(tmp_path: Path) -> None:
+    stop, seen = tmp_path / STOP, []
+
+    def fit() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        while not stop.exists():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        seen.append("kept")
+
+    with pytest.raises(KeyboardInterrupt):
+        until_ended(fit, stop)
+    assert seen == ["kept"] and not stop.exists()
+    with pytest.raises(ModelError, match="mine"):
+        until_ended(fail_with(ModelError("mine")), stop)
+
+
+def fail_with(error: Exception) -> Callable[[], None]:
+    def fit() -> None:
+        raise error
+
+    return fit
+
+
 def test_a_checkpoint_is_whole_or_not_there(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(Plan("line", data, tmp_path, steps=2, boards=False))
     before = (tmp_path / checkpoints.FILE).read_bytes()
@@ -142,7 +167,7 @@ def test_two_runs_do_not_share_a_folder(data: Path, tmp_path: Path) -> None:
 
 
 def test_two_workers_see_every_clip_once_and_learn_as_one(data: Path, tmp_path: Path) -> None:
-    settings = {"record_items": True, "batch": 4, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 2}
+    settings = {"record_items": True, "batch": 8, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 2}
     plan = Plan("wav2lip", data, tmp_path / "two", settings, epochs=2, boards=False, device="cpu")
     result = processes.run(plan, workers=2)
     taken: dict[int, list[str]] = {0: [], 1: []}
@@ -150,8 +175,8 @@ def test_two_workers_see_every_clip_once_and_learn_as_one(data: Path, tmp_path: 
         for line in (tmp_path / "two" / f"items-{rank}.jsonl").read_text().splitlines():
             taken[json.loads(line)["epoch"]] += json.loads(line)["clips"]
     assert sorted(taken[0]) == sorted(taken[1]) == [f"train_{n}" for n in range(7)]
-    assert (result.step, result.epoch) == (4, 2) and len(models.load_state(result.file)) > 100
+    assert (result.step, result.epoch) == (2, 2) and len(models.load_state(result.file)) > 100
     alone_losses = train(Plan("wav2lip", data, tmp_path / "one", settings, epochs=2, boards=False, device="cpu"))
     one, two = (read_losses(tmp_path / d) for d in ("one", "two"))
-    assert alone_losses.step == 4 and [line["step"] for line in one] == [line["step"] for line in two]
+    assert alone_losses.step == 2 and [line["step"] for line in one] == [line["step"] for line in two]
     assert two[0]["l1"] == pytest.approx(one[0]["l1"], rel=0.1)  # batch norm sees half as much in each process

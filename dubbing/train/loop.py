@@ -14,11 +14,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from dubbing.train.logs import Logs
 from dubbing.train.recipe import Batch, Data, Recipe, as_batch, plain
 from dubbing.train.sampler import order, step_seed, steps_of, strided
 from dubbing.train.state import State
+from dubbing.train.stopping import STOP, stop_asked
 from dubbing.train.title import OfTitle
 from dubbing.train.world import World
 
@@ -192,7 +191,7 @@ class _Run(_Wanted):
             + (f"; goes on at step {self.at.step}" if self.resumed else "")
         )
         try:
-            with _stop_asked() as self._asked:
+            with stop_asked() as self._asked:
                 why = self._why()
                 while not why:
                     why = self._epoch()
@@ -235,7 +234,7 @@ class _Run(_Wanted):
             if at.step % settings.held_out_steps == 0:
                 self._look()
             self._maybe_save(at.done == 0)
-            if world.any(self._asked.is_set(), self.state.device):
+            if world.any(self._stopped(), self.state.device):
                 self._save()
                 raise KeyboardInterrupt
             if why := self._why():
@@ -268,6 +267,11 @@ class _Run(_Wanted):
         self.watch(Progress(at.step, self._of(), at.epoch, losses, rate))
         if at.step % self.settings.picture_steps == 0 and self.logs is not None:
             self._sheet(batch)
+
+    def _stopped(self) -> bool:
+        """Whether this process was told to stop; of several, the first one looks for a file that says so."""
+        several = self.world.size > 1 and self.world.first
+        return self._asked.is_set() or (several and (self.plan.out / STOP).exists())
 
     def _record(self, items: list[int]) -> None:
         line = {"step": self.at.step + 1, "epoch": self.at.epoch, "clips": [self.train[n].id for n in items]}
@@ -391,27 +395,3 @@ def _opened(plan: Plan) -> Data:
 
     data = Dataset(plan.data)
     return data if plan.title is None else OfTitle(data, plan.title)
-
-
-@contextmanager
-def _stop_asked() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a run stops between two steps; a second one stops it at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.getsignal(kind) for kind in kinds}
-
-    def ask(kind: int, frame: Any) -> None:
-        event.set()
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for kind in kinds:
-        signal.signal(kind, ask)
-    try:
-        yield event
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)

@@ -7,11 +7,11 @@ run with one number of processes may go on with another.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dubbing.errors import DubError, InputError
 from dubbing.store import alone
 from dubbing.train.logs import read_losses
 from dubbing.train.loop import Plan, Progress, Result, Watch, check, train
+from dubbing.train.stopping import STOP, until_ended
 from dubbing.train.world import World
 
 __all__ = ["run"]
@@ -65,7 +66,7 @@ def _many(plan: Plan, workers: int, watch: Watch) -> Result:
                 run_config=RunConfig(name="run", storage_path=scratch),
             )
             try:
-                trainer.fit()
+                until_ended(trainer.fit, plan.out / STOP)
             except TrainingFailedError as e:
                 raise _cause(e) from e
     finally:
@@ -82,7 +83,8 @@ def _one_of_many(config: dict[str, Any]) -> None:
     context = ray_train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
     torch.set_num_threads(max(1, torch.get_num_threads()))
-    train(config["plan"], world=world)
+    with contextlib.suppress(KeyboardInterrupt):  # everything is kept; the process that was interrupted says so
+        train(config["plan"], world=world)
 
 
 def _cause(error: Any) -> Exception:
@@ -103,7 +105,7 @@ def _cause(error: Any) -> Exception:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _followed(out: Path, watch: Callable[[Progress], None]) -> Iterator[None]:
     """Tell of the steps that the first process writes down."""
     stop = threading.Event()
