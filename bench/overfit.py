@@ -1,7 +1,7 @@
 """Can a model learn at all? Eight clips, one thread, until the loss has fallen tenfold from its start.
 
-    nice -n 10 python -m bench.overfit wav2lip --data data --out overfit --steps 600 \\
-        --frames 16 --set size=48 --set width=0.125 --set sync_weight=0 --set learning_rate=2e-3 --set batch=2
+    nice -n 10 python -m bench.overfit wav2lip --data data --out overfit --steps 700 \\
+        --frames 16 --set size=24 --set width=0.5 --set sync_weight=0 --set learning_rate=1e-3 --set batch=4
 
 Prints the curve, writes it to OUT/curve.png and OUT/losses.jsonl, and ends with 1 where the loss did not fall so far.
 `start` is the mean of the first steps, `end` that of the last, so that no single lucky batch counts.

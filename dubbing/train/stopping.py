@@ -59,9 +59,9 @@ def until_ended(fit: Callable[[], Any], stop: Path) -> None:
             ended.set()
 
     stop.unlink(missing_ok=True)
-    threading.Thread(target=work, daemon=True).start()
     try:
         try:
+            threading.Thread(target=work, daemon=True).start()
             while not ended.wait(_LOOK_S):
                 pass
         except KeyboardInterrupt:  # a second one ends everything on the spot
