@@ -26,8 +26,9 @@ from dubbing.store import Store, content_key, key_of
 
 __all__ = ["MEASURES", "Evaluation", "Options", "measures_named"]
 
-MEASURES = ("hearing", "rendering", "following", "steadiness", "seam", "silence", "sync", "published", "languages")
-_VERSION = 1  # raise it when numbers change: what older versions left is then made again
+MEASURES = ("hearing", "rendering", "following", "steadiness", "seam", "silence", "sync", "published", "languages",
+            "expert")  # fmt: skip
+_VERSION = 2  # raise it when numbers change: what older versions left is then made again
 
 
 def measures_named(text: str | None) -> tuple[str, ...]:

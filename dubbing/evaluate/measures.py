@@ -5,6 +5,7 @@
     dub          3 following, 4 steadiness, 5 seam, 6 silence, 7 sync: of takes with another sound
     published    8  what needs other people's models
     languages    9  every voice, on the moving clip and on a still of it
+    expert       10  whether the sync expert can be believed
 
 It knows no table and no page.
 """
@@ -12,21 +13,22 @@ It knows no table and no page.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dubbing import experts, models
+from dubbing import experts, media, models
 from dubbing.config import Config
 from dubbing.errors import StageError
-from dubbing.evaluate import hearing, rendering, takes
+from dubbing.evaluate import hearing, judging, rendering, takes
 from dubbing.evaluate.bench import Bench, Film
 from dubbing.evaluate.clips import Voice
 from dubbing.evaluate.table import row
 from dubbing.face import canonical, mouth_measures
 from dubbing.mesh import Meshes
+from dubbing.sound import RATE_HZ as HEARD_HZ
 
 __all__ = ["GROUPS", "Group", "expert_keys"]
 
@@ -114,7 +116,8 @@ def _dub(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows
             for take in done:
                 about = {"track": take.track.id, "language": voice.language, "input": "moving",
                          "lse_model": take.score.get("lse_model")}  # fmt: skip
-                steady, seams = takes.look_at(made, take, meshes)
+                hard = out / f"hard_{voice.language}_{take.step.shot.id}.jpg"
+                steady, seams = takes.look_at(made, take, meshes, hard)
                 groups = {"following": takes.following(take), "steadiness": steady, "seam": seams,
                           "silence": takes.silence(made, take), "sync": takes.sync(take.score)}  # fmt: skip
                 for measure, numbers in groups.items():
@@ -180,10 +183,32 @@ def _languages(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -
     return rows
 
 
+def _expert(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 10: the expert on every speaking face with its own sound, and with the voices."""
+    expert = experts.load(bench.settings.sync.expert, bench.settings.models.folder)
+    if expert.wants != "mesh":
+        raise StageError(f"the sync expert {expert.name} looks at crops: it is measured by its published numbers only.")
+    foreign = [judging.spoken_only(media.read_sound(v.path, rate_hz=HEARD_HZ)) for v in voices]
+    rows: Rows = []
+    for speaker in film.speakers():
+        track = speaker.track
+        starts_s = film.line.times_s(track.start_frame, track.end_frame) - float(film.line.time(track.start_frame))
+        speaks_N = speaker.speaks_N & track.seen_N
+        judged = judging.judge(expert, track.mesh_NP3, starts_s, speaker.wave, speaks_N, foreign)
+        if judged is not None:
+            about = {"track": track.id, "input": "moving", "lse_model": experts.model_name(expert)}
+            rows += [row("expert", name, value, **about) for name, value in asdict(judged).items()]
+    if not rows:
+        why = f"{film.clip.path.name}: no face speaks for {judging.LENGTH_S:g} s on end"
+        rows = [{"measure": "expert", "name": "found", "reason": why}]
+    return rows
+
+
 GROUPS: tuple[Group, ...] = (
     Group("hearing", ("hearing",), False, _hearing),
     Group("rendering", ("rendering",), False, _rendering),
     Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub),
     Group("published", ("published",), True, _published),
     Group("languages", ("languages",), True, _languages),
+    Group("expert", ("expert",), True, _expert),
 )

@@ -49,6 +49,8 @@ def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval")
         for group, caption in _SHEETS.items():
             sheets = [p for f in folders if f.name.startswith(group) for p in sorted(f.rglob("sheet*.jpg"))]
             parts += [_sheet(p, caption) for p in sheets[:_MOST_SHEETS]]
+        hard = [p for f in folders for p in sorted(f.rglob("hard_*.jpg"))]
+        parts += [_sheet(p, "the moments in which mouths most often look wrong") for p in hard[:_MOST_SHEETS]]
     body = "\n".join(p for p in parts if p)
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>' \
            f"<style>{_STYLE}</style><body>{body}</body></html>\n"  # fmt: skip

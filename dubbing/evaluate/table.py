@@ -176,6 +176,8 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
     seam, seam_over = of("seam", "edge")
     render, render_over = of("rendering", "render_ms_per_frame")
     fit, fit_over = of("hearing", "fit_ms_per_frame")
+    told, told_over = _over_stretches(rows, "consistent", seen)
+    nearer, nearer_over = _over_stretches(rows, "nearer", seen)
     return [
         Goal("fitted, opening correlation", sync_value, 0.7, None, f"{sync_over} in sync that the prior never saw"),
         Goal("prior alone, opening correlation", prior_value, 0.6, None, f"{prior_over} that it never saw"),
@@ -186,9 +188,22 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
         Goal("recovery ratio", median_of(shots), 0.9, None, f"{len(shots)} dubbed shots"),
         Goal("offset within one frame, part of shots", float(np.mean(near)) if near else None, 1.0, None,
              f"{len(near)} dubbed shots"),
+        Goal("expert: offsets found, part", told, 0.85, None, f"{told_over} stretches of 4 s it never saw"),
+        Goal("expert: own sound told from foreign, part", nearer, 0.97, None, f"{nearer_over} stretches of 4 s"),
         Goal("rendering, ms a frame", render, None, 15.0, render_over, 1),
         Goal("fitting, s for 10 minutes at 25 fps", None if fit is None else fit * 15, None, 120.0, fit_over, 0),
     ]  # fmt: skip
+
+
+def _over_stretches(rows: Iterable[Mapping[str, Any]], name: str, seen: set[str]) -> tuple[float | None, int]:
+    """A number of the sync expert's over all stretches of clips that it was not trained on, and how many they are."""
+    by_face: dict[tuple[str, str | None], dict[str, float]] = defaultdict(dict)
+    for r in rows:
+        if r["measure"] == "expert" and r.get("value") is not None and r["clip"] not in seen:
+            by_face[(r["clip"], r.get("track"))][r["name"]] = r["value"]
+    faces = [f for f in by_face.values() if name in f and "stretches" in f]
+    total = sum(f["stretches"] for f in faces)
+    return (sum(f[name] * f["stretches"] for f in faces) / total if total else None), int(total)
 
 
 def _values(rows: Iterable[Mapping[str, Any]], measure: str, name: str) -> list[float]:
