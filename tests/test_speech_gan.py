@@ -10,7 +10,14 @@ from dubbing import models
 from dubbing.errors import ModelError
 from dubbing.networks.speech_gan import inputs, judges, losses
 from dubbing.networks.speech_gan.nets import (
-    PLAN, AudioEncoder, Decoder, IdentityEncoder, NoiseGenerator, Plan, SpeechGANNet, plan_of,
+    PLAN,
+    AudioEncoder,
+    Decoder,
+    IdentityEncoder,
+    NoiseGenerator,
+    Plan,
+    SpeechGANNet,
+    plan_of,
 )  # fmt: skip
 from dubbing.networks.speech_gan.run import SpeechGAN
 

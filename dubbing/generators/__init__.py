@@ -19,7 +19,7 @@ from dubbing.records import Line, Patch, Track
 
 __all__ = ["NAMES", "Generator", "Rendered", "Work", "create", "settings"]
 
-NAMES = ("rewrite", "wav2lip")
+NAMES = ("rewrite", "wav2lip", "speech_gan")
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,10 @@ def create(name: str, settings: Mapping[str, Any], models_folder: str | None = N
         from dubbing.generators.wav2lip import Wav2Lip
 
         return Wav2Lip(settings, models_folder)
+    if name == "speech_gan":
+        from dubbing.generators.speech_gan import SpeechGAN
+
+        return SpeechGAN(settings, models_folder)
     raise ManifestError(f"There is no generator {name!r}; there is: {', '.join(NAMES)}.")
 
 
@@ -117,6 +121,8 @@ def settings(name: str) -> dict[str, Any]:
     """What may be said of a generator of NAMES in a manifest: JSON Schema of each setting, by name."""
     from importlib import import_module
 
-    module = {"rewrite": "dubbing.generators.rewrite.generator", "wav2lip": "dubbing.generators.wav2lip"}[name]
-    properties: dict[str, Any] = import_module(module).Settings.model_json_schema()["properties"]
+    module = {"rewrite": "rewrite.generator"}.get(name, name)
+    properties: dict[str, Any] = import_module(f"dubbing.generators.{module}").Settings.model_json_schema()[
+        "properties"
+    ]
     return properties

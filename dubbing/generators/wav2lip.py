@@ -143,16 +143,18 @@ class Wav2Lip:
             yield Rendered(Patch(picture.frame, place.x, place.y, bgr, alpha), float("nan"))
 
 
-def _checkpoint(model: str, models_folder: str | None) -> tuple[Path, str]:
+def _checkpoint(model: str, models_folder: str | None, generator: str = "wav2lip") -> tuple[Path, str]:
     """The checkpoint's file and its sha256. Raises ModelError."""
     if "/" not in model:
         path = models.path(model, configured=models_folder)
         return path, models.digest(model, configured=models_folder)
     path = Path(model).expanduser()
     if not path.is_absolute():
-        raise ManifestError(f"generator wav2lip: model: {model!r} is a relative path; give it from / or from ~.")
+        raise ManifestError(f"generator {generator}: model: {model!r} is a relative path; give it from / or from ~.")
     if not path.is_file():
-        raise ModelError(f"generator wav2lip: there is no checkpoint {model!r}; `dub models list` shows those by name.")
+        raise ModelError(
+            f"generator {generator}: there is no checkpoint {model!r}; `dub models list` shows those by name."
+        )
     return path, content_key(path)
 
 

@@ -38,7 +38,7 @@ def windows(wave_16k: np.ndarray, lead: int, count: int) -> np.ndarray:
     first = lead - held
     pcm = pcm_of(wave_16k[first : first + need - LEAD + held])
     pcm = np.pad(pcm, (LEAD - held, max(0, need - len(pcm) - LEAD + held)))
-    before = float(pcm_of(wave_16k[first - 1 : first])[0]) if first > 0 else 0.0
+    before = float(pcm_of(wave_16k[first - 1 : first]).sum()) if first > 0 else 0.0
     found = np.clip((mfcc(pcm, before) - _MIDDLE) / _SPREAD, -_MOST, _MOST).astype(np.float32)
     seen = np.lib.stride_tricks.sliding_window_view(found, COLUMNS, axis=0)[::_PER_TICK][:count]
     return np.ascontiguousarray(seen[:, None])

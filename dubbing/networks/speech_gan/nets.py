@@ -99,7 +99,7 @@ class AudioEncoder(nn.Module):
 
 
 class NoiseGenerator(nn.Module):
-    """What the sound does not say (blinks, brows): normal numbers through a GRU of two layers, so that they hang together.
+    """What the sound does not say (blinks, brows): normal numbers, made to hang together by a GRU of two layers.
 
     `forward(noise_BTZ, state)`: (B, T, 10), see `inputs.noise`, and (2, B, 10) or None; returns (B, T, 10), the state.
     """
