@@ -77,5 +77,5 @@ class SequenceJudge(nn.Module):
         seen, heard = self.eye(frames_BT3HW.flatten(0, 1)), self.ear(mfcc_BT1CT.flatten(0, 1))
         both = torch.cat((seen, heard), 1).unflatten(0, mfcc_BT1CT.shape[:2])
         watched, _ = self.gru(both)
-        out: Tensor = self.full(pyramid(watched.transpose(1, 2)))
+        out: Tensor = self.full(pyramid(watched.transpose(1, 2).float()))
         return out[:, 0]
