@@ -255,7 +255,7 @@ def test_settings_are_checked_and_name_the_result(generator, checkpoint, work, w
     assert len(generator.hash) == 12 and other.hash != generator.hash
     drawn = [one.patch for one in other.render(replace(work, window=(20, 40)))]
     assert any((a.bgr_HWC != b.bgr_HWC).any() for a, b in zip(drawn, whole[14:], strict=False))
-    with pytest.raises(ManifestError, match="generator speech_gan: sead.*it knows model, seed, ramp_frames"):
+    with pytest.raises(ManifestError, match="generator speech_gan: sead.*it knows model, ramp_frames, seed"):
         SpeechGAN({"sead": 1, "model": str(checkpoint)})
     with pytest.raises(ManifestError, match="generator speech_gan.*relative path"):
         SpeechGAN({"model": "./w.pth"})

@@ -19,7 +19,7 @@ from dubbing.records import Line, Patch, Track
 
 __all__ = ["NAMES", "Generator", "Rendered", "Work", "create", "settings"]
 
-NAMES = ("rewrite", "wav2lip", "speech_gan")
+NAMES = ("rewrite", "wav2lip", "lipgan", "speech_gan")
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,10 @@ def create(name: str, settings: Mapping[str, Any], models_folder: str | None = N
         from dubbing.generators.wav2lip import Wav2Lip
 
         return Wav2Lip(settings, models_folder)
+    if name == "lipgan":
+        from dubbing.generators.lipgan import LipGAN
+
+        return LipGAN(settings, models_folder)
     if name == "speech_gan":
         from dubbing.generators.speech_gan import SpeechGAN
 
@@ -121,8 +125,12 @@ def settings(name: str) -> dict[str, Any]:
     """What may be said of a generator of NAMES in a manifest: JSON Schema of each setting, by name."""
     from importlib import import_module
 
-    module = {"rewrite": "rewrite.generator"}.get(name, name)
-    properties: dict[str, Any] = import_module(f"dubbing.generators.{module}").Settings.model_json_schema()[
-        "properties"
-    ]
+    module, kind = {
+        "rewrite": ("rewrite.generator", "Settings"),
+        "wav2lip": ("wav2lip", "Settings"),
+        "lipgan": ("lipgan", "Settings"),
+        "speech_gan": ("speech_gan", "Settings"),
+    }[name]
+    found = getattr(import_module(f"dubbing.generators.{module}"), kind)
+    properties: dict[str, Any] = found.model_json_schema()["properties"]
     return properties

@@ -93,7 +93,8 @@ class SpeechGAN(Recipe):
         with state.held(*_JUDGES):
             with state.autocast():
                 judged = frames(stills, drawn), sequences(made, batch["mfcc"])
-            state.backward(losses.generator_loss(l1, *(x.float() for x in judged), state.settings.l1_weight))
+            total = losses.generator_loss(l1, judged[0].float(), judged[1].float(), state.settings.l1_weight)
+            state.backward(total)
             state.update("generator")
         told = {}
         for name, judge, of_real, of_made in (
@@ -102,7 +103,7 @@ class SpeechGAN(Recipe):
         ):
             with state.autocast():
                 logits = judge(*of_real), judge(*of_made)
-            told[name] = losses.judging(*(x.float() for x in logits))
+            told[name] = losses.judging(logits[0].float(), logits[1].float())
             state.backward(told[name])
             state.update(name)
         fooled = {f"fooled_{n}": losses.fooling(x.detach().float()) for n, x in zip(_JUDGES, judged, strict=True)}
