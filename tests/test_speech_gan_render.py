@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from films import run
 from people import meshes_of
 
-from dubbing import generators, media
+from dubbing import config, generators, manifest, media, preflight
 from dubbing.errors import ManifestError, ModelError, StageError
 from dubbing.face import LIPS, yaw_deg
 from dubbing.generators import Work
@@ -23,6 +26,7 @@ from dubbing.networks.speech_gan.judges import FrameJudge
 from dubbing.networks.speech_gan.nets import Plan, SpeechGANNet
 from dubbing.networks.wav2lip import Wav2LipNet
 from dubbing.records import Line, Track
+from dubbing.table import read_rows
 
 FRAMES = 90  # three groups of ticks
 SIZE = (300, 270)
@@ -287,3 +291,38 @@ def test_a_trained_one_is_added_by_name_and_used(checkpoint, tmp_path, generator
     own = SpeechGAN({}, str(tmp_path), device="cpu")
     own.check()
     assert own.hash == generator.hash
+
+
+# -- a whole run -----------------------------------------------------------------------------
+
+
+def test_a_photograph_is_run_and_a_foreign_checkpoint_stops_it_before_any_work(checkpoint, tmp_path, demo_extra):
+    from dubbing.demo.portrait import photograph
+    from dubbing.demo.voice import Utterance, say
+
+    picture = np.ascontiguousarray(photograph("astronaut.png")[:276, 80:380])
+    cv2.imwrite(str(tmp_path / "portrait.png"), picture)
+    voice = say([Utterance("Open the map.", "en-us", 1.2)])[0].samples
+    with media.ClipWriter(tmp_path / "fr.flac", sample_rate_hz=48_000, channels=1) as clip:
+        clip.sound(np.pad(voice, (9_600, 4_800)).astype(np.float32)[:, None])
+    job = {
+        "version": 1, "generator": {"name": "speech_gan", "model": str(checkpoint)},
+        "titles": [{"id": "still", "video": "portrait.png", "dubs": [{"language": "fr", "audio": "fr.flac"}]}],
+    }  # fmt: skip
+    (tmp_path / "job.yaml").write_text(json.dumps(job))
+    assert run(tmp_path / "job.yaml", tmp_path / "out").exit_code in (0, 3)
+    (row,) = read_rows(tmp_path / "out" / "still" / "fr" / "shots.parquet")
+    assert (row["status"], row["generator"]) == ("dubbed", "speech_gan") and len(row["generator_hash"]) == 12
+    master = tmp_path / "out" / "still" / "fr" / "still.fr.mp4"
+    shown = [p.bgr().astype(int) for p in media.read(master, media.timeline(master))]
+    moved = np.max([np.abs(p - shown[0]).max(2) for p in shown], 0)
+    rows, columns = np.nonzero(moved > 9)
+    face = meshes_of([picture] * 3)[-1]
+    assert len(rows) > 300 and rows.min() > face[[33, 263], 1].max(), "below the eyes"
+    assert columns.min() > face[:, 0].min() and columns.max() < face[:, 0].max()
+    torch.save(FrameJudge(Plan(8, 16)).state_dict(), tmp_path / "other.pth")
+    job["generator"]["model"] = str(tmp_path / "other.pth")
+    (tmp_path / "job.yaml").write_text(json.dumps(job))
+    with pytest.raises(ModelError, match="checkpoint of another architecture"):
+        preflight.look(manifest.load(tmp_path / "job.yaml"), config.load(), tmp_path / "none").raise_first()
+    assert not (tmp_path / "none").exists()
