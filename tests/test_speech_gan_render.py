@@ -314,9 +314,9 @@ def test_a_photograph_is_run_and_a_foreign_checkpoint_stops_it_before_any_work(c
     (row,) = read_rows(tmp_path / "out" / "still" / "fr" / "shots.parquet")
     assert (row["status"], row["generator"]) == ("dubbed", "speech_gan") and len(row["generator_hash"]) == 12
     master = tmp_path / "out" / "still" / "fr" / "still.fr.mp4"
-    shown = [p.bgr().astype(int) for p in media.read(master, media.timeline(master))]
-    moved = np.max([np.abs(p - shown[0]).max(2) for p in shown], 0)
-    rows, columns = np.nonzero(moved > 9)
+    shown = [p.bgr().astype(np.float32) for p in media.read(master, media.timeline(master))]
+    moved = np.max([np.abs(cv2.blur(p - shown[0], (9, 9))).max(2) for p in shown], 0)  # the encoder's grain is finer
+    rows, columns = np.nonzero(moved > 4)
     face = meshes_of([picture] * 3)[-1]
     assert len(rows) > 300 and rows.min() > face[[33, 263], 1].max(), "below the eyes"
     assert columns.min() > face[:, 0].min() and columns.max() < face[:, 0].max()
