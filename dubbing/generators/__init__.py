@@ -19,7 +19,7 @@ from dubbing.records import Line, Patch, Track
 
 __all__ = ["NAMES", "Generator", "Rendered", "Work", "create", "settings"]
 
-NAMES = ("rewrite", "wav2lip", "lipgan", "speech_gan")
+NAMES = ("rewrite", "wav2lip", "spt_wav2lip", "lipgan", "speech_gan")
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,10 @@ def create(name: str, settings: Mapping[str, Any], models_folder: str | None = N
         from dubbing.generators.wav2lip import Wav2Lip
 
         return Wav2Lip(settings, models_folder)
+    if name == "spt_wav2lip":
+        from dubbing.generators.wav2lip import SptWav2Lip
+
+        return SptWav2Lip(settings, models_folder)
     if name == "lipgan":
         from dubbing.generators.lipgan import LipGAN
 
@@ -128,6 +132,7 @@ def settings(name: str) -> dict[str, Any]:
     module, kind = {
         "rewrite": ("rewrite.generator", "Settings"),
         "wav2lip": ("wav2lip", "Settings"),
+        "spt_wav2lip": ("wav2lip", "SptSettings"),
         "lipgan": ("lipgan", "Settings"),
         "speech_gan": ("speech_gan", "Settings"),
     }[name]

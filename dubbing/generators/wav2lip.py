@@ -4,18 +4,23 @@ Prajwal et al., "A lip sync expert is all you need for speech to lip generation 
 network sees the frame's own face with its lower half black, the same face whole, and 0.2 s of mel
 spectrogram. Boxes, pasting and whose sound it is: `square`.
 
+`spt_wav2lip`: the same with a spatial transformer around the network (`dubbing.networks.spt`); nobody has
+published weights of it.
+
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
 from dubbing import models
+from dubbing.errors import ManifestError
 from dubbing.generators import square
 from dubbing.generators.square import Hearing
 from dubbing.networks import mel
@@ -23,9 +28,10 @@ from dubbing.networks import mel
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dubbing.networks import spt
     from dubbing.networks import wav2lip as network
 
-__all__ = ["Settings", "Wav2Lip"]
+__all__ = ["Settings", "SptSettings", "SptWav2Lip", "Wav2Lip"]
 
 
 class Settings(square.Settings):
@@ -76,3 +82,38 @@ class Wav2Lip(square.Square):
         face[:, :3, face.shape[2] // 2 :] = 0
         made: Tensor = self._net(sound, face, from_row)
         return made
+
+
+class SptSettings(Settings):
+    """What a manifest may say under `generator: {name: spt_wav2lip, ...}`."""
+
+    model: str = Field("", description="your checkpoint, which `dub train spt_wav2lip` makes (absolute, or from ~)")
+
+
+class SptWav2Lip(Wav2Lip):
+    """See `dubbing.generators.square.Square`."""
+
+    name = "spt_wav2lip"
+    kind = SptSettings
+
+    def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
+        if not model:
+            raise ManifestError(
+                "generator spt_wav2lip: model: nobody has published its weights; give the path of your own, which "
+                "`dub train spt_wav2lip` makes."
+            )
+        return super()._checkpoint(model, models_folder)
+
+    def _loaded(self) -> spt.SptWav2LipNet:
+        from dubbing.networks import spt
+        from dubbing.networks import wav2lip as network
+
+        state = models.load_state(self._path)
+        plan = network.plan_of(state, self.settings.size, self.settings.model)
+        return models.fit(spt.SptWav2LipNet(plan), state, self.settings.model).eval()
+
+    def _running(self, net: network.Wav2LipNet, device: str) -> spt.SptWav2Lip:  # type: ignore[override]
+        from dubbing.networks import spt
+
+        assert isinstance(net, spt.SptWav2LipNet)
+        return spt.SptWav2Lip(net, device)
