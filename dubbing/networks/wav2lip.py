@@ -109,7 +109,8 @@ def plan_for(size_px: int, width: float = 1.0) -> Plan:
     levels = deep[max(0, 5 - halvings) :]
     levels = [stem] * (halvings - len(levels)) + levels
     residuals = {16: 2, 32: 2, 64: 3, 128: 2, 256: 2, 512: 1}
-    encoder, inward = [((6, channels(stem), 7),)], channels(stem)
+    encoder: list[tuple[tuple[int, int, int], ...]] = [((6, channels(stem), 7),)]
+    inward = channels(stem)
     for level in levels:
         out = channels(level)
         encoder.append(((inward, out, 3), *_residual(out, residuals[level])))
@@ -118,7 +119,8 @@ def plan_for(size_px: int, width: float = 1.0) -> Plan:
     encoder.append(((inward, last, 3), (last, last, 1)))
     ups = [512, 512, 512, 384, 256, 128, 64]
     ups = [*ups, *[64] * (halvings - 5)][: halvings + 2]
-    decoder, inward = [], _AUDIO_CHANNELS[-1]
+    decoder: list[tuple[tuple[int, int, int], ...]] = []
+    inward = _AUDIO_CHANNELS[-1]
     for n, (up, twin) in enumerate(zip(ups, reversed(encoder), strict=True)):
         out = channels(up)
         first = (inward, out, 1 if n == 0 else 3)

@@ -22,7 +22,7 @@ from dubbing.errors import ModelError
 from dubbing.store import PART, output_error
 from dubbing.train.state import State
 
-__all__ = ["BEST", "FILE", "Identity", "Position", "load", "load_best", "save", "save_best", "write"]
+__all__ = ["BEST", "FILE", "Identity", "Position", "fits", "load", "load_best", "save", "save_best", "write"]
 
 FILE, BEST = "checkpoint.pt", "best.pt"
 _FORMAT = "dub.train.1"
@@ -128,6 +128,11 @@ def load(folder: Path, identity: Identity, state: State) -> Position | None:
         raise _damaged(folder / FILE) from e
     state.step = position.step
     return position
+
+
+def fits(folder: Path, identity: Identity) -> None:
+    """Raises ModelError where the folder holds a training of another kind, or a damaged one."""
+    _read(folder / FILE, identity)
 
 
 def load_best(folder: Path, identity: Identity, state: State) -> Position | None:

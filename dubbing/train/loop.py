@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from dubbing import __version__, models
-from dubbing.errors import DubError, InputError
+from dubbing.errors import DubError, InputError, ModelError
 from dubbing.store import content_key
 from dubbing.store.folder import replace
 from dubbing.train import checkpoints, recipes
@@ -40,7 +40,7 @@ from dubbing.train.sampler import item_rng, order, step_seed, steps_of, strided
 from dubbing.train.state import State
 from dubbing.train.world import World
 
-__all__ = ["CARD", "Plan", "Progress", "Result", "train"]
+__all__ = ["CARD", "Plan", "Progress", "Result", "check", "train"]
 
 CARD = "model.json"
 
@@ -95,6 +95,15 @@ class Result:
     why: str
     use: str = ""
 
+    @staticmethod
+    def read(out: Path) -> Result:
+        """How the run in a folder ended, from its card."""
+        card = json.loads((out / CARD).read_text(encoding="utf-8"))
+        return Result(
+            card["recipe"], str(out / card["file"]), card["steps"], card["epochs"], card["best_step"],
+            card["held_out"], card["ended"], card["use"],
+        )  # fmt: skip
+
 
 Watch = Callable[[Progress], None]
 
@@ -110,9 +119,18 @@ def train(
     return _Run(plan, watch, data, world or World()).run()
 
 
-class _Run:
-    def __init__(self, plan: Plan, watch: Watch, data: Data | None, world: World) -> None:
-        self.plan, self.watch, self.world = plan, watch if world.first else (lambda progress: None), world
+def check(plan: Plan, workers: int = 1) -> None:
+    """Everything about a plan that can be wrong before a network is made. Raises InputError, ModelError."""
+    wanted = _Wanted(plan)
+    steps_of(np.arange(len(wanted.train)), wanted.settings.batch, workers, wanted.recipe.least_items)
+    checkpoints.fits(plan.out, wanted.identity)
+
+
+class _Wanted:
+    """A plan whose names have become things: recipe, settings, data, clips, identity."""
+
+    def __init__(self, plan: Plan, data: Data | None = None) -> None:
+        self.plan = plan
         self.recipe: Recipe = recipes.find(plan.recipe)
         self.settings = recipes.settings_of(self.recipe, plan.settings)
         self.data: Data = data if data is not None else _opened(plan.data)
@@ -125,9 +143,20 @@ class _Run:
             )
         files = [content_key(Path(f)) for f in self.recipe.files(self.settings)]
         if plan.start is not None:
+            if not plan.start.is_file():
+                raise ModelError(f"There is no checkpoint {str(plan.start)!r} to start from.")
             files.append(content_key(plan.start))
         said = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
         self.identity = Identity(plan.recipe, said, self.data.hash, " ".join(files))
+
+    def _usable(self, split: str) -> list[Any]:
+        return sorted((s for s in self.data.of(split) if self.recipe.usable(s, self.settings)), key=lambda s: s.id)
+
+
+class _Run(_Wanted):
+    def __init__(self, plan: Plan, watch: Watch, data: Data | None, world: World) -> None:
+        super().__init__(plan, data)
+        self.watch, self.world = watch if world.first else (lambda progress: None), world
         device = plan.device or (
             f"cuda:{world.rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
         )
@@ -143,9 +172,6 @@ class _Run:
         self.logs: Logs | None = None
         self._asked = threading.Event()
         self._threads = threading.local()
-
-    def _usable(self, split: str) -> list[Any]:
-        return sorted((s for s in self.data.of(split) if self.recipe.usable(s, self.settings)), key=lambda s: s.id)
 
     # -- the run -----------------------------------------------------------------------------
 
@@ -194,6 +220,8 @@ class _Run:
         draw = partial(self._draw, self.train, at.epoch)
         for items in ahead(own[at.done :], draw, self.plan.threads):
             whole = len(steps[at.done])
+            if settings.record_items:
+                self._record(own[at.done])
             self._step(as_batch(items, self.state.device), len(items) * world.size / whole)
             at.done += 1
             if at.done == len(steps):
@@ -222,18 +250,19 @@ class _Run:
         torch.manual_seed(step_seed(self.settings.seed, at.step, self.world.rank))
         state.share = share
         state.mode(training=True)
-        losses = plain(self.recipe.step(batch, state))
+        own = plain(self.recipe.step(batch, state))
         state.scaler.update()
         for net in state.networks.values():
             self.world.share_buffers(net)
         at.step += 1
         state.step = at.step
         at.seconds = self._seconds()
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if self.world.any(bool(bad), state.device):
+        count = len(next(iter(batch.values())))
+        losses = self.world.mean({name: value * count for name, value in own.items()}, count, state.device)
+        if bad := [name for name, value in losses.items() if not math.isfinite(value)]:
             raise DubError(
-                f"The loss {', '.join(bad) or 'of another process'} is not finite at step {at.step}; run with a "
-                "smaller learning rate or clip_norm=1, into another --out."
+                f"The loss {', '.join(bad)} is not finite at step {at.step}; run with a smaller learning rate or "
+                "clip_norm=1, into another --out."
             )
         numbers = {**losses, **{f"grad_norm/{name}": value for name, value in state.norms.items()}}
         if self.logs is not None:
@@ -242,6 +271,13 @@ class _Run:
         self.watch(Progress(at.step, self._of(), at.epoch, losses, rate))
         if at.step % self.settings.picture_steps == 0 and self.logs is not None:
             self._sheet(batch)
+
+    def _record(self, items: list[int]) -> None:
+        line = {"step": self.at.step + 1, "epoch": self.at.epoch, "clips": [self.train[n].id for n in items]}
+        path = self.plan.out / f"items-{self.world.rank}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as f:
+            f.write(json.dumps(line) + "\n")
 
     def _sheet(self, batch: Batch) -> None:
         self.state.mode(training=False)
@@ -285,7 +321,9 @@ class _Run:
 
     def _held_out(self) -> dict[str, float]:
         self.state.mode(training=False)
-        own = strided(range(len(self.val)), self.world.rank, self.world.size)
+        own = list(range(len(self.val)))
+        if len(own) >= self.world.size:  # with fewer clips than processes, each looks at all of them
+            own = strided(own, self.world.rank, self.world.size)
         size = max(1, self.settings.batch // self.world.size)
         batches = [own[n : n + size] for n in range(0, len(own), size)]
         sums: dict[str, float] = {}

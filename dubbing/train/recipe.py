@@ -104,6 +104,9 @@ class Settings(BaseModel):
     checkpoint_steps: int = Field(500, ge=1, description="steps between two checkpoints, at most")
     checkpoint_minutes: float = Field(10.0, gt=0, description="minutes between two checkpoints, at most")
     picture_steps: int = Field(500, ge=1, description="steps between two sheets of sample pictures")
+    record_items: bool = Field(
+        False, description="write which clips each process took in which step to items-<process>.jsonl"
+    )
     result: Literal["best", "last"] = Field(
         "best", description="which model is published: the best on held-out speakers, or the last"
     )
@@ -170,6 +173,7 @@ class Recipe(ABC):
 
     def seen(self, numbers: Mapping[str, float], state: State) -> None:
         """Told the held-out means after every look; may change `state.memory` (a loss that is switched on)."""
+        return
 
     def pictures(self, batch: Batch, state: State) -> np.ndarray | None:
         """A contact sheet of a batch, uint8 BGR (H, W, 3), or None. No gradients, evaluation mode."""

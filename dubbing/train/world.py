@@ -60,10 +60,11 @@ class World:
 
     def mean(self, sums: Mapping[str, float], count: int, device: torch.device) -> dict[str, float]:
         """Means over all processes of sums of `count` items each; the names must be the same everywhere."""
+        if self.size == 1:
+            return {name: value / count for name, value in sums.items()}
         names = sorted(sums)
         numbers = torch.tensor([*(sums[n] for n in names), count], dtype=torch.float64, device=device)
-        if self.size > 1:
-            group.all_reduce(numbers)
+        group.all_reduce(numbers)
         *totals, items = numbers.tolist()
         return {n: t / items for n, t in zip(names, totals, strict=True)} if items else {}
 

@@ -66,7 +66,7 @@ class Wav2LipExpert(Recipe):
         return {
             "face": windows.sized(picture.faces_NHWC, _SIDE)[:, _SIDE // 2 :],
             "mel": windows.mel_windows(sound, heard, [heard]),
-            "same": np.float32(same),
+            "same": np.array(same, np.float32),
         }
 
     def step(self, batch: Batch, state: State) -> Numbers:
