@@ -86,7 +86,11 @@ def _face(plan: Plan, n: int, part_HWC: np.ndarray, origin_xy: tuple[int, int]) 
 
 
 class _Voice:
-    """What the network has heard of one line, from its first frame on, in groups that no window changes."""
+    """What the network has heard of one line, from its first frame on, in groups that no window changes.
+
+    So a window inside a long line hears all of the line that lies before it, and draws none of it: a fifth of the
+    time that rendering it took.
+    """
 
     def __init__(self, net: run.SpeechGAN, wave: np.ndarray, begins_s: Fraction, chance: np.random.Generator) -> None:
         self._net, self._wave, self._begins, self._chance = net, wave, int(begins_s * RATE_HZ), chance
