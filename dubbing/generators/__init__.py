@@ -30,9 +30,10 @@ class Work:
     re-rendered, frames of the title; wave: float32 mono 16 kHz dub sound, sample 0 at the start of
     frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
     actor: file of the actor fitted by the title's analysis, or None; window: only patches of frames [a, b) are
-    to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph; apart_s: instead of the sound the track's own mouth
-    drives, and no mouth is borrowed from frames nearer than this to the one it is lent to: how `dub eval` sees what
-    rendering alone is worth. A generator that cannot be driven so raises StageError.
+    to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph;
+    apart_s: instead of the sound the track's own mouth drives, and no mouth is borrowed from frames nearer than this
+    to the one it is lent to: how `dub eval` sees what rendering alone is worth. A generator that cannot be driven so
+    raises StageError.
     """
 
     source: Path
