@@ -2,13 +2,17 @@
 
 import json
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from scipy.fft import dct
 
-from dubbing import models
+from dubbing import generators, models
 from dubbing.errors import ModelError
+from dubbing.generators.wav2lip import Wav2Lip
+from dubbing.networks import cepstra
 from dubbing.networks.lipgan import KINDS, DiscriminatorNet, LipGAN, LipGANNet, contrastive, kind_of
 
 h5py = pytest.importorskip("h5py", reason="the extra `lipgan` brings it")
@@ -200,3 +204,96 @@ def test_without_h5py_the_next_step_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ModelError, match=r"needs h5py: install `dubbing\[lipgan\]`"):
         models.load_state(path)
+
+
+def test_the_published_file_is_added_and_used_by_name(nets, tmp_path, monkeypatch, dub):
+    monkeypatch.setenv("DUB_MODELS", str(tmp_path / "models"))
+    with pytest.raises(
+        ModelError, match=r"'lipgan' is not on this machine.*get lipgan\.h5 .*dub models add lipgan FILE"
+    ):
+        generators.create("lipgan", {})
+    file = keras_file(tmp_path / "any name.h5", nets["basic"].state_dict())
+    code, _, said = dub("models", "add", "lipgan", file)
+    assert code == 2 and "non-commercial research" in said
+    code, told, said = dub("models", "add", "lipgan", file, "--accept-licence")
+    assert code == 0 and "its hash is recorded" in told
+    generator = generators.create("lipgan", {})
+    generator.check()
+    kept = nets["basic"].state_dict()
+    assert all(torch.equal(v, kept[k]) for k, v in generator._loaded().state_dict().items() if "batches" not in k)
+    (tmp_path / "models" / "lipgan.h5").unlink()
+    torch.save({"some.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    assert dub("models", "add", "lipgan", tmp_path / "other.pth")[0] == 0
+    with pytest.raises(ModelError, match="lipgan is a checkpoint of another architecture: it lacks 'conv2d'"):
+        generators.create("lipgan", {}).check()  # nobody knows the published hash: it is looked into
+
+
+def test_boxes_are_those_the_checkpoint_was_trained_on(nets, tmp_path):
+    mesh = np.random.default_rng(3).uniform((100, 50, 0), (180, 160, 1), (4, 478, 3))
+    mesh[:, 0], mesh[:, 1] = (100, 50, 0), (180, 160, 1)
+    published = keras_file(tmp_path / "x.h5", {"conv2d.weight": torch.zeros(1, 1, 3, 3)})
+    ours = tmp_path / "x.pth"
+    torch.save(nets["basic"].state_dict(), ours)
+
+    def box(file, **settings):
+        return generators.create("lipgan", {"model": str(file), **settings})._boxes(mesh, 1)[0]
+
+    np.testing.assert_allclose(box(published), (85, 50, 195, 160))
+    np.testing.assert_allclose(box(ours, box="dlib"), (85, 50, 195, 160))
+    np.testing.assert_allclose(box(ours), Wav2Lip._boxes(None, mesh, 1)[0])
+    np.testing.assert_allclose(box(published, box="s3fd"), box(ours))
+
+
+# -- the sound -------------------------------------------------------------------------------
+
+
+def by_definition(wave):
+    """One column: `wave` holds its 400 samples and the one before them. Wojcicki's recipe, a sum at a time."""
+    pcm = wave.astype(float) * 32768
+    samples = (pcm[1:] - 0.97 * pcm[:-1]) * (0.54 - 0.46 * np.cos(2 * np.pi * np.arange(400) / 399))
+    magnitude = np.abs(np.fft.fft(samples, 512))[:257]
+    mels = np.linspace(1127 * np.log(1 + 300 / 700), 1127 * np.log(1 + 3700 / 700), 42)
+    edges = 700 * np.exp(mels / 1127) - 700
+    energies = []
+    for m in range(40):
+        total = 0.0
+        for k in range(257):
+            hz = k * 31.25
+            if edges[m] <= hz <= edges[m + 1]:
+                total += magnitude[k] * (hz - edges[m]) / (edges[m + 1] - edges[m])
+            elif edges[m + 1] < hz <= edges[m + 2]:
+                total += magnitude[k] * (edges[m + 2] - hz) / (edges[m + 2] - edges[m + 1])
+        energies.append(np.log(total))
+    n = np.arange(1, 13)
+    return dct(energies, norm="ortho")[1:13] * (1 + 11 * np.sin(np.pi * n / 22))
+
+
+def test_cepstra_are_as_defined(monkeypatch):
+    wave = np.random.default_rng(0).normal(0, 0.1, 400 + 160 * 30 + 159).astype(np.float32)
+    found = cepstra.cepstra(wave)
+    assert found.shape == (12, 31) and found.dtype == np.float32
+    for column in (1, 7, 30):
+        np.testing.assert_allclose(found[:, column], by_definition(wave[160 * column - 1 :][:401]), atol=1e-4)
+    np.testing.assert_allclose(found[:, 0], by_definition(np.concatenate([[0], wave[:400]])), atol=1e-4)
+    monkeypatch.setattr(cepstra, "_BLOCK", 7)
+    np.testing.assert_array_equal(cepstra.cepstra(wave), found)
+    assert cepstra.cepstra(wave[:399]).shape == (12, 0)
+    assert np.abs(cepstra.cepstra(np.zeros(4000, np.float32))).max() < 1e-6  # silence has a value
+
+
+def test_a_frame_lies_in_the_middle_of_its_sound_or_at_its_start():
+    times = [Fraction(n, 25) for n in range(10)]
+    np.testing.assert_array_equal(cepstra.starts(times), [4 * (n - 4) for n in range(10)])
+    np.testing.assert_array_equal(cepstra.starts(times, "inference"), [4 * n for n in range(10)])
+    ntsc = [Fraction(n * 1001, 24000) for n in range(48)]
+    np.testing.assert_array_equal(
+        cepstra.starts(ntsc, "inference"), [int(n * 1001 / 24000 * 1000 // 10) for n in range(48)]
+    )
+    sound = np.arange(12 * 60, dtype=np.float32).reshape(12, 60) + 1
+    found = cepstra.windows(sound, np.array([-16, 3, 40]))
+    assert found.shape == (3, 1, 12, 35)
+    assert (found[0, ..., :16] == 0).all()
+    np.testing.assert_array_equal(found[0, 0, :, 16:], sound[:, :19])
+    np.testing.assert_array_equal(found[1, 0], sound[:, 3:38])
+    np.testing.assert_array_equal(found[2, 0, :, :20], sound[:, 40:])
+    assert (found[2, ..., 20:] == 0).all()

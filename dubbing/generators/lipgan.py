@@ -34,10 +34,10 @@ class Settings(square.Settings):
     model: str = Field(
         "lipgan", description="the checkpoint: a name among `dub models`, or your own file (absolute, or from ~)"
     )
-    box: Literal["dlib", "s3fd"] | None = Field(
-        None,
-        description="whose face boxes the checkpoint was trained on; by default dlib's for a Keras file, as published, "
-        "and S3FD's, which `dub dataset` cuts, for others",
+    box: Literal["auto", "dlib", "s3fd"] = Field(
+        "auto",
+        description="whose face boxes the checkpoint was trained on; auto: dlib's for a Keras file, as published, and "
+        "S3FD's, which `dub dataset` cuts, for others",
     )
     alignment: Literal["training", "inference"] = Field(
         "training",
@@ -76,13 +76,11 @@ class LipGAN(square.Square):
         return made
 
     def _boxes(self, mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
-        if (self.settings.box or self._box_of_file()) == "s3fd":
-            return super()._boxes(mesh_NP3, reach)
-        return smooth(square_boxes(mesh_NP3), reach)
-
-    def _box_of_file(self) -> str:
-        with self._path.open("rb") as f:
-            return "dlib" if f.read(len(SIGNATURE)) == SIGNATURE else "s3fd"
+        box = self.settings.box
+        if box == "auto":
+            with self._path.open("rb") as f:
+                box = "dlib" if f.read(len(SIGNATURE)) == SIGNATURE else "s3fd"
+        return super()._boxes(mesh_NP3, reach) if box == "s3fd" else smooth(square_boxes(mesh_NP3), reach)
 
 
 def square_boxes(mesh_NP3: np.ndarray) -> np.ndarray:

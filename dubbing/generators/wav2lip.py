@@ -88,6 +88,9 @@ class SptSettings(Settings):
     """What a manifest may say under `generator: {name: spt_wav2lip, ...}`."""
 
     model: str = Field("", description="your checkpoint, which `dub train spt_wav2lip` makes (absolute, or from ~)")
+    alignment: Literal["inference", "training", "sadtalker"] = Field(
+        "training", description="where a frame's sound begins: with it, 1/25 s before (as trained), 2/25 s before"
+    )
 
 
 class SptWav2Lip(Wav2Lip):
