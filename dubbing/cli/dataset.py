@@ -63,6 +63,7 @@ only what it touches. Exit codes: 0 all well; 1 some clips are broken (named; th
     "--layout", type=click.Choice(["auto", "lrs2", "voxceleb2", "clips", "titles"]), default="auto", show_default=True,
     help="How SOURCE is laid out; auto: as it looks.",
 )  # fmt: skip
+@click.option("--title", "titles", multiple=True, metavar="ID", help="Of a finished run only this title, repeatable.")
 @click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True, metavar="PX",
               help="Side of the face pictures.")  # fmt: skip
 @click.option("--val", type=click.FloatRange(0, 1), default=0.05, show_default=True, metavar="PART",
@@ -84,9 +85,9 @@ only what it touches. Exit codes: 0 all well; 1 some clips are broken (named; th
 @click.option("--workers", type=click.IntRange(min=1), help="Clips at once; default: one per core.")
 @json_option
 def prepare(
-    source: Path, out: Path, layout: str, size: int, val: float, test: float, min_face: float, shortest: float,
-    longest: float, max_offset: float | None, shard_clips: int, note: str | None, engine: str, workers: int | None,
-    as_json: bool,
+    source: Path, out: Path, layout: str, titles: tuple[str, ...], size: int, val: float, test: float,
+    min_face: float, shortest: float, longest: float, max_offset: float | None, shard_clips: int, note: str | None,
+    engine: str, workers: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Cut the clips of SOURCE into shards of one speaking face each, with sound and lip shapes, split by speaker."""
     if val + test > 1:
@@ -105,7 +106,7 @@ def prepare(
     settings = Settings(size, min_face, shortest, longest, max_offset, Splits(val, test), shard_clips)
     config = Config(engine=Engine(workers=workers))
     with _shown(sys.stderr) as watch:
-        made = do(source, out, settings, layout=layout, engine=engine, config=config, on_event=watch,
+        made = do(source, out, settings, layout=layout, titles=titles, engine=engine, config=config, on_event=watch,
                   on_shard=watch.shard)  # fmt: skip
     card = write_card(made, note)
     if as_json:

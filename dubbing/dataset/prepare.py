@@ -136,15 +136,17 @@ class Preparing:
 
 
 def prepare(
-    source: Path, out: Path, settings: Settings, *, layout: str = "auto", engine: str = "local",
-    config: Config | None = None, on_event: Callable[[Event], None] = lambda event: None,
+    source: Path, out: Path, settings: Settings, *, layout: str = "auto", titles: Sequence[str] = (),
+    engine: str = "local", config: Config | None = None, on_event: Callable[[Event], None] = lambda event: None,
     on_shard: Callable[[int, int], None] = lambda done, of: None,
 ) -> Prepared:  # fmt: skip
-    """Make or go on with the data folder `out`; on_shard(done, of): shards written.
+    """Make or go on with the data folder `out`.
 
-    Raises InputError: a source without a known layout; OutputError: `out` holds something else, is in use, or is full.
+    titles: of a finished run, only these; on_shard(done, of): shards written. Raises InputError: a source without a
+    known layout, a title that is not there; OutputError: `out` holds something else, is in use, or is full.
     """
     layout, sources = find(source, layout)
+    sources = _only(sources, layout, titles)
     store = Store(out)
     store.check()
     work = Preparing(sources, layout, store, settings, config or Config())
@@ -156,6 +158,16 @@ def prepare(
         samples = _lay(out, rows, settings.shard_clips, on_shard)
         _clear(out, samples, work)
     return Prepared(out, source, layout, settings, tuple(looked), samples)
+
+
+def _only(sources: list[Source], layout: str, titles: Sequence[str]) -> list[Source]:
+    """The sources of some titles, or all. Raises InputError for a title that there is not."""
+    there = [s.id for s in sources] if layout == "titles" else []
+    absent = [t for t in titles if t not in there]
+    if absent:
+        found = f"there is: {', '.join(there)}" if there else f"it is of layout {layout}, which has none"
+        raise InputError(f"The source has no title {absent[0]!r}; {found}.")
+    return [s for s in sources if not titles or s.id in titles]
 
 
 def _refuse_others(out: Path, work: Preparing) -> None:

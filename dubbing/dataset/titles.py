@@ -70,7 +70,10 @@ def find_titles(out: Path) -> list[Source]:
         sound = tasks.get(f"audio {title.id}/source")
         faces = {s.id: tasks[f"faces {title.id}/{s.id}"] for s in shots}
         people: dict[str, list[dict[str, Any]]] = {}
+        line, silent = job.timeline(title), Counter[str]()
         for shot in shots:
+            if why := decided[shot.id]["reason"]:
+                silent[why] += int((line.time(shot.end_frame) - line.time(shot.start_frame)) * FPS)
             for spoken in decided[shot.id]["tracks"]:
                 name = spoken["actor"].removesuffix(".npz") if spoken["actor"] else "unknown"
                 one = {"folder": str(faces[shot.id].folder), "track": spoken["track"], "stretches": spoken["stretches"]}
@@ -79,7 +82,7 @@ def find_titles(out: Path) -> list[Source]:
             "source": str(job.film(title)), "timeline": str(tasks[f"shots {title.id}"].folder),
             "sound": str(sound.folder) if sound else None,
             "people": [{"speaker": f"{title.id}/{name}", "faces": spoken} for name, spoken in sorted(people.items())],
-            "why": sorted({r["reason"] for r in decided.values() if r["reason"]}),
+            "left_out": dict(silent),
         }  # fmt: skip
         sources.append(Source(title.id, title.id, job.film(title), None, args))
     return sources
@@ -139,7 +142,8 @@ class _Wanted:
 class CutTitle(Stage):
     """The pieces of one finished title. args: as `find_titles` gives them, and settings as `clip.CutClip` has them.
 
-    Result: as of a clip; each piece says its speaker.
+    left_out: frames at 25 a second of shots in which nobody is to be dubbed, by the analysis's reason. Result: as of a
+    clip; each piece says its speaker.
     """
 
     name: ClassVar[str] = "cut_title"
@@ -151,7 +155,7 @@ class CutTitle(Stage):
 
     def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
         made: list[dict[str, Any]] = []
-        lost: Counter[str] = Counter()
+        lost: Counter[str] = Counter(args["left_out"])
         if args["sound"] is None:
             return {"status": "rejected", "reason": "no_sound", "text": "", "pieces": [], "left_out": {}}
 
@@ -178,12 +182,12 @@ class CutTitle(Stage):
         length = line.sample(len(line), RATE_HZ)
         limits = (settings["min_face_px"], settings["shortest_s"], settings["longest_s"])
         wanted = []
-        for one in sorted(_stretches(args["people"], line, settings["longest_s"]), key=lambda s: s[1]):
-            length_s = line.time(one[2]) - line.time(one[1])
+        for stretch in sorted(_stretches(args["people"], line, settings["longest_s"]), key=lambda s: s[1]):
+            length_s = line.time(stretch[2]) - line.time(stretch[1])
             if length_s < settings["shortest_s"]:
                 lost["too_short"] += int(length_s * FPS)
             else:
-                wanted.append(one)
+                wanted.append(stretch)
         if not wanted:
             return
         open_: list[_Wanted] = []
