@@ -101,11 +101,11 @@ def test_it_learns_and_what_it_leaves_is_used(tmp_path):
     folder = data_folder(tmp_path / "data", train=2, val=1, frames=8, size=64)
     seen: list[float] = []
     plan = Run(
-        "speech_gan", folder, tmp_path / "out", {**SMALL, "held_out_steps": 50, "picture_steps": 25},
-        steps=50, device="cpu", boards=False,
+        "speech_gan", folder, tmp_path / "out", {**SMALL, "ticks": 4, "held_out_steps": 30, "picture_steps": 25},
+        steps=30, device="cpu", boards=False,
     )  # fmt: skip
     done = train(plan, lambda p: seen.append(p.losses["l1"]) if p.losses else None)
-    assert done.step == 50 and min(seen[-5:]) < 0.4 * seen[0], seen[::5]
+    assert done.step == 30 and min(seen[-5:]) < 0.6 * seen[0], seen[::5]
     assert set(done.held_out) == {"l1", "lips", "still"} and all(np.isfinite(v) for v in done.held_out.values())
     file = Path(done.file)
     content = torch.load(file, weights_only=True)
