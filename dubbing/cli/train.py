@@ -137,8 +137,8 @@ def _of_title(title: str, model: str, data: Path | None, out: Path | None, start
     data = data or folder / MODELS / DATA
     if not data.exists():
         raise InputError(
-            f"There is no data of {str(folder)!r} yet; `dub dataset prepare {folder.parent} --out "
-            f"{folder / MODELS / DATA}` makes it."
+            f"There is no data of {str(folder)!r} yet; `dub dataset prepare {folder.parent} --title "
+            f"{folder.name} --out {folder / MODELS / DATA}` makes it."
         )
     return data, folder / MODELS / model
 

@@ -11,16 +11,15 @@ and no Ray.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
+import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,10 @@ from dubbing.store import content_key
 from dubbing.store.folder import replace
 from dubbing.train import checkpoints, recipes
 from dubbing.train.checkpoints import Identity, Position
-from dubbing.train.feed import ahead
+from dubbing.train.feed import Draw, Feed
 from dubbing.train.logs import Logs
 from dubbing.train.recipe import Batch, Data, Recipe, as_batch, plain
-from dubbing.train.sampler import item_rng, order, step_seed, steps_of, strided
+from dubbing.train.sampler import order, step_seed, steps_of, strided
 from dubbing.train.state import State
 from dubbing.train.title import OfTitle
 from dubbing.train.world import World
@@ -52,8 +51,9 @@ class Plan:
 
     settings: those that differ from the recipe's own; steps, epochs, minutes: where it ends, whichever comes first,
     None for no limit; start: a checkpoint in the published layout to begin from; title: whose clips alone are learnt
-    from; device: None for a GPU where there is one; threads: that draw items; boards: whether TensorBoard's files are
-    written.
+    from; device: None for a GPU where there is one; threads: that draw items; loaders: processes
+    that do so instead, None for as many as there are cores to spare where there is a GPU, and none without; boards:
+    whether TensorBoard's files are written.
     """
 
     recipe: str
@@ -67,6 +67,7 @@ class Plan:
     title: str | None = None
     device: str | None = None
     threads: int = 2
+    loaders: int | None = None
     boards: bool = True
 
 
@@ -174,7 +175,9 @@ class _Run(_Wanted):
         self._before_s, self.per_epoch = self.at.seconds, 0
         self.logs: Logs | None = None
         self._asked = threading.Event()
-        self._threads = threading.local()
+        draw = Draw(self.recipe, self.settings, self.data, {"train": self.train, "val": self.val})
+        spare = min(16, (os.cpu_count() or 2) // world.size - 2) if self.state.device.type == "cuda" else 0
+        self.feed = Feed(draw, plan.threads, max(0, spare) if plan.loaders is None else plan.loaders)
 
     # -- the run -----------------------------------------------------------------------------
 
@@ -198,6 +201,7 @@ class _Run(_Wanted):
             self._save()
             return self._publish(why)
         finally:
+            self.feed.close()
             if self.logs is not None:
                 self.logs.close()
 
@@ -220,8 +224,7 @@ class _Run(_Wanted):
         permutation = order(len(self.train), settings.seed, at.epoch)
         steps = steps_of(permutation, settings.batch, world.size, self.recipe.least_items)
         own = [strided(s, world.rank, world.size) for s in steps]
-        draw = partial(self._draw, self.train, at.epoch)
-        for items in ahead(own[at.done :], draw, self.plan.threads):
+        for items in self.feed.ahead("train", at.epoch, own[at.done :]):
             whole = len(steps[at.done])
             if settings.record_items:
                 self._record(own[at.done])
@@ -238,15 +241,6 @@ class _Run(_Wanted):
             if why := self._why():
                 return why
         return ""
-
-    def _draw(self, samples: Sequence[Any], epoch: int | str, n: int) -> dict[str, np.ndarray]:
-        """One item, on a thread that has the data's open files to itself."""
-        own = self._threads.__dict__
-        if "data" not in own:
-            own["data"] = copy.copy(self.data)
-        sample = samples[n]
-        rng = item_rng(self.settings.seed, epoch, sample.id)
-        return self.recipe.item(own["data"], sample, rng, self.settings)
 
     def _step(self, batch: Batch, share: float) -> None:
         state, at = self.state, self.at
@@ -332,7 +326,7 @@ class _Run(_Wanted):
         sums: dict[str, float] = {}
         torch.manual_seed(step_seed(self.settings.seed, -1, self.world.rank))
         with torch.no_grad():
-            for items in ahead(batches, partial(self._draw, self.val, "held out"), self.plan.threads):
+            for items in self.feed.ahead("val", "held out", batches):
                 numbers = plain(self.recipe.held_out(as_batch(items, self.state.device), self.state))
                 for name, value in numbers.items():
                     sums[name] = sums.get(name, 0.0) + value * len(items)

@@ -7,6 +7,7 @@ a tenth of the rate: a map that jumps tears the picture before the generator has
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ class SptWav2Lip(Wav2Lip):
         net = networks["generator"]
         assert isinstance(net, SptWav2LipNet)
         own = {id(p) for p in net.transformer.parameters()}
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in net.parameters() if id(p) not in own]},
             {"params": list(net.transformer.parameters()), "lr": settings.learning_rate * settings.transformer_rate},
         ]
