@@ -24,6 +24,7 @@ from dubbing.experts.light_asd import LightASDNet
 from dubbing.experts.wav2lip_color import Wav2LipColorNet
 from dubbing.face import OUTER_LIPS
 from dubbing.models import entries
+from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.wav2lip import PUBLISHED, Wav2LipNet
 from dubbing.stages.active import load_active
 from dubbing.stages.faces import load_tracks
@@ -56,6 +57,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made(folder / "lipsync_expert.pth", Wav2LipColorNet())
     made(folder / "light_asd_ava.model", LightASDNet())
     made(folder / "my wav2lip.pth", Wav2LipNet(PUBLISHED))
+    made(folder / "my lipgan.pth", LipGANNet("basic"))
     return folder
 
 
@@ -63,8 +65,13 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def out(film: Path, shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run in one process, with everything published at once."""
     where = tmp_path_factory.mktemp("published") / "out"
-    text = yaml.safe_load(film.read_text())
-    text["generator"] = {"name": "wav2lip", "model": str(shelf / "my wav2lip.pth")}
+    dub_with({"name": "wav2lip", "model": str(shelf / "my wav2lip.pth")}, film, shelf, where)
+    return where
+
+
+def dub_with(generator: dict[str, Any], film: Path, shelf: Path, where: Path, dubs: int = 2) -> None:
+    text = yaml.safe_load(film.read_text()) | {"generator": generator}
+    text["titles"][0]["dubs"] = text["titles"][0]["dubs"][:dubs]
     other = film.with_name("published.yaml")
     other.write_text(yaml.safe_dump(text))
     settings = config.Config(sync=config.Sync(expert="wav2lip_color"), models=config.Models(folder=str(shelf)))
@@ -77,7 +84,6 @@ def out(film: Path, shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         preflight.look(job.manifest, settings, where).raise_first()
         report = run_job(job, "local", lambda event: None)
         assert report.exit_code in (0, 3), report
-    return where
 
 
 def with_hash(model: models.Model, folder: Path) -> models.Model:
@@ -126,6 +132,21 @@ def test_frames_times_and_sound_are_the_sources(film: Path, out: Path) -> None:
         (master,) = (out / "film" / row["language"]).glob("film.*.m*")
         was, now = media.timeline(source), media.timeline(master)
         assert [was.time(i) for i in range(len(was))] == [now.time(i) for i in range(len(now))]
+
+
+def test_lipgan_renders_the_same_lines(film: Path, out: Path, shelf: Path, tmp_path: Path) -> None:
+    """On the analysis of the run with `wav2lip`: only what follows from the generator is done again."""
+    where = tmp_path / "out"
+    shutil.copytree(out, where)
+    dub_with({"name": "lipgan", "model": str(shelf / "my lipgan.pth")}, film, shelf, where, dubs=1)
+    before, now = ({r["shot"]: r for r in dubbed(folder) if r["language"] == "hi"} for folder in (out, where))
+    assert now and set(now) == set(before)
+    for row in now.values():
+        assert row["generator"] == "lipgan" and row["lse_d"] > 0
+        take = where / "film" / "hi" / "takes" / row["shot"] / row["take"] / "patch"
+        face = read_json(take / "result.json")["faces"][0]
+        frames = [p.frame for p in media.read_patches(take / face["folder"])]
+        assert frames == [f for a, b in face["lines"] for f in range(a, b)]
 
 
 def test_scores_are_of_the_expert_that_was_asked_for(out: Path, shelf: Path) -> None:

@@ -35,6 +35,7 @@ from dubbing.cli.options import (
 )
 from dubbing.cli.review import rerun, review
 from dubbing.cli.score import score
+from dubbing.cli.train import train
 from dubbing.errors import DubError, InputError
 from dubbing.remote import Uri
 
@@ -276,6 +277,7 @@ dub.add_command(rerun)
 dub.add_command(export)
 dub.add_command(score)
 dub.add_command(evaluate)
+dub.add_command(train)
 dub.add_command(dataset)
 dub.add_command(models)
 dub.add_command(submit)

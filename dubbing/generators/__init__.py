@@ -19,7 +19,7 @@ from dubbing.records import Line, Patch, Track
 
 __all__ = ["NAMES", "Generator", "Rendered", "Work", "create", "settings"]
 
-NAMES = ("rewrite", "wav2lip")
+NAMES = ("rewrite", "wav2lip", "spt_wav2lip", "lipgan", "speech_gan")
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Work:
     re-rendered, frames of the title; wave: float32 mono 16 kHz dub sound, sample 0 at the start of
     frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
     actor: file of the actor fitted by the title's analysis, or None; window: only patches of frames [a, b) are
-    to be yielded, the same as without it, or None for all; apart_s: instead of the sound the track's own mouth
-    drives, and no mouth is borrowed from frames nearer than this to the one it is lent to: how `dub eval` sees what
-    rendering alone is worth. A generator that cannot be driven so raises StageError.
+    to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph;
+    apart_s: instead of the sound the track's own mouth drives, and no mouth is borrowed from frames nearer than this
+    to the one it is lent to: how `dub eval` sees what rendering alone is worth. A generator that cannot be driven so
+    raises StageError.
     """
 
     source: Path
@@ -110,6 +111,18 @@ def create(name: str, settings: Mapping[str, Any], models_folder: str | None = N
         from dubbing.generators.wav2lip import Wav2Lip
 
         return Wav2Lip(settings, models_folder)
+    if name == "spt_wav2lip":
+        from dubbing.generators.wav2lip import SptWav2Lip
+
+        return SptWav2Lip(settings, models_folder)
+    if name == "lipgan":
+        from dubbing.generators.lipgan import LipGAN
+
+        return LipGAN(settings, models_folder)
+    if name == "speech_gan":
+        from dubbing.generators.speech_gan import SpeechGAN
+
+        return SpeechGAN(settings, models_folder)
     raise ManifestError(f"There is no generator {name!r}; there is: {', '.join(NAMES)}.")
 
 
@@ -117,6 +130,13 @@ def settings(name: str) -> dict[str, Any]:
     """What may be said of a generator of NAMES in a manifest: JSON Schema of each setting, by name."""
     from importlib import import_module
 
-    module = {"rewrite": "dubbing.generators.rewrite.generator", "wav2lip": "dubbing.generators.wav2lip"}[name]
-    properties: dict[str, Any] = import_module(module).Settings.model_json_schema()["properties"]
+    module, kind = {
+        "rewrite": ("rewrite.generator", "Settings"),
+        "wav2lip": ("wav2lip", "Settings"),
+        "spt_wav2lip": ("wav2lip", "SptSettings"),
+        "lipgan": ("lipgan", "Settings"),
+        "speech_gan": ("speech_gan", "Settings"),
+    }[name]
+    found = getattr(import_module(f"dubbing.generators.{module}"), kind)
+    properties: dict[str, Any] = found.model_json_schema()["properties"]
     return properties

@@ -3,15 +3,18 @@
     path("syncnet_v2")                 a local file whose hash was checked, or a ModelError with the next step
     load_state(path)                   its tensors; nothing in the file is ever executed
     fit(network, state, "syncnet_v2")  into a network, or the first key that does not fit, with both shapes
+    fit_layers(network, state, name)   the same where layers bear Keras's numbered names
 
 A model is an entry of `MODELS`, its file lies on a `Shelf` (one folder), `download.pull` brings it
 there. It knows no network's architecture and decides for nobody whether a licence fits their use.
 """
 
 from dubbing.models.entries import MODELS, Licence, Model, find
+from dubbing.models.keras import fit_layers
 from dubbing.models.shelf import Shelf, digest, folder, is_present, path
 from dubbing.models.weights import fit, load_state
 
 __all__ = [
-    "MODELS", "Licence", "Model", "Shelf", "digest", "find", "fit", "folder", "is_present", "load_state", "path",
+    "MODELS", "Licence", "Model", "Shelf", "digest", "find", "fit", "fit_layers", "folder", "is_present", "load_state",
+    "path",
 ]  # fmt: skip

@@ -67,6 +67,14 @@ _WAV2LIP = Licence(
     limited=True,
 )
 
+_LIPGAN = Licence(
+    "non-commercial",
+    "LipGAN's code is under the MIT licence; its weights were trained on the LRS2 dataset, which may be used for "
+    "non-commercial research only, and their authors state no terms for the weights themselves.",
+    "non-commercial research",
+    limited=True,
+)
+
 MODELS: tuple[Model, ...] = (
     Model(
         name="wav2lip",
@@ -102,6 +110,15 @@ MODELS: tuple[Model, ...] = (
         size=197_357_631,
         sha256="9b9936c721696446eeed353032cab242a8cf0eed8c46cde540366f6ae5493be5",
         by_hand="its authors offer it no longer",
+    ),
+    Model(
+        name="lipgan",
+        file="lipgan.h5",
+        what="LipGAN, generator (basic or residual, read off the file), 96x96",
+        licence=_LIPGAN,
+        source="https://github.com/Rudrabha/LipGAN",
+        layout="Keras .h5, layers conv2d*, conv2d_transpose*, batch_normalization*; face 6x96x96, MFCC 1x12x35",
+        by_hand="its authors keep it on Google Drive, which has no stable address",
     ),
     Model(
         name="syncnet_v2",
@@ -154,6 +171,19 @@ MODELS: tuple[Model, ...] = (
             "https://raw.githubusercontent.com/ShiqiYu/libfacedetection.train/"
             "0047ac24afb1a50a0c6105001c89d1b5b805dbf1/onnx/yunet_n_640_640.onnx",
         ),
+    ),
+    Model(
+        name="speech_gan",
+        file="speech_gan.pth",
+        what="speech-driven temporal GAN, generator, 128x96, as `dub train speech_gan` makes it",
+        licence=Licence(
+            "your own",
+            "Nobody published these weights: what they may be used for is what the data they were trained on allows.",
+            "whatever its training data allows",
+        ),
+        source="https://arxiv.org/abs/1805.09313",
+        layout="{'state_dict': ..., 'model': 'speech_gan', 'settings': ...}, keys audio, identity, noise, decoder",
+        by_hand="its authors published no weights; `dub train speech_gan` makes them",
     ),
 )
 

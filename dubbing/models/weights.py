@@ -1,8 +1,8 @@
 """Tensors out of a file that anybody may have made, and into a network of exactly that shape.
 
-Read are safetensors files (the format is read here: a JSON header and raw bytes) and torch checkpoints,
-the latter through torch's restricted unpickler: nothing in a file is executed, and what would need that
-is refused. It knows no model by name and asks no registry.
+Read are safetensors files (the format is read here: a JSON header and raw bytes), torch checkpoints,
+these through torch's restricted unpickler, and Keras's .h5 (`keras`): nothing in a file is executed, and
+what would need that is refused. It knows no model by name and asks no registry.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from dubbing.errors import ModelError
+from dubbing.models import keras
 from dubbing.store import content_key
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ M = TypeVar("M", bound="Module")
 def load_state(path: Path | str, *, sha256: str | None = None) -> dict[str, Tensor]:
     """Every tensor of a checkpoint by its key, on the CPU, in the types of the file.
 
-    path: safetensors or torch, told apart by content; `{"state_dict": ...}` is unwrapped and `module.`
+    path: safetensors, torch or Keras, told apart by content; `{"state_dict": ...}` is unwrapped and `module.`
     before every key removed. sha256: hex that the file's bytes must have; a file from `models.path` was
     checked already. Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
     """
@@ -59,11 +60,13 @@ def load_state(path: Path | str, *, sha256: str | None = None) -> dict[str, Tens
     length = int.from_bytes(head[:8], "little")
     if head.startswith((ZIP, PICKLE)):
         content = _torch(path, head, size)
+    elif head.startswith(keras.SIGNATURE):
+        content = keras.read(path)
     elif head[8:] == b"{" and length <= MAX_HEADER_BYTES:
         content = _safetensors(path, length, size)
     else:
         page = "; it looks like a web page" if head.lstrip()[:1] == b"<" else ""
-        raise ModelError(f"{str(path)!r} is no checkpoint: neither safetensors nor torch{page}.")
+        raise ModelError(f"{str(path)!r} is no checkpoint: neither safetensors nor torch nor Keras (.h5){page}.")
     return _named(path, content)
 
 

@@ -1,0 +1,233 @@
+"""What generators share whose network draws a face as a small square, from the same square and a window of sound.
+
+Everything around such a network is ours: the box comes from the track and is smoothed inside it, only the lower half
+of what was drawn goes back (`paste`), every frame gets a window, and sound that is nobody's speech moves no lips.
+It knows no network: what a square is made of, what of the sound a frame hears, and what draws is said by those who
+inherit (`wav2lip`, `lipgan`; `speech_gan`, whose faces are no squares).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dubbing import media, models
+from dubbing.errors import ManifestError, ModelError, StageError
+from dubbing.generators import Rendered, Work
+from dubbing.generators.paste import Place, cut_square, lay, matte, places, raised, smooth
+from dubbing.networks.boxes import detector_boxes
+from dubbing.records import Line, Patch
+from dubbing.sound import RATE_HZ
+from dubbing.store import content_key, key_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+__all__ = ["Hearing", "Plan", "Settings", "Square"]
+
+BELOW = 0.06  # of the box's height: Wav2Lip's published call adds 10 pixels of some 170 under the chin
+_SMOOTH_S = 0.1  # to each side
+_BATCH = 16  # frames held at once
+_MARGIN = 4  # rows of the network's square above its middle that are drawn too, for clean edges
+_PAD_FRAMES = 2  # this much around speech still counts as it
+
+Hearing = Callable[[list[int]], np.ndarray]
+"""Windows of sound of some frames of a track, float32 (n, 1, bands, columns)."""
+
+
+class Settings(BaseModel):
+    """What a manifest may say of any of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="the checkpoint: a name among `dub models`, or your own file (absolute, or from ~)")
+    ramp_frames: int = Field(4, ge=1, le=25, description="frames over which a patch comes and goes at its ends")
+
+
+class Square:
+    """See `dubbing.generators.Generator`. The mouth it means to draw is not known beforehand: no wanted opening.
+
+    settings: those of `kind`, which a subclass sets with `name` and `version`; models_folder: where published models
+    lie, as the configuration says; device: where it runs, None for a GPU where there is one. Raises ManifestError:
+    unknown setting; ModelError: no such checkpoint.
+    """
+
+    name: str
+    version: int
+    kind: type[Settings]
+    settings: Settings
+
+    def __init__(
+        self, settings: Mapping[str, Any], models_folder: str | None = None, *, device: str | None = None
+    ) -> None:
+        try:
+            self.settings = self.kind(**settings)
+        except ValidationError as e:
+            first = e.errors()[0]
+            raise ManifestError(
+                f"generator {self.name}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}; "
+                f"it knows {', '.join(self.kind.model_fields)}."
+            ) from e
+        self._device = device
+        self._path, content = self._checkpoint(self.settings.model, models_folder)
+        self.hash = key_of(self.version, content, self.settings.model_dump(exclude={"model"}))[:12]
+
+    # -- what a subclass says ----------------------------------------------------------------
+
+    def _loaded(self) -> Module:
+        """The checkpoint in its network. Raises ModelError: no checkpoint, or of another architecture or size."""
+        raise NotImplementedError
+
+    def _running(self, net: Any, device: str) -> Any:
+        """The loaded network ready to run; `size_px` is the side of its squares."""
+        raise NotImplementedError
+
+    def _hearing(self, wave: np.ndarray, times: Sequence[Fraction]) -> Hearing:
+        """What frames at `times` (seconds from the first sample) hear of a float32 mono wave at 16 kHz."""
+        raise NotImplementedError
+
+    def _drawn(self, sound: Tensor, squares_NCHW: Tensor, from_row: int) -> Tensor:
+        """Squares (N, 3, S, S) 0..1 from the sound and the frames' own; rows above from_row are not used."""
+        raise NotImplementedError
+
+    def _boxes(self, mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
+        """The face boxes that the network knows, steady, float64 (N, 4). reach: frames to smooth over."""
+        boxes = smooth(detector_boxes(mesh_NP3), reach)
+        boxes[:, 3] += BELOW * (boxes[:, 3] - boxes[:, 1])
+        return boxes
+
+    def _must_look(self) -> bool:
+        """Whether the checkpoint's hash alone does not say that it fits."""
+        model = self.settings.model
+        return not any(m.name == model and m.sha256 for m in models.MODELS)
+
+    # -- what is the same for all ------------------------------------------------------------
+
+    def check(self) -> None:
+        """Loads the checkpoint where its hash alone does not say that it fits."""
+        if self._must_look():
+            self._loaded()
+
+    @cached_property
+    def _net(self) -> Any:
+        import torch  # not before there is something to render: it is large
+
+        return self._running(self._loaded(), self._device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    def render(self, work: Work) -> Iterator[Rendered]:
+        """Patches of every frame of `work.lines`. Raises what `media.read` raises, StageError for `apart_s`."""
+        if work.apart_s is not None:
+            raise StageError(f"{self.name} is driven by sound only: it cannot render a given mouth.")
+        spans = []
+        for line in work.lines:
+            a, b = work.window or (line.start_frame, line.end_frame)
+            a, b = max(a, line.start_frame), min(b, line.end_frame)
+            if a < b:
+                spans.append((line, a, b))
+        yield from self._render(work, Plan(work, self.settings.ramp_frames, self._boxes), spans)
+
+    def _render(self, work: Work, plan: Plan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
+        """Patches of frames [a, b) of lines, in order."""
+        hearing = self._hearing(plan.wave, plan.times)
+        for _, a, b in spans:
+            pictures = media.read(work.source, work.timeline, a, b)
+            while batch := list(islice(pictures, _BATCH)):
+                yield from self._batch(plan, hearing, work.track.start_frame, batch)
+
+    def _batch(self, plan: Plan, hearing: Hearing, start: int, pictures: list[media.Picture]) -> Iterator[Rendered]:
+        import torch
+
+        side = self._net.size_px
+        at = [p.frame - start for p in pictures]
+        parts = [plan.part(n, picture) for n, picture in zip(at, pictures, strict=True)]
+        squares = np.stack([
+            cut_square(part, origin, plan.boxes_N4[n], side) for n, (part, origin) in zip(at, parts, strict=True)
+        ])  # fmt: skip
+        from_row = side // 2 - _MARGIN
+        face = torch.from_numpy(squares).permute(0, 3, 1, 2).float() / 255
+        made = self._drawn(torch.from_numpy(hearing(at)), face, from_row)
+        made_NHWC = made.permute(0, 2, 3, 1).numpy() * 255
+        made_NHWC[:, :from_row] = squares[:, :from_row]
+        for picture, part, seen, drawn in zip(pictures, parts, squares, made_NHWC, strict=True):
+            yield plan.laid(picture, part, seen, drawn)
+
+    def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
+        """The checkpoint's file and its sha256. Raises ManifestError, ModelError."""
+        if "/" not in model:
+            path = models.path(model, configured=models_folder)
+            return path, models.digest(model, configured=models_folder)
+        path = Path(model).expanduser()
+        if not path.is_absolute():
+            raise ManifestError(
+                f"generator {self.name}: model: {model!r} is a relative path; give it from / or from ~."
+            )
+        if not path.is_file():
+            raise ModelError(
+                f"generator {self.name}: there is no checkpoint {model!r}; `dub models list` shows those by name."
+            )
+        return path, content_key(path)
+
+
+class Plan:
+    """Everything about a track that needs no network: boxes, patches' places, the sound, the way back to the picture.
+
+    boxes_of: see `Square._boxes`. wave: the sound with silence where this face does not speak; times: when each frame
+    of the track begins, exact seconds from the wave's first sample.
+    """
+
+    def __init__(self, work: Work, ramp_frames: int, boxes_of: Callable[[np.ndarray, int], np.ndarray]) -> None:
+        track, timeline = work.track, work.timeline
+        self._first = first = track.start_frame
+        count = len(track.frames_N)
+        reach = max(1, round(float(timeline.rate) * _SMOOTH_S))
+        self.mesh_NP2 = smooth(track.mesh_NP3[..., :2], reach)
+        self.boxes_N4 = boxes = raised(boxes_of(track.mesh_NP3, reach), self.mesh_NP2)
+        self.places: list[Place] = places(boxes, work.picture_wh)
+        self._picture_wh = work.picture_wh
+        begins = timeline.time(first)
+        self.times = [timeline.time(first + n) - begins for n in range(count)]
+        edges = [int(t * RATE_HZ) for t in (*self.times, timeline.time(first + count) - begins)]
+        self.wave = _only_speech(work.wave, work.speech_N, edges)
+        self.fade_N = work.fade(ramp_frames)
+
+    def part(self, n: int, picture: media.Picture) -> tuple[np.ndarray, tuple[int, int]]:
+        """The part of a picture that holds the face's box and its patch, and its top left."""
+        place, (left, top, right, bottom) = self.places[n], self.boxes_N4[n]
+        width, height = self._picture_wh
+        x, y = max(0, min(place.x, int(left) - 2)), max(0, min(place.y, int(top) - 2))
+        far_x = min(width, max(place.x + place.width, int(right) + 3))
+        far_y = min(height, max(place.y + place.height, int(bottom) + 3))
+        return picture.bgr(box=(x, y, far_x - x, far_y - y)), (x, y)
+
+    def laid(
+        self, picture: media.Picture, part: tuple[np.ndarray, tuple[int, int]], seen: np.ndarray, drawn: np.ndarray
+    ) -> Rendered:
+        """The patch of a frame. part: see `part`; seen, drawn: its box as it is and as it was drawn, 0..255."""
+        n = picture.frame - self._first
+        place, box, mesh = self.places[n], self.boxes_N4[n], self.mesh_NP2[n]
+        alpha = matte(mesh, box, place)
+        x, y = place.x - part[1][0], place.y - part[1][1]
+        source = part[0][y : y + place.height, x : x + place.width]
+        bgr = lay(source, seen, drawn, box, place, alpha, mesh)
+        alpha = np.rint(alpha * (255 * self.fade_N[n])).astype(np.uint8)
+        return Rendered(Patch(picture.frame, place.x, place.y, bgr, alpha), float("nan"))
+
+
+def _only_speech(wave: np.ndarray, speech_N: np.ndarray, edges: list[int]) -> np.ndarray:
+    """The sound with silence wherever this face does not speak (music must not move lips), softly."""
+    speaks = np.convolve(speech_N, np.ones(2 * _PAD_FRAMES + 1))[_PAD_FRAMES : _PAD_FRAMES + len(speech_N)] > 0
+    if speaks.all():
+        return wave
+    gain = np.zeros(len(wave), np.float32)
+    for n in np.flatnonzero(speaks):
+        gain[edges[n] : edges[n + 1]] = 1
+    soft = RATE_HZ // 100
+    return wave * np.convolve(gain, np.full(soft, 1 / soft, np.float32), "same")[: len(wave)]

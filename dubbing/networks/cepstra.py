@@ -1,0 +1,90 @@
+"""LipGAN's sound: mel-frequency cepstra and the windows of them that belong to a frame, as published.
+
+Published in MATLAB (Wojcicki's HTK-like `mfcc`), here as described there: 16 kHz, samples on the scale of 16 bits;
+pre-emphasis 0.97; Hamming windows of 25 ms every 10 ms, none that would not fit whole; magnitude of a 512-point
+transform; 40 triangles of unit height from 300 to 3700 Hz, evenly spaced on 1127 ln(1 + f / 700); logarithm; DCT of
+which 12 numbers are kept, the zeroth is not; liftered with 22. Column k begins at sample 160 k. It knows no network.
+
+One thing differs: the published code leaves out frames that hear digital silence, whose logarithm has no value. Here
+no band is less than 1e-5, which 24-bit sound does not fall below: silence is 0 in every number, and every frame has a
+window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+
+__all__ = ["ALIGNMENTS", "BANDS", "COLUMNS", "Alignment", "cepstra", "starts", "windows"]
+
+BANDS, COLUMNS = 12, 35
+RATE_HZ, HOP, SIZE = 16_000, 160, 400
+_PER_S = RATE_HZ // HOP
+_FFT, _FILTERS, _LIFTER, _EMPHASIS = 512, 40, 22, 0.97
+_LOW_HZ, _HIGH_HZ = 300.0, 3700.0
+_FLOOR = 1e-5
+_BLOCK = 6000  # columns at a time
+Alignment = Literal["training", "inference"]
+ALIGNMENTS: tuple[Alignment, ...] = get_args(Alignment)
+_LEAD_S = {"training": Fraction(4, 25), "inference": Fraction(0)}
+
+
+def _warped(hz: np.ndarray | float) -> np.ndarray:
+    return 1127 * np.log(1 + np.asarray(hz, np.float64) / 700)
+
+
+@lru_cache(maxsize=1)
+def _triangles() -> np.ndarray:
+    """float64 (40, 257): each rises from the peak before its own and falls to the one after, in hertz."""
+    edges = 700 * (np.exp(np.linspace(_warped(_LOW_HZ), _warped(_HIGH_HZ), _FILTERS + 2) / 1127) - 1)
+    bins = np.linspace(0, RATE_HZ / 2, _FFT // 2 + 1)
+    low, peak, high = (edges[n : n + _FILTERS, None] for n in range(3))
+    return np.maximum(0, np.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)))
+
+
+@lru_cache(maxsize=1)
+def _transform() -> np.ndarray:
+    """float64 (12, 40): the cosines, with the lifter in them."""
+    number = np.arange(1, BANDS + 1)[:, None]
+    cosines = np.sqrt(2 / _FILTERS) * np.cos(number * np.pi * (np.arange(_FILTERS) + 0.5) / _FILTERS)
+    return cosines * (1 + _LIFTER / 2 * np.sin(np.pi * number / _LIFTER))
+
+
+def cepstra(wave_16k: np.ndarray) -> np.ndarray:
+    """float32 (12, T) of float32 mono samples at 16 kHz, -1..1; T = (len - 400) // 160 + 1, at least 0."""
+    samples = np.asarray(wave_16k, np.float64) * 2**15
+    count = max(0, (len(samples) - SIZE) // HOP + 1)
+    hamming = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(SIZE) / (SIZE - 1))
+    out = np.empty((BANDS, count), np.float32)
+    for a in range(0, count, _BLOCK):
+        b = min(count, a + _BLOCK)
+        start, end = a * HOP, (b - 1) * HOP + SIZE
+        before = samples[start - 1] if start else 0.0
+        part = samples[start:end] - _EMPHASIS * np.concatenate([[before], samples[start : end - 1]])
+        frames = np.lib.stride_tricks.sliding_window_view(part, SIZE)[::HOP] * hamming
+        bands = np.abs(np.fft.rfft(frames, _FFT)) @ _triangles().T
+        out[:, a:b] = _transform() @ np.log(np.maximum(_FLOOR, bands)).T
+    return out
+
+
+def starts(times: Sequence[Fraction], alignment: Alignment = "training") -> np.ndarray:
+    """The first column of each frame's window, int32 (N,); it may be negative.
+
+    times: when each frame begins, exact seconds from the sound's first sample. `training`: 4/25 s before, so that the
+    frame lies in the middle of its 0.35 s, as the network was trained; `inference`: with the frame, as the published
+    call pairs them, whose mouths are therefore early by as much.
+    """
+    return np.array([(t - _LEAD_S[alignment]) * _PER_S // 1 for t in times], np.int32)
+
+
+def windows(cepstra_BT: np.ndarray, starts_N: np.ndarray) -> np.ndarray:
+    """The windows (N, 1, 12, 35) that begin at `starts_N`; silence where there is no column."""
+    count = cepstra_BT.shape[1]
+    at = np.asarray(starts_N)[:, None] + np.arange(COLUMNS)
+    padded = np.concatenate([cepstra_BT, np.zeros((BANDS, 1), np.float32)], 1)
+    found = padded[:, np.where((at >= 0) & (at < count), at, count)]
+    return np.ascontiguousarray(found.transpose(1, 0, 2)[:, None], np.float32)
