@@ -117,8 +117,8 @@ def test_no_mouth_is_borrowed_from_near_by(analysed):
     }  # fmt: skip
     count = len(speaker.track.frames_N)
     frames = np.arange(count)
-    near = _Plan(Work(**common, apart_s=0.0), Settings()).donors(0, count)
-    far = _Plan(Work(**common, apart_s=0.5), Settings()).donors(0, count)
+    near = _Plan(Work(**common, apart_s=0.0, shapes=True), Settings()).donors(0, count)
+    far = _Plan(Work(**common, apart_s=0.5, shapes=True), Settings()).donors(0, count)
     assert (near == frames).mean() > 0.9  # the true shape is found in the frame itself
     assert np.abs(speaker.times_s[far] - speaker.times_s).min() >= 0.5
 

@@ -171,7 +171,7 @@ def test_the_sound_decides_what_is_drawn(generator, work, whole):
 
 def test_a_mouth_that_is_given_is_refused(generator, work):
     with pytest.raises(StageError, match="driven by sound only"):
-        next(iter(generator.render(replace(work, apart_s=0.5))))
+        next(iter(generator.render(replace(work, shapes=True))))
 
 
 def test_memory_does_not_grow_with_the_line(generator, work):

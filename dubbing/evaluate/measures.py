@@ -6,6 +6,7 @@
     published    8  what needs other people's models
     languages    9  every voice, on the moving clip and on a still of it
     expert       10  whether the sync expert can be believed
+    resynthesis  11  the clip's own sound drives: the one measure that all generators share with the literature
 
 It knows no table and no page.
 """
@@ -83,6 +84,15 @@ def _hearing(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> 
 
 def _rendering(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 2 of every speaking face. Writes <n>/sheet.jpg."""
+    return _rendered("rendering", bench, film, out, None)
+
+
+def _resynthesis(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 11 of every speaking face. Writes <n>/sheet.jpg."""
+    return _rendered("resynthesis", bench, film, out, experts.load("lips"))
+
+
+def _rendered(measure: str, bench: Bench, film: Film, out: Path, expert: experts.Expert | None) -> Rows:
     rows: Rows = []
     refused: StageError | None = None
     meshes, generator = Meshes(), bench.create_generator()
@@ -91,11 +101,15 @@ def _rendering(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -
             folder = out / str(n)
             folder.mkdir()
             try:
-                numbers = rendering.render_truth(film, speaker, generator, folder, meshes)
+                numbers = rendering.render_truth(film, speaker, generator, folder, meshes, expert)
             except StageError as e:
                 refused = refused or e
                 continue
-            rows += [row("rendering", k, v, track=speaker.track.id, input="moving") for k, v in numbers.items()]
+            about = {"track": speaker.track.id, "input": "moving"}
+            if expert is not None:
+                about["lse_model"] = experts.model_name(expert)
+                numbers["size_mb"] = generator.size_bytes / 1e6
+            rows += [row(measure, k, v, **about) for k, v in numbers.items()]
     finally:
         meshes.close()
     if not rows:
@@ -211,4 +225,5 @@ GROUPS: tuple[Group, ...] = (
     Group("published", ("published",), True, _published),
     Group("languages", ("languages",), True, _languages),
     Group("expert", ("expert",), True, _expert),
+    Group("resynthesis", ("resynthesis",), False, _resynthesis),
 )

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from dubbing.errors import OutputError
 from dubbing.store import Store
 
-__all__ = ["COLUMNS", "SCHEMA", "Goal", "absent", "by_clip", "goals", "languages", "median_of", "read_table", "row",
-           "summary", "write_table"]  # fmt: skip
+__all__ = ["BESIDE", "COLUMNS", "SCHEMA", "Goal", "absent", "by_clip", "by_generator", "goals", "languages",
+           "median_of", "read_table", "row", "side_by_side", "summary", "write_table"]  # fmt: skip
 
 NAME = "dub.eval.1"
 _TEXT = pa.string()
@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("seen", pa.bool_()),  # whether the shipped prior and expert were trained on this very file
         ("seconds", pa.float32()),  # of the processor that the measure took on this clip
         ("key", _TEXT),
+        ("model", _TEXT),  # which checkpoint, where the generator has several
     ],
     metadata={"schema": NAME},
 )
@@ -56,6 +57,23 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("silence", "silence", "motion_ratio", 2),
     ("recovery", "sync", "recovery", 2),
     ("offset", "sync", "offset_frames_abs", 1),
+)
+# (column, measure, name, digits): generators side by side.
+BESIDE: tuple[tuple[str, str, str, int], ...] = (
+    ("PSNR", "resynthesis", "psnr_db", 1),
+    ("SSIM", "resynthesis", "ssim", 2),
+    ("M-LMD", "resynthesis", "m_lmd", 4),
+    ("F-LMD", "resynthesis", "f_lmd", 4),
+    ("sharp", "resynthesis", "sharpness", 2),
+    ("LSE-D", "resynthesis", "lse_d", 2),
+    ("LSE-C", "resynthesis", "lse_c", 2),
+    ("offset", "resynthesis", "offset_frames", 1),
+    ("dub LSE-D", "sync", "lse_d", 2),
+    ("dub LSE-C", "sync", "lse_c", 2),
+    ("recovery", "sync", "recovery", 2),
+    ("steady", "steadiness", "lips", 2),
+    ("ms", "resynthesis", "render_ms_per_frame", 1),
+    ("MB", "resynthesis", "size_mb", 1),
 )
 LANGUAGE_NAMES = ("lse_d", "lse_c", "offset_frames", "recovery", "opening_corr", "sharpness", "motion_per_s")
 IN_SYNC_S = 0.08  # a clip whose lips and sound lie further apart, by the prior's best lag, is out of sync
@@ -132,6 +150,32 @@ def median_of(values: Iterable[float]) -> float | None:
     """The median, or None of nothing."""
     held = list(values)
     return float(np.median(held)) if held else None
+
+
+def by_generator(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of each generator, by its name and its checkpoint's, and by its hash too where two are alike."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for r in rows:
+        name = f"{r['generator']} {r['model']}" if r.get("model") else r.get("generator") or ""
+        found[(name, r.get("generator_hash") or "")].append(r)
+    names = [name for name, _ in found]
+    return {name if names.count(name) == 1 else f"{name}@{sha[:6]}": held for (name, sha), held in found.items()}
+
+
+def side_by_side(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Per generator the medians of BESIDE over the clips that all of them have, by column; `generator`, `clips`."""
+    made = []
+    parts = by_generator(rows)
+    for name, held in parts.items():
+        line: dict[str, Any] = {"generator": name, "clips": 0}
+        for label, measure, number, _ in BESIDE:
+            columns = [by_clip(other, measure, number) for other in parts.values()]
+            shared = set.intersection(*(set(c) for c in columns if c)) if any(columns) else set()
+            values = {clip: v for clip, v in by_clip(held, measure, number).items() if clip in shared}
+            line[label] = median_of(values.values())
+            line["clips"] = max(line["clips"], len(values))
+        made.append(line)
+    return made
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -31,9 +31,9 @@ class Work:
     frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
     actor: file of the actor fitted by the title's analysis, or None; window: only patches of frames [a, b) are
     to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph;
-    apart_s: instead of the sound the track's own mouth drives, and no mouth is borrowed from frames nearer than this
-    to the one it is lent to: how `dub eval` sees what rendering alone is worth. A generator that cannot be driven so
-    raises StageError.
+    apart_s: no mouth is borrowed from frames nearer than this to the one it is lent to; shapes: instead of the sound
+    the track's own mouth drives: how `dub eval` sees what rendering is worth. A generator that cannot be driven by
+    shapes raises StageError; one that borrows no mouths has nothing to keep apart.
     """
 
     source: Path
@@ -47,6 +47,7 @@ class Work:
     window: tuple[int, int] | None = None
     still: bool = False
     apart_s: float | None = None
+    shapes: bool = False
 
     def wants(self, frame: int) -> bool:
         """Whether a frame's patch is to be yielded."""
@@ -80,10 +81,13 @@ class Rendered:
 
 
 class Generator(Protocol):
-    """name: as in the manifest; hash: 12 hex digits that name weights and settings."""
+    """name: as in the manifest; hash: 12 hex digits that name weights and settings; size_bytes: of its weights."""
 
     name: str
     hash: str
+
+    @property
+    def size_bytes(self) -> int: ...
 
     def check(self) -> None:
         """Whether its weights can be used, before any work. Raises ModelError."""

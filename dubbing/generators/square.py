@@ -111,6 +111,11 @@ class Square:
 
     # -- what is the same for all ------------------------------------------------------------
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the checkpoint."""
+        return self._path.stat().st_size
+
     def check(self) -> None:
         """Loads the checkpoint where its hash alone does not say that it fits."""
         if self._must_look():
@@ -123,8 +128,8 @@ class Square:
         return self._running(self._loaded(), self._device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def render(self, work: Work) -> Iterator[Rendered]:
-        """Patches of every frame of `work.lines`. Raises what `media.read` raises, StageError for `apart_s`."""
-        if work.apart_s is not None:
+        """Patches of every frame of `work.lines`. Raises what `media.read` raises, StageError for `shapes`."""
+        if work.shapes:
             raise StageError(f"{self.name} is driven by sound only: it cannot render a given mouth.")
         spans = []
         for line in work.lines:
