@@ -34,6 +34,7 @@ from dubbing.cli.options import (
 )
 from dubbing.cli.review import rerun, review
 from dubbing.cli.score import score
+from dubbing.cli.train import train
 from dubbing.errors import DubError, InputError
 from dubbing.remote import Uri
 
@@ -275,6 +276,7 @@ dub.add_command(rerun)
 dub.add_command(export)
 dub.add_command(score)
 dub.add_command(evaluate)
+dub.add_command(train)
 dub.add_command(models)
 dub.add_command(submit)
 dub.add_command(logs)

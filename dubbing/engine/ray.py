@@ -35,7 +35,7 @@ from dubbing.errors import InputError
 from dubbing.stage import Outcome, Resources, Task
 from dubbing.store import Store
 
-__all__ = ["RayPool"]
+__all__ = ["RayPool", "connect"]
 
 _POLL_S = 0.25
 _LOOK_S = 1.0  # between two looks at how far tasks are
@@ -97,7 +97,7 @@ class RayPool:
     """
 
     def __init__(self, store: Store, config: Engine, resources: Mapping[str, Resources]) -> None:
-        self._own, self._alone = _connect(config)
+        self._own, self._alone = connect(config)
         cores = max((n["Resources"].get("CPU", 0.0) for n in ray.nodes() if n["Alive"]), default=0.0)
         self._store, self._config, self._kinds = store, config, _kinds(resources, cores or 1.0)
         self._hungry: dict[Resources, float] = {}
@@ -340,8 +340,11 @@ class RayPool:
             ray.shutdown()
 
 
-def _connect(config: Engine) -> tuple[bool, bool]:
-    """Make sure that this process is in a cluster: (whether it was not before, whether the cluster is its alone)."""
+def connect(config: Engine) -> tuple[bool, bool]:
+    """Make sure that this process is in a cluster: (whether it was not before, whether the cluster is its alone).
+
+    Where it was not, `ray.shutdown` afterwards is the caller's.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if ray.is_initialized():
         return False, False

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dubbing.errors import ModelError
 from dubbing.networks.convs import Direct, Layer, Tiled, best, fold, in_lanes
 
-__all__ = ["MEL_BANDS", "MEL_COLUMNS", "PUBLISHED", "Plan", "Wav2Lip", "Wav2LipNet", "plan_of"]
+__all__ = ["MEL_BANDS", "MEL_COLUMNS", "PUBLISHED", "Plan", "Wav2Lip", "Wav2LipNet", "plan_for", "plan_of"]
 
 MEL_BANDS, MEL_COLUMNS = 80, 16
 _AUDIO_STRIDES: dict[int, tuple[int, int]] = {3: (3, 1), 6: (3, 3), 9: (3, 2)}
@@ -88,6 +88,45 @@ PUBLISHED = Plan(
         ((160, 64, 3), *_residual(64, 2)),
     ),
 )
+
+
+def plan_for(size_px: int, width: float = 1.0) -> Plan:
+    """Layers for pictures of that size, to train anew: PUBLISHED with as many outer levels as the size needs.
+
+    width: of the published numbers of channels (1: as published). A level more or less at the large end doubles or
+    halves the size; what they have in common is as published. Raises ModelError for sizes that no number of levels
+    takes to 1x1: 9 to 12, 17 to 24, 33 to 48, 65 to 96, 129 to 192, 257 to 384, 513 to 768 are possible.
+    """
+    halvings = next((n for n in range(2, 9) if 2 ** (n + 1) < size_px <= 3 * 2**n), None)
+    if halvings is None or not 0 < width <= 2:
+        spans = ", ".join(f"{2 ** (n + 1) + 1} to {3 * 2**n}" for n in range(2, 9))
+        raise ModelError(f"No plan takes pictures of {size_px} pixels (width {width:g}); possible are {spans}.")
+
+    def channels(n: int) -> int:
+        return max(4, round(n * width))
+
+    stem, deep = 16, [32, 64, 128, 256, 512]  # as published; levels beyond five keep the stem's channels
+    levels = deep[max(0, 5 - halvings) :]
+    levels = [stem] * (halvings - len(levels)) + levels
+    residuals = {16: 2, 32: 2, 64: 3, 128: 2, 256: 2, 512: 1}
+    encoder: list[tuple[tuple[int, int, int], ...]] = [((6, channels(stem), 7),)]
+    inward = channels(stem)
+    for level in levels:
+        out = channels(level)
+        encoder.append(((inward, out, 3), *_residual(out, residuals[level])))
+        inward = out
+    last = channels(512)
+    encoder.append(((inward, last, 3), (last, last, 1)))
+    ups = [512, 512, 512, 384, 256, 128, 64]
+    ups = [*ups, *[64] * (halvings - 5)][: halvings + 2]
+    decoder: list[tuple[tuple[int, int, int], ...]] = []
+    inward = _AUDIO_CHANNELS[-1]
+    for n, (up, twin) in enumerate(zip(ups, reversed(encoder), strict=True)):
+        out = channels(up)
+        first = (inward, out, 1 if n == 0 else 3)
+        decoder.append((first,) if n == 0 else (first, *_residual(out, 1 if n == 1 else 2)))
+        inward = out + twin[-1][1]
+    return Plan(size_px, tuple(encoder), tuple(decoder))
 
 
 def plan_of(state: Mapping[str, Tensor], size_px: int | None = None, name: str = "wav2lip") -> Plan:
