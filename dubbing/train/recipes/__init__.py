@@ -18,6 +18,8 @@ __all__ = ["RECIPES", "find", "settings_of"]
 RECIPES: dict[str, tuple[str, str]] = {
     "wav2lip_expert": ("dubbing.train.recipes.wav2lip_expert", "Wav2LipExpert"),
     "wav2lip": ("dubbing.train.recipes.wav2lip", "Wav2Lip"),
+    "spt_wav2lip": ("dubbing.train.recipes.spt_wav2lip", "SptWav2Lip"),
+    "lipgan": ("dubbing.train.recipes.lipgan", "LipGAN"),
 }
 
 
