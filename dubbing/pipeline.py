@@ -32,7 +32,7 @@ from dubbing.stages.footage import MadeOf, Sounds, made_of
 from dubbing.stages.windows import windows
 from dubbing.store import Store, content_key, key_of, open_store
 
-__all__ = ["EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build", "weight"]
+__all__ = ["BESIDE", "EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build", "weight"]
 
 # name -> (module, class): imported only in the process that does the work
 STAGES: dict[str, tuple[str, str]] = {
@@ -46,6 +46,11 @@ STAGES: dict[str, tuple[str, str]] = {
     "lipsync": ("dubbing.stages.lipsync", "Lipsync"),
     "sync": ("dubbing.stages.sync", "Sync"),
     "master": ("dubbing.stages.master", "Master"),
+}
+# Stages of other commands, which engines run as they run these; no part of a title's way.
+BESIDE: dict[str, tuple[str, str]] = {
+    "clip": ("dubbing.dataset.clip", "CutClip"),
+    "cut_title": ("dubbing.dataset.titles", "CutTitle"),
 }
 STILL_FILM = "film.mp4"  # what `still` makes
 ACTIVE = "light_asd_ava"  # the model whose presence brings in `active`
@@ -71,7 +76,7 @@ def weight(stage: str, frames: float) -> float:
 def _class(name: str) -> type[Stage]:
     from importlib import import_module
 
-    module, cls = STAGES[name]
+    module, cls = (STAGES | BESIDE)[name]
     kind: type[Stage] = getattr(import_module(module), cls)
     return kind
 

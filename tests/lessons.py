@@ -37,15 +37,15 @@ def clip(seed: int, frames: int = 24, size: int = 32) -> Clip:
     return Clip(faces, wave.astype(np.float32), 0, shapes, lips)
 
 
-def data_folder(folder: Path, train: int = 8, val: int = 3, frames: int = 24, size: int = 32) -> Path:
-    """A data folder with so many clips, each of a speaker of its own."""
+def data_folder(folder: Path, train: int = 8, val: int = 3, frames: int = 24, size: int = 32, title: str = "") -> Path:
+    """A data folder with so many clips, each of a speaker of its own; title: whose speakers they are."""
     samples = []
     for split, count in (("train", train), ("val", val)):
         made = []
         for n in range(count):
             name = f"{split}_{n}"
             seed = n + 100 * (split == "val")
-            made.append((Sample(name, name, split, frames, f"{name}.mp4"), clip(seed, frames, size)))
+            made.append((Sample(name, title + name, split, frames, f"{name}.mp4"), clip(seed, frames, size)))
         samples += write_shard(folder, split, made) if made else ()
     write_index(folder, samples)
     return folder

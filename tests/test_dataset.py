@@ -2,7 +2,9 @@
 
 import pickle
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,9 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dubbing import media
+from dubbing.clock import Timeline
 from dubbing.dataset import shards
+from dubbing.dataset.faces import face_boxes
+from dubbing.dataset.reading import Sound, even
+from dubbing.dataset.segment import REACH
 from dubbing.dataset.shards import Clip, Dataset, Sample, pack, unpack, write_index, write_shard
 from dubbing.errors import InputError
+from dubbing.face import OUTER_LIPS
+from dubbing.generators import wav2lip
+from dubbing.media import ClipWriter
+from dubbing.records import Track
 
 SIZE = 32
 
@@ -163,3 +174,47 @@ def test_what_does_not_fit_together_is_not_written(tmp_path: Path) -> None:
         write_index(tmp_path, [sample, replace(sample, id="b", split="val")])
     with pytest.raises(ValueError, match="same id"):
         write_index(tmp_path, [sample, sample])
+
+
+def test_a_face_is_boxed_as_wav2lip_boxes_it() -> None:
+    """What is trained on and what is rendered are looked at in one way."""
+    rng = np.random.default_rng(1)
+    mesh = (
+        rng.uniform(100, 200, (1, 478, 3)).repeat(30, 0) + rng.normal(0, 2, (30, 1, 3)) + rng.normal(0, 1, (30, 478, 3))
+    )
+    mesh[:, list(OUTER_LIPS), 1] = 128  # high enough to be raised for
+    line = Timeline(np.arange(30), Fraction(1, 25), 30, Fraction(25))
+    track = Track("shot_0001/face_1", np.arange(30, dtype=np.int32), mesh.astype(np.float32), np.ones(30, bool),
+                  np.zeros(30, np.float32), 100.0)  # fmt: skip
+    work = SimpleNamespace(track=track, timeline=line, picture_wh=(400, 300), wave=np.zeros(16_000 * 2, np.float32),
+                           speech_N=np.ones(30, bool), fade=lambda frames: np.ones(30))  # fmt: skip
+    plan = wav2lip._Plan(work, wav2lip.Settings())  # type: ignore[arg-type]
+    np.testing.assert_allclose(face_boxes(track.mesh_NP3, REACH), plan.boxes_N4, atol=1e-3)
+    # a frame alone with what is smoothed over it: as it passes by, not yet knowing the rest
+    part = face_boxes(track.mesh_NP3[10 - REACH : 11 + REACH], REACH)[REACH]
+    np.testing.assert_allclose(part, plan.boxes_N4[10], atol=1e-3)
+
+
+@pytest.mark.parametrize(("rate", "shown"), [(25, [0, 1, 2, 3, 4, 5]), (50, [0, 2, 4, 6, 8, 10]),
+                                             (30, [0, 1, 2, 4, 5, 6])])  # fmt: skip
+def test_pictures_at_25_a_second(tmp_path: Path, rate: int, shown: list[int]) -> None:
+    """At each instant the picture that begins nearest; as many as the film lasts."""
+    with ClipWriter(tmp_path / "film.mp4", 64, 48, Fraction(rate), crf=0) as clip:
+        for n in range(2 * rate):
+            clip.frame(np.full((48, 64, 3), 20 + 18 * min(n, 12), np.uint8))
+    pictures = list(even(media.scan(tmp_path / "film.mp4")))
+    assert [p.frame for p in pictures] == list(range(50))
+    assert [round((float(p.bgr().mean()) - 20) / 18) for p in pictures[:6]] == shown
+
+
+def test_sound_beside_the_pictures(tmp_path: Path) -> None:
+    """Any stretch of it, silence outside, and only what was not forgotten is held."""
+    wave = np.random.default_rng(1).uniform(-0.5, 0.5, 5 * 16_000).astype(np.float32)
+    with ClipWriter(tmp_path / "film.wav", sample_rate_hz=16_000, channels=1) as clip:
+        clip.sound(wave[:, None])
+    sound = Sound(tmp_path / "film.wav")
+    np.testing.assert_allclose(sound.between(100, 20_000), wave[100:20_000], atol=1e-4)
+    sound.forget(30_000)
+    assert len(sound._held) < 2 * 16_000, "no more than it was asked for, and the rest of a block"
+    assert (sound.reaches(70_000), sound.reaches(90_000)) == (70_000, 80_000)
+    np.testing.assert_allclose(sound.between(79_000, 81_000), np.pad(wave[79_000:], (0, 1000)), atol=1e-4)

@@ -20,6 +20,7 @@ import click
 
 from dubbing import __version__
 from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs, submit
+from dubbing.cli.dataset import dataset
 from dubbing.cli.evaluate import evaluate
 from dubbing.cli.export import export
 from dubbing.cli.models import models
@@ -277,6 +278,7 @@ dub.add_command(export)
 dub.add_command(score)
 dub.add_command(evaluate)
 dub.add_command(train)
+dub.add_command(dataset)
 dub.add_command(models)
 dub.add_command(submit)
 dub.add_command(logs)

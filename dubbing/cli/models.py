@@ -124,6 +124,7 @@ def pull(names: tuple[str, ...], accept_licence: bool, config_file: Path | None,
 Examples:
   dub models add wav2lip ~/Downloads/wav2lip.pth
   dub models add wav2lip_color lipsync_expert.pth --accept-licence
+  dub models add ours mine/wav2lip.pth      what `dub train` made; then `generator: {name: wav2lip, model: ours}`
 
 The file is copied. Where the published hash is known it must have it; where it is not, the first file
 counts, and its hash is what later ones are held to.""",
@@ -134,11 +135,14 @@ counts, and its hash is what later ones are held to.""",
 @_config_option
 @json_option
 def add(name: str, file: Path, accept_licence: bool, config_file: Path | None, as_json: bool) -> None:
-    """Take FILE as the model NAME, after comparing it with the published one."""
+    """Take FILE as the model NAME, after comparing it with the published one.
+
+    Under a new NAME it takes what `dub train` made, with the model.json beside it.
+    """
     from dubbing.cli import show
 
     shelf, _ = _shelf(config_file)
-    model = shelf.find(name)
+    model = shelf.wanted(name, file)
     _agree(shelf, model, accept_licence)
     with _counted(sys.stderr, model.file, model.size) as count:
         path, found, first = shelf.add(name, file, count)
@@ -165,7 +169,7 @@ def verify(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> N
     from dubbing.cli import show
 
     shelf, _ = _shelf(config_file)
-    chosen = [shelf.find(n) for n in names] or [m for m in shelf.models if shelf.file(m).is_file()]
+    chosen = [shelf.find(n) for n in names] or [m for m in shelf.every if shelf.file(m).is_file()]
     rows: list[dict[str, Any]] = []
     for model in chosen:
         try:

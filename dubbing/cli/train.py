@@ -72,7 +72,9 @@ def train(
         return _tell_settings(recipe, as_json)
     settings = _settings(given)
     checked = recipes.settings_of(recipe, settings)
+    name = None
     if title is not None:
+        name = Path(title).name
         data, out = _of_title(title, model, data, out, start)
     if data is None or out is None:
         missing = "--data DIR" if data is None else "--out DIR"
@@ -82,7 +84,7 @@ def train(
     from dubbing.train import processes
     from dubbing.train.loop import Plan
 
-    plan = Plan(model, data, out, settings, steps, epochs, minutes, start, device)
+    plan = Plan(model, data, out, settings, steps, epochs, minutes, start, name, device)
     with _shown(sys.stderr) as watch:
         result = processes.run(plan, workers, watch)
     if as_json:
@@ -135,8 +137,8 @@ def _of_title(title: str, model: str, data: Path | None, out: Path | None, start
     data = data or folder / MODELS / DATA
     if not data.exists():
         raise InputError(
-            f"There is no data of {str(folder)!r} yet; `dub dataset prepare {folder} --out {folder / MODELS / DATA}` "
-            "makes it."
+            f"There is no data of {str(folder)!r} yet; `dub dataset prepare {folder.parent} --title "
+            f"{folder.name} --out {folder / MODELS / DATA}` makes it."
         )
     return data, folder / MODELS / model
 

@@ -30,7 +30,8 @@ from dubbing.store.folder import PART
 
 __all__ = [
     "FPS", "INDEX", "LEAD", "PER_FRAME", "POINTS", "RATE_HZ", "SHARDS", "SPLITS",
-    "Clip", "Dataset", "Packed", "Sample", "jpeg", "pack", "read_shard", "unpack", "write_index", "write_shard",
+    "Clip", "Dataset", "Packed", "Sample", "held", "jpeg", "load_packed", "pack", "unpack", "write_index",
+    "write_shard",
 ]  # fmt: skip
 
 FPS = 25
@@ -325,10 +326,27 @@ class Dataset:
         )
 
 
-def read_shard(path: Path) -> list[tuple[str, Packed]]:
-    """Every clip of one shard file with its id. Raises ArrowException or OSError where it is broken."""
-    with _opened(path) as file:
-        return [_row(file, n) for n in range(file.num_row_groups)]
+def held(folder: Path) -> dict[str, tuple[Path, int]]:
+    """Every clip that a data folder's index names and whose shard is there: digest -> its file and row.
+
+    Empty where there is no index that can be read.
+    """
+    try:
+        rows = pq.read_table(folder / INDEX, columns=["digest", "shard", "row"], use_threads=False).to_pylist()
+    except (pa.ArrowException, OSError):
+        return {}
+    files = {r["shard"]: folder / SHARDS / f"{r['shard']}.parquet" for r in rows}
+    there = {name for name, path in files.items() if path.is_file()}
+    return {r["digest"]: (files[r["shard"]], r["row"]) for r in rows if r["shard"] in there}
+
+
+def load_packed(path: Path, row: int) -> Packed:
+    """One clip of a shard file as it is stored. Raises InputError where it is broken."""
+    try:
+        with _opened(path) as file:
+            return _row(file, row)[1]
+    except (pa.ArrowException, OSError, ValueError) as e:
+        raise InputError(f"{path} is broken ({_first(e)}); delete it, and prepare again.") from e
 
 
 def _opened(path: Path) -> pq.ParquetFile:

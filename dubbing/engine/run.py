@@ -11,18 +11,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from dubbing import __version__
+from dubbing.config import Config
 from dubbing.engine.pool import Pool
-from dubbing.engine.schedule import Event, Schedule
+from dubbing.engine.schedule import Event, Schedule, Work
 from dubbing.errors import InputError, OutputError
 from dubbing.pipeline import Job
 from dubbing.preflight import versions
 from dubbing.results import publish_dub
-from dubbing.stage import Outcome
+from dubbing.stage import Outcome, Resources
+from dubbing.store import Store
 
-__all__ = ["ENGINES", "Report", "do_tasks", "run_job"]
+__all__ = ["ENGINES", "Placed", "Report", "do_tasks", "run_job"]
 
 ENGINES = ("ray", "local")
 
@@ -76,7 +78,21 @@ def run_job(job: Job, engine: str, on_event: Callable[[Event], None]) -> Report:
     return Report(code, counts, summary, run)
 
 
-def do_tasks(job: Job, engine: str, on_event: Callable[[Event], None]) -> dict[str, Outcome]:
+class Placed(Work, Protocol):
+    """Work with where it lies and what its stages hold: a `Job`, or another command's list of tasks."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def config(self) -> Config: ...
+
+    def resources(self, stage: str) -> Resources:
+        """What a worker of a stage holds."""
+        ...
+
+
+def do_tasks(job: Placed, engine: str, on_event: Callable[[Event], None]) -> dict[str, Outcome]:
     """Do a job's tasks and nothing else: no table, no master put in place. Returns those that failed, by id.
 
     Raises as `run_job`.
@@ -88,7 +104,7 @@ def do_tasks(job: Job, engine: str, on_event: Callable[[Event], None]) -> dict[s
         return dict(state.failed)
 
 
-def _pool(engine: str, job: Job, state: Schedule) -> Pool:
+def _pool(engine: str, job: Placed, state: Schedule) -> Pool:
     if engine == "local":
         from dubbing.engine.local import LocalPool
 

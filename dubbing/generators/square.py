@@ -107,7 +107,7 @@ class Square:
     def _must_look(self) -> bool:
         """Whether the checkpoint's hash alone does not say that it fits."""
         model = self.settings.model
-        return "/" in model or models.find(model).sha256 is None
+        return not any(m.name == model and m.sha256 for m in models.MODELS)
 
     # -- what is the same for all ------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,8 @@ def coded_box(box: tuple[int, int, int, int], degrees: int, coded: tuple[int, in
 class Scan:
     """One pass over all frames. Iterating yields (pts, picture); afterwards `timeline` is the whole film's.
 
-    frames_hint: how many frames the header promises (0: it does not say), for progress. The pts
-    yielded are the file's own (None where it has none); `timeline` holds them in order (see `times`).
+    frames_hint: frames that the header promises (0: it does not say), for progress; time_base: seconds of a pts. The
+    pts yielded are the file's own (None where it has none); `timeline` holds them in order (see `times`).
     """
 
     def __init__(self, path: str | Path, width_px: int | None = None, threads: int = 0) -> None:
@@ -100,6 +101,7 @@ class Scan:
         self._timeline: Timeline | None = None
         with Film(path, 1) as film:
             self.rate, self.frames_hint = film.rate, film.promised
+            self.time_base: Fraction = film.stream.time_base
 
     @property
     def timeline(self) -> Timeline:
@@ -113,6 +115,17 @@ class Scan:
         for film, number, frame in self._pass():
             picture = Picture(number, frame.pts or 0, film.rotation_deg, film.colour, frame)
             yield frame.pts, picture.bgr(width=self._width)
+
+    def pictures(self) -> Iterator[Picture]:
+        """The same pass as `Picture`s, for whoever looks at parts of them. Their pts increase: a label that is absent,
+        or not after the one before, is counted on from that one."""
+        last: int | None = None
+        for film, number, frame in self._pass():
+            if last is None:
+                last = frame.pts or 0
+            else:
+                last = frame.pts if frame.pts is not None and frame.pts > last else last + film.step
+            yield Picture(number, last, film.rotation_deg, film.colour, frame)
 
     def run(self) -> Timeline:
         """The same pass without making pictures."""

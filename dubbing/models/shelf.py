@@ -4,6 +4,7 @@
     FOLDER/<file>.part     a download that broke off; the next one goes on there
     FOLDER/accepted.json   licences: which text was accepted for which model, when, by whom
     FOLDER/added.json      hashes of models whose published hash is not known: the first file counts
+    FOLDER/own.json        models that `dub train` made, under names of their own (`own`)
     FOLDER/.hashes.json    hashes by path, size and time, so that a file is read once; may be deleted
 
 It loads nothing from anywhere (`download` does) and never opens a file as a checkpoint (`weights` does).
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dubbing.errors import ModelError, OutputError
+from dubbing.models import own
 from dubbing.models.entries import MODELS, Model
 from dubbing.models.entries import find as find_entry
 from dubbing.models.weights import is_program
@@ -86,8 +88,19 @@ class Shelf:
     def __init__(self, root: Path, models: Sequence[Model] = MODELS) -> None:
         self.root, self.models = root, models
 
+    @property
+    def every(self) -> tuple[Model, ...]:
+        """The published models, and one's own."""
+        return (*self.models, *own.entries(self.root))
+
+    def wanted(self, name: str, file: Path) -> Model:
+        """The entry that `file` would be added as: a published one, or a new one of your own. Raises ModelError."""
+        if any(m.name == name for m in self.models):
+            return self.find(name)
+        return own.described(name, file, ", ".join(m.name for m in self.models))
+
     def find(self, name: str) -> Model:
-        return find_entry(name, self.models)
+        return find_entry(name, self.every)
 
     def file(self, model: Model) -> Path:
         """Where the model's file belongs."""
@@ -101,7 +114,7 @@ class Shelf:
 
     def states(self) -> list[State]:
         """Of every model, by names and sizes alone."""
-        return [self.state(m) for m in self.models]
+        return [self.state(m) for m in self.every]
 
     def state(self, model: Model) -> State:
         """Of one model."""
@@ -179,7 +192,7 @@ class Shelf:
         The licence must have been accepted where it limits use. Raises ModelError: no such file, too large,
         not the published file; OutputError: the folder cannot be written.
         """
-        model = self.find(name)
+        model = self.wanted(name, source)
         self.require_acceptance(model)
         try:
             kind = source.stat()
@@ -199,6 +212,8 @@ class Shelf:
             self.root.mkdir(parents=True, exist_ok=True)
             found = _copy(source, part, limit=model.limit_bytes, on_bytes=on_bytes)
             first = self.accept_file(model, part, found, str(source.absolute()), repr(str(source)))
+            if model not in self.models:
+                self._record(own.FILE, model.name, own.record(model))
         except OSError as e:
             if str(e.filename) == str(source):
                 raise ModelError(f"{str(source)!r} cannot be read ({e.strerror or e}).") from e

@@ -110,11 +110,16 @@ class Follower:
         self._recent.append(picture)
         self._count += 1
 
+    @property
+    def known(self) -> list[Found]:
+        """Every face met so far, believed or not; what is known of a frame can still change for a while (`step`)."""
+        return [f.found for f in [*self._asleep, *self._awake]]
+
     def finish(self) -> list[Found]:
         """No more frames: the faces that were there long enough to be believed."""
         for face in self._awake:
             self._meshes.give_back(face.model)
-        found = [f.found for f in [*self._asleep, *self._awake]]
+        found = self.known
         self._awake, self._asleep = [], []
         self._recent.clear()
         searches = -(-self._count // self._every)

@@ -38,6 +38,7 @@ from dubbing.train.logs import Logs
 from dubbing.train.recipe import Batch, Data, Recipe, as_batch, plain
 from dubbing.train.sampler import item_rng, order, step_seed, steps_of, strided
 from dubbing.train.state import State
+from dubbing.train.title import OfTitle
 from dubbing.train.world import World
 
 __all__ = ["CARD", "Plan", "Progress", "Result", "check", "train"]
@@ -50,8 +51,9 @@ class Plan:
     """A run as the user asked for it. It travels to other processes by pickle.
 
     settings: those that differ from the recipe's own; steps, epochs, minutes: where it ends, whichever comes first,
-    None for no limit; start: a checkpoint in the published layout to begin from; device: None for a GPU where there
-    is one; threads: that draw items; boards: whether TensorBoard's files are written.
+    None for no limit; start: a checkpoint in the published layout to begin from; title: whose clips alone are learnt
+    from; device: None for a GPU where there is one; threads: that draw items; boards: whether TensorBoard's files are
+    written.
     """
 
     recipe: str
@@ -62,6 +64,7 @@ class Plan:
     epochs: int | None = None
     minutes: float | None = None
     start: Path | None = None
+    title: str | None = None
     device: str | None = None
     threads: int = 2
     boards: bool = True
@@ -133,7 +136,7 @@ class _Wanted:
         self.plan = plan
         self.recipe: Recipe = recipes.find(plan.recipe)
         self.settings = recipes.settings_of(self.recipe, plan.settings)
-        self.data: Data = data if data is not None else _opened(plan.data)
+        self.data: Data = data if data is not None else _opened(plan)
         self.train = self._usable("train")
         self.val = self._usable("val")[: self.settings.held_out_clips]
         if not self.train:
@@ -372,7 +375,8 @@ class _Run(_Wanted):
                 "sha256": content_key(file), "settings": json.loads(self.identity.settings), "data": self.data.hash,
                 "clips": len(self.train), "held_out_clips": len(self.val), "steps": at.step, "epochs": at.epoch,
                 "best_step": step, "held_out": numbers, "ended": why, "seconds": round(at.seconds, 1),
-                "started_from": self.plan.start.name if self.plan.start else None, "use": result.use,
+                "started_from": self.plan.start.name if self.plan.start else None, "title": self.plan.title,
+                "use": result.use,
             }  # fmt: skip
             replace(self.plan.out / CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
         return result
@@ -381,10 +385,11 @@ class _Run(_Wanted):
         self.watch(Progress(self.at.step, self._of(), self.at.epoch, note=text))
 
 
-def _opened(folder: Path) -> Data:
+def _opened(plan: Plan) -> Data:
     from dubbing.dataset.shards import Dataset
 
-    return Dataset(folder)
+    data = Dataset(plan.data)
+    return data if plan.title is None else OfTitle(data, plan.title)
 
 
 @contextmanager

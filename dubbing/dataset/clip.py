@@ -1,0 +1,123 @@
+"""One clip, read once, as pieces of a data folder: a stage, so that both engines can spread clips over processes.
+
+A clip that cannot be used is a result too, with its reason: it is not looked at again until it changes. Knows no
+split, no shard and no other clip.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dubbing import experts, media
+from dubbing.dataset.pieces import Piece, chosen, pieces
+from dubbing.dataset.reading import Sound, even
+from dubbing.dataset.segment import Segment
+from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, Sample, write_shard
+from dubbing.errors import MediaError
+from dubbing.mesh import Detector, Meshes
+from dubbing.stage import Resources, Stage
+
+__all__ = ["PIECES", "CutClip", "finished"]
+
+PIECES = "pieces"  # the shard of one clip
+_SEGMENT_FRAMES = 60 * FPS  # after which what is held is let go
+
+
+def finished(made: list[dict[str, Any]], lost: Mapping[str, int]) -> dict[str, Any]:
+    """The result of a clip. made: `Piece.about` of its pieces; lost: frames that were left out, by reason."""
+    left_out = {reason: round(frames / FPS, 3) for reason, frames in sorted(lost.items()) if frames}
+    reason = None if made else max(left_out, key=lambda r: (left_out[r], r), default="no_face")
+    return {
+        "status": "rejected" if reason else "used",
+        "reason": reason,
+        "text": "",
+        "pieces": made,
+        "left_out": left_out,
+    }
+
+
+class CutClip(Stage):
+    """The pieces of one clip, as `shards/pieces.parquet` of the folder where there are any.
+
+    args: source: path; settings: size, min_face_px, shortest_s, longest_s. Result: status (used, rejected,
+    unreadable), reason, text (of `unreadable`), pieces, left_out (seconds by reason).
+    """
+
+    name: ClassVar[str] = "clip"
+    version: ClassVar[int] = 1
+    resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=1500)
+
+    def setup(self) -> None:
+        self._detector, self._meshes = Detector(), Meshes()
+        self._expert = experts.load("lips")
+
+    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+        path = Path(args["source"])
+        made: list[dict[str, Any]] = []
+        lost: Counter[str] = Counter()
+
+        def rows() -> Iterator[tuple[Sample, Any]]:
+            for piece in self._pieces(path, args["settings"], lost, progress):
+                made.append(piece.about)
+                yield Sample(str(len(made)), "", "train", 0, ""), piece.packed
+
+        try:
+            write_shard(out, PIECES, rows())
+        except MediaError as e:
+            for left in out.rglob("*.parquet"):
+                left.unlink()
+            return {**_refused(path, e), "pieces": [], "left_out": {}}
+        if not made:
+            (out / "shards" / f"{PIECES}.parquet").unlink()
+        return finished(made, lost)
+
+    def _pieces(
+        self, path: Path, settings: Mapping[str, Any], lost: Counter[str], progress: Callable[[int], None]
+    ) -> Iterator[Piece]:
+        sound = Sound(path)
+        scan = media.scan(path, threads=1)
+        segment: Segment | None = None
+        begun, count = 0, 0
+
+        for picture in even(scan):
+            if segment is None:
+                segment = Segment(self._detector, self._meshes, picture.size, settings["size"])
+            segment.step(picture)
+            count += 1
+            progress(1)
+            if count - begun >= _SEGMENT_FRAMES:
+                yield from self._of(segment, count - begun, sound, settings, lost)
+                sound.forget(count * PER_FRAME - LEAD)
+                segment, begun = None, count
+        if segment is not None:
+            yield from self._of(segment, count - begun, sound, settings, lost)
+
+    def _of(
+        self, segment: Segment, frames: int, sound: Sound, settings: Mapping[str, Any], lost: Counter[str]
+    ) -> Iterator[Piece]:
+        """The pieces of a segment that is over."""
+        limits = (settings["min_face_px"], settings["shortest_s"], settings["longest_s"])
+        runs = segment.finish()
+        lost["no_face"] += frames - len({f for r in runs for f in range(r.start, r.end)})
+        for run in chosen(runs, sound, self._expert, lost):
+            yield from pieces(run, sound, self._expert, settings["size"], limits, lost)
+
+    def close(self) -> None:
+        self._detector.close()
+        self._meshes.close()
+
+
+def _refused(path: Path, error: MediaError) -> dict[str, Any]:
+    """Why a file gave nothing: it lacks a stream, or it is broken."""
+    reason = "unreadable"
+    try:
+        info = media.probe(path)
+    except MediaError:
+        pass
+    else:
+        reason = "no_picture" if info.video is None else "no_sound" if not info.audio else "unreadable"
+    broken = reason == "unreadable"
+    return {"status": "unreadable" if broken else "rejected", "reason": reason, "text": str(error) if broken else ""}
