@@ -108,6 +108,7 @@ def look(
     store = open_store(out)
     attempt = _Attempts(found, store)
     sounds = Sounds(store.root)
+    prior = manifest.generator.name == "rewrite"  # the others are driven by sound alone, whatever the title
     models = attempt(manifest.place("generator"), _generator, manifest, config), attempt("", _expert, config)
     for i, title in enumerate(manifest.titles):
         attempt(manifest.place("titles", i), _unused, title)
@@ -138,12 +139,13 @@ def look(
         if made:
             found.notes += made.notices
             found.notes.append(
-                f"{title.id} is a photograph: no performance to compare with, and the general prior drives the lips."
+                f"{title.id} is a photograph: no performance to compare with"
+                + (", and the general prior drives the lips." if prior else ".")
             )
         elif not info.audio:
             found.notes.append(
-                f"{title.id} has no sound of its own: there is no baseline to compare with, and the general "
-                "prior drives the lips instead of this film's own dialogue."
+                f"{title.id} has no sound of its own: there is no baseline to compare with"
+                + (", and the general prior drives the lips instead of this film's own dialogue." if prior else ".")
             )
     attempt("", store.check)
     _disk(found, store)

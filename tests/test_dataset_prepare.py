@@ -205,6 +205,13 @@ def test_finished_titles_are_cut_in_one_pass(finished: Finished, tmp_path: Path,
     assert abs(made.looked[0].about[0]["offset_frames"]) <= 3
 
 
+def test_a_source_of_which_nothing_can_be_used(tmp_path: Path, dub: Dub) -> None:
+    plain_job(tmp_path, {}, 30, video="wall.mp4")
+    code, told, err = dub("dataset", "prepare", tmp_path, "--out", tmp_path / "data", "--engine", "local")
+    assert code == 2 and "no clip of" in err and "(1 no_face)" in err and "0 samples" in told
+    assert dub("dataset", "show", tmp_path / "data")[0] == 0 and Dataset(tmp_path / "data").samples == ()
+
+
 def test_what_is_no_source(tmp_path: Path, two: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/a.txt").touch()

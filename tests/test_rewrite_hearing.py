@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dubbing.errors import ModelError
-from dubbing.generators.rewrite import encoder, voice
+from dubbing.generators.rewrite import voice
 from dubbing.generators.rewrite.hearing import CLASSES, ENCODED, Prior
+from dubbing.networks import voice_encoder
 
 RATE_HZ = 16_000
 
@@ -20,12 +21,12 @@ def buzz(seconds: float) -> np.ndarray:
 
 def test_the_encoding_is_free_of_gain_and_in_its_place() -> None:
     wave = buzz(2.0)
-    code = encoder.encoded(wave)
-    assert code.shape == (101, encoder.SIZE) and np.isfinite(code).all()
-    np.testing.assert_allclose(encoder.encoded(0.1 * wave), code, atol=1e-3)
-    later = encoder.encoded(np.pad(wave, (RATE_HZ // 5, 0)))[10:111]
+    code = voice_encoder.encoded(wave)
+    assert code.shape == (101, voice_encoder.SIZE) and np.isfinite(code).all()
+    np.testing.assert_allclose(voice_encoder.encoded(0.1 * wave), code, atol=1e-3)
+    later = voice_encoder.encoded(np.pad(wave, (RATE_HZ // 5, 0)))[10:111]
     assert np.abs(later - code)[2:].mean() < 0.05 * code.std()
-    assert encoder.encoded(wave[:0]).shape == (1, encoder.SIZE)
+    assert voice_encoder.encoded(wave[:0]).shape == (1, voice_encoder.SIZE)
 
 
 def test_another_encoder_is_refused() -> None:

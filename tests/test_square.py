@@ -207,7 +207,7 @@ def test_with_its_own_layers_the_mouth_changes_and_a_window_changes_no_patch(gen
 
 def test_another_mouth_cannot_be_asked_for(generator, work):
     with pytest.raises(StageError, match=f"{generator.name} is driven by sound only"):
-        next(generator.render(replace(work, apart_s=1.0)))
+        next(generator.render(replace(work, shapes=True)))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -7,10 +7,11 @@ import torch
 
 from dubbing import experts, media
 from dubbing.errors import ModelError
-from dubbing.experts import crop, lse, mfcc
+from dubbing.experts import crop, lse
 from dubbing.experts import syncnet as syncnet_module
 from dubbing.experts.syncnet import SyncNet, SyncNetNet
 from dubbing.experts.wav2lip_color import Wav2LipColor, Wav2LipColorNet
+from dubbing.networks import mfcc
 from dubbing.networks.boxes import detector_boxes
 
 

@@ -1,17 +1,37 @@
-"""What training does to mouths and sounds so that a few speakers stand for many. Torch tensors only.
+"""What training does to mouths and sounds so that a few speakers stand for many.
 
 Axes: B stretches, n frames at 25 fps, K components of the mouth, T columns at 100 Hz, F bands.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["disturb_mouth", "disturb_sound", "read_at"]
+__all__ = ["augmented", "disturb_mouth", "disturb_sound", "read_at"]
 
 _FLOOR = -11.5  # dubbing.sound.log_mel of silence
+
+
+def augmented(wave: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Another speaker, room and level: resampled (pitch, formants and tempo), filtered, scaled, with noise.
+
+    Returns the sound and its speed: what is at t in it was at t * speed.
+    """
+    speed = float(np.exp(rng.uniform(-0.18, 0.18)))
+    out = np.interp(np.arange(int(len(wave) / speed)) * speed, np.arange(len(wave)), wave)
+    spectrum = np.fft.rfft(out)
+    place = np.sqrt(np.linspace(0, 1, len(spectrum)))
+    gain_db = np.interp(place, np.linspace(0, 1, 6), rng.normal(0, 4, 6))
+    out = np.fft.irfft(spectrum * 10 ** (gain_db / 20), len(out)) * 10 ** (rng.uniform(-20, 6) / 20)
+    noise = rng.normal(size=len(out))
+    if rng.random() < 0.5:
+        noise = np.cumsum(noise)
+        noise -= np.convolve(noise, np.full(800, 1 / 800), "same")
+    noise *= np.sqrt((out**2).mean() / (noise**2).mean()) * 10 ** (-rng.uniform(10, 45) / 20)
+    return (out + noise).astype(np.float32), speed
 
 
 def read_at(signal_TK: Tensor, place: Tensor) -> Tensor:

@@ -25,12 +25,14 @@ from torch import nn
 
 from dubbing import media
 from dubbing.face import canonical
-from dubbing.generators.rewrite import encoder, hearing, shape, voice
+from dubbing.generators.rewrite import hearing, shape, voice
 from dubbing.generators.rewrite.fitting import LEVELS, SURE, Fit
 from dubbing.generators.rewrite.hearing import CLASSES, DILATIONS, ENCODED, STEP_HZ
+from dubbing.networks import voice_encoder
 from dubbing.sound import MELS, log_mel
 from training import clips, readout
 from training import prior_report as report
+from training.augment import augmented
 from training.babble import Babble, babble
 from training.prior_report import measure
 
@@ -136,25 +138,6 @@ class Excerpts:
 def _window(array: np.ndarray, start: int) -> np.ndarray:
     part = array[start : start + WINDOW]
     return np.pad(part, ((0, WINDOW - len(part)),) + ((0, 0),) * (array.ndim - 1))
-
-
-def augmented(wave: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Another speaker, room and level: resampled (pitch, formants and tempo), filtered, scaled, with noise.
-
-    Returns the sound and its speed: what is at t in it was at t * speed.
-    """
-    speed = float(np.exp(rng.uniform(-0.18, 0.18)))
-    out = np.interp(np.arange(int(len(wave) / speed)) * speed, np.arange(len(wave)), wave)
-    spectrum = np.fft.rfft(out)
-    place = np.sqrt(np.linspace(0, 1, len(spectrum)))
-    gain_db = np.interp(place, np.linspace(0, 1, 6), rng.normal(0, 4, 6))
-    out = np.fft.irfft(spectrum * 10 ** (gain_db / 20), len(out)) * 10 ** (rng.uniform(-20, 6) / 20)
-    noise = rng.normal(size=len(out))
-    if rng.random() < 0.5:
-        noise = np.cumsum(noise)
-        noise -= np.convolve(noise, np.full(800, 1 / 800), "same")
-    noise *= np.sqrt((out**2).mean() / (noise**2).mean()) * 10 ** (-rng.uniform(10, 45) / 20)
-    return (out + noise).astype(np.float32), speed
 
 
 def real_excerpts(people: Sequence[Spoken], spectrum_M: np.ndarray, seed: int) -> Excerpts:
@@ -342,7 +325,7 @@ def main() -> None:
         "analysis": space.analysis_KD.astype(np.float32),
         "synthesis": space.synthesis_KD.astype(np.float32),
         "spectrum": spectrum_M,
-        "encoder": np.array(encoder.digest()),
+        "encoder": np.array(voice_encoder.digest()),
         "basis": readout.basis([p.wave for p in people]),
     }
 

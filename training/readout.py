@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from dubbing.generators.rewrite import encoder, hearing, shape
+from dubbing.generators.rewrite import hearing, shape
 from dubbing.generators.rewrite.hearing import ENCODED, STEP_HZ, Prior
+from dubbing.networks import voice_encoder
 from dubbing.sound import RATE_HZ
 
 __all__ = ["basis", "readout", "spoken_steps"]
@@ -35,10 +36,10 @@ def spoken_steps(wave: np.ndarray, near: bool = False) -> np.ndarray:
 
 
 def basis(waves: Sequence[np.ndarray]) -> np.ndarray:
-    """The main directions of speech's encoding, float32 (encoder.SIZE, ENCODED), scaled to a mean variance of 1."""
-    total = np.zeros((encoder.SIZE, encoder.SIZE))
+    """The main directions of speech's encoding, float32 (SIZE, ENCODED), scaled to a mean variance of 1."""
+    total = np.zeros((voice_encoder.SIZE, voice_encoder.SIZE))
     for wave in waves:
-        smooth = gaussian_filter1d(encoder.encoded(wave).astype(np.float64), 1.0, axis=0, mode="nearest")
+        smooth = gaussian_filter1d(voice_encoder.encoded(wave).astype(np.float64), 1.0, axis=0, mode="nearest")
         total += np.cov(smooth[spoken_steps(wave)].T) / len(waves)
     values, vectors = np.linalg.eigh(total)
     main = vectors[:, ::-1][:, :ENCODED]

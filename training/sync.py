@@ -3,10 +3,10 @@
     python -m training.sync --media DIR --meshes DIR --out dubbing/experts/lips.npz
     python -m training.sync --media DIR --meshes DIR --cross 4       # no weights; by speaker, in 4 parts
 
-Two small perceptrons, one on the shape of the mouth over 5 frames and one on 0.2 s of log-mel, in
-several members, trained so that the sound under a window is nearer to it than the same clip's sound
-at other times (Chung and Zisserman 2016; InfoNCE, van den Oord et al. 2018) and so that the mean
-distance of a stretch is least at shift 0. About a minute on one core. Knows nothing of films.
+Two small perceptrons, one on the shape of the mouth over 5 frames and one on 0.2 s of log-mel and of
+silero-vad's encoding, in several members, trained so that the sound under a window is nearer to it than
+the same clip's sound at other times (Chung and Zisserman 2016; InfoNCE, van den Oord et al. 2018) and so
+that the mean distance of a stretch is least at shift 0. About a minute on one core. Knows nothing of films.
 """
 
 from __future__ import annotations
@@ -24,9 +24,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dubbing.experts.lips import COLUMNS, PER_FRAME, mouth, sound_columns
+from dubbing.experts.lips import (
+    BANDS,
+    PER_FRAME,
+    STEPS,
+    centred,
+    codes,
+    mouth,
+    sound_columns,
+    speech_steps,
+)
 from dubbing.experts.lse import WINDOW
-from training.augment import disturb_mouth, disturb_sound, read_at
+from dubbing.networks import voice_encoder
+from training import readout
+from training.augment import augmented, disturb_mouth, disturb_sound, read_at
 from training.clips import TRAIN, Clip, load_all
 
 __all__ = ["Recipe", "main", "train", "write_npz"]
@@ -52,6 +63,8 @@ class Recipe:
     sharpness: float = 8.0  # of the window-by-window contrast
     steepness: float = 20.0  # of the contrast between shifts of a whole stretch
     near: float = 0.15  # how much of the target goes to each neighbouring window
+    variants: int = 10  # augmented copies of each clip's encoding, beside the one as recorded
+    voice_noise: float = 0.3  # of the codes, step by step and over a stretch
     seed: int = 0
 
 
@@ -79,10 +92,13 @@ class Members(nn.Module):
 
 @dataclass(frozen=True)
 class Material:
-    """One clip as the network meets it: coefficients (n, K) at 25 fps, sound columns (T, 20) at 100 Hz."""
+    """One clip as the network meets it: coefficients (n, K) at 25 fps, sound columns (T, BANDS) at 100 Hz, which of
+    its steps are speech (T / 2,), and codes (T / 2, C) of it as recorded and of its copies."""
 
     coef_nK: Tensor
     sound_TB: Tensor
+    speech_T: Tensor
+    codes: tuple[Tensor, ...]
 
 
 def train(clips: Sequence[Clip], recipe: Recipe, say: bool = False) -> dict[str, np.ndarray]:
@@ -92,16 +108,16 @@ def train(clips: Sequence[Clip], recipe: Recipe, say: bool = False) -> dict[str,
     rng = np.random.default_rng(recipe.seed)
     shapes = [mouth(clip.mesh_NP3, clip.times_s) for clip in clips]
     basis, deviation = _components(shapes, recipe.components)
-    material = [Material(torch.from_numpy(shape @ basis), torch.from_numpy(sound_columns(clip.wave)))
-                for shape, clip in zip(shapes, clips, strict=True)]  # fmt: skip
+    voice_basis = readout.basis([clip.wave for clip in clips])
+    material = [_material(clip, shape @ basis, voice_basis, recipe) for shape, clip in zip(shapes, clips, strict=True)]
+    level = torch.stack([m.codes[0][m.speech_T].mean(0) for m in material]).mean(0)
     energies = [float(((m.coef_nK - m.coef_nK.mean(0)) ** 2).sum(1).mean()) for m in material]
     usual = float(np.mean(energies) / (deviation**2).sum())
     spread = torch.from_numpy(deviation)
     video = Members(recipe.members, (WINDOW * recipe.components, recipe.video_hidden, recipe.embedding),
                     recipe.dropout, generator)  # fmt: skip
-    bands = material[0].sound_TB.shape[1]
-    hidden = recipe.sound_hidden
-    sound = Members(recipe.members, (COLUMNS * bands, hidden, hidden, recipe.embedding), recipe.dropout, generator)
+    row, hidden = 2 * BANDS + len(level), recipe.sound_hidden
+    sound = Members(recipe.members, (STEPS * row, hidden, hidden, recipe.embedding), recipe.dropout, generator)
     parameters = [*video.parameters(), *sound.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=recipe.decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.1)
@@ -112,11 +128,13 @@ def train(clips: Sequence[Clip], recipe: Recipe, say: bool = False) -> dict[str,
         count = int(rng.integers(24, 65))
         size = max(6, recipe.frames // count)
         picks = rng.choice(len(material), size, p=chance)
-        drawn = [_draw(material[i], count, rng) for i in picks]
-        coef = disturb_mouth(torch.stack([c for c, _ in drawn]), spread * usual**0.5, generator)
-        columns = disturb_sound(torch.stack([s for _, s in drawn]), generator)
+        drawn = [_draw(material[i], level, count, rng) for i in picks]
+        coef, columns, voices = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+        coef = disturb_mouth(coef, spread * usual**0.5, generator)
+        for shape in (voices.shape, (size, 1, len(level))):
+            voices = voices + recipe.voice_noise * torch.randn(shape, generator=generator)
         seen = _windows(_relaxed(coef, spread, usual), WINDOW, 1, count)
-        heard = _windows(_centred(columns), COLUMNS, PER_FRAME, count)
+        heard = _windows(_rows(disturb_sound(columns, generator), voices), STEPS, PER_FRAME, count)
         video_MBVE = video(seen.flatten(0, 1)).unflatten(1, (size, count))
         sound_MBVE = sound(heard.flatten(0, 1)).unflatten(1, (size, count))
         loss = _contrast(video_MBVE, sound_MBVE, recipe)
@@ -132,11 +150,17 @@ def train(clips: Sequence[Clip], recipe: Recipe, say: bool = False) -> dict[str,
     with torch.inference_mode():
         seen_all = [_windows(_relaxed(m.coef_nK[None], spread, usual), WINDOW, 1, len(m.coef_nK) - WINDOW)[0]
                     for m in material]  # fmt: skip
-        heard_all = [_windows(_centred(m.sound_TB[None]), COLUMNS, PER_FRAME, len(m.coef_nK))[0] for m in material]
+        heard_all = [
+            _windows(
+                _rows(m.sound_TB[None], _level(m.codes[0], m.speech_T, level)[None]), STEPS, PER_FRAME, len(m.coef_nK)
+            )[0]
+            for m in material
+        ]
         flat_video = video(torch.cat(seen_all)).transpose(0, 1).flatten(1).numpy()
         flat_sound = sound(torch.cat(heard_all)).transpose(0, 1).flatten(1).numpy()
     weights: dict[str, np.ndarray] = {"basis": basis, "deviation": deviation, "usual": np.asarray(usual, np.float32)}
-    weights |= _named("video", video, 0.0, 1.0) | _named("sound", sound, *_SOUND_RANGE)
+    weights |= {"voice_basis": voice_basis, "voice_level": level.numpy(), "encoder": np.array(voice_encoder.digest())}
+    weights |= _named("video", video) | _named("sound", sound, *_sound_range(len(level)))
     return weights | _scaled(flat_video, flat_sound)
 
 
@@ -153,14 +177,38 @@ def _components(shapes: Sequence[np.ndarray], count: int) -> tuple[np.ndarray, n
     return axes[:count].T.astype(np.float32), share.astype(np.float32)
 
 
-def _draw(clip: Material, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A stretch of `count` windows and its sound, both at one random speed: (count + 5, K), (4 count + 20, B)."""
+def _material(clip: Clip, coef_nK: np.ndarray, voice_basis: np.ndarray, recipe: Recipe) -> Material:
+    """A clip with copies of its voice, each code at the moment of the recording that it stands for."""
+    columns = sound_columns(clip.wave)
+    made = [codes(clip.wave, voice_basis)]
+    rng = np.random.default_rng([recipe.seed, *clip.name.encode()])
+    for _ in range(recipe.variants):
+        wave, speed = augmented(clip.wave, rng)
+        copy = torch.from_numpy(codes(wave, voice_basis))
+        made.append(read_at(copy, torch.arange(len(made[0])) / speed).numpy())
+    return Material(
+        torch.from_numpy(coef_nK), torch.from_numpy(columns), torch.from_numpy(speech_steps(columns)),
+        tuple(torch.from_numpy(code) for code in made),
+    )  # fmt: skip
+
+
+def _draw(clip: Material, level_C: Tensor, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """A stretch of `count` windows and its sound, all at one random speed: (count + 5, K), (4 count + 20, B) and codes
+    (2 count + 10, C), centred."""
     frames = count + WINDOW
     span = min(frames * rng.uniform(0.85, 1.2), len(clip.coef_nK) - 1.0)
     start = rng.uniform(0, len(clip.coef_nK) - span)
     speed = span / frames
     coef = read_at(clip.coef_nK, start + speed * torch.arange(frames))
-    return coef, read_at(clip.sound_TB, (start * PER_FRAME + speed * torch.arange(frames * PER_FRAME)))
+    steps = start * PER_FRAME + speed * torch.arange(frames * PER_FRAME)
+    columns = read_at(clip.sound_TB, 2 * start * PER_FRAME + speed * torch.arange(2 * frames * PER_FRAME))
+    voice = read_at(clip.codes[int(rng.integers(len(clip.codes)))], steps)
+    speech = clip.speech_T[steps.round().long().clamp(0, len(clip.speech_T) - 1)]
+    return coef, columns, _level(voice, speech, level_C)
+
+
+def _level(codes_TC: Tensor, speech_T: Tensor, level_C: Tensor) -> Tensor:
+    return torch.from_numpy(centred(codes_TC.numpy(), speech_T.numpy(), level_C.numpy()))
 
 
 def _relaxed(coef_BnK: Tensor, spread_K: Tensor, usual: float) -> Tensor:
@@ -172,11 +220,21 @@ def _relaxed(coef_BnK: Tensor, spread_K: Tensor, usual: float) -> Tensor:
     return apart / (energy.sqrt() * (spread_K * spread_K.mean()).sqrt())
 
 
-_SOUND_RANGE = (-7.0, 3.0)  # log-mel's usual middle and deviation
+_MEL_MIDDLE, _MEL_SPREAD = -7.0, 3.0  # log-mel's usual middle and deviation
 
 
-def _centred(columns_BTK: Tensor) -> Tensor:
-    return (columns_BTK - _SOUND_RANGE[0]) / _SOUND_RANGE[1]
+def _rows(columns_BUF: Tensor, codes_BTC: Tensor) -> Tensor:
+    """What is heard, a row every 20 ms: two columns of log-mel, and the codes (B, T, 2 F + C)."""
+    columns = ((columns_BUF - _MEL_MIDDLE) / _MEL_SPREAD).unflatten(1, (-1, 2)).flatten(2)
+    return torch.cat([columns, codes_BTC], 2)
+
+
+def _sound_range(directions: int) -> tuple[np.ndarray, np.ndarray]:
+    """The middle and the spread by which `_rows` brings a window's numbers to one scale, each (STEPS * row,)."""
+    mel, code = np.ones(2 * BANDS), np.ones(directions)
+    middle = np.concatenate([_MEL_MIDDLE * mel, 0 * code])
+    spread = np.concatenate([_MEL_SPREAD * mel, code])
+    return np.tile(middle, STEPS), np.tile(spread, STEPS)
 
 
 def _windows(signal_BTK: Tensor, length: int, step: int, count: int) -> Tensor:
@@ -213,14 +271,16 @@ def _curve(like_MBVV: Tensor, step: int) -> Tensor:
     return torch.stack([distance.diagonal(s, 2, 3).mean(-1) for s in range(-SHIFTS, SHIFTS + 1, step)], -1)
 
 
-def _named(side: str, net: Members, middle: float, spread: float) -> dict[str, np.ndarray]:
+def _named(
+    side: str, net: Members, middle_I: np.ndarray | None = None, spread_I: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """A side's weights, the inputs' (x - middle) / spread folded into the first layer."""
     named: dict[str, np.ndarray] = {}
     for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         w, b = weight.detach().numpy(), bias.detach().numpy()
-        if layer == 0:
-            b = b - (middle / spread) * w.sum(1)
-            w = w / spread
+        if layer == 0 and middle_I is not None and spread_I is not None:
+            w = w / spread_I[:, None]
+            b = b - middle_I @ w
         named |= {f"{side}_{layer}_weight": w.astype(np.float32), f"{side}_{layer}_bias": b.astype(np.float32)}
     return named
 
@@ -238,7 +298,8 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(arrays):
             buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, np.asarray(arrays[name], np.float32), allow_pickle=False)
+            array = arrays[name] if arrays[name].dtype.kind == "U" else np.asarray(arrays[name], np.float32)
+            np.lib.format.write_array(buffer, array, allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue())
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from dubbing.cli.options import FILE, engine_option, json_option, out_option
-from dubbing.errors import DubError
+from dubbing.errors import DubError, InputError
 
 if TYPE_CHECKING:
     from dubbing.engine import Event
@@ -55,7 +55,8 @@ Layouts:
   titles     the --out folder of a finished `dub run`
 
 Every file is decoded once. After an interruption the same command goes on where it was; another setting does again
-only what it touches. Exit codes: 0 all well; 1 some clips are broken (named; the rest is there); 2 wrong input.""",
+only what it touches. Exit codes: 0 all well; 1 some clips are broken (named; the rest is there); 2 wrong input, or no
+clip can be used.""",
 )
 @click.argument("source", type=FILE)
 @out_option("data", FILE)
@@ -114,6 +115,10 @@ def prepare(
     else:
         click.echo(told(card))
     click.echo(f"{out}: card.md and sheet.jpg are for people, clips.parquet says what became of every clip", err=True)
+    if not made.samples:
+        why = ", ".join(f"{n} {reason}" for reason, n in card["rejected"].items())
+        click.echo(f"dub: no clip of {source} can be used ({why}); docs/dataset.md says what a clip must be.", err=True)
+        raise SystemExit(InputError.exit_code)
     if card["broken"]:
         raise SystemExit(DubError.exit_code)
 

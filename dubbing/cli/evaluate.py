@@ -32,16 +32,17 @@ Examples:
   dub eval clips/ --only 1,rendering          some of the measures, by number or name
   dub eval clips/ --dub-sound fr=fr.wav --dub-sound ja=ja.wav
   dub eval clips/ --generator '{name: wav2lip, model: wav2lip_gan}'
+  dub eval clips/ --generator rewrite --generator '{name: lipgan, model: /me/lipgan.pth}'     side by side
   dub eval clips/ --json | jq '.summary[] | select(.name == "recovery")'
 
 Measures: 1 hearing, 2 rendering, 3 following, 4 steadiness, 5 seam, 6 silence, 7 sync, 8 published,
-9 languages. docs/eval.md says exactly what each is.""",
+9 languages, 10 expert, 11 resynthesis. docs/eval.md says exactly what each is.""",
 )
 @click.argument("clips", nargs=-1, type=FILE, metavar="[CLIPS]...")
 @click.option("--out", type=FILE, default="eval", show_default=True, metavar="DIR", help="The folder to write to.")
 @click.option(
-    "--generator", default="rewrite", show_default=True, metavar="NAME",
-    help="What renders the mouths: a name, or a mapping as in a manifest.",
+    "--generator", "generators", multiple=True, metavar="NAME",
+    help="What renders the mouths: a name, or a mapping as in a manifest; repeatable.  [default: rewrite]",
 )  # fmt: skip
 @click.option("--only", metavar="1,2,..|NAMES", help="Some of the measures, by number or name.")
 @click.option(
@@ -53,25 +54,36 @@ Measures: 1 hearing, 2 rendering, 3 following, 4 steadiness, 5 seam, 6 silence, 
 )
 @json_option
 def evaluate(
-    clips: tuple[Path, ...], out: Path, generator: str, only: str | None, sounds: tuple[str, ...],
+    clips: tuple[Path, ...], out: Path, generators: tuple[str, ...], only: str | None, sounds: tuple[str, ...],
     config_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure a generator on clips of talking people. CLIPS are films, or folders of them."""
+    """Measure generators on clips of talking people. CLIPS are films, or folders of them."""
     from dubbing import config
     from dubbing.cli import show
     from dubbing.evaluate import Evaluation, Options, find_clips, measures_named, page, summary, write_table
+    from dubbing.evaluate.table import by_generator, side_by_side
 
     found = find_clips(clips)
-    options = Options(_generator(generator), measures_named(only), tuple(_voices(sounds)))
+    chosen = [_generator(text) for text in generators or ("rewrite",)]
+    settings, voices = config.load(config_file), tuple(_voices(sounds))
+    rows: list[dict[str, Any]] = []
     with _shown(sys.stderr) as (say, step):
-        evaluation = Evaluation(out, options, config.load(config_file), say, step)
-        rows = evaluation.run(found)
-    write_table(evaluation.store, out / TABLE, rows)
-    evaluation.store.write_bytes(out / PAGE, page(rows, out).encode())
+        todo = [Evaluation(out, Options(g, measures_named(only), voices), settings, say, step) for g in chosen]
+        for one in todo:
+            one.check()
+        for one in todo:
+            if len(todo) > 1:
+                say(f"generator {one.options.generator['name']}")
+            rows += one.run(found)
+    store = todo[0].store
+    write_table(store, out / TABLE, rows)
+    store.write_bytes(out / PAGE, page(rows, out).encode())
     if as_json:
-        show.as_json({"schema": "dub.eval.1", "summary": summary(rows), "goals": _goals(rows), "rows": rows})
+        several = {name: summary(held) for name, held in by_generator(rows).items()}
+        show.as_json({"schema": "dub.eval.1", "summary": summary(rows) if len(several) == 1 else several,
+                      "goals": _goals(rows), "side_by_side": side_by_side(rows), "rows": rows})  # fmt: skip
     else:
-        click.echo(_told(rows))
+        click.echo(_all_told(rows))
     click.echo(f"{out / TABLE}: {len(rows)} numbers; {out / PAGE}: with pictures", err=True)
     if not any(r.get("value") is not None for r in rows):
         raise SystemExit(InputError.exit_code)
@@ -132,6 +144,22 @@ def _shown(stream: TextIO) -> Iterator[tuple[Callable[[str], None], Step]]:
             progress.update(task, completed=done, total=of, description=what)
 
         yield (lambda text: progress.console.print(f"dub: {text}", markup=False, highlight=False)), step
+
+
+def _all_told(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was measured of each generator, and several of them side by side."""
+    from dubbing.cli.show import number, table
+    from dubbing.evaluate.table import BESIDE, by_generator, side_by_side
+
+    parts = by_generator(rows)
+    if len(parts) < 2:
+        return _told(rows)
+    told = [f"{name}\n\n{_told(held)}" for name, held in parts.items()]
+    body = (
+        (line["generator"], line["clips"], *(number(line[label], digits) for label, _, _, digits in BESIDE))
+        for line in side_by_side(rows)
+    )
+    return "\n\n".join([*told, table(("side by side", "clips", *(label for label, *_ in BESIDE)), body)])
 
 
 def _told(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -54,9 +54,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Looked:
-    """What became of one clip. status: used, rejected, unreadable, failed; reason: a code, None where it was used;
-    text: what was wrong with the file; samples: ids in the data folder; about: of these (and of pieces that were
-    rejected) the numbers; left_out: seconds by reason."""
+    """What became of one clip. split: of its samples; status: used, rejected, unreadable, failed; reason: a code, None
+    where it was used; text: what was wrong with the file; samples: ids in the data folder; about: of these (and of
+    pieces that were rejected) the numbers; left_out: seconds by reason."""
 
     id: str
     speaker: str
@@ -145,13 +145,15 @@ def prepare(
     titles: of a finished run, only these; on_shard(done, of): shards written. Raises InputError: a source without a
     known layout, a title that is not there; OutputError: `out` holds something else, is in use, or is full.
     """
+    source, out = source.absolute(), out.absolute()  # workers may stand elsewhere
     layout, sources = find(source, layout)
     sources = _only(sources, layout, titles)
     store = Store(out)
     store.check()
     work = Preparing(sources, layout, store, settings, config or Config())
     _refuse_others(out, work)
-    _forget_the_lost(work, settings)
+    with store.lock():
+        _forget_the_lost(work, settings)
     failed = do_tasks(work, engine, on_event)
     with store.lock():
         looked, rows = _sorted_out(work, settings, failed)
@@ -259,7 +261,8 @@ def _sorted_out(work: Preparing, settings: Settings, failed: Mapping[str, Outcom
         if made and not samples:
             reason = max(left_out, key=lambda r: (left_out[r], r))
             one = replace(one, status="rejected", reason=reason)
-        looked.append(replace(one, samples=tuple(s.id for s in samples), left_out=left_out))
+        splits = ",".join(sorted({s.split for s in samples})) or split  # a title's people may be in several
+        looked.append(replace(one, split=splits, samples=tuple(s.id for s in samples), left_out=left_out))
     return looked, rows
 
 

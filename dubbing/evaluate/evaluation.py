@@ -26,8 +26,9 @@ from dubbing.store import Store, content_key, key_of
 
 __all__ = ["MEASURES", "Evaluation", "Options", "measures_named"]
 
-MEASURES = ("hearing", "rendering", "following", "steadiness", "seam", "silence", "sync", "published", "languages")
-_VERSION = 1  # raise it when numbers change: what older versions left is then made again
+MEASURES = ("hearing", "rendering", "following", "steadiness", "seam", "silence", "sync", "published", "languages",
+            "expert", "resynthesis")  # fmt: skip
+_VERSION = 2  # raise it when numbers change: what older versions left is then made again
 
 
 def measures_named(text: str | None) -> tuple[str, ...]:
@@ -88,9 +89,14 @@ class Evaluation:
         choice = dict(self.options.generator)
         return create(choice.pop("name"), choice, self.settings.models.folder).hash
 
+    def check(self) -> None:
+        """Whether there is such a generator and its weights can be used. Raises ManifestError, ModelError."""
+        choice = dict(self.options.generator)
+        create(choice.pop("name"), choice, self.settings.models.folder).check()
+
     def run(self, clips: Sequence[Clip]) -> list[dict[str, Any]]:
         """The rows of all clips, in their order. Raises OutputError, and InputError for a generator there is not."""
-        _ = self.generator_hash
+        self.check()
         rows: list[dict[str, Any]] = []
         groups = [g for g in measures.GROUPS if set(g.measures) & set(self.options.only)]
         total = len(clips) * len(groups)
@@ -138,7 +144,9 @@ class Evaluation:
         return rows
 
     def _named(self) -> dict[str, Any]:
-        return {"generator": self.options.generator["name"], "generator_hash": self.generator_hash}
+        model = self.options.generator.get("model")
+        return {"generator": self.options.generator["name"], "generator_hash": self.generator_hash,
+                "model": Path(model).stem if model else None}  # fmt: skip
 
     def _group(self, bench: Bench, group: measures.Group, film: Film, voices: Sequence[Voice]) -> list[dict[str, Any]]:
         """The rows of one clip and group of measures, made now or read."""

@@ -5,6 +5,8 @@
     dub          3 following, 4 steadiness, 5 seam, 6 silence, 7 sync: of takes with another sound
     published    8  what needs other people's models
     languages    9  every voice, on the moving clip and on a still of it
+    expert       10  whether the sync expert can be believed
+    resynthesis  11  the clip's own sound drives: the one measure that all generators share with the literature
 
 It knows no table and no page.
 """
@@ -12,21 +14,22 @@ It knows no table and no page.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dubbing import experts, models
+from dubbing import experts, media, models
 from dubbing.config import Config
 from dubbing.errors import StageError
-from dubbing.evaluate import hearing, rendering, takes
+from dubbing.evaluate import hearing, judging, rendering, takes
 from dubbing.evaluate.bench import Bench, Film
 from dubbing.evaluate.clips import Voice
 from dubbing.evaluate.table import row
 from dubbing.face import canonical, mouth_measures
 from dubbing.mesh import Meshes
+from dubbing.sound import RATE_HZ as HEARD_HZ
 
 __all__ = ["GROUPS", "Group", "expert_keys"]
 
@@ -81,6 +84,15 @@ def _hearing(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> 
 
 def _rendering(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 2 of every speaking face. Writes <n>/sheet.jpg."""
+    return _rendered("rendering", bench, film, out, None)
+
+
+def _resynthesis(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 11 of every speaking face. Writes <n>/sheet.jpg."""
+    return _rendered("resynthesis", bench, film, out, experts.load("lips"))
+
+
+def _rendered(measure: str, bench: Bench, film: Film, out: Path, expert: experts.Expert | None) -> Rows:
     rows: Rows = []
     refused: StageError | None = None
     meshes, generator = Meshes(), bench.create_generator()
@@ -89,11 +101,15 @@ def _rendering(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -
             folder = out / str(n)
             folder.mkdir()
             try:
-                numbers = rendering.render_truth(film, speaker, generator, folder, meshes)
+                numbers = rendering.render_truth(film, speaker, generator, folder, meshes, expert)
             except StageError as e:
                 refused = refused or e
                 continue
-            rows += [row("rendering", k, v, track=speaker.track.id, input="moving") for k, v in numbers.items()]
+            about = {"track": speaker.track.id, "input": "moving"}
+            if expert is not None:
+                about["lse_model"] = experts.model_name(expert)
+                numbers["size_mb"] = generator.size_bytes / 1e6
+            rows += [row(measure, k, v, **about) for k, v in numbers.items()]
     finally:
         meshes.close()
     if not rows:
@@ -114,7 +130,8 @@ def _dub(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows
             for take in done:
                 about = {"track": take.track.id, "language": voice.language, "input": "moving",
                          "lse_model": take.score.get("lse_model")}  # fmt: skip
-                steady, seams = takes.look_at(made, take, meshes)
+                hard = out / f"hard_{voice.language}_{take.step.shot.id}.jpg"
+                steady, seams = takes.look_at(made, take, meshes, hard)
                 groups = {"following": takes.following(take), "steadiness": steady, "seam": seams,
                           "silence": takes.silence(made, take), "sync": takes.sync(take.score)}  # fmt: skip
                 for measure, numbers in groups.items():
@@ -180,10 +197,33 @@ def _languages(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -
     return rows
 
 
+def _expert(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 10: the expert on every speaking face with its own sound, and with the voices."""
+    expert = experts.load(bench.settings.sync.expert, bench.settings.models.folder)
+    if expert.wants != "mesh":
+        raise StageError(f"the sync expert {expert.name} looks at crops: it is measured by its published numbers only.")
+    foreign = [judging.spoken_only(media.read_sound(v.path, rate_hz=HEARD_HZ)) for v in voices]
+    rows: Rows = []
+    for speaker in film.speakers():
+        track = speaker.track
+        starts_s = film.line.times_s(track.start_frame, track.end_frame) - float(film.line.time(track.start_frame))
+        speaks_N = speaker.speaks_N & track.seen_N
+        judged = judging.judge(expert, track.mesh_NP3, starts_s, speaker.wave, speaks_N, foreign)
+        if judged is not None:
+            about = {"track": track.id, "input": "moving", "lse_model": experts.model_name(expert)}
+            rows += [row("expert", name, value, **about) for name, value in asdict(judged).items()]
+    if not rows:
+        why = f"{film.clip.path.name}: no face speaks for {judging.LENGTH_S:g} s on end"
+        rows = [{"measure": "expert", "name": "found", "reason": why}]
+    return rows
+
+
 GROUPS: tuple[Group, ...] = (
     Group("hearing", ("hearing",), False, _hearing),
     Group("rendering", ("rendering",), False, _rendering),
     Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub),
     Group("published", ("published",), True, _published),
     Group("languages", ("languages",), True, _languages),
+    Group("expert", ("expert",), True, _expert),
+    Group("resynthesis", ("resynthesis",), False, _resynthesis),
 )

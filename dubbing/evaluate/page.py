@@ -15,7 +15,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dubbing.evaluate.table import COLUMNS, absent, by_clip, goals, languages, median_of
+from dubbing.evaluate.table import (
+    BESIDE,
+    COLUMNS,
+    absent,
+    by_clip,
+    by_generator,
+    goals,
+    languages,
+    median_of,
+    side_by_side,
+)
 
 __all__ = ["page"]
 
@@ -24,6 +34,7 @@ _MOST_SHEETS = 3  # of one clip and kind
 _SHEET_PX, _SHEET_QUALITY = 1440, 82
 _SHEETS = {
     "rendering": "true shapes, from frames half a second away",
+    "resynthesis": "its own sound",
     "dub": "another sound",
     "languages": "a still, another sound",
 }
@@ -37,8 +48,16 @@ def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval")
     """HTML of one evaluation. root: its folder, in which the pictures lie under <clip>/eval/<group>-<key>/."""
     clips = list(dict.fromkeys(r["clip"] for r in rows))
     hashes = sorted({f"{r['generator']}@{r['generator_hash']}" for r in rows if r.get("generator")})
-    parts = [f"<h1>{escape(title)}</h1><p>{escape(', '.join(hashes))}; {len(clips)} clips. docs/eval.md says what the "
-             "numbers are.</p>", _goals(rows), _clips(rows, clips), _languages(rows), _bars(rows, clips)]  # fmt: skip
+    parts = [
+        f"<h1>{escape(title)}</h1><p>{escape(', '.join(hashes))}; {len(clips)} clips. docs/eval.md says what the "
+        "numbers are.</p>"
+    ]
+    generators = by_generator(rows)
+    if len(generators) > 1:
+        parts.append(_side_by_side(rows))
+    for name, held in generators.items():
+        parts += [f"<h2>{escape(name)}</h2>"] if len(generators) > 1 else []
+        parts += [_goals(held), _clips(held, clips), _languages(held), _bars(held, clips)]
     if missing := absent(rows):
         parts.append("<h2>Not measured</h2><ul>" + "".join(f"<li>{escape(m)}</li>" for m in missing) + "</ul>")
     keys = {r["key"] for r in rows if r.get("key")}
@@ -48,7 +67,9 @@ def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval")
         parts += [_curves(p) for f in folders for p in sorted(f.glob("curves_*.npz"))]
         for group, caption in _SHEETS.items():
             sheets = [p for f in folders if f.name.startswith(group) for p in sorted(f.rglob("sheet*.jpg"))]
-            parts += [_sheet(p, caption) for p in sheets[:_MOST_SHEETS]]
+            parts += [_sheet(p, caption) for p in sheets[: max(_MOST_SHEETS, len(generators))]]
+        hard = [p for f in folders for p in sorted(f.rglob("hard_*.jpg"))]
+        parts += [_sheet(p, "the moments in which mouths most often look wrong") for p in hard[:_MOST_SHEETS]]
     body = "\n".join(p for p in parts if p)
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>' \
            f"<style>{_STYLE}</style><body>{body}</body></html>\n"  # fmt: skip
@@ -77,6 +98,19 @@ def _goals(rows: Sequence[Mapping[str, Any]]) -> str:
             )
             body.append((*cells, escape(g.over)))
     return _table(("", "measured", "goal", "met", "median over"), body) if body else ""
+
+
+def _side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = ("generator", "clips", *(label for label, *_ in BESIDE))
+    body = [
+        (
+            escape(line["generator"]),
+            str(line["clips"]),
+            *(_number(line[label], digits) for label, _, _, digits in BESIDE),
+        )
+        for line in side_by_side(rows)
+    ]
+    return _table(head, body)
 
 
 def _clips(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:

@@ -1,4 +1,6 @@
-"""Measure 2, rendering alone: the true mouth is wanted, and frames within half a second may not lend theirs.
+"""Measures 2 and 11: the face that was there is rendered again, from its own shapes or from its own sound.
+
+Frames within half a second may not lend their mouths.
 
 Beside the result stand two mouths that cost nothing, under the same matte: the mean of the track's faces, and a frame
 drawn by lot. Every picture's mesh is found again, the source's too. Frames stream; at any time one picture and
@@ -16,12 +18,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dubbing import media
+from dubbing import experts, media
 from dubbing.clock import Timeline
 from dubbing.errors import StageError
 from dubbing.evaluate import pictures
 from dubbing.evaluate.bench import Film, Speaker
 from dubbing.evaluate.hearing import correlation
+from dubbing.experts import Expert
 from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical, mouth_measures
 from dubbing.generators import Generator, Work
 from dubbing.mesh import Meshes, MeshTracker, face_boxes
@@ -40,9 +43,12 @@ _CPBD_ROOM = 0.6
 _CPBD_EYE_PX = 70  # between the outer corners of the eyes, as in GRID
 
 
-def render_truth(film: Film, speaker: Speaker, generator: Generator, out: Path, meshes: Meshes) -> dict[str, float]:
+def render_truth(
+    film: Film, speaker: Speaker, generator: Generator, out: Path, meshes: Meshes, expert: Expert | None = None
+) -> dict[str, float]:
     """Numbers by name: of the result, and `mean_...` and `random_...` of the two mouths beside it. Writes sheet.jpg
-    into `out`. Raises StageError where the face is seen too shortly."""
+    into `out`. expert: drive by the sound instead of by the shapes, and let this one, of those that look at meshes,
+    judge the result. Raises StageError where the face is seen too shortly."""
     track, line = speaker.track, film.line
     if float(line.time(track.end_frame) - line.time(track.start_frame)) < LEAST_S:
         raise StageError(f"{film.clip.path.name}: {track.id} is shorter than {LEAST_S:g} s.")
@@ -53,11 +59,12 @@ def render_truth(film: Film, speaker: Speaker, generator: Generator, out: Path, 
     work = Work(
         source=film.video, timeline=line, picture_wh=size, track=track,
         lines=(Line(track.id, track.start_frame, track.end_frame),), wave=speaker.wave, speech_N=speaker.speaks_N,
-        actor=speaker.actor, window=window, apart_s=APART_S,
+        actor=speaker.actor, window=window, apart_s=APART_S, shapes=expert is None,
     )  # fmt: skip
     boxes = face_boxes(track.mesh_NP3, size)
     others = _Others(film.video, line, speaker, boxes, window)
-    sheet = Sheet(f"{film.clip.id} {track.id} own shapes", line, np.linspace(*window, 10).astype(int)[1:-1].tolist())
+    by = "own shapes" if expert is None else f"own sound, {generator.name}"
+    sheet = Sheet(f"{film.clip.id} {track.id} {by}", line, np.linspace(*window, 10).astype(int)[1:-1].tolist())
     look = Look(meshes, ("source", "result", "mean", "random"))
     per_frame: dict[str, list[float]] = defaultdict(list)
     timed = _Timed(generator, work)
@@ -103,8 +110,26 @@ def render_truth(film: Film, speaker: Speaker, generator: Generator, out: Path, 
         if who in opening:
             name = "opening_corr" if who == "result" else f"{who}_opening_corr"
             numbers[name] = correlation(opening[who], opening["source"])
+    if expert is not None:
+        numbers |= _judged(expert, look.meshes, window, film, speaker)
     numbers |= {"render_ms_per_frame": timed.ms_per_frame, "face_px": track.height_px, "frames": timed.frames}
     return numbers
+
+
+def _judged(
+    expert: Expert, meshes: dict[str, dict[int, np.ndarray]], window: tuple[int, int], film: Film, speaker: Speaker
+) -> dict[str, float]:
+    """LSE of result and source with the own sound; where a result's mesh was not found, the source's stands for it."""
+    first = speaker.track.start_frame
+    starts_s = film.line.times_s(*window) - float(film.line.time(first))
+    made: dict[str, float] = {}
+    for who, name in (("result", ""), ("source", "source_")):
+        shown = np.array([meshes[who].get(n, speaker.track.mesh_NP3[window[0] - first + n])
+                          for n in range(window[1] - window[0])])  # fmt: skip
+        score = experts.score(expert, shown.astype(np.float32), starts_s, speaker.wave)
+        if score is not None:
+            made |= {f"{name}lse_d": score.d, f"{name}lse_c": score.c, f"{name}offset_frames": score.offset_frames}
+    return made
 
 
 def _compare(

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from dubbing.errors import OutputError
 from dubbing.store import Store
 
-__all__ = ["COLUMNS", "SCHEMA", "Goal", "absent", "by_clip", "goals", "languages", "median_of", "read_table", "row",
-           "summary", "write_table"]  # fmt: skip
+__all__ = ["BESIDE", "COLUMNS", "SCHEMA", "Goal", "absent", "by_clip", "by_generator", "goals", "languages",
+           "median_of", "read_table", "row", "side_by_side", "summary", "write_table"]  # fmt: skip
 
 NAME = "dub.eval.1"
 _TEXT = pa.string()
@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("seen", pa.bool_()),  # whether the shipped prior and expert were trained on this very file
         ("seconds", pa.float32()),  # of the processor that the measure took on this clip
         ("key", _TEXT),
+        ("model", _TEXT),  # which checkpoint, where the generator has several
     ],
     metadata={"schema": NAME},
 )
@@ -56,6 +57,23 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("silence", "silence", "motion_ratio", 2),
     ("recovery", "sync", "recovery", 2),
     ("offset", "sync", "offset_frames_abs", 1),
+)
+# (column, measure, name, digits): generators side by side.
+BESIDE: tuple[tuple[str, str, str, int], ...] = (
+    ("PSNR", "resynthesis", "psnr_db", 1),
+    ("SSIM", "resynthesis", "ssim", 2),
+    ("M-LMD", "resynthesis", "m_lmd", 4),
+    ("F-LMD", "resynthesis", "f_lmd", 4),
+    ("sharp", "resynthesis", "sharpness", 2),
+    ("LSE-D", "resynthesis", "lse_d", 2),
+    ("LSE-C", "resynthesis", "lse_c", 2),
+    ("offset", "resynthesis", "offset_frames", 1),
+    ("dub LSE-D", "sync", "lse_d", 2),
+    ("dub LSE-C", "sync", "lse_c", 2),
+    ("recovery", "sync", "recovery", 2),
+    ("steady", "steadiness", "lips", 2),
+    ("ms", "resynthesis", "render_ms_per_frame", 1),
+    ("MB", "resynthesis", "size_mb", 1),
 )
 LANGUAGE_NAMES = ("lse_d", "lse_c", "offset_frames", "recovery", "opening_corr", "sharpness", "motion_per_s")
 IN_SYNC_S = 0.08  # a clip whose lips and sound lie further apart, by the prior's best lag, is out of sync
@@ -134,6 +152,32 @@ def median_of(values: Iterable[float]) -> float | None:
     return float(np.median(held)) if held else None
 
 
+def by_generator(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of each generator, by its name and its checkpoint's, and by its hash too where two are alike."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for r in rows:
+        name = f"{r['generator']} {r['model']}" if r.get("model") else r.get("generator") or ""
+        found[(name, r.get("generator_hash") or "")].append(r)
+    names = [name for name, _ in found]
+    return {name if names.count(name) == 1 else f"{name}@{sha[:6]}": held for (name, sha), held in found.items()}
+
+
+def side_by_side(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Per generator the medians of BESIDE over the clips that all of them have, by column; `generator`, `clips`."""
+    made = []
+    parts = by_generator(rows)
+    for name, held in parts.items():
+        line: dict[str, Any] = {"generator": name, "clips": 0}
+        for label, measure, number, _ in BESIDE:
+            columns = [by_clip(other, measure, number) for other in parts.values()]
+            shared = set.intersection(*(set(c) for c in columns if c)) if any(columns) else set()
+            values = {clip: v for clip, v in by_clip(held, measure, number).items() if clip in shared}
+            line[label] = median_of(values.values())
+            line["clips"] = max(line["clips"], len(values))
+        made.append(line)
+    return made
+
+
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Every number's median over clips: measure, name, language (of the languages table), input, value, clips.
 
@@ -176,6 +220,8 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
     seam, seam_over = of("seam", "edge")
     render, render_over = of("rendering", "render_ms_per_frame")
     fit, fit_over = of("hearing", "fit_ms_per_frame")
+    told, told_over = _over_stretches(rows, "consistent", seen)
+    nearer, nearer_over = _over_stretches(rows, "nearer", seen)
     return [
         Goal("fitted, opening correlation", sync_value, 0.7, None, f"{sync_over} in sync that the prior never saw"),
         Goal("prior alone, opening correlation", prior_value, 0.6, None, f"{prior_over} that it never saw"),
@@ -186,9 +232,22 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
         Goal("recovery ratio", median_of(shots), 0.9, None, f"{len(shots)} dubbed shots"),
         Goal("offset within one frame, part of shots", float(np.mean(near)) if near else None, 1.0, None,
              f"{len(near)} dubbed shots"),
+        Goal("expert: offsets found, part", told, 0.85, None, f"{told_over} stretches of 4 s it never saw"),
+        Goal("expert: own sound told from foreign, part", nearer, 0.97, None, f"{nearer_over} stretches of 4 s"),
         Goal("rendering, ms a frame", render, None, 15.0, render_over, 1),
         Goal("fitting, s for 10 minutes at 25 fps", None if fit is None else fit * 15, None, 120.0, fit_over, 0),
     ]  # fmt: skip
+
+
+def _over_stretches(rows: Iterable[Mapping[str, Any]], name: str, seen: set[str]) -> tuple[float | None, int]:
+    """A number of the sync expert's over all stretches of clips that it was not trained on, and how many they are."""
+    by_face: dict[tuple[str, str | None], dict[str, float]] = defaultdict(dict)
+    for r in rows:
+        if r["measure"] == "expert" and r.get("value") is not None and r["clip"] not in seen:
+            by_face[(r["clip"], r.get("track"))][r["name"]] = r["value"]
+    faces = [f for f in by_face.values() if name in f and "stretches" in f]
+    total = sum(f["stretches"] for f in faces)
+    return (sum(f[name] * f["stretches"] for f in faces) / total if total else None), int(total)
 
 
 def _values(rows: Iterable[Mapping[str, Any]], measure: str, name: str) -> list[float]:

@@ -27,9 +27,10 @@ from dubbing.records import Track
 from dubbing.stages.audio import load_speech
 from dubbing.stages.faces import load_tracks
 from dubbing.stages.lipsync import speech_mask
+from dubbing.stages.sheet import Sheet
 from dubbing.stages.sync import EDGE_S, STILL, paste
 
-__all__ = ["Take", "finished", "following", "look_at", "recovery", "silence", "sync"]
+__all__ = ["Take", "finished", "following", "hard_moments", "look_at", "recovery", "silence", "sync"]
 
 MOST_FRAMES = 300
 _SOLID = 0.5  # matte from which on a pixel is the take's
@@ -139,12 +140,34 @@ def recovery(dub: float | None, foreign: float | None, own: float | None) -> flo
     return (dub - foreign) / (own - foreign)
 
 
-def look_at(film: Film, take: Take, meshes: Meshes) -> tuple[dict[str, float | None], dict[str, float | None]]:
+def hard_moments(take: Take, frames: np.ndarray) -> dict[int, str]:
+    """The frames of a take (of `frames`) in which a mouth most often looks wrong, and why: widest open, opening
+    or shutting fastest, head turned most, lips shut in the middle of speech."""
+    wanted = _seen(take)["wanted"]
+    at = frames - take.track.start_frame
+    at = at[np.isfinite(wanted[at])]
+    if len(at) < 12:
+        return {}
+    speed = np.abs(np.gradient(wanted))[at]
+    around = np.convolve(np.nan_to_num(wanted), np.ones(13) / 13, "same")[at]
+    scores = {"widest": wanted[at], "fastest": np.nan_to_num(speed), "turned": np.abs(take.track.yaw_N[at]),
+              "shut": around - 3 * wanted[at]}  # fmt: skip
+    found: dict[int, str] = {}
+    for label, score in scores.items():
+        free = np.array([min((abs(take.track.start_frame + n - f) for f in found), default=99) > 3 for n in at])
+        if free.any():
+            found[int(take.track.start_frame + at[np.where(free, score, -np.inf).argmax()])] = label
+    return found
+
+
+def look_at(
+    film: Film, take: Take, meshes: Meshes, sheet: Path | None = None
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """(steadiness, seam) of a take over the original in the same frames.
 
     Steadiness: second differences of the lips' points, and of the pixels where the matte is solid. Seam: across the
     matte's own edge, and across a ring around the lips, where a mouth that was put in would end. Of a long take, the
-    MOST_FRAMES in its middle.
+    MOST_FRAMES in its middle. sheet: where its hard moments are drawn, enlarged.
     """
     track, line = take.track, film.line
     boxes = face_boxes(track.mesh_NP3, media.probe(film.video).upright_size)
@@ -153,6 +176,8 @@ def look_at(film: Film, take: Take, meshes: Meshes) -> tuple[dict[str, float | N
     frames = frames[start : start + MOST_FRAMES]
     first, last = int(frames[0]), int(frames[-1]) + 1
     look = Look(meshes, ("source", "result"))
+    hard = hard_moments(take, frames)
+    drawn = Sheet(f"{film.clip.id} {take.step.shot.id}: hard moments", line, hard, hard, cell_px=360)
     found: dict[str, list[float]] = defaultdict(list)
     held: list[_Held] = []
     patches = media.read_patches(take.patches, first, last)
@@ -168,6 +193,7 @@ def look_at(film: Film, take: Take, meshes: Meshes) -> tuple[dict[str, float | N
             before = picture.bgr(box=box)
             after, alpha = paste(before, patch, *box[:2]), matte_in(patch, box)
             seen = look.find({"source": before, "result": after}, box)
+            drawn.add(picture.frame, before, after, track.mesh_NP3[n, :, :2] - box[:2])
             for name, value in (("edge", pictures.seam(before, after, alpha)),
                                 ("ring", _ring(before, after, seen))):  # fmt: skip
                 if value is not None:
@@ -179,6 +205,8 @@ def look_at(film: Film, take: Take, meshes: Meshes) -> tuple[dict[str, float | N
             patch = next(patches, None)
     finally:
         look.close()
+    if sheet is not None:
+        drawn.write(sheet)
     source, result = flicker(look.meshes["source"]), flicker(look.meshes["result"])
     steady: dict[str, float | None] = {"lips": result / source if source > 1e-9 else None, "lips_source": source}
     if found["pixels_source"]:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from dubbing import models
 from dubbing.experts import crop
-from dubbing.experts.mfcc import mfcc, stretch
 from dubbing.networks.boxes import detector_boxes
+from dubbing.networks.mfcc import mfcc, stretch
 from dubbing.store import content_key
 
 __all__ = ["LightASD", "LightASDNet"]

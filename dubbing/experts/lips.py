@@ -1,15 +1,16 @@
 """`lips`: the built-in sync expert, on the shape of the mouth instead of its pixels.
 
 A few principal components of the lips and jaw (canonical shape, so the head's turn and place are
-out; left and right averaged; rest and amplitude taken from the track itself) over 5 frames, and 20
-columns of log-mel over the same 0.2 s, each through a small perceptron into one space; several
+out; left and right averaged; rest and amplitude taken from the track itself) over 5 frames, and log-mel
+with silero-vad's encoding over the same 0.2 s, each through a small perceptron into one space; several
 members trained from different starts stand side by side. Trained by `training/sync.py`; the card is
 `lips.md`. Knows no picture and no file but its weights; runs in numpy alone.
 
 What goes out is scaled so that lips and unrelated sound are 10 apart on average (root mean square),
 and the zeros beyond a stretch's ends are as far as unrelated sound: they favour no shift.
 
-Axes: N frames, n instants at 25 fps, V windows, P points, K components, M members, E embedding.
+Axes: N frames, n instants at 25 fps, V windows, T steps at 50 Hz, P points, K components, C codes, M members,
+E embedding.
 """
 
 from __future__ import annotations
@@ -22,22 +23,27 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from dubbing.errors import ModelError
 from dubbing.experts.lse import FPS, WINDOW, instants, windows_in
 from dubbing.face import INNER_LIPS, JAW, OUTER_LIPS, canonical
-from dubbing.sound import HOP, RATE_HZ, log_mel
+from dubbing.networks import voice_encoder
+from dubbing.sound import RATE_HZ, log_mel
 
-__all__ = ["BANDS", "COLUMNS", "PER_FRAME", "POINTS", "WEIGHTS", "Lips", "levelled", "mouth", "relax",
-           "sound_columns", "sound_windows"]  # fmt: skip
+__all__ = ["BANDS", "PER_FRAME", "POINTS", "STEPS", "STEP_HZ", "WEIGHTS", "Lips", "centred", "codes", "levelled",
+           "mouth", "relax", "sound_columns", "speech_steps"]  # fmt: skip
 
 WEIGHTS = Path(__file__).with_name("lips.npz")
-COLUMNS = 20  # log-mel columns under a window
+STEP_HZ = 50
+STEPS = 10  # under a window
+PER_FRAME = STEP_HZ // FPS
 BANDS = 20
-PER_FRAME = RATE_HZ // HOP // FPS
 _LOUD = 0.06  # root mean square that speech is brought to
 _MOST_GAIN = 30.0
 _REST_FRAMES = 12.0  # how many frames of a stretch weigh as much as what is usual
+_REST_STEPS = 50.0  # how many steps of its speech do
+_NATS = 4.0  # speech is what lies within this much of the loudest twentieth
 
 
 def _pairs() -> tuple[tuple[int, int], ...]:
@@ -100,18 +106,31 @@ def levelled(wave: np.ndarray) -> np.ndarray:
     return wave * np.float32(min(_LOUD / loud, _MOST_GAIN))
 
 
-def sound_windows(wave: np.ndarray, count: int) -> np.ndarray:
-    """What the network hears of a stretch of sound: float32 (count, COLUMNS * BANDS), a window every 1/25 s.
-
-    wave: float32 mono at 16 kHz; the first window begins at sample 0.
-    """
-    return _stacked(sound_columns(wave), COLUMNS, PER_FRAME, count)
-
-
 def sound_columns(wave: np.ndarray) -> np.ndarray:
-    """Log-mel at one level, neighbouring bands averaged: float32 (T, BANDS), 100 a second."""
+    """Log-mel at one level, neighbouring bands averaged: float32 (2 T, BANDS), 100 a second, two for every code."""
     mel = log_mel(levelled(wave))
-    return mel.reshape(len(mel), BANDS, -1).mean(2)
+    columns = mel.reshape(len(mel), BANDS, -1).mean(2)
+    return np.pad(columns, ((0, len(columns) % 2), (0, 0)), mode="edge")
+
+
+def codes(wave: np.ndarray, basis_SC: np.ndarray) -> np.ndarray:
+    """silero-vad's encoding, smoothed over about 40 ms, along its main directions: float32 (T, C), step k centred on
+    k / 50 s. Raises ModelError where silero-vad is not as expected."""
+    smooth = gaussian_filter1d(voice_encoder.encoded(wave), 1.0, axis=0, mode="nearest")
+    return np.asarray(smooth @ basis_SC, np.float32)
+
+
+def speech_steps(columns_TB: np.ndarray) -> np.ndarray:
+    """Which steps of `sound_columns` are no pauses, by their level alone: bool (T,)."""
+    level = columns_TB.mean(1).reshape(-1, 2).mean(1)
+    return np.asarray(level >= np.quantile(level, 0.95) - _NATS)
+
+
+def centred(codes_TC: np.ndarray, speech_T: np.ndarray, level_C: np.ndarray) -> np.ndarray:
+    """Codes free of voice and microphone: the mean of the stretch's own speech out, which leans on the usual one."""
+    count = float(speech_T.sum())
+    own = codes_TC[speech_T].mean(0) if count else level_C
+    return np.asarray(codes_TC - (count * own + _REST_STEPS * level_C) / (count + _REST_STEPS), np.float32)
 
 
 def _stacked(signal_TK: np.ndarray, length: int, step: int, count: int) -> np.ndarray:
@@ -130,12 +149,15 @@ class Lips:
         try:
             data = path.read_bytes()
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-                self._w: Mapping[str, np.ndarray] = {key: stored[key].astype(np.float32) for key in stored.files}
+                encoder = str(stored["encoder"])
+                numbers = (key for key in stored.files if key != "encoder")
+                self._w: Mapping[str, np.ndarray] = {key: stored[key].astype(np.float32) for key in numbers}
             self._usual = float(self._w["usual"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path.name}, the weights of the sync expert lips, cannot be used ({error}); "
                              "install the package again, or make them with training/sync.py.") from error  # fmt: skip
         self.hash12 = hashlib.sha256(data).hexdigest()[:12]
+        self._encoder = encoder
 
     def embed_video(self, frames_N: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
         """Meshes (N, 478, 3) at their times: float32 (V, E)."""
@@ -144,14 +166,21 @@ class Lips:
         return self._embed("video", _stacked(relax(coef, self._w["deviation"], self._usual), WINDOW, 1, count))
 
     def embed_sound(self, wave_16k: np.ndarray, start_s: float, windows: int) -> np.ndarray:
-        """The sound under each window: float32 (windows, E). Where the wave has ended there is silence."""
+        """The sound under each window: float32 (windows, E). Where the wave has ended there is silence.
+
+        Raises ModelError where another silero-vad is installed than the expert was trained with.
+        """
+        voice_encoder.check(self._encoder, "The sync expert lips")
         first = round(start_s * RATE_HZ)
-        length = ((windows - 1) * PER_FRAME + COLUMNS) * HOP
+        length = ((windows - 1) * PER_FRAME + STEPS) * RATE_HZ // STEP_HZ
         wave = np.zeros(length, np.float32)
         held = np.asarray(wave_16k[max(first, 0) : max(first + length, 0)], np.float32)
         begin = max(-first, 0)
         wave[begin : begin + len(held)] = held
-        return self._embed("sound", sound_windows(wave, windows))
+        columns = sound_columns(wave)
+        code = centred(codes(wave, self._w["voice_basis"]), speech_steps(columns), self._w["voice_level"])
+        rows = np.concatenate([columns.reshape(len(code), -1), code], 1)
+        return self._embed("sound", _stacked(rows, STEPS, PER_FRAME, windows))
 
     def _embed(self, side: str, inputs_VI: np.ndarray) -> np.ndarray:
         """The members' perceptrons, side by side, unit length each, then the common scale."""

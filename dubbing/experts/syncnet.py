@@ -21,9 +21,9 @@ from torch.nn import functional as F
 
 from dubbing import models
 from dubbing.experts import crop, lse
-from dubbing.experts.mfcc import HOP, mfcc, stretch
 from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.convs import Direct, Folded, Tiled, best, fold_norm, has_nnpack, in_lanes
+from dubbing.networks.mfcc import HOP, mfcc, stretch
 from dubbing.store import content_key
 
 __all__ = ["SyncNet", "SyncNetNet"]

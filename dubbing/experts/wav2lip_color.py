@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from dubbing import models
 from dubbing.experts import crop, lse
-from dubbing.experts.mfcc import stretch
 from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.convs import Layer, best, fold, in_lanes
 from dubbing.networks.mel import COLUMNS, mel
+from dubbing.networks.mfcc import stretch
 from dubbing.store import content_key
 
 __all__ = ["Wav2LipColor", "Wav2LipColorNet"]

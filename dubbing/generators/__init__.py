@@ -19,7 +19,7 @@ from dubbing.records import Line, Patch, Track
 
 __all__ = ["NAMES", "Generator", "Rendered", "Work", "create", "settings"]
 
-NAMES = ("rewrite", "wav2lip", "spt_wav2lip", "lipgan")
+NAMES = ("rewrite", "wav2lip", "spt_wav2lip", "lipgan", "speech_gan")
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Work:
     re-rendered, frames of the title; wave: float32 mono 16 kHz dub sound, sample 0 at the start of
     frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
     actor: file of the actor fitted by the title's analysis, or None; window: only patches of frames [a, b) are
-    to be yielded, the same as without it, or None for all; apart_s: instead of the sound the track's own mouth
-    drives, and no mouth is borrowed from frames nearer than this to the one it is lent to: how `dub eval` sees what
-    rendering alone is worth. A generator that cannot be driven so raises StageError.
+    to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph;
+    apart_s: no mouth is borrowed from frames nearer than this to the one it is lent to; shapes: instead of the sound
+    the track's own mouth drives: how `dub eval` sees what rendering is worth. A generator that cannot be driven by
+    shapes raises StageError; one that borrows no mouths has nothing to keep apart.
     """
 
     source: Path
@@ -46,6 +47,7 @@ class Work:
     window: tuple[int, int] | None = None
     still: bool = False
     apart_s: float | None = None
+    shapes: bool = False
 
     def wants(self, frame: int) -> bool:
         """Whether a frame's patch is to be yielded."""
@@ -79,10 +81,13 @@ class Rendered:
 
 
 class Generator(Protocol):
-    """name: as in the manifest; hash: 12 hex digits that name weights and settings."""
+    """name: as in the manifest; hash: 12 hex digits that name weights and settings; size_bytes: of its weights."""
 
     name: str
     hash: str
+
+    @property
+    def size_bytes(self) -> int: ...
 
     def check(self) -> None:
         """Whether its weights can be used, before any work. Raises ModelError."""
@@ -118,6 +123,10 @@ def create(name: str, settings: Mapping[str, Any], models_folder: str | None = N
         from dubbing.generators.lipgan import LipGAN
 
         return LipGAN(settings, models_folder)
+    if name == "speech_gan":
+        from dubbing.generators.speech_gan import SpeechGAN
+
+        return SpeechGAN(settings, models_folder)
     raise ManifestError(f"There is no generator {name!r}; there is: {', '.join(NAMES)}.")
 
 
@@ -130,6 +139,7 @@ def settings(name: str) -> dict[str, Any]:
         "wav2lip": ("wav2lip", "Settings"),
         "spt_wav2lip": ("wav2lip", "SptSettings"),
         "lipgan": ("lipgan", "Settings"),
+        "speech_gan": ("speech_gan", "Settings"),
     }[name]
     found = getattr(import_module(f"dubbing.generators.{module}"), kind)
     properties: dict[str, Any] = found.model_json_schema()["properties"]

@@ -17,7 +17,7 @@ import numpy as np
 
 from dubbing.face import OUTER_LIPS
 
-__all__ = ["Place", "cut_square", "lay", "matte", "places", "raised", "smooth"]
+__all__ = ["Place", "cut", "cut_square", "lay", "matte", "places", "raised", "smooth"]
 
 # The face's edge from the left ear through the chin to the right one, and both temples.
 _EDGE = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
@@ -81,9 +81,14 @@ def raised(boxes_N4: np.ndarray, mesh_NP2: np.ndarray) -> np.ndarray:
 
 
 def cut_square(part_HWC: np.ndarray, origin_xy: tuple[int, int], box_4: np.ndarray, side: int) -> np.ndarray:
-    """The box as a square, uint8 (side, side, 3); part_HWC lies at `origin_xy`; beyond it its edge is repeated."""
+    """The box as a square, uint8 (side, side, 3); see `cut`."""
+    return cut(part_HWC, origin_xy, box_4, (side, side))
+
+
+def cut(part_HWC: np.ndarray, origin_xy: tuple[int, int], box_4: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """The box as a picture, uint8 (h, w, 3); part_HWC lies at `origin_xy`; beyond it its edge is repeated."""
     left, top, right, bottom = (float(v) for v in box_4)
-    step = np.array([right - left, bottom - top]) / side
+    step = np.array([right - left, bottom - top]) / size_wh
     whole = np.maximum(step.astype(int), 1)
     height, width = part_HWC.shape[0] // whole[1], part_HWC.shape[1] // whole[0]
     if (whole > 1).any() and height and width:
@@ -94,7 +99,7 @@ def cut_square(part_HWC: np.ndarray, origin_xy: tuple[int, int], box_4: np.ndarr
     scale, start = step / whole, (np.array([left, top]) - origin_xy) / whole
     move = np.array([[scale[0], 0, start[0] + scale[0] / 2 - 0.5], [0, scale[1], start[1] + scale[1] / 2 - 0.5]])
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(part_HWC, move, (side, side), flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(part_HWC, move, size_wh, flags=how, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _enlarged(square_HWC: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
@@ -150,7 +155,7 @@ def lay(
     """The patch's pixels, uint8 (H, W, 3).
 
     source_HWC: the source under the patch; seen_square, made_square: the face as the network saw it and as it
-    drew it, 0..255, both of the whole box.
+    drew it, 0..255, both of the whole box, of one size, which need not be square.
     """
     seen, made = (_enlarged(square, box_4, place) for square in (seen_square, made_square))
     made += _colour_shift(seen - made, matte_HW)

@@ -3,7 +3,7 @@
 Everything around such a network is ours: the box comes from the track and is smoothed inside it, only the lower half
 of what was drawn goes back (`paste`), every frame gets a window, and sound that is nobody's speech moves no lips.
 It knows no network: what a square is made of, what of the sound a frame hears, and what draws is said by those who
-inherit (`wav2lip`, `lipgan`).
+inherit (`wav2lip`, `lipgan`; `speech_gan`, whose faces are no squares).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dubbing.errors import ManifestError, ModelError, StageError
 from dubbing.generators import Rendered, Work
 from dubbing.generators.paste import Place, cut_square, lay, matte, places, raised, smooth
 from dubbing.networks.boxes import detector_boxes
-from dubbing.records import Patch
+from dubbing.records import Line, Patch
 from dubbing.sound import RATE_HZ
 from dubbing.store import content_key, key_of
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Hearing", "Settings", "Square"]
+__all__ = ["Hearing", "Plan", "Settings", "Square"]
 
 BELOW = 0.06  # of the box's height: Wav2Lip's published call adds 10 pixels of some 170 under the chin
 _SMOOTH_S = 0.1  # to each side
@@ -111,6 +111,11 @@ class Square:
 
     # -- what is the same for all ------------------------------------------------------------
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the checkpoint."""
+        return self._path.stat().st_size
+
     def check(self) -> None:
         """Loads the checkpoint where its hash alone does not say that it fits."""
         if self._must_look():
@@ -123,21 +128,26 @@ class Square:
         return self._running(self._loaded(), self._device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def render(self, work: Work) -> Iterator[Rendered]:
-        """Patches of every frame of `work.lines`. Raises what `media.read` raises, StageError for `apart_s`."""
-        if work.apart_s is not None:
+        """Patches of every frame of `work.lines`. Raises what `media.read` raises, StageError for `shapes`."""
+        if work.shapes:
             raise StageError(f"{self.name} is driven by sound only: it cannot render a given mouth.")
-        plan = _Plan(work, self.settings.ramp_frames, self._boxes, self._hearing)
-        start = work.track.start_frame
+        spans = []
         for line in work.lines:
             a, b = work.window or (line.start_frame, line.end_frame)
             a, b = max(a, line.start_frame), min(b, line.end_frame)
-            if a >= b:
-                continue
+            if a < b:
+                spans.append((line, a, b))
+        yield from self._render(work, Plan(work, self.settings.ramp_frames, self._boxes), spans)
+
+    def _render(self, work: Work, plan: Plan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
+        """Patches of frames [a, b) of lines, in order."""
+        hearing = self._hearing(plan.wave, plan.times)
+        for _, a, b in spans:
             pictures = media.read(work.source, work.timeline, a, b)
             while batch := list(islice(pictures, _BATCH)):
-                yield from self._batch(plan, start, batch)
+                yield from self._batch(plan, hearing, work.track.start_frame, batch)
 
-    def _batch(self, plan: _Plan, start: int, pictures: list[media.Picture]) -> Iterator[Rendered]:
+    def _batch(self, plan: Plan, hearing: Hearing, start: int, pictures: list[media.Picture]) -> Iterator[Rendered]:
         import torch
 
         side = self._net.size_px
@@ -148,17 +158,11 @@ class Square:
         ])  # fmt: skip
         from_row = side // 2 - _MARGIN
         face = torch.from_numpy(squares).permute(0, 3, 1, 2).float() / 255
-        made = self._drawn(torch.from_numpy(plan.windows(at)), face, from_row)
+        made = self._drawn(torch.from_numpy(hearing(at)), face, from_row)
         made_NHWC = made.permute(0, 2, 3, 1).numpy() * 255
         made_NHWC[:, :from_row] = squares[:, :from_row]
-        for n, picture, (part, origin), seen, drawn in zip(at, pictures, parts, squares, made_NHWC, strict=True):
-            place, box, mesh = plan.places[n], plan.boxes_N4[n], plan.mesh_NP2[n]
-            alpha = matte(mesh, box, place)
-            x, y = place.x - origin[0], place.y - origin[1]
-            source = part[y : y + place.height, x : x + place.width]
-            bgr = lay(source, seen, drawn, box, place, alpha, mesh)
-            alpha = np.rint(alpha * (255 * plan.fade_N[n])).astype(np.uint8)
-            yield Rendered(Patch(picture.frame, place.x, place.y, bgr, alpha), float("nan"))
+        for picture, part, seen, drawn in zip(pictures, parts, squares, made_NHWC, strict=True):
+            yield plan.laid(picture, part, seen, drawn)
 
     def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
         """The checkpoint's file and its sha256. Raises ManifestError, ModelError."""
@@ -177,27 +181,26 @@ class Square:
         return path, content_key(path)
 
 
-class _Plan:
-    """Everything about a track that needs no pixels: the boxes, the patches' places, the sound of each frame."""
+class Plan:
+    """Everything about a track that needs no network: boxes, patches' places, the sound, the way back to the picture.
 
-    def __init__(
-        self,
-        work: Work,
-        ramp_frames: int,
-        boxes_of: Callable[[np.ndarray, int], np.ndarray],
-        hearing: Callable[[np.ndarray, Sequence[Fraction]], Hearing],
-    ) -> None:
+    boxes_of: see `Square._boxes`. wave: the sound with silence where this face does not speak; times: when each frame
+    of the track begins, exact seconds from the wave's first sample.
+    """
+
+    def __init__(self, work: Work, ramp_frames: int, boxes_of: Callable[[np.ndarray, int], np.ndarray]) -> None:
         track, timeline = work.track, work.timeline
-        first, count = track.start_frame, len(track.frames_N)
+        self._first = first = track.start_frame
+        count = len(track.frames_N)
         reach = max(1, round(float(timeline.rate) * _SMOOTH_S))
         self.mesh_NP2 = smooth(track.mesh_NP3[..., :2], reach)
         self.boxes_N4 = boxes = raised(boxes_of(track.mesh_NP3, reach), self.mesh_NP2)
         self.places: list[Place] = places(boxes, work.picture_wh)
         self._picture_wh = work.picture_wh
         begins = timeline.time(first)
-        times = [timeline.time(first + n) - begins for n in range(count)]
-        edges = [int(t * RATE_HZ) for t in (*times, timeline.time(first + count) - begins)]
-        self.windows = hearing(_only_speech(work.wave, work.speech_N, edges), times)
+        self.times = [timeline.time(first + n) - begins for n in range(count)]
+        edges = [int(t * RATE_HZ) for t in (*self.times, timeline.time(first + count) - begins)]
+        self.wave = _only_speech(work.wave, work.speech_N, edges)
         self.fade_N = work.fade(ramp_frames)
 
     def part(self, n: int, picture: media.Picture) -> tuple[np.ndarray, tuple[int, int]]:
@@ -208,6 +211,19 @@ class _Plan:
         far_x = min(width, max(place.x + place.width, int(right) + 3))
         far_y = min(height, max(place.y + place.height, int(bottom) + 3))
         return picture.bgr(box=(x, y, far_x - x, far_y - y)), (x, y)
+
+    def laid(
+        self, picture: media.Picture, part: tuple[np.ndarray, tuple[int, int]], seen: np.ndarray, drawn: np.ndarray
+    ) -> Rendered:
+        """The patch of a frame. part: see `part`; seen, drawn: its box as it is and as it was drawn, 0..255."""
+        n = picture.frame - self._first
+        place, box, mesh = self.places[n], self.boxes_N4[n], self.mesh_NP2[n]
+        alpha = matte(mesh, box, place)
+        x, y = place.x - part[1][0], place.y - part[1][1]
+        source = part[0][y : y + place.height, x : x + place.width]
+        bgr = lay(source, seen, drawn, box, place, alpha, mesh)
+        alpha = np.rint(alpha * (255 * self.fade_N[n])).astype(np.uint8)
+        return Rendered(Patch(picture.frame, place.x, place.y, bgr, alpha), float("nan"))
 
 
 def _only_speech(wave: np.ndarray, speech_N: np.ndarray, edges: list[int]) -> np.ndarray:

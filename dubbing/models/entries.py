@@ -172,6 +172,19 @@ MODELS: tuple[Model, ...] = (
             "0047ac24afb1a50a0c6105001c89d1b5b805dbf1/onnx/yunet_n_640_640.onnx",
         ),
     ),
+    Model(
+        name="speech_gan",
+        file="speech_gan.pth",
+        what="speech-driven temporal GAN, generator, 128x96, as `dub train speech_gan` makes it",
+        licence=Licence(
+            "your own",
+            "Nobody published these weights: what they may be used for is what the data they were trained on allows.",
+            "whatever its training data allows",
+        ),
+        source="https://arxiv.org/abs/1805.09313",
+        layout="{'state_dict': ..., 'model': 'speech_gan', 'settings': ...}, keys audio, identity, noise, decoder",
+        by_hand="its authors published no weights; `dub train speech_gan` makes them",
+    ),
 )
 
 

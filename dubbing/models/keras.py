@@ -145,9 +145,9 @@ def fit_layers(network: M, state: Mapping[str, Tensor], name: str) -> M:
     """
     from dubbing.models.weights import fit
 
-    own = {k: v for k, v in network.state_dict().items() if not k.endswith(".num_batches_tracked")}
-    state = _renumbered({k: v for k, v in state.items() if not k.endswith(".num_batches_tracked")}, own)
-    missing = _layers(k for k in own if k not in state)
+    own = network.state_dict()
+    state = _renumbered(state, own)
+    missing = _layers(k for k in own if k not in state and not k.endswith(".num_batches_tracked"))
     extra = _layers(k for k in state if k not in own)
     wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
     said = []

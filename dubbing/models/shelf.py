@@ -164,7 +164,7 @@ class Shelf:
     def _next_step(self, model: Model) -> str:
         if model.urls:
             return f"run `dub models pull {model.name}`."
-        return f"get {model.file} ({model.source}) and run `dub models add {model.name} FILE`."
+        return f"get {model.file} ({model.by_hand}; {model.source}) and run `dub models add {model.name} FILE`."
 
     def hash_of(self, file: Path) -> str:
         """sha256 (hex) of a file here, read only when its size or time changed. Raises ModelError."""

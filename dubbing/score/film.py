@@ -27,7 +27,7 @@ from dubbing.clock import Timeline
 from dubbing.errors import MediaError
 from dubbing.experts import Expert, crop, lse, model_name
 from dubbing.experts.feed import CropExpert, Feed
-from dubbing.experts.mfcc import pcm_of
+from dubbing.networks.mfcc import pcm_of
 from dubbing.records import Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stages.faces import Faces, in_sight, load_tracks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import cv2
@@ -18,10 +18,17 @@ _HEAD = 26
 
 
 class Sheet:
-    """Collects stills and writes them: columns are moments; rows are source, result, and both mouths."""
+    """Collects stills and writes them: columns are moments; rows are source, result, and both mouths.
 
-    def __init__(self, name: str, line: Timeline, frames: Sequence[int]) -> None:
+    labels: what to write over a moment, by frame; cell_px: the side of each picture.
+    """
+
+    def __init__(
+        self, name: str, line: Timeline, frames: Iterable[int], labels: Mapping[int, str] | None = None,
+        cell_px: int = _CELL,
+    ) -> None:  # fmt: skip
         self._name, self._line, self._frames = name, line, set(frames)
+        self._labels, self._cell_px = labels or {}, cell_px
         self.columns: dict[str, np.ndarray] = {}
         """Pictures of the moments, uint8 (H, W, 3), by `frame_<number>`."""
 
@@ -29,10 +36,12 @@ class Sheet:
         """One moment, if it is one of the sheet's. mesh_P2: (478, 2) pixels of these crops."""
         if frame not in self._frames:
             return
-        head = np.full((_HEAD, _CELL, 3), 32, np.uint8)
-        cv2.putText(head, f"{self._line.timecode(frame)}  #{frame}", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45,
+        head = np.full((_HEAD, self._cell_px, 3), 32, np.uint8)
+        text = f"{self._line.timecode(frame)}  #{frame}  {self._labels.get(frame, '')}"
+        cv2.putText(head, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45,
                     (230, 230, 230), 1, cv2.LINE_AA)  # fmt: skip
-        cells = [_fit(before_HWC, None), _fit(after_HWC, None), _fit(before_HWC, mesh_P2), _fit(after_HWC, mesh_P2)]
+        pairs = ((before_HWC, None), (after_HWC, None), (before_HWC, mesh_P2), (after_HWC, mesh_P2))
+        cells = [_fit(picture, mesh, self._cell_px) for picture, mesh in pairs]
         self.columns[f"frame_{frame:08d}"] = np.concatenate([head, *cells])
 
     def write(self, path: Path) -> None:
@@ -49,7 +58,7 @@ class Sheet:
         path.write_bytes(data.tobytes())
 
 
-def _fit(crop_HWC: np.ndarray, mesh_P2: np.ndarray | None) -> np.ndarray:
+def _fit(crop_HWC: np.ndarray, mesh_P2: np.ndarray | None, cell_px: int) -> np.ndarray:
     """A square cell of the whole crop, or of the mouth when a mesh is given."""
     height, width = crop_HWC.shape[:2]
     if mesh_P2 is None:
@@ -57,7 +66,7 @@ def _fit(crop_HWC: np.ndarray, mesh_P2: np.ndarray | None) -> np.ndarray:
     else:
         lips = mesh_P2[list(LIPS)]
         centre, half = lips.mean(0), 0.85 * float(np.ptp(lips[:, 0]))
-    scale = _CELL / (2 * half)
-    move = np.array([[scale, 0, _CELL / 2 - scale * centre[0]], [0, scale, _CELL / 2 - scale * centre[1]]])
+    scale, middle = cell_px / (2 * half), cell_px / 2
+    move = np.array([[scale, 0, middle - scale * centre[0]], [0, scale, middle - scale * centre[1]]])
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.warpAffine(crop_HWC, move, (_CELL, _CELL), flags=way, borderMode=cv2.BORDER_CONSTANT)
+    return cv2.warpAffine(crop_HWC, move, (cell_px, cell_px), flags=way, borderMode=cv2.BORDER_CONSTANT)

@@ -71,6 +71,11 @@ class Rewrite:
             ) from e
         self.hash = key_of(VERSION, hearing.prior_hash(), self.settings.model_dump())[:12]
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the prior; what it knows of an actor is made for each title."""
+        return shape.PRIOR_FILE.stat().st_size
+
     def check(self) -> None:
         """Its weights come with the package and were read with its hash."""
 
@@ -126,7 +131,7 @@ class _Plan:
         self.alone = work.actor is None and work.apart_s is None
         self.near_s = work.apart_s
         self.times_s = times_s
-        if self.near_s is None:
+        if not work.shapes:
             want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N)
             want_NK[:, 0] *= settings.opening
         else:

@@ -19,10 +19,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from dubbing.errors import ModelError
-from dubbing.generators.rewrite import encoder
 from dubbing.generators.rewrite.fitting import Fit
 from dubbing.generators.rewrite.shape import PRIOR_FILE
+from dubbing.networks import voice_encoder
 from dubbing.sound import log_mel
 
 __all__ = [
@@ -90,8 +89,8 @@ class Prior:
 
     nets: per network its arrays: in_w (H, 40), in_b, conv<n>_w (H, H, 5), conv<n>_b, out_w (COEFS, H), out_b,
     phone_w (CLASSES, H), phone_b; spectrum_M: (40,), mean log-mel of speech, itself of mean 0; basis_SE: the main
-    directions of `encoder.encoded`; level_R: (20 + CLASSES + E,), mean of `row` in speech; readout_XK:
-    `surroundings` to coefficients; encoder: `encoder.digest` of what it was trained with; population: everyone's
+    directions of `voice_encoder.encoded`; level_R: (20 + CLASSES + E,), mean of `row` in speech; readout_XK:
+    `surroundings` to coefficients; encoder: `voice_encoder.digest` of what it was trained with; population: everyone's
     fit, of gain 1 and no correction.
     """
 
@@ -154,13 +153,11 @@ class Prior:
 
     def row(self, wave: np.ndarray, feature_TM: np.ndarray, phones_TC: np.ndarray) -> np.ndarray:
         """What the readout looks at, in similar units, float64 (T, 20 + CLASSES + E)."""
-        if encoder.digest() != self.encoder:
-            raise ModelError(
-                f"The prior of rewrite was trained with silero-vad's network {self.encoder}, but {encoder.digest()} is "
-                "installed; install the version of silero-vad that pyproject.toml names, or run training.prior."
-            )
+        voice_encoder.check(self.encoder, "The prior of rewrite")
         bands = feature_TM.reshape(len(feature_TM), -1, 2).mean(2)
-        return np.concatenate([bands, np.log(phones_TC + _LEAST_CHANCE), encoder.encoded(wave) @ self.basis_SE], 1)
+        return np.concatenate(
+            [bands, np.log(phones_TC + _LEAST_CHANCE), voice_encoder.encoded(wave) @ self.basis_SE], 1
+        )
 
 
 def surroundings(row_TR: np.ndarray) -> np.ndarray:

@@ -19,6 +19,8 @@ RECIPES: dict[str, tuple[str, str]] = {
     "wav2lip_expert": ("dubbing.train.recipes.wav2lip_expert", "Wav2LipExpert"),
     "wav2lip": ("dubbing.train.recipes.wav2lip", "Wav2Lip"),
     "spt_wav2lip": ("dubbing.train.recipes.spt_wav2lip", "SptWav2Lip"),
+    "speech_gan": ("dubbing.train.recipes.speech_gan", "SpeechGAN"),
+    "lipgan": ("dubbing.train.recipes.lipgan", "LipGAN"),
 }
 
 

@@ -1,4 +1,4 @@
-"""MFCCs as `python_speech_features` makes them by default: what SyncNet and Light-ASD hear.
+"""MFCCs as `python_speech_features` makes them by default: what SyncNet, Light-ASD and the speech-driven GAN hear.
 
 16 kHz int16 samples; pre-emphasis 0.97; rectangular windows of 25 ms every 10 ms; power of a 512-point
 transform over 512; 26 triangles from 0 to 8 kHz on the mel scale 2595 log10(1 + f / 700); logarithm;

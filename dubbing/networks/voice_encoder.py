@@ -1,8 +1,8 @@
 """What the encoder of silero-vad makes of sound: 128 numbers for every 32 ms, of a network that heard many languages.
 
-It was trained to tell speech from noise, and its last layer turns out to know much of what shapes the lips; `hearing`
-reads them off. Its weights come in silero-vad's wheel and are run here in numpy, so that both engines and every
-machine agree. Knows no lips and no actor.
+It was trained to tell speech from noise, and its last layer turns out to know much of what shapes the lips: the
+prior of `rewrite` and the sync expert `lips` read it off. Its weights come in silero-vad's wheel and are run here in
+numpy, so that both engines and every machine agree. Knows no lips and no actor.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["SIZE", "digest", "encoded"]
+from dubbing.errors import ModelError
+
+__all__ = ["SIZE", "check", "digest", "encoded"]
 
 SIZE = 128
 _STEP = 320  # samples from one answer to the next, at 16 kHz
@@ -57,6 +59,15 @@ def digest() -> str:
     return sha.hexdigest()[:16]
 
 
+def check(wanted: str, whose: str) -> None:
+    """Raises ModelError where this is not the encoder that `whose` weights were trained with."""
+    if digest() != wanted:
+        raise ModelError(
+            f"{whose} was trained with silero-vad's network {wanted}, but {digest()} is installed; install the version "
+            "of silero-vad that pyproject.toml names."
+        )
+
+
 def _layer(x_BTC: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int) -> np.ndarray:
     """A convolution over three steps with silence outside, then what of it is positive."""
     padded = np.pad(x_BTC, ((0, 0), (1, 1), (0, 0)))
@@ -69,8 +80,6 @@ def _layer(x_BTC: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int)
 def _weights() -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """The transform's basis (256, 258), and of each layer the weights (3 * inputs, outputs) and biases; float32."""
     from silero_vad import load_silero_vad
-
-    from dubbing.errors import ModelError
 
     state = load_silero_vad(onnx=False).state_dict()
     try:
