@@ -54,6 +54,17 @@ def line(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- items and losses --------------------------------------------------------------------------
 
 
+def test_a_leaned_face_takes_its_lips_box_along() -> None:
+    face = np.zeros((1, 64, 64, 3), np.uint8)
+    face[0, 44:52, 24:40] = 255  # the lips: below the middle
+    box = np.array([[24 / 64, 44 / 64, 40 / 64, 52 / 64]], np.float32)
+    turned, moved = windows.leaned(face, box, 90)
+    assert moved == pytest.approx(np.array([[44, 24, 52, 40]]) / 64, abs=0.02)  # counter-clockwise: to the right
+    inside = turned[0, 26:38, 46:50]
+    assert inside.min() > 200 and turned.sum() == pytest.approx(face.sum(), rel=0.05)
+    assert windows.leaned(face, box, 0)[0] is face
+
+
 @pytest.mark.parametrize("first", [0, 1, 7, 13])
 def test_mel_windows_of_a_stretch_are_those_of_the_whole_clip(tmp_path: Path, first: int) -> None:
     held = Dataset(data_folder(tmp_path, 1, 0, frames=40))

@@ -12,7 +12,7 @@ import numpy as np
 from dubbing.networks import mel
 from dubbing.train.recipe import ClipLike
 
-__all__ = ["TAIL", "WINDOW", "mel_windows", "other_than", "sized"]
+__all__ = ["TAIL", "WINDOW", "leaned", "mel_windows", "other_than", "sized"]
 
 WINDOW = 5  # frames
 TAIL = 2 * 640  # samples after a window's last frame that its own mel columns reach
@@ -39,6 +39,22 @@ def sized(faces_NHWC: np.ndarray, size_px: int) -> np.ndarray:
     smaller = size_px < faces_NHWC.shape[1]
     how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
     return np.stack([cv2.resize(face, (size_px, size_px), interpolation=how) for face in faces_NHWC])
+
+
+def leaned(faces_NHWC: np.ndarray, lips_N4: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Faces turned in the plane of the picture about its middle, counter-clockwise, and the boxes around their lips.
+
+    faces_NHWC: uint8; lips_N4: left, top, right, bottom in parts of the picture. Beyond a picture its edge goes on.
+    """
+    if degrees == 0:
+        return faces_NHWC, lips_N4
+    side = faces_NHWC.shape[1]
+    turn = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), degrees, 1.0)
+    made = np.stack([cv2.warpAffine(f, turn, (side, side), borderMode=cv2.BORDER_REPLICATE) for f in faces_NHWC])
+    corners_N42 = lips_N4[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] * side - 0.5
+    moved = (corners_N42 @ turn[:, :2].T + turn[:, 2] + 0.5) / side
+    boxes = np.concatenate([moved.min(1), moved.max(1)], 1).clip(0, 1)
+    return made, boxes.astype(lips_N4.dtype)
 
 
 def other_than(chosen: int, count: int, rng: np.random.Generator, apart: int = 1) -> int:

@@ -48,6 +48,7 @@ class Wav2LipSettings(Settings):
         0.0, ge=0, lt=1, description="of the discriminator of visual quality; 0.07 as published; 0: none"
     )
     lip_weight: float = Field(1.0, ge=1, le=100, description="how often a pixel of the lips' box counts in L1")
+    lean_deg: float = Field(0.0, ge=0, le=60, description="clips are turned in the picture's plane by up to so much")
 
 
 class Wav2Lip(Recipe):
@@ -102,11 +103,15 @@ class Wav2Lip(Recipe):
         first = 1 + int(rng.integers(sample.frames - windows.WINDOW - _AHEAD))
         other = windows.other_than(first, sample.frames - windows.WINDOW + 1, rng)
         clip = data.load(sample, first, windows.WINDOW, tail=_AHEAD * 640 + windows.TAIL)
+        lean = float(rng.uniform(-settings.lean_deg, settings.lean_deg)) if settings.lean_deg else 0.0
+        real, lips = windows.leaned(windows.sized(clip.faces_NHWC, settings.size), clip.lips_N4, lean)
+        others = data.load(sample, other, windows.WINDOW)
+        reference, _ = windows.leaned(windows.sized(others.faces_NHWC, settings.size), others.lips_N4, lean)
         mels = windows.mel_windows(clip, first, [*range(first - 1, first - 1 + windows.WINDOW), first])
         return {
-            "real": windows.sized(clip.faces_NHWC, settings.size),
-            "reference": windows.sized(data.load(sample, other, windows.WINDOW).faces_NHWC, settings.size),
-            "lips": clip.lips_N4,
+            "real": real,
+            "reference": reference,
+            "lips": lips,
             "mels": mels[:-1],
             "mel": mels[-1:],
         }
