@@ -34,7 +34,8 @@ _ORPHAN_S = 2.0
 
 @dataclass(frozen=True)
 class Draw:
-    """What an item is drawn with. samples: by split, those the recipe can use, in their order."""
+    """What an item is drawn with. samples: by split, those the recipe can use, in their order. Numbers beyond the last
+    sample begin again with the first, at another moment of it."""
 
     recipe: Recipe
     settings: Any
@@ -42,8 +43,9 @@ class Draw:
     samples: Mapping[str, Sequence[Any]]
 
     def __call__(self, split: str, epoch: int | str, n: int) -> Item:
+        again, n = divmod(n, len(self.samples[split]))
         sample = self.samples[split][n]
-        rng = item_rng(self.settings.seed, epoch, sample.id)
+        rng = item_rng(self.settings.seed, f"{epoch} again {again}" if again else epoch, sample.id)
         return self.recipe.item(self.data, sample, rng, self.settings)
 
     def apart(self) -> Draw:

@@ -322,7 +322,7 @@ class _Run(_Wanted):
 
     def _held_out(self) -> dict[str, float]:
         self.state.mode(training=False)
-        own = list(range(len(self.val)))
+        own = list(range(max(len(self.val), self.settings.held_out_items)))
         if len(own) >= self.world.size:  # with fewer clips than processes, each looks at all of them
             own = strided(own, self.world.rank, self.world.size)
         size = max(1, self.settings.batch // self.world.size)

@@ -98,6 +98,7 @@ class Settings(BaseModel):
     )
     held_out_steps: int = Field(500, ge=1, description="steps between two looks at the held-out speakers")
     held_out_clips: int = Field(256, ge=1, description="how many of their clips are looked at, at most")
+    held_out_items: int = Field(32, ge=1, description="at how many moments, at least: of few clips several of each")
     patience: int = Field(
         0, ge=0, description="looks without a better held-out number after which training stops; 0: never"
     )
