@@ -7,9 +7,10 @@ stays a `Uri`; the store brings it.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +33,7 @@ from dubbing import document
 from dubbing.errors import ManifestError
 from dubbing.remote import Uri, place, scheme_of, unusable
 
-__all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Still", "Title", "load", "schema"]
+__all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Still", "Title", "load", "of_run", "schema"]
 
 _ID = re.compile(r"[a-z0-9_-]{1,64}")
 _LANGUAGE = re.compile(
@@ -283,3 +284,15 @@ def load(path: Path | str) -> Manifest:
 def schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the manifest."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+
+
+def of_run(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest as run.json holds it, its files as a manifest at hand has them."""
+    plain: dict[str, Any] = json.loads(json.dumps(manifest))
+    for title in plain["titles"]:
+        title |= {k: place(title[k]) for k in ("video", "shots") if title.get(k)}
+        for dub in title["dubs"]:
+            dub |= {k: place(dub[k]) for k in ("audio", "dialogue") if dub.get(k)}
+            if dub.get("stems"):
+                dub["stems"] = {k: place(v) for k, v in dub["stems"].items()}
+    return plain

@@ -21,6 +21,8 @@ from dubbing.networks.speech_gan.nets import (
 )  # fmt: skip
 from dubbing.networks.speech_gan.run import SpeechGAN
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = Plan(width=8, audio=16)
 SKIPS = [(8, 64, 48), (16, 32, 24), (32, 16, 12), (64, 8, 6)]
 
@@ -39,14 +41,6 @@ def sounds(ticks, seed=2):
     rng = np.random.default_rng(seed)
     loud = np.repeat(np.abs(np.sin(np.arange(ticks + 13) * 0.7)), inputs.TICK)[: 8000 + ticks * inputs.TICK]
     return (rng.normal(0, 0.1, len(loud)) * loud).astype(np.float32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -28,16 +28,10 @@ from dubbing.networks.wav2lip import Wav2LipNet
 from dubbing.records import Line, Track
 from dubbing.table import read_rows
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FRAMES = 90  # three groups of ticks
 SIZE = (300, 270)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

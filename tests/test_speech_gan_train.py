@@ -22,15 +22,9 @@ from dubbing.train.loop import train
 from dubbing.train.recipe import as_batch, plain
 from dubbing.train.state import State
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = {"batch": 2, "ticks": 6, "width": 8, "audio": 16, "looked_at": 3}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

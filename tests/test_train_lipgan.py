@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from dubbing.train.loop import Plan, train
 from dubbing.train.recipe import as_batch
 from dubbing.train.state import State
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BASIC = {"kind": "basic", "batch": 4, "held_out_steps": 99, "picture_steps": 99}
 TINY = {"batch": 2, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 99, "picture_steps": 99}
 
@@ -31,15 +32,6 @@ TINY = {"batch": 2, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data_folder(tmp_path_factory.mktemp("lessons") / "data", train=4, val=2, size=48)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def alone() -> Iterator[None]:
-    """On one thread: tests run beside each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def begun(data: Path, **more: Any) -> tuple[Any, State, dict[str, torch.Tensor]]:

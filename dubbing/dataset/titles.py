@@ -25,10 +25,9 @@ from dubbing.dataset.segment import Run
 from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, RATE_HZ, Sample, jpeg, write_shard
 from dubbing.errors import InputError, MediaError
 from dubbing.experts.crop import shown
-from dubbing.manifest import Manifest
+from dubbing.manifest import Manifest, of_run
 from dubbing.pipeline import Job
 from dubbing.records import Track
-from dubbing.remote import place
 from dubbing.stage import Resources, Stage
 from dubbing.stages.audio import load_wave
 from dubbing.stages.faces import in_sight, load_tracks
@@ -47,7 +46,7 @@ def find_titles(out: Path) -> list[Source]:
     """
     try:
         run = json.loads((out / "run.json").read_text(encoding="utf-8"))
-        manifest = Manifest.model_validate(_paths(run["manifest"]), strict=False)
+        manifest = Manifest.model_validate(of_run(run["manifest"]), strict=False)
         config = Config.model_validate(run["config"], strict=False)
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as e:
         raise InputError(
@@ -86,18 +85,6 @@ def find_titles(out: Path) -> list[Source]:
         }  # fmt: skip
         sources.append(Source(title.id, title.id, job.film(title), None, args))
     return sources
-
-
-def _paths(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest as run.json holds it, its files as a manifest at hand has them."""
-    plain: dict[str, Any] = json.loads(json.dumps(manifest))
-    for title in plain["titles"]:
-        title |= {k: place(title[k]) for k in ("video", "shots") if title.get(k)}
-        for dub in title["dubs"]:
-            dub |= {k: place(dub[k]) for k in ("audio", "dialogue") if dub.get(k)}
-            if dub.get("stems"):
-                dub["stems"] = {k: place(v) for k, v in dub["stems"].items()}
-    return plain
 
 
 class _Wave:

@@ -22,7 +22,7 @@ from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError, MediaError, OutputError
-from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
+from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title, of_run
 from dubbing.pipeline import Job, Step
 from dubbing.remote import Uri, place
 from dubbing.review.badness import badness, parts
@@ -128,7 +128,7 @@ class Library:
         self.log = DecisionLog(where)
         try:
             self.run: Mapping[str, Any] = json.loads((where / "run.json").read_text(encoding="utf-8"))
-            self.manifest = Manifest.model_validate(_paths(self.run["manifest"]), strict=False)
+            self.manifest = Manifest.model_validate(of_run(self.run["manifest"]), strict=False)
             self.config = Config.model_validate(self.run["config"], strict=False)
         except OSError as e:
             raise OutputError(
@@ -326,15 +326,3 @@ def _standing(now: Standing, take: str | None) -> dict[str, Any]:
         "verdict": verdict, "by": by, "at": at, "revision": now.revision, "comments": len(now.comments),
         "severity": worst, "chosen": now.take,
     }  # fmt: skip
-
-
-def _paths(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest as run.json holds it, its files as a manifest at hand has them."""
-    plain: dict[str, Any] = json.loads(json.dumps(manifest))
-    for title in plain["titles"]:
-        title |= {k: place(title[k]) for k in ("video", "shots") if title.get(k)}
-        for dub in title["dubs"]:
-            dub |= {k: place(dub[k]) for k in ("audio", "dialogue") if dub.get(k)}
-            if dub.get("stems"):
-                dub["stems"] = {k: place(v) for k, v in dub["stems"].items()}
-    return plain
