@@ -68,7 +68,7 @@ def main() -> None:
             mels = torch.from_numpy(windows.mel_windows(clip, first, list(range(first - 1, first + 4))))[:, None]
             for angle in ANGLES_DEG:
                 made = _one(clip, other, mels, angle, nets)
-                lips = torch.from_numpy(made.pop("lips"))
+                lips = torch.from_numpy(made.pop("lips").copy())
                 for name in ("copied", *nets):
                     mask = losses.lips_mask(lips, *made["real"].shape[2:])
                     apart = (torch.from_numpy(made[name] - made["real"]).abs().mean(1, keepdim=True) * mask).sum()

@@ -61,7 +61,7 @@ def faceless(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Echo:
     """A generator that gives back the source: perfect by construction."""
 
-    name, hash = "echo", "0" * 12
+    name, hash, size_bytes = "echo", "0" * 12, 0
 
     def check(self) -> None:
         """Nothing to check."""

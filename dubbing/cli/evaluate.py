@@ -149,17 +149,16 @@ def _shown(stream: TextIO) -> Iterator[tuple[Callable[[str], None], Step]]:
 def _all_told(rows: Sequence[Mapping[str, Any]]) -> str:
     """What was measured of each generator, and several of them side by side."""
     from dubbing.cli.show import number, table
-    from dubbing.evaluate.table import BESIDE, by_generator, side_by_side
+    from dubbing.evaluate.table import by_generator, measured_beside, side_by_side
 
     parts = by_generator(rows)
     if len(parts) < 2:
         return _told(rows)
     told = [f"{name}\n\n{_told(held)}" for name, held in parts.items()]
-    body = (
-        (line["generator"], line["clips"], *(number(line[label], digits) for label, _, _, digits in BESIDE))
-        for line in side_by_side(rows)
-    )
-    return "\n\n".join([*told, table(("side by side", "clips", *(label for label, *_ in BESIDE)), body)])
+    lines = side_by_side(rows)
+    columns = measured_beside(lines)
+    body = ((line["generator"], line["clips"], *(number(line[label], d) for label, d in columns)) for line in lines)
+    return "\n\n".join([*told, table(("side by side", "clips", *(label for label, _ in columns)), body)])
 
 
 def _told(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 
 from dubbing.evaluate.table import (
-    BESIDE,
     COLUMNS,
     absent,
     by_clip,
     by_generator,
     goals,
     languages,
+    measured_beside,
     median_of,
     side_by_side,
 )
@@ -101,21 +101,20 @@ def _goals(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
-    head = ("generator", "clips", *(label for label, *_ in BESIDE))
+    lines = side_by_side(rows)
+    columns = measured_beside(lines)
     body = [
-        (
-            escape(line["generator"]),
-            str(line["clips"]),
-            *(_number(line[label], digits) for label, _, _, digits in BESIDE),
-        )
-        for line in side_by_side(rows)
+        (escape(line["generator"]), str(line["clips"]), *(_number(line[label], digits) for label, digits in columns))
+        for line in lines
     ]
-    return _table(head, body)
+    return _table(("generator", "clips", *(label for label, _ in columns)), body)
 
 
 def _clips(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
     columns = [(label, by_clip(rows, measure, name), digits) for label, measure, name, digits in COLUMNS]
     columns = [c for c in columns if c[1]]
+    if not columns:
+        return ""
     seen = {r["clip"] for r in rows if r.get("seen")}
     body = [
         (escape(clip) + (" +" if clip in seen else ""), *(_number(values.get(clip), d) for _, values, d in columns))

@@ -20,7 +20,7 @@ from dubbing.errors import OutputError
 from dubbing.store import Store
 
 __all__ = ["BESIDE", "COLUMNS", "SCHEMA", "Goal", "absent", "by_clip", "by_generator", "goals", "languages",
-           "median_of", "read_table", "row", "side_by_side", "summary", "write_table"]  # fmt: skip
+           "measured_beside", "median_of", "read_table", "row", "side_by_side", "summary", "write_table"]  # fmt: skip
 
 NAME = "dub.eval.1"
 _TEXT = pa.string()
@@ -57,6 +57,13 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("silence", "silence", "motion_ratio", 2),
     ("recovery", "sync", "recovery", 2),
     ("offset", "sync", "offset_frames_abs", 1),
+    ("found", "expert", "consistent", 2),
+    ("told", "expert", "nearer", 2),
+    ("own: PSNR", "resynthesis", "psnr_db", 1),
+    ("M-LMD", "resynthesis", "m_lmd", 4),
+    ("sharp", "resynthesis", "sharpness", 2),
+    ("LSE-D", "resynthesis", "lse_d", 2),
+    ("LSE-C", "resynthesis", "lse_c", 2),
 )
 # (column, measure, name, digits): generators side by side.
 BESIDE: tuple[tuple[str, str, str, int], ...] = (
@@ -156,7 +163,8 @@ def by_generator(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[st
     """The rows of each generator, by its name and its checkpoint's, and by its hash too where two are alike."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for r in rows:
-        name = f"{r['generator']} {r['model']}" if r.get("model") else r.get("generator") or ""
+        words = dict.fromkeys(str(r[key]) for key in ("generator", "model") if r.get(key))
+        name = " ".join(words)
         found[(name, r.get("generator_hash") or "")].append(r)
     names = [name for name, _ in found]
     return {name if names.count(name) == 1 else f"{name}@{sha[:6]}": held for (name, sha), held in found.items()}
@@ -176,6 +184,11 @@ def side_by_side(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             line["clips"] = max(line["clips"], len(values))
         made.append(line)
     return made
+
+
+def measured_beside(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    """The columns of BESIDE, with their digits, that hold a number in any of the lines."""
+    return [(label, digits) for label, _, _, digits in BESIDE if any(line[label] is not None for line in lines)]
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
