@@ -36,7 +36,8 @@ def test_two_of_one_name_are_told_apart():
 
 def test_the_command_measures_several(film, tmp_path):
     clip = str(film.parent / "film.mp4")
-    command = [sys.executable, "-m", "dubbing", "eval", clip, "--out", str(tmp_path), "--json", "--only", "resynthesis", "--generator", "rewrite", "--generator", "{name: rewrite, opening: 0.5}"]  # fmt: skip
+    command = [sys.executable, "-m", "dubbing", "eval", clip, "--out", str(tmp_path), "--json"]
+    command += ["--only", "resynthesis", "--generator", "rewrite", "--generator", "{name: rewrite, opening: 0.5}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
