@@ -13,24 +13,25 @@ A task exists as soon as what it depends on is known: `Job.tasks` is asked again
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dubbing import media, models
+from dubbing import media
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError
+from dubbing.known import ACTIVE, Known
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.stage import Outcome, Resources, Stage, Task
 from dubbing.stages.footage import MadeOf, Sounds, made_of
 from dubbing.stages.windows import windows
-from dubbing.store import Store, content_key, key_of, open_store
+from dubbing.store import Store, key_of, open_store
 
 __all__ = ["BESIDE", "EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build", "weight"]
 
@@ -53,7 +54,6 @@ BESIDE: dict[str, tuple[str, str]] = {
     "cut_title": ("dubbing.dataset.titles", "CutTitle"),
 }
 STILL_FILM = "film.mp4"  # what `still` makes
-ACTIVE = "light_asd_ava"  # the model whose presence brings in `active`
 # Milliseconds that a frame costs in a stage and in those that wait for it, about: what is started first.
 _CHAIN = {"still": 120.0, "shots": 100.0, "faces": 80.0, "audio": 75.0, "active": 75.0, "speakers": 70.0,
           "actors": 65.0, "lipsync": 45.0, "sync": 20.0, "master": 20.0}  # fmt: skip
@@ -123,17 +123,14 @@ class DubTasks:
     master: Task | None = None
 
 
-class Job:
+class Job(Known):
     """One manifest with its configuration and output folder (or URI, or a store of either)."""
 
     def __init__(self, manifest: Manifest, out: Store | Path | str, config: Config) -> None:
+        super().__init__(open_store(out), config)
         self.manifest = manifest
-        self.config = config
-        self.store = open_store(out)
         self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()
-        self._results: dict[Path, Any] = {}
         self._made: dict[str, MadeOf | None] = {}
-        self._hashes: dict[str, str] = {}
 
     expands = EXPANDS
     per_shot = PER_SHOT
@@ -360,84 +357,6 @@ class Job:
         final = self.store.dub(title.id, dub.language) / made.name
         self.store.publish(made, final)
         return final
-
-    # -- what is known about results and files -----------------------------------------------------------
-
-    def done(self, task: Task) -> bool:
-        """Whether a task's result was committed."""
-        return self.store.done(task.folder)
-
-    def forget(self, task: Task) -> None:
-        """A task's result has just been made: drop what was remembered of it, and the windows it was joined from."""
-        self._results.pop(task.folder, None)
-        self.store.note(task.folder)
-        for part in task.args.get("parts", ()):
-            self.store.remove(Path(part))
-
-    def know(self, tasks: Iterable[Task]) -> None:
-        """Read many results at once: where each read is a request, one after another takes long."""
-        self._results |= self.store.results({t.folder for t in tasks} - self._results.keys())
-
-    def _result(self, task: Task | None) -> Any:
-        if task is None:
-            return None
-        if task.folder not in self._results:
-            self._results |= self.store.results([task.folder])
-        return self._results.get(task.folder)
-
-    def result(self, task: Task) -> dict[str, Any] | None:
-        """A finished task's result.json, or None."""
-        value: dict[str, Any] | None = self._result(task)
-        return value
-
-    @cache  # noqa: B019 - a job lives as long as its process
-    def _content(self, path: Path | Uri) -> str:
-        memory = self.store.root / ".contents.json" if self.store.root.exists() else None
-        return content_key(self.store.local(path), memory)
-
-    @cache  # noqa: B019
-    def _info(self, path: Path | Uri) -> media.MediaInfo:
-        try:
-            return media.probe(self.store.local(path))
-        except InputError as e:
-            raise type(e)(self.store.copies.named(str(e))) from e
-
-    def _path(self, path: Path | Uri) -> str:
-        """A file of the manifest, for a task's arguments."""
-        return str(self.store.local(path))
-
-    def generator_hash(self, choice: GeneratorChoice) -> str:
-        """12 hex digits of a generator's weights and settings. Raises as `generators.create`."""
-        key = key_of(choice.name, choice.settings)
-        if key not in self._hashes:
-            from dubbing.generators import create
-
-            self._hashes[key] = create(choice.name, choice.settings, self._models).hash
-        return self._hashes[key]
-
-    @cached_property
-    def _prior(self) -> str:
-        """What actors are fitted on."""
-        from dubbing.generators.rewrite.hearing import prior_hash
-
-        return prior_hash()
-
-    @cached_property
-    def _expert(self) -> str:
-        from dubbing import experts
-
-        return experts.identity(self.config.sync.expert, self._models)
-
-    @cached_property
-    def _models(self) -> str:
-        return str(models.folder(self.config.models.folder))
-
-    @cached_property
-    def active_speaker(self) -> str | None:
-        """`name@hash12` of the detector whose evidence of who speaks is weighed, or None."""
-        if self.config.speakers.active_speaker == "off" or not models.is_present(ACTIVE, configured=self._models):
-            return None
-        return f"{ACTIVE}@{models.digest(ACTIVE, configured=self._models)[:12]}"
 
 
 def _long(shot: Shot, task: Task) -> Task:

@@ -17,7 +17,7 @@ from dubbing.networks.boxes import detector_boxes
 
 __all__ = ["cut_face", "face_boxes", "lips_in", "lip_shapes"]
 
-_BELOW = 0.06  # of the box's height, as in `generators.wav2lip`
+_BELOW = 0.06  # of the box's height, as in `generators.square`
 
 
 def face_boxes(mesh_NP3: np.ndarray, reach: int) -> np.ndarray:

@@ -35,7 +35,7 @@ from dubbing.stages.faces import in_sight, load_tracks
 __all__ = ["CutTitle", "find_titles"]
 
 _JOIN_S = 1.0  # a silence this long between two stretches of speech belongs to them
-_SMOOTH_S = 0.1  # to each side, as `generators.wav2lip` smooths boxes
+_SMOOTH_S = 0.1  # to each side, as `generators.square` smooths boxes
 
 
 def find_titles(out: Path) -> list[Source]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Hearing", "Plan", "Settings", "Square"]
+__all__ = ["Hearing", "Plan", "Settings", "Square", "steady_boxes"]
 
 BELOW = 0.06  # of the box's height: Wav2Lip's published call adds 10 pixels of some 170 under the chin
 _SMOOTH_S = 0.1  # to each side
@@ -50,6 +50,13 @@ class Settings(BaseModel):
 
     model: str = Field(description="the checkpoint: a name among `dub models`, or your own file (absolute, or from ~)")
     ramp_frames: int = Field(4, ge=1, le=25, description="frames over which a patch comes and goes at its ends")
+
+
+def steady_boxes(mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
+    """A detector's boxes with room under the chin, float64 (N, 4), smoothed over `reach` frames to either side."""
+    boxes = smooth(detector_boxes(mesh_NP3), reach)
+    boxes[:, 3] += BELOW * (boxes[:, 3] - boxes[:, 1])
+    return boxes
 
 
 class Square:
@@ -100,9 +107,7 @@ class Square:
 
     def _boxes(self, mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
         """The face boxes that the network knows, steady, float64 (N, 4). reach: frames to smooth over."""
-        boxes = smooth(detector_boxes(mesh_NP3), reach)
-        boxes[:, 3] += BELOW * (boxes[:, 3] - boxes[:, 1])
-        return boxes
+        return steady_boxes(mesh_NP3, reach)
 
     def _must_look(self) -> bool:
         """Whether the checkpoint's hash alone does not say that it fits."""
