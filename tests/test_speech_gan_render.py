@@ -180,9 +180,8 @@ def test_memory_does_not_grow_with_the_line(generator, work):
 # -- where and when --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("work", ["a photograph"], indirect=True)
 def test_a_network_that_draws_the_still_leaves_a_photographs_skin_as_it_was(generator, work):
-    if not work.still:
-        pytest.skip("a moving picture's still is another frame")
     for patch in rendered(generator, work, StandIn())[::20]:
         (source,) = media.read(work.source, work.timeline, patch.frame, patch.frame + 1)
         before = source.bgr(box=(patch.x, patch.y, *patch.matte_HW.shape[::-1])).astype(int)
