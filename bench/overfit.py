@@ -4,6 +4,7 @@
         --frames 16 --set size=24 --set width=0.5 --set sync_weight=0 --set learning_rate=1e-3 --set batch=4
 
 Prints the curve, writes it to OUT/curve.png and OUT/losses.jsonl, and ends with 1 where the loss did not fall so far.
+`--beside FILE OUT ...` instead draws the curves of finished runs, each over its start, in one picture.
 `start` is the mean of the first steps, `end` that of the last, so that no single lucky batch counts.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import sys
 import time
 from dataclasses import replace
@@ -23,7 +25,7 @@ import yaml
 
 from dubbing.dataset.shards import Dataset
 from dubbing.train.logs import read_losses
-from dubbing.train.loop import Plan, Progress, train
+from dubbing.train.loop import CARD, Plan, Progress, train
 
 CLIPS, FALL = 8, 10.0
 
@@ -65,8 +67,31 @@ def plot(path: Path, losses_N: np.ndarray, title: str) -> None:
     figure.savefig(path, dpi=100)
 
 
+def beside(path: Path, outs: list[Path], loss: str) -> None:
+    """Curves of finished runs over the mean of their first three steps, smoothed, on a logarithmic scale."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for out in outs:
+        losses = np.array([line[loss] for line in read_losses(out) if loss in line])
+        name = json.loads((out / CARD).read_text(encoding="utf-8"))["recipe"]
+        smooth = np.convolve(losses / losses[:3].mean(), np.full(10, 0.1), "valid")
+        axes.semilogy(np.arange(len(smooth)) + 10, smooth, lw=1, label=name)
+    axes.axhline(1 / FALL, color="0.5", ls="--", lw=0.8)
+    axes.set(xlabel="step", ylabel=f"{loss} over its start", title="eight clips")
+    axes.legend(fontsize="small")
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+
+
 def main() -> int:
     """Overfit, print, plot."""
+    if sys.argv[1:2] == ["--beside"]:
+        beside(Path(sys.argv[2]), [Path(text) for text in sys.argv[3:]], "l1")
+        return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--data", type=Path, required=True)

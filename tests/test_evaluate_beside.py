@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from dubbing import config
 from dubbing.evaluate import page, read_table
+from dubbing.evaluate.measures import GROUPS
 from dubbing.evaluate.table import by_generator, measured_beside, row, side_by_side
 
 pytestmark = pytest.mark.xdist_group("film")
@@ -56,3 +58,18 @@ def test_a_generator_there_is_not_stops_all_before_any_work(film, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "/no/such.pth" in done.stderr and "Traceback" not in done.stderr
     assert not list((tmp_path / "out").rglob("result.json"))
+
+
+def test_another_expert_judges_anew(monkeypatch):
+    """What a sync expert said must not outlive it, in any group that asks one."""
+    asked = {g.name: g.judges(config.load()) for g in GROUPS}
+    assert {name for name, experts in asked.items() if experts} == {
+        "dub",
+        "published",
+        "languages",
+        "expert",
+        "resynthesis",
+    }
+    monkeypatch.setattr("dubbing.experts.identity", lambda name, folder=None: f"{name}@new")
+    now = {g.name: g.judges(config.load()) for g in GROUPS}
+    assert all(now[name] != experts for name, experts in asked.items() if experts)

@@ -153,7 +153,7 @@ class Evaluation:
         about: list[Any] = []
         if group.needs_voice:
             about = [[v.language, content_key(v.path, self.store.root / ".contents.json")] for v in voices]
-            about += measures.expert_keys(self.settings)
+        about += group.judges(self.settings)
         key = key_of("eval", _VERSION, group.name, film.content, self.generator_hash, code_hash(), about)
         folder = self.store.root / film.title.id / "eval" / f"{group.name}-{key[:12]}"
 

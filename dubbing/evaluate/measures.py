@@ -31,7 +31,7 @@ from dubbing.face import canonical, mouth_measures
 from dubbing.mesh import Meshes
 from dubbing.sound import RATE_HZ as HEARD_HZ
 
-__all__ = ["GROUPS", "Group", "expert_keys"]
+__all__ = ["GROUPS", "Group"]
 
 Rows = list[dict[str, Any]]
 _IN_LANGUAGES = ("lse_d", "lse_c", "offset_frames", "offset_frames_abs", "recovery")
@@ -45,15 +45,17 @@ _ABSENT = {
 
 @dataclass(frozen=True)
 class Group:
-    """measures: of `evaluation.MEASURES`; measure(bench, film, voices, folder): rows, or StageError."""
+    """measures: of `evaluation.MEASURES`; measure(bench, film, voices, folder): rows, or StageError; judges(settings):
+    the sync experts that its rows depend on."""
 
     name: str
     measures: tuple[str, ...]
     needs_voice: bool
     measure: Callable[[Bench, Film, tuple[Voice, ...], Path], Rows]
+    judges: Callable[[Config], list[str]] = lambda settings: []
 
 
-def expert_keys(settings: Config) -> list[str]:
+def _experts(settings: Config) -> list[str]:
     """The sync experts that takes are scored by: the settings' own, and the literature's where its weights are."""
     names: list[str] = [settings.sync.expert]
     if _LITERATURE not in names and models.is_present(_LITERATURE, configured=settings.models.folder):
@@ -221,9 +223,9 @@ def _expert(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> R
 GROUPS: tuple[Group, ...] = (
     Group("hearing", ("hearing",), False, _hearing),
     Group("rendering", ("rendering",), False, _rendering),
-    Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub),
-    Group("published", ("published",), True, _published),
-    Group("languages", ("languages",), True, _languages),
-    Group("expert", ("expert",), True, _expert),
-    Group("resynthesis", ("resynthesis",), False, _resynthesis),
+    Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub, _experts),
+    Group("published", ("published",), True, _published, _experts),
+    Group("languages", ("languages",), True, _languages, _experts),
+    Group("expert", ("expert",), True, _expert, _experts),
+    Group("resynthesis", ("resynthesis",), False, _resynthesis, lambda settings: [experts.identity("lips")]),
 )

@@ -31,9 +31,7 @@ __all__ = ["LipGAN", "Settings", "square_boxes"]
 class Settings(square.Settings):
     """What a manifest may say under `generator: {name: lipgan, ...}`."""
 
-    model: str = Field(
-        "lipgan", description="the checkpoint: a name among `dub models`, or your own file (absolute, or from ~)"
-    )
+    model: str = square.named("lipgan")
     box: Literal["auto", "dlib", "s3fd"] = Field(
         "auto",
         description="whose face boxes the checkpoint was trained on; auto: dlib's for a Keras file, as published, and "
@@ -86,8 +84,8 @@ class LipGAN(square.Square):
 def square_boxes(mesh_NP3: np.ndarray) -> np.ndarray:
     """Boxes about as dlib's detectors draw them, float64 (N, 4): left, top, right, bottom.
 
-    They are squares from the middle of the forehead to the chin, where the mesh begins and ends too. Taken from what
-    its landmark model says of faces in such boxes (brows at a fifth, chin at the bottom); not measured.
+    They are squares from the middle of the forehead to the chin, where the mesh begins and ends too. After what is
+    generally known of faces in such boxes (brows at a fifth, chin at the bottom); not measured against dlib.
 
     mesh_NP3: (N, 478, >=2) pixels.
     """

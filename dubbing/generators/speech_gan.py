@@ -38,14 +38,12 @@ _SIZE_WH = inputs.PICTURE_HW[::-1]
 class Settings(square.Settings):
     """What a manifest may say under `generator: {name: speech_gan, ...}`."""
 
-    model: str = Field(
-        "speech_gan", description="the checkpoint: a name among `dub models`, or your own file (absolute, or from ~)"
-    )
+    model: str = square.named("speech_gan")
     seed: int = Field(0, ge=0, lt=2**32, description="which of the performances that one sound allows is drawn")
 
 
-class SpeechGAN(square.Square):
-    """See `dubbing.generators.square.Square`; all of its own is what the network sees and hears."""
+class SpeechGAN(square.Drawn):
+    """See `dubbing.generators.square.Drawn`; all of its own is what the network sees and hears."""
 
     name = "speech_gan"
     version = 1

@@ -3,11 +3,12 @@
 Everything around such a network is ours: the box comes from the track and is smoothed inside it, only the lower half
 of what was drawn goes back (`paste`), every frame gets a window, and sound that is nobody's speech moves no lips.
 It knows no network: what a square is made of, what of the sound a frame hears, and what draws is said by those who
-inherit (`wav2lip`, `lipgan`; `speech_gan`, whose faces are no squares).
+inherit from `Square` (`wav2lip`, `lipgan`), or from `Drawn` alone (`speech_gan`: a sequence, and no squares).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Hearing", "Plan", "Settings", "Square", "steady_boxes"]
+__all__ = ["Drawn", "Hearing", "Plan", "Settings", "Square", "named", "steady_boxes"]
 
 BELOW = 0.06  # of the box's height: Wav2Lip's published call adds 10 pixels of some 170 under the chin
 _SMOOTH_S = 0.1  # to each side
 _BATCH = 16  # frames held at once
 _MARGIN = 4  # rows of the network's square above its middle that are drawn too, for clean edges
+_MODEL = "the checkpoint: a name among `dub models`, or your own file (absolute, or from ~)"
 _PAD_FRAMES = 2  # this much around speech still counts as it
 
 Hearing = Callable[[list[int]], np.ndarray]
@@ -48,7 +50,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(description="the checkpoint: a name among `dub models`, or your own file (absolute, or from ~)")
+    model: str = Field(description=_MODEL)
     ramp_frames: int = Field(4, ge=1, le=25, description="frames over which a patch comes and goes at its ends")
 
 
@@ -59,8 +61,14 @@ def steady_boxes(mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
     return boxes
 
 
-class Square:
-    """See `dubbing.generators.Generator`. The mouth it means to draw is not known beforehand: no wanted opening.
+def named(model: str) -> Any:
+    """The setting `model` with the name that is meant where nothing is said."""
+    return Field(model, description=_MODEL)
+
+
+class Drawn(ABC):
+    """See `dubbing.generators.Generator`: one with a checkpoint, whose network draws the face in a box. The mouth it
+    means to draw is not known beforehand: no wanted opening.
 
     settings: those of `kind`, which a subclass sets with `name` and `version`; models_folder: where published models
     lie, as the configuration says; device: where it runs, None for a GPU where there is one. Raises ManifestError:
@@ -89,21 +97,17 @@ class Square:
 
     # -- what a subclass says ----------------------------------------------------------------
 
+    @abstractmethod
     def _loaded(self) -> Module:
         """The checkpoint in its network. Raises ModelError: no checkpoint, or of another architecture or size."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _running(self, net: Any, device: str) -> Any:
-        """The loaded network ready to run; `size_px` is the side of its squares."""
-        raise NotImplementedError
+        """The loaded network ready to run."""
 
-    def _hearing(self, wave: np.ndarray, times: Sequence[Fraction]) -> Hearing:
-        """What frames at `times` (seconds from the first sample) hear of a float32 mono wave at 16 kHz."""
-        raise NotImplementedError
-
-    def _drawn(self, sound: Tensor, squares_NCHW: Tensor, from_row: int) -> Tensor:
-        """Squares (N, 3, S, S) 0..1 from the sound and the frames' own; rows above from_row are not used."""
-        raise NotImplementedError
+    @abstractmethod
+    def _render(self, work: Work, plan: Plan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
+        """Patches of frames [a, b) of lines, in order."""
 
     def _boxes(self, mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
         """The face boxes that the network knows, steady, float64 (N, 4). reach: frames to smooth over."""
@@ -144,8 +148,38 @@ class Square:
                 spans.append((line, a, b))
         yield from self._render(work, Plan(work, self.settings.ramp_frames, self._boxes), spans)
 
+    def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
+        """The checkpoint's file and its sha256. Raises ManifestError, ModelError."""
+        if "/" not in model:
+            path = models.path(model, configured=models_folder)
+            return path, models.digest(model, configured=models_folder)
+        path = Path(model).expanduser()
+        if not path.is_absolute():
+            raise ManifestError(
+                f"generator {self.name}: model: {model!r} is a relative path; give it from / or from ~."
+            )
+        if not path.is_file():
+            raise ModelError(
+                f"generator {self.name}: there is no checkpoint {model!r}; `dub models list` shows those by name."
+            )
+        return path, content_key(path)
+
+
+class Square(Drawn):
+    """A generator whose network draws each frame's square from itself and a window of sound.
+
+    What runs (`_running`) says the side of its squares: `size_px`.
+    """
+
+    @abstractmethod
+    def _hearing(self, wave: np.ndarray, times: Sequence[Fraction]) -> Hearing:
+        """What frames at `times` (seconds from the first sample) hear of a float32 mono wave at 16 kHz."""
+
+    @abstractmethod
+    def _drawn(self, sound: Tensor, squares_NCHW: Tensor, from_row: int) -> Tensor:
+        """Squares (N, 3, S, S) 0..1 from the sound and the frames' own; rows above from_row are not used."""
+
     def _render(self, work: Work, plan: Plan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
-        """Patches of frames [a, b) of lines, in order."""
         hearing = self._hearing(plan.wave, plan.times)
         for _, a, b in spans:
             pictures = media.read(work.source, work.timeline, a, b)
@@ -168,22 +202,6 @@ class Square:
         made_NHWC[:, :from_row] = squares[:, :from_row]
         for picture, part, seen, drawn in zip(pictures, parts, squares, made_NHWC, strict=True):
             yield plan.laid(picture, part, seen, drawn)
-
-    def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
-        """The checkpoint's file and its sha256. Raises ManifestError, ModelError."""
-        if "/" not in model:
-            path = models.path(model, configured=models_folder)
-            return path, models.digest(model, configured=models_folder)
-        path = Path(model).expanduser()
-        if not path.is_absolute():
-            raise ManifestError(
-                f"generator {self.name}: model: {model!r} is a relative path; give it from / or from ~."
-            )
-        if not path.is_file():
-            raise ModelError(
-                f"generator {self.name}: there is no checkpoint {model!r}; `dub models list` shows those by name."
-            )
-        return path, content_key(path)
 
 
 class Plan:

@@ -37,9 +37,7 @@ __all__ = ["Settings", "SptSettings", "SptWav2Lip", "Wav2Lip"]
 class Settings(square.Settings):
     """What a manifest may say under `generator: {name: wav2lip, ...}`."""
 
-    model: str = Field(
-        "wav2lip", description="the checkpoint: a name among `dub models`, or your own file (absolute, or from ~)"
-    )
+    model: str = square.named("wav2lip")
     size: int | None = Field(
         None, ge=32, le=1024, description="side of the network's pictures, where the checkpoint leaves a choice"
     )

@@ -9,6 +9,7 @@ it never uses: their numbers are missing). Pictures are BGR 0..1, 96x96; nothing
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -160,7 +161,7 @@ class _Step:
     extra: int = 0
 
 
-class _Numbered(nn.Module):
+class _Numbered(nn.Module, ABC):
     """A network whose layers are numbered as Keras does it: by kind, in the order they are made."""
 
     norm_name = ""
@@ -185,8 +186,9 @@ class _Numbered(nn.Module):
         self.add_module(normed, self._norm(level.channels))
         return _Step(name, normed, level.extra)
 
+    @abstractmethod
     def _norm(self, channels: int) -> nn.Module:
-        raise NotImplementedError
+        """What stands behind a convolution."""
 
     def _conv(self, step: _Step) -> _Conv | _Grow:
         layer = self.get_submodule(step.conv)
