@@ -244,3 +244,17 @@ def test_a_step_and_a_look_in_half_precision(name: str, data: Path, expert: Path
         recipe.pictures(batch, state)
     assert np.isfinite(list(found.values())).all() and all(n > 0 for n in state.norms.values())
     assert all(p.dtype == torch.float32 for net in state.networks.values() for p in net.parameters())
+
+
+def test_an_expert_learns_eight_windows_by_heart(data: Path) -> None:
+    recipe, settings = recipes.find("wav2lip_expert"), {"apart_frames": 6}
+    settings = recipes.settings_of(recipe, settings)
+    held = Dataset(data)
+    samples = [s for s in held.of("train") if recipe.usable(s, settings)]
+    items = [recipe.item(held, samples[k % len(samples)], np.random.default_rng(k), settings) for k in range(8)]
+    state = State.of(recipe, settings)
+    state.mode(training=True)
+    batch = as_batch(items, state.device)
+    assert 0 < batch["same"].sum() < 8
+    losses_N = [float(plain(recipe.step(batch, state))["loss"]) for _ in range(16)]
+    assert losses_N[-1] < losses_N[0] / 4
