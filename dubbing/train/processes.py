@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dubbing.errors import DubError, InputError
 from dubbing.store import alone
 from dubbing.train.logs import read_losses
@@ -82,7 +80,6 @@ def _one_of_many(config: dict[str, Any]) -> None:
 
     context = ray_train.get_context()
     world = World(context.get_world_rank(), context.get_world_size())
-    torch.set_num_threads(max(1, torch.get_num_threads()))
     with contextlib.suppress(KeyboardInterrupt):  # everything is kept; the process that was interrupted says so
         train(config["plan"], world=world)
 
