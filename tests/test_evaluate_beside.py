@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from dubbing import config
-from dubbing.evaluate import page, read_table
+from dubbing.errors import MediaError
+from dubbing.evaluate import find_clips, page, read_table
 from dubbing.evaluate.measures import GROUPS
 from dubbing.evaluate.table import by_generator, measured_beside, row, side_by_side
 
@@ -73,3 +74,14 @@ def test_another_expert_judges_anew(monkeypatch):
     monkeypatch.setattr("dubbing.experts.identity", lambda name, folder=None: f"{name}@new")
     now = {g.name: g.judges(config.load()) for g in GROUPS}
     assert all(now[name] != experts for name, experts in asked.items() if experts)
+
+
+def test_without_clips_the_media_beside_the_checkout_are_measured(tmp_path, monkeypatch):
+    (tmp_path / "shared" / "media").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "shared" / "media" / "one.mp4").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    assert [c.id for c in find_clips([])] == ["one"]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MediaError, match="nothing to measure"):
+        find_clips([])

@@ -57,7 +57,8 @@ def evaluate(
     clips: tuple[Path, ...], out: Path, generators: tuple[str, ...], only: str | None, sounds: tuple[str, ...],
     config_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure generators on clips of talking people. CLIPS are films, or folders of them."""
+    """Measure generators on clips of talking people. CLIPS are films, or folders of them;
+    without any, the folder ../shared/media where it is there."""
     from dubbing import config
     from dubbing.cli import show
     from dubbing.evaluate import Evaluation, Options, find_clips, measures_named, page, summary, write_table

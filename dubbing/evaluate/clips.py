@@ -23,6 +23,7 @@ __all__ = ["KINDS", "Clip", "Voice", "find_clips", "fitted_sound", "rolled", "vo
            "write_still"]  # fmt: skip
 
 KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
+USUAL = Path("../shared/media")  # beside a checkout: what is measured where nothing is named
 QUIET_S = 0.4  # of silence at both ends of a dub sound
 RATE_HZ = 48_000
 
@@ -44,10 +45,11 @@ class Voice:
 
 
 def find_clips(places: Sequence[Path]) -> list[Clip]:
-    """The clips that files and folders (taken recursively) hold, each once, by id.
+    """The clips that files and folders (taken recursively) hold, each once, by id; of USUAL where none is named.
 
-    Raises MediaError: no such file, a folder without a clip, or nothing given.
+    Raises MediaError: no such file, a folder without a clip, or nothing named and no USUAL here.
     """
+    places = places or [p for p in (USUAL,) if p.is_dir()]
     if not places:
         raise MediaError(
             "There is nothing to measure: give clips of talking people with their own sound, or a folder of them, "
