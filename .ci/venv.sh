@@ -1,5 +1,5 @@
-# Finds Python, makes and reuses .venv, installs what pyproject.toml asks for. Sourced by ./demo and
-# ./check with $root set; sets $bin. The first time takes about 3 minutes and 7 GB, later ones nothing.
+# Finds Python, makes and reuses .venv, and installs into it exactly what a lock in requirements/ names. Sourced by
+# ./demo, ./check and ./lock with $root set and the name of a lock in $lock (or "tools": uv alone); sets $bin.
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -8,39 +8,40 @@ suits() {
 }
 
 find_python() {
-    for candidate in "${PYTHON:-}" python3.11 python3.12 python3 python; do
-        if [ -n "$candidate" ] && suits "$candidate"; then
+    if [ -n "${PYTHON:-}" ]; then
+        if suits "$PYTHON"; then
+            printf '%s' "$PYTHON"
+            return
+        fi
+        say "PYTHON is $PYTHON ($("$PYTHON" --version 2>&1 || echo 'which does not run')); this needs Python 3.11 or 3.12 with its venv module: set PYTHON to one, or to nothing."
+        return 1
+    fi
+    for candidate in python3.11 python3.12 python3 python; do
+        if suits "$candidate"; then
             printf '%s' "$candidate"
             return
         fi
     done
-    say "No suitable Python: this needs Python 3.11 or 3.12 with its venv module (on Debian and Ubuntu:"
-    say "apt install python3.11 python3.11-venv). Found: $(python3 --version 2>/dev/null || echo no python3)."
-    say "If yours has another name, say PYTHON=/path/to/python3.11 and run this again."
+    say "No suitable Python was found ($(python3 --version 2>/dev/null || echo no python3)); this needs Python 3.11 or 3.12 with its venv module (on Debian and Ubuntu: apt install python3.11 python3.11-venv), and PYTHON=/path/to/python3.11 names one that lies elsewhere."
     return 1
 }
 
-# What the installed set depends on: the list of packages, where .venv lies, which Python it is.
-stamp_of() {
-    "$root/.venv/bin/python" - "$root" <<'PY'
-import hashlib, pathlib, sys
-root = pathlib.Path(sys.argv[1])
-print(hashlib.sha256(f"{root} {sys.version}".encode() + (root / "pyproject.toml").read_bytes()).hexdigest())
-PY
+version_of() {
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
 }
 
 bin="$root/.venv/bin"
-if ! suits "$bin/python"; then
+if [ -f "$root/.venv/.folder" ] && [ "$(cat "$root/.venv/.folder")" != "$root/.venv" ]; then
+    say "The folder $root/.venv was made as $(cat "$root/.venv/.folder") and moved here, where its programs do not work: delete it (rm -r '$root/.venv') and run this again."
+    exit 2
+fi
+if ! suits "$bin/python" || { [ -n "${PYTHON:-}" ] && [ "$(version_of "$bin/python")" != "$(version_of "$PYTHON")" ]; }; then
     python=$(find_python) || exit 2
     say "making .venv with $("$python" --version)"
-    "$python" -m venv --clear "$root/.venv" || exit 2
-fi
-stamp=$(stamp_of) || exit 2
-if [ "$stamp" != "$(cat "$root/.venv/.installed" 2>/dev/null)" ]; then
-    say "installing into .venv (the first time: about 3 minutes, 7 GB)"
-    "$bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root[demo,dev]" || {
-        say "The packages could not be installed; see the lines above. Running this again goes on from here."
+    if ! problem=$("$python" -m venv --clear "$root/.venv" 2>&1); then
+        say "The folder $root/.venv could not be made: $(printf '%s' "$problem" | tail -n 1) Mend that and run this again."
         exit 2
-    }
-    printf '%s' "$stamp" > "$root/.venv/.installed"
+    fi
+    printf '%s' "$root/.venv" >"$root/.venv/.folder"
 fi
+"$bin/python" "$root/.ci/install.py" "$lock" || exit $?
