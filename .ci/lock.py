@@ -24,9 +24,9 @@ UV = "uv==0.13.9"  # goes up by ./lock after a change here; the locks' form is u
 
 
 def pins(path: Path) -> dict[str, str]:
-    """Versions by package of a lock; none where it is not there."""
+    """Versions by package and environment marker of a lock; none where it is not there."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return {name: version for name, version, _ in install.PIN.findall(text)}
+    return {f"{name} ; {marker.strip()}".rstrip(" ;"): version for name, version, marker in install.PIN.findall(text)}
 
 
 def make(name: str, source: list[str], given: str | None, options: list[str]) -> tuple[str, dict[str, str]]:
@@ -38,7 +38,7 @@ def make(name: str, source: list[str], given: str | None, options: list[str]) ->
         if path.exists():
             target.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")  # uv keeps what still fits
         command = [str(install.VENV / "bin" / "uv"), "pip", "compile", "--universal", "--generate-hashes"]
-        command += ["--python-version", "3.11", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
+        command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
         command += ["--quiet", "--output-file", str(target), *options, *source]
         if given is not None:
             constraints = Path(folder) / "given.txt"
@@ -70,11 +70,11 @@ def main(options: list[str]) -> None:
         said, found = make(name, source, given, options)
         print(said, end="")
         if given is None:
-            given = "".join(f"{one}=={version}\n" for one, version in found.items())
+            given = "".join(one.replace(" ;", f"=={v} ;", 1) + "\n" if ";" in one else f"{one}=={v}\n" for one, v in found.items())
     with tempfile.TemporaryDirectory() as folder:
         asked = Path(folder) / "uv.in"
         asked.write_text(f"{UV}\n", encoding="utf-8")
-        print(make("uv", [str(asked), "--no-annotate"], None, [])[0], end="")
+        print(make("uv", [str(asked)], None, [])[0], end="")
 
 
 if __name__ == "__main__":
