@@ -6,7 +6,6 @@ three, so that a package has one version in all of them. uv.txt is uv itself.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -38,8 +37,8 @@ def make(name: str, source: list[str], given: str | None, options: list[str]) ->
         if path.exists():
             target.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")  # uv keeps what still fits
         command = [str(install.VENV / "bin" / "uv"), "pip", "compile", "--universal", "--generate-hashes"]
-        command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
-        command += ["--quiet", "--output-file", str(target), *options, *source]
+        command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--no-emit-index-url"]
+        command += ["--no-emit-find-links", "--quiet", "--output-file", str(target), *options, *source]
         if given is not None:
             constraints = Path(folder) / "given.txt"
             constraints.write_text(given, encoding="utf-8")
@@ -70,7 +69,8 @@ def main(options: list[str]) -> None:
         said, found = make(name, source, given, options)
         print(said, end="")
         if given is None:
-            given = "".join(one.replace(" ;", f"=={v} ;", 1) + "\n" if ";" in one else f"{one}=={v}\n" for one, v in found.items())
+            parts = [(one.partition(" ;"), version) for one, version in found.items()]
+            given = "".join(f"{package}=={version}{mark}{rest}\n" for (package, mark, rest), version in parts)
     with tempfile.TemporaryDirectory() as folder:
         asked = Path(folder) / "uv.in"
         asked.write_text(f"{UV}\n", encoding="utf-8")

@@ -28,7 +28,11 @@ from dubbing.remote import Uri
 from dubbing.stages.footage import Sounds, made_of
 from dubbing.store import Store, open_store, standing
 
-__all__ = ["DubFinding", "Findings", "TitleFinding", "look", "versions"]
+__all__ = ["SENT_WITH", "DubFinding", "Findings", "TitleFinding", "look", "versions"]
+
+SENT_WITH = "DUB_PACKAGES"  # `name==version`, apart by spaces, of the machine that sent its code to this one
+_PACKAGES = ("av", "mediapipe", "numpy", "opencv", "pyarrow", "ray", "scenedetect", "scipy", "silero-vad", "torch")
+_ALSO = {"opencv": ("opencv-contrib-python-headless", "opencv-contrib-python", "opencv-python")}  # one library
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -149,6 +153,7 @@ def look(
             )
     attempt("", store.check)
     _disk(found, store)
+    found.notes += _other_packages()
     found.versions = {**versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
     return found
 
@@ -321,11 +326,28 @@ def _disk(found: Findings, store: Store) -> None:
 
 def versions() -> dict[str, str]:
     """The packages that decide what comes out; `absent` where one is missing."""
-    found = {"python": platform.python_version()}
-    for name in ("av", "mediapipe", "numpy", "opencv-contrib-python", "pyarrow", "ray", "scenedetect",
-                 "scipy", "silero-vad", "torch"):  # fmt: skip
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+
+
+def _version(name: str) -> str:
+    for one in _ALSO.get(name, (name,)):
         try:
-            found[name] = version(name)
+            return version(one)
         except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            continue
+    return "absent"
+
+
+def _other_packages() -> list[str]:
+    """A note where this code was sent here from a machine with other packages than this one's (`--with-code`)."""
+    sent = dict(one.split("==", 1) for one in os.environ.get(SENT_WITH, "").split() if "==" in one)
+    here = versions()
+    other = [
+        f"{name} {here[name]} instead of {sent[name]}" for name in here if sent.get(name, here[name]) != here[name]
+    ]
+    if not other:
+        return []
+    return [
+        f"This machine has {', '.join(other)}, with which the code was sent: results may differ; an image made of the "
+        "same lock (requirements/run.txt) has the same packages."
+    ]

@@ -12,7 +12,7 @@
 # Cost:    33.7 core-hours; at an assumed 0.05 USD a core-hour: 1.69 USD.
 #
 # Ctrl-C leaves the job running; the same command comes back to it. It ends with the run's own exit code.
-# An image without dubbing (docker/Dockerfile.cpu has it) needs its packages at least: then add --with-code.
+# An image without dubbing (docker/Dockerfile has it) needs its packages at least: then add --with-code.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)

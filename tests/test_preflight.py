@@ -225,3 +225,16 @@ def test_damage_in_the_middle_is_named_by_timecode(job: Job, tmp_path: Path, dub
 def test_problems_are_of_the_kinds_a_run_would_raise(job: Job) -> None:
     for kind in (ManifestError, MediaError, OutputError):
         assert issubclass(kind, InputError) and kind.exit_code == 2
+
+
+def test_code_that_was_sent_says_where_the_packages_are_others(job: Job, tmp_path: Path, monkeypatch) -> None:
+    def notes() -> list[str]:
+        found = preflight.look(manifest.load(job()), config.Config(), tmp_path / "out")
+        return [note for note in found.notes if "requirements/run.txt" in note]
+
+    here = preflight.versions()
+    monkeypatch.setenv(preflight.SENT_WITH, " ".join(f"{name}=={v}" for name, v in here.items()))
+    assert not notes()
+    monkeypatch.setenv(preflight.SENT_WITH, "torch==1.0")
+    (note,) = notes()
+    assert f"torch {here['torch']} instead of 1.0" in note

@@ -23,7 +23,7 @@ from dubbing.cli.app import dub
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "jobs").glob("*.sh"))
 KUBERAY = sorted((ROOT / "jobs" / "kuberay").glob("*.yaml"))
-DOCKERFILES = sorted((ROOT / "docker").glob("Dockerfile.*[!e]"))
+DOCKERFILES = [ROOT / "docker" / "Dockerfile"]
 RECIPES = [*SCRIPTS, *KUBERAY]
 GUIDE = ROOT / "docs" / "cluster.md"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -43,7 +43,7 @@ def head_of(path: Path) -> str:
 
 def test_the_recipes_are_there() -> None:
     assert {p.name for p in RECIPES} >= {"local.sh", "ray_jobs.sh", "rayjob.yaml", "raycluster.yaml"}
-    assert {p.name for p in DOCKERFILES} == {"Dockerfile.cpu", "Dockerfile.gpu"}
+    assert all(p.is_file() for p in DOCKERFILES)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=name_of)
@@ -198,7 +198,7 @@ def test_kuberay_takes_it(path: Path) -> None:
         volumes = {v["name"] for v in pod["volumes"]}
         for container in pod["containers"]:
             assert {m["name"] for m in container["volumeMounts"]} <= volumes
-            assert container["image"].split(":")[-1] in [p.suffix[1:] for p in DOCKERFILES]
+            assert container["image"] == "dub:local"
             asked, limit = container["resources"]["requests"], container["resources"]["limits"]
             assert asked["memory"] == limit["memory"]
     for group in cluster["workerGroupSpecs"]:
@@ -262,36 +262,26 @@ def test_a_dockerfile_is_one(path: Path) -> None:
 def test_no_registry_is_named(path: Path) -> None:
     """Whose images and whose wheels is for those who build: a host that is written here is wrong for most."""
     text = path.read_text(encoding="utf-8")
-    images = re.findall(r"(?:image:|--tag|-t) (\S+)|\s(\S*dub:[cg]pu)", text)
-    assert images and {one or other for one, other in images} <= {"dub:cpu", "dub:gpu"}
+    named = re.findall(r"(?:image:|--tag|Dockerfile -t) (\S+)", text)
+    assert named and set(named) == {"dub:local"}
     hosts = re.findall(r"https?://([\w.-]+)", text)
     assert set(hosts) <= {"127.0.0.1"}
-
-
-def test_torch_comes_from_another_index_only_where_one_is_given() -> None:
-    (run,) = [rest for word, rest in instructions(ROOT / "docker" / "Dockerfile.cpu") if "torch>=" in rest]
-    shown = f"pip() {{ printf '<%s>' \"$@\"; }}; {run}"
-
-    def asked(index: str) -> str:
-        done = subprocess.run(["/bin/sh", "-c", shown], env={"TORCH_INDEX": index}, capture_output=True, check=True)
-        return done.stdout.decode()
-
-    assert asked("") == "<install><torch>=2.11,<2.12>"
-    assert asked("http://127.0.0.1/whl/cpu") == "<install><torch>=2.11,<2.12><--index-url><http://127.0.0.1/whl/cpu>"
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=name_of)
 def test_an_image_is_built_in_layers_that_change_rarely(path: Path) -> None:
     steps = instructions(path)
-    order = [
-        next(i for i, (_, rest) in enumerate(steps) if part in rest)
-        for part in ("apt-get", 'pip install "torch', "requirements.txt", "COPY dubbing"[5:], "--no-deps", "dub")
-    ][:5]
+    parts = ("apt-get", "requirements/uv.txt", "requirements/run.txt", "dubbing /build/dubbing", "--no-build-isolation")
+    order = [next(i for i, (_, rest) in enumerate(steps) if part in rest) for part in parts]
     assert order == sorted(order)
-    assert any(f'"{r}"' in rest for r in PROJECT["dependencies"] if r.startswith("torch") for _, rest in steps)
 
 
-def test_the_image_has_what_the_project_needs() -> None:
-    command = [sys.executable, ROOT / "docker" / "requirements.py", ROOT / "pyproject.toml", "s3"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert printed == [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["s3"]]
+@pytest.mark.parametrize("path", DOCKERFILES, ids=name_of)
+def test_an_image_holds_the_lock_and_no_other_package(path: Path) -> None:
+    parts = [part for word, rest in instructions(path) if word == "RUN" for part in rest.split("&&")]
+    installs = [part for part in parts if "pip" in part]
+    own = [part for part in installs if part.split()[-1] == "/build"]
+    assert len(own) == 1 and "--no-deps" in own[0] and "--no-build-isolation" in own[0]
+    others = [part.split() for part in installs if part not in own]
+    assert [words[-1] for words in others] == ["/build/requirements/uv.txt", "/build/requirements/run.txt"]
+    assert all("--require-hashes" in words for words in others)

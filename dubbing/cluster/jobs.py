@@ -23,6 +23,7 @@ import dubbing
 from dubbing.cluster.access import Token
 from dubbing.cluster.submission import Submission, attempt_of, is_job_id
 from dubbing.errors import ClusterError, DubError
+from dubbing.preflight import SENT_WITH, versions
 
 __all__ = ["Cluster", "Job", "State"]
 
@@ -172,7 +173,12 @@ class Cluster:
         """False where somebody else was quicker."""
         environment: dict[str, Any] = {}
         if with_code:
-            environment = {"py_modules": [str(Path(dubbing.__file__).parent)], "excludes": ["**/__pycache__"]}
+            here = " ".join(f"{name}=={version}" for name, version in versions().items())
+            environment = {
+                "py_modules": [str(Path(dubbing.__file__).parent)],
+                "excludes": ["**/__pycache__"],
+                "env_vars": {SENT_WITH: here},
+            }
         with tempfile.TemporaryDirectory(prefix="dub-submit-") as folder:
             for name, text in submission.files.items():
                 (Path(folder) / name).write_text(text, encoding="utf-8")
