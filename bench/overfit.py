@@ -25,7 +25,7 @@ import yaml
 
 from dubbing.dataset.shards import Dataset
 from dubbing.train.logs import read_losses
-from dubbing.train.loop import CARD, Plan, Progress, train
+from dubbing.train.loop import CARD, Progress, TrainingPlan, train
 
 CLIPS, FALL = 8, 10.0
 
@@ -115,7 +115,7 @@ def main() -> int:
         elif p.losses and (p.step % every == 0 or p.step < 4):
             print(f"{p.step:6d} {p.rate:6.2f}/s  " + "  ".join(f"{k} {v:.4f}" for k, v in p.losses.items()), flush=True)
 
-    plan = Plan(said.model, said.data, said.out, settings, steps=said.steps, device="cpu", threads=1)
+    plan = TrainingPlan(said.model, said.data, said.out, settings, steps=said.steps, device="cpu", threads=1)
     train(plan, watch, data)
     losses = np.array([line[said.loss] for line in read_losses(said.out) if said.loss in line])
     start, end = losses[:3].mean(), losses[-min(20, len(losses)) :].mean()

@@ -5,7 +5,7 @@
 
 Prints seconds and the process's peak resident set for each length. A clip that ends unlike it began has a cut at
 each seam; one that does not becomes a single long shot, measured in parts of 750 frames. --boxes: LSE of the
-largest face with boxes as they are, 5 % larger and smaller, and shifted by 5 %; --weights: instead of the shelf's.
+largest face with boxes as they are, 5 % larger and smaller, and shifted by 5 %; --weights: FILE.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a spatial transformer is worth on turned heads: checkpoints on held-out faces, turned by known angles.
 
-    dub train wav2lip --data data --out plain --steps 400 --set lean_deg=30 --set sync_weight=0
-    dub train spt_wav2lip --data data --out spt --steps 400 --set lean_deg=30 --set sync_weight=0
+    dub train wav2lip --data data --out plain --steps 400 --set rotation_deg=30 --set sync_weight=0
+    dub train spt_wav2lip --data data --out spt --steps 400 --set rotation_deg=30 --set sync_weight=0
     python -m bench.turned --data data --split val plain/wav2lip.pth spt/spt_wav2lip.pth
 
 Prints mean L1 in the lips' boxes for each checkpoint and angle, beside that of the other moment's own face (which is

@@ -24,10 +24,10 @@ from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError
-from dubbing.known import ACTIVE, Known
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.records import Shot
 from dubbing.remote import Uri
+from dubbing.result_cache import ACTIVE, ResultCache
 from dubbing.stage import Outcome, Resources, Stage, Task
 from dubbing.stages.footage import MadeOf, Sounds, made_of
 from dubbing.stages.windows import windows
@@ -123,7 +123,7 @@ class DubTasks:
     master: Task | None = None
 
 
-class Job(Known):
+class Job(ResultCache):
     """One manifest with its configuration and output folder (or URI, or a store of either)."""
 
     def __init__(self, manifest: Manifest, out: Store | Path | str, config: Config) -> None:

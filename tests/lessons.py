@@ -64,7 +64,7 @@ class Line(Recipe):
 
     name = "line"
     summary = "a line"
-    judged = "apart"
+    monitor = "apart"
     Settings = LineSettings
 
     def networks(self, settings: LineSettings) -> dict[str, nn.Module]:
@@ -94,7 +94,7 @@ class Line(Recipe):
     def held_out(self, batch: Batch, state: State) -> Numbers:
         return {"apart": state.memory["looks"] if state.settings.worse else self._apart(batch, state)}
 
-    def seen(self, numbers: Mapping[str, float], state: State) -> None:
+    def on_validation_end(self, numbers: Mapping[str, float], state: State) -> None:
         state.memory["looks"] += 1
 
     def _apart(self, batch: Batch, state: State) -> Tensor:
@@ -103,5 +103,5 @@ class Line(Recipe):
     def pictures(self, batch: Batch, state: State) -> np.ndarray:
         return np.zeros((8, 8, 3), np.uint8)
 
-    def published(self, settings: LineSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
+    def export(self, settings: LineSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
         return {"state_dict": networks["line"].state_dict()}, "line.pth"

@@ -18,7 +18,7 @@ from command import Dub
 
 from dubbing.cli import app
 from dubbing.cli.show import table
-from dubbing.cli.watch import PROGRESS, Lines, Tally, told
+from dubbing.cli.watch import PROGRESS, Lines, Tally, format_text
 from dubbing.errors import StageError
 
 
@@ -196,7 +196,7 @@ def test_progress_counts_to_the_end_and_never_back() -> None:
     assert parts == sorted(parts) and parts[0] == 0.0 and parts[-1] == 1.0
     assert shots[0] == (0, None) and shots[-1] == (4, 4)
     assert tally.figures().left_s == 0
-    assert told(tally.figures()).startswith("100%  shots 4/4  master")
+    assert format_text(tally.figures()).startswith("100%  shots 4/4  master")
 
 
 def test_time_left_is_about_right() -> None:

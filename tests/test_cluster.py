@@ -167,16 +167,16 @@ class Pretended(jobs.Cluster):
         self.address, self.quicker = "http://pretended:1", quicker
         self.all = [self._made(n + 1, end) for n, end in enumerate(ends)]
 
-    def _made(self, attempt: int, end: int | None) -> jobs.Job:
+    def _made(self, attempt: int, end: int | None) -> jobs.ClusterJob:
         status = {None: "RUNNING", 0: "SUCCEEDED", 130: "STOPPED"}.get(end, "FAILED")
         found = details(status, end)
         found.submission_id += f"-{attempt}" if attempt > 1 else ""
         return jobs._job(found)
 
-    def jobs(self) -> list[jobs.Job]:
+    def jobs(self) -> list[jobs.ClusterJob]:
         return self.all
 
-    def job(self, job_id: str) -> jobs.Job:
+    def job(self, job_id: str) -> jobs.ClusterJob:
         return next(j for j in self.all if j.id == job_id)
 
     def _start(self, submission: Submission, job_id: str, with_code: bool) -> bool:
@@ -211,7 +211,7 @@ def test_two_submits_at_once_make_one_job() -> None:
 def test_following_a_job_through_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole lines only, nothing twice, and a cluster that is silent for a while is asked again."""
     running, done = jobs._job(details("RUNNING", None)), jobs._job(details("SUCCEEDED", 0))
-    answers: list[tuple[jobs.Job, str] | None] = [
+    answers: list[tuple[jobs.ClusterJob, str] | None] = [
         (running, "one\ntw"),
         None,
         (running, "one\ntwo\n"),
@@ -219,7 +219,7 @@ def test_following_a_job_through_a_silence(monkeypatch: pytest.MonkeyPatch) -> N
     ]
     cluster = Pretended()
 
-    def job(job_id: str) -> jobs.Job:
+    def job(job_id: str) -> jobs.ClusterJob:
         if answers[0] is None:
             answers.pop(0)
             raise jobs.LostContact("silence")

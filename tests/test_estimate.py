@@ -249,7 +249,7 @@ def test_a_finished_run_is_remembered_once(ran: tuple[Path, list[Measured]]) -> 
     assert title["audio"].tasks == 2 and 0 < title["master"].cpu_s < 60
     assert found.machine == fingerprint() and found.engine == "local" and found.workers == 1
     assert found.startup_s is not None and 0 <= found.startup_s < found.run_s
-    assert "film" not in json.dumps(found.plain()), "no name of a file or title"
+    assert "film" not in json.dumps(found.to_dict()), "no name of a file or title"
 
 
 def test_done_tasks_cost_nothing_and_the_analysis_is_believed(

@@ -18,14 +18,14 @@ import pytest
 from dubbing import config, media
 from dubbing.errors import ManifestError, MediaError
 from dubbing.evaluate import MEASURES, Evaluation, Options, find_clips, measures_named, page, read_table, write_table
-from dubbing.evaluate.bench import Bench, Film
+from dubbing.evaluate.bench import Bench, EvaluatedFilm
 from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled, voice_for
 from dubbing.evaluate.rendering import render_truth
 from dubbing.evaluate.seen import TRAINED_ON, was_seen
 from dubbing.evaluate.table import absent, by_clip, goals, row, summary
 from dubbing.evaluate.takes import finished, following, look_at, recovery
 from dubbing.face import canonical, mouth_measures
-from dubbing.generators import Rendered, Work
+from dubbing.generators import Rendered, RenderRequest
 from dubbing.mesh import Meshes, face_boxes
 from dubbing.records import Patch
 from dubbing.store import Store
@@ -66,7 +66,7 @@ class Echo:
     def check(self) -> None:
         """Nothing to check."""
 
-    def render(self, work: Work) -> Iterator[Rendered]:
+    def render(self, work: RenderRequest) -> Iterator[Rendered]:
         boxes = face_boxes(work.track.mesh_NP3, work.picture_wh)
         opening = mouth_measures(canonical(work.track.mesh_NP3)[0])["opening"]
         for line in work.lines:
@@ -80,7 +80,7 @@ class Echo:
 
 
 @pytest.fixture(scope="module")
-def analysed(film: Path, out: Path) -> Iterator[tuple[Bench, Film]]:
+def analysed(film: Path, out: Path) -> Iterator[tuple[Bench, EvaluatedFilm]]:
     with Bench(Store(out), config.load(), {"name": "rewrite"}, lambda name: None) as bench:
         yield bench, bench.analysed(Clip("film", film))
 
@@ -106,7 +106,7 @@ def test_a_generator_that_gives_back_the_source_gets_perfect_numbers(analysed, t
 
 
 def test_no_mouth_is_borrowed_from_near_by(analysed):
-    from dubbing.generators.rewrite.generator import Settings, _Plan
+    from dubbing.generators.rewrite.generator import Settings, _ShotPlan
 
     bench, found = analysed
     speaker = found.speakers()[0]
@@ -117,8 +117,8 @@ def test_no_mouth_is_borrowed_from_near_by(analysed):
     }  # fmt: skip
     count = len(speaker.track.frames_N)
     frames = np.arange(count)
-    near = _Plan(Work(**common, apart_s=0.0, shapes=True), Settings()).donors(0, count)
-    far = _Plan(Work(**common, apart_s=0.5, shapes=True), Settings()).donors(0, count)
+    near = _ShotPlan(RenderRequest(**common, min_donor_gap_s=0.0, shapes=True), Settings()).donors(0, count)
+    far = _ShotPlan(RenderRequest(**common, min_donor_gap_s=0.5, shapes=True), Settings()).donors(0, count)
     assert (near == frames).mean() > 0.9  # the true shape is found in the frame itself
     assert np.abs(speaker.times_s[far] - speaker.times_s).min() >= 0.5
 
@@ -336,22 +336,22 @@ def test_the_published_expert_is_asked_where_its_weights_are(film, out, tmp_path
     from dubbing.experts.syncnet import SyncNetNet
     from dubbing.models import entries
 
-    net, shelf = SyncNetNet(), tmp_path / "shelf"
-    shelf.mkdir()
+    net, model_store = SyncNetNet(), tmp_path / "model_store"
+    model_store.mkdir()
     torch.manual_seed(7)
     for tensor in net.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(torch.rand_like(tensor) * 0.1 + (0.9 if tensor.ndim == 1 else -0.05))
-    torch.save(net.state_dict(), shelf / "syncnet_v2.model")
-    data = (shelf / "syncnet_v2.model").read_bytes()
+    torch.save(net.state_dict(), model_store / "syncnet_v2.model")
+    data = (model_store / "syncnet_v2.model").read_bytes()
     known = tuple(
         replace(m, size=len(data), sha256=hashlib.sha256(data).hexdigest()) if m.name == "syncnet_v2" else m
         for m in entries.MODELS
     )
-    monkeypatch.setattr(models.shelf, "MODELS", known)
-    monkeypatch.setattr(models.shelf.Shelf.__init__, "__defaults__", (known,))
-    monkeypatch.delenv(models.shelf.ENVIRONMENT, raising=False)
-    settings = config.Config(models=config.Models(folder=str(shelf)))
+    monkeypatch.setattr(models.model_store, "MODELS", known)
+    monkeypatch.setattr(models.model_store.ModelStore.__init__, "__defaults__", (known,))
+    monkeypatch.delenv(models.model_store.ENVIRONMENT, raising=False)
+    settings = config.Config(models=config.Models(folder=str(model_store)))
     options = Options(only=("published",), voices=(Voice("hi", film.parent / "film.hi.flac"),))
     rows = Evaluation(out, options, settings).run([Clip("film", film)])
     numbers = {r["name"]: r for r in rows if r.get("value") is not None}

@@ -12,8 +12,8 @@ from people import meshes_of
 
 from dubbing.clock import Timeline
 from dubbing.face import INNER_LIPS, OUTER_LIPS
-from dubbing.generators import Work
-from dubbing.generators.rewrite.generator import Settings, _Plan
+from dubbing.generators import RenderRequest
+from dubbing.generators.rewrite.generator import Settings, _ShotPlan
 from dubbing.generators.rewrite.interior import Inside, draw, shut, tones
 from dubbing.records import Line, Track
 
@@ -131,7 +131,7 @@ def test_lips_grow_over_the_teeth_and_nothing_else_changes(portrait: Portrait) -
     assert light[1] < 0.8 * light[0], "teeth are lighter than lips"
 
 
-def plan(openings: np.ndarray, wave: np.ndarray, still: bool) -> _Plan:
+def plan(openings: np.ndarray, wave: np.ndarray, still: bool) -> _ShotPlan:
     """A speaking track without a film: a face in the air whose mouth opens so far."""
     data = pytest.importorskip("skimage.data", reason="the extra `demo` brings the portrait")
     picture = np.ascontiguousarray(data.astronaut()[..., ::-1])
@@ -148,9 +148,9 @@ def plan(openings: np.ndarray, wave: np.ndarray, still: bool) -> _Plan:
     line = Timeline(np.arange(count), Fraction(1, 25), count, Fraction(25))
     track = Track("shot_0001/face_1", np.arange(count, dtype=np.int32), meshes.astype(np.float32),
                   np.ones(count, bool), np.zeros(count, np.float32), 200.0)  # fmt: skip
-    work = Work(Path("none.mp4"), line, (512, 512), track, (Line(track.id, 0, count),), wave,
+    work = RenderRequest(Path("none.mp4"), line, (512, 512), track, (Line(track.id, 0, count),), wave,
                 np.ones(count, bool), None, still=still)  # fmt: skip
-    return _Plan(work, Settings())
+    return _ShotPlan(work, Settings())
 
 
 def speech(frames: int) -> np.ndarray:

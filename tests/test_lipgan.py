@@ -12,7 +12,7 @@ from scipy.fft import dct
 from dubbing import generators, models
 from dubbing.errors import ModelError
 from dubbing.generators.wav2lip import Wav2Lip
-from dubbing.networks import cepstra
+from dubbing.networks import lipgan_mfcc
 from dubbing.networks.lipgan import KINDS, DiscriminatorNet, LipGAN, LipGANNet, contrastive, kind_of
 
 h5py = pytest.importorskip("h5py", reason="the extra `lipgan` brings it")
@@ -270,27 +270,27 @@ def by_definition(wave):
 
 def test_cepstra_are_as_defined(monkeypatch):
     wave = np.random.default_rng(0).normal(0, 0.1, 400 + 160 * 30 + 159).astype(np.float32)
-    found = cepstra.cepstra(wave)
+    found = lipgan_mfcc.mfcc(wave)
     assert found.shape == (12, 31) and found.dtype == np.float32
     for column in (1, 7, 30):
         np.testing.assert_allclose(found[:, column], by_definition(wave[160 * column - 1 :][:401]), atol=1e-4)
     np.testing.assert_allclose(found[:, 0], by_definition(np.concatenate([[0], wave[:400]])), atol=1e-4)
-    monkeypatch.setattr(cepstra, "_BLOCK", 7)
-    np.testing.assert_array_equal(cepstra.cepstra(wave), found)
-    assert cepstra.cepstra(wave[:399]).shape == (12, 0)
-    assert np.abs(cepstra.cepstra(np.zeros(4000, np.float32))).max() < 1e-6  # silence has a value
+    monkeypatch.setattr(lipgan_mfcc, "_BLOCK", 7)
+    np.testing.assert_array_equal(lipgan_mfcc.mfcc(wave), found)
+    assert lipgan_mfcc.mfcc(wave[:399]).shape == (12, 0)
+    assert np.abs(lipgan_mfcc.mfcc(np.zeros(4000, np.float32))).max() < 1e-6  # silence has a value
 
 
 def test_a_frame_lies_in_the_middle_of_its_sound_or_at_its_start():
     times = [Fraction(n, 25) for n in range(10)]
-    np.testing.assert_array_equal(cepstra.starts(times), [4 * (n - 4) for n in range(10)])
-    np.testing.assert_array_equal(cepstra.starts(times, "inference"), [4 * n for n in range(10)])
+    np.testing.assert_array_equal(lipgan_mfcc.starts(times), [4 * (n - 4) for n in range(10)])
+    np.testing.assert_array_equal(lipgan_mfcc.starts(times, "inference"), [4 * n for n in range(10)])
     ntsc = [Fraction(n * 1001, 24000) for n in range(48)]
     np.testing.assert_array_equal(
-        cepstra.starts(ntsc, "inference"), [int(n * 1001 / 24000 * 1000 // 10) for n in range(48)]
+        lipgan_mfcc.starts(ntsc, "inference"), [int(n * 1001 / 24000 * 1000 // 10) for n in range(48)]
     )
     sound = np.arange(12 * 60, dtype=np.float32).reshape(12, 60) + 1
-    found = cepstra.windows(sound, np.array([-16, 3, 40]))
+    found = lipgan_mfcc.windows(sound, np.array([-16, 3, 40]))
     assert found.shape == (3, 1, 12, 35)
     assert (found[0, ..., :16] == 0).all()
     np.testing.assert_array_equal(found[0, 0, :, 16:], sound[:, :19])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dubbing.clock import Timeline
-from dubbing.generators import Work
+from dubbing.generators import RenderRequest
 from dubbing.records import Line, Shot, Track
 from dubbing.stages.lipsync import _lines, _share, speech_mask
 
@@ -84,7 +84,7 @@ def test_two_speakers_share_the_dub_by_who_spoke_nearest() -> None:
 def test_new_lips_fade_in_and_out_except_where_the_track_itself_begins_or_ends() -> None:
     def fade(*lines: tuple[int, int]) -> np.ndarray:
         one = track(count=20)
-        work = Work(Path("film.mp4"), LINE, (480, 270), one, tuple(Line(one.id, a, b) for a, b in lines),
+        work = RenderRequest(Path("film.mp4"), LINE, (480, 270), one, tuple(Line(one.id, a, b) for a, b in lines),
                     np.zeros(0, np.float32), np.zeros(20, bool), None)  # fmt: skip
         return work.fade(3)
 

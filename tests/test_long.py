@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dubbing import config, estimate, manifest, media
-from dubbing.engine.ray import RayPool, _Hand
+from dubbing.engine.ray import RayPool, _RayWorker
 from dubbing.estimate import Estimate, Made, Rates, StageEstimate, measure, remember
 from dubbing.estimate.costs import Rate
 from dubbing.media import ClipWriter
@@ -93,7 +93,7 @@ def limit_s(task: Task) -> float:
     kind = Resources()
     pool = object.__new__(RayPool)  # without a Ray
     pool._config, pool._busy = config.Engine(), {}
-    pool._idle = [_Hand(SimpleNamespace(run=SimpleNamespace(remote=lambda task: "ref")), kind)]
+    pool._idle = [_RayWorker(SimpleNamespace(run=SimpleNamespace(remote=lambda task: "ref")), kind)]
     assert pool._begin(task, kind)
     return pool._busy["ref"].late_s - time.monotonic()
 

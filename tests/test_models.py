@@ -22,7 +22,7 @@ from command import Dub
 from dubbing import config
 from dubbing.cli.models import _shown
 from dubbing.errors import ManifestError, ModelError, OutputError
-from dubbing.models import MODELS, Licence, Model, Shelf, digest, find, folder, is_present, path
+from dubbing.models import MODELS, Licence, Model, ModelStore, digest, find, folder, is_present, path
 from dubbing.models.download import pull
 
 DATA = random.Random(3).randbytes(700_000)
@@ -117,16 +117,16 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "models", ENTRIES)
+def model_store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models", ENTRIES)
 
 
 @pytest.fixture
-def fetch(shelf: Shelf, server: Server) -> Callable[..., Path]:
+def fetch(model_store: ModelStore, server: Server) -> Callable[..., Path]:
     """Pulls a model from the server without pauses."""
 
     def get(name: str = "tiny", **how: object) -> Path:
-        return pull(shelf, name, **{"mirror": server.base, "timeout_s": 5.0, "pause_s": 0.0, **how})[0]  # type: ignore[arg-type]
+        return pull(model_store, name, **{"mirror": server.base, "timeout_s": 5.0, "pause_s": 0.0, **how})[0]  # type: ignore[arg-type]
 
     return get
 
@@ -134,8 +134,8 @@ def fetch(shelf: Shelf, server: Server) -> Callable[..., Path]:
 Fetch = Callable[..., Path]
 
 
-def left(shelf: Shelf) -> list[str]:
-    return sorted(p.name for p in shelf.root.glob("*")) if shelf.root.exists() else []
+def left(model_store: ModelStore) -> list[str]:
+    return sorted(p.name for p in model_store.root.glob("*")) if model_store.root.exists() else []
 
 
 # -- the registry ----------------------------------------------------------------------------
@@ -164,11 +164,11 @@ def test_published_files_are_what_the_entries_say(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "", "tiny.pth", "wav2lip_gam"])
-def test_only_names_of_entries_lead_to_files(name: str, shelf: Shelf, tmp_path: Path) -> None:
-    for use in (find, path, is_present, partial(shelf.add, source=tmp_path), partial(pull, shelf)):
+def test_only_names_of_entries_lead_to_files(name: str, model_store: ModelStore, tmp_path: Path) -> None:
+    for use in (find, path, is_present, partial(model_store.add, source=tmp_path), partial(pull, model_store)):
         with pytest.raises(ModelError, match="There is no model"):
             use(name)
-    assert left(shelf) == []
+    assert left(model_store) == []
 
 
 def test_where_models_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -199,10 +199,10 @@ def test_the_configuration_says_folder_and_mirror(tmp_path: Path) -> None:
 # -- pull ------------------------------------------------------------------------------------
 
 
-def test_pull_loads_once(fetch: Fetch, shelf: Shelf, server: Server) -> None:
+def test_pull_loads_once(fetch: Fetch, model_store: ModelStore, server: Server) -> None:
     seen: list[tuple[int, int | None]] = []
     file = fetch(on_bytes=lambda done, total: seen.append((done, total)))
-    assert file.read_bytes() == DATA and left(shelf) == ["tiny.pth"]
+    assert file.read_bytes() == DATA and left(model_store) == ["tiny.pth"]
     assert seen[0] == (0, len(DATA)) and seen[-1] == (len(DATA), len(DATA)) and seen == sorted(seen)
     assert fetch() == file and len(server.asked) == 1 and server.paths == ["/tiny.pth"]
 
@@ -213,40 +213,44 @@ def test_a_broken_connection_is_taken_up_where_it_broke(fetch: Fetch, server: Se
     assert server.asked == [None, f"bytes={HALF}-", f"bytes={HALF}-"]
 
 
-def test_an_interrupted_pull_goes_on_with_the_next_command(fetch: Fetch, shelf: Shelf, server: Server) -> None:
+def test_an_interrupted_pull_goes_on_with_the_next_command(
+    fetch: Fetch, model_store: ModelStore, server: Server
+) -> None:
     def stop(done: int, total: int | None) -> None:
         if done > HALF:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fetch(on_bytes=stop)
-    assert left(shelf) == ["tiny.pth.part"]
-    state = shelf.state(TINY)
+    assert left(model_store) == ["tiny.pth.part"]
+    state = model_store.state(TINY)
     assert state.state == "partly" and HALF < state.size < len(DATA)
     assert fetch().read_bytes() == DATA and server.asked == [None, f"bytes={state.size}-"]
 
 
-def test_a_server_that_always_breaks_off_leaves_a_part_only(fetch: Fetch, shelf: Shelf, server: Server) -> None:
+def test_a_server_that_always_breaks_off_leaves_a_part_only(
+    fetch: Fetch, model_store: ModelStore, server: Server
+) -> None:
     server.faults = ["cut 1000"] * 3
     with pytest.raises(ModelError, match=r"broke off after 3000 of 700000 bytes; run the command again"):
         fetch()
-    assert left(shelf) == ["tiny.pth.part"]
+    assert left(model_store) == ["tiny.pth.part"]
     server.faults = ["whole"]  # a server without Range: from the start
     assert fetch().read_bytes() == DATA
 
 
 @pytest.mark.parametrize("part", [b"x" * 1000, b"x" * len(DATA), b"x" * (len(DATA) + 1), DATA])
-def test_a_part_of_something_else_is_replaced(part: bytes, fetch: Fetch, shelf: Shelf) -> None:
-    shelf.root.mkdir()
-    shelf.part(TINY).write_bytes(part)
-    assert fetch().read_bytes() == DATA and not shelf.part(TINY).exists()
+def test_a_part_of_something_else_is_replaced(part: bytes, fetch: Fetch, model_store: ModelStore) -> None:
+    model_store.root.mkdir()
+    model_store.part(TINY).write_bytes(part)
+    assert fetch().read_bytes() == DATA and not model_store.part(TINY).exists()
 
 
-def test_another_hash_is_refused(fetch: Fetch, shelf: Shelf, server: Server) -> None:
+def test_another_hash_is_refused(fetch: Fetch, model_store: ModelStore, server: Server) -> None:
     server.data = DATA[:-1] + b"?"
     with pytest.raises(ModelError, match=rf"sent is not the published tiny\.pth.*not 700000 with {TINY.sha256}"):
         fetch()
-    assert left(shelf) == [] and len(server.asked) == 1
+    assert left(model_store) == [] and len(server.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -261,27 +265,27 @@ def test_another_hash_is_refused(fetch: Fetch, shelf: Shelf, server: Server) -> 
         ("redirect /tiny.pth", "not followed"),
     ],
 )
-def test_what_a_server_may_not_do(fault: str, said: str, fetch: Fetch, shelf: Shelf, server: Server) -> None:
+def test_what_a_server_may_not_do(fault: str, said: str, fetch: Fetch, model_store: ModelStore, server: Server) -> None:
     server.faults = [fault]
     with pytest.raises(ModelError, match=said):
         fetch()
-    assert left(shelf) == [] and len(server.asked) == 1
+    assert left(model_store) == [] and len(server.asked) == 1
 
 
-def test_a_refusal_does_not_cost_what_was_loaded(fetch: Fetch, shelf: Shelf, server: Server) -> None:
+def test_a_refusal_does_not_cost_what_was_loaded(fetch: Fetch, model_store: ModelStore, server: Server) -> None:
     server.faults = [f"cut {HALF}", "404"]
     with pytest.raises(ModelError, match="404"):
         fetch()
-    assert shelf.state(TINY).size == HALF
+    assert model_store.state(TINY).size == HALF
 
 
-def test_a_server_that_is_silent_or_absent(fetch: Fetch, shelf: Shelf, server: Server) -> None:
+def test_a_server_that_is_silent_or_absent(fetch: Fetch, model_store: ModelStore, server: Server) -> None:
     server.faults = ["hang"] * 2
     with pytest.raises(ModelError, match=r"no answer within 0\.2 s"):
         fetch(timeout_s=0.2, tries=2)
     with pytest.raises(ModelError, match="no connection"):
         fetch(mirror="http://127.0.0.1:9", tries=1)
-    assert left(shelf) == []
+    assert left(model_store) == []
 
 
 def test_a_redirect_keeps_the_range(fetch: Fetch, server: Server) -> None:
@@ -291,54 +295,54 @@ def test_a_redirect_keeps_the_range(fetch: Fetch, server: Server) -> None:
 
 
 @pytest.mark.parametrize("base", ["file:///", "ftp://x", "http://", "data:,x", "x", "http://u:p@h", "http://a b"])
-def test_only_http_addresses_are_asked(base: str, fetch: Fetch, shelf: Shelf) -> None:
+def test_only_http_addresses_are_asked(base: str, fetch: Fetch, model_store: ModelStore) -> None:
     with pytest.raises(ModelError) as refused:
         fetch(mirror=base)
-    assert "p@" not in str(refused.value) and left(shelf) == []
+    assert "p@" not in str(refused.value) and left(model_store) == []
 
 
-def test_the_next_source_is_tried(server: Server, shelf: Shelf) -> None:
+def test_the_next_source_is_tried(server: Server, model_store: ModelStore) -> None:
     server.faults = ["404"]
-    shelf.models = (replace(TINY, urls=(f"{server.base}/old", f"{server.base}/new")),)
-    assert pull(shelf, "tiny")[0].read_bytes() == DATA and server.paths == ["/old", "/new"]
+    model_store.models = (replace(TINY, urls=(f"{server.base}/old", f"{server.base}/new")),)
+    assert pull(model_store, "tiny")[0].read_bytes() == DATA and server.paths == ["/old", "/new"]
 
 
-def test_without_a_source_it_says_what_to_do_by_hand(shelf: Shelf) -> None:
+def test_without_a_source_it_says_what_to_do_by_hand(model_store: ModelStore) -> None:
     with pytest.raises(ModelError, match=rf"(?s)cannot be pulled.*{TINY.sha256}.*dub models add tiny FILE.*mirror"):
-        pull(shelf, "tiny")
+        pull(model_store, "tiny")
 
 
-def test_two_pulls_do_not_meet_in_one_file(fetch: Fetch, shelf: Shelf) -> None:
-    shelf.root.mkdir()
-    with shelf.part(TINY).open("ab") as other:
+def test_two_pulls_do_not_meet_in_one_file(fetch: Fetch, model_store: ModelStore) -> None:
+    model_store.root.mkdir()
+    with model_store.part(TINY).open("ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(ModelError, match="pulled by another process"):
             fetch()
     assert fetch().exists()
 
 
-def test_a_full_disk_is_told_before(fetch: Fetch, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_before(fetch: Fetch, model_store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(OutputError, match="has 1000 bytes free"):
         fetch()
-    assert left(shelf) == []
+    assert left(model_store) == []
 
 
 # -- licences --------------------------------------------------------------------------------
 
 
-def test_a_limited_licence_is_accepted_once_and_recorded(fetch: Fetch, shelf: Shelf, server: Server) -> None:
+def test_a_limited_licence_is_accepted_once_and_recorded(fetch: Fetch, model_store: ModelStore, server: Server) -> None:
     with pytest.raises(ModelError, match="non-commercial research only .*--accept-licence"):
         fetch("limited")
     with pytest.raises(ModelError, match="--accept-licence"):
-        shelf.add("limited", Path(__file__))
+        model_store.add("limited", Path(__file__))
     assert server.asked == []
-    shelf.accept(LIMITED)
-    record = json.loads((shelf.root / "accepted.json").read_text())["limited"]
+    model_store.accept(LIMITED)
+    record = json.loads((model_store.root / "accepted.json").read_text())["limited"]
     assert record["licence"] == "No sale." and record["by"] and re.match(r"20\d\d-\d\d-\d\dT", record["at"])
     assert fetch("limited").exists()
     changed = replace(LIMITED, licence=replace(LIMITED.licence, text="No sale, no gift."))
-    assert shelf.is_accepted(LIMITED) and not shelf.is_accepted(changed)
+    assert model_store.is_accepted(LIMITED) and not model_store.is_accepted(changed)
 
 
 # -- files that are here ---------------------------------------------------------------------
@@ -362,59 +366,59 @@ def test_path_is_checked_and_says_the_next_step(monkeypatch: pytest.MonkeyPatch,
         path("yunet_n_640", configured=tmp_path)
 
 
-def test_a_hash_is_remembered_and_verify_reads_anyway(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf.root.mkdir()
-    shelf.file(TINY).write_bytes(DATA)
-    shelf.checked("tiny")
-    memory = json.loads((shelf.root / ".hashes.json").read_text())
+def test_a_hash_is_remembered_and_verify_reads_anyway(model_store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_store.root.mkdir()
+    model_store.file(TINY).write_bytes(DATA)
+    model_store.checked("tiny")
+    memory = json.loads((model_store.root / ".hashes.json").read_text())
     assert [v[-1] for v in memory.values()] == [TINY.sha256]
-    monkeypatch.setattr("dubbing.models.shelf.content_key", lambda *_: pytest.fail("read again"))
-    assert shelf.checked("tiny") == shelf.file(TINY)
+    monkeypatch.setattr("dubbing.models.store.content_key", lambda *_: pytest.fail("read again"))
+    assert model_store.checked("tiny") == model_store.file(TINY)
     count: list[int] = []
-    assert shelf.verify(TINY, count.append) == TINY.sha256 and sum(count) == len(DATA)
+    assert model_store.verify(TINY, count.append) == TINY.sha256 and sum(count) == len(DATA)
 
 
-def test_a_damaged_file_is_replaced_by_pull(fetch: Fetch, shelf: Shelf) -> None:
-    shelf.root.mkdir()
-    shelf.file(TINY).write_bytes(DATA[:-9])
-    assert shelf.state(TINY).state == "wrong size"
+def test_a_damaged_file_is_replaced_by_pull(fetch: Fetch, model_store: ModelStore) -> None:
+    model_store.root.mkdir()
+    model_store.file(TINY).write_bytes(DATA[:-9])
+    assert model_store.state(TINY).state == "wrong size"
     with pytest.raises(ModelError, match="699991 bytes"):
-        shelf.verify(TINY)
+        model_store.verify(TINY)
     assert fetch().read_bytes() == DATA
 
 
-def test_add_takes_the_published_file_only(shelf: Shelf, tmp_path: Path) -> None:
+def test_add_takes_the_published_file_only(model_store: ModelStore, tmp_path: Path) -> None:
     mine = tmp_path / "with 'odd' name.pth"
     mine.write_bytes(DATA)
-    assert shelf.add("tiny", mine) == (shelf.file(TINY), TINY.sha256, False) and mine.exists()
-    assert shelf.add("tiny", shelf.file(TINY))[0].read_bytes() == DATA
+    assert model_store.add("tiny", mine) == (model_store.file(TINY), TINY.sha256, False) and mine.exists()
+    assert model_store.add("tiny", model_store.file(TINY))[0].read_bytes() == DATA
     for data, said in (
         (DATA[1:], "has 699999 bytes where that has 700000"),
         (DATA[:-1] + b"?", "is not the published"),
     ):
         mine.write_bytes(data)
         with pytest.raises(ModelError, match=said):
-            shelf.add("tiny", mine)
+            model_store.add("tiny", mine)
     for wrong in (tmp_path, tmp_path / "absent"):
         with pytest.raises(ModelError):
-            shelf.add("tiny", wrong)
-    assert shelf.file(TINY).read_bytes() == DATA and not [n for n in left(shelf) if "part" in n]
+            model_store.add("tiny", wrong)
+    assert model_store.file(TINY).read_bytes() == DATA and not [n for n in left(model_store) if "part" in n]
 
 
-def test_without_a_published_hash_the_first_file_counts(shelf: Shelf, fetch: Fetch, server: Server) -> None:
-    shelf.root.mkdir()
-    shelf.file(UNKNOWN).write_bytes(DATA)
+def test_without_a_published_hash_the_first_file_counts(model_store: ModelStore, fetch: Fetch, server: Server) -> None:
+    model_store.root.mkdir()
+    model_store.file(UNKNOWN).write_bytes(DATA)
     with pytest.raises(ModelError, match="was never added"):
-        shelf.checked("unknown")
-    source = shelf.root / "mine"
+        model_store.checked("unknown")
+    source = model_store.root / "mine"
     source.write_bytes(DATA)
-    assert shelf.add("unknown", source) == (shelf.file(UNKNOWN), TINY.sha256, True)
-    assert json.loads((shelf.root / "added.json").read_text())["unknown"]["from"] == str(source)
-    assert shelf.add("unknown", source)[2] is False and shelf.checked("unknown")
+    assert model_store.add("unknown", source) == (model_store.file(UNKNOWN), TINY.sha256, True)
+    assert json.loads((model_store.root / "added.json").read_text())["unknown"]["from"] == str(source)
+    assert model_store.add("unknown", source)[2] is False and model_store.checked("unknown")
     source.write_bytes(b"other")
     with pytest.raises(ModelError, match=r"is not the first added unknown\.pth"):
-        shelf.add("unknown", source)
-    shelf.file(UNKNOWN).unlink()
+        model_store.add("unknown", source)
+    model_store.file(UNKNOWN).unlink()
     server.faults = ["cut 5"]  # nothing says whether a part belongs to what comes next: never resumed
     assert fetch("unknown").read_bytes() == DATA and server.asked == [None, None]
 
@@ -426,22 +430,22 @@ def test_without_a_published_hash_the_first_file_counts(shelf: Shelf, fetch: Fet
 def dub(dub: Dub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Server) -> Dub:
     """Runs `dub models ...` with three small models and the server as mirror: (exit code, stdout, stderr)."""
     monkeypatch.delenv("DUB_MODELS", raising=False)
-    monkeypatch.setattr("dubbing.models.Shelf", partial(Shelf, models=ENTRIES))
+    monkeypatch.setattr("dubbing.models.ModelStore", partial(ModelStore, models=ENTRIES))
     settings = tmp_path / "c.yaml"
     settings.write_text(f"models: {{folder: {tmp_path / 'models'}, mirror: '{server.base}'}}")
     return lambda *args: dub("models", *args, "--config", settings)
 
 
-def test_the_whole_way(dub: Dub, shelf: Shelf, server: Server) -> None:
+def test_the_whole_way(dub: Dub, model_store: ModelStore, server: Server) -> None:
     code, out, _ = dub("list")
     assert code == 0 and re.search(r"limited +absent +700 kB +nc +non-commercial research", out)
     code, out, err = dub("pull", "tiny", "unknown")
     assert code == 0 and out.count("its hash is right") == 1 and "counts from now on" in err
-    assert dub("pull", "tiny")[1] == f"tiny: {shelf.file(TINY)} (was here already)\n"
-    assert dub("where", "tiny")[1] == f"{shelf.file(TINY)}\n" and dub("where")[1] == f"{shelf.root}\n"
+    assert dub("pull", "tiny")[1] == f"tiny: {model_store.file(TINY)} (was here already)\n"
+    assert dub("where", "tiny")[1] == f"{model_store.file(TINY)}\n" and dub("where")[1] == f"{model_store.root}\n"
     code, out, _ = dub("verify")
     assert code == 0 and out.count("good") == 2
-    shelf.file(TINY).write_bytes(b"damage")
+    model_store.file(TINY).write_bytes(b"damage")
     code, out, err = dub("verify")
     assert code == 2 and re.search(r"tiny +wrong", out) and err.count("\n") == 1 and "dub models add tiny FILE" in err
     assert re.search(r"tiny +wrong size", dub("list")[1])
@@ -459,19 +463,20 @@ def test_a_licence_is_asked_once(dub: Dub, monkeypatch: pytest.MonkeyPatch, serv
     assert dub("pull", "limited", "--json")[0] == 0 and len(server.asked) == 1
 
 
-def test_machines(dub: Dub, tmp_path: Path, shelf: Shelf) -> None:
+def test_machines(dub: Dub, tmp_path: Path, model_store: ModelStore) -> None:
     mine = tmp_path / "mine"
     mine.write_bytes(DATA)
     code, out, _ = dub("add", "limited", mine, "--accept-licence", "--json")
     assert code == 0 and json.loads(out) == {
-        "name": "limited", "path": str(shelf.file(LIMITED)), "sha256": LIMITED.sha256, "trusted_on_first_use": False
+        "name": "limited", "path": str(model_store.file(LIMITED)), "sha256": LIMITED.sha256,
+        "trusted_on_first_use": False,
     }  # fmt: skip
     assert json.loads(dub("pull", "tiny", "--json")[1])[0]["loaded"] is True
     listed = {m["name"]: m for m in json.loads(dub("list", "--json")[1])["models"]}
     assert listed["tiny"]["state"] == "present" and listed["unknown"]["path"] is None
     assert listed["limited"]["licence_accepted"] and listed["limited"]["sha256"] == LIMITED.sha256
     assert [m["good"] for m in json.loads(dub("verify", "--json")[1])["models"]] == [True, True]
-    assert json.loads(dub("where", "--json")[1])["files"]["tiny"] == str(shelf.file(TINY))
+    assert json.loads(dub("where", "--json")[1])["files"]["tiny"] == str(model_store.file(TINY))
     assert json.loads(dub("where", "tiny", "--json")[1])["sha256"] == TINY.sha256
 
 

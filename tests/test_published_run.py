@@ -51,7 +51,7 @@ def film(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with made files for two models, and entries that know their hashes."""
     folder = tmp_path_factory.mktemp("models")
     made(folder / "lipsync_expert.pth", Wav2LipColorNet())
@@ -62,24 +62,24 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def out(film: Path, shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(film: Path, model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run in one process, with everything published at once."""
     where = tmp_path_factory.mktemp("published") / "out"
-    dub_with({"name": "wav2lip", "model": str(shelf / "my wav2lip.pth")}, film, shelf, where)
+    dub_with({"name": "wav2lip", "model": str(model_store / "my wav2lip.pth")}, film, model_store, where)
     return where
 
 
-def dub_with(generator: dict[str, Any], film: Path, shelf: Path, where: Path, dubs: int = 2) -> None:
+def dub_with(generator: dict[str, Any], film: Path, model_store: Path, where: Path, dubs: int = 2) -> None:
     text = yaml.safe_load(film.read_text()) | {"generator": generator}
     text["titles"][0]["dubs"] = text["titles"][0]["dubs"][:dubs]
     other = film.with_name("published.yaml")
     other.write_text(yaml.safe_dump(text))
-    settings = config.Config(sync=config.Sync(expert="wav2lip_color"), models=config.Models(folder=str(shelf)))
+    settings = config.Config(sync=config.Sync(expert="wav2lip_color"), models=config.Models(folder=str(model_store)))
     with pytest.MonkeyPatch.context() as patch:
-        known = [with_hash(m, shelf) for m in entries.MODELS]
-        patch.setattr(models.shelf, "MODELS", tuple(known))
-        patch.setattr(models.shelf.Shelf.__init__, "__defaults__", (tuple(known),))
-        patch.delenv(models.shelf.ENVIRONMENT, raising=False)
+        known = [with_hash(m, model_store) for m in entries.MODELS]
+        patch.setattr(models.model_store, "MODELS", tuple(known))
+        patch.setattr(models.model_store.ModelStore.__init__, "__defaults__", (tuple(known),))
+        patch.delenv(models.model_store.ENVIRONMENT, raising=False)
         job = pipeline.Job(manifest.load(other), where, settings)
         preflight.look(job.manifest, settings, where).raise_first()
         report = run_job(job, "local", lambda event: None)
@@ -134,11 +134,11 @@ def test_frames_times_and_sound_are_the_sources(film: Path, out: Path) -> None:
         assert [was.time(i) for i in range(len(was))] == [now.time(i) for i in range(len(now))]
 
 
-def test_lipgan_renders_the_same_lines(film: Path, out: Path, shelf: Path, tmp_path: Path) -> None:
+def test_lipgan_renders_the_same_lines(film: Path, out: Path, model_store: Path, tmp_path: Path) -> None:
     """On the analysis of the run with `wav2lip`: only what follows from the generator is done again."""
     where = tmp_path / "out"
     shutil.copytree(out, where)
-    dub_with({"name": "lipgan", "model": str(shelf / "my lipgan.pth")}, film, shelf, where, dubs=1)
+    dub_with({"name": "lipgan", "model": str(model_store / "my lipgan.pth")}, film, model_store, where, dubs=1)
     before, now = ({r["shot"]: r for r in dubbed(folder) if r["language"] == "hi"} for folder in (out, where))
     assert now and set(now) == set(before)
     for row in now.values():
@@ -149,7 +149,7 @@ def test_lipgan_renders_the_same_lines(film: Path, out: Path, shelf: Path, tmp_p
         assert frames == [f for a, b in face["lines"] for f in range(a, b)]
 
 
-def test_scores_are_of_the_expert_that_was_asked_for(out: Path, shelf: Path) -> None:
+def test_scores_are_of_the_expert_that_was_asked_for(out: Path, model_store: Path) -> None:
     for row in dubbed(out):
         assert row["lse_model"].startswith("wav2lip_color@")
         assert row["lse_d"] != row["source_lse_d"] and row["lse_windows"] > 30
@@ -163,7 +163,9 @@ def test_the_detectors_evidence_is_weighed_and_named(out: Path) -> None:
     assert any(np.isfinite(v).all() and len(v) == 72 for shot in judged for v in shot.values())
 
 
-def test_a_model_that_is_absent_or_another_is_said_before_any_work(film: Path, tmp_path: Path, shelf: Path) -> None:
+def test_a_model_that_is_absent_or_another_is_said_before_any_work(
+    film: Path, tmp_path: Path, model_store: Path
+) -> None:
     settings = config.Config(models=config.Models(folder=str(tmp_path)))
 
     def look(generator: dict[str, Any], settings: config.Config = settings) -> None:
@@ -179,7 +181,7 @@ def test_a_model_that_is_absent_or_another_is_said_before_any_work(film: Path, t
     with pytest.raises(ManifestError, match="relative path"):
         look({"name": "wav2lip", "model": "./x.pth"})
     with pytest.raises(ModelError, match="another architecture"):
-        look({"name": "wav2lip", "model": str(shelf / "light_asd_ava.model")})
+        look({"name": "wav2lip", "model": str(model_store / "light_asd_ava.model")})
     with pytest.raises(ModelError, match="'syncnet_v2' is not on this machine"):
         look({"name": "rewrite"}, config.Config(sync=config.Sync(expert="syncnet_v2"), models=settings.models))
     assert not (tmp_path / "out").exists()

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import av
-import barred
 import cv2
+import numbered_frames
 import numpy as np
 import pytest
-from barred import CURRENT, OFFSETS, OTHER, Barred
+from numbered_frames import CURRENT, OFFSETS, OTHER, NumberedFilm
 
 from dubbing import media
 from dubbing.errors import InputError
@@ -32,12 +32,12 @@ NTSC = Fraction(24000, 1001)
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Barred:
-    return barred.make(tmp_path_factory.mktemp("barred"))
+def film(tmp_path_factory: pytest.TempPathFactory) -> NumberedFilm:
+    return numbered_frames.make(tmp_path_factory.mktemp("barred"))
 
 
 @pytest.fixture
-def proxies(film: Barred, tmp_path: Path) -> Iterator[Proxies]:
+def proxies(film: NumberedFilm, tmp_path: Path) -> Iterator[Proxies]:
     made = Proxies(film, tmp_path / "proxies")  # type: ignore[arg-type]
     yield made
     made.close()
@@ -68,7 +68,7 @@ def read(said: dict[str, Any], name: str, packed: np.ndarray) -> tuple[int | Non
     """The numbers in a pane's upper and middle strip."""
     whole = pane(said, name, packed)
     strip = len(whole) // 4
-    return barred.number(whole[2 : strip - 4]), barred.number(whole[strip + 4 : 2 * strip - 4])
+    return numbered_frames.number(whole[2 : strip - 4]), numbered_frames.number(whole[strip + 4 : 2 * strip - 4])
 
 
 RNG = np.random.default_rng(3)
@@ -85,7 +85,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_frame_is_its_own_on_both_sides_at_its_own_time(kind: str, tmp_path: Path) -> None:
-    made = barred.make(tmp_path, cuts=(0, 28, 36, 70), **KINDS[kind])
+    made = numbered_frames.make(tmp_path, cuts=(0, 28, 36, 70), **KINDS[kind])
     proxies = Proxies(made)  # type: ignore[arg-type]
     shown = made.find("film", "fr", "shot_0002")
     said = proxies.wait(shown, "source", OTHER)
@@ -103,7 +103,7 @@ def test_every_frame_is_its_own_on_both_sides_at_its_own_time(kind: str, tmp_pat
         assert read(said, "full_b", packed) == (n, n + OFFSETS[take])
 
 
-def test_handles_reach_a_second_and_stay_inside_the_film(film: Barred, proxies: Proxies) -> None:
+def test_handles_reach_a_second_and_stay_inside_the_film(film: NumberedFilm, proxies: Proxies) -> None:
     spans = {}
     for shot in film.shots:
         said = proxies.ask(film.find("film", "fr", shot.id), background=True)
@@ -111,8 +111,8 @@ def test_handles_reach_a_second_and_stay_inside_the_film(film: Barred, proxies: 
     assert spans == {"shot_0001": (0, 64), "shot_0002": (16, 84), "shot_0003": (36, 100)}
 
 
-def test_a_side_that_is_no_source_shows_the_master_beside_the_shot(film: Barred, proxies: Proxies) -> None:
-    film.shown["shot_0003"] = barred.rejected(kept := film.shown["shot_0003"])
+def test_a_side_that_is_no_source_shows_the_master_beside_the_shot(film: NumberedFilm, proxies: Proxies) -> None:
+    film.shown["shot_0003"] = numbered_frames.rejected(kept := film.shown["shot_0003"])
     try:
         said = proxies.wait(film.find("film", "fr", "shot_0002"), "current", OTHER)
     finally:
@@ -132,7 +132,7 @@ def heard(proxies: Proxies, said: dict[str, Any]) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["24000/1001", "variable", "program stream"])
 def test_clicks_are_heard_with_their_frames_each_on_its_own_side(kind: str, tmp_path: Path) -> None:
-    made = barred.make(tmp_path, cuts=(0, 90, 110, 150), clicks=(100, 105), **KINDS[kind] | (
+    made = numbered_frames.make(tmp_path, cuts=(0, 90, 110, 150), clicks=(100, 105), **KINDS[kind] | (
         {"steps": [40, 21] * 75} if kind == "variable" else {}))  # fmt: skip
     proxies = Proxies(made)  # type: ignore[arg-type]
     said = proxies.wait(made.find("film", "fr", "shot_0002"))
@@ -175,14 +175,14 @@ def test_a_packed_picture_must_be_even(tmp_path: Path) -> None:
 
 
 def test_a_film_without_sound_is_silent_on_the_left(tmp_path: Path) -> None:
-    made = barred.make(tmp_path, sound=False)
+    made = numbered_frames.make(tmp_path, sound=False)
     proxies = Proxies(made)  # type: ignore[arg-type]
     wave_TC = heard(proxies, proxies.wait(made.find("film", "fr", "shot_0002")))
     proxies.close()
     assert np.abs(wave_TC[:, 0]).max() < 1e-4 and np.abs(wave_TC[:, 1]).max() > 0.3
 
 
-def test_what_differs_is_bright_and_the_rest_black(film: Barred, proxies: Proxies) -> None:
+def test_what_differs_is_bright_and_the_rest_black(film: NumberedFilm, proxies: Proxies) -> None:
     said = proxies.wait(film.find("film", "fr", "shot_0002"), "source", CURRENT)
     gain = 8 / said["layout"]["diff_gain"]
     for _, packed in pictures(proxies, said)[30:40:3]:
@@ -194,7 +194,7 @@ def test_what_differs_is_bright_and_the_rest_black(film: Barred, proxies: Proxie
     assert DIFF_GAIN == said["layout"]["diff_gain"]
 
 
-def test_the_mouth_pane_follows_the_face_smoothly_at_native_resolution(film: Barred, proxies: Proxies) -> None:
+def test_the_mouth_pane_follows_the_face_smoothly_at_native_resolution(film: NumberedFilm, proxies: Proxies) -> None:
     shown = film.find("film", "fr", "shot_0003")
     said = proxies.wait(shown)
     boxes = np.array(said["mouth_boxes"])
@@ -233,7 +233,9 @@ def test_panes_fit_are_even_and_lie_apart(size: tuple[int, int]) -> None:
     assert w / h == pytest.approx(shape, rel=0.03)
 
 
-def test_asked_twice_made_once_and_found_again(film: Barred, proxies: Proxies, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asked_twice_made_once_and_found_again(
+    film: NumberedFilm, proxies: Proxies, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = film.find("film", "fr", "shot_0001")
     made = []
     plain = Proxies._make
@@ -290,7 +292,7 @@ def test_what_is_being_written_is_left_to_its_writer(tmp_path: Path) -> None:
     assert kept.get("other") is None and not list(tmp_path.glob(f"{PART}{os.getpid()}*"))
 
 
-def test_proxies_keep_to_their_limit(film: Barred, tmp_path: Path) -> None:
+def test_proxies_keep_to_their_limit(film: NumberedFilm, tmp_path: Path) -> None:
     proxies = Proxies(film, tmp_path, 1)  # type: ignore[arg-type]
     first = proxies.wait(film.find("film", "fr", "shot_0001"))
     os.utime(tmp_path / first["url"].split("/")[-1].replace(".mp4", ".used"), (time.time() - 100,) * 2)
@@ -300,7 +302,7 @@ def test_proxies_keep_to_their_limit(film: Barred, tmp_path: Path) -> None:
 
 
 def test_a_damaged_source_is_said_and_leaves_nothing(tmp_path: Path) -> None:
-    made = barred.make(tmp_path)
+    made = numbered_frames.make(tmp_path)
     proxies = Proxies(made)  # type: ignore[arg-type]
     shown = made.find("film", "fr", "shot_0002")
     good = (tmp_path / "film.mp4").read_bytes()
@@ -321,9 +323,9 @@ def test_a_damaged_source_is_said_and_leaves_nothing(tmp_path: Path) -> None:
 KILLED = """
 import sys; sys.path.insert(0, {tests!r})
 from pathlib import Path
-import barred
+import numbered_frames
 from dubbing.review.proxy import Proxies
-made = barred.make(Path({folder!r}), cuts=(0, 10, 400))
+made = numbered_frames.make(Path({folder!r}), cuts=(0, 10, 400))
 proxies = Proxies(made, Path({cache!r}))
 proxies.ask(made.find("film", "fr", "shot_0002"))
 print("asked", flush=True)
@@ -331,7 +333,7 @@ proxies.wait(made.find("film", "fr", "shot_0002"))
 """
 
 
-def test_killed_or_closed_half_way_leaves_nothing(tmp_path: Path, film: Barred) -> None:
+def test_killed_or_closed_half_way_leaves_nothing(tmp_path: Path, film: NumberedFilm) -> None:
     cache = tmp_path / "cache"
     text = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "film"), cache=str(cache))
     with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
@@ -349,7 +351,7 @@ def test_killed_or_closed_half_way_leaves_nothing(tmp_path: Path, film: Barred) 
 
 
 def test_what_is_watched_comes_before_what_is_prepared(tmp_path: Path) -> None:
-    made = barred.make(tmp_path, cuts=(0, 300, 304, 308))
+    made = numbered_frames.make(tmp_path, cuts=(0, 300, 304, 308))
     proxies = Proxies(made)  # type: ignore[arg-type]
     long, short = (made.find("film", "fr", f"shot_000{n}") for n in (1, 3))
     proxies.ask(long, background=True)
@@ -365,7 +367,7 @@ def decoded(data: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
 
-def test_a_still_is_the_proxys_frame_before_there_is_one(film: Barred, proxies: Proxies) -> None:
+def test_a_still_is_the_proxys_frame_before_there_is_one(film: NumberedFilm, proxies: Proxies) -> None:
     shown: Shown = film.find("film", "fr", "shot_0002")
     still = decoded(proxies.still(shown, "source", OTHER, 47))
     said = proxies.wait(shown, "source", OTHER)
@@ -378,11 +380,13 @@ def test_a_still_is_the_proxys_frame_before_there_is_one(film: Barred, proxies: 
         proxies.still(shown, frame=99)
 
 
-def test_a_thumb_is_small_and_shows_the_current_take(film: Barred, proxies: Proxies) -> None:
+def test_a_thumb_is_small_and_shows_the_current_take(film: NumberedFilm, proxies: Proxies) -> None:
     shown = film.find("film", "fr", "shot_0002")
     thumb = proxies.thumb(shown)
     picture = decoded(thumb)
     strip = len(picture) // 4
-    assert picture.shape[1] == 320 and barred.number(picture[strip + 4 : 2 * strip - 4]) == 50 + OFFSETS[CURRENT]
+    assert (
+        picture.shape[1] == 320 and numbered_frames.number(picture[strip + 4 : 2 * strip - 4]) == 50 + OFFSETS[CURRENT]
+    )
     assert proxies.thumb(shown) == thumb and len(list(proxies.folder.glob("thumbs/*.jpg"))) == 1
-    assert proxies.thumb(barred.rejected(shown)) != thumb
+    assert proxies.thumb(numbered_frames.rejected(shown)) != thumb

@@ -18,7 +18,7 @@ from films import Finished, run
 
 from dubbing import manifest
 from dubbing.decisions import FILE, DecisionLog
-from dubbing.review.errands import Errands
+from dubbing.review.background_jobs import BackgroundJobs
 from dubbing.review.export import refusal
 from dubbing.review.library import Library
 from dubbing.table import read_rows
@@ -52,7 +52,7 @@ class Server:
         return answer.json()
 
     def awaited(self) -> Any:
-        """The newest errand, once it has ended."""
+        """The newest job, once it has ended."""
         deadline = time.monotonic() + 50
         while (job := self.get("/api/changes?since=0")["reruns"][-1])["state"] in ("waiting", "running"):
             assert time.monotonic() < deadline
@@ -165,17 +165,17 @@ def test_a_run_whose_decisions_cannot_be_exported_says_so_beforehand(server: Ser
 
 
 def test_errands_that_ended_long_ago_are_not_told_for_ever(tmp_path: Path) -> None:
-    errands = Errands(tmp_path)
+    background_jobs = BackgroundJobs(tmp_path)
     try:
         for n in range(60):
-            errands.export(f"a\0{n}")  # ends at once: no process takes such an argument
+            background_jobs.export(f"a\0{n}")  # ends at once: no process takes such an argument
             deadline = time.monotonic() + 20
-            while errands.all()[-1]["state"] != "failed":
+            while background_jobs.all()[-1]["state"] != "failed":
                 assert time.monotonic() < deadline
                 time.sleep(0.002)
-        assert [e["id"] for e in errands.all()] == list(range(40, 61))
+        assert [e["id"] for e in background_jobs.all()] == list(range(40, 61))
     finally:
-        errands.close()
+        background_jobs.close()
 
 
 def test_an_errand_that_cannot_be_started_costs_no_other(out: Path) -> None:
@@ -189,18 +189,18 @@ def test_an_errand_that_cannot_be_started_costs_no_other(out: Path) -> None:
         assert server.web.post("/api/rerun", json=asked).status_code == 422
     finally:
         server.end()
-    errands = Errands(out)
+    background_jobs = BackgroundJobs(out)
     try:
-        errands.export("a\0b")  # no process takes such an argument
-        errands.rerun([("film", "hi", "shot_9999")], {"name": "rewrite"}, "Ana")
+        background_jobs.export("a\0b")  # no process takes such an argument
+        background_jobs.rerun([("film", "hi", "shot_9999")], {"name": "rewrite"}, "Ana")
         deadline = time.monotonic() + 50
-        while any(e["state"] in ("waiting", "running") for e in errands.all()):
+        while any(e["state"] in ("waiting", "running") for e in background_jobs.all()):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        first, second = errands.all()
+        first, second = background_jobs.all()
         assert "could not be started" in first["message"] and "No shot fits" in second["message"]
     finally:
-        errands.close()
+        background_jobs.close()
 
 
 def test_killed_in_the_middle_of_decisions_nothing_that_was_acknowledged_is_lost(out: Path) -> None:

@@ -14,8 +14,8 @@ from dubbing.networks.speech_gan.nets import (
     AudioEncoder,
     Decoder,
     IdentityEncoder,
+    NetworkShape,
     NoiseGenerator,
-    Plan,
     SpeechGANNet,
     plan_of,
 )  # fmt: skip
@@ -23,7 +23,7 @@ from dubbing.networks.speech_gan.run import SpeechGAN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SMALL = Plan(width=8, audio=16)
+SMALL = NetworkShape(width=8, audio=16)
 SKIPS = [(8, 64, 48), (16, 32, 24), (32, 16, 12), (64, 8, 6)]
 
 

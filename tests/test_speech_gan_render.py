@@ -16,14 +16,14 @@ from people import meshes_of
 from dubbing import config, generators, manifest, media, preflight
 from dubbing.errors import ManifestError, ModelError, StageError
 from dubbing.face import LIPS, yaw_deg
-from dubbing.generators import Work
+from dubbing.generators import RenderRequest
 from dubbing.generators.speech_gan import SpeechGAN
-from dubbing.models import Shelf
-from dubbing.models.shelf import ENVIRONMENT
+from dubbing.models import ModelStore
+from dubbing.models.store import ENVIRONMENT
 from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.speech_gan import inputs
 from dubbing.networks.speech_gan.judges import FrameJudge
-from dubbing.networks.speech_gan.nets import Plan, SpeechGANNet
+from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet
 from dubbing.networks.wav2lip import Wav2LipNet
 from dubbing.records import Line, Track
 from dubbing.table import read_rows
@@ -38,7 +38,7 @@ SIZE = (300, 270)
 def checkpoint(tmp_path_factory):
     """A small network without training, in our own layout; its batch norms know what goes through it."""
     torch.manual_seed(1)
-    net = SpeechGANNet(Plan(width=8, audio=16))
+    net = SpeechGANNet(NetworkShape(width=8, audio=16))
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None
@@ -65,7 +65,7 @@ def film_of(folder, rate, moves):
     wave = np.random.default_rng(1).normal(0, 0.1, samples) * (np.sin(np.arange(samples) / 900) > 0)
     lines = (Line(track.id, 2, 10), Line(track.id, 14, FRAMES))
     line = media.timeline(folder / "film.mp4")
-    return Work(
+    return RenderRequest(
         folder / "film.mp4", line, SIZE, track, lines, wave.astype(np.float32), np.ones(FRAMES, bool), None,
         still=not moves,
     )  # fmt: skip
@@ -263,7 +263,7 @@ def test_settings_are_checked_and_name_the_result(generator, checkpoint, work, w
 
 
 def test_a_checkpoint_of_another_model_is_one_sentence(tmp_path):
-    for n, net in enumerate((FrameJudge(Plan(8, 16)), Wav2LipNet())):
+    for n, net in enumerate((FrameJudge(NetworkShape(8, 16)), Wav2LipNet())):
         path = tmp_path / f"{n}.pth"
         torch.save({"state_dict": net.state_dict()}, path)
         with pytest.raises(ModelError, match="checkpoint of another architecture: the file has no") as caught:
@@ -280,7 +280,7 @@ def test_a_trained_one_is_added_by_name_and_used(checkpoint, tmp_path, generator
         match="'speech_gan' is not on this machine.*`dub train speech_gan` makes.*dub models add speech_gan FILE",
     ):
         SpeechGAN({}, str(tmp_path))
-    Shelf(tmp_path).add("speech_gan", checkpoint)
+    ModelStore(tmp_path).add("speech_gan", checkpoint)
     own = SpeechGAN({}, str(tmp_path), device="cpu")
     own.check()
     assert own.hash == generator.hash
@@ -313,7 +313,7 @@ def test_a_photograph_is_run_and_a_foreign_checkpoint_stops_it_before_any_work(c
     face = meshes_of([picture] * 3)[-1]
     assert len(rows) > 1000 and rows.min() > face[[33, 263], 1].max(), "below the eyes"
     assert columns.min() > face[:, 0].min() and columns.max() < face[:, 0].max()
-    torch.save(FrameJudge(Plan(8, 16)).state_dict(), tmp_path / "other.pth")
+    torch.save(FrameJudge(NetworkShape(8, 16)).state_dict(), tmp_path / "other.pth")
     job["generator"]["model"] = str(tmp_path / "other.pth")
     (tmp_path / "job.yaml").write_text(json.dumps(job))
     with pytest.raises(ModelError, match="checkpoint of another architecture"):

@@ -15,11 +15,11 @@ from dubbing import models
 from dubbing.dataset.shards import Dataset
 from dubbing.generators.speech_gan import SpeechGAN as Generator
 from dubbing.networks.speech_gan import inputs
-from dubbing.networks.speech_gan.nets import Plan, SpeechGANNet, plan_of
+from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet, plan_of
 from dubbing.train import recipes
-from dubbing.train.loop import Plan as Run
+from dubbing.train.loop import TrainingPlan as Run
 from dubbing.train.loop import train
-from dubbing.train.recipe import as_batch, plain
+from dubbing.train.recipe import as_batch, to_floats
 from dubbing.train.state import State
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -86,7 +86,7 @@ def test_the_judges_loss_teaches_the_generator_too(recipe, folder):
     settings = recipes.settings_of(recipe, {**SMALL, "l1_weight": 0, "judges_rate": 1e-9, "learning_rate": 1e-3})
     state = State.of(recipe, settings)
     batch = as_batch(items_of(recipe, settings, folder), state.device)
-    told = [plain(recipe.step(batch, state)) for _ in range(12)]
+    told = [to_floats(recipe.step(batch, state)) for _ in range(12)]
     falls = {k: told[0][k] - told[-1][k] for k in ("fooled_frames", "fooled_sequences")}
     assert falls["fooled_frames"] > 1e-3 and falls["fooled_sequences"] > 1e-5, falls
 
@@ -105,7 +105,7 @@ def test_it_learns_and_what_it_leaves_is_used(tmp_path):
     content = torch.load(file, weights_only=True)
     assert content["model"] == "speech_gan" and content["settings"] == {"width": 8, "audio": 16}
     state = models.load_state(file)
-    assert plan_of(state) == Plan(8, 16)
+    assert plan_of(state) == NetworkShape(8, 16)
     models.fit(SpeechGANNet(plan_of(state)), state, "it")
     generator = Generator({"model": str(file)})
     generator.check()
@@ -120,7 +120,7 @@ def test_half_precision_is_near_the_whole(recipe, settings, folder):
     for half in (None, torch.bfloat16):
         state = State.of(recipe, settings)
         state.half = half
-        told.append([plain(recipe.step(batch, state)) for _ in range(3)][-1])
+        told.append([to_floats(recipe.step(batch, state)) for _ in range(3)][-1])
     for name, whole in told[0].items():
         assert told[1][name] == pytest.approx(whole, rel=0.1), name
 

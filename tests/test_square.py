@@ -11,7 +11,7 @@ from people import meshes_of
 from dubbing import generators, media
 from dubbing.errors import ManifestError, ModelError, StageError
 from dubbing.face import LIPS, OUTER_LIPS, yaw_deg
-from dubbing.generators import Work
+from dubbing.generators import RenderRequest
 from dubbing.generators.paste import Place, matte, places, raised, smooth
 from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.lipgan import LipGANNet
@@ -44,7 +44,7 @@ def work(film):
     path, track = film
     wave = np.random.default_rng(1).normal(0, 0.1, FRAMES * 640).astype(np.float32)
     lines = (Line(track.id, 2, 10), Line(track.id, 14, FRAMES))
-    return Work(path, media.timeline(path), (400, 400), track, lines, wave, np.ones(FRAMES, bool), None)
+    return RenderRequest(path, media.timeline(path), (400, 400), track, lines, wave, np.ones(FRAMES, bool), None)
 
 
 NETWORKS = {"wav2lip": Wav2LipNet, "spt_wav2lip": SptWav2LipNet, "lipgan": lambda: LipGANNet("basic")}

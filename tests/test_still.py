@@ -23,7 +23,7 @@ from dubbing import config, manifest, media, pipeline
 from dubbing.engine import Report
 from dubbing.face import canonical, mouth_measures
 from dubbing.mesh import Detector, Meshes
-from dubbing.stages.alive import Blinks, Sway, blink_times
+from dubbing.stages.idle_motion import Blinks, Sway, blink_times
 from dubbing.stages.still import find_faces
 from dubbing.table import read_rows
 
@@ -177,13 +177,13 @@ def test_check_plan_and_status_know_it(made: Made, dub: Dub) -> None:
 
 def test_review_shows_the_film_that_was_made(made: Made, tmp_path: Path) -> None:
     from dubbing.review.library import Library
-    from dubbing.review.packing import Plan, one_frame, sides_of
+    from dubbing.review.packing import ProxyPlan, one_frame, sides_of
 
     shutil.copytree(made.out, tmp_path / "out")
     library = Library(tmp_path / "out")
     assert library.film("still").size == (SIZE[0] - 1, SIZE[1] - 1)
     shown = library.find("still", "de", "shot_0001")
-    plan = Plan(sides_of(library, shown, "source", "current"))
+    plan = ProxyPlan(sides_of(library, shown, "source", "current"))
     assert plan.frames >= frames_of(LENGTHS["de"])
     packed = list(plan.pictures(20, 24))
     assert len(packed) == 4

@@ -22,7 +22,7 @@ from dubbing.train import recipes
 from dubbing.train.checkpoints import BEST, FILE
 from dubbing.train.feed import Draw, Feed
 from dubbing.train.logs import read_losses
-from dubbing.train.loop import CARD, Plan, Progress, _spread, train
+from dubbing.train.loop import CARD, Progress, TrainingPlan, _spread, train
 from dubbing.train.recipe import Recipe
 from dubbing.train.sampler import item_rng, order, steps_of, strided
 
@@ -70,7 +70,9 @@ def test_too_few_samples_for_the_processes_is_said() -> None:
 
 def test_a_run_leaves_checkpoint_curves_sheet_card_and_result(data: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
-    result = train(Plan("line", data, tmp_path, {"held_out_steps": 3, "picture_steps": 2}, steps=7), told.append)
+    result = train(
+        TrainingPlan("line", data, tmp_path, {"held_out_steps": 3, "picture_steps": 2}, steps=7), told.append
+    )
     assert (result.step, result.epoch, result.why) == (7, 1, "7 steps")
     lines = read_losses(tmp_path)
     assert [line["step"] for line in lines if "held_out" not in line] == list(range(1, 8))
@@ -95,29 +97,31 @@ def curves(out: Path) -> dict[str, int]:
 
 
 def test_epochs_and_minutes_end_a_run_too(data: Path, tmp_path: Path) -> None:
-    result = train(Plan("line", data, tmp_path / "a", {"result": "last"}, epochs=2, boards=False))
+    result = train(TrainingPlan("line", data, tmp_path / "a", {"result": "last"}, epochs=2, boards=False))
     assert (result.step, result.epoch, result.best_step) == (8, 2, 8)
-    result = train(Plan("line", data, tmp_path / "b", minutes=0.02, boards=False))
+    result = train(TrainingPlan("line", data, tmp_path / "b", minutes=0.02, boards=False))
     assert result.why == "0.02 minutes" and result.step > 1
 
 
 def test_patience_ends_a_run_and_the_best_model_is_kept(data: Path, tmp_path: Path) -> None:
     settings = {"held_out_steps": 2, "patience": 3, "worse": True}
-    result = train(Plan("line", data, tmp_path, settings, steps=100, boards=False))
+    result = train(TrainingPlan("line", data, tmp_path, settings, steps=100, boards=False))
     assert (result.step, result.best_step, result.held_out) == (8, 2, {"apart": 0.0})
     assert result.why == "no better held-out number in 3 looks"
-    assert train(Plan("line", data, tmp_path, settings, steps=100, boards=False)).step == 8  # run again: it is over
+    assert (
+        train(TrainingPlan("line", data, tmp_path, settings, steps=100, boards=False)).step == 8
+    )  # run again: it is over
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Line, "step", lambda self, batch, state: {"apart": float("nan")})
     with pytest.raises(DubError, match="loss apart is not finite at step 1.*smaller learning rate"):
-        train(Plan("line", data, tmp_path, steps=3, boards=False))
+        train(TrainingPlan("line", data, tmp_path, steps=3, boards=False))
 
 
 def test_without_held_out_speakers_the_last_model_is_published(tmp_path: Path) -> None:
     data = data_folder(tmp_path / "data", 4, 0)
-    result = train(Plan("line", data, tmp_path / "out", steps=3, boards=False))
+    result = train(TrainingPlan("line", data, tmp_path / "out", steps=3, boards=False))
     assert (result.best_step, result.held_out) == (3, {}) and Path(result.file).is_file()
 
 
@@ -138,7 +142,7 @@ def test_processes_draw_what_threads_draw(data: Path) -> None:
 
 def test_held_out_clips_are_of_many_speakers(tmp_path: Path) -> None:
     data = data_folder(tmp_path / "data", 2, 7)
-    train(Plan("line", data, tmp_path / "out", {"held_out_clips": 3}, steps=1, boards=False))
+    train(TrainingPlan("line", data, tmp_path / "out", {"held_out_clips": 3}, steps=1, boards=False))
     assert json.loads((tmp_path / "out" / CARD).read_text())["held_out_clips"] == 3
     assert [s.id for s in _spread(list(Dataset(data).of("val")), 3)] == ["val_0", "val_2", "val_4"]
 
@@ -146,7 +150,7 @@ def test_held_out_clips_are_of_many_speakers(tmp_path: Path) -> None:
 def test_without_tensorboard_the_extra_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(InputError, match=r"TensorBoard, which is not installed: pip install 'dubbing\[train\]'"):
-        train(Plan("line", data, tmp_path, steps=1))
+        train(TrainingPlan("line", data, tmp_path, steps=1))
 
 
 def test_a_broken_clip_ends_the_run_with_its_name(data: Path, tmp_path: Path) -> None:
@@ -155,40 +159,50 @@ def test_a_broken_clip_ends_the_run_with_its_name(data: Path, tmp_path: Path) ->
     content = bytearray(shard.read_bytes())
     content[4 : len(content) // 2 : 97] = bytes(len(range(4, len(content) // 2, 97)))
     shard.write_bytes(bytes(content))
-    refused(Plan("line", broken, tmp_path / "out", epochs=1), r"Shard train of .* is broken at clip train_\d")
+    refused(TrainingPlan("line", broken, tmp_path / "out", epochs=1), r"Shard train of .* is broken at clip train_\d")
 
 
 # -- what is refused ---------------------------------------------------------------------------
 
 
-def refused(plan: Plan, why: str, kind: type[Exception] = InputError) -> None:
+def refused(plan: TrainingPlan, why: str, kind: type[Exception] = InputError) -> None:
     with pytest.raises(kind, match=why):
         train(replace(plan, boards=False))
 
 
 def test_wrong_plans_are_one_sentence_each(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    refused(Plan("wavlip", data, out), "no model 'wavlip' to train; did you mean 'wav2lip'")
-    refused(Plan("wav2lip", data, out, {"colour": 1}), "train wav2lip: colour: extra inputs.*it knows batch, seed")
-    refused(Plan("wav2lip", data, out, {}), "learns from a sync expert: --set expert=FILE")
-    refused(Plan("wav2lip", data, out, {"expert": "/nowhere.pth"}), "no expert '/nowhere.pth'")
-    refused(Plan("line", tmp_path, out), "is no data folder: .*dub dataset prepare")
-    refused(Plan("line", data, out, start=tmp_path / "x.pth"), "no checkpoint '.*x.pth' to start from", ModelError)
+    refused(TrainingPlan("wavlip", data, out), "no model 'wavlip' to train; did you mean 'wav2lip'")
+    refused(
+        TrainingPlan("wav2lip", data, out, {"colour": 1}), "train wav2lip: colour: extra inputs.*it knows batch, seed"
+    )
+    refused(TrainingPlan("wav2lip", data, out, {}), "learns from a sync expert: --set expert=FILE")
+    refused(TrainingPlan("wav2lip", data, out, {"expert": "/nowhere.pth"}), "no expert '/nowhere.pth'")
+    refused(TrainingPlan("line", tmp_path, out), "is no data folder: .*dub dataset prepare")
+    refused(
+        TrainingPlan("line", data, out, start=tmp_path / "x.pth"), "no checkpoint '.*x.pth' to start from", ModelError
+    )
     short = data_folder(tmp_path / "short", 2, 0, frames=9)
-    refused(Plan("wav2lip", short, out, TINY), "no clip in the split `train`.*that wav2lip can use")
+    refused(TrainingPlan("wav2lip", short, out, TINY), "no clip in the split `train`.*that wav2lip can use")
     assert not out.exists()
 
 
 def test_a_checkpoint_of_another_run_is_refused_with_the_next_step(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    train(Plan("line", data, out, steps=2, boards=False))
+    train(TrainingPlan("line", data, out, steps=2, boards=False))
     before = {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()}
-    refused(Plan("wav2lip", data, out, TINY), "training of 'line', not of 'wav2lip'; choose another --out", ModelError)
-    refused(Plan("line", data, out, {"seed": 4}), r"other settings \(seed=0 there and seed=4 here\)", ModelError)
+    refused(
+        TrainingPlan("wav2lip", data, out, TINY),
+        "training of 'line', not of 'wav2lip'; choose another --out",
+        ModelError,
+    )
+    refused(
+        TrainingPlan("line", data, out, {"seed": 4}), r"other settings \(seed=0 there and seed=4 here\)", ModelError
+    )
     other = data_folder(tmp_path / "other", 6, 1)
-    refused(Plan("line", other, out), "on other data .*give the --data it was begun with", ModelError)
+    refused(TrainingPlan("line", other, out), "on other data .*give the --data it was begun with", ModelError)
     (out / FILE).write_bytes((out / FILE).read_bytes()[:999])
-    refused(Plan("line", data, out), "is damaged or no checkpoint.*remove it", ModelError)
+    refused(TrainingPlan("line", data, out), "is damaged or no checkpoint.*remove it", ModelError)
     assert all((out / name).read_bytes() == was for name, was in before.items() if name != FILE)
 
 
@@ -246,5 +260,5 @@ def test_a_titles_model_stays_in_its_folder(data: Path, tmp_path: Path, dub: Dub
 def test_every_recipe_keeps_to_the_protocol() -> None:
     for name in recipes.RECIPES:
         recipe = recipes.find(name)
-        assert isinstance(recipe, Recipe) and recipe.name == name and recipe.summary and recipe.judged
+        assert isinstance(recipe, Recipe) and recipe.name == name and recipe.summary and recipe.monitor
         assert all(f.description for f in recipe.Settings.model_fields.values()) or name == "line"

@@ -13,13 +13,13 @@ from lessons import data_folder
 from dubbing import generators, models
 from dubbing.dataset.shards import Dataset
 from dubbing.errors import ModelError
-from dubbing.networks import cepstra
+from dubbing.networks import lipgan_mfcc
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.spt import SptWav2LipNet
 from dubbing.networks.wav2lip import Wav2LipNet, plan_for
 from dubbing.train import recipes
 from dubbing.train.logs import read_losses
-from dubbing.train.loop import Plan, train
+from dubbing.train.loop import TrainingPlan, train
 from dubbing.train.recipe import as_batch
 from dubbing.train.state import State
 
@@ -54,11 +54,11 @@ def test_an_item_is_a_frame_in_the_middle_of_its_sound_and_another_moment(data: 
     whole = held.load(sample)
     pictures = [recipe.item(held, sample, np.random.default_rng(s), settings) for s in range(8)]
     faces = [np.asarray(p["real"], int) for p in pictures]
-    heard = cepstra.cepstra(whole.wave)
+    heard = lipgan_mfcc.mfcc(whole.wave)
     found = set()
     for item, face in zip(pictures, faces, strict=True):
         assert face.shape == item["reference"].shape == (96, 96, 3) and item["mfcc"].shape == (1, 12, 35)
-        windows = cepstra.windows(heard, np.array([4 * (n - 4) for n in range(24)]))
+        windows = lipgan_mfcc.windows(heard, np.array([4 * (n - 4) for n in range(24)]))
         (frame,) = np.flatnonzero(np.abs(windows - item["mfcc"]).max((1, 2, 3)) < 1e-3)
         shown = recipe.item(held, sample, _Fixed(frame), settings)["real"]
         assert (shown == item["real"]).all() and 4 <= frame <= 18
@@ -110,8 +110,8 @@ def test_each_network_learns_its_own_lesson_alone(data: Path) -> None:
         assert any((v != first[name][k]).any() for k, v in net.state_dict().items()), name
     with torch.no_grad():
         told = recipe.held_out(batch, state)
-    assert set(told) == {"l1", "lips", "distance", "true_distance", "judged"}
-    assert float(told["judged"]) > float(told["l1"]) > 0
+    assert set(told) == {"l1", "lips", "distance", "true_distance", "objective"}
+    assert float(told["objective"]) > float(told["l1"]) > 0
 
 
 def test_fakes_and_sounds_of_others_take_turns_as_seed_and_step_say(data: Path) -> None:
@@ -139,10 +139,10 @@ def test_without_the_discriminator_it_is_l1_alone_and_lips_may_weigh_more(data: 
 
 def test_it_learns_and_dub_run_takes_its_result(data: Path, tmp_path: Path) -> None:
     settings = BASIC | {"learning_rate": 1e-3, "result": "last", "contrastive_weight": 0}
-    result = train(Plan("lipgan", data, tmp_path / "out", settings, steps=6, boards=False))
+    result = train(TrainingPlan("lipgan", data, tmp_path / "out", settings, steps=6, boards=False))
     l1 = [line["l1"] for line in read_losses(tmp_path / "out") if "l1" in line]
     assert np.mean(l1[-2:]) < 0.8 * np.mean(l1[:2])
-    assert {"l1", "lips", "judged"} == set(result.held_out)
+    assert {"l1", "lips", "objective"} == set(result.held_out)
     assert result.use == f"generator: {{name: lipgan, model: {result.file}}}"
     generators.create("lipgan", {"model": str(result.file)}).check()
     recipe, state, before = recipes.find("lipgan"), LipGANNet("basic"), models.load_state(result.file)
@@ -169,7 +169,9 @@ def test_spt_begins_with_wav2lip_and_dub_run_takes_its_result(data: Path, tmp_pa
     plain = Wav2LipNet(plan_for(12, 0.05))
     torch.save({"state_dict": plain.state_dict()}, tmp_path / "wav2lip.pth")
     settings = TINY | {"learning_rate": 1e-3, "result": "last"}
-    plan = Plan("spt_wav2lip", data, tmp_path / "out", settings, steps=3, start=tmp_path / "wav2lip.pth", boards=False)
+    plan = TrainingPlan(
+        "spt_wav2lip", data, tmp_path / "out", settings, steps=3, start=tmp_path / "wav2lip.pth", boards=False
+    )
     result = train(plan)
     state = models.load_state(result.file)
     assert Path(result.file).name == "spt_wav2lip.pth" and "name: spt_wav2lip" in result.use

@@ -21,7 +21,7 @@ from dubbing.errors import ModelError, OutputError
 from dubbing.store import alone
 from dubbing.train import checkpoints, processes, recipes
 from dubbing.train.logs import LOSSES, read_losses
-from dubbing.train.loop import Plan, train
+from dubbing.train.loop import TrainingPlan, train
 from dubbing.train.stopping import STOP, until_ended
 
 pytestmark = pytest.mark.xdist_group("training")
@@ -91,9 +91,9 @@ def flat(line: dict[str, Any]) -> dict[str, float]:
 @pytest.mark.parametrize("at", [1, 4, 6])
 def test_a_run_in_two_parts_is_the_run_in_one(data: Path, tmp_path: Path, at: int) -> None:
     settings = {"held_out_steps": 3, "patience": 9}
-    train(Plan("line", data, tmp_path / "one", settings, steps=11, boards=False))
-    train(Plan("line", data, tmp_path / "two", settings, steps=at, boards=False))
-    train(Plan("line", data, tmp_path / "two", settings, steps=11, boards=False))
+    train(TrainingPlan("line", data, tmp_path / "one", settings, steps=11, boards=False))
+    train(TrainingPlan("line", data, tmp_path / "two", settings, steps=at, boards=False))
+    train(TrainingPlan("line", data, tmp_path / "two", settings, steps=11, boards=False))
     wanted = read_losses(tmp_path / "one")
     looks = (3, 6, 9, 11)  # the first part also looked where it ended
     found = [line for line in read_losses(tmp_path / "two") if "held_out" not in line or line["step"] in looks]
@@ -109,7 +109,7 @@ def test_an_interrupt_keeps_every_step(data: Path, tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train(Plan("line", data, tmp_path, steps=50, boards=False), stop)
+        train(TrainingPlan("line", data, tmp_path, steps=50, boards=False), stop)
     assert torch.load(tmp_path / checkpoints.FILE, weights_only=True)["position"]["step"] == 5
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -139,7 +139,7 @@ def fail_with(error: Exception) -> Callable[[], None]:
 
 
 def test_a_checkpoint_is_whole_or_not_there(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(Plan("line", data, tmp_path, steps=2, boards=False))
+    train(TrainingPlan("line", data, tmp_path, steps=2, boards=False))
     before = (tmp_path / checkpoints.FILE).read_bytes()
 
     def fail(content: Any, file: Any) -> None:
@@ -148,27 +148,27 @@ def test_a_checkpoint_is_whole_or_not_there(data: Path, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(checkpoints.torch, "save", fail)
     with pytest.raises(OutputError, match="is full"):
-        train(Plan("line", data, tmp_path, steps=4, boards=False))
+        train(TrainingPlan("line", data, tmp_path, steps=4, boards=False))
     assert (tmp_path / checkpoints.FILE).read_bytes() == before
     assert not [p for p in tmp_path.iterdir() if ".part-" in p.name]
 
 
 def test_a_checkpoint_holds_no_code(data: Path, tmp_path: Path) -> None:
-    train(Plan("line", data, tmp_path, steps=1, boards=False))
+    train(TrainingPlan("line", data, tmp_path, steps=1, boards=False))
     content = torch.load(tmp_path / checkpoints.FILE, weights_only=True)
     torch.save(content | {"memory": Line()}, tmp_path / checkpoints.FILE)
     with pytest.raises(ModelError, match="damaged or no checkpoint"):
-        train(Plan("line", data, tmp_path, steps=2, boards=False))
+        train(TrainingPlan("line", data, tmp_path, steps=2, boards=False))
 
 
 def test_two_runs_do_not_share_a_folder(data: Path, tmp_path: Path) -> None:
     with alone(tmp_path / ".lock", "x"), pytest.raises(OutputError, match="Another training writes to"):
-        processes.run(Plan("line", data, tmp_path, steps=1, boards=False))
+        processes.run(TrainingPlan("line", data, tmp_path, steps=1, boards=False))
 
 
 def test_two_workers_see_every_clip_once_and_learn_as_one(data: Path, tmp_path: Path) -> None:
     settings = {"record_items": True, "batch": 8, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 2}
-    plan = Plan("wav2lip", data, tmp_path / "two", settings, epochs=2, boards=False, device="cpu")
+    plan = TrainingPlan("wav2lip", data, tmp_path / "two", settings, epochs=2, boards=False, device="cpu")
     result = processes.run(plan, workers=2)
     taken: dict[int, list[str]] = {0: [], 1: []}
     for rank in (0, 1):
@@ -176,7 +176,9 @@ def test_two_workers_see_every_clip_once_and_learn_as_one(data: Path, tmp_path: 
             taken[json.loads(line)["epoch"]] += json.loads(line)["clips"]
     assert sorted(taken[0]) == sorted(taken[1]) == [f"train_{n}" for n in range(7)]
     assert (result.step, result.epoch) == (2, 2) and len(models.load_state(result.file)) > 100
-    alone_losses = train(Plan("wav2lip", data, tmp_path / "one", settings, epochs=2, boards=False, device="cpu"))
+    alone_losses = train(
+        TrainingPlan("wav2lip", data, tmp_path / "one", settings, epochs=2, boards=False, device="cpu")
+    )
     one, two = (read_losses(tmp_path / d) for d in ("one", "two"))
     assert alone_losses.step == 2 and [line["step"] for line in one] == [line["step"] for line in two]
     assert two[0]["l1"] == pytest.approx(one[0]["l1"], rel=0.1)  # batch norm sees half as much in each process

@@ -24,8 +24,8 @@ from dubbing.networks.wav2lip_quality import QualityDiscriminator
 from dubbing.train import losses, recipes, windows
 from dubbing.train.checkpoints import FILE
 from dubbing.train.logs import read_losses
-from dubbing.train.loop import CARD, Plan, train
-from dubbing.train.recipe import as_batch, plain
+from dubbing.train.loop import CARD, TrainingPlan, train
+from dubbing.train.recipe import as_batch, to_floats
 from dubbing.train.state import State
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -138,7 +138,7 @@ def expert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wav2lip_learns_and_dub_run_takes_its_result(data: Path, tmp_path: Path) -> None:
     settings = TINY | {"batch": 2, "learning_rate": 3e-3, "held_out_steps": 99}
-    result = train(Plan("wav2lip", data, tmp_path, settings, steps=24))
+    result = train(TrainingPlan("wav2lip", data, tmp_path, settings, steps=24))
     l1 = [line["l1"] for line in read_losses(tmp_path) if "l1" in line]
     assert np.mean(l1[-8:]) < 0.85 * np.mean(l1[:8])
     content = torch.load(result.file, weights_only=True)["state_dict"]
@@ -151,7 +151,7 @@ def test_wav2lip_learns_and_dub_run_takes_its_result(data: Path, tmp_path: Path)
 def test_the_expert_is_switched_on_by_the_held_out_sync_loss(data: Path, tmp_path: Path, expert: Path) -> None:
     settings = TINY | {"batch": 2, "size": 24, "expert": str(expert), "sync_weight": 0.03, "held_out_steps": 2}
     settings |= {"sync_below": 99.0, "quality_weight": 0.07}
-    train(Plan("wav2lip", data, tmp_path, settings, steps=3, boards=False))
+    train(TrainingPlan("wav2lip", data, tmp_path, settings, steps=3, boards=False))
     steps = [line for line in read_losses(tmp_path) if "held_out" not in line]
     assert ["sync" in line for line in steps] == [False, False, True]
     assert all({"l1", "perceptual", "real", "made", "grad_norm/quality"} <= set(line) for line in steps)
@@ -175,9 +175,9 @@ def test_a_generator_step_leaves_discriminator_and_expert_as_they_are(data: Path
 
 
 def test_spt_wav2lip_starts_from_wav2lip_and_is_a_generator(data: Path, tmp_path: Path) -> None:
-    first = train(Plan("wav2lip", data, tmp_path / "a", TINY | {"size": 48}, steps=1, boards=False)).file
+    first = train(TrainingPlan("wav2lip", data, tmp_path / "a", TINY | {"size": 48}, steps=1, boards=False)).file
     settings = TINY | {"size": 48, "learning_rate": 1e-3}
-    plan = Plan("spt_wav2lip", data, tmp_path / "b", settings, steps=2, start=Path(first), boards=False)
+    plan = TrainingPlan("spt_wav2lip", data, tmp_path / "b", settings, steps=2, start=Path(first), boards=False)
     file = train(plan).file
     moved = models.load_state(file)["transformer.theta.bias"] - torch.tensor([1.0, 0, 0, 0, 1, 0])
     assert 0 < float(moved.abs().max()) < 5e-4  # a tenth of the rate, two steps
@@ -185,14 +185,14 @@ def test_spt_wav2lip_starts_from_wav2lip_and_is_a_generator(data: Path, tmp_path
 
 
 def test_the_experts_result_is_an_expert(data: Path, tmp_path: Path) -> None:
-    result = train(Plan("wav2lip_expert", data, tmp_path, {"batch": 4}, steps=2, boards=False))
+    result = train(TrainingPlan("wav2lip_expert", data, tmp_path, {"batch": 4}, steps=2, boards=False))
     models.fit(Wav2LipColorNet(), models.load_state(result.file), "mine")
     assert set(result.held_out) == {"loss", "accuracy", "ranked"}
 
 
 def test_dub_models_add_takes_what_was_trained(data: Path, tmp_path: Path, dub: Dub, monkeypatch: Any) -> None:
-    monkeypatch.setenv("DUB_MODELS", str(tmp_path / "shelf"))
-    file = Path(train(Plan("wav2lip", data, tmp_path / "out", TINY | {"size": 48}, steps=1, boards=False)).file)
+    monkeypatch.setenv("DUB_MODELS", str(tmp_path / "model_store"))
+    file = Path(train(TrainingPlan("wav2lip", data, tmp_path / "out", TINY | {"size": 48}, steps=1, boards=False)).file)
     code, out, err = dub("models", "add", "ours", file)
     assert code == 0 and "own-ours.pth (its hash is right)" in out, err
     assert models.digest("ours") == json.loads((tmp_path / "out" / CARD).read_text())["sha256"]
@@ -212,12 +212,12 @@ def test_dub_models_add_takes_what_was_trained(data: Path, tmp_path: Path, dub: 
 
 def test_a_checkpoint_of_another_architecture_is_no_start(data: Path, tmp_path: Path, expert: Path) -> None:
     with pytest.raises(ModelError, match="another architecture"):
-        train(Plan("wav2lip", data, tmp_path / "out", TINY, start=expert, boards=False))
+        train(TrainingPlan("wav2lip", data, tmp_path / "out", TINY, start=expert, boards=False))
 
 
 def test_to_start_from_a_published_checkpoint_is_to_have_its_weights(data: Path, tmp_path: Path) -> None:
-    first = train(Plan("wav2lip", data, tmp_path / "a", TINY, steps=1, boards=False)).file
-    plan = Plan(
+    first = train(TrainingPlan("wav2lip", data, tmp_path / "a", TINY, steps=1, boards=False)).file
+    plan = TrainingPlan(
         "wav2lip", data, tmp_path / "b", TINY | {"learning_rate": 1e-12}, steps=1, start=Path(first), boards=False
     )
     second = models.load_state(train(plan).file)
@@ -237,10 +237,10 @@ def test_a_step_and_a_look_in_half_precision(name: str, data: Path, expert: Path
     batch = as_batch(
         [recipe.item(held, s, np.random.default_rng(1), settings) for s in held.of("train")[:2]], state.device
     )
-    found = plain(recipe.step(batch, state))
+    found = to_floats(recipe.step(batch, state))
     state.mode(training=False)
     with torch.no_grad():
-        found |= plain(recipe.held_out(batch, state))
+        found |= to_floats(recipe.held_out(batch, state))
         recipe.pictures(batch, state)
     assert np.isfinite(list(found.values())).all() and all(n > 0 for n in state.norms.values())
     assert all(p.dtype == torch.float32 for net in state.networks.values() for p in net.parameters())
@@ -256,5 +256,5 @@ def test_an_expert_learns_eight_windows_by_heart(data: Path) -> None:
     state.mode(training=True)
     batch = as_batch(items, state.device)
     assert 0 < batch["same"].sum() < 8
-    losses_N = [float(plain(recipe.step(batch, state))["loss"]) for _ in range(16)]
+    losses_N = [float(to_floats(recipe.step(batch, state))["loss"]) for _ in range(16)]
     assert losses_N[-1] < losses_N[0] / 4

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from dubbing.errors import ModelError
 from dubbing.generators.wav2lip import Wav2Lip as Generator
 from dubbing.networks import convs, mel
-from dubbing.networks.wav2lip import PUBLISHED, Plan, Wav2Lip, Wav2LipNet, plan_of
+from dubbing.networks.wav2lip import PUBLISHED, NetworkShape, Wav2Lip, Wav2LipNet, plan_of
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +144,9 @@ def test_half_precision_runs_the_same_layers():
 
 # -- other sizes -----------------------------------------------------------------------------
 
-LARGER = Plan(192, (PUBLISHED.encoder[0], ((16, 24, 3), (24, 24, 3)), ((24, 32, 3),), *PUBLISHED.encoder[2:]),
+LARGER = NetworkShape(192, (PUBLISHED.encoder[0], ((16, 24, 3), (24, 24, 3)), ((24, 32, 3),), *PUBLISHED.encoder[2:]),
               (*PUBLISHED.decoder[:-1], ((160, 64, 3),), ((64 + 24, 40, 3), (40, 40, 3))))  # fmt: skip
-TWICE_CUT = Plan(
+TWICE_CUT = NetworkShape(
     72,
     (((6, 8, 7),), ((8, 16, 5), (16, 16, 3)), ((16, 32, 3),), ((32, 64, 3),), ((64, 512, 3),),
      ((512, 512, 3), (512, 512, 1)), ((512, 512, 3), (512, 512, 1))),

@@ -23,7 +23,7 @@ from dubbing.cli.options import json_option
 from dubbing.errors import ClusterError, OutputError
 
 if TYPE_CHECKING:
-    from dubbing.cluster.jobs import Cluster, Job
+    from dubbing.cluster.jobs import Cluster, ClusterJob
 
 __all__ = ["address_option", "cancel", "is_job", "logs", "show_jobs", "submit"]
 
@@ -177,7 +177,7 @@ def _cluster(address: str | None) -> Cluster:
     return Cluster(where, token)
 
 
-def _find(cluster: Cluster, word: str | None, out: str, config_file: Path | None) -> Job:
+def _find(cluster: Cluster, word: str | None, out: str, config_file: Path | None) -> ClusterJob:
     """The job that a person means: by id, by the manifest it was made from, or the newest."""
     from dubbing.cluster.submission import is_job_id, prepare
 
@@ -202,7 +202,7 @@ def _find(cluster: Cluster, word: str | None, out: str, config_file: Path | None
 
 
 @contextmanager
-def _leaving(cluster: Cluster, job: Job) -> Iterator[None]:
+def _leaving(cluster: Cluster, job: ClusterJob) -> Iterator[None]:
     """Ctrl-C leaves the job running, and says how to come back."""
     try:
         yield
@@ -216,7 +216,7 @@ def _leaving(cluster: Cluster, job: Job) -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None
 
 
-def _followed(cluster: Cluster, job: Job) -> Job:
+def _followed(cluster: Cluster, job: ClusterJob) -> ClusterJob:
     """Show a job's lines and figures on stderr until it has ended."""
     with _shown() as (say, draw):
         waiting = ""
@@ -261,7 +261,7 @@ def _shown() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
         yield tell, draw
 
 
-def _tell(cluster: Cluster, job: Job, as_json: bool, **more: Any) -> None:
+def _tell(cluster: Cluster, job: ClusterJob, as_json: bool, **more: Any) -> None:
     from dubbing.cli import show
 
     plain = _plain(cluster, job) | more
@@ -278,7 +278,7 @@ def _tell(cluster: Cluster, job: Job, as_json: bool, **more: Any) -> None:
         click.echo(f"{plain['advice']}\n`dub logs {job.id} --address {shlex.quote(cluster.address)}` has all of it.")
 
 
-def _plain(cluster: Cluster, job: Job) -> dict[str, Any]:
+def _plain(cluster: Cluster, job: ClusterJob) -> dict[str, Any]:
     """One job for machines. age_s: since it was submitted; seconds: how long it took, once it has ended."""
     ended = job.ended_s if job.ended_s and not job.under_way else None
     progress = _progress(cluster, job) if job.state == "running" else None
@@ -296,22 +296,22 @@ def _plain(cluster: Cluster, job: Job) -> dict[str, Any]:
     }
 
 
-def _progress(cluster: Cluster, job: Job) -> str | None:
+def _progress(cluster: Cluster, job: ClusterJob) -> str | None:
     """The newest figures: from the output folder where this machine sees it, else from the log."""
-    from dubbing.cli.watch import PROGRESS, Figures, told
+    from dubbing.cli.watch import PROGRESS, Figures, format_text
     from dubbing.store import open_store
 
     with suppress(OSError, ValueError, KeyError, TypeError, OutputError):
         store = open_store(job.out)
         at = json.loads(store.read_bytes(store.root / PROGRESS))
         if time.time() - at["at"] < 60:
-            return told(Figures(**{name: at[name] for name in Figures.__dataclass_fields__ if name in at}))
+            return format_text(Figures(**{name: at[name] for name in Figures.__dataclass_fields__ if name in at}))
     with suppress(ClusterError):
         return next((x.strip() for x in reversed(cluster.log(job.id).splitlines()) if _FIGURES.match(x)), None)
     return None
 
 
-def _advice(cluster: Cluster, job: Job) -> str:
+def _advice(cluster: Cluster, job: ClusterJob) -> str:
     """What to do about a job that did not end well."""
     if job.state == "stopped":
         return "It was stopped; the same `dub submit` goes on where it was."

@@ -99,7 +99,7 @@ def prepare(
         raise click.UsageError(f"--shortest {shortest:g} is more than --longest {longest:g}.")
     from dubbing.cli import show
     from dubbing.config import Config, Engine
-    from dubbing.dataset.card import told, write_card
+    from dubbing.dataset.card import format_text, write_card
     from dubbing.dataset.layouts import Splits
     from dubbing.dataset.prepare import Settings
     from dubbing.dataset.prepare import prepare as do
@@ -113,7 +113,7 @@ def prepare(
     if as_json:
         show.as_json(card)
     else:
-        click.echo(told(card))
+        click.echo(format_text(card))
     click.echo(f"{out}: card.md and sheet.jpg are for people, clips.parquet says what became of every clip", err=True)
     if not made.samples:
         why = ", ".join(f"{n} {reason}" for reason, n in card["rejected"].items())
@@ -136,13 +136,13 @@ Examples:
 def show_card(folder: Path, as_json: bool) -> None:
     """Print what is in a data folder, from where, and what was left out and why."""
     from dubbing.cli import show
-    from dubbing.dataset.card import load_card, told
+    from dubbing.dataset.card import format_text, load_card
 
     card = load_card(folder)
     if as_json:
         show.as_json(card)
     else:
-        click.echo(told(card))
+        click.echo(format_text(card))
 
 
 class _Watch:

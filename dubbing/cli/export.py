@@ -59,7 +59,7 @@ def export(
     with watcher(films, sys.stderr, library.out, log_format) as watch:
         done = deliver(library, me(reviewer), watch, engine, to, since)
     if as_json:
-        show.as_json(done.plain())
+        show.as_json(done.to_dict())
     else:
         click.echo(_told(done))
     raise SystemExit(done.exit_code)

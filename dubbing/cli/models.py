@@ -16,7 +16,7 @@ from dubbing.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from dubbing.config import Models
-    from dubbing.models import Model, Shelf
+    from dubbing.models import Model, ModelStore
 
 __all__ = ["models"]
 
@@ -67,10 +67,12 @@ def list_(config_file: Path | None, as_json: bool) -> None:
     """Which models there are, which are here, and what they may be used for."""
     from dubbing.cli import show
 
-    shelf, _ = _shelf(config_file)
-    states = shelf.states()
+    model_store, _ = _model_store(config_file)
+    states = model_store.states()
     if as_json:
-        show.as_json({"folder": str(shelf.root), "models": [_plain(shelf, s.model) | _there(s) for s in states]})
+        show.as_json(
+            {"folder": str(model_store.root), "models": [_plain(model_store, s.model) | _there(s) for s in states]}
+        )
         return
     rows = (
         (s.model.name, s.state if s.state != "partly" else f"{_part(s.size, s.model.size)} loaded",
@@ -78,7 +80,7 @@ def list_(config_file: Path | None, as_json: bool) -> None:
         for s in states
     )  # fmt: skip
     click.echo(show.table(("model", "here", "size", "licence", "use", "what it is"), rows))
-    click.echo(f"\nin {shelf.root}; `dub models pull NAME` loads one.")
+    click.echo(f"\nin {model_store.root}; `dub models pull NAME` loads one.")
 
 
 @models.command(
@@ -99,21 +101,21 @@ def pull(names: tuple[str, ...], accept_licence: bool, config_file: Path | None,
     from dubbing.cli import show
     from dubbing.models.download import pull as load
 
-    shelf, settings = _shelf(config_file)
-    wanted = [shelf.find(name) for name in dict.fromkeys(names)]
+    model_store, settings = _model_store(config_file)
+    wanted = [model_store.find(name) for name in dict.fromkeys(names)]
     done = []
     for model in wanted:
-        if shelf.state(model).state != "present":
-            _agree(shelf, model, accept_licence)
+        if model_store.state(model).state != "present":
+            _agree(model_store, model, accept_licence)
         with _shown(sys.stderr, model.file) as at:
-            path, now = load(shelf, model.name, mirror=settings.mirror, on_bytes=at)
+            path, now = load(model_store, model.name, mirror=settings.mirror, on_bytes=at)
         first = now and model.sha256 is None
-        done.append({"name": model.name, "path": str(path), "sha256": shelf.hash_of(path), "loaded": now})
+        done.append({"name": model.name, "path": str(path), "sha256": model_store.hash_of(path), "loaded": now})
         if not as_json:
             state = "its hash is recorded" if first else "its hash is right" if now else "was here already"
             click.echo(f"{model.name}: {path} ({state})")
         if first:
-            _trusted(model, shelf.hash_of(path))
+            _trusted(model, model_store.hash_of(path))
     if as_json:
         show.as_json(done)
 
@@ -141,11 +143,11 @@ def add(name: str, file: Path, accept_licence: bool, config_file: Path | None, a
     """
     from dubbing.cli import show
 
-    shelf, _ = _shelf(config_file)
-    model = shelf.wanted(name, file)
-    _agree(shelf, model, accept_licence)
+    model_store, _ = _model_store(config_file)
+    model = model_store.wanted(name, file)
+    _agree(model_store, model, accept_licence)
     with _counted(sys.stderr, model.file, model.size) as count:
-        path, found, first = shelf.add(name, file, count)
+        path, found, first = model_store.add(name, file, count)
     if as_json:
         show.as_json({"name": name, "path": str(path), "sha256": found, "trusted_on_first_use": first})
     else:
@@ -168,22 +170,24 @@ def verify(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> N
     """Read every model file that is here (or those named), and compare hashes. Exit code 2 if one is wrong."""
     from dubbing.cli import show
 
-    shelf, _ = _shelf(config_file)
-    chosen = [shelf.find(n) for n in names] or [m for m in shelf.every if shelf.file(m).is_file()]
+    model_store, _ = _model_store(config_file)
+    chosen = [model_store.find(n) for n in names] or [m for m in model_store.every if model_store.file(m).is_file()]
     rows: list[dict[str, Any]] = []
     for model in chosen:
         try:
             with _counted(sys.stderr, model.file, model.size) as count:
-                rows.append({"name": model.name, "sha256": shelf.verify(model, count), "good": True, "error": None})
+                rows.append(
+                    {"name": model.name, "sha256": model_store.verify(model, count), "good": True, "error": None}
+                )
         except ModelError as e:
             rows.append({"name": model.name, "sha256": None, "good": False, "error": str(e)})
     if as_json:
-        show.as_json({"folder": str(shelf.root), "models": rows})
+        show.as_json({"folder": str(model_store.root), "models": rows})
     elif rows:
         told = ((r["name"], "good" if r["good"] else "wrong", r["sha256"]) for r in rows)
         click.echo(show.table(("model", "file", "sha256"), told))
     else:
-        click.echo(f"no models in {shelf.root}")
+        click.echo(f"no models in {model_store.root}")
     for row in rows:
         if row["error"]:
             click.echo(f"dub: {row['error']}", err=True)
@@ -205,38 +209,40 @@ def where(name: str | None, config_file: Path | None, as_json: bool) -> None:
     """Say in which folder models lie, or where the checked file of one is."""
     from dubbing.cli import show
 
-    shelf, _ = _shelf(config_file)
+    model_store, _ = _model_store(config_file)
     if name is not None:
-        path = shelf.checked(name)
+        path = model_store.checked(name)
         if as_json:
-            show.as_json({"name": name, "path": str(path), "sha256": shelf.hash_of(path)})
+            show.as_json({"name": name, "path": str(path), "sha256": model_store.hash_of(path)})
         else:
             click.echo(path)
     elif as_json:
-        show.as_json({"folder": str(shelf.root), "files": {s.model.name: _there(s)["path"] for s in shelf.states()}})
+        show.as_json(
+            {"folder": str(model_store.root), "files": {s.model.name: _there(s)["path"] for s in model_store.states()}}
+        )
     else:
-        click.echo(shelf.root)
+        click.echo(model_store.root)
 
 
-def _shelf(config_file: Path | None) -> tuple[Shelf, Models]:
+def _model_store(config_file: Path | None) -> tuple[ModelStore, Models]:
     from dubbing import config
-    from dubbing.models import Shelf, folder
+    from dubbing.models import ModelStore, folder
 
     settings = config.load(config_file).models
-    return Shelf(folder(settings.folder)), settings
+    return ModelStore(folder(settings.folder)), settings
 
 
-def _agree(shelf: Shelf, model: Model, accepted: bool) -> None:
+def _agree(model_store: ModelStore, model: Model, accepted: bool) -> None:
     """Ask once for a licence that limits use; without a person to ask, it is refused by what comes next."""
-    if shelf.is_accepted(model):
+    if model_store.is_accepted(model):
         return
     if not accepted and sys.stdin.isatty() and sys.stderr.isatty():
         click.echo(f"{model.licence.text}\n{model.source}", err=True)
         accepted = click.confirm("Is your use within that?", err=True)
     if accepted:
-        shelf.accept(model)
+        model_store.accept(model)
     else:
-        shelf.require_acceptance(model)
+        model_store.require_acceptance(model)
 
 
 def _trusted(model: Model, found: str) -> None:
@@ -247,12 +253,13 @@ def _trusted(model: Model, found: str) -> None:
 # -- for people ------------------------------------------------------------------------------
 
 
-def _plain(shelf: Shelf, model: Model) -> dict[str, Any]:
+def _plain(model_store: ModelStore, model: Model) -> dict[str, Any]:
     licence = model.licence
     return {
         "name": model.name, "file": model.file, "what": model.what, "size": model.size,
-        "sha256": shelf.expected(model), "licence": licence.word, "licence_text": licence.text, "use": licence.use,
-        "licence_accepted": shelf.is_accepted(model), "source": model.source, "layout": model.layout,
+        "sha256": model_store.expected(model),
+        "licence": licence.word, "licence_text": licence.text, "use": licence.use,
+        "licence_accepted": model_store.is_accepted(model), "source": model.source, "layout": model.layout,
         "urls": list(model.urls),
     }  # fmt: skip
 

@@ -50,7 +50,7 @@ def review(out: str, port: int, host: str, cache_gb: float) -> None:
 
     import uvicorn
 
-    from dubbing.review.errands import Errands
+    from dubbing.review.background_jobs import BackgroundJobs
     from dubbing.review.library import Library
     from dubbing.review.proxy import Proxies
     from dubbing.review.safety import is_loopback, new_token
@@ -68,7 +68,7 @@ def review(out: str, port: int, host: str, cache_gb: float) -> None:
         ) from e
     port, token = listening.getsockname()[1], new_token()
     proxies = Proxies(library, library.out / "review" / "proxies", int(cache_gb * GIB))
-    app = create_app(Desk(library, proxies, Errands(library.out)), token, host, port)
+    app = create_app(Desk(library, proxies, BackgroundJobs(library.out)), token, host, port)
     shown = host if host not in ("0.0.0.0", "::") else socket.gethostname()
     click.echo(f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/?token={token}")
     if not is_loopback(host):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dubbing.cli.show import counted, number, table
-from dubbing.cli.watch import PROGRESS, Figures, told
+from dubbing.cli.watch import PROGRESS, Figures, format_text
 from dubbing.errors import OutputError
 from dubbing.remote import Uri
 from dubbing.store import Store, open_store
@@ -153,7 +153,9 @@ def _headline(found: Mapping[str, Any]) -> str:
         if not at:
             return f"{out}: running since {run['started']}"
         figures = Figures(**{name: at[name] for name in Figures.__dataclass_fields__ if name in at})
-        lines = [f"{out}: running since {run['started']}: {told(figures)} (as of {time.time() - at['at']:.0f} s ago)"]
+        lines = [
+            f"{out}: running since {run['started']}: {format_text(figures)} (as of {time.time() - at['at']:.0f} s ago)"
+        ]
         if figures.made or figures.found:
             lines.append(_work(figures.made, figures.found, figures.seconds_by_stage))
         lines += [f"failed: {task}: {why}" for task, why in figures.failures.items()]

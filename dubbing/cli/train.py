@@ -82,9 +82,9 @@ def train(
     if steps is epochs is minutes is None and not checked.patience:
         raise click.UsageError("Say when to end: --steps, --epochs, --minutes, or --set patience=N.")
     from dubbing.train import processes
-    from dubbing.train.loop import Plan
+    from dubbing.train.loop import TrainingPlan
 
-    plan = Plan(model, data, out, settings, steps, epochs, minutes, start, name, device)
+    plan = TrainingPlan(model, data, out, settings, steps, epochs, minutes, start, name, device)
     with _shown(sys.stderr) as watch:
         result = processes.run(plan, workers, watch)
     if as_json:

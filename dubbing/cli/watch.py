@@ -149,7 +149,7 @@ class Tally:
         )
 
 
-def told(figures: Figures) -> str:
+def format_text(figures: Figures) -> str:
     """`37 %  shots 4/30  lipsync  85 frames/s  about 1:20 left`."""
     shots = f"shots {figures.shots_done}/{figures.shots_total}" if figures.shots_total else "finding shots"
     failed = f"{figures.failed} failed" if figures.failed else ""
@@ -228,7 +228,7 @@ class Lines(_Shown):
         now = time.monotonic()
         if now >= self._next:
             self._next = now + LINE_S
-            self.say(told(self.tally.figures()))
+            self.say(format_text(self.tally.figures()))
 
 
 class Bar(_Shown):
@@ -258,7 +258,7 @@ class Bar(_Shown):
 
     def refresh(self) -> None:
         figures = self.tally.figures()
-        self._progress.update(self._task, completed=figures.part, description=told(figures))
+        self._progress.update(self._task, completed=figures.part, description=format_text(figures))
 
 
 class JsonLines(_Shown):
@@ -283,7 +283,9 @@ class JsonLines(_Shown):
         if now >= self._next:
             self._next = now + LINE_S
             figures = asdict(self.tally.figures())
-            self._line({**event_fields(None, None), "event": "progress", "text": told(self.tally.figures()), **figures})
+            self._line(
+                {**event_fields(None, None), "event": "progress", "text": format_text(self.tally.figures()), **figures}
+            )
 
     def _line(self, fields: Mapping[str, Any]) -> None:
         print(json.dumps(fields, ensure_ascii=False), file=self.stream, flush=True)

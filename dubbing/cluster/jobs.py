@@ -25,7 +25,7 @@ from dubbing.cluster.submission import Submission, attempt_of, is_job_id
 from dubbing.errors import ClusterError, DubError
 from dubbing.preflight import SENT_WITH, versions
 
-__all__ = ["Cluster", "Job", "State"]
+__all__ = ["Cluster", "ClusterJob", "State"]
 
 State = Literal["pending", "running", "finished", "failed", "stopped"]
 TIMEOUT_S = 30.0
@@ -44,7 +44,7 @@ class LostContact(ClusterError):
 
 
 @dataclass(frozen=True)
-class Job:
+class ClusterJob:
     """A job that dub made.
 
     exit_status: as of `dub run`, None while under way; started_s, ended_s: seconds since 1970, None where
@@ -131,13 +131,13 @@ class Cluster:
                 "for example http://HOST:8265."
             ) from e
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[ClusterJob]:
         """All jobs that dub made here, oldest first."""
         with self._speaking():
             found = [_job(d) for d in self._client.list_jobs() if is_job_id(d.submission_id or "")]
         return sorted(found, key=lambda j: (j.started_s or 0.0, j.id))
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str) -> ClusterJob:
         """Raises ClusterError for an id that is not known here."""
         with self._speaking():
             details = self._client.get_job_info(job_id) if is_job_id(job_id) else None
@@ -145,12 +145,14 @@ class Cluster:
             raise ClusterError(f"There is no job {job_id!r} at {self.address}; `dub status --address ...` lists them.")
         return _job(details)
 
-    def attempts(self, name: str) -> list[Job]:
+    def attempts(self, name: str) -> list[ClusterJob]:
         """The jobs of one submission, first to newest."""
         found = {n: j for j in self.jobs() if (n := attempt_of(name, j.id)) is not None}
         return [found[n] for n in sorted(found)]
 
-    def submit(self, submission: Submission, *, with_code: bool = False, again: bool = False) -> tuple[Job, bool]:
+    def submit(
+        self, submission: Submission, *, with_code: bool = False, again: bool = False
+    ) -> tuple[ClusterJob, bool]:
         """Start the work, or find it. Returns its newest job, and whether this call started it.
 
         What is under way is never doubled; what has ended well is started anew only with `again`; what failed
@@ -206,7 +208,7 @@ class Cluster:
         with self._speaking():
             return bool(self._client.stop_job(job_id))
 
-    def follow(self, job_id: str, patience_s: float = 600.0) -> Iterator[tuple[Job | None, str]]:
+    def follow(self, job_id: str, patience_s: float = 600.0) -> Iterator[tuple[ClusterJob | None, str]]:
         """(the job, what it printed since) again and again, the last time when it has ended.
 
         The job is None while the cluster gives no answer; after `patience_s` of that, DubError. Whole lines
@@ -254,7 +256,7 @@ class Cluster:
             raise ClusterError(f"The cluster at {self.address} does not do as asked: {_first_line(str(e))}") from e
 
 
-def _job(details: Any) -> Job:
+def _job(details: Any) -> ClusterJob:
     state = _STATES.get(str(getattr(details.status, "value", details.status)), "failed")
     status = details.driver_exit_code
     if state == "finished":
@@ -269,7 +271,7 @@ def _job(details: Any) -> Job:
     else:
         status = None
     metadata = details.metadata or {}
-    return Job(
+    return ClusterJob(
         id=details.submission_id,
         state=state,
         exit_status=status,

@@ -27,7 +27,7 @@ from dubbing.errors import InputError
 from dubbing.preflight import versions
 from dubbing.store import Store
 
-__all__ = ["CARD", "load_card", "told", "write_card"]
+__all__ = ["CARD", "load_card", "format_text", "write_card"]
 
 CARD, PAGE, SHEET, TABLE = "card.json", "card.md", "sheet.jpg", "clips.parquet"
 REASONS = {
@@ -63,7 +63,7 @@ def write_card(prepared: Prepared, note: str | None = None) -> dict[str, Any]:
     card = _card(prepared, data, note)
     store.write_bytes(prepared.folder / TABLE, _table(prepared.looked))
     store.write_bytes(prepared.folder / SHEET, _sheet(data))
-    store.write_bytes(prepared.folder / PAGE, (told(card) + "\n").encode())
+    store.write_bytes(prepared.folder / PAGE, (format_text(card) + "\n").encode())
     store.write_json(prepared.folder / CARD, card)
     return card
 
@@ -122,7 +122,7 @@ def _spread(offsets: Sequence[float]) -> dict[str, Any]:
             "within_2": round(float((values <= 2).mean()), 3)}  # fmt: skip
 
 
-def told(card: Mapping[str, Any]) -> str:
+def format_text(card: Mapping[str, Any]) -> str:
     """The card as Markdown that also reads well on a terminal."""
     clips, splits = card["clips"], card["splits"]
     hours = sum(s["hours"] for s in splits.values())

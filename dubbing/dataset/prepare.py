@@ -83,7 +83,7 @@ class Prepared:
 
 
 class Preparing:
-    """The tasks of one preparation, as an engine wants them (`engine.schedule.Work`)."""
+    """The tasks of one preparation, as an engine wants them (`engine.schedule.Workload`)."""
 
     expands: frozenset[str] = frozenset()
     per_shot: frozenset[str] = frozenset(_STAGES)

@@ -42,7 +42,7 @@ _LOOK_S = 1.0  # between two looks at how far tasks are
 _IDLE_S = 30.0  # a worker that has nothing to do for so long is let go: others may use the cluster too
 _DOUBT_S = 1.0  # a worker that died is held for this long until it is known whether its node died
 _UNREACHABLE_S = 60.0  # one that does not answer: Ray takes half a minute to declare a silent node dead
-_HUNGRY_S = 10.0  # a kind of worker that others leave no room for waits no longer than this and their tasks
+_UNSERVED_S = 10.0  # a kind of worker that others leave no room for waits no longer than this and their tasks
 _SIZE_S = 3.0  # between two looks at how large the cluster is
 _MB = 2**20
 _MOST_MOVES = 20  # how often a task may lose its node before that counts as its own fault
@@ -72,7 +72,7 @@ class _Actor:
 
 
 @dataclass(eq=False)
-class _Hand:
+class _RayWorker:
     """A worker. node: known once it has answered; free_s: since when it has nothing to do, monotonic clock."""
 
     actor: Any
@@ -82,10 +82,10 @@ class _Hand:
 
 
 @dataclass
-class _Lent:
+class _Assignment:
     """A worker with a task. late_s: when it has had its time, on the monotonic clock."""
 
-    hand: _Hand
+    worker: _RayWorker
     task: Task
     late_s: float
 
@@ -100,14 +100,14 @@ class RayPool:
         self._own, self._alone = connect(config)
         cores = max((n["Resources"].get("CPU", 0.0) for n in ray.nodes() if n["Alive"]), default=0.0)
         self._store, self._config, self._kinds = store, config, _kinds(resources, cores or 1.0)
-        self._hungry: dict[Resources, float] = {}
+        self._unserved: dict[Resources, float] = {}
         self._metrics = Metrics()
         self._class = ray.remote(concurrency_groups={"watch": 1})(_Actor)
-        self._idle: list[_Hand] = []
-        self._starting: dict[Any, _Hand] = {}
-        self._busy: dict[Any, _Lent] = {}
+        self._idle: list[_RayWorker] = []
+        self._starting: dict[Any, _RayWorker] = {}
+        self._busy: dict[Any, _Assignment] = {}
         self._again: list[tuple[Task, Resources]] = []
-        self._doubts: list[tuple[_Lent, str, float]] = []
+        self._doubts: list[tuple[_Assignment, str, float]] = []
         self._tried: Counter[str] = Counter()
         self._moved: Counter[str] = Counter()
         self._notes: list[str] = []
@@ -135,35 +135,37 @@ class RayPool:
             else:
                 taken.append(task)
         now_s = time.monotonic()
-        self._hungry = {k: self._hungry.get(k, now_s) for k in wanted if not any(h.kind == k for h in self._hands())}
+        self._unserved = {
+            k: self._unserved.get(k, now_s) for k in wanted if not any(h.kind == k for h in self._workers())
+        }
         for kind, count in wanted.items():
             self._grow(kind, count)
         return taken
 
     def _starved(self) -> Resources | None:
         """A kind that has waited long for its first worker, which the cluster could hold: others let it pass."""
-        late_s = time.monotonic() - _HUNGRY_S
-        return next((k for k, since in self._hungry.items() if since < late_s and not self._lacking(k, [])), None)
+        late_s = time.monotonic() - _UNSERVED_S
+        return next((k for k, since in self._unserved.items() if since < late_s and not self._lacking(k, [])), None)
 
     def _begin(self, task: Task, kind: Resources) -> bool:
-        hand = next((h for h in self._idle if _serves(h.kind, kind)), None)
-        if hand is None:
+        worker = next((h for h in self._idle if _serves(h.kind, kind)), None)
+        if worker is None:
             return False
-        self._idle.remove(hand)
+        self._idle.remove(worker)
         limit_s = self._config.deadline_s + self._config.deadline_frame_s * max(task.frames, task.span)
-        self._busy[hand.actor.run.remote(task)] = _Lent(hand, task, time.monotonic() + limit_s)
+        self._busy[worker.actor.run.remote(task)] = _Assignment(worker, task, time.monotonic() + limit_s)
         return True
 
     def _grow(self, kind: Resources, wanted: int) -> None:
         """Start workers of a kind, as far as there is room; idle ones of other kinds make room."""
         missing = wanted - sum(_serves(h.kind, kind) for h in self._starting.values())
         while missing > 0:
-            lacking = self._lacking(kind, self._hands())
+            lacking = self._lacking(kind, self._workers())
             if lacking:
                 never = self._lacking(kind, [])
                 if never:
                     self._refuse(kind, never)
-                if self._lacking(kind, [h for h in self._hands() if h not in self._idle]):
+                if self._lacking(kind, [h for h in self._workers() if h not in self._idle]):
                     return  # letting idle ones go would not help
                 spare = next((h for h in self._idle if not _serves(h.kind, kind) and lacking & _held(h.kind)), None)
                 if spare is None:
@@ -171,14 +173,14 @@ class RayPool:
                 self._dismiss(spare)
                 continue
             options = {"num_cpus": kind.cpus, "num_gpus": kind.gpus, "memory": self._memory(kind)}
-            hand = _Hand(self._class.options(**options).remote(self._store), kind)
-            self._starting[hand.actor.hello.remote()] = hand
+            worker = _RayWorker(self._class.options(**options).remote(self._store), kind)
+            self._starting[worker.actor.hello.remote()] = worker
             missing -= 1
 
-    def _hands(self) -> list[_Hand]:
-        return [*self._idle, *self._starting.values(), *(lent.hand for lent in self._busy.values())]
+    def _workers(self) -> list[_RayWorker]:
+        return [*self._idle, *self._starting.values(), *(assignment.worker for assignment in self._busy.values())]
 
-    def _lacking(self, kind: Resources, hands: Sequence[_Hand]) -> set[str]:
+    def _lacking(self, kind: Resources, workers: Sequence[_RayWorker]) -> set[str]:
         """What there is too little of for one more of a kind beside these.
 
         In a cluster, where `workers` is set, it alone counts, even beyond what the cluster holds: a worker that waits
@@ -186,14 +188,14 @@ class RayPool:
         """
         lacking: set[str] = set()
         if self._config.workers is not None:
-            lacking = {"workers"} if len(hands) >= self._config.workers else set()
+            lacking = {"workers"} if len(workers) >= self._config.workers else set()
             if not self._alone:
                 return lacking
-        if not hands and not kind.gpus:
+        if not workers and not kind.gpus:
             return set()  # one at least, however small the machine
         used = Counter(self._needs(kind))
-        for hand in hands:
-            used.update(self._needs(hand.kind))
+        for worker in workers:
+            used.update(self._needs(worker.kind))
         return lacking | {name for name, amount in used.items() if amount > self._room.get(name, 0.0) + 1e-6}
 
     def _refuse(self, kind: Resources, names: set[str]) -> None:
@@ -222,8 +224,8 @@ class RayPool:
             self._sized_s = time.monotonic()
             self._room = {k: float(v) for k, v in ray.cluster_resources().items()}
             alive = {n["NodeID"] for n in ray.nodes() if n["Alive"]}
-            for hand in [h for h in self._idle if h.node not in alive]:
-                self._dismiss(hand)
+            for worker in [h for h in self._idle if h.node not in alive]:
+                self._dismiss(worker)
 
     # -- what becomes of them ----------------------------------------------------------------
 
@@ -242,39 +244,41 @@ class RayPool:
                 self._ended(ref, outcomes)
         self._judge(outcomes)
         now_s = time.monotonic()
-        for ref, lent in [(r, x) for r, x in self._busy.items() if now_s > x.late_s]:
+        for ref, assignment in [(r, x) for r, x in self._busy.items() if now_s > x.late_s]:
             del self._busy[ref]
-            self._dismiss(lent.hand)
-            self._lost(lent, "Deadline", "passed its deadline", outcomes)
-        for hand in [h for h in self._idle if now_s - h.free_s > _IDLE_S]:
-            self._dismiss(hand)
+            self._dismiss(assignment.worker)
+            self._lost(assignment, "Deadline", "passed its deadline", outcomes)
+        for worker in [h for h in self._idle if now_s - h.free_s > _IDLE_S]:
+            self._dismiss(worker)
         frames = self._look() if now_s - self._looked_s > _LOOK_S else {}
         notes, self._notes = self._notes, []
         return Turn(outcomes, frames, notes)
 
     def _started(self, ref: Any) -> None:
-        hand = self._starting.pop(ref)
+        worker = self._starting.pop(ref)
         try:
-            hand.node = ray.get(ref)
-            self._rest(hand)
+            worker.node = ray.get(ref)
+            self._rest(worker)
         except ray.exceptions.RayError as e:
             self._notes.append(f"a worker did not start: {_line(e)}")
-            self._dismiss(hand)
+            self._dismiss(worker)
 
     def _ended(self, ref: Any, outcomes: list[Outcome]) -> None:
-        lent = self._busy.pop(ref)
+        assignment = self._busy.pop(ref)
         try:
             outcome: Outcome = ray.get(ref)
         except ray.exceptions.RayError as e:
-            self._dismiss(lent.hand)
+            self._dismiss(assignment.worker)
             unreachable = isinstance(e, ray.exceptions.ActorUnavailableError)
-            self._doubts.append((lent, _line(e), time.monotonic() + (_UNREACHABLE_S if unreachable else _DOUBT_S)))
+            self._doubts.append(
+                (assignment, _line(e), time.monotonic() + (_UNREACHABLE_S if unreachable else _DOUBT_S))
+            )
             return
         if outcome.error_class == "MemoryError":
-            self._dismiss(lent.hand)
-            self._lost(lent, "MemoryError", "ran out of memory", outcomes)
+            self._dismiss(assignment.worker)
+            self._lost(assignment, "MemoryError", "ran out of memory", outcomes)
             return
-        self._rest(lent.hand)
+        self._rest(assignment.worker)
         outcomes.append(outcome)
 
     def _judge(self, outcomes: list[Outcome]) -> None:
@@ -283,23 +287,23 @@ class RayPool:
         if not doubts:
             return
         alive = {n["NodeID"] for n in ray.nodes() if n["Alive"]}
-        for lent, why, until_s in doubts:
-            if lent.hand.node not in alive and self._moved[lent.task.id] < _MOST_MOVES:
-                self._moved[lent.task.id] += 1
-                self._notes.append(f"{lent.task.id}: its node left the cluster; it is done again elsewhere")
-                self._again.append((lent.task, lent.hand.kind))
+        for assignment, why, until_s in doubts:
+            if assignment.worker.node not in alive and self._moved[assignment.task.id] < _MOST_MOVES:
+                self._moved[assignment.task.id] += 1
+                self._notes.append(f"{assignment.task.id}: its node left the cluster; it is done again elsewhere")
+                self._again.append((assignment.task, assignment.worker.kind))
             elif time.monotonic() > until_s:
-                self._lost(lent, "WorkerDied", f"its worker died ({why})", outcomes)
+                self._lost(assignment, "WorkerDied", f"its worker died ({why})", outcomes)
             else:
-                self._doubts.append((lent, why, until_s))
+                self._doubts.append((assignment, why, until_s))
 
-    def _rest(self, hand: _Hand) -> None:
-        hand.free_s = time.monotonic()
-        self._idle.append(hand)
+    def _rest(self, worker: _RayWorker) -> None:
+        worker.free_s = time.monotonic()
+        self._idle.append(worker)
 
-    def _lost(self, lent: _Lent, kind: str, what: str, outcomes: list[Outcome]) -> None:
+    def _lost(self, assignment: _Assignment, kind: str, what: str, outcomes: list[Outcome]) -> None:
         """A task lost its worker: try it on another, which after a death holds twice the memory; or give it up."""
-        task, tries = lent.task, self._config.tries
+        task, tries = assignment.task, self._config.tries
         self._tried[task.id] += 1
         count = f"try {self._tried[task.id]} of {tries}"
         if self._tried[task.id] >= tries:
@@ -307,15 +311,15 @@ class RayPool:
             outcomes.append(Outcome(task.id, 0.0, f"{what}, {tries} times", kind))
             return
         self._notes.append(f"{task.id}: {what}, {count}; it is tried again")
-        held = lent.hand.kind
+        held = assignment.worker.kind
         self._again.append((task, held if kind == "Deadline" else replace(held, memory_mb=2 * held.memory_mb)))
 
     def _look(self) -> dict[str, int]:
         """How many frames each task has finished since the last look."""
         self._looked_s = time.monotonic()
         asked = {
-            lent.hand.actor.frames.options(concurrency_group="watch").remote(): lent.task.id
-            for lent in self._busy.values()
+            assignment.worker.actor.frames.options(concurrency_group="watch").remote(): assignment.task.id
+            for assignment in self._busy.values()
         }
         answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=1.0) if asked else ([], [])
         frames: dict[str, int] = {}
@@ -324,17 +328,17 @@ class RayPool:
                 frames[asked[ref]] = ray.get(ref)
         return {k: v for k, v in frames.items() if v}
 
-    def _dismiss(self, hand: _Hand) -> None:
-        if hand in self._idle:
-            self._idle.remove(hand)
-        ray.kill(hand.actor)
+    def _dismiss(self, worker: _RayWorker) -> None:
+        if worker in self._idle:
+            self._idle.remove(worker)
+        ray.kill(worker.actor)
 
     def see(self, event: Any) -> None:
         self._metrics(event)
 
     def close(self) -> None:
-        for hand in self._hands():
-            ray.kill(hand.actor)
+        for worker in self._workers():
+            ray.kill(worker.actor)
         self._idle, self._starting, self._busy = [], {}, {}
         if self._own:
             ray.shutdown()

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from dubbing import __version__
 from dubbing.config import Config
 from dubbing.engine.pool import Pool
-from dubbing.engine.schedule import Event, Schedule, Work
+from dubbing.engine.schedule import Event, Schedule, Workload
 from dubbing.errors import InputError, OutputError
 from dubbing.pipeline import Job
 from dubbing.preflight import versions
@@ -78,8 +78,8 @@ def run_job(job: Job, engine: str, on_event: Callable[[Event], None]) -> Report:
     return Report(code, counts, summary, run)
 
 
-class Placed(Work, Protocol):
-    """Work with where it lies and what its stages hold: a `Job`, or another command's list of tasks."""
+class Placed(Workload, Protocol):
+    """Workload with where it lies and what its stages hold: a `Job`, or another command's list of tasks."""
 
     @property
     def store(self) -> Store: ...

@@ -18,7 +18,7 @@ from dubbing.engine.pool import Pool
 from dubbing.errors import MediaError
 from dubbing.stage import Outcome, Task, is_window
 
-__all__ = ["Event", "Schedule", "Work"]
+__all__ = ["Event", "Schedule", "Workload"]
 
 _AHEAD = 512  # ready tasks of a stage that a pool is shown at once
 
@@ -51,7 +51,7 @@ class Event:
     totals: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
 
 
-class Work(Protocol):
+class Workload(Protocol):
     """What there is to do. expands: stages whose end brings new tasks; per_shot: those whose input error costs its
     shot, not the run."""
 
@@ -84,7 +84,7 @@ class Schedule:
     """What is known, ready, running, done and failed. seconds: worker seconds by stage; made: tasks done now, by
     stage; frames: their frames; found: tasks that were done before."""
 
-    def __init__(self, work: Work, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, work: Workload, on_event: Callable[[Event], None]) -> None:
         self.work, self._on_event = work, on_event
         self._pool: Pool | None = None
         self.known: dict[str, Task] = {}

@@ -106,7 +106,7 @@ class Measured:
     at: str = ""
     trial: bool = False
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As one JSON object."""
         return {"schema": SCHEMA, **asdict(self)}
 

@@ -77,7 +77,7 @@ def keep(line: Measured, path: Path | None = None) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as f:
-            f.write(json.dumps(line.plain(), separators=(",", ":")) + "\n")
+            f.write(json.dumps(line.to_dict(), separators=(",", ":")) + "\n")
         lines = path.read_text(encoding="utf-8").splitlines()
         if len(lines) > 2 * LINES:
             part = path.with_name(f".part-{os.getpid()}-{path.name}")

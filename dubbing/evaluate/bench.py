@@ -31,7 +31,7 @@ from dubbing.stages.audio import load_wave
 from dubbing.stages.faces import load_tracks
 from dubbing.store import RESULT, Store, content_key, key_of, read_json
 
-__all__ = ["Bench", "Film", "Speaker", "code_hash"]
+__all__ = ["Bench", "EvaluatedFilm", "Speaker", "code_hash"]
 
 _ANALYSIS = frozenset({"shots", "faces", "audio", "active", "speakers", "actors"})
 
@@ -52,7 +52,7 @@ class Speaker:
 
 
 @dataclass(frozen=True)
-class Film:
+class EvaluatedFilm:
     """A clip, or its still, with what was found in it. failed: by task id."""
 
     clip: Clip
@@ -104,7 +104,7 @@ class Film:
         return list(self.job.dub(self.title, dub, self.failed).steps)
 
 
-class _Job(Job):
+class _EvaluationJob(Job):
     """A job whose takes and fitted actors also depend on the code that makes them.
 
     A run trusts the versions that stages and generators declare; whoever works on a generator changes code between two
@@ -163,7 +163,7 @@ class Bench:
         value: dict[str, Any] = read_json(folder / RESULT)
         return value
 
-    def analysed(self, clip: Clip) -> Film:
+    def analysed(self, clip: Clip) -> EvaluatedFilm:
         """A clip with its faces, sound, speakers and fitted actors. Raises DubError where that cannot be done."""
         info = media.probe(clip.path)
         if info.video is None:
@@ -171,7 +171,7 @@ class Bench:
         film = self._film(clip, clip.path, clip.id, {})
         return self._worked(film, lambda t: t.stage in _ANALYSIS and "/x-none" not in t.id)
 
-    def dubbed(self, film: Film, voices: Mapping[str, Path], expert: str | None = None) -> Film:
+    def dubbed(self, film: EvaluatedFilm, voices: Mapping[str, Path], expert: str | None = None) -> EvaluatedFilm:
         """The same film with takes and their scores in some languages: language -> sound as long as the film.
 
         expert: the sync expert that scores, instead of the settings' own.
@@ -179,7 +179,7 @@ class Bench:
         whole = self._film(film.clip, film.video, film.title.id, voices, expert)
         return self._worked(whole, lambda t: t.stage != "master")
 
-    def still(self, film: Film, frame: int) -> Film:
+    def still(self, film: EvaluatedFilm, frame: int) -> EvaluatedFilm:
         """A frame of a film, standing still for as long and without sound, as a film."""
         key = key_of("still", film.content, frame)[:12]
         folder = self.store.root / film.title.id / f"still-{key}"
@@ -192,7 +192,7 @@ class Bench:
         made = self._film(film.clip, folder / "still.mp4", f"{film.title.id}_still", {})
         return self._worked(made, lambda t: t.stage in _ANALYSIS and "/x-none" not in t.id)
 
-    def sound_for(self, film: Film, voice: Voice) -> Path:
+    def sound_for(self, film: EvaluatedFilm, voice: Voice) -> Path:
         """A dub sound exactly as long as the film: the voice's, or where that is the clip itself, its own rolled."""
         line, own = film.line, voice.path.resolve() == film.clip.path
         content = content_key(voice.path, self.store.root / ".contents.json")
@@ -208,7 +208,9 @@ class Bench:
         self.made(folder, make)
         return folder / "dub.flac"
 
-    def _film(self, clip: Clip, video: Path, title: str, voices: Mapping[str, Path], expert: str | None = None) -> Film:
+    def _film(
+        self, clip: Clip, video: Path, title: str, voices: Mapping[str, Path], expert: str | None = None
+    ) -> EvaluatedFilm:
         # a title has a dub; the one of an analysis is never worked on
         dubs = [Dub(language=name, audio=path) for name, path in voices.items()] or [
             Dub(language="x-none", audio=video)
@@ -218,9 +220,9 @@ class Bench:
         settings = self.settings
         if expert is not None:
             settings = settings.model_copy(update={"sync": settings.sync.model_copy(update={"expert": expert})})
-        return Film(clip, video, content, _Job(manifest, self.store, settings), {})
+        return EvaluatedFilm(clip, video, content, _EvaluationJob(manifest, self.store, settings), {})
 
-    def _worked(self, film: Film, wanted: Callable[[Task], bool]) -> Film:
+    def _worked(self, film: EvaluatedFilm, wanted: Callable[[Task], bool]) -> EvaluatedFilm:
         """Everything wanted of a film done, one task after another."""
         job, failed = film.job, dict(film.failed)
         while task := self._next(job, failed, wanted):
@@ -238,7 +240,7 @@ class Bench:
                 raise StageError(f"{film.clip.path.name}: {outcome.error}")
             else:
                 failed[task.id] = outcome
-        return Film(film.clip, film.video, film.content, job, failed)
+        return EvaluatedFilm(film.clip, film.video, film.content, job, failed)
 
     def _next(self, job: Job, failed: Mapping[str, Outcome], wanted: Callable[[Task], bool]) -> Task | None:
         """The first task that is wanted, not done, and whose needs have ended."""

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from dubbing.config import Config
 from dubbing.errors import DubError, ManifestError, OutputError
 from dubbing.evaluate import measures
-from dubbing.evaluate.bench import Bench, Film, code_hash
+from dubbing.evaluate.bench import Bench, EvaluatedFilm, code_hash
 from dubbing.evaluate.clips import Clip, Voice, voice_for
 from dubbing.evaluate.seen import was_seen
 from dubbing.generators import create
@@ -114,7 +114,7 @@ class Evaluation:
         """All rows of one clip."""
         clip, began, rows, said = clips[n], time.process_time(), [], set()
         common: dict[str, Any] = {"clip": clip.id, "video": clip.path.name}
-        film: Film | None = None
+        film: EvaluatedFilm | None = None
         refused: DubError | None = None
         at.begin(n * len(groups), f"{clip.id}: faces, sound, speakers")
         try:
@@ -148,7 +148,9 @@ class Evaluation:
         return {"generator": self.options.generator["name"], "generator_hash": self.generator_hash,
                 "model": Path(model).stem if model else None}  # fmt: skip
 
-    def _group(self, bench: Bench, group: measures.Group, film: Film, voices: Sequence[Voice]) -> list[dict[str, Any]]:
+    def _group(
+        self, bench: Bench, group: measures.Group, film: EvaluatedFilm, voices: Sequence[Voice]
+    ) -> list[dict[str, Any]]:
         """The rows of one clip and group of measures, made now or read."""
         about: list[Any] = []
         if group.needs_voice:

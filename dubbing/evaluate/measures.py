@@ -24,7 +24,7 @@ from dubbing import experts, media, models
 from dubbing.config import Config
 from dubbing.errors import StageError
 from dubbing.evaluate import hearing, judging, rendering, takes
-from dubbing.evaluate.bench import Bench, Film
+from dubbing.evaluate.bench import Bench, EvaluatedFilm
 from dubbing.evaluate.clips import Voice
 from dubbing.evaluate.table import row
 from dubbing.face import canonical, mouth_measures
@@ -51,7 +51,7 @@ class Group:
     name: str
     measures: tuple[str, ...]
     needs_voice: bool
-    measure: Callable[[Bench, Film, tuple[Voice, ...], Path], Rows]
+    measure: Callable[[Bench, EvaluatedFilm, tuple[Voice, ...], Path], Rows]
     judges: Callable[[Config], list[str]] = lambda settings: []
 
 
@@ -63,7 +63,7 @@ def _experts(settings: Config) -> list[str]:
     return [experts.identity(name, settings.models.folder) for name in names]
 
 
-def _hearing(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _hearing(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 1 of every speaking face. Writes curves_<n>.npz."""
     rows: Rows = []
     for n, speaker in enumerate(film.speakers(), 1):
@@ -84,17 +84,17 @@ def _hearing(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> 
     return rows
 
 
-def _rendering(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _rendering(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 2 of every speaking face. Writes <n>/sheet.jpg."""
     return _rendered("rendering", bench, film, out, None)
 
 
-def _resynthesis(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _resynthesis(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 11 of every speaking face. Writes <n>/sheet.jpg."""
     return _rendered("resynthesis", bench, film, out, experts.load("lips"))
 
 
-def _rendered(measure: str, bench: Bench, film: Film, out: Path, expert: experts.Expert | None) -> Rows:
+def _rendered(measure: str, bench: Bench, film: EvaluatedFilm, out: Path, expert: experts.Expert | None) -> Rows:
     rows: Rows = []
     refused: StageError | None = None
     meshes, generator = Meshes(), bench.create_generator()
@@ -119,7 +119,7 @@ def _rendered(measure: str, bench: Bench, film: Film, out: Path, expert: experts
     return rows
 
 
-def _dub(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _dub(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measures 3 to 7 in every language. Copies the contact sheets."""
     made = bench.dubbed(film, {v.language: bench.sound_for(film, v) for v in voices})
     rows: Rows = []
@@ -152,7 +152,7 @@ def _dub(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows
     return rows
 
 
-def _published(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _published(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 8: LSE by the network that published tables use, where its weights are; what else is absent."""
     rows: Rows = [{"measure": "published", "name": name, "reason": why} for name, why in _ABSENT.items()]
     if not models.is_present(_LITERATURE, configured=bench.settings.models.folder):
@@ -169,7 +169,7 @@ def _published(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -
     return rows
 
 
-def _languages(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _languages(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still."""
     speaker = max(film.speakers(), key=lambda s: float(s.speaks_N.sum()))
     opening = mouth_measures(canonical(speaker.track.mesh_NP3)[0])["opening"] + 0.002 * np.abs(speaker.track.yaw_N)
@@ -199,7 +199,7 @@ def _languages(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -
     return rows
 
 
-def _expert(bench: Bench, film: Film, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _expert(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 10: the expert on every speaking face with its own sound, and with the voices."""
     expert = experts.load(bench.settings.sync.expert, bench.settings.models.folder)
     if expert.wants != "mesh":

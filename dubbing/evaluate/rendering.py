@@ -22,11 +22,11 @@ from dubbing import experts, media
 from dubbing.clock import Timeline
 from dubbing.errors import StageError
 from dubbing.evaluate import pictures
-from dubbing.evaluate.bench import Film, Speaker
+from dubbing.evaluate.bench import EvaluatedFilm, Speaker
 from dubbing.evaluate.hearing import correlation
 from dubbing.experts import Expert
 from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical, mouth_measures
-from dubbing.generators import Generator, Work
+from dubbing.generators import Generator, RenderRequest
 from dubbing.mesh import Meshes, MeshTracker, face_boxes
 from dubbing.records import Line, Patch
 from dubbing.stages.sheet import Sheet
@@ -44,7 +44,7 @@ _CPBD_EYE_PX = 70  # between the outer corners of the eyes, as in GRID
 
 
 def render_truth(
-    film: Film, speaker: Speaker, generator: Generator, out: Path, meshes: Meshes, expert: Expert | None = None
+    film: EvaluatedFilm, speaker: Speaker, generator: Generator, out: Path, meshes: Meshes, expert: Expert | None = None
 ) -> dict[str, float]:
     """Numbers by name: of the result, and `mean_...` and `random_...` of the two mouths beside it. Writes sheet.jpg
     into `out`. expert: drive by the sound instead of by the shapes, and let this one, of those that look at meshes,
@@ -56,10 +56,10 @@ def render_truth(
     a = max(track.start_frame, middle - MOST_FRAMES // 2)
     window = (a, min(track.end_frame, a + MOST_FRAMES))
     size = media.probe(film.video).upright_size
-    work = Work(
+    work = RenderRequest(
         source=film.video, timeline=line, picture_wh=size, track=track,
         lines=(Line(track.id, track.start_frame, track.end_frame),), wave=speaker.wave, speech_N=speaker.speaks_N,
-        actor=speaker.actor, window=window, apart_s=APART_S, shapes=expert is None,
+        actor=speaker.actor, window=window, min_donor_gap_s=APART_S, shapes=expert is None,
     )  # fmt: skip
     boxes = face_boxes(track.mesh_NP3, size)
     others = _Others(film.video, line, speaker, boxes, window)
@@ -117,7 +117,11 @@ def render_truth(
 
 
 def _judged(
-    expert: Expert, meshes: dict[str, dict[int, np.ndarray]], window: tuple[int, int], film: Film, speaker: Speaker
+    expert: Expert,
+    meshes: dict[str, dict[int, np.ndarray]],
+    window: tuple[int, int],
+    film: EvaluatedFilm,
+    speaker: Speaker,
 ) -> dict[str, float]:
     """LSE of result and source with the own sound; where a result's mesh was not found, the source's stands for it."""
     first = speaker.track.start_frame
@@ -220,7 +224,7 @@ class _Timed:
     """A generator's patches, and the processor time that they took."""
 
     generator: Generator
-    work: Work
+    work: RenderRequest
     seconds: float = 0.0
     frames: int = 0
 

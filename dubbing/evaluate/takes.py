@@ -17,7 +17,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.evaluate import pictures
-from dubbing.evaluate.bench import Film
+from dubbing.evaluate.bench import EvaluatedFilm
 from dubbing.evaluate.hearing import correlation
 from dubbing.evaluate.rendering import Look, flicker, matte_in
 from dubbing.face import OUTER_LIPS
@@ -62,7 +62,7 @@ class _Held:
     box: tuple[int, int, int, int]
 
 
-def finished(film: Film, language: str) -> tuple[list[Take], list[str]]:
+def finished(film: EvaluatedFilm, language: str) -> tuple[list[Take], list[str]]:
     """The dubbed shots in one language, and for every other shot why it is none."""
     found, reasons = [], []
     for step in film.steps(language):
@@ -96,7 +96,7 @@ def following(take: Take) -> dict[str, float | None]:
     }
 
 
-def silence(film: Film, take: Take) -> dict[str, float | None]:
+def silence(film: EvaluatedFilm, take: Take) -> dict[str, float | None]:
     """Motion of the opening while the dub is silent: in inter-ocular distances a second, over the source's in its own
     silence, and how far the mouth stands open."""
     seen, line = _seen(take), film.line
@@ -161,7 +161,7 @@ def hard_moments(take: Take, frames: np.ndarray) -> dict[int, str]:
 
 
 def look_at(
-    film: Film, take: Take, meshes: Meshes, sheet: Path | None = None
+    film: EvaluatedFilm, take: Take, meshes: Meshes, sheet: Path | None = None
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """(steadiness, seam) of a take over the original in the same frames.
 
@@ -254,7 +254,7 @@ def _seen(take: Take) -> dict[str, np.ndarray]:
         return {name: np.asarray(data[name], np.float64) for name in ("wanted", "seen", "was")}
 
 
-def _quiet(sound: Path, film: Film, track: Track) -> np.ndarray:
+def _quiet(sound: Path, film: EvaluatedFilm, track: Track) -> np.ndarray:
     """Frames of the track well inside a silence, bool (N,)."""
     speech = speech_mask(load_speech(sound), film.line, track.start_frame, track.end_frame)
     edge = max(1, round(EDGE_S * float(film.line.rate)))

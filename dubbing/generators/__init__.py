@@ -17,13 +17,13 @@ from dubbing.clock import Timeline
 from dubbing.errors import ManifestError
 from dubbing.records import Line, Patch, Track
 
-__all__ = ["NAMES", "Generator", "Rendered", "Work", "create", "settings"]
+__all__ = ["NAMES", "Generator", "Rendered", "RenderRequest", "create", "settings"]
 
 NAMES = ("rewrite", "wav2lip", "spt_wav2lip", "lipgan", "speech_gan")
 
 
 @dataclass(frozen=True)
-class Work:
+class RenderRequest:
     """One track of one shot to render.
 
     source: the film; picture_wh: its upright size in pixels; lines: where the mouth is to be
@@ -31,9 +31,9 @@ class Work:
     frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
     actor: file of the actor fitted by the title's analysis, or None; window: only patches of frames [a, b) are
     to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph;
-    apart_s: no mouth is borrowed from frames nearer than this to the one it is lent to; shapes: instead of the sound
-    the track's own mouth drives: how `dub eval` sees what rendering is worth. A generator that cannot be driven by
-    shapes raises StageError; one that borrows no mouths has nothing to keep apart.
+    min_donor_gap_s: no mouth is borrowed from frames nearer than this to the one it is lent to; shapes: instead of
+    the sound the track's own mouth drives: how `dub eval` sees what rendering is worth. A generator that cannot be
+    driven by shapes raises StageError; one that borrows no mouths has nothing to keep apart.
     """
 
     source: Path
@@ -46,7 +46,7 @@ class Work:
     actor: Path | None
     window: tuple[int, int] | None = None
     still: bool = False
-    apart_s: float | None = None
+    min_donor_gap_s: float | None = None
     shapes: bool = False
 
     def wants(self, frame: int) -> bool:
@@ -93,7 +93,7 @@ class Generator(Protocol):
         """Whether its weights can be used, before any work. Raises ModelError."""
         ...
 
-    def render(self, work: Work) -> Iterator[Rendered]:
+    def render(self, work: RenderRequest) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines` in `work.window`, in order, all of one size.
 
         Memory does not grow with length, and windows change no patch.

@@ -1,7 +1,7 @@
 """`lipgan`: the mouth as LipGAN's network draws it from the sound, put back at native resolution.
 
 Prajwal et al., "Towards automatic face-to-face translation" (2019). The network sees the frame's own face, the same
-with its lower half black, and 0.35 s of cepstra. Boxes, pasting and whose sound it is: `square`.
+with its lower half black, and 0.35 s of lipgan_mfcc. Boxes, pasting and whose sound it is: `square`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dubbing.generators import square
 from dubbing.generators.paste import smooth
 from dubbing.generators.square import Hearing
 from dubbing.models.keras import SIGNATURE
-from dubbing.networks import cepstra
+from dubbing.networks import lipgan_mfcc
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,9 +63,9 @@ class LipGAN(square.Square):
         return network.LipGAN(net, device)
 
     def _hearing(self, wave: np.ndarray, times: Sequence[Fraction]) -> Hearing:
-        heard = cepstra.cepstra(wave)
-        starts = cepstra.starts(times, self.settings.alignment)
-        return lambda at: cepstra.windows(heard, starts[at])
+        heard = lipgan_mfcc.mfcc(wave)
+        starts = lipgan_mfcc.starts(times, self.settings.alignment)
+        return lambda at: lipgan_mfcc.windows(heard, starts[at])
 
     def _drawn(self, sound: Tensor, squares_NCHW: Tensor, from_row: int) -> Tensor:
         face = squares_NCHW.repeat(1, 2, 1, 1)

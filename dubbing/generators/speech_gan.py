@@ -19,9 +19,9 @@ import numpy as np
 from pydantic import Field
 
 from dubbing import media, models
-from dubbing.generators import Rendered, Work, square
+from dubbing.generators import Rendered, RenderRequest, square
 from dubbing.generators.paste import cut
-from dubbing.generators.square import Plan
+from dubbing.generators.square import CropPlan
 from dubbing.networks.speech_gan import inputs
 from dubbing.records import Line
 from dubbing.sound import RATE_HZ
@@ -61,7 +61,7 @@ class SpeechGAN(square.Drawn):
 
         return run.SpeechGAN(net, device)
 
-    def _render(self, work: Work, plan: Plan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
+    def _render(self, work: RenderRequest, plan: CropPlan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
         first, timeline = work.track.start_frame, work.timeline
         for line, a, b in spans:
             begins = plan.times[line.start_frame - first]
@@ -78,7 +78,7 @@ class SpeechGAN(square.Drawn):
                 yield plan.laid(picture, part, _face(plan, n, *part), drawn)
 
 
-def _face(plan: Plan, n: int, part_HWC: np.ndarray, origin_xy: tuple[int, int]) -> np.ndarray:
+def _face(plan: CropPlan, n: int, part_HWC: np.ndarray, origin_xy: tuple[int, int]) -> np.ndarray:
     """A face as the network sees it, uint8 (128, 96, 3)."""
     return cut(part_HWC, origin_xy, plan.boxes_N4[n], _SIZE_WH)
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dubbing import media, models
 from dubbing.errors import ManifestError, ModelError, StageError
-from dubbing.generators import Rendered, Work
+from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.paste import Place, cut_square, lay, matte, places, raised, smooth
 from dubbing.networks.boxes import detector_boxes
 from dubbing.records import Line, Patch
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Drawn", "Hearing", "Plan", "Settings", "Square", "named", "steady_boxes"]
+__all__ = ["Drawn", "Hearing", "CropPlan", "Settings", "Square", "named", "steady_boxes"]
 
 BELOW = 0.06  # of the box's height: Wav2Lip's published call adds 10 pixels of some 170 under the chin
 _SMOOTH_S = 0.1  # to each side
@@ -106,7 +106,7 @@ class Drawn(ABC):
         """The loaded network ready to run."""
 
     @abstractmethod
-    def _render(self, work: Work, plan: Plan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
+    def _render(self, work: RenderRequest, plan: CropPlan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
         """Patches of frames [a, b) of lines, in order."""
 
     def _boxes(self, mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
@@ -136,7 +136,7 @@ class Drawn(ABC):
 
         return self._running(self._loaded(), self._device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
-    def render(self, work: Work) -> Iterator[Rendered]:
+    def render(self, work: RenderRequest) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`. Raises what `media.read` raises, StageError for `shapes`."""
         if work.shapes:
             raise StageError(f"{self.name} is driven by sound only: it cannot render a given mouth.")
@@ -146,7 +146,7 @@ class Drawn(ABC):
             a, b = max(a, line.start_frame), min(b, line.end_frame)
             if a < b:
                 spans.append((line, a, b))
-        yield from self._render(work, Plan(work, self.settings.ramp_frames, self._boxes), spans)
+        yield from self._render(work, CropPlan(work, self.settings.ramp_frames, self._boxes), spans)
 
     def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
         """The checkpoint's file and its sha256. Raises ManifestError, ModelError."""
@@ -179,14 +179,14 @@ class Square(Drawn):
     def _drawn(self, sound: Tensor, squares_NCHW: Tensor, from_row: int) -> Tensor:
         """Squares (N, 3, S, S) 0..1 from the sound and the frames' own; rows above from_row are not used."""
 
-    def _render(self, work: Work, plan: Plan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
+    def _render(self, work: RenderRequest, plan: CropPlan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
         hearing = self._hearing(plan.wave, plan.times)
         for _, a, b in spans:
             pictures = media.read(work.source, work.timeline, a, b)
             while batch := list(islice(pictures, _BATCH)):
                 yield from self._batch(plan, hearing, work.track.start_frame, batch)
 
-    def _batch(self, plan: Plan, hearing: Hearing, start: int, pictures: list[media.Picture]) -> Iterator[Rendered]:
+    def _batch(self, plan: CropPlan, hearing: Hearing, start: int, pictures: list[media.Picture]) -> Iterator[Rendered]:
         import torch
 
         side = self._net.size_px
@@ -204,14 +204,16 @@ class Square(Drawn):
             yield plan.laid(picture, part, seen, drawn)
 
 
-class Plan:
+class CropPlan:
     """Everything about a track that needs no network: boxes, patches' places, the sound, the way back to the picture.
 
     boxes_of: see `Square._boxes`. wave: the sound with silence where this face does not speak; times: when each frame
     of the track begins, exact seconds from the wave's first sample.
     """
 
-    def __init__(self, work: Work, ramp_frames: int, boxes_of: Callable[[np.ndarray, int], np.ndarray]) -> None:
+    def __init__(
+        self, work: RenderRequest, ramp_frames: int, boxes_of: Callable[[np.ndarray, int], np.ndarray]
+    ) -> None:
         track, timeline = work.track, work.timeline
         self._first = first = track.start_frame
         count = len(track.frames_N)

@@ -1,8 +1,8 @@
-"""Files over http and https onto the shelf: whole and checked, or not at all.
+"""Files over http and https onto the model_store: whole and checked, or not at all.
 
 It speaks to no other scheme, whatever a redirect says, loads no more bytes than the entry allows, and
 leaves what it could not finish in `<file>.part`, where the next attempt goes on. It knows no licence
-beyond asking the shelf whether it was accepted.
+beyond asking the model_store whether it was accepted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from dubbing import __version__
 from dubbing.errors import ModelError, OutputError
 from dubbing.models.entries import Model
-from dubbing.models.shelf import Shelf
+from dubbing.models.store import ModelStore
 from dubbing.store import content_key, output_error
 
 __all__ = ["mirrored", "pull"]
@@ -41,7 +41,7 @@ class _Broken(Exception):
 
 
 def pull(
-    shelf: Shelf,
+    model_store: ModelStore,
     name: str,
     *,
     mirror: str | None = None,
@@ -50,16 +50,16 @@ def pull(
     tries: int = 3,
     pause_s: float = 1.0,
 ) -> tuple[Path, bool]:
-    """The model's file on the shelf: (where, whether it was loaded now). A right one is not loaded again.
+    """The model's file on the model_store: (where, whether it was loaded now). A right one is not loaded again.
 
     mirror: a base address; its `<base>/<file>` is then the only source. on_bytes: told (bytes so far, all
     bytes or None). timeout_s: how long a server may stay silent; tries, pause_s: attempts per source, and
     the seconds between them, for faults that may pass. Raises ModelError: unknown name, licence not
     accepted, no source, the server's refusal, another size or hash than published; OutputError: no room.
     """
-    model = shelf.find(name)
-    if _is_right(shelf, model):
-        return shelf.file(model), False
+    model = model_store.find(name)
+    if _is_right(model_store, model):
+        return model_store.file(model), False
     sources = (mirrored(mirror, model),) if mirror else model.urls
     if not sources:
         raise ModelError(
@@ -67,23 +67,23 @@ def pull(
             f"{model.sha256 or 'not known'}; {model.source}) and run `dub models add {model.name} FILE`, or set "
             "`mirror` in the group `models` of the configuration."
         )
-    shelf.require_acceptance(model)
-    with _growing(shelf, model) as part:
-        if _is_right(shelf, model):  # by another process, while this one asked for the lock
-            return shelf.file(model), False
+    model_store.require_acceptance(model)
+    with _growing(model_store, model) as part:
+        if _is_right(model_store, model):  # by another process, while this one asked for the lock
+            return model_store.file(model), False
         for i, url in enumerate(sources):
             try:
-                return _from(url, shelf, model, part, on_bytes, timeout_s, tries, pause_s), True
+                return _from(url, model_store, model, part, on_bytes, timeout_s, tries, pause_s), True
             except ModelError:
                 if i == len(sources) - 1:
                     raise
     raise AssertionError("unreachable: the last source returns or raises")
 
 
-def _is_right(shelf: Shelf, model: Model) -> bool:
+def _is_right(model_store: ModelStore, model: Model) -> bool:
     """Whether there is nothing to load. A file without a published hash is never replaced: ModelError if wrong."""
     try:
-        return shelf.file(model).is_file() and bool(shelf.checked(model.name))
+        return model_store.file(model).is_file() and bool(model_store.checked(model.name))
     except ModelError:
         if model.sha256 is None:
             raise
@@ -96,12 +96,12 @@ def mirrored(base: str, model: Model) -> str:
 
 
 @contextmanager
-def _growing(shelf: Shelf, model: Model) -> Iterator[IO[bytes]]:
+def _growing(model_store: ModelStore, model: Model) -> Iterator[IO[bytes]]:
     """The part file, open to read and append, held by this process alone."""
-    path = shelf.part(model)
+    path = model_store.part(model)
     while True:
         try:
-            shelf.root.mkdir(parents=True, exist_ok=True)
+            model_store.root.mkdir(parents=True, exist_ok=True)
             part = path.open("a+b", buffering=0)
         except OSError as e:
             raise output_error(path, e) from e
@@ -126,7 +126,7 @@ def _growing(shelf: Shelf, model: Model) -> Iterator[IO[bytes]]:
 
 def _from(
     url: str,
-    shelf: Shelf,
+    model_store: ModelStore,
     model: Model,
     part: IO[bytes],
     on_bytes: OnBytes,
@@ -144,19 +144,19 @@ def _from(
         try:
             if model.size is None or _size(part) != model.size:
                 _load(url, model, part, on_bytes, timeout_s)
-            found = content_key(shelf.part(model))
+            found = content_key(model_store.part(model))
             if resumed and found != model.sha256:  # begun with another file: once more, from the start
                 part.truncate(0)
                 resumed = False
                 _load(url, model, part, on_bytes, timeout_s)
-                found = content_key(shelf.part(model))
+                found = content_key(model_store.part(model))
             os.fsync(part.fileno())
             try:
-                shelf.accept_file(model, shelf.part(model), found, url, f"What {host} sent")
+                model_store.accept_file(model, model_store.part(model), found, url, f"What {host} sent")
             except ModelError:
                 part.truncate(0)
                 raise
-            return shelf.file(model)
+            return model_store.file(model)
         except _Broken as e:
             fault = str(e)
         except OSError as e:

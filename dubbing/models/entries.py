@@ -36,7 +36,7 @@ class Licence:
 class Model:
     """One file of published weights.
 
-    name: as in settings and on the command line; file: its name on the shelf and under a mirror's base;
+    name: as in settings and on the command line; file: its name on the model_store and under a mirror's base;
     what: it is; source: the page of its authors; layout: how its tensors are kept; size: bytes, and
     sha256: hex, None where nobody could confirm them; urls: where the file itself can be loaded from,
     tried in this order; by_hand: why there is none.

@@ -1,4 +1,4 @@
-"""Models of one's own on the shelf: what `dub train` made, beside what others published.
+"""Models of one's own on the model_store: what `dub train` made, beside what others published.
 
     FOLDER/own.json   name -> file, sha256, size, what it is, from which training
 
@@ -28,7 +28,7 @@ _LICENCE = Licence(
 
 
 def entries(folder: Path) -> tuple[Model, ...]:
-    """The own models of a shelf; a file that cannot be read is as good as none."""
+    """The own models of a model_store; a file that cannot be read is as good as none."""
     try:
         found = read_json(folder / FILE)
         return tuple(_model(name, one) for name, one in sorted(found.items()))

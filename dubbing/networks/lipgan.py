@@ -46,7 +46,7 @@ class _Level:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _LayerPlan:
     """The layers of one generator. unused: which convolutions, by number, the published code makes for nothing."""
 
     face: tuple[_Level, ...]
@@ -64,8 +64,8 @@ def _decoder(residuals: int) -> tuple[_Level, ...]:
     return (_square(512, 3, 3), *middle, _square(32, 3, 2))
 
 
-_PLANS: dict[Kind, _Plan] = {
-    "basic": _Plan(
+_PLANS: dict[Kind, _LayerPlan] = {
+    "basic": _LayerPlan(
         face=(
             _square(32, 11), _square(64, 7, 2), _square(128, 5, 2), _square(256, 3, 2), _square(512, 3, 2),
             _square(512, 3, 2), _Level(512, same=False), _square(256, 1),
@@ -77,7 +77,7 @@ _PLANS: dict[Kind, _Plan] = {
         decoder=_decoder(0),
         unused=(8, 16),
     ),
-    "residual": _Plan(
+    "residual": _LayerPlan(
         face=(
             _square(32, 7), _square(64, 5, 2, 2), _square(128, 3, 2, 3), _square(256, 3, 2, 2), _square(512, 3, 2, 2),
             _square(512, 3, 2), _Level(512, same=False), _square(512, 1),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dubbing.networks.wav2lip import PUBLISHED, Plan, Wav2Lip, Wav2LipNet
+from dubbing.networks.wav2lip import PUBLISHED, NetworkShape, Wav2Lip, Wav2LipNet
 
 __all__ = ["SpatialTransformer", "SptWav2Lip", "SptWav2LipNet", "back", "sampled", "wrapped"]
 
@@ -62,7 +62,7 @@ class SpatialTransformer(nn.Module):
 class SptWav2LipNet(Wav2LipNet):
     """The network for training, plain float32 layers; `forward` as `Wav2LipNet`'s."""
 
-    def __init__(self, plan: Plan = PUBLISHED) -> None:
+    def __init__(self, plan: NetworkShape = PUBLISHED) -> None:
         super().__init__(plan)
         self.transformer = SpatialTransformer()
 

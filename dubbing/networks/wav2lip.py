@@ -3,7 +3,7 @@ in the wild" (2020). Keys as published, so a checkpoint loads as it is.
 
 Two forms of it: `Wav2LipNet`, a plain torch module that holds the weights; and `Wav2Lip`, which runs
 them. The published network takes 96x96; others have trained deeper ones of the same family for larger
-pictures. Their layers are read off the checkpoint (see `Plan`); what a checkpoint cannot say (strides)
+pictures. Their layers are read off the checkpoint (see `NetworkShape`); what a checkpoint cannot say (strides)
 follows one rule. Pictures are BGR 0..1; nothing here knows a film or a face.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dubbing.errors import ModelError
 from dubbing.networks.convs import Direct, Layer, Tiled, best, fold, in_lanes
 
-__all__ = ["MEL_BANDS", "MEL_COLUMNS", "PUBLISHED", "Plan", "Wav2Lip", "Wav2LipNet", "plan_for", "plan_of"]
+__all__ = ["MEL_BANDS", "MEL_COLUMNS", "PUBLISHED", "NetworkShape", "Wav2Lip", "Wav2LipNet", "plan_for", "plan_of"]
 
 MEL_BANDS, MEL_COLUMNS = 80, 16
 _AUDIO_STRIDES: dict[int, tuple[int, int]] = {3: (3, 1), 6: (3, 3), 9: (3, 2)}
@@ -29,7 +29,7 @@ _BATCH = 4  # pictures at a time on a processor: more spill out of its caches
 
 
 @dataclass(frozen=True)
-class Plan:
+class NetworkShape:
     """A generator's layers. size_px: the side of its pictures.
 
     encoder: per block, per layer (channels in, channels out, kernel); decoder: the same; bent: whether its
@@ -67,7 +67,7 @@ def _residual(channels: int, times: int) -> tuple[tuple[int, int, int], ...]:
     return ((channels, channels, 3),) * times
 
 
-PUBLISHED = Plan(
+PUBLISHED = NetworkShape(
     size_px=96,
     encoder=(
         ((6, 16, 7),),
@@ -90,7 +90,7 @@ PUBLISHED = Plan(
 )
 
 
-def plan_for(size_px: int, width: float = 1.0) -> Plan:
+def plan_for(size_px: int, width: float = 1.0) -> NetworkShape:
     """Layers for pictures of that size, to train anew: PUBLISHED with as many outer levels as the size needs.
 
     width: of the published numbers of channels (1: as published). A level more or less at the large end doubles or
@@ -126,17 +126,17 @@ def plan_for(size_px: int, width: float = 1.0) -> Plan:
         first = (inward, out, 1 if n == 0 else 3)
         decoder.append((first,) if n == 0 else (first, *_residual(out, 1 if n == 1 else 2)))
         inward = out + twin[-1][1]
-    return Plan(size_px, tuple(encoder), tuple(decoder))
+    return NetworkShape(size_px, tuple(encoder), tuple(decoder))
 
 
-def plan_of(state: Mapping[str, Tensor], size_px: int | None = None, name: str = "wav2lip") -> Plan:
+def plan_of(state: Mapping[str, Tensor], size_px: int | None = None, name: str = "wav2lip") -> NetworkShape:
     """The layers of a checkpoint, or PUBLISHED where it is of another family (loading then says what differs).
 
     size_px: the side of its pictures; None for the only or natural one. Raises ModelError where the
     checkpoint takes other sizes, or several and none was named.
     """
     encoder, decoder = (_blocks(state, f"face_{part}_blocks") for part in ("encoder", "decoder"))
-    plan = Plan(96, encoder, decoder, "face_encoder_blocks.0.0.act.weight" in state)
+    plan = NetworkShape(96, encoder, decoder, "face_encoder_blocks.0.0.act.weight" in state)
     if not _holds_together(plan):
         plan = PUBLISHED
     low, high = plan.span()
@@ -150,7 +150,7 @@ def plan_of(state: Mapping[str, Tensor], size_px: int | None = None, name: str =
         size_px = high
     if not low <= size_px <= high:
         raise ModelError(f"{name}: this checkpoint takes pictures of {low} to {high} pixels, not {size_px}.")
-    return Plan(size_px, plan.encoder, plan.decoder, plan.bent)
+    return NetworkShape(size_px, plan.encoder, plan.decoder, plan.bent)
 
 
 def _blocks(state: Mapping[str, Tensor], prefix: str) -> tuple[tuple[tuple[int, int, int], ...], ...]:
@@ -171,7 +171,7 @@ def _blocks(state: Mapping[str, Tensor], prefix: str) -> tuple[tuple[tuple[int, 
     return tuple(tuple(layers[n] for n in range(len(layers))) for _, layers in sorted(found.items()))
 
 
-def _holds_together(plan: Plan) -> bool:
+def _holds_together(plan: NetworkShape) -> bool:
     """Whether the layers form one chain from 6 channels to 1x1 and back, each decoder block meeting its twin."""
     if len(plan.encoder) != len(plan.decoder) or len(plan.encoder) < 3 or not plan.cuts(len(plan.encoder) - 1):
         return False
@@ -218,7 +218,7 @@ class Wav2LipNet(nn.Module):
     from the middle row down. Returns (N, 3, S, S), 0..1.
     """
 
-    def __init__(self, plan: Plan = PUBLISHED) -> None:
+    def __init__(self, plan: NetworkShape = PUBLISHED) -> None:
         super().__init__()
         self.plan, bent = plan, plan.bent
 

@@ -58,7 +58,7 @@ class Exported:
     dubs: tuple[ExportedDub, ...]
     exit_code: int
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The same for machines."""
         return {
             "delivery": self.delivery, "folder": str(self.folder),

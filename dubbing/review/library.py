@@ -29,7 +29,7 @@ from dubbing.review.badness import badness, parts
 from dubbing.store import RESULT, open_store, read_json
 from dubbing.table import read_rows
 
-__all__ = ["Film", "Library", "Shown", "Take"]
+__all__ = ["TitleFilm", "Library", "Shown", "Take"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Film:
+class TitleFilm:
     """A title's picture. size: upright (width, height) in pixels; rate: nominal frames a second; frames_hint: as its
     header promises."""
 
@@ -123,7 +123,7 @@ class Library:
         self._rows: dict[Path, tuple[int, list[dict[str, Any]]]] = {}
         self._listed: _Listed | None = None
         self._plans: dict[tuple[str, str], tuple[Timeline, dict[str, Step]]] = {}
-        self._films: dict[str, Film] = {}
+        self._films: dict[str, TitleFilm] = {}
         self._job: tuple[tuple[int, ...], Job] | None = None
         self.log = DecisionLog(where)
         try:
@@ -164,14 +164,14 @@ class Library:
             found.append(path.stat().st_mtime_ns if path.exists() else 0)
         return tuple(found)
 
-    def film(self, title: str) -> Film:
+    def film(self, title: str) -> TitleFilm:
         """The picture of a title, by its header. Raises MediaError where it cannot be opened."""
         with self._lock:
             if title not in self._films:
                 source = next(t for t in self.manifest.titles if t.id == title)
                 info = self.job().info(source)
                 assert info.video is not None
-                self._films[title] = Film(info.upright_size, info.video.rate, info.video.frames_hint)
+                self._films[title] = TitleFilm(info.upright_size, info.video.rate, info.video.frames_hint)
             return self._films[title]
 
     # -- all shots ---------------------------------------------------------------------------

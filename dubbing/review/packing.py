@@ -20,7 +20,7 @@ from dubbing.review.sides import Cover, Patches, covers, main_track, stretch
 from dubbing.stages.faces import load_tracks
 from dubbing.store import key_of
 
-__all__ = ["SOUND_HZ", "Plan", "Sides", "one_frame", "sides_of"]
+__all__ = ["SOUND_HZ", "ProxyPlan", "Sides", "one_frame", "sides_of"]
 
 SOUND_HZ = 48_000
 
@@ -61,7 +61,7 @@ def sides_of(library: Library, shown: Shown, a: str, b: str) -> Sides:
     return Sides(name, shown, video, audio, first, last, over_a, over_b, track)
 
 
-class Plan:
+class ProxyPlan:
     """How a proxy is drawn. Raises MediaError where the film cannot be opened."""
 
     def __init__(self, sides: Sides) -> None:

@@ -65,12 +65,12 @@ def layout_of(size: tuple[int, int], aspect: Fraction, mouth_wh: tuple[int, int]
         wanted |= {"mouth_a": mouth, "mouth_b": mouth, "diff_mouth": mouth}
     room = max(2 * full[0], 2 * FULL_PX) + 2 * _CELL
     panes: dict[str, Box] = {}
-    x = y = shelf = 0
+    x = y = model_store = 0
     for name, (w, h) in wanted.items():
         if x + w > room:
-            x, y, shelf = 0, y + shelf, 0
+            x, y, model_store = 0, y + model_store, 0
         panes[name] = (x, y, w, h)
-        x, shelf = _apart(x + w), max(shelf, _apart(h))
+        x, model_store = _apart(x + w), max(model_store, _apart(h))
     width = max(b[0] + b[2] for b in panes.values())
     height = max(b[1] + b[3] for b in panes.values())
     return Layout(width, height, panes, mouth_scale)

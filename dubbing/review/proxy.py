@@ -24,7 +24,7 @@ from dubbing import media
 from dubbing.errors import DubError, InputError, MediaError
 from dubbing.review.kept import Kept
 from dubbing.review.library import Library, Shown
-from dubbing.review.packing import SOUND_HZ, Plan, one_frame, sides_of
+from dubbing.review.packing import SOUND_HZ, ProxyPlan, one_frame, sides_of
 from dubbing.review.panes import VERSION
 from dubbing.review.sides import covers
 from dubbing.store import key_of, output_error
@@ -41,10 +41,10 @@ _NAME = re.compile(r"[0-9a-f]{24}")
 
 
 @dataclass
-class _Job:
+class _ProxyJob:
     """One proxy being made, or that could not be. state: waiting, running or failed; asked: when last, on a clock."""
 
-    plan: Plan
+    plan: ProxyPlan
     background: bool
     asked: float = field(default_factory=time.monotonic)
     state: str = "waiting"
@@ -68,8 +68,8 @@ class Proxies:
         self._files = Kept(self.folder, ".mp4", limit_bytes)
         self._thumbs = Kept(self.folder / "thumbs", ".jpg", _THUMBS_BYTES)
         self._change = threading.Condition()
-        self._jobs: dict[str, _Job] = {}
-        self._plans: OrderedDict[str, Plan] = OrderedDict()
+        self._jobs: dict[str, _ProxyJob] = {}
+        self._plans: OrderedDict[str, ProxyPlan] = OrderedDict()
         self._threads: list[threading.Thread] = []
         self._drawing = 0
         self._closed = False
@@ -80,8 +80,8 @@ class Proxies:
         """Where the proxy of a shot stands, and all that a page needs to draw it; asking has it made.
 
         a, b: `source`, `current` or a take's id; background: when nothing else is to be done. state: `ready`, `making`
-        or `failed`; progress: 0 to 1; url; error: a sentence; and the facts of `packing.Plan`, unless the film cannot
-        be opened at all. Never waits for the making. Raises InputError where there is no such take.
+        or `failed`; progress: 0 to 1; url; error: a sentence; and the facts of `packing.ProxyPlan`, unless the film
+        cannot be opened at all. Never waits for the making. Raises InputError where there is no such take.
         """
         try:
             plan = self._plan(shown, a, b)
@@ -94,7 +94,7 @@ class Proxies:
                 return self._told(plan, "failed", 0.0, "The review is closing.")
             job = self._jobs.get(plan.name)
             if job is None or (job.state == "failed" and time.monotonic() - job.asked > _RETRY_S):
-                job = self._jobs[plan.name] = _Job(plan, background)
+                job = self._jobs[plan.name] = _ProxyJob(plan, background)
                 self._start()
             elif not background and job.state != "failed":
                 job.background, job.asked = False, time.monotonic()
@@ -157,20 +157,20 @@ class Proxies:
         for thread in self._threads:
             thread.join()
 
-    def _plan(self, shown: Shown, a: str, b: str) -> Plan:
+    def _plan(self, shown: Shown, a: str, b: str) -> ProxyPlan:
         sides = sides_of(self.library, shown, a, b)
         with self._change:
             if sides.name in self._plans:
                 self._plans.move_to_end(sides.name)
                 return self._plans[sides.name]
-        plan = Plan(sides)
+        plan = ProxyPlan(sides)
         with self._change:
             self._plans[sides.name] = plan
             while len(self._plans) > _PLANS:
                 self._plans.popitem(last=False)
         return plan
 
-    def _told(self, plan: Plan, state: str, progress: float, error: str | None = None) -> dict[str, Any]:
+    def _told(self, plan: ProxyPlan, state: str, progress: float, error: str | None = None) -> dict[str, Any]:
         url = f"/proxy/{plan.name}.mp4"
         return {"state": state, "progress": round(progress, 3), "url": url, "error": error, **plan.facts}
 
@@ -215,7 +215,7 @@ class Proxies:
                     job.asked = time.monotonic()
                 self._change.notify_all()
 
-    def _next(self, background: bool) -> _Job | None:
+    def _next(self, background: bool) -> _ProxyJob | None:
         """What a thread does next: the newest that is waited for; in the background the oldest, if nothing else is."""
         waiting = [j for j in self._jobs.values() if j.state == "waiting" and j.background == background]
         if not waiting or (background and self._busy()):
@@ -227,7 +227,7 @@ class Proxies:
         pressing = (j for j in self._jobs.values() if not j.background and j.state in ("waiting", "running"))
         return self._drawing > 0 or any(pressing)
 
-    def _pace(self, job: _Job) -> None:
+    def _pace(self, job: _ProxyJob) -> None:
         """Called at every frame: stands still, or raises _Stopped, where something else comes first."""
         with self._change:
             while job.background and self._busy() and not self._closed:
@@ -249,7 +249,7 @@ class Proxies:
                 self._drawing -= 1
                 self._change.notify_all()
 
-    def _make(self, job: _Job) -> None:
+    def _make(self, job: _ProxyJob) -> None:
         plan, line = job.plan, job.plan.sides.shown.line
         first, last = plan.sides.first, plan.sides.last
         threads = 1 if job.background else 0

@@ -1,4 +1,6 @@
-"""The review server: an output folder as a page and as JSON. Thin: `library`, `proxy`, `curves`, `errands` do the work.
+"""The review server: an output folder as a page and as JSON.
+
+It is thin: `library`, `proxy`, `curves` and `background_jobs` do the work.
 
 Every address that a client sends is looked up among what the library knows; none becomes a path.
 """
@@ -25,8 +27,8 @@ from dubbing import __version__, generators
 from dubbing.clock import Timecode, counting_base
 from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey, Standing, name_of
 from dubbing.errors import DubError, InputError
+from dubbing.review.background_jobs import BackgroundJob, BackgroundJobs
 from dubbing.review.curves import curves
-from dubbing.review.errands import Errand, Errands
 from dubbing.review.export import refusal
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
@@ -76,14 +78,14 @@ class _Export(_Body):
 class Desk:
     """What all requests share."""
 
-    def __init__(self, library: Library, proxies: Proxies, errands: Errands) -> None:
-        self.library, self.proxies, self.errands = library, proxies, errands
+    def __init__(self, library: Library, proxies: Proxies, background_jobs: BackgroundJobs) -> None:
+        self.library, self.proxies, self.background_jobs = library, proxies, background_jobs
         self._report: tuple[tuple[int, ...], str] | None = None
         self._refusal: tuple[tuple[int, ...], str | None] | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        self.errands.close()
+        self.background_jobs.close()
         self.proxies.close()
 
     def report(self) -> str:
@@ -213,7 +215,7 @@ def _reads(app: FastAPI, desk: Desk) -> None:
         return {
             "log_seq": len(records), "tables": stamp, "tables_changed": bool(tables) and tables != stamp,
             "shots": [rows[k] for k in list(keys)[:_LIVE] if k in rows], "more": len(keys) > _LIVE,
-            "reruns": [_told(e) for e in desk.errands.all()],
+            "reruns": [_told(e) for e in desk.background_jobs.all()],
         }  # fmt: skip
 
     @app.get("/api/shot/{title}/{language}/{shot}")
@@ -236,7 +238,7 @@ def _reads(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/api/reruns")
     def reruns() -> list[dict[str, Any]]:
-        return [_told(e) for e in desk.errands.all()]
+        return [_told(e) for e in desk.background_jobs.all()]
 
 
 def _pictures(app: FastAPI, desk: Desk) -> None:
@@ -285,11 +287,13 @@ def _writes(app: FastAPI, desk: Desk) -> None:
         for key in said.keys:
             library.find(*key)
         choice = library.choice(said.generator)
-        return _told(desk.errands.rerun(said.keys, {"name": choice.name, **choice.settings}, name_of(said.reviewer)))
+        return _told(
+            desk.background_jobs.rerun(said.keys, {"name": choice.name, **choice.settings}, name_of(said.reviewer))
+        )
 
     @app.post("/api/export")
     def export(said: _Export) -> dict[str, Any]:
-        return _told(desk.errands.export(name_of(said.reviewer)))
+        return _told(desk.background_jobs.export(name_of(said.reviewer)))
 
 
 def _dub(library: Library, title: str, language: str) -> dict[str, Any]:
@@ -309,8 +313,8 @@ def _generator(library: Library, name: str) -> dict[str, Any]:
     return {"name": name, "ready": not why, "why": why, "settings": generators.settings(name)}
 
 
-def _told(errand: Errand | Mapping[str, Any]) -> dict[str, Any]:
-    plain = dict(errand if isinstance(errand, Mapping) else vars(errand))
+def _told(job: BackgroundJob | Mapping[str, Any]) -> dict[str, Any]:
+    plain = dict(job if isinstance(job, Mapping) else vars(job))
     about, result, part = plain.pop("about"), plain.pop("result"), plain.pop("part")
     made = result.get("made", []) if isinstance(result, dict) else []
     return {**plain, **about, "progress": part, "made": made, "result": result if plain["kind"] == "export" else None}

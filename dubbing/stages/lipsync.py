@@ -15,7 +15,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.clock import Timeline
-from dubbing.generators import Generator, Work, create
+from dubbing.generators import Generator, RenderRequest, create
 from dubbing.records import Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import RESULT, Resources, Stage
@@ -71,7 +71,7 @@ class Lipsync(Stage):
             if not lines:
                 continue
             first, last = (line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
-            work = Work(
+            work = RenderRequest(
                 source=Path(args["source"]),
                 timeline=line,
                 picture_wh=info.upright_size,

@@ -17,7 +17,7 @@ import numpy as np
 from dubbing import media
 from dubbing.mesh import Detector, Meshes, MeshTracker
 from dubbing.stage import Resources, Stage
-from dubbing.stages.alive import Blinks, Sway
+from dubbing.stages.idle_motion import Blinks, Sway
 
 __all__ = ["MakeFilm", "find_faces"]
 

@@ -32,20 +32,20 @@ from dubbing.train import checkpoints, recipes
 from dubbing.train.checkpoints import Identity, Position
 from dubbing.train.feed import Draw, Feed
 from dubbing.train.logs import Logs
-from dubbing.train.recipe import Batch, Data, Recipe, as_batch, plain
+from dubbing.train.recipe import Batch, Data, Recipe, as_batch, to_floats
 from dubbing.train.sampler import order, step_seed, steps_of, strided
 from dubbing.train.state import State
 from dubbing.train.stopping import STOP, stop_asked
 from dubbing.train.title import OfTitle
 from dubbing.train.world import World
 
-__all__ = ["CARD", "Plan", "Progress", "Result", "check", "train"]
+__all__ = ["CARD", "TrainingPlan", "Progress", "Result", "check", "train"]
 
 CARD = "model.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """A run as the user asked for it. It travels to other processes by pickle.
 
     settings: those that differ from the recipe's own; steps, epochs, minutes: where it ends, whichever comes first,
@@ -112,7 +112,7 @@ Watch = Callable[[Progress], None]
 
 
 def train(
-    plan: Plan, watch: Watch = lambda progress: None, data: Data | None = None, world: World | None = None
+    plan: TrainingPlan, watch: Watch = lambda progress: None, data: Data | None = None, world: World | None = None
 ) -> Result:
     """Do a run, or go on with it. data: in place of the folder the plan names.
 
@@ -122,7 +122,7 @@ def train(
     return _Run(plan, watch, data, world or World()).run()
 
 
-def check(plan: Plan, workers: int = 1) -> None:
+def check(plan: TrainingPlan, workers: int = 1) -> None:
     """Everything about a plan that can be wrong before a network is made. Raises InputError, ModelError."""
     wanted = _Wanted(plan)
     steps_of(np.arange(len(wanted.train)), wanted.settings.batch, workers, wanted.recipe.least_items)
@@ -132,7 +132,7 @@ def check(plan: Plan, workers: int = 1) -> None:
 class _Wanted:
     """A plan whose names have become things: recipe, settings, data, clips, identity."""
 
-    def __init__(self, plan: Plan, data: Data | None = None) -> None:
+    def __init__(self, plan: TrainingPlan, data: Data | None = None) -> None:
         self.plan = plan
         self.recipe: Recipe = recipes.find(plan.recipe)
         self.settings = recipes.settings_of(self.recipe, plan.settings)
@@ -157,7 +157,7 @@ class _Wanted:
 
 
 class _Run(_Wanted):
-    def __init__(self, plan: Plan, watch: Watch, data: Data | None, world: World) -> None:
+    def __init__(self, plan: TrainingPlan, watch: Watch, data: Data | None, world: World) -> None:
         super().__init__(plan, data)
         self.watch, self.world = watch if world.first else (lambda progress: None), world
         device = plan.device or (
@@ -246,7 +246,7 @@ class _Run(_Wanted):
         torch.manual_seed(step_seed(self.settings.seed, at.step, self.world.rank))
         state.share = share
         state.mode(training=True)
-        own = plain(self.recipe.step(batch, state))
+        own = to_floats(self.recipe.step(batch, state))
         state.scaler.update()
         for net in state.networks.values():
             self.world.share_buffers(net)
@@ -307,10 +307,10 @@ class _Run(_Wanted):
         numbers = self._held_out()
         at.held_out = numbers
         if not last:
-            self.recipe.seen(numbers, state)
+            self.recipe.on_validation_end(numbers, state)
         if self.logs is not None:
             self.logs.held_out(at.step, at.epoch, numbers)
-        value = numbers[self.recipe.judged]
+        value = numbers[self.recipe.monitor]
         if at.best is None or value < at.best:
             at.best, at.best_step, at.worse = value, at.step, 0
             if self.world.first:
@@ -331,7 +331,7 @@ class _Run(_Wanted):
         torch.manual_seed(step_seed(self.settings.seed, -1, self.world.rank))
         with torch.no_grad():
             for items in self.feed.ahead("val", "held out", batches):
-                numbers = plain(self.recipe.held_out(as_batch(items, self.state.device), self.state))
+                numbers = to_floats(self.recipe.held_out(as_batch(items, self.state.device), self.state))
                 for name, value in numbers.items():
                     sums[name] = sums.get(name, 0.0) + value * len(items)
         return self.world.mean(sums, len(own), self.state.device)
@@ -359,7 +359,7 @@ class _Run(_Wanted):
         best = None
         if self.val and self.world.first and self.settings.result == "best":
             best = checkpoints.load_best(self.plan.out, self.identity, self.state)
-        content, name = self.recipe.published(self.settings, self.state.networks)
+        content, name = self.recipe.export(self.settings, self.state.networks)
         file = self.plan.out / name
         numbers = best.held_out if best is not None else at.held_out
         step = best.step if best is not None else at.step
@@ -390,7 +390,7 @@ def _spread(samples: list[Any], most: int) -> list[Any]:
     return [samples[n * len(samples) // most] for n in range(most)]
 
 
-def _opened(plan: Plan) -> Data:
+def _opened(plan: TrainingPlan) -> Data:
     from dubbing.dataset.shards import Dataset
 
     data = Dataset(plan.data)

@@ -18,7 +18,7 @@ from typing import Any
 from dubbing.errors import DubError, InputError
 from dubbing.store import alone
 from dubbing.train.logs import read_losses
-from dubbing.train.loop import Plan, Progress, Result, Watch, check, train
+from dubbing.train.loop import Progress, Result, TrainingPlan, Watch, check, train
 from dubbing.train.stopping import STOP, until_ended
 from dubbing.train.world import World
 
@@ -27,7 +27,7 @@ __all__ = ["run"]
 _LOOK_S = 0.5
 
 
-def run(plan: Plan, workers: int = 1, watch: Watch = lambda progress: None) -> Result:
+def run(plan: TrainingPlan, workers: int = 1, watch: Watch = lambda progress: None) -> Result:
     """Do a run, or go on with it, with so many processes.
 
     Raises what `train` raises; OutputError where another run writes to the same folder; InputError where several
@@ -41,7 +41,7 @@ def run(plan: Plan, workers: int = 1, watch: Watch = lambda progress: None) -> R
         return _many(plan, workers, watch)
 
 
-def _many(plan: Plan, workers: int, watch: Watch) -> Result:
+def _many(plan: TrainingPlan, workers: int, watch: Watch) -> Result:
     try:
         import ray
         from ray.train import RunConfig, ScalingConfig, TrainingFailedError

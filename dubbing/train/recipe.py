@@ -5,7 +5,7 @@ clip; the loop stacks items to batches of tensors on the device and hands them t
 forward, backward and update of every network it trains:
 
     class LipReader(Recipe):
-        name, judged, Settings = "lip_reader", "l1", MySettings
+        name, monitor, Settings = "lip_reader", "l1", MySettings
         def networks(self, settings): return {"generator": Net()}
         def optimisers(self, settings, networks): return {"generator": Adam(networks["generator"].parameters(), 1e-4)}
         def item(self, data, sample, rng, settings):
@@ -18,7 +18,7 @@ forward, backward and update of every network it trains:
             state.update("generator")                             # averages over processes, clips, steps
             return {"l1": loss}
         def held_out(self, batch, state): ...                     # no gradients, networks in eval mode
-        def published(self, settings, networks): return {...}, "mine.pth"
+        def export(self, settings, networks): return {...}, "mine.pth"
 
 Everything random in an item comes from `rng`, which is a function of the seed, the epoch and the clip, so that a
 resumed run draws the same items.
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from dubbing.train.state import State
 
-__all__ = ["Batch", "ClipLike", "Data", "Numbers", "Recipe", "SampleLike", "Settings", "as_batch", "plain"]
+__all__ = ["Batch", "ClipLike", "Data", "Numbers", "Recipe", "SampleLike", "Settings", "as_batch", "to_floats"]
 
 Batch = dict[str, "Tensor"]
 Numbers = Mapping[str, "float | Tensor"]
@@ -116,13 +116,13 @@ class Settings(BaseModel):
 class Recipe(ABC):
     """One design: how its items are drawn, its networks learn, its result is published.
 
-    name: on the command line; summary: one line; judged: the held-out number whose smallest value is the best
+    name: on the command line; summary: one line; monitor: the held-out number whose smallest value is the best
     model; least_items: the fewest items a process needs in a batch (2 where a batch norm sees one value an item).
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    judged: ClassVar[str]
+    monitor: ClassVar[str]
     least_items: ClassVar[int] = 1
     Settings: ClassVar[type[Settings]] = Settings
 
@@ -172,7 +172,7 @@ class Recipe(ABC):
     def held_out(self, batch: Batch, state: State) -> Numbers:
         """The means over a batch of held-out speakers, by name. No gradients, networks in evaluation mode."""
 
-    def seen(self, numbers: Mapping[str, float], state: State) -> None:
+    def on_validation_end(self, numbers: Mapping[str, float], state: State) -> None:
         """Told the held-out means after every look; may change `state.memory` (a loss that is switched on)."""
         return
 
@@ -183,7 +183,7 @@ class Recipe(ABC):
     # -- the result --------------------------------------------------------------------------
 
     @abstractmethod
-    def published(self, settings: Any, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
+    def export(self, settings: Any, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
         """(what torch.save writes: the published layout, file name): what `dub run` loads."""
 
     def use(self, file: Path, settings: Any) -> str:
@@ -207,6 +207,6 @@ def as_batch(items: Sequence[Mapping[str, np.ndarray]], device: torch.device) ->
     return stacked
 
 
-def plain(numbers: Numbers) -> dict[str, float]:
+def to_floats(numbers: Numbers) -> dict[str, float]:
     """Numbers and tensors of one as numbers."""
     return {name: float(v) if isinstance(v, (int, float)) else float(v.detach()) for name, v in numbers.items()}

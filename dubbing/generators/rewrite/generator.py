@@ -20,7 +20,7 @@ from scipy.signal import savgol_filter
 from dubbing import media
 from dubbing.errors import ManifestError
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
-from dubbing.generators import Rendered, Work
+from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite import hearing, shape, voice
 from dubbing.generators.rewrite.interior import SHOWN, Inside, Tones, shut, tones
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
@@ -79,9 +79,9 @@ class Rewrite:
     def check(self) -> None:
         """Its weights come with the package and were read with its hash."""
 
-    def render(self, work: Work) -> Iterator[Rendered]:
+    def render(self, work: RenderRequest) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
-        plan = _Plan(work, self.settings)
+        plan = _ShotPlan(work, self.settings)
         start = work.track.start_frame
         for low, high in _stretches(len(plan.lower_NL3), self.settings.stretch_frames):
             here_N = plan.wanted_N[low:high] & [work.wants(start + n) for n in range(low, high)]
@@ -110,10 +110,10 @@ class Rewrite:
                 yield Rendered(patch, float(plan.opening_N[low + n]))
 
 
-class _Plan:
+class _ShotPlan:
     """Everything about a track that needs no pixels: where the mouth is, and where it should be."""
 
-    def __init__(self, work: Work, settings: Settings) -> None:
+    def __init__(self, work: RenderRequest, settings: Settings) -> None:
         track = work.track
         self.settings = settings
         full, pose = canonical(track.mesh_NP3)
@@ -128,8 +128,8 @@ class _Plan:
         times_s = times_s - float(work.timeline.time(first))
         space = shape.ShapeSpace.load()
         have_NK = space.encode(full, actor.rest)
-        self.alone = work.actor is None and work.apart_s is None
-        self.near_s = work.apart_s
+        self.alone = work.actor is None and work.min_donor_gap_s is None
+        self.near_s = work.min_donor_gap_s
         self.times_s = times_s
         if not work.shapes:
             want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dubbing.networks.speech_gan.inputs import PICTURE_HW
-from dubbing.networks.speech_gan.nets import PLAN, Ear, Plan
+from dubbing.networks.speech_gan.nets import PLAN, Ear, NetworkShape
 
 __all__ = ["LEVELS", "FrameJudge", "SequenceJudge", "pyramid"]
 
@@ -34,7 +34,7 @@ class FrameJudge(nn.Module):
     `forward(still, frame)`: (N, 3, 128, 96) each, BGR 0..1; returns (N,).
     """
 
-    def __init__(self, plan: Plan = PLAN) -> None:
+    def __init__(self, plan: NetworkShape = PLAN) -> None:
         super().__init__()
         w = plan.width
         sizes = (6, w, 2 * w, 4 * w, 8 * w)
@@ -58,7 +58,7 @@ class SequenceJudge(nn.Module):
     (B,).
     """
 
-    def __init__(self, plan: Plan = PLAN) -> None:
+    def __init__(self, plan: NetworkShape = PLAN) -> None:
         super().__init__()
         w, size = plan.width, plan.audio
         sizes = (3, w, 2 * w, 2 * w, 4 * w, 4 * w)

@@ -2,7 +2,7 @@
 
 Its shape is the paper's: an audio encoder with a GRU over time, an identity encoder whose first four layers are
 kept as skips, a noise generator, and a decoder in which six transposed convolutions alternate with four
-convolutions. Channels, kernels and the sound's window are this project's choice (`Plan`). Axes: B sequences, T
+convolutions. Channels, kernels and the sound's window are this project's choice (`NetworkShape`). Axes: B sequences, T
 ticks, N = B T; pictures (3, 128, 96) BGR 0..1. It knows no loss and no way of being trained.
 """
 
@@ -18,7 +18,7 @@ from dubbing.networks.mfcc import BANDS
 from dubbing.networks.speech_gan.inputs import CHANCE, COLUMNS, PICTURE_HW
 
 __all__ = [
-    "IDENTITY", "PLAN", "AudioEncoder", "Decoder", "Ear", "IdentityEncoder", "NoiseGenerator", "Plan",
+    "IDENTITY", "PLAN", "AudioEncoder", "Decoder", "Ear", "IdentityEncoder", "NoiseGenerator", "NetworkShape",
     "SpeechGANNet", "plan_of",
 ]  # fmt: skip
 
@@ -27,22 +27,22 @@ _LAYERS = 2  # of every GRU
 
 
 @dataclass(frozen=True)
-class Plan:
+class NetworkShape:
     """Sizes. width: channels of the first layers, from which the others follow; audio: numbers a tick's sound is."""
 
     width: int = 64
     audio: int = 256
 
 
-PLAN = Plan()
+PLAN = NetworkShape()
 
 
-def plan_of(state: Mapping[str, Tensor]) -> Plan:
+def plan_of(state: Mapping[str, Tensor]) -> NetworkShape:
     """The sizes of a checkpoint, or PLAN where it is of another family (loading then says what differs)."""
     first, gru = state.get("identity.convs.0.0.weight"), state.get("audio.gru.weight_hh_l0")
     if first is None or gru is None or first.ndim != 4 or gru.ndim != 2:
         return PLAN
-    return Plan(max(1, first.shape[0]), max(1, gru.shape[1]))
+    return NetworkShape(max(1, first.shape[0]), max(1, gru.shape[1]))
 
 
 def _conv(inward: int, outward: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -87,7 +87,7 @@ class AudioEncoder(nn.Module):
     (B, T, audio) and the state behind the last tick.
     """
 
-    def __init__(self, plan: Plan = PLAN) -> None:
+    def __init__(self, plan: NetworkShape = PLAN) -> None:
         super().__init__()
         self.ear = Ear(plan.width, plan.audio)
         self.gru = nn.GRU(plan.audio, plan.audio, _LAYERS, batch_first=True)
@@ -120,7 +120,7 @@ class IdentityEncoder(nn.Module):
     (B, 2w, 32, 24), (B, 4w, 16, 12), (B, 8w, 8, 6).
     """
 
-    def __init__(self, plan: Plan = PLAN) -> None:
+    def __init__(self, plan: NetworkShape = PLAN) -> None:
         super().__init__()
         w = plan.width
         sizes = (3, w, 2 * w, 4 * w, 8 * w, 8 * w)
@@ -143,7 +143,7 @@ class Decoder(nn.Module):
     + 50 + 10) and the skips of `IdentityEncoder`, (N, ...) each; returns (N, 3, 128, 96), 0..1.
     """
 
-    def __init__(self, plan: Plan = PLAN) -> None:
+    def __init__(self, plan: NetworkShape = PLAN) -> None:
         super().__init__()
         w = plan.width
         small = (PICTURE_HW[0] // 32, PICTURE_HW[1] // 32)
@@ -178,7 +178,7 @@ class SpeechGANNet(nn.Module):
     `inputs.noise`. Returns (B, T, 3, 128, 96), 0..1.
     """
 
-    def __init__(self, plan: Plan = PLAN) -> None:
+    def __init__(self, plan: NetworkShape = PLAN) -> None:
         super().__init__()
         self.plan = plan
         self.audio, self.identity = AudioEncoder(plan), IdentityEncoder(plan)

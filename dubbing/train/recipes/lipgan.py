@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from dubbing import models
-from dubbing.networks import cepstra
+from dubbing.networks import lipgan_mfcc
 from dubbing.networks.lipgan import SIZE_PX, DiscriminatorNet, Kind, LipGANNet, contrastive
 from dubbing.train import losses, windows
 from dubbing.train.recipe import Batch, ClipLike, Data, Numbers, Recipe, SampleLike, Settings
@@ -32,7 +32,9 @@ __all__ = ["LipGAN", "LipGANSettings"]
 _BEFORE, _AFTER = 4, 5  # frames that a frame's window reaches to both sides
 _APART = 6  # frames between the two pictures, at least
 _PER_FRAME = 640
-_TAIL = (cepstra.COLUMNS - 1) * cepstra.HOP + cepstra.SIZE - (_BEFORE + 1) * _PER_FRAME  # samples after its own
+_TAIL = (
+    (lipgan_mfcc.COLUMNS - 1) * lipgan_mfcc.HOP + lipgan_mfcc.SIZE - (_BEFORE + 1) * _PER_FRAME
+)  # samples after its own
 _ROLL = 10  # how far a batch's sounds are moved for pairs that do not belong together
 
 
@@ -51,7 +53,7 @@ class LipGAN(Recipe):
 
     name = "lipgan"
     summary = "LipGAN's generator, basic or residual, with its discriminator"
-    judged = "judged"
+    monitor = "objective"
     least_items = 2  # its embeddings are 1x1: a batch norm of one item has no variance
     Settings = LipGANSettings
 
@@ -117,17 +119,17 @@ class LipGAN(Recipe):
 
     def held_out(self, batch: Batch, state: State) -> Numbers:
         """l1; lips: L1 inside the lips' boxes; distance, true_distance: of what was drawn, and of the truth, from its
-        sound; judged: the generator's loss."""
+        sound; objective: the generator's loss."""
         settings: LipGANSettings = state.settings
         real, made = self._made(batch, state)
         l1 = losses.l1(made, real, batch["lips"], settings.lip_weight)
         mask = losses.lips_mask(batch["lips"], *made.shape[2:])
         lips = ((made - real).abs().mean(1, keepdim=True) * mask).sum() / mask.sum().clamp(min=1)
-        found: dict[str, float | Tensor] = {"l1": l1, "lips": lips, "judged": l1}
+        found: dict[str, float | Tensor] = {"l1": l1, "lips": lips, "objective": l1}
         if "discriminator" in state.networks:
             judge = state.networks["discriminator"]
             distance, true = judge(batch["mfcc"], made), judge(batch["mfcc"], real)
-            found["judged"] = l1 + settings.contrastive_weight * distance.square().mean()
+            found["objective"] = l1 + settings.contrastive_weight * distance.square().mean()
             found["distance"], found["true_distance"] = distance.mean(), true.mean()
         return found
 
@@ -146,7 +148,7 @@ class LipGAN(Recipe):
 
     # -- the result --------------------------------------------------------------------------
 
-    def published(self, settings: LipGANSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
+    def export(self, settings: LipGANSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
         state = {key: value.detach().cpu().clone() for key, value in networks["generator"].state_dict().items()}
         return {"state_dict": state}, "lipgan.pth"
 
@@ -160,10 +162,10 @@ class LipGAN(Recipe):
 def _window(clip: ClipLike, frame: int) -> np.ndarray:
     """The cepstra (1, 12, 35) in whose middle a frame lies; `clip` is that frame with the sound around it."""
     begins = frame * _PER_FRAME - clip.lead  # of the stretch's sound, in samples of the clip
-    cut = -begins % cepstra.HOP
-    columns = cepstra.cepstra(clip.wave[cut:])
-    start = (frame - _BEFORE) * (_PER_FRAME // cepstra.HOP) - (begins + cut) // cepstra.HOP
-    return cepstra.windows(columns, np.array([start]))[0]
+    cut = -begins % lipgan_mfcc.HOP
+    columns = lipgan_mfcc.mfcc(clip.wave[cut:])
+    start = (frame - _BEFORE) * (_PER_FRAME // lipgan_mfcc.HOP) - (begins + cut) // lipgan_mfcc.HOP
+    return lipgan_mfcc.windows(columns, np.array([start]))[0]
 
 
 def _pictures(faces: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch.optim import Adam, Optimizer
 
 from dubbing.networks.speech_gan import inputs, losses
 from dubbing.networks.speech_gan.judges import FrameJudge, SequenceJudge
-from dubbing.networks.speech_gan.nets import Plan, SpeechGANNet
+from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet
 from dubbing.train.losses import lips_mask
 from dubbing.train.recipe import Batch, Data, Numbers, Recipe, SampleLike, Settings
 from dubbing.train.sheets import sheet
@@ -50,11 +50,11 @@ class SpeechGAN(Recipe):
 
     name = "speech_gan"
     summary = "the speech-driven temporal GAN: a talking face from one still, 128x96"
-    judged = "l1"
+    monitor = "l1"
     Settings = SpeechGANSettings
 
     def networks(self, settings: SpeechGANSettings) -> dict[str, nn.Module]:
-        plan = Plan(settings.width, settings.audio)
+        plan = NetworkShape(settings.width, settings.audio)
         return {"generator": SpeechGANNet(plan), "frames": FrameJudge(plan), "sequences": SequenceJudge(plan)}
 
     def optimisers(self, settings: SpeechGANSettings, networks: Mapping[str, nn.Module]) -> dict[str, Optimizer]:
@@ -132,7 +132,7 @@ class SpeechGAN(Recipe):
 
     # -- the result --------------------------------------------------------------------------
 
-    def published(self, settings: SpeechGANSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
+    def export(self, settings: SpeechGANSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
         state = {k: v.detach().cpu().clone() for k, v in networks["generator"].state_dict().items()}
         sizes = {"width": settings.width, "audio": settings.audio}
         return {"state_dict": state, "model": self.name, "settings": sizes}, f"{self.name}.pth"

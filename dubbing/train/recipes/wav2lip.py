@@ -48,7 +48,9 @@ class Wav2LipSettings(Settings):
         0.0, ge=0, lt=1, description="of the discriminator of visual quality; 0.07 as published; 0: none"
     )
     lip_weight: float = Field(1.0, ge=1, le=100, description="how often a pixel of the lips' box counts in L1")
-    lean_deg: float = Field(0.0, ge=0, le=60, description="clips are turned in the picture's plane by up to so much")
+    rotation_deg: float = Field(
+        0.0, ge=0, le=60, description="clips are turned in the picture's plane by up to so much"
+    )
 
 
 class Wav2Lip(Recipe):
@@ -56,7 +58,7 @@ class Wav2Lip(Recipe):
 
     name = "wav2lip"
     summary = "Wav2Lip's generator, 96 pixels or larger"
-    judged = "judged"
+    monitor = "objective"
     Settings = Wav2LipSettings
 
     def networks(self, settings: Wav2LipSettings) -> dict[str, nn.Module]:
@@ -103,7 +105,7 @@ class Wav2Lip(Recipe):
         first = 1 + int(rng.integers(sample.frames - windows.WINDOW - _AHEAD))
         other = windows.other_than(first, sample.frames - windows.WINDOW + 1, rng)
         clip = data.load(sample, first, windows.WINDOW, tail=_AHEAD * 640 + windows.TAIL)
-        lean = float(rng.uniform(-settings.lean_deg, settings.lean_deg)) if settings.lean_deg else 0.0
+        lean = float(rng.uniform(-settings.rotation_deg, settings.rotation_deg)) if settings.rotation_deg else 0.0
         real, lips = windows.leaned(windows.sized(clip.faces_NHWC, settings.size), clip.lips_N4, lean)
         others = data.load(sample, other, windows.WINDOW)
         reference, _ = windows.leaned(windows.sized(others.faces_NHWC, settings.size), others.lips_N4, lean)
@@ -148,19 +150,19 @@ class Wav2Lip(Recipe):
         return {**found, "perceptual": fooled, "real": seen, "made": caught}
 
     def held_out(self, batch: Batch, state: State) -> Numbers:
-        """l1; lips: L1 inside the lips' boxes; sync: the expert's loss; judged: their sum as the loss weighs them."""
+        """l1; lips: L1 inside the lips' boxes; sync: the expert's loss; objective: their weighted sum."""
         real, made = self._made(batch, state)
         lips = batch["lips"].flatten(0, 1)
         l1, mask = losses.l1(made, real, lips, state.settings.lip_weight), losses.lips_mask(lips, *made.shape[2:])
         apart = ((made.float() - real).abs().mean(1, keepdim=True) * mask).sum() / mask.sum().clamp(min=1)
-        found = {"l1": l1, "lips": apart, "judged": l1}
+        found = {"l1": l1, "lips": apart, "objective": l1}
         if "expert" in state.frozen:
             weight = state.settings.sync_weight
             found["sync"] = self._sync(made, batch, state)
-            found["judged"] = (1 - weight) * found["l1"] + weight * found["sync"]
+            found["objective"] = (1 - weight) * found["l1"] + weight * found["sync"]
         return found
 
-    def seen(self, numbers: Mapping[str, float], state: State) -> None:
+    def on_validation_end(self, numbers: Mapping[str, float], state: State) -> None:
         if numbers.get("sync", np.inf) < state.settings.sync_below:
             state.memory["sync_weight"] = state.settings.sync_weight
 
@@ -186,7 +188,7 @@ class Wav2Lip(Recipe):
 
     # -- the result --------------------------------------------------------------------------
 
-    def published(self, settings: Wav2LipSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
+    def export(self, settings: Wav2LipSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
         state = {f"module.{k}": v.detach().cpu().clone() for k, v in networks["generator"].state_dict().items()}
         return {"state_dict": state}, f"{self.name}.pth"
 

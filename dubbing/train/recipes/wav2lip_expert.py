@@ -40,7 +40,7 @@ class Wav2LipExpert(Recipe):
 
     name = "wav2lip_expert"
     summary = "Wav2Lip's sync expert, which its generator needs; also the expert `wav2lip_color`"
-    judged = "loss"
+    monitor = "loss"
     least_items = 2  # its embeddings are 1x1: a batch norm of one item has no variance
     Settings = ExpertSettings
 
@@ -89,7 +89,7 @@ class Wav2LipExpert(Recipe):
             sound, seen = state.networks["expert"](batch["mel"], face)
         return losses.agreement(sound, seen, batch["same"])
 
-    def published(self, settings: ExpertSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
+    def export(self, settings: ExpertSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
         state = {key: value.detach().cpu().clone() for key, value in networks["expert"].state_dict().items()}
         return {"state_dict": state}, "lipsync_expert.pth"
 

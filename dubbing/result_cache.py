@@ -18,12 +18,12 @@ from dubbing.remote import Uri
 from dubbing.stage import Task
 from dubbing.store import Store, content_key, key_of
 
-__all__ = ["ACTIVE", "Known"]
+__all__ = ["ACTIVE", "ResultCache"]
 
 ACTIVE = "light_asd_ava"  # the model whose presence brings in the stage `active`
 
 
-class Known:
+class ResultCache:
     """The memory of one job over its store."""
 
     def __init__(self, store: Store, config: Config) -> None:

@@ -1,4 +1,4 @@
-"""LipGAN's sound: mel-frequency cepstra and the windows of them that belong to a frame, as published.
+"""LipGAN's sound: mel-frequency cepstral coefficients (MFCC) and the windows of them that belong to a frame, as published.
 
 Published in MATLAB (Wojcicki's HTK-like `mfcc`), here as described there: 16 kHz, samples on the scale of 16 bits;
 pre-emphasis 0.97; Hamming windows of 25 ms every 10 ms, none that would not fit whole; magnitude of a 512-point
@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-__all__ = ["ALIGNMENTS", "BANDS", "COLUMNS", "Alignment", "cepstra", "starts", "windows"]
+__all__ = ["ALIGNMENTS", "BANDS", "COLUMNS", "Alignment", "mfcc", "starts", "windows"]
 
 BANDS, COLUMNS = 12, 35
 RATE_HZ, HOP, SIZE = 16_000, 160, 400
@@ -54,7 +54,7 @@ def _transform() -> np.ndarray:
     return cosines * (1 + _LIFTER / 2 * np.sin(np.pi * number / _LIFTER))
 
 
-def cepstra(wave_16k: np.ndarray) -> np.ndarray:
+def mfcc(wave_16k: np.ndarray) -> np.ndarray:
     """float32 (12, T) of float32 mono samples at 16 kHz, -1..1; T = (len - 400) // 160 + 1, at least 0."""
     samples = np.asarray(wave_16k, np.float64) * 2**15
     count = max(0, (len(samples) - SIZE) // HOP + 1)

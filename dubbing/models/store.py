@@ -32,7 +32,7 @@ from dubbing.models.entries import find as find_entry
 from dubbing.models.weights import is_program
 from dubbing.store import PART, Store, content_key, output_error, read_json, user_folder
 
-__all__ = ["ENVIRONMENT", "Shelf", "State", "digest", "folder", "is_present", "path"]
+__all__ = ["ENVIRONMENT", "ModelStore", "State", "digest", "folder", "is_present", "path"]
 
 ENVIRONMENT = "DUB_MODELS"
 _BLOCK = 1 << 20
@@ -57,19 +57,19 @@ def path(name: str, *, configured: str | Path | None = None) -> Path:
     configured: the folder the configuration names, if any. Raises ModelError: unknown name, absent (with
     the next step), another file than the published one.
     """
-    return Shelf(folder(configured)).checked(name)
+    return ModelStore(folder(configured)).checked(name)
 
 
 def digest(name: str, *, configured: str | Path | None = None) -> str:
     """sha256 (hex) of a model's checked file; its first 12 digits name it in results. Raises ModelError."""
-    shelf = Shelf(folder(configured))
-    return shelf.hash_of(shelf.checked(name))
+    model_store = ModelStore(folder(configured))
+    return model_store.hash_of(model_store.checked(name))
 
 
 def is_present(name: str, *, configured: str | Path | None = None) -> bool:
     """Whether there is a file for that model; not whether it is right. Raises ModelError: unknown name."""
-    shelf = Shelf(folder(configured))
-    return shelf.file(shelf.find(name)).is_file()
+    model_store = ModelStore(folder(configured))
+    return model_store.file(model_store.find(name)).is_file()
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class State:
     size: int
 
 
-class Shelf:
+class ModelStore:
     """One folder of models. root need not exist; models: the entries that it may hold."""
 
     def __init__(self, root: Path, models: Sequence[Model] = MODELS) -> None:

@@ -1,6 +1,6 @@
 """What the page has done in processes of its own: reruns and exports, one after another, as `dub` itself does them.
 
-A process each, so that a crash costs one errand and no page, and the page stays quick. Knows no HTTP.
+A process each, so that a crash costs one job and no page, and the page stays quick. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Errand", "Errands"]
+__all__ = ["BackgroundJob", "BackgroundJobs"]
 
 _TOLD = 20  # of those that have ended
 
 
 @dataclass(frozen=True)
-class Errand:
+class BackgroundJob:
     """One of them. part: 0..1; message: the newest line of progress, or why it failed; result: what the command said
     (`--json`); about: what it was asked for, for the page."""
 
@@ -36,28 +36,28 @@ class Errand:
     result: Any = None
 
 
-class Errands:
-    """Does errands for one output folder. Safe to ask from several threads."""
+class BackgroundJobs:
+    """Does background_jobs for one output folder. Safe to ask from several threads."""
 
     def __init__(self, out: Path) -> None:
         self._out = out
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
-        self._known: dict[int, Errand] = {}
+        self._known: dict[int, BackgroundJob] = {}
         self._todo: queue.Queue[tuple[int, list[str]] | None] = queue.Queue()
         self._process: subprocess.Popen[str] | None = None
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="errands", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="background_jobs", daemon=True)
         self._thread.start()
 
-    def rerun(self, shots: Sequence[Sequence[str]], generator: dict[str, Any], reviewer: str) -> Errand:
+    def rerun(self, shots: Sequence[Sequence[str]], generator: dict[str, Any], reviewer: str) -> BackgroundJob:
         """New takes of shots (title, language, id)."""
         names = ["/".join(key) for key in shots]
         about = {"keys": [list(key) for key in shots], "generator": generator}
         args = [*(x for name in names for x in ("--shots", name)), "--generator", json.dumps(generator)]
         return self._add("rerun", reviewer, about, ["rerun", *args])
 
-    def export(self, reviewer: str) -> Errand:
+    def export(self, reviewer: str) -> BackgroundJob:
         """Masters and lists of what was decided."""
         return self._add("export", reviewer, {}, ["export"])
 
@@ -75,16 +75,18 @@ class Errands:
                 self._process.terminate()
         self._thread.join(timeout=20)
 
-    def _add(self, kind: Literal["rerun", "export"], reviewer: str, about: dict[str, Any], args: list[str]) -> Errand:
+    def _add(
+        self, kind: Literal["rerun", "export"], reviewer: str, about: dict[str, Any], args: list[str]
+    ) -> BackgroundJob:
         with self._lock:
             ended = [n for n, e in self._known.items() if e.state in ("done", "failed")]
             for n in ended[:-_TOLD]:  # what every page asks for every few seconds must not grow all day
                 del self._known[n]
-            errand = Errand(next(self._ids), kind, reviewer, about)
-            self._known[errand.id] = errand
+            job = BackgroundJob(next(self._ids), kind, reviewer, about)
+            self._known[job.id] = job
         told = ["--reviewer", reviewer, "--log-format", "json", "--json"]
-        self._todo.put((errand.id, [args[0], *told, *args[1:], "--", str(self._out)]))
-        return errand
+        self._todo.put((job.id, [args[0], *told, *args[1:], "--", str(self._out)]))
+        return job
 
     def _set(self, number: int, **fields: Any) -> None:
         with self._lock:

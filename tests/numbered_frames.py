@@ -52,7 +52,7 @@ def number(strip_HWC: np.ndarray) -> int | None:
 
 
 @dataclass
-class Barred:
+class NumberedFilm:
     """A film on disk with what a library says of it."""
 
     out: Path
@@ -86,7 +86,7 @@ def make(
     folder: Path, *, cuts: tuple[int, ...] = (0, 40, 60, 100), size: tuple[int, int] = (352, 288),
     name: str = "film.mp4", rate: Fraction = Fraction(24000, 1001), steps: list[int] | None = None, sound: bool = True,
     clicks: tuple[int, int] = (50, 56), rotation_deg: int = 0, face_px: float = 90.0, **writer: Any,
-) -> Barred:  # fmt: skip
+) -> NumberedFilm:  # fmt: skip
     """A film of `cuts[-1]` frames. size: as coded; steps: ticks of 1 ms from frame to frame, for a variable rate;
     clicks: frames at which the source's and the dub's sound click; every shot has takes CURRENT and OTHER."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,14 +112,14 @@ def make(
         made.sound(click(line, clicks[1], 0.5))
     line = media.timeline(file)
     shots = [Shot(i + 1, a, b) for i, (a, b) in enumerate(zip(cuts[:-1], cuts[1:], strict=True))]
-    library = Barred(folder / "out", shots, line)
+    library = NumberedFilm(folder / "out", shots, line)
     title = Title(id="film", video=file, dubs=[Dub(language="fr", audio=folder / "dub.flac")])
     for shot in shots:
         library.shown[shot.id] = _shown(library, title, shot, upright, strip, face_px)
     return library
 
 
-def _shown(library: Barred, title: Title, shot: Shot, size: tuple[int, int], strip: int, face_px: float) -> Shown:
+def _shown(library: NumberedFilm, title: Title, shot: Shot, size: tuple[int, int], strip: int, face_px: float) -> Shown:
     faces = library.out / "faces" / shot.id
     faces.mkdir(parents=True)
     frames = np.arange(shot.start_frame + 2, shot.end_frame, dtype=np.int32)
@@ -141,7 +141,7 @@ def _shown(library: Barred, title: Title, shot: Shot, size: tuple[int, int], str
     return Shown(title, title.dubs[0], step, library.line, {"face": track.id}, Standing(), takes)
 
 
-def _take(library: Barred, shot: Shot, track: str, take: str, width: int, height: int) -> Take:
+def _take(library: NumberedFilm, shot: Shot, track: str, take: str, width: int, height: int) -> Take:
     folder = library.out / "takes" / shot.id / take / "patch"
     (folder / "face_1").mkdir(parents=True)
     with media.PatchWriter(folder / "face_1", width, height) as writer:
