@@ -1,4 +1,4 @@
-"""LipGAN's sound: mel-frequency cepstral coefficients (MFCC) and the windows of them that belong to a frame, as published.
+"""LipGAN's sound: MFCC (mel-frequency cepstral coefficients) and the windows of them for a frame, as published.
 
 Published in MATLAB (Wojcicki's HTK-like `mfcc`), here as described there: 16 kHz, samples on the scale of 16 bits;
 pre-emphasis 0.97; Hamming windows of 25 ms every 10 ms, none that would not fit whole; magnitude of a 512-point
