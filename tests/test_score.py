@@ -16,7 +16,7 @@ from dubbing import experts, media
 from dubbing.experts import lse
 from dubbing.experts.crop import Crop
 from dubbing.records import Track
-from dubbing.score import SCHEMA, FilmScore, Scorer, TrackScore, film
+from dubbing.scoring import SCHEMA, FilmScore, Scorer, TrackScore, film
 from dubbing.sound import RATE_HZ
 from dubbing.stages.faces import save_tracks
 

@@ -14,8 +14,9 @@ import numpy as np
 from dubbing.errors import InputError
 from dubbing.experts.lse import SHIFTS
 from dubbing.face import canonical, mouth_measures
-from dubbing.review.library import Library, Shown, Take
+from dubbing.review.library import Library, Shown
 from dubbing.review.sides import main_track, stretch
+from dubbing.review.takes import Take
 from dubbing.sound import RATE_HZ
 from dubbing.stages.audio import load_speech, load_wave
 from dubbing.stages.faces import load_tracks

@@ -19,7 +19,8 @@ from dubbing import media
 from dubbing.clock import Timeline
 from dubbing.face import LIPS
 from dubbing.records import Patch, Track
-from dubbing.review.library import Shown, Take
+from dubbing.review.library import Shown
+from dubbing.review.takes import Take
 from dubbing.stages.faces import load_tracks
 from dubbing.stages.sync import paste
 from dubbing.store import RESULT, read_json
