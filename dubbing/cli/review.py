@@ -95,9 +95,7 @@ def rerun(
 
     named = _generator(generator)
     with _progress(log_format) as part:
-        made = render(
-            out, names, generator=named, choose=choose, engine=engine, reviewer=reviewer, on_part=part
-        )  # fmt: skip
+        made = render(out, names, generator=named, choose=choose, engine=engine, reviewer=reviewer, on_part=part)
     if as_json:
         show.as_json({"made": [_plain(m) for m in made], "chosen": choose})
     else:
@@ -142,8 +140,16 @@ def _progress(log_format: str) -> Iterator[Any]:
             task = progress.add_task("starting", total=1.0)
             yield lambda part, stage: progress.update(task, completed=part, description=stage or "starting")
     else:
-        print("rendering ...", file=sys.stderr, flush=True)
-        yield lambda part, stage: None
+        said = False
+
+        def begin(part: float, stage: str) -> None:
+            """Once, and not before what was asked for is found to be right."""
+            nonlocal said
+            if not said:
+                said = True
+                print("rendering ...", file=sys.stderr, flush=True)
+
+        yield begin
 
 
 def _plain(one: Rerun) -> dict[str, Any]:
