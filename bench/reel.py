@@ -24,9 +24,9 @@ import yaml
 
 from bench.watch import Cost, watch
 from dubbing import media
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.face import OUTER_LIPS
 from dubbing.records import Patch
-from dubbing.stages.faces import load_tracks
 from dubbing.store import read_json
 from dubbing.table import read_rows
 

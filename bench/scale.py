@@ -23,8 +23,8 @@ from dubbing.config import Config
 from dubbing.estimate.costs import MIX, Work
 from dubbing.manifest import Manifest
 from dubbing.pipeline import Job
-from dubbing.stage import Outcome, Task
 from dubbing.store import read_json
+from dubbing.task import Outcome, Task
 
 PER_TITLE = ("shots", "faces", "active", "speakers", "actors")
 GB, TB = 1e9, 1e12

@@ -76,7 +76,9 @@ class StageResources(_Group):
     memory_mb: int | None = Field(None, ge=1, description="Memory.")
 
 
-StageName = Literal["still", "shots", "faces", "audio", "active", "speakers", "actors", "lipsync", "sync", "master"]
+StageName = Literal[
+    "still", "shots", "faces", "source_audio", "audio", "active", "speakers", "actors", "lipsync", "sync", "master"
+]  # fmt: skip
 
 
 class Engine(_Group):

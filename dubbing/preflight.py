@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from dubbing import media
+from dubbing.analysis.footage import Sounds, made_of
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import nearest
 from dubbing.errors import InputError, ManifestError, MediaError
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.remote import Uri
-from dubbing.stages.footage import Sounds, made_of
 from dubbing.store import Store, open_store, standing
 
 __all__ = ["SENT_WITH", "DubFinding", "Findings", "TitleFinding", "look", "versions"]

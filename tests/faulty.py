@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dubbing import pipeline
-from dubbing.stage import Outcome, Stage, Task
+from dubbing.stage import Stage
 from dubbing.store import Store, key_of
+from dubbing.task import Outcome, Task
 
 ENVIRONMENT = {
     "worker_process_setup_hook": "faulty.register",

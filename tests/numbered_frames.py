@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dubbing import media
+from dubbing.artifacts.tracks import save_tracks
 from dubbing.clock import Timeline
 from dubbing.decisions import Standing
 from dubbing.errors import InputError
@@ -23,8 +24,7 @@ from dubbing.manifest import Dub, Title
 from dubbing.pipeline import Step
 from dubbing.records import Patch, Shot, Track
 from dubbing.review.library import Shown, Take
-from dubbing.stage import Task
-from dubbing.stages.faces import save_tracks
+from dubbing.task import Task
 
 BITS = 11
 OFFSETS = {"aaaaaaaaaaaa": 512, "bbbbbbbbbbbb": 1024}

@@ -23,7 +23,8 @@ from dubbing.estimate.costs import Cost, Measured, Rate, Rates, Work, fingerprin
 from dubbing.estimate.schedule import Piece, in_parts, longest_chain, makespan
 from dubbing.media import probe, read, timeline
 from dubbing.pipeline import STAGES, Job
-from dubbing.stage import Outcome, Resources, Task
+from dubbing.stage import Resources
+from dubbing.task import Outcome, Task
 
 pytestmark = pytest.mark.xdist_group("estimate")
 FRAMES = 100

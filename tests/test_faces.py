@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from dubbing import media
+from dubbing.analysis.identity import Signature, group_actors
+from dubbing.analysis.tracker import Found
+from dubbing.artifacts.tracks import in_sight, load_signatures, load_tracks, save_tracks
 from dubbing.clock import Timeline
 from dubbing.records import Track
 from dubbing.stages import faces as faces_stage
-from dubbing.stages.faces import Faces, in_sight, load_signatures, load_tracks, save_tracks
-from dubbing.stages.identity import Signature, group_actors
-from dubbing.stages.tracker import Found
+from dubbing.stages.faces import Faces
 
 RATE = Fraction(25)
 SIZE = (480, 360)

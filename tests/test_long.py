@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from dubbing import config, estimate, manifest, media
+from dubbing.analysis.windows import windows
 from dubbing.engine.ray import RayPool, _RayWorker
 from dubbing.estimate import Estimate, Made, Rates, StageEstimate, measure, remember
 from dubbing.estimate.costs import Rate
 from dubbing.media import ClipWriter
 from dubbing.pipeline import STAGES, Job
-from dubbing.stage import Resources, Stage, Task, execute, is_window
-from dubbing.stages.windows import windows
+from dubbing.stage import Resources, Stage, execute
+from dubbing.task import Task
 
 pytestmark = pytest.mark.xdist_group("estimate")
 HZ = 16_000

@@ -18,6 +18,8 @@ import torch
 import yaml
 
 from dubbing import config, experts, manifest, media, models, pipeline, preflight
+from dubbing.artifacts.active import load_active
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.engine import run_job
 from dubbing.errors import ManifestError, ModelError
 from dubbing.experts.light_asd import LightASDNet
@@ -26,8 +28,6 @@ from dubbing.face import OUTER_LIPS
 from dubbing.models import entries
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.wav2lip import PUBLISHED, Wav2LipNet
-from dubbing.stages.active import load_active
-from dubbing.stages.faces import load_tracks
 from dubbing.store import read_json
 from dubbing.table import read_rows
 

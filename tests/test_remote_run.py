@@ -27,8 +27,8 @@ from dubbing.engine.local import LocalPool
 from dubbing.engine.pool import Turn
 from dubbing.errors import OutputError
 from dubbing.remote import Objects, Uri
-from dubbing.stage import Task
 from dubbing.store import Store, lease
+from dubbing.task import Task
 
 pytestmark = pytest.mark.xdist_group("film")
 

@@ -13,6 +13,8 @@ import pytest
 from films import Finished
 
 from dubbing import media
+from dubbing.artifacts.sound import load_wave
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.clock import Timeline
 from dubbing.errors import InputError
 from dubbing.experts.lse import confidence, lse
@@ -21,8 +23,6 @@ from dubbing.review.curves import curves
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
 from dubbing.review.proxy import Proxies
-from dubbing.stages.audio import load_wave
-from dubbing.stages.faces import load_tracks
 from dubbing.stages.sync import _middles
 
 pytestmark = pytest.mark.xdist_group("film")

@@ -13,12 +13,12 @@ import pytest
 from command import Dub
 
 from dubbing import experts, media
+from dubbing.artifacts.tracks import save_tracks
 from dubbing.experts import lse
 from dubbing.experts.crop import Crop
 from dubbing.records import Track
 from dubbing.score import SCHEMA, FilmScore, Scorer, TrackScore, film
 from dubbing.sound import RATE_HZ
-from dubbing.stages.faces import save_tracks
 
 SIZE = (160, 120)
 SQUARE = Crop(64, 44, 96, 76)

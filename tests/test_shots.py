@@ -8,9 +8,9 @@ import opentimelineio as otio
 import pytest
 
 from dubbing import media
+from dubbing.analysis.cutlist import read_cuts
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError
-from dubbing.stages.cutlist import read_cuts
 from dubbing.stages.shots import CutFinder, Shots, load_shots
 
 REEL_CUTS = [72, 216, 360, 576, 816, 914, 936, 1104, 1130]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from dubbing import media
+from dubbing.analysis.identity import Signature
 from dubbing.clock import Timeline
 from dubbing.face import INNER_LIPS
 from dubbing.records import Track
 from dubbing.sound import RATE_HZ
 from dubbing.stages import faces
-from dubbing.stages.identity import Signature
 from dubbing.stages.speakers import Speakers, lip_activity, who_speaks
 
 RATE = Fraction(25)

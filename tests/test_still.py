@@ -20,10 +20,10 @@ from films import run, started_by, unchanged
 from people import meshes_of
 
 from dubbing import config, manifest, media, pipeline
+from dubbing.analysis.idle_motion import Blinks, Sway, blink_times
 from dubbing.engine import Report
 from dubbing.face import canonical, mouth_measures
 from dubbing.mesh import Detector, Meshes
-from dubbing.stages.idle_motion import Blinks, Sway, blink_times
 from dubbing.stages.still import find_faces
 from dubbing.table import read_rows
 

@@ -159,7 +159,9 @@ def plan(
     tasks = job.tasks()
     done = {t.id for t in tasks if job.done(t)}
     if as_json:
-        show.as_json({**tell.plan_plain(tasks, job.stages, done), "estimate": tell.estimate_plain(expected)})
+        show.as_json(
+            {**tell.plan_plain(tasks, [s.name for s in job.stages], done), "estimate": tell.estimate_plain(expected)}
+        )
     else:
         click.echo(tell.plan_told(tasks, expected, done))
 

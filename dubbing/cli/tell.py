@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dubbing.estimate import Estimate
     from dubbing.preflight import Findings
     from dubbing.remote import Uri
-    from dubbing.stage import Task
+    from dubbing.task import Task
 
 __all__ = [
     "check_plain", "check_told", "counting", "demo_told", "estimate_plain", "plan_plain", "plan_told", "run_told",
@@ -167,8 +167,8 @@ def _stages(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> lis
 
 def _is_complete(tasks: Sequence[Task]) -> bool:
     """Whether every title's masters are planned already."""
-    dubs = {t.id.split(" ", 1)[1] for t in tasks if t.stage == "audio" and not t.id.endswith("/source")}
-    return dubs <= {t.id.split(" ", 1)[1] for t in tasks if t.stage == "master"}
+    dubs = {(t.title, t.language) for t in tasks if t.stage == "audio"}
+    return dubs <= {(t.title, t.language) for t in tasks if t.stage == "master"}
 
 
 # -- run and demo ----------------------------------------------------------------------------

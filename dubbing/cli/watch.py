@@ -109,7 +109,7 @@ class Tally:
                 self._failures[event.task_id] = first_line(event.text)
             else:
                 self._made += 1
-            if event.stage == "sync" and "/window_" not in event.task_id and self._shots is not None:
+            if event.stage == "sync" and event.window is None and self._shots is not None:
                 self._shots = (self._shots[0] + 1, self._shots[1])
 
     def seconds_of(self, event: Event) -> float:
@@ -190,7 +190,7 @@ class _Shown(ABC):
         if event.kind == "failed":
             self.say(f"{event.task_id} failed: {first_line(event.text)}")
         elif event.kind == "finished" and event.stage == "master":
-            self.say(f"{event.task_id.split(' ', 1)[-1]} is rendered")
+            self.say(f"{event.where} is rendered")
         elif event.kind == "message":
             self.say(event.text)
         self._leave()
@@ -301,13 +301,7 @@ def event_fields(event: Event | None, seconds: float | None) -> dict[str, Any]:
         return fields
     fields |= {"event": event.kind, "level": "error" if event.kind == "failed" else "info", "text": event.text or None}
     fields |= {"task": event.task_id or None, "stage": event.stage or None, "frames": event.frames or None}
-    title, *rest = event.task_id.split(" ", 1)[-1].split("/") if event.task_id else [""]
-    fields["title"] = title or None
-    if rest and rest[-1].startswith("shot_"):
-        fields["shot"] = rest.pop()
-    if rest and rest[0] != "source":
-        fields["language"] = rest[0]
-    return fields
+    return fields | {"title": event.title or None, "language": event.language, "shot": event.shot}
 
 
 def watcher(films: list[tuple[int, int]], stream: TextIO, folder: Path | None, log_format: str = "text") -> _Shown:

@@ -9,8 +9,8 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,13 @@ _EXPECTED = (
 @dataclass(frozen=True)
 class Source:
     """One clip to be looked at. id: unique, its path without ending; path: the file; split: the layout's own word on
-    it, or None; args: what a finished title's analysis knows of it (see `titles`)."""
+    it, or None; known: what a finished title's analysis knows of it (see `titles`)."""
 
     id: str
     speaker: str
     path: Path
     split: str | None = None
-    args: Mapping[str, Any] = field(default_factory=dict)
+    known: Any = None
 
 
 @dataclass(frozen=True)

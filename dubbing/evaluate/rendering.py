@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from dubbing import experts, media
+from dubbing.analysis.sheet import Sheet
 from dubbing.clock import Timeline
 from dubbing.errors import StageError
 from dubbing.evaluate import pictures
@@ -29,8 +30,6 @@ from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical, mouth_measures
 from dubbing.generators import Generator, RenderRequest
 from dubbing.mesh import Meshes, MeshTracker, face_boxes
 from dubbing.records import Line, Patch
-from dubbing.stages.sheet import Sheet
-from dubbing.stages.sync import paste
 
 __all__ = ["APART_S", "Look", "flicker", "lay", "lmd", "matte_in", "render_truth", "similarity"]
 
@@ -77,7 +76,7 @@ def render_truth(
             before = picture.bgr(box=box)
             local = track.mesh_NP3[at, :, :2] - box[:2]
             alpha = matte_in(patch, box)
-            views = {"source": before, "result": paste(before, patch, *box[:2])}
+            views = {"source": before, "result": media.composite(before, patch, *box[:2])}
             views["mean"] = lay(before, others.mean(local), alpha)
             views["random"] = lay(before, others.random(patch.frame, local), alpha)
             sheet.add(patch.frame, before, views["result"], local)
@@ -304,7 +303,7 @@ def matte_in(patch: Patch, box: tuple[int, int, int, int]) -> np.ndarray:
     ones = np.full(patch.bgr_HWC.shape, 255, np.uint8)
     black = np.zeros((box[3], box[2], 3), np.uint8)
     white = Patch(patch.frame, patch.x, patch.y, ones, patch.matte_HW)
-    return paste(black, white, box[0], box[1])[..., 0].astype(np.float32) / 255
+    return media.composite(black, white, box[0], box[1])[..., 0].astype(np.float32) / 255
 
 
 def lay(before_HWC: np.ndarray, other: tuple[np.ndarray, np.ndarray], alpha_HW: np.ndarray) -> np.ndarray:

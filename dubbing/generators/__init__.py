@@ -81,10 +81,13 @@ class Rendered:
 
 
 class Generator(Protocol):
-    """name: as in the manifest; hash: 12 hex digits that name weights and settings; size_bytes: of its weights."""
+    """name: as in the manifest; hash: 12 hex digits that name weights and settings; wants: parts of a title's analysis
+    that it uses, of which there is `actors` (`RenderRequest.actor`), and only on which its takes depend; size_bytes: of
+    its weights."""
 
     name: str
     hash: str
+    wants: frozenset[str]
 
     @property
     def size_bytes(self) -> int: ...

@@ -76,6 +76,7 @@ class Drawn(ABC):
     """
 
     name: str
+    wants: frozenset[str] = frozenset()
     version: int
     kind: type[Settings]
     settings: Settings

@@ -9,7 +9,7 @@ import json
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import cached_property
@@ -18,6 +18,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from dubbing.artifacts import takes as artifacts
+from dubbing.artifacts.takes import Scores, TakeFace
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
@@ -26,7 +28,7 @@ from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title, of_run
 from dubbing.pipeline import Job, Step
 from dubbing.remote import Uri, place
 from dubbing.review.badness import badness, parts
-from dubbing.store import RESULT, open_store, read_json
+from dubbing.store import RESULT, open_store
 from dubbing.table import read_rows
 
 __all__ = ["TitleFilm", "Library", "Shown", "Take"]
@@ -37,7 +39,7 @@ class Take:
     """One attempt at one shot. id: 12 hex digits of its key; generator: name and settings as in a manifest; folder:
     with face_<n>/ patches; scores: columns of `dub.shot.1`, without those that were not measured; seen: folder of
     `seen.npz` and `sheet.jpg`, None where it was not scored; made: UTC, ISO 8601; current: the one in the master, as
-    things stand."""
+    things stand; faces: what was rendered, the main one first."""
 
     id: str
     generator: Mapping[str, Any]
@@ -48,6 +50,7 @@ class Take:
     seen: Path | None
     made: str
     current: bool
+    faces: tuple[TakeFace, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,8 +233,9 @@ class Library:
         seen = _newest(home)
         if seen is None:
             return {}
-        scores, name = read_json(seen / RESULT), (now.generator or {}).get("name")
-        return {"take": now.take, "generator": name, **{k: v for k, v in scores.items() if k in row and k != "seconds"}}
+        scores, name = Scores.read(seen), (now.generator or {}).get("name")
+        own = {f.name: getattr(scores, f.name) for f in fields(scores)}
+        return {"take": now.take, "generator": name, **{k: v for k, v in own.items() if k in row}}
 
     # -- one shot ----------------------------------------------------------------------------
 
@@ -272,19 +276,16 @@ class Library:
         found = []
         for folder in home.glob(f"*/{step.take.folder.name}"):
             try:
-                result = read_json(folder / RESULT)
-            except (OSError, ValueError):
+                result = artifacts.Take.read(folder)
+            except (OSError, OutputError):
                 continue
             take_id = folder.parent.name
-            choice = result.get("choice") or {"name": result.get("generator") or self.manifest.generator.name}
+            choice = result.choice or {"name": result.generator or self.manifest.generator.name}
             seen = _newest(folder.parent)
-            scores = read_json(seen / RESULT) if seen else {}
             found.append(Take(
                 id=take_id, generator={"name": choice["name"], **choice.get("settings", {})}, folder=folder,
-                status=result["status"], reason=result["reason"],
-                scores={k: v for k, v in scores.items() if k not in ("seconds", "cpu_s", "key") and v is not None},
-                seen=seen, made=_made(folder / RESULT),
-                current=take_id == current,
+                status=result.status, reason=result.reason, scores=Scores.read(seen).measured() if seen else {},
+                seen=seen, made=_made(folder / RESULT), current=take_id == current, faces=result.faces,
             ))  # fmt: skip
         return sorted(found, key=lambda t: t.made)
 

@@ -59,6 +59,7 @@ class Rewrite:
     """See `dubbing.generators.Generator`."""
 
     name = "rewrite"
+    wants = frozenset({"actors"})
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         try:
