@@ -13,9 +13,9 @@ from typing import Any
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.takes import SHEET, Master, Scores, Take
 from dubbing.clock import Timeline
-from dubbing.config import Review
 from dubbing.manifest import Dub, Title
 from dubbing.pipeline import Job, Step
+from dubbing.severity import complaints, severity
 from dubbing.table import write_rows
 from dubbing.task import Outcome
 
@@ -47,6 +47,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     drawn = job.store.find(folder, SHEET)
     for step in tasks.steps:
         row = _row(job, title, dub, step, line, failed)
+        row["severity"] = severity(row, job.config.review)
         rows.append(row)
         sheet = step.score.folder / SHEET
         if row["status"] == "dubbed" and sheet in drawn:
@@ -95,7 +96,7 @@ def _row(job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: M
             "take": step.take.key[:12], "actor": _actor(job, title, take)}  # fmt: skip
     scores: Scores = job.result(step.score) or Scores()
     row |= {name: getattr(scores, name) for name in _SCORES}
-    crossed = _crossed(row, job.config.review)
+    crossed = complaints(row, job.config.review)
     seen = step.decided.approves(row["take"])
     return row | {"needs_review": bool(crossed) and not seen, "review_reason": "; ".join(crossed) or None}
 
@@ -104,19 +105,3 @@ def _actor(job: Job, title: Title, take: Take) -> str | None:
     """The name of the main face's actor: the file of the model that was fitted on the title, if one was."""
     fitted: FittedActors | None = job.result(job.analysis(title).get(FittedActors))
     return fitted.files.get(take.faces[0].actor) if fitted else None
-
-
-def _crossed(row: Mapping[str, Any], limits: Review) -> list[str]:
-    """Which thresholds a dubbed shot crosses, each with both numbers."""
-    found = []
-    d, source_d = row["lse_d"], row["source_lse_d"]
-    if d is not None and source_d is not None and d - source_d > limits.lse_d_over_source:
-        found.append(f"LSE-D {d:.2f} is over the original's {source_d:.2f} by more than {limits.lse_d_over_source:g}")
-    offset = row["lse_offset_frames"]
-    if offset is not None and abs(offset) > limits.offset_frames:
-        found.append(f"offset {offset:+.0f} frames is beyond {limits.offset_frames:g}")
-    if row["sharpness"] is not None and row["sharpness"] < limits.min_sharpness:
-        found.append(f"sharpness {row['sharpness']:.2f} is under {limits.min_sharpness:g}")
-    if row["silence_motion"] is not None and row["silence_motion"] > limits.max_silence_motion:
-        found.append(f"silence motion {row['silence_motion']:.2f} is over {limits.max_silence_motion:g}")
-    return found

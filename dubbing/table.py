@@ -1,4 +1,4 @@
-"""`shots.parquet`: one row per shot, schema `dub.shot.1` (design section 5). Extend at the end only."""
+"""`shots.parquet`: one row per shot, schema `dub.shot.1`. Extend at the end only."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
         ("source_lse_at_zero", _NUMBER),
         ("foreign_lse_at_zero", _NUMBER),
         ("rest_opening", _NUMBER),
+        ("severity", _NUMBER),
     ],
     metadata={"schema": "dub.shot.1"},
 )

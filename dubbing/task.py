@@ -10,15 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 
 from dubbing.artifact import File, Ref
 from dubbing.errors import InputError
-
-if TYPE_CHECKING:
-    from dubbing.stage import Stage
 
 __all__ = ["Inputs", "Outcome", "Task", "Windowed", "awaited", "located", "uncounted"]
 
@@ -144,8 +141,8 @@ def located(inputs: Inputs, bring: Callable[[Mapping[str, str]], Mapping[str, An
 class Task:
     """One piece of work, keyed by everything its result depends on."""
 
-    kind: type[Stage[Any, Any]]
-    """The stage that does it."""
+    kind: type[Any]
+    """The class of the stage that does it (`dubbing.stage.Stage`)."""
     key: str
     """sha256 (hex) of the stage, its version and the inputs that count."""
     folder: Path

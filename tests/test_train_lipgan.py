@@ -38,7 +38,7 @@ def begun(data: Path, **more: Any) -> tuple[Any, State, dict[str, torch.Tensor]]
     """The recipe, a state in training, and a batch."""
     recipe = recipes.find("lipgan")
     settings = recipes.settings_of(recipe, BASIC | more)
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     state.mode(training=True)
     held = Dataset(data)
     items = [recipe.item(held, s, np.random.default_rng(1), settings) for s in held.of("train")]

@@ -26,7 +26,6 @@ from dubbing.train.checkpoints import FILE
 from dubbing.train.logs import read_losses
 from dubbing.train.loop import CARD, TrainingPlan, train
 from dubbing.train.recipe import as_batch, to_floats
-from dubbing.train.state import State
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -162,7 +161,7 @@ def test_the_expert_is_switched_on_by_the_held_out_sync_loss(data: Path, tmp_pat
 def test_a_generator_step_leaves_discriminator_and_expert_as_they_are(data: Path, expert: Path) -> None:
     recipe = recipes.find("wav2lip")
     settings = recipes.settings_of(recipe, TINY | {"quality_weight": 0.07, "sync_weight": 0.03, "expert": str(expert)})
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     state.memory["sync_weight"] = 0.03
     before = {k: v.clone() for k, v in state.frozen["expert"].state_dict().items()}
     held = Dataset(data)
@@ -230,7 +229,7 @@ def test_a_step_and_a_look_in_half_precision(name: str, data: Path, expert: Path
     recipe = recipes.find(name)
     own = {"size": 24, "width": 0.05, "quality_weight": 0.07, "expert": str(expert)}
     settings = recipes.settings_of(recipe, {"batch": 2} | ({} if name == "wav2lip_expert" else own))
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     state.half = torch.bfloat16  # as on a GPU; a processor's autocast stands in for its
     state.memory["sync_weight"] = 0.03
     held = Dataset(data)
@@ -252,7 +251,7 @@ def test_an_expert_learns_eight_windows_by_heart(data: Path) -> None:
     held = Dataset(data)
     samples = [s for s in held.of("train") if recipe.usable(s, settings)]
     items = [recipe.item(held, samples[k % len(samples)], np.random.default_rng(k), settings) for k in range(8)]
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     state.mode(training=True)
     batch = as_batch(items, state.device)
     assert 0 < batch["same"].sum() < 8

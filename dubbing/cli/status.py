@@ -73,6 +73,7 @@ def _dub(store: Store, title: str, language: str, run: Mapping[str, Any]) -> dic
     except FileNotFoundError:
         rows = []
     dubbed = [r for r in rows if r["status"] == "dubbed"]
+    worst = sorted((r for r in rows if r.get("severity")), key=lambda r: -r["severity"])
     masters = sorted(store.names(folder, f"{title}.{language}."))
     return {
         "title": title,
@@ -84,7 +85,11 @@ def _dub(store: Store, title: str, language: str, run: Mapping[str, Any]) -> dic
         "lse_c": _mean(dubbed, "lse_c"),
         "source_lse_d": _mean(dubbed, "source_lse_d"),
         "source_lse_c": _mean(dubbed, "source_lse_c"),
-        "worst": [_short(r) for r in sorted(rows, key=_badness, reverse=True)[:WORST] if r["status"] != "untouched"],
+        "worst": [
+            _short(r)
+            for r in sorted(rows, key=lambda r: -(r.get("severity") or 0.0))[:WORST]
+            if r["status"] != "untouched"
+        ],
         "table": store.shown(folder / "shots.parquet") if rows else None,
         "master": store.shown(masters[0]) if masters else None,
         "error": summary.get("error"),
@@ -94,13 +99,6 @@ def _dub(store: Store, title: str, language: str, run: Mapping[str, Any]) -> dic
 def _mean(rows: list[dict[str, Any]], name: str) -> float | None:
     values = [r[name] for r in rows if r[name] is not None]
     return round(sum(values) / len(values), 4) if values else None
-
-
-def _badness(row: Mapping[str, Any]) -> tuple[float, ...]:
-    """Failed first, then what needs review, then by how far the lips fit worse than the original's."""
-    d, source = row["lse_d"], row["source_lse_d"]
-    worse = -99.0 if d is None else d - (source if source is not None else 0.0)
-    return (row["status"] == "failed", bool(row["needs_review"]), worse)
 
 
 def _short(row: Mapping[str, Any]) -> dict[str, Any]:

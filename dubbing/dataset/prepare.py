@@ -18,8 +18,9 @@ from typing import Any
 from dubbing.artifact import File
 from dubbing.config import Config
 from dubbing.dataset.clip import PIECES, ClipInputs, CutClip, CutLimits, Pieces
-from dubbing.dataset.layouts import Source, Splits, find
+from dubbing.dataset.layouts import Splits, find
 from dubbing.dataset.shards import FPS, INDEX, SHARDS, Packed, Sample, held, load_packed, write_index, write_shard
+from dubbing.dataset.source import Source
 from dubbing.dataset.titles import CutTitle, TitleInputs
 from dubbing.engine import Event, do_tasks
 from dubbing.errors import InputError, OutputError

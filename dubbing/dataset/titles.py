@@ -25,10 +25,10 @@ from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.dataset.clip import PIECES, ClipInputs, Pieces, finished
 from dubbing.dataset.faces import cut_face, face_boxes
-from dubbing.dataset.layouts import Source
 from dubbing.dataset.pieces import Piece, pieces
 from dubbing.dataset.segment import Run
 from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, RATE_HZ, Sample, jpeg, write_shard
+from dubbing.dataset.source import Source
 from dubbing.errors import InputError, MediaError
 from dubbing.experts.crop import shown
 from dubbing.manifest import Manifest, of_run

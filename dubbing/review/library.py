@@ -27,7 +27,7 @@ from dubbing.errors import InputError, MediaError, OutputError
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title, of_run
 from dubbing.pipeline import Job, Step
 from dubbing.remote import Uri, place
-from dubbing.review.badness import badness, parts
+from dubbing.severity import parts, severity
 from dubbing.store import RESULT, open_store
 from dubbing.table import read_rows
 
@@ -211,7 +211,7 @@ class Library:
                 now = self.log.of(key)
                 full = {**row, "order": n, **self._chosen(title, dub, row, now)}
                 full |= _standing(now, full["take"])
-                full["badness"] = round(badness(full, limits), 3)
+                full["badness"] = round(severity(full, limits), 3)
                 full["badness_parts"] = {k: round(v, 3) for k, v in parts(full, limits).items()}
                 rows[key] = full
 
