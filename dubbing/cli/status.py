@@ -85,11 +85,7 @@ def _dub(store: Store, title: str, language: str, run: Mapping[str, Any]) -> dic
         "lse_c": _mean(dubbed, "lse_c"),
         "source_lse_d": _mean(dubbed, "source_lse_d"),
         "source_lse_c": _mean(dubbed, "source_lse_c"),
-        "worst": [
-            _short(r)
-            for r in sorted(rows, key=lambda r: -(r.get("severity") or 0.0))[:WORST]
-            if r["status"] != "untouched"
-        ],
+        "worst": [_short(r) for r in worst[:WORST]],
         "table": store.shown(folder / "shots.parquet") if rows else None,
         "master": store.shown(masters[0]) if masters else None,
         "error": summary.get("error"),
