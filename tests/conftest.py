@@ -63,7 +63,11 @@ def golden(shared: Path) -> Callable[[str], Mapping[str, np.ndarray]]:
     """What the published code gave for fixed inputs, by name."""
     import numpy as np
 
-    return lambda name: np.load(shared / "golden" / f"{name}.npz")
+    def read(name: str) -> Mapping[str, np.ndarray]:
+        with np.load(shared / "golden" / f"{name}.npz") as stored:
+            return dict(stored)
+
+    return read
 
 
 @pytest.fixture(scope="session")
