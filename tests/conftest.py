@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -28,8 +29,10 @@ MARK_OF = {"chromium": "browser", "numbered": "browser", "finished": "long"}  # 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The counts at the end. Without pytest-xdist its mark says nothing, and must be known all the same."""
+    """The counts at the end; an interrupt that interrupts; pytest-xdist's mark, known where that is absent too."""
     counts.pytest_configure(config)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "xdist_group(name): tests of one group run in one worker of pytest-xdist")
 
 
