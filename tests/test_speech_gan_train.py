@@ -21,7 +21,7 @@ from dubbing.train.loop import TrainingPlan as Run
 from dubbing.train.loop import train
 from dubbing.train.recipe import as_batch, to_floats
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.training]
 
 SMALL = {"batch": 2, "ticks": 6, "width": 8, "audio": 16, "looked_at": 3}
 
