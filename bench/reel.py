@@ -27,8 +27,8 @@ from dubbing import media
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.face import OUTER_LIPS
 from dubbing.records import Patch
+from dubbing.shot_table import read_rows
 from dubbing.store import read_json
-from dubbing.table import read_rows
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from dubbing.clock import Timeline
 from dubbing.manifest import Dub, Title
 from dubbing.pipeline import Job, Step
 from dubbing.severity import complaints, severity
-from dubbing.table import write_rows
+from dubbing.shot_table import write_rows
 from dubbing.task import Outcome
 
 __all__ = ["publish_dub"]

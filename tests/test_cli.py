@@ -249,8 +249,8 @@ def test_table() -> None:
 
 def folder_of_a_run(out: Path, state: str = "finished") -> None:
     """What a run of one title in one language leaves: run.json and a table of three shots."""
+    from dubbing.shot_table import write_rows
     from dubbing.store import Store
-    from dubbing.table import write_rows
 
     store = Store(out)
     common = {"title": "reel", "language": "fr", "needs_review": False}

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "a-token-of-this-test-0123456789abcdef"

@@ -21,8 +21,8 @@ from dubbing import config, manifest, media, pipeline
 from dubbing.engine import Report
 from dubbing.errors import OutputError
 from dubbing.media.colour import planes_of
+from dubbing.shot_table import REASONS, read_rows
 from dubbing.stages.lipsync import Lipsync
-from dubbing.table import REASONS, read_rows
 
 CONTRACT = """title language shot start_frame end_frame start_tc end_tc status reason face face_px yaw_deg generator
     generator_hash take lse_d lse_c lse_offset_frames source_lse_d source_lse_c source_lse_offset_frames lse_model

@@ -18,11 +18,11 @@ import pytest
 from dubbing import config, media
 from dubbing.errors import ManifestError, MediaError
 from dubbing.evaluate import MEASURES, Evaluation, Options, find_clips, measures_named, page, read_table, write_table
-from dubbing.evaluate.bench import Bench, EvaluatedFilm
 from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled, voice_for
+from dubbing.evaluate.measurements import absent, by_clip, goals, row, summary
 from dubbing.evaluate.rendering import render_truth
 from dubbing.evaluate.seen import TRAINED_ON, was_seen
-from dubbing.evaluate.table import absent, by_clip, goals, row, summary
+from dubbing.evaluate.session import EvaluatedFilm, Session
 from dubbing.evaluate.takes import finished, following, look_at, recovery
 from dubbing.face import canonical, mouth_measures
 from dubbing.generators import Rendered, RenderRequest
@@ -80,18 +80,18 @@ class Echo:
 
 
 @pytest.fixture(scope="module")
-def analysed(film: Path, out: Path) -> Iterator[tuple[Bench, EvaluatedFilm]]:
-    with Bench(Store(out), config.load(), {"name": "rewrite"}, lambda name: None) as bench:
-        yield bench, bench.analysed(Clip("film", film))
+def analysed(film: Path, out: Path) -> Iterator[tuple[Session, EvaluatedFilm]]:
+    with Session(Store(out), config.load(), {"name": "rewrite"}, lambda name: None) as session:
+        yield session, session.analysed(Clip("film", film))
 
 
 def test_a_generator_that_gives_back_the_source_gets_perfect_numbers(analysed, tmp_path):
-    bench, found = analysed
+    session, found = analysed
     speaker = found.speakers()[0]
     meshes = Meshes()
     try:
         echo = render_truth(found, speaker, Echo(), tmp_path, meshes)
-        real = render_truth(found, speaker, bench.create_generator(), tmp_path, meshes)
+        real = render_truth(found, speaker, session.create_generator(), tmp_path, meshes)
     finally:
         meshes.close()
     assert echo["psnr_db"] == 100 and echo["ssim"] == pytest.approx(1) and echo["sharpness"] == pytest.approx(1)
@@ -108,7 +108,7 @@ def test_a_generator_that_gives_back_the_source_gets_perfect_numbers(analysed, t
 def test_no_mouth_is_borrowed_from_near_by(analysed):
     from dubbing.generators.rewrite.generator import Settings, _ShotPlan
 
-    bench, found = analysed
+    session, found = analysed
     speaker = found.speakers()[0]
     size = media.probe(found.video).upright_size
     common: dict[str, Any] = {
@@ -124,10 +124,10 @@ def test_no_mouth_is_borrowed_from_near_by(analysed):
 
 
 def test_takes_that_are_the_source_are_steady_and_without_seam(analysed, film, monkeypatch):
-    bench, found = analysed
+    session, found = analysed
     monkeypatch.setattr("dubbing.stages.lipsync.create", lambda *args: Echo())
-    sound = bench.sound_for(found, Voice("x-echo", film.parent / "film.hi.flac"))
-    made = bench.dubbed(found, {"x-echo": sound})
+    sound = session.sound_for(found, Voice("x-echo", film.parent / "film.hi.flac"))
+    made = session.dubbed(found, {"x-echo": sound})
     takes, reasons = finished(made, "x-echo")
     assert len(takes) == 1 and len(reasons) == 1  # the shot without a face is none
     meshes = Meshes()
@@ -304,7 +304,7 @@ def test_measures_and_clips_by_name(tmp_path, faceless):
 
 
 def test_the_clips_that_weights_were_trained_on_are_known():
-    from training.clips import TRAIN
+    from shipped_weights.clips import TRAIN
 
     assert list(TRAINED_ON) == [source.name for source in TRAIN]
     assert was_seen(next(iter(TRAINED_ON.values())) + "0" * 48) and not was_seen("f" * 64)

@@ -28,8 +28,8 @@ from dubbing.face import OUTER_LIPS
 from dubbing.models import entries
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.wav2lip import PUBLISHED, Wav2LipNet
+from dubbing.shot_table import read_rows
 from dubbing.store import read_json
-from dubbing.table import read_rows
 
 pytestmark = pytest.mark.xdist_group("published")
 EYES = (33, 263)

@@ -37,7 +37,7 @@ from dubbing.review.edits import Edit, Note, edl, otio_json, reel_name
 from dubbing.review.export import Exported, export
 from dubbing.review.library import Library
 from dubbing.review.rerun import rerun
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 pytestmark = pytest.mark.xdist_group("film")
 

@@ -21,7 +21,7 @@ from dubbing.decisions import FILE, DecisionLog
 from dubbing.review.background_jobs import BackgroundJobs
 from dubbing.review.export import refusal
 from dubbing.review.library import Library
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 pytestmark = pytest.mark.xdist_group("review")
 KEY = ("film", "hi", "shot_0002")

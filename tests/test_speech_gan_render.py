@@ -26,7 +26,7 @@ from dubbing.networks.speech_gan.judges import FrameJudge
 from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet
 from dubbing.networks.wav2lip import Wav2LipNet
 from dubbing.records import Line, Track
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -24,8 +24,8 @@ from dubbing.analysis.idle_motion import Blinks, Sway, blink_times
 from dubbing.engine import Report
 from dubbing.face import canonical, mouth_measures
 from dubbing.mesh import Detector, Meshes
+from dubbing.shot_table import read_rows
 from dubbing.stages.still import find_faces
-from dubbing.table import read_rows
 
 HZ = 48_000
 LENGTHS = {"fr": 4.017, "de": 2.0}  # seconds

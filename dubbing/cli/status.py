@@ -61,7 +61,7 @@ def _read(store: Store, name: str) -> Any:
 
 
 def _dub(store: Store, title: str, language: str, run: Mapping[str, Any]) -> dict[str, Any]:
-    from dubbing.table import read_rows
+    from dubbing.shot_table import read_rows
 
     summary: Mapping[str, Any] = next(
         (d for d in run.get("dubs", []) if d["title"] == title and d["language"] == language),

@@ -23,8 +23,8 @@ from dubbing.analysis.sheet import Sheet
 from dubbing.clock import Timeline
 from dubbing.errors import StageError
 from dubbing.evaluate import pictures
-from dubbing.evaluate.bench import EvaluatedFilm, Speaker
 from dubbing.evaluate.hearing import correlation
+from dubbing.evaluate.session import EvaluatedFilm, Speaker
 from dubbing.experts import Expert
 from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical, mouth_measures
 from dubbing.generators import Generator, RenderRequest

@@ -22,9 +22,9 @@ from dubbing.artifacts.sound import load_speech, speech_mask
 from dubbing.artifacts.takes import SHEET, Scores
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.evaluate import pictures
-from dubbing.evaluate.bench import EvaluatedFilm
 from dubbing.evaluate.hearing import correlation
 from dubbing.evaluate.rendering import Look, flicker, matte_in
+from dubbing.evaluate.session import EvaluatedFilm
 from dubbing.face import OUTER_LIPS
 from dubbing.mesh import Meshes, face_boxes
 from dubbing.pipeline import Step

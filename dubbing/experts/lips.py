@@ -3,7 +3,7 @@
 A few principal components of the lips and jaw (canonical shape, so the head's turn and place are
 out; left and right averaged; rest and amplitude taken from the track itself) over 5 frames, and log-mel
 with silero-vad's encoding over the same 0.2 s, each through a small perceptron into one space; several
-members trained from different starts stand side by side. Trained by `training/sync.py`; the card is
+members trained from different starts stand side by side. Trained by `shipped_weights/sync.py`; the card is
 `lips.md`. Knows no picture and no file but its weights; runs in numpy alone.
 
 What goes out is scaled so that lips and unrelated sound are 10 apart on average (root mean square),
@@ -155,7 +155,7 @@ class Lips:
             self._usual = float(self._w["usual"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path.name}, the weights of the sync expert lips, cannot be used ({error}); "
-                             "install the package again, or make them with training/sync.py.") from error  # fmt: skip
+                             "install the package again, or make them with shipped_weights/sync.py.") from error  # fmt: skip
         self.hash12 = hashlib.sha256(data).hexdigest()[:12]
         self._encoder = encoder
 

@@ -28,8 +28,8 @@ from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title, of_run
 from dubbing.pipeline import Job, Step
 from dubbing.remote import Uri, place
 from dubbing.severity import parts, severity
+from dubbing.shot_table import read_rows
 from dubbing.store import RESULT, open_store
-from dubbing.table import read_rows
 
 __all__ = ["TitleFilm", "Library", "Shown", "Take"]
 

@@ -10,7 +10,7 @@
 
 from dubbing.score.film import FilmScore, Scorer, TrackScore
 from dubbing.score.plot import draw
-from dubbing.score.table import SCHEMA, failed_row, key, read_table, rows, write_table
+from dubbing.score.track_table import SCHEMA, failed_row, key, read_table, rows, write_table
 
 __all__ = [
     "SCHEMA", "FilmScore", "Scorer", "TrackScore", "draw", "failed_row", "key", "read_table", "rows",

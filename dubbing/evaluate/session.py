@@ -33,7 +33,7 @@ from dubbing.stage import Scope
 from dubbing.store import RESULT, Store, content_key, key_of, read_json
 from dubbing.task import Outcome, Task
 
-__all__ = ["Bench", "EvaluatedFilm", "Speaker", "code_hash"]
+__all__ = ["Session", "EvaluatedFilm", "Speaker", "code_hash"]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def code_hash() -> str:
     return key_of([(str(p.relative_to(root)), content_key(p)) for p in files])[:12]
 
 
-class Bench:
+class Session:
     """One output folder with the stages that work into it. A context manager; hold the store's lock meanwhile.
 
     on_task(task id): said before each piece of work.
@@ -143,7 +143,7 @@ class Bench:
         self.generator = GeneratorChoice.model_validate(generator)
         self._worker = Worker(store)
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_: object) -> None:
