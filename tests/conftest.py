@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import counts
 import pytest
 from command import Dub, code_of
 
@@ -23,11 +24,21 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("films", "pages", "people")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+MARK_OF = {"chromium": "browser", "numbered": "browser", "finished": "long"}  # of the tests with these fixtures
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without pytest-xdist its mark says nothing, and must be known all the same."""
+    """The counts at the end. Without pytest-xdist its mark says nothing, and must be known all the same."""
+    counts.pytest_configure(config)
     config.addinivalue_line("markers", "xdist_group(name): tests of one group run in one worker of pytest-xdist")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks a test by what it is given; modules and single tests say the rest themselves."""
+    for item in items:
+        for name in MARK_OF.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARK_OF[name])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,7 +74,11 @@ def golden(shared: Path) -> Callable[[str], Mapping[str, np.ndarray]]:
     """What the published code gave for fixed inputs, by name."""
     import numpy as np
 
-    return lambda name: np.load(shared / "golden" / f"{name}.npz")
+    def read(name: str) -> Mapping[str, np.ndarray]:
+        with np.load(shared / "golden" / f"{name}.npz") as stored:
+            return dict(stored)
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from dubbing.table import read_rows
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "a-token-of-this-test-0123456789abcdef"
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.ray]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from dubbing.train.loop import train
 from dubbing.train.recipe import as_batch, to_floats
 from dubbing.train.state import State
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.training]
 
 SMALL = {"batch": 2, "ticks": 6, "width": 8, "audio": 16, "looked_at": 3}
 

@@ -1,5 +1,6 @@
 """SPT-Wav2Lip: Wav2Lip where its transformer says the identity, upright faces where it says how they are turned."""
 
+import copy
 import json
 
 import numpy as np
@@ -53,8 +54,11 @@ def test_at_the_identity_it_is_the_published_wav2lip(golden, net):
     reference = golden("wav2lip")
     mel, face = (torch.from_numpy(reference[name]) for name in ("mel", "face"))
     with torch.inference_mode():
-        out = net(mel, face)
-    assert np.abs(out.numpy() - reference["out"]).max() < 1e-4
+        out, exact = net(mel, face), copy.deepcopy(net).double()(mel.double(), face.double())
+    # As for wav2lip: the published numbers lie 5.0e-5 from float64's, ours in float32 5.5e-5 to 9.9e-5 by processor
+    # and threads, and 1.2e-4 from the published ones.
+    assert np.abs(exact.numpy() - reference["out"]).max() < 1e-4
+    assert np.abs(out.numpy() - reference["out"]).max() < 2.5e-4
     quick = SptWav2Lip(net)(mel, face, 44).numpy()
     assert np.abs(quick - reference["out"])[:, :, 44:].max() < 0.5 / 255 and (quick[:, :, :44] == 0).all()
 

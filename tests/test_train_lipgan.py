@@ -23,7 +23,7 @@ from dubbing.train.loop import TrainingPlan, train
 from dubbing.train.recipe import as_batch
 from dubbing.train.state import State
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.training]
 
 BASIC = {"kind": "basic", "batch": 4, "held_out_steps": 99, "picture_steps": 99}
 TINY = {"batch": 2, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 99, "picture_steps": 99}

@@ -28,7 +28,7 @@ from dubbing.train.loop import CARD, TrainingPlan, train
 from dubbing.train.recipe import as_batch, to_floats
 from dubbing.train.state import State
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.training]
 
 TINY = {"batch": 4, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 4, "picture_steps": 4}
 
