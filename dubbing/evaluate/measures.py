@@ -45,8 +45,8 @@ _ABSENT = {
 
 @dataclass(frozen=True)
 class Group:
-    """measures: of `evaluation.MEASURES`; measure(session, film, voices, folder): rows, or StageError; judges(settings): the
-    sync experts that its rows depend on."""
+    """measures: of `evaluation.MEASURES`; measure(session, film, voices, folder): rows, or StageError;
+    judges(settings): the sync experts that its rows depend on."""
 
     name: str
     measures: tuple[str, ...]

@@ -154,8 +154,10 @@ class Lips:
                 self._w: Mapping[str, np.ndarray] = {key: stored[key].astype(np.float32) for key in numbers}
             self._usual = float(self._w["usual"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{path.name}, the weights of the sync expert lips, cannot be used ({error}); "
-                             "install the package again, or make them with shipped_weights/sync.py.") from error  # fmt: skip
+            raise ModelError(
+                f"{path.name}, the weights of the sync expert lips, cannot be used ({error}); install the package "
+                "again, or make them with shipped_weights/sync.py."
+            ) from error
         self.hash12 = hashlib.sha256(data).hexdigest()[:12]
         self._encoder = encoder
 
