@@ -217,7 +217,9 @@ def killed_after(command: list[str], tasks: int) -> tuple[set[str], set[str]]:
     finished: set[str] = set()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
+        told = []
         for line in process.stderr:
+            told.append(line)
             said = json.loads(line) if line.startswith("{") else {}
             if said.get("event") == "started":
                 started.add(said["task"])
@@ -227,7 +229,7 @@ def killed_after(command: list[str], tasks: int) -> tuple[set[str], set[str]]:
                 break
         helpers = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-        assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+        assert process.wait() == -signal.SIGKILL, "it ended before it could be killed: " + "".join(told)
     # Ray's own agents outlive its node; what might still commit a result must have ended before anybody looks
     agents = [h for h in helpers if h.is_running() and h.name().endswith("Agent")]
     _, alive = psutil.wait_procs([h for h in helpers if h not in agents], timeout=60)

@@ -1,6 +1,5 @@
 """SPT-Wav2Lip: Wav2Lip where its transformer says the identity, upright faces where it says how they are turned."""
 
-
 import numpy as np
 import pytest
 import torch
