@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("films", "pages", "people")
 
+GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 MARK_OF = {"chromium": "browser", "numbered": "browser", "finished": "long"}  # of the tests with these fixtures
 
@@ -73,25 +75,32 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> Callable[[str], Mapping[str, np.ndarray]]:
-    """What the published code gave for fixed inputs, by name."""
+def golden(request: pytest.FixtureRequest) -> Callable[[str], Mapping[str, np.ndarray]]:
+    """What the published code gave for fixed inputs, by name: of tests/golden, else of the shared folder."""
     import numpy as np
 
     def read(name: str) -> Mapping[str, np.ndarray]:
-        with np.load(shared / "golden" / f"{name}.npz") as stored:
+        file = GOLDEN / f"{name}.npz"
+        if not file.exists():
+            file = request.getfixturevalue("shared") / "golden" / file.name
+        with np.load(file) as stored:
             return dict(stored)
 
     return read
 
 
 @pytest.fixture(scope="session")
-def formula(shared: Path) -> ModuleType:
+def published_keys() -> Callable[[str], dict[str, list[int]]]:
+    """Names and shapes of a published network's weights, by the network's name."""
+    return lambda name: dict(json.loads((GOLDEN / f"{name}.keys.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def formula() -> ModuleType:
     """The module whose `fill` gives a network the weights that the golden outputs were made with."""
-    spec = importlib.util.spec_from_file_location("formula", shared / "golden" / "formula.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    import formula
+
+    return formula
 
 
 @pytest.fixture(scope="session")

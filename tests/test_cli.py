@@ -114,10 +114,10 @@ def test_schema(dub: Dub) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_with_130_and_say_how_to_go_on(number: signal.Signals) -> None:
     code = (
-        "import time, dubbing.cli.app as app\n"
+        "import signal, dubbing.cli.app as app\n"
         "def work(*_):\n"
         "    with app._stoppable():\n"
-        "        print('up', flush=True); time.sleep(30)\n"
+        "        print('up', flush=True); signal.pause()\n"
         "app._read = work\n"
         "app.main(['run', 'x.yaml'])\n"
     )

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from waiting import until
 
 from dubbing import config, media
 from dubbing.errors import ManifestError, MediaError
@@ -165,10 +165,7 @@ def test_a_killed_evaluation_goes_on(film, tmp_path):
     command = [sys.executable, "-m", "dubbing", "eval", str(film), "--only", "1,2", "--out", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 300
-        while not list(out.glob("film/eval/hearing-*/result.json")) and time.monotonic() < until:
-            assert process.poll() is None
-            time.sleep(0.02)
+        until(lambda: list(out.glob("film/eval/hearing-*/result.json")), process.poll)
         os.kill(process.pid, signal.SIGKILL)
     finally:
         process.kill()

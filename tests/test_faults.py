@@ -12,8 +12,7 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import faulty
 import pytest
 import ray
 from faulty import Sleepers
+from waiting import until
 
 from dubbing.config import Engine
 from dubbing.engine.ray import RayPool
@@ -56,14 +56,6 @@ def run(work: Sleepers, **settings: Any) -> tuple[Schedule, list[str]]:
     schedule = Schedule(work, on_event)
     schedule.drain(lambda: RayPool(work.store, Engine(**settings), dict.fromkeys(work.stages, KIND)))
     return schedule, notes
-
-
-def until(happens: Callable[[], bool], most_s: float = 30.0) -> None:
-    """Wait for something. Fails where it does not happen."""
-    start_s = time.monotonic()
-    while not happens():
-        assert time.monotonic() - start_s < most_s
-        time.sleep(0.1)
 
 
 def undisturbed(tmp_path: Path, shots: list[tuple[float, str | None]]) -> dict[str, str]:

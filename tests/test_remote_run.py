@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 from command import Dub
 from films import Finished, facts, facts_on_disk, run
 from storage import Faulty
+from waiting import until
 
 from dubbing import config, manifest, pipeline, remote
 from dubbing.cli.status import gather
@@ -132,8 +132,7 @@ def test_a_killed_run_goes_on(finished: Finished, bucket: str, tmp_path: Path) -
     job, out = f"{bucket}/job/{finished.film.name}", f"{bucket}/out"
     command = [sys.executable, "-m", "dubbing", "run", job, "--out", out, "--engine", "local"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        while process.poll() is None and not any("/takes/" in n for n in Objects(Uri(out)).find()):
-            time.sleep(0.1)
+        until(lambda: any("/takes/" in n for n in Objects(Uri(out)).find()), process.poll)
         assert gather(Uri(out))["state"] == "running", process.stderr and process.stderr.read()
         os.kill(process.pid, signal.SIGKILL)
     assert gather(Uri(out))["state"] == "killed"

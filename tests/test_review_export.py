@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +20,7 @@ import opentimelineio as otio
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from waiting import until
 
 from dubbing import config, manifest, media, pipeline
 from dubbing.cli.app import dub
@@ -425,8 +425,7 @@ def test_killed_in_the_middle_of_mastering_the_old_master_is_whole(story: Story,
     old = master(out, "hi")
     command = [sys.executable, "-m", "dubbing", "export", str(out), "--engine", "local", "--reviewer", "ana"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list(out.glob("film/hi/.part-*master*/film.hi.mp4")):
-            time.sleep(0.005)
+        until(lambda: list(out.glob("film/hi/.part-*master*/film.hi.mp4")), process.poll)
         os.kill(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL and list(out.glob("film/hi/.part-*"))
     assert master(out, "hi") == old and Deliveries(out).all() == []

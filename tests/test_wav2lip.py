@@ -93,7 +93,7 @@ RATES = {"23.976": Fraction(24000, 1001), "24": Fraction(24), "25": Fraction(25)
 
 @pytest.mark.parametrize("name", RATES)
 def test_windows_begin_where_the_published_ones_do_and_no_frame_is_without(golden, name):
-    reference = golden("wav2lip_mel")[f"starts_{name}"]
+    reference = golden("wav2lip_windows")[f"starts_{name}"]
     frames = int(4 * RATES[name])
     found = mel.starts([n / RATES[name] for n in range(frames)], 321)
     np.testing.assert_array_equal(found[: len(reference)], reference)

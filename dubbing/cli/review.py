@@ -167,7 +167,7 @@ def _progress(log_format: str) -> Iterator[Any]:
     if log_format == "json":
 
         def line(part: float, stage: str) -> None:
-            print(json.dumps({"event": "progress", "part": round(part, 3), "text": stage}), file=sys.stderr, flush=True)
+            click.echo(json.dumps({"event": "progress", "part": round(part, 3), "text": stage}), err=True)
 
         yield line
     elif sys.stderr.isatty():
@@ -178,7 +178,7 @@ def _progress(log_format: str) -> Iterator[Any]:
             task = progress.add_task("starting", total=1.0)
             yield lambda part, stage: progress.update(task, completed=part, description=stage or "starting")
     else:
-        print("rendering ...", file=sys.stderr, flush=True)
+        click.echo("rendering ...", err=True)
         yield lambda part, stage: None
 
 
