@@ -28,7 +28,7 @@ from dubbing.experts import Expert
 from dubbing.experts.crop import Crop, syncnet_crops
 from dubbing.experts.syncnet import SyncNet
 from dubbing.networks.boxes import detector_boxes
-from dubbing.score import Scorer
+from dubbing.scoring import Scorer
 
 _BOXES = {
     "as they are": (1.0, 0.0, 0.0),

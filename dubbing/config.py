@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from dubbing import document
 from dubbing.errors import ManifestError
@@ -19,7 +19,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-class _Group(BaseModel):
+class _Group(document.Model):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 

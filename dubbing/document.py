@@ -1,4 +1,5 @@
-"""YAML files into pydantic models, where every error names the file and the line.
+"""YAML files into pydantic models, where every error names the file and the line; the same models built in Python,
+where it names the field.
 
 Knows nothing of what the files mean. The YAML read here is the plain part of version 1.2: `no`, `on`
 and `1:30` are text, only `true` and `false` are booleans, a key written twice is an error, and tags
@@ -23,11 +24,12 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from dubbing.errors import InputError, ManifestError
 from dubbing.remote import Objects, Uri, place
 
-__all__ = ["Document", "Location", "Problem", "nearest", "parse", "read", "refusal"]
+__all__ = ["Document", "Location", "Model", "Problem", "dotted", "nearest", "parse", "read", "refusal", "refused"]
 
 MAX_BYTES = 4_000_000
 PATIENCE_S = 15.0  # a person waits for this
 Location = tuple[int | str, ...]
+_HINT = r" \((?:put it in|lines that|lines of) [^)]*\)"  # how to write it in YAML
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -43,6 +45,19 @@ for _tag, _pattern, _first in (
     ("float", r"[-+]?(?:[0-9]*\.[0-9]+|[0-9]+\.)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+", "-+.0123456789"),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+class Model(BaseModel):
+    """A part of a document. Built in Python, one that is wrong raises ManifestError, as one that was read does."""
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as e:
+            raise refused(type(self), e) from e
+
+    # pydantic then validates what lies inside another model without this method, and so keeps where it lies
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -187,8 +202,28 @@ def _close(word: str, allowed: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)), None)
 
 
+def refused(model: type[BaseModel], error: ValidationError) -> ManifestError:
+    """The first problem of a model built in Python, in full, its field before it: `Title.dubs[1].audio: ...`."""
+    (location, _, text), *others = _found(model, error, python=True)
+    text = f"{dotted((model.__name__, *location))}: {text}"
+    return ManifestError(f"{text.rstrip('.')} (and {len(others)} more)." if others else text)
+
+
+def dotted(location: Iterable[int | str]) -> str:
+    """A place in a document as Python writes it: `titles[0].video`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+
+
 def _problems(document: Document, model: type[BaseModel], error: ValidationError) -> list[Problem]:
-    out = []
+    found = _found(model, error, python=False)
+    return [Problem(document.line(location, of_key=of_key), text) for location, of_key, text in found]
+
+
+def _found(model: type[BaseModel], error: ValidationError, python: bool) -> list[tuple[Location, bool, str]]:
+    """Every problem: where it is, whether the key is meant and not the value, and what is wrong. python: whether it was
+    built in Python, and not read from a file."""
+    whole = "it" if python else "this file"
+    out: list[tuple[Location, bool, str]] = []
     errors = error.errors(include_url=False)
     misspelt = {
         (*e["loc"][:-1], close)
@@ -201,23 +236,27 @@ def _problems(document: Document, model: type[BaseModel], error: ValidationError
             key = str(location[-1])
             allowed = _keys(model, location[:-1])
             text = f"unknown key {key!r}{nearest(key, allowed) or '.'} Allowed here: {', '.join(allowed)}."
-            out.append(Problem(document.line(location, of_key=True), text))
+            out.append((location, True, text))
         elif e["type"] == "missing":
             if location in misspelt:
                 continue
             allowed = _keys(model, location[:-1])
-            text = f"{_around(location[:-1])} has no {location[-1]!r}; add it. Allowed here: {', '.join(allowed)}."
-            out.append(Problem(document.line(location[:-1]), text))
+            text = (
+                f"{_around(location[:-1], whole)} has no {location[-1]!r}; add it. Allowed here: {', '.join(allowed)}."
+            )
+            out.append((location[:-1], False, text))
         else:
             location += tuple(context.get("at", ()))
-            out.append(Problem(document.line(location), _sentence(location, e["type"], e["msg"], e["input"])))
+            kind = "" if python and e["type"] == "model_type" else e["type"]  # its message names the class
+            text = _sentence(location, kind, e["msg"], e["input"], whole)
+            out.append((location, False, re.sub(_HINT, "", text) if python else text))
     return out
 
 
-def _around(location: Location) -> str:
-    """How a person calls the mapping at `location`: `title 2`, `this file`."""
+def _around(location: Location, whole: str) -> str:
+    """How a person calls the mapping at `location`: `title 2`; all of it: `whole`."""
     if not location:
-        return "this file"
+        return whole
     last = location[-1]
     if isinstance(last, int):
         owner = str(location[-2]) if len(location) > 1 else "item"
@@ -225,8 +264,8 @@ def _around(location: Location) -> str:
     return f"{last!r}"
 
 
-def _sentence(location: Location, kind: str, message: str, found: Any) -> str:
-    name = next((str(p) for p in reversed(location) if isinstance(p, str) and p != "[key]"), "this file")
+def _sentence(location: Location, kind: str, message: str, found: Any, whole: str) -> str:
+    name = next((str(p) for p in reversed(location) if isinstance(p, str) and p != "[key]"), whole)
     if kind in ("said", "value_error"):
         return message.removeprefix("Value error, ")
     wanted = {

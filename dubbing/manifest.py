@@ -1,8 +1,8 @@
 """The manifest: which titles, which dubs, and what renders them (`dub schema` publishes its shape).
 
 It knows files by name only: whether they exist and what they hold is for `preflight`. Paths come
-out absolute: a relative one is relative to the manifest's own folder, or to its URI. What lies at a URI
-stays a `Uri`; the store brings it.
+out absolute: a relative one is relative to the manifest's own folder, or to its URI; of a manifest built in Python, to
+the current folder or to its `base`. What lies at a URI stays a `Uri`; the store brings it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     InstanceOf,
     PrivateAttr,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -54,7 +54,8 @@ def _said(text: str, at: Iterable[int | str] = ()) -> PydanticCustomError:
 
 
 def _file(value: Any, info: ValidationInfo) -> Any:
-    """A path as an absolute Path (or a Uri, in a manifest at one); a URI as a Uri, those of this machine as Paths."""
+    """A path as a Path (or a Uri, in a manifest at one), absolute where the manifest's folder is known; a URI as a Uri,
+    those of this machine as Paths."""
     if isinstance(value, Path | Uri):
         return value
     if not isinstance(value, str):
@@ -65,8 +66,8 @@ def _file(value: Any, info: ValidationInfo) -> Any:
         if problem := unusable(value):
             raise _said(f"{info.field_name!r}: {problem}.")
         return place(value)
-    folder = (info.context or {}).get("folder", Path.cwd())
-    return Path(value) if os.path.isabs(value) else folder / value
+    folder = (info.context or {}).get("folder")
+    return Path(value) if folder is None or os.path.isabs(value) else folder / value
 
 
 _FILE_SCHEMA = {
@@ -100,7 +101,7 @@ def _repeated(values: Iterable[Hashable]) -> tuple[int, int] | None:
     return None
 
 
-class _Model(BaseModel):
+class _Model(document.Model):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
@@ -115,6 +116,13 @@ class Dub(_Model):
     stems: dict[Annotated[str, Field(min_length=1)], File] | None = Field(
         None, min_length=1, description="One dialogue file per character, instead of `dialogue`."
     )
+
+    if TYPE_CHECKING:  # what may be given is more than what is kept
+
+        def __init__(
+            self, *, language: str, audio: Path | str, dialogue: Path | str | None = None,
+            stems: Mapping[str, Path | str] | None = None,
+        ) -> None: ...  # fmt: skip
 
     @model_validator(mode="after")
     def _one_driver(self) -> Dub:
@@ -165,6 +173,13 @@ class Title(_Model):
     )
     still: Still | None = Field(default=None, description="Only where `video` is a photograph: how its film is made.")
 
+    if TYPE_CHECKING:  # what may be given is more than what is kept
+
+        def __init__(
+            self, *, id: str, video: Path | str, dubs: list[Dub], shots: Path | str | None = None,
+            cast: dict[str, CastMember] | None = None, still: Still | None = None,
+        ) -> None: ...  # fmt: skip
+
     @field_validator("dubs")
     @classmethod
     def _languages_differ(cls, dubs: list[Dub]) -> list[Dub]:
@@ -185,7 +200,7 @@ class Title(_Model):
         return shots
 
 
-class GeneratorChoice(BaseModel):
+class GeneratorChoice(document.Model):
     """What renders the mouths: a name, and that generator's own settings."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -220,7 +235,8 @@ _GENERATOR_SCHEMA = {
 
 
 class Manifest(_Model):
-    """A job: titles, their dubs, and the generator."""
+    """A job: titles, their dubs, and the generator. Built in Python, it is checked as one that is read, and what is
+    wrong raises ManifestError that names the field; relative paths are of the current folder (`of`: of another)."""
 
     model_config = ConfigDict(title="dub manifest")
     version: Literal[1] = Field(description="Of this format.")
@@ -239,14 +255,34 @@ class Manifest(_Model):
 
     @field_validator("titles")
     @classmethod
-    def _ids_differ(cls, titles: list[Title]) -> list[Title]:
+    def _ids_differ(cls, titles: list[Title], info: ValidationInfo) -> list[Title]:
         if twice := _repeated(t.id for t in titles):
             raise _said(
                 f"the id {titles[twice[1]].id!r} comes twice (titles {twice[0] + 1} and {twice[1] + 1}); both titles "
                 "would go into one folder: give each its own id.",
                 [twice[1], "id"],
             )
-        return titles
+        folder = (info.context or {}).get("folder") or Path.cwd()
+        return [_absolute(title, folder) for title in titles]
+
+    @classmethod
+    def of(
+        cls, titles: Sequence[Title], *, generator: str | Mapping[str, Any] | GeneratorChoice = "rewrite",
+        base: Path | str | None = None,
+    ) -> Manifest:  # fmt: skip
+        """A manifest of these titles. generator: a name, or a mapping of a name and its own settings; base: the folder
+        (or URI) to which relative paths are relative; None: the current folder.
+
+        Raises ManifestError: the field, what was found, what is allowed.
+        """
+        folder = Path.cwd() if base is None else place(base)
+        folder = folder if isinstance(folder, Uri) else folder.absolute()
+        generator = generator if isinstance(generator, str | GeneratorChoice) else dict(generator)
+        plain = {"version": 1, "titles": list(titles) if isinstance(titles, tuple) else titles, "generator": generator}
+        try:
+            return cls.model_validate(plain, context={"folder": folder})
+        except ValidationError as e:
+            raise document.refused(cls, e) from e
 
     @property
     def files(self) -> list[Path | Uri]:
@@ -259,8 +295,25 @@ class Manifest(_Model):
         return out
 
     def place(self, *location: int | str) -> str:
-        """Where a value is written, `film.yaml, line 7`; empty for a manifest that came from no file."""
-        return self._document.place(location) if self._document else ""
+        """Where a value is written, `film.yaml, line 7`; in a manifest that came from no file: `titles[0].video`."""
+        return self._document.place(location) if self._document else document.dotted(location)
+
+
+def _absolute(title: Title, folder: Path | Uri) -> Title:
+    """The same title with every path absolute."""
+
+    def moved(file: Path | Uri) -> Path | Uri:
+        return file if isinstance(file, Uri) or file.is_absolute() else folder / str(file)
+
+    def changed(of: _Model, *names: str) -> dict[str, Any]:
+        return {n: moved(file) for n in names if (file := getattr(of, n)) is not None}
+
+    dubs = []
+    for dub in title.dubs:
+        stems = {"stems": {k: moved(v) for k, v in dub.stems.items()}} if dub.stems else {}
+        dubs.append(dub.model_copy(update={**changed(dub, "audio", "dialogue"), **stems}))
+    cast = {k: v.model_copy(update=changed(v, "face")) for k, v in title.cast.items()} if title.cast else title.cast
+    return title.model_copy(update={**changed(title, "video", "shots"), "dubs": dubs, "cast": cast})
 
 
 def load(path: Path | str) -> Manifest:

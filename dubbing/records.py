@@ -78,7 +78,8 @@ class Patch:
     """The changed region of one frame.
 
     frame: number in the title; x, y: top left in the upright picture, both even; bgr_HWC: uint8
-    (H, W, 3), H and W even; matte_HW: uint8, 0 keeps the source, 255 replaces it.
+    (H, W, 3), H and W even; matte_HW: uint8, 0 keeps the source, 255 replaces it. `bgr` and `alpha` are the
+    same two arrays under the names that image libraries use.
     """
 
     frame: int
@@ -86,6 +87,14 @@ class Patch:
     y: int
     bgr_HWC: np.ndarray
     matte_HW: np.ndarray
+
+    @property
+    def bgr(self) -> np.ndarray:
+        return self.bgr_HWC
+
+    @property
+    def alpha(self) -> np.ndarray:
+        return self.matte_HW
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from dubbing.store import Store
 
-__all__ = ["REASONS", "SCHEMA", "read_rows", "write_rows"]
+__all__ = ["REASONS", "SCHEMA", "read_rows", "read_table", "write_rows"]
 
 REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded")
 
@@ -65,7 +65,12 @@ def write_rows(store: Store, path: Path, rows: Iterable[Mapping[str, Any]], **me
     store.write_bytes(path, buffer.getvalue())
 
 
+def read_table(path: Path | bytes) -> pa.Table:
+    """One shots.parquet (or its bytes), as written."""
+    return pq.read_table(BytesIO(path) if isinstance(path, bytes) else path)
+
+
 def read_rows(path: Path | bytes) -> list[dict[str, Any]]:
     """The rows of one shots.parquet (or of its bytes), as written."""
-    rows: list[dict[str, Any]] = pq.read_table(BytesIO(path) if isinstance(path, bytes) else path).to_pylist()
+    rows: list[dict[str, Any]] = read_table(path).to_pylist()
     return rows

@@ -23,7 +23,8 @@ from dubbing.errors import InputError
 from dubbing.manifest import Dub, Title
 from dubbing.pipeline import Step
 from dubbing.records import Patch, Shot, Track
-from dubbing.review.library import Shown, Take
+from dubbing.review.library import Shown
+from dubbing.review.takes import Take
 from dubbing.task import Task
 
 BITS = 11
@@ -151,7 +152,7 @@ def _take(library: NumberedFilm, shot: Shot, track: str, take: str, width: int, 
             )
     faces = [{"track": track, "folder": "face_1", "frames": len(shot)}]
     (folder / "result.json").write_text(json.dumps({"status": "dubbed", "reason": None, "faces": faces}))
-    return Take(take, {"name": "rewrite"}, folder, "dubbed", None, {}, None, "", take == CURRENT)
+    return Take(shot.id, take, {"name": "rewrite"}, folder, ("face_1",), "dubbed", None, {}, None, "", take == CURRENT)
 
 
 def rejected(shown: Shown) -> Shown:

@@ -16,9 +16,10 @@ import click
 import pytest
 from command import Dub
 
+from dubbing.api.progress import PROGRESS, FiguresFile, Tally
 from dubbing.cli import app
 from dubbing.cli.show import table
-from dubbing.cli.watch import PROGRESS, Lines, Tally, format_text
+from dubbing.cli.watch import Lines, format_text
 from dubbing.errors import StageError
 
 
@@ -211,16 +212,21 @@ def test_time_left_is_about_right() -> None:
     assert tally.figures().left_s is None, "nothing of a task that was never started counts"
 
 
-def test_lines_are_plain_and_few(tmp_path: Path) -> None:
+def test_lines_are_plain_and_few() -> None:
     stream = io.StringIO()
-    with Lines(Tally([(100, 1)]), stream, tmp_path) as lines:
+    with Lines(Tally([(100, 1)]), stream) as lines:
         play(lines)  # type: ignore[arg-type]
         lines(Said("failed", "lipsync reel/fr/shot_0002", "lipsync", text="boom\ntrace"))  # type: ignore[arg-type]
-        assert json.loads((tmp_path / PROGRESS).read_text())["pid"] == os.getpid()
     text = stream.getvalue().splitlines()
     assert "reel/fr is rendered" in text
     assert "lipsync reel/fr/shot_0002 failed: boom" in text
     assert len(text) == 3 and not any("\x1b" in line for line in text)
+
+
+def test_figures_lie_in_the_folder_while_a_run_goes_on(tmp_path: Path) -> None:
+    with FiguresFile([(100, 1)], tmp_path) as figures:
+        play(figures)  # type: ignore[arg-type]
+        assert json.loads((tmp_path / PROGRESS).read_text())["pid"] == os.getpid()
     assert not list(tmp_path.iterdir())
 
 
@@ -232,7 +238,7 @@ def test_a_terminal_gets_a_bar() -> None:
             return True
 
     stream = Terminal()
-    with watcher([(100, 1)], stream, None) as bar:
+    with watcher([(100, 1)], stream) as bar:
         assert isinstance(bar, Bar)
         play(bar)  # type: ignore[arg-type]
         bar.refresh()

@@ -14,7 +14,9 @@ import pytest
 from dubbing.cli.app import dub
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = sorted(p for d in ("dubbing", "tests", "shipped_weights", "bench") for p in (ROOT / d).rglob("*.py"))
+SOURCES = sorted(
+    p for d in ("dubbing", "tests", "shipped_weights", "bench", "examples") for p in (ROOT / d).rglob("*.py")
+)
 PACKAGE = [p for p in SOURCES if p.is_relative_to(ROOT / "dubbing")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WALL = 600
@@ -75,7 +77,9 @@ def test_readme_prints_the_tree() -> None:
     tree = README[README.index("## The tree") :]
     entries = [p for p in (ROOT / "dubbing").iterdir() if p.name != "__pycache__"]
     entries += [
-        p for p in ROOT.iterdir() if p.name in ("configs", "manifests", "tests", "shipped_weights", "bench", "docs")
+        p
+        for p in ROOT.iterdir()
+        if p.name in ("configs", "manifests", "tests", "shipped_weights", "bench", "docs", "examples")
     ]
     for path in entries:
         if path.name[:2] != "__" and (path.is_file() or any(path.iterdir())):

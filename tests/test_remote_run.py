@@ -22,7 +22,7 @@ from storage import Faulty
 from waiting import until
 
 from dubbing import config, manifest, pipeline, remote
-from dubbing.cli.status import gather
+from dubbing.api.results import open_results
 from dubbing.engine.local import LocalPool
 from dubbing.engine.pool import Turn
 from dubbing.errors import OutputError
@@ -64,7 +64,7 @@ def test_a_run_on_s3_gives_the_bytes_of_a_run_on_disk(
     assert recorded["manifest"]["titles"][0]["video"] == f"{bucket}/job/film.mp4"
     assert "not a secret" not in json.dumps(recorded) + told + err
 
-    status = gather(Uri(out))
+    status = open_results(Uri(out)).to_dict()
     assert status["state"] == "finished" and status["dubs"][0]["master"] == f"{out}/film/hi/film.hi.mp4"
     assert status["dubs"][0]["counts"] == {"untouched": 1, "dubbed": 1} and status["dubs"][0]["lse_d"] is not None
 
@@ -133,13 +133,13 @@ def test_a_killed_run_goes_on(finished: Finished, bucket: str, tmp_path: Path) -
     command = [sys.executable, "-m", "dubbing", "run", job, "--out", out, "--engine", "local"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         until(lambda: any("/takes/" in n for n in Objects(Uri(out)).find()), process.poll)
-        assert gather(Uri(out))["state"] == "running", process.stderr and process.stderr.read()
+        assert open_results(out).state == "running", process.stderr and process.stderr.read()
         os.kill(process.pid, signal.SIGKILL)
-    assert gather(Uri(out))["state"] == "killed"
-    assert "another" not in str(gather(Uri(out))) and ".lease.json" in Objects(Uri(out)).find()
+    assert open_results(out).state == "killed"
+    assert "another" not in str(open_results(out).to_dict()) and ".lease.json" in Objects(Uri(out)).find()
     assert subprocess.run(command, capture_output=True, check=False).returncode in (0, 3)
     assert at(out) == facts_on_disk(finished.out)
-    assert gather(Uri(out))["run"]["found_done"] > 4
+    assert open_results(out).run["found_done"] > 4
 
 
 def test_what_is_wrong_names_the_uri(bucket: str, s3_endpoint: str, dub: Dub) -> None:
@@ -238,4 +238,4 @@ def test_storage_that_stays_away_stops_the_run_and_keeps_what_is_done(
     names = Objects(Uri("faulty://films/out")).find()
     assert [n for n in names if "/shots-" in n and n.endswith("result.json")]
     assert not [n for n in names if "/faces/" in n and n.endswith("result.json")]
-    assert gather(Uri("faulty://films/out"))["state"] == "stopped"
+    assert open_results("faulty://films/out").state == "stopped"

@@ -17,7 +17,7 @@ from dubbing.artifacts.tracks import save_tracks
 from dubbing.experts import lse
 from dubbing.experts.crop import Crop
 from dubbing.records import Track
-from dubbing.score import SCHEMA, FilmScore, Scorer, TrackScore, film
+from dubbing.scoring import SCHEMA, FilmScore, Scorer, TrackScore, film
 from dubbing.sound import RATE_HZ
 
 SIZE = (160, 120)

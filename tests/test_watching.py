@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from dubbing.cli.status import gather, told_status
-from dubbing.cli.watch import PROGRESS, JsonLines, Tally, watcher
+from dubbing.api.progress import PROGRESS, FiguresFile, Tally
+from dubbing.api.results import open_results
+from dubbing.cli.status import told_status
+from dubbing.cli.watch import JsonLines, watcher
 from dubbing.engine import Event
 from dubbing.engine import metrics as engine_metrics
 
@@ -41,7 +43,7 @@ def totals(**known: tuple[int, int]) -> Event:
 
 def test_every_event_is_one_json_object_with_all_fields() -> None:
     stream = io.StringIO()
-    with watcher([(100, 1)], stream, None, "json") as show:
+    with watcher([(100, 1)], stream, "json") as show:
         assert isinstance(show, JsonLines)
         show(totals(lipsync=(4, 1)))
         show(Event("started", TAKE, "lipsync"))
@@ -71,7 +73,7 @@ def test_every_event_is_one_json_object_with_all_fields() -> None:
 def test_the_page_of_events_names_what_is_written() -> None:
     page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
     stream = io.StringIO()
-    with watcher([(100, 1)], stream, None, "json") as show:
+    with watcher([(100, 1)], stream, "json") as show:
         show(totals(shots=(1, 0)))
     names = {name for line in stream.getvalue().splitlines() for name in json.loads(line)}
     assert {n for n in names if f"`{n}`" not in page} == set()
@@ -100,13 +102,13 @@ def test_figures_hold_seconds_cache_hits_and_failures() -> None:
 def test_status_shows_them_while_a_run_is_under_way(tmp_path: Path) -> None:
     run = {"state": "running", "started": "2026-01-01", "manifest": {"titles": []}}
     (tmp_path / "run.json").write_text(json.dumps(run))
-    with (tmp_path / ".lock").open("w") as lock, watcher([(100, 1)], io.StringIO(), tmp_path) as show:
+    with (tmp_path / ".lock").open("w") as lock, FiguresFile([(100, 1)], tmp_path) as show:
         fcntl.flock(lock, fcntl.LOCK_EX)
         show.tally(totals(faces=(4, 4), lipsync=(4, 0)))
         show.tally(Told("finished", TAKE, "lipsync", 25, seconds=2.0))
         show(Event("failed", SCORE, "sync", text="boom"))
         assert (tmp_path / PROGRESS).exists()
-        text = told_status(gather(tmp_path))
+        text = told_status(open_results(tmp_path).to_dict())
     assert "1 tasks done, 4 were done before; seconds by stage: lipsync 2.0" in text
     assert f"failed: {SCORE}: boom" in text
 

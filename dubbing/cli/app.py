@@ -1,4 +1,4 @@
-"""The commands of `dub`. Each is thin: it reads arguments, calls the layer that does it, and prints.
+"""The commands of `dub`. Each is thin: it reads arguments, calls `dubbing.api`, and prints.
 
 Results go to stdout, progress and messages to stderr. Errors end with one sentence and the exit
 codes of the design; DUB_DEBUG=1 adds the traceback.
@@ -10,9 +10,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -40,10 +39,7 @@ from dubbing.errors import DubError, InputError
 from dubbing.remote import Uri
 
 if TYPE_CHECKING:
-    from dubbing.config import Config
-    from dubbing.engine import Event, Report
-    from dubbing.manifest import Manifest
-    from dubbing.preflight import Findings
+    from dubbing import Config, Event, Findings, Manifest, Report
 
 __all__ = ["dub", "main"]
 
@@ -98,14 +94,14 @@ Examples:
 @json_option
 def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool) -> None:
     """Look at everything a run will need, and say what it will do, without doing it."""
-    from dubbing import preflight
+    from dubbing.api import jobs
     from dubbing.cli import show, tell
 
     job, settings = _read(manifest, config_file)
-    found = preflight.look(job, settings, out)
+    found = jobs.check(job, out, config=settings)
     if deep and found.titles:
         with tell.counting(sys.stderr, sum(t.frames for t in found.titles)) as count:
-            found = preflight.look(job, settings, out, deep=True, on_frames=count)
+            found = jobs.check(job, out, config=settings, deep=True, on_frames=count)
     if as_json:
         show.as_json(tell.check_plain(found))
     elif found.titles:
@@ -142,28 +138,16 @@ def plan(
     gpus: float, try_it: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Say how many hours a job will take: stage by stage what is to do, what is done, and the time it costs."""
-    from dubbing import estimate
+    from dubbing.api import jobs
     from dubbing.cli import show, tell
-    from dubbing.pipeline import Job
 
-    read, settings = _read(manifest, config_file)
-    named = (read.generator.name, settings.sync.expert, engine)
-    rates = estimate.Rates.pooled(estimate.recall(), *named)
-    if try_it:
-        with tell.waiting(sys.stderr, "trying nine seconds of the film"):
-            tried = estimate.trial(read, settings)
-        rates = replace(estimate.Rates.pooled([tried], *named), startup_s=rates.startup_s)
-    job = Job(read, out, settings)
-    slots = 1 if engine == "local" else workers or settings.engine.workers or os.cpu_count() or 1
-    expected = estimate.estimate(job, rates, slots, gpus=gpus, engine=engine)
-    tasks = job.tasks()
-    done = {t.id for t in tasks if job.done(t)}
+    job, settings = _read(manifest, config_file)
+    with tell.waiting(sys.stderr, "trying nine seconds of the film" if try_it else None):
+        found = jobs.plan(job, out, config=settings, engine=engine, workers=workers, gpus=gpus, trial=try_it)
     if as_json:
-        show.as_json(
-            {**tell.plan_plain(tasks, [s.name for s in job.stages], done), "estimate": tell.estimate_plain(expected)}
-        )
+        show.as_json({**tell.plan_plain(found), "estimate": tell.estimate_plain(found.estimate)})
     else:
-        click.echo(tell.plan_told(tasks, expected, done))
+        click.echo(tell.plan_told(found))
 
 
 @dub.command(
@@ -221,11 +205,11 @@ def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
     """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out (default: out)."""
     if address is not None or (out is not None and is_job(str(out))):
         return show_jobs(address, None if out is None else str(out), as_json)
-    out = out or Path("out")
+    from dubbing.api.results import open_results
     from dubbing.cli import show
-    from dubbing.cli.status import gather, told_status
+    from dubbing.cli.status import told_status
 
-    found = gather(out)
+    found = open_results(out or Path("out")).to_dict()
     if as_json:
         show.as_json(found)
     else:
@@ -295,29 +279,24 @@ def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifes
 
 
 def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text") -> Report:
-    """Look first, then work, watched on stderr; what it cost is kept for `dub plan`."""
-    from dubbing import estimate, preflight
+    """A run watched on stderr."""
+    from dubbing.api import jobs
     from dubbing.cli.watch import watcher
-    from dubbing.engine import run_job
-    from dubbing.pipeline import Job
-    from dubbing.store import open_store
 
-    store = open_store(out)
-    found: Findings = preflight.look(job, settings, store)
-    found.raise_first()
-    films = [(t.frames, len(t.dubs)) for t in found.titles]
-    work, made = Job(job, store, settings), estimate.Made()
-    with watcher(films, sys.stderr, store.root, log_format) as watch:
-        for note in found.notes:
-            watch.say(note)
+    watching: list[Callable[[Event], None]] = []
+    with ExitStack() as stack:
+
+        def begin(found: Findings) -> None:
+            films = [(t.frames, len(t.dubs)) for t in found.titles]
+            watch = stack.enter_context(watcher(films, sys.stderr, log_format))
+            watching.append(watch)
+            for note in found.notes:
+                watch.say(note)
 
         def on_event(event: Event) -> None:
-            made(event)
-            watch(event)
+            watching[0](event)
 
-        report = run_job(work, engine, on_event)
-    estimate.remember(work, report.run_json, made)
-    return report
+        return jobs.run(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin)
 
 
 @contextmanager

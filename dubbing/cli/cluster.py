@@ -6,7 +6,6 @@ Ctrl-C never stops a job: it says how to come back.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dubbing.cli.options import json_option
-from dubbing.errors import ClusterError, OutputError
+from dubbing.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
     from dubbing.cluster.jobs import Cluster, ClusterJob
@@ -298,13 +297,12 @@ def _plain(cluster: Cluster, job: ClusterJob) -> dict[str, Any]:
 
 def _progress(cluster: Cluster, job: ClusterJob) -> str | None:
     """The newest figures: from the output folder where this machine sees it, else from the log."""
-    from dubbing.cli.watch import PROGRESS, Figures, format_text
-    from dubbing.store import open_store
+    from dubbing.api.progress import Figures, read_figures
+    from dubbing.cli.watch import format_text
 
-    with suppress(OSError, ValueError, KeyError, TypeError, OutputError):
-        store = open_store(job.out)
-        at = json.loads(store.read_bytes(store.root / PROGRESS))
-        if time.time() - at["at"] < 60:
+    with suppress(KeyError, TypeError, InputError):
+        at = read_figures(job.out)
+        if at is not None and time.time() - at["at"] < 60:
             return format_text(Figures(**{name: at[name] for name in Figures.__dataclass_fields__ if name in at}))
     with suppress(ClusterError):
         return next((x.strip() for x in reversed(cluster.log(job.id).splitlines()) if _FIGURES.match(x)), None)

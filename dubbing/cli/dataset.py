@@ -15,7 +15,7 @@ from dubbing.cli.options import FILE, engine_option, json_option, out_option
 from dubbing.errors import DubError, InputError
 
 if TYPE_CHECKING:
-    from dubbing.engine import Event
+    from dubbing import Event
 
 __all__ = ["dataset"]
 

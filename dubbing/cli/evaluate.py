@@ -6,15 +6,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import click
 
 from dubbing.cli.options import json_option
 from dubbing.errors import DubError, InputError
-
-if TYPE_CHECKING:
-    from dubbing.evaluate.clips import Voice
 
 __all__ = ["evaluate"]
 
@@ -61,12 +58,21 @@ def evaluate(
     without any, the folder ../shared/media where it is there."""
     from dubbing import config
     from dubbing.cli import show
-    from dubbing.evaluate import Evaluation, Options, find_clips, measures_named, page, summary, write_table
+    from dubbing.evaluate import (
+        Evaluation,
+        Options,
+        find_clips,
+        measures_named,
+        page,
+        summary,
+        voices_named,
+        write_table,
+    )  # fmt: skip
     from dubbing.evaluate.measurements import by_generator, side_by_side
 
     found = find_clips(clips)
     chosen = [_generator(text) for text in generators or ("rewrite",)]
-    settings, voices = config.load(config_file), tuple(_voices(sounds))
+    settings, voices = config.load(config_file), tuple(voices_named(sounds))
     rows: list[dict[str, Any]] = []
     with _shown(sys.stderr) as (say, step):
         todo = [Evaluation(out, Options(g, measures_named(only), voices), settings, say, step) for g in chosen]
@@ -110,19 +116,6 @@ def _goals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     from dubbing.evaluate.measurements import goals
 
     return [{"what": g.what, "value": g.value, "goal": g.wanted, "met": g.met, "over": g.over} for g in goals(rows)]
-
-
-def _voices(sounds: Sequence[str]) -> Iterator[Voice]:
-    """`fr=fr.wav`, or a file whose last dotted part before its ending, or whose name, is a language."""
-    from dubbing import media
-    from dubbing.evaluate.clips import Voice
-
-    for text in sounds:
-        name, _, file = text.rpartition("=")
-        path = Path(file)
-        media.probe(path)
-        word = name or path.stem.split(".")[-1].split("_")[0].lower()
-        yield Voice(word if name or word.isalpha() and 2 <= len(word) <= 3 else "x-other", path)
 
 
 Step = Callable[[int, int, str], None]

@@ -1,4 +1,4 @@
-"""`dub export`: deliver what reviewers decided. Thin: `dubbing.review.export` does it."""
+"""`dub export`: deliver what reviewers decided. Thin: `dubbing.export` does it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dubbing.cli.options import FILE, engine_option, json_option, log_format_option, me, reviewer_option
+from dubbing.cli.options import FILE, engine_option, json_option, log_format_option, reviewer_option
 
 if TYPE_CHECKING:
-    from dubbing.review.export import Exported
+    from dubbing import Exported
 
 __all__ = ["export"]
 
@@ -45,19 +45,14 @@ def export(
 ) -> None:
     """Master again what decisions changed, and write what was decided: CSV, Parquet, OTIO, EDL of the changed shots,
     a list for re-delivery, report.html. OUT is a run's --out."""
+    from dubbing.api.results import open_results
+    from dubbing.api.reviewed import export as deliver
     from dubbing.cli import show
     from dubbing.cli.watch import watcher
-    from dubbing.review.export import export as deliver
-    from dubbing.review.library import Library
 
-    library = Library(out)
-    rows = library.rows()
-    films = [
-        (max((r["end_frame"] for r in rows if r["title"] == t.id), default=0), len(t.dubs))
-        for t in library.manifest.titles
-    ]
-    with watcher(films, sys.stderr, library.out, log_format) as watch:
-        done = deliver(library, me(reviewer), watch, engine, to, since)
+    films = [(t.frames, len(t.dubs)) for t in open_results(out).titles]
+    with watcher(films, sys.stderr, log_format) as watch:
+        done = deliver(out, to=to, since=since, reviewer=reviewer, engine=engine, on_event=watch)
     if as_json:
         show.as_json(done.to_dict())
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from dubbing.remote import Uri, place
 
-__all__ = ["FILE", "PLACE", "config_option", "engine_option", "json_option", "log_format_option", "me", "out_option",
+__all__ = ["FILE", "PLACE", "config_option", "engine_option", "json_option", "log_format_option", "out_option",
            "reviewer_option"]  # fmt: skip
 
 
@@ -55,13 +54,3 @@ def out_option(default: str, kind: click.ParamType = PLACE) -> Any:
     return click.option(
         "--out", type=kind, default=default, show_default=True, metavar="DIR", help=f"The {where} to write to."
     )
-
-
-def me(reviewer: str | None) -> str:
-    """Whose name goes into the records: the one given, else the account's."""
-    if reviewer is not None:
-        return reviewer
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"

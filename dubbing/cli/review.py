@@ -1,20 +1,20 @@
-"""`dub review` and `dub rerun`: thin; `dubbing.review` does the work."""
+"""`dub review` and `dub rerun`: thin; `dubbing.api.reviewed` does the work."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dubbing.cli.options import json_option, log_format_option, me, reviewer_option
+from dubbing.cli.options import json_option, log_format_option, reviewer_option
 from dubbing.errors import InputError
 
 if TYPE_CHECKING:
-    from dubbing.review.rerun import Made
+    from dubbing import Rerun
 
 __all__ = ["rerun", "review"]
 
@@ -46,42 +46,17 @@ comment, each by one key (? lists them). Decisions are kept in OUT/review/decisi
 )
 def review(out: str, port: int, host: str, cache_gb: float) -> None:
     """Serve the review page of a finished run. OUT is a run's --out (default: out)."""
-    import socket
+    from dubbing.api.reviewed import serve_review
 
-    import uvicorn
-
-    from dubbing.review.background_jobs import BackgroundJobs
-    from dubbing.review.library import Library
-    from dubbing.review.proxy import Proxies
-    from dubbing.review.safety import is_loopback, new_token
-    from dubbing.review.server import Desk, create_app
-
-    library = Library(out)
-    if not library.rows():
-        raise InputError(f"No dub in {out!r} is finished; `dub run` its manifest to the end, then review.")
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((host, port), family=family)
-    except OSError as e:
-        raise InputError(
-            f"{host}:{port} cannot be listened on ({e.strerror or e}); choose another --port, or leave it out."
-        ) from e
-    port, token = listening.getsockname()[1], new_token()
-    proxies = Proxies(library, library.out / "review" / "proxies", int(cache_gb * GIB))
-    app = create_app(Desk(library, proxies, BackgroundJobs(library.out)), token, host, port)
-    shown = host if host not in ("0.0.0.0", "::") else socket.gethostname()
-    click.echo(f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/?token={token}")
-    if not is_loopback(host):
+    server = serve_review(out, port=port, host=host, cache_bytes=int(cache_gb * GIB))
+    click.echo(server.url)
+    if server.open_to_network:
         click.echo(
             "Anybody on the network who has this URL can see the film and decide; http is not encrypted.", err=True
         )
     click.echo("Ctrl-C ends it; decisions are kept as they are taken.", err=True)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, server_header=False)
-    )
     try:
-        with listening:
-            server.run(sockets=[listening])
+        server.serve()
     except KeyboardInterrupt:
         click.echo("dub: the review has ended.", err=True)
 
@@ -115,29 +90,18 @@ def rerun(
     log_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Render some shots of a finished run again, with another generator or other settings, as new takes."""
-    from dataclasses import asdict
-
+    from dubbing.api.reviewed import rerun as render
     from dubbing.cli import show
-    from dubbing.review.library import Library
-    from dubbing.review.rerun import rerun as render
-    from dubbing.review.rerun import shots_named
 
-    library, who = Library(out), me(reviewer)
-    keys = shots_named(library, names)
     named = _generator(generator)
-    choice = library.choice(named) if named else library.manifest.generator
-    before = {key: next((t.id for t in library.find(*key).takes if t.current), None) for key in keys}
     with _progress(log_format) as part:
-        made = render(library, keys, choice, who, part, engine)
-    if choose:
-        for one in made:
-            if one.take is not None:
-                take = library.find(*one.key).take(one.take)
-                library.log.append(one.key, "choose", who, take=take.id, generator=take.generator)
+        made = render(
+            out, names, generator=named, choose=choose, engine=engine, reviewer=reviewer, on_part=part
+        )  # fmt: skip
     if as_json:
-        show.as_json({"made": [asdict(m) for m in made], "chosen": choose})
+        show.as_json({"made": [_plain(m) for m in made], "chosen": choose})
     else:
-        click.echo(_told(library, made, before, choose, out))
+        click.echo(_told(made, choose, out))
     raise SystemExit(1 if any(m.error for m in made) else 0)
 
 
@@ -182,17 +146,21 @@ def _progress(log_format: str) -> Iterator[Any]:
         yield lambda part, stage: None
 
 
-def _told(library: Any, made: list[Made], before: dict[Any, str | None], chosen: bool, out: str) -> str:
+def _plain(one: Rerun) -> dict[str, Any]:
+    key = [one.title, one.language, one.shot]
+    return {"key": key, "take": one.take.id if one.take else None, "known": one.known, "error": one.error}
+
+
+def _told(made: Sequence[Rerun], chosen: bool, out: str) -> str:
     """The new takes beside those there were."""
     from dubbing.cli.show import number, table
 
     rows = []
     for one in made:
-        takes = {t.id: t for t in library.find(*one.key).takes}
-        old, new = takes.get(before[one.key] or ""), takes.get(one.take or "")
+        old, new = one.before, one.take
         what = one.error or ("the same take as there was" if one.known else "")
         both = [number(t.scores.get(c)) if t else None for c in ("lse_d", "lse_c") for t in (old, new)]
-        rows.append(["/".join(one.key), old and old.id, new and new.id, *both, what])
+        rows.append([f"{one.title}/{one.language}/{one.shot}", old and old.id, new and new.id, *both, what])
     text = table(["shot", "take", "new take", "LSE-D", "new", "LSE-C", "new", ""], rows)
     following = "`dub export` masters them" if chosen else "`dub review` compares them; --choose delivers them"
     return f"{text}\n\n{following}: dub {'export' if chosen else 'review'} {out}"

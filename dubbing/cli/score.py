@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import click
 
 from dubbing.cli.options import json_option
-from dubbing.errors import DubError, InputError, MediaError, OutputError
-
-if TYPE_CHECKING:
-    from dubbing.experts import Expert
+from dubbing.errors import DubError
 
 __all__ = ["score"]
 
 FILE = click.Path(path_type=Path)
-KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
 TABLE = Path("scores.parquet")
 LINE_S = 5.0
 REASONS = {"no_face": "no face", "too_short": "too short: under 6 frames", "out_of_sight": "mouth never in sight"}
@@ -63,109 +58,39 @@ def score(
     config_file: Path | None,
 ) -> None:
     """Measure lips against sound for every face of every shot. VIDEO is a film, or a folder of films."""
-    from dubbing import config, experts, media
+    from dubbing.api import scores
     from dubbing.cli import show
-    from dubbing.experts import model_name
-    from dubbing.score import draw
 
-    films = list(_films(videos))
-    many = len(films) > 1 or any(v.is_dir() for v in videos)
+    many = len(set(videos)) > 1 or any(v.is_dir() for v in videos)
     if audio is not None and many:
         raise click.UsageError("--audio goes with one film.")
-    if audio is not None:
-        media.probe(audio)
     out = TABLE if out is None and many else out
-    for path in (plot, out):
-        _writable(path)
-    expert = experts.load(model, config.load(config_file).models.folder)
-    rows, errors = _measured(films, audio, expert, out, keep_going=many)
-    if plot is not None:
-        drawn, scored = draw(plot, rows), sum(r["distance"] is not None for r in rows)
-        if drawn < scored:
-            click.echo(f"note: {plot} shows the {drawn} longest of {scored} tracks.", err=True)
+    with _shown(sys.stderr) as begin:
+
+        class Watch(scores.Watch):
+            """Shows pictures as they are read, and says the rest at once."""
+
+            def begin(self, film: Path, number: int, films: int, pictures: int) -> None:
+                self._count = begin(film, number, films, pictures)
+
+            def pictures(self, film: Path, count: int) -> None:
+                self._count(count)
+
+            def failed(self, film: Path, error: DubError) -> None:
+                click.echo(f"dub: {str(error).splitlines()[0]}", err=True)
+
+            def note(self, text: str) -> None:
+                click.echo(f"note: {text}", err=True)
+
+        found = scores.score(videos, audio=audio, model=model, config=config_file, out=out, plot=plot, watch=Watch())
     if as_json:
-        show.as_json({"schema": "dub.score.1", "model": model_name(expert), "videos": _plain(rows)})
+        show.as_json({"schema": "dub.score.1", "model": found.model, "videos": _plain(found.rows)})
     else:
-        click.echo(_told(rows, model_name(expert), many))
+        click.echo(_told(found.rows, found.model, many))
     if out is not None:
-        click.echo(f"{out}: {len(rows)} rows", err=True)
-    if errors:
-        raise SystemExit(InputError.exit_code if len(errors) == len(films) else DubError.exit_code)
-
-
-def _films(videos: Sequence[Path]) -> Iterator[Path]:
-    """The films that the arguments name, each once. Raises MediaError: no such file, no film in a folder."""
-    seen: set[Path] = set()
-    for path in videos:
-        if not path.exists():
-            raise MediaError(f"No such file: {str(path)!r}.")
-        found = [path]
-        if path.is_dir():
-            inside = sorted(path.rglob("*"))
-            found = [p for p in inside if p.suffix[1:].lower() in KINDS and p.is_file() and p.name[0] != "."]
-            if not found:
-                raise MediaError(f"There is no film in {str(path)!r}; films are files that end in {', '.join(KINDS)}.")
-        for film in found:
-            if film.resolve() not in seen:
-                seen.add(film.resolve())
-                yield film
-
-
-def _writable(path: Path | None) -> None:
-    """Refuse now what would be refused after hours. Raises OutputError."""
-    if path is None:
-        return
-    folder = next(p for p in path.absolute().parents if p.exists())
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise OutputError(f"{str(path)!r} cannot be written; give a file in a folder that you may write to.")
-
-
-def _measured(
-    films: Sequence[Path], audio: Path | None, expert: Expert, out: Path | None, *, keep_going: bool
-) -> tuple[list[dict[str, Any]], list[DubError]]:
-    """Rows of all films, in `out` too after each one; what is there already is not measured again."""
-    from dubbing.experts import model_name
-    from dubbing.score import Scorer, failed_row, key, read_table, write_table
-    from dubbing.score import rows as rows_of
-
-    model = model_name(expert)
-    known: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in read_table(out) if out is not None else ():
-        known.setdefault((row["video"], row["key"]), []).append(row)
-    rows: list[dict[str, Any]] = []
-    errors: list[DubError] = []
-    with Scorer(expert) as scorer, _shown(sys.stderr, len(films)) as begin:
-        for n, film in enumerate(films):
-            try:
-                frames = _frames(film)
-                of = key(film, audio, model) if out is not None else ""
-                if found := known.get((str(film), of)):
-                    rows += found
-                    continue
-                scored = scorer.score(film, audio, begin(n, film, frames * scorer.passes))
-                rows += rows_of(scored, str(film), of)
-                if audio is not None and abs(over := float(scored.sound_s - scored.length_s)) >= 0.1:
-                    side = "more" if over > 0 else "less"
-                    click.echo(f"note: {audio} lasts {abs(over):.2f} s {side} than the picture.", err=True)
-            except InputError as e:
-                if not keep_going or isinstance(e, OutputError):
-                    raise
-                errors.append(e)
-                rows.append(failed_row(str(film), audio, model, e))
-                click.echo(f"dub: {str(e).splitlines()[0]}", err=True)
-            if out is not None:
-                write_table(out, rows)
-    if out is not None:
-        write_table(out, rows)
-    return rows, errors
-
-
-def _frames(film: Path) -> int:
-    """How many frames its header promises. Raises MediaError where it is no film."""
-    from dubbing import media
-
-    video = media.probe(film).video
-    return video.frames_hint if video else 0
+        click.echo(f"{out}: {len(found.rows)} rows", err=True)
+    if found.errors:
+        raise SystemExit(found.exit_code)
 
 
 # -- for people, and as plain values ---------------------------------------------------------
@@ -207,19 +132,19 @@ def _plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(films.values())
 
 
-Begin = Callable[[int, Path, int], Callable[[int], None]]
+Begin = Callable[[Path, int, int, int], Callable[[int], None]]
 
 
 @contextmanager
-def _shown(stream: TextIO, films: int) -> Iterator[Begin]:
+def _shown(stream: TextIO) -> Iterator[Begin]:
     """A display of the pictures read: a bar on a terminal, elsewhere a line every five seconds.
 
-    What it yields begins the film number n, of so many pictures (0: nobody knows), and returns their counter.
+    What it yields begins a film, number n of so many, of so many pictures (0: nobody knows), and returns their counter.
     """
     if not stream.isatty():
         said = time.monotonic()
 
-        def begin_lines(n: int, film: Path, total: int) -> Callable[[int], None]:
+        def begin_lines(film: Path, n: int, films: int, total: int) -> Callable[[int], None]:
             done: Counter[str] = Counter()
 
             def count(new: int) -> None:
@@ -228,7 +153,7 @@ def _shown(stream: TextIO, films: int) -> Iterator[Begin]:
                 if time.monotonic() - said >= LINE_S:
                     said = time.monotonic()
                     part = f"{min(99, 100 * done['pictures'] // total)} %" if total else f"{done['pictures']} pictures"
-                    print(f"{film.name} ({n + 1} of {films}): {part}", file=stream, flush=True)
+                    print(f"{film.name} ({n} of {films}): {part}", file=stream, flush=True)
 
             return count
 
@@ -239,12 +164,12 @@ def _shown(stream: TextIO, films: int) -> Iterator[Begin]:
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(24), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=stream), transient=True) as progress:
-        whole = progress.add_task(f"{films} films", total=films) if films > 1 else None
+        whole = progress.add_task("", total=None, visible=False)
         task = progress.add_task("", total=None)
 
-        def begin(n: int, film: Path, total: int) -> Callable[[int], None]:
-            if whole is not None:
-                progress.update(whole, completed=n)
+        def begin(film: Path, n: int, films: int, total: int) -> Callable[[int], None]:
+            if films > 1:
+                progress.update(whole, completed=n - 1, total=films, description=f"{films} films", visible=True)
             progress.reset(task, total=total or None, description=film.name)
             return lambda new: progress.advance(task, new)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from dubbing.cli.show import counted, number, table
 
 if TYPE_CHECKING:
-    from dubbing.engine import Report
-    from dubbing.estimate import Estimate
-    from dubbing.preflight import Findings
+    from dubbing import Estimate, Findings, Plan, Report
     from dubbing.remote import Uri
-    from dubbing.task import Task
 
 __all__ = [
     "check_plain", "check_told", "counting", "demo_told", "estimate_plain", "plan_plain", "plan_told", "run_told",
@@ -42,8 +39,11 @@ def counting(stream: TextIO, frames: int | None) -> Iterator[Callable[[int], Non
 
 
 @contextmanager
-def waiting(stream: TextIO, what: str) -> Iterator[None]:
-    """Says what is being waited for, on a terminal with a sign of life."""
+def waiting(stream: TextIO, what: str | None) -> Iterator[None]:
+    """Says what is being waited for, on a terminal with a sign of life. what: None where it takes no time."""
+    if what is None:
+        yield
+        return
     if not stream.isatty():
         print(f"{what} ...", file=stream, flush=True)
         yield
@@ -99,24 +99,25 @@ def check_told(found: Findings, out: Path | Uri) -> str:
 # -- plan ------------------------------------------------------------------------------------
 
 
-def plan_plain(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> dict[str, Any]:
-    """Stages with counts, and every task known so far. done: the ids of those that are."""
+def plan_plain(plan: Plan) -> dict[str, Any]:
+    """Stages with counts, and every task known so far."""
     return {
         "stages": [
             {"stage": s, "tasks": n, "done": ended, "frames": frames}
-            for s, n, ended, frames in _stages(tasks, stages, done)
+            for s, n, ended, frames in _stages(plan)
         ],
-        "complete": _is_complete(tasks),
+        "complete": plan.complete,
         "tasks": [
-            {"id": t.id, "stage": t.stage, "key": t.key, "folder": str(t.folder), "done": t.id in done,
+            {"id": t.id, "stage": t.stage, "key": t.key, "folder": str(t.folder), "done": t.id in plan.done,
              "frames": t.frames, "needs": list(t.needs), "after": list(t.after)}
-            for t in tasks
+            for t in plan.tasks
         ],
     }  # fmt: skip
 
 
-def plan_told(tasks: Sequence[Task], expected: Estimate, done: Set[str]) -> str:
+def plan_told(plan: Plan) -> str:
     """One row per stage, one line of sum, and what it rests on. `~`: how many there will be is a guess yet."""
+    expected = plan.estimate
     rows = [
         (s.stage, f"{'' if s.known else '~'}{s.tasks}", s.done, s.frames, _hours(s.core_hours),
          *([_hours(s.gpu_hours)] if expected.gpus else []))
@@ -124,7 +125,7 @@ def plan_told(tasks: Sequence[Task], expected: Estimate, done: Set[str]) -> str:
     ]  # fmt: skip
     gpu_column = ("GPU-hours",) if expected.gpus else ()
     text = table(("stage", "tasks", "done", "frames to do", "core-hours", *gpu_column), rows)
-    if tasks and all(t.id in done for t in tasks) and _is_complete(tasks):
+    if plan.finished:
         return text + "\n\nEverything is done: a run would only write the tables again."
     if expected.core_hours is not None and expected.wall_s is not None and expected.longest_s is not None:
         gpu = f" and {_hours(expected.gpu_hours)} GPU-hours" if expected.gpus else ""
@@ -155,20 +156,14 @@ def _long(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _stages(tasks: Sequence[Task], stages: Sequence[str], done: Set[str]) -> list[tuple[str, int, int, int]]:
+def _stages(plan: Plan) -> list[tuple[str, int, int, int]]:
     """(stage, tasks known, of them done, frames in those that are not) in pipeline order."""
     out = []
-    for stage in stages:
-        mine = [t for t in tasks if t.stage == stage]
-        todo = sum(t.frames for t in mine if t.id not in done)
-        out.append((stage, len(mine), sum(t.id in done for t in mine), todo))
+    for stage in plan.stages:
+        mine = [t for t in plan.tasks if t.stage == stage]
+        todo = sum(t.frames for t in mine if t.id not in plan.done)
+        out.append((stage, len(mine), sum(t.id in plan.done for t in mine), todo))
     return out
-
-
-def _is_complete(tasks: Sequence[Task]) -> bool:
-    """Whether every title's masters are planned already."""
-    dubs = {(t.title, t.language) for t in tasks if t.stage == "audio"}
-    return dubs <= {(t.title, t.language) for t in tasks if t.stage == "master"}
 
 
 # -- run and demo ----------------------------------------------------------------------------

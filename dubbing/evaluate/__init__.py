@@ -8,12 +8,12 @@
 `docs/eval.md` says what each number is. It makes no master and knows no command line.
 """
 
-from dubbing.evaluate.clips import Clip, find_clips
+from dubbing.evaluate.clips import Clip, find_clips, voices_named
 from dubbing.evaluate.evaluation import MEASURES, Evaluation, Options, measures_named
 from dubbing.evaluate.measurements import SCHEMA, read_table, summary, write_table
 from dubbing.evaluate.page import page
 
 __all__ = [
     "MEASURES", "SCHEMA", "Clip", "Evaluation", "Options", "find_clips", "measures_named", "page", "read_table",
-    "summary", "write_table",
+    "summary", "voices_named", "write_table",
 ]  # fmt: skip

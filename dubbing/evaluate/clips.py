@@ -7,7 +7,7 @@ It knows no measure.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,8 +19,8 @@ from dubbing.clock import Timeline
 from dubbing.errors import MediaError
 from dubbing.store import key_of
 
-__all__ = ["KINDS", "Clip", "Voice", "find_clips", "fitted_sound", "rolled", "voice_for", "write_sound",
-           "write_still"]  # fmt: skip
+__all__ = ["KINDS", "Clip", "Voice", "find_clips", "fitted_sound", "rolled", "voice_for", "voices_named",
+           "write_sound", "write_still"]  # fmt: skip
 
 KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
 USUAL = Path("../shared/media")  # beside a checkout: what is measured where nothing is named
@@ -71,6 +71,19 @@ def find_clips(places: Sequence[Path]) -> list[Clip]:
         Clip(stem if stems.count(stem) == 1 else f"{stem}-{key_of(str(path))[:6]}", path)
         for stem, path in zip(stems, paths, strict=True)
     ]
+
+
+def voices_named(sounds: Sequence[str]) -> Iterator[Voice]:
+    """`fr=fr.wav`, or a file whose last dotted part before its ending, or whose name, is a language.
+
+    Raises MediaError where there is no such file, or it holds no media.
+    """
+    for text in sounds:
+        name, _, file = text.rpartition("=")
+        path = Path(file)
+        media.probe(path)
+        word = name or path.stem.split(".")[-1].split("_")[0].lower()
+        yield Voice(word if name or word.isalpha() and 2 <= len(word) <= 3 else "x-other", path)
 
 
 def voice_for(clips: Sequence[Clip], n: int) -> Voice:

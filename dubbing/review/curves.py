@@ -16,8 +16,9 @@ from dubbing.artifacts.tracks import load_tracks
 from dubbing.errors import InputError
 from dubbing.experts.lse import SHIFTS
 from dubbing.face import canonical, mouth_measures
-from dubbing.review.library import Library, Shown, Take
+from dubbing.review.library import Library, Shown
 from dubbing.review.sides import main_track, stretch
+from dubbing.review.takes import Take
 from dubbing.sound import RATE_HZ
 
 __all__ = ["curves"]

@@ -10,7 +10,6 @@ import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -18,39 +17,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dubbing.artifacts import takes as artifacts
-from dubbing.artifacts.takes import Scores, TakeFace
+from dubbing.artifacts.takes import Scores
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
-from dubbing.errors import InputError, MediaError, OutputError
+from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title, of_run
 from dubbing.pipeline import Job, Step
 from dubbing.remote import Uri, place
+from dubbing.review.takes import Take, read_takes
 from dubbing.severity import parts, severity
 from dubbing.shot_table import read_rows
-from dubbing.store import RESULT, open_store
+from dubbing.store import open_store
 
 __all__ = ["TitleFilm", "Library", "Shown", "Take"]
-
-
-@dataclass(frozen=True)
-class Take:
-    """One attempt at one shot. id: 12 hex digits of its key; generator: name and settings as in a manifest; folder:
-    with face_<n>/ patches; scores: columns of `dub.shot.1`, without those that were not measured; seen: folder of
-    `seen.npz` and `sheet.jpg`, None where it was not scored; made: UTC, ISO 8601; current: the one in the master, as
-    things stand; faces: what was rendered, the main one first."""
-
-    id: str
-    generator: Mapping[str, Any]
-    folder: Path
-    status: str
-    reason: str | None
-    scores: Mapping[str, Any]
-    seen: Path | None
-    made: str
-    current: bool
-    faces: tuple[TakeFace, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -271,23 +251,9 @@ class Library:
 
     def _takes(self, step: Step, row: Mapping[str, Any]) -> list[Take]:
         """All takes of a shot in one language, oldest first."""
-        home = step.take.folder.parent.parent
         current = step.decided.take or row["take"] or step.take.key[:12]
-        found = []
-        for folder in home.glob(f"*/{step.take.folder.name}"):
-            try:
-                result = artifacts.Take.read(folder)
-            except (OSError, OutputError):
-                continue
-            take_id = folder.parent.name
-            choice = result.choice or {"name": result.generator or self.manifest.generator.name}
-            seen = _newest(folder.parent)
-            found.append(Take(
-                id=take_id, generator={"name": choice["name"], **choice.get("settings", {})}, folder=folder,
-                status=result.status, reason=result.reason, scores=Scores.read(seen).measured() if seen else {},
-                seen=seen, made=_made(folder / RESULT), current=take_id == current, faces=result.faces,
-            ))  # fmt: skip
-        return sorted(found, key=lambda t: t.made)
+        home = self.store.dub(row["title"], row["language"])
+        return read_takes(self.store, home, step.shot.id, current, self.manifest.generator.name)
 
     def choice(self, generator: Mapping[str, Any]) -> GeneratorChoice:
         """A generator as a client named it. Raises InputError (unknown name or setting, missing weights)."""
@@ -295,17 +261,13 @@ class Library:
 
         try:
             choice = GeneratorChoice(**generator)
-        except (ValidationError, TypeError) as e:
+        except (ManifestError, TypeError) as e:
             raise InputError(f"A generator is a name and its settings; found {dict(generator)!r}.") from e
         endless = [n for n, v in choice.settings.items() if isinstance(v, float) and not math.isfinite(v)]
         if endless:  # no record of it could be read by others: JSON knows no such number
             raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
         create(choice.name, choice.settings, self.config.models.folder).check()
         return choice
-
-
-def _made(file: Path) -> str:
-    return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 
 def _newest(take: Path) -> Path | None:

@@ -20,7 +20,8 @@ from dubbing.artifacts.tracks import load_tracks
 from dubbing.clock import Timeline
 from dubbing.face import LIPS
 from dubbing.records import Patch, Track
-from dubbing.review.library import Shown, Take
+from dubbing.review.library import Shown
+from dubbing.review.takes import Take
 
 __all__ = ["LOOP_S", "Moment", "moment"]
 

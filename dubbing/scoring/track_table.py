@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dubbing.errors import DubError, OutputError
-from dubbing.score.film import FilmScore
+from dubbing.scoring.film import FilmScore
 from dubbing.store import Store, content_key, key_of
 
 __all__ = ["SCHEMA", "VERSION", "failed_row", "key", "read_table", "rows", "write_table"]

@@ -1,0 +1,162 @@
+"""Check, plan and run a job from Python: what `dub check`, `dub plan` and `dub run` do, without a word.
+
+A job is a manifest (a file's path or URI, or a `Manifest` built in Python), settings and an output folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dubbing import config as configs
+from dubbing import estimate, preflight
+from dubbing import manifest as manifests
+from dubbing.api.progress import FiguresFile
+from dubbing.config import Config
+from dubbing.engine import ENGINES, Event, Report, run_job
+from dubbing.errors import InputError
+from dubbing.estimate import Estimate
+from dubbing.manifest import Manifest
+from dubbing.pipeline import Job
+from dubbing.preflight import Findings
+from dubbing.store import open_store
+
+if TYPE_CHECKING:
+    from dubbing.stage import Task
+
+__all__ = ["Plan", "check", "known_engine", "plan", "run", "settings_of", "steadfast"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job consists of, and how long the rest of it will take.
+
+    estimate: hours and seconds (see `Estimate`), None in it where nothing was measured; stages: their names, in order;
+    tasks: every task known so far, more follow once the cuts are known; done: the ids of those whose result is there.
+    """
+
+    estimate: Estimate
+    stages: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    done: frozenset[str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task is known: each dub's master is planned."""
+        dubs = {(t.title, t.language) for t in self.tasks if t.stage == "audio"}
+        return dubs <= {(t.title, t.language) for t in self.tasks if t.stage == "master"}
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return bool(self.tasks) and self.complete and all(t.id in self.done for t in self.tasks)
+
+
+def check(
+    manifest: Manifest | Path | str, out: Path | str = "out", *, config: Config | Path | str | None = None,
+    deep: bool = False, on_frames: Callable[[int], None] | None = None,
+) -> Findings:  # fmt: skip
+    """Look at everything a run will need, without doing it. What is wrong is in `Findings.problems`, all of it.
+
+    manifest: a path, a URI, or a `Manifest`; out: the output folder or URI; config: settings, or the path or URI of a
+    file of differences, None for the defaults; deep: decode every picture, which finds damage inside the files;
+    on_frames: told how many more pictures were decoded (deep only).
+
+    Raises ManifestError: the manifest or the config cannot be read, or is wrong in itself.
+    """
+    job, settings = _manifest_of(manifest), settings_of(config)
+    return preflight.look(job, settings, out, deep=deep, on_frames=on_frames or (lambda frames: None))
+
+
+def plan(
+    manifest: Manifest | Path | str, out: Path | str = "out", *, config: Config | Path | str | None = None,
+    engine: str = "ray", workers: int | None = None, gpus: float = 0.0, trial: bool = False,
+) -> Plan:  # fmt: skip
+    """Say how many hours a job will take, and which of its tasks are done.
+
+    manifest, out, config: as of `check`; engine: ray or local; workers: tasks at once, None for as many as the config
+    or this machine's cores say; gpus: how many there are, 0 for one where any is needed; trial: measure nine seconds of
+    the first title now, in a temporary folder, instead of going by earlier runs.
+
+    Raises InputError: a file cannot be read; there is no such engine.
+    """
+    job, settings = _manifest_of(manifest), settings_of(config)
+    known_engine(engine)
+    named = (job.generator.name, settings.sync.expert, engine)
+    rates = estimate.Rates.pooled(estimate.recall(), *named)
+    if trial:
+        tried = estimate.trial(job, settings)
+        rates = replace(estimate.Rates.pooled([tried], *named), startup_s=rates.startup_s)
+    work = Job(job, out, settings)
+    slots = 1 if engine == "local" else workers or settings.engine.workers or os.cpu_count() or 1
+    expected = estimate.estimate(work, rates, slots, gpus=gpus, engine=engine)
+    tasks = tuple(work.tasks())
+    return Plan(expected, tuple(s.name for s in work.stages), tasks, frozenset(t.id for t in tasks if work.done(t)))
+
+
+def run(
+    manifest: Manifest | Path | str, out: Path | str = "out", *, config: Config | Path | str | None = None,
+    engine: str = "ray", on_event: Callable[[Event], None] | None = None,
+    on_check: Callable[[Findings], None] | None = None,
+) -> Report:  # fmt: skip
+    """Do the job: a master and a table of shots for every dub, the same bytes as `dub run`.
+
+    What is done already is not done again. `Report` has exit_code (0 all well, 1 some shots failed, 3 some need
+    review), counts (status -> shots), summary (one mapping per dub) and run_json (as written to out/run.json).
+
+    manifest, out, config: as of `check`; engine: ray (all cores) or local (this process); on_event: told what happens,
+    in this process, as it happens; on_check: told what `check` finds, before the work starts.
+
+    Raises InputError (ManifestError, MediaError, OutputError, ModelError): what was given is wrong; nothing was started
+    that the same call cannot go on with. What on_event raises ends the run and comes out here, as does
+    KeyboardInterrupt: finished shots are kept, and the same call goes on.
+    """
+    job, settings = _manifest_of(manifest), settings_of(config)
+    known_engine(engine)
+    store = open_store(out)
+    found = preflight.look(job, settings, store)
+    found.raise_first()
+    if on_check is not None:
+        on_check(found)
+    films = [(t.frames, len(t.dubs)) for t in found.titles]
+    work, made = Job(job, store, settings), estimate.Made()
+    with FiguresFile(films, store.root) as figures:
+        report = run_job(work, engine, steadfast(made, figures, *([on_event] if on_event else [])))
+    estimate.remember(work, report.run_json, made)
+    return report
+
+
+def settings_of(config: Config | Path | str | None) -> Config:
+    """Settings, or what a file of them says. Raises ManifestError."""
+    return config if isinstance(config, Config) else configs.load(config)
+
+
+def known_engine(engine: str) -> None:
+    """Raises InputError where there is no such engine."""
+    if engine not in ENGINES:
+        raise InputError(f"There is no engine {engine!r}; there is: {', '.join(ENGINES)}.")
+
+
+def steadfast(*watchers: Callable[[Event], None]) -> Callable[[Event], None]:
+    """One watcher of events out of several. Once one of them has raised, every further event raises the same, so that
+    no stage can take it for an error of its own shot."""
+    raised: list[BaseException] = []
+
+    def tell(event: Event) -> None:
+        if raised:
+            raise raised[0]
+        try:
+            for watch in watchers:
+                watch(event)
+        except BaseException as e:
+            raised.append(e)
+            raise
+
+    return tell
+
+
+def _manifest_of(manifest: Manifest | Path | str) -> Manifest:
+    return manifest if isinstance(manifest, Manifest) else manifests.load(manifest)

@@ -1,0 +1,195 @@
+"""How far a run is: counted from the engine's events, and left in OUT/.progress.json for `dub status`.
+
+It knows events and nothing of the work behind them, nor of who shows the figures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from dubbing.store import Store, open_store
+
+if TYPE_CHECKING:
+    from dubbing.engine import Event
+
+__all__ = ["PROGRESS", "Figures", "FiguresFile", "Tally", "first_line", "read_figures"]
+
+PROGRESS = ".progress.json"
+FAILURES = 20  # how many of the newest failures `dub status` is told
+# Milliseconds of wall time a frame of film costs on two cores: for the share done and the time left only.
+COST = {"shots": 2.0, "faces": 7.0, "lipsync": 10.0, "sync": 9.0, "master": 22.0}
+_PER_TITLE = ("shots", "faces")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How far a run is. part: 0..1 of the work; shots_done of shots_total (null before the cuts are
+    known), each counted once per language; frames_per_s: over the last seconds, all stages together;
+    left_s: null while there is nothing to go by; stage: of the newest task; found: tasks that were done
+    before; made: tasks finished now; seconds_by_stage: of these; failures: the newest, task id -> why."""
+
+    part: float
+    shots_done: int
+    shots_total: int | None
+    frames_per_s: float
+    left_s: float | None
+    stage: str
+    running: int
+    failed: int
+    found: int = 0
+    made: int = 0
+    seconds_by_stage: Mapping[str, float] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+class Tally:
+    """Counts events. films: (frames, dubs) of every title, so that the whole is known from the start."""
+
+    def __init__(self, films: list[tuple[int, int]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._expected = {
+            stage: sum(frames * (1 if stage in _PER_TITLE else dubs) for frames, dubs in films) for stage in COST
+        }
+        dubs = {n for _, n in films}
+        self._dubs = dubs.pop() if len(dubs) == 1 else None
+        self._done: Counter[str] = Counter()
+        self._partial: dict[str, int] = {}
+        self._stage_of: dict[str, str] = {}
+        self._shots: tuple[int, int] | None = None
+        self._recent: deque[tuple[float, int]] = deque()
+        self._started = clock()
+        self._found: float | None = None
+        self._since: dict[str, float] = {}
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._failures: dict[str, str] = {}
+        self._made = self._known_done = 0
+        self.failed = 0
+        self.stage = ""
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "planned":
+            for stage, (_, _, known, done) in event.totals.items():
+                if stage in COST:
+                    self._done[stage] = done
+                    self._expected[stage] = max(self._expected[stage], known)
+            tasks, ended, _, _ = event.totals.get("sync", (0, 0, 0, 0))
+            if tasks:
+                self._shots = (ended, tasks)
+            elif self._dubs and (found := event.totals.get("faces", (0,))[0]):
+                self._shots = (0, found * self._dubs)
+            if self._found is None:
+                self._found = self._work()
+            self._known_done = max(
+                self._known_done, sum(t[1] for t in event.totals.values()) - self._made - self.failed
+            )
+        elif event.kind == "started":
+            self._stage_of[event.task_id] = self.stage = event.stage
+            self._since[event.task_id] = self._clock()
+        elif event.kind == "frames":
+            self._partial[event.task_id] = self._partial.get(event.task_id, 0) + event.frames
+            self._recent.append((self._clock(), event.frames))
+        elif event.kind in ("finished", "failed"):
+            known = self._partial.pop(event.task_id, 0)
+            self._done[event.stage] += event.frames or known
+            self._stage_of.pop(event.task_id, None)
+            self._seconds[event.stage] += self.seconds_of(event)
+            self._since.pop(event.task_id, None)
+            if event.kind == "failed":
+                self.failed += 1
+                self._failures[event.task_id] = first_line(event.text)
+            else:
+                self._made += 1
+            if event.stage == "sync" and event.window is None and self._shots is not None:
+                self._shots = (self._shots[0] + 1, self._shots[1])
+
+    def seconds_of(self, event: Event) -> float:
+        """How long a task that ends with this event took, by the engine's word, else since it was started."""
+        told: float | None = getattr(event, "seconds", None)
+        return told if told else self._clock() - self._since.get(event.task_id, self._clock())
+
+    def _work(self) -> float:
+        done = Counter(self._done)
+        for task_id, frames in self._partial.items():
+            done[self._stage_of.get(task_id, "")] += frames
+        return sum(COST[s] * min(done[s], self._expected[s]) for s in COST)
+
+    def figures(self) -> Figures:
+        now = self._clock()
+        while self._recent and self._recent[0][0] < now - 10:
+            self._recent.popleft()
+        span = max(1.0, now - max(self._recent[0][0] if self._recent else now, self._started))
+        whole = sum(COST[s] * self._expected[s] for s in COST)
+        work = self._work()
+        fresh, elapsed = work - (self._found or 0.0), now - self._started
+        left = (whole - work) * elapsed / fresh if fresh > 0.01 * whole and elapsed > 2 else None
+        done, total = self._shots or (0, None)
+        return Figures(
+            part=min(1.0, work / whole) if whole else 0.0,
+            shots_done=done,
+            shots_total=total,
+            frames_per_s=round(sum(n for _, n in self._recent) / span, 1),
+            left_s=round(left, 1) if left is not None else None,
+            stage=self.stage,
+            running=len(self._stage_of),
+            failed=self.failed,
+            found=self._known_done,
+            made=self._made,
+            seconds_by_stage={s: round(v, 2) for s, v in self._seconds.items()},
+            failures=dict([*self._failures.items()][-FAILURES:]),
+        )
+
+
+def first_line(text: str) -> str:
+    """What a failure's text begins with."""
+    return text.splitlines()[0] if text.strip() else "no reason given"
+
+
+class FiguresFile:
+    """Keeps a run's figures in its output folder while it goes on: call it with events. A context manager, which takes
+    the file away at its end. films: as of `Tally`; folder: OUT, or its mirror."""
+
+    def __init__(self, films: list[tuple[int, int]], folder: Path) -> None:
+        self.tally = Tally(films)
+        self._file = folder / PROGRESS
+        self._written = 0.0
+
+    def __enter__(self) -> FiguresFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        if self._written:
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
+
+    def __call__(self, event: Event) -> None:
+        """Count, and write at most once a second; a disk that takes no more of them is the engine's to report."""
+        self.tally(event)
+        now = time.monotonic()
+        if now - self._written < 1.0 or not self._file.parent.is_dir():
+            return
+        self._written = now
+        part = self._file.with_name(f".part-{os.getpid()}{PROGRESS}")
+        with suppress(OSError):
+            part.write_text(json.dumps({"pid": os.getpid(), "at": time.time(), **asdict(self.tally.figures())}))
+            part.replace(self._file)
+
+
+def read_figures(out: Store | Path | str) -> dict[str, Any] | None:
+    """The figures of a run under way, with pid and at (seconds since 1970); None where there are none.
+
+    Raises InputError for a URI that cannot be used, StorageError where it does not answer."""
+    store = open_store(out)
+    try:
+        found: dict[str, Any] = json.loads(store.read_bytes(store.root / PROGRESS))
+    except (OSError, ValueError):
+        return None
+    return found

@@ -1,0 +1,299 @@
+"""What an output folder or URI holds, to be read from Python: how its run ended, shots, takes, patches, masters.
+
+It only reads, at any moment, also while a run writes: whatever is there is whole. An object is a picture of the moment
+at which it was opened; open again to see what came since.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from dubbing import media
+from dubbing.api.progress import read_figures
+from dubbing.api.tables import to_pandas
+from dubbing.config import Config
+from dubbing.errors import InputError, OutputError
+from dubbing.manifest import Manifest, of_run
+from dubbing.records import Patch
+from dubbing.remote import Uri, place
+from dubbing.review import takes as on_disk
+from dubbing.severity import severity
+from dubbing.shot_table import SCHEMA, read_table
+from dubbing.store import Store, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DubResults", "Results", "Take", "TitleResults", "open_results"]
+
+PATIENCE_S = 15.0  # for which a place that does not answer is asked again: a person waits
+_WORST = 5
+State = Literal["running", "killed", "stopped", "finished"]
+
+
+@dataclass(frozen=True)
+class Take:
+    """One attempt at one shot.
+
+    shot: its id; id: 12 hex digits, of everything the take depends on; delivered: whether it is in the table of shots,
+    and so in the master; generator: name and settings, as in a manifest; status: `dubbed`, or `untouched` with the
+    reason; scores: columns of `dub.shot.1`, without those that were not measured; made: UTC, ISO 8601, empty where it
+    lies at a URI; faces: the faces that have patches, `face_1` and so on.
+    """
+
+    shot: str
+    id: str
+    delivered: bool
+    generator: Mapping[str, Any]
+    status: str
+    reason: str | None
+    scores: Mapping[str, Any]
+    made: str
+    faces: tuple[str, ...]
+    _folder: Path = field(repr=False)
+    _store: Store = field(repr=False)
+
+    def patches(self, face: str | None = None, *, first: int | None = None, last: int | None = None) -> Iterator[Patch]:
+        """The changed regions of the frames, in the order of the film, decoded one at a time.
+
+        Each has frame (number in the title), x, y (its top left in the upright picture, pixels), bgr (uint8, (H, W, 3))
+        and alpha (uint8, (H, W): 0 keeps the source, 255 replaces it). face: one of `faces`, None for all, one after
+        another; first, last: only frames [first, last). A shot that was left alone has none.
+
+        Raises InputError: there is no such face; MediaError: the patches are damaged; OutputError: they are gone.
+        """
+        if face is not None and face not in self.faces:
+            raise InputError(
+                f"Take {self.id} of {self.shot} has no face {face!r}; it has: {', '.join(self.faces) or 'none'}."
+            )
+        return self._read(self.faces if face is None else (face,), first, last)
+
+    def _read(self, faces: tuple[str, ...], first: int | None, last: int | None) -> Iterator[Patch]:
+        folder = Path(self._store.bring({"take": str(self._folder)})["take"]) if faces else self._folder
+        for face in faces:
+            yield from media.read_patches(folder / face, first, last)
+
+
+@dataclass(frozen=True)
+class DubResults:
+    """One language of one title. error: why there is no master, None where there is one or nobody has said yet."""
+
+    title: str
+    language: str
+    error: str | None
+    _store: Store = field(repr=False)
+    _config: Config = field(repr=False)
+
+    @cached_property
+    def shots(self) -> pa.Table:
+        """One row per shot, schema `dub.shot.1` (README, "What comes out"); no rows before the run has ended."""
+        try:
+            return read_table(self._store.read_bytes(self._table))
+        except FileNotFoundError:
+            return SCHEMA.empty_table()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`shots` as a DataFrame. Raises InputError where pandas is not installed."""
+        return to_pandas(self.shots)
+
+    @property
+    def finished(self) -> bool:
+        """Whether its table of shots is written."""
+        return self.shots.num_rows > 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Status (dubbed, untouched, failed) -> shots."""
+        return dict(Counter(r["status"] for r in self._rows))
+
+    @property
+    def needs_review(self) -> int:
+        """How many shots ask for a person."""
+        return sum(bool(r["needs_review"]) for r in self._rows)
+
+    @property
+    def worst(self) -> pa.Table:
+        """The shots that are not untouched, worst first, as the review page orders them: failed, then by how far they
+        are over the thresholds of the config's `review`. Columns as of `shots`."""
+        rows = sorted(self._rows, key=lambda r: severity(r, self._config.review), reverse=True)
+        return pa.Table.from_pylist([r for r in rows if r["status"] != "untouched"], self.shots.schema)
+
+    @property
+    def master(self) -> Path | Uri | None:
+        """Where the master lies; None where none was made yet."""
+        beginning = f"{self.title}.{self.language}."
+        found = sorted(self._store.names(self._home, beginning))
+        return place(self._store.shown(found[0])) if found else None
+
+    @property
+    def table(self) -> Path | Uri | None:
+        """Where shots.parquet lies; None where it is not written yet."""
+        return place(self._store.shown(self._table)) if self.finished else None
+
+    def takes(self, shot: str) -> tuple[Take, ...]:
+        """The takes of one shot, oldest first, whether the run has ended or not; empty where there is none yet.
+
+        shot: its id, `shot_0004`. Raises InputError where a finished dub has no such shot.
+        """
+        row = next((r for r in self._rows if r["shot"] == shot), None)
+        if row is None and self.finished:
+            raise InputError(
+                f"{self.title}/{self.language} has no shot {shot!r}; it has shot_0001 to {self._rows[-1]['shot']}."
+            )
+        delivered = row["take"] if row is not None and row["status"] == "dubbed" else None
+        found = on_disk.read_takes(self._store, self._home, shot, delivered, "unknown")
+        return tuple(
+            Take(t.shot, t.id, t.current, t.generator, t.status, t.reason, t.scores, t.made,
+                 tuple(f.folder for f in t.faces if f.frames), t.folder, self._store)
+            for t in found
+        )  # fmt: skip
+
+    def take(self, shot: str) -> Take | None:
+        """The take of a shot that is delivered; None where the source's own picture is. Raises as `takes`."""
+        return next((t for t in self.takes(shot) if t.delivered), None)
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.shots.to_pylist()
+        return rows
+
+    @property
+    def _home(self) -> Path:
+        return self._store.dub(self.title, self.language)
+
+    @property
+    def _table(self) -> Path:
+        return self._home / "shots.parquet"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Counts, means, the five worst shots and where things are, as plain values."""
+        dubbed = [r for r in self._rows if r["status"] == "dubbed"]
+        return {
+            "title": self.title,
+            "language": self.language,
+            "counts": self.counts,
+            "reasons": dict(Counter(r["reason"] for r in self._rows if r["reason"])),
+            "needs_review": self.needs_review,
+            **{n: _mean(dubbed, n) for n in ("lse_d", "lse_c", "source_lse_d", "source_lse_c")},
+            "worst": [{n: row[n] for n in _SHORT} for row in self.worst.slice(0, _WORST).to_pylist()],
+            "table": str(self.table) if self.table else None,
+            "master": str(self.master) if self.master else None,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class TitleResults:
+    """One title. dubs: in the manifest's order."""
+
+    id: str
+    dubs: tuple[DubResults, ...]
+
+    @property
+    def frames(self) -> int:
+        """Of its film, as its shots say; 0 before the first dub is finished."""
+        ends = [d.shots["end_frame"].to_pylist() for d in self.dubs]
+        return max((end for column in ends for end in column), default=0)
+
+
+@dataclass(frozen=True)
+class Results:
+    """One output folder or URI, as it was when it was opened.
+
+    out: where; state: running, killed (ended without a word: the same run goes on), stopped (by an error or a person),
+    or finished; run: run.json; progress: figures of a run under way, else None.
+    """
+
+    out: str
+    state: State
+    run: Mapping[str, Any]
+    progress: Mapping[str, Any] | None
+    titles: tuple[TitleResults, ...]
+
+    @property
+    def dubs(self) -> tuple[DubResults, ...]:
+        """Every dub of every title."""
+        return tuple(dub for title in self.titles for dub in title.dubs)
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the run ended: 0, 1, 2, 3 or 130, as in the README; None while it goes on, or where it was killed."""
+        code: int | None = self.run.get("exit_status") if self.state in ("stopped", "finished") else None
+        return code
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Status (dubbed, untouched, failed) -> shots of all finished dubs."""
+        return dict(sum((Counter(d.counts) for d in self.dubs), Counter()))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was run. Raises OutputError where another version of dub wrote it."""
+        try:
+            return Manifest.model_validate(of_run(self.run["manifest"]), strict=False)
+        except (KeyError, ValidationError) as e:
+            raise OutputError(f"The run in {self.out!r} is of another version of dub; run the job again.") from e
+
+    def dub(self, title: str, language: str) -> DubResults:
+        """One dub. Raises InputError where the run has no such title or language."""
+        found = next((d for d in self.dubs if (d.title, d.language) == (title, language)), None)
+        if found is None:
+            names = ", ".join(f"{d.title}/{d.language}" for d in self.dubs)
+            raise InputError(f"There is no dub {title}/{language} in {self.out!r}; there is: {names or 'none'}.")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `dub status --json` prints."""
+        dubs = [d.to_dict() for d in self.dubs]
+        return {"out": self.out, "state": self.state, "run": self.run, "progress": self.progress, "dubs": dubs}
+
+
+_SHORT = ("shot", "start_tc", "status", "lse_d", "source_lse_d", "lse_c", "source_lse_c", "lse_offset_frames",
+          "sharpness", "silence_motion", "needs_review", "review_reason", "reason", "error")  # fmt: skip
+
+
+def open_results(out: Path | str) -> Results:
+    """What a run has left, finished or not. out: its output folder, or a URI.
+
+    Raises OutputError (an InputError): no run has written there, or another version of dub has; StorageError: the
+    place does not answer within 15 s.
+    """
+    store = open_store(out, PATIENCE_S)
+    try:
+        run = json.loads(store.read_bytes(store.root / "run.json"))
+        titles = [(t["id"], [d["language"] for d in t["dubs"]]) for t in run.get("manifest", {}).get("titles", [])]
+        state = run.get("state", "finished")
+    except OSError as e:
+        raise OutputError(
+            f"There is no run.json in {str(out)!r}; give the folder that a run writes to (its --out)."
+        ) from e
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise OutputError(f"{store.shown(store.root / 'run.json')!r} was not written by dub; run the job again.") from e
+    if state == "running" and not store.held():
+        state = "killed"
+    try:
+        config = Config.model_validate(run.get("config", {}), strict=False)
+    except ValidationError:
+        config = Config()  # of another version: only the order of the worst shots rests on it
+    errors = {(d["title"], d["language"]): d["error"] for d in run.get("dubs", [])}
+    return Results(
+        str(out), state, run, read_figures(store) if state == "running" else None,
+        tuple(
+            TitleResults(name, tuple(DubResults(name, x, errors.get((name, x)), store, config) for x in languages))
+            for name, languages in titles
+        ),
+    )  # fmt: skip
+
+
+def _mean(rows: list[dict[str, Any]], name: str) -> float | None:
+    values = [r[name] for r in rows if r[name] is not None]
+    return round(sum(values) / len(values), 4) if values else None

@@ -1,0 +1,96 @@
+"""The takes of a shot in one language, as they lie in an output folder or at a URI. Reads only; knows no job.
+
+takes/<shot>/<take id>/patch/        what was rendered: result.json, and face_<n>/ folders of patches
+takes/<shot>/<take id>/score-<key>/  what was measured of it: result.json, seen.npz, sheet.jpg
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dubbing.artifact import Artifact
+from dubbing.artifacts import takes as artifacts
+from dubbing.artifacts.takes import Scores, TakeFace
+from dubbing.errors import OutputError
+from dubbing.store import PART, RESULT, Store
+
+__all__ = ["Take", "read_takes"]
+
+_PATCH, _SCORE = "patch", "score-"
+A = TypeVar("A", bound=Artifact)
+
+
+@dataclass(frozen=True)
+class Take:
+    """One attempt at one shot.
+
+    shot: its id; id: 12 hex digits of the take's key; generator: name and settings as in a manifest; folder: with
+    face_<n>/ patches; faces: what was rendered, the main one first; scores: columns of `dub.shot.1`, but not those that
+    were not measured; seen: folder of `seen.npz` and `sheet.jpg`, None where it was not scored; made: UTC, ISO 8601,
+    empty where it lies at a URI, which does not say; current: the one in the master, as things stand."""
+
+    shot: str
+    id: str
+    generator: Mapping[str, Any]
+    folder: Path
+    faces: tuple[TakeFace, ...]
+    status: str
+    reason: str | None
+    scores: Mapping[str, Any]
+    seen: Path | None
+    made: str
+    current: bool
+
+
+def read_takes(store: Store, home: Path, shot: str, current: str | None, generator: str) -> list[Take]:
+    """The takes of one shot, oldest first. home: the dub's folder; current: id of the one in the master; generator:
+    the name to give where a take does not say what rendered it. A take that cannot be read is passed over."""
+    below = home / "takes" / shot
+    there = {f.parent for f in store.find(below, RESULT) if len(f.relative_to(below).parts) == 3}
+    there = {f for f in there if not any(p.startswith(PART) for p in f.relative_to(below).parts)}
+    scored: dict[str, list[Path]] = {}
+    for folder in there:
+        if folder.name.startswith(_SCORE):
+            scored.setdefault(folder.parent.name, []).append(folder)
+    newest = {take: max(folders, key=lambda f: (_stamp(f), f.name)) for take, folders in scored.items()}
+    rendered = [f for f in there if f.name == _PATCH]
+    found = []
+    for folder in rendered:
+        result = _read(store, artifacts.Take, folder)
+        if result is None:
+            continue
+        take_id = folder.parent.name
+        choice = result.choice or {"name": result.generator or generator}
+        seen = newest.get(take_id)
+        scores = _read(store, Scores, seen) if seen else None
+        found.append(Take(
+            shot=shot, id=take_id, generator={"name": choice["name"], **choice.get("settings", {})}, folder=folder,
+            faces=result.faces, status=result.status, reason=result.reason,
+            scores=scores.measured() if scores else {}, seen=seen, made=_made(folder), current=take_id == current,
+        ))  # fmt: skip
+    return sorted(found, key=lambda t: (t.made, t.id))
+
+
+def _read(store: Store, kind: type[A], folder: Path) -> A | None:
+    """A result of that kind; None where it cannot be read."""
+    try:
+        return kind.of(store.results([folder])[folder])
+    except (OSError, ValueError, KeyError, OutputError):
+        return None
+
+
+def _stamp(folder: Path) -> int:
+    """When a result was made, as this machine's disk says; 0 of one that lies elsewhere."""
+    try:
+        return (folder / RESULT).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _made(folder: Path) -> str:
+    stamp = _stamp(folder)
+    return datetime.fromtimestamp(stamp / 1e9, UTC).isoformat(timespec="seconds") if stamp else ""
