@@ -240,10 +240,16 @@ Examples:
 @click.option("--config", "of_config", is_flag=True, help="Of a config file, instead of the manifest.")
 def schema(of_config: bool) -> None:
     """Print the JSON Schema of the manifest."""
-    from dubbing import config, manifest
+    from dubbing import config, generators, manifest
     from dubbing.cli import show
 
-    show.as_json(config.schema() if of_config else manifest.schema())
+    if of_config:
+        show.as_json(config.schema())
+        return
+    schemas, problems = generators.schemas()
+    for problem in problems:
+        click.echo(f"note: {problem}", err=True)
+    show.as_json(manifest.schema(schemas))
 
 
 @dub.command(

@@ -22,13 +22,14 @@ from dubbing.evaluate.hearing import correlation
 from dubbing.evaluate.rendering import Look, flicker, matte_in
 from dubbing.face import OUTER_LIPS
 from dubbing.mesh import Meshes, face_boxes
+from dubbing.metrics.mouth import STILL
 from dubbing.pipeline import Step
 from dubbing.records import Track
 from dubbing.stages.audio import load_speech
 from dubbing.stages.faces import load_tracks
 from dubbing.stages.lipsync import speech_mask
 from dubbing.stages.sheet import Sheet
-from dubbing.stages.sync import EDGE_S, STILL, paste
+from dubbing.stages.sync import EDGE_S, paste
 
 __all__ = ["Take", "finished", "following", "hard_moments", "look_at", "recovery", "silence", "sync"]
 
