@@ -82,6 +82,6 @@ def _loudness(work: RenderRequest) -> np.ndarray:
     """How loud this face speaks in each frame of the track, over its loudest frame, float64 (N,), 0..1."""
     first, begins = work.track.start_frame, work.timeline.sample(work.track.start_frame, RATE_HZ)
     edges = [work.timeline.sample(first + n, RATE_HZ) - begins for n in range(len(work.track.frames_N) + 1)]
-    power = [float(np.mean(np.square(work.wave[a:b]))) if b > a else 0.0 for a, b in zip(edges[:-1], edges[1:])]
-    loud_N = np.sqrt(np.nan_to_num(power)) * work.speech_N
+    parts = [work.wave[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    loud_N = np.sqrt([float(np.mean(np.square(part))) if len(part) else 0.0 for part in parts]) * work.speech_N
     return np.asarray(loud_N / max(loud_N.max(), 1e-9))
