@@ -376,6 +376,10 @@ class _Place:
         return self.job.expert
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.job.metrics
+
+    @property
     def prior(self) -> str:
         return self.job.prior
 

@@ -117,6 +117,13 @@ class ResultCache:
         return experts.identity(self.config.sync.expert, self.models_folder)
 
     @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of other packages, `name@version of package`. Raises PluginError."""
+        from dubbing import metrics
+
+        return tuple(metrics.identities())
+
+    @cached_property
     def models_folder(self) -> str:
         """Where published models lie."""
         return str(models.folder(self.config.models.folder))

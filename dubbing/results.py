@@ -95,7 +95,7 @@ def _row(job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: M
     row |= {"generator": take.generator, "generator_hash": take.generator_hash,
             "take": step.take.key[:12], "actor": _actor(job, title, take)}  # fmt: skip
     scores: Scores = job.result(step.score) or Scores()
-    row |= {name: getattr(scores, name) for name in _SCORES}
+    row |= {**dict.fromkeys(_SCORES), **scores.measured()}
     crossed = complaints(row, job.config.review)
     seen = step.decided.approves(row["take"])
     return row | {"needs_review": bool(crossed) and not seen, "review_reason": "; ".join(crossed) or None}

@@ -145,6 +145,11 @@ class Place(Protocol):
         ...
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of other packages that are measured too, `name@version of package`."""
+        ...
+
+    @property
     def prior(self) -> str:
         """Key of what actors are fitted on."""
         ...

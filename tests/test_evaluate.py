@@ -66,6 +66,9 @@ class Echo:
     def check(self) -> None:
         """Nothing to check."""
 
+    def render_apart(self, work: RenderRequest, gap_s: float, *, shapes: bool) -> Iterator[Rendered]:
+        return self.render(work)
+
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
         boxes = face_boxes(work.track.mesh_NP3, work.picture_wh)
         opening = mouth_measures(canonical(work.track.mesh_NP3)[0])["opening"]
@@ -106,7 +109,7 @@ def test_a_generator_that_gives_back_the_source_gets_perfect_numbers(analysed, t
 
 
 def test_no_mouth_is_borrowed_from_near_by(analysed):
-    from dubbing.generators.rewrite.generator import Settings, _ShotPlan
+    from dubbing.generators.rewrite.generator import Apart, RewriteSettings, _ShotPlan
 
     session, found = analysed
     speaker = found.speakers()[0]
@@ -117,15 +120,15 @@ def test_no_mouth_is_borrowed_from_near_by(analysed):
     }  # fmt: skip
     count = len(speaker.track.frames_N)
     frames = np.arange(count)
-    near = _ShotPlan(RenderRequest(**common, min_donor_gap_s=0.0, shapes=True), Settings()).donors(0, count)
-    far = _ShotPlan(RenderRequest(**common, min_donor_gap_s=0.5, shapes=True), Settings()).donors(0, count)
+    near = _ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.0, shapes=True)).donors(0, count)
+    far = _ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.5, shapes=True)).donors(0, count)
     assert (near == frames).mean() > 0.9  # the true shape is found in the frame itself
     assert np.abs(speaker.times_s[far] - speaker.times_s).min() >= 0.5
 
 
 def test_takes_that_are_the_source_are_steady_and_without_seam(analysed, film, monkeypatch):
     session, found = analysed
-    monkeypatch.setattr("dubbing.stages.lipsync.create", lambda *args: Echo())
+    monkeypatch.setattr("dubbing.stages.lipsync.create", lambda *args, **kwargs: Echo())
     sound = session.sound_for(found, Voice("x-echo", film.parent / "film.hi.flac"))
     made = session.dubbed(found, {"x-echo": sound})
     takes, reasons = finished(made, "x-echo")
@@ -345,9 +348,9 @@ def test_the_published_expert_is_asked_where_its_weights_are(film, out, tmp_path
         replace(m, size=len(data), sha256=hashlib.sha256(data).hexdigest()) if m.name == "syncnet_v2" else m
         for m in entries.MODELS
     )
-    monkeypatch.setattr(models.model_store, "MODELS", known)
-    monkeypatch.setattr(models.model_store.ModelStore.__init__, "__defaults__", (known,))
-    monkeypatch.delenv(models.model_store.ENVIRONMENT, raising=False)
+    monkeypatch.setattr(models.store, "MODELS", known)
+    monkeypatch.setattr(models.store.ModelStore.__init__, "__defaults__", (known,))
+    monkeypatch.delenv(models.store.ENVIRONMENT, raising=False)
     settings = config.Config(models=config.Models(folder=str(model_store)))
     options = Options(only=("published",), voices=(Voice("hi", film.parent / "film.hi.flac"),))
     rows = Evaluation(out, options, settings).run([Clip("film", film)])

@@ -77,9 +77,9 @@ def dub_with(generator: dict[str, Any], film: Path, model_store: Path, where: Pa
     settings = config.Config(sync=config.Sync(expert="wav2lip_color"), models=config.Models(folder=str(model_store)))
     with pytest.MonkeyPatch.context() as patch:
         known = [with_hash(m, model_store) for m in entries.MODELS]
-        patch.setattr(models.model_store, "MODELS", tuple(known))
-        patch.setattr(models.model_store.ModelStore.__init__, "__defaults__", (tuple(known),))
-        patch.delenv(models.model_store.ENVIRONMENT, raising=False)
+        patch.setattr(models.store, "MODELS", tuple(known))
+        patch.setattr(models.store.ModelStore.__init__, "__defaults__", (tuple(known),))
+        patch.delenv(models.store.ENVIRONMENT, raising=False)
         job = pipeline.Job(manifest.load(other), where, settings)
         preflight.look(job.manifest, settings, where).raise_first()
         report = run_job(job, "local", lambda event: None)

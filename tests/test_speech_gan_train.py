@@ -13,7 +13,7 @@ from lessons import data_folder
 
 from dubbing import models
 from dubbing.dataset.shards import Dataset
-from dubbing.generators.speech_gan import SpeechGAN as Generator
+from dubbing.generators import create
 from dubbing.networks.speech_gan import inputs
 from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet, plan_of
 from dubbing.train import recipes
@@ -106,7 +106,7 @@ def test_it_learns_and_what_it_leaves_is_used(tmp_path):
     state = models.load_state(file)
     assert plan_of(state) == NetworkShape(8, 16)
     models.fit(SpeechGANNet(plan_of(state)), state, "it")
-    generator = Generator({"model": str(file)})
+    generator = create("speech_gan", {"model": str(file)})
     generator.check()
     assert "name: speech_gan" in done.use and str(file) in done.use
     assert json.loads((tmp_path / "out" / "model.json").read_text())["recipe"] == "speech_gan"

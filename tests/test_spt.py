@@ -8,7 +8,6 @@ import torch
 
 from dubbing.errors import ManifestError, ModelError
 from dubbing.generators import create
-from dubbing.generators.wav2lip import SptWav2Lip as Generator
 from dubbing.networks.spt import SpatialTransformer, SptWav2Lip, SptWav2LipNet, back, sampled, wrapped
 from dubbing.networks.wav2lip import Wav2LipNet
 
@@ -163,6 +162,6 @@ def test_the_generator_needs_a_checkpoint_of_its_own(net, tmp_path):
         create("spt_wav2lip", {})
     torch.save({k: v for k, v in net.state_dict().items() if not k.startswith("transformer.")}, tmp_path / "w.pth")
     with pytest.raises(ModelError, match=r"the file has no 'transformer\."):
-        Generator({"model": str(tmp_path / "w.pth")}).check()
+        create("spt_wav2lip", {"model": str(tmp_path / "w.pth")}).check()
     with pytest.raises(ManifestError, match="generator spt_wav2lip: sise: .*it knows model, .*size, alignment"):
-        Generator({"sise": 3})
+        create("spt_wav2lip", {"sise": 3})

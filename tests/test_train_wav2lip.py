@@ -16,8 +16,7 @@ from dubbing import models
 from dubbing.dataset.shards import Dataset
 from dubbing.errors import ModelError
 from dubbing.experts.wav2lip_color import Wav2LipColorNet
-from dubbing.generators.wav2lip import SptWav2Lip as SptGenerator
-from dubbing.generators.wav2lip import Wav2Lip as Generator
+from dubbing.generators import create
 from dubbing.networks import mel
 from dubbing.networks.wav2lip import PUBLISHED, Wav2LipNet, plan_for, plan_of
 from dubbing.networks.wav2lip_quality import QualityDiscriminator
@@ -143,7 +142,7 @@ def test_wav2lip_learns_and_dub_run_takes_its_result(data: Path, tmp_path: Path)
     content = torch.load(result.file, weights_only=True)["state_dict"]
     assert all(key.startswith("module.") for key in content)
     assert plan_of(models.load_state(result.file)) == plan_for(12, 0.05)
-    Generator({"model": result.file, "alignment": "training"}).check()
+    create("wav2lip", {"model": result.file, "alignment": "training"}).check()
     assert result.use == f"generator: {{name: wav2lip, model: {result.file}, alignment: training}}"
 
 
@@ -180,7 +179,7 @@ def test_spt_wav2lip_starts_from_wav2lip_and_is_a_generator(data: Path, tmp_path
     file = train(plan).file
     moved = models.load_state(file)["transformer.theta.bias"] - torch.tensor([1.0, 0, 0, 0, 1, 0])
     assert 0 < float(moved.abs().max()) < 5e-4  # a tenth of the rate, two steps
-    SptGenerator({"model": file}).check()
+    create("spt_wav2lip", {"model": file}).check()
 
 
 def test_the_experts_result_is_an_expert(data: Path, tmp_path: Path) -> None:
@@ -195,7 +194,7 @@ def test_dub_models_add_takes_what_was_trained(data: Path, tmp_path: Path, dub: 
     code, out, err = dub("models", "add", "ours", file)
     assert code == 0 and "own-ours.pth (its hash is right)" in out, err
     assert models.digest("ours") == json.loads((tmp_path / "out" / CARD).read_text())["sha256"]
-    Generator({"model": "ours", "alignment": "training"}).check()
+    create("wav2lip", {"model": "ours", "alignment": "training"}).check()
     assert "wav2lip, trained here: 1 steps" in dub("models", "list")[1]
     assert dub("models", "verify", "ours")[0] == 0
     assert "no name for a model" in dub("models", "add", "My Own", file)[2]

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from dubbing.errors import ModelError
-from dubbing.generators.wav2lip import Wav2Lip as Generator
+from dubbing.generators import create
 from dubbing.networks import convs, mel
 from dubbing.networks.wav2lip import PUBLISHED, NetworkShape, Wav2Lip, Wav2LipNet, plan_of
 
@@ -197,7 +197,7 @@ def test_another_architecture_is_named_by_its_first_key(net, tmp_path):
     state["face_encoder_blocks.1.0.conv_block.0.weight"] = torch.zeros(48, 16, 3, 3)
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(ModelError, match=r"face_encoder_blocks\.1\.0\.conv_block\.0\.weight.*\(48, 16.*\(32, 16"):
-        Generator({"model": str(tmp_path / "w.pth")}).check()
+        create("wav2lip", {"model": str(tmp_path / "w.pth")}).check()
 
 
 # -- the generator ---------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_another_architecture_is_named_by_its_first_key(net, tmp_path):
 def test_settings_are_checked_and_name_the_result(net, tmp_path):
     path = tmp_path / "w.pth"
     torch.save(net.state_dict(), path)
-    plain, other = (Generator({**more, "model": str(path)}) for more in ({}, {"alignment": "training"}))
+    plain, other = (create("wav2lip", {**more, "model": str(path)}) for more in ({}, {"alignment": "training"}))
     assert other.hash != plain.hash
     with pytest.raises(ModelError, match="not 288"):
-        Generator({"size": 288, "model": str(path)}).check()
+        create("wav2lip", {"size": 288, "model": str(path)}).check()

@@ -9,15 +9,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from dubbing import config as configs
-from dubbing import estimate, preflight
+from dubbing import estimate, generators, preflight
 from dubbing import manifest as manifests
 from dubbing.api.progress import FiguresFile
 from dubbing.config import Config
 from dubbing.engine import ENGINES, Event, Report, run_job
-from dubbing.errors import InputError
+from dubbing.errors import InputError, PluginError
 from dubbing.estimate import Estimate
 from dubbing.manifest import Manifest
 from dubbing.pipeline import Job
@@ -25,9 +25,9 @@ from dubbing.preflight import Findings
 from dubbing.store import open_store
 
 if TYPE_CHECKING:
-    from dubbing.stage import Task
+    from dubbing.task import Task
 
-__all__ = ["Plan", "check", "known_engine", "plan", "run", "settings_of", "steadfast"]
+__all__ = ["Plan", "check", "known_engine", "plan", "run", "schema_of", "settings_of", "steadfast"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,15 @@ def run(
         report = run_job(work, engine, steadfast(made, figures, *([on_event] if on_event else [])))
     estimate.remember(work, report.run_json, made)
     return report
+
+
+def schema_of(what: Literal["manifest", "config"]) -> tuple[dict[str, Any], list[PluginError]]:
+    """JSON Schema of manifests, with the settings of every generator there is, or of config files; and the packages
+    whose generators could not be asked."""
+    if what == "config":
+        return configs.schema(), []
+    schemas, problems = generators.schemas()
+    return manifests.schema(schemas), problems
 
 
 def settings_of(config: Config | Path | str | None) -> Config:

@@ -92,10 +92,13 @@ class Scores(Artifact):
     """Mouth motion while the dub is silent over the source's while it is."""
     sharpness: float | None = None
     """Mouth detail, take over source, 1 = equal."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """What other packages' metrics say, by column, `metric_<name>`."""
 
     def measured(self) -> dict[str, Any]:
         """The numbers that there are, by column."""
-        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+        own = ((f.name, getattr(self, f.name)) for f in fields(self) if f.name != "metrics")
+        return {**{name: value for name, value in own if value is not None}, **self.metrics}
 
 
 @dataclass(frozen=True)

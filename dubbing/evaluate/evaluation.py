@@ -156,7 +156,8 @@ class Evaluation:
         if group.needs_voice:
             about = [[v.language, content_key(v.path, self.store.root / ".contents.json")] for v in voices]
         about += group.judges(self.settings)
-        key = key_of("eval", _VERSION, group.name, film.content, self.generator_hash, code_hash(), about)
+        generator = str(self.options.generator["name"])
+        key = key_of("eval", _VERSION, group.name, film.content, self.generator_hash, code_hash(generator), about)
         folder = self.store.root / film.title.id / "eval" / f"{group.name}-{key[:12]}"
 
         def make(part: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -27,11 +28,11 @@ from dubbing.evaluate.hearing import correlation
 from dubbing.evaluate.session import EvaluatedFilm, Speaker
 from dubbing.experts import Expert
 from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical, mouth_measures
-from dubbing.generators import Generator, RenderRequest
+from dubbing.generators import Generator, Rendered, RenderRequest
 from dubbing.mesh import Meshes, MeshTracker, face_boxes
 from dubbing.records import Line, Patch
 
-__all__ = ["APART_S", "Look", "flicker", "lay", "lmd", "matte_in", "render_truth", "similarity"]
+__all__ = ["APART_S", "BorrowsMouths", "Look", "flicker", "lay", "lmd", "matte_in", "render_truth", "similarity"]
 
 APART_S = 0.5
 MOST_FRAMES = 250
@@ -40,6 +41,25 @@ LEAST_S = 1.5
 _CPBD_EVERY = 4
 _CPBD_ROOM = 0.6
 _CPBD_EYE_PX = 70  # between the outer corners of the eyes, as in GRID
+
+
+@runtime_checkable
+class BorrowsMouths(Protocol):
+    """What a generator may offer besides its protocol: to render a face again without mouths from near by."""
+
+    def render_apart(self, work: RenderRequest, gap_s: float, *, shapes: bool) -> Iterator[Rendered]:
+        """As `render`, with mouths from frames `gap_s` away at least; shapes: the track's own mouth drives, not sound.
+        Raises ValueError where no frame is that far away."""
+        ...
+
+
+def _apart(generator: Generator, work: RenderRequest, shapes: bool) -> Iterator[Rendered]:
+    """A face rendered again; a generator that borrows no mouths has nothing to keep apart. Raises StageError."""
+    if isinstance(generator, BorrowsMouths):
+        return iter(generator.render_apart(work, APART_S, shapes=shapes))
+    if shapes:
+        raise StageError(f"{generator.name} is driven by sound only: it cannot render a given mouth.")
+    return iter(generator.render(work))
 
 
 def render_truth(
@@ -58,7 +78,7 @@ def render_truth(
     work = RenderRequest(
         source=film.video, timeline=line, picture_wh=size, track=track,
         lines=(Line(track.id, track.start_frame, track.end_frame),), wave=speaker.wave, speech_N=speaker.speaks_N,
-        actor=speaker.actor, window=window, min_donor_gap_s=APART_S, shapes=expert is None,
+        actor=speaker.actor, window=window,
     )  # fmt: skip
     boxes = face_boxes(track.mesh_NP3, size)
     others = _Others(film.video, line, speaker, boxes, window)
@@ -66,7 +86,7 @@ def render_truth(
     sheet = Sheet(f"{film.clip.id} {track.id} {by}", line, np.linspace(*window, 10).astype(int)[1:-1].tolist())
     look = Look(meshes, ("source", "result", "mean", "random"))
     per_frame: dict[str, list[float]] = defaultdict(list)
-    timed = _Timed(generator, work)
+    timed = _Timed(_apart(generator, work, shapes=expert is None))
     shown = media.read(film.video, line, *window, threads=1)
     try:
         for n, patch in enumerate(timed):
@@ -220,18 +240,16 @@ class Look:
 
 @dataclass
 class _Timed:
-    """A generator's patches, and the processor time that they took."""
+    """Patches as they are rendered, and the processor time that they took."""
 
-    generator: Generator
-    work: RenderRequest
+    rendered: Iterator[Rendered]
     seconds: float = 0.0
     frames: int = 0
 
     def __iter__(self) -> Iterator[Patch]:
-        rendered = iter(self.generator.render(self.work))
         while True:
             began = time.process_time()
-            one = next(rendered, None)
+            one = next(self.rendered, None)
             self.seconds += time.process_time() - began
             if one is None:
                 return

@@ -6,6 +6,7 @@ knows no measure, and never makes a master.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import dubbing
-from dubbing import media
+from dubbing import media, plugins
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.sound import SourceSound, load_wave
 from dubbing.artifacts.tracks import FaceTracks, load_tracks
@@ -24,7 +25,7 @@ from dubbing.config import Config
 from dubbing.engine.worker import Worker
 from dubbing.errors import DubError, InputError, StageError
 from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled, write_sound, write_still
-from dubbing.generators import Generator, create
+from dubbing.generators import Generator, create, find
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.pipeline import Job, Step
 from dubbing.records import Track
@@ -114,7 +115,7 @@ class _EvaluationJob(Job):
     """
 
     def generator_hash(self, choice: GeneratorChoice) -> str:
-        return key_of(super().generator_hash(choice), code_hash())[:12]
+        return key_of(super().generator_hash(choice), code_hash(choice.name))[:12]
 
     @cached_property
     def prior(self) -> str:
@@ -122,12 +123,16 @@ class _EvaluationJob(Job):
 
 
 @cache
-def code_hash() -> str:
-    """12 hex digits of the generators' code and weights, and of what they stand on."""
+def code_hash(generator: str = "rewrite") -> str:
+    """12 hex digits of the generators' code and weights, and of what they stand on; of another package's generator
+    also the module that holds it."""
     root = Path(dubbing.__file__).parent
     files = [root / "face.py", root / "sound.py", root / "mesh.py"]
     files += sorted(p for p in (root / "generators").rglob("*") if p.suffix in (".py", ".npz"))
-    return key_of([(str(p.relative_to(root)), content_key(p)) for p in files])[:12]
+    about = [(str(p.relative_to(root)), content_key(p)) for p in files]
+    if generator in plugins.others(plugins.GENERATORS):
+        about.append((generator, content_key(Path(inspect.getfile(find(generator))))))
+    return key_of(about)[:12]
 
 
 class Session:

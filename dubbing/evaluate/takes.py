@@ -27,9 +27,10 @@ from dubbing.evaluate.rendering import Look, flicker, matte_in
 from dubbing.evaluate.session import EvaluatedFilm
 from dubbing.face import OUTER_LIPS
 from dubbing.mesh import Meshes, face_boxes
+from dubbing.metrics.mouth import STILL
 from dubbing.pipeline import Step
 from dubbing.records import Track
-from dubbing.stages.sync import EDGE_S, STILL
+from dubbing.stages.sync import EDGE_S
 
 __all__ = ["Take", "finished", "following", "hard_moments", "look_at", "recovery", "silence", "sync"]
 

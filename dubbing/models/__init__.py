@@ -9,12 +9,13 @@ A model is an entry of `MODELS`, its file lies in a `ModelStore` (one folder), `
 there. It knows no network's architecture and decides for nobody whether a licence fits their use.
 """
 
+from dubbing.models.added import added
 from dubbing.models.entries import MODELS, Licence, Model, find
 from dubbing.models.layers import fit_layers
 from dubbing.models.store import ModelStore, digest, folder, is_present, path
 from dubbing.models.weights import fit, load_state
 
 __all__ = [
-    "MODELS", "Licence", "Model", "ModelStore", "digest", "find", "fit", "fit_layers", "folder", "is_present",
+    "MODELS", "Licence", "Model", "ModelStore", "added", "digest", "find", "fit", "fit_layers", "folder", "is_present",
     "load_state", "path",
 ]  # fmt: skip

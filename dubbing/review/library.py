@@ -266,7 +266,7 @@ class Library:
         endless = [n for n, v in choice.settings.items() if isinstance(v, float) and not math.isfinite(v)]
         if endless:  # no record of it could be read by others: JSON knows no such number
             raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
-        create(choice.name, choice.settings, self.config.models.folder).check()
+        create(choice.name, choice.settings, self.config.models.folder, device="cpu").check()
         return choice
 
 
