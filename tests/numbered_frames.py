@@ -6,7 +6,6 @@ a take the frame's number plus the take's own OFFSETS. A click in each sound mar
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dubbing import media
+from dubbing.artifacts.takes import TakeFace
 from dubbing.artifacts.tracks import save_tracks
 from dubbing.clock import Timeline
 from dubbing.decisions import Standing
@@ -24,7 +24,10 @@ from dubbing.manifest import Dub, Title
 from dubbing.pipeline import Step
 from dubbing.records import Patch, Shot, Track
 from dubbing.review.library import Shown, Take
-from dubbing.task import Task
+from dubbing.stages.faces import Faces
+from dubbing.stages.lipsync import Lipsync
+from dubbing.stages.sync import Sync
+from dubbing.task import Inputs, Task
 
 BITS = 11
 OFFSETS = {"aaaaaaaaaaaa": 512, "bbbbbbbbbbbb": 1024}
@@ -134,9 +137,10 @@ def _shown(library: NumberedFilm, title: Title, shot: Shot, size: tuple[int, int
     takes = tuple(_take(library, shot, track.id, take, size[0] // 2 * 2, strip) for take in OFFSETS)
     key = f"{CURRENT}{shot.number:04d}"
     step = Step(
-        shot, Task(f"faces {shot.id}", "faces", f"faces{title.video}{shot.id}", faces, {}),
-        Task(f"lipsync {shot.id}", "lipsync", key, takes[0].folder, {"sound": "", "source_sound": None}),
-        Task(f"sync {shot.id}", "sync", key, takes[0].folder.parent / "score", {}), Standing(),
+        shot, Task(Faces, f"faces{title.video}{shot.id}", faces, Inputs(), title.id, shot=shot.id),
+        Task(Lipsync, key, takes[0].folder, Inputs(), title.id, "fr", shot.id),
+        Task(Sync, key, takes[0].folder.parent / "score", Inputs(), title.id, "fr", shot.id), Standing(),
+        Path(title.video), sound=Path(), source_sound=None,
     )  # fmt: skip
     return Shown(title, title.dubs[0], step, library.line, {"face": track.id}, Standing(), takes)
 
@@ -149,9 +153,8 @@ def _take(library: NumberedFilm, shot: Shot, track: str, take: str, width: int, 
             writer.write(
                 Patch(n, 0, height, bars(n + OFFSETS[take], width, height), np.full((height, width), 255, np.uint8))
             )
-    faces = [{"track": track, "folder": "face_1", "frames": len(shot)}]
-    (folder / "result.json").write_text(json.dumps({"status": "dubbed", "reason": None, "faces": faces}))
-    return Take(take, {"name": "rewrite"}, folder, "dubbed", None, {}, None, "", take == CURRENT)
+    face = TakeFace(track, "face_1", len(shot), 0, ((shot.start_frame, shot.end_frame),))
+    return Take(take, {"name": "rewrite"}, folder, "dubbed", None, {}, None, "", take == CURRENT, (face,))
 
 
 def rejected(shown: Shown) -> Shown:
