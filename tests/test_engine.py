@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ import pytest
 from films import Finished, facts_on_disk, run, started_by
 
 from dubbing import config, manifest, media, pipeline
+from dubbing.artifacts.takes import Take
 from dubbing.engine import Report
 from dubbing.errors import OutputError
 from dubbing.media.colour import planes_of
 from dubbing.shot_table import REASONS, read_rows
-from dubbing.stages.lipsync import Lipsync
+from dubbing.stages.lipsync import Lipsync, LipsyncInputs
 from dubbing.store import PART, RESULT
 
 CONTRACT = """title language shot start_frame end_frame start_tc end_tc status reason face face_px yaw_deg generator
@@ -39,13 +40,12 @@ def analysed(finished: Finished, out: Path) -> Path:
     return out
 
 
-def run_with(lipsync: str, film: Path, out: Path) -> tuple[Report, dict[str, Any]]:
+def run_with(lipsync: type[Lipsync], film: Path, out: Path) -> tuple[Report, dict[str, Any]]:
     """A run with a stage of this file in place of lipsync: its report, and the row of the speaking shot in Hindi."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.STAGES, "lipsync", (__name__, lipsync))
-        pipeline._class.cache_clear()
+        stages = tuple(lipsync if stage is Lipsync else stage for stage in pipeline.PIPELINE)
+        patch.setattr(pipeline.Job, "pipeline", stages)
         report = run(film, out)
-    pipeline._class.cache_clear()
     assert len(media.timeline(out / "film" / "hi" / "film.hi.mp4")) == 84
     return report, read_rows(out / "film" / "hi" / "shots.parquet")[1]
 
@@ -148,10 +148,10 @@ def test_a_changed_dub_redoes_only_its_own_shots(finished: Finished, tmp_path: P
 class Broken(Lipsync):
     """Fails on the second shot."""
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        if args["shot"] == 2:
+    def process(self, inputs: LipsyncInputs, out: Path, progress: Callable[[int], None]) -> Take:
+        if inputs.number == 2:
             raise RuntimeError("a made-up fault")
-        return super().process(args, out, progress)
+        return super().process(inputs, out, progress)
 
 
 class NeverReady(Lipsync):
@@ -162,14 +162,14 @@ class NeverReady(Lipsync):
 def test_a_stage_that_cannot_be_set_up_fails_its_shots_and_delivers_the_rest(
     finished: Finished, tmp_path: Path
 ) -> None:
-    report, row = run_with("NeverReady", finished.film, analysed(finished, tmp_path / "out"))
+    report, row = run_with(NeverReady, finished.film, analysed(finished, tmp_path / "out"))
     assert report.exit_code == 1 and report.counts == {"failed": 4}
     assert "could not be set up" in row["error"] and "a made-up fault" in row["error"]
 
 
 def test_a_shot_that_fails_never_kills_the_film(finished: Finished, tmp_path: Path) -> None:
     out = analysed(finished, tmp_path / "out")
-    report, row = run_with("Broken", finished.film, out)
+    report, row = run_with(Broken, finished.film, out)
     assert report.exit_code == 1 and report.counts["failed"] == 2
     assert (row["status"], row["reason"]) == ("failed", "RuntimeError") and "a made-up fault" in row["error"]
     # and the same command, once the fault is gone, finishes the job

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import yaml
 from command import Dub
-from dubbing.table import read_rows
 
 from dubbing import experts, generators, manifest, metrics, models, plugins
 from dubbing.errors import ManifestError, PluginError
 from dubbing.metrics import RenderedShot
+from dubbing.shot_table import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 Add = Callable[..., Path]

@@ -27,6 +27,8 @@ from dubbing.engine.local import LocalPool
 from dubbing.engine.pool import Turn
 from dubbing.errors import OutputError
 from dubbing.remote import Objects, Uri
+from dubbing.stages.audio import DubAudioInputs
+from dubbing.stages.shots import ShotsInputs
 from dubbing.store import Store, lease
 from dubbing.task import Task
 
@@ -186,8 +188,10 @@ def test_a_cut_list_and_sound_elsewhere(bucket: str, web: str) -> None:
     objects.write("job/other.yaml", json.dumps({"version": 1, "titles": [title]}).encode())
     job = pipeline.Job(manifest.load(f"{bucket}/job/other.yaml"), f"{bucket}/out", config.load())
     shots, sound = (next(t for t in job.tasks() if t.id == i) for i in ("shots film", "audio film/hi"))
-    assert Path(shots.args["cuts"]).read_bytes() == b"TITLE: film\n" and shots.args["cuts"].endswith("/a b.edl")
-    assert Path(sound.args["sound"]).read_bytes() == objects.read("job/film.ta.flac")
+    assert isinstance(shots.inputs, ShotsInputs) and isinstance(sound.inputs, DubAudioInputs) and shots.inputs.cuts
+    cuts = shots.inputs.cuts.path
+    assert cuts.read_bytes() == b"TITLE: film\n" and cuts.name == "a b.edl"
+    assert sound.inputs.sound.path.read_bytes() == objects.read("job/film.ta.flac")
     assert job.store.local(Uri(f"{web}/film.hi.flac")).read_bytes() == objects.read("job/film.hi.flac")
 
 

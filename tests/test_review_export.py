@@ -38,6 +38,7 @@ from dubbing.review.export import Exported, export
 from dubbing.review.library import Library
 from dubbing.review.rerun import rerun
 from dubbing.shot_table import read_rows
+from dubbing.stages.master import MasterInputs
 
 pytestmark = pytest.mark.xdist_group("film")
 
@@ -273,8 +274,9 @@ def test_an_original_shot_is_the_source_bit_for_bit_and_the_others_keep_their_ta
     title = job.manifest.titles[0]
     task = job.dub(title, title.dubs[0], {}).master
     assert task is not None and job.done(task)
-    source, line = Path(task.args["source"]), job.timeline(title)
-    folders = [f for take in task.args["patches"] for f in sorted(Path(take).glob("face_*"))]
+    assert isinstance(task.inputs, MasterInputs)
+    source, line = task.inputs.film.path, job.timeline(title)
+    folders = [f for take in task.inputs.takes for f in sorted(take.folder.glob("face_*"))]
     chosen = story.out / "film" / "hi" / "takes" / "shot_0002" / story.take / "patch" / "face_1"
     assert chosen in folders
     touched = set(media.patch_frames(chosen)["frame"].to_pylist())
