@@ -22,7 +22,7 @@ import yaml
 
 from dubbing import media
 from dubbing.errors import InputError
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 KINDS = {".mp4", ".mov", ".mkv", ".avi", ".mpg", ".webm"}
 

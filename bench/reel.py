@@ -24,11 +24,12 @@ import yaml
 
 from bench.watch import Cost, watch
 from dubbing import media
+from dubbing.artifacts.takes import Take
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.face import OUTER_LIPS
 from dubbing.records import Patch
-from dubbing.stages.faces import load_tracks
+from dubbing.shot_table import read_rows
 from dubbing.store import read_json
-from dubbing.table import read_rows
 
 
 def main() -> None:
@@ -106,11 +107,11 @@ def placed(folder: Path, row: dict) -> str:
     take = folder / "takes" / row["shot"] / row["take"] / "patch"
     whole, frames, above = 0, 0, -np.inf
     told = True
-    for face in read_json(take / "result.json")["faces"]:
+    for face in Take.read(take).faces:
         (faces,) = (folder.parent / "analysis" / "faces").glob(f"{row['shot']}-*")
-        track = next(t for t in load_tracks(faces) if t.id == face["track"])
+        track = next(t for t in load_tracks(faces) if t.id == face.track)
         came = []
-        for p in media.read_patches(take / face["folder"]):
+        for p in media.read_patches(take / face.folder):
             came.append(p.frame)
             mesh = track.mesh_NP3[p.frame - track.start_frame, :, :2]
             eyes, height = mesh[[33, 263], 1].mean(), np.ptp(mesh[:, 1])
@@ -118,7 +119,7 @@ def placed(folder: Path, row: dict) -> str:
             above = max(above, (eyes - p.y - seen[0]) / height) if len(seen) else above
             lips = np.rint(mesh[list(OUTER_LIPS)] - (p.x, p.y)).astype(int)
             whole += bool((p.matte_HW[lips[:, 1], lips[:, 0]] > 200).all())
-        told &= came == [f for a, b in face["lines"] for f in range(a, b)]
+        told &= came == [f for a, b in face.lines for f in range(a, b)]
         frames += len(came)
     return (f"{frames} patches, every frame of every line {told}; lips wholly inside the matte in {whole}; "
             f"the matte begins {-above:.2f} face heights under the eyes or lower")  # fmt: skip

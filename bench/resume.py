@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 
 def main() -> None:

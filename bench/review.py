@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dubbing.review.library import Library
-from dubbing.table import SCHEMA, read_rows
+from dubbing.shot_table import SCHEMA, read_rows
 
 _ARGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
          "--enable-precise-memory-info")  # fmt: skip

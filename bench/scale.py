@@ -23,10 +23,10 @@ from dubbing.config import Config
 from dubbing.estimate.costs import MIX, Work
 from dubbing.manifest import Manifest
 from dubbing.pipeline import Job
-from dubbing.stage import Outcome, Task
 from dubbing.store import read_json
+from dubbing.task import Outcome, Task
 
-PER_TITLE = ("shots", "faces", "active", "speakers", "actors")
+PER_TITLE = ("shots", "faces", "source_audio", "active", "speakers", "actors")
 GB, TB = 1e9, 1e12
 
 
@@ -89,7 +89,7 @@ def look(run: Path) -> Seen:
     languages, frames = len(title.dubs), found["shots"].frames
     width, height = media.probe(title.video).upright_size
     dubbed = found["lipsync"].work.frames / languages
-    cost_s = {s: c.cpu_s / frames / (1 if s in PER_TITLE else languages + (s == "audio")) for s, c in found.items()}
+    cost_s = {s: c.cpu_s / frames / (1 if s in PER_TITLE else languages) for s, c in found.items()}
     sizes: Counter[str] = Counter()
     files = 0
     for path in (run / title.id).rglob("*"):
@@ -152,7 +152,7 @@ def costs(seen: Seen, cost: dict[str, float], args: argparse.Namespace) -> None:
 
 def repeats(stage: str, args: argparse.Namespace) -> int:
     """How often a stage goes over a title."""
-    return 1 if stage in PER_TITLE else args.languages + (stage == "audio")
+    return 1 if stage in PER_TITLE else args.languages
 
 
 def title_hours(cost: dict[str, float], args: argparse.Namespace) -> float:
@@ -191,7 +191,7 @@ def clusters(seen: Seen, cost: dict[str, float], traffic_tb: float, args: argpar
     """One row per size of cluster."""
     tasks = args.shots * (1 + 2 * args.languages) + args.languages * 2 + 4
     core_s = title_hours(cost, args) * 3600
-    chain_s = sum(cost[s] * args.frames for s in ("shots", "audio", "speakers", "actors", "master") if s in cost)
+    chain_s = sum(cost[s] * args.frames for s in ("shots", "source_audio", "speakers", "actors", "master") if s in cost)
     print(f"{tasks:,} tasks a title, {core_s / tasks:.2f} s each on average")
     print(
         f"one title alone takes {chain_s / 3600:.1f} h or more (shots, sound, speakers, actors, master: one task each)"

@@ -67,11 +67,11 @@ def main() -> None:
     schedule = Schedule(work, on_event)
     changes = threading.Event()
     runs = threading.Thread(
-        target=schedule.drain, args=[lambda: RayPool(work.store, Engine(), dict.fromkeys(work.stages, KIND))]
+        target=schedule.drain, args=[lambda: RayPool(work.store, Engine(), dict.fromkeys(work.names, KIND))]
     )
     runs.start()
     if node is not None:
-        expected_s = sum(t.args["seconds"] for t in work.tasks({})) / args.slots
+        expected_s = sum(t.inputs.seconds for t in work.tasks({})) / args.slots
         changes.wait(expected_s / 3)
         with contextlib.redirect_stderr(io.StringIO()):
             cluster.remove_node(node, allow_graceful=False)
@@ -80,7 +80,7 @@ def main() -> None:
             cluster.add_node(num_cpus=half)
         there.change(args.slots)
     runs.join()
-    slept_s = sum(t.args["seconds"] for t in work.tasks({}))
+    slept_s = sum(t.inputs.seconds for t in work.tasks({}))
     slot_s = there.seconds(used.first_s, used.last_s)
     wall_s = used.last_s - used.first_s
     tasks = len(work.tasks({}))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from dubbing import document
+from dubbing import document, plugins
 from dubbing.errors import ManifestError
 
 __all__ = ["Config", "StageResources", "load", "schema"]
@@ -54,9 +54,20 @@ class Master(_Group):
 class Sync(_Group):
     """How lips and sound are measured."""
 
-    expert: Literal["lips", "syncnet_v2", "wav2lip_color"] = Field(
-        "lips", description="The sync expert of every LSE; all but lips are published models (`dub models`)."
+    expert: str = Field(
+        "lips",
+        description="The sync expert of every LSE; syncnet_v2 and wav2lip_color are published models (`dub models`), "
+        "and other packages may add more.",
+        json_schema_extra=lambda schema: schema.update(enum=list(plugins.names(plugins.EXPERTS))),
     )
+
+    @field_validator("expert")
+    @classmethod
+    def _there_is(cls, value: str) -> str:
+        known = plugins.names(plugins.EXPERTS)
+        if value not in known:
+            raise ValueError(f"'expert' must be one of {', '.join(known)}; found {value!r}.")
+        return value
 
 
 class Review(_Group):
@@ -76,7 +87,9 @@ class StageResources(_Group):
     memory_mb: int | None = Field(None, ge=1, description="Memory.")
 
 
-StageName = Literal["still", "shots", "faces", "audio", "active", "speakers", "actors", "lipsync", "sync", "master"]
+StageName = Literal[
+    "still", "shots", "faces", "source_audio", "audio", "active", "speakers", "actors", "lipsync", "sync", "master"
+]  # fmt: skip
 
 
 class Engine(_Group):

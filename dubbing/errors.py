@@ -9,6 +9,7 @@
         OutputError         the output folder: not writable, full, in use by another run
           StorageError      a place named by a URI: no library, no access, unreachable
         ModelError          a model file: missing, wrong hash, wrong architecture
+        PluginError         a generator, sync expert or metric by name: none, two of it, or its package is broken
         ClusterError        a cluster: no answer, no token, no such job
       StageError            exit code 1: one shot failed; the rest of the film goes on
 
@@ -24,6 +25,7 @@ __all__ = [
     "MediaError",
     "ModelError",
     "OutputError",
+    "PluginError",
     "StageError",
     "StorageError",
     "UnsupportedMedia",
@@ -68,6 +70,10 @@ class StorageError(OutputError):
 
 class ModelError(InputError):
     """A model file is missing, has the wrong hash, or holds another architecture."""
+
+
+class PluginError(InputError):
+    """A generator, sync expert or metric: none of that name, two packages with it, or its package cannot be used."""
 
 
 class ClusterError(InputError):

@@ -334,9 +334,26 @@ def load(path: Path | str) -> Manifest:
     return manifest
 
 
-def schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the manifest."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+def schema(generators: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the manifest.
+
+    generators: what each generator there is knows of settings, as `generators.schemas` says it; without it any name
+    and any settings are allowed.
+    """
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+    if generators is None:
+        return whole
+    kinds = []
+    for name, one in generators.items():
+        parts = {k: v for k, v in one.items() if k != "$defs"}
+        whole["$defs"] |= {f"{name}.{k}": v for k, v in one.get("$defs", {}).items()}
+        parts["properties"] = {"name": {"const": name}, **one.get("properties", {})}
+        kinds.append({**parts, "required": ["name", *one.get("required", ())], "additionalProperties": False})
+    whole["properties"]["generator"] = {
+        "anyOf": [{"enum": list(generators)}, {"oneOf": kinds, "discriminator": {"propertyName": "name"}}],
+        **{k: v for k, v in _GENERATOR_SCHEMA.items() if k != "anyOf"},
+    }
+    return whole
 
 
 def of_run(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,25 +1,33 @@
-"""THE list of stages: what happens to a title, and what each result depends on.
+"""THE list of stages: what happens to a title, and how a job becomes tasks.
 
     title:  shots -> faces (each shot) -> speakers -> actors          once, shared by all dubs
             still (before shots): only where the title's picture is a photograph, of which it makes a film
-            audio (the original sound)
+            source_audio: the original sound
             active (each shot): only where the model of an active-speaker detector is present
     dub:    audio (what drives the lips)
             lipsync (each shot) -> sync (each shot) -> master, shots.parquet
 
-A task exists as soon as what it depends on is known: `Job.tasks` is asked again whenever a task of
-`EXPANDS` has ended. Where the work runs is the engine's business.
+Each stage asks a place for its inputs (`Stage.inputs`), by the kind of result that it needs; so the list below is all
+the wiring there is. A task exists as soon as what its inputs depend on is known: `Job.tasks` is asked again whenever a
+task of a stage that `expands` has ended. Where the work runs is the engine's business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dubbing import media
+from dubbing.analysis.footage import MadeOf, Sounds, made_of
+from dubbing.analysis.windows import windows
+from dubbing.artifact import Artifact, File, Ref
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import DubSound, SourceSound
+from dubbing.artifacts.speakers import Decision, SpeakerList
+from dubbing.artifacts.takes import STILL_FILM, Master, Scores, StillFilm, Take
+from dubbing.artifacts.tracks import FaceTracks
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
@@ -27,86 +35,72 @@ from dubbing.errors import InputError
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.records import Shot
 from dubbing.remote import Uri
-from dubbing.result_cache import ACTIVE, ResultCache
-from dubbing.stage import Outcome, Resources, Stage, Task
-from dubbing.stages.footage import MadeOf, Sounds, made_of
-from dubbing.stages.windows import windows
-from dubbing.store import Store, key_of, open_store
+from dubbing.result_cache import ResultCache
+from dubbing.stage import NotKnown, Resources, Scope, Stage
+from dubbing.stages.active import Active
+from dubbing.stages.actors import Actors
+from dubbing.stages.audio import DubAudio, SourceAudio
+from dubbing.stages.faces import Faces
+from dubbing.stages.lipsync import Lipsync
+from dubbing.stages.master import MakeMaster
+from dubbing.stages.shots import Shots
+from dubbing.stages.speakers import Speakers
+from dubbing.stages.still import MakeFilm
+from dubbing.stages.sync import Sync
+from dubbing.store import Store, open_store
+from dubbing.task import Inputs, Outcome, Task, Windowed
 
-__all__ = ["BESIDE", "EXPANDS", "PER_SHOT", "STAGES", "DubTasks", "Job", "Step", "build", "weight"]
+__all__ = ["PIPELINE", "DubTasks", "Job", "Step", "TitleTasks"]
 
-# name -> (module, class): imported only in the process that does the work
-STAGES: dict[str, tuple[str, str]] = {
-    "still": ("dubbing.stages.still", "MakeFilm"),
-    "shots": ("dubbing.stages.shots", "Shots"),
-    "faces": ("dubbing.stages.faces", "Faces"),
-    "audio": ("dubbing.stages.audio", "Audio"),
-    "active": ("dubbing.stages.active", "Active"),
-    "speakers": ("dubbing.stages.speakers", "Speakers"),
-    "actors": ("dubbing.stages.actors", "Actors"),
-    "lipsync": ("dubbing.stages.lipsync", "Lipsync"),
-    "sync": ("dubbing.stages.sync", "Sync"),
-    "master": ("dubbing.stages.master", "Master"),
-}
-# Stages of other commands, which engines run as they run these; no part of a title's way.
-BESIDE: dict[str, tuple[str, str]] = {
-    "clip": ("dubbing.dataset.clip", "CutClip"),
-    "cut_title": ("dubbing.dataset.titles", "CutTitle"),
-}
-STILL_FILM = "film.mp4"  # what `still` makes
-# Milliseconds that a frame costs in a stage and in those that wait for it, about: what is started first.
-_CHAIN = {"still": 120.0, "shots": 100.0, "faces": 80.0, "audio": 75.0, "active": 75.0, "speakers": 70.0,
-          "actors": 65.0, "lipsync": 45.0, "sync": 20.0, "master": 20.0}  # fmt: skip
-EXPANDS = frozenset({"shots", "audio", "actors"})
-# A picture that one of these cannot use costs its shot, not the run.
-PER_SHOT = frozenset({"faces", "active", "lipsync", "sync"})
+PIPELINE: tuple[type[Stage[Any, Any]], ...] = (
+    MakeFilm,
+    Shots,
+    Faces,
+    SourceAudio,
+    DubAudio,
+    Active,
+    Speakers,
+    Actors,
+    Lipsync,
+    Sync,
+    MakeMaster,
+)
 
 
-def build(name: str) -> Stage:
-    """A stage by name, not yet set up."""
-    return _class(name)()
+@dataclass
+class TitleTasks:
+    """The tasks of one title, as far as they are known, by kind of result, language and shot."""
 
+    found: dict[tuple[type[Artifact], str | None, str | None], Task] = field(default_factory=dict)
 
-def weight(stage: str, frames: float) -> float:
-    """A task's `Task.weight`; one without frames of its own is heavy, because others wait for it."""
-    return _CHAIN[stage] * (frames or 1e6)
-
-
-@cache
-def _class(name: str) -> type[Stage]:
-    from importlib import import_module
-
-    module, cls = (STAGES | BESIDE)[name]
-    kind: type[Stage] = getattr(import_module(module), cls)
-    return kind
-
-
-@dataclass(frozen=True)
-class _Analysis:
-    """The analysis tasks of one title, as far as they are known. faces is None before shots are.
-
-    source: path of the film that is analysed and dubbed; about: key of its content; still: what makes it, or None."""
-
-    source: str
-    about: str
-    still: Task | None
-    shots: Task
-    sound: Task | None
-    faces: tuple[Task, ...] | None
-    active: tuple[Task, ...]
-    speakers: Task | None
-    actors: Task | None
+    def get(self, kind: type[Artifact], language: str | None = None, shot: str | None = None) -> Task | None:
+        """The task that makes this kind of result, there or for what there is a part of."""
+        for at in dict.fromkeys([(language, shot), (None, shot), (language, None), (None, None)]):
+            if task := self.found.get((kind, *at)):
+                return task
+        return None
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is done for one shot in one language. decided: what reviewers said of it."""
+    """What is done for one shot in one language."""
 
     shot: Shot
+    """The shot; of a photograph's film it ends where the dub does."""
     faces: Task
+    """Finds its faces."""
     take: Task
+    """Renders it."""
     score: Task
+    """Measures the take."""
     decided: Standing
+    """What reviewers said of it."""
+    film: Path
+    """The film."""
+    sound: Path
+    """Folder of the `DubSound`."""
+    source_sound: Path | None
+    """Folder of the `SourceSound`; None where the film has none."""
 
     @property
     def delivered(self) -> bool:
@@ -118,7 +112,7 @@ class Step:
 class DubTasks:
     """The tasks of one language, as far as they are known. steps is empty before the analysis is done."""
 
-    sound: Task
+    sound: Task | None
     steps: tuple[Step, ...] = ()
     master: Task | None = None
 
@@ -126,74 +120,94 @@ class DubTasks:
 class Job(ResultCache):
     """One manifest with its configuration and output folder (or URI, or a store of either)."""
 
+    pipeline: tuple[type[Stage[Any, Any]], ...] = PIPELINE
+
     def __init__(self, manifest: Manifest, out: Store | Path | str, config: Config) -> None:
         super().__init__(open_store(out), config)
         self.manifest = manifest
         self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()
         self._made: dict[str, MadeOf | None] = {}
 
-    expands = EXPANDS
-    per_shot = PER_SHOT
-
-    def resources(self, stage: str) -> Resources:
+    def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
         """What a worker of a stage holds: as the configuration says, else as the stage does."""
-        own, said = (
-            _class(stage).resources,
-            next((r for name, r in self.config.engine.stages.items() if name == stage), None),
-        )
-        return own if said is None else replace(own, **said.model_dump(exclude_none=True))
+        said = next((r for name, r in self.config.engine.stages.items() if name == stage.name), None)
+        return stage.resources if said is None else replace(stage.resources, **said.model_dump(exclude_none=True))
 
     @property
-    def stages(self) -> list[str]:
-        """The names of the stages that this job goes through, in their order."""
-        has = {"active": bool(self.active_speaker), "still": any(self.made_of(t) for t in self.manifest.titles)}
-        return [name for name in STAGES if has.get(name, True)]
+    def stages(self) -> list[type[Stage[Any, Any]]]:
+        """The stages that this job goes through, in their order."""
+        has = {Active: bool(self.active_speaker), MakeFilm: any(self.made_of(t) for t in self.manifest.titles)}
+        return [stage for stage in self.pipeline if has.get(stage, True)]
 
     def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
         """Every task known so far, each after the ones it needs. failed: tasks of this run that failed.
 
         Remote files of the manifest are brought here first, all of them, so that workers know each of them.
         """
-        failed = failed or {}
-        dubs = 0
         for file in self.manifest.files:
             self.store.local(file)
         tasks: list[Task] = []
+        dubs = 0
         for title in self.manifest.titles:
-            analysis = self._analyse(title, failed)
-            mine = [
-                t for t in (analysis.still, analysis.shots, analysis.sound, analysis.speakers, analysis.actors) if t
-            ]
-            mine += [*(analysis.faces or ()), *analysis.active]
-            for dub in title.dubs:
-                one = self.dub(title, dub, failed, analysis)
-                mine += [one.sound, *(t for step in one.steps for t in (step.take, step.score))]
-                mine += [one.master] if one.master else []
-                tasks += [replace(t, rank=dubs, span=t.span or t.frames or self._span(title)) for t in mine]
-                mine, dubs = [], dubs + 1
-        order = list(STAGES)
-        parts = (replace(w, rank=t.rank) for t in tasks if not self.done(t) for w in t.windows)
-        return sorted([*(replace(t, windows=()) for t in tasks), *parts], key=lambda t: order.index(t.stage))
+            ranks = {dub.language: dubs + n for n, dub in enumerate(title.dubs)}
+            span = self._span(title)
+            for task in self.plan(title, failed or {}).found.values():
+                rank = ranks.get(task.language or "", dubs)
+                tasks.append(replace(task, rank=rank, span=task.span or task.frames or span))
+            dubs += len(title.dubs)
+        order = {stage: n for n, stage in enumerate(self.pipeline)}
+        parts = (replace(w, rank=t.rank) for t in tasks if t.windows and not self.done(t) for w in t.windows)
+        return sorted([*(replace(t, windows=()) for t in tasks), *parts], key=lambda t: (order[t.kind], t.rank))
+
+    def plan(self, title: Title, failed: Mapping[str, Outcome], dubs: Iterable[Dub] | None = None) -> TitleTasks:
+        """The tasks of one title, as far as they are known. dubs: of these only; None for all."""
+        known = TitleTasks()
+        for stage in self.pipeline:
+            for place in self._places(title, stage.scope, known, failed, title.dubs if dubs is None else dubs):
+                try:
+                    inputs = stage.inputs(place)
+                except NotKnown:
+                    continue
+                if inputs is not None:
+                    task = _task(stage, inputs, place)
+                    known.found[stage.Result, task.language, task.shot] = task
+        return known
+
+    def _places(
+        self, title: Title, scope: Scope, known: TitleTasks, failed: Mapping[str, Outcome], dubs: Iterable[Dub]
+    ) -> list[_Place]:
+        """Every place of a title at which a stage of that scope has something to do."""
+        shots: list[Shot | None] = [None]
+        if scope in (Scope.SHOT, Scope.DUB_SHOT):
+            listed = self.result(known.get(ShotList))
+            shots = [*listed.shots] if listed else []
+        languages: list[Dub | None] = [*dubs] if scope in (Scope.DUB, Scope.DUB_SHOT) else [None]
+        return [_Place(self, title, known, failed, dub, shot) for dub in languages for shot in shots]
 
     def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
         """What renders a shot: what a reviewer chose for it, else what the manifest says."""
         said = self.decisions.get((title.id, dub.language, shot.id), Standing())
         return GeneratorChoice(**said.generator) if said.generator else self.manifest.generator
 
+    def analysis(self, title: Title, failed: Mapping[str, Outcome] | None = None) -> TitleTasks:
+        """The tasks that all dubs of a title share, as far as they are known."""
+        return self.plan(title, failed or {}, dubs=())
+
     def shots(self, title: Title) -> list[Shot] | None:
         """The title's shots, or None before they are known."""
-        done = self._result(self._analyse(title, {}).shots)
-        return [Shot(i + 1, a, b) for i, (a, b) in enumerate(done["shots"])] if done else None
+        done = self.result(self.analysis(title).get(ShotList))
+        return done.shots if done else None
 
-    def decided(self, title: Title) -> Mapping[str, Any]:
-        """What the analysis decided, by shot id (see `stages.speakers`); empty before it is done."""
-        done = self._result(self._analyse(title, {}).actors)
-        return done["shots"] if done else {}
+    def decided(self, title: Title) -> Mapping[str, Decision]:
+        """Who speaks, by shot id; empty before it is known."""
+        done = self.result(self.analysis(title).get(SpeakerList))
+        return done.by_shot if done else {}
 
     def timeline(self, title: Title) -> Timeline:
         """The title's frames in time. Raises FileNotFoundError before `shots` is done."""
-        folder = str(self._analyse(title, {}).shots.folder)
-        return media.load_timeline(self.store.bring({"timeline": folder})["timeline"])
+        shots = self.analysis(title).get(ShotList)
+        assert shots is not None
+        return media.load_timeline(self.store.bring({"timeline": str(shots.folder)})["timeline"])
 
     def made_of(self, title: Title) -> MadeOf | None:
         """How the title's film is made of its photograph; None where its picture is a film. Raises InputError."""
@@ -207,192 +221,215 @@ class Job(ResultCache):
     def info(self, title: Title) -> media.MediaInfo:
         """What the film that is dubbed holds: of a photograph, the film that is made of it, made or not."""
         made = self.made_of(title)
-        return made.info if made else self._info(title.video)
+        return made.info if made else self.media_info(title.video)
 
     def film(self, title: Title) -> Path:
         """The film whose frames are counted. Of a photograph: where it lies as soon as `still` is done."""
-        return Path(self._source(title)[0])
-
-    def _source(self, title: Title) -> tuple[str, str, Task | None]:
-        """The film that is dubbed: its path, the key of its content, and the task that makes it, if any."""
-        made = self.made_of(title)
-        if made is None:
-            return self._path(title.video), self._content(title.video), None
-        settings = {**made.settings.model_dump(mode="json"), "frames": made.length}
-        task = _task("still", title.id, self.store.analysis(title.id) / "still",
-                     [self._content(title.video), settings], {"photograph": self._path(title.video), **settings},
-                     frames=made.length)  # fmt: skip
-        return str(task.folder / STILL_FILM), task.key, task
+        still = self.analysis(title).get(StillFilm)
+        return still.folder / STILL_FILM if still else self.file(title.video).path
 
     def _span(self, title: Title) -> int:
         """Frames of a title, as its header promises them; where it does not, by the longest of its dubs."""
         video = self.info(title).video
         if video is None or video.frames_hint:
             return video.frames_hint if video else 0
-        return int(max((self._info(d.audio).duration_s or 0 for d in title.dubs), default=0) * video.rate)
+        return int(max((self.media_info(d.audio).duration_s or 0 for d in title.dubs), default=0) * video.rate)
 
-    # -- a title's analysis ------------------------------------------------------------------
-
-    def _analyse(self, title: Title, failed: Mapping[str, Outcome]) -> _Analysis:
-        folder = self.store.analysis(title.id)
-        source, video, still = self._source(title)
-        info = self.info(title)
-        count = info.video.frames_hint if info.video else 0
-        cuts = self._path(title.shots) if title.shots else None
-        settings: dict[str, Any] = self.config.shots.model_dump() if still is None else {}
-        shots = _task("shots", title.id, folder / "shots",
-                      [video, self._content(title.shots) if title.shots else None, settings],
-                      {"source": source, "cuts": cuts, "settings": settings, **({"one": True} if still else {})},
-                      needs=(still.id,) if still else (), frames=count)  # fmt: skip
-        sound = None
-        if info.audio:
-            sound = self._audio_task(f"{title.id}/source", folder / "sound", title, title.video, shots, own=True)
-        found = self._result(shots)
-        if not found:
-            return _Analysis(source, video, still, shots, sound, None, (), None, None)
-        faces = []
-        for i, (a, b) in enumerate(found["shots"]):
-            shot = Shot(i + 1, a, b)
-            args = {"source": source, "timeline": str(shots.folder), "number": shot.number,
-                    "start": a, "end": b}  # fmt: skip
-            faces.append(_long(shot, _task("faces", f"{title.id}/{shot.id}", folder / "faces" / shot.id,
-                               [video, a, b, shot.number], args, needs=(shots.id,), frames=len(shot))))  # fmt: skip
-        whole = [t for t in faces if t.id not in failed]
-        active = [self._active(title, t, shots, sound) for t in faces] if sound and self.active_speaker else []
-        weighed = [t for t, of in zip(active, faces, strict=False) if t.id not in failed and of in whole]
-        settings = self.config.speakers.model_dump(exclude={"active_speaker"})
-        needs = (shots.id, *((sound.id,) if sound else ()))
-        args = {"timeline": str(shots.folder), "shots": str(shots.folder),
-                "faces": [str(t.folder) if t in whole else None for t in faces],
-                "active": [str(t.folder) if t in weighed else None for t in active],
-                "source_sound": str(sound.folder) if sound else None, "settings": settings}  # fmt: skip
-        speakers = _task("speakers", title.id, folder / "speakers",
-                         [[t.key for t in (*whole, *weighed)], len(faces), sound.key if sound else None, settings],
-                         args, needs=needs, after=tuple(t.id for t in (*faces, *active)))  # fmt: skip
-        args = {"timeline": str(shots.folder), "shots": str(shots.folder), "faces": args["faces"],
-                "source_sound": args["source_sound"], "speakers": str(speakers.folder)}  # fmt: skip
-        actors = _task("actors", title.id, folder / "actors", [speakers.key, self._prior], args, needs=(speakers.id,))
-        return _Analysis(source, video, still, shots, sound, tuple(faces), tuple(active), speakers, actors)
-
-    def _active(self, title: Title, faces: Task, shots: Task, sound: Task) -> Task:
-        shot = Shot(faces.args["number"], faces.args["start"], faces.args["end"])
-        args = {"source": self._source(title)[0], "timeline": str(shots.folder), "start": shot.start_frame,
-                "end": shot.end_frame, "faces": str(faces.folder), "source_sound": str(sound.folder),
-                "model": ACTIVE, "models": self._models}  # fmt: skip
-        return _task("active", f"{title.id}/{shot.id}", self.store.analysis(title.id) / "active" / shot.id,
-                     [faces.key, sound.key, self.active_speaker], args, needs=(faces.id, sound.id),
-                     frames=len(shot))  # fmt: skip
-
-    def _audio_task(
-        self, name: str, folder: Path, title: Title, path: Path | Uri, shots: Task, own: bool = False,
-        frames: int | None = None,
-    ) -> Task:  # fmt: skip
-        settings: dict[str, Any] = {"own": own, "length_difference": self.config.length_difference,
-                    "length_tolerance_frames": self.config.length_tolerance_frames,
-                                    **({"frames": frames} if frames else {})}  # fmt: skip
-        args = {"sound": self._path(path), "timeline": str(shots.folder), "shots": str(shots.folder),
-                "settings": settings}  # fmt: skip
-        return _task("audio", name, folder, [self._content(path), shots.key, settings], args, needs=(shots.id,))
-
-    # -- one language ------------------------------------------------------------------------
-
-    def dub(self, title: Title, dub: Dub, failed: Mapping[str, Outcome], analysis: _Analysis | None = None) -> DubTasks:
+    def dub(self, title: Title, dub: Dub, failed: Mapping[str, Outcome]) -> DubTasks:
         """The tasks of one language, as far as they are known."""
-        analysis = analysis or self._analyse(title, failed)
-        shots, where = analysis.shots, self.store.dub(title.id, dub.language)
-        name = f"{title.id}/{dub.language}"
+        known = self.plan(title, failed, dubs=[dub])
+        steps: list[Step] = []
+        sound, own = known.get(DubSound, dub.language), known.get(SourceSound)
+        for shot in self._dub_shots(title, dub, known):
+            of = {kind: known.get(kind, dub.language, shot.id) for kind in (FaceTracks, Take, Scores)}
+            faces, take, score = of[FaceTracks], of[Take], of[Scores]
+            if faces and take and score and sound:
+                decided = self.decisions.get((title.id, dub.language, shot.id), Standing())
+                film = self.film(title) if not steps else steps[0].film
+                steps.append(Step(shot, faces, take, score, decided, film, sound.folder, own.folder if own else None))
+        return DubTasks(sound, tuple(steps), known.get(Master, dub.language) if steps else None)
+
+    def _dub_shots(self, title: Title, dub: Dub, known: TitleTasks) -> list[Shot]:
+        """The title's shots; of a photograph they end where this dub does."""
+        listed = self.result(known.get(ShotList))
         made = self.made_of(title)
-        length = made.frames[dub.language] if made else None  # of this master, where the film is made for a longer one
-        sound = self._audio_task(name, where / "sound", title, dub.dialogue or dub.audio, shots, frames=length)
-        heard, actors = self._result(sound), self._result(analysis.actors)
-        if not (heard and actors and analysis.faces and analysis.actors and analysis.speakers):
-            return DubTasks(sound)
-        steps, patches = [], []
-        for faces in analysis.faces:
-            shot = Shot(faces.args["number"], faces.args["start"], length or faces.args["end"])
-            common = {"title": title.id, "source": analysis.source, "timeline": str(shots.folder),
-                      "shot": shot.number, "start": shot.start_frame, "end": shot.end_frame,
-                      "faces": str(faces.folder), "sound": str(sound.folder),
-                      "source_sound": str(analysis.sound.folder) if analysis.sound else None}  # fmt: skip
-            speech = heard["shot_keys"][shot.id]
-            decided = actors["shots"][shot.id]
-            choice = self.generator(title, dub, shot)
-            generator = {"name": choice.name, "settings": choice.settings}
-            limits = self.config.speakers.model_dump(exclude={"active_speaker"})
-            args = {**common, "decided": decided, "actors": str(analysis.actors.folder), "generator": generator,
-                    "models": self._models, "settings": limits, **({"still": True} if made else {})}  # fmt: skip
-            about = [analysis.about, faces.key, decided, speech, choice.name, self.generator_hash(choice)]
-            about += [limits, *([length] if made else [])]
-            take = _task("lipsync", f"{name}/{shot.id}", where / "takes" / shot.id, about, args,
-                         needs=(faces.id, sound.id, analysis.actors.id), frames=len(shot), inside="patch")  # fmt: skip
-            take = _long(shot, take)
-            score = _task("sync", f"{name}/{shot.id}", take.folder.parent / "score", [take.key, self._expert],
-                          {**common, "take": str(take.folder), "decided": decided,
-                           "expert": self.config.sync.expert, "models": self._models},
-                          needs=(take.id,), frames=len(shot))  # fmt: skip
-            score = _long(shot, score)
-            step = Step(shot, faces, take, score, self.decisions.get((title.id, dub.language, shot.id), Standing()))
-            steps.append(step)
-            if step.delivered and not {faces.id, take.id, score.id} & failed.keys():
-                patches.append(take)
-        settings = self.config.master.model_dump()
-        target = f"{title.id}.{dub.language}{self.delivery(title, dub).extension}"
-        args = {"source": analysis.source, "timeline": str(shots.folder), "sound": self._path(dub.audio),
-                "patches": [str(t.folder) for t in patches], "target_name": target,
-                "language": dub.language, **settings, **({"frames": length} if made else {})}  # fmt: skip
-        about = [analysis.about, [t.key for t in patches], self._content(dub.audio), settings, target,
-                 *([length] if made else [])]  # fmt: skip
-        master = _task("master", name, where / "master", about, args, needs=(shots.id,),
-                       after=tuple(t.id for s in steps for t in (s.take, s.score)),
-                       frames=sum(len(s.shot) for s in steps))  # fmt: skip
-        return DubTasks(sound, tuple(steps), master)
+        shots = listed.shots if listed else []
+        return [replace(s, end_frame=made.frames[dub.language]) for s in shots] if made else shots
 
     def delivery(self, title: Title, dub: Dub) -> media.Delivery:
         """How this dub will be delivered. Raises UnsupportedMedia where it cannot be, whole."""
-        return media.delivery(self.info(title), self._info(dub.audio))
+        return media.delivery(self.info(title), self.media_info(dub.audio))
 
     def publish(self, title: Title, dub: Dub, master: Task) -> Path:
         """Put a finished master under its contract name, without copying where the disk allows it."""
-        made = master.folder / master.args["target_name"]
-        final = self.store.dub(title.id, dub.language) / made.name
-        self.store.publish(made, final)
+        made = self.result(master)
+        assert isinstance(made, Master)
+        final = self.store.dub(title.id, dub.language) / made.file
+        self.store.publish(master.folder / made.file, final)
         return final
 
 
-def _long(shot: Shot, task: Task) -> Task:
-    """The task of a shot; where the shot is long, one that joins what tasks of its windows have made."""
-    parts = windows(shot.start_frame, shot.end_frame)
-    if len(parts) == 1:
+class _Place:
+    """See `dubbing.stage.Place`."""
+
+    def __init__(
+        self, job: Job, title: Title, known: TitleTasks, failed: Mapping[str, Outcome], dub: Dub | None,
+        shot: Shot | None,
+    ) -> None:  # fmt: skip
+        self.job, self.title, self.config = job, title, job.config
+        self._known, self._failed, self._dub, self._shot = known, failed, dub, shot
+
+    @property
+    def language(self) -> str | None:
+        return self._dub.language if self._dub else None
+
+    @property
+    def shot_id(self) -> str | None:
+        return self._shot.id if self._shot else None
+
+    @property
+    def home(self) -> Path:
+        """The folder of the title's analysis, or of the dub."""
+        store = self.job.store
+        return store.dub(self.title.id, self.language) if self.language else store.analysis(self.title.id)
+
+    @property
+    def dub(self) -> Dub:
+        assert self._dub is not None, "asked for a dub where there is none"
+        return self._dub
+
+    @property
+    def shot(self) -> Shot:
+        assert self._shot is not None, "asked for a shot where there is none"
+        if self._dub is not None and self.made_of is not None:
+            return replace(self._shot, end_frame=self.made_of.frames[self._dub.language])
+        return self._shot
+
+    @property
+    def film(self) -> File:
+        still = self._known.get(StillFilm)
+        return File(still.folder / STILL_FILM, still.key) if still else self.file(self.title.video)
+
+    @property
+    def made_of(self) -> MadeOf | None:
+        return self.job.made_of(self.title)
+
+    @property
+    def has_sound(self) -> bool:
+        return bool(self.job.info(self.title).audio)
+
+    @property
+    def frames_hint(self) -> int:
+        video = self.job.info(self.title).video
+        return video.frames_hint if video else 0
+
+    @property
+    def models_folder(self) -> str:
+        return self.job.models_folder
+
+    def file(self, path: Path | Uri) -> File:
+        return self.job.file(path)
+
+    def ref(self, kind: type[Artifact]) -> Ref[Any]:
+        return self._of(kind).ref
+
+    def has(self, kind: type[Artifact]) -> bool:
+        return self._known.get(kind, self.language, self.shot_id) is not None
+
+    def result(self, kind: type[Artifact]) -> Any:
+        done = self.job.result(self._of(kind))
+        if done is None:
+            raise NotKnown(kind.schema)
+        return done
+
+    def each(self, kind: type[Artifact]) -> tuple[Ref[Any] | None, ...]:
+        shots = self.result(ShotList).shots
+        found = [self._known.get(kind, self.language, s.id) for s in shots]
+        return tuple(t.ref if t is not None and not self._lost(t) else None for t in found)
+
+    def takes(self) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
+        delivered, all_of = [], []
+        for shot in self.result(ShotList).shots:
+            of = (self._known.get(kind, self.language, shot.id) for kind in (FaceTracks, Take, Scores))
+            faces, take, score = of
+            if faces is None or take is None or score is None:
+                raise NotKnown("takes")
+            said = self.job.decisions.get((self.title.id, self.dub.language, shot.id), Standing())
+            all_of += [take.ref, score.ref]
+            if not said.delivers_source(take.key[:12]) and not any(self._lost(t) for t in (faces, take, score)):
+                delivered.append(take.ref)
+        return tuple(delivered), tuple(all_of)
+
+    @property
+    def generator(self) -> GeneratorChoice:
+        return self.job.generator(self.title, self.dub, self.shot)
+
+    @property
+    def generator_hash(self) -> str:
+        return self.job.generator_hash(self.generator)
+
+    def generator_wants(self, what: str) -> bool:
+        return self.job.generator_wants(self.generator, what)
+
+    @property
+    def expert(self) -> str:
+        return self.job.expert
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.job.metrics
+
+    @property
+    def prior(self) -> str:
+        return self.job.prior
+
+    @property
+    def active_speaker(self) -> str | None:
+        return self.job.active_speaker
+
+    @property
+    def master_name(self) -> str:
+        return f"{self.title.id}.{self.dub.language}{self.job.delivery(self.title, self.dub).extension}"
+
+    def _of(self, kind: type[Artifact]) -> Task:
+        task = self._known.get(kind, self.language, self.shot_id)
+        if task is None:
+            raise NotKnown(kind.schema)
         return task
+
+    def _lost(self, task: Task) -> bool:
+        """Whether it failed, or what it needs did."""
+        return task.id in self._failed or any(n in self._failed for n in task.needs)
+
+
+def _task(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place) -> Task:
+    """The task of a stage at a place; where the shot is long, one that joins what tasks of its windows have made."""
+    if isinstance(inputs, Windowed):
+        frames = inputs.end - inputs.start
+    elif stage.scope in (Scope.SHOT, Scope.DUB_SHOT):
+        frames = len(place.shot)
+    else:
+        frames = stage.covers(inputs, place)
+    whole = _at(stage, inputs, place, frames)
+    parts = windows(inputs.start, inputs.end) if isinstance(inputs, Windowed) else []
+    if len(parts) < 2:
+        return whole
+    assert isinstance(inputs, Windowed)
     made = tuple(
         replace(
-            task,
-            id=f"{task.id}/window_{n}",
-            key=key_of(task.key, "window", a, b),
-            folder=task.folder.parent / "windows" / f"{task.folder.name}-{n}",
-            args={**task.args, "window": [a, b]},
-            frames=b - a,
-            weight=weight(task.stage, b - a),
+            _at(stage, replace(inputs, window=part), place, part[1] - part[0], n),
+            folder=whole.folder.parent / "windows" / f"{whole.folder.name}-{n}",
         )
-        for n, (a, b) in enumerate(parts, 1)
+        for n, part in enumerate(parts, 1)
     )
-    args = {**task.args, "parts": [str(t.folder) for t in made]}
-    return replace(task, args=args, needs=(*task.needs, *(t.id for t in made)), frames=0, span=len(shot), windows=made)
+    joins = replace(inputs, parts=tuple(w.ref for w in made))
+    return replace(whole, inputs=joins, frames=0, span=frames, windows=made)
 
 
-def _task(
-    stage: str,
-    name: str,
-    folder: Path,
-    about: list[Any],
-    args: Mapping[str, Any],
-    *,
-    needs: tuple[str, ...] = (),
-    after: tuple[str, ...] = (),
-    frames: int = 0,
-    inside: str = "",
-) -> Task:
-    """A task whose folder carries its key: `<folder>-<key12>`, or `<folder>/<key12>/<inside>` for a take."""
-    key = key_of(stage, _class(stage).version, about)
-    final = folder / key[:12] / inside if inside else folder.with_name(f"{folder.name}-{key[:12]}")
-    return Task(f"{stage} {name}", stage, key, final, args, needs, after, frames, weight=weight(stage, frames))
+def _at(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place, frames: int, window: int | None = None) -> Task:
+    key = stage.key(inputs)
+    folder = stage.where(place.home, place.shot_id, key, inputs)
+    return Task(
+        stage, key, folder, inputs, place.title.id, place.language, place.shot_id, window, frames,
+        weight=stage.weight(frames),
+    )  # fmt: skip

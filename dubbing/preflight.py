@@ -18,14 +18,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from dubbing import media
+from dubbing import device, media
+from dubbing.analysis.footage import Sounds, made_of
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
-from dubbing.document import nearest
 from dubbing.errors import InputError, ManifestError, MediaError
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.remote import Uri
-from dubbing.stages.footage import Sounds, made_of
 from dubbing.store import Store, open_store, standing
 
 __all__ = ["SENT_WITH", "DubFinding", "Findings", "TitleFinding", "look", "versions"]
@@ -86,6 +85,7 @@ class Findings:
     disk_needed: int = 0
     disk_free: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+    devices: Mapping[str, str] = field(default_factory=dict)
 
     def raise_first(self) -> None:
         """The first problem as an error of its own kind, counting the others."""
@@ -155,6 +155,8 @@ def look(
     _disk(found, store)
     found.notes += _other_packages()
     found.versions = {**versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
+    if all(models):
+        found.devices = _devices(manifest, config)
     return found
 
 
@@ -173,17 +175,13 @@ class _Attempts:
 
 
 def _generator(manifest: Manifest, config: Config) -> str:
-    """`rewrite@hash12`. Raises ManifestError for an unknown name or setting, ModelError for missing weights."""
-    from dubbing.generators import NAMES, create
+    """`rewrite@hash12`. Raises PluginError for an unknown name, ManifestError for a setting, ModelError for
+    missing weights."""
+    from dubbing.generators import create
 
-    name = manifest.generator.name
-    if name not in NAMES:
-        raise ManifestError(
-            f"there is no generator {name!r}{nearest(name, NAMES) or '.'} There is: {', '.join(NAMES)}."
-        )
-    generator = create(name, manifest.generator.settings, config.models.folder)
+    generator = create(manifest.generator.name, manifest.generator.settings, config.models.folder, device="cpu")
     generator.check()
-    return f"{name}@{generator.hash}"
+    return f"{generator.name}@{generator.hash}"
 
 
 def _expert(config: Config) -> str:
@@ -191,6 +189,17 @@ def _expert(config: Config) -> str:
     from dubbing import experts
 
     return experts.identity(config.sync.expert, config.models.folder)
+
+
+def _devices(manifest: Manifest, config: Config) -> dict[str, str]:
+    """Where generator and sync expert will run on this machine: `wav2lip on cuda (NVIDIA H200)`."""
+    from dubbing import experts, generators
+
+    kinds = {"generator": generators.find(manifest.generator.name), "sync expert": experts.find(config.sync.expert)}
+    return {
+        what: f"{kind.name} on {device.described(device.default(kind.profits_from_gpu))}"
+        for what, kind in kinds.items()
+    }
 
 
 def _unused(title: Title) -> None:

@@ -5,22 +5,23 @@ Each is read once and remembered as long as the job lives. It knows no stage and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from dubbing import media, models
+from dubbing.artifact import Artifact, File, Spent
 from dubbing.config import Config
 from dubbing.errors import InputError
 from dubbing.manifest import GeneratorChoice
 from dubbing.remote import Uri
-from dubbing.stage import Task
 from dubbing.store import Store, content_key, key_of
+from dubbing.task import Task, Windowed
 
-__all__ = ["ACTIVE", "ResultCache"]
+__all__ = ["ResultCache"]
 
-ACTIVE = "light_asd_ava"  # the model whose presence brings in the stage `active`
+_ACTIVE_SPEAKER = "light_asd_ava"  # the published model whose presence lets its evidence be weighed
 
 
 class ResultCache:
@@ -28,8 +29,9 @@ class ResultCache:
 
     def __init__(self, store: Store, config: Config) -> None:
         self.store, self.config = store, config
-        self._results: dict[Path, Any] = {}
-        self._hashes: dict[str, str] = {}
+        self._values: dict[Path, Mapping[str, Any] | None] = {}
+        self._results: dict[Path, Artifact] = {}
+        self._generators: dict[str, tuple[str, frozenset[str]]] = {}
 
     def done(self, task: Task) -> bool:
         """Whether a task's result was committed."""
@@ -37,72 +39,99 @@ class ResultCache:
 
     def forget(self, task: Task) -> None:
         """A task's result has just been made: drop what was remembered of it, and the windows it was joined from."""
+        self._values.pop(task.folder, None)
         self._results.pop(task.folder, None)
         self.store.note(task.folder)
-        for part in task.args.get("parts", ()):
-            self.store.remove(Path(part))
+        for part in (isinstance(task.inputs, Windowed) and task.inputs.parts) or ():
+            self.store.remove(part.folder)
 
     def know(self, tasks: Iterable[Task]) -> None:
         """Read many results at once: where each read is a request, one after another takes long."""
-        self._results |= self.store.results({t.folder for t in tasks} - self._results.keys())
+        self._values |= self.store.results({t.folder for t in tasks} - self._values.keys())
 
-    def _result(self, task: Task | None) -> Any:
-        if task is None:
+    def result(self, task: Task | None) -> Any:
+        """A finished task's result, of its stage's `Result`; None where it is not done. Raises OutputError."""
+        value = self._value(task)
+        if task is None or value is None:
             return None
         if task.folder not in self._results:
-            self._results |= self.store.results([task.folder])
-        return self._results.get(task.folder)
+            self._results[task.folder] = task.kind.Result.of(value, self.store.shown(task.folder))
+        return self._results[task.folder]
 
-    def result(self, task: Task) -> dict[str, Any] | None:
-        """A finished task's result.json, or None."""
-        value: dict[str, Any] | None = self._result(task)
-        return value
+    def spent(self, task: Task) -> Spent | None:
+        """What a finished task cost; None where it is not done."""
+        value = self._value(task)
+        return None if value is None else Spent.of(value)
+
+    def _value(self, task: Task | None) -> Mapping[str, Any] | None:
+        if task is None:
+            return None
+        if self._values.get(task.folder) is None:
+            self._values |= self.store.results([task.folder])
+        return self._values.get(task.folder)
 
     @cache  # noqa: B019 - a job lives as long as its process
-    def _content(self, path: Path | Uri) -> str:
+    def file(self, path: Path | Uri) -> File:
+        """A file of the manifest, for a task's inputs."""
         memory = self.store.root / ".contents.json" if self.store.root.exists() else None
-        return content_key(self.store.local(path), memory)
+        local = self.store.local(path)
+        return File(local, content_key(local, memory))
 
     @cache  # noqa: B019
-    def _info(self, path: Path | Uri) -> media.MediaInfo:
+    def media_info(self, path: Path | Uri) -> media.MediaInfo:
+        """What a media file of the manifest holds. Raises InputError."""
         try:
             return media.probe(self.store.local(path))
         except InputError as e:
             raise type(e)(self.store.copies.named(str(e))) from e
 
-    def _path(self, path: Path | Uri) -> str:
-        """A file of the manifest, for a task's arguments."""
-        return str(self.store.local(path))
-
     def generator_hash(self, choice: GeneratorChoice) -> str:
         """12 hex digits of a generator's weights and settings. Raises as `generators.create`."""
+        return self._generator(choice)[0]
+
+    def generator_wants(self, choice: GeneratorChoice, what: str) -> bool:
+        """Whether a generator declares that it uses this part of a title's analysis."""
+        return what in self._generator(choice)[1]
+
+    def _generator(self, choice: GeneratorChoice) -> tuple[str, frozenset[str]]:
         key = key_of(choice.name, choice.settings)
-        if key not in self._hashes:
+        if key not in self._generators:
             from dubbing.generators import create
 
-            self._hashes[key] = create(choice.name, choice.settings, self._models).hash
-        return self._hashes[key]
+            made = create(choice.name, choice.settings, self.models_folder)
+            self._generators[key] = made.hash, made.wants
+        return self._generators[key]
 
     @cached_property
-    def _prior(self) -> str:
-        """What actors are fitted on."""
+    def prior(self) -> str:
+        """Key of what actors are fitted on."""
         from dubbing.generators.rewrite.hearing import prior_hash
 
         return prior_hash()
 
     @cached_property
-    def _expert(self) -> str:
+    def expert(self) -> str:
+        """The sync expert that scores, `name@hash12`. Raises ModelError."""
         from dubbing import experts
 
-        return experts.identity(self.config.sync.expert, self._models)
+        return experts.identity(self.config.sync.expert, self.models_folder)
 
     @cached_property
-    def _models(self) -> str:
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of other packages, `name@version of package`. Raises PluginError."""
+        from dubbing import metrics
+
+        return tuple(metrics.identities())
+
+    @cached_property
+    def models_folder(self) -> str:
+        """Where published models lie."""
         return str(models.folder(self.config.models.folder))
 
     @cached_property
     def active_speaker(self) -> str | None:
         """`name@hash12` of the detector whose evidence of who speaks is weighed, or None."""
-        if self.config.speakers.active_speaker == "off" or not models.is_present(ACTIVE, configured=self._models):
+        folder = self.models_folder
+        if self.config.speakers.active_speaker == "off" or not models.is_present(_ACTIVE_SPEAKER, configured=folder):
             return None
-        return f"{ACTIVE}@{models.digest(ACTIVE, configured=self._models)[:12]}"
+        return f"{_ACTIVE_SPEAKER}@{models.digest(_ACTIVE_SPEAKER, configured=folder)[:12]}"

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.takes import SHEET, Master, Scores, Take
 from dubbing.clock import Timeline
-from dubbing.config import Review
 from dubbing.manifest import Dub, Title
 from dubbing.pipeline import Job, Step
-from dubbing.stage import Outcome
-from dubbing.table import write_rows
+from dubbing.severity import complaints, severity
+from dubbing.shot_table import write_rows
+from dubbing.task import Outcome
 
 __all__ = ["publish_dub"]
 
@@ -36,19 +38,21 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     summary: dict[str, Any] = {"title": title.id, "language": dub.language, "counts": {}, "needs_review": 0,
                                "table": None, "master": None, "error": None, "notices": [], "sheets": []}  # fmt: skip
     if tasks.master is None:
-        causes = [o.error for t, o in failed.items() if t.split(" ", 1)[1].split("/")[0] == title.id]
+        mine = {t.id for t in job.plan(title, failed).found.values()}
+        causes = [o.error for t, o in failed.items() if t in mine]
         return {**summary, "error": causes[0] if causes else "its analysis did not finish"}
     line = job.timeline(title)
     rows = []
     job.know(t for step in tasks.steps for t in (step.faces, step.take, step.score))
-    drawn = job.store.find(folder, "sheet.jpg")
+    drawn = job.store.find(folder, SHEET)
     for step in tasks.steps:
         row = _row(job, title, dub, step, line, failed)
+        row["severity"] = severity(row, job.config.review)
         rows.append(row)
-        sheet = step.score.folder / "sheet.jpg"
+        sheet = step.score.folder / SHEET
         if row["status"] == "dubbed" and sheet in drawn:
             summary["sheets"].append(job.store.shown(sheet))
-    made = job.result(tasks.master)
+    made: Master | None = job.result(tasks.master)
     known = {"active_speaker": job.active_speaker} if job.active_speaker else {}
     write_rows(job.store, table, rows, content=tasks.master.key, **known)
     summary["counts"] = dict(Counter(row["status"] for row in rows))
@@ -58,7 +62,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         outcome = failed.get(tasks.master.id)
         return {**summary, "error": outcome.error if outcome else "the master was not made"}
     summary["master"] = job.store.shown(job.publish(title, dub, tasks.master))
-    summary["notices"] = made.get("notices", [])
+    summary["notices"] = [*made.notices]
     return summary
 
 
@@ -71,43 +75,33 @@ def _row(job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: M
         "start_tc": line.timecode(shot.start_frame), "end_tc": line.timecode(shot.end_frame),
         "needs_review": False,
     }  # fmt: skip
-    results = [job.result(t) for t in (step.faces, step.take, step.score)]
-    row["seconds"] = sum(r["seconds"] for r in results if r)
+    spent = [job.spent(t) for t in (step.faces, step.take, step.score)]
+    row["seconds"] = sum(s.seconds for s in spent if s)
     broken = next((failed[t.id] for t in (step.faces, step.take, step.score) if t.id in failed), None)
-    take = results[1]
+    take: Take | None = job.result(step.take)
     if take:
-        row |= {"face": take["face"], "face_px": take["face_px"], "yaw_deg": take["yaw_deg"]}
+        row |= {"face": take.face, "face_px": take.face_px, "yaw_deg": take.yaw_deg}
     if broken is not None:
         row |= {"status": "failed", "reason": broken.error_class, "error": broken.error}
         row |= {"needs_review": True, "review_reason": f"failed: {broken.error}"}
         return row
     if take is None:
         return row | {"status": "failed", "reason": "StageError", "error": "this shot was not reached"}
-    row |= {"status": take["status"], "reason": take["reason"]}
-    if take["status"] != "dubbed":
+    row |= {"status": take.status, "reason": take.reason}
+    if take.status != "dubbed":
         return row
     if not step.delivered:
         return row | {"status": "untouched", "reason": "excluded"}
-    row |= {"generator": take["generator"], "generator_hash": take["generator_hash"],
-            "take": step.take.key[:12], "actor": take["faces"][0]["actor"]}  # fmt: skip
-    score = results[2] or {}
-    row |= {name: score.get(name) for name in _SCORES}
-    crossed = _crossed(row, job.config.review)
+    row |= {"generator": take.generator, "generator_hash": take.generator_hash,
+            "take": step.take.key[:12], "actor": _actor(job, title, take)}  # fmt: skip
+    scores: Scores = job.result(step.score) or Scores()
+    row |= {**dict.fromkeys(_SCORES), **scores.measured()}
+    crossed = complaints(row, job.config.review)
     seen = step.decided.approves(row["take"])
     return row | {"needs_review": bool(crossed) and not seen, "review_reason": "; ".join(crossed) or None}
 
 
-def _crossed(row: Mapping[str, Any], limits: Review) -> list[str]:
-    """Which thresholds a dubbed shot crosses, each with both numbers."""
-    found = []
-    d, source_d = row["lse_d"], row["source_lse_d"]
-    if d is not None and source_d is not None and d - source_d > limits.lse_d_over_source:
-        found.append(f"LSE-D {d:.2f} is over the original's {source_d:.2f} by more than {limits.lse_d_over_source:g}")
-    offset = row["lse_offset_frames"]
-    if offset is not None and abs(offset) > limits.offset_frames:
-        found.append(f"offset {offset:+.0f} frames is beyond {limits.offset_frames:g}")
-    if row["sharpness"] is not None and row["sharpness"] < limits.min_sharpness:
-        found.append(f"sharpness {row['sharpness']:.2f} is under {limits.min_sharpness:g}")
-    if row["silence_motion"] is not None and row["silence_motion"] > limits.max_silence_motion:
-        found.append(f"silence motion {row['silence_motion']:.2f} is over {limits.max_silence_motion:g}")
-    return found
+def _actor(job: Job, title: Title, take: Take) -> str | None:
+    """The name of the main face's actor: the file of the model that was fitted on the title, if one was."""
+    fitted: FittedActors | None = job.result(job.analysis(title).get(FittedActors))
+    return fitted.files.get(take.faces[0].actor) if fitted else None

@@ -2,8 +2,9 @@
 
 The log-mel here is this project's own (torch-free, so it is the same everywhere): 25 ms Hann
 windows every 10 ms, 40 mel bands from 60 Hz to 7.6 kHz (Slaney scale), column k centred on sample
-160 k. Models that define their own features (SyncNet's MFCC, Wav2Lip's mel) keep them beside
-themselves.
+160 k. It must not move: what was trained on it is shipped, and `librosa.feature.melspectrogram`, 3e-6 off,
+would change what `rewrite` draws. Models that define their own features (SyncNet's MFCC, Wav2Lip's mel) keep
+them beside themselves.
 """
 
 from __future__ import annotations

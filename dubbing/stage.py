@@ -1,8 +1,9 @@
-"""The contract between what happens (stages) and where it happens (engines).
+"""The contract of a stage: one kind of work, with typed inputs and a typed result.
 
-A stage knows neither Ray nor other stages. It is built with its settings, set up once in the
-process that will use it (that is when models load), given one task after another, and closed. A
-task's result is a folder: `process` fills the one it is given, and the engine commits it.
+A stage knows neither Ray nor other stages. Its class says where it stands (`scope`), what it is given (`Inputs`, and
+`inputs`, which asks a `Place` for them), what it leaves (`Result`), and what it costs. It is built without arguments,
+set up once in the process that will use it (that is when models load), given one task after another, and closed. A
+result is a folder: `process` fills the one it is given, and the engine commits it.
 """
 
 from __future__ import annotations
@@ -10,17 +11,31 @@ from __future__ import annotations
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
 
 from threadpoolctl import threadpool_limits
 
+from dubbing.artifact import Artifact, File, Ref, Spent
 from dubbing.errors import InputError
-from dubbing.store import RESULT, Store, read_json
+from dubbing.store import RESULT, Store, key_of, read_json
+from dubbing.task import Inputs, Outcome, Task, Windowed
 
-__all__ = ["RESULT", "Outcome", "Resources", "Stage", "Task", "execute", "is_window"]
+if TYPE_CHECKING:
+    from dubbing.analysis.footage import MadeOf
+    from dubbing.config import Config
+    from dubbing.manifest import Dub, GeneratorChoice, Title
+    from dubbing.records import Shot
+
+__all__ = ["RESULT", "NotKnown", "Place", "Resources", "Scope", "Stage", "execute"]
+
+I = TypeVar("I", bound=Inputs)  # noqa: E741
+R = TypeVar("R", bound=Artifact)
+A = TypeVar("A", bound=Artifact)
+_Inputs = Inputs  # inside `Stage` that name is the class of its own inputs
 
 
 @dataclass(frozen=True)
@@ -32,63 +47,182 @@ class Resources:
     memory_mb: int = 1500
 
 
-@dataclass(frozen=True)
-class Task:
-    """One piece of work, named, keyed by everything its result depends on.
+class Scope(Enum):
+    """What a stage is done for once."""
 
-    id: readable and unique in a run, `lipsync reel/fr/shot_0002`; folder: where the result is
-    committed (whether it is done, the store says); args: what the stage needs, paths and plain values only;
-    needs: ids that must have succeeded; after: ids that must have ended, well or not;
-    frames: how many frames it covers, for progress; span: frames of film that it works through or joins, for its
-    deadline, where these are more; windows: tasks that do a long shot part by part, which this one then joins;
-    rank: tasks of a smaller one go first; weight: among them the heaviest first, about the milliseconds of it and of
-    what waits for it.
-    """
-
-    id: str
-    stage: str
-    key: str
-    folder: Path
-    args: Mapping[str, Any]
-    needs: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    frames: int = 0
-    span: int = 0
-    windows: tuple[Task, ...] = ()
-    rank: int = 0
-    weight: float = 0.0
+    TITLE = "title"
+    SHOT = "shot"
+    DUB = "dub"
+    DUB_SHOT = "shot of a dub"
 
 
-def is_window(task_id: str) -> bool:
-    """Whether a task does a part of a long shot, which another joins."""
-    return "/window_" in task_id
+class NotKnown(Exception):
+    """Something that a stage's inputs need is not known yet: it is asked again when more is done."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How one task ended. error is None when it succeeded; error_class names the exception."""
+class Place(Protocol):
+    """Where a task stands in a job, and what a stage may ask there for its inputs."""
 
-    id: str
-    seconds: float
-    error: str | None = None
-    error_class: str | None = None
-    trace: str = field(default="", repr=False)
-    fatal: InputError | None = None
+    title: Title
+    config: Config
+
+    @property
+    def dub(self) -> Dub:
+        """The language, in the scope of a dub."""
+        ...
+
+    @property
+    def shot(self) -> Shot:
+        """The shot, in the scope of a shot; of a dub of a photograph it ends where the dub does."""
+        ...
+
+    @property
+    def film(self) -> File:
+        """The film that is analysed and dubbed."""
+        ...
+
+    @property
+    def made_of(self) -> MadeOf | None:
+        """How the film is made of a photograph; None where the picture is a film."""
+        ...
+
+    @property
+    def frames_hint(self) -> int:
+        """Frames of the film as its header promises them."""
+        ...
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether the film has sound of its own."""
+        ...
+
+    @property
+    def models_folder(self) -> str:
+        """Where published models lie."""
+        ...
+
+    def file(self, path: Any) -> File:
+        """A file of the manifest."""
+        ...
+
+    def ref(self, kind: type[A]) -> Ref[A]:
+        """The result of that kind for this place, or for what it is part of. Raises NotKnown."""
+        ...
+
+    def has(self, kind: type[Artifact]) -> bool:
+        """Whether there is or will be such a result."""
+        ...
+
+    def result(self, kind: type[A]) -> A:
+        """The same, read. Raises NotKnown where it is not made yet."""
+        ...
+
+    def each(self, kind: type[A]) -> tuple[Ref[A] | None, ...]:
+        """The results of every shot, in order; None where one failed or is not made at all. Raises NotKnown."""
+        ...
+
+    def takes(self) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
+        """Of a dub: the takes that go into its master, and all that must have ended before it is made."""
+        ...
+
+    @property
+    def generator(self) -> GeneratorChoice:
+        """What renders this shot in this dub."""
+        ...
+
+    @property
+    def generator_hash(self) -> str:
+        """12 hex digits of its weights and settings."""
+        ...
+
+    def generator_wants(self, what: str) -> bool:
+        """Whether it declares that it uses this part of a title's analysis (`Generator.wants`)."""
+        ...
+
+    @property
+    def expert(self) -> str:
+        """The sync expert that scores, `name@hash12`."""
+        ...
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics of other packages that are measured too, `name@version of package`."""
+        ...
+
+    @property
+    def prior(self) -> str:
+        """Key of what actors are fitted on."""
+        ...
+
+    @property
+    def active_speaker(self) -> str | None:
+        """`name@hash12` of the detector whose evidence of who speaks is weighed; None where there is none."""
+        ...
+
+    @property
+    def master_name(self) -> str:
+        """File name of this dub's master."""
+        ...
 
 
-class Stage(ABC):
-    """One kind of work. Subclasses define `process`, and set `name` and `version` (raise it when results change)."""
+class Stage(ABC, Generic[I, R]):
+    """One kind of work. A subclass `Stage[ItsInputs, ItsResult]` sets `name` and `scope` and defines `inputs` and
+    `process`; it raises `version` when results change."""
 
+    Inputs: ClassVar[type[Any]]
+    Result: ClassVar[type[Any]]
     name: ClassVar[str]
+    scope: ClassVar[Scope]
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()
+    profits_from_gpu: ClassVar[bool] = False  # whether a GPU, where there is one, is worth holding
+    expands: ClassVar[bool] = False  # whether its end makes more tasks known
+    bad_input_costs: ClassVar[Literal["run", "shot"]] = "run"  # what a picture that it cannot use costs
+    chain_ms: ClassVar[float] = 0.0  # about the milliseconds that a frame costs here and in all that waits for it
+    folder: ClassVar[str] = ""  # beginning of its results' names, where that is not `name`
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in getattr(cls, "__orig_bases__", ()):
+            given = get_args(base)
+            if len(given) == 2 and all(isinstance(g, type) for g in given):
+                cls.Inputs, cls.Result = given
+
+    @classmethod
+    def inputs(cls, at: Place) -> I | None:
+        """What is needed at a place; None where this stage has nothing to do for it. Raises NotKnown.
+
+        A stage that is no part of a title's way does not define it.
+        """
+        return None
+
+    @classmethod
+    def where(cls, home: Path, shot: str | None, key: str, inputs: _Inputs) -> Path:
+        """The folder of a result. home: of the title's analysis, or of the dub; shot: id, where it is of a shot."""
+        name = cls.folder or cls.name
+        return home / name / f"{shot}-{key[:12]}" if shot else home / f"{name}-{key[:12]}"
+
+    @classmethod
+    def covers(cls, inputs: _Inputs, at: Place) -> int:
+        """How many frames a task of a whole film covers, for progress; 0 where it does not go frame by frame."""
+        return 0
+
+    @classmethod
+    def weight(cls, frames: float) -> float:
+        """A task's `Task.weight`; one without frames of its own is heavy, because others wait for it."""
+        return cls.chain_ms * (frames or 1e6)
+
+    @classmethod
+    def key(cls, inputs: _Inputs) -> str:
+        """sha256 (hex) of the stage, its version and the inputs that count."""
+        return key_of(cls.name, cls.version, cls.Result.schema, inputs.counted())
 
     def setup(self) -> None:  # noqa: B027 - not every stage has a model
         """Load models. Called once per worker, before the first task."""
 
     @abstractmethod
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        """Do one task: write files into `out`, return a small JSON value kept as result.json.
+    def process(self, inputs: I, out: Path, progress: Callable[[int], None]) -> R:
+        """Do one task: write files into `out`, return what is kept as result.json.
 
         progress(n): n more frames are finished. Raises StageError (or anything: the shot fails),
         or InputError when the user's input is at fault and the run must stop.
@@ -98,7 +232,7 @@ class Stage(ABC):
         """Let go of models and files. Called in `finally`."""
 
 
-def execute(stage: Stage, task: Task, store: Store, progress: Callable[[int], None]) -> Outcome:
+def execute(stage: Stage[Any, Any], task: Task, store: Store, progress: Callable[[int], None]) -> Outcome:
     """Run one task on a stage that is set up, commit its folder, and say how it ended.
 
     Never raises for what a task does wrong; an InputError is handed back as `fatal`.
@@ -107,13 +241,14 @@ def execute(stage: Stage, task: Task, store: Store, progress: Callable[[int], No
     try:
         # one thread for sums: how many there are must not change the last digit of a score
         with threadpool_limits(limits=1), store.commit(task.folder) as part:
-            result = stage.process(task.args, part, progress)
+            result = stage.process(task.inputs, part, progress)
             # cpu_s is of all threads, and a busy machine does not stretch it; a long shot costs its windows too
-            spent = {"seconds": time.monotonic() - started, "cpu_s": time.process_time() - cpu}
-            windows = [read_json(Path(p) / RESULT) for p in task.args.get("parts", ())]
-            result |= {k: round(s + sum(w.get(k, 0.0) for w in windows), 3) for k, s in spent.items()}
-            result["key"] = task.key
-            store.write_json(part / RESULT, result)
+            parts = (isinstance(task.inputs, Windowed) and task.inputs.parts) or ()
+            windows = [Spent.of(read_json(p.folder / RESULT)) for p in parts]
+            seconds = time.monotonic() - started + sum(w.seconds for w in windows)
+            cpu_s = time.process_time() - cpu + sum(w.cpu_s for w in windows)
+            spent = {"seconds": round(seconds, 3), "cpu_s": round(cpu_s, 3), "key": task.key}
+            store.write_json(part / RESULT, {**result.to_dict(), **spent})
     except InputError as e:
         return Outcome(task.id, time.monotonic() - started, str(e), type(e).__name__, fatal=e)
     except Exception as e:

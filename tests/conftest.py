@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import counts
 import pytest
 from command import Dub, code_of
 
@@ -22,12 +25,25 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("films", "pages", "people")
 
+GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+MARK_OF = {"chromium": "browser", "numbered": "browser", "finished": "long"}  # of the tests with these fixtures
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without pytest-xdist its mark says nothing, and must be known all the same."""
+    """The counts at the end; an interrupt that interrupts; pytest-xdist's mark, known where that is absent too."""
+    counts.pytest_configure(config)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "xdist_group(name): tests of one group run in one worker of pytest-xdist")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks a test by what it is given; modules and single tests say the rest themselves."""
+    for item in items:
+        for name in MARK_OF.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARK_OF[name])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,21 +75,32 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> Callable[[str], Mapping[str, np.ndarray]]:
-    """What the published code gave for fixed inputs, by name."""
+def golden(request: pytest.FixtureRequest) -> Callable[[str], Mapping[str, np.ndarray]]:
+    """What the published code gave for fixed inputs, by name: of tests/golden, else of the shared folder."""
     import numpy as np
 
-    return lambda name: np.load(shared / "golden" / f"{name}.npz")
+    def read(name: str) -> Mapping[str, np.ndarray]:
+        file = GOLDEN / f"{name}.npz"
+        if not file.exists():
+            file = request.getfixturevalue("shared") / "golden" / file.name
+        with np.load(file) as stored:
+            return dict(stored)
+
+    return read
 
 
 @pytest.fixture(scope="session")
-def formula(shared: Path) -> ModuleType:
+def published_keys() -> Callable[[str], dict[str, list[int]]]:
+    """Names and shapes of a published network's weights, by the network's name."""
+    return lambda name: dict(json.loads((GOLDEN / f"{name}.keys.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def formula() -> ModuleType:
     """The module whose `fill` gives a network the weights that the golden outputs were made with."""
-    spec = importlib.util.spec_from_file_location("formula", shared / "golden" / "formula.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    import formula
+
+    return formula
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Stages that misbehave on purpose, and a job of them, for the tests and benchmarks of the engines.
 
-Workers are other processes: `register` runs in each of them when it starts, and makes the stages known there.
+Workers are other processes: `ENVIRONMENT` lets them import this module.
 """
 
 from __future__ import annotations
@@ -9,71 +9,93 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from dubbing import pipeline
-from dubbing.stage import Outcome, Stage, Task
+from dubbing.artifact import Artifact, Ref
+from dubbing.stage import Scope, Stage
 from dubbing.store import Store, key_of
+from dubbing.task import Inputs, Outcome, Task
 
-ENVIRONMENT = {
-    "worker_process_setup_hook": "faulty.register",
-    "env_vars": {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[1]}"},
-}
+ENVIRONMENT = {"env_vars": {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[1]}"}}
 
 
-class Sleep(Stage):
-    """Sleeps instead of computing. args: seconds, fault (None or how it goes wrong), mark (a file of its own)."""
+@dataclass(frozen=True)
+class Slept(Artifact):
+    """What lies in value.txt too."""
 
-    name = "faces"
+    schema: ClassVar[str] = "test.slept.1"
+    value: str
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        mark = Path(args["mark"])
+
+@dataclass(frozen=True)
+class Nap(Inputs):
+    """seconds: how long; value: what is left; fault: how it goes wrong, or None; mark: a file of its own."""
+
+    seconds: float
+    frames: int
+    value: str
+    fault: str | None
+    mark: str
+    before: tuple[Ref[Slept], ...] = ()
+
+
+class Sleep(Stage[Nap, Slept]):
+    """Sleeps instead of computing."""
+
+    scope = Scope.DUB_SHOT
+
+    def process(self, inputs: Nap, out: Path, progress: Callable[[int], None]) -> Slept:
+        mark, fault = Path(inputs.mark), inputs.fault
         tries = len(mark.read_text()) if mark.exists() else 0
-        if args["fault"]:
+        if fault:
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.write_text("x" * (tries + 1))
-        if args["fault"] == "poison" or (args["fault"] == "dies once" and not tries):
+        if fault == "poison" or (fault == "dies once" and not tries):
             os.kill(os.getpid(), signal.SIGKILL)
-        if args["fault"] == "hungry" and tries < 2:
+        if fault == "hungry" and tries < 2:
             raise MemoryError
-        if args["fault"] == "hangs" or (args["fault"] == "hangs once" and not tries):
+        if fault == "hangs" or (fault == "hangs once" and not tries):
             time.sleep(600)
-        time.sleep(args["seconds"])
-        progress(args["frames"])
-        (out / "value.txt").write_text(f"{args['value']}\n")
-        return {"value": args["value"]}
+        time.sleep(inputs.seconds)
+        progress(inputs.frames)
+        (out / "value.txt").write_text(f"{inputs.value}\n")
+        return Slept(inputs.value)
 
 
-def register() -> None:
-    """Put the stages of this file in place of the real ones, in this process."""
-    for name in ("faces", "lipsync", "sync"):
-        pipeline.STAGES[name] = (__name__, "Sleep")
-    pipeline._class.cache_clear()
+class First(Sleep):
+    name = "faces"
+
+
+class Second(Sleep):
+    name = "lipsync"
+
+
+class Third(Sleep):
+    name = "sync"
 
 
 class Sleepers:
     """Work of shots that pass three stages each. shots: (seconds, fault of its second stage) of each."""
 
-    expands = frozenset[str]()
-    per_shot = frozenset({"faces", "lipsync", "sync"})
-    stages = ["faces", "lipsync", "sync"]
+    stages: tuple[type[Stage[Any, Any]], ...] = (First, Second, Third)
+    names = tuple(stage.name for stage in stages)
 
     def __init__(self, out: Path, shots: list[tuple[float, str | None]]) -> None:
         self.store = Store(out)
         self._tasks: list[Task] = []
         for n, (seconds, fault) in enumerate(shots):
-            before: tuple[str, ...] = ()
-            for stage in self.stages:
-                name = f"shot_{n:04d}"
+            before: tuple[Ref[Slept], ...] = ()
+            for place, stage in enumerate(self.stages):
+                shot = f"shot_{n:04d}"
                 frames = round(seconds * 100)
-                args = {"seconds": seconds, "frames": frames, "value": f"{stage} {n}",
-                        "fault": fault if stage == "lipsync" else None,
-                        "mark": str(out / "marks" / name)}  # fmt: skip
-                task = Task(f"{stage} film/fr/{name}", stage, key_of(stage, n), out / stage / name, args, before, (),
-                            frames, weight=seconds * (3 - self.stages.index(stage)))  # fmt: skip
+                wrong = fault if stage is Second else None
+                nap = Nap(seconds, frames, f"{stage.name} {n}", wrong, str(out / "marks" / shot), before)
+                task = Task(stage, key_of(stage.name, n), out / stage.name / shot, nap, "film", "fr", shot,
+                            frames=frames, weight=seconds * (len(self.stages) - place))  # fmt: skip
                 self._tasks.append(task)
-                before = (task.id,)
+                before = (task.ref,)
 
     def tasks(self, failed: Mapping[str, Outcome]) -> list[Task]:
         return self._tasks

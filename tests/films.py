@@ -19,7 +19,7 @@ import numpy as np
 from dubbing import config, manifest, pipeline
 from dubbing.engine import Event, Report, run_job
 from dubbing.media import ClipWriter
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 HZ = 16_000  # sound of the plain film
 

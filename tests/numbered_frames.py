@@ -6,7 +6,6 @@ a take the frame's number plus the take's own OFFSETS. A click in each sound mar
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from dubbing import media
+from dubbing.artifacts.takes import TakeFace
+from dubbing.artifacts.tracks import save_tracks
 from dubbing.clock import Timeline
 from dubbing.decisions import Standing
 from dubbing.errors import InputError
@@ -24,8 +25,10 @@ from dubbing.pipeline import Step
 from dubbing.records import Patch, Shot, Track
 from dubbing.review.library import Shown
 from dubbing.review.takes import Take
-from dubbing.stage import Task
-from dubbing.stages.faces import save_tracks
+from dubbing.stages.faces import Faces
+from dubbing.stages.lipsync import Lipsync
+from dubbing.stages.sync import Sync
+from dubbing.task import Inputs, Task
 
 BITS = 11
 OFFSETS = {"aaaaaaaaaaaa": 512, "bbbbbbbbbbbb": 1024}
@@ -135,9 +138,10 @@ def _shown(library: NumberedFilm, title: Title, shot: Shot, size: tuple[int, int
     takes = tuple(_take(library, shot, track.id, take, size[0] // 2 * 2, strip) for take in OFFSETS)
     key = f"{CURRENT}{shot.number:04d}"
     step = Step(
-        shot, Task(f"faces {shot.id}", "faces", f"faces{title.video}{shot.id}", faces, {}),
-        Task(f"lipsync {shot.id}", "lipsync", key, takes[0].folder, {"sound": "", "source_sound": None}),
-        Task(f"sync {shot.id}", "sync", key, takes[0].folder.parent / "score", {}), Standing(),
+        shot, Task(Faces, f"faces{title.video}{shot.id}", faces, Inputs(), title.id, shot=shot.id),
+        Task(Lipsync, key, takes[0].folder, Inputs(), title.id, "fr", shot.id),
+        Task(Sync, key, takes[0].folder.parent / "score", Inputs(), title.id, "fr", shot.id), Standing(),
+        Path(title.video), sound=Path(), source_sound=None,
     )  # fmt: skip
     return Shown(title, title.dubs[0], step, library.line, {"face": track.id}, Standing(), takes)
 
@@ -150,9 +154,8 @@ def _take(library: NumberedFilm, shot: Shot, track: str, take: str, width: int, 
             writer.write(
                 Patch(n, 0, height, bars(n + OFFSETS[take], width, height), np.full((height, width), 255, np.uint8))
             )
-    faces = [{"track": track, "folder": "face_1", "frames": len(shot)}]
-    (folder / "result.json").write_text(json.dumps({"status": "dubbed", "reason": None, "faces": faces}))
-    return Take(shot.id, take, {"name": "rewrite"}, folder, ("face_1",), "dubbed", None, {}, None, "", take == CURRENT)
+    face = TakeFace(track, "face_1", len(shot), 0, ((shot.start_frame, shot.end_frame),))
+    return Take(shot.id, take, {"name": "rewrite"}, folder, (face,), "dubbed", None, {}, None, "", take == CURRENT)
 
 
 def rejected(shown: Shown) -> Shown:

@@ -153,6 +153,21 @@ class Visitor:
         """Waits until this frame is drawn."""
         self.page.wait_for_selector(f'#picture[data-drawn="{frame}"]')
 
+    def moved(self, frame: int) -> int:
+        """Waits until another frame than this is drawn: which."""
+        self.page.wait_for_function("f => Number(document.querySelector('#picture').dataset.drawn) !== f", arg=frame)
+        return int(self.page.get_attribute("#picture", "data-drawn"))
+
+    def pictures(self, count: int) -> None:
+        """Waits until the browser has painted the page so many times."""
+        self.page.evaluate(
+            """n => new Promise((done) => {
+          const painted = () => (n-- > 0 ? requestAnimationFrame(painted) : done());
+          painted();
+        })""",
+            count,
+        )
+
     def bars(self, width: int = 480, height: int = 270) -> tuple[int, list[int]]:
         """The frame that the page says it draws, and the numbers read from the pixels of its panes."""
         told = self.page.evaluate(READ_BARS, [LEFT_PX, TOP_PX, BAR_PX, BITS, width, height])

@@ -16,7 +16,7 @@ from films import Finished, facts_on_disk
 import dubbing
 from dubbing import Dub, Event, Manifest, ManifestError, Title, media
 from dubbing.remote import Uri
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 pytestmark = pytest.mark.xdist_group("film")
 SHOT = "shot_0002"  # the one with a face

@@ -1,40 +1,43 @@
 """Sound for the lips: exact in time, speech found and sharpened, keys that change only where they must."""
 
-import json
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made import put
 
 from dubbing import media
+from dubbing.analysis.speech import speech_ranges
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import Sound, load_speech, load_wave
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, MediaError
 from dubbing.sound import RATE_HZ
-from dubbing.stages.audio import Audio, load_speech, load_wave, speech_ranges
+from dubbing.stages.audio import Audio, DubAudio, DubAudioInputs, SourceAudio, SourceAudioInputs
 
 RATE = Fraction(24)
-SHOTS = [[0, 96], [96, 192], [192, 288]]
+CUTS = ((0, 96), (96, 192), (192, 288))
 LENGTH_S = 12
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Audio]:
-    made = Audio()
+def stage() -> Iterator[DubAudio]:
+    made = DubAudio()
     made.setup()
     yield made
     made.close()
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """A folder with the shots and the timeline of a 12 s film of three shots."""
+def film(tmp_path: Path) -> Ref[ShotList]:
+    """The shots and the timeline of a 12 s film of three shots."""
     folder = tmp_path / "shots"
     folder.mkdir()
     media.save_timeline(folder, Timeline(np.arange(288, dtype=np.int64), 1 / RATE, 288, RATE))
-    (folder / "shots.json").write_text(json.dumps({"shots": SHOTS}))
-    return folder
+    return put(folder, ShotList(288, CUTS))
 
 
 def hum(seconds: float = LENGTH_S) -> np.ndarray:
@@ -44,30 +47,34 @@ def hum(seconds: float = LENGTH_S) -> np.ndarray:
     return np.float32(0.2) * (buzz * (0.5 + 0.5 * np.sin(2 * np.pi * 5 * t))).astype(np.float32)
 
 
-def run(stage: Audio, film: Path, wave: np.ndarray, name: str, **settings: object) -> tuple[dict, Path]:
-    path = film.parent / f"{name}.wav"
+def run(
+    stage: Audio, film: Ref[ShotList], wave: np.ndarray, name: str, difference: str = "refuse"
+) -> tuple[Sound, Path]:
+    path = film.folder.parent / f"{name}.wav"
     with media.ClipWriter(path, sample_rate_hz=RATE_HZ, channels=1) as clip:
         clip.sound(wave[:, None])
-    out = film.parent / name
+    out = film.folder.parent / name
     out.mkdir()
-    args = {"sound": str(path), "timeline": str(film), "shots": str(film), "settings": {"own": False, **settings}}
-    return stage.process(args, out, lambda n: None), out
+    own = isinstance(stage, SourceAudio)
+    sound = File(path, "")
+    inputs = SourceAudioInputs(sound, film) if own else DubAudioInputs(sound, film, difference, 2.0)
+    return stage.process(inputs, out, lambda n: None), out
 
 
 class TestStage:
-    def test_samples_are_kept_in_place(self, stage: Audio, film: Path) -> None:
+    def test_samples_are_kept_in_place(self, stage: DubAudio, film: Ref[ShotList]) -> None:
         wave = hum()
         result, out = run(stage, film, wave, "a")
-        assert result["samples"] == LENGTH_S * RATE_HZ
+        assert result.samples == LENGTH_S * RATE_HZ
         assert np.abs(load_wave(out) - wave).max() < 1e-4
         assert np.abs(load_wave(out, 5000, 5100) - wave[5000:5100]).max() < 1e-4
         beyond = load_wave(out, -50, 100)
         assert beyond.shape == (150,) and not beyond[:50].any() and beyond[60:].any()
-        assert not load_wave(out, result["samples"] - 10, result["samples"] + 40)[10:].any()
+        assert not load_wave(out, result.samples - 10, result.samples + 40)[10:].any()
 
-    def test_keys_change_only_for_the_shots_a_change_touches(self, stage: Audio, film: Path) -> None:
-        first = run(stage, film, hum(), "first")[0]["shot_keys"]
-        assert run(stage, film, hum(), "same")[0]["shot_keys"] == first
+    def test_keys_change_only_for_the_shots_a_change_touches(self, stage: DubAudio, film: Ref[ShotList]) -> None:
+        first = run(stage, film, hum(), "first")[0].shot_keys
+        assert run(stage, film, hum(), "same")[0].shot_keys == first
         for name, at_s, touched in (
             ("middle", 6.0, {"shot_0002"}),
             ("border", 7.7, {"shot_0002", "shot_0003"}),
@@ -75,24 +82,26 @@ class TestStage:
         ):
             wave = hum()
             wave[round(at_s * RATE_HZ) :][:200] *= 0.9
-            keys = run(stage, film, wave, name)[0]["shot_keys"]
+            keys = run(stage, film, wave, name)[0].shot_keys
             assert {s for s in keys if keys[s] != first[s]} == touched
 
-    def test_a_silent_dub_is_refused_and_a_silent_film_is_not(self, stage: Audio, film: Path) -> None:
+    def test_a_silent_dub_is_refused_and_a_silent_film_is_not(self, stage: DubAudio, film: Ref[ShotList]) -> None:
         quiet = hum() * 1e-4
         with pytest.raises(MediaError, match="no sound"):
             run(stage, film, quiet, "dub")
-        result, out = run(stage, film, quiet, "own", own=True)
-        assert result["speech_s"] == 0
+        own = SourceAudio()
+        own.setup()
+        result, out = run(own, film, quiet, "own")
+        assert result.speech_s == 0
         assert load_speech(out).shape == (0, 2)
 
-    def test_a_length_that_does_not_fit_is_refused_with_both(self, stage: Audio, film: Path) -> None:
+    def test_a_length_that_does_not_fit_is_refused_with_both(self, stage: DubAudio, film: Ref[ShotList]) -> None:
         with pytest.raises(ManifestError, match=r"11\.500 s.*12\.000 s.*12\.0 frames less.*length_difference"):
             run(stage, film, hum(11.5), "short")
-        assert run(stage, film, hum(11.95), "near")[0]["samples"] == LENGTH_S * RATE_HZ
-        assert run(stage, film, hum(13), "long", length_difference="allow")[0]["samples"] == LENGTH_S * RATE_HZ
-        result, out = run(stage, film, hum(3), "padded", length_difference="allow")
-        assert result["samples"] == LENGTH_S * RATE_HZ and not load_wave(out)[4 * RATE_HZ :].any()
+        assert run(stage, film, hum(11.95), "near")[0].samples == LENGTH_S * RATE_HZ
+        assert run(stage, film, hum(13), "long", difference="allow")[0].samples == LENGTH_S * RATE_HZ
+        result, out = run(stage, film, hum(3), "padded", difference="allow")
+        assert result.samples == LENGTH_S * RATE_HZ and not load_wave(out)[4 * RATE_HZ :].any()
 
 
 def chances(wave: np.ndarray, *ranges_s: tuple[float, float]) -> np.ndarray:
@@ -122,14 +131,13 @@ class TestSpeech:
         assert speech_ranges(np.zeros(RATE_HZ, np.int16), np.zeros(31, np.float32)).shape == (0, 2)
 
     @pytest.mark.parametrize("language", ["fr", "ja", "de"])
-    def test_the_reels_dubs(self, stage: Audio, shared: Path, tmp_path: Path, language: str) -> None:
+    def test_the_reels_dubs(self, stage: DubAudio, shared: Path, tmp_path: Path, language: str) -> None:
         rate = Fraction(24000, 1001)
         cuts = [0, 72, 216, 360, 576, 816, 936, 1104, 1224]  # a pair of shots is one stretch of speech
         media.save_timeline(tmp_path, Timeline(np.arange(1224, dtype=np.int64), 1 / rate, 1224, rate))
-        (tmp_path / "shots.json").write_text(json.dumps({"shots": [[0, 1224]]}))
-        sound = shared / "media" / f"reel.{language}.flac"
-        args = {"sound": str(sound), "timeline": str(tmp_path), "shots": str(tmp_path), "settings": {}}
-        stage.process(args, tmp_path, lambda n: None)
+        sound = File(shared / "media" / f"reel.{language}.flac", "")
+        inputs = DubAudioInputs(sound, put(tmp_path, ShotList(1224, ((0, 1224),))), "refuse", 2.0)
+        stage.process(inputs, tmp_path, lambda n: None)
         speech = load_speech(tmp_path) / RATE_HZ
         for start, end in zip(cuts[1:-1], cuts[2:], strict=True):
             first, last = float(start / rate) + 0.20, float(end / rate) - 0.30

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -20,6 +19,7 @@ from dubbing.api.progress import PROGRESS, FiguresFile, Tally
 from dubbing.cli import app
 from dubbing.cli.show import table
 from dubbing.cli.watch import Lines, format_text
+from dubbing.engine import Event
 from dubbing.errors import StageError
 
 
@@ -115,10 +115,10 @@ def test_schema(dub: Dub) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_with_130_and_say_how_to_go_on(number: signal.Signals) -> None:
     code = (
-        "import time, dubbing.cli.app as app\n"
+        "import signal, dubbing.cli.app as app\n"
         "def work(*_):\n"
         "    with app._stoppable():\n"
-        "        print('up', flush=True); time.sleep(30)\n"
+        "        print('up', flush=True); signal.pause()\n"
         "app._read = work\n"
         "app.main(['run', 'x.yaml'])\n"
     )
@@ -148,35 +148,23 @@ def test_no_command_reads_standard_input() -> None:
 # -- progress --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Said:
-    """What the engine tells: as dubbing.engine.Event."""
-
-    kind: str
-    task_id: str = ""
-    stage: str = ""
-    frames: int = 0
-    text: str = ""
-    totals: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
-
-
-def play(show: Callable[[Said], None], shots: int = 4, frames: int = 25) -> None:
+def play(show: Callable[[Event], None], shots: int = 4, frames: int = 25) -> None:
     """A title of 4 shots and 100 frames in one language, from nothing to the master."""
     stages = {"shots": 1, "faces": shots, "lipsync": shots, "sync": shots, "master": 1}
-    show(Said("planned", totals={"shots": (1, 0, 100, 0)}))
+    show(Event("planned", totals={"shots": (1, 0, 100, 0)}))
     done: dict[str, tuple[int, int, int, int]] = {}
     for stage, tasks in stages.items():
         size = shots * frames // tasks
         for n in range(tasks):
             name = f"{stage} reel/fr" if tasks == 1 else f"{stage} reel/fr/shot_{n + 1:04d}"
-            show(Said("started", name, stage))
-            show(Said("frames", name, stage, size // 2))
-            show(Said("frames", name, stage, size - size // 2))
-            show(Said("finished", name, stage))
+            show(Event("started", name, stage))
+            show(Event("frames", name, stage, size // 2))
+            show(Event("frames", name, stage, size - size // 2))
+            show(Event("finished", name, stage))
         done[stage] = (tasks, tasks, 100, 100)
         if stage == "shots":
             ahead = {s: (n, 0, 100, 0) for s, n in stages.items() if s not in done}
-            show(Said("planned", totals={**ahead, **done}))
+            show(Event("planned", totals={**ahead, **done}))
 
 
 def test_progress_counts_to_the_end_and_never_back() -> None:
@@ -185,7 +173,7 @@ def test_progress_counts_to_the_end_and_never_back() -> None:
     parts: list[float] = []
     shots: list[tuple[int, int | None]] = []
 
-    def show(event: Said) -> None:
+    def show(event: Event) -> None:
         now[0] += 1.0
         tally(event)  # type: ignore[arg-type]
         figures = tally.figures()
@@ -204,10 +192,10 @@ def test_time_left_is_about_right() -> None:
     now = [0.0]
     tally = Tally([(1000, 2)], clock=lambda: now[0])
     every = {s: (1, 0, 1000 * (1 if s in ("shots", "faces") else 2), 0) for s in ("shots", "faces", "lipsync")}
-    tally(Said("planned", totals={**every, "sync": (20, 0, 2000, 0), "master": (2, 0, 2000, 0)}))  # type: ignore[arg-type]
+    tally(Event("planned", totals={**every, "sync": (20, 0, 2000, 0), "master": (2, 0, 2000, 0)}))  # type: ignore[arg-type]
     for _ in range(20):
         now[0] += 1.0
-        tally(Said("frames", "lipsync reel/fr/shot_0001", "lipsync", 50))  # type: ignore[arg-type]
+        tally(Event("frames", "lipsync reel/fr/shot_0001", "lipsync", 50))  # type: ignore[arg-type]
     assert tally.figures().frames_per_s == pytest.approx(50, rel=0.1)
     assert tally.figures().left_s is None, "nothing of a task that was never started counts"
 
@@ -216,7 +204,7 @@ def test_lines_are_plain_and_few() -> None:
     stream = io.StringIO()
     with Lines(Tally([(100, 1)]), stream) as lines:
         play(lines)  # type: ignore[arg-type]
-        lines(Said("failed", "lipsync reel/fr/shot_0002", "lipsync", text="boom\ntrace"))  # type: ignore[arg-type]
+        lines(Event("failed", "lipsync reel/fr/shot_0002", "lipsync", text="boom\ntrace"))  # type: ignore[arg-type]
     text = stream.getvalue().splitlines()
     assert "reel/fr is rendered" in text
     assert "lipsync reel/fr/shot_0002 failed: boom" in text
@@ -255,8 +243,8 @@ def test_table() -> None:
 
 def folder_of_a_run(out: Path, state: str = "finished") -> None:
     """What a run of one title in one language leaves: run.json and a table of three shots."""
+    from dubbing.shot_table import write_rows
     from dubbing.store import Store
-    from dubbing.table import write_rows
 
     store = Store(out)
     common = {"title": "reel", "language": "fr", "needs_review": False}

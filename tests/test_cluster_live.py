@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ from typing import Any
 
 import psutil
 import pytest
+from waiting import until
 
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "a-token-of-this-test-0123456789abcdef"
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.ray]
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,7 @@ def head() -> Iterator[Head]:
     environment = plain | {"RAY_AUTH_MODE": "token", "PYTHONPATH": str(folder / "image")}
     with (folder / "log").open("wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as ray:
         try:
-            until = time.monotonic() + 60
-            while not answers(dashboard):
-                assert ray.poll() is None and time.monotonic() < until, (folder / "log").read_text()
-                time.sleep(0.2)
+            until(lambda: answers(dashboard), lambda: (folder / "log").read_text() if ray.poll() is not None else None)
             yield Head(f"http://127.0.0.1:{dashboard}", plain | {"PYTHONPATH": str(ROOT)})
         finally:
             ours = psutil.Process(ray.pid).children(recursive=True)

@@ -8,8 +8,8 @@ from command import Dub, code_of
 from films import plain_job
 
 from dubbing.media import audio_length, probe
+from dubbing.shot_table import read_rows
 from dubbing.store import Store
-from dubbing.table import read_rows
 
 pytestmark = pytest.mark.xdist_group("commands")
 FRAMES = 60

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import json
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from films import Finished, facts_on_disk, run, started_by
 
 from dubbing import config, manifest, media, pipeline
+from dubbing.artifacts.takes import Take
 from dubbing.engine import Report
 from dubbing.errors import OutputError
 from dubbing.media.colour import planes_of
-from dubbing.stages.lipsync import Lipsync
-from dubbing.table import REASONS, read_rows
+from dubbing.shot_table import REASONS, read_rows
+from dubbing.stages.lipsync import Lipsync, LipsyncInputs
+from dubbing.store import PART, RESULT
 
 CONTRACT = """title language shot start_frame end_frame start_tc end_tc status reason face face_px yaw_deg generator
     generator_hash take lse_d lse_c lse_offset_frames source_lse_d source_lse_c source_lse_offset_frames lse_model
@@ -37,13 +40,12 @@ def analysed(finished: Finished, out: Path) -> Path:
     return out
 
 
-def run_with(lipsync: str, film: Path, out: Path) -> tuple[Report, dict[str, Any]]:
+def run_with(lipsync: type[Lipsync], film: Path, out: Path) -> tuple[Report, dict[str, Any]]:
     """A run with a stage of this file in place of lipsync: its report, and the row of the speaking shot in Hindi."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.STAGES, "lipsync", (__name__, lipsync))
-        pipeline._class.cache_clear()
+        stages = tuple(lipsync if stage is Lipsync else stage for stage in pipeline.PIPELINE)
+        patch.setattr(pipeline.Job, "pipeline", stages)
         report = run(film, out)
-    pipeline._class.cache_clear()
     assert len(media.timeline(out / "film" / "hi" / "film.hi.mp4")) == 84
     return report, read_rows(out / "film" / "hi" / "shots.parquet")[1]
 
@@ -109,11 +111,10 @@ def test_the_table_is_the_contract(finished: Finished) -> None:
     assert table.schema.names[:29] == CONTRACT
 
 
-def test_a_finished_run_redoes_nothing(finished: Finished, tmp_path: Path) -> None:
+def test_a_finished_run_redoes_nothing(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = shutil.copytree(finished.out, tmp_path / "out")
-    started = time.monotonic()
-    report = run(finished.film, out, engine="ray")  # nothing to do: Ray is not even started
-    assert report.run_json["done_now"] == 0 and time.monotonic() - started < 10
+    monkeypatch.setitem(sys.modules, "dubbing.engine.ray", None)  # nothing to do: Ray is not even looked for
+    assert run(finished.film, out, engine="ray").run_json["done_now"] == 0
     assert facts_on_disk(out) == facts_on_disk(finished.out)
 
 
@@ -147,10 +148,10 @@ def test_a_changed_dub_redoes_only_its_own_shots(finished: Finished, tmp_path: P
 class Broken(Lipsync):
     """Fails on the second shot."""
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        if args["shot"] == 2:
+    def process(self, inputs: LipsyncInputs, out: Path, progress: Callable[[int], None]) -> Take:
+        if inputs.number == 2:
             raise RuntimeError("a made-up fault")
-        return super().process(args, out, progress)
+        return super().process(inputs, out, progress)
 
 
 class NeverReady(Lipsync):
@@ -161,14 +162,14 @@ class NeverReady(Lipsync):
 def test_a_stage_that_cannot_be_set_up_fails_its_shots_and_delivers_the_rest(
     finished: Finished, tmp_path: Path
 ) -> None:
-    report, row = run_with("NeverReady", finished.film, analysed(finished, tmp_path / "out"))
+    report, row = run_with(NeverReady, finished.film, analysed(finished, tmp_path / "out"))
     assert report.exit_code == 1 and report.counts == {"failed": 4}
     assert "could not be set up" in row["error"] and "a made-up fault" in row["error"]
 
 
 def test_a_shot_that_fails_never_kills_the_film(finished: Finished, tmp_path: Path) -> None:
     out = analysed(finished, tmp_path / "out")
-    report, row = run_with("Broken", finished.film, out)
+    report, row = run_with(Broken, finished.film, out)
     assert report.exit_code == 1 and report.counts["failed"] == 2
     assert (row["status"], row["reason"]) == ("failed", "RuntimeError") and "a made-up fault" in row["error"]
     # and the same command, once the fault is gone, finishes the job
@@ -199,18 +200,72 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_done(
     assert facts_on_disk(out) == facts_on_disk(finished.out)
 
 
+def committed(out: Path) -> dict[Path, tuple[tuple[int, int], ...]]:
+    """Every folder that a task has committed, with inode and time of each of its files: the same only if untouched."""
+    found = {}
+    for result in out.rglob(RESULT):
+        folder = result.parent
+        if not any(part.startswith(PART) for part in folder.relative_to(out).parts):
+            stamps = sorted((p.name, p.stat()) for p in folder.iterdir() if p.is_file())
+            found[folder.relative_to(out)] = tuple((s.st_ino, s.st_mtime_ns) for _, s in stamps)
+    return found
+
+
+def killed_after(command: list[str], tasks: int) -> tuple[set[str], set[str]]:
+    """Start a run, kill it with SIGKILL while the task after `tasks` finished ones is at work: (started, finished)."""
+    started: set[str] = set()
+    finished: set[str] = set()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = []
+        for line in process.stderr:
+            told.append(line)
+            said = json.loads(line) if line.startswith("{") else {}
+            if said.get("event") == "started":
+                started.add(said["task"])
+            elif said.get("event") == "finished":
+                finished.add(said["task"])
+            if len(finished) >= tasks and started - finished:
+                break
+        helpers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, "it ended before it could be killed: " + "".join(told)
+    # Ray's own agents outlive its node; what might still commit a result must have ended before anybody looks
+    agents = [h for h in helpers if h.is_running() and h.name().endswith("Agent")]
+    _, alive = psutil.wait_procs([h for h in helpers if h not in agents], timeout=60)
+    assert not alive, alive
+    for agent in agents:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            agent.kill()
+    return started, finished
+
+
 @pytest.mark.parametrize("engine", ["local", "ray"])
-def test_killed_runs_end_like_an_undisturbed_one(finished: Finished, tmp_path: Path, engine: str) -> None:
-    """SIGKILL at two random moments (bench/resume.py does ten and more)."""
+def test_killed_runs_lose_nothing_that_was_committed(finished: Finished, tmp_path: Path, engine: str) -> None:
+    """SIGKILL at two random moments: exactly what was committed is found again; the rest is as if undisturbed."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "dubbing", "run", str(finished.film), "--out", str(out), "--engine", engine]
+    command = [sys.executable, "-m", "dubbing", "run", str(finished.film), "--out", str(out), "--engine", engine,
+               "--log-format", "json"]  # fmt: skip
+    every = committed(finished.out)
+    assert len(every) == json.loads((finished.out / "run.json").read_text())["done_now"]
     chance = random.Random(engine)
+    done: set[str] = set()
+    kept: dict[Path, tuple[tuple[int, int], ...]] = {}
     for _ in range(2):
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                process.wait(chance.uniform(3, 12))
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-    assert subprocess.run(command, capture_output=True, check=False).returncode in (0, 3)
+        started, made = killed_after(command, chance.randint(1, len(every) // 4))
+        assert not started & done, "a task whose folder was committed ran again"
+        assert kept.items() <= committed(out).items(), "a committed folder was touched"
+        done |= made
+        before, kept = kept, committed(out)
+        assert len(kept) >= len(before) + len(made)  # the newest may have been committed and not yet been told
+    last = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert last.returncode in (0, 3), last.stderr
+    events = [json.loads(line) for line in last.stderr.splitlines() if line.startswith("{")]
+    started = {e["task"] for e in events if e["event"] == "started"}
+    report = json.loads((out / "run.json").read_text())
+    assert kept and report["found_done"] == len(kept)
+    assert report["done_now"] == len(started) == len(every) - len(kept) > 0
+    assert not started & done
+    assert kept.items() <= committed(out).items() and committed(out).keys() == every.keys()
     assert facts_on_disk(out) == facts_on_disk(finished.out)
-    assert not list(out.rglob(".part-*"))
+    assert not list(out.rglob(f"{PART}*"))

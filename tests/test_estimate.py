@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from command import Dub, code_of
 from films import HZ, plain_job
 
 from dubbing import config, estimate, manifest, media
+from dubbing.artifact import Artifact, Ref
 from dubbing.engine.pool import Turn
 from dubbing.engine.schedule import Schedule
 from dubbing.errors import MediaError
@@ -22,8 +24,9 @@ from dubbing.estimate import history
 from dubbing.estimate.costs import Cost, Measured, Rate, Rates, Work, fingerprint
 from dubbing.estimate.schedule import Piece, in_parts, longest_chain, makespan
 from dubbing.media import probe, read, timeline
-from dubbing.pipeline import STAGES, Job
-from dubbing.stage import Outcome, Resources, Task
+from dubbing.pipeline import PIPELINE, Job
+from dubbing.stage import Resources, Stage
+from dubbing.task import Inputs, Outcome, Task
 
 pytestmark = pytest.mark.xdist_group("estimate")
 FRAMES = 100
@@ -41,7 +44,7 @@ def job_in(folder: Path, out: Path) -> Job:
 
 def rates(**more: object) -> Rates:
     """A machine that is as fast as the one of LOG.md at every stage."""
-    stages = {s: Rate(1.0, 1.0, 1000.0) for s in STAGES}
+    stages = {s.name: Rate(1.0, 1.0, 1000.0) for s in PIPELINE}
     return replace(Rates(stages, dubbed_share=0.5, faces=1.0, face_share=0.2, shot_frames=50.0), **more)  # type: ignore[arg-type]
 
 
@@ -71,6 +74,39 @@ def test_what_is_done_in_parts_is_shared_out() -> None:
     assert makespan(pieces, 1, 0) == 11 and makespan(pieces, 3, 0) == 5 == longest_chain(pieces)
 
 
+@dataclass(frozen=True)
+class Nothing(Artifact):
+    schema: ClassVar[str] = "test.nothing.1"
+
+
+@dataclass(frozen=True)
+class Waits(Inputs):
+    """How long it takes, and what it waits for."""
+
+    seconds: float
+    before: tuple[Ref[Nothing], ...]
+
+
+class OnPaper(Stage[Waits, Nothing]):
+    """Never done in earnest."""
+
+    def process(self, inputs: Waits, out: Path, progress: Callable[[int], None]) -> Nothing:
+        raise AssertionError(inputs)
+
+
+class A(OnPaper):
+    name = "a"
+
+
+class B(OnPaper):
+    name = "b"
+
+
+def seconds(task: Task) -> float:
+    assert isinstance(task.inputs, Waits)
+    return task.inputs.seconds
+
+
 class Slots:
     """A pool of so many workers, on paper: the clock goes on to the next end of a task."""
 
@@ -80,7 +116,7 @@ class Slots:
 
     def take(self, ready: Sequence[Task]) -> list[Task]:
         taken = list(ready[: self.slots - len(self._busy)])
-        self._busy += [(self.now_s + t.args["seconds"], t.id) for t in taken]
+        self._busy += [(self.now_s + seconds(t), t.id) for t in taken]
         return taken
 
     def wait(self) -> Turn:
@@ -101,14 +137,15 @@ def test_the_engine_goes_in_the_same_order(slots: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(slots)
     tasks: list[Task] = []
     for n in range(120):
-        needs = tuple(f"t{m}" for m in rng.integers(0, n, 2)) if n > 10 else ()
-        tasks.append(Task(f"t{n}", "ab"[n % 2], str(n), tmp_path / str(n), {"seconds": float(rng.uniform(0.5, 20))},
-                          needs, rank=int(rng.integers(0, 3)), weight=float(rng.integers(0, 50))))  # fmt: skip
-    work = SimpleNamespace(expands=set(), per_shot=set(), stages=["a", "b"], tasks=lambda failed: tasks,
-                           done=lambda task: False, forget=lambda task: None, result=lambda task: None)  # fmt: skip
+        before = tuple(tasks[m].ref for m in rng.integers(0, n, 2)) if n > 10 else ()
+        inputs = Waits(float(rng.uniform(0.5, 20)), before)
+        tasks.append(Task((A, B)[n % 2], str(n), tmp_path / str(n), inputs, f"t{n}",
+                          rank=int(rng.integers(0, 3)), weight=float(rng.integers(0, 50))))  # fmt: skip
+    work: Any = SimpleNamespace(stages=[A, B], tasks=lambda failed: tasks, done=lambda task: False,
+                                forget=lambda task: None, result=lambda task: None)  # fmt: skip
     pool = Slots(slots)
     Schedule(work, lambda event: None).drain(lambda: pool)
-    pieces = [Piece(t.id, t.args["seconds"], t.needs, rank=t.rank, weight=t.weight) for t in tasks]
+    pieces = [Piece(t.id, seconds(t), t.needs, rank=t.rank, weight=t.weight) for t in tasks]
     assert makespan(pieces, slots, 0) == pytest.approx(pool.now_s)
 
 
@@ -194,7 +231,8 @@ def test_analysis_is_counted_once_and_stages_per_language(folder: Path, tmp_path
     found = estimate.estimate(job_in(folder, tmp_path / "out"), rates(), 2)
     stages = {s.stage: s for s in found.stages}
     assert {n: s.tasks for n, s in stages.items()} == {
-        "shots": 1, "faces": 2, "audio": 3, "speakers": 1, "actors": 1, "lipsync": 4, "sync": 4, "master": 2,
+        "shots": 1, "faces": 2, "source_audio": 1, "audio": 2, "speakers": 1, "actors": 1, "lipsync": 4, "sync": 4,
+        "master": 2,
     }  # fmt: skip
     assert stages["faces"].frames == FRAMES and stages["lipsync"].frames == FRAMES, "half of the frames, two languages"
     assert stages["shots"].known and not stages["faces"].known
@@ -214,7 +252,7 @@ def test_more_workers_never_beat_the_longest_chain(folder: Path, tmp_path: Path)
 
 def test_gpu_hours_where_a_stage_asks_for_one(folder: Path, tmp_path: Path) -> None:
     job = job_in(folder, tmp_path / "out")
-    asks = {s: Resources(gpus=0.25 if s == "lipsync" else 0.0) for s in job.stages}
+    asks = {s.name: Resources(gpus=0.25 if s.name == "lipsync" else 0.0) for s in job.stages}
     found = estimate.estimate(job, rates(), 8, asks=asks)
     lips = next(s for s in found.stages if s.stage == "lipsync")
     assert lips.core_hours and found.gpu_hours == lips.gpu_hours == pytest.approx(lips.core_hours / 4)
@@ -246,7 +284,7 @@ def test_a_finished_run_is_remembered_once(ran: tuple[Path, list[Measured]]) -> 
     (title,) = found.titles
     assert title["shots"].frames == title["faces"].frames == title["lipsync"].frames == FRAMES
     assert title["lipsync"].work.frames == 0 and title["faces"].work.faces == 0, "nobody is in the picture"
-    assert title["audio"].tasks == 2 and 0 < title["master"].cpu_s < 60
+    assert title["audio"].tasks == title["source_audio"].tasks == 1 and 0 < title["master"].cpu_s < 60
     assert found.machine == fingerprint() and found.engine == "local" and found.workers == 1
     assert found.startup_s is not None and 0 <= found.startup_s < found.run_s
     assert "film" not in json.dumps(found.to_dict()), "no name of a file or title"
@@ -289,7 +327,7 @@ def test_a_trial_measures_every_stage_that_it_reaches(folder: Path) -> None:
     assert tried.trial and len(tried.titles) == 3 and {"shots", "faces", "master"} <= set(seen)
     assert all(25 <= t["shots"].frames <= 80 for t in tried.titles)
     found = Rates.pooled([tried], "rewrite", "lips")
-    assert found.trial and {"shots", "faces", "audio", "master"} <= set(found.stages)
+    assert found.trial and {"shots", "faces", "source_audio", "audio", "master"} <= set(found.stages)
     assert "lipsync" not in found.stages, "no face, so nothing can be said of lips"
 
 

@@ -7,22 +7,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from waiting import until
 
 from dubbing import config, media
 from dubbing.errors import ManifestError, MediaError
 from dubbing.evaluate import MEASURES, Evaluation, Options, find_clips, measures_named, page, read_table, write_table
-from dubbing.evaluate.bench import Bench, EvaluatedFilm
 from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled, voice_for
+from dubbing.evaluate.measurements import absent, by_clip, goals, row, summary
 from dubbing.evaluate.rendering import render_truth
 from dubbing.evaluate.seen import TRAINED_ON, was_seen
-from dubbing.evaluate.table import absent, by_clip, goals, row, summary
+from dubbing.evaluate.session import EvaluatedFilm, Session
 from dubbing.evaluate.takes import finished, following, look_at, recovery
 from dubbing.face import canonical, mouth_measures
 from dubbing.generators import Rendered, RenderRequest
@@ -66,6 +66,9 @@ class Echo:
     def check(self) -> None:
         """Nothing to check."""
 
+    def render_apart(self, work: RenderRequest, gap_s: float, *, shapes: bool) -> Iterator[Rendered]:
+        return self.render(work)
+
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
         boxes = face_boxes(work.track.mesh_NP3, work.picture_wh)
         opening = mouth_measures(canonical(work.track.mesh_NP3)[0])["opening"]
@@ -80,18 +83,18 @@ class Echo:
 
 
 @pytest.fixture(scope="module")
-def analysed(film: Path, out: Path) -> Iterator[tuple[Bench, EvaluatedFilm]]:
-    with Bench(Store(out), config.load(), {"name": "rewrite"}, lambda name: None) as bench:
-        yield bench, bench.analysed(Clip("film", film))
+def analysed(film: Path, out: Path) -> Iterator[tuple[Session, EvaluatedFilm]]:
+    with Session(Store(out), config.load(), {"name": "rewrite"}, lambda name: None) as session:
+        yield session, session.analysed(Clip("film", film))
 
 
 def test_a_generator_that_gives_back_the_source_gets_perfect_numbers(analysed, tmp_path):
-    bench, found = analysed
+    session, found = analysed
     speaker = found.speakers()[0]
     meshes = Meshes()
     try:
         echo = render_truth(found, speaker, Echo(), tmp_path, meshes)
-        real = render_truth(found, speaker, bench.create_generator(), tmp_path, meshes)
+        real = render_truth(found, speaker, session.create_generator(), tmp_path, meshes)
     finally:
         meshes.close()
     assert echo["psnr_db"] == 100 and echo["ssim"] == pytest.approx(1) and echo["sharpness"] == pytest.approx(1)
@@ -106,9 +109,9 @@ def test_a_generator_that_gives_back_the_source_gets_perfect_numbers(analysed, t
 
 
 def test_no_mouth_is_borrowed_from_near_by(analysed):
-    from dubbing.generators.rewrite.generator import Settings, _ShotPlan
+    from dubbing.generators.rewrite.generator import Apart, RewriteSettings, _ShotPlan
 
-    bench, found = analysed
+    session, found = analysed
     speaker = found.speakers()[0]
     size = media.probe(found.video).upright_size
     common: dict[str, Any] = {
@@ -117,17 +120,17 @@ def test_no_mouth_is_borrowed_from_near_by(analysed):
     }  # fmt: skip
     count = len(speaker.track.frames_N)
     frames = np.arange(count)
-    near = _ShotPlan(RenderRequest(**common, min_donor_gap_s=0.0, shapes=True), Settings()).donors(0, count)
-    far = _ShotPlan(RenderRequest(**common, min_donor_gap_s=0.5, shapes=True), Settings()).donors(0, count)
+    near = _ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.0, shapes=True)).donors(0, count)
+    far = _ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.5, shapes=True)).donors(0, count)
     assert (near == frames).mean() > 0.9  # the true shape is found in the frame itself
     assert np.abs(speaker.times_s[far] - speaker.times_s).min() >= 0.5
 
 
 def test_takes_that_are_the_source_are_steady_and_without_seam(analysed, film, monkeypatch):
-    bench, found = analysed
-    monkeypatch.setattr("dubbing.stages.lipsync.create", lambda *args: Echo())
-    sound = bench.sound_for(found, Voice("x-echo", film.parent / "film.hi.flac"))
-    made = bench.dubbed(found, {"x-echo": sound})
+    session, found = analysed
+    monkeypatch.setattr("dubbing.stages.lipsync.create", lambda *args, **kwargs: Echo())
+    sound = session.sound_for(found, Voice("x-echo", film.parent / "film.hi.flac"))
+    made = session.dubbed(found, {"x-echo": sound})
     takes, reasons = finished(made, "x-echo")
     assert len(takes) == 1 and len(reasons) == 1  # the shot without a face is none
     meshes = Meshes()
@@ -165,10 +168,7 @@ def test_a_killed_evaluation_goes_on(film, tmp_path):
     command = [sys.executable, "-m", "dubbing", "eval", str(film), "--only", "1,2", "--out", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 300
-        while not list(out.glob("film/eval/hearing-*/result.json")) and time.monotonic() < until:
-            assert process.poll() is None
-            time.sleep(0.02)
+        until(lambda: list(out.glob("film/eval/hearing-*/result.json")), process.poll)
         os.kill(process.pid, signal.SIGKILL)
     finally:
         process.kill()
@@ -304,7 +304,7 @@ def test_measures_and_clips_by_name(tmp_path, faceless):
 
 
 def test_the_clips_that_weights_were_trained_on_are_known():
-    from training.clips import TRAIN
+    from shipped_weights.clips import TRAIN
 
     assert list(TRAINED_ON) == [source.name for source in TRAIN]
     assert was_seen(next(iter(TRAINED_ON.values())) + "0" * 48) and not was_seen("f" * 64)
@@ -348,9 +348,9 @@ def test_the_published_expert_is_asked_where_its_weights_are(film, out, tmp_path
         replace(m, size=len(data), sha256=hashlib.sha256(data).hexdigest()) if m.name == "syncnet_v2" else m
         for m in entries.MODELS
     )
-    monkeypatch.setattr(models.model_store, "MODELS", known)
-    monkeypatch.setattr(models.model_store.ModelStore.__init__, "__defaults__", (known,))
-    monkeypatch.delenv(models.model_store.ENVIRONMENT, raising=False)
+    monkeypatch.setattr(models.store, "MODELS", known)
+    monkeypatch.setattr(models.store.ModelStore.__init__, "__defaults__", (known,))
+    monkeypatch.delenv(models.store.ENVIRONMENT, raising=False)
     settings = config.Config(models=config.Models(folder=str(model_store)))
     options = Options(only=("published",), voices=(Voice("hi", film.parent / "film.hi.flac"),))
     rows = Evaluation(out, options, settings).run([Clip("film", film)])

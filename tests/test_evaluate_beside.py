@@ -12,8 +12,8 @@ import pytest
 from dubbing import config
 from dubbing.errors import MediaError
 from dubbing.evaluate import find_clips, page, read_table
+from dubbing.evaluate.measurements import by_generator, measured_beside, row, side_by_side
 from dubbing.evaluate.measures import GROUPS
-from dubbing.evaluate.table import by_generator, measured_beside, row, side_by_side
 
 pytestmark = pytest.mark.xdist_group("film")
 

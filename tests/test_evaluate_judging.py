@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dubbing.evaluate.judging import judge, spoken_only
-from dubbing.evaluate.table import goals, row
+from dubbing.evaluate.measurements import goals, row
 
 RATE_HZ = 16_000
 

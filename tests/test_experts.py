@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dubbing import experts
-from dubbing.errors import ModelError
+from dubbing.errors import ModelError, PluginError
 from dubbing.experts import lse
 from dubbing.experts.lips import WEIGHTS, Lips
 from dubbing.face import EYE_OUTER, INNER_LIPS, JAW, OUTER_LIPS, RIGID
@@ -96,7 +96,7 @@ def test_the_expert_names_its_weights_by_their_hash():
 
 
 def test_an_unknown_expert_or_broken_weights_are_refused(tmp_path):
-    with pytest.raises(ModelError, match="There is no sync expert 'nose'; there is: lips, syncnet_v2"):
+    with pytest.raises(PluginError, match="There is no sync expert 'nose'. There is: lips, syncnet_v2"):
         experts.load("nose")
     broken = tmp_path / "lips.npz"
     broken.write_bytes(WEIGHTS.read_bytes()[:1000])

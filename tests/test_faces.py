@@ -10,14 +10,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from made import ref
 
 from dubbing import media
+from dubbing.analysis.identity import Signature, group_actors
+from dubbing.analysis.tracker import Found
+from dubbing.artifact import File
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.tracks import in_sight, load_signatures, load_tracks, save_tracks
 from dubbing.clock import Timeline
 from dubbing.records import Track
 from dubbing.stages import faces as faces_stage
-from dubbing.stages.faces import Faces, in_sight, load_signatures, load_tracks, save_tracks
-from dubbing.stages.identity import Signature, group_actors
-from dubbing.stages.tracker import Found
+from dubbing.stages.faces import Faces, FacesInputs
 
 RATE = Fraction(25)
 SIZE = (480, 360)
@@ -65,11 +69,11 @@ def run(stage: Faces, tmp_path: Path) -> Run:
 def process(stage: Faces, path: Path, folder: Path, start: int, end: int, line: Timeline | None = None) -> list[Track]:
     media.save_timeline(folder, line or media.timeline(path))
     seen: list[int] = []
-    args = {"source": str(path), "timeline": str(folder), "number": 7, "start": start, "end": end, "settings": {}}
-    result = stage.process(args, folder, seen.append)
+    inputs = FacesInputs(start, end, File(path, ""), 7, ref(ShotList, folder))
+    result = stage.process(inputs, folder, seen.append)
     assert sum(seen) == end - start
     tracks = load_tracks(folder)
-    assert [t["id"] for t in result["tracks"]] == [t.id for t in tracks]
+    assert [t.id for t in result.tracks] == [t.id for t in tracks]
     return tracks
 
 

@@ -12,8 +12,7 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,14 @@ import faulty
 import pytest
 import ray
 from faulty import Sleepers
+from waiting import until
 
 from dubbing.config import Engine
 from dubbing.engine.ray import RayPool
 from dubbing.engine.schedule import Event, Schedule
 from dubbing.stage import Resources
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.ray]
 KIND = Resources(cpus=1.0, gpus=0.0, memory_mb=100)
 CALM = [(0.05, None)] * 10
 
@@ -54,21 +54,13 @@ def run(work: Sleepers, **settings: Any) -> tuple[Schedule, list[str]]:
             notes.append(event.text)
 
     schedule = Schedule(work, on_event)
-    schedule.drain(lambda: RayPool(work.store, Engine(**settings), dict.fromkeys(work.stages, KIND)))
+    schedule.drain(lambda: RayPool(work.store, Engine(**settings), dict.fromkeys(work.names, KIND)))
     return schedule, notes
-
-
-def until(happens: Callable[[], bool], most_s: float = 30.0) -> None:
-    """Wait for something. Fails where it does not happen."""
-    start_s = time.monotonic()
-    while not happens():
-        assert time.monotonic() - start_s < most_s
-        time.sleep(0.1)
 
 
 def undisturbed(tmp_path: Path, shots: list[tuple[float, str | None]]) -> dict[str, str]:
     """What a run without faults leaves, worked out without one."""
-    return {f"{s}/shot_{n:04d}/value.txt": f"{s} {n}\n" for n in range(len(shots)) for s in Sleepers.stages}
+    return {f"{s}/shot_{n:04d}/value.txt": f"{s} {n}\n" for n in range(len(shots)) for s in Sleepers.names}
 
 
 def test_a_worker_that_dies_costs_one_try_and_nothing_else(cluster: Any, tmp_path: Path) -> None:
@@ -162,14 +154,14 @@ def said_alone(tmp_path: Path, pool: str, then: str) -> str:
 
 @pytest.mark.parametrize("workers", [None, 2])
 def test_a_gpu_that_this_machine_has_not_is_said_at_once(tmp_path: Path, workers: int | None) -> None:
-    pool = f"RayPool(work.store, Engine(workers={workers}), dict.fromkeys(work.stages, R(1, 400)))"
+    pool = f"RayPool(work.store, Engine(workers={workers}), dict.fromkeys(work.names, R(1, 400)))"
     drain = "try: Schedule(work, lambda event: None).drain(pool)\nexcept InputError as e: print(e)"
     said = said_alone(tmp_path, pool, drain)
     assert "A worker of faces, lipsync, sync asks for 400 GPU, and this machine has " in said
 
 
 def test_a_person_may_ask_for_more_workers_than_there_are_cores(tmp_path: Path) -> None:
-    pool = "RayPool(work.store, Engine(workers=os.cpu_count() + 1), dict.fromkeys(work.stages, R(1, 0, 50)))"
+    pool = "RayPool(work.store, Engine(workers=os.cpu_count() + 1), dict.fromkeys(work.names, R(1, 0, 50)))"
     said = said_alone(tmp_path, pool, "one = pool(); ready = [t for t in work.tasks({}) if t.stage == 'faces'] * 40\n"
                       "one.take(ready)\nwhile one._starting: one.wait()\n"
                       "print(len(one._hands()) - os.cpu_count(), 'more'); one.close()")  # fmt: skip

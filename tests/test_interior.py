@@ -13,7 +13,7 @@ from people import meshes_of
 from dubbing.clock import Timeline
 from dubbing.face import INNER_LIPS, OUTER_LIPS
 from dubbing.generators import RenderRequest
-from dubbing.generators.rewrite.generator import Settings, _ShotPlan
+from dubbing.generators.rewrite.generator import RewriteSettings, _ShotPlan
 from dubbing.generators.rewrite.interior import Inside, draw, shut, tones
 from dubbing.records import Line, Track
 
@@ -150,7 +150,7 @@ def plan(openings: np.ndarray, wave: np.ndarray, still: bool) -> _ShotPlan:
                   np.ones(count, bool), np.zeros(count, np.float32), 200.0)  # fmt: skip
     work = RenderRequest(Path("none.mp4"), line, (512, 512), track, (Line(track.id, 0, count),), wave,
                 np.ones(count, bool), None, still=still)  # fmt: skip
-    return _ShotPlan(work, Settings())
+    return _ShotPlan(work, RewriteSettings())
 
 
 def speech(frames: int) -> np.ndarray:

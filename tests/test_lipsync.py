@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dubbing.artifacts.sound import speech_mask
+from dubbing.artifacts.speakers import Speaking
 from dubbing.clock import Timeline
 from dubbing.generators import RenderRequest
 from dubbing.records import Line, Shot, Track
-from dubbing.stages.lipsync import _lines, _share, speech_mask
+from dubbing.stages.lipsync import _lines, _share
 
 LINE = Timeline(np.arange(400), Fraction(1, 25), 400, Fraction(25))
 SHOT = Shot(1, 100, 300)
@@ -75,7 +77,7 @@ def test_a_face_that_comes_and_goes_is_dubbed_where_it_is_seen() -> None:
 
 
 def test_two_speakers_share_the_dub_by_who_spoke_nearest() -> None:
-    tracks = [{"stretches": [[100, 180]]}, {"stretches": [[200, 300]]}]
+    tracks = [Speaking("a", 0, ((100, 180),)), Speaking("b", 1, ((200, 300),))]
     first, second = _share(mask((110, 170), (210, 280)), tracks, SHOT)
     assert np.flatnonzero(first).tolist() == list(range(10, 70))
     assert np.flatnonzero(second).tolist() == list(range(110, 180))

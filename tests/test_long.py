@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,18 +15,27 @@ import numpy as np
 import pytest
 
 from dubbing import config, estimate, manifest, media
+from dubbing.analysis.windows import windows
+from dubbing.artifact import Artifact
+from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import DubSound
+from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
+from dubbing.artifacts.takes import Take
+from dubbing.artifacts.tracks import FaceTracks, TrackSummary
 from dubbing.engine.ray import RayPool, _RayWorker
 from dubbing.estimate import Estimate, Made, Rates, StageEstimate, measure, remember
 from dubbing.estimate.costs import Rate
 from dubbing.media import ClipWriter
-from dubbing.pipeline import STAGES, Job
-from dubbing.stage import Resources, Stage, Task, execute, is_window
-from dubbing.stages.windows import windows
+from dubbing.pipeline import PIPELINE, Job
+from dubbing.stage import Resources, Stage, execute
+from dubbing.stages.faces import FacesInputs
+from dubbing.task import Task
 
 pytestmark = pytest.mark.xdist_group("estimate")
 HZ = 16_000
 LONG = 172_800  # frames: two hours
-CUTS = [[0, 100], [100, LONG]]  # one short shot, and one that is cut into windows
+CUTS = ((0, 100), (100, LONG))  # one short shot, and one that is cut into windows
 Promised = Callable[[int], Job]
 
 
@@ -64,25 +73,27 @@ def promised(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return job
 
 
-def finish(job: Job, task_id: str, result: dict[str, Any]) -> None:
-    """Say that a task has been done, without doing it."""
+def finish(job: Job, task_id: str, result: Artifact, seconds: float = 1.0) -> None:
+    """Say that a task has been done, without doing it. seconds: that it took, on one core."""
     (task,) = [t for t in job.tasks() if t.id == task_id]
     with job.store.commit(task.folder) as part:
-        job.store.write_json(part / "result.json", {"seconds": 1.0, "cpu_s": 1.0, **result})
+        job.store.write_json(part / "result.json", {**result.to_dict(), "seconds": seconds, "cpu_s": seconds})
     job.forget(task)
 
 
 def cut(job: Job) -> None:
-    finish(job, "shots film", {"shots": CUTS})
+    finish(job, "shots film", ShotList(LONG, CUTS))
 
 
 def decide(job: Job, sound: bool = True) -> None:
     """The analysis is over: the first shot is left alone. sound: the dub has been heard too."""
-    left = {"tracks": [], "reason": "no_face", "face_px": None}
-    heard = {"tracks": ["shot_0002/face_1"], "reason": None, "face_px": 20.0}
-    finish(job, "actors film", {"shots": {"shot_0001": left, "shot_0002": heard}})
+    left = Decision("shot_0001", None, "no_face", None, None, None)
+    speaks = Speaking("shot_0002/face_1", 0, ((100, LONG),))
+    heard = Decision("shot_0002", speaks.track, None, 20.0, 0.0, 0, (speaks,))
+    finish(job, "speakers film", SpeakerList((left, heard), 1))
+    finish(job, "actors film", FittedActors({}, {}))
     if sound:
-        finish(job, "audio film/fr", {"shot_keys": {"shot_0001": "a", "shot_0002": "b"}})
+        finish(job, "audio film/fr", DubSound(0, 0.0, 0, {"shot_0001": "a", "shot_0002": "b"}))
 
 
 # -- deadlines -------------------------------------------------------------------------------
@@ -105,7 +116,7 @@ def limits_s(job: Job) -> dict[str, float]:
 def test_what_works_through_a_whole_film_has_time_in_proportion(promised: Promised) -> None:
     whole_s = config.Engine().deadline_s + config.Engine().deadline_frame_s * LONG
     job = promised(LONG)
-    for task_id in ("shots film", "audio film/source", "audio film/fr"):
+    for task_id in ("shots film", "source_audio film", "audio film/fr"):
         assert limits_s(job)[task_id] == pytest.approx(whole_s, abs=5)
     cut(job)
     decide(job)
@@ -121,24 +132,28 @@ def test_what_works_through_a_whole_film_has_time_in_proportion(promised: Promis
 
 def test_a_film_that_does_not_say_how_long_it_is_has_time_by_its_dub(promised: Promised) -> None:
     found = limits_s(promised(0))
-    assert set(found) == {"shots film", "audio film/source", "audio film/fr"}
+    assert set(found) == {"shots film", "source_audio film", "audio film/fr"}
     more_s = config.Engine().deadline_frame_s * 96
     assert list(found.values()) == pytest.approx([config.Engine().deadline_s + more_s] * 3, abs=5)
 
 
 # -- estimates -------------------------------------------------------------------------------
 
-SPENT = {"seconds": 1200.0, "cpu_s": 1200.0}
+SPENT_S = 1200.0
+DUBBED = Take("dubbed", None, "shot_0002/face_1", 20.0, 0.0)
 
 
 def planned(job: Job, workers: int = 8, **more: Any) -> tuple[Estimate, dict[str, StageEstimate]]:
-    rates = Rates({s: Rate(1.0, 1.0, 1000.0) for s in STAGES}, dubbed_share=0.5, faces=1.0, face_share=0.2, **more)
+    rates = Rates(
+        {s.name: Rate(1.0, 1.0, 1000.0) for s in PIPELINE}, dubbed_share=0.5, faces=1.0, face_share=0.2, **more
+    )
     found = estimate.estimate(job, rates, workers)
     return found, {s.stage: s for s in found.stages}
 
 
-def faces_of(frames: tuple[int, int]) -> dict[str, Any]:
-    return {"tracks": [{"id": "face_1", "start_frame": frames[0], "end_frame": frames[1]}], **SPENT}
+def faces_of(frames: tuple[int, int]) -> FaceTracks:
+    start, end = frames
+    return FaceTracks((TrackSummary("shot_0002/face_1", start, end, end - start, 0, 20.0, 0.0),))
 
 
 def test_shots_that_are_expected_to_be_long_are_expected_in_windows(promised: Promised) -> None:
@@ -161,10 +176,10 @@ def test_a_long_shot_is_one_task_and_counts_whole_at_every_step(promised: Promis
     assert found.core_hours == pytest.approx(before.core_hours - (was["shots"].core_hours or 0))
 
     first, *_ = windows(*CUTS[1])
-    finish(job, "faces film/shot_0002/window_1", faces_of(first))
+    finish(job, "faces film/shot_0002/window_1", faces_of(first), SPENT_S)
     _, stages = planned(job)
     assert (stages["faces"].done, stages["faces"].frames) == (0, LONG - (first[1] - first[0]))
-    finish(job, "faces film/shot_0002", faces_of((100, LONG)))
+    finish(job, "faces film/shot_0002", faces_of((100, LONG)), SPENT_S)
     _, stages = planned(job)
     assert (stages["faces"].tasks, stages["faces"].done, stages["faces"].frames) == (2, 1, 100)
     assert (stages["lipsync"].tasks, stages["lipsync"].frames) == (2, LONG / 2), (
@@ -179,10 +194,10 @@ def test_a_long_shot_is_one_task_and_counts_whole_at_every_step(promised: Promis
         assert stages[stage].tasks == guessed[stage].tasks
         assert stages[stage].core_hours == pytest.approx(guessed[stage].core_hours)
     assert stages["lipsync"].frames == LONG - 100
-    finish(job, "lipsync film/fr/shot_0002/window_1", {"status": "dubbed", **SPENT})
+    finish(job, "lipsync film/fr/shot_0002/window_1", DUBBED, SPENT_S)
     _, stages = planned(job)
     assert (stages["lipsync"].done, stages["lipsync"].frames) == (0, LONG - first[1])
-    finish(job, "lipsync film/fr/shot_0002", {"status": "dubbed", **SPENT})
+    finish(job, "lipsync film/fr/shot_0002", DUBBED, SPENT_S)
     _, stages = planned(job)
     assert (stages["lipsync"].done, stages["lipsync"].frames) == (1, 0)
     assert stages["master"].core_hours == pytest.approx(guessed["master"].core_hours)
@@ -191,12 +206,12 @@ def test_a_long_shot_is_one_task_and_counts_whole_at_every_step(promised: Promis
 def test_what_a_long_shot_cost_is_measured_whole(promised: Promised) -> None:
     job = promised(LONG)
     cut(job)
-    finish(job, "faces film/shot_0001", {"tracks": [], "seconds": 0.1, "cpu_s": 0.1})
-    finish(job, "faces film/shot_0002", faces_of((100, LONG)))
+    finish(job, "faces film/shot_0001", FaceTracks(()), 0.1)
+    finish(job, "faces film/shot_0002", faces_of((100, LONG)), SPENT_S)
     (costs,) = measure(job, "ray").titles
     assert (costs["faces"].tasks, costs["faces"].frames, costs["faces"].work.frames) == (2, LONG, LONG)
     decide(job)
-    finish(job, "lipsync film/fr/shot_0002", {"status": "dubbed", **SPENT})
+    finish(job, "lipsync film/fr/shot_0002", DUBBED, SPENT_S)
     (costs,) = measure(job, "ray").titles
     assert costs["lipsync"].work.frames == costs["lipsync"].frames == LONG - 100
     assert Rates.pooled([measure(job, "ray")], "rewrite", "lips").dubbed_share == 1
@@ -208,23 +223,23 @@ def test_what_a_long_shot_cost_is_measured_whole(promised: Promised) -> None:
     assert line and line.startup_s == pytest.approx(15 - 1200 / line.workers, abs=0.02), "windows are worked on at once"
 
 
-class Joins(Stage):
+class Joins(Stage[FacesInputs, FaceTracks]):
     name = "faces"
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        return {}
+    def process(self, inputs: FacesInputs, out: Path, progress: Callable[[int], None]) -> FaceTracks:
+        return FaceTracks(())
 
 
 def test_a_shot_that_was_joined_took_as_long_as_its_windows(promised: Promised) -> None:
     job = promised(LONG)
     cut(job)
     tasks = job.tasks()
-    made = [t for t in tasks if is_window(t.id)]
+    made = [t for t in tasks if t.window is not None]
     for task in made:
         with job.store.commit(task.folder) as part:
             job.store.write_json(part / "result.json", {"seconds": 10.0, "cpu_s": 8.0})
     (whole,) = [t for t in tasks if t.id == "faces film/shot_0002"]
     assert execute(Joins(), whole, job.store, lambda n: None).error is None
-    result = job.result(whole)
-    assert result and result["seconds"] == pytest.approx(10 * len(made), abs=2)
-    assert result["cpu_s"] == pytest.approx(8 * len(made), abs=2)
+    spent = job.spent(whole)
+    assert spent and spent.seconds == pytest.approx(10 * len(made), abs=2)
+    assert spent.cpu_s == pytest.approx(8 * len(made), abs=2)

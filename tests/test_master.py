@@ -12,12 +12,16 @@ import av
 import cv2
 import numpy as np
 import pytest
+from made import ref
 
 from dubbing import media
+from dubbing.artifact import File
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.takes import Master, Take
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, OutputError, UnsupportedMedia
 from dubbing.records import Patch
-from dubbing.stages.master import Master
+from dubbing.stages.master import MakeMaster, MasterInputs
 
 W, H = 96, 64
 RATES = ["24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001"]
@@ -298,16 +302,16 @@ def test_the_stage_says_what_it_made(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     done: list[int] = []
-    args = {
-        "source": str(source), "timeline": str(tmp_path), "patches": [str(patches(tmp_path / "p", range(50)))],
-        "sound": str(sound), "target_name": "film.fr.mp4", "language": "fr",
-        "crf": 20, "preset": "ultrafast", "threads": 0,
-    }  # fmt: skip
-    stage = Master()
+    take = patches(tmp_path / "take" / "face_1", range(50)).parent
+    inputs = MasterInputs(
+        File(source, ""), File(sound, ""), "film.fr.mp4", "fr", crf=20, preset="ultrafast",
+        takes=(ref(Take, take),), timeline=ref(ShotList, tmp_path),
+    )  # fmt: skip
+    stage = MakeMaster()
     stage.setup()
-    result = stage.process(args, out, done.append)
+    result = stage.process(inputs, out, done.append)
     stage.close()
-    assert result == {"file": "film.fr.mp4", "frames": 50, "notices": []} and sum(done) == 50
+    assert result == Master("film.fr.mp4", 50) and sum(done) == 50
     assert [p.name for p in out.iterdir()] == ["film.fr.mp4"] and len(media.timeline(out / "film.fr.mp4")) == 50
 
 

@@ -328,3 +328,15 @@ def test_a_truncated_or_overwritten_reel_is_named(shared: Path, tmp_path: Path) 
     (tmp_path / "hole.mp4").write_bytes(data[:middle] + bytes(50_000) + data[middle + 50_000 :])
     with pytest.raises(DamagedMedia, match=r"01:00:21:1[67]"):
         media.timeline(tmp_path / "hole.mp4")
+
+
+def test_a_file_that_ends_before_its_timeline_shows_no_frame_twice(tmp_path: Path) -> None:
+    for name, count in (("whole.mp4", 30), ("cut.mp4", 20)):
+        with media.ClipWriter(tmp_path / name, 64, 48, Fraction(25)) as clip:
+            for n in range(count):
+                clip.frame(np.full((48, 64, 3), 8 * n, np.uint8))
+    line, shown = media.timeline(tmp_path / "whole.mp4"), []
+    with pytest.raises(MediaError, match="it ends before frame 30"):
+        for picture in media.read(tmp_path / "cut.mp4", line, 5):
+            shown.append(picture.frame)
+    assert shown == list(range(5, 20))

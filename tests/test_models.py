@@ -16,8 +16,11 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import platformdirs
 import pytest
 from command import Dub
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
 
 from dubbing import config
 from dubbing.cli.models import _shown
@@ -175,9 +178,9 @@ def test_where_models_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     for name in ("DUB_MODELS", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/home-of-ann")
-    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platformdirs, "PlatformDirs", Unix)
     assert folder() == Path("/home-of-ann/.local/share/dub/models")
-    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(platformdirs, "PlatformDirs", MacOS)
     assert folder() == Path("/home-of-ann/Library/Application Support/dub/models")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert folder() == tmp_path / "dub" / "models"

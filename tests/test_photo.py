@@ -242,7 +242,7 @@ def test_check_promises_a_film_as_long_as_the_longest_dub(job: Callable[..., Pat
 
 
 def test_a_photograph_without_a_face_is_delivered_untouched(job: Callable[..., Path], dub: Dub, tmp_path: Path) -> None:
-    from dubbing.table import read_rows
+    from dubbing.shot_table import read_rows
 
     code, _, err = dub(
         "run", job(still={"blinks": True, "motion": True}), "--out", tmp_path / "out", "--engine", "local"

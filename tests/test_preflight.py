@@ -11,7 +11,7 @@ from command import Dub
 
 from dubbing import config, manifest, preflight
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
-from dubbing.generators import NAMES
+from dubbing.generators import names
 from dubbing.media import ClipWriter
 
 FRAMES, RATE, HZ = 50, Fraction(25), 16_000
@@ -172,8 +172,8 @@ def test_what_this_version_would_ignore_is_refused(job: Job, dub: Dub) -> None:
 def test_unknown_generator(job: Job, tmp_path: Path, dub: Dub) -> None:
     path = job()
     path.write_text(json.dumps({**json.loads(path.read_text()), "generator": "rewrit"}))
-    known = ", ".join(NAMES)
-    assert f"there is no generator 'rewrit'; did you mean 'rewrite'? There is: {known}." in refused(path, dub)
+    known = ", ".join(names())
+    assert f"There is no generator 'rewrit'; did you mean 'rewrite'? There is: {known}." in refused(path, dub)
 
 
 def test_a_folder_that_cannot_be_written(job: Job, tmp_path: Path, dub: Dub) -> None:

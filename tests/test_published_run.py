@@ -18,6 +18,9 @@ import torch
 import yaml
 
 from dubbing import config, experts, manifest, media, models, pipeline, preflight
+from dubbing.artifacts.active import load_active
+from dubbing.artifacts.takes import Take
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.engine import run_job
 from dubbing.errors import ManifestError, ModelError
 from dubbing.experts.light_asd import LightASDNet
@@ -26,10 +29,7 @@ from dubbing.face import OUTER_LIPS
 from dubbing.models import entries
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.wav2lip import PUBLISHED, Wav2LipNet
-from dubbing.stages.active import load_active
-from dubbing.stages.faces import load_tracks
-from dubbing.store import read_json
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 pytestmark = pytest.mark.xdist_group("published")
 EYES = (33, 263)
@@ -77,9 +77,9 @@ def dub_with(generator: dict[str, Any], film: Path, model_store: Path, where: Pa
     settings = config.Config(sync=config.Sync(expert="wav2lip_color"), models=config.Models(folder=str(model_store)))
     with pytest.MonkeyPatch.context() as patch:
         known = [with_hash(m, model_store) for m in entries.MODELS]
-        patch.setattr(models.model_store, "MODELS", tuple(known))
-        patch.setattr(models.model_store.ModelStore.__init__, "__defaults__", (tuple(known),))
-        patch.delenv(models.model_store.ENVIRONMENT, raising=False)
+        patch.setattr(models.store, "MODELS", tuple(known))
+        patch.setattr(models.store.ModelStore.__init__, "__defaults__", (tuple(known),))
+        patch.delenv(models.store.ENVIRONMENT, raising=False)
         job = pipeline.Job(manifest.load(other), where, settings)
         preflight.look(job.manifest, settings, where).raise_first()
         report = run_job(job, "local", lambda event: None)
@@ -105,25 +105,25 @@ def test_every_line_is_rendered_to_its_last_frame(out: Path) -> None:
     for row in rows:
         assert row["generator"] == "wav2lip" and len(row["generator_hash"]) == 12
         take = out / "film" / row["language"] / "takes" / row["shot"] / row["take"] / "patch"
-        face = read_json(take / "result.json")["faces"][0]
-        frames = [p.frame for p in media.read_patches(take / face["folder"])]
-        assert frames == [f for a, b in face["lines"] for f in range(a, b)]
+        face = Take.read(take).faces[0]
+        frames = [p.frame for p in media.read_patches(take / face.folder)]
+        assert frames == [f for a, b in face.lines for f in range(a, b)]
 
 
 def test_the_lower_half_is_drawn_and_nothing_above_the_eyes(out: Path) -> None:
     for row in dubbed(out):
         take = out / "film" / row["language"] / "takes" / row["shot"] / row["take"] / "patch"
-        face = read_json(take / "result.json")["faces"][0]
+        face = Take.read(take).faces[0]
         (faces,) = out.glob(f"film/analysis/faces/{row['shot']}-*")
-        track = next(t for t in load_tracks(faces) if t.id == face["track"])
+        track = next(t for t in load_tracks(faces) if t.id == face.track)
         whole = 0
-        for patch in media.read_patches(take / face["folder"]):
+        for patch in media.read_patches(take / face.folder):
             mesh = track.mesh_NP3[patch.frame - track.start_frame, :, :2]
             rows_yx = np.argwhere(patch.matte_HW > 0) + (patch.y, patch.x)
             assert rows_yx[:, 0].min() > mesh[list(EYES), 1].max()
             lips = np.rint(mesh[list(OUTER_LIPS)] - (patch.x, patch.y)).astype(int)
             whole += bool((patch.matte_HW[lips[:, 1], lips[:, 0]] > 200).all())
-        assert whole > 0.6 * face["frames"]  # the others fade in and out
+        assert whole > 0.6 * face.frames  # the others fade in and out
 
 
 def test_frames_times_and_sound_are_the_sources(film: Path, out: Path) -> None:
@@ -144,9 +144,9 @@ def test_lipgan_renders_the_same_lines(film: Path, out: Path, model_store: Path,
     for row in now.values():
         assert row["generator"] == "lipgan" and row["lse_d"] > 0
         take = where / "film" / "hi" / "takes" / row["shot"] / row["take"] / "patch"
-        face = read_json(take / "result.json")["faces"][0]
-        frames = [p.frame for p in media.read_patches(take / face["folder"])]
-        assert frames == [f for a, b in face["lines"] for f in range(a, b)]
+        face = Take.read(take).faces[0]
+        frames = [p.frame for p in media.read_patches(take / face.folder)]
+        assert frames == [f for a, b in face.lines for f in range(a, b)]
 
 
 def test_scores_are_of_the_expert_that_was_asked_for(out: Path, model_store: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -127,69 +128,66 @@ def nodes() -> set[int]:
     return found
 
 
-# What KubeRay's v1 API (its CRDs of release 1.7) demands of the parts that the recipes use; nothing else may be there.
-TEXT, COUNT = {"type": "string"}, {"type": "integer", "minimum": 0}
-RESOURCES = {
-    "type": "object", "additionalProperties": False, "required": ["requests", "limits"],
-    "properties": {k: {"type": "object", "additionalProperties": {"type": "string"}} for k in ("requests", "limits")},
-}  # fmt: skip
+# What KubeRay's own CRDs say of the fields that the recipes use; .ci/kuberay_schema.py made it from them.
+KUBERAY_SCHEMA = json.loads((ROOT / "tests" / "kuberay_schema.json").read_text(encoding="utf-8"))
+# What the CRDs leave to the operator and to Kubernetes: KubeRay's docs (RayJob, submission modes), Kubernetes' API.
+WORDS = {
+    "submissionMode": {"K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"},
+    "restartPolicy": {"Always", "OnFailure", "Never"},
+}
 
 
-def closed(required: str, **properties: Any) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "required": required.split(), "properties": properties}
+def said(value: Any, name: str) -> list[Any]:
+    """Every value of a field of that name, at whatever depth."""
+    if isinstance(value, list):
+        return [found for one in value for found in said(one, name)]
+    if not isinstance(value, dict):
+        return []
+    return [found for k, v in value.items() for found in ([v] if k == name else said(v, name))]
 
 
-CONTAINER = closed(
-    "name image resources", name=TEXT, image=TEXT, resources=RESOURCES,
-    ports={"type": "array", "items": closed("containerPort name", containerPort=COUNT, name=TEXT)},
-    volumeMounts={"type": "array", "items": closed("name mountPath", name=TEXT, mountPath=TEXT)},
+def changed(value: Any, path: str, to: Any) -> Any:
+    """A copy of a recipe in which what lies at `path` is something else, or has another name where `to` is None."""
+    made = json.loads(json.dumps(value))
+    *parents, last = [int(k) if k.isdigit() else k for k in path.split("/")]
+    inner = made
+    for key in parents:
+        inner = inner[key]
+    if to is None:
+        inner[f"{last}s"] = inner.pop(last)
+    else:
+        inner[last] = to
+    return made
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "to"),
+    [
+        ("rayjob.yaml", "spec/entrypoint", None), ("rayjob.yaml", "spec/backoffLimit", "2"),
+        ("rayjob.yaml", "spec/rayClusterSpec/headGroupSpec", None), ("rayjob.yaml", "kind", "RayJobs"),
+        ("rayjob.yaml", "apiVersion", "ray.io/v2"), ("raycluster.yaml", "spec/authOptions/mode", "tokens"),
+        ("raycluster.yaml", "spec/autoscalerOptions/version", "v3"),
+        ("raycluster.yaml", "spec/workerGroupSpecs/0/minReplicas", "0"),
+        ("raycluster.yaml", "spec/workerGroupSpecs/1/template/spec/containers/0/image", None),
+        ("raycluster.yaml", "spec/workerGroupSpecs/0/template/spec/containers/0/resources/limits/memory", "64 GB"),
+        ("raycluster.yaml", "spec/headGroupSpec/rayStartParams/num-cpus", 0),
+    ],
 )  # fmt: skip
-POD = closed(
-    "spec",
-    spec=closed(
-        "containers",
-        containers={"type": "array", "minItems": 1, "items": CONTAINER},
-        restartPolicy={"enum": ["Always", "OnFailure", "Never"]},
-        securityContext=closed(
-            "runAsNonRoot", runAsNonRoot={"const": True}, runAsUser=COUNT, runAsGroup=COUNT, fsGroup=COUNT
-        ),
-        volumes={
-            "type": "array",
-            "items": closed("name", name=TEXT, persistentVolumeClaim=closed("claimName", claimName=TEXT)),
-        },
-    ),
-)
-START = {"type": "object", "additionalProperties": {"type": "string"}}
-CLUSTER = closed(
-    "headGroupSpec rayVersion", rayVersion=TEXT, enableInTreeAutoscaling={"type": "boolean"},
-    authOptions=closed("mode", mode={"enum": ["disabled", "token"]}),
-    autoscalerOptions=closed(
-        "", version={"enum": ["v1", "v2"]}, upscalingMode={"enum": ["Default", "Aggressive", "Conservative"]},
-        idleTimeoutSeconds=COUNT, resources=RESOURCES,
-    ),
-    headGroupSpec=closed("template", rayStartParams=START, template=POD),
-    workerGroupSpecs={"type": "array", "items": closed(
-        "groupName minReplicas maxReplicas template", groupName=TEXT, replicas=COUNT, minReplicas=COUNT,
-        maxReplicas=COUNT, rayStartParams=START, template=POD,
-    )},
-)  # fmt: skip
-JOB = closed(
-    "entrypoint rayClusterSpec", entrypoint=TEXT, rayClusterSpec=CLUSTER, backoffLimit=COUNT,
-    submissionMode={"enum": ["K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"]},
-    shutdownAfterJobFinishes={"type": "boolean"}, ttlSecondsAfterFinished=COUNT,
-)  # fmt: skip
-META = closed("name", name={"type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 47})
-SPECS = {"RayJob": JOB, "RayCluster": CLUSTER}
+def test_kuberay_would_refuse_a_mistake(file: str, path: str, to: Any) -> None:
+    made = yaml.safe_load((ROOT / "jobs" / "kuberay" / file).read_text(encoding="utf-8"))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed(made, path, to), KUBERAY_SCHEMA[made["kind"]])
 
 
 @pytest.mark.parametrize("path", KUBERAY, ids=name_of)
 def test_kuberay_takes_it(path: Path) -> None:
     made = yaml.safe_load(path.read_text(encoding="utf-8"))
-    kind = {"const": made["kind"]}
-    jsonschema.validate(
-        made, closed("apiVersion kind metadata spec", apiVersion={"const": "ray.io/v1"}, kind=kind, metadata=META,
-                     spec=SPECS[made["kind"]]),
-    )  # fmt: skip
+    jsonschema.validate(made, KUBERAY_SCHEMA[made["kind"]])
+    assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", made["metadata"]["name"]) and len(made["metadata"]["name"]) <= 47
+    for name, words in WORDS.items():
+        assert set(said(made, name)) <= words
+    for context in said(made, "securityContext"):
+        assert context["runAsNonRoot"] is True
     cluster = made["spec"].get("rayClusterSpec", made["spec"])
     assert f"ray[default]>={cluster['rayVersion'].removesuffix('.0')}," in " ".join(PROJECT["dependencies"])
     assert cluster["authOptions"]["mode"] == "token"
@@ -212,7 +210,7 @@ def test_what_brings_the_machines_with_a_gpu_is_a_setting(tmp_path: Path) -> Non
     (said,) = re.findall(r"`(engine: [^`]*)`", head)
     (tmp_path / "config.yaml").write_text(said)
     assert 0 < (config.load(tmp_path / "config.yaml").engine.stages["lipsync"].gpus or 0) <= 1
-    assert not any(pipeline._class(name).resources.gpus for name in pipeline.STAGES), "none asks by itself"
+    assert not any(stage.resources.gpus for stage in pipeline.PIPELINE), "none asks by itself"
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 3, 130])

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 from command import Dub
 from films import Finished, facts, facts_on_disk, run
 from storage import Faulty
+from waiting import until
 
 from dubbing import config, manifest, pipeline, remote
 from dubbing.api.results import open_results
@@ -27,8 +27,10 @@ from dubbing.engine.local import LocalPool
 from dubbing.engine.pool import Turn
 from dubbing.errors import OutputError
 from dubbing.remote import Objects, Uri
-from dubbing.stage import Task
+from dubbing.stages.audio import DubAudioInputs
+from dubbing.stages.shots import ShotsInputs
 from dubbing.store import Store, lease
+from dubbing.task import Task
 
 pytestmark = pytest.mark.xdist_group("film")
 
@@ -67,6 +69,16 @@ def test_a_run_on_s3_gives_the_bytes_of_a_run_on_disk(
     status = open_results(Uri(out)).to_dict()
     assert status["state"] == "finished" and status["dubs"][0]["master"] == f"{out}/film/hi/film.hi.mp4"
     assert status["dubs"][0]["counts"] == {"untouched": 1, "dubbed": 1} and status["dubs"][0]["lse_d"] is not None
+
+    # read from Python on a machine that has nothing yet
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.setenv("DUB_SCRATCH", str(tmp_path / "a reader's machine"))
+        there, here = (open_results(place).dub("film", "hi") for place in (out, finished.out))
+        assert there.shots.drop(["seconds"]).equals(here.shots.drop(["seconds"]))
+        assert there.master == Uri(f"{out}/film/hi/film.hi.mp4")
+        (far,), (near,) = there.takes("shot_0002"), here.takes("shot_0002")
+        assert (far.id, far.delivered, far.scores, far.made) == (near.id, True, near.scores, "")
+        assert [hash(p.bgr.tobytes()) for p in far.patches()] == [hash(p.bgr.tobytes()) for p in near.patches()]
 
     # nothing is done twice, here or on a machine that has nothing yet
     assert run(job, out).run_json["done_now"] == 0
@@ -132,8 +144,7 @@ def test_a_killed_run_goes_on(finished: Finished, bucket: str, tmp_path: Path) -
     job, out = f"{bucket}/job/{finished.film.name}", f"{bucket}/out"
     command = [sys.executable, "-m", "dubbing", "run", job, "--out", out, "--engine", "local"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        while process.poll() is None and not any("/takes/" in n for n in Objects(Uri(out)).find()):
-            time.sleep(0.1)
+        until(lambda: any("/takes/" in n for n in Objects(Uri(out)).find()), process.poll)
         assert open_results(out).state == "running", process.stderr and process.stderr.read()
         os.kill(process.pid, signal.SIGKILL)
     assert open_results(out).state == "killed"
@@ -187,8 +198,10 @@ def test_a_cut_list_and_sound_elsewhere(bucket: str, web: str) -> None:
     objects.write("job/other.yaml", json.dumps({"version": 1, "titles": [title]}).encode())
     job = pipeline.Job(manifest.load(f"{bucket}/job/other.yaml"), f"{bucket}/out", config.load())
     shots, sound = (next(t for t in job.tasks() if t.id == i) for i in ("shots film", "audio film/hi"))
-    assert Path(shots.args["cuts"]).read_bytes() == b"TITLE: film\n" and shots.args["cuts"].endswith("/a b.edl")
-    assert Path(sound.args["sound"]).read_bytes() == objects.read("job/film.ta.flac")
+    assert isinstance(shots.inputs, ShotsInputs) and isinstance(sound.inputs, DubAudioInputs) and shots.inputs.cuts
+    cuts = shots.inputs.cuts.path
+    assert cuts.read_bytes() == b"TITLE: film\n" and cuts.name == "a b.edl"
+    assert sound.inputs.sound.path.read_bytes() == objects.read("job/film.ta.flac")
     assert job.store.local(Uri(f"{web}/film.hi.flac")).read_bytes() == objects.read("job/film.hi.flac")
 
 

@@ -13,6 +13,8 @@ import pytest
 from films import Finished
 
 from dubbing import media
+from dubbing.artifacts.sound import load_wave
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.clock import Timeline
 from dubbing.errors import InputError
 from dubbing.experts.lse import confidence, lse
@@ -21,8 +23,6 @@ from dubbing.review.curves import curves
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
 from dubbing.review.proxy import Proxies
-from dubbing.stages.audio import load_wave
-from dubbing.stages.faces import load_tracks
 from dubbing.stages.sync import _middles
 
 pytestmark = pytest.mark.xdist_group("film")
@@ -94,15 +94,16 @@ def test_results_of_an_older_version_are_drawn_without_what_they_lack(library: L
 def test_both_sounds_are_drawn_as_they_are_heard(library: Library, shown: Shown) -> None:
     found = curves(library, shown)
     line: Timeline = shown.line
-    for side, folder in (("source", "source_sound"), ("dub", "sound")):
+    assert shown.step.source_sound is not None
+    for side, folder in (("source", shown.step.source_sound), ("dub", shown.step.sound)):
         drawn = found["waveform"][side]
-        wave = load_wave(shown.step.take.args[folder])
+        wave = load_wave(folder)
         assert drawn["start_s"] == 0.0 and len(drawn["low"]) == len(drawn["high"]) <= 2000
         assert len(drawn["low"]) * drawn["step_s"] == pytest.approx(float(line.duration), abs=drawn["step_s"])
         loudest = int(np.abs(wave).argmax()) / 16_000
         at = int(loudest / drawn["step_s"])
         assert max(-drawn["low"][at], drawn["high"][at]) == pytest.approx(float(np.abs(wave).max()), abs=1e-3)
-    heard = load_wave(shown.step.take.args["sound"])
+    heard = load_wave(shown.step.sound)
     for a, b in found["silence"]:
         assert 0 <= a < b <= 84
     quiet = np.concatenate([heard[line.sample(a, 16_000) : line.sample(b, 16_000)] for a, b in found["silence"]])

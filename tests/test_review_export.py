@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +20,7 @@ import opentimelineio as otio
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from waiting import until
 
 from dubbing import config, manifest, media, pipeline
 from dubbing.cli.app import dub
@@ -37,7 +37,8 @@ from dubbing.review.edits import Edit, Note, edl, otio_json, reel_name
 from dubbing.review.export import Exported, export
 from dubbing.review.library import Library
 from dubbing.review.rerun import rerun
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
+from dubbing.stages.master import MasterInputs
 
 pytestmark = pytest.mark.xdist_group("film")
 
@@ -273,8 +274,9 @@ def test_an_original_shot_is_the_source_bit_for_bit_and_the_others_keep_their_ta
     title = job.manifest.titles[0]
     task = job.dub(title, title.dubs[0], {}).master
     assert task is not None and job.done(task)
-    source, line = Path(task.args["source"]), job.timeline(title)
-    folders = [f for take in task.args["patches"] for f in sorted(Path(take).glob("face_*"))]
+    assert isinstance(task.inputs, MasterInputs)
+    source, line = task.inputs.film.path, job.timeline(title)
+    folders = [f for take in task.inputs.takes for f in sorted(take.folder.glob("face_*"))]
     chosen = story.out / "film" / "hi" / "takes" / "shot_0002" / story.take / "patch" / "face_1"
     assert chosen in folders
     touched = set(media.patch_frames(chosen)["frame"].to_pylist())
@@ -425,8 +427,7 @@ def test_killed_in_the_middle_of_mastering_the_old_master_is_whole(story: Story,
     old = master(out, "hi")
     command = [sys.executable, "-m", "dubbing", "export", str(out), "--engine", "local", "--reviewer", "ana"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list(out.glob("film/hi/.part-*master*/film.hi.mp4")):
-            time.sleep(0.005)
+        until(lambda: list(out.glob("film/hi/.part-*master*/film.hi.mp4")), process.poll)
         os.kill(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL and list(out.glob("film/hi/.part-*"))
     assert master(out, "hi") == old and Deliveries(out).all() == []

@@ -39,21 +39,23 @@ def test_while_it_plays_what_is_drawn_is_what_is_named_and_the_loop_holds(ana: V
     ana.at(83)
     page.keyboard.press("Space")
     seen = []
+    drawn = 83
     for _ in range(12):
-        page.wait_for_timeout(120)
+        ana.moved(drawn)
         drawn, bars = ana.bars()
         assert bars == [drawn, drawn]
         seen.append(drawn)
     page.keyboard.press("k")
     assert len(set(seen)) > 4 and min(seen) >= 12 and seen[1] < 83, seen
     page.wait_for_selector('#play[data-now="play"]')
+    ana.pictures(20)
     still = ana.bars()
-    page.wait_for_timeout(300)
+    ana.pictures(20)
     assert ana.bars() == still
     page.keyboard.press("j")
-    page.wait_for_timeout(600)
+    ana.moved(still[0])
     page.keyboard.press("k")
-    page.wait_for_timeout(300)
+    ana.pictures(20)
     drawn, bars = ana.bars()
     assert bars == [drawn, drawn] and drawn != still[0]
 
@@ -97,7 +99,7 @@ def test_the_sheet_lists_keys_and_they_can_be_turned_off(ana: Visitor, reviewed:
     page.uncheck("#help-on")
     page.keyboard.press("Escape")
     page.wait_for_selector("#help", state="hidden")
-    page.wait_for_timeout(300)  # the browser gives the focus back a moment after
+    page.wait_for_function("!document.activeElement.closest('dialog')")  # the browser gives the focus back later
     page.keyboard.press("a")
     page.keyboard.press("ArrowRight")
     ana.at(13)
@@ -118,11 +120,8 @@ def test_curves_overlays_and_numbers_are_there_for_the_eye_and_in_words(ana: Vis
     before = page.evaluate("() => document.querySelector('#picture').toDataURL()")
     page.keyboard.press("b")
     page.keyboard.press("v")
-    for _ in range(100):  # outlines are fetched when they are first wanted
-        if page.evaluate("() => document.querySelector('#picture').toDataURL()") != before:
-            break
-        page.wait_for_timeout(100)
-    assert page.evaluate("() => document.querySelector('#picture').toDataURL()") != before
+    # outlines are fetched when they are first wanted
+    page.wait_for_function("was => document.querySelector('#picture').toDataURL() !== was", arg=before)
     table = page.inner_text(".numbers")
     assert "LSE-D" in table and "≤ +1.5" in table and ("within" in table or "▲ over" in table)
     slider = page.locator("#timeline")
@@ -199,5 +198,5 @@ def test_a_video_that_was_left_is_let_go_with_its_sound(ana: Visitor) -> None:
         page.wait_for_selector("html:not([data-shown])", state="attached")
         ana.shown()
         page.keyboard.press("Space")
-        page.wait_for_timeout(300)
+        page.wait_for_selector('#play[data-now="pause"]')  # plays
     assert page.evaluate("connected.size") == one

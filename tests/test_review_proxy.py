@@ -18,6 +18,7 @@ import numbered_frames
 import numpy as np
 import pytest
 from numbered_frames import CURRENT, OFFSETS, OTHER, NumberedFilm
+from waiting import until
 
 from dubbing import media
 from dubbing.errors import InputError
@@ -338,9 +339,7 @@ def test_killed_or_closed_half_way_leaves_nothing(tmp_path: Path, film: Numbered
     text = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "film"), cache=str(cache))
     with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"asked\n"
-        limit = time.monotonic() + 30
-        while not list(cache.glob(f"{PART}*")) and time.monotonic() < limit:
-            time.sleep(0.01)
+        until(lambda: list(cache.glob(f"{PART}*")), process.poll)
         process.send_signal(signal.SIGKILL)
     assert len(list(cache.glob(f"{PART}*"))) == 1 and not list(cache.glob("*.mp4"))
     proxies = Proxies(film, cache)  # type: ignore[arg-type]

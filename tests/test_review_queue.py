@@ -12,7 +12,7 @@ from films import Finished
 from pages import Visitor
 
 from dubbing.decisions import DecisionLog
-from dubbing.table import SCHEMA, read_rows
+from dubbing.shot_table import SCHEMA, read_rows
 
 pytestmark = pytest.mark.xdist_group("review page")
 SHOTS = 1000  # of each of two dubs

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ import httpx
 import pytest
 from command import Dub
 from films import Finished, run
+from waiting import until
 
 from dubbing import manifest
 from dubbing.decisions import FILE, DecisionLog
 from dubbing.review.background_jobs import BackgroundJobs
 from dubbing.review.export import refusal
 from dubbing.review.library import Library
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 pytestmark = pytest.mark.xdist_group("review")
 KEY = ("film", "hi", "shot_0002")
@@ -53,11 +53,12 @@ class Server:
 
     def awaited(self) -> Any:
         """The newest job, once it has ended."""
-        deadline = time.monotonic() + 50
-        while (job := self.get("/api/changes?since=0")["reruns"][-1])["state"] in ("waiting", "running"):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        return job
+
+        def ended() -> Any:
+            job = self.get("/api/changes?since=0")["reruns"][-1]
+            return job if job["state"] not in ("waiting", "running") else None
+
+        return until(ended, self.process.poll)
 
     def end(self, how: int = signal.SIGTERM) -> int:
         self.web.close()
@@ -169,10 +170,7 @@ def test_errands_that_ended_long_ago_are_not_told_for_ever(tmp_path: Path) -> No
     try:
         for n in range(60):
             background_jobs.export(f"a\0{n}")  # ends at once: no process takes such an argument
-            deadline = time.monotonic() + 20
-            while background_jobs.all()[-1]["state"] != "failed":
-                assert time.monotonic() < deadline
-                time.sleep(0.002)
+            until(lambda: background_jobs.all()[-1]["state"] == "failed")
         assert [e["id"] for e in background_jobs.all()] == list(range(40, 61))
     finally:
         background_jobs.close()
@@ -193,10 +191,7 @@ def test_an_errand_that_cannot_be_started_costs_no_other(out: Path) -> None:
     try:
         background_jobs.export("a\0b")  # no process takes such an argument
         background_jobs.rerun([("film", "hi", "shot_9999")], {"name": "rewrite"}, "Ana")
-        deadline = time.monotonic() + 50
-        while any(e["state"] in ("waiting", "running") for e in background_jobs.all()):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: all(e["state"] not in ("waiting", "running") for e in background_jobs.all()))
         first, second = background_jobs.all()
         assert "could not be started" in first["message"] and "No shot fits" in second["message"]
     finally:

@@ -1,10 +1,9 @@
 """`dub score`: any film measured. Films are made here: a patch of light is the mouth, and the louder the lighter."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,12 +12,13 @@ import pytest
 from command import Dub
 
 from dubbing import experts, media
+from dubbing.artifacts.tracks import save_tracks
 from dubbing.experts import lse
 from dubbing.experts.crop import Crop
 from dubbing.records import Track
 from dubbing.scoring import SCHEMA, FilmScore, Scorer, TrackScore, film
 from dubbing.sound import RATE_HZ
-from dubbing.stages.faces import save_tracks
+from dubbing.stages.faces import FacesInputs
 
 SIZE = (160, 120)
 SQUARE = Crop(64, 44, 96, 76)
@@ -64,11 +64,11 @@ class Faces:
 
     def setup(self) -> None: ...
     def close(self) -> None: ...
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> None:
-        start, end = args["start"], args["end"]
+    def process(self, inputs: FacesInputs, out: Path, progress: Callable[[int], None]) -> None:
+        start, end = inputs.start, inputs.end
         self.asked.append((start, end))
         end = end if self.limit is None else min(end, start + self.limit)
-        save_tracks(out, [track(f"shot_{args['number']:04d}/face_1", start, end, self.hidden)])
+        save_tracks(out, [track(f"shot_{inputs.number:04d}/face_1", start, end, self.hidden)])
 
 
 @pytest.fixture

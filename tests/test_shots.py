@@ -8,10 +8,13 @@ import opentimelineio as otio
 import pytest
 
 from dubbing import media
+from dubbing.analysis.cutlist import read_cuts
+from dubbing.analysis.cuts import CutFinder
+from dubbing.artifact import File
+from dubbing.artifacts.shots import ShotList
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError
-from dubbing.stages.cutlist import read_cuts
-from dubbing.stages.shots import CutFinder, Shots, load_shots
+from dubbing.stages.shots import Shots, ShotsInputs
 
 REEL_CUTS = [72, 216, 360, 576, 816, 914, 936, 1104, 1130]
 NTSC_FILM = Fraction(24000, 1001)
@@ -89,12 +92,12 @@ def make_film(path: Path, pictures: list[np.ndarray], timecode: str | None = Non
     return path
 
 
-def run(source: Path, out: Path, cuts: Path | None = None) -> dict:
+def run(source: Path, out: Path, cuts: Path | None = None) -> ShotList:
     out.mkdir()
     seen: list[int] = []
-    args = {"source": str(source), "cuts": str(cuts) if cuts else None, "settings": {"threshold": 3.0, "min_frames": 6}}
-    result = Shots().process(args, out, seen.append)
-    assert sum(seen) == result["frames"]
+    inputs = ShotsInputs(File(source, ""), File(cuts, "") if cuts else None, threshold=3.0, min_frames=6)
+    result = Shots().process(inputs, out, seen.append)
+    assert sum(seen) == result.frames
     return result
 
 
@@ -102,8 +105,8 @@ class TestStage:
     def test_shots_cover_every_frame_and_the_timeline_is_kept(self, tmp_path: Path) -> None:
         film = make_film(tmp_path / "-a 'film'.mp4", shot(1, 20) + shot(2, 25), timecode="01:00:00:00")
         result = run(film, tmp_path / "out")
-        assert result == {"frames": 45, "shots": [[0, 20], [20, 45]]}
-        assert [(s.id, s.start_frame, s.end_frame) for s in load_shots(tmp_path / "out")] == [
+        assert result == ShotList(45, ((0, 20), (20, 45)))
+        assert [(s.id, s.start_frame, s.end_frame) for s in result.shots] == [
             ("shot_0001", 0, 20),
             ("shot_0002", 20, 45),
         ]
@@ -118,19 +121,19 @@ class TestStage:
             "001  A001 V     C        05:00:00:00 05:00:00:11 01:00:00:00 01:00:00:11\n"
             "002  A002 V     C        00:00:00:00 00:00:01:10 01:00:00:11 01:00:01:21\n"
         )
-        assert run(film, tmp_path / "out", edl)["shots"] == [[0, 11], [11, 45]]
+        assert run(film, tmp_path / "out", edl).cuts == ((0, 11), (11, 45))
 
     def test_the_reel(self, shared: Path, tmp_path: Path) -> None:
         result = run(shared / "media" / "reel.mp4", tmp_path / "out")
-        assert [a for a, _ in result["shots"]] == [0, *REEL_CUTS]
-        assert result["frames"] == 1224
+        assert [a for a, _ in result.cuts] == [0, *REEL_CUTS]
+        assert result.frames == 1224
 
     @pytest.mark.parametrize(("clip", "cuts"), [("webcam_glasses.mp4", []), ("frontal_512.mp4", [])])
     def test_single_shots_stay_whole(self, shared: Path, tmp_path: Path, clip: str, cuts: list[int]) -> None:
-        assert [a for a, _ in run(shared / "media" / clip, tmp_path / "out")["shots"]][1:] == cuts
+        assert [a for a, _ in run(shared / "media" / clip, tmp_path / "out").cuts][1:] == cuts
 
     def test_a_talk_with_many_cuts(self, shared: Path, tmp_path: Path) -> None:
-        cuts = [a for a, _ in run(shared / "media" / "stage_cuts.mp4", tmp_path / "out")["shots"]][1:]
+        cuts = [a for a, _ in run(shared / "media" / "stage_cuts.mp4", tmp_path / "out").cuts][1:]
         assert {291, 452, 580, 757, 912, 1020, 1141, 1433} <= set(cuts)
         assert len(cuts) <= 9  # one more is a change of the projected slide
 

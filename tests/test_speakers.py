@@ -1,24 +1,29 @@
 """Who speaks: lips that move with speech, not with noise, not while another face speaks, and nobody off screen."""
 
-import json
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from made import put, ref
 
 from dubbing import media
+from dubbing.analysis.identity import Signature
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import SourceSound, save_speech
+from dubbing.artifacts.speakers import Decision, Speaking
+from dubbing.artifacts.tracks import FaceTracks, save_signatures, save_tracks
 from dubbing.clock import Timeline
 from dubbing.face import INNER_LIPS
 from dubbing.records import Track
 from dubbing.sound import RATE_HZ
-from dubbing.stages import faces
-from dubbing.stages.identity import Signature
-from dubbing.stages.speakers import Speakers, lip_activity, who_speaks
+from dubbing.stages.audio import SourceAudio, SourceAudioInputs
+from dubbing.stages.faces import Faces, FacesInputs
+from dubbing.stages.speakers import Limits, Speakers, SpeakersInputs, lip_activity, who_speaks
 
 RATE = Fraction(25)
-SETTINGS = {"min_face_px": 96.0, "max_yaw_deg": 50.0}
+LIMITS = Limits(min_face_px=96.0, max_yaw_deg=50.0)
 
 
 def head() -> np.ndarray:
@@ -63,23 +68,21 @@ def still(count: int) -> np.ndarray:
     return np.zeros(count)
 
 
-def decide(folder: Path, tracks: list[Track], speech_s: list[list[float]] | None, frames: int = 100) -> dict[str, Any]:
-    """The row of a film of one shot."""
+def decide(folder: Path, tracks: list[Track], speech_s: list[list[float]] | None, frames: int = 100) -> Decision:
+    """What is decided of a film of one shot."""
     media.save_timeline(folder, Timeline(np.arange(frames, dtype=np.int64), 1 / RATE, frames, RATE))
-    (folder / "shots.json").write_text(json.dumps({"shots": [[0, frames]]}))
+    shots = put(folder, ShotList(frames, ((0, frames),)))
     sound = None
     if speech_s is not None:
         ranges = [[round(a * RATE_HZ), round(b * RATE_HZ)] for a, b in speech_s]
-        (folder / "speech.json").write_text(json.dumps({"speech": ranges}))
-        sound = str(folder)
-    faces.save_tracks(folder, tracks)
+        save_speech(folder, round(frames / RATE * RATE_HZ), np.array(ranges))
+        sound = ref(SourceSound, folder)
+    save_tracks(folder, tracks)
     blank = Signature(np.zeros((64, 64, 3), np.float32), np.zeros((478, 3), np.float32), 0)
-    faces.save_signatures(folder, [blank] * len(tracks))
-    args = {"timeline": str(folder), "shots": str(folder), "faces": [str(folder)], "source_sound": sound,
-            "settings": SETTINGS}  # fmt: skip
-    Speakers().process(args, folder, lambda n: None)
-    row: dict[str, Any] = json.loads((folder / "speakers.json").read_text())[0]
-    return row
+    save_signatures(folder, [blank] * len(tracks))
+    inputs = SpeakersInputs(sound, LIMITS, (ref(FaceTracks, folder),), (None,), shots)
+    (decision,) = Speakers().process(inputs, folder, lambda n: None).decisions
+    return decision
 
 
 class TestActivity:
@@ -114,23 +117,23 @@ class TestSequence:
 class TestDecision:
     def test_a_face_that_speaks(self, tmp_path: Path) -> None:
         row = decide(tmp_path, [track(1, talk(100))], [[0.4, 1.6], [2.0, 3.6]])
-        assert (row["track"], row["reason"], row["face_px"]) == ("shot_0001/face_1", None, 200.0)
-        assert row["tracks"] == [{"track": "shot_0001/face_1", "actor": 0, "stretches": [[10, 40], [50, 90]]}]
-        assert row["source_speech"] == [[10, 40], [50, 90]]
+        assert (row.track, row.reason, row.face_px) == ("shot_0001/face_1", None, 200.0)
+        assert row.tracks == (Speaking("shot_0001/face_1", 0, ((10, 40), (50, 90))),)
+        assert row.source_speech == ((10, 40), (50, 90))
 
     def test_a_listener_is_never_chosen(self, tmp_path: Path) -> None:
         quiet, speaker = track(1, still(100), size=1.5), track(2, talk(100))
         row = decide(tmp_path, [quiet, speaker], [[0, 4]])
-        assert [t["track"] for t in row["tracks"]] == ["shot_0001/face_2"]
-        assert row["face_px"] == 200.0
+        assert [t.track for t in row.tracks] == ["shot_0001/face_2"]
+        assert row.face_px == 200.0
 
     def test_two_who_take_turns(self, tmp_path: Path) -> None:
         first = track(1, np.concatenate([talk(60), still(40)]))
         second = track(2, np.concatenate([still(60), talk(40)]))
         row = decide(tmp_path, [first, second], [[0, 4]])
-        assert [t["track"][-1] for t in row["tracks"]] == ["1", "2"]
-        assert [t["actor"] for t in row["tracks"]] == [0, 1]
-        (a, b), (c, d) = row["tracks"][0]["stretches"][0], row["tracks"][1]["stretches"][0]
+        assert [t.track[-1] for t in row.tracks] == ["1", "2"]
+        assert [t.actor for t in row.tracks] == [0, 1]
+        (a, b), (c, d) = row.tracks[0].stretches[0], row.tracks[1].stretches[0]
         assert a == 0 and d == 100 and b == c and abs(b - 60) <= 6
 
     @pytest.mark.parametrize(
@@ -146,50 +149,44 @@ class TestDecision:
     )
     def test_reasons(self, tmp_path: Path, tracks: list[Track], speech_s: list[list[float]], reason: str) -> None:
         row = decide(tmp_path, tracks, speech_s)
-        assert (row["reason"], row["tracks"]) == (reason, [])
+        assert (row.reason, row.tracks) == (reason, ())
 
     def test_hidden_while_speaking(self, tmp_path: Path) -> None:
         hidden = track(1, talk(100))
         hidden.seen_N[40:] = False
-        (seen,) = decide(tmp_path, [hidden], [[0, 4]])["tracks"]
-        assert len(seen["stretches"]) == 1 and 38 <= seen["stretches"][0][1] <= 50
+        (seen,) = decide(tmp_path, [hidden], [[0, 4]]).tracks
+        assert len(seen.stretches) == 1 and 38 <= seen.stretches[0][1] <= 50
         hidden.seen_N[5:] = False
-        assert decide(tmp_path, [hidden], [[0, 4]])["reason"] == "occluded"
+        assert decide(tmp_path, [hidden], [[0, 4]]).reason == "occluded"
 
     def test_without_source_sound_the_largest_face_is_driven(self, tmp_path: Path) -> None:
         both = [track(1, still(100), size=1.2), track(2, talk(100))]
         for speech in (None, []):
             row = decide(tmp_path, both, speech)
-            assert row["tracks"] == [{"track": "shot_0001/face_1", "actor": 0, "stretches": [[0, 100]]}]
+            assert row.tracks == (Speaking("shot_0001/face_1", 0, ((0, 100),)),)
 
 
 def test_the_reels_own_sound(shared: Path, tmp_path: Path) -> None:
     """Shots 2 and 5 of the reel, as two shots of a short film: both speak, and are two actors."""
-    from dubbing.stages.audio import Audio
-
     reel = shared / "media" / "reel.mp4"
     line = media.timeline(reel)
-    shots = [[100, 160], [600, 660]]
+    shots = [(100, 160), (600, 660)]
     media.save_timeline(tmp_path, line)
-    every = [[0, 100], shots[0], [160, 600], shots[1], [660, 1224]]
-    (tmp_path / "shots.json").write_text(json.dumps({"shots": every}))
-    sound, found = Audio(), faces.Faces()
+    every = ((0, 100), shots[0], (160, 600), shots[1], (660, 1224))
+    cut = put(tmp_path, ShotList(1224, every))
+    sound, found = SourceAudio(), Faces()
     sound.setup()
     found.setup()
-    sound.process({"sound": str(reel), "timeline": str(tmp_path), "shots": str(tmp_path), "settings": {"own": True}},
-                  tmp_path, lambda n: None)  # fmt: skip
-    folders: list[str | None] = []
+    sound.process(SourceAudioInputs(File(reel, ""), cut), tmp_path, lambda n: None)
+    faces: list[Ref[FaceTracks] | None] = []
     for number, (start, end) in enumerate(every, 1):
         folder = tmp_path / str(number)
         folder.mkdir()
-        if [start, end] in shots:
-            args = {"source": str(reel), "timeline": str(tmp_path), "number": number, "start": start, "end": end}
-            found.process(args, folder, lambda n: None)
-        folders.append(str(folder) if [start, end] in shots else None)
+        if (start, end) in shots:
+            found.process(FacesInputs(start, end, File(reel, ""), number, cut), folder, lambda n: None)
+        faces.append(ref(FaceTracks, folder) if (start, end) in shots else None)
     found.close()
-    args = {"timeline": str(tmp_path), "shots": str(tmp_path), "faces": folders, "source_sound": str(tmp_path),
-            "settings": SETTINGS}  # fmt: skip
-    result = Speakers().process(args, tmp_path, lambda n: None)
-    rows = json.loads((tmp_path / "speakers.json").read_text())
-    assert result["reasons"] == {"no_face": 3, "speaks": 2}
-    assert [(r["track"], r["actor"]) for r in rows if r["track"]] == [("shot_0002/face_1", 0), ("shot_0004/face_1", 1)]
+    inputs = SpeakersInputs(ref(SourceSound, tmp_path), LIMITS, tuple(faces), (None,) * len(every), cut)
+    rows = Speakers().process(inputs, tmp_path, lambda n: None).decisions
+    assert [r.reason for r in rows] == ["no_face", None, "no_face", None, "no_face"]
+    assert [(r.track, r.actor) for r in rows if r.track] == [("shot_0002/face_1", 0), ("shot_0004/face_1", 1)]

@@ -13,16 +13,15 @@ from lessons import data_folder
 
 from dubbing import models
 from dubbing.dataset.shards import Dataset
-from dubbing.generators.speech_gan import SpeechGAN as Generator
+from dubbing.generators import create
 from dubbing.networks.speech_gan import inputs
 from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet, plan_of
 from dubbing.train import recipes
 from dubbing.train.loop import TrainingPlan as Run
 from dubbing.train.loop import train
 from dubbing.train.recipe import as_batch, to_floats
-from dubbing.train.state import State
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.training]
 
 SMALL = {"batch": 2, "ticks": 6, "width": 8, "audio": 16, "looked_at": 3}
 
@@ -69,7 +68,7 @@ def test_an_item_is_a_stretch_with_what_each_frame_hears_of_the_whole_clip(recip
 
 
 def test_a_step_moves_each_network_at_its_own_rate(recipe, settings, folder):
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     rates = {name: o.param_groups[0]["lr"] for name, o in state.optimisers.items()}
     assert rates == {"generator": 2e-3, "frames": 2e-5, "sequences": 2e-5}
     before = {n: [p.detach().clone() for p in net.parameters()] for n, net in state.networks.items()}
@@ -84,7 +83,7 @@ def test_a_step_moves_each_network_at_its_own_rate(recipe, settings, folder):
 def test_the_judges_loss_teaches_the_generator_too(recipe, folder):
     """Without L1 the generator still moves, and what is said to be fooled grows less."""
     settings = recipes.settings_of(recipe, {**SMALL, "l1_weight": 0, "judges_rate": 1e-9, "learning_rate": 1e-3})
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     batch = as_batch(items_of(recipe, settings, folder), state.device)
     told = [to_floats(recipe.step(batch, state)) for _ in range(12)]
     falls = {k: told[0][k] - told[-1][k] for k in ("fooled_frames", "fooled_sequences")}
@@ -107,7 +106,7 @@ def test_it_learns_and_what_it_leaves_is_used(tmp_path):
     state = models.load_state(file)
     assert plan_of(state) == NetworkShape(8, 16)
     models.fit(SpeechGANNet(plan_of(state)), state, "it")
-    generator = Generator({"model": str(file)})
+    generator = create("speech_gan", {"model": str(file)})
     generator.check()
     assert "name: speech_gan" in done.use and str(file) in done.use
     assert json.loads((tmp_path / "out" / "model.json").read_text())["recipe"] == "speech_gan"
@@ -118,7 +117,7 @@ def test_half_precision_is_near_the_whole(recipe, settings, folder):
     batch = as_batch(items_of(recipe, settings, folder), torch.device("cpu"))
     told = []
     for half in (None, torch.bfloat16):
-        state = State.of(recipe, settings)
+        state = recipe.initial_state(settings)
         state.half = half
         told.append([to_floats(recipe.step(batch, state)) for _ in range(3)][-1])
     for name, whole in told[0].items():
@@ -126,7 +125,7 @@ def test_half_precision_is_near_the_whole(recipe, settings, folder):
 
 
 def test_pictures_show_the_still_what_is_drawn_and_the_truth(recipe, settings, folder):
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     state.mode(False)
     batch = as_batch(items_of(recipe, settings, folder), state.device)
     with torch.inference_mode():

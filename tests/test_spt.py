@@ -1,6 +1,6 @@
 """SPT-Wav2Lip: Wav2Lip where its transformer says the identity, upright faces where it says how they are turned."""
 
-import json
+import copy
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ import torch
 
 from dubbing.errors import ManifestError, ModelError
 from dubbing.generators import create
-from dubbing.generators.wav2lip import SptWav2Lip as Generator
 from dubbing.networks.spt import SpatialTransformer, SptWav2Lip, SptWav2LipNet, back, sampled, wrapped
 from dubbing.networks.wav2lip import Wav2LipNet
 
@@ -53,16 +52,18 @@ def test_at_the_identity_it_is_the_published_wav2lip(golden, net):
     reference = golden("wav2lip")
     mel, face = (torch.from_numpy(reference[name]) for name in ("mel", "face"))
     with torch.inference_mode():
-        out = net(mel, face)
-    assert np.abs(out.numpy() - reference["out"]).max() < 1e-4
+        out, exact = net(mel, face), copy.deepcopy(net).double()(mel.double(), face.double())
+    # As for wav2lip: the published numbers lie 5.0e-5 from float64's, ours in float32 5.5e-5 to 9.9e-5 by processor
+    # and threads, and 1.2e-4 from the published ones.
+    assert np.abs(exact.numpy() - reference["out"]).max() < 1e-4
+    assert np.abs(out.numpy() - reference["out"]).max() < 2.5e-4
     quick = SptWav2Lip(net)(mel, face, 44).numpy()
     assert np.abs(quick - reference["out"])[:, :, 44:].max() < 0.5 / 255 and (quick[:, :, :44] == 0).all()
 
 
-def test_its_keys_are_wav2lips_and_the_transformers(shared):
-    published = dict(json.loads((shared / "golden" / "wav2lip.keys.json").read_text()))
+def test_its_keys_are_wav2lips_and_the_transformers(published_keys):
     own = {k: list(v.shape) for k, v in SptWav2LipNet().state_dict().items()}
-    assert {k: v for k, v in own.items() if not k.startswith("transformer.")} == published
+    assert {k: v for k, v in own.items() if not k.startswith("transformer.")} == published_keys("wav2lip")
 
 
 def test_a_wav2lip_checkpoint_is_where_training_may_begin():
@@ -161,6 +162,6 @@ def test_the_generator_needs_a_checkpoint_of_its_own(net, tmp_path):
         create("spt_wav2lip", {})
     torch.save({k: v for k, v in net.state_dict().items() if not k.startswith("transformer.")}, tmp_path / "w.pth")
     with pytest.raises(ModelError, match=r"the file has no 'transformer\."):
-        Generator({"model": str(tmp_path / "w.pth")}).check()
+        create("spt_wav2lip", {"model": str(tmp_path / "w.pth")}).check()
     with pytest.raises(ManifestError, match="generator spt_wav2lip: sise: .*it knows model, .*size, alignment"):
-        Generator({"sise": 3})
+        create("spt_wav2lip", {"sise": 3})

@@ -1,4 +1,4 @@
-"""Generators that draw a face as a square: each keeps the same contract, and what comes back to the picture."""
+"""Generators that draw a face as a square: what they hear, and what comes back to the picture."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -9,7 +9,7 @@ import torch
 from people import meshes_of
 
 from dubbing import generators, media
-from dubbing.errors import ManifestError, ModelError, StageError
+from dubbing.errors import ManifestError, ModelError
 from dubbing.face import LIPS, OUTER_LIPS, yaw_deg
 from dubbing.generators import RenderRequest
 from dubbing.generators.paste import Place, matte, places, raised, smooth
@@ -65,9 +65,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def generator(request, weights):
-    made = generators.create(request.param, {"model": str(weights / f"{request.param}.pth")})
-    made._device = "cpu"
-    return made
+    return generators.create(request.param, {"model": str(weights / f"{request.param}.pth")}, device="cpu")
 
 
 class StandIn:
@@ -92,17 +90,6 @@ def rendered(generator, work, network=None):
         return list(generator.render(work))
     finally:
         generator._net = kept
-
-
-def test_every_frame_of_the_lines_once_and_all_of_one_size(generator, work):
-    patches = [one.patch for one in rendered(generator, work, StandIn())]
-    assert [p.frame for p in patches] == [*range(2, 10), *range(14, FRAMES)]
-    assert len({p.bgr_HWC.shape for p in patches}) == 1
-    for p in patches:
-        height, width = p.matte_HW.shape
-        assert p.x % 2 == p.y % 2 == height % 2 == width % 2 == 0
-        assert p.bgr_HWC.dtype == p.matte_HW.dtype == np.uint8
-        assert p.x >= 0 and p.y >= 0 and p.x + width <= 400 and p.y + height <= 400
 
 
 def test_only_the_lower_half_of_the_face_may_change(generator, work):
@@ -191,23 +178,11 @@ def test_the_network_sees_its_own_frame_and_only_speech(generator, work):
     assert (loud.given[0][0][:2] - silence).abs().max() > 1
 
 
-def test_with_its_own_layers_the_mouth_changes_and_a_window_changes_no_patch(generator, work):
-    one = replace(work, lines=(Line(work.track.id, 4, 10),))
-    whole = rendered(generator, one)
-    part = rendered(generator, replace(one, window=(7, 10)))
-    assert [r.patch.frame for r in part] == [7, 8, 9]
-    for a, b in zip(whole[3:], part, strict=True):
-        assert (a.patch.x, a.patch.y) == (b.patch.x, b.patch.y)
-        np.testing.assert_array_equal(a.patch.bgr_HWC, b.patch.bgr_HWC)
-        np.testing.assert_array_equal(a.patch.matte_HW, b.patch.matte_HW)
-    assert whole[3].patch.matte_HW.max() > 0
-    mean, _ = difference(work, whole[3], lambda patch: np.ones(patch.matte_HW.shape, bool))
+def test_with_its_own_layers_the_mouth_changes(generator, work):
+    (one,) = rendered(generator, replace(work, lines=(Line(work.track.id, 4, 10),), window=(7, 8)))
+    assert one.patch.matte_HW.max() > 0
+    mean, _ = difference(work, one, lambda patch: np.ones(patch.matte_HW.shape, bool))
     assert mean > 10  # the weights are made: nonsense, but there
-
-
-def test_another_mouth_cannot_be_asked_for(generator, work):
-    with pytest.raises(StageError, match=f"{generator.name} is driven by sound only"):
-        next(generator.render(replace(work, shapes=True)))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

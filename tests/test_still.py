@@ -20,12 +20,14 @@ from films import run, started_by, unchanged
 from people import meshes_of
 
 from dubbing import config, manifest, media, pipeline
+from dubbing.analysis.idle_motion import Blinks, Sway, blink_times
+from dubbing.artifact import File
+from dubbing.artifacts.takes import StillFilm
 from dubbing.engine import Report
 from dubbing.face import canonical, mouth_measures
 from dubbing.mesh import Detector, Meshes
-from dubbing.stages.idle_motion import Blinks, Sway, blink_times
-from dubbing.stages.still import find_faces
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
+from dubbing.stages.still import MakeFilm, StillInputs, find_faces
 
 HZ = 48_000
 LENGTHS = {"fr": 4.017, "de": 2.0}  # seconds
@@ -157,7 +159,7 @@ def test_outside_the_mattes_the_film_is_the_photograph(made: Made, picture: np.n
 
 
 def test_a_second_run_does_nothing(made: Made, tmp_path: Path) -> None:
-    assert made.job.stages[0] == "still"
+    assert made.job.stages[0] is MakeFilm
     shutil.copytree(made.out, tmp_path / "out")
     assert started_by(made.manifest, tmp_path / "out") == set()
 
@@ -254,17 +256,15 @@ def test_the_head_moves_a_little_and_the_border_not_at_all(picture: np.ndarray, 
 
 
 def test_the_film_of_a_moving_still_has_its_rate_and_moves(picture: np.ndarray, tmp_path: Path) -> None:
-    from dubbing.stages.still import MakeFilm
-
     cv2.imwrite(str(tmp_path / "p.png"), picture)
-    args = {"photograph": str(tmp_path / "p.png"), "rate": "24000/1001", "frames": 60, "blinks": True, "motion": True}
+    inputs = StillInputs(File(tmp_path / "p.png", ""), "24000/1001", 60, blinks=True, motion=True)
     films = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         stage = MakeFilm()
-        said = stage.process(args, tmp_path / name, lambda n: None)
+        said = stage.process(inputs, tmp_path / name, lambda n: None)
         stage.close()
-        assert said == {"frames": 60, "faces": 1, "head": True}
+        assert said == StillFilm(60, faces=1, head=True)
         films.append((tmp_path / name / "film.mp4").read_bytes())
     assert films[0] == films[1], "the same bytes every time"
     line = media.timeline(tmp_path / "a" / "film.mp4")

@@ -2,10 +2,12 @@
 
 import errno
 import os
-import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
 
 from dubbing.errors import OutputError
 from dubbing.estimate.history import history_file
@@ -88,12 +90,12 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/home-of-ann")
     for system, said, where in (
-        ("linux", "", "/home-of-ann/.cache/dub"),
-        ("linux", "relative", "/home-of-ann/.cache/dub"),
-        ("darwin", "", "/home-of-ann/Library/Caches/dub"),
-        ("darwin", "/cache", "/cache/dub"),
+        (Unix, "", "/home-of-ann/.cache/dub"),
+        (Unix, "relative", "/home-of-ann/.cache/dub"),
+        (MacOS, "", "/home-of-ann/Library/Caches/dub"),
+        (MacOS, "/cache", "/cache/dub"),
     ):
-        monkeypatch.setattr(sys, "platform", system)
+        monkeypatch.setattr(platformdirs, "PlatformDirs", system)
         monkeypatch.setenv("XDG_CACHE_HOME", said)
         assert scratch() == Path(where) and history_file() == Path(where, "history.jsonl")
     monkeypatch.setenv("DUB_SCRATCH", "/fast")

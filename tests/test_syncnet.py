@@ -40,11 +40,17 @@ def apart(found, wanted):
 # -- the published numbers -------------------------------------------------------------------
 
 
-def test_mfcc_is_the_published_one(golden):
-    reference = golden("syncnet_mfcc")
+@pytest.mark.parametrize("name", ["syncnet_mfcc_made", "syncnet_mfcc"], ids=["a made sound", "speech"])
+def test_mfcc_is_the_published_one(golden, name):
+    reference = golden(name)
     found = mfcc.mfcc(reference["pcm"])
     assert found.shape == reference["mfcc"].shape
     np.testing.assert_allclose(found, reference["mfcc"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "make"), [("syncnet_v2", SyncNetNet), ("wav2lip_syncnet_color", Wav2LipColorNet)])
+def test_keys_and_shapes_are_the_published_ones(published_keys, name, make):
+    assert {k: list(v.shape) for k, v in make().state_dict().items()} == published_keys(name)
 
 
 def test_network_is_the_published_one(golden, net):

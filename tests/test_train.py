@@ -26,7 +26,7 @@ from dubbing.train.loop import CARD, Progress, TrainingPlan, _spread, train
 from dubbing.train.recipe import Recipe
 from dubbing.train.sampler import item_rng, order, steps_of, strided
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.training]
 
 TINY = {"batch": 4, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 4, "picture_steps": 4}
 

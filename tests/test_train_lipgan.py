@@ -23,7 +23,7 @@ from dubbing.train.loop import TrainingPlan, train
 from dubbing.train.recipe import as_batch
 from dubbing.train.state import State
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.training]
 
 BASIC = {"kind": "basic", "batch": 4, "held_out_steps": 99, "picture_steps": 99}
 TINY = {"batch": 2, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 99, "picture_steps": 99}
@@ -38,7 +38,7 @@ def begun(data: Path, **more: Any) -> tuple[Any, State, dict[str, torch.Tensor]]
     """The recipe, a state in training, and a batch."""
     recipe = recipes.find("lipgan")
     settings = recipes.settings_of(recipe, BASIC | more)
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     state.mode(training=True)
     held = Dataset(data)
     items = [recipe.item(held, s, np.random.default_rng(1), settings) for s in held.of("train")]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from lessons import Line, data_folder
+from waiting import until
 
 from dubbing import models
 from dubbing.errors import ModelError, OutputError
@@ -24,7 +25,7 @@ from dubbing.train.logs import LOSSES, read_losses
 from dubbing.train.loop import TrainingPlan, train
 from dubbing.train.stopping import STOP, until_ended
 
-pytestmark = pytest.mark.xdist_group("training")
+pytestmark = [pytest.mark.xdist_group("training"), pytest.mark.training]
 ROOT = Path(__file__).resolve().parents[1]
 GAN = {"batch": 2, "size": 12, "width": 0.05, "sync_weight": 0, "quality_weight": 0.07, "held_out_steps": 5}
 
@@ -63,9 +64,8 @@ def begin(data: Path, out: Path, steps: int) -> subprocess.Popen[bytes]:
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_losses(data: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     undisturbed, disturbed = begin(data, whole, 9), begin(data, killed, 9)
-    while len(read_losses(killed)) < 6:  # five steps and a look; four steps an epoch; the last checkpoint is at 3
-        assert disturbed.poll() is None, disturbed.communicate()[1]
-        time.sleep(0.02)
+    # five steps and a look; four steps an epoch; the last checkpoint is at 3
+    until(lambda: len(read_losses(killed)) >= 6, lambda: disturbed.communicate()[1] if disturbed.poll() else None)
     disturbed.send_signal(signal.SIGKILL)
     disturbed.communicate()
     assert undisturbed.communicate()[1] and undisturbed.returncode == 0
@@ -119,8 +119,7 @@ def test_an_interrupt_stops_the_processes_and_waits_for_them(tmp_path: Path) -> 
 
     def fit() -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        while not stop.exists():
-            time.sleep(0.01)
+        until(stop.exists)
         time.sleep(0.2)
         seen.append("kept")
 

@@ -16,8 +16,7 @@ from dubbing import models
 from dubbing.dataset.shards import Dataset
 from dubbing.errors import ModelError
 from dubbing.experts.wav2lip_color import Wav2LipColorNet
-from dubbing.generators.wav2lip import SptWav2Lip as SptGenerator
-from dubbing.generators.wav2lip import Wav2Lip as Generator
+from dubbing.generators import create
 from dubbing.networks import mel
 from dubbing.networks.wav2lip import PUBLISHED, Wav2LipNet, plan_for, plan_of
 from dubbing.networks.wav2lip_quality import QualityDiscriminator
@@ -26,9 +25,8 @@ from dubbing.train.checkpoints import FILE
 from dubbing.train.logs import read_losses
 from dubbing.train.loop import CARD, TrainingPlan, train
 from dubbing.train.recipe import as_batch, to_floats
-from dubbing.train.state import State
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.training]
 
 TINY = {"batch": 4, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 4, "picture_steps": 4}
 
@@ -144,7 +142,7 @@ def test_wav2lip_learns_and_dub_run_takes_its_result(data: Path, tmp_path: Path)
     content = torch.load(result.file, weights_only=True)["state_dict"]
     assert all(key.startswith("module.") for key in content)
     assert plan_of(models.load_state(result.file)) == plan_for(12, 0.05)
-    Generator({"model": result.file, "alignment": "training"}).check()
+    create("wav2lip", {"model": result.file, "alignment": "training"}).check()
     assert result.use == f"generator: {{name: wav2lip, model: {result.file}, alignment: training}}"
 
 
@@ -162,7 +160,7 @@ def test_the_expert_is_switched_on_by_the_held_out_sync_loss(data: Path, tmp_pat
 def test_a_generator_step_leaves_discriminator_and_expert_as_they_are(data: Path, expert: Path) -> None:
     recipe = recipes.find("wav2lip")
     settings = recipes.settings_of(recipe, TINY | {"quality_weight": 0.07, "sync_weight": 0.03, "expert": str(expert)})
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     state.memory["sync_weight"] = 0.03
     before = {k: v.clone() for k, v in state.frozen["expert"].state_dict().items()}
     held = Dataset(data)
@@ -181,7 +179,7 @@ def test_spt_wav2lip_starts_from_wav2lip_and_is_a_generator(data: Path, tmp_path
     file = train(plan).file
     moved = models.load_state(file)["transformer.theta.bias"] - torch.tensor([1.0, 0, 0, 0, 1, 0])
     assert 0 < float(moved.abs().max()) < 5e-4  # a tenth of the rate, two steps
-    SptGenerator({"model": file}).check()
+    create("spt_wav2lip", {"model": file}).check()
 
 
 def test_the_experts_result_is_an_expert(data: Path, tmp_path: Path) -> None:
@@ -196,7 +194,7 @@ def test_dub_models_add_takes_what_was_trained(data: Path, tmp_path: Path, dub: 
     code, out, err = dub("models", "add", "ours", file)
     assert code == 0 and "own-ours.pth (its hash is right)" in out, err
     assert models.digest("ours") == json.loads((tmp_path / "out" / CARD).read_text())["sha256"]
-    Generator({"model": "ours", "alignment": "training"}).check()
+    create("wav2lip", {"model": "ours", "alignment": "training"}).check()
     assert "wav2lip, trained here: 1 steps" in dub("models", "list")[1]
     assert dub("models", "verify", "ours")[0] == 0
     assert "no name for a model" in dub("models", "add", "My Own", file)[2]
@@ -230,7 +228,7 @@ def test_a_step_and_a_look_in_half_precision(name: str, data: Path, expert: Path
     recipe = recipes.find(name)
     own = {"size": 24, "width": 0.05, "quality_weight": 0.07, "expert": str(expert)}
     settings = recipes.settings_of(recipe, {"batch": 2} | ({} if name == "wav2lip_expert" else own))
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     state.half = torch.bfloat16  # as on a GPU; a processor's autocast stands in for its
     state.memory["sync_weight"] = 0.03
     held = Dataset(data)
@@ -252,7 +250,7 @@ def test_an_expert_learns_eight_windows_by_heart(data: Path) -> None:
     held = Dataset(data)
     samples = [s for s in held.of("train") if recipe.usable(s, settings)]
     items = [recipe.item(held, samples[k % len(samples)], np.random.default_rng(k), settings) for k in range(8)]
-    state = State.of(recipe, settings)
+    state = recipe.initial_state(settings)
     state.mode(training=True)
     batch = as_batch(items, state.device)
     assert 0 < batch["same"].sum() < 8

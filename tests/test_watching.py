@@ -6,7 +6,6 @@ import fcntl
 import io
 import json
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from dubbing.api.progress import PROGRESS, FiguresFile, Tally
 from dubbing.api.results import open_results
+from dubbing.artifacts.takes import Scores, Take
 from dubbing.cli.status import told_status
 from dubbing.cli.watch import JsonLines, watcher
 from dubbing.engine import Event
@@ -26,12 +26,11 @@ TAKE = "lipsync reel/fr/shot_0002"
 SCORE = "sync reel/fr/shot_0002"
 
 
-@dataclass(frozen=True)
-class Told(Event):
-    """An event of an engine that says how long a task took and what came out of it."""
-
-    seconds: float = 0.0
-    result: dict[str, Any] = field(default_factory=dict)
+def of(kind: str, task_id: str, frames: int = 0, **more: Any) -> Event:
+    """An event of a task, as an engine tells it."""
+    stage, _, where = task_id.partition(" ")
+    title, language, shot = (*where.split("/"), None, None)[:3]
+    return Event(kind, task_id, stage, frames, title=title or "", language=language, shot=shot, **more)  # type: ignore[arg-type]
 
 
 def totals(**known: tuple[int, int]) -> Event:
@@ -46,12 +45,12 @@ def test_every_event_is_one_json_object_with_all_fields() -> None:
     with watcher([(100, 1)], stream, "json") as show:
         assert isinstance(show, JsonLines)
         show(totals(lipsync=(4, 1)))
-        show(Event("started", TAKE, "lipsync"))
-        show(Event("frames", TAKE, "lipsync", 25))
-        show(Told("finished", TAKE, "lipsync", 25, seconds=1.5))
-        show(Event("failed", SCORE, "sync", text="boom\ntrace"))
-        show(Event("finished", "shots reel", "shots", 100))
-        show(Event("finished", "audio reel/source", "audio"))
+        show(of("started", TAKE))
+        show(of("frames", TAKE, 25))
+        show(of("finished", TAKE, 25, seconds=1.5))
+        show(of("failed", SCORE, text="boom\ntrace"))
+        show(of("finished", "shots reel", 100))
+        show(of("finished", "source_audio reel"))
         show(Event("message", text="a worker died"))
     lines = [json.loads(one) for one in stream.getvalue().splitlines()]
     assert all(set(one) >= FIELDS for one in lines)
@@ -87,11 +86,11 @@ def test_figures_hold_seconds_cache_hits_and_failures() -> None:
     now = [0.0]
     tally = Tally([(100, 1)], clock=lambda: now[0])
     tally(totals(faces=(4, 4), lipsync=(4, 2)))
-    tally(Event("started", TAKE, "lipsync"))
+    tally(of("started", TAKE))
     now[0] = 3.0
-    tally(Event("finished", TAKE, "lipsync", 25))
-    tally(Told("finished", "lipsync reel/fr/shot_0003", "lipsync", 25, seconds=2.0))
-    tally(Event("failed", SCORE, "sync", text="boom\ntrace"))
+    tally(of("finished", TAKE, 25))
+    tally(of("finished", "lipsync reel/fr/shot_0003", 25, seconds=2.0))
+    tally(of("failed", SCORE, text="boom\ntrace"))
     tally(totals(faces=(4, 4), lipsync=(4, 4), sync=(4, 1)))
     figures = tally.figures()
     assert (figures.found, figures.made, figures.failed) == (6, 2, 1)
@@ -105,8 +104,8 @@ def test_status_shows_them_while_a_run_is_under_way(tmp_path: Path) -> None:
     with (tmp_path / ".lock").open("w") as lock, FiguresFile([(100, 1)], tmp_path) as show:
         fcntl.flock(lock, fcntl.LOCK_EX)
         show.tally(totals(faces=(4, 4), lipsync=(4, 0)))
-        show.tally(Told("finished", TAKE, "lipsync", 25, seconds=2.0))
-        show(Event("failed", SCORE, "sync", text="boom"))
+        show.tally(of("finished", TAKE, 25, seconds=2.0))
+        show(of("failed", SCORE, text="boom"))
         assert (tmp_path / PROGRESS).exists()
         text = told_status(open_results(tmp_path).to_dict())
     assert "1 tasks done, 4 were done before; seconds by stage: lipsync 2.0" in text
@@ -153,14 +152,15 @@ def test_metrics_count_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = engine_metrics.Metrics()
     assert made.tags == {name: tags for name, (_, tags, _) in engine_metrics.NAMES.items()}
     watch(totals(lipsync=(3, 1), sync=(3, 0)))
-    watch(Event("started", TAKE, "lipsync"))
+    watch(of("started", TAKE))
     assert made.values["dub_tasks", "lipsync/running"] == 1 and made.values["dub_tasks", "lipsync/waiting"] == 1
-    watch(Event("frames", TAKE, "lipsync", 10))
-    watch(Told("finished", TAKE, "lipsync", 25, seconds=2.0, result={"lse_d": 3.0}))
-    watch(Told("finished", SCORE, "sync", 25, seconds=1.0,
-               result={"lse_d": 6.5, "source_lse_d": 6.0, "sharpness": 0.9}))  # fmt: skip
-    watch(Told("finished", "sync reel/fr/shot_0001", "sync", 25, seconds=0.1))
-    watch(Event("failed", "lipsync reel/fr/shot_0003", "lipsync", text="boom"))
+    watch(of("frames", TAKE, 10))
+    watch(of("finished", TAKE, 25, seconds=2.0, result=Take("dubbed", None, None, None, None)))
+    watch(of("finished", SCORE, 25, seconds=1.0,
+               result=Scores(lse_d=6.5, source_lse_d=6.0, sharpness=0.9)))  # fmt: skip
+    watch(of("finished", "sync reel/fr/shot_0001", 25, seconds=0.1, result=Scores()))
+    watch(of("finished", SCORE, window=1, result=Scores()))  # of a part of a shot
+    watch(of("failed", "lipsync reel/fr/shot_0003", text="boom"))
     shots = {k[1]: v for k, v in made.values.items() if k[0] == "dub_shots"}
     assert shots == {"dubbed": 1, "untouched": 1, "failed": 1, "waiting": 1}
     assert made.values["dub_tasks", "lipsync/done"] == 2 and made.values["dub_tasks", "lipsync/failed"] == 1

@@ -1,5 +1,6 @@
 """wav2lip: the published numbers, and the quick way to them."""
 
+import copy
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from dubbing.errors import ModelError
-from dubbing.generators.wav2lip import Wav2Lip as Generator
+from dubbing.generators import create
 from dubbing.networks import convs, mel
 from dubbing.networks.wav2lip import PUBLISHED, NetworkShape, Wav2Lip, Wav2LipNet, plan_of
 
@@ -39,10 +40,18 @@ def tame(net):
 
 
 def test_network_is_the_published_one(golden, net):
+    """In float64, where the order of sums does not show, and in float32, where it does.
+
+    The published numbers are float32 and lie 5.0e-5 from those of float64. Ours in float32 lie 4.7e-5 to 12.2e-5 from
+    those of float64, by processor (AVX-512, AVX2, SSE4.1) and by one or two threads, and at most 1.4e-4 from the
+    published ones: rounding, no other network.
+    """
     reference = golden("wav2lip")
+    mel, face = (torch.from_numpy(reference[name]) for name in ("mel", "face"))
     with torch.inference_mode():
-        out = net(torch.from_numpy(reference["mel"]), torch.from_numpy(reference["face"]))
-    assert np.abs(out.numpy() - reference["out"]).max() < 1e-4
+        out, exact = net(mel, face), copy.deepcopy(net).double()(mel.double(), face.double())
+    assert np.abs(exact.numpy() - reference["out"]).max() < 1e-4
+    assert np.abs(out.numpy() - reference["out"]).max() < 2.5e-4
 
 
 def test_the_quick_way_is_within_half_a_grey_level(golden, quick):
@@ -84,7 +93,7 @@ RATES = {"23.976": Fraction(24000, 1001), "24": Fraction(24), "25": Fraction(25)
 
 @pytest.mark.parametrize("name", RATES)
 def test_windows_begin_where_the_published_ones_do_and_no_frame_is_without(golden, name):
-    reference = golden("wav2lip_mel")[f"starts_{name}"]
+    reference = golden("wav2lip_windows")[f"starts_{name}"]
     frames = int(4 * RATES[name])
     found = mel.starts([n / RATES[name] for n in range(frames)], 321)
     np.testing.assert_array_equal(found[: len(reference)], reference)
@@ -122,7 +131,7 @@ def test_every_way_of_a_convolution_gives_the_same(side, channels, residual, slo
     ways = [convs.Direct(layer, torch.device("cpu"), torch.float32), convs.Winograd(layer)]
     with torch.inference_mode():
         found = [way(laid) for way in ways]
-        monkeypatch.setattr(convs, "_fuses", lambda: False)
+        monkeypatch.setattr(convs, "_fuses", lambda dtype: False)
         found.append(convs.Direct(layer, torch.device("cpu"), torch.float32)(laid))
         if convs.has_nnpack():
             found.append(torch.cat([convs.Tiled(layer)(x[n : n + 1]) for n in range(3)]))
@@ -132,14 +141,19 @@ def test_every_way_of_a_convolution_gives_the_same(side, channels, residual, slo
     assert chosen is (convs.Winograd if channels > 160 else convs.Tiled if convs.has_nnpack() else convs.Direct)
 
 
-def test_half_precision_runs_the_same_layers():
-    """What a GPU does in float16, here in bfloat16; the numbers are coarse, the picture is the same."""
+def test_half_precision_runs_the_same_layers(monkeypatch):
+    """What a GPU does in float16, here in both half precisions, fused and, as on a processor that cannot fuse them,
+    layer by layer; the numbers are coarse, the picture is the same."""
     net = tame(Wav2LipNet(PUBLISHED))
     source = torch.Generator().manual_seed(1)
     sound, face = torch.rand(2, 1, 80, 16, generator=source), torch.rand(2, 6, 96, 96, generator=source)
-    exact, coarse = Wav2Lip(net)(sound, face), Wav2Lip(net, dtype=torch.bfloat16)(sound, face)
-    assert coarse.dtype == torch.float32
-    assert (exact - coarse).abs().max() < 0.1 * (exact.max() - exact.min()) + 0.02
+    exact = Wav2Lip(net)(sound, face)
+    coarse = [Wav2Lip(net, dtype=dtype)(sound, face) for dtype in (torch.bfloat16, torch.float16)]
+    monkeypatch.setattr(convs, "_fuses", lambda dtype: False)
+    coarse.append(Wav2Lip(net, dtype=torch.bfloat16)(sound, face))
+    for one in coarse:
+        assert one.dtype == torch.float32
+        assert (exact - one).abs().max() < 0.1 * (exact.max() - exact.min()) + 0.02
 
 
 # -- other sizes -----------------------------------------------------------------------------
@@ -183,7 +197,7 @@ def test_another_architecture_is_named_by_its_first_key(net, tmp_path):
     state["face_encoder_blocks.1.0.conv_block.0.weight"] = torch.zeros(48, 16, 3, 3)
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(ModelError, match=r"face_encoder_blocks\.1\.0\.conv_block\.0\.weight.*\(48, 16.*\(32, 16"):
-        Generator({"model": str(tmp_path / "w.pth")}).check()
+        create("wav2lip", {"model": str(tmp_path / "w.pth")}).check()
 
 
 # -- the generator ---------------------------------------------------------------------------
@@ -192,7 +206,7 @@ def test_another_architecture_is_named_by_its_first_key(net, tmp_path):
 def test_settings_are_checked_and_name_the_result(net, tmp_path):
     path = tmp_path / "w.pth"
     torch.save(net.state_dict(), path)
-    plain, other = (Generator({**more, "model": str(path)}) for more in ({}, {"alignment": "training"}))
+    plain, other = (create("wav2lip", {**more, "model": str(path)}) for more in ({}, {"alignment": "training"}))
     assert other.hash != plain.hash
     with pytest.raises(ModelError, match="not 288"):
-        Generator({"size": 288, "model": str(path)}).check()
+        create("wav2lip", {"size": 288, "model": str(path)}).check()

@@ -10,12 +10,12 @@ import pytest
 from films import Finished, started_by
 
 from dubbing import media
+from dubbing.analysis import windows as module
+from dubbing.analysis.identity import PORTRAIT_PX, Signature
+from dubbing.analysis.windows import join_tracks, windows
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.records import Patch, Track
-from dubbing.stages import windows as module
-from dubbing.stages.faces import load_tracks
-from dubbing.stages.identity import PORTRAIT_PX, Signature
-from dubbing.stages.windows import join_tracks, windows
-from dubbing.table import read_rows
+from dubbing.shot_table import read_rows
 
 pytestmark = pytest.mark.xdist_group("windows")
 

@@ -9,15 +9,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from dubbing import config as configs
-from dubbing import estimate, preflight
+from dubbing import estimate, generators, preflight
 from dubbing import manifest as manifests
 from dubbing.api.progress import FiguresFile
 from dubbing.config import Config
 from dubbing.engine import ENGINES, Event, Report, run_job
-from dubbing.errors import InputError
+from dubbing.errors import InputError, PluginError
 from dubbing.estimate import Estimate
 from dubbing.manifest import Manifest
 from dubbing.pipeline import Job
@@ -25,9 +25,9 @@ from dubbing.preflight import Findings
 from dubbing.store import open_store
 
 if TYPE_CHECKING:
-    from dubbing.stage import Task
+    from dubbing.task import Task
 
-__all__ = ["Plan", "check", "known_engine", "plan", "run", "settings_of", "steadfast"]
+__all__ = ["Plan", "check", "known_engine", "plan", "run", "schema_of", "settings_of", "steadfast"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Plan:
     @property
     def complete(self) -> bool:
         """Whether every task is known: each dub's master is planned."""
-        dubs = {t.id.split(" ", 1)[1] for t in self.tasks if t.stage == "audio" and not t.id.endswith("/source")}
-        return dubs <= {t.id.split(" ", 1)[1] for t in self.tasks if t.stage == "master"}
+        dubs = {(t.title, t.language) for t in self.tasks if t.stage == "audio"}
+        return dubs <= {(t.title, t.language) for t in self.tasks if t.stage == "master"}
 
     @property
     def finished(self) -> bool:
@@ -94,7 +94,7 @@ def plan(
     slots = 1 if engine == "local" else workers or settings.engine.workers or os.cpu_count() or 1
     expected = estimate.estimate(work, rates, slots, gpus=gpus, engine=engine)
     tasks = tuple(work.tasks())
-    return Plan(expected, tuple(work.stages), tasks, frozenset(t.id for t in tasks if work.done(t)))
+    return Plan(expected, tuple(s.name for s in work.stages), tasks, frozenset(t.id for t in tasks if work.done(t)))
 
 
 def run(
@@ -127,6 +127,15 @@ def run(
         report = run_job(work, engine, steadfast(made, figures, *([on_event] if on_event else [])))
     estimate.remember(work, report.run_json, made)
     return report
+
+
+def schema_of(what: Literal["manifest", "config"]) -> tuple[dict[str, Any], list[PluginError]]:
+    """JSON Schema of manifests, with the settings of every generator there is, or of config files; and the packages
+    whose generators could not be asked."""
+    if what == "config":
+        return configs.schema(), []
+    schemas, problems = generators.schemas()
+    return manifests.schema(schemas), problems
 
 
 def settings_of(config: Config | Path | str | None) -> Config:

@@ -108,7 +108,7 @@ class Tally:
                 self._failures[event.task_id] = first_line(event.text)
             else:
                 self._made += 1
-            if event.stage == "sync" and "/window_" not in event.task_id and self._shots is not None:
+            if event.stage == "sync" and event.window is None and self._shots is not None:
                 self._shots = (self._shots[0] + 1, self._shots[1])
 
     def seconds_of(self, event: Event) -> float:

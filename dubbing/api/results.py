@@ -26,9 +26,9 @@ from dubbing.manifest import Manifest, of_run
 from dubbing.records import Patch
 from dubbing.remote import Uri, place
 from dubbing.review import takes as on_disk
-from dubbing.review.badness import badness
+from dubbing.severity import severity
+from dubbing.shot_table import SCHEMA, read_table
 from dubbing.store import Store, open_store
-from dubbing.table import SCHEMA, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,7 @@ class DubResults:
     def worst(self) -> pa.Table:
         """The shots that are not untouched, worst first, as the review page orders them: failed, then by how far they
         are over the thresholds of the config's `review`. Columns as of `shots`."""
-        rows = sorted(self._rows, key=lambda r: badness(r, self._config.review), reverse=True)
+        rows = sorted(self._rows, key=lambda r: severity(r, self._config.review), reverse=True)
         return pa.Table.from_pylist([r for r in rows if r["status"] != "untouched"], self.shots.schema)
 
     @property
@@ -152,8 +152,8 @@ class DubResults:
         delivered = row["take"] if row is not None and row["status"] == "dubbed" else None
         found = on_disk.read_takes(self._store, self._home, shot, delivered, "unknown")
         return tuple(
-            Take(t.shot, t.id, t.current, t.generator, t.status, t.reason, t.scores, t.made, t.faces, t.folder,
-                 self._store)
+            Take(t.shot, t.id, t.current, t.generator, t.status, t.reason, t.scores, t.made,
+                 tuple(f.folder for f in t.faces if f.frames), t.folder, self._store)
             for t in found
         )  # fmt: skip
 

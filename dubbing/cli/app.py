@@ -226,10 +226,13 @@ Examples:
 @click.option("--config", "of_config", is_flag=True, help="Of a config file, instead of the manifest.")
 def schema(of_config: bool) -> None:
     """Print the JSON Schema of the manifest."""
-    from dubbing import config, manifest
+    from dubbing.api.jobs import schema_of
     from dubbing.cli import show
 
-    show.as_json(config.schema() if of_config else manifest.schema())
+    found, problems = schema_of("config" if of_config else "manifest")
+    for problem in problems:
+        click.echo(f"note: {problem}", err=True)
+    show.as_json(found)
 
 
 @dub.command(

@@ -161,11 +161,14 @@ class _Watch:
         elif event.kind == "frames":
             self._frames += event.frames
         elif event.kind in ("finished", "failed"):
+            from dubbing.dataset.clip import Pieces
+
             self._done += 1
-            self._kept += bool(event.result.get("pieces"))
-            text = event.text if event.kind == "failed" else event.result.get("text", "")
+            found = event.result if isinstance(event.result, Pieces) else None
+            self._kept += bool(found and found.pieces)
+            text = event.text if event.kind == "failed" or found is None else found.text
             if text:
-                self._say(f"{event.task_id.split(' ', 1)[-1]}: {text.splitlines()[0]}")
+                self._say(f"{event.where}: {text.splitlines()[0]}")
         elif event.kind == "message":
             self._say(event.text)
         self._tell(self._done, self._known, f"clips {self._done}/{self._known}  {self._kept} of them used now")

@@ -68,7 +68,7 @@ def evaluate(
         voices_named,
         write_table,
     )  # fmt: skip
-    from dubbing.evaluate.table import by_generator, side_by_side
+    from dubbing.evaluate.measurements import by_generator, side_by_side
 
     found = find_clips(clips)
     chosen = [_generator(text) for text in generators or ("rewrite",)]
@@ -113,7 +113,7 @@ def _generator(text: str) -> dict[str, Any]:
 
 
 def _goals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    from dubbing.evaluate.table import goals
+    from dubbing.evaluate.measurements import goals
 
     return [{"what": g.what, "value": g.value, "goal": g.wanted, "met": g.met, "over": g.over} for g in goals(rows)]
 
@@ -143,7 +143,7 @@ def _shown(stream: TextIO) -> Iterator[tuple[Callable[[str], None], Step]]:
 def _all_told(rows: Sequence[Mapping[str, Any]]) -> str:
     """What was measured of each generator, and several of them side by side."""
     from dubbing.cli.show import number, table
-    from dubbing.evaluate.table import by_generator, measured_beside, side_by_side
+    from dubbing.evaluate.measurements import by_generator, measured_beside, side_by_side
 
     parts = by_generator(rows)
     if len(parts) < 2:
@@ -158,7 +158,7 @@ def _all_told(rows: Sequence[Mapping[str, Any]]) -> str:
 def _told(rows: Sequence[Mapping[str, Any]]) -> str:
     """One line per clip and the medians; languages; the goals; what could not be measured."""
     from dubbing.cli.show import number, table
-    from dubbing.evaluate.table import COLUMNS, absent, by_clip, goals, languages, median_of
+    from dubbing.evaluate.measurements import COLUMNS, absent, by_clip, goals, languages, median_of
 
     columns = [(label, by_clip(rows, measure, name), digits) for label, measure, name, digits in COLUMNS]
     columns = [c for c in columns if c[1]]

@@ -66,9 +66,12 @@ Examples:
 def list_(config_file: Path | None, as_json: bool) -> None:
     """Which models there are, which are here, and what they may be used for."""
     from dubbing.cli import show
+    from dubbing.models import added
 
     model_store, _ = _model_store(config_file)
     states = model_store.states()
+    for problem in added(model_store.models).problems:
+        click.echo(f"note: {problem}", err=True)
     if as_json:
         show.as_json(
             {"folder": str(model_store.root), "models": [_plain(model_store, s.model) | _there(s) for s in states]}

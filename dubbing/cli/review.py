@@ -129,7 +129,7 @@ def _progress(log_format: str) -> Iterator[Any]:
     if log_format == "json":
 
         def line(part: float, stage: str) -> None:
-            print(json.dumps({"event": "progress", "part": round(part, 3), "text": stage}), file=sys.stderr, flush=True)
+            click.echo(json.dumps({"event": "progress", "part": round(part, 3), "text": stage}), err=True)
 
         yield line
     elif sys.stderr.isatty():
@@ -147,7 +147,7 @@ def _progress(log_format: str) -> Iterator[Any]:
             nonlocal said
             if not said:
                 said = True
-                print("rendering ...", file=sys.stderr, flush=True)
+                click.echo("rendering ...", err=True)
 
         yield begin
 

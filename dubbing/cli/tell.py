@@ -63,6 +63,7 @@ def check_plain(found: Findings) -> dict[str, Any]:
         "disk_needed_bytes": found.disk_needed,
         "disk_free_bytes": found.disk_free,
         "versions": dict(found.versions),
+        "devices": dict(found.devices),
     }
 
 
@@ -89,6 +90,7 @@ def check_told(found: Findings, out: Path | Uri) -> str:
     parts.append(
         f"disk: about {found.disk_needed / 1e9:.2f} GB may be needed, {found.disk_free / 1e9:.2f} GB are free\n"
         f"with: {', '.join(f'{name} {v}' for name, v in found.versions.items())}"
+        + (f"\nruns: {', '.join(f'{what} {where}' for what, where in found.devices.items())}" if found.devices else "")
     )
     count = sum(len(t.dubs) for t in found.titles)
     good = not found.problems

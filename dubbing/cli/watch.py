@@ -55,7 +55,7 @@ class _Shown(ABC):
         if event.kind == "failed":
             self.say(f"{event.task_id} failed: {first_line(event.text)}")
         elif event.kind == "finished" and event.stage == "master":
-            self.say(f"{event.task_id.split(' ', 1)[-1]} is rendered")
+            self.say(f"{event.where} is rendered")
         elif event.kind == "message":
             self.say(event.text)
         self.refresh()
@@ -153,13 +153,7 @@ def event_fields(event: Event | None, seconds: float | None) -> dict[str, Any]:
         return fields
     fields |= {"event": event.kind, "level": "error" if event.kind == "failed" else "info", "text": event.text or None}
     fields |= {"task": event.task_id or None, "stage": event.stage or None, "frames": event.frames or None}
-    title, *rest = event.task_id.split(" ", 1)[-1].split("/") if event.task_id else [""]
-    fields["title"] = title or None
-    if rest and rest[-1].startswith("shot_"):
-        fields["shot"] = rest.pop()
-    if rest and rest[0] != "source":
-        fields["language"] = rest[0]
-    return fields
+    return fields | {"title": event.title or None, "language": event.language, "shot": event.shot}
 
 
 def watcher(films: list[tuple[int, int]], stream: TextIO, log_format: str = "text") -> _Shown:

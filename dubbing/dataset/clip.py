@@ -8,45 +8,83 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from dubbing import experts, media
+from dubbing.artifact import Artifact, File
 from dubbing.dataset.pieces import Piece, chosen, pieces
 from dubbing.dataset.reading import Sound, even
 from dubbing.dataset.segment import Segment
 from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, Sample, write_shard
 from dubbing.errors import MediaError
 from dubbing.mesh import Detector, Meshes
-from dubbing.stage import Resources, Stage
+from dubbing.stage import Resources, Scope, Stage
+from dubbing.task import Inputs
 
-__all__ = ["PIECES", "CutClip", "finished"]
+__all__ = ["PIECES", "ClipInputs", "CutClip", "CutLimits", "Pieces", "finished"]
 
 PIECES = "pieces"  # the shard of one clip
 _SEGMENT_FRAMES = 60 * FPS  # after which what is held is let go
 
 
-def finished(made: list[dict[str, Any]], lost: Mapping[str, int]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CutLimits:
+    """What the pieces of a clip are like."""
+
+    size: int
+    """Side of the face pictures in pixels."""
+    min_face_px: float
+    """Least height of a face."""
+    shortest_s: float
+    """Shorter pieces are left out."""
+    longest_s: float
+    """Longer stretches are cut."""
+
+
+@dataclass(frozen=True)
+class Pieces(Artifact):
+    """What a clip gave: a shard in its folder, where there are any."""
+
+    schema: ClassVar[str] = "dub.pieces.1"
+    status: str
+    """used, rejected or unreadable."""
+    reason: str | None
+    """Why it was not used."""
+    text: str
+    """What is wrong with an unreadable file."""
+    pieces: tuple[Mapping[str, Any], ...]
+    """`Piece.about` of each; of a title with its `speaker`."""
+    left_out: Mapping[str, float]
+    """Seconds that were left out, by reason."""
+
+
+@dataclass(frozen=True)
+class ClipInputs(Inputs):
+    """What the pieces of a clip depend on. A corpus is told by size and time: reading it once more costs hours."""
+
+    clip: str
+    """Id of the clip."""
+    file: File
+    """The clip; its content is its size and time."""
+    limits: CutLimits
+    """What the pieces are like."""
+
+
+def finished(made: list[dict[str, Any]], lost: Mapping[str, int]) -> Pieces:
     """The result of a clip. made: `Piece.about` of its pieces; lost: frames that were left out, by reason."""
     left_out = {reason: round(frames / FPS, 3) for reason, frames in sorted(lost.items()) if frames}
     reason = None if made else max(left_out, key=lambda r: (left_out[r], r), default="no_face")
-    return {
-        "status": "rejected" if reason else "used",
-        "reason": reason,
-        "text": "",
-        "pieces": made,
-        "left_out": left_out,
-    }
+    return Pieces("rejected" if reason else "used", reason, "", tuple(made), left_out)
 
 
-class CutClip(Stage):
-    """The pieces of one clip, as `shards/pieces.parquet` of the folder where there are any.
-
-    args: source: path; settings: size, min_face_px, shortest_s, longest_s. Result: status (used, rejected,
-    unreadable), reason, text (of `unreadable`), pieces, left_out (seconds by reason).
-    """
+class CutClip(Stage[ClipInputs, Pieces]):
+    """The pieces of one clip, as `shards/pieces.parquet` of the folder where there are any."""
 
     name: ClassVar[str] = "clip"
+    scope = Scope.TITLE
+    bad_input_costs = "shot"
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=1500)
 
@@ -54,13 +92,13 @@ class CutClip(Stage):
         self._detector, self._meshes = Detector(), Meshes()
         self._expert = experts.load("lips")
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        path = Path(args["source"])
+    def process(self, inputs: ClipInputs, out: Path, progress: Callable[[int], None]) -> Pieces:
+        path = inputs.file.path
         made: list[dict[str, Any]] = []
         lost: Counter[str] = Counter()
 
         def rows() -> Iterator[tuple[Sample, Any]]:
-            for piece in self._pieces(path, args["settings"], lost, progress):
+            for piece in self._pieces(path, inputs.limits, lost, progress):
                 made.append(piece.about)
                 yield Sample(str(len(made)), "", "train", 0, ""), piece.packed
 
@@ -69,13 +107,13 @@ class CutClip(Stage):
         except MediaError as e:
             for left in out.rglob("*.parquet"):
                 left.unlink()
-            return {**_refused(path, e), "pieces": [], "left_out": {}}
+            return _refused(path, e)
         if not made:
             (out / "shards" / f"{PIECES}.parquet").unlink()
         return finished(made, lost)
 
     def _pieces(
-        self, path: Path, settings: Mapping[str, Any], lost: Counter[str], progress: Callable[[int], None]
+        self, path: Path, limits: CutLimits, lost: Counter[str], progress: Callable[[int], None]
     ) -> Iterator[Piece]:
         sound = Sound(path)
         scan = media.scan(path, threads=1)
@@ -84,33 +122,33 @@ class CutClip(Stage):
 
         for picture in even(scan):
             if segment is None:
-                segment = Segment(self._detector, self._meshes, picture.size, settings["size"])
+                segment = Segment(self._detector, self._meshes, picture.size, limits.size)
             segment.step(picture)
             count += 1
             progress(1)
             if count - begun >= _SEGMENT_FRAMES:
-                yield from self._of(segment, count - begun, sound, settings, lost)
+                yield from self._of(segment, count - begun, sound, limits, lost)
                 sound.forget(count * PER_FRAME - LEAD)
                 segment, begun = None, count
         if segment is not None:
-            yield from self._of(segment, count - begun, sound, settings, lost)
+            yield from self._of(segment, count - begun, sound, limits, lost)
 
     def _of(
-        self, segment: Segment, frames: int, sound: Sound, settings: Mapping[str, Any], lost: Counter[str]
+        self, segment: Segment, frames: int, sound: Sound, limits: CutLimits, lost: Counter[str]
     ) -> Iterator[Piece]:
         """The pieces of a segment that is over."""
-        limits = (settings["min_face_px"], settings["shortest_s"], settings["longest_s"])
+        bounds = (limits.min_face_px, limits.shortest_s, limits.longest_s)
         runs = segment.finish()
         lost["no_face"] += frames - len({f for r in runs for f in range(r.start, r.end)})
         for run in chosen(runs, sound, self._expert, lost):
-            yield from pieces(run, sound, self._expert, settings["size"], limits, lost)
+            yield from pieces(run, sound, self._expert, limits.size, bounds, lost)
 
     def close(self) -> None:
         self._detector.close()
         self._meshes.close()
 
 
-def _refused(path: Path, error: MediaError) -> dict[str, Any]:
+def _refused(path: Path, error: MediaError) -> Pieces:
     """Why a file gave nothing: it lacks a stream, or it is broken."""
     reason = "unreadable"
     try:
@@ -120,4 +158,4 @@ def _refused(path: Path, error: MediaError) -> dict[str, Any]:
     else:
         reason = "no_picture" if info.video is None else "no_sound" if not info.audio else "unreadable"
     broken = reason == "unreadable"
-    return {"status": "unreadable" if broken else "rejected", "reason": reason, "text": str(error) if broken else ""}
+    return Pieces("unreadable" if broken else "rejected", reason, str(error) if broken else "", (), {})

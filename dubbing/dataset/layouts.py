@@ -9,12 +9,13 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dubbing.dataset.shards import SPLITS
+from dubbing.dataset.source import Source
+from dubbing.dataset.titles import find_titles
 from dubbing.errors import InputError
 
 __all__ = ["KINDS", "LAYOUTS", "Source", "Splits", "find", "layout_of"]
@@ -28,18 +29,6 @@ _EXPECTED = (
     "expected: LRS2 (main|pretrain/SPEAKER/NNNNN.mp4 with NNNNN.txt beside), VoxCeleb2 (dev|test|mp4/idNNNNN/VIDEO/"
     "NNNNN.mp4), clips (films, or folders of them by speaker), or the --out folder of a finished `dub run`"
 )
-
-
-@dataclass(frozen=True)
-class Source:
-    """One clip to be looked at. id: unique, its path without ending; path: the file; split: the layout's own word on
-    it, or None; args: what a finished title's analysis knows of it (see `titles`)."""
-
-    id: str
-    speaker: str
-    path: Path
-    split: str | None = None
-    args: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,8 +78,6 @@ def find(folder: Path, layout: str = "auto") -> tuple[str, list[Source]]:
     known = layout_of(folder)
     layout = known if layout == "auto" else layout
     if layout == "titles":
-        from dubbing.dataset.titles import find_titles
-
         return layout, find_titles(folder)
     sources = sorted({"lrs2": _lrs2, "voxceleb2": _voxceleb2, "clips": _clips}[layout](folder), key=lambda s: s.id)
     if not sources:

@@ -15,20 +15,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dubbing.artifact import File
 from dubbing.config import Config
-from dubbing.dataset.clip import PIECES, CutClip
-from dubbing.dataset.layouts import Source, Splits, find
+from dubbing.dataset.clip import PIECES, ClipInputs, CutClip, CutLimits, Pieces
+from dubbing.dataset.layouts import Splits, find
 from dubbing.dataset.shards import FPS, INDEX, SHARDS, Packed, Sample, held, load_packed, write_index, write_shard
-from dubbing.dataset.titles import CutTitle
+from dubbing.dataset.source import Source
+from dubbing.dataset.titles import CutTitle, TitleInputs
 from dubbing.engine import Event, do_tasks
 from dubbing.errors import InputError, OutputError
-from dubbing.stage import Outcome, Resources, Stage, Task
-from dubbing.store import RESULT, Store, key_of, read_json
+from dubbing.stage import Resources, Stage
+from dubbing.store import RESULT, Store, key_of
+from dubbing.task import Outcome, Task
 
 __all__ = ["CLIPS", "Looked", "Prepared", "Preparing", "Settings", "prepare"]
 
 CLIPS = "clips"
-_STAGES: dict[str, type[Stage]] = {"clip": CutClip, "cut_title": CutTitle}
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,9 @@ class Settings:
     shard_clips: int = 256
 
     @property
-    def of_a_clip(self) -> dict[str, Any]:
+    def of_a_clip(self) -> CutLimits:
         """Those that a clip must be read again for."""
-        names = ("size", "min_face_px", "shortest_s", "longest_s")
-        return {name: getattr(self, name) for name in names}
+        return CutLimits(self.size, self.min_face_px, self.shortest_s, self.longest_s)
 
 
 @dataclass(frozen=True)
@@ -85,21 +86,19 @@ class Prepared:
 class Preparing:
     """The tasks of one preparation, as an engine wants them (`engine.schedule.Workload`)."""
 
-    expands: frozenset[str] = frozenset()
-    per_shot: frozenset[str] = frozenset(_STAGES)
-
     def __init__(
         self, sources: Sequence[Source], layout: str, store: Store, settings: Settings, config: Config
     ) -> None:
         self.sources, self.store, self.config = sources, store, config
-        self._settings, self._stage = settings, "cut_title" if layout == "titles" else "clip"
+        self._settings = settings
+        self._stage: type[Stage[Any, Any]] = CutTitle if layout == "titles" else CutClip
 
     @property
-    def stages(self) -> list[str]:
+    def stages(self) -> list[type[Stage[Any, Any]]]:
         return [self._stage]
 
-    def resources(self, stage: str) -> Resources:
-        return _STAGES[stage].resources
+    def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
+        return stage.resources
 
     @cached_property
     def by_source(self) -> dict[str, Task]:
@@ -115,24 +114,22 @@ class Preparing:
     def forget(self, task: Task) -> None:
         self.store.note(task.folder)
 
-    def result(self, task: Task) -> Mapping[str, Any] | None:
-        path = task.folder / RESULT
-        value: Mapping[str, Any] | None = read_json(path) if path.exists() else None
-        return value
+    def result(self, task: Task) -> Pieces | None:
+        return Pieces.read(task.folder) if (task.folder / RESULT).exists() else None
 
     def _task(self, source: Source) -> Task:
-        settings = self._settings.of_a_clip
+        limits = self._settings.of_a_clip
         size, changed_ns = 0, 0
         with suppress(OSError):  # what cannot be looked at is found to be unreadable when it is its turn
             stat = source.path.stat()
             size, changed_ns = stat.st_size, stat.st_mtime_ns
-        # by size and time, not by content: reading a corpus once more costs hours
-        about = [source.id, size, changed_ns, settings, source.args]
-        key = key_of(self._stage, _STAGES[self._stage].version, about)
+        file = File(source.path, f"{size} {changed_ns}")
+        inputs = ClipInputs(source.id, file, limits)
+        if source.known is not None:
+            inputs = TitleInputs(source.id, file, limits, source.known)
+        key = self._stage.key(inputs)
         folder = self.store.root / CLIPS / f"{source.id}-{key[:12]}"
-        args = {"source": str(source.path), "settings": settings, **source.args}
-        name = f"{self._stage} {source.id}"
-        return Task(name, self._stage, key, folder, args, span=1 + size // 4000, weight=float(size))
+        return Task(self._stage, key, folder, inputs, source.id, span=1 + size // 4000, weight=float(size))
 
 
 def prepare(
@@ -199,7 +196,7 @@ def _forget_the_lost(work: Preparing, settings: Settings) -> None:
         task, result = work.by_source[source.id], results[source.id]
         if result is None or _pieces(task).is_file():
             continue
-        wanted = [p for p in result["pieces"] if _refusal(p, source, split_of[_who(p, source)], settings) is None]
+        wanted = [p for p in result.pieces if _refusal(p, source, split_of[_who(p, source)], settings) is None]
         if any(p["digest"] not in there for p in wanted):
             work.store.remove(task.folder)
 
@@ -209,10 +206,11 @@ def _who(piece: Mapping[str, Any], source: Source) -> str:
     return str(piece.get("speaker", source.speaker))
 
 
-def _splits(work: Preparing, results: Mapping[str, Mapping[str, Any] | None], settings: Settings) -> dict[str, str]:
+def _splits(work: Preparing, results: Mapping[str, Pieces | None], settings: Settings) -> dict[str, str]:
     people = list(work.sources)
     for source in work.sources:
-        people += [replace(source, speaker=_who(p, source)) for p in (results[source.id] or {}).get("pieces", ())]
+        found = results[source.id]
+        people += [replace(source, speaker=_who(p, source)) for p in found.pieces] if found else []
     return settings.splits.assign(people)
 
 
@@ -243,8 +241,8 @@ def _sorted_out(work: Preparing, settings: Settings, failed: Mapping[str, Outcom
             lost = failed.get(task.id)
             looked.append(replace(one, text=(lost.error or "") if lost else "it was not reached"))
             continue
-        made, left_out = result["pieces"], dict(result["left_out"])
-        one = replace(one, status=result["status"], reason=result["reason"], text=result["text"], about=tuple(made))
+        made, left_out = result.pieces, dict(result.left_out)
+        one = replace(one, status=result.status, reason=result.reason, text=result.text, about=made)
         samples: list[Sample] = []
         for n, piece in enumerate(made):
             reason = _refusal(piece, source, split_of[_who(piece, source)], settings)
@@ -313,5 +311,5 @@ def _clear(out: Path, samples: Sequence[Sample], work: Preparing) -> None:
     for path in [r.parent for r in (out / CLIPS).rglob(RESULT)]:
         if path not in wanted:
             shutil.rmtree(path)
-        elif all(p["digest"] in in_shards for p in read_json(path / RESULT)["pieces"]):
+        elif all(p["digest"] in in_shards for p in Pieces.read(path).pieces):
             shutil.rmtree(path / SHARDS, ignore_errors=True)

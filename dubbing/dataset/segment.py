@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.cuts import SCAN_WIDTH_PX, CutFinder
+from dubbing.analysis.tracker import Follower, Found, box_of
+from dubbing.artifacts.tracks import BRIDGE_S
 from dubbing.dataset.faces import cut_face, face_boxes
 from dubbing.dataset.shards import FPS, jpeg
 from dubbing.mesh import Detector, Meshes
-from dubbing.stages.faces import BRIDGE_S
-from dubbing.stages.shots import SCAN_WIDTH_PX, CutFinder
-from dubbing.stages.tracker import Follower, Found, box_of
 
 __all__ = ["REACH", "Run", "Segment"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,24 +16,27 @@ import numpy as np
 from pydantic import ValidationError
 
 from dubbing import experts, media
+from dubbing.artifact import Ref
+from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import SourceSound, load_wave
+from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks
 from dubbing.clock import Timeline
 from dubbing.config import Config
-from dubbing.dataset.clip import PIECES, finished
+from dubbing.dataset.clip import PIECES, ClipInputs, Pieces, finished
 from dubbing.dataset.faces import cut_face, face_boxes
-from dubbing.dataset.layouts import Source
 from dubbing.dataset.pieces import Piece, pieces
 from dubbing.dataset.segment import Run
 from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, RATE_HZ, Sample, jpeg, write_shard
+from dubbing.dataset.source import Source
 from dubbing.errors import InputError, MediaError
 from dubbing.experts.crop import shown
 from dubbing.manifest import Manifest, of_run
 from dubbing.pipeline import Job
 from dubbing.records import Track
-from dubbing.stage import Resources, Stage
-from dubbing.stages.audio import load_wave
-from dubbing.stages.faces import in_sight, load_tracks
+from dubbing.stage import Resources, Scope, Stage
 
-__all__ = ["CutTitle", "find_titles"]
+__all__ = ["CutTitle", "KnownTitle", "Person", "Spoken", "TitleInputs", "find_titles"]
 
 _JOIN_S = 1.0  # a silence this long between two stretches of speech belongs to them
 _SMOOTH_S = 0.1  # to each side, as `generators.square` smooths boxes
@@ -65,32 +69,30 @@ def find_titles(out: Path) -> list[Source]:
                 f"Title {title.id} in {str(out)!r} is not analysed, or was by other settings or another version; "
                 "`dub run` its manifest again."
             )
-        tasks = {t.id: t for t in job.tasks()}
-        sound = tasks.get(f"audio {title.id}/source")
-        faces = {s.id: tasks[f"faces {title.id}/{s.id}"] for s in shots}
-        people: dict[str, list[dict[str, Any]]] = {}
+        known = job.analysis(title)
+        found, fitted, sound = known.get(ShotList), job.result(known.get(FittedActors)), known.get(SourceSound)
+        people: dict[str, list[Spoken]] = {}
         line, silent = job.timeline(title), Counter[str]()
         for shot in shots:
-            if why := decided[shot.id]["reason"]:
+            if why := decided[shot.id].reason:
                 silent[why] += int((line.time(shot.end_frame) - line.time(shot.start_frame)) * FPS)
-            for spoken in decided[shot.id]["tracks"]:
-                name = spoken["actor"].removesuffix(".npz") if spoken["actor"] else "unknown"
-                one = {"folder": str(faces[shot.id].folder), "track": spoken["track"], "stretches": spoken["stretches"]}
-                people.setdefault(name, []).append(one)
-        args = {
-            "source": str(job.film(title)), "timeline": str(tasks[f"shots {title.id}"].folder),
-            "sound": str(sound.folder) if sound else None,
-            "people": [{"speaker": f"{title.id}/{name}", "faces": spoken} for name, spoken in sorted(people.items())],
-            "left_out": dict(silent),
-        }  # fmt: skip
-        sources.append(Source(title.id, title.id, job.film(title), None, args))
+            for spoken in decided[shot.id].tracks:
+                file = fitted.files.get(spoken.actor) if fitted else None
+                faces = known.get(FaceTracks, None, shot.id)
+                assert faces is not None
+                one = Spoken(faces.ref, spoken.track, spoken.stretches)
+                people.setdefault(file.removesuffix(".npz") if file else "unknown", []).append(one)
+        assert found is not None
+        cast = tuple(Person(f"{title.id}/{name}", tuple(spoken)) for name, spoken in sorted(people.items()))
+        about = KnownTitle(found.ref, sound.ref if sound else None, cast, dict(silent))
+        sources.append(Source(title.id, title.id, job.film(title), None, about))
     return sources
 
 
 class _Wave:
     """The analysed sound of a title from one frame of it on, as `reading.Sound` gives a clip's."""
 
-    def __init__(self, folder: str, zero: int, length: int) -> None:
+    def __init__(self, folder: Path, zero: int, length: int) -> None:
         self._folder, self._zero, self._length = folder, zero, length
 
     def between(self, first: int, last: int) -> np.ndarray:
@@ -126,28 +128,71 @@ class _Wanted:
             self.jpegs.append(one)
 
 
-class CutTitle(Stage):
-    """The pieces of one finished title. args: as `find_titles` gives them, and settings as `clip.CutClip` has them.
+@dataclass(frozen=True)
+class Spoken:
+    """Where one face speaks."""
 
-    left_out: frames at 25 a second of shots in which nobody is to be dubbed, by the analysis's reason. Result: as of a
-    clip; each piece says its speaker.
-    """
+    faces: Ref[FaceTracks]
+    """The faces of its shot."""
+    track: str
+    """Id of its track."""
+    stretches: tuple[tuple[int, int], ...]
+    """Frames [start, end) of the title in which it speaks."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person of a title."""
+
+    speaker: str
+    """`title/actor`."""
+    spoken: tuple[Spoken, ...]
+    """Where it speaks, in film order."""
+
+
+@dataclass(frozen=True)
+class KnownTitle:
+    """What a finished title's analysis knows."""
+
+    shots: Ref[ShotList]
+    """The shots, and the film's frames in time."""
+    sound: Ref[SourceSound] | None
+    """The film's own sound."""
+    people: tuple[Person, ...]
+    """Everybody who speaks."""
+    left_out: Mapping[str, int]
+    """Frames at 25 a second of shots in which nobody is to be dubbed, by the analysis's reason."""
+
+
+@dataclass(frozen=True)
+class TitleInputs(ClipInputs):
+    """What the pieces of a finished title depend on."""
+
+    known: KnownTitle
+    """What its analysis knows; the results lie on this machine."""
+
+
+class CutTitle(Stage[TitleInputs, Pieces]):
+    """The pieces of one finished title; each says its speaker."""
 
     name: ClassVar[str] = "cut_title"
+    scope = Scope.TITLE
+    bad_input_costs = "shot"
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=1500)
 
     def setup(self) -> None:
         self._expert = experts.load("lips")
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+    def process(self, inputs: TitleInputs, out: Path, progress: Callable[[int], None]) -> Pieces:
         made: list[dict[str, Any]] = []
-        lost: Counter[str] = Counter(args["left_out"])
-        if args["sound"] is None:
-            return {"status": "rejected", "reason": "no_sound", "text": "", "pieces": [], "left_out": {}}
+        lost: Counter[str] = Counter(inputs.known.left_out)
+        own = inputs.known.sound
+        if own is None:
+            return Pieces("rejected", "no_sound", "", (), {})
 
         def rows() -> Iterator[tuple[Sample, Any]]:
-            for speaker, piece in self._pieces(args, lost, progress):
+            for speaker, piece in self._pieces(inputs, own, lost, progress):
                 made.append({**piece.about, "speaker": speaker})
                 yield Sample(str(len(made)), "", "train", 0, ""), piece.packed
 
@@ -156,22 +201,22 @@ class CutTitle(Stage):
         except MediaError as e:
             for left in out.rglob("*.parquet"):
                 left.unlink()
-            return {"status": "unreadable", "reason": "unreadable", "text": str(e), "pieces": [], "left_out": {}}
+            return Pieces("unreadable", "unreadable", str(e), (), {})
         if not made:
             (out / "shards" / f"{PIECES}.parquet").unlink()
         return finished(made, lost)
 
     def _pieces(
-        self, args: Mapping[str, Any], lost: Counter[str], progress: Callable[[int], None]
+        self, inputs: TitleInputs, own: Ref[SourceSound], lost: Counter[str], progress: Callable[[int], None]
     ) -> Iterator[tuple[str, Piece]]:
-        settings = args["settings"]
-        line = media.load_timeline(args["timeline"])
+        limits = inputs.limits
+        line = media.load_timeline(inputs.known.shots.folder)
         length = line.sample(len(line), RATE_HZ)
-        limits = (settings["min_face_px"], settings["shortest_s"], settings["longest_s"])
+        bounds = (limits.min_face_px, limits.shortest_s, limits.longest_s)
         wanted = []
-        for stretch in sorted(_stretches(args["people"], line, settings["longest_s"]), key=lambda s: s[1]):
+        for stretch in sorted(_stretches(inputs.known.people, line, limits.longest_s), key=lambda s: s[1]):
             length_s = line.time(stretch[2]) - line.time(stretch[1])
-            if length_s < settings["shortest_s"]:
+            if length_s < limits.shortest_s:
                 lost["too_short"] += int(length_s * FPS)
             else:
                 wanted.append(stretch)
@@ -179,35 +224,35 @@ class CutTitle(Stage):
             return
         open_: list[_Wanted] = []
         end = max(last for _, _, last, _ in wanted)
-        for picture in media.read(args["source"], line, wanted[0][1], end, threads=1):
+        for picture in media.read(inputs.file.path, line, wanted[0][1], end, threads=1):
             while wanted and wanted[0][1] <= picture.frame:
                 track, first, last, speaker = wanted.pop(0)
                 open_.append(_Wanted(track(), line, first, last, speaker))
             for one in open_:
-                one.give(picture, settings["size"])
+                one.give(picture, limits.size)
             for one in [o for o in open_ if o.last <= picture.frame]:
                 open_.remove(one)
                 before = min(int(line.time(one.start) * FPS), -(-LEAD // PER_FRAME))  # frames of sound that lead in
-                sound = _Wave(args["sound"], line.sample(one.start, RATE_HZ) - before * PER_FRAME, length)
+                sound = _Wave(own.folder, line.sample(one.start, RATE_HZ) - before * PER_FRAME, length)
                 run = Run(0, before, one.mesh_KP3, one.boxes_K4, tuple(one.jpegs), one.height_px)
                 at_s = float(line.time(one.start)) - before / FPS
-                for piece in pieces(run, sound, self._expert, settings["size"], limits, lost, at_s):
+                for piece in pieces(run, sound, self._expert, limits.size, bounds, lost, at_s):
                     yield one.speaker, piece
             progress(1)
 
 
 def _stretches(
-    people: Sequence[Mapping[str, Any]], line: Timeline, longest_s: float
+    people: Sequence[Person], line: Timeline, longest_s: float
 ) -> Iterator[tuple[Callable[[], Track], int, int, str]]:
     """(track, first, last, speaker) of every stretch in which a speaking face is in sight, none too long."""
     longest = max(2, int(longest_s * line.rate))
     for person in people:
-        for spoken in person["faces"]:
-            get = _later(spoken["folder"], spoken["track"])
+        for spoken in person.spoken:
+            get = _later(spoken.faces.folder, spoken.track)
             track = get()
             speaks_N = np.zeros(len(track.frames_N), bool)
             before: int | None = None
-            for a, b in spoken["stretches"]:
+            for a, b in spoken.stretches:
                 first = before if before is not None and a - before <= line.rate * _JOIN_S else a
                 speaks_N[max(0, first - track.start_frame) : max(0, b - track.start_frame)] = True
                 before = b
@@ -216,13 +261,13 @@ def _stretches(
                 cuts = np.linspace(a, b, -(-(b - a) // longest) + 1).round().astype(int).tolist()
                 for first, last in zip(cuts[:-1], cuts[1:], strict=True):
                     if last - first > 1:
-                        yield get, first, last, person["speaker"]
+                        yield get, first, last, person.speaker
 
 
-def _later(folder: str, name: str) -> Callable[[], Track]:
+def _later(folder: Path, name: str) -> Callable[[], Track]:
     """A track that is loaded when it is needed: a film has thousands."""
     return lambda: _track(folder, name)
 
 
-def _track(folder: str, name: str) -> Track:
+def _track(folder: Path, name: str) -> Track:
     return next(t for t in load_tracks(folder) if t.id == name)

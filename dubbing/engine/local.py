@@ -7,8 +7,8 @@ from typing import Any
 
 from dubbing.engine.pool import Turn
 from dubbing.engine.worker import Worker
-from dubbing.stage import Task
 from dubbing.store import Store
+from dubbing.task import Task
 
 __all__ = ["LocalPool"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray.util import metrics
 
-from dubbing.stage import is_window
+from dubbing.artifacts.takes import Scores
 
 if TYPE_CHECKING:
     from dubbing.engine.schedule import Event
@@ -73,22 +73,21 @@ class Metrics:
 
     def _end(self, event: Event) -> None:
         self._running.setdefault(event.stage, set()).discard(event.task_id)
-        self._ended[event.stage] = self._ended.get(event.stage, 0) + (not is_window(event.task_id))
+        self._ended[event.stage] = self._ended.get(event.stage, 0) + (event.window is None)
         self._frames(event.stage, event.frames - self._told.pop(event.task_id, 0))
         if event.seconds > 0:
             self._metrics["dub_stage_seconds_total"].inc(event.seconds, tags={"stage": event.stage})
             self._metrics["dub_task_seconds"].observe(event.seconds, tags={"stage": event.stage})
         if event.kind == "failed":
             self._failed[event.stage] = self._failed.get(event.stage, 0) + 1
-            self._shots["failed"] += event.stage in ("lipsync", "sync") and not is_window(event.task_id)
+            self._shots["failed"] += event.stage in ("lipsync", "sync") and event.window is None
             return
         result = event.result
-        if event.stage == "sync" and not is_window(event.task_id):
-            self._shots["dubbed" if "sharpness" in result else "untouched"] += 1
-            language = event.task_id.split("/")[1]
-            for name, column in (("dub_shot_lse_d", "lse_d"), ("dub_shot_source_lse_d", "source_lse_d")):
-                if result.get(column) is not None:
-                    self._metrics[name].observe(float(result[column]), tags={"language": language})
+        if isinstance(result, Scores) and event.window is None:
+            self._shots["dubbed" if result.measured() else "untouched"] += 1
+            for name, value in (("dub_shot_lse_d", result.lse_d), ("dub_shot_source_lse_d", result.source_lse_d)):
+                if value is not None:
+                    self._metrics[name].observe(value, tags={"language": event.language or ""})
 
     def _frames(self, stage: str, frames: int) -> None:
         if frames > 0:

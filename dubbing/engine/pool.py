@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dubbing.stage import Outcome, Task
+from dubbing.task import Outcome, Task
 
 __all__ = ["Pool", "Turn"]
 

@@ -32,8 +32,9 @@ from dubbing.engine.metrics import Metrics
 from dubbing.engine.pool import Turn
 from dubbing.engine.worker import Worker
 from dubbing.errors import InputError
-from dubbing.stage import Outcome, Resources, Task
+from dubbing.stage import Resources
 from dubbing.store import Store
+from dubbing.task import Outcome, Task
 
 __all__ = ["RayPool", "connect"]
 

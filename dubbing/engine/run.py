@@ -21,8 +21,9 @@ from dubbing.errors import InputError, OutputError
 from dubbing.pipeline import Job
 from dubbing.preflight import versions
 from dubbing.results import publish_dub
-from dubbing.stage import Outcome, Resources
+from dubbing.stage import Resources, Stage
 from dubbing.store import Store
+from dubbing.task import Outcome
 
 __all__ = ["ENGINES", "Placed", "Report", "do_tasks", "run_job"]
 
@@ -87,7 +88,7 @@ class Placed(Workload, Protocol):
     @property
     def config(self) -> Config: ...
 
-    def resources(self, stage: str) -> Resources:
+    def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
         """What a worker of a stage holds."""
         ...
 
@@ -108,7 +109,7 @@ def _pool(engine: str, job: Placed, state: Schedule) -> Pool:
     if engine == "local":
         from dubbing.engine.local import LocalPool
 
-        return LocalPool(job.store, lambda task, n: state.tell(Event("frames", task.id, task.stage, n)))
+        return LocalPool(job.store, lambda task, n: state.tell(Event.of("frames", task, frames=n)))
     if engine == "ray":
         if job.store.private:
             raise OutputError(
@@ -117,5 +118,5 @@ def _pool(engine: str, job: Placed, state: Schedule) -> Pool:
             )
         from dubbing.engine.ray import RayPool
 
-        return RayPool(job.store, job.config.engine, {s: job.resources(s) for s in job.stages})
+        return RayPool(job.store, job.config.engine, {s.name: job.resources(s) for s in job.stages})
     raise InputError(f"There is no engine {engine!r}; there is: {', '.join(ENGINES)}.")

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from heapq import merge
 from typing import Any, Literal, Protocol
 
+from dubbing.artifact import Artifact
 from dubbing.engine.pool import Pool
 from dubbing.errors import MediaError
-from dubbing.stage import Outcome, Task, is_window
+from dubbing.stage import Stage
+from dubbing.task import Outcome, Task
 
 __all__ = ["Event", "Schedule", "Workload"]
 
@@ -35,10 +37,10 @@ def _key(task: Task) -> _Key:
 class Event:
     """Something a watcher may show.
 
-    kind: planned, started, frames (some more are finished), finished, failed, message; frames: how many (of
-    `finished`: the task's); seconds: the task's, of `finished` and `failed`; result: of `finished`, the task's
-    result.json; totals: stage -> (tasks known, tasks done, frames known, frames done), only with `planned`; windows of
-    long shots count as frames there, not as tasks.
+    kind: planned, started, frames (some more are finished), finished, failed, message; task_id, stage, title, language,
+    shot, window: of the task, as `Task` has them; frames: how many (of `finished`: the task's); seconds: the task's, of
+    `finished` and `failed`; result: of `finished`, what the task left; totals: stage -> (tasks known, tasks done,
+    frames known, frames done), only with `planned`; windows of long shots count as frames there, not as tasks.
     """
 
     kind: Literal["planned", "started", "frames", "finished", "failed", "message"]
@@ -47,20 +49,33 @@ class Event:
     frames: int = 0
     text: str = ""
     seconds: float = 0.0
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Artifact | None = None
     totals: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    title: str = ""
+    language: str | None = None
+    shot: str | None = None
+    window: int | None = None
+
+    @classmethod
+    def of(cls, kind: Literal["started", "frames", "finished", "failed"], task: Task, **more: Any) -> Event:
+        """An event of a task."""
+        return cls(
+            kind, task.id, task.stage, title=task.title, language=task.language, shot=task.shot, window=task.window,
+            **more,
+        )  # fmt: skip
+
+    @property
+    def where(self) -> str:
+        """What the task is done for: `reel/fr/shot_0002`."""
+        return "/".join(part for part in (self.title, self.language, self.shot) if part)
 
 
 class Workload(Protocol):
-    """What there is to do. expands: stages whose end brings new tasks; per_shot: those whose input error costs its
-    shot, not the run."""
-
-    expands: frozenset[str]
-    per_shot: frozenset[str]
+    """What there is to do."""
 
     @property
-    def stages(self) -> Sequence[str]:
-        """The stages' names, in their order."""
+    def stages(self) -> Sequence[type[Stage[Any, Any]]]:
+        """The stages, in their order."""
         ...
 
     def tasks(self, failed: Mapping[str, Outcome]) -> list[Task]:
@@ -75,8 +90,8 @@ class Workload(Protocol):
         """Its result has just been made."""
         ...
 
-    def result(self, task: Task) -> Mapping[str, Any] | None:
-        """What it left as its result.json, or None."""
+    def result(self, task: Task) -> Any:
+        """What it left, an `Artifact`, or None."""
         ...
 
 
@@ -97,7 +112,7 @@ class Schedule:
         self.found = 0
         self._open: dict[str, set[str]] = {}  # task -> what it still waits for
         self._waiting: dict[str, list[str]] = defaultdict(list)  # task -> who waits for it
-        self._ready: dict[str, list[_Key]] = {name: [] for name in work.stages}
+        self._ready: dict[str, list[_Key]] = {stage.name: [] for stage in work.stages}
 
     def drain(self, open_pool: Callable[[], Pool]) -> None:
         """Run until nothing is left. The pool is opened only when there is something to do.
@@ -115,12 +130,12 @@ class Schedule:
                 for task in pool.take([self.known[key[-1]] for key in keys]):
                     self._ready[task.stage].remove(_key(task))
                     self.running.add(task.id)
-                    self.tell(Event("started", task.id, task.stage))
+                    self.tell(Event.of("started", task))
                 turn = pool.wait()
                 for note in turn.notes:
                     self.tell(Event("message", text=note))
                 for task_id, count in turn.frames.items():
-                    self.tell(Event("frames", task_id, self.known[task_id].stage, count))
+                    self.tell(Event.of("frames", self.known[task_id], frames=count))
                 self._take(turn.outcomes)
         finally:
             if self._pool is not None:
@@ -138,20 +153,20 @@ class Schedule:
             task = self.known[outcome.id]
             self.running.discard(task.id)
             self.seconds[task.stage] += outcome.seconds
-            spared = task.stage in self.work.per_shot and isinstance(outcome.fatal, MediaError)
+            spared = task.kind.bad_input_costs == "shot" and isinstance(outcome.fatal, MediaError)
             if outcome.fatal is not None and not spared:
                 raise outcome.fatal
             if outcome.error is not None:
                 self.failed[task.id] = outcome
-                self.tell(Event("failed", task.id, task.stage, text=outcome.error, seconds=outcome.seconds))
+                self.tell(Event.of("failed", task, text=outcome.error, seconds=outcome.seconds))
                 replan = True
             else:
                 self.made[task.stage] += 1
                 self.frames[task.stage] += task.frames
                 self.work.forget(task)
-                self.tell(Event("finished", task.id, task.stage, task.frames, seconds=outcome.seconds,
-                                result=self.work.result(task) or {}))  # fmt: skip
-                replan = replan or task.stage in self.work.expands
+                result = self.work.result(task)
+                self.tell(Event.of("finished", task, frames=task.frames, seconds=outcome.seconds, result=result))
+                replan = replan or task.kind.expands
                 self.done.add(task.id)
             self._ended(task.id)
         if replan:
@@ -197,10 +212,10 @@ class Schedule:
     def _planned(self) -> Event:
         """How much is known and done, by stage."""
         totals: dict[str, tuple[int, int, int, int]] = {}
-        for stage in self.work.stages:
+        for stage in (s.name for s in self.work.stages):
             mine = [t for t in self.known.values() if t.stage == stage]
             ended = [t for t in mine if t.id in self.done or t.id in self.failed]
-            known, done = (sum(not is_window(t.id) for t in tasks) for tasks in (mine, ended))
+            known, done = (sum(t.window is None for t in tasks) for tasks in (mine, ended))
             totals[stage] = (known, done, sum(t.frames for t in mine), sum(t.frames for t in ended))
         return Event("planned", totals=totals)
 

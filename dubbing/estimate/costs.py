@@ -18,20 +18,27 @@ from pathlib import Path
 from typing import Any
 
 from dubbing import __version__
+from dubbing.artifacts.speakers import Decision
+from dubbing.artifacts.takes import Take
+from dubbing.artifacts.tracks import FaceTracks
+from dubbing.manifest import Title
 from dubbing.pipeline import Job
-from dubbing.stage import Task, is_window
+from dubbing.task import Task
 
-__all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "decided_work", "fingerprint", "measure", "title_of"]
+__all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "decided_works", "fingerprint", "measure"]
 
 SCHEMA = "dub.cost.1"
 ENOUGH_FRAMES = 20_000  # older measurements of a stage are left alone when newer ones rest on this many
-WHOLE_TITLE = frozenset({"audio", "speakers", "actors"})  # their tasks name no frames: they cost by the title's
+WHOLE_TITLE = frozenset(
+    {"source_audio", "audio", "speakers", "actors"}
+)  # their tasks name no frames: they cost by the title's
 # Processor milliseconds of one core of the machine of LOG.md: a frame, a megapixel of picture, a face, a megapixel of
 # face (its height squared). Fitted on six clips, not on the reel. Frames of lipsync and sync are of dubbed shots.
 MIX: dict[str, tuple[float, float, float, float]] = {
     "still": (0.5, 98.0, 0.0, 0.0),  # with motion; an eighth of it without
     "shots": (0.45, 2.8, 0.0, 0.0),
     "faces": (1.9, 2.8, 5.9, 0.0),
+    "source_audio": (0.52, 0.0, 0.0, 0.0),
     "audio": (0.52, 0.0, 0.0, 0.0),
     "active": (0.0, 0.0, 13.0, 0.0),
     "speakers": (0.03, 0.0, 0.23, 0.0),
@@ -207,7 +214,21 @@ def _mean(titles: Iterable[Mapping[str, Cost]], stage: str, of: Callable[[Cost],
     return sum(ratios) / len(ratios) if ratios else None
 
 
-def decided_work(job: Job, task: Task, title_frames: int, megapixels: float) -> Work | None:
+def decided_works(
+    job: Job, title: Title, tasks: Iterable[Task], title_frames: int, megapixels: float
+) -> dict[str, Work]:
+    """What the tasks of a title are made of, by id; without those whose faces nobody has looked for yet."""
+    decided = job.decided(title)
+    tasks = list(tasks)
+    takes = {(t.language, t.shot): t for t in tasks if t.kind.Result is Take and t.window is None}
+    found = {t.id: _decided_work(job, t, title_frames, megapixels, decided, takes) for t in tasks}
+    return {name: work for name, work in found.items() if work is not None}
+
+
+def _decided_work(
+    job: Job, task: Task, title_frames: int, megapixels: float, decided: Mapping[str, Decision],
+    takes: Mapping[tuple[str | None, str | None], Task],
+) -> Work | None:  # fmt: skip
     """What a known task is made of; None while nobody has looked for faces yet.
 
     A finished lipsync says whether its shot was dubbed, an open one what analysis decided for the shot. A long shot's
@@ -218,15 +239,15 @@ def decided_work(job: Job, task: Task, title_frames: int, megapixels: float) -> 
         frames = task.frames or title_frames
         return Work(frames, frames * megapixels)
     if task.stage in ("faces", "active"):
-        found = job.result(task) if task.stage == "faces" else None
+        found: FaceTracks | None = job.result(task) if task.kind.Result is FaceTracks else None
         if found is None:
             return None
-        return Work(length, length * megapixels, sum(t["end_frame"] - t["start_frame"] for t in found["tracks"]))
-    decided: Mapping[str, Any] = task.args["decided"]
-    take = job.result(task if task.stage == "lipsync" else replace(task, folder=Path(task.args["take"])))
-    dubbed = take["status"] == "dubbed" if take else not decided["reason"] and bool(decided["tracks"])
+        return Work(length, length * megapixels, sum(t.end_frame - t.start_frame for t in found.tracks))
+    decision = decided[task.shot or ""]
+    take: Take | None = job.result(task if task.kind.Result is Take else takes[task.language, task.shot])
+    dubbed = take.status == "dubbed" if take else not decision.reason and bool(decision.tracks)
     frames = length if dubbed else 0
-    return Work(frames, frames * megapixels, frames, frames * (decided["face_px"] or 0.0) ** 2 / 1e6)
+    return Work(frames, frames * megapixels, frames, frames * (decision.face_px or 0.0) ** 2 / 1e6)
 
 
 def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: Any) -> Measured:
@@ -235,39 +256,33 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
     tasks = job.tasks()
     titles = []
     for title in job.manifest.titles:
-        mine = [t for t in tasks if title_of(t) == title.id]
+        mine = [t for t in tasks if t.title == title.id]
         frames = max((t.frames for t in mine if t.stage in ("shots", "master")), default=0)
         width, height = job.info(title).upright_size
-        works = {t.id: decided_work(job, t, frames, width * height / 1e6) or Work() for t in mine}
+        known = decided_works(job, title, mine, frames, width * height / 1e6)
+        works = {t.id: known.get(t.id, Work()) for t in mine}
         tracked = sum(works[t.id].faces for t in mine if t.stage == "faces")
         patched: dict[str, float] = defaultdict(float)
         for task in mine:
             if task.stage == "lipsync":
-                patched[task.id.split("/")[1]] += works[task.id].frames
+                patched[task.language or ""] += works[task.id].frames
         costs: dict[str, Cost] = {}
         for task in mine:
-            result = job.result(task) if made is None or task.id in made else None
-            if result is None:
+            spent = job.spent(task) if made is None or task.id in made else None
+            if spent is None:
                 continue
             work = works[task.id]
             if task.stage == "master":
-                work = replace(work, faces=patched[task.id.split("/")[1]])
+                work = replace(work, faces=patched[task.language or ""])
             elif task.stage in ("speakers", "actors"):
                 work = replace(work, faces=tracked)
-            seconds = float(result["seconds"])
-            cpu_s = float(result.get("cpu_s", seconds))
             costs[task.stage] = costs.get(task.stage, Cost()) + Cost(
-                not is_window(task.id), task.span or frames, work, seconds, cpu_s
+                task.window is None, task.span or frames, work, spent.seconds, spent.cpu_s
             )
         titles.append(costs)
     workers = 1 if engine == "local" else job.config.engine.workers or os.cpu_count() or 1
     choice = job.manifest.generator
     return Measured(tuple(titles), choice.name, job.config.sync.expert, engine, workers, machine=fingerprint(), **more)
-
-
-def title_of(task: Task) -> str:
-    """`reel` of `lipsync reel/fr/shot_0001`."""
-    return task.id.split(" ", 1)[1].split("/", 1)[0]
 
 
 def fingerprint() -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dubbing.estimate.costs import Rates, Work, decided_work, title_of
+from dubbing.analysis.windows import windows
+from dubbing.estimate.costs import Rates, Work, decided_works
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
 from dubbing.manifest import Title
-from dubbing.pipeline import STAGES, Job, weight
+from dubbing.pipeline import PIPELINE, Job
 from dubbing.records import Shot
-from dubbing.stage import Resources, Task, is_window
-from dubbing.stages.windows import windows
+from dubbing.stage import Resources
+from dubbing.task import Task
 
 __all__ = ["STARTUP_S", "Estimate", "StageEstimate", "estimate"]
 
@@ -58,7 +59,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Open:
-    """A task that is still to do, real or expected."""
+    """A task that is still to do, real or expected. part: whether it does a window of a long shot."""
 
     id: str
     stage: str
@@ -66,6 +67,7 @@ class _Open:
     waits: tuple[str, ...]
     rank: int
     weight: float
+    part: bool = False
 
 
 def estimate(
@@ -79,27 +81,28 @@ def estimate(
 ) -> Estimate:
     """What is left of `job` on a machine or cluster with `workers` slots. asks: stage -> what one worker holds,
     None for what the stages themselves say. Raises InputError where a film cannot be read."""
-    asks = asks or {s: job.resources(s) for s in job.stages}
+    names = [s.name for s in job.stages]
+    asks = asks or {s.name: job.resources(s) for s in job.stages}
     tasks = job.tasks()
     open_: list[_Open] = []
-    expected: dict[str, int] = dict.fromkeys(job.stages, 0)
+    expected: dict[str, int] = dict.fromkeys(names, 0)
     guessed: set[str] = set()
     blind, rank = False, 0
     for title in job.manifest.titles:
-        mine = [t for t in tasks if title_of(t) == title.id]
+        mine = [t for t in tasks if t.title == title.id]
         todo, invented = _title(job, title, mine, rates, rank)
         open_ += todo
         rank += len(title.dubs)
         blind = blind or not job.decided(title)
         for task in mine:
-            expected[task.stage] += not is_window(task.id)
+            expected[task.stage] += task.window is None
         for one in todo:
             if one.id in invented:
-                expected[one.stage] += not is_window(one.id)
+                expected[one.stage] += not one.part
                 if not any(t.stage == "faces" for t in mine):
                     guessed.add(one.stage)
     pieces, stages, unknown = [], [], []
-    for stage in job.stages:
+    for stage in names:
         todo = [o for o in open_ if o.stage == stage]
         frames = sum(o.work.frames for o in todo)
         priced = [rates.of(stage, o.work) for o in todo]
@@ -110,7 +113,7 @@ def estimate(
             cores = cpu_s / 3600
         else:
             unknown.append(stage)
-        done = sum(job.done(t) for t in tasks if t.stage == stage and not is_window(t.id))
+        done = sum(job.done(t) for t in tasks if t.stage == stage and t.window is None)
         stages.append(StageEstimate(stage, expected[stage], done, round(frames), cores, gpu, stage not in guessed))
         for o, price in zip(todo, priced, strict=True):
             pieces.append(Piece(o.id, price[1] if price else 0.0, o.waits, asks[stage].cpus, asks[stage].gpus,
@@ -138,9 +141,10 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     width, height = job.info(title).upright_size
     megapixels = width * height / 1e6
     frames = max((t.frames for t in tasks if t.stage in ("shots", "master")), default=0)
-    by_stage: dict[str, list[Task]] = {s: [t for t in tasks if t.stage == s] for s in STAGES}
-    cuts = [(t.args["start"], t.args["end"]) for t in by_stage["faces"] if not is_window(t.id)] or _shots(frames, rates)
-    shots = [Shot(n, *cut) for n, cut in enumerate(cuts, 1)]
+    names = [s.name for s in PIPELINE]
+    kinds = {s.name: s for s in PIPELINE}
+    by_stage: dict[str, list[Task]] = {s: [t for t in tasks if t.stage == s] for s in names}
+    shots = job.shots(title) or [Shot(n, *cut) for n, cut in enumerate(_shots(frames, rates), 1)]
     faces = rates.faces if rates.faces is not None else 1.0
     share = rates.dubbed_share if rates.dubbed_share is not None else 1.0
     face = megapixels * (rates.face_share if rates.face_share is not None else 0.15)
@@ -150,31 +154,35 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         shown = Work(length, length * megapixels, length * (share if stage == "master" else faces), length * face)
         return shown * part
 
-    works = {t.id: decided_work(job, t, frames, megapixels) or guess(t.stage, t.frames) for t in tasks}
+    known = decided_works(job, title, tasks, frames, megapixels)
+    works = {t.id: known.get(t.id) or guess(t.stage, t.frames) for t in tasks}
     tracked = sum(works[t.id].faces for t in by_stage["faces"]) or frames * faces
     todo = [
         _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in ("speakers", "actors") else works[t.id],
-              (*t.needs, *t.after), t.rank, t.weight)
+              (*t.needs, *t.after), t.rank, t.weight, t.window is not None)
         for t in tasks if not job.done(t) and t.stage != "master"
     ]  # fmt: skip
     invented: list[_Open] = []
     decided = f"actors {title.id}"
 
-    def expect(name: str, work: Work, waits: tuple[str, ...], length: float = 0.0, turn: int = rank) -> None:
+    def expect(
+        name: str, work: Work, waits: tuple[str, ...], length: float = 0.0, turn: int = rank,
+        part: bool = False,
+    ) -> None:  # fmt: skip
         stage = name.split()[0]
-        invented.append(_Open(name, stage, work, waits, turn, weight(stage, length)))
+        invented.append(_Open(name, stage, work, waits, turn, kinds[stage].weight(length), part))
 
     def expect_shot(name: str, shot: Shot, work: Work, waits: tuple[str, ...], turn: int = rank) -> None:
         """In windows where it is long, as the job would."""
         parts = windows(shot.start_frame, shot.end_frame)
         if len(parts) > 1:
             for n, (a, b) in enumerate(parts, 1):
-                expect(f"{name}/window_{n}", work * ((b - a) / len(shot)), waits, b - a, turn)
+                expect(f"{name}/window_{n}", work * ((b - a) / len(shot)), waits, b - a, turn, part=True)
             work, waits = Work(), (*waits, *(o.id for o in invented[-len(parts) :]))
         expect(name, work, waits, len(shot), turn)
 
     if not by_stage["faces"]:
-        sound = tuple(t.id for t in by_stage["audio"] if t.id.endswith("/source"))
+        sound = tuple(t.id for t in by_stage["source_audio"])
         for shot in shots:
             name = f"{title.id}/{shot.id}"
             expect_shot(f"faces {name}", shot, guess("faces", len(shot)), (f"shots {title.id}",))
@@ -187,9 +195,9 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     settled = _settled(job, title, shots, megapixels)
     for turn, dub in enumerate(title.dubs, rank):
         name = f"{title.id}/{dub.language}"
-        real = next((t for t in by_stage["master"] if t.id == f"master {name}"), None)
+        real = next((t for t in by_stage["master"] if t.language == dub.language), None)
         if real is not None:
-            patched = sum(works[t.id].frames for t in by_stage["lipsync"] if t.id.startswith(f"lipsync {name}/"))
+            patched = sum(works[t.id].frames for t in by_stage["lipsync"] if t.language == dub.language)
             if not job.done(real):
                 todo.append(_Open(real.id, "master", replace(works[real.id], faces=patched),
                                   (*real.needs, *real.after), real.rank, real.weight))  # fmt: skip
@@ -213,8 +221,8 @@ def _settled(job: Job, title: Title, shots: Sequence[Shot], megapixels: float) -
     for shot in shots:
         one = found.get(shot.id)
         if one is not None:
-            frames = len(shot) if not one["reason"] and one["tracks"] else 0
-            face = frames * (one["face_px"] or 0.0) ** 2 / 1e6
+            frames = len(shot) if not one.reason and one.tracks else 0
+            face = frames * (one.face_px or 0.0) ** 2 / 1e6
             settled[shot.id] = Work(frames, frames * megapixels, frames, face)
     return settled
 

@@ -19,6 +19,7 @@ from dubbing.estimate.costs import Measured, measure
 from dubbing.estimate.schedule import Piece, in_parts, makespan
 from dubbing.pipeline import Job
 from dubbing.store import user_folder
+from dubbing.task import Windowed
 
 if TYPE_CHECKING:
     from dubbing.engine import Event
@@ -56,13 +57,12 @@ def remember(job: Job, run_json: Mapping[str, Any], made: Made) -> Measured | No
     run_s, engine = float(run_json.get("seconds", 0.0)), str(run_json.get("engine", ""))
     try:
         line = measure(job, engine, made.ids, run_s=run_s, at=datetime.now(UTC).isoformat(timespec="seconds"))
-        pieces = [
-            piece for t in job.tasks() if t.id in made.ids
-            for piece in in_parts(
-                Piece(t.id, float((job.result(t) or {}).get("seconds", 0.0)), (*t.needs, *t.after), rank=t.rank,
-                      weight=t.weight), len(t.args.get("parts", ())),
-            )
-        ]  # fmt: skip
+        pieces = []
+        for t in (t for t in job.tasks() if t.id in made.ids):
+            spent = job.spent(t)
+            seconds = spent.seconds if spent else 0.0
+            piece = Piece(t.id, seconds, (*t.needs, *t.after), rank=t.rank, weight=t.weight)
+            pieces += in_parts(piece, len((isinstance(t.inputs, Windowed) and t.inputs.parts) or ()))
     except (DubError, OSError, KeyError, TypeError, ValueError):
         return None
     explained = makespan(pieces, line.workers, 0.0)

@@ -10,8 +10,8 @@
 
 from dubbing.evaluate.clips import Clip, find_clips, voices_named
 from dubbing.evaluate.evaluation import MEASURES, Evaluation, Options, measures_named
+from dubbing.evaluate.measurements import SCHEMA, read_table, summary, write_table
 from dubbing.evaluate.page import page
-from dubbing.evaluate.table import SCHEMA, read_table, summary, write_table
 
 __all__ = [
     "MEASURES", "SCHEMA", "Clip", "Evaluation", "Options", "find_clips", "measures_named", "page", "read_table",

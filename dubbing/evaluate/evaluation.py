@@ -18,9 +18,9 @@ from threadpoolctl import threadpool_limits
 from dubbing.config import Config
 from dubbing.errors import DubError, ManifestError, OutputError
 from dubbing.evaluate import measures
-from dubbing.evaluate.bench import Bench, EvaluatedFilm, code_hash
 from dubbing.evaluate.clips import Clip, Voice, voice_for
 from dubbing.evaluate.seen import was_seen
+from dubbing.evaluate.session import EvaluatedFilm, Session, code_hash
 from dubbing.generators import create
 from dubbing.store import Store, content_key, key_of
 
@@ -103,13 +103,13 @@ class Evaluation:
         with self.store.lock():
             self.store.sweep()
             at = _At(self._step, total)
-            with Bench(self.store, self.settings, self.options.generator, at.task) as bench:
+            with Session(self.store, self.settings, self.options.generator, at.task) as session:
                 for n in range(len(clips)):
-                    rows += self._clip(bench, clips, n, groups, at)
+                    rows += self._clip(session, clips, n, groups, at)
         return [r for r in rows if r["measure"] in self.options.only]
 
     def _clip(
-        self, bench: Bench, clips: Sequence[Clip], n: int, groups: Sequence[measures.Group], at: _At
+        self, session: Session, clips: Sequence[Clip], n: int, groups: Sequence[measures.Group], at: _At
     ) -> list[dict[str, Any]]:
         """All rows of one clip."""
         clip, began, rows, said = clips[n], time.process_time(), [], set()
@@ -118,7 +118,7 @@ class Evaluation:
         refused: DubError | None = None
         at.begin(n * len(groups), f"{clip.id}: faces, sound, speakers")
         try:
-            film = bench.analysed(clip)
+            film = session.analysed(clip)
             common["seen"] = was_seen(film.content)
         except OutputError:
             raise
@@ -130,7 +130,7 @@ class Evaluation:
                 if film is None:
                     assert refused is not None
                     raise refused
-                found = self._group(bench, group, film, self._voices(clips, n))
+                found = self._group(session, group, film, self._voices(clips, n))
             except OutputError:
                 raise
             except Exception as e:  # a defect on one clip must not cost the others
@@ -149,24 +149,25 @@ class Evaluation:
                 "model": Path(model).stem if model else None}  # fmt: skip
 
     def _group(
-        self, bench: Bench, group: measures.Group, film: EvaluatedFilm, voices: Sequence[Voice]
+        self, session: Session, group: measures.Group, film: EvaluatedFilm, voices: Sequence[Voice]
     ) -> list[dict[str, Any]]:
         """The rows of one clip and group of measures, made now or read."""
         about: list[Any] = []
         if group.needs_voice:
             about = [[v.language, content_key(v.path, self.store.root / ".contents.json")] for v in voices]
         about += group.judges(self.settings)
-        key = key_of("eval", _VERSION, group.name, film.content, self.generator_hash, code_hash(), about)
+        generator = str(self.options.generator["name"])
+        key = key_of("eval", _VERSION, group.name, film.content, self.generator_hash, code_hash(generator), about)
         folder = self.store.root / film.title.id / "eval" / f"{group.name}-{key[:12]}"
 
         def make(part: Path) -> dict[str, Any]:
             began = time.process_time()
             with threadpool_limits(limits=1):  # as a worker's: sums on more threads cost more than they bring here
-                rows = group.measure(bench, film, tuple(voices), part)
+                rows = group.measure(session, film, tuple(voices), part)
             seconds = round(time.process_time() - began, 2)
             return {"rows": [{**r, "seconds": seconds, "key": key[:12]} for r in rows], "seconds": seconds}
 
-        made: list[dict[str, Any]] = bench.made(folder, make)["rows"]
+        made: list[dict[str, Any]] = session.made(folder, make)["rows"]
         return made
 
     def _voices(self, clips: Sequence[Clip], n: int) -> tuple[Voice, ...]:

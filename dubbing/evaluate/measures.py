@@ -24,9 +24,9 @@ from dubbing import experts, media, models
 from dubbing.config import Config
 from dubbing.errors import StageError
 from dubbing.evaluate import hearing, judging, rendering, takes
-from dubbing.evaluate.bench import Bench, EvaluatedFilm
 from dubbing.evaluate.clips import Voice
-from dubbing.evaluate.table import row
+from dubbing.evaluate.measurements import row
+from dubbing.evaluate.session import EvaluatedFilm, Session
 from dubbing.face import canonical, mouth_measures
 from dubbing.mesh import Meshes
 from dubbing.sound import RATE_HZ as HEARD_HZ
@@ -45,13 +45,13 @@ _ABSENT = {
 
 @dataclass(frozen=True)
 class Group:
-    """measures: of `evaluation.MEASURES`; measure(bench, film, voices, folder): rows, or StageError; judges(settings):
-    the sync experts that its rows depend on."""
+    """measures: of `evaluation.MEASURES`; measure(session, film, voices, folder): rows, or StageError;
+    judges(settings): the sync experts that its rows depend on."""
 
     name: str
     measures: tuple[str, ...]
     needs_voice: bool
-    measure: Callable[[Bench, EvaluatedFilm, tuple[Voice, ...], Path], Rows]
+    measure: Callable[[Session, EvaluatedFilm, tuple[Voice, ...], Path], Rows]
     judges: Callable[[Config], list[str]] = lambda settings: []
 
 
@@ -63,7 +63,7 @@ def _experts(settings: Config) -> list[str]:
     return [experts.identity(name, settings.models.folder) for name in names]
 
 
-def _hearing(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _hearing(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 1 of every speaking face. Writes curves_<n>.npz."""
     rows: Rows = []
     for n, speaker in enumerate(film.speakers(), 1):
@@ -84,20 +84,20 @@ def _hearing(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: 
     return rows
 
 
-def _rendering(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _rendering(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 2 of every speaking face. Writes <n>/sheet.jpg."""
-    return _rendered("rendering", bench, film, out, None)
+    return _rendered("rendering", session, film, out, None)
 
 
-def _resynthesis(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _resynthesis(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 11 of every speaking face. Writes <n>/sheet.jpg."""
-    return _rendered("resynthesis", bench, film, out, experts.load("lips"))
+    return _rendered("resynthesis", session, film, out, experts.load("lips"))
 
 
-def _rendered(measure: str, bench: Bench, film: EvaluatedFilm, out: Path, expert: experts.Expert | None) -> Rows:
+def _rendered(measure: str, session: Session, film: EvaluatedFilm, out: Path, expert: experts.Expert | None) -> Rows:
     rows: Rows = []
     refused: StageError | None = None
-    meshes, generator = Meshes(), bench.create_generator()
+    meshes, generator = Meshes(), session.create_generator()
     try:
         for n, speaker in enumerate(film.speakers(), 1):
             folder = out / str(n)
@@ -119,9 +119,9 @@ def _rendered(measure: str, bench: Bench, film: EvaluatedFilm, out: Path, expert
     return rows
 
 
-def _dub(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _dub(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measures 3 to 7 in every language. Copies the contact sheets."""
-    made = bench.dubbed(film, {v.language: bench.sound_for(film, v) for v in voices})
+    made = session.dubbed(film, {v.language: session.sound_for(film, v) for v in voices})
     rows: Rows = []
     reasons: list[str] = []
     meshes = Meshes()
@@ -152,15 +152,15 @@ def _dub(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path
     return rows
 
 
-def _published(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _published(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 8: LSE by the network that published tables use, where its weights are; what else is absent."""
     rows: Rows = [{"measure": "published", "name": name, "reason": why} for name, why in _ABSENT.items()]
-    if not models.is_present(_LITERATURE, configured=bench.settings.models.folder):
+    if not models.is_present(_LITERATURE, configured=session.settings.models.folder):
         why = (
             f"LSE of the literature: absent: the weights of {_LITERATURE} are not here; `dub models pull {_LITERATURE}`"
         )
         return [*rows, {"measure": "published", "name": "lse_d", "reason": why}]
-    made = bench.dubbed(film, {v.language: bench.sound_for(film, v) for v in voices}, _LITERATURE)
+    made = session.dubbed(film, {v.language: session.sound_for(film, v) for v in voices}, _LITERATURE)
     for voice in voices:
         for take in takes.finished(made, voice.language)[0]:
             about = {"track": take.track.id, "language": voice.language, "input": "moving",
@@ -169,16 +169,16 @@ def _published(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out
     return rows
 
 
-def _languages(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _languages(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still."""
     speaker = max(film.speakers(), key=lambda s: float(s.speaks_N.sum()))
     opening = mouth_measures(canonical(speaker.track.mesh_NP3)[0])["opening"] + 0.002 * np.abs(speaker.track.yaw_N)
     frame = int(speaker.track.frames_N[np.where(speaker.track.seen_N, opening, np.inf).argmin()])
-    sounds = {v.language: bench.sound_for(film, v) for v in voices}
+    sounds = {v.language: session.sound_for(film, v) for v in voices}
     rows: Rows = []
     for kind, made in (
-        ("moving", bench.dubbed(film, sounds)),
-        ("still", bench.dubbed(bench.still(film, frame), sounds)),
+        ("moving", session.dubbed(film, sounds)),
+        ("still", session.dubbed(session.still(film, frame), sounds)),
     ):
         for voice in voices:
             done, why = takes.finished(made, voice.language)
@@ -199,9 +199,9 @@ def _languages(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out
     return rows
 
 
-def _expert(bench: Bench, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
+def _expert(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 10: the expert on every speaking face with its own sound, and with the voices."""
-    expert = experts.load(bench.settings.sync.expert, bench.settings.models.folder)
+    expert = experts.load(session.settings.sync.expert, session.settings.models.folder)
     if expert.wants != "mesh":
         raise StageError(f"the sync expert {expert.name} looks at crops: it is measured by its published numbers only.")
     foreign = [judging.spoken_only(media.read_sound(v.path, rate_hz=HEARD_HZ)) for v in voices]

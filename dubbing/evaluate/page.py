@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dubbing.evaluate.table import (
+from dubbing.evaluate.measurements import (
     COLUMNS,
     absent,
     by_clip,

@@ -14,25 +14,25 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 
 from dubbing import experts, media
+from dubbing.analysis.sheet import Sheet
 from dubbing.clock import Timeline
 from dubbing.errors import StageError
 from dubbing.evaluate import pictures
-from dubbing.evaluate.bench import EvaluatedFilm, Speaker
 from dubbing.evaluate.hearing import correlation
+from dubbing.evaluate.session import EvaluatedFilm, Speaker
 from dubbing.experts import Expert
 from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical, mouth_measures
-from dubbing.generators import Generator, RenderRequest
+from dubbing.generators import Generator, Rendered, RenderRequest
 from dubbing.mesh import Meshes, MeshTracker, face_boxes
 from dubbing.records import Line, Patch
-from dubbing.stages.sheet import Sheet
-from dubbing.stages.sync import paste
 
-__all__ = ["APART_S", "Look", "flicker", "lay", "lmd", "matte_in", "render_truth", "similarity"]
+__all__ = ["APART_S", "BorrowsMouths", "Look", "flicker", "lay", "lmd", "matte_in", "render_truth", "similarity"]
 
 APART_S = 0.5
 MOST_FRAMES = 250
@@ -41,6 +41,25 @@ LEAST_S = 1.5
 _CPBD_EVERY = 4
 _CPBD_ROOM = 0.6
 _CPBD_EYE_PX = 70  # between the outer corners of the eyes, as in GRID
+
+
+@runtime_checkable
+class BorrowsMouths(Protocol):
+    """What a generator may offer besides its protocol: to render a face again without mouths from near by."""
+
+    def render_apart(self, work: RenderRequest, gap_s: float, *, shapes: bool) -> Iterator[Rendered]:
+        """As `render`, with mouths from frames `gap_s` away at least; shapes: the track's own mouth drives, not sound.
+        Raises ValueError where no frame is that far away."""
+        ...
+
+
+def _apart(generator: Generator, work: RenderRequest, shapes: bool) -> Iterator[Rendered]:
+    """A face rendered again; a generator that borrows no mouths has nothing to keep apart. Raises StageError."""
+    if isinstance(generator, BorrowsMouths):
+        return iter(generator.render_apart(work, APART_S, shapes=shapes))
+    if shapes:
+        raise StageError(f"{generator.name} is driven by sound only: it cannot render a given mouth.")
+    return iter(generator.render(work))
 
 
 def render_truth(
@@ -59,7 +78,7 @@ def render_truth(
     work = RenderRequest(
         source=film.video, timeline=line, picture_wh=size, track=track,
         lines=(Line(track.id, track.start_frame, track.end_frame),), wave=speaker.wave, speech_N=speaker.speaks_N,
-        actor=speaker.actor, window=window, min_donor_gap_s=APART_S, shapes=expert is None,
+        actor=speaker.actor, window=window,
     )  # fmt: skip
     boxes = face_boxes(track.mesh_NP3, size)
     others = _Others(film.video, line, speaker, boxes, window)
@@ -67,7 +86,7 @@ def render_truth(
     sheet = Sheet(f"{film.clip.id} {track.id} {by}", line, np.linspace(*window, 10).astype(int)[1:-1].tolist())
     look = Look(meshes, ("source", "result", "mean", "random"))
     per_frame: dict[str, list[float]] = defaultdict(list)
-    timed = _Timed(generator, work)
+    timed = _Timed(_apart(generator, work, shapes=expert is None))
     shown = media.read(film.video, line, *window, threads=1)
     try:
         for n, patch in enumerate(timed):
@@ -77,7 +96,7 @@ def render_truth(
             before = picture.bgr(box=box)
             local = track.mesh_NP3[at, :, :2] - box[:2]
             alpha = matte_in(patch, box)
-            views = {"source": before, "result": paste(before, patch, *box[:2])}
+            views = {"source": before, "result": media.composite(before, patch, *box[:2])}
             views["mean"] = lay(before, others.mean(local), alpha)
             views["random"] = lay(before, others.random(patch.frame, local), alpha)
             sheet.add(patch.frame, before, views["result"], local)
@@ -221,18 +240,16 @@ class Look:
 
 @dataclass
 class _Timed:
-    """A generator's patches, and the processor time that they took."""
+    """Patches as they are rendered, and the processor time that they took."""
 
-    generator: Generator
-    work: RenderRequest
+    rendered: Iterator[Rendered]
     seconds: float = 0.0
     frames: int = 0
 
     def __iter__(self) -> Iterator[Patch]:
-        rendered = iter(self.generator.render(self.work))
         while True:
             began = time.process_time()
-            one = next(rendered, None)
+            one = next(self.rendered, None)
             self.seconds += time.process_time() - began
             if one is None:
                 return
@@ -304,7 +321,7 @@ def matte_in(patch: Patch, box: tuple[int, int, int, int]) -> np.ndarray:
     ones = np.full(patch.bgr_HWC.shape, 255, np.uint8)
     black = np.zeros((box[3], box[2], 3), np.uint8)
     white = Patch(patch.frame, patch.x, patch.y, ones, patch.matte_HW)
-    return paste(black, white, box[0], box[1])[..., 0].astype(np.float32) / 255
+    return media.composite(black, white, box[0], box[1])[..., 0].astype(np.float32) / 255
 
 
 def lay(before_HWC: np.ndarray, other: tuple[np.ndarray, np.ndarray], alpha_HW: np.ndarray) -> np.ndarray:

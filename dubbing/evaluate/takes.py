@@ -16,19 +16,21 @@ from typing import Any
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.sheet import Sheet
+from dubbing.artifacts import takes as artifacts
+from dubbing.artifacts.sound import load_speech, speech_mask
+from dubbing.artifacts.takes import SHEET, Scores
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.evaluate import pictures
-from dubbing.evaluate.bench import EvaluatedFilm
 from dubbing.evaluate.hearing import correlation
 from dubbing.evaluate.rendering import Look, flicker, matte_in
+from dubbing.evaluate.session import EvaluatedFilm
 from dubbing.face import OUTER_LIPS
 from dubbing.mesh import Meshes, face_boxes
+from dubbing.metrics.mouth import STILL
 from dubbing.pipeline import Step
 from dubbing.records import Track
-from dubbing.stages.audio import load_speech
-from dubbing.stages.faces import load_tracks
-from dubbing.stages.lipsync import speech_mask
-from dubbing.stages.sheet import Sheet
-from dubbing.stages.sync import EDGE_S, STILL, paste
+from dubbing.stages.sync import EDGE_S
 
 __all__ = ["Take", "finished", "following", "hard_moments", "look_at", "recovery", "silence", "sync"]
 
@@ -38,18 +40,18 @@ _SOLID = 0.5  # matte from which on a pixel is the take's
 
 @dataclass(frozen=True)
 class Take:
-    """One dubbed shot. about: the take's result; score: the sync stage's; patches: folder of its main face."""
+    """One dubbed shot. about: the take; score: what was measured of it; patches: folder of its main face."""
 
     step: Step
     track: Track
-    about: Mapping[str, Any]
+    about: artifacts.Take
     score: Mapping[str, Any]
     patches: Path
 
     @property
     def sheet(self) -> Path:
         """The contact sheet that the sync stage left."""
-        return self.step.score.folder / "sheet.jpg"
+        return self.step.score.folder / SHEET
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,20 @@ def finished(film: EvaluatedFilm, language: str) -> tuple[list[Take], list[str]]
     """The dubbed shots in one language, and for every other shot why it is none."""
     found, reasons = [], []
     for step in film.steps(language):
-        about, score = film.job.result(step.take), film.job.result(step.score)
-        if about is None or about["status"] != "dubbed":
+        about: artifacts.Take | None = film.job.result(step.take)
+        score: Scores | None = film.job.result(step.score)
+        if about is None or about.status != "dubbed":
             lost = film.failed.get(step.take.id)
-            reasons.append(lost.error or "failed" if lost else (about or {}).get("reason") or "not reached")
+            reasons.append(lost.error or "failed" if lost else (about and about.reason) or "not reached")
             continue
         if score is None:
             reasons.append(
                 (film.failed[step.score.id].error or "failed") if step.score.id in film.failed else "no score"
             )
             continue
-        main = about["faces"][0]
-        track = next(t for t in load_tracks(step.faces.folder) if t.id == main["track"])
-        found.append(Take(step, track, about, score, step.take.folder / main["folder"]))
+        main = about.faces[0]
+        track = next(t for t in load_tracks(step.faces.folder) if t.id == main.track)
+        found.append(Take(step, track, about, score.measured(), step.take.folder / main.folder))
     return found, reasons
 
 
@@ -101,15 +104,15 @@ def silence(film: EvaluatedFilm, take: Take) -> dict[str, float | None]:
     silence, and how far the mouth stands open."""
     seen, line = _seen(take), film.line
     rate = float(line.rate)
-    quiet_N = _quiet(Path(take.step.take.args["sound"]), film, take.track) & np.isfinite(seen["wanted"])
+    quiet_N = _quiet(take.step.sound, film, take.track) & np.isfinite(seen["wanted"])
     pairs = quiet_N[1:] & quiet_N[:-1]
     numbers: dict[str, float | None] = {}
     if pairs.sum() >= 3:
         moved = float(np.abs(np.diff(seen["seen"]))[pairs].mean())
         numbers["motion_per_s"] = moved * rate
         numbers["rest_opening"] = float(np.median(seen["seen"][quiet_N]))
-        own = take.step.take.args["source_sound"]
-        was_N = _quiet(Path(own), film, take.track) if own else np.zeros(len(quiet_N), bool)
+        own = take.step.source_sound
+        was_N = _quiet(own, film, take.track) if own else np.zeros(len(quiet_N), bool)
         was = was_N[1:] & was_N[:-1]
         if was.sum() >= 3:
             still = float(np.abs(np.diff(seen["was"]))[was].mean())
@@ -191,7 +194,7 @@ def look_at(
             n = picture.frame - track.start_frame
             box = boxes[n]
             before = picture.bgr(box=box)
-            after, alpha = paste(before, patch, *box[:2]), matte_in(patch, box)
+            after, alpha = media.composite(before, patch, *box[:2]), matte_in(patch, box)
             seen = look.find({"source": before, "result": after}, box)
             drawn.add(picture.frame, before, after, track.mesh_NP3[n, :, :2] - box[:2])
             for name, value in (("edge", pictures.seam(before, after, alpha)),

@@ -1,41 +1,54 @@
 """Sync experts: networks that embed lips and sound in one space, in which LSE is measured.
 
 An expert only embeds; `lse.py` measures, the same way for every expert. Numbers compare only within
-one expert, so each score carries its name and hash.
+one expert, so each score carries its name and hash. Another package adds one by an entry point of the group
+`dubbing.experts`; `dubbing.testing.ExpertContract` are the tests that each has to pass.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from dubbing import models
-from dubbing.errors import ModelError
+from dubbing import device as devices
+from dubbing import models, plugins
 from dubbing.experts import lse
 from dubbing.records import Score
-from dubbing.store import content_key
 
-__all__ = ["Expert", "identity", "load", "model_name", "names", "score", "score_embedded"]
+__all__ = ["Expert", "find", "identity", "load", "model_name", "names", "score", "score_embedded"]
 
-# model -> (module, class): published networks, imported only where they are asked for
-_PUBLISHED = {"syncnet_v2": ("syncnet", "SyncNet"), "wav2lip_color": ("wav2lip_color", "Wav2LipColor")}
+_CLASS = ("wants", "published", "profits_from_gpu", "load", "hash_of", "embed_video", "embed_sound")
 
 
 @runtime_checkable
 class Expert(Protocol):
-    """What a sync expert is. Windows are 5 frames at 25 fps, counted by `lse.windows_in`.
+    """What a sync expert's class says, and what one of them does. Windows are 5 frames at 25 fps, counted by
+    `lse.windows_in`.
 
-    name: as in a configuration; hash12: the first 12 hex digits of its weights' sha256; wants: what
-    `embed_video` takes for each frame: `mesh`, float32 (N, 478, 3) pixels of the upright picture, or
-    `crop`, uint8 (N, H, W, 3) BGR crops of the face.
+    name: as in a configuration, and of its entry point; hash12: the first 12 hex digits of its weights' sha256; wants:
+    what `embed_video` takes for each frame: `mesh`, float32 (N, 478, 3) pixels of the upright picture, or
+    `crop`, uint8 (N, H, W, 3) BGR crops of the face (then it is a `feed.CropExpert`); published: the published models
+    that it needs, which `dub models` then knows; profits_from_gpu: whether a worker should be lent a GPU for it.
     """
 
-    name: str
+    name: ClassVar[str]
+    wants: ClassVar[Literal["mesh", "crop"]]
+    published: ClassVar[tuple[models.Model, ...]]
+    profits_from_gpu: ClassVar[bool]
     hash12: str
-    wants: Literal["mesh", "crop"]
+
+    @classmethod
+    def load(cls, folder: str | Path | None, device: str) -> Expert:
+        """The expert with its weights. folder: where published models lie, as the configuration says; device: of
+        torch. Raises ModelError."""
+        ...
+
+    @classmethod
+    def hash_of(cls, folder: str | Path | None) -> str:
+        """The `hash12` of what `load` would give, without loading it. Raises ModelError."""
+        ...
 
     def embed_video(self, frames_N: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
         """One stretch of one face at its own frame times: float32 (V, E), V = windows_in(times_s_N)."""
@@ -47,38 +60,31 @@ class Expert(Protocol):
 
 
 def names() -> tuple[str, ...]:
-    """The experts there are: the built-in one, and the published ones by their models' names."""
-    return ("lips", *_PUBLISHED)
+    """The experts there are, the built-in one first, then the published ones by their models' names; none is
+    imported."""
+    return plugins.names(plugins.EXPERTS)
 
 
-def load(name: str = "lips", folder: str | Path | None = None) -> Expert:
-    """The expert of that name, with its weights. folder: where published models lie, as the configuration says.
+def find(name: str) -> Any:
+    """The class of that name. Raises PluginError: none, two packages with it, or one that cannot be used."""
+    return plugins.require(plugins.EXPERTS, name, _CLASS)
 
-    Raises ModelError: unknown name; a published file that is absent (with the next step) or another than published.
+
+def load(name: str = "lips", folder: str | Path | None = None, *, device: str | None = None) -> Expert:
+    """The expert of that name, with its weights.
+
+    folder: where published models lie, as the configuration says; device: of torch, None for a GPU where there is one
+    and it profits. Raises PluginError: unknown name; ModelError: a published file that is absent (with the next step)
+    or another than published.
     """
-    if name == "lips":
-        from dubbing.experts.lips import Lips
-
-        return Lips()
-    module, cls = _published(name)
-    made: Expert = getattr(import_module(f"dubbing.experts.{module}"), cls)(models.path(name, configured=folder))
+    kind = find(name)
+    made: Expert = kind.load(folder, device or devices.default(kind.profits_from_gpu))
     return made
 
 
 def identity(name: str, folder: str | Path | None = None) -> str:
-    """What `model_name` of the loaded expert will be, without loading it. Raises ModelError as `load` does."""
-    if name == "lips":
-        from dubbing.experts.lips import WEIGHTS
-
-        return f"{name}@{content_key(WEIGHTS)[:12]}"
-    _published(name)
-    return f"{name}@{models.digest(name, configured=folder)[:12]}"
-
-
-def _published(name: str) -> tuple[str, str]:
-    if name not in _PUBLISHED:
-        raise ModelError(f"There is no sync expert {name!r}; there is: {', '.join(names())}.")
-    return _PUBLISHED[name]
+    """What `model_name` of the loaded expert will be, without loading it. Raises as `load` does."""
+    return f"{name}@{find(name).hash_of(folder)}"
 
 
 def model_name(expert: Expert) -> str:

@@ -8,13 +8,14 @@ second. It says how likely a face speaks; who is dubbed, the speakers stage deci
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dubbing import device as devices
 from dubbing import models
 from dubbing.experts import crop
 from dubbing.networks.boxes import detector_boxes
@@ -111,15 +112,18 @@ class LightASDNet(nn.Module):
 class LightASD:
     """Light-ASD ready to judge. weights: the published file. Raises ModelError for another.
 
-    name, hash12: for the table's metadata, `name@hash12`.
+    name, hash12: for the table's metadata, `name@hash12`; device: of torch, None for a GPU where there is one.
     """
 
     name = "light_asd"
+    profits_from_gpu: ClassVar[bool] = True
     crop_px = crop.CROP_PX
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, device: str | None = None) -> None:
         self.hash12 = content_key(Path(weights))[:12]
         self._net = models.fit(LightASDNet(), models.load_state(weights), self.name).eval()
+        self._device = torch.device(device or devices.default())
+        self._net.to(self._device)
 
     def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:
         """Where to cut each frame of one face in one shot; `crop.cut` cuts it."""
@@ -149,9 +153,10 @@ class LightASD:
 
     def logits(self, mfcc_T13: np.ndarray, faces_THW: np.ndarray) -> np.ndarray:
         """float32 (T, 2) of MFCCs (4 T, 13) and uint8 grey faces (T, 112, 112)."""
-        with torch.inference_mode():
-            faces = torch.from_numpy(np.ascontiguousarray(faces_THW)).float()[None]
-            return self._net(torch.from_numpy(np.ascontiguousarray(mfcc_T13))[None], faces).numpy()
+        with torch.inference_mode(), devices.exact(self._device):
+            faces = torch.from_numpy(np.ascontiguousarray(faces_THW)).to(self._device).float()[None]
+            heard = torch.from_numpy(np.ascontiguousarray(mfcc_T13)).to(self._device)[None]
+            return self._net(heard, faces).cpu().numpy()
 
     @staticmethod
     def grey(crop_HWC: np.ndarray) -> np.ndarray:

@@ -3,8 +3,10 @@
 A few principal components of the lips and jaw (canonical shape, so the head's turn and place are
 out; left and right averaged; rest and amplitude taken from the track itself) over 5 frames, and log-mel
 with silero-vad's encoding over the same 0.2 s, each through a small perceptron into one space; several
-members trained from different starts stand side by side. Trained by `training/sync.py`; the card is
-`lips.md`. Knows no picture and no file but its weights; runs in numpy alone.
+members trained from different starts stand side by side. Trained by `shipped_weights/sync.py`; the card
+is `lips.md`. Knows no picture and no file but its weights; runs in numpy alone. Given another device than the
+processor, its perceptrons run there in torch, to the same numbers but for rounding; a stretch takes them milliseconds
+either way, so it asks for no GPU.
 
 What goes out is scaled so that lips and unrelated sound are 10 apart on average (root mean square),
 and the zeros beyond a stretch's ends are as far as unrelated sound: they favour no shift.
@@ -20,7 +22,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -28,8 +30,13 @@ from scipy.ndimage import gaussian_filter1d
 from dubbing.errors import ModelError
 from dubbing.experts.lse import FPS, WINDOW, instants, windows_in
 from dubbing.face import INNER_LIPS, JAW, OUTER_LIPS, canonical
+from dubbing.models import Model
 from dubbing.networks import voice_encoder
 from dubbing.sound import RATE_HZ, log_mel
+from dubbing.store import content_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["BANDS", "PER_FRAME", "POINTS", "STEPS", "STEP_HZ", "WEIGHTS", "Lips", "centred", "codes", "levelled",
            "mouth", "relax", "sound_columns", "speech_steps"]  # fmt: skip
@@ -142,10 +149,12 @@ def _stacked(signal_TK: np.ndarray, length: int, step: int, count: int) -> np.nd
 class Lips:
     """The built-in expert (protocol `dubbing.experts.Expert`). Raises ModelError where its weights are unusable."""
 
-    name = "lips"
-    wants: Literal["mesh", "crop"] = "mesh"
+    name: ClassVar[str] = "lips"
+    wants: ClassVar[Literal["mesh", "crop"]] = "mesh"
+    published: ClassVar[tuple[Model, ...]] = ()
+    profits_from_gpu: ClassVar[bool] = False
 
-    def __init__(self, path: Path = WEIGHTS) -> None:
+    def __init__(self, path: Path = WEIGHTS, device: str = "cpu") -> None:
         try:
             data = path.read_bytes()
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
@@ -154,10 +163,29 @@ class Lips:
                 self._w: Mapping[str, np.ndarray] = {key: stored[key].astype(np.float32) for key in numbers}
             self._usual = float(self._w["usual"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{path.name}, the weights of the sync expert lips, cannot be used ({error}); "
-                             "install the package again, or make them with training/sync.py.") from error  # fmt: skip
+            raise ModelError(
+                f"{path.name}, the weights of the sync expert lips, cannot be used ({error}); install the package "
+                "again, or make them with shipped_weights/sync.py."
+            ) from error
         self.hash12 = hashlib.sha256(data).hexdigest()[:12]
         self._encoder = encoder
+        self._device = device
+        self._there: dict[str, Tensor] = {}  # the perceptrons' arrays, where they do not run on the processor
+        if device.partition(":")[0] != "cpu":
+            import torch
+
+            layers = {k: v for k, v in self._w.items() if k.endswith(("_weight", "_bias"))}
+            self._there = {k: torch.from_numpy(v).to(device) for k, v in layers.items()}
+
+    @classmethod
+    def load(cls, folder: str | Path | None, device: str) -> Lips:
+        """See `dubbing.experts.Expert`."""
+        return cls(WEIGHTS, device)
+
+    @classmethod
+    def hash_of(cls, folder: str | Path | None) -> str:
+        """See `dubbing.experts.Expert`."""
+        return content_key(WEIGHTS)[:12]
 
     def embed_video(self, frames_N: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
         """Meshes (N, 478, 3) at their times: float32 (V, E)."""
@@ -184,13 +212,24 @@ class Lips:
 
     def _embed(self, side: str, inputs_VI: np.ndarray) -> np.ndarray:
         """The members' perceptrons, side by side, unit length each, then the common scale."""
-        hidden, layer = inputs_VI, 0
-        while f"{side}_{layer}_weight" in self._w:
-            if layer:
-                hidden = np.maximum(hidden, 0)
-            hidden = hidden @ self._w[f"{side}_{layer}_weight"] + self._w[f"{side}_{layer}_bias"][:, None]
-            layer += 1
+        hidden = self._hidden(side, inputs_VI)
         unit = hidden / np.maximum(np.linalg.norm(hidden, axis=-1, keepdims=True), 1e-6)
         flat = unit.transpose(1, 0, 2).reshape(len(inputs_VI), -1)
         apart = np.concatenate([flat - self._w["centre"], np.ones((len(flat), 1), np.float32) * self._w["beside"]], 1)
         return apart * self._w["scale"]
+
+    def _hidden(self, side: str, inputs_VI: np.ndarray) -> np.ndarray:
+        """The members' last layers, float32 (M, V, E)."""
+        weights: Mapping[str, Any] = self._there or self._w
+        hidden: Any = inputs_VI
+        if self._there:
+            import torch
+
+            hidden = torch.from_numpy(inputs_VI).to(self._device)
+        layer = 0
+        while f"{side}_{layer}_weight" in weights:
+            if layer:
+                hidden = hidden.clip(0) if self._there else np.maximum(hidden, 0)
+            hidden = hidden @ weights[f"{side}_{layer}_weight"] + weights[f"{side}_{layer}_bias"][:, None]
+            layer += 1
+        return np.asarray(hidden.cpu() if self._there else hidden)

@@ -10,9 +10,8 @@ lies is `crop`'s. It knows no film.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dubbing import models
+from dubbing.device import exact
 from dubbing.experts import crop, lse
 from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.convs import Direct, Folded, Tiled, best, fold_norm, has_nnpack, in_lanes
@@ -86,8 +86,10 @@ class SyncNet:
     Raises ModelError for any other.
     """
 
-    name = "syncnet_v2"
-    wants: Literal["crop"] = "crop"
+    name: ClassVar[str] = "syncnet_v2"
+    wants: ClassVar[Literal["mesh", "crop"]] = "crop"
+    published: ClassVar[tuple[models.Model, ...]] = (models.find("syncnet_v2"),)
+    profits_from_gpu: ClassVar[bool] = True
     crop_px = crop.CROP_PX
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
@@ -97,6 +99,16 @@ class SyncNet:
         with torch.inference_mode():
             self._tower = _LipTower(net, self._device)
             self._ear = _Ear(net, self._device)
+
+    @classmethod
+    def load(cls, folder: str | Path | None, device: str) -> SyncNet:
+        """See `dubbing.experts.Expert`."""
+        return cls(models.path(cls.name, configured=folder), device)
+
+    @classmethod
+    def hash_of(cls, folder: str | Path | None) -> str:
+        """See `dubbing.experts.Expert`."""
+        return models.digest(cls.name, configured=folder)[:12]
 
     def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:
         """Where to cut each frame of one face in one shot; `crop.cut` cuts it."""
@@ -139,13 +151,6 @@ class SyncNet:
         return np.concatenate(found)
 
 
-def _exact(device: torch.device) -> AbstractContextManager[None]:
-    """On a GPU: no shortened float32, which torch allows for convolutions by default, and the same sums every time."""
-    if device.type == "cpu":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-
-
 class _Ear:
     """The sound tower, folded."""
 
@@ -159,7 +164,7 @@ class _Ear:
         self._join = _Join(net.netfcaud, device)
 
     def __call__(self, mfcc_N1BT: Tensor) -> Tensor:
-        with torch.inference_mode(), _exact(self._device):
+        with torch.inference_mode(), exact(self._device):
             x = mfcc_N1BT.to(self._device).contiguous(memory_format=torch.channels_last)
             x = F.max_pool2d(self._convs[1](self._convs[0](x)), 3, (1, 2))
             for conv in self._convs[2:5]:
@@ -208,7 +213,7 @@ class _LipTower:
     def __call__(self, frames_THWC: np.ndarray) -> Tensor:
         """float32 (T - 4, 1024) of uint8 frames (T, 224, 224, 3)."""
         count = len(frames_THWC) - lse.WINDOW + 1
-        with torch.inference_mode(), _exact(self._device):
+        with torch.inference_mode(), exact(self._device):
             frames = torch.from_numpy(frames_THWC).to(self._device).permute(0, 3, 1, 2).float().contiguous()
             frames = F.pixel_unshuffle(frames, 2) if self._split else frames
             parts = [(frames, a, min(count, a + _PART)) for a in range(0, count, _PART)]

@@ -8,7 +8,7 @@ layers under the published keys. It was trained by the cosine of its embeddings;
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dubbing import models
+from dubbing.device import exact
 from dubbing.experts import crop, lse
 from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.convs import Layer, best, fold, in_lanes
@@ -28,7 +29,7 @@ __all__ = ["Wav2LipColor", "Wav2LipColorNet"]
 
 _SIDE = 96
 _FRAME = 640  # samples of a 25th of a second
-_PART = 8  # windows at a time
+_PART, _ON_GPU = 8, 256  # windows at a time
 # (channels, kernel, stride, padding); a layer that keeps its shape also adds its input.
 _Layers = tuple[tuple[int, int, int | tuple[int, int], int], ...]
 _FACE: _Layers = (
@@ -59,8 +60,8 @@ class _Block(nn.Module):
         y = self.conv_block(x)
         return F.relu(y + x if self.residual else y)
 
-    def folded(self) -> Layer:
-        return best(fold(*self.conv_block, residual=self.residual), 0, 0, torch.device("cpu"), torch.float32)
+    def folded(self, device: torch.device) -> Layer:
+        return best(fold(*self.conv_block, residual=self.residual), 0, 0, device, torch.float32)
 
 
 def _encoder(inward: int, layers: _Layers) -> nn.Sequential:
@@ -98,15 +99,29 @@ class Wav2LipColor:
     any size: they are seen at 96x96.
     """
 
-    name = "wav2lip_color"
-    wants: Literal["crop"] = "crop"
+    name: ClassVar[str] = "wav2lip_color"
+    wants: ClassVar[Literal["mesh", "crop"]] = "crop"
+    published: ClassVar[tuple[models.Model, ...]] = (models.find("wav2lip_color"),)
+    profits_from_gpu: ClassVar[bool] = True
     crop_px = _SIDE
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, device: str = "cpu") -> None:
         self.hash12 = content_key(Path(weights))[:12]
         net = models.fit(Wav2LipColorNet(), models.load_state(weights), self.name).eval()
+        self._device = torch.device(device)
         with torch.inference_mode():
-            self._face, self._sound = ([b.folded() for b in e] for e in (net.face_encoder, net.audio_encoder))  # type: ignore[operator]
+            encoders = (net.face_encoder, net.audio_encoder)
+            self._face, self._sound = ([b.folded(self._device) for b in e] for e in encoders)  # type: ignore[operator]
+
+    @classmethod
+    def load(cls, folder: str | Path | None, device: str) -> Wav2LipColor:
+        """See `dubbing.experts.Expert`."""
+        return cls(models.path(cls.name, configured=folder), device)
+
+    @classmethod
+    def hash_of(cls, folder: str | Path | None) -> str:
+        """See `dubbing.experts.Expert`."""
+        return models.digest(cls.name, configured=folder)[:12]
 
     def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:
         """Where to cut each frame of one face in one shot; `crop.cut` cuts it."""
@@ -132,11 +147,13 @@ class Wav2LipColor:
         views = [columns[:, n * 80 // lse.FPS :][:, :COLUMNS] for n in range(windows)]
         return self._embed(self._sound, torch.from_numpy(np.stack(views)[:, None].copy()))
 
-    @staticmethod
-    def _embed(layers: list[Layer], x: Tensor) -> np.ndarray:
+    def _embed(self, layers: list[Layer], x: Tensor) -> np.ndarray:
         def run(part: Tensor) -> Tensor:
             for layer in layers:
                 part = layer(part.contiguous(memory_format=torch.channels_last))
             return _unit(part)
 
-        return torch.cat(in_lanes(run, x.split(_PART))).numpy()
+        if self._device.type == "cpu":
+            return torch.cat(in_lanes(run, x.split(_PART))).numpy()
+        with torch.inference_mode(), exact(self._device):
+            return torch.cat([run(part) for part in x.to(self._device).split(_ON_GPU)]).cpu().numpy()

@@ -1,7 +1,9 @@
-"""What renders mouths: the protocol that every generator keeps, and the list of those there are.
+"""What renders mouths: the protocol that every generator keeps, and how one is found by its name.
 
 A generator gets one shot's work and yields patches (design decision 1): never a whole picture,
-never a frame it was not asked for. It decides nothing about who speaks or when.
+never a frame it was not asked for. It decides nothing about who speaks or when. Another package adds
+one by an entry point of the group `dubbing.generators`; `examples/dim_mouth` is a whole one, and
+`dubbing.testing.GeneratorContract` are the tests that each has to pass.
 """
 
 from __future__ import annotations
@@ -9,17 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dubbing import device as devices
+from dubbing import plugins
 from dubbing.clock import Timeline
-from dubbing.errors import ManifestError
+from dubbing.errors import ManifestError, PluginError
+from dubbing.models import Model
 from dubbing.records import Line, Patch, Track
 
-__all__ = ["NAMES", "Generator", "Rendered", "RenderRequest", "create", "settings"]
+__all__ = ["WANTS", "Generator", "Rendered", "RenderRequest", "Settings", "create", "find", "names", "schemas",
+           "settings"]  # fmt: skip
 
-NAMES = ("rewrite", "wav2lip", "spt_wav2lip", "lipgan", "speech_gan")
+WANTS = frozenset({"actors"})
+"""What a generator may want of a title's analysis. actors: models fitted on the title's own dialogue."""
+_CLASS = ("version", "Settings", "published", "wants", "profits_from_gpu", "size_bytes", "check", "render")
 
 
 @dataclass(frozen=True)
@@ -30,10 +39,7 @@ class RenderRequest:
     re-rendered, frames of the title; wave: float32 mono 16 kHz dub sound, sample 0 at the start of
     frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
     actor: file of the actor fitted by the title's analysis, or None; window: only patches of frames [a, b) are
-    to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph;
-    min_donor_gap_s: no mouth is borrowed from frames nearer than this to the one it is lent to; shapes: instead of
-    the sound the track's own mouth drives: how `dub eval` sees what rendering is worth. A generator that cannot be
-    driven by shapes raises StageError; one that borrows no mouths has nothing to keep apart.
+    to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph.
     """
 
     source: Path
@@ -46,12 +52,21 @@ class RenderRequest:
     actor: Path | None
     window: tuple[int, int] | None = None
     still: bool = False
-    min_donor_gap_s: float | None = None
-    shapes: bool = False
 
     def wants(self, frame: int) -> bool:
         """Whether a frame's patch is to be yielded."""
         return self.window is None or self.window[0] <= frame < self.window[1]
+
+    @property
+    def spans(self) -> list[tuple[Line, int, int]]:
+        """The frames [a, b) of the title whose patches are to be yielded, line by line: `lines` within `window`."""
+        found = []
+        for line in self.lines:
+            a, b = self.window or (line.start_frame, line.end_frame)
+            a, b = max(a, line.start_frame), min(b, line.end_frame)
+            if a < b:
+                found.append((line, a, b))
+        return found
 
     def fade(self, ramp_frames: int) -> np.ndarray:
         """How much of each frame of the track is to be new, float64 (N,), 0..1: more than 0 exactly on lines.
@@ -74,17 +89,42 @@ class RenderRequest:
 
 @dataclass(frozen=True)
 class Rendered:
-    """One frame's patch, and how far the mouth was meant to open (inter-ocular distances)."""
+    """One frame's patch, and how far the mouth was meant to open (inter-ocular distances; nan: not known)."""
 
     patch: Patch
     wanted_opening: float
 
 
-class Generator(Protocol):
-    """name: as in the manifest; hash: 12 hex digits that name weights and settings; size_bytes: of its weights."""
+class Settings(BaseModel):
+    """What a manifest may say under `generator: {name: ..., ...}`: a generator's own inherit from it.
 
-    name: str
+    Each field needs a description; `dub schema` and the review page show them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Generator(Protocol):
+    """What a generator's class says, and what one of them does.
+
+    name: as in a manifest, and of its entry point; version: raised when the same settings give other patches;
+    Settings: its settings; published: the published models that it may need, which `dub models` then knows;
+    wants: of WANTS; a title's analysis makes it only for those who want it; profits_from_gpu: whether a worker should
+    be lent a GPU for it; hash: 12 hex digits that name version, weights and settings; size_bytes: of its weights.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    Settings: ClassVar[type[BaseModel]]
+    published: ClassVar[tuple[Model, ...]]
+    wants: ClassVar[frozenset[str]]
+    profits_from_gpu: ClassVar[bool]
     hash: str
+
+    def __init__(self, settings: Any, models_folder: str | None = None, *, device: str = "cpu") -> None:
+        """settings: of its `Settings`; models_folder: where published models lie, as the configuration says; device:
+        of torch. Large weights are loaded when it first renders. Raises ManifestError, ModelError."""
+        ...
 
     @property
     def size_bytes(self) -> int: ...
@@ -94,53 +134,75 @@ class Generator(Protocol):
         ...
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
-        """Patches of every frame of `work.lines` in `work.window`, in order, all of one size.
+        """Patches of every frame of `work.spans`, in order, all of one size.
 
         Memory does not grow with length, and windows change no patch.
         """
         ...
 
 
-def create(name: str, settings: Mapping[str, Any], models_folder: str | None = None) -> Generator:
+def names() -> tuple[str, ...]:
+    """The generators there are, our own first; none is imported."""
+    return plugins.names(plugins.GENERATORS)
+
+
+def find(name: str) -> type[Generator]:
+    """The class of that name. Raises PluginError: none, two packages with it, or one that cannot be used."""
+    kind: type[Generator] = plugins.require(plugins.GENERATORS, name, _CLASS)
+    if unknown := sorted(frozenset(kind.wants) - WANTS):
+        raise PluginError(
+            f"The {plugins.find(plugins.GENERATORS, name)} cannot be used: it wants {', '.join(unknown)}; a title's "
+            f"analysis makes: {', '.join(sorted(WANTS))}."
+        )
+    return kind
+
+
+def create(
+    name: str, settings: Mapping[str, Any], models_folder: str | None = None, *, device: str | None = None
+) -> Generator:
     """A generator; large weights are loaded when it first renders.
 
-    models_folder: where published models lie, as the configuration says. Raises ManifestError: unknown name or
-    setting; ModelError: no such model (with the next step), or not the published file.
+    models_folder: where published models lie, as the configuration says; device: of torch, None for a GPU where there
+    is one and it profits. Raises PluginError: unknown name; ManifestError: unknown setting; ModelError: no such model
+    (with the next step), or not the published file.
     """
-    if name == "rewrite":
-        from dubbing.generators.rewrite.generator import Rewrite
+    kind = find(name)
+    checked = _settings(kind, settings)
+    return kind(checked, models_folder, device=device or devices.default(kind.profits_from_gpu))
 
-        return Rewrite(settings)
-    if name == "wav2lip":
-        from dubbing.generators.wav2lip import Wav2Lip
 
-        return Wav2Lip(settings, models_folder)
-    if name == "spt_wav2lip":
-        from dubbing.generators.wav2lip import SptWav2Lip
-
-        return SptWav2Lip(settings, models_folder)
-    if name == "lipgan":
-        from dubbing.generators.lipgan import LipGAN
-
-        return LipGAN(settings, models_folder)
-    if name == "speech_gan":
-        from dubbing.generators.speech_gan import SpeechGAN
-
-        return SpeechGAN(settings, models_folder)
-    raise ManifestError(f"There is no generator {name!r}; there is: {', '.join(NAMES)}.")
+def _settings(kind: type[Generator], given: Mapping[str, Any]) -> BaseModel:
+    """Settings as a manifest gives them, in the generator's own model. Raises ManifestError."""
+    known = kind.Settings.model_fields
+    said = f"generator {kind.name}"
+    try:
+        made = kind.Settings(**given)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ManifestError(f"{said}: {where}: {first['msg'].lower()}; it knows {', '.join(known)}.") from e
+    if unknown := sorted(given.keys() - known.keys()):  # a model that does not forbid them would drop them
+        raise ManifestError(
+            f"{said}: {unknown[0]}: extra inputs are not permitted; it knows {', '.join(known) or 'none'}."
+        )
+    return made
 
 
 def settings(name: str) -> dict[str, Any]:
-    """What may be said of a generator of NAMES in a manifest: JSON Schema of each setting, by name."""
-    from importlib import import_module
-
-    module, kind = {
-        "rewrite": ("rewrite.generator", "Settings"),
-        "wav2lip": ("wav2lip", "Settings"),
-        "spt_wav2lip": ("wav2lip", "SptSettings"),
-        "lipgan": ("lipgan", "Settings"),
-        "speech_gan": ("speech_gan", "Settings"),
-    }[name]
-    found = getattr(import_module(f"dubbing.generators.{module}"), kind)
-    properties: dict[str, Any] = found.model_json_schema()["properties"]
+    """What may be said of a generator in a manifest: JSON Schema of each setting, by name. Raises PluginError."""
+    properties: dict[str, Any] = find(name).Settings.model_json_schema().get("properties", {})
     return properties
+
+
+def schemas() -> tuple[dict[str, dict[str, Any]], list[PluginError]]:
+    """The JSON Schema of every generator's settings by its name, and why others are left out.
+
+    References point to `#/$defs/<generator>.<model>`.
+    """
+    found, problems = {}, []
+    for name in names():
+        try:
+            found[name] = find(name).Settings.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+        except PluginError as e:
+            problems.append(e)
+    return found, problems

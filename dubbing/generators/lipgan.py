@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from dubbing.networks import lipgan as network
 
-__all__ = ["LipGAN", "Settings", "square_boxes"]
+__all__ = ["LipGAN", "LipGANSettings", "square_boxes"]
 
 
-class Settings(square.Settings):
+class LipGANSettings(square.DrawnSettings):
     """What a manifest may say under `generator: {name: lipgan, ...}`."""
 
     model: str = square.named("lipgan")
@@ -48,8 +48,9 @@ class LipGAN(square.Square):
 
     name = "lipgan"
     version = 1
-    kind = Settings
-    settings: Settings
+    Settings = LipGANSettings
+    published = (models.find("lipgan"),)
+    settings: LipGANSettings
 
     def _loaded(self) -> network.LipGANNet:
         from dubbing.networks import lipgan as network

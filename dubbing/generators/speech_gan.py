@@ -29,13 +29,13 @@ from dubbing.sound import RATE_HZ
 if TYPE_CHECKING:
     from dubbing.networks.speech_gan import nets, run
 
-__all__ = ["Settings", "SpeechGAN"]
+__all__ = ["SpeechGAN", "SpeechGANSettings"]
 
 _GROUP = 32  # ticks heard at once
 _SIZE_WH = inputs.PICTURE_HW[::-1]
 
 
-class Settings(square.Settings):
+class SpeechGANSettings(square.DrawnSettings):
     """What a manifest may say under `generator: {name: speech_gan, ...}`."""
 
     model: str = square.named("speech_gan")
@@ -47,8 +47,9 @@ class SpeechGAN(square.Drawn):
 
     name = "speech_gan"
     version = 1
-    kind = Settings
-    settings: Settings
+    Settings = SpeechGANSettings
+    published = (models.find("speech_gan"),)
+    settings: SpeechGANSettings
 
     def _loaded(self) -> nets.SpeechGANNet:
         from dubbing.networks.speech_gan import nets

@@ -9,18 +9,18 @@ inherit from `Square` (`wav2lip`, `lipgan`), or from `Drawn` alone (`speech_gan`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from dubbing import media, models
-from dubbing.errors import ManifestError, ModelError, StageError
+from dubbing import generators, media, models
+from dubbing.errors import ManifestError, ModelError
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.paste import Place, cut_square, lay, matte, places, raised, smooth
 from dubbing.networks.boxes import detector_boxes
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Drawn", "Hearing", "CropPlan", "Settings", "Square", "named", "steady_boxes"]
+__all__ = ["CropPlan", "Drawn", "DrawnSettings", "Hearing", "Square", "named", "steady_boxes"]
 
 BELOW = 0.06  # of the box's height: Wav2Lip's published call adds 10 pixels of some 170 under the chin
 _SMOOTH_S = 0.1  # to each side
@@ -45,10 +45,8 @@ Hearing = Callable[[list[int]], np.ndarray]
 """Windows of sound of some frames of a track, float32 (n, 1, bands, columns)."""
 
 
-class Settings(BaseModel):
+class DrawnSettings(generators.Settings):
     """What a manifest may say of any of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(description=_MODEL)
     ramp_frames: int = Field(4, ge=1, le=25, description="frames over which a patch comes and goes at its ends")
@@ -70,28 +68,21 @@ class Drawn(ABC):
     """See `dubbing.generators.Generator`: one with a checkpoint, whose network draws the face in a box. The mouth it
     means to draw is not known beforehand: no wanted opening.
 
-    settings: those of `kind`, which a subclass sets with `name` and `version`; models_folder: where published models
-    lie, as the configuration says; device: where it runs, None for a GPU where there is one. Raises ManifestError:
-    unknown setting; ModelError: no such checkpoint.
+    A subclass sets name, version, Settings and published. Raises ManifestError: a checkpoint by a relative path;
+    ModelError: no such checkpoint.
     """
 
-    name: str
-    version: int
-    kind: type[Settings]
-    settings: Settings
+    name: ClassVar[str]
+    version: ClassVar[int]
+    Settings: ClassVar[type[DrawnSettings]]
+    published: ClassVar[tuple[models.Model, ...]]
+    wants: ClassVar[frozenset[str]] = frozenset()
+    profits_from_gpu: ClassVar[bool] = True
+    settings: DrawnSettings
 
-    def __init__(
-        self, settings: Mapping[str, Any], models_folder: str | None = None, *, device: str | None = None
-    ) -> None:
-        try:
-            self.settings = self.kind(**settings)
-        except ValidationError as e:
-            first = e.errors()[0]
-            raise ManifestError(
-                f"generator {self.name}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}; "
-                f"it knows {', '.join(self.kind.model_fields)}."
-            ) from e
-        self._device = device
+    def __init__(self, settings: Any, models_folder: str | None = None, *, device: str = "cpu") -> None:
+        self.settings = settings
+        self.device = device
         self._path, content = self._checkpoint(self.settings.model, models_folder)
         self.hash = key_of(self.version, content, self.settings.model_dump(exclude={"model"}))[:12]
 
@@ -132,21 +123,11 @@ class Drawn(ABC):
 
     @cached_property
     def _net(self) -> Any:
-        import torch  # not before there is something to render: it is large
-
-        return self._running(self._loaded(), self._device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return self._running(self._loaded(), self.device)
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
-        """Patches of every frame of `work.lines`. Raises what `media.read` raises, StageError for `shapes`."""
-        if work.shapes:
-            raise StageError(f"{self.name} is driven by sound only: it cannot render a given mouth.")
-        spans = []
-        for line in work.lines:
-            a, b = work.window or (line.start_frame, line.end_frame)
-            a, b = max(a, line.start_frame), min(b, line.end_frame)
-            if a < b:
-                spans.append((line, a, b))
-        yield from self._render(work, CropPlan(work, self.settings.ramp_frames, self._boxes), spans)
+        """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
+        yield from self._render(work, CropPlan(work, self.settings.ramp_frames, self._boxes), work.spans)
 
     def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
         """The checkpoint's file and its sha256. Raises ManifestError, ModelError."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from dubbing.networks import spt
     from dubbing.networks import wav2lip as network
 
-__all__ = ["Settings", "SptSettings", "SptWav2Lip", "Wav2Lip"]
+__all__ = ["SptSettings", "SptWav2Lip", "Wav2Lip", "Wav2LipSettings"]
 
 
-class Settings(square.Settings):
+class Wav2LipSettings(square.DrawnSettings):
     """What a manifest may say under `generator: {name: wav2lip, ...}`."""
 
     model: str = square.named("wav2lip")
@@ -52,8 +52,9 @@ class Wav2Lip(square.Square):
 
     name = "wav2lip"
     version = 1
-    kind = Settings
-    settings: Settings
+    Settings = Wav2LipSettings
+    published: ClassVar[tuple[models.Model, ...]] = (models.find("wav2lip"), models.find("wav2lip_gan"))
+    settings: Wav2LipSettings
 
     def _must_look(self) -> bool:
         return super()._must_look() or self.settings.size is not None
@@ -82,7 +83,7 @@ class Wav2Lip(square.Square):
         return made
 
 
-class SptSettings(Settings):
+class SptSettings(Wav2LipSettings):
     """What a manifest may say under `generator: {name: spt_wav2lip, ...}`."""
 
     model: str = Field("", description="your checkpoint, which `dub train spt_wav2lip` makes (absolute, or from ~)")
@@ -95,7 +96,8 @@ class SptWav2Lip(Wav2Lip):
     """See `dubbing.generators.square.Square`."""
 
     name = "spt_wav2lip"
-    kind = SptSettings
+    Settings = SptSettings
+    published = ()
 
     def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
         if not model:

@@ -8,7 +8,7 @@ from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.master import Mastered, encode_master
 from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import pasted_frames
-from dubbing.media.patches import PatchWriter, join_patches, patch_frames, read_patches
+from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, read_patches
 from dubbing.media.photo import BT709, Photograph, film_of, is_photograph, read_photograph
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, probe
 from dubbing.media.read import Picture, Scan, read, scan, timeline
@@ -30,6 +30,7 @@ __all__ = [
     "Scan",
     "VideoInfo",
     "audio_length",
+    "composite",
     "delivery",
     "encode_master",
     "excerpt",

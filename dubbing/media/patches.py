@@ -24,7 +24,7 @@ from dubbing.errors import MediaError
 from dubbing.media.probe import local_url, open_media
 from dubbing.records import Patch
 
-__all__ = ["PatchWriter", "join_patches", "patch_frames", "read_patches"]
+__all__ = ["PatchWriter", "composite", "join_patches", "patch_frames", "read_patches"]
 
 _PICTURES = "patch.mkv"
 _TABLE = "frames.parquet"
@@ -169,3 +169,18 @@ def read_patches(
 
 def _real(column: list[Any]) -> bool:
     return any(isinstance(v, float | np.floating) for v in column)
+
+
+def composite(picture_HWC: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarray:
+    """A crop of the upright picture at (x, y) with a patch over it, uint8; for looking, not for delivery."""
+    out = picture_HWC.copy()
+    top, left = patch.y - y, patch.x - x
+    height, width = patch.matte_HW.shape
+    rows = slice(max(top, 0), min(top + height, len(out)))
+    cols = slice(max(left, 0), min(left + width, out.shape[1]))
+    inner = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
+    alpha = patch.matte_HW[inner].astype(np.float32) / 255
+    out[rows, cols] = cv2.blendLinear(
+        np.ascontiguousarray(out[rows, cols]), np.ascontiguousarray(patch.bgr_HWC[inner]), 1 - alpha, alpha
+    )
+    return out

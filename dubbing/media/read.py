@@ -205,6 +205,9 @@ def _sought(path: str | Path, timeline: Timeline, start: int, end: int, threads:
                 number += 1
                 if number >= end:
                     return
+            else:
+                if number > start:
+                    return  # the file ends here: another try would show the same frames again
 
 
 def _counted(path: str | Path, timeline: Timeline, start: int, end: int, threads: int) -> Iterator[Picture]:

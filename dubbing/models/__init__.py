@@ -5,16 +5,17 @@
     fit(network, state, "syncnet_v2")  into a network, or the first key that does not fit, with both shapes
     fit_layers(network, state, name)   the same where layers bear Keras's numbered names
 
-A model is an entry of `MODELS`, its file lies on a `ModelStore` (one folder), `download.pull` brings it
+A model is an entry of `MODELS`, its file lies in a `ModelStore` (one folder), `download.pull` brings it
 there. It knows no network's architecture and decides for nobody whether a licence fits their use.
 """
 
+from dubbing.models.added import added
 from dubbing.models.entries import MODELS, Licence, Model, find
-from dubbing.models.keras import fit_layers
+from dubbing.models.layers import fit_layers
 from dubbing.models.store import ModelStore, digest, folder, is_present, path
 from dubbing.models.weights import fit, load_state
 
 __all__ = [
-    "MODELS", "Licence", "Model", "ModelStore", "digest", "find", "fit", "fit_layers", "folder", "is_present",
+    "MODELS", "Licence", "Model", "ModelStore", "added", "digest", "find", "fit", "fit_layers", "folder", "is_present",
     "load_state", "path",
 ]  # fmt: skip

@@ -3,6 +3,10 @@
 It speaks to no other scheme, whatever a redirect says, loads no more bytes than the entry allows, and
 leaves what it could not finish in `<file>.part`, where the next attempt goes on. It knows no licence
 beyond asking the model_store whether it was accepted.
+
+Written out here because pooch (1.9) does not do that: it begins anew after every break and deletes what it had, loads
+whatever length a server sends before it looks at the hash, follows a redirect from https to http, tries one source,
+and lets two processes load the same file.
 """
 
 from __future__ import annotations

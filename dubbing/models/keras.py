@@ -10,10 +10,9 @@ anything larger than the file are refused. The file is parsed by the HDF5 librar
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,9 +21,8 @@ from dubbing.models.entries import MAX_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Module
 
-__all__ = ["SIGNATURE", "fit_layers", "read"]
+__all__ = ["SIGNATURE", "read"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MOST_OBJECTS, _DEEPEST, _LONGEST = 20_000, 8, 200
@@ -32,7 +30,6 @@ _OURS = {
     "kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias", "alpha": "weight",
     "moving_mean": "running_mean", "moving_variance": "running_var",
 }  # fmt: skip
-M = TypeVar("M", bound="Module")
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -130,75 +127,3 @@ def _refuse_unplain(dataset: Any, path: Path, left: int) -> int:
 def _printable(text: str) -> str:
     """What a made-up file says, fit for a terminal and a sentence."""
     return "".join(c if c.isprintable() else "?" for c in text[:120])
-
-
-# -- into a network --------------------------------------------------------------------------
-
-
-def fit_layers(network: M, state: Mapping[str, Tensor], name: str) -> M:
-    """Load `state` into `network`, layer by layer, and return it.
-
-    Keras numbers layers through a whole program: a file's `conv2d_21` to `conv2d_40` are the network's `conv2d` to
-    `conv2d_19`. So for each kind of layer the file's first number is taken for the network's first. name: what to
-    call the weights in a message. Raises ModelError with every kind of mismatch in one sentence: layers that the
-    file lacks, layers that the network has not, layers of another shape; else what `models.fit` raises.
-    """
-    from dubbing.models.weights import fit
-
-    own = network.state_dict()
-    state = _renumbered(state, own)
-    missing = _layers(k for k in own if k not in state and not k.endswith(".num_batches_tracked"))
-    extra = _layers(k for k in state if k not in own)
-    wrong = [k for k in own if k in state and state[k].shape != own[k].shape]
-    said = []
-    if missing:
-        said.append(f"it lacks {_some(missing)}")
-    if extra:
-        said.append(f"it has {_some(extra)}, which the network has not")
-    if wrong:
-        first, others = wrong[0], [layer for layer in _layers(wrong) if layer != wrong[0].rpartition(".")[0]]
-        found, wanted = (tuple(s[first].shape) for s in (state, own))
-        also = f" (also wrong: {_some(others)})" if others else ""
-        said.append(f"its {first!r} is {found} where {wanted} belongs{also}")
-    if said:
-        raise ModelError(f"{name} is a checkpoint of another architecture: {'; '.join(said)}.")
-    return fit(network, state, name)
-
-
-def _parts(layer: str) -> tuple[str, int]:
-    """`conv2d_3` is the kind `conv2d` and the number 3; without a number it is 0."""
-    match = re.fullmatch(r"(.*?)(?:_(\d{1,9}))?", layer)
-    assert match is not None
-    return match[1], int(match[2] or 0)
-
-
-def _renumbered(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state with each kind of layer counted from the network's first number."""
-    first: list[dict[str, int]] = []
-    for keys in (state, own):
-        lowest: dict[str, int] = {}
-        for layer in _layers(keys):
-            kind, number = _parts(layer)
-            lowest[kind] = min(number, lowest.get(kind, number))
-        first.append(lowest)
-    given, wanted = first
-    out = {}
-    for key, value in state.items():
-        layer, _, what = key.rpartition(".")
-        kind, number = _parts(layer)
-        if kind in wanted:
-            number += wanted[kind] - given[kind]
-            layer = f"{kind}_{number}" if number else kind
-        out[f"{layer}.{what}"] = value
-    return out
-
-
-def _layers(keys: Any) -> list[str]:
-    """Layers of some keys, each once, in order."""
-    return list(dict.fromkeys(str(key).rpartition(".")[0] for key in keys))
-
-
-def _some(layers: list[str]) -> str:
-    """`'conv2d_3', 'conv2d_4', 'dense' and 9 more`."""
-    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
-    return ", ".join(repr(layer) for layer in layers[:3]) + more

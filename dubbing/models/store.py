@@ -27,6 +27,7 @@ from typing import Any, Literal
 
 from dubbing.errors import ModelError, OutputError
 from dubbing.models import own
+from dubbing.models.added import added
 from dubbing.models.entries import MODELS, Model
 from dubbing.models.entries import find as find_entry
 from dubbing.models.weights import is_program
@@ -83,24 +84,39 @@ class State:
 
 
 class ModelStore:
-    """One folder of models. root need not exist; models: the entries that it may hold."""
+    """One folder of models. root need not exist; models: the entries that it may hold, besides those that other
+    packages add."""
 
     def __init__(self, root: Path, models: Sequence[Model] = MODELS) -> None:
         self.root, self.models = root, models
 
     @property
     def every(self) -> tuple[Model, ...]:
-        """The published models, and one's own."""
-        return (*self.models, *own.entries(self.root))
+        """The published models, those that other packages add, and one's own."""
+        return (*self.published, *own.entries(self.root))
+
+    @property
+    def published(self) -> tuple[Model, ...]:
+        """The published models, and those that other packages add."""
+        return (*self.models, *added(self.models).models)
 
     def wanted(self, name: str, file: Path) -> Model:
         """The entry that `file` would be added as: a published one, or a new one of your own. Raises ModelError."""
-        if any(m.name == name for m in self.models):
+        published = self.published
+        if any(m.name == name for m in published):
             return self.find(name)
-        return own.described(name, file, ", ".join(m.name for m in self.models))
+        return own.described(name, file, ", ".join(m.name for m in published))
 
     def find(self, name: str) -> Model:
-        return find_entry(name, self.every)
+        """The entry of that name. Other packages are asked only where nobody else knows it. Raises ModelError: nobody
+        does; PluginError: nobody does, and a package could not be asked."""
+        known = (*self.models, *own.entries(self.root))
+        if any(m.name == name for m in known):
+            return find_entry(name, known)
+        more = added(self.models)
+        if more.problems and all(m.name != name for m in more.models):
+            raise more.problems[0]
+        return find_entry(name, (*known, *more.models))
 
     def file(self, model: Model) -> Path:
         """Where the model's file belongs."""
@@ -212,7 +228,7 @@ class ModelStore:
             self.root.mkdir(parents=True, exist_ok=True)
             found = _copy(source, part, limit=model.limit_bytes, on_bytes=on_bytes)
             first = self.accept_file(model, part, found, str(source.absolute()), repr(str(source)))
-            if model not in self.models:
+            if model not in self.published:
                 self._record(own.FILE, model.name, own.record(model))
         except OSError as e:
             if str(e.filename) == str(source):

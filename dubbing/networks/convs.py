@@ -4,7 +4,7 @@ A batch norm in evaluation is a scale and a shift, so it is folded into the weig
 activation ride along; tensors stay channels_last. On a processor there are three ways, chosen by shape
 alone, so that every machine of one kind gives the same bytes:
 
-  direct     oneDNN's convolution with residual and activation fused
+  direct     oneDNN's convolution with residual and activation fused, or torch's plain one where oneDNN cannot
   Winograd   F(4x4, 3x3) of Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016): 36
              products where 144 were; pays where channels are many and the picture is small
   NNPACK     torch's own transform convolution, one picture at a time; pays where the picture is large
@@ -95,11 +95,17 @@ def best(layer: Folded, height: int, width: int, device: torch.device, dtype: to
 # -- direct ----------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _fuses() -> bool:
-    """Whether this torch has oneDNN's fused convolutions (the ops that its own compiler emits)."""
+@lru_cache
+def _fuses(dtype: torch.dtype) -> bool:
+    """Whether this torch has oneDNN's fused convolutions (the ops that its own compiler emits) and this processor runs
+    them in `dtype`: in half precision it needs instructions for it, which an x86 without AVX-512 lacks."""
     ops = ("_convolution_pointwise", "_convolution_transpose_pointwise", "_reorder_convolution_weight")
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, op) for op in ops)
+    if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, op) for op in ops):
+        return False
+    if dtype == torch.float32:
+        return True
+    ask = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}.get(dtype)
+    return ask is not None and hasattr(torch.ops.mkldnn, ask) and bool(getattr(torch.ops.mkldnn, ask)())
 
 
 class Direct:
@@ -111,7 +117,7 @@ class Direct:
         self.layer = _bare(layer)
         self._weight = layer.weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
         self._bias = layer.bias.to(device, dtype)
-        self._fused = device.type == "cpu" and layer.slope in (0.0, 1.0) and _fuses()
+        self._fused = device.type == "cpu" and layer.slope in (0.0, 1.0) and _fuses(dtype)
         self._packed: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:

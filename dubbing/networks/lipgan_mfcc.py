@@ -3,7 +3,9 @@
 Published in MATLAB (Wojcicki's HTK-like `mfcc`), here as described there: 16 kHz, samples on the scale of 16 bits;
 pre-emphasis 0.97; Hamming windows of 25 ms every 10 ms, none that would not fit whole; magnitude of a 512-point
 transform; 40 triangles of unit height from 300 to 3700 Hz, evenly spaced on 1127 ln(1 + f / 700); logarithm; DCT of
-which 12 numbers are kept, the zeroth is not; liftered with 22. Column k begins at sample 160 k. It knows no network.
+which 12 numbers are kept, the zeroth is not; liftered with 22. Column k begins at sample 160 k. Transform and triangles
+are librosa's, the DCT is scipy's; librosa's own `mfcc` lifts every number as if it were the one after. It knows no
+network.
 
 One thing differs: the published code leaves out frames that hear digital silence, whose logarithm has no value. Here
 no band is less than 1e-5, which 24-bit sound does not fall below: silence is 0 in every number, and every frame has a
@@ -18,6 +20,8 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
+from scipy.fft import dct
+from scipy.signal.windows import hamming
 
 __all__ = ["ALIGNMENTS", "BANDS", "COLUMNS", "Alignment", "mfcc", "starts", "windows"]
 
@@ -33,41 +37,37 @@ ALIGNMENTS: tuple[Alignment, ...] = get_args(Alignment)
 _LEAD_S = {"training": Fraction(4, 25), "inference": Fraction(0)}
 
 
-def _warped(hz: np.ndarray | float) -> np.ndarray:
-    return 1127 * np.log(1 + np.asarray(hz, np.float64) / 700)
-
-
 @lru_cache(maxsize=1)
 def _triangles() -> np.ndarray:
     """float64 (40, 257): each rises from the peak before its own and falls to the one after, in hertz."""
-    edges = 700 * (np.exp(np.linspace(_warped(_LOW_HZ), _warped(_HIGH_HZ), _FILTERS + 2) / 1127) - 1)
-    bins = np.linspace(0, RATE_HZ / 2, _FFT // 2 + 1)
-    low, peak, high = (edges[n : n + _FILTERS, None] for n in range(3))
-    return np.maximum(0, np.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)))
+    import librosa
 
-
-@lru_cache(maxsize=1)
-def _transform() -> np.ndarray:
-    """float64 (12, 40): the cosines, with the lifter in them."""
-    number = np.arange(1, BANDS + 1)[:, None]
-    cosines = np.sqrt(2 / _FILTERS) * np.cos(number * np.pi * (np.arange(_FILTERS) + 0.5) / _FILTERS)
-    return cosines * (1 + _LIFTER / 2 * np.sin(np.pi * number / _LIFTER))
+    return librosa.filters.mel(
+        sr=RATE_HZ, n_fft=_FFT, n_mels=_FILTERS, fmin=_LOW_HZ, fmax=_HIGH_HZ, htk=True, norm=None, dtype=np.float64
+    )
 
 
 def mfcc(wave_16k: np.ndarray) -> np.ndarray:
     """float32 (12, T) of float32 mono samples at 16 kHz, -1..1; T = (len - 400) // 160 + 1, at least 0."""
+    import librosa
+
     samples = np.asarray(wave_16k, np.float64) * 2**15
     count = max(0, (len(samples) - SIZE) // HOP + 1)
-    hamming = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(SIZE) / (SIZE - 1))
+    lifter = 1 + _LIFTER / 2 * np.sin(np.pi * np.arange(1, BANDS + 1) / _LIFTER)
+    beside = (_FFT - SIZE) // 2  # librosa lays the window into the middle of the transform
     out = np.empty((BANDS, count), np.float32)
     for a in range(0, count, _BLOCK):
         b = min(count, a + _BLOCK)
         start, end = a * HOP, (b - 1) * HOP + SIZE
         before = samples[start - 1] if start else 0.0
         part = samples[start:end] - _EMPHASIS * np.concatenate([[before], samples[start : end - 1]])
-        frames = np.lib.stride_tricks.sliding_window_view(part, SIZE)[::HOP] * hamming
-        bands = np.abs(np.fft.rfft(frames, _FFT)) @ _triangles().T
-        out[:, a:b] = _transform() @ np.log(np.maximum(_FLOOR, bands)).T
+        bands = _triangles() @ np.abs(
+            librosa.stft(
+                np.pad(part, beside), n_fft=_FFT, hop_length=HOP, win_length=SIZE, window=hamming(SIZE), center=False
+            )
+        )
+        cepstra = dct(np.log(np.maximum(_FLOOR, bands)), axis=0, norm="ortho")
+        out[:, a:b] = cepstra[1 : BANDS + 1] * lifter[:, None]
     return out
 
 

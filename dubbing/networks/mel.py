@@ -2,7 +2,8 @@
 
 16 kHz; pre-emphasis 0.97; 800-sample periodic Hann windows every 200 samples; 80 Slaney bands from 55
 to 7600 Hz of the magnitude; decibels above -100, less a reference of 20, scaled to -4..4. Column k is
-centred on sample 200 k, outside the sound is silence. It knows no network.
+centred on sample 200 k, outside the sound is silence. Transform and bands are librosa's, as in the published code.
+It knows no network.
 """
 
 from __future__ import annotations
@@ -36,17 +37,18 @@ def _filters() -> np.ndarray:
 
 def mel(wave_16k: np.ndarray) -> np.ndarray:
     """float32 (80, len // 200 + 1), -4 (silence) to 4, of float32 mono samples at 16 kHz, -1..1."""
+    import librosa
+
     wave = np.asarray(wave_16k, np.float32)
     emphasised = wave.copy()
     emphasised[1:] -= np.float32(0.97) * wave[:-1]
     padded = np.pad(emphasised, SIZE // 2)
     count = len(wave) // HOP + 1
-    hann = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(SIZE) / SIZE)).astype(np.float32)
     out = np.empty((BANDS, count), np.float32)
     for a in range(0, count, _BLOCK):
         b = min(count, a + _BLOCK)
-        frames = np.lib.stride_tricks.sliding_window_view(padded[a * HOP : (b - 1) * HOP + SIZE], SIZE)[::HOP]
-        loudness = _filters() @ np.abs(np.fft.rfft(frames * hann, axis=1)).T.astype(np.float32)
+        part = padded[a * HOP : (b - 1) * HOP + SIZE]
+        loudness = _filters() @ np.abs(librosa.stft(part, n_fft=SIZE, hop_length=HOP, center=False))
         decibel = 20 * np.log10(np.maximum(1e-5, loudness)) - 20
         out[:, a:b] = np.clip(8 * (decibel + 100) / 100 - 4, -4, 4)
     return out

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from dubbing.artifacts.sound import load_speech, load_wave, speech_mask
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.errors import InputError
 from dubbing.experts.lse import SHIFTS
 from dubbing.face import canonical, mouth_measures
@@ -18,9 +20,6 @@ from dubbing.review.library import Library, Shown
 from dubbing.review.sides import main_track, stretch
 from dubbing.review.takes import Take
 from dubbing.sound import RATE_HZ
-from dubbing.stages.audio import load_speech, load_wave
-from dubbing.stages.faces import load_tracks
-from dubbing.stages.lipsync import speech_mask
 
 __all__ = ["curves"]
 
@@ -53,8 +52,8 @@ def curves(library: Library, shown: Shown, take_id: str = "current") -> dict[str
             "source_distance": _plain(seen.get("source_distance"), turned=True),
         },
         "waveform": {
-            "source": _peaks(shown, shown.step.take.args["source_sound"], first, last),
-            "dub": _peaks(shown, shown.step.take.args["sound"], first, last),
+            "source": _peaks(shown, shown.step.source_sound, first, last),
+            "dub": _peaks(shown, shown.step.sound, first, last),
         },
         "silence": _silence(shown, first, last),
     }  # fmt: skip
@@ -99,11 +98,11 @@ def _plain(values: np.ndarray | None, digits: int = 4, turned: bool = False) -> 
     return [round(float(v), digits) if np.isfinite(v) else None for v in numbers]
 
 
-def _peaks(shown: Shown, folder: str | None, first: int, last: int) -> dict[str, Any] | None:
+def _peaks(shown: Shown, folder: Path | None, first: int, last: int) -> dict[str, Any] | None:
     """Least and greatest sample of equal steps over frames [first, last)."""
     if folder is None:
         return None
-    wave = load_wave(Path(folder), shown.line.sample(first, RATE_HZ), shown.line.sample(last, RATE_HZ))
+    wave = load_wave(folder, shown.line.sample(first, RATE_HZ), shown.line.sample(last, RATE_HZ))
     step = max(_LEAST_SAMPLES, -(-len(wave) // _PEAKS))
     starts = np.arange(0, len(wave), step)
     low, high = (f.reduceat(wave, starts) for f in (np.minimum, np.maximum))
@@ -111,6 +110,6 @@ def _peaks(shown: Shown, folder: str | None, first: int, last: int) -> dict[str,
 
 
 def _silence(shown: Shown, first: int, last: int) -> list[list[int]]:
-    speech_N = speech_mask(load_speech(Path(shown.step.take.args["sound"])), shown.line, first, last)
+    speech_N = speech_mask(load_speech(shown.step.sound), shown.line, first, last)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], (~speech_N).astype(np.int8), [0]])))
     return [[first + int(a), first + int(b)] for a, b in edges.reshape(-1, 2)]

@@ -23,8 +23,8 @@ from dubbing.review.deliveries import Change, Delivered, Deliveries, by_the_run,
 from dubbing.review.library import Library
 from dubbing.review.lists import SOURCE, Sheet, lists
 from dubbing.review.report import report
+from dubbing.shot_table import read_rows
 from dubbing.store import Store, output_error
-from dubbing.table import read_rows
 
 __all__ = ["REPORT", "Exported", "ExportedDub", "export", "refusal"]
 

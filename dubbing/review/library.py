@@ -9,7 +9,7 @@ import json
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from dubbing.artifacts.takes import Scores
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
@@ -24,10 +25,10 @@ from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title, of_run
 from dubbing.pipeline import Job, Step
 from dubbing.remote import Uri, place
-from dubbing.review.badness import badness, parts
 from dubbing.review.takes import Take, read_takes
-from dubbing.store import RESULT, open_store, read_json
-from dubbing.table import read_rows
+from dubbing.severity import parts, severity
+from dubbing.shot_table import read_rows
+from dubbing.store import open_store
 
 __all__ = ["TitleFilm", "Library", "Shown", "Take"]
 
@@ -190,7 +191,7 @@ class Library:
                 now = self.log.of(key)
                 full = {**row, "order": n, **self._chosen(title, dub, row, now)}
                 full |= _standing(now, full["take"])
-                full["badness"] = round(badness(full, limits), 3)
+                full["badness"] = round(severity(full, limits), 3)
                 full["badness_parts"] = {k: round(v, 3) for k, v in parts(full, limits).items()}
                 rows[key] = full
 
@@ -212,8 +213,9 @@ class Library:
         seen = _newest(home)
         if seen is None:
             return {}
-        scores, name = read_json(seen / RESULT), (now.generator or {}).get("name")
-        return {"take": now.take, "generator": name, **{k: v for k, v in scores.items() if k in row and k != "seconds"}}
+        scores, name = Scores.read(seen), (now.generator or {}).get("name")
+        own = {f.name: getattr(scores, f.name) for f in fields(scores)}
+        return {"take": now.take, "generator": name, **{k: v for k, v in own.items() if k in row}}
 
     # -- one shot ----------------------------------------------------------------------------
 
@@ -264,7 +266,7 @@ class Library:
         endless = [n for n, v in choice.settings.items() if isinstance(v, float) and not math.isfinite(v)]
         if endless:  # no record of it could be read by others: JSON knows no such number
             raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
-        create(choice.name, choice.settings, self.config.models.folder).check()
+        create(choice.name, choice.settings, self.config.models.folder, device="cpu").check()
         return choice
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dubbing.artifacts.takes import Take
 from dubbing.clock import Timeline
 from dubbing.config import Review
 from dubbing.decisions import SEVERITIES, Decision, Standing
-from dubbing.review.badness import badness
 from dubbing.review.deliveries import Change, choice_of
 from dubbing.review.edits import Edit, Note, edl, otio_json, reel_name
-from dubbing.store import RESULT, read_json
+from dubbing.severity import severity
 
 __all__ = ["SCHEMA", "Sheet", "lists"]
 
@@ -96,8 +96,8 @@ class Sheet:
         """What rendered a take, with its settings: `rewrite jump_cost=0.3`; empty for the source's picture."""
         if take is None:
             return ""
-        result = read_json(self.takes / shot / take / "patch" / RESULT)
-        choice = result.get("choice") or {"name": result.get("generator") or "", "settings": {}}
+        result = Take.read(self.takes / shot / take / "patch")
+        choice = result.choice or {"name": result.generator or "", "settings": {}}
         return " ".join([choice["name"], *(f"{k}={v}" for k, v in choice.get("settings", {}).items())])
 
 
@@ -129,7 +129,7 @@ def _table(sheet: Sheet) -> list[dict[str, Any]]:
         chosen = choice_of(now)
         worst = max((c.severity for c in now.comments if c.severity), key=SEVERITIES.index, default=None)
         made.append({name: row.get(name) for name in SCHEMA.names} | {
-            "badness": badness(row, sheet.limits), "verdict": now.verdict, "verdict_of": now.about, "by": now.by,
+            "badness": severity(row, sheet.limits), "verdict": now.verdict, "verdict_of": now.about, "by": now.by,
             "at": now.at, "chosen": now.take, "chosen_by": chosen.reviewer if chosen else None,
             "chosen_at": chosen.time if chosen else None, "severity": worst,
             "comments": sheet.comments(row["shot"]) or None, "delivered": "take" if row["take"] else "source",

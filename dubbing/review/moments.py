@@ -16,14 +16,12 @@ import cv2
 import numpy as np
 
 from dubbing import media
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.clock import Timeline
 from dubbing.face import LIPS
 from dubbing.records import Patch, Track
 from dubbing.review.library import Shown
 from dubbing.review.takes import Take
-from dubbing.stages.faces import load_tracks
-from dubbing.stages.sync import paste
-from dubbing.store import RESULT, read_json
 
 __all__ = ["LOOP_S", "Moment", "moment"]
 
@@ -55,7 +53,7 @@ def moment(shown: Shown, take: Take | None) -> Moment:
 
     Raises MediaError where the film or the take's patch cannot be read.
     """
-    shot, source = shown.step.shot, Path(shown.step.take.args["source"])
+    shot, source = shown.step.shot, shown.step.film
     folders = sorted(take.folder.glob("face_*")) if take else []
     track = _track(shown, take) if take and folders else None
     if take is None or track is None:
@@ -86,8 +84,7 @@ def moment(shown: Shown, take: Take | None) -> Moment:
 
 
 def _track(shown: Shown, take: Take) -> Track | None:
-    faces = read_json(take.folder / RESULT).get("faces") or []
-    wanted = faces[0]["track"] if faces else None
+    wanted = take.faces[0].track if take.faces else None
     return next((t for t in load_tracks(shown.step.faces.folder) if t.id == wanted), None)
 
 
@@ -159,7 +156,7 @@ class _Patches:
 def _pasted(picture: np.ndarray, patches: list[Patch], corner: tuple[int, ...]) -> np.ndarray:
     for patch in patches:
         if _meet(patch, corner, picture.shape):
-            picture = paste(picture, patch, corner[0], corner[1])
+            picture = media.composite(picture, patch, corner[0], corner[1])
     return picture
 
 

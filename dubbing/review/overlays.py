@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from dubbing import media
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.records import Patch, Track
 from dubbing.review.kept import Kept
 from dubbing.review.library import Library, Shown
 from dubbing.review.sides import covers, main_track
-from dubbing.stages.faces import load_tracks
 from dubbing.store import key_of
 
 __all__ = ["overlays"]

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from dubbing import media
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.errors import MediaError
 from dubbing.review.library import Library, Shown
 from dubbing.review.panes import DIFF_GAIN, VERSION, Painter, laid, layout_of, mouth_path
 from dubbing.review.sides import Cover, Patches, covers, main_track, stretch
-from dubbing.stages.faces import load_tracks
 from dubbing.store import key_of
 
 __all__ = ["SOUND_HZ", "ProxyPlan", "Sides", "one_frame", "sides_of"]

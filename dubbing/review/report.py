@@ -16,12 +16,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dubbing import __version__
+from dubbing import __version__, severity
 from dubbing.clock import Timeline
 from dubbing.decisions import SEVERITIES, Decision, ShotKey
 from dubbing.errors import DubError, MediaError
 from dubbing.manifest import Dub, Title
-from dubbing.review import badness
 from dubbing.review.charts import distribution, edges
 from dubbing.review.deliveries import Deliveries, choice_of
 from dubbing.review.library import Library
@@ -139,7 +138,7 @@ def _card(library: Library, row: Mapping[str, Any], lines: Mapping[str, Timeline
         "row": row, "name": "/".join(key), "parts": [(_PARTS[k], v) for k, v in parts if v > 0],
         "at": shown.line.timecode(seen.frame) if shown and seen else None, "seen": _pictures(seen) if seen else None,
         "missing": why, "generator": _generator(take.generator if take else None),
-        "failed": row["badness"] >= badness.FAILED,
+        "failed": row["badness"] >= severity.FAILED,
         "comments": [_comment(c, lines) for c in (shown.standing.comments if shown else ())],
     }  # fmt: skip
 
@@ -228,8 +227,8 @@ def _deliveries(library: Library) -> list[dict[str, Any]]:
 
 
 def _how() -> list[str]:
-    """The paragraphs in which `badness` says how it is made."""
-    return (inspect.getdoc(badness) or "").split("\n\n")
+    """The paragraphs in which `severity` says how it is made."""
+    return (inspect.getdoc(severity) or "").split("\n\n")
 
 
 def _limits(library: Library) -> list[tuple[str, str, str]]:

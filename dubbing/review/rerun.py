@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dubbing.artifacts.takes import Scores, Take
 from dubbing.decisions import ShotKey
 from dubbing.engine import Event, do_tasks
 from dubbing.errors import InputError, OutputError
@@ -16,10 +17,11 @@ from dubbing.manifest import Dub, GeneratorChoice, Title
 from dubbing.pipeline import Job
 from dubbing.records import Shot
 from dubbing.review.library import Library
-from dubbing.stage import Outcome, Task
+from dubbing.task import Outcome, Task
 
 __all__ = ["Made", "rerun", "shots_named"]
 
+_MADE = (Take, Scores)  # what is made anew of a shot
 _FEW = 3  # shots that one process does sooner than workers start
 
 
@@ -46,14 +48,14 @@ class _Rerun(Job):
         return self._choice if mine else super().generator(title, dub, shot)
 
     def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
-        wanted = {f"{stage} {'/'.join(key)}" for key in self._keys for stage in ("lipsync", "sync")}
         every = super().tasks(failed)
-        mine = {t.id for t in every if t.id.split("/window_")[0] in wanted}
-        needed = {n for t in every if t.id in mine for n in (*t.needs, *t.after)} - mine
+        wanted = [t for t in every if t.kind.Result in _MADE and (t.title, t.language, t.shot) in self._keys]
+        mine = {t.id for t in wanted}
+        needed = {n for t in wanted for n in (*t.needs, *t.after)} - mine
         done = [t for t in every if t.id in needed and self.done(t)]
-        if len(done) < len(needed) or not wanted <= mine:
+        if len(done) < len(needed) or len({t.id for t in wanted if t.window is None}) < len(_MADE) * len(self._keys):
             raise OutputError("The run of these shots is not finished; `dub run` its manifest, then rerun.")
-        return [*done, *(t for t in every if t.id in mine)]
+        return [*done, *wanted]
 
 
 def rerun(
@@ -72,16 +74,19 @@ def rerun(
     for key in keys:
         library.log.append(key, "rerun", reviewer, generator=plain)
     job = _Rerun(library, keys, choice)
-    takes = {t.id.split(" ", 1)[1]: t for t in job.tasks() if t.stage == "lipsync"}
-    known = {name for name, t in takes.items() if job.done(t)}
+    made_by = {
+        (t.kind.Result, t.title, t.language, t.shot): t
+        for t in job.tasks()
+        if t.kind.Result in _MADE and t.window is None
+    }
+    known = {name for name, t in made_by.items() if job.done(t)}
     counter = _Counter(on_part)
     failed = do_tasks(job, engine or ("local" if len(keys) <= _FEW else "ray"), counter)
     made = []
     for key in keys:
-        name = "/".join(key)
-        broken = next((o for s in ("lipsync", "sync") if (o := failed.get(f"{s} {name}"))), None)
-        take = None if broken else takes[name].key[:12]
-        made.append(Made(key, take, name in known, broken.error if broken else None))
+        broken = next((o for kind in _MADE if (o := failed.get(made_by[kind, *key].id))), None)
+        take = None if broken else made_by[Take, *key].key[:12]
+        made.append(Made(key, take, (Take, *key) in known, broken.error if broken else None))
     return made
 
 

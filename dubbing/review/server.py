@@ -195,7 +195,7 @@ def _reads(app: FastAPI, desk: Desk) -> None:
             "out": library.out.name, "version": __version__, "log_seq": desk.seq,
             "dubs": [_dub(library, title.id, dub.language) for title, dub in library.dubs()],
             "thresholds": library.config.review.model_dump(),
-            "generators": [_generator(library, name) for name in generators.NAMES],
+            "generators": [_generator(library, name) for name in generators.names()],
         }  # fmt: skip
 
     @app.get("/api/shots")
@@ -305,12 +305,13 @@ def _dub(library: Library, title: str, language: str) -> dict[str, Any]:
 
 
 def _generator(library: Library, name: str) -> dict[str, Any]:
-    why = ""
+    why, settings = "", dict[str, Any]()
     try:
+        settings = generators.settings(name)
         library.choice({"name": name})
     except InputError as e:
         why = str(e)
-    return {"name": name, "ready": not why, "why": why, "settings": generators.settings(name)}
+    return {"name": name, "ready": not why, "why": why, "settings": settings}
 
 
 def _told(job: BackgroundJob | Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from dubbing import media
 from dubbing.errors import InputError
 from dubbing.records import Patch
 from dubbing.review.library import Library, Shown
-from dubbing.store import RESULT, read_json
 
 __all__ = ["HANDLE_S", "Cover", "Patches", "covers", "main_track", "stretch"]
 
@@ -61,8 +60,7 @@ def covers(library: Library, shown: Shown, side: str, first: int, last: int) -> 
                 continue
             take = other.current
         if take.status == "dubbed":
-            faces = read_json(take.folder / RESULT)["faces"]
-            found += [Cover(take.folder / f["folder"], a, b, take.id) for f in faces if f["frames"]]
+            found += [Cover(take.folder / f.folder, a, b, take.id) for f in take.faces if f.frames]
     return tuple(found)
 
 
@@ -70,9 +68,8 @@ def main_track(shown: Shown, sides: Sequence[str]) -> str | None:
     """The track whose mouth is looked at: the first that b changes, else a, else any take; else the table's."""
     named = [t for side in reversed(sides) for t in shown.takes if t.id == side or (side == "current" and t.current)]
     for take in (*named, *shown.takes):
-        faces = read_json(take.folder / RESULT)["faces"]
-        if faces:
-            return str(faces[0]["track"])
+        if take.faces:
+            return take.faces[0].track
     face = shown.row["face"]
     return str(face) if face else None
 

@@ -6,32 +6,38 @@ takes/<shot>/<take id>/score-<key>/  what was measured of it: result.json, seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from dubbing.artifact import Artifact
+from dubbing.artifacts import takes as artifacts
+from dubbing.artifacts.takes import Scores, TakeFace
+from dubbing.errors import OutputError
 from dubbing.store import PART, RESULT, Store
 
 __all__ = ["Take", "read_takes"]
 
 _PATCH, _SCORE = "patch", "score-"
-_OWN = ("seconds", "cpu_s", "key", "files")  # of every result.json, no scores
+A = TypeVar("A", bound=Artifact)
 
 
 @dataclass(frozen=True)
 class Take:
-    """One attempt at one shot. shot: its id; id: 12 hex digits of the take's key; generator: name and settings as in a
-    manifest; folder: with face_<n>/ patches; faces: the names of those folders; scores: columns of `dub.shot.1`, but
-    not those that were not measured; seen: folder of `seen.npz` and `sheet.jpg`, None where it was not scored; made:
-    UTC, ISO 8601, empty where it lies at a URI, which does not say; current: the one in the master, as things stand."""
+    """One attempt at one shot.
+
+    shot: its id; id: 12 hex digits of the take's key; generator: name and settings as in a manifest; folder: with
+    face_<n>/ patches; faces: what was rendered, the main one first; scores: columns of `dub.shot.1`, but not those that
+    were not measured; seen: folder of `seen.npz` and `sheet.jpg`, None where it was not scored; made: UTC, ISO 8601,
+    empty where it lies at a URI, which does not say; current: the one in the master, as things stand."""
 
     shot: str
     id: str
     generator: Mapping[str, Any]
     folder: Path
-    faces: tuple[str, ...]
+    faces: tuple[TakeFace, ...]
     status: str
     reason: str | None
     scores: Mapping[str, Any]
@@ -52,34 +58,29 @@ def read_takes(store: Store, home: Path, shot: str, current: str | None, generat
             scored.setdefault(folder.parent.name, []).append(folder)
     newest = {take: max(folders, key=lambda f: (_stamp(f), f.name)) for take, folders in scored.items()}
     rendered = [f for f in there if f.name == _PATCH]
-    results = _results(store, [*rendered, *newest.values()])
     found = []
     for folder in rendered:
-        result = results.get(folder)
+        result = _read(store, artifacts.Take, folder)
         if result is None:
             continue
         take_id = folder.parent.name
-        choice = result.get("choice") or {"name": result.get("generator") or generator}
+        choice = result.choice or {"name": result.generator or generator}
         seen = newest.get(take_id)
-        scores = results.get(seen, {}) if seen else {}
+        scores = _read(store, Scores, seen) if seen else None
         found.append(Take(
             shot=shot, id=take_id, generator={"name": choice["name"], **choice.get("settings", {})}, folder=folder,
-            faces=tuple(sorted(f["folder"] for f in result["faces"] if f["frames"])),
-            status=result["status"], reason=result["reason"],
-            scores={k: v for k, v in scores.items() if k not in _OWN and v is not None},
-            seen=seen, made=_made(folder), current=take_id == current,
+            faces=result.faces, status=result.status, reason=result.reason,
+            scores=scores.measured() if scores else {}, seen=seen, made=_made(folder), current=take_id == current,
         ))  # fmt: skip
     return sorted(found, key=lambda t: (t.made, t.id))
 
 
-def _results(store: Store, folders: Iterable[Path]) -> dict[Path, Any]:
-    found: dict[Path, Any] = {}
-    for folder in folders:
-        try:
-            found |= store.results([folder])
-        except (OSError, ValueError):
-            continue
-    return found
+def _read(store: Store, kind: type[A], folder: Path) -> A | None:
+    """A result of that kind; None where it cannot be read."""
+    try:
+        return kind.of(store.results([folder])[folder])
+    except (OSError, ValueError, KeyError, OutputError):
+        return None
 
 
 def _stamp(folder: Path) -> int:

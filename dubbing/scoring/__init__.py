@@ -12,7 +12,7 @@
 from dubbing.scoring.film import FilmScore, Scorer, TrackScore
 from dubbing.scoring.films import KINDS, Watch, find_films, score_films, writable
 from dubbing.scoring.plot import draw
-from dubbing.scoring.table import SCHEMA, failed_row, key, read_table, rows, write_table
+from dubbing.scoring.track_table import SCHEMA, failed_row, key, read_table, rows, write_table
 
 __all__ = [
     "KINDS", "SCHEMA", "FilmScore", "Scorer", "TrackScore", "Watch", "draw", "failed_row", "find_films", "key",

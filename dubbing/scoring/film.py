@@ -23,16 +23,20 @@ from typing import IO, cast
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.windows import continue_faces
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.tracks import in_sight, load_tracks
 from dubbing.clock import Timeline
+from dubbing.config import Config
 from dubbing.errors import MediaError
 from dubbing.experts import Expert, crop, lse, model_name
 from dubbing.experts.feed import CropExpert, Feed
 from dubbing.networks.mfcc import pcm_of
 from dubbing.records import Shot, Track
 from dubbing.sound import RATE_HZ
-from dubbing.stages.faces import Faces, in_sight, load_tracks
-from dubbing.stages.shots import Shots, load_shots
-from dubbing.stages.windows import continue_faces
+from dubbing.stages.faces import Faces, FacesInputs
+from dubbing.stages.shots import Shots, ShotsInputs
 from dubbing.store import output_error
 
 __all__ = ["FilmScore", "Scorer", "TrackScore"]
@@ -133,8 +137,11 @@ class Scorer:
             if not self._ready:
                 self._faces.setup()
                 self._ready = True
-            self._shots.process({"source": str(video), "cuts": None}, folder, on_frames)
-            line, shots = media.load_timeline(folder), load_shots(folder)
+            settings = Config().shots
+            found = self._shots.process(
+                ShotsInputs(File(video, ""), None, settings.threshold, settings.min_frames), folder, on_frames
+            )
+            line, shots = media.load_timeline(folder), found.shots
             film = _Film(self._expert, self._faces, video, heard, line, folder, on_frames)
             tracks = [track for shot in shots for track in film.shot(shot)]
             return FilmScore(
@@ -222,9 +229,9 @@ class _Film:
 
     def _part(self, shot: Shot, start: int, end: int) -> list[_Piece]:
         """The faces of frames [start, end), measured as a stretch of their own."""
-        args = {"source": str(self._video), "timeline": str(self._folder),
-                "number": shot.number, "start": start, "end": end}  # fmt: skip
-        self._stage.process(args, self._folder, self._on_frames)
+        timeline = Ref(ShotList, "", "", self._folder)
+        inputs = FacesInputs(start, end, File(self._video, ""), shot.number, timeline)
+        self._stage.process(inputs, self._folder, self._on_frames)
         tracks = load_tracks(self._folder)
         times = [self._line.times_s(t.start_frame, t.end_frame) - float(self._line.time(t.start_frame)) for t in tracks]
         counts = [lse.windows_in(t) for t in times]

@@ -15,7 +15,7 @@ from dubbing import media
 from dubbing.errors import DubError, InputError, MediaError, OutputError
 from dubbing.experts import Expert, model_name
 from dubbing.scoring.film import Scorer
-from dubbing.scoring.table import failed_row, key, read_table, rows, write_table
+from dubbing.scoring.track_table import failed_row, key, read_table, rows, write_table
 
 __all__ = ["KINDS", "Watch", "find_films", "score_films", "writable"]
 

@@ -6,71 +6,101 @@ the lips' own motion and decides. Pictures are read in stretches, so memory does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from dubbing import media, models
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.active import ActiveFaces, save_active
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import SourceSound, load_speech, load_wave
+from dubbing.artifacts.tracks import FaceTracks, load_tracks
 from dubbing.clock import Timeline
 from dubbing.experts import crop
 from dubbing.records import Track
 from dubbing.sound import RATE_HZ
-from dubbing.stage import Resources, Stage
-from dubbing.stages.audio import load_speech, load_wave
-from dubbing.stages.faces import load_tracks
+from dubbing.stage import Place, Resources, Scope, Stage
+from dubbing.task import Inputs, uncounted
 
-if TYPE_CHECKING:  # it brings torch, which those that only read the evidence do without
+if TYPE_CHECKING:  # it brings torch, which the process that only plans does without
     from dubbing.experts.light_asd import LightASD
 
-__all__ = ["Active", "load_active"]
+__all__ = ["MODEL", "Active", "ActiveInputs"]
 
-FILE = "active.npz"
+MODEL = "light_asd_ava"  # the published model whose presence brings in this stage
 _STRETCH = 750  # frames judged at once
 _AROUND_S = 1.0  # seen and heard before and after them, without being judged
 
 
-class Active(Stage):
-    """args: source, timeline, start, end, faces, source_sound, model, models (folder). Writes `active.npz`.
+@dataclass(frozen=True)
+class ActiveInputs(Inputs):
+    """What the evidence of a shot depends on."""
 
-    One float32 array per face, by its track's id: above 0 it speaks, NaN where nobody looked.
-    """
+    faces: Ref[FaceTracks]
+    """The shot's faces."""
+    source_sound: Ref[SourceSound]
+    """The film's own sound."""
+    model: str
+    """`name@hash12` of the detector's weights."""
+    film: File = uncounted("the faces were found in it")
+    """The film."""
+    timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames")
+    """The film's frames in time."""
+    start: int = uncounted("the faces are those of the shot")
+    """First frame of the shot."""
+    end: int = uncounted("the faces are those of the shot")
+    """The frame after its last."""
+    models_folder: str = uncounted("the model's hash counts, not where it lies")
+    """Where published models lie."""
+
+
+class Active(Stage[ActiveInputs, ActiveFaces]):
+    """One float32 array per face, by its track's id: above 0 it speaks, NaN where nobody looked."""
 
     name: ClassVar[str] = "active"
-    version: ClassVar[int] = 1
-    resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=1500)
+    scope = Scope.SHOT
+    resources = Resources(cpus=1.0, memory_mb=1500)
+    bad_input_costs = "shot"
+    profits_from_gpu = True
+    chain_ms = 75.0
 
     def __init__(self) -> None:
         self._judge: LightASD | None = None
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        line = media.load_timeline(Path(args["timeline"]))
-        start, end = args["start"], args["end"]
-        tracks = load_tracks(Path(args["faces"]))
+    @classmethod
+    def inputs(cls, at: Place) -> ActiveInputs | None:
+        if at.active_speaker is None or not at.has_sound:
+            return None
+        shot = at.shot
+        return ActiveInputs(
+            at.ref(FaceTracks), at.ref(SourceSound), at.active_speaker, at.film, at.ref(ShotList),
+            shot.start_frame, shot.end_frame, at.models_folder,
+        )  # fmt: skip
+
+    def process(self, inputs: ActiveInputs, out: Path, progress: Callable[[int], None]) -> ActiveFaces:
+        line = media.load_timeline(inputs.timeline.folder)
+        start, end = inputs.start, inputs.end
+        tracks = load_tracks(inputs.faces.folder)
         found = {t.id: np.full(len(t.frames_N), np.nan, np.float32) for t in tracks}
-        speech = load_speech(Path(args["source_sound"]))
+        sound = inputs.source_sound.folder
         edges = line.sample(start, RATE_HZ), line.sample(end, RATE_HZ)
-        if tracks and any(a < edges[1] and b > edges[0] for a, b in speech):
+        if tracks and any(a < edges[1] and b > edges[0] for a, b in load_speech(sound)):
             if self._judge is None:
                 from dubbing.experts.light_asd import LightASD
 
-                self._judge = LightASD(models.path(args["model"], configured=args["models"]))
-            shot = _Shot(self._judge, Path(args["source"]), line, Path(args["source_sound"]), tracks)
+                self._judge = LightASD(models.path(MODEL, configured=inputs.models_folder))
+            shot = _Shot(self._judge, inputs.film.path, line, sound, tracks)
             for a in range(start, end, _STRETCH):
                 shot.judge(a, min(end, a + _STRETCH), found)
                 progress(min(end, a + _STRETCH) - a)
         else:
             progress(end - start)
-        np.savez(out / FILE, **found)
-        return {"faces": len(tracks)}
-
-
-def load_active(folder: Path | str) -> dict[str, np.ndarray]:
-    """What `Active` wrote: per track id float32 (N,), above 0 where the face speaks, NaN where nobody looked."""
-    with np.load(Path(folder) / FILE, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+        save_active(out, found)
+        return ActiveFaces(len(tracks))
 
 
 @dataclass(frozen=True)

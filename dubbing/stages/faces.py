@@ -1,84 +1,96 @@
 """The faces of one shot: found, followed, measured, and stored compactly once per title.
 
-A track covers every frame from a face's first to its last in the shot; where it was out of sight the
-mesh is drawn straight across the gap and `seen_N` is False; so it is where a hand lies before the
-mouth. `in_sight` says which frames may be rendered: gaps of up to BRIDGE_S are, longer ones are not.
-Meshes are as measured, never smoothed. This stage knows nothing of sound, nor of who is who.
+What a track is: `dubbing.artifacts.tracks`. This stage knows nothing of sound, nor of who is who.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.identity import Signature, proportions
+from dubbing.analysis.tracker import Follower, Found, box_of
+from dubbing.analysis.windows import OVERLAP_FRAMES, join_tracks
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.tracks import (
+    BRIDGE_S,
+    FaceTracks,
+    TrackSummary,
+    load_signatures,
+    load_tracks,
+    save_signatures,
+    save_tracks,
+)
 from dubbing.face import yaw_deg
 from dubbing.mesh import Detector, Hands, Meshes
 from dubbing.records import Shot, Track
-from dubbing.stage import Resources, Stage
-from dubbing.stages.identity import Signature, proportions
-from dubbing.stages.tracker import Follower, Found, box_of
-from dubbing.stages.windows import OVERLAP_FRAMES, join_tracks
+from dubbing.stage import Place, Resources, Scope, Stage
+from dubbing.task import Windowed, uncounted
 
-__all__ = ["BRIDGE_S", "Faces", "in_sight", "load_signatures", "load_tracks", "save_tracks"]
+__all__ = ["Faces", "FacesInputs"]
 
-BRIDGE_S = Fraction(2, 5)
-FILE, SIGNATURES = "tracks.npz", "faces.npz"
 _COVERED = 0.4  # part of the mouth behind a hand from which on it counts as covered
 _SEARCH_S = Fraction(1, 5)
-_STEP_PX = 1 / 32  # stored precision of a mesh whose points fit it, else coarser by powers of two
 
 
-class Faces(Stage):
-    """The face tracks of one shot. Result: `tracks.npz`, and per track its id, size and turn.
+@dataclass(frozen=True)
+class FacesInputs(Windowed):
+    """What the faces of a shot depend on."""
 
-    args: source, timeline: paths; number, start, end: the shot; window (of a long shot): the part [a, b) of it to
-    look at; parts: instead, the folders of its windows, to be joined.
-    """
+    film: File
+    """The film."""
+    number: int
+    """The shot's number, which names its tracks."""
+    timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames")
+    """The film's frames in time."""
+
+
+class Faces(Stage[FacesInputs, FaceTracks]):
+    """The face tracks of one shot."""
 
     name: ClassVar[str] = "faces"
-    version: ClassVar[int] = 1
-    resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=1000)
+    scope = Scope.SHOT
+    resources = Resources(cpus=1.0, memory_mb=1000)
+    bad_input_costs = "shot"
+    chain_ms = 80.0
+
+    @classmethod
+    def inputs(cls, at: Place) -> FacesInputs:
+        shot = at.shot
+        return FacesInputs(shot.start_frame, shot.end_frame, at.film, shot.number, at.ref(ShotList))
 
     def setup(self) -> None:
         self._detector = Detector()
         self._meshes = Meshes()
         self._hands = Hands()
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        shot = Shot(args["number"], args["start"], args["end"])
-        if "parts" in args:
-            return self._joined(shot, args["parts"], out)
-        start, end = shot.start_frame, shot.end_frame
-        if "window" in args:
-            a, b = args["window"]
-            start, end = max(start, a - OVERLAP_FRAMES), min(end, b + OVERLAP_FRAMES)
-        film = media.load_timeline(args["timeline"])
+    def process(self, inputs: FacesInputs, out: Path, progress: Callable[[int], None]) -> FaceTracks:
+        shot = Shot(inputs.number, inputs.start, inputs.end)
+        if inputs.parts is not None:
+            seen = [list(zip(load_tracks(p.folder), load_signatures(p.folder), strict=True)) for p in inputs.parts]
+            return _saved(out, join_tracks(seen, shot.id))
+        a, b = inputs.bounds
+        around = OVERLAP_FRAMES if inputs.window else 0
+        start, end = max(shot.start_frame, a - around), min(shot.end_frame, b + around)
+        film = media.load_timeline(inputs.timeline.folder)
         every = max(2, round(film.rate * _SEARCH_S))
         follower: Follower | None = None
-        for picture in media.read(args["source"], film, start, end, threads=1):
+        for picture in media.read(inputs.film.path, film, start, end, threads=1):
             if follower is None:
                 patience = int(film.rate * BRIDGE_S)
                 follower = Follower(self._detector, self._meshes, self._hands, picture.size, every, patience)
             follower.step(picture)
-            if "window" not in args or args["window"][0] <= picture.frame < args["window"][1]:
+            if a <= picture.frame < b:
                 progress(1)
         found = _ordered(follower.finish() if follower else [])
-        tracks = [_track(f"{shot.id}/face_{n}", f) for n, f in enumerate(found, 1)]
-        save_tracks(out, tracks)
-        save_signatures(out, [_signature(f) for f in found])
-        return {"tracks": [_summary(t) for t in tracks]}
-
-    def _joined(self, shot: Shot, parts: list[str], out: Path) -> dict[str, Any]:
-        seen = [list(zip(load_tracks(p), load_signatures(p), strict=True)) for p in parts]
-        faces = join_tracks(seen, shot.id)
-        save_tracks(out, [t for t, _ in faces])
-        save_signatures(out, [s for _, s in faces])
-        return {"tracks": [_summary(t) for t, _ in faces]}
+        return _saved(out, [(_track(f"{shot.id}/face_{n}", f), _signature(f)) for n, f in enumerate(found, 1)])
 
     def close(self) -> None:
         self._detector.close()
@@ -86,16 +98,19 @@ class Faces(Stage):
         self._hands.close()
 
 
-def _summary(track: Track) -> dict[str, Any]:
-    return {
-        "id": track.id,
-        "start_frame": track.start_frame,
-        "end_frame": track.end_frame,
-        "seen_frames": int(track.seen_N.sum()),
-        "unseen_frames": len(track.frames_N) - int(track.seen_N.sum()),
-        "face_px": round(track.height_px, 1),
-        "yaw_deg": round(float(np.median(track.yaw_N)), 1),
-    }
+def _saved(out: Path, faces: list[tuple[Track, Signature]]) -> FaceTracks:
+    save_tracks(out, [track for track, _ in faces])
+    save_signatures(out, [signature for _, signature in faces])
+    return FaceTracks(tuple(_summary(track) for track, _ in faces))
+
+
+def _summary(track: Track) -> TrackSummary:
+    seen = int(track.seen_N.sum())
+    return TrackSummary(
+        id=track.id, start_frame=track.start_frame, end_frame=track.end_frame, seen_frames=seen,
+        unseen_frames=len(track.frames_N) - seen, face_px=round(track.height_px, 1),
+        yaw_deg=round(float(np.median(track.yaw_N)), 1),
+    )  # fmt: skip
 
 
 def _height_px(face: Found) -> float:
@@ -142,73 +157,3 @@ def _signature(found: Found) -> Signature:
     frontal = np.abs(yaw_deg(meshes)) < 30.0
     picture = (found.portrait_HWC / max(found.portraits, 1)).astype(np.float32)
     return Signature(picture, proportions(meshes[frontal] if frontal.any() else meshes), found.portraits)
-
-
-def in_sight(track: Track, rate: Fraction) -> np.ndarray:
-    """Frames of a track that may be rendered, bool (N,): where the mouth is seen, and gaps of up to BRIDGE_S."""
-    longest = int(rate * BRIDGE_S)
-    usable = track.seen_N.copy()
-    at = np.flatnonzero(track.seen_N)
-    for a, b in zip(at[:-1], at[1:], strict=True):
-        if 1 < b - a <= longest + 1:
-            usable[a:b] = True
-    return usable
-
-
-def save_signatures(folder: Path | str, signatures: list[Signature]) -> None:
-    """Write `faces.npz`: what each track looks like, in the tracks' order."""
-    data: dict[str, np.ndarray] = {"count": np.array(len(signatures))}
-    for n, one in enumerate(signatures, 1):
-        data[f"portrait_{n}"] = np.clip(np.rint(one.portrait_HWC), 0, 255).astype(np.uint8)
-        data[f"shape_{n}"] = one.shape_P3.astype(np.float32)
-        data[f"frames_{n}"] = np.array(one.frames)
-    np.savez_compressed(Path(folder) / SIGNATURES, **data)
-
-
-def load_signatures(folder: Path | str) -> list[Signature]:
-    """The signatures of a finished result, in the order of `load_tracks`."""
-    with np.load(Path(folder) / SIGNATURES) as data:
-        return [
-            Signature(data[f"portrait_{n}"].astype(np.float32), data[f"shape_{n}"], int(data[f"frames_{n}"]))
-            for n in range(1, int(data["count"]) + 1)
-        ]
-
-
-def save_tracks(folder: Path | str, tracks: list[Track]) -> None:
-    """Write `tracks.npz`: meshes as int16 steps from a per-frame middle, as changes from frame to frame."""
-    data: dict[str, np.ndarray] = {"ids": np.array([t.id for t in tracks])}
-    for n, track in enumerate(tracks, 1):
-        middle = np.round(track.mesh_NP3.mean(axis=1))
-        relative = track.mesh_NP3 - middle[:, None]
-        step = _STEP_PX
-        while np.abs(relative).max() / step > 32767:
-            step *= 2
-        codes = np.rint(relative / step).astype(np.int16)
-        data[f"mesh_{n}"] = np.diff(codes, axis=0, prepend=np.zeros_like(codes[:1]))
-        data[f"middle_{n}"] = middle.astype(np.int32)
-        data[f"step_{n}"] = np.array(step, np.float32)
-        data[f"frames_{n}"] = track.frames_N.astype(np.int32)
-        data[f"seen_{n}"] = track.seen_N
-        data[f"yaw_{n}"] = track.yaw_N.astype(np.float16)
-        data[f"height_px_{n}"] = np.array(track.height_px, np.float32)
-    np.savez_compressed(Path(folder) / FILE, **data)
-
-
-def load_tracks(folder: Path | str) -> list[Track]:
-    """The tracks of a finished result, largest face first."""
-    tracks = []
-    with np.load(Path(folder) / FILE) as data:
-        for n, name in enumerate(data["ids"], 1):
-            codes = np.cumsum(data[f"mesh_{n}"], axis=0, dtype=np.int16)
-            mesh = codes * data[f"step_{n}"] + data[f"middle_{n}"][:, None].astype(np.float32)
-            tracks.append(
-                Track(
-                    id=str(name),
-                    frames_N=data[f"frames_{n}"],
-                    mesh_NP3=mesh.astype(np.float32),
-                    seen_N=data[f"seen_{n}"],
-                    yaw_N=data[f"yaw_{n}"].astype(np.float32),
-                    height_px=float(data[f"height_px_{n}"]),
-                )
-            )
-    return tracks

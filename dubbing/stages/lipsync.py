@@ -6,82 +6,157 @@ patches, and the reason. Knows when, never how: generators render.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dubbing import media
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import DubSound, load_speech, load_wave, speech_mask
+from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
+from dubbing.artifacts.takes import Take, TakeFace
+from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks
 from dubbing.clock import Timeline
 from dubbing.generators import Generator, RenderRequest, create
 from dubbing.records import Line, Shot, Track
 from dubbing.sound import RATE_HZ
-from dubbing.stage import RESULT, Resources, Stage
-from dubbing.stages.actors import actor_file
-from dubbing.stages.audio import load_speech, load_wave
-from dubbing.stages.faces import in_sight, load_tracks
-from dubbing.store import key_of, read_json
+from dubbing.stage import Place, Resources, Scope, Stage
+from dubbing.store import key_of
+from dubbing.task import Inputs, Windowed, uncounted
 
-__all__ = ["Lipsync", "speech_mask"]
+__all__ = ["Lipsync", "LipsyncInputs"]
 
 PAD_S = 0.25  # a patch begins this long before the speech it covers
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 
 
-class Lipsync(Stage):
-    """args: source, timeline, shot, start, end, faces, sound, source_sound, decided, actors, generator,
-    models (folder), settings; still: True where the film is made of a photograph; window (of a long shot): the
-    part [a, b) of it to render; parts: instead, the folders of its windows, to be joined."""
+@dataclass(frozen=True)
+class LipsyncInputs(Windowed):
+    """What a take depends on."""
 
-    name = "lipsync"
+    film: File
+    """The film."""
+    faces: Ref[FaceTracks]
+    """The shot's faces."""
+    decision: Decision
+    """Who speaks in the shot."""
+    speech_key: str
+    """Key of the dub's sound in and near the shot."""
+    generator: str
+    """Name of what renders."""
+    generator_hash: str
+    """12 hex digits of its weights and settings."""
+    max_yaw_deg: float
+    """A head turned further, to either side, is left alone."""
+    number: int
+    """The shot's number."""
+    actor_files: tuple[str | None, ...] | None = None
+    """For a generator that uses fitted actors: the model's file of each of the decision's faces, None where there is
+    no model; None for other generators."""
+    still: bool | None = None
+    """True where the film is made of a photograph, which is at rest already."""
+    settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
+    """The generator's settings."""
+    sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
+    """What drives the lips."""
+    actors: Ref[FittedActors] | None = uncounted("the files' names are hashes: `actor_files`", default=None)
+    """The fitted actors, for a generator that uses them."""
+    timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
+    """The film's frames in time."""
+    models_folder: str = uncounted("the generator's hash names the weights", default="")
+    """Where published models lie."""
+
+
+class Lipsync(Stage[LipsyncInputs, Take]):
+    """One take: a folder of patches for every face that speaks, or the reason why there is none."""
+
+    name: ClassVar[str] = "lipsync"
+    scope = Scope.DUB_SHOT
     version = 1
     resources = Resources(cpus=1.0, memory_mb=2000)
+    bad_input_costs = "shot"
+    profits_from_gpu = True
+    chain_ms = 45.0
+    folder = "takes"
 
     def __init__(self) -> None:
         self._generators: dict[str, Generator] = {}
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        """Writes face_<n>/ patch folders; returns status, reason, face, generator and what was rendered."""
-        if "parts" in args:
-            return _joined([Path(p) for p in args["parts"]], out)
-        shot = Shot(args["shot"], args["start"], args["end"])
-        window = tuple(args["window"]) if "window" in args else None
-        length = window[1] - window[0] if window else len(shot)
-        line = media.load_timeline(Path(args["timeline"]))
-        decided = args["decided"]
-        about = {"face": decided["track"], "face_px": decided["face_px"], "yaw_deg": decided["yaw_deg"]}
-        speech_N = speech_mask(load_speech(Path(args["sound"])), line, shot.start_frame, shot.end_frame)
-        reason = decided["reason"]
+    @classmethod
+    def inputs(cls, at: Place) -> LipsyncInputs:
+        shot, choice = at.shot, at.generator
+        decision = at.result(SpeakerList).by_shot[shot.id]
+        fitted = at.result(FittedActors).files if at.generator_wants("actors") else None
+        return LipsyncInputs(
+            shot.start_frame,
+            shot.end_frame,
+            at.film,
+            at.ref(FaceTracks),
+            decision,
+            at.result(DubSound).shot_keys[shot.id],
+            choice.name,
+            at.generator_hash,
+            at.config.speakers.max_yaw_deg,
+            shot.number,
+            None if fitted is None else tuple(fitted.get(s.actor) for s in decision.tracks),
+            True if at.made_of else None,
+            choice.settings,
+            at.ref(DubSound),
+            None if fitted is None else at.ref(FittedActors),
+            at.ref(ShotList),
+            at.models_folder,
+        )
+
+    @classmethod
+    def where(cls, home: Path, shot: str | None, key: str, inputs: Inputs) -> Path:
+        assert shot is not None
+        return home / cls.folder / shot / key[:12] / "patch"
+
+    def process(self, inputs: LipsyncInputs, out: Path, progress: Callable[[int], None]) -> Take:
+        """Writes face_<n>/ patch folders."""
+        if inputs.parts is not None:
+            return _joined(inputs.parts, out)
+        shot = Shot(inputs.number, inputs.start, inputs.end)
+        a, b = inputs.bounds
+        length = b - a
+        line = media.load_timeline(inputs.timeline.folder)
+        decision, sound = inputs.decision, inputs.sound.folder
+        speech_N = speech_mask(load_speech(sound), line, shot.start_frame, shot.end_frame)
+        reason = decision.reason
         if reason != "no_face" and not speech_N.any():
             reason = "no_speech"
-        if reason or not decided["tracks"]:
+        if reason or not decision.tracks:
             progress(length)
-            return {**about, "status": "untouched", "reason": reason or "off_screen", "faces": []}
-        generator = self._generator(args["generator"], args["models"])
-        tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(Path(args["faces"]))}
-        info = media.probe(Path(args["source"]))
-        shares = _share(speech_N, decided["tracks"], shot)
-        done, rendered, faces = 0, 0, []
-        for spoken, share_N in zip(decided["tracks"], shares, strict=True):
-            track = tracks[spoken["track"]]
-            own = [] if args.get("still") else spoken["stretches"]  # a photograph is at rest already
-            lines, says_N = _lines(track, share_N, own, shot, line, args["settings"]["max_yaw_deg"])
+            return _untouched(decision, reason or "off_screen")
+        generator = self._generator(inputs)
+        tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
+        info = media.probe(inputs.film.path)
+        shares = _share(speech_N, decision.tracks, shot)
+        done, faces = 0, []
+        for n, (spoken, share_N) in enumerate(zip(decision.tracks, shares, strict=True)):
+            track = tracks[spoken.track]
+            own = () if inputs.still else spoken.stretches
+            lines, says_N = _lines(track, share_N, own, shot, line, inputs.max_yaw_deg)
             if not lines:
                 continue
             first, last = (line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
             work = RenderRequest(
-                source=Path(args["source"]),
+                source=inputs.film.path,
                 timeline=line,
                 picture_wh=info.upright_size,
                 track=track,
                 lines=tuple(lines),
-                wave=load_wave(Path(args["sound"]), first, last),
+                wave=load_wave(sound, first, last),
                 speech_N=says_N,
-                actor=actor_file(Path(args["actors"]), spoken["actor"]),
-                window=window,
-                still=bool(args.get("still")),
+                actor=_actor(inputs, n),
+                window=inputs.window,
+                still=bool(inputs.still),
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
@@ -99,55 +174,54 @@ class Lipsync(Stage):
                         progress(1)
             if not count:
                 folder.rmdir()
-            faces.append({"track": track.id, "folder": folder.name, "frames": count, "actor": spoken["actor"],
-                          "lines": [[x.start_frame, x.end_frame] for x in lines]})  # fmt: skip
-            rendered += count
+            ranges = tuple((x.start_frame, x.end_frame) for x in lines)
+            faces.append(TakeFace(track.id, folder.name, count, spoken.actor, ranges))
         progress(length - done)
-        if not rendered and window is None:
-            return {**about, "status": "untouched", "reason": "occluded", "faces": []}
-        return {**about, "status": "dubbed", "reason": None, "faces": faces, "frames": rendered,
-                "generator": generator.name, "generator_hash": generator.hash,
-                "choice": dict(args["generator"])}  # fmt: skip
+        rendered = sum(f.frames for f in faces)
+        if not rendered and inputs.window is None:
+            return _untouched(decision, "occluded")
+        about = _untouched(decision, "")
+        return replace(
+            about, status="dubbed", reason=None, faces=tuple(faces), frames=rendered, generator=generator.name,
+            generator_hash=generator.hash, choice={"name": inputs.generator, "settings": inputs.settings},
+        )  # fmt: skip
 
-    def _generator(self, choice: Mapping[str, Any], models_folder: str) -> Generator:
-        key = key_of(choice)
+    def _generator(self, inputs: LipsyncInputs) -> Generator:
+        key = key_of(inputs.generator, inputs.settings, inputs.models_folder)
         if key not in self._generators:
-            self._generators[key] = create(choice["name"], choice["settings"], models_folder)
+            self._generators[key] = create(inputs.generator, inputs.settings, inputs.models_folder)
         return self._generators[key]
 
 
-def _joined(parts: list[Path], out: Path) -> dict[str, Any]:
+def _actor(inputs: LipsyncInputs, n: int) -> Path | None:
+    """The file of the fitted actor of the decision's n-th face, where the generator uses one."""
+    name = inputs.actor_files[n] if inputs.actor_files else None
+    return inputs.actors.folder / name if inputs.actors and name else None
+
+
+def _untouched(decision: Decision, reason: str) -> Take:
+    return Take("untouched", reason, decision.track, decision.face_px, decision.yaw_deg)
+
+
+def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
     """One take from those of a long shot's windows. A window in which nobody speaks has faces without patches."""
-    results = [read_json(p / RESULT) for p in parts]
-    first = results[0]
-    if first["status"] != "dubbed":
-        return {k: v for k, v in first.items() if k not in ("seconds", "key")}
+    takes = [p.read() for p in parts]
+    first = takes[0]
+    if first.status != "dubbed":
+        return first
     faces = []
-    for n, face in enumerate(first["faces"]):
-        pieces = [p / face["folder"] for p, r in zip(parts, results, strict=True) if r["faces"][n]["frames"]]
+    for n, face in enumerate(first.faces):
+        pieces = [p.folder / face.folder for p, t in zip(parts, takes, strict=True) if t.faces[n].frames]
         if pieces:
-            (out / face["folder"]).mkdir()
-            media.join_patches(pieces, out / face["folder"])
-            faces.append({**face, "frames": sum(r["faces"][n]["frames"] for r in results)})
-    about = {k: v for k, v in first.items() if k not in ("seconds", "key", "faces", "frames")}
+            (out / face.folder).mkdir()
+            media.join_patches(pieces, out / face.folder)
+            faces.append(replace(face, frames=sum(t.faces[n].frames for t in takes)))
     if not faces:
-        return {**about, "status": "untouched", "reason": "occluded", "faces": []}
-    return {**about, "faces": faces, "frames": sum(f["frames"] for f in faces)}
+        return replace(first, status="untouched", reason="occluded", faces=(), frames=0)
+    return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces))
 
 
-def speech_mask(speech: np.ndarray, line: Timeline, start: int, end: int) -> np.ndarray:
-    """Which frames [start, end) are shown while there is speech, bool.
-
-    speech: int (S, 2) ranges of 16 kHz samples, sorted.
-    """
-    edges = np.array([line.sample(f, RATE_HZ) for f in range(start, end + 1)])
-    mask = np.zeros(end - start, bool)
-    for a, b in np.asarray(speech).reshape(-1, 2):
-        mask |= (edges[:-1] < b) & (edges[1:] > a)
-    return mask
-
-
-def _share(speech_N: np.ndarray, tracks: list[Mapping[str, Any]], shot: Shot) -> list[np.ndarray]:
+def _share(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
     """Who of the shot's speakers says which frame of the dub: the one who speaks nearest to it in the original."""
     if len(tracks) == 1:
         return [speech_N]
@@ -155,7 +229,7 @@ def _share(speech_N: np.ndarray, tracks: list[Mapping[str, Any]], shot: Shot) ->
     far = []
     for spoken in tracks:
         distance = np.full(len(frames), len(frames) * 2)
-        for a, b in spoken["stretches"]:
+        for a, b in spoken.stretches:
             distance = np.minimum(distance, np.maximum(np.maximum(a - frames, frames - b + 1), 0))
         far.append(distance)
     nearest = np.argmin(np.stack(far), 0)
@@ -163,7 +237,7 @@ def _share(speech_N: np.ndarray, tracks: list[Mapping[str, Any]], shot: Shot) ->
 
 
 def _lines(
-    track: Track, share_N: np.ndarray, own: list[list[int]], shot: Shot, line: Timeline, max_yaw_deg: float
+    track: Track, share_N: np.ndarray, own: Sequence[tuple[int, int]], shot: Shot, line: Timeline, max_yaw_deg: float
 ) -> tuple[list[Line], np.ndarray]:
     """Where a track is re-rendered, and where in the track it speaks the dub.
 

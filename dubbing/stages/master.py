@@ -1,46 +1,84 @@
-"""The master stage: all selected takes of one language into one film. Knows paths only; `media` does the work."""
+"""Master: paste takes into one film. Knows paths only; `media` does the work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.takes import Master, Scores, Take
 from dubbing.media import encode_master, load_timeline
-from dubbing.stage import Resources, Stage
+from dubbing.stage import Place, Resources, Scope, Stage
+from dubbing.task import Inputs, awaited, uncounted
 
-__all__ = ["Master"]
+__all__ = ["MakeMaster", "MasterInputs"]
 
 
-class Master(Stage):
-    """Decode the source once, paste the patches, encode once.
+@dataclass(frozen=True)
+class MasterInputs(Inputs):
+    """What a master depends on."""
 
-    args: source, path; timeline, folder of `timeline.npz`; patches, folders of takes, each holding face_<n>/ folders of
-    patches or none; sound, path
-    of the dub; target_name, the master's file name; language, BCP 47 tag; frames, how many of the film
-    to deliver, absent for all; crf, preset and threads of
-    the encoder, None or absent for the defaults. The result: file, its name in the folder; frames,
-    how many it holds; notices, sentences about what differs from the source.
-    """
+    film: File
+    """The film."""
+    sound: File
+    """The mix that is delivered."""
+    target_name: str
+    """Name of the master's file."""
+    language: str
+    """BCP 47 tag of its sound."""
+    crf: int | None
+    """Quality of the encoder; None for its default."""
+    preset: str | None
+    """Effort of the encoder; None for its default."""
+    takes: tuple[Ref[Take], ...] = awaited()
+    """The takes that are pasted, in the film's order."""
+    frames: int | None = None
+    """How many frames of the film are delivered; None for all."""
+    waits_for: tuple[Ref[Take] | Ref[Scores], ...] = awaited(
+        why="a shot whose take or scores failed is not among the takes", default=()
+    )
+    """Everything that must have ended before it is known which takes are pasted."""
+    timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
+    """The film's frames in time."""
+
+
+class MakeMaster(Stage[MasterInputs, Master]):
+    """Decode the source once, paste the patches, encode once."""
 
     name: ClassVar[str] = "master"
-    version: ClassVar[int] = 1
-    resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=1500)
+    scope = Scope.DUB
+    resources = Resources(cpus=1.0, memory_mb=1500)
+    chain_ms = 20.0
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+    @classmethod
+    def inputs(cls, at: Place) -> MasterInputs:
+        takes, waits_for = at.takes()
+        settings = at.config.master
+        return MasterInputs(
+            at.film, at.file(at.dub.audio), at.master_name, at.dub.language, settings.crf, settings.preset, takes,
+            at.made_of.frames[at.dub.language] if at.made_of else None, waits_for, at.ref(ShotList),
+        )  # fmt: skip
+
+    @classmethod
+    def covers(cls, inputs: Inputs, at: Place) -> int:
+        assert isinstance(inputs, MasterInputs)
+        return inputs.frames or at.result(ShotList).frames
+
+    def process(self, inputs: MasterInputs, out: Path, progress: Callable[[int], None]) -> Master:
         """Write the master into `out`. Raises UnsupportedMedia, DamagedMedia, OutputError (all InputError)."""
-        crf = args.get("crf")
         done = encode_master(
-            args["source"],
-            load_timeline(args["timeline"]),
-            [face for take in args["patches"] for face in sorted(Path(take).glob("face_*"))],
-            args["sound"],
-            out / args["target_name"],
-            language=args.get("language"),
-            crf=None if crf is None else float(crf),
-            preset=args.get("preset"),
-            threads=int(args.get("threads") or 0),
-            frames=args.get("frames"),
+            inputs.film.path,
+            load_timeline(inputs.timeline.folder),
+            [face for take in inputs.takes for face in sorted(take.folder.glob("face_*"))],
+            inputs.sound.path,
+            out / inputs.target_name,
+            language=inputs.language,
+            crf=None if inputs.crf is None else float(inputs.crf),
+            preset=inputs.preset,
+            frames=inputs.frames,
             progress=progress,
         )
-        return {"file": args["target_name"], "frames": done.frames, "notices": list(done.notices)}
+        return Master(inputs.target_name, done.frames, tuple(done.notices))

@@ -1,155 +1,79 @@
-"""Where the cuts of a film are: one decoding pass of small pictures, or a supplied cut list.
+"""Shots: where the cuts of a film are, by one decoding pass of small pictures or by a supplied cut list.
 
-The same pass fixes the film's timeline (every frame's pts), which all other stages read. Cuts are
-found by PySceneDetect's detectors, fed frame by frame: two adaptive content detectors (a strong
-change that stands out a little, a weak one that stands out much, as between two people before the
-same wall) and a threshold detector for fades through black. It knows no faces and no sound.
+The same pass fixes the film's timeline (every frame's pts), which all other stages read. It knows no faces and no
+sound.
 """
 
 from __future__ import annotations
 
-import json
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from dubbing import media
-from dubbing.records import Shot
-from dubbing.stage import Resources, Stage
-from dubbing.stages.cutlist import read_cuts
-from dubbing.store import read_json
+from dubbing.analysis.cutlist import read_cuts
+from dubbing.analysis.cuts import SCAN_WIDTH_PX, CutFinder
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.takes import StillFilm
+from dubbing.stage import Place, Resources, Scope, Stage
+from dubbing.task import Inputs, uncounted
 
-__all__ = ["CutFinder", "Shots", "load_shots"]
-
-FILE = "shots.json"
-SCAN_WIDTH_PX = 256
-_WINDOW_FRAMES = 2  # on each side of a change, what it is compared with
-_STRONG = 20.0  # mean change of hue, saturation and value, 0..255: 34 at the reel's weakest cut
-_WEAK, _WEAK_RATIO = 12.0, 5.0
-_BLACK = 4  # mean of B, G, R below which a picture is black
-_STILL = 0.25  # mean change below which a frame repeats the one before
-_FLASH = 0.5  # a change that is undone to less than this part of itself is a flash
+__all__ = ["Shots", "ShotsInputs"]
 
 
-class CutFinder:
-    """Finds cuts in pictures given one after another; memory does not grow with their number.
+@dataclass(frozen=True)
+class ShotsInputs(Inputs):
+    """What the shots of a title depend on."""
 
-    threshold: how many times the change around it a cut must be; min_frames: no shot that it finds
-    is shorter (a cut nearer to the one before, or to the end, is left out).
-    """
-
-    def __init__(self, threshold: float = 3.0, min_frames: int = 6) -> None:
-        from scenedetect import FrameTimecode
-        from scenedetect.detectors import AdaptiveDetector, ThresholdDetector
-
-        self._timecode = lambda frame: FrameTimecode(frame, fps=25.0)  # counts frames; no time is read from it
-        self._min_frames = min_frames
-        common = {"min_scene_len": 1, "window_width": _WINDOW_FRAMES}
-        self._changes = [
-            AdaptiveDetector(adaptive_threshold=threshold, min_content_val=_STRONG, **common),
-            AdaptiveDetector(adaptive_threshold=max(_WEAK_RATIO, threshold), min_content_val=_WEAK, **common),
-        ]
-        self._fades = ThresholdDetector(threshold=_BLACK, min_scene_len=1, fade_bias=1.0)
-        self._cuts: set[int] = set()
-        self._fade_cuts: set[int] = set()
-        self._recent: deque[tuple[int, np.ndarray]] = deque(maxlen=4 * _WINDOW_FRAMES + 4)
-        self._last: np.ndarray | None = None
-        self._flash: tuple[int, np.ndarray] | None = None  # where the last one was, and the picture before it
-        self._repeats = 0
-        self._frames = 0
-
-    def feed(self, bgr_HWC: np.ndarray) -> None:
-        """The next frame, uint8 BGR, all of one size."""
-        frame = self._frames
-        self._frames += 1
-        self._fade_cuts.update(c.frame_num for c in self._fades.process_frame(self._timecode(frame), bgr_HWC))
-        thumb = bgr_HWC[::4, ::4].astype(np.float32)
-        still = self._last is not None and _apart(thumb, self._last) < _STILL
-        self._repeats = self._repeats + 1 if still else 0
-        # Film at 24 in a stream at 60, or drawn on twos, repeats pictures; between repeats every
-        # ordinary movement stands out. At most two in a row are passed over: a still stays a still.
-        if self._repeats in (1, 2):
-            return
-        self._look(frame, bgr_HWC, thumb)
-
-    def _look(self, frame: int, bgr_HWC: np.ndarray, thumb: np.ndarray) -> None:
-        self._last = thumb
-        self._picture = bgr_HWC
-        self._recent.append((frame, thumb))
-        for detector in self._changes:
-            for cut in detector.process_frame(self._timecode(frame), bgr_HWC):
-                if not self._is_flash(cut.frame_num):
-                    self._cuts.add(cut.frame_num)
-
-    def _is_flash(self, cut: int) -> bool:
-        """Whether the picture before `cut` comes back within the next frames seen, or just has come back."""
-        before = [t for f, t in self._recent if f < cut]
-        after = [t for f, t in self._recent if f >= cut]
-        if not before or not after:
-            return False
-        change = _FLASH * _apart(after[0], before[-1])
-        if any(_apart(t, before[-1]) < change for t in after[1:]):
-            self._flash = (cut, before[-1])
-            return True
-        return self._flash is not None and cut - self._flash[0] <= 4 and _apart(after[0], self._flash[1]) < change
-
-    def finish(self) -> list[int]:
-        """No more frames: the cuts, increasing, each the first frame of a shot, 0 left out."""
-        if self._last is not None:
-            for n in range(_WINDOW_FRAMES):  # the detectors look that far ahead
-                self._look(self._frames + n, self._picture, self._last)
-        kept: list[int] = []
-        sure = {c for c in self._cuts if c < self._frames}
-        for cut in sorted(sure | self._fade_cuts):
-            near = cut not in sure and any(abs(cut - c) < self._min_frames for c in sure)
-            first = kept[-1] if kept else 0
-            if not near and cut - first >= self._min_frames and self._frames - cut >= self._min_frames:
-                kept.append(cut)
-        return kept
+    film: File
+    """The film, or the one that is made of a photograph."""
+    cuts: File | None = None
+    """A cut list to use instead of looking."""
+    threshold: float | None = None
+    """How many times the change around it a cut must be; None where nothing is looked for."""
+    min_frames: int | None = None
+    """No shot that is found is shorter."""
+    still: Ref[StillFilm] | None = uncounted("its content is the film's", default=None)
+    """What makes the film of a photograph, which is one shot."""
 
 
-def _apart(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.abs(a - b).mean())
-
-
-class Shots(Stage):
-    """The shots of one title. Result: `shots.json` and the timeline.
-
-    args: source: path of the film; cuts: path of a cut list, or None; settings: threshold and
-    min_frames of `CutFinder`; one: instead, the whole film is known to be one shot. Raises DamagedMedia, and
-    ManifestError for a cut list that does not fit.
-    """
+class Shots(Stage[ShotsInputs, ShotList]):
+    """The shots of one title, and its timeline. Raises DamagedMedia, and ManifestError for a cut list that does not
+    fit."""
 
     name: ClassVar[str] = "shots"
-    version: ClassVar[int] = 1
-    resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=700)
+    scope = Scope.TITLE
+    resources = Resources(cpus=1.0, memory_mb=700)
+    expands = True
+    chain_ms = 100.0
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        source = Path(args["source"])
-        if args.get("cuts"):
+    @classmethod
+    def inputs(cls, at: Place) -> ShotsInputs:
+        if at.made_of is not None:
+            return ShotsInputs(at.film, still=at.ref(StillFilm))
+        cuts = at.file(at.title.shots) if at.title.shots else None
+        return ShotsInputs(at.film, cuts, at.config.shots.threshold, at.config.shots.min_frames)
+
+    @classmethod
+    def covers(cls, inputs: Inputs, at: Place) -> int:
+        return at.frames_hint
+
+    def process(self, inputs: ShotsInputs, out: Path, progress: Callable[[int], None]) -> ShotList:
+        source = inputs.film.path
+        if inputs.cuts is not None or inputs.still is not None:
             film = media.timeline(source)
-            cuts = read_cuts(args["cuts"], film)
-            progress(len(film))
-        elif args.get("one"):
-            film, cuts = media.timeline(source), []
+            cuts = read_cuts(inputs.cuts.path, film) if inputs.cuts else []
             progress(len(film))
         else:
-            finder = CutFinder(**args.get("settings", {}))
+            assert inputs.threshold is not None and inputs.min_frames is not None
+            finder = CutFinder(inputs.threshold, inputs.min_frames)
             scan = media.scan(source, SCAN_WIDTH_PX)
             for _, bgr_HWC in scan:
                 finder.feed(bgr_HWC)
                 progress(1)
             film, cuts = scan.timeline, finder.finish()
         edges = [0, *cuts, len(film)]
-        shots = [[a, b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
         media.save_timeline(out, film)
-        (out / FILE).write_text(json.dumps({"shots": shots}) + "\n", encoding="utf-8")
-        return {"frames": len(film), "shots": shots}
-
-
-def load_shots(folder: Path | str) -> list[Shot]:
-    """The shots of a finished result, in order."""
-    return [Shot(n, a, b) for n, (a, b) in enumerate(read_json(Path(folder) / FILE)["shots"], 1)]
+        return ShotList(len(film), tuple(zip(edges[:-1], edges[1:], strict=True)))

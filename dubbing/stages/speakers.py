@@ -8,29 +8,30 @@ decides which faces are one actor. Whether the *dub* speaks in a shot is not kno
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.identity import Signature, group_actors
+from dubbing.artifact import Ref
+from dubbing.artifacts.active import ActiveFaces, load_active
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import SourceSound, load_speech
+from dubbing.artifacts.speakers import Decision, FaceEvidence, SpeakerList, Speaking
+from dubbing.artifacts.tracks import FaceTracks, in_sight, load_signatures, load_tracks
 from dubbing.clock import Timeline
 from dubbing.face import INNER_LIPS, canonical
 from dubbing.records import Shot, Track
 from dubbing.sound import RATE_HZ
-from dubbing.stage import Resources, Stage
-from dubbing.stages.active import load_active
-from dubbing.stages.audio import load_speech
-from dubbing.stages.faces import in_sight, load_signatures, load_tracks
-from dubbing.stages.identity import Signature, group_actors
-from dubbing.stages.shots import load_shots
+from dubbing.stage import Place, Resources, Scope, Stage
+from dubbing.task import Inputs, awaited, uncounted
 
-__all__ = ["Speakers", "lip_activity", "who_speaks"]
+__all__ = ["Limits", "Speakers", "SpeakersInputs", "lip_activity", "who_speaks"]
 
-FILE = "speakers.json"
 _NOSE = (1, 4, 5, 195, 197, 6, 48, 278, 64, 294)  # speech moves none of these
 _SMOOTH_S = 0.1
 _NOISE_WEIGHT = 1.5
@@ -45,6 +46,16 @@ _USABLE_PART = 0.3
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a face must be like to be dubbed."""
+
+    min_face_px: float
+    """Least median height."""
+    max_yaw_deg: float
+    """Most turn of the head, to either side."""
+
+
+@dataclass(frozen=True)
 class _Spoken:
     """One face with the stretches [start, end) in which it speaks; usable_part: of them, what may be rendered."""
 
@@ -56,53 +67,66 @@ class _Spoken:
     in_sight_part: float
 
 
-class Speakers(Stage):
-    """The speakers of one title. Result: `speakers.json`, one row per shot.
+@dataclass(frozen=True)
+class SpeakersInputs(Inputs):
+    """What the speakers of a title depend on."""
 
-    args: timeline, shots: folders; faces: one folder per shot, None where that stage failed; active: the
-    same of `Active`, empty where no detector was asked; source_sound: folder of the film's own sound, or
-    None; settings: min_face_px, max_yaw_deg. A row: shot, track (the main speaker's), reason (None, or why
-    nobody may be dubbed), face_px, yaw_deg, actor, tracks [{track, actor, stretches}] longest first,
-    evidence, source_speech.
-    """
+    source_sound: Ref[SourceSound] | None
+    """The film's own sound, where it has one."""
+    limits: Limits
+    """What a face must be like to be dubbed."""
+    faces: tuple[Ref[FaceTracks] | None, ...] = awaited()
+    """The faces of each shot, None where that failed."""
+    active: tuple[Ref[ActiveFaces] | None, ...] = awaited()
+    """A detector's evidence for each shot, None where there is none."""
+    shots: Ref[ShotList] = uncounted("the faces are those of its shots")
+    """The shots, and the film's frames in time."""
+
+
+class Speakers(Stage[SpeakersInputs, SpeakerList]):
+    """The speakers of one title."""
 
     name: ClassVar[str] = "speakers"
-    version: ClassVar[int] = 1
-    resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=700)
+    scope = Scope.TITLE
+    resources = Resources(cpus=1.0, memory_mb=700)
+    expands = True
+    chain_ms = 70.0
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        film = media.load_timeline(args["timeline"])
-        shots = load_shots(args["shots"])
-        speech = load_speech(args["source_sound"]) if args.get("source_sound") else None
+    @classmethod
+    def inputs(cls, at: Place) -> SpeakersInputs:
+        sound = at.ref(SourceSound) if at.has(SourceSound) else None
+        limits = Limits(at.config.speakers.min_face_px, at.config.speakers.max_yaw_deg)
+        return SpeakersInputs(sound, limits, at.each(FaceTracks), at.each(ActiveFaces), at.ref(ShotList))
+
+    def process(self, inputs: SpeakersInputs, out: Path, progress: Callable[[int], None]) -> SpeakerList:
+        film = media.load_timeline(inputs.shots.folder)
+        shots = inputs.shots.read().shots
+        speech = load_speech(inputs.source_sound.folder) if inputs.source_sound else None
         if speech is not None and len(speech) == 0:
             speech = None  # nobody is heard in the whole film: its sound says nothing about its faces
         speaks_N = None if speech is None else _speech_frames(speech, film)
-        rows: list[dict[str, Any]] = []
-        places: list[dict[str, Any]] = []
+        rows: list[Decision] = []
+        people: list[list[_Spoken]] = []
         signatures: list[Signature] = []
-        apart: list[tuple[int, int]] = []
-        looked = args.get("active") or [None] * len(shots)
-        for shot, folder, active in zip(shots, args["faces"], looked, strict=True):
-            tracks = load_tracks(folder) if folder else []
-            sure = load_active(active) if active and folder else {}
+        together: list[tuple[int, int]] = []
+        for shot, faces, active in zip(shots, inputs.faces, inputs.active, strict=True):
+            tracks = load_tracks(faces.folder) if faces else []
+            sure = load_active(active.folder) if active and faces else {}
             heard_N = None if speaks_N is None else speaks_N[shot.start_frame : shot.end_frame]
-            row, spoken = _decide(shot, tracks, sure, heard_N, film, args["settings"])
-            seen = load_signatures(folder) if folder and spoken else []
+            row, spoken = _decide(shot, tracks, sure, heard_N, film, inputs.limits)
+            seen = load_signatures(faces.folder) if faces and spoken else []
             first = len(signatures)
-            for place, one in zip(row["tracks"], spoken, strict=True):
-                places.append(place)
-                signatures.append(seen[one.index])
-            apart += [(first + a, first + b) for a, b in _together([s.track for s in spoken])]
+            signatures += [seen[one.index] for one in spoken]
+            together += [(first + a, first + b) for a, b in _together([s.track for s in spoken])]
             rows.append(row)
+            people.append(spoken)
             progress(len(shot))
-        for place, actor in zip(places, group_actors(signatures, apart), strict=True):
-            place["actor"] = actor
-        for row in rows:
-            row["actor"] = row["tracks"][0]["actor"] if row["tracks"] else None
-        (out / FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        reasons = [r["reason"] or "speaks" for r in rows]
-        return {"shots": len(rows), "actors": len({p["actor"] for p in places}),
-                "reasons": {r: reasons.count(r) for r in sorted(set(reasons))}}  # fmt: skip
+        numbers = iter(group_actors(signatures, together))
+        decisions = []
+        for row, spoken in zip(rows, people, strict=True):
+            named = tuple(Speaking(s.track.id, next(numbers), s.stretches) for s in spoken)
+            decisions.append(replace(row, tracks=named, actor=named[0].actor if named else None))
+        return SpeakerList(tuple(decisions), len({s.actor for d in decisions for s in d.tracks}))
 
 
 def _speech_frames(speech: np.ndarray, film: Timeline) -> np.ndarray:
@@ -163,20 +187,19 @@ def _decide(
     sure: Mapping[str, np.ndarray],
     heard_N: np.ndarray | None,
     film: Timeline,
-    settings: Mapping[str, Any],
-) -> tuple[dict[str, Any], list[_Spoken]]:
-    """The row of one shot, and the faces that may be dubbed in it, in the row's order. sure: see `load_active`."""
-    row: dict[str, Any] = {"shot": shot.id, "track": None, "reason": None, "face_px": None, "yaw_deg": None,
-                           "actor": None, "tracks": [], "evidence": {}, "source_speech": []}  # fmt: skip
+    limits: Limits,
+) -> tuple[Decision, list[_Spoken]]:
+    """What is decided for one shot, people not numbered yet, and the faces that may be dubbed in it, the one that
+    speaks longest first. sure: see `load_active`."""
+    row = Decision(shot.id, None, None, None, None, None)
     if heard_N is not None:
-        row["source_speech"] = _runs(heard_N, shot.start_frame)
+        row = replace(row, source_speech=tuple(_runs(heard_N, shot.start_frame)))
     if not tracks:
-        row["reason"] = "no_face"
-        return row, []
-    row |= _about(tracks[0])
+        return replace(row, reason="no_face"), []
+    row = replace(row, **_about(tracks[0]))
     frame_s = float(film.duration) / len(film)
     if heard_N is None:
-        speaking = [_spoken(tracks[0], 0, np.ones(len(shot), bool), shot, film, settings)]
+        speaking = [_spoken(tracks[0], 0, np.ones(len(shot), bool), shot, film, limits)]
     else:
         activity_KN = np.zeros((len(tracks), len(shot)))
         for k, track in enumerate(tracks):
@@ -187,24 +210,20 @@ def _decide(
                 moves_N = moves_N + _SURE * np.tanh(np.nan_to_num(sure[track.id]) / 2)
             activity_KN[k, at] = np.where(track.seen_N, moves_N, 0.0)
         path_N = who_speaks(activity_KN, heard_N, frame_s)
-        row["evidence"] = _evidence(tracks, activity_KN, heard_N, path_N, frame_s)
+        evidence = _evidence(tracks, activity_KN, heard_N, path_N, frame_s)
+        row = replace(row, evidence=evidence, speech_s=round(float(heard_N.sum() * frame_s), 2))
         speaking = []
         for k, track in enumerate(tracks):
             says_N = _says(path_N == k, heard_N, track, shot, film, alone=len(tracks) == 1)
             if says_N.any():
-                speaking.append(_spoken(track, k, says_N, shot, film, settings))
+                speaking.append(_spoken(track, k, says_N, shot, film, limits))
         speaking.sort(key=lambda s: -s.frames)
     if not speaking:
-        row["reason"] = _silence(tracks[0], shot, heard_N, film, settings)
-        return row, []
-    row |= _about(speaking[0].track)
-    fit = [s for s in speaking if _refusal(s, settings) is None]
+        return replace(row, reason=_silence(tracks[0], shot, heard_N, film, limits)), []
+    fit = [s for s in speaking if _refusal(s, limits) is None]
     if not fit:
-        row["reason"] = _refusal(speaking[0], settings)
-        return row, []
-    row |= _about(fit[0].track)
-    row["tracks"] = [{"track": s.track.id, "actor": None, "stretches": [list(x) for x in s.stretches]} for s in fit]
-    return row, fit
+        return replace(row, **_about(speaking[0].track), reason=_refusal(speaking[0], limits)), []
+    return replace(row, **_about(fit[0].track)), fit
 
 
 def _together(tracks: list[Track]) -> list[tuple[int, int]]:
@@ -234,15 +253,13 @@ def _says(mine_N: np.ndarray, heard_N: np.ndarray, track: Track, shot: Shot, fil
     return could_N if alone and said >= _WHOLE_PART * could else mine_N
 
 
-def _spoken(
-    track: Track, index: int, says_N: np.ndarray, shot: Shot, film: Timeline, settings: Mapping[str, Any]
-) -> _Spoken:
+def _spoken(track: Track, index: int, says_N: np.ndarray, shot: Shot, film: Timeline, limits: Limits) -> _Spoken:
     at = slice(track.start_frame - shot.start_frame, track.end_frame - shot.start_frame)
     here_N = np.zeros(len(shot), bool)
     here_N[at] = True
     says_N = says_N & here_N
     seen = in_sight(track, film.rate)[says_N[at]]
-    facing = (np.abs(track.yaw_N) <= settings["max_yaw_deg"])[says_N[at]]
+    facing = (np.abs(track.yaw_N) <= limits.max_yaw_deg)[says_N[at]]
     return _Spoken(
         track=track,
         index=index,
@@ -253,24 +270,22 @@ def _spoken(
     )
 
 
-def _silence(
-    largest: Track, shot: Shot, heard_N: np.ndarray | None, film: Timeline, settings: Mapping[str, Any]
-) -> str:
+def _silence(largest: Track, shot: Shot, heard_N: np.ndarray | None, film: Timeline, limits: Limits) -> str:
     """Why no face was seen to speak: none could have been, or the speaker is off screen."""
-    if largest.height_px < settings["min_face_px"]:
+    if largest.height_px < limits.min_face_px:
         return "too_small"
     if heard_N is not None:
         heard = heard_N[largest.start_frame - shot.start_frame : largest.end_frame - shot.start_frame]
         if heard.any() and in_sight(largest, film.rate)[heard].mean() < _USABLE_PART:
             return "occluded"
-        if heard.any() and np.median(np.abs(largest.yaw_N[heard])) > settings["max_yaw_deg"]:
+        if heard.any() and np.median(np.abs(largest.yaw_N[heard])) > limits.max_yaw_deg:
             return "profile"
     return "off_screen"
 
 
-def _refusal(spoken: _Spoken, settings: Mapping[str, Any]) -> str | None:
+def _refusal(spoken: _Spoken, limits: Limits) -> str | None:
     """Why a speaking face cannot be dubbed, or None."""
-    if spoken.track.height_px < settings["min_face_px"]:
+    if spoken.track.height_px < limits.min_face_px:
         return "too_small"
     if spoken.in_sight_part < _USABLE_PART:
         return "occluded"
@@ -284,14 +299,14 @@ def _runs(mask_N: np.ndarray, first_frame: int) -> list[tuple[int, int]]:
 
 def _evidence(
     tracks: list[Track], activity_KN: np.ndarray, heard_N: np.ndarray, path_N: np.ndarray, frame_s: float
-) -> dict[str, Any]:
-    """Numbers to judge a decision by: seconds of speech, and per face its lips' activity in and out of speech."""
+) -> dict[str, FaceEvidence]:
+    """Numbers to judge a decision by: per face its lips' activity in and out of speech."""
     faces = {}
     for k, track in enumerate(tracks):
         speech, quiet = activity_KN[k][heard_N], activity_KN[k][~heard_N]
-        faces[track.id.rsplit("/", 1)[-1]] = {
-            "in_speech": round(float(speech.mean()), 3) if len(speech) else None,
-            "in_quiet": round(float(quiet.mean()), 3) if len(quiet) else None,
-            "speaks_s": round(float((path_N == k).sum() * frame_s), 2),
-        }
-    return {"speech_s": round(float(heard_N.sum() * frame_s), 2), "faces": faces}
+        faces[track.id.rsplit("/", 1)[-1]] = FaceEvidence(
+            round(float(speech.mean()), 3) if len(speech) else None,
+            round(float(quiet.mean()), 3) if len(quiet) else None,
+            round(float((path_N == k).sum() * frame_s), 2),
+        )
+    return faces

@@ -7,58 +7,88 @@ no sound: when the mouth moves is decided later, as on any film.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.idle_motion import Blinks, Sway
+from dubbing.artifact import File
+from dubbing.artifacts.takes import STILL_FILM, StillFilm
 from dubbing.mesh import Detector, Meshes, MeshTracker
-from dubbing.stage import Resources, Stage
-from dubbing.stages.idle_motion import Blinks, Sway
+from dubbing.stage import Place, Resources, Scope, Stage
+from dubbing.task import Inputs
 
-__all__ = ["MakeFilm", "find_faces"]
+__all__ = ["MakeFilm", "StillInputs", "find_faces"]
 
-FILE = "film.mp4"
 _LOSSLESS, _MOVING_CRF = 0.0, 6.0
 _ROOM = 0.5  # of a detected face's size, around it, in which its mesh is looked for
 _LOOKS = 4  # the mesh settles within as many looks at one picture
 
 
-class MakeFilm(Stage):
-    """args: photograph, path; rate, as in the manifest; frames; blinks, motion: bool. Result: `film.mp4`.
+@dataclass(frozen=True)
+class StillInputs(Inputs):
+    """What the film of a photograph depends on."""
 
-    Returns frames, and what was found to move: faces (that blink), head (whether one sways).
-    """
+    photograph: File
+    """The picture."""
+    rate: str
+    """Frames a second, as an exact fraction."""
+    frames: int
+    """Frames of the film."""
+    blinks: bool
+    """Whether the eyes blink."""
+    motion: bool
+    """Whether the head moves a little."""
+
+
+class MakeFilm(Stage[StillInputs, StillFilm]):
+    """The film that a photograph becomes."""
 
     name: ClassVar[str] = "still"
-    version: ClassVar[int] = 1
-    resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=1500)
+    scope = Scope.TITLE
+    resources = Resources(cpus=1.0, memory_mb=1500)
+    chain_ms = 120.0
 
     def __init__(self) -> None:
         self._networks: tuple[Detector, Meshes] | None = None
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+    @classmethod
+    def inputs(cls, at: Place) -> StillInputs | None:
+        made = at.made_of
+        if made is None:
+            return None
+        said = made.settings
+        return StillInputs(at.file(at.title.video), str(said.rate), made.length, said.blinks, said.motion)
+
+    @classmethod
+    def covers(cls, inputs: Inputs, at: Place) -> int:
+        assert isinstance(inputs, StillInputs)
+        return inputs.frames
+
+    def process(self, inputs: StillInputs, out: Path, progress: Callable[[int], None]) -> StillFilm:
         """Raises MediaError where the photograph is no longer what it was."""
-        bgr_HWC = media.read_photograph(args["photograph"]).bgr_HWC
-        rate, count = Fraction(args["rate"]), args["frames"]
+        bgr_HWC = media.read_photograph(inputs.photograph.path).bgr_HWC
+        rate = Fraction(inputs.rate)
         meshes: list[np.ndarray] = []
-        if args["blinks"] or args["motion"]:
+        if inputs.blinks or inputs.motion:
             if self._networks is None:
                 self._networks = Detector(), Meshes()
             meshes = find_faces(bgr_HWC, *self._networks)
-        moves = bool(args["motion"] and meshes)
+        moves = bool(inputs.motion and meshes)
         height, width = bgr_HWC.shape[:2]
         writer = media.ClipWriter(
-            out / FILE, width, height, rate, crf=_MOVING_CRF if moves else _LOSSLESS, matrix=media.BT709
+            out / STILL_FILM, width, height, rate, crf=_MOVING_CRF if moves else _LOSSLESS, matrix=media.BT709
         )
         with writer:
-            for frame in _frames(bgr_HWC, meshes, rate, count, args["blinks"], moves):
+            for frame in _frames(bgr_HWC, meshes, rate, inputs.frames, inputs.blinks, moves):
                 writer.frame(frame)
                 progress(1)
-        return {"frames": count, "faces": len(meshes) if args["blinks"] else 0, "head": moves}
+        return StillFilm(inputs.frames, len(meshes) if inputs.blinks else 0, moves)
 
     def close(self) -> None:
         for network in self._networks or ():

@@ -2,96 +2,138 @@
 
 The mesh is found again in the patched pictures (never taken from what was wanted), and from it come
 LSE-D, LSE-C and the offset, beside the same numbers of the original performance; how well the mouth
-follows what was wanted; motion in silence; sharpness; and a contact sheet to look at.
+follows what was wanted, motion in silence, sharpness (`dubbing.metrics`); and a contact sheet to look at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-import cv2
 import numpy as np
 
-from dubbing import experts, media
+from dubbing import experts, media, metrics
+from dubbing.analysis.sheet import Sheet
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import DubSound, SourceSound, load_speech, load_wave, speech_mask
+from dubbing.artifacts.takes import SHEET, Scores, Take
+from dubbing.artifacts.tracks import FaceTracks, load_tracks
 from dubbing.clock import Timeline
 from dubbing.experts import crop, lse
 from dubbing.experts.feed import CropExpert, Feed
-from dubbing.face import LIPS, canonical, mouth_measures
 from dubbing.mesh import Meshes, MeshTracker, face_boxes
+from dubbing.metrics import FramePair, Metric, RenderedShot
 from dubbing.records import Patch, Track
 from dubbing.sound import RATE_HZ
-from dubbing.stage import Resources, Stage
-from dubbing.stages.audio import load_speech, load_wave
-from dubbing.stages.faces import load_tracks
-from dubbing.stages.lipsync import speech_mask
-from dubbing.stages.sheet import Sheet
-from dubbing.store import read_json
+from dubbing.stage import Place, Resources, Scope, Stage
+from dubbing.task import Inputs, Windowed, uncounted
 
-__all__ = ["EDGE_S", "STILL", "Sync", "paste"]
+__all__ = ["EDGE_S", "Sync", "SyncInputs"]
 
-STILL = 0.002  # inter-ocular distances a frame: the mesh's own noise on a mouth that does not move
-_LOOK = "look.npz"
+_LOOK, _SAID = "look.npz", "said_"
 _CURVES = ("distance", "confidence")
 EDGE_S = 0.12  # this much of a silence at each end still belongs to the speech beside it
 
 
-class Sync(Stage):
-    """args: source, timeline, shot, start, end, faces, sound, source_sound, take, decided, expert, models (folder);
-    window (of a long shot): the part [a, b) of it to look at; parts: instead, the folders of its windows, to be joined.
-    """
+@dataclass(frozen=True)
+class SyncInputs(Windowed):
+    """What the scores of a take depend on."""
 
-    name = "sync"
+    take: Ref[Take]
+    """The take."""
+    expert: str
+    """The sync expert, `name@hash12`."""
+    metrics: tuple[str, ...] = ()
+    """Metrics of other packages, `name@version of package`."""
+    title: str = uncounted("it is only written on the contact sheet", default="")
+    """Id of the title."""
+    film: File = uncounted("the take was made of it", default=None)
+    """The film."""
+    timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
+    """The film's frames in time."""
+    faces: Ref[FaceTracks] = uncounted("the take was made of them", default=None)
+    """The shot's faces."""
+    sound: Ref[DubSound] = uncounted("the take was made of its part near the shot", default=None)
+    """What drives the lips."""
+    source_sound: Ref[SourceSound] | None = uncounted("it is the film's", default=None)
+    """The film's own sound, where it has one."""
+    models_folder: str = uncounted("the expert's hash names the weights", default="")
+    """Where published models lie."""
+
+
+class Sync(Stage[SyncInputs, Scores]):
+    """The scores of one take, with a contact sheet (`SHEET`) and curves (`seen.npz`)."""
+
+    name: ClassVar[str] = "sync"
+    scope = Scope.DUB_SHOT
     version = 4
     resources = Resources(cpus=1.0, memory_mb=1500)
+    bad_input_costs = "shot"
+    profits_from_gpu = True
+    chain_ms = 20.0
 
     def __init__(self) -> None:
         self._experts: dict[str, experts.Expert] = {}
+        self._metrics: dict[str, Metric] = {m.name: m for m in metrics.built_in()}
+
+    @classmethod
+    def inputs(cls, at: Place) -> SyncInputs:
+        own = at.ref(SourceSound) if at.has(SourceSound) else None
+        return SyncInputs(
+            at.shot.start_frame, at.shot.end_frame, at.ref(Take), at.expert, at.metrics, at.title.id, at.film,
+            at.ref(ShotList), at.ref(FaceTracks), at.ref(DubSound), own, at.models_folder,
+        )  # fmt: skip
+
+    @classmethod
+    def where(cls, home: Path, shot: str | None, key: str, inputs: Inputs) -> Path:
+        assert isinstance(inputs, SyncInputs)
+        return inputs.take.folder.parent / f"score-{key[:12]}"
 
     def setup(self) -> None:
         self._meshes = Meshes()
 
-    def process(self, args: Mapping[str, Any], out: Path, progress: Callable[[int], None]) -> dict[str, Any]:
-        """Writes sheet.jpg and seen.npz; returns the scores.
+    def process(self, inputs: SyncInputs, out: Path, progress: Callable[[int], None]) -> Scores:
+        """Writes sheet.jpg and seen.npz.
 
         seen.npz: frames (N,) of the track; wanted, seen, was (N,): mouth opening asked for, of the take, of the
         original; distance, source_distance (31,): per shift, take with dub and original with its own sound;
         windows (V,): the middle frame of each window; confidence, source_confidence (V,); what there is not has
         length 0.
         """
-        take = read_json(Path(args["take"]) / "result.json")
-        a, b = args.get("window", (args["start"], args["end"]))
-        if take["status"] != "dubbed":
-            progress(0 if "parts" in args else b - a)
-            return {}
-        main = take["faces"][0]
-        track = next(t for t in load_tracks(Path(args["faces"])) if t.id == main["track"]).until(args["end"])
-        line = media.load_timeline(Path(args["timeline"]))
-        folder = Path(args["take"]) / main["folder"]
+        take = inputs.take.read()
+        begin, end = inputs.bounds
+        if take.status != "dubbed":
+            progress(0 if inputs.parts is not None else end - begin)
+            return Scores()
+        main = take.faces[0]
+        track = next(t for t in load_tracks(inputs.faces.folder) if t.id == main.track).until(inputs.end)
+        line = media.load_timeline(inputs.timeline.folder)
+        folder = inputs.take.folder / main.folder
         made = media.patch_frames(folder)
         wanted = dict(zip(made["frame"].to_pylist(), made["wanted_opening"].to_pylist(), strict=True))
-        look = _Look(Path(args["source"]), line, track, folder, f"{args['title']} {track.id}")
-        if "parts" in args:
-            look.join([Path(p) for p in args["parts"]])
+        asked = self._asked([name.partition("@")[0] for name in inputs.metrics])
+        look = _Look(inputs.film.path, line, track, folder, f"{inputs.title} {track.id}", asked)
+        if inputs.parts is not None:
+            look.join([p.folder for p in inputs.parts])
         else:
-            a, b = max(a, track.start_frame), min(b, track.end_frame)
+            a, b = max(begin, track.start_frame), min(end, track.end_frame)
             look.run(self._meshes, a, b, progress)
-            begin, end = args.get("window", (args["start"], args["end"]))
             progress(end - begin - max(0, b - a))
-        if "window" in args:
+        if inputs.window is not None:
             look.save(out)
-            return {}
+            return Scores()
         mesh_NP3 = look.mesh_NP3
-        look.sheet.write(out / "sheet.jpg")
+        look.sheet.write(out / SHEET)
         times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
-        dub = self._sound(args["sound"], line, track)
-        own = self._sound(args["source_sound"], line, track) if args["source_sound"] else None
+        dub = self._sound(inputs.sound, line, track)
+        own = self._sound(inputs.source_sound, line, track) if inputs.source_sound else None
         result: dict[str, Any] = {}
         curves: dict[str, np.ndarray] = {}
         if lse.windows_in(times_s):
-            expert = self._expert(args["expert"], args["models"])
+            expert = self._expert(inputs.expert.partition("@")[0], inputs.models_folder)
             was_VE, is_VE = look.embedded(expert, times_s, mesh_NP3)
             dub_VE = expert.embed_sound(dub, 0.0, len(is_VE))
             result |= {**_numbers(lse.lse(is_VE, dub_VE)), "lse_model": experts.model_name(expert)}
@@ -103,18 +145,25 @@ class Sync(Stage):
                 curves |= _curves(source, "source_")
             result["foreign_lse_at_zero"] = float(lse.lse(was_VE, dub_VE).distance_S[lse.SHIFTS])
             curves["windows"] = track.start_frame + _middles(times_s, len(is_VE))
-        patched_N = np.isin(track.frames_N, list(wanted))
-        seen_N = mouth_measures(canonical(mesh_NP3)[0])["opening"]
-        was_N = mouth_measures(canonical(track.mesh_NP3)[0])["opening"]
-        want_N = np.array([wanted.get(int(f), np.nan) for f in track.frames_N])
-        if patched_N.sum() > 5 and np.std(want_N[patched_N]) > 1e-4:
-            result["following"] = float(np.corrcoef(want_N[patched_N], seen_N[patched_N])[0, 1])
-        result |= _silence(seen_N, self._silent(args["sound"], line, track) & patched_N, was_N,
-                           self._silent(args["source_sound"], line, track))  # fmt: skip
-        result["sharpness"] = look.sharpness()
+        shot = RenderedShot(
+            frames_N=track.frames_N,
+            times_s_N=times_s,
+            before_NP3=track.mesh_NP3,
+            after_NP3=mesh_NP3,
+            patched_N=np.isin(track.frames_N, list(wanted)),
+            wanted_N=np.array([wanted.get(int(f), np.nan) for f in track.frames_N]),
+            silent_N=self._silent(inputs.sound, line, track),
+            source_silent_N=self._silent(inputs.source_sound, line, track),
+            wave=dub,
+            source_wave=own,
+        )
+        found = metrics.measure(asked, shot, look.said)
+        others = {name: value for name, value in found.items() if name.startswith(metrics.COLUMN)}
+        result |= {name: value for name, value in found.items() if name not in others}
         none = dict.fromkeys((*_CURVES, *(f"source_{c}" for c in _CURVES), "windows"), np.zeros(0, np.float32))
-        np.savez(out / "seen.npz", frames=track.frames_N, wanted=want_N, seen=seen_N, was=was_N, **(none | curves))
-        return result
+        np.savez(out / "seen.npz", frames=track.frames_N, wanted=shot.wanted_N, seen=shot.opening_N,
+                 was=shot.source_opening_N, **(none | curves))  # fmt: skip
+        return Scores(**result, metrics=others)
 
     def close(self) -> None:
         self._meshes.close()
@@ -124,14 +173,19 @@ class Sync(Stage):
             self._experts[name] = experts.load(name, models_folder)
         return self._experts[name]
 
-    def _sound(self, folder: str, line: Timeline, track: Track) -> np.ndarray:
-        return load_wave(Path(folder), line.sample(track.start_frame, RATE_HZ), line.sample(track.end_frame, RATE_HZ))
+    def _asked(self, names: Sequence[str]) -> list[Metric]:
+        """Our own metrics, and those of other packages by name. Raises PluginError: one is not on this machine."""
+        self._metrics |= {name: metrics.load(name) for name in names if name not in self._metrics}
+        return list(self._metrics.values())
 
-    def _silent(self, folder: str | None, line: Timeline, track: Track) -> np.ndarray:
+    def _sound(self, sound: Ref[Any], line: Timeline, track: Track) -> np.ndarray:
+        return load_wave(sound.folder, line.sample(track.start_frame, RATE_HZ), line.sample(track.end_frame, RATE_HZ))
+
+    def _silent(self, sound: Ref[Any] | None, line: Timeline, track: Track) -> np.ndarray:
         """Frames of the track well inside a silence, bool (N,)."""
-        if folder is None:
+        if sound is None:
             return np.zeros(len(track.frames_N), bool)
-        speech = speech_mask(load_speech(Path(folder)), line, track.start_frame, track.end_frame)
+        speech = speech_mask(load_speech(sound.folder), line, track.start_frame, track.end_frame)
         edge = max(1, round(EDGE_S * float(line.rate)))
         return ~(np.convolve(speech, np.ones(2 * edge + 1), "same") > 0.5)
 
@@ -159,26 +213,20 @@ def _middles(times_s: np.ndarray, windows: int) -> np.ndarray:
     return np.asarray(np.searchsorted(times_s, middle_s, side="right") - 1, np.int32)
 
 
-def _silence(seen_N: np.ndarray, silent_N: np.ndarray, was_N: np.ndarray, was_silent_N: np.ndarray) -> dict[str, Any]:
-    """Mouth motion while the dub is silent, over the source's while it is; and how far the mouth stands open."""
-    found: dict[str, Any] = {}
-    pairs, was_pairs = silent_N[1:] & silent_N[:-1], was_silent_N[1:] & was_silent_N[:-1]
-    if silent_N.any():
-        found["rest_opening"] = float(np.median(seen_N[silent_N]))
-    if pairs.sum() >= 3 and was_pairs.sum() >= 3:
-        still = float(np.abs(np.diff(was_N))[was_pairs].mean())
-        found["silence_motion"] = float(np.abs(np.diff(seen_N))[pairs].mean()) / max(still, STILL)
-    return found
-
-
 class _Look:
-    """One pass over a take's track: paste, find the mesh again, measure detail, keep stills."""
+    """One pass over a take's track: paste, find the mesh again, ask the metrics about each frame, keep stills.
 
-    def __init__(self, source: Path, line: Timeline, track: Track, folder: Path, name: str) -> None:
+    said: by the metric's name, what it said of each rendered frame.
+    """
+
+    def __init__(
+        self, source: Path, line: Timeline, track: Track, folder: Path, name: str, asked: Sequence[Metric]
+    ) -> None:
         self.source, self.line, self.track, self.folder = source, line, track, folder
         self.sheet = Sheet(name, line, self._stills())
         self.mesh_NP3 = track.mesh_NP3.copy()
-        self._detail: list[tuple[float, float]] = []
+        self._asked = asked
+        self.said: dict[str, list[Sequence[float]]] = {metric.name: [] for metric in asked}
         self._found: list[int] = []
 
     def run(self, meshes: Meshes, first: int, last: int, progress: Callable[[int], None]) -> None:
@@ -199,13 +247,16 @@ class _Look:
                 n = picture.frame - track.start_frame
                 x, y, w, h = box = boxes[n]
                 before = picture.bgr(box=box)
-                after = paste(before, patch, x, y)
+                after = media.composite(before, patch, x, y)
                 found = tracker.find(after)
                 if found is not None:
                     mesh_NP3[n] = found + (x, y, 0)
                     self._found.append(n)
                 local = track.mesh_NP3[n, :, :2] - (x, y)
-                self._detail.append((_detail(before, local), _detail(after, mesh_NP3[n, :, :2] - (x, y))))
+                pair = FramePair(picture.frame, before, after, local, mesh_NP3[n, :, :2] - (x, y))
+                for metric in self._asked:
+                    if numbers := tuple(metric.frame(pair)):
+                        self.said[metric.name].append(numbers)
                 self.sheet.add(picture.frame, before, after, local)
                 patch = next(patches, None)
         finally:
@@ -213,17 +264,20 @@ class _Look:
 
     def save(self, folder: Path) -> None:
         """What was seen, for `join`."""
-        detail = np.array(self._detail, np.float32).reshape(-1, 2)
+        said = {f"{_SAID}{name}": np.array(numbers, np.float32) for name, numbers in self.said.items() if numbers}
         np.savez_compressed(folder / _LOOK, at=np.array(self._found, np.int64), mesh=self.mesh_NP3[self._found],
-                            detail=detail, **self.sheet.columns)  # fmt: skip
+                            **said, **self.sheet.columns)  # fmt: skip
 
     def join(self, folders: Sequence[Path]) -> None:
         """As if `run` had seen what was saved in each of these."""
         for folder in folders:
             with np.load(folder / _LOOK) as data:
                 self.mesh_NP3[data["at"]] = data["mesh"]
-                self._detail += [(float(a), float(b)) for a, b in data["detail"]]
-                self.sheet.columns |= {k: data[k] for k in data.files if k not in ("at", "mesh", "detail")}
+                for name, all_of_them in self.said.items():
+                    if f"{_SAID}{name}" in data.files:
+                        all_of_them += data[f"{_SAID}{name}"].astype(float).tolist()
+                drawn = (k for k in data.files if k not in ("at", "mesh") and not k.startswith(_SAID))
+                self.sheet.columns |= {k: data[k] for k in drawn}
 
     def embedded(
         self, expert: experts.Expert, times_s: np.ndarray, mesh_NP3: np.ndarray
@@ -250,54 +304,18 @@ class _Look:
                 now.give(whole if here is None else _published(whole, picture, here))
         return was.finish(), now.finish()
 
-    def sharpness(self) -> float | None:
-        """Mouth detail of the take over the source's, 1 = equal."""
-        if not self._detail:
-            return None
-        before, after = np.median(np.array(self._detail), axis=0)
-        return float(after / max(before, 1e-6))
-
     def _stills(self) -> list[int]:
         """Frames to keep for the sheet: eight, evenly over what was rendered."""
         frames = media.patch_frames(self.folder)["frame"].to_numpy()
         return [int(frames[i]) for i in np.linspace(0, len(frames) - 1, 10).round().astype(int)[1:-1]]
 
 
-def paste(picture_HWC: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarray:
-    """A crop of the upright picture at (x, y) with a patch over it, uint8; for looking, not for delivery."""
-    out = picture_HWC.copy()
-    top, left = patch.y - y, patch.x - x
-    height, width = patch.matte_HW.shape
-    rows = slice(max(top, 0), min(top + height, len(out)))
-    cols = slice(max(left, 0), min(left + width, out.shape[1]))
-    inner = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
-    alpha = patch.matte_HW[inner].astype(np.float32) / 255
-    out[rows, cols] = cv2.blendLinear(
-        np.ascontiguousarray(out[rows, cols]), np.ascontiguousarray(patch.bgr_HWC[inner]), 1 - alpha, alpha
-    )
-    return out
-
-
 def _published(whole_HWC: np.ndarray, picture: media.Picture, patch: Patch) -> np.ndarray:
     """The picture in the published pipelines' colours with a patch over it: what the patch changes is added."""
     height, width = patch.matte_HW.shape
     before = picture.bgr(box=(patch.x, patch.y, width, height))
-    change = paste(before, patch, patch.x, patch.y).astype(np.int16) - before
+    change = media.composite(before, patch, patch.x, patch.y).astype(np.int16) - before
     out = whole_HWC.copy()
     part = out[patch.y : patch.y + height, patch.x : patch.x + width]
     part[:] = np.clip(part + change, 0, 255).astype(np.uint8)
     return out
-
-
-def _detail(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> float:
-    """Mean absolute Laplacian of the mouth's surroundings, in code values."""
-    lips = mesh_P2[list(LIPS)]
-    low, high = lips.min(0), lips.max(0)
-    room = 0.25 * (high - low).max()
-    x0, y0 = np.maximum(np.floor(low - room), 0).astype(int)
-    x1, y1 = np.ceil(high + room).astype(int)
-    part = bgr_HWC[y0:y1, x0:x1]
-    if part.size == 0:
-        return 0.0
-    gray = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
-    return float(np.abs(cv2.Laplacian(gray, cv2.CV_32F)).mean())

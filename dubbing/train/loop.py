@@ -34,7 +34,6 @@ from dubbing.train.feed import Draw, Feed
 from dubbing.train.logs import Logs
 from dubbing.train.recipe import Batch, Data, Recipe, as_batch, to_floats
 from dubbing.train.sampler import order, step_seed, steps_of, strided
-from dubbing.train.state import State
 from dubbing.train.stopping import STOP, stop_asked
 from dubbing.train.title import OfTitle
 from dubbing.train.world import World
@@ -163,7 +162,7 @@ class _Run(_Wanted):
         device = plan.device or (
             f"cuda:{world.rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
         )
-        self.state = State.of(self.recipe, self.settings, device, world)
+        self.state = self.recipe.initial_state(self.settings, device, world)
         found = checkpoints.load(plan.out, self.identity, self.state)
         if found is None and plan.start is not None:
             self.recipe.begin(self.state.networks, models.load_state(plan.start), str(plan.start))

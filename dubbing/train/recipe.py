@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
     from dubbing.train.state import State
+    from dubbing.train.world import World
 
 __all__ = ["Batch", "ClipLike", "Data", "Numbers", "Recipe", "SampleLike", "Settings", "as_batch", "to_floats"]
 
@@ -163,6 +164,27 @@ class Recipe(ABC):
         """One training item: arrays of the same names, shapes and types for every clip. Runs on a thread."""
 
     # -- learning ----------------------------------------------------------------------------
+
+    def initial_state(self, settings: Any, device: torch.device | str = "cpu", world: World | None = None) -> State:
+        """Networks with their first weights, which the seed alone decides, on the device, and their optimisers."""
+        import torch
+
+        from dubbing.train.state import State
+        from dubbing.train.world import World
+
+        device = torch.device(device)
+        torch.manual_seed(settings.seed)
+        networks = {name: net.to(device) for name, net in self.networks(settings).items()}
+        if device.type == "cuda":
+            networks = {name: net.to(memory_format=torch.channels_last) for name, net in networks.items()}  # type: ignore[call-overload]
+        frozen = {name: net.to(device).eval() for name, net in self.frozen(settings).items()}
+        for net in frozen.values():
+            net.requires_grad_(False)
+        optimisers = self.optimisers(settings, networks)
+        return State(
+            settings, device, networks, optimisers, self.schedules(settings, optimisers), frozen,
+            dict(self.memory(settings)), world or World(),
+        )  # fmt: skip
 
     @abstractmethod
     def step(self, batch: Batch, state: State) -> Numbers:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from dubbing.train.recipe import Recipe
 from dubbing.train.world import World
 
 __all__ = ["State"]
@@ -44,23 +43,6 @@ class State:
         half = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float16
         self.half: torch.dtype | None = half if on_gpu else None
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.half is torch.float16)
-
-    @staticmethod
-    def of(recipe: Recipe, settings: Any, device: torch.device | str = "cpu", world: World | None = None) -> State:
-        """Networks with their first weights, which the seed alone decides, on the device."""
-        device = torch.device(device)
-        torch.manual_seed(settings.seed)
-        networks = {name: net.to(device) for name, net in recipe.networks(settings).items()}
-        if device.type == "cuda":
-            networks = {name: net.to(memory_format=torch.channels_last) for name, net in networks.items()}  # type: ignore[call-overload]
-        frozen = {name: net.to(device).eval() for name, net in recipe.frozen(settings).items()}
-        for net in frozen.values():
-            net.requires_grad_(False)
-        optimisers = recipe.optimisers(settings, networks)
-        return State(
-            settings, device, networks, optimisers, recipe.schedules(settings, optimisers), frozen,
-            dict(recipe.memory(settings)), world or World(),
-        )  # fmt: skip
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

@@ -8,29 +8,28 @@ of the same shot only: same light, same lens, same day. Knows no files but the f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import savgol_filter
 
-from dubbing import media
-from dubbing.errors import ManifestError
+from dubbing import generators, media
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite import hearing, shape, voice
 from dubbing.generators.rewrite.interior import SHOWN, Inside, Tones, shut, tones
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
+from dubbing.models import Model
 from dubbing.records import Patch
 from dubbing.store import key_of
 
-__all__ = ["Rewrite", "Settings"]
+__all__ = ["Apart", "Rewrite", "RewriteSettings"]
 
-VERSION = 2
 _NOISE = 3.0  # times the usual power of what smoothing takes: below it is noise
 _ALIKE = 0.03  # openings (inter-ocular distances) of mouths that may be laid over each other
 _PARTED = 0.035  # of lips that stand so far apart, what is between them would be squeezed into the seam
@@ -38,10 +37,8 @@ _CALM_SHAPE_S, _CALM_HEAD_S = 0.5, 0.12  # standard deviations of what smooths a
 _WIDER = 0.03  # by how much more a mouth must open than its donor's for its inside to be all drawn
 
 
-class Settings(BaseModel):
+class RewriteSettings(generators.Settings):
     """What a manifest may say under `generator: {name: rewrite, ...}`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     stretch_frames: int = Field(
         480, ge=60, le=2000, description="frames held at once; also how far a mouth is borrowed"
@@ -55,21 +52,31 @@ class Settings(BaseModel):
     )
 
 
+@dataclass(frozen=True)
+class Apart:
+    """How `dub eval` sees what rendering is worth: the face that was there is rendered again.
+
+    gap_s: no mouth is borrowed from frames nearer than this to the one it is lent to; shapes: instead of the sound the
+    track's own mouth drives.
+    """
+
+    gap_s: float
+    shapes: bool = False
+
+
 class Rewrite:
-    """See `dubbing.generators.Generator`."""
+    """See `dubbing.generators.Generator`. It runs on the processor, whatever device it is given."""
 
-    name = "rewrite"
+    name: ClassVar[str] = "rewrite"
+    version: ClassVar[int] = 2
+    Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
+    published: ClassVar[tuple[Model, ...]] = ()
+    wants: ClassVar[frozenset[str]] = frozenset({"actors"})
+    profits_from_gpu: ClassVar[bool] = False
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        try:
-            self.settings = Settings(**settings)
-        except ValidationError as e:
-            first = e.errors()[0]
-            raise ManifestError(
-                f"generator rewrite: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}; "
-                f"it knows {', '.join(Settings.model_fields)}."
-            ) from e
-        self.hash = key_of(VERSION, hearing.prior_hash(), self.settings.model_dump())[:12]
+    def __init__(self, settings: RewriteSettings, models_folder: str | None = None, *, device: str = "cpu") -> None:
+        self.settings = settings
+        self.hash = key_of(self.version, hearing.prior_hash(), self.settings.model_dump())[:12]
 
     @property
     def size_bytes(self) -> int:
@@ -81,7 +88,15 @@ class Rewrite:
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
-        plan = _ShotPlan(work, self.settings)
+        return self._rendered(work, None)
+
+    def render_apart(self, work: RenderRequest, gap_s: float, *, shapes: bool) -> Iterator[Rendered]:
+        """The same with mouths from frames `gap_s` away at least, and where `shapes` is said driven by the track's own
+        mouth. Raises what `media.read` raises; ValueError where no frame is that far away."""
+        return self._rendered(work, Apart(gap_s, shapes))
+
+    def _rendered(self, work: RenderRequest, apart: Apart | None) -> Iterator[Rendered]:
+        plan = _ShotPlan(work, self.settings, apart)
         start = work.track.start_frame
         for low, high in _stretches(len(plan.lower_NL3), self.settings.stretch_frames):
             here_N = plan.wanted_N[low:high] & [work.wants(start + n) for n in range(low, high)]
@@ -113,7 +128,7 @@ class Rewrite:
 class _ShotPlan:
     """Everything about a track that needs no pixels: where the mouth is, and where it should be."""
 
-    def __init__(self, work: RenderRequest, settings: Settings) -> None:
+    def __init__(self, work: RenderRequest, settings: RewriteSettings, apart: Apart | None = None) -> None:
         track = work.track
         self.settings = settings
         full, pose = canonical(track.mesh_NP3)
@@ -128,10 +143,10 @@ class _ShotPlan:
         times_s = times_s - float(work.timeline.time(first))
         space = shape.ShapeSpace.load()
         have_NK = space.encode(full, actor.rest)
-        self.alone = work.actor is None and work.min_donor_gap_s is None
-        self.near_s = work.min_donor_gap_s
+        self.alone = work.actor is None and apart is None
+        self.near_s = apart.gap_s if apart else None
         self.times_s = times_s
-        if not work.shapes:
+        if apart is None or not apart.shapes:
             want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N)
             want_NK[:, 0] *= settings.opening
         else:

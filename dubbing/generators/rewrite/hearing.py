@@ -2,7 +2,7 @@
 
 Features are freed of loudness, microphone and much of the speaker by subtracting the recording's own
 mean speech spectrum. The prior is a few small dilated convolution networks (WaveNet's idea, van den
-Oord 2016, with context on both sides), run here in numpy from arrays that `training.prior` made. Each gives
+Oord 2016, with context on both sides), run here in numpy from arrays that `shipped_weights.prior` made. Each gives
 the shape coefficients in units of the speaker's own spread, and how lip-shaping the sounds are
 (phone classes). A linear readout of a quarter of a second either way (the spectrum, the phone classes and
 silero-vad's encoding) says the same with other errors, and the two are averaged. Knows no actor and no

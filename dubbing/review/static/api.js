@@ -1,6 +1,7 @@
 // All that the page asks of its server, and the poll for what others did. Knows no element.
 
 export class ApiError extends Error {
+  /** @param {number} status @param {Partial<Decided> & { error?: string }} body */
   constructor(status, body) {
     super(body?.error ?? `The server answered ${status}.`);
     this.status = status;
@@ -8,6 +9,7 @@ export class ApiError extends Error {
   }
 }
 
+/** @param {Response} response */
 async function answer(response) {
   let body = null;
   try {
@@ -19,6 +21,7 @@ async function answer(response) {
   return body;
 }
 
+/** @param {string} path @param {RequestInit} [options] */
 async function ask(path, options) {
   let response;
   try {
@@ -30,8 +33,12 @@ async function ask(path, options) {
   return answer(response);
 }
 
+/** @template {string} P
+ * @param {P} path @param {RequestInit} [options] @returns {Promise<Answer<P>>} */
 export const get = (path, options) => ask(path, options);
 
+/** @template {string} P
+ * @param {P} path @param {object} body @param {RequestInit} [options] @returns {Promise<Answer<P>>} */
 export const post = (path, body, options = {}) =>
   ask(path, {
     method: "POST",
@@ -40,17 +47,22 @@ export const post = (path, body, options = {}) =>
     ...options,
   });
 
+/** @param {ShotKey} key */
 export const pathOf = (key) => key.map(encodeURIComponent).join("/");
+/** @param {ShotKey} key */
 export const keyText = (key) => key.join("/");
+/** @param {Row} row @returns {ShotKey} */
 export const keyOf = (row) => [row.title, row.language, row.shot];
 
+/** @param {Row} row */
 export const thumbUrl = (row) =>
   `/api/thumb/${pathOf(keyOf(row))}.jpg?take=${encodeURIComponent(row.chosen ?? row.take ?? "source")}`;
 
 // Rows come as columns and lists: half the bytes.
+/** @param {Table} table @returns {Row[]} */
 export function rowsOf({ columns, rows }) {
   return rows.map((values) => {
-    const row = {};
+    const row = /** @type {any} */ ({});
     for (let n = 0; n < columns.length; n++) row[columns[n]] = values[n];
     return row;
   });
@@ -58,13 +70,15 @@ export function rowsOf({ columns, rows }) {
 
 // Ask every few seconds what changed; calls onchange with the answer, onlost(true | false) when the server goes or returns.
 export class Changes {
+  /** @param {number} since
+   * @param {{ onchange: (found: Found) => unknown, onlost?: (gone: boolean, message?: string) => void, every_ms?: number }} told */
   constructor(since, { onchange, onlost = () => {}, every_ms = 2000 }) {
     this.since = since;
     this.onchange = onchange;
     this.onlost = onlost;
     this.every_ms = every_ms;
     this.lost = 0;
-    this.timer = null;
+    this.timer = 0;
     this.busy = false;
     this.schedule();
     document.addEventListener("visibilitychange", () => {

@@ -5,6 +5,8 @@ import { h, icon, setText } from "./dom.js";
 import { GRADE, PARTS, VERDICT, complaint, grade, number, plural } from "./words.js";
 
 const SCALE = 2; // a bar is full at twice the limit; the mark in its middle is the limit
+/** @typedef {ReturnType<typeof makeCard>} Card */
+
 const waiting = new WeakMap(); // image -> timer: pictures are asked for where the scrolling stops
 
 export const CARD_BELOW = 80; // pixels under the picture, as in queue.css
@@ -41,10 +43,10 @@ export function makeCard() {
     ),
     parts.link,
   );
-  card.parts = parts;
-  return card;
+  return Object.assign(card, { parts });
 }
 
+/** @param {Card} card @param {Row} row */
 function showPicture(card, row) {
   const image = card.parts.image;
   const url = thumbUrl(row);
@@ -59,6 +61,8 @@ function showPicture(card, row) {
 }
 
 // state: {focused, selected, seen, stale: no longer fits the filters, query}
+/** @param {Card} card @param {Row} row
+ * @param {{ focused: boolean, selected: boolean, seen: boolean, stale: boolean, query: string }} state */
 export function fillCard(card, row, { focused, selected, seen, stale, query }) {
   const p = card.parts;
   const word = grade(row);

@@ -1,19 +1,27 @@
 // Buttons and keys of the shot page that change how one looks and listens; nothing here decides anything.
 
-import { $, $$, icon, memory, setText } from "./dom.js";
+import { $, $$, elementOf, fieldOf, icon, memory, setText } from "./dom.js";
 import { say, whisper } from "./frame.js";
 import { GAINS, MODES, RATES, ZOOMS } from "./view.js";
 
+/** @import { ShotPage } from "./shot.js" */
+/** @import { Keys } from "./keys.js" */
+
+/** @type {{ [mode: string]: string }} */
 const MODE_WORD = { side: "side by side", wipe: "wipe", flicker: "flicker", difference: "difference" };
+/** @type {{ [zoom: string]: string }} */
 const ZOOM_WORD = { both: "whole and mouth", full: "whole picture", mouth: "mouth" };
 
+/** @param {ShotPage} page @param {Keys} keys */
 export function bindControls(page, keys) {
   const { player, view } = page;
   view.set({ mode: memory.get("mode", "side"), zoom: memory.get("zoom", "both") });
   player.loop = memory.get("loop", "shot");
   page.sound.which = memory.get("sound", "dub");
   buttons(page);
+  /** @param {string} name */
   const mode = (name) => () => setMode(page, name);
+  /** @param {number} by */
   const jump = (by) => () => player.step(by);
   keys.bind("Play",
     [" ", "play or pause", () => player.toggle()],
@@ -41,7 +49,7 @@ export function bindControls(page, keys) {
     ["b", "face boxes and tracks", () => toggle(page, "faces")],
     ["v", "outline of the matte", () => toggle(page, "matte")],
     ["f", "picture on the whole screen, or not", () => wholeScreen()]);
-  for (const [key, by] of [["[", -1], ["]", 1]]) {
+  for (const [key, by] of Object.entries({ "[": -1, "]": 1 })) {
     keys.table.set(key, () => {
       view.adjust(by);
       showAdjust(page, true);
@@ -59,24 +67,26 @@ export function bindControls(page, keys) {
   setZoom(page, view.zoom, true);
 }
 
+/** @param {ShotPage} page */
 function buttons(page) {
   const { player, view } = page;
   for (const b of $$("[data-mode]")) b.addEventListener("click", () => setMode(page, b.dataset.mode));
   for (const b of $$("[data-zoom]")) b.addEventListener("click", () => setZoom(page, b.dataset.zoom));
-  for (const b of $$("[data-sound]")) b.addEventListener("click", () => setSound(page, b.dataset.sound));
-  for (const name of ["faces", "matte"]) $(`#${name}`).addEventListener("click", () => toggle(page, name));
+  for (const b of $$("[data-sound]")) b.addEventListener("click", () => setSound(page, /** @type {Which} */ (b.dataset.sound)));
+  $("#faces").addEventListener("click", () => toggle(page, "faces"));
+  $("#matte").addEventListener("click", () => toggle(page, "matte"));
   $("#play").addEventListener("click", () => player.toggle());
   $("#step-back").addEventListener("click", () => player.step(-1));
   $("#step-on").addEventListener("click", () => player.step(1));
-  $("#speed").addEventListener("change", (e) => player.setSpeed(+e.target.value));
+  $("#speed").addEventListener("change", (e) => player.setSpeed(+fieldOf(e).value));
   $("#loop").addEventListener("change", (e) => {
-    player.setLoop(e.target.value);
-    memory.set("loop", e.target.value);
+    player.setLoop(fieldOf(e).value);
+    memory.set("loop", fieldOf(e).value);
   });
   $("#previous").addEventListener("click", () => page.go(page.order.beside(page.key, -1)));
   $("#next").addEventListener("click", () => page.go(page.order.beside(page.key, 1)));
   $("#adjust-range").addEventListener("input", (e) => {
-    const value = +e.target.value;
+    const value = +fieldOf(e).value;
     if (view.mode === "wipe") view.set({ wipe: value / 100 });
     else if (view.mode === "flicker") view.set({ rate: RATES[value] });
     else view.set({ gain: GAINS[value] });
@@ -85,15 +95,18 @@ function buttons(page) {
   view.dragWipe(() => showAdjust(page));
   // a button that was pressed with the mouse gives the keyboard back to the page
   document.addEventListener("click", (event) => {
-    if (event.detail > 0) event.target.closest?.(".modes button, .transport button, .decide button, .walk button")?.blur();
+    const pressed = elementOf(event)?.closest(".modes button, .transport button, .decide button, .walk button");
+    if (event.detail > 0 && pressed instanceof HTMLElement) pressed.blur();
   });
   for (const select of $$(".transport select")) select.addEventListener("change", () => select.blur());
 }
 
+/** @param {string} selector @param {string} name @param {string} now */
 function press(selector, name, now) {
   for (const b of $$(selector)) b.setAttribute("aria-pressed", String(b.dataset[name] === now));
 }
 
+/** @param {ShotPage} page @param {string} mode @param {boolean} [quiet] */
 function setMode(page, mode, quiet = false) {
   const known = MODES.includes(mode) ? mode : "side";
   page.view.set({ mode: known });
@@ -103,6 +116,7 @@ function setMode(page, mode, quiet = false) {
   if (!quiet) whisper(MODE_WORD[known]);
 }
 
+/** @param {ShotPage} page @param {string} zoom @param {boolean} [quiet] */
 function setZoom(page, zoom, quiet = false) {
   page.view.set({ zoom });
   memory.set("zoom", zoom);
@@ -110,6 +124,7 @@ function setZoom(page, zoom, quiet = false) {
   if (!quiet) whisper(ZOOM_WORD[zoom]);
 }
 
+/** @param {ShotPage} page @param {Which} which */
 function setSound(page, which) {
   page.sound.choose(which);
   memory.set("sound", which);
@@ -118,6 +133,7 @@ function setSound(page, which) {
   whisper(`Sound: ${which}`);
 }
 
+/** @param {ShotPage} page @param {"faces" | "matte"} name */
 function toggle(page, name) {
   page.view.set({ [name]: !page.view[name] });
   $(`#${name}`).setAttribute("aria-pressed", String(page.view[name]));
@@ -128,6 +144,7 @@ function toggle(page, name) {
   }
 }
 
+/** @param {ShotPage} page */
 function nextLoop(page) {
   page.player.nextLoop();
   memory.set("loop", page.player.loop);
@@ -139,25 +156,29 @@ function wholeScreen() {
   else $("#stage").requestFullscreen?.().catch(() => {});
 }
 
+/** @param {ShotPage} page @param {boolean} [aloud] */
 function showAdjust(page, aloud = false) {
   const { view } = page;
   const box = $("#adjust");
   const range = $("#adjust-range");
   box.hidden = view.mode === "side";
   if (box.hidden) return;
-  const [name, max, value, text] = {
+  /** @type {{ [mode: string]: [name: string, max: number, value: number, text: string] }} */
+  const shown = {
     wipe: ["Wipe at", 100, Math.round(view.wipe * 100), `${Math.round(view.wipe * 100)} %`],
     flicker: ["Flicker", RATES.length - 1, RATES.indexOf(view.rate), view.rate ? `${view.rate} / s` : "by hand: x"],
     difference: ["Gain", GAINS.length - 1, GAINS.indexOf(view.gain), `×${view.gain}`],
-  }[view.mode];
+  };
+  const [name, max, value, text] = shown[view.mode];
   setText($("#adjust-name"), name);
-  range.max = max;
-  range.value = value;
+  range.max = String(max);
+  range.value = String(value);
   setText($("#adjust-value"), text);
   if (aloud) whisper(`${name} ${text}`);
 }
 
 // What follows the player: its buttons and fields.
+/** @param {ShotPage} page */
 export function showControls(page) {
   const { player } = page;
   const play = $("#play");

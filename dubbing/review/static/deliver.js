@@ -5,6 +5,7 @@ import { $, setText } from "./dom.js";
 import { askReviewer, openDialog, say } from "./frame.js";
 import { plural } from "./words.js";
 
+/** @param {Row[]} rows @returns {Promise<Job | null>} */
 export async function askExport(rows) {
   const reviewer = await askReviewer();
   if (!reviewer) return null;
@@ -21,6 +22,7 @@ export async function askExport(rows) {
   }
 }
 
+/** @param {Job} job */
 export function tellExport({ result }) {
   const changed = (result?.dubs ?? []).reduce((sum, d) => sum + (d.changed?.length ?? 0), 0);
   const failed = (result?.dubs ?? []).filter((d) => d.error);

@@ -3,6 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 // Outlines on a 16 x 16 grid, stroked in the colour of the text beside them.
+/** @type {{ [name: string]: string }} */
 const ICONS = {
   approve: "M3 8.5l3.2 3.2L13 4.8",
   reject: "M4 4l8 8M12 4l-8 8",
@@ -31,6 +32,8 @@ const ICONS = {
 };
 
 // Make an element: h("button.plain", { type: "button", onclick: f }, "text", child)
+/** @template {string} S
+ * @param {S} spec @param {{ [name: string]: any }} [props] @param {(Child | Child[])[]} children @returns {Made<S>} */
 export function h(spec, props = {}, ...children) {
   const [tag, ...classes] = spec.split(".");
   const node = document.createElement(tag);
@@ -39,13 +42,14 @@ export function h(spec, props = {}, ...children) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (name === "data") Object.assign(node.dataset, value);
-    else if (name in node && typeof value !== "string") node[name] = value;
+    else if (name in node && typeof value !== "string") Object.assign(node, { [name]: value });
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
-  return node;
+  for (const child of children.flat()) if (child !== null && child !== undefined && child !== false) node.append(child);
+  return /** @type {any} */ (node);
 }
 
+/** @param {string} name */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const path = document.createElementNS(SVG, "path");
@@ -58,23 +62,38 @@ export function icon(name) {
 }
 
 // Put the drawings into elements of a template that name one: <button data-icon="play">
+/** @param {ParentNode} [root] */
 export function fillIcons(root = document) {
-  for (const node of root.querySelectorAll("[data-icon]")) {
+  for (const node of $$("[data-icon]", root)) {
     node.prepend(icon(node.dataset.icon));
     node.removeAttribute("data-icon");
   }
 }
 
-export const $ = (selector, root = document) => root.querySelector(selector);
-export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+/** @template {string} S
+ * @param {S} selector @param {ParentNode} [root] @returns {Sought<S>} */
+export const $ = (selector, root = document) => /** @type {any} */ (root.querySelector(selector));
+/** @template {string} S
+ * @param {S} selector @param {ParentNode} [root] @returns {OfTag<S>[]} */
+export const $$ = (selector, root = document) => /** @type {any} */ ([...root.querySelectorAll(selector)]);
+
+// The field that an event is about.
+/** @param {Event} event */
+export const fieldOf = (event) => /** @type {HTMLInputElement} */ (event.target);
+
+// The element that an event is about, null where it is the document or the window.
+/** @param {Event} event */
+export const elementOf = (event) => (event.target instanceof Element ? event.target : null);
 
 // Text that changes often: written only where it differs, so that nothing is laid out for nothing.
+/** @param {Node} node @param {string} text */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
 // What must be kept in this browser; a browser that keeps nothing is no error.
 export const memory = {
+  /** @param {string} name @param {any} [otherwise] */
   get(name, otherwise = null) {
     try {
       const text = localStorage.getItem(`dub.${name}`);
@@ -83,6 +102,7 @@ export const memory = {
       return otherwise;
     }
   },
+  /** @param {string} name @param {unknown} value */
   set(name, value) {
     try {
       localStorage.setItem(`dub.${name}`, JSON.stringify(value));
@@ -94,6 +114,7 @@ export const memory = {
 
 // The same for as long as the tab lives.
 export const session = {
+  /** @param {string} name @param {any} [otherwise] */
   get(name, otherwise = null) {
     try {
       const text = sessionStorage.getItem(`dub.${name}`);
@@ -102,6 +123,7 @@ export const session = {
       return otherwise;
     }
   },
+  /** @param {string} name @param {unknown} value */
   set(name, value) {
     try {
       sessionStorage.setItem(`dub.${name}`, JSON.stringify(value));
@@ -112,6 +134,7 @@ export const session = {
 };
 
 // A canvas's picture in device pixels; returns the drawing context, scaled so that units are CSS pixels.
+/** @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
 export function fitCanvas(canvas, width, height) {
   const ratio = Math.min(window.devicePixelRatio || 1, 3);
   const [w, hgt] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
@@ -125,6 +148,7 @@ export function fitCanvas(canvas, width, height) {
 }
 
 // A colour of the style sheet, for canvases.
+/** @param {string} name */
 export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }

@@ -1,13 +1,16 @@
 // The side bar of filters with the number of shots behind each value, and the chips of those in force.
 
-import { h, icon, setText } from "./dom.js";
+import { fieldOf, h, icon, setText } from "./dom.js";
 import { FACETS, listed } from "./filters.js";
 import { SCORES, number, thousands } from "./words.js";
+
+/** @typedef {(state: Filters) => unknown} Change */
 
 const FEW = 9; // values that are listed before "more"
 
 export class Facets {
   // onset(change): change is a function of the state
+  /** @param {HTMLElement} root @param {(change: Change) => void} onset */
   constructor(root, onset) {
     this.root = root;
     this.onset = onset;
@@ -22,6 +25,7 @@ export class Facets {
   }
 
   // Every value that there is, so that none goes when nothing fits it.
+  /** @param {Row[]} rows */
   learn(rows) {
     for (const facet of FACETS) {
       const { known } = this.groups.get(facet.name);
@@ -32,6 +36,7 @@ export class Facets {
     }
   }
 
+  /** @param {Facet} facet @param {string} value @param {boolean} on */
   toggle(facet, value, on) {
     this.onset((state) => {
       const chosen = (state.chosen[facet.name] ??= new Set());
@@ -41,12 +46,14 @@ export class Facets {
     });
   }
 
+  /** @param {Facet} facet @param {string} value */
   make(facet, value) {
-    const box = h("input", { type: "checkbox", onchange: (e) => this.toggle(facet, value, e.target.checked) });
+    const box = h("input", { type: "checkbox", onchange: (/** @type {Event} */ e) => this.toggle(facet, value, fieldOf(e).checked) });
     const count = h("span.n");
     return { box, count, label: h("label.value", {}, box, h("span.word", {}, facet.word(value)), count) };
   }
 
+  /** @param {Counts} counts @param {Filters} state */
   update(counts, state) {
     for (const facet of FACETS) {
       const { group, body, rows, known } = this.groups.get(facet.name);
@@ -73,12 +80,14 @@ export class Facets {
       if (labels.length !== body.children.length || labels.some((node, n) => body.children[n] !== node)) {
         const held = document.activeElement;
         body.replaceChildren(...labels);
-        if (body.contains(held)) held.focus();
+        if (held instanceof HTMLElement && body.contains(held)) held.focus();
       }
     }
   }
 
+  /** @param {HTMLElement} root @param {Filters} state */
   chips(root, state) {
+    /** @param {string} text @param {Change} off */
     const chip = (text, off) =>
       h("button.chip", { type: "button", "aria-label": `Take away the filter ${text}`, onclick: () => this.onset(off) }, text, icon("close"));
     const chips = [];

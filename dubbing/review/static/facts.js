@@ -1,6 +1,6 @@
 // What is known of a shot, in words: its verdict, numbers, takes, comments, history. Written anew whenever it changes.
 
-import { $, icon, setText } from "./dom.js";
+import { $, $$, icon, setText } from "./dom.js";
 import { reviewer } from "./frame.js";
 import { numbersTable } from "./numbers.js";
 import { commentsList, historyList } from "./remarks.js";
@@ -8,6 +8,12 @@ import { sideName, takesList } from "./takes.js";
 import { when } from "./time.js";
 import { VERDICT, complaint } from "./words.js";
 
+/** @import { ShotPage } from "./shot.js" */
+
+/** @type {{ [kind: string]: Verdict }} */
+const SAYS = { approve: "approved", reject: "rejected", original: "original" };
+
+/** @param {ShotPage} page */
 export function showFacts(page) {
   const { row, standing, takes } = page.facts;
   setText($("#where-title"), row.title);
@@ -28,14 +34,15 @@ export function showFacts(page) {
   showCaptions(page);
 }
 
+/** @param {ShotPage} page @param {Standing} standing */
 function showVerdict(page, standing) {
   const chip = $("#verdict");
   const verdict = VERDICT[standing.verdict];
   chip.className = `verdict-chip ${standing.verdict ?? "open"}`;
   const text = verdict ? `${verdict.word} · ${standing.by} · ${when(standing.at)}` : "undecided";
   if (chip.textContent !== text) chip.replaceChildren(...(verdict ? [icon(verdict.icon)] : []), text);
-  for (const button of document.querySelectorAll("[data-decide]")) {
-    const mine = { approve: "approved", reject: "rejected", original: "original" }[button.dataset.decide];
+  for (const button of $$("[data-decide]")) {
+    const mine = SAYS[button.dataset.decide];
     button.setAttribute("aria-pressed", String(standing.verdict === mine));
   }
   const chosen = standing.take ? ` Take chosen: ${standing.take.slice(0, 8)}.` : "";
@@ -49,8 +56,10 @@ function showVerdict(page, standing) {
   }
 }
 
+/** @param {ShotPage} page */
 function showTakes(page) {
-  const held = document.activeElement?.name?.startsWith("side-") ? document.activeElement : null;
+  const focused = document.activeElement;
+  const held = focused instanceof HTMLInputElement && focused.name.startsWith("side-") ? focused : null;
   const { takes, standing } = page.facts;
   $("#takes").replaceChildren(takesList({ takes, standing, fresh: page.fresh, ...page.sides }, {
     a: (side) => page.compare({ ...page.sides, a: side }),
@@ -60,6 +69,7 @@ function showTakes(page) {
   if (held) $(`input[name="${held.name}"][value="${held.value}"]`)?.focus();
 }
 
+/** @param {ShotPage} page */
 export function showCaptions(page) {
   const [a, b] = [page.drawn.a, page.drawn.b].map((side) => sideName(side, page.facts.takes));
   page.view.set({ captions: [`A  ${a}`, `B  ${b}`] });

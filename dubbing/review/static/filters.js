@@ -3,6 +3,7 @@
 import { REASON, SCORES, SORTS, STATUS, VERDICT, character, languageName } from "./words.js";
 
 // Facets in the order of the side bar. of: the row's value; word: how a person says it.
+/** @type {Facet[]} */
 export const FACETS = [
   { name: "decision", label: "Decision", of: (r) => r.verdict ?? "open", word: (v) => VERDICT[v]?.word ?? "undecided",
     order: ["open", "approved", "rejected", "original"] },
@@ -17,8 +18,10 @@ export const FACETS = [
     word: (v) => (v === "none" ? "none" : `worst: ${v}`), order: ["blocker", "issue", "note", "none"] },
 ];
 
+/** @returns {Filters} */
 export const empty = () => ({ q: "", sort: "worst", chosen: {}, ranges: {} });
 
+/** @param {string} search */
 export function fromUrl(search) {
   const p = new URLSearchParams(search);
   const state = empty();
@@ -35,6 +38,7 @@ export function fromUrl(search) {
   return state;
 }
 
+/** @param {Filters} state */
 export function toUrl(state) {
   const p = new URLSearchParams();
   if (state.q) p.set("q", state.q);
@@ -47,11 +51,15 @@ export function toUrl(state) {
   return text ? `?${text}` : "";
 }
 
+/** @param {Filters} state */
 export const isEmpty = (state) => !state.q && !Object.keys(state.chosen).length && !Object.keys(state.ranges).length;
 
+/** @param {string} text */
 const plain = (text) => text.toLowerCase().replaceAll(";", ":");
+/** @type {WeakMap<Row, string>} */
 const texts = new WeakMap(); // of rows: what a search looks through
 
+/** @param {Row} row */
 function textOf(row) {
   let text = texts.get(row);
   if (text === undefined) {
@@ -66,8 +74,10 @@ function textOf(row) {
   return text;
 }
 
+/** @param {string} word */
 const isTimecode = (word) => /^\d\d:\d\d:\d\d(:\d\d)?$/.test(word);
 
+/** @param {Row} row @param {string[]} words */
 function found(row, words) {
   return words.every((word) => {
     if (!isTimecode(word)) return textOf(row).includes(word);
@@ -76,15 +86,20 @@ function found(row, words) {
   });
 }
 
+/** @param {number | null | undefined} value @param {[low: number, high: number]} range */
 const within = (value, [low, high]) => value !== null && value !== undefined && value >= low && value <= high;
 
 // Everything that a change of filters needs, in one pass: the shots that fit, in order; how many of each facet's
 // values would fit were that facet open; and those that would fit were the brushed score open.
+/** @param {Row[]} rows @param {Filters} state @param {string} brushed */
 export function choose(rows, state, brushed) {
   const words = plain(state.q).split(/\s+/).filter(Boolean);
   const ranges = Object.entries(state.ranges);
+  /** @type {Counts} */
   const counts = Object.fromEntries(FACETS.map((f) => [f.name, new Map()]));
+  /** @type {Row[]} */
   const shown = [];
+  /** @type {Row[]} */
   const open = [];
   for (const row of rows) {
     if (words.length && !found(row, words)) continue;
@@ -116,16 +131,20 @@ export function choose(rows, state, brushed) {
   return { shown: sorted(shown, state.sort), open, counts };
 }
 
+/** @param {Row[]} rows @param {string} sort */
 export function sorted(rows, sort) {
   const less = SORTS[sort].less;
+  /** @param {Row} a @param {Row} b */
   const film = (a, b) => a.title.localeCompare(b.title) || a.language.localeCompare(b.language) || a.order - b.order;
   return rows.sort((a, b) => less(a, b) || film(a, b));
 }
 
 // The values of a facet in the order in which they are listed.
+/** @param {Facet} facet @param {Set<string>} known @param {Set<string> | undefined} chosen */
 export function listed(facet, known, chosen) {
   const values = new Set([...known, ...(chosen ?? [])]);
   const order = facet.order ?? [];
+  /** @param {string} v */
   const place = (v) => (order.includes(v) ? order.indexOf(v) : order.length);
   return [...values].sort((a, b) => place(a) - place(b) || a.localeCompare(b, "en", { numeric: true }));
 }

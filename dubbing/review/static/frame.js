@@ -2,9 +2,12 @@
 
 import { $, $$, fillIcons, h, icon, memory, setText } from "./dom.js";
 
+/** @import { Keys } from "./keys.js" */
+
 // -- messages ------------------------------------------------------------------------------
 
 // Say something once: seen for a while, and read out. kind: note, good or bad (bad stays until it is closed).
+/** @param {string} text @param {"note" | "good" | "bad"} [kind] @param {Action | null} [action] */
 export function say(text, kind = "note", action = null) {
   const region = $(kind === "bad" ? "#alerts" : "#notices");
   const close = h("button.bare", { type: "button", "aria-label": "Close this message" }, icon("close"));
@@ -19,10 +22,12 @@ export function say(text, kind = "note", action = null) {
 }
 
 // Read out without showing.
+/** @param {string} text */
 export function whisper(text) {
   setText($("#whisper"), text);
 }
 
+/** @param {boolean} gone @param {string} [message] */
 export function lost(gone, message) {
   const bar = $("#lost");
   bar.hidden = !gone;
@@ -33,10 +38,13 @@ export function lost(gone, message) {
 // -- theme ---------------------------------------------------------------------------------
 
 const THEMES = ["system", "light", "dark"];
+/** @type {(() => void)[]} */
 const listeners = [];
 
+/** @param {() => void} f */
 export const onTheme = (f) => listeners.push(f);
 
+/** @param {string} theme */
 function setTheme(theme) {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
@@ -55,6 +63,7 @@ function nextTheme() {
 
 // -- reviewer ------------------------------------------------------------------------------
 
+/** @returns {string} */
 export function reviewer() {
   return memory.get("reviewer", "");
 }
@@ -64,6 +73,7 @@ function showReviewer() {
 }
 
 // The reviewer's name, asked once; null where they will not say.
+/** @param {boolean} [again] @returns {Promise<string | null>} */
 export function askReviewer(again = false) {
   const known = reviewer();
   if (known && !again) return Promise.resolve(known);
@@ -81,6 +91,7 @@ export function askReviewer(again = false) {
 // -- dialogs -------------------------------------------------------------------------------
 
 // Open a <dialog> that holds a form; resolves to true where it was sent, false where it was left.
+/** @param {"#name" | "#rerun" | "#deliver" | "#comment"} selector @returns {Promise<boolean>} */
 export function openDialog(selector) {
   const dialog = $(selector);
   return new Promise((done) => {
@@ -90,6 +101,7 @@ export function openDialog(selector) {
   });
 }
 
+/** @param {Keys} keys */
 export function startFrame(keys) {
   fillIcons();
   setTheme(memory.get("theme", "system"));
@@ -104,10 +116,11 @@ export function startFrame(keys) {
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog) dialog.close();
     });
-    dialog.querySelector("form")?.addEventListener("keydown", (event) => {
+    const form = dialog.querySelector("form");
+    form?.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
         event.preventDefault();
-        event.currentTarget.requestSubmit(event.currentTarget.querySelector("button.primary"));
+        form.requestSubmit(form.querySelector("button.primary"));
       }
     });
   }

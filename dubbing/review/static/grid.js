@@ -1,23 +1,40 @@
 // A list of any length as a grid of cards, of which only those in view exist. Knows no shot: `make` builds an empty
 // card, `fill` writes item n into it. The place is kept by item, not by pixel, when the width changes.
 
+import { elementOf } from "./dom.js";
+
 const GAP = 12;
 const SPARE_ROWS = 2;
 
+/** @template {HTMLElement} N */
 export class Grid {
+  /** @param {HTMLElement} scroller @param {HTMLElement} list
+   * @param {{ make: () => N, fill: (node: N, n: number, focused: boolean) => void, minimum: number, below: number,
+   *   onfocus?: (n: number) => void }} how */
   constructor(scroller, list, { make, fill, minimum, below, onfocus = () => {} }) {
-    Object.assign(this, { scroller, list, make, fill, minimum, below, onfocus });
+    this.scroller = scroller;
+    this.list = list;
+    this.make = make;
+    this.fill = fill;
+    this.minimum = minimum; // pixels of a card's width
+    this.below = below; // pixels under its picture
+    this.onfocus = onfocus;
     this.count = 0;
     this.columns = 1;
     this.focused = -1;
+    this.cardWidth = 0;
+    this.cardHeight = 0;
+    this.rowHeight = 0; // 0: not measured yet
+    /** @type {Map<number, N>} */
     this.nodes = new Map(); // n -> element
+    /** @type {N[]} */
     this.spare = [];
     this.asked = false;
     scroller.addEventListener("scroll", () => this.soon(), { passive: true });
     new ResizeObserver(() => this.measure()).observe(scroller);
     list.addEventListener("focusin", (event) => {
-      const card = event.target.closest("[data-n]");
-      if (card && +card.dataset.n !== this.focused) this.setFocused(+card.dataset.n);
+      const card = elementOf(event)?.closest("[data-n]");
+      if (card instanceof HTMLElement && +card.dataset.n !== this.focused) this.setFocused(+card.dataset.n);
     });
   }
 
@@ -34,7 +51,7 @@ export class Grid {
     const style = getComputedStyle(this.scroller);
     const width = this.scroller.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     if (width <= 0) return;
-    const top = this.columns ? Math.floor(this.scroller.scrollTop / (this.rowHeight ?? 1)) * this.columns : 0;
+    const top = this.columns ? Math.floor(this.scroller.scrollTop / (this.rowHeight || 1)) * this.columns : 0;
     const columns = Math.max(1, Math.floor((width + GAP) / (this.minimum + GAP)));
     this.cardWidth = (width - GAP * (columns - 1)) / columns;
     this.cardHeight = Math.round((this.cardWidth * 9) / 16) + this.below;
@@ -53,6 +70,7 @@ export class Grid {
   }
 
   // Another list altogether. keep: the item that shall stay where it is on the screen, as [old n, new n].
+  /** @param {number} count @param {[before: number, now: number] | null} [keep] */
   reset(count, keep = null) {
     const before = keep ? this.topOf(keep[0]) - this.scroller.scrollTop : null;
     for (const node of this.nodes.values()) this.drop(node);
@@ -65,16 +83,19 @@ export class Grid {
     this.draw();
   }
 
+  /** @param {number} n */
   topOf(n) {
     return Math.floor(n / this.columns) * this.rowHeight;
   }
 
+  /** @param {number} n @param {N} node */
   put(n, node) {
     node.style.width = `${this.cardWidth}px`;
     node.style.height = `${this.cardHeight}px`;
     node.style.transform = `translate(${(n % this.columns) * (this.cardWidth + GAP)}px, ${this.topOf(n)}px)`;
   }
 
+  /** @param {N} node */
   drop(node) {
     node.hidden = true;
     if (this.spare.length < 60) this.spare.push(node);
@@ -97,6 +118,7 @@ export class Grid {
     for (let n = from; n < to; n++) if (!this.nodes.has(n)) this.show(n);
   }
 
+  /** @param {number} n */
   show(n) {
     let node = this.spare.pop();
     if (!node) {
@@ -104,19 +126,21 @@ export class Grid {
       this.list.append(node);
     }
     node.hidden = false;
-    node.dataset.n = n;
-    node.setAttribute("aria-posinset", n + 1);
-    node.setAttribute("aria-setsize", this.count);
+    node.dataset.n = String(n);
+    node.setAttribute("aria-posinset", String(n + 1));
+    node.setAttribute("aria-setsize", String(this.count));
     this.nodes.set(n, node);
     this.put(n, node);
     this.fill(node, n, n === this.focused);
   }
 
   // Write items that are in view again.
+  /** @param {((n: number) => boolean) | null} [which] */
   refresh(which = null) {
     for (const [n, node] of this.nodes) if (which === null || which(n)) this.fill(node, n, n === this.focused);
   }
 
+  /** @param {number} n */
   setFocused(n) {
     const before = this.focused;
     this.focused = n;
@@ -125,6 +149,7 @@ export class Grid {
   }
 
   // Move to an item: in view, and with the keyboard's focus.
+  /** @param {number} n */
   go(n) {
     if (!this.count) return;
     const m = Math.min(this.count - 1, Math.max(0, n));

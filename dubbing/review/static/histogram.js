@@ -1,6 +1,6 @@
 // How one score is spread over the shots, and a brush on it: drag over the bars, or type the two numbers.
 
-import { $, colour, fitCanvas, h, setText } from "./dom.js";
+import { $, $$, colour, fitCanvas, h, setText } from "./dom.js";
 import { SCORES, number, plural } from "./words.js";
 
 const BINS = 48;
@@ -8,11 +8,28 @@ const HEIGHT = 54;
 
 export class Histogram {
   // onbrush(name, [low, high] | null); onscore(name)
+  /** @param {HTMLElement} root
+   * @param {{ thresholds: Limits, onbrush: (name: string, range: Brush) => void, onscore: (name: string) => void }} on */
   constructor(root, { thresholds, onbrush, onscore }) {
-    Object.assign(this, { root, thresholds, onbrush, onscore, name: "badness", range: null });
+    this.thresholds = thresholds;
+    this.onbrush = onbrush;
+    this.name = "badness";
+    /** @type {Brush} */
+    this.range = null;
+    this.from = 0;
+    this.to = 1;
+    /** @type {number | null} */
+    this.limit = null;
+    /** @type {number[] | null} */
+    this.all = null; // of every bin, how many; null: not counted yet
+    /** @type {number[]} */
+    this.open = [];
+    this.width = 0;
     this.canvas = $("canvas", root);
     this.select = $("select", root);
-    [this.low, this.high] = root.querySelectorAll("input");
+    const [low, high] = $$("input", root);
+    this.low = low;
+    this.high = high;
     this.clear = $("button", root);
     this.told = $(".told", root);
     this.select.replaceChildren(...Object.entries(SCORES).map(([name, s]) => h("option", { value: name }, s.label)));
@@ -24,6 +41,7 @@ export class Histogram {
   }
 
   // all: every shot; open: those that fit all filters but this score's; range: the brush
+  /** @param {string} name @param {Row[]} all @param {Row[]} open @param {Brush} range */
   update(name, all, open, range) {
     this.name = name;
     this.range = range;
@@ -42,12 +60,13 @@ export class Histogram {
     const digits = SCORES[name].digits;
     const within = limit === null ? "" : ` Limit ${number(limit, digits)}.`;
     setText(this.told, `${plural(values.length, "shot")} measured${without ? `, ${without} not` : ""}.${within}`);
-    this.low.value = range && Number.isFinite(range[0]) ? range[0] : "";
-    this.high.value = range && Number.isFinite(range[1]) ? range[1] : "";
+    this.low.value = range && Number.isFinite(range[0]) ? String(range[0]) : "";
+    this.high.value = range && Number.isFinite(range[1]) ? String(range[1]) : "";
     this.clear.hidden = !range;
     this.draw();
   }
 
+  /** @param {number[]} values @returns {number[]} */
   count(values) {
     const bins = new Array(BINS).fill(0);
     for (const v of values) {
@@ -62,16 +81,21 @@ export class Histogram {
     this.onbrush(this.name, low === null && high === null ? null : [low ?? -Infinity, high ?? Infinity]);
   }
 
+  /** @param {number} x */
   value(x) {
     return this.from + (Math.min(this.width, Math.max(0, x)) / this.width) * (this.to - this.from);
   }
 
+  /** @param {PointerEvent} event */
   drag(event) {
     const left = this.canvas.getBoundingClientRect().left;
     const start = event.clientX - left;
+    /** @param {number} v */
     const round = (v) => +v.toFixed(3);
+    /** @type {Brush} */
     let range = null;
     this.canvas.setPointerCapture(event.pointerId);
+    /** @param {PointerEvent} e */
     const move = (e) => {
       const now = e.clientX - left;
       if (Math.abs(now - start) < 3 && !range) return;
@@ -96,14 +120,18 @@ export class Histogram {
     const c = fitCanvas(this.canvas, box, HEIGHT);
     const most = Math.max(1, ...this.all);
     const step = box / BINS;
+    /** @param {number} v */
     const x = (v) => ((Math.min(this.to, Math.max(this.from, v)) - this.from) / (this.to - this.from)) * box;
+    /** @param {number} n */
     const tall = (n) => (n ? Math.max(1.5, (HEIGHT - 6) * Math.sqrt(n / most)) : 0); // root: one bad shot is seen
     c.clearRect(0, 0, box, HEIGHT);
     if (this.range) {
       c.fillStyle = colour("brush");
       c.fillRect(x(this.range[0]), 0, x(this.range[1]) - x(this.range[0]), HEIGHT);
     }
-    for (const [bins, name] of [[this.all, "bin-all"], [this.open, "bin-open"]]) {
+    /** @type {[number[], string][]} */
+    const layers = [[this.all, "bin-all"], [this.open, "bin-open"]];
+    for (const [bins, name] of layers) {
       c.fillStyle = colour(name);
       bins.forEach((n, k) => c.fillRect(k * step + 0.5, HEIGHT - tall(n), Math.max(1, step - 1), tall(n)));
     }

@@ -6,21 +6,27 @@ import { generatorText, plural } from "./words.js";
 
 const LINGER_MS = 6000;
 
+/** @typedef {{ line?: HTMLElement, bar?: HTMLProgressElement, words?: HTMLElement, state: Job["state"] | null }} Line */
+
 export class Jobs {
   // onmade(job): a job has ended well
+  /** @param {HTMLElement} root @param {(job: Job) => void} [onmade] */
   constructor(root, onmade = () => {}) {
     this.root = root;
     this.onmade = onmade;
+    /** @type {Map<number, Line>} */
     this.known = new Map();
     this.first = true;
   }
 
+  /** @param {Job} job */
   words(job) {
     if (job.kind === "export") return "Exporting";
     const what = job.keys?.length === 1 ? `${job.keys[0][2]} (${job.keys[0][1]})` : plural(job.keys?.length ?? 0, "shot");
     return `Rendering ${what} with ${generatorText(job.generator)}`;
   }
 
+  /** @param {Job[]} jobs */
   update(jobs) {
     for (const job of jobs) {
       const old = this.known.get(job.id);
@@ -40,6 +46,7 @@ export class Jobs {
     this.root.hidden = !this.root.children.length;
   }
 
+  /** @param {Job} job @returns {Line} */
   make(job) {
     const bar = h("progress", { max: 1, value: 0, "aria-label": this.words(job) });
     const words = h("span.job-words");
@@ -48,6 +55,7 @@ export class Jobs {
     return { line, bar, words, state: null };
   }
 
+  /** @param {Line} line @param {Job} job */
   write({ bar, words }, job) {
     if (job.state === "waiting") bar.removeAttribute("value");
     else bar.value = job.progress ?? 0;
@@ -56,6 +64,7 @@ export class Jobs {
     setText(words, `${this.words(job)} · ${state}${message ? ` · ${message}` : ""}`);
   }
 
+  /** @param {Job} job @param {Line} shown */
   ended(job, shown) {
     if (job.state === "failed") say(`${this.words(job)} failed: ${job.message || "no reason given"}`, "bad");
     else this.onmade(job);

@@ -1,17 +1,22 @@
 // The keyboard: one table of keys for a page, and the sheet that lists it. Knows no shot.
 
-import { $, h, memory } from "./dom.js";
+import { $, elementOf, h, memory } from "./dom.js";
 
+/** @typedef {(event: KeyboardEvent) => unknown} Press */
+
+/** @type {{ [key: string]: string }} */
 const SHOWN = {
   " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", PageUp: "Page up",
   PageDown: "Page down",
 };
 // What a key does to an element by itself, which the page must leave to it.
+/** @param {Element} target @param {string} key */
 const native = (target, key) =>
   key === "Enter" ? target.matches("button, a, summary, input")
     : key === " " ? target.matches("button, summary, input")
       : /^(Arrow|Home|End)/.test(key) && target.matches("input");
 
+/** @param {string} key */
 export const shown = (key) =>
   key
     .split("+")
@@ -20,13 +25,16 @@ export const shown = (key) =>
 
 export class Keys {
   constructor() {
+    /** @type {Map<string, { keys: string[], words: string }[]>} */
     this.groups = new Map();
+    /** @type {Map<string, Press>} */
     this.table = new Map();
     this.on = memory.get("keys", true);
     document.addEventListener("keydown", (event) => this.press(event));
   }
 
   // bind("Playback", [["l", "ArrowRight"], "what it does", action], ...)
+  /** @param {string} group @param {[keys: string | string[], words: string, action?: Press][]} entries */
   bind(group, ...entries) {
     const list = this.groups.get(group) ?? [];
     this.groups.set(group, list);
@@ -37,11 +45,12 @@ export class Keys {
     }
   }
 
+  /** @param {KeyboardEvent} event */
   press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    const target = event.target.nodeType === 1 ? event.target : document.body;
-    const left = target.closest?.("dialog:not([open])"); // just closed, and still in focus for a moment
-    const typing = !left && target.matches?.("input:not([type=checkbox]):not([type=radio]), textarea, select");
+    const target = elementOf(event) ?? document.body;
+    const left = target.closest("dialog:not([open])"); // just closed, and still in focus for a moment
+    const typing = !left && target.matches("input:not([type=checkbox]):not([type=radio]), textarea, select");
     if (typing || native(target, event.key) || document.querySelector("dialog[open]")) return;
     if (!this.on && event.key.length === 1 && event.key !== "?" && event.key !== " ") return;
     const name = event.shiftKey && event.key.length > 1 ? `Shift+${event.key}` : event.key;

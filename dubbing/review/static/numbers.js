@@ -4,12 +4,15 @@ import { h } from "./dom.js";
 import { number, signed } from "./words.js";
 
 // value, baseline, limit as text; over: crossed, or null where nothing was measured
+/** @param {Scores | null} scores @param {Row} row @param {Limits} limits */
 export function measures(scores, row, limits) {
+  /** @param {keyof Scores} name */
   const get = (name) => scores?.[name] ?? null;
   const [d, sd] = [get("lse_d"), get("source_lse_d") ?? row.source_lse_d];
   const offset = get("lse_offset_frames");
   const sharp = get("sharpness");
   const still = get("silence_motion");
+  /** @param {number | null | undefined} value @param {boolean} yes */
   const over = (value, yes) => (value === null || value === undefined ? null : yes);
   const gap = d === null || sd === null || sd === undefined ? null : d - sd;
   return [
@@ -30,8 +33,9 @@ export function measures(scores, row, limits) {
   ];
 }
 
+/** @param {Scores | null} scores @param {Row} row @param {Limits} limits */
 export function numbersTable(scores, row, limits) {
-  if (["lse_d", "sharpness", "silence_motion"].every((name) => (scores?.[name] ?? null) === null)) {
+  if ([scores?.lse_d, scores?.sharpness, scores?.silence_motion].every((value) => (value ?? null) === null)) {
     return h("p.dim.none-yet", {}, "Nothing was measured: the picture is the source's own.");
   }
   const rows = measures(scores, row, limits).map((m) => {

@@ -6,9 +6,11 @@ import { session } from "./dom.js";
 import { choose, fromUrl, toUrl } from "./filters.js";
 
 export class Order {
+  /** @param {string} query */
   constructor(query) {
     this.query = toUrl(fromUrl(query));
     const kept = session.get("order");
+    /** @type {ShotKey[] | null} */
     this.keys = kept?.query === this.query && kept.keys.length ? kept.keys : null;
     this.index();
   }
@@ -18,6 +20,7 @@ export class Order {
   }
 
   // Read where the queue has left nothing, or this shot is not in what it left.
+  /** @param {ShotKey} key */
   async read(key) {
     if (this.at.has(keyText(key))) return;
     const rows = rowsOf(await get("/api/shots"));
@@ -27,10 +30,12 @@ export class Order {
     this.index();
   }
 
+  /** @param {ShotKey} key */
   place(key) {
     return this.at.get(keyText(key)) ?? -1;
   }
 
+  /** @param {ShotKey} key @param {number} by @returns {ShotKey | null} */
   beside(key, by) {
     const n = this.place(key);
     return n < 0 ? null : this.keys?.[n + by] ?? null;

@@ -2,7 +2,10 @@
 
 import { colour } from "./dom.js";
 
+/** @typedef {(x: number, y: number) => [x: number, y: number]} To */
+
 // From upright source pixels to the canvas, for the whole picture or the region around the mouth.
+/** @param {Pane} rect @param {Picture} picture @returns {To | null} */
 function mapping(rect, { size, mouth_boxes, frame, first }) {
   if (rect.region === "full") {
     if (!size) return null;
@@ -13,6 +16,8 @@ function mapping(rect, { size, mouth_boxes, frame, first }) {
   return (x, y) => [rect.x + ((x - box[0]) * rect.w) / box[2], rect.y + ((y - box[1]) * rect.h) / box[3]];
 }
 
+/** @param {Context} c @param {Pane} rect @param {Picture} picture @param {Overlays | null} overlays
+ * @param {{ faces: boolean, matte: boolean }} which */
 export function paintOverlays(c, rect, picture, overlays, { faces, matte }) {
   if (!overlays || (!faces && !matte)) return;
   const to = mapping(rect, picture);
@@ -21,6 +26,7 @@ export function paintOverlays(c, rect, picture, overlays, { faces, matte }) {
   if (faces) for (const face of overlays.faces ?? []) paintFace(c, to, face, picture.frame);
 }
 
+/** @param {Context} c @param {To} to @param {number[][]} polygons */
 function paintMatte(c, to, polygons) {
   for (const flat of polygons) {
     c.beginPath();
@@ -34,6 +40,7 @@ function paintMatte(c, to, polygons) {
   }
 }
 
+/** @param {Context} c @param {To} to @param {Face} face @param {number} frame */
 function paintFace(c, to, face, frame) {
   const box = face.boxes?.[frame];
   if (!box) return;
@@ -53,6 +60,7 @@ function paintFace(c, to, face, frame) {
 }
 
 // A light line on a dark one: seen on every picture.
+/** @param {Context} c @param {string} light @param {number[]} dash */
 function twice(c, light, dash) {
   c.setLineDash([]);
   c.lineWidth = 3;

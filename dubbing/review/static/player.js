@@ -3,6 +3,8 @@
 
 import { Clock } from "./time.js";
 
+/** @import { Sound } from "./sound.js" */
+
 const NUDGE_MS = 150;
 const REMIND_MS = 700;
 const REOPEN = 4; // reminders
@@ -11,21 +13,38 @@ const SPEEDS = [0.25, 0.5, 0.75, 1, 1.5, 2];
 export class Player {
   // onframe(frame): another frame is on the screen; onstate(): playing, speed or loop changed; onmissing(by): a step
   // was asked for, and there is no video yet
+  /** @param {{ onframe: (frame: number) => void, onstate: () => void, onmissing: (by: number) => void, sound: Sound }} on */
   constructor({ onframe, onstate, onmissing, sound }) {
-    Object.assign(this, { onframe, onstate, onmissing, sound });
+    this.onframe = onframe;
+    this.onstate = onstate;
+    this.onmissing = onmissing;
+    this.sound = sound;
+    /** @type {HTMLVideoElement | null} */
     this.video = null;
+    /** @type {Clock | null} */
     this.clock = null;
     this.frame = 0;
+    /** @type {number | null} */
     this.want = null; // the frame that is being sought
+    /** @type {Span} */
     this.shot = [0, 1];
     this.loop = "shot";
     this.speed = 1;
-    this.backwards = null;
+    /** @type {number | null} */
+    this.backwards = null; // its timer
     this.nudges = 0;
+    this.nudging = 0;
+    this.reminder = 0;
+    /** @type {AbortController | null} */
+    this.listeners = null;
+    /** @type {{ token: number, done: () => void } | null} */
+    this.first = null; // what waits for the first picture
     this.token = 0;
   }
 
   // video: one that was prepared, or none; start: frame of the title to show
+  /** @param {ProxyFacts} proxy @param {Span} shot @param {number} start @param {HTMLVideoElement | null} [video]
+   * @returns {Promise<void>} */
   load(proxy, shot, start, video = null) {
     this.unload();
     this.clock = new Clock(proxy);
@@ -35,11 +54,13 @@ export class Player {
     this.video = video ?? prepared(proxy.url);
     const v = this.video;
     this.listeners = new AbortController();
+    /** @param {string} name @param {() => void} f */
     const on = (name, f) => v.addEventListener(name, f, { signal: this.listeners.signal });
     on("seeked", () => this.sought(token));
     on("ended", () => this.ended());
     on("play", () => this.onstate());
     on("pause", () => this.onstate());
+    /** @type {VideoFrameRequestCallback} */
     const tick = (_, meta) => {
       if (token !== this.token) return;
       v.requestVideoFrameCallback(tick);
@@ -80,11 +101,13 @@ export class Player {
   }
 
   // [first, last) of what is played over and over, or of the whole proxy
+  /** @returns {Span} */
   get bounds() {
     if (!this.clock) return this.shot;
     return this.loop === "shot" ? this.shot : [this.clock.first, this.clock.last];
   }
 
+  /** @param {number} frame */
   shown(frame) {
     const [first, last] = this.bounds;
     const moving = !this.video.paused;
@@ -103,6 +126,7 @@ export class Player {
     }
   }
 
+  /** @param {number} token */
   sought(token) {
     if (token !== this.token || this.want === null) return;
     const at = this.clock.at(this.video.currentTime);
@@ -120,6 +144,7 @@ export class Player {
     }, NUDGE_MS);
   }
 
+  /** @param {number} frame */
   seek(frame) {
     if (!this.clock) return;
     this.want = this.clock.clamp(frame);
@@ -128,6 +153,7 @@ export class Player {
   }
 
   // A browser that is busy may lose a search: it is asked again, and after some tries the file is opened anew.
+  /** @param {number} token @param {number} frame @param {number} [times] */
   remind(token, frame, times = 1) {
     clearTimeout(this.reminder);
     this.reminder = setTimeout(() => {
@@ -143,6 +169,7 @@ export class Player {
     }, REMIND_MS);
   }
 
+  /** @param {number} by */
   step(by) {
     if (!this.clock) {
       this.onmissing(by);
@@ -200,6 +227,7 @@ export class Player {
     this.onstate();
   }
 
+  /** @param {number} speed */
   setSpeed(speed) {
     this.speed = speed;
     if (this.video) this.video.playbackRate = speed;
@@ -210,6 +238,7 @@ export class Player {
     this.onstate();
   }
 
+  /** @param {number} by */
   faster(by) {
     const at = SPEEDS.indexOf(this.speed);
     this.setSpeed(SPEEDS[Math.min(SPEEDS.length - 1, Math.max(0, at + by))]);
@@ -224,6 +253,7 @@ export class Player {
     }
   }
 
+  /** @param {string} loop */
   setLoop(loop) {
     this.loop = loop;
     this.onstate();
@@ -236,6 +266,7 @@ export class Player {
 }
 
 // A video that has begun to load.
+/** @param {string} url */
 export function prepared(url) {
   const video = document.createElement("video");
   video.preload = "auto";

@@ -3,7 +3,7 @@
 import { Changes, get, keyOf, keyText, rowsOf } from "./api.js";
 import { CARD_BELOW, fillCard, makeCard } from "./card.js";
 import { askExport, tellExport, tellRefusal } from "./deliver.js";
-import { $, $$, memory, session, setText } from "./dom.js";
+import { $, $$, fieldOf, memory, session, setText } from "./dom.js";
 import { Facets } from "./facets.js";
 import { choose, empty, fromUrl, isEmpty, toUrl } from "./filters.js";
 import { lost, onTheme, say, startFrame } from "./frame.js";
@@ -14,7 +14,10 @@ import { Keys } from "./keys.js";
 import { Selection, bulkKeys } from "./selection.js";
 import { SORTS, plural, thousands } from "./words.js";
 
-class Queue {
+/** @import { Card } from "./card.js" */
+
+export class Queue {
+  /** @param {Keys} keys @param {Info} info @param {Table} table */
   constructor(keys, info, table) {
     this.keys = keys;
     this.info = info;
@@ -22,11 +25,15 @@ class Queue {
     this.at = new Map(this.rows.map((r, n) => [keyText(keyOf(r)), n])); // key -> place in this.rows
     this.state = fromUrl(location.search);
     this.brushed = Object.keys(this.state.ranges)[0] ?? "badness";
+    /** @type {Row[]} */
     this.shown = [];
+    /** @type {Set<Row>} */
     this.fits = new Set();
     this.seen = new Set(memory.get(`seen.${info.out}`, []));
     this.stale = 0;
     this.tables = "";
+    this.ordering = 0;
+    this.seq = table.log_seq;
     this.selection = new Selection(this);
     this.facets = new Facets($("#facets"), (change) => this.set(change));
     this.facets.learn(this.rows);
@@ -57,9 +64,10 @@ class Queue {
     bulkKeys(this, this.keys);
     this.apply(false);
     this.restore();
-    this.changes = new Changes(this.seq ?? 0, { onchange: (found) => this.changed(found), onlost: lost });
+    this.changes = new Changes(this.seq, { onchange: (found) => this.changed(found), onlost: lost });
   }
 
+  /** @param {Card} card @param {number} n @param {boolean} focused */
   fill(card, n, focused) {
     const row = this.shown[n];
     const key = keyText(keyOf(row));
@@ -69,10 +77,12 @@ class Queue {
     });
   }
 
+  /** @param {string} key @returns {Row | undefined} */
   row(key) {
     return this.rows[this.at.get(key)];
   }
 
+  /** @returns {Row | null} */
   focusedRow() {
     return this.shown[this.grid.focused] ?? null;
   }
@@ -80,6 +90,7 @@ class Queue {
   // -- filters -----------------------------------------------------------------------------
 
   // Where the window is too narrow for them to stand beside the cards.
+  /** @param {boolean} [on] */
   showFilters(on = $("#filters").getAttribute("aria-expanded") !== "true") {
     $("#filters").setAttribute("aria-expanded", String(on));
     $(".desk").classList.toggle("filtering", on);
@@ -90,6 +101,7 @@ class Queue {
     $$("#facets input").find((e) => e.checkVisibility())?.focus();
   }
 
+  /** @param {(state: Filters) => unknown} change */
   set(change) {
     change(this.state);
     history.replaceState(null, "", toUrl(this.state) || location.pathname);
@@ -97,6 +109,7 @@ class Queue {
   }
 
   // keep: the shot in focus stays where it is, where it still fits
+  /** @param {boolean} keep */
   apply(keep) {
     const held = keep ? this.focusedRow() : null;
     const before = this.grid.focused;
@@ -138,6 +151,7 @@ class Queue {
   // -- what others did ---------------------------------------------------------------------
 
   // A row is written anew where it stands; the order changes only when somebody asks for it.
+  /** @param {Row} row */
   put(row) {
     const key = keyText(keyOf(row));
     const n = this.at.get(key);
@@ -164,6 +178,7 @@ class Queue {
     setText($("#fresh"), `${plural(this.stale, "change")}: list anew`);
   }
 
+  /** @param {Found} found */
   async changed(found) {
     if (found.shots.length) {
       for (const row of found.shots) this.put(row);
@@ -193,19 +208,20 @@ class Queue {
     $("#sort").replaceChildren(...Object.entries(SORTS).map(([value, s]) => new Option(s.label, value)));
     $("#sort").addEventListener("change", (e) => {
       $("#scroller").scrollTop = 0; // another order has another place
-      this.set((s) => (s.sort = e.target.value));
+      this.set((s) => (s.sort = fieldOf(e).value));
     });
+    /** @type {number | undefined} */
     let typing = null;
     $("#search").addEventListener("input", (e) => {
       clearTimeout(typing);
-      typing = setTimeout(() => this.set((s) => (s.q = e.target.value)), 120);
+      typing = setTimeout(() => this.set((s) => (s.q = fieldOf(e).value)), 120);
     });
     $("#search").addEventListener("keydown", (e) => {
       if (e.key !== "Escape" && e.key !== "Enter" && e.key !== "ArrowDown") return;
       e.preventDefault();
       clearTimeout(typing);
-      this.set((s) => (s.q = e.key === "Escape" ? "" : e.target.value));
-      e.target.value = this.state.q;
+      this.set((s) => (s.q = e.key === "Escape" ? "" : fieldOf(e).value));
+      fieldOf(e).value = this.state.q;
       this.grid.go(0);
     });
     $("#fresh").addEventListener("click", () => this.apply(true));
@@ -274,9 +290,8 @@ async function main() {
   try {
     const [info, table] = await Promise.all([get("/api/info"), get("/api/shots")]);
     const queue = new Queue(keys, info, table);
-    queue.seq = table.log_seq;
     queue.start();
-    document.documentElement.dataset.ready = Math.round(performance.now());
+    document.documentElement.dataset.ready = String(Math.round(performance.now()));
     tellRefusal();
   } catch (error) {
     setText($("#count"), "The shots cannot be read.");

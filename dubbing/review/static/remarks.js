@@ -5,6 +5,8 @@ import { when } from "./time.js";
 import { KIND, generatorText } from "./words.js";
 
 // on: {seek(frame), undo(seq)}; text(frame): its timecode
+/** @param {Decision[]} comments @param {string} me @param {(frame: number) => string} text
+ * @param {{ seek: (frame: number) => void, undo: (seq: number) => void }} on */
 export function commentsList(comments, me, text, on) {
   if (!comments.length) return h("p.dim.none-yet", {}, "None yet. ", h("kbd", {}, "c"), " writes one at this frame.");
   return h("ul.comments", { role: "list" }, [...comments].sort((a, b) => a.frame - b.frame || a.seq - b.seq).map((c) =>
@@ -19,13 +21,16 @@ export function commentsList(comments, me, text, on) {
       h("p", {}, c.text))));
 }
 
+/** @param {Decision[]} records @param {Take[]} takes */
 export function historyList(records, takes) {
   if (!records.length) return h("p.dim.none-yet", {}, "Nothing was decided yet.");
   const undone = new Set(records.filter((r) => r.kind === "undo").map((r) => r.undoes));
+  /** @param {string} id */
   const name = (id) => {
     const n = takes.findIndex((t) => t.id === id);
     return n < 0 ? `take ${id.slice(0, 8)}` : `take ${n + 1}`;
   };
+  /** @param {Decision} r */
   const about = (r) => {
     if (r.kind === "undo") return `no. ${r.undoes}`;
     if (r.kind === "comment") return r.severity;

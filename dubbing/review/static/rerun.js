@@ -5,6 +5,7 @@ import { askReviewer, openDialog, say } from "./frame.js";
 import { rerun } from "./decisions.js";
 import { plural } from "./words.js";
 
+/** @param {Setting} about */
 function limits({ minimum, maximum }) {
   if (minimum !== undefined && minimum !== null && maximum !== undefined && maximum !== null) return `${minimum} to ${maximum}`;
   if (minimum !== undefined && minimum !== null) return `${minimum} or more`;
@@ -12,11 +13,13 @@ function limits({ minimum, maximum }) {
 }
 
 // A JSON Schema's property, without the choice between a value and none.
+/** @param {Setting} about @returns {Setting} */
 function plainly(about) {
   const some = about.anyOf?.find((a) => a.type !== "null") ?? {};
   return { ...about, ...some, minimum: some.minimum ?? about.minimum ?? about.exclusiveMinimum, maximum: some.maximum ?? about.maximum ?? about.exclusiveMaximum };
 }
 
+/** @param {string} name @param {Setting} about @param {unknown} value */
 function control(name, about, value) {
   const id = `setting-${name}`;
   const text = value ?? about.default ?? "";
@@ -34,19 +37,25 @@ function control(name, about, value) {
   });
 }
 
+/** @param {GeneratorInfo} generator @param {GeneratorChoice | null} now */
 function fields(generator, now) {
-  return Object.entries(generator.settings ?? {}).map(([name, schema]) => [name, plainly(schema)]).map(([name, about]) =>
-    h("label.field", { for: `setting-${name}` },
+  return Object.entries(generator.settings ?? {}).map(([name, schema]) => {
+    const about = plainly(schema);
+    return h("label.field", { for: `setting-${name}` },
       h("span.field-name.mono", {}, name),
       control(name, about, now?.name === generator.name ? now[name] : undefined),
       h("small", {}, [about.description, limits(about)].filter(Boolean).join("; ")),
-    ));
+    );
+  });
 }
 
 // What was changed from the defaults: a manifest's generator, as short as it can be said.
+/** @param {GeneratorInfo} generator */
 function chosen(generator) {
+  /** @type {GeneratorChoice} */
   const plain = { name: generator.name };
-  for (const input of $("#rerun-settings").querySelectorAll("[data-name]")) {
+  const inputs = /** @type {NodeListOf<HTMLInputElement>} */ ($("#rerun-settings").querySelectorAll("[data-name]"));
+  for (const input of inputs) {
     const { name, type } = input.dataset;
     const raw = input.type === "checkbox" ? input.checked : input.value;
     if (raw === "") continue;
@@ -57,6 +66,7 @@ function chosen(generator) {
 }
 
 // Ask, and send. keys: of the shots; now: the generator of the take that is looked at. Resolves to the job, or null.
+/** @param {ShotKey[]} keys @param {GeneratorInfo[]} generators @param {GeneratorChoice | null} [now] @returns {Promise<Job | null>} */
 export async function askRerun(keys, generators, now = null) {
   const reviewer = await askReviewer();
   if (!reviewer || !keys.length) return null;
@@ -77,6 +87,7 @@ export async function askRerun(keys, generators, now = null) {
   };
   select.onchange = show;
   show();
+  /** @type {Job | null} */
   let job = null;
   form.onsubmit = async (event) => {
     event.preventDefault(); // stays open until the server has taken it

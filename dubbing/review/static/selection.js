@@ -2,36 +2,45 @@
 
 import { keyOf, keyText } from "./api.js";
 import { decideMany, undoLast } from "./decisions.js";
-import { $, $$, setText } from "./dom.js";
+import { $, $$, elementOf, setText } from "./dom.js";
 import { askReviewer, say, whisper } from "./frame.js";
 import { askRerun } from "./rerun.js";
 import { VERDICT, plural } from "./words.js";
 
+/** @import { ApiError } from "./api.js" */
+/** @import { Keys } from "./keys.js" */
+/** @import { Queue } from "./queue.js" */
+
+/** @type {{ [kind: string]: string }} */
 const SAID = { approve: "Approved", reject: "Rejected", original: "Original kept for" };
 
 export class Selection {
+  /** @param {Queue} queue */
   constructor(queue) {
     this.queue = queue;
+    /** @type {Set<string>} */
     this.keys = new Set();
     this.anchor = -1;
     $("#cards").addEventListener("click", (event) => this.clicked(event), true);
     for (const button of $$("[data-bulk]")) {
       button.addEventListener("click", () => {
         if (button.dataset.bulk === "clear") this.clear();
-        else sayOfAll(queue, button.dataset.bulk);
+        else sayOfAll(queue, /** @type {Kind} */ (button.dataset.bulk));
       });
     }
   }
 
+  /** @param {string} key */
   has(key) {
     return this.keys.has(key);
   }
 
+  /** @param {MouseEvent} event */
   clicked(event) {
-    const card = event.target.closest(".card");
-    if (!card) return;
+    const card = elementOf(event)?.closest(".card");
+    if (!(card instanceof HTMLElement)) return;
     const n = +card.dataset.n;
-    const box = event.target.closest(".check") !== null;
+    const box = elementOf(event).closest(".check") !== null;
     if (!box && !event.shiftKey && !event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
@@ -40,6 +49,7 @@ export class Selection {
     else this.toggle(n);
   }
 
+  /** @param {number} n */
   toggle(n) {
     const row = this.queue.shown[n];
     if (!row) return;
@@ -49,6 +59,7 @@ export class Selection {
     this.changed(`${row.shot} ${this.keys.has(key) ? "selected" : "no longer selected"}`);
   }
 
+  /** @param {number} n */
   range(n) {
     const from = this.anchor < 0 ? this.queue.grid.focused : this.anchor;
     for (let m = Math.min(from, n); m <= Math.max(from, n); m++) this.keys.add(keyText(keyOf(this.queue.shown[m])));
@@ -68,6 +79,7 @@ export class Selection {
     this.changed("Nothing selected");
   }
 
+  /** @param {string} words */
   changed(words) {
     $("#selection").hidden = !this.keys.size;
     setText($("#selected-count"), `${plural(this.keys.size, "shot")} selected`);
@@ -76,6 +88,7 @@ export class Selection {
   }
 
   // The selected shots, or the one in focus.
+  /** @returns {Row[]} */
   rows() {
     if (this.keys.size) return [...this.keys].map((k) => this.queue.row(k)).filter(Boolean);
     const row = this.queue.focusedRow();
@@ -83,6 +96,7 @@ export class Selection {
   }
 }
 
+/** @param {Queue} queue @param {Kind} kind */
 async function sayOfAll(queue, kind) {
   const rows = queue.selection.rows();
   if (!rows.length) return;
@@ -111,6 +125,7 @@ async function sayOfAll(queue, kind) {
   }
 }
 
+/** @param {Queue} queue @param {Row} row @param {Kind} kind @param {ApiError} error */
 function conflict(queue, row, kind, error) {
   const now = error.body.row;
   const state = now?.verdict ? `${VERDICT[now.verdict].word} by ${now.by}` : "open again";
@@ -124,6 +139,7 @@ function conflict(queue, row, kind, error) {
   });
 }
 
+/** @param {Queue} queue */
 async function undo(queue) {
   const reviewer = await askReviewer();
   if (!reviewer) return;
@@ -141,9 +157,11 @@ async function undo(queue) {
   }
 }
 
+/** @param {Queue} queue @param {Keys} keys */
 export function bulkKeys(queue, keys) {
   const grid = queue.grid;
   const selection = queue.selection;
+  /** @param {() => number} by */
   const stretch = (by) => () => {
     if (selection.anchor < 0) selection.toggle(grid.focused);
     grid.go(grid.focused + by());

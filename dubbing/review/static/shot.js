@@ -19,16 +19,30 @@ import { Verdicts } from "./verdicts.js";
 import { View } from "./view.js";
 import { VERDICT, complaint, number, signed, thousands } from "./words.js";
 
+/** @import { Held } from "./supply.js" */
+
+/** @param {ShotFacts} facts */
 const newest = (facts) => facts.standing.history.at(-1)?.seq ?? 0;
 
 export class ShotPage {
+  /** @param {Keys} keys @param {Info} info */
   constructor(keys, info) {
     this.keys = keys;
     this.info = info;
+    /** @type {ShotKey | null} */
     this.key = null;
+    /** @type {ShotFacts | null} */
     this.facts = null;
+    /** @type {ProxyFacts | null} */
     this.proxy = null;
+    /** @type {Curves | null} */
+    this.curves = null;
+    /** @type {{ proxy: ProxyFacts, stopped: () => boolean, began: number } | null} */
+    this.making = null; // the proxy that a still stands for
+    this.start_frame = 0;
+    /** @type {Sides} */
     this.sides = { a: "source", b: "current" };
+    /** @type {Set<string>} */
     this.fresh = new Set();
     this.token = 0; // of the shot
     this.pictures = 0; // of what is on the stage
@@ -53,10 +67,13 @@ export class ShotPage {
     return this.load(this.keyOfAddress());
   }
 
+  /** @returns {ShotKey} */
   keyOfAddress() {
-    return location.pathname.split("/").slice(2, 5).map(decodeURIComponent);
+    const [title, language, shot] = location.pathname.split("/").slice(2, 5).map(decodeURIComponent);
+    return [title, language, shot];
   }
 
+  /** @param {number} frame */
   text(frame) {
     const f = this.facts;
     return f ? timecode(f.start_timecode_frames + frame, f.nominal_fps, f.drop_frame) : "";
@@ -65,6 +82,7 @@ export class ShotPage {
   // -- a shot --------------------------------------------------------------------------------
 
   // Go to another shot; its address is this page's from then on.
+  /** @param {ShotKey | null} key */
   async go(key) {
     if (!key) {
       say("There is no other shot in this direction.");
@@ -74,6 +92,7 @@ export class ShotPage {
     await this.load(key);
   }
 
+  /** @param {ShotKey} key */
   async load(key) {
     const token = ++this.token;
     this.pictures += 1;
@@ -114,6 +133,7 @@ export class ShotPage {
     return this.facts.fps[0] / this.facts.fps[1];
   }
 
+  /** @param {number} token */
   async placeInQueue(token) {
     try {
       await this.order.read(this.key);
@@ -149,6 +169,7 @@ export class ShotPage {
     if (token !== this.token || newest(facts) < newest(this.facts)) return;
     const known = new Set(before.takes.map((t) => t.id));
     const made = facts.takes.filter((t) => !known.has(t.id));
+    /** @param {ShotFacts} f */
     const current = (f) => f.takes.find((t) => t.current)?.id;
     this.facts = facts;
     for (const take of made) this.announce(take);
@@ -157,6 +178,7 @@ export class ShotPage {
     if (current(before) !== current(facts) && Object.values(this.sides).includes("current")) this.loadPicture(performance.now());
   }
 
+  /** @param {Take} take */
   announce(take) {
     this.fresh.add(take.id);
     const name = sideName(take.id, this.facts.takes);
@@ -170,6 +192,7 @@ export class ShotPage {
   }
 
   // The take that a verdict would be about: what B shows, else what A shows, else the delivered one.
+  /** @returns {Take | null} */
   lookedAt() {
     const { takes } = this.facts;
     const named = [this.sides.b, this.sides.a].find((s) => s !== "source" && s !== "current");
@@ -178,6 +201,7 @@ export class ShotPage {
 
   // -- picture -------------------------------------------------------------------------------
 
+  /** @param {Sides} sides */
   async compare(sides) {
     if (sides.a === this.sides.a && sides.b === this.sides.b) return;
     this.sides = sides;
@@ -186,12 +210,14 @@ export class ShotPage {
     await this.loadPicture(performance.now());
   }
 
+  /** @param {keyof Sides} which */
   nextSide(which) {
     const all = sidesOf(this.facts.takes);
     const now = all.indexOf(this.sides[which]);
     this.compare({ ...this.sides, [which]: all[(now + 1) % all.length] });
   }
 
+  /** @param {number} began @param {Held | null} [held] */
   async loadPicture(began, held = null) {
     const token = ++this.pictures;
     delete document.documentElement.dataset.shown;
@@ -202,6 +228,7 @@ export class ShotPage {
       this.drawn = sides;
       showCaptions(this);
     };
+    /** @param {string} message */
     const fail = (message) => {
       setText($("#making span"), message);
       $("#making").hidden = false;
@@ -210,6 +237,7 @@ export class ShotPage {
     };
     $("#making progress").hidden = false;
     let still = false;
+    /** @param {ProxyFacts} proxy */
     const onprogress = (proxy) => {
       if (this.drawn !== sides || !this.view.picture) {
         put();
@@ -240,7 +268,7 @@ export class ShotPage {
       await first;
       if (stopped()) return;
       $("#making").hidden = true;
-      document.documentElement.dataset.shown = Math.round(performance.now() - began);
+      document.documentElement.dataset.shown = String(Math.round(performance.now() - began));
     } catch (error) {
       if (!stopped()) fail(error.message);
       return;
@@ -255,6 +283,7 @@ export class ShotPage {
   }
 
   // Something to look at, at once: the same picture as one image.
+  /** @param {ProxyFacts} proxy @param {() => boolean} stopped @param {number} began */
   showStill(proxy, stopped, began) {
     this.making = { proxy, stopped, began };
     this.timeline.set({ first: proxy.first, last: proxy.last, clock: new Clock(proxy) });
@@ -265,7 +294,7 @@ export class ShotPage {
       if (!this.curves) this.loadCurves(this.pictures);
       if (this.player.ready || frame !== this.start_frame) return;
       this.view.show({ ...this.pictureOf(proxy), source: image, frame });
-      document.documentElement.dataset.still ??= Math.round(performance.now() - began);
+      document.documentElement.dataset.still ??= String(Math.round(performance.now() - began));
       this.timeline.at(frame);
       this.tell(frame);
     };
@@ -274,6 +303,7 @@ export class ShotPage {
   }
 
   // Frame by frame while the moving picture is still being made.
+  /** @param {number} by */
   stepStill(by) {
     if (!this.making || this.making.stopped()) return;
     const { proxy, stopped, began } = this.making;
@@ -281,16 +311,19 @@ export class ShotPage {
     this.showStill(proxy, stopped, began);
   }
 
+  /** @param {ProxyFacts} proxy */
   pictureOf({ layout, first, mouth_boxes, size }) {
     return { layout, first, mouth_boxes, size };
   }
 
+  /** @param {number} frame */
   onFrame(frame) {
     this.view.show({ ...this.pictureOf(this.proxy), source: this.player.video, frame });
     this.timeline.at(frame);
     this.tell(frame);
   }
 
+  /** @param {number} frame */
   tell(frame) {
     setText($("#timecode"), this.text(frame));
     setText($("#frame"), String(frame));
@@ -299,12 +332,13 @@ export class ShotPage {
     setText($("#frame-of"), part);
     if (this.player.playing) return; // not read out at every frame
     const slider = $("#timeline");
-    slider.setAttribute("aria-valuemin", this.proxy?.first ?? first);
-    slider.setAttribute("aria-valuemax", (this.proxy?.last ?? last) - 1);
-    slider.setAttribute("aria-valuenow", frame);
+    slider.setAttribute("aria-valuemin", String(this.proxy?.first ?? first));
+    slider.setAttribute("aria-valuemax", String((this.proxy?.last ?? last) - 1));
+    slider.setAttribute("aria-valuenow", String(frame));
     slider.setAttribute("aria-valuetext", `${this.text(frame)}, ${part}`);
   }
 
+  /** @param {number} frame */
   scrub(frame) {
     if (!this.player.ready) {
       this.stepStill(frame - this.start_frame);
@@ -314,9 +348,12 @@ export class ShotPage {
     this.player.seek(frame);
   }
 
+  /** @param {number} token */
   async loadCurves(token) {
     const take = this.lookedAt()?.id;
     const of = `${pathOf(this.key)}${take ? `?take=${take}` : ""}`;
+    /** @template {string} P
+     * @param {P} path @param {(found: Answer<P>) => void} then */
     const put = async (path, then) => {
       try {
         const found = await get(path);
@@ -339,6 +376,7 @@ export class ShotPage {
     this.timeline.set({ curves: this.curves, sound: this.sound.which });
     const offset = this.curves?.offset;
     paintOffset($("#offset"), offset);
+    /** @param {number[] | null | undefined} values */
     const best = (values) => (values?.length ? offset.shifts[values.indexOf(Math.min(...values))] : null);
     const [mine, theirs] = [best(offset?.distance), best(offset?.source_distance)];
     setText($("#offset-words"), mine === null ? "" : `dub ${signed(mine, 0)} (${number(Math.min(...offset.distance), 1)})${
@@ -348,6 +386,7 @@ export class ShotPage {
 
   // -- what others do ------------------------------------------------------------------------
 
+  /** @param {Found} found */
   changed(found) {
     const mine = found.shots.find((r) => r.title === this.key[0] && r.language === this.key[1] && r.shot === this.key[2]);
     if (mine && this.facts) {
@@ -363,6 +402,7 @@ export class ShotPage {
     this.jobs.update(found.reruns.filter((j) => j.kind !== "export" && j.keys?.some((k) => keyText(k) === here)));
   }
 
+  /** @param {Job} job */
   jobDone(job) {
     const here = keyText(this.key);
     const mine = (job.made ?? []).filter((m) => keyText(m.key) === here);

@@ -2,14 +2,19 @@
 
 export class Sound {
   constructor() {
+    /** @type {AudioContext | null} */
     this.context = null;
+    /** @type {WeakMap<HTMLVideoElement, { gains: Record<Which, GainNode>, both: GainNode, nodes: AudioNode[] }>} */
     this.known = new WeakMap(); // video -> its two gains
+    /** @type {HTMLVideoElement | null} */
     this.now = null;
+    /** @type {Which} */
     this.which = "dub";
     this.volume = 1;
   }
 
   // Only after a press of a key or button: browsers allow no sound before.
+  /** @param {HTMLVideoElement} video */
   attach(video) {
     this.now = video;
     try {
@@ -36,6 +41,7 @@ export class Sound {
   }
 
   // A video that is played no more: its nodes, left connected, would hold it for as long as the page is open.
+  /** @param {HTMLVideoElement} video */
   detach(video) {
     for (const node of this.known.get(video)?.nodes ?? []) node.disconnect();
     this.known.delete(video);
@@ -50,6 +56,7 @@ export class Sound {
     held.both.gain.setTargetAtTime(this.volume, at, 0.01);
   }
 
+  /** @param {Which} which */
   choose(which) {
     this.which = which;
     this.set();

@@ -6,9 +6,13 @@ import { firstSides } from "./takes.js";
 
 const POLL_MS = 250;
 const PREPARE_MS = 900;
+/** @param {number} ms */
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // Ask until a proxy is ready or has failed. onprogress(proxy) meanwhile; stopped() ends it.
+/** @param {ShotKey} key @param {Sides} sides
+ * @param {{ onprogress?: (proxy: ProxyFacts) => void, stopped?: () => boolean, prepare?: boolean }} on
+ * @returns {Promise<ProxyFacts | null>} */
 export async function awaitProxy(key, sides, { onprogress = () => {}, stopped = () => false, prepare = false }) {
   for (;;) {
     const proxy = await post(`/api/proxy/${pathOf(key)}`, prepare ? { ...sides, prepare } : sides);
@@ -20,17 +24,22 @@ export async function awaitProxy(key, sides, { onprogress = () => {}, stopped = 
   }
 }
 
+/** @typedef {{ name: string, shot: ShotFacts | null, proxy: ProxyFacts | null, video: HTMLVideoElement | null }} Held */
+
 // One shot ahead: its facts, its proxy, and a video that has begun to load.
 export class Ahead {
   constructor() {
     this.token = 0;
+    /** @type {Held | null} */
     this.held = null;
   }
 
+  /** @param {ShotKey | null} key */
   async prepare(key) {
     if (!key || this.held?.name === keyText(key)) return;
     this.drop();
     const token = this.token;
+    /** @type {Held} */
     const held = { name: keyText(key), shot: null, proxy: null, video: null };
     this.held = held;
     try {
@@ -46,6 +55,7 @@ export class Ahead {
   }
 
   // What is ready of a shot; it is the caller's from now on.
+  /** @param {ShotKey} key @returns {Held | null} */
   take(key) {
     const held = this.held;
     if (held?.name !== keyText(key)) {

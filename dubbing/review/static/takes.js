@@ -5,6 +5,7 @@ import { when } from "./time.js";
 import { REASON, STATUS, generatorText, number, signed } from "./words.js";
 
 // A side's name as a person says it.
+/** @param {string} side @param {Take[]} takes */
 export function sideName(side, takes) {
   const n = takes.findIndex((t) => t.id === side);
   if (n < 0) return side === "current" ? "delivered now" : side;
@@ -12,25 +13,31 @@ export function sideName(side, takes) {
 }
 
 // Every side that can be compared, in the order of the keys that walk through them.
+/** @param {Take[]} takes */
 export const sidesOf = (takes) => ["source", ...takes.map((t) => t.id)];
 
 // What is compared at first: the source and the current take; where a run of another version made the takes and none
 // is current, the one that its table names.
+/** @param {ShotFacts} facts @returns {Sides} */
 export function firstSides({ takes, row }) {
   const b = takes.find((t) => t.current) ?? takes.find((t) => t.id === row.take) ?? takes.at(-1);
   return { a: "source", b: b?.id ?? "current" };
 }
 
 // state: {takes, a, b, standing, fresh: ids that have just been made}; on: {a(side), b(side), choose(id)}
+/** @param {{ takes: Take[], standing: Standing, fresh: Set<string> } & Sides} state
+ * @param {{ a: (side: string) => unknown, b: (side: string) => unknown, choose: (id: string) => unknown }} on */
 export function takesList(state, on) {
   const { takes, a, b, standing, fresh } = state;
+  /** @param {keyof Sides} which @param {string} value @param {boolean} chosen @param {string} label */
   const side = (which, value, chosen, label) =>
     h("label.side", {}, h("input", {
       type: "radio", name: `side-${which}`, value, checked: chosen, "aria-label": `${which.toUpperCase()}: ${label}`,
       onchange: () => on[which](value),
     }));
-  const row = (value, isA, isB, ...rest) =>
-    h(`li.take${isA || isB ? ".looked-at" : ""}`, { data: { take: value } }, side("a", value, isA, rest[0]), side("b", value, isB, rest[0]), ...rest.slice(1));
+  /** @param {string} value @param {boolean} isA @param {boolean} isB @param {string} label @param {Child[]} rest */
+  const row = (value, isA, isB, label, ...rest) =>
+    h(`li.take${isA || isB ? ".looked-at" : ""}`, { data: { take: value } }, side("a", value, isA, label), side("b", value, isB, label), ...rest);
   const current = takes.find((t) => t.current);
   const kept = current && !delivered(standing, current);
   const source = row("source", a === "source", b === "source", "source",
@@ -58,5 +65,6 @@ export function takesList(state, on) {
     h("li.take-head", { "aria-hidden": "true" }, h("span", {}, "A"), h("span", {}, "B"), h("span", {}, "")), source, ...list);
 }
 
+/** @param {Standing} standing @param {Take} take */
 const delivered = (standing, take) =>
   standing.verdict !== "original" && !(standing.verdict === "rejected" && standing.about === take.id);

@@ -1,6 +1,7 @@
 // SMPTE timecode, frames and film time of a proxy. Knows no element.
 
 // Timecode of a frame count since midnight, as SMPTE ST 12-1 counts: drop-frame leaves out numbers, never frames.
+/** @param {number} count @param {number} base @param {boolean} drop */
 export function timecode(count, base, drop) {
   let n = count;
   if (drop) {
@@ -12,6 +13,7 @@ export function timecode(count, base, drop) {
     n += skip * 9 * tens;
     if (rest >= base * 60) n += skip * (1 + Math.floor((rest - base * 60) / per1));
   }
+  /** @param {number} x */
   const two = (x) => String(x).padStart(2, "0");
   const s = Math.floor(n / base);
   const frames = two(n % base);
@@ -20,6 +22,7 @@ export function timecode(count, base, drop) {
 
 // The clock of one proxy: frames of the title against seconds of the file.
 export class Clock {
+  /** @param {Pick<ProxyFacts, "first" | "last" | "pts_s" | "duration_s">} proxy */
   constructor({ first, last, pts_s, duration_s }) {
     this.first = first;
     this.last = last; // one after the last frame
@@ -27,17 +30,20 @@ export class Clock {
     this.duration_s = duration_s;
   }
 
+  /** @param {number} frame */
   start(frame) {
     const n = frame - this.first;
     return n >= this.pts_s.length ? this.duration_s : this.pts_s[Math.max(0, n)];
   }
 
   // Where to seek so that this frame, and no other, is shown: the middle of its interval.
+  /** @param {number} frame */
   middle(frame) {
     return (this.start(frame) + this.start(frame + 1)) / 2;
   }
 
   // The frame that is shown at a time; a hair of slack, because media times are rounded to microseconds.
+  /** @param {number} seconds */
   at(seconds) {
     let low = 0;
     let high = this.pts_s.length - 1;
@@ -49,12 +55,14 @@ export class Clock {
     return this.first + low;
   }
 
+  /** @param {number} frame */
   clamp(frame) {
     return Math.min(this.last - 1, Math.max(this.first, frame));
   }
 }
 
 // "13:05", or with its day where that is not today
+/** @param {string | null} iso */
 export function when(iso) {
   const at = new Date(iso);
   if (Number.isNaN(at.getTime())) return iso ?? "";

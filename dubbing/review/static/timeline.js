@@ -3,7 +3,10 @@
 
 import { colour, fitCanvas } from "./dom.js";
 
+/** @import { Clock } from "./time.js" */
+
 const GUTTER = 92; // for the names of the rows
+/** @type {{ name: "ruler" | "wave" | "opening" | "sync", height: number }[]} */
 const ROWS = [
   { name: "ruler", height: 22 },
   { name: "wave", height: 46 },
@@ -11,17 +14,30 @@ const ROWS = [
   { name: "sync", height: 46 },
 ];
 export const TIMELINE_HEIGHT = ROWS.reduce((sum, r) => sum + r.height, 0) + 8;
+/** @type {{ [severity: string]: string }} */
+const TINTS = { note: "dim", issue: "warn", blocker: "bad" };
+/** @type {{ [severity: string]: string }} */
 const MARKS = { note: "●", issue: "▲", blocker: "■" };
+
+/** @typedef {{ first: number, last: number, shot: Span, clock: Clock | null, curves: Curves | null, comments: Decision[],
+ *   sound: Which, fps: number }} Data */
 
 export class Timeline {
   // onseek(frame); text(frame): its timecode
+  /** @param {HTMLCanvasElement} canvas
+   * @param {{ onseek: (frame: number) => void, text: (frame: number) => string }} on */
   constructor(canvas, { onseek, text }) {
-    Object.assign(this, { canvas, onseek, text });
+    this.canvas = canvas;
+    this.text = text;
+    /** @type {Data | null} */
     this.data = null;
+    this.width = 0;
     this.frame = 0;
     this.still = document.createElement("canvas");
     new ResizeObserver(() => this.redraw()).observe(canvas.parentElement);
+    /** @param {PointerEvent} event */
     const at = (event) => this.frameAt(event.clientX - canvas.getBoundingClientRect().left);
+    /** @param {PointerEvent} event */
     const move = (event) => this.data && onseek(at(event));
     canvas.addEventListener("pointerdown", (event) => {
       if (!this.data) return;
@@ -33,22 +49,26 @@ export class Timeline {
   }
 
   // data: {first, last, shot: [a, b], clock, curves, comments, sound: "dub" | "source", fps}
+  /** @param {Partial<Data>} data */
   set(data) {
     this.data = data && { ...this.data, ...data };
     this.redraw();
   }
 
+  /** @param {number} frame */
   x(frame) {
     const { first, last } = this.data;
     return GUTTER + ((frame - first) / (last - first)) * (this.width - GUTTER - 8);
   }
 
+  /** @param {number} x */
   frameAt(x) {
     const { first, last } = this.data;
     const share = (x - GUTTER) / (this.width - GUTTER - 8);
     return Math.min(last - 1, Math.max(first, first + Math.floor(share * (last - first))));
   }
 
+  /** @param {number} frame */
   at(frame) {
     this.frame = frame;
     this.playhead();
@@ -82,6 +102,7 @@ export class Timeline {
     c.fill();
   }
 
+  /** @param {Context} c */
   paint(c) {
     const { first, last, shot, curves } = this.data;
     c.font = `11px ${colour("font")}`;
@@ -105,6 +126,7 @@ export class Timeline {
     for (const frame of shot) c.fillRect(this.x(frame) - 0.5, 4, 1, TIMELINE_HEIGHT - 4);
   }
 
+  /** @param {Context} c @param {number} y @param {number} height @param {string} text @param {[name: string, tint: string, dash: number[]][]} [lines] */
   label(c, y, height, text, lines = []) {
     c.fillStyle = colour("text");
     c.fillText(text, 2, y + (lines.length ? 9 : height / 2));
@@ -127,6 +149,7 @@ export class Timeline {
     });
   }
 
+  /** @param {Context} c @param {number} y @param {number} height */
   ruler(c, y, height) {
     const { first, last, comments, fps } = this.data;
     const base = Math.max(1, Math.round(fps));
@@ -142,7 +165,7 @@ export class Timeline {
     }
     c.font = `12px ${colour("font")}`;
     for (const comment of comments ?? []) {
-      c.fillStyle = colour({ note: "dim", issue: "warn", blocker: "bad" }[comment.severity] ?? "dim");
+      c.fillStyle = colour(TINTS[comment.severity] ?? "dim");
       c.textAlign = "center";
       c.fillText(MARKS[comment.severity] ?? "●", this.x(comment.frame + 0.5), y + height - 5);
       c.textAlign = "left";
@@ -150,6 +173,7 @@ export class Timeline {
     c.font = `11px ${colour("font")}`;
   }
 
+  /** @param {Context} c @param {number} y @param {number} height */
   wave(c, y, height) {
     const { curves, sound, clock } = this.data;
     this.label(c, y, height, sound === "dub" ? "Dub sound" : "Source sound");
@@ -174,6 +198,7 @@ export class Timeline {
   }
 
   // Seconds of the proxy's clock on the axis of frames (which are not all alike where the rate varies).
+  /** @param {number} seconds */
   secondsX(seconds) {
     const { clock, fps, last } = this.data;
     if (seconds >= clock.duration_s) return this.x(last + (seconds - clock.duration_s) * fps);
@@ -182,6 +207,8 @@ export class Timeline {
     return this.x(frame + Math.min(1, Math.max(0, (seconds - a) / Math.max(1e-6, b - a))));
   }
 
+  /** @param {Context} c @param {number[]} frames @param {Curve} values @param {(v: number) => number} toY @param {string} tint
+   * @param {number[]} [dash] @param {number} [width] */
   line(c, frames, values, toY, tint, dash = [], width = 1.6) {
     if (!frames || !values) return;
     c.strokeStyle = colour(tint);
@@ -201,24 +228,28 @@ export class Timeline {
     c.setLineDash([]);
   }
 
+  /** @param {Context} c @param {number} y @param {number} height */
   opening(c, y, height) {
-    this.label(c, y, height, "Mouth open", [["wanted", "plot-c", [5, 3]], ["seen", "plot-b", []], ["original", "plot-a", [1.5, 2]]].slice(0, 3));
+    this.label(c, y, height, "Mouth open", [["wanted", "plot-c", [5, 3]], ["seen", "plot-b", []], ["original", "plot-a", [1.5, 2]]]);
     const o = this.data.curves?.opening;
     if (!o?.frames?.length) return this.nothing(c, y, height);
     const all = [...(o.wanted ?? []), ...(o.seen ?? []), ...(o.was ?? [])].filter((v) => v !== null);
     const most = Math.max(0.05, ...all);
+    /** @param {number} v */
     const toY = (v) => y + height - 4 - (Math.max(0, v) / most) * (height - 9);
     this.line(c, o.frames, o.was, toY, "plot-a", [1.5, 2], 1.3);
     this.line(c, o.frames, o.seen, toY, "plot-b");
     return this.line(c, o.frames, o.wanted, toY, "plot-c", [5, 3], 1.4);
   }
 
+  /** @param {Context} c @param {number} y @param {number} height */
   sync(c, y, height) {
     this.label(c, y, height, "Sync", [["dub", "plot-b", []], ["original", "plot-a", [1.5, 2]]]);
     const s = this.data.curves?.confidence;
     if (!s?.frames?.length) return this.nothing(c, y, height);
     const all = [...(s.dub ?? []), ...(s.source ?? [])].filter((v) => v !== null);
     const [low, high] = [Math.min(0, ...all), Math.max(1, ...all)];
+    /** @param {number} v */
     const toY = (v) => y + height - 4 - ((v - low) / (high - low)) * (height - 9);
     c.fillStyle = colour("line");
     c.fillRect(GUTTER, toY(0), this.width - GUTTER - 8, 1);
@@ -226,6 +257,7 @@ export class Timeline {
     return this.line(c, s.frames, s.dub, toY, "plot-b");
   }
 
+  /** @param {Context} c @param {number} y @param {number} height */
   nothing(c, y, height) {
     c.fillStyle = colour("dim");
     c.fillText(this.data.curves ? "not measured" : "reading …", GUTTER + 8, y + height / 2);
@@ -233,6 +265,7 @@ export class Timeline {
 }
 
 // How far apart lips and sound are at every shift: the lowest point is the offset.
+/** @param {HTMLCanvasElement} canvas @param {Offset | null | undefined} offset */
 export function paintOffset(canvas, offset) {
   const box = canvas.parentElement;
   const [width, height] = [box.clientWidth, canvas.clientHeight || 120];
@@ -249,7 +282,9 @@ export function paintOffset(canvas, offset) {
   }
   const [low, high] = [Math.min(...all), Math.max(...all)];
   const bottom = height - 16;
+  /** @param {number} s */
   const x = (s) => 6 + ((s - shifts[0]) / (shifts.at(-1) - shifts[0])) * (width - 12);
+  /** @param {number} v */
   const y = (v) => 6 + ((high - v) / Math.max(1e-6, high - low)) * (bottom - 12);
   c.fillStyle = colour("dim");
   c.textAlign = "center";
@@ -260,7 +295,9 @@ export function paintOffset(canvas, offset) {
     c.fillStyle = colour("dim");
     if (s !== shifts[0] && s !== shifts.at(-1)) c.fillText(s > 0 ? `+${s}` : String(s).replace("-", "−"), x(s), height - 5);
   }
-  for (const [values, tint, dash] of [[offset.source_distance, "plot-a", [1.5, 2]], [offset.distance, "plot-b", []]]) {
+  /** @type {[values: number[] | null, tint: string, dash: number[]][]} */
+  const both = [[offset.source_distance, "plot-a", [1.5, 2]], [offset.distance, "plot-b", []]];
+  for (const [values, tint, dash] of both) {
     if (!values?.length) continue;
     c.strokeStyle = colour(tint);
     c.setLineDash(dash);

@@ -9,14 +9,21 @@ import { sideName } from "./takes.js";
 import { when } from "./time.js";
 import { KIND, VERDICT } from "./words.js";
 
+/** @import { ApiError } from "./api.js" */
+/** @import { Keys } from "./keys.js" */
+/** @import { ShotPage } from "./shot.js" */
+
+/** @type {{ [kind: string]: string }} */
 const SAID = { approve: "Approved", reject: "Rejected", original: "Original kept" };
+/** @type {{ [kind: string]: string }} */
 const VERB = { approve: "Approve", reject: "Reject", original: "Leave the original", choose: "Choose", comment: "Comment", undo: "Undo" };
 const GO_ON_MS = 350;
 
 export class Verdicts {
+  /** @param {ShotPage} page */
   constructor(page) {
     this.page = page;
-    for (const button of $$("[data-decide]")) button.addEventListener("click", () => this.say(button.dataset.decide));
+    for (const button of $$("[data-decide]")) button.addEventListener("click", () => this.say(/** @type {Kind} */ (button.dataset.decide)));
     $("#do-comment").addEventListener("click", () => this.comment());
     $("#do-rerun").addEventListener("click", () => this.rerun());
     $("#do-undo").addEventListener("click", () => this.undo());
@@ -25,6 +32,7 @@ export class Verdicts {
     advance.addEventListener("change", () => memory.set("advance", advance.checked));
   }
 
+  /** @param {Keys} keys */
   bind(keys) {
     keys.bind("Decide",
       ["a", "approve", () => this.say("approve")],
@@ -42,6 +50,7 @@ export class Verdicts {
   }
 
   // Send one decision; true where it was taken.
+  /** @param {Kind} kind @param {About} [about] */
   async send(kind, about = {}) {
     const { page } = this;
     const name = await askReviewer();
@@ -63,6 +72,7 @@ export class Verdicts {
     }
   }
 
+  /** @param {Kind} kind */
   async say(kind) {
     const { page } = this;
     if (!page.facts) return;
@@ -80,6 +90,7 @@ export class Verdicts {
     if (next) this.going = setTimeout(() => page.go(next), GO_ON_MS);
   }
 
+  /** @param {string | null} [id] */
   async choose(id = null) {
     const take = id ? this.page.facts.takes.find((t) => t.id === id) : this.page.lookedAt();
     if (!take) {
@@ -107,7 +118,7 @@ export class Verdicts {
     $("#comment-text").focus();
     if (!(await opened)) return;
     const text = $("#comment-text").value.trim();
-    const severity = form.elements.severity.value;
+    const severity = /** @type {Severity} */ (new FormData(form).get("severity"));
     if (text && (await this.send("comment", { text, severity, frame }))) say(`Comment (${severity}) at ${page.text(frame)}.`, "good");
   }
 
@@ -143,6 +154,7 @@ export class Verdicts {
     }
   }
 
+  /** @param {number} seq */
   async takeBack(seq) {
     forget(seq);
     if (await this.send("undo", { undoes: seq })) {
@@ -152,6 +164,7 @@ export class Verdicts {
   }
 
   // Somebody else was first: what holds now, and the same decision once more where it is still wanted.
+  /** @param {Kind} kind @param {About} about @param {ApiError} error */
   conflict(kind, about, error) {
     const { page } = this;
     const { row, standing } = error.body;
@@ -172,6 +185,7 @@ export class Verdicts {
     page.refresh();
   }
 
+  /** @param {Kind} kind @param {About} about */
   again(kind, about) {
     this.reset();
     if (kind === "comment" || kind === "choose" || kind === "undo") this.send(kind, about);

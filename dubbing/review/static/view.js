@@ -12,6 +12,7 @@ export const GAINS = [1, 2, 4, 8, 16, 32, 64];
 export const RATES = [0, 0.5, 1, 1.5, 2, 3]; // changes of side a second; 0: by hand. Never more than three flashes
 
 export class View {
+  /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
     this.scratch = document.createElement("canvas");
@@ -21,26 +22,31 @@ export class View {
     this.gain = 4;
     this.rate = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 1.5;
     this.phase = 0;
-    this.timer = null;
+    this.timer = 0;
     this.faces = false;
     this.matte = false;
+    /** @type {Overlays | null} */
     this.overlays = null;
     this.captions = ["A", "B"];
+    /** @type {Picture | null} */
     this.picture = null; // {source, layout, frame, ...}: what was drawn last
+    /** @type {Pane[]} */
     this.rects = [];
     new ResizeObserver(() => this.draw()).observe(canvas.parentElement);
   }
 
   // picture: {source: video or image, layout, frame, first, mouth_boxes, size}
+  /** @param {Picture} picture */
   show(picture) {
     this.picture = picture;
     this.draw();
   }
 
+  /** @param {Partial<View>} changes */
   set(changes) {
     Object.assign(this, changes);
     clearInterval(this.timer);
-    this.timer = null;
+    this.timer = 0;
     if (this.mode === "flicker" && this.rate > 0) this.timer = setInterval(() => this.flip(), 1000 / this.rate);
     this.draw();
   }
@@ -58,6 +64,7 @@ export class View {
   }
 
   // Where each pane lies: [{region, side, x, y, w, h}], side: a, b or one (both in one place)
+  /** @param {number} width @param {number} height */
   arrange(width, height) {
     const regions = this.regions();
     const aspects = regions.map((r) => {
@@ -65,6 +72,7 @@ export class View {
       return w / h;
     });
     const sides = this.mode === "side" ? ["a", "b"] : ["one"];
+    /** @type {Pane[]} */
     const rects = [];
     if (sides.length === 1 && regions.length === 2) {
       const h = height - CAPTION;
@@ -116,19 +124,24 @@ export class View {
     this.rects = this.arrange(width, height);
     for (const rect of this.rects) this.pane(c, rect);
     this.canvas.dataset.rects = JSON.stringify(this.rects.map((r) => ({ ...r, x: Math.round(r.x), y: Math.round(r.y) })));
-    this.canvas.dataset.drawn = this.picture.frame;
+    this.canvas.dataset.drawn = String(this.picture.frame);
   }
 
   // Part of the packed picture, in its own pixels.
+  /** @param {string} name @returns {Box} */
   from(name) {
     const { source, layout } = this.picture;
-    const scale = (source.videoWidth || source.naturalWidth || layout.width) / layout.width;
-    return layout.panes[name].map((v) => v * scale);
+    const width = source instanceof HTMLVideoElement ? source.videoWidth : source.naturalWidth;
+    const scale = (width || layout.width) / layout.width;
+    const [x, y, w, h] = layout.panes[name];
+    return [x * scale, y * scale, w * scale, h * scale];
   }
 
+  /** @param {Context} c @param {Pane} rect */
   pane(c, rect) {
     const { region, side, x, y, w, h } = rect;
     const source = this.picture.source;
+    /** @param {string} which */
     const put = (which) => c.drawImage(source, ...this.from(`${region}_${which}`), x, y, w, h);
     let caption = this.captions[side === "b" ? 1 : 0];
     if (side === "a" || side === "b") put(side);
@@ -158,6 +171,7 @@ export class View {
     this.caption(c, rect, `${caption}${region === "mouth" ? " · mouth" : ""}`);
   }
 
+  /** @param {Context} c @param {Pane} rect @param {string} text */
   caption(c, { x, y, w }, text) {
     c.font = `11.5px ${colour("font")}`;
     c.textBaseline = "middle";
@@ -170,6 +184,7 @@ export class View {
     c.restore();
   }
 
+  /** @param {Context} c @param {Pane} rect */
   divider(c, { x, y, w, h }) {
     const at = x + w * this.wipe;
     c.fillStyle = "rgb(0 0 0 / 55%)";
@@ -182,6 +197,7 @@ export class View {
   }
 
   // |a - b| times the gain. The server's own pane was taken before encoding, so it is without the encoder's noise.
+  /** @param {Context} c @param {Pane} rect */
   difference(c, { region, x, y, w, h }) {
     const { source, layout } = this.picture;
     const own = region === "full" ? "diff" : "diff_mouth";
@@ -211,7 +227,9 @@ export class View {
   }
 
   // One step of what the mode can change: where the wipe is, how fast it flickers, the gain.
+  /** @param {number} by */
   adjust(by) {
+    /** @param {number[]} list @param {number} value */
     const next = (list, value) => list[Math.min(list.length - 1, Math.max(0, list.indexOf(value) + by))];
     if (this.mode === "wipe") this.set({ wipe: Math.min(1, Math.max(0, this.wipe + by * 0.04)) });
     else if (this.mode === "flicker") this.set({ rate: next(RATES, this.rate) });
@@ -219,8 +237,11 @@ export class View {
   }
 
   // Dragging on the picture moves the wipe.
+  /** @param {() => void} onmove */
   dragWipe(onmove) {
+    /** @type {Pane | undefined} */
     let pane = null;
+    /** @param {PointerEvent} event */
     const move = (event) => {
       const box = this.canvas.getBoundingClientRect();
       this.set({ wipe: Math.min(1, Math.max(0, (event.clientX - box.left - pane.x) / pane.w)) });

@@ -1,7 +1,9 @@
 // Words and numbers for what a row holds: no code is shown where a person can be told. Knows no element.
 
+/** @type {{ [status: string]: string }} */
 export const STATUS = { dubbed: "dubbed", untouched: "left alone", failed: "failed" };
 
+/** @type {{ [reason: string]: string }} */
 export const REASON = {
   no_face: "no face",
   no_speech: "no speech",
@@ -12,12 +14,14 @@ export const REASON = {
   excluded: "excluded",
 };
 
+/** @type {{ [verdict: string]: { word: string, icon: string } }} */
 export const VERDICT = {
   approved: { word: "approved", icon: "approve" },
   rejected: { word: "rejected", icon: "reject" },
   original: { word: "original kept", icon: "original" },
 };
 
+/** @type {{ [kind: string]: string }} */
 export const KIND = {
   approve: "approved",
   reject: "rejected",
@@ -39,6 +43,7 @@ export const PARTS = [
 ];
 
 // What can be looked at as a distribution, brushed, sorted and filtered by range.
+/** @type {{ [score: string]: Score }} */
 export const SCORES = {
   badness: { label: "Badness", of: (r) => r.badness, digits: 2, limit: () => 1 },
   over: {
@@ -61,6 +66,7 @@ export const SCORES = {
   frames: { label: "Length, frames", of: (r) => r.end_frame - r.start_frame, digits: 0 },
 };
 
+/** @type {{ [sort: string]: { label: string, less: (a: Row, b: Row) => number } }} */
 export const SORTS = {
   worst: { label: "worst first", less: (a, b) => b.badness - a.badness },
   film: { label: "film order", less: () => 0 },
@@ -69,17 +75,22 @@ export const SORTS = {
   longest: { label: "longest", less: (a, b) => b.end_frame - b.start_frame - (a.end_frame - a.start_frame) },
 };
 
+/** @param {number | null | undefined} value @param {number} [digits] */
 export const number = (value, digits = 2) =>
   value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits).replace("-", "−");
 
+/** @param {number | null | undefined} value @param {number} [digits] */
 export const signed = (value, digits = 2) =>
   value === null || value === undefined ? "–" : `${value > 0 ? "+" : value < 0 ? "−" : "±"}${Math.abs(value).toFixed(digits)}`;
 
+/** @param {number} n */
 export const thousands = (n) => n.toLocaleString("en-US");
+/** @param {number} n @param {string} word */
 export const plural = (n, word) => `${thousands(n)} ${word}${n === 1 ? "" : "s"}`;
 
 const LANGUAGE_NAMES = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
 
+/** @param {string} code */
 export function languageName(code) {
   try {
     return LANGUAGE_NAMES.of(code);
@@ -89,12 +100,14 @@ export function languageName(code) {
 }
 
 // Who is on screen: the character where the table names one, else a short name of the fitted actor.
+/** @param {Row} row */
 export function character(row) {
   if (row.character) return row.character;
   return row.actor ? `actor ${row.actor.replace(/^actor_/, "").replace(/\..*$/, "").slice(0, 4)}` : null;
 }
 
 // The one sentence under a card: what is the worst of it.
+/** @param {Row} row */
 export function complaint(row) {
   if (row.status === "failed") return row.error ? `Failed: ${row.error}` : "Failed";
   if (row.status === "untouched") return `Left alone: ${REASON[row.reason] ?? row.reason ?? "no reason given"}`;
@@ -107,6 +120,7 @@ export function complaint(row) {
 }
 
 // How bad, in a word: never the colour alone.
+/** @param {Row} row @returns {keyof typeof GRADE} */
 export function grade(row) {
   if (row.status === "failed") return "failed";
   if (row.status === "untouched") return "untouched";
@@ -116,6 +130,7 @@ export function grade(row) {
 
 export const GRADE = { failed: "failed", over: "over a limit", close: "near a limit", fine: "within", untouched: "left alone" };
 
+/** @param {string | GeneratorChoice | null | undefined} generator */
 export function generatorText(generator) {
   if (!generator) return "–";
   if (typeof generator === "string") return generator;

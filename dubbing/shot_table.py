@@ -1,4 +1,4 @@
-"""`shots.parquet`: one row per shot, schema `dub.shot.1` (design section 5). Extend at the end only."""
+"""`shots.parquet`: one row per shot, schema `dub.shot.1`. Extend at the end only."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ __all__ = ["REASONS", "SCHEMA", "read_rows", "read_table", "write_rows"]
 
 REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded")
 
+_METRIC = "metric_"
 _TEXT, _WHOLE, _NUMBER = pa.string(), pa.int64(), pa.float32()
 SCHEMA = pa.schema(
     [
@@ -40,24 +41,31 @@ SCHEMA = pa.schema(
         ("source_lse_at_zero", _NUMBER),
         ("foreign_lse_at_zero", _NUMBER),
         ("rest_opening", _NUMBER),
+        ("severity", _NUMBER),
     ],
     metadata={"schema": "dub.shot.1"},
 )
 
 
 def write_rows(store: Store, path: Path, rows: Iterable[Mapping[str, Any]], **metadata: str) -> None:
-    """Commit the table atomically. A row may leave columns out (null); one it must not add.
+    """Commit the table atomically. A row may leave columns out (null); it adds none but those of other packages'
+    metrics, `metric_<name>`, which come after the schema's own.
 
     Raises OutputError when the folder cannot be written.
     """
-    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+    rows = list(rows)
+    others = sorted({name for row in rows for name in row if name.startswith(_METRIC)})
+    schema = SCHEMA
+    for name in others:
+        schema = schema.append(pa.field(name, _NUMBER))
+    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
     for row in rows:
         unknown = row.keys() - columns.keys()
         if unknown:
             raise KeyError(f"not in {SCHEMA.metadata[b'schema'].decode()}: {sorted(unknown)}")
         for name, values in columns.items():
             values.append(row.get(name))
-    table = pa.table(columns, schema=SCHEMA)
+    table = pa.table(columns, schema=schema)
     table = table.replace_schema_metadata({**(SCHEMA.metadata or {}), **metadata})
     buffer = BytesIO()
     pq.write_table(table, buffer, compression="zstd")

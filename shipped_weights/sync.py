@@ -1,7 +1,7 @@
 """Trains the sync expert `lips` (dubbing/experts/lips.npz) and prints how well it hears and sees.
 
-    python -m training.sync --media DIR --meshes DIR --out dubbing/experts/lips.npz
-    python -m training.sync --media DIR --meshes DIR --cross 4       # no weights; by speaker, in 4 parts
+    python -m shipped_weights.sync --media DIR --meshes DIR --out dubbing/experts/lips.npz
+    python -m shipped_weights.sync --media DIR --meshes DIR --cross 4       # no weights; by speaker, in 4 parts
 
 Two small perceptrons, one on the shape of the mouth over 5 frames and one on 0.2 s of log-mel and of
 silero-vad's encoding, in several members, trained so that the sound under a window is nearer to it than
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from training import readout
 
 from dubbing.experts.lips import (
     BANDS,
@@ -36,9 +37,8 @@ from dubbing.experts.lips import (
 )
 from dubbing.experts.lse import WINDOW
 from dubbing.networks import voice_encoder
-from training import readout
-from training.augment import augmented, disturb_mouth, disturb_sound, read_at
-from training.clips import TRAIN, Clip, load_all
+from shipped_weights.augment import augmented, disturb_mouth, disturb_sound, read_at
+from shipped_weights.clips import TRAIN, Clip, load_all
 
 __all__ = ["Recipe", "main", "train", "write_npz"]
 
@@ -305,10 +305,10 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    from training.sync_report import cross_validate, report
+    from shipped_weights.sync_report import cross_validate, report
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--media", type=Path, help="the folder of clips (training/clips.py names them)")
+    parser.add_argument("--media", type=Path, help="the folder of clips (shipped_weights/clips.py names them)")
     parser.add_argument("--meshes", type=Path, help="where extracted meshes are kept from run to run")
     parser.add_argument("--out", type=Path, help="write the weights here and test them on clips never trained on")
     parser.add_argument("--cross", type=int, metavar="PARTS", help="cross-validate over speakers instead")

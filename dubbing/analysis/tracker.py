@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dubbing.analysis.identity import PORTRAIT_PX, portrait
 from dubbing.face import OUTER_LIPS, yaw_deg
 from dubbing.media import Picture
 from dubbing.mesh import MESH_PX, Box, Detector, Hands, Meshes, blank, centre, inside, overlap
-from dubbing.stages.identity import PORTRAIT_PX, portrait
 
 __all__ = ["Follower", "Found", "box_of"]
 

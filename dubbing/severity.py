@@ -1,4 +1,4 @@
-"""How much a shot needs a person: one number, stated, so that the queue can be in its order.
+"""How bad a shot is: one number, its parts, and the sentence for each threshold that it crosses.
 
 Four things can be wrong with a dubbed shot; each is measured by its own threshold of the configuration, so that 1 is
 just at it:
@@ -8,8 +8,9 @@ just at it:
     sharp    1 - sharpness                                     over  1 - review.min_sharpness
     silence  silence motion above 1                            over  review.max_silence_motion - 1
 
-Badness is the largest of the four and a tenth of the other three. A failed shot has FAILED, before any other; one that
-was left alone has 0, for its picture is the source's. What was not measured counts nothing.
+Severity is the largest of the four and a tenth of the other three. A failed shot has FAILED, before any other; one that
+was left alone has 0, for its picture is the source's. What was not measured counts nothing. A shot needs review where
+a part is over 1.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from dubbing.config import Review
 
-__all__ = ["FAILED", "badness", "parts"]
+__all__ = ["FAILED", "complaints", "parts", "severity"]
 
 FAILED = 100.0
 _LEAST = 1e-3  # of a threshold that leaves no room
@@ -41,9 +42,20 @@ def parts(row: Mapping[str, Any], limits: Review) -> dict[str, float]:
     return {name: max(0.0, float(value)) for name, value in found.items()}
 
 
-def badness(row: Mapping[str, Any], limits: Review) -> float:
+def severity(row: Mapping[str, Any], limits: Review) -> float:
     """One number for a row of `dub.shot.1`, 0 and up; see above."""
     if row["status"] == "failed":
         return FAILED
     values = sorted(parts(row, limits).values())
     return values[-1] + 0.1 * sum(values[:-1]) if values else 0.0
+
+
+def complaints(row: Mapping[str, Any], limits: Review) -> list[str]:
+    """Which thresholds a row of `dub.shot.1` crosses, each as a sentence with both numbers."""
+    said = {
+        "lse": "LSE-D {lse_d:.2f} is over the original's {source_lse_d:.2f} by more than {limits.lse_d_over_source:g}",
+        "offset": "offset {lse_offset_frames:+.0f} frames is beyond {limits.offset_frames:g}",
+        "sharp": "sharpness {sharpness:.2f} is under {limits.min_sharpness:g}",
+        "silence": "silence motion {silence_motion:.2f} is over {limits.max_silence_motion:g}",
+    }
+    return [said[name].format(**row, limits=limits) for name, value in parts(row, limits).items() if value > 1]

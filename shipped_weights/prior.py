@@ -1,12 +1,12 @@
 """Train the prior that ships with `rewrite`: sound to mouth shape, for speakers it has never seen.
 
-    python -m training.prior --media DIR [--meshes DIR] [--out FILE] [--cross]
+    python -m shipped_weights.prior --media DIR [--meshes DIR] [--out FILE] [--cross]
 
 Machine: one CPU core, about five minutes; with --cross, which trains once more without each group
 of speakers to judge them unseen, about fifteen. Networks first learn to tell the sounds
-of made speech apart by how they look (`training.babble`, twenty minutes of it), then, with that as
-a second task, the shapes of the clips that `training.clips` allows; a linear readout
-(`training.readout`) goes with them. Prints how well the result does
+of made speech apart by how they look (`shipped_weights.babble`, twenty minutes of it), then, with that as
+a second task, the shapes of the clips that `shipped_weights.clips` allows; a linear readout
+(`shipped_weights.readout`) goes with them. Prints how well the result does
 on the clips kept for testing. Knows nothing of the pipeline.
 """
 
@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from training import clips, readout
+from training import prior_report as report
 
 from dubbing import media
 from dubbing.face import canonical
@@ -30,11 +32,9 @@ from dubbing.generators.rewrite.fitting import LEVELS, SURE, Fit
 from dubbing.generators.rewrite.hearing import CLASSES, DILATIONS, ENCODED, STEP_HZ
 from dubbing.networks import voice_encoder
 from dubbing.sound import MELS, log_mel
-from training import clips, readout
-from training import prior_report as report
-from training.augment import augmented
-from training.babble import Babble, babble
-from training.prior_report import measure
+from shipped_weights.augment import augmented
+from shipped_weights.babble import Babble, babble
+from shipped_weights.prior_report import measure
 
 __all__ = ["Spoken", "main", "spoken", "train"]
 

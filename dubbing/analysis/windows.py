@@ -12,11 +12,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from dubbing.analysis.identity import Signature
+from dubbing.analysis.tracker import box_of
 from dubbing.face import yaw_deg
 from dubbing.mesh import overlap
 from dubbing.records import Track
-from dubbing.stages.identity import Signature
-from dubbing.stages.tracker import box_of
 
 __all__ = ["OVERLAP_FRAMES", "WINDOW_FRAMES", "continue_faces", "join_tracks", "windows"]
 

@@ -6,34 +6,35 @@ knows no measure, and never makes a master.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import dubbing
-from dubbing import media
+from dubbing import media, plugins
+from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.sound import SourceSound, load_wave
+from dubbing.artifacts.tracks import FaceTracks, load_tracks
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.engine.worker import Worker
 from dubbing.errors import DubError, InputError, StageError
 from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled, write_sound, write_still
-from dubbing.generators import Generator, create
+from dubbing.generators import Generator, create, find
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.pipeline import Job, Step
 from dubbing.records import Track
 from dubbing.sound import RATE_HZ as HEARD_HZ
-from dubbing.stage import Outcome, Task
-from dubbing.stages.audio import load_wave
-from dubbing.stages.faces import load_tracks
+from dubbing.stage import Scope
 from dubbing.store import RESULT, Store, content_key, key_of, read_json
+from dubbing.task import Outcome, Task
 
-__all__ = ["Bench", "EvaluatedFilm", "Speaker", "code_hash"]
-
-_ANALYSIS = frozenset({"shots", "faces", "audio", "active", "speakers", "actors"})
+__all__ = ["Session", "EvaluatedFilm", "Speaker", "code_hash"]
 
 
 @dataclass(frozen=True)
@@ -72,26 +73,28 @@ class EvaluatedFilm:
     def speakers(self) -> list[Speaker]:
         """Every face that the analysis lets speak. Raises StageError with the reason where there is none."""
         line, decided = self.line, self.job.decided(self.title)
-        tasks = {t.id: t for t in self.job.tasks(self.failed)}
+        known = self.job.analysis(self.title, self.failed)
+        fitted, sound = known.get(FittedActors), known.get(SourceSound)
+        models: FittedActors | None = self.job.result(fitted)
         found, reasons = [], []
         for shot in self.job.shots(self.title) or []:
             row = decided[shot.id]
-            if row["reason"] or not row["tracks"]:
-                reasons.append(row["reason"] or "off_screen")
+            faces = known.get(FaceTracks, None, shot.id)
+            if row.reason or not row.tracks or faces is None:
+                reasons.append(row.reason or "off_screen")
                 continue
-            tracks = {t.id: t for t in load_tracks(tasks[f"faces {self.title.id}/{shot.id}"].folder)}
-            folder = tasks[f"actors {self.title.id}"].folder
-            sound = tasks.get(f"audio {self.title.id}/source")
-            for spoken in row["tracks"]:
-                track = tracks[spoken["track"]]
+            tracks = {t.id: t for t in load_tracks(faces.folder)}
+            for spoken in row.tracks:
+                track = tracks[spoken.track]
                 speaks_N = np.zeros(len(track.frames_N), bool)
-                for a, b in spoken["stretches"]:
+                for a, b in spoken.stretches:
                     speaks_N[max(0, a - track.start_frame) : max(0, b - track.start_frame)] = True
                 first, last = (line.sample(f, HEARD_HZ) for f in (track.start_frame, track.end_frame))
                 wave = load_wave(sound.folder, first, last) if sound else np.zeros(last - first, np.float32)
                 times_s = line.times_s(track.start_frame, track.end_frame, centre=True)
                 times_s = times_s - float(line.time(track.start_frame))
-                actor = folder / spoken["actor"] if spoken["actor"] else None
+                file = models.files.get(spoken.actor) if models else None
+                actor = fitted.folder / file if fitted and file else None
                 found.append(Speaker(track, wave, times_s, speaks_N, actor))
         if not found:
             why = ", ".join(sorted(set(reasons))) or "it has no shot"
@@ -112,27 +115,27 @@ class _EvaluationJob(Job):
     """
 
     def generator_hash(self, choice: GeneratorChoice) -> str:
-        return key_of(super().generator_hash(choice), code_hash())[:12]
+        return key_of(super().generator_hash(choice), code_hash(choice.name))[:12]
 
-    def _analyse(self, title: Title, failed: Mapping[str, Outcome]) -> Any:
-        found = super()._analyse(title, failed)
-        if found.actors is None:
-            return found
-        key = key_of(found.actors.key, code_hash())
-        folder = found.actors.folder.with_name(f"actors-{key[:12]}")
-        return replace(found, actors=replace(found.actors, key=key, folder=folder))
+    @cached_property
+    def prior(self) -> str:
+        return key_of(super().prior, code_hash())
 
 
 @cache
-def code_hash() -> str:
-    """12 hex digits of the generators' code and weights, and of what they stand on."""
+def code_hash(generator: str = "rewrite") -> str:
+    """12 hex digits of the generators' code and weights, and of what they stand on; of another package's generator
+    also the module that holds it."""
     root = Path(dubbing.__file__).parent
     files = [root / "face.py", root / "sound.py", root / "mesh.py"]
     files += sorted(p for p in (root / "generators").rglob("*") if p.suffix in (".py", ".npz"))
-    return key_of([(str(p.relative_to(root)), content_key(p)) for p in files])[:12]
+    about = [(str(p.relative_to(root)), content_key(p)) for p in files]
+    if generator in plugins.others(plugins.GENERATORS):
+        about.append((generator, content_key(Path(inspect.getfile(find(generator))))))
+    return key_of(about)[:12]
 
 
-class Bench:
+class Session:
     """One output folder with the stages that work into it. A context manager; hold the store's lock meanwhile.
 
     on_task(task id): said before each piece of work.
@@ -145,7 +148,7 @@ class Bench:
         self.generator = GeneratorChoice.model_validate(generator)
         self._worker = Worker(store)
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,7 +172,7 @@ class Bench:
         if info.video is None:
             raise InputError(f"{clip.path.name} has no picture.")
         film = self._film(clip, clip.path, clip.id, {})
-        return self._worked(film, lambda t: t.stage in _ANALYSIS and "/x-none" not in t.id)
+        return self._worked(film, lambda t: t.language is None)
 
     def dubbed(self, film: EvaluatedFilm, voices: Mapping[str, Path], expert: str | None = None) -> EvaluatedFilm:
         """The same film with takes and their scores in some languages: language -> sound as long as the film.
@@ -190,7 +193,7 @@ class Bench:
 
         self.made(folder, make)
         made = self._film(film.clip, folder / "still.mp4", f"{film.title.id}_still", {})
-        return self._worked(made, lambda t: t.stage in _ANALYSIS and "/x-none" not in t.id)
+        return self._worked(made, lambda t: t.language is None)
 
     def sound_for(self, film: EvaluatedFilm, voice: Voice) -> Path:
         """A dub sound exactly as long as the film: the voice's, or where that is the clip itself, its own rolled."""
@@ -234,9 +237,9 @@ class Bench:
             outcome = self._worker.run(task, lambda n: None)
             if outcome.error is None:
                 job.forget(task)
-            elif isinstance(outcome.fatal, DubError) and task.stage not in job.per_shot:
+            elif isinstance(outcome.fatal, DubError) and task.kind.bad_input_costs == "run":
                 raise outcome.fatal
-            elif task.stage in ("shots", "audio", "speakers", "actors"):
+            elif task.kind.scope in (Scope.TITLE, Scope.DUB):
                 raise StageError(f"{film.clip.path.name}: {outcome.error}")
             else:
                 failed[task.id] = outcome

@@ -1,6 +1,6 @@
 """How well the sync expert hears: injected offsets, and own sound against foreign, on speakers it never met.
 
-Prints tables; used by training/sync.py. Foreign sound is the French, Japanese and German dubs of
+Prints tables; used by shipped_weights/sync.py. Foreign sound is the French, Japanese and German dubs of
 `reel.mp4`, or without them the other speakers' own. What is measured is `dubbing.evaluate.judging`'s.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 from dubbing.evaluate.judging import Judged, judge, spoken_only
 from dubbing.experts.lips import Lips
 from dubbing.sound import RATE_HZ
-from training.clips import TEST, TRAIN, Clip, load_all
+from shipped_weights.clips import TEST, TRAIN, Clip, load_all
 
 if TYPE_CHECKING:
-    from training.sync import Recipe
+    from shipped_weights.sync import Recipe
 
 __all__ = ["cross_validate", "report"]
 
@@ -38,7 +38,7 @@ def cross_validate(
     clips: Sequence[Clip], recipe: Recipe, parts: int, media: Path | None, say: bool = True
 ) -> dict[str, float]:
     """Train without a part of the speakers, test on them, for every part: means over clips by name."""
-    from training.sync import train, write_npz
+    from shipped_weights.sync import train, write_npz
 
     speakers = sorted({clip.speaker for clip in clips}, key=[clip.speaker for clip in clips].index)
     done: list[tuple[Clip, Judged]] = []

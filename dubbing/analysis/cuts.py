@@ -1,0 +1,103 @@
+"""Where the cuts of a film are, from small pictures given one after another.
+
+PySceneDetect's detectors are fed frame by frame: two adaptive content detectors (a strong change that stands out a
+little, a weak one that stands out much, as between two people before the same wall) and a threshold detector for
+fades through black.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+__all__ = ["SCAN_WIDTH_PX", "CutFinder"]
+
+SCAN_WIDTH_PX = 256
+_WINDOW_FRAMES = 2  # on each side of a change, what it is compared with
+_STRONG = 20.0  # mean change of hue, saturation and value, 0..255: 34 at the reel's weakest cut
+_WEAK, _WEAK_RATIO = 12.0, 5.0
+_BLACK = 4  # mean of B, G, R below which a picture is black
+_STILL = 0.25  # mean change below which a frame repeats the one before
+_FLASH = 0.5  # a change that is undone to less than this part of itself is a flash
+
+
+class CutFinder:
+    """Finds cuts in pictures given one after another; memory does not grow with their number.
+
+    threshold: how many times the change around it a cut must be; min_frames: no shot that it finds
+    is shorter (a cut nearer to the one before, or to the end, is left out).
+    """
+
+    def __init__(self, threshold: float = 3.0, min_frames: int = 6) -> None:
+        from scenedetect import FrameTimecode
+        from scenedetect.detectors import AdaptiveDetector, ThresholdDetector
+
+        self._timecode = lambda frame: FrameTimecode(frame, fps=25.0)  # counts frames; no time is read from it
+        self._min_frames = min_frames
+        common = {"min_scene_len": 1, "window_width": _WINDOW_FRAMES}
+        self._changes = [
+            AdaptiveDetector(adaptive_threshold=threshold, min_content_val=_STRONG, **common),
+            AdaptiveDetector(adaptive_threshold=max(_WEAK_RATIO, threshold), min_content_val=_WEAK, **common),
+        ]
+        self._fades = ThresholdDetector(threshold=_BLACK, min_scene_len=1, fade_bias=1.0)
+        self._cuts: set[int] = set()
+        self._fade_cuts: set[int] = set()
+        self._recent: deque[tuple[int, np.ndarray]] = deque(maxlen=4 * _WINDOW_FRAMES + 4)
+        self._last: np.ndarray | None = None
+        self._flash: tuple[int, np.ndarray] | None = None  # where the last one was, and the picture before it
+        self._repeats = 0
+        self._frames = 0
+
+    def feed(self, bgr_HWC: np.ndarray) -> None:
+        """The next frame, uint8 BGR, all of one size."""
+        frame = self._frames
+        self._frames += 1
+        self._fade_cuts.update(c.frame_num for c in self._fades.process_frame(self._timecode(frame), bgr_HWC))
+        thumb = bgr_HWC[::4, ::4].astype(np.float32)
+        still = self._last is not None and _apart(thumb, self._last) < _STILL
+        self._repeats = self._repeats + 1 if still else 0
+        # Film at 24 in a stream at 60, or drawn on twos, repeats pictures; between repeats every
+        # ordinary movement stands out. At most two in a row are passed over: a still stays a still.
+        if self._repeats in (1, 2):
+            return
+        self._look(frame, bgr_HWC, thumb)
+
+    def _look(self, frame: int, bgr_HWC: np.ndarray, thumb: np.ndarray) -> None:
+        self._last = thumb
+        self._picture = bgr_HWC
+        self._recent.append((frame, thumb))
+        for detector in self._changes:
+            for cut in detector.process_frame(self._timecode(frame), bgr_HWC):
+                if not self._is_flash(cut.frame_num):
+                    self._cuts.add(cut.frame_num)
+
+    def _is_flash(self, cut: int) -> bool:
+        """Whether the picture before `cut` comes back within the next frames seen, or just has come back."""
+        before = [t for f, t in self._recent if f < cut]
+        after = [t for f, t in self._recent if f >= cut]
+        if not before or not after:
+            return False
+        change = _FLASH * _apart(after[0], before[-1])
+        if any(_apart(t, before[-1]) < change for t in after[1:]):
+            self._flash = (cut, before[-1])
+            return True
+        return self._flash is not None and cut - self._flash[0] <= 4 and _apart(after[0], self._flash[1]) < change
+
+    def finish(self) -> list[int]:
+        """No more frames: the cuts, increasing, each the first frame of a shot, 0 left out."""
+        if self._last is not None:
+            for n in range(_WINDOW_FRAMES):  # the detectors look that far ahead
+                self._look(self._frames + n, self._picture, self._last)
+        kept: list[int] = []
+        sure = {c for c in self._cuts if c < self._frames}
+        for cut in sorted(sure | self._fade_cuts):
+            near = cut not in sure and any(abs(cut - c) < self._min_frames for c in sure)
+            first = kept[-1] if kept else 0
+            if not near and cut - first >= self._min_frames and self._frames - cut >= self._min_frames:
+                kept.append(cut)
+        return kept
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).mean())

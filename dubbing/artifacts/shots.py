@@ -1,0 +1,28 @@
+"""The shots of a title, with the times of its frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from dubbing.artifact import Artifact
+from dubbing.records import Shot
+
+__all__ = ["ShotList"]
+
+
+@dataclass(frozen=True)
+class ShotList(Artifact):
+    """Where a film is cut. Its folder holds the film's timeline too (`media.load_timeline`)."""
+
+    schema: ClassVar[str] = "dub.shots.1"
+    frames: int
+    """Frames of the film."""
+    cuts: tuple[tuple[int, int], ...]
+    """Frames [start, end) of each shot; they follow each other from 0 to `frames`."""
+
+    @cached_property
+    def shots(self) -> list[Shot]:
+        """The shots in order, numbered from 1."""
+        return [Shot(n, a, b) for n, (a, b) in enumerate(self.cuts, 1)]

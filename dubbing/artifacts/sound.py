@@ -1,0 +1,85 @@
+"""One sound of a title as it drives or judges lips: 16 kHz mono samples, and where in them someone speaks.
+
+Sample 0 is where frame 0 of the film begins, and there are exactly as many samples as the film lasts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from dubbing.artifact import Artifact
+from dubbing.clock import Timeline
+from dubbing.sound import RATE_HZ
+from dubbing.store import read_json
+
+__all__ = ["WAVE", "DubSound", "Sound", "SourceSound", "load_speech", "load_wave", "save_speech", "speech_mask"]
+
+WAVE, SPEECH = "wave.npy", "speech.json"
+
+
+@dataclass(frozen=True)
+class Sound(Artifact):
+    """What was heard. Its folder holds the samples (`load_wave`) and the speech (`load_speech`)."""
+
+    samples: int
+    """At 16 kHz."""
+    speech_s: float
+    """Seconds of speech in all."""
+    stretches: int
+    """How many stretches of speech there are."""
+    shot_keys: Mapping[str, str]
+    """By shot id a key that changes exactly when sound in or near the shot does."""
+
+
+@dataclass(frozen=True)
+class SourceSound(Sound):
+    """The film's own sound."""
+
+    schema: ClassVar[str] = "dub.source_sound.1"
+
+
+@dataclass(frozen=True)
+class DubSound(Sound):
+    """What drives the lips in one language."""
+
+    schema: ClassVar[str] = "dub.dub_sound.1"
+
+
+def load_wave(folder: Path | str, first: int = 0, last: int | None = None) -> np.ndarray:
+    """Samples [first, last) of a finished result, float32 in -1..1; silence outside the film."""
+    wave = np.load(Path(folder) / WAVE, mmap_mode="r")
+    last = len(wave) if last is None else last
+    out = np.zeros(max(0, last - first), np.float32)
+    a, b = max(first, 0), min(last, len(wave))
+    if b > a:
+        out[a - first : b - first] = wave[a:b] / np.float32(32767.0)
+    return out
+
+
+def save_speech(folder: Path, samples: int, speech: np.ndarray) -> None:
+    """Write where someone speaks: int (S, 2) ranges of samples, sorted and apart."""
+    value = {"rate_hz": RATE_HZ, "samples": samples, "speech": speech.tolist()}
+    (folder / SPEECH).write_text(json.dumps(value) + "\n", encoding="utf-8")
+
+
+def load_speech(folder: Path | str) -> np.ndarray:
+    """Speech of a finished result: int64 (S, 2) ranges of samples at 16 kHz, sorted and apart."""
+    return np.array(read_json(Path(folder) / SPEECH)["speech"], np.int64).reshape(-1, 2)
+
+
+def speech_mask(speech: np.ndarray, line: Timeline, start: int, end: int) -> np.ndarray:
+    """Which frames [start, end) are shown while there is speech, bool.
+
+    speech: int (S, 2) ranges of 16 kHz samples, sorted.
+    """
+    edges = np.array([line.sample(f, RATE_HZ) for f in range(start, end + 1)])
+    mask = np.zeros(end - start, bool)
+    for a, b in np.asarray(speech).reshape(-1, 2):
+        mask |= (edges[:-1] < b) & (edges[1:] > a)
+    return mask

@@ -1,0 +1,127 @@
+"""The faces of one shot: tracks and what each looks like, stored compactly once per title.
+
+A track covers every frame from a face's first to its last in the shot; where it was out of sight the mesh is drawn
+straight across the gap and `seen_N` is False; so it is where a hand lies before the mouth. Meshes are as measured,
+never smoothed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from dubbing.analysis.identity import Signature
+from dubbing.artifact import Artifact
+from dubbing.records import Track
+
+__all__ = [
+    "BRIDGE_S", "FaceTracks", "TrackSummary", "in_sight", "load_signatures", "load_tracks", "save_signatures",
+    "save_tracks",
+]  # fmt: skip
+
+BRIDGE_S = Fraction(2, 5)
+FILE, SIGNATURES = "tracks.npz", "faces.npz"
+_STEP_PX = 1 / 32  # stored precision of a mesh whose points fit it, else coarser by powers of two
+
+
+@dataclass(frozen=True)
+class TrackSummary:
+    """One track in numbers."""
+
+    id: str
+    """`shot_0042/face_1`."""
+    start_frame: int
+    """First frame of the title in which it is."""
+    end_frame: int
+    """The frame after its last."""
+    seen_frames: int
+    """Frames in which the mouth was seen."""
+    unseen_frames: int
+    """Frames that were bridged, or in which something lay before the mouth."""
+    face_px: float
+    """Median height of the face in pixels."""
+    yaw_deg: float
+    """Median turn of the head in degrees, positive to the picture's right."""
+
+
+@dataclass(frozen=True)
+class FaceTracks(Artifact):
+    """The face tracks of one shot, largest face first. Meshes and portraits are files in its folder."""
+
+    schema: ClassVar[str] = "dub.faces.1"
+    tracks: tuple[TrackSummary, ...]
+    """In the order of `load_tracks`."""
+
+
+def in_sight(track: Track, rate: Fraction) -> np.ndarray:
+    """Frames of a track that may be rendered, bool (N,): where the mouth is seen, and gaps of up to BRIDGE_S."""
+    longest = int(rate * BRIDGE_S)
+    usable = track.seen_N.copy()
+    at = np.flatnonzero(track.seen_N)
+    for a, b in zip(at[:-1], at[1:], strict=True):
+        if 1 < b - a <= longest + 1:
+            usable[a:b] = True
+    return usable
+
+
+def save_signatures(folder: Path | str, signatures: list[Signature]) -> None:
+    """Write `faces.npz`: what each track looks like, in the tracks' order."""
+    data: dict[str, np.ndarray] = {"count": np.array(len(signatures))}
+    for n, one in enumerate(signatures, 1):
+        data[f"portrait_{n}"] = np.clip(np.rint(one.portrait_HWC), 0, 255).astype(np.uint8)
+        data[f"shape_{n}"] = one.shape_P3.astype(np.float32)
+        data[f"frames_{n}"] = np.array(one.frames)
+    np.savez_compressed(Path(folder) / SIGNATURES, **data)
+
+
+def load_signatures(folder: Path | str) -> list[Signature]:
+    """The signatures of a finished result, in the order of `load_tracks`."""
+    with np.load(Path(folder) / SIGNATURES) as data:
+        return [
+            Signature(data[f"portrait_{n}"].astype(np.float32), data[f"shape_{n}"], int(data[f"frames_{n}"]))
+            for n in range(1, int(data["count"]) + 1)
+        ]
+
+
+def save_tracks(folder: Path | str, tracks: list[Track]) -> None:
+    """Write `tracks.npz`: meshes as int16 steps from a per-frame middle, as changes from frame to frame."""
+    data: dict[str, np.ndarray] = {"ids": np.array([t.id for t in tracks])}
+    for n, track in enumerate(tracks, 1):
+        middle = np.round(track.mesh_NP3.mean(axis=1))
+        relative = track.mesh_NP3 - middle[:, None]
+        step = _STEP_PX
+        while np.abs(relative).max() / step > 32767:
+            step *= 2
+        codes = np.rint(relative / step).astype(np.int16)
+        data[f"mesh_{n}"] = np.diff(codes, axis=0, prepend=np.zeros_like(codes[:1]))
+        data[f"middle_{n}"] = middle.astype(np.int32)
+        data[f"step_{n}"] = np.array(step, np.float32)
+        data[f"frames_{n}"] = track.frames_N.astype(np.int32)
+        data[f"seen_{n}"] = track.seen_N
+        data[f"yaw_{n}"] = track.yaw_N.astype(np.float16)
+        data[f"height_px_{n}"] = np.array(track.height_px, np.float32)
+    np.savez_compressed(Path(folder) / FILE, **data)
+
+
+def load_tracks(folder: Path | str) -> list[Track]:
+    """The tracks of a finished result, largest face first."""
+    tracks = []
+    with np.load(Path(folder) / FILE) as data:
+        for n, name in enumerate(data["ids"], 1):
+            codes = np.cumsum(data[f"mesh_{n}"], axis=0, dtype=np.int16)
+            mesh = codes * data[f"step_{n}"] + data[f"middle_{n}"][:, None].astype(np.float32)
+            tracks.append(
+                Track(
+                    id=str(name),
+                    frames_N=data[f"frames_{n}"],
+                    mesh_NP3=mesh.astype(np.float32),
+                    seen_N=data[f"seen_{n}"],
+                    yaw_N=data[f"yaw_{n}"].astype(np.float32),
+                    height_px=float(data[f"height_px_{n}"]),
+                )
+            )
+    return tracks
