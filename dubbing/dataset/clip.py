@@ -20,10 +20,10 @@ from dubbing.errors import MediaError
 from dubbing.mesh import Detector, Meshes
 from dubbing.stage import Resources, Stage
 
-__all__ = ["PIECES", "CutClip", "finished"]
+__all__ = ["PIECES", "SEGMENT_FRAMES", "CutClip", "finished"]
 
 PIECES = "pieces"  # the shard of one clip
-_SEGMENT_FRAMES = 60 * FPS  # after which what is held is let go
+SEGMENT_FRAMES = 60 * FPS  # after which what is held is let go
 
 
 def finished(made: list[dict[str, Any]], lost: Mapping[str, int]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class CutClip(Stage):
             segment.step(picture)
             count += 1
             progress(1)
-            if count - begun >= _SEGMENT_FRAMES:
+            if count - begun >= SEGMENT_FRAMES:
                 yield from self._of(segment, count - begun, sound, settings, lost)
                 sound.forget(count * PER_FRAME - LEAD)
                 segment, begun = None, count

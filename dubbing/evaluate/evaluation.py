@@ -24,11 +24,11 @@ from dubbing.evaluate.seen import was_seen
 from dubbing.generators import create
 from dubbing.store import Store, content_key, key_of
 
-__all__ = ["MEASURES", "Evaluation", "Options", "measures_named"]
+__all__ = ["MEASURES", "VERSION", "Evaluation", "Options", "measures_named"]
 
 MEASURES = ("hearing", "rendering", "following", "steadiness", "seam", "silence", "sync", "published", "languages",
             "expert", "resynthesis")  # fmt: skip
-_VERSION = 2  # raise it when numbers change: what older versions left is then made again
+VERSION = 2  # raise it when numbers change: what older versions left is then made again
 
 
 def measures_named(text: str | None) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ class Evaluation:
         if group.needs_voice:
             about = [[v.language, content_key(v.path, self.store.root / ".contents.json")] for v in voices]
         about += group.judges(self.settings)
-        key = key_of("eval", _VERSION, group.name, film.content, self.generator_hash, code_hash(), about)
+        key = key_of("eval", VERSION, group.name, film.content, self.generator_hash, code_hash(), about)
         folder = self.store.root / film.title.id / "eval" / f"{group.name}-{key[:12]}"
 
         def make(part: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from dubbing.stages.faces import load_tracks
 from dubbing.stages.sync import paste
 from dubbing.store import RESULT, read_json
 
-__all__ = ["LOOP_S", "Moment", "moment"]
+__all__ = ["LOOP_S", "Moment", "around", "moment"]
 
 LOOP_S = Fraction(1)
 _WHOLE_PX = 560  # width of a still of the whole picture
@@ -62,7 +62,7 @@ def moment(shown: Shown, take: Take | None) -> Moment:
         still = _small(next(media.read(source, shown.line, at, at + 1, threads=1)).bgr())
         return Moment(at, (_jpeg(still), None), None, None, (still.shape[1], still.shape[0]))
     at = _worst(take, track)
-    first, last = _around(at, shown.line, track)
+    first, last = around(at, shown.line, track)
     boxes = _boxes(track, first, last)
     patches = _Patches(folders, first, last)
     whole: tuple[np.ndarray, np.ndarray] | None = None
@@ -107,7 +107,7 @@ def _worst(take: Take, track: Track) -> int:
     return int(frames[int(np.argmax(np.where(known, mean, -1)))])
 
 
-def _around(at: int, line: Timeline, track: Track) -> tuple[int, int]:
+def around(at: int, line: Timeline, track: Track) -> tuple[int, int]:
     """[first, last): LOOP_S around a frame, moved into the track."""
     half = LOOP_S / 2
     first = max(track.start_frame, line.frame_at(line.time(at) - half))
