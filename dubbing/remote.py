@@ -25,7 +25,17 @@ from urllib.parse import unquote, urlsplit
 
 from dubbing.errors import InputError, StorageError
 
-__all__ = ["Objects", "Uri", "at_once", "forget_connections", "local_scheme", "place", "scheme_of", "unusable"]
+__all__ = [
+    "OBJECT_STORES",
+    "Objects",
+    "Uri",
+    "at_once",
+    "forget_connections",
+    "local_scheme",
+    "place",
+    "scheme_of",
+    "unusable",
+]
 
 T = TypeVar("T")
 PATIENCE_S = 120.0
@@ -36,7 +46,7 @@ _PART = ".part-"
 _LOCAL = ("file", "local")
 _READ_ONLY = ("http", "https")
 # Where a write is atomic by itself; elsewhere it goes to a part first, which is then renamed.
-_OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory")
+OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory")
 _EXTRAS = {"s3": "pip install 'dubbing[s3]'", "s3a": "pip install 'dubbing[s3]'"}
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -292,7 +302,7 @@ class Objects:
 
     def _atomically(self, verb: str, name: str, write: Callable[[Any, str], object]) -> None:
         def call(fs: Any, path: str) -> None:
-            if self.uri.scheme in _OBJECT_STORES:
+            if self.uri.scheme in OBJECT_STORES:
                 write(fs, path)
                 return
             folder, _, last = path.rpartition("/")
@@ -360,7 +370,7 @@ def _opened(scheme: str, top: str, process: int) -> Any:
     """The file system of a bucket or server, for all threads of a process (fsspec's own cache has one for each)."""
     import fsspec
 
-    options: dict[str, Any] = {"use_listings_cache": False} if scheme in _OBJECT_STORES else {}
+    options: dict[str, Any] = {"use_listings_cache": False} if scheme in OBJECT_STORES else {}
     if scheme in _EXTRAS:
         options["max_concurrency"] = 4  # parts of 50 MB held while a large file is uploaded
     uri = f"{scheme}://{top}"

@@ -247,7 +247,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Faulty]]:
     from dubbing import remote
 
     fsspec.register_implementation("faulty", Faulty, clobber=True)
-    monkeypatch.setattr(remote, "_OBJECT_STORES", (*remote._OBJECT_STORES, "faulty"))
+    monkeypatch.setattr(remote, "OBJECT_STORES", (*remote.OBJECT_STORES, "faulty"))
     Faulty.store.clear()
     Faulty.calls.clear()
     yield Faulty

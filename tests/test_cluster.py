@@ -154,7 +154,7 @@ def details(status: str, code: int | None) -> SimpleNamespace:
      ("FAILED", None, "failed", 1), ("FAILED", -9, "failed", 1), ("STOPPED", None, "stopped", 130)],
 )  # fmt: skip
 def test_a_jobs_exit_status_is_the_runs(status: str, code: int | None, state: str, ends: int | None) -> None:
-    job = jobs._job(details(status, code))
+    job = jobs.job_of(details(status, code))
     assert (job.state, job.exit_status) == (state, ends)
     assert job.ended_well == (ends in (0, 3)) and job.under_way == (ends is None)
     assert job.message == "Job entrypoint command failed with exit code 9" and job.started_s == 1.0
@@ -171,7 +171,7 @@ class Pretended(jobs.Cluster):
         status = {None: "RUNNING", 0: "SUCCEEDED", 130: "STOPPED"}.get(end, "FAILED")
         found = details(status, end)
         found.submission_id += f"-{attempt}" if attempt > 1 else ""
-        return jobs._job(found)
+        return jobs.job_of(found)
 
     def jobs(self) -> list[jobs.ClusterJob]:
         return self.all
@@ -210,7 +210,7 @@ def test_two_submits_at_once_make_one_job() -> None:
 
 def test_following_a_job_through_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole lines only, nothing twice, and a cluster that is silent for a while is asked again."""
-    running, done = jobs._job(details("RUNNING", None)), jobs._job(details("SUCCEEDED", 0))
+    running, done = jobs.job_of(details("RUNNING", None)), jobs.job_of(details("SUCCEEDED", 0))
     answers: list[tuple[jobs.ClusterJob, str] | None] = [
         (running, "one\ntw"),
         None,
@@ -267,7 +267,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_progress_of_a_job(stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> None:
     """What the run says is shown; its figures are a bar on a terminal and lines elsewhere; Ray's own lines are not."""
-    pending, running, done = (jobs._job(details(*s)) for s in (("PENDING", None), ("RUNNING", None), ("FAILED", 3)))
+    pending, running, done = (jobs.job_of(details(*s)) for s in (("PENDING", None), ("RUNNING", None), ("FAILED", 3)))
     log = "2026-11-21 11:26:27,213\tINFO job_manager.py:581 -- Setting up.\nRunning entrypoint for job x: y\n"
     cluster = Pretended()
     told = [
@@ -279,7 +279,7 @@ def test_progress_of_a_job(stream: type[io.StringIO], monkeypatch: pytest.Monkey
     monkeypatch.setattr(cluster, "follow", lambda job_id: iter(told))
     shown = stream()
     monkeypatch.setattr("sys.stderr", shown)
-    assert commands._followed(cluster, pending) == done
+    assert commands.followed(cluster, pending) == done
     text = shown.getvalue()
     assert "reel/fr [red] is rendered" in text and "asking again" in text and "waiting for the cluster" in text
     assert "Running entrypoint" not in text and "job_manager" not in text
@@ -289,14 +289,14 @@ def test_progress_of_a_job(stream: type[io.StringIO], monkeypatch: pytest.Monkey
 def test_the_newest_figures_come_from_the_output_folder_where_it_is_seen(tmp_path: Path) -> None:
     figures = {"part": 0.5, "shots_done": 3, "shots_total": 6, "frames_per_s": 10.0, "left_s": 60.0, "stage": "sync",
                "running": 2, "failed": 0}  # fmt: skip
-    job = dataclasses.replace(jobs._job(details("RUNNING", None)), out=str(tmp_path))
+    job = dataclasses.replace(jobs.job_of(details("RUNNING", None)), out=str(tmp_path))
     cluster = Pretended()
     cluster.log = lambda job_id: " 1%  finding shots\nfilm/fr is rendered\n 20%  shots 1/6\nmore\n"  # type: ignore[method-assign]
-    assert commands._progress(cluster, job) == "20%  shots 1/6"
+    assert commands.newest_figures(cluster, job) == "20%  shots 1/6"
     (tmp_path / ".progress.json").write_text(json.dumps({"pid": 1, "at": time.time(), **figures}))
-    assert "shots 3/6" in str(commands._progress(cluster, job))
+    assert "shots 3/6" in str(commands.newest_figures(cluster, job))
     (tmp_path / ".progress.json").write_text(json.dumps({"pid": 1, "at": time.time() - 900, **figures}))
-    assert commands._progress(cluster, job) == "20%  shots 1/6"  # a run that was killed left it
+    assert commands.newest_figures(cluster, job) == "20%  shots 1/6"  # a run that was killed left it
 
 
 @pytest.mark.parametrize(
@@ -308,4 +308,4 @@ def test_the_newest_figures_come_from_the_output_folder_where_it_is_seen(tmp_pat
 def test_what_to_do_about_a_job_that_failed(log: str, said: str) -> None:
     cluster = Pretended()
     cluster.log = lambda job_id: log  # type: ignore[method-assign]
-    assert said in commands._advice(cluster, jobs._job(details("FAILED", 1)))
+    assert said in commands.advice(cluster, jobs.job_of(details("FAILED", 1)))

@@ -17,7 +17,7 @@ from films import Finished, plain_job
 
 from dubbing.dataset import pieces
 from dubbing.dataset.layouts import Splits, find
-from dubbing.dataset.prepare import Settings, _refusal, prepare
+from dubbing.dataset.prepare import Settings, prepare, refusal
 from dubbing.dataset.segment import Run
 from dubbing.dataset.shards import Dataset
 from dubbing.engine import Event
@@ -265,7 +265,7 @@ def test_lrs2s_own_lists_win_and_no_speaker_is_in_two_splits(tmp_path: Path) -> 
     assert {s.id: s.split for s in sources} == dict(zip(clips, ("train", "test", "val", "train", "train"), strict=True))
     assert Splits(0.5, 0.5).assign(sources) == {"anna": "test", "bela": "val", "carl": "train"}
     refused = {
-        s.id for s in sources if _refusal({"offset_frames": 0.0}, s, Splits().assign(sources)[s.speaker], SETTINGS)
+        s.id for s in sources if refusal({"offset_frames": 0.0}, s, Splits().assign(sources)[s.speaker], SETTINGS)
     }
     assert refused == {"main/anna/00001", "pretrain/anna/00001"}, "her clips of other lists are left out"
 
@@ -309,7 +309,7 @@ def test_who_of_several_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_long_clip_is_held_in_parts(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a part ends nothing is lost: pieces follow each other, with real sound before them."""
-    monkeypatch.setattr("dubbing.dataset.clip._SEGMENT_FRAMES", 45)
+    monkeypatch.setattr("dubbing.dataset.clip.SEGMENT_FRAMES", 45)
     made = prepare(two, tmp_path / "data", replace(SETTINGS, longest_s=1.0))
     about = made.looked[1].about
     ends = [round(p["start_s"] * 25) + p["frames"] for p in about]

@@ -282,7 +282,7 @@ def test_a_defect_on_one_clip_does_not_cost_the_others(film, out, monkeypatch):
     said: list[str] = []
     options = Options(only=("hearing", "rendering"))
     settings = config.load()
-    monkeypatch.setattr("dubbing.evaluate.evaluation._VERSION", 0)  # nothing that is there already
+    monkeypatch.setattr("dubbing.evaluate.evaluation.VERSION", 0)  # nothing that is there already
     rows = Evaluation(out, options, settings, said.append).run([Clip("film", film)])
     broken = [r for r in rows if r["measure"] == "rendering"]
     assert [r["reason"] for r in broken] == ["film.mp4: ZeroDivisionError: a defect"] and broken[0]["reason"] in said

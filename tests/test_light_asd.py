@@ -73,7 +73,7 @@ def test_the_clock_is_the_sounds(judge, speaker):
 def test_blocks_join_without_a_seam(judge, speaker, monkeypatch):
     faces, times_s, wave = speaker
     whole = judge.speaking(faces, times_s, wave)
-    monkeypatch.setattr(light_asd_module, "_BLOCK", 25)
+    monkeypatch.setattr(light_asd_module, "BLOCK", 25)
     parts = judge.speaking(faces, times_s, wave)
     assert np.abs(parts - whole).max() < 0.5 * whole.std()
     assert judge.speaking(faces[:1], times_s[:1], wave).shape == (1,)

@@ -23,7 +23,7 @@ from platformdirs.macos import MacOS
 from platformdirs.unix import Unix
 
 from dubbing import config
-from dubbing.cli.models import _shown
+from dubbing.cli.models import download_shown
 from dubbing.errors import ManifestError, ModelError, OutputError
 from dubbing.models import MODELS, Licence, Model, ModelStore, digest, find, folder, is_present, path
 from dubbing.models.download import pull
@@ -510,7 +510,7 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest
     screen, log = Tty(), io.StringIO()
     for stream in (screen, log):
         monkeypatch.setattr("dubbing.cli.models.LINE_S", 0.0)
-        with _shown(stream, "tiny.pth") as at:
+        with download_shown(stream, "tiny.pth") as at:
             at(350_000, 700_000)
     assert "tiny.pth" in screen.getvalue() and log.getvalue() == "tiny.pth: 50 % of 700 kB\n"
 

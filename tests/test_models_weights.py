@@ -107,7 +107,7 @@ def test_a_file_cannot_write_to_the_terminal(tmp_path: Path) -> None:
 def test_what_torch_alone_refuses_is_one_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, file = tmp_path / "made", tmp_path / "x.pth"
     torch.save({"args": Creates(made)}, file)
-    monkeypatch.setattr("dubbing.models.weights._look_into_pickle", lambda *_: b"")
+    monkeypatch.setattr("dubbing.models.weights.look_into_pickle", lambda *_: b"")
     with pytest.raises(ModelError, match="damaged, cut short or no checkpoint"):
         load_state(file)
     assert not made.exists()

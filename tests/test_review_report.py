@@ -66,7 +66,7 @@ def test_a_loop_lasts_a_second_inside_its_track_also_at_variable_rate() -> None:
     track = Track("t", np.arange(20, 120, dtype=np.int32), np.zeros((100, 478, 3), np.float32), np.ones(100, bool),
                   np.zeros(100, np.float32), 100.0)  # fmt: skip
     for at in (20, 21, 60, 118, 119):
-        first, last = moments._around(at, line, track)
+        first, last = moments.around(at, line, track)
         assert 20 <= first <= at < last <= 120
         assert 0.9 <= float(line.time(last) - line.time(first)) <= 1.05  # a frame more or less
 

@@ -39,5 +39,5 @@ def test_another_encoder_is_refused() -> None:
 def test_lips_shut_where_a_p_is_sure() -> None:
     row = np.zeros((3, 8 + len(CLASSES) + ENCODED))
     row[:, 8 + CLASSES.index("pbm")] = [0.1, 0.55, 0.9]
-    shut = voice._closing(row)
+    shut = voice.closing(row)
     assert shut[0] == 0 and 0.3 < shut[1] < 0.7 and shut[2] == 1

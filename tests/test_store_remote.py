@@ -433,7 +433,7 @@ def test_a_stale_lease_is_taken_over(faulty: type[Faulty], monkeypatch: pytest.M
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    objects.write(".lease.json", lease_of(1, **{**lease._me(), "pid": child}))
+    objects.write(".lease.json", lease_of(1, **{**lease.this_process(), "pid": child}))
     with open_store("faulty://films/out").lock():
         pass
 

@@ -22,7 +22,7 @@ from dubbing.train import recipes
 from dubbing.train.checkpoints import BEST, FILE
 from dubbing.train.feed import Draw, Feed
 from dubbing.train.logs import read_losses
-from dubbing.train.loop import CARD, Progress, TrainingPlan, _spread, train
+from dubbing.train.loop import CARD, Progress, TrainingPlan, spread, train
 from dubbing.train.recipe import Recipe
 from dubbing.train.sampler import item_rng, order, steps_of, strided
 
@@ -144,7 +144,7 @@ def test_held_out_clips_are_of_many_speakers(tmp_path: Path) -> None:
     data = data_folder(tmp_path / "data", 2, 7)
     train(TrainingPlan("line", data, tmp_path / "out", {"held_out_clips": 3}, steps=1, boards=False))
     assert json.loads((tmp_path / "out" / CARD).read_text())["held_out_clips"] == 3
-    assert [s.id for s in _spread(list(Dataset(data).of("val")), 3)] == ["val_0", "val_2", "val_4"]
+    assert [s.id for s in spread(list(Dataset(data).of("val")), 3)] == ["val_0", "val_2", "val_4"]
 
 
 def test_without_tensorboard_the_extra_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from dubbing.errors import ClusterError, InputError
 if TYPE_CHECKING:
     from dubbing.cluster.jobs import Cluster, ClusterJob
 
-__all__ = ["address_option", "cancel", "is_job", "logs", "show_jobs", "submit"]
+__all__ = ["address_option", "advice", "cancel", "followed", "is_job", "logs", "newest_figures", "show_jobs", "submit"]
 
 INTERRUPTED = 130
 _FIGURES = re.compile(r"\s*(\d{1,3})\s?%\s")
@@ -82,7 +82,7 @@ def submit(
     click.echo(f"{job.id} {how} at {cluster.address}", err=True)
     if wait and job.under_way:
         with _leaving(cluster, job):
-            job = _followed(cluster, job)
+            job = followed(cluster, job)
     _tell(cluster, job, as_json, started=started)
     raise SystemExit(job.exit_status or 0)
 
@@ -215,7 +215,7 @@ def _leaving(cluster: Cluster, job: ClusterJob) -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None
 
 
-def _followed(cluster: Cluster, job: ClusterJob) -> ClusterJob:
+def followed(cluster: Cluster, job: ClusterJob) -> ClusterJob:
     """Show a job's lines and figures on stderr until it has ended."""
     with _shown() as (say, draw):
         waiting = ""
@@ -280,7 +280,7 @@ def _tell(cluster: Cluster, job: ClusterJob, as_json: bool, **more: Any) -> None
 def _plain(cluster: Cluster, job: ClusterJob) -> dict[str, Any]:
     """One job for machines. age_s: since it was submitted; seconds: how long it took, once it has ended."""
     ended = job.ended_s if job.ended_s and not job.under_way else None
-    progress = _progress(cluster, job) if job.state == "running" else None
+    progress = newest_figures(cluster, job) if job.state == "running" else None
     return {
         "id": job.id,
         "state": job.state,
@@ -291,11 +291,11 @@ def _plain(cluster: Cluster, job: ClusterJob) -> dict[str, Any]:
         "manifest": job.manifest,
         "out": job.out,
         "message": job.message,
-        "advice": _advice(cluster, job) if job.exit_status not in (None, 0, 3) else None,
+        "advice": advice(cluster, job) if job.exit_status not in (None, 0, 3) else None,
     }
 
 
-def _progress(cluster: Cluster, job: ClusterJob) -> str | None:
+def newest_figures(cluster: Cluster, job: ClusterJob) -> str | None:
     """The newest figures: from the output folder where this machine sees it, else from the log."""
     from dubbing.api.progress import Figures, read_figures
     from dubbing.cli.watch import format_text
@@ -309,7 +309,7 @@ def _progress(cluster: Cluster, job: ClusterJob) -> str | None:
     return None
 
 
-def _advice(cluster: Cluster, job: ClusterJob) -> str:
+def advice(cluster: Cluster, job: ClusterJob) -> str:
     """What to do about a job that did not end well."""
     if job.state == "stopped":
         return "It was stopped; the same `dub submit` goes on where it was."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dubbing.config import Models
     from dubbing.models import Model, ModelStore
 
-__all__ = ["models"]
+__all__ = ["download_shown", "models"]
 
 FILE = click.Path(path_type=Path)
 LINE_S = 5.0
@@ -110,7 +110,7 @@ def pull(names: tuple[str, ...], accept_licence: bool, config_file: Path | None,
     for model in wanted:
         if model_store.state(model).state != "present":
             _agree(model_store, model, accept_licence)
-        with _shown(sys.stderr, model.file) as at:
+        with download_shown(sys.stderr, model.file) as at:
             path, now = load(model_store, model.name, mirror=settings.mirror, on_bytes=at)
         first = now and model.sha256 is None
         done.append({"name": model.name, "path": str(path), "sha256": model_store.hash_of(path), "loaded": now})
@@ -285,7 +285,7 @@ def _part(count: int, of: int | None) -> str:
 @contextmanager
 def _counted(stream: TextIO, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """The same display for who counts what is new instead of all."""
-    with _shown(stream, what) as at:
+    with download_shown(stream, what) as at:
         seen = 0
 
         def count(new: int) -> None:
@@ -297,7 +297,7 @@ def _counted(stream: TextIO, what: str, total: int | None) -> Iterator[Callable[
 
 
 @contextmanager
-def _shown(stream: TextIO, what: str) -> Iterator[Callable[[int, int | None], None]]:
+def download_shown(stream: TextIO, what: str) -> Iterator[Callable[[int, int | None], None]]:
     """A display of bytes so far, of how many: a bar on a terminal, elsewhere a line every five seconds."""
     if not stream.isatty():
         said = time.monotonic()

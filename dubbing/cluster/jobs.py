@@ -25,7 +25,7 @@ from dubbing.cluster.submission import Submission, attempt_of, is_job_id
 from dubbing.errors import ClusterError, DubError
 from dubbing.preflight import SENT_WITH, versions
 
-__all__ = ["Cluster", "ClusterJob", "State"]
+__all__ = ["Cluster", "ClusterJob", "State", "job_of"]
 
 State = Literal["pending", "running", "finished", "failed", "stopped"]
 TIMEOUT_S = 30.0
@@ -134,7 +134,7 @@ class Cluster:
     def jobs(self) -> list[ClusterJob]:
         """All jobs that dub made here, oldest first."""
         with self._speaking():
-            found = [_job(d) for d in self._client.list_jobs() if is_job_id(d.submission_id or "")]
+            found = [job_of(d) for d in self._client.list_jobs() if is_job_id(d.submission_id or "")]
         return sorted(found, key=lambda j: (j.started_s or 0.0, j.id))
 
     def job(self, job_id: str) -> ClusterJob:
@@ -143,7 +143,7 @@ class Cluster:
             details = self._client.get_job_info(job_id) if is_job_id(job_id) else None
         if details is None:
             raise ClusterError(f"There is no job {job_id!r} at {self.address}; `dub status --address ...` lists them.")
-        return _job(details)
+        return job_of(details)
 
     def attempts(self, name: str) -> list[ClusterJob]:
         """The jobs of one submission, first to newest."""
@@ -256,7 +256,8 @@ class Cluster:
             raise ClusterError(f"The cluster at {self.address} does not do as asked: {_first_line(str(e))}") from e
 
 
-def _job(details: Any) -> ClusterJob:
+def job_of(details: Any) -> ClusterJob:
+    """A job from what Ray's Jobs API tells of it (`ray.job_submission.JobDetails`)."""
     state = _STATES.get(str(getattr(details.status, "value", details.status)), "failed")
     status = details.driver_exit_code
     if state == "finished":

@@ -23,10 +23,10 @@ from dubbing.mesh import Detector, Meshes
 from dubbing.stage import Resources, Scope, Stage
 from dubbing.task import Inputs
 
-__all__ = ["PIECES", "ClipInputs", "CutClip", "CutLimits", "Pieces", "finished"]
+__all__ = ["PIECES", "SEGMENT_FRAMES", "ClipInputs", "CutClip", "CutLimits", "Pieces", "finished"]
 
 PIECES = "pieces"  # the shard of one clip
-_SEGMENT_FRAMES = 60 * FPS  # after which what is held is let go
+SEGMENT_FRAMES = 60 * FPS  # after which what is held is let go
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class CutClip(Stage[ClipInputs, Pieces]):
             segment.step(picture)
             count += 1
             progress(1)
-            if count - begun >= _SEGMENT_FRAMES:
+            if count - begun >= SEGMENT_FRAMES:
                 yield from self._of(segment, count - begun, sound, limits, lost)
                 sound.forget(count * PER_FRAME - LEAD)
                 segment, begun = None, count

@@ -28,7 +28,7 @@ from dubbing.stage import Resources, Stage
 from dubbing.store import RESULT, Store, key_of
 from dubbing.task import Outcome, Task
 
-__all__ = ["CLIPS", "Looked", "Prepared", "Preparing", "Settings", "prepare"]
+__all__ = ["CLIPS", "Looked", "Prepared", "Preparing", "Settings", "prepare", "refusal"]
 
 CLIPS = "clips"
 
@@ -196,7 +196,7 @@ def _forget_the_lost(work: Preparing, settings: Settings) -> None:
         task, result = work.by_source[source.id], results[source.id]
         if result is None or _pieces(task).is_file():
             continue
-        wanted = [p for p in result.pieces if _refusal(p, source, split_of[_who(p, source)], settings) is None]
+        wanted = [p for p in result.pieces if refusal(p, source, split_of[_who(p, source)], settings) is None]
         if any(p["digest"] not in there for p in wanted):
             work.store.remove(task.folder)
 
@@ -245,7 +245,7 @@ def _sorted_out(work: Preparing, settings: Settings, failed: Mapping[str, Outcom
         one = replace(one, status=result.status, reason=result.reason, text=result.text, about=made)
         samples: list[Sample] = []
         for n, piece in enumerate(made):
-            reason = _refusal(piece, source, split_of[_who(piece, source)], settings)
+            reason = refusal(piece, source, split_of[_who(piece, source)], settings)
             if reason is not None:
                 left_out[reason] = round(left_out.get(reason, 0.0) + piece["frames"] / FPS, 3)
                 continue
@@ -264,7 +264,7 @@ def _sorted_out(work: Preparing, settings: Settings, failed: Mapping[str, Outcom
     return looked, rows
 
 
-def _refusal(piece: Mapping[str, Any], source: Source, split: str, settings: Settings) -> str | None:
+def refusal(piece: Mapping[str, Any], source: Source, split: str, settings: Settings) -> str | None:
     """Why a piece that was cut is not wanted, or None."""
     if source.split is not None and source.split != split:
         return "other_split"  # its speaker is held out by another list

@@ -24,11 +24,11 @@ from dubbing.evaluate.session import EvaluatedFilm, Session, code_hash
 from dubbing.generators import create
 from dubbing.store import Store, content_key, key_of
 
-__all__ = ["MEASURES", "Evaluation", "Options", "measures_named"]
+__all__ = ["MEASURES", "VERSION", "Evaluation", "Options", "measures_named"]
 
 MEASURES = ("hearing", "rendering", "following", "steadiness", "seam", "silence", "sync", "published", "languages",
             "expert", "resynthesis")  # fmt: skip
-_VERSION = 2  # raise it when numbers change: what older versions left is then made again
+VERSION = 2  # raise it when numbers change: what older versions left is then made again
 
 
 def measures_named(text: str | None) -> tuple[str, ...]:
@@ -157,7 +157,7 @@ class Evaluation:
             about = [[v.language, content_key(v.path, self.store.root / ".contents.json")] for v in voices]
         about += group.judges(self.settings)
         generator = str(self.options.generator["name"])
-        key = key_of("eval", _VERSION, group.name, film.content, self.generator_hash, code_hash(generator), about)
+        key = key_of("eval", VERSION, group.name, film.content, self.generator_hash, code_hash(generator), about)
         folder = self.store.root / film.title.id / "eval" / f"{group.name}-{key[:12]}"
 
         def make(part: Path) -> dict[str, Any]:

@@ -22,12 +22,12 @@ from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.mfcc import mfcc, stretch
 from dubbing.store import content_key
 
-__all__ = ["LightASD", "LightASDNet"]
+__all__ = ["BLOCK", "LightASD", "LightASDNet"]
 
 _SIDE = 112
 _MFCCS = 4  # of one frame
 _FRAME = 640  # samples of one frame
-_BLOCK, _AROUND = 200, 25  # frames judged at once, and how many before and after they are judged with
+BLOCK, _AROUND = 200, 25  # frames judged at once, and how many before and after they are judged with
 
 
 class _Branch(nn.Module):
@@ -140,14 +140,14 @@ class LightASD:
         count = len(at)
         pcm = stretch(wave_16k, float(times_s_N[0]), count * _FRAME) if count else np.zeros(0, np.int16)
         found = np.zeros(count, np.float32)
-        for a in range(0, count, _BLOCK):
-            low, high = max(0, a - _AROUND), min(count, a + _BLOCK + _AROUND)
+        for a in range(0, count, BLOCK):
+            low, high = max(0, a - _AROUND), min(count, a + BLOCK + _AROUND)
             faces = np.stack([self.grey(crops_N[n]) for n in at[low:high]])
             heard = mfcc(pcm[low * _FRAME : high * _FRAME], float(pcm[low * _FRAME - 1]) if low else 0.0)
             missing = max(0, _MFCCS * len(faces) - len(heard))  # the last window of 25 ms does not fit
             heard = np.pad(heard, ((0, missing), (0, 0)), mode="edge")[: _MFCCS * len(faces)]
             logits = self.logits(heard.astype(np.float32), faces)
-            found[a : a + _BLOCK] = logits[a - low :][: min(_BLOCK, count - a), 1]
+            found[a : a + BLOCK] = logits[a - low :][: min(BLOCK, count - a), 1]
         nearest = np.minimum(np.searchsorted(at, np.arange(len(times_s_N))), max(count - 1, 0))
         return found[nearest] if count else np.zeros(len(times_s_N), np.float32)
 

@@ -26,13 +26,13 @@ from dubbing.networks.convs import Direct, Folded, Tiled, best, fold_norm, has_n
 from dubbing.networks.mfcc import HOP, mfcc, stretch
 from dubbing.store import content_key
 
-__all__ = ["SyncNet", "SyncNetNet"]
+__all__ = ["SOUNDS", "SyncNet", "SyncNetNet"]
 
 _FRAME = 640  # samples of a 25th of a second
 _MFCCS = 20  # of one window, four a frame
 _PART = 4  # windows at a time
 _BLOCK = 32  # windows between two results
-_SOUNDS = 500  # windows of sound at a time
+SOUNDS = 500  # windows of sound at a time
 
 
 class SyncNetNet(nn.Module):
@@ -98,7 +98,7 @@ class SyncNet:
         self._device = torch.device(device)
         with torch.inference_mode():
             self._tower = _LipTower(net, self._device)
-            self._ear = _Ear(net, self._device)
+            self.ear = _Ear(net, self._device)
 
     @classmethod
     def load(cls, folder: str | Path | None, device: str) -> SyncNet:
@@ -139,15 +139,15 @@ class SyncNet:
         """float32 (windows, 1024). Only what lies under the stretch is heard; after it comes silence."""
         found = [np.zeros((0, 1024), np.float32)]
         pcm = stretch(wave_16k, start_s, (windows + lse.WINDOW) * _FRAME)
-        for a in range(0, windows, _SOUNDS):
-            b = min(windows, a + _SOUNDS)
+        for a in range(0, windows, SOUNDS):
+            b = min(windows, a + SOUNDS)
             before = float(pcm[a * _FRAME - 1]) if a else 0.0
             part = pcm[a * _FRAME : (b + lse.WINDOW) * _FRAME]
             if b - a == windows == 1:  # five frames of sound are a hair short of 20 windows of 25 ms
                 part = np.pad(part, (0, _FRAME))
             features = mfcc(part, before).astype(np.float32)
             views = np.lib.stride_tricks.sliding_window_view(features, _MFCCS, axis=0)[:: _FRAME // HOP]
-            found.append(self._ear(torch.from_numpy(views[: b - a, None].copy())).numpy())
+            found.append(self.ear(torch.from_numpy(views[: b - a, None].copy())).numpy())
         return np.concatenate(found)
 
 

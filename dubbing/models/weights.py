@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["fit", "is_program", "load_state"]
+__all__ = ["fit", "is_program", "load_state", "look_into_pickle"]
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 MAX_HEADER_BYTES = 50_000_000
@@ -151,10 +151,10 @@ def _torch(path: Path, head: bytes, size: int) -> Any:
         _look_into_zip(path, size)
     else:
         with path.open("rb") as f:
-            if not _look_into_pickle(path, f).startswith(_MAGIC):
+            if not look_into_pickle(path, f).startswith(_MAGIC):
                 raise ModelError(f"{str(path)!r} is no checkpoint: it is a Python pickle of something else.")
             for _ in range(3):  # version, system, content
-                _look_into_pickle(path, f)
+                look_into_pickle(path, f)
     import torch
 
     try:
@@ -171,7 +171,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:120])
 
 
-def _look_into_pickle(path: Path, f: IO[bytes]) -> bytes:
+def look_into_pickle(path: Path, f: IO[bytes]) -> bytes:
     """Pass over one pickle and return its bytes. Raises ModelError where it ends early, or names code."""
     start, strings = f.tell(), ["?", "?"]
     try:
@@ -207,7 +207,7 @@ def _look_into_zip(path: Path, size: int) -> None:
             if data is None:
                 raise ModelError(f"{str(path)!r} is no checkpoint: it is a ZIP archive of something else.")
             with archive.open(data) as f:
-                _look_into_pickle(path, io.BytesIO(f.read()))
+                look_into_pickle(path, io.BytesIO(f.read()))
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError) as e:
         raise ModelError(f"{str(path)!r} is cut short or damaged; load it again from its source.") from e
 

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.fft import dct
 from scipy.signal.windows import hamming
 
-__all__ = ["ALIGNMENTS", "BANDS", "COLUMNS", "Alignment", "mfcc", "starts", "windows"]
+__all__ = ["ALIGNMENTS", "BANDS", "BLOCK", "COLUMNS", "Alignment", "mfcc", "starts", "windows"]
 
 BANDS, COLUMNS = 12, 35
 RATE_HZ, HOP, SIZE = 16_000, 160, 400
@@ -31,7 +31,7 @@ _PER_S = RATE_HZ // HOP
 _FFT, _FILTERS, _LIFTER, _EMPHASIS = 512, 40, 22, 0.97
 _LOW_HZ, _HIGH_HZ = 300.0, 3700.0
 _FLOOR = 1e-5
-_BLOCK = 6000  # columns at a time
+BLOCK = 6000  # columns at a time
 Alignment = Literal["training", "inference"]
 ALIGNMENTS: tuple[Alignment, ...] = get_args(Alignment)
 _LEAD_S = {"training": Fraction(4, 25), "inference": Fraction(0)}
@@ -56,8 +56,8 @@ def mfcc(wave_16k: np.ndarray) -> np.ndarray:
     lifter = 1 + _LIFTER / 2 * np.sin(np.pi * np.arange(1, BANDS + 1) / _LIFTER)
     beside = (_FFT - SIZE) // 2  # librosa lays the window into the middle of the transform
     out = np.empty((BANDS, count), np.float32)
-    for a in range(0, count, _BLOCK):
-        b = min(count, a + _BLOCK)
+    for a in range(0, count, BLOCK):
+        b = min(count, a + BLOCK)
         start, end = a * HOP, (b - 1) * HOP + SIZE
         before = samples[start - 1] if start else 0.0
         part = samples[start:end] - _EMPHASIS * np.concatenate([[before], samples[start : end - 1]])

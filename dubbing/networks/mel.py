@@ -15,13 +15,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
-__all__ = ["ALIGNMENTS", "BANDS", "COLUMNS", "Alignment", "mel", "starts", "windows"]
+__all__ = ["ALIGNMENTS", "BANDS", "BLOCK", "COLUMNS", "Alignment", "mel", "starts", "windows"]
 
 BANDS, COLUMNS = 80, 16
 RATE_HZ, HOP, SIZE = 16_000, 200, 800
 _PER_S = RATE_HZ // HOP
 _SILENCE = -4.0
-_BLOCK = 4000  # columns at a time
+BLOCK = 4000  # columns at a time
 Alignment = Literal["inference", "training", "sadtalker"]
 ALIGNMENTS: tuple[Alignment, ...] = get_args(Alignment)
 _LEAD_S = {"inference": Fraction(0), "training": Fraction(1, 25), "sadtalker": Fraction(2, 25)}
@@ -45,8 +45,8 @@ def mel(wave_16k: np.ndarray) -> np.ndarray:
     padded = np.pad(emphasised, SIZE // 2)
     count = len(wave) // HOP + 1
     out = np.empty((BANDS, count), np.float32)
-    for a in range(0, count, _BLOCK):
-        b = min(count, a + _BLOCK)
+    for a in range(0, count, BLOCK):
+        b = min(count, a + BLOCK)
         part = padded[a * HOP : (b - 1) * HOP + SIZE]
         loudness = _filters() @ np.abs(librosa.stft(part, n_fft=SIZE, hop_length=HOP, center=False))
         decibel = 20 * np.log10(np.maximum(1e-5, loudness)) - 20

@@ -23,7 +23,7 @@ from dubbing.records import Patch, Track
 from dubbing.review.library import Shown
 from dubbing.review.takes import Take
 
-__all__ = ["LOOP_S", "Moment", "moment"]
+__all__ = ["LOOP_S", "Moment", "around", "moment"]
 
 LOOP_S = Fraction(1)
 _WHOLE_PX = 560  # width of a still of the whole picture
@@ -61,7 +61,7 @@ def moment(shown: Shown, take: Take | None) -> Moment:
         still = _small(next(media.read(source, shown.line, at, at + 1, threads=1)).bgr())
         return Moment(at, (_jpeg(still), None), None, None, (still.shape[1], still.shape[0]))
     at = _worst(take, track)
-    first, last = _around(at, shown.line, track)
+    first, last = around(at, shown.line, track)
     boxes = _boxes(track, first, last)
     patches = _Patches(folders, first, last)
     whole: tuple[np.ndarray, np.ndarray] | None = None
@@ -105,7 +105,7 @@ def _worst(take: Take, track: Track) -> int:
     return int(frames[int(np.argmax(np.where(known, mean, -1)))])
 
 
-def _around(at: int, line: Timeline, track: Track) -> tuple[int, int]:
+def around(at: int, line: Timeline, track: Track) -> tuple[int, int]:
     """[first, last): LOOP_S around a frame, moved into the track."""
     half = LOOP_S / 2
     first = max(track.start_frame, line.frame_at(line.time(at) - half))

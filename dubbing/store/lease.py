@@ -22,7 +22,7 @@ from typing import Any
 from dubbing.errors import OutputError, StorageError
 from dubbing.remote import Objects
 
-__all__ = ["LEASE", "STALE_S", "Lease", "alive", "held"]
+__all__ = ["LEASE", "STALE_S", "Lease", "alive", "held", "this_process"]
 
 LEASE = ".lease.json"
 RENEW_S = 5.0
@@ -86,7 +86,7 @@ class Lease:
             )
 
     def _write(self, objects: Objects) -> None:
-        value = {"id": self._id, **_me(), "at": time.time()}
+        value = {"id": self._id, **this_process(), "at": time.time()}
         objects.write(LEASE, json.dumps(value).encode())
 
     def _renew(self) -> None:
@@ -110,7 +110,7 @@ def _read(objects: Objects) -> dict[str, Any] | None:
         return None
 
 
-def _me() -> dict[str, Any]:
+def this_process() -> dict[str, Any]:
     """This process. space: the process numbers it counts in, which containers have of their own."""
     try:
         space = os.readlink("/proc/self/ns/pid")
@@ -121,7 +121,7 @@ def _me() -> dict[str, Any]:
 
 def _gone(lease: dict[str, Any]) -> bool:
     """Whether its process was on this machine and has ended."""
-    me = _me()
+    me = this_process()
     if (lease.get("host"), lease.get("space")) != (me["host"], me["space"]):
         return False
     try:

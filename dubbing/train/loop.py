@@ -38,7 +38,7 @@ from dubbing.train.stopping import STOP, stop_asked
 from dubbing.train.title import OfTitle
 from dubbing.train.world import World
 
-__all__ = ["CARD", "TrainingPlan", "Progress", "Result", "check", "train"]
+__all__ = ["CARD", "TrainingPlan", "Progress", "Result", "check", "train", "spread"]
 
 CARD = "model.json"
 
@@ -137,7 +137,7 @@ class _Wanted:
         self.settings = recipes.settings_of(self.recipe, plan.settings)
         self.data: Data = data if data is not None else _opened(plan)
         self.train = self._usable("train")
-        self.val = _spread(self._usable("val"), self.settings.held_out_clips)
+        self.val = spread(self._usable("val"), self.settings.held_out_clips)
         if not self.train:
             raise InputError(
                 f"There is no clip in the split `train` of {str(plan.data)!r} that {plan.recipe} can use; see its card "
@@ -382,7 +382,7 @@ class _Run(_Wanted):
         self.watch(Progress(self.at.step, self._of(), self.at.epoch, note=text))
 
 
-def _spread(samples: list[Any], most: int) -> list[Any]:
+def spread(samples: list[Any], most: int) -> list[Any]:
     """At most so many, taken evenly from all of them: neighbours are of one speaker."""
     if len(samples) <= most:
         return samples

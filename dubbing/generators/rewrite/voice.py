@@ -26,7 +26,18 @@ from dubbing.generators.rewrite.hearing import CLASSES, ENCODED, STEP_HZ, Prior,
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, lower_of, resting, smoothed
 from dubbing.sound import RATE_HZ, at_times
 
-__all__ = ["Actor", "Example", "default_actor", "fit_actor", "heard", "load", "opening_of", "predict", "save"]
+__all__ = [
+    "Actor",
+    "Example",
+    "closing",
+    "default_actor",
+    "fit_actor",
+    "heard",
+    "load",
+    "opening_of",
+    "predict",
+    "save",
+]
 
 SCHEMA = "dub.actor.1"
 MOST_S = 600.0  # of speech that a fit looks at
@@ -140,7 +151,7 @@ def predict(
     # Which frame shows at each step.
     frame = np.searchsorted((times[1:] + times[:-1]) / 2, np.arange(len(hears)) / STEP_HZ)
     said = actor.fit.say(hears, speech[frame])
-    said[:, 0] *= 1 - _closing(hears)
+    said[:, 0] *= 1 - closing(hears)
     coef = at_times(said, times, STEP_HZ)
     # Rounded, so that the last bits of a matrix product on another machine do not change a patch.
     return np.asarray(np.round(coef * _envelope(times, speech)[:, None], 6)) + 0.0
@@ -153,7 +164,7 @@ def heard(prior: Prior, wave: np.ndarray) -> np.ndarray:
     return gaussian_filter1d(row, SMOOTH_S * STEP_HZ, axis=0, mode="nearest").astype(np.float32)
 
 
-def _closing(heard_TF: np.ndarray) -> np.ndarray:
+def closing(heard_TF: np.ndarray) -> np.ndarray:
     """How far a p, b or m shuts the lips, 0..1, (T,)."""
     last = heard_TF.shape[1] - ENCODED
     chance = heard_TF[:, last - len(CLASSES) + CLASSES.index("pbm")]
