@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 from command import Dub
+from events import of
 
 from dubbing.api.progress import PROGRESS, FiguresFile, Tally
 from dubbing.cli import app
@@ -157,10 +158,10 @@ def play(show: Callable[[Event], None], shots: int = 4, frames: int = 25) -> Non
         size = shots * frames // tasks
         for n in range(tasks):
             name = f"{stage} reel/fr" if tasks == 1 else f"{stage} reel/fr/shot_{n + 1:04d}"
-            show(Event("started", name, stage))
-            show(Event("frames", name, stage, size // 2))
-            show(Event("frames", name, stage, size - size // 2))
-            show(Event("finished", name, stage))
+            show(of("started", name))
+            show(of("frames", name, size // 2))
+            show(of("frames", name, size - size // 2))
+            show(of("finished", name))
         done[stage] = (tasks, tasks, 100, 100)
         if stage == "shots":
             ahead = {s: (n, 0, 100, 0) for s, n in stages.items() if s not in done}
@@ -175,7 +176,7 @@ def test_progress_counts_to_the_end_and_never_back() -> None:
 
     def show(event: Event) -> None:
         now[0] += 1.0
-        tally(event)  # type: ignore[arg-type]
+        tally(event)
         figures = tally.figures()
         parts.append(figures.part)
         shots.append((figures.shots_done, figures.shots_total))
@@ -192,10 +193,10 @@ def test_time_left_is_about_right() -> None:
     now = [0.0]
     tally = Tally([(1000, 2)], clock=lambda: now[0])
     every = {s: (1, 0, 1000 * (1 if s in ("shots", "faces") else 2), 0) for s in ("shots", "faces", "lipsync")}
-    tally(Event("planned", totals={**every, "sync": (20, 0, 2000, 0), "master": (2, 0, 2000, 0)}))  # type: ignore[arg-type]
+    tally(Event("planned", totals={**every, "sync": (20, 0, 2000, 0), "master": (2, 0, 2000, 0)}))
     for _ in range(20):
         now[0] += 1.0
-        tally(Event("frames", "lipsync reel/fr/shot_0001", "lipsync", 50))  # type: ignore[arg-type]
+        tally(of("frames", "lipsync reel/fr/shot_0001", 50))
     assert tally.figures().frames_per_s == pytest.approx(50, rel=0.1)
     assert tally.figures().left_s is None, "nothing of a task that was never started counts"
 
@@ -203,8 +204,8 @@ def test_time_left_is_about_right() -> None:
 def test_lines_are_plain_and_few() -> None:
     stream = io.StringIO()
     with Lines(Tally([(100, 1)]), stream) as lines:
-        play(lines)  # type: ignore[arg-type]
-        lines(Event("failed", "lipsync reel/fr/shot_0002", "lipsync", text="boom\ntrace"))  # type: ignore[arg-type]
+        play(lines)
+        lines(of("failed", "lipsync reel/fr/shot_0002", text="boom\ntrace"))
     text = stream.getvalue().splitlines()
     assert "reel/fr is rendered" in text
     assert "lipsync reel/fr/shot_0002 failed: boom" in text
@@ -228,7 +229,7 @@ def test_a_terminal_gets_a_bar() -> None:
     stream = Terminal()
     with watcher([(100, 1)], stream) as bar:
         assert isinstance(bar, Bar)
-        play(bar)  # type: ignore[arg-type]
+        play(bar)
         bar.refresh()
     assert "reel/fr is rendered" in stream.getvalue()
 

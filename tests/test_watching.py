@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from events import of
 
 from dubbing.api.progress import PROGRESS, FiguresFile, Tally
 from dubbing.api.results import open_results
@@ -24,13 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 FIELDS = {"time", "level", "event", "task", "stage", "title", "language", "shot", "frames", "seconds", "text"}
 TAKE = "lipsync reel/fr/shot_0002"
 SCORE = "sync reel/fr/shot_0002"
-
-
-def of(kind: str, task_id: str, frames: int = 0, **more: Any) -> Event:
-    """An event of a task, as an engine tells it."""
-    stage, _, where = task_id.partition(" ")
-    title, language, shot = (*where.split("/"), None, None)[:3]
-    return Event(kind, task_id, stage, frames, title=title or "", language=language, shot=shot, **more)  # type: ignore[arg-type]
 
 
 def totals(**known: tuple[int, int]) -> Event:
