@@ -117,6 +117,7 @@ def test_a_finished_run_redoes_nothing(finished: Finished, tmp_path: Path) -> No
     assert facts_on_disk(out) == facts_on_disk(finished.out)
 
 
+@pytest.mark.ray
 def test_ray_gives_the_same_bytes(finished: Finished, tmp_path: Path) -> None:
     run(finished.film, tmp_path / "out", engine="ray")
     assert facts_on_disk(tmp_path / "out") == facts_on_disk(finished.out)
@@ -199,7 +200,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_done(
     assert facts_on_disk(out) == facts_on_disk(finished.out)
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
 def test_killed_runs_end_like_an_undisturbed_one(finished: Finished, tmp_path: Path, engine: str) -> None:
     """SIGKILL at two random moments (bench/resume.py does ten and more)."""
     out = tmp_path / "out"
