@@ -160,6 +160,7 @@ def test_killed_and_run_again_it_goes_on_and_gives_the_same(two: Path, undisturb
     assert shards_of(out) == shards_of(undisturbed) and not list(out.rglob(".part-*"))
 
 
+@pytest.mark.ray
 def test_both_engines_give_the_same_bytes(two: Path, undisturbed: Path, tmp_path: Path) -> None:
     prepare(two, tmp_path / "data", SETTINGS, engine="ray")
     assert shards_of(tmp_path / "data") == shards_of(undisturbed)

@@ -118,6 +118,7 @@ def test_a_finished_run_redoes_nothing(finished: Finished, tmp_path: Path, monke
     assert facts_on_disk(out) == facts_on_disk(finished.out)
 
 
+@pytest.mark.ray
 def test_ray_gives_the_same_bytes(finished: Finished, tmp_path: Path) -> None:
     run(finished.film, tmp_path / "out", engine="ray")
     assert facts_on_disk(tmp_path / "out") == facts_on_disk(finished.out)
@@ -240,7 +241,7 @@ def killed_after(command: list[str], tasks: int) -> tuple[set[str], set[str]]:
     return started, finished
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
 def test_killed_runs_lose_nothing_that_was_committed(finished: Finished, tmp_path: Path, engine: str) -> None:
     """SIGKILL at two random moments: exactly what was committed is found again; the rest is as if undisturbed."""
     out = tmp_path / "out"

@@ -105,6 +105,7 @@ def test_a_script_is_one(path: Path) -> None:
     assert said.returncode == 2 and "Usage" in said.stderr
 
 
+@pytest.mark.ray
 @pytest.mark.xdist_group("cluster")
 def test_the_local_cluster_starts_and_stops(tmp_path: Path) -> None:
     """The run itself is refused, so that it is quick: its exit code comes out, and nothing stays behind."""

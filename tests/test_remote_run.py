@@ -97,6 +97,7 @@ def test_a_run_on_s3_gives_the_bytes_of_a_run_on_disk(
     assert at(out) == facts_on_disk(finished.out)
 
 
+@pytest.mark.ray
 def test_workers_of_ray_write_there_too(finished: Finished, bucket: str) -> None:
     run(f"{bucket}/job/{finished.film.name}", f"{bucket}/out", engine="ray")
     assert at(f"{bucket}/out") == facts_on_disk(finished.out)

@@ -165,6 +165,7 @@ def test_two_runs_do_not_share_a_folder(data: Path, tmp_path: Path) -> None:
         processes.run(TrainingPlan("line", data, tmp_path, steps=1, boards=False))
 
 
+@pytest.mark.ray
 def test_two_workers_see_every_clip_once_and_learn_as_one(data: Path, tmp_path: Path) -> None:
     settings = {"record_items": True, "batch": 8, "size": 12, "width": 0.05, "sync_weight": 0, "held_out_steps": 2}
     plan = TrainingPlan("wav2lip", data, tmp_path / "two", settings, epochs=2, boards=False, device="cpu")

@@ -70,8 +70,9 @@ def sound_to_shape(
     actor = voice.fit_actor([example], prior=prior, space=space)
     fit_s = time.process_time() - began
     alone = voice.default_actor(shape_NP3[:cut], prior=prior)
-    fitted = _said(actor, wave, times_s, speaks_N, actor.lag_s, prior, space)
-    general = _said(alone, wave, times_s, speaks_N, 0.0, prior, space)
+    hears = voice.heard(prior, wave)  # once for all that is said to it
+    fitted = _said(actor, wave, hears, times_s, speaks_N, actor.lag_s, space)
+    general = _said(alone, wave, hears, times_s, speaks_N, 0.0, space)
     plain = {name: ridge(wave, times_s, true[name], before_N & near_N) for name in NAMES}
     numbers = {"fit_lag_s": actor.lag_s, "fit_ms_per_frame": 1000 * fit_s / cut, "fit_speech_s": actor.seconds}
     for name in NAMES:
@@ -83,7 +84,7 @@ def sound_to_shape(
         numbers[f"prior_whole_{name}_corr"] = correlation(general[name][seen_N & near_N], true[name][seen_N & near_N])
     lags = {}
     for lag_s in voice.LAGS_S:
-        said = _said(alone, wave, times_s, speaks_N, float(lag_s), prior, space)["opening"]
+        said = _said(alone, wave, hears, times_s, speaks_N, float(lag_s), space)["opening"]
         lags[float(lag_s)] = correlation(said[seen_N & near_N], true["opening"][seen_N & near_N])
     best_s = max(lags, key=lambda lag_s: (lags[lag_s], -abs(lag_s)))
     numbers |= {"prior_best_corr": lags[best_s], "prior_best_lag_s": best_s}
@@ -133,11 +134,11 @@ def _near(times_s: np.ndarray, speaks_N: np.ndarray) -> np.ndarray:
 
 
 def _said(
-    actor: voice.Actor, wave: np.ndarray, times_s: np.ndarray, speaks_N: np.ndarray, lag_s: float, prior: Prior,
+    actor: voice.Actor, wave: np.ndarray, hears_TF: np.ndarray, times_s: np.ndarray, speaks_N: np.ndarray, lag_s: float,
     space: ShapeSpace,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """What an actor's mouth would do to a sound that is `lag_s` later than the lips."""
     heard_s = times_s + lag_s
     shown = np.searchsorted((times_s[1:] + times_s[:-1]) / 2, heard_s)
-    coef = voice.predict(actor, wave, heard_s, speaks_N[shown], prior=prior)
+    coef = voice.predict(actor, wave, heard_s, speaks_N[shown], hears_TF=hears_TF)
     return measures_of(coef, actor.rest, space)
