@@ -29,6 +29,8 @@ REFERENCE = {
     "reference/media.md": ("Media", ["dubbing.media"]),
     "reference/records.md": ("Records, time, errors", ["dubbing.records", "dubbing.clock", "dubbing.errors"]),
 }  # fmt: skip
+# Functions that are called like the module they come from, which hides them from a reader of the source.
+HIDDEN = {"dubbing.media": ("delivery", "excerpt", "probe", "read")}
 STYLE = """
 .doc-heading { font-size: 1.1rem; margin-top: 2rem; }
 h2.doc-heading { font-size: 1.5rem; border-bottom: 1px solid #ccc; }
@@ -47,8 +49,10 @@ def on_files(files: Files, config: Any) -> Files:
     for source, page in PAGES.items():
         files.append(File.generated(config, page, abs_src_path=os.path.join(root, source)))
     for page, (title, modules) in REFERENCE.items():
-        text = "\n\n".join([f"# {title}", *(f"::: {module}" for module in modules)])
-        files.append(File.generated(config, page, content=text + "\n"))
+        blocks = [f"::: {module}" for module in modules]
+        for module, name in ((m, n) for m in modules for n in HIDDEN.get(m, ())):
+            blocks.append(f"::: {module}.{name}.{name}\n    options: {{heading: {module}.{name}, heading_level: 3}}")
+        files.append(File.generated(config, page, content="\n\n".join([f"# {title}", *blocks]) + "\n"))
     style = HtmlFormatter(style="default").get_style_defs(".highlight") + STYLE
     files.append(File.generated(config, "css/site.css", content=style))
     return files
