@@ -99,7 +99,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Score:
-    """LSE of one stretch of film with one sound, by one expert (design section 5).
+    """LSE of one stretch of film with one sound, by one expert (docs/lse.md).
 
     d: LSE-D, c: LSE-C, offset_frames: 25ths of a second, positive when the sound is early; windows:
     how many 5-frame windows it rests on; model: `name@hash12`; distance_S: mean distance per shift

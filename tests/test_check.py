@@ -48,7 +48,7 @@ def project(tmp_path: Path) -> Path:
     for folder in ("tests", ".ci", "bin"):
         (tmp_path / folder).mkdir()
     (tmp_path / ".ci" / "venv.sh").write_text('bin="$root/bin"\n', encoding="utf-8")
-    for name in ("ruff", "mypy", "lint-imports"):
+    for name in ("ruff", "mypy", "lint-imports", "deno", "mkdocs"):
         tool(tmp_path / "bin" / name, "exit 0")
     tool(tmp_path / "bin" / "python", f'exec "{sys.executable}" "$@"')
     markers = "\n".join(["markers ="] + [f"  {name}" for name in (*counts.SLOW, "xdist_group")])
@@ -78,7 +78,11 @@ def check(project: Path, *args: str) -> tuple[int, list[str]]:
 @pytest.mark.parametrize("processes", ["0", "2"])
 def test_its_last_lines_are_what_became_of_the_tests(project: Path, processes: str) -> None:
     code, said = check(project, "-n", processes)
-    wanted = ["ok: format lint types imports tests", "tests: 3 passed, 5 skipped, 1 failed as expected", *SKIPPED]
+    wanted = [
+        "ok: format lint types imports javascript docs tests",
+        "tests: 3 passed, 5 skipped, 1 failed as expected",
+        *SKIPPED,
+    ]
     assert (code, said[-5:]) == (0, wanted)
     assert any(re.match(r"3 passed, 5 skipped, 1 xfailed in \d", line) for line in said), "pytest's own line"
 
@@ -89,6 +93,7 @@ def test_fast_leaves_out_the_slow_ones_and_says_so(project: Path, processes: str
     left_out = ["  not run 1: marked ray", "  not run 1: marked training, long"]
     wanted = ["tests: 1 passed, 5 skipped, 1 failed as expected", *SKIPPED, *left_out]
     assert (code, said[-6:]) == (0, wanted)
+    assert "ok: format lint types imports javascript tests" in said, "the site is left out too"
 
 
 def test_what_failed_is_counted_and_arguments_go_to_pytest(project: Path) -> None:
@@ -98,7 +103,7 @@ def test_what_failed_is_counted_and_arguments_go_to_pytest(project: Path) -> Non
             "\ndef test_wrong(): assert False\n\n@pytest.fixture\ndef bad(): 1 / 0\n\ndef test_broken(bad): pass\n"
         )
     code, said = check(project, "-n", "0", "-k", "well or wrong or broken", "tests/test_one.py")
-    wanted = ["ok: format lint imports", "FAILED: types tests", "tests: 1 passed, 1 failed, 1 broken"]
+    wanted = ["ok: format lint imports javascript docs", "FAILED: types tests", "tests: 1 passed, 1 failed, 1 broken"]
     assert (code, said[-4:]) == (1, [*wanted, "  not run 7: left out by the arguments"])
 
 

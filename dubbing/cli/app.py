@@ -1,7 +1,7 @@
 """The commands of `dub`. Each is thin: it reads arguments, calls `dubbing.api`, and prints.
 
 Results go to stdout, progress and messages to stderr. Errors end with one sentence and the exit
-codes of the design; DUB_DEBUG=1 adds the traceback.
+codes of docs/architecture.md; DUB_DEBUG=1 adds the traceback.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What renders mouths: the protocol that every generator keeps, and how one is found by its name.
 
-A generator gets one shot's work and yields patches (design decision 1): never a whole picture,
+A generator gets one shot's work and yields patches (architecture: a take is a patch): never a whole picture,
 never a frame it was not asked for. It decides nothing about who speaks or when. Another package adds
 one by an entry point of the group `dubbing.generators`; `examples/dim_mouth` is a whole one, and
 `dubbing.testing.GeneratorContract` are the tests that each has to pass.

@@ -1,4 +1,4 @@
-"""The one door to media: everything that opens, decodes, encodes or writes a picture or sound file.
+"""Everything that opens, decodes, encodes or writes a picture or sound file (architecture: one door to media).
 
 Every module here may import av; none outside may. Frames stream: nothing holds a film.
 """

@@ -1,8 +1,8 @@
 """An output folder on this machine or on a shared file system: atomic commits, content keys.
 
-Done is a file (design decision 8): a result's folder or file appears under its final name in one
-rename, or not at all. Whatever a killed run left half-written carries `.part-` in its name and is
-removed when the next run starts. Knows no media and no stage.
+A result's folder or file appears under its final name in one rename, or not at all (architecture: done is a file).
+Whatever a killed run left half-written carries `.part-` in its name and is removed when the next run starts. Knows no
+media and no stage.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Put a wanted mouth into a frame, out of the actor's own pixels.
 
-Two layers at native resolution (design section 4, step 4):
+Two layers at native resolution:
   the frame itself, its jaw and chin bent to the wanted shape, so beard, light and background stay;
   over it the lips and what is between them, from a frame of the same actor that has such a mouth,
   bent onto this head, its colour fitted on the border ring, under a soft matte;
