@@ -30,7 +30,7 @@ LOADING = {
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A strict build of the site. Only to read."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -144,3 +144,18 @@ def test_the_hooks_before_a_commit_are_local() -> None:
         tool = hook["entry"].split()[0]
         assert tool.startswith(".venv/bin/") and f'"$bin/{Path(tool).name}"' in check
         assert f"step {hook['id']} " in check and hook["language"] == "system"
+
+
+@pytest.mark.parametrize(("link", "refused"), [("../check", False), ("nowhere.md", True), ("../nowhere.yaml", True)])
+def test_what_check_runs_refuses_a_link_to_what_is_nowhere(tmp_path: Path, link: str, refused: bool) -> None:
+    (step,) = re.findall(r'step docs "\$bin/mkdocs" (.*)', (ROOT / "check").read_text(encoding="utf-8"))
+    config = {"site_name": "one", "site_dir": "site", "plugins": [], "hooks": [str(ROOT / ".ci" / "site.py")]}
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "check"):
+        (tmp_path / name).write_text("Nothing.\n", encoding="utf-8")
+    (tmp_path / "docs" / "one.md").write_text(f"See [that]({link}).\n", encoding="utf-8")
+    command = [sys.executable, "-m", "mkdocs", *step.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode != 0) == refused, done.stdout + done.stderr
+    assert not refused or f"contains a link '{link}'" in done.stderr
