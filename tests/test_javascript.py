@@ -59,7 +59,7 @@ def test_the_page_as_it_is_passes(page: Path) -> None:
         ('import { $ } from "./dom.js";\n$("#serch").value = "";', "'value' does not exist on type 'never'"),
         ('import { Player } from "./player.js";\n/** @param {Player} p */\nexport const f = (p) => p.pauze();',
          "'pauze' does not exist on type 'Player'"),
-        ("export const f = (row) => row.badness;", "'row' implicitly has an 'any' type"),
+        ("export const f = (row) => row.severity;", "'row' implicitly has an 'any' type"),
     ],
     ids=["row", "answer", "path", "property of an element", "id", "method", "a parameter without a type"],
 )  # fmt: skip

@@ -305,7 +305,7 @@ def test_a_run_afterwards_keeps_to_the_decisions(story: Story) -> None:
 def test_csv_and_parquet_say_the_same(story: Story) -> None:
     for language in ("hi", "ta"):
         table = pq.read_table(story.lists(f"film.{language}.decisions.parquet"))
-        assert table.schema.metadata[b"schema"] == b"dub.review.1"
+        assert table.schema.metadata[b"schema"] == b"dub.review.2"
         told = rows(story.lists(f"film.{language}.decisions.csv"))
         assert list(told[0]) == table.schema.names
         for plain, row in zip(told, table.to_pylist(), strict=True):
@@ -324,7 +324,7 @@ def test_csv_and_parquet_say_the_same(story: Story) -> None:
         (None, None, None, None, "source", False), ("approved", "ben", story.take, "ana", "take", True),
         ("original", "ben", None, None, "source", True)]  # fmt: skip
     assert hi[2]["comments"] == '01:00:04:04 blocker, ben: =teeth flicker, "there" → look'
-    assert (hi[2]["start_tc"], hi[2]["severity"]) == ("01:00:03:12", "blocker")
+    assert (hi[2]["start_tc"], hi[2]["comment_severity"]) == ("01:00:03:12", "blocker")
     scored = read_rows(story.out / "film" / "hi" / "shots.parquet")[1]
     assert hi[1]["lse_d"] == scored["lse_d"] and hi[1]["source_lse_d"] == scored["source_lse_d"]
 

@@ -105,7 +105,7 @@ def test_worst_come_first_and_other_orders_are_kept_in_the_address(queue: Visito
     page = queue.queue()
     worst = page.locator(".card.focused")
     assert worst.locator(".grade").inner_text() == "▲ over" and float(worst.locator(".score").inner_text()) > 1.9
-    assert "badness" in (worst.locator("a").get_attribute("aria-label") or "")
+    assert "severity" in (worst.locator("a").get_attribute("aria-label") or "")
     page.select_option("#sort", "film")
     assert "sort=film" in page.url
     assert listed(page)[:3] == ["film/hi/shot_0001", "film/hi/shot_0002", "film/hi/shot_0003"]
@@ -145,7 +145,7 @@ def test_a_range_is_brushed_over_the_histogram_or_typed(queue: Visitor) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 20, steps=4)
     page.mouse.up()
-    assert "r.badness=" in page.url
+    assert "r.severity=" in page.url
     low, high = (float(page.input_value(f"#histogram input >> nth={n}")) for n in (0, 1))
     shown = [float(t) for t in page.locator(".card:not([hidden]) .score").all_inner_texts()]
     assert 0 < low < high and shown and all(low - 0.01 <= s <= high + 0.01 for s in shown)

@@ -149,7 +149,7 @@ def test_every_dub_and_its_worst_shot_is_there_with_its_numbers(out: Path, page:
     for row in rows:
         assert f"film {row['language']}" in page.text
         assert f"{row['lse_d']:.2f} original {row['source_lse_d']:.2f}" in page.text
-        assert f"badness {row['badness']:.2f}" in page.text
+        assert f"severity {row['severity']:.2f}" in page.text
         assert len(page.data(f"film/{row['language']}/shot_0002 at ")) == 4  # whole and mouth, of source and take
     labels = [a["aria-label"] for tag, a in page.tags if tag == "svg"]
     assert [label.split(";")[0] for label in labels] == [
@@ -191,7 +191,7 @@ def test_a_loop_is_a_second_of_both(page: Page) -> None:
 
 
 def test_how_it_is_measured_is_said(page: Page) -> None:
-    for words in ("Badness is the largest of the four", "review.max_silence_motion", "lips@", "mediapipe", "numpy"):
+    for words in ("Severity is the largest of the four", "review.max_silence_motion", "lips@", "mediapipe", "numpy"):
         assert words in page.text
 
 

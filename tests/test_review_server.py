@@ -104,9 +104,9 @@ def test_every_shot_is_told_worst_first_with_its_thresholds(server: Server, out:
     rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
     table = {(r["language"], r["shot"]): r for x in ("hi", "ta") for r in read_rows(out / "film" / x / "shots.parquet")}
     assert {(r["language"], r["shot"]) for r in rows} == set(table)
-    assert [r["badness"] for r in rows] == sorted((r["badness"] for r in rows), reverse=True)
+    assert [r["severity"] for r in rows] == sorted((r["severity"] for r in rows), reverse=True)
     worst = rows[0]
-    assert worst["status"] == "dubbed" and set(worst["badness_parts"]) >= {"lse", "offset", "sharp"}
+    assert worst["status"] == "dubbed" and set(worst["severity_parts"]) >= {"lse", "offset", "sharp"}
     assert worst["lse_d"] == table[worst["language"], worst["shot"]]["lse_d"]
     info = server.get("/api/info")
     assert info["thresholds"]["offset_frames"] == 3.0 and [d["language"] for d in info["dubs"]] == ["hi", "ta"]

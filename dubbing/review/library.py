@@ -160,8 +160,8 @@ class Library:
     # -- all shots ---------------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every shot of every dub, as in its shots.parquet, and: badness, badness_parts, verdict, by, at, revision,
-        comments (how many), severity (the worst of them), chosen (take) and order (place in the film).
+        """Every shot of every dub, as in its shots.parquet, and: severity, severity_parts, verdict, by, at, revision,
+        comments (how many), comment_severity (the worst of them), chosen (take) and order (place in the film).
 
         Worst first; dubs that are not finished have none. Shared between callers: not to be changed.
         """
@@ -191,8 +191,8 @@ class Library:
                 now = self.log.of(key)
                 full = {**row, "order": n, **self._chosen(title, dub, row, now)}
                 full |= _standing(now, full["take"])
-                full["badness"] = round(severity(full, limits), 3)
-                full["badness_parts"] = {k: round(v, 3) for k, v in parts(full, limits).items()}
+                full["severity"] = round(severity(full, limits), 3)
+                full["severity_parts"] = {k: round(v, 3) for k, v in parts(full, limits).items()}
                 rows[key] = full
 
     def _table(self, title: Title, dub: Dub) -> list[dict[str, Any]]:
@@ -276,7 +276,7 @@ def _newest(take: Path) -> Path | None:
 
 
 def _worst_first(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (-row["badness"], row["title"], row["language"], row["order"])
+    return (-row["severity"], row["title"], row["language"], row["order"])
 
 
 def _standing(now: Standing, take: str | None) -> dict[str, Any]:
@@ -287,5 +287,5 @@ def _standing(now: Standing, take: str | None) -> dict[str, Any]:
     verdict, by, at = (now.verdict, now.by, now.at) if holds else (None, None, None)
     return {
         "verdict": verdict, "by": by, "at": at, "revision": now.revision, "comments": len(now.comments),
-        "severity": worst, "chosen": now.take,
+        "comment_severity": worst, "chosen": now.take,
     }  # fmt: skip

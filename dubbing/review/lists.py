@@ -1,6 +1,6 @@
 """The lists that an export writes of one dub: CSV, Parquet, OTIO, EDL, re-delivery. As bytes; nothing is written here.
 
-`dub.review.1` is the schema of the table of decisions. CSV files are UTF-8 with a byte order mark, so that spreadsheets
+`dub.review.2` is the schema of the table of decisions. CSV files are UTF-8 with a byte order mark, so that spreadsheets
 read every language; a text that a spreadsheet would take for a formula begins with an apostrophe there.
 """
 
@@ -41,12 +41,12 @@ SCHEMA = pa.schema(
         ("needs_review", pa.bool_()),
         ("review_reason", _TEXT),
         ("error", _TEXT),
-        ("badness", _NUMBER),
+        ("severity", _NUMBER),
         *((n, _TEXT) for n in ("verdict", "verdict_of", "by", "at", "chosen", "chosen_by", "chosen_at")),
-        *((n, _TEXT) for n in ("severity", "comments", "delivered")),
+        *((n, _TEXT) for n in ("comment_severity", "comments", "delivered")),
         ("changed", pa.bool_()),
     ],
-    metadata={"schema": "dub.review.1"},
+    metadata={"schema": "dub.review.2"},
 )
 _COMMENT_COLUMNS = ("title", "language", "shot", "timecode", "frame", "severity", "reviewer", "time", "text", "undone")
 _REDELIVERY_COLUMNS = ("title", "language", "master", "shot", "start_tc", "end_tc", "start_frame", "end_frame",
@@ -106,7 +106,7 @@ def lists(sheet: Sheet) -> dict[str, bytes]:
     table = _table(sheet)
     changed = {c.shot: c for c in sheet.changes}
     edits = [_edit(sheet, row, changed.get(row["shot"])) for row in table]
-    facts = {"schema": "dub.review.1", "title": sheet.title, "language": sheet.language, "since": sheet.since}
+    facts = {"schema": "dub.review.2", "title": sheet.title, "language": sheet.language, "since": sheet.since}
     what = f"{sheet.name} changed since {sheet.since}"
     reel = reel_name(sheet.title, sheet.language)
     found = {
@@ -129,9 +129,9 @@ def _table(sheet: Sheet) -> list[dict[str, Any]]:
         chosen = choice_of(now)
         worst = max((c.severity for c in now.comments if c.severity), key=SEVERITIES.index, default=None)
         made.append({name: row.get(name) for name in SCHEMA.names} | {
-            "badness": severity(row, sheet.limits), "verdict": now.verdict, "verdict_of": now.about, "by": now.by,
+            "severity": severity(row, sheet.limits), "verdict": now.verdict, "verdict_of": now.about, "by": now.by,
             "at": now.at, "chosen": now.take, "chosen_by": chosen.reviewer if chosen else None,
-            "chosen_at": chosen.time if chosen else None, "severity": worst,
+            "chosen_at": chosen.time if chosen else None, "comment_severity": worst,
             "comments": sheet.comments(row["shot"]) or None, "delivered": "take" if row["take"] else "source",
             "changed": row["shot"] in changed,
         })  # fmt: skip

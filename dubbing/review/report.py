@@ -94,7 +94,7 @@ def _counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **{k: verdicts[k] for k in _VERDICTS},
         "open": sum(r["verdict"] is None and r["status"] != "untouched" for r in rows),
         "needs_review": sum(bool(r["needs_review"]) for r in rows),
-        "comments": sum(r["comments"] for r in rows), "blockers": sum(r["severity"] == "blocker" for r in rows),
+        "comments": sum(r["comments"] for r in rows), "blockers": sum(r["comment_severity"] == "blocker" for r in rows),
     }  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def _dub(
         return median(values(name)) if values(name) else None
 
     names = ("lse_d", "lse_c", "lse_offset_frames")
-    looked = [r for r in rows if r["badness"] > 0][:worst]
+    looked = [r for r in rows if r["severity"] > 0][:worst]
     return {
         "title": title.id, "language": dub.language, **_counts(rows), "has_table": bool(rows),
         "reasons": Counter(r["reason"] for r in rows if r["status"] == "untouched" and r["reason"]).most_common(),
@@ -133,12 +133,12 @@ def _card(library: Library, row: Mapping[str, Any], lines: Mapping[str, Timeline
         seen = moment(shown, take)
     except (DubError, OSError) as e:
         why = str(e)
-    parts = sorted(row["badness_parts"].items(), key=lambda part: -part[1])
+    parts = sorted(row["severity_parts"].items(), key=lambda part: -part[1])
     return {
         "row": row, "name": "/".join(key), "parts": [(_PARTS[k], v) for k, v in parts if v > 0],
         "at": shown.line.timecode(seen.frame) if shown and seen else None, "seen": _pictures(seen) if seen else None,
         "missing": why, "generator": _generator(take.generator if take else None),
-        "failed": row["badness"] >= severity.FAILED,
+        "failed": row["severity"] >= severity.FAILED,
         "comments": [_comment(c, lines) for c in (shown.standing.comments if shown else ())],
     }  # fmt: skip
 

@@ -58,14 +58,14 @@ interface Row extends Scores {
   foreign_lse_at_zero: number | null;
   rest_opening: number | null;
   order: number;
-  badness: number;
-  badness_parts: { [part: string]: number };
+  severity: number;
+  severity_parts: { [part: string]: number };
   verdict: Verdict | null;
   by: string | null;
   at: string | null;
   revision: number;
   comments: number;
-  severity: Severity | null;
+  comment_severity: Severity | null;
   chosen: string | null;
 }
 

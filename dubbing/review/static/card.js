@@ -79,7 +79,7 @@ export function fillCard(card, row, { focused, selected, seen, stale, query }) {
   setText(p.meta, stale ? "no longer fits" : seen ? "seen" : "");
   setText(p.timecode, row.start_tc ?? "");
   setText(p.language, row.language);
-  setText(p.score, row.status === "failed" ? "failed" : row.status === "untouched" ? "" : number(row.badness));
+  setText(p.score, row.status === "failed" ? "failed" : row.status === "untouched" ? "" : number(row.severity));
   setText(p.grade, word === "over" ? "▲ over" : word === "close" ? "near" : "");
   setText(p.words, complaint(row));
   p.words.title = row.review_reason ?? row.error ?? "";
@@ -89,16 +89,16 @@ export function fillCard(card, row, { focused, selected, seen, stale, query }) {
     p.verdict.className = `verdict ${row.verdict}`;
     p.verdict.replaceChildren(icon(verdict.icon), `${verdict.word} · ${row.by}`);
   }
-  const notes = `${row.comments}${row.severity}`;
+  const notes = `${row.comments}${row.comment_severity}`;
   p.notes.hidden = !row.comments;
   if (row.comments && p.notes.dataset.is !== notes) {
     p.notes.dataset.is = notes;
-    p.notes.className = `notes ${row.severity ?? "note"}`;
-    p.notes.title = `${plural(row.comments, "comment")}, the worst: ${row.severity ?? "note"}`;
-    p.notes.replaceChildren(icon(row.severity === "note" ? "comment" : row.severity ?? "comment"), String(row.comments));
+    p.notes.className = `notes ${row.comment_severity ?? "note"}`;
+    p.notes.title = `${plural(row.comments, "comment")}, the worst: ${row.comment_severity ?? "note"}`;
+    p.notes.replaceChildren(icon(row.comment_severity === "note" ? "comment" : row.comment_severity ?? "comment"), String(row.comments));
   }
   PARTS.forEach((part, n) => {
-    const value = row.badness_parts?.[part.name];
+    const value = row.severity_parts?.[part.name];
     const bar = p.bars[n];
     const known = value !== undefined && value !== null;
     bar.fill.style.width = known ? `${Math.min(100, (100 * value) / SCALE)}%` : "0";
@@ -108,7 +108,7 @@ export function fillCard(card, row, { focused, selected, seen, stale, query }) {
   });
   p.link.setAttribute("aria-label", [
     row.shot, row.language, `at ${row.start_tc}`,
-    row.status === "dubbed" ? `badness ${number(row.badness)}, ${GRADE[word]}` : null, complaint(row),
+    row.status === "dubbed" ? `severity ${number(row.severity)}, ${GRADE[word]}` : null, complaint(row),
     verdict ? `${verdict.word} by ${row.by}` : "undecided", row.comments ? plural(row.comments, "comment") : null,
     selected ? "selected" : null,
   ].filter(Boolean).join(", "));

@@ -10,7 +10,7 @@ export async function askExport(rows) {
   const reviewer = await askReviewer();
   if (!reviewer) return null;
   const decided = rows.filter((r) => r.verdict || r.chosen).length;
-  const blockers = rows.filter((r) => r.severity === "blocker").length;
+  const blockers = rows.filter((r) => r.comment_severity === "blocker").length;
   const open = blockers ? ` ${plural(blockers, "shot")} with a blocker.` : "";
   setText($("#deliver-about"), `${plural(decided, "shot")} decided, of ${plural(rows.length, "shot")}.${open}`);
   if (!(await openDialog("#deliver"))) return null;

@@ -14,7 +14,7 @@ export const FACETS = [
   { name: "status", label: "Status", of: (r) => r.status, word: (v) => STATUS[v] ?? v, order: ["dubbed", "untouched", "failed"] },
   { name: "reason", label: "Why left alone", of: (r) => r.reason, word: (v) => REASON[v] ?? v },
   { name: "who", label: "Character", of: character, word: (v) => v },
-  { name: "comments", label: "Comments", of: (r) => (r.comments ? r.severity ?? "note" : "none"),
+  { name: "comments", label: "Comments", of: (r) => (r.comments ? r.comment_severity ?? "note" : "none"),
     word: (v) => (v === "none" ? "none" : `worst: ${v}`), order: ["blocker", "issue", "note", "none"] },
 ];
 
@@ -67,7 +67,7 @@ function textOf(row) {
       row.shot, row.shot.replace(/^\D*0*/, "#"), row.title, row.language, languageName(row.language), row.start_tc,
       STATUS[row.status], row.reason, REASON[row.reason], row.review_reason, row.error, character(row), row.generator,
       row.take, row.verdict ? VERDICT[row.verdict]?.word : "undecided", row.by,
-      row.comments ? `comment commented ${row.severity}` : "",
+      row.comments ? `comment commented ${row.comment_severity}` : "",
     ];
     texts.set(row, (text = plain(words.filter(Boolean).join(" "))));
   }

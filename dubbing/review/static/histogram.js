@@ -13,7 +13,7 @@ export class Histogram {
   constructor(root, { thresholds, onbrush, onscore }) {
     this.thresholds = thresholds;
     this.onbrush = onbrush;
-    this.name = "badness";
+    this.name = "severity";
     /** @type {Brush} */
     this.range = null;
     this.from = 0;

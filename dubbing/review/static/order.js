@@ -24,8 +24,8 @@ export class Order {
   async read(key) {
     if (this.at.has(keyText(key))) return;
     const rows = rowsOf(await get("/api/shots"));
-    let { shown } = choose(rows, fromUrl(this.query), "badness");
-    if (!shown.some((r) => keyText(keyOf(r)) === keyText(key))) ({ shown } = choose(rows, fromUrl(""), "badness"));
+    let { shown } = choose(rows, fromUrl(this.query), "severity");
+    if (!shown.some((r) => keyText(keyOf(r)) === keyText(key))) ({ shown } = choose(rows, fromUrl(""), "severity"));
     this.keys = shown.map(keyOf);
     this.index();
   }

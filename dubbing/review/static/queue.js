@@ -24,7 +24,7 @@ export class Queue {
     this.rows = rowsOf(table);
     this.at = new Map(this.rows.map((r, n) => [keyText(keyOf(r)), n])); // key -> place in this.rows
     this.state = fromUrl(location.search);
-    this.brushed = Object.keys(this.state.ranges)[0] ?? "badness";
+    this.brushed = Object.keys(this.state.ranges)[0] ?? "severity";
     /** @type {Row[]} */
     this.shown = [];
     /** @type {Set<Row>} */

@@ -34,7 +34,7 @@ export const KIND = {
 
 export const SEVERITY = { note: "note", issue: "issue", blocker: "blocker" };
 
-// The parts of badness: 1 is at the threshold.
+// The parts of severity: 1 is at the threshold.
 export const PARTS = [
   { name: "lse", short: "LSE", long: "lip-sync error (LSE-D) over the original's", says: "Lips fit worse" },
   { name: "offset", short: "Offs", long: "offset: sound early or late", says: "Sound off" },
@@ -45,7 +45,7 @@ export const PARTS = [
 // What can be looked at as a distribution, brushed, sorted and filtered by range.
 /** @type {{ [score: string]: Score }} */
 export const SCORES = {
-  badness: { label: "Badness", of: (r) => r.badness, digits: 2, limit: () => 1 },
+  severity: { label: "Severity", of: (r) => r.severity, digits: 2, limit: () => 1 },
   over: {
     label: "LSE-D over original", digits: 2,
     of: (r) => (r.lse_d === null || r.source_lse_d === null ? null : r.lse_d - r.source_lse_d),
@@ -68,7 +68,7 @@ export const SCORES = {
 
 /** @type {{ [sort: string]: { label: string, less: (a: Row, b: Row) => number } }} */
 export const SORTS = {
-  worst: { label: "worst first", less: (a, b) => b.badness - a.badness },
+  worst: { label: "worst first", less: (a, b) => b.severity - a.severity },
   film: { label: "film order", less: () => 0 },
   newest: { label: "newest decision", less: (a, b) => (b.at ?? "").localeCompare(a.at ?? "") },
   comments: { label: "most comments", less: (a, b) => b.comments - a.comments },
@@ -111,7 +111,7 @@ export function character(row) {
 export function complaint(row) {
   if (row.status === "failed") return row.error ? `Failed: ${row.error}` : "Failed";
   if (row.status === "untouched") return `Left alone: ${REASON[row.reason] ?? row.reason ?? "no reason given"}`;
-  const parts = row.badness_parts ?? {};
+  const parts = row.severity_parts ?? {};
   const [name, value] = Object.entries(parts).sort((a, b) => b[1] - a[1])[0] ?? [null, 0];
   if (name === null) return "Nothing was measured";
   if (value < 0.05) return "As good as the original";
@@ -124,8 +124,8 @@ export function complaint(row) {
 export function grade(row) {
   if (row.status === "failed") return "failed";
   if (row.status === "untouched") return "untouched";
-  if (row.badness >= 1) return "over";
-  return row.badness >= 0.5 ? "close" : "fine";
+  if (row.severity >= 1) return "over";
+  return row.severity >= 0.5 ? "close" : "fine";
 }
 
 export const GRADE = { failed: "failed", over: "over a limit", close: "near a limit", fine: "within", untouched: "left alone" };
