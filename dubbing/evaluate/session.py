@@ -93,7 +93,7 @@ class EvaluatedFilm:
                 wave = load_wave(sound.folder, first, last) if sound else np.zeros(last - first, np.float32)
                 times_s = line.times_s(track.start_frame, track.end_frame, centre=True)
                 times_s = times_s - float(line.time(track.start_frame))
-                file = models.files.get(spoken.actor) if models else None
+                file = models.model_files.get(spoken.actor) if models else None
                 actor = fitted.folder / file if fitted and file else None
                 found.append(Speaker(track, wave, times_s, speaks_N, actor))
         if not found:
