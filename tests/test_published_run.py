@@ -31,7 +31,7 @@ from dubbing.stages.faces import load_tracks
 from dubbing.store import read_json
 from dubbing.table import read_rows
 
-pytestmark = pytest.mark.xdist_group("published")
+pytestmark = [pytest.mark.xdist_group("published"), pytest.mark.long]
 EYES = (33, 263)
 
 

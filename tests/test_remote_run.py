@@ -30,7 +30,7 @@ from dubbing.remote import Objects, Uri
 from dubbing.stage import Task
 from dubbing.store import Store, lease
 
-pytestmark = pytest.mark.xdist_group("film")
+pytestmark = [pytest.mark.xdist_group("film"), pytest.mark.long]
 
 
 @pytest.fixture
