@@ -30,7 +30,7 @@ from dubbing.mesh import Meshes, face_boxes
 from dubbing.records import Patch
 from dubbing.store import Store
 
-pytestmark = pytest.mark.xdist_group("film")
+pytestmark = [pytest.mark.xdist_group("film"), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from dubbing.evaluate import find_clips, page, read_table
 from dubbing.evaluate.measurements import by_generator, measured_beside, row, side_by_side
 from dubbing.evaluate.measures import GROUPS
 
-pytestmark = pytest.mark.xdist_group("film")
+pytestmark = [pytest.mark.xdist_group("film"), pytest.mark.long]
 
 
 def told(generator: str, clip: str, model: str | None = None, sha: str = "a" * 12, **numbers: float) -> list[dict]:

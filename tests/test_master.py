@@ -339,6 +339,7 @@ def test_shared_containers_are_delivered(shared: Path, tmp_path: Path, name: str
         media.delivery(media.probe(shared / "media" / "containers" / "hdr10.mp4"), media.probe(sound))
 
 
+@pytest.mark.long
 def test_the_reel_is_visually_lossless_outside_its_mattes(shared: Path, tmp_path: Path) -> None:
     source = tmp_path / "reel.mp4"
     source.write_bytes((shared / "media" / "reel.mp4").read_bytes())

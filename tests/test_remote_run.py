@@ -32,7 +32,7 @@ from dubbing.stages.shots import ShotsInputs
 from dubbing.store import Store, lease
 from dubbing.task import Task
 
-pytestmark = pytest.mark.xdist_group("film")
+pytestmark = [pytest.mark.xdist_group("film"), pytest.mark.long]
 
 
 @pytest.fixture
