@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dubbing.artifacts.takes import Take
+from dubbing.artifacts.takes import Scores, Take
 from dubbing.decisions import Decision, Standing, standing_of
 from dubbing.errors import OutputError
 from dubbing.manifest import Dub, Title
@@ -129,7 +129,8 @@ def by_the_run(job: Job, title: Title, dub: Dub) -> Delivered | None:
     pictures: dict[str, str | None] = {}
     for step in tasks.steps:
         take: Take | None = plain.result(step.take)
-        dubbed = take is not None and take.status == "dubbed" and plain.result(step.score) is not None
+        score: Scores | None = plain.result(step.score)
+        dubbed = take is not None and take.status == "dubbed" and score is not None
         pictures[step.shot.id] = step.take.key[:12] if dubbed else None
     return Delivered(tasks.master.key, pictures)
 
