@@ -119,7 +119,7 @@ class Visitor:
     def __init__(self, browser: Any, url: str, name: str = "Ana", **options: Any) -> None:
         self.base = url.split("/?")[0]
         self.context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(60_000)  # a net: a busy machine must not come near it
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))

@@ -89,7 +89,7 @@ def test_a_rerun_makes_a_take_that_is_compared_and_chosen(ana: Visitor, reviewed
     page.fill("#setting-opening", "1.6")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#jobs .job")
-    page.wait_for_selector(".toast:has-text('New: take 2')", timeout=45_000)
+    page.wait_for_selector(".toast:has-text('New: take 2')", timeout=180_000)
     page.keyboard.press("u")
     page.wait_for_selector('.take.looked-at:has-text("opening 1.6")')
     ana.shown()
