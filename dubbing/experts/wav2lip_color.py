@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from dubbing import models
 from dubbing.experts import crop, lse
 from dubbing.networks.boxes import detector_boxes
-from dubbing.networks.convs import Layer, best, fold, in_lanes
+from dubbing.networks.folding import folded, in_lanes, last
 from dubbing.networks.mel import COLUMNS, mel
 from dubbing.networks.mfcc import stretch
 from dubbing.store import content_key
@@ -58,9 +58,6 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv_block(x)
         return F.relu(y + x if self.residual else y)
-
-    def folded(self) -> Layer:
-        return best(fold(*self.conv_block, residual=self.residual), 0, 0, torch.device("cpu"), torch.float32)
 
 
 def _encoder(inward: int, layers: _Layers) -> nn.Sequential:
@@ -105,8 +102,7 @@ class Wav2LipColor:
     def __init__(self, weights: Path) -> None:
         self.hash12 = content_key(Path(weights))[:12]
         net = models.fit(Wav2LipColorNet(), models.load_state(weights), self.name).eval()
-        with torch.inference_mode():
-            self._face, self._sound = ([b.folded() for b in e] for e in (net.face_encoder, net.audio_encoder))  # type: ignore[operator]
+        self._face, self._sound = folded(net.face_encoder), folded(net.audio_encoder)
 
     def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:
         """Where to cut each frame of one face in one shot; `crop.cut` cuts it."""
@@ -133,10 +129,5 @@ class Wav2LipColor:
         return self._embed(self._sound, torch.from_numpy(np.stack(views)[:, None].copy()))
 
     @staticmethod
-    def _embed(layers: list[Layer], x: Tensor) -> np.ndarray:
-        def run(part: Tensor) -> Tensor:
-            for layer in layers:
-                part = layer(part.contiguous(memory_format=torch.channels_last))
-            return _unit(part)
-
-        return torch.cat(in_lanes(run, x.split(_PART))).numpy()
+    def _embed(encoder: nn.Module, x: Tensor) -> np.ndarray:
+        return torch.cat(in_lanes(lambda part: _unit(encoder(last(part))), x.split(_PART))).numpy()

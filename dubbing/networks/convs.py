@@ -16,21 +16,18 @@ weights. Names: N pictures, C channels in, O out, H rows, W columns, T tiles.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Direct", "Folded", "Layer", "Tiled", "Winograd", "best", "fold", "fold_norm", "has_nnpack", "in_lanes"]
+__all__ = ["Direct", "Folded", "Layer", "Tiled", "Winograd", "best", "fold", "fold_norm", "has_nnpack"]
 
 Layer = Callable[[Tensor], Tensor]
-Job = TypeVar("Job")
 Pair = tuple[int, int]
 
 
@@ -270,27 +267,3 @@ class Winograd:
             result.view(y.shape).copy_(y)
         result = result[:, :height, :width].permute(0, 3, 1, 2)
         return _finish(result, result, replace(self.layer, residual=False))
-
-
-# -- threads ---------------------------------------------------------------------------------
-
-
-def in_lanes(job: Callable[[Job], Tensor], parts: Sequence[Job]) -> list[Tensor]:
-    """`job` of every part, in order, on as many threads as torch has, each working alone.
-
-    One thread a part beats all threads on each part: no barriers, and NNPACK's own threads would fight
-    with OpenMP's. While it runs torch is set to one thread a call, for the whole process.
-    """
-    lanes = min(torch.get_num_threads(), len(parts))
-    alone = torch.inference_mode()(job)
-    before = torch.get_num_threads()
-    if before > 1:
-        torch.set_num_threads(1)
-    try:
-        if lanes < 2:
-            return [alone(part) for part in parts]
-        with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(alone, parts))
-    finally:
-        if before > 1:
-            torch.set_num_threads(before)

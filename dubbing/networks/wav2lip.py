@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from dubbing.errors import ModelError
-from dubbing.networks.convs import Direct, Layer, Tiled, best, fold, in_lanes
+from dubbing.networks.convs import Direct, Layer, Tiled, best, fold
+from dubbing.networks.folding import in_lanes
 
 __all__ = ["MEL_BANDS", "MEL_COLUMNS", "PUBLISHED", "NetworkShape", "Wav2Lip", "Wav2LipNet", "plan_for", "plan_of"]
 
