@@ -1,19 +1,19 @@
-"""The published networks' convolutions: ours against what libraries do with the same layers, in one process.
+"""The published networks by torch's own means, by its compilers and by ONNX Runtime, in one process.
 
     pip install onnxruntime 'onnx<1.18'
     python -m bench.convolutions [--rounds 7] [--threads 1 2] [--networks ...] [--ways ...]
     ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 python -m bench.convolutions
 
-Ways: `plain` eager float32 torch, channels first; `folded` batch norms folded by torch.nn.utils.fusion, channels_last;
+Ways: `plain` eager float32 torch, channels first; `folded` as dub runs them: batch norms folded, channels_last, eager;
 `frozen` that, traced and frozen; `optimized` through torch.jit.optimize_for_inference, which lays weights out for
-oneDNN; `compiled` torch.compile with freezing, which needs a C++ compiler; `onnx` ONNX Runtime; `ours` what dub runs;
-and ours without one of its ways: `no-fused` by torch's public convolutions, `no-winograd`, `no-nnpack`.
+oneDNN; `compiled` torch.compile with freezing, which needs a C++ compiler where it runs; `onnx` ONNX Runtime.
 
 Every way gets the same inputs in the same parts, as many parts at once as there are threads, by turns in every round.
 Printed: milliseconds of processor time a picture, all threads together, least and median of the rounds; the same of
 wall time; how many times quicker than `plain` by each; and how far the result lies from `plain`, relative to its
 largest value. Processor time is what counts where a machine is shared. Weights are made (He-normal, seeded).
-ONNX Runtime reads the processor itself: the variables above do not keep it, nor NNPACK, from anything.
+ONNX Runtime reads the processor itself: the variables above do not keep it from anything. Results of 2026, also of
+convolutions written by hand, are in LOG.md.
 """
 
 from __future__ import annotations
@@ -21,44 +21,34 @@ from __future__ import annotations
 import argparse
 import copy
 import io
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from bench.networks import make, smooth
 from dubbing.experts import lse, syncnet
-from dubbing.experts.wav2lip_color import Wav2LipColor, Wav2LipColorNet
-from dubbing.networks import convs
-from dubbing.networks.convs import in_lanes
-from dubbing.networks.lipgan import Kind, LipGAN, LipGANNet
-from dubbing.networks.wav2lip import PUBLISHED, NetworkShape, Wav2Lip, Wav2LipNet, plan_for
+from dubbing.experts.wav2lip_color import Wav2LipColorNet
+from dubbing.networks import folding
+from dubbing.networks.folding import in_lanes, last
+from dubbing.networks.lipgan import Kind, LipGANNet
+from dubbing.networks.wav2lip import PUBLISHED, NetworkShape, Wav2LipNet, plan_for
 
-LIBRARY = ("plain", "folded", "frozen", "optimized", "compiled", "onnx")
-OURS = ("ours", "no-fused", "no-winograd", "no-nnpack")
 Part = tuple[Tensor, ...]
 Run = Callable[[], Tensor]
 
 
 class Case(NamedTuple):
-    """A network to measure. net: plain layers; inputs: its arguments for all pictures; part: pictures at a time;
-    own: makes what dub runs of it, for all pictures at once."""
+    """A network to measure. net: plain layers; inputs: its arguments for all pictures; part: pictures at a time."""
 
     net: nn.Module
     inputs: Part
     part: int
-    own: Callable[[], Run]
 
 
 def main() -> None:
@@ -67,8 +57,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--ways", nargs="+", choices=[*LIBRARY, *OURS], default=[*LIBRARY, *OURS])
-    parser.add_argument("--part", type=int, help="pictures at a time for the libraries' ways; else as many as for ours")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--part", type=int, help="pictures at a time; else as many as dub runs at once")
     args = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, best of {args.rounds} rounds")
     for name in args.networks:
@@ -111,70 +101,26 @@ def race(runs: dict[str, Run], rounds: int, pictures: int) -> None:
 
 def ready(way: str, case: Case) -> Run:
     """The network made ready to run that way."""
-    if way in OURS:
-        with without(way):
-            return case.own()
-    prepared = PREPARED[way](case.net, tuple(x[: case.part] for x in case.inputs))
-    laid = "plain" if way in ("plain", "onnx") else "last"
+    prepared = WAYS[way](case.net, tuple(x[: case.part] for x in case.inputs))
+    laid = (lambda x: x) if way in ("plain", "onnx") else last
 
     def some(part: Part) -> Tensor:
         return prepared(*part)
 
     def run() -> Tensor:
         pieces = [x.split(case.part) for x in case.inputs]
-        parts = [tuple(last(x) if laid == "last" else x for x in part) for part in zip(*pieces, strict=True)]
+        parts = [tuple(map(laid, part)) for part in zip(*pieces, strict=True)]
         return torch.cat(in_lanes(some, parts))
 
     return run
 
 
-@contextmanager
-def without(way: str) -> Iterator[None]:
-    """Ours, made without one of its ways."""
-    never: Any = lambda *_: False  # noqa: E731
-    if way == "no-fused":
-        with mock.patch.object(convs, "_fuses", never):
-            yield
-    elif way == "no-nnpack":
-        with mock.patch.object(convs, "has_nnpack", never), mock.patch.object(syncnet, "has_nnpack", never):
-            yield
-    elif way == "no-winograd":
-        direct = partial(convs.Direct, device=torch.device("cpu"), dtype=torch.float32)
-        with mock.patch.object(convs, "Winograd", direct):
-            yield
-    else:
-        yield
-
-
-# -- libraries -------------------------------------------------------------------------------
-
-
-def last(x: Tensor) -> Tensor:
-    """channels_last, which only pictures have."""
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+# -- ways ------------------------------------------------------------------------------------
 
 
 def folded(net: nn.Module, part: Part) -> nn.Module:
-    """A copy with every batch norm folded into the layer before it, channels_last."""
-    net = copy.deepcopy(net).eval()
-    if isinstance(net, LipGANNet):  # numbered as Keras does it: which norm is whose stands in its steps
-        for step in [*net._tail, *(s for level in (*net._face, *net._audio, *net._up) for s in level)]:
-            assert step.norm is not None
-            setattr(net, step.conv, fused(net.get_submodule(step.conv), net.get_submodule(step.norm)))
-            setattr(net, step.norm, nn.Identity())
-    for parent in list(net.modules()):
-        if isinstance(parent, nn.Sequential):
-            for n in range(len(parent) - 1):
-                if isinstance(parent[n + 1], (nn.BatchNorm1d, nn.BatchNorm2d)):
-                    parent[n], parent[n + 1] = fused(parent[n], parent[n + 1]), nn.Identity()
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def fused(layer: Any, norm: Any) -> nn.Module:
-    """One layer that does both."""
-    if isinstance(layer, nn.Linear):
-        return fuse_linear_bn_eval(layer, norm)
-    return fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, nn.ConvTranspose2d))
+    """As dub runs it."""
+    return folding.folded(net, net.norms() if isinstance(net, LipGANNet) else None)
 
 
 def frozen(net: nn.Module, part: Part) -> Any:
@@ -219,7 +165,7 @@ def onnx(net: nn.Module, part: Part) -> Callable[..., Tensor]:
     return run
 
 
-PREPARED: dict[str, Callable[[nn.Module, Part], Any]] = {
+WAYS: dict[str, Callable[[nn.Module, Part], Any]] = {
     "plain": lambda net, part: net, "folded": folded, "frozen": frozen, "optimized": optimized,
     "compiled": compiled, "onnx": onnx,
 }  # fmt: skip
@@ -235,13 +181,7 @@ def wav2lip(plan: NetworkShape, pictures: int) -> Case:
     source = torch.Generator().manual_seed(1)
     mel = torch.rand(pictures, 1, 80, 16, generator=source) * 8 - 4
     side = plan.size_px
-    face = smooth(torch.rand(pictures, 6, side // 8, side // 8, generator=source), side)
-
-    def own() -> Run:
-        quick = Wav2Lip(net)
-        return lambda: quick(mel, face)
-
-    return Case(net, (mel, face), 4, own)
+    return Case(net, (mel, smooth(torch.rand(pictures, 6, side // 8, side // 8, generator=source), side)), 4)
 
 
 def lipgan(kind: Kind, pictures: int) -> Case:
@@ -250,92 +190,43 @@ def lipgan(kind: Kind, pictures: int) -> Case:
     make(net)
     source = torch.Generator().manual_seed(1)
     mfcc = torch.randn(pictures, 1, 12, 35, generator=source)
-    face = smooth(torch.rand(pictures, 6, 12, 12, generator=source), 96)
-
-    def own() -> Run:
-        quick = LipGAN(net)
-        return lambda: quick(mfcc, face)
-
-    return Case(net, (mfcc, face), 4, own)
+    return Case(net, (mfcc, smooth(torch.rand(pictures, 6, 12, 12, generator=source), 96)), 4)
 
 
-class Lips(nn.Module):
-    """SyncNet's lip tower with five frames as 15 channels, so that every layer is a 2-D one."""
+class Tower(nn.Module):
+    """Layers, and what joins their results: one branch of an expert."""
 
-    def __init__(self, net: syncnet.SyncNetNet) -> None:
+    def __init__(self, layers: nn.Module, join: nn.Module) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for layer in net.netcnnlip:
-            if isinstance(layer, nn.Conv3d):
-                sizes: Any = (layer.kernel_size[1:], layer.stride[1:], layer.padding[1:])
-                flat = nn.Conv2d(layer.in_channels * layer.kernel_size[0], layer.out_channels, *sizes)
-                flat.weight.data = layer.weight.detach().flatten(1, 2)
-                flat.bias = layer.bias
-                layers.append(flat)
-            elif isinstance(layer, nn.BatchNorm3d):
-                norm = nn.BatchNorm2d(layer.num_features)
-                norm.load_state_dict(layer.state_dict())
-                layers.append(norm)
-            elif isinstance(layer, nn.MaxPool3d):
-                of: Any = layer
-                layers.append(nn.MaxPool2d(of.kernel_size[1:], of.stride[1:], of.padding[1:]))
-            else:
-                layers.append(layer)
-        self.tower, self.join = nn.Sequential(*layers), copy.deepcopy(net.netfclip)
+        self.layers, self.join = layers, join
 
-    def forward(self, frames: Tensor) -> Tensor:
-        return self.join(self.tower(frames).flatten(1))
+    def forward(self, x: Tensor) -> Tensor:
+        return self.join(self.layers(x).flatten(1))
+
+
+class Unit(nn.Module):
+    """Scales to unit length."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=1)
 
 
 def lips(windows: int) -> Case:
-    """SyncNet's lip tower over one stretch; libraries get its windows copied out, ours takes the frames."""
+    """SyncNet's lip tower over the windows of one stretch, its layers 2-D ones in every way."""
     net = syncnet.SyncNetNet()
     make(net)
     source = torch.Generator().manual_seed(2)
     pictures = (smooth(torch.rand(windows + lse.WINDOW - 1, 3, 14, 14, generator=source), 224) * 255).round()
-    views = pictures.unfold(0, lse.WINDOW, 1).permute(0, 1, 4, 2, 3).flatten(1, 2).contiguous()
-    crops = pictures.permute(0, 2, 3, 1).byte().numpy()
-
-    def own() -> Run:
-        tower = syncnet._LipTower(net, torch.device("cpu"))
-        return lambda: tower(crops)
-
-    return Case(Lips(net).eval(), (views,), 4, own)
-
-
-class Ear(nn.Module):
-    """SyncNet's sound tower."""
-
-    def __init__(self, net: syncnet.SyncNetNet) -> None:
-        super().__init__()
-        self.tower, self.join = net.netcnnaud, net.netfcaud
-
-    def forward(self, mfcc: Tensor) -> Tensor:
-        return self.join(self.tower(mfcc).flatten(1))
+    views = pictures.unfold(0, lse.WINDOW, 1).permute(0, 4, 1, 2, 3).flatten(1, 2).contiguous()
+    return Case(Tower(syncnet.flat(net.netcnnlip), net.netfclip).eval(), (views,), 4)
 
 
 def ear(windows: int) -> Case:
-    """SyncNet's sound tower, which ours runs in one call."""
+    """SyncNet's sound tower."""
     net = syncnet.SyncNetNet()
     make(net)
     mfcc = torch.randn(windows, 1, 13, 20, generator=torch.Generator().manual_seed(3))
-
-    def own() -> Run:
-        quick = syncnet._Ear(net, torch.device("cpu"))
-        return lambda: quick(mfcc)
-
-    return Case(Ear(net).eval(), (mfcc,), windows // 2, own)
-
-
-class Tower(nn.Module):
-    """One of the colour expert's encoders, with the scaling to unit length behind it."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.encoder(x).flatten(1), dim=1)
+    return Case(Tower(net.netcnnaud, net.netfcaud).eval(), (mfcc,), windows // 2)
 
 
 def colour(which: str, shape: Sequence[int], windows: int) -> Case:
@@ -343,15 +234,7 @@ def colour(which: str, shape: Sequence[int], windows: int) -> Case:
     net = Wav2LipColorNet()
     make(net)
     x = torch.rand(windows, *shape, generator=torch.Generator().manual_seed(4))
-
-    def own() -> Run:
-        with tempfile.TemporaryDirectory() as folder:
-            torch.save(net.state_dict(), Path(folder, "e"))
-            expert = Wav2LipColor(Path(folder, "e"))
-        layers = expert._face if which == "face_encoder" else expert._sound
-        return lambda: torch.from_numpy(expert._embed(layers, x))
-
-    return Case(Tower(net.get_submodule(which)).eval(), (x,), 8, own)
+    return Case(Tower(net.get_submodule(which), Unit()).eval(), (x,), 8)
 
 
 CASES: dict[str, Callable[[], Case]] = {

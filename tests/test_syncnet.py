@@ -148,12 +148,6 @@ def test_results_do_not_depend_on_threads(expert, stretch):
     np.testing.assert_array_equal(*results)
 
 
-def test_a_torch_without_nnpack_gives_the_same(file, expert, stretch, monkeypatch):
-    monkeypatch.setattr(syncnet_module, "has_nnpack", lambda: False)
-    crops = stretch[0][:6]
-    assert apart(lips_of(SyncNet(file), crops), lips_of(expert, crops)) < 1e-4
-
-
 @pytest.mark.parametrize("fps", [24, 25, 30, 60])
 def test_pictures_are_taken_25_times_a_second_by_time(expert, fps):
     """Each picture's level says when it is shown; the windows must see the same ones at every rate."""

@@ -6,11 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
+from torch import nn
 
 from dubbing.errors import ModelError
 from dubbing.generators import create
-from dubbing.networks import convs, mel
+from dubbing.networks import folding, mel
 from dubbing.networks.wav2lip import PUBLISHED, NetworkShape, Wav2Lip, Wav2LipNet, plan_of
 
 
@@ -114,44 +114,42 @@ def test_the_other_alignments_begin_earlier_and_hear_silence_before_the_sound():
     assert mel.starts(times, 5).max() == 0  # a sound shorter than a window
 
 
-# -- convolutions ----------------------------------------------------------------------------
+# -- made ready to run -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("side", "channels"), [((6, 6), 256), ((13, 13), 192), ((24, 20), 200), ((48, 41), 64)])
-@pytest.mark.parametrize("residual", [True, False])
-@pytest.mark.parametrize("slope", [0.0, 0.25])
-def test_every_way_of_a_convolution_gives_the_same(side, channels, residual, slope, monkeypatch):
-    source = torch.Generator().manual_seed(5)
-    x = torch.randn(3, channels, *side, generator=source)
-    weight = torch.randn(channels, channels, 3, 3, generator=source) * (1 / (9 * channels)) ** 0.5
-    bias = torch.randn(channels, generator=source)
-    layer = convs.Folded(weight, bias, (1, 1), (1, 1), residual=residual, slope=slope)
-    wanted = F.leaky_relu(F.conv2d(x, weight, bias, padding=1) + (x if residual else 0), slope)
-    laid = x.contiguous(memory_format=torch.channels_last)
-    ways = [convs.Direct(layer, torch.device("cpu"), torch.float32), convs.Winograd(layer)]
+def test_pictures_are_the_same_whatever_their_number(golden, quick):
+    """A film in other parts gives the same bytes: each picture is drawn as if it were alone."""
+    reference = golden("wav2lip")
+    sound, face = (torch.from_numpy(reference[name]).repeat(3, 1, 1, 1) for name in ("mel", "face"))
+    whole = quick(sound, face)
+    for count in (1, 2, 3, 5):
+        torch.testing.assert_close(quick(sound[:count], face[:count]), whole[:count], rtol=0, atol=0)
+
+
+def test_norms_are_folded_into_the_layers_before_them():
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()),
+                        nn.ConvTranspose2d(8, 4, 3, 2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 49, 5),
+                        nn.BatchNorm1d(5))  # fmt: skip
+    for layer in net.modules():
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            for value in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
+                nn.init.uniform_(value, 0.5, 2)
+    x = torch.randn(2, 3, 5, 5)
+    ready = folding.folded(net)
     with torch.inference_mode():
-        found = [way(laid) for way in ways]
-        monkeypatch.setattr(convs, "_fuses", lambda dtype: False)
-        found.append(convs.Direct(layer, torch.device("cpu"), torch.float32)(laid))
-        if convs.has_nnpack():
-            found.append(torch.cat([convs.Tiled(layer)(x[n : n + 1]) for n in range(3)]))
-    for one in found:
-        assert (one - wanted).abs().max() < 5e-4
-    chosen = type(convs.best(layer, *side, torch.device("cpu"), torch.float32))
-    assert chosen is (convs.Winograd if channels > 160 else convs.Tiled if convs.has_nnpack() else convs.Direct)
+        torch.testing.assert_close(ready(x), net.eval()(x), rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) for layer in ready.modules())
+    assert isinstance(net[2], nn.BatchNorm2d)  # the network itself is left as it was
 
 
-def test_half_precision_runs_the_same_layers(monkeypatch):
-    """What a GPU does in float16, here in both half precisions, fused and, as on a processor that cannot fuse them,
-    layer by layer; the numbers are coarse, the picture is the same."""
+def test_half_precision_runs_the_same_layers():
+    """What a GPU does in float16, here in both half precisions; the numbers are coarse, the picture is the same."""
     net = tame(Wav2LipNet(PUBLISHED))
     source = torch.Generator().manual_seed(1)
     sound, face = torch.rand(2, 1, 80, 16, generator=source), torch.rand(2, 6, 96, 96, generator=source)
     exact = Wav2Lip(net)(sound, face)
-    coarse = [Wav2Lip(net, dtype=dtype)(sound, face) for dtype in (torch.bfloat16, torch.float16)]
-    monkeypatch.setattr(convs, "_fuses", lambda dtype: False)
-    coarse.append(Wav2Lip(net, dtype=torch.bfloat16)(sound, face))
-    for one in coarse:
+    for one in [Wav2Lip(net, dtype=dtype)(sound, face) for dtype in (torch.bfloat16, torch.float16)]:
         assert one.dtype == torch.float32
         assert (exact - one).abs().max() < 0.1 * (exact.max() - exact.min()) + 0.02
 

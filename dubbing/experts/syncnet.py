@@ -2,9 +2,8 @@
 
 Chung and Zisserman, "Out of time: automated lip sync in the wild" (2016). `SyncNetNet` has the
 published layers under the published keys; `SyncNet` is the expert: crops of the face at 25 frames a
-second and MFCCs in, embeddings out, float32 on every device. The lip tower runs over a stretch once: each
-frame is laid out once, and a window is a view of five. Windows and distances are `lse`'s; where the crop
-lies is `crop`'s. It knows no film.
+second and MFCCs in, embeddings out, float32 on every device. Windows and distances are `lse`'s; where the
+crop lies is `crop`'s. It knows no film.
 """
 
 from __future__ import annotations
@@ -16,17 +15,16 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dubbing import models
 from dubbing.device import exact
 from dubbing.experts import crop, lse
 from dubbing.networks.boxes import detector_boxes
-from dubbing.networks.convs import Direct, Folded, Tiled, best, fold_norm, has_nnpack, in_lanes
+from dubbing.networks.folding import folded, in_lanes, last
 from dubbing.networks.mfcc import HOP, mfcc, stretch
 from dubbing.store import content_key
 
-__all__ = ["SOUNDS", "SyncNet", "SyncNetNet"]
+__all__ = ["SOUNDS", "SyncNet", "SyncNetNet", "flat"]
 
 _FRAME = 640  # samples of a 25th of a second
 _MFCCS = 20  # of one window, four a frame
@@ -156,92 +154,52 @@ class _Ear:
 
     def __init__(self, net: SyncNetNet, device: torch.device) -> None:
         self._device = device
-        convs = [(net.netcnnaud[n], net.netcnnaud[n + 1]) for n in (0, 4, 8, 11, 14, 18)]
-        self._convs = [
-            Direct(Folded(*fold_norm(c.weight, c.bias, norm), (1, 1), tuple(c.padding)), device, torch.float32)  # type: ignore[arg-type]
-            for c, norm in convs
-        ]
-        self._join = _Join(net.netfcaud, device)
+        self._tower, self._join = (folded(part).to(device) for part in (net.netcnnaud, net.netfcaud))
 
     def __call__(self, mfcc_N1BT: Tensor) -> Tensor:
         with torch.inference_mode(), exact(self._device):
-            x = mfcc_N1BT.to(self._device).contiguous(memory_format=torch.channels_last)
-            x = F.max_pool2d(self._convs[1](self._convs[0](x)), 3, (1, 2))
-            for conv in self._convs[2:5]:
-                x = conv(x)
-            return self._join(self._convs[5](F.max_pool2d(x, 3, 2)).flatten(1)).cpu()
-
-
-class _Join:
-    """The two fully connected layers at a tower's end, folded."""
-
-    def __init__(self, layers: nn.Sequential, device: torch.device) -> None:
-        first, norm, _, last = layers
-        self._first = [t.to(device) for t in fold_norm(first.weight, first.bias, norm)]  # type: ignore[arg-type]
-        self._last = [t.to(device) for t in fold_norm(last.weight, last.bias, None)]  # type: ignore[arg-type]
-
-    def __call__(self, x_NE: Tensor) -> Tensor:
-        return F.linear(F.linear(x_NE, *self._first).relu_(), *self._last)
+            return self._join(self._tower(last(mfcc_N1BT.to(self._device))).flatten(1)).cpu()
 
 
 class _LipTower:
-    """The lip tower as 2-D convolutions: time is only in the first layer, where five frames are 15 channels.
-
-    On a processor that layer (7x7, stride 2) is a 4x4 one of stride 1 over frames whose 2x2 neighbours
-    became channels: NNPACK's kind.
-    """
+    """The lip tower, folded, of 2-D layers: time is only in the first one, where five frames are 15 channels."""
 
     def __init__(self, net: SyncNetNet, device: torch.device) -> None:
         self._device = device
-        tower = net.netcnnlip
-        folded = []
-        for n, stride, padding in ((0, 2, 0), (4, 2, 1), (8, 1, 1), (11, 1, 1), (14, 1, 1), (18, 1, 0)):
-            weight, bias = fold_norm(tower[n].weight, tower[n].bias, tower[n + 1])  # type: ignore[arg-type]
-            weight = weight.transpose(1, 2).flatten(1, 2)
-            folded.append(Folded(weight, bias, (stride, stride), (padding, padding), slope=0.0 if n else 1.0))
-        first = folded[0]
-        self._split = device.type == "cpu" and has_nnpack()
-        if self._split:
-            split = F.pixel_unshuffle(F.pad(first.weight, (0, 1, 0, 1)), 2)
-            self._first = Tiled(Folded(split, first.bias, (1, 1), (0, 0), slope=1.0))
-        else:
-            self._plain = first.weight.to(device), first.bias.to(device)
-        sides = (0, 13, 13, 13, 0)
-        self._convs = [best(layer, n, n, device, torch.float32) for layer, n in zip(folded[1:], sides, strict=True)]
-        self._join = _Join(net.netfclip, device)
+        self._tower = folded(flat(net.netcnnlip)).to(device)
+        self._join = folded(net.netfclip).to(device)
 
     def __call__(self, frames_THWC: np.ndarray) -> Tensor:
         """float32 (T - 4, 1024) of uint8 frames (T, 224, 224, 3)."""
         count = len(frames_THWC) - lse.WINDOW + 1
         with torch.inference_mode(), exact(self._device):
             frames = torch.from_numpy(frames_THWC).to(self._device).permute(0, 3, 1, 2).float().contiguous()
-            frames = F.pixel_unshuffle(frames, 2) if self._split else frames
-            parts = [(frames, a, min(count, a + _PART)) for a in range(0, count, _PART)]
+            parts = [frames[a : min(count, a + _PART) + lse.WINDOW - 1] for a in range(0, count, _PART)]
             if self._device.type == "cpu":
                 return torch.cat(in_lanes(self._windows, parts))
             return torch.cat([self._windows(part) for part in parts]).cpu()
 
-    def _windows(self, part: tuple[Tensor, int, int]) -> Tensor:
-        """Windows a..b of laid out frames."""
-        frames, a, b = part
-        depth = lse.WINDOW * frames.shape[1]
-        stacked = frames.flatten(0, 1)
-        views = [stacked[n * frames.shape[1] :][:depth] for n in range(a, b)]
-        if self._split:
-            x = torch.cat([_pooled(self._first(view[None])) for view in views])
-        else:
-            x = F.max_pool2d(F.conv2d(torch.stack(views), *self._plain, stride=2), 3, 2)
-        x = x.relu_().contiguous(memory_format=torch.channels_last)
-        x = F.max_pool2d(self._convs[0](x), 3, 2, 1)
-        for conv in self._convs[1:4]:
-            x = conv(x)
-        return self._join(self._convs[4](F.max_pool2d(x, 3, 2)).flatten(1))
+    def _windows(self, frames_TCHW: Tensor) -> Tensor:
+        """All windows of a few frames."""
+        stacked = frames_TCHW.unfold(0, lse.WINDOW, 1).permute(0, 4, 1, 2, 3).flatten(1, 2)
+        return self._join(self._tower(last(stacked)).flatten(1))
 
 
-def _pooled(x: Tensor) -> Tensor:
-    """`max_pool2d(x, 3, 2)` of one contiguous picture, channels_last; rows first, which is where it is quick."""
-    rows = (x.shape[2] - 3) // 2 * 2 + 1
-    x = torch.maximum(torch.maximum(x[:, :, 0:rows:2], x[:, :, 1 : rows + 1 : 2]), x[:, :, 2 : rows + 2 : 2])
-    x = x.contiguous(memory_format=torch.channels_last)
-    columns = (x.shape[3] - 3) // 2 * 2 + 1
-    return torch.maximum(torch.maximum(x[..., 0:columns:2], x[..., 1 : columns + 1 : 2]), x[..., 2 : columns + 2 : 2])
+def flat(tower: nn.Sequential) -> nn.Sequential:
+    """Layers of stretches (N, C, T, H, W) as layers of pictures (N, T * C, H, W); only the first may span frames."""
+
+    def one(layer: nn.Module) -> nn.Module:
+        if isinstance(layer, nn.Conv3d):
+            (depth, *kernel), stride, padding = layer.kernel_size, layer.stride[1:], layer.padding[1:]
+            conv = nn.Conv2d(depth * layer.in_channels, layer.out_channels, kernel, stride, padding)  # type: ignore[arg-type]
+            conv.weight, conv.bias = nn.Parameter(layer.weight.transpose(1, 2).flatten(1, 2)), layer.bias
+            return conv
+        if isinstance(layer, nn.BatchNorm3d):
+            norm = nn.BatchNorm2d(layer.num_features)
+            norm.load_state_dict(layer.state_dict())
+            return norm
+        if isinstance(layer, nn.MaxPool3d):
+            return nn.MaxPool2d(layer.kernel_size[1:], layer.stride[1:], layer.padding[1:])  # type: ignore[index]
+        return layer
+
+    return nn.Sequential(*map(one, tower))

@@ -20,7 +20,7 @@ from dubbing import models
 from dubbing.device import exact
 from dubbing.experts import crop, lse
 from dubbing.networks.boxes import detector_boxes
-from dubbing.networks.convs import Layer, best, fold, in_lanes
+from dubbing.networks.folding import folded, in_lanes, last
 from dubbing.networks.mel import COLUMNS, mel
 from dubbing.networks.mfcc import stretch
 from dubbing.store import content_key
@@ -59,9 +59,6 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv_block(x)
         return F.relu(y + x if self.residual else y)
-
-    def folded(self, device: torch.device) -> Layer:
-        return best(fold(*self.conv_block, residual=self.residual), 0, 0, device, torch.float32)
 
 
 def _encoder(inward: int, layers: _Layers) -> nn.Sequential:
@@ -109,9 +106,7 @@ class Wav2LipColor:
         self.hash12 = content_key(Path(weights))[:12]
         net = models.fit(Wav2LipColorNet(), models.load_state(weights), self.name).eval()
         self._device = torch.device(device)
-        with torch.inference_mode():
-            encoders = (net.face_encoder, net.audio_encoder)
-            self._face, self._sound = ([b.folded(self._device) for b in e] for e in encoders)  # type: ignore[operator]
+        self._face, self._sound = (folded(e).to(self._device) for e in (net.face_encoder, net.audio_encoder))
 
     @classmethod
     def load(cls, folder: str | Path | None, device: str) -> Wav2LipColor:
@@ -147,11 +142,9 @@ class Wav2LipColor:
         views = [columns[:, n * 80 // lse.FPS :][:, :COLUMNS] for n in range(windows)]
         return self._embed(self._sound, torch.from_numpy(np.stack(views)[:, None].copy()))
 
-    def _embed(self, layers: list[Layer], x: Tensor) -> np.ndarray:
+    def _embed(self, encoder: nn.Module, x: Tensor) -> np.ndarray:
         def run(part: Tensor) -> Tensor:
-            for layer in layers:
-                part = layer(part.contiguous(memory_format=torch.channels_last))
-            return _unit(part)
+            return _unit(encoder(last(part)))
 
         if self._device.type == "cpu":
             return torch.cat(in_lanes(run, x.split(_PART))).numpy()

@@ -2,5 +2,5 @@
 
 `wav2lip` and its `mel`; `spt`, a spatial transformer around it; `lipgan` and its `lipgan_mfcc`; `speech_gan`, trained
 here; `mfcc`: what the last and several experts hear; `boxes`: the face boxes they were trained on, from a mesh;
-`convs`: convolutions with everything folded in. Nothing here knows a film, or where weights come from.
+`folding`: finished networks made ready to run. Nothing here knows a film, or where weights come from.
 """
