@@ -103,7 +103,7 @@ def _row(job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: M
 def _actor(job: Job, title: Title, take: Take) -> str | None:
     """The name of the main face's actor: the file of the model that was fitted on the title, if one was."""
     fitted: FittedActors | None = job.result(job.analysis(title).get(FittedActors))
-    return fitted.files.get(take.faces[0].actor) if fitted else None
+    return fitted.models.get(take.faces[0].actor) if fitted else None
 
 
 def _crossed(row: Mapping[str, Any], limits: Review) -> list[str]:

@@ -16,7 +16,7 @@ class FittedActors(Artifact):
     """The models of a title's people, as files in its folder. They go nowhere else."""
 
     schema: ClassVar[str] = "dub.actors.1"
-    files: Mapping[int, str]
+    models: Mapping[int, str]
     """By the person's number (`Speaking.actor`) the name of the model's file; nobody without enough dialogue."""
     dialogue_s: Mapping[int, float]
     """Seconds of dialogue that there were of each person."""

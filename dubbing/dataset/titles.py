@@ -77,7 +77,7 @@ def find_titles(out: Path) -> list[Source]:
             if why := decided[shot.id].reason:
                 silent[why] += int((line.time(shot.end_frame) - line.time(shot.start_frame)) * FPS)
             for spoken in decided[shot.id].tracks:
-                file = fitted.files.get(spoken.actor) if fitted else None
+                file = fitted.models.get(spoken.actor) if fitted else None
                 faces = known.get(FaceTracks, None, shot.id)
                 assert faces is not None
                 one = Spoken(faces.ref, spoken.track, spoken.stretches)

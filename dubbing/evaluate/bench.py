@@ -74,7 +74,7 @@ class EvaluatedFilm:
         line, decided = self.line, self.job.decided(self.title)
         known = self.job.analysis(self.title, self.failed)
         fitted, sound = known.get(FittedActors), known.get(SourceSound)
-        models: FittedActors | None = self.job.result(fitted)
+        people: FittedActors | None = self.job.result(fitted)
         found, reasons = [], []
         for shot in self.job.shots(self.title) or []:
             row = decided[shot.id]
@@ -92,7 +92,7 @@ class EvaluatedFilm:
                 wave = load_wave(sound.folder, first, last) if sound else np.zeros(last - first, np.float32)
                 times_s = line.times_s(track.start_frame, track.end_frame, centre=True)
                 times_s = times_s - float(line.time(track.start_frame))
-                file = models.files.get(spoken.actor) if models else None
+                file = people.models.get(spoken.actor) if people else None
                 actor = fitted.folder / file if fitted and file else None
                 found.append(Speaker(track, wave, times_s, speaks_N, actor))
         if not found:

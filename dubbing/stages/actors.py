@@ -87,9 +87,9 @@ class Actors(Stage[ActorsInputs, FittedActors]):
                 shape, _ = canonical(track.mesh_NP3)
                 examples[spoken.actor].append(voice.Example(shape, times_s, wave, speaking & track.seen_N))
                 seconds[spoken.actor] += float(speaking.sum() / line.rate)
-        files = {}
+        models = {}
         for actor, given in sorted(examples.items()):
             model = voice.fit_actor(given)
-            files[actor] = f"actor_{model.hash[:12]}.npz"
-            voice.save(model, out / files[actor])
-        return FittedActors(files, dict(seconds))
+            models[actor] = f"actor_{model.hash[:12]}.npz"
+            voice.save(model, out / models[actor])
+        return FittedActors(models, dict(seconds))

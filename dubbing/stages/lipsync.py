@@ -92,7 +92,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
     def inputs(cls, at: Place) -> LipsyncInputs:
         shot, choice = at.shot, at.generator
         decision = at.result(SpeakerList).by_shot[shot.id]
-        fitted = at.result(FittedActors).files if at.generator_wants("actors") else None
+        fitted = at.result(FittedActors).models if at.generator_wants("actors") else None
         return LipsyncInputs(
             shot.start_frame,
             shot.end_frame,
