@@ -20,7 +20,7 @@ import yaml
 
 from dubbing import config, manifest
 from dubbing.engine import Event, run_job
-from dubbing.pipeline import Job
+from dubbing.job import Job
 
 RUNS = {"one process": ("local", None), "Ray, 1 worker": ("ray", 1), "Ray": ("ray", None)}
 

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from dubbing import config, estimate, manifest
-from dubbing.pipeline import Job
+from dubbing.job import Job
 from dubbing.store import read_json
 
 

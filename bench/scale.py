@@ -21,8 +21,8 @@ from pathlib import Path
 from dubbing import estimate, media
 from dubbing.config import Config
 from dubbing.estimate.costs import MIX, Work
+from dubbing.job import Job
 from dubbing.manifest import Manifest
-from dubbing.pipeline import Job
 from dubbing.store import read_json
 from dubbing.task import Outcome, Task
 

@@ -3,6 +3,8 @@
 An object appears under its name whole or not at all. What fails for a moment (a connection, a busy
 server) is tried again for two minutes; what will not get better is said in one sentence at once. It
 knows names and bytes, and nothing of manifests or results. fsspec is imported when first needed.
+
+Over 400 lines: one class of objects with what it needs to be patient.
 """
 
 from __future__ import annotations

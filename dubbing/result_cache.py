@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dubbing import media, models
 from dubbing.artifact import Artifact, File, Spent
@@ -18,6 +18,9 @@ from dubbing.manifest import GeneratorChoice
 from dubbing.remote import Uri
 from dubbing.store import Store, content_key, key_of
 from dubbing.task import Task, Windowed
+
+if TYPE_CHECKING:
+    from dubbing.generators import Generator
 
 __all__ = ["ResultCache"]
 
@@ -31,7 +34,7 @@ class ResultCache:
         self.store, self.config = store, config
         self._values: dict[Path, Mapping[str, Any] | None] = {}
         self._results: dict[Path, Artifact] = {}
-        self._generators: dict[str, tuple[str, frozenset[str]]] = {}
+        self._generators: dict[str, Generator] = {}
 
     def done(self, task: Task) -> bool:
         """Whether a task's result was committed."""
@@ -87,19 +90,22 @@ class ResultCache:
 
     def generator_hash(self, choice: GeneratorChoice) -> str:
         """12 hex digits of a generator's weights and settings. Raises as `generators.create`."""
-        return self._generator(choice)[0]
+        return self._generator(choice).hash
 
     def generator_wants(self, choice: GeneratorChoice, what: str) -> bool:
         """Whether a generator declares that it uses this part of a title's analysis."""
-        return what in self._generator(choice)[1]
+        return what in self._generator(choice).wants
 
-    def _generator(self, choice: GeneratorChoice) -> tuple[str, frozenset[str]]:
+    def generator_profits(self, choice: GeneratorChoice) -> bool:
+        """Whether a generator declares that a GPU is worth holding."""
+        return self._generator(choice).profits_from_gpu
+
+    def _generator(self, choice: GeneratorChoice) -> Generator:
         key = key_of(choice.name, choice.settings)
         if key not in self._generators:
             from dubbing.generators import create
 
-            made = create(choice.name, choice.settings, self.models_folder)
-            self._generators[key] = made.hash, made.wants
+            self._generators[key] = create(choice.name, choice.settings, self.models_folder, device="cpu")
         return self._generators[key]
 
     @cached_property
@@ -115,6 +121,13 @@ class ResultCache:
         from dubbing import experts
 
         return experts.identity(self.config.sync.expert, self.models_folder)
+
+    @property
+    def expert_profits(self) -> bool:
+        """Whether the sync expert declares that a GPU is worth holding. Raises ModelError."""
+        from dubbing import experts
+
+        return experts.find(self.config.sync.expert).profits_from_gpu
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:

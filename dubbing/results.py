@@ -13,8 +13,8 @@ from typing import Any
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.takes import SHEET, Master, Scores, Take
 from dubbing.clock import Timeline
+from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Title
-from dubbing.pipeline import Job, Step
 from dubbing.severity import complaints, severity
 from dubbing.shot_table import write_rows
 from dubbing.task import Outcome

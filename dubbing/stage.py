@@ -45,6 +45,8 @@ class Resources:
     cpus: float = 1.0
     gpus: float = 0.0
     memory_mb: int = 1500
+    gpus_if_any: float = 0.0
+    """Held instead of `gpus` where the cluster has any; nothing waits for one where it has none."""
 
 
 class Scope(Enum):

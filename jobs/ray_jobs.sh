@@ -4,8 +4,9 @@
 #   export RAY_AUTH_TOKEN=...                  # or ~/.ray/auth_token; `ray get-auth-token` on the head prints it
 #   jobs/ray_jobs.sh http://HEAD:8265 MANIFEST OUT [OPTION...]
 #
-# Machine: 4 with 16 cores and 64 GB of memory each, no GPU (no stage asks for one unless `engine: stages:` in a
-#          config file does), which see MANIFEST's media and OUT under the same names: shared storage, or s3:// URIs.
+# Machine: 4 with 16 cores and 64 GB of memory each, no GPU (the built-in generator and expert ask for none; networks
+#          that profit hold a share of one where there is any, or what `engine: stages:` in a config file says), which
+#          see MANIFEST's media and OUT under the same names: shared storage, or s3:// URIs.
 # Hours:   a feature of 100 minutes in 10 languages is 33.7 core-hours at 1280x720: 1.667 h x (1.20 + 9 x 0.99) on
 #          2 cores (measured: LOG.md, whole runs, the reel). On 64 cores 0.53 h if the work spreads evenly, which is
 #          computed, not measured; each language's master is one task, so the end leaves cores idle.

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from dubbing import config, manifest, pipeline
+from dubbing import config, manifest
 from dubbing.engine import Event, Report, run_job
+from dubbing.job import Job
 from dubbing.media import ClipWriter
 from dubbing.shot_table import read_rows
 
@@ -40,7 +41,7 @@ def run(
     show: Callable[[Event], None] = lambda event: None,
 ) -> Report:
     """Runs a manifest as `dub run` does, without a word."""
-    return run_job(pipeline.Job(manifest.load(film), out, settings or config.load()), engine, show)
+    return run_job(Job(manifest.load(film), out, settings or config.load()), engine, show)
 
 
 def started_by(film: Path, out: Path) -> set[str]:

@@ -20,8 +20,8 @@ from dubbing.artifacts.tracks import save_tracks
 from dubbing.clock import Timeline
 from dubbing.decisions import Standing
 from dubbing.errors import InputError
+from dubbing.job import Step
 from dubbing.manifest import Dub, Title
-from dubbing.pipeline import Step
 from dubbing.records import Patch, Shot, Track
 from dubbing.review.library import Shown
 from dubbing.review.takes import Take

@@ -17,7 +17,8 @@ from films import Finished
 
 from dubbing import config, manifest
 from dubbing.engine import Report, run_job
-from dubbing.pipeline import PIPELINE, Job
+from dubbing.job import Job
+from dubbing.pipeline import PIPELINE
 from dubbing.shot_table import REASONS
 
 ROOT = Path(__file__).resolve().parents[1]

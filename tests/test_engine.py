@@ -22,6 +22,7 @@ from dubbing import config, manifest, media, pipeline
 from dubbing.artifacts.takes import Take
 from dubbing.engine import Report
 from dubbing.errors import OutputError
+from dubbing.job import Job
 from dubbing.media.colour import planes_of
 from dubbing.shot_table import REASONS, read_rows
 from dubbing.stages.lipsync import Lipsync, LipsyncInputs
@@ -44,7 +45,7 @@ def run_with(lipsync: type[Lipsync], film: Path, out: Path) -> tuple[Report, dic
     """A run with a stage of this file in place of lipsync: its report, and the row of the speaking shot in Hindi."""
     with pytest.MonkeyPatch.context() as patch:
         stages = tuple(lipsync if stage is Lipsync else stage for stage in pipeline.PIPELINE)
-        patch.setattr(pipeline.Job, "pipeline", stages)
+        patch.setattr(Job, "pipeline", stages)
         report = run(film, out)
     assert len(media.timeline(out / "film" / "hi" / "film.hi.mp4")) == 84
     return report, read_rows(out / "film" / "hi" / "shots.parquet")[1]
@@ -73,7 +74,7 @@ def test_the_dub_is_delivered_sample_for_sample(finished: Finished) -> None:
 
 def test_nothing_changes_outside_the_mattes(finished: Finished) -> None:
     """Before the encode: not one code value, in any plane."""
-    job = pipeline.Job(manifest.load(finished.film), finished.out, config.load())
+    job = Job(manifest.load(finished.film), finished.out, config.load())
     title = job.manifest.titles[0]
     step = job.dub(title, title.dubs[0], {}).steps[1]
     folder = step.take.folder / "face_1"
@@ -179,7 +180,7 @@ def test_a_shot_that_fails_never_kills_the_film(finished: Finished, tmp_path: Pa
 
 
 def test_two_runs_at_once_into_one_folder(film: Path, tmp_path: Path) -> None:
-    job = pipeline.Job(manifest.load(film), tmp_path / "out", config.load())
+    job = Job(manifest.load(film), tmp_path / "out", config.load())
     with job.store.lock(), pytest.raises(OutputError, match="Another run"):
         run(film, tmp_path / "out")
 

@@ -23,8 +23,9 @@ from dubbing.errors import MediaError
 from dubbing.estimate import history
 from dubbing.estimate.costs import Cost, Measured, Rate, Rates, Work, fingerprint
 from dubbing.estimate.schedule import Piece, in_parts, longest_chain, makespan
+from dubbing.job import Job
 from dubbing.media import probe, read, timeline
-from dubbing.pipeline import PIPELINE, Job
+from dubbing.pipeline import PIPELINE
 from dubbing.stage import Resources, Stage
 from dubbing.task import Inputs, Outcome, Task
 

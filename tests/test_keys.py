@@ -18,7 +18,8 @@ from dubbing.artifact import Artifact, File, Ref
 from dubbing.dataset.clip import CutClip
 from dubbing.dataset.titles import CutTitle
 from dubbing.errors import OutputError
-from dubbing.pipeline import PIPELINE, Job
+from dubbing.job import Job
+from dubbing.pipeline import PIPELINE
 from dubbing.stage import Stage
 from dubbing.task import Inputs, Task, Windowed
 

@@ -26,8 +26,9 @@ from dubbing.artifacts.tracks import FaceTracks, TrackSummary
 from dubbing.engine.ray import RayPool, _RayWorker
 from dubbing.estimate import Estimate, Made, Rates, StageEstimate, measure, remember
 from dubbing.estimate.costs import Rate
+from dubbing.job import Job
 from dubbing.media import ClipWriter
-from dubbing.pipeline import PIPELINE, Job
+from dubbing.pipeline import PIPELINE
 from dubbing.stage import Resources, Stage, execute
 from dubbing.stages.faces import FacesInputs
 from dubbing.task import Task

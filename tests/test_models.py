@@ -1,4 +1,7 @@
-"""`dub models`: the registry, its folder and downloads, against a real HTTP server on this machine."""
+"""`dub models`: the registry, its folder and downloads, against a real HTTP server on this machine.
+
+Over 400 lines: one server and its fixtures serve all of it.
+"""
 
 import fcntl
 import hashlib

@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from dubbing import config, experts, manifest, media, models, pipeline, preflight
+from dubbing import config, experts, manifest, media, models, preflight
 from dubbing.artifacts.active import load_active
 from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import load_tracks
@@ -26,6 +26,7 @@ from dubbing.errors import ManifestError, ModelError
 from dubbing.experts.light_asd import LightASDNet
 from dubbing.experts.wav2lip_color import Wav2LipColorNet
 from dubbing.face import OUTER_LIPS
+from dubbing.job import Job
 from dubbing.models import entries
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.wav2lip import PUBLISHED, Wav2LipNet
@@ -80,7 +81,7 @@ def dub_with(generator: dict[str, Any], film: Path, model_store: Path, where: Pa
         patch.setattr(models.store, "MODELS", tuple(known))
         patch.setattr(models.store.ModelStore.__init__, "__defaults__", (tuple(known),))
         patch.delenv(models.store.ENVIRONMENT, raising=False)
-        job = pipeline.Job(manifest.load(other), where, settings)
+        job = Job(manifest.load(other), where, settings)
         preflight.look(job.manifest, settings, where).raise_first()
         report = run_job(job, "local", lambda event: None)
         assert report.exit_code in (0, 3), report

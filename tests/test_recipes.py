@@ -211,7 +211,7 @@ def test_what_brings_the_machines_with_a_gpu_is_a_setting(tmp_path: Path) -> Non
     (said,) = re.findall(r"`(engine: [^`]*)`", head)
     (tmp_path / "config.yaml").write_text(said)
     assert 0 < (config.load(tmp_path / "config.yaml").engine.stages["lipsync"].gpus or 0) <= 1
-    assert not any(stage.resources.gpus for stage in pipeline.PIPELINE), "none asks by itself"
+    assert not any(stage.resources.gpus for stage in pipeline.PIPELINE), "none waits for one"
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 3, 130])

@@ -21,11 +21,12 @@ from films import Finished, facts, facts_on_disk, run
 from storage import Faulty
 from waiting import until
 
-from dubbing import config, manifest, pipeline, remote
+from dubbing import config, manifest, remote
 from dubbing.api.results import open_results
 from dubbing.engine.local import LocalPool
 from dubbing.engine.pool import Turn
 from dubbing.errors import OutputError
+from dubbing.job import Job
 from dubbing.remote import Objects, Uri
 from dubbing.stages.audio import DubAudioInputs
 from dubbing.stages.shots import ShotsInputs
@@ -197,7 +198,7 @@ def test_a_cut_list_and_sound_elsewhere(bucket: str, web: str) -> None:
     dub = {"language": "hi", "audio": f"{web}/film.hi.flac", "dialogue": "film.ta.flac"}
     title = {"id": "film", "video": "film.mp4", "shots": "../cuts/a b.edl", "dubs": [dub]}
     objects.write("job/other.yaml", json.dumps({"version": 1, "titles": [title]}).encode())
-    job = pipeline.Job(manifest.load(f"{bucket}/job/other.yaml"), f"{bucket}/out", config.load())
+    job = Job(manifest.load(f"{bucket}/job/other.yaml"), f"{bucket}/out", config.load())
     shots, sound = (next(t for t in job.tasks() if t.id == i) for i in ("shots film", "audio film/hi"))
     assert isinstance(shots.inputs, ShotsInputs) and isinstance(sound.inputs, DubAudioInputs) and shots.inputs.cuts
     cuts = shots.inputs.cuts.path

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from films import Finished
 
-from dubbing import pipeline
 from dubbing.clock import Timeline
 from dubbing.engine import run_job
 from dubbing.errors import MediaError
+from dubbing.job import Job
 from dubbing.records import Track
 from dubbing.review import moments
 from dubbing.review.charts import distribution, edges
@@ -205,7 +205,7 @@ def test_a_failed_shot_is_shown_and_one_without_pictures_says_why(
     where = tmp_path / "out"
     shutil.copytree(out / "film" / "analysis", where / "film" / "analysis")
     monkeypatch.setattr(Lipsync, "process", fail)
-    run_job(pipeline.Job(library.manifest, where, library.config), "local", lambda e: None)
+    run_job(Job(library.manifest, where, library.config), "local", lambda e: None)
     monkeypatch.undo()
     page = Page(report(Library(where)))
     assert page.text.count("a made-up <fault>") == 4  # two shots of two dubs

@@ -19,12 +19,13 @@ from command import Dub
 from films import run, started_by, unchanged
 from people import meshes_of
 
-from dubbing import config, manifest, media, pipeline
+from dubbing import config, manifest, media
 from dubbing.analysis.idle_motion import Blinks, Sway, blink_times
 from dubbing.artifact import File
 from dubbing.artifacts.takes import StillFilm
 from dubbing.engine import Report
 from dubbing.face import canonical, mouth_measures
+from dubbing.job import Job
 from dubbing.mesh import Detector, Meshes
 from dubbing.shot_table import read_rows
 from dubbing.stages.still import MakeFilm, StillInputs, find_faces
@@ -52,8 +53,8 @@ class Made:
     report: Report
 
     @property
-    def job(self) -> pipeline.Job:
-        return pipeline.Job(manifest.load(self.manifest), self.out, config.load())
+    def job(self) -> Job:
+        return Job(manifest.load(self.manifest), self.out, config.load())
 
 
 def write_job(folder: Path, photograph: str, sounds: dict[str, str], **title: object) -> Path:

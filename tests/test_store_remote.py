@@ -1,4 +1,7 @@
-"""An output place at a URI: whole or not at all, one run at a time, patient with what passes."""
+"""An output place at a URI: whole or not at all, one run at a time, patient with what passes.
+
+Over 400 lines: one faulty storage and its fixtures serve all of it.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from dubbing.config import Config
 from dubbing.engine import ENGINES, Event, Report, run_job
 from dubbing.errors import InputError, PluginError
 from dubbing.estimate import Estimate
+from dubbing.job import Job
 from dubbing.manifest import Manifest
-from dubbing.pipeline import Job
 from dubbing.preflight import Findings
 from dubbing.store import open_store
 

@@ -31,8 +31,8 @@ from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, RATE_HZ, Sample, jpeg, 
 from dubbing.dataset.source import Source
 from dubbing.errors import InputError, MediaError
 from dubbing.experts.crop import shown
+from dubbing.job import Job
 from dubbing.manifest import Manifest, of_run
-from dubbing.pipeline import Job
 from dubbing.records import Track
 from dubbing.stage import Resources, Scope, Stage
 

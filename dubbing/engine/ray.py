@@ -1,13 +1,18 @@
-"""Tasks on Ray: workers (actors) of as many kinds as stages ask for, started and let go as the work asks for them.
+"""Tasks on Ray. Workers are Ray actors; they are started when there is work for them, and stopped when there is none.
 
-Only references travel: a task's arguments are paths and numbers, its result is a folder on shared storage.
-A kind is what a worker holds (cores, share of a GPU, memory); stages that ask for the same cores and GPU share
-workers, with the memory of the hungriest, and a task of one kind never waits for a worker of another. Ray's own
-actors rather than Ray Data, because tasks of one title depend on whole earlier stages and those of the next title
-should not wait.
+Only references travel: the inputs of a task are paths and numbers, and its result is a folder on shared storage.
 
-A task whose worker dies, runs out of memory or passes its deadline is tried again on another worker, after a death
-with twice the memory; after so many tries its shot is given up. A node that leaves costs no try.
+A kind of worker is what it holds: cores, a share of a GPU, memory. Stages that ask for the same cores and GPU use the
+same kind, which then holds the memory of the stage that asks for most. A task never waits for a worker of another kind.
+
+Ray Data is not used: it runs stage after stage, and here the tasks of one title wait for whole earlier stages of that
+title while those of the next title can go on.
+
+A task is tried again on another worker when its worker dies, runs out of memory or passes its deadline. After a death
+the next worker holds twice the memory. After a set number of tries its shot is given up. When a node leaves the
+cluster, its tasks are done elsewhere, and that is no try.
+
+Over 400 lines: one class whose methods share one state.
 """
 
 from __future__ import annotations
@@ -36,14 +41,14 @@ from dubbing.stage import Resources
 from dubbing.store import Store
 from dubbing.task import Outcome, Task
 
-__all__ = ["RayPool", "connect"]
+__all__ = ["RayPool", "connect", "kinds"]
 
 _POLL_S = 0.25
 _LOOK_S = 1.0  # between two looks at how far tasks are
 _IDLE_S = 30.0  # a worker that has nothing to do for so long is let go: others may use the cluster too
 _DOUBT_S = 1.0  # a worker that died is held for this long until it is known whether its node died
 _UNREACHABLE_S = 60.0  # one that does not answer: Ray takes half a minute to declare a silent node dead
-_UNSERVED_S = 10.0  # a kind of worker that others leave no room for waits no longer than this and their tasks
+_UNSERVED_S = 10.0  # after this long without a worker, a kind is served before all others
 _SIZE_S = 3.0  # between two looks at how large the cluster is
 _MB = 2**20
 _MOST_MOVES = 20  # how often a task may lose its node before that counts as its own fault
@@ -99,8 +104,9 @@ class RayPool:
 
     def __init__(self, store: Store, config: Engine, resources: Mapping[str, Resources]) -> None:
         self._own, self._alone = connect(config)
-        cores = max((n["Resources"].get("CPU", 0.0) for n in ray.nodes() if n["Alive"]), default=0.0)
-        self._store, self._config, self._kinds = store, config, _kinds(resources, cores or 1.0)
+        nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
+        most = {name: max((n.get(name, 0.0) for n in nodes), default=0.0) for name in ("CPU", "GPU")}
+        self._store, self._config, self._kinds = store, config, kinds(resources, most)
         self._unserved: dict[Resources, float] = {}
         self._metrics = Metrics()
         self._class = ray.remote(concurrency_groups={"watch": 1})(_Actor)
@@ -144,7 +150,7 @@ class RayPool:
         return taken
 
     def _starved(self) -> Resources | None:
-        """A kind that has waited long for its first worker, which the cluster could hold: others let it pass."""
+        """A kind that has had no worker for long although the cluster could hold one. Others then start nothing."""
         late_s = time.monotonic() - _UNSERVED_S
         return next((k for k, since in self._unserved.items() if since < late_s and not self._lacking(k, [])), None)
 
@@ -380,13 +386,17 @@ def _where(config: Engine) -> dict[str, Any]:
     }
 
 
-def _kinds(resources: Mapping[str, Resources], cores: float) -> dict[str, Resources]:
-    """The kind of worker of each stage; none holds more cores than the largest node has."""
-    resources = {stage: replace(r, cpus=min(r.cpus, cores)) for stage, r in resources.items()}
-    most: dict[tuple[float, float], int] = {}
-    for r in resources.values():
-        most[r.cpus, r.gpus] = max(r.memory_mb, most.get((r.cpus, r.gpus), 0))
-    return {stage: replace(r, memory_mb=most[r.cpus, r.gpus]) for stage, r in resources.items()}
+def kinds(resources: Mapping[str, Resources], most: Mapping[str, float]) -> dict[str, Resources]:
+    """The kind of worker of each stage. most: cores and GPUs of the largest node: none holds more cores, and GPUs
+    are asked for where there are any."""
+    found = {}
+    for stage, r in resources.items():
+        gpus = r.gpus or (r.gpus_if_any if most.get("GPU") else 0.0)
+        found[stage] = Resources(min(r.cpus, most.get("CPU") or 1.0), gpus, r.memory_mb)
+    memory: dict[tuple[float, float], int] = {}
+    for r in found.values():
+        memory[r.cpus, r.gpus] = max(r.memory_mb, memory.get((r.cpus, r.gpus), 0))
+    return {stage: replace(r, memory_mb=memory[r.cpus, r.gpus]) for stage, r in found.items()}
 
 
 def _held(kind: Resources) -> set[str]:

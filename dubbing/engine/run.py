@@ -18,7 +18,7 @@ from dubbing.config import Config
 from dubbing.engine.pool import Pool
 from dubbing.engine.schedule import Event, Schedule, Workload
 from dubbing.errors import InputError, OutputError
-from dubbing.pipeline import Job
+from dubbing.job import Job
 from dubbing.preflight import versions
 from dubbing.results import publish_dub
 from dubbing.stage import Resources, Stage

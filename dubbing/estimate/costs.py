@@ -21,8 +21,8 @@ from dubbing import __version__
 from dubbing.artifacts.speakers import Decision
 from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks
+from dubbing.job import Job
 from dubbing.manifest import Title
-from dubbing.pipeline import Job
 from dubbing.task import Task
 
 __all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "decided_works", "fingerprint", "measure"]

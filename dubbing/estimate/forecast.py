@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from dubbing.analysis.windows import windows
 from dubbing.estimate.costs import Rates, Work, decided_works
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
+from dubbing.job import Job
 from dubbing.manifest import Title
-from dubbing.pipeline import PIPELINE, Job
+from dubbing.pipeline import PIPELINE
 from dubbing.records import Shot
 from dubbing.stage import Resources
 from dubbing.task import Task

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dubbing.errors import DubError
 from dubbing.estimate.costs import Measured, measure
 from dubbing.estimate.schedule import Piece, in_parts, makespan
-from dubbing.pipeline import Job
+from dubbing.job import Job
 from dubbing.store import user_folder
 from dubbing.task import Windowed
 

@@ -17,8 +17,8 @@ from dubbing.config import Config
 from dubbing.engine import Event, run_job
 from dubbing.errors import MediaError
 from dubbing.estimate.costs import Measured, measure
+from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Title
-from dubbing.pipeline import Job
 from dubbing.remote import Uri
 from dubbing.store import open_store
 

@@ -26,8 +26,8 @@ from dubbing.engine.worker import Worker
 from dubbing.errors import DubError, InputError, StageError
 from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled, write_sound, write_still
 from dubbing.generators import Generator, create, find
+from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
-from dubbing.pipeline import Job, Step
 from dubbing.records import Track
 from dubbing.sound import RATE_HZ as HEARD_HZ
 from dubbing.stage import Scope

@@ -26,9 +26,9 @@ from dubbing.evaluate.hearing import correlation
 from dubbing.evaluate.rendering import Look, flicker, matte_in
 from dubbing.evaluate.session import EvaluatedFilm
 from dubbing.face import OUTER_LIPS
+from dubbing.job import Step
 from dubbing.mesh import Meshes, face_boxes
 from dubbing.metrics.mouth import STILL
-from dubbing.pipeline import Step
 from dubbing.records import Track
 from dubbing.stages.sync import EDGE_S
 

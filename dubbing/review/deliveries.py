@@ -17,8 +17,8 @@ from pathlib import Path
 from dubbing.artifacts.takes import Scores, Take
 from dubbing.decisions import Decision, Standing, standing_of
 from dubbing.errors import OutputError
+from dubbing.job import Job
 from dubbing.manifest import Dub, Title
-from dubbing.pipeline import Job
 from dubbing.store import alone, output_error
 
 __all__ = ["FILE", "Change", "Delivered", "Deliveries", "Delivery", "by_the_run", "changes", "choice_of", "dub_name"]

@@ -17,8 +17,8 @@ from dubbing import preflight
 from dubbing.decisions import ShotKey, name_of
 from dubbing.engine import Event, run_job
 from dubbing.errors import DubError, InputError, OutputError
+from dubbing.job import Job
 from dubbing.manifest import Dub, Title
-from dubbing.pipeline import Job
 from dubbing.review.deliveries import Change, Delivered, Deliveries, by_the_run, changes, dub_name
 from dubbing.review.library import Library
 from dubbing.review.lists import SOURCE, Sheet, lists

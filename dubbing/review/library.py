@@ -22,8 +22,8 @@ from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
+from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title, of_run
-from dubbing.pipeline import Job, Step
 from dubbing.remote import Uri, place
 from dubbing.review.takes import Take, read_takes
 from dubbing.severity import parts, severity

@@ -13,8 +13,8 @@ from dubbing.artifacts.takes import Scores, Take
 from dubbing.decisions import ShotKey
 from dubbing.engine import Event, do_tasks
 from dubbing.errors import InputError, OutputError
+from dubbing.job import Job
 from dubbing.manifest import Dub, GeneratorChoice, Title
-from dubbing.pipeline import Job
 from dubbing.records import Shot
 from dubbing.review.library import Library
 from dubbing.task import Outcome, Task

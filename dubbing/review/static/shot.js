@@ -1,5 +1,6 @@
 // The shot page: source and take in step, frame by frame. Loads a shot, keeps its parts in step with the player and
 // with what others do; `controls` holds its buttons and keys, `verdicts` what is decided.
+// Over 400 lines: one class of the page, whose parts are modules already.
 
 import { Changes, get, keyText, pathOf } from "./api.js";
 import { bindControls, showControls } from "./controls.js";

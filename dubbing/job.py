@@ -1,0 +1,421 @@
+"""How a manifest becomes tasks: every stage of the pipeline, at every place at which it has something to do.
+
+A task exists as soon as what its inputs depend on is known: `Job.tasks` is asked again whenever a task of a stage that
+`expands` has ended. Knows no engine.
+
+Over 400 lines: a job and the places at which its tasks stand know each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dubbing import media
+from dubbing.analysis.footage import MadeOf, Sounds, made_of
+from dubbing.analysis.windows import windows
+from dubbing.artifact import Artifact, File, Ref
+from dubbing.artifacts.active import ActiveFaces
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import DubSound, SourceSound
+from dubbing.artifacts.speakers import Decision, SpeakerList
+from dubbing.artifacts.takes import STILL_FILM, Master, Scores, StillFilm, Take
+from dubbing.artifacts.tracks import FaceTracks
+from dubbing.clock import Timeline
+from dubbing.config import Config
+from dubbing.decisions import DecisionLog, ShotKey, Standing
+from dubbing.errors import InputError
+from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
+from dubbing.pipeline import PIPELINE
+from dubbing.records import Shot
+from dubbing.remote import Uri
+from dubbing.result_cache import ResultCache
+from dubbing.stage import NotKnown, Resources, Scope, Stage
+from dubbing.store import Store, open_store
+from dubbing.task import Inputs, Outcome, Task, Windowed
+
+__all__ = ["DubTasks", "Job", "Step", "TitleTasks"]
+
+_GPU_SHARE = 0.25  # of a GPU: its networks are small, and what feeds them runs on cores
+
+
+@dataclass
+class TitleTasks:
+    """The tasks of one title, as far as they are known, by kind of result, language and shot."""
+
+    found: dict[tuple[type[Artifact], str | None, str | None], Task] = field(default_factory=dict)
+
+    def get(self, kind: type[Artifact], language: str | None = None, shot: str | None = None) -> Task | None:
+        """The task that makes this kind of result, there or for what there is a part of."""
+        for at in dict.fromkeys([(language, shot), (None, shot), (language, None), (None, None)]):
+            if task := self.found.get((kind, *at)):
+                return task
+        return None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done for one shot in one language."""
+
+    shot: Shot
+    """The shot; of a photograph's film it ends where the dub does."""
+    faces: Task
+    """Finds its faces."""
+    take: Task
+    """Renders it."""
+    score: Task
+    """Measures the take."""
+    decided: Standing
+    """What reviewers said of it."""
+    film: Path
+    """The film."""
+    sound: Path
+    """Folder of the `DubSound`."""
+    source_sound: Path | None
+    """Folder of the `SourceSound`; None where the film has none."""
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the take is in the master, and not the source's own picture in its place."""
+        return not self.decided.delivers_source(self.take.key[:12])
+
+
+@dataclass(frozen=True)
+class DubTasks:
+    """The tasks of one language, as far as they are known. steps is empty before the analysis is done."""
+
+    sound: Task | None
+    steps: tuple[Step, ...] = ()
+    master: Task | None = None
+
+
+class Job(ResultCache):
+    """One manifest with its configuration and output folder (or URI, or a store of either)."""
+
+    pipeline: tuple[type[Stage[Any, Any]], ...] = PIPELINE
+
+    def __init__(self, manifest: Manifest, out: Store | Path | str, config: Config) -> None:
+        super().__init__(open_store(out), config)
+        self.manifest = manifest
+        self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()
+        self._made: dict[str, MadeOf | None] = {}
+
+    def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
+        """What a worker of a stage holds: as the configuration says, else as the stage does."""
+        said = next((r for name, r in self.config.engine.stages.items() if name == stage.name), None)
+        if said is not None:
+            return replace(stage.resources, **said.model_dump(exclude_none=True))
+        profits = self.profits_from_gpu(stage.Result)
+        return replace(stage.resources, gpus_if_any=_GPU_SHARE) if profits else stage.resources
+
+    def profits_from_gpu(self, kind: type[Artifact]) -> bool:
+        """Whether the networks that make this kind of result, as this job has them, profit from a GPU."""
+        if kind is Take:
+            return self.generator_profits(self.manifest.generator)
+        return kind is ActiveFaces or (kind is Scores and self.expert_profits)
+
+    @property
+    def stages(self) -> list[type[Stage[Any, Any]]]:
+        """The stages that this job goes through, in their order."""
+        has = {
+            ActiveFaces: bool(self.active_speaker),
+            StillFilm: any(self.made_of(t) for t in self.manifest.titles),
+        }
+        return [stage for stage in self.pipeline if has.get(stage.Result, True)]
+
+    def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
+        """Every task known so far, each after the ones it needs. failed: tasks of this run that failed.
+
+        Remote files of the manifest are brought here first, all of them, so that workers know each of them.
+        """
+        for file in self.manifest.files:
+            self.store.local(file)
+        tasks: list[Task] = []
+        dubs = 0
+        for title in self.manifest.titles:
+            ranks = {dub.language: dubs + n for n, dub in enumerate(title.dubs)}
+            span = self._span(title)
+            for task in self.plan(title, failed or {}).found.values():
+                rank = ranks.get(task.language or "", dubs)
+                tasks.append(replace(task, rank=rank, span=task.span or task.frames or span))
+            dubs += len(title.dubs)
+        order = {stage: n for n, stage in enumerate(self.pipeline)}
+        parts = (replace(w, rank=t.rank) for t in tasks if t.windows and not self.done(t) for w in t.windows)
+        return sorted([*(replace(t, windows=()) for t in tasks), *parts], key=lambda t: (order[t.kind], t.rank))
+
+    def plan(self, title: Title, failed: Mapping[str, Outcome], dubs: Iterable[Dub] | None = None) -> TitleTasks:
+        """The tasks of one title, as far as they are known. dubs: of these only; None for all."""
+        known = TitleTasks()
+        for stage in self.pipeline:
+            for place in self._places(title, stage.scope, known, failed, title.dubs if dubs is None else dubs):
+                try:
+                    inputs = stage.inputs(place)
+                except NotKnown:
+                    continue
+                if inputs is not None:
+                    task = _task(stage, inputs, place)
+                    known.found[stage.Result, task.language, task.shot] = task
+        return known
+
+    def _places(
+        self, title: Title, scope: Scope, known: TitleTasks, failed: Mapping[str, Outcome], dubs: Iterable[Dub]
+    ) -> list[_Place]:
+        """Every place of a title at which a stage of that scope has something to do."""
+        shots: list[Shot | None] = [None]
+        if scope in (Scope.SHOT, Scope.DUB_SHOT):
+            listed = self.result(known.get(ShotList))
+            shots = [*listed.shots] if listed else []
+        languages: list[Dub | None] = [*dubs] if scope in (Scope.DUB, Scope.DUB_SHOT) else [None]
+        return [_Place(self, title, known, failed, dub, shot) for dub in languages for shot in shots]
+
+    def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
+        """What renders a shot: what a reviewer chose for it, else what the manifest says."""
+        said = self.decisions.get((title.id, dub.language, shot.id), Standing())
+        return GeneratorChoice(**said.generator) if said.generator else self.manifest.generator
+
+    def analysis(self, title: Title, failed: Mapping[str, Outcome] | None = None) -> TitleTasks:
+        """The tasks that all dubs of a title share, as far as they are known."""
+        return self.plan(title, failed or {}, dubs=())
+
+    def shots(self, title: Title) -> list[Shot] | None:
+        """The title's shots, or None before they are known."""
+        done = self.result(self.analysis(title).get(ShotList))
+        return done.shots if done else None
+
+    def decided(self, title: Title) -> Mapping[str, Decision]:
+        """Who speaks, by shot id; empty before it is known."""
+        done = self.result(self.analysis(title).get(SpeakerList))
+        return done.by_shot if done else {}
+
+    def timeline(self, title: Title) -> Timeline:
+        """The title's frames in time. Raises FileNotFoundError before `shots` is done."""
+        shots = self.analysis(title).get(ShotList)
+        assert shots is not None
+        return media.load_timeline(self.store.bring({"timeline": str(shots.folder)})["timeline"])
+
+    def made_of(self, title: Title) -> MadeOf | None:
+        """How the title's film is made of its photograph; None where its picture is a film. Raises InputError."""
+        if title.id not in self._made:
+            try:
+                self._made[title.id] = made_of(title, self.store.local, Sounds(self.store.root))
+            except InputError as e:
+                raise type(e)(self.store.copies.named(str(e))) from e
+        return self._made[title.id]
+
+    def info(self, title: Title) -> media.MediaInfo:
+        """What the film that is dubbed holds: of a photograph, the film that is made of it, made or not."""
+        made = self.made_of(title)
+        return made.info if made else self.media_info(title.video)
+
+    def film(self, title: Title) -> Path:
+        """The film whose frames are counted. Of a photograph: where it lies as soon as `still` is done."""
+        still = self.analysis(title).get(StillFilm)
+        return still.folder / STILL_FILM if still else self.file(title.video).path
+
+    def _span(self, title: Title) -> int:
+        """Frames of a title, as its header promises them; where it does not, by the longest of its dubs."""
+        video = self.info(title).video
+        if video is None or video.frames_hint:
+            return video.frames_hint if video else 0
+        return int(max((self.media_info(d.audio).duration_s or 0 for d in title.dubs), default=0) * video.rate)
+
+    def dub(self, title: Title, dub: Dub, failed: Mapping[str, Outcome]) -> DubTasks:
+        """The tasks of one language, as far as they are known."""
+        known = self.plan(title, failed, dubs=[dub])
+        steps: list[Step] = []
+        sound, own = known.get(DubSound, dub.language), known.get(SourceSound)
+        for shot in self._dub_shots(title, dub, known):
+            of = {kind: known.get(kind, dub.language, shot.id) for kind in (FaceTracks, Take, Scores)}
+            faces, take, score = of[FaceTracks], of[Take], of[Scores]
+            if faces and take and score and sound:
+                decided = self.decisions.get((title.id, dub.language, shot.id), Standing())
+                film = self.film(title) if not steps else steps[0].film
+                steps.append(Step(shot, faces, take, score, decided, film, sound.folder, own.folder if own else None))
+        return DubTasks(sound, tuple(steps), known.get(Master, dub.language) if steps else None)
+
+    def _dub_shots(self, title: Title, dub: Dub, known: TitleTasks) -> list[Shot]:
+        """The title's shots; of a photograph they end where this dub does."""
+        listed = self.result(known.get(ShotList))
+        made = self.made_of(title)
+        shots = listed.shots if listed else []
+        return [replace(s, end_frame=made.frames[dub.language]) for s in shots] if made else shots
+
+    def delivery(self, title: Title, dub: Dub) -> media.Delivery:
+        """How this dub will be delivered. Raises UnsupportedMedia where it cannot be, whole."""
+        return media.delivery(self.info(title), self.media_info(dub.audio))
+
+    def publish(self, title: Title, dub: Dub, master: Task) -> Path:
+        """Put a finished master under its contract name, without copying where the disk allows it."""
+        made = self.result(master)
+        assert isinstance(made, Master)
+        final = self.store.dub(title.id, dub.language) / made.file
+        self.store.publish(master.folder / made.file, final)
+        return final
+
+
+class _Place:
+    """See `dubbing.stage.Place`."""
+
+    def __init__(
+        self, job: Job, title: Title, known: TitleTasks, failed: Mapping[str, Outcome], dub: Dub | None,
+        shot: Shot | None,
+    ) -> None:  # fmt: skip
+        self.job, self.title, self.config = job, title, job.config
+        self._known, self._failed, self._dub, self._shot = known, failed, dub, shot
+
+    @property
+    def language(self) -> str | None:
+        return self._dub.language if self._dub else None
+
+    @property
+    def shot_id(self) -> str | None:
+        return self._shot.id if self._shot else None
+
+    @property
+    def home(self) -> Path:
+        """The folder of the title's analysis, or of the dub."""
+        store = self.job.store
+        return store.dub(self.title.id, self.language) if self.language else store.analysis(self.title.id)
+
+    @property
+    def dub(self) -> Dub:
+        assert self._dub is not None, "asked for a dub where there is none"
+        return self._dub
+
+    @property
+    def shot(self) -> Shot:
+        assert self._shot is not None, "asked for a shot where there is none"
+        if self._dub is not None and self.made_of is not None:
+            return replace(self._shot, end_frame=self.made_of.frames[self._dub.language])
+        return self._shot
+
+    @property
+    def film(self) -> File:
+        still = self._known.get(StillFilm)
+        return File(still.folder / STILL_FILM, still.key) if still else self.file(self.title.video)
+
+    @property
+    def made_of(self) -> MadeOf | None:
+        return self.job.made_of(self.title)
+
+    @property
+    def has_sound(self) -> bool:
+        return bool(self.job.info(self.title).audio)
+
+    @property
+    def frames_hint(self) -> int:
+        video = self.job.info(self.title).video
+        return video.frames_hint if video else 0
+
+    @property
+    def models_folder(self) -> str:
+        return self.job.models_folder
+
+    def file(self, path: Path | Uri) -> File:
+        return self.job.file(path)
+
+    def ref(self, kind: type[Artifact]) -> Ref[Any]:
+        return self._of(kind).ref
+
+    def has(self, kind: type[Artifact]) -> bool:
+        return self._known.get(kind, self.language, self.shot_id) is not None
+
+    def result(self, kind: type[Artifact]) -> Any:
+        done = self.job.result(self._of(kind))
+        if done is None:
+            raise NotKnown(kind.schema)
+        return done
+
+    def each(self, kind: type[Artifact]) -> tuple[Ref[Any] | None, ...]:
+        shots = self.result(ShotList).shots
+        found = [self._known.get(kind, self.language, s.id) for s in shots]
+        return tuple(t.ref if t is not None and not self._lost(t) else None for t in found)
+
+    def takes(self) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
+        delivered, all_of = [], []
+        for shot in self.result(ShotList).shots:
+            of = (self._known.get(kind, self.language, shot.id) for kind in (FaceTracks, Take, Scores))
+            faces, take, score = of
+            if faces is None or take is None or score is None:
+                raise NotKnown("takes")
+            said = self.job.decisions.get((self.title.id, self.dub.language, shot.id), Standing())
+            all_of += [take.ref, score.ref]
+            if not said.delivers_source(take.key[:12]) and not any(self._lost(t) for t in (faces, take, score)):
+                delivered.append(take.ref)
+        return tuple(delivered), tuple(all_of)
+
+    @property
+    def generator(self) -> GeneratorChoice:
+        return self.job.generator(self.title, self.dub, self.shot)
+
+    @property
+    def generator_hash(self) -> str:
+        return self.job.generator_hash(self.generator)
+
+    def generator_wants(self, what: str) -> bool:
+        return self.job.generator_wants(self.generator, what)
+
+    @property
+    def expert(self) -> str:
+        return self.job.expert
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.job.metrics
+
+    @property
+    def prior(self) -> str:
+        return self.job.prior
+
+    @property
+    def active_speaker(self) -> str | None:
+        return self.job.active_speaker
+
+    @property
+    def master_name(self) -> str:
+        return f"{self.title.id}.{self.dub.language}{self.job.delivery(self.title, self.dub).extension}"
+
+    def _of(self, kind: type[Artifact]) -> Task:
+        task = self._known.get(kind, self.language, self.shot_id)
+        if task is None:
+            raise NotKnown(kind.schema)
+        return task
+
+    def _lost(self, task: Task) -> bool:
+        """Whether it failed, or what it needs did."""
+        return task.id in self._failed or any(n in self._failed for n in task.needs)
+
+
+def _task(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place) -> Task:
+    """The task of a stage at a place; where the shot is long, one that joins what tasks of its windows have made."""
+    if isinstance(inputs, Windowed):
+        frames = inputs.end - inputs.start
+    elif stage.scope in (Scope.SHOT, Scope.DUB_SHOT):
+        frames = len(place.shot)
+    else:
+        frames = stage.covers(inputs, place)
+    whole = _at(stage, inputs, place, frames)
+    parts = windows(inputs.start, inputs.end) if isinstance(inputs, Windowed) else []
+    if len(parts) < 2:
+        return whole
+    assert isinstance(inputs, Windowed)
+    made = tuple(
+        replace(
+            _at(stage, replace(inputs, window=part), place, part[1] - part[0], n),
+            folder=whole.folder.parent / "windows" / f"{whole.folder.name}-{n}",
+        )
+        for n, part in enumerate(parts, 1)
+    )
+    joins = replace(inputs, parts=tuple(w.ref for w in made))
+    return replace(whole, inputs=joins, frames=0, span=frames, windows=made)
+
+
+def _at(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place, frames: int, window: int | None = None) -> Task:
+    key = stage.key(inputs)
+    folder = stage.where(place.home, place.shot_id, key, inputs)
+    return Task(
+        stage, key, folder, inputs, place.title.id, place.language, place.shot_id, window, frames,
+        weight=stage.weight(frames),
+    )  # fmt: skip

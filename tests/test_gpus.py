@@ -1,0 +1,52 @@
+"""Which stages hold a share of a GPU on a cluster that has one: those whose networks profit, and no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dubbing import config, manifest
+from dubbing.engine.ray import kinds
+from dubbing.job import Job
+from dubbing.manifest import Dub, Manifest, Title
+from dubbing.stage import Resources
+
+
+def job(tmp_path: Path, **settings: object) -> Job:
+    title = Title(id="film", video=tmp_path / "film.mp4", dubs=[Dub(language="fr", audio=tmp_path / "fr.wav")])
+    made = Manifest(version=1, titles=[title], generator=manifest.GeneratorChoice(name="rewrite"))
+    return Job(made, tmp_path / "out", config.Config.model_validate(settings))
+
+
+def shares(one: Job) -> dict[str, float]:
+    return {stage.name: one.resources(stage).gpus_if_any for stage in one.pipeline}
+
+
+def test_the_built_in_generator_and_expert_ask_for_none(tmp_path: Path) -> None:
+    assert {name for name, share in shares(job(tmp_path)).items() if share} == {"active"}
+
+
+def test_networks_that_profit_ask_for_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = SimpleNamespace(hash="0" * 12, wants=frozenset(), profits_from_gpu=True)
+    monkeypatch.setattr("dubbing.generators.create", lambda *args, **kwargs: network)
+    found = shares(job(tmp_path, sync={"expert": "syncnet_v2"}))
+    assert {name for name, share in found.items() if share} == {"active", "lipsync", "sync"}
+    assert all(0 < share <= 1 for share in found.values() if share)
+
+
+def test_what_the_configuration_says_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = SimpleNamespace(hash="0" * 12, wants=frozenset(), profits_from_gpu=True)
+    monkeypatch.setattr("dubbing.generators.create", lambda *args, **kwargs: network)
+    one = job(tmp_path, engine={"stages": {"lipsync": {"gpus": 0.0}}})
+    assert shares(one)["lipsync"] == 0.0
+
+
+def test_a_cluster_without_a_gpu_gives_none_and_one_with_gives_the_share() -> None:
+    asked = {"faces": Resources(1, 0, 1000), "lipsync": Resources(1, 0, 2000, gpus_if_any=0.25)}
+    without = kinds(asked, {"CPU": 8, "GPU": 0})
+    assert {kind.gpus for kind in without.values()} == {0.0} and without["faces"] == without["lipsync"]
+    found = kinds(asked, {"CPU": 8, "GPU": 1})
+    assert found["lipsync"].gpus == 0.25 and found["faces"].gpus == 0.0
+    assert kinds({"faces": Resources(16, 0, 1)}, {"CPU": 2})["faces"].cpus == 2
