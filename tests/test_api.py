@@ -15,6 +15,7 @@ from films import Finished, facts_on_disk
 
 import dubbing
 from dubbing import Dub, Event, Manifest, ManifestError, Title, media
+from dubbing.api.scores import Watch as ScoreWatch
 from dubbing.remote import Uri
 from dubbing.shot_table import read_rows
 
@@ -250,7 +251,7 @@ def test_rerun_and_export(finished: Finished, tmp_path: Path) -> None:
 def test_score(film: Path, tmp_path: Path) -> None:
     told: list[str] = []
 
-    class Watch(dubbing.api.scores.Watch):
+    class Watch(ScoreWatch):
         def begin(self, film: Path, number: int, films: int, pictures: int) -> None:
             told.append(f"{film.name} {number} of {films}")
 
