@@ -33,9 +33,10 @@ class Artifact:
     @classmethod
     def of(cls, value: Mapping[str, Any], where: Path | str = "") -> Self:
         """The result in a JSON value. where: for the message. Raises OutputError: another schema, or damaged."""
-        if value.get("schema") != cls.schema:
+        if not isinstance(value, Mapping) or value.get("schema") != cls.schema:
+            found = value.get("schema") if isinstance(value, Mapping) else type(value).__name__
             raise OutputError(
-                f"{str(where) or 'A result'} is of the kind {value.get('schema')!r} and not {cls.schema!r}: it is of "
+                f"{str(where) or 'A result'} is of the kind {found!r} and not {cls.schema!r}: it is of "
                 "another version of dub; run the job again."
             )
         names = {f.name for f in fields(cls)}
@@ -55,8 +56,6 @@ class Artifact:
             value = read_json(path)
         except ValueError as e:
             raise OutputError(f"{str(path)!r} is damaged; remove its folder and run the job again.") from e
-        if not isinstance(value, dict):
-            raise OutputError(f"{str(path)!r} is damaged; remove its folder and run the job again.")
         return cls.of(value, path)
 
     def to_dict(self) -> dict[str, Any]:

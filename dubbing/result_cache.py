@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dubbing import media, models
 from dubbing.artifact import Artifact, File, Spent
 from dubbing.config import Config
-from dubbing.errors import InputError
+from dubbing.errors import InputError, OutputError
 from dubbing.manifest import GeneratorChoice
 from dubbing.remote import Uri
 from dubbing.store import Store, content_key, key_of
@@ -32,6 +32,7 @@ class ResultCache:
 
     def __init__(self, store: Store, config: Config) -> None:
         self.store, self.config = store, config
+        self.heals = False  # whether a result that is damaged is removed, so that it is made anew: in a run only
         self._values: dict[Path, Mapping[str, Any] | None] = {}
         self._results: dict[Path, Artifact] = {}
         self._generators: dict[str, Generator] = {}
@@ -58,7 +59,11 @@ class ResultCache:
         if task is None or value is None:
             return None
         if task.folder not in self._results:
-            self._results[task.folder] = task.kind.Result.of(value, self.store.shown(task.folder))
+            try:
+                self._results[task.folder] = task.kind.Result.of(value, self.store.shown(task.folder))
+            except OutputError as e:
+                self._heal(task, e)
+                return None
         return self._results[task.folder]
 
     def spent(self, task: Task) -> Spent | None:
@@ -70,8 +75,18 @@ class ResultCache:
         if task is None:
             return None
         if self._values.get(task.folder) is None:
-            self._values |= self.store.results([task.folder])
+            try:
+                self._values |= self.store.results([task.folder])
+            except ValueError as e:  # no JSON
+                self._heal(task, OutputError(f"{self.store.shown(task.folder)} is damaged; run the job again."), e)
         return self._values.get(task.folder)
+
+    def _heal(self, task: Task, error: OutputError, cause: Exception | None = None) -> None:
+        """A result is damaged: in a run it is removed, so that it is made anew, once; else that is an error."""
+        if not self.heals:
+            raise error from cause
+        self.forget(task)
+        self.store.remove(task.folder)
 
     @cache  # noqa: B019 - a job lives as long as its process
     def file(self, path: Path | Uri) -> File:

@@ -179,6 +179,23 @@ def test_a_shot_that_fails_never_kills_the_film(finished: Finished, tmp_path: Pa
     assert facts_on_disk(out) == facts_on_disk(finished.out)
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema": "dub.actors.1"}', b'{"schema": "dub.actors.9"}'])
+def test_a_damaged_result_of_the_analysis_is_made_anew_once(finished: Finished, tmp_path: Path, damage: bytes) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished.out, out)
+    (result,) = out.glob("film/analysis/actors-*/result.json")
+    result.write_bytes(damage)
+    job = Job(manifest.load(finished.film), out, config.load())
+    with pytest.raises(OutputError, match="run the job again"):
+        job.tasks()
+    started: list[str] = []
+    run(finished.film, out, show=lambda e: started.append(e.task_id) if e.kind == "started" else None)
+    assert started == ["actors film"]
+    started.clear()
+    run(finished.film, out, show=lambda e: started.append(e.task_id) if e.kind == "started" else None)
+    assert not started
+
+
 def test_two_runs_at_once_into_one_folder(film: Path, tmp_path: Path) -> None:
     job = Job(manifest.load(film), tmp_path / "out", config.load())
     with job.store.lock(), pytest.raises(OutputError, match="Another run"):

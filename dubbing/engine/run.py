@@ -51,6 +51,7 @@ def run_job(job: Job, engine: str, on_event: Callable[[Event], None]) -> Report:
             "manifest": job.manifest.model_dump(mode="json"), "config": job.config.model_dump(mode="json"),
         }  # fmt: skip
         job.store.write_json(run_file, run)
+        job.heals = True
         state = Schedule(job, on_event)
         try:
             state.drain(lambda: _pool(engine, job, state))
