@@ -34,16 +34,15 @@ class Artifact:
     def of(cls, value: Mapping[str, Any], where: Path | str = "") -> Self:
         """The result in a JSON value. where: for the message. Raises OutputError: another schema, or damaged."""
         if not isinstance(value, Mapping) or value.get("schema") != cls.schema:
-            found = value.get("schema") if isinstance(value, Mapping) else type(value).__name__
+            kind = value.get("schema") if isinstance(value, Mapping) else type(value).__name__
             raise OutputError(
-                f"{str(where) or 'A result'} is of the kind {found!r} and not {cls.schema!r}: it is of "
+                f"{str(where) or 'A result'} is of the kind {kind!r} and not {cls.schema!r}: it is of "
                 "another version of dub; run the job again."
             )
         names = {f.name for f in fields(cls)}
         try:
             adapter: TypeAdapter[Self] = _adapter(cls)  # type: ignore[arg-type]
-            found: Self = adapter.validate_python({k: v for k, v in value.items() if k in names})
-            return found
+            return adapter.validate_python({k: v for k, v in value.items() if k in names})
         except ValidationError as e:
             place = ".".join(str(x) for x in e.errors()[0]["loc"])
             raise OutputError(f"{str(where) or 'A result'} is damaged at {place!r}; run the job again.") from e
