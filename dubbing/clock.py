@@ -78,7 +78,7 @@ def counting_base(rate: Fraction) -> int:
     return max(1, int(rate + Fraction(1, 2)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Timeline:
     """When every frame of one picture is shown. Frame n shows during [pts_n, pts_n+1).
 

@@ -31,7 +31,7 @@ _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 _FILMS = (".mjpg", ".mjpeg")  # a stream of JPEG pictures begins as one does
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photograph:
     """bgr_HWC: uint8, upright, sRGB, H and W even; notices: sentences about what differs from the file."""
 
