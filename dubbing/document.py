@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dubbing.errors import InputError, ManifestError
+from dubbing.inputs import read_file
 from dubbing.remote import Objects, Uri, place
 
 __all__ = ["Document", "Location", "Model", "Problem", "dotted", "nearest", "parse", "read", "refusal", "refused"]
@@ -145,8 +146,7 @@ def _bytes(path: Path | Uri) -> bytes:
     if isinstance(path, Uri):
         objects = Objects(path, patience_s=PATIENCE_S)
         return objects.read() if objects.stamp()[0] <= MAX_BYTES else bytes(MAX_BYTES + 1)
-    with path.open("rb") as f:
-        return f.read(MAX_BYTES + 1)
+    return read_file(path, MAX_BYTES + 1)
 
 
 def _refuse_repeats(path: Path | Uri, root: Node) -> None:

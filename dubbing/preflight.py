@@ -131,6 +131,11 @@ def look(
             continue
         if made:
             line = made.line()
+        elif info.audio and (deep or _keeps_floats(info)):
+            loud = attempt(at, _over_full_scale, title.video, info, store, sounds)
+            if loud is None:
+                continue
+            found.notes += [loud] if loud else []
         dubs = []
         for j, dub in enumerate(title.dubs):
             place = manifest.place("titles", i, "dubs", j, "audio")
@@ -257,11 +262,29 @@ def _dub(
             length = sounds.length(store.local(driver))
             _fits(driver, length, own.audio[0].rate_hz, video, picture, line, config)
     delivery = media.delivery(picture, info)
+    loud = _over_full_scale(dub.audio, info, store, sounds)
+    notices = (*delivery.notices, *([loud] if loud else []))
     return DubFinding(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
         f"{title.id}.{dub.language}{delivery.extension}",
-        f"{delivery.sound_codec}, {'copied' if delivery.sound == 'copy' else 'sample for sample'}", delivery.notices,
+        f"{delivery.sound_codec}, {'copied' if delivery.sound == 'copy' else 'sample for sample'}", notices,
     )  # fmt: skip
+
+
+def _keeps_floats(info: media.MediaInfo) -> bool:
+    """Whether its sound is stored as floating-point numbers, which may be over full scale, or no numbers at all."""
+    return info.audio[0].codec.startswith("pcm_f") or info.audio[0].codec == "wavpack"
+
+
+def _over_full_scale(path: Path | Uri, info: media.MediaInfo, store: Store, sounds: Sounds) -> str:
+    """A note where sound that is stored as floats goes over full scale, else nothing. Raises DamagedMedia."""
+    peak = sounds.peak(store.local(path))
+    if peak <= 1.0 or not _keeps_floats(info):
+        return ""
+    return (
+        f"{path.name} goes over full scale (its peak is {20 * math.log10(peak):+.1f} dBFS): it stays as it is, and what "
+        "plays it may clip it."
+    )
 
 
 def _fits(
