@@ -28,8 +28,8 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 def not_a_file(path: Path | str) -> str | None:
-    """`a pipe`, `a device`, `a socket` or `a folder` where that is at a path (or behind its links); None for an ordinary
-    file, and for what is not there or cannot be looked at, of which opening it says why. Opens nothing."""
+    """`a pipe`, `a device`, `a socket` or `a folder` where that is at a path (or behind its links); None for an
+    ordinary file, and for what is not there or cannot be looked at, of which opening it says why. Opens nothing."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -71,7 +71,7 @@ def unwritable_name(path: Path | str) -> str | None:
 
 
 def nested(text: str) -> int:
-    """How deep lists and mappings lie inside each other in a JSON text. Parses nothing, so it can be asked of any text."""
+    """How deep lists and mappings lie inside each other in a JSON text. Parses nothing: any text may be given."""
     depth = deepest = 0
     for mark in re.findall(r"[\[\]{}]", _STRING.sub("", text)):
         depth += 1 if mark in "[{" else -1

@@ -282,8 +282,8 @@ def _over_full_scale(path: Path | Uri, info: media.MediaInfo, store: Store, soun
     if peak <= 1.0 or not _keeps_floats(info):
         return ""
     return (
-        f"{path.name} goes over full scale (its peak is {20 * math.log10(peak):+.1f} dBFS): it stays as it is, and what "
-        "plays it may clip it."
+        f"{path.name} goes over full scale (its peak is {20 * math.log10(peak):+.1f} dBFS): it stays as it is, and "
+        "what plays it may clip it."
     )
 
 

@@ -47,8 +47,8 @@ def test_a_module_names_what_it_offers(path: Path) -> None:
 
 
 def unsafe_to_compare(text: str) -> list[str]:
-    """Classes of a module whose generated `==` would compare arrays: that has no truth value, so `in`, `remove`, `index`
-    and `==` on such records fail, and only where two of them differ late enough."""
+    """Classes of a module whose generated `==` would compare arrays: that has no truth value, so `in`, `remove`,
+    `index` and `==` on such records fail, and only where two of them differ late enough."""
     found = []
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.ClassDef):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dubbing import document
 from dubbing.api.jobs import known_engine, steadfast
 from dubbing.api.progress import FiguresFile
 from dubbing.api.results import Take, open_results
@@ -20,7 +21,7 @@ from dubbing.review.rerun import rerun as render
 from dubbing.review.rerun import shots_named
 from dubbing.review.serve import ReviewServer, open_server
 
-__all__ = ["Rerun", "ReviewServer", "export", "rerun", "serve_review"]
+__all__ = ["Rerun", "ReviewServer", "export", "generator_of", "rerun", "serve_review"]
 
 GIB = 1 << 30
 
@@ -112,6 +113,11 @@ def serve_review(
     Raises InputError: no dub is finished, or the port cannot be had; OutputError: no run there, it lies at a URI.
     """
     return open_server(out, port=port, host=host, cache_bytes=cache_bytes)
+
+
+def generator_of(text: str) -> Any:
+    """What a person wrote for a generator on a command line: a name, or a mapping. Raises ManifestError: no YAML."""
+    return document.value_of(text, "generator")
 
 
 def _name(reviewer: str | None) -> str:

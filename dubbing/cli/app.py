@@ -26,6 +26,7 @@ from dubbing.cli.models import models
 from dubbing.cli.options import (
     FILE,
     PLACE,
+    Finite,
     config_option,
     engine_option,
     json_option,
@@ -128,7 +129,7 @@ Finished runs leave what they cost, numbers only, in the user's cache folder; DU
 @engine_option
 @config_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
-@click.option("--gpus", type=click.FloatRange(min=0), default=0.0, help="GPUs there; default: one, if any are needed.")
+@click.option("--gpus", type=Finite(min=0), default=0.0, help="GPUs there; default: one, if any are needed.")
 @click.option(
     "--trial", "try_it", is_flag=True, help="Measure: do nine seconds of the first title in a temporary folder."
 )

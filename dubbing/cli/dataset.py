@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dubbing.cli.options import FILE, engine_option, json_option, out_option
+from dubbing.cli.options import FILE, Finite, engine_option, json_option, out_option
 from dubbing.errors import DubError, InputError
 
 if TYPE_CHECKING:
@@ -67,17 +67,17 @@ clip can be used.""",
 @click.option("--title", "titles", multiple=True, metavar="ID", help="Of a finished run only this title, repeatable.")
 @click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True, metavar="PX",
               help="Side of the face pictures.")  # fmt: skip
-@click.option("--val", type=click.FloatRange(0, 1), default=0.05, show_default=True, metavar="PART",
+@click.option("--val", type=Finite(0, 1), default=0.05, show_default=True, metavar="PART",
               help="Part of the speakers held out to stop on.")  # fmt: skip
-@click.option("--test", type=click.FloatRange(0, 1), default=0.05, show_default=True, metavar="PART",
+@click.option("--test", type=Finite(0, 1), default=0.05, show_default=True, metavar="PART",
               help="Part of the speakers held out to judge by.")  # fmt: skip
-@click.option("--min-face", type=click.FloatRange(8), default=48.0, show_default=True, metavar="PX",
+@click.option("--min-face", type=Finite(8), default=48.0, show_default=True, metavar="PX",
               help="Leave out smaller faces (height).")  # fmt: skip
-@click.option("--shortest", type=click.FloatRange(0.24), default=1.0, show_default=True, metavar="S",
+@click.option("--shortest", type=Finite(0.24), default=1.0, show_default=True, metavar="S",
               help="Leave out faces seen for less.")  # fmt: skip
-@click.option("--longest", type=click.FloatRange(1), default=10.0, show_default=True, metavar="S",
+@click.option("--longest", type=Finite(1), default=10.0, show_default=True, metavar="S",
               help="Cut longer ones into equal parts.")  # fmt: skip
-@click.option("--max-offset", type=click.FloatRange(0), metavar="FRAMES",
+@click.option("--max-offset", type=Finite(0), metavar="FRAMES",
               help="Leave out what is further out of sync, by the built-in expert.  [default: nothing]")  # fmt: skip
 @click.option("--shard-clips", type=click.IntRange(1), default=256, show_default=True, metavar="N",
               help="Samples to a shard.")  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dubbing.cli.options import json_option, log_format_option, reviewer_option
+from dubbing.cli.options import Finite, json_option, log_format_option, reviewer_option
 from dubbing.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ comment, each by one key (? lists them). Decisions are kept in OUT/review/decisi
     show_default=True,
     help="On which address; others than loopback are open to the network.",
 )
-@click.option(
-    "--cache-gb", type=click.FloatRange(min=0.05), default=4.0, show_default=True, help="Most disk for proxies."
-)
+@click.option("--cache-gb", type=Finite(min=0.05), default=4.0, show_default=True, help="Most disk for proxies.")
 def review(out: str, port: int, host: str, cache_gb: float) -> None:
     """Serve the review page of a finished run. OUT is a run's --out (default: out)."""
     from dubbing.api.reviewed import serve_review
@@ -107,20 +105,18 @@ def _generator(text: str | None) -> dict[str, Any] | None:
     """A name, or a mapping in YAML. Raises InputError."""
     if text is None:
         return None
-    import yaml
+    from dubbing.api.reviewed import generator_of
 
     try:
-        value = json.loads(text)  # YAML takes 1e-05, which JSON writes, for a text
-    except ValueError:
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = None
+        value = generator_of(text)
+    except InputError:
+        value = None
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         return value
-    raise InputError(f"--generator is a name, or a mapping like '{{name: rewrite, jump_cost: 1}}'; found {text!r}.")
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    raise InputError(f"--generator is a name, or a mapping like '{{name: rewrite, jump_cost: 1}}'; found {shown!r}.")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dubbing.cli.options import FILE, json_option
+from dubbing.cli.options import FILE, Finite, json_option
 from dubbing.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ docs/train.md says what each model learns from and how its result is used.""",
 @click.option("--out", type=FILE, metavar="DIR", help="The folder for checkpoints, curves and the result.")
 @click.option("--steps", type=click.IntRange(min=1), help="End after so many steps in all.")
 @click.option("--epochs", type=click.IntRange(min=1), help="End after every clip was seen so often.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="End after so much training in all.")
+@click.option("--minutes", type=Finite(min=0, min_open=True), help="End after so much training in all.")
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True,
     help="Processes that share every step, on Ray; 1: this process alone.",

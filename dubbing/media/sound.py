@@ -51,8 +51,8 @@ def sound_blocks(
 
     rate_hz: resampled to it (None: the stream's own rate); mono: the mean of the channels;
     align_to_video: sample 0 is the start of the first picture frame, silence or a cut before it.
-    Raises MediaError without a sound stream, DamagedMedia where it cannot be decoded or holds a sample that is no number
-    (NaN, infinity): one of those would spread to all that is made of the sound.
+    Raises MediaError without a sound stream, DamagedMedia where it cannot be decoded or holds a sample that is no
+    number (NaN, infinity): one of those would spread to all that is made of the sound.
     """
     with open_media(path) as container:
         stream = _stream(container, path, stream_index)
