@@ -242,6 +242,11 @@ def test_table() -> None:
 # -- status ----------------------------------------------------------------------------------
 
 
+MANIFEST = {
+    "version": 1, "titles": [{"id": "reel", "video": "reel.mp4", "dubs": [{"language": "fr", "audio": "fr.wav"}]}],
+}  # fmt: skip
+
+
 def folder_of_a_run(out: Path, state: str = "finished") -> None:
     """What a run of one title in one language leaves: run.json and a table of three shots."""
     from dubbing.shot_table import write_rows
@@ -262,7 +267,7 @@ def folder_of_a_run(out: Path, state: str = "finished") -> None:
         out / "run.json",
         {"state": state, "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:35+00:00",
          "seconds": 95.0, "exit_status": 3,
-         "manifest": {"titles": [{"id": "reel", "dubs": [{"language": "fr"}]}]}},
+         "manifest": MANIFEST},
     )  # fmt: skip
 
 
@@ -297,9 +302,9 @@ def test_status_during_a_run_and_after_a_kill(dub: Dub, tmp_path: Path) -> None:
 
 
 def test_status_of_a_folder_before_any_table(dub: Dub, tmp_path: Path) -> None:
-    run = {"state": "stopped", "manifest": {"titles": [{"id": "reel", "dubs": [{"language": "fr"}]}]}, "error": "x"}
+    run = {"state": "stopped", "manifest": MANIFEST, "error": "x"}
     (tmp_path / "run.json").write_text(json.dumps(run))
     code, out, _ = dub("status", tmp_path)
     assert code == 0 and "stopped (x)" in out and "nothing" in out
     (tmp_path / "run.json").write_text("{")
-    assert "was not written by dub" in refusal(dub("status", tmp_path))
+    assert "run.json' is damaged" in refusal(dub("status", tmp_path))
