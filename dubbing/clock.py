@@ -40,11 +40,11 @@ class Timecode:
 
         Raises ManifestError when the text is no timecode at that rate.
         """
-        m = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d+)", text.strip())
+        m = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d{2,3})", text.strip(), re.ASCII)
         base = counting_base(rate)
         if not m or int(m[2]) > 59 or int(m[3]) > 59 or int(m[5]) >= base:
             raise ManifestError(
-                f"{text!r} is not a timecode at {rate} frames a second: "
+                f"{text[:40]!r} is not a timecode at {rate} frames a second: "
                 f"write HH:MM:SS:FF with frames 00 to {base - 1:02d}."
             )
         h, mi, s, f = int(m[1]), int(m[2]), int(m[3]), int(m[5])

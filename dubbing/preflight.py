@@ -18,7 +18,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+
 from dubbing import device, media
+from dubbing.analysis.cutlist import OutsideFilm, read_cuts
 from dubbing.analysis.footage import Sounds, made_of
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
@@ -117,8 +120,6 @@ def look(
     for i, title in enumerate(manifest.titles):
         attempt(manifest.place("titles", i), _unused, title)
         at = manifest.place("titles", i, "video")
-        if title.shots is not None:
-            attempt(manifest.place("titles", i, "shots"), _exists, title.shots, store)
         before = len(found.problems)
         made = attempt(at, made_of, title, store.local, sounds)
         if len(found.problems) > before:
@@ -126,6 +127,10 @@ def look(
         info = made.info if made else attempt(at, _picture, title.video, store)
         if info is None or info.video is None:
             continue
+        if title.shots is not None and not made:
+            attempt(
+                manifest.place("titles", i, "shots"), _cuts, title.shots, info.video, store.local(title.video), store
+            )
         line = attempt(at, _decode, store.local(title.video), on_frames) if deep and not made else None
         if deep and line is None and not made:
             continue
@@ -215,9 +220,19 @@ def _unused(title: Title) -> None:
         raise ManifestError("this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.")
 
 
-def _exists(path: Path | Uri, store: Store) -> None:
-    if not store.local(path).is_file():
-        raise ManifestError(f"there is no file {path}; 'shots' names a cut list (.edl or .otio).")
+def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> None:
+    """Reads a cut list against what the film's header promises. That an edit lies outside the film is said only of
+    decoded frames. Raises ManifestError."""
+    try:
+        path = store.local(shots)
+    except MediaError as e:
+        raise ManifestError(f"there is no file {shots}; 'shots' names a cut list (.edl or .otio).") from e
+    count, start = video.frames_hint, video.start_tc or "00:00:00:00"
+    promised = Timeline(np.arange(count, dtype=np.int64), 1 / video.rate, count, video.rate, start)
+    try:
+        read_cuts(path, promised)
+    except OutsideFilm:
+        read_cuts(path, media.timeline(film))
 
 
 def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:
