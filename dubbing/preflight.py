@@ -3,6 +3,8 @@
 `look` opens every file and decodes the dubs' sound (about 500 times faster than film time); with
 `deep` it decodes the pictures too and finds damage inside them. It changes nothing. What it finds
 wrong it lists, all of it, as the errors a run would stop with.
+
+Over 400 lines: everything that is looked at, in the order in which a person reads it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from dubbing.analysis.cutlist import OutsideFilm, read_cuts
 from dubbing.analysis.footage import Sounds, made_of
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
-from dubbing.errors import InputError, ManifestError, MediaError
+from dubbing.errors import InputError, ManifestError, MediaError, during
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.remote import Uri
 from dubbing.store import Store, open_store, standing
@@ -178,7 +180,8 @@ class _Attempts:
 
     def __call__(self, place: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
-            return call(*args, **kwargs)
+            with during(f"looking at {place or 'this machine'}"):
+                return call(*args, **kwargs)
         except InputError as e:
             self._found.problems.append(type(e)(self._named(f"{place}: {e}" if place else str(e))))
             return None
@@ -228,7 +231,7 @@ def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -
     except MediaError as e:
         raise ManifestError(f"there is no file {shots}; 'shots' names a cut list (.edl or .otio).") from e
     count, start = video.frames_hint, video.start_tc or "00:00:00:00"
-    promised = Timeline(np.arange(count, dtype=np.int64), 1 / video.rate, count, video.rate, start)
+    promised = Timeline(np.arange(count), 1 / video.rate, count, video.rate, start)
     try:
         read_cuts(path, promised)
     except OutsideFilm:

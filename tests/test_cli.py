@@ -85,8 +85,9 @@ def test_a_bad_manifest_or_config_writes_nothing(dub: Dub, tmp_path: Path) -> No
     assert not out.exists()
 
 
-def test_debug_adds_a_traceback(dub: Dub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_adds_a_traceback(dub: Dub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUB_DEBUG", "1")
+    monkeypatch.chdir(tmp_path)
     code, _, err = dub("run", "absent.yaml")
     assert code == 2 and "Traceback" in err and err.splitlines()[-1].startswith("dub: No such manifest")
 
@@ -96,7 +97,11 @@ def test_debug_adds_a_traceback(dub: Dub, monkeypatch: pytest.MonkeyPatch) -> No
     [
         (KeyboardInterrupt(), 130, "dub: interrupted; run the same command again to go on.\n"),
         (StageError("shot 3"), 1, "dub: shot 3\n"),
-        (ZeroDivisionError("x"), 1, "dub: ZeroDivisionError: x; this is a defect of dub: DUB_DEBUG=1 shows where.\n"),
+        (
+            ZeroDivisionError("x"),
+            1,
+            "dub: ZeroDivisionError: x; this is a defect of dub. DUB_DEBUG=1 writes a report that you can send.\n",
+        ),
     ],
 )
 def test_exit_codes(dub: Dub, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str) -> None:

@@ -155,6 +155,12 @@ def test_a_command_in_the_readme_is_one(line: str) -> None:
         assert words[0] in ("git", "cd", "python3.11")
 
 
+@pytest.mark.parametrize("path", [p for p in PACKAGE if p.parent.name == "cli" and p.name != "say.py"], ids=name_of)
+def test_commands_print_by_one_function(path: Path) -> None:
+    """It shows what a name would tell the terminal, instead of passing it on."""
+    assert not re.search(r"click\.s?echo\(|(?<![\w.])print\(", path.read_text(encoding="utf-8"))
+
+
 def test_help_is_light() -> None:
     heavy = ["torch", "ray", "mediapipe", "av", "numpy", "cv2", "pyarrow", "scipy", "pydantic", "yaml", "rich"]
     code = f"import sys, dubbing.cli; print([m for m in {heavy} if m in sys.modules])"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dubbing import document
 from dubbing.api.jobs import known_engine, steadfast
 from dubbing.api.progress import FiguresFile
 from dubbing.api.results import Take, open_results
@@ -20,6 +19,7 @@ from dubbing.review.library import Library
 from dubbing.review.rerun import rerun as render
 from dubbing.review.rerun import shots_named
 from dubbing.review.serve import ReviewServer, open_server
+from dubbing.yaml_text import value_of
 
 __all__ = ["Rerun", "ReviewServer", "export", "generator_of", "rerun", "serve_review"]
 
@@ -117,7 +117,7 @@ def serve_review(
 
 def generator_of(text: str) -> Any:
     """What a person wrote for a generator on a command line: a name, or a mapping. Raises ManifestError: no YAML."""
-    return document.value_of(text, "generator")
+    return value_of(text, "generator")
 
 
 def _name(reviewer: str | None) -> str:

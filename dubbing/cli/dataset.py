@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from dubbing.cli.options import FILE, Finite, engine_option, json_option, out_option
+from dubbing.cli.say import echo, echo_on, safe
 from dubbing.errors import DubError, InputError
 
 if TYPE_CHECKING:
@@ -113,11 +114,11 @@ def prepare(
     if as_json:
         show.as_json(card)
     else:
-        click.echo(format_text(card))
-    click.echo(f"{out}: card.md and sheet.jpg are for people, clips.parquet says what became of every clip", err=True)
+        echo(format_text(card))
+    echo(f"{out}: card.md and sheet.jpg are for people, clips.parquet says what became of every clip", err=True)
     if not made.samples:
         why = ", ".join(f"{n} {reason}" for reason, n in card["rejected"].items())
-        click.echo(f"dub: no clip of {source} can be used ({why}); docs/dataset.md says what a clip must be.", err=True)
+        echo(f"dub: no clip of {source} can be used ({why}); docs/dataset.md says what a clip must be.", err=True)
         raise SystemExit(InputError.exit_code)
     if card["broken"]:
         raise SystemExit(DubError.exit_code)
@@ -142,7 +143,7 @@ def show_card(folder: Path, as_json: bool) -> None:
     if as_json:
         show.as_json(card)
     else:
-        click.echo(format_text(card))
+        echo(format_text(card))
 
 
 class _Watch:
@@ -179,18 +180,18 @@ class _Watch:
 
     def _say(self, text: str) -> None:
         if self._progress:
-            self._progress.console.print(f"dub: {text}", markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(safe(f"dub: {text}"), markup=False, highlight=False, soft_wrap=True)
         else:
-            print(f"dub: {text}", file=self._stream, flush=True)
+            echo_on(f"dub: {text}", self._stream)
 
     def _tell(self, done: int, of: int, what: str) -> None:
         now = time.monotonic()
         what += f"  {self._frames / max(now - self._started, 1e-3):.0f} frames/s" if self._frames else ""
         if self._progress:
-            self._progress.update(self._task, completed=done, total=of or None, description=what)
+            self._progress.update(self._task, completed=done, total=of or None, description=safe(what))
         elif now >= self._next:
             self._next = now + _LINE_S
-            print(f"dub: {what}", file=self._stream, flush=True)
+            echo_on(f"dub: {what}", self._stream)
 
 
 @contextmanager

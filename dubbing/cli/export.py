@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dubbing.cli.options import FILE, engine_option, json_option, log_format_option, reviewer_option
+from dubbing.cli.say import echo
 
 if TYPE_CHECKING:
     from dubbing import Exported
@@ -56,7 +57,7 @@ def export(
     if as_json:
         show.as_json(done.to_dict())
     else:
-        click.echo(_told(done))
+        echo(_told(done))
     raise SystemExit(done.exit_code)
 
 

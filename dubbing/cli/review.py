@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dubbing.cli.options import Finite, json_option, log_format_option, reviewer_option
+from dubbing.cli.say import echo
 from dubbing.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,16 +48,14 @@ def review(out: str, port: int, host: str, cache_gb: float) -> None:
     from dubbing.api.reviewed import serve_review
 
     server = serve_review(out, port=port, host=host, cache_bytes=int(cache_gb * GIB))
-    click.echo(server.url)
+    echo(server.url)
     if server.open_to_network:
-        click.echo(
-            "Anybody on the network who has this URL can see the film and decide; http is not encrypted.", err=True
-        )
-    click.echo("Ctrl-C ends it; decisions are kept as they are taken.", err=True)
+        echo("Anybody on the network who has this URL can see the film and decide; http is not encrypted.", err=True)
+    echo("Ctrl-C ends it; decisions are kept as they are taken.", err=True)
     try:
         server.serve()
     except KeyboardInterrupt:
-        click.echo("dub: the review has ended.", err=True)
+        echo("dub: the review has ended.", err=True)
 
 
 @click.command(
@@ -97,7 +96,7 @@ def rerun(
     if as_json:
         show.as_json({"made": [_plain(m) for m in made], "chosen": choose})
     else:
-        click.echo(_told(made, choose, out))
+        echo(_told(made, choose, out))
     raise SystemExit(1 if any(m.error for m in made) else 0)
 
 
@@ -125,7 +124,7 @@ def _progress(log_format: str) -> Iterator[Any]:
     if log_format == "json":
 
         def line(part: float, stage: str) -> None:
-            click.echo(json.dumps({"event": "progress", "part": round(part, 3), "text": stage}), err=True)
+            echo(json.dumps({"event": "progress", "part": round(part, 3), "text": stage}), err=True)
 
         yield line
     elif sys.stderr.isatty():
@@ -143,7 +142,7 @@ def _progress(log_format: str) -> Iterator[Any]:
             nonlocal said
             if not said:
                 said = True
-                click.echo("rendering ...", err=True)
+                echo("rendering ...", err=True)
 
         yield begin
 
