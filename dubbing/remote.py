@@ -113,11 +113,14 @@ def local_scheme(scheme: str) -> bool:
 def place(value: str | Path) -> Path | Uri:
     """What a person wrote as a path, or as a URI: those of this machine become paths.
 
-    Raises InputError for a URI that cannot be used.
+    Raises InputError for a URI that cannot be used, and for a name that no file can have.
     """
     text = str(value) if isinstance(value, Uri) or not isinstance(value, Path) else ""
     scheme = scheme_of(text)
     if scheme is None:
+        if problem := unwritable_name(value):
+            shown = ascii(str(value))
+            raise InputError(f"{shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'} cannot be used: {problem}.")
         return Path(value)
     if problem := unusable(text):
         raise InputError(f"{problem}.")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dubbing.cli.options import json_option
+from dubbing.cli.options import FILE, json_option
 from dubbing.cli.say import echo, safe
 from dubbing.errors import ClusterError, InputError
 
@@ -40,7 +40,7 @@ _out_option = click.option(
 _config_option = click.option(
     "--config",
     "config_file",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="Settings that differ from configs/default.yaml.",
 )

@@ -10,13 +10,12 @@ from typing import Any, TextIO
 
 import click
 
-from dubbing.cli.options import json_option
+from dubbing.cli.options import FILE, json_option
 from dubbing.cli.say import echo, echo_on, safe
 from dubbing.errors import DubError, InputError
 
 __all__ = ["evaluate"]
 
-FILE = click.Path(path_type=Path)
 TABLE, PAGE = "eval.parquet", "eval.html"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dubbing.cli.options import json_option
+from dubbing.cli.options import FILE, json_option
 from dubbing.cli.say import echo, echo_on
 from dubbing.errors import InputError, ModelError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["download_shown", "models"]
 
-FILE = click.Path(path_type=Path)
 LINE_S = 5.0
 
 

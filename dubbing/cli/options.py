@@ -35,7 +35,17 @@ class Finite(click.FloatRange):
         return number
 
 
-FILE = click.Path(path_type=Path)
+class _File(_Place):
+    """A path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        found = super().convert(value, param, ctx)
+        if isinstance(found, Uri):
+            self.fail(f"{str(found)!r} lies elsewhere; give a file or folder of this machine.", param, ctx)
+        return found
+
+
+FILE = _File()
 PLACE = _Place()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")

@@ -6,13 +6,15 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dubbing.cli.options import Finite, json_option, log_format_option, reviewer_option
+from dubbing.cli.options import PLACE, Finite, json_option, log_format_option, reviewer_option
 from dubbing.cli.say import echo
 from dubbing.errors import InputError
+from dubbing.remote import Uri
 
 if TYPE_CHECKING:
     from dubbing import Rerun
@@ -34,7 +36,7 @@ The page: every shot, worst first; source and take in step, frame by frame; appr
 comment, each by one key (? lists them). Decisions are kept in OUT/review/decisions.jsonl, as they are taken;
 `dub export OUT` masters what they changed. Ctrl-C ends it.""",
 )
-@click.argument("out", type=click.Path(), required=False, default="out")
+@click.argument("out", type=PLACE, required=False, default="out")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; default: any that is free.")
 @click.option(
     "--host",
@@ -43,7 +45,7 @@ comment, each by one key (? lists them). Decisions are kept in OUT/review/decisi
     help="On which address; others than loopback are open to the network.",
 )
 @click.option("--cache-gb", type=Finite(min=0.05), default=4.0, show_default=True, help="Most disk for proxies.")
-def review(out: str, port: int, host: str, cache_gb: float) -> None:
+def review(out: Path | Uri, port: int, host: str, cache_gb: float) -> None:
     """Serve the review page of a finished run. OUT is a run's --out (default: out)."""
     from dubbing.api.reviewed import serve_review
 
@@ -69,7 +71,7 @@ Examples:
 
 New takes lie beside the old; `dub review` compares them. Without --choose nothing that is delivered changes.""",
 )
-@click.argument("out", type=click.Path())
+@click.argument("out", type=PLACE)
 @click.option(
     "--shots", "names", multiple=True, required=True, metavar="SHOT",
     help="shot_0004 or 4 (in every dub), fr/4, reel/fr/4, `review`, `rejected`; more than once for more.",
@@ -83,8 +85,8 @@ New takes lie beside the old; `dub review` compares them. Without --choose nothi
 @log_format_option
 @json_option
 def rerun(
-    out: str, names: tuple[str, ...], generator: str | None, choose: bool, engine: str | None, reviewer: str | None,
-    log_format: str, as_json: bool,
+    out: Path | Uri, names: tuple[str, ...], generator: str | None, choose: bool, engine: str | None,
+    reviewer: str | None, log_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Render some shots of a finished run again, with another generator or other settings, as new takes."""
     from dubbing.api.reviewed import rerun as render
@@ -152,7 +154,7 @@ def _plain(one: Rerun) -> dict[str, Any]:
     return {"key": key, "take": one.take.id if one.take else None, "known": one.known, "error": one.error}
 
 
-def _told(made: Sequence[Rerun], chosen: bool, out: str) -> str:
+def _told(made: Sequence[Rerun], chosen: bool, out: Path | Uri) -> str:
     """The new takes beside those there were."""
     from dubbing.cli.show import number, table
 

@@ -12,13 +12,12 @@ from typing import Any, TextIO
 
 import click
 
-from dubbing.cli.options import json_option
+from dubbing.cli.options import FILE, json_option
 from dubbing.cli.say import echo, echo_on, safe
 from dubbing.errors import DubError
 
 __all__ = ["score"]
 
-FILE = click.Path(path_type=Path)
 TABLE = Path("scores.parquet")
 LINE_S = 5.0
 REASONS = {"no_face": "no face", "too_short": "too short: under 6 frames", "out_of_sight": "mouth never in sight"}
