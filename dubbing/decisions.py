@@ -23,7 +23,7 @@ from typing import IO, Any, Literal, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from dubbing.errors import InputError, OutputError
-from dubbing.inputs import json_value
+from dubbing.inputs import json_value, not_a_file
 from dubbing.store import output_error
 
 __all__ = [
@@ -185,6 +185,7 @@ class DecisionLog:
     def records(self) -> Sequence[Decision]:
         """All of them, oldest first. Raises OutputError where a line was not written by this project."""
         with self._lock:
+            self._refuse_special()
             try:
                 with self.path.open("rb") as f:
                     self._catch_up(f)
@@ -294,12 +295,18 @@ class DecisionLog:
         """The number of the newest record."""
         return self._records[-1].seq if self._records else 0
 
+    def _refuse_special(self) -> None:
+        """Raises OutputError where something lies there that is no file and could block for ever."""
+        if kind := not_a_file(self.path):
+            raise OutputError(f"{str(self.path)!r} is {kind}, and not a file; move it away.")
+
     def _forget(self) -> None:
         self._read_bytes, self._records, self._by_shot = 0, [], {}
 
     @contextmanager
     def _locked(self) -> Iterator[IO[bytes]]:
         """The file, held alone. Raises OutputError."""
+        self._refuse_special()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # no buffer: what a full disk refused must not be tried again at closing

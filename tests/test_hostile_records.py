@@ -165,3 +165,55 @@ def test_half_a_letter_in_a_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="half a letter"):
         make(KEY, "rerun", "Ann", generator={"name": "rewrite", "\ud800": 1})
     assert log.path.read_bytes() == b"" and make(KEY, "original", "Ann").seq == 1
+
+
+def test_what_is_no_file_among_the_records_is_named(tmp_path: Path, dub: Dub) -> None:
+    (tmp_path / "review").mkdir()
+    os.mkfifo(tmp_path / "review" / "decisions.jsonl")
+    for call in (DecisionLog(tmp_path).records, lambda: DecisionLog(tmp_path).append(KEY, "original", "Ann")):
+        with pytest.raises(OutputError, match="decisions.jsonl' is a pipe, and not a file"):
+            call()
+
+
+NO_FOLDER = {
+    "x" * 256: "one name in it has 256 bytes; 255 are the most",
+    "é" * 128: "one name in it has 256 bytes",
+    "/".join(["d" * 100] * 50): "4095 are the most that a path may have",
+    b"caf\xe9".decode("utf-8", "surrogateescape"): "bytes that are no UTF-8",
+    "loop": "its links lead round in a circle",
+    "loop/below": "its links lead round in a circle",
+    "file": "is a file",
+    "file/below": "is a file",
+    "pipe": "is a file, so nothing can be written under it",
+}
+
+
+@pytest.mark.parametrize("name", NO_FOLDER, ids=range(len(NO_FOLDER)))
+def test_an_output_folder_that_cannot_be_is_refused_before_work(tmp_path: Path, dub: Dub, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "job.yaml").write_text(json.dumps(MANIFEST), encoding="utf-8")
+    code, _, err = dub("check", tmp_path / "job.yaml", "--out", tmp_path / name)
+    assert code == 2 and NO_FOLDER[name] in err, err
+
+
+@pytest.mark.parametrize("name", ["🎬 été", "日本", "a b", "%41", "-x", "[x]", "a:b"])
+def test_an_output_folder_may_be_called_as_people_like(tmp_path: Path, dub: Dub, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "run.json").write_text(json.dumps(RUN), encoding="utf-8")
+    code, out, _ = dub("status", tmp_path / name)
+    assert code == 0 and name in out
+
+
+@pytest.mark.parametrize("option", ["--cache-gb=nan", "--cache-gb=inf", "--port=1e9"])
+def test_options_that_are_no_numbers(tmp_path: Path, dub: Dub, option: str) -> None:
+    code, _, err = dub("review", tmp_path, option)
+    assert code == 2 and "Invalid value" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "{name: " * 5000, "{a: 1}", "!!python/name:os.system", "3", "null"])
+def test_a_generator_that_is_none(tmp_path: Path, dub: Dub, text: str) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(RUN), encoding="utf-8")
+    code, _, err = dub("rerun", tmp_path, "--shots", "1", f"--generator={text}")
+    assert code == 2 and "--generator is a name, or a mapping" in err and len(err) < 300

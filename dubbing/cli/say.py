@@ -13,9 +13,11 @@ import click
 
 __all__ = ["echo", "echo_on", "safe"]
 
-# C0 but tab and line end, DEL, C1, two separators that some terminals take for line ends, marks of writing direction,
-# and halves of letters.
-_CODES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# C0 but tab and line end, DEL, C1; what has no width, marks of writing direction, and two separators that some
+# terminals take for line ends; halves of letters.
+_CODES = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def safe(text: str) -> str:

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from dubbing.artifacts.takes import Scores, Take
 from dubbing.decisions import Decision, Standing, standing_of
 from dubbing.errors import OutputError
-from dubbing.inputs import json_value
+from dubbing.inputs import json_value, not_a_file
 from dubbing.job import Job
 from dubbing.manifest import Dub, Title
 from dubbing.store import alone, output_error
@@ -85,6 +85,8 @@ class Deliveries:
 
         Raises OutputError where a line was not written by this project.
         """
+        if kind := not_a_file(self.path):
+            raise OutputError(f"{str(self.path)!r} is {kind}, and not a file; move it away.")
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:

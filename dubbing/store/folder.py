@@ -43,7 +43,14 @@ def key_of(*parts: Any) -> str:
 
 def read_json(path: Path) -> Any:
     """The JSON value in a file this project wrote. Raises OSError; ValueError where it is damaged."""
+    _refuse_special(path)
     return json_value(path.read_bytes())
+
+
+def _refuse_special(path: Path) -> None:
+    """Raises OSError for a pipe, a device, a socket or a folder, which could block for ever when it is opened."""
+    if kind := not_a_file(path):
+        raise OSError(None, f"it is {kind}, and not a file", str(path))
 
 
 def content_key(path: Path, memory: Path | None = None) -> str:
@@ -176,8 +183,7 @@ class Store:
 
     def read_bytes(self, path: Path) -> bytes:
         """A file below the root, as it is now. Raises FileNotFoundError, and OSError for what is no file."""
-        if kind := not_a_file(path):
-            raise OSError(None, f"it is {kind}, and not a file", str(path))
+        _refuse_special(path)
         return path.read_bytes()
 
     def find(self, folder: Path, name: str) -> set[Path]:
