@@ -40,11 +40,11 @@ class Timecode:
 
         Raises ManifestError when the text is no timecode at that rate.
         """
-        m = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d+)", text.strip())
+        m = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.])(\d{2,3})", text.strip(), re.ASCII)
         base = counting_base(rate)
         if not m or int(m[2]) > 59 or int(m[3]) > 59 or int(m[5]) >= base:
             raise ManifestError(
-                f"{text!r} is not a timecode at {rate} frames a second: "
+                f"{text[:40]!r} is not a timecode at {rate} frames a second: "
                 f"write HH:MM:SS:FF with frames 00 to {base - 1:02d}."
             )
         h, mi, s, f = int(m[1]), int(m[2]), int(m[3]), int(m[5])
@@ -78,7 +78,7 @@ def counting_base(rate: Fraction) -> int:
     return max(1, int(rate + Fraction(1, 2)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Timeline:
     """When every frame of one picture is shown. Frame n shows during [pts_n, pts_n+1).
 

@@ -16,10 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
+from pydantic import TypeAdapter, ValidationError
+
 from dubbing.errors import InputError, OutputError
+from dubbing.inputs import json_value, not_a_file
 from dubbing.store import output_error
 
 __all__ = [
@@ -144,6 +148,29 @@ def standing_of(records: Sequence[Decision]) -> Standing:
     )
 
 
+def _record(line: bytes, after: int) -> Decision:
+    """The record in a line; its number follows `after`. Raises ValueError, which ends a sentence."""
+    plain = json_value(line)
+    names = {x.name for x in fields(Decision)}
+    if not isinstance(plain, dict) or plain.pop("schema", None) != _SCHEMA or not plain.keys() <= names:
+        raise ValueError("another schema")
+    try:
+        record = _adapter().validate_json(json.dumps(plain), strict=True)
+    except ValidationError as e:
+        first = e.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg']}") from e
+    if record.seq <= after:
+        raise ValueError(f"its number is {record.seq}, and {after} came before")
+    if record.generator is not None and not isinstance(record.generator.get("name"), str):
+        raise ValueError("its generator has no name")
+    return record
+
+
+@cache
+def _adapter() -> TypeAdapter[Decision]:
+    return TypeAdapter(Decision)
+
+
 class DecisionLog:
     """The log of one output folder. Reading is cheap: only what was appended since is read again. Safe to ask from
     several threads, and from several processes."""
@@ -158,6 +185,7 @@ class DecisionLog:
     def records(self) -> Sequence[Decision]:
         """All of them, oldest first. Raises OutputError where a line was not written by this project."""
         with self._lock:
+            self._refuse_special()
             try:
                 with self.path.open("rb") as f:
                     self._catch_up(f)
@@ -195,12 +223,15 @@ class DecisionLog:
                 raise Conflict(f"{said} since you looked at it; look and decide again.")
             title, language, shot = key
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
-            made = Decision(len(self._records) + 1, time, name_of(reviewer), title, language, shot, kind, **about)
+            made = Decision(self._last + 1, time, name_of(reviewer), title, language, shot, kind, **about)
             self._accept(made)
             plain = {k: v for k, v in asdict(made).items() if v not in (None, "")}
             f.seek(self._read_bytes)
             f.truncate()  # what a crash left of a line that nobody was told of
-            line = (json.dumps({"schema": _SCHEMA, **plain}, ensure_ascii=False) + "\n").encode()
+            try:
+                line = (json.dumps({"schema": _SCHEMA, **plain}, ensure_ascii=False, allow_nan=False) + "\n").encode()
+            except ValueError as e:
+                raise InputError("The decision holds half a letter or a number that is none; write it again.") from e
             try:
                 while line:
                     line = line[f.write(line) :]
@@ -247,14 +278,10 @@ class DecisionLog:
         f.seek(self._read_bytes)
         data = f.read()
         whole = data[: data.rfind(b"\n") + 1]
-        names = {x.name for x in fields(Decision)}
-        for line in whole.splitlines():
+        for line in whole.split(b"\n")[:-1]:
             try:
-                plain = json.loads(line)
-                if plain.pop("schema") != _SCHEMA or not plain.keys() <= names:
-                    raise ValueError("another schema")
-                record = Decision(**plain)
-            except (ValueError, KeyError, TypeError, AttributeError) as e:
+                record = _record(line, after=self._last)
+            except ValueError as e:
                 raise OutputError(
                     f"Line {len(self._records) + 1} of {str(self.path)!r} is not a decision ({e}); restore the file "
                     "from a copy, or take that line out."
@@ -263,12 +290,23 @@ class DecisionLog:
             self._by_shot.setdefault(record.key, []).append(record)
         self._read_bytes += len(whole)
 
+    @property
+    def _last(self) -> int:
+        """The number of the newest record."""
+        return self._records[-1].seq if self._records else 0
+
+    def _refuse_special(self) -> None:
+        """Raises OutputError where something lies there that is no file and could block for ever."""
+        if kind := not_a_file(self.path):
+            raise OutputError(f"{str(self.path)!r} is {kind}, and not a file; move it away.")
+
     def _forget(self) -> None:
         self._read_bytes, self._records, self._by_shot = 0, [], {}
 
     @contextmanager
     def _locked(self) -> Iterator[IO[bytes]]:
         """The file, held alone. Raises OutputError."""
+        self._refuse_special()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # no buffer: what a full disk refused must not be tried again at closing

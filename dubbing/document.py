@@ -1,9 +1,7 @@
 """YAML files into pydantic models, where every error names the file and the line; the same models built in Python,
 where it names the field.
 
-Knows nothing of what the files mean. The YAML read here is the plain part of version 1.2: `no`, `on`
-and `1:30` are text, only `true` and `false` are booleans, a key written twice is an error, and tags
-that would build objects are refused.
+Knows nothing of what the files mean, and nothing of how YAML is written: that is `yaml_text`.
 """
 
 from __future__ import annotations
@@ -17,14 +15,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dubbing.errors import InputError, ManifestError
+from dubbing.inputs import read_file
 from dubbing.remote import Objects, Uri, place
+from dubbing.yaml_text import parsed
+from dubbing.yaml_text import short as _short
 
-__all__ = ["Document", "Location", "Model", "Problem", "dotted", "nearest", "parse", "read", "refusal", "refused"]
+__all__ = [
+    "Document",
+    "Location",
+    "Model",
+    "Problem",
+    "dotted",
+    "nearest",
+    "parse",
+    "read",
+    "refusal",
+    "refused",
+]
 
 MAX_BYTES = 4_000_000
 PATIENCE_S = 15.0  # a person waits for this
@@ -33,22 +44,10 @@ _HINT = r" \((?:put it in|lines that|lines of) [^)]*\)"  # how to write it in YA
 M = TypeVar("M", bound=BaseModel)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's few implicit types."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(?:[0-9]*\.[0-9]+|[0-9]+\.)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+", "-+.0123456789"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-
-
 class Model(BaseModel):
     """A part of a document. Built in Python, one that is wrong raises ManifestError, as one that was read does."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     def __init__(self, **data: Any) -> None:
         try:
@@ -117,26 +116,9 @@ def read(path: Path | str, kind: str, *, may_be_empty: bool = False) -> Document
         raise ManifestError(f"{str(path)!r} is no {kind}: it is larger than {MAX_BYTES // 1_000_000} MB of YAML.")
     try:
         text = data.decode("utf-8-sig")
-        loader = _Loader(text)
-    except (UnicodeDecodeError, yaml.reader.ReaderError) as e:
+    except UnicodeDecodeError as e:
         raise ManifestError(f"{str(path)!r} is no {kind}: a {kind} is a YAML text file in UTF-8.") from e
-    try:
-        root = loader.get_single_node()
-        if root is None and may_be_empty:
-            root = yaml.compose("{}")
-        if root is None:
-            raise ManifestError(f"The {kind} {str(path)!r} is empty; `dub schema` shows what it can hold.")
-        _refuse_repeats(path, root)
-        value = loader.construct_document(root)
-    except yaml.MarkedYAMLError as e:
-        mark = e.problem_mark or e.context_mark
-        where = f", line {mark.line + 1}" if mark else ""
-        what = " ".join(part for part in (e.context, e.problem) if part)
-        raise ManifestError(f"{path}{where}: this is not YAML ({what}); check the indentation and quotes here.") from e
-    except RecursionError as e:
-        raise ManifestError(f"{path}: lists inside lists without end; `dub schema` shows what a {kind} holds.") from e
-    finally:
-        loader.dispose()
+    root, value = parsed(str(path), kind, text, may_be_empty)
     return Document(path, value, root)
 
 
@@ -145,32 +127,7 @@ def _bytes(path: Path | Uri) -> bytes:
     if isinstance(path, Uri):
         objects = Objects(path, patience_s=PATIENCE_S)
         return objects.read() if objects.stamp()[0] <= MAX_BYTES else bytes(MAX_BYTES + 1)
-    with path.open("rb") as f:
-        return f.read(MAX_BYTES + 1)
-
-
-def _refuse_repeats(path: Path | Uri, root: Node) -> None:
-    todo, seen = [root], set()
-    while todo:
-        node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, SequenceNode):
-            todo += node.value
-        elif isinstance(node, MappingNode):
-            lines: dict[str, int] = {}
-            for key, value in node.value:
-                line = key.start_mark.line + 1
-                if not isinstance(key, ScalarNode):
-                    raise ManifestError(f"{path}, line {line}: a key must be a word, not a list or a mapping.")
-                if key.value in lines:
-                    raise ManifestError(
-                        f"{path}, line {line}: the key {key.value!r} was already given at line {lines[key.value]}; "
-                        "keep one of the two."
-                    )
-                lines[key.value] = line
-                todo.append(value)
+    return read_file(path, MAX_BYTES + 1)
 
 
 def parse(document: Document, model: type[M], **context: Any) -> M:
@@ -235,7 +192,7 @@ def _found(model: type[BaseModel], error: ValidationError, python: bool) -> list
         if e["type"] == "extra_forbidden":
             key = str(location[-1])
             allowed = _keys(model, location[:-1])
-            text = f"unknown key {key!r}{nearest(key, allowed) or '.'} Allowed here: {', '.join(allowed)}."
+            text = f"unknown key {_short(key)}{nearest(key, allowed) or '.'} Allowed here: {', '.join(allowed)}."
             out.append((location, True, text))
         elif e["type"] == "missing":
             if location in misspelt:
@@ -283,17 +240,6 @@ def _sentence(location: Location, kind: str, message: str, found: Any, whole: st
     if wanted is None:
         wanted = message.replace("Input should", "must") if message.startswith("Input should") else message
     return f"{name!r} {wanted}; found {_short(found)}."
-
-
-def _short(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict):
-        return f"a mapping with the keys {', '.join(map(str, value))}" if value else "an empty mapping"
-    if isinstance(value, list):
-        return f"a list of {len(value)}" if value else "an empty list"
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _keys(model: type[BaseModel], location: Location) -> list[str]:

@@ -16,6 +16,11 @@
 A message is one sentence or two: what was found, what is allowed, what to do next.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = [
     "ClusterError",
     "DamagedMedia",
@@ -29,6 +34,7 @@ __all__ = [
     "StageError",
     "StorageError",
     "UnsupportedMedia",
+    "during",
 ]
 
 
@@ -82,3 +88,16 @@ class ClusterError(InputError):
 
 class StageError(DubError):
     """One shot failed. It becomes a `failed` row; the rest of the film is delivered."""
+
+
+@contextmanager
+def during(what: str) -> Iterator[None]:
+    """An error that nobody foresaw, on its way through, is told what was being done (a stage, a title, a file), for
+    whoever reads it at the end. A DubError says so itself."""
+    try:
+        yield
+    except DubError:
+        raise
+    except Exception as e:
+        e.add_note(what)
+        raise

@@ -26,7 +26,7 @@ from dubbing.artifacts.tracks import FaceTracks
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
-from dubbing.errors import InputError
+from dubbing.errors import InputError, during
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.pipeline import PIPELINE
 from dubbing.records import Shot
@@ -149,14 +149,15 @@ class Job(ResultCache):
         """The tasks of one title, as far as they are known. dubs: of these only; None for all."""
         known = TitleTasks()
         for stage in self.pipeline:
-            for place in self._places(title, stage.scope, known, failed, title.dubs if dubs is None else dubs):
-                try:
-                    inputs = stage.inputs(place)
-                except NotKnown:
-                    continue
-                if inputs is not None:
-                    task = _task(stage, inputs, place)
-                    known.found[stage.Result, task.language, task.shot] = task
+            with during(f"planning stage {stage.name} of title {title.id}"):
+                for place in self._places(title, stage.scope, known, failed, title.dubs if dubs is None else dubs):
+                    try:
+                        inputs = stage.inputs(place)
+                    except NotKnown:
+                        continue
+                    if inputs is not None:
+                        task = _task(stage, inputs, place)
+                        known.found[stage.Result, task.language, task.shot] = task
         return known
 
     def _places(

@@ -29,23 +29,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from dubbing import document
+from dubbing import document, languages
 from dubbing.errors import ManifestError
+from dubbing.inputs import unwritable_name
 from dubbing.remote import Uri, place, scheme_of, unusable
 
 __all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Still", "Title", "load", "of_run", "schema"]
 
 _ID = re.compile(r"[a-z0-9_-]{1,64}")
-_LANGUAGE = re.compile(
-    r"""(?: [a-z]{2,3} (?:-[a-z]{3}){0,3}      # language, extended language
-            (?:-[a-z]{4})?                     # script
-            (?:-(?:[a-z]{2}|[0-9]{3}))?        # region
-            (?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*
-            (?:-[0-9a-wy-z](?:-[a-z0-9]{2,8})+)*
-            (?:-x(?:-[a-z0-9]{1,8})+)?
-          | x(?:-[a-z0-9]{1,8})+ )""",
-    re.VERBOSE | re.IGNORECASE,
-)
+_RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
+"""Names of devices on Windows and on shares that it reads: no folder can have them."""
 
 
 def _said(text: str, at: Iterable[int | str] = ()) -> PydanticCustomError:
@@ -56,18 +49,27 @@ def _said(text: str, at: Iterable[int | str] = ()) -> PydanticCustomError:
 def _file(value: Any, info: ValidationInfo) -> Any:
     """A path as a Path (or a Uri, in a manifest at one), absolute where the manifest's folder is known; a URI as a Uri,
     those of this machine as Paths."""
-    if isinstance(value, Path | Uri):
+    if isinstance(value, Uri):
         return value
+    if isinstance(value, Path):
+        return _nameable(value, value, info)
     if not isinstance(value, str):
         raise _said(f"{info.field_name!r} must be the path of a file; found {document._short(value)}.")
     if not value.strip() or "\0" in value:
-        raise _said(f"{info.field_name!r} must be the path of a file; found {value!r}.")
+        raise _said(f"{info.field_name!r} must be the path of a file; found {document._short(value)}.")
     if scheme_of(value):
         if problem := unusable(value):
             raise _said(f"{info.field_name!r}: {problem}.")
         return place(value)
     folder = (info.context or {}).get("folder")
-    return Path(value) if folder is None or os.path.isabs(value) else folder / value
+    path = Path(value) if folder is None or os.path.isabs(value) else folder / value
+    return _nameable(path, value, info) if isinstance(path, Path) else path
+
+
+def _nameable(path: Path, given: Any, info: ValidationInfo) -> Path:
+    if problem := unwritable_name(path):
+        raise _said(f"{info.field_name!r} is {document._short(str(given))}, which cannot be used: {problem}.")
+    return path
 
 
 _FILE_SCHEMA = {
@@ -79,16 +81,22 @@ File = Annotated[Path | InstanceOf[Uri], BeforeValidator(_file), WithJsonSchema(
 
 
 def _language(tag: str) -> str:
-    if _LANGUAGE.fullmatch(tag):
-        return tag
-    hint = f"; did you mean {tag.replace('_', '-')!r}?" if _LANGUAGE.fullmatch(tag.replace("_", "-")) else ""
-    raise _said(f"'language' is {tag!r}, which is no BCP 47 tag{hint or ';'} write for example fr, pt-BR or zh-Hant.")
+    if problem := languages.refusal(tag):
+        raise _said(f"'language' is {document._short(tag)}, {problem}.")
+    if _RESERVED.fullmatch(tag.lower()):
+        raise _said(f"'language' is {tag!r}, which names a device on Windows, and no folder can; write {tag}-x-{tag}.")
+    return tag
 
 
 def _id(value: str) -> str:
-    if _ID.fullmatch(value):
-        return value
-    raise _said(f"'id' is {value!r}, but it names the output folder: use 1 to 64 of the characters a-z, 0-9, _ and -.")
+    if not _ID.fullmatch(value):
+        raise _said(
+            f"'id' is {document._short(value)}, but it names the output folder: use 1 to 64 of the characters a-z, "
+            "0-9, _ and -."
+        )
+    if _RESERVED.fullmatch(value):
+        raise _said(f"'id' is {value!r}, which names a device on Windows, and no folder can; write {value}_1.")
+    return value
 
 
 def _repeated(values: Iterable[Hashable]) -> tuple[int, int] | None:
@@ -164,7 +172,7 @@ class Title(_Model):
     video: File = Field(
         description="The source picture with its sound; or a photograph (PNG, JPEG, WebP, TIFF), whose film is as long "
         "as each dub. Like every file here: a path (relative to the manifest), "
-        "or a URI (file, s3, and what else the installed fsspec libraries know)."
+        "or a URI (file, s3; http and https)."
     )
     dubs: list[Dub] = Field(min_length=1, description="One entry per language.")
     shots: File | None = Field(None, description="A cut list (.edl or .otio) to use instead of detection.")

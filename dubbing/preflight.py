@@ -3,6 +3,8 @@
 `look` opens every file and decodes the dubs' sound (about 500 times faster than film time); with
 `deep` it decodes the pictures too and finds damage inside them. It changes nothing. What it finds
 wrong it lists, all of it, as the errors a run would stop with.
+
+Over 400 lines: everything that is looked at, in the order in which a person reads it.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+
 from dubbing import device, media
+from dubbing.analysis.cutlist import OutsideFilm, read_cuts
 from dubbing.analysis.footage import Sounds, made_of
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
-from dubbing.errors import InputError, ManifestError, MediaError
+from dubbing.errors import InputError, ManifestError, MediaError, during
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.remote import Uri
 from dubbing.store import Store, open_store, standing
@@ -117,8 +122,6 @@ def look(
     for i, title in enumerate(manifest.titles):
         attempt(manifest.place("titles", i), _unused, title)
         at = manifest.place("titles", i, "video")
-        if title.shots is not None:
-            attempt(manifest.place("titles", i, "shots"), _exists, title.shots, store)
         before = len(found.problems)
         made = attempt(at, made_of, title, store.local, sounds)
         if len(found.problems) > before:
@@ -126,11 +129,20 @@ def look(
         info = made.info if made else attempt(at, _picture, title.video, store)
         if info is None or info.video is None:
             continue
+        if title.shots is not None and not made:
+            attempt(
+                manifest.place("titles", i, "shots"), _cuts, title.shots, info.video, store.local(title.video), store
+            )
         line = attempt(at, _decode, store.local(title.video), on_frames) if deep and not made else None
         if deep and line is None and not made:
             continue
         if made:
             line = made.line()
+        elif info.audio and (deep or _keeps_floats(info)):
+            loud = attempt(at, _over_full_scale, title.video, info, store, sounds)
+            if loud is None:
+                continue
+            found.notes += [loud] if loud else []
         dubs = []
         for j, dub in enumerate(title.dubs):
             place = manifest.place("titles", i, "dubs", j, "audio")
@@ -168,7 +180,8 @@ class _Attempts:
 
     def __call__(self, place: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
-            return call(*args, **kwargs)
+            with during(f"looking at {place or 'this machine'}"):
+                return call(*args, **kwargs)
         except InputError as e:
             self._found.problems.append(type(e)(self._named(f"{place}: {e}" if place else str(e))))
             return None
@@ -210,9 +223,19 @@ def _unused(title: Title) -> None:
         raise ManifestError("this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.")
 
 
-def _exists(path: Path | Uri, store: Store) -> None:
-    if not store.local(path).is_file():
-        raise ManifestError(f"there is no file {path}; 'shots' names a cut list (.edl or .otio).")
+def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> None:
+    """Reads a cut list against what the film's header promises. That an edit lies outside the film is said only of
+    decoded frames. Raises ManifestError."""
+    try:
+        path = store.local(shots)
+    except MediaError as e:
+        raise ManifestError(f"there is no file {shots}; 'shots' names a cut list (.edl or .otio).") from e
+    count, start = video.frames_hint, video.start_tc or "00:00:00:00"
+    promised = Timeline(np.arange(count), 1 / video.rate, count, video.rate, start)
+    try:
+        read_cuts(path, promised)
+    except OutsideFilm:
+        read_cuts(path, media.timeline(film))
 
 
 def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:
@@ -257,11 +280,29 @@ def _dub(
             length = sounds.length(store.local(driver))
             _fits(driver, length, own.audio[0].rate_hz, video, picture, line, config)
     delivery = media.delivery(picture, info)
+    loud = _over_full_scale(dub.audio, info, store, sounds)
+    notices = (*delivery.notices, *([loud] if loud else []))
     return DubFinding(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
         f"{title.id}.{dub.language}{delivery.extension}",
-        f"{delivery.sound_codec}, {'copied' if delivery.sound == 'copy' else 'sample for sample'}", delivery.notices,
+        f"{delivery.sound_codec}, {'copied' if delivery.sound == 'copy' else 'sample for sample'}", notices,
     )  # fmt: skip
+
+
+def _keeps_floats(info: media.MediaInfo) -> bool:
+    """Whether its sound is stored as floating-point numbers, which may be over full scale, or no numbers at all."""
+    return info.audio[0].codec.startswith("pcm_f") or info.audio[0].codec == "wavpack"
+
+
+def _over_full_scale(path: Path | Uri, info: media.MediaInfo, store: Store, sounds: Sounds) -> str:
+    """A note where sound that is stored as floats goes over full scale, else nothing. Raises DamagedMedia."""
+    peak = sounds.peak(store.local(path))
+    if peak <= 1.0 or not _keeps_floats(info):
+        return ""
+    return (
+        f"{path.name} goes over full scale (its peak is {20 * math.log10(peak):+.1f} dBFS): it stays as it is, and "
+        "what plays it may clip it."
+    )
 
 
 def _fits(

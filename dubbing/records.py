@@ -30,7 +30,7 @@ class Shot:
         return self.end_frame - self.start_frame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Track:
     """One face followed through one shot.
 
@@ -73,7 +73,7 @@ class Line:
     end_frame: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Patch:
     """The changed region of one frame.
 
@@ -97,7 +97,7 @@ class Patch:
         return self.matte_HW
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
     """LSE of one stretch of film with one sound, by one expert (docs/lse.md).
 

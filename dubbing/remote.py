@@ -1,4 +1,4 @@
-"""Objects at URIs (s3://bucket/name, and what else fsspec's libraries give), read and written patiently.
+"""Objects at URIs (s3://bucket/name; http and https to read), read and written patiently.
 
 An object appears under its name whole or not at all. What fails for a moment (a connection, a busy
 server) is tried again for two minutes; what will not get better is said in one sentence at once. It
@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from dubbing.errors import InputError, StorageError
+from dubbing.inputs import unwritable_name
 
 __all__ = [
     "OBJECT_STORES",
@@ -45,10 +46,11 @@ MANY = 500  # objects asked for together
 AT_ONCE = 8
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 _PART = ".part-"
+_SHOWN = 100  # letters of a URI in a message
 _LOCAL = ("file", "local")
 _READ_ONLY = ("http", "https")
 # Where a write is atomic by itself; elsewhere it goes to a part first, which is then renamed.
-OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory")
+OBJECT_STORES = ("s3", "s3a", "memory")
 _EXTRAS = {"s3": "pip install 'dubbing[s3]'", "s3a": "pip install 'dubbing[s3]'"}
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -111,11 +113,14 @@ def local_scheme(scheme: str) -> bool:
 def place(value: str | Path) -> Path | Uri:
     """What a person wrote as a path, or as a URI: those of this machine become paths.
 
-    Raises InputError for a URI that cannot be used.
+    Raises InputError for a URI that cannot be used, and for a name that no file can have.
     """
     text = str(value) if isinstance(value, Uri) or not isinstance(value, Path) else ""
     scheme = scheme_of(text)
     if scheme is None:
+        if problem := unwritable_name(value):
+            shown = ascii(str(value))
+            raise InputError(f"{shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'} cannot be used: {problem}.")
         return Path(value)
     if problem := unusable(text):
         raise InputError(f"{problem}.")
@@ -123,25 +128,32 @@ def place(value: str | Path) -> Path | Uri:
 
 
 def unusable(text: str) -> str | None:
-    """Why a URI cannot be used, as the end of a sentence; None where it can. Opens nothing."""
-    parts = urlsplit(text)
-    scheme = parts.scheme.lower()
+    """Why a URI cannot be used, as the end of a sentence; None where it can. Opens and imports nothing."""
+    shown = repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
+    if any(not letter.isprintable() for letter in unquote(text)):
+        return f"{shown} holds a letter that no name has (a line end, a NUL, or half a letter)"
+    try:
+        parts = urlsplit(text)
+        secret = parts.password is not None
+    except ValueError as e:
+        return f"{shown} is no URI ({e}); write s3://bucket/name"
+    scheme = scheme_of(text) or parts.scheme.lower()
     if local_scheme(scheme):
         if parts.netloc not in ("", "localhost"):
-            return f"{text!r} names a file of another machine ({parts.netloc}); write a path, or file:///..."
-        return None
-    if parts.password is not None or (scheme in _READ_ONLY and parts.query):
+            return f"{shown} names a file of another machine ({parts.netloc}); write a path, or file:///..."
+        return unwritable_name(unquote(parts.path))
+    if secret or (scheme in _READ_ONLY and parts.query):
         return (
             f"a {scheme}:// address with a password or a signature in it would be written into the records; "
             "give it without, and the keys in the environment"
         )
-    from fsspec.registry import known_implementations, registry
-
-    if "::" in text or (scheme not in known_implementations and scheme not in registry):
-        usual = "a path, file:///..., s3://bucket/..."
-        return f"{text!r} begins with {scheme}://, which no library knows; allowed are {usual}"
+    if scheme not in (*OBJECT_STORES, *_READ_ONLY):
+        return (
+            f"{shown} begins with {scheme[:_SHOWN]}://, which dub does not support; allowed are a path, file:///..., "
+            f"s3://bucket/... ({_EXTRAS['s3']}), and https://... to read: copy it to one of these"
+        )
     if not text.partition("://")[2].strip("/"):
-        return f"{text!r} names nothing; write {scheme}://bucket/name"
+        return f"{shown} names nothing; write {scheme}://bucket/name"
     return None
 
 

@@ -59,7 +59,7 @@ _MNEMONICS = {
 _CLASS_OF = {name: CLASSES.index(group) for group, names in _MNEMONICS.items() for name in names}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Babble:
     """wave: float32 mono 16 kHz; every 20 ms phone_T, int64, index into CLASSES, and lips_T2, opening and spread."""
 

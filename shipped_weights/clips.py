@@ -56,7 +56,7 @@ TEST = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clip:
     """One talking face with its sound.
 

@@ -57,7 +57,7 @@ OUT_OF_SYNC = ("frontal_512",)
 MADE_PART = 0.3  # weight of the second task beside the first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spoken:
     """A clip ready to learn from. times_s (N,): middles of frames; coef_NK: (N, COEFS); full_NP3: canonical."""
 
@@ -107,7 +107,7 @@ class Net(nn.Module):
         return {k: v.detach().numpy().astype(np.float32) for k, v in out.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Excerpts:
     """Things to draw windows from: per clip, its variants as (feature (T, 40), targets (T, ...), valid (T,))."""
 

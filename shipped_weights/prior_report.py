@@ -22,7 +22,7 @@ __all__ = ["FIT_PART", "Row", "Subject", "measure", "summary", "table"]
 SHUT = 0.02  # an opening below this reads as closed lips
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A clip: canonical meshes (N, 478, 3), the middles of its frames, its sound."""
 

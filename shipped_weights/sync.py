@@ -90,7 +90,7 @@ class Members(nn.Module):
         return F.normalize(x, dim=-1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Material:
     """One clip as the network meets it: coefficients (n, K) at 25 fps, sound columns (T, BANDS) at 100 Hz, which of
     its steps are speech (T / 2,), and codes (T / 2, C) of it as recorded and of its copies."""

@@ -11,7 +11,7 @@ from dubbing.clock import Timeline
 from dubbing.mesh import MeshTracker
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Speaker:
     """A clip of one person who speaks. mesh_NP3: of every frame, px; wave: float32 (T,), 16 kHz."""
 

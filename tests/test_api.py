@@ -175,7 +175,7 @@ def test_where_no_run_was_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("[]")
     with pytest.raises(dubbing.InputError, match="was not written by dub"):
         dubbing.open_results(tmp_path)
-    with pytest.raises(dubbing.InputError, match="no library knows"):
+    with pytest.raises(dubbing.InputError, match="does not support"):
         dubbing.open_results("s4://films/out")
 
 

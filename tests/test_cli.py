@@ -85,8 +85,9 @@ def test_a_bad_manifest_or_config_writes_nothing(dub: Dub, tmp_path: Path) -> No
     assert not out.exists()
 
 
-def test_debug_adds_a_traceback(dub: Dub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_adds_a_traceback(dub: Dub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUB_DEBUG", "1")
+    monkeypatch.chdir(tmp_path)
     code, _, err = dub("run", "absent.yaml")
     assert code == 2 and "Traceback" in err and err.splitlines()[-1].startswith("dub: No such manifest")
 
@@ -96,7 +97,11 @@ def test_debug_adds_a_traceback(dub: Dub, monkeypatch: pytest.MonkeyPatch) -> No
     [
         (KeyboardInterrupt(), 130, "dub: interrupted; run the same command again to go on.\n"),
         (StageError("shot 3"), 1, "dub: shot 3\n"),
-        (ZeroDivisionError("x"), 1, "dub: ZeroDivisionError: x; this is a defect of dub: DUB_DEBUG=1 shows where.\n"),
+        (
+            ZeroDivisionError("x"),
+            1,
+            "dub: ZeroDivisionError: x; this is a defect of dub. DUB_DEBUG=1 writes a report that you can send.\n",
+        ),
     ],
 )
 def test_exit_codes(dub: Dub, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str) -> None:
@@ -242,6 +247,11 @@ def test_table() -> None:
 # -- status ----------------------------------------------------------------------------------
 
 
+MANIFEST = {
+    "version": 1, "titles": [{"id": "reel", "video": "reel.mp4", "dubs": [{"language": "fr", "audio": "fr.wav"}]}],
+}  # fmt: skip
+
+
 def folder_of_a_run(out: Path, state: str = "finished") -> None:
     """What a run of one title in one language leaves: run.json and a table of three shots."""
     from dubbing.shot_table import write_rows
@@ -262,7 +272,7 @@ def folder_of_a_run(out: Path, state: str = "finished") -> None:
         out / "run.json",
         {"state": state, "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:35+00:00",
          "seconds": 95.0, "exit_status": 3,
-         "manifest": {"titles": [{"id": "reel", "dubs": [{"language": "fr"}]}]}},
+         "manifest": MANIFEST},
     )  # fmt: skip
 
 
@@ -297,9 +307,9 @@ def test_status_during_a_run_and_after_a_kill(dub: Dub, tmp_path: Path) -> None:
 
 
 def test_status_of_a_folder_before_any_table(dub: Dub, tmp_path: Path) -> None:
-    run = {"state": "stopped", "manifest": {"titles": [{"id": "reel", "dubs": [{"language": "fr"}]}]}, "error": "x"}
+    run = {"state": "stopped", "manifest": MANIFEST, "error": "x"}
     (tmp_path / "run.json").write_text(json.dumps(run))
     code, out, _ = dub("status", tmp_path)
     assert code == 0 and "stopped (x)" in out and "nothing" in out
     (tmp_path / "run.json").write_text("{")
-    assert "was not written by dub" in refusal(dub("status", tmp_path))
+    assert "run.json' is damaged" in refusal(dub("status", tmp_path))

@@ -46,6 +46,37 @@ def test_a_module_names_what_it_offers(path: Path) -> None:
     assert "__all__" in named or not own, f"{name_of(path)} has no __all__"
 
 
+def unsafe_to_compare(text: str) -> list[str]:
+    """Classes of a module whose generated `==` would compare arrays: that has no truth value, so `in`, `remove`,
+    `index` and `==` on such records fail, and only where two of them differ late enough."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        kinds = [ast.unparse(d) for d in (*node.decorator_list, *node.bases)]
+        compares = any(
+            re.search(r"\b(NamedTuple|dataclass)\b", kind) and "eq=False" not in kind.replace(" ", "") for kind in kinds
+        )
+        own = any(isinstance(part, ast.FunctionDef) and part.name == "__eq__" for part in node.body)
+        fields = [ast.unparse(part.annotation) for part in node.body if isinstance(part, ast.AnnAssign)]
+        if compares and not own and any(re.search(r"\b(ndarray|Tensor|DataFrame|NDArray)\b", f) for f in fields):
+            found.append(node.name)
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_records_that_hold_arrays_compare_by_identity(path: Path) -> None:
+    assert unsafe_to_compare(path.read_text(encoding="utf-8")) == [], "write @dataclass(..., eq=False)"
+
+
+def test_what_compares_arrays_is_found() -> None:
+    head = "from dataclasses import dataclass\nimport numpy as np\n"
+    one = "@dataclass(frozen=True{})\nclass One:\n    at: dict[int, np.ndarray]\n"
+    assert unsafe_to_compare(head + one.format("")) == ["One"]
+    assert unsafe_to_compare(head + one.format(", eq=False")) == []
+    assert unsafe_to_compare("class Two(NamedTuple):\n    curve: np.ndarray\n    d: float\n") == ["Two"]
+
+
 RULED = {
     "a module": ('x = 1\n', "D100"), "a package": ("", "D104"),
     "a class": ('"""M."""\n\n\nclass Open:\n    x = 1\n', "D101"),
@@ -122,6 +153,12 @@ def test_a_command_in_the_readme_is_one(line: str) -> None:
         command.make_context(words[0], words[1:])
     else:
         assert words[0] in ("git", "cd", "python3.11")
+
+
+@pytest.mark.parametrize("path", [p for p in PACKAGE if p.parent.name == "cli" and p.name != "say.py"], ids=name_of)
+def test_commands_print_by_one_function(path: Path) -> None:
+    """It shows what a name would tell the terminal, instead of passing it on."""
+    assert not re.search(r"click\.s?echo\(|(?<![\w.])print\(", path.read_text(encoding="utf-8"))
 
 
 def test_help_is_light() -> None:

@@ -172,7 +172,7 @@ def test_what_is_wrong_names_the_uri(bucket: str, s3_endpoint: str, dub: Dub) ->
     code, _, err = dub("check", f"{bucket}/job/absent.yaml")
     assert code == 2 and f"No such manifest: '{bucket}/job/absent.yaml'" in err
     code, _, err = dub("status", "s4://films/out")
-    assert code == 2 and "no library knows" in err and err.count("\n") == 1
+    assert code == 2 and "does not support" in err and err.count("\n") == 1
     code, _, err = dub("status", f"{bucket}/nothing")
     assert code == 2 and "There is no run.json" in err
     code, _, err = dub("run", f"{bucket}/job/manifest.yaml", "--out", "s3://no-such-bucket/out")

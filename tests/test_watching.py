@@ -93,7 +93,8 @@ def test_figures_hold_seconds_cache_hits_and_failures() -> None:
 
 
 def test_status_shows_them_while_a_run_is_under_way(tmp_path: Path) -> None:
-    run = {"state": "running", "started": "2026-01-01", "manifest": {"titles": []}}
+    title = {"id": "reel", "video": "reel.mp4", "dubs": [{"language": "fr", "audio": "fr.wav"}]}
+    run = {"state": "running", "started": "2026-01-01", "manifest": {"version": 1, "titles": [title]}}
     (tmp_path / "run.json").write_text(json.dumps(run))
     with (tmp_path / ".lock").open("w") as lock, FiguresFile([(100, 1)], tmp_path) as show:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -2,25 +2,35 @@
 
 An `.edl` is read here, line by line, because every fault must be named by its line and because only
 the record side matters: source times, reels and speed changes may say what they like. An `.otio` is
-read by opentimelineio. Both name frames by SMPTE timecode at the film's own count; nothing here
-opens the film.
+read by opentimelineio, once it is known to be an ordinary file that nests no deeper than its parser bears. Both name
+by SMPTE timecode at the film's own count; nothing here opens the film.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dubbing.clock import Timecode, Timeline, counting_base
 from dubbing.errors import ManifestError
+from dubbing.inputs import MOST_NESTED, nested, read_file
 
-__all__ = ["read_cuts"]
+__all__ = ["OutsideFilm", "read_cuts"]
+
+_MOST_BYTES = 64 << 20
+_SHOWN = 80  # letters of a line in a message
 
 _EVENT = re.compile(
-    r"(?P<number>\d+)\s+(?P<reel>\S+)\s+(?P<channel>\S+)\s+(?P<kind>C|D|W\d+|K[BO]?)\s+(?:(?P<length>\d+)\s+)?"
+    r"(?P<number>\d+)\s+(?P<reel>\S+)\s+(?P<channel>\S+)\s+(?P<kind>C|D|W\d+|K[BO]?)\s+(?:(?P<length>\d{1,9})\s+)?"
     r"\S+\s+\S+\s+(?P<start>\d\d[:;.]\d\d[:;.]\d\d[:;.]\d\d+)\s+(?P<end>\d\d[:;.]\d\d[:;.]\d\d[:;.]\d\d+)"
 )
+
+
+class OutsideFilm(ManifestError):
+    """An edit lies outside the film: of as many frames as its header promises, or as there are."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,8 @@ def read_cuts(path: Path | str, film: Timeline) -> list[int]:
     A dissolve or wipe cuts in its middle. A stretch that the list leaves out is a shot of its own.
     Where the film carries no timecode (it starts at 00:00:00:00) and the list starts at another
     whole hour, that hour is taken as the film's start.
-    Raises ManifestError naming the line (or edit) and the timecode that does not fit the film.
+    Raises ManifestError naming the line (or edit) and what is wrong with it; OutsideFilm, one of these, for a timecode
+    that does not fit the film.
     """
     path = Path(path)
     if path.suffix.lower() == ".edl":
@@ -64,7 +75,7 @@ def read_cuts(path: Path | str, film: Timeline) -> list[int]:
     for edit in edits:
         if edit.start < start or edit.end > end:
             text = edit.start_text if not start <= edit.start < end else edit.end_text
-            raise ManifestError(
+            raise OutsideFilm(
                 f"{path}, {edit.where}: {text} is outside the film, which runs from {first} to {first + len(film)}."
             )
         if edit.start < last.end:
@@ -81,10 +92,7 @@ def read_cuts(path: Path | str, film: Timeline) -> list[int]:
 
 
 def _read_edl(path: Path, film: Timeline) -> list[_Edit]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    except OSError as e:
-        raise ManifestError(f"{path}: the cut list cannot be read ({e.strerror}).") from e
+    lines = _text(path).splitlines()
     edits: list[_Edit] = []
     drop_frame = False
     for number, line in enumerate(lines, 1):
@@ -97,7 +105,7 @@ def _read_edl(path: Path, film: Timeline) -> list[_Edit]:
         event = _EVENT.match(text)
         if not event:
             raise ManifestError(
-                f"{path}, line {number}: {text!r} is no CMX3600 edit; one reads "
+                f"{path}, line {number}: {text[:_SHOWN]!r} is no CMX3600 edit; one reads "
                 "'001 REEL V C 00:00:00:00 00:00:01:00 01:00:00:00 01:00:01:00'."
             )
         if not _is_picture(event["channel"]):
@@ -139,16 +147,25 @@ def _count(text: str, film: Timeline, where: str, drop_frame: bool) -> int:
 def _read_otio(path: Path, film: Timeline) -> list[_Edit]:
     import opentimelineio as otio
 
+    text = _text(path)
+    if nested(text) > MOST_NESTED:  # its reader would use up the process's stack
+        raise ManifestError(f"{path}: lists inside lists without end; {MOST_NESTED} are allowed.")
     try:
-        timeline = otio.adapters.read_from_file(str(path))
+        timeline = otio.adapters.read_from_string(text, "otio_json")
     except Exception as e:  # its reader raises many kinds
-        raise ManifestError(f"{path}: this OpenTimelineIO file cannot be read ({e}).") from e
+        raise ManifestError(f"{path}: this OpenTimelineIO file cannot be read ({_short(e)}).") from e
     if not isinstance(timeline, otio.schema.Timeline):
         raise ManifestError(f"{path}: it holds a {type(timeline).__name__}; a cut list is a Timeline.")
-    tracks = [t for t in timeline.tracks if t.kind == otio.schema.TrackKind.Video and len(t)]
+    tracks = [t for t in timeline.tracks if isinstance(t, otio.schema.Track) and t.kind == "Video" and len(t)]
     if not tracks:
         return []
-    track = tracks[0] if len(tracks) == 1 else otio.algorithms.flatten_stack(tracks)
+    try:
+        track = tracks[0] if len(tracks) == 1 else otio.algorithms.flatten_stack(tracks)
+    except Exception as e:
+        raise ManifestError(
+            f"{path}: its {len(tracks)} picture tracks cannot be laid over each other ({_short(e)}); give one track, "
+            "whose clips say their source_range."
+        ) from e
     base = counting_base(film.rate)
     first = Timecode.parse(film.start_tc, film.rate)
     offset = first.frames
@@ -159,17 +176,50 @@ def _read_otio(path: Path, film: Timeline) -> list[_Edit]:
         if isinstance(child, otio.schema.Transition):
             continue
         where = f"edit {number} ({child.name})" if child.name else f"edit {number}"
-        at = child.range_in_parent()
+        at = _range(child, f"{path}, {where}")
         start = offset + _frames(at.start_time, base, f"{path}, {where}")
         end = start + _frames(at.duration, base, f"{path}, {where}")
         names = (str(Timecode(n, base, first.drop)) for n in (start, end))
+        if end < start:
+            raise ManifestError(f"{path}, {where}: it lasts {end - start} frames; a clip lasts 0 or more.")
         edits.append(_Edit(where, start, end, start, *names))
     return edits
+
+
+def _range(child: Any, where: str) -> Any:
+    """Where a clip lies in its track, a TimeRange."""
+    try:
+        return child.range_in_parent()
+    except Exception as e:
+        raise ManifestError(
+            f"{where}: how long it lasts cannot be known ({_short(e)}); a clip needs a source_range, or the "
+            "available_range of its media."
+        ) from e
+
+
+def _text(path: Path) -> str:
+    """A cut list as text. Raises ManifestError."""
+    try:
+        data = read_file(path, _MOST_BYTES + 1)
+    except FileNotFoundError as e:
+        raise ManifestError(f"there is no file {path}; 'shots' names a cut list (.edl or .otio).") from e
+    except OSError as e:
+        raise ManifestError(f"{path}: the cut list cannot be read ({e.strerror}).") from e
+    if len(data) > _MOST_BYTES:
+        raise ManifestError(f"{path}: a cut list has at most {_MOST_BYTES >> 20} MB.")
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def _frames(time: object, base: int, where: str) -> int:
     """A RationalTime as a whole count of the film's frames."""
     value, rate = float(getattr(time, "value")), float(getattr(time, "rate"))  # noqa: B009
+    if not (math.isfinite(value) and math.isfinite(rate)):
+        raise ManifestError(f"{where}: {value:g} at {rate:g} a second is no time.")
     if round(rate) != base:
         raise ManifestError(
             f"{where}: it counts {rate:g} frames a second, the film counts {base}; "

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,32 +54,42 @@ class MadeOf:
 
 
 class Sounds:
-    """Lengths of decoded sounds. Where the output folder exists they are remembered in it by path, size and
+    """Lengths and peaks of decoded sounds. Where the output folder exists they are remembered in it by path, size and
     time, so that a run that goes on does not decode them again; the file may be deleted."""
 
     def __init__(self, out: Path) -> None:
         self._file = out / ".sounds.json"
-        self._known: dict[str, list[int]] = {}
+        self._known: dict[str, list[Any]] = {}
         with suppress(OSError, ValueError):
             self._known = dict(read_json(self._file))
 
     def length(self, path: Path) -> int:
         """Decoded samples of the first sound stream. Raises MediaError where nothing can be heard."""
+        samples, peak = self._decoded(path)
+        if peak <= _INAUDIBLE:
+            raise MediaError(f"{path} has no sound in it: none of its {samples} samples is louder than -60 dBFS.")
+        return samples
+
+    def peak(self, path: Path) -> float:
+        """The largest sample of the first sound stream; 1.0 is full scale. Raises DamagedMedia for one that is no
+        number."""
+        return self._decoded(path)[1]
+
+    def _decoded(self, path: Path) -> tuple[int, float]:
         stat = path.stat()
         name, stamp = str(path), [stat.st_size, stat.st_mtime_ns]
-        if self._known.get(name, [])[:2] == stamp:
-            return self._known[name][2]
-        samples, loud = 0, False
+        known = self._known.get(name)
+        if isinstance(known, list) and len(known) == 4 and known[:2] == stamp:
+            return int(known[2]), float(known[3])
+        samples, peak = 0, 0.0
         for block in media.sound_blocks(path, None, mono=False, align_to_video=False):
             samples += len(block)
-            loud = loud or float(np.abs(block).max(initial=0.0)) > _INAUDIBLE
-        if not loud:
-            raise MediaError(f"{path} has no sound in it: none of its {samples} samples is louder than -60 dBFS.")
-        self._known[name] = [*stamp, samples]
-        if self._file.parent.is_dir():
+            peak = max(peak, float(np.abs(block).max(initial=0.0)))
+        self._known[name] = [*stamp, samples, round(peak, 6)]
+        if peak > _INAUDIBLE and self._file.parent.is_dir():
             with suppress(OutputError):
                 Store(self._file.parent).write_json(self._file, self._known)
-        return samples
+        return samples, peak
 
 
 def made_of(title: Title, local: Callable[[Path | Uri], Path], sounds: Sounds) -> MadeOf | None:

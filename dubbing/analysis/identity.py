@@ -32,7 +32,7 @@ _NOT_SAME = 1.30
 _SHAPE_WEIGHT = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Signature:
     """What one track looks like. portrait_HWC: float32 (64, 64, 3) mean aligned face, 0..255, BGR;
     shape_P3: float32 (478, 3) mean canonical mesh; frames: how many frames the portrait rests on (0:

@@ -84,7 +84,7 @@ class Blinks:
         return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Eye:
     """One eye as it looks shut. lid_HWC: float, a crop of the photograph at (x, y) with skin where the eye and its
     lashes were; reach_HW: 0..1, where it may be laid at all; down_HW: each pixel's place down the eye, in pixels turned

@@ -37,7 +37,7 @@ def box_of(mesh_P3: np.ndarray) -> Box:
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
 
 
-@dataclass
+@dataclass(eq=False)
 class Found:
     """One face of a shot.
 
@@ -63,7 +63,7 @@ class Found:
         return sure and len(self.meshes) >= _MIN_SEEN_FRAMES
 
 
-@dataclass
+@dataclass(eq=False)
 class _Face:
     """A face being followed: the square it is looked for in, and what the mesh tracker last saw."""
 

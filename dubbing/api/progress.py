@@ -16,6 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
+from dubbing.inputs import json_value
 from dubbing.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -189,7 +192,10 @@ def read_figures(out: Store | Path | str) -> dict[str, Any] | None:
     Raises InputError for a URI that cannot be used, StorageError where it does not answer."""
     store = open_store(out)
     try:
-        found: dict[str, Any] = json.loads(store.read_bytes(store.root / PROGRESS))
+        found = json_value(store.read_bytes(store.root / PROGRESS))
+        if not isinstance(found, dict) or not isinstance(found.get("at"), int | float):
+            return None
+        TypeAdapter(Figures).validate_python({k: v for k, v in found.items() if k in Figures.__dataclass_fields__})
     except (OSError, ValueError):
-        return None
-    return found
+        return None  # damaged: the run that writes it will write it anew
+    return dict(found)

@@ -6,7 +6,6 @@ at which it was opened; open again to see what came since.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
-from pydantic import ValidationError
 
 from dubbing import media
 from dubbing.api.progress import read_figures
 from dubbing.api.tables import to_pandas
 from dubbing.config import Config
-from dubbing.errors import InputError, OutputError
-from dubbing.manifest import Manifest, of_run
+from dubbing.errors import InputError
+from dubbing.manifest import Manifest
 from dubbing.records import Patch
 from dubbing.remote import Uri, place
 from dubbing.review import takes as on_disk
+from dubbing.run_file import read_run
 from dubbing.severity import severity
 from dubbing.shot_table import SCHEMA, read_table
 from dubbing.store import Store, open_store
@@ -210,7 +209,7 @@ class Results:
     """One output folder or URI, as it was when it was opened.
 
     out: where; state: running, killed (ended without a word: the same run goes on), stopped (by an error or a person),
-    or finished; run: run.json; progress: figures of a run under way, else None.
+    or finished; run: run.json; progress: figures of a run under way, else None; manifest: what was run.
     """
 
     out: str
@@ -218,6 +217,7 @@ class Results:
     run: Mapping[str, Any]
     progress: Mapping[str, Any] | None
     titles: tuple[TitleResults, ...]
+    manifest: Manifest
 
     @property
     def dubs(self) -> tuple[DubResults, ...]:
@@ -234,14 +234,6 @@ class Results:
     def counts(self) -> dict[str, int]:
         """Status (dubbed, untouched, failed) -> shots of all finished dubs."""
         return dict(sum((Counter(d.counts) for d in self.dubs), Counter()))
-
-    @property
-    def manifest(self) -> Manifest:
-        """What was run. Raises OutputError where another version of dub wrote it."""
-        try:
-            return Manifest.model_validate(of_run(self.run["manifest"]), strict=False)
-        except (KeyError, ValidationError) as e:
-            raise OutputError(f"The run in {self.out!r} is of another version of dub; run the job again.") from e
 
     def dub(self, title: str, language: str) -> DubResults:
         """One dub. Raises InputError where the run has no such title or language."""
@@ -268,29 +260,17 @@ def open_results(out: Path | str) -> Results:
     place does not answer within 15 s.
     """
     store = open_store(out, PATIENCE_S)
-    try:
-        run = json.loads(store.read_bytes(store.root / "run.json"))
-        titles = [(t["id"], [d["language"] for d in t["dubs"]]) for t in run.get("manifest", {}).get("titles", [])]
-        state = run.get("state", "finished")
-    except OSError as e:
-        raise OutputError(
-            f"There is no run.json in {str(out)!r}; give the folder that a run writes to (its --out)."
-        ) from e
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise OutputError(f"{store.shown(store.root / 'run.json')!r} was not written by dub; run the job again.") from e
-    if state == "running" and not store.held():
-        state = "killed"
-    try:
-        config = Config.model_validate(run.get("config", {}), strict=False)
-    except ValidationError:
-        config = Config()  # of another version: only the order of the worst shots rests on it
-    errors = {(d["title"], d["language"]): d["error"] for d in run.get("dubs", [])}
+    run = read_run(store)
+    state: State = "killed" if run.state == "running" and not store.held() else run.state
     return Results(
-        str(out), state, run, read_figures(store) if state == "running" else None,
+        str(out), state, run.plain, read_figures(store) if state == "running" else None,
         tuple(
-            TitleResults(name, tuple(DubResults(name, x, errors.get((name, x)), store, config) for x in languages))
-            for name, languages in titles
+            TitleResults(
+                name, tuple(DubResults(name, x, run.errors.get((name, x)), store, run.config) for x in languages)
+            )
+            for name, languages in run.titles
         ),
+        run.manifest,
     )  # fmt: skip
 
 

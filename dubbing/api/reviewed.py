@@ -19,8 +19,9 @@ from dubbing.review.library import Library
 from dubbing.review.rerun import rerun as render
 from dubbing.review.rerun import shots_named
 from dubbing.review.serve import ReviewServer, open_server
+from dubbing.yaml_text import value_of
 
-__all__ = ["Rerun", "ReviewServer", "export", "rerun", "serve_review"]
+__all__ = ["Rerun", "ReviewServer", "export", "generator_of", "rerun", "serve_review"]
 
 GIB = 1 << 30
 
@@ -112,6 +113,11 @@ def serve_review(
     Raises InputError: no dub is finished, or the port cannot be had; OutputError: no run there, it lies at a URI.
     """
     return open_server(out, port=port, host=host, cache_bytes=cache_bytes)
+
+
+def generator_of(text: str) -> Any:
+    """What a person wrote for a generator on a command line: a name, or a mapping. Raises ManifestError: no YAML."""
+    return value_of(text, "generator")
 
 
 def _name(reviewer: str | None) -> str:

@@ -1,7 +1,7 @@
 """The commands of `dub`. Each is thin: it reads arguments, calls `dubbing.api`, and prints.
 
 Results go to stdout, progress and messages to stderr. Errors end with one sentence and the exit
-codes of docs/architecture.md; DUB_DEBUG=1 adds the traceback.
+codes of docs/architecture.md; DUB_DEBUG=1 adds the traceback and writes a report to send.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dubbing.cli.models import models
 from dubbing.cli.options import (
     FILE,
     PLACE,
+    Finite,
     config_option,
     engine_option,
     json_option,
@@ -33,6 +34,7 @@ from dubbing.cli.options import (
     out_option,
 )
 from dubbing.cli.review import rerun, review
+from dubbing.cli.say import echo
 from dubbing.cli.score import score
 from dubbing.cli.train import train
 from dubbing.errors import DubError, InputError
@@ -105,7 +107,7 @@ def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None,
     if as_json:
         show.as_json(tell.check_plain(found))
     elif found.titles:
-        click.echo(tell.check_told(found, out))
+        echo(tell.check_told(found, out))
     for problem in found.problems:
         _complain(problem)
     if found.problems:
@@ -128,7 +130,7 @@ Finished runs leave what they cost, numbers only, in the user's cache folder; DU
 @engine_option
 @config_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
-@click.option("--gpus", type=click.FloatRange(min=0), default=0.0, help="GPUs there; default: one, if any are needed.")
+@click.option("--gpus", type=Finite(min=0), default=0.0, help="GPUs there; default: one, if any are needed.")
 @click.option(
     "--trial", "try_it", is_flag=True, help="Measure: do nine seconds of the first title in a temporary folder."
 )
@@ -147,7 +149,7 @@ def plan(
     if as_json:
         show.as_json({**tell.plan_plain(found), "estimate": tell.estimate_plain(found.estimate)})
     else:
-        click.echo(tell.plan_told(found))
+        echo(tell.plan_told(found))
 
 
 @dub.command(
@@ -184,7 +186,7 @@ def run(
     if as_json:
         show.as_json(report.run_json)
     else:
-        click.echo(tell.run_told(report, out))
+        echo(tell.run_told(report, out))
     raise SystemExit(report.exit_code)
 
 
@@ -213,7 +215,7 @@ def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
     if as_json:
         show.as_json(found)
     else:
-        click.echo(told_status(found))
+        echo(told_status(found))
 
 
 @dub.command(
@@ -231,7 +233,7 @@ def schema(of_config: bool) -> None:
 
     found, problems = schema_of("config" if of_config else "manifest")
     for problem in problems:
-        click.echo(f"note: {problem}", err=True)
+        echo(f"note: {problem}", err=True)
     show.as_json(found)
 
 
@@ -256,8 +258,8 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
     if as_json:
         show.as_json(report.run_json)
     else:
-        click.echo(tell.run_told(report, out / "out"))
-        click.echo("\n" + tell.demo_told(report, job.titles[0].video))
+        echo(tell.run_told(report, out / "out"))
+        echo("\n" + tell.demo_told(report, job.titles[0].video))
     raise SystemExit(report.exit_code)
 
 
@@ -284,6 +286,7 @@ def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifes
 def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text") -> Report:
     """A run watched on stderr."""
     from dubbing.api import jobs
+    from dubbing.cli import defects
     from dubbing.cli.watch import watcher
 
     watching: list[Callable[[Event], None]] = []
@@ -297,6 +300,7 @@ def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_form
                 watch.say(note)
 
         def on_event(event: Event) -> None:
+            defects.remember(event)
             watching[0](event)
 
         return jobs.run(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin)
@@ -322,7 +326,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _complain(error: BaseException) -> None:
-    click.echo("dub: " + str(error).replace("\n", " "), err=True)
+    echo("dub: " + str(error).replace("\n", " "), err=True)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -344,13 +348,13 @@ def _code(args: Sequence[str] | None) -> int:
         return InputError.exit_code
     except click.UsageError as e:
         path = e.ctx.command_path if e.ctx else "dub"
-        click.echo(f"dub: {e.format_message()} See `{path} --help`.", err=True)
+        echo(f"dub: {e.format_message()} See `{path} --help`.", err=True)
         return InputError.exit_code
     except click.ClickException as e:
         _complain(e)
         return InputError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("dub: interrupted; run the same command again to go on.", err=True)
+        echo("dub: interrupted; run the same command again to go on.", err=True)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -358,12 +362,28 @@ def _code(args: Sequence[str] | None) -> int:
     except DubError as e:
         if debug:
             traceback.print_exc()
+            _report(e, args)
         _complain(e)
         return e.exit_code
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 1
     except Exception as e:
+        from dubbing.cli import defects
+
         if debug:
             traceback.print_exc()
-        _complain(RuntimeError(f"{type(e).__name__}: {e}; this is a defect of dub: DUB_DEBUG=1 shows where."))
+            _report(e, args)
+        hint = "" if debug else " DUB_DEBUG=1 writes a report that you can send."
+        _complain(RuntimeError(f"{defects.sentence(e)}; this is a defect of dub.{hint}"))
         return 1
+
+
+def _report(error: BaseException, args: Sequence[str] | None) -> None:
+    """Write the report of DUB_DEBUG, and say where."""
+    from dubbing.cli import defects
+
+    file = defects.write(error, args)
+    if file:
+        echo(f"dub: the report is {file}: versions, where it happened, names of files, no media.", err=True)
+    else:
+        echo("dub: the report could be written neither here nor into the folder for temporary files.", err=True)

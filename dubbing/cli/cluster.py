@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dubbing.cli.options import json_option
+from dubbing.cli.options import FILE, json_option
+from dubbing.cli.say import echo, safe
 from dubbing.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _out_option = click.option(
 _config_option = click.option(
     "--config",
     "config_file",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="Settings that differ from configs/default.yaml.",
 )
@@ -75,11 +76,11 @@ def submit(
 
     submission = prepare(manifest, config_file, out, workers)
     for path in submission.absent:
-        click.echo(f"{path} is not on this machine; the cluster must find it under this very name.", err=True)
+        echo(f"{path} is not on this machine; the cluster must find it under this very name.", err=True)
     cluster = _cluster(address)
     job, started = cluster.submit(submission, with_code=with_code, again=again)
     how = "submitted" if started else "is under way already" if job.under_way else "has ended already"
-    click.echo(f"{job.id} {how} at {cluster.address}", err=True)
+    echo(f"{job.id} {how} at {cluster.address}", err=True)
     if wait and job.under_way:
         with _leaving(cluster, job):
             job = followed(cluster, job)
@@ -105,11 +106,11 @@ def logs(job: str | None, address: str | None, out: str, config_file: Path | Non
     cluster = _cluster(address)
     found = _find(cluster, job, out, config_file)
     if not follow:
-        click.echo(cluster.log(found.id), nl=False)
+        echo(cluster.log(found.id), nl=False)
         return
     with _leaving(cluster, found):
         for now, text in cluster.follow(found.id):
-            click.echo(text, nl=False)
+            echo(text, nl=False)
             found = now or found
     raise SystemExit(found.exit_status or 0)
 
@@ -136,9 +137,9 @@ def cancel(job: str, address: str | None, out: str, config_file: Path | None, as
     while (found := cluster.job(found.id)).under_way and time.monotonic() < until:
         time.sleep(0.3)
     if not asked:
-        click.echo(f"{found.id} had ended already", err=True)
+        echo(f"{found.id} had ended already", err=True)
     elif found.under_way:
-        click.echo(f"{found.id} was asked to stop, and has not stopped yet", err=True)
+        echo(f"{found.id} was asked to stop, and has not stopped yet", err=True)
     _tell(cluster, found, as_json)
 
 
@@ -162,9 +163,9 @@ def show_jobs(address: str | None, job: str | None, as_json: bool) -> None:
         show.as_json({"address": cluster.address, "jobs": found})
     elif found:
         rows = [(j["id"], _state(j), _span(j["age_s"]), j["progress"], j["out"]) for j in found]
-        click.echo(show.table(("job", "state", "age", "progress", "out"), rows))
+        echo(show.table(("job", "state", "age", "progress", "out"), rows))
     else:
-        click.echo(f"no jobs of dub at {cluster.address}")
+        echo(f"no jobs of dub at {cluster.address}")
 
 
 def _cluster(address: str | None) -> Cluster:
@@ -207,7 +208,7 @@ def _leaving(cluster: Cluster, job: ClusterJob) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         at = f"{job.id} --address {shlex.quote(cluster.address)}"
-        click.echo(
+        echo(
             f"\ndub: {job.id} goes on without you. `dub status {at}` says how far it is, `dub logs {at} --follow` "
             f"shows what it prints, the same `dub submit ... --wait` comes back to it, `dub cancel {at}` stops it.",
             err=True,
@@ -239,7 +240,7 @@ def followed(cluster: Cluster, job: ClusterJob) -> ClusterJob:
 def _shown() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
     """(say a line, draw the newest figures): a bar on a terminal, plain lines elsewhere."""
     if not sys.stderr.isatty():
-        say = lambda line: click.echo(line, err=True)  # noqa: E731
+        say = lambda line: echo(line, err=True)  # noqa: E731
         yield say, say
         return
     from rich.console import Console
@@ -252,10 +253,10 @@ def _shown() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
 
         def draw(line: str) -> None:
             figures = _FIGURES.match(line)
-            bar.update(task, completed=int(figures[1]) if figures else 0, description=line.strip())
+            bar.update(task, completed=int(figures[1]) if figures else 0, description=safe(line.strip()))
 
         def tell(line: str) -> None:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.print(safe(line), markup=False, highlight=False, soft_wrap=True)
 
         yield tell, draw
 
@@ -270,11 +271,11 @@ def _tell(cluster: Cluster, job: ClusterJob, as_json: bool, **more: Any) -> None
     took = f"after {_span(plain['seconds'])}" if plain["seconds"] is not None else ""
     since = f"for {_span(plain['age_s'])}" if plain["age_s"] is not None and job.under_way else ""
     parts = [f"{job.id}: {_state(plain)}", took or since]
-    click.echo(", ".join(p for p in (*parts, f"out: {job.out}") if p))
+    echo(", ".join(p for p in (*parts, f"out: {job.out}") if p))
     if job.under_way:
-        click.echo(plain["progress"] or job.message)
+        echo(plain["progress"] or job.message)
     elif not job.ended_well:
-        click.echo(f"{plain['advice']}\n`dub logs {job.id} --address {shlex.quote(cluster.address)}` has all of it.")
+        echo(f"{plain['advice']}\n`dub logs {job.id} --address {shlex.quote(cluster.address)}` has all of it.")
 
 
 def _plain(cluster: Cluster, job: ClusterJob) -> dict[str, Any]:

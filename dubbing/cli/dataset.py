@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dubbing.cli.options import FILE, engine_option, json_option, out_option
+from dubbing.cli.options import FILE, Finite, engine_option, json_option, out_option
+from dubbing.cli.say import echo, echo_on, safe
 from dubbing.errors import DubError, InputError
 
 if TYPE_CHECKING:
@@ -67,17 +68,17 @@ clip can be used.""",
 @click.option("--title", "titles", multiple=True, metavar="ID", help="Of a finished run only this title, repeatable.")
 @click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True, metavar="PX",
               help="Side of the face pictures.")  # fmt: skip
-@click.option("--val", type=click.FloatRange(0, 1), default=0.05, show_default=True, metavar="PART",
+@click.option("--val", type=Finite(0, 1), default=0.05, show_default=True, metavar="PART",
               help="Part of the speakers held out to stop on.")  # fmt: skip
-@click.option("--test", type=click.FloatRange(0, 1), default=0.05, show_default=True, metavar="PART",
+@click.option("--test", type=Finite(0, 1), default=0.05, show_default=True, metavar="PART",
               help="Part of the speakers held out to judge by.")  # fmt: skip
-@click.option("--min-face", type=click.FloatRange(8), default=48.0, show_default=True, metavar="PX",
+@click.option("--min-face", type=Finite(8), default=48.0, show_default=True, metavar="PX",
               help="Leave out smaller faces (height).")  # fmt: skip
-@click.option("--shortest", type=click.FloatRange(0.24), default=1.0, show_default=True, metavar="S",
+@click.option("--shortest", type=Finite(0.24), default=1.0, show_default=True, metavar="S",
               help="Leave out faces seen for less.")  # fmt: skip
-@click.option("--longest", type=click.FloatRange(1), default=10.0, show_default=True, metavar="S",
+@click.option("--longest", type=Finite(1), default=10.0, show_default=True, metavar="S",
               help="Cut longer ones into equal parts.")  # fmt: skip
-@click.option("--max-offset", type=click.FloatRange(0), metavar="FRAMES",
+@click.option("--max-offset", type=Finite(0), metavar="FRAMES",
               help="Leave out what is further out of sync, by the built-in expert.  [default: nothing]")  # fmt: skip
 @click.option("--shard-clips", type=click.IntRange(1), default=256, show_default=True, metavar="N",
               help="Samples to a shard.")  # fmt: skip
@@ -113,11 +114,11 @@ def prepare(
     if as_json:
         show.as_json(card)
     else:
-        click.echo(format_text(card))
-    click.echo(f"{out}: card.md and sheet.jpg are for people, clips.parquet says what became of every clip", err=True)
+        echo(format_text(card))
+    echo(f"{out}: card.md and sheet.jpg are for people, clips.parquet says what became of every clip", err=True)
     if not made.samples:
         why = ", ".join(f"{n} {reason}" for reason, n in card["rejected"].items())
-        click.echo(f"dub: no clip of {source} can be used ({why}); docs/dataset.md says what a clip must be.", err=True)
+        echo(f"dub: no clip of {source} can be used ({why}); docs/dataset.md says what a clip must be.", err=True)
         raise SystemExit(InputError.exit_code)
     if card["broken"]:
         raise SystemExit(DubError.exit_code)
@@ -142,7 +143,7 @@ def show_card(folder: Path, as_json: bool) -> None:
     if as_json:
         show.as_json(card)
     else:
-        click.echo(format_text(card))
+        echo(format_text(card))
 
 
 class _Watch:
@@ -179,18 +180,18 @@ class _Watch:
 
     def _say(self, text: str) -> None:
         if self._progress:
-            self._progress.console.print(f"dub: {text}", markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(safe(f"dub: {text}"), markup=False, highlight=False, soft_wrap=True)
         else:
-            print(f"dub: {text}", file=self._stream, flush=True)
+            echo_on(f"dub: {text}", self._stream)
 
     def _tell(self, done: int, of: int, what: str) -> None:
         now = time.monotonic()
         what += f"  {self._frames / max(now - self._started, 1e-3):.0f} frames/s" if self._frames else ""
         if self._progress:
-            self._progress.update(self._task, completed=done, total=of or None, description=what)
+            self._progress.update(self._task, completed=done, total=of or None, description=safe(what))
         elif now >= self._next:
             self._next = now + _LINE_S
-            print(f"dub: {what}", file=self._stream, flush=True)
+            echo_on(f"dub: {what}", self._stream)
 
 
 @contextmanager

@@ -10,12 +10,12 @@ from typing import Any, TextIO
 
 import click
 
-from dubbing.cli.options import json_option
+from dubbing.cli.options import FILE, json_option
+from dubbing.cli.say import echo, echo_on, safe
 from dubbing.errors import DubError, InputError
 
 __all__ = ["evaluate"]
 
-FILE = click.Path(path_type=Path)
 TABLE, PAGE = "eval.parquet", "eval.html"
 
 
@@ -90,8 +90,8 @@ def evaluate(
         show.as_json({"schema": "dub.eval.1", "summary": summary(rows) if len(several) == 1 else several,
                       "goals": _goals(rows), "side_by_side": side_by_side(rows), "rows": rows})  # fmt: skip
     else:
-        click.echo(_all_told(rows))
-    click.echo(f"{out / TABLE}: {len(rows)} numbers; {out / PAGE}: with pictures", err=True)
+        echo(_all_told(rows))
+    echo(f"{out / TABLE}: {len(rows)} numbers; {out / PAGE}: with pictures", err=True)
     if not any(r.get("value") is not None for r in rows):
         raise SystemExit(InputError.exit_code)
     if any(r.get("reason") and not r.get("name") for r in rows):  # a whole measure, not one number of it
@@ -125,7 +125,7 @@ Step = Callable[[int, int, str], None]
 def _shown(stream: TextIO) -> Iterator[tuple[Callable[[str], None], Step]]:
     """(say, step): a bar on a terminal, elsewhere only what is said."""
     if not stream.isatty():
-        yield (lambda text: print(f"dub: {text}", file=stream, flush=True)), (lambda done, of, what: None)
+        yield (lambda text: echo_on(f"dub: {text}", stream)), (lambda done, of, what: None)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -135,9 +135,9 @@ def _shown(stream: TextIO) -> Iterator[tuple[Callable[[str], None], Step]]:
         task = progress.add_task("", total=None)
 
         def step(done: int, of: int, what: str) -> None:
-            progress.update(task, completed=done, total=of, description=what)
+            progress.update(task, completed=done, total=of, description=safe(what))
 
-        yield (lambda text: progress.console.print(f"dub: {text}", markup=False, highlight=False)), step
+        yield (lambda text: progress.console.print(safe(f"dub: {text}"), markup=False, highlight=False)), step
 
 
 def _all_told(rows: Sequence[Mapping[str, Any]]) -> str:

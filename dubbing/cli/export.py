@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dubbing.cli.options import FILE, engine_option, json_option, log_format_option, reviewer_option
+from dubbing.cli.options import FILE, PLACE, engine_option, json_option, log_format_option, reviewer_option
+from dubbing.cli.say import echo
+from dubbing.remote import Uri
 
 if TYPE_CHECKING:
     from dubbing import Exported
@@ -28,7 +30,7 @@ Examples:
 A dub whose pictures did not change keeps its master, the very file. Each export is noted in
 OUT/review/deliveries.jsonl; "changed" means since the one before, at first since the run.""",
 )
-@click.argument("out", type=click.Path())
+@click.argument("out", type=PLACE)
 @click.option("--to", type=FILE, metavar="DIR", help="Where the lists go.  [default: OUT/review/export]")
 @click.option(
     "--since",
@@ -41,7 +43,13 @@ OUT/review/deliveries.jsonl; "changed" means since the one before, at first sinc
 @log_format_option
 @json_option
 def export(
-    out: str, to: Path | None, since: int | None, engine: str, reviewer: str | None, log_format: str, as_json: bool
+    out: Path | Uri,
+    to: Path | None,
+    since: int | None,
+    engine: str,
+    reviewer: str | None,
+    log_format: str,
+    as_json: bool,
 ) -> None:
     """Master again what decisions changed, and write what was decided: CSV, Parquet, OTIO, EDL of the changed shots,
     a list for re-delivery, report.html. OUT is a run's --out."""
@@ -56,7 +64,7 @@ def export(
     if as_json:
         show.as_json(done.to_dict())
     else:
-        click.echo(_told(done))
+        echo(_told(done))
     raise SystemExit(done.exit_code)
 
 

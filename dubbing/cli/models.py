@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dubbing.cli.options import json_option
+from dubbing.cli.options import FILE, json_option
+from dubbing.cli.say import echo, echo_on
 from dubbing.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["download_shown", "models"]
 
-FILE = click.Path(path_type=Path)
 LINE_S = 5.0
 
 
@@ -71,7 +71,7 @@ def list_(config_file: Path | None, as_json: bool) -> None:
     model_store, _ = _model_store(config_file)
     states = model_store.states()
     for problem in added(model_store.models).problems:
-        click.echo(f"note: {problem}", err=True)
+        echo(f"note: {problem}", err=True)
     if as_json:
         show.as_json(
             {"folder": str(model_store.root), "models": [_plain(model_store, s.model) | _there(s) for s in states]}
@@ -82,8 +82,8 @@ def list_(config_file: Path | None, as_json: bool) -> None:
          _bytes(s.model.size), s.model.licence.word, s.model.licence.use, s.model.what)
         for s in states
     )  # fmt: skip
-    click.echo(show.table(("model", "here", "size", "licence", "use", "what it is"), rows))
-    click.echo(f"\nin {model_store.root}; `dub models pull NAME` loads one.")
+    echo(show.table(("model", "here", "size", "licence", "use", "what it is"), rows))
+    echo(f"\nin {model_store.root}; `dub models pull NAME` loads one.")
 
 
 @models.command(
@@ -116,7 +116,7 @@ def pull(names: tuple[str, ...], accept_licence: bool, config_file: Path | None,
         done.append({"name": model.name, "path": str(path), "sha256": model_store.hash_of(path), "loaded": now})
         if not as_json:
             state = "its hash is recorded" if first else "its hash is right" if now else "was here already"
-            click.echo(f"{model.name}: {path} ({state})")
+            echo(f"{model.name}: {path} ({state})")
         if first:
             _trusted(model, model_store.hash_of(path))
     if as_json:
@@ -154,7 +154,7 @@ def add(name: str, file: Path, accept_licence: bool, config_file: Path | None, a
     if as_json:
         show.as_json({"name": name, "path": str(path), "sha256": found, "trusted_on_first_use": first})
     else:
-        click.echo(f"{name}: {path} (its hash is {'recorded' if first else 'right'})")
+        echo(f"{name}: {path} (its hash is {'recorded' if first else 'right'})")
     if first:
         _trusted(model, found)
 
@@ -188,12 +188,12 @@ def verify(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> N
         show.as_json({"folder": str(model_store.root), "models": rows})
     elif rows:
         told = ((r["name"], "good" if r["good"] else "wrong", r["sha256"]) for r in rows)
-        click.echo(show.table(("model", "file", "sha256"), told))
+        echo(show.table(("model", "file", "sha256"), told))
     else:
-        click.echo(f"no models in {model_store.root}")
+        echo(f"no models in {model_store.root}")
     for row in rows:
         if row["error"]:
-            click.echo(f"dub: {row['error']}", err=True)
+            echo(f"dub: {row['error']}", err=True)
     if not all(r["good"] for r in rows):
         raise SystemExit(InputError.exit_code)
 
@@ -218,13 +218,13 @@ def where(name: str | None, config_file: Path | None, as_json: bool) -> None:
         if as_json:
             show.as_json({"name": name, "path": str(path), "sha256": model_store.hash_of(path)})
         else:
-            click.echo(path)
+            echo(path)
     elif as_json:
         show.as_json(
             {"folder": str(model_store.root), "files": {s.model.name: _there(s)["path"] for s in model_store.states()}}
         )
     else:
-        click.echo(model_store.root)
+        echo(model_store.root)
 
 
 def _model_store(config_file: Path | None) -> tuple[ModelStore, Models]:
@@ -240,7 +240,7 @@ def _agree(model_store: ModelStore, model: Model, accepted: bool) -> None:
     if model_store.is_accepted(model):
         return
     if not accepted and sys.stdin.isatty() and sys.stderr.isatty():
-        click.echo(f"{model.licence.text}\n{model.source}", err=True)
+        echo(f"{model.licence.text}\n{model.source}", err=True)
         accepted = click.confirm("Is your use within that?", err=True)
     if accepted:
         model_store.accept(model)
@@ -250,7 +250,7 @@ def _agree(model_store: ModelStore, model: Model, accepted: bool) -> None:
 
 def _trusted(model: Model, found: str) -> None:
     text = f"note: no published hash of {model.file} is known: the one of this file, {found}, counts from now on."
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 # -- for people ------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def download_shown(stream: TextIO, what: str) -> Iterator[Callable[[int, int | N
             nonlocal said
             if time.monotonic() - said >= LINE_S:
                 said = time.monotonic()
-                print(f"{what}: {_part(done, total)} of {_bytes(total) or '?'}", file=stream, flush=True)
+                echo_on(f"{what}: {_part(done, total)} of {_bytes(total) or '?'}", stream)
 
         yield tell
         return

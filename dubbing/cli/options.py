@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import click
 
 from dubbing.remote import Uri, place
 
-__all__ = ["FILE", "PLACE", "config_option", "engine_option", "json_option", "log_format_option", "out_option",
-           "reviewer_option"]  # fmt: skip
+__all__ = [
+    "FILE", "PLACE", "Finite", "config_option", "engine_option", "json_option", "log_format_option", "out_option",
+    "reviewer_option",
+]  # fmt: skip
 
 
 class _Place(click.ParamType):
@@ -22,7 +25,27 @@ class _Place(click.ParamType):
         return place(value)
 
 
-FILE = click.Path(path_type=Path)
+class Finite(click.FloatRange):
+    """A number in a range; click's own lets `nan` through, which compares with nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+class _File(_Place):
+    """A path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        found = super().convert(value, param, ctx)
+        if isinstance(found, Uri):
+            self.fail(f"{str(found)!r} lies elsewhere; give a file or folder of this machine.", param, ctx)
+        return found
+
+
+FILE = _File()
 PLACE = _Place()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")

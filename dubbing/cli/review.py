@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dubbing.cli.options import json_option, log_format_option, reviewer_option
+from dubbing.cli.options import PLACE, Finite, json_option, log_format_option, reviewer_option
+from dubbing.cli.say import echo
 from dubbing.errors import InputError
+from dubbing.remote import Uri
 
 if TYPE_CHECKING:
     from dubbing import Rerun
@@ -33,7 +36,7 @@ The page: every shot, worst first; source and take in step, frame by frame; appr
 comment, each by one key (? lists them). Decisions are kept in OUT/review/decisions.jsonl, as they are taken;
 `dub export OUT` masters what they changed. Ctrl-C ends it.""",
 )
-@click.argument("out", type=click.Path(), required=False, default="out")
+@click.argument("out", type=PLACE, required=False, default="out")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; default: any that is free.")
 @click.option(
     "--host",
@@ -41,24 +44,20 @@ comment, each by one key (? lists them). Decisions are kept in OUT/review/decisi
     show_default=True,
     help="On which address; others than loopback are open to the network.",
 )
-@click.option(
-    "--cache-gb", type=click.FloatRange(min=0.05), default=4.0, show_default=True, help="Most disk for proxies."
-)
-def review(out: str, port: int, host: str, cache_gb: float) -> None:
+@click.option("--cache-gb", type=Finite(min=0.05), default=4.0, show_default=True, help="Most disk for proxies.")
+def review(out: Path | Uri, port: int, host: str, cache_gb: float) -> None:
     """Serve the review page of a finished run. OUT is a run's --out (default: out)."""
     from dubbing.api.reviewed import serve_review
 
     server = serve_review(out, port=port, host=host, cache_bytes=int(cache_gb * GIB))
-    click.echo(server.url)
+    echo(server.url)
     if server.open_to_network:
-        click.echo(
-            "Anybody on the network who has this URL can see the film and decide; http is not encrypted.", err=True
-        )
-    click.echo("Ctrl-C ends it; decisions are kept as they are taken.", err=True)
+        echo("Anybody on the network who has this URL can see the film and decide; http is not encrypted.", err=True)
+    echo("Ctrl-C ends it; decisions are kept as they are taken.", err=True)
     try:
         server.serve()
     except KeyboardInterrupt:
-        click.echo("dub: the review has ended.", err=True)
+        echo("dub: the review has ended.", err=True)
 
 
 @click.command(
@@ -72,7 +71,7 @@ Examples:
 
 New takes lie beside the old; `dub review` compares them. Without --choose nothing that is delivered changes.""",
 )
-@click.argument("out", type=click.Path())
+@click.argument("out", type=PLACE)
 @click.option(
     "--shots", "names", multiple=True, required=True, metavar="SHOT",
     help="shot_0004 or 4 (in every dub), fr/4, reel/fr/4, `review`, `rejected`; more than once for more.",
@@ -86,8 +85,8 @@ New takes lie beside the old; `dub review` compares them. Without --choose nothi
 @log_format_option
 @json_option
 def rerun(
-    out: str, names: tuple[str, ...], generator: str | None, choose: bool, engine: str | None, reviewer: str | None,
-    log_format: str, as_json: bool,
+    out: Path | Uri, names: tuple[str, ...], generator: str | None, choose: bool, engine: str | None,
+    reviewer: str | None, log_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Render some shots of a finished run again, with another generator or other settings, as new takes."""
     from dubbing.api.reviewed import rerun as render
@@ -99,7 +98,7 @@ def rerun(
     if as_json:
         show.as_json({"made": [_plain(m) for m in made], "chosen": choose})
     else:
-        click.echo(_told(made, choose, out))
+        echo(_told(made, choose, out))
     raise SystemExit(1 if any(m.error for m in made) else 0)
 
 
@@ -107,20 +106,18 @@ def _generator(text: str | None) -> dict[str, Any] | None:
     """A name, or a mapping in YAML. Raises InputError."""
     if text is None:
         return None
-    import yaml
+    from dubbing.api.reviewed import generator_of
 
     try:
-        value = json.loads(text)  # YAML takes 1e-05, which JSON writes, for a text
-    except ValueError:
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = None
+        value = generator_of(text)
+    except InputError:
+        value = None
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         return value
-    raise InputError(f"--generator is a name, or a mapping like '{{name: rewrite, jump_cost: 1}}'; found {text!r}.")
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    raise InputError(f"--generator is a name, or a mapping like '{{name: rewrite, jump_cost: 1}}'; found {shown!r}.")
 
 
 @contextmanager
@@ -129,7 +126,7 @@ def _progress(log_format: str) -> Iterator[Any]:
     if log_format == "json":
 
         def line(part: float, stage: str) -> None:
-            click.echo(json.dumps({"event": "progress", "part": round(part, 3), "text": stage}), err=True)
+            echo(json.dumps({"event": "progress", "part": round(part, 3), "text": stage}), err=True)
 
         yield line
     elif sys.stderr.isatty():
@@ -147,7 +144,7 @@ def _progress(log_format: str) -> Iterator[Any]:
             nonlocal said
             if not said:
                 said = True
-                click.echo("rendering ...", err=True)
+                echo("rendering ...", err=True)
 
         yield begin
 
@@ -157,7 +154,7 @@ def _plain(one: Rerun) -> dict[str, Any]:
     return {"key": key, "take": one.take.id if one.take else None, "known": one.known, "error": one.error}
 
 
-def _told(made: Sequence[Rerun], chosen: bool, out: str) -> str:
+def _told(made: Sequence[Rerun], chosen: bool, out: Path | Uri) -> str:
     """The new takes beside those there were."""
     from dubbing.cli.show import number, table
 

@@ -12,12 +12,12 @@ from typing import Any, TextIO
 
 import click
 
-from dubbing.cli.options import json_option
+from dubbing.cli.options import FILE, json_option
+from dubbing.cli.say import echo, echo_on, safe
 from dubbing.errors import DubError
 
 __all__ = ["score"]
 
-FILE = click.Path(path_type=Path)
 TABLE = Path("scores.parquet")
 LINE_S = 5.0
 REASONS = {"no_face": "no face", "too_short": "too short: under 6 frames", "out_of_sight": "mouth never in sight"}
@@ -77,18 +77,18 @@ def score(
                 self._count(count)
 
             def failed(self, film: Path, error: DubError) -> None:
-                click.echo(f"dub: {str(error).splitlines()[0]}", err=True)
+                echo(f"dub: {str(error).splitlines()[0]}", err=True)
 
             def note(self, text: str) -> None:
-                click.echo(f"note: {text}", err=True)
+                echo(f"note: {text}", err=True)
 
         found = scores.score(videos, audio=audio, model=model, config=config_file, out=out, plot=plot, watch=Watch())
     if as_json:
         show.as_json({"schema": "dub.score.1", "model": found.model, "videos": _plain(found.rows)})
     else:
-        click.echo(_told(found.rows, found.model, many))
+        echo(_told(found.rows, found.model, many))
     if out is not None:
-        click.echo(f"{out}: {len(found.rows)} rows", err=True)
+        echo(f"{out}: {len(found.rows)} rows", err=True)
     if found.errors:
         raise SystemExit(found.exit_code)
 
@@ -153,7 +153,7 @@ def _shown(stream: TextIO) -> Iterator[Begin]:
                 if time.monotonic() - said >= LINE_S:
                     said = time.monotonic()
                     part = f"{min(99, 100 * done['pictures'] // total)} %" if total else f"{done['pictures']} pictures"
-                    print(f"{film.name} ({n} of {films}): {part}", file=stream, flush=True)
+                    echo_on(f"{film.name} ({n} of {films}): {part}", stream)
 
             return count
 
@@ -170,7 +170,7 @@ def _shown(stream: TextIO) -> Iterator[Begin]:
         def begin(film: Path, n: int, films: int, total: int) -> Callable[[int], None]:
             if films > 1:
                 progress.update(whole, completed=n - 1, total=films, description=f"{films} films", visible=True)
-            progress.reset(task, total=total or None, description=film.name)
+            progress.reset(task, total=total or None, description=safe(film.name))
             return lambda new: progress.advance(task, new)
 
         yield begin

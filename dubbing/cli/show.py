@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import click
+from dubbing.cli.say import echo, safe
 
 __all__ = ["as_json", "counted", "number", "table"]
 
@@ -15,7 +15,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Columns as wide as their widest cell; numbers to the right, None as a dash, no line is wrapped."""
     from rich.cells import cell_len
 
-    cells = [[*columns], *([("-" if v is None else str(v)) for v in row] for row in rows)]
+    cells = [[*columns], *([("-" if v is None else safe(" ".join(str(v).split("\n")))) for v in row] for row in rows)]
     right = [all(_is_number(row[i]) for row in cells[1:]) and len(cells) > 1 for i in range(len(columns))]
     widths = [max(cell_len(row[i]) for row in cells) for i in range(len(columns))]
     lines = []
@@ -45,4 +45,4 @@ def counted(counts: Mapping[str, int]) -> str:
 
 def as_json(value: Any) -> None:
     """One JSON value on stdout."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))

@@ -52,20 +52,19 @@ def told_status(found: Mapping[str, Any]) -> str:
 
 def _headline(found: Mapping[str, Any]) -> str:
     run, state, out = found["run"], found["state"], found["out"]
+    began = run.get("started", "at an unknown time")
     if state == "running":
         at = found["progress"]
         if not at:
-            return f"{out}: running since {run['started']}"
+            return f"{out}: running since {began}"
         figures = Figures(**{name: at[name] for name in Figures.__dataclass_fields__ if name in at})
-        lines = [
-            f"{out}: running since {run['started']}: {format_text(figures)} (as of {time.time() - at['at']:.0f} s ago)"
-        ]
+        lines = [f"{out}: running since {began}: {format_text(figures)} (as of {time.time() - at['at']:.0f} s ago)"]
         if figures.made or figures.found:
             lines.append(_work(figures.made, figures.found, figures.seconds_by_stage))
         lines += [f"failed: {task}: {why}" for task, why in figures.failures.items()]
         return "\n".join(lines)
     if state == "killed":
-        return f"{out}: the run that started {run['started']} was killed; run the same command again to go on"
+        return f"{out}: the run that started {began} was killed; run the same command again to go on"
     if state == "stopped":
         return f"{out}: stopped ({run.get('error') or 'interrupted'}); run the same command again to go on"
     ended = f"{out}: finished {run.get('finished')}, {run.get('seconds')} s, exit status {run.get('exit_status')}"

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from dubbing.cli.say import echo_on
 from dubbing.cli.show import counted, number, table
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def waiting(stream: TextIO, what: str | None) -> Iterator[None]:
         yield
         return
     if not stream.isatty():
-        print(f"{what} ...", file=stream, flush=True)
+        echo_on(f"{what} ...", stream)
         yield
         return
     from rich.console import Console

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dubbing.cli.options import FILE, json_option
+from dubbing.cli.options import FILE, Finite, json_option
+from dubbing.cli.say import echo, echo_on, safe
 from dubbing.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ docs/train.md says what each model learns from and how its result is used.""",
 @click.option("--out", type=FILE, metavar="DIR", help="The folder for checkpoints, curves and the result.")
 @click.option("--steps", type=click.IntRange(min=1), help="End after so many steps in all.")
 @click.option("--epochs", type=click.IntRange(min=1), help="End after every clip was seen so often.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="End after so much training in all.")
+@click.option("--minutes", type=Finite(min=0, min_open=True), help="End after so much training in all.")
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True,
     help="Processes that share every step, on Ray; 1: this process alone.",
@@ -92,7 +93,7 @@ def train(
 
         show.as_json({"schema": "dub.train.1", **asdict(result)})
     else:
-        click.echo(_told(result))
+        echo(_told(result))
 
 
 def _settings(given: Sequence[str]) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def _tell_settings(recipe: Any, as_json: bool) -> None:
     rows = [
         (k, "-" if f.default is None else f.default, f.description) for k, f in recipe.Settings.model_fields.items()
     ]
-    click.echo(f"{recipe.name}: {recipe.summary}\n\n" + show.table(("setting", "default", "what it is"), rows))
+    echo(f"{recipe.name}: {recipe.summary}\n\n" + show.table(("setting", "default", "what it is"), rows))
 
 
 def _numbers(numbers: Any) -> str:
@@ -168,13 +169,13 @@ def _shown(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
             nonlocal last
             rate = f", {p.rate:.2f} steps/s" if p.rate else ""
             if p.note:
-                click.echo(f"dub: {p.note}", file=stream)
+                echo_on(f"dub: {p.note}", stream)
             elif p.held_out:
-                click.echo(f"dub: step {p.step}: held-out speakers: {_numbers(p.held_out)}", file=stream)
+                echo_on(f"dub: step {p.step}: held-out speakers: {_numbers(p.held_out)}", stream)
             elif time.monotonic() - last > _EVERY_S or p.step == p.of:
                 last = time.monotonic()
                 of = f" of {p.of}" if p.of else ""
-                click.echo(f"dub: step {p.step}{of}, epoch {p.epoch}{rate}: {_numbers(p.losses)}", file=stream)
+                echo_on(f"dub: step {p.step}{of}, epoch {p.epoch}{rate}: {_numbers(p.losses)}", stream)
 
         yield line
         return
@@ -189,7 +190,7 @@ def _shown(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
         def show(p: Progress) -> None:
             if p.note or p.held_out:
                 text = p.note or f"step {p.step}: held-out speakers: {_numbers(p.held_out)}"
-                bar.console.print(f"dub: {text}", markup=False, highlight=False)
+                bar.console.print(safe(f"dub: {text}"), markup=False, highlight=False)
             else:
                 said = f"step {p.step} epoch {p.epoch} {p.rate:.2f}/s {_numbers(p.losses)}"
                 bar.update(task, completed=p.step, total=p.of, description=said)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dubbing.api.progress import Figures, Tally, first_line
+from dubbing.cli.say import echo_on, safe
 
 if TYPE_CHECKING:
     from dubbing import Event
@@ -75,7 +76,7 @@ class Lines(_Shown):
     _next = 0.0
 
     def say(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        echo_on(text, self.stream)
 
     def refresh(self) -> None:
         now = time.monotonic()
@@ -107,7 +108,7 @@ class Bar(_Shown):
         super().__exit__(*error)
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(safe(text), markup=False, highlight=False, soft_wrap=True)
 
     def refresh(self) -> None:
         figures = self.tally.figures()
@@ -140,7 +141,7 @@ class JsonLines(_Shown):
             )
 
     def _line(self, fields: Mapping[str, Any]) -> None:
-        print(json.dumps(fields, ensure_ascii=False), file=self.stream, flush=True)
+        echo_on(json.dumps(fields, ensure_ascii=False), self.stream)
 
 
 def event_fields(event: Event | None, seconds: float | None) -> dict[str, Any]:

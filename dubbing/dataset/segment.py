@@ -32,7 +32,7 @@ _WAIT = _BRIDGE + REACH + 1
 _CUT_EDGE = REACH  # frames on each side of a cut that are left out: their boxes were smoothed over it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One face in frames [start, start + N) of the film, at 25 a second.
 
@@ -58,7 +58,7 @@ class Run:
         return Run(self.face, self.start + first, mesh, boxes, jpegs, self.height_px)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Cut:
     """What was cut of one face, by frame: its JPEG and its box. found: held, so that its id stays its own."""
 

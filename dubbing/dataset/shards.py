@@ -75,7 +75,7 @@ class Sample:
     digest: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clip:
     """One speaking face, or a stretch of one, at 25 frames a second.
 
@@ -93,7 +93,7 @@ class Clip:
     tail: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Packed:
     """A clip as it is stored. faces: JPEGs; wave: int16; shapes_NP2, lips_N4 as in `Clip`; size: S."""
 

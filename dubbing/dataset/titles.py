@@ -5,7 +5,6 @@ Knows the folder of a `dub run` as far as its pipeline tells where things lie, a
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from dubbing import experts, media
 from dubbing.artifact import Ref
@@ -22,7 +20,6 @@ from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, load_wave
 from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks
 from dubbing.clock import Timeline
-from dubbing.config import Config
 from dubbing.dataset.clip import PIECES, ClipInputs, Pieces, finished
 from dubbing.dataset.faces import cut_face, face_boxes
 from dubbing.dataset.pieces import Piece, pieces
@@ -32,9 +29,10 @@ from dubbing.dataset.source import Source
 from dubbing.errors import InputError, MediaError
 from dubbing.experts.crop import shown
 from dubbing.job import Job
-from dubbing.manifest import Manifest, of_run
 from dubbing.records import Track
+from dubbing.run_file import read_run
 from dubbing.stage import Resources, Scope, Stage
+from dubbing.store import open_store
 
 __all__ = ["CutTitle", "KnownTitle", "Person", "Spoken", "TitleInputs", "find_titles"]
 
@@ -45,18 +43,12 @@ _SMOOTH_S = 0.1  # to each side, as `generators.square` smooths boxes
 def find_titles(out: Path) -> list[Source]:
     """Every person who speaks in every title of an output folder, one source a person and title, in film order.
 
-    Raises InputError: no run, one of another version, or one whose analysis is not finished; MediaError: a film that
-    is gone.
+    Raises InputError: no run (OutputError), one of another version, or one whose analysis is not finished; MediaError:
+    a film that is gone.
     """
-    try:
-        run = json.loads((out / "run.json").read_text(encoding="utf-8"))
-        manifest = Manifest.model_validate(of_run(run["manifest"]), strict=False)
-        config = Config.model_validate(run["config"], strict=False)
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as e:
-        raise InputError(
-            f"{str(out / 'run.json')!r} is not that of a finished `dub run` of this version; run the job again."
-        ) from e
-    job = Job(manifest, out, config)
+    run = read_run(open_store(out), known_settings=True)
+    manifest = run.manifest
+    job = Job(manifest, out, run.config)
     job.decisions = {}
     sources: list[Source] = []
     for title in manifest.titles:

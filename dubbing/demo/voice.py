@@ -33,7 +33,7 @@ class Utterance:
     longest_s: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Speech:
     """samples: float32 mono at 48 kHz, peak 0.5, no silence at its ends; phones: (start_s, end_s, mnemonic)."""
 

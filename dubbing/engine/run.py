@@ -17,7 +17,7 @@ from dubbing import __version__
 from dubbing.config import Config
 from dubbing.engine.pool import Pool
 from dubbing.engine.schedule import Event, Schedule, Workload
-from dubbing.errors import InputError, OutputError
+from dubbing.errors import InputError, OutputError, during
 from dubbing.job import Job
 from dubbing.preflight import versions
 from dubbing.results import publish_dub
@@ -55,7 +55,11 @@ def run_job(job: Job, engine: str, on_event: Callable[[Event], None]) -> Report:
         state = Schedule(job, on_event)
         try:
             state.drain(lambda: _pool(engine, job, state))
-            summary = [publish_dub(job, t, d, state.failed) for t in job.manifest.titles for d in t.dubs]
+            summary = []
+            for title in job.manifest.titles:
+                for dub in title.dubs:
+                    with during(f"publishing {title.id}/{dub.language}"):
+                        summary.append(publish_dub(job, title, dub, state.failed))
         except BaseException as e:
             run |= {"state": "stopped", "exit_status": getattr(e, "exit_code", 130), "error": str(e)}
             job.store.write_json(run_file, run)

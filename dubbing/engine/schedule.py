@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from dubbing.artifact import Artifact
 from dubbing.engine.pool import Pool
-from dubbing.errors import MediaError
+from dubbing.errors import MediaError, during
 from dubbing.stage import Stage
 from dubbing.task import Outcome, Task
 
@@ -150,27 +150,31 @@ class Schedule:
     def _take(self, outcomes: Iterable[Outcome]) -> None:
         replan = False
         for outcome in outcomes:
-            task = self.known[outcome.id]
-            self.running.discard(task.id)
-            self.seconds[task.stage] += outcome.seconds
-            spared = task.kind.bad_input_costs == "shot" and isinstance(outcome.fatal, MediaError)
-            if outcome.fatal is not None and not spared:
-                raise outcome.fatal
-            if outcome.error is not None:
-                self.failed[task.id] = outcome
-                self.tell(Event.of("failed", task, text=outcome.error, seconds=outcome.seconds))
-                replan = True
-            else:
-                self.made[task.stage] += 1
-                self.frames[task.stage] += task.frames
-                self.work.forget(task)
-                result = self.work.result(task)
-                self.tell(Event.of("finished", task, frames=task.frames, seconds=outcome.seconds, result=result))
-                replan = replan or task.kind.expands
-                self.done.add(task.id)
-            self._ended(task.id)
+            with during(f"taking up what {outcome.id} left"):
+                replan = self._took(outcome) or replan
         if replan:
             self._plan()
+
+    def _took(self, outcome: Outcome) -> bool:
+        """One task has ended. Returns whether there may be other tasks now."""
+        task = self.known[outcome.id]
+        self.running.discard(task.id)
+        self.seconds[task.stage] += outcome.seconds
+        spared = task.kind.bad_input_costs == "shot" and isinstance(outcome.fatal, MediaError)
+        if outcome.fatal is not None and not spared:
+            raise outcome.fatal
+        if outcome.error is not None:
+            self.failed[task.id] = outcome
+            self.tell(Event.of("failed", task, text=outcome.error, seconds=outcome.seconds))
+        else:
+            self.made[task.stage] += 1
+            self.frames[task.stage] += task.frames
+            self.work.forget(task)
+            result = self.work.result(task)
+            self.tell(Event.of("finished", task, frames=task.frames, seconds=outcome.seconds, result=result))
+            self.done.add(task.id)
+        self._ended(task.id)
+        return outcome.error is not None or task.kind.expands
 
     def _ended(self, task_id: str) -> None:
         """Let those go on that waited for it; those that needed it, and it failed, are found when planning."""

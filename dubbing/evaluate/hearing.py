@@ -27,7 +27,7 @@ NAMES = ("opening", "width", "protrusion")
 _REACH_S, _STRENGTH = 0.25, 300.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Heard:
     """numbers: name -> value, correlations -1..1, errors in inter-ocular distances; times_s: (N,); curves: name ->
     (N,) opening, `true`, `fitted`, `prior`, `ridge`; held_N: bool, the frames that are judged."""

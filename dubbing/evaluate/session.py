@@ -37,7 +37,7 @@ from dubbing.task import Outcome, Task
 __all__ = ["Session", "EvaluatedFilm", "Speaker", "code_hash"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Speaker:
     """One face that speaks in one shot of a clip.
 

@@ -54,7 +54,7 @@ class Take:
         return self.step.score.folder / SHEET
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Held:
     """One frame's grey crops, matte (0..1) and where they lie (x, y, width, height)."""
 

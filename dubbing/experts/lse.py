@@ -15,7 +15,7 @@ Axes: V windows, S shifts, E embedding.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,7 +31,8 @@ _EPS = 1e-6
 _MEDIAN = 9
 
 
-class Lse(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Lse:
     """offset: frames at 25 fps, positive when the sound is early; d: LSE-D; c: LSE-C; distance_S:
     float64 (2 vshift + 1,), mean distance at shifts -vshift..vshift; distance_SV: float32, every window's."""
 

@@ -31,7 +31,7 @@ WANTS = frozenset({"actors"})
 _CLASS = ("version", "Settings", "published", "wants", "profits_from_gpu", "size_bytes", "check", "render")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RenderRequest:
     """One track of one shot to render.
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dubbing.errors import MediaError, UnsupportedMedia
+from dubbing.inputs import read_file
 from dubbing.media.probe import MediaInfo, VideoInfo, refusal
 
 __all__ = ["Photograph", "film_of", "is_photograph", "read_photograph"]
@@ -31,7 +32,7 @@ _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 _FILMS = (".mjpg", ".mjpeg")  # a stream of JPEG pictures begins as one does
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Photograph:
     """bgr_HWC: uint8, upright, sRGB, H and W even; notices: sentences about what differs from the file."""
 
@@ -50,8 +51,7 @@ def is_photograph(path: str | Path) -> bool:
     False where it cannot be opened: `probe` says why.
     """
     try:
-        with open(path, "rb") as file:
-            head = file.read(32)
+        head = read_file(path, 32)
     except OSError:
         return False
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":

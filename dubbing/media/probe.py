@@ -19,13 +19,28 @@ import av.logging
 import numpy as np
 
 from dubbing.clock import Timecode
-from dubbing.errors import ManifestError, MediaError
+from dubbing.errors import ManifestError, MediaError, UnsupportedMedia
+from dubbing.inputs import not_a_file, read_file
 
 __all__ = ["AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media", "probe", "refusal"]
 
 _KNOWN_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
 ]
+
+_DEMUXERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "dv", "gxf",
+    "h264", "hevc", "m4v", "av1", "obu", "ivf", "mjpeg", "vc1", "dnxhd", "yuv4mpegpipe",
+    "wav", "w64", "aiff", "caf", "au", "flac", "wv", "tta", "ape", "mp3", "aac", "ac3", "eac3", "ogg", "dts", "amr",
+    "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "gif", "gif_pipe",
+)  # fmt: skip
+"""FFmpeg's readers that read the one file they are given. Playlists and descriptions (hls, concat, dash, imf, sdp,
+numbered pictures) open other files, of which no record would know."""
+_KINDS = "MP4, MOV, MXF, Matroska, WebM, AVI, MPEG, WAV, FLAC, MP3, AAC, Ogg"
+_LISTS = (
+    (b"#extm3u", "an HLS playlist"), (b"ffconcat", "an ffconcat playlist"), (b"[playlist]", "a playlist"),
+    (b"v=0", "an SDP description"), (b"<?xml", "an XML document"), (b"<mpd", "a DASH playlist"),
+)  # fmt: skip
 
 _CHROMA_LOCATIONS = ("left", "center", "topleft", "top", "bottomleft", "bottom")
 
@@ -133,21 +148,46 @@ def refusal(path: str | Path, error: Exception) -> MediaError:
         return MediaError(f"{path} is a folder, not a media file.")
     if isinstance(error, PermissionError):
         return MediaError(f"{path} cannot be read: permission denied.")
+    if isinstance(error, UnicodeEncodeError):
+        return MediaError(f"The name of {path} holds bytes that are no UTF-8; rename the file.")
     return MediaError(f"{path} is truncated or not a media file (FFmpeg says: {getattr(error, 'strerror', error)}).")
 
 
 def open_media(path: str | Path) -> Any:
-    """An open PyAV input container, local protocols only. Raises MediaError."""
-    if os.path.isdir(path):
-        raise refusal(path, IsADirectoryError())
+    """An open PyAV input container of a file that holds its media itself. Raises MediaError; UnsupportedMedia for a
+    playlist, and for every kind of file that names others to be opened."""
+    kind = not_a_file(path)
+    if kind:
+        raise MediaError(f"{path} is {kind}, not a media file.")
     try:
-        return av.open(
+        str(path).encode("utf-8")
+        container = av.open(
             local_url(path),
-            options={"protocol_whitelist": "file,pipe"},
+            options={"protocol_whitelist": "file", "format_whitelist": ",".join(_DEMUXERS)},
             metadata_errors="surrogateescape",
         )
     except (av.error.FFmpegError, OSError, ValueError) as e:
+        if isinstance(e, av.error.ArgumentError | av.error.InvalidDataError):
+            _refuse_list(path)
+        if isinstance(e, av.error.ArgumentError):
+            raise UnsupportedMedia(f"{path} is of a kind that this version does not read; give one of {_KINDS}.") from e
         raise refusal(path, e) from e
+    if container.format.name not in _DEMUXERS:
+        name = container.format.name
+        container.close()
+        raise UnsupportedMedia(f"{path} is of the kind {name}, which this version does not read; give one of {_KINDS}.")
+    return container
+
+
+def _refuse_list(path: str | Path) -> None:
+    """Raises UnsupportedMedia where a file, by its first bytes, names other files instead of holding media."""
+    try:
+        head = read_file(path, 4096).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    except OSError:
+        return
+    for beginning, name in _LISTS:
+        if head.startswith(beginning):
+            raise UnsupportedMedia(f"{path} is {name} and holds no media itself; give the film or sound as one file.")
 
 
 def first_video(container: Any) -> Any | None:

@@ -27,6 +27,8 @@ _COUNTED = ("flac", "wav")
 _EXACT_LENGTH = (*_COUNTED, "mov,mp4,m4a,3gp,3g2,mj2")
 _SOUGHT = (*_EXACT_LENGTH, "matroska,webm")
 """Formats in which a seek lands where the labels say."""
+_LOUDEST = 1e6
+"""A sample beyond this, 120 dB over full scale, is no sound, and its squares are no numbers."""
 
 
 def audio_length(path: str | Path) -> tuple[int, int]:
@@ -49,7 +51,8 @@ def sound_blocks(
 
     rate_hz: resampled to it (None: the stream's own rate); mono: the mean of the channels;
     align_to_video: sample 0 is the start of the first picture frame, silence or a cut before it.
-    Raises MediaError without a sound stream, DamagedMedia where it cannot be decoded.
+    Raises MediaError without a sound stream, DamagedMedia where it cannot be decoded or holds a sample that is no
+    number (NaN, infinity): one of those would spread to all that is made of the sound.
     """
     with open_media(path) as container:
         stream = _stream(container, path, stream_index)
@@ -171,7 +174,21 @@ def _samples(frame: Any) -> np.ndarray:
         return (data.astype(np.float32) - 128) / 128
     if np.issubdtype(data.dtype, np.integer):
         return (data / -float(np.iinfo(data.dtype).min)).astype(np.float32)
-    return data.astype(np.float32)
+    with np.errstate(over="ignore"):
+        return data.astype(np.float32)
+
+
+def _check(block: np.ndarray, path: str | Path, begin_s: Fraction, rate_hz: int) -> None:
+    """Raises DamagedMedia where samples, (T, C), hold something that is no number. begin_s: of the first, from the
+    sound's start."""
+    if np.abs(block).max(initial=0.0) <= _LOUDEST:
+        return
+    bad = ~(np.abs(block) <= _LOUDEST)
+    row = int(np.argmax(bad.any(axis=1)))
+    found = float(block[row][bad[row]][0])
+    raise _damage(
+        path, begin_s + Fraction(row, rate_hz), f"holds a sample that is no sound ({found:g}); export it again; it lies"
+    )
 
 
 def _placed(
@@ -187,6 +204,9 @@ def _placed(
     at = 0
     for frame in _frames(container, stream, path):
         block = _samples(frame)
+        if "flt" in frame.format.name or "dbl" in frame.format.name:  # integers are always numbers
+            label = Fraction(0) if frame.pts is None else frame.pts * Fraction(frame.time_base or stream.time_base)
+            _check(block, path, label - (stream.start_time or 0) * stream.time_base, rate_hz)
         if frame.pts is not None:
             time = frame.pts * Fraction(frame.time_base or stream.time_base)
             if zero is None:

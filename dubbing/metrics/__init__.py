@@ -25,7 +25,7 @@ COLUMN = "metric_"  # what the names of other packages' columns begin with
 _CLASS = ("version", "unit", "range", "frame", "of")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FramePair:
     """One frame that was rendered: the face's surroundings in source and result, of one size and place.
 
@@ -40,7 +40,7 @@ class FramePair:
     after_P2: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RenderedShot:
     """One face of one shot after rendering, over the N frames of its track, with the dub's sound.
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dubbing.errors import ModelError, OutputError
+from dubbing.inputs import not_a_file
 from dubbing.models import own
 from dubbing.models.added import added
 from dubbing.models.entries import MODELS, Model
@@ -300,6 +301,8 @@ def _who() -> dict[str, str]:
 def _hash(file: str, size: int, time_ns: int) -> str:
     """The hash of a file as it was at that size and time; remembered beside it where the folder can be written."""
     where = Path(file)
+    if kind := not_a_file(where):
+        raise ModelError(f"{file!r} is {kind}, and not a model file.")
     with suppress(OutputError, AttributeError):
         return content_key(where, where.with_name(".hashes.json"))
     return content_key(where)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from dubbing.errors import ModelError
+from dubbing.inputs import not_a_file
 from dubbing.models import keras
 from dubbing.store import content_key
 
@@ -46,6 +47,8 @@ def load_state(path: Path | str, *, sha256: str | None = None) -> dict[str, Tens
     checked already. Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
     """
     path = Path(path)
+    if kind := not_a_file(path):
+        raise ModelError(f"{str(path)!r} is {kind}, and not a model file.")
     try:
         with path.open("rb") as f:
             head = f.read(9)

@@ -12,11 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from dubbing.artifacts.takes import Scores, Take
 from dubbing.decisions import Decision, Standing, standing_of
 from dubbing.errors import OutputError
+from dubbing.inputs import json_value, not_a_file
 from dubbing.job import Job
 from dubbing.manifest import Dub, Title
 from dubbing.store import alone, output_error
@@ -58,6 +62,18 @@ class Change:
     decided: Decision | None
 
 
+@cache
+def _adapter() -> TypeAdapter[Delivery]:
+    return TypeAdapter(Delivery)
+
+
+def _first(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg']}"
+    return str(error)
+
+
 class Deliveries:
     """The log of one output folder."""
 
@@ -69,6 +85,8 @@ class Deliveries:
 
         Raises OutputError where a line was not written by this project.
         """
+        if kind := not_a_file(self.path):
+            raise OutputError(f"{str(self.path)!r} is {kind}, and not a file; move it away.")
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
@@ -76,15 +94,14 @@ class Deliveries:
         found = []
         for line in data[: data.rfind(b"\n") + 1].splitlines():
             try:
-                plain = json.loads(line)
-                if plain.pop("schema") != _SCHEMA:
+                plain = json_value(line)
+                if not isinstance(plain, dict) or plain.pop("schema", None) != _SCHEMA:
                     raise ValueError("another schema")
-                plain["dubs"] = {name: Delivered(**dub) for name, dub in plain["dubs"].items()}
-                found.append(Delivery(**plain))
-            except (ValueError, KeyError, TypeError, AttributeError) as e:
+                found.append(_adapter().validate_json(json.dumps(plain), strict=True))
+            except ValueError as e:
                 raise OutputError(
-                    f"Line {len(found) + 1} of {str(self.path)!r} is not a delivery ({e}); restore the file from a "
-                    "copy, or take that line out."
+                    f"Line {len(found) + 1} of {str(self.path)!r} is not a delivery ({_first(e)}); restore the file "
+                    "from a copy, or take that line out."
                 ) from e
         return found
 

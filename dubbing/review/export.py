@@ -87,6 +87,9 @@ def export(
     """
     reviewer = name_of(reviewer)
     folder = to or library.out / "review" / "export"
+    for title, dub in library.dubs():
+        if not (library.store.dub(title.id, dub.language) / "shots.parquet").exists():
+            raise _unfinished(library, title, dub)  # before anything is made
     try:  # before anything is mastered
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -150,11 +153,15 @@ def _by_the_run(library: Library, job: Job, title: Title, dub: Dub) -> Delivered
         if not (job.done(s.take) and job.done(s.score)) and s.shot.id not in failed and s.decided.take is None
     ]  # fmt: skip
     if not table.exists() or open_ or not (steps or failed):
-        raise OutputError(
-            f"The run of {dub_name(title, dub)} in {str(library.out)!r} is not finished, or was made by other settings "
-            "or another version; `dub run` its manifest again, then export."
-        )
+        raise _unfinished(library, title, dub)
     return by_the_run(job, title, dub)
+
+
+def _unfinished(library: Library, title: Title, dub: Dub) -> OutputError:
+    return OutputError(
+        f"The run of {dub_name(title, dub)} in {str(library.out)!r} is not finished, or was made by other settings or "
+        "another version; `dub run` its manifest again, then export."
+    )
 
 
 def _dub(

@@ -5,7 +5,6 @@ Reads only, at any moment; what a run or a rerun adds meanwhile is seen at the n
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections.abc import Mapping
@@ -15,17 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from dubbing.artifacts.takes import Scores
 from dubbing.clock import Timeline
-from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.job import Job, Step
-from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title, of_run
+from dubbing.manifest import Dub, GeneratorChoice, Title
 from dubbing.remote import Uri, place
 from dubbing.review.takes import Take, read_takes
+from dubbing.run_file import read_run
 from dubbing.severity import parts, severity
 from dubbing.shot_table import read_rows
 from dubbing.store import open_store
@@ -109,16 +106,8 @@ class Library:
         self._films: dict[str, TitleFilm] = {}
         self._job: tuple[tuple[int, ...], Job] | None = None
         self.log = DecisionLog(where)
-        try:
-            self.run: Mapping[str, Any] = json.loads((where / "run.json").read_text(encoding="utf-8"))
-            self.manifest = Manifest.model_validate(of_run(self.run["manifest"]), strict=False)
-            self.config = Config.model_validate(self.run["config"], strict=False)
-        except OSError as e:
-            raise OutputError(
-                f"There is no run.json in {str(where)!r}; give the folder that `dub run` wrote to (its --out)."
-            ) from e
-        except (ValueError, KeyError, ValidationError) as e:
-            raise OutputError(f"{str(where / 'run.json')!r} is of another version of dub; run the job again.") from e
+        found = read_run(open_store(where), known_settings=True)
+        self.run, self.manifest, self.config = found.plain, found.manifest, found.config
 
     @cached_property
     def store(self) -> Any:

@@ -49,7 +49,7 @@ _INAUDIBLE = 33  # int16, -60 dBFS, as the audio stage has it
 OnFrames = Callable[[int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrackScore:
     """One face of one shot, with one sound.
 
@@ -187,7 +187,7 @@ class _Sound:
         return out
 
 
-@dataclass
+@dataclass(eq=False)
 class _Piece:
     """One face in one part of a shot: the distances of every window, and in which of them the mouth is seen."""
 

@@ -103,7 +103,7 @@ class Active(Stage[ActiveInputs, ActiveFaces]):
         return ActiveFaces(len(tracks))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     """One face where it is judged, frames [start, end), and where it is looked at for that, [first, last)."""
 

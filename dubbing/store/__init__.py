@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dubbing.errors import OutputError
+from dubbing.inputs import unwritable_name
 from dubbing.remote import Uri, place
 from dubbing.store.folder import PART, RESULT, Store, alone, content_key, key_of, output_error, read_json, standing
 from dubbing.store.home import user_folder
@@ -26,6 +28,8 @@ def open_store(out: Store | Path | str, patience_s: float | None = None) -> Stor
     if isinstance(out, Store):
         return out
     where = place(out)
+    if problem := unwritable_name(where):
+        raise OutputError(f"{str(where)!r} cannot be an output folder: {problem}; choose another.")
     if isinstance(where, Uri):
         from dubbing.store.mirror import RemoteStore
 

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dubbing.errors import OutputError
+from dubbing.errors import MediaError, OutputError
+from dubbing.inputs import json_bytes, json_value, not_a_file
 from dubbing.remote import Uri
 from dubbing.store.copies import Copies, walked
 
@@ -41,16 +42,25 @@ def key_of(*parts: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in a file this project wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The JSON value in a file this project wrote. Raises OSError; ValueError where it is damaged."""
+    _refuse_special(path)
+    return json_value(path.read_bytes())
+
+
+def _refuse_special(path: Path) -> None:
+    """Raises OSError for a pipe, a device, a socket or a folder, which could block for ever when it is opened."""
+    if kind := not_a_file(path):
+        raise OSError(None, f"it is {kind}, and not a file", str(path))
 
 
 def content_key(path: Path, memory: Path | None = None) -> str:
     """sha256 (hex) of a file's bytes.
 
     memory: a JSON file that remembers hashes by path, size and modification time, so that a film
-    is read once; it is only a shortcut and may be deleted.
+    is read once; it is only a shortcut and may be deleted. Raises MediaError for a pipe, a device or a folder.
     """
+    if kind := not_a_file(path):
+        raise MediaError(f"{path} is {kind}, and not a file.")
     stat = path.stat()
     name, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
     known: dict[str, Any] = {}
@@ -59,8 +69,10 @@ def content_key(path: Path, memory: Path | None = None) -> str:
             known = read_json(memory)
         except (ValueError, OSError):
             known = {}
-        if known.get(name, [None])[:-1] == stamp:
-            return str(known[name][-1])
+        held = known.get(name) if isinstance(known, dict) else None
+        known = known if isinstance(known, dict) else {}
+        if isinstance(held, list) and len(held) == 3 and held[:2] == stamp:
+            return str(held[2])
     digest = hashlib.sha256()
     with path.open("rb") as f:
         while block := f.read(1 << 20):
@@ -170,7 +182,8 @@ class Store:
         return {f: read_json(f / RESULT) for f in folders if self.done(f)}
 
     def read_bytes(self, path: Path) -> bytes:
-        """A file below the root, as it is now. Raises FileNotFoundError."""
+        """A file below the root, as it is now. Raises FileNotFoundError, and OSError for what is no file."""
+        _refuse_special(path)
         return path.read_bytes()
 
     def find(self, folder: Path, name: str) -> set[Path]:
@@ -226,7 +239,7 @@ class Store:
 
     def write_json(self, path: Path, value: Any) -> None:
         """Atomic. Raises OutputError."""
-        self.write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        self.write_bytes(path, json_bytes(value))
 
     def write_bytes(self, path: Path, data: bytes) -> None:
         """Atomic. Raises OutputError."""

@@ -28,7 +28,7 @@ IMPORTANCE = np.array([3.0, 1.5, 1.0, 1.0, 0.5, 0.5, 0.3, 0.3])
 _BLOCK_S, _GAP_S, _FOLDS = 3.0, 0.3, 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """Sound to coefficients. F = what `Heard` holds in a row, its first K being the prior's own coefficients.
 

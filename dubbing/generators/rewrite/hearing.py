@@ -51,7 +51,7 @@ _LEAST_CHANCE = 0.01
 _SHRINK_STEPS = 50  # a recording with this many steps of speech trusts its own spectrum by half
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Heard:
     """coef_TK: float64 (T, COEFS), z-scored shape; hidden_TH: (T, H); phones_TC: (T, CLASSES), sums to 1;
     encoded_TE: (T, E), main directions of silero-vad's encoding."""
@@ -83,7 +83,7 @@ def speaks(wave: np.ndarray) -> np.ndarray:
     return _speaks(_mel(wave))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prior:
     """The shipped networks, and what is known of mouths and voices in general.
 

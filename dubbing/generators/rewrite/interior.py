@@ -35,7 +35,7 @@ _TONGUE = (0.07, 0.17)  # and the tongue
 _SEAM = np.array([0.58, 0.60, 0.42])  # light that is lost where closed lips meet, BGR
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tones:
     """Colours of the inside, float (3,) BGR."""
 
@@ -44,7 +44,7 @@ class Tones:
     tongue: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inside:
     """What to draw into one frame. tones: of the face; seam_P2: (478, 2), the mesh with its lips closed, in the
     picture; own: whether this frame's own gap between the lips is shown; share: 0..1, how much of the gap is drawn."""
@@ -161,7 +161,7 @@ def draw(face_HWC: np.ndarray, own_HWC: np.ndarray, here_P2: np.ndarray, goal_P2
     part[:] = np.clip(np.rint(part + (picture - part) * weight), 0, 255).astype(np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Axes:
     """Across the mouth and down it, in pixels from its middle."""
 

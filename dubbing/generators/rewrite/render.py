@@ -43,7 +43,7 @@ class Box:
     height: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
     """One frame's crop with its (smoothed) mesh: bgr_HWC uint8; box: where the crop lies in the picture;
     mesh_P2: (478, 2) pixels of the picture."""

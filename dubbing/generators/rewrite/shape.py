@@ -31,7 +31,7 @@ _CORNERS = (_PLACE[61], _PLACE[291])
 _SHUT = 0.02  # below this opening the whole lip line closes, not only its middle
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ShapeSpace:
     """Linear coordinates of the lower face, the same for everyone.
 

@@ -51,7 +51,7 @@ LAG_LEAST_S = 3.0
 _MIDDLES = [[LOWER_FACE.index(point) for point in pair] for pair in ((82, 87), (13, 14), (312, 317))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Example:
     """One stretch of an actor's own performance.
 
@@ -66,7 +66,7 @@ class Example:
     speaking_N: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Actor:
     """How one person's mouth moves with sound.
 

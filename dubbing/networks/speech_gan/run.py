@@ -18,7 +18,7 @@ from dubbing.networks.speech_gan.nets import SpeechGANNet
 __all__ = ["Seen", "SpeechGAN", "State"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """A still that was looked at: its 50 numbers (1, 50) and the four skips, on the device."""
 
@@ -26,7 +26,7 @@ class Seen:
     skips: list[Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """Where a sequence stands: the states of both GRUs, (2, 1, audio) and (2, 1, 10), on the device."""
 
