@@ -87,6 +87,7 @@ def export(
     """
     reviewer = name_of(reviewer)
     folder = to or library.out / "review" / "export"
+    preflight.look(library.manifest, library.config, library.store).raise_first()
     for title, dub in library.dubs():
         if not (library.store.dub(title.id, dub.language) / "shots.parquet").exists():
             raise _unfinished(library, title, dub)  # before anything is made
@@ -97,7 +98,6 @@ def export(
     log = Deliveries(library.out)
     with log.alone():
         last = log.all()
-        preflight.look(library.manifest, library.config, library.store).raise_first()
         job = Job(library.manifest, library.store, library.config)
         own = {dub_name(t, d): _by_the_run(library, job, t, d) for t, d in library.dubs()}
         before = {name: (was, "the run") for name, was in own.items()}
