@@ -90,15 +90,22 @@ export function askReviewer(again = false) {
 
 // -- dialogs -------------------------------------------------------------------------------
 
+/** @type {WeakMap<HTMLDialogElement, Promise<boolean>>} */
+const answers = new WeakMap();
+
 // Open a <dialog> that holds a form; resolves to true where it was sent, false where it was left.
 /** @param {"#name" | "#rerun" | "#deliver" | "#comment"} selector @returns {Promise<boolean>} */
-export function openDialog(selector) {
+export async function openDialog(selector) {
   const dialog = $(selector);
-  return new Promise((done) => {
-    dialog.returnValue = "";
+  await answers.get(dialog); // the event of its last closing may still be on its way, and is not this one's answer
+  /** @type {Promise<boolean>} */
+  const answer = new Promise((done) => {
     dialog.addEventListener("close", () => done(dialog.returnValue === "ok"), { once: true });
-    dialog.showModal();
   });
+  answers.set(dialog, answer);
+  dialog.returnValue = "";
+  dialog.showModal();
+  return answer;
 }
 
 /** @param {Keys} keys */
