@@ -114,9 +114,7 @@ export class Verdicts {
     const form = $("#comment form");
     form.reset();
     setText($("#comment-at"), page.text(frame));
-    const opened = openDialog("#comment");
-    $("#comment-text").focus();
-    if (!(await opened)) return;
+    if (!(await openDialog("#comment"))) return;
     const text = $("#comment-text").value.trim();
     const severity = /** @type {Severity} */ (new FormData(form).get("severity"));
     if (text && (await this.send("comment", { text, severity, frame }))) say(`Comment (${severity}) at ${page.text(frame)}.`, "good");
