@@ -190,7 +190,7 @@ def test_files_that_are_not_the_one_asked_for(tmp_path: Path) -> None:
         load_state(file, sha256="0" * 64)
     with pytest.raises(ModelError, match="No such model file"):
         load_state(tmp_path / "absent")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="is a folder, and not a model file"):
         load_state(tmp_path)
 
 
