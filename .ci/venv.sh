@@ -13,7 +13,7 @@ find_python() {
             printf '%s' "$PYTHON"
             return
         fi
-        say "PYTHON is $PYTHON ($("$PYTHON" --version 2>&1 || echo 'which does not run')); this needs Python 3.11 or 3.12 with its venv module: set PYTHON to one, or to nothing."
+        say "PYTHON is $PYTHON ($({ "$PYTHON" --version 2>/dev/null || echo 'which does not run'; } | head -n 1)); this needs Python 3.11 or 3.12 with its venv module: set PYTHON to one, or to nothing."
         return 1
     fi
     for candidate in python3.11 python3.12 python3 python; do
