@@ -28,14 +28,26 @@ def pins(path: Path) -> dict[str, str]:
     return {f"{name} ; {marker.strip()}".rstrip(" ;"): version for name, version, marker in install.PIN.findall(text)}
 
 
+def constraints_of(found: dict[str, str]) -> str:
+    """Pins as lines of a requirements file, without hashes."""
+    parts = [(one.partition(" ;"), version) for one, version in found.items()]
+    return "".join(f"{package}=={version}{mark}{rest}\n" for (package, mark, rest), version in parts)
+
+
+def environment() -> dict[str, str]:
+    """The environment that reaches the main index alone: a further index, or a folder of wheels, may hold a release in
+    part, and the lock would then name the files of one machine."""
+    found = install.uv_environment()
+    return {name: value for name, value in found.items() if name not in ("UV_INDEX", "UV_FIND_LINKS")}
+
+
 def make(name: str, source: list[str], given: str | None, options: list[str]) -> tuple[str, dict[str, str]]:
     """Resolve one lock and write it: what moved, and its pins. given: text of pins that must hold."""
     path = install.LOCKS / f"{name}.txt"
     before = pins(path)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "lock.txt"
-        if path.exists():
-            target.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")  # uv keeps what still fits
+        target.write_text(constraints_of(before), encoding="utf-8")  # uv keeps what still fits; hashes are asked anew
         command = [str(install.VENV / "bin" / "uv"), "pip", "compile", "--universal", "--generate-hashes"]
         command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--no-emit-index-url"]
         command += ["--no-emit-find-links", "--quiet", "--output-file", str(target), *options, *source]
@@ -43,7 +55,7 @@ def make(name: str, source: list[str], given: str | None, options: list[str]) ->
             constraints = Path(folder) / "given.txt"
             constraints.write_text(given, encoding="utf-8")
             command += ["--constraints", str(constraints)]
-        status, said = install.run(command, install.uv_environment())
+        status, said = install.run(command, environment())
         if status:
             install.refuse(install.explain(said) or "uv found no set of packages that fits pyproject.toml; see above.")
         lines = target.read_text(encoding="utf-8")
@@ -69,8 +81,7 @@ def main(options: list[str]) -> None:
         said, found = make(name, source, given, options)
         print(said, end="")
         if given is None:
-            parts = [(one.partition(" ;"), version) for one, version in found.items()]
-            given = "".join(f"{package}=={version}{mark}{rest}\n" for (package, mark, rest), version in parts)
+            given = constraints_of(found)
     with tempfile.TemporaryDirectory() as folder:
         asked = Path(folder) / "uv.in"
         asked.write_text(f"{UV}\n", encoding="utf-8")

@@ -68,6 +68,14 @@ def test_a_lock_names_no_place_and_a_hash_for_everything(name: str) -> None:
     assert len(pins) == len(install.PIN.findall(text)) and len(rest) >= len(pins)
 
 
+@pytest.mark.parametrize("package", ["numpy", "pandas", "yarl", "torch", "av"])
+def test_a_lock_names_every_file_of_a_release(package: str) -> None:
+    """Of both Pythons and of every platform; an index that held a release in part would leave some out."""
+    text = (LOCKS / "dev.txt").read_text(encoding="utf-8")
+    (hashes,) = re.findall(rf"^{package}==\S+[^\n]*\n((?:    --hash=\S+(?: \\)?\n)+)", text, re.MULTILINE)
+    assert hashes.count("--hash") >= 8
+
+
 def test_one_package_has_one_version_in_every_lock() -> None:
     all_pins = [set(install.PIN.findall((LOCKS / f"{name}.txt").read_text(encoding="utf-8"))) for name in NAMES]
     versions: dict[tuple[str, str], set[str]] = {}
