@@ -27,7 +27,9 @@ pytest.register_assert_rewrite("films", "pages", "people")
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-MARK_OF = {"chromium": "browser", "numbered": "browser", "finished": "long"}  # of the tests with these fixtures
+MARK_OF = {  # of the tests with these fixtures: a browser, a whole run, a film made or analysed, a .venv made
+    "chromium": "browser", "numbered": "browser", "finished": "long", "film": "long", "woman": "long", "small": "long",
+}  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -21,7 +21,7 @@ from dubbing.networks.spt import SptWav2LipNet
 from dubbing.networks.wav2lip import Wav2LipNet
 from dubbing.testing import ExpertContract, GeneratorContract, MetricContract
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]
 
 

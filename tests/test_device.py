@@ -23,7 +23,7 @@ from dubbing.networks.spt import SptWav2LipNet
 from dubbing.networks.wav2lip import Wav2LipNet
 from dubbing.testing import material
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.long]
 NETS = {
     "wav2lip": Wav2LipNet,
     "spt_wav2lip": SptWav2LipNet,

@@ -21,6 +21,8 @@ from dubbing.errors import ManifestError, PluginError
 from dubbing.metrics import RenderedShot
 from dubbing.shot_table import read_rows
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 Add = Callable[..., Path]
 GENERATOR = """

@@ -14,6 +14,8 @@ from types import ModuleType
 import pytest
 import yaml
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 LOADING = {
     "script": "src",

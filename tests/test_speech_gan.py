@@ -21,7 +21,7 @@ from dubbing.networks.speech_gan.nets import (
 )  # fmt: skip
 from dubbing.networks.speech_gan.run import SpeechGAN
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.long]
 
 SMALL = NetworkShape(width=8, audio=16)
 SKIPS = [(8, 64, 48), (16, 32, 24), (32, 16, 12), (64, 8, 6)]
