@@ -1,7 +1,7 @@
 """Files and texts from outside, looked at before anything is done with them: of what kind, how large, how deep.
 
 A pipe or a device can block for ever when it is opened, a few bytes of brackets can end a parser's process, and a name
-can hold bytes that are no text. Knows neither manifests nor media: it says what is there, and its callers say it in
+can hold bytes that are no text. It knows neither manifests nor media: it says what is there, and its callers say it in
 their own errors.
 """
 

@@ -1,7 +1,7 @@
 """How a manifest becomes tasks: every stage of the pipeline, at every place at which it has something to do.
 
 A task exists as soon as what its inputs depend on is known: `Job.tasks` is asked again whenever a task of a stage that
-`expands` has ended. Knows no engine.
+`expands` has ended. It knows no engine.
 
 Over 400 lines: a job and the places at which its tasks stand know each other.
 """

@@ -1,4 +1,4 @@
-"""One piece of work: who it is for, what it depends on, how it ended. Knows no engine.
+"""One piece of work: who it is for, what it depends on, how it ended. It knows no engine.
 
 The inputs of a stage are a frozen dataclass. Its key is derived from them: every field counts, but those that say at
 their definition why they do not. What a task waits for follows from the references among its inputs.

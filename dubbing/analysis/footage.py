@@ -1,8 +1,8 @@
-"""What the picture of a title is: a film as it lies there, or the film that is made of a photograph.
+"""What the picture of a title is: its own film, or the film that is made of its photograph.
 
 A photograph has no length of its own: each dub gives one, rounded up to whole frames. One film is made for
-all dubs of a title, as long as the longest needs, because analysis is shared; each master leaves off where
-its own dub ends. What the film looks like is for `still`.
+all dubs of a title, as long as the longest needs, because analysis is shared; each master ends where
+its own dub does. The stage `still` decides what the film looks like.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _INAUDIBLE = 1e-3  # -60 dBFS, as the audio stage has it
 
 @dataclass(frozen=True)
 class MadeOf:
-    """The film that a photograph becomes. info: as `media.probe` will say of it; frames: of each dub's master, by
+    """The film that a photograph becomes. info: what `media.probe` will find in it; frames: of each dub's master, by
     language; settings: the title's `still`; notices: what differs from the photograph."""
 
     info: media.MediaInfo
@@ -48,7 +48,7 @@ class MadeOf:
         return max(self.frames.values())
 
     def line(self, language: str | None = None) -> Timeline:
-        """When each frame is shown, of one dub's master or of the film."""
+        """When each frame of one dub's master is shown; of the whole film where no language is given."""
         count = self.frames[language] if language else self.length
         return Timeline(np.arange(count, dtype=np.int64), 1 / self.rate, count, self.rate)
 
@@ -71,8 +71,8 @@ class Sounds:
         return samples
 
     def peak(self, path: Path) -> float:
-        """The largest sample of the first sound stream; 1.0 is full scale. Raises DamagedMedia for one that is no
-        number."""
+        """The largest sample of the first sound stream; 1.0 is full scale. Raises DamagedMedia where a sample is
+        not a number."""
         return self._decoded(path)[1]
 
     def _decoded(self, path: Path) -> tuple[int, float]:

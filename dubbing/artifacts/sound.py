@@ -25,7 +25,7 @@ WAVE, SPEECH = "wave.npy", "speech.json"
 
 @dataclass(frozen=True)
 class Sound(Artifact):
-    """What was heard. Its folder holds the samples (`load_wave`) and the speech (`load_speech`)."""
+    """A decoded sound. Its folder holds the samples (`load_wave`) and the speech (`load_speech`)."""
 
     samples: int
     """At 16 kHz."""
@@ -34,7 +34,7 @@ class Sound(Artifact):
     stretches: int
     """How many stretches of speech there are."""
     shot_keys: Mapping[str, str]
-    """By shot id a key that changes exactly when sound in or near the shot does."""
+    """For each shot id a key that changes exactly when sound in or near the shot does."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Take(Artifact):
     yaw_deg: float | None
     """Its median turn in degrees."""
     faces: tuple[TakeFace, ...] = ()
-    """What was rendered, the one that speaks longest first."""
+    """The rendered faces, in order of how long they speak, longest first."""
     frames: int = 0
     """Patches in all."""
     generator: str | None = None
@@ -67,9 +67,9 @@ class Scores(Artifact):
     lse_c: float | None = None
     """LSE-C of the take with the dub."""
     lse_offset_frames: float | None = None
-    """25ths of a second, positive where the sound is early."""
+    """Offset of the take, 25ths of a second, positive where the sound is early."""
     lse_at_zero: float | None = None
-    """The distance at shift 0."""
+    """The take's distance at shift 0."""
     source_lse_d: float | None = None
     """LSE-D of the original with its own sound."""
     source_lse_c: float | None = None
@@ -93,10 +93,10 @@ class Scores(Artifact):
     sharpness: float | None = None
     """Mouth detail, take over source, 1 = equal."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """What other packages' metrics say, by column, `metric_<name>`."""
+    """Values of other packages' metrics, by column, `metric_<name>`."""
 
     def measured(self) -> dict[str, Any]:
-        """The numbers that there are, by column."""
+        """The values that are not None, by column."""
         own = ((f.name, getattr(self, f.name)) for f in fields(self) if f.name != "metrics")
         return {**{name: value for name, value in own if value is not None}, **self.metrics}
 

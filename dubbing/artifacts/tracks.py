@@ -1,7 +1,7 @@
 """The faces of one shot: tracks and what each looks like, stored compactly once per title.
 
-A track covers every frame from a face's first to its last in the shot; where it was out of sight the mesh is drawn
-straight across the gap and `seen_N` is False; so it is where a hand lies before the mouth. Meshes are as measured,
+A track covers every frame from a face's first to its last in the shot; where it was out of sight the mesh is
+interpolated linearly and `seen_N` is False, as it is where a hand lies before the mouth. Meshes are as measured,
 never smoothed.
 """
 

@@ -1,7 +1,7 @@
 """Which cluster, and the token it asks for: from the command line, the environment and Ray's token file.
 
 Looked up in the order in which Ray 2.60 does it itself. A token is never written anywhere, not into an
-error either. Knows no Ray: nothing is connected here.
+error either. It knows no Ray: nothing is connected here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ray's Jobs API, as far as a run needs it: submit or attach, list, read the log, stop.
 
-Every failure comes out as a ClusterError of one sentence. Knows nothing of what a run does; its exit
+Every failure comes out as a ClusterError of one sentence. It knows nothing of what a run does; its exit
 status and its log are all that comes back.
 """
 

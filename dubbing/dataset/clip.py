@@ -1,6 +1,6 @@
 """One clip, read once, as pieces of a data folder: a stage, so that both engines can spread clips over processes.
 
-A clip that cannot be used is a result too, with its reason: it is not looked at again until it changes. Knows no
+A clip that cannot be used is a result too, with its reason: it is not looked at again until it changes. It knows no
 split, no shard and no other clip.
 """
 

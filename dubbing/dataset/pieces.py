@@ -1,6 +1,6 @@
 """From faces that were followed to pieces of a data folder: which face is the speaker's, how long, how well in sync.
 
-Whatever is left out has a reason; seconds of it are counted. Knows no file and no picture.
+Whatever is left out has a reason; seconds of it are counted. It knows no file and no picture.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What is done is a file: each clip's own folder under a key of the file and the settings that touch it, each shard under
 a name that says what is in it. So the same command goes on after any interruption, a new clip costs one clip, and
-another split costs the copying of shards. Knows no picture and no network.
+another split costs the copying of shards. It knows no picture and no network.
 """
 
 from __future__ import annotations

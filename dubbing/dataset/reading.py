@@ -1,6 +1,6 @@
 """A clip read once: its pictures at 25 a second and, in step with them, its sound at 16 kHz.
 
-Both stream: of the sound only what was not forgotten is held. Knows no face.
+Both stream: of the sound only what was not forgotten is held. It knows no face.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A face's box is smoothed over what comes after it too, and a face may be found to have been there for some frames, so
 pictures wait in a short queue before they are cut. What is held grows with the stretch, not with the film: meshes, and
-JPEGs of the faces. Knows no sound and no file.
+JPEGs of the faces. It knows no sound and no file.
 """
 
 from __future__ import annotations

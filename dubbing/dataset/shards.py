@@ -2,7 +2,7 @@
 
 Storage: `index.parquet`, a row per clip, and `shards/*.parquet`, a row (a row group of its own) per clip with its
 faces as JPEG, its sound as int16 and its shapes as float32. A stretch of a clip costs the decoding of its own frames
-only. Knows no video, no network and no torch: numpy, pyarrow and OpenCV are all it needs.
+only. It knows no video, no network and no torch: numpy, pyarrow and OpenCV are all it needs.
 
 Axes: N frames at 25 a second, P points, S the side of the face pictures, C channels (BGR).
 """

@@ -1,6 +1,6 @@
 """Finished titles as clips: who speaks where is known from their analysis, so faces are only cut, in one pass a film.
 
-Knows the folder of a `dub run` as far as its pipeline tells where things lie, and no split and no shard.
+It knows the folder of a `dub run` as far as its pipeline tells where things lie, and no split and no shard.
 """
 
 from __future__ import annotations

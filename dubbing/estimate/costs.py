@@ -4,7 +4,7 @@ A stage's cost is a mix of four things (frames, megapixels, faces, megapixels of
 that were measured once (`MIX`); earlier runs of a machine say how fast that machine is at each stage.
 Processor seconds are what a busy machine does not stretch, so hours are counted in them; a stage's
 duration is the smaller of its wall and processor time: masters use more than one core, and on a busy
-machine everything else waits. Knows no schedule (`schedule`) and no file of its own (`history`).
+machine everything else waits. It knows no schedule (`schedule`) and no file of its own (`history`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many hours a job will take: its tasks on paper, priced with what earlier runs cost, and scheduled.
 
 What the analysis has decided is taken from its results; what it has not (how many shots, which of them
-have a face that speaks) from the mean of the titles measured, and said so. Knows no file and no display.
+have a face that speaks) from the mean of the titles measured, and said so. It knows no file and no display.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How long a set of tasks takes on so many cores: the engine's order of work, played through on paper.
 
 The first dub's tasks first, among them the one with the most work before the dub's end (`Task.rank`, `Task.weight`), as
-many at once as fit. Knows no stage and starts nothing; it leaves out what an engine itself costs (an estimate adds the
-start-up that was measured).
+many at once as fit. It knows no stage and starts nothing; it leaves out what an engine itself costs (an estimate adds
+the start-up that was measured).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measure 1, sound to shape: how well a mouth is predicted from sound, before and after a fit on the same person.
 
 The actor is fitted on the first part of a face's speech (`voice.fit_actor`) and judged on the rest, pauses included;
-beside it the prior alone, a plain ridge regression on the same first part, and a mouth that never moves. Knows arrays
-only; sound and shapes on one clock, lag not forgiven but for the one that the fit found itself.
+beside it the prior alone, a plain ridge regression on the same first part, and a mouth that never moves. It knows
+arrays only; sound and shapes on one clock, lag not forgiven but for the one that the fit found itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which clips the shipped weights were trained on: numbers on those are no numbers on unseen speakers.
 
 By content, so that a copy under another name is known too. To be made again whenever weights are trained on other
-clips; a test compares the names with `shipped_weights.clips`. Knows no weights.
+clips; a test compares the names with `shipped_weights.clips`. It knows no weights.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Between a decoded frame's planes and upright BGR, exactly, with the stream's own matrix and range.
 
 Chroma is replicated on the way out and averaged on the way back, so that what nobody changed comes
-back as it was (within one code value where the colour is inside the RGB cube). Knows no file.
+back as it was (within one code value where the colour is inside the RGB cube). It knows no file.
 """
 
 from __future__ import annotations

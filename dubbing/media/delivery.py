@@ -1,4 +1,4 @@
-"""In what a master can be delivered whole, decided from headers before any work starts.
+"""The container and codecs of a master, decided from headers before any work starts.
 
 One function, `delivery`: the container, the codecs, and what the user should be told; or the one
 sentence why not. It opens nothing and encodes nothing (`master` does).

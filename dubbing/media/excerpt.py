@@ -1,4 +1,4 @@
-"""A few seconds out of a film, without decoding it: for trials. Knows nothing of masters (`master`).
+"""A few seconds out of a film, without decoding it: for trials. It knows nothing of masters (`master`).
 
 Packets are copied from the key frame at or before the wanted time, so what comes out costs the same to
 decode as the film itself; it begins a little early, and its sound may end a little before its picture.
@@ -48,12 +48,12 @@ def excerpt(path: str | Path, target: str | Path, start_s: Fraction, length_s: F
                 shown = packet.stream is picture
                 if zero is None and shown and packet.is_keyframe:
                     zero = at
-                if zero is None or at < zero:  # sound before the first picture, pictures that lean on earlier ones
+                if zero is None or at < zero:  # sound before the first picture, pictures that refer to earlier ones
                     continue
                 if shown and last is not None and at > last:
                     break
                 if shown and last is None and at >= zero + length_s:
-                    last = at  # what is coded after it and shown before it leans on it
+                    last = at  # what is coded after it and shown before it refers to it
                 shift = round(zero / packet.time_base)
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                 packet.stream = streams[packet.stream.index]

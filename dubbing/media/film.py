@@ -1,9 +1,9 @@
 """An open picture file that decodes in order and notices damage, naming it by timecode.
 
-Decoders conceal: a broken H.264 slice becomes a plausible grey smear, a missing packet a repeated
-frame. So four witnesses are heard here: the decoder's own error flags, packets that went in without
-a frame coming out, zeros where none may be, and the number of frames that the index promises. Does not
-know frame numbers' times beyond the start timecode, and makes no pictures (`read`).
+Decoders conceal: a broken H.264 slice becomes a plausible grey smear, a missing packet a repeated frame. So four
+witnesses are heard here: the decoder's own error flags, packets that went in without a frame coming out, zeros where
+none may be, and the number of frames that the index promises. It does not know frame numbers' times beyond the start
+timecode, and makes no pictures (`read`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Frames, their times, size, aspect, colour tags, turn, timecode, chapters, tags, subtitles and further
 picture streams are the source's; its sound streams give way to the dub, which is copied packet by
-packet, or written as PCM. Memory does not grow with the film. Does not know what may be delivered
+packet, or written as PCM. Memory does not grow with the film. It does not know what may be delivered
 how (`delivery`) or where patches come from (`paste`).
 """
 
@@ -73,8 +73,8 @@ def encode_master(
     timeline: the source's; sound: any file whose first sound stream is the dub, beginning with frame
     0; language: BCP 47 tag of the dub; crf and preset: of the encoder (None: visually lossless and
     fast, H.264 superfast 16, HEVC ultrafast 14); threads: encoder threads, 0 for a fixed number, so
-    that the same input gives the same bytes on every machine; frames: leave off after so many, where a film is made
-    longer than this dub needs (None: all of them, as any source's are); progress(n): n more frames are done.
+    that the same input gives the same bytes on every machine; frames: stop after so many, where a film is
+    longer than this dub needs (None: write all); progress(n): n more frames are done.
 
     Raises UnsupportedMedia before any work, DamagedMedia by timecode, OutputError when the target
     cannot be written.

@@ -1,7 +1,7 @@
 """Patches into decoded frames: the film as it is before the one and only encode.
 
 A pixel whose matte is 0 keeps its three samples bit for bit; elsewhere the patch is blended in the
-stream's own YUV. Knows neither encoders nor containers.
+stream's own YUV. It knows neither encoders nor containers.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ class PatchQueue:
 
     @property
     def left(self) -> int:
-        """How many folders still hold patches that were not asked for."""
+        """How many folders still hold patches that `at` has not returned."""
         return len(self._waiting) + len(self._open)
 
 
 def _ahead(patches: Iterator[Patch]) -> Iterator[Patch]:
-    """The same patches, the next one decoded by a thread meanwhile: decoding leaves Python to others."""
+    """The same patches, the next one decoded by a thread meanwhile, because decoding releases the interpreter lock."""
     with ThreadPoolExecutor(1, thread_name_prefix="patches") as thread:
         coming = thread.submit(next, patches, None)
         while (patch := coming.result()) is not None:

@@ -1,7 +1,7 @@
 """Patches on disk: lossless FFV1 pictures (BGR and matte) and a table of where they go.
 
 A folder holds `patch.mkv`, one frame a patch, and `frames.parquet`: frame, x, y and whatever
-per-frame values the writer was given. Same patches, same bytes. Knows nothing of who made them.
+per-frame values the writer was given. Same patches, same bytes. It knows nothing of who made them.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def read_patches(
                 frame_number, x, y = places[count]
                 count += 1
                 if count > begin and frame_number % every == 0:
-                    for frame in packet.decode():  # every picture stands for itself
+                    for frame in packet.decode():  # every picture is a key frame
                         picture = frame.to_ndarray()
                         bgr = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
                         yield Patch(frame_number, x, y, bgr, cv2.extractChannel(picture, 3))

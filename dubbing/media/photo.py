@@ -1,8 +1,8 @@
-"""Photographs as the picture of a title: whether a file is one, its pixels, and the film it can become.
+"""Photographs as the picture of a title: whether a file is one, its pixels, and the film made of it.
 
 Pixels come out upright (EXIF), in sRGB (a colour profile is applied, not ignored), 8 bits, of even size.
 What would have to be guessed is refused: what lies behind transparency, what ink looks like without a
-profile, which picture of several is meant. Knows no face and no sound.
+profile, which picture of several is meant. It knows no face and no sound.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _check_kind(path: str | Path, picture: Any) -> None:
 
 
 def _bits(path: str | Path, picture: Any) -> int:
-    """Of each sample in the file; decoding has them all at 8."""
+    """Bits of each sample in the file; decoding makes them all 8."""
     if picture.format == "PNG":
         with open(path, "rb") as file:
             return file.read(25)[24]
@@ -125,7 +125,7 @@ def _a(kind: str | None) -> str:
 
 
 def _rgb(path: str | Path, picture: Any) -> tuple[np.ndarray, list[str]]:
-    """uint8 (H, W, 3) in sRGB, and what to tell."""
+    """uint8 (H, W, 3) in sRGB, and notices for the user."""
     mode = picture.mode
     notices: list[str] = []
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:

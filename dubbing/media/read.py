@@ -1,7 +1,7 @@
 """Pictures of a file, one after another or exactly by number, streaming; and its timeline.
 
 Frame n is the n-th frame that the decoder shows of the first real picture stream, in `scan`, in
-`timeline` and in `read` alike. Knows containers only as far as seeking in them can be trusted.
+`timeline` and in `read` alike. It knows containers only as far as seeking in them can be trusted.
 Nothing here holds more than the decoder's own few frames.
 """
 

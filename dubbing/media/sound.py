@@ -28,7 +28,7 @@ _EXACT_LENGTH = (*_COUNTED, "mov,mp4,m4a,3gp,3g2,mj2")
 _SOUGHT = (*_EXACT_LENGTH, "matroska,webm")
 """Formats in which a seek lands where the labels say."""
 _LOUDEST = 1e6
-"""A sample beyond this, 120 dB over full scale, is no sound, and its squares are no numbers."""
+"""A sample beyond this, 120 dB over full scale, counts as damage; its square could overflow."""
 
 
 def audio_length(path: str | Path) -> tuple[int, int]:
@@ -79,7 +79,7 @@ def sound_between(path: str | Path, start_s: Fraction, end_s: Fraction, rate_hz:
         zero = Fraction(video.start_time or 0) * video.time_base
         begin_s = 0
         if container.format.name in _SOUGHT and start_s >= 2:
-            begin_s = int(start_s) - 1  # the first packet after a seek leans on the one before it
+            begin_s = int(start_s) - 1  # the first packet after a seek refers to the one before it
             container.seek(int((zero + begin_s) / stream.time_base), stream=stream)
         placed = _placed(container, stream, path, source_hz, align=True, zero=zero + begin_s)
         own = (b.mean(axis=1, keepdims=True, dtype=np.float32) for b in placed)

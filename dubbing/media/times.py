@@ -2,7 +2,7 @@
 
 The rule that numbers frames is here once, and `read` follows it: frame n is the n-th frame that the
 decoder shows. Raw pts are kept where they increase; where a container has none or shuffles them
-(AVI, MPEG program streams), they are put in order or counted. Knows no file of pictures.
+(AVI, MPEG program streams), they are put in order or counted. It knows no file of pictures.
 """
 
 from __future__ import annotations

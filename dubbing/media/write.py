@@ -1,4 +1,4 @@
-"""Small films from arrays: for the demo and the tests. Knows nothing of masters (`master`)."""
+"""Small films from arrays: for the demo and the tests. It knows nothing of masters (`master`)."""
 
 from __future__ import annotations
 

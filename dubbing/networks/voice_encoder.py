@@ -2,7 +2,7 @@
 
 It was trained to tell speech from noise, and its last layer turns out to know much of what shapes the lips: the
 prior of `rewrite` and the sync expert `lips` read it off. Its weights come in silero-vad's wheel and are run here in
-numpy, so that both engines and every machine agree. Knows no lips and no actor.
+numpy, so that both engines and every machine agree. It knows no lips and no actor.
 """
 
 from __future__ import annotations

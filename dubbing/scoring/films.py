@@ -1,6 +1,6 @@
 """Many films measured one after another, and what was measured already kept in a table.
 
-Knows no display: `Watch` is told what happens.
+It knows no display: `Watch` is told what happens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lipsync: decide where in a shot mouths must change for this dub, and have them rendered.
 
 A take is a folder of patches, one folder per face. A shot that is left alone gets a take too: no
-patches, and the reason. Knows when, never how: generators render.
+patches, and the reason. It decides when mouths are rendered; generators decide how.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class LipsyncInputs(Windowed):
     generator_hash: str
     """12 hex digits of its weights and settings."""
     max_yaw_deg: float
-    """A head turned further, to either side, is left alone."""
+    """Degrees; a head turned further to either side is left alone."""
     number: int
     """The shot's number."""
     actor_files: tuple[str | None, ...] | None = None
@@ -222,7 +222,7 @@ def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
 
 
 def _share(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
-    """Who of the shot's speakers says which frame of the dub: the one who speaks nearest to it in the original."""
+    """Which speaker of the shot says which frame of the dub: the one who speaks nearest to it in the original."""
     if len(tracks) == 1:
         return [speech_N]
     frames = np.arange(shot.start_frame, shot.end_frame)
@@ -241,7 +241,7 @@ def _lines(
 ) -> tuple[list[Line], np.ndarray]:
     """Where a track is re-rendered, and where in the track it speaks the dub.
 
-    Wherever the dub speaks, and wherever the original did: there the mouth must come to rest.
+    That is wherever the dub speaks, and wherever only the original did, so that the mouth comes to rest there.
     """
     count = len(track.frames_N)
     offset = track.start_frame - shot.start_frame

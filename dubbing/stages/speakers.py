@@ -38,7 +38,7 @@ _NOISE_WEIGHT = 1.5
 # Inner-lip speed above noise, in inter-ocular distances a second. Measured on third-party clips:
 # speaking 0.06 to 0.21 over a shot, listening -0.01 to 0.04.
 _MOVES = 0.05
-_SURE = 0.1  # what a detector of active speakers that is quite sure adds or takes
+_SURE = 0.1  # what a quite sure detector of active speakers adds to the activity, or takes from it
 _CHANGE = 0.05  # what it costs to hear another speaker: a third of a second of clear evidence
 _MIN_PART, _MIN_S, _ENOUGH_S = 0.3, 0.4, 1.2
 _WHOLE_PART = 0.6  # a single face that speaks this much of the speech speaks all of it
@@ -189,8 +189,8 @@ def _decide(
     film: Timeline,
     limits: Limits,
 ) -> tuple[Decision, list[_Spoken]]:
-    """What is decided for one shot, people not numbered yet, and the faces that may be dubbed in it, the one that
-    speaks longest first. sure: see `load_active`."""
+    """What is decided for one shot, people not numbered yet, and the faces that may be dubbed in it, those that
+    speak longest first. sure: see `load_active`."""
     row = Decision(shot.id, None, None, None, None, None)
     if heard_N is not None:
         row = replace(row, source_speech=tuple(_runs(heard_N, shot.start_frame)))
@@ -242,7 +242,7 @@ def _about(track: Track) -> dict[str, Any]:
 
 
 def _says(mine_N: np.ndarray, heard_N: np.ndarray, track: Track, shot: Shot, film: Timeline, alone: bool) -> np.ndarray:
-    """Where one face speaks, bool over the shot: nowhere, if it is too little to be believed."""
+    """Where one face speaks, bool over the shot: nowhere where it speaks too little to be sure of it."""
     here_N = np.zeros(len(shot), bool)
     here_N[track.start_frame - shot.start_frame : track.end_frame - shot.start_frame] = in_sight(track, film.rate)
     could_N = heard_N & here_N

@@ -4,7 +4,7 @@
     OUT/best.pt         the networks alone, as they were when the held-out number was smallest
 
 Read by torch's restricted unpickler: a checkpoint is data, never code. Randomness needs no state here: it is a
-function of the seed and the position (`sampler`). Knows no design beyond its name.
+function of the seed and the position (`sampler`). It knows no design beyond its name.
 """
 
 from __future__ import annotations

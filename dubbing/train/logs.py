@@ -5,7 +5,7 @@
     OUT/tensorboard/   the same as curves, and sheets of sample pictures
 
 A resumed run cuts off what was written after its checkpoint, so that the file reads as if nothing had happened.
-Knows no design.
+It knows no design.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which clips belong to which step of which epoch, for which process; and the randomness of every item.
 
 All of it is a function of the seed: nothing is remembered, so a run that was killed asks for step n of epoch e and
-gets what it would have got. Knows samples only by their ids.
+gets what it would have got. It knows samples only by their ids.
 """
 
 from __future__ import annotations

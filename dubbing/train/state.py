@@ -1,7 +1,7 @@
 """What a recipe works on in one process: its networks, optimisers, precision, and its own numbers.
 
 A recipe computes losses under `autocast`, calls `backward` and `update`; scaling, averaging over processes, clipping
-and gradient norms happen here. Knows no design and no file.
+and gradient norms happen here. It knows no design and no file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pictures and mel windows out of a data folder's clips, at the grid of the clip as published trainers cut them.
 
 A clip's mel spectrogram has 80 columns a second from the clip's first frame on; frame n's window begins at column
-int(3.2 n). Knows no design.
+int(3.2 n). It knows no design.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The processes that train together: averages and agreements between them. With one process, nothing happens.
 
 Gradients are averaged here, explicitly, in place of a wrapper around each network: recipes with several networks
-run each of them several times in one step, some without gradients, which wrappers do not forgive. Knows torch's
+run each of them several times in one step, some without gradients, which wrappers do not forgive. It knows torch's
 process groups; whoever starts the processes (`processes`) sets the group up.
 """
 
