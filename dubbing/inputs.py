@@ -1,8 +1,8 @@
-"""Files and texts from outside, looked at before anything is done with them: of what kind, how large, how deep.
+"""Checks of files and texts from outside before they are used: their kind, their size, their depth.
 
 A pipe or a device can block for ever when it is opened, a few bytes of brackets can end a parser's process, and a name
-can hold bytes that are no text. It knows neither manifests nor media: it says what is there, and its callers say it in
-their own errors.
+can hold bytes that are no text. Functions here report what they find; their callers raise their own
+errors.
 """
 
 from __future__ import annotations

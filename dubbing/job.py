@@ -1,4 +1,4 @@
-"""How a manifest becomes tasks: every stage of the pipeline, at every place at which it has something to do.
+"""How a manifest becomes tasks: every stage of the pipeline, at every place where it has work to do.
 
 A task exists as soon as what its inputs depend on is known: `Job.tasks` is asked again whenever a task of a stage that
 `expands` has ended. It knows no engine.
@@ -48,7 +48,7 @@ class TitleTasks:
     found: dict[tuple[type[Artifact], str | None, str | None], Task] = field(default_factory=dict)
 
     def get(self, kind: type[Artifact], language: str | None = None, shot: str | None = None) -> Task | None:
-        """The task that makes this kind of result, there or for what there is a part of."""
+        """The task that makes this kind of result for a shot or language, else for the title that it belongs to."""
         for at in dict.fromkeys([(language, shot), (None, shot), (language, None), (None, None)]):
             if task := self.found.get((kind, *at)):
                 return task

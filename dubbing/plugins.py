@@ -71,7 +71,7 @@ def names(group: str) -> tuple[str, ...]:
 
 
 def others(group: str) -> tuple[str, ...]:
-    """Those of `names` that other packages add, without any that bears a name of ours."""
+    """The names that other packages add, without those that are our own names too."""
     return tuple(name for name in names(group) if name not in BUILT_IN[group])
 
 

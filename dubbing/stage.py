@@ -59,7 +59,7 @@ class Scope(Enum):
 
 
 class NotKnown(Exception):
-    """Something that a stage's inputs need is not known yet: it is asked again when more is done."""
+    """A stage's inputs need something that is not known yet. The stage is asked again when more tasks are done."""
 
 
 class Place(Protocol):
@@ -116,7 +116,7 @@ class Place(Protocol):
         ...
 
     def result(self, kind: type[A]) -> A:
-        """The same, read. Raises NotKnown where it is not made yet."""
+        """The result itself. Raises NotKnown where it is not made yet."""
         ...
 
     def each(self, kind: type[A]) -> tuple[Ref[A] | None, ...]:

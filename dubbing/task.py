@@ -164,9 +164,9 @@ class Task:
     windows: tuple[Task, ...] = ()
     """Tasks that do a long shot part by part, which this one then joins."""
     rank: int = 0
-    """Tasks of a smaller one go first."""
+    """Rank: tasks of a smaller one go first."""
     weight: float = 0.0
-    """Among those the heaviest first: about the milliseconds of it and of what waits for it."""
+    """Within a rank the heaviest go first: about the milliseconds of this task and of all that wait for it."""
 
     @property
     def stage(self) -> str:
@@ -215,4 +215,4 @@ class Outcome:
     trace: str = field(default="", repr=False)
     """Where it went wrong."""
     fatal: InputError | None = None
-    """The error where the user's input is at fault."""
+    """The error, where the user's input is wrong."""

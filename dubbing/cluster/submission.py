@@ -1,4 +1,4 @@
-"""A run as it travels to a cluster: a resolved manifest, the settings that differ, one command line, a name.
+"""A run as it is sent to a cluster: a resolved manifest, the settings that differ, one command line, a name.
 
 Two submissions of the same work have the same name, so that the second can find the first. Media never
 travel: their paths come out absolute, and must mean the same on the cluster. It knows no Ray.

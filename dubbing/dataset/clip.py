@@ -26,7 +26,7 @@ from dubbing.task import Inputs
 __all__ = ["PIECES", "SEGMENT_FRAMES", "ClipInputs", "CutClip", "CutLimits", "Pieces", "finished"]
 
 PIECES = "pieces"  # the shard of one clip
-SEGMENT_FRAMES = 60 * FPS  # after which what is held is let go
+SEGMENT_FRAMES = 60 * FPS  # after which the faces found so far are written
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CutLimits:
 
 @dataclass(frozen=True)
 class Pieces(Artifact):
-    """What a clip gave: a shard in its folder, where there are any."""
+    """The pieces of one clip; they lie as a shard in its folder, where there are any."""
 
     schema: ClassVar[str] = "dub.pieces.1"
     status: str
@@ -62,7 +62,7 @@ class Pieces(Artifact):
 
 @dataclass(frozen=True)
 class ClipInputs(Inputs):
-    """What the pieces of a clip depend on. A corpus is told by size and time: reading it once more costs hours."""
+    """What the pieces of a clip depend on. A file counts by size and time, because hashing a corpus costs hours."""
 
     clip: str
     """Id of the clip."""
@@ -136,7 +136,7 @@ class CutClip(Stage[ClipInputs, Pieces]):
     def _of(
         self, segment: Segment, frames: int, sound: Sound, limits: CutLimits, lost: Counter[str]
     ) -> Iterator[Piece]:
-        """The pieces of a segment that is over."""
+        """The pieces of a finished segment."""
         bounds = (limits.min_face_px, limits.shortest_s, limits.longest_s)
         runs = segment.finish()
         lost["no_face"] += frames - len({f for r in runs for f in range(r.start, r.end)})

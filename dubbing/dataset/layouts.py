@@ -1,6 +1,6 @@
 """Where the clips of a source folder are and who speaks in them: LRS2, VoxCeleb2, a folder of clips, finished titles.
 
-Lists files by name only; opens none but lists of splits. What becomes of a clip is not known here.
+Files are listed by name only; none is opened but the lists of splits.
 """
 
 from __future__ import annotations

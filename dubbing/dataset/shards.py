@@ -327,7 +327,7 @@ class Dataset:
 
 
 def held(folder: Path) -> dict[str, tuple[Path, int]]:
-    """Every clip that a data folder's index names and whose shard is there: digest -> its file and row.
+    """Every clip in a data folder's index whose shard exists: digest -> its file and row.
 
     Empty where there is no index that can be read.
     """

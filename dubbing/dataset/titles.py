@@ -1,6 +1,6 @@
 """Finished titles as clips: who speaks where is known from their analysis, so faces are only cut, in one pass a film.
 
-It knows the folder of a `dub run` as far as its pipeline tells where things lie, and no split and no shard.
+Where results lie in the output folder is asked of its pipeline. Splits and shards are unknown here.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Person:
 
 @dataclass(frozen=True)
 class KnownTitle:
-    """What a finished title's analysis knows."""
+    """What the analysis of a finished title found."""
 
     shots: Ref[ShotList]
     """The shots, and the film's frames in time."""
@@ -161,7 +161,7 @@ class TitleInputs(ClipInputs):
     """What the pieces of a finished title depend on."""
 
     known: KnownTitle
-    """What its analysis knows; the results lie on this machine."""
+    """What its analysis found; the results lie on this machine."""
 
 
 class CutTitle(Stage[TitleInputs, Pieces]):

@@ -1,7 +1,7 @@
-"""How many hours a job will take: its tasks on paper, priced with what earlier runs cost, and scheduled.
+"""How many hours a job will take: the cost of its tasks is taken from earlier runs, and their order simulated.
 
-What the analysis has decided is taken from its results; what it has not (how many shots, which of them
-have a face that speaks) from the mean of the titles measured, and said so. It knows no file and no display.
+What the analysis has decided is taken from its results. What it has not (how many shots, which of them
+have a face that speaks) is taken from the mean of the measured titles, and a note says so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dubbing.task import Task
 
 __all__ = ["STARTUP_S", "Estimate", "StageEstimate", "estimate"]
 
-# Wall seconds from the command to the first task, and of loading what a worker needs, where no run has said.
+# Wall seconds from the command to the first task, and to load a worker's models, where no run was measured.
 STARTUP_S = {"ray": 10.0, "local": 4.0}
 SHOT_FRAMES = 85.0  # a feature of 170,000 frames has about 2,000 shots
 

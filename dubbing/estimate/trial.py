@@ -1,7 +1,7 @@
 """A trial: the whole pipeline on a few seconds of the first title, in a temporary folder, to see what it costs.
 
-Excerpts come from a quarter, the half and three quarters of the film: one place would say next to nothing
-about how often a face is seen. Nothing of it is kept but numbers.
+Excerpts come from a quarter, the half and three quarters of the film, because one place says little about how
+often a face is seen. Only the numbers are kept.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ __all__ = ["KINDS", "Clip", "Voice", "find_clips", "fitted_sound", "rolled", "vo
            "write_sound", "write_still"]  # fmt: skip
 
 KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
-USUAL = Path("../shared/media")  # beside a checkout: what is measured where nothing is named
+USUAL = Path("../shared/media")  # beside a checkout; the clips that are measured where none are named
 QUIET_S = 0.4  # of silence at both ends of a dub sound
 RATE_HZ = 48_000
 

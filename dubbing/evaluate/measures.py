@@ -1,4 +1,4 @@
-"""The measures of one clip, in groups that share their work; each gives rows and leaves pictures in its folder.
+"""The measures of one clip, in groups that share their work; each returns rows and writes pictures to its folder.
 
     hearing      1  sound to shape
     rendering    2  the true shapes, from frames half a second away at least
@@ -36,7 +36,7 @@ __all__ = ["GROUPS", "Group"]
 Rows = list[dict[str, Any]]
 _IN_LANGUAGES = ("lse_d", "lse_c", "offset_frames", "offset_frames_abs", "recovery")
 _LITERATURE = "syncnet_v2"
-# What a table of the literature has besides, and why it is not measured.
+# Columns of published tables that are not measured, and why.
 _ABSENT = {
     "vmaf": "VMAF: absent: the FFmpeg in PyAV's wheel has no libvmaf filter, nor its models",
     "fid": "FID: absent: there is no Inception network among the published models (`dub models list`)",

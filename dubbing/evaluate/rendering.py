@@ -1,10 +1,8 @@
-"""Measures 2 and 11: the face that was there is rendered again, from its own shapes or from its own sound.
+"""Measures 2 and 11: a face is rendered again over itself, from its own shapes or from its own sound.
 
-Frames within half a second may not lend their mouths.
-
-Beside the result stand two mouths that cost nothing, under the same matte: the mean of the track's faces, and a frame
-drawn by lot. Every picture's mesh is found again, the source's too. Frames stream; at any time one picture and
-CANDIDATES small crops are held. It knows no table.
+Mouths of frames within half a second are not used. Two baselines are pasted under the same matte: the mean of the
+track's faces, and a random frame. Every picture's mesh is found again, the source's too. Frames stream;
+at any time one picture and CANDIDATES small crops are held. It knows no table.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ _CPBD_EYE_PX = 70  # between the outer corners of the eyes, as in GRID
 
 @runtime_checkable
 class BorrowsMouths(Protocol):
-    """What a generator may offer besides its protocol: to render a face again without mouths from near by."""
+    """What a generator may offer besides its protocol: to render a face again without mouths from nearby frames."""
 
     def render_apart(self, work: RenderRequest, gap_s: float, *, shapes: bool) -> Iterator[Rendered]:
         """As `render`, with mouths from frames `gap_s` away at least; shapes: the track's own mouth drives, not sound.
@@ -182,8 +180,7 @@ def _compare(
 
 
 def _small(part_HWC: np.ndarray, eye_px: float) -> np.ndarray:
-    """A part of a face as small as the literature's faces are, where it is larger: what is just noticeable is said in
-    pixels."""
+    """A part of a face, shrunk to the size of the literature's faces where it is larger, because CPBD counts pixels."""
     scale = min(1.0, _CPBD_EYE_PX / max(eye_px, 1.0))
     return cv2.resize(part_HWC, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else part_HWC
 
@@ -230,7 +227,7 @@ class Look:
         return found
 
     def skip(self) -> None:
-        """A frame that is not looked at: what follows is no neighbour of what came before."""
+        """Leave a frame out, so that the next one does not count as following the last one."""
         self._count += 1
 
     def close(self) -> None:
@@ -240,7 +237,7 @@ class Look:
 
 @dataclass
 class _Timed:
-    """Patches as they are rendered, and the processor time that they took."""
+    """Iterates over patches while it measures the processor time that rendering them takes."""
 
     rendered: Iterator[Rendered]
     seconds: float = 0.0

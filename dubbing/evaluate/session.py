@@ -1,7 +1,7 @@
 """Where clips are analysed and dubbed, once: the pipeline's own stages in this process, kept in the output folder.
 
-Everything is a committed folder under a key of what it depends on, so a killed evaluation goes on where it was. It
-knows no measure, and never makes a master.
+Every result is a committed folder named by a key of its inputs, so a killed evaluation goes on where it was. No master
+is made.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ A few principal components of the lips and jaw (canonical shape, so the head's t
 out; left and right averaged; rest and amplitude taken from the track itself) over 5 frames, and log-mel
 with silero-vad's encoding over the same 0.2 s, each through a small perceptron into one space; several
 members trained from different starts stand side by side. Trained by `shipped_weights/sync.py`; the card
-is `lips.md`. It knows no picture and no file but its weights; runs in numpy alone. Given another device than the
-processor, its perceptrons run there in torch, to the same numbers but for rounding; a stretch takes them milliseconds
-either way, so it asks for no GPU.
+is `lips.md`. It reads no picture and no file but its weights, and runs in numpy alone. On another device than the
+processor its perceptrons run in torch, with the same results but for rounding. A stretch takes milliseconds either
+way, so it asks for no GPU.
 
 What goes out is scaled so that lips and unrelated sound are 10 apart on average (root mean square),
 and the zeros beyond a stretch's ends are as far as unrelated sound: they favour no shift.

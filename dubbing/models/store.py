@@ -1,4 +1,4 @@
-"""The folder that models lie in: what is there, whether it is what it should be, who accepted what.
+"""The folder of models: which files are there, whether they are right, and who accepted which licence.
 
     FOLDER/<file>          one per model, under its final name only when its size and hash were right
     FOLDER/<file>.part     a download that broke off; the next one goes on there
@@ -76,7 +76,7 @@ def is_present(name: str, *, configured: str | Path | None = None) -> bool:
 
 @dataclass(frozen=True)
 class State:
-    """What the folder has of one model. size: bytes there, in the file or in a part of it, 0 if none."""
+    """The state of one model in the folder. size: bytes of its file or of its part, 0 if there is neither."""
 
     model: Model
     path: Path
@@ -93,7 +93,7 @@ class ModelStore:
 
     @property
     def every(self) -> tuple[Model, ...]:
-        """The published models, those that other packages add, and one's own."""
+        """The published models, those that other packages add, and those of `own`."""
         return (*self.published, *own.entries(self.root))
 
     @property
@@ -109,8 +109,8 @@ class ModelStore:
         return own.described(name, file, ", ".join(m.name for m in published))
 
     def find(self, name: str) -> Model:
-        """The entry of that name. Other packages are asked only where nobody else knows it. Raises ModelError: nobody
-        does; PluginError: nobody does, and a package could not be asked."""
+        """The entry of that name. Other packages are asked only where it is none of ours. Raises ModelError: there is
+        none; PluginError: there is none, and a package could not be asked."""
         known = (*self.models, *own.entries(self.root))
         if any(m.name == name for m in known):
             return find_entry(name, known)
@@ -120,21 +120,21 @@ class ModelStore:
         return find_entry(name, (*known, *more.models))
 
     def file(self, model: Model) -> Path:
-        """Where the model's file belongs."""
+        """The path of the model's file."""
         return self.root / model.file
 
     def part(self, model: Model) -> Path:
-        """Where a download of it grows."""
+        """The path of its unfinished download."""
         return self.root / f"{model.file}.part"
 
     # -- what is there -----------------------------------------------------------------------
 
     def states(self) -> list[State]:
-        """Of every model, by names and sizes alone."""
+        """The state of every model, by names and sizes of files alone."""
         return [self.state(m) for m in self.every]
 
     def state(self, model: Model) -> State:
-        """Of one model."""
+        """The state of one model, by the name and size of its file."""
         file, part = self.file(model), self.part(model)
         if file.is_file():
             size = file.stat().st_size
@@ -276,7 +276,7 @@ class ModelStore:
     # -- small files -------------------------------------------------------------------------
 
     def _records(self, file: str) -> dict[str, dict[str, Any]]:
-        """A JSON file of records by model; one that cannot be read is as good as none."""
+        """A JSON file of records by model; empty where it cannot be read."""
         try:
             records = read_json(self.root / file)
         except (OSError, ValueError):

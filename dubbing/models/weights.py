@@ -125,7 +125,7 @@ def _more(keys: list[str]) -> str:
 
 
 def _named(path: Path, content: Any) -> dict[str, Tensor]:
-    """The mapping of tensors in what a file held."""
+    """The mapping of tensors in a file's content."""
     import torch
 
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
@@ -149,7 +149,7 @@ def _named(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def _torch(path: Path, head: bytes, size: int) -> Any:
-    """What a torch file holds, read by torch's restricted unpickler after a look that runs nothing."""
+    """The content of a torch file, read by torch's restricted unpickler after a check that runs nothing."""
     if head.startswith(ZIP):
         _look_into_zip(path, size)
     else:

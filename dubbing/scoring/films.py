@@ -1,4 +1,4 @@
-"""Many films measured one after another, and what was measured already kept in a table.
+"""Many films measured one after another; a table keeps what was measured already.
 
 It knows no display: `Watch` is told what happens.
 """
@@ -23,20 +23,20 @@ KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts",
 
 
 class Watch:
-    """What is told while films are measured; each method may be replaced. Does nothing by itself."""
+    """What is called while films are measured. The methods do nothing; a subclass replaces those that it needs."""
 
     def begin(self, film: Path, number: int, films: int, pictures: int) -> None:
         """A film begins. number: which of `films` it is, from 1; pictures: how many will be read, 0 where nobody
         knows."""
 
     def pictures(self, film: Path, count: int) -> None:
-        """So many more were read."""
+        """`count` more pictures were read."""
 
     def failed(self, film: Path, error: DubError) -> None:
         """A film could not be scored, and the others go on."""
 
     def note(self, text: str) -> None:
-        """Something to know, in a sentence."""
+        """A notice for the user, in one sentence."""
 
 
 def find_films(videos: Sequence[Path]) -> Iterator[Path]:
@@ -58,7 +58,7 @@ def find_films(videos: Sequence[Path]) -> Iterator[Path]:
 
 
 def writable(path: Path | None) -> None:
-    """Refuse now what would be refused after hours. Raises OutputError."""
+    """Check before hours of work that a table can be written. Raises OutputError."""
     if path is None:
         return
     folder = next(p for p in path.absolute().parents if p.exists())
@@ -69,8 +69,8 @@ def writable(path: Path | None) -> None:
 def score_films(
     films: Sequence[Path], audio: Path | None, expert: Expert, out: Path | None, watch: Watch, *, keep_going: bool
 ) -> tuple[list[dict[str, Any]], dict[str, DubError]]:
-    """Rows of all films (`dub.score.1`), in `out` too after each one; what is there already is not measured again. And
-    what could not be scored, by film.
+    """The rows of all films (`dub.score.1`), and the errors of those that could not be scored, by film. The rows are
+    written to `out` after each film; what `out` holds already is not measured again.
 
     keep_going: a film that cannot be scored costs its own row only; else its InputError is raised. Raises OutputError.
     """

@@ -1,4 +1,4 @@
-"""What a design to train has to say: the protocol of a recipe, and the settings that all recipes share.
+"""The protocol of a recipe, which defines one design to train, and the settings that all recipes share.
 
 The loop knows no design; a recipe knows no loop, no file and no process. One training item is drawn from one
 clip; the loop stacks items to batches of tensors on the device and hands them to `step`, which does one
@@ -150,7 +150,7 @@ class Recipe(ABC):
         return ()
 
     def memory(self, settings: Any) -> dict[str, float]:
-        """The recipe's own numbers that change while it trains and that a checkpoint keeps, at their start."""
+        """The first values of the recipe's own numbers that change in training and that checkpoints keep."""
         return {}
 
     # -- items -------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class Recipe(ABC):
         """The means over a batch of held-out speakers, by name. No gradients, networks in evaluation mode."""
 
     def on_validation_end(self, numbers: Mapping[str, float], state: State) -> None:
-        """Told the held-out means after every look; may change `state.memory` (a loss that is switched on)."""
+        """Called with the held-out means after every validation; may change `state.memory` (to switch a loss on)."""
         return
 
     def pictures(self, batch: Batch, state: State) -> np.ndarray | None:

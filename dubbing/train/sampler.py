@@ -1,7 +1,7 @@
 """Which clips belong to which step of which epoch, for which process; and the randomness of every item.
 
-All of it is a function of the seed: nothing is remembered, so a run that was killed asks for step n of epoch e and
-gets what it would have got. It knows samples only by their ids.
+All of it is a function of the seed and nothing is stored, so a resumed run gets the same items for step n of epoch
+e. It knows samples only by their ids.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class State:
 
     @contextmanager
     def held(self, *names: str) -> Iterator[None]:
-        """These networks pass gradients on and collect none: a discriminator while its generator learns."""
+        """These networks pass gradients on but collect none, as a discriminator does while its generator learns."""
         own = [p for name in names for p in self.networks[name].parameters() if p.requires_grad]
         for p in own:
             p.requires_grad_(False)

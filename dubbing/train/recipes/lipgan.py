@@ -1,9 +1,9 @@
-"""LipGAN: draw the lower half of a face so that it fits the sound, against a judge of whether the two belong together.
+"""LipGAN: draw the lower half of a face so that it fits the sound, against a discriminator of face and sound.
 
 Prajwal et al. (2019), section 3, and their trainer: one frame with its lower half black beside another of the clip at
 least 6 frames away, and the 0.35 s of cepstra in whose middle the frame lies; L1 to the truth plus 0.01 of the
-contrastive loss. The discriminator learns twice a step: that true pairs lie at 0, and that what the generator drew, or
-by turns a true face with another clip's sound, lies at 1. Adam, 1e-4, 96 frames a step. Drawn faces come from the
+contrastive loss. The discriminator learns twice a step: true pairs have distance 0; drawn faces or, at random,
+true faces with another clip's sound have distance 1. Adam, 1e-4, 96 frames a step. Drawn faces come from the
 generator's own training step, where the published trainer draws them anew with running statistics.
 """
 
