@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,11 +20,11 @@ from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, load_wave
 from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks
 from dubbing.clock import Timeline
-from dubbing.dataset.clip import PIECES, ClipInputs, Pieces, finished
+from dubbing.dataset.clip import ClipInputs, Pieces, write_pieces
 from dubbing.dataset.faces import cut_face, face_boxes
 from dubbing.dataset.pieces import Piece, pieces
 from dubbing.dataset.segment import Run
-from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, RATE_HZ, Sample, jpeg, write_shard
+from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, RATE_HZ, jpeg
 from dubbing.dataset.source import Source
 from dubbing.errors import InputError, MediaError
 from dubbing.experts.crop import shown
@@ -177,26 +177,14 @@ class CutTitle(Stage[TitleInputs, Pieces]):
         self._expert = experts.load("lips")
 
     def process(self, inputs: TitleInputs, out: Path, progress: Callable[[int], None]) -> Pieces:
-        made: list[dict[str, Any]] = []
         lost: Counter[str] = Counter(inputs.known.left_out)
-        own = inputs.known.sound
-        if own is None:
+        if inputs.known.sound is None:
             return Pieces("rejected", "no_sound", "", (), {})
-
-        def rows() -> Iterator[tuple[Sample, Any]]:
-            for speaker, piece in self._pieces(inputs, own, lost, progress):
-                made.append({**piece.about, "speaker": speaker})
-                yield Sample(str(len(made)), "", "train", 0, ""), piece.packed
-
         try:
-            write_shard(out, PIECES, rows())
+            found = self._pieces(inputs, inputs.known.sound, lost, progress)
+            return write_pieces(out, (({**p.about, "speaker": who}, p.packed) for who, p in found), lost)
         except MediaError as e:
-            for left in out.rglob("*.parquet"):
-                left.unlink()
             return Pieces("unreadable", "unreadable", str(e), (), {})
-        if not made:
-            (out / "shards" / f"{PIECES}.parquet").unlink()
-        return finished(made, lost)
 
     def _pieces(
         self, inputs: TitleInputs, own: Ref[SourceSound], lost: Counter[str], progress: Callable[[int], None]

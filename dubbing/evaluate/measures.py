@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,11 @@ def _hearing(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], o
     return rows
 
 
-def _rendering(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
-    """Measure 2 of every speaking face. Writes <n>/sheet.jpg."""
-    return _rendered("rendering", session, film, out, None)
-
-
-def _resynthesis(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
-    """Measure 11 of every speaking face. Writes <n>/sheet.jpg."""
-    return _rendered("resynthesis", session, film, out, experts.load("lips"))
-
-
-def _rendered(measure: str, session: Session, film: EvaluatedFilm, out: Path, expert: experts.Expert | None) -> Rows:
+def _rendered(
+    session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path, measure: str, judge: str | None = None
+) -> Rows:
+    """Measure 2, or 11 where a judge is named, of every speaking face. Writes <n>/sheet.jpg."""
+    expert = experts.load(judge) if judge else None
     rows: Rows = []
     refused: StageError | None = None
     meshes, generator = Meshes(), session.create_generator()
@@ -222,10 +217,16 @@ def _expert(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], ou
 
 GROUPS: tuple[Group, ...] = (
     Group("hearing", ("hearing",), False, _hearing),
-    Group("rendering", ("rendering",), False, _rendering),
+    Group("rendering", ("rendering",), False, partial(_rendered, measure="rendering")),
     Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub, _experts),
     Group("published", ("published",), True, _published, _experts),
     Group("languages", ("languages",), True, _languages, _experts),
     Group("expert", ("expert",), True, _expert, _experts),
-    Group("resynthesis", ("resynthesis",), False, _resynthesis, lambda settings: [experts.identity("lips")]),
+    Group(
+        "resynthesis",
+        ("resynthesis",),
+        False,
+        partial(_rendered, measure="resynthesis", judge="lips"),
+        lambda settings: [experts.identity("lips")],
+    ),
 )

@@ -179,12 +179,10 @@ class Lips:
 
     @classmethod
     def load(cls, folder: str | Path | None, device: str) -> Lips:
-        """See `dubbing.experts.Expert`."""
         return cls(WEIGHTS, device)
 
     @classmethod
     def hash_of(cls, folder: str | Path | None) -> str:
-        """See `dubbing.experts.Expert`."""
         return content_key(WEIGHTS)[:12]
 
     def embed_video(self, frames_N: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:

@@ -151,7 +151,6 @@ class ModelStore:
         return str(record["sha256"]) if "sha256" in record else None
 
     def checked(self, name: str) -> Path:
-        """See `path`."""
         model = self.find(name)
         file = self._there(model)
         self.compare(model, file, self.hash_of(file), repr(str(file)))

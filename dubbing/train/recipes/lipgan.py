@@ -135,16 +135,16 @@ class LipGAN(Recipe):
 
     def _made(self, batch: Batch, state: State) -> tuple[Tensor, Tensor]:
         """The true pictures and the drawn ones, (N, 3, S, S), 0..1."""
-        real, reference = (_pictures(batch[name]) for name in ("real", "reference"))
+        real, reference = (windows.pictures(batch[name]) for name in ("real", "reference"))
         with state.autocast():
-            made = state.networks["generator"](batch["mfcc"], torch.cat([reference, _masked(real)], 1))
+            made = state.networks["generator"](batch["mfcc"], torch.cat([reference, windows.masked(real)], 1))
         return real, made.float()
 
     def pictures(self, batch: Batch, state: State) -> np.ndarray | None:
         """A row per frame: what it sees of it, the other moment, what it draws, the truth."""
         few = {key: value[:6] for key, value in batch.items()}
         real, made = self._made(few, state)
-        return sheet([_masked(real), _pictures(few["reference"]), made, real])
+        return sheet([windows.masked(real), windows.pictures(few["reference"]), made, real])
 
     # -- the result --------------------------------------------------------------------------
 
@@ -166,14 +166,3 @@ def _window(clip: ClipLike, frame: int) -> np.ndarray:
     columns = lipgan_mfcc.mfcc(clip.wave[cut:])
     start = (frame - _BEFORE) * (_PER_FRAME // lipgan_mfcc.HOP) - (begins + cut) // lipgan_mfcc.HOP
     return lipgan_mfcc.windows(columns, np.array([start]))[0]
-
-
-def _pictures(faces: Tensor) -> Tensor:
-    """uint8 (N, S, S, 3) as (N, 3, S, S), 0..1."""
-    return faces.permute(0, 3, 1, 2).float() / 255
-
-
-def _masked(faces_NCHW: Tensor) -> Tensor:
-    masked = faces_NCHW.clone()
-    masked[:, :, masked.shape[2] // 2 :] = 0
-    return masked
