@@ -24,18 +24,7 @@ from dubbing.remote import Objects, Uri, place
 from dubbing.yaml_text import parsed
 from dubbing.yaml_text import short as _short
 
-__all__ = [
-    "Document",
-    "Location",
-    "Model",
-    "Problem",
-    "dotted",
-    "nearest",
-    "parse",
-    "read",
-    "refusal",
-    "refused",
-]
+__all__ = ["Document", "Location", "Model", "Problem", "dotted", "nearest", "parse", "read", "refusal", "refused"]
 
 MAX_BYTES = 4_000_000
 PATIENCE_S = 15.0  # a person waits for this

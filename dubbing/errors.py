@@ -22,20 +22,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 __all__ = [
-    "ClusterError",
-    "DamagedMedia",
-    "DubError",
-    "InputError",
-    "ManifestError",
-    "MediaError",
-    "ModelError",
-    "OutputError",
-    "PluginError",
-    "StageError",
-    "StorageError",
-    "UnsupportedMedia",
-    "during",
-]
+    "ClusterError", "DamagedMedia", "DubError", "InputError", "ManifestError", "MediaError", "ModelError",
+    "OutputError", "PluginError", "StageError", "StorageError", "UnsupportedMedia", "during",
+]  # fmt: skip
 
 
 class DubError(Exception):

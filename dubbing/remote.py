@@ -29,16 +29,9 @@ from dubbing.errors import InputError, StorageError
 from dubbing.inputs import unwritable_name
 
 __all__ = [
-    "OBJECT_STORES",
-    "Objects",
-    "Uri",
-    "at_once",
-    "forget_connections",
-    "local_scheme",
-    "place",
-    "scheme_of",
+    "OBJECT_STORES", "Objects", "Uri", "at_once", "forget_connections", "local_scheme", "place", "scheme_of",
     "unusable",
-]
+]  # fmt: skip
 
 T = TypeVar("T")
 PATIENCE_S = 120.0

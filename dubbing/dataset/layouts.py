@@ -17,11 +17,11 @@ from dubbing.dataset.shards import SPLITS
 from dubbing.dataset.source import Source
 from dubbing.dataset.titles import find_titles
 from dubbing.errors import InputError
+from dubbing.media import ENDINGS
 
-__all__ = ["KINDS", "LAYOUTS", "Source", "Splits", "find", "layout_of"]
+__all__ = ["LAYOUTS", "Source", "Splits", "find", "layout_of"]
 
 LAYOUTS = ("lrs2", "voxceleb2", "clips", "titles")
-KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
 _LRS2, _VOX = ("main", "pretrain"), ("dev", "test", "mp4")
 _LRS2_CLIP = re.compile(r"\d{5}\.mp4")
 _VOX_ID = re.compile(r"id\d{5}")
@@ -145,7 +145,7 @@ def _clips(folder: Path) -> Iterator[Source]:
         inside[:] = sorted(d for d in inside if not d.startswith("."))
         for name in sorted(files):
             path = Path(home) / name
-            if path.suffix[1:].lower() in KINDS and not name.startswith("."):
+            if path.suffix[1:].lower() in ENDINGS and not name.startswith("."):
                 parts = path.relative_to(folder).parts
                 yield Source(_id(path, folder), parts[0] if len(parts) > 1 else path.stem, path)
 

@@ -9,15 +9,6 @@ from dubbing.estimate.history import Made, recall, remember
 from dubbing.estimate.trial import trial
 
 __all__ = [
-    "Cost",
-    "Estimate",
-    "Made",
-    "Measured",
-    "Rates",
-    "StageEstimate",
-    "estimate",
-    "measure",
-    "recall",
-    "remember",
+    "Cost", "Estimate", "Made", "Measured", "Rates", "StageEstimate", "estimate", "measure", "recall", "remember",
     "trial",
-]
+]  # fmt: skip

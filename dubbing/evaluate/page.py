@@ -17,6 +17,7 @@ import numpy as np
 
 from dubbing.evaluate.measurements import (
     COLUMNS,
+    LANGUAGE_NAMES,
     absent,
     by_clip,
     by_generator,
@@ -126,9 +127,9 @@ def _clips(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
 
 
 def _languages(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = ("lse_d", "lse_c", "offset_frames", "recovery", "opening_corr", "sharpness", "motion_per_s")
     body = [
-        (escape(x["language"]), x["input"], str(x["clips"]), *(_number(x[n]) for n in names)) for x in languages(rows)
+        (escape(x["language"]), x["input"], str(x["clips"]), *(_number(x[n]) for n in LANGUAGE_NAMES))
+        for x in languages(rows)
     ]
     if not body:
         return ""

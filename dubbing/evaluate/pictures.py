@@ -14,10 +14,8 @@ __all__ = [
 ]  # fmt: skip
 
 MOST_DB = 100.0  # what equal pictures get
-_BETA, _JNB = (
-    3.6,
-    0.63,
-)  # Narvekar and Karam 2011: the psychometric slope, and the chance of seeing blur at its threshold
+# Narvekar and Karam 2011: the psychometric slope, and the chance of seeing blur at its threshold
+_BETA, _JNB = 3.6, 0.63
 _BLOCK = 64
 _EDGE_PART = 0.002  # a block counts if at least this part of its pixels are edges
 _LOW_CONTRAST = 50  # grey levels

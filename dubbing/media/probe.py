@@ -22,7 +22,9 @@ from dubbing.clock import Timecode
 from dubbing.errors import ManifestError, MediaError, UnsupportedMedia
 from dubbing.inputs import not_a_file, read_file
 
-__all__ = ["AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media", "probe", "refusal"]
+__all__ = [
+    "ENDINGS", "AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media", "probe", "refusal",
+]  # fmt: skip
 
 _KNOWN_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
@@ -36,6 +38,8 @@ _DEMUXERS = (
 )  # fmt: skip
 """FFmpeg's readers that read the one file they are given. Playlists and descriptions (hls, concat, dash, imf, sdp,
 numbered pictures) open other files, of which no record would know."""
+ENDINGS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
+"""Endings of the files that count as films where a folder is given."""
 _KINDS = "MP4, MOV, MXF, Matroska, WebM, AVI, MPEG, WAV, FLAC, MP3, AAC, Ogg"
 _LISTS = (
     (b"#extm3u", "an HLS playlist"), (b"ffconcat", "an ffconcat playlist"), (b"[playlist]", "a playlist"),

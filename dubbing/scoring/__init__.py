@@ -10,11 +10,11 @@
 """
 
 from dubbing.scoring.film import FilmScore, Scorer, TrackScore
-from dubbing.scoring.films import KINDS, Watch, find_films, score_films, writable
+from dubbing.scoring.films import Watch, find_films, score_films, writable
 from dubbing.scoring.plot import draw
 from dubbing.scoring.track_table import SCHEMA, failed_row, key, read_table, rows, write_table
 
 __all__ = [
-    "KINDS", "SCHEMA", "FilmScore", "Scorer", "TrackScore", "Watch", "draw", "failed_row", "find_films", "key",
+    "SCHEMA", "FilmScore", "Scorer", "TrackScore", "Watch", "draw", "failed_row", "find_films", "key",
     "read_table", "rows", "score_films", "writable", "write_table",
 ]  # fmt: skip

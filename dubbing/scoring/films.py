@@ -17,9 +17,7 @@ from dubbing.experts import Expert, model_name
 from dubbing.scoring.film import Scorer
 from dubbing.scoring.track_table import failed_row, key, read_table, rows, write_table
 
-__all__ = ["KINDS", "Watch", "find_films", "score_films", "writable"]
-
-KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
+__all__ = ["Watch", "find_films", "score_films", "writable"]
 
 
 class Watch:
@@ -44,13 +42,14 @@ def find_films(videos: Sequence[Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for path in videos:
         if not path.exists():
-            raise MediaError(f"No such file: {str(path)!r}.")
+            raise MediaError(f"No such file: {str(path)!r}; give films, or a folder of them.")
         found = [path]
         if path.is_dir():
             inside = sorted(path.rglob("*"))
-            found = [p for p in inside if p.suffix[1:].lower() in KINDS and p.is_file() and p.name[0] != "."]
+            found = [p for p in inside if p.suffix[1:].lower() in media.ENDINGS and p.is_file() and p.name[0] != "."]
             if not found:
-                raise MediaError(f"There is no film in {str(path)!r}; films are files that end in {', '.join(KINDS)}.")
+                endings = ", ".join(media.ENDINGS)
+                raise MediaError(f"There is no film in {str(path)!r}; films are files that end in {endings}.")
         for film in found:
             if film.resolve() not in seen:
                 seen.add(film.resolve())

@@ -25,17 +25,8 @@ from dubbing.networks import voice_encoder
 from dubbing.sound import log_mel
 
 __all__ = [
-    "CLASSES",
-    "DILATIONS",
-    "ENCODED",
-    "STEP_HZ",
-    "Heard",
-    "Prior",
-    "features",
-    "prior_hash",
-    "speaks",
-    "surroundings",
-]
+    "CLASSES", "DILATIONS", "ENCODED", "STEP_HZ", "Heard", "Prior", "features", "prior_hash", "speaks", "surroundings",
+]  # fmt: skip
 
 STEP_HZ = 50
 DILATIONS = (1, 2, 4, 8)

@@ -32,9 +32,8 @@ __all__ = ["LipGAN", "LipGANSettings"]
 _BEFORE, _AFTER = 4, 5  # frames that a frame's window reaches to both sides
 _APART = 6  # frames between the two pictures, at least
 _PER_FRAME = 640
-_TAIL = (
-    (lipgan_mfcc.COLUMNS - 1) * lipgan_mfcc.HOP + lipgan_mfcc.SIZE - (_BEFORE + 1) * _PER_FRAME
-)  # samples after its own
+# Samples that a window hears after its frame's own.
+_TAIL = (lipgan_mfcc.COLUMNS - 1) * lipgan_mfcc.HOP + lipgan_mfcc.SIZE - (_BEFORE + 1) * _PER_FRAME
 _ROLL = 10  # how far a batch's sounds are moved for pairs that do not belong together
 
 
