@@ -168,6 +168,13 @@ def test_help_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("name", ["prior", "sync"])
+def test_what_trains_the_shipped_weights_starts(name: str) -> None:
+    command = [sys.executable, "-m", f"shipped_weights.{name}", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "--media" in done.stdout, done.stderr
+
+
 def test_the_command_line_may_call_no_new_module_unless_it_is_told_so() -> None:
     """Every module that is not forbidden to it is one of these."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
