@@ -46,7 +46,7 @@ class Resources:
     gpus: float = 0.0
     memory_mb: int = 1500
     gpus_if_any: float = 0.0
-    """Held instead of `gpus` where the cluster has any; nothing waits for one where it has none."""
+    """Held instead of `gpus` on a cluster that has GPUs; on others no task waits for one."""
 
 
 class Scope(Enum):

@@ -185,7 +185,7 @@ class Task:
 
     @cached_property
     def id(self) -> str:
-        """For people and logs, and unique in a run: `lipsync reel/fr/shot_0002/window_3`. Nothing reads it apart."""
+        """For people and logs, and unique in a run: `lipsync reel/fr/shot_0002/window_3`. It is never parsed."""
         return f"{self.stage} {self.where}"
 
     @property

@@ -33,7 +33,7 @@ class Sheet:
         """Pictures of the moments, uint8 (H, W, 3), by `frame_<number>`."""
 
     def add(self, frame: int, before_HWC: np.ndarray, after_HWC: np.ndarray, mesh_P2: np.ndarray) -> None:
-        """One moment, if it is one of the sheet's. mesh_P2: (478, 2) pixels of these crops."""
+        """Add the pictures of a frame, if it is one of the sheet's moments. mesh_P2: (478, 2) pixels of these crops."""
         if frame not in self._frames:
             return
         head = np.full((_HEAD, self._cell_px, 3), 32, np.uint8)
@@ -45,7 +45,7 @@ class Sheet:
         self.columns[f"frame_{frame:08d}"] = np.concatenate([head, *cells])
 
     def write(self, path: Path) -> None:
-        """As JPEG; nothing where no moment was added."""
+        """Write the sheet as JPEG; write nothing where no moment was added."""
         if not self.columns:
             return
         body = np.concatenate([self.columns[k] for k in sorted(self.columns)], 1)

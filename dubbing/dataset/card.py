@@ -1,7 +1,7 @@
 """The card of a data folder: what is in it, from where, what was left out and why; and a sheet of faces to look at.
 
 `card.json` for machines, `card.md` for people, `clips.parquet` with a row for every clip of the source, `sheet.jpg`.
-Everything here is read from what was prepared; nothing is decided.
+Everything here is read from what was prepared.
 """
 
 from __future__ import annotations

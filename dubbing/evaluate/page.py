@@ -138,7 +138,7 @@ def _languages(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _bars(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
-    """Correlations of every clip, and PSNR of the result beside the mean face and a frame by lot."""
+    """Correlations of every clip, and PSNR of the result beside the mean face and a random frame."""
     groups = (
         ("opening, held-out correlation", [("fitted", "hearing", "fitted_opening_corr"),
                                            ("prior, last 30 %", "hearing", "prior_opening_corr"),

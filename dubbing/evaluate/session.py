@@ -138,7 +138,7 @@ def code_hash(generator: str = "rewrite") -> str:
 class Session:
     """One output folder with the stages that work into it. A context manager; hold the store's lock meanwhile.
 
-    on_task(task id): said before each piece of work.
+    on_task(task id): called before each task.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class Session:
         return EvaluatedFilm(clip, video, content, _EvaluationJob(manifest, self.store, settings), {})
 
     def _worked(self, film: EvaluatedFilm, wanted: Callable[[Task], bool]) -> EvaluatedFilm:
-        """Everything wanted of a film done, one task after another."""
+        """Do every wanted task of a film, one after another."""
         job, failed = film.job, dict(film.failed)
         while task := self._next(job, failed, wanted):
             lost = next((failed[n] for n in task.needs if n in failed), None)

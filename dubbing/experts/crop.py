@@ -1,7 +1,7 @@
 """Face crops as the published pipelines cut them, from our own tracks.
 
-Boxes come from our own mesh (`networks.boxes`), not from S3FD; everything after that is done as published,
-to the pixel. It knows no network and no sound.
+Boxes come from our own mesh (`networks.boxes`), not from S3FD; everything after that matches the published
+code to the pixel. It knows no network and no sound.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An open picture file that decodes in order and notices damage, naming it by timecode.
 
-Decoders conceal: a broken H.264 slice becomes a plausible grey smear, a missing packet a repeated frame. So four
-witnesses are heard here: the decoder's own error flags, packets that went in without a frame coming out, zeros where
+Decoders conceal damage: a broken H.264 slice becomes a plausible grey smear, a missing packet a repeated frame. So four
+signs are checked here: the decoder's own error flags, packets that went in without a frame coming out, zeros where
 none may be, and the number of frames that the index promises. It does not know frame numbers' times beyond the start
 timecode, and makes no pictures (`read`).
 """
@@ -104,7 +104,7 @@ class Film:
         return DamagedMedia(f"{self.path} {what} at {self.timecode(frame)} (frame {frame}).")
 
     def whole(self) -> Iterator[Any]:
-        """All frames from the first, and then a look whether the file ended where it should.
+        """All frames from the first; then checks whether the file ended where it should.
 
         Raises DamagedMedia, UnsupportedMedia (the picture changes size), MediaError (no frame)."""
         number = 0
@@ -180,7 +180,7 @@ class Film:
         """Whether an H.264 or HEVC packet holds what none may: a run of zeros inside a unit, or a unit
         that does not fit (ITU-T H.264 and H.265, 7.3.1, and the length prefixes of ISO 14496-15).
 
-        Lost blocks of a disk read as zeros; decoders often make a picture of them without a word."""
+        Lost blocks of a disk read as zeros; decoders often make a picture of them without an error."""
         if not self._prefix:
             return False
         data = bytes(packet)

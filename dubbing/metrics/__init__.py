@@ -96,7 +96,7 @@ class Metric(Protocol):
     range: ClassVar[tuple[float, float]]
 
     def frame(self, pair: FramePair) -> Sequence[float]:
-        """Numbers of one rendered frame, always as many, or none: pictures are seen once, and no two are held."""
+        """Numbers of one rendered frame, as many for every frame; none by default. Pictures are given only once."""
         return ()
 
     def of(self, shot: RenderedShot) -> float | None:

@@ -345,7 +345,7 @@ class _Run(_Wanted):
             self._save()
 
     def _save(self) -> None:
-        """Files are the first process's; nobody waits for it."""
+        """The first process writes the files, and the others do not wait for it."""
         if self.world.first and (self.at.step != self._saved[0] or not (self.plan.out / checkpoints.FILE).exists()):
             assert self.logs is not None
             self.logs.flush()
