@@ -57,7 +57,7 @@ class TitleTasks:
 
 @dataclass(frozen=True)
 class Step:
-    """What is done for one shot in one language."""
+    """The tasks of one shot in one language."""
 
     shot: Shot
     """The shot; of a photograph's film it ends where the dub does."""
@@ -103,7 +103,7 @@ class Job(ResultCache):
         self._made: dict[str, MadeOf | None] = {}
 
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
-        """What a worker of a stage holds: as the configuration says, else as the stage does."""
+        """The resources of a worker of a stage: those configured, else the stage's own."""
         said = next((r for name, r in self.config.engine.stages.items() if name == stage.name), None)
         if said is not None:
             return replace(stage.resources, **said.model_dump(exclude_none=True))
@@ -172,7 +172,7 @@ class Job(ResultCache):
         return [_Place(self, title, known, failed, dub, shot) for dub in languages for shot in shots]
 
     def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
-        """What renders a shot: what a reviewer chose for it, else what the manifest says."""
+        """The generator of a shot: the one that a reviewer chose for it, else the manifest's."""
         said = self.decisions.get((title.id, dub.language, shot.id), Standing())
         return GeneratorChoice(**said.generator) if said.generator else self.manifest.generator
 
@@ -186,7 +186,7 @@ class Job(ResultCache):
         return done.shots if done else None
 
     def decided(self, title: Title) -> Mapping[str, Decision]:
-        """Who speaks, by shot id; empty before it is known."""
+        """The decision on who speaks, by shot id; empty before it is known."""
         done = self.result(self.analysis(title).get(SpeakerList))
         return done.by_shot if done else {}
 
@@ -206,7 +206,7 @@ class Job(ResultCache):
         return self._made[title.id]
 
     def info(self, title: Title) -> media.MediaInfo:
-        """What the film that is dubbed holds: of a photograph, the film that is made of it, made or not."""
+        """The MediaInfo of the film that is dubbed; for a photograph, of the film that is or will be made of it."""
         made = self.made_of(title)
         return made.info if made else self.media_info(title.video)
 

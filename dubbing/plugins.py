@@ -143,7 +143,7 @@ def _plugins(group: str) -> tuple[Plugin, ...]:
 
 @lru_cache(maxsize=16)
 def _of_others(group: str, places: tuple[str, ...]) -> tuple[Plugin, ...]:
-    """What other packages register, read once for each `sys.path`."""
+    """The plugins that other packages register, read once for each `sys.path`."""
     found = set()
     for entry in entry_points(group=group):
         package = entry.dist.name if entry.dist else "unknown"

@@ -40,7 +40,7 @@ _Inputs = Inputs  # inside `Stage` that name is the class of its own inputs
 
 @dataclass(frozen=True)
 class Resources:
-    """What one worker of a stage holds while it works: processor cores, share of a GPU, memory."""
+    """The resources that one worker of a stage holds: processor cores, share of a GPU, memory."""
 
     cpus: float = 1.0
     gpus: float = 0.0
@@ -50,7 +50,7 @@ class Resources:
 
 
 class Scope(Enum):
-    """What a stage is done for once."""
+    """The unit for which a stage is done once."""
 
     TITLE = "title"
     SHOT = "shot"
@@ -63,7 +63,7 @@ class NotKnown(Exception):
 
 
 class Place(Protocol):
-    """Where a task stands in a job, and what a stage may ask there for its inputs."""
+    """The place of a task in a job, which a stage asks for its inputs."""
 
     title: Title
     config: Config
@@ -100,7 +100,7 @@ class Place(Protocol):
 
     @property
     def models_folder(self) -> str:
-        """Where published models lie."""
+        """The folder of published models."""
         ...
 
     def file(self, path: Any) -> File:
@@ -124,12 +124,12 @@ class Place(Protocol):
         ...
 
     def takes(self) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
-        """Of a dub: the takes that go into its master, and all that must have ended before it is made."""
+        """The takes that go into the master of a dub, and all that must have ended before it is made."""
         ...
 
     @property
     def generator(self) -> GeneratorChoice:
-        """What renders this shot in this dub."""
+        """The generator that renders this shot in this dub."""
         ...
 
     @property
@@ -192,7 +192,7 @@ class Stage(ABC, Generic[I, R]):
 
     @classmethod
     def inputs(cls, at: Place) -> I | None:
-        """What is needed at a place; None where this stage has nothing to do for it. Raises NotKnown.
+        """The inputs at a place; None where this stage has nothing to do for it. Raises NotKnown.
 
         A stage that is no part of a title's way does not define it.
         """

@@ -37,7 +37,7 @@ class Inputs:
     """Base of what stages are given: frozen dataclasses of `File`, `Ref`, plain values and tuples of them."""
 
     def counted(self) -> dict[str, Any]:
-        """What the key is made of, by field: a file's content, a result's key, a plain value. Fields that are None
+        """The parts of the key, by field: a file's content, a result's key, a plain value. Fields that are None
         and None by default are left out, so that a new optional field changes no key."""
         own = {f.name: (f, getattr(self, f.name)) for f in fields(self)}
         return {
@@ -190,7 +190,7 @@ class Task:
 
     @property
     def where(self) -> str:
-        """What it is done for: `reel/fr/shot_0002`."""
+        """The place it is done for: `reel/fr/shot_0002`."""
         window = None if self.window is None else f"window_{self.window}"
         return "/".join(part for part in (self.title, self.language, self.shot, window) if part)
 

@@ -34,7 +34,7 @@ _SHAPE_WEIGHT = 5.0
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """What one track looks like. portrait_HWC: float32 (64, 64, 3) mean aligned face, 0..255, BGR;
+    """The look of one track. portrait_HWC: float32 (64, 64, 3) mean aligned face, 0..255, BGR;
     shape_P3: float32 (478, 3) mean canonical mesh; frames: how many frames the portrait is the mean of (0:
     none was frontal enough, and the signature matches no other)."""
 

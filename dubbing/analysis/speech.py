@@ -17,7 +17,7 @@ _SILENT = 2  # int16 code values: nothing louder is digital silence
 
 
 def speech_ranges(wave: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """Where someone speaks, int64 (S, 2) sample ranges, sorted and apart.
+    """The stretches in which someone speaks, int64 (S, 2) sample ranges, sorted and apart.
 
     wave: int16 (T,) at 16 kHz; chance: silero-vad's answer for each 512 samples, from sample 0.
     """

@@ -14,7 +14,7 @@ __all__ = ["ShotList"]
 
 @dataclass(frozen=True)
 class ShotList(Artifact):
-    """Where a film is cut. Its folder holds the film's timeline too (`media.load_timeline`)."""
+    """The shots of a film. Its folder holds the film's timeline too (`media.load_timeline`)."""
 
     schema: ClassVar[str] = "dub.shots.1"
     frames: int

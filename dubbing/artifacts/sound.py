@@ -46,7 +46,7 @@ class SourceSound(Sound):
 
 @dataclass(frozen=True)
 class DubSound(Sound):
-    """What drives the lips in one language."""
+    """The sound that drives the lips in one language."""
 
     schema: ClassVar[str] = "dub.dub_sound.1"
 

@@ -38,7 +38,7 @@ class FaceEvidence:
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided for one shot."""
+    """The decision for one shot."""
 
     shot: str
     """Id of the shot."""

@@ -32,7 +32,7 @@ class TakeFace:
 
 @dataclass(frozen=True)
 class Take(Artifact):
-    """What was rendered for one shot, or why nothing was. Its folder holds a folder of patches for each face."""
+    """The patches of one shot, or the reason why it has none. Its folder holds a folder of patches for each face."""
 
     schema: ClassVar[str] = "dub.take.1"
     status: str
@@ -59,7 +59,7 @@ class Take(Artifact):
 
 @dataclass(frozen=True)
 class Scores(Artifact):
-    """What was measured of a take; None where it could not be. Columns of `dub.shot.1` by their names."""
+    """The scores of a take; None where one could not be measured. Columns of `dub.shot.1` by their names."""
 
     schema: ClassVar[str] = "dub.scores.1"
     lse_d: float | None = None

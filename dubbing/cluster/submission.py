@@ -31,7 +31,7 @@ _UNREADABLE = re.compile("[^\t\n -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\
 
 @dataclass(frozen=True)
 class Submission:
-    """What a cluster is given.
+    """Everything that is sent to a cluster for one run.
 
     name: id of the first attempt; files: file name -> text, in the job's working folder; entrypoint: one
     line for a POSIX shell; out: the run's output place; metadata: kept with the job; absent: media that are

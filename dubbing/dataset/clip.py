@@ -31,7 +31,7 @@ SEGMENT_FRAMES = 60 * FPS  # after which the faces found so far are written
 
 @dataclass(frozen=True)
 class CutLimits:
-    """What the pieces of a clip are like."""
+    """The limits of the pieces of a clip."""
 
     size: int
     """Side of the face pictures in pixels."""
@@ -62,7 +62,7 @@ class Pieces(Artifact):
 
 @dataclass(frozen=True)
 class ClipInputs(Inputs):
-    """What the pieces of a clip depend on. A file counts by size and time, because hashing a corpus costs hours."""
+    """The inputs of the stage `clip`. A file counts by size and time, because hashing a corpus costs hours."""
 
     clip: str
     """Id of the clip."""

@@ -29,7 +29,7 @@ _SURE, _SURER = 1.0, 0.5  # confidence (LSE-C) of the speaker, and how far above
 
 @dataclass(frozen=True)
 class Piece:
-    """What becomes a row of a shard. start_s: in its film; about: numbers for the table of clips."""
+    """A piece of a clip: one row of a shard. start_s: in its film; about: numbers for the table of clips."""
 
     start_s: float
     packed: Packed
@@ -63,7 +63,7 @@ def chosen(runs: Sequence[Run], sound: Heard, expert: experts.Expert, lost: Coun
 
 
 def _shared(a: Run, b: Run) -> int:
-    """In how many frames two runs are both seen; 0 for two runs of one face."""
+    """The number of frames in which two runs are both seen; 0 for two runs of one face."""
     return 0 if a.face == b.face else max(0, min(a.end, b.end) - max(a.start, b.start))
 
 

@@ -34,7 +34,7 @@ CLIPS = "clips"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked for. size: side of the face pictures, px; min_face_px: least height of a face; shortest_s,
+    """Settings of a preparation. size: side of the face pictures, px; min_face_px: least height of a face; shortest_s,
     longest_s: of a piece; max_offset_frames: pieces whose lips and sound are further apart are rejected, None: none
     is; splits; shard_clips: pieces to a shard."""
 
@@ -54,7 +54,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Looked:
-    """What became of one clip. split: of its samples; status: used, rejected, unreadable, failed; reason: a code, None
+    """The outcome of one clip. split: of its samples; status: used, rejected, unreadable, failed; reason: a code, None
     where it was used; text: what was wrong with the file; samples: ids in the data folder; about: of these (and of
     pieces that were rejected) the numbers; left_out: seconds by reason."""
 
@@ -227,7 +227,7 @@ class _Row:
 
 
 def _sorted_out(work: Preparing, settings: Settings, failed: Mapping[str, Outcome]) -> tuple[list[Looked], list[_Row]]:
-    """What became of every clip, and the included pieces, in order."""
+    """The outcome of every clip, and the included pieces, in order."""
     there = held(work.store.root)
     results = {s.id: work.result(work.by_source[s.id]) for s in work.sources}
     split_of = _splits(work, results, settings)

@@ -122,7 +122,7 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class Spoken:
-    """Where one face speaks."""
+    """The stretches in which one face speaks."""
 
     faces: Ref[FaceTracks]
     """The faces of its shot."""
@@ -144,7 +144,7 @@ class Person:
 
 @dataclass(frozen=True)
 class KnownTitle:
-    """What the analysis of a finished title found."""
+    """The findings of the analysis of a finished title."""
 
     shots: Ref[ShotList]
     """The shots, and the film's frames in time."""
@@ -158,7 +158,7 @@ class KnownTitle:
 
 @dataclass(frozen=True)
 class TitleInputs(ClipInputs):
-    """What the pieces of a finished title depend on."""
+    """The inputs of the stage `cut_title`."""
 
     known: KnownTitle
     """What its analysis found; the results lie on this machine."""

@@ -78,7 +78,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one stage did in one title of one run. frames: that its tasks cover; seconds: wall time of its
+    """The cost of one stage in one title of one run. frames: that its tasks cover; seconds: wall time of its
     tasks together; cpu_s: their processor time."""
 
     tasks: int = 0
@@ -113,7 +113,7 @@ class Measured:
     trial: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As one JSON object."""
+        """The measurement as one JSON object."""
         return {"schema": SCHEMA, **asdict(self)}
 
     @classmethod
@@ -140,7 +140,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """What an estimate takes from earlier runs.
+    """The speeds and shares that an estimate takes from earlier runs.
 
     stages: stage -> how slow; generator: whose lipsync; per title, means over the titles measured:
     dubbed_share, frames of dubbed shots over all; faces, faces in a frame; face_share, the area of a
@@ -162,7 +162,7 @@ class Rates:
 
     @classmethod
     def pooled(cls, lines: Iterable[Measured], generator: str, expert: str, engine: str = "ray") -> Rates:
-        """From measurements, newest first. Lipsync counts only where the generator is the same, sync where
+        """Pool measurements, given newest first. Lipsync counts only where the generator is the same, sync where
         the expert is; other machines count only where there is nothing of this one, other engines only where
         there is nothing of this one: cores that are all busy are slower each."""
         known = list(lines)
@@ -250,7 +250,7 @@ def _decided_work(
 
 
 def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: Any) -> Measured:
-    """What the finished tasks of a job cost. made: ids of the tasks to count, None for all that are there;
+    """The cost of the finished tasks of a job. made: ids of the tasks to count, None for all that are there;
     more: further fields of Measured."""
     tasks = job.tasks()
     titles = []
@@ -285,7 +285,7 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
 
 
 def fingerprint() -> str:
-    """What makes times comparable: processor, cores, system. Names no person and no host."""
+    """The processor, cores and system, within which times can be compared. Names no person and no host."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -43,7 +43,7 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is left of a job. core_hours, gpu_hours, wall_s: None where a stage that is needed was never measured;
+    """The open work of a job. core_hours, gpu_hours, wall_s: None where a stage that is needed was never measured;
     wall_s includes startup_s; longest_s: the longest chain of tasks, which no number of cores shortens;
     notes: what it rests on and what it cannot know, in sentences."""
 
@@ -80,7 +80,7 @@ def estimate(
     engine: str = "ray",
     asks: Mapping[str, Resources] | None = None,
 ) -> Estimate:
-    """What is left of `job` on a machine or cluster with `workers` slots. asks: stage -> what one worker holds,
+    """Estimate the open work of `job` on a machine or cluster with `workers` slots. asks: stage -> what a worker holds,
     None for what the stages themselves say. Raises InputError where a film cannot be read."""
     names = [s.name for s in job.stages]
     asks = asks or {s.name: job.resources(s) for s in job.stages}
@@ -174,7 +174,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         invented.append(_Open(name, stage, work, waits, turn, kinds[stage].weight(length), part))
 
     def expect_shot(name: str, shot: Shot, work: Work, waits: tuple[str, ...], turn: int = rank) -> None:
-        """In windows where it is long, as the job would."""
+        """Split into windows where the shot is long, as the job would."""
         parts = windows(shot.start_frame, shot.end_frame)
         if len(parts) > 1:
             for n, (a, b) in enumerate(parts, 1):
@@ -216,7 +216,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
 
 
 def _settled(job: Job, title: Title, shots: Sequence[Shot], megapixels: float) -> dict[str, Work]:
-    """What the finished analysis of a title decided for its shots, where only this language's sound is missing."""
+    """The work of each shot as the finished analysis decided it, where only this language's sound is missing."""
     found = job.decided(title)
     settled = {}
     for shot in shots:

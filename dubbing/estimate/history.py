@@ -86,7 +86,7 @@ def keep(line: Measured, path: Path | None = None) -> None:
 
 
 def recall(path: Path | None = None) -> list[Measured]:
-    """What was kept, newest first. Lines of another version, and half-written ones, are passed over."""
+    """The kept measurements, newest first. Lines of another version, and half-written ones, are passed over."""
     try:
         lines = (path or history_file()).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -77,7 +77,7 @@ def voices_named(sounds: Sequence[str]) -> Iterator[Voice]:
 
 
 def voice_for(clips: Sequence[Clip], n: int) -> Voice:
-    """What clip `n` is dubbed with where nothing is said: the sound of the next clip that has any, else its own."""
+    """The voice of clip `n` where none is given: the sound of the next clip that has any, else its own."""
     for clip in (*clips[n + 1 :], *clips[:n]):
         try:
             if media.probe(clip.path).audio:

@@ -84,7 +84,7 @@ class Evaluation:
 
     @cached_property
     def generator_hash(self) -> str:
-        """Of the generator's weights and settings. Raises ManifestError, ModelError."""
+        """The hash of the generator's weights and settings. Raises ManifestError, ModelError."""
         choice = dict(self.options.generator)
         return create(choice.pop("name"), choice, self.settings.models.folder).hash
 

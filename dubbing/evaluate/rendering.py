@@ -43,10 +43,10 @@ _CPBD_EYE_PX = 70  # between the outer corners of the eyes, as in GRID
 
 @runtime_checkable
 class BorrowsMouths(Protocol):
-    """What a generator may offer besides its protocol: to render a face again without mouths from nearby frames."""
+    """A generator that can also render a face again without mouths from nearby frames."""
 
     def render_apart(self, work: RenderRequest, gap_s: float, *, shapes: bool) -> Iterator[Rendered]:
-        """As `render`, with mouths from frames `gap_s` away at least; shapes: the track's own mouth drives, not sound.
+        """Render with mouths from frames `gap_s` away at least; shapes: the track's own mouth drives, not sound.
         Raises ValueError where no frame is that far away."""
         ...
 

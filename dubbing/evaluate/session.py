@@ -102,7 +102,7 @@ class EvaluatedFilm:
         return found
 
     def steps(self, language: str) -> list[Step]:
-        """What is done for each shot in one language."""
+        """The steps of each shot in one language."""
         dub = next(d for d in self.title.dubs if d.language == language)
         return list(self.job.dub(self.title, dub, self.failed).steps)
 

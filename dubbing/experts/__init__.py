@@ -82,7 +82,7 @@ def load(name: str = "lips", folder: str | Path | None = None, *, device: str | 
 
 
 def identity(name: str, folder: str | Path | None = None) -> str:
-    """What `model_name` of the loaded expert will be, without loading it. Raises as `load` does."""
+    """The `model_name` of an expert, without loading it. Raises as `load` does."""
     return f"{name}@{find(name).hash_of(folder)}"
 
 

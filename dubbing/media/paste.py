@@ -141,7 +141,7 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
 def pasted_frames(
     source: str | Path, timeline: Timeline, folders: Iterable[str | Path], *, threads: int = 0
 ) -> Iterator[list[np.ndarray]]:
-    """What the encoder is given, as planes: for every frame [Y, U, V], uint8 (H, W), as coded (not turned)."""
+    """The planes that the encoder gets: for every frame [Y, U, V], uint8 (H, W), as coded (not turned)."""
     with Film(source, threads) as film:
         for frame in pasted(film, timeline, folders):
             yield [plane.copy() for plane in planes_of(frame)]

@@ -179,7 +179,7 @@ def _to_srgb(path: str | Path, picture: Any, profile: bytes, notices: list[str])
 
 
 def film_of(path: str | Path, photograph: Photograph, rate: Fraction, frames: int) -> MediaInfo:
-    """What `probe` would say of the film that is made of a photograph: mp4, H.264, BT.709, no sound."""
+    """The MediaInfo of the film that is made of a photograph: mp4, H.264, BT.709, no sound."""
     width, height = photograph.size
     video = VideoInfo(
         index=0, codec="h264", tag="avc1", width=width, height=height, pix_fmt="yuv420p", bit_depth=8, alpha=False,

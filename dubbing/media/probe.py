@@ -203,7 +203,7 @@ def first_video(container: Any) -> Any | None:
 
 
 def probe(path: str | Path) -> MediaInfo:
-    """What the file at `path` holds. Raises MediaError when it does not exist or is no media file."""
+    """The container, streams and tags of a file. Raises MediaError when it does not exist or is no media file."""
     with open_media(path) as container:
         video = first_video(container)
         try:
@@ -315,7 +315,7 @@ def _video(container: Any, stream: Any) -> VideoInfo:
 
 
 def _chroma_location(container: Any, stream: Any, pix_fmt: str) -> str | None:
-    """Where chroma samples sit. FFmpeg shows it only in its verbose description of a file."""
+    """The position of chroma samples. FFmpeg shows it only in its verbose description of a file."""
     before = av.logging.get_level()
     av.logging.set_level(av.logging.VERBOSE)
     av.logging.set_libav_level(av.logging.VERBOSE)

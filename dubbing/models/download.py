@@ -95,7 +95,7 @@ def _is_right(model_store: ModelStore, model: Model) -> bool:
 
 
 def mirrored(base: str, model: Model) -> str:
-    """Where a mirror keeps a model. Raises ModelError unless the base is an http or https address."""
+    """The address of a model at a mirror. Raises ModelError unless the base is an http or https address."""
     return _allowed(f"{base.rstrip('/')}/{quote(model.file)}")
 
 

@@ -20,7 +20,7 @@ MAX_BYTES = 2_000_000_000  # no larger file is taken for a model whose size is n
 
 @dataclass(frozen=True)
 class Licence:
-    """Under what terms a model may be used.
+    """The terms under which a model may be used.
 
     word: for a table; text: one or two full sentences; use: what it may be used for, in a few words;
     limited: whether a person has to accept `text` before the file is pulled or added.

@@ -42,7 +42,7 @@ OnBytes = Callable[[int], None]
 
 
 def folder(configured: str | Path | None = None) -> Path:
-    """Where models lie: $DUB_MODELS, else what the configuration says, else the user's data folder.
+    """The folder of models: $DUB_MODELS, else the configured one, else the user's data folder.
 
     That is $XDG_DATA_HOME/dub/models; without it ~/Library/Application Support/dub/models on macOS and
     ~/.local/share/dub/models elsewhere. Nothing is created.

@@ -38,7 +38,7 @@ _AROUND_S = 1.0  # context before and after them, which is not judged
 
 @dataclass(frozen=True)
 class ActiveInputs(Inputs):
-    """What the evidence of a shot depends on."""
+    """The inputs of the stage `active`."""
 
     faces: Ref[FaceTracks]
     """The shot's faces."""

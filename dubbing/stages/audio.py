@@ -34,7 +34,7 @@ _INAUDIBLE = 33  # int16: -60 dBFS
 
 @dataclass(frozen=True)
 class SourceAudioInputs(Inputs):
-    """What the film's own sound depends on. It is cut or padded to the film's length, and may be silent."""
+    """The inputs of the stage `source_audio`. The sound is cut or padded to the film's length, and may be silent."""
 
     sound: File
     """The film."""
@@ -44,7 +44,7 @@ class SourceAudioInputs(Inputs):
 
 @dataclass(frozen=True)
 class DubAudioInputs(SourceAudioInputs):
-    """What the sound of a dub depends on."""
+    """The inputs of the stage `audio`."""
 
     length_difference: str
     """`refuse` or `allow` one that is longer or shorter than the picture."""
@@ -127,7 +127,7 @@ class SourceAudio(Audio[SourceAudioInputs, SourceSound]):
 
 
 class DubAudio(Audio[DubAudioInputs, DubSound]):
-    """What drives the lips in one language: the dialogue where it is given, else the mix."""
+    """The sound that drives the lips in one language: the dialogue where it is given, else the mix."""
 
     name: ClassVar[str] = "audio"
     scope = Scope.DUB

@@ -42,7 +42,7 @@ _SEARCH_S = Fraction(1, 5)
 
 @dataclass(frozen=True)
 class FacesInputs(Windowed):
-    """What the faces of a shot depend on."""
+    """The inputs of the stage `faces`."""
 
     film: File
     """The film."""

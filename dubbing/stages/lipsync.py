@@ -38,7 +38,7 @@ JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 
 @dataclass(frozen=True)
 class LipsyncInputs(Windowed):
-    """What a take depends on."""
+    """The inputs of the stage `lipsync`."""
 
     film: File
     """The film."""
@@ -239,7 +239,7 @@ def _share(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list
 def _lines(
     track: Track, share_N: np.ndarray, own: Sequence[tuple[int, int]], shot: Shot, line: Timeline, max_yaw_deg: float
 ) -> tuple[list[Line], np.ndarray]:
-    """Where a track is re-rendered, and where in the track it speaks the dub.
+    """The lines of a track that are re-rendered, and the frames in which it speaks the dub.
 
     That is wherever the dub speaks, and wherever only the original did, so that the mouth comes to rest there.
     """

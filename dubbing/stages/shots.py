@@ -25,7 +25,7 @@ __all__ = ["Shots", "ShotsInputs"]
 
 @dataclass(frozen=True)
 class ShotsInputs(Inputs):
-    """What the shots of a title depend on."""
+    """The inputs of the stage `shots`."""
 
     film: File
     """The film, or the one that is made of a photograph."""

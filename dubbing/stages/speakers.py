@@ -47,7 +47,7 @@ _USABLE_PART = 0.3
 
 @dataclass(frozen=True)
 class Limits:
-    """What a face must be like to be dubbed."""
+    """The limits within which a face may be dubbed."""
 
     min_face_px: float
     """Least median height."""
@@ -69,12 +69,12 @@ class _Spoken:
 
 @dataclass(frozen=True)
 class SpeakersInputs(Inputs):
-    """What the speakers of a title depend on."""
+    """The inputs of the stage `speakers`."""
 
     source_sound: Ref[SourceSound] | None
     """The film's own sound, where it has one."""
     limits: Limits
-    """What a face must be like to be dubbed."""
+    """The limits within which a face may be dubbed."""
     faces: tuple[Ref[FaceTracks] | None, ...] = awaited()
     """The faces of each shot, None where that failed."""
     active: tuple[Ref[ActiveFaces] | None, ...] = awaited()
@@ -189,7 +189,7 @@ def _decide(
     film: Timeline,
     limits: Limits,
 ) -> tuple[Decision, list[_Spoken]]:
-    """What is decided for one shot, people not numbered yet, and the faces that may be dubbed in it, those that
+    """The decision for one shot, with people not numbered yet, and the faces that may be dubbed in it, those that
     speak longest first. sure: see `load_active`."""
     row = Decision(shot.id, None, None, None, None, None)
     if heard_N is not None:
@@ -242,7 +242,7 @@ def _about(track: Track) -> dict[str, Any]:
 
 
 def _says(mine_N: np.ndarray, heard_N: np.ndarray, track: Track, shot: Shot, film: Timeline, alone: bool) -> np.ndarray:
-    """Where one face speaks, bool over the shot: nowhere where it speaks too little to be sure of it."""
+    """The frames in which one face speaks, bool over the shot; none where it speaks too little to be sure of it."""
     here_N = np.zeros(len(shot), bool)
     here_N[track.start_frame - shot.start_frame : track.end_frame - shot.start_frame] = in_sight(track, film.rate)
     could_N = heard_N & here_N

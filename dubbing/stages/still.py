@@ -32,7 +32,7 @@ _LOOKS = 4  # the mesh settles when it is fitted this often in one picture
 
 @dataclass(frozen=True)
 class StillInputs(Inputs):
-    """What the film of a photograph depends on."""
+    """The inputs of the stage `still`."""
 
     photograph: File
     """The picture."""

@@ -34,7 +34,7 @@ _ORPHAN_S = 2.0
 
 @dataclass(frozen=True)
 class Draw:
-    """What an item is drawn with. samples: by split, those the recipe can use, in their order. Numbers beyond the last
+    """Draws items. samples: by split, those the recipe can use, in their order. Numbers beyond the last
     sample start again with the first, at another moment of the clip."""
 
     recipe: Recipe

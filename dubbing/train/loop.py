@@ -383,7 +383,7 @@ class _Run(_Wanted):
 
 
 def spread(samples: list[Any], most: int) -> list[Any]:
-    """At most so many, taken evenly from all of them: neighbours are of one speaker."""
+    """At most `most` samples, taken evenly from all, because neighbours are of one speaker."""
     if len(samples) <= most:
         return samples
     return [samples[n * len(samples) // most] for n in range(most)]

@@ -78,7 +78,7 @@ class ClipLike(Protocol):
 
 
 class Data(Protocol):
-    """Where items are drawn from; `dubbing.dataset.shards.Dataset` is one. hash: of its content."""
+    """The data that items are drawn from; `dubbing.dataset.shards.Dataset` is one. hash: of its content."""
 
     @property
     def hash(self) -> str: ...
@@ -87,7 +87,7 @@ class Data(Protocol):
 
 
 class Settings(BaseModel):
-    """What `--set key=value` may say for every recipe; recipes add their own and change defaults."""
+    """Settings of every recipe, given by `--set key=value`; recipes add their own and change defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
