@@ -21,6 +21,7 @@ import numpy as np
 from dubbing.clock import Timecode
 from dubbing.errors import ManifestError, MediaError, UnsupportedMedia
 from dubbing.inputs import not_a_file, read_file
+from dubbing.media.whole import check_length
 
 __all__ = ["AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media", "probe", "refusal"]
 
@@ -199,8 +200,9 @@ def first_video(container: Any) -> Any | None:
 
 
 def probe(path: str | Path) -> MediaInfo:
-    """What the file at `path` holds. Raises MediaError when it does not exist or is no media file."""
+    """What the file at `path` holds. Raises MediaError when it does not exist, is no media file or is truncated."""
     with open_media(path) as container:
+        check_length(path, container.format.name)
         video = first_video(container)
         try:
             info = _video(container, video) if video is not None else None
