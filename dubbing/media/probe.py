@@ -87,8 +87,10 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """One sound stream. channels: count; layout: FFmpeg's name of it ('stereo'); bits: per sample as
-    decoded (24-bit FLAC and PCM say 24); language: ISO 639-2 as tagged, or None."""
+    """One sound track. channels: count; layout: FFmpeg's name of it ('stereo'); places: FFmpeg's name of each channel
+    ('FL', 'FC', ...), empty where the file names none; bits: per sample as decoded (24-bit FLAC and PCM say 24);
+    language: ISO 639-2 as tagged, or None; title: as tagged; roles: FFmpeg's dispositions ('default', 'original',
+    'visual_impaired', ...)."""
 
     index: int
     codec: str
@@ -98,6 +100,9 @@ class AudioInfo:
     sample_format: str
     bits: int
     language: str | None
+    places: tuple[str, ...] = ()
+    title: str = ""
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,13 @@ class MediaInfo:
     chapters: int
     metadata: dict[str, str]
     duration_s: Fraction | None
+
+    def track(self, number: int) -> AudioInfo:
+        """The sound track of that number, counted from 1. Raises MediaError where there is none."""
+        if not 1 <= number <= len(self.audio):
+            count = len(self.audio)
+            raise MediaError(f"{self.path} has no sound track {number}; it has {count}, counted from 1.")
+        return self.audio[number - 1]
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -359,7 +371,16 @@ def _audio(stream: Any) -> AudioInfo:
         sample_format=ctx.format.name if ctx.format else "",
         bits=_bits(ctx),
         language=_language(stream),
+        places=_places(ctx.layout),
+        title=stream.metadata.get("title", ""),
+        roles=tuple(one.name for one in type(stream.disposition) if one & stream.disposition and one.name),
     )
+
+
+def _places(layout: Any) -> tuple[str, ...]:
+    """Names of the channels; none where the file only counts them."""
+    names = tuple(channel.name for channel in layout.channels)
+    return names if all(len(name) <= 3 for name in names) and "NONE" not in names else ()
 
 
 def _bits(ctx: Any) -> int:
