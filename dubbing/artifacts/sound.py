@@ -35,6 +35,8 @@ class Sound(Artifact):
     """How many stretches of speech there are."""
     shot_keys: Mapping[str, str]
     """By shot id a key that changes exactly when sound in or near the shot does."""
+    listened: str = ""
+    """Which track and channels of the file were listened to, and why."""
 
 
 @dataclass(frozen=True)

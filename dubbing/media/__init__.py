@@ -3,7 +3,7 @@
 Every module here may import av; none outside may. Frames stream: nothing holds a film.
 """
 
-from dubbing.media.delivery import Delivery, delivery
+from dubbing.media.delivery import Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.master import Mastered, encode_master
 from dubbing.media.packed import PackedWriter
@@ -28,6 +28,7 @@ __all__ = [
     "Photograph",
     "Picture",
     "Scan",
+    "TrackDelivery",
     "VideoInfo",
     "audio_length",
     "composite",

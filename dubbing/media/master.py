@@ -28,6 +28,7 @@ from dubbing.media.film import Film
 from dubbing.media.language import three_letters
 from dubbing.media.paste import pasted
 from dubbing.media.probe import MediaInfo, VideoInfo, local_url, open_media, probe
+from dubbing.media.sound import first_sample_time
 
 __all__ = ["Mastered", "encode_master"]
 
@@ -253,7 +254,7 @@ class _Dub:
     def __init__(self, output: Any, plan: Delivery, files: Sequence[Any], path: str | Path, timeline: Timeline) -> None:
         self._output, self._muxer = output, plan.muxer
         sources = [file.streams[one.stream] for file, one in zip(files, plan.sound, strict=True)]
-        begins = [_first_sample_time(path, one.stream) for one in plan.sound]
+        begins = [first_sample_time(path, one.stream) for one in plan.sound]
         start = int(timeline.pts[0]) * timeline.time_base
         self._tracks = [
             _Track(output, one, file, path, start, begin - min(begins), min(begins))
@@ -351,12 +352,3 @@ class _Track:
 
 def _due(track: _Track) -> Fraction:
     return track.due if track.due is not None else Fraction(0)
-
-
-def _first_sample_time(path: str | Path, index: int) -> Fraction:
-    """When the first sample that a decoder gives is heard, in the file's own time."""
-    with open_media(path) as file:
-        stream = file.streams[index]
-        for frame in file.decode(stream):
-            return (frame.pts or 0) * Fraction(frame.time_base or stream.time_base)
-    raise MediaError(f"{path} holds no sound that can be decoded in its stream {index}.")
