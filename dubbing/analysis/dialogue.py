@@ -29,7 +29,12 @@ _OTHER_TITLES = re.compile(r"\b(audio.?descri\w*|descri(bed|ptive|ption)\w*|dvs|
                            r"music and effects|effects|isolated|karaoke)\b", re.IGNORECASE)  # fmt: skip
 _CENTRE = re.compile(r"\s*(c|cen(tre|ter)|fc|dialog(ue)?s?|dx|vo|voices?)\s*", re.IGNORECASE)
 _CHANNELS = {"L": "FL", "R": "FR", "C": "FC", "LS": "SL", "RS": "SR"}
-_COUNTED = {6: ("FL", "FR", "FC", "LFE", "BL", "BR"), 8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR")}
+_COUNTED = {
+    1: ("FC",),
+    2: ("FL", "FR"),
+    6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
+    8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
 _SPEAKS = 0.5  # the chance of speech, of silero-vad, from which a chunk counts
 _ENOUGH_S = 0.3  # less speech than this is taken for none
 _AS_MUCH = 0.8  # of the most speech: a track with this part of it has as much
@@ -129,7 +134,7 @@ def _is_other(one: media.AudioInfo) -> bool:
 
 
 def _places(one: media.AudioInfo) -> tuple[str, ...]:
-    """Names of a track's channels; of six or eight that are only counted, those of 5.1 and 7.1."""
+    """Names of a track's channels; of channels that are only counted, those that so many usually are."""
     return one.places if len(one.places) == one.channels else _COUNTED.get(one.channels, ())
 
 

@@ -271,8 +271,9 @@ class _Dub:
             own = source.metadata.get("language", "und") if several else "und"
             spoken = language if own == "und" else own
             track.stream.metadata["language"] = three_letters(spoken, quicktime=self._muxer == "mov")
-            if source.metadata.get("title"):
-                track.stream.metadata["title"] = source.metadata["title"]
+            title = source.metadata.get("title") or source.metadata.get("name")
+            if title:
+                track.stream.metadata["title"] = title
             as_it_is = kinds.default if source is first else source.disposition
             track.stream.disposition = as_it_is if several else kinds.default
 

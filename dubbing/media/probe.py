@@ -372,7 +372,7 @@ def _audio(stream: Any) -> AudioInfo:
         bits=_bits(ctx),
         language=_language(stream),
         places=_places(ctx.layout),
-        title=stream.metadata.get("title", ""),
+        title=stream.metadata.get("title") or stream.metadata.get("name", ""),  # mov says name
         roles=tuple(one.name for one in type(stream.disposition) if one & stream.disposition and one.name),
     )
 
