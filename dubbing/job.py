@@ -245,7 +245,7 @@ class Job(ResultCache):
 
     def delivery(self, title: Title, dub: Dub) -> media.Delivery:
         """How this dub will be delivered. Raises UnsupportedMedia where it cannot be, whole."""
-        return media.delivery(self.info(title), self.media_info(dub.audio))
+        return media.delivery(self.info(title), self.media_info(dub.audio), dub.deliver_tracks)
 
     def publish(self, title: Title, dub: Dub, master: Task) -> Path:
         """Put a finished master under its contract name, without copying where the disk allows it."""

@@ -34,7 +34,7 @@ from dubbing.errors import ManifestError
 from dubbing.inputs import unwritable_name
 from dubbing.remote import Uri, place, scheme_of, unusable
 
-__all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Still", "Title", "load", "of_run", "schema"]
+__all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Original", "Still", "Title", "load", "of_run", "schema"]
 
 _ID = re.compile(r"[a-z0-9_-]{1,64}")
 _RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
@@ -113,6 +113,33 @@ class _Model(document.Model):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+_TRACK = (
+    "Number of the sound track that is listened to, counted from 1. Without it, the one with the dialogue is found."
+)
+_CHANNELS = "Channels of it that are listened to: L, R, C, LFE, Ls, Rs, or numbers counted from 1, as text."
+
+
+def _numbers(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _channels(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+
+
+_Track = Annotated[int, Field(ge=1, le=512)]
+_Channels = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=16)], ...], BeforeValidator(_channels),
+                      Field(min_length=1, max_length=64)]  # fmt: skip
+
+
+class Original(_Model):
+    """Which sound of the original performance is listened to."""
+
+    dialogue: File | None = Field(None, description="The original dialogue alone, as long as the picture.")
+    track: _Track | None = Field(None, description=_TRACK)
+    channels: _Channels | None = Field(None, description=_CHANNELS)
+
+
 class Dub(_Model):
     """One language of a title."""
 
@@ -124,12 +151,20 @@ class Dub(_Model):
     stems: dict[Annotated[str, Field(min_length=1)], File] | None = Field(
         None, min_length=1, description="One dialogue file per character, instead of `dialogue`."
     )
+    track: _Track | None = Field(None, description=f"{_TRACK} Of `dialogue`, where that is given, else of `audio`.")
+    channels: _Channels | None = Field(None, description=_CHANNELS)
+    deliver_tracks: (
+        Annotated[tuple[_Track, ...], BeforeValidator(_numbers), Field(min_length=1, max_length=512)] | None
+    ) = Field(
+        None, description="Numbers of the sound tracks of `audio` that are delivered, in this order; all without it."
+    )
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
         def __init__(
             self, *, language: str, audio: Path | str, dialogue: Path | str | None = None,
-            stems: Mapping[str, Path | str] | None = None,
+            stems: Mapping[str, Path | str] | None = None, track: int | None = None,
+            channels: Sequence[str] | None = None, deliver_tracks: Sequence[int] | None = None,
         ) -> None: ...  # fmt: skip
 
     @model_validator(mode="after")
@@ -179,13 +214,14 @@ class Title(_Model):
     cast: dict[Annotated[str, Field(min_length=1)], CastMember] | None = Field(
         None, description="Who plays, by character name."
     )
+    original: Original | None = Field(None, description="Which sound of the original is listened to.")
     still: Still | None = Field(default=None, description="Only where `video` is a photograph: how its film is made.")
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
         def __init__(
             self, *, id: str, video: Path | str, dubs: list[Dub], shots: Path | str | None = None,
-            cast: dict[str, CastMember] | None = None, still: Still | None = None,
+            cast: dict[str, CastMember] | None = None, original: Original | None = None, still: Still | None = None,
         ) -> None: ...  # fmt: skip
 
     @field_validator("dubs")
@@ -298,6 +334,8 @@ class Manifest(_Model):
         out: list[Path | Uri] = []
         for title in self.titles:
             out += [title.video, *([title.shots] if title.shots else [])]
+            if title.original and title.original.dialogue:
+                out.append(title.original.dialogue)
             for dub in title.dubs:
                 out += [dub.audio, *(d for d in dub.drivers if d != dub.audio)]
         return out
@@ -321,7 +359,9 @@ def _absolute(title: Title, folder: Path | Uri) -> Title:
         stems = {"stems": {k: moved(v) for k, v in dub.stems.items()}} if dub.stems else {}
         dubs.append(dub.model_copy(update={**changed(dub, "audio", "dialogue"), **stems}))
     cast = {k: v.model_copy(update=changed(v, "face")) for k, v in title.cast.items()} if title.cast else title.cast
-    return title.model_copy(update={**changed(title, "video", "shots"), "dubs": dubs, "cast": cast})
+    original = title.original.model_copy(update=changed(title.original, "dialogue")) if title.original else None
+    whole = {**changed(title, "video", "shots"), "dubs": dubs, "cast": cast, "original": original}
+    return title.model_copy(update=whole)
 
 
 def load(path: Path | str) -> Manifest:
@@ -369,6 +409,8 @@ def of_run(manifest: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(manifest))
     for title in plain["titles"]:
         title |= {k: place(title[k]) for k in ("video", "shots") if title.get(k)}
+        if (title.get("original") or {}).get("dialogue"):
+            title["original"]["dialogue"] = place(title["original"]["dialogue"])
         for dub in title["dubs"]:
             dub |= {k: place(dub[k]) for k in ("audio", "dialogue") if dub.get(k)}
             if dub.get("stems"):

@@ -279,14 +279,20 @@ def _dub(
                 raise MediaError(f"{driver} has no sound stream; 'dialogue' must be the {dub.language} dialogue.")
             length = sounds.length(store.local(driver))
             _fits(driver, length, own.audio[0].rate_hz, video, picture, line, config)
-    delivery = media.delivery(picture, info)
+    delivery = media.delivery(picture, info, dub.deliver_tracks)
     loud = _over_full_scale(dub.audio, info, store, sounds)
     notices = (*delivery.notices, *([loud] if loud else []))
     return DubFinding(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
         f"{title.id}.{dub.language}{delivery.extension}",
-        f"{delivery.sound_codec}, {'copied' if delivery.sound == 'copy' else 'sample for sample'}", notices,
+        _carried(delivery.sound), notices,
     )  # fmt: skip
+
+
+def _carried(tracks: tuple[media.TrackDelivery, ...]) -> str:
+    """How a master carries its sound, such as `flac, copied` or `6 tracks, pcm_s24le, copied`."""
+    said = list(dict.fromkeys(f"{t.codec}, {'copied' if t.copied else 'sample for sample'}" for t in tracks))
+    return (f"{len(tracks)} tracks, " if len(tracks) > 1 else "") + "; ".join(said)
 
 
 def _keeps_floats(info: media.MediaInfo) -> bool:

@@ -54,8 +54,8 @@ class MadeOf:
 
 
 class Sounds:
-    """Lengths and peaks of decoded sounds. Where the output folder exists they are remembered in it by path, size and
-    time, so that a run that goes on does not decode them again; the file may be deleted."""
+    """Lengths and peaks of decoded sounds, of all tracks of a file. Where the output folder exists they are remembered
+    in it by path, size and time, so that a run that goes on does not decode them again; the file may be deleted."""
 
     def __init__(self, out: Path) -> None:
         self._file = out / ".sounds.json"
@@ -64,15 +64,15 @@ class Sounds:
             self._known = dict(read_json(self._file))
 
     def length(self, path: Path) -> int:
-        """Decoded samples of the first sound stream. Raises MediaError where nothing can be heard."""
+        """Decoded samples of the longest sound track, at the first one's rate. Raises MediaError where nothing can be
+        heard in any."""
         samples, peak = self._decoded(path)
         if peak <= _INAUDIBLE:
             raise MediaError(f"{path} has no sound in it: none of its {samples} samples is louder than -60 dBFS.")
         return samples
 
     def peak(self, path: Path) -> float:
-        """The largest sample of the first sound stream; 1.0 is full scale. Raises DamagedMedia where a sample is
-        not a number."""
+        """The largest sample of all sound tracks; 1.0 is full scale. Raises DamagedMedia for one that is no number."""
         return self._decoded(path)[1]
 
     def _decoded(self, path: Path) -> tuple[int, float]:
@@ -82,9 +82,13 @@ class Sounds:
         if isinstance(known, list) and len(known) == 4 and known[:2] == stamp:
             return int(known[2]), float(known[3])
         samples, peak = 0, 0.0
-        for block in media.sound_blocks(path, None, mono=False, align_to_video=False):
-            samples += len(block)
-            peak = max(peak, float(np.abs(block).max(initial=0.0)))
+        tracks = media.probe(path).audio
+        for track in tracks:
+            count = 0
+            for block in media.sound_blocks(path, None, mono=False, align_to_video=False, stream_index=track.index):
+                count += len(block)
+                peak = max(peak, float(np.abs(block).max(initial=0.0)))
+            samples = max(samples, round(count * tracks[0].rate_hz / track.rate_hz))
         self._known[name] = [*stamp, samples, round(peak, 6)]
         if peak > _INAUDIBLE and self._file.parent.is_dir():
             with suppress(OutputError):

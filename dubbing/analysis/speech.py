@@ -9,11 +9,32 @@ import numpy as np
 
 from dubbing.sound import RATE_HZ
 
-__all__ = ["CHUNK", "speech_ranges"]
+__all__ = ["CHUNK", "SpeechDetector", "speech_ranges"]
 
 CHUNK = 512  # samples that silero-vad answers for: 32 ms
 _HOP = RATE_HZ // 100
 _SILENT = 2  # int16 code values: nothing louder is digital silence
+
+
+class SpeechDetector:
+    """silero-vad, which answers for one chunk after another and remembers what came before."""
+
+    def __init__(self) -> None:
+        import torch
+        from silero_vad import load_silero_vad
+
+        torch.set_num_threads(1)
+        self._torch = torch
+        self._model = load_silero_vad(onnx=False)
+
+    def reset(self) -> None:
+        """Forget what came before."""
+        self._model.reset_states()
+
+    def chances(self, chunks_NT: np.ndarray) -> list[float]:
+        """The chance of speech, 0..1, in each chunk, float32 (N, 512) at 16 kHz."""
+        with self._torch.inference_mode():
+            return [float(self._model(self._torch.from_numpy(chunk), RATE_HZ)) for chunk in chunks_NT]
 
 
 def speech_ranges(wave: np.ndarray, chance: np.ndarray) -> np.ndarray:

@@ -34,7 +34,9 @@ class Sound(Artifact):
     stretches: int
     """How many stretches of speech there are."""
     shot_keys: Mapping[str, str]
-    """For each shot id a key that changes exactly when sound in or near the shot does."""
+    """By shot id a key that changes exactly when sound in or near the shot does."""
+    listened: str = ""
+    """Which track and channels of the file were listened to, and why."""
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ sentence why not. It opens nothing and encodes nothing (`master` does).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.media.colour import PLANAR
-from dubbing.media.probe import MediaInfo, VideoInfo
+from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
-__all__ = ["Delivery", "delivery"]
+__all__ = ["Delivery", "TrackDelivery", "delivery"]
 
 _HDR = {16: "PQ", 18: "HLG"}
 _ENCODERS = {"h264": "libx264", "hevc": "libx265"}
@@ -54,31 +55,41 @@ _PICTURES_IN = {
 
 
 @dataclass(frozen=True)
+class TrackDelivery:
+    """How one sound track of a master is made. stream: its index in the dub's file; copied: packet by packet, else
+    decoded to PCM; codec: what it is in."""
+
+    stream: int
+    copied: bool
+    codec: str
+
+
+@dataclass(frozen=True)
 class Delivery:
     """How a master is made.
 
     extension: with its dot; muxer: FFmpeg's name; video_codec: the encoder; tag: the codec's four
-    letters in mp4 and mov, '' elsewhere; sound: 'copy' or 'pcm'; sound_codec: what the master's
-    sound is in; notices: sentences for the user about what differs from the source.
+    letters in mp4 and mov, '' elsewhere; sound: its tracks in order; notices: sentences for the user about what
+    differs from the source.
     """
 
     extension: str
     muxer: str
     video_codec: str
     tag: str
-    sound: str
-    sound_codec: str
+    sound: tuple[TrackDelivery, ...]
     notices: tuple[str, ...]
 
 
-def delivery(info: MediaInfo, sound_info: MediaInfo) -> Delivery:
-    """How the picture of `info` is delivered with the sound of `sound_info`.
+def delivery(info: MediaInfo, sound_info: MediaInfo, tracks: Sequence[int] | None = None) -> Delivery:
+    """How the picture of `info` is delivered with the sound of `sound_info`: all its tracks, or those of these numbers,
+    counted from 1, in that order.
 
     mp4, mov and Matroska stay what they are; WebM becomes Matroska (same clock, same subtitles); all
     else becomes mp4, whose clock can be any; mp4 becomes mov where the sound is PCM. H.264 and HEVC
     keep their codec, other codecs become H.264. Subtitles, further pictures and covers are copied.
     Raises UnsupportedMedia when anything but the source's own sound would be lost, MediaError without
-    a picture or a sound stream.
+    a picture, a sound stream or a track of that number.
     """
     video = info.video
     if video is None:
@@ -88,11 +99,13 @@ def delivery(info: MediaInfo, sound_info: MediaInfo) -> Delivery:
     _check_picture(info, video)
     notices = []
     muxer = _muxer(info, video)
-    sound, sound_codec = _sound(muxer, sound_info)
-    if muxer == "mp4" and sound_codec.startswith("pcm"):
+    chosen = [sound_info.track(number) for number in tracks] if tracks else list(sound_info.audio)
+    sound = tuple(_sound(muxer, sound_info, track) for track in chosen)
+    if muxer == "mp4" and any(track.codec.startswith("pcm") for track in sound):
         muxer = "mov"
         if "mov" in info.container:
             notices.append(f"{info.path.name} becomes a .mov: mp4 does not carry this sound without loss.")
+        sound = tuple(_sound(muxer, sound_info, track) for track in chosen)
     if "mov" not in info.container and "matroska" not in info.container:
         notices.append(f"{info.path.name} ({info.container}) is delivered as {_EXTENSIONS[muxer]}.")
     elif "matroska" in info.container and info.path.suffix.lower() != _EXTENSIONS[muxer]:
@@ -100,11 +113,11 @@ def delivery(info: MediaInfo, sound_info: MediaInfo) -> Delivery:
     encoder = _ENCODERS.get(video.codec, "libx264")
     if video.codec not in _ENCODERS:
         notices.append(f"{info.path.name} is {video.codec}; the master is H.264.")
-    if sound == "pcm":
-        notices.append(f"{sound_info.path.name} ({sound_info.audio[0].codec}) is delivered as PCM, sample for sample.")
+    for codec in dict.fromkeys(own.codec for own, made in zip(chosen, sound, strict=True) if not made.copied):
+        notices.append(f"{sound_info.path.name} ({codec}) is delivered as PCM, sample for sample.")
     _check_others(info, muxer, notices)
     tag = ("hev1" if video.tag == "hev1" else "hvc1") if encoder == "libx265" and muxer != "matroska" else ""
-    return Delivery(_EXTENSIONS[muxer], muxer, encoder, tag, sound, sound_codec, tuple(notices))
+    return Delivery(_EXTENSIONS[muxer], muxer, encoder, tag, sound, tuple(notices))
 
 
 def _check_picture(info: MediaInfo, video: VideoInfo) -> None:
@@ -141,9 +154,8 @@ def _muxer(info: MediaInfo, video: VideoInfo) -> str:
     return "mov" if "mov" in info.container and quicktime else "mp4"
 
 
-def _sound(muxer: str, info: MediaInfo) -> tuple[str, str]:
-    """('copy' or 'pcm', codec in the master). Lossy codecs that must be decoded become float PCM."""
-    sound = info.audio[0]
+def _sound(muxer: str, info: MediaInfo, sound: AudioInfo) -> TrackDelivery:
+    """How a track is delivered. Lossy codecs that must be decoded become float PCM."""
     family = next((name for name in ("matroska", "mov") if name in info.container), "")
     own = family == ("matroska" if muxer == "matroska" else "mov")
     exact = set(_LOSSLESS_IN[muxer])
@@ -154,11 +166,12 @@ def _sound(muxer: str, info: MediaInfo) -> tuple[str, str]:
     if muxer == "mp4":
         exact |= {codec for codec in _LOSSLESS_IN["mov"] if codec.startswith("pcm")}
     if sound.codec in exact:
-        return "copy", sound.codec
+        return TrackDelivery(sound.index, True, sound.codec)
     kind = sound.sample_format.removesuffix("p")
     if kind in ("flt", "dbl"):
-        return "pcm", "pcm_f32le" if kind == "flt" else "pcm_f64le"
-    return "pcm", "pcm_s16le" if sound.bits <= 16 else "pcm_s24le" if sound.bits <= 24 else "pcm_s32le"
+        return TrackDelivery(sound.index, False, "pcm_f32le" if kind == "flt" else "pcm_f64le")
+    deep = "pcm_s16le" if sound.bits <= 16 else "pcm_s24le" if sound.bits <= 24 else "pcm_s32le"
+    return TrackDelivery(sound.index, False, deep)
 
 
 def _check_others(info: MediaInfo, muxer: str, notices: list[str]) -> None:

@@ -68,7 +68,7 @@ class Film:
         self._shape: tuple[int, int, str] | None = None
         self.on_packet: Callable[[Any], None] | None = None
         self._ends = Fraction(0)
-        self._packets = 0
+        self._packets = self._labelled = 0
         labelled = self.seekable and stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET
         self._watch = labelled and (stream.codec_context.field_order or 0) <= 1
         self._prefix = _prefix_bytes(stream.codec_context)
@@ -113,8 +113,11 @@ class Film:
             number += 1
         if number == 0:
             raise MediaError(f"{self.path} holds no picture that can be decoded.")
-        slack = self.promised // 50 if self.container.format.name == "avi" else 0
-        if self._packets + slack < self.promised:
+        # An AVI's header counts empty chunks, each of which shows the picture before it once more. Its labels count
+        # them too, but for the last ones.
+        avi = self.container.format.name == "avi"
+        reached = self._labelled + max(2, self.promised // 50) if avi else self._packets
+        if reached < self.promised:
             raise self.damage(number, f"ends early: its header promises {self.promised} frames; it stops")
         length = Fraction(self.container.duration or 0, av.time_base)
         if self.seekable and not self.promised and self._ends + _EARLY_S < length:
@@ -133,7 +136,7 @@ class Film:
         number, shown, failed_for = 0, 0, 0
         pending: list[int] = []
         holes: list[int] = []
-        self._packets = 0
+        self._packets = self._labelled = 0
         try:
             for packet in self.container.demux() if every_stream else self.container.demux(self.stream):
                 if packet.stream is not self.stream:
@@ -141,6 +144,7 @@ class Film:
                     continue
                 if packet.size and not packet.is_discard:
                     self._packets += 1
+                    self._labelled = max(self._packets, 1 + (packet.dts or 0))
                     self._note_end(packet)
                     if self._watch and packet.pts is not None:
                         bisect.insort(pending, packet.pts)

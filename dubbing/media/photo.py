@@ -24,6 +24,7 @@ __all__ = ["Photograph", "film_of", "is_photograph", "read_photograph"]
 
 ALLOWED = "a photograph is a PNG, JPEG, WebP or TIFF file"
 MOST_BLOCKS = 36_864  # of 16 x 16 pixels: H.264's level 5.2, such as 4096 x 2304
+MOST_PX = 8688  # on a side, by the same level: the square root of eight times as many blocks
 LEAST_PX = 32
 BT709 = 1
 _READ = ("PNG", "JPEG", "MPO", "WEBP", "TIFF")
@@ -107,6 +108,11 @@ def _check_kind(path: str | Path, picture: Any) -> None:
         raise UnsupportedMedia(
             f"{path} is {width}x{height}, more than H.264's level 5.2 holds (9.4 megapixels, such as 4096x2304): "
             f"scale it down, to {fits} for example."
+        )
+    if max(width, height) > MOST_PX:
+        raise UnsupportedMedia(
+            f"{path} is {width}x{height}; H.264's level 5.2 holds {MOST_PX} pixels on a side: "
+            "cut out the part with the face."
         )
     if min(width, height) < LEAST_PX:
         raise UnsupportedMedia(f"{path} is {width}x{height}; a photograph needs {LEAST_PX} pixels on each side.")

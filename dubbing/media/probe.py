@@ -21,6 +21,7 @@ import numpy as np
 from dubbing.clock import Timecode
 from dubbing.errors import ManifestError, MediaError, UnsupportedMedia
 from dubbing.inputs import not_a_file, read_file
+from dubbing.media.whole import check_length
 
 __all__ = [
     "ENDINGS", "AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media", "probe", "refusal",
@@ -90,8 +91,10 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """One sound stream. channels: count; layout: FFmpeg's name of it ('stereo'); bits: per sample as
-    decoded (24-bit FLAC and PCM say 24); language: ISO 639-2 as tagged, or None."""
+    """One sound track. channels: count; layout: FFmpeg's name of it ('stereo'); places: FFmpeg's name of each channel
+    ('FL', 'FC', ...), empty where the file names none; bits: per sample as decoded (24-bit FLAC and PCM say 24);
+    language: ISO 639-2 as tagged, or None; title: as tagged; roles: FFmpeg's dispositions ('default', 'original',
+    'visual_impaired', ...)."""
 
     index: int
     codec: str
@@ -101,6 +104,9 @@ class AudioInfo:
     sample_format: str
     bits: int
     language: str | None
+    places: tuple[str, ...] = ()
+    title: str = ""
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,13 @@ class MediaInfo:
     chapters: int
     metadata: dict[str, str]
     duration_s: Fraction | None
+
+    def track(self, number: int) -> AudioInfo:
+        """The sound track of that number, counted from 1. Raises MediaError where there is none."""
+        if not 1 <= number <= len(self.audio):
+            count = len(self.audio)
+            raise MediaError(f"{self.path} has no sound track {number}; it has {count}, counted from 1.")
+        return self.audio[number - 1]
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -203,8 +216,9 @@ def first_video(container: Any) -> Any | None:
 
 
 def probe(path: str | Path) -> MediaInfo:
-    """The container, streams and tags of a file. Raises MediaError when it does not exist or is no media file."""
+    """The container, streams and tags of a file. Raises MediaError when it does not exist, is no media file or is truncated."""
     with open_media(path) as container:
+        check_length(path, container.format.name)
         video = first_video(container)
         try:
             info = _video(container, video) if video is not None else None
@@ -361,7 +375,16 @@ def _audio(stream: Any) -> AudioInfo:
         sample_format=ctx.format.name if ctx.format else "",
         bits=_bits(ctx),
         language=_language(stream),
+        places=_places(ctx.layout),
+        title=stream.metadata.get("title") or stream.metadata.get("name", ""),  # mov says name
+        roles=tuple(one.name for one in type(stream.disposition) if one & stream.disposition and one.name),
     )
+
+
+def _places(layout: Any) -> tuple[str, ...]:
+    """Names of the channels; none where the file only counts them."""
+    names = tuple(channel.name for channel in layout.channels)
+    return names if all(len(name) <= 3 for name in names) and "NONE" not in names else ()
 
 
 def _bits(ctx: Any) -> int:

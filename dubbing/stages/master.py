@@ -37,6 +37,8 @@ class MasterInputs(Inputs):
     """The takes that are pasted, in the film's order."""
     frames: int | None = None
     """How many frames of the film are delivered; None for all."""
+    tracks: tuple[int, ...] | None = None
+    """Numbers of the sound tracks that are delivered, counted from 1; None for all."""
     waits_for: tuple[Ref[Take] | Ref[Scores], ...] = awaited(
         why="a shot whose take or scores failed is not among the takes", default=()
     )
@@ -59,7 +61,8 @@ class MakeMaster(Stage[MasterInputs, Master]):
         settings = at.config.master
         return MasterInputs(
             at.film, at.file(at.dub.audio), at.master_name, at.dub.language, settings.crf, settings.preset, takes,
-            at.made_of.frames[at.dub.language] if at.made_of else None, waits_for, at.ref(ShotList),
+            at.made_of.frames[at.dub.language] if at.made_of else None, at.dub.deliver_tracks,
+            waits_for, at.ref(ShotList),
         )  # fmt: skip
 
     @classmethod
@@ -76,6 +79,7 @@ class MakeMaster(Stage[MasterInputs, Master]):
             inputs.sound.path,
             out / inputs.target_name,
             language=inputs.language,
+            tracks=inputs.tracks,
             crf=None if inputs.crf is None else float(inputs.crf),
             preset=inputs.preset,
             frames=inputs.frames,

@@ -84,7 +84,9 @@ class Rewrite:
         return shape.PRIOR_FILE.stat().st_size
 
     def check(self) -> None:
-        """Its weights come with the package and were read with its hash."""
+        """Reads the prior, which comes with the package. Raises ModelError where it is damaged."""
+        hearing.Prior.load()
+        shape.ShapeSpace.load()
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
