@@ -18,8 +18,8 @@ from dubbing.media.write import ClipWriter
 
 __all__ = [
     "BT709", "ENDINGS", "AudioInfo", "ClipWriter", "Delivery", "Mastered", "MediaInfo", "PackedWriter", "PatchWriter",
-    "Photograph", "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "composite", "delivery", "encode_master", "excerpt",
-    "film_of", "is_photograph", "load_timeline", "pasted_frames", "join_patches", "patch_frames", "probe", "read",
-    "read_patches", "read_photograph", "read_sound", "save_timeline", "scan", "sound_between", "sound_blocks",
-    "sound_excerpt", "timeline",
+    "Photograph", "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "composite", "delivery",
+    "encode_master", "excerpt", "film_of", "is_photograph", "load_timeline", "pasted_frames", "join_patches",
+    "patch_frames", "probe", "read", "read_patches", "read_photograph", "read_sound", "save_timeline", "scan",
+    "sound_between", "sound_blocks", "sound_excerpt", "timeline",
 ]  # fmt: skip

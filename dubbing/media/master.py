@@ -309,7 +309,7 @@ class _Track:
             self.stream = output.add_stream(plan.codec, rate=source.codec_context.sample_rate)
             self.stream.codec_context.layout = source.codec_context.layout
             self._packets = self._encoded(file, source, start + late)
-        self._next = next(self._packets, None)
+        self._next: Any = next(self._packets, None)
 
     @property
     def due(self) -> Fraction | None:
