@@ -216,7 +216,8 @@ def first_video(container: Any) -> Any | None:
 
 
 def probe(path: str | Path) -> MediaInfo:
-    """The container, streams and tags of a file. Raises MediaError when it does not exist, is no media file or is truncated."""
+    """The container, streams and tags of a file. Raises MediaError where there is none, or where it is no media file or
+    is truncated."""
     with open_media(path) as container:
         check_length(path, container.format.name)
         video = first_video(container)
