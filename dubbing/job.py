@@ -376,7 +376,8 @@ class _Place:
 
     @property
     def master_name(self) -> str:
-        return f"{self.title.id}.{self.dub.language}{self.job.delivery(self.title, self.dub).extension}"
+        made = self.job.delivery(self.title, self.dub)
+        return made.file(self.title.id, self.dub.language, self.config.quality == "draft")
 
     def _of(self, kind: type[Artifact]) -> Task:
         task = self._known.get(kind, self.language, self.shot_id)

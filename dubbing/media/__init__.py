@@ -3,7 +3,7 @@
 Every module here may import av; none outside may. Frames stream: nothing holds a film.
 """
 
-from dubbing.media.delivery import Delivery, delivery
+from dubbing.media.delivery import DRAFT, Delivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.master import Mastered, encode_master
 from dubbing.media.packed import PackedWriter
@@ -18,6 +18,7 @@ from dubbing.media.write import ClipWriter
 
 __all__ = [
     "BT709",
+    "DRAFT",
     "AudioInfo",
     "ClipWriter",
     "Delivery",

@@ -12,7 +12,9 @@ from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.media.colour import PLANAR
 from dubbing.media.probe import MediaInfo, VideoInfo
 
-__all__ = ["Delivery", "delivery"]
+__all__ = ["DRAFT", "Delivery", "delivery"]
+
+DRAFT = ".draft"  # in the names of masters that are not for delivery
 
 _HDR = {16: "PQ", 18: "HLG"}
 _ENCODERS = {"h264": "libx264", "hevc": "libx265"}
@@ -69,6 +71,10 @@ class Delivery:
     sound: str
     sound_codec: str
     notices: tuple[str, ...]
+
+    def file(self, title: str, language: str, draft: bool) -> str:
+        """The master's name: `reel.fr.mp4`, of a draft `reel.fr.draft.mp4`, so that nobody takes one for the other."""
+        return f"{title}.{language}{DRAFT if draft else ''}{self.extension}"
 
 
 def delivery(info: MediaInfo, sound_info: MediaInfo) -> Delivery:
