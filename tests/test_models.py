@@ -337,11 +337,14 @@ def test_a_full_disk_is_told_before(fetch: Fetch, model_store: ModelStore, monke
 # -- licences --------------------------------------------------------------------------------
 
 
-def test_a_limited_licence_is_accepted_once_and_recorded(fetch: Fetch, model_store: ModelStore, server: Server) -> None:
+def test_a_limited_licence_is_accepted_once_and_recorded(
+    fetch: Fetch, model_store: ModelStore, server: Server, tmp_path: Path
+) -> None:
     with pytest.raises(ModelError, match="non-commercial research only .*--accept-licence"):
         fetch("limited")
     with pytest.raises(ModelError, match="--accept-licence"):
-        model_store.add("limited", Path(__file__))
+        (right := tmp_path / "right").write_bytes(DATA)
+        model_store.add("limited", right)
     assert server.asked == []
     model_store.accept(LIMITED)
     record = json.loads((model_store.root / "accepted.json").read_text())["limited"]

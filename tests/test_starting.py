@@ -27,7 +27,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with av.open(str(folder / name), "w", format="matroska") as file:
             stream = file.add_stream("flac", rate=16_000, layout="mono")
             stream.metadata["language"] = tag
-            block = av.AudioFrame.from_ndarray(np.zeros((1, FRAMES * 640), np.int16), "s16", "mono")
+            block = av.AudioFrame.from_ndarray(
+                np.random.default_rng(1).integers(-9000, 9000, (1, FRAMES * 640), np.int16), "s16", "mono"
+            )
             block.sample_rate, block.pts, block.time_base = 16_000, 0, Fraction(1, 16_000)
             file.mux([*stream.encode(block), *stream.encode(None)])
     return folder

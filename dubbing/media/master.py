@@ -18,10 +18,12 @@ from typing import Any
 
 import av
 import av.error
+import cv2
 import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, OutputError
+from dubbing.media.colour import planes_of
 from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.film import Film
 from dubbing.media.language import three_letters
@@ -98,7 +100,7 @@ def encode_master(
             done = 0
             for frame in pasted(film, timeline, patch_folders, frames):
                 if smaller is not None:
-                    frame = frame.reformat(*smaller, interpolation="AREA")
+                    frame = _smaller(frame, *smaller)
                 frame.pict_type = 0
                 _mux_picture(output, picture.encode(frame), timeline, dub)
                 done += 1
@@ -206,6 +208,16 @@ def _half(width: int, height: int) -> tuple[int, int]:
     """Half of a picture's sides, even; the whole where that would leave less than 32 pixels."""
     sides = (width // 4 * 2, height // 4 * 2)
     return sides if min(sides) >= 32 else (width, height)
+
+
+def _smaller(frame: Any, width: int, height: int) -> Any:
+    """An 8-bit planar frame in another size, by the mean of what each pixel covers."""
+    made = av.VideoFrame(width, height, frame.format.name)
+    for there, here in zip(planes_of(made), planes_of(frame), strict=True):
+        there[:] = cv2.resize(here, there.shape[::-1], interpolation=cv2.INTER_AREA)
+    made.pts, made.time_base = frame.pts, frame.time_base
+    made.color_range, made.colorspace = frame.color_range, frame.colorspace
+    return made
 
 
 def _steady(timeline: Timeline) -> bool:
