@@ -95,7 +95,9 @@ Examples:
 @click.argument("manifest", type=PLACE)
 @out_option("out")
 @config_option
-@click.option("--deep", is_flag=True, help="Decode every picture: exact lengths, and damage named by timecode.")
+@click.option(
+    "--deep", is_flag=True, help="Decode every picture, which takes a while: exact lengths, damage by timecode."
+)
 @json_option
 def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool) -> None:
     """Look at everything a run will need, and say what it will do, without doing it."""
@@ -133,7 +135,7 @@ Finished runs leave what they cost, numbers only, in the user's cache folder; DU
 @engine_option
 @config_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
-@click.option("--gpus", type=Finite(min=0), default=0.0, help="GPUs there; default: one, if any are needed.")
+@click.option("--gpus", type=Finite(min=0), default=0.0, help="GPUs to reckon with; default: one, if any are needed.")
 @click.option(
     "--trial", "try_it", is_flag=True, help="Measure: do nine seconds of the first title in a temporary folder."
 )

@@ -93,7 +93,12 @@ def out_option(default: str, kind: click.ParamType = PLACE) -> Any:
     """`--out`: a folder, or a place of another kind."""
     where = "folder or URI (s3://bucket/out)" if kind is PLACE else "folder"
     return click.option(
-        "--out", type=kind, default=default, show_default=True, metavar="DIR", help=f"The {where} to write to."
+        "--out",
+        type=kind,
+        default=default,
+        show_default=True,
+        metavar="DIR",
+        help=f"The {where} to write to; what is finished there is kept.",
     )
 
 
@@ -103,7 +108,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         out_option("out"),
         engine_option,
         config_option,
-        click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core."),
+        click.option(
+            "--workers", type=click.IntRange(min=1),
+            help="Tasks at once, each about 2 GB of memory; default: one per core.",
+        ),
         click.option(
             "--draft", is_flag=True,
             help="Quick and coarse: masters of half the size with simpler mouths, named .draft. As `quality: draft`.",

@@ -42,8 +42,16 @@ LSE-D: lower is better; LSE-C: higher is better; offset: 25ths of a second, posi
 early. Numbers compare only within one model. docs/lse.md says exactly what they are.""",
 )
 @click.argument("videos", nargs=-1, required=True, type=FILE, metavar="VIDEO...")
-@click.option("--audio", type=FILE, metavar="FILE", help="Another sound instead of the film's own.")
-@click.option("--model", default="lips", show_default=True, metavar="NAME", help="The sync expert that measures.")
+@click.option(
+    "--audio", type=FILE, metavar="FILE", help="Another sound instead of the film's own, from its first sample on."
+)
+@click.option(
+    "--model",
+    default="lips",
+    show_default=True,
+    metavar="NAME",
+    help="The sync expert that measures: lips, or one of `dub models`.",
+)
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="The table as CSV on stdout, every column but the curves.")
 @click.option("--latex", "as_latex", is_flag=True, help="Means per speaker as a LaTeX table (booktabs) on stdout.")
@@ -53,7 +61,9 @@ early. Numbers compare only within one model. docs/lse.md says exactly what they
     help="Mean and sample standard deviation per speaker: the first folder below the one that all films share; "
     "where they share one folder, each film.",
 )
-@click.option("--plot", type=FILE, metavar="PNG", help="Draw every track's curves into this file.")
+@click.option(
+    "--plot", type=FILE, metavar="PNG", help="Draw every track's distance over shift and confidence over time."
+)
 @click.option(
     "--out", type=FILE, metavar="PARQUET", help=f"A table of all tracks and curves; for a folder: {TABLE} by default."
 )
