@@ -56,6 +56,15 @@ def test_a_draft_says_so_in_its_name_and_tags_and_is_half_the_size(dub: Dub, job
     assert run["config"]["quality"] == "draft" and set(run["frames_by_stage"]) <= {"lipsync", "sync", "master"}
 
 
+def test_a_draft_teaches_no_plan_what_a_run_costs(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUB_HISTORY", str(tmp_path / "history"))
+    for option in ("--draft", "--no-score"):
+        assert code_of("run", job, "--out", tmp_path / option, "--engine", "local", option) == 0
+    assert not (tmp_path / "history").exists()
+    assert code_of("run", job, "--out", tmp_path / "full", "--engine", "local") == 0
+    assert (tmp_path / "history").exists()
+
+
 def test_the_source_s_own_comment_stays_beside_the_drafts(job: Path, tmp_path: Path) -> None:
     film = tmp_path / "film.mkv"
     with media.ClipWriter(film, 64, 64, metadata={"COMMENT": "reel 3", "title": "One"}) as clip:
