@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from command import Dub, code_of
@@ -22,6 +23,7 @@ from dubbing.api.log import LOG, RunLog
 from dubbing.api.results import open_results
 from dubbing.engine import Event
 from dubbing.generators import create
+from dubbing.records import Patch
 from dubbing.store import Store
 from dubbing.testing import material
 
@@ -98,6 +100,30 @@ def test_draft_mouths_lie_where_the_full_ones_do_and_look_alike(tmp_path: Path) 
             box = (slice(a.y, a.y + a.matte_HW.shape[0]), slice(a.x, a.x + a.matte_HW.shape[1]))
             difference = np.abs(pasted[0] - pasted[1])[box][there]
             assert difference.mean() < 12 and difference.any(), "alike, and not the same work"
+
+
+def test_patches_kept_at_half_the_size_come_back_in_their_own(tmp_path: Path) -> None:
+    """A soft disc of one colour on black: no pixel where there was none, no dark ring, the same colour and place."""
+    y, x = np.mgrid[:60, :80]
+    matte = np.clip(300 - 12 * np.hypot(x - 41, y - 29), 0, 255).astype(np.uint8)
+    bgr = np.where(matte[..., None] > 0, np.array([200, 150, 100], np.uint8), 0).astype(np.uint8)
+    for name in ("a", "b", "both"):
+        (tmp_path / name).mkdir()
+    for name, frames in (("a", (3, 4)), ("b", (5,))):
+        with media.PatchWriter(tmp_path / name, 80, 60, draft=True) as writer:
+            for frame in frames:
+                writer.write(Patch(frame, 10, 20, bgr, matte))
+    media.join_patches([tmp_path / "a", tmp_path / "b"], tmp_path / "both")
+    found = list(media.read_patches(tmp_path / "both"))
+    assert [(p.frame, p.x, p.y, p.matte_HW.shape) for p in found] == [(n, 10, 20, (60, 80)) for n in (3, 4, 5)]
+    for patch in found:
+        assert np.abs(patch.matte_HW.astype(int) - matte).max() < 20
+        assert not patch.matte_HW[cv2.dilate(matte, np.ones((5, 5))) == 0].any()
+        same = np.full((60, 80, 3), (200, 150, 100), np.uint8)
+        assert np.abs(media.composite(same, replace(patch, x=0, y=0), 0, 0).astype(int) - same).max() <= 6, (
+            "no dark ring"
+        )
+        assert np.abs(patch.bgr_HWC[matte > 100].astype(int) - (200, 150, 100)).max() <= 1
 
 
 def test_a_run_without_scores_measures_nothing_and_asks_for_no_review(

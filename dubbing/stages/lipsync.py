@@ -170,7 +170,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 for one in generator.render(work):
                     if writer is None:
                         height, width = one.patch.matte_HW.shape
-                        writer = stack.enter_context(media.PatchWriter(folder, width, height))
+                        writer = stack.enter_context(media.PatchWriter(folder, width, height, draft=bool(inputs.draft)))
                     writer.write(one.patch, wanted_opening=one.wanted_opening)
                     count += 1
                     if done < length:

@@ -220,14 +220,12 @@ def _sized(bgr_HWC: np.ndarray, box: Box) -> np.ndarray:
 
 
 def _enlarged(bgr_HWC: np.ndarray, matte_HW: np.ndarray, target: Face, box: Box) -> tuple[np.ndarray, np.ndarray]:
-    """What was rendered at half the size, in the size of the picture. Nothing shows where the matte was zero."""
+    """What was rendered at half the size, in the size of the picture; where the matte is zero, the picture's own."""
     there = matte_HW > 0
     bgr_HWC[~there] = target.bgr_HWC[~there]  # instead of black, which would bleed into the edge
     size = (box.width, box.height)
     matte = cv2.resize(matte_HW, size) * cv2.resize(there.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    bgr = cv2.resize(bgr_HWC, size)
-    bgr[matte == 0] = 0
-    return bgr, matte
+    return cv2.resize(bgr_HWC, size), matte
 
 
 def _stretches(count: int, most: int) -> list[tuple[int, int]]:
