@@ -97,6 +97,8 @@ class Job(ResultCache):
     pipeline: tuple[type[Stage[Any, Any]], ...] = PIPELINE
 
     def __init__(self, manifest: Manifest, out: Store | Path | str, config: Config) -> None:
+        if config.quality == "draft":  # its mouths are meant to hold less detail
+            config = config.model_copy(update={"review": config.review.model_copy(update={"min_sharpness": 0.0})})
         super().__init__(open_store(out), config)
         self.manifest = manifest
         self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()

@@ -126,6 +126,26 @@ def test_patches_kept_at_half_the_size_come_back_in_their_own(tmp_path: Path) ->
         assert np.abs(patch.bgr_HWC[matte > 100].astype(int) - (200, 150, 100)).max() <= 1
 
 
+def test_a_draft_of_a_speaking_film_asks_for_no_review_for_its_lost_detail(
+    dub: Dub, finished: Finished, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished.out, out)
+    code, told, err = dub("run", finished.film, "--out", out, "--engine", "local", "--draft", "--json")
+    assert code in (0, 3), err
+    run = json.loads(told)
+    assert {"faces", "shots"}.isdisjoint(run["frames_by_stage"]), "the analysis is the full run's"
+    whole = {(d.title, d.language): d for d in open_results(finished.out).dubs}
+    for dub_of in open_results(out).dubs:
+        for draft, full in zip(
+            dub_of.shots.to_pylist(), whole[dub_of.title, dub_of.language].shots.to_pylist(), strict=True
+        ):
+            assert (draft["shot"], draft["status"]) == (full["shot"], full["status"])
+            if draft["status"] == "dubbed":
+                assert draft["sharpness"] < full["sharpness"] and "sharpness" not in (draft["review_reason"] or "")
+                assert abs(draft["lse_d"] - full["lse_d"]) < 0.5 and draft["following"] > 0.8
+
+
 def test_a_run_without_scores_measures_nothing_and_asks_for_no_review(
     dub: Dub, finished: Finished, tmp_path: Path
 ) -> None:
