@@ -97,6 +97,8 @@ class Job(ResultCache):
     pipeline: tuple[type[Stage[Any, Any]], ...] = PIPELINE
 
     def __init__(self, manifest: Manifest, out: Store | Path | str, config: Config) -> None:
+        if config.quality == "draft":  # its mouths are meant to hold less detail
+            config = config.model_copy(update={"review": config.review.model_copy(update={"min_sharpness": 0.0})})
         super().__init__(open_store(out), config)
         self.manifest = manifest
         self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()
@@ -376,7 +378,8 @@ class _Place:
 
     @property
     def master_name(self) -> str:
-        return f"{self.title.id}.{self.dub.language}{self.job.delivery(self.title, self.dub).extension}"
+        made = self.job.delivery(self.title, self.dub)
+        return made.file(self.title.id, self.dub.language, self.config.quality == "draft")
 
     def _of(self, kind: type[Artifact]) -> Task:
         task = self._known.get(kind, self.language, self.shot_id)

@@ -163,6 +163,12 @@ def look(
                 f"{title.id} has no sound of its own: there is no baseline to compare with"
                 + (", and the general prior drives the lips instead of this film's own dialogue." if prior else ".")
             )
+    if config.quality == "draft":
+        found.notes.append(
+            "A draft: masters have half the picture's size, simpler mouths and .draft in their names; not for delivery."
+        )
+    if not config.sync.score:
+        found.notes.append("The takes are not measured: there are no numbers, and no shot asks for review.")
     attempt("", store.check)
     _disk(found, store)
     found.notes += _other_packages()
@@ -284,7 +290,7 @@ def _dub(
     notices = (*delivery.notices, *([loud] if loud else []))
     return DubFinding(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
-        f"{title.id}.{dub.language}{delivery.extension}",
+        delivery.file(title.id, dub.language, config.quality == "draft"),
         _carried(delivery.sound), notices,
     )  # fmt: skip
 

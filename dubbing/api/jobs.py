@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dubbing import config as configs
 from dubbing import estimate, generators, preflight
 from dubbing import manifest as manifests
+from dubbing.api.log import RunLog
 from dubbing.api.progress import FiguresFile
 from dubbing.config import Config
 from dubbing.engine import ENGINES, Event, Report, run_job
@@ -123,8 +124,9 @@ def run(
         on_check(found)
     films = [(t.frames, len(t.dubs)) for t in found.titles]
     work, made = Job(job, store, settings), estimate.Made()
-    with FiguresFile(films, store.root) as figures:
-        report = run_job(work, engine, steadfast(made, figures, *([on_event] if on_event else [])))
+    with FiguresFile(films, store.root) as figures, RunLog(store, f"run with {engine}") as log:
+        report = run_job(work, engine, steadfast(made, figures, log, *([on_event] if on_event else [])))
+        log.ended(report)
     estimate.remember(work, report.run_json, made)
     return report
 

@@ -129,8 +129,9 @@ class DubResults:
     @property
     def master(self) -> Path | Uri | None:
         """Where the master lies; None where none was made yet."""
-        beginning = f"{self.title}.{self.language}."
-        found = sorted(self._store.names(self._home, beginning))
+        beginning, draft = f"{self.title}.{self.language}.", self._config.quality == "draft"
+        named = sorted(self._store.names(self._home, beginning))
+        found = [n for n in named if n.name.startswith(f"{beginning[:-1]}{media.DRAFT}.") == draft]
         return place(self._store.shown(found[0])) if found else None
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dubbing.api.jobs import known_engine, steadfast
+from dubbing.api.log import RunLog
 from dubbing.api.progress import FiguresFile
 from dubbing.api.results import Take, open_results
 from dubbing.engine import Event
@@ -19,6 +20,7 @@ from dubbing.review.library import Library
 from dubbing.review.rerun import rerun as render
 from dubbing.review.rerun import shots_named
 from dubbing.review.serve import ReviewServer, open_server
+from dubbing.store import Store
 from dubbing.yaml_text import value_of
 
 __all__ = ["Rerun", "ReviewServer", "export", "generator_of", "rerun", "serve_review"]
@@ -97,8 +99,8 @@ def export(
         (max((r["end_frame"] for r in library.rows() if r["title"] == t.id), default=0), len(t.dubs))
         for t in library.manifest.titles
     ]
-    with FiguresFile(films, library.out) as figures:
-        tell = steadfast(figures, *([on_event] if on_event else []))
+    with FiguresFile(films, library.out) as figures, RunLog(Store(library.out), f"export with {engine}") as log:
+        tell = steadfast(figures, log, *([on_event] if on_event else []))
         return deliver(library, _name(reviewer), tell, engine, None if to is None else Path(to), since)
 
 

@@ -14,7 +14,7 @@ from dubbing.api.jobs import settings_of
 from dubbing.api.tables import to_pandas
 from dubbing.config import Config
 from dubbing.errors import DubError, InputError
-from dubbing.scoring import SCHEMA, Watch, draw, find_films, score_films, writable
+from dubbing.scoring import SCHEMA, Watch, draw, find_films, means, score_films, speakers, writable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,17 @@ class Scores:
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a DataFrame. Raises InputError where pandas is not installed."""
         return to_pandas(self.table)
+
+    @property
+    def by_speaker(self) -> list[dict[str, Any]]:
+        """Mean and sample standard deviation of LSE-D and LSE-C over each speaker's faces, and over all.
+
+        A speaker is the first folder below the one that all films share, or the film where they share one. Keys:
+        speaker (the last is `all`), count, lse_d_mean, lse_d_std, lse_c_mean, lse_c_std; a deviation is None of fewer
+        than two faces.
+        """
+        whose = speakers(r["video"] for r in self.rows)
+        return means([{**r, "speaker": whose[r["video"]]} for r in self.rows], ("lse_d", "lse_c"))
 
     @property
     def exit_code(self) -> int:

@@ -37,14 +37,20 @@ comment, each by one key (? lists them). Decisions are kept in OUT/review/decisi
 `dub export OUT` masters what they changed. Ctrl-C ends it.""",
 )
 @click.argument("out", type=PLACE, required=False, default="out")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; default: any that is free.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; default: any free one.")
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="On which address; others than loopback are open to the network.",
+    help="Address to listen on; any other than 127.0.0.1 is open to the network.",
 )
-@click.option("--cache-gb", type=Finite(min=0.05), default=4.0, show_default=True, help="Most disk for proxies.")
+@click.option(
+    "--cache-gb",
+    type=Finite(min=0.05),
+    default=4.0,
+    show_default=True,
+    help="Most disk for the films that the page plays.",
+)
 def review(out: Path | Uri, port: int, host: str, cache_gb: float) -> None:
     """Serve the review page of a finished run. OUT is a run's --out (default: out)."""
     from dubbing.api.reviewed import serve_review
@@ -80,7 +86,11 @@ New takes lie beside the old; `dub review` compares them. Without --choose nothi
     "--generator", metavar="NAME|YAML", help="A name, or a mapping as in a manifest; default: the manifest's."
 )
 @click.option("--choose", is_flag=True, help="Deliver the new takes from now on (the next `dub export` or `dub run`).")
-@click.option("--engine", type=click.Choice(["ray", "local"]), help="Default: one process for a few shots, else Ray.")
+@click.option(
+    "--engine",
+    type=click.Choice(["ray", "local"]),
+    help="ray: all cores; local: one process. Default: local for a few shots.",
+)
 @reviewer_option
 @log_format_option
 @json_option

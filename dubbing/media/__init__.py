@@ -3,7 +3,7 @@
 Every module here may import av; none outside may. Frames stream: nothing holds a film.
 """
 
-from dubbing.media.delivery import Delivery, TrackDelivery, delivery
+from dubbing.media.delivery import DRAFT, Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.master import Mastered, encode_master
 from dubbing.media.packed import PackedWriter
@@ -17,9 +17,9 @@ from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
 
 __all__ = [
-    "BT709", "ENDINGS", "AudioInfo", "ClipWriter", "Delivery", "Mastered", "MediaInfo", "PackedWriter", "PatchWriter",
-    "Photograph", "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "composite", "delivery",
-    "encode_master", "excerpt", "film_of", "is_photograph", "load_timeline", "pasted_frames", "join_patches",
-    "patch_frames", "probe", "read", "read_patches", "read_photograph", "read_sound", "save_timeline", "scan",
-    "sound_between", "sound_blocks", "sound_excerpt", "timeline",
+    "BT709", "DRAFT", "ENDINGS", "AudioInfo", "ClipWriter", "Delivery", "Mastered", "MediaInfo", "PackedWriter",
+    "PatchWriter", "Photograph", "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "composite",
+    "delivery", "encode_master", "excerpt", "film_of", "is_photograph", "load_timeline", "pasted_frames",
+    "join_patches", "patch_frames", "probe", "read", "read_patches", "read_photograph", "read_sound", "save_timeline",
+    "scan", "sound_between", "sound_blocks", "sound_excerpt", "timeline",
 ]  # fmt: skip

@@ -13,7 +13,9 @@ from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.media.colour import PLANAR
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
-__all__ = ["Delivery", "TrackDelivery", "delivery"]
+__all__ = ["DRAFT", "Delivery", "TrackDelivery", "delivery"]
+
+DRAFT = ".draft"  # in the names of masters that are not for delivery
 
 _HDR = {16: "PQ", 18: "HLG"}
 _ENCODERS = {"h264": "libx264", "hevc": "libx265"}
@@ -79,6 +81,10 @@ class Delivery:
     tag: str
     sound: tuple[TrackDelivery, ...]
     notices: tuple[str, ...]
+
+    def file(self, title: str, language: str, draft: bool) -> str:
+        """The master's name: `reel.fr.mp4`, of a draft `reel.fr.draft.mp4`, so that nobody takes one for the other."""
+        return f"{title}.{language}{DRAFT if draft else ''}{self.extension}"
 
 
 def delivery(info: MediaInfo, sound_info: MediaInfo, tracks: Sequence[int] | None = None) -> Delivery:

@@ -18,11 +18,13 @@ from typing import Any
 
 import av
 import av.error
+import cv2
 import numpy as np
 from av.stream import Discard
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, OutputError
+from dubbing.media.colour import planes_of
 from dubbing.media.delivery import Delivery, TrackDelivery, delivery
 from dubbing.media.film import Film
 from dubbing.media.language import three_letters
@@ -33,6 +35,8 @@ from dubbing.media.sound import first_sample_time
 __all__ = ["Mastered", "encode_master"]
 
 _DEFAULTS = {"libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0)}
+_DRAFT = ("ultrafast", 26.0)
+_DRAFT_COMMENT = "draft, not for delivery: half size, coarse mouths"
 _ENCODER_THREADS = 8
 _STEADY_S = Fraction(2, 1000)
 _PROGRESS_FRAMES = 24
@@ -69,6 +73,7 @@ def encode_master(
     preset: str | None = None,
     threads: int = 0,
     frames: int | None = None,
+    draft: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Mastered:
     """Write the master of `source` with patches and dub `sound` to `target`.
@@ -77,8 +82,9 @@ def encode_master(
     BCP 47 tag of the dub; tracks: numbers, counted from 1, of those that are delivered (None: all); crf and preset: of
     the encoder (None: visually lossless and fast, H.264 superfast 16, HEVC ultrafast 14); threads: encoder threads, 0
     for a fixed number, so that the same input gives the same bytes on every machine; frames: leave off after so many,
-    where a film is made longer than this dub needs (None: all of them, as any source's are); progress(n): n more
-    frames are done.
+    where a film is made longer than this dub needs (None: all of them, as any source's are); draft: half the width and
+    height, encoded fast and small unless crf and preset say otherwise, with a comment among the tags that says so;
+    progress(n): n more frames are done.
 
     Raises UnsupportedMedia before any work, DamagedMedia by timecode, OutputError when the target
     cannot be written.
@@ -87,15 +93,18 @@ def encode_master(
     plan = delivery(info, sound_info, tracks)
     assert info.video is not None
     with Film(source) as film, contextlib.ExitStack() as files:
-        output = _open_output(target, plan, info, sound_info, timeline)
+        output = _open_output(target, plan, info, sound_info, timeline, draft)
         try:
-            picture = _add_picture(output, plan, info.video, film, timeline, crf, preset, threads)
+            picture = _add_picture(output, plan, info.video, film, timeline, crf, preset, threads, draft)
+            smaller = (picture.width, picture.height) if draft else None
             dub = _Dub(output, plan, [files.enter_context(open_media(sound)) for _ in plan.sound], sound, timeline)
             dub.tag(language)
             film.on_packet = _Carried(output, film).mux
             output.set_chapters(film.container.chapters())
             done = 0
             for frame in pasted(film, timeline, patch_folders, frames):
+                if smaller is not None:
+                    frame = _smaller(frame, *smaller)
                 frame.pict_type = 0
                 _mux_picture(output, picture.encode(frame), timeline, dub)
                 done += 1
@@ -116,7 +125,9 @@ def encode_master(
     return Mastered(Path(target), done, plan.notices)
 
 
-def _open_output(target: str | Path, plan: Delivery, info: MediaInfo, sound_info: MediaInfo, timeline: Timeline) -> Any:
+def _open_output(
+    target: str | Path, plan: Delivery, info: MediaInfo, sound_info: MediaInfo, timeline: Timeline, draft: bool
+) -> Any:
     """The output container with the source's tags and time scale.
 
     In mp4 and mov a start other than zero is counted in the movie's time scale: one that holds both
@@ -129,6 +140,9 @@ def _open_output(target: str | Path, plan: Delivery, info: MediaInfo, sound_info
         movie = both if timeline.pts[0] and both < 1 << 31 else scale
         options |= {"video_track_timescale": str(scale), "movie_timescale": str(movie)}
     tags = _kept_tags(info.metadata)
+    if draft:
+        comment = next((key for key in tags if key.lower() == "comment"), "comment")
+        tags[comment] = "; ".join(filter(None, (_DRAFT_COMMENT, tags.get(comment))))
     if plan.muxer != "matroska" and any(key.lower() not in _ITUNES for key in tags):
         options["movflags"] = "use_metadata_tags"
     output = av.open(
@@ -159,16 +173,16 @@ def _add_picture(
     crf: float | None,
     preset: str | None,
     threads: int,
+    draft: bool,
 ) -> Any:
     """The encoder's stream, with everything that the source says about its picture."""
-    default_preset, default_crf = _DEFAULTS[plan.video_codec]
-    stream = output.add_stream(
-        plan.video_codec, rate=timeline.rate, width=video.width, height=video.height, pix_fmt=video.pix_fmt
-    )
+    default_preset, default_crf = _DRAFT if draft else _DEFAULTS[plan.video_codec]
+    width, height = _half(video.width, video.height) if draft else (video.width, video.height)
+    stream = output.add_stream(plan.video_codec, rate=timeline.rate, width=width, height=height, pix_fmt=video.pix_fmt)
     ctx = stream.codec_context
     ctx.time_base = timeline.time_base
     stream.time_base = timeline.time_base
-    ctx.sample_aspect_ratio = video.sample_aspect
+    ctx.sample_aspect_ratio = video.sample_aspect * Fraction(video.width * height, video.height * width)
     ctx.color_primaries, ctx.color_trc, ctx.colorspace = (
         2 if value is None else value for value in (video.primaries, video.transfer, video.matrix)
     )
@@ -193,6 +207,22 @@ def _add_picture(
         stream.metadata["timecode"] = video.start_tc
     stream.disposition = film.stream.disposition
     return stream
+
+
+def _half(width: int, height: int) -> tuple[int, int]:
+    """Half of a picture's sides, even; the whole where that would leave less than 32 pixels."""
+    sides = (width // 4 * 2, height // 4 * 2)
+    return sides if min(sides) >= 32 else (width, height)
+
+
+def _smaller(frame: Any, width: int, height: int) -> Any:
+    """An 8-bit planar frame in another size, by the mean of what each pixel covers."""
+    made = av.VideoFrame(width, height, frame.format.name)
+    for there, here in zip(planes_of(made), planes_of(frame), strict=True):
+        there[:] = cv2.resize(here, there.shape[::-1], interpolation=cv2.INTER_AREA)
+    made.pts, made.time_base = frame.pts, frame.time_base
+    made.color_range, made.colorspace = frame.color_range, frame.colorspace
+    return made
 
 
 def _steady(timeline: Timeline) -> bool:

@@ -202,14 +202,9 @@ class ModelStore:
 
     # -- what comes in -----------------------------------------------------------------------
 
-    def add(self, name: str, source: Path, on_bytes: OnBytes = lambda n: None) -> tuple[Path, str, bool]:
-        """Copy a file here as that model: (where, its sha256, whether the hash is now trusted for the first time).
-
-        The licence must have been accepted where it limits use. Raises ModelError: no such file, too large,
-        not the published file; OutputError: the folder cannot be written.
-        """
-        model = self.wanted(name, source)
-        self.require_acceptance(model)
+    def look_at(self, model: Model, source: Path, on_bytes: OnBytes | None = None) -> None:
+        """Raise ModelError where a file cannot be that model: none is there, of another size, not the published one.
+        on_bytes: told while its content is read; None: it is not read."""
         try:
             kind = source.stat()
         except OSError as e:
@@ -222,6 +217,22 @@ class ModelStore:
                 f"{str(source)!r} is not the published {model.file} ({model.source}): it {what} where that has "
                 f"{model.size} bytes and the sha256 {model.sha256}."
             )
+        if model.sha256 is not None and on_bytes is not None:
+            try:
+                found = _copy(source, None, on_bytes=on_bytes)
+            except OSError as e:
+                raise ModelError(f"{str(source)!r} cannot be read ({e.strerror or e}).") from e
+            self.compare(model, source, found, repr(str(source)))
+
+    def add(self, name: str, source: Path, on_bytes: OnBytes = lambda n: None) -> tuple[Path, str, bool]:
+        """Copy a file here as that model: (where, its sha256, whether the hash is now trusted for the first time).
+
+        The licence must have been accepted where it limits use. Raises ModelError: no such file, too large,
+        not the published file; OutputError: the folder cannot be written.
+        """
+        model = self.wanted(name, source)
+        self.look_at(model, source)
+        self.require_acceptance(model)
         final = self.file(model)
         part = final.with_name(f"{PART}{uuid.uuid4().hex[:8]}-{model.file}")
         try:

@@ -183,7 +183,8 @@ def _dub(
     found = changes(was or now, now, standing, own.pictures if own else {})
     sheet = Sheet(
         title.id, dub.language, rows, standing, found, since, job.timeline(title),
-        master or home / f"{title.id}.{dub.language}{job.delivery(title, dub).extension}", home / "takes",
+        master or home / job.delivery(title, dub).file(title.id, dub.language, job.config.quality == "draft"),
+        home / "takes",
         library.config.review,
     )  # fmt: skip
     remastered = was is None or was.master != now.master

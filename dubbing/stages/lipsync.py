@@ -61,6 +61,8 @@ class LipsyncInputs(Windowed):
     no model; None for other generators."""
     still: bool | None = None
     """True where the film is made of a photograph, which is at rest already."""
+    draft: bool | None = None
+    """True for quick and coarse."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
@@ -106,6 +108,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             shot.number,
             None if fitted is None else tuple(fitted.get(s.actor) for s in decision.tracks),
             True if at.made_of else None,
+            True if at.config.quality == "draft" else None,
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
@@ -157,6 +160,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 actor=_actor(inputs, n),
                 window=inputs.window,
                 still=bool(inputs.still),
+                draft=bool(inputs.draft),
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
@@ -166,7 +170,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 for one in generator.render(work):
                     if writer is None:
                         height, width = one.patch.matte_HW.shape
-                        writer = stack.enter_context(media.PatchWriter(folder, width, height))
+                        writer = stack.enter_context(media.PatchWriter(folder, width, height, draft=bool(inputs.draft)))
                     writer.write(one.patch, wanted_opening=one.wanted_opening)
                     count += 1
                     if done < length:

@@ -43,6 +43,8 @@ class MasterInputs(Inputs):
         why="a shot whose take or scores failed is not among the takes", default=()
     )
     """Everything that must have ended before it is known which takes are pasted."""
+    draft: bool | None = None
+    """True for half the size, quickly, and marked as a draft."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
 
@@ -61,8 +63,8 @@ class MakeMaster(Stage[MasterInputs, Master]):
         settings = at.config.master
         return MasterInputs(
             at.film, at.file(at.dub.audio), at.master_name, at.dub.language, settings.crf, settings.preset, takes,
-            at.made_of.frames[at.dub.language] if at.made_of else None, at.dub.deliver_tracks,
-            waits_for, at.ref(ShotList),
+            at.made_of.frames[at.dub.language] if at.made_of else None, at.dub.deliver_tracks, waits_for,
+            True if at.config.quality == "draft" else None, at.ref(ShotList),
         )  # fmt: skip
 
     @classmethod
@@ -83,6 +85,7 @@ class MakeMaster(Stage[MasterInputs, Master]):
             crf=None if inputs.crf is None else float(inputs.crf),
             preset=inputs.preset,
             frames=inputs.frames,
+            draft=bool(inputs.draft),
             progress=progress,
         )
         return Master(inputs.target_name, done.frames, tuple(done.notices))

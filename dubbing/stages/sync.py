@@ -48,6 +48,8 @@ class SyncInputs(Windowed):
     """The sync expert, `name@hash12`."""
     metrics: tuple[str, ...] = ()
     """Metrics of other packages, `name@version of package`."""
+    unmeasured: bool | None = None
+    """True where takes are not to be measured."""
     title: str = uncounted("it is only written on the contact sheet", default="")
     """Id of the title."""
     film: File = uncounted("the take was made of it", default=None)
@@ -83,7 +85,8 @@ class Sync(Stage[SyncInputs, Scores]):
     def inputs(cls, at: Place) -> SyncInputs:
         own = at.ref(SourceSound) if at.has(SourceSound) else None
         return SyncInputs(
-            at.shot.start_frame, at.shot.end_frame, at.ref(Take), at.expert, at.metrics, at.title.id, at.film,
+            at.shot.start_frame, at.shot.end_frame, at.ref(Take), at.expert, at.metrics,
+            None if at.config.sync.score else True, at.title.id, at.film,
             at.ref(ShotList), at.ref(FaceTracks), at.ref(DubSound), own, at.models_folder,
         )  # fmt: skip
 
@@ -105,7 +108,7 @@ class Sync(Stage[SyncInputs, Scores]):
         """
         take = inputs.take.read()
         begin, end = inputs.bounds
-        if take.status != "dubbed":
+        if take.status != "dubbed" or inputs.unmeasured:
             progress(0 if inputs.parts is not None else end - begin)
             return Scores()
         main = take.faces[0]
