@@ -218,7 +218,7 @@ def test_the_published_file_is_added_and_used_by_name(nets, tmp_path, monkeypatc
     generator = generators.create("lipgan", {})
     generator.check()
     kept = nets["basic"].state_dict()
-    assert all(torch.equal(v, kept[k]) for k, v in generator._loaded().state_dict().items() if "batches" not in k)
+    assert all(torch.equal(v, kept[k]) for k, v in generator.loaded().state_dict().items() if "batches" not in k)
     (tmp_path / "models" / "lipgan.h5").unlink()
     torch.save({"some.weight": torch.zeros(3)}, tmp_path / "other.pth")
     assert dub("models", "add", "lipgan", tmp_path / "other.pth")[0] == 0
@@ -234,11 +234,11 @@ def test_boxes_are_those_the_checkpoint_was_trained_on(nets, tmp_path):
     torch.save(nets["basic"].state_dict(), ours)
 
     def box(file, **settings):
-        return generators.create("lipgan", {"model": str(file), **settings})._boxes(mesh, 1)[0]
+        return generators.create("lipgan", {"model": str(file), **settings}).boxes(mesh, 1)[0]
 
     np.testing.assert_allclose(box(published), (85, 50, 195, 160))
     np.testing.assert_allclose(box(ours, box="dlib"), (85, 50, 195, 160))
-    np.testing.assert_allclose(box(ours), Wav2Lip._boxes(None, mesh, 1)[0])
+    np.testing.assert_allclose(box(ours), Wav2Lip.boxes(None, mesh, 1)[0])
     np.testing.assert_allclose(box(published, box="s3fd"), box(ours))
 
 

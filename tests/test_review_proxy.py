@@ -239,8 +239,8 @@ def test_asked_twice_made_once_and_found_again(
 ) -> None:
     shown = film.find("film", "fr", "shot_0001")
     made = []
-    plain = Proxies._make
-    monkeypatch.setattr(Proxies, "_make", lambda self, job: (made.append(job.plan.name), plain(self, job)))
+    plain = media.PackedWriter
+    monkeypatch.setattr(media, "PackedWriter", lambda part, *a, **k: made.append(part) or plain(part, *a, **k))
     asked = [proxies.ask(shown), proxies.ask(shown)]
     assert {a["state"] for a in asked} == {"making"} and asked[0]["url"] == asked[1]["url"]
     said = proxies.wait(shown)

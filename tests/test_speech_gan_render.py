@@ -106,12 +106,12 @@ class StandIn:
 
 
 def rendered(generator, work, network):
-    kept = generator._net
-    generator._net = network
+    kept = generator.net
+    generator.net = network
     try:
         return [one.patch for one in generator.render(work)]
     finally:
-        generator._net = kept
+        generator.net = kept
 
 
 # -- what changes ----------------------------------------------------------------------------

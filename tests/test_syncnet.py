@@ -103,8 +103,8 @@ def test_the_colour_expert_is_the_published_one(golden, formula, tmp_path):
     assert np.abs(lips.numpy() - reference["face_embedding"]).max() < 1e-4
     torch.save({"state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}, "optimizer": {}}, tmp_path / "e")
     quick = Wav2LipColor(tmp_path / "e")
-    assert np.abs(quick._embed(quick._sound, mel) - reference["audio_embedding"]).max() < 1e-4
-    assert np.abs(quick._embed(quick._face, face) - reference["face_embedding"]).max() < 1e-4
+    assert np.abs(quick.embed(quick.sound_tower, mel) - reference["audio_embedding"]).max() < 1e-4
+    assert np.abs(quick.embed(quick.face_tower, face) - reference["face_embedding"]).max() < 1e-4
 
 
 # -- the experts -----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.store import key_of
 from dubbing.task import Inputs, Windowed, uncounted
 
-__all__ = ["Lipsync", "LipsyncInputs"]
+__all__ = ["Lipsync", "LipsyncInputs", "lines_of", "share_of"]
 
 PAD_S = 0.25  # a patch begins this long before the speech it covers
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
@@ -137,12 +137,12 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         generator = self._generator(inputs)
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
-        shares = _share(speech_N, decision.tracks, shot)
+        shares = share_of(speech_N, decision.tracks, shot)
         done, faces = 0, []
         for n, (spoken, share_N) in enumerate(zip(decision.tracks, shares, strict=True)):
             track = tracks[spoken.track]
             own = () if inputs.still else spoken.stretches
-            lines, says_N = _lines(track, share_N, own, shot, line, inputs.max_yaw_deg)
+            lines, says_N = lines_of(track, share_N, own, shot, line, inputs.max_yaw_deg)
             if not lines:
                 continue
             first, last = (line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
@@ -221,7 +221,7 @@ def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
     return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces))
 
 
-def _share(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
+def share_of(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
     """Who of the shot's speakers says which frame of the dub: the one who speaks nearest to it in the original."""
     if len(tracks) == 1:
         return [speech_N]
@@ -236,7 +236,7 @@ def _share(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list
     return [speech_N & (nearest == k) for k in range(len(tracks))]
 
 
-def _lines(
+def lines_of(
     track: Track, share_N: np.ndarray, own: Sequence[tuple[int, int]], shot: Shot, line: Timeline, max_yaw_deg: float
 ) -> tuple[list[Line], np.ndarray]:
     """Where a track is re-rendered, and where in the track it speaks the dub.
