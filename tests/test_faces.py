@@ -181,6 +181,7 @@ class TestSight:
         assert track_of("x", found).seen_N.all()
 
 
+@pytest.mark.long
 class TestClips:
     def test_a_dubbed_shot_of_the_reel(self, stage: Faces, shared: Path, tmp_path: Path) -> None:
         (track,) = process(stage, shared / "media" / "reel.mp4", tmp_path, 460, 500)
@@ -218,6 +219,7 @@ class TestActors:
         assert group_actors(signatures, apart=[(1, 0)])[:2] == [0, 1]
         assert group_actors([]) == []
 
+    @pytest.mark.long
     def test_the_people_of_the_reel_are_told_apart(self, stage: Faces, shared: Path, tmp_path: Path) -> None:
         reel = shared / "media" / "reel.mp4"
         line = media.timeline(reel)

@@ -84,7 +84,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [k if n < 2 else pytest.param(k, marks=pytest.mark.long) for n, k in enumerate(KINDS)])
 def test_every_frame_is_its_own_on_both_sides_at_its_own_time(kind: str, tmp_path: Path) -> None:
     made = numbered_frames.make(tmp_path, cuts=(0, 28, 36, 70), **KINDS[kind])
     proxies = Proxies(made)  # type: ignore[arg-type]

@@ -262,6 +262,7 @@ def test_a_trained_one_is_added_by_name_and_used(checkpoint, tmp_path, generator
 # -- a whole run -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_photograph_is_run_and_a_foreign_checkpoint_stops_it_before_any_work(checkpoint, tmp_path, demo_extra):
     from dubbing.demo.portrait import photograph
     from dubbing.demo.voice import Utterance, say

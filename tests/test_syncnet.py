@@ -73,6 +73,7 @@ def test_the_quick_towers_give_the_published_numbers(golden, expert):
     assert apart(lips_of(expert, reference["lip"][0].transpose(1, 2, 3, 0)), reference["lip_embedding"]) < 1e-4
 
 
+@pytest.mark.long
 def test_from_a_clip_to_the_three_numbers(golden, expert, shared):
     reference = golden("lse")
     clip = shared / "media" / str(reference["clip"])
