@@ -32,7 +32,7 @@ from dubbing.manifest import Dub, Manifest, Title
 from dubbing.remote import Uri
 from dubbing.store import Store, open_store, standing
 
-__all__ = ["SENT_WITH", "DubFinding", "Findings", "TitleFinding", "look", "versions"]
+__all__ = ["SENT_WITH", "DubFinding", "Findings", "TitleFinding", "devices", "look", "versions"]
 
 SENT_WITH = "DUB_PACKAGES"  # `name==version`, apart by spaces, of the machine that sent its code to this one
 _PACKAGES = ("av", "mediapipe", "numpy", "opencv", "pyarrow", "ray", "scenedetect", "scipy", "silero-vad", "torch")
@@ -174,7 +174,7 @@ def look(
     found.notes += _other_packages()
     found.versions = {**versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
     if all(models):
-        found.devices = _devices(manifest, config)
+        found.devices = devices(manifest, config)
     return found
 
 
@@ -210,7 +210,7 @@ def _expert(config: Config) -> str:
     return experts.identity(config.sync.expert, config.models.folder)
 
 
-def _devices(manifest: Manifest, config: Config) -> dict[str, str]:
+def devices(manifest: Manifest, config: Config) -> dict[str, str]:
     """Where generator and sync expert will run on this machine: `wav2lip on cuda (NVIDIA H200)`."""
     from dubbing import experts, generators
 

@@ -16,6 +16,7 @@ import pytest
 from command import Dub
 from events import of
 
+from dubbing import manifest
 from dubbing.api.progress import PROGRESS, FiguresFile, Tally
 from dubbing.cli import app
 from dubbing.cli.show import table
@@ -108,7 +109,7 @@ def test_exit_codes(dub: Dub, monkeypatch: pytest.MonkeyPatch, error: BaseExcept
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(app, "_read", fail)
+    monkeypatch.setattr(manifest, "load", fail)
     answer = dub("run", "x.yaml")
     assert (answer[0], answer[1], answer[2].lstrip("\n")) == (code, "", said)
 
@@ -121,12 +122,10 @@ def test_schema(dub: Dub) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_with_130_and_say_how_to_go_on(number: signal.Signals) -> None:
     code = (
-        "import signal, dubbing.cli.app as app\n"
-        "def work(*_):\n"
-        "    with app._stoppable():\n"
-        "        print('up', flush=True); signal.pause()\n"
-        "app._read = work\n"
-        "app.main(['run', 'x.yaml'])\n"
+        "import signal; from dubbing import cli, manifest\n"
+        "def work(*_): print('up', flush=True); signal.pause()\n"
+        "manifest.load = work\n"
+        "cli.main(['run', 'x.yaml'])\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -22,7 +22,7 @@ from dubbing.cli import cluster as commands
 from dubbing.cluster import jobs
 from dubbing.cluster.access import Token, address_of, token_of
 from dubbing.cluster.submission import Submission, attempt_of
-from dubbing.engine.ray import _where
+from dubbing.engine.ray import init_options
 from dubbing.errors import ClusterError, DubError
 
 SECRET = "0123456789abcdef-a-secret"
@@ -246,7 +246,7 @@ def test_following_a_job_through_a_silence(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_a_run_inside_a_cluster_joins_it(address: str, joins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
-    where = _where(config.Engine(workers=2))
+    where = init_options(config.Engine(workers=2))
     assert where == {"address": address} if joins else where["address"] == "local" and where["num_cpus"] == 2
 
 

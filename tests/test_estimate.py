@@ -280,6 +280,7 @@ def ran(folder: Path) -> tuple[Path, list[Measured]]:
         return folder / "out", estimate.recall()
 
 
+@pytest.mark.long
 def test_a_finished_run_is_remembered_once(ran: tuple[Path, list[Measured]]) -> None:
     (found,) = ran[1]
     (title,) = found.titles
@@ -291,6 +292,7 @@ def test_a_finished_run_is_remembered_once(ran: tuple[Path, list[Measured]]) -> 
     assert "film" not in json.dumps(found.to_dict()), "no name of a file or title"
 
 
+@pytest.mark.long
 def test_done_tasks_cost_nothing_and_the_analysis_is_believed(
     ran: tuple[Path, list[Measured]], folder: Path, tmp_path: Path
 ) -> None:
@@ -305,6 +307,7 @@ def test_done_tasks_cost_nothing_and_the_analysis_is_believed(
     assert whole.core_hours == 0 and whole.wall_s == 0 and whole.notes == ()
 
 
+@pytest.mark.long
 def test_plan_says_hours(
     ran: tuple[Path, list[Measured]], folder: Path, dub: Dub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +325,7 @@ def test_plan_says_hours(
 # -- a trial ---------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_trial_measures_every_stage_that_it_reaches(folder: Path) -> None:
     seen: list[str] = []
     tried = estimate.trial(manifest.load(folder / "job.yaml"), config.load(), lambda e: seen.append(e.stage))

@@ -46,31 +46,37 @@ def test_the_page_as_it_is_passes(page: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        ('import { complaint } from "./words.js";\nexport const f = (/** @type {Row} */ r) => complaint(r) + r.badnes;',
-         "'badnes' does not exist on type 'Row'"),
-        ('import { get } from "./api.js";\nexport const f = async () => (await get("/api/info")).threshold;',
-         "'threshold' does not exist on type 'Info'"),
-        ('import { get } from "./api.js";\nexport const f = async () => (await get("/api/infos")).out;',
-         "'out' does not exist on type 'never'"),
-        ('import { $ } from "./dom.js";\n$("#search").vaule;', "'vaule' does not exist on type 'HTMLInputElement'"),
-        ('import { $ } from "./dom.js";\n$("#serch").value = "";', "'value' does not exist on type 'never'"),
-        ('import { Player } from "./player.js";\n/** @param {Player} p */\nexport const f = (p) => p.pauze();',
-         "'pauze' does not exist on type 'Player'"),
-        ("export const f = (row) => row.severity;", "'row' implicitly has an 'any' type"),
-    ],
-    ids=["row", "answer", "path", "property of an element", "id", "method", "a parameter without a type"],
-)  # fmt: skip
-def test_a_misspelt_word_fails(page: Path, wrong: str, named: str) -> None:
-    broken = page / "static" / "broken.js"
-    broken.write_text(wrong, encoding="utf-8")
+WRONG = {
+    "row.js": ('import { complaint } from "./words.js";\n'
+               "export const f = (/** @type {Row} */ r) => complaint(r) + r.badnes;",
+               "'badnes' does not exist on type 'Row'"),
+    "answer.js": ('import { get } from "./api.js";\nexport const f = async () => (await get("/api/info")).threshold;',
+                  "'threshold' does not exist on type 'Info'"),
+    "path.js": ('import { get } from "./api.js";\nexport const f = async () => (await get("/api/infos")).out;',
+                "'out' does not exist on type 'never'"),
+    "property.js": ('import { $ } from "./dom.js";\n$("#search").vaule;',
+                    "'vaule' does not exist on type 'HTMLInputElement'"),
+    "id.js": ('import { $ } from "./dom.js";\n$("#serch").value = "";', "'value' does not exist on type 'never'"),
+    "method.js": ('import { Player } from "./player.js";\n/** @param {Player} p */\n'
+                  "export const f = (p) => p.pauze();", "'pauze' does not exist on type 'Player'"),
+    "parameter.js": ("export const f = (row) => row.severity;", "'row' implicitly has an 'any' type"),
+}  # fmt: skip
+
+
+def test_misspelt_words_fail(page: Path) -> None:
+    """All at once, and each is said with its file."""
+    for name, (text, _) in WRONG.items():
+        (page / "static" / name).write_text(text, encoding="utf-8")
     try:
         done = checked(page)
     finally:
-        broken.unlink()
-    assert done.returncode != 0 and named in done.stderr and "broken.js" in done.stderr, done.stderr
+        for name in WRONG:
+            (page / "static" / name).unlink()
+    assert done.returncode != 0
+    said = re.findall(r"TS\d+ \[ERROR\]: (.*?)\n.*?/([\w.]+):\d+:\d+", done.stderr, re.S)
+    for name, (_, wanted) in WRONG.items():
+        assert any(wanted in words and file == name for words, file in said), (name, done.stderr)
+    assert len(said) == len(WRONG), done.stderr
 
 
 def fields(name: str) -> tuple[set[str], set[str]]:

@@ -23,7 +23,7 @@ from dubbing.review.curves import curves
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
 from dubbing.review.proxy import Proxies
-from dubbing.stages.sync import _middles
+from dubbing.stages.sync import middle_frames
 
 pytestmark = pytest.mark.xdist_group("film")
 
@@ -72,7 +72,7 @@ def test_confidence_by_window_is_lse_c_before_its_filter() -> None:
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(25), Fraction(60)])
 def test_a_windows_middle_frame_is_the_one_shown_then(rate: Fraction) -> None:
     times_s = np.arange(100) / float(rate)
-    middles = _middles(times_s, 20)
+    middles = middle_frames(times_s, 20)
     for window, frame in enumerate(middles):
         assert times_s[frame] <= (window + 2.5) / 25 + 1e-9 < times_s[frame + 1] + 1e-9
 

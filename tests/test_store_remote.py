@@ -251,7 +251,7 @@ def test_parts_of_killed_workers_go(faulty: type[Faulty]) -> None:
 
 def test_threads_share_a_connection(s3: str) -> None:
     found: list[int] = []
-    remote.at_once(lambda n: found.append(id(Objects(Uri(f"{s3}/{n}"))._filesystem())), list(range(50)))
+    remote.at_once(lambda n: found.append(id(Objects(Uri(f"{s3}/{n}")).filesystem())), list(range(50)))
     assert len(found) == 50 and len(set(found)) == 1
 
 

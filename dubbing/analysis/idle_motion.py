@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 __all__ = ["Blinks", "Sway", "blink_times"]
 
@@ -174,6 +173,8 @@ def _along(crop_HWC: np.ndarray, u: np.ndarray, where: np.ndarray, width: float)
 
 def _curve(points_P2: np.ndarray, u: np.ndarray) -> np.ndarray:
     """A smooth line through points, read at u; level beyond its ends."""
+    from scipy.interpolate import PchipInterpolator  # slow to load, and every command loads this module
+
     order = np.argsort(points_P2[:, 0])
     x, y = points_P2[order, 0], points_P2[order, 1]
     keep = np.concatenate([[True], np.diff(x) > 1e-3])

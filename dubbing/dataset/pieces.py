@@ -18,7 +18,7 @@ from dubbing.dataset.segment import Run
 from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, Packed
 from dubbing.records import Score
 
-__all__ = ["AUDIBLE", "Heard", "Piece", "chosen", "pieces", "wave_of"]
+__all__ = ["AUDIBLE", "Heard", "Piece", "chosen", "pieces", "speaks", "wave_of"]
 
 AUDIBLE = 1e-3  # -60 dBFS
 _SMALL = 0.5  # a face under this part of the height of another in the same frames stands in the background
@@ -53,7 +53,7 @@ def chosen(runs: Sequence[Run], sound: Heard, expert: experts.Expert, lost: Coun
     kept: list[Run] = []
     for group in _groups(front):
         if len(group) > 1:
-            told = sorted(((_speaks(r, sound, expert), n) for n, r in enumerate(group)), reverse=True)
+            told = sorted(((speaks(r, sound, expert), n) for n, r in enumerate(group)), reverse=True)
             if told[0][0] < _SURE or told[0][0] - told[1][0] < _SURER:
                 lost["several_faces"] += max(r.end for r in group) - min(r.start for r in group)
                 continue
@@ -76,8 +76,8 @@ def _groups(runs: Sequence[Run]) -> list[list[Run]]:
     return groups
 
 
-def _speaks(run: Run, sound: Heard, expert: experts.Expert) -> float:
-    """How sure it is that the lips belong to the sound: LSE-C, or 0 where the best offset is large."""
+def speaks(run: Run, sound: Heard, expert: experts.Expert) -> float:
+    """How surely the lips are this sound's: LSE-C, 0 where the best offset is far."""
     score = _score(run, sound.between(run.start * PER_FRAME, run.end * PER_FRAME), expert)
     return score.c if score is not None and abs(score.offset_frames) <= _NEAR else 0.0
 

@@ -41,7 +41,7 @@ from dubbing.stage import Resources
 from dubbing.store import Store
 from dubbing.task import Outcome, Task
 
-__all__ = ["RayPool", "connect", "kinds"]
+__all__ = ["RayPool", "connect", "deadline_s", "init_options", "kinds"]
 
 _POLL_S = 0.25
 _LOOK_S = 1.0  # between two looks at how far tasks are
@@ -143,7 +143,7 @@ class RayPool:
                 taken.append(task)
         now_s = time.monotonic()
         self._unserved = {
-            k: self._unserved.get(k, now_s) for k in wanted if not any(h.kind == k for h in self._workers())
+            k: self._unserved.get(k, now_s) for k in wanted if not any(h.kind == k for h in self.workers())
         }
         for kind, count in wanted.items():
             self._grow(kind, count)
@@ -159,20 +159,20 @@ class RayPool:
         if worker is None:
             return False
         self._idle.remove(worker)
-        limit_s = self._config.deadline_s + self._config.deadline_frame_s * max(task.frames, task.span)
-        self._busy[worker.actor.run.remote(task)] = _Assignment(worker, task, time.monotonic() + limit_s)
+        late_s = time.monotonic() + deadline_s(task, self._config)
+        self._busy[worker.actor.run.remote(task)] = _Assignment(worker, task, late_s)
         return True
 
     def _grow(self, kind: Resources, wanted: int) -> None:
         """Start workers of a kind, as far as there is room; idle ones of other kinds make room."""
         missing = wanted - sum(_serves(h.kind, kind) for h in self._starting.values())
         while missing > 0:
-            lacking = self._lacking(kind, self._workers())
+            lacking = self._lacking(kind, self.workers())
             if lacking:
                 never = self._lacking(kind, [])
                 if never:
                     self._refuse(kind, never)
-                if self._lacking(kind, [h for h in self._workers() if h not in self._idle]):
+                if self._lacking(kind, [h for h in self.workers() if h not in self._idle]):
                     return  # letting idle ones go would not help
                 spare = next((h for h in self._idle if not _serves(h.kind, kind) and lacking & _held(h.kind)), None)
                 if spare is None:
@@ -184,7 +184,8 @@ class RayPool:
             self._starting[worker.actor.hello.remote()] = worker
             missing -= 1
 
-    def _workers(self) -> list[_RayWorker]:
+    def workers(self) -> list[_RayWorker]:
+        """Those that there are: idle, starting and busy ones."""
         return [*self._idle, *self._starting.values(), *(assignment.worker for assignment in self._busy.values())]
 
     def _lacking(self, kind: Resources, workers: Sequence[_RayWorker]) -> set[str]:
@@ -344,7 +345,7 @@ class RayPool:
         self._metrics(event)
 
     def close(self) -> None:
-        for worker in self._workers():
+        for worker in self.workers():
             ray.kill(worker.actor)
         self._idle, self._starting, self._busy = [], {}, {}
         if self._own:
@@ -359,7 +360,7 @@ def connect(config: Engine) -> tuple[bool, bool]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if ray.is_initialized():
         return False, False
-    where = _where(config)
+    where = init_options(config)
     if where["address"] != "local":
         importlib.import_module("torch")  # loaded after Ray's library, its MKL did not find itself in a job
     before = signal.getsignal(signal.SIGTERM)
@@ -370,7 +371,7 @@ def connect(config: Engine) -> tuple[bool, bool]:
     return True, where["address"] == "local"
 
 
-def _where(config: Engine) -> dict[str, Any]:
+def init_options(config: Engine) -> dict[str, Any]:
     """What ray.init is told: the cluster that RAY_ADDRESS names, as inside a job; else a Ray of its own, here.
 
     A web address there is the Jobs API's (`dub submit`), and no cluster to be a part of.
@@ -384,6 +385,11 @@ def _where(config: Engine) -> dict[str, Any]:
         "include_dashboard": False,
         "object_store_memory": 100 * _MB,  # only references travel
     }
+
+
+def deadline_s(task: Task, config: Engine) -> float:
+    """After how long a worker with that task is stopped."""
+    return config.deadline_s + config.deadline_frame_s * max(task.frames, task.span)
 
 
 def kinds(resources: Mapping[str, Resources], most: Mapping[str, float]) -> dict[str, Resources]:

@@ -162,7 +162,7 @@ class Lips:
             raise ModelError(f"{path.name} lacks {error}, so it is not the weights of the sync expert lips.") from error
         self.hash12 = content_key(path)[:12]
         self._encoder = encoder
-        self._device = device
+        self.device = device
         self._there: dict[str, Tensor] = {}  # the perceptrons' arrays, where they do not run on the processor
         if device.partition(":")[0] != "cpu":
             import torch
@@ -218,7 +218,7 @@ class Lips:
         if self._there:
             import torch
 
-            hidden = torch.from_numpy(inputs_VI).to(self._device)
+            hidden = torch.from_numpy(inputs_VI).to(self.device)
         layer = 0
         while f"{side}_{layer}_weight" in weights:
             if layer:

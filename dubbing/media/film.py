@@ -108,7 +108,7 @@ class Film:
 
         Raises DamagedMedia, UnsupportedMedia (the picture changes size), MediaError (no frame)."""
         number = 0
-        for frame in self._decoded(every_stream=True):
+        for frame in self.decoded(every_stream=True):
             yield frame
             number += 1
         if number == 0:
@@ -129,9 +129,9 @@ class Film:
         for other in self.container.streams:
             if other is not self.stream:
                 other.discard = Discard.all
-        return self._decoded(every_stream=False, known_pts=pts)
+        return self.decoded(every_stream=False, known_pts=pts)
 
-    def _decoded(self, every_stream: bool, known_pts: Sequence[int] | np.ndarray | None = None) -> Iterator[Any]:
+    def decoded(self, every_stream: bool, known_pts: Sequence[int] | np.ndarray | None = None) -> Iterator[Any]:
         """Frames in the order shown, counted from 0, or from the first key frame's place in `known_pts`."""
         number, shown, failed_for = 0, 0, 0
         pending: list[int] = []

@@ -86,10 +86,10 @@ class State:
 
 class ModelStore:
     """One folder of models. root need not exist; models: the entries that it may hold, besides those that other
-    packages add."""
+    packages add; `MODELS` where nothing is said."""
 
-    def __init__(self, root: Path, models: Sequence[Model] = MODELS) -> None:
-        self.root, self.models = root, models
+    def __init__(self, root: Path, models: Sequence[Model] | None = None) -> None:
+        self.root, self.models = root, MODELS if models is None else models
 
     @property
     def every(self) -> tuple[Model, ...]:

@@ -30,7 +30,7 @@ from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.store import key_of
 from dubbing.task import Inputs, Windowed, uncounted
 
-__all__ = ["Lipsync", "LipsyncInputs"]
+__all__ = ["Lipsync", "LipsyncInputs", "lines_of", "share_of"]
 
 PAD_S = 0.25  # a patch begins this long before the speech it covers
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
@@ -140,12 +140,12 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         generator = self._generator(inputs)
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
-        shares = _share(speech_N, decision.tracks, shot)
+        shares = share_of(speech_N, decision.tracks, shot)
         done, faces = 0, []
         for n, (spoken, share_N) in enumerate(zip(decision.tracks, shares, strict=True)):
             track = tracks[spoken.track]
             own = () if inputs.still else spoken.stretches
-            lines, says_N = _lines(track, share_N, own, shot, line, inputs.max_yaw_deg)
+            lines, says_N = lines_of(track, share_N, own, shot, line, inputs.max_yaw_deg)
             if not lines:
                 continue
             first, last = (line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
@@ -225,8 +225,8 @@ def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
     return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces))
 
 
-def _share(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
-    """Which speaker of the shot says which frame of the dub: the one who speaks nearest to it in the original."""
+def share_of(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
+    """Who of the shot's speakers says which frame of the dub: the one who speaks nearest to it in the original."""
     if len(tracks) == 1:
         return [speech_N]
     frames = np.arange(shot.start_frame, shot.end_frame)
@@ -240,7 +240,7 @@ def _share(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list
     return [speech_N & (nearest == k) for k in range(len(tracks))]
 
 
-def _lines(
+def lines_of(
     track: Track, share_N: np.ndarray, own: Sequence[tuple[int, int]], shot: Shot, line: Timeline, max_yaw_deg: float
 ) -> tuple[list[Line], np.ndarray]:
     """The lines of a track that are re-rendered, and the frames in which it speaks the dub.

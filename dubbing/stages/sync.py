@@ -31,7 +31,7 @@ from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, Windowed, uncounted
 
-__all__ = ["EDGE_S", "Sync", "SyncInputs"]
+__all__ = ["EDGE_S", "Sync", "SyncInputs", "middle_frames"]
 
 _LOOK, _SAID = "look.npz", "said_"
 _CURVES = ("distance", "confidence")
@@ -71,7 +71,7 @@ class Sync(Stage[SyncInputs, Scores]):
 
     name: ClassVar[str] = "sync"
     scope = Scope.DUB_SHOT
-    version = 4
+    version = 5
     resources = Resources(cpus=1.0, memory_mb=1500)
     bad_input_costs = "shot"
     profits_from_gpu = True
@@ -147,7 +147,7 @@ class Sync(Stage[SyncInputs, Scores]):
                 result |= _numbers(source, "source_")
                 curves |= _curves(source, "source_")
             result["foreign_lse_at_zero"] = float(lse.lse(was_VE, dub_VE).distance_S[lse.SHIFTS])
-            curves["windows"] = track.start_frame + _middles(times_s, len(is_VE))
+            curves["windows"] = track.start_frame + middle_frames(times_s, len(is_VE))
         shot = RenderedShot(
             frames_N=track.frames_N,
             times_s_N=times_s,
@@ -210,7 +210,7 @@ def _curves(found: lse.Lse, whose: str = "") -> dict[str, np.ndarray]:
     return {whose + name: values[name] for name in _CURVES}
 
 
-def _middles(times_s: np.ndarray, windows: int) -> np.ndarray:
+def middle_frames(times_s: np.ndarray, windows: int) -> np.ndarray:
     """The frame, counted from the stretch's first, that is shown in the middle of each window, int32 (V,)."""
     middle_s = lse.instants(times_s)[:windows] + lse.WINDOW / 2 / lse.FPS
     return np.asarray(np.searchsorted(times_s, middle_s, side="right") - 1, np.int32)
@@ -267,7 +267,7 @@ class _Look:
 
     def save(self, folder: Path) -> None:
         """What was seen, for `join`."""
-        said = {f"{_SAID}{name}": np.array(numbers, np.float32) for name, numbers in self.said.items() if numbers}
+        said = {f"{_SAID}{name}": np.array(numbers, np.float64) for name, numbers in self.said.items() if numbers}
         np.savez_compressed(folder / _LOOK, at=np.array(self._found, np.int64), mesh=self.mesh_NP3[self._found],
                             **said, **self.sheet.columns)  # fmt: skip
 
@@ -278,7 +278,7 @@ class _Look:
                 self.mesh_NP3[data["at"]] = data["mesh"]
                 for name, all_of_them in self.said.items():
                     if f"{_SAID}{name}" in data.files:
-                        all_of_them += data[f"{_SAID}{name}"].astype(float).tolist()
+                        all_of_them += data[f"{_SAID}{name}"].tolist()
                 drawn = (k for k in data.files if k not in ("at", "mesh") and not k.startswith(_SAID))
                 self.sheet.columns |= {k: data[k] for k in drawn}
 

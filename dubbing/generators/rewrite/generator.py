@@ -29,7 +29,7 @@ from dubbing.models import Model
 from dubbing.records import Patch
 from dubbing.store import key_of
 
-__all__ = ["Apart", "Rewrite", "RewriteSettings"]
+__all__ = ["Apart", "Rewrite", "RewriteSettings", "ShotPlan"]
 
 _NOISE = 3.0  # times the usual power of what smoothing takes: below it is noise
 _ALIKE = 0.03  # openings (inter-ocular distances) of mouths that may be laid over each other
@@ -99,7 +99,7 @@ class Rewrite:
         return self._rendered(work, Apart(gap_s, shapes))
 
     def _rendered(self, work: RenderRequest, apart: Apart | None) -> Iterator[Rendered]:
-        plan = _ShotPlan(work, self.settings, apart)
+        plan = ShotPlan(work, self.settings, apart)
         start = work.track.start_frame
         for low, high in _stretches(len(plan.lower_NL3), self.settings.stretch_frames):
             here_N = plan.wanted_N[low:high] & [work.wants(start + n) for n in range(low, high)]
@@ -133,7 +133,7 @@ class Rewrite:
                 yield Rendered(patch, float(plan.opening_N[low + n]))
 
 
-class _ShotPlan:
+class ShotPlan:
     """Everything about a track that needs no pixels: where the mouth is, and where it should be."""
 
     def __init__(self, work: RenderRequest, settings: RewriteSettings, apart: Apart | None = None) -> None:
