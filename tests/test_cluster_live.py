@@ -69,6 +69,7 @@ def head() -> Iterator[Head]:
         "HOME": str(folder),
         "RAY_AUTH_TOKEN": TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
     }
     command = [
         Path(sys.executable).parent / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={port}",

@@ -57,7 +57,7 @@ engine_option = click.option(
     type=click.Choice(["ray", "local"]),
     default="ray",
     show_default=True,
-    help="ray: all cores; local: one process, for debugging.",
+    help="ray: all cores; local: one process, with less memory and nothing to start; the same bytes.",
 )
 log_format_option = click.option(
     "--log-format",

@@ -157,6 +157,7 @@ def local_node(params: Any, head: bool) -> None:
     if not head:
         return
     home = Path(params.temp_dir)
+    home.mkdir(exist_ok=True)
     (home / "ray_bootstrap_config.yaml").write_text("{}\n", encoding="utf-8")
     start = services.start_ray_process
 
