@@ -106,6 +106,21 @@ def test_a_run_makes_no_connection_beyond_this_machine(
     shutil.rmtree(home)
 
 
+@pytest.mark.ray
+@pytest.mark.xdist_group("cluster")
+def test_the_local_cluster_makes_no_connection_beyond_this_machine(
+    own_network: None, temp: Path, tmp_path: Path
+) -> None:
+    """Two nodes, the dashboard with its Jobs API, and a job, which is refused so that it is quick."""
+    (tmp_path / "m.yaml").write_text("version: 2")
+    bins = str(Path(sys.executable).parent)
+    said = watched(HERE.parent / "jobs" / "local.sh", tmp_path / "m.yaml", "out", env=environment(temp, DUB_BIN=bins))
+    assert said["code"] == 2 and "reads version 1" in said["stderr"], said["stderr"]
+    assert (said["ways_out_asked_for"], said["datagrams"]) == (0, 0)
+    assert said["listening"] and set(said["listening"]) <= ALLOWED and set(said["remote"]) <= ALLOWED
+    assert not said["left"]
+
+
 RAY_STARTED = """
 import os, sys
 from dubbing.config import Engine

@@ -18,6 +18,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader
 
 from dubbing.config import Engine
-from dubbing.errors import ClusterError, EngineError
+from dubbing.errors import ClusterError, DubError, EngineError
 from dubbing.store import temporary
 
 __all__ = ["Connection", "connect", "first_line", "local_node"]
@@ -42,8 +43,10 @@ _STORE_BYTES = 100 * 2**20  # only references travel
 _SOCKET_NAME = 67  # characters that Ray adds to its folder, and 107 is the limit of the kernel's
 _LOOPBACK = "127.0.0.1"
 _NO_REPORT = f"http://{_LOOPBACK}:9/"  # nobody listens there; Ray sends "disabled" to its maker's address otherwise
-_AGENTS = {  # for Ray's own processes: the first makes those it starts take loopback for their address
+_INTERFACE = "lo0" if sys.platform == "darwin" else "lo"
+_CHILDREN = {  # for the processes that Ray starts: the first makes them take loopback for the machine's address
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": _NO_REPORT,
+    "GLOO_SOCKET_IFNAME": _INTERFACE, "NCCL_SOCKET_IFNAME": _INTERFACE,
 }  # fmt: skip
 
 
@@ -64,7 +67,7 @@ def connect(config: Engine, say: Callable[[str], None] = lambda text: None) -> C
     """Make sure that this process is in a cluster. say: told, a line each time, that it starts and starts again.
 
     Raises ClusterError where RAY_ADDRESS names a cluster that does not answer; EngineError where one of its own does
-    not start in three tries.
+    not start in three tries; OutputError where its folder cannot be made.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if ray.is_initialized():
@@ -85,6 +88,8 @@ def connect(config: Engine, say: Callable[[str], None] = lambda text: None) -> C
     for attempt in range(1, _TRIES + 1):
         try:
             return Connection(True, True, _started(config))
+        except DubError:
+            raise
         except Exception as e:
             why, error = first_line(e), e
         if attempt < _TRIES:
@@ -107,8 +112,10 @@ def _started(config: Engine) -> ExitStack:
 
     def head(node: Any) -> None:
         """`Node.start_head_processes` of Ray 2.60 without the autoscaler's monitor, and without the dashboard's server:
-        that runs even where no dashboard is wanted, and asks which cloud this is."""
+        that runs even where no dashboard is wanted, and asks which cloud this is. Nor does anybody read what the log
+        monitor would tell."""
         nodes.append(node)
+        node._ray_params.include_log_monitor = False
         node.start_gcs_server()
         node._write_cluster_info_to_kv()
 
@@ -123,7 +130,7 @@ def _started(config: Engine) -> ExitStack:
         stack.enter_context(_replaced(os.environ, {"RAY_AUTH_TOKEN": secrets.token_hex(32)}))
         AuthenticationTokenLoader.instance().reset_cache()
         stack.callback(stop)
-        with _replaced(os.environ, _AGENTS), _replaced(vars(services), {"get_node_ip_address": _loopback}):
+        with _replaced(os.environ, _CHILDREN), _replaced(vars(services), {"get_node_ip_address": _loopback}):
             start_head_processes = Node.start_head_processes
             Node.start_head_processes = head
             try:
@@ -151,7 +158,7 @@ def local_node(params: Any, head: bool) -> None:
     The dashboard is wanted here, for its Jobs API. Its server asks no metadata address where its home folder holds a
     file that says how the cluster was made; other processes keep their home.
     """
-    os.environ.update(_AGENTS)
+    os.environ.update(_CHILDREN)
     services.get_node_ip_address = _loopback
     params.node_ip_address = _LOOPBACK
     if not head:
