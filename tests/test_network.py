@@ -50,7 +50,9 @@ def own_network() -> None:
 def temp() -> Iterator[Path]:
     """An empty folder for temporary files, with a short name: Ray puts sockets there."""
     with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as name:
-        yield Path(name)
+        for folder in (empty := Path(name, "t"), empty.with_name("home")):
+            folder.mkdir()
+        yield empty
 
 
 def watched(*command: object, **more: Any) -> dict[str, Any]:
@@ -62,10 +64,9 @@ def watched(*command: object, **more: Any) -> dict[str, Any]:
 
 
 def environment(temp: Path, **more: str) -> dict[str, str]:
-    """Ours without what a user may have set for Ray; `HOME` is one that nobody has used yet."""
-    home = temp.with_name(f"{temp.name}-home")
-    home.mkdir(exist_ok=True)
+    """Ours without what a user may have set for Ray; the home folder is one that nobody has used yet."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    home = temp.with_name("home")
     return plain | {"TMPDIR": str(temp), "HOME": str(home), "PYTHONPATH": str(HERE.parent)} | more
 
 
@@ -98,12 +99,10 @@ def test_a_run_makes_no_connection_beyond_this_machine(
     assert said["listening"] and set(said["listening"]) <= ALLOWED and set(said["remote"]) <= ALLOWED
     assert not said["left"], "something still listens after the run"
     assert list(temp.iterdir()) == [], "something is left in the folder for temporary files"
-    home = temp.with_name(f"{temp.name}-home")
-    assert not (home / ".ray").exists(), "a token lies in the home folder"
+    assert not temp.with_name("home").joinpath(".ray").exists(), "a token lies in the home folder"
     modes = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "out").rglob("*") if p.is_file()}
     folders = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "out").rglob("*") if p.is_dir()}
     assert modes == {0o640} and folders == {0o750}, (modes, folders)
-    shutil.rmtree(home)
 
 
 @pytest.mark.ray
