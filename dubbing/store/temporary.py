@@ -21,6 +21,7 @@ from dubbing.store.folder import output_error
 __all__ = ["temporary"]
 
 _LOCK = "lock"
+_INNER = "r"  # short, because the names of sockets are limited
 
 
 @contextmanager
@@ -41,11 +42,11 @@ def temporary(kind: str, base: Path | str | None = None) -> Iterator[Path]:
         if held is not None:
             break  # else another process took the folder for a dead one's before its lock was held
     try:
-        inner = outer / "r"  # short, because the names of sockets are limited
+        inner = outer / _INNER
         inner.mkdir()
         yield inner
     finally:
-        shutil.rmtree(outer, ignore_errors=True)
+        _remove(outer)
         held.close()
 
 
@@ -71,4 +72,11 @@ def _sweep(parent: Path) -> None:
                 continue
             if held := _held(folder):
                 with held:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, its lock last: what a process that is just ending still writes into is found the next time."""
+    shutil.rmtree(folder / _INNER, ignore_errors=True)
+    if not (folder / _INNER).exists():
+        shutil.rmtree(folder, ignore_errors=True)
