@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 import pytest
-from waiting import until
+from waiting import NET_S
 
 from dubbing.config import Engine
 from dubbing.engine import connection
@@ -180,7 +180,7 @@ def test_what_a_killed_run_leaves_is_private_and_the_next_one_clears_it_away(tem
             assert folder.exists(), "a run under way lost its folder"
         process.send_signal(signal.SIGKILL)
         process.wait()
-    until(lambda: not any(h.is_running() and h.status() != psutil.STATUS_ZOMBIE for h in helpers))
+    assert not psutil.wait_procs(helpers, timeout=NET_S)[1], "something of a killed run runs on"
     assert folder.exists()
     with temporary("next", temp) as mine:
         assert [p.name for p in temp.iterdir()] == [mine.parent.name]
