@@ -12,6 +12,7 @@
         PluginError         a generator, sync expert or metric by name: none, two of it, or its package is broken
         ClusterError        a cluster: no answer, no token, no such job
       StageError            exit code 1: one shot failed; the rest of the film goes on
+      EngineError           exit code 4: the workers did not start; nothing is wrong with what was given
 
 A message is one sentence or two: what was found, what is allowed, what to do next.
 """
@@ -22,8 +23,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 __all__ = [
-    "ClusterError", "DamagedMedia", "DubError", "InputError", "ManifestError", "MediaError", "ModelError",
-    "OutputError", "PluginError", "StageError", "StorageError", "UnsupportedMedia", "during",
+    "ClusterError", "DamagedMedia", "DubError", "EngineError", "InputError", "ManifestError", "MediaError",
+    "ModelError", "OutputError", "PluginError", "StageError", "StorageError", "UnsupportedMedia", "during",
 ]  # fmt: skip
 
 
@@ -77,6 +78,12 @@ class ClusterError(InputError):
 
 class StageError(DubError):
     """One shot failed. It becomes a `failed` row; the rest of the film is delivered."""
+
+
+class EngineError(DubError):
+    """The workers did not start. The same command may well succeed when the machine is less busy."""
+
+    exit_code = 4
 
 
 @contextmanager

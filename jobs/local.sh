@@ -8,8 +8,9 @@
 #          at 1280x720); a feature of 100 minutes in 10 languages: 1.667 h x (1.20 + 9 x 0.99) = 16.9 h.
 # Cost:    16.9 h x 2 cores = 33.7 core-hours; at an assumed 0.05 USD a core-hour: 1.69 USD.
 #
-# A token is made for this cluster alone. Only what is started here is stopped at the end, the folder in /tmp
-# included. After an interruption the same command goes on: finished shots are kept.
+# A token is made for this cluster alone, which listens on loopback only and asks nobody outside (docs/trust.md).
+# Only what is started here is stopped at the end, the folder in /tmp included. After an interruption the same command
+# goes on: finished shots are kept.
 set -euo pipefail
 set -m # every node leads a process group of its own, so that it can be stopped with its children
 
@@ -27,6 +28,8 @@ manifest=$1 out=${2:-out}
 cores=$(nproc)
 first=$(((cores + 1) / 2)) second=$((cores > 1 ? cores / 2 : 1))
 folder=$(mktemp -d /tmp/dub-ray.XXXXXX)
+exec 9>"$folder/lock" # nodes hold it too; where all of them were killed, the next run of dub removes the folder
+flock 9
 nodes=() waiting=
 
 alive() { ps -eo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'; }
@@ -46,7 +49,9 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT TERM HUP
 
-export PATH="$bin:$PATH" RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token
+export PATH="$bin:$PATH" RAY_AUTH_MODE=token
+export RAY_USAGE_STATS_ENABLED=0 RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:9/ # "disabled" is a report too: to nobody
+export RAY_START_HOOK=dubbing.engine.connection.local_node
 RAY_AUTH_TOKEN=$("$bin/python" -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN
 unset RAY_ADDRESS RAY_API_SERVER_ADDRESS
@@ -61,7 +66,7 @@ PY
 )
 address=http://127.0.0.1:${port[1]}
 
-ray start --head --block --num-cpus="$first" --port="${port[0]}" --temp-dir="$folder" \
+ray start --head --block --num-cpus="$first" --port="${port[0]}" --temp-dir="$folder/r" \
     --dashboard-host=127.0.0.1 --dashboard-port="${port[1]}" --ray-client-server-port="${port[2]}" \
     --dashboard-agent-listen-port="${port[3]}" --dashboard-agent-grpc-port="${port[4]}" \
     --metrics-export-port="${port[5]}" --object-store-memory=100000000 >"$folder/head.log" 2>&1 &

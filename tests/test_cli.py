@@ -186,6 +186,7 @@ def test_progress_counts_to_the_end_and_never_back() -> None:
         shots.append((figures.shots_done, figures.shots_total))
         assert figures.frames_per_s >= 0 and (figures.left_s is None or figures.left_s >= 0)
 
+    assert format_text(tally.figures()) == " 0%  starting"  # no task is at work yet
     play(show)
     assert parts == sorted(parts) and parts[0] == 0.0 and parts[-1] == 1.0
     assert shots[0] == (0, None) and shots[-1] == (4, 4)

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ from dubbing.cli import cluster as commands
 from dubbing.cluster import jobs
 from dubbing.cluster.access import Token, address_of, token_of
 from dubbing.cluster.submission import Submission, attempt_of
-from dubbing.engine.ray import init_options
+from dubbing.engine import connection
 from dubbing.errors import ClusterError, DubError
 
 SECRET = "0123456789abcdef-a-secret"
@@ -246,8 +246,11 @@ def test_following_a_job_through_a_silence(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_a_run_inside_a_cluster_joins_it(address: str, joins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
-    where = init_options(config.Engine(workers=2))
-    assert where == {"address": address} if joins else where["address"] == "local" and where["num_cpus"] == 2
+    joined: list[str] = []
+    monkeypatch.setattr("ray.init", lambda **where: joined.append(where["address"]))
+    monkeypatch.setattr(connection, "started", lambda engine: ExitStack())
+    made = connection.connect(config.Engine(workers=2))
+    assert made.own and made.alone != joins and joined == ([address] if joins else [])
 
 
 def test_status_knows_a_job_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dub: Dub) -> None:

@@ -64,12 +64,14 @@ def head() -> Iterator[Head]:
     folder = Path(tempfile.mkdtemp(prefix="dub-ray-"))  # short: Ray puts sockets there
     (folder / "image" / "dubbing").mkdir(parents=True)
     (folder / "image" / "dubbing" / "__main__.py").write_text("raise SystemExit('No module named dubbing')")
+    (folder / "ray_bootstrap_config.yaml").write_text("{}")  # else the head asks which cloud this is
     port, dashboard, *agents = free_ports(6)
     plain = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
         "RAY_AUTH_TOKEN": TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
     }
     command = [
         Path(sys.executable).parent / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={port}",

@@ -227,7 +227,7 @@ class Results:
 
     @property
     def exit_code(self) -> int | None:
-        """How the run ended: 0, 1, 2, 3 or 130, as in the README; None while it goes on, or where it was killed."""
+        """How the run ended: 0, 1, 2, 3, 4 or 130, as in the README; None while it goes on, or where it was killed."""
         code: int | None = self.run.get("exit_status") if self.state in ("stopped", "finished") else None
         return code
 

@@ -77,7 +77,8 @@ A manifest:
 
 \b
 Exit codes: 0 all well; 1 some shots failed, the rest is delivered; 2 the manifest, an argument or
-an input is wrong; 3 finished, some shots need review; 130 interrupted (the same command goes on).
+an input is wrong; 3 finished, some shots need review; 4 the workers did not start, or 130 interrupted (the same
+command goes on).
 """,
 )
 @click.version_option(__version__, prog_name="dub")

@@ -75,7 +75,7 @@ engine_option = click.option(
     type=click.Choice(["ray", "local"]),
     default="ray",
     show_default=True,
-    help="ray: a worker on every core; local: one process, one task at a time. Both give the same bytes.",
+    help="ray: all cores; local: one process, with less memory and nothing to start; the same bytes.",
 )
 log_format_option = click.option(
     "--log-format",

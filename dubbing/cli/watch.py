@@ -26,7 +26,8 @@ LINE_S = 5.0
 
 def format_text(figures: Figures) -> str:
     """`37 %  shots 4/30  lipsync  85 frames/s  about 1:20 left`."""
-    shots = f"shots {figures.shots_done}/{figures.shots_total}" if figures.shots_total else "finding shots"
+    unknown = "finding shots" if figures.stage else "starting"
+    shots = f"shots {figures.shots_done}/{figures.shots_total}" if figures.shots_total else unknown
     failed = f"{figures.failed} failed" if figures.failed else ""
     rate = f"{figures.frames_per_s:.0f} frames/s" if figures.frames_per_s else ""
     left = f"about {clock_time(figures.left_s)} left" if figures.left_s is not None else ""

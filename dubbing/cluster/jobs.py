@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from dubbing.cluster.access import Token
 from dubbing.cluster.submission import Submission, attempt_of, is_job_id
 from dubbing.errors import ClusterError, DubError
 from dubbing.preflight import SENT_WITH, versions
+from dubbing.store import temporary
 
 __all__ = ["Cluster", "ClusterJob", "State", "job_of"]
 
@@ -181,10 +181,10 @@ class Cluster:
                 "excludes": ["**/__pycache__"],
                 "env_vars": {SENT_WITH: here},
             }
-        with tempfile.TemporaryDirectory(prefix="dub-submit-") as folder:
+        with temporary("submit") as folder:
             for name, text in submission.files.items():
-                (Path(folder) / name).write_text(text, encoding="utf-8")
-            environment["working_dir"] = folder
+                (folder / name).write_text(text, encoding="utf-8")
+            environment["working_dir"] = str(folder)
             try:
                 self._client.submit_job(
                     entrypoint=submission.entrypoint,

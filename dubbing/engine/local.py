@@ -1,4 +1,4 @@
-"""Everything in this process, one task at a time: for debugging, tests and small machines."""
+"""Everything in this process, one task at a time: for small machines, short films, and where Ray cannot be."""
 
 from __future__ import annotations
 

@@ -11,28 +11,21 @@ title while those of the next title can go on.
 A task is tried again on another worker when its worker dies, runs out of memory or passes its deadline. After a death
 the next worker holds twice the memory. After a set number of tries its shot is given up. When a node leaves the
 cluster, its tasks are done elsewhere, and that is no try.
-
-Over 400 lines: one class whose methods share one state.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import io
-import logging
-import os
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 
 from dubbing.config import Engine
+from dubbing.engine.connection import connect, first_line
 from dubbing.engine.metrics import Metrics
 from dubbing.engine.pool import Turn
 from dubbing.engine.worker import Worker
@@ -41,7 +34,7 @@ from dubbing.stage import Resources
 from dubbing.store import Store
 from dubbing.task import Outcome, Task
 
-__all__ = ["RayPool", "connect", "deadline_s", "init_options", "kinds"]
+__all__ = ["RayPool", "deadline_s", "kinds"]
 
 _POLL_S = 0.25
 _LOOK_S = 1.0  # between two looks at how far tasks are
@@ -99,11 +92,15 @@ class _Assignment:
 class RayPool:
     """See `dubbing.engine.pool.Pool`. Starts Ray on this machine unless the process is in a cluster already.
 
-    resources: what a worker of each stage holds.
+    resources: what a worker of each stage holds; say: told of how the start goes. Raises as `connect`.
     """
 
-    def __init__(self, store: Store, config: Engine, resources: Mapping[str, Resources]) -> None:
-        self._own, self._alone = connect(config)
+    def __init__(
+        self, store: Store, config: Engine, resources: Mapping[str, Resources],
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:  # fmt: skip
+        self._connection = connect(config, say)
+        self._alone = self._connection.alone
         nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
         most = {name: max((n.get(name, 0.0) for n in nodes), default=0.0) for name in ("CPU", "GPU")}
         self._store, self._config, self._kinds = store, config, kinds(resources, most)
@@ -268,7 +265,7 @@ class RayPool:
             worker.node = ray.get(ref)
             self._rest(worker)
         except ray.exceptions.RayError as e:
-            self._notes.append(f"a worker did not start: {_line(e)}")
+            self._notes.append(f"a worker did not start: {first_line(e)}")
             self._dismiss(worker)
 
     def _ended(self, ref: Any, outcomes: list[Outcome]) -> None:
@@ -279,7 +276,7 @@ class RayPool:
             self._dismiss(assignment.worker)
             unreachable = isinstance(e, ray.exceptions.ActorUnavailableError)
             self._doubts.append(
-                (assignment, _line(e), time.monotonic() + (_UNREACHABLE_S if unreachable else _DOUBT_S))
+                (assignment, first_line(e), time.monotonic() + (_UNREACHABLE_S if unreachable else _DOUBT_S))
             )
             return
         if outcome.error_class == "MemoryError":
@@ -348,43 +345,7 @@ class RayPool:
         for worker in self.workers():
             ray.kill(worker.actor)
         self._idle, self._starting, self._busy = [], {}, {}
-        if self._own:
-            ray.shutdown()
-
-
-def connect(config: Engine) -> tuple[bool, bool]:
-    """Make sure that this process is in a cluster: (whether it was not before, whether the cluster is its alone).
-
-    Where it was not, `ray.shutdown` afterwards is the caller's.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if ray.is_initialized():
-        return False, False
-    where = init_options(config)
-    if where["address"] != "local":
-        importlib.import_module("torch")  # loaded after Ray's library, its MKL did not find itself in a job
-    before = signal.getsignal(signal.SIGTERM)
-    with contextlib.redirect_stderr(io.StringIO()):  # it tells of its token at every start
-        ray.init(**where, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)  # Ray's native handler would end this process on the spot
-    return True, where["address"] == "local"
-
-
-def init_options(config: Engine) -> dict[str, Any]:
-    """What ray.init is told: the cluster that RAY_ADDRESS names, as inside a job; else a Ray of its own, here.
-
-    A web address there is the Jobs API's (`dub submit`), and no cluster to be a part of.
-    """
-    address = os.environ.get("RAY_ADDRESS", "")
-    if address and address != "local" and not address.startswith(("http://", "https://")):
-        return {"address": address}
-    return {
-        "address": "local",
-        "num_cpus": config.workers or os.cpu_count() or 1,
-        "include_dashboard": False,
-        "object_store_memory": 100 * _MB,  # only references travel
-    }
+        self._connection.close()
 
 
 def deadline_s(task: Task, config: Engine) -> float:
@@ -413,9 +374,3 @@ def _held(kind: Resources) -> set[str]:
 def _serves(held: Resources, kind: Resources) -> bool:
     """Whether a worker of one kind can do the tasks of another without holding a GPU that it does not use."""
     return (held.cpus, held.gpus) == (kind.cpus, kind.gpus) and held.memory_mb >= kind.memory_mb
-
-
-def _line(error: Exception) -> str:
-    """The first telling line of what Ray says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__

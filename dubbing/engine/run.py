@@ -123,5 +123,6 @@ def _pool(engine: str, job: Placed, state: Schedule) -> Pool:
             )
         from dubbing.engine.ray import RayPool
 
-        return RayPool(job.store, job.config.engine, {s.name: job.resources(s) for s in job.stages})
+        resources = {s.name: job.resources(s) for s in job.stages}
+        return RayPool(job.store, job.config.engine, resources, lambda text: state.tell(Event("message", text=text)))
     raise InputError(f"There is no engine {engine!r}; there is: {', '.join(ENGINES)}.")

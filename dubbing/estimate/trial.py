@@ -20,7 +20,7 @@ from dubbing.estimate.costs import Measured, measure
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.remote import Uri
-from dubbing.store import open_store
+from dubbing.store import open_store, temporary
 
 __all__ = ["PLACES", "SECONDS", "trial"]
 
@@ -42,10 +42,10 @@ def trial(manifest: Manifest, config: Config, on_event: Callable[[Event], None] 
             f"{first.video} does not say how long it is, so no excerpt can be taken; plan without --trial."
         )
     settings = config.model_copy(update={"length_difference": "allow"})
-    with tempfile.TemporaryDirectory(prefix="dub-trial-") as folder:
-        titles = [_cut(first, local, Path(folder), n, length * place) for n, place in enumerate(PLACES)]
+    with temporary("trial") as folder:
+        titles = [_cut(first, local, folder, n, length * place) for n, place in enumerate(PLACES)]
         small = Manifest(version=1, titles=titles, generator=manifest.generator)
-        job = Job(small, Path(folder) / "out", settings)
+        job = Job(small, folder / "out", settings)
         report = run_job(job, "local", on_event)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         return measure(job, "local", run_s=float(report.run_json["seconds"]), at=at, trial=True)

@@ -37,7 +37,7 @@ from dubbing.records import Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stages.faces import Faces, FacesInputs
 from dubbing.stages.shots import Shots, ShotsInputs
-from dubbing.store import output_error
+from dubbing.store import output_error, temporary
 
 __all__ = ["FilmScore", "Scorer", "TrackScore"]
 
@@ -132,8 +132,7 @@ class Scorer:
             raise output_error(Path(tempfile.gettempdir(), "dub-score"), e) from e
 
     def _scored(self, video: Path, sound: Path, on_frames: OnFrames) -> FilmScore:
-        with _Sound(sound) as heard, tempfile.TemporaryDirectory(prefix="dub-score-") as name:
-            folder = Path(name)
+        with _Sound(sound) as heard, temporary("score") as folder:
             if not self._ready:
                 self._faces.setup()
                 self._ready = True

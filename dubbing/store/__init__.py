@@ -12,10 +12,11 @@ from dubbing.inputs import unwritable_name
 from dubbing.remote import Uri, place
 from dubbing.store.folder import PART, RESULT, Store, alone, content_key, key_of, output_error, read_json, standing
 from dubbing.store.home import user_folder
+from dubbing.store.temporary import temporary
 
 __all__ = [
     "PART", "RESULT", "Store", "alone", "content_key", "key_of", "open_store", "output_error", "read_json", "standing",
-    "user_folder",
+    "temporary", "user_folder",
 ]  # fmt: skip
 
 

@@ -8,15 +8,13 @@ run with one number of processes may go on with another.
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from dubbing.errors import DubError, InputError
-from dubbing.store import alone
+from dubbing.store import alone, temporary
 from dubbing.train.logs import read_losses
 from dubbing.train.loop import Progress, Result, TrainingPlan, Watch, check, train
 from dubbing.train.stopping import STOP, until_ended
@@ -30,8 +28,8 @@ _LOOK_S = 0.5
 def run(plan: TrainingPlan, workers: int = 1, watch: Watch = lambda progress: None) -> Result:
     """Do a run, or go on with it, with so many processes.
 
-    Raises what `train` raises; OutputError where another run writes to the same folder; InputError where several
-    processes are asked for and the extra `train` is not installed.
+    Raises what `train` and `connect` raise; OutputError where another run writes to the same folder; InputError where
+    several processes are asked for and the extra `train` is not installed.
     """
     busy = f"Another training writes to {str(plan.out)!r}; wait for it to end, or choose another --out."
     with alone(plan.out / ".lock", busy):
@@ -49,28 +47,25 @@ def _many(plan: TrainingPlan, workers: int, watch: Watch) -> Result:
     except ImportError as e:
         raise InputError("Several processes need Ray Train: pip install 'dubbing[train]', or --workers 1.") from e
     from dubbing.config import Engine
-    from dubbing.engine.ray import connect
+    from dubbing.engine.connection import connect
 
-    own, _ = connect(Engine(workers=workers))
-    on_gpu = ray.cluster_resources().get("GPU", 0) >= workers and plan.device != "cpu"
-    scratch = tempfile.mkdtemp(prefix="dub-train-")
+    connection = connect(Engine(workers=workers))
     try:
-        with _followed(plan.out, watch):
+        on_gpu = ray.cluster_resources().get("GPU", 0) >= workers and plan.device != "cpu"
+        with temporary("train") as folder, _followed(plan.out, watch):
             trainer = TorchTrainer(
                 _one_of_many,
                 train_loop_config={"plan": plan},
                 scaling_config=ScalingConfig(num_workers=workers, use_gpu=on_gpu),
                 torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
-                run_config=RunConfig(name="run", storage_path=scratch),
+                run_config=RunConfig(name="run", storage_path=str(folder)),
             )
             try:
                 until_ended(trainer.fit, plan.out / STOP)
             except TrainingFailedError as e:
                 raise _cause(e) from e
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if own:
-            ray.shutdown()
+        connection.close()
     return Result.read(plan.out)
 
 
