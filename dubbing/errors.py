@@ -34,7 +34,9 @@ __all__ = [
     "StageError",
     "StorageError",
     "UnsupportedMedia",
+    "blaming",
     "during",
+    "several",
 ]
 
 
@@ -45,9 +47,14 @@ class DubError(Exception):
 
 
 class InputError(DubError):
-    """What the user gave is wrong; nothing was changed."""
+    """What the user gave is wrong; nothing was changed. at: which key of a title is at fault (`("still",)`), where that
+    is not plain from what was being looked at."""
 
     exit_code = 2
+
+    def __init__(self, *text: object, at: tuple[int | str, ...] = ()) -> None:
+        super().__init__(*text)
+        self.at = at
 
 
 class ManifestError(InputError):
@@ -88,6 +95,22 @@ class ClusterError(InputError):
 
 class StageError(DubError):
     """One shot failed. It becomes a `failed` row; the rest of the film is delivered."""
+
+
+def several(count: int, word: str, words: str | None = None) -> str:
+    """For messages: `1 frame`, `4 frames`. words: what more than one are called, where that is not
+    an s more."""
+    return f"{count} {word if count == 1 else words or word + 's'}"
+
+
+@contextmanager
+def blaming(*key: int | str) -> Iterator[None]:
+    """An InputError on its way through says that this key of a title is at fault, unless it names another."""
+    try:
+        yield
+    except InputError as e:
+        e.at = e.at or key
+        raise
 
 
 @contextmanager

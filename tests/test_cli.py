@@ -191,7 +191,7 @@ def test_progress_counts_to_the_end_and_never_back() -> None:
     assert parts == sorted(parts) and parts[0] == 0.0 and parts[-1] == 1.0
     assert shots[0] == (0, None) and shots[-1] == (4, 4)
     assert tally.figures().left_s == 0
-    assert format_text(tally.figures()).startswith("100%  shots 4/4  master")
+    assert format_text(tally.figures()).startswith("100%  shots 4/4  mastering of reel/fr")
 
 
 def test_time_left_is_about_right() -> None:
@@ -213,7 +213,7 @@ def test_lines_are_plain_and_few() -> None:
         lines(of("failed", "lipsync reel/fr/shot_0002", text="boom\ntrace"))
     text = stream.getvalue().splitlines()
     assert "reel/fr is rendered" in text
-    assert "lipsync reel/fr/shot_0002 failed: boom" in text
+    assert "rendering mouths of reel/fr/shot_0002 failed: boom" in text
     assert len(text) == 3 and not any("\x1b" in line for line in text)
 
 
@@ -300,7 +300,7 @@ def test_status_during_a_run_and_after_a_kill(dub: Dub, tmp_path: Path) -> None:
                    "stage": "lipsync", "running": 2, "failed": 0, "pid": 1, "at": time.time()}  # fmt: skip
         (tmp_path / PROGRESS).write_text(json.dumps(figures))
         out = dub("status", tmp_path)[1]
-        assert "running since" in out and "37%  shots 4/30  lipsync  85 frames/s  about 1:20 left" in out
+        assert "running since" in out and "37%  shots 4/30  rendering mouths  85 frames/s  about 1:20 left" in out
         assert json.loads(dub("status", tmp_path, "--json")[1])["progress"]["shots_done"] == 4
     folder_of_a_run(tmp_path, "stopped")
     assert "stopped (interrupted)" in dub("status", tmp_path)[1]

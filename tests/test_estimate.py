@@ -313,7 +313,13 @@ def test_plan_says_hours(
     history.keep(replace(ran[1][0], titles=({**ran[1][0].titles[0], **line().titles[0],
                                               "sync": Cost(1, 10, Work(10, 1, 10, 1), 1.0, 1.0)},)))  # fmt: skip
     code, out, _ = dub("plan", folder / "job.yaml", "--out", tmp_path / "out", "--workers", 3)
-    assert code == 0 and "core-hours are left" in out and "with 3 at once" in out and "~2" in out
+    assert (
+        code == 0
+        and "of one core are left" in out
+        and "rendering mouths" in out
+        and "with 3 at once" in out
+        and "~2" in out
+    )
     assert "Never measured" not in out
     told = json.loads(dub("plan", folder / "job.yaml", "--out", tmp_path / "out", "--json")[1])
     assert told["estimate"]["core_hours"] > 0 and told["estimate"]["wall_s"] > told["estimate"]["startup_s"]

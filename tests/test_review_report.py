@@ -205,7 +205,7 @@ def test_a_failed_shot_is_shown_and_one_without_pictures_says_why(
     where = tmp_path / "out"
     shutil.copytree(out / "film" / "analysis", where / "film" / "analysis")
     monkeypatch.setattr(Lipsync, "process", fail)
-    run_job(Job(library.manifest, where, library.config), "local", lambda e: None)
+    run_job(Job(library.run_file.manifest, where, library.config), "local", lambda e: None)
     monkeypatch.undo()
     page = Page(report(Library(where)))
     assert page.text.count("a made-up <fault>") == 4  # two shots of two dubs

@@ -383,5 +383,5 @@ def test_a_port_in_use_is_one_sentence(dub: Dub, server: Server, out: Path) -> N
 def test_the_manifest_that_a_run_keeps_is_the_one_it_was_given(finished: Finished) -> None:
     from dubbing.review.library import Library
 
-    kept, given = Library(finished.out).manifest, manifest.load(finished.film)
+    kept, given = Library(finished.out).run_file.manifest, manifest.load(finished.film)
     assert kept.model_dump() == given.model_dump()

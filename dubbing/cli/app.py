@@ -22,6 +22,7 @@ from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs,
 from dubbing.cli.dataset import dataset
 from dubbing.cli.evaluate import evaluate
 from dubbing.cli.export import export
+from dubbing.cli.formats import formats
 from dubbing.cli.models import models
 from dubbing.cli.options import (
     FILE,
@@ -37,7 +38,7 @@ from dubbing.cli.review import rerun, review
 from dubbing.cli.say import echo
 from dubbing.cli.score import score
 from dubbing.cli.train import train
-from dubbing.errors import DubError, InputError
+from dubbing.errors import DubError, InputError, several
 from dubbing.remote import Uri
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None,
     for problem in found.problems:
         _complain(problem)
     if found.problems:
+        if len(found.problems) > 1:
+            _complain(RuntimeError(f"`dub run` would refuse this, for {len(found.problems)} reasons."))
         raise SystemExit(InputError.exit_code)
 
 
@@ -182,11 +185,11 @@ def run(
     job, settings = _read(manifest, config_file)
     if workers is not None:
         settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"workers": workers})})
-    report = _run(job, settings, out, engine, log_format)
+    report, said = _run(job, settings, out, engine, log_format)
     if as_json:
         show.as_json(report.run_json)
     else:
-        echo(tell.run_told(report, out))
+        echo(tell.run_told(report, out, said))
     raise SystemExit(report.exit_code)
 
 
@@ -254,11 +257,11 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
     manifest = make_demo(out / "film", quiet=not sys.stderr.isatty())
     job, settings = _read(manifest, None)
-    report = _run(job, settings, out / "out", engine)
+    report, said = _run(job, settings, out / "out", engine)
     if as_json:
         show.as_json(report.run_json)
     else:
-        echo(tell.run_told(report, out / "out"))
+        echo(tell.run_told(report, out / "out", said))
         echo("\n" + tell.demo_told(report, job.titles[0].video))
     raise SystemExit(report.exit_code)
 
@@ -266,6 +269,7 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 dub.add_command(review)
 dub.add_command(rerun)
 dub.add_command(export)
+dub.add_command(formats)
 dub.add_command(score)
 dub.add_command(evaluate)
 dub.add_command(train)
@@ -283,13 +287,16 @@ def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifes
     return manifests.load(manifest), config.load(config_file)
 
 
-def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text") -> Report:
-    """A run watched on stderr."""
+def _run(
+    job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text"
+) -> tuple[Report, list[str]]:  # fmt: skip
+    """A run watched on stderr, and the notes that were said at its start."""
     from dubbing.api import jobs
     from dubbing.cli import defects
     from dubbing.cli.watch import watcher
 
     watching: list[Callable[[Event], None]] = []
+    said: list[str] = []
     with ExitStack() as stack:
 
         def begin(found: Findings) -> None:
@@ -297,13 +304,14 @@ def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_form
             watch = stack.enter_context(watcher(films, sys.stderr, log_format))
             watching.append(watch)
             for note in found.notes:
-                watch.say(note)
+                watch.say(f"note: {note}")
+            said.extend(found.notes)
 
         def on_event(event: Event) -> None:
             defects.remember(event)
             watching[0](event)
 
-        return jobs.run(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin)
+        return jobs.run(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin), said
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from dubbing.dataset.shards import SPLITS
 from dubbing.dataset.source import Source
 from dubbing.dataset.titles import find_titles
-from dubbing.errors import InputError
+from dubbing.errors import InputError, several
 
 __all__ = ["KINDS", "LAYOUTS", "Source", "Splits", "find", "layout_of"]
 
@@ -94,7 +94,7 @@ def _held(folder: Path) -> str:
     if folders:
         parts.append(f"{len(folders)} folders ({', '.join(folders[:3])}{', ...' if len(folders) > 3 else ''})")
     if files:
-        parts.append(f"{len(files)} files ({', '.join(kinds[:4])})")
+        parts.append(f"{several(len(files), 'file')} ({', '.join(kinds[:4])})")
     return " and ".join(parts) or "nothing"
 
 

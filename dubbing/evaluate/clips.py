@@ -17,6 +17,7 @@ import numpy as np
 from dubbing import media
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError
+from dubbing.inputs import near_names
 from dubbing.store import key_of
 
 __all__ = ["KINDS", "Clip", "Voice", "find_clips", "fitted_sound", "rolled", "voice_for", "voices_named",
@@ -58,7 +59,7 @@ def find_clips(places: Sequence[Path]) -> list[Clip]:
     paths: list[Path] = []
     for place in places:
         if not place.exists():
-            raise MediaError(f"No such file: {str(place)!r}; give clips, or a folder of them.")
+            raise MediaError(f"No such file: {str(place)!r}; give clips, or a folder of them.{near_names(place)}")
         found = [place]
         if place.is_dir():
             inside = sorted(place.rglob("*"))

@@ -21,7 +21,7 @@ import numpy as np
 from av.stream import Discard
 
 from dubbing.clock import Timecode
-from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia
+from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia, several
 from dubbing.media.colour import Colour
 from dubbing.media.probe import (
     display_matrix,
@@ -115,7 +115,7 @@ class Film:
             raise MediaError(f"{self.path} holds no picture that can be decoded.")
         slack = self.promised // 50 if self.container.format.name == "avi" else 0
         if self._packets + slack < self.promised:
-            raise self.damage(number, f"ends early: its header promises {self.promised} frames; it stops")
+            raise self.damage(number, f"ends early: its header promises {several(self.promised, 'frame')}; it stops")
         length = Fraction(self.container.duration or 0, av.time_base)
         if self.seekable and not self.promised and self._ends + _EARLY_S < length:
             raise self.damage(number, f"ends early: its header promises {float(length):.1f} s; it stops")

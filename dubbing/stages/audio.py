@@ -15,7 +15,7 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 
 from dubbing import media
-from dubbing.analysis.speech import CHUNK, speech_ranges
+from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import WAVE, DubSound, Sound, SourceSound, save_speech
@@ -67,12 +67,7 @@ class Audio(Stage[In, Out], Generic[In, Out]):
     folder = "sound"
 
     def setup(self) -> None:
-        import torch
-        from silero_vad import load_silero_vad
-
-        torch.set_num_threads(1)
-        self._torch = torch
-        self._model = load_silero_vad(onnx=False)
+        self._listener = Listener()
 
     def process(self, inputs: In, out: Path, progress: Callable[[int], None]) -> Out:
         film = media.load_timeline(inputs.shots.folder)
@@ -98,20 +93,13 @@ class Audio(Stage[In, Out], Generic[In, Out]):
     def _listen(self, path: Path, wave: np.ndarray, align_to_video: bool) -> tuple[np.ndarray, int]:
         """Fill `wave` and return the chance of speech in each chunk, float32, and the file's length in samples."""
         chance: list[float] = []
-        rest = np.zeros(0, np.float32)
         total = 0
-        self._model.reset_states()
-        with self._torch.inference_mode():
-            for block in media.sound_blocks(path, RATE_HZ, align_to_video=align_to_video):
-                part = np.clip(np.rint(block * 32767.0), -32767, 32767).astype(np.int16)
-                wave[total : total + len(part)] = part[: max(0, len(wave) - total)]
-                total += len(part)
-                rest = np.concatenate([rest, block])
-                whole = len(rest) // CHUNK * CHUNK
-                for start in range(0, whole, CHUNK):
-                    chunk = self._torch.from_numpy(rest[start : start + CHUNK])
-                    chance.append(float(self._model(chunk, RATE_HZ)))
-                rest = rest[whole:]
+        self._listener.begin()
+        for block in media.sound_blocks(path, RATE_HZ, align_to_video=align_to_video):
+            part = samples16(block)
+            wave[total : total + len(part)] = part[: max(0, len(wave) - total)]
+            total += len(part)
+            chance += self._listener.hear(block)
         return np.array(chance, np.float32), total
 
 
