@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -29,6 +30,7 @@ from dubbing.pipeline import PIPELINE
 from dubbing.stage import Resources, Stage
 from dubbing.task import Inputs, Outcome, Task
 
+trials = sys.modules["dubbing.estimate.trial"]  # `estimate.trial` is its function
 pytestmark = pytest.mark.xdist_group("estimate")
 FRAMES = 100
 
@@ -372,3 +374,48 @@ def test_an_excerpt_of_any_container_is_whole_and_as_upright(shared: Path, tmp_p
 def test_an_excerpt_of_no_film_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no video stream"):
         media.excerpt(folder / "fr.flac", tmp_path / "x.flac", Fraction(0), Fraction(1))
+
+
+def test_a_trial_goes_where_the_dub_speaks_and_names_the_manifests_files(
+    folder: Path, tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dub of a minute that is silent but for a few seconds near its end."""
+    voice = media.read_sound(shared / "media" / "reel.fr.flac", HZ)[: 12 * HZ]
+    wave = np.zeros((60 * HZ, 1), np.float32)
+    wave[44 * HZ : 56 * HZ, 0] = voice
+    with media.ClipWriter(tmp_path / "dub.flac", sample_rate_hz=HZ, channels=1) as clip:
+        clip.sound(wave)
+    starts = trials.spoken(tmp_path / "dub.flac", Fraction(60))
+    assert len(starts) == 3 and all(42 < float(s) < 56 for s in starts)
+    with media.ClipWriter(tmp_path / "silent.flac", sample_rate_hz=HZ, channels=1) as clip:
+        clip.sound(wave[: 4 * HZ] * 0)
+    job = tmp_path / "job.yaml"
+    job.write_text((folder / "job.yaml").read_text("utf-8").replace("fr.flac", str(tmp_path / "silent.flac")), "utf-8")
+    job.write_text(
+        job.read_text("utf-8")
+        .replace("film.mp4", str(folder / "film.mp4"))
+        .replace("de.flac", str(folder / "de.flac")),
+        "utf-8",
+    )
+    with pytest.raises(MediaError, match=rf"{tmp_path / 'silent.flac'} holds no sound"):
+        estimate.trial(manifest.load(job), config.load())
+
+    def refuses(job: Job, *_: Any) -> Any:
+        raise MediaError(f"{job.manifest.titles[1].dubs[0].audio} and {job.manifest.titles[2].video} are odd.")
+
+    monkeypatch.setattr(trials, "run_job", refuses)
+    with pytest.raises(MediaError) as caught:
+        estimate.trial(manifest.load(folder / "job.yaml"), config.load())
+    assert str(caught.value) == f"{folder / 'fr.flac'} and {folder / 'film.mp4'} are odd."
+
+
+def test_a_small_stage_that_was_never_measured_is_guessed(folder: Path, tmp_path: Path) -> None:
+    job = job_in(folder, tmp_path / "out")
+    all_known = estimate.estimate(job, rates(), 2)
+    without = {s: r for s, r in rates().stages.items() if s not in ("audio", "actors")}
+    found = estimate.estimate(job, replace(rates(), stages=without), 2)
+    assert found.core_hours == pytest.approx(all_known.core_hours) and found.wall_s and all_known.wall_s
+    assert any("guessed from the rest: audio, actors" in note for note in found.notes)
+    without = {s: r for s, r in rates().stages.items() if s != "master"}
+    found = estimate.estimate(job, replace(rates(), stages=without), 2)
+    assert found.core_hours is None and any("Never measured with these settings: master" in n for n in found.notes)

@@ -38,7 +38,7 @@ from dubbing.cli.review import rerun, review
 from dubbing.cli.say import echo
 from dubbing.cli.score import score
 from dubbing.cli.train import train
-from dubbing.errors import DubError, InputError, several
+from dubbing.errors import DubError, InputError
 from dubbing.remote import Uri
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from dubbing.remote import Uri
 from dubbing.sound import RATE_HZ
 from dubbing.store import open_store
 
-__all__ = ["PLACES", "SECONDS", "trial"]
+__all__ = ["PLACES", "SECONDS", "spoken", "trial"]
 
 PLACES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
 SECONDS = Fraction(3)
@@ -49,7 +49,11 @@ def trial(manifest: Manifest, config: Config, on_event: Callable[[Event], None] 
             f"{first.video} does not say how long it is, so no excerpt can be taken; plan without --trial."
         )
     settings = config.model_copy(update={"length_difference": "allow"})
-    starts = _spoken(first.dubs[0], local, length)
+    driver = first.dubs[0].dialogue or first.dubs[0].audio
+    try:
+        starts = spoken(local(driver), length)
+    except InputError as e:
+        raise type(e)(str(e).replace(str(local(driver)), str(driver))) from e
     with tempfile.TemporaryDirectory(prefix="dub-trial-") as folder:
         titles = [_cut(first, local, Path(folder), n, start) for n, start in enumerate(starts)]
         small = Manifest(version=1, titles=titles, generator=manifest.generator)
@@ -73,19 +77,21 @@ def _as_given(text: str, given: Title, cut: Sequence[Title]) -> str:
     return text
 
 
-def _spoken(dub: Dub, local: Callable[[Path | Uri], Path], length_s: Fraction) -> list[Fraction]:
-    """Where in the film the excerpts begin, in seconds: nearest to each of `PLACES` that holds at least a second of
-    speech, or at least a sound where there is no speech for minutes around. Raises MediaError where all is silent."""
-    file = dub.dialogue or dub.audio
+def spoken(path: Path, length_s: Fraction) -> list[Fraction]:
+    """Where the excerpts begin, in seconds: nearest to each of `PLACES` that holds at least a second of speech, or at
+    least a sound where there is no speech for minutes around.
+
+    path: what drives the lips; length_s: of the film. Raises MediaError where all is silent.
+    """
     listener, starts = Listener(), []
     for place in PLACES:
         middle, reach, found = length_s * place, _REACH_S, None
         while found is None:
             first, last = max(Fraction(0), middle - reach), min(length_s, middle + reach)
             whole = last - first >= length_s
-            found = _best(listener, local(file), first, last, middle, whole or reach >= _ENOUGH_S)
+            found = _best(listener, path, first, last, middle, whole or reach >= _ENOUGH_S)
             if found is None and whole:
-                raise MediaError(f"{file} holds no sound: nothing in it is louder than -60 dBFS; give another file.")
+                raise MediaError(f"{path} holds no sound: nothing in it is louder than -60 dBFS; give another file.")
             reach *= 3
         starts.append(found)
     return starts
