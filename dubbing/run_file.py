@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dubbing.config import Config
-from dubbing.errors import DubError, ManifestError, OutputError
+from dubbing.errors import DubError, ManifestError, OutputError, StorageError
 from dubbing.inputs import json_value
 from dubbing.manifest import Dub, Manifest, Title, of_run
 from dubbing.store import Store
@@ -141,6 +141,11 @@ class RunFile:
                 found.setdefault(title.id, []).append(dub.language)
         return tuple((title, tuple(languages)) for title, languages in found.items())
 
+    def of_last_run(self, title: str, language: str) -> bool:
+        """Whether the last run, exports aside, was asked for a dub; True where no record says so."""
+        last = next((r for r in reversed(self.runs) if r.command == "run" and r.asked), None)
+        return last is None or language in last.asked.get(title, ())
+
     def maker(self, title: str, language: str) -> RunRecord | None:
         """The last run that wrote this dub's table of shots; None where no record says so."""
         return next((r for r in reversed(self.runs) if language in r.made.get(title, ())), None)
@@ -195,10 +200,12 @@ def begun(store: Store, job: Manifest, **about: Any) -> tuple[RunRecord, dict[st
     """What a new run starts its run.json with: its own record, not yet among `runs`; `runs` and `earlier`, as plain
     values; and why nothing is known of the runs before it, None where it is.
 
-    job: what the run is asked for; about: fields of the record.
+    job: what the run is asked for; about: fields of the record. Raises StorageError: the place does not answer.
     """
     try:
         before = read_run(store)
+    except StorageError:
+        raise
     except OutputError as e:
         there = bool(store.names(store.root, FILE))
         return RunRecord(**about), {"runs": [], "earlier": []}, str(e) if there else None

@@ -313,3 +313,48 @@ def test_status_of_a_folder_before_any_table(dub: Dub, tmp_path: Path) -> None:
     assert code == 0 and "stopped (x)" in out and "nothing" in out
     (tmp_path / "run.json").write_text("{")
     assert "run.json' is damaged" in refusal(dub("status", tmp_path))
+
+
+def test_status_loads_little(dub: Dub, tmp_path: Path) -> None:
+    """What it takes is what it loads: no networks, no Ray, no data frames, nothing that finds faces or cuts."""
+    folder_of_a_run(tmp_path)
+    code = (
+        "import sys\nfrom dubbing.cli import app\n"
+        f"code = app._code(['status', {str(tmp_path)!r}])\n"
+        "heavy = {'torch', 'ray', 'pandas', 'mediapipe', 'scipy', 'librosa', 'scenedetect', 'fastapi', 'matplotlib'}\n"
+        "sys.exit(f'{code} {sorted(heavy & sys.modules.keys())}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "0 []" and "shot_0003" in done.stdout
+
+
+def test_what_is_left_begins_with_what_earlier_runs_say() -> None:
+    now = [0.0]
+    tally = Tally([(1000, 1)], clock=lambda: now[0])
+    tally(Event("expected", seconds=100.0))
+    tally(Event("planned", totals=dict.fromkeys(("shots", "faces", "lipsync", "sync", "master"), (1, 0, 1000, 0))))
+    assert tally.figures().left_s == 100.0
+    now[0] = 20.0  # loading networks: by the pace alone the first frames say over an hour
+    tally(of("started", "shots reel"))
+    tally(of("frames", "shots reel", 300))
+    left = tally.figures().left_s
+    assert left is not None and 90 < left < 125
+    for n, stage in enumerate(("shots", "faces", "lipsync", "sync"), 1):
+        tally(of("finished", f"{stage} reel/fr/shot_0001", 1000))
+        now[0] = 20.0 + 30 * n  # slower than earlier runs
+    left = tally.figures().left_s
+    work = 2 + 7 + 10 + 9 + 22
+    assert left is not None and left > 100 * 22 / work, "its own pace counts more and more"
+
+
+def test_without_earlier_runs_the_first_minutes_say_nothing_of_the_rest() -> None:
+    now = [0.0]
+    tally = Tally([(100_000, 1)], clock=lambda: now[0])
+    tally(Event("planned", totals=dict.fromkeys(("shots", "faces", "lipsync", "sync", "master"), (1, 0, 100000, 0))))
+    tally(of("started", "faces reel/shot_0001"))
+    for _ in range(5):
+        now[0] += 10.0
+        tally(of("frames", "faces reel/shot_0001", 2000))
+    assert tally.figures().left_s is None
+    now[0] = 130.0
+    assert tally.figures().left_s is not None

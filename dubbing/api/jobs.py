@@ -17,7 +17,7 @@ from dubbing import manifest as manifests
 from dubbing.api.progress import FiguresFile
 from dubbing.config import Config
 from dubbing.engine import ENGINES, Event, Report, run_job
-from dubbing.errors import InputError, PluginError
+from dubbing.errors import DubError, InputError, PluginError
 from dubbing.estimate import Estimate
 from dubbing.job import Job
 from dubbing.manifest import Manifest
@@ -124,12 +124,25 @@ def run(
     work, made = Job(job, store, settings), estimate.Made()
     with FiguresFile(films, store.root) as figures:
         tell = steadfast(made, figures, *([on_event] if on_event else []))
-        expected_s = _expected_s(work, engine)
-        if expected_s is not None:
-            tell(Event("expected", seconds=round(expected_s, 1)))
-        report = run_job(work, engine, tell)
+        report = run_job(work, engine, _expecting(tell, work, engine))
     estimate.remember(work, report.run_json, made)
     return report
+
+
+def _expecting(tell: Callable[[Event], None], work: Job, engine: str) -> Callable[[Event], None]:
+    """The same watcher, told how long the run should take as soon as something is planned."""
+    told = False
+
+    def watch(event: Event) -> None:
+        nonlocal told
+        if event.kind == "planned" and not told:
+            told = True
+            expected_s = _expected_s(work, engine)
+            if expected_s is not None:
+                tell(Event("expected", seconds=round(expected_s, 1)))
+        tell(event)
+
+    return watch
 
 
 def _expected_s(work: Job, engine: str) -> float | None:
@@ -139,7 +152,7 @@ def _expected_s(work: Job, engine: str) -> float | None:
         return None
     try:
         return estimate.estimate(work, rates, _slots(work.config, engine, None), engine=engine).wall_s
-    except InputError:
+    except (DubError, OSError):
         return None  # the run itself says what is wrong
 
 

@@ -52,6 +52,8 @@ def review(out: Path | Uri, port: int, host: str, cache_gb: float) -> None:
 
     server = serve_review(out, port=port, host=host, cache_bytes=int(cache_gb * GIB))
     echo(server.url)
+    for name, why in server.left_out.items():
+        echo(f"note: {name}, of an earlier run, is left out: {why}", err=True)
     if server.open_to_network:
         echo("Anybody on the network who has this URL can see the film and decide; http is not encrypted.", err=True)
     echo("Ctrl-C ends it; decisions are kept as they are taken.", err=True)

@@ -151,7 +151,7 @@ def _ready(library: Library) -> tuple[list[Job], dict[str, Delivered | None], di
                 own[dub_name(title, dub)] = _by_the_run(library, job, title, dub)
                 kept.append((title.id, dub.language))
             except OutputError as e:
-                if library.of_last_run(title.id, dub.language):
+                if library.run_file.of_last_run(title.id, dub.language):
                     raise
                 left_out[dub_name(title, dub)] = str(e)
         if len(kept) < sum(1 for _ in part.dubs()):

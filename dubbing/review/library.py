@@ -111,6 +111,7 @@ class Library:
         self.run_file, self.run, self.config = found, found.plain, found.config
         self.left_out: dict[str, str] = {}
         self.parts = self._with_files(found)
+        self._part_of = {(t.id, d.language): n for n, part in enumerate(self.parts) for t, d in part.dubs()}
 
     @cached_property
     def store(self) -> Any:
@@ -124,24 +125,18 @@ class Library:
             kept = []
             for title, dub in part.dubs():
                 gone = [f for f in (title.video, dub.audio) if isinstance(f, Path) and not f.exists()]
-                if gone and not self.of_last_run(title.id, dub.language):
+                if gone and not found.of_last_run(title.id, dub.language):
                     self.left_out[f"{title.id}/{dub.language}"] = f"{gone[0]} is gone; bring it back."
                 else:
                     kept.append((title.id, dub.language))
             parts.append(part.only(kept))
         return tuple(part for part in parts if part)
 
-    def of_last_run(self, title: str, language: str) -> bool:
-        """Whether the last run was asked for a dub."""
-        titles = self.run_file.manifest.titles
-        return any(t.id == title and any(d.language == language for d in t.dubs) for t in titles)
-
     def part(self, title: str, language: str) -> RunPart:
         """By which manifest and settings a dub was made. Raises InputError where there is no such dub."""
-        for part in self.parts:
-            if any((t.id, d.language) == (title, language) for t, d in part.dubs()):
-                return part
-        raise InputError(f"There is no dub {title}/{language} in {str(self.out)!r}.")
+        if (title, language) not in self._part_of:
+            raise InputError(f"There is no dub {title}/{language} in {str(self.out)!r}.")
+        return self.parts[self._part_of[title, language]]
 
     def job(self, title: str, language: str) -> Job:
         """The job that a dub belongs to, without what was decided, which is looked up shot by shot; made anew when a
@@ -151,7 +146,7 @@ class Library:
             if self._jobs is None or self._jobs[0] != stamp:
                 self._jobs = (stamp, {})
                 self._plans.clear()
-            n = self.parts.index(part)
+            n = self._part_of[title, language]
             if n not in self._jobs[1]:
                 self._jobs[1][n] = job = Job(part.manifest, self.store, part.config)
                 job.decisions = {}
