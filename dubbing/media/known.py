@@ -146,17 +146,24 @@ def _sounds() -> Iterator[Known]:
     codecs = lossless.union(*tables()["lossy"].values(), *tables()["same_family"].values())
     for codec in sorted(codecs):
         film = {"mp4": _film(), "mov": replace(_film(), brand="qt  "), "matroska": _in_matroska(_film())}
-        sound = _sound(codec, codec, "s16" if codec in lossless else "fltp")
+        kind = "s16" if codec in lossless else "fltp"
         parts: dict[str, list[str]] = {}
         for name, one in film.items():
-            told = delivery(one, sound).notices
-            how = "PCM, sample for sample" if any("as PCM" in t for t in told) else "copied"
-            how += ", and the master is .mov" if any("becomes a .mov" in t for t in told) else ""
+            how = _carried(one, _sound(codec, codec, kind))
+            for family, container in (("mp4 or mov", _MP4), ("Matroska", _MKV)):
+                other = _carried(one, _sound(codec, container, kind))
+                how += f" (out of {family} {other})" if other != how.partition(" (")[0] else ""
             parts.setdefault(how, []).append(_NAMES[name])
         what = "; ".join(f"with {' or '.join(names)} {how}" for how, names in parts.items())
         yield Known("sound codec", codec, True, "copied" if list(parts) == ["copied"] else what)
     yield Known("sound codec", "every other that FFmpeg decodes", True, "PCM, sample for sample")
     yield Known("sound", "any number of channels, any layout, any rate", True, "kept")
+
+
+def _carried(film: MediaInfo, sound: MediaInfo) -> str:
+    told = delivery(film, sound).notices
+    how = "PCM, sample for sample" if any("as PCM" in t for t in told) else "copied"
+    return how + (", and the master is .mov" if any("becomes a .mov" in t for t in told) else "")
 
 
 def _others() -> Iterator[Known]:
