@@ -68,12 +68,12 @@ def test_pictures(name: str, codec: str, pix_fmt: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("codec", "file"),
-    [("flac", "s.flac"), ("pcm_s24le", "s.wav"), ("aac", "s.m4a"), ("opus", "s.mka"), ("mp3", "s.mp3")],
+    [("flac", "s.flac"), ("pcm_s24le", "s.wav"), ("aac", "s.mp4"), ("opus", "s.mkv"), ("mp3", "s.mp3")],
 )
 def test_sounds(codec: str, file: str, tmp_path: Path) -> None:
     encoder = {"mp3": "libmp3lame", "opus": "libopus"}.get(codec, codec)
     row, own = of("sound codec", codec), media.probe(sound(tmp_path / file, encoder))
-    out_of = {"m4a": "out of mp4 or mov", "mka": "out of Matroska"}.get(file[2:], "bare")
+    out_of = {"mp4": "out of mp4 or mov", "mkv": "out of Matroska"}.get(file[2:], "bare")
     for container in ("mp4", "mov", "mkv"):
         how = media.delivery(media.probe(clip(tmp_path / f"film.{container}")), own)
         pcm = any("is delivered as PCM" in note for note in how.notices)
