@@ -106,7 +106,7 @@ def test_a_variable_rate_is_kept_as_it_says_and_named(tmp_path: Path, dub: Dub) 
         stream = made.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.pts is not None:
-                packet.pts, packet.dts = (t + t // 3 for t in (packet.pts, packet.dts or 0))
+                packet.pts, packet.dts = (t + t // 4096 * 2048 for t in (packet.pts, packet.dts or 0))
                 packet.stream = stream
                 made.mux(packet)
     assert of("rate", "variable").supported and not media.variable_rate(film)

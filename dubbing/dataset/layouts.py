@@ -92,7 +92,8 @@ def _held(folder: Path) -> str:
     kinds = sorted({Path(n).suffix or n for n in files})
     parts = []
     if folders:
-        parts.append(f"{len(folders)} folders ({', '.join(folders[:3])}{', ...' if len(folders) > 3 else ''})")
+        rest = ", ..." if len(folders) > 3 else ""
+        parts.append(f"{several(len(folders), 'folder')} ({', '.join(folders[:3])}{rest})")
     if files:
         parts.append(f"{several(len(files), 'file')} ({', '.join(kinds[:4])})")
     return " and ".join(parts) or "nothing"

@@ -23,17 +23,9 @@ from dubbing.errors import ManifestError, MediaError, UnsupportedMedia
 from dubbing.inputs import near_names, not_a_file, read_file
 
 __all__ = [
-    "LISTS",
-    "READERS",
-    "AudioInfo",
-    "MediaInfo",
-    "VideoInfo",
-    "first_video",
-    "local_url",
-    "open_media",
-    "probe",
+    "LISTS", "READERS", "AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media", "probe",
     "refusal",
-]
+]  # fmt: skip
 
 _KNOWN_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
