@@ -24,7 +24,8 @@ from contextlib import contextmanager
 
 __all__ = [
     "ClusterError", "DamagedMedia", "DubError", "EngineError", "InputError", "ManifestError", "MediaError",
-    "ModelError", "OutputError", "PluginError", "StageError", "StorageError", "UnsupportedMedia", "during",
+    "ModelError", "OutputError", "PluginError", "StageError", "StorageError", "UnsupportedMedia", "blaming",
+    "during", "several",
 ]  # fmt: skip
 
 
@@ -35,9 +36,14 @@ class DubError(Exception):
 
 
 class InputError(DubError):
-    """What the user gave is wrong; nothing was changed."""
+    """What the user gave is wrong; nothing was changed. at: which key of a title is at fault (`("still",)`), where that
+    is not plain from what was being looked at."""
 
     exit_code = 2
+
+    def __init__(self, *text: object, at: tuple[int | str, ...] = ()) -> None:
+        super().__init__(*text)
+        self.at = at
 
 
 class ManifestError(InputError):
@@ -84,6 +90,22 @@ class EngineError(DubError):
     """The workers did not start. The same command may well succeed when the machine is less busy."""
 
     exit_code = 4
+
+
+def several(count: int, word: str, words: str | None = None) -> str:
+    """For messages: `1 frame`, `4 frames`. words: what more than one are called, where that is not
+    an s more."""
+    return f"{count} {word if count == 1 else words or word + 's'}"
+
+
+@contextmanager
+def blaming(*key: int | str) -> Iterator[None]:
+    """An InputError on its way through says that this key of a title is at fault, unless it names another."""
+    try:
+        yield
+    except InputError as e:
+        e.at = e.at or key
+        raise
 
 
 @contextmanager

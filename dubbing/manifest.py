@@ -34,8 +34,21 @@ from dubbing.errors import ManifestError
 from dubbing.inputs import unwritable_name
 from dubbing.remote import Uri, place, scheme_of, unusable
 
-__all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Original", "Still", "Title", "load", "of_run", "schema"]
+__all__ = [
+    "CUT_LISTS",
+    "CastMember",
+    "Dub",
+    "GeneratorChoice",
+    "Manifest",
+    "Original",
+    "Still",
+    "Title",
+    "load",
+    "of_run",
+    "schema",
+]
 
+CUT_LISTS = (".edl", ".otio")
 _ID = re.compile(r"[a-z0-9_-]{1,64}")
 _RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
 """Names of devices on Windows and on shares that it reads: no folder can have them."""
@@ -239,7 +252,7 @@ class Title(_Model):
     @field_validator("shots")
     @classmethod
     def _cut_list(cls, shots: Path | Uri | None) -> Path | Uri | None:
-        if shots is not None and shots.suffix.lower() not in (".edl", ".otio"):
+        if shots is not None and shots.suffix.lower() not in CUT_LISTS:
             raise _said(f"'shots' is {shots.name!r}, but a cut list is an .edl or .otio file.")
         return shots
 
@@ -339,6 +352,19 @@ class Manifest(_Model):
             for dub in title.dubs:
                 out += [dub.audio, *(d for d in dub.drivers if d != dub.audio)]
         return out
+
+    @property
+    def file(self) -> str:
+        """The path or URI that it was read from; empty where it was built in Python."""
+        return str(self._document.path) if self._document else ""
+
+    def is_relative(self, *location: int | str) -> bool:
+        """Whether the file names a relative path there; False in a manifest that came from no file."""
+        value: Any = self._document.value if self._document else None
+        for part in location:
+            inside = isinstance(value, dict) and part in value or isinstance(value, list) and isinstance(part, int)
+            value = value[part] if inside else None
+        return isinstance(value, str) and not os.path.isabs(value) and not scheme_of(value)
 
     def place(self, *location: int | str) -> str:
         """Where a value is written, `film.yaml, line 7`; in a manifest that came from no file: `titles[0].video`."""

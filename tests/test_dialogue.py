@@ -13,7 +13,7 @@ import pytest
 
 from dubbing import media
 from dubbing.analysis.dialogue import choose
-from dubbing.analysis.speech import SpeechDetector
+from dubbing.analysis.speech import Listener
 from dubbing.errors import MediaError
 
 HZ = 48_000
@@ -21,8 +21,8 @@ LENGTH_S = 4
 
 
 @pytest.fixture(scope="module")
-def detector() -> SpeechDetector:
-    return SpeechDetector()
+def listener() -> Listener:
+    return Listener()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def mono_tracks(voice: np.ndarray, language: str) -> list[Track]:
      "one channel only", "music and effects first"],
 )  # fmt: skip
 def test_the_dialogue_is_found_however_it_is_laid_out(
-    tmp_path: Path, detector: SpeechDetector, voice: np.ndarray, other_voice: np.ndarray, way: str, side: str
+    tmp_path: Path, listener: Listener, voice: np.ndarray, other_voice: np.ndarray, way: str, side: str
 ) -> None:
     own, foreign = ("fra", "deu") if side == "dub" else ("eng", "deu")
     mine = (stereo(voice + music()), {"language": own}, "default")
@@ -127,7 +127,7 @@ def test_the_dialogue_is_found_however_it_is_laid_out(
         ),
     }[way]  # fmt: skip
     path = sound_file(tmp_path / "sound.mka", tracks)
-    found = choose(path, media.probe(path), detector, language="fr" if side == "dub" else None)
+    found = choose(path, media.probe(path), listener, language="fr" if side == "dub" else None)
     assert (
         found.chosen.track,
         found.chosen.channels if found.chosen.channels != (0,) or way != "mono tracks" else None,
@@ -137,29 +137,29 @@ def test_the_dialogue_is_found_however_it_is_laid_out(
 
 
 def test_music_that_is_in_phase_does_not_hide_a_voice_that_is_not(
-    tmp_path: Path, detector: SpeechDetector, voice: np.ndarray
+    tmp_path: Path, listener: Listener, voice: np.ndarray
 ) -> None:
     path = sound_file(tmp_path / "a.wav", [(np.stack([voice + music(), music() - voice], 1), {}, "")])
-    found = choose(path, media.probe(path), detector)
+    found = choose(path, media.probe(path), listener)
     assert found.chosen.channels in ((0,), (1,))
     assert found.chosen.speech_s > 1.5
 
 
-def test_what_the_user_names_is_listened_to(tmp_path: Path, detector: SpeechDetector, voice: np.ndarray) -> None:
+def test_what_the_user_names_is_listened_to(tmp_path: Path, listener: Listener, voice: np.ndarray) -> None:
     path = sound_file(tmp_path / "a.mka", [(stereo(voice), {}, ""), (surround(voice), {}, "")])
     info = media.probe(path)
-    assert choose(path, info, detector, track=2, channels=("L", "Rs")).chosen.channels == (0, 5)
-    assert choose(path, info, detector, track=2, channels=["2"]).chosen.channels == (1,)
-    assert choose(path, info, detector, track=1).chosen.track == 1
+    assert choose(path, info, listener, track=2, channels=("L", "Rs")).chosen.channels == (0, 5)
+    assert choose(path, info, listener, track=2, channels=["2"]).chosen.channels == (1,)
+    assert choose(path, info, listener, track=1).chosen.track == 1
     with pytest.raises(MediaError, match="has no sound track 3; it has 2, counted from 1"):
-        choose(path, info, detector, track=3)
+        choose(path, info, listener, track=3)
     with pytest.raises(MediaError, match=r"track 1 of .* has no channel 'C'; it has FL, FR"):
-        choose(path, info, detector, track=1, channels=("C",))
+        choose(path, info, listener, track=1, channels=("C",))
 
 
-def test_a_file_without_a_word_says_so(tmp_path: Path, detector: SpeechDetector) -> None:
+def test_a_file_without_a_word_says_so(tmp_path: Path, listener: Listener) -> None:
     path = sound_file(tmp_path / "a.mka", [(music(1), {}, ""), (music(2), {}, "")])
-    found = choose(path, media.probe(path), detector)
+    found = choose(path, media.probe(path), listener)
     assert found.chosen.track == 1
     assert "no speech was found in any track" in found.said
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 import shutil
+from datetime import datetime
 from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
@@ -205,7 +207,7 @@ def test_a_failed_shot_is_shown_and_one_without_pictures_says_why(
     where = tmp_path / "out"
     shutil.copytree(out / "film" / "analysis", where / "film" / "analysis")
     monkeypatch.setattr(Lipsync, "process", fail)
-    run_job(Job(library.manifest, where, library.config), "local", lambda e: None)
+    run_job(Job(library.run_file.manifest, where, library.config), "local", lambda e: None)
     monkeypatch.undo()
     page = Page(report(Library(where)))
     assert page.text.count("a made-up <fault>") == 4  # two shots of two dubs
@@ -216,6 +218,18 @@ def test_a_failed_shot_is_shown_and_one_without_pictures_says_why(
         patch.unlink()
     damaged = Page(report(Library(whole)))
     assert "No pictures: " in damaged.text and damaged.data("film/hi") and not damaged.data("film/ta")
+
+
+def test_it_says_when_each_master_was_made_not_when_a_run_ended(out: Path, tmp_path: Path) -> None:
+    where = shutil.copytree(out, tmp_path / "out")
+    for language, at in (("hi", "2026-01-02T03:04:05+00:00"), ("ta", "2026-02-03T04:05:06+00:00")):
+        seconds = datetime.fromisoformat(at).timestamp()
+        os.utime(where / "film" / language / f"film.{language}.mp4", (seconds, seconds))
+    text = Page(report(Library(where))).text
+    assert "The newest master was made 2026-02-03 04:05 UTC." in text and "2026-01-02 03:04" in text
+    for master in where.glob("film/*/film.*.mp4"):
+        master.unlink()
+    assert "No master is made yet." in Page(report(Library(where))).text
 
 
 def test_without_its_film_it_says_so(out: Path, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_status_shows_them_while_a_run_is_under_way(tmp_path: Path) -> None:
         show(of("failed", SCORE, text="boom"))
         assert (tmp_path / PROGRESS).exists()
         text = told_status(open_results(tmp_path).to_dict())
-    assert "1 tasks done, 4 were done before; seconds by stage: lipsync 2.0" in text
+    assert "1 task done, 4 were done before; seconds: rendering mouths 2.0" in text
     assert f"failed: {SCORE}: boom" in text
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dubbing import media
-from dubbing.analysis.speech import CHUNK, SpeechDetector
+from dubbing.analysis.speech import CHUNK, Listener
 from dubbing.errors import MediaError
 from dubbing.media.language import three_letters
 from dubbing.sound import RATE_HZ
@@ -74,7 +74,7 @@ class Listening:
 def choose(
     path: Path | str,
     info: media.MediaInfo,
-    detector: SpeechDetector,
+    listener: Listener,
     *,
     track: int | None = None,
     channels: Sequence[str] | None = None,
@@ -96,7 +96,7 @@ def choose(
         name = (
             f"{_named(number, tracks[number], len(info.audio))}, channel{'s' * (len(places) > 1)} {', '.join(channels)}"
         )
-        (only,) = _listened(path, info, detector, number, [(places, name)])
+        (only,) = _listened(path, info, listener, number, [(places, name)])
         return Listening(only, "as the manifest says")
     left_out = {} if track else {n: one for n, one in tracks.items() if _is_other(one)}
     if len(left_out) == len(tracks):
@@ -105,7 +105,7 @@ def choose(
     for number, one in tracks.items():
         if number in left_out:
             continue
-        found = _ways(path, info, detector, number, one)
+        found = _ways(path, info, listener, number, one)
         best.append(found[0])
         others += found[1:]
     chosen, why = (best[0], _only_reason(best[0], track)) if len(best) == 1 else _across(best, tracks, language)
@@ -157,19 +157,19 @@ def _named(number: int, one: media.AudioInfo, count: int) -> str:
 
 
 def _ways(
-    path: Path | str, info: media.MediaInfo, detector: SpeechDetector, number: int, one: media.AudioInfo
+    path: Path | str, info: media.MediaInfo, listener: Listener, number: int, one: media.AudioInfo
 ) -> list[Heard]:
     """The ways to listen to one track, the best first."""
     name, places = _named(number, one, len(info.audio)), _places(one)
     whole: tuple[tuple[int, ...] | None, str] = (None, name)
     if one.channels == 1:
-        return _listened(path, info, detector, number, [whole])
+        return _listened(path, info, listener, number, [whole])
     if one.channels == 2:
         power = _powers(path, info, one)
         if power.side <= _WIDE * power.middle:
-            return _listened(path, info, detector, number, [whole])
+            return _listened(path, info, listener, number, [whole])
         both, a, b = _listened(
-            path, info, detector, number, [whole, ((0,), f"left channel of {name}"), ((1,), f"right channel of {name}")]
+            path, info, listener, number, [whole, ((0,), f"left channel of {name}"), ((1,), f"right channel of {name}")]
         )
         louder = a if (a.speech_s, power.left) >= (b.speech_s, power.right) else b
         cancelled = power.middle < 0.1 * max(power.left, power.right)
@@ -182,7 +182,7 @@ def _ways(
         ways.insert(0, ((places.index("FC"),), f"centre channel of {name}"))
     else:
         ways += [((n,), f"channel {n + 1} of {name}") for n in range(one.channels)]
-    heard = _listened(path, info, detector, number, ways)
+    heard = _listened(path, info, listener, number, ways)
     most = max(h.speech_s for h in heard)
     good = [h for h in heard if h.speech_s >= _HALF * most] if "FC" in places else sorted(
         (h for h in heard if h.speech_s >= _AS_MUCH * most), key=lambda h: -h.clear_db
@@ -243,17 +243,17 @@ def _powers(path: Path | str, info: media.MediaInfo, one: media.AudioInfo) -> _P
 
 
 @dataclass
-class _Listener:
+class _Way:
     """Hears one way to listen to a track."""
 
     chance: list[float] = field(default_factory=list)
     level: list[float] = field(default_factory=list)
 
-    def hear(self, wave: np.ndarray, detector: SpeechDetector) -> None:
-        """One piece, float32 (T,); the detector has forgotten what was before."""
-        detector.reset()
+    def hear(self, wave: np.ndarray, listener: Listener) -> None:
+        """One piece, float32 (T,); the listener has forgotten what was before."""
+        listener.begin()
         whole = wave[: len(wave) // CHUNK * CHUNK].reshape(-1, CHUNK)
-        self.chance += detector.chances(whole)
+        self.chance += listener.hear(whole.reshape(-1))
         self.level += [float(v) for v in np.square(whole, dtype=np.float64).mean(1)]
 
     def heard(self) -> tuple[float, float]:
@@ -268,24 +268,23 @@ class _Listener:
 def _listened(
     path: Path | str,
     info: media.MediaInfo,
-    detector: SpeechDetector,
+    listener: Listener,
     number: int,
     ways: Sequence[tuple[tuple[int, ...] | None, str]],
 ) -> list[Heard]:
     """Each way to listen to a track, with how much speech it has."""
     one = info.track(number)
-    pieces = _pieces(path, info, one.index)
-    listeners = [_Listener() for _ in ways]
+    heard_ways = [_Way() for _ in ways]
     total = heard = 0.0
-    for wave, share in pieces:
+    for wave, share in _pieces(path, info, one.index):
         heard += len(wave) / RATE_HZ
         total += share
-        for listener, (channels, _) in zip(listeners, ways, strict=True):
-            listener.hear(wave.mean(1) if channels is None else wave[:, list(channels)].mean(1), detector)
+        for way, (channels, _) in zip(heard_ways, ways, strict=True):
+            way.hear(wave.mean(1) if channels is None else wave[:, list(channels)].mean(1), listener)
     scale = total / heard if heard else 1.0
     found = []
-    for listener, (channels, name) in zip(listeners, ways, strict=True):
-        speech_s, clear_db = listener.heard()
+    for way, (channels, name) in zip(heard_ways, ways, strict=True):
+        speech_s, clear_db = way.heard()
         found.append(Heard(one.index, number, channels, name, round(speech_s * scale, 2), round(clear_db, 1)))
     return found
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.clock import Timeline
-from dubbing.errors import ManifestError, MediaError, OutputError
+from dubbing.errors import ManifestError, MediaError, OutputError, blaming, several
 from dubbing.manifest import Still, Title
 from dubbing.remote import Uri
 from dubbing.store import Store, read_json
@@ -68,7 +68,9 @@ class Sounds:
         heard in any."""
         samples, peak = self._decoded(path)
         if peak <= _INAUDIBLE:
-            raise MediaError(f"{path} has no sound in it: none of its {samples} samples is louder than -60 dBFS.")
+            raise MediaError(
+                f"{path} has no sound in it: none of its {several(samples, 'sample')} is louder than -60 dBFS."
+            )
         return samples
 
     def peak(self, path: Path) -> float:
@@ -105,20 +107,21 @@ def made_of(title: Title, local: Callable[[Path | Uri], Path], sounds: Sounds) -
     path = local(title.video)
     if not media.is_photograph(path):
         if title.still is not None:
-            raise ManifestError(f"{title.video} is a film; 'still' is for photographs: remove it.")
+            raise ManifestError(f"{title.video} is a film; 'still' is for photographs: remove it.", at=("still",))
         return None
     if title.shots is not None:
-        raise ManifestError(f"{title.video} is a photograph, which has no cuts; remove 'shots'.")
+        raise ManifestError(f"{title.video} is a photograph, which has no cuts; remove 'shots'.", at=("shots",))
     photograph = media.read_photograph(path)
     settings = title.still or Still()
     rate = Fraction(settings.rate)
     frames = {}
-    for dub in title.dubs:
-        sound = local(dub.audio)
-        info = media.probe(sound)
-        if not info.audio:
-            raise MediaError(f"{dub.audio} has no sound stream; 'audio' must be the {dub.language} mix.")
-        lasts_s = Fraction(sounds.length(sound), info.audio[0].rate_hz)
+    for n, dub in enumerate(title.dubs):
+        with blaming("dubs", n, "audio"):
+            sound = local(dub.audio)
+            info = media.probe(sound)
+            if not info.audio:
+                raise MediaError(f"{dub.audio} has no sound stream; 'audio' must be the {dub.language} mix.")
+            lasts_s = Fraction(sounds.length(sound), info.audio[0].rate_hz)
         frames[dub.language] = max(1, -int(-lasts_s * rate // 1))
     film = media.film_of(path, photograph, rate, max(frames.values()))
     return MadeOf(film, frames, settings, photograph.notices)

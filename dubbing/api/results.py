@@ -24,7 +24,7 @@ from dubbing.manifest import Manifest
 from dubbing.records import Patch
 from dubbing.remote import Uri, place
 from dubbing.review import takes as on_disk
-from dubbing.run_file import read_run
+from dubbing.run_file import RunRecord, read_run
 from dubbing.severity import severity
 from dubbing.shot_table import SCHEMA, read_table
 from dubbing.store import Store, open_store
@@ -84,11 +84,13 @@ class Take:
 
 @dataclass(frozen=True)
 class DubResults:
-    """One language of one title. error: why there is no master, None where there is one or nobody has said yet."""
+    """One language of one title. error: why there is no master, None where there is one or nobody has said yet;
+    made_by: the last run that wrote its table of shots, None where no record says so."""
 
     title: str
     language: str
     error: str | None
+    made_by: RunRecord | None
     _store: Store = field(repr=False)
     _config: Config = field(repr=False)
 
@@ -123,8 +125,7 @@ class DubResults:
     def worst(self) -> pa.Table:
         """The shots that are not untouched, worst first, as the review page orders them: failed, then by how far they
         are over the thresholds of the config's `review`. Columns as of `shots`."""
-        rows = sorted(self._rows, key=lambda r: severity(r, self._config.review), reverse=True)
-        return pa.Table.from_pylist([r for r in rows if r["status"] != "untouched"], self.shots.schema)
+        return pa.Table.from_pylist(self._worst_rows, self.shots.schema)
 
     @property
     def master(self) -> Path | Uri | None:
@@ -167,6 +168,11 @@ class DubResults:
         return rows
 
     @property
+    def _worst_rows(self) -> list[dict[str, Any]]:
+        rows = sorted(self._rows, key=lambda r: severity(r, self._config.review), reverse=True)
+        return [r for r in rows if r["status"] != "untouched"]
+
+    @property
     def _home(self) -> Path:
         return self._store.dub(self.title, self.language)
 
@@ -184,10 +190,11 @@ class DubResults:
             "reasons": dict(Counter(r["reason"] for r in self._rows if r["reason"])),
             "needs_review": self.needs_review,
             **{n: _mean(dubbed, n) for n in ("lse_d", "lse_c", "source_lse_d", "source_lse_c")},
-            "worst": [{n: row[n] for n in _SHORT} for row in self.worst.slice(0, _WORST).to_pylist()],
+            "worst": [{n: row[n] for n in _SHORT} for row in self._worst_rows[:_WORST]],
             "table": str(self.table) if self.table else None,
             "master": str(self.master) if self.master else None,
             "error": self.error,
+            "run": self.made_by.number if self.made_by else None,
         }
 
 
@@ -210,7 +217,8 @@ class Results:
     """One output folder or URI, as it was when it was opened.
 
     out: where; state: running, killed (ended without a word: the same run goes on), stopped (by an error or a person),
-    or finished; run: run.json; progress: figures of a run under way, else None; manifest: what was run.
+    or finished; run: run.json; progress: figures of a run under way, else None; manifest: of the last run;
+    runs: a record of each, oldest first; titles: all that is in the folder, whichever run made it.
     """
 
     out: str
@@ -219,6 +227,7 @@ class Results:
     progress: Mapping[str, Any] | None
     titles: tuple[TitleResults, ...]
     manifest: Manifest
+    runs: tuple[RunRecord, ...]
 
     @property
     def dubs(self) -> tuple[DubResults, ...]:
@@ -247,7 +256,11 @@ class Results:
     def to_dict(self) -> dict[str, Any]:
         """What `dub status --json` prints."""
         dubs = [d.to_dict() for d in self.dubs]
-        return {"out": self.out, "state": self.state, "run": self.run, "progress": self.progress, "dubs": dubs}
+        runs = [r.model_dump(mode="json") for r in self.runs]
+        run = {k: v for k, v in self.run.items() if k not in ("runs", "earlier")}
+        return {
+            "out": self.out, "state": self.state, "run": run, "progress": self.progress, "dubs": dubs, "runs": runs,
+        }  # fmt: skip
 
 
 _SHORT = ("shot", "start_tc", "status", "lse_d", "source_lse_d", "lse_c", "source_lse_c", "lse_offset_frames",
@@ -263,16 +276,18 @@ def open_results(out: Path | str) -> Results:
     store = open_store(out, PATIENCE_S)
     run = read_run(store)
     state: State = "killed" if run.state == "running" and not store.held() else run.state
-    return Results(
-        str(out), state, run.plain, read_figures(store) if state == "running" else None,
-        tuple(
-            TitleResults(
-                name, tuple(DubResults(name, x, run.errors.get((name, x)), store, run.config) for x in languages)
-            )
-            for name, languages in run.titles
-        ),
-        run.manifest,
-    )  # fmt: skip
+    titles = (
+        TitleResults(
+            name,
+            tuple(
+                DubResults(name, language, run.error(name, language), run.maker(name, language), store, run.config)
+                for language in languages
+            ),
+        )
+        for name, languages in run.titles
+    )
+    progress = read_figures(store) if state == "running" else None
+    return Results(str(out), state, run.plain, progress, tuple(titles), run.manifest, run.runs)
 
 
 def _mean(rows: list[dict[str, Any]], name: str) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from dubbing.review.library import Library
 from dubbing.review.rerun import rerun as render
 from dubbing.review.rerun import shots_named
 from dubbing.review.serve import ReviewServer, open_server
+from dubbing.run_file import account
 from dubbing.store import Store
 from dubbing.yaml_text import value_of
 
@@ -62,7 +63,7 @@ def rerun(
         known_engine(engine)
     library, who = Library(out), _name(reviewer)
     keys = shots_named(library, [shots] if isinstance(shots, str) else shots)
-    choice = library.manifest.generator if generator is None else library.choice(_plain(generator))
+    choice = None if generator is None else library.choice(_plain(generator))
     before = {key: next((t.id for t in library.find(*key).takes if t.current), None) for key in keys}
     made = render(library, keys, choice, who, on_part or (lambda part, stage: None), engine)
     if choose:
@@ -95,9 +96,10 @@ def export(
     """
     known_engine(engine)
     library = Library(out)
+    dubs = Counter(title.id for title, _ in library.dubs())
     films = [
-        (max((r["end_frame"] for r in library.rows() if r["title"] == t.id), default=0), len(t.dubs))
-        for t in library.manifest.titles
+        (max((r["end_frame"] for r in library.rows() if r["title"] == t), default=0), count)
+        for t, count in dubs.items()
     ]
     with FiguresFile(films, library.out) as figures, RunLog(Store(library.out), f"export with {engine}") as log:
         tell = steadfast(figures, log, *([on_event] if on_event else []))
@@ -124,12 +126,7 @@ def generator_of(text: str) -> Any:
 
 def _name(reviewer: str | None) -> str:
     """Whose name goes into the records: the one given, else the account's."""
-    if reviewer is not None:
-        return reviewer
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
+    return account() if reviewer is None else reviewer
 
 
 def _plain(generator: str | Mapping[str, Any] | GeneratorChoice) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from dubbing import experts, media
 from dubbing.api.jobs import settings_of
 from dubbing.api.tables import to_pandas
 from dubbing.config import Config
-from dubbing.errors import DubError, InputError
+from dubbing.errors import DubError, InputError, several
 from dubbing.scoring import SCHEMA, Watch, draw, find_films, means, score_films, speakers, writable
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def score(
     films = list(find_films(given))
     many = len(films) > 1 or any(v.is_dir() for v in given)
     if sound is not None and many:
-        raise InputError(f"Another sound goes with one film; found {len(films)} films.")
+        raise InputError(f"Another sound goes with one film; found {several(len(films), 'film')}.")
     if sound is not None:
         media.probe(sound)
     for path in (picture, table):

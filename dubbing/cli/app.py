@@ -22,6 +22,7 @@ from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs,
 from dubbing.cli.dataset import dataset
 from dubbing.cli.evaluate import evaluate
 from dubbing.cli.export import export
+from dubbing.cli.formats import formats
 from dubbing.cli.manifests import init, schema, sounds_argument
 from dubbing.cli.models import models
 from dubbing.cli.options import (
@@ -117,6 +118,8 @@ def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None,
     for problem in found.problems:
         _complain(problem)
     if found.problems:
+        if len(found.problems) > 1:
+            _complain(RuntimeError(f"`dub run` would refuse this, for {len(found.problems)} reasons."))
         raise SystemExit(InputError.exit_code)
 
 
@@ -245,17 +248,17 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
     manifest = make_demo(out / "film", quiet=not sys.stderr.isatty())
     job, settings = _read(manifest, None)
-    report = _run(job, settings, out / "out", engine)
+    report, said = _run(job, settings, out / "out", engine)
     if as_json:
         show.as_json(report.run_json)
     else:
-        echo(tell.run_told(report, out / "out"))
+        echo(tell.run_told(report, out / "out", said))
         echo("\n" + tell.demo_told(report, job.titles[0].video))
     raise SystemExit(report.exit_code)
 
 
 for _command in (
-    init, schema, review, rerun, export, score, evaluate, train, dataset, models, submit, logs, cancel,
+    init, schema, review, rerun, export, formats, score, evaluate, train, dataset, models, submit, logs, cancel,
 ):  # fmt: skip
     dub.add_command(_command)
 
@@ -287,21 +290,24 @@ def _do(
     """A run as `dub run` and `dub quick` have it: options over settings, what came of it, and its exit code."""
     from dubbing.cli import show, tell
 
-    report = _run(job, changed(settings, workers, draft, no_score), out, engine, log_format)
+    report, said = _run(job, changed(settings, workers, draft, no_score), out, engine, log_format)
     if as_json:
         show.as_json(report.run_json)
     else:
-        echo(tell.run_told(report, out))
+        echo(tell.run_told(report, out, said))
     raise SystemExit(report.exit_code)
 
 
-def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text") -> Report:
-    """A run watched on stderr."""
+def _run(
+    job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text"
+) -> tuple[Report, list[str]]:  # fmt: skip
+    """A run watched on stderr, and the notes that were said at its start."""
     from dubbing.api import jobs
     from dubbing.cli import defects
     from dubbing.cli.watch import watcher
 
     watching: list[Callable[[Event], None]] = []
+    said: list[str] = []
     with ExitStack() as stack:
 
         def begin(found: Findings) -> None:
@@ -309,13 +315,14 @@ def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_form
             watch = stack.enter_context(watcher(films, sys.stderr, log_format))
             watching.append(watch)
             for note in found.notes:
-                watch.say(note)
+                watch.say(f"note: {note}")
+            said.extend(found.notes)
 
         def on_event(event: Event) -> None:
             defects.remember(event)
             watching[0](event)
 
-        return jobs.run(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin)
+        return jobs.run(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin), said
 
 
 @contextmanager

@@ -138,6 +138,8 @@ def cancel(job: str, address: str | None, out: str, config_file: Path | None, as
 
 def is_job(text: str) -> bool:
     """Whether `dub status TEXT` means a job of a cluster rather than a folder."""
+    if not text.startswith("dub-"):  # told without loading what knows clusters
+        return False
     from dubbing.cluster.submission import is_job_id
 
     return is_job_id(text) and not Path(text).exists()

@@ -96,14 +96,14 @@ def evaluate(
     write_table(store, out / TABLE, rows)
     store.write_bytes(out / PAGE, page(rows, out).encode())
     if as_json:
-        several = {name: summary(held) for name, held in by_generator(rows).items()}
-        show.as_json({"schema": "dub.eval.1", "summary": summary(rows) if len(several) == 1 else several,
+        each = {name: summary(held) for name, held in by_generator(rows).items()}
+        show.as_json({"schema": "dub.eval.1", "summary": summary(rows) if len(each) == 1 else each,
                       "goals": _goals(rows), "side_by_side": side_by_side(rows), "rows": rows})  # fmt: skip
     elif as_csv or as_latex:
         _for_papers(rows, as_latex)
     else:
         echo(_all_told(rows))
-    echo(f"{out / TABLE}: {len(rows)} numbers; {out / PAGE}: with pictures", err=True)
+    echo(f"{out / TABLE}: {several(len(rows), 'number')}; {out / PAGE}: with pictures", err=True)
     if not any(r.get("value") is not None for r in rows):
         raise SystemExit(InputError.exit_code)
     if any(r.get("reason") and not r.get("name") for r in rows):  # a whole measure, not one number of it

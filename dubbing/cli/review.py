@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,8 @@ def review(out: Path | Uri, port: int, host: str, cache_gb: float) -> None:
 
     server = serve_review(out, port=port, host=host, cache_bytes=int(cache_gb * GIB))
     echo(server.url)
+    for name, why in server.left_out.items():
+        echo(f"note: {name}, of an earlier run, is left out: {why}", err=True)
     if server.open_to_network:
         echo("Anybody on the network who has this URL can see the film and decide; http is not encrypted.", err=True)
     echo("Ctrl-C ends it; decisions are kept as they are taken.", err=True)
@@ -133,10 +136,12 @@ def _generator(text: str | None) -> dict[str, Any] | None:
 @contextmanager
 def _progress(log_format: str) -> Iterator[Any]:
     """Shows how much is done: a bar on a terminal, JSON lines where asked, else a line now and then."""
+    from dubbing.cli.watch import LINE_S, doing
+
     if log_format == "json":
 
         def line(part: float, stage: str) -> None:
-            echo(json.dumps({"event": "progress", "part": round(part, 3), "text": stage}), err=True)
+            echo(json.dumps({"event": "progress", "part": round(part, 3), "text": doing(stage)}), err=True)
 
         yield line
     elif sys.stderr.isatty():
@@ -145,18 +150,19 @@ def _progress(log_format: str) -> Iterator[Any]:
 
         with Progress(console=Console(file=sys.stderr), transient=True) as progress:
             task = progress.add_task("starting", total=1.0)
-            yield lambda part, stage: progress.update(task, completed=part, description=stage or "starting")
+            yield lambda part, stage: progress.update(task, completed=part, description=doing(stage) or "starting")
     else:
-        said = False
+        next_s, before = 0.0, ""
 
-        def begin(part: float, stage: str) -> None:
-            """Once, and not before what was asked for is found to be right."""
-            nonlocal said
-            if not said:
-                said = True
-                echo("rendering ...", err=True)
+        def now_and_then(part: float, stage: str) -> None:
+            """At each new kind of work, and every few seconds; not before what was asked for is found to be right."""
+            nonlocal next_s, before
+            now = time.monotonic()
+            if stage and (stage != before or now >= next_s):
+                next_s, before = now + LINE_S, stage
+                echo(f"{part:3.0%}  {doing(stage)}", err=True)
 
-        yield begin
+        yield now_and_then
 
 
 def _plain(one: Rerun) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import click
 
 from dubbing.cli.options import FILE, config_file_option, json_option
 from dubbing.cli.say import echo, echo_on, safe
-from dubbing.errors import DubError
+from dubbing.errors import DubError, several
 
 __all__ = ["score"]
 
@@ -121,7 +121,7 @@ def score(
     else:
         echo(_told(found.rows, found.model, many))
     if out is not None:
-        echo(f"{out}: {len(found.rows)} rows", err=True)
+        echo(f"{out}: {several(len(found.rows), 'row')}", err=True)
     if found.errors:
         raise SystemExit(found.exit_code)
 
@@ -148,7 +148,7 @@ def _told(rows: Sequence[Mapping[str, Any]], model: str, many: bool) -> str:
     scored = [r for r in rows if r["distance"] is not None]
     if len(scored) > 1:
         d, c = (sum(r[name] for r in scored) / len(scored) for name in ("lse_d", "lse_c"))
-        text += f"\n\nmean of {len(scored)} tracks: LSE-D {d:.2f}, LSE-C {c:.2f}"
+        text += f"\n\nmean of {several(len(scored), 'track')}: LSE-D {d:.2f}, LSE-C {c:.2f}"
     return f"{text}\n\nby {model}; offset in 25ths of a second, positive when the sound is early"
 
 
@@ -208,7 +208,11 @@ def _shown(stream: TextIO) -> Iterator[Begin]:
                 done["pictures"] += new
                 if time.monotonic() - said >= LINE_S:
                     said = time.monotonic()
-                    part = f"{min(99, 100 * done['pictures'] // total)} %" if total else f"{done['pictures']} pictures"
+                    part = (
+                        f"{min(99, 100 * done['pictures'] // total)} %"
+                        if total
+                        else several(done["pictures"], "picture")
+                    )
                     echo_on(f"{film.name} ({n} of {films}): {part}", stream)
 
             return count
@@ -225,7 +229,7 @@ def _shown(stream: TextIO) -> Iterator[Begin]:
 
         def begin(film: Path, n: int, films: int, total: int) -> Callable[[int], None]:
             if films > 1:
-                progress.update(whole, completed=n - 1, total=films, description=f"{films} films", visible=True)
+                progress.update(whole, completed=n - 1, total=films, description=several(films, "film"), visible=True)
             progress.reset(task, total=total or None, description=safe(film.name))
             return lambda new: progress.advance(task, new)
 

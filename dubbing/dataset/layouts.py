@@ -16,7 +16,7 @@ from pathlib import Path
 from dubbing.dataset.shards import SPLITS
 from dubbing.dataset.source import Source
 from dubbing.dataset.titles import find_titles
-from dubbing.errors import InputError
+from dubbing.errors import InputError, several
 from dubbing.media import ENDINGS
 
 __all__ = ["LAYOUTS", "Source", "Splits", "find", "layout_of"]
@@ -92,9 +92,10 @@ def _held(folder: Path) -> str:
     kinds = sorted({Path(n).suffix or n for n in files})
     parts = []
     if folders:
-        parts.append(f"{len(folders)} folders ({', '.join(folders[:3])}{', ...' if len(folders) > 3 else ''})")
+        rest = ", ..." if len(folders) > 3 else ""
+        parts.append(f"{several(len(folders), 'folder')} ({', '.join(folders[:3])}{rest})")
     if files:
-        parts.append(f"{len(files)} files ({', '.join(kinds[:4])})")
+        parts.append(f"{several(len(files), 'file')} ({', '.join(kinds[:4])})")
     return " and ".join(parts) or "nothing"
 
 

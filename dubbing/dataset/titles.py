@@ -29,6 +29,7 @@ from dubbing.dataset.source import Source
 from dubbing.errors import InputError, MediaError
 from dubbing.experts.crop import shown
 from dubbing.job import Job
+from dubbing.manifest import Title
 from dubbing.records import Track
 from dubbing.run_file import read_run
 from dubbing.stage import Resources, Scope, Stage
@@ -46,39 +47,46 @@ def find_titles(out: Path) -> list[Source]:
     Raises InputError: no run (OutputError), one of another version, or one whose analysis is not finished; MediaError:
     a film that is gone.
     """
-    run = read_run(open_store(out), known_settings=True)
-    manifest = run.manifest
-    job = Job(manifest, out, run.config)
-    job.decisions = {}
+    store = open_store(out)
     sources: list[Source] = []
-    for title in manifest.titles:
-        try:
-            shots, decided = job.shots(title), job.decided(title)
-        except FileNotFoundError as e:
-            raise MediaError(f"{e.filename!r}, the film of title {title.id}, is gone; bring it back.") from e
-        if not shots or not decided:
-            raise InputError(
-                f"Title {title.id} in {str(out)!r} is not analysed, or was by other settings or another version; "
-                "`dub run` its manifest again."
-            )
-        known = job.analysis(title)
-        found, fitted, sound = known.get(ShotList), job.result(known.get(FittedActors)), known.get(SourceSound)
-        people: dict[str, list[Spoken]] = {}
-        line, silent = job.timeline(title), Counter[str]()
-        for shot in shots:
-            if why := decided[shot.id].reason:
-                silent[why] += int((line.time(shot.end_frame) - line.time(shot.start_frame)) * FPS)
-            for spoken in decided[shot.id].tracks:
-                file = fitted.model_files.get(spoken.actor) if fitted else None
-                faces = known.get(FaceTracks, None, shot.id)
-                assert faces is not None
-                one = Spoken(faces.ref, spoken.track, spoken.stretches)
-                people.setdefault(file.removesuffix(".npz") if file else "unknown", []).append(one)
-        assert found is not None
-        cast = tuple(Person(f"{title.id}/{name}", tuple(spoken)) for name, spoken in sorted(people.items()))
-        about = KnownTitle(found.ref, sound.ref if sound else None, cast, dict(silent))
-        sources.append(Source(title.id, title.id, job.film(title), None, about))
+    seen: set[str] = set()
+    for part in read_run(store, known_settings=True).parts:
+        job = Job(part.manifest, store, part.config)
+        job.decisions = {}
+        for title in part.manifest.titles:
+            if title.id not in seen:
+                sources.append(_of_title(job, title, out))
+            seen.add(title.id)
     return sources
+
+
+def _of_title(job: Job, title: Title, out: Path) -> Source:
+    try:
+        shots, decided = job.shots(title), job.decided(title)
+    except FileNotFoundError as e:
+        raise MediaError(f"{e.filename!r}, the film of title {title.id}, is gone; bring it back.") from e
+    if not shots or not decided:
+        raise InputError(
+            f"Title {title.id} in {str(out)!r} is not analysed, or was by other settings or another version; "
+            "`dub run` its manifest again."
+        )
+    known = job.analysis(title)
+    found, fitted, sound = known.get(ShotList), job.result(known.get(FittedActors)), known.get(SourceSound)
+    people: dict[str, list[Spoken]] = {}
+    line, silent = job.timeline(title), Counter[str]()
+    for shot in shots:
+        if why := decided[shot.id].reason:
+            silent[why] += int((line.time(shot.end_frame) - line.time(shot.start_frame)) * FPS)
+        for spoken in decided[shot.id].tracks:
+            file = fitted.model_files.get(spoken.actor) if fitted else None
+            faces = known.get(FaceTracks, None, shot.id)
+            assert faces is not None
+            one = Spoken(faces.ref, spoken.track, spoken.stretches)
+            people.setdefault(file.removesuffix(".npz") if file else "unknown", []).append(one)
+    assert found is not None
+    cast = tuple(Person(f"{title.id}/{name}", tuple(spoken)) for name, spoken in sorted(people.items()))
+    about = KnownTitle(found.ref, sound.ref if sound else None, cast, dict(silent))
+    return Source(title.id, title.id, job.film(title), None, about)
 
 
 class _Wave:

@@ -37,13 +37,14 @@ def _key(task: Task) -> _Key:
 class Event:
     """Something a watcher may show.
 
-    kind: planned, started, frames (some more are finished), finished, failed, message; task_id, stage, title, language,
+    kind: expected (how long the run should take, by earlier ones: seconds), planned, started, frames (some more are
+    finished), finished, failed, message; task_id, stage, title, language,
     shot, window: of the task, as `Task` has them; frames: how many (of `finished`: the task's); seconds: the task's, of
     `finished` and `failed`; result: of `finished`, what the task left; totals: stage -> (tasks known, tasks done,
     frames known, frames done), only with `planned`; windows of long shots count as frames there, not as tasks.
     """
 
-    kind: Literal["planned", "started", "frames", "finished", "failed", "message"]
+    kind: Literal["expected", "planned", "started", "frames", "finished", "failed", "message"]
     task_id: str = ""
     stage: str = ""
     frames: int = 0

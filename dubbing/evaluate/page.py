@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dubbing.errors import several
 from dubbing.evaluate.measurements import (
     COLUMNS,
     LANGUAGE_NAMES,
@@ -50,8 +51,8 @@ def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval")
     clips = list(dict.fromkeys(r["clip"] for r in rows))
     hashes = sorted({f"{r['generator']}@{r['generator_hash']}" for r in rows if r.get("generator")})
     parts = [
-        f"<h1>{escape(title)}</h1><p>{escape(', '.join(hashes))}; {len(clips)} clips. docs/eval.md says what the "
-        "numbers are.</p>"
+        f"<h1>{escape(title)}</h1><p>{escape(', '.join(hashes))}; {several(len(clips), 'clip')}. docs/eval.md "
+        "says what the numbers are.</p>"
     ]
     generators = by_generator(rows)
     if len(generators) > 1:

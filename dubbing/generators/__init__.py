@@ -182,10 +182,13 @@ def _settings(kind: type[Generator], given: Mapping[str, Any]) -> BaseModel:
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ManifestError(f"{said}: {where}: {first['msg'].lower()}; it knows {', '.join(known)}.") from e
+        raise ManifestError(
+            f"{said}: {where}: {first['msg'].lower()}; it knows {', '.join(known)}.", at=first["loc"]
+        ) from e
     if unknown := sorted(given.keys() - known.keys()):  # a model that does not forbid them would drop them
         raise ManifestError(
-            f"{said}: {unknown[0]}: extra inputs are not permitted; it knows {', '.join(known) or 'none'}."
+            f"{said}: {unknown[0]}: extra inputs are not permitted; it knows {', '.join(known) or 'none'}.",
+            at=(unknown[0],),
         )
     return made
 

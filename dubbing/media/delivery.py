@@ -6,14 +6,15 @@ sentence why not. It opens nothing and encodes nothing (`master` does).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.media.colour import PLANAR
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
-__all__ = ["DRAFT", "Delivery", "TrackDelivery", "delivery"]
+__all__ = ["DRAFT", "Delivery", "TrackDelivery", "delivery", "tables"]
 
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
@@ -130,21 +131,25 @@ def _check_picture(info: MediaInfo, video: VideoInfo) -> None:
     """Raises UnsupportedMedia for a picture that 8-bit progressive H.264 or HEVC would change."""
     name = info.path
     if video.transfer in _HDR:
-        raise UnsupportedMedia(f"{name} is HDR ({_HDR[video.transfer]}); this version delivers standard range only.")
+        raise UnsupportedMedia(
+            f"{name} is HDR ({_HDR[video.transfer]}), and masters are not: make a standard-range version."
+        )
     if video.bit_depth > 8:
-        raise UnsupportedMedia(f"{name} has {video.bit_depth} bits a sample; this version delivers 8 bits only.")
+        raise UnsupportedMedia(f"{name} has {video.bit_depth} bits a sample, and masters have 8: convert it.")
     if video.alpha:
         raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
     if video.pix_fmt not in PLANAR:
-        allowed = "4:2:0, 4:2:2 and 4:4:4 YUV"
-        raise UnsupportedMedia(f"{name} is in {video.pix_fmt}; this version delivers {allowed} of 8 bits.")
+        allowed = "4:2:0, 4:2:2 or 4:4:4 YUV of 8 bits"
+        raise UnsupportedMedia(f"{name} is in {video.pix_fmt}, and masters are {allowed}: convert it.")
     if video.interlaced:
-        raise UnsupportedMedia(f"{name} is interlaced; this version delivers progressive film: deinterlace it first.")
+        raise UnsupportedMedia(f"{name} is interlaced, and masters are progressive: deinterlace it first.")
     across, down = PLANAR[video.pix_fmt]
     if video.width % (1 << across) or video.height % (1 << down):
-        raise UnsupportedMedia(f"{name} is {video.width}x{video.height}; {video.pix_fmt} needs even sizes: crop it.")
+        raise UnsupportedMedia(
+            f"{name} is {video.width}x{video.height}, and {video.pix_fmt} needs even sizes: crop it."
+        )
     if video.matrix9 is not None and not _pure_turn(video.matrix9, video.rotation_deg):
-        raise UnsupportedMedia(f"{name} is to be shown mirrored or askew; this version knows quarter turns only.")
+        raise UnsupportedMedia(f"{name} is to be shown mirrored or askew, not by quarter turns: turn its pictures.")
 
 
 def _pure_turn(matrix9: tuple[int, ...], degrees: int) -> bool:
@@ -196,3 +201,12 @@ def _check_others(info: MediaInfo, muxer: str, notices: list[str]) -> None:
             )
         if other.kind == "data" and other.codec is not None:
             notices.append(f"{info.path.name}: data stream {other.index} ({other.codec}) is not in the master.")
+
+
+def tables() -> dict[str, Mapping[Any, Any]]:
+    """What is decided by a table, for lists of it: `encoders` by the picture codecs that a master keeps, `hdr` names by
+    transfer, and what each muxer carries: `lossless`, `lossy`, `same_family` sound codecs, `subtitles`, `pictures`."""
+    return {
+        "encoders": _ENCODERS, "hdr": _HDR, "lossless": _LOSSLESS_IN, "lossy": _LOSSY_IN,
+        "same_family": _SAME_FAMILY_ONLY, "subtitles": _SUBTITLES_IN, "pictures": _PICTURES_IN,
+    }  # fmt: skip

@@ -24,9 +24,8 @@ _CHANNELS = (1, 2, 6, 8)
 
 
 def excerpt(path: str | Path, target: str | Path, start_s: Fraction, length_s: Fraction) -> Fraction:
-    """Copy about `length_s` of a film, its first picture and sound stream, to `target` (same ending as the
-    film's), from the key frame at or before `start_s`. Returns the time, from the film's start, at which the
-    copy begins.
+    """Copy a film's first picture and sound stream to `target` (same ending as the film's), from the key frame at or
+    before `start_s` to `length_s` after `start_s`. Returns the time, from the film's start, at which the copy begins.
 
     Raises MediaError where the container cannot be cut like this.
     """
@@ -52,7 +51,7 @@ def excerpt(path: str | Path, target: str | Path, start_s: Fraction, length_s: F
                     continue
                 if shown and last is not None and at > last:
                     break
-                if shown and last is None and at >= zero + length_s:
+                if shown and last is None and at >= max(zero, begin + start_s) + length_s:
                     last = at  # what is coded after it and shown before it refers to it
                 shift = round(zero / packet.time_base)
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift

@@ -21,7 +21,7 @@ import numpy as np
 from av.stream import Discard
 
 from dubbing.clock import Timecode
-from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia
+from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia, several
 from dubbing.media.colour import Colour
 from dubbing.media.probe import (
     display_matrix,
@@ -118,7 +118,7 @@ class Film:
         avi = self.container.format.name == "avi"
         reached = self._labelled + max(2, self.promised // 50) if avi else self._packets
         if reached < self.promised:
-            raise self.damage(number, f"ends early: its header promises {self.promised} frames; it stops")
+            raise self.damage(number, f"ends early: its header promises {several(self.promised, 'frame')}; it stops")
         length = Fraction(self.container.duration or 0, av.time_base)
         if self.seekable and not self.promised and self._ends + _EARLY_S < length:
             raise self.damage(number, f"ends early: its header promises {float(length):.1f} s; it stops")

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from dubbing.clock import Timeline
-from dubbing.errors import MediaError
+from dubbing.errors import MediaError, several
 from dubbing.media.colour import PLANAR, Colour, mean_blocks, planes_of, turn_back
 from dubbing.media.film import Film
 from dubbing.media.patches import patch_frames, read_patches
@@ -133,7 +133,9 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
         if coming is not None:
             yield coming.result()
     if count != whole:
-        raise MediaError(f"{film.path} has changed: its timeline has {len(timeline)} frames, the file does not.")
+        raise MediaError(
+            f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
+        )
     if queue.left:
         raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
 

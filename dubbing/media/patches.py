@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dubbing.errors import MediaError
+from dubbing.errors import MediaError, several
 from dubbing.media.probe import local_url, open_media
 from dubbing.records import Patch
 
@@ -127,7 +127,8 @@ def patch_frames(folder: Path | str) -> pa.Table:
 
     Raises MediaError when it is missing."""
     try:
-        return pq.read_table(Path(folder) / _TABLE)
+        with pq.ParquetFile(Path(folder) / _TABLE) as file:
+            return file.read()
     except (OSError, pa.ArrowInvalid) as e:
         raise MediaError(f"There is no patch in {folder} ({e}).") from e
 
@@ -170,10 +171,13 @@ def read_patches(
                 if count >= end:
                     break
         except (av.error.FFmpegError, IndexError) as e:
-            raise MediaError(f"The patch in {folder} is damaged after {count} frames: remove it and run again.") from e
+            raise MediaError(
+                f"The patch in {folder} is damaged after {several(count, 'frame')}: remove it and run again."
+            ) from e
         if count < end or (last is None and next((p for p in container.demux(stream) if p.size), None) is not None):
             raise MediaError(
-                f"The patch in {folder} holds {count} pictures for {len(places)} places: remove it and run again."
+                f"The patch in {folder} holds {several(count, 'picture')} for {several(len(places), 'place')}: "
+                "remove it and run again."
             )
 
 

@@ -20,14 +20,14 @@ from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.inputs import read_file
 from dubbing.media.probe import MediaInfo, VideoInfo, refusal
 
-__all__ = ["Photograph", "film_of", "is_photograph", "read_photograph"]
+__all__ = ["LEAST_PX", "MOST_BLOCKS", "READ", "Photograph", "film_of", "is_photograph", "read_photograph"]
 
 ALLOWED = "a photograph is a PNG, JPEG, WebP or TIFF file"
 MOST_BLOCKS = 36_864  # of 16 x 16 pixels: H.264's level 5.2, such as 4096 x 2304
 MOST_PX = 8688  # on a side, by the same level: the square root of eight times as many blocks
 LEAST_PX = 32
 BT709 = 1
-_READ = ("PNG", "JPEG", "MPO", "WEBP", "TIFF")
+READ = ("PNG", "JPEG", "MPO", "WEBP", "TIFF")
 _BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a", b"BM")
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 _FILMS = (".mjpg", ".mjpeg")  # a stream of JPEG pictures begins as one does
@@ -95,7 +95,7 @@ def read_photograph(path: str | Path) -> Photograph:
 
 def _check_kind(path: str | Path, picture: Any) -> None:
     """Raises UnsupportedMedia from what the file's header says."""
-    if picture.format not in _READ:
+    if picture.format not in READ:
         raise UnsupportedMedia(f"{path} is {_a(picture.format)}; {ALLOWED}: save it as PNG.")
     count = getattr(picture, "n_frames", 1)
     if count > 1 and picture.format != "MPO":

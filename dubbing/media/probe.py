@@ -20,29 +20,35 @@ import numpy as np
 
 from dubbing.clock import Timecode
 from dubbing.errors import ManifestError, MediaError, UnsupportedMedia
-from dubbing.inputs import not_a_file, read_file
+from dubbing.inputs import near_names, not_a_file, read_file
 from dubbing.media.whole import check_length
 
 __all__ = [
-    "ENDINGS", "AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media", "probe", "refusal",
+    "ENDINGS", "LISTS", "READERS", "AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media",
+    "probe", "refusal",
 ]  # fmt: skip
 
 _KNOWN_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
 ]
 
-_DEMUXERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "dv", "gxf",
-    "h264", "hevc", "m4v", "av1", "obu", "ivf", "mjpeg", "vc1", "dnxhd", "yuv4mpegpipe",
-    "wav", "w64", "aiff", "caf", "au", "flac", "wv", "tta", "ape", "mp3", "aac", "ac3", "eac3", "ogg", "dts", "amr",
-    "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "gif", "gif_pipe",
-)  # fmt: skip
+READERS = {
+    "films": (
+        "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "dv",
+        "gxf", "h264", "hevc", "m4v", "av1", "obu", "ivf", "mjpeg", "vc1", "dnxhd", "yuv4mpegpipe",
+    ),
+    "sounds": (
+        "wav", "w64", "aiff", "caf", "au", "flac", "wv", "tta", "ape", "mp3", "aac", "ac3", "eac3", "ogg", "dts", "amr",
+    ),
+    "pictures": ("png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "gif", "gif_pipe"),
+}  # fmt: skip
 """FFmpeg's readers that read the one file they are given. Playlists and descriptions (hls, concat, dash, imf, sdp,
 numbered pictures) open other files, of which no record would know."""
 ENDINGS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
 """Endings of the files that count as films where a folder is given."""
+_DEMUXERS = tuple(name for names in READERS.values() for name in names)
 _KINDS = "MP4, MOV, MXF, Matroska, WebM, AVI, MPEG, WAV, FLAC, MP3, AAC, Ogg"
-_LISTS = (
+LISTS = (
     (b"#extm3u", "an HLS playlist"), (b"ffconcat", "an ffconcat playlist"), (b"[playlist]", "a playlist"),
     (b"v=0", "an SDP description"), (b"<?xml", "an XML document"), (b"<mpd", "a DASH playlist"),
 )  # fmt: skip
@@ -160,7 +166,7 @@ def local_url(path: str | Path) -> str:
 def refusal(path: str | Path, error: Exception) -> MediaError:
     """The sentence for a file that FFmpeg would not open."""
     if isinstance(error, FileNotFoundError):
-        return MediaError(f"There is no file {path}.")
+        return MediaError(f"There is no file {path}.{near_names(path)}")
     if isinstance(error, IsADirectoryError):
         return MediaError(f"{path} is a folder, not a media file.")
     if isinstance(error, PermissionError):
@@ -202,7 +208,7 @@ def _refuse_list(path: str | Path) -> None:
         head = read_file(path, 4096).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     except OSError:
         return
-    for beginning, name in _LISTS:
+    for beginning, name in LISTS:
         if head.startswith(beginning):
             raise UnsupportedMedia(f"{path} is {name} and holds no media itself; give the film or sound as one file.")
 

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dubbing.errors import ModelError
+from dubbing.errors import ModelError, several
 from dubbing.models.entries import Licence, Model
 from dubbing.store import read_json
 
@@ -68,7 +68,7 @@ def described(name: str, file: Path, published: str) -> Model:
             f"path: `{card['use']}`."
         )
     suffix = file.suffix or ".pth"
-    what = f"{card['recipe']}, trained here: {card['steps']} steps on data {card['data']}"
+    what = f"{card['recipe']}, trained here: {several(card['steps'], 'step')} on data {card['data']}"
     return _model(name, {
         "file": f"own-{name}{suffix}", "what": what, "layout": f"as {card['recipe']}", "size": size,
         "sha256": card["sha256"],

@@ -22,7 +22,7 @@ from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Title
 from dubbing.remote import Uri, place
 from dubbing.review.takes import Take, read_takes
-from dubbing.run_file import read_run
+from dubbing.run_file import RunFile, RunPart, read_run
 from dubbing.severity import parts, severity
 from dubbing.shot_table import read_rows
 from dubbing.store import open_store
@@ -87,7 +87,8 @@ class _Listed:
 
 
 class Library:
-    """One output folder. Safe to ask from several threads.
+    """One output folder. Safe to ask from several threads. left_out: dubs of earlier runs that cannot be shown, and
+    why.
 
     Raises OutputError where the folder holds no finished run, or lies at a URI.
     """
@@ -104,29 +105,56 @@ class Library:
         self._listed: _Listed | None = None
         self._plans: dict[tuple[str, str], tuple[Timeline, dict[str, Step]]] = {}
         self._films: dict[str, TitleFilm] = {}
-        self._job: tuple[tuple[int, ...], Job] | None = None
+        self._jobs: tuple[tuple[int, ...], dict[int, Job]] | None = None
         self.log = DecisionLog(where)
         found = read_run(open_store(where), known_settings=True)
-        self.run, self.manifest, self.config = found.plain, found.manifest, found.config
+        self.run_file, self.run, self.config = found, found.plain, found.config
+        self.left_out: dict[str, str] = {}
+        self.parts = self._with_files(found)
+        self._part_of = {(t.id, d.language): n for n, part in enumerate(self.parts) for t, d in part.dubs()}
 
     @cached_property
     def store(self) -> Any:
         return open_store(self.out)
 
-    def job(self) -> Job:
-        """The job without what was decided, which is looked up shot by shot; made anew when a table was."""
+    def _with_files(self, found: RunFile) -> tuple[RunPart, ...]:
+        """The parts without those dubs of earlier runs whose film or sound is gone: these are `left_out`, and keep
+        nobody from reviewing what the last run made."""
+        parts = []
+        for part in found.parts:
+            kept = []
+            for title, dub in part.dubs():
+                gone = [f for f in (title.video, dub.audio) if isinstance(f, Path) and not f.exists()]
+                if gone and not found.of_last_run(title.id, dub.language):
+                    self.left_out[f"{title.id}/{dub.language}"] = f"{gone[0]} is gone; bring it back."
+                else:
+                    kept.append((title.id, dub.language))
+            parts.append(part.only(kept))
+        return tuple(part for part in parts if part)
+
+    def part(self, title: str, language: str) -> RunPart:
+        """By which manifest and settings a dub was made. Raises InputError where there is no such dub."""
+        if (title, language) not in self._part_of:
+            raise InputError(f"There is no dub {title}/{language} in {str(self.out)!r}.")
+        return self.parts[self._part_of[title, language]]
+
+    def job(self, title: str, language: str) -> Job:
+        """The job that a dub belongs to, without what was decided, which is looked up shot by shot; made anew when a
+        table was. Raises InputError where there is no such dub."""
         with self._lock:
-            stamp = self.tables_stamp()
-            if self._job is None or self._job[0] != stamp:
-                job = Job(self.manifest, self.store, self.config)
-                job.decisions = {}
-                self._job = (stamp, job)
+            part, stamp = self.part(title, language), self.tables_stamp()
+            if self._jobs is None or self._jobs[0] != stamp:
+                self._jobs = (stamp, {})
                 self._plans.clear()
-            return self._job[1]
+            n = self._part_of[title, language]
+            if n not in self._jobs[1]:
+                self._jobs[1][n] = job = Job(part.manifest, self.store, part.config)
+                job.decisions = {}
+            return self._jobs[1][n]
 
     def dubs(self) -> list[tuple[Title, Dub]]:
-        """Every title with every one of its dubs."""
-        return [(title, dub) for title in self.manifest.titles for dub in title.dubs]
+        """Every title with every one of its dubs, those of the last run first."""
+        return [pair for part in self.parts for pair in part.dubs()]
 
     def tables_stamp(self) -> tuple[int, ...]:
         """Changes whenever a run or an export has written a table anew."""
@@ -140,8 +168,8 @@ class Library:
         """The picture of a title, by its header. Raises MediaError where it cannot be opened."""
         with self._lock:
             if title not in self._films:
-                source = next(t for t in self.manifest.titles if t.id == title)
-                info = self.job().info(source)
+                source, dub = next(pair for pair in self.dubs() if pair[0].id == title)
+                info = self.job(title, dub.language).info(source)
                 assert info.video is not None
                 self._films[title] = TitleFilm(info.upright_size, info.video.rate, info.video.frames_hint)
             return self._films[title]
@@ -222,8 +250,8 @@ class Library:
 
     def _planned(self, title: Title, dub: Dub) -> tuple[Timeline, dict[str, Step]]:
         """The film's times, and what is done for each shot in one language; looked up once."""
-        job = self.job()
         key = (title.id, dub.language)
+        job = self.job(*key)
         if key not in self._plans:
             try:
                 steps = {step.shot.id: step for step in job.dub(title, dub, {}).steps}
@@ -242,7 +270,8 @@ class Library:
         """All takes of a shot in one language, oldest first."""
         current = step.decided.take or row["take"] or step.take.key[:12]
         home = self.store.dub(row["title"], row["language"])
-        return read_takes(self.store, home, step.shot.id, current, self.manifest.generator.name)
+        generator = self.part(row["title"], row["language"]).manifest.generator.name
+        return read_takes(self.store, home, step.shot.id, current, generator)
 
     def choice(self, generator: Mapping[str, Any]) -> GeneratorChoice:
         """A generator as a client named it. Raises InputError (unknown name or setting, missing weights)."""

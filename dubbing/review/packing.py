@@ -47,7 +47,7 @@ def sides_of(library: Library, shown: Shown, a: str, b: str) -> Sides:
     over_a = covers(library, shown, a, first, last)
     over_b = over_a if a == b else covers(library, shown, b, first, last)
     track = main_track(shown, (a, b))
-    video, audio = library.job().film(shown.title), Path(library.store.local(shown.dub.audio))
+    video, audio = library.job(*shown.key[:2]).film(shown.title), Path(library.store.local(shown.dub.audio))
     try:
         heard = audio.stat()
     except OSError as e:
@@ -137,7 +137,7 @@ def one_frame(library: Library, shown: Shown, frame: int) -> tuple[np.ndarray, f
 
     Raises MediaError.
     """
-    video = library.job().film(shown.title)
+    video = library.job(*shown.key[:2]).film(shown.title)
     patches = Patches(covers(library, shown, "current", frame, frame + 1), frame, frame + 1)
     try:
         picture = next(media.read(video, shown.line, frame, frame + 1), None)

@@ -49,7 +49,8 @@ def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[st
     bins = {name: edges([r[k] for r in rows for k in (name, f"source_{name}") if r[k] is not None]) for name in _SCORES}
     dubs = [_dub(library, *pair, mine, bins, worst, lines) for pair, mine in zip(library.dubs(), chosen, strict=True)]
     return _template().render(
-        titles=", ".join(t.id for t in library.manifest.titles),
+        mastered=max((d["mastered"] for d in dubs if d["mastered"]), default=None), left_out=library.left_out,
+        titles=", ".join(dict.fromkeys(t.id for t, _ in library.dubs())),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         totals=_counts(rows), dubs=dubs, changes=changes, people=_people(library), decisions=_decisions(library, rows),
         comments=_comments(library, rows, lines), deliveries=_deliveries(library), worst=worst,
@@ -112,6 +113,7 @@ def _dub(
     looked = [r for r in rows if r["severity"] > 0][:worst]
     return {
         "title": title.id, "language": dub.language, **_counts(rows), "has_table": bool(rows),
+        "run": library.run_file.maker(title.id, dub.language), "mastered": _mastered(library, title, dub),
         "reasons": Counter(r["reason"] for r in rows if r["status"] == "untouched" and r["reason"]).most_common(),
         "medians": {k: middle(k) for name in names for k in (name, f"source_{name}")},
         "charts": [
@@ -121,6 +123,14 @@ def _dub(
         "scored": len(values("lse_d")),
         "worst": [_card(library, r, lines) for r in looked],
     }  # fmt: skip
+
+
+def _mastered(library: Library, title: Title, dub: Dub) -> str | None:
+    """When a dub's master was made, UTC, ISO 8601: what is in a run's own record is when the run ended, and a run makes
+    only those masters anew whose pictures or sound changed. None where there is no master."""
+    found = library.store.names(library.store.dub(title.id, dub.language), f"{title.id}.{dub.language}.")
+    newest = max((f.stat().st_mtime for f in found), default=None)
+    return datetime.fromtimestamp(newest, UTC).isoformat() if newest is not None else None
 
 
 def _card(library: Library, row: Mapping[str, Any], lines: Mapping[str, Timeline]) -> dict[str, Any]:
@@ -157,11 +167,15 @@ def _uri(data: bytes | None, kind: str = "jpeg") -> str | None:
 
 def _lines(library: Library) -> dict[str, Timeline]:
     """Of the titles whose cuts are known."""
-    job = library.job()
-    for title in library.manifest.titles:
+    for title, _ in library.dubs():
         if isinstance(title.video, Path) and not title.video.is_file():
             raise MediaError(f"There is no film at {str(title.video)!r}, which was dubbed here; put it back there.")
-    return {title.id: job.timeline(title) for title in library.manifest.titles if job.shots(title)}
+    found: dict[str, Timeline] = {}
+    for title, dub in library.dubs():
+        job = library.job(title.id, dub.language)
+        if title.id not in found and job.shots(title):
+            found[title.id] = job.timeline(title)
+    return found
 
 
 def _comment(said: Decision, lines: Mapping[str, Timeline]) -> dict[str, Any]:

@@ -194,6 +194,7 @@ def _reads(app: FastAPI, desk: Desk) -> None:
         return {
             "out": library.out.name, "version": __version__, "log_seq": desk.seq,
             "dubs": [_dub(library, title.id, dub.language) for title, dub in library.dubs()],
+            "left_out": library.left_out,
             "thresholds": library.config.review.model_dump(),
             "generators": [_generator(library, name) for name in generators.names()],
         }  # fmt: skip
@@ -297,10 +298,10 @@ def _writes(app: FastAPI, desk: Desk) -> None:
 
 
 def _dub(library: Library, title: str, language: str) -> dict[str, Any]:
-    film = library.film(title)
+    film, maker = library.film(title), library.run_file.maker(title, language)
     return {
         "title": title, "language": language, "frames": film.frames_hint, "fps": float(film.rate),
-        "width": film.size[0], "height": film.size[1],
+        "width": film.size[0], "height": film.size[1], "run": maker.number if maker else None,
     }  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def covers(library: Library, shown: Shown, side: str, first: int, last: int) -> 
     if side == "source":
         return ()
     found: list[Cover] = []
-    for shot in library.job().shots(shown.title) or ():
+    for shot in library.job(*shown.key[:2]).shots(shown.title) or ():
         a, b = max(shot.start_frame, first), min(shot.end_frame, last)
         if a >= b:
             continue

@@ -110,6 +110,7 @@ interface DubInfo {
   fps: number;
   width: number;
   height: number;
+  run: number | null;
 }
 
 interface Info {

@@ -14,6 +14,7 @@ from typing import Any
 from dubbing import media
 from dubbing.errors import DubError, InputError, MediaError, OutputError
 from dubbing.experts import Expert, model_name
+from dubbing.inputs import near_names
 from dubbing.scoring.film import Scorer
 from dubbing.scoring.track_table import failed_row, key, read_table, rows, write_table
 
@@ -42,7 +43,7 @@ def find_films(videos: Sequence[Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for path in videos:
         if not path.exists():
-            raise MediaError(f"No such file: {str(path)!r}; give films, or a folder of them.")
+            raise MediaError(f"No such file: {str(path)!r}; give films, or a folder of them.{near_names(path)}")
         found = [path]
         if path.is_dir():
             inside = sorted(path.rglob("*"))

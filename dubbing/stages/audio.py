@@ -16,7 +16,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.analysis import dialogue
-from dubbing.analysis.speech import CHUNK, SpeechDetector, speech_ranges
+from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import WAVE, DubSound, Sound, SourceSound, save_speech
@@ -78,7 +78,7 @@ class Audio(Stage[In, Out], Generic[In, Out]):
     folder = "sound"
 
     def setup(self) -> None:
-        self._detector = SpeechDetector()
+        self._listener = Listener()
 
     def process(self, inputs: In, out: Path, progress: Callable[[int], None]) -> Out:
         film = media.load_timeline(inputs.shots.folder)
@@ -87,7 +87,7 @@ class Audio(Stage[In, Out], Generic[In, Out]):
         dub = inputs if isinstance(inputs, DubAudioInputs) else None
         language = dub.language if dub is not None else None
         listening = dialogue.choose(
-            inputs.sound.path, media.probe(inputs.sound.path), self._detector, track=inputs.track,
+            inputs.sound.path, media.probe(inputs.sound.path), self._listener, track=inputs.track,
             channels=inputs.channels, language=language,
         )  # fmt: skip
         chance, total = self._listen(inputs.sound.path, wave, dub is None and not inputs.apart, listening.chosen)
@@ -111,20 +111,16 @@ class Audio(Stage[In, Out], Generic[In, Out]):
     ) -> tuple[np.ndarray, int]:
         """Fill `wave` and return the chance of speech in each chunk, float32, and the file's length in samples."""
         chance: list[float] = []
-        rest = np.zeros(0, np.float32)
         total = 0
-        self._detector.reset()
+        self._listener.begin()
         blocks = media.sound_blocks(
             path, RATE_HZ, align_to_video=align_to_video, stream_index=heard.stream, channels=heard.channels
         )
         for block in blocks:
-            part = np.clip(np.rint(block * 32767.0), -32767, 32767).astype(np.int16)
+            part = samples16(block)
             wave[total : total + len(part)] = part[: max(0, len(wave) - total)]
             total += len(part)
-            rest = np.concatenate([rest, block])
-            whole = len(rest) // CHUNK * CHUNK
-            chance += self._detector.chances(rest[:whole].reshape(-1, CHUNK))
-            rest = rest[whole:]
+            chance += self._listener.hear(block)
         return np.array(chance, np.float32), total
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from dubbing import __version__, models
-from dubbing.errors import DubError, InputError, ModelError
+from dubbing.errors import DubError, InputError, ModelError, several
 from dubbing.store import content_key
 from dubbing.store.folder import replace
 from dubbing.train import checkpoints, recipes
@@ -185,8 +185,8 @@ class _Run(_Wanted):
         if self.world.first:
             self.logs = Logs(self.plan.out, self.at.step, self.plan.boards)
         self._say(
-            f"{self.plan.recipe}: {len(self.train)} clips to learn from, {len(self.val)} of held-out speakers, "
-            f"{self.per_epoch} steps an epoch, on {self.state.device}"
+            f"{self.plan.recipe}: {several(len(self.train), 'clip')} to learn from, "
+            f"{len(self.val)} of held-out speakers, {several(self.per_epoch, 'step')} an epoch, on {self.state.device}"
             + (f"; goes on at step {self.at.step}" if self.resumed else "")
         )
         try:
@@ -209,7 +209,7 @@ class _Run(_Wanted):
         if at.stopped:
             return f"no better held-out number in {self.settings.patience} looks"
         if plan.steps is not None and at.step >= plan.steps:
-            return f"{plan.steps} steps"
+            return several(plan.steps, "step")
         if plan.epochs is not None and at.epoch >= plan.epochs:
             return f"{plan.epochs} epochs"
         if plan.minutes is not None and self.world.any(self._seconds() >= 60 * plan.minutes, self.state.device):

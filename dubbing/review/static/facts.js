@@ -18,6 +18,8 @@ export function showFacts(page) {
   const { row, standing, takes } = page.facts;
   setText($("#where-title"), row.title);
   setText($("#where-language"), row.language);
+  const run = page.info.dubs.find((d) => d.title === row.title && d.language === row.language)?.run;
+  $("#where-language").title = run ? `made by run ${run} into this folder` : "";
   setText($("#where-shot"), row.shot.replace("_", " "));
   showVerdict(page, standing);
   const looked = page.lookedAt();
