@@ -121,6 +121,7 @@ def test_every_face_is_scored_over_its_own_frames_and_the_shot_is_its_worst(
 def test_python_programs_see_the_faces_too(out: Path) -> None:
     dub = open_results(out).dub("two", "hi")
     (take,) = dub.takes("shot_0001")
+    assert take.review_reason == dub.shots.to_pylist()[0]["review_reason"]
     assert dub.faces.to_pylist() == read_rows(out / "two" / "hi" / "faces.parquet")
     assert set(take.face_scores) == set(take.faces) == {"face_1", "face_2"}
     worst = max(take.face_scores.values(), key=lambda f: f["severity"])

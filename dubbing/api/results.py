@@ -45,9 +45,10 @@ class Take:
 
     shot: its id; id: 12 hex digits, of everything the take depends on; delivered: whether it is in the table of shots,
     and so in the master; generator: name and settings, as in a manifest; status: `dubbed`, or `untouched` with the
-    reason; scores: columns of `dub.shot.1`, of its worst face, without those that were not measured; made: UTC, ISO
-    8601, empty where it lies at a URI; faces: the faces that have patches, `face_1` and so on; face_scores: of each of
-    these that was scored, columns of `dub.face.1`, over the frames in which it is rendered.
+    reason; scores: columns of `dub.shot.1`, of its worst face, without those that were not measured; review_reason:
+    which thresholds of the run it crosses, None where none; made: UTC, ISO 8601, empty where it lies at a URI; faces:
+    the faces that have patches, `face_1` and so on; face_scores: of each of these that was scored, columns of
+    `dub.face.1`, over the frames in which it is rendered.
     """
 
     shot: str
@@ -57,6 +58,7 @@ class Take:
     status: str
     reason: str | None
     scores: Mapping[str, Any]
+    review_reason: str | None
     made: str
     faces: tuple[str, ...]
     face_scores: Mapping[str, Mapping[str, Any]]
@@ -162,7 +164,7 @@ class DubResults:
         delivered = row["take"] if row is not None and row["status"] == "dubbed" else None
         found = on_disk.read_takes(self._store, self._home, shot, delivered, "unknown", self._config.review)
         return tuple(
-            Take(t.shot, t.id, t.current, t.generator, t.status, t.reason, t.scores, t.made,
+            Take(t.shot, t.id, t.current, t.generator, t.status, t.reason, t.scores, t.review_reason, t.made,
                  tuple(f.folder for f in t.faces), {f["track"].rsplit("/", 1)[-1]: f for f in t.scored}, t.folder,
                  self._store)
             for t in found

@@ -2,7 +2,7 @@
 
 A take is looked at as a viewer would: its patches over the decoded source, the mesh found again in both. What the
 pipeline's own sync stage measured (LSE, following, sharpness) is read from it, so that these numbers are those of
-`shots.parquet`. It knows no table and no page.
+`faces.parquet`. It knows no table and no page.
 """
 
 from __future__ import annotations

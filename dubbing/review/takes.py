@@ -55,11 +55,16 @@ class Take:
         """Columns of `dub.shot.1`: the numbers of its worst face, but not those that were not measured."""
         return {name: value for name, value in shot_numbers(self.scored).items() if value is not None}
 
+    @property
+    def review_reason(self) -> str | None:
+        """What is complained of in it, None where nothing is."""
+        return reason(self.scored)
+
     def row(self, limits: Review) -> dict[str, Any]:
         """The columns of `dub.shot.1` that belong to a take, None where there is nothing, and severity_parts."""
         numbers = shot_numbers(self.scored)
         own = {"take": self.id, "generator": self.generator.get("name"), "generator_hash": self.generator_hash,
-               "status": self.status, "reason": self.reason, "review_reason": reason(self.scored)}  # fmt: skip
+               "status": self.status, "reason": self.reason, "review_reason": self.review_reason}  # fmt: skip
         numbers["severity"] = numbers["severity"] or 0.0
         return numbers | own | {"severity_parts": parts({**numbers, **own}, limits)}
 

@@ -13,12 +13,16 @@ import { VERDICT, complaint, faceName } from "./words.js";
 /** @type {{ [kind: string]: Verdict }} */
 const SAYS = { approve: "approved", reject: "rejected", original: "original" };
 
+/** @param {ShotKey} key */
+export function showPlace([title, language, shot]) {
+  setText($("#where-title"), title);
+  setText($("#where-language"), language);
+  setText($("#where-shot"), shot.replace("_", " "));
+}
+
 /** @param {ShotPage} page */
 export function showFacts(page) {
   const { row, standing, takes } = page.facts;
-  setText($("#where-title"), row.title);
-  setText($("#where-language"), row.language);
-  setText($("#where-shot"), row.shot.replace("_", " "));
   showVerdict(page, standing);
   const looked = page.lookedAt();
   setText($("#numbers-of"), looked ? `of ${sideName(looked.id, takes)}` : "");

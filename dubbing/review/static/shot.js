@@ -5,7 +5,7 @@
 import { Changes, get, keyText, pathOf } from "./api.js";
 import { bindControls, showControls } from "./controls.js";
 import { $, memory, setText } from "./dom.js";
-import { showCaptions, showFaceChoice, showFacts } from "./facts.js";
+import { showCaptions, showFaceChoice, showFacts, showPlace } from "./facts.js";
 import { lost, onTheme, reviewer, say, startFrame, whisper } from "./frame.js";
 import { Jobs } from "./jobs.js";
 import { Keys } from "./keys.js";
@@ -115,9 +115,7 @@ export class ShotPage {
     this.forgetCurves("");
     showFaceChoice(this);
     $("aside").setAttribute("aria-busy", "true"); // what stands there is the last shot's
-    for (const [n, name] of ["title", "language", "shot"].entries()) {
-      setText($(/** @type {"#where-shot"} */ (`#where-${name}`)), key[n].replace(/^shot_/, "shot "));
-    }
+    showPlace(key);
     this.verdicts.reset();
     $("#home").href = `/${this.order.query}#${encodeURIComponent(keyText(key))}`;
     document.title = `${key[2]} · ${key[1]} · dub review`;
