@@ -18,7 +18,7 @@ from dubbing.artifacts.tracks import load_tracks
 from dubbing.errors import InputError, MediaError
 from dubbing.review.library import Library, Shown
 from dubbing.review.panes import DIFF_GAIN, VERSION, Box, Painter, followed, laid, layout_of, mouth_path, mouth_size
-from dubbing.review.sides import Cover, Patches, covers, looked_at, rendered_frames, runs, stretch
+from dubbing.review.sides import Cover, Patches, covers, looked_at, rendered_frames, stretch
 from dubbing.store import key_of
 
 __all__ = ["SOUND_HZ", "ProxyPlan", "Sides", "one_frame", "sides_of"]
@@ -165,9 +165,11 @@ class ProxyPlan:
         }  # fmt: skip
 
     def _runs(self) -> list[list[Any]]:
-        names, first = np.array(self.tracks), self.sides.first
-        found = ((t, *span) for t in dict.fromkeys(self.tracks) for span in runs(np.flatnonzero(names == t)))
-        return sorted([first + a, first + b, t] for t, a, b in found)
+        """Whose mouth is shown: [first frame, one after the last, track] of each stretch, in the film's order."""
+        names = np.array(self.tracks)
+        cuts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)] if len(names) else []
+        first = self.sides.first
+        return [[first + a, first + b, self.tracks[a]] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
 
 
 def one_frame(library: Library, shown: Shown, frame: int) -> tuple[np.ndarray, float]:

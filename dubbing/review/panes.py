@@ -28,7 +28,7 @@ from dubbing.records import Patch, Track
 __all__ = ["DIFF_GAIN", "VERSION", "Box", "Layout", "Painter", "followed", "layout_of",
            "mouth_path", "mouth_size"]  # fmt: skip
 
-VERSION = 2
+VERSION = 1
 """Of the packed picture: raised when it changes, so that old proxies are not shown as new ones."""
 DIFF_GAIN = 4
 FULL_PX = 960  # the longest side of a whole picture
