@@ -125,21 +125,23 @@ def one_of(web: httpx.Client, name: str) -> dict[str, Any]:
     if name in ("ProxyFacts", "Layout"):
         proxy = web.post(f"/api/proxy/{of}", json={}).json()
         return proxy["layout"] if name == "Layout" else proxy
-    if name in ("Curves", "Offset", "Wave"):
+    if name in ("Curves", "FaceCurves", "Offset", "Wave"):
         curves = get(f"/api/curves/{of}")
-        return {"Curves": curves, "Offset": curves["offset"], "Wave": curves["waveform"]["dub"]}[name]
+        face = curves["faces"][0]
+        return {"Curves": curves, "FaceCurves": face, "Offset": face["offset"], "Wave": curves["waveform"]["dub"]}[name]
     if name in ("Overlays", "Face"):
         overlays = get(f"/api/overlays/{of}")
         return overlays["faces"][0] if name == "Face" else overlays
     facts = get(f"/api/shot/{of}")
     standing = facts["standing"]
-    return {"ShotFacts": facts, "Standing": standing, "Take": facts["takes"][0], "Decision": standing["comments"][0]}[
-        name
-    ]
+    take = facts["takes"][0]
+    return {"ShotFacts": facts, "Standing": standing, "Take": take, "FaceScores": take["faces"][0],
+            "Decision": standing["comments"][0]}[name]  # fmt: skip
 
 
 SENT = ["Row", "Info", "Limits", "GeneratorInfo", "DubInfo", "Table", "Found", "ProxyFacts", "Layout", "Curves",
-        "Offset", "Wave", "Overlays", "Face", "ShotFacts", "Standing", "Take", "Decision"]  # fmt: skip
+        "FaceCurves", "Offset", "Wave", "Overlays", "Face", "ShotFacts", "Standing", "Take", "FaceScores",
+        "Decision"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SENT)

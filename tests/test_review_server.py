@@ -288,9 +288,9 @@ def test_a_rerun_makes_a_take_beside_the_old_one_which_can_be_chosen(server: Ser
     after = server.get("/api/shot/film/hi/shot_0002")
     assert [t["id"] for t in after["takes"]] == [before["takes"][0]["id"], job["made"][0]["take"]]
     old, new = after["takes"]
-    assert old["current"] and new["generator"] == {"name": "rewrite", "opening": 1.3} and new["scores"]["lse_d"] > 0
+    assert old["current"] and new["generator"] == {"name": "rewrite", "opening": 1.3} and new["row"]["lse_d"] > 0
     chosen = server.say("choose", take=new["id"], revision=after["standing"]["revision"])
-    assert chosen["row"]["take"] == new["id"] and chosen["row"]["lse_d"] == pytest.approx(new["scores"]["lse_d"])
+    assert chosen["row"]["take"] == new["id"] and chosen["row"]["lse_d"] == pytest.approx(new["row"]["lse_d"])
     assert server.get("/api/shot/film/hi/shot_0002")["takes"][1]["current"]
     assert run(film, out).exit_code in (0, 3)
     row = next(r for r in read_rows(out / "film/hi/shots.parquet") if r["shot"] == "shot_0002")

@@ -16,7 +16,7 @@ from events import of
 
 from dubbing.api.progress import PROGRESS, FiguresFile, Tally
 from dubbing.api.results import open_results
-from dubbing.artifacts.takes import Scores, Take
+from dubbing.artifacts.takes import FaceScores, Scores, Take
 from dubbing.cli.status import told_status
 from dubbing.cli.watch import JsonLines, watcher
 from dubbing.engine import Event
@@ -152,8 +152,8 @@ def test_metrics_count_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.values["dub_tasks", "lipsync/running"] == 1 and made.values["dub_tasks", "lipsync/waiting"] == 1
     watch(of("frames", TAKE, 10))
     watch(of("finished", TAKE, 25, seconds=2.0, result=Take("dubbed", None, None, None, None)))
-    watch(of("finished", SCORE, 25, seconds=1.0,
-               result=Scores(lse_d=6.5, source_lse_d=6.0, sharpness=0.9)))  # fmt: skip
+    face = FaceScores("shot_0002/face_1", 0, 25, 25, lse_d=6.5, source_lse_d=6.0, sharpness=0.9)
+    watch(of("finished", SCORE, 25, seconds=1.0, result=Scores((face,))))
     watch(of("finished", "sync reel/fr/shot_0001", 25, seconds=0.1, result=Scores()))
     watch(of("finished", SCORE, window=1, result=Scores()))  # of a part of a shot
     watch(of("failed", "lipsync reel/fr/shot_0003", text="boom"))

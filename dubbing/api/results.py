@@ -26,7 +26,7 @@ from dubbing.remote import Uri, place
 from dubbing.review import takes as on_disk
 from dubbing.run_file import RunRecord, read_run
 from dubbing.severity import severity
-from dubbing.shot_table import SCHEMA, read_table
+from dubbing.shot_table import FACE_SCHEMA, FACES, SCHEMA, read_table
 from dubbing.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ class Take:
 
     shot: its id; id: 12 hex digits, of everything the take depends on; delivered: whether it is in the table of shots,
     and so in the master; generator: name and settings, as in a manifest; status: `dubbed`, or `untouched` with the
-    reason; scores: columns of `dub.shot.1`, without those that were not measured; made: UTC, ISO 8601, empty where it
-    lies at a URI; faces: the faces that have patches, `face_1` and so on.
+    reason; scores: columns of `dub.shot.1`, of its worst face, without those that were not measured; review_reason:
+    which thresholds of the run it crosses, None where none; made: UTC, ISO 8601, empty where it lies at a URI; faces:
+    the faces that have patches, `face_1` and so on; face_scores: of each of these that was scored, columns of
+    `dub.face.1`, over the frames in which it is rendered.
     """
 
     shot: str
@@ -56,8 +58,10 @@ class Take:
     status: str
     reason: str | None
     scores: Mapping[str, Any]
+    review_reason: str | None
     made: str
     faces: tuple[str, ...]
+    face_scores: Mapping[str, Mapping[str, Any]]
     _folder: Path = field(repr=False)
     _store: Store = field(repr=False)
 
@@ -101,6 +105,15 @@ class DubResults:
             return read_table(self._store.read_bytes(self._table))
         except FileNotFoundError:
             return SCHEMA.empty_table()
+
+    @cached_property
+    def faces(self) -> pa.Table:
+        """One row per rendered face of a shot, schema `dub.face.1` (README, "What comes out"); no rows before the run
+        has ended, or where an older version of dub wrote the folder."""
+        try:
+            return read_table(self._store.read_bytes(self._home / FACES))
+        except FileNotFoundError:
+            return FACE_SCHEMA.empty_table()
 
     def to_pandas(self) -> pd.DataFrame:
         """`shots` as a DataFrame. Raises InputError where pandas is not installed."""
@@ -151,10 +164,11 @@ class DubResults:
                 f"{self.title}/{self.language} has no shot {shot!r}; it has shot_0001 to {self._rows[-1]['shot']}."
             )
         delivered = row["take"] if row is not None and row["status"] == "dubbed" else None
-        found = on_disk.read_takes(self._store, self._home, shot, delivered, "unknown")
+        found = on_disk.read_takes(self._store, self._home, shot, delivered, "unknown", self._config.review)
         return tuple(
-            Take(t.shot, t.id, t.current, t.generator, t.status, t.reason, t.scores, t.made,
-                 tuple(f.folder for f in t.faces if f.frames), t.folder, self._store)
+            Take(t.shot, t.id, t.current, t.generator, t.status, t.reason, t.scores, t.review_reason, t.made,
+                 tuple(f.folder for f in t.faces), {f["track"].rsplit("/", 1)[-1]: f for f in t.scored}, t.folder,
+                 self._store)
             for t in found
         )  # fmt: skip
 

@@ -127,7 +127,7 @@ def _dub(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: 
             for take in done:
                 about = {"track": take.track.id, "language": voice.language, "input": "moving",
                          "lse_model": take.score.get("lse_model")}  # fmt: skip
-                hard = out / f"hard_{voice.language}_{take.step.shot.id}.jpg"
+                hard = out / f"hard_{voice.language}_{take.name}.jpg"
                 steady, seams = takes.look_at(made, take, meshes, hard)
                 groups = {"following": takes.following(take), "steadiness": steady, "seam": seams,
                           "silence": takes.silence(made, take), "sync": takes.sync(take.score)}  # fmt: skip
@@ -135,7 +135,7 @@ def _dub(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: 
                     rows += [row(measure, k, v, **about) for k, v in numbers.items() if v is not None]
                 rows.append(row("steadiness", "sharpness", take.score.get("sharpness"), **about))
                 if groups["sync"]["at_zero"] is not None and groups["sync"]["recovery"] is None:
-                    text = f"{voice.language} {take.step.shot.id}: no recovery: own and foreign sound are about as far"
+                    text = f"{voice.language} {take.name}: no recovery: own and foreign sound are about as far"
                     rows.append({"measure": "sync", "name": "recovery", "reason": text, **about})
                 if take.sheet.exists():
                     name = f"sheet_{voice.language}_{take.step.shot.id}.jpg"

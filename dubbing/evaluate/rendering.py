@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from dubbing import experts, media
-from dubbing.analysis.sheet import Sheet
+from dubbing.analysis.sheet import Sheet, write_sheets
 from dubbing.clock import Timeline
 from dubbing.errors import StageError
 from dubbing.evaluate import pictures
@@ -110,7 +110,7 @@ def render_truth(
         look.close()
     if not per_frame:
         raise StageError(f"{film.clip.path.name}: {track.id} is out of sight.")
-    sheet.write(out / "sheet.jpg")
+    write_sheets(out / "sheet.jpg", [sheet])
     numbers = {name: float(np.median(values)) for name, values in per_frame.items() if values}
     for who in ("", "mean_", "random_"):
         numbers[f"{who}sharpness"] = numbers.pop(f"{who}detail") / max(numbers["source_detail"], 1e-6)

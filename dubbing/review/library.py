@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dubbing.artifacts.takes import Scores
 from dubbing.clock import Timeline
 from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
@@ -226,13 +225,17 @@ class Library:
         """What differs from its row where another take was chosen since."""
         if now.take is None or now.take == row["take"]:
             return {}
-        home = self.store.dub(title.id, dub.language) / "takes" / row["shot"] / now.take
-        seen = _newest(home)
-        if seen is None:
+        home, limits = self.store.dub(title.id, dub.language), self.config.review
+        generator = self.part(title.id, dub.language).manifest.generator.name
+        found = read_takes(self.store, home, row["shot"], None, generator, limits)
+        take = next((t for t in found if t.id == now.take), None)
+        if take is None:
             return {}
-        scores, name = Scores.read(seen), (now.generator or {}).get("name")
-        own = {f.name: getattr(scores, f.name) for f in fields(scores)}
-        return {"take": now.take, "generator": name, **{k: v for k, v in own.items() if k in row}}
+        own = take.row(limits)
+        actor = row["actor"] if own.get("face", row["face"]) == row["face"] else None
+        needs = own["review_reason"] is not None and not now.approves(take.id)
+        gone = {name: None for name in row if name.startswith("metric_")}
+        return gone | own | {"needs_review": needs, "error": None, "actor": actor}
 
     # -- one shot ----------------------------------------------------------------------------
 
@@ -271,7 +274,7 @@ class Library:
         current = step.decided.take or row["take"] or step.take.key[:12]
         home = self.store.dub(row["title"], row["language"])
         generator = self.part(row["title"], row["language"]).manifest.generator.name
-        return read_takes(self.store, home, step.shot.id, current, generator)
+        return read_takes(self.store, home, step.shot.id, current, generator, self.config.review)
 
     def choice(self, generator: Mapping[str, Any]) -> GeneratorChoice:
         """A generator as a client named it. Raises InputError (unknown name or setting, missing weights)."""
@@ -286,11 +289,6 @@ class Library:
             raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
         create(choice.name, choice.settings, self.config.models.folder, device="cpu").check()
         return choice
-
-
-def _newest(take: Path) -> Path | None:
-    """The folder of a take's scores; of several (another expert judged it later), the newest."""
-    return max(take.glob("score-*"), key=lambda f: f.stat().st_mtime_ns, default=None)
 
 
 def _worst_first(row: Mapping[str, Any]) -> tuple[Any, ...]:

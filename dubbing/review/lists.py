@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
         *((n, _TEXT) for n in ("verdict", "verdict_of", "by", "at", "chosen", "chosen_by", "chosen_at")),
         *((n, _TEXT) for n in ("comment_severity", "comments", "delivered")),
         ("changed", pa.bool_()),
+        ("face", _TEXT),  # whose the numbers are: the worst of those that were rendered
     ],
     metadata={"schema": "dub.review.2"},
 )

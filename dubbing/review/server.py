@@ -62,6 +62,7 @@ class _Decide(_Body):
 class _Sides(_Body):
     a: str = "source"
     b: str = "current"
+    face: str | None = None
     prepare: bool = False
 
 
@@ -251,14 +252,17 @@ def _pictures(app: FastAPI, desk: Desk) -> None:
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=60"})
 
     @app.get("/api/still/{title}/{language}/{shot}.jpg")
-    def still(title: str, language: str, shot: str, a: str = "source", b: str = "current", frame: int = -1) -> Response:
+    def still(title: str, language: str, shot: str, a: str = "source", b: str = "current", frame: int = -1,
+              face: str | None = None) -> Response:  # fmt: skip
         shown = library.find(title, language, shot)
         at = shown.step.shot.start_frame if frame < 0 else min(frame, len(shown.line) - 1)
-        return Response(proxies.still(shown, a, b, at), media_type="image/jpeg")
+        return Response(proxies.still(shown, a, b, at, face), media_type="image/jpeg")
 
     @app.post("/api/proxy/{title}/{language}/{shot}")
     def proxy(title: str, language: str, shot: str, sides: _Sides) -> Mapping[str, Any]:
-        return proxies.ask(library.find(title, language, shot), sides.a, sides.b, background=sides.prepare)
+        return proxies.ask(
+            library.find(title, language, shot), sides.a, sides.b, background=sides.prepare, face=sides.face
+        )
 
     @app.get("/proxy/{name}")
     def stream(name: str) -> Response:
@@ -334,16 +338,21 @@ def _standing(now: Standing) -> dict[str, Any]:
     return {**plain, **{name: make() for name, make in lists.items()}}
 
 
+def _judged(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "severity": round(row["severity"], 3)}
+
+
 def _shot(desk: Desk, shown: Shown) -> dict[str, Any]:
     shot, line = shown.step.shot, shown.line
     rows = desk.rows()
     mine = sorted((r for r in rows.values() if (r["title"], r["language"]) == shown.key[:2]), key=lambda r: r["order"])
     at = next(n for n, r in enumerate(mine) if r["shot"] == shot.id)
-    start = Timecode.parse(line.start_tc, line.rate)
+    start, limits = Timecode.parse(line.start_tc, line.rate), desk.library.config.review
     return {
         "row": rows[shown.key], "standing": _standing(shown.standing), "frames": [shot.start_frame, shot.end_frame],
-        "takes": [{"id": t.id, "generator": t.generator, "status": t.status, "reason": t.reason, "scores": t.scores,
-                   "made": t.made, "current": t.current} for t in shown.takes],
+        "takes": [{"id": t.id, "generator": t.generator, "status": t.status, "reason": t.reason, "made": t.made,
+                   "current": t.current, "row": _judged(t.row(limits)), "faces": [_judged(f) for f in t.scored]}
+                  for t in shown.takes],
         "fps": [line.rate.numerator, line.rate.denominator], "nominal_fps": counting_base(line.rate),
         "drop_frame": start.drop, "start_timecode_frames": start.frames,
         "timecodes": {"start": shown.row["start_tc"], "end": shown.row["end_tc"]},

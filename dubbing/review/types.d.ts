@@ -152,12 +152,27 @@ interface Standing {
   history: Decision[];
 }
 
+/** The columns of a row that belong to a take, of this one. */
+type TakeRow = Scores & Pick<Row, "status" | "reason" | "review_reason" | "severity" | "severity_parts"> & { face?: string | null };
+
+/** One re-rendered face of a take, over the frames in which it is. */
+interface FaceScores extends Scores {
+  track: string;
+  start_frame: number;
+  end_frame: number;
+  rendered_frames: number;
+  severity: number;
+  review_reason: string | null;
+}
+
 interface Take {
   id: string;
   generator: GeneratorChoice;
   status: Row["status"];
   reason: string | null;
-  scores: Scores;
+  row: TakeRow;
+  /** The worst first. */
+  faces: FaceScores[];
   made: string;
   current: boolean;
 }
@@ -204,7 +219,10 @@ interface ProxyFacts {
   duration_s: number;
   mouth_boxes: Box[] | null;
   size: [width: number, height: number];
-  track: string | null;
+  /** Whose mouth is shown, from one frame to another. */
+  mouths: [first: number, end: number, track: string][];
+  /** The tracks that are re-rendered. */
+  faces: string[];
 }
 
 type Curve = (number | null)[] | null;
@@ -218,11 +236,16 @@ interface Wave {
 /** Of /api/curves. */
 interface Curves {
   frames: Span;
+  faces: FaceCurves[];
+  waveform: { source: Wave | null; dub: Wave | null };
+  silence: Span[];
+}
+interface FaceCurves {
+  track: string;
+  rendered: Span[];
   opening: { frames: number[]; wanted: Curve; seen: Curve; was: Curve };
   confidence: { frames: number[]; dub: Curve; source: Curve };
   offset: Offset;
-  waveform: { source: Wave | null; dub: Wave | null };
-  silence: Span[];
 }
 interface Offset {
   shifts: number[];
@@ -239,7 +262,8 @@ interface Overlays {
 }
 interface Face {
   track: string;
-  main: boolean;
+  /** Where the take changes it. */
+  rendered: Span[];
   boxes: { [frame: string]: Box };
   unseen: number[];
 }
@@ -283,6 +307,8 @@ interface Sides {
   a: string;
   b: string;
 }
+/** Two sides, and the track whose mouth is looked at; without: of whoever is re-rendered. */
+type Looked = Sides & { face?: string };
 
 /** What the queue shows: a search, an order, values of facets, ranges of scores. */
 interface Filters {
@@ -301,7 +327,7 @@ interface Facet {
 type Counts = { [facet: string]: Map<string, number> };
 
 /** What is on the stage: a video or image of panes, and which frame it shows. */
-interface Picture extends Pick<ProxyFacts, "layout" | "first" | "mouth_boxes" | "size"> {
+interface Picture extends Pick<ProxyFacts, "layout" | "first" | "mouth_boxes" | "size" | "mouths" | "faces"> {
   source: HTMLVideoElement | HTMLImageElement;
   frame: number;
 }
@@ -418,6 +444,7 @@ interface Ids {
   "#adjust-range": Tags["input"];
   "#adjust-value": Tags["output"];
   "#zooms": Tags["div"];
+  "#face-choice": Tags["div"];
   "#faces": Tags["button"];
   "#matte": Tags["button"];
   "#stage": Tags["div"];
@@ -434,6 +461,7 @@ interface Ids {
   "#sounds": Tags["div"];
   "#timeline": Tags["canvas"];
   "#offset": Tags["canvas"];
+  "#offset-face": Tags["span"];
   "#offset-words": Tags["p"];
   "#conflict": Tags["p"];
   "#do-comment": Tags["button"];

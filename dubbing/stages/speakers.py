@@ -22,7 +22,7 @@ from dubbing.artifacts.active import ActiveFaces, load_active
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, load_speech
 from dubbing.artifacts.speakers import Decision, FaceEvidence, SpeakerList, Speaking
-from dubbing.artifacts.tracks import FaceTracks, in_sight, load_signatures, load_tracks
+from dubbing.artifacts.tracks import FaceTracks, in_sight, load_signatures, load_tracks, size_and_turn
 from dubbing.clock import Timeline
 from dubbing.face import INNER_LIPS, canonical
 from dubbing.records import Shot, Track
@@ -237,8 +237,8 @@ def _together(tracks: list[Track]) -> list[tuple[int, int]]:
 
 
 def _about(track: Track) -> dict[str, Any]:
-    yaw = float(np.median(track.yaw_N[track.seen_N])) if track.seen_N.any() else float(np.median(track.yaw_N))
-    return {"track": track.id, "face_px": round(track.height_px, 1), "yaw_deg": round(yaw, 1)}
+    height_px, yaw_deg = size_and_turn(track)
+    return {"track": track.id, "face_px": height_px, "yaw_deg": yaw_deg}
 
 
 def _says(mine_N: np.ndarray, heard_N: np.ndarray, track: Track, shot: Shot, film: Timeline, alone: bool) -> np.ndarray:

@@ -1,32 +1,34 @@
 // What is known of a shot, in words: its verdict, numbers, takes, comments, history. Written anew whenever it changes.
 
-import { $, $$, icon, setText } from "./dom.js";
+import { $, $$, h, icon, setText } from "./dom.js";
 import { reviewer } from "./frame.js";
-import { numbersTable } from "./numbers.js";
+import { facesTables, numbersTable } from "./numbers.js";
 import { commentsList, historyList } from "./remarks.js";
 import { sideName, takesList } from "./takes.js";
 import { when } from "./time.js";
-import { VERDICT, complaint } from "./words.js";
+import { VERDICT, complaint, faceName } from "./words.js";
 
 /** @import { ShotPage } from "./shot.js" */
 
 /** @type {{ [kind: string]: Verdict }} */
 const SAYS = { approve: "approved", reject: "rejected", original: "original" };
 
+/** @param {ShotKey} key */
+export function showPlace([title, language, shot]) {
+  setText($("#where-title"), title);
+  setText($("#where-language"), language);
+  setText($("#where-shot"), shot.replace("_", " "));
+}
+
 /** @param {ShotPage} page */
 export function showFacts(page) {
   const { row, standing, takes } = page.facts;
-  setText($("#where-title"), row.title);
-  setText($("#where-language"), row.language);
   const run = page.info.dubs.find((d) => d.title === row.title && d.language === row.language)?.run;
   $("#where-language").title = run ? `made by run ${run} into this folder` : "";
-  setText($("#where-shot"), row.shot.replace("_", " "));
   showVerdict(page, standing);
   const looked = page.lookedAt();
   setText($("#numbers-of"), looked ? `of ${sideName(looked.id, takes)}` : "");
-  setText($("#complaint"), row.review_reason && looked?.current ? `${complaint(row)}. ${row.review_reason}` : complaint(row));
-  const scores = looked && !looked.current && looked.id !== row.take ? looked.scores : row;
-  $("#numbers").replaceChildren(numbersTable(scores, row, page.info.thresholds));
+  showNumbers(page, looked);
   showTakes(page);
   $("#comments").replaceChildren(commentsList(standing.comments, reviewer(), (f) => page.text(f), {
     seek: (f) => page.scrub(f), undo: (seq) => page.verdicts.takeBack(seq),
@@ -34,6 +36,20 @@ export function showFacts(page) {
   setText($("#comments-count"), standing.comments.length ? String(standing.comments.length) : "");
   $("#history").replaceChildren(historyList(standing.history, takes));
   showCaptions(page);
+}
+
+// What is measured and complained of belongs to one take, the one that is looked at, and to its faces.
+/** @param {ShotPage} page @param {Take | null} looked */
+function showNumbers(page, looked) {
+  const { row } = page.facts;
+  const about = looked && !looked.current && looked.id !== row.take ? looked.row : row;
+  const several = (looked?.faces.length ?? 0) > 1 ? looked.faces : [];
+  const chosen = several.filter((f) => f.track === page.face);
+  const said = chosen.length ? chosen[0].review_reason ?? "Within all limits" : about.review_reason;
+  const worst = several.length ? `${faceName(several[0].track)}: ` : "";
+  setText($("#complaint"), chosen.length ? `${faceName(page.face)}: ${said}.` : `${worst}${complaint(about)}.${said ? ` ${said}.` : ""}`);
+  $("#numbers").replaceChildren(...(several.length ? facesTables(chosen.length ? chosen : several, page.info.thresholds)
+    : [numbersTable(about, about, page.info.thresholds)]));
 }
 
 /** @param {ShotPage} page @param {Standing} standing */
@@ -69,6 +85,24 @@ function showTakes(page) {
     choose: (id) => page.verdicts.choose(id),
   }));
   if (held) $(`input[name="${held.name}"][value="${held.value}"]`)?.focus();
+}
+
+// Whose mouth is shown: of whoever is re-rendered at the frame, or of one face throughout. Only where there are several.
+/** @param {ShotPage} page */
+export function showFaceChoice(page) {
+  const faces = page.proxy?.faces ?? [];
+  const box = $("#face-choice");
+  box.hidden = faces.length < 2;
+  if (box.hidden) return;
+  /** @param {string | null} track @param {string} text @param {string} title */
+  const button = (track, text, title) => h("button.small", {
+    type: "button", title, data: { face: track ?? "" }, "aria-pressed": String(page.face === track),
+    onclick: () => page.follow(track),
+  }, text);
+  const held = box.contains(document.activeElement);
+  box.replaceChildren(button(null, "Each face", "The mouth of whoever is re-rendered at the frame"),
+    ...faces.map((track) => button(track, faceName(track).replace("f", "F"), `The mouth of ${faceName(track)} throughout`)));
+  if (held) $("#face-choice button[aria-pressed='true']").focus();
 }
 
 /** @param {ShotPage} page */

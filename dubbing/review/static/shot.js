@@ -5,7 +5,7 @@
 import { Changes, get, keyText, pathOf } from "./api.js";
 import { bindControls, showControls } from "./controls.js";
 import { $, memory, setText } from "./dom.js";
-import { showCaptions, showFacts } from "./facts.js";
+import { showCaptions, showFaceChoice, showFacts, showPlace } from "./facts.js";
 import { lost, onTheme, reviewer, say, startFrame, whisper } from "./frame.js";
 import { Jobs } from "./jobs.js";
 import { Keys } from "./keys.js";
@@ -18,7 +18,7 @@ import { Clock, timecode } from "./time.js";
 import { Timeline, paintOffset } from "./timeline.js";
 import { Verdicts } from "./verdicts.js";
 import { View } from "./view.js";
-import { VERDICT, complaint, number, signed, thousands } from "./words.js";
+import { VERDICT, complaint, faceName, number, signed, thousands } from "./words.js";
 
 /** @import { Held } from "./supply.js" */
 
@@ -38,6 +38,11 @@ export class ShotPage {
     this.proxy = null;
     /** @type {Curves | null} */
     this.curves = null;
+    this.curvesOf = ""; // what they were asked for
+    /** @type {FaceCurves | null | undefined} */
+    this.offsetOf = undefined; // whose offset is drawn
+    /** @type {string | null} */
+    this.face = null; // the track whose mouth is looked at, null: of whoever is re-rendered
     /** @type {{ proxy: ProxyFacts, stopped: () => boolean, began: number } | null} */
     this.making = null; // the proxy that a still stands for
     this.start_frame = 0;
@@ -104,9 +109,13 @@ export class ShotPage {
     this.player.unload();
     this.key = key;
     this.proxy = null;
-    this.curves = null;
+    this.face = null;
     this.fresh.clear();
-    this.view.set({ overlays: null, picture: null });
+    this.view.set({ picture: null });
+    this.forgetCurves("");
+    showFaceChoice(this);
+    $("aside").setAttribute("aria-busy", "true"); // what stands there is the last shot's
+    showPlace(key);
     this.verdicts.reset();
     $("#home").href = `/${this.order.query}#${encodeURIComponent(keyText(key))}`;
     document.title = `${key[2]} · ${key[1]} · dub review`;
@@ -123,7 +132,7 @@ export class ShotPage {
     this.showFacts();
     this.seen();
     this.timeline.set({ first: this.facts.frames[0], last: this.facts.frames[1], shot: this.facts.frames, curves: null,
-      comments: this.facts.standing.comments, sound: this.sound.which, fps: this.fps, clock: null });
+      comments: this.facts.standing.comments, sound: this.sound.which, fps: this.fps, clock: null, face: null });
     this.placeInQueue(token);
     whisper(`${key[2]}, ${key[1]}. ${complaint(this.facts.row)}.`);
     await this.loadPicture(began, held);
@@ -190,6 +199,27 @@ export class ShotPage {
 
   showFacts() {
     showFacts(this);
+    $("aside").removeAttribute("aria-busy");
+  }
+
+  // Look at the mouth of one face throughout; null: of whoever is re-rendered at each frame.
+  /** @param {string | null} track */
+  async follow(track) {
+    if (track === this.face) return;
+    this.face = track;
+    if (this.player.ready) this.start_frame = this.player.frame;
+    showFaceChoice(this);
+    this.showFacts();
+    this.paint();
+    await this.loadPicture(performance.now());
+  }
+
+  // Whose curves belong to a frame: the face that is looked at there.
+  /** @param {number} frame @returns {FaceCurves | null} */
+  faceAt(frame) {
+    const faces = this.curves?.faces ?? [];
+    const now = this.face ?? this.proxy?.mouths.find(([first, end]) => frame >= first && frame < end)?.[2];
+    return faces.find((f) => f.track === now) ?? faces[0] ?? null;
   }
 
   // The take that a verdict would be about: what B shows, else what A shows, else the delivered one.
@@ -223,6 +253,7 @@ export class ShotPage {
     const token = ++this.pictures;
     delete document.documentElement.dataset.shown;
     const { key, sides } = this;
+    this.forgetCurves(this.curvesPath());
     const stopped = () => token !== this.pictures;
     const put = () => {
       if (this.player.ready) this.start_frame = this.player.frame; // of the sides shown before
@@ -254,13 +285,15 @@ export class ShotPage {
       }
     };
     try {
-      const proxy = held?.proxy ?? (await awaitProxy(key, sides, { onprogress, stopped }));
+      const proxy = held?.proxy ?? (await awaitProxy(key, this.face ? { ...sides, face: this.face } : sides, { onprogress, stopped }));
       if (stopped() || !proxy) return;
       if (proxy.state === "failed") {
         fail(proxy.error || "The proxy could not be made.");
         return;
       }
       this.proxy = proxy;
+      if (this.face && !proxy.faces.includes(this.face)) this.face = null;
+      showFaceChoice(this);
       put();
       this.timeline.set({ first: proxy.first, last: proxy.last, clock: null });
       const first = this.player.load(proxy, this.facts.frames, this.start_frame, held?.video);
@@ -274,7 +307,7 @@ export class ShotPage {
       if (!stopped()) fail(error.message);
       return;
     }
-    if (!still) this.loadCurves(token);
+    this.loadCurves();
     this.prepareNext();
   }
 
@@ -292,7 +325,7 @@ export class ShotPage {
     const frame = this.start_frame;
     image.onload = () => {
       if (stopped()) return;
-      if (!this.curves) this.loadCurves(this.pictures);
+      this.loadCurves();
       if (this.player.ready || frame !== this.start_frame) return;
       this.view.show({ ...this.pictureOf(proxy), source: image, frame });
       document.documentElement.dataset.still ??= String(Math.round(performance.now() - began));
@@ -300,7 +333,8 @@ export class ShotPage {
       this.tell(frame);
     };
     const { a, b } = this.sides;
-    image.src = `/api/still/${pathOf(this.key)}.jpg?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}&frame=${frame}`;
+    image.src = `/api/still/${pathOf(this.key)}.jpg?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}&frame=${frame}${
+      this.face ? `&face=${encodeURIComponent(this.face)}` : ""}`;
   }
 
   // Frame by frame while the moving picture is still being made.
@@ -313,8 +347,8 @@ export class ShotPage {
   }
 
   /** @param {ProxyFacts} proxy */
-  pictureOf({ layout, first, mouth_boxes, size }) {
-    return { layout, first, mouth_boxes, size };
+  pictureOf({ layout, first, mouth_boxes, size, mouths, faces }) {
+    return { layout, first, mouth_boxes, size, mouths, faces };
   }
 
   /** @param {number} frame */
@@ -328,6 +362,7 @@ export class ShotPage {
   tell(frame) {
     setText($("#timecode"), this.text(frame));
     setText($("#frame"), String(frame));
+    this.showOffset(frame);
     const [first, last] = this.facts.frames;
     const part = frame < first ? "before the shot" : frame >= last ? "after the shot" : `${frame - first + 1} of ${last - first}`;
     setText($("#frame-of"), part);
@@ -349,18 +384,36 @@ export class ShotPage {
     this.player.seek(frame);
   }
 
-  /** @param {number} token */
-  async loadCurves(token) {
+  // The curves of the take that is looked at.
+  curvesPath() {
     const take = this.lookedAt()?.id;
-    const of = `${pathOf(this.key)}${take ? `?take=${take}` : ""}`;
+    return `${pathOf(this.key)}${take ? `?take=${take}` : ""}`;
+  }
+
+  // Those of another take or shot are gone from the page before the new ones are there.
+  /** @param {string} next */
+  forgetCurves(next) {
+    if (next && next === this.curvesOf) return;
+    this.curvesOf = "";
+    this.curves = null;
+    this.offsetOf = undefined;
+    this.view.set({ overlays: null });
+    this.timeline.set({ unread: "", comments: next ? this.facts.standing.comments : [] });
+    this.paint();
+  }
+
+  async loadCurves() {
+    const of = this.curvesPath();
+    if (of === this.curvesOf) return; // here, or on their way
+    this.curvesOf = of;
     /** @template {string} P
      * @param {P} path @param {(found: Answer<P>) => void} then */
     const put = async (path, then) => {
       try {
         const found = await get(path);
-        if (token === this.pictures) then(found);
+        if (of === this.curvesOf) then(found);
       } catch {
-        // its place stays empty; the poll says when the server is gone
+        if (of === this.curvesOf) this.timeline.set({ unread: "could not be read" });
       }
     };
     // each when it is there: outlines may have to be read from the mattes first
@@ -374,15 +427,26 @@ export class ShotPage {
   }
 
   paint() {
-    this.timeline.set({ curves: this.curves, sound: this.sound.which });
-    const offset = this.curves?.offset;
-    paintOffset($("#offset"), offset);
+    this.timeline.set({ curves: this.curves, sound: this.sound.which, face: this.face });
+    this.offsetOf = undefined;
+    this.showOffset(this.timeline.frame);
+    this.view.draw();
+  }
+
+  // The offset of the face that is looked at; drawn when that is another.
+  /** @param {number} frame */
+  showOffset(frame) {
+    const face = this.faceAt(frame);
+    if (this.offsetOf === face) return;
+    this.offsetOf = face;
+    const offset = face?.offset;
+    paintOffset($("#offset"), offset, this.curves ? "not measured" : this.timeline.data?.unread || "reading …");
+    setText($("#offset-face"), face && this.curves.faces.length > 1 ? `, ${faceName(face.track)}` : "");
     /** @param {number[] | null | undefined} values */
     const best = (values) => (values?.length ? offset.shifts[values.indexOf(Math.min(...values))] : null);
     const [mine, theirs] = [best(offset?.distance), best(offset?.source_distance)];
     setText($("#offset-words"), mine === null ? "" : `dub ${signed(mine, 0)} (${number(Math.min(...offset.distance), 1)})${
       theirs === null ? "" : ` · original ${signed(theirs, 0)} (${number(Math.min(...offset.source_distance), 1)})`}`);
-    this.view.draw();
   }
 
   // -- what others do ------------------------------------------------------------------------

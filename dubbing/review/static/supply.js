@@ -10,7 +10,7 @@ const PREPARE_MS = 900;
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // Ask until a proxy is ready or has failed. onprogress(proxy) meanwhile; stopped() ends it.
-/** @param {ShotKey} key @param {Sides} sides
+/** @param {ShotKey} key @param {Looked} sides
  * @param {{ onprogress?: (proxy: ProxyFacts) => void, stopped?: () => boolean, prepare?: boolean }} on
  * @returns {Promise<ProxyFacts | null>} */
 export async function awaitProxy(key, sides, { onprogress = () => {}, stopped = () => false, prepare = false }) {

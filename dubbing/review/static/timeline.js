@@ -2,6 +2,7 @@
 // Knows curves of a shot, frames and a clock; no video.
 
 import { colour, fitCanvas } from "./dom.js";
+import { faceName, within } from "./words.js";
 
 /** @import { Clock } from "./time.js" */
 
@@ -20,7 +21,7 @@ const TINTS = { note: "dim", issue: "warn", blocker: "bad" };
 const MARKS = { note: "●", issue: "▲", blocker: "■" };
 
 /** @typedef {{ first: number, last: number, shot: Span, clock: Clock | null, curves: Curves | null, comments: Decision[],
- *   sound: Which, fps: number }} Data */
+ *   sound: Which, fps: number, face: string | null, unread: string }} Data */
 
 export class Timeline {
   // onseek(frame); text(frame): its timecode
@@ -48,7 +49,8 @@ export class Timeline {
     });
   }
 
-  // data: {first, last, shot: [a, b], clock, curves, comments, sound: "dub" | "source", fps}
+  // data: {first, last, shot: [a, b], clock, curves, comments, sound: "dub" | "source", fps, face: the one face whose
+  // curves are drawn, null: of each where it is re-rendered, unread: why there are no curves}
   /** @param {Partial<Data>} data */
   set(data) {
     this.data = data && { ...this.data, ...data };
@@ -79,7 +81,8 @@ export class Timeline {
     if (!this.width) return;
     const c = fitCanvas(this.still, this.width, TIMELINE_HEIGHT);
     c.clearRect(0, 0, this.width, TIMELINE_HEIGHT);
-    if (this.data) this.paint(c);
+    if (this.data?.shot) this.paint(c);
+    this.canvas.dataset.state = this.data?.curves ? "drawn" : this.data?.unread ? "unread" : "reading";
     this.playhead();
   }
 
@@ -88,7 +91,7 @@ export class Timeline {
     const c = fitCanvas(this.canvas, this.width, TIMELINE_HEIGHT);
     c.clearRect(0, 0, this.width, TIMELINE_HEIGHT);
     c.drawImage(this.still, 0, 0, this.width, TIMELINE_HEIGHT);
-    if (!this.data) return;
+    if (!this.data?.shot) return;
     const [a, b] = [this.x(this.frame), this.x(this.frame + 1)];
     c.fillStyle = colour("accent");
     c.globalAlpha = 0.22;
@@ -231,42 +234,71 @@ export class Timeline {
   /** @param {Context} c @param {number} y @param {number} height */
   opening(c, y, height) {
     this.label(c, y, height, "Mouth open", [["wanted", "plot-c", [5, 3]], ["seen", "plot-b", []], ["original", "plot-a", [1.5, 2]]]);
-    const o = this.data.curves?.opening;
-    if (!o?.frames?.length) return this.nothing(c, y, height);
-    const all = [...(o.wanted ?? []), ...(o.seen ?? []), ...(o.was ?? [])].filter((v) => v !== null);
+    const faces = this.faces().filter((f) => f.opening.frames.length);
+    if (!faces.length) return this.nothing(c, y, height);
+    const all = faces.flatMap(({ opening: o }) => [...o.wanted, ...o.seen, ...o.was]).filter((v) => v !== null);
     const most = Math.max(0.05, ...all);
     /** @param {number} v */
     const toY = (v) => y + height - 4 - (Math.max(0, v) / most) * (height - 9);
-    this.line(c, o.frames, o.was, toY, "plot-a", [1.5, 2], 1.3);
-    this.line(c, o.frames, o.seen, toY, "plot-b");
-    return this.line(c, o.frames, o.wanted, toY, "plot-c", [5, 3], 1.4);
+    for (const { track, rendered, opening: o } of faces) {
+      const was = faces.length > 1 ? o.was.map((v, n) => (within(rendered, o.frames[n]) ? v : null)) : o.was;
+      this.line(c, o.frames, was, toY, "plot-a", [1.5, 2], 1.3);
+      this.line(c, o.frames, o.seen, toY, "plot-b");
+      this.line(c, o.frames, o.wanted, toY, "plot-c", [5, 3], 1.4);
+      if (faces.length > 1) this.names(c, y, faceName(track), rendered);
+    }
+    return undefined;
   }
 
   /** @param {Context} c @param {number} y @param {number} height */
   sync(c, y, height) {
     this.label(c, y, height, "Sync", [["dub", "plot-b", []], ["original", "plot-a", [1.5, 2]]]);
-    const s = this.data.curves?.confidence;
-    if (!s?.frames?.length) return this.nothing(c, y, height);
-    const all = [...(s.dub ?? []), ...(s.source ?? [])].filter((v) => v !== null);
+    const faces = this.faces().map((f) => f.confidence).filter((s) => s.frames.length);
+    if (!faces.length) return this.nothing(c, y, height);
+    const all = faces.flatMap((s) => [...(s.dub ?? []), ...(s.source ?? [])]).filter((v) => v !== null);
     const [low, high] = [Math.min(0, ...all), Math.max(1, ...all)];
     /** @param {number} v */
     const toY = (v) => y + height - 4 - ((v - low) / (high - low)) * (height - 9);
     c.fillStyle = colour("line");
     c.fillRect(GUTTER, toY(0), this.width - GUTTER - 8, 1);
-    this.line(c, s.frames, s.source, toY, "plot-a", [1.5, 2], 1.3);
-    return this.line(c, s.frames, s.dub, toY, "plot-b");
+    for (const s of faces) {
+      this.line(c, s.frames, s.source, toY, "plot-a", [1.5, 2], 1.3);
+      this.line(c, s.frames, s.dub, toY, "plot-b");
+    }
+    return undefined;
+  }
+
+  // The faces whose curves are drawn.
+  /** @returns {FaceCurves[]} */
+  faces() {
+    const all = this.data.curves?.faces ?? [];
+    const one = all.filter((f) => f.track === this.data.face);
+    return one.length ? one : all;
+  }
+
+  // Whose curve it is, at the beginning of each stretch that has room for it.
+  /** @param {Context} c @param {number} y @param {string} name @param {Span[]} spans */
+  names(c, y, name, spans) {
+    c.font = `10px ${colour("font")}`;
+    c.fillStyle = colour("dim");
+    for (const [first, end] of spans) {
+      const [a, b] = [this.x(first), this.x(end)];
+      c.fillRect(a, y + 1, b - a, 1.5);
+      if (b - a > c.measureText(name).width + 4) c.fillText(name, a + 2, y + 8);
+    }
+    c.font = `11px ${colour("font")}`;
   }
 
   /** @param {Context} c @param {number} y @param {number} height */
   nothing(c, y, height) {
     c.fillStyle = colour("dim");
-    c.fillText(this.data.curves ? "not measured" : "reading …", GUTTER + 8, y + height / 2);
+    c.fillText(this.data.curves ? "not measured" : this.data.unread || "reading …", GUTTER + 8, y + height / 2);
   }
 }
 
-// How far apart lips and sound are at every shift: the lowest point is the offset.
-/** @param {HTMLCanvasElement} canvas @param {Offset | null | undefined} offset */
-export function paintOffset(canvas, offset) {
+// How far apart lips and sound are at every shift: the lowest point is the offset. none: what to say without a curve.
+/** @param {HTMLCanvasElement} canvas @param {Offset | null | undefined} offset @param {string} none */
+export function paintOffset(canvas, offset, none) {
   const box = canvas.parentElement;
   const [width, height] = [box.clientWidth, canvas.clientHeight || 120];
   if (!width) return;
@@ -277,7 +309,7 @@ export function paintOffset(canvas, offset) {
   const all = [...(offset?.distance ?? []), ...(offset?.source_distance ?? [])].filter((v) => v !== null && v !== undefined);
   if (!shifts.length || !all.length) {
     c.fillStyle = colour("dim");
-    c.fillText("not measured", 4, height / 2);
+    c.fillText(none, 4, height / 2);
     return;
   }
   const [low, high] = [Math.min(...all), Math.max(...all)];

@@ -3,6 +3,7 @@
 
 import { colour, fitCanvas } from "./dom.js";
 import { paintOverlays } from "./overlays.js";
+import { faceName } from "./words.js";
 
 const GAP = 6;
 const CAPTION = 20;
@@ -35,7 +36,7 @@ export class View {
     new ResizeObserver(() => this.draw()).observe(canvas.parentElement);
   }
 
-  // picture: {source: video or image, layout, frame, first, mouth_boxes, size}
+  // picture: {source: video or image, layout, frame, first, mouth_boxes, size, mouths, faces}
   /** @param {Picture} picture */
   show(picture) {
     this.picture = picture;
@@ -125,6 +126,7 @@ export class View {
     for (const rect of this.rects) this.pane(c, rect);
     this.canvas.dataset.rects = JSON.stringify(this.rects.map((r) => ({ ...r, x: Math.round(r.x), y: Math.round(r.y) })));
     this.canvas.dataset.drawn = String(this.picture.frame);
+    this.canvas.dataset.mouth = this.whose();
   }
 
   // Part of the packed picture, in its own pixels.
@@ -168,7 +170,14 @@ export class View {
     c.clip();
     paintOverlays(c, rect, this.picture, this.overlays, this);
     c.restore();
-    this.caption(c, rect, `${caption}${region === "mouth" ? " · mouth" : ""}`);
+    this.caption(c, rect, `${caption}${region === "mouth" ? ` · mouth${this.picture.faces.length > 1 ? `, ${this.whose()}` : ""}` : ""}`);
+  }
+
+  // The face whose mouth is shown.
+  whose() {
+    const { mouths, frame } = this.picture;
+    const now = mouths.find(([first, end]) => frame >= first && frame < end);
+    return now ? faceName(now[2]) : "";
   }
 
   /** @param {Context} c @param {Pane} rect @param {string} text */

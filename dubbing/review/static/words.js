@@ -106,8 +106,15 @@ export function character(row) {
   return row.actor ? `actor ${row.actor.replace(/^actor_/, "").replace(/\..*$/, "").slice(0, 4)}` : null;
 }
 
+// "face 2", of its track.
+/** @param {string} track */
+export const faceName = (track) => track.split("/").at(-1).replace("_", " ");
+
+/** @param {Span[]} spans @param {number} frame */
+export const within = (spans, frame) => spans.some(([first, last]) => frame >= first && frame < last);
+
 // The one sentence under a card: what is the worst of it.
-/** @param {Row} row */
+/** @param {Pick<Row, "status" | "reason" | "severity_parts"> & { error?: string | null }} row */
 export function complaint(row) {
   if (row.status === "failed") return row.error ? `Failed: ${row.error}` : "Failed";
   if (row.status === "untouched") return `Left alone: ${REASON[row.reason] ?? row.reason ?? "no reason given"}`;
