@@ -27,17 +27,21 @@ from dubbing.inputs import json_value, not_a_file
 from dubbing.store import output_error
 
 __all__ = [
-    "FILE", "KINDS", "SEVERITIES", "Conflict", "Decision", "DecisionLog", "Kind", "Severity", "ShotKey", "Standing",
-    "name_of", "standing_of",
+    "FILE", "KINDS", "REASONS", "SEVERITIES", "Conflict", "Decision", "DecisionLog", "Kind", "Reason", "Severity",
+    "ShotKey", "Standing", "name_of", "standing_of",
 ]  # fmt: skip
 
 FILE = "review/decisions.jsonl"
 _SCHEMA = "dub.decision.1"
 Kind = Literal["approve", "reject", "original", "choose", "comment", "rerun", "undo"]
 Severity = Literal["note", "issue", "blocker"]
+Reason = Literal["teeth", "jaw", "sync", "wrong_face", "covered", "seam"]
 KINDS: tuple[str, ...] = get_args(Kind)
+REASONS: tuple[str, ...] = get_args(Reason)
+"""Why a take is rejected, as makers of generators count it: teeth, jaw line, lips and sound, another's face, something
+before the mouth, the edge of the patch."""
 SEVERITIES: tuple[str, ...] = get_args(Severity)
-_VERDICTS = {"approve": "approved", "reject": "rejected", "original": "original"}
+_VERDICTS = {"approve": "approved", "reject": "rejected", "original": "original", "choose": "chosen"}
 _MOST_TEXT = 4000
 _MOST_NAME = 80
 
@@ -66,7 +70,8 @@ class Decision:
     seq: its place in the log, from 1; time: UTC, ISO 8601; kind: approve and reject (the take named), original (leave
     the source's picture), choose (that take from now on), comment, rerun (asked for, with that generator), undo;
     take: 12 hex digits of a take's key; generator: its name and settings, as in a manifest; frame: of the title,
-    where a comment belongs; severity: of a comment; undoes: the seq that an undo takes back.
+    where a comment belongs; severity: of a comment; undoes: the seq that an undo takes back; reasons: of a rejection,
+    where any was given. Fields that an older version did not know stand last and may be absent.
     """
 
     seq: int
@@ -82,6 +87,7 @@ class Decision:
     text: str = ""
     severity: Severity | None = None
     undoes: int | None = None
+    reasons: tuple[Reason, ...] = ()
 
     @property
     def key(self) -> ShotKey:
@@ -92,10 +98,11 @@ class Decision:
 class Standing:
     """What holds for one shot.
 
-    verdict: approved, rejected, original, or None; about: the take it was said of; by, at: whose and when; take,
-    generator: the chosen take and what renders it, None for the manifest's own; comments: those not taken back;
-    revision: seq of the newest record other than comments and reruns, 0 before any; history: all records, oldest
-    first, what was taken back among them.
+    verdict: approved, rejected, original, chosen (a take, and nothing was said of the shot since), or None; about: the
+    take it was said of; by, at: whose and when; take, generator: the chosen take and what renders it, None for the
+    manifest's own; comments: those not taken back; revision: seq of the newest record other than comments and reruns, 0
+    before any; history: all records, oldest first, what was taken back among them; reasons: of a rejection that holds;
+    chosen_by, chosen_at: who chose `take`, and when.
     """
 
     verdict: str | None = None
@@ -107,6 +114,9 @@ class Standing:
     comments: tuple[Decision, ...] = ()
     revision: int = 0
     history: tuple[Decision, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    chosen_by: str | None = None
+    chosen_at: str | None = None
 
     def delivers_source(self, take: str) -> bool:
         """Whether the source's own picture is delivered instead of a take: said so, or that take rejected."""
@@ -120,7 +130,7 @@ class Standing:
 def standing_of(records: Sequence[Decision]) -> Standing:
     """What holds after these records of one shot, oldest first.
 
-    The newest verdict holds; choosing another take ends it, because it was said of the one before.
+    The newest verdict holds; to choose a take is one too, and ends what was said of the one before.
     """
     undone = {r.undoes for r in records if r.kind == "undo"}
     verdict: Decision | None = None
@@ -131,10 +141,9 @@ def standing_of(records: Sequence[Decision]) -> Standing:
             continue
         if r.kind == "comment":
             comments.append(r)
-        elif r.kind == "choose":
-            chosen, verdict = r, None
         else:
             verdict = r
+            chosen = r if r.kind == "choose" else chosen
     return Standing(
         verdict=_VERDICTS[verdict.kind] if verdict else None,
         about=verdict.take if verdict else None,
@@ -145,6 +154,9 @@ def standing_of(records: Sequence[Decision]) -> Standing:
         comments=tuple(comments),
         revision=max((r.seq for r in records if r.kind not in ("comment", "rerun")), default=0),
         history=tuple(records),
+        reasons=verdict.reasons if verdict else (),
+        chosen_by=chosen.reviewer if chosen else None,
+        chosen_at=chosen.time if chosen else None,
     )
 
 
@@ -225,7 +237,7 @@ class DecisionLog:
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
             made = Decision(self._last + 1, time, name_of(reviewer), title, language, shot, kind, **about)
             self._accept(made)
-            plain = {k: v for k, v in asdict(made).items() if v not in (None, "")}
+            plain = {k: v for k, v in asdict(made).items() if v not in (None, "", ())}
             f.seek(self._read_bytes)
             f.truncate()  # what a crash left of a line that nobody was told of
             try:
@@ -258,6 +270,12 @@ class DecisionLog:
             raise InputError(f"A comment's severity is one of {', '.join(SEVERITIES)}; found {made.severity!r}.")
         if made.kind in ("approve", "reject", "choose") and not made.take:
             raise InputError(f"To {made.kind} a take, name it.")
+        if made.reasons and made.kind != "reject":
+            raise InputError(f"Only a rejection has reasons; found them with {made.kind!r}.")
+        if strange := [r for r in made.reasons if r not in REASONS]:
+            raise InputError(f"There is no reason {strange[0]!r}; there is: {', '.join(REASONS)}.")
+        if len(set(made.reasons)) < len(made.reasons):
+            raise InputError(f"Each reason is given once; found {', '.join(made.reasons)}.")
         if made.kind == "undo":
             self._accept_undo(made)
 

@@ -21,7 +21,7 @@ from dubbing.artifacts.takes import Take
 from dubbing.clock import Timeline
 from dubbing.config import Review
 from dubbing.decisions import SEVERITIES, Decision, Standing
-from dubbing.review.deliveries import Change, choice_of
+from dubbing.review.deliveries import Change
 from dubbing.review.edits import Edit, Note, edl, otio_json, reel_name
 from dubbing.severity import severity
 
@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
         *((n, _TEXT) for n in ("verdict", "verdict_of", "by", "at", "chosen", "chosen_by", "chosen_at")),
         *((n, _TEXT) for n in ("comment_severity", "comments", "delivered")),
         ("changed", pa.bool_()),
+        ("reasons", _TEXT),
     ],
     metadata={"schema": "dub.review.2"},
 )
@@ -126,14 +127,13 @@ def _table(sheet: Sheet) -> list[dict[str, Any]]:
     made = []
     for row in sheet.rows:
         now = sheet.of(row["shot"])
-        chosen = choice_of(now)
         worst = max((c.severity for c in now.comments if c.severity), key=SEVERITIES.index, default=None)
         made.append({name: row.get(name) for name in SCHEMA.names} | {
             "severity": severity(row, sheet.limits), "verdict": now.verdict, "verdict_of": now.about, "by": now.by,
-            "at": now.at, "chosen": now.take, "chosen_by": chosen.reviewer if chosen else None,
-            "chosen_at": chosen.time if chosen else None, "comment_severity": worst,
+            "at": now.at, "chosen": now.take, "chosen_by": now.chosen_by,
+            "chosen_at": now.chosen_at, "comment_severity": worst,
             "comments": sheet.comments(row["shot"]) or None, "delivered": "take" if row["take"] else "source",
-            "changed": row["shot"] in changed,
+            "changed": row["shot"] in changed, "reasons": " ".join(now.reasons) or None,
         })  # fmt: skip
     return made
 

@@ -22,7 +22,7 @@ from dubbing.decisions import SEVERITIES, Decision, ShotKey
 from dubbing.errors import DubError, MediaError
 from dubbing.manifest import Dub, Title
 from dubbing.review.charts import distribution, edges
-from dubbing.review.deliveries import Deliveries, choice_of
+from dubbing.review.deliveries import Deliveries
 from dubbing.review.library import Library
 from dubbing.review.moments import LOOP_S, Moment, moment
 
@@ -31,7 +31,7 @@ __all__ = ["WORST", "report"]
 WORST = 8  # shots of each dub that are shown
 _MOST = 40  # shots in all: a page of 15 MB can still be mailed
 _SCORES = {"lse_d": "LSE-D, lower is better", "lse_c": "LSE-C, higher is better"}
-_VERDICTS = ("approved", "rejected", "original")
+_VERDICTS = ("approved", "rejected", "original", "chosen")
 _PARTS = {"lse": "LSE-D over the original's", "offset": "offset", "sharp": "sharpness", "silence": "motion in silence"}
 
 
@@ -192,12 +192,12 @@ def _decisions(library: Library, rows: Sequence[Mapping[str, Any]]) -> list[dict
         now = said.get((row["title"], row["language"], row["shot"]))
         if now is None or (now.verdict is None and now.take is None):
             continue
-        chosen = choice_of(now)
         found.append({
             "dub": f"{row['title']}/{row['language']}", "shot": row["shot"], "at": row["start_tc"],
             "verdict": now.verdict, "by": now.by, "when": now.at, "take": now.take,
             "source": now.delivers_source(row["take"] or now.about or ""),
-            "generator": _generator(now.generator), "chosen_by": chosen.reviewer if chosen else None,
+            "generator": _generator(now.generator), "chosen_by": now.chosen_by,
+            "reasons": [r.replace("_", " ") for r in now.reasons],
         })  # fmt: skip
     return found
 

@@ -25,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 
 from dubbing import __version__, generators
 from dubbing.clock import Timecode, counting_base
-from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey, Standing, name_of
+from dubbing.decisions import REASONS, Conflict, Decision, Kind, Reason, Severity, ShotKey, Standing, name_of
 from dubbing.errors import DubError, InputError
 from dubbing.review.background_jobs import BackgroundJob, BackgroundJobs
 from dubbing.review.curves import curves
@@ -57,6 +57,7 @@ class _Decide(_Body):
     text: str = ""
     severity: Severity | None = None
     undoes: int | None = None
+    reasons: list[Reason] = Field(default=[], max_length=len(REASONS))
 
 
 class _Sides(_Body):
@@ -114,7 +115,7 @@ class Desk:
     def decide(self, said: _Decide) -> Decision:
         """Append a decision; a take that is named must be there, a comment's frame must be the shot's."""
         shown = self.library.find(*said.key)
-        about: dict[str, Any] = {"text": said.text, "undoes": said.undoes}
+        about: dict[str, Any] = {"text": said.text, "undoes": said.undoes, "reasons": tuple(said.reasons)}
         if said.kind == "rerun":
             raise InputError("A rerun is asked for at /api/rerun.")
         if said.kind in ("approve", "reject", "choose"):
@@ -326,7 +327,10 @@ def _record(record: Decision) -> dict[str, Any]:
 
 
 def _standing(now: Standing) -> dict[str, Any]:
-    plain = {k: getattr(now, k) for k in ("verdict", "about", "by", "at", "take", "generator", "revision")}
+    plain = {
+        k: getattr(now, k)
+        for k in ("verdict", "about", "by", "at", "take", "generator", "revision", "reasons", "chosen_by", "chosen_at")
+    }
     lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "comments": lambda: [_record(r) for r in now.comments], "history": lambda: [_record(r) for r in now.history],
     }  # fmt: skip

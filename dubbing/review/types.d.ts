@@ -4,7 +4,8 @@
 /** Title, language, shot. */
 type ShotKey = [title: string, language: string, shot: string];
 
-type Verdict = "approved" | "rejected" | "original";
+type Verdict = "approved" | "rejected" | "original" | "chosen";
+type Reason = "teeth" | "jaw" | "sync" | "wrong_face" | "covered" | "seam";
 type Severity = "note" | "issue" | "blocker";
 type Kind = "approve" | "reject" | "original" | "choose" | "comment" | "rerun" | "undo";
 type Which = "source" | "dub";
@@ -67,6 +68,7 @@ interface Row extends Scores {
   comments: number;
   comment_severity: Severity | null;
   chosen: string | null;
+  reject_reasons: Reason[];
 }
 
 /** Rows as columns and lists. */
@@ -136,6 +138,7 @@ interface Decision {
   text?: string;
   severity?: Severity;
   undoes?: number;
+  reasons: Reason[];
 }
 
 /** What holds for a shot. */
@@ -149,6 +152,9 @@ interface Standing {
   revision: number;
   comments: Decision[];
   history: Decision[];
+  reasons: Reason[];
+  chosen_by: string | null;
+  chosen_at: string | null;
 }
 
 interface Take {
@@ -328,7 +334,7 @@ type Answer<P extends string> = P extends "/api/info" ? Info
   : never;
 
 /** What a decision says beside its kind. */
-type About = Partial<Pick<Decision, "take" | "text" | "severity" | "frame" | "undoes">>;
+type About = Partial<Pick<Decision, "take" | "text" | "severity" | "frame" | "undoes" | "reasons">>;
 /** The low and high end of a score; null: no brush. */
 type Brush = [low: number, high: number] | null;
 interface Score {
@@ -376,6 +382,10 @@ interface Ids {
   "#rerun-settings": Tags["div"];
   "#rerun-error": Tags["p"];
   "#rerun-send": Tags["button"];
+  "#reject": Tags["dialog"];
+  "#reject-title": Tags["h2"];
+  "#reject-of": Tags["span"];
+  "#reject-reasons": Tags["div"];
   "#help": Tags["dialog"];
   "#help-title": Tags["h2"];
   "#help-keys": Tags["div"];

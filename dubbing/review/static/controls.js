@@ -23,6 +23,11 @@ export function bindControls(page, keys) {
   const mode = (name) => () => setMode(page, name);
   /** @param {number} by */
   const jump = (by) => () => player.step(by);
+  /** @param {number} by */
+  const adjust = (by) => () => {
+    view.adjust(by);
+    showAdjust(page, true);
+  };
   keys.bind("Play",
     [" ", "play or pause", () => player.toggle()],
     ["l", "play; again: faster", () => player.forward()],
@@ -43,18 +48,13 @@ export function bindControls(page, keys) {
     ["2", "wipe", mode("wipe")],
     ["3", "flicker from A to B", mode("flicker")],
     ["4", "difference", mode("difference")],
-    [["[", "]"], "move the wipe; slower or faster flicker; less or more gain"],
+    ["[", "wipe to the left; slower flicker; less gain", adjust(-1)],
+    ["]", "wipe to the right; faster flicker; more gain", adjust(1)],
     ["x", "the other side (flicker)", () => { setMode(page, "flicker"); view.flip(); }],
     ["m", "whole picture, mouth, or both", () => setZoom(page, ZOOMS[(ZOOMS.indexOf(view.zoom) + 1) % ZOOMS.length])],
     ["b", "face boxes and tracks", () => toggle(page, "faces")],
     ["v", "outline of the matte", () => toggle(page, "matte")],
     ["f", "picture on the whole screen, or not", () => wholeScreen()]);
-  for (const [key, by] of Object.entries({ "[": -1, "]": 1 })) {
-    keys.table.set(key, () => {
-      view.adjust(by);
-      showAdjust(page, true);
-    });
-  }
   keys.bind("Takes",
     ["y", "A: the next take", () => page.nextSide("a")],
     ["u", "B: the next take", () => page.nextSide("b")]);

@@ -1,12 +1,12 @@
 // Which shots are shown, in which order: read from the address, written to it. Pure; knows no element.
 
-import { REASON, SCORES, SORTS, STATUS, VERDICT, character, languageName } from "./words.js";
+import { REASON, REASONS, SCORES, SORTS, STATUS, VERDICT, character, languageName } from "./words.js";
 
 // Facets in the order of the side bar. of: the row's value; word: how a person says it.
 /** @type {Facet[]} */
 export const FACETS = [
   { name: "decision", label: "Decision", of: (r) => r.verdict ?? "open", word: (v) => VERDICT[v]?.word ?? "undecided",
-    order: ["open", "approved", "rejected", "original"] },
+    order: ["open", "approved", "rejected", "original", "chosen"] },
   { name: "review", label: "Asks for a person", of: (r) => (r.needs_review ? "yes" : "no"),
     word: (v) => (v === "yes" ? "over a limit" : "within limits"), order: ["yes", "no"] },
   { name: "title", label: "Title", of: (r) => r.title, word: (v) => v },
@@ -66,7 +66,7 @@ function textOf(row) {
     const words = [
       row.shot, row.shot.replace(/^\D*0*/, "#"), row.title, row.language, languageName(row.language), row.start_tc,
       STATUS[row.status], row.reason, REASON[row.reason], row.review_reason, row.error, character(row), row.generator,
-      row.take, row.verdict ? VERDICT[row.verdict]?.word : "undecided", row.by,
+      row.take, row.verdict ? VERDICT[row.verdict]?.word : "undecided", row.by, ...(row.reject_reasons ?? []).map((r) => REASONS[r] ?? r),
       row.comments ? `comment commented ${row.comment_severity}` : "",
     ];
     texts.set(row, (text = plain(words.filter(Boolean).join(" "))));

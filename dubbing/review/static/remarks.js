@@ -2,7 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { when } from "./time.js";
-import { KIND, generatorText } from "./words.js";
+import { KIND, REASONS, generatorText } from "./words.js";
 
 // on: {seek(frame), undo(seq)}; text(frame): its timecode
 /** @param {Decision[]} comments @param {string} me @param {(frame: number) => string} text
@@ -35,7 +35,8 @@ export function historyList(records, takes) {
     if (r.kind === "undo") return `no. ${r.undoes}`;
     if (r.kind === "comment") return r.severity;
     if (r.kind === "rerun") return generatorText(r.generator);
-    return r.take ? name(r.take) : "";
+    const why = r.reasons?.length ? `: ${r.reasons.map((reason) => REASONS[reason]).join(", ")}` : "";
+    return `${r.take ? name(r.take) : ""}${why}`;
   };
   return h("ol.history", {}, [...records].reverse().map((r) =>
     h(`li${undone.has(r.seq) ? ".undone" : ""}`, {},

@@ -3,11 +3,12 @@
 import { keyText } from "./api.js";
 import { decide, forget, lastDone, undoLast } from "./decisions.js";
 import { $, $$, h, memory, setText } from "./dom.js";
-import { askReviewer, openDialog, say } from "./frame.js";
+import { askReviewer, openDialog, reviewer, say } from "./frame.js";
+import { askReasons } from "./reasons.js";
 import { askRerun } from "./rerun.js";
 import { sideName } from "./takes.js";
 import { when } from "./time.js";
-import { KIND, VERDICT } from "./words.js";
+import { KIND, VERDICT, nameOf } from "./words.js";
 
 /** @import { ApiError } from "./api.js" */
 /** @import { Keys } from "./keys.js" */
@@ -72,12 +73,24 @@ export class Verdicts {
     }
   }
 
-  /** @param {Kind} kind */
-  async say(kind) {
+  // Whose decision the next one ends, in a sentence; empty where it is nobody else's.
+  ends() {
+    const { verdict, by } = this.page.facts.standing;
+    return verdict && by !== reviewer() ? ` It takes the place of “${VERDICT[verdict].word}” by ${by}.` : "";
+  }
+
+  // again: with these reasons, without asking
+  /** @param {Kind} kind @param {About} [again] */
+  async say(kind, again = null) {
     const { page } = this;
-    if (!page.facts) return;
+    if (!page.facts || !(await askReviewer())) return;
     const take = page.lookedAt();
+    const reasons = again?.reasons ?? (kind === "reject" ? await askReasons(nameOf(page.key)) : []);
+    if (!reasons) return;
+    /** @type {About} */
     const about = kind === "original" || !take ? {} : { take: take.id };
+    if (reasons.length) about.reasons = reasons;
+    const ended = this.ends();
     if (kind === "approve" && take && !take.current) {
       // to approve another take than the delivered one is to choose it
       if (!(await this.send("choose", { take: take.id }))) return;
@@ -85,7 +98,7 @@ export class Verdicts {
     if (!(await this.send(kind, about))) return;
     const next = $("#advance").checked ? page.order.beside(page.key, 1) : null;
     const other = kind === "reject" && take && !take.current ? `, ${sideName(take.id, page.facts.takes)}; the delivered take stays` : "";
-    say(`${SAID[kind]}: ${page.key[2]} (${page.key[1]})${other}.`, "good", { label: "Undo", do: () => this.undo() });
+    say(`${SAID[kind]}: ${nameOf(page.key)}${other}.${ended}`, "good", { label: "Undo", do: () => this.undo() });
     if (take && !take.current && kind === "approve") await page.refresh();
     if (next) this.going = setTimeout(() => page.go(next), GO_ON_MS);
   }
@@ -101,8 +114,10 @@ export class Verdicts {
       say(`${sideName(take.id, this.page.facts.takes)} is chosen already.`);
       return;
     }
+    if (!(await askReviewer())) return;
+    const ended = this.ends();
     if (!(await this.send("choose", { take: take.id }))) return;
-    say(`Chosen: ${sideName(take.id, this.page.facts.takes)}. The next export delivers it.`, "good", { label: "Undo", do: () => this.undo() });
+    say(`Chosen: ${sideName(take.id, this.page.facts.takes)}. The next export delivers it.${ended}`, "good", { label: "Undo", do: () => this.undo() });
     await this.page.refresh();
   }
 
@@ -144,7 +159,7 @@ export class Verdicts {
     }
     try {
       const { key } = await undoLast(name);
-      say(`Taken back: ${key[2]} (${key[1]}).`, "good");
+      say(`Taken back: ${nameOf(key)}.`, "good");
       if (keyText(key) === keyText(page.key)) await page.refresh();
       else await page.go(key);
     } catch (error) {
@@ -170,7 +185,7 @@ export class Verdicts {
     if (row) page.facts.row = row;
     page.showFacts();
     const last = standing?.history.filter((r) => !["comment", "rerun"].includes(r.kind)).at(-1);
-    const who = last ? `${last.reviewer} ${last.kind === "undo" ? "took a decision back" : `has ${KIND[last.kind]}`} meanwhile (${when(last.time)})` : error.message;
+    const who = last ? `${last.reviewer} ${last.kind === "undo" ? "took a decision back" : `${KIND[last.kind]}${last.kind === "choose" ? " a take" : ""}`} meanwhile (${when(last.time)})` : error.message;
     const now = standing?.verdict ? `now: ${VERDICT[standing.verdict].word} by ${standing.by}` : "undecided again";
     const box = $("#conflict");
     box.replaceChildren(
@@ -187,6 +202,6 @@ export class Verdicts {
   again(kind, about) {
     this.reset();
     if (kind === "comment" || kind === "choose" || kind === "undo") this.send(kind, about);
-    else this.say(kind);
+    else this.say(kind, about);
   }
 }
