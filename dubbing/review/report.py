@@ -24,6 +24,7 @@ from dubbing.manifest import Dub, Title
 from dubbing.review.charts import distribution, edges
 from dubbing.review.deliveries import Deliveries
 from dubbing.review.library import Library
+from dubbing.review.look import style
 from dubbing.review.moments import LOOP_S, Moment, moment
 
 __all__ = ["WORST", "report"]
@@ -54,6 +55,7 @@ def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[st
         totals=_counts(rows), dubs=dubs, changes=changes, people=_people(library), decisions=_decisions(library, rows),
         comments=_comments(library, rows, lines), deliveries=_deliveries(library), worst=worst,
         loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=library.run, version=__version__,
+        style=style(),
         expert=sorted({r["lse_model"] for r in rows if r["lse_model"]}),
     )  # fmt: skip
 

@@ -29,6 +29,7 @@ from dubbing.decisions import REASONS, Conflict, Decision, Kind, Reason, Severit
 from dubbing.errors import DubError, InputError
 from dubbing.review.background_jobs import BackgroundJob, BackgroundJobs
 from dubbing.review.curves import curves
+from dubbing.review.dashboard import GROUPS, SCORES, dashboard
 from dubbing.review.export import refusal
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
@@ -181,6 +182,11 @@ def _pages(app: FastAPI, desk: Desk) -> None:
     def shot_page(title: str, language: str, shot: str) -> HTMLResponse:
         desk.library.find(title, language, shot)
         return page("shot.html", title=title, language=language, shot=shot)
+
+    @app.get("/dashboard", response_class=HTMLResponse)
+    def dashboard_page(by: str = "language", score: str = "lse_d") -> HTMLResponse:
+        return page("dashboard.html", out=desk.library.out.name, by=by, score=score, by_what=GROUPS, scores=SCORES,
+                    reasons=REASONS, **dashboard(desk.library, by, score))  # fmt: skip
 
     @app.get("/report.html", response_class=HTMLResponse)
     def report_page() -> HTMLResponse:

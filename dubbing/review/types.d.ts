@@ -299,7 +299,7 @@ interface Filters {
 interface Facet {
   name: string;
   label: string;
-  of: (row: Row) => string | null | undefined;
+  of: (row: Row) => string | string[] | null | undefined;
   word: (value: string) => string;
   order?: string[];
 }
@@ -414,6 +414,12 @@ interface Ids {
   "#deliver": Tags["dialog"];
   "#deliver-title": Tags["h2"];
   "#deliver-about": Tags["p"];
+  "#choice": Tags["form"];
+  "#score": Tags["select"];
+  "#by": Tags["select"];
+  "#spread-title": Tags["h2"];
+  "#rejected-title": Tags["h2"];
+  "#alone-title": Tags["h2"];
   "#where-title": Tags["span"];
   "#where-language": Tags["span"];
   "#where-shot": Tags["h1"];

@@ -13,10 +13,18 @@ export const FACETS = [
   { name: "language", label: "Language", of: (r) => r.language, word: (v) => `${languageName(v)} · ${v}` },
   { name: "status", label: "Status", of: (r) => r.status, word: (v) => STATUS[v] ?? v, order: ["dubbed", "untouched", "failed"] },
   { name: "reason", label: "Why left alone", of: (r) => r.reason, word: (v) => REASON[v] ?? v },
+  { name: "rejected", label: "Rejected for", of: (r) => r.reject_reasons, word: (v) => REASONS[/** @type {Reason} */ (v)] ?? v },
   { name: "who", label: "Character", of: character, word: (v) => v },
   { name: "comments", label: "Comments", of: (r) => (r.comments ? r.comment_severity ?? "note" : "none"),
     word: (v) => (v === "none" ? "none" : `worst: ${v}`), order: ["blocker", "issue", "note", "none"] },
 ];
+
+// What a row is counted under: nothing, one value, or several.
+/** @param {Facet} facet @param {Row} row @returns {string[]} */
+export function valuesOf({ of }, row) {
+  const value = of(row) ?? [];
+  return Array.isArray(value) ? value : [String(value)];
+}
 
 /** @returns {Filters} */
 export const empty = () => ({ q: "", sort: "worst", chosen: {}, ranges: {} });
@@ -111,21 +119,21 @@ export function choose(rows, state, brushed) {
         failed = `r.${name}`;
       }
     }
-    for (const { name, of } of FACETS) {
-      const wanted = state.chosen[name];
-      if (wanted && !wanted.has(String(of(row)))) {
+    for (const facet of FACETS) {
+      const wanted = state.chosen[facet.name];
+      if (wanted && !valuesOf(facet, row).some((v) => wanted.has(v))) {
         fails += 1;
-        failed = name;
+        failed = facet.name;
       }
       if (fails > 1) break;
     }
     if (fails > 1) continue;
     if (fails === 0) shown.push(row);
     if (fails === 0 || failed === `r.${brushed}`) open.push(row);
-    for (const { name, of } of FACETS) {
-      if (fails === 1 && failed !== name) continue;
-      const value = of(row);
-      if (value !== null && value !== undefined) counts[name].set(String(value), (counts[name].get(String(value)) ?? 0) + 1);
+    for (const facet of FACETS) {
+      if (fails === 1 && failed !== facet.name) continue;
+      const count = counts[facet.name];
+      for (const value of valuesOf(facet, row)) count.set(value, (count.get(value) ?? 0) + 1);
     }
   }
   return { shown: sorted(shown, state.sort), open, counts };

@@ -143,7 +143,7 @@ export class Timeline {
       c.stroke();
       c.setLineDash([]);
       c.fillStyle = colour("dim");
-      c.font = `10px ${colour("font")}`;
+      c.font = `11px ${colour("font")}`;
       c.fillText(name, 28, at);
       c.font = `11px ${colour("font")}`;
     });
@@ -157,7 +157,7 @@ export class Timeline {
     const wide = (this.width - GUTTER) / (last - first);
     const every = steps.find((s) => s * wide > 84) ?? steps.at(-1);
     c.fillStyle = colour("dim");
-    c.font = `10px ${colour("mono")}`;
+    c.font = `11px ${colour("mono")}`;
     for (let frame = Math.ceil(first / every) * every; frame < last; frame += every) {
       const at = this.x(frame);
       c.fillRect(at, y + height - 5, 1, 5);
@@ -272,7 +272,7 @@ export function paintOffset(canvas, offset) {
   if (!width) return;
   const c = fitCanvas(canvas, width, height);
   c.clearRect(0, 0, width, height);
-  c.font = `10px ${colour("font")}`;
+  c.font = `11px ${colour("font")}`;
   const shifts = offset?.shifts ?? [];
   const all = [...(offset?.distance ?? []), ...(offset?.source_distance ?? [])].filter((v) => v !== null && v !== undefined);
   if (!shifts.length || !all.length) {
