@@ -27,7 +27,7 @@ from dubbing.inputs import json_value, not_a_file
 from dubbing.store import output_error
 
 __all__ = [
-    "FILE", "KINDS", "REASONS", "SEVERITIES", "Conflict", "Decision", "DecisionLog", "Kind", "Reason", "Severity",
+    "FILE", "KINDS", "MOST_POINTS", "MOST_STROKES", "REASONS", "SEVERITIES", "Conflict", "Decision", "DecisionLog", "Kind", "Reason", "Severity",
     "ShotKey", "Standing", "name_of", "standing_of",
 ]  # fmt: skip
 
@@ -42,6 +42,8 @@ REASONS: tuple[str, ...] = get_args(Reason)
 before the mouth, the edge of the patch."""
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 _VERDICTS = {"approve": "approved", "reject": "rejected", "original": "original", "choose": "chosen"}
+MOST_STROKES, MOST_POINTS = 40, 2000
+"""The largest drawing: about 30 KB of the log."""
 _MOST_TEXT = 4000
 _MOST_NAME = 80
 
@@ -71,7 +73,9 @@ class Decision:
     the source's picture), choose (that take from now on), comment, rerun (asked for, with that generator), undo;
     take: 12 hex digits of a take's key; generator: its name and settings, as in a manifest; frame: of the title,
     where a comment belongs; severity: of a comment; undoes: the seq that an undo takes back; reasons: of a rejection,
-    where any was given. Fields that an older version did not know stand last and may be absent.
+    where any was given; drawing: on the frame of a comment, strokes of points (x, y), 0..1 of the upright picture's
+    width and height from its upper left corner, at most MOST_STROKES and MOST_POINTS of them. Fields that
+    an older version did not know stand last and may be absent.
     """
 
     seq: int
@@ -88,6 +92,7 @@ class Decision:
     severity: Severity | None = None
     undoes: int | None = None
     reasons: tuple[Reason, ...] = ()
+    drawing: tuple[tuple[tuple[float, float], ...], ...] = ()
 
     @property
     def key(self) -> ShotKey:
@@ -276,8 +281,22 @@ class DecisionLog:
             raise InputError(f"There is no reason {strange[0]!r}; there is: {', '.join(REASONS)}.")
         if len(set(made.reasons)) < len(made.reasons):
             raise InputError(f"Each reason is given once; found {', '.join(made.reasons)}.")
+        if made.drawing:
+            self._accept_drawing(made)
         if made.kind == "undo":
             self._accept_undo(made)
+
+    def _accept_drawing(self, made: Decision) -> None:
+        strokes, points = len(made.drawing), sum(len(s) for s in made.drawing)
+        if made.kind != "comment" or made.frame is None:
+            raise InputError(f"Only a comment at a frame has a drawing; found one with {made.kind!r}.")
+        if strokes > MOST_STROKES or points > MOST_POINTS or not all(made.drawing):
+            raise InputError(
+                f"A drawing of {strokes} strokes and {points} points cannot be kept; at most {MOST_STROKES} strokes, "
+                f"none of them empty, and {MOST_POINTS} points are allowed."
+            )
+        if not all(0 <= value <= 1 for stroke in made.drawing for point in stroke for value in point):
+            raise InputError("A drawing's points are parts of the picture's width and height, 0 to 1 each.")
 
     def _accept_undo(self, made: Decision) -> None:
         held = {r.seq: r for r in self._by_shot.get(made.key, ())}

@@ -7,6 +7,7 @@ read every language; a text that a spreadsheet would take for a formula begins w
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,7 +50,8 @@ SCHEMA = pa.schema(
     ],
     metadata={"schema": "dub.review.2"},
 )
-_COMMENT_COLUMNS = ("title", "language", "shot", "timecode", "frame", "severity", "reviewer", "time", "text", "undone")
+_COMMENT_COLUMNS = ("title", "language", "shot", "timecode", "frame", "severity", "reviewer", "time", "text", "undone",
+                    "drawing")  # fmt: skip
 _REDELIVERY_COLUMNS = ("title", "language", "master", "shot", "start_tc", "end_tc", "start_frame", "end_frame",
                        "frames", "was", "was_generator", "now", "now_generator", "decision", "decided_by",
                        "decided_at", "comments")  # fmt: skip
@@ -147,7 +149,7 @@ def _comments(sheet: Sheet) -> Iterable[dict[str, Any]]:
         frame = _frame(r, starts[r.shot])
         yield {"title": r.title, "language": r.language, "shot": r.shot, "timecode": sheet.line.timecode(frame),
                "frame": frame, "severity": r.severity, "reviewer": r.reviewer, "time": r.time, "text": r.text,
-               "undone": r.seq in undone}  # fmt: skip
+               "undone": r.seq in undone, "drawing": json.dumps(r.drawing) if r.drawing else None}  # fmt: skip
 
 
 def _redelivered(sheet: Sheet, row: Mapping[str, Any], change: Change) -> dict[str, Any]:

@@ -25,7 +25,19 @@ from starlette.staticfiles import StaticFiles
 
 from dubbing import __version__, generators
 from dubbing.clock import Timecode, counting_base
-from dubbing.decisions import REASONS, Conflict, Decision, Kind, Reason, Severity, ShotKey, Standing, name_of
+from dubbing.decisions import (
+    MOST_POINTS,
+    MOST_STROKES,
+    REASONS,
+    Conflict,
+    Decision,
+    Kind,
+    Reason,
+    Severity,
+    ShotKey,
+    Standing,
+    name_of,
+)
 from dubbing.errors import DubError, InputError
 from dubbing.review.background_jobs import BackgroundJob, BackgroundJobs
 from dubbing.review.curves import curves
@@ -48,6 +60,10 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+_Point = Annotated[list[float], Field(min_length=2, max_length=2)]
+_Stroke = Annotated[list[_Point], Field(max_length=MOST_POINTS)]
+
+
 class _Decide(_Body):
     key: Annotated[list[str], Field(min_length=3, max_length=3)]
     kind: Kind
@@ -58,6 +74,7 @@ class _Decide(_Body):
     text: str = ""
     severity: Severity | None = None
     undoes: int | None = None
+    drawing: list[_Stroke] = Field(default=[], max_length=MOST_STROKES)
     reasons: list[Reason] = Field(default=[], max_length=len(REASONS))
 
 
@@ -128,6 +145,8 @@ class Desk:
             if not 0 <= frame < len(shown.line):
                 raise InputError(f"Frame {frame} is not in the film; this shot is {first} to {last - 1}.")
             about |= {"frame": frame, "severity": said.severity or "note"}
+        if said.drawing:
+            about["drawing"] = tuple(tuple((round(x, 4), round(y, 4)) for x, y in s) for s in said.drawing)
         return self.library.log.append(shown.key, said.kind, said.reviewer, expected=said.revision, **about)
 
 
@@ -182,6 +201,13 @@ def _pages(app: FastAPI, desk: Desk) -> None:
     def shot_page(title: str, language: str, shot: str) -> HTMLResponse:
         desk.library.find(title, language, shot)
         return page("shot.html", title=title, language=language, shot=shot)
+
+    @app.get("/languages/{title}/{shot}", response_class=HTMLResponse)
+    def languages_page(title: str, shot: str) -> HTMLResponse:
+        languages = [k[1] for k in desk.rows() if (k[0], k[2]) == (title, shot)]
+        if not languages:
+            raise InputError(f"There is no shot {title}/{shot} in {str(desk.library.out)!r}.")
+        return page("languages.html", title=title, shot=shot, languages=sorted(languages))
 
     @app.get("/dashboard", response_class=HTMLResponse)
     def dashboard_page(by: str = "language", score: str = "lse_d") -> HTMLResponse:
@@ -356,6 +382,6 @@ def _shot(desk: Desk, shown: Shown) -> dict[str, Any]:
         "fps": [line.rate.numerator, line.rate.denominator], "nominal_fps": counting_base(line.rate),
         "drop_frame": start.drop, "start_timecode_frames": start.frames,
         "timecodes": {"start": shown.row["start_tc"], "end": shown.row["end_tc"]},
-        "neighbours": {"previous": mine[at - 1]["shot"] if at else None,
+        "neighbours": {"first": mine[0]["shot"], "previous": mine[at - 1]["shot"] if at else None,
                        "next": mine[at + 1]["shot"] if at + 1 < len(mine) else None},
     }  # fmt: skip

@@ -139,6 +139,8 @@ interface Decision {
   severity?: Severity;
   undoes?: number;
   reasons: Reason[];
+  /** Of a comment: strokes of points, in parts of the picture's width and height. */
+  drawing: [x: number, y: number][][];
 }
 
 /** What holds for a shot. */
@@ -178,7 +180,7 @@ interface ShotFacts {
   drop_frame: boolean;
   start_timecode_frames: number;
   timecodes: { start: string; end: string };
-  neighbours: { previous: string | null; next: string | null };
+  neighbours: { first: string; previous: string | null; next: string | null };
 }
 
 /** Of /api/decide; what a conflict answers has no record, and says why. */
@@ -334,7 +336,7 @@ type Answer<P extends string> = P extends "/api/info" ? Info
   : never;
 
 /** What a decision says beside its kind. */
-type About = Partial<Pick<Decision, "take" | "text" | "severity" | "frame" | "undoes" | "reasons">>;
+type About = Partial<Pick<Decision, "take" | "text" | "severity" | "frame" | "undoes" | "reasons" | "drawing">>;
 /** The low and high end of a score; null: no brush. */
 type Brush = [low: number, high: number] | null;
 interface Score {
@@ -414,6 +416,9 @@ interface Ids {
   "#deliver": Tags["dialog"];
   "#deliver-title": Tags["h2"];
   "#deliver-about": Tags["p"];
+  "#tongues": Tags["ul"];
+  "#mouths": Tags["button"];
+  "#all-languages": Tags["a"];
   "#choice": Tags["form"];
   "#score": Tags["select"];
   "#by": Tags["select"];
@@ -435,6 +440,7 @@ interface Ids {
   "#zooms": Tags["div"];
   "#faces": Tags["button"];
   "#matte": Tags["button"];
+  "#draw": Tags["button"];
   "#stage": Tags["div"];
   "#picture": Tags["canvas"];
   "#making": Tags["div"];
@@ -448,6 +454,9 @@ interface Ids {
   "#loop": Tags["select"];
   "#sounds": Tags["div"];
   "#timeline": Tags["canvas"];
+  "#hover": Tags["div"];
+  "#hover-picture": Tags["canvas"];
+  "#hover-text": Tags["span"];
   "#offset": Tags["canvas"];
   "#offset-words": Tags["p"];
   "#conflict": Tags["p"];
@@ -469,5 +478,6 @@ interface Ids {
   "#comment": Tags["dialog"];
   "#comment-title": Tags["h2"];
   "#comment-at": Tags["span"];
+  "#comment-drawing": Tags["p"];
   "#comment-text": Tags["textarea"];
 }

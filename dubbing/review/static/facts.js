@@ -18,6 +18,8 @@ export function showFacts(page) {
   const { row, standing, takes } = page.facts;
   setText($("#where-title"), row.title);
   setText($("#where-language"), row.language);
+  $("#all-languages").href = `/languages/${encodeURIComponent(row.title)}/${encodeURIComponent(row.shot)}`;
+  $("#all-languages").hidden = page.info.dubs.filter((d) => d.title === row.title).length < 2;
   setText($("#where-shot"), row.shot.replace("_", " "));
   showVerdict(page, standing);
   const looked = page.lookedAt();

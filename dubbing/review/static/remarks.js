@@ -14,6 +14,7 @@ export function commentsList(comments, me, text, on) {
       h("div.comment-head", {},
         h(`span.severity.${c.severity}`, {}, icon(c.severity), c.severity),
         h("button.small.quiet.mono", { type: "button", "aria-label": `Go to ${text(c.frame)}`, onclick: () => on.seek(c.frame) }, text(c.frame)),
+        c.drawing?.length ? h("span.dim", { title: "with a drawing on the frame" }, "✎") : null,
         h("span.dim.who", {}, `${c.reviewer} · ${when(c.time)}`),
         c.reviewer === me
           ? h("button.bare", { type: "button", title: "Take this comment back", "aria-label": "Take this comment back", onclick: () => on.undo(c.seq) }, icon("undo"))

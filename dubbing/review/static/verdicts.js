@@ -8,7 +8,7 @@ import { askReasons } from "./reasons.js";
 import { askRerun } from "./rerun.js";
 import { sideName } from "./takes.js";
 import { when } from "./time.js";
-import { KIND, VERDICT, nameOf } from "./words.js";
+import { KIND, VERDICT, nameOf, plural } from "./words.js";
 
 /** @import { ApiError } from "./api.js" */
 /** @import { Keys } from "./keys.js" */
@@ -65,6 +65,7 @@ export class Verdicts {
       page.facts.row = found.row ?? page.facts.row;
       page.showFacts();
       page.timeline.set({ comments: found.standing.comments });
+      page.view.draw();
       return true;
     } catch (error) {
       if (error.status === 409) this.conflict(kind, about, error);
@@ -125,14 +126,19 @@ export class Verdicts {
     const { page } = this;
     if (!page.facts || !(await askReviewer())) return;
     page.player.pause();
-    const frame = page.player.ready ? page.player.frame : page.start_frame;
+    const { strokes } = page.drawing;
+    const frame = page.drawing.frame ?? (page.player.ready ? page.player.frame : page.start_frame);
+    setText($("#comment-drawing"), strokes.length ? `with your drawing of ${plural(strokes.length, "stroke")}` : "");
     const form = $("#comment form");
     form.reset();
     setText($("#comment-at"), page.text(frame));
     if (!(await openDialog("#comment"))) return;
     const text = $("#comment-text").value.trim();
     const severity = /** @type {Severity} */ (new FormData(form).get("severity"));
-    if (text && (await this.send("comment", { text, severity, frame }))) say(`Comment (${severity}) at ${page.text(frame)}.`, "good");
+    const drawing = strokes.length ? { drawing: strokes } : {};
+    if (!text || !(await this.send("comment", { text, severity, frame, ...drawing }))) return;
+    page.drawing.clear();
+    say(`Comment (${severity}) at ${page.text(frame)}.`, "good");
   }
 
   async rerun() {
