@@ -27,8 +27,8 @@ from dubbing.inputs import json_value, not_a_file
 from dubbing.store import output_error
 
 __all__ = [
-    "FILE", "KINDS", "MOST_POINTS", "MOST_STROKES", "REASONS", "SEVERITIES", "Conflict", "Decision", "DecisionLog", "Kind", "Reason", "Severity",
-    "ShotKey", "Standing", "name_of", "standing_of",
+    "FILE", "KINDS", "MOST_POINTS", "MOST_STROKES", "REASONS", "SEVERITIES", "Conflict", "Decision", "DecisionLog",
+    "Kind", "Reason", "Severity", "ShotKey", "Standing", "name_of", "standing_of",
 ]  # fmt: skip
 
 FILE = "review/decisions.jsonl"
