@@ -59,7 +59,6 @@ class Page {
       const first = player.load(proxy, facts.frames, start);
       player.video.muted = true;
       await first;
-      player.loop = this.leader === tongue ? "shot" : "off";
     } catch (error) {
       setText(said, error.message);
       say(`${language}: ${error.message}`, "bad");
@@ -91,7 +90,7 @@ class Page {
   /** @param {string} name */
   paint(name) {
     const tongue = name === "source" ? this.leader : this.tongues.get(name);
-    if (!tongue?.player.ready || tongue.player.video.readyState < 2) return;
+    if (!tongue?.player.ready) return;
     const { layout } = tongue.proxy;
     const side = name === "source" ? "a" : "b";
     const [x, y, w, h] = (this.mouths && layout.panes[`mouth_${side}`]) || layout.panes[`full_${side}`];
@@ -120,7 +119,10 @@ class Page {
     if (this.leader.player.playing) this.pause();
     else {
       this.hear(this.heard);
-      for (const { player } of this.tongues.values()) player.play();
+      for (const { player } of this.tongues.values()) {
+        player.loop = player === this.leader.player ? "shot" : "off";
+        player.play();
+      }
     }
   }
 

@@ -120,7 +120,7 @@ export class View {
     const [width, height] = [box.clientWidth, box.clientHeight];
     if (!width || !height) return;
     const source = this.picture?.source;
-    if (source instanceof HTMLVideoElement && source.readyState < 2) return; // let go at a cut: the last picture stays
+    if (source instanceof HTMLVideoElement && !source.hasAttribute("src")) return; // let go at a cut: its picture stays
     const c = fitCanvas(this.canvas, width, height);
     c.clearRect(0, 0, width, height);
     if (!this.picture?.layout) {
