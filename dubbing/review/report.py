@@ -26,6 +26,7 @@ from dubbing.review.deliveries import Deliveries
 from dubbing.review.library import Library
 from dubbing.review.look import style
 from dubbing.review.moments import LOOP_S, Moment, moment
+from dubbing.run_file import read_run
 
 __all__ = ["WORST", "report"]
 
@@ -44,6 +45,7 @@ def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[st
     A shot whose pictures cannot be made says why in their place. Raises OutputError as `Library`, MediaError where a
     film is not there any more.
     """
+    run = read_run(library.store).plain  # as an export has just left it
     lines = _lines(library)
     rows, worst = library.rows(), min(worst, max(1, _MOST // max(1, len(library.dubs()))))
     chosen = [_mine(rows, title, dub) for title, dub in library.dubs()]
@@ -54,7 +56,7 @@ def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[st
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         totals=_counts(rows), dubs=dubs, changes=changes, people=_people(library), decisions=_decisions(library, rows),
         comments=_comments(library, rows, lines), deliveries=_deliveries(library), worst=worst,
-        loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=library.run, version=__version__,
+        loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=run, version=__version__,
         style=style(),
         expert=sorted({r["lse_model"] for r in rows if r["lse_model"]}),
     )  # fmt: skip
