@@ -33,7 +33,8 @@ Examples:
   dub review out --host 0.0.0.0             for others on the network too, with the token
 
 The page: every shot, worst first; source and take in step, frame by frame; approve, reject, leave the original, rerun,
-comment, each by one key (? lists them). Decisions are kept in OUT/review/decisions.jsonl, as they are taken;
+comment, each by one key (? lists them); all languages of a shot side by side, the film across its cuts, a dashboard of
+scores and of why takes were rejected. Decisions are kept in OUT/review/decisions.jsonl, as they are taken;
 `dub export OUT` masters what they changed. Ctrl-C ends it.""",
 )
 @click.argument("out", type=PLACE, required=False, default="out")

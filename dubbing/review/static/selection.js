@@ -185,7 +185,7 @@ export function bulkKeys(queue, keys) {
     ["Escape", "select nothing", () => selection.clear()]);
   keys.bind("Decide (the selected shots, else the one in focus)",
     ["a", "approve", () => sayOfAll(queue, "approve")],
-    ["r", "reject: the original is delivered", () => sayOfAll(queue, "reject")],
+    ["r", "reject, with reasons: the original is delivered", () => sayOfAll(queue, "reject")],
     ["o", "leave the original picture", () => sayOfAll(queue, "original")],
     ["g", "render again", () => sayOfAll(queue, "rerun")],
     ["z", "undo", () => undo(queue)]);

@@ -37,7 +37,7 @@ export class Verdicts {
   bind(keys) {
     keys.bind("Decide",
       ["a", "approve", () => this.say("approve")],
-      ["r", "reject: the original is delivered", () => this.say("reject")],
+      ["r", "reject, with reasons: the original is delivered", () => this.say("reject")],
       ["o", "leave the original picture", () => this.say("original")],
       ["g", "render again, with another generator or settings", () => this.rerun()],
       ["c", "comment at this frame", () => this.comment()],
