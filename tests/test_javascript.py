@@ -155,7 +155,7 @@ def test_the_types_are_what_the_server_sends(web: httpx.Client, name: str) -> No
 def test_the_ids_are_the_templates(page: Path) -> None:
     known = dict(re.findall(r'^  "#([\w-]+)": Tags\["(\w+)"\];', TYPES, re.M))
     found: dict[str, str] = {}
-    for name in ("base", "queue", "shot"):
+    for name in ("base", "queue", "shot", "dashboard", "languages"):
         text = (REVIEW / "templates" / f"{name}.html").read_text(encoding="utf-8")
         found |= {i: tag for tag, i in re.findall(r'<(\w+)\b[^>]*?\sid="([^"]+)"', text)}
     assert known == found

@@ -12,6 +12,7 @@ from dubbing.api.jobs import known_engine, steadfast
 from dubbing.api.log import RunLog
 from dubbing.api.progress import FiguresFile
 from dubbing.api.results import Take, open_results
+from dubbing.decisions import ShotKey
 from dubbing.engine import Event
 from dubbing.manifest import GeneratorChoice
 from dubbing.review.export import Exported
@@ -32,7 +33,8 @@ GIB = 1 << 30
 @dataclass(frozen=True)
 class Rerun:
     """What became of one shot. before: the take that held until then, take: the new one; either None where there is
-    none; known: whether the same take was there already; error: why there is no new one."""
+    none; known: whether the same take was there already; error: why there is no new one; ended: the decision of
+    somebody else that choosing the take ended, None where there was none."""
 
     title: str
     language: str
@@ -41,6 +43,7 @@ class Rerun:
     take: Take | None
     known: bool
     error: str | None
+    ended: str | None = None
 
 
 def rerun(
@@ -66,9 +69,13 @@ def rerun(
     choice = None if generator is None else library.choice(_plain(generator))
     before = {key: next((t.id for t in library.find(*key).takes if t.current), None) for key in keys}
     made = render(library, keys, choice, who, on_part or (lambda part, stage: None), engine)
+    ended: dict[ShotKey, str] = {}
     if choose:
         for one in made:
             if one.take is not None:
+                was = library.log.of(one.key)
+                if was.verdict is not None and was.by != who:
+                    ended[one.key] = f"{was.verdict} by {was.by}"
                 take = library.find(*one.key).take(one.take)
                 library.log.append(one.key, "choose", who, take=take.id, generator=take.generator)
     results, found = open_results(out), []
@@ -76,7 +83,7 @@ def rerun(
         title, language, shot = one.key
         takes = {t.id: t for t in results.dub(title, language).takes(shot)}
         old, new = takes.get(before[one.key] or ""), takes.get(one.take or "")
-        found.append(Rerun(title, language, shot, old, new, one.known, one.error))
+        found.append(Rerun(title, language, shot, old, new, one.known, one.error, ended.get(one.key)))
     return tuple(found)
 
 

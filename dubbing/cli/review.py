@@ -34,7 +34,8 @@ Examples:
   dub review out --host 0.0.0.0             for others on the network too, with the token
 
 The page: every shot, worst first; source and take in step, frame by frame; approve, reject, leave the original, rerun,
-comment, each by one key (? lists them). Decisions are kept in OUT/review/decisions.jsonl, as they are taken;
+comment, each by one key (? lists them); all languages of a shot side by side, the film across its cuts, a dashboard of
+scores and of why takes were rejected. Decisions are kept in OUT/review/decisions.jsonl, as they are taken;
 `dub export OUT` masters what they changed. Ctrl-C ends it.""",
 )
 @click.argument("out", type=PLACE, required=False, default="out")
@@ -167,7 +168,13 @@ def _progress(log_format: str) -> Iterator[Any]:
 
 def _plain(one: Rerun) -> dict[str, Any]:
     key = [one.title, one.language, one.shot]
-    return {"key": key, "take": one.take.id if one.take else None, "known": one.known, "error": one.error}
+    return {
+        "key": key,
+        "take": one.take.id if one.take else None,
+        "known": one.known,
+        "error": one.error,
+        "ended": one.ended,
+    }
 
 
 def _told(made: Sequence[Rerun], chosen: bool, out: Path | Uri) -> str:
@@ -178,6 +185,8 @@ def _told(made: Sequence[Rerun], chosen: bool, out: Path | Uri) -> str:
     for one in made:
         old, new = one.before, one.take
         what = one.error or ("the same take as there was" if one.known else "")
+        if one.ended:
+            what = f"{what}, " * bool(what) + f"takes the place of: {one.ended}"
         both = [number(t.scores.get(c)) if t else None for c in ("lse_d", "lse_c") for t in (old, new)]
         rows.append([f"{one.title}/{one.language}/{one.shot}", old and old.id, new and new.id, *both, what])
     text = table(["shot", "take", "new take", "LSE-D", "new", "LSE-C", "new", ""], rows)

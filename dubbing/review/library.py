@@ -177,7 +177,8 @@ class Library:
 
     def rows(self) -> list[dict[str, Any]]:
         """Every shot of every dub, as in its shots.parquet, and: severity, severity_parts, verdict, by, at, revision,
-        comments (how many), comment_severity (the worst of them), chosen (take) and order (place in the film).
+        comments (how many), comment_severity (the worst of them), chosen (take), reject_reasons and order (place in the
+        film).
 
         Worst first; dubs that are not finished have none. Shared between callers: not to be changed.
         """
@@ -296,12 +297,15 @@ def _worst_first(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _standing(now: Standing, take: str | None) -> dict[str, Any]:
-    """What was decided, for a row; a verdict on another take than the row's is none on it."""
+    """What was decided, for a row; one on another take than the row's is none on it; that a take is chosen holds."""
     order = ("note", "issue", "blocker")
     worst = max((c.severity for c in now.comments if c.severity), key=order.index, default=None)
-    holds = now.verdict == "original" or take is None or now.about == take
+    holds = now.verdict in ("original", "chosen") or take is None or now.about == take
     verdict, by, at = (now.verdict, now.by, now.at) if holds else (None, None, None)
+    if verdict is None and now.take is not None:
+        verdict, by, at = "chosen", now.chosen_by, now.chosen_at
     return {
         "verdict": verdict, "by": by, "at": at, "revision": now.revision, "comments": len(now.comments),
         "comment_severity": worst, "chosen": now.take,
+        "reject_reasons": list(now.reasons) if verdict == "rejected" else [],
     }  # fmt: skip

@@ -22,16 +22,18 @@ from dubbing.decisions import SEVERITIES, Decision, ShotKey
 from dubbing.errors import DubError, MediaError
 from dubbing.manifest import Dub, Title
 from dubbing.review.charts import distribution, edges
-from dubbing.review.deliveries import Deliveries, choice_of
+from dubbing.review.deliveries import Deliveries
 from dubbing.review.library import Library
+from dubbing.review.look import style
 from dubbing.review.moments import LOOP_S, Moment, moment
+from dubbing.run_file import read_run
 
 __all__ = ["WORST", "report"]
 
 WORST = 8  # shots of each dub that are shown
 _MOST = 40  # shots in all: a page of 15 MB can still be mailed
 _SCORES = {"lse_d": "LSE-D, lower is better", "lse_c": "LSE-C, higher is better"}
-_VERDICTS = ("approved", "rejected", "original")
+_VERDICTS = ("approved", "rejected", "original", "chosen")
 _PARTS = {"lse": "LSE-D over the original's", "offset": "offset", "sharp": "sharpness", "silence": "motion in silence"}
 
 
@@ -43,6 +45,7 @@ def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[st
     A shot whose pictures cannot be made says why in their place. Raises OutputError as `Library`, MediaError where a
     film is not there any more.
     """
+    run = read_run(library.store).plain  # as an export has just left it
     lines = _lines(library)
     rows, worst = library.rows(), min(worst, max(1, _MOST // max(1, len(library.dubs()))))
     chosen = [_mine(rows, title, dub) for title, dub in library.dubs()]
@@ -54,7 +57,8 @@ def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[st
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         totals=_counts(rows), dubs=dubs, changes=changes, people=_people(library), decisions=_decisions(library, rows),
         comments=_comments(library, rows, lines), deliveries=_deliveries(library), worst=worst,
-        loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=library.run, version=__version__,
+        loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=run, version=__version__,
+        style=style(),
         expert=sorted({r["lse_model"] for r in rows if r["lse_model"]}),
     )  # fmt: skip
 
@@ -208,12 +212,12 @@ def _decisions(library: Library, rows: Sequence[Mapping[str, Any]]) -> list[dict
         now = said.get((row["title"], row["language"], row["shot"]))
         if now is None or (now.verdict is None and now.take is None):
             continue
-        chosen = choice_of(now)
         found.append({
             "dub": f"{row['title']}/{row['language']}", "shot": row["shot"], "at": row["start_tc"],
             "verdict": now.verdict, "by": now.by, "when": now.at, "take": now.take,
             "source": now.delivers_source(row["take"] or now.about or ""),
-            "generator": _generator(now.generator), "chosen_by": chosen.reviewer if chosen else None,
+            "generator": _generator(now.generator), "chosen_by": now.chosen_by,
+            "reasons": [r.replace("_", " ") for r in now.reasons],
         })  # fmt: skip
     return found
 

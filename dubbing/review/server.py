@@ -25,10 +25,23 @@ from starlette.staticfiles import StaticFiles
 
 from dubbing import __version__, generators
 from dubbing.clock import Timecode, counting_base
-from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey, Standing, name_of
+from dubbing.decisions import (
+    MOST_POINTS,
+    MOST_STROKES,
+    REASONS,
+    Conflict,
+    Decision,
+    Kind,
+    Reason,
+    Severity,
+    ShotKey,
+    Standing,
+    name_of,
+)
 from dubbing.errors import DubError, InputError
 from dubbing.review.background_jobs import BackgroundJob, BackgroundJobs
 from dubbing.review.curves import curves
+from dubbing.review.dashboard import GROUPS, SCORES, dashboard
 from dubbing.review.export import refusal
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
@@ -47,6 +60,10 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+_Point = Annotated[list[float], Field(min_length=2, max_length=2)]
+_Stroke = Annotated[list[_Point], Field(max_length=MOST_POINTS)]
+
+
 class _Decide(_Body):
     key: Annotated[list[str], Field(min_length=3, max_length=3)]
     kind: Kind
@@ -57,6 +74,8 @@ class _Decide(_Body):
     text: str = ""
     severity: Severity | None = None
     undoes: int | None = None
+    drawing: list[_Stroke] = Field(default=[], max_length=MOST_STROKES)
+    reasons: list[Reason] = Field(default=[], max_length=len(REASONS))
 
 
 class _Sides(_Body):
@@ -115,7 +134,7 @@ class Desk:
     def decide(self, said: _Decide) -> Decision:
         """Append a decision; a take that is named must be there, a comment's frame must be the shot's."""
         shown = self.library.find(*said.key)
-        about: dict[str, Any] = {"text": said.text, "undoes": said.undoes}
+        about: dict[str, Any] = {"text": said.text, "undoes": said.undoes, "reasons": tuple(said.reasons)}
         if said.kind == "rerun":
             raise InputError("A rerun is asked for at /api/rerun.")
         if said.kind in ("approve", "reject", "choose"):
@@ -127,6 +146,8 @@ class Desk:
             if not 0 <= frame < len(shown.line):
                 raise InputError(f"Frame {frame} is not in the film; this shot is {first} to {last - 1}.")
             about |= {"frame": frame, "severity": said.severity or "note"}
+        if said.drawing:
+            about["drawing"] = tuple(tuple((round(x, 4), round(y, 4)) for x, y in s) for s in said.drawing)
         return self.library.log.append(shown.key, said.kind, said.reviewer, expected=said.revision, **about)
 
 
@@ -181,6 +202,18 @@ def _pages(app: FastAPI, desk: Desk) -> None:
     def shot_page(title: str, language: str, shot: str) -> HTMLResponse:
         desk.library.find(title, language, shot)
         return page("shot.html", title=title, language=language, shot=shot)
+
+    @app.get("/languages/{title}/{shot}", response_class=HTMLResponse)
+    def languages_page(title: str, shot: str) -> HTMLResponse:
+        languages = [k[1] for k in desk.rows() if (k[0], k[2]) == (title, shot)]
+        if not languages:
+            raise InputError(f"There is no shot {title}/{shot} in {str(desk.library.out)!r}.")
+        return page("languages.html", title=title, shot=shot, languages=sorted(languages))
+
+    @app.get("/dashboard", response_class=HTMLResponse)
+    def dashboard_page(by: str = "language", score: str = "lse_d") -> HTMLResponse:
+        return page("dashboard.html", out=desk.library.out.name, by=by, score=score, by_what=GROUPS, scores=SCORES,
+                    reasons=REASONS, **dashboard(desk.library, by, score))  # fmt: skip
 
     @app.get("/report.html", response_class=HTMLResponse)
     def report_page() -> HTMLResponse:
@@ -331,7 +364,10 @@ def _record(record: Decision) -> dict[str, Any]:
 
 
 def _standing(now: Standing) -> dict[str, Any]:
-    plain = {k: getattr(now, k) for k in ("verdict", "about", "by", "at", "take", "generator", "revision")}
+    plain = {
+        k: getattr(now, k)
+        for k in ("verdict", "about", "by", "at", "take", "generator", "revision", "reasons", "chosen_by", "chosen_at")
+    }
     lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "comments": lambda: [_record(r) for r in now.comments], "history": lambda: [_record(r) for r in now.history],
     }  # fmt: skip
@@ -356,6 +392,6 @@ def _shot(desk: Desk, shown: Shown) -> dict[str, Any]:
         "fps": [line.rate.numerator, line.rate.denominator], "nominal_fps": counting_base(line.rate),
         "drop_frame": start.drop, "start_timecode_frames": start.frames,
         "timecodes": {"start": shown.row["start_tc"], "end": shown.row["end_tc"]},
-        "neighbours": {"previous": mine[at - 1]["shot"] if at else None,
+        "neighbours": {"first": mine[0]["shot"], "previous": mine[at - 1]["shot"] if at else None,
                        "next": mine[at + 1]["shot"] if at + 1 < len(mine) else None},
     }  # fmt: skip

@@ -4,7 +4,8 @@
 /** Title, language, shot. */
 type ShotKey = [title: string, language: string, shot: string];
 
-type Verdict = "approved" | "rejected" | "original";
+type Verdict = "approved" | "rejected" | "original" | "chosen";
+type Reason = "teeth" | "jaw" | "sync" | "wrong_face" | "covered" | "seam";
 type Severity = "note" | "issue" | "blocker";
 type Kind = "approve" | "reject" | "original" | "choose" | "comment" | "rerun" | "undo";
 type Which = "source" | "dub";
@@ -67,6 +68,7 @@ interface Row extends Scores {
   comments: number;
   comment_severity: Severity | null;
   chosen: string | null;
+  reject_reasons: Reason[];
 }
 
 /** Rows as columns and lists. */
@@ -137,6 +139,9 @@ interface Decision {
   text?: string;
   severity?: Severity;
   undoes?: number;
+  reasons: Reason[];
+  /** Of a comment: strokes of points, in parts of the picture's width and height. */
+  drawing: [x: number, y: number][][];
 }
 
 /** What holds for a shot. */
@@ -150,6 +155,9 @@ interface Standing {
   revision: number;
   comments: Decision[];
   history: Decision[];
+  reasons: Reason[];
+  chosen_by: string | null;
+  chosen_at: string | null;
 }
 
 /** The columns of a row that belong to a take, of this one. */
@@ -188,7 +196,7 @@ interface ShotFacts {
   drop_frame: boolean;
   start_timecode_frames: number;
   timecodes: { start: string; end: string };
-  neighbours: { previous: string | null; next: string | null };
+  neighbours: { first: string; previous: string | null; next: string | null };
 }
 
 /** Of /api/decide; what a conflict answers has no record, and says why. */
@@ -320,7 +328,7 @@ interface Filters {
 interface Facet {
   name: string;
   label: string;
-  of: (row: Row) => string | null | undefined;
+  of: (row: Row) => string | string[] | null | undefined;
   word: (value: string) => string;
   order?: string[];
 }
@@ -355,7 +363,7 @@ type Answer<P extends string> = P extends "/api/info" ? Info
   : never;
 
 /** What a decision says beside its kind. */
-type About = Partial<Pick<Decision, "take" | "text" | "severity" | "frame" | "undoes">>;
+type About = Partial<Pick<Decision, "take" | "text" | "severity" | "frame" | "undoes" | "reasons" | "drawing">>;
 /** The low and high end of a score; null: no brush. */
 type Brush = [low: number, high: number] | null;
 interface Score {
@@ -403,6 +411,10 @@ interface Ids {
   "#rerun-settings": Tags["div"];
   "#rerun-error": Tags["p"];
   "#rerun-send": Tags["button"];
+  "#reject": Tags["dialog"];
+  "#reject-title": Tags["h2"];
+  "#reject-of": Tags["span"];
+  "#reject-reasons": Tags["div"];
   "#help": Tags["dialog"];
   "#help-title": Tags["h2"];
   "#help-keys": Tags["div"];
@@ -431,6 +443,15 @@ interface Ids {
   "#deliver": Tags["dialog"];
   "#deliver-title": Tags["h2"];
   "#deliver-about": Tags["p"];
+  "#tongues": Tags["ul"];
+  "#mouths": Tags["button"];
+  "#all-languages": Tags["a"];
+  "#choice": Tags["form"];
+  "#score": Tags["select"];
+  "#by": Tags["select"];
+  "#spread-title": Tags["h2"];
+  "#rejected-title": Tags["h2"];
+  "#alone-title": Tags["h2"];
   "#where-title": Tags["span"];
   "#where-language": Tags["span"];
   "#where-shot": Tags["h1"];
@@ -447,6 +468,7 @@ interface Ids {
   "#face-choice": Tags["div"];
   "#faces": Tags["button"];
   "#matte": Tags["button"];
+  "#draw": Tags["button"];
   "#stage": Tags["div"];
   "#picture": Tags["canvas"];
   "#making": Tags["div"];
@@ -460,6 +482,9 @@ interface Ids {
   "#loop": Tags["select"];
   "#sounds": Tags["div"];
   "#timeline": Tags["canvas"];
+  "#hover": Tags["div"];
+  "#hover-picture": Tags["canvas"];
+  "#hover-text": Tags["span"];
   "#offset": Tags["canvas"];
   "#offset-face": Tags["span"];
   "#offset-words": Tags["p"];
@@ -482,5 +507,6 @@ interface Ids {
   "#comment": Tags["dialog"];
   "#comment-title": Tags["h2"];
   "#comment-at": Tags["span"];
+  "#comment-drawing": Tags["p"];
   "#comment-text": Tags["textarea"];
 }

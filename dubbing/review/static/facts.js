@@ -6,7 +6,7 @@ import { facesTables, numbersTable } from "./numbers.js";
 import { commentsList, historyList } from "./remarks.js";
 import { sideName, takesList } from "./takes.js";
 import { when } from "./time.js";
-import { VERDICT, complaint, faceName } from "./words.js";
+import { REASONS, VERDICT, complaint, faceName } from "./words.js";
 
 /** @import { ShotPage } from "./shot.js" */
 
@@ -25,6 +25,8 @@ export function showFacts(page) {
   const { row, standing, takes } = page.facts;
   const run = page.info.dubs.find((d) => d.title === row.title && d.language === row.language)?.run;
   $("#where-language").title = run ? `made by run ${run} into this folder` : "";
+  $("#all-languages").href = `/languages/${encodeURIComponent(row.title)}/${encodeURIComponent(row.shot)}`;
+  $("#all-languages").hidden = page.info.dubs.filter((d) => d.title === row.title).length < 2;
   showVerdict(page, standing);
   const looked = page.lookedAt();
   setText($("#numbers-of"), looked ? `of ${sideName(looked.id, takes)}` : "");
@@ -55,22 +57,26 @@ function showNumbers(page, looked) {
 /** @param {ShotPage} page @param {Standing} standing */
 function showVerdict(page, standing) {
   const chip = $("#verdict");
+  const { takes, row } = page.facts;
+  const stands = VERDICT[row.verdict]; // of what is delivered, as the queue counts it
+  chip.className = `verdict-chip ${row.verdict ?? "open"}`;
+  const text = stands ? `${stands.word} · ${row.by} · ${when(row.at)}` : "undecided";
+  if (chip.textContent !== text) chip.replaceChildren(...(stands ? [icon(stands.icon)] : []), text);
   const verdict = VERDICT[standing.verdict];
-  chip.className = `verdict-chip ${standing.verdict ?? "open"}`;
-  const text = verdict ? `${verdict.word} · ${standing.by} · ${when(standing.at)}` : "undecided";
-  if (chip.textContent !== text) chip.replaceChildren(...(verdict ? [icon(verdict.icon)] : []), text);
   for (const button of $$("[data-decide]")) {
     const mine = SAYS[button.dataset.decide];
     button.setAttribute("aria-pressed", String(standing.verdict === mine));
   }
-  const chosen = standing.take ? ` Take chosen: ${standing.take.slice(0, 8)}.` : "";
-  setText($("#stand"), verdict ? `${standing.by} has ${verdict.word === "original kept" ? "kept the original picture" : `${verdict.word} this`}, ${when(standing.at)}.${chosen}`
-    : `Nobody has decided yet.${chosen}`);
-  const { takes } = page.facts;
+  /** @param {string} id */
+  const named = (id) => (takes.some((t) => t.id === id) ? sideName(id, takes).replace(" (current)", "") : "a take that is gone");
+  /** @type {Record<Verdict, string>} */
+  const did = { approved: "approved this", rejected: "rejected this", original: "kept the original picture", chosen: `chosen ${named(standing.take)}` };
+  const why = standing.reasons?.length ? ` (${standing.reasons.map((r) => REASONS[r]).join(", ")})` : "";
+  const chosen = standing.take && standing.verdict !== "chosen" ? ` ${standing.chosen_by} has chosen ${named(standing.take)}.` : "";
+  setText($("#stand"), verdict ? `${standing.by} has ${did[standing.verdict]}${why}, ${when(standing.at)}.${chosen}` : "Nobody has decided yet.");
   const now = takes.find((t) => t.current);
   if (verdict && standing.about && now && standing.about !== now.id) {
-    const of = takes.some((t) => t.id === standing.about) ? sideName(standing.about, takes) : "a take that is gone";
-    $("#stand").append(` That was said of ${of}; ${sideName(now.id, takes).replace(" (current)", "")} is delivered.`);
+    $("#stand").append(` That was said of ${named(standing.about)}; ${named(now.id)} is delivered.`);
   }
 }
 

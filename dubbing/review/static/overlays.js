@@ -7,7 +7,7 @@ import { faceName, within } from "./words.js";
 
 // From upright source pixels to the canvas, for the whole picture or the region around the mouth.
 /** @param {Pane} rect @param {Picture} picture @returns {To | null} */
-function mapping(rect, { size, mouth_boxes, frame, first }) {
+export function mapping(rect, { size, mouth_boxes, frame, first }) {
   if (rect.region === "full") {
     if (!size) return null;
     return (x, y) => [rect.x + (x * rect.w) / size[0], rect.y + (y * rect.h) / size[1]];

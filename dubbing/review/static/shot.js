@@ -5,6 +5,7 @@
 import { Changes, get, keyText, pathOf } from "./api.js";
 import { bindControls, showControls } from "./controls.js";
 import { $, memory, setText } from "./dom.js";
+import { Drawing } from "./drawing.js";
 import { showCaptions, showFaceChoice, showFacts, showPlace } from "./facts.js";
 import { lost, onTheme, reviewer, say, startFrame, whisper } from "./frame.js";
 import { Jobs } from "./jobs.js";
@@ -21,6 +22,14 @@ import { View } from "./view.js";
 import { VERDICT, complaint, faceName, number, signed, thousands } from "./words.js";
 
 /** @import { Held } from "./supply.js" */
+
+const ADDRESS_MS = 200; // browsers refuse an address that changes with every frame
+
+// The frame that the address names: "#f123".
+const frameOfAddress = () => {
+  const found = /^#f(\d{1,9})$/.exec(location.hash);
+  return found ? Number(found[1]) : null;
+};
 
 /** @param {ShotFacts} facts */
 const newest = (facts) => facts.standing.history.at(-1)?.seq ?? 0;
@@ -52,13 +61,16 @@ export class ShotPage {
     this.fresh = new Set();
     this.token = 0; // of the shot
     this.pictures = 0; // of what is on the stage
+    this.naming = 0;
     this.drawn = this.sides;
     this.order = new Order(location.search);
     this.ahead = new Ahead();
     this.sound = new Sound();
-    this.player = new Player({ sound: this.sound, onframe: (f) => this.onFrame(f), onstate: () => showControls(this),
-      onmissing: (by) => this.stepStill(by) });
+    this.player = new Player({ sound: this.sound, onframe: (f) => this.onFrame(f), onstate: () => this.onState(),
+      onmissing: (by) => this.stepStill(by), oncut: () => this.cut() });
     this.view = new View($("#picture"));
+    this.view.strokes = (frame) => this.strokesAt(frame);
+    this.drawing = new Drawing($("#picture"), this.view, { onbegin: () => this.player.pause(), onchange: () => this.view.draw() });
     this.timeline = new Timeline($("#timeline"), { onseek: (f) => this.scrub(f), text: (f) => this.text(f) });
     this.verdicts = new Verdicts(this);
     this.jobs = new Jobs($("#jobs"), (job) => this.jobDone(job));
@@ -68,7 +80,7 @@ export class ShotPage {
     bindControls(this, this.keys);
     this.verdicts.bind(this.keys);
     onTheme(() => this.paint());
-    addEventListener("popstate", () => this.load(this.keyOfAddress()));
+    addEventListener("popstate", () => this.toAddress());
     this.changes = new Changes(this.info.log_seq, { onchange: (found) => this.changed(found), onlost: lost });
     return this.load(this.keyOfAddress());
   }
@@ -77,6 +89,25 @@ export class ShotPage {
   keyOfAddress() {
     const [title, language, shot] = location.pathname.split("/").slice(2, 5).map(decodeURIComponent);
     return [title, language, shot];
+  }
+
+  // Back, forward, or a frame that somebody wrote behind the "#".
+  toAddress() {
+    const key = this.keyOfAddress();
+    const frame = frameOfAddress();
+    if (!this.facts || keyText(key) !== keyText(this.key)) this.load(key);
+    else if (frame !== null) this.scrub(frame);
+  }
+
+  // The address names the frame that is looked at, so that it can be sent to somebody.
+  /** @param {number} frame */
+  address(frame) {
+    clearTimeout(this.naming);
+    if (this.player.playing) return;
+    const token = this.token;
+    this.naming = setTimeout(() => {
+      if (token === this.token) history.replaceState(null, "", `${location.pathname}${location.search}#f${frame}`);
+    }, ADDRESS_MS);
   }
 
   /** @param {number} frame */
@@ -98,8 +129,30 @@ export class ShotPage {
     await this.load(key);
   }
 
-  /** @param {ShotKey} key */
-  async load(key) {
+  // The film's next shot, in the place of this one: its picture stays until the next has one.
+  async cut() {
+    const { next } = this.facts.neighbours;
+    if (!next) {
+      this.player.pause();
+      say("The film ends here.");
+      return;
+    }
+    const key = /** @type {ShotKey} */ ([this.key[0], this.key[1], next]);
+    history.replaceState(null, "", `/shot/${pathOf(key)}${this.order.query}`);
+    const token = this.token + 1;
+    await this.load(key, true);
+    if (token === this.token && this.player.loop === "film") this.player.play();
+  }
+
+  // The first shot of the film, in this language.
+  toStart() {
+    const { first } = this.facts.neighbours;
+    return this.go([this.key[0], this.key[1], first]);
+  }
+
+  // on: at a cut of the film, which goes on without a gap
+  /** @param {ShotKey} key @param {boolean} [on] */
+  async load(key, on = false) {
     const token = ++this.token;
     this.pictures += 1;
     delete document.documentElement.dataset.shown;
@@ -111,12 +164,13 @@ export class ShotPage {
     this.proxy = null;
     this.face = null;
     this.fresh.clear();
-    this.view.set({ picture: null });
+    this.view.set({ overlays: null, ...(on ? {} : { picture: null }) });
     this.forgetCurves("");
     showFaceChoice(this);
     $("aside").setAttribute("aria-busy", "true"); // what stands there is the last shot's
     showPlace(key);
     this.verdicts.reset();
+    this.drawing.clear();
     $("#home").href = `/${this.order.query}#${encodeURIComponent(keyText(key))}`;
     document.title = `${key[2]} · ${key[1]} · dub review`;
     try {
@@ -126,9 +180,8 @@ export class ShotPage {
       if (token === this.token) say(error.message, "bad");
       return;
     }
-    const hash = /^#f(\d+)$/.exec(location.hash);
     this.sides = firstSides(this.facts);
-    this.start_frame = hash ? +hash[1] : this.facts.frames[0];
+    this.start_frame = frameOfAddress() ?? this.facts.frames[0];
     this.showFacts();
     this.seen();
     this.timeline.set({ first: this.facts.frames[0], last: this.facts.frames[1], shot: this.facts.frames, curves: null,
@@ -298,6 +351,7 @@ export class ShotPage {
       this.timeline.set({ first: proxy.first, last: proxy.last, clock: null });
       const first = this.player.load(proxy, this.facts.frames, this.start_frame, held?.video);
       this.timeline.set({ clock: this.player.clock });
+      this.timeline.strip.load(null); // its pictures are those of the sides shown before
       showControls(this);
       await first;
       if (stopped()) return;
@@ -307,19 +361,25 @@ export class ShotPage {
       if (!stopped()) fail(error.message);
       return;
     }
-    this.loadCurves();
+    this.timeline.strip.load(this.proxy);
+    this.timeline.redraw();
+    if (!still) this.loadCurves();
     this.prepareNext();
   }
 
   // Once this shot is on the screen, and the queue's order is known: whichever is later.
   prepareNext() {
-    if (document.documentElement.dataset.shown && !this.ahead.held) this.ahead.prepare(this.order.beside(this.key, 1));
+    if (!document.documentElement.dataset.shown || this.ahead.held) return;
+    const { next } = this.facts.neighbours;
+    if (this.player.loop !== "film") this.ahead.prepare(this.order.beside(this.key, 1));
+    else if (next) this.ahead.prepare([this.key[0], this.key[1], next], true);
   }
 
   // Something to look at, at once: the same picture as one image.
   /** @param {ProxyFacts} proxy @param {() => boolean} stopped @param {number} began */
   showStill(proxy, stopped, began) {
     this.making = { proxy, stopped, began };
+    this.start_frame = Math.min(proxy.last - 1, Math.max(proxy.first, this.start_frame));
     this.timeline.set({ first: proxy.first, last: proxy.last, clock: new Clock(proxy) });
     const image = new Image();
     const frame = this.start_frame;
@@ -351,6 +411,18 @@ export class ShotPage {
     return { layout, first, mouth_boxes, size, mouths, faces };
   }
 
+  // What is drawn over a frame: by comments, and by the pointer just now.
+  /** @param {number} frame */
+  strokesAt(frame) {
+    const said = (this.facts?.standing.comments ?? []).filter((c) => c.frame === frame).flatMap((c) => c.drawing ?? []);
+    return this.drawing.frame === frame ? [...said, ...this.drawing.strokes] : said;
+  }
+
+  onState() {
+    showControls(this);
+    if (this.player.ready && this.facts) this.address(this.player.frame);
+  }
+
   /** @param {number} frame */
   onFrame(frame) {
     this.view.show({ ...this.pictureOf(this.proxy), source: this.player.video, frame });
@@ -366,6 +438,7 @@ export class ShotPage {
     const [first, last] = this.facts.frames;
     const part = frame < first ? "before the shot" : frame >= last ? "after the shot" : `${frame - first + 1} of ${last - first}`;
     setText($("#frame-of"), part);
+    this.address(frame);
     if (this.player.playing) return; // not read out at every frame
     const slider = $("#timeline");
     slider.setAttribute("aria-valuemin", String(this.proxy?.first ?? first));

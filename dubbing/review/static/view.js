@@ -2,8 +2,11 @@
 // Knows the layout of a packed picture and where things lie on the canvas; no shot, no server.
 
 import { colour, fitCanvas } from "./dom.js";
+import { paintStrokes } from "./drawing.js";
 import { paintOverlays } from "./overlays.js";
 import { faceName } from "./words.js";
+
+/** @import { Stroke } from "./drawing.js" */
 
 const GAP = 6;
 const CAPTION = 20;
@@ -28,6 +31,8 @@ export class View {
     this.matte = false;
     /** @type {Overlays | null} */
     this.overlays = null;
+    /** @type {(frame: number) => Stroke[]} */
+    this.strokes = () => []; // what is drawn over a frame
     this.captions = ["A", "B"];
     /** @type {Picture | null} */
     this.picture = null; // {source, layout, frame, ...}: what was drawn last
@@ -115,6 +120,8 @@ export class View {
     const box = this.canvas.parentElement;
     const [width, height] = [box.clientWidth, box.clientHeight];
     if (!width || !height) return;
+    const source = this.picture?.source;
+    if (source instanceof HTMLVideoElement && !source.hasAttribute("src")) return; // let go at a cut: its picture stays
     const c = fitCanvas(this.canvas, width, height);
     c.clearRect(0, 0, width, height);
     if (!this.picture?.layout) {
@@ -169,6 +176,7 @@ export class View {
     c.rect(x, y, w, h);
     c.clip();
     paintOverlays(c, rect, this.picture, this.overlays, this);
+    paintStrokes(c, rect, this.picture, this.strokes(this.picture.frame));
     c.restore();
     this.caption(c, rect, `${caption}${region === "mouth" ? ` · mouth${this.picture.faces.length > 1 ? `, ${this.whose()}` : ""}` : ""}`);
   }

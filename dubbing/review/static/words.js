@@ -19,6 +19,7 @@ export const VERDICT = {
   approved: { word: "approved", icon: "approve" },
   rejected: { word: "rejected", icon: "reject" },
   original: { word: "original kept", icon: "original" },
+  chosen: { word: "take chosen", icon: "take" },
 };
 
 /** @type {{ [kind: string]: string }} */
@@ -26,13 +27,17 @@ export const KIND = {
   approve: "approved",
   reject: "rejected",
   original: "left the original",
-  choose: "chose a take",
+  choose: "chose",
   comment: "commented",
   rerun: "asked for a rerun",
   undo: "took back",
 };
 
-export const SEVERITY = { note: "note", issue: "issue", blocker: "blocker" };
+// Why a take is rejected: what the makers of a generator need to know. The keys 1 to 6, in this order.
+/** @type {Record<Reason, string>} */
+export const REASONS = {
+  teeth: "teeth", jaw: "jaw", sync: "out of sync", wrong_face: "wrong face", covered: "mouth covered", seam: "seam",
+};
 
 // The parts of severity: 1 is at the threshold.
 export const PARTS = [
@@ -87,6 +92,10 @@ export const signed = (value, digits = 2) =>
 export const thousands = (n) => n.toLocaleString("en-US");
 /** @param {number} n @param {string} word */
 export const plural = (n, word) => `${thousands(n)} ${word}${n === 1 ? "" : "s"}`;
+
+// A shot as messages name it.
+/** @param {ShotKey} key */
+export const nameOf = ([title, language, shot]) => `${shot} (${title}, ${language})`;
 
 const LANGUAGE_NAMES = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
 
