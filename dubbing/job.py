@@ -141,6 +141,7 @@ class Job(ResultCache):
                 rank = ranks.get(task.language or "", dubs)
                 tasks.append(replace(task, rank=rank, span=task.span or task.frames or span))
             dubs += len(title.dubs)
+        self.know(tasks)
         order = {stage: n for n, stage in enumerate(self.pipeline)}
         parts = (replace(w, rank=t.rank) for t in tasks if t.windows and not self.done(t) for w in t.windows)
         return sorted([*(replace(t, windows=()) for t in tasks), *parts], key=lambda t: (order[t.kind], t.rank))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dubbing.errors import DamagedResult
 from dubbing.store import Store
 
 __all__ = ["REASONS", "SCHEMA", "read_rows", "read_table", "write_rows"]
 
 REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded")
 
-_METRIC = "metric_"
+_METRIC, _CHECK = "metric_", b"check"
 _TEXT, _WHOLE, _NUMBER = pa.string(), pa.int64(), pa.float32()
 SCHEMA = pa.schema(
     [
@@ -67,14 +69,31 @@ def write_rows(store: Store, path: Path, rows: Iterable[Mapping[str, Any]], **me
             values.append(row.get(name))
     table = pa.table(columns, schema=schema)
     table = table.replace_schema_metadata({**(SCHEMA.metadata or {}), **metadata})
+    table = table.replace_schema_metadata({**table.schema.metadata, _CHECK: _checksum(table)})
     buffer = BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     store.write_bytes(path, buffer.getvalue())
 
 
 def read_table(path: Path | bytes) -> pa.Table:
-    """One shots.parquet (or its bytes), as written."""
-    return pq.read_table(BytesIO(path) if isinstance(path, bytes) else path)
+    """One shots.parquet (or its bytes), as written. Raises FileNotFoundError; DamagedResult where it is damaged."""
+    name = "shots.parquet" if isinstance(path, bytes) else str(path)
+    try:
+        table = pq.read_table(BytesIO(path) if isinstance(path, bytes) else path)
+        said = (table.schema.metadata or {}).get(_CHECK)
+        if said is None or said == _checksum(table):  # tables of earlier versions say nothing
+            return table
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError):
+        pass
+    raise DamagedResult(f"{name!r} is damaged; `dub run` its manifest again, which writes it anew.")
+
+
+def _checksum(table: pa.Table) -> bytes:
+    """CRC-32 of what a table says, its metadata included, 8 hex digits."""
+    about = sorted((k, v) for k, v in table.schema.metadata.items() if k != _CHECK)
+    return b"%08x" % zlib.crc32(repr([about, *table.to_pydict().items()]).encode())
 
 
 def read_rows(path: Path | bytes) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import os
 import pickle
 import socket
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,9 @@ def test_a_worker_elsewhere_gets_what_a_task_needs(
     take = Path(brought["take"])
     assert take.is_relative_to(tmp_path / "another node") and brought["faces"] == [str(take), None]
     assert (take / "face_1" / "patch.mkv").read_bytes() == b"picture" * 100
-    assert json.loads((take / "result.json").read_text())["files"] == {"empty [1] %+é.txt": 0, "face_1/patch.mkv": 700}
+    assert json.loads((take / "result.json").read_text())["files"] == {
+        "empty [1] %+é.txt": [0, "00000000"], "face_1/patch.mkv": [700, f"{zlib.crc32(b'picture' * 100):08x}"],
+    }  # fmt: skip
     copy = Path(brought["source"])
     assert copy.read_bytes() == b"film" and copy.is_relative_to(tmp_path / "another node")
     assert (brought["n"], brought["x"]) == (3, {"y": "plain"})

@@ -170,11 +170,12 @@ Finished shots are kept: after an interruption the same command goes on where it
 @engine_option
 @config_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
+@click.option("--verify", is_flag=True, help="Look at every byte of what is done; make again what is damaged.")
 @log_format_option
 @json_option
 def run(
     manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | Uri | None, workers: int | None,
-    log_format: str, as_json: bool,
+    verify: bool, log_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Do the job: a master and a table of shots for every dub in the manifest."""
     from dubbing.cli import show, tell
@@ -182,7 +183,7 @@ def run(
     job, settings = _read(manifest, config_file)
     if workers is not None:
         settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"workers": workers})})
-    report = _run(job, settings, out, engine, log_format)
+    report = _run(job, settings, out, engine, log_format, verify)
     if as_json:
         show.as_json(report.run_json)
     else:
@@ -197,13 +198,15 @@ Examples:
   dub status                        of ./out
   dub status /films/out --json | jq .state
   dub status s3://films/out
+  dub status out --verify           looks at every byte; exit code 1 where something is damaged
   dub status --address http://head:8265                          the jobs on a cluster
   dub status dub-reel-0123456789ab --address http://head:8265    one of them""",
 )
 @click.argument("out", type=PLACE, required=False, metavar="[OUT|ID]")
 @address_option
+@click.option("--verify", is_flag=True, help="Look at every byte of what is done, and name what is damaged.")
 @json_option
-def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
+def status(out: Path | Uri | None, address: str | None, verify: bool, as_json: bool) -> None:
     """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out (default: out)."""
     if address is not None or (out is not None and is_job(str(out))):
         return show_jobs(address, None if out is None else str(out), as_json)
@@ -211,11 +214,18 @@ def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
     from dubbing.cli import show
     from dubbing.cli.status import told_status
 
-    found = open_results(out or Path("out")).to_dict()
+    results = open_results(out or Path("out"))
+    found, damaged = results.to_dict(), results.verify() if verify else ()
     if as_json:
-        show.as_json(found)
+        show.as_json({**found, "damaged": list(damaged)} if verify else found)
     else:
         echo(told_status(found))
+        if verify and not damaged:
+            echo("\nEverything is as it was written.")
+    for problem in damaged:
+        _complain(problem)
+    if damaged:
+        raise SystemExit(DubError.exit_code)
 
 
 @dub.command(
@@ -283,7 +293,9 @@ def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifes
     return manifests.load(manifest), config.load(config_file)
 
 
-def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text") -> Report:
+def _run(
+    job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text", verify: bool = False
+) -> Report:
     """A run watched on stderr."""
     from dubbing.api import jobs
     from dubbing.cli import defects
@@ -303,7 +315,7 @@ def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_form
             defects.remember(event)
             watching[0](event)
 
-        return jobs.run(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin)
+        return jobs.run(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin, verify=verify)
 
 
 @contextmanager
@@ -325,7 +337,7 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _complain(error: BaseException) -> None:
+def _complain(error: BaseException | str) -> None:
     echo("dub: " + str(error).replace("\n", " "), err=True)
 
 

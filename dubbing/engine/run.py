@@ -51,8 +51,8 @@ def run_job(job: Job, engine: str, on_event: Callable[[Event], None]) -> Report:
             "manifest": job.manifest.model_dump(mode="json"), "config": job.config.model_dump(mode="json"),
         }  # fmt: skip
         job.store.write_json(run_file, run)
-        job.heals = True
         state = Schedule(job, on_event)
+        job.heals = state.say
         try:
             state.drain(lambda: _pool(engine, job, state))
             summary = []
@@ -93,6 +93,9 @@ class Placed(Workload, Protocol):
     @property
     def config(self) -> Config: ...
 
+    heals: Callable[[str], None] | None
+    """Told what is damaged, which is then removed, so that it is made again; None outside of a run."""
+
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
         """What a worker of a stage holds."""
         ...
@@ -106,6 +109,7 @@ def do_tasks(job: Placed, engine: str, on_event: Callable[[Event], None]) -> dic
     with job.store.lock():
         job.store.sweep()
         state = Schedule(job, on_event)
+        job.heals = state.say
         state.drain(lambda: _pool(engine, job, state))
         return dict(state.failed)
 

@@ -18,7 +18,7 @@ from dubbing import media
 from dubbing.analysis.speech import CHUNK, speech_ranges
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import WAVE, DubSound, Sound, SourceSound, save_speech
+from dubbing.artifacts.sound import DubSound, Sound, SourceSound, new_wave, save_speech
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, MediaError
 from dubbing.records import Shot
@@ -77,7 +77,7 @@ class Audio(Stage[In, Out], Generic[In, Out]):
     def process(self, inputs: In, out: Path, progress: Callable[[int], None]) -> Out:
         film = media.load_timeline(inputs.shots.folder)
         count = film.sample(len(film), RATE_HZ)
-        wave = np.lib.format.open_memmap(out / WAVE, "w+", np.int16, (count,))
+        wave = new_wave(out, count)
         dub = inputs if isinstance(inputs, DubAudioInputs) else None
         chance, total = self._listen(inputs.sound.path, wave, align_to_video=dub is None)
         if dub is not None:
