@@ -29,8 +29,9 @@ class Artifact:
     """Base of all results. Subclasses are frozen dataclasses of plain values, and name their `schema`."""
 
     schema: ClassVar[str]
-    delivered: ClassVar[bool] = False
-    """Whether people take its files away: every run that finds it done looks at all that is in them."""
+    always_read: ClassVar[bool] = False
+    """Whether every run reads its files, or people take them away: where it is found done, all that is in them is
+    looked at."""
 
     @classmethod
     def of(cls, value: Mapping[str, Any], where: Path | str = "") -> Self:

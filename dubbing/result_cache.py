@@ -38,6 +38,7 @@ class ResultCache:
         self.verifies = False  # whether all contents are looked at, and not only what is read
         self._values: dict[Path, Mapping[str, Any] | None] = {}
         self._results: dict[Path, Artifact] = {}
+        self._asked: set[Path] = set()
         self._sound: set[Path] = set()
         self._healed: set[Path] = set()
         self._stamps: dict[Path, Stamp] = {}
@@ -45,7 +46,7 @@ class ResultCache:
 
     def done(self, task: Task) -> bool:
         """Whether a task's result was committed, and is whole as far as sizes tell: contents are looked at when they
-        are read. In a run all that is delivered is looked at, and with `verifies` everything is."""
+        are read. In a run all contents of masters and cuts are looked at, and with `verifies` everything is."""
         folder = task.folder
         if folder in self._sound or not self.store.done(folder):
             return folder in self._sound
@@ -53,7 +54,7 @@ class ResultCache:
         if value is None:
             return False
         if value.get("key", task.key) == task.key:
-            closely = self.heals is not None and task.kind.Result.delivered
+            closely = self.heals is not None and task.kind.Result.always_read
             problem = self.store.fault(folder, value, "all" if self.verifies else "moved" if closely else "sizes")
         else:
             problem = "is damaged: it holds what belongs elsewhere"
@@ -74,7 +75,9 @@ class ResultCache:
 
     def know(self, tasks: Iterable[Task]) -> None:
         """Read many results at once: where each read is a request, one after another takes long."""
-        self._values |= self.store.results({t.folder for t in tasks} - self._values.keys())
+        new = {t.folder for t in tasks} - self._asked
+        self._asked |= new
+        self._values |= self.store.results(new - self._values.keys())
 
     def result(self, task: Task | None) -> Any:
         """A finished task's result, of its stage's `Result`; None where it is not done. Raises OutputError."""

@@ -106,7 +106,7 @@ class Master(Artifact):
     """A finished master."""
 
     schema: ClassVar[str] = "dub.master.1"
-    delivered: ClassVar[bool] = True
+    always_read: ClassVar[bool] = True
     file: str
     """Name of the file in its folder."""
     frames: int

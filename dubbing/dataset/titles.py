@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dubbing import experts, media
-from dubbing.artifact import Ref
+from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, load_wave
@@ -162,6 +162,13 @@ class TitleInputs(ClipInputs):
 
     known: KnownTitle
     """What its analysis knows; the results lie on this machine."""
+
+    def read(self) -> Iterator[File | Ref[Any]]:
+        yield from super().read()
+        yield self.known.shots
+        if self.known.sound is not None:
+            yield self.known.sound
+            yield from (spoken.faces for person in self.known.people for spoken in person.spoken)
 
 
 class CutTitle(Stage[TitleInputs, Pieces]):

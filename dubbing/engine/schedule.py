@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 from dubbing.artifact import Artifact
 from dubbing.engine.pool import Pool
-from dubbing.errors import MediaError, during
+from dubbing.errors import DamagedResult, MediaError, during
 from dubbing.stage import Stage
 from dubbing.task import Outcome, Task, Windowed
 
@@ -173,7 +173,8 @@ class Schedule:
         task = self.known[outcome.id]
         self.running.discard(task.id)
         self.seconds[task.stage] += outcome.seconds
-        if outcome.damaged is not None and self._lose(outcome.damaged, task, outcome):
+        if outcome.damaged is not None:
+            self._lose(outcome.damaged, task, outcome)
             return True
         if outcome.error is not None and self._read_what_was_lost(task):
             return True
@@ -196,18 +197,17 @@ class Schedule:
         self._ended(task.id)
         return outcome.error is not None or task.kind.expands
 
-    def _lose(self, folder: Path, reader: Task, outcome: Outcome) -> bool:
-        """What a task should have read is damaged: have it made again, and then read again. Returns whether that is so.
+    def _lose(self, folder: Path, reader: Task, outcome: Outcome) -> None:
+        """What a task should have read is damaged: have it made again, and then read again.
 
-        Of several tasks that find the same, or fail for it, the first counts.
+        Of several tasks that find the same, or fail for it, the first counts. Raises DamagedResult where it cannot be.
         """
         maker = next((t for t in self.known.values() if t.folder == folder), None)
-        if maker is None:
-            return False
+        if maker is None:  # of another run
+            raise DamagedResult(f"{outcome.error}; `dub run` its manifest again, with --verify.", folder)
         if not self._read_what_was_lost(reader):
             self.work.lose(maker, outcome.error or "")
             self._undo(maker)
-        return True
 
     def _undo(self, task: Task) -> None:
         """Its result was removed, and with it the windows that it was joined from."""

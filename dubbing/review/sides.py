@@ -15,6 +15,7 @@ from dubbing import media
 from dubbing.errors import InputError
 from dubbing.records import Patch
 from dubbing.review.library import Library, Shown
+from dubbing.store import Store
 
 __all__ = ["HANDLE_S", "Cover", "Patches", "covers", "main_track", "stretch"]
 
@@ -120,4 +121,5 @@ class _Stream:
 def _read(cover: Cover) -> Generator[Patch, None, None]:
     if not cover.folder.is_dir():
         raise InputError(f"The take in {cover.folder} is gone; run or choose it again.")
+    Store(cover.folder.parent).whole(cover.folder.parent)
     yield from media.read_patches(cover.folder, cover.first, cover.last)

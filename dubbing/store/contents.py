@@ -26,8 +26,8 @@ _FILES, _CHECK = "files", b',\n "check": "'
 _BLOCK = 1 << 20
 
 Look = Literal["sizes", "moved", "all"]
-"""How closely a result is looked at: sizes of all files; contents too, where they may have changed since they were
-written (on a disk, always; at a URI, where the object's mark is another); all contents."""
+"""How closely a result is looked at: sizes of all files; contents too, unless something else says that they are as
+they were (at a URI, the mark of a published master's object; on a disk, nothing); all contents."""
 
 
 def checksum(path: Path) -> str:

@@ -88,7 +88,7 @@ class RemoteStore(Store):
 
     def fault(self, folder: Path, told: Mapping[str, Any], look: Look = "sizes") -> str | None:
         """As of a folder, by the listing of the beginning; contents are looked at, by loading them, where that is
-        asked for, and of a published master also where its object's mark is another than when it was published."""
+        asked for, but not of a published master whose object's mark is what it was when it was published."""
         name = self._name(folder)
         try:
             files = listed(told)
@@ -104,7 +104,7 @@ class RemoteStore(Store):
                 return f"is not whole: {file} is missing"
             if self._sizes[at] != size:
                 return f"is damaged: {file} has {self._sizes[at]} bytes instead of {size}"
-            moved = look == "moved" and mark is not None and list(self._objects.stamp(at)) != mark
+            moved = look == "moved" and (mark is None or list(self._objects.stamp(at)) != mark)
             if crc is not None and (look == "all" or moved) and self._checksum(at) != crc:
                 return f"is damaged: {file} no longer holds what was written into it"
         return None
