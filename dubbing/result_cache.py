@@ -58,11 +58,12 @@ class ResultCache:
             problem = self.store.fault(folder, value, "all" if self.verifies else "moved" if closely else "sizes")
         else:
             problem = "is damaged: it holds what belongs elsewhere"
-        if problem is None:
-            self._sound.add(folder)
-        elif self.heals is not None:
+        if problem is not None and self.heals is not None:
             self.lose(task, f"{self.store.shown(folder)!r} {problem}")
-        return problem is None
+        if problem is not None or (self.heals is not None and self.result(task) is None):
+            return False
+        self._sound.add(folder)
+        return True
 
     def forget(self, task: Task) -> None:
         """A task's result has just been made: drop what was remembered of it, and the windows it was joined from."""

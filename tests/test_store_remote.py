@@ -232,7 +232,6 @@ def test_a_copy_of_a_result_that_was_damaged_is_brought_again(
     away.whole(here)
     for name, data in (
         ("face_1/patch.mkv", b"pictuse" + b"picture" * 99),
-        ("result.json", b"{}"),
         ("result.json", b""),
     ):
         (here / name).write_bytes(data)

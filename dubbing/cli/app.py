@@ -219,9 +219,7 @@ def status(out: Path | Uri | None, address: str | None, verify: bool, as_json: b
     if as_json:
         show.as_json({**found, "damaged": list(damaged)} if verify else found)
     else:
-        echo(told_status(found))
-        if verify and not damaged:
-            echo("\nEverything is as it was written.")
+        echo(told_status(found) + ("\n\nEverything is as it was written." if verify and not damaged else ""))
     for problem in damaged:
         _complain(problem)
     if damaged:
