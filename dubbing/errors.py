@@ -8,6 +8,7 @@
           UnsupportedMedia  a kind of file this version cannot deliver whole
         OutputError         the output folder: not writable, full, in use by another run
           StorageError      a place named by a URI: no library, no access, unreachable
+          DamagedResult     a finished result that is no longer what was written
         ModelError          a model file: missing, wrong hash, wrong architecture
         PluginError         a generator, sync expert or metric by name: none, two of it, or its package is broken
         ClusterError        a cluster: no answer, no token, no such job
@@ -21,11 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 __all__ = [
-    "ClusterError", "DamagedMedia", "DubError", "EngineError", "InputError", "ManifestError", "MediaError",
-    "ModelError", "OutputError", "PluginError", "StageError", "StorageError", "UnsupportedMedia", "blaming",
-    "during", "several",
+    "ClusterError", "DamagedMedia", "DamagedResult", "DubError", "EngineError", "InputError", "ManifestError",
+    "MediaError", "ModelError", "OutputError", "PluginError", "StageError", "StorageError", "UnsupportedMedia",
+    "blaming", "during", "several",
 ]  # fmt: skip
 
 
@@ -68,6 +70,14 @@ class OutputError(InputError):
 
 class StorageError(OutputError):
     """A place named by a URI cannot be used: no library, no access, or unreachable for too long."""
+
+
+class DamagedResult(OutputError):
+    """A finished result is no longer what was written. A run makes it again, once. folder: where it lies."""
+
+    def __init__(self, text: str, folder: Path | None = None) -> None:
+        super().__init__(text)
+        self.folder = folder
 
 
 class ModelError(InputError):

@@ -143,6 +143,7 @@ class Job(ResultCache):
                 rank = ranks.get(task.language or "", dubs)
                 tasks.append(replace(task, rank=rank, span=task.span or task.frames or span))
             dubs += len(title.dubs)
+        self.know(tasks)
         order = {stage: n for n, stage in enumerate(self.pipeline)}
         parts = (replace(w, rank=t.rank) for t in tasks if t.windows and not self.done(t) for w in t.windows)
         return sorted([*(replace(t, windows=()) for t in tasks), *parts], key=lambda t: (order[t.kind], t.rank))
@@ -193,10 +194,13 @@ class Job(ResultCache):
         return done.by_shot if done else {}
 
     def timeline(self, title: Title) -> Timeline:
-        """The title's frames in time. Raises FileNotFoundError before `shots` is done."""
+        """The title's frames in time. Raises MediaError before `shots` is done, DamagedResult where it is damaged."""
         shots = self.analysis(title).get(ShotList)
         assert shots is not None
-        return media.load_timeline(self.store.bring({"timeline": str(shots.folder)})["timeline"])
+        folder = Path(self.store.bring({"timeline": str(shots.folder)})["timeline"])
+        if folder.exists():
+            self.store.whole(folder)
+        return media.load_timeline(folder)
 
     def made_of(self, title: Title) -> MadeOf | None:
         """How the title's film is made of its photograph; None where its picture is a film. Raises InputError."""

@@ -6,6 +6,7 @@ worst one, which `face` names. `faces.parquet`: one row per rendered face of a s
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dubbing.errors import DamagedResult
 from dubbing.store import Store
 
 __all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "read_rows", "read_table", "shot_numbers",
@@ -22,7 +24,7 @@ __all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "read_rows", "read_table
 REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded")
 
 FACES = "faces.parquet"
-_METRIC = "metric_"
+_METRIC, _CHECK = "metric_", b"check"
 _TEXT, _WHOLE, _NUMBER = pa.string(), pa.int64(), pa.float32()
 SCHEMA = pa.schema(
     [
@@ -103,16 +105,33 @@ def write_rows(
             values.append(row.get(name))
     table = pa.table(columns, schema=schema)
     table = table.replace_schema_metadata({**kind, **metadata})
+    table = table.replace_schema_metadata({**table.schema.metadata, _CHECK: _checksum(table)})
     buffer = BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     store.write_bytes(path, buffer.getvalue())
 
 
 def read_table(path: Path | bytes) -> pa.Table:
-    """One of the tables (or its bytes), as written."""
-    # pq.read_table would load pyarrow.dataset, and pandas where it is installed: 1.3 s of every `dub status`
-    with pq.ParquetFile(BytesIO(path) if isinstance(path, bytes) else path) as file:
-        return file.read()
+    """One of the tables (or its bytes), as written. Raises FileNotFoundError; DamagedResult where it is damaged."""
+    name = "the table" if isinstance(path, bytes) else str(path)
+    try:
+        # pq.read_table would load pyarrow.dataset, and pandas where it is installed: 1.3 s of every `dub status`
+        with pq.ParquetFile(BytesIO(path) if isinstance(path, bytes) else path) as file:
+            table = file.read()
+        said = (table.schema.metadata or {}).get(_CHECK)
+        if said is None or said == _checksum(table):  # tables of earlier versions say nothing
+            return table
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError):
+        pass
+    raise DamagedResult(f"{name!r} is damaged; `dub run` its manifest again, which writes it anew.")
+
+
+def _checksum(table: pa.Table) -> bytes:
+    """CRC-32 of what a table says, its metadata included, 8 hex digits."""
+    about = sorted((k, v) for k, v in table.schema.metadata.items() if k != _CHECK)
+    return b"%08x" % zlib.crc32(repr([about, *table.to_pydict().items()]).encode())
 
 
 def read_rows(path: Path | bytes) -> list[dict[str, Any]]:

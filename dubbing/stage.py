@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from dubbing.artifact import Artifact, File, Ref, Spent
 from dubbing.errors import InputError
-from dubbing.store import RESULT, Store, key_of, read_json
+from dubbing.inputs import json_bytes
+from dubbing.store import RESULT, Store, key_of, read_folder
 from dubbing.task import Inputs, Outcome, Task, Windowed
 
 if TYPE_CHECKING:
@@ -237,7 +238,8 @@ class Stage(ABC, Generic[I, R]):
 def execute(stage: Stage[Any, Any], task: Task, store: Store, progress: Callable[[int], None]) -> Outcome:
     """Run one task on a stage that is set up, commit its folder, and say how it ended.
 
-    Never raises for what a task does wrong; an InputError is handed back as `fatal`.
+    Never raises for what a task does wrong; an InputError is handed back as `fatal`, and so is a file that was
+    changed meanwhile, whatever it made of the task.
     """
     started, cpu = time.monotonic(), time.process_time()
     try:
@@ -246,14 +248,18 @@ def execute(stage: Stage[Any, Any], task: Task, store: Store, progress: Callable
             result = stage.process(task.inputs, part, progress)
             # cpu_s is of all threads, and a busy machine does not stretch it; a long shot costs its windows too
             parts = (isinstance(task.inputs, Windowed) and task.inputs.parts) or ()
-            windows = [Spent.of(read_json(p.folder / RESULT)) for p in parts]
+            windows = [Spent.of(read_folder(p.folder)) for p in parts]
             seconds = time.monotonic() - started + sum(w.seconds for w in windows)
             cpu_s = time.process_time() - cpu + sum(w.cpu_s for w in windows)
             spent = {"seconds": round(seconds, 3), "cpu_s": round(cpu_s, 3), "key": task.key}
-            store.write_json(part / RESULT, {**result.to_dict(), **spent})
-    except InputError as e:
-        return Outcome(task.id, time.monotonic() - started, str(e), type(e).__name__, fatal=e)
+            (part / RESULT).write_bytes(json_bytes({**result.to_dict(), **spent}))
+            if changed := task.inputs.changed():
+                raise InputError(changed)
     except Exception as e:
-        text = f"{type(e).__name__}: {e}"
-        return Outcome(task.id, time.monotonic() - started, text, type(e).__name__, traceback.format_exc())
+        lasted_s, changed = time.monotonic() - started, task.inputs.changed()
+        fatal = InputError(changed) if changed else e if isinstance(e, InputError) else None
+        if fatal is not None:
+            return Outcome(task.id, lasted_s, str(fatal), type(fatal).__name__, fatal=fatal)
+        kind = type(e).__name__
+        return Outcome(task.id, lasted_s, f"{kind}: {e}", kind, traceback.format_exc())
     return Outcome(task.id, time.monotonic() - started)

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from dubbing.artifact import File, Ref
 from dubbing.errors import InputError
+from dubbing.store import content_of, stamp_of
 
 __all__ = ["Inputs", "Outcome", "Task", "Windowed", "awaited", "located", "uncounted"]
 
@@ -56,6 +57,31 @@ class Inputs:
         """Ids of the tasks that must have ended, well or not."""
         return tuple(dict.fromkeys(r.task for f, r in self._refs() if _AWAITED in f.metadata))
 
+    def read(self) -> Iterator[File | Ref[Any]]:
+        """The files and results that are read: not those that are only waited for."""
+        for f in fields(self):
+            if not _only_awaited(f):
+                yield from (one for one in _leaves(getattr(self, f.name)) if isinstance(one, File | Ref))
+
+    def changed(self) -> str | None:
+        """Why what was made of these files is not what its key says, as a sentence; None where they are as they were.
+        Where a file looks otherwise than when its key was taken, its content decides."""
+        for one in self.read():
+            if not isinstance(one, File) or one.stamp is None:
+                continue
+            try:
+                stamp = stamp_of(one.path)
+                same = stamp == one.stamp or content_of(one.path, stamp) == one.content
+            except (OSError, InputError):
+                same = False
+            if not same:
+                what = "changed" if one.path.exists() else "removed"
+                return (
+                    f"{one.path} was {what} while the run was going; nothing is kept of what was being made of it: "
+                    "put the file there that is meant, whole, and run the same command again."
+                )
+        return None
+
     def _refs(self) -> Iterator[tuple[Field[Any], Ref[Any]]]:
         for f in fields(self):
             for one in _leaves(getattr(self, f.name)):
@@ -92,6 +118,11 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
+def _only_awaited(f: Field[Any]) -> bool:
+    """Whether nothing of it is read: it only has to have ended."""
+    return _AWAITED in f.metadata and _UNCOUNTED in f.metadata
+
+
 def _part(value: Any) -> Any:
     """An input as a part of a key: plain JSON."""
     if isinstance(value, File):
@@ -112,9 +143,11 @@ def _part(value: Any) -> Any:
 
 
 def located(inputs: Inputs, bring: Callable[[Mapping[str, str]], Mapping[str, Any]]) -> Inputs:
-    """The same inputs with every path present on this machine. bring: `Store.bring`."""
+    """The same inputs with every path that is read present on this machine. bring: `Store.bring`."""
     paths: dict[str, str] = {}
     for f in fields(inputs):
+        if _only_awaited(f):
+            continue  # what failed is not there
         for n, one in enumerate(_leaves(getattr(inputs, f.name))):
             if isinstance(one, (File, Ref)):
                 paths[f"{f.name} {n}"] = str(one.path if isinstance(one, File) else one.folder)
@@ -128,9 +161,10 @@ def located(inputs: Inputs, bring: Callable[[Mapping[str, str]], Mapping[str, An
             if isinstance(one, tuple):
                 return tuple(walk(v) for v in one)
             count += 1
-            if isinstance(one, File):
-                return replace(one, path=Path(here[f"{name} {count}"]))
-            return replace(one, folder=Path(here[f"{name} {count}"])) if isinstance(one, Ref) else one
+            path = here.get(f"{name} {count}")
+            if path is None:
+                return one
+            return replace(one, path=Path(path)) if isinstance(one, File) else replace(one, folder=Path(path))
 
         return walk(value)
 
@@ -216,3 +250,5 @@ class Outcome:
     """Where it went wrong."""
     fatal: InputError | None = None
     """The error, where the user's input is wrong."""
+    damaged: Path | None = None
+    """The folder of a result that it should have read, where that is damaged."""

@@ -100,7 +100,7 @@ def plan(
 def run(
     manifest: Manifest | Path | str, out: Path | str = "out", *, config: Config | Path | str | None = None,
     engine: str = "ray", on_event: Callable[[Event], None] | None = None,
-    on_check: Callable[[Findings], None] | None = None,
+    on_check: Callable[[Findings], None] | None = None, verify: bool = False,
 ) -> Report:  # fmt: skip
     """Do the job: a master and a table of shots for every dub, the same bytes as `dub run`.
 
@@ -108,7 +108,8 @@ def run(
     review), counts (status -> shots), summary (one mapping per dub) and run_json (as written to out/run.json).
 
     manifest, out, config: as of `check`; engine: ray (all cores) or local (this process); on_event: told what happens,
-    in this process, as it happens; on_check: told what `check` finds, before the work starts.
+    in this process, as it happens; on_check: told what `check` finds, before the work starts; verify: look at all
+    contents of what is done, and not only of what is read, and make again what is damaged.
 
     Raises InputError (ManifestError, MediaError, OutputError, ModelError): what was given is wrong; nothing was started
     that the same call cannot go on with. What on_event raises ends the run and comes out here, as does
@@ -123,6 +124,7 @@ def run(
         on_check(found)
     films = [(t.frames, len(t.dubs)) for t in found.titles]
     work, made = Job(job, store, settings), estimate.Made()
+    work.verifies = verify
     with FiguresFile(films, store.root) as figures, RunLog(store, f"run with {engine}") as log:
         tell = steadfast(made, figures, log, *([on_event] if on_event else []))
         report = run_job(work, engine, _expecting(tell, work, engine))

@@ -19,7 +19,7 @@ from dubbing import media
 from dubbing.api.progress import read_figures
 from dubbing.api.tables import to_pandas
 from dubbing.config import Config
-from dubbing.errors import InputError
+from dubbing.errors import DamagedResult, InputError
 from dubbing.manifest import Manifest
 from dubbing.records import Patch
 from dubbing.remote import Uri, place
@@ -27,7 +27,7 @@ from dubbing.review import takes as on_disk
 from dubbing.run_file import RunRecord, read_run
 from dubbing.severity import severity
 from dubbing.shot_table import FACE_SCHEMA, FACES, SCHEMA, read_table
-from dubbing.store import Store, open_store
+from dubbing.store import PART, RESULT, Store, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ class Take:
         and alpha (uint8, (H, W): 0 keeps the source, 255 replaces it). face: one of `faces`, None for all, one after
         another; first, last: only frames [first, last). A shot that was left alone has none.
 
-        Raises InputError: there is no such face; MediaError: the patches are damaged; OutputError: they are gone.
+        Raises InputError: there is no such face; DamagedResult (an OutputError): the take is damaged, or gone.
         """
         if face is not None and face not in self.faces:
             raise InputError(
@@ -81,7 +81,10 @@ class Take:
         return self._read(self.faces if face is None else (face,), first, last)
 
     def _read(self, faces: tuple[str, ...], first: int | None, last: int | None) -> Iterator[Patch]:
-        folder = Path(self._store.bring({"take": str(self._folder)})["take"]) if faces else self._folder
+        if not faces:
+            return
+        folder = Path(self._store.bring({"take": str(self._folder)})["take"])
+        self._store.whole(folder)
         for face in faces:
             yield from media.read_patches(folder / face, first, last)
 
@@ -148,6 +151,20 @@ class DubResults:
         found = [n for n in named if n.name.startswith(f"{beginning[:-1]}{media.DRAFT}.") == draft]
         return place(self._store.shown(found[0])) if found else None
 
+    @cached_property
+    def damage(self) -> str | None:
+        """What is wrong with the master, as far as sizes tell; None where nothing is, or none was made."""
+        for folder in self._store.names(self._home, "master-"):
+            told = self._store.results([folder]).get(folder, {})
+            problem = "is damaged: result.json" if told is None else self._store.fault(folder, told)
+            master = self.master
+            if problem is None and isinstance(master, Path) and (made := folder / master.name).exists():
+                if master.stat().st_size != made.stat().st_size:
+                    problem = f"has another length than {master.name} beside it"
+            if problem:
+                return f"{self._store.shown(folder)!r} {problem}; `dub run` its manifest again"
+        return None
+
     @property
     def table(self) -> Path | Uri | None:
         """Where shots.parquet lies; None where it is not written yet."""
@@ -207,7 +224,7 @@ class DubResults:
             "worst": [{n: row[n] for n in _SHORT} for row in self._worst_rows[:_WORST]],
             "table": str(self.table) if self.table else None,
             "master": str(self.master) if self.master else None,
-            "error": self.error,
+            "error": self.error or self.damage,
             "run": self.made_by.number if self.made_by else None,
         }
 
@@ -242,6 +259,7 @@ class Results:
     titles: tuple[TitleResults, ...]
     manifest: Manifest
     runs: tuple[RunRecord, ...]
+    _store: Store = field(repr=False)
 
     @property
     def dubs(self) -> tuple[DubResults, ...]:
@@ -266,6 +284,26 @@ class Results:
             names = ", ".join(f"{d.title}/{d.language}" for d in self.dubs)
             raise InputError(f"There is no dub {title}/{language} in {self.out!r}; there is: {names or 'none'}.")
         return found
+
+    def verify(self) -> tuple[str, ...]:
+        """Looks at everything below `out` that runs have finished, all of its contents, and at tables and masters:
+        what is damaged, a sentence each. `dubbing.run` makes it again; with its `verify` also what it need not read.
+
+        Results of earlier versions of dub cannot be looked at: they carry no checksums.
+        """
+        found: list[str] = []
+        folders = sorted(path.parent for path in self._store.find(self._store.root, RESULT))
+        told = self._store.results(f for f in folders if not any(PART in part for part in f.parts))
+        for folder, value in told.items():
+            problem = "is damaged: result.json" if value is None else self._store.fault(folder, value, "all")
+            if problem:
+                found.append(f"{self._store.shown(folder)!r} {problem}")
+        for dub in self.dubs:
+            try:
+                dub.shots  # noqa: B018 - reading it is looking at it
+            except DamagedResult as e:
+                found.append(str(e))
+        return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
         """What `dub status --json` prints."""
@@ -301,7 +339,7 @@ def open_results(out: Path | str) -> Results:
         for name, languages in run.titles
     )
     progress = read_figures(store) if state == "running" else None
-    return Results(str(out), state, run.plain, progress, tuple(titles), run.manifest, run.runs)
+    return Results(str(out), state, run.plain, progress, tuple(titles), run.manifest, run.runs, store)
 
 
 def _mean(rows: list[dict[str, Any]], name: str) -> float | None:

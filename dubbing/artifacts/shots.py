@@ -17,6 +17,7 @@ class ShotList(Artifact):
     """The shots of a film. Its folder holds the film's timeline too (`media.load_timeline`)."""
 
     schema: ClassVar[str] = "dub.shots.1"
+    always_read: ClassVar[bool] = True
     frames: int
     """Frames of the film."""
     cuts: tuple[tuple[int, int], ...]

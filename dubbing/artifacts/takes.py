@@ -137,6 +137,7 @@ class Master(Artifact):
     """A finished master."""
 
     schema: ClassVar[str] = "dub.master.1"
+    always_read: ClassVar[bool] = True
     file: str
     """Name of the file in its folder."""
     frames: int

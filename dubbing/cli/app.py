@@ -210,13 +210,15 @@ Examples:
   dub status                        of ./out
   dub status /films/out --json | jq .state
   dub status s3://films/out
+  dub status out --verify           looks at every byte; exit code 1 where something is damaged
   dub status --address http://head:8265                          the jobs on a cluster
   dub status dub-reel-0123456789ab --address http://head:8265    one of them""",
 )
 @click.argument("out", type=PLACE, required=False, metavar="[OUT|ID]")
 @address_option
+@click.option("--verify", is_flag=True, help="Look at every byte of what is done, and name what is damaged.")
 @json_option
-def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
+def status(out: Path | Uri | None, address: str | None, verify: bool, as_json: bool) -> None:
     """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out (default: out)."""
     if address is not None or (out is not None and is_job(str(out))):
         return show_jobs(address, None if out is None else str(out), as_json)
@@ -224,11 +226,16 @@ def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
     from dubbing.cli import show
     from dubbing.cli.status import told_status
 
-    found = open_results(out or Path("out")).to_dict()
+    results = open_results(out or Path("out"))
+    found, damaged = results.to_dict(), results.verify() if verify else ()
     if as_json:
-        show.as_json(found)
+        show.as_json({**found, "damaged": list(damaged)} if verify else found)
     else:
-        echo(told_status(found))
+        echo(told_status(found) + ("\n\nEverything is as it was written." if verify and not damaged else ""))
+    for problem in damaged:
+        _complain(problem)
+    if damaged:
+        raise SystemExit(DubError.exit_code)
 
 
 @dub.command(
@@ -285,12 +292,12 @@ def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifes
 
 def _do(
     job: Manifest, settings: Config, out: Path | Uri, engine: str, workers: int | None, draft: bool, no_score: bool,
-    log_format: str, as_json: bool,
+    verify: bool, log_format: str, as_json: bool,
 ) -> NoReturn:  # fmt: skip
     """A run as `dub run` and `dub quick` have it: options over settings, what came of it, and its exit code."""
     from dubbing.cli import show, tell
 
-    report, said = _run(job, changed(settings, workers, draft, no_score), out, engine, log_format)
+    report, said = _run(job, changed(settings, workers, draft, no_score), out, engine, log_format, verify)
     if as_json:
         show.as_json(report.run_json)
     else:
@@ -299,7 +306,7 @@ def _do(
 
 
 def _run(
-    job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text"
+    job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text", verify: bool = False
 ) -> tuple[Report, list[str]]:  # fmt: skip
     """A run watched on stderr, and the notes that were said at its start."""
     from dubbing.api import jobs
@@ -322,7 +329,9 @@ def _run(
             defects.remember(event)
             watching[0](event)
 
-        return jobs.run(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin), said
+        return jobs.run(
+            job, out, config=settings, engine=engine, on_event=on_event, on_check=begin, verify=verify
+        ), said
 
 
 @contextmanager
@@ -344,7 +353,7 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _complain(error: BaseException) -> None:
+def _complain(error: BaseException | str) -> None:
     echo("dub: " + str(error).replace("\n", " "), err=True)
 
 

@@ -120,6 +120,9 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--no-score", is_flag=True,
             help="Leave out measuring the takes; without numbers no shot asks for review. As `sync: {score: false}`.",
         ),
+        click.option(
+            "--verify", is_flag=True, help="Look at every byte of what is done; make again what is damaged."
+        ),
         log_format_option,
         json_option,
     )  # fmt: skip

@@ -15,8 +15,7 @@ from dubbing.cli.watch import doing
 from dubbing.errors import several
 
 if TYPE_CHECKING:
-    from dubbing import Estimate, Findings, Plan, Report
-    from dubbing.preflight import TitleFinding
+    from dubbing import Estimate, Findings, Plan, Report, TitleFinding
     from dubbing.remote import Uri
 
 __all__ = [

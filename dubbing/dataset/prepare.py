@@ -22,7 +22,7 @@ from dubbing.dataset.shards import FPS, INDEX, SHARDS, Packed, Sample, held, loa
 from dubbing.dataset.source import Source
 from dubbing.dataset.titles import CutTitle, TitleInputs
 from dubbing.engine import Event, do_tasks
-from dubbing.errors import InputError, OutputError
+from dubbing.errors import DamagedResult, InputError, OutputError
 from dubbing.stage import Resources, Stage
 from dubbing.store import RESULT, Store, key_of
 from dubbing.task import Outcome, Task
@@ -89,6 +89,7 @@ class Preparing:
         self, sources: Sequence[Source], layout: str, store: Store, settings: Settings, config: Config
     ) -> None:
         self.sources, self.store, self.config = sources, store, config
+        self.heals: Callable[[str], None] | None = None
         self._settings = settings
         self._stage: type[Stage[Any, Any]] = CutTitle if layout == "titles" else CutClip
 
@@ -115,6 +116,9 @@ class Preparing:
 
     def result(self, task: Task) -> Pieces | None:
         return Pieces.read(task.folder) if (task.folder / RESULT).exists() else None
+
+    def lose(self, task: Task, why: str) -> None:
+        raise DamagedResult(f"{why}; run the same command again.", task.folder)
 
     def _task(self, source: Source) -> Task:
         limits = self._settings.of_a_clip

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dubbing import experts, media
-from dubbing.artifact import Ref
+from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, load_wave
@@ -170,6 +170,13 @@ class TitleInputs(ClipInputs):
 
     known: KnownTitle
     """What its analysis found; the results lie on this machine."""
+
+    def read(self) -> Iterator[File | Ref[Any]]:
+        yield from super().read()
+        yield self.known.shots
+        if self.known.sound is not None:
+            yield self.known.sound
+            yield from (spoken.faces for person in self.known.people for spoken in person.spoken)
 
 
 class CutTitle(Stage[TitleInputs, Pieces]):

@@ -74,8 +74,8 @@ def run_job(
         write()
         if lost:
             on_event(Event("message", text=f"What earlier runs did is not known any more: {lost}"))
-        job.heals = True
         state = Schedule(job, on_event)
+        job.heals = state.say
         summary: list[dict[str, Any]] = []
         try:
             state.drain(lambda: _pool(engine, job, state))
@@ -128,6 +128,9 @@ class Placed(Workload, Protocol):
     @property
     def config(self) -> Config: ...
 
+    heals: Callable[[str], None] | None
+    """Told what is damaged, which is then removed, so that it is made again; None outside of a run."""
+
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
         """What a worker of a stage holds."""
         ...
@@ -141,6 +144,7 @@ def do_tasks(job: Placed, engine: str, on_event: Callable[[Event], None]) -> dic
     with job.store.lock():
         job.store.sweep()
         state = Schedule(job, on_event)
+        job.heals = state.say
         state.drain(lambda: _pool(engine, job, state))
         return dict(state.failed)
 

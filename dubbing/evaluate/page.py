@@ -48,8 +48,8 @@ def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval")
     clips = list(dict.fromkeys(r["clip"] for r in rows))
     hashes = sorted({f"{r['generator']}@{r['generator_hash']}" for r in rows if r.get("generator")})
     parts = [
-        f"<h1>{escape(title)}</h1><p class='soft'>{escape(', '.join(hashes))}; {several(len(clips), 'clip')}. docs/eval.md "
-        "says what the numbers are.</p>"
+        f"<h1>{escape(title)}</h1><p class='soft'>{escape(', '.join(hashes))}; {several(len(clips), 'clip')}. "
+        "docs/eval.md says what the numbers are.</p>"
     ]
     generators = by_generator(rows)
     if len(generators) > 1:

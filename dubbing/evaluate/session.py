@@ -31,7 +31,7 @@ from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.records import Track
 from dubbing.sound import RATE_HZ as HEARD_HZ
 from dubbing.stage import Scope
-from dubbing.store import RESULT, Store, content_key, key_of, read_json
+from dubbing.store import RESULT, Store, content_key, key_of, read_folder
 from dubbing.task import Outcome, Task
 
 __all__ = ["Session", "EvaluatedFilm", "Speaker", "code_hash"]
@@ -138,7 +138,7 @@ def code_hash(generator: str = "rewrite") -> str:
 class Session:
     """One output folder with the stages that work into it. A context manager; hold the store's lock meanwhile.
 
-    on_task(task id): called before each task.
+    on_task(text): the id of each piece of work before it is done, and what of earlier ones is damaged.
     """
 
     def __init__(
@@ -160,10 +160,12 @@ class Session:
 
     def made(self, folder: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         """The result of a committed folder, filled by `make` where it is not there yet."""
-        if not self.store.done(folder):
+        value = self.store.results([folder]).get(folder)
+        if value is None or self.store.fault(folder, value, "all"):
+            self.store.remove(folder)
             with self.store.commit(folder) as part:
                 self.store.write_json(part / RESULT, make(part))
-        value: dict[str, Any] = read_json(folder / RESULT)
+            value = read_folder(folder)
         return value
 
     def analysed(self, clip: Clip) -> EvaluatedFilm:
@@ -223,7 +225,9 @@ class Session:
         settings = self.settings
         if expert is not None:
             settings = settings.model_copy(update={"sync": settings.sync.model_copy(update={"expert": expert})})
-        return EvaluatedFilm(clip, video, content, _EvaluationJob(manifest, self.store, settings), {})
+        job = _EvaluationJob(manifest, self.store, settings)
+        job.heals = self._on_task
+        return EvaluatedFilm(clip, video, content, job, {})
 
     def _worked(self, film: EvaluatedFilm, wanted: Callable[[Task], bool]) -> EvaluatedFilm:
         """Do every wanted task of a film, one after another."""
@@ -237,6 +241,8 @@ class Session:
             outcome = self._worker.run(task, lambda n: None)
             if outcome.error is None:
                 job.forget(task)
+            elif outcome.damaged is not None:
+                job.lose(next(t for t in job.tasks(failed) if t.folder == outcome.damaged), outcome.error)
             elif isinstance(outcome.fatal, DubError) and task.kind.bad_input_costs == "run":
                 raise outcome.fatal
             elif task.kind.scope in (Scope.TITLE, Scope.DUB):

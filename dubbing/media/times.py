@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -68,5 +69,5 @@ def load_timeline(folder: Path | str) -> Timeline:
                 rate=Fraction(*(int(v) for v in data["rate"])),
                 start_tc=str(data["start_tc"]),
             )
-    except (OSError, KeyError, ValueError) as e:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as e:
         raise MediaError(f"There is no timeline at {path} ({e}).") from e

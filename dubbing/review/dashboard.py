@@ -127,5 +127,8 @@ def _generator(library: Library, record: Decision) -> str:
         take = Take.read(folder)
     except (OSError, ValueError, OutputError):
         return "takes that are gone"
-    choice = take.choice or {"name": take.generator or library.manifest.generator.name, "settings": {}}
+    choice = take.choice or {
+        "name": take.generator or library.part(record.title, record.language).manifest.generator.name,
+        "settings": {},
+    }
     return " ".join([choice["name"], *(f"{k}={v}" for k, v in choice.get("settings", {}).items())])

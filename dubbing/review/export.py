@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from dubbing import preflight
 from dubbing.decisions import ShotKey, name_of
 from dubbing.engine import Event, run_job
@@ -23,7 +21,7 @@ from dubbing.review.deliveries import Change, Delivered, Deliveries, by_the_run,
 from dubbing.review.library import Library
 from dubbing.review.lists import SOURCE, Sheet, lists
 from dubbing.review.report import report
-from dubbing.shot_table import read_rows
+from dubbing.shot_table import read_rows, read_table
 from dubbing.store import Store, output_error
 
 __all__ = ["REPORT", "Exported", "ExportedDub", "export", "refusal"]
@@ -204,10 +202,10 @@ def _dub(
     master = Path(told["master"]) if told["master"] else None
     if told["table"] is None:
         return None, ExportedDub(title.id, dub.language, 0, (), False, since, None, told["error"]), None
-    table = home / "shots.parquet"
-    rows = read_rows(table)
+    table = read_table(home / "shots.parquet")
+    rows = table.to_pylist()
     now = Delivered(
-        pq.read_schema(table).metadata[b"content"].decode(),
+        table.schema.metadata[b"content"].decode(),
         {r["shot"]: r["take"] if r["status"] == "dubbed" else None for r in rows},
     )
     standing = {key[2]: s for key, s in job.decisions.items() if _mine(key, title, dub)}

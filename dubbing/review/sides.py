@@ -18,6 +18,7 @@ from dubbing.errors import InputError
 from dubbing.records import Patch
 from dubbing.review.library import Library, Shown
 from dubbing.review.takes import Take
+from dubbing.store import Store
 
 __all__ = ["HANDLE_S", "Cover", "Patches", "covers", "looked_at", "rendered_frames", "runs", "stretch"]
 
@@ -133,6 +134,7 @@ class _Stream:
 def _read(cover: Cover) -> Generator[Patch, None, None]:
     if not cover.folder.is_dir():
         raise _gone(cover.folder)
+    Store(cover.folder.parent).whole(cover.folder.parent)
     yield from media.read_patches(cover.folder, cover.first, cover.last)
 
 

@@ -104,8 +104,8 @@ def read_takes(store: Store, home: Path, shot: str, current: str | None, generat
 def _read(store: Store, kind: type[A], folder: Path) -> A | None:
     """A result of that kind; None where it cannot be read."""
     try:
-        return kind.of(store.results([folder])[folder])
-    except (OSError, ValueError, KeyError, OutputError):
+        return kind.of(store.results([folder]).get(folder) or {})
+    except (OSError, ValueError, OutputError):
         return None
 
 

@@ -19,7 +19,7 @@ from dubbing.analysis import dialogue
 from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import WAVE, DubSound, Sound, SourceSound, save_speech
+from dubbing.artifacts.sound import DubSound, Sound, SourceSound, new_wave, save_speech
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, MediaError
 from dubbing.manifest import Original
@@ -83,7 +83,7 @@ class Audio(Stage[In, Out], Generic[In, Out]):
     def process(self, inputs: In, out: Path, progress: Callable[[int], None]) -> Out:
         film = media.load_timeline(inputs.shots.folder)
         count = film.sample(len(film), RATE_HZ)
-        wave = np.lib.format.open_memmap(out / WAVE, "w+", np.int16, (count,))
+        wave = new_wave(out, count)
         dub = inputs if isinstance(inputs, DubAudioInputs) else None
         language = dub.language if dub is not None else None
         listening = dialogue.choose(
