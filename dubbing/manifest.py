@@ -3,6 +3,8 @@
 It knows files by name only: whether they exist and what they hold is for `preflight`. Paths come
 out absolute: a relative one is relative to the manifest's own folder, or to its URI; of a manifest built in Python, to
 the current folder or to its `base`. What lies at a URI stays a `Uri`; the store brings it.
+
+Over 400 lines: the models of one document, which refer to each other.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Results go to stdout, progress and messages to stderr. Errors end with one sentence and the exit
 codes of docs/architecture.md; DUB_DEBUG=1 adds the traceback and writes a report to send.
+
+Over 400 lines: the commands that most people use, each with the examples of its help.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 It decodes at most the first picture (for its display matrix). It does not know what can be
 delivered (`delivery`), nor what the frames look like (`read`).
+
+Over 400 lines: every field of a header is read in one place.
 """
 
 from __future__ import annotations
