@@ -86,6 +86,7 @@ def test_the_contrastive_loss_draws_pairs_together_and_pushes_fakes_to_one():
     assert contrastive(distance, fake).item() == pytest.approx((0.25 + 0.5625 + 0) / 3)
 
 
+@pytest.mark.long
 def test_every_layer_learns():
     """Both networks in training, as the published recipe joins them: no parameter is left without a slope."""
     torch.manual_seed(1)

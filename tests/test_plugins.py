@@ -52,11 +52,12 @@ class Brightest:
     def of(self, shot): return float(shot.seen_KC.max()) if len(shot.seen_KC) else None
 """
 
+# Its numbers of frames are larger than float32 tells apart.
 FLICKER = """
 import numpy as np
 class Flicker:
     name, version, unit, range = "flicker", 1, "squared code values", (0.0, float("inf"))
-    def frame(self, pair): return (float(((pair.after_HWC.astype(float) - pair.before_HWC) ** 2).sum()),)
+    def frame(self, pair): return (1e9 + ((pair.after_HWC.astype(float) - pair.before_HWC) ** 2).sum(),)
     def of(self, shot): return float(np.abs(np.diff(shot.seen_KC[:, 0])).mean()) if len(shot.seen_KC) > 1 else None
 """
 
