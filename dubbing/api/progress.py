@@ -110,10 +110,9 @@ class Tally:
                     self._done[stage] = done
                     self._expected[stage] = max(self._expected[stage], known)
             tasks, ended, _, _ = event.totals.get("sync", (0, 0, 0, 0))
-            if tasks:
-                self._shots = (ended, tasks)
-            elif self._dubs and (found := event.totals.get("faces", (0,))[0]):
-                self._shots = (0, found * self._dubs)
+            found = event.totals.get("faces", (0,))[0] * (self._dubs or 0)  # of every dub, planned yet or not
+            if tasks or found:
+                self._shots = (ended, max(tasks, found))
             if self._found is None:
                 self._found = self._work()
             self._known_done = max(

@@ -105,10 +105,10 @@ Examples:
 @json_option
 def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool) -> None:
     """Look at everything a run will need, and say what it will do, without doing it."""
+    job, settings = _read(manifest, config_file)  # before what takes seconds to load
     from dubbing.api import jobs
     from dubbing.cli import show, tell
 
-    job, settings = _read(manifest, config_file)
     found = jobs.check(job, out, config=settings)
     if deep and found.titles:
         with tell.counting(sys.stderr, sum(t.frames for t in found.titles)) as count:
@@ -151,10 +151,10 @@ def plan(
     gpus: float, try_it: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Say how many hours a job will take: stage by stage what is to do, what is done, and the time it costs."""
+    job, settings = _read(manifest, config_file)  # before what takes seconds to load
     from dubbing.api import jobs
     from dubbing.cli import show, tell
 
-    job, settings = _read(manifest, config_file)
     with tell.waiting(sys.stderr, "trying nine seconds of the film" if try_it else None):
         found = jobs.plan(job, out, config=settings, engine=engine, workers=workers, gpus=gpus, trial=try_it)
     if as_json:

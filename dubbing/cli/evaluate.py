@@ -103,7 +103,7 @@ def evaluate(
         _for_papers(rows, as_latex)
     else:
         echo(_all_told(rows))
-    echo(f"{out / TABLE}: {several(len(rows), 'number')}; {out / PAGE}: with pictures", err=True)
+    echo(f"{out / TABLE}: {len(rows)} numbers; {out / PAGE}: with pictures", err=True)
     if not any(r.get("value") is not None for r in rows):
         raise SystemExit(InputError.exit_code)
     if any(r.get("reason") and not r.get("name") for r in rows):  # a whole measure, not one number of it

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,7 +16,7 @@ from dubbing.cli.watch import doing
 from dubbing.errors import several
 
 if TYPE_CHECKING:
-    from dubbing import Estimate, Findings, Plan, Report, TitleFinding
+    from dubbing import Estimate, Findings, Plan, Report
     from dubbing.remote import Uri
 
 __all__ = [
@@ -75,9 +76,10 @@ def check_told(found: Findings, out: Path | Uri) -> str:
     parts = []
     for t in found.titles:
         w, h = t.size_px
+        mean = t.frames / t.duration_s if t.variable_rate and t.duration_s else None
         parts.append(
             f"{t.id}: {t.video}\n  {t.codec} {w}x{h}, {several(t.bit_depth, 'bit')}, {several(t.frames, 'frame')}"
-            f"{'' if t.exact else ' (by its header)'} at {_rate(t)}, {t.duration_s:.3f} s, "
+            f"{'' if t.exact else ' (by its header)'} at {_rate(t.rate, mean)}, {t.duration_s:.3f} s, "
             f"timecode {t.start_tc or 'none'}, {'with' if t.has_sound else 'without'} sound"
         )
         rows = (
@@ -99,12 +101,11 @@ def check_told(found: Findings, out: Path | Uri) -> str:
     return "\n\n".join(parts)
 
 
-def _rate(title: TitleFinding) -> str:
-    """`25 frames a second`, `24000/1001 (23.976) a second`, `a variable rate (22.01 a second on average)`."""
-    if title.variable_rate:
-        mean = f" ({title.frames / title.duration_s:.2f} a second on average)" if title.duration_s else ""
-        return f"a variable rate{mean}"
-    rate = title.rate
+def _rate(rate: Fraction, mean: float | None) -> str:
+    """`25 a second`, `24000/1001 (23.976) a second`; mean: of a variable rate, `a variable rate (22.01 a second on
+    average)`."""
+    if mean is not None:
+        return f"a variable rate ({mean:.2f} a second on average)"
     return f"{rate} a second" if rate.denominator == 1 else f"{rate} ({float(rate):.3f}) a second"
 
 

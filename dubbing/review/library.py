@@ -123,8 +123,9 @@ class Library:
         for part in found.parts:
             kept = []
             for title, dub in part.dubs():
-                gone = [f for f in (title.video, dub.audio) if isinstance(f, Path) and not f.exists()]
-                if gone and not found.of_last_run(title.id, dub.language):
+                files = () if found.of_last_run(title.id, dub.language) else (title.video, dub.audio)
+                gone = [f for f in files if isinstance(f, Path) and not f.exists()]
+                if gone:
                     self.left_out[f"{title.id}/{dub.language}"] = f"{gone[0]} is gone; bring it back."
                 else:
                     kept.append((title.id, dub.language))

@@ -228,7 +228,6 @@ def _reads(app: FastAPI, desk: Desk) -> None:
         return {
             "out": library.out.name, "version": __version__, "log_seq": desk.seq,
             "dubs": [_dub(library, title.id, dub.language) for title, dub in library.dubs()],
-            "left_out": library.left_out,
             "thresholds": library.config.review.model_dump(),
             "generators": [_generator(library, name) for name in generators.names()],
         }  # fmt: skip
