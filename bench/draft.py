@@ -48,9 +48,8 @@ def main() -> None:
         masters = [m["master"] for m in json.loads((out / "run.json").read_text())["dubs"]]
         size = sum(Path(m).stat().st_size for m in masters) / 1e6
         costs = "  ".join(f"{stages[s]:8.1f}" for s in STAGES)
-        print(
-            f"{name:19s} {wall_s:7.1f}  {core_s:7.1f}  {core_s / whole[0]:8.2f}  {costs}  {dubbing_s / whole[1]:7.2f}  {size:10.1f}"
-        )
+        shares = core_s / whole[0], dubbing_s / whole[1]
+        print(f"{name:19s} {wall_s:7.1f}  {core_s:7.1f}  {shares[0]:8.2f}  {costs}  {shares[1]:7.2f}  {size:10.1f}")
 
 
 def used() -> float:
