@@ -148,8 +148,8 @@ def _for_papers(rows: Sequence[Mapping[str, Any]], as_latex: bool) -> None:
             echo(show.latex(head, body, f"generator {name}; mean and sample standard deviation over clips"))
         return
     head = [f"{label}_{kind}" for label, _ in columns for kind in ("mean", "std")]
-    body = ((x["generator"], x["speaker"], x["count"], *(x[name] for name in head)) for x in lines)
-    show.as_csv(("generator", "speaker", "clips", *head), body)
+    cells = ((x["generator"], x["speaker"], x["count"], *(x[name] for name in head)) for x in lines)
+    show.as_csv(("generator", "speaker", "clips", *head), cells)
 
 
 Step = Callable[[int, int, str], None]
