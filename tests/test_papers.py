@@ -12,6 +12,7 @@ from dubbing.api import scores
 from dubbing.cli.show import latex, latex_spread
 from dubbing.evaluate.speakers import by_speaker
 from dubbing.scoring import SCHEMA, means, speakers
+from dubbing.store import Store
 
 # id1: 6, 8, 10 (mean 8, sample deviation 2); id2: 7 (one face); all: mean 31/4, deviation sqrt(8.75 / 3).
 FACES = [("vox/id1/a/1.mp4", 6.0, 3.0), ("vox/id1/a/2.mp4", 8.0, 3.0), ("vox/id1/b/1.mp4", 10.0, 6.0)]
@@ -110,13 +111,18 @@ def test_names_cannot_break_a_table() -> None:
     assert r"a\_b \& 50 \% \textbackslash{}x & -- \\" in told and told.startswith("% two lines;")
 
 
-def test_an_evaluation_counts_each_clip_once() -> None:
+def evaluated() -> list[dict[str, Any]]:
+    """Two generators on three clips of two speakers: LSE-D of each face."""
     made = []
     for generator, shift in (("rewrite", 0.0), ("wav2lip", 1.0)):
         for clip, faces in (("ann/1", [6.0, 8.0, 30.0]), ("ann/2", [10.0]), ("bob/1", [5.0])):
             about = {"clip": clip, "video": f"/clips/{clip}.mp4", "generator": generator, "measure": "resynthesis"}
             made += [{**about, "name": "lse_d", "value": v + shift} for v in faces]
-    found = by_speaker(made)
+    return made
+
+
+def test_an_evaluation_counts_each_clip_once() -> None:
+    found = by_speaker(evaluated())
     assert [(x["generator"], x["speaker"], x["count"], x["LSE-D_mean"]) for x in found] == [
         ("rewrite", "ann", 2, 9.0),
         ("rewrite", "bob", 1, 5.0),
@@ -127,3 +133,30 @@ def test_an_evaluation_counts_each_clip_once() -> None:
     ]
     assert found[0]["LSE-D_std"] == pytest.approx(2**0.5) and found[1]["LSE-D_std"] is None
     assert found[0]["PSNR_mean"] is None
+
+
+def test_eval_prints_speakers_of_each_generator(dub: Dub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Measured:
+        """An evaluation that has measured `evaluated`, whatever it is given."""
+
+        def __init__(self, out: Path, options: Any, *_: Any) -> None:
+            self.store, self.options = Store(out), options
+
+        def check(self) -> None:
+            return None
+
+        def run(self, clips: Any) -> list[dict[str, Any]]:
+            return evaluated()
+
+    monkeypatch.setattr("dubbing.evaluate.Evaluation", Measured)
+    monkeypatch.setattr("dubbing.evaluate.find_clips", lambda clips: clips)
+    monkeypatch.setattr("dubbing.evaluate.page", lambda rows, out: "a page")
+    code, out, _ = dub("eval", "clips", "--out", tmp_path / "e", "--csv")
+    assert code == 0 and out.splitlines()[:3] == [
+        "generator,speaker,clips,LSE-D_mean,LSE-D_std",
+        f"rewrite,ann,2,9.0,{2**0.5}",
+        "rewrite,bob,1,5.0,",
+    ]
+    code, out, _ = dub("eval", "clips", "--out", tmp_path / "e", "--latex")
+    assert code == 0 and out.count("\\toprule") == 2 and "% generator wav2lip;" in out
+    assert r"Speaker & Clips & LSE-D $\downarrow$ \\" in out and r"ann & 2 & $10.00 \pm 1.41$ \\" in out

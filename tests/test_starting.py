@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -137,6 +138,14 @@ def test_a_film_in_place_of_a_manifest_is_shown_one(
         ]
     (tmp_path / "a.yaml").write_text("titles: 3\n")
     assert dub("run", "a.yaml")[1] == "", "a manifest that is wrong is no film"
+
+
+def test_a_photograph_is_a_film_to_be(made: Path, tmp_path: Path) -> None:
+    (folder := tmp_path / "stills").mkdir()
+    cv2.imwrite(str(folder / "Ann B.png"), np.full((96, 128, 3), 90, np.uint8))
+    found = starting.first_of_film(folder / "Ann B.png")
+    assert found is not None and "# 128x96, a photograph" in found.text
+    assert yaml.safe_load(found.text)["titles"][0]["id"] == "ann_b" and found.asks
 
 
 def test_quick_is_the_run_of_that_manifest(

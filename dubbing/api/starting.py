@@ -20,7 +20,6 @@ from dubbing import languages, media
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.inputs import read_file
 from dubbing.manifest import Dub, Manifest, Title
-from dubbing.media import MediaInfo
 
 __all__ = ["First", "Sound", "first", "first_of_film", "quick", "write"]
 
@@ -64,16 +63,13 @@ def first(film: Path, sounds: Sequence[str], folder: Path) -> First:
     found = _sounds(film, given)
     name = _name(film)
     _checked(film, name, found)
-    assert picture.video is not None
-    size, rate = "x".join(map(str, picture.upright_size)), picture.video.rate
     lines = [
         "# A first manifest. `dub check` says what a run of it will need and do, `dub run` does it. Paths start at",
         "# this file's folder; `dub schema` lists every key.",
         "version: 1",
         "titles:",
         f"  - id: {_yaml(name)} # names the output folder",
-        f"    video: {_yaml(_path(film, folder))} # {size}"
-        + (f", {rate} frames a second" if picture.duration_s else ", a photograph"),
+        f"    video: {_yaml(_path(film, folder))} # {picture}",
         "    dubs:",
     ]
     for sound in found:
@@ -121,11 +117,14 @@ def quick(film: Path, sounds: Sequence[str]) -> Manifest:
     return _checked(film, _name(film), found)
 
 
-def _film(film: Path) -> MediaInfo:
+def _film(film: Path) -> str:
+    """What the picture is, in a few words."""
+    if media.is_photograph(film):
+        return "{}x{}, a photograph".format(*media.read_photograph(film).size)
     info = media.probe(film)
     if info.video is None:
         raise MediaError(f"{film} has no picture; the film comes first, then its dubs.")
-    return info
+    return "{}x{}".format(*info.upright_size) + f", {info.video.rate} frames a second"
 
 
 def _sounds(film: Path, given: Sequence[str]) -> list[Sound]:
