@@ -29,8 +29,8 @@ from typing import Any
 
 import ray
 import ray._private.services as services
+from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
 from ray._private.node import Node
-from ray._raylet import AuthenticationTokenLoader
 
 from dubbing.config import Engine
 from dubbing.errors import ClusterError, DubError, EngineError
