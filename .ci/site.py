@@ -1,15 +1,19 @@
 """Hooks of mkdocs.yml: what of the site does not lie in docs/.
 
 README, CONTRIBUTING and CHANGELOG become pages, and the reference is made from docstrings, page by page as REFERENCE
-says. A link into the repository leads to the page that shows the file; where the site does not show it, only the
-link's words stay. A link to what is nowhere is left, so that the strict build refuses it.
+says; the settings of generators come from the generators themselves. A link into the repository leads to the page that
+shows the file; where the site does not show it, only the link's words stay. A link to what is nowhere is left, so that
+the strict build refuses it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import re
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from mkdocs.structure.files import File, Files
@@ -29,6 +33,7 @@ REFERENCE = {
     "reference/media.md": ("Media", ["dubbing.media"]),
     "reference/records.md": ("Records, time, errors", ["dubbing.records", "dubbing.clock", "dubbing.errors"]),
 }  # fmt: skip
+SETTINGS = "reference/settings.md"
 # Functions that are called like the module they come from, which hides them from a reader of the source.
 HIDDEN = {"dubbing.media": ("delivery", "excerpt", "probe", "read")}
 STYLE = """
@@ -53,9 +58,48 @@ def on_files(files: Files, config: Any) -> Files:
         for module, name in ((m, n) for m in modules for n in HIDDEN.get(m, ())):
             blocks.append(f"::: {module}.{name}.{name}\n    options: {{heading: {module}.{name}, heading_level: 3}}")
         files.append(File.generated(config, page, content="\n\n".join([f"# {title}", *blocks]) + "\n"))
+    sys.path.insert(0, root)  # of this tree, also where another one is installed
+    from dubbing.generators import find, schemas
+
+    ours = {n: s for n, s in schemas()[0].items() if find(n).__module__.startswith("dubbing.")}
+    files.append(File.generated(config, SETTINGS, content=settings_page(ours)))
     style = HtmlFormatter(style="default").get_style_defs(".highlight") + STYLE
     files.append(File.generated(config, "css/site.css", content=style))
     return files
+
+
+def settings_page(schemas: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every setting of every generator with its default and what it may be. schemas: JSON Schema, by generator."""
+    parts = [
+        "# Settings of generators",
+        "What a manifest may say under `generator: {name: NAME, SETTING: VALUE, ...}`, and `dub rerun --generator` "
+        "too. This page is made from the generators' own declarations; `dub schema` says the same for machines.",
+    ]
+    for name, schema in schemas.items():
+        parts.append(f"## {name}")
+        lines = ["| setting | default | may be | what it does |", "|---|---|---|---|"]
+        for setting, one in schema["properties"].items():
+            cells = (f"`{setting}`", f"`{yaml_of(one.get('default'))}`", allowed(one), one["description"])
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def yaml_of(value: Any) -> str:
+    """A default as a manifest writes it."""
+    return json.dumps(value) if value in (None, "") or isinstance(value, bool) else str(value)
+
+
+def allowed(schema: Mapping[str, Any]) -> str:
+    """What a setting may be, from its JSON Schema: `a whole number, at least 60`."""
+    if "anyOf" in schema:
+        return " or ".join(allowed(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    words = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false"}
+    kind = words.get(schema.get("type", ""), "`null`")
+    bounds = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "over", "exclusiveMaximum": "under"}
+    return ", ".join([kind, *(f"{word} {schema[key]}" for key, word in bounds.items() if key in schema)])
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:

@@ -27,8 +27,11 @@ def main(one: Path, other: Path) -> int:
         counts[kind] = len(mine)
         wrong += [f"{kind} {name}" for name in sorted(mine.keys() | theirs) if mine.get(name) != theirs.get(name)]
     rows = 0
-    for table in sorted(one.rglob("shots.parquet")):
+    for table in sorted(t for kind in ("shots", "faces") for t in one.rglob(f"{kind}.parquet")):
         name = table.relative_to(one)
+        if not (other / name).exists():
+            print(f"{name}: only one has it")
+            continue
         a, b = pq.read_table(table), pq.read_table(other / name)
         for column in sorted({*a.column_names} ^ {*b.column_names}):
             print(f"{name}: only one has the column {column}")

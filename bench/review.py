@@ -65,7 +65,7 @@ def main() -> None:
 def measure(out: Path, folder: Path, shots: int) -> dict[str, Any]:
     """All numbers of one run. folder: for copies, on the run's own disk."""
     found: dict[str, Any] = {}
-    worst = sorted((r for r in Library(out).rows() if r["status"] == "dubbed"), key=lambda r: -r["badness"])
+    worst = sorted((r for r in Library(out).rows() if r["status"] == "dubbed"), key=lambda r: -r["severity"])
     if len(worst) < 2:
         raise SystemExit(f"{str(out)!r} has fewer than two dubbed shots.")
     with _browser() as browser:

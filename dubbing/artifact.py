@@ -8,7 +8,7 @@ stage and no task.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from dubbing.errors import OutputError
-from dubbing.store import RESULT, read_json
+from dubbing.store import RESULT, Stamp, read_folder
 
 __all__ = ["Artifact", "File", "Ref", "Spent"]
 
@@ -29,6 +29,9 @@ class Artifact:
     """Base of all results. Subclasses are frozen dataclasses of plain values, and name their `schema`."""
 
     schema: ClassVar[str]
+    always_read: ClassVar[bool] = False
+    """Whether every run reads its files, or people take them away: where it is found done, all that is in them is
+    looked at."""
 
     @classmethod
     def of(cls, value: Mapping[str, Any], where: Path | str = "") -> Self:
@@ -52,7 +55,7 @@ class Artifact:
         """The result in a folder. Raises FileNotFoundError, and OutputError as `of`."""
         path = Path(folder) / RESULT
         try:
-            value = read_json(path)
+            value = read_folder(Path(folder))
         except ValueError as e:
             raise OutputError(f"{str(path)!r} is damaged; remove its folder and run the job again.") from e
         return cls.of(value, path)
@@ -92,6 +95,8 @@ class File:
     """Where it lies on this machine."""
     content: str
     """Key of what it holds; two files with one key are the same."""
+    stamp: Stamp | None = field(default=None, compare=False)
+    """What the file looked like when `content`, its sha256, was taken; None where that is no hash of its bytes."""
 
 
 @dataclass(frozen=True)

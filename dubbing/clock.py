@@ -36,7 +36,7 @@ class Timecode:
 
     @classmethod
     def parse(cls, text: str, rate: Fraction) -> Timecode:
-        """From `HH:MM:SS:FF`, or `HH:MM:SS;FF` for drop-frame, at `rate` frames a second.
+        """Parse `HH:MM:SS:FF`, or `HH:MM:SS;FF` for drop-frame, at `rate` frames a second.
 
         Raises ManifestError when the text is no timecode at that rate.
         """

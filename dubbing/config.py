@@ -60,6 +60,9 @@ class Sync(_Group):
         "and other packages may add more.",
         json_schema_extra=lambda schema: schema.update(enum=list(plugins.names(plugins.EXPERTS))),
     )
+    score: bool = Field(
+        True, description="false: takes are not measured; there are no numbers, and no shot asks for review for them."
+    )
 
     @field_validator("expert")
     @classmethod
@@ -127,6 +130,10 @@ class Config(_Group):
     """All settings of a run."""
 
     model_config = ConfigDict(title="dub config")
+    quality: Literal["full", "draft"] = Field(
+        "full",
+        description="draft: masters of half the size, named .draft, with mouths rendered coarsely; not for delivery.",
+    )
     shots: Shots = Shots()
     speakers: Speakers = Speakers()
     master: Master = Master()

@@ -27,17 +27,23 @@ from dubbing.inputs import json_value, not_a_file
 from dubbing.store import output_error
 
 __all__ = [
-    "FILE", "KINDS", "SEVERITIES", "Conflict", "Decision", "DecisionLog", "Kind", "Severity", "ShotKey", "Standing",
-    "name_of", "standing_of",
+    "FILE", "KINDS", "MOST_POINTS", "MOST_STROKES", "REASONS", "SEVERITIES", "Conflict", "Decision", "DecisionLog",
+    "Kind", "Reason", "Severity", "ShotKey", "Standing", "name_of", "standing_of",
 ]  # fmt: skip
 
 FILE = "review/decisions.jsonl"
 _SCHEMA = "dub.decision.1"
 Kind = Literal["approve", "reject", "original", "choose", "comment", "rerun", "undo"]
 Severity = Literal["note", "issue", "blocker"]
+Reason = Literal["teeth", "jaw", "sync", "wrong_face", "covered", "seam"]
 KINDS: tuple[str, ...] = get_args(Kind)
+REASONS: tuple[str, ...] = get_args(Reason)
+"""Why a take is rejected, as makers of generators count it: teeth, jaw line, lips and sound, another's face, something
+before the mouth, the edge of the patch."""
 SEVERITIES: tuple[str, ...] = get_args(Severity)
-_VERDICTS = {"approve": "approved", "reject": "rejected", "original": "original"}
+_VERDICTS = {"approve": "approved", "reject": "rejected", "original": "original", "choose": "chosen"}
+MOST_STROKES, MOST_POINTS = 40, 2000
+"""The largest drawing: about 30 KB of the log."""
 _MOST_TEXT = 4000
 _MOST_NAME = 80
 
@@ -66,7 +72,10 @@ class Decision:
     seq: its place in the log, from 1; time: UTC, ISO 8601; kind: approve and reject (the take named), original (leave
     the source's picture), choose (that take from now on), comment, rerun (asked for, with that generator), undo;
     take: 12 hex digits of a take's key; generator: its name and settings, as in a manifest; frame: of the title,
-    where a comment belongs; severity: of a comment; undoes: the seq that an undo takes back.
+    where a comment belongs; severity: of a comment; undoes: the seq that an undo takes back; reasons: of a rejection,
+    where any was given; drawing: on the frame of a comment, strokes of points (x, y), 0..1 of the upright picture's
+    width and height from its upper left corner, at most MOST_STROKES and MOST_POINTS of them. Fields that
+    an older version did not know stand last and may be absent.
     """
 
     seq: int
@@ -82,6 +91,8 @@ class Decision:
     text: str = ""
     severity: Severity | None = None
     undoes: int | None = None
+    reasons: tuple[Reason, ...] = ()
+    drawing: tuple[tuple[tuple[float, float], ...], ...] = ()
 
     @property
     def key(self) -> ShotKey:
@@ -92,10 +103,11 @@ class Decision:
 class Standing:
     """What holds for one shot.
 
-    verdict: approved, rejected, original, or None; about: the take it was said of; by, at: whose and when; take,
-    generator: the chosen take and what renders it, None for the manifest's own; comments: those not taken back;
-    revision: seq of the newest record other than comments and reruns, 0 before any; history: all records, oldest
-    first, what was taken back among them.
+    verdict: approved, rejected, original, chosen (a take, and nothing was said of the shot since), or None; about: the
+    take it was said of; by, at: whose and when; take, generator: the chosen take and what renders it, None for the
+    manifest's own; comments: those not taken back; revision: seq of the newest record other than comments and reruns, 0
+    before any; history: all records, oldest first, what was taken back among them; reasons: of a rejection that holds;
+    chosen_by, chosen_at: who chose `take`, and when.
     """
 
     verdict: str | None = None
@@ -107,6 +119,9 @@ class Standing:
     comments: tuple[Decision, ...] = ()
     revision: int = 0
     history: tuple[Decision, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    chosen_by: str | None = None
+    chosen_at: str | None = None
 
     def delivers_source(self, take: str) -> bool:
         """Whether the source's own picture is delivered instead of a take: said so, or that take rejected."""
@@ -120,7 +135,7 @@ class Standing:
 def standing_of(records: Sequence[Decision]) -> Standing:
     """What holds after these records of one shot, oldest first.
 
-    The newest verdict holds; choosing another take ends it, because it was said of the one before.
+    The newest verdict holds; to choose a take is one too, and ends what was said of the one before.
     """
     undone = {r.undoes for r in records if r.kind == "undo"}
     verdict: Decision | None = None
@@ -131,10 +146,9 @@ def standing_of(records: Sequence[Decision]) -> Standing:
             continue
         if r.kind == "comment":
             comments.append(r)
-        elif r.kind == "choose":
-            chosen, verdict = r, None
         else:
             verdict = r
+            chosen = r if r.kind == "choose" else chosen
     return Standing(
         verdict=_VERDICTS[verdict.kind] if verdict else None,
         about=verdict.take if verdict else None,
@@ -145,6 +159,9 @@ def standing_of(records: Sequence[Decision]) -> Standing:
         comments=tuple(comments),
         revision=max((r.seq for r in records if r.kind not in ("comment", "rerun")), default=0),
         history=tuple(records),
+        reasons=verdict.reasons if verdict else (),
+        chosen_by=chosen.reviewer if chosen else None,
+        chosen_at=chosen.time if chosen else None,
     )
 
 
@@ -225,7 +242,7 @@ class DecisionLog:
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
             made = Decision(self._last + 1, time, name_of(reviewer), title, language, shot, kind, **about)
             self._accept(made)
-            plain = {k: v for k, v in asdict(made).items() if v not in (None, "")}
+            plain = {k: v for k, v in asdict(made).items() if v not in (None, "", ())}
             f.seek(self._read_bytes)
             f.truncate()  # what a crash left of a line that nobody was told of
             try:
@@ -258,8 +275,28 @@ class DecisionLog:
             raise InputError(f"A comment's severity is one of {', '.join(SEVERITIES)}; found {made.severity!r}.")
         if made.kind in ("approve", "reject", "choose") and not made.take:
             raise InputError(f"To {made.kind} a take, name it.")
+        if made.reasons and made.kind != "reject":
+            raise InputError(f"Only a rejection has reasons; found them with {made.kind!r}.")
+        if strange := [r for r in made.reasons if r not in REASONS]:
+            raise InputError(f"There is no reason {strange[0]!r}; there is: {', '.join(REASONS)}.")
+        if len(set(made.reasons)) < len(made.reasons):
+            raise InputError(f"Each reason is given once; found {', '.join(made.reasons)}.")
+        if made.drawing:
+            self._accept_drawing(made)
         if made.kind == "undo":
             self._accept_undo(made)
+
+    def _accept_drawing(self, made: Decision) -> None:
+        strokes, points = len(made.drawing), sum(len(s) for s in made.drawing)
+        if made.kind != "comment" or made.frame is None:
+            raise InputError(f"Only a comment at a frame has a drawing; found one with {made.kind!r}.")
+        if strokes > MOST_STROKES or points > MOST_POINTS or not all(made.drawing):
+            raise InputError(
+                f"A drawing of {strokes} strokes and {points} points cannot be kept; at most {MOST_STROKES} strokes, "
+                f"none of them empty, and {MOST_POINTS} points are allowed."
+            )
+        if not all(0 <= value <= 1 for stroke in made.drawing for point in stroke for value in point):
+            raise InputError("A drawing's points are parts of the picture's width and height, 0 to 1 each.")
 
     def _accept_undo(self, made: Decision) -> None:
         held = {r.seq: r for r in self._by_shot.get(made.key, ())}

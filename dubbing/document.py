@@ -19,23 +19,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dubbing.errors import InputError, ManifestError
-from dubbing.inputs import read_file
+from dubbing.inputs import near_names, read_file
 from dubbing.remote import Objects, Uri, place
 from dubbing.yaml_text import parsed
 from dubbing.yaml_text import short as _short
 
-__all__ = [
-    "Document",
-    "Location",
-    "Model",
-    "Problem",
-    "dotted",
-    "nearest",
-    "parse",
-    "read",
-    "refusal",
-    "refused",
-]
+__all__ = ["Document", "Location", "Model", "Problem", "dotted", "nearest", "parse", "read", "refusal", "refused"]
 
 MAX_BYTES = 4_000_000
 PATIENCE_S = 15.0  # a person waits for this
@@ -107,7 +96,8 @@ def read(path: Path | str, kind: str, *, may_be_empty: bool = False) -> Document
         path = place(path)
         data = _bytes(path)
     except FileNotFoundError as e:
-        raise ManifestError(f"No such {kind}: {str(path)!r}; give the path of a YAML file.") from e
+        near = near_names(path) if isinstance(path, Path) else ""
+        raise ManifestError(f"No such {kind}: {str(path)!r}; give the path of a YAML file.{near}") from e
     except OSError as e:
         raise ManifestError(f"The {kind} {str(path)!r} cannot be read ({e.strerror}).") from e
     except InputError as e:

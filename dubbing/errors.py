@@ -8,6 +8,7 @@
           UnsupportedMedia  a kind of file this version cannot deliver whole
         OutputError         the output folder: not writable, full, in use by another run
           StorageError      a place named by a URI: no library, no access, unreachable
+          DamagedResult     a finished result that is no longer what was written
         ModelError          a model file: missing, wrong hash, wrong architecture
         PluginError         a generator, sync expert or metric by name: none, two of it, or its package is broken
         ClusterError        a cluster: no answer, no token, no such job
@@ -21,23 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 __all__ = [
-    "ClusterError",
-    "DamagedMedia",
-    "DubError",
-    "EngineError",
-    "InputError",
-    "ManifestError",
-    "MediaError",
-    "ModelError",
-    "OutputError",
-    "PluginError",
-    "StageError",
-    "StorageError",
-    "UnsupportedMedia",
-    "during",
-]
+    "ClusterError", "DamagedMedia", "DamagedResult", "DubError", "EngineError", "InputError", "ManifestError",
+    "MediaError", "ModelError", "OutputError", "PluginError", "StageError", "StorageError", "UnsupportedMedia",
+    "blaming", "during", "several",
+]  # fmt: skip
 
 
 class DubError(Exception):
@@ -47,9 +38,14 @@ class DubError(Exception):
 
 
 class InputError(DubError):
-    """What the user gave is wrong; nothing was changed."""
+    """What the user gave is wrong; nothing was changed. at: which key of a title is at fault (`("still",)`), where that
+    is not plain from what was being looked at."""
 
     exit_code = 2
+
+    def __init__(self, *text: object, at: tuple[int | str, ...] = ()) -> None:
+        super().__init__(*text)
+        self.at = at
 
 
 class ManifestError(InputError):
@@ -76,6 +72,14 @@ class StorageError(OutputError):
     """A place named by a URI cannot be used: no library, no access, or unreachable for too long."""
 
 
+class DamagedResult(OutputError):
+    """A finished result is no longer what was written. A run makes it again, once. folder: where it lies."""
+
+    def __init__(self, text: str, folder: Path | None = None) -> None:
+        super().__init__(text)
+        self.folder = folder
+
+
 class ModelError(InputError):
     """A model file is missing, has the wrong hash, or holds another architecture."""
 
@@ -96,6 +100,22 @@ class EngineError(DubError):
     """The workers did not start. The same command may well succeed when the machine is less busy."""
 
     exit_code = 4
+
+
+def several(count: int, word: str, words: str | None = None) -> str:
+    """For messages: `1 frame`, `4 frames`. words: what more than one are called, where that is not
+    an s more."""
+    return f"{count} {word if count == 1 else words or word + 's'}"
+
+
+@contextmanager
+def blaming(*key: int | str) -> Iterator[None]:
+    """An InputError on its way through says that this key of a title is at fault, unless it names another."""
+    try:
+        yield
+    except InputError as e:
+        e.at = e.at or key
+        raise
 
 
 @contextmanager

@@ -1,12 +1,13 @@
-"""Files and texts from outside, looked at before anything is done with them: of what kind, how large, how deep.
+"""Checks of files and texts from outside before they are used: their kind, their size, their depth.
 
 A pipe or a device can block for ever when it is opened, a few bytes of brackets can end a parser's process, and a name
-can hold bytes that are no text. Knows neither manifests nor media: it says what is there, and its callers say it in
-their own errors.
+can hold bytes that are no text. Functions here report what they find; their callers raise their own
+errors.
 """
 
 from __future__ import annotations
 
+import difflib
 import errno
 import json
 import os
@@ -15,7 +16,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-__all__ = ["json_bytes", "json_value", "nested", "not_a_file", "read_file", "unwritable_name"]
+__all__ = ["json_bytes", "json_value", "near_names", "nested", "not_a_file", "read_file", "unwritable_name"]
 
 MOST_NESTED = 100
 """Lists and mappings inside each other in any document that is read; those of this project have under ten."""
@@ -35,6 +36,23 @@ def not_a_file(path: Path | str) -> str | None:
     except (OSError, ValueError):
         return None
     return next((name for is_kind, name in _KINDS if is_kind(mode)), None)
+
+
+def near_names(path: Path | str) -> str:
+    """` Did you mean 'reel.fr.flac'?` where names like that of a file that is not there lie in its folder; where its
+    folder is not there either, ` There is no folder '...'.` of the first that is missing; else nothing."""
+    path = Path(path)
+    try:
+        missing = path
+        while not missing.parent.exists() and missing != missing.parent:
+            missing = missing.parent
+        names = sorted(os.listdir(missing.parent)) if missing.parent.is_dir() else []
+    except (OSError, ValueError):
+        return ""
+    close = difflib.get_close_matches(missing.name, names, n=3, cutoff=0.6)
+    close += [n for n in names if n.casefold() == missing.name.casefold() and n not in close]
+    gone = "" if missing == path else f" There is no folder {str(missing)!r}."
+    return gone + (f" Did you mean {' or '.join(map(repr, close))}?" if close else "")
 
 
 def read_file(path: Path | str, most: int) -> bytes:

@@ -1,7 +1,7 @@
-"""How a manifest becomes tasks: every stage of the pipeline, at every place at which it has something to do.
+"""How a manifest becomes tasks: every stage of the pipeline, at every place where it has work to do.
 
 A task exists as soon as what its inputs depend on is known: `Job.tasks` is asked again whenever a task of a stage that
-`expands` has ended. Knows no engine.
+`expands` has ended. It knows no engine.
 
 Over 400 lines: a job and the places at which its tasks stand know each other.
 """
@@ -48,7 +48,7 @@ class TitleTasks:
     found: dict[tuple[type[Artifact], str | None, str | None], Task] = field(default_factory=dict)
 
     def get(self, kind: type[Artifact], language: str | None = None, shot: str | None = None) -> Task | None:
-        """The task that makes this kind of result, there or for what there is a part of."""
+        """The task that makes this kind of result for a shot or language, else for the title that it belongs to."""
         for at in dict.fromkeys([(language, shot), (None, shot), (language, None), (None, None)]):
             if task := self.found.get((kind, *at)):
                 return task
@@ -57,7 +57,7 @@ class TitleTasks:
 
 @dataclass(frozen=True)
 class Step:
-    """What is done for one shot in one language."""
+    """The tasks of one shot in one language."""
 
     shot: Shot
     """The shot; of a photograph's film it ends where the dub does."""
@@ -97,13 +97,15 @@ class Job(ResultCache):
     pipeline: tuple[type[Stage[Any, Any]], ...] = PIPELINE
 
     def __init__(self, manifest: Manifest, out: Store | Path | str, config: Config) -> None:
+        if config.quality == "draft":  # its mouths are meant to hold less detail
+            config = config.model_copy(update={"review": config.review.model_copy(update={"min_sharpness": 0.0})})
         super().__init__(open_store(out), config)
         self.manifest = manifest
         self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()
         self._made: dict[str, MadeOf | None] = {}
 
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
-        """What a worker of a stage holds: as the configuration says, else as the stage does."""
+        """The resources of a worker of a stage: those configured, else the stage's own."""
         said = next((r for name, r in self.config.engine.stages.items() if name == stage.name), None)
         if said is not None:
             return replace(stage.resources, **said.model_dump(exclude_none=True))
@@ -141,6 +143,7 @@ class Job(ResultCache):
                 rank = ranks.get(task.language or "", dubs)
                 tasks.append(replace(task, rank=rank, span=task.span or task.frames or span))
             dubs += len(title.dubs)
+        self.know(tasks)
         order = {stage: n for n, stage in enumerate(self.pipeline)}
         parts = (replace(w, rank=t.rank) for t in tasks if t.windows and not self.done(t) for w in t.windows)
         return sorted([*(replace(t, windows=()) for t in tasks), *parts], key=lambda t: (order[t.kind], t.rank))
@@ -172,7 +175,7 @@ class Job(ResultCache):
         return [_Place(self, title, known, failed, dub, shot) for dub in languages for shot in shots]
 
     def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
-        """What renders a shot: what a reviewer chose for it, else what the manifest says."""
+        """The generator of a shot: the one that a reviewer chose for it, else the manifest's."""
         said = self.decisions.get((title.id, dub.language, shot.id), Standing())
         return GeneratorChoice(**said.generator) if said.generator else self.manifest.generator
 
@@ -186,15 +189,18 @@ class Job(ResultCache):
         return done.shots if done else None
 
     def decided(self, title: Title) -> Mapping[str, Decision]:
-        """Who speaks, by shot id; empty before it is known."""
+        """The decision on who speaks, by shot id; empty before it is known."""
         done = self.result(self.analysis(title).get(SpeakerList))
         return done.by_shot if done else {}
 
     def timeline(self, title: Title) -> Timeline:
-        """The title's frames in time. Raises FileNotFoundError before `shots` is done."""
+        """The title's frames in time. Raises MediaError before `shots` is done, DamagedResult where it is damaged."""
         shots = self.analysis(title).get(ShotList)
         assert shots is not None
-        return media.load_timeline(self.store.bring({"timeline": str(shots.folder)})["timeline"])
+        folder = Path(self.store.bring({"timeline": str(shots.folder)})["timeline"])
+        if folder.exists():
+            self.store.whole(folder)
+        return media.load_timeline(folder)
 
     def made_of(self, title: Title) -> MadeOf | None:
         """How the title's film is made of its photograph; None where its picture is a film. Raises InputError."""
@@ -206,7 +212,7 @@ class Job(ResultCache):
         return self._made[title.id]
 
     def info(self, title: Title) -> media.MediaInfo:
-        """What the film that is dubbed holds: of a photograph, the film that is made of it, made or not."""
+        """The MediaInfo of the film that is dubbed; for a photograph, of the film that is or will be made of it."""
         made = self.made_of(title)
         return made.info if made else self.media_info(title.video)
 
@@ -245,7 +251,7 @@ class Job(ResultCache):
 
     def delivery(self, title: Title, dub: Dub) -> media.Delivery:
         """How this dub will be delivered. Raises UnsupportedMedia where it cannot be, whole."""
-        return media.delivery(self.info(title), self.media_info(dub.audio))
+        return media.delivery(self.info(title), self.media_info(dub.audio), dub.deliver_tracks)
 
     def publish(self, title: Title, dub: Dub, master: Task) -> Path:
         """Put a finished master under its contract name, without copying where the disk allows it."""
@@ -376,7 +382,8 @@ class _Place:
 
     @property
     def master_name(self) -> str:
-        return f"{self.title.id}.{self.dub.language}{self.job.delivery(self.title, self.dub).extension}"
+        made = self.job.delivery(self.title, self.dub)
+        return made.file(self.title.id, self.dub.language, self.config.quality == "draft")
 
     def _of(self, kind: type[Artifact]) -> Task:
         task = self._known.get(kind, self.language, self.shot_id)

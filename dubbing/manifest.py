@@ -3,6 +3,8 @@
 It knows files by name only: whether they exist and what they hold is for `preflight`. Paths come
 out absolute: a relative one is relative to the manifest's own folder, or to its URI; of a manifest built in Python, to
 the current folder or to its `base`. What lies at a URI stays a `Uri`; the store brings it.
+
+Over 400 lines: the models of one document, which refer to each other.
 """
 
 from __future__ import annotations
@@ -34,8 +36,21 @@ from dubbing.errors import ManifestError
 from dubbing.inputs import unwritable_name
 from dubbing.remote import Uri, place, scheme_of, unusable
 
-__all__ = ["CastMember", "Dub", "GeneratorChoice", "Manifest", "Still", "Title", "load", "of_run", "schema"]
+__all__ = [
+    "CUT_LISTS",
+    "CastMember",
+    "Dub",
+    "GeneratorChoice",
+    "Manifest",
+    "Original",
+    "Still",
+    "Title",
+    "load",
+    "of_run",
+    "schema",
+]
 
+CUT_LISTS = (".edl", ".otio")
 _ID = re.compile(r"[a-z0-9_-]{1,64}")
 _RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
 """Names of devices on Windows and on shares that it reads: no folder can have them."""
@@ -113,6 +128,33 @@ class _Model(document.Model):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+_TRACK = (
+    "Number of the sound track that is listened to, counted from 1. Without it, the one with the dialogue is found."
+)
+_CHANNELS = "Channels of it that are listened to: L, R, C, LFE, Ls, Rs, or numbers counted from 1, as text."
+
+
+def _numbers(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _channels(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+
+
+_Track = Annotated[int, Field(ge=1, le=512)]
+_Channels = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=16)], ...], BeforeValidator(_channels),
+                      Field(min_length=1, max_length=64)]  # fmt: skip
+
+
+class Original(_Model):
+    """Which sound of the original performance is listened to."""
+
+    dialogue: File | None = Field(None, description="The original dialogue alone, as long as the picture.")
+    track: _Track | None = Field(None, description=_TRACK)
+    channels: _Channels | None = Field(None, description=_CHANNELS)
+
+
 class Dub(_Model):
     """One language of a title."""
 
@@ -124,12 +166,20 @@ class Dub(_Model):
     stems: dict[Annotated[str, Field(min_length=1)], File] | None = Field(
         None, min_length=1, description="One dialogue file per character, instead of `dialogue`."
     )
+    track: _Track | None = Field(None, description=f"{_TRACK} Of `dialogue`, where that is given, else of `audio`.")
+    channels: _Channels | None = Field(None, description=_CHANNELS)
+    deliver_tracks: (
+        Annotated[tuple[_Track, ...], BeforeValidator(_numbers), Field(min_length=1, max_length=512)] | None
+    ) = Field(
+        None, description="Numbers of the sound tracks of `audio` that are delivered, in this order; all without it."
+    )
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
         def __init__(
             self, *, language: str, audio: Path | str, dialogue: Path | str | None = None,
-            stems: Mapping[str, Path | str] | None = None,
+            stems: Mapping[str, Path | str] | None = None, track: int | None = None,
+            channels: Sequence[str] | None = None, deliver_tracks: Sequence[int] | None = None,
         ) -> None: ...  # fmt: skip
 
     @model_validator(mode="after")
@@ -179,13 +229,14 @@ class Title(_Model):
     cast: dict[Annotated[str, Field(min_length=1)], CastMember] | None = Field(
         None, description="Who plays, by character name."
     )
+    original: Original | None = Field(None, description="Which sound of the original is listened to.")
     still: Still | None = Field(default=None, description="Only where `video` is a photograph: how its film is made.")
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
         def __init__(
             self, *, id: str, video: Path | str, dubs: list[Dub], shots: Path | str | None = None,
-            cast: dict[str, CastMember] | None = None, still: Still | None = None,
+            cast: dict[str, CastMember] | None = None, original: Original | None = None, still: Still | None = None,
         ) -> None: ...  # fmt: skip
 
     @field_validator("dubs")
@@ -203,7 +254,7 @@ class Title(_Model):
     @field_validator("shots")
     @classmethod
     def _cut_list(cls, shots: Path | Uri | None) -> Path | Uri | None:
-        if shots is not None and shots.suffix.lower() not in (".edl", ".otio"):
+        if shots is not None and shots.suffix.lower() not in CUT_LISTS:
             raise _said(f"'shots' is {shots.name!r}, but a cut list is an .edl or .otio file.")
         return shots
 
@@ -298,9 +349,24 @@ class Manifest(_Model):
         out: list[Path | Uri] = []
         for title in self.titles:
             out += [title.video, *([title.shots] if title.shots else [])]
+            if title.original and title.original.dialogue:
+                out.append(title.original.dialogue)
             for dub in title.dubs:
                 out += [dub.audio, *(d for d in dub.drivers if d != dub.audio)]
         return out
+
+    @property
+    def file(self) -> str:
+        """The path or URI that it was read from; empty where it was built in Python."""
+        return str(self._document.path) if self._document else ""
+
+    def is_relative(self, *location: int | str) -> bool:
+        """Whether the file names a relative path there; False in a manifest that came from no file."""
+        value: Any = self._document.value if self._document else None
+        for part in location:
+            inside = isinstance(value, dict) and part in value or isinstance(value, list) and isinstance(part, int)
+            value = value[part] if inside else None
+        return isinstance(value, str) and not os.path.isabs(value) and not scheme_of(value)
 
     def place(self, *location: int | str) -> str:
         """Where a value is written, `film.yaml, line 7`; in a manifest that came from no file: `titles[0].video`."""
@@ -321,7 +387,9 @@ def _absolute(title: Title, folder: Path | Uri) -> Title:
         stems = {"stems": {k: moved(v) for k, v in dub.stems.items()}} if dub.stems else {}
         dubs.append(dub.model_copy(update={**changed(dub, "audio", "dialogue"), **stems}))
     cast = {k: v.model_copy(update=changed(v, "face")) for k, v in title.cast.items()} if title.cast else title.cast
-    return title.model_copy(update={**changed(title, "video", "shots"), "dubs": dubs, "cast": cast})
+    original = title.original.model_copy(update=changed(title.original, "dialogue")) if title.original else None
+    whole = {**changed(title, "video", "shots"), "dubs": dubs, "cast": cast, "original": original}
+    return title.model_copy(update=whole)
 
 
 def load(path: Path | str) -> Manifest:
@@ -369,6 +437,8 @@ def of_run(manifest: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(manifest))
     for title in plain["titles"]:
         title |= {k: place(title[k]) for k in ("video", "shots") if title.get(k)}
+        if (title.get("original") or {}).get("dialogue"):
+            title["original"]["dialogue"] = place(title["original"]["dialogue"])
         for dub in title["dubs"]:
             dub |= {k: place(dub[k]) for k in ("audio", "dialogue") if dub.get(k)}
             if dub.get("stems"):

@@ -90,7 +90,7 @@ class Detector:
 
 
 class Meshes:
-    """Mesh trackers, lent out one to a face, blank; they are kept because building one is slow and loud."""
+    """A pool of mesh trackers, lent out blank, one for each face; they are kept because building one is slow."""
 
     def __init__(self) -> None:
         self._free: list[Any] = []
@@ -119,7 +119,7 @@ class Meshes:
             return model
 
     def lend(self) -> Any:
-        """A tracker that remembers no face."""
+        """Take a tracker out of the pool; it remembers no face."""
         return self._free.pop() if self._free else self._build()
 
     def give_back(self, model: Any) -> None:

@@ -71,7 +71,7 @@ def names(group: str) -> tuple[str, ...]:
 
 
 def others(group: str) -> tuple[str, ...]:
-    """Those of `names` that other packages add, without any that bears a name of ours."""
+    """The names that other packages add, without those that are our own names too."""
     return tuple(name for name in names(group) if name not in BUILT_IN[group])
 
 
@@ -143,7 +143,7 @@ def _plugins(group: str) -> tuple[Plugin, ...]:
 
 @lru_cache(maxsize=16)
 def _of_others(group: str, places: tuple[str, ...]) -> tuple[Plugin, ...]:
-    """What other packages register, read once for each `sys.path`."""
+    """The plugins that other packages register, read once for each `sys.path`."""
     found = set()
     for entry in entry_points(group=group):
         package = entry.dist.name if entry.dist else "unknown"

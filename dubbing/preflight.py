@@ -27,12 +27,13 @@ from dubbing.analysis.cutlist import OutsideFilm, read_cuts
 from dubbing.analysis.footage import Sounds, made_of
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
-from dubbing.errors import InputError, ManifestError, MediaError, during
+from dubbing.document import Location
+from dubbing.errors import InputError, ManifestError, MediaError, blaming, during, several
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.remote import Uri
 from dubbing.store import Store, open_store, standing
 
-__all__ = ["SENT_WITH", "DubFinding", "Findings", "TitleFinding", "look", "versions"]
+__all__ = ["SENT_WITH", "DubFinding", "Findings", "TitleFinding", "devices", "look", "versions"]
 
 SENT_WITH = "DUB_PACKAGES"  # `name==version`, apart by spaces, of the machine that sent its code to this one
 _PACKAGES = ("av", "mediapipe", "numpy", "opencv", "pyarrow", "ray", "scenedetect", "scipy", "silero-vad", "torch")
@@ -64,7 +65,8 @@ class DubFinding:
 
 @dataclass(frozen=True)
 class TitleFinding:
-    """One title, looked at. frames: as the file promises, or exact when `exact`; size_px: upright."""
+    """One title, looked at. frames: as the file promises, or exact when `exact`; size_px: upright; rate: nominal, and
+    meaningless where pictures come at uneven times (variable_rate)."""
 
     id: str
     video: Path | Uri
@@ -78,6 +80,7 @@ class TitleFinding:
     start_tc: str | None
     has_sound: bool
     dubs: tuple[DubFinding, ...]
+    variable_rate: bool = False
 
 
 @dataclass
@@ -115,43 +118,43 @@ def look(
     """
     found = Findings()
     store = open_store(out)
-    attempt = _Attempts(found, store)
+    attempt = _Attempts(found, store, manifest)
     sounds = Sounds(store.root)
     prior = manifest.generator.name == "rewrite"  # the others are driven by sound alone, whatever the title
-    models = attempt(manifest.place("generator"), _generator, manifest, config), attempt("", _expert, config)
+    models = attempt(("generator",), (), _generator, manifest, config), attempt(None, (), _expert, config)
     for i, title in enumerate(manifest.titles):
-        attempt(manifest.place("titles", i), _unused, title)
-        at = manifest.place("titles", i, "video")
+        at, video = ("titles", i), ("video",)
+        attempt(at, (), _unused, title)
         before = len(found.problems)
-        made = attempt(at, made_of, title, store.local, sounds)
+        made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:
             continue
-        info = made.info if made else attempt(at, _picture, title.video, store)
+        info = made.info if made else attempt(at, video, _picture, title.video, store)
         if info is None or info.video is None:
             continue
         if title.shots is not None and not made:
-            attempt(
-                manifest.place("titles", i, "shots"), _cuts, title.shots, info.video, store.local(title.video), store
-            )
-        line = attempt(at, _decode, store.local(title.video), on_frames) if deep and not made else None
+            attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)
+        line = attempt(at, video, _decode, store.local(title.video), on_frames) if deep and not made else None
         if deep and line is None and not made:
             continue
         if made:
             line = made.line()
         elif info.audio and (deep or _keeps_floats(info)):
-            loud = attempt(at, _over_full_scale, title.video, info, store, sounds)
+            loud = attempt(at, video, _over_full_scale, title.video, info, store, sounds)
             if loud is None:
                 continue
             found.notes += [loud] if loud else []
         dubs = []
         for j, dub in enumerate(title.dubs):
-            place = manifest.place("titles", i, "dubs", j, "audio")
             own = made.line(dub.language) if made else line
-            one = attempt(place, _dub, title, dub, info, own, config, store, sounds)
+            if dub.dialogue is not None and dub.dialogue != dub.audio:
+                attempt(at, ("dubs", j, "dialogue"), _dialogue, title, dub, info, own, config, store, sounds)
+            one = attempt(at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds)
             if one is not None:
                 dubs.append(one)
                 found.notes += [n for n in one.notices if n not in found.notes]
-        found.titles.append(_title(title, info, line, tuple(dubs)))
+        variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
+        found.titles.append(_title(title, info, line, tuple(dubs), variable))
         if made:
             found.notes += made.notices
             found.notes.append(
@@ -163,27 +166,44 @@ def look(
                 f"{title.id} has no sound of its own: there is no baseline to compare with"
                 + (", and the general prior drives the lips instead of this film's own dialogue." if prior else ".")
             )
-    attempt("", store.check)
+    if config.quality == "draft":
+        found.notes.append(
+            "A draft: masters have half the picture's size, simpler mouths and .draft in their names; not for delivery."
+        )
+    if not config.sync.score:
+        found.notes.append("The takes are not measured: there are no numbers, and no shot asks for review.")
+    attempt(None, (), store.check)
     _disk(found, store)
     found.notes += _other_packages()
     found.versions = {**versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
     if all(models):
-        found.devices = _devices(manifest, config)
+        found.devices = devices(manifest, config)
     return found
 
 
 class _Attempts:
-    """Calls that may raise InputError: kept as a problem, with its place in the manifest before it."""
+    """Calls that may raise InputError: kept as a problem, each once, with the line of the key that is at fault before
+    it. base: where in the manifest, None for what is not in it; key: below that, unless the error names another."""
 
-    def __init__(self, found: Findings, store: Store) -> None:
-        self._found, self._named = found, store.copies.named
+    def __init__(self, found: Findings, store: Store, manifest: Manifest) -> None:
+        self._found, self._named, self._manifest = found, store.copies.named, manifest
 
-    def __call__(self, place: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    def __call__(
+        self, base: Location | None, key: Location, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T | None:
         try:
-            with during(f"looking at {place or 'this machine'}"):
+            with during(f"looking at {'this machine' if base is None else self._manifest.place(*base, *key)}"):
                 return call(*args, **kwargs)
         except InputError as e:
-            self._found.problems.append(type(e)(self._named(f"{place}: {e}" if place else str(e))))
+            text = str(e)
+            if base is not None:
+                at = *base, *(e.at or key)
+                text = f"{self._manifest.place(*at)}: {text}"
+                if isinstance(e.__cause__, FileNotFoundError) and self._manifest.is_relative(*at):
+                    text += " A path in a manifest starts at the manifest's own folder."
+            problem = type(e)(self._named(text))
+            if str(problem) not in map(str, self._found.problems):
+                self._found.problems.append(problem)
             return None
 
 
@@ -204,7 +224,7 @@ def _expert(config: Config) -> str:
     return experts.identity(config.sync.expert, config.models.folder)
 
 
-def _devices(manifest: Manifest, config: Config) -> dict[str, str]:
+def devices(manifest: Manifest, config: Config) -> dict[str, str]:
     """Where generator and sync expert will run on this machine: `wav2lip on cuda (NVIDIA H200)`."""
     from dubbing import experts, generators
 
@@ -218,9 +238,15 @@ def _devices(manifest: Manifest, config: Config) -> dict[str, str]:
 def _unused(title: Title) -> None:
     """Keys of the format that this version would ignore: refused, because ignoring would be silent."""
     if title.cast is not None:
-        raise ManifestError("this version does not use 'cast' yet (it finds who speaks by itself); remove it.")
-    if any(d.stems is not None for d in title.dubs):
-        raise ManifestError("this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.")
+        raise ManifestError(
+            "this version does not use 'cast' yet (it finds who speaks by itself); remove it.", at=("cast",)
+        )
+    for n, dub in enumerate(title.dubs):
+        if dub.stems is not None:
+            raise ManifestError(
+                "this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.",
+                at=("dubs", n, "stems"),
+            )
 
 
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> None:
@@ -252,7 +278,8 @@ def _decode(path: Path, on_frames: Callable[[int], None]) -> Timeline:
         on_frames(1)
     if 0 < len(scan.timeline) < scan.frames_hint:
         raise MediaError(
-            f"{path} is truncated: its header promises {scan.frames_hint} frames, {len(scan.timeline)} can be decoded."
+            f"{path} is truncated: its header promises {several(scan.frames_hint, 'frame')}, {len(scan.timeline)} can "
+            "be decoded."
         )
     return scan.timeline
 
@@ -272,21 +299,34 @@ def _dub(
         raise MediaError(f"{dub.audio} has no sound stream; 'audio' must be the {dub.language} mix.")
     rate_hz, samples = info.audio[0].rate_hz, sounds.length(audio)
     over = _fits(dub.audio, samples, rate_hz, video, picture, line, config)
-    for driver in dub.drivers:
-        if driver != dub.audio:
-            own = media.probe(store.local(driver))
-            if not own.audio:
-                raise MediaError(f"{driver} has no sound stream; 'dialogue' must be the {dub.language} dialogue.")
-            length = sounds.length(store.local(driver))
-            _fits(driver, length, own.audio[0].rate_hz, video, picture, line, config)
-    delivery = media.delivery(picture, info)
+    with blaming("video"):
+        delivery = media.delivery(picture, info, dub.deliver_tracks)
     loud = _over_full_scale(dub.audio, info, store, sounds)
     notices = (*delivery.notices, *([loud] if loud else []))
     return DubFinding(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
-        f"{title.id}.{dub.language}{delivery.extension}",
-        f"{delivery.sound_codec}, {'copied' if delivery.sound == 'copy' else 'sample for sample'}", notices,
+        delivery.file(title.id, dub.language, config.quality == "draft"),
+        _carried(delivery.sound), notices,
     )  # fmt: skip
+
+
+def _carried(tracks: tuple[media.TrackDelivery, ...]) -> str:
+    """How a master carries its sound, such as `flac, copied` or `6 tracks, pcm_s24le, copied`."""
+    said = list(dict.fromkeys(f"{t.codec}, {'copied' if t.copied else 'sample for sample'}" for t in tracks))
+    return (f"{len(tracks)} tracks, " if len(tracks) > 1 else "") + "; ".join(said)
+
+
+def _dialogue(
+    title: Title, dub: Dub, picture: media.MediaInfo, line: Timeline | None, config: Config, store: Store,
+    sounds: Sounds,
+) -> None:  # fmt: skip
+    """Raises MediaError where the dialogue is no sound, or does not fit the picture."""
+    assert dub.dialogue is not None
+    path = store.local(dub.dialogue)
+    own = media.probe(path)
+    if not own.audio:
+        raise MediaError(f"{dub.dialogue} has no sound stream; 'dialogue' must be the {dub.language} dialogue.")
+    _fits(dub.dialogue, sounds.length(path), own.audio[0].rate_hz, store.local(title.video), picture, line, config)
 
 
 def _keeps_floats(info: media.MediaInfo) -> bool:
@@ -336,8 +376,9 @@ def _fits(
     if abs(far) > allowed and config.length_difference == "refuse":
         raise MediaError(
             f"{path} is {abs(far):.1f} frames {'longer' if far > 0 else 'shorter'} than the picture: "
-            f"{_hms(Fraction(samples, rate_hz))} of sound, {_hms(line.duration)} of picture ({len(line)} frames). "
-            f"Up to {allowed:g} frames are accepted; `length_difference: allow` in a config file delivers it as it is."
+            f"{_hms(Fraction(samples, rate_hz))} of sound, {_hms(line.duration)} of picture "
+            f"({several(len(line), 'frame')}). Up to {allowed:g} frames are accepted; `length_difference: allow` in a "
+            "config file delivers it as it is."
         )
     return far
 
@@ -348,14 +389,17 @@ def _hms(time_s: Fraction) -> str:
     return f"{ms // 3_600_000}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
 
 
-def _title(title: Title, info: media.MediaInfo, line: Timeline | None, dubs: tuple[DubFinding, ...]) -> TitleFinding:
+def _title(
+    title: Title, info: media.MediaInfo, line: Timeline | None, dubs: tuple[DubFinding, ...],
+    variable: bool,
+) -> TitleFinding:  # fmt: skip
     video = info.video
     assert video is not None
     frames = len(line) if line else video.frames_hint
     duration = line.duration if line else info.duration_s or Fraction(frames) / video.rate
     return TitleFinding(
         title.id, title.video, video.codec, info.upright_size, video.bit_depth, video.rate, frames,
-        line is not None, float(duration), video.start_tc, bool(info.audio), dubs,
+        line is not None, float(duration), video.start_tc, bool(info.audio), dubs, variable,
     )  # fmt: skip
 
 

@@ -29,16 +29,9 @@ from dubbing.errors import InputError, StorageError
 from dubbing.inputs import unwritable_name
 
 __all__ = [
-    "OBJECT_STORES",
-    "Objects",
-    "Uri",
-    "at_once",
-    "forget_connections",
-    "local_scheme",
-    "place",
-    "scheme_of",
+    "OBJECT_STORES", "Objects", "Uri", "at_once", "forget_connections", "local_scheme", "place", "scheme_of",
     "unusable",
-]
+]  # fmt: skip
 
 T = TypeVar("T")
 PATIENCE_S = 120.0
@@ -306,10 +299,11 @@ class Objects:
 
     def _path(self, name: str) -> str:
         uri = f"{self.uri}/{name}" if name else str(self.uri)
-        fs = self._filesystem()
+        fs = self.filesystem()
         return str(fs._strip_protocol(uri))
 
-    def _filesystem(self) -> Any:
+    def filesystem(self) -> Any:
+        """The connection, which all threads of this process share."""
         scheme, _, rest = self.uri.partition("://")
         with _opening:
             return _opened(scheme.lower(), rest.partition("/")[0], os.getpid())
@@ -338,7 +332,7 @@ class Objects:
         """call(filesystem, path), again and again while it fails in a way that may pass."""
         patience = PATIENCE_S if self.patience_s is None else self.patience_s
         until, pause = time.monotonic() + patience, FIRST_PAUSE_S
-        fs, path = self._filesystem(), self._path(name)
+        fs, path = self.filesystem(), self._path(name)
         while True:
             try:
                 return call(fs, path)

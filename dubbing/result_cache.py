@@ -5,7 +5,7 @@ Each is read once and remembered as long as the job lives. It knows no stage and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from dubbing import media, models
 from dubbing.artifact import Artifact, File, Spent
 from dubbing.config import Config
-from dubbing.errors import InputError, OutputError
+from dubbing.errors import DamagedResult, InputError, OutputError
 from dubbing.manifest import GeneratorChoice
 from dubbing.remote import Uri
-from dubbing.store import Store, content_key, key_of
+from dubbing.store import RESULT, Stamp, Store, content_key, key_of, stamp_of
 from dubbing.task import Task, Windowed
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResultCache"]
 
+_AGAIN = "; run the job again."
 _ACTIVE_SPEAKER = "light_asd_ava"  # the published model whose presence lets its evidence be weighed
 
 
@@ -32,26 +33,52 @@ class ResultCache:
 
     def __init__(self, store: Store, config: Config) -> None:
         self.store, self.config = store, config
-        self.heals = False  # whether a result that is damaged is removed, so that it is made anew: in a run only
+        self.heals: Callable[[str], None] | None = None
+        """In a run: told what is damaged, which is then removed, so that it is made again."""
+        self.verifies = False  # whether all contents are looked at, and not only what is read
         self._values: dict[Path, Mapping[str, Any] | None] = {}
         self._results: dict[Path, Artifact] = {}
+        self._asked: set[Path] = set()
+        self._sound: set[Path] = set()
+        self._healed: set[Path] = set()
+        self._stamps: dict[Path, Stamp] = {}
         self._generators: dict[str, Generator] = {}
 
     def done(self, task: Task) -> bool:
-        """Whether a task's result was committed."""
-        return self.store.done(task.folder)
+        """Whether a task's result was committed, and is whole as far as sizes tell: contents are looked at when they
+        are read. In a run all contents of masters and cuts are looked at, and with `verifies` everything is."""
+        folder = task.folder
+        if folder in self._sound or not self.store.done(folder):
+            return folder in self._sound
+        value = self._value(task)
+        if value is None:
+            return False
+        if value.get("key", task.key) == task.key:
+            closely = self.heals is not None and task.kind.Result.always_read
+            problem = self.store.fault(folder, value, "all" if self.verifies else "moved" if closely else "sizes")
+        else:
+            problem = "is damaged: it holds what belongs elsewhere"
+        if problem is not None and self.heals is not None:
+            self.lose(task, f"{self.store.shown(folder)!r} {problem}")
+        if problem is not None or (self.heals is not None and self.result(task) is None):
+            return False
+        self._sound.add(folder)
+        return True
 
     def forget(self, task: Task) -> None:
         """A task's result has just been made: drop what was remembered of it, and the windows it was joined from."""
         self._values.pop(task.folder, None)
         self._results.pop(task.folder, None)
+        self._sound.discard(task.folder)
         self.store.note(task.folder)
         for part in (isinstance(task.inputs, Windowed) and task.inputs.parts) or ():
             self.store.remove(part.folder)
 
     def know(self, tasks: Iterable[Task]) -> None:
         """Read many results at once: where each read is a request, one after another takes long."""
-        self._values |= self.store.results({t.folder for t in tasks} - self._values.keys())
+        new = {t.folder for t in tasks} - self._asked
+        self._asked |= new
+        self._values |= self.store.results(new - self._values.keys())
 
     def result(self, task: Task | None) -> Any:
         """A finished task's result, of its stage's `Result`; None where it is not done. Raises OutputError."""
@@ -62,7 +89,7 @@ class ResultCache:
             try:
                 self._results[task.folder] = task.kind.Result.of(value, self.store.shown(task.folder))
             except OutputError as e:
-                self._heal(task, e)
+                self.lose(task, str(e).removesuffix(_AGAIN))
                 return None
         return self._results[task.folder]
 
@@ -75,16 +102,27 @@ class ResultCache:
         if task is None:
             return None
         if self._values.get(task.folder) is None:
-            try:
-                self._values |= self.store.results([task.folder])
-            except ValueError as e:  # no JSON
-                self._heal(task, OutputError(f"{self.store.shown(task.folder)} is damaged; run the job again."), e)
+            found = self.store.results([task.folder])
+            self._values |= found
+            if task.folder in found and found[task.folder] is None:
+                self.lose(task, f"{self.store.shown(task.folder)!r} is damaged: {RESULT}")
         return self._values.get(task.folder)
 
-    def _heal(self, task: Task, error: OutputError, cause: Exception | None = None) -> None:
-        """A result is damaged: in a run it is removed, so that it is made anew, once; else that is an error."""
-        if not self.heals:
-            raise error from cause
+    def lose(self, task: Task, why: str) -> None:
+        """A result is damaged: in a run it is removed, so that it is made again, once.
+
+        why: what is damaged, and how. Raises DamagedResult where that is not done.
+        """
+        if self.heals is None:
+            raise DamagedResult(f"{why}; run the job again.", task.folder)
+        if task.folder in self._healed:
+            raise DamagedResult(
+                f"{why}, although this run has made it again; the disk or the memory of this machine may be failing: "
+                "look at them, or choose another --out.",
+                task.folder,
+            )
+        self._healed.add(task.folder)
+        self.heals(f"{why}; it is made again")
         self.forget(task)
         self.store.remove(task.folder)
 
@@ -93,15 +131,32 @@ class ResultCache:
         """A file of the manifest, for a task's inputs."""
         memory = self.store.root / ".contents.json" if self.store.root.exists() else None
         local = self.store.local(path)
-        return File(local, content_key(local, memory))
+        stamp = self._steady(local)
+        content = content_key(local, memory)
+        self._steady(local)
+        return File(local, content, stamp)
 
     @cache  # noqa: B019
     def media_info(self, path: Path | Uri) -> media.MediaInfo:
         """What a media file of the manifest holds. Raises InputError."""
+        local = self.store.local(path)
         try:
-            return media.probe(self.store.local(path))
+            info = media.probe(local)
+            self._steady(local)
         except InputError as e:
             raise type(e)(self.store.copies.named(str(e))) from e
+        return info
+
+    def _steady(self, file: Path) -> Stamp | None:
+        """The stamp of a file, which stays the same as long as this job lives; None of one that is not there. Raises
+        InputError."""
+        try:
+            stamp = stamp_of(file)
+        except OSError:  # whoever opens it says so
+            return None
+        if self._stamps.setdefault(file, stamp) != stamp:
+            raise InputError(f"{file} was changed while it was being looked at; run again once it is complete.")
+        return stamp
 
     def generator_hash(self, choice: GeneratorChoice) -> str:
         """12 hex digits of a generator's weights and settings. Raises as `generators.create`."""

@@ -15,19 +15,15 @@ from dubbing.artifacts.takes import SHEET, Master, Scores, Take
 from dubbing.clock import Timeline
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Title
-from dubbing.severity import complaints, severity
-from dubbing.shot_table import write_rows
+from dubbing.severity import judged, reason, severity
+from dubbing.shot_table import FACE_SCHEMA, FACES, shot_numbers, write_rows
 from dubbing.task import Outcome
 
 __all__ = ["publish_dub"]
 
-_SCORES = ("lse_d", "lse_c", "lse_offset_frames", "source_lse_d", "source_lse_c", "source_lse_offset_frames",
-           "lse_model", "lse_windows", "sharpness", "silence_motion", "following", "lse_at_zero",
-           "source_lse_at_zero", "foreign_lse_at_zero", "rest_opening")  # fmt: skip
-
 
 def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) -> dict[str, Any]:
-    """Write shots.parquet and put the master in place; returns one summary row.
+    """Write shots.parquet and faces.parquet, and put the master in place; returns one summary row.
 
     The row: title, language, counts (status -> shots), needs_review, table, master (None when it
     failed), error, notices, sheets (contact sheets, as paths).
@@ -42,11 +38,12 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         causes = [o.error for t, o in failed.items() if t in mine]
         return {**summary, "error": causes[0] if causes else "its analysis did not finish"}
     line = job.timeline(title)
-    rows = []
+    rows, faces = [], []
     job.know(t for step in tasks.steps for t in (step.faces, step.take, step.score))
     drawn = job.store.find(folder, SHEET)
     for step in tasks.steps:
-        row = _row(job, title, dub, step, line, failed)
+        row, rendered = _row(job, title, dub, step, line, failed)
+        faces += rendered
         row["severity"] = severity(row, job.config.review)
         rows.append(row)
         sheet = step.score.folder / SHEET
@@ -54,6 +51,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
             summary["sheets"].append(job.store.shown(sheet))
     made: Master | None = job.result(tasks.master)
     known = {"active_speaker": job.active_speaker} if job.active_speaker else {}
+    write_rows(job.store, folder / FACES, faces, FACE_SCHEMA)
     write_rows(job.store, table, rows, content=tasks.master.key, **known)
     summary["counts"] = dict(Counter(row["status"] for row in rows))
     summary["needs_review"] = sum(bool(row["needs_review"]) for row in rows)
@@ -66,8 +64,10 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     return summary
 
 
-def _row(job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: Mapping[str, Outcome]) -> dict[str, Any]:
-    """One row of `dub.shot.1`."""
+def _row(
+    job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: Mapping[str, Outcome]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One row of `dub.shot.1`, and one of `dub.face.1` for each face that is rendered in it."""
     shot = step.shot
     row: dict[str, Any] = {
         "title": title.id, "language": dub.language, "shot": shot.id,
@@ -84,24 +84,31 @@ def _row(job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: M
     if broken is not None:
         row |= {"status": "failed", "reason": broken.error_class, "error": broken.error}
         row |= {"needs_review": True, "review_reason": f"failed: {broken.error}"}
-        return row
+        return row, []
     if take is None:
-        return row | {"status": "failed", "reason": "StageError", "error": "this shot was not reached"}
+        return row | {"status": "failed", "reason": "StageError", "error": "this shot was not reached"}, []
     row |= {"status": take.status, "reason": take.reason}
     if take.status != "dubbed":
-        return row
+        return row, []
     if not step.delivered:
-        return row | {"status": "untouched", "reason": "excluded"}
-    row |= {"generator": take.generator, "generator_hash": take.generator_hash,
-            "take": step.take.key[:12], "actor": _actor(job, title, take)}  # fmt: skip
+        return row | {"status": "untouched", "reason": "excluded"}, []
+    row |= {"generator": take.generator, "generator_hash": take.generator_hash, "take": step.take.key[:12]}
+    actors = _actors(job, title, take)
     scores: Scores = job.result(step.score) or Scores()
-    row |= {**dict.fromkeys(_SCORES), **scores.measured()}
-    crossed = complaints(row, job.config.review)
+    faces = judged((face.row() for face in scores.faces), job.config.review)
+    row |= shot_numbers(faces) | {"review_reason": reason(faces)}
+    row["actor"] = actors.get(faces[0]["track"]) if faces else None
     seen = step.decided.approves(row["take"])
-    return row | {"needs_review": bool(crossed) and not seen, "review_reason": "; ".join(crossed) or None}
+    row["needs_review"] = row["review_reason"] is not None and not seen
+    whose = {name: row[name] for name in ("title", "language", "shot", "take")}
+    return row, [
+        {**face, **whose, "actor": actors.get(face["track"]),
+         "start_tc": line.timecode(face["start_frame"]), "end_tc": line.timecode(face["end_frame"])}
+        for face in faces
+    ]  # fmt: skip
 
 
-def _actor(job: Job, title: Title, take: Take) -> str | None:
-    """The name of the main face's actor: the file of the model that was fitted on the title, if one was."""
+def _actors(job: Job, title: Title, take: Take) -> dict[str, str | None]:
+    """By track, the name of a rendered face's actor: the file of the model that was fitted on the title, if one was."""
     fitted: FittedActors | None = job.result(job.analysis(title).get(FittedActors))
-    return fitted.model_files.get(take.faces[0].actor) if fitted else None
+    return {face.track: fitted.model_files.get(face.actor) for face in take.rendered} if fitted else {}

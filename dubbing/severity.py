@@ -10,17 +10,18 @@ just at it:
 
 Severity is the largest of the four and a tenth of the other three. A failed shot has FAILED, before any other; one that
 was left alone has 0, for its picture is the source's. What was not measured counts nothing. A shot needs review where
-a part is over 1.
+a part is over 1. Where several faces were rendered, each is judged over its own frames, and the shot's numbers are
+those of the worst of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dubbing.config import Review
 
-__all__ = ["FAILED", "complaints", "parts", "severity"]
+__all__ = ["FAILED", "complaints", "judged", "parts", "reason", "severity"]
 
 FAILED = 100.0
 _LEAST = 1e-3  # of a threshold that leaves no room
@@ -59,3 +60,21 @@ def complaints(row: Mapping[str, Any], limits: Review) -> list[str]:
         "silence": "silence motion {silence_motion:.2f} is over {limits.max_silence_motion:g}",
     }
     return [said[name].format(**row, limits=limits) for name, value in parts(row, limits).items() if value > 1]
+
+
+def judged(faces: Iterable[Mapping[str, Any]], limits: Review) -> list[dict[str, Any]]:
+    """Rows of the rendered faces of one take (`FaceScores.row`) with their severity and review_reason, None where they
+    cross no threshold; the worst first, which is the shot's."""
+    found = []
+    for face in faces:
+        row = {**face, "status": "dubbed"}
+        said = "; ".join(complaints(row, limits)) or None
+        found.append({**face, "severity": severity(row, limits), "review_reason": said})
+    return sorted(found, key=lambda face: -face["severity"])
+
+
+def reason(faces: Sequence[Mapping[str, Any]]) -> str | None:
+    """The review_reason of a shot whose faces were `judged`: what each crosses, by its name where there are several."""
+    named = [(face["track"].rsplit("/", 1)[-1].replace("_", " "), face["review_reason"]) for face in faces]
+    said = [f"{name}: {text}" if len(named) > 1 else text for name, text in named if text]
+    return ". ".join(said) or None

@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from dubbing.artifact import Artifact, File, Ref, Spent
 from dubbing.errors import InputError
-from dubbing.store import RESULT, Store, key_of, read_json
+from dubbing.inputs import json_bytes
+from dubbing.store import RESULT, Store, key_of, read_folder
 from dubbing.task import Inputs, Outcome, Task, Windowed
 
 if TYPE_CHECKING:
@@ -40,17 +41,17 @@ _Inputs = Inputs  # inside `Stage` that name is the class of its own inputs
 
 @dataclass(frozen=True)
 class Resources:
-    """What one worker of a stage holds while it works: processor cores, share of a GPU, memory."""
+    """The resources that one worker of a stage holds: processor cores, share of a GPU, memory."""
 
     cpus: float = 1.0
     gpus: float = 0.0
     memory_mb: int = 1500
     gpus_if_any: float = 0.0
-    """Held instead of `gpus` where the cluster has any; nothing waits for one where it has none."""
+    """Held instead of `gpus` on a cluster that has GPUs; on others no task waits for one."""
 
 
 class Scope(Enum):
-    """What a stage is done for once."""
+    """The unit for which a stage is done once."""
 
     TITLE = "title"
     SHOT = "shot"
@@ -59,11 +60,11 @@ class Scope(Enum):
 
 
 class NotKnown(Exception):
-    """Something that a stage's inputs need is not known yet: it is asked again when more is done."""
+    """A stage's inputs need something that is not known yet. The stage is asked again when more tasks are done."""
 
 
 class Place(Protocol):
-    """Where a task stands in a job, and what a stage may ask there for its inputs."""
+    """The place of a task in a job, which a stage asks for its inputs."""
 
     title: Title
     config: Config
@@ -100,7 +101,7 @@ class Place(Protocol):
 
     @property
     def models_folder(self) -> str:
-        """Where published models lie."""
+        """The folder of published models."""
         ...
 
     def file(self, path: Any) -> File:
@@ -116,7 +117,7 @@ class Place(Protocol):
         ...
 
     def result(self, kind: type[A]) -> A:
-        """The same, read. Raises NotKnown where it is not made yet."""
+        """The result itself. Raises NotKnown where it is not made yet."""
         ...
 
     def each(self, kind: type[A]) -> tuple[Ref[A] | None, ...]:
@@ -124,12 +125,12 @@ class Place(Protocol):
         ...
 
     def takes(self) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
-        """Of a dub: the takes that go into its master, and all that must have ended before it is made."""
+        """The takes that go into the master of a dub, and all that must have ended before it is made."""
         ...
 
     @property
     def generator(self) -> GeneratorChoice:
-        """What renders this shot in this dub."""
+        """The generator that renders this shot in this dub."""
         ...
 
     @property
@@ -192,7 +193,7 @@ class Stage(ABC, Generic[I, R]):
 
     @classmethod
     def inputs(cls, at: Place) -> I | None:
-        """What is needed at a place; None where this stage has nothing to do for it. Raises NotKnown.
+        """The inputs at a place; None where this stage has nothing to do for it. Raises NotKnown.
 
         A stage that is no part of a title's way does not define it.
         """
@@ -237,7 +238,8 @@ class Stage(ABC, Generic[I, R]):
 def execute(stage: Stage[Any, Any], task: Task, store: Store, progress: Callable[[int], None]) -> Outcome:
     """Run one task on a stage that is set up, commit its folder, and say how it ended.
 
-    Never raises for what a task does wrong; an InputError is handed back as `fatal`.
+    Never raises for what a task does wrong; an InputError is handed back as `fatal`, and so is a file that was
+    changed meanwhile, whatever it made of the task.
     """
     started, cpu = time.monotonic(), time.process_time()
     try:
@@ -246,14 +248,18 @@ def execute(stage: Stage[Any, Any], task: Task, store: Store, progress: Callable
             result = stage.process(task.inputs, part, progress)
             # cpu_s is of all threads, and a busy machine does not stretch it; a long shot costs its windows too
             parts = (isinstance(task.inputs, Windowed) and task.inputs.parts) or ()
-            windows = [Spent.of(read_json(p.folder / RESULT)) for p in parts]
+            windows = [Spent.of(read_folder(p.folder)) for p in parts]
             seconds = time.monotonic() - started + sum(w.seconds for w in windows)
             cpu_s = time.process_time() - cpu + sum(w.cpu_s for w in windows)
             spent = {"seconds": round(seconds, 3), "cpu_s": round(cpu_s, 3), "key": task.key}
-            store.write_json(part / RESULT, {**result.to_dict(), **spent})
-    except InputError as e:
-        return Outcome(task.id, time.monotonic() - started, str(e), type(e).__name__, fatal=e)
+            (part / RESULT).write_bytes(json_bytes({**result.to_dict(), **spent}))
+            if changed := task.inputs.changed():
+                raise InputError(changed)
     except Exception as e:
-        text = f"{type(e).__name__}: {e}"
-        return Outcome(task.id, time.monotonic() - started, text, type(e).__name__, traceback.format_exc())
+        lasted_s, changed = time.monotonic() - started, task.inputs.changed()
+        fatal = InputError(changed) if changed else e if isinstance(e, InputError) else None
+        if fatal is not None:
+            return Outcome(task.id, lasted_s, str(fatal), type(fatal).__name__, fatal=fatal)
+        kind = type(e).__name__
+        return Outcome(task.id, lasted_s, f"{kind}: {e}", kind, traceback.format_exc())
     return Outcome(task.id, time.monotonic() - started)

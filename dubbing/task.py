@@ -1,4 +1,4 @@
-"""One piece of work: who it is for, what it depends on, how it ended. Knows no engine.
+"""One piece of work: who it is for, what it depends on, how it ended. It knows no engine.
 
 The inputs of a stage are a frozen dataclass. Its key is derived from them: every field counts, but those that say at
 their definition why they do not. What a task waits for follows from the references among its inputs.
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from dubbing.artifact import File, Ref
 from dubbing.errors import InputError
+from dubbing.store import content_of, stamp_of
 
 __all__ = ["Inputs", "Outcome", "Task", "Windowed", "awaited", "located", "uncounted"]
 
@@ -37,7 +38,7 @@ class Inputs:
     """Base of what stages are given: frozen dataclasses of `File`, `Ref`, plain values and tuples of them."""
 
     def counted(self) -> dict[str, Any]:
-        """What the key is made of, by field: a file's content, a result's key, a plain value. Fields that are None
+        """The parts of the key, by field: a file's content, a result's key, a plain value. Fields that are None
         and None by default are left out, so that a new optional field changes no key."""
         own = {f.name: (f, getattr(self, f.name)) for f in fields(self)}
         return {
@@ -55,6 +56,31 @@ class Inputs:
     def after(self) -> tuple[str, ...]:
         """Ids of the tasks that must have ended, well or not."""
         return tuple(dict.fromkeys(r.task for f, r in self._refs() if _AWAITED in f.metadata))
+
+    def read(self) -> Iterator[File | Ref[Any]]:
+        """The files and results that are read: not those that are only waited for."""
+        for f in fields(self):
+            if not _only_awaited(f):
+                yield from (one for one in _leaves(getattr(self, f.name)) if isinstance(one, File | Ref))
+
+    def changed(self) -> str | None:
+        """Why what was made of these files is not what its key says, as a sentence; None where they are as they were.
+        Where a file looks otherwise than when its key was taken, its content decides."""
+        for one in self.read():
+            if not isinstance(one, File) or one.stamp is None:
+                continue
+            try:
+                stamp = stamp_of(one.path)
+                same = stamp == one.stamp or content_of(one.path, stamp) == one.content
+            except (OSError, InputError):
+                same = False
+            if not same:
+                what = "changed" if one.path.exists() else "removed"
+                return (
+                    f"{one.path} was {what} while the run was going; nothing is kept of what was being made of it: "
+                    "put the file there that is meant, whole, and run the same command again."
+                )
+        return None
 
     def _refs(self) -> Iterator[tuple[Field[Any], Ref[Any]]]:
         for f in fields(self):
@@ -92,6 +118,11 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
+def _only_awaited(f: Field[Any]) -> bool:
+    """Whether nothing of it is read: it only has to have ended."""
+    return _AWAITED in f.metadata and _UNCOUNTED in f.metadata
+
+
 def _part(value: Any) -> Any:
     """An input as a part of a key: plain JSON."""
     if isinstance(value, File):
@@ -112,9 +143,11 @@ def _part(value: Any) -> Any:
 
 
 def located(inputs: Inputs, bring: Callable[[Mapping[str, str]], Mapping[str, Any]]) -> Inputs:
-    """The same inputs with every path present on this machine. bring: `Store.bring`."""
+    """The same inputs with every path that is read present on this machine. bring: `Store.bring`."""
     paths: dict[str, str] = {}
     for f in fields(inputs):
+        if _only_awaited(f):
+            continue  # what failed is not there
         for n, one in enumerate(_leaves(getattr(inputs, f.name))):
             if isinstance(one, (File, Ref)):
                 paths[f"{f.name} {n}"] = str(one.path if isinstance(one, File) else one.folder)
@@ -128,9 +161,10 @@ def located(inputs: Inputs, bring: Callable[[Mapping[str, str]], Mapping[str, An
             if isinstance(one, tuple):
                 return tuple(walk(v) for v in one)
             count += 1
-            if isinstance(one, File):
-                return replace(one, path=Path(here[f"{name} {count}"]))
-            return replace(one, folder=Path(here[f"{name} {count}"])) if isinstance(one, Ref) else one
+            path = here.get(f"{name} {count}")
+            if path is None:
+                return one
+            return replace(one, path=Path(path)) if isinstance(one, File) else replace(one, folder=Path(path))
 
         return walk(value)
 
@@ -164,9 +198,9 @@ class Task:
     windows: tuple[Task, ...] = ()
     """Tasks that do a long shot part by part, which this one then joins."""
     rank: int = 0
-    """Tasks of a smaller one go first."""
+    """Rank: tasks of a smaller one go first."""
     weight: float = 0.0
-    """Among those the heaviest first: about the milliseconds of it and of what waits for it."""
+    """Within a rank the heaviest go first: about the milliseconds of this task and of all that wait for it."""
 
     @property
     def stage(self) -> str:
@@ -185,12 +219,12 @@ class Task:
 
     @cached_property
     def id(self) -> str:
-        """For people and logs, and unique in a run: `lipsync reel/fr/shot_0002/window_3`. Nothing reads it apart."""
+        """For people and logs, and unique in a run: `lipsync reel/fr/shot_0002/window_3`. It is never parsed."""
         return f"{self.stage} {self.where}"
 
     @property
     def where(self) -> str:
-        """What it is done for: `reel/fr/shot_0002`."""
+        """The place it is done for: `reel/fr/shot_0002`."""
         window = None if self.window is None else f"window_{self.window}"
         return "/".join(part for part in (self.title, self.language, self.shot, window) if part)
 
@@ -215,4 +249,6 @@ class Outcome:
     trace: str = field(default="", repr=False)
     """Where it went wrong."""
     fatal: InputError | None = None
-    """The error where the user's input is at fault."""
+    """The error, where the user's input is wrong."""
+    damaged: Path | None = None
+    """The folder of a result that it should have read, where that is damaged."""

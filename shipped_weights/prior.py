@@ -22,8 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from training import clips, readout
-from training import prior_report as report
 
 from dubbing import media
 from dubbing.face import canonical
@@ -32,6 +30,8 @@ from dubbing.generators.rewrite.fitting import LEVELS, SURE, Fit
 from dubbing.generators.rewrite.hearing import CLASSES, DILATIONS, ENCODED, STEP_HZ
 from dubbing.networks import voice_encoder
 from dubbing.sound import MELS, log_mel
+from shipped_weights import clips, readout
+from shipped_weights import prior_report as report
 from shipped_weights.augment import augmented
 from shipped_weights.babble import Babble, babble
 from shipped_weights.prior_report import measure

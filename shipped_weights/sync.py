@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from training import readout
 
 from dubbing.experts.lips import (
     BANDS,
@@ -37,6 +36,7 @@ from dubbing.experts.lips import (
 )
 from dubbing.experts.lse import WINDOW
 from dubbing.networks import voice_encoder
+from shipped_weights import readout
 from shipped_weights.augment import augmented, disturb_mouth, disturb_sound, read_at
 from shipped_weights.clips import TRAIN, Clip, load_all
 

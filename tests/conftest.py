@@ -29,6 +29,7 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 MARK_OF = {  # of the tests with these fixtures: a browser, a whole run, a film made or analysed, a .venv made
     "chromium": "browser", "numbered": "browser", "finished": "long", "film": "long", "woman": "long", "small": "long",
+    "story": "long", "still_run": "long",
 }  # fmt: skip
 
 

@@ -56,11 +56,11 @@ def facts(files: Mapping[str, bytes]) -> dict[str, Any]:
     folder -> content."""
     found: dict[str, Any] = {}
     for name, data in files.items():
-        if name.endswith("/shots.parquet"):
+        if name.endswith(("/shots.parquet", "/faces.parquet")):
             found[name] = [{k: v for k, v in r.items() if k != "seconds"} for r in read_rows(data)]
         elif name.endswith("/patch.mkv") or name.split("/")[-1].startswith("film.") and name.count("/") == 2:
             found[name] = hashlib.sha256(data).hexdigest()
-    assert len(found) == 6, sorted(found)  # two languages: a table, a patch and a master each
+    assert len(found) == 8, sorted(found)  # two languages: two tables, a patch and a master each
     return found
 
 

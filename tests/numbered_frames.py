@@ -155,7 +155,7 @@ def _take(library: NumberedFilm, shot: Shot, track: str, take: str, width: int, 
                 Patch(n, 0, height, bars(n + OFFSETS[take], width, height), np.full((height, width), 255, np.uint8))
             )
     face = TakeFace(track, "face_1", len(shot), 0, ((shot.start_frame, shot.end_frame),))
-    return Take(shot.id, take, {"name": "rewrite"}, folder, (face,), "dubbed", None, {}, None, "", take == CURRENT)
+    return Take(shot.id, take, {"name": "rewrite"}, folder, (face,), "dubbed", None, (), None, "", take == CURRENT)
 
 
 def rejected(shown: Shown) -> Shown:

@@ -173,6 +173,16 @@ class Visitor:
         told = self.page.evaluate(READ_BARS, [LEFT_PX, TOP_PX, BAR_PX, BITS, width, height])
         return told["drawn"], told["bars"]
 
+    def stroke(self, x: float, y: float) -> None:
+        """Draws a short line to the right with the pointer, from a place in parts of A's whole picture."""
+        pane = next(r for r in json.loads(self.page.get_attribute("#picture", "data-rects")) if r["region"] == "full")
+        box = self.page.locator("#picture").bounding_box()
+        at = (box["x"] + pane["x"] + x * pane["w"], box["y"] + pane["y"] + y * pane["h"])
+        self.page.mouse.move(*at)
+        self.page.mouse.down()
+        self.page.mouse.move(at[0] + 0.2 * pane["w"], at[1], steps=8)
+        self.page.mouse.up()
+
     def end(self) -> None:
         """Closes the window; fails where the page had an error."""
         self.context.close()

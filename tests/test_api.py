@@ -202,7 +202,7 @@ def test_takes_and_their_patches(results: dubbing.Results) -> None:
     assert take.scores["lse_d"] == pytest.approx(row["lse_d"], rel=1e-6) and take.generator == {"name": "rewrite"}
     patches = list(take.patches())
     assert [p.frame for p in patches] == sorted({p.frame for p in patches}) and 12 <= patches[0].frame < 84
-    read = list(media.read_patches(next(iter((dub._home / "takes" / SHOT).glob("*/patch/face_1")))))
+    read = list(media.read_patches(next(iter((dub.master.parent / "takes" / SHOT).glob("*/patch/face_1")))))
     assert len(read) == len(patches)
     for got, wanted in zip(patches, read, strict=True):
         height, width = got.alpha.shape

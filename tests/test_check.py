@@ -107,6 +107,15 @@ def test_what_failed_is_counted_and_arguments_go_to_pytest(project: Path) -> Non
     assert (code, said[-4:]) == (1, [*wanted, "  not run 7: left out by the arguments"])
 
 
+def test_checks_run_beside_each_other_and_speak_one_after_another(project: Path) -> None:
+    tool(project / "bin" / "mypy", "echo waits; until [ -e met ]; do sleep 0.05; done; echo met")
+    tool(project / "bin" / "lint-imports", "echo comes; touch met")
+    code, said = check(project, "--fast", "-n", "0")
+    heads = ["== types", "waits", "met", "   types: ok", "== imports", "comes", "   imports: ok"]
+    first = said.index(heads[0])
+    assert code == 0 and [line.partition(",")[0] for line in said[first : first + len(heads)]] == heads
+
+
 def test_tests_that_never_ran_are_not_called_well(project: Path) -> None:
     code, said = check(project, "--no-such-option")
     assert code == 1 and said[-1].startswith("tests: not counted")

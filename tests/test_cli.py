@@ -16,6 +16,7 @@ import pytest
 from command import Dub
 from events import of
 
+from dubbing import manifest
 from dubbing.api.progress import PROGRESS, FiguresFile, Tally
 from dubbing.cli import app
 from dubbing.cli.show import table
@@ -108,7 +109,7 @@ def test_exit_codes(dub: Dub, monkeypatch: pytest.MonkeyPatch, error: BaseExcept
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(app, "_read", fail)
+    monkeypatch.setattr(manifest, "load", fail)
     answer = dub("run", "x.yaml")
     assert (answer[0], answer[1], answer[2].lstrip("\n")) == (code, "", said)
 
@@ -121,12 +122,10 @@ def test_schema(dub: Dub) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_with_130_and_say_how_to_go_on(number: signal.Signals) -> None:
     code = (
-        "import signal, dubbing.cli.app as app\n"
-        "def work(*_):\n"
-        "    with app._stoppable():\n"
-        "        print('up', flush=True); signal.pause()\n"
-        "app._read = work\n"
-        "app.main(['run', 'x.yaml'])\n"
+        "import signal; from dubbing import cli, manifest\n"
+        "def work(*_): print('up', flush=True); signal.pause()\n"
+        "manifest.load = work\n"
+        "cli.main(['run', 'x.yaml'])\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -192,7 +191,7 @@ def test_progress_counts_to_the_end_and_never_back() -> None:
     assert parts == sorted(parts) and parts[0] == 0.0 and parts[-1] == 1.0
     assert shots[0] == (0, None) and shots[-1] == (4, 4)
     assert tally.figures().left_s == 0
-    assert format_text(tally.figures()).startswith("100%  shots 4/4  master")
+    assert format_text(tally.figures()).startswith("100%  shots 4/4  mastering of reel/fr")
 
 
 def test_time_left_is_about_right() -> None:
@@ -214,7 +213,7 @@ def test_lines_are_plain_and_few() -> None:
         lines(of("failed", "lipsync reel/fr/shot_0002", text="boom\ntrace"))
     text = stream.getvalue().splitlines()
     assert "reel/fr is rendered" in text
-    assert "lipsync reel/fr/shot_0002 failed: boom" in text
+    assert "rendering mouths of reel/fr/shot_0002 failed: boom" in text
     assert len(text) == 3 and not any("\x1b" in line for line in text)
 
 
@@ -301,7 +300,7 @@ def test_status_during_a_run_and_after_a_kill(dub: Dub, tmp_path: Path) -> None:
                    "stage": "lipsync", "running": 2, "failed": 0, "pid": 1, "at": time.time()}  # fmt: skip
         (tmp_path / PROGRESS).write_text(json.dumps(figures))
         out = dub("status", tmp_path)[1]
-        assert "running since" in out and "37%  shots 4/30  lipsync  85 frames/s  about 1:20 left" in out
+        assert "running since" in out and "37%  shots 4/30  rendering mouths  85 frames/s  about 1:20 left" in out
         assert json.loads(dub("status", tmp_path, "--json")[1])["progress"]["shots_done"] == 4
     folder_of_a_run(tmp_path, "stopped")
     assert "stopped (interrupted)" in dub("status", tmp_path)[1]
@@ -314,3 +313,48 @@ def test_status_of_a_folder_before_any_table(dub: Dub, tmp_path: Path) -> None:
     assert code == 0 and "stopped (x)" in out and "nothing" in out
     (tmp_path / "run.json").write_text("{")
     assert "run.json' is damaged" in refusal(dub("status", tmp_path))
+
+
+def test_status_loads_little(dub: Dub, tmp_path: Path) -> None:
+    """What it takes is what it loads: no networks, no Ray, no data frames, nothing that finds faces or cuts."""
+    folder_of_a_run(tmp_path)
+    code = (
+        "import sys\nfrom dubbing.cli import app\n"
+        f"code = app._code(['status', {str(tmp_path)!r}])\n"
+        "heavy = {'torch', 'ray', 'pandas', 'mediapipe', 'scipy', 'librosa', 'scenedetect', 'fastapi', 'matplotlib'}\n"
+        "sys.exit(f'{code} {sorted(heavy & sys.modules.keys())}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "0 []" and "shot_0003" in done.stdout
+
+
+def test_what_is_left_begins_with_what_earlier_runs_say() -> None:
+    now = [0.0]
+    tally = Tally([(1000, 1)], clock=lambda: now[0])
+    tally(Event("expected", seconds=100.0))
+    tally(Event("planned", totals=dict.fromkeys(("shots", "faces", "lipsync", "sync", "master"), (1, 0, 1000, 0))))
+    assert tally.figures().left_s == 100.0
+    now[0] = 20.0  # loading networks: by the pace alone the first frames say over an hour
+    tally(of("started", "shots reel"))
+    tally(of("frames", "shots reel", 300))
+    left = tally.figures().left_s
+    assert left is not None and 90 < left < 125
+    for n, stage in enumerate(("shots", "faces", "lipsync", "sync"), 1):
+        tally(of("finished", f"{stage} reel/fr/shot_0001", 1000))
+        now[0] = 20.0 + 30 * n  # slower than earlier runs
+    left = tally.figures().left_s
+    work = 2 + 7 + 10 + 9 + 22
+    assert left is not None and left > 100 * 22 / work, "its own pace counts more and more"
+
+
+def test_without_earlier_runs_the_first_minutes_say_nothing_of_the_rest() -> None:
+    now = [0.0]
+    tally = Tally([(100_000, 1)], clock=lambda: now[0])
+    tally(Event("planned", totals=dict.fromkeys(("shots", "faces", "lipsync", "sync", "master"), (1, 0, 100000, 0))))
+    tally(of("started", "faces reel/shot_0001"))
+    for _ in range(5):
+        now[0] += 10.0
+        tally(of("frames", "faces reel/shot_0001", 2000))
+    assert tally.figures().left_s is None
+    now[0] = 130.0
+    assert tally.figures().left_s is not None

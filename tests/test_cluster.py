@@ -248,7 +248,7 @@ def test_a_run_inside_a_cluster_joins_it(address: str, joins: bool, monkeypatch:
     monkeypatch.setenv("RAY_ADDRESS", address)
     joined: list[str] = []
     monkeypatch.setattr("ray.init", lambda **where: joined.append(where["address"]))
-    monkeypatch.setattr(connection, "_started", lambda engine: ExitStack())
+    monkeypatch.setattr(connection, "started", lambda engine: ExitStack())
     made = connection.connect(config.Engine(workers=2))
     assert made.own and made.alone != joins and joined == ([address] if joins else [])
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
+from films import Finished
 from waiting import until
 
 from dubbing.shot_table import read_rows
@@ -125,7 +126,7 @@ def test_a_cluster_without_dubbing(head: Head, film: Path, tmp_path: Path) -> No
     assert done.returncode == 1 and "submit with --with-code" in done.stdout
 
 
-def test_submit_attach_leave_cancel_and_go_on(head: Head, film: Path, tmp_path: Path) -> None:
+def test_submit_leave_attach_and_cancel(head: Head, film: Path, tmp_path: Path) -> None:
     submit = ["submit", film, "--out", tmp_path / "it's out", "--with-code"]
     # leave: Ctrl-C while it works
     with subprocess.Popen(
@@ -152,20 +153,30 @@ def test_submit_attach_leave_cancel_and_go_on(head: Head, film: Path, tmp_path: 
     assert stopped.returncode == 0 and f"{job_id}: stopped" in stopped.stdout
     assert "had ended already" in head.dub("cancel", film, "--out", tmp_path / "it's out").stderr
     assert status(head, job_id)["exit_status"] == 130
-    # the same submit goes on, as another attempt, and ends as the run does
+
+
+def test_what_was_stopped_goes_on_and_ends_as_the_run_does(head: Head, finished: Finished, tmp_path: Path) -> None:
+    """The analysis is done, as by an earlier attempt."""
+    film, out = finished.film, tmp_path / "it's out"
+    shutil.copytree(finished.out / "film" / "analysis", out / "film" / "analysis")
+    submit = ["submit", film, "--out", out, "--with-code"]
+    job_id = json.loads(head.dub(*submit, "--json").stdout)["id"]
+    assert f"{job_id}: stopped" in head.dub("cancel", job_id).stdout
+    # the same submit goes on, as another attempt
     done = head.dub(*submit, "--wait", "--json")
     ended = json.loads(done.stdout)
     assert ended["id"] == f"{job_id}-2" and ended["started"] and ended["state"] == "finished"
     assert done.returncode == ended["exit_status"] in (0, 3) and "tasks done in" in done.stderr
     for language in ("hi", "ta"):
-        rows = read_rows(tmp_path / "it's out" / "film" / language / "shots.parquet")
+        rows = read_rows(out / "film" / language / "shots.parquet")
         assert [r["status"] for r in rows] == ["untouched", "dubbed"]
-        assert (tmp_path / "it's out" / "film" / language / f"film.{language}.mp4").exists()
-    assert json.loads((tmp_path / "it's out" / "run.json").read_text())["engine"] == "ray"
+        assert (out / "film" / language / f"film.{language}.mp4").exists()
+    report = json.loads((out / "run.json").read_text())
+    assert report["engine"] == "ray" and report["found_done"] > 0
     # and a last one says how it ended
     again = head.dub(*submit)
     assert again.returncode == done.returncode and "has ended already" in again.stderr and "finished" in again.stdout
-    told = head.dub("logs", film, "--out", tmp_path / "it's out", "--follow")
+    told = head.dub("logs", film, "--out", out, "--follow")
     assert told.returncode == done.returncode and "film.hi.mp4" in told.stdout
     listed = {j["id"]: j["state"] for j in status(head)["jobs"]}
     assert (listed[job_id], listed[f"{job_id}-2"]) == ("stopped", "finished")

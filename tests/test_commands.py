@@ -102,4 +102,4 @@ def test_a_run_in_json_writes_nothing_but_json(ran: Path, folder: Path, dub: Dub
         ("master reel/de", "de"),
     ]
     status = dub("status", ran)[1]
-    assert "2 tasks done, 16 were done before; seconds by stage: master" in status
+    assert "2 tasks done, 16 were done before; seconds: mastering" in status

@@ -107,7 +107,7 @@ class Published(ExpertContract):
         held = replace(entry, size=len(data), sha256=hashlib.sha256(data).hexdigest())
         known = tuple(held if m.name == cls.name else m for m in models.MODELS)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(models.store.ModelStore.__init__, "__defaults__", (known,))
+            patch.setattr(models.store, "MODELS", known)
             patch.delenv(models.store.ENVIRONMENT, raising=False)
             yield str(folder)
 

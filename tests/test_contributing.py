@@ -123,7 +123,8 @@ def test_a_codec_is_one_line_and_its_test(tmp_path: Path, monkeypatch: pytest.Mo
     changed = ModuleType("changed")
     monkeypatch.setitem(sys.modules, "changed", changed)
     exec(compile(source.replace(f"\n{old}\n", f"\n{new}\n"), "changed", "exec"), changed.__dict__)
-    monkeypatch.setattr(delivery, "_LOSSLESS_IN", changed.__dict__["_LOSSLESS_IN"])
+    for where in ("dubbing.media", "dubbing.media.master"):
+        monkeypatch.setattr(f"{where}.delivery", changed.__dict__["delivery"])
     shown["test_wavpack_is_carried_as_it_is"](tmp_path)
 
 

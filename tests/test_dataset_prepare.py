@@ -92,14 +92,14 @@ def shards_of(folder: Path) -> dict[str, str]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Frames of each film that the decoder gave, by file name."""
     count: Counter[str] = Counter()
-    real: Callable[..., Iterator[object]] = Film._decoded
+    real: Callable[..., Iterator[object]] = Film.decoded
 
     def counted(self: Film, *args: object, **more: object) -> Iterator[object]:
         for frame in real(self, *args, **more):
             count[self.path.name] += 1
             yield frame
 
-    monkeypatch.setattr(Film, "_decoded", counted)
+    monkeypatch.setattr(Film, "decoded", counted)
     return count
 
 
@@ -294,7 +294,7 @@ def face_run(face: int, start: int, frames: int, height: float = 100.0) -> Run:
 
 def test_who_of_several_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     says = {0: 2.0, 1: 0.3, 2: 1.8}
-    monkeypatch.setattr(pieces, "_speaks", lambda run, sound, expert: says[run.face])
+    monkeypatch.setattr(pieces, "speaks", lambda run, sound, expert: says[run.face])
 
     def told(*runs: Run) -> tuple[list[tuple[int, int]], dict[str, int]]:
         lost: Counter[str] = Counter()

@@ -13,6 +13,7 @@ from dubbing.errors import InputError, OutputError
 
 KEY = ("reel", "fr", "shot_0003")
 OTHER = ("reel", "ja", "shot_0003")
+SAID = {"text": "x", "severity": "note", "frame": 7}
 TAKE, SECOND = "0123456789ab", "ba9876543210"
 
 
@@ -47,7 +48,11 @@ def test_choosing_another_take_ends_the_verdict_on_the_one_before(log: DecisionL
     log.append(KEY, "reject", "Ana", take=TAKE)
     log.append(KEY, "choose", "Ana", take=SECOND, generator={"name": "wav2lip"})
     now = log.of(KEY)
-    assert (now.verdict, now.take, now.generator) == (None, SECOND, {"name": "wav2lip"})
+    assert (now.verdict, now.about, now.by) == ("chosen", SECOND, "Ana")
+    assert (now.take, now.chosen_by, now.generator) == (SECOND, "Ana", {"name": "wav2lip"})
+    log.append(KEY, "original", "Bo")
+    now = log.of(KEY)
+    assert (now.verdict, now.by, now.take, now.chosen_by) == ("original", "Bo", SECOND, "Ana")
 
 
 def test_undo_takes_back_what_was_said_last_and_leaves_the_record(log: DecisionLog) -> None:
@@ -62,6 +67,18 @@ def test_undo_takes_back_what_was_said_last_and_leaves_the_record(log: DecisionL
         log.append(KEY, "undo", "Bo", undoes=1)
     with pytest.raises(InputError, match="no decision 99"):
         log.append(KEY, "undo", "Ana", undoes=99)
+
+
+def test_reasons_and_drawings_are_kept_and_older_logs_are_read(log: DecisionLog) -> None:
+    log.append(KEY, "approve", "Ana", take=TAKE)
+    old = log.path.read_text("utf-8")
+    assert "reasons" not in old and "drawing" not in old  # as versions wrote it that knew neither
+    drawing = (((0.25, 0.5), (0.5, 0.5)), ((1.0, 0.0),))
+    log.append(KEY, "comment", "Ana", **SAID, drawing=drawing)
+    log.append(KEY, "reject", "Ana", take=TAKE, reasons=("teeth", "wrong_face"))
+    now = DecisionLog(log.path.parent.parent).of(KEY)
+    assert now.reasons == ("teeth", "wrong_face") and now.comments[0].drawing == drawing
+    assert [r.reasons for r in now.history] == [(), (), ("teeth", "wrong_face")]
 
 
 def test_comments_stand_beside_each_other_and_conflict_with_nothing(log: DecisionLog) -> None:
@@ -91,6 +108,15 @@ def test_who_decides_on_an_old_look_is_told_and_nothing_is_lost(log: DecisionLog
         ("comment", {"text": "x", "severity": "awful"}, "note, issue, blocker"),
         ("comment", {"text": "x" * 5000, "severity": "note"}, "4000"),
         ("like", {}, "There is no decision 'like'"),
+        ("reject", {"take": TAKE, "reasons": ("nose",)}, "There is no reason 'nose'"),
+        ("reject", {"take": TAKE, "reasons": ("jaw", "jaw")}, "given once"),
+        ("approve", {"take": TAKE, "reasons": ("jaw",)}, "Only a rejection"),
+        ("original", {"drawing": (((0.1, 0.2),),)}, "Only a comment"),
+        ("comment", {**SAID, "drawing": (((0.1, 1.2),),)}, "0 to 1"),
+        ("comment", {**SAID, "drawing": (((0.1, float("nan")),),)}, "0 to 1"),
+        ("comment", {**SAID, "drawing": ((),)}, "none of them empty"),
+        ("comment", {**SAID, "drawing": (((0.1, 0.2),),) * 41}, "41 strokes"),
+        ("comment", {**SAID, "drawing": (((0.1, 0.2),) * 2001,)}, "2001 points"),
     ],
 )
 def test_a_record_that_makes_no_sense_is_refused_and_not_written(log, kind, about, what) -> None:

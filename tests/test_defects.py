@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from command import Dub
 
-from dubbing import media, preflight
+from dubbing import media
 from dubbing.cli.say import safe
 from dubbing.cli.show import table
-from dubbing.engine.schedule import Schedule
 from dubbing.errors import MediaError, during
+from dubbing.job import Job
 
 HZ = 16_000
 
@@ -39,7 +39,7 @@ def fails(*_: Any, **__: Any) -> Any:
 
 
 def test_a_defect_says_which_file_it_was_at(job: Path, dub: Dub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "_dub", fails)
+    monkeypatch.setattr(media, "delivery", fails)
     code, _, err = dub("check", job, "--out", job.parent / "out")
     assert code == 1 and err.count("\n") == 1
     assert f"ZeroDivisionError: boom (while looking at {job}, line 1); this is a defect of dub" in err
@@ -54,7 +54,7 @@ def test_a_defect_in_planning_says_stage_and_title(job: Path, dub: Dub, monkeypa
 
 
 def test_a_defect_after_a_task_names_the_task(job: Path, dub: Dub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "_ended", fails)
+    monkeypatch.setattr(Job, "forget", fails)
     code, _, err = dub("run", job, "--out", job.parent / "out", "--engine", "local")
     assert code == 1 and "boom (while taking up what " in err and " reel" in err
 
@@ -64,7 +64,8 @@ def test_debug_writes_a_report_to_send(job: Path, dub: Dub, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("DUB_DEBUG", "1")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not a secret")
-    monkeypatch.setattr(Schedule, "_ended", fails)
+    forget = Job.forget
+    monkeypatch.setattr(Job, "forget", lambda self, task: forget(self, task) if task.stage == "shots" else fails())
     code, _, err = dub("run", job, "--out", tmp_path / "out", "--engine", "local")
     (report,) = (tmp_path / "here").iterdir()
     assert code == 1 and f"the report is {report}: " in err and "Traceback" in err

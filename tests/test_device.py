@@ -14,7 +14,7 @@ import torch
 
 from dubbing import device, experts, generators, models
 from dubbing.experts.light_asd import LightASD, LightASDNet
-from dubbing.experts.lips import Lips
+from dubbing.experts.lips import WEIGHTS, Lips
 from dubbing.experts.syncnet import SyncNet, SyncNetNet
 from dubbing.experts.wav2lip_color import Wav2LipColor, Wav2LipColorNet
 from dubbing.networks.lipgan import LipGANNet
@@ -106,7 +106,8 @@ def test_lips_on_another_device_says_the_same(sent: list[tuple[int, ...]]) -> No
     there, plain = Lips(device="cuda"), Lips()
     mesh, wave = material.face(material.openings(40)), material.voice(material.openings(40))
     times_s = np.arange(40) / 25
-    assert len(sent) == sum(k.endswith(("_weight", "_bias")) for k in plain._w)
+    with np.load(WEIGHTS) as weights:
+        assert len(sent) == sum(k.endswith(("_weight", "_bias")) for k in weights.files)
     np.testing.assert_allclose(there.embed_video(mesh, times_s), plain.embed_video(mesh, times_s), atol=1e-3)
     np.testing.assert_allclose(there.embed_sound(wave, 0.0, 35), plain.embed_sound(wave, 0.0, 35), atol=1e-3)
 
@@ -118,7 +119,7 @@ def test_a_gpu_is_the_default_of_those_who_profit(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(torch.cuda, "is_available", lambda there_is=there_is: there_is)
         assert device.default() == name
         assert generators.create("speech_gan", {"model": model}).device == name  # type: ignore[attr-defined]
-        assert experts.load("lips")._device == "cpu"  # type: ignore[attr-defined]
+        assert experts.load("lips").device == "cpu"  # type: ignore[attr-defined]
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda where: "Fast One")
     assert device.described("cuda") == "cuda (Fast One)" and device.described("cpu") == "cpu"
     profit = {n for n in generators.names() if generators.find(n).profits_from_gpu}
@@ -137,7 +138,7 @@ def test_check_says_where_it_will_run(monkeypatch: pytest.MonkeyPatch) -> None:
     title = Title(id="a", video="/a.mp4", dubs=[{"language": "fr", "audio": "/a.wav"}])
     job = manifest.Manifest(version=1, titles=[title], generator=GeneratorChoice(name="wav2lip"))
     settings = config.Config(sync=config.Sync(expert="syncnet_v2"))
-    assert preflight._devices(job, settings) == {
+    assert preflight.devices(job, settings) == {
         "generator": "wav2lip on cuda (Fast One)", "sync expert": "syncnet_v2 on cuda (Fast One)",
     }  # fmt: skip
     assert models.find("wav2lip") in generators.find("wav2lip").published

@@ -259,18 +259,27 @@ def killed_after(command: list[str], tasks: int) -> tuple[set[str], set[str]]:
     return started, finished
 
 
-@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
-def test_killed_runs_lose_nothing_that_was_committed(finished: Finished, tmp_path: Path, engine: str) -> None:
-    """SIGKILL at two random moments: exactly what was committed is found again; the rest is as if undisturbed."""
-    out = tmp_path / "out"
+@pytest.mark.parametrize(
+    ("engine", "kills", "after_analysis"),
+    [
+        ("local", 2, False),
+        pytest.param("ray", 1, False, marks=pytest.mark.ray),
+        pytest.param("ray", 1, True, marks=pytest.mark.ray),
+    ],
+)
+def test_killed_runs_lose_nothing_that_was_committed(
+    finished: Finished, tmp_path: Path, engine: str, kills: int, after_analysis: bool
+) -> None:
+    """SIGKILL at random moments: exactly what was committed is found again; the rest is as if undisturbed."""
+    out = analysed(finished, tmp_path / "out") if after_analysis else tmp_path / "out"
     command = [sys.executable, "-m", "dubbing", "run", str(finished.film), "--out", str(out), "--engine", engine,
                "--log-format", "json"]  # fmt: skip
     every = committed(finished.out)
     assert len(every) == json.loads((finished.out / "run.json").read_text())["done_now"]
     chance = random.Random(engine)
     done: set[str] = set()
-    kept: dict[Path, tuple[tuple[int, int], ...]] = {}
-    for _ in range(2):
+    kept = committed(out)
+    for _ in range(kills):
         started, made = killed_after(command, chance.randint(1, len(every) // 4))
         assert not started & done, "a task whose folder was committed ran again"
         assert kept.items() <= committed(out).items(), "a committed folder was touched"

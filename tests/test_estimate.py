@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -13,18 +12,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from command import Dub, code_of
-from films import HZ, plain_job
+from films import plain_job
 
-from dubbing import config, estimate, manifest, media
+from dubbing import config, estimate, manifest
 from dubbing.artifact import Artifact, Ref
 from dubbing.engine.pool import Turn
 from dubbing.engine.schedule import Schedule
-from dubbing.errors import MediaError
 from dubbing.estimate import history
 from dubbing.estimate.costs import Cost, Measured, Rate, Rates, Work, fingerprint
 from dubbing.estimate.schedule import Piece, in_parts, longest_chain, makespan
 from dubbing.job import Job
-from dubbing.media import probe, read, timeline
 from dubbing.pipeline import PIPELINE
 from dubbing.stage import Resources, Stage
 from dubbing.task import Inputs, Outcome, Task
@@ -280,6 +277,7 @@ def ran(folder: Path) -> tuple[Path, list[Measured]]:
         return folder / "out", estimate.recall()
 
 
+@pytest.mark.long
 def test_a_finished_run_is_remembered_once(ran: tuple[Path, list[Measured]]) -> None:
     (found,) = ran[1]
     (title,) = found.titles
@@ -291,6 +289,7 @@ def test_a_finished_run_is_remembered_once(ran: tuple[Path, list[Measured]]) -> 
     assert "film" not in json.dumps(found.to_dict()), "no name of a file or title"
 
 
+@pytest.mark.long
 def test_done_tasks_cost_nothing_and_the_analysis_is_believed(
     ran: tuple[Path, list[Measured]], folder: Path, tmp_path: Path
 ) -> None:
@@ -305,6 +304,7 @@ def test_done_tasks_cost_nothing_and_the_analysis_is_believed(
     assert whole.core_hours == 0 and whole.wall_s == 0 and whole.notes == ()
 
 
+@pytest.mark.long
 def test_plan_says_hours(
     ran: tuple[Path, list[Measured]], folder: Path, dub: Dub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,56 +313,25 @@ def test_plan_says_hours(
     history.keep(replace(ran[1][0], titles=({**ran[1][0].titles[0], **line().titles[0],
                                               "sync": Cost(1, 10, Work(10, 1, 10, 1), 1.0, 1.0)},)))  # fmt: skip
     code, out, _ = dub("plan", folder / "job.yaml", "--out", tmp_path / "out", "--workers", 3)
-    assert code == 0 and "core-hours are left" in out and "with 3 at once" in out and "~2" in out
+    assert (
+        code == 0
+        and "of one core are left" in out
+        and "rendering mouths" in out
+        and "with 3 at once" in out
+        and "~2" in out
+    )
     assert "Never measured" not in out
     told = json.loads(dub("plan", folder / "job.yaml", "--out", tmp_path / "out", "--json")[1])
     assert told["estimate"]["core_hours"] > 0 and told["estimate"]["wall_s"] > told["estimate"]["startup_s"]
 
 
-# -- a trial ---------------------------------------------------------------------------------
-
-
-def test_a_trial_measures_every_stage_that_it_reaches(folder: Path) -> None:
-    seen: list[str] = []
-    tried = estimate.trial(manifest.load(folder / "job.yaml"), config.load(), lambda e: seen.append(e.stage))
-    assert tried.trial and len(tried.titles) == 3 and {"shots", "faces", "master"} <= set(seen)
-    assert all(25 <= t["shots"].frames <= 80 for t in tried.titles)
-    found = Rates.pooled([tried], "rewrite", "lips")
-    assert found.trial and {"shots", "faces", "source_audio", "audio", "master"} <= set(found.stages)
-    assert "lipsync" not in found.stages, "no face, so nothing can be said of lips"
-
-
-def test_an_excerpt_is_the_film_from_a_key_frame_on(folder: Path, tmp_path: Path) -> None:
-    begins = media.excerpt(folder / "film.mp4", tmp_path / "x.mp4", Fraction(5, 2), Fraction(1))
-    first = int(begins * 25)
-    assert begins * 25 == first and 37 < first <= 62, "key frames come about every second"
-    was, now = timeline(folder / "film.mp4"), timeline(tmp_path / "x.mp4")
-    assert 25 <= len(now) <= 30 and len(set(np.diff(now.pts))) == 1, "no hole at the end"
-    source = list(read(folder / "film.mp4", was, first, first + len(now)))
-    for a, b in zip(source, read(tmp_path / "x.mp4", now), strict=True):
-        assert (a.bgr() == b.bgr()).all()
-    assert probe(tmp_path / "x.mp4").audio
-
-
-def test_a_sound_excerpt_is_sample_exact_and_padded(folder: Path, tmp_path: Path) -> None:
-    whole = media.read_sound(folder / "fr.flac", rate_hz=HZ)
-    media.sound_excerpt(folder / "fr.flac", tmp_path / "x.flac", Fraction(3), Fraction(2))
-    part = media.read_sound(tmp_path / "x.flac", rate_hz=HZ)
-    assert len(part) == 2 * HZ and (part[:HZ] == whole[3 * HZ :]).all() and not part[HZ:].any()
-
-
-@pytest.mark.parametrize(
-    "name", ["containers/rot.mp4", "containers/mkv.mkv", "containers/nodur_webm.webm", "grid/*.mpg"]
-)
-def test_an_excerpt_of_any_container_is_whole_and_as_upright(shared: Path, tmp_path: Path, name: str) -> None:
-    film = sorted((shared / "media").glob(name))[0]
-    part = tmp_path / film.name
-    media.excerpt(film, part, Fraction(1), Fraction(1))
-    was, now = probe(film).video, probe(part).video
-    assert was and now and (was.rotation_deg, was.codec) == (now.rotation_deg, now.codec)
-    assert 10 <= len(timeline(part)) <= 90
-
-
-def test_an_excerpt_of_no_film_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match="no video stream"):
-        media.excerpt(folder / "fr.flac", tmp_path / "x.flac", Fraction(0), Fraction(1))
+def test_a_small_stage_that_was_never_measured_is_guessed(folder: Path, tmp_path: Path) -> None:
+    job = job_in(folder, tmp_path / "out")
+    all_known = estimate.estimate(job, rates(), 2)
+    without = {s: r for s, r in rates().stages.items() if s not in ("audio", "actors")}
+    found = estimate.estimate(job, replace(rates(), stages=without), 2)
+    assert found.core_hours == pytest.approx(all_known.core_hours) and found.wall_s and all_known.wall_s
+    assert any("guessed from the rest: audio, actors" in note for note in found.notes)
+    without = {s: r for s, r in rates().stages.items() if s != "master"}
+    found = estimate.estimate(job, replace(rates(), stages=without), 2)
+    assert found.core_hours is None and any("Never measured with these settings: master" in n for n in found.notes)

@@ -109,7 +109,7 @@ def test_a_generator_that_gives_back_the_source_gets_perfect_numbers(analysed, t
 
 
 def test_no_mouth_is_borrowed_from_near_by(analysed):
-    from dubbing.generators.rewrite.generator import Apart, RewriteSettings, _ShotPlan
+    from dubbing.generators.rewrite.generator import Apart, RewriteSettings, ShotPlan
 
     session, found = analysed
     speaker = found.speakers()[0]
@@ -120,8 +120,8 @@ def test_no_mouth_is_borrowed_from_near_by(analysed):
     }  # fmt: skip
     count = len(speaker.track.frames_N)
     frames = np.arange(count)
-    near = _ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.0, shapes=True)).donors(0, count)
-    far = _ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.5, shapes=True)).donors(0, count)
+    near = ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.0, shapes=True)).donors(0, count)
+    far = ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.5, shapes=True)).donors(0, count)
     assert (near == frames).mean() > 0.9  # the true shape is found in the frame itself
     assert np.abs(speaker.times_s[far] - speaker.times_s).min() >= 0.5
 
@@ -349,7 +349,6 @@ def test_the_published_expert_is_asked_where_its_weights_are(film, out, tmp_path
         for m in entries.MODELS
     )
     monkeypatch.setattr(models.store, "MODELS", known)
-    monkeypatch.setattr(models.store.ModelStore.__init__, "__defaults__", (known,))
     monkeypatch.delenv(models.store.ENVIRONMENT, raising=False)
     settings = config.Config(models=config.Models(folder=str(model_store)))
     options = Options(only=("published",), voices=(Voice("hi", film.parent / "film.hi.flac"),))

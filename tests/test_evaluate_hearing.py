@@ -61,6 +61,7 @@ def test_a_late_mouth_loses_correlation_and_its_lag_is_found(babble):
     assert found.numbers["fitted_opening_corr"] > 0.8  # that lag is undone
 
 
+@pytest.mark.long
 def test_a_mouth_that_knows_nothing_of_the_sound_is_chance(babble):
     full, times_s, speaks = spoken(babble)
     found = []

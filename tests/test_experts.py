@@ -267,3 +267,17 @@ def test_dropped_frames_do_not_move_her_sound(woman, expert):
     thinned = experts.score(expert, mesh[kept], times[kept], wave)
     assert abs(thinned.offset_frames) <= 1
     assert thinned.at_zero == pytest.approx(whole.at_zero, abs=0.5)
+
+
+def test_windows_that_do_not_count_change_nothing_but_their_sound_is_still_shifted() -> None:
+    rng = np.random.default_rng(5)
+    sound = rng.normal(size=(90, 8)).astype(np.float32)
+    lips = np.concatenate([sound[3:63], rng.normal(size=(30, 8))]).astype(np.float32)  # three late, then another's
+    counted_V = np.arange(90) < 50
+    found = lse.lse(lips, sound, counted_V=counted_V)
+    assert (found.offset, found.distance_SV.shape) == (-3, (31, 50)) and found.d < 1e-4 < lse.lse(lips, sound).d
+    lips[60:] = 0
+    assert np.array_equal(lse.lse(lips, sound, counted_V=counted_V).distance_S, found.distance_S)
+    assert np.array_equal(lse.lse(lips, sound, counted_V=np.ones(90, bool)).distance_S, lse.lse(lips, sound).distance_S)
+    with pytest.raises(ValueError, match="none of 90 windows"):
+        lse.lse(lips, sound, counted_V=np.zeros(90, bool))

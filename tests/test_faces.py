@@ -20,8 +20,7 @@ from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.tracks import in_sight, load_signatures, load_tracks, save_tracks
 from dubbing.clock import Timeline
 from dubbing.records import Track
-from dubbing.stages import faces as faces_stage
-from dubbing.stages.faces import Faces, FacesInputs
+from dubbing.stages.faces import Faces, FacesInputs, track_of
 
 RATE = Fraction(25)
 SIZE = (480, 360)
@@ -124,16 +123,14 @@ class TestFollowing:
     def test_a_glimpse_is_no_track(self, run: Run, face: np.ndarray) -> None:
         assert run([scene()] * 10 + [scene((face, 100, 60))] * 4 + [scene()] * 10) == []
 
-    def test_what_the_worker_saw_before_changes_nothing(self, stage: Faces, run: Run, face: np.ndarray) -> None:
+    def test_what_the_worker_saw_before_changes_nothing(self, run: Run, face: np.ndarray, tmp_path: Path) -> None:
         pictures = [scene((face, 60 + 3 * n, 60)) for n in range(20)]
         before = run(pictures)
         run([scene((cv2.resize(face, (260, 260)), 100, 60))] * 15)
         again = run(pictures)
         fresh = Faces()
         fresh.setup()
-        stage._detector, fresh._detector = fresh._detector, stage._detector
-        stage._meshes, fresh._meshes = fresh._meshes, stage._meshes
-        anew = run(pictures)
+        anew = process(fresh, tmp_path / "film.mp4", tmp_path, 0, len(pictures))
         fresh.close()
         for other in (again, anew):
             assert np.array_equal(before[0].mesh_NP3, other[0].mesh_NP3)
@@ -177,13 +174,14 @@ class TestSight:
         mesh = a_track(1).mesh_NP3[0]
         found = Found(dict.fromkeys(range(60), mesh), 12, 12)
         found.cover = {n: 0.9 if n in (20, 25) else 0.1 for n in range(0, 60, 5)}
-        track = faces_stage._track("x", found)
+        track = track_of("x", found)
         hidden = np.flatnonzero(~in_sight(track, RATE))
         assert hidden.min() <= 18 and hidden.max() >= 27 and len(hidden) < 20
         found.cover = {n: 0.9 if n == 20 else 0.1 for n in range(0, 60, 5)}
-        assert faces_stage._track("x", found).seen_N.all()
+        assert track_of("x", found).seen_N.all()
 
 
+@pytest.mark.long
 class TestClips:
     def test_a_dubbed_shot_of_the_reel(self, stage: Faces, shared: Path, tmp_path: Path) -> None:
         (track,) = process(stage, shared / "media" / "reel.mp4", tmp_path, 460, 500)
@@ -221,6 +219,7 @@ class TestActors:
         assert group_actors(signatures, apart=[(1, 0)])[:2] == [0, 1]
         assert group_actors([]) == []
 
+    @pytest.mark.long
     def test_the_people_of_the_reel_are_told_apart(self, stage: Faces, shared: Path, tmp_path: Path) -> None:
         reel = shared / "media" / "reel.mp4"
         line = media.timeline(reel)

@@ -163,6 +163,6 @@ def test_a_gpu_that_this_machine_has_not_is_said_at_once(tmp_path: Path, workers
 def test_a_person_may_ask_for_more_workers_than_there_are_cores(tmp_path: Path) -> None:
     pool = "RayPool(work.store, Engine(workers=os.cpu_count() + 1), dict.fromkeys(work.names, R(1, 0, 50)))"
     said = said_alone(tmp_path, pool, "one = pool(); ready = [t for t in work.tasks({}) if t.stage == 'faces'] * 40\n"
-                      "one.take(ready)\nwhile one._starting: one.wait()\n"
-                      "print(len(one._workers()) - os.cpu_count(), 'more'); one.close()")  # fmt: skip
+                      "one.take(ready)\nwhile any(w.node == '' for w in one.workers()): one.wait()\n"
+                      "print(len(one.workers()) - os.cpu_count(), 'more'); one.close()")  # fmt: skip
     assert "1 more" in said

@@ -30,6 +30,7 @@ def test_a_tensor_is_the_same_to_the_bit(other, key):
     assert mine.tobytes() == theirs.tobytes()
 
 
+@pytest.mark.long
 def test_every_published_network_is_the_same_to_the_bit(other, published_keys):
     for file in sorted(GOLDEN.glob("*.keys.json")):
         for key, shape in published_keys(file.name.removesuffix(".keys.json")).items():

@@ -177,7 +177,7 @@ def tree(folder: Path) -> set[str]:
     return {str(p.relative_to(folder)) for p in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [0, 1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, PARTS))])
 def test_whatever_it_is_given_a_command_ends_well(part: int, here: Path, dub: Callable[..., Any] | Dub) -> None:
     rng = random.Random(f"{SEED}.{part}")
     (here / "job.yaml").touch()

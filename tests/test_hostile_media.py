@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from command import Dub
+from PIL import Image
 
 from dubbing import media
 from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia
+from dubbing.experts import lips
+from dubbing.generators.rewrite import hearing, shape
 
 HZ = 16_000
 
@@ -195,3 +199,96 @@ class TestWhatIsNoFile:
         if kind != "folder":
             code, out, err = dub("score", special[kind])
             assert code == 2 and f"{special[kind]} is a {kind}, not a media file" in err
+
+
+def small_film(path: Path, codec: str, options: dict[str, str] | None = None, hole: int = 40) -> Path:
+    """40 moving frames at 25 a second with sound, in whatever the name says. hole: no frame is shown anew there."""
+    noise = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
+    sound = {".webm": "libopus", ".mxf": "pcm_s16le"}.get(path.suffix, "mp2")
+    with av.open(str(path), "w", options=options or {}) as out:
+        video, audio = out.add_stream(codec, rate=25), out.add_stream(sound, rate=48_000)
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        audio.layout = "mono"
+        for n in range(40):
+            picture = np.roll(np.kron(noise, np.ones((10, 10, 1), np.uint8)), n * 7, 1)
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts = n + (n >= hole)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        size = audio.codec_context.frame_size or 960
+        kind = audio.codec_context.format.name
+        for at in range(0, 76_800 // size * size, size):
+            wave = 0.2 * np.sin(2 * np.pi * 220 * np.arange(at, at + size) / 48_000)
+            whole = kind.startswith("s16")
+            block = (wave * 32767).astype(np.int16) if whole else wave.astype(np.float32)
+            piece = av.AudioFrame.from_ndarray(block[None], kind, "mono")
+            piece.sample_rate, piece.pts = 48_000, at
+            out.mux(audio.encode(piece))
+        out.mux(audio.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("kept", [0.995, 0.7])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.ts", "libx264"), ("a.avi", "mpeg4"), ("a.mxf", "mpeg2video")],
+)
+def test_a_film_that_broke_off_is_found_from_its_header(
+    tmp_path: Path, dub: Dub, name: str, codec: str, kept: float
+) -> None:
+    manifest(tmp_path, video=name)
+    film = small_film(tmp_path / name, codec)
+    assert media.probe(film).video is not None
+    assert len(media.timeline(film)) == 40
+    data = film.read_bytes()
+    film.write_bytes(data[: int(len(data) * kept)])
+    code, *said = dub("check", tmp_path / "job.yaml")
+    assert code == 2
+    text = " ".join(" ".join(said).split())
+    assert f"is truncated: it holds {len(film.read_bytes()):,} bytes of the" in text
+
+
+def test_a_film_that_was_written_live_promises_no_length(tmp_path: Path) -> None:
+    film = small_film(tmp_path / "live.mkv", "libx264", {"live": "1"})
+    data = film.read_bytes()
+    film.write_bytes(data[: int(len(data) * 0.9)])
+    assert media.probe(film).video is not None
+
+
+def test_an_empty_chunk_of_a_short_avi_is_no_missing_frame(tmp_path: Path) -> None:
+    """The header counts 41: one of the chunks is empty, and shows the picture before it once more."""
+    film = small_film(tmp_path / "a.avi", "mpeg4", hole=7)
+    assert media.probe(film).video.frames_hint == 41
+    assert len(media.timeline(film)) == 40
+
+
+@pytest.mark.parametrize("size", [(32, 200_000), (200_000, 32), (9000, 64)])
+def test_a_photograph_too_long_for_any_encoder_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size, (90, 80, 70)).save(tmp_path / "p.png")
+    with pytest.raises(UnsupportedMedia, match=rf"is {size[0]}x{size[1]}.* H\.264's level 5\.2 holds"):
+        media.read_photograph(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "half of it"])
+@pytest.mark.parametrize("which", ["prior", "lips"])
+def test_weights_of_the_package_that_are_damaged_are_found_by_check(
+    tmp_path: Path, dub: Dub, monkeypatch: pytest.MonkeyPatch, damage: str, which: str
+) -> None:
+    whole = {"prior": shape.PRIOR_FILE, "lips": lips.WEIGHTS}[which]
+    data = bytearray(whole.read_bytes())
+    data[len(data) // 2] ^= 1
+    bad = tmp_path / whole.name
+    bad.write_bytes(data if damage == "a flipped bit" else data[: len(data) // 2])
+    monkeypatch.setattr(shape, "PRIOR_FILE", bad if which == "prior" else shape.PRIOR_FILE)
+    monkeypatch.setattr(lips, "WEIGHTS", bad if which == "lips" else lips.WEIGHTS)
+    hearing.Prior.load.cache_clear()
+    shape.ShapeSpace.load.cache_clear()
+    try:
+        code, *said = dub("check", manifest(tmp_path))
+    finally:
+        hearing.Prior.load.cache_clear()
+        shape.ShapeSpace.load.cache_clear()
+    assert code == 2
+    text = " ".join(" ".join(said).split())
+    assert f"{whole.name}, the weights of" in text
+    assert "install the package again" in text

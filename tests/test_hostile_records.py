@@ -85,7 +85,7 @@ def test_a_damaged_run_json_is_named(tmp_path: Path, dub: Dub, what: str) -> Non
 def test_one_that_is_whole_is_read(tmp_path: Path, dub: Dub) -> None:
     (tmp_path / "run.json").write_text(json.dumps(RUN), encoding="utf-8")
     found = read_run(open_store(tmp_path))
-    assert found.titles == (("reel", ("fr",)),) and found.errors == {("reel", "fr"): None} and found.state == "finished"
+    assert found.titles == (("reel", ("fr",)),) and found.error("reel", "fr") is None and found.state == "finished"
     assert dub("status", tmp_path)[0] == 0
 
 

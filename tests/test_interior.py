@@ -13,7 +13,7 @@ from people import meshes_of
 from dubbing.clock import Timeline
 from dubbing.face import INNER_LIPS, OUTER_LIPS
 from dubbing.generators import RenderRequest
-from dubbing.generators.rewrite.generator import RewriteSettings, _ShotPlan
+from dubbing.generators.rewrite.generator import RewriteSettings, ShotPlan
 from dubbing.generators.rewrite.interior import Inside, draw, shut, tones
 from dubbing.records import Line, Track
 
@@ -131,7 +131,7 @@ def test_lips_grow_over_the_teeth_and_nothing_else_changes(portrait: Portrait) -
     assert light[1] < 0.8 * light[0], "teeth are lighter than lips"
 
 
-def plan(openings: np.ndarray, wave: np.ndarray, still: bool) -> _ShotPlan:
+def plan(openings: np.ndarray, wave: np.ndarray, still: bool) -> ShotPlan:
     """A speaking track without a film: a face in the air whose mouth opens so far."""
     data = pytest.importorskip("skimage.data", reason="the extra `demo` brings the portrait")
     picture = np.ascontiguousarray(data.astronaut()[..., ::-1])
@@ -150,7 +150,7 @@ def plan(openings: np.ndarray, wave: np.ndarray, still: bool) -> _ShotPlan:
                   np.ones(count, bool), np.zeros(count, np.float32), 200.0)  # fmt: skip
     work = RenderRequest(Path("none.mp4"), line, (512, 512), track, (Line(track.id, 0, count),), wave,
                 np.ones(count, bool), None, still=still)  # fmt: skip
-    return _ShotPlan(work, RewriteSettings())
+    return ShotPlan(work, RewriteSettings())
 
 
 def speech(frames: int) -> np.ndarray:

@@ -46,31 +46,37 @@ def test_the_page_as_it_is_passes(page: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        ('import { complaint } from "./words.js";\nexport const f = (/** @type {Row} */ r) => complaint(r) + r.badnes;',
-         "'badnes' does not exist on type 'Row'"),
-        ('import { get } from "./api.js";\nexport const f = async () => (await get("/api/info")).threshold;',
-         "'threshold' does not exist on type 'Info'"),
-        ('import { get } from "./api.js";\nexport const f = async () => (await get("/api/infos")).out;',
-         "'out' does not exist on type 'never'"),
-        ('import { $ } from "./dom.js";\n$("#search").vaule;', "'vaule' does not exist on type 'HTMLInputElement'"),
-        ('import { $ } from "./dom.js";\n$("#serch").value = "";', "'value' does not exist on type 'never'"),
-        ('import { Player } from "./player.js";\n/** @param {Player} p */\nexport const f = (p) => p.pauze();',
-         "'pauze' does not exist on type 'Player'"),
-        ("export const f = (row) => row.severity;", "'row' implicitly has an 'any' type"),
-    ],
-    ids=["row", "answer", "path", "property of an element", "id", "method", "a parameter without a type"],
-)  # fmt: skip
-def test_a_misspelt_word_fails(page: Path, wrong: str, named: str) -> None:
-    broken = page / "static" / "broken.js"
-    broken.write_text(wrong, encoding="utf-8")
+WRONG = {
+    "row.js": ('import { complaint } from "./words.js";\n'
+               "export const f = (/** @type {Row} */ r) => complaint(r) + r.badnes;",
+               "'badnes' does not exist on type 'Row'"),
+    "answer.js": ('import { get } from "./api.js";\nexport const f = async () => (await get("/api/info")).threshold;',
+                  "'threshold' does not exist on type 'Info'"),
+    "path.js": ('import { get } from "./api.js";\nexport const f = async () => (await get("/api/infos")).out;',
+                "'out' does not exist on type 'never'"),
+    "property.js": ('import { $ } from "./dom.js";\n$("#search").vaule;',
+                    "'vaule' does not exist on type 'HTMLInputElement'"),
+    "id.js": ('import { $ } from "./dom.js";\n$("#serch").value = "";', "'value' does not exist on type 'never'"),
+    "method.js": ('import { Player } from "./player.js";\n/** @param {Player} p */\n'
+                  "export const f = (p) => p.pauze();", "'pauze' does not exist on type 'Player'"),
+    "parameter.js": ("export const f = (row) => row.severity;", "'row' implicitly has an 'any' type"),
+}  # fmt: skip
+
+
+def test_misspelt_words_fail(page: Path) -> None:
+    """All at once, and each is said with its file."""
+    for name, (text, _) in WRONG.items():
+        (page / "static" / name).write_text(text, encoding="utf-8")
     try:
         done = checked(page)
     finally:
-        broken.unlink()
-    assert done.returncode != 0 and named in done.stderr and "broken.js" in done.stderr, done.stderr
+        for name in WRONG:
+            (page / "static" / name).unlink()
+    assert done.returncode != 0
+    said = re.findall(r"TS\d+ \[ERROR\]: (.*?)\n.*?/([\w.]+):\d+:\d+", done.stderr, re.S)
+    for name, (_, wanted) in WRONG.items():
+        assert any(wanted in words and file == name for words, file in said), (name, done.stderr)
+    assert len(said) == len(WRONG), done.stderr
 
 
 def fields(name: str) -> tuple[set[str], set[str]]:
@@ -119,21 +125,23 @@ def one_of(web: httpx.Client, name: str) -> dict[str, Any]:
     if name in ("ProxyFacts", "Layout"):
         proxy = web.post(f"/api/proxy/{of}", json={}).json()
         return proxy["layout"] if name == "Layout" else proxy
-    if name in ("Curves", "Offset", "Wave"):
+    if name in ("Curves", "FaceCurves", "Offset", "Wave"):
         curves = get(f"/api/curves/{of}")
-        return {"Curves": curves, "Offset": curves["offset"], "Wave": curves["waveform"]["dub"]}[name]
+        face = curves["faces"][0]
+        return {"Curves": curves, "FaceCurves": face, "Offset": face["offset"], "Wave": curves["waveform"]["dub"]}[name]
     if name in ("Overlays", "Face"):
         overlays = get(f"/api/overlays/{of}")
         return overlays["faces"][0] if name == "Face" else overlays
     facts = get(f"/api/shot/{of}")
     standing = facts["standing"]
-    return {"ShotFacts": facts, "Standing": standing, "Take": facts["takes"][0], "Decision": standing["comments"][0]}[
-        name
-    ]
+    take = facts["takes"][0]
+    return {"ShotFacts": facts, "Standing": standing, "Take": take, "FaceScores": take["faces"][0],
+            "Decision": standing["comments"][0]}[name]  # fmt: skip
 
 
 SENT = ["Row", "Info", "Limits", "GeneratorInfo", "DubInfo", "Table", "Found", "ProxyFacts", "Layout", "Curves",
-        "Offset", "Wave", "Overlays", "Face", "ShotFacts", "Standing", "Take", "Decision"]  # fmt: skip
+        "FaceCurves", "Offset", "Wave", "Overlays", "Face", "ShotFacts", "Standing", "Take", "FaceScores",
+        "Decision"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SENT)
@@ -147,7 +155,7 @@ def test_the_types_are_what_the_server_sends(web: httpx.Client, name: str) -> No
 def test_the_ids_are_the_templates(page: Path) -> None:
     known = dict(re.findall(r'^  "#([\w-]+)": Tags\["(\w+)"\];', TYPES, re.M))
     found: dict[str, str] = {}
-    for name in ("base", "queue", "shot"):
+    for name in ("base", "queue", "shot", "dashboard", "languages"):
         text = (REVIEW / "templates" / f"{name}.html").read_text(encoding="utf-8")
         found |= {i: tag for tag, i in re.findall(r'<(\w+)\b[^>]*?\sid="([^"]+)"', text)}
     assert known == found

@@ -53,6 +53,7 @@ def speaker(shared, judge):
     return faces, times_s, media.read_sound(clip)
 
 
+@pytest.mark.long
 def test_a_speaking_face_speaks_and_a_silent_sound_is_nobodys(judge, speaker):
     faces, times_s, wave = speaker
     own = judge.speaking(faces, times_s, wave)
@@ -62,6 +63,7 @@ def test_a_speaking_face_speaks_and_a_silent_sound_is_nobodys(judge, speaker):
     assert (judge.speaking(np.repeat(faces[:1], 60, 0), times_s, wave) > 0).mean() < 0.3
 
 
+@pytest.mark.long
 def test_the_clock_is_the_sounds(judge, speaker):
     faces, times_s, wave = speaker
     late = np.concatenate([np.zeros(48_000, np.float32), wave])
@@ -70,6 +72,7 @@ def test_the_clock_is_the_sounds(judge, speaker):
     )
 
 
+@pytest.mark.long
 def test_blocks_join_without_a_seam(judge, speaker, monkeypatch):
     faces, times_s, wave = speaker
     whole = judge.speaking(faces, times_s, wave)

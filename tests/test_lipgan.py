@@ -40,6 +40,7 @@ def test_keys_and_shapes_are_the_published_ones(published_keys, name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.long
 def test_a_generator_is_the_published_one(golden, nets, kind):
     mfcc, face, out = given(golden, "mfcc", "face", f"out_{kind}")
     with torch.inference_mode():
@@ -54,6 +55,7 @@ def test_the_discriminator_is_the_published_one(golden, nets):
         assert (nets["discriminator"](mfcc, face[:, :3]) - distance).abs().max() < 1e-3
 
 
+@pytest.mark.long
 def test_results_depend_on_no_neighbour_and_no_thread(golden, nets):
     mfcc, face = (t.repeat(3, 1, 1, 1) for t in given(golden, "mfcc", "face"))
     quick = LipGAN(nets["basic"])
@@ -69,6 +71,7 @@ def test_results_depend_on_no_neighbour_and_no_thread(golden, nets):
     assert quick(mfcc[:0], face[:0]).shape == (0, 3, 96, 96)
 
 
+@pytest.mark.long
 def test_half_precision_runs_the_same_layers(golden, nets):
     """What a GPU does in float16, here in bfloat16."""
     mfcc, face = given(golden, "mfcc", "face")
@@ -126,6 +129,7 @@ def keras_file(path, state, first=1, whole=False):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.long
 def test_the_published_file_becomes_the_published_network(golden, nets, kind, tmp_path):
     mfcc, face, out = given(golden, "mfcc", "face", f"out_{kind}")
     path = keras_file(tmp_path / "gen.h5", nets[kind].state_dict(), whole=kind == "basic")
@@ -204,6 +208,7 @@ def test_without_h5py_the_next_step_is_said(tmp_path, monkeypatch):
         models.load_state(path)
 
 
+@pytest.mark.long
 def test_the_published_file_is_added_and_used_by_name(nets, tmp_path, monkeypatch, dub):
     monkeypatch.setenv("DUB_MODELS", str(tmp_path / "models"))
     with pytest.raises(
@@ -218,7 +223,7 @@ def test_the_published_file_is_added_and_used_by_name(nets, tmp_path, monkeypatc
     generator = generators.create("lipgan", {})
     generator.check()
     kept = nets["basic"].state_dict()
-    assert all(torch.equal(v, kept[k]) for k, v in generator._loaded().state_dict().items() if "batches" not in k)
+    assert all(torch.equal(v, kept[k]) for k, v in generator.loaded().state_dict().items() if "batches" not in k)
     (tmp_path / "models" / "lipgan.h5").unlink()
     torch.save({"some.weight": torch.zeros(3)}, tmp_path / "other.pth")
     assert dub("models", "add", "lipgan", tmp_path / "other.pth")[0] == 0
@@ -234,11 +239,11 @@ def test_boxes_are_those_the_checkpoint_was_trained_on(nets, tmp_path):
     torch.save(nets["basic"].state_dict(), ours)
 
     def box(file, **settings):
-        return generators.create("lipgan", {"model": str(file), **settings})._boxes(mesh, 1)[0]
+        return generators.create("lipgan", {"model": str(file), **settings}).boxes(mesh, 1)[0]
 
     np.testing.assert_allclose(box(published), (85, 50, 195, 160))
     np.testing.assert_allclose(box(ours, box="dlib"), (85, 50, 195, 160))
-    np.testing.assert_allclose(box(ours), Wav2Lip._boxes(None, mesh, 1)[0])
+    np.testing.assert_allclose(box(ours), Wav2Lip.boxes(None, mesh, 1)[0])
     np.testing.assert_allclose(box(published, box="s3fd"), box(ours))
 
 

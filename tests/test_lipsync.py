@@ -10,7 +10,7 @@ from dubbing.artifacts.speakers import Speaking
 from dubbing.clock import Timeline
 from dubbing.generators import RenderRequest
 from dubbing.records import Line, Shot, Track
-from dubbing.stages.lipsync import _lines, _share
+from dubbing.stages.lipsync import lines_of, share_of
 
 LINE = Timeline(np.arange(400), Fraction(1, 25), 400, Fraction(25))
 SHOT = Shot(1, 100, 300)
@@ -35,7 +35,7 @@ def mask(*stretches: tuple[int, int]) -> np.ndarray:
 
 
 def ranges(speech: np.ndarray, own: list[list[int]], one: Track | None = None) -> list[tuple[int, int]]:
-    lines, _ = _lines(one or track(), speech, own, SHOT, LINE, 50.0)
+    lines, _ = lines_of(one or track(), speech, own, SHOT, LINE, 50.0)
     return [(x.start_frame, x.end_frame) for x in lines]
 
 
@@ -78,7 +78,7 @@ def test_a_face_that_comes_and_goes_is_dubbed_where_it_is_seen() -> None:
 
 def test_two_speakers_share_the_dub_by_who_spoke_nearest() -> None:
     tracks = [Speaking("a", 0, ((100, 180),)), Speaking("b", 1, ((200, 300),))]
-    first, second = _share(mask((110, 170), (210, 280)), tracks, SHOT)
+    first, second = share_of(mask((110, 170), (210, 280)), tracks, SHOT)
     assert np.flatnonzero(first).tolist() == list(range(10, 70))
     assert np.flatnonzero(second).tolist() == list(range(110, 180))
 

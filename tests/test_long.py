@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,15 +21,14 @@ from dubbing.artifacts.sound import DubSound
 from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
 from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks, TrackSummary
-from dubbing.engine.ray import RayPool, _RayWorker
+from dubbing.engine.ray import deadline_s
 from dubbing.estimate import Estimate, Made, Rates, StageEstimate, measure, remember
 from dubbing.estimate.costs import Rate
 from dubbing.job import Job
 from dubbing.media import ClipWriter
 from dubbing.pipeline import PIPELINE
-from dubbing.stage import Resources, Stage, execute
+from dubbing.stage import Stage, execute
 from dubbing.stages.faces import FacesInputs
-from dubbing.task import Task
 
 pytestmark = pytest.mark.xdist_group("estimate")
 HZ = 16_000
@@ -100,18 +97,8 @@ def decide(job: Job, sound: bool = True) -> None:
 # -- deadlines -------------------------------------------------------------------------------
 
 
-def limit_s(task: Task) -> float:
-    """After how long a worker with that task would be stopped."""
-    kind = Resources()
-    pool = object.__new__(RayPool)  # without a Ray
-    pool._config, pool._busy = config.Engine(), {}
-    pool._idle = [_RayWorker(SimpleNamespace(run=SimpleNamespace(remote=lambda task: "ref")), kind)]
-    assert pool._begin(task, kind)
-    return pool._busy["ref"].late_s - time.monotonic()
-
-
 def limits_s(job: Job) -> dict[str, float]:
-    return {t.id: limit_s(t) for t in job.tasks()}
+    return {t.id: deadline_s(t, config.Engine()) for t in job.tasks()}
 
 
 def test_what_works_through_a_whole_film_has_time_in_proportion(promised: Promised) -> None:

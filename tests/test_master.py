@@ -227,7 +227,7 @@ def test_the_dub_is_delivered_without_loss(
     source = film(tmp_path / film_name, 40, codec=encoder)
     sound = dub(tmp_path / sound_name, 76_800, codec=sound_codec)
     plan = media.delivery(media.probe(source), media.probe(sound))
-    assert (plan.extension, plan.sound_codec, plan.sound == "copy") == (suffix, codec, copied)
+    assert (plan.extension, plan.sound[0].codec, plan.sound[0].copied) == (suffix, codec, copied)
     target, line = master(source, sound)
     info = media.probe(target)
     assert info.video is not None and info.video.codec == "h264" and info.audio[0].codec == codec

@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import platformdirs
 import pytest
@@ -328,7 +329,7 @@ def test_two_pulls_do_not_meet_in_one_file(fetch: Fetch, model_store: ModelStore
 
 
 def test_a_full_disk_is_told_before(fetch: Fetch, model_store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(OutputError, match="has 1000 bytes free"):
         fetch()
     assert left(model_store) == []
@@ -337,11 +338,14 @@ def test_a_full_disk_is_told_before(fetch: Fetch, model_store: ModelStore, monke
 # -- licences --------------------------------------------------------------------------------
 
 
-def test_a_limited_licence_is_accepted_once_and_recorded(fetch: Fetch, model_store: ModelStore, server: Server) -> None:
+def test_a_limited_licence_is_accepted_once_and_recorded(
+    fetch: Fetch, model_store: ModelStore, server: Server, tmp_path: Path
+) -> None:
     with pytest.raises(ModelError, match="non-commercial research only .*--accept-licence"):
         fetch("limited")
     with pytest.raises(ModelError, match="--accept-licence"):
-        model_store.add("limited", Path(__file__))
+        (right := tmp_path / "right").write_bytes(DATA)
+        model_store.add("limited", right)
     assert server.asked == []
     model_store.accept(LIMITED)
     record = json.loads((model_store.root / "accepted.json").read_text())["limited"]
@@ -469,13 +473,42 @@ def test_a_licence_is_asked_once(dub: Dub, monkeypatch: pytest.MonkeyPatch, serv
     assert dub("pull", "limited", "--json")[0] == 0 and len(server.asked) == 1
 
 
+def test_a_file_is_looked_at_before_its_licence_is_asked_for(
+    dub: Dub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two wrong files: one of another size, and one of the right size with another content."""
+    (wrong := tmp_path / "wrong").write_bytes(b"x")
+    (alike := tmp_path / "alike").write_bytes(b"x" * len(DATA))
+    monkeypatch.setattr("sys.stdin", Tty("y\n"))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    for file, said in ((wrong, "it has 1 bytes"), (alike, f"is not the published {LIMITED.file}")):
+        code, _, err = dub("add", "limited", file)
+        assert code == 2 and said in err and "No sale." not in err and "within that" not in err
+
+
+@pytest.mark.parametrize("recipe", ["speech_gan", "wav2lip"])
+def test_an_own_file_that_is_no_such_model_is_refused(dub: Dub, tmp_path: Path, recipe: str) -> None:
+    """The card says one network, the file holds another: the first key that does not fit is named."""
+    import torch
+
+    file = tmp_path / "mine.pth"
+    torch.save({"state_dict": {"layer.weight": torch.zeros(3, 5)}, "model": recipe}, file)
+    card = {"schema": "dub.model.1", "file": file.name, "recipe": recipe, "steps": 1, "data": "x", "title": None,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}  # fmt: skip
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    code, out, err = dub("add", "ours", file)
+    assert (code, out, err.count("\n")) == (2, "", 1) and "it fits no generator that is here" in err, err
+    assert "another architecture" in err if recipe == "wav2lip" else str(file) in err
+    assert not (tmp_path / "models" / "own-ours.pth").exists()
+
+
 def test_machines(dub: Dub, tmp_path: Path, model_store: ModelStore) -> None:
     mine = tmp_path / "mine"
     mine.write_bytes(DATA)
     code, out, _ = dub("add", "limited", mine, "--accept-licence", "--json")
     assert code == 0 and json.loads(out) == {
         "name": "limited", "path": str(model_store.file(LIMITED)), "sha256": LIMITED.sha256,
-        "trusted_on_first_use": False,
+        "trusted_on_first_use": False, "found": None,
     }  # fmt: skip
     assert json.loads(dub("pull", "tiny", "--json")[1])[0]["loaded"] is True
     listed = {m["name"]: m for m in json.loads(dub("list", "--json")[1])["models"]}
@@ -519,7 +552,10 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest
 
 
 def test_torch_is_not_imported_to_manage_files(tmp_path: Path) -> None:
-    code = "import sys; from dubbing.cli.app import _code; _code(['models', 'list']); print('torch' in sys.modules)"
+    code = (
+        "import atexit, sys; from dubbing.cli import main; atexit.register(lambda: print('torch' in sys.modules))\n"
+        "main(['models', 'list'])"
+    )
     env = {"DUB_MODELS": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert "wav2lip_gan" in done.stdout and done.stdout.endswith("False\n")

@@ -239,7 +239,7 @@ def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
             raise fails.pop(0)
         return ExitStack()
 
-    monkeypatch.setattr(connection, "_started", start)
+    monkeypatch.setattr(connection, "started", start)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     said: list[str] = []
     made = connection.connect(Engine(), said.append)

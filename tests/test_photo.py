@@ -241,6 +241,7 @@ def test_check_promises_a_film_as_long_as_the_longest_dub(job: Callable[..., Pat
     assert any("reel is a photograph" in n for n in json.loads(told)["notes"])
 
 
+@pytest.mark.long
 def test_a_photograph_without_a_face_is_delivered_untouched(job: Callable[..., Path], dub: Dub, tmp_path: Path) -> None:
     from dubbing.shot_table import read_rows
 
@@ -256,6 +257,7 @@ def test_a_photograph_without_a_face_is_delivered_untouched(job: Callable[..., P
     assert (heard == media.read_sound(tmp_path / "fr.flac", rate_hz=None)).all()
 
 
+@pytest.mark.long
 def test_a_film_made_on_another_machine_is_brought_here(
     job: Callable[..., Path], faulty: type[Faulty], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

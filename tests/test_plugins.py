@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import yaml
 from command import Dub
+from films import Finished, started_by
 
-from dubbing import experts, generators, manifest, metrics, models, plugins
+from dubbing import experts, generators, manifest, media, metrics, models, plugins
+from dubbing.analysis import windows
 from dubbing.errors import ManifestError, PluginError
 from dubbing.metrics import RenderedShot
 from dubbing.shot_table import read_rows
@@ -50,18 +52,31 @@ class Brightest:
     def of(self, shot): return float(shot.seen_KC.max()) if len(shot.seen_KC) else None
 """
 
+FLICKER = """
+import numpy as np
+class Flicker:
+    name, version, unit, range = "flicker", 1, "squared code values", (0.0, float("inf"))
+    def frame(self, pair): return (float(((pair.after_HWC.astype(float) - pair.before_HWC) ** 2).sum()),)
+    def of(self, shot): return float(np.abs(np.diff(shot.seen_KC[:, 0])).mean()) if len(shot.seen_KC) > 1 else None
+"""
+
+
+def put(folder: Path, package: str, group: str, name: str, value: str, code: str = "") -> Path:
+    """Installs a package with one entry point in a folder: its metadata, and a module."""
+    info = folder / f"{package.replace('-', '_')}-1.2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
+    (folder / f"{value.partition(':')[0]}.py").write_text(code)
+    return folder
+
 
 @pytest.fixture
 def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Add:
-    """Puts a package with one entry point on the path: its metadata, and a module."""
+    """Installs a package with one entry point for this process."""
 
     def made(package: str, group: str, name: str, value: str, code: str = "") -> Path:
-        folder = tmp_path / package
-        info = folder / f"{package.replace('-', '_')}-1.2.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
-        (folder / f"{value.partition(':')[0]}.py").write_text(code)
+        folder = put(tmp_path / package, package, group, name, value, code)
         monkeypatch.syspath_prepend(folder)
         monkeypatch.delitem(sys.modules, value.partition(":")[0], raising=False)
         return folder
@@ -183,6 +198,40 @@ def test_a_metric_of_another_package_has_a_column_of_its_own(add: Add) -> None:
     assert metrics.measure(asked, shot, {}) == {}
 
 
+def flicker(film: Path, take: Path) -> float:
+    """What `flicker` of a take must be: from the patches and the film alone."""
+    video = film.parent / yaml.safe_load(film.read_text())["titles"][0]["video"]
+    patches = list(media.read_patches(take / "patch" / "face_1"))
+    changed = []
+    pictures = media.read(video, media.timeline(video), patches[0].frame, patches[-1].frame + 1)
+    for patch, picture in zip(patches, pictures, strict=True):
+        assert patch.frame == picture.frame
+        height, width = patch.matte_HW.shape
+        before = picture.bgr(box=(patch.x, patch.y, width, height))
+        after = media.composite(before, patch, patch.x, patch.y)
+        changed.append(float(((after.astype(float) - before) ** 2).sum()))
+    return float(np.abs(np.diff(changed)).mean())
+
+
+def test_a_metric_of_another_package_says_the_same_of_a_shot_in_windows(
+    finished: Finished, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("dub-flicker", plugins.METRICS, "flicker", "flicker_one:Flicker", FLICKER)
+    found = []
+    for frames, window in ((1440, None), (30, "window_3")):
+        monkeypatch.setattr(windows, "WINDOW_FRAMES", frames)
+        out = shutil.copytree(finished.out, tmp_path / f"in {frames}")
+        started = started_by(finished.film, out)
+        assert started >= {"/".join(filter(None, ("sync film/hi/shot_0002", window)))}, "only scores are new"
+        assert not any(one.startswith(("lipsync", "master")) for one in started)
+        first, row = read_rows(out / "film" / "hi" / "shots.parquet")
+        assert first["metric_flicker"] is None, "nothing is rendered there"
+        found.append(row["metric_flicker"])
+    (take,) = (finished.out / "film" / "hi" / "takes" / "shot_0002").iterdir()
+    assert found[0] == np.float32(flicker(finished.film, take))
+    assert found[1] == found[0]
+
+
 # -- a whole package -------------------------------------------------------------------------
 
 
@@ -204,7 +253,11 @@ def test_the_example_passes_its_own_tests(installed: dict[str, str], tmp_path: P
     assert told.returncode == 0, told.stdout[-3000:]
 
 
-def test_the_example_dubs_a_film(installed: dict[str, str], film: Path, tmp_path: Path) -> None:
+def test_the_example_dubs_a_film_and_another_packages_metric_measures_it(
+    installed: dict[str, str], film: Path, tmp_path: Path
+) -> None:
+    metric = put(tmp_path / "metric", "dub-flicker", plugins.METRICS, "flicker", "flicker_two:Flicker", FLICKER)
+    installed = installed | {"PYTHONPATH": os.pathsep.join([str(metric), installed["PYTHONPATH"]])}
     job = yaml.safe_load(film.read_text()) | {"generator": {"name": "dim_mouth", "strength": 0.9}}
     title = job["titles"][0]
     title["video"] = str(film.parent / title["video"])
@@ -222,6 +275,9 @@ def test_the_example_dubs_a_film(installed: dict[str, str], film: Path, tmp_path
     rows = [r for r in read_rows(table) if r["status"] == "dubbed"]
     assert rows and all(r["generator"] == "dim_mouth" and len(r["generator_hash"]) == 12 for r in rows)
     assert all(r["following"] is None and r["sharpness"] < 1 for r in rows)  # it wants no opening, and it dims
+    for row in rows:
+        (take,) = (table.parent / "takes" / row["shot"]).iterdir()
+        assert row["metric_flicker"] == np.float32(flicker(film, take)) > 0
 
 
 def test_a_manifest_without_the_package_is_refused_in_one_sentence(film: Path, tmp_path: Path) -> None:

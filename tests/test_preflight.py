@@ -5,9 +5,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from command import Dub
+from films import plain_job
 
 from dubbing import config, manifest, preflight
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
@@ -192,8 +194,8 @@ def test_everything_wrong_is_listed(job: Job, tmp_path: Path, dub: Dub) -> None:
     found = look(path)
     assert [type(p) for p in found.problems] == [MediaError, MediaError]
     _, out, err = dub("check", path, "--out", tmp_path / "out")
-    assert err.count("\n") == 2 and "absent.flac" in err and "absent.mp4" in err
-    assert "would refuse this" in out
+    assert err.count("\n") == 3 and "absent.flac" in err and "absent.mp4" in err
+    assert err.endswith("dub: `dub run` would refuse this, for 2 reasons.\n") and "refuse" not in out
     with pytest.raises(MediaError, match="and 1 more: `dub check` shows all"):
         found.raise_first()
 
@@ -238,3 +240,87 @@ def test_code_that_was_sent_says_where_the_packages_are_others(job: Job, tmp_pat
     monkeypatch.setenv(preflight.SENT_WITH, "torch==1.0")
     (note,) = notes()
     assert f"torch {here['torch']} instead of 1.0" in note
+
+
+LINES = """version: 1
+titles:
+  - id: reel
+    video: {video}
+    {more}
+    dubs:
+      - language: fr
+        audio: {audio}
+        dialogue: {dialogue}
+      - language: de
+        audio: fr.flac
+        {driver}
+generator:
+  name: rewrite
+  {setting}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "changed"),
+    [
+        (4, "There is no file", {"video": "absent.mp4"}),
+        (4, "is interlaced", {"video": "fields.mp4"}),
+        (4, "has no video stream", {"video": "fr.flac"}),
+        (5, "'still' is for photographs", {"more": "still: {blinks: true}"}),
+        (5, "there is no file", {"more": "shots: absent.edl"}),
+        (5, "does not use 'cast'", {"more": "cast: {Ana: {consent: signed}}"}),
+        (8, "There is no file", {"audio": "absent.flac"}),
+        (8, "frames longer than the picture", {"audio": "long.flac"}),
+        (9, "There is no file", {"dialogue": "absent.wav"}),
+        (9, "frames longer than the picture", {"dialogue": "long.flac"}),
+        (9, "has no sound stream", {"dialogue": "mute.mp4"}),
+        (12, "does not use 'stems'", {"driver": "stems: {Ana: fr.flac}"}),
+        (15, "opening", {"setting": "opening: wide"}),
+        (15, "jump_cots", {"setting": "jump_cots: 0.3"}),
+    ],
+)
+def test_a_refusal_names_the_line_of_the_key_that_is_at_fault(
+    job: Job, tmp_path: Path, dub: Dub, line: int, what: str, changed: dict[str, str]
+) -> None:
+    path = job()
+    write_sound(tmp_path / "long.flac", 2 * FRAMES)
+    write_film(tmp_path / "mute.mp4", sound=False)
+    if "fields.mp4" in changed.values():
+        fields(tmp_path / "fields.mp4")
+    plain = {"video": "film.mp4", "audio": "fr.flac", "dialogue": "fr.flac", "more": "", "driver": "", "setting": ""}
+    path.write_text(LINES.format(**{**plain, **changed}), encoding="utf-8")
+    code, _, err = dub("check", path)
+    assert code == 2 and err.startswith(f"dub: {path}, line {line}: ") and what in err, err
+    assert err.count("\n") == 1, "said once, though there are two dubs"
+
+
+def fields(path: Path) -> None:
+    """An interlaced film."""
+    with av.open(str(path), "w") as made:
+        options = {"flags": "+ildct+ilme", "x264-params": "tff=1"}
+        stream = made.add_stream("libx264", rate=RATE, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for n in range(FRAMES):
+            picture = np.full((48, 64, 3), 40 + n, np.uint8)
+            made.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        made.mux(stream.encode())
+
+
+def test_a_file_that_is_not_there_has_neighbours(job: Job, tmp_path: Path, dub: Dub) -> None:
+    said = refused(job(audio="fr.flak"), dub)
+    assert "Did you mean 'fr.flac'?" in said and said.endswith(
+        "A path in a manifest starts at the manifest's own folder.\n"
+    )
+    assert f"There is no folder {str(tmp_path / 'medai')!r}." in refused(job(audio="medai/fr.flac"), dub)
+    said = refused(job(audio=str(tmp_path / "FR.FLAC")), dub)
+    assert "Did you mean 'fr.flac'?" in said and "manifest's own folder" not in said
+    assert "Did you mean 'job.yaml'?" in dub("check", tmp_path / "jop.yaml")[2]
+
+
+def test_a_note_is_said_once(tmp_path: Path, dub: Dub) -> None:
+    path = plain_job(tmp_path, {"fr": "fr.wav", "de": "de.wav"}, FRAMES)
+    note = "film.mp4 becomes a .mov: mp4 does not carry this sound without loss."
+    assert dub("check", path, "--out", tmp_path / "out")[1].count(note) == 1
+    code, out, err = dub("run", path, "--out", tmp_path / "out", "--engine", "local")
+    assert code == 0 and (out + err).count(note) == 1 and f"note: {note}" in err
+    assert f"`dub review {tmp_path / 'out'}` shows every shot" in out

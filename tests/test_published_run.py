@@ -79,7 +79,6 @@ def dub_with(generator: dict[str, Any], film: Path, model_store: Path, where: Pa
     with pytest.MonkeyPatch.context() as patch:
         known = [with_hash(m, model_store) for m in entries.MODELS]
         patch.setattr(models.store, "MODELS", tuple(known))
-        patch.setattr(models.store.ModelStore.__init__, "__defaults__", (tuple(known),))
         patch.delenv(models.store.ENVIRONMENT, raising=False)
         job = Job(manifest.load(other), where, settings)
         preflight.look(job.manifest, settings, where).raise_first()

@@ -65,7 +65,9 @@ def test_a_run_on_s3_gives_the_bytes_of_a_run_on_disk(
     assert [n for n in names if n.endswith("film.hi.mp4")] == ["film/hi/film.hi.mp4"]  # held once
     recorded = json.loads(Objects(Uri(out)).read("run.json"))
     assert recorded["manifest"]["titles"][0]["video"] == f"{bucket}/job/film.mp4"
-    assert "not a secret" not in json.dumps(recorded) + told + err
+    log = Objects(Uri(out)).read("run.log").decode()
+    assert "finished master film/hi after" in log and log.splitlines()[-1].split(" ", 1)[1].startswith("ended with")
+    assert "not a secret" not in json.dumps(recorded) + told + err + log
 
     status = open_results(Uri(out)).to_dict()
     assert status["state"] == "finished" and status["dubs"][0]["master"] == f"{out}/film/hi/film.hi.mp4"

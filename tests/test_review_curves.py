@@ -23,7 +23,7 @@ from dubbing.review.curves import curves
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
 from dubbing.review.proxy import Proxies
-from dubbing.stages.sync import _middles
+from dubbing.stages.sync import middle_frames
 
 pytestmark = pytest.mark.xdist_group("film")
 
@@ -43,21 +43,24 @@ def test_openings_confidence_and_offset_are_the_takes_own(library: Library, show
     found = curves(library, shown, shown.takes[0].id)
     assert json.loads(json.dumps(found, allow_nan=False)) == found == curves(library, shown)
     assert found["frames"] == [0, 84]
-    opening = found["opening"]
+    (face,) = found["faces"]
+    opening = face["opening"]
     assert opening["frames"] == list(range(12, 84))
     assert {len(opening[k]) for k in ("wanted", "seen", "was")} == {72}
     assert np.corrcoef(*[[v for v, w in zip(opening[k], opening["wanted"], strict=True) if w is not None]
                          for k in ("wanted", "seen")])[0, 1] > 0.8  # fmt: skip
-    sure = found["confidence"]
-    assert len(sure["frames"]) == len(sure["dub"]) == len(sure["source"]) == shown.row["lse_windows"]
+    sure = face["confidence"]
+    assert len(sure["frames"]) == len(sure["dub"]) == len(sure["source"])
+    counted = [v for v in sure["dub"] if v is not None]
+    assert len(counted) == shown.row["lse_windows"]
     assert sure["frames"][0] == 14 and sure["frames"] == sorted(sure["frames"]) and sure["frames"][-1] <= 81
     scores = shown.takes[0].scores
     for name, whose in (("distance", ""), ("source_distance", "source_")):
-        curve = found["offset"][name]
-        assert found["offset"]["shifts"][int(np.argmin(curve))] == scores[f"{whose}lse_offset_frames"]
+        curve = face["offset"][name]
+        assert face["offset"]["shifts"][int(np.argmin(curve))] == scores[f"{whose}lse_offset_frames"]
         assert min(curve) == pytest.approx(scores[f"{whose}lse_d"], abs=1e-3)
         assert np.median(curve) - min(curve) == pytest.approx(scores[f"{whose}lse_c"], abs=1e-3)
-    middle = float(np.mean(sure["dub"]))  # windows' own confidences gather around the stretch's
+    middle = float(np.mean(counted))  # windows' own confidences gather around the stretch's
     assert middle == pytest.approx(scores["lse_c"], abs=0.5)
 
 
@@ -72,7 +75,7 @@ def test_confidence_by_window_is_lse_c_before_its_filter() -> None:
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(25), Fraction(60)])
 def test_a_windows_middle_frame_is_the_one_shown_then(rate: Fraction) -> None:
     times_s = np.arange(100) / float(rate)
-    middles = _middles(times_s, 20)
+    middles = middle_frames(times_s, 20)
     for window, frame in enumerate(middles):
         assert times_s[frame] <= (window + 2.5) / 25 + 1e-9 < times_s[frame + 1] + 1e-9
 
@@ -80,15 +83,15 @@ def test_a_windows_middle_frame_is_the_one_shown_then(rate: Fraction) -> None:
 def test_results_of_an_older_version_are_drawn_without_what_they_lack(library: Library, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(library.out, out)
-    for file in out.rglob("seen.npz"):
-        with np.load(file) as data:
-            kept = {k: data[k] for k in ("frames", "wanted", "seen", "was", "distance")}
-        np.savez(file, **kept)
+    for file in out.rglob("score-*/result.json"):  # one without faces has neither curves nor another's numbers
+        file.write_text(file.read_text("utf-8").replace("dub.scores.2", "dub.scores.1"), "utf-8")
     old = Library(out)
-    found = curves(old, old.find("film", "hi", "shot_0002"))
-    assert found["confidence"] == {"frames": [], "dub": None, "source": None}
-    assert found["offset"]["source_distance"] is None and len(found["offset"]["distance"]) == 31
-    assert len(found["opening"]["seen"]) == 72
+    shown = old.find("film", "hi", "shot_0002")
+    assert shown.takes[0].scores == {} and shown.row["lse_d"] > 0, "its table is still read"
+    (face,) = curves(old, shown)["faces"]
+    assert face["confidence"] == {"frames": [], "dub": None, "source": None}
+    assert face["offset"]["distance"] is face["offset"]["source_distance"] is None
+    assert len(face["opening"]["was"]) == 72 and set(face["opening"]["seen"]) == {None}
 
 
 def test_both_sounds_are_drawn_as_they_are_heard(library: Library, shown: Shown) -> None:
@@ -112,9 +115,8 @@ def test_both_sounds_are_drawn_as_they_are_heard(library: Library, shown: Shown)
 
 def test_a_shot_that_was_left_alone_has_its_sounds_and_no_more(library: Library, shown: Shown) -> None:
     found = curves(library, library.find("film", "hi", "shot_0001"))
-    assert found["opening"] == {"frames": [], "wanted": [], "seen": [], "was": []}
-    assert found["offset"]["distance"] is None and found["waveform"]["dub"]["high"]
-    source = curves(library, shown, "source")["opening"]  # no take: the original's mouth alone
+    assert found["faces"] == [] and found["waveform"]["dub"]["high"]
+    source = curves(library, shown, "source")["faces"][0]["opening"]  # no take: the original's mouth alone
     track = load_tracks(shown.step.faces.folder)[0]
     assert source["was"] == pytest.approx(mouth_measures(canonical(track.mesh_NP3)[0])["opening"], abs=1e-4)
     assert set(source["wanted"]) == set(source["seen"]) == {None}
@@ -129,11 +131,12 @@ def test_overlays_are_the_tracks_and_the_mattes(library: Library, shown: Shown) 
     assert found["frames"] == [12, 84] and found["matte_step"] == 1 and len(json.dumps(found)) < 300_000
     track = load_tracks(shown.step.faces.folder)[0]
     (face,) = found["faces"]
-    assert face["track"] == track.id and face["main"] and face["unseen"] == track.frames_N[~track.seen_N].tolist()
+    assert face["track"] == track.id and face["unseen"] == track.frames_N[~track.seen_N].tolist()
     x, y, w, h = face["boxes"]["40"]
     mesh = track.mesh_NP3[40 - track.start_frame]
     assert [x, y, x + w, y + h] == pytest.approx([*mesh[:, :2].min(0), *mesh[:, :2].max(0)], abs=1.01)
     patches = {p.frame: p for p in media.read_patches(take.folder / "face_1")}
+    assert {f for a, b in face["rendered"] for f in range(a, b)} == set(patches)
     assert {int(f) for f in found["mattes"]} == set(patches)
     for frame in sorted(patches)[::9]:
         drawn = np.zeros((270, 480), np.uint8)
@@ -173,5 +176,5 @@ def test_a_shot_without_a_face_has_no_mouth_panes(library: Library, tmp_path: Pa
     said = proxies.wait(library.find("film", "hi", "shot_0001"))
     proxies.close()
     assert said["state"] == "ready" and set(said["layout"]["panes"]) == {"full_a", "full_b", "diff"}
-    assert said["mouth_boxes"] is said["track"] is said["layout"]["mouth_scale"] is None
+    assert said["mouth_boxes"] is said["layout"]["mouth_scale"] is None and said["mouths"] == said["faces"] == []
     assert json.loads(json.dumps(said)) == said

@@ -35,8 +35,15 @@ def test_a_verdict_by_key_is_kept_and_taken_back(ana: Visitor, reviewed: Path) -
     page.keyboard.press("o")
     page.wait_for_selector("#verdict.original")
     page.keyboard.press("r")
+    page.keyboard.press("2")
+    page.keyboard.press("6")
+    page.keyboard.press("1")
+    page.keyboard.press("1")  # and off again
+    page.keyboard.press("Enter")
     page.wait_for_selector("#verdict.rejected")
     assert kinds(reviewed) == ["approve", "undo", "original", "reject"]
+    assert DecisionLog(reviewed).records()[-1].reasons == ("jaw", "seam")
+    assert "rejected this (jaw, seam)" in page.inner_text("#stand")
 
 
 def test_after_a_decision_the_next_shot_comes_and_undo_goes_back(ana: Visitor, reviewed: Path) -> None:
@@ -48,11 +55,11 @@ def test_after_a_decision_the_next_shot_comes_and_undo_goes_back(ana: Visitor, r
     page.check("#advance")
     page.locator("#advance").blur()
     page.keyboard.press("a")
-    page.wait_for_url("**/shot_0001")
+    page.wait_for_url("**/shot_0001*")
     ana.shown()
     assert ana.bars() == (0, [0, 0])
     page.keyboard.press("z")
-    page.wait_for_url("**/shot_0002")
+    page.wait_for_url("**/shot_0002*")
     page.wait_for_selector("#verdict.open")
     assert kinds(reviewed) == ["approve", "undo"]
     page.keyboard.press("q")
@@ -100,6 +107,7 @@ def test_a_rerun_makes_a_take_that_is_compared_and_chosen(ana: Visitor, reviewed
     assert "take 2" in page.get_attribute("#picture", "aria-label")
     assert page.inner_text("#numbers-of").startswith("of take 2")
     page.keyboard.press("r")  # of a take that is not delivered: said, and said what is delivered all the same
+    page.keyboard.press("Enter")
     page.wait_for_selector(".toast:has-text('take 2; the delivered take stays')")
     assert page.inner_text("#stand").endswith("That was said of take 2; take 1 is delivered.")
     page.keyboard.press("t")
@@ -108,6 +116,28 @@ def test_a_rerun_makes_a_take_that_is_compared_and_chosen(ana: Visitor, reviewed
     assert chosen.kind == "choose" and chosen.generator == {"name": "rewrite", "opening": 1.6}
     ana.shot(*KEY)
     assert page.inner_text(".tag:has-text('chosen')") == "chosen"
+    assert page.inner_text("#verdict").startswith("take chosen · Ana")
+    assert page.inner_text("#stand").startswith("Ana has chosen take 2, ")
+    ana.queue()
+    assert page.inner_text("#progress-text").endswith(" 1 decided")
+    assert "take chosen · Ana" in page.inner_text('.card[data-key="film/hi/shot_0002"]')
+    page.click("label.value:has-text('take chosen')")
+    assert page.inner_text("#count") == "1 of 2 shots"
+
+
+def test_a_choice_that_ends_what_another_decided_says_so(ana: Visitor, chromium: Any, review_url: str) -> None:
+    ben = Visitor(chromium, review_url, "Ben")
+    try:
+        other = ben.shot(*KEY)
+        other.keyboard.press("o")
+        other.wait_for_selector("#verdict.original")
+        page = ana.shot(*KEY)
+        page.keyboard.press("t")
+        page.wait_for_selector(".toast:has-text('It takes the place of “original kept” by Ben.')")
+        other.wait_for_selector("#notices :text('Ana: take chosen.')")
+        other.wait_for_selector("#verdict.chosen")
+    finally:
+        ben.end()
 
 
 def test_two_reviewers_at_once_lose_nothing(ana: Visitor, chromium: Any, review_url: str, reviewed: Path) -> None:
@@ -117,11 +147,12 @@ def test_two_reviewers_at_once_lose_nothing(ana: Visitor, chromium: Any, review_
     try:
         other = ben.shot(*KEY)
         other.keyboard.press("r")
+        other.keyboard.press("Enter")
         other.wait_for_selector("#verdict.rejected")
         page.keyboard.press("a")
         page.wait_for_selector("#conflict:not([hidden])")
         told = page.inner_text("#conflict")
-        assert "Ben has rejected meanwhile" in told and "rejected by Ben" in told and "not recorded" in told
+        assert "Ben rejected meanwhile" in told and "rejected by Ben" in told and "not recorded" in told
         assert "rejected · Ben" in page.inner_text("#verdict") and kinds(reviewed) == ["reject"]
         page.click("#conflict >> text=Approve all the same")
         page.wait_for_selector("#verdict.approved")
@@ -145,5 +176,6 @@ def test_the_name_is_asked_once_and_nothing_is_decided_without(ana: Visitor, rev
     page.keyboard.press("Enter")
     page.wait_for_selector("#verdict.approved")
     page.keyboard.press("r")
+    page.keyboard.press("Enter")
     page.wait_for_selector("#verdict.rejected")
     assert [r.reviewer for r in DecisionLog(reviewed).records()] == ["Chandra", "Chandra"]

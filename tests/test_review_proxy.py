@@ -84,7 +84,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [k if n < 2 else pytest.param(k, marks=pytest.mark.long) for n, k in enumerate(KINDS)])
 def test_every_frame_is_its_own_on_both_sides_at_its_own_time(kind: str, tmp_path: Path) -> None:
     made = numbered_frames.make(tmp_path, cuts=(0, 28, 36, 70), **KINDS[kind])
     proxies = Proxies(made)  # type: ignore[arg-type]
@@ -239,8 +239,8 @@ def test_asked_twice_made_once_and_found_again(
 ) -> None:
     shown = film.find("film", "fr", "shot_0001")
     made = []
-    plain = Proxies._make
-    monkeypatch.setattr(Proxies, "_make", lambda self, job: (made.append(job.plan.name), plain(self, job)))
+    plain = media.PackedWriter
+    monkeypatch.setattr(media, "PackedWriter", lambda part, *a, **k: made.append(part) or plain(part, *a, **k))
     asked = [proxies.ask(shown), proxies.ask(shown)]
     assert {a["state"] for a in asked} == {"making"} and asked[0]["url"] == asked[1]["url"]
     said = proxies.wait(shown)

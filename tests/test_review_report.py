@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import os
 import re
 import shutil
+from datetime import datetime
 from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
@@ -143,6 +146,19 @@ def test_it_needs_nothing_from_outside_and_runs_no_script(html: str, page: Page)
     assert len(html) < 2e6 and "prefers-color-scheme: dark" in html and "@media print" in html
 
 
+def test_choices_reasons_and_when_the_masters_were_made_last_are_there(out: Path, tmp_path: Path) -> None:
+    library = Library(shutil.copytree(out, tmp_path / "out"))
+    for language, kind, reasons in (("hi", "choose", ()), ("ta", "reject", ("wrong_face", "seam"))):
+        key = ("film", language, "shot_0002")
+        library.log.append(key, kind, "cy", take=library.find(*key).takes[0].id, reasons=reasons)
+    run = json.loads((tmp_path / "out" / "run.json").read_text("utf-8"))
+    run["finished"] = "2031-02-03T04:05:06+00:00"  # an export has mastered since the page was opened
+    (tmp_path / "out" / "run.json").write_text(json.dumps(run), "utf-8")
+    text = " ".join(Page(report(library)).text.split())
+    assert "The masters were finished 2031-02-03 04:05 UTC." in text
+    assert "1 take chosen" in text and "◆ take chosen" in text and "✕ rejected wrong face, seam" in text
+
+
 def test_every_dub_and_its_worst_shot_is_there_with_its_numbers(out: Path, page: Page) -> None:
     rows = [r for r in Library(out).rows() if r["status"] == "dubbed"]
     assert {r["language"] for r in rows} == {"hi", "ta"}
@@ -205,7 +221,7 @@ def test_a_failed_shot_is_shown_and_one_without_pictures_says_why(
     where = tmp_path / "out"
     shutil.copytree(out / "film" / "analysis", where / "film" / "analysis")
     monkeypatch.setattr(Lipsync, "process", fail)
-    run_job(Job(library.manifest, where, library.config), "local", lambda e: None)
+    run_job(Job(library.run_file.manifest, where, library.config), "local", lambda e: None)
     monkeypatch.undo()
     page = Page(report(Library(where)))
     assert page.text.count("a made-up <fault>") == 4  # two shots of two dubs
@@ -216,6 +232,18 @@ def test_a_failed_shot_is_shown_and_one_without_pictures_says_why(
         patch.unlink()
     damaged = Page(report(Library(whole)))
     assert "No pictures: " in damaged.text and damaged.data("film/hi") and not damaged.data("film/ta")
+
+
+def test_it_says_when_each_master_was_made_not_when_a_run_ended(out: Path, tmp_path: Path) -> None:
+    where = shutil.copytree(out, tmp_path / "out")
+    for language, at in (("hi", "2026-01-02T03:04:05+00:00"), ("ta", "2026-02-03T04:05:06+00:00")):
+        seconds = datetime.fromisoformat(at).timestamp()
+        os.utime(where / "film" / language / f"film.{language}.mp4", (seconds, seconds))
+    text = Page(report(Library(where))).text
+    assert "The newest master was made 2026-02-03 04:05 UTC." in text and "2026-01-02 03:04" in text
+    for master in where.glob("film/*/film.*.mp4"):
+        master.unlink()
+    assert "No master is made yet." in Page(report(Library(where))).text
 
 
 def test_without_its_film_it_says_so(out: Path, tmp_path: Path) -> None:

@@ -288,9 +288,9 @@ def test_a_rerun_makes_a_take_beside_the_old_one_which_can_be_chosen(server: Ser
     after = server.get("/api/shot/film/hi/shot_0002")
     assert [t["id"] for t in after["takes"]] == [before["takes"][0]["id"], job["made"][0]["take"]]
     old, new = after["takes"]
-    assert old["current"] and new["generator"] == {"name": "rewrite", "opening": 1.3} and new["scores"]["lse_d"] > 0
+    assert old["current"] and new["generator"] == {"name": "rewrite", "opening": 1.3} and new["row"]["lse_d"] > 0
     chosen = server.say("choose", take=new["id"], revision=after["standing"]["revision"])
-    assert chosen["row"]["take"] == new["id"] and chosen["row"]["lse_d"] == pytest.approx(new["scores"]["lse_d"])
+    assert chosen["row"]["take"] == new["id"] and chosen["row"]["lse_d"] == pytest.approx(new["row"]["lse_d"])
     assert server.get("/api/shot/film/hi/shot_0002")["takes"][1]["current"]
     assert run(film, out).exit_code in (0, 3)
     row = next(r for r in read_rows(out / "film/hi/shots.parquet") if r["shot"] == "shot_0002")
@@ -338,8 +338,9 @@ def test_a_small_number_that_the_page_sends_stays_a_number(dub: Dub, finished: F
 
 def test_rerun_says_what_it_made_and_chooses_where_told(dub: Dub, finished: Finished, tmp_path: Path) -> None:
     out = shutil.copytree(finished.out, tmp_path / "out")
-    code, told, _ = dub("rerun", out, "--shots", "hi/2", "--generator", "{name: rewrite, delay_s: 0.04}", "--choose",
-                        "--reviewer", "Bo", "--json")  # fmt: skip
+    code, told, said = dub("rerun", out, "--shots", "hi/2", "--generator", "{name: rewrite, delay_s: 0.04}", "--choose",
+                           "--reviewer", "Bo", "--json")  # fmt: skip
+    assert [line.split("%  ")[1] for line in said.splitlines()] == ["rendering mouths", "scoring"]
     made = json.loads(told)["made"]
     assert code == 0 and [m["key"] for m in made] == [["film", "hi", "shot_0002"]]
     standing = DecisionLog(out).of(KEY)
@@ -383,5 +384,5 @@ def test_a_port_in_use_is_one_sentence(dub: Dub, server: Server, out: Path) -> N
 def test_the_manifest_that_a_run_keeps_is_the_one_it_was_given(finished: Finished) -> None:
     from dubbing.review.library import Library
 
-    kept, given = Library(finished.out).manifest, manifest.load(finished.film)
+    kept, given = Library(finished.out).run_file.manifest, manifest.load(finished.film)
     assert kept.model_dump() == given.model_dump()

@@ -329,6 +329,7 @@ def test_an_expert_that_is_not_here_says_how_to_get_it(
 
 
 @pytest.mark.usefixtures("demo_extra")
+@pytest.mark.long
 def test_the_demo_film(dub: Dub, tmp_path: Path) -> None:
     from dubbing.demo import SHORT, make_demo
 
@@ -341,6 +342,7 @@ def test_the_demo_film(dub: Dub, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("early", [-5, 4])
+@pytest.mark.long
 def test_a_person_with_her_sound_moved(shared: Path, dub: Dub, tmp_path: Path, early: int) -> None:
     path = shared / "media" / "blue_wall.mp4"
     wave = media.read_sound(path)

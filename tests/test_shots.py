@@ -123,6 +123,7 @@ class TestStage:
         )
         assert run(film, tmp_path / "out", edl).cuts == ((0, 11), (11, 45))
 
+    @pytest.mark.long
     def test_the_reel(self, shared: Path, tmp_path: Path) -> None:
         result = run(shared / "media" / "reel.mp4", tmp_path / "out")
         assert [a for a, _ in result.cuts] == [0, *REEL_CUTS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import importlib.util
 import re
 import subprocess
@@ -13,6 +14,8 @@ from types import ModuleType
 
 import pytest
 import yaml
+
+from dubbing import generators
 
 pytestmark = pytest.mark.long
 
@@ -113,6 +116,17 @@ def test_the_reference_has_every_public_name(site: Path, hooks: ModuleType) -> N
             assert not missing, f"{page} lacks {sorted(missing)} of {module}"
 
 
+def test_the_settings_of_every_generator_are_a_page(site: Path) -> None:
+    text = " ".join(re.sub(r"<[^>]+>", " ", (site / "reference" / "settings.html").read_text(encoding="utf-8")).split())
+    schemas, _ = generators.schemas()
+    for name in ("rewrite", "wav2lip", "spt_wav2lip", "lipgan", "speech_gan"):
+        for setting, schema in schemas[name]["properties"].items():
+            assert setting in text and html.escape(schema["description"], quote=False) in text, (name, setting)
+    assert "opening 1.0 a number, at least 0.2, at most 2.0 how far the mouth opens" in text
+    assert "alignment inference inference , training , sadtalker where a frame" in text
+    assert "size null a whole number, at least 32, at most 1024 or null side of" in text
+
+
 def offered(path: Path) -> set[str]:
     """What a module offers, but for constants without a docstring, which the reference leaves out."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -135,7 +149,7 @@ def test_every_page_of_docs_is_in_the_navigation(hooks: ModuleType) -> None:
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     listed = set(re.findall(r"[\w/-]+\.md", text[text.index("nav:") : text.index("validation:")]))
     there = {p.name for p in (ROOT / "docs").glob("*.md")}
-    assert listed == there | set(hooks.PAGES.values()) | set(hooks.REFERENCE)
+    assert listed == there | set(hooks.PAGES.values()) | set(hooks.REFERENCE) | {hooks.SETTINGS}
 
 
 def test_the_hooks_before_a_commit_are_local() -> None:

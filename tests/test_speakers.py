@@ -166,6 +166,7 @@ class TestDecision:
             assert row.tracks == (Speaking("shot_0001/face_1", 0, ((0, 100),)),)
 
 
+@pytest.mark.long
 def test_the_reels_own_sound(shared: Path, tmp_path: Path) -> None:
     """Shots 2 and 5 of the reel, as two shots of a short film: both speak, and are two actors."""
     reel = shared / "media" / "reel.mp4"

@@ -106,12 +106,12 @@ class StandIn:
 
 
 def rendered(generator, work, network):
-    kept = generator._net
-    generator._net = network
+    kept = generator.net
+    generator.net = network
     try:
         return [one.patch for one in generator.render(work)]
     finally:
-        generator._net = kept
+        generator.net = kept
 
 
 # -- what changes ----------------------------------------------------------------------------
@@ -262,6 +262,7 @@ def test_a_trained_one_is_added_by_name_and_used(checkpoint, tmp_path, generator
 # -- a whole run -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_photograph_is_run_and_a_foreign_checkpoint_stops_it_before_any_work(checkpoint, tmp_path, demo_extra):
     from dubbing.demo.portrait import photograph
     from dubbing.demo.voice import Utterance, say

@@ -48,6 +48,7 @@ def smooth_face(side=96):
 # -- the identity ----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_at_the_identity_it_is_the_published_wav2lip(golden, net):
     reference = golden("wav2lip")
     mel, face = (torch.from_numpy(reference[name]) for name in ("mel", "face"))
@@ -107,6 +108,7 @@ def test_maps_are_undone_and_flat_ones_are_survived():
     assert torch.isfinite(back(torch.zeros(1, 2, 3))).all()
 
 
+@pytest.mark.long
 def test_what_is_drawn_lies_where_the_face_leans(net):
     """The whole network of a leaning face, told how it leans, is what it draws upright, leaning as well."""
     both = SptWav2LipNet()
@@ -126,6 +128,7 @@ def test_what_is_drawn_lies_where_the_face_leans(net):
 # -- learning --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_slopes_reach_the_localisation_and_it_learns_how_faces_lean():
     torch.manual_seed(2)
     upright = smooth_face(48).repeat(1, 6, 1, 1)
@@ -146,6 +149,7 @@ def test_slopes_reach_the_localisation_and_it_learns_how_faces_lean():
     assert losses[-1] < 0.2 * losses[0]
 
 
+@pytest.mark.long
 def test_slopes_of_the_whole_reach_the_transformer(net):
     both = SptWav2LipNet().train()
     loss = (both(torch.rand(2, 1, 80, 16), torch.rand(2, 6, 96, 96)) - 0.5).abs().mean()
@@ -157,6 +161,7 @@ def test_slopes_of_the_whole_reach_the_transformer(net):
 # -- the generator ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_generator_needs_a_checkpoint_of_its_own(net, tmp_path):
     with pytest.raises(ManifestError, match="nobody has published its weights.*dub train spt_wav2lip"):
         create("spt_wav2lip", {})

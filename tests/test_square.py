@@ -84,12 +84,12 @@ class StandIn:
 
 
 def rendered(generator, work, network=None):
-    kept = generator._net
-    generator._net = network or kept
+    kept = generator.net
+    generator.net = network or kept
     try:
         return list(generator.render(work))
     finally:
-        generator._net = kept
+        generator.net = kept
 
 
 def test_only_the_lower_half_of_the_face_may_change(generator, work):

@@ -71,7 +71,7 @@ def write_sound(path: Path, wave: np.ndarray) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(picture: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def still_run(picture: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     from dubbing.demo.voice import Utterance, say
 
     folder = tmp_path_factory.mktemp("a portrait's")
@@ -93,37 +93,37 @@ def frames_of(seconds: float, rate: float = 25) -> int:
 
 
 @pytest.mark.parametrize("language", LENGTHS)
-def test_each_master_is_as_long_as_its_dub_and_carries_it_bit_for_bit(made: Made, language: str) -> None:
-    assert made.report.exit_code in (0, 3), made.report.summary
-    path = made.out / "still" / language / f"still.{language}.mp4"
+def test_each_master_is_as_long_as_its_dub_and_carries_it_bit_for_bit(still_run: Made, language: str) -> None:
+    assert still_run.report.exit_code in (0, 3), still_run.report.summary
+    path = still_run.out / "still" / language / f"still.{language}.mp4"
     info = media.probe(path)
     assert info.video is not None and info.video.codec == "h264" and info.video.pix_fmt == "yuv420p"
     assert info.upright_size == (SIZE[0] - 1, SIZE[1] - 1)
     assert (info.video.primaries, info.video.transfer, info.video.matrix, info.video.range) == (1, 1, 1, 1)
     line = media.timeline(path)
     assert len(line) == frames_of(LENGTHS[language]) and line.rate == 25
-    given = media.read_sound(made.manifest.parent / f"{language}.flac", rate_hz=None)
+    given = media.read_sound(still_run.manifest.parent / f"{language}.flac", rate_hz=None)
     heard = media.read_sound(path, rate_hz=None)
     assert 0 <= len(line) * HZ / 25 - len(given) < HZ / 25
     assert heard.shape == given.shape and (heard == given).all()
 
 
-def test_one_shot_is_dubbed_and_has_nothing_to_be_compared_with(made: Made) -> None:
+def test_one_shot_is_dubbed_and_has_nothing_to_be_compared_with(still_run: Made) -> None:
     for language, seconds in LENGTHS.items():
-        (row,) = read_rows(made.out / "still" / language / "shots.parquet")
+        (row,) = read_rows(still_run.out / "still" / language / "shots.parquet")
         assert (row["status"], row["start_frame"], row["end_frame"]) == ("dubbed", 0, frames_of(seconds))
         assert row["lse_d"] is not None and row["sharpness"] is not None
         assert row["source_lse_d"] is None and row["source_lse_offset_frames"] is None
-    assert all(len(dub["sheets"]) == 1 and Path(dub["sheets"][0]).exists() for dub in made.report.summary)
+    assert all(len(dub["sheets"]) == 1 and Path(dub["sheets"][0]).exists() for dub in still_run.report.summary)
 
 
-def test_the_mouth_moves_with_speech_and_rests_in_silence(made: Made) -> None:
+def test_the_mouth_moves_with_speech_and_rests_in_silence(still_run: Made) -> None:
     """Seen in the master itself, as a viewer sees it."""
-    path = made.out / "still" / "fr" / "still.fr.mp4"
+    path = still_run.out / "still" / "fr" / "still.fr.mp4"
     line = media.timeline(path)
     shape, _ = canonical(meshes_of(p.bgr() for p in media.read(path, line)))
     opening = mouth_measures(shape)["opening"]
-    job = made.job
+    job = still_run.job
     title = job.manifest.titles[0]
     (step,) = job.dub(title, title.dubs[0], {}).steps
     patches = media.patch_frames(step.take.folder / "face_1")
@@ -136,9 +136,9 @@ def test_the_mouth_moves_with_speech_and_rests_in_silence(made: Made) -> None:
     assert not rendered[silent].any()
 
 
-def test_outside_the_mattes_the_film_is_the_photograph(made: Made, picture: np.ndarray) -> None:
+def test_outside_the_mattes_the_film_is_the_photograph(still_run: Made, picture: np.ndarray) -> None:
     """Before the encode not one code value changes; and the film's colours are the photograph's."""
-    job = made.job
+    job = still_run.job
     title = job.manifest.titles[0]
     (step,) = job.dub(title, title.dubs[0], {}).steps
     line, folder = job.timeline(title), step.take.folder / "face_1"
@@ -159,30 +159,30 @@ def test_outside_the_mattes_the_film_is_the_photograph(made: Made, picture: np.n
     assert np.abs(cv2.blur((shown - kept).astype(np.float32), (15, 15))).max() < 6
 
 
-def test_a_second_run_does_nothing(made: Made, tmp_path: Path) -> None:
-    assert made.job.stages[0] is MakeFilm
-    shutil.copytree(made.out, tmp_path / "out")
-    assert started_by(made.manifest, tmp_path / "out") == set()
+def test_a_second_run_does_nothing(still_run: Made, tmp_path: Path) -> None:
+    assert still_run.job.stages[0] is MakeFilm
+    shutil.copytree(still_run.out, tmp_path / "out")
+    assert started_by(still_run.manifest, tmp_path / "out") == set()
 
 
-def test_check_plan_and_status_know_it(made: Made, dub: Dub) -> None:
-    code, told, _ = dub("check", made.manifest, "--out", made.out, "--json")
+def test_check_plan_and_status_know_it(still_run: Made, dub: Dub) -> None:
+    code, told, _ = dub("check", still_run.manifest, "--out", still_run.out, "--json")
     (title,) = json.loads(told)["titles"]
     assert code == 0 and title["frames"] == frames_of(LENGTHS["fr"]) and not title["has_sound"]
     assert [-1 < d["over_frames"] <= 0 for d in title["dubs"]] == [True, True]
     assert any("last column and row" in n for n in json.loads(told)["notes"])
-    code, told, _ = dub("plan", made.manifest, "--out", made.out, "--json")
+    code, told, _ = dub("plan", still_run.manifest, "--out", still_run.out, "--json")
     assert code == 0 and (stage := json.loads(told)["stages"][0])["stage"] == "still"
     assert (stage["tasks"], stage["done"]) == (1, 1)
-    code, told, _ = dub("status", made.out)
+    code, told, _ = dub("status", still_run.out)
     assert code == 0 and "dubbed" in told
 
 
-def test_review_shows_the_film_that_was_made(made: Made, tmp_path: Path) -> None:
+def test_review_shows_the_film_that_was_made(still_run: Made, tmp_path: Path) -> None:
     from dubbing.review.library import Library
     from dubbing.review.packing import ProxyPlan, one_frame, sides_of
 
-    shutil.copytree(made.out, tmp_path / "out")
+    shutil.copytree(still_run.out, tmp_path / "out")
     library = Library(tmp_path / "out")
     assert library.film("still").size == (SIZE[0] - 1, SIZE[1] - 1)
     shown = library.find("still", "de", "shot_0001")

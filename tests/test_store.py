@@ -11,7 +11,7 @@ from platformdirs.unix import Unix
 
 from dubbing.errors import OutputError
 from dubbing.estimate.history import history_file
-from dubbing.store import Store, content_key, key_of, read_json
+from dubbing.store import RESULT, Store, content_key, key_of, read_json
 from dubbing.store.copies import scratch
 
 
@@ -33,7 +33,7 @@ def test_what_another_worker_has_committed_stays(tmp_path: Path) -> None:
         (part / "first").touch()
         with store.commit(final) as other:
             (other / "second").touch()
-    assert [p.name for p in final.iterdir()] == ["second"]
+    assert sorted(p.name for p in final.iterdir()) == [RESULT, "second"]
 
 
 def test_what_a_killed_run_left_is_swept(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import pickle
 import socket
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from storage import Faulty
 from waiting import until
 
 from dubbing import remote
-from dubbing.errors import InputError, MediaError, OutputError, StorageError
+from dubbing.errors import DamagedResult, InputError, MediaError, OutputError, StorageError
 from dubbing.remote import Objects, Uri, place
 from dubbing.store import Store, content_key, lease, open_store
 from dubbing.store.mirror import RemoteStore
@@ -146,7 +147,9 @@ def test_a_worker_elsewhere_gets_what_a_task_needs(
     take = Path(brought["take"])
     assert take.is_relative_to(tmp_path / "another node") and brought["faces"] == [str(take), None]
     assert (take / "face_1" / "patch.mkv").read_bytes() == b"picture" * 100
-    assert json.loads((take / "result.json").read_text())["files"] == {"empty [1] %+é.txt": 0, "face_1/patch.mkv": 700}
+    assert json.loads((take / "result.json").read_text())["files"] == {
+        "empty [1] %+é.txt": [0, "00000000"], "face_1/patch.mkv": [700, f"{zlib.crc32(b'picture' * 100):08x}"],
+    }  # fmt: skip
     copy = Path(brought["source"])
     assert copy.read_bytes() == b"film" and copy.is_relative_to(tmp_path / "another node")
     assert (brought["n"], brought["x"]) == (3, {"y": "plain"})
@@ -200,6 +203,81 @@ def test_a_result_that_lost_a_file_is_not_used(faulty: type[Faulty], tmp_path: P
         away.bring({"take": str(folder)})
 
 
+@pytest.mark.parametrize("damage", [b"", b"picture", b"pictuse" + b"picture" * 99])
+def test_an_object_that_was_damaged_is_found_before_it_is_read(
+    faulty: type[Faulty], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    store = open_store("faulty://films/out")
+    folder = result(store)
+    Objects(Uri("faulty://films/out")).write("reel/fr/takes/shot_0001/abc/patch/face_1/patch.mkv", damage)
+    away = other_node(store, monkeypatch, tmp_path / "another node")  # type: ignore[arg-type]
+    with pytest.raises(DamagedResult, match=r"faulty://films/out/reel/.* is damaged: face_1/patch\.mkv") as caught:
+        away.bring({"take": str(folder)})
+    assert caught.value.folder and away.there(caught.value.folder) == folder and not away.here(folder).exists()
+    again = open_store("faulty://films/out")
+    told = again.results([folder])[folder]
+    assert told and bool(again.fault(folder, told)) == (len(damage) != 700)  # the listing tells sizes
+    assert again.fault(folder, told, "all") and not list(again.root.glob(".part-*"))
+    again.remove(folder)
+    assert result(again) == folder and again.done(folder) and again.fault(folder, told) is None
+
+
+def test_a_copy_of_a_result_that_was_damaged_is_brought_again(
+    faulty: type[Faulty], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store("faulty://films/out")
+    folder = result(store)
+    away = other_node(store, monkeypatch, tmp_path / "another node")  # type: ignore[arg-type]
+    here = Path(away.bring({"take": str(folder)})["take"])
+    away.whole(here)
+    for name, data in (
+        ("face_1/patch.mkv", b"pictuse" + b"picture" * 99),
+        ("result.json", b""),
+    ):
+        (here / name).write_bytes(data)
+        away.whole(here)
+        assert (here / "face_1/patch.mkv").read_bytes() == b"picture" * 100
+        told = away.results([here])[here]
+        assert told and told["status"] == "dubbed"
+
+
+def test_a_published_master_that_was_replaced(faulty: type[Faulty]) -> None:
+    objects = Objects(Uri("faulty://films/out"))
+    store = open_store("faulty://films/out")
+    folder = store.root / "reel/fr/master-abc"
+    with store.commit(folder) as part:
+        (part / "reel.fr.mp4").write_bytes(b"film")
+    store.publish(folder / "reel.fr.mp4", store.root / "reel/fr/reel.fr.mp4")
+
+    def faults() -> list[str | None]:
+        again = open_store("faulty://films/out")
+        told = again.results([folder])[folder]
+        assert told is not None
+        return [again.fault(folder, told, look) for look in ("sizes", "moved")]
+
+    assert faults() == [None, None]
+    reads = [path for operation, path in faulty.calls if operation == "read" and path.endswith("fr.mp4")]
+    assert not reads  # its mark says that it is as it was
+    objects.write("reel/fr/reel.fr.mp4", b"flim")
+    sizes, moved = faults()
+    assert sizes is None and moved == "is damaged: reel.fr.mp4 no longer holds what was written into it"
+    objects.write("reel/fr/reel.fr.mp4", b"fi")
+    assert faults() == ["is damaged: reel.fr.mp4 has 2 bytes instead of 4"] * 2
+    objects.remove("reel/fr/reel.fr.mp4")
+    assert faults() == ["is not whole: reel.fr.mp4 is missing"] * 2
+
+
+def test_a_list_of_an_earlier_version_says_sizes_only(faulty: type[Faulty]) -> None:
+    objects = Objects(Uri("faulty://films/out"))
+    objects.write("reel/a/one.txt", b"one")
+    for size, problem in ((3, None), (4, "is damaged: one.txt has 3 bytes instead of 4")):
+        objects.write("reel/a/result.json", json.dumps({"status": "x", "files": {"one.txt": size}}).encode())
+        store = open_store("faulty://films/out")
+        folder = store.root / "reel/a"
+        told = store.results([folder])[folder]
+        assert told and store.fault(folder, told, "all") == problem
+
+
 def test_a_result_that_nothing_needs_any_more(faulty: type[Faulty]) -> None:
     store = open_store("faulty://films/out")
     folder, kept = result(store, "t/fr/takes/a/window_1"), result(store, "t/fr/takes/a/window_10")
@@ -251,7 +329,7 @@ def test_parts_of_killed_workers_go(faulty: type[Faulty]) -> None:
 
 def test_threads_share_a_connection(s3: str) -> None:
     found: list[int] = []
-    remote.at_once(lambda n: found.append(id(Objects(Uri(f"{s3}/{n}"))._filesystem())), list(range(50)))
+    remote.at_once(lambda n: found.append(id(Objects(Uri(f"{s3}/{n}")).filesystem())), list(range(50)))
     assert len(found) == 50 and len(set(found)) == 1
 
 

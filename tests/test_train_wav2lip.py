@@ -192,7 +192,7 @@ def test_dub_models_add_takes_what_was_trained(data: Path, tmp_path: Path, dub: 
     monkeypatch.setenv("DUB_MODELS", str(tmp_path / "model_store"))
     file = Path(train(TrainingPlan("wav2lip", data, tmp_path / "out", TINY | {"size": 48}, steps=1, boards=False)).file)
     code, out, err = dub("models", "add", "ours", file)
-    assert code == 0 and "own-ours.pth (its hash is right)" in out, err
+    assert code == 0 and "own-ours.pth (its tensors fit wav2lip, its hash is right)" in out, err
     assert models.digest("ours") == json.loads((tmp_path / "out" / CARD).read_text())["sha256"]
     create("wav2lip", {"model": "ours", "alignment": "training"}).check()
     assert "wav2lip, trained here: 1 steps" in dub("models", "list")[1]

@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from events import of
 
 from dubbing.api.progress import PROGRESS, FiguresFile, Tally
 from dubbing.api.results import open_results
-from dubbing.artifacts.takes import Scores, Take
+from dubbing.artifacts.takes import FaceScores, Scores, Take
 from dubbing.cli.status import told_status
 from dubbing.cli.watch import JsonLines, watcher
 from dubbing.engine import Event
@@ -103,7 +104,7 @@ def test_status_shows_them_while_a_run_is_under_way(tmp_path: Path) -> None:
         show(of("failed", SCORE, text="boom"))
         assert (tmp_path / PROGRESS).exists()
         text = told_status(open_results(tmp_path).to_dict())
-    assert "1 tasks done, 4 were done before; seconds by stage: lipsync 2.0" in text
+    assert "1 task done, 4 were done before; seconds: rendering mouths 2.0" in text
     assert f"failed: {SCORE}: boom" in text
 
 
@@ -151,8 +152,8 @@ def test_metrics_count_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.values["dub_tasks", "lipsync/running"] == 1 and made.values["dub_tasks", "lipsync/waiting"] == 1
     watch(of("frames", TAKE, 10))
     watch(of("finished", TAKE, 25, seconds=2.0, result=Take("dubbed", None, None, None, None)))
-    watch(of("finished", SCORE, 25, seconds=1.0,
-               result=Scores(lse_d=6.5, source_lse_d=6.0, sharpness=0.9)))  # fmt: skip
+    face = FaceScores("shot_0002/face_1", 0, 25, 25, lse_d=6.5, source_lse_d=6.0, sharpness=0.9)
+    watch(of("finished", SCORE, 25, seconds=1.0, result=Scores((face,))))
     watch(of("finished", "sync reel/fr/shot_0001", 25, seconds=0.1, result=Scores()))
     watch(of("finished", SCORE, window=1, result=Scores()))  # of a part of a shot
     watch(of("failed", "lipsync reel/fr/shot_0003", text="boom"))
@@ -166,10 +167,18 @@ def test_metrics_count_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.observed["dub_task_seconds", "sync"] == [1.0, 0.1]
 
 
-def test_ray_takes_these_metrics() -> None:
+def test_ray_takes_these_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray's own classes, in a process outside any cluster: names, tags and boundaries are to its liking."""
-    watch = engine_metrics.Metrics()
-    assert {m.info["name"] for m in watch._metrics.values()} == set(engine_metrics.NAMES)
+    made: list[Any] = []
+
+    def keep(real: Any, *args: Any, **more: Any) -> Any:
+        made.append(real(*args, **more))
+        return made[-1]
+
+    for kind in ("Counter", "Gauge", "Histogram"):
+        monkeypatch.setattr(engine_metrics.metrics, kind, partial(keep, getattr(engine_metrics.metrics, kind)))
+    engine_metrics.Metrics()
+    assert {m.info["name"] for m in made} == set(engine_metrics.NAMES)
 
 
 def dashboard() -> dict[str, Any]:

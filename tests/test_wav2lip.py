@@ -64,6 +64,7 @@ def test_the_quick_way_is_within_half_a_grey_level(golden, quick):
     assert (lower[:, :, :44] == 0).all()
 
 
+@pytest.mark.long
 def test_results_depend_on_no_neighbour_and_no_thread(golden, quick):
     reference = golden("wav2lip")
     sound, face = (torch.from_numpy(reference[name]).repeat(3, 1, 1, 1) for name in ("mel", "face"))
@@ -143,6 +144,7 @@ def test_norms_are_folded_into_the_layers_before_them():
     assert isinstance(net[2], nn.BatchNorm2d)  # the network itself is left as it was
 
 
+@pytest.mark.long
 def test_half_precision_runs_the_same_layers():
     """What a GPU does in float16, here in both half precisions; the numbers are coarse, the picture is the same."""
     net = tame(Wav2LipNet(PUBLISHED))
@@ -168,6 +170,7 @@ TWICE_CUT = NetworkShape(
 
 
 @pytest.mark.parametrize("plan", [LARGER, TWICE_CUT], ids=["192", "72, PReLU, border cut twice"])
+@pytest.mark.long
 def test_other_sizes_are_read_off_the_checkpoint(plan):
     net = tame(Wav2LipNet(plan))
     assert plan_of(net.state_dict(), plan.size_px) == plan

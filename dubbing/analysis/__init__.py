@@ -1,1 +1,1 @@
-"""What stages work with, one subject a file: cuts, speech, faces, windows, idle motion. Knows no stage and no task."""
+"""Code that stages share, one file per subject: cuts, speech, faces, windows, idle motion. It imports no stage."""

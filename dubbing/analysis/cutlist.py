@@ -2,8 +2,8 @@
 
 An `.edl` is read here, line by line, because every fault must be named by its line and because only
 the record side matters: source times, reels and speed changes may say what they like. An `.otio` is
-read by opentimelineio, once it is known to be an ordinary file that nests no deeper than its parser bears. Both name
-by SMPTE timecode at the film's own count; nothing here opens the film.
+read by opentimelineio, once it is known to be an ordinary file that nests no deeper than its parser bears. Both give
+SMPTE timecode, which is counted at the film's own rate. Nothing here opens the film.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _EVENT = re.compile(
 
 
 class OutsideFilm(ManifestError):
-    """An edit lies outside the film: of as many frames as its header promises, or as there are."""
+    """An edit lies outside the film, by the header's number of frames or, once it is known, by the true one."""
 
 
 @dataclass(frozen=True)
 class _Edit:
     """One edit on the record side, in frames of the list's own count.
 
-    cut: where its picture takes over (the middle of a dissolve into it); where: how to name it.
+    cut: the frame at which its picture takes over (the middle of a dissolve into it); where: its name in messages.
     """
 
     where: str
@@ -187,7 +187,7 @@ def _read_otio(path: Path, film: Timeline) -> list[_Edit]:
 
 
 def _range(child: Any, where: str) -> Any:
-    """Where a clip lies in its track, a TimeRange."""
+    """The TimeRange of a clip in its track."""
     try:
         return child.range_in_parent()
     except Exception as e:

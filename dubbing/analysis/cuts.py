@@ -14,7 +14,7 @@ import numpy as np
 __all__ = ["SCAN_WIDTH_PX", "CutFinder"]
 
 SCAN_WIDTH_PX = 256
-_WINDOW_FRAMES = 2  # on each side of a change, what it is compared with
+_WINDOW_FRAMES = 2  # frames on each side that a change is compared with
 _STRONG = 20.0  # mean change of hue, saturation and value, 0..255: 34 at the reel's weakest cut
 _WEAK, _WEAK_RATIO = 12.0, 5.0
 _BLACK = 4  # mean of B, G, R below which a picture is black
@@ -85,7 +85,7 @@ class CutFinder:
         return self._flash is not None and cut - self._flash[0] <= 4 and _apart(after[0], self._flash[1]) < change
 
     def finish(self) -> list[int]:
-        """No more frames: the cuts, increasing, each the first frame of a shot, 0 left out."""
+        """The cuts, once all frames were fed: increasing, each the first frame of a shot, 0 left out."""
         if self._last is not None:
             for n in range(_WINDOW_FRAMES):  # the detectors look that far ahead
                 self._look(self._frames + n, self._picture, self._last)

@@ -1,8 +1,8 @@
-"""What the picture of a title is: a film as it lies there, or the film that is made of a photograph.
+"""What the picture of a title is: its own film, or the film that is made of its photograph.
 
 A photograph has no length of its own: each dub gives one, rounded up to whole frames. One film is made for
-all dubs of a title, as long as the longest needs, because analysis is shared; each master leaves off where
-its own dub ends. What the film looks like is for `still`.
+all dubs of a title, as long as the longest needs, because analysis is shared; each master ends where
+its own dub does. The stage `still` decides what the film looks like.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.clock import Timeline
-from dubbing.errors import ManifestError, MediaError, OutputError
+from dubbing.errors import ManifestError, MediaError, OutputError, blaming, several
 from dubbing.manifest import Still, Title
 from dubbing.remote import Uri
 from dubbing.store import Store, read_json
@@ -30,7 +30,7 @@ _INAUDIBLE = 1e-3  # -60 dBFS, as the audio stage has it
 
 @dataclass(frozen=True)
 class MadeOf:
-    """The film that a photograph becomes. info: as `media.probe` will say of it; frames: of each dub's master, by
+    """The film that a photograph becomes. info: what `media.probe` will find in it; frames: of each dub's master, by
     language; settings: the title's `still`; notices: what differs from the photograph."""
 
     info: media.MediaInfo
@@ -48,14 +48,14 @@ class MadeOf:
         return max(self.frames.values())
 
     def line(self, language: str | None = None) -> Timeline:
-        """When each frame is shown, of one dub's master or of the film."""
+        """When each frame of one dub's master is shown; of the whole film where no language is given."""
         count = self.frames[language] if language else self.length
         return Timeline(np.arange(count, dtype=np.int64), 1 / self.rate, count, self.rate)
 
 
 class Sounds:
-    """Lengths and peaks of decoded sounds. Where the output folder exists they are remembered in it by path, size and
-    time, so that a run that goes on does not decode them again; the file may be deleted."""
+    """Lengths and peaks of decoded sounds, of all tracks of a file. Where the output folder exists they are remembered
+    in it by path, size and time, so that a run that goes on does not decode them again; the file may be deleted."""
 
     def __init__(self, out: Path) -> None:
         self._file = out / ".sounds.json"
@@ -64,15 +64,17 @@ class Sounds:
             self._known = dict(read_json(self._file))
 
     def length(self, path: Path) -> int:
-        """Decoded samples of the first sound stream. Raises MediaError where nothing can be heard."""
+        """Decoded samples of the longest sound track, at the first one's rate. Raises MediaError where nothing can be
+        heard in any."""
         samples, peak = self._decoded(path)
         if peak <= _INAUDIBLE:
-            raise MediaError(f"{path} has no sound in it: none of its {samples} samples is louder than -60 dBFS.")
+            raise MediaError(
+                f"{path} has no sound in it: none of its {several(samples, 'sample')} is louder than -60 dBFS."
+            )
         return samples
 
     def peak(self, path: Path) -> float:
-        """The largest sample of the first sound stream; 1.0 is full scale. Raises DamagedMedia for one that is no
-        number."""
+        """The largest sample of all sound tracks; 1.0 is full scale. Raises DamagedMedia for one that is no number."""
         return self._decoded(path)[1]
 
     def _decoded(self, path: Path) -> tuple[int, float]:
@@ -82,9 +84,13 @@ class Sounds:
         if isinstance(known, list) and len(known) == 4 and known[:2] == stamp:
             return int(known[2]), float(known[3])
         samples, peak = 0, 0.0
-        for block in media.sound_blocks(path, None, mono=False, align_to_video=False):
-            samples += len(block)
-            peak = max(peak, float(np.abs(block).max(initial=0.0)))
+        tracks = media.probe(path).audio
+        for track in tracks:
+            count = 0
+            for block in media.sound_blocks(path, None, mono=False, align_to_video=False, stream_index=track.index):
+                count += len(block)
+                peak = max(peak, float(np.abs(block).max(initial=0.0)))
+            samples = max(samples, round(count * tracks[0].rate_hz / track.rate_hz))
         self._known[name] = [*stamp, samples, round(peak, 6)]
         if peak > _INAUDIBLE and self._file.parent.is_dir():
             with suppress(OutputError):
@@ -101,20 +107,21 @@ def made_of(title: Title, local: Callable[[Path | Uri], Path], sounds: Sounds) -
     path = local(title.video)
     if not media.is_photograph(path):
         if title.still is not None:
-            raise ManifestError(f"{title.video} is a film; 'still' is for photographs: remove it.")
+            raise ManifestError(f"{title.video} is a film; 'still' is for photographs: remove it.", at=("still",))
         return None
     if title.shots is not None:
-        raise ManifestError(f"{title.video} is a photograph, which has no cuts; remove 'shots'.")
+        raise ManifestError(f"{title.video} is a photograph, which has no cuts; remove 'shots'.", at=("shots",))
     photograph = media.read_photograph(path)
     settings = title.still or Still()
     rate = Fraction(settings.rate)
     frames = {}
-    for dub in title.dubs:
-        sound = local(dub.audio)
-        info = media.probe(sound)
-        if not info.audio:
-            raise MediaError(f"{dub.audio} has no sound stream; 'audio' must be the {dub.language} mix.")
-        lasts_s = Fraction(sounds.length(sound), info.audio[0].rate_hz)
+    for n, dub in enumerate(title.dubs):
+        with blaming("dubs", n, "audio"):
+            sound = local(dub.audio)
+            info = media.probe(sound)
+            if not info.audio:
+                raise MediaError(f"{dub.audio} has no sound stream; 'audio' must be the {dub.language} mix.")
+            lasts_s = Fraction(sounds.length(sound), info.audio[0].rate_hz)
         frames[dub.language] = max(1, -int(-lasts_s * rate // 1))
     film = media.film_of(path, photograph, rate, max(frames.values()))
     return MadeOf(film, frames, settings, photograph.notices)

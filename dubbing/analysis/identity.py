@@ -1,8 +1,8 @@
-"""Is it the same actor? A small portrait and the face's own proportions, compared across shots.
+"""Which tracks show the same actor: a small portrait and the face's proportions are compared across shots.
 
 There is no face-recognition network in any wheel that this project uses, so this is deliberately
-cautious: it joins tracks only when the pictures and the proportions both say so, in like light and
-pose. Two actors for one person cost some footage; one actor for two people puts the wrong mouth on
+cautious: it joins tracks only when pictures and proportions both agree, in similar light and pose. To
+take one person for two actors costs some footage; to take two people for one actor puts the wrong mouth on
 a face. It knows no file and no film.
 """
 
@@ -34,9 +34,9 @@ _SHAPE_WEIGHT = 5.0
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """What one track looks like. portrait_HWC: float32 (64, 64, 3) mean aligned face, 0..255, BGR;
-    shape_P3: float32 (478, 3) mean canonical mesh; frames: how many frames the portrait rests on (0:
-    none was frontal enough, and the signature is like no other)."""
+    """The look of one track. portrait_HWC: float32 (64, 64, 3) mean aligned face, 0..255, BGR;
+    shape_P3: float32 (478, 3) mean canonical mesh; frames: how many frames the portrait is the mean of (0:
+    none was frontal enough, and the signature matches no other)."""
 
     portrait_HWC: np.ndarray
     shape_P3: np.ndarray
@@ -86,8 +86,8 @@ def alikeness(signatures: Sequence[Signature]) -> np.ndarray:
 def group_actors(signatures: Sequence[Signature], apart: Collection[tuple[int, int]] = ()) -> list[int]:
     """Which tracks show one actor: a number from 0 for each signature, new actors in order of appearance.
 
-    A track joins the group it is most like, if it is clearly like it and unlike none of it. apart:
-    pairs that cannot be one person because they are in the picture together.
+    A track joins the group that it resembles most, if it clearly resembles it and differs from none of its members.
+    apart: pairs that cannot be one person because they are in the picture together.
     """
     if not signatures:
         return []

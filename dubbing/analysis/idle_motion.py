@@ -1,8 +1,8 @@
-"""What keeps a photograph from looking dead: lids that blink, a head that is never quite still.
+"""Idle motion of a photograph: eyes that blink, and a head that is never quite still.
 
 The head is the photograph's own pixels, bent a little by a smooth map; the lid is painted of the skin around
-the eye, because a photograph shows it under lashes that would smear. When is drawn from the picture's content,
-so the same photograph moves the same way every time. Knows no sound, no mouth and no file.
+the eye, because a photograph shows it under lashes that would smear. The moments are drawn at random, seeded by
+the picture's content, so the same photograph moves the same way every time. It knows no sound, no mouth and no file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 __all__ = ["Blinks", "Sway", "blink_times"]
 
@@ -36,7 +35,7 @@ def _seed(*parts: bytes) -> np.random.Generator:
 
 
 def blink_times(rng: np.random.Generator, until_s: float) -> np.ndarray:
-    """When blinks begin, float64 seconds, rising."""
+    """The times at which blinks begin, float64 seconds, increasing."""
     times = [float(rng.uniform(*_FIRST_S))]
     while times[-1] < until_s:
         times.append(times[-1] + float(rng.uniform(*_BETWEEN_S)))
@@ -44,7 +43,7 @@ def blink_times(rng: np.random.Generator, until_s: float) -> np.ndarray:
 
 
 def _shut(since_s: float, frame_s: float) -> float:
-    """How far the lids are down, 0..1, so long after a blink began."""
+    """How far the lids are down, 0..1, `since_s` after a blink began."""
     down = np.clip(since_s / _DOWN_S, 0, 1)
     up = np.clip((since_s - _DOWN_S - frame_s) / _UP_S, 0, 1)
     return float(_ease(down) * (1 - _ease(up)))
@@ -124,7 +123,7 @@ class _Eye:
         skins = [_along(crop, u, where, width) for where in (above, below)]
         part = np.clip((v - top) / np.maximum(bottom - top, 1.0), 0, 1)[..., None]
         lid = skins[0] + (skins[1] - skins[0]) * part
-        # what light the lid's roundness takes, the old fold, and the grain of the photograph
+        # shading of the round lid, the fold of the open eye, and the grain of the photograph
         lid *= 1 - 0.10 * np.exp(-0.5 * ((v - upper) / (0.05 * width)) ** 2)[..., None] * near[..., None]
         rng = _seed(crop.tobytes(), b"grain")
         grain = cv2.GaussianBlur(rng.standard_normal(u.shape), (0, 0), 0.7)
@@ -140,7 +139,7 @@ class _Eye:
         """Draw the lid over the eye, in place: its skin comes down behind its lashes; the eye itself stays."""
         edge = self.upper_HW + shut * self.gap_HW
         soft = max(0.8, 0.03 * self.width)
-        # old lashes above the lid give way as it comes down
+        # the open eye's lashes fade as the lid comes down
         old = _ease((self.down_HW - self.upper_HW) / (0.12 * self.width) + 1)
         cover = np.clip((edge - self.down_HW) / soft + 0.5, 0, 1) * np.maximum(old, _ease(1.6 * shut))
         cover *= self.reach_HW * _ease(4 * shut)
@@ -174,6 +173,8 @@ def _along(crop_HWC: np.ndarray, u: np.ndarray, where: np.ndarray, width: float)
 
 def _curve(points_P2: np.ndarray, u: np.ndarray) -> np.ndarray:
     """A smooth line through points, read at u; level beyond its ends."""
+    from scipy.interpolate import PchipInterpolator  # slow to load, and every command loads this module
+
     order = np.argsort(points_P2[:, 0])
     x, y = points_P2[order, 0], points_P2[order, 1]
     keep = np.concatenate([[True], np.diff(x) > 1e-3])
@@ -204,7 +205,7 @@ class Sway:
         x, y = np.meshgrid(cols.astype(np.float64), rows.astype(np.float64))
         self._x, self._y = x - centre[0], y - (chin + 0.35 * face_h)
         radius = np.hypot((x - centre[0]) / (0.85 * face_w), (y - centre[1] + 0.15 * face_h) / (0.95 * face_h))
-        # whole over head and hair, gone at two and a half times that, and at the picture's edges
+        # full weight over head and hair, 0 from 2.5 times their size on and at the picture's edges
         weight = 1 - _ease((radius - 0.9) / 1.5)
         inset = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
         self._weight = weight * _ease(inset / (0.5 * face_w))

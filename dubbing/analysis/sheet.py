@@ -11,14 +11,14 @@ import numpy as np
 from dubbing.clock import Timeline
 from dubbing.face import LIPS
 
-__all__ = ["Sheet"]
+__all__ = ["Sheet", "write_sheets"]
 
 _CELL = 240  # px, each picture of the sheet
 _HEAD = 26
 
 
 class Sheet:
-    """Collects stills and writes them: columns are moments; rows are source, result, and both mouths.
+    """Collects stills and draws them: columns are moments; rows are source, result, and both mouths.
 
     labels: what to write over a moment, by frame; cell_px: the side of each picture.
     """
@@ -33,7 +33,7 @@ class Sheet:
         """Pictures of the moments, uint8 (H, W, 3), by `frame_<number>`."""
 
     def add(self, frame: int, before_HWC: np.ndarray, after_HWC: np.ndarray, mesh_P2: np.ndarray) -> None:
-        """One moment, if it is one of the sheet's. mesh_P2: (478, 2) pixels of these crops."""
+        """Add the pictures of a frame, if it is one of the sheet's moments. mesh_P2: (478, 2) pixels of these crops."""
         if frame not in self._frames:
             return
         head = np.full((_HEAD, self._cell_px, 3), 32, np.uint8)
@@ -44,18 +44,30 @@ class Sheet:
         cells = [_fit(picture, mesh, self._cell_px) for picture, mesh in pairs]
         self.columns[f"frame_{frame:08d}"] = np.concatenate([head, *cells])
 
-    def write(self, path: Path) -> None:
-        """As JPEG; nothing where no moment was added."""
+    def drawn(self) -> np.ndarray | None:
+        """The whole sheet, uint8 (H, W, 3) BGR; None where no moment was added."""
         if not self.columns:
-            return
+            return None
         body = np.concatenate([self.columns[k] for k in sorted(self.columns)], 1)
         title = np.full((_HEAD, body.shape[1], 3), 32, np.uint8)
         text = f"{self._name}: rows are source, result, source mouth, result mouth"
         cv2.putText(title, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-        done, data = cv2.imencode(".jpg", np.concatenate([title, body]), [cv2.IMWRITE_JPEG_QUALITY, 92])
-        if not done:
-            raise OSError(f"{path.name} could not be encoded as JPEG")
-        path.write_bytes(data.tobytes())
+        return np.concatenate([title, body])
+
+
+def write_sheets(path: Path, sheets: Iterable[Sheet]) -> None:
+    """One below the other, as JPEG; nothing where no moment was added to any."""
+    pictures = [picture for sheet in sheets if (picture := sheet.drawn()) is not None]
+    if not pictures:
+        return
+    width = max(picture.shape[1] for picture in pictures)
+    wide = [
+        cv2.copyMakeBorder(p, 0, 0, 0, width - p.shape[1], cv2.BORDER_CONSTANT, value=(32, 32, 32)) for p in pictures
+    ]
+    done, data = cv2.imencode(".jpg", np.concatenate(wide), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not done:
+        raise OSError(f"{path.name} could not be encoded as JPEG")
+    path.write_bytes(data.tobytes())
 
 
 def _fit(crop_HWC: np.ndarray, mesh_P2: np.ndarray | None, cell_px: int) -> np.ndarray:

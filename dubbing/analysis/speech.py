@@ -5,19 +5,56 @@ silero-vad (its weights come in its wheel) answers for 32 ms at a time; what is 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dubbing.sound import RATE_HZ
 
-__all__ = ["CHUNK", "speech_ranges"]
+__all__ = ["CHUNK", "Listener", "samples16", "speech_ranges"]
 
 CHUNK = 512  # samples that silero-vad answers for: 32 ms
 _HOP = RATE_HZ // 100
 _SILENT = 2  # int16 code values: nothing louder is digital silence
 
 
+class Listener:
+    """silero-vad on one sound after another, each given in blocks. It sums on one thread."""
+
+    def __init__(self) -> None:
+        import torch
+        from silero_vad import load_silero_vad
+
+        torch.set_num_threads(1)
+        self._torch: Any = torch
+        self._model = load_silero_vad(onnx=False)
+        self.begin()
+
+    def begin(self) -> None:
+        """What comes is another sound."""
+        self._model.reset_states()
+        self._rest = np.zeros(0, np.float32)
+
+    def hear(self, block: np.ndarray) -> list[float]:
+        """The chance of speech, 0..1, in each chunk that is complete with this block, float32 (T,) at 16 kHz."""
+        chance: list[float] = []
+        heard = np.concatenate([self._rest, block])
+        whole = len(heard) // CHUNK * CHUNK
+        with self._torch.inference_mode():
+            for start in range(0, whole, CHUNK):
+                chunk = self._torch.from_numpy(heard[start : start + CHUNK])
+                chance.append(float(self._model(chunk, RATE_HZ)))
+        self._rest = heard[whole:]
+        return chance
+
+
+def samples16(block: np.ndarray) -> np.ndarray:
+    """Samples in -1..1 as int16 (T,), as analysed sound is kept."""
+    return np.clip(np.rint(block * 32767.0), -32767, 32767).astype(np.int16)
+
+
 def speech_ranges(wave: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """Where someone speaks, int64 (S, 2) sample ranges, sorted and apart.
+    """The stretches in which someone speaks, int64 (S, 2) sample ranges, sorted and apart.
 
     wave: int16 (T,) at 16 kHz; chance: silero-vad's answer for each 512 samples, from sample 0.
     """

@@ -1,7 +1,7 @@
 """Every face of one shot, followed from picture to picture.
 
 Faces are searched for a few times a second; between searches each known face's mesh is fitted in a
-square that moves only when it must. Every face has a mesh tracker of its own, blank when it gets it,
+square that moves only when it must. Every face has a mesh tracker of its own, which starts without memory,
 so a shot's result does not depend on what the worker saw before. Pictures come one at a time and
 only the last few are kept. Nothing here is smoothed; it knows no file and no film time.
 """
@@ -55,7 +55,7 @@ class Found:
     portraits: int = 0
 
     def lasts(self, searches: int) -> bool:
-        """Whether it was there long enough, and confirmed often enough, to be a face.
+        """Whether it was in sight long enough, and confirmed by enough searches, to be a face.
 
         searches: how often the whole shot was searched.
         """
@@ -99,7 +99,7 @@ class Follower:
         self._count = 0
 
     def step(self, picture: Picture) -> None:
-        """The next frame."""
+        """Follow every face into the next frame."""
         for face in self._awake:
             self._follow(face, picture)
         if self._count % self._every == 0:
@@ -112,11 +112,11 @@ class Follower:
 
     @property
     def known(self) -> list[Found]:
-        """Every face met so far, believed or not; what is known of a frame can still change for a while (`step`)."""
+        """Every face met so far, confirmed or not. What is known of the last frames can still change (see `step`)."""
         return [f.found for f in [*self._asleep, *self._awake]]
 
     def finish(self) -> list[Found]:
-        """No more frames: the faces that were there long enough to be believed."""
+        """The faces that were in sight long enough to be kept, once all frames were given."""
         for face in self._awake:
             self._meshes.give_back(face.model)
         found = self.known
@@ -175,7 +175,7 @@ class Follower:
             face.found.portraits += 1
 
     def _look_for_hands(self, frame: int, whole_round: bool) -> None:
-        """At every other search, and at every one while a hand is near the mouth."""
+        """Look for hands at every second search, and at every one while a hand is near the mouth."""
         for face in self._awake:
             mesh = face.found.meshes.get(frame)
             if mesh is None or face.box[3] < _MIN_HAND_PX or not (whole_round or face.hand_near):
@@ -212,7 +212,7 @@ class Follower:
     # -- all faces ---------------------------------------------------------------------------
 
     def _search(self, picture: Picture, tiles: bool) -> None:
-        """Look for faces in the whole picture: confirm the known, wake the sleeping, start the new."""
+        """Search the whole picture: confirm followed faces, take lost ones up again, start new ones."""
         width, height = self._size
         scale = max(1.0, max(width, height) / SEARCH_PX)
         small = picture.bgr(width=round(width / scale))
@@ -267,7 +267,7 @@ class Follower:
         self._aim(face)
 
     def _wake(self, box: Box) -> _Face | None:
-        """The sleeping face whose place and size fit a box best, if any does."""
+        """The lost face whose place and size fit a box best, if any does."""
         size = max(box[2:])
         fits = []
         for face in self._asleep:
@@ -292,7 +292,7 @@ class Follower:
         self._meshes.give_back(back.model)
 
     def _part(self, frame: int) -> None:
-        """Two trackers on one face: the older keeps it. Faces lost for too long fall asleep."""
+        """Where two trackers follow one face, the older keeps it. Faces lost for too long give their trackers back."""
         for n, face in enumerate(list(self._awake)):
             rivals = [f for f in self._awake[:n] if f.lost == 0 and _same_face(f.box, face.box)]
             if face.lost == 0 and rivals:

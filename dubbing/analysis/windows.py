@@ -1,8 +1,8 @@
-"""Long shots in windows: where they are cut, and how a face that was followed in several is one again.
+"""Long shots in windows: where they are cut, and how a face that was followed in several becomes one track.
 
 A shot of more than WINDOW_FRAMES is worked on window by window, by several workers at once, and joined. Faces are
 followed a little beyond their window, so that neighbours share frames by which a face is known again; what is
-rendered does not depend on windows at all. Knows no task and no engine.
+rendered does not depend on windows at all. It knows no task and no engine.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def windows(start: int, end: int) -> list[tuple[int, int]]:
 
 
 def continue_faces(faces: list[list[T]], found: Sequence[T], track: Callable[[T], Track]) -> None:
-    """Put what was found in the next window to the faces that it continues, and begin new faces with the rest.
+    """Append what was found in the next window to the faces that it continues, and begin new faces with the rest.
 
-    faces: each as its pieces so far, changed in place; track: that of a piece. Of a mesh only the box counts here.
+    faces: the pieces of each so far, changed in place; track: gives the track of a piece. Only the meshes' boxes count.
     """
     free = list(faces)
     for piece in found:
@@ -50,7 +50,7 @@ def continue_faces(faces: list[list[T]], found: Sequence[T], track: Callable[[T]
 
 
 def _shared(a: Track, b: Track) -> float:
-    """How well two tracks lie on each other in the frames that both have, 0..1."""
+    """How well two tracks' boxes overlap in the frames that both have, 0..1."""
     _, in_a, in_b = np.intersect1d(a.frames_N, b.frames_N, return_indices=True)
     boxes = [(box_of(a.mesh_NP3[i]), box_of(b.mesh_NP3[j])) for i, j in zip(in_a, in_b, strict=True)]
     return float(np.mean([overlap(x, y) for x, y in boxes])) if boxes else 0.0
@@ -70,7 +70,7 @@ def join_tracks(parts: Sequence[Sequence[tuple[Track, Signature]]], shot_id: str
 
 
 def _one(pieces: Sequence[Track]) -> Track:
-    """Tracks that follow each other, each up to the middle of what it shares with the next."""
+    """One track of several that overlap, each used up to the middle of the frames that it shares with the next."""
     mesh, seen, frames = [], [], []
     start = pieces[0].start_frame
     for n, piece in enumerate(pieces):
@@ -88,7 +88,7 @@ def _one(pieces: Sequence[Track]) -> Track:
 
 
 def _look(signatures: Sequence[Signature]) -> Signature:
-    """What a face looks like, from what it looks like in each window, each as much as it was seen."""
+    """One signature of a face: the mean over windows, weighted by how often the face was seen in each."""
     weights = np.array([max(s.frames, 1) for s in signatures], np.float64)
     weights /= weights.sum()
     picture = sum(w * s.portrait_HWC for w, s in zip(weights, signatures, strict=True))

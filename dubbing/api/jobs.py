@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from dubbing import config as configs
 from dubbing import estimate, generators, preflight
 from dubbing import manifest as manifests
+from dubbing.api.log import RunLog
 from dubbing.api.progress import FiguresFile
 from dubbing.config import Config
 from dubbing.engine import ENGINES, Event, Report, run_job
-from dubbing.errors import InputError, PluginError
+from dubbing.errors import DubError, InputError, PluginError
 from dubbing.estimate import Estimate
 from dubbing.job import Job
 from dubbing.manifest import Manifest
@@ -85,14 +86,13 @@ def plan(
     """
     job, settings = _manifest_of(manifest), settings_of(config)
     known_engine(engine)
-    named = (job.generator.name, settings.sync.expert, engine)
-    rates = estimate.Rates.pooled(estimate.recall(), *named)
+    rates = _rates(job, settings, engine)
     if trial:
-        tried = estimate.trial(job, settings)
-        rates = replace(estimate.Rates.pooled([tried], *named), startup_s=rates.startup_s)
+        tried = [estimate.trial(job, settings)]
+        pooled = estimate.Rates.pooled(tried, job.generator.name, settings.sync.expert, engine)
+        rates = replace(pooled, startup_s=rates.startup_s)
     work = Job(job, out, settings)
-    slots = 1 if engine == "local" else workers or settings.engine.workers or os.cpu_count() or 1
-    expected = estimate.estimate(work, rates, slots, gpus=gpus, engine=engine)
+    expected = estimate.estimate(work, rates, _slots(settings, engine, workers), gpus=gpus, engine=engine)
     tasks = tuple(work.tasks())
     return Plan(expected, tuple(s.name for s in work.stages), tasks, frozenset(t.id for t in tasks if work.done(t)))
 
@@ -100,7 +100,7 @@ def plan(
 def run(
     manifest: Manifest | Path | str, out: Path | str = "out", *, config: Config | Path | str | None = None,
     engine: str = "ray", on_event: Callable[[Event], None] | None = None,
-    on_check: Callable[[Findings], None] | None = None,
+    on_check: Callable[[Findings], None] | None = None, verify: bool = False,
 ) -> Report:  # fmt: skip
     """Do the job: a master and a table of shots for every dub, the same bytes as `dub run`.
 
@@ -108,7 +108,8 @@ def run(
     review), counts (status -> shots), summary (one mapping per dub) and run_json (as written to out/run.json).
 
     manifest, out, config: as of `check`; engine: ray (all cores) or local (this process); on_event: told what happens,
-    in this process, as it happens; on_check: told what `check` finds, before the work starts.
+    in this process, as it happens; on_check: told what `check` finds, before the work starts; verify: look at all
+    contents of what is done, and not only of what is read, and make again what is damaged.
 
     Raises InputError (ManifestError, MediaError, OutputError, ModelError): what was given is wrong; nothing was started
     that the same call cannot go on with. What on_event raises ends the run and comes out here, as does
@@ -123,10 +124,48 @@ def run(
         on_check(found)
     films = [(t.frames, len(t.dubs)) for t in found.titles]
     work, made = Job(job, store, settings), estimate.Made()
-    with FiguresFile(films, store.root) as figures:
-        report = run_job(work, engine, steadfast(made, figures, *([on_event] if on_event else [])))
+    work.verifies = verify
+    with FiguresFile(films, store.root) as figures, RunLog(store, f"run with {engine}") as log:
+        tell = steadfast(made, figures, log, *([on_event] if on_event else []))
+        report = run_job(work, engine, _expecting(tell, work, engine))
+        log.ended(report)
     estimate.remember(work, report.run_json, made)
     return report
+
+
+def _expecting(tell: Callable[[Event], None], work: Job, engine: str) -> Callable[[Event], None]:
+    """The same watcher, told how long the run should take as soon as something is planned."""
+    told = False
+
+    def watch(event: Event) -> None:
+        nonlocal told
+        if event.kind == "planned" and not told:
+            told = True
+            expected_s = _expected_s(work, engine)
+            if expected_s is not None:
+                tell(Event("expected", seconds=round(expected_s, 1)))
+        tell(event)
+
+    return watch
+
+
+def _expected_s(work: Job, engine: str) -> float | None:
+    """How long a run should take, by earlier ones on this machine; None where none was measured."""
+    rates = _rates(work.manifest, work.config, engine)
+    if not (rates.stages and rates.here):
+        return None
+    try:
+        return estimate.estimate(work, rates, _slots(work.config, engine, None), engine=engine).wall_s
+    except (DubError, OSError):
+        return None  # the run itself says what is wrong
+
+
+def _rates(job: Manifest, settings: Config, engine: str) -> estimate.Rates:
+    return estimate.Rates.pooled(estimate.recall(), job.generator.name, settings.sync.expert, engine)
+
+
+def _slots(settings: Config, engine: str, workers: int | None) -> int:
+    return 1 if engine == "local" else workers or settings.engine.workers or os.cpu_count() or 1
 
 
 def schema_of(what: Literal["manifest", "config"]) -> tuple[dict[str, Any], list[PluginError]]:

@@ -24,21 +24,37 @@ from dubbing.store import Store, open_store
 if TYPE_CHECKING:
     from dubbing.engine import Event
 
-__all__ = ["PROGRESS", "Figures", "FiguresFile", "Tally", "first_line", "read_figures"]
+__all__ = ["DOING", "PROGRESS", "Figures", "FiguresFile", "Tally", "first_line", "read_figures"]
 
 PROGRESS = ".progress.json"
+_TELLING, _TELLING_S = 0.2, 120.0  # share of a run's work, and time, after which its own pace says something
 FAILURES = 20  # how many of the newest failures `dub status` is told
 # Milliseconds of wall time a frame of film costs on two cores: for the share done and the time left only.
 COST = {"shots": 2.0, "faces": 7.0, "lipsync": 10.0, "sync": 9.0, "master": 22.0}
 _PER_TITLE = ("shots", "faces")
+DOING = {
+    "still": "making a film of the photograph",
+    "shots": "finding cuts",
+    "faces": "finding faces",
+    "source_audio": "listening to the original",
+    "audio": "listening to the dub",
+    "active": "looking who speaks",
+    "speakers": "deciding who speaks",
+    "actors": "fitting voices",
+    "lipsync": "rendering mouths",
+    "sync": "scoring",
+    "master": "mastering",
+}
+"""The stages as people read them."""
 
 
 @dataclass(frozen=True)
 class Figures:
     """How far a run is. part: 0..1 of the work; shots_done of shots_total (null before the cuts are
     known), each counted once per language; frames_per_s: over the last seconds, all stages together;
-    left_s: null while there is nothing to go by; stage: of the newest task; found: tasks that were done
-    before; made: tasks finished now; seconds_by_stage: of these; failures: the newest, task id -> why."""
+    left_s: null while there is nothing to go by; stage: of the newest task; where: its title and language, `reel/fr`;
+    found: tasks that were done before; made: tasks finished now; seconds_by_stage: of these; failures: the newest,
+    task id -> why."""
 
     part: float
     shots_done: int
@@ -52,10 +68,16 @@ class Figures:
     made: int = 0
     seconds_by_stage: Mapping[str, float] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
 
 
 class Tally:
-    """Counts events. films: (frames, dubs) of every title, so that the whole is known from the start."""
+    """Counts events. films: (frames, dubs) of every title, so that the whole is known from the start.
+
+    How long is left is at first what earlier runs on this machine say (the event `expected`), and more and more what
+    this run's own pace says, the further it is. Without earlier runs nothing is said in the first minutes, because
+    what comes first (starting, loading networks, the analysis) says little of the rest.
+    """
 
     def __init__(self, films: list[tuple[int, int]], clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -75,11 +97,14 @@ class Tally:
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._failures: dict[str, str] = {}
         self._made = self._known_done = 0
+        self._expected_s: float | None = None
         self.failed = 0
-        self.stage = ""
+        self.stage = self.where = ""
 
     def __call__(self, event: Event) -> None:
-        if event.kind == "planned":
+        if event.kind == "expected":
+            self._expected_s = event.seconds
+        elif event.kind == "planned":
             for stage, (_, _, known, done) in event.totals.items():
                 if stage in COST:
                     self._done[stage] = done
@@ -96,6 +121,7 @@ class Tally:
             )
         elif event.kind == "started":
             self._stage_of[event.task_id] = self.stage = event.stage
+            self.where = "/".join(part for part in (event.title, event.language) if part)
             self._since[event.task_id] = self._clock()
         elif event.kind == "frames":
             self._partial[event.task_id] = self._partial.get(event.task_id, 0) + event.frames
@@ -132,8 +158,7 @@ class Tally:
         span = max(1.0, now - max(self._recent[0][0] if self._recent else now, self._started))
         whole = sum(COST[s] * self._expected[s] for s in COST)
         work = self._work()
-        fresh, elapsed = work - (self._found or 0.0), now - self._started
-        left = (whole - work) * elapsed / fresh if fresh > 0.01 * whole and elapsed > 2 else None
+        left = self._left(work - (self._found or 0.0), whole - work, now - self._started)
         done, total = self._shots or (0, None)
         return Figures(
             part=min(1.0, work / whole) if whole else 0.0,
@@ -148,7 +173,19 @@ class Tally:
             made=self._made,
             seconds_by_stage={s: round(v, 2) for s, v in self._seconds.items()},
             failures=dict([*self._failures.items()][-FAILURES:]),
+            where=self.where,
         )
+
+    def _left(self, made: float, open_: float, elapsed_s: float) -> float | None:
+        """Seconds left. made: work done by this run; open_: work that is left, in the same measure."""
+        if not made + open_:
+            return None
+        part = made / (made + open_)
+        pace = open_ * elapsed_s / made if part > 0.01 and elapsed_s > 2 else None
+        if self._expected_s is not None:
+            said = self._expected_s * (1 - part)
+            return said if pace is None else (1 - part) * said + part * pace
+        return pace if part > _TELLING or elapsed_s > _TELLING_S else None
 
 
 def first_line(text: str) -> str:

@@ -19,15 +19,15 @@ from dubbing import media
 from dubbing.api.progress import read_figures
 from dubbing.api.tables import to_pandas
 from dubbing.config import Config
-from dubbing.errors import InputError
+from dubbing.errors import DamagedResult, InputError
 from dubbing.manifest import Manifest
 from dubbing.records import Patch
 from dubbing.remote import Uri, place
 from dubbing.review import takes as on_disk
-from dubbing.run_file import read_run
+from dubbing.run_file import RunRecord, read_run
 from dubbing.severity import severity
-from dubbing.shot_table import SCHEMA, read_table
-from dubbing.store import Store, open_store
+from dubbing.shot_table import FACE_SCHEMA, FACES, SCHEMA, read_table
+from dubbing.store import PART, RESULT, Store, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +45,10 @@ class Take:
 
     shot: its id; id: 12 hex digits, of everything the take depends on; delivered: whether it is in the table of shots,
     and so in the master; generator: name and settings, as in a manifest; status: `dubbed`, or `untouched` with the
-    reason; scores: columns of `dub.shot.1`, without those that were not measured; made: UTC, ISO 8601, empty where it
-    lies at a URI; faces: the faces that have patches, `face_1` and so on.
+    reason; scores: columns of `dub.shot.1`, of its worst face, without those that were not measured; review_reason:
+    which thresholds of the run it crosses, None where none; made: UTC, ISO 8601, empty where it lies at a URI; faces:
+    the faces that have patches, `face_1` and so on; face_scores: of each of these that was scored, columns of
+    `dub.face.1`, over the frames in which it is rendered.
     """
 
     shot: str
@@ -56,8 +58,10 @@ class Take:
     status: str
     reason: str | None
     scores: Mapping[str, Any]
+    review_reason: str | None
     made: str
     faces: tuple[str, ...]
+    face_scores: Mapping[str, Mapping[str, Any]]
     _folder: Path = field(repr=False)
     _store: Store = field(repr=False)
 
@@ -68,7 +72,7 @@ class Take:
         and alpha (uint8, (H, W): 0 keeps the source, 255 replaces it). face: one of `faces`, None for all, one after
         another; first, last: only frames [first, last). A shot that was left alone has none.
 
-        Raises InputError: there is no such face; MediaError: the patches are damaged; OutputError: they are gone.
+        Raises InputError: there is no such face; DamagedResult (an OutputError): the take is damaged, or gone.
         """
         if face is not None and face not in self.faces:
             raise InputError(
@@ -77,18 +81,23 @@ class Take:
         return self._read(self.faces if face is None else (face,), first, last)
 
     def _read(self, faces: tuple[str, ...], first: int | None, last: int | None) -> Iterator[Patch]:
-        folder = Path(self._store.bring({"take": str(self._folder)})["take"]) if faces else self._folder
+        if not faces:
+            return
+        folder = Path(self._store.bring({"take": str(self._folder)})["take"])
+        self._store.whole(folder)
         for face in faces:
             yield from media.read_patches(folder / face, first, last)
 
 
 @dataclass(frozen=True)
 class DubResults:
-    """One language of one title. error: why there is no master, None where there is one or nobody has said yet."""
+    """One language of one title. error: why there is no master, None where there is one or nobody has said yet;
+    made_by: the last run that wrote its table of shots, None where no record says so."""
 
     title: str
     language: str
     error: str | None
+    made_by: RunRecord | None
     _store: Store = field(repr=False)
     _config: Config = field(repr=False)
 
@@ -99,6 +108,15 @@ class DubResults:
             return read_table(self._store.read_bytes(self._table))
         except FileNotFoundError:
             return SCHEMA.empty_table()
+
+    @cached_property
+    def faces(self) -> pa.Table:
+        """One row per rendered face of a shot, schema `dub.face.1` (README, "What comes out"); no rows before the run
+        has ended, or where an older version of dub wrote the folder."""
+        try:
+            return read_table(self._store.read_bytes(self._home / FACES))
+        except FileNotFoundError:
+            return FACE_SCHEMA.empty_table()
 
     def to_pandas(self) -> pd.DataFrame:
         """`shots` as a DataFrame. Raises InputError where pandas is not installed."""
@@ -123,15 +141,29 @@ class DubResults:
     def worst(self) -> pa.Table:
         """The shots that are not untouched, worst first, as the review page orders them: failed, then by how far they
         are over the thresholds of the config's `review`. Columns as of `shots`."""
-        rows = sorted(self._rows, key=lambda r: severity(r, self._config.review), reverse=True)
-        return pa.Table.from_pylist([r for r in rows if r["status"] != "untouched"], self.shots.schema)
+        return pa.Table.from_pylist(self._worst_rows, self.shots.schema)
 
     @property
     def master(self) -> Path | Uri | None:
         """Where the master lies; None where none was made yet."""
-        beginning = f"{self.title}.{self.language}."
-        found = sorted(self._store.names(self._home, beginning))
+        beginning, draft = f"{self.title}.{self.language}.", self._config.quality == "draft"
+        named = sorted(self._store.names(self._home, beginning))
+        found = [n for n in named if n.name.startswith(f"{beginning[:-1]}{media.DRAFT}.") == draft]
         return place(self._store.shown(found[0])) if found else None
+
+    @cached_property
+    def damage(self) -> str | None:
+        """What is wrong with the master, as far as sizes tell; None where nothing is, or none was made."""
+        for folder in self._store.names(self._home, "master-"):
+            told = self._store.results([folder]).get(folder, {})
+            problem = "is damaged: result.json" if told is None else self._store.fault(folder, told)
+            master = self.master
+            if problem is None and isinstance(master, Path) and (made := folder / master.name).exists():
+                if master.stat().st_size != made.stat().st_size:
+                    problem = f"has another length than {master.name} beside it"
+            if problem:
+                return f"{self._store.shown(folder)!r} {problem}; `dub run` its manifest again"
+        return None
 
     @property
     def table(self) -> Path | Uri | None:
@@ -149,10 +181,11 @@ class DubResults:
                 f"{self.title}/{self.language} has no shot {shot!r}; it has shot_0001 to {self._rows[-1]['shot']}."
             )
         delivered = row["take"] if row is not None and row["status"] == "dubbed" else None
-        found = on_disk.read_takes(self._store, self._home, shot, delivered, "unknown")
+        found = on_disk.read_takes(self._store, self._home, shot, delivered, "unknown", self._config.review)
         return tuple(
-            Take(t.shot, t.id, t.current, t.generator, t.status, t.reason, t.scores, t.made,
-                 tuple(f.folder for f in t.faces if f.frames), t.folder, self._store)
+            Take(t.shot, t.id, t.current, t.generator, t.status, t.reason, t.scores, t.review_reason, t.made,
+                 tuple(f.folder for f in t.faces), {f["track"].rsplit("/", 1)[-1]: f for f in t.scored}, t.folder,
+                 self._store)
             for t in found
         )  # fmt: skip
 
@@ -164,6 +197,11 @@ class DubResults:
     def _rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.shots.to_pylist()
         return rows
+
+    @property
+    def _worst_rows(self) -> list[dict[str, Any]]:
+        rows = sorted(self._rows, key=lambda r: severity(r, self._config.review), reverse=True)
+        return [r for r in rows if r["status"] != "untouched"]
 
     @property
     def _home(self) -> Path:
@@ -183,10 +221,11 @@ class DubResults:
             "reasons": dict(Counter(r["reason"] for r in self._rows if r["reason"])),
             "needs_review": self.needs_review,
             **{n: _mean(dubbed, n) for n in ("lse_d", "lse_c", "source_lse_d", "source_lse_c")},
-            "worst": [{n: row[n] for n in _SHORT} for row in self.worst.slice(0, _WORST).to_pylist()],
+            "worst": [{n: row[n] for n in _SHORT} for row in self._worst_rows[:_WORST]],
             "table": str(self.table) if self.table else None,
             "master": str(self.master) if self.master else None,
-            "error": self.error,
+            "error": self.error or self.damage,
+            "run": self.made_by.number if self.made_by else None,
         }
 
 
@@ -209,7 +248,8 @@ class Results:
     """One output folder or URI, as it was when it was opened.
 
     out: where; state: running, killed (ended without a word: the same run goes on), stopped (by an error or a person),
-    or finished; run: run.json; progress: figures of a run under way, else None; manifest: what was run.
+    or finished; run: run.json; progress: figures of a run under way, else None; manifest: of the last run;
+    runs: a record of each, oldest first; titles: all that is in the folder, whichever run made it.
     """
 
     out: str
@@ -218,6 +258,8 @@ class Results:
     progress: Mapping[str, Any] | None
     titles: tuple[TitleResults, ...]
     manifest: Manifest
+    runs: tuple[RunRecord, ...]
+    _store: Store = field(repr=False)
 
     @property
     def dubs(self) -> tuple[DubResults, ...]:
@@ -243,10 +285,34 @@ class Results:
             raise InputError(f"There is no dub {title}/{language} in {self.out!r}; there is: {names or 'none'}.")
         return found
 
+    def verify(self) -> tuple[str, ...]:
+        """Looks at everything below `out` that runs have finished, all of its contents, and at tables and masters:
+        what is damaged, a sentence each. `dubbing.run` makes it again; with its `verify` also what it need not read.
+
+        Results of earlier versions of dub cannot be looked at: they carry no checksums.
+        """
+        found: list[str] = []
+        folders = sorted(path.parent for path in self._store.find(self._store.root, RESULT))
+        told = self._store.results(f for f in folders if not any(PART in part for part in f.parts))
+        for folder, value in told.items():
+            problem = "is damaged: result.json" if value is None else self._store.fault(folder, value, "all")
+            if problem:
+                found.append(f"{self._store.shown(folder)!r} {problem}")
+        for dub in self.dubs:
+            try:
+                dub.shots  # noqa: B018 - reading it is looking at it
+            except DamagedResult as e:
+                found.append(str(e))
+        return tuple(found)
+
     def to_dict(self) -> dict[str, Any]:
         """What `dub status --json` prints."""
         dubs = [d.to_dict() for d in self.dubs]
-        return {"out": self.out, "state": self.state, "run": self.run, "progress": self.progress, "dubs": dubs}
+        runs = [r.model_dump(mode="json") for r in self.runs]
+        run = {k: v for k, v in self.run.items() if k not in ("runs", "earlier")}
+        return {
+            "out": self.out, "state": self.state, "run": run, "progress": self.progress, "dubs": dubs, "runs": runs,
+        }  # fmt: skip
 
 
 _SHORT = ("shot", "start_tc", "status", "lse_d", "source_lse_d", "lse_c", "source_lse_c", "lse_offset_frames",
@@ -262,16 +328,18 @@ def open_results(out: Path | str) -> Results:
     store = open_store(out, PATIENCE_S)
     run = read_run(store)
     state: State = "killed" if run.state == "running" and not store.held() else run.state
-    return Results(
-        str(out), state, run.plain, read_figures(store) if state == "running" else None,
-        tuple(
-            TitleResults(
-                name, tuple(DubResults(name, x, run.errors.get((name, x)), store, run.config) for x in languages)
-            )
-            for name, languages in run.titles
-        ),
-        run.manifest,
-    )  # fmt: skip
+    titles = (
+        TitleResults(
+            name,
+            tuple(
+                DubResults(name, language, run.error(name, language), run.maker(name, language), store, run.config)
+                for language in languages
+            ),
+        )
+        for name, languages in run.titles
+    )
+    progress = read_figures(store) if state == "running" else None
+    return Results(str(out), state, run.plain, progress, tuple(titles), run.manifest, run.runs, store)
 
 
 def _mean(rows: list[dict[str, Any]], name: str) -> float | None:

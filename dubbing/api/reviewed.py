@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dubbing.api.jobs import known_engine, steadfast
+from dubbing.api.log import RunLog
 from dubbing.api.progress import FiguresFile
 from dubbing.api.results import Take, open_results
+from dubbing.decisions import ShotKey
 from dubbing.engine import Event
 from dubbing.manifest import GeneratorChoice
 from dubbing.review.export import Exported
@@ -19,6 +21,8 @@ from dubbing.review.library import Library
 from dubbing.review.rerun import rerun as render
 from dubbing.review.rerun import shots_named
 from dubbing.review.serve import ReviewServer, open_server
+from dubbing.run_file import account
+from dubbing.store import Store
 from dubbing.yaml_text import value_of
 
 __all__ = ["Rerun", "ReviewServer", "export", "generator_of", "rerun", "serve_review"]
@@ -29,7 +33,8 @@ GIB = 1 << 30
 @dataclass(frozen=True)
 class Rerun:
     """What became of one shot. before: the take that held until then, take: the new one; either None where there is
-    none; known: whether the same take was there already; error: why there is no new one."""
+    none; known: whether the same take was there already; error: why there is no new one; ended: the decision of
+    somebody else that choosing the take ended, None where there was none."""
 
     title: str
     language: str
@@ -38,6 +43,7 @@ class Rerun:
     take: Take | None
     known: bool
     error: str | None
+    ended: str | None = None
 
 
 def rerun(
@@ -60,12 +66,16 @@ def rerun(
         known_engine(engine)
     library, who = Library(out), _name(reviewer)
     keys = shots_named(library, [shots] if isinstance(shots, str) else shots)
-    choice = library.manifest.generator if generator is None else library.choice(_plain(generator))
+    choice = None if generator is None else library.choice(_plain(generator))
     before = {key: next((t.id for t in library.find(*key).takes if t.current), None) for key in keys}
     made = render(library, keys, choice, who, on_part or (lambda part, stage: None), engine)
+    ended: dict[ShotKey, str] = {}
     if choose:
         for one in made:
             if one.take is not None:
+                was = library.log.of(one.key)
+                if was.verdict is not None and was.by != who:
+                    ended[one.key] = f"{was.verdict} by {was.by}"
                 take = library.find(*one.key).take(one.take)
                 library.log.append(one.key, "choose", who, take=take.id, generator=take.generator)
     results, found = open_results(out), []
@@ -73,7 +83,7 @@ def rerun(
         title, language, shot = one.key
         takes = {t.id: t for t in results.dub(title, language).takes(shot)}
         old, new = takes.get(before[one.key] or ""), takes.get(one.take or "")
-        found.append(Rerun(title, language, shot, old, new, one.known, one.error))
+        found.append(Rerun(title, language, shot, old, new, one.known, one.error, ended.get(one.key)))
     return tuple(found)
 
 
@@ -93,12 +103,13 @@ def export(
     """
     known_engine(engine)
     library = Library(out)
+    dubs = Counter(title.id for title, _ in library.dubs())
     films = [
-        (max((r["end_frame"] for r in library.rows() if r["title"] == t.id), default=0), len(t.dubs))
-        for t in library.manifest.titles
+        (max((r["end_frame"] for r in library.rows() if r["title"] == t), default=0), count)
+        for t, count in dubs.items()
     ]
-    with FiguresFile(films, library.out) as figures:
-        tell = steadfast(figures, *([on_event] if on_event else []))
+    with FiguresFile(films, library.out) as figures, RunLog(Store(library.out), f"export with {engine}") as log:
+        tell = steadfast(figures, log, *([on_event] if on_event else []))
         return deliver(library, _name(reviewer), tell, engine, None if to is None else Path(to), since)
 
 
@@ -122,12 +133,7 @@ def generator_of(text: str) -> Any:
 
 def _name(reviewer: str | None) -> str:
     """Whose name goes into the records: the one given, else the account's."""
-    if reviewer is not None:
-        return reviewer
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
+    return account() if reviewer is None else reviewer
 
 
 def _plain(generator: str | Mapping[str, Any] | GeneratorChoice) -> Mapping[str, Any]:

@@ -13,8 +13,8 @@ from dubbing import experts, media
 from dubbing.api.jobs import settings_of
 from dubbing.api.tables import to_pandas
 from dubbing.config import Config
-from dubbing.errors import DubError, InputError
-from dubbing.scoring import SCHEMA, Watch, draw, find_films, score_films, writable
+from dubbing.errors import DubError, InputError, several
+from dubbing.scoring import SCHEMA, Watch, draw, find_films, means, score_films, speakers, writable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +47,17 @@ class Scores:
         return to_pandas(self.table)
 
     @property
+    def by_speaker(self) -> list[dict[str, Any]]:
+        """Mean and sample standard deviation of LSE-D and LSE-C over each speaker's faces, and over all.
+
+        A speaker is the first folder below the one that all films share, or the film where they share one. Keys:
+        speaker (the last is `all`), count, lse_d_mean, lse_d_std, lse_c_mean, lse_c_std; a deviation is None of fewer
+        than two faces.
+        """
+        whose = speakers(r["video"] for r in self.rows)
+        return means([{**r, "speaker": whose[r["video"]]} for r in self.rows], ("lse_d", "lse_c"))
+
+    @property
     def exit_code(self) -> int:
         """What `dub score` ends with: 0; 1 where some films could not be scored; 2 where none could."""
         if not self.errors:
@@ -75,7 +86,7 @@ def score(
     films = list(find_films(given))
     many = len(films) > 1 or any(v.is_dir() for v in given)
     if sound is not None and many:
-        raise InputError(f"Another sound goes with one film; found {len(films)} films.")
+        raise InputError(f"Another sound goes with one film; found {several(len(films), 'film')}.")
     if sound is not None:
         media.probe(sound)
     for path in (picture, table):

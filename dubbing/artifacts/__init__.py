@@ -1,1 +1,1 @@
-"""What stages leave, one subject a file: read back by everybody through the same classes (see `dubbing.artifact`)."""
+"""The results of stages, one file per subject. Whoever reads a result uses these classes (see `dubbing.artifact`)."""

@@ -30,6 +30,6 @@ def save_active(folder: Path, found: dict[str, np.ndarray]) -> None:
 
 
 def load_active(folder: Path | str) -> dict[str, np.ndarray]:
-    """What `Active` wrote: per track id float32 (N,), above 0 where the face speaks, NaN where nobody looked."""
+    """The saved evidence: per track id float32 (N,), above 0 where the face speaks, NaN where it was not measured."""
     with np.load(Path(folder) / FILE, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}

@@ -13,10 +13,10 @@ __all__ = ["FittedActors"]
 
 @dataclass(frozen=True)
 class FittedActors(Artifact):
-    """The models of a title's people, as files in its folder. They go nowhere else."""
+    """The models of a title's people, as files in its folder; they are never copied elsewhere."""
 
     schema: ClassVar[str] = "dub.actors.1"
     model_files: Mapping[int, str]
-    """By the person's number (`Speaking.actor`) the name of the model's file; nobody without enough dialogue."""
+    """Name of the model's file by the person's number (`Speaking.actor`); with too little dialogue there is none."""
     dialogue_s: Mapping[int, float]
-    """Seconds of dialogue that there were of each person."""
+    """Seconds of dialogue of each person."""

@@ -14,9 +14,10 @@ __all__ = ["ShotList"]
 
 @dataclass(frozen=True)
 class ShotList(Artifact):
-    """Where a film is cut. Its folder holds the film's timeline too (`media.load_timeline`)."""
+    """The shots of a film. Its folder holds the film's timeline too (`media.load_timeline`)."""
 
     schema: ClassVar[str] = "dub.shots.1"
+    always_read: ClassVar[bool] = True
     frames: int
     """Frames of the film."""
     cuts: tuple[tuple[int, int], ...]

@@ -6,6 +6,7 @@ Sample 0 is where frame 0 of the film begins, and there are exactly as many samp
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,17 @@ from dubbing.clock import Timeline
 from dubbing.sound import RATE_HZ
 from dubbing.store import read_json
 
-__all__ = ["WAVE", "DubSound", "Sound", "SourceSound", "load_speech", "load_wave", "save_speech", "speech_mask"]
+__all__ = [
+    "WAVE", "DubSound", "Sound", "SourceSound", "load_speech", "load_wave", "new_wave", "save_speech", "speech_mask",
+]  # fmt: skip
 
 WAVE, SPEECH = "wave.npy", "speech.json"
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Sound(Artifact):
-    """What was heard. Its folder holds the samples (`load_wave`) and the speech (`load_speech`)."""
+    """A decoded sound. Its folder holds the samples (`load_wave`) and the speech (`load_speech`)."""
 
     samples: int
     """At 16 kHz."""
@@ -35,6 +39,8 @@ class Sound(Artifact):
     """How many stretches of speech there are."""
     shot_keys: Mapping[str, str]
     """By shot id a key that changes exactly when sound in or near the shot does."""
+    listened: str = ""
+    """Which track and channels of the file were listened to, and why."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,27 @@ class SourceSound(Sound):
 
 @dataclass(frozen=True)
 class DubSound(Sound):
-    """What drives the lips in one language."""
+    """The sound that drives the lips in one language."""
 
     schema: ClassVar[str] = "dub.dub_sound.1"
+
+
+def new_wave(folder: Path, samples: int) -> np.memmap:
+    """Silence to be overwritten, int16 (samples,), mapped from the file that `load_wave` will read.
+
+    The disk gives all of its room at once: where a mapped file cannot grow later, the process dies of it. Raises
+    OSError where there is too little.
+    """
+    wave = np.lib.format.open_memmap(folder / WAVE, "w+", np.int16, (samples,))
+    with (folder / WAVE).open("r+b") as f:
+        size = os.fstat(f.fileno()).st_size
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(f.fileno(), 0, size)
+        else:  # macOS: writing is what takes room
+            f.seek(size - wave.nbytes)
+            for start in range(0, wave.nbytes, _BLOCK):
+                f.write(bytes(min(_BLOCK, wave.nbytes - start)))
+    return wave
 
 
 def load_wave(folder: Path | str, first: int = 0, last: int | None = None) -> np.ndarray:

@@ -31,14 +31,14 @@ class FaceEvidence:
     in_speech: float | None
     """Mean lip activity while there is speech (inter-ocular distances a second); None without speech."""
     in_quiet: float | None
-    """The same while there is none."""
+    """Mean lip activity while there is no speech; None where there is always some."""
     speaks_s: float
     """Seconds in which this face was found to speak."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided for one shot."""
+    """The decision for one shot."""
 
     shot: str
     """Id of the shot."""
@@ -53,11 +53,11 @@ class Decision:
     actor: int | None
     """The main speaker's person; None where nobody may be dubbed."""
     tracks: tuple[Speaking, ...] = ()
-    """Every face that may be dubbed, the one that speaks longest first."""
+    """Every face that may be dubbed, in order of how long it speaks, longest first."""
     speech_s: float = 0.0
     """Seconds of speech in the shot."""
     evidence: Mapping[str, FaceEvidence] = field(default_factory=dict)
-    """By the last part of each track's id."""
+    """The evidence for each face, by the last part of its track's id."""
     source_speech: tuple[tuple[int, int], ...] = ()
     """Frames [start, end) of the title with speech in the original."""
 

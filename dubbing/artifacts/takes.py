@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
 from dubbing.artifact import Artifact
 
-__all__ = ["SHEET", "STILL_FILM", "Master", "Scores", "StillFilm", "Take", "TakeFace"]
+__all__ = ["SHEET", "STILL_FILM", "FaceScores", "Master", "Scores", "StillFilm", "Take", "TakeFace", "seen_file"]
 
-SHEET = "sheet.jpg"  # beside the scores: source above result, mouths enlarged
+SHEET = "sheet.jpg"  # beside the scores: source above result, mouths enlarged, a block for each rendered face
 STILL_FILM = "film.mp4"  # what a photograph becomes
 
 
@@ -32,7 +33,7 @@ class TakeFace:
 
 @dataclass(frozen=True)
 class Take(Artifact):
-    """What was rendered for one shot, or why nothing was. Its folder holds a folder of patches for each face."""
+    """The patches of one shot, or the reason why it has none. Its folder holds a folder of patches for each face."""
 
     schema: ClassVar[str] = "dub.take.1"
     status: str
@@ -46,7 +47,7 @@ class Take(Artifact):
     yaw_deg: float | None
     """Its median turn in degrees."""
     faces: tuple[TakeFace, ...] = ()
-    """What was rendered, the one that speaks longest first."""
+    """The rendered faces, in order of how long they speak, longest first."""
     frames: int = 0
     """Patches in all."""
     generator: str | None = None
@@ -56,20 +57,37 @@ class Take(Artifact):
     choice: Mapping[str, Any] | None = None
     """The generator as a manifest names it: `name` and `settings`."""
 
+    @property
+    def rendered(self) -> tuple[TakeFace, ...]:
+        """The faces that have patches."""
+        return tuple(face for face in self.faces if face.frames)
+
 
 @dataclass(frozen=True)
-class Scores(Artifact):
-    """What was measured of a take; None where it could not be. Columns of `dub.shot.1` by their names."""
+class FaceScores:
+    """What was measured of one rendered face, over its rendered frames; None where it could not be. Columns of
+    `dub.face.1` by their names."""
 
-    schema: ClassVar[str] = "dub.scores.1"
+    track: str
+    """Id of its track."""
+    start_frame: int
+    """The first frame that is rendered."""
+    end_frame: int
+    """The frame after the last that is rendered; between the two there may be frames that are not."""
+    rendered_frames: int
+    """How many are rendered."""
+    face_px: float | None = None
+    """Its median height in pixels."""
+    yaw_deg: float | None = None
+    """Its median turn in degrees."""
     lse_d: float | None = None
     """LSE-D of the take with the dub."""
     lse_c: float | None = None
     """LSE-C of the take with the dub."""
     lse_offset_frames: float | None = None
-    """25ths of a second, positive where the sound is early."""
+    """Offset of the take, 25ths of a second, positive where the sound is early."""
     lse_at_zero: float | None = None
-    """The distance at shift 0."""
+    """The take's distance at shift 0."""
     source_lse_d: float | None = None
     """LSE-D of the original with its own sound."""
     source_lse_c: float | None = None
@@ -83,7 +101,7 @@ class Scores(Artifact):
     lse_model: str | None = None
     """The sync expert, `name@hash12`."""
     lse_windows: int | None = None
-    """How many windows the score rests on."""
+    """How many windows the score rests on: those whose every frame is rendered."""
     following: float | None = None
     """Correlation of the wanted with the re-detected mouth opening."""
     rest_opening: float | None = None
@@ -93,12 +111,25 @@ class Scores(Artifact):
     sharpness: float | None = None
     """Mouth detail, take over source, 1 = equal."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """What other packages' metrics say, by column, `metric_<name>`."""
+    """Values of other packages' metrics, by column, `metric_<name>`."""
 
-    def measured(self) -> dict[str, Any]:
-        """The numbers that there are, by column."""
-        own = ((f.name, getattr(self, f.name)) for f in fields(self) if f.name != "metrics")
-        return {**{name: value for name, value in own if value is not None}, **self.metrics}
+    def row(self) -> dict[str, Any]:
+        """All of it by column, None where there is no number."""
+        return {**{f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}, **self.metrics}
+
+
+@dataclass(frozen=True)
+class Scores(Artifact):
+    """What was measured of a take: of each face that was rendered, the one that speaks longest first."""
+
+    schema: ClassVar[str] = "dub.scores.2"
+    faces: tuple[FaceScores, ...] = ()
+    """None of a take without patches."""
+
+
+def seen_file(folder: Path, face: str) -> Path:
+    """Where the curves of a rendered face lie. folder: of the scores; face: its folder in the take, or its track."""
+    return folder / f"seen_{face.rsplit('/', 1)[-1]}.npz"
 
 
 @dataclass(frozen=True)
@@ -106,6 +137,7 @@ class Master(Artifact):
     """A finished master."""
 
     schema: ClassVar[str] = "dub.master.1"
+    always_read: ClassVar[bool] = True
     file: str
     """Name of the file in its folder."""
     frames: int

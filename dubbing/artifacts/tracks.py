@@ -1,7 +1,7 @@
 """The faces of one shot: tracks and what each looks like, stored compactly once per title.
 
-A track covers every frame from a face's first to its last in the shot; where it was out of sight the mesh is drawn
-straight across the gap and `seen_N` is False; so it is where a hand lies before the mouth. Meshes are as measured,
+A track covers every frame from a face's first to its last in the shot; where it was out of sight the mesh is
+interpolated linearly and `seen_N` is False, as it is where a hand lies before the mouth. Meshes are as measured,
 never smoothed.
 """
 
@@ -20,7 +20,7 @@ from dubbing.records import Track
 
 __all__ = [
     "BRIDGE_S", "FaceTracks", "TrackSummary", "in_sight", "load_signatures", "load_tracks", "save_signatures",
-    "save_tracks",
+    "save_tracks", "size_and_turn",
 ]  # fmt: skip
 
 BRIDGE_S = Fraction(2, 5)
@@ -55,6 +55,12 @@ class FaceTracks(Artifact):
     schema: ClassVar[str] = "dub.faces.1"
     tracks: tuple[TrackSummary, ...]
     """In the order of `load_tracks`."""
+
+
+def size_and_turn(track: Track) -> tuple[float, float]:
+    """The median height of a face in pixels, and the median turn of its head in degrees where the mouth was seen."""
+    seen_N = track.seen_N if track.seen_N.any() else np.ones(len(track.seen_N), bool)
+    return round(track.height_px, 1), round(float(np.median(track.yaw_N[seen_N])), 1)
 
 
 def in_sight(track: Track, rate: Fraction) -> np.ndarray:

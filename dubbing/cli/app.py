@@ -2,6 +2,8 @@
 
 Results go to stdout, progress and messages to stderr. Errors end with one sentence and the exit
 codes of docs/architecture.md; DUB_DEBUG=1 adds the traceback and writes a report to send.
+
+Over 400 lines: the commands that most people use, each with the examples of its help.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -22,22 +24,25 @@ from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs,
 from dubbing.cli.dataset import dataset
 from dubbing.cli.evaluate import evaluate
 from dubbing.cli.export import export
+from dubbing.cli.formats import formats
+from dubbing.cli.manifests import init, schema, sounds_argument
 from dubbing.cli.models import models
 from dubbing.cli.options import (
     FILE,
     PLACE,
     Finite,
+    changed,
     config_option,
     engine_option,
     json_option,
-    log_format_option,
     out_option,
+    run_options,
 )
 from dubbing.cli.review import rerun, review
 from dubbing.cli.say import echo
 from dubbing.cli.score import score
 from dubbing.cli.train import train
-from dubbing.errors import DubError, InputError
+from dubbing.errors import DubError, InputError, ManifestError
 from dubbing.remote import Uri
 
 if TYPE_CHECKING:
@@ -59,6 +64,7 @@ class _Interrupted(KeyboardInterrupt):
 Examples:
   dub demo                          make a small film, dub it into Hindi and Tamil, and look
   dub check reel.yaml               is everything there? what will happen?
+  dub init reel.mp4 reel.fr.flac    write a manifest to start from
   dub run reel.yaml --out out       do it; run it again after any interruption
   dub plan reel.yaml                how long will it take?
   dub status out                    how far it is, how well the lips fit, which shots to look at
@@ -93,7 +99,9 @@ Examples:
 @click.argument("manifest", type=PLACE)
 @out_option("out")
 @config_option
-@click.option("--deep", is_flag=True, help="Decode every picture: exact lengths, and damage named by timecode.")
+@click.option(
+    "--deep", is_flag=True, help="Decode every picture, which takes a while: exact lengths, damage by timecode."
+)
 @json_option
 def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool) -> None:
     """Look at everything a run will need, and say what it will do, without doing it."""
@@ -112,6 +120,8 @@ def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None,
     for problem in found.problems:
         _complain(problem)
     if found.problems:
+        if len(found.problems) > 1:
+            _complain(RuntimeError(f"`dub run` would refuse this, for {len(found.problems)} reasons."))
         raise SystemExit(InputError.exit_code)
 
 
@@ -131,7 +141,7 @@ Finished runs leave what they cost, numbers only, in the user's cache folder; DU
 @engine_option
 @config_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
-@click.option("--gpus", type=Finite(min=0), default=0.0, help="GPUs there; default: one, if any are needed.")
+@click.option("--gpus", type=Finite(min=0), default=0.0, help="GPUs to reckon with; default: one, if any are needed.")
 @click.option(
     "--trial", "try_it", is_flag=True, help="Measure: do nine seconds of the first title in a temporary folder."
 )
@@ -160,35 +170,39 @@ Examples:
   dub run reel.yaml
   dub run reel.yaml --out /films/out --workers 8
   dub run s3://films/reel.yaml --out s3://films/out
-  dub run reel.yaml --config configs/draft.yaml
+  dub run reel.yaml --draft         quick and coarse, to look at timing; named reel.fr.draft.mp4
   dub run reel.yaml --log-format json 2> events.jsonl
   dub run -- -odd-name.yaml         a name that begins with a dash comes after --
 
 Finished shots are kept: after an interruption the same command goes on where it was.""",
 )
 @click.argument("manifest", type=PLACE)
-@out_option("out")
-@engine_option
-@config_option
-@click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core.")
-@log_format_option
-@json_option
-def run(
-    manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | Uri | None, workers: int | None,
-    log_format: str, as_json: bool,
-) -> None:  # fmt: skip
+@run_options
+def run(manifest: Path | Uri, config_file: Path | Uri | None, **how: Any) -> None:
     """Do the job: a master and a table of shots for every dub in the manifest."""
-    from dubbing.cli import show, tell
+    _do(*_read(manifest, config_file), **how)
 
-    job, settings = _read(manifest, config_file)
-    if workers is not None:
-        settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"workers": workers})})
-    report = _run(job, settings, out, engine, log_format)
-    if as_json:
-        show.as_json(report.run_json)
-    else:
-        echo(tell.run_told(report, out))
-    raise SystemExit(report.exit_code)
+
+@dub.command(
+    short_help="Dub one film, without a manifest.",
+    epilog="""\b
+Examples:
+  dub quick reel.mp4 reel.fr.flac
+  dub quick reel.mp4 fr=mix_final.wav de=german.wav --out out
+  dub quick reel.mp4 fr.wav --draft --no-score      the quickest look at timing and choice of shots
+
+The same as `dub run` of the manifest that `dub init` writes of these files. It is kept in OUT/run.json, so that
+`dub status`, `dub review` and `dub export` go on from there.""",
+)
+@click.argument("film", type=FILE)
+@sounds_argument(required=True)
+@run_options
+def quick(film: Path, sounds: tuple[str, ...], config_file: Path | Uri | None, **how: Any) -> None:
+    """Dub FILM with each SOUND. Its language is the end of its name (reel.fr.flac), or said before it (fr=x.wav)."""
+    from dubbing import config
+    from dubbing.api import starting
+
+    _do(starting.quick(film, sounds), config.load(config_file), **how)
 
 
 @dub.command(
@@ -198,13 +212,15 @@ Examples:
   dub status                        of ./out
   dub status /films/out --json | jq .state
   dub status s3://films/out
+  dub status out --verify           looks at every byte; exit code 1 where something is damaged
   dub status --address http://head:8265                          the jobs on a cluster
   dub status dub-reel-0123456789ab --address http://head:8265    one of them""",
 )
 @click.argument("out", type=PLACE, required=False, metavar="[OUT|ID]")
 @address_option
+@click.option("--verify", is_flag=True, help="Look at every byte of what is done, and name what is damaged.")
 @json_option
-def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
+def status(out: Path | Uri | None, address: str | None, verify: bool, as_json: bool) -> None:
     """Say how far a run is or how it ended, and which shots fit worst. OUT is a run's --out (default: out)."""
     if address is not None or (out is not None and is_job(str(out))):
         return show_jobs(address, None if out is None else str(out), as_json)
@@ -212,30 +228,16 @@ def status(out: Path | Uri | None, address: str | None, as_json: bool) -> None:
     from dubbing.cli import show
     from dubbing.cli.status import told_status
 
-    found = open_results(out or Path("out")).to_dict()
+    results = open_results(out or Path("out"))
+    found, damaged = results.to_dict(), results.verify() if verify else ()
     if as_json:
-        show.as_json(found)
+        show.as_json({**found, "damaged": list(damaged)} if verify else found)
     else:
-        echo(told_status(found))
-
-
-@dub.command(
-    short_help="Print the JSON Schema of the manifest.",
-    epilog="""\b
-Examples:
-  dub schema > manifest.schema.json     editors that know JSON Schema then complete and check
-  dub schema --config""",
-)
-@click.option("--config", "of_config", is_flag=True, help="Of a config file, instead of the manifest.")
-def schema(of_config: bool) -> None:
-    """Print the JSON Schema of the manifest."""
-    from dubbing.api.jobs import schema_of
-    from dubbing.cli import show
-
-    found, problems = schema_of("config" if of_config else "manifest")
-    for problem in problems:
-        echo(f"note: {problem}", err=True)
-    show.as_json(found)
+        echo(told_status(found) + ("\n\nEverything is as it was written." if verify and not damaged else ""))
+    for problem in damaged:
+        _complain(problem)
+    if damaged:
+        raise SystemExit(DubError.exit_code)
 
 
 @dub.command(
@@ -255,42 +257,66 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
     manifest = make_demo(out / "film", quiet=not sys.stderr.isatty())
     job, settings = _read(manifest, None)
-    report = _run(job, settings, out / "out", engine)
+    report, said = _run(job, settings, out / "out", engine)
     if as_json:
         show.as_json(report.run_json)
     else:
-        echo(tell.run_told(report, out / "out"))
+        echo(tell.run_told(report, out / "out", said))
         echo("\n" + tell.demo_told(report, job.titles[0].video))
     raise SystemExit(report.exit_code)
 
 
-dub.add_command(review)
-dub.add_command(rerun)
-dub.add_command(export)
-dub.add_command(score)
-dub.add_command(evaluate)
-dub.add_command(train)
-dub.add_command(dataset)
-dub.add_command(models)
-dub.add_command(submit)
-dub.add_command(logs)
-dub.add_command(cancel)
+for _command in (
+    init, schema, review, rerun, export, formats, score, evaluate, train, dataset, models, submit, logs, cancel,
+):  # fmt: skip
+    dub.add_command(_command)
 
 
 def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifest, Config]:
+    """Manifest and settings. Who gives a film in place of a manifest is shown one to start from."""
     from dubbing import config
     from dubbing import manifest as manifests
 
-    return manifests.load(manifest), config.load(config_file)
+    try:
+        job = manifests.load(manifest)
+    except ManifestError:
+        from dubbing.api import starting
+
+        if isinstance(manifest, Path) and (made := starting.first_of_film(manifest)):
+            echo(made.text, nl=False)
+            raise ManifestError(
+                f"{str(manifest)!r} is a film, and this takes a manifest: one to start from is above; `dub init` "
+                "writes it into a file, `dub quick FILM SOUND` goes without."
+            ) from None
+        raise
+    return job, config.load(config_file)
 
 
-def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text") -> Report:
-    """A run watched on stderr."""
+def _do(
+    job: Manifest, settings: Config, out: Path | Uri, engine: str, workers: int | None, draft: bool, no_score: bool,
+    verify: bool, log_format: str, as_json: bool,
+) -> NoReturn:  # fmt: skip
+    """A run as `dub run` and `dub quick` have it: options over settings, what came of it, and its exit code."""
+    from dubbing.cli import show, tell
+
+    report, said = _run(job, changed(settings, workers, draft, no_score), out, engine, log_format, verify)
+    if as_json:
+        show.as_json(report.run_json)
+    else:
+        echo(tell.run_told(report, out, said))
+    raise SystemExit(report.exit_code)
+
+
+def _run(
+    job: Manifest, settings: Config, out: Path | Uri, engine: str, log_format: str = "text", verify: bool = False
+) -> tuple[Report, list[str]]:  # fmt: skip
+    """A run watched on stderr, and the notes that were said at its start."""
     from dubbing.api import jobs
     from dubbing.cli import defects
     from dubbing.cli.watch import watcher
 
     watching: list[Callable[[Event], None]] = []
+    said: list[str] = []
     with ExitStack() as stack:
 
         def begin(found: Findings) -> None:
@@ -298,13 +324,16 @@ def _run(job: Manifest, settings: Config, out: Path | Uri, engine: str, log_form
             watch = stack.enter_context(watcher(films, sys.stderr, log_format))
             watching.append(watch)
             for note in found.notes:
-                watch.say(note)
+                watch.say(f"note: {note}")
+            said.extend(found.notes)
 
         def on_event(event: Event) -> None:
             defects.remember(event)
             watching[0](event)
 
-        return jobs.run(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin)
+        return jobs.run(
+            job, out, config=settings, engine=engine, on_event=on_event, on_check=begin, verify=verify
+        ), said
 
 
 @contextmanager
@@ -326,7 +355,7 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _complain(error: BaseException) -> None:
+def _complain(error: BaseException | str) -> None:
     echo("dub: " + str(error).replace("\n", " "), err=True)
 
 

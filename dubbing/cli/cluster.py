@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dubbing.cli.options import FILE, json_option
+from dubbing.cli.options import config_file_option, json_option
 from dubbing.cli.say import echo, safe
 from dubbing.errors import ClusterError, InputError
 
@@ -37,13 +37,6 @@ address_option = click.option(
 _out_option = click.option(
     "--out", default="out", show_default=True, metavar="DIR", help="The folder to write to, as the cluster sees it."
 )
-_config_option = click.option(
-    "--config",
-    "config_file",
-    type=FILE,
-    metavar="FILE",
-    help="Settings that differ from configs/default.yaml.",
-)
 
 
 @click.command(
@@ -61,7 +54,7 @@ kept. The token comes from RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_to
 @click.argument("manifest")
 @address_option
 @_out_option
-@_config_option
+@config_file_option
 @click.option("--workers", type=click.IntRange(min=1), help="Tasks at once; default: one per core of the cluster.")
 @click.option("--with-code", is_flag=True, help="Send this package's source too, for a cluster whose image lacks it.")
 @click.option("--again", is_flag=True, help="Start it anew even if it has ended well (the media have changed).")
@@ -99,7 +92,7 @@ Examples:
 @click.argument("job", required=False, metavar="[ID|MANIFEST]")
 @address_option
 @_out_option
-@_config_option
+@config_file_option
 @click.option("--follow", is_flag=True, help="Go on until the job has ended, and end with its exit code.")
 def logs(job: str | None, address: str | None, out: str, config_file: Path | None, follow: bool) -> None:
     """Print what a job on a cluster printed: progress, failures, and the result."""
@@ -126,7 +119,7 @@ Finished shots are kept: the same `dub submit` goes on where it was.""",
 @click.argument("job", metavar="ID|MANIFEST")
 @address_option
 @_out_option
-@_config_option
+@config_file_option
 @json_option
 def cancel(job: str, address: str | None, out: str, config_file: Path | None, as_json: bool) -> None:
     """Stop a job on a cluster; its finished shots are kept."""
@@ -145,6 +138,8 @@ def cancel(job: str, address: str | None, out: str, config_file: Path | None, as
 
 def is_job(text: str) -> bool:
     """Whether `dub status TEXT` means a job of a cluster rather than a folder."""
+    if not text.startswith("dub-"):  # told without loading what knows clusters
+        return False
     from dubbing.cluster.submission import is_job_id
 
     return is_job_id(text) and not Path(text).exists()

@@ -67,21 +67,22 @@ clip can be used.""",
 )  # fmt: skip
 @click.option("--title", "titles", multiple=True, metavar="ID", help="Of a finished run only this title, repeatable.")
 @click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True, metavar="PX",
-              help="Side of the face pictures.")  # fmt: skip
+              help="Side of the square face pictures.")  # fmt: skip
 @click.option("--val", type=Finite(0, 1), default=0.05, show_default=True, metavar="PART",
-              help="Part of the speakers held out to stop on.")  # fmt: skip
+              help="Part of the speakers, 0 to 1, by which training knows when to stop.")  # fmt: skip
 @click.option("--test", type=Finite(0, 1), default=0.05, show_default=True, metavar="PART",
-              help="Part of the speakers held out to judge by.")  # fmt: skip
+              help="Part of the speakers, 0 to 1, that training never sees.")  # fmt: skip
 @click.option("--min-face", type=Finite(8), default=48.0, show_default=True, metavar="PX",
-              help="Leave out smaller faces (height).")  # fmt: skip
+              help="Leave out faces less high than this.")  # fmt: skip
 @click.option("--shortest", type=Finite(0.24), default=1.0, show_default=True, metavar="S",
-              help="Leave out faces seen for less.")  # fmt: skip
+              help="Leave out faces that are seen for less time.")  # fmt: skip
 @click.option("--longest", type=Finite(1), default=10.0, show_default=True, metavar="S",
-              help="Cut longer ones into equal parts.")  # fmt: skip
+              help="Cut what is seen for longer into equal parts.")  # fmt: skip
 @click.option("--max-offset", type=Finite(0), metavar="FRAMES",
-              help="Leave out what is further out of sync, by the built-in expert.  [default: nothing]")  # fmt: skip
+              help="Leave out what is out of sync by more 25ths of a second, as the built-in expert hears it.  "
+              "[default: nothing]")  # fmt: skip
 @click.option("--shard-clips", type=click.IntRange(1), default=256, show_default=True, metavar="N",
-              help="Samples to a shard.")  # fmt: skip
+              help="Samples in one file (shard).")  # fmt: skip
 @click.option("--note", metavar="TEXT", help="Licence or consent, kept on the card.")
 @engine_option
 @click.option("--workers", type=click.IntRange(min=1), help="Clips at once; default: one per core.")

@@ -10,9 +10,9 @@ from typing import Any, TextIO
 
 import click
 
-from dubbing.cli.options import FILE, json_option
+from dubbing.cli.options import FILE, config_file_option, json_option
 from dubbing.cli.say import echo, echo_on, safe
-from dubbing.errors import DubError, InputError
+from dubbing.errors import DubError, InputError, several
 
 __all__ = ["evaluate"]
 
@@ -30,6 +30,8 @@ Examples:
   dub eval clips/ --dub-sound fr=fr.wav --dub-sound ja=ja.wav
   dub eval clips/ --generator '{name: wav2lip, model: wav2lip_gan}'
   dub eval clips/ --generator rewrite --generator '{name: lipgan, model: /me/lipgan.pth}'     side by side
+  dub eval voxceleb/ --latex > table.tex      means and deviations per speaker, for a paper: one folder each
+  dub eval clips/ --csv > speakers.csv
   dub eval clips/ --json | jq '.summary[] | select(.name == "recovery")'
 
 Measures: 1 hearing, 2 rendering, 3 following, 4 steadiness, 5 seam, 6 silence, 7 sync, 8 published,
@@ -46,13 +48,19 @@ Measures: 1 hearing, 2 rendering, 3 following, 4 steadiness, 5 seam, 6 silence, 
     "--dub-sound", "sounds", multiple=True, metavar="[LANG=]FILE",
     help="A sound to dub every clip with, repeatable; default: the next clip's own.",
 )  # fmt: skip
-@click.option(
-    "--config", "config_file", type=FILE, metavar="FILE", help="Settings that differ from configs/default.yaml."
-)
+@config_file_option
 @json_option
+@click.option(
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="Mean and sample standard deviation per generator and speaker as CSV on stdout. A speaker is the first folder "
+    "below the one that all clips share; where they share one folder, each clip.",
+)
+@click.option("--latex", "as_latex", is_flag=True, help="The same as a LaTeX table (booktabs) on stdout.")
 def evaluate(
     clips: tuple[Path, ...], out: Path, generators: tuple[str, ...], only: str | None, sounds: tuple[str, ...],
-    config_file: Path | None, as_json: bool,
+    config_file: Path | None, as_json: bool, as_csv: bool, as_latex: bool,
 ) -> None:  # fmt: skip
     """Measure generators on clips of talking people. CLIPS are films, or folders of them;
     without any, the folder ../shared/media where it is there."""
@@ -70,6 +78,8 @@ def evaluate(
     )  # fmt: skip
     from dubbing.evaluate.measurements import by_generator, side_by_side
 
+    if as_json + as_csv + as_latex > 1:
+        raise click.UsageError("--json, --csv and --latex exclude each other; give one.")
     found = find_clips(clips)
     chosen = [_generator(text) for text in generators or ("rewrite",)]
     settings, voices = config.load(config_file), tuple(voices_named(sounds))
@@ -86,12 +96,14 @@ def evaluate(
     write_table(store, out / TABLE, rows)
     store.write_bytes(out / PAGE, page(rows, out).encode())
     if as_json:
-        several = {name: summary(held) for name, held in by_generator(rows).items()}
-        show.as_json({"schema": "dub.eval.1", "summary": summary(rows) if len(several) == 1 else several,
+        each = {name: summary(held) for name, held in by_generator(rows).items()}
+        show.as_json({"schema": "dub.eval.1", "summary": summary(rows) if len(each) == 1 else each,
                       "goals": _goals(rows), "side_by_side": side_by_side(rows), "rows": rows})  # fmt: skip
+    elif as_csv or as_latex:
+        _for_papers(rows, as_latex)
     else:
         echo(_all_told(rows))
-    echo(f"{out / TABLE}: {len(rows)} numbers; {out / PAGE}: with pictures", err=True)
+    echo(f"{out / TABLE}: {several(len(rows), 'number')}; {out / PAGE}: with pictures", err=True)
     if not any(r.get("value") is not None for r in rows):
         raise SystemExit(InputError.exit_code)
     if any(r.get("reason") and not r.get("name") for r in rows):  # a whole measure, not one number of it
@@ -116,6 +128,28 @@ def _goals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     from dubbing.evaluate.measurements import goals
 
     return [{"what": g.what, "value": g.value, "goal": g.wanted, "met": g.met, "over": g.over} for g in goals(rows)]
+
+
+def _for_papers(rows: Sequence[Mapping[str, Any]], as_latex: bool) -> None:
+    from dubbing.cli import show
+    from dubbing.evaluate.speakers import BETTER, by_speaker, columns_measured
+
+    lines = by_speaker(rows)
+    columns = columns_measured(lines)
+    if as_latex:
+        chosen = [(label, digits) for label, digits in columns if label in BETTER]
+        head = ["Speaker", "Clips", *(rf"{label} $\{BETTER[label]}arrow$" for label, _ in chosen)]
+        for name in dict.fromkeys(line["generator"] for line in lines):
+            body = [
+                (x["speaker"], x["count"],
+                 *(show.latex_spread(x[f"{label}_mean"], x[f"{label}_std"], digits) for label, digits in chosen))
+                for x in lines if x["generator"] == name
+            ]  # fmt: skip
+            echo(show.latex(head, body, f"generator {name}; mean and sample standard deviation over clips"))
+        return
+    head = [f"{label}_{kind}" for label, _ in columns for kind in ("mean", "std")]
+    cells = ((x["generator"], x["speaker"], x["count"], *(x[name] for name in head)) for x in lines)
+    show.as_csv(("generator", "speaker", "clips", *head), cells)
 
 
 Step = Callable[[int, int, str], None]

@@ -10,6 +10,7 @@ import click
 
 from dubbing.cli.options import FILE, PLACE, engine_option, json_option, log_format_option, reviewer_option
 from dubbing.cli.say import echo
+from dubbing.errors import several
 from dubbing.remote import Uri
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def _told(done: Exported) -> str:
     elif not any(d.remastered for d in done.dubs):
         before = " and ".join(sorted({d.since for d in done.dubs}))
         parts.append(f"Nothing has changed since {before}; the masters are as they were.")
-    parts.append(f"delivery {done.delivery}: {len(done.files)} files in {done.folder}\n"
+    parts += [f"note: {name}, of an earlier run, is left out: {why}" for name, why in done.left_out.items()]
+    parts.append(f"delivery {done.delivery}: {several(len(done.files), 'file')} in {done.folder}\n"
                  + "\n".join(f"  {f.name}" for f in done.files))  # fmt: skip
     return "\n\n".join(parts)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dubbing.cli.options import FILE, json_option
+from dubbing.cli.options import FILE, config_file_option, json_option
 from dubbing.cli.say import echo, echo_on
 from dubbing.errors import InputError, ModelError
 
@@ -45,9 +45,6 @@ def models() -> None:
     """
 
 
-_config_option = click.option(
-    "--config", "config_file", type=FILE, metavar="FILE", help="Settings that differ from configs/default.yaml."
-)
 _accept_option = click.option(
     "--accept-licence", is_flag=True, help="Say that your use is within the model's licence; recorded, asked once."
 )
@@ -61,7 +58,7 @@ Examples:
   dub models list
   dub models list --json | jq '.models[] | {name, licence, state}'""",
 )
-@_config_option
+@config_file_option
 @json_option
 def list_(config_file: Path | None, as_json: bool) -> None:
     """Which models there are, which are here, and what they may be used for."""
@@ -97,7 +94,7 @@ Whatever breaks off goes on with the same command. A file gets its name only whe
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_accept_option
-@_config_option
+@config_file_option
 @json_option
 def pull(names: tuple[str, ...], accept_licence: bool, config_file: Path | None, as_json: bool) -> None:
     """Load models from their source, or from the configuration's mirror, and check them."""
@@ -131,30 +128,36 @@ Examples:
   dub models add wav2lip_color lipsync_expert.pth --accept-licence
   dub models add ours mine/wav2lip.pth      what `dub train` made; then `generator: {name: wav2lip, model: ours}`
 
-The file is copied. Where the published hash is known it must have it; where it is not, the first file
-counts, and its hash is what later ones are held to.""",
+The file is looked at before anything is asked: whether it is the published one; of a file of your own, or where
+no hash was published, whether its keys and shapes are the network's. Then it is copied. Where the published hash
+is known it must have it; where it is not, the first file counts, and its hash is what later ones are held to.""",
 )
 @click.argument("name")
 @click.argument("file", type=FILE)
 @_accept_option
-@_config_option
+@config_file_option
 @json_option
 def add(name: str, file: Path, accept_licence: bool, config_file: Path | None, as_json: bool) -> None:
     """Take FILE as the model NAME, after comparing it with the published one.
 
     Under a new NAME it takes what `dub train` made, with the model.json beside it.
     """
+    from dubbing.api.weights import look_into
     from dubbing.cli import show
 
     model_store, _ = _model_store(config_file)
     model = model_store.wanted(name, file)
+    with _counted(sys.stderr, f"looking at {file.name}", model.size) as count:
+        model_store.look_at(model, file, count)
+    own = model.sha256 is None or model not in model_store.published
+    fits = look_into(model, file) if own else None
     _agree(model_store, model, accept_licence)
     with _counted(sys.stderr, model.file, model.size) as count:
         path, found, first = model_store.add(name, file, count)
     if as_json:
-        show.as_json({"name": name, "path": str(path), "sha256": found, "trusted_on_first_use": first})
+        show.as_json({"name": name, "path": str(path), "sha256": found, "trusted_on_first_use": first, "found": fits})
     else:
-        echo(f"{name}: {path} (its hash is {'recorded' if first else 'right'})")
+        echo(f"{name}: {path} ({f'{fits}, ' if fits else ''}its hash is {'recorded' if first else 'right'})")
     if first:
         _trusted(model, found)
 
@@ -167,7 +170,7 @@ Examples:
   dub models verify syncnet_v2 --json""",
 )
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@_config_option
+@config_file_option
 @json_option
 def verify(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> None:
     """Read every model file that is here (or those named), and compare hashes. Exit code 2 if one is wrong."""
@@ -206,7 +209,7 @@ Examples:
   dub models where syncnet_v2       the file, its hash checked""",
 )
 @click.argument("name", required=False)
-@_config_option
+@config_file_option
 @json_option
 def where(name: str | None, config_file: Path | None, as_json: bool) -> None:
     """Say in which folder models lie, or where the checked file of one is."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from dubbing.remote import Uri, place
 
+if TYPE_CHECKING:
+    from dubbing import Config
+
 __all__ = [
-    "FILE", "PLACE", "Finite", "config_option", "engine_option", "json_option", "log_format_option", "out_option",
-    "reviewer_option",
+    "FILE", "PLACE", "Finite", "changed", "config_file_option", "config_option", "engine_option", "json_option",
+    "log_format_option", "out_option", "reviewer_option", "run_options",
 ]  # fmt: skip
 
 
@@ -23,6 +28,10 @@ class _Place(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | Uri:
         return place(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The shell completes names of files by itself."""
+        return [CompletionItem(incomplete, type="file")]
 
 
 class Finite(click.FloatRange):
@@ -49,9 +58,18 @@ FILE = _File()
 PLACE = _Place()
 
 json_option = click.option("--json", "as_json", is_flag=True, help="The result as JSON, for machines.")
-config_option = click.option(
-    "--config", "config_file", type=PLACE, metavar="FILE", help="Settings that differ from configs/default.yaml."
-)
+
+
+def _config(kind: click.ParamType) -> Any:
+    where = "A file or URI" if kind is PLACE else "A file"
+    return click.option(
+        "--config", "config_file", type=kind, metavar="FILE", envvar="DUB_CONFIG", show_envvar=True,
+        help=f"{where} of settings that differ from configs/default.yaml, which explains each.",
+    )  # fmt: skip
+
+
+config_option = _config(PLACE)
+config_file_option = _config(FILE)
 engine_option = click.option(
     "--engine",
     type=click.Choice(["ray", "local"]),
@@ -75,5 +93,50 @@ def out_option(default: str, kind: click.ParamType = PLACE) -> Any:
     """`--out`: a folder, or a place of another kind."""
     where = "folder or URI (s3://bucket/out)" if kind is PLACE else "folder"
     return click.option(
-        "--out", type=kind, default=default, show_default=True, metavar="DIR", help=f"The {where} to write to."
+        "--out",
+        type=kind,
+        default=default,
+        show_default=True,
+        metavar="DIR",
+        help=f"The {where} to write to; what is finished there is kept.",
     )
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What `dub run` and `dub quick` may be told."""
+    options = (
+        out_option("out"),
+        engine_option,
+        config_option,
+        click.option(
+            "--workers", type=click.IntRange(min=1),
+            help="Tasks at once, each about 2 GB of memory; default: one per core.",
+        ),
+        click.option(
+            "--draft", is_flag=True,
+            help="Quick and coarse: masters of half the size with simpler mouths, named .draft. As `quality: draft`.",
+        ),
+        click.option(
+            "--no-score", is_flag=True,
+            help="Leave out measuring the takes; without numbers no shot asks for review. As `sync: {score: false}`.",
+        ),
+        click.option(
+            "--verify", is_flag=True, help="Look at every byte of what is done; make again what is damaged."
+        ),
+        log_format_option,
+        json_option,
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def changed(settings: Config, workers: int | None, draft: bool, no_score: bool) -> Config:
+    """Settings with what `run_options` say over them."""
+    if workers is not None:
+        settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"workers": workers})})
+    if draft:
+        settings = settings.model_copy(update={"quality": "draft"})
+    if no_score:
+        settings = settings.model_copy(update={"sync": settings.sync.model_copy(update={"score": False})})
+    return settings

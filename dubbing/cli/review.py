@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,24 +34,33 @@ Examples:
   dub review out --host 0.0.0.0             for others on the network too, with the token
 
 The page: every shot, worst first; source and take in step, frame by frame; approve, reject, leave the original, rerun,
-comment, each by one key (? lists them). Decisions are kept in OUT/review/decisions.jsonl, as they are taken;
+comment, each by one key (? lists them); all languages of a shot side by side, the film across its cuts, a dashboard of
+scores and of why takes were rejected. Decisions are kept in OUT/review/decisions.jsonl, as they are taken;
 `dub export OUT` masters what they changed. Ctrl-C ends it.""",
 )
 @click.argument("out", type=PLACE, required=False, default="out")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; default: any that is free.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; default: any free one.")
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="On which address; others than loopback are open to the network.",
+    help="Address to listen on; any other than 127.0.0.1 is open to the network.",
 )
-@click.option("--cache-gb", type=Finite(min=0.05), default=4.0, show_default=True, help="Most disk for proxies.")
+@click.option(
+    "--cache-gb",
+    type=Finite(min=0.05),
+    default=4.0,
+    show_default=True,
+    help="Most disk for the films that the page plays.",
+)
 def review(out: Path | Uri, port: int, host: str, cache_gb: float) -> None:
     """Serve the review page of a finished run. OUT is a run's --out (default: out)."""
     from dubbing.api.reviewed import serve_review
 
     server = serve_review(out, port=port, host=host, cache_bytes=int(cache_gb * GIB))
     echo(server.url)
+    for name, why in server.left_out.items():
+        echo(f"note: {name}, of an earlier run, is left out: {why}", err=True)
     if server.open_to_network:
         echo("Anybody on the network who has this URL can see the film and decide; http is not encrypted.", err=True)
     echo("Ctrl-C ends it; decisions are kept as they are taken.", err=True)
@@ -80,7 +90,11 @@ New takes lie beside the old; `dub review` compares them. Without --choose nothi
     "--generator", metavar="NAME|YAML", help="A name, or a mapping as in a manifest; default: the manifest's."
 )
 @click.option("--choose", is_flag=True, help="Deliver the new takes from now on (the next `dub export` or `dub run`).")
-@click.option("--engine", type=click.Choice(["ray", "local"]), help="Default: one process for a few shots, else Ray.")
+@click.option(
+    "--engine",
+    type=click.Choice(["ray", "local"]),
+    help="ray: all cores; local: one process. Default: local for a few shots.",
+)
 @reviewer_option
 @log_format_option
 @json_option
@@ -123,10 +137,12 @@ def _generator(text: str | None) -> dict[str, Any] | None:
 @contextmanager
 def _progress(log_format: str) -> Iterator[Any]:
     """Shows how much is done: a bar on a terminal, JSON lines where asked, else a line now and then."""
+    from dubbing.cli.watch import LINE_S, doing
+
     if log_format == "json":
 
         def line(part: float, stage: str) -> None:
-            echo(json.dumps({"event": "progress", "part": round(part, 3), "text": stage}), err=True)
+            echo(json.dumps({"event": "progress", "part": round(part, 3), "text": doing(stage)}), err=True)
 
         yield line
     elif sys.stderr.isatty():
@@ -135,23 +151,30 @@ def _progress(log_format: str) -> Iterator[Any]:
 
         with Progress(console=Console(file=sys.stderr), transient=True) as progress:
             task = progress.add_task("starting", total=1.0)
-            yield lambda part, stage: progress.update(task, completed=part, description=stage or "starting")
+            yield lambda part, stage: progress.update(task, completed=part, description=doing(stage) or "starting")
     else:
-        said = False
+        next_s, before = 0.0, ""
 
-        def begin(part: float, stage: str) -> None:
-            """Once, and not before what was asked for is found to be right."""
-            nonlocal said
-            if not said:
-                said = True
-                echo("rendering ...", err=True)
+        def now_and_then(part: float, stage: str) -> None:
+            """At each new kind of work, and every few seconds; not before what was asked for is found to be right."""
+            nonlocal next_s, before
+            now = time.monotonic()
+            if stage and (stage != before or now >= next_s):
+                next_s, before = now + LINE_S, stage
+                echo(f"{part:3.0%}  {doing(stage)}", err=True)
 
-        yield begin
+        yield now_and_then
 
 
 def _plain(one: Rerun) -> dict[str, Any]:
     key = [one.title, one.language, one.shot]
-    return {"key": key, "take": one.take.id if one.take else None, "known": one.known, "error": one.error}
+    return {
+        "key": key,
+        "take": one.take.id if one.take else None,
+        "known": one.known,
+        "error": one.error,
+        "ended": one.ended,
+    }
 
 
 def _told(made: Sequence[Rerun], chosen: bool, out: Path | Uri) -> str:
@@ -162,6 +185,8 @@ def _told(made: Sequence[Rerun], chosen: bool, out: Path | Uri) -> str:
     for one in made:
         old, new = one.before, one.take
         what = one.error or ("the same take as there was" if one.known else "")
+        if one.ended:
+            what = f"{what}, " * bool(what) + f"takes the place of: {one.ended}"
         both = [number(t.scores.get(c)) if t else None for c in ("lse_d", "lse_c") for t in (old, new)]
         rows.append([f"{one.title}/{one.language}/{one.shot}", old and old.id, new and new.id, *both, what])
     text = table(["shot", "take", "new take", "LSE-D", "new", "LSE-C", "new", ""], rows)

@@ -12,14 +12,15 @@ from typing import Any, TextIO
 
 import click
 
-from dubbing.cli.options import FILE, json_option
+from dubbing.cli.options import FILE, config_file_option, json_option
 from dubbing.cli.say import echo, echo_on, safe
-from dubbing.errors import DubError
+from dubbing.errors import DubError, several
 
 __all__ = ["score"]
 
 TABLE = Path("scores.parquet")
 LINE_S = 5.0
+_SPREADS = ("lse_d_mean", "lse_d_std", "lse_c_mean", "lse_c_std")
 REASONS = {"no_face": "no face", "too_short": "too short: under 6 frames", "out_of_sight": "mouth never in sight"}
 
 
@@ -32,27 +33,49 @@ Examples:
   dub score film.mp4 --plot film.png           distance over shift, confidence over time
   dub score clips/ --out clips.parquet         all films of a folder; run again, it goes on
   dub score film.mp4 --model syncnet_v2        the published network: `dub models pull syncnet_v2` once
+  dub score voxceleb/ --by-speaker             mean and deviation per speaker: one folder each
+  dub score voxceleb/ --latex > table.tex      the same as a table for a paper
+  dub score clips/ --csv > faces.csv           one line per face; with --by-speaker one per speaker
   dub score film.mp4 --json | jq '.videos[].tracks[] | {track, lse_d, lse_c, lse_offset_frames}'
 
 LSE-D: lower is better; LSE-C: higher is better; offset: 25ths of a second, positive when the sound is
 early. Numbers compare only within one model. docs/lse.md says exactly what they are.""",
 )
 @click.argument("videos", nargs=-1, required=True, type=FILE, metavar="VIDEO...")
-@click.option("--audio", type=FILE, metavar="FILE", help="Another sound instead of the film's own.")
-@click.option("--model", default="lips", show_default=True, metavar="NAME", help="The sync expert that measures.")
+@click.option(
+    "--audio", type=FILE, metavar="FILE", help="Another sound instead of the film's own, from its first sample on."
+)
+@click.option(
+    "--model",
+    default="lips",
+    show_default=True,
+    metavar="NAME",
+    help="The sync expert that measures: lips, or one of `dub models`.",
+)
 @json_option
-@click.option("--plot", type=FILE, metavar="PNG", help="Draw every track's curves into this file.")
+@click.option("--csv", "as_csv", is_flag=True, help="The table as CSV on stdout, every column but the curves.")
+@click.option("--latex", "as_latex", is_flag=True, help="Means per speaker as a LaTeX table (booktabs) on stdout.")
+@click.option(
+    "--by-speaker",
+    is_flag=True,
+    help="Mean and sample standard deviation per speaker: the first folder below the one that all films share; "
+    "where they share one folder, each film.",
+)
+@click.option(
+    "--plot", type=FILE, metavar="PNG", help="Draw every track's distance over shift and confidence over time."
+)
 @click.option(
     "--out", type=FILE, metavar="PARQUET", help=f"A table of all tracks and curves; for a folder: {TABLE} by default."
 )
-@click.option(
-    "--config", "config_file", type=FILE, metavar="FILE", help="Settings that differ from configs/default.yaml."
-)
+@config_file_option
 def score(
     videos: tuple[Path, ...],
     audio: Path | None,
     model: str,
     as_json: bool,
+    as_csv: bool,
+    as_latex: bool,
+    by_speaker: bool,
     plot: Path | None,
     out: Path | None,
     config_file: Path | None,
@@ -61,6 +84,8 @@ def score(
     from dubbing.api import scores
     from dubbing.cli import show
 
+    if as_json + as_csv + as_latex > 1:
+        raise click.UsageError("--json, --csv and --latex exclude each other; give one.")
     many = len(set(videos)) > 1 or any(v.is_dir() for v in videos)
     if audio is not None and many:
         raise click.UsageError("--audio goes with one film.")
@@ -84,11 +109,19 @@ def score(
 
         found = scores.score(videos, audio=audio, model=model, config=config_file, out=out, plot=plot, watch=Watch())
     if as_json:
-        show.as_json({"schema": "dub.score.1", "model": found.model, "videos": _plain(found.rows)})
+        speakers = {"speakers": found.by_speaker} if by_speaker else {}
+        show.as_json({"schema": "dub.score.1", "model": found.model, "videos": _plain(found.rows), **speakers})
+    elif as_latex:
+        echo(_latex(found.by_speaker, found.model))
+    elif as_csv:
+        lines = found.by_speaker if by_speaker else [_without_curves(r) for r in found.rows]
+        show.as_csv(list(lines[0]) if lines else [], [[*line.values()] for line in lines])
+    elif by_speaker:
+        echo(_told_speakers(found.by_speaker, found.model))
     else:
         echo(_told(found.rows, found.model, many))
     if out is not None:
-        echo(f"{out}: {len(found.rows)} rows", err=True)
+        echo(f"{out}: {several(len(found.rows), 'row')}", err=True)
     if found.errors:
         raise SystemExit(found.exit_code)
 
@@ -115,8 +148,31 @@ def _told(rows: Sequence[Mapping[str, Any]], model: str, many: bool) -> str:
     scored = [r for r in rows if r["distance"] is not None]
     if len(scored) > 1:
         d, c = (sum(r[name] for r in scored) / len(scored) for name in ("lse_d", "lse_c"))
-        text += f"\n\nmean of {len(scored)} tracks: LSE-D {d:.2f}, LSE-C {c:.2f}"
+        text += f"\n\nmean of {several(len(scored), 'track')}: LSE-D {d:.2f}, LSE-C {c:.2f}"
     return f"{text}\n\nby {model}; offset in 25ths of a second, positive when the sound is early"
+
+
+def _told_speakers(lines: Sequence[Mapping[str, Any]], model: str) -> str:
+    from dubbing.cli.show import number, table
+
+    head = ("speaker", "faces", "LSE-D", "deviation", "LSE-C", "deviation")
+    body = ([x["speaker"], x["count"], *(number(x[name]) for name in _SPREADS)] for x in lines)
+    return f"{table(head, body)}\n\nby {model}; means over faces, sample standard deviations"
+
+
+def _latex(lines: Sequence[Mapping[str, Any]], model: str) -> str:
+    from dubbing.cli.show import latex, latex_spread
+
+    d_mean, d_std, c_mean, c_std = _SPREADS
+    body = [
+        (x["speaker"], x["count"], latex_spread(x[d_mean], x[d_std]), latex_spread(x[c_mean], x[c_std])) for x in lines
+    ]
+    head = ("Speaker", "Faces", r"LSE-D $\downarrow$", r"LSE-C $\uparrow$")
+    return latex(head, body, f"by {model}; mean and sample standard deviation over faces")
+
+
+def _without_curves(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("distance", "confidence", "key")}
 
 
 def _plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -152,7 +208,11 @@ def _shown(stream: TextIO) -> Iterator[Begin]:
                 done["pictures"] += new
                 if time.monotonic() - said >= LINE_S:
                     said = time.monotonic()
-                    part = f"{min(99, 100 * done['pictures'] // total)} %" if total else f"{done['pictures']} pictures"
+                    part = (
+                        f"{min(99, 100 * done['pictures'] // total)} %"
+                        if total
+                        else several(done["pictures"], "picture")
+                    )
                     echo_on(f"{film.name} ({n} of {films}): {part}", stream)
 
             return count
@@ -169,7 +229,7 @@ def _shown(stream: TextIO) -> Iterator[Begin]:
 
         def begin(film: Path, n: int, films: int, total: int) -> Callable[[int], None]:
             if films > 1:
-                progress.update(whole, completed=n - 1, total=films, description=f"{films} films", visible=True)
+                progress.update(whole, completed=n - 1, total=films, description=several(films, "film"), visible=True)
             progress.reset(task, total=total or None, description=safe(film.name))
             return lambda new: progress.advance(task, new)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dubbing.cli.say import echo, safe
 
-__all__ = ["as_json", "counted", "number", "table"]
+__all__ = ["as_csv", "as_json", "counted", "latex", "latex_spread", "number", "table"]
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -46,3 +48,41 @@ def counted(counts: Mapping[str, int]) -> str:
 def as_json(value: Any) -> None:
     """One JSON value on stdout."""
     echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table as CSV (RFC 4180, but for line ends of one character) on stdout; None as an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    echo(text.getvalue(), nl=False)
+
+
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {c: f"\\{c}" for c in "&%$#_{}"}
+
+
+def latex(columns: Sequence[str], rows: Sequence[Sequence[str | int]], note: str) -> str:
+    """A table for LaTeX with the rules of booktabs, the last row apart. columns, numbers and `latex_spread` are LaTeX
+    already; the first cell of a row is a name. note: a comment above."""
+    lines = [
+        f"% {' '.join(note.split())}; needs \\usepackage{{booktabs}}",
+        f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        "\\toprule",
+        " & ".join(columns) + r" \\",
+        "\\midrule",
+    ]
+    for n, (name, *cells) in enumerate(rows, 1):
+        if n == len(rows) > 1:
+            lines.append("\\midrule")
+        shown = "".join(_LATEX.get(c, c) for c in str(name))
+        lines.append(" & ".join([shown, *map(str, cells)]) + r" \\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
+
+
+def latex_spread(mean: float | None, std: float | None, digits: int = 2) -> str:
+    """`$7.41 \\pm 0.52$`; without a deviation the mean alone, without either a dash."""
+    if mean is None:
+        return "--"
+    return f"${mean:.{digits}f}$" if std is None else f"${mean:.{digits}f} \\pm {std:.{digits}f}$"

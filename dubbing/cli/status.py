@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dubbing.api.progress import Figures
 from dubbing.cli.show import counted, number, table
-from dubbing.cli.watch import format_text
+from dubbing.cli.watch import doing, format_text
+from dubbing.errors import several
 
 __all__ = ["told_status"]
+
+_RUNS = 10  # that are listed, the last; `--json` has all
+_DUBS = 6  # that are named of each
 
 
 def told_status(found: Mapping[str, Any]) -> str:
     """What `Results.to_dict` holds, as text."""
     parts = [_headline(found)]
-    parts.append(
-        table(
-            ("title", "language", "shots", "review", "LSE-D", "original", "LSE-C", "original", "master"),
-            (
-                (
-                    d["title"], d["language"], counted(d["counts"]), d["needs_review"],
-                    number(d["lse_d"]), number(d["source_lse_d"]), number(d["lse_c"]), number(d["source_lse_c"]),
-                    d["master"] or d["error"],
-                )
-                for d in found["dubs"]
-            ),
+    more = len(found["runs"]) > 1
+    if more:
+        parts.append("runs\n" + table(("run", "command", "by", "began, UTC", "ended", "dubs"), _runs(found)))
+    head = ("title", "language", "run", "shots", "review", "LSE-D", "original", "LSE-C", "original", "master")
+    rows: list[tuple[Any, ...]] = [
+        (
+            d["title"], d["language"], d["run"], counted(d["counts"]), d["needs_review"],
+            number(d["lse_d"]), number(d["source_lse_d"]), number(d["lse_c"]), number(d["source_lse_c"]),
+            d["master"] or d["error"],
         )
-    )  # fmt: skip
+        for d in found["dubs"]
+    ]  # fmt: skip
+    parts.append(table(head, rows) if more else table(head[:2] + head[3:], [r[:2] + r[3:] for r in rows]))
     worst = [(d, w) for d in found["dubs"] for w in d["worst"]]
     if worst:
-        rows = (
+        rows = [
             (
                 d["title"], d["language"], w["shot"], w["start_tc"], w["status"], number(w["lse_d"]),
                 number(w["source_lse_d"]), number(w["lse_offset_frames"], 0), number(w["sharpness"]),
                 number(w["silence_motion"]), w["error"] or w["review_reason"],
             )
             for d, w in worst
-        )  # fmt: skip
-        head = ("title", "language", "shot", "at", "status", "LSE-D", "original", "offset", "sharpness", "silence", "")
-        parts.append("worst shots\n" + table(head, rows))
+        ]  # fmt: skip
+        shown = ("title", "language", "shot", "at", "status", "LSE-D", "original", "offset", "sharpness", "silence", "")
+        parts.append("worst shots\n" + table(shown, rows))
     for d in found["dubs"]:
         if d["reasons"]:
             parts.append(f"{d['title']}/{d['language']}: left alone or failed: {counted(d['reasons'])}")
@@ -48,6 +52,18 @@ def told_status(found: Mapping[str, Any]) -> str:
     if tables:
         parts.append("tables\n" + "\n".join(f"  {t}" for t in tables))
     return "\n\n".join(parts)
+
+
+def _runs(found: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """The last runs, a row each: who, when, how it ended, and which dubs it was asked for."""
+    every = found["runs"]
+    for run in every[-_RUNS:]:
+        now = found["state"] if run is every[-1] else "killed" if run["state"] == "running" else run["state"]
+        ended = f"exit status {run['exit_status']}" if now == "finished" else now
+        dubs = [f"{title}/{language}" for title, languages in run["asked"].items() for language in languages]
+        rest = f" and {len(dubs) - _DUBS} more" if len(dubs) > _DUBS else ""
+        yield (run["number"], run["command"], run["by"] or None, run["started"][:16].replace("T", " ") or None, ended,
+               ", ".join(dubs[:_DUBS]) + rest)  # fmt: skip
 
 
 def _headline(found: Mapping[str, Any]) -> str:
@@ -74,6 +90,7 @@ def _headline(found: Mapping[str, Any]) -> str:
 
 
 def _work(made: int, found: int, seconds_by_stage: Mapping[str, float]) -> str:
-    """`36 tasks done, 12 were done before; seconds by stage: faces 18.7, lipsync 24.1`."""
-    spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in seconds_by_stage.items())
-    return f"{made} tasks done, {found} were done before" + (f"; seconds by stage: {spent}" if spent else "")
+    """`36 tasks done, 12 were done before; seconds: finding faces 18.7, rendering mouths 24.1`."""
+    spent = ", ".join(f"{doing(stage)} {seconds:.1f}" for stage, seconds in seconds_by_stage.items())
+    before = f"{found:,} {'was' if found == 1 else 'were'} done before"
+    return f"{several(made, 'task')} done, {before}" + (f"; seconds: {spent}" if spent else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from dubbing.cli.say import echo_on
 from dubbing.cli.show import counted, number, table
+from dubbing.cli.watch import doing
+from dubbing.errors import several
 
 if TYPE_CHECKING:
-    from dubbing import Estimate, Findings, Plan, Report
+    from dubbing import Estimate, Findings, Plan, Report, TitleFinding
     from dubbing.remote import Uri
 
 __all__ = [
@@ -69,14 +71,13 @@ def check_plain(found: Findings) -> dict[str, Any]:
 
 
 def check_told(found: Findings, out: Path | Uri) -> str:
-    """One paragraph and one table per title; notes; disk; versions. Problems are for stderr."""
+    """One paragraph and one table per title; notes; disk; versions; what a run would make. Problems are for stderr."""
     parts = []
     for t in found.titles:
-        rate = str(t.rate) if t.rate.denominator == 1 else f"{t.rate} ({float(t.rate):.3f})"
         w, h = t.size_px
         parts.append(
-            f"{t.id}: {t.video}\n  {t.codec} {w}x{h}, {t.bit_depth} bits, {t.frames} frames"
-            f"{'' if t.exact else ' (by its header)'} at {rate} a second, {t.duration_s:.3f} s, "
+            f"{t.id}: {t.video}\n  {t.codec} {w}x{h}, {several(t.bit_depth, 'bit')}, {several(t.frames, 'frame')}"
+            f"{'' if t.exact else ' (by its header)'} at {_rate(t)}, {t.duration_s:.3f} s, "
             f"timecode {t.start_tc or 'none'}, {'with' if t.has_sound else 'without'} sound"
         )
         rows = (
@@ -93,10 +94,18 @@ def check_told(found: Findings, out: Path | Uri) -> str:
         f"with: {', '.join(f'{name} {v}' for name, v in found.versions.items())}"
         + (f"\nruns: {', '.join(f'{what} {where}' for what, where in found.devices.items())}" if found.devices else "")
     )
-    count = sum(len(t.dubs) for t in found.titles)
-    good = not found.problems
-    parts.append(f"`dub run` would make {count} masters." if good else "`dub run` would refuse this:")
+    if not found.problems:
+        parts.append(f"`dub run` would make {several(sum(len(t.dubs) for t in found.titles), 'master')}.")
     return "\n\n".join(parts)
+
+
+def _rate(title: TitleFinding) -> str:
+    """`25 frames a second`, `24000/1001 (23.976) a second`, `a variable rate (22.01 a second on average)`."""
+    if title.variable_rate:
+        mean = f" ({title.frames / title.duration_s:.2f} a second on average)" if title.duration_s else ""
+        return f"a variable rate{mean}"
+    rate = title.rate
+    return f"{rate} a second" if rate.denominator == 1 else f"{rate} ({float(rate):.3f}) a second"
 
 
 # -- plan ------------------------------------------------------------------------------------
@@ -122,19 +131,19 @@ def plan_told(plan: Plan) -> str:
     """One row per stage, one line of sum, and what it rests on. `~`: how many there will be is a guess yet."""
     expected = plan.estimate
     rows = [
-        (s.stage, f"{'' if s.known else '~'}{s.tasks}", s.done, s.frames, _hours(s.core_hours),
+        (doing(s.stage), f"{'' if s.known else '~'}{s.tasks}", s.done, s.frames, _hours(s.core_hours),
          *([_hours(s.gpu_hours)] if expected.gpus else []))
         for s in expected.stages
     ]  # fmt: skip
-    gpu_column = ("GPU-hours",) if expected.gpus else ()
-    text = table(("stage", "tasks", "done", "frames to do", "core-hours", *gpu_column), rows)
+    gpu_column = ("GPU time",) if expected.gpus else ()
+    text = table(("stage", "tasks", "done", "frames to do", "core time", *gpu_column), rows)
     if plan.finished:
         return text + "\n\nEverything is done: a run would only write the tables again."
     if expected.core_hours is not None and expected.wall_s is not None and expected.longest_s is not None:
-        gpu = f" and {_hours(expected.gpu_hours)} GPU-hours" if expected.gpus else ""
-        with_gpus = f" and {expected.gpus:g} GPUs" if expected.gpus else ""
+        gpu = f" and {_hours(expected.gpu_hours)} of one GPU" if expected.gpus else ""
+        with_gpus = f" and {expected.gpus:g} GPU{'' if expected.gpus == 1 else 's'}" if expected.gpus else ""
         text += (
-            f"\n\nabout {_hours(expected.core_hours)} core-hours{gpu} are left: {_long(expected.wall_s)} with "
+            f"\n\nabout {_hours(expected.core_hours)} of one core{gpu} are left: {_long(expected.wall_s)} with "
             f"{expected.workers} at once{with_gpus}, start-up of {expected.startup_s:.0f} s included; never under "
             f"{_long(expected.longest_s)}, however many there are"
         )
@@ -147,16 +156,16 @@ def estimate_plain(expected: Estimate) -> dict[str, Any]:
 
 
 def _hours(hours: float | None) -> str | None:
-    return (
-        None if hours is None else f"{hours:.4f}" if hours < 0.1 else f"{hours:.2f}" if hours < 10 else f"{hours:,.0f}"
-    )
+    return None if hours is None else _long(3600 * hours)
 
 
 def _long(seconds: float) -> str:
-    """`41 s`, `12 min`, `3.5 h`."""
+    """`0 s`, `0.4 s`, `41 s`, `12 min`, `3.5 h`, `1,200 h`."""
     if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return f"{seconds:.1f} s" if 0 < seconds < 9.95 else f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 3600:,.0f} h"
 
 
 def _stages(plan: Plan) -> list[tuple[str, int, int, int]]:
@@ -172,18 +181,27 @@ def _stages(plan: Plan) -> list[tuple[str, int, int, int]]:
 # -- run and demo ----------------------------------------------------------------------------
 
 
-def run_told(report: Report, out: Path | Uri) -> str:
-    """One row per dub, and what a person should know about it."""
+def run_told(report: Report, out: Path | Uri, said: Collection[str] = ()) -> str:
+    """One row per dub, what a person should know about it, and what to do next. said: notes that were shown before."""
     rows = (
         (d["title"], d["language"], counted(d["counts"]), d["needs_review"], d["master"] or d["error"])
         for d in report.summary
     )
     parts = [table(("title", "language", "shots", "review", "master"), rows)]
-    parts += [f"note: {d['title']}/{d['language']}: {n}" for d in report.summary for n in d["notices"]]
+    notes: dict[str, list[str]] = {}
+    for d in report.summary:
+        for note in d["notices"]:
+            if note not in said:
+                notes.setdefault(note, []).append(f"{d['title']}/{d['language']}")
+    parts += [f"note: {', '.join(dubs)}: {note}" for note, dubs in notes.items()]
     run = report.run_json
     made, found, seconds = run.get("done_now", 0), run.get("found_done", 0), number(run.get("seconds"), 1)
-    parts.append(f"{made} tasks done in {seconds} s, {found} were done before")
-    parts[-1] += f"; `dub status {shlex.quote(str(out))}` has the scores"
+    before = f"{found:,} {'was' if found == 1 else 'were'} done before"
+    parts.append(f"{several(made, 'task')} done in {seconds} s, {before}")
+    where = shlex.quote(str(out))
+    parts[-1] += f"\n`dub status {where}` has the scores"
+    if isinstance(out, Path) and any(d["table"] for d in report.summary):
+        parts[-1] += f"; `dub review {where}` shows every shot, worst first"
     return "\n\n".join(parts)
 
 

@@ -48,7 +48,7 @@ docs/train.md says what each model learns from and how its result is used.""",
     "--workers", type=click.IntRange(min=1), default=1, show_default=True,
     help="Processes that share every step, on Ray; 1: this process alone.",
 )  # fmt: skip
-@click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="A setting of the model, repeatable.")
+@click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="One of what --settings lists, repeatable.")
 @click.option(
     "--from", "start", type=FILE, metavar="CHECKPOINT", help="Begin with these weights: a file in the published layout."
 )
@@ -57,7 +57,7 @@ docs/train.md says what each model learns from and how its result is used.""",
     help="Learn from one finished title's own dialogue; the result stays in that title's folder. Needs --from.",
 )  # fmt: skip
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU where there is one.")
-@click.option("--settings", "ask", is_flag=True, help="Say what --set knows, and do nothing.")
+@click.option("--settings", "ask", is_flag=True, help="List the model's settings with defaults; train nothing.")
 @json_option
 def train(
     model: str, data: Path | None, out: Path | None, steps: int | None, epochs: int | None, minutes: float | None,

@@ -13,25 +13,31 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dubbing.api.progress import Figures, Tally, first_line
+from dubbing.api.progress import DOING, Figures, Tally, first_line
 from dubbing.cli.say import echo_on, safe
 
 if TYPE_CHECKING:
     from dubbing import Event
 
-__all__ = ["Bar", "JsonLines", "Lines", "event_fields", "format_text", "watcher"]
+__all__ = ["Bar", "JsonLines", "Lines", "doing", "event_fields", "format_text", "watcher"]
 
 LINE_S = 5.0
 
 
 def format_text(figures: Figures) -> str:
-    """`37 %  shots 4/30  lipsync  85 frames/s  about 1:20 left`."""
+    """`37%  shots 4/30  rendering mouths of reel/fr  85 frames/s  about 1:20 left`."""
     unknown = "finding shots" if figures.stage else "starting"
     shots = f"shots {figures.shots_done}/{figures.shots_total}" if figures.shots_total else unknown
     failed = f"{figures.failed} failed" if figures.failed else ""
     rate = f"{figures.frames_per_s:.0f} frames/s" if figures.frames_per_s else ""
     left = f"about {clock_time(figures.left_s)} left" if figures.left_s is not None else ""
-    return "  ".join(t for t in (f"{figures.part:3.0%}", shots, figures.stage, rate, left, failed) if t)
+    now = " of ".join(text for text in (doing(figures.stage), figures.where) if text)
+    return "  ".join(t for t in (f"{figures.part:3.0%}", shots, now, rate, left, failed) if t)
+
+
+def doing(stage: str) -> str:
+    """A stage as people read it; one of another package by its name."""
+    return DOING.get(stage, stage)
 
 
 def clock_time(seconds: float) -> str:
@@ -55,7 +61,7 @@ class _Shown(ABC):
     def __call__(self, event: Event) -> None:
         self.tally(event)
         if event.kind == "failed":
-            self.say(f"{event.task_id} failed: {first_line(event.text)}")
+            self.say(f"{doing(event.stage)} of {event.where or event.task_id} failed: {first_line(event.text)}")
         elif event.kind == "finished" and event.stage == "master":
             self.say(f"{event.where} is rendered")
         elif event.kind == "message":
@@ -124,6 +130,7 @@ class JsonLines(_Shown):
 
     def __call__(self, event: Event) -> None:
         seconds = round(self.tally.seconds_of(event), 3) if event.kind in ("finished", "failed") else None
+        seconds = event.seconds if event.kind == "expected" else seconds
         self.tally(event)
         if event.kind != "frames":
             self._line(event_fields(event, seconds))

@@ -1,5 +1,5 @@
-"""A run on somebody else's machines: handed to a Ray cluster through its Jobs API, looked at, stopped.
+"""Runs on a Ray cluster: submitted through its Jobs API, watched, stopped.
 
 `submission` says what travels, and knows no Ray; `access` finds the address and the token; `jobs` talks to
-the cluster. How a run is done there is not known here: the cluster runs `dub run`.
+the cluster. The cluster itself runs `dub run`.
 """

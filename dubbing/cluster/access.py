@@ -1,7 +1,7 @@
 """Which cluster, and the token it asks for: from the command line, the environment and Ray's token file.
 
 Looked up in the order in which Ray 2.60 does it itself. A token is never written anywhere, not into an
-error either. Knows no Ray: nothing is connected here.
+error either. It knows no Ray: nothing is connected here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Token:
         return {"Authorization": f"Bearer {self.value}"} if self.value else {}
 
     def missing(self, address: str) -> ClusterError:
-        """For a cluster that asks for a token (HTTP 401)."""
+        """The error for a cluster that asks for a token (HTTP 401)."""
         if self.value:
             return self.refused(address)
         if self.source == "RAY_AUTH_MODE":
@@ -45,7 +45,7 @@ class Token:
         )
 
     def refused(self, address: str) -> ClusterError:
-        """For a cluster that has another token (HTTP 403)."""
+        """The error for a cluster that refuses this token (HTTP 403)."""
         if not self.value:
             return ClusterError(f"Access to {address} was refused (HTTP 403), and dub has no token to send: {_HOW}.")
         return ClusterError(

@@ -1,6 +1,6 @@
 """Ray's Jobs API, as far as a run needs it: submit or attach, list, read the log, stop.
 
-Every failure comes out as a ClusterError of one sentence. Knows nothing of what a run does; its exit
+Every failure comes out as a ClusterError of one sentence. It knows nothing of what a run does; its exit
 status and its log are all that comes back.
 """
 
@@ -71,7 +71,7 @@ class ClusterJob:
 
 
 class _Client(ray.job_submission.JobSubmissionClient):
-    """With an end to every wait, and without the user's .netrc, which would replace the token."""
+    """Ray's client with a timeout for every call, and without the user's .netrc, which would replace the token."""
 
     def __init__(self, address: str, token: Token) -> None:
         self._told, self._token = address, token
@@ -155,8 +155,8 @@ class Cluster:
     ) -> tuple[ClusterJob, bool]:
         """Start the work, or find it. Returns its newest job, and whether this call started it.
 
-        What is under way is never doubled; what has ended well is started anew only with `again`; what failed
-        or was stopped is. with_code: this package's source travels too.
+        A job under way is never started twice; one that ended well is started anew only with `again`; one that
+        failed or was stopped always is. with_code: this package's source travels too.
         """
         for _ in range(3):
             before = self.attempts(submission.name)

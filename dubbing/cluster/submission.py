@@ -1,7 +1,7 @@
-"""A run as it travels to a cluster: a resolved manifest, the settings that differ, one command line, a name.
+"""A run as it is sent to a cluster: a resolved manifest, the settings that differ, one command line, a name.
 
 Two submissions of the same work have the same name, so that the second can find the first. Media never
-travel: their paths come out absolute, and must mean the same on the cluster. Knows no Ray.
+travel: their paths come out absolute, and must mean the same on the cluster. It knows no Ray.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNREADABLE = re.compile("[^\t\n -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\
 
 @dataclass(frozen=True)
 class Submission:
-    """What a cluster is given.
+    """Everything that is sent to a cluster for one run.
 
     name: id of the first attempt; files: file name -> text, in the job's working folder; entrypoint: one
     line for a POSIX shell; out: the run's output place; metadata: kept with the job; absent: media that are

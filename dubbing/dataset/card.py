@@ -1,7 +1,7 @@
 """The card of a data folder: what is in it, from where, what was left out and why; and a sheet of faces to look at.
 
 `card.json` for machines, `card.md` for people, `clips.parquet` with a row for every clip of the source, `sheet.jpg`.
-Everything here is read from what was prepared; nothing is decided.
+Everything here is read from what was prepared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from dubbing import __version__, experts
 from dubbing.dataset.prepare import Looked, Prepared
 from dubbing.dataset.shards import FPS, SPLITS, Dataset, Sample
-from dubbing.errors import InputError
+from dubbing.errors import InputError, several
 from dubbing.preflight import versions
 from dubbing.store import Store
 
@@ -129,8 +129,9 @@ def format_text(card: Mapping[str, Any]) -> str:
     samples = sum(s["samples"] for s in splits.values())
     lines = [
         f"# Data folder {card['hash']}", "",
-        f"{samples} samples, {hours:.3f} hours, {sum(s['speakers'] for s in splits.values())} speakers, from "
-        f"{clips['found']} clips ({card['layout']}) in {card['source']}; made {card['made']} by dub "
+        f"{several(samples, 'sample')}, {hours:.3f} hours, "
+        f"{several(sum(s['speakers'] for s in splits.values()), 'speaker')}, from "
+        f"{several(clips['found'], 'clip')} ({card['layout']}) in {card['source']}; made {card['made']} by dub "
         f"{card['versions']['dub']}.", "",
         f"Licence and consent: {card['note'] or 'not stated (--note)'}", "",
         "| split | samples | hours | speakers | shards |", "|---|---:|---:|---:|---:|",
@@ -188,7 +189,9 @@ def _sheet(data: Dataset) -> bytes:
     for split in SPLITS:
         samples = data.of(split)
         head = np.full((_HEAD, width, 3), 32, np.uint8)
-        _write(head, f"{split}: {len(samples)} samples, {len({s.speaker for s in samples})} speakers")
+        _write(
+            head, f"{split}: {several(len(samples), 'sample')}, {several(len({s.speaker for s in samples}), 'speaker')}"
+        )
         parts.append(head)
         chosen = _varied(samples, 2 * _ACROSS)
         for n in range(0, len(chosen), _ACROSS):

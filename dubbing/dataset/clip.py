@@ -1,13 +1,13 @@
 """One clip, read once, as pieces of a data folder: a stage, so that both engines can spread clips over processes.
 
-A clip that cannot be used is a result too, with its reason: it is not looked at again until it changes. Knows no
+A clip that cannot be used is a result too, with its reason: it is not looked at again until it changes. It knows no
 split, no shard and no other clip.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,21 +17,21 @@ from dubbing.artifact import Artifact, File
 from dubbing.dataset.pieces import Piece, chosen, pieces
 from dubbing.dataset.reading import Sound, even
 from dubbing.dataset.segment import Segment
-from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, Sample, write_shard
+from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, Packed, Sample, write_shard
 from dubbing.errors import MediaError
 from dubbing.mesh import Detector, Meshes
 from dubbing.stage import Resources, Scope, Stage
 from dubbing.task import Inputs
 
-__all__ = ["PIECES", "SEGMENT_FRAMES", "ClipInputs", "CutClip", "CutLimits", "Pieces", "finished"]
+__all__ = ["PIECES", "SEGMENT_FRAMES", "ClipInputs", "CutClip", "CutLimits", "Pieces", "write_pieces"]
 
 PIECES = "pieces"  # the shard of one clip
-SEGMENT_FRAMES = 60 * FPS  # after which what is held is let go
+SEGMENT_FRAMES = 60 * FPS  # after which the faces found so far are written
 
 
 @dataclass(frozen=True)
 class CutLimits:
-    """What the pieces of a clip are like."""
+    """The limits of the pieces of a clip."""
 
     size: int
     """Side of the face pictures in pixels."""
@@ -45,7 +45,7 @@ class CutLimits:
 
 @dataclass(frozen=True)
 class Pieces(Artifact):
-    """What a clip gave: a shard in its folder, where there are any."""
+    """The pieces of one clip; they lie as a shard in its folder, where there are any."""
 
     schema: ClassVar[str] = "dub.pieces.1"
     status: str
@@ -62,7 +62,7 @@ class Pieces(Artifact):
 
 @dataclass(frozen=True)
 class ClipInputs(Inputs):
-    """What the pieces of a clip depend on. A corpus is told by size and time: reading it once more costs hours."""
+    """The inputs of the stage `clip`. A file counts by size and time, because hashing a corpus costs hours."""
 
     clip: str
     """Id of the clip."""
@@ -72,8 +72,26 @@ class ClipInputs(Inputs):
     """What the pieces are like."""
 
 
-def finished(made: list[dict[str, Any]], lost: Mapping[str, int]) -> Pieces:
-    """The result of a clip. made: `Piece.about` of its pieces; lost: frames that were left out, by reason."""
+def write_pieces(out: Path, found: Iterable[tuple[dict[str, Any], Packed]], lost: Mapping[str, int]) -> Pieces:
+    """Write the pieces of a clip as the shard of its folder. A MediaError that `found` raises leaves no shard.
+
+    found: `Piece.about` and content of each piece; lost: frames left out, by reason, once `found` was read.
+    """
+    made: list[dict[str, Any]] = []
+
+    def rows() -> Iterator[tuple[Sample, Packed]]:
+        for about, packed in found:
+            made.append(about)
+            yield Sample(str(len(made)), "", "train", 0, ""), packed
+
+    try:
+        write_shard(out, PIECES, rows())
+    except MediaError:
+        for left in out.rglob("*.parquet"):
+            left.unlink()
+        raise
+    if not made:
+        (out / "shards" / f"{PIECES}.parquet").unlink()
     left_out = {reason: round(frames / FPS, 3) for reason, frames in sorted(lost.items()) if frames}
     reason = None if made else max(left_out, key=lambda r: (left_out[r], r), default="no_face")
     return Pieces("rejected" if reason else "used", reason, "", tuple(made), left_out)
@@ -93,24 +111,12 @@ class CutClip(Stage[ClipInputs, Pieces]):
         self._expert = experts.load("lips")
 
     def process(self, inputs: ClipInputs, out: Path, progress: Callable[[int], None]) -> Pieces:
-        path = inputs.file.path
-        made: list[dict[str, Any]] = []
-        lost: Counter[str] = Counter()
-
-        def rows() -> Iterator[tuple[Sample, Any]]:
-            for piece in self._pieces(path, inputs.limits, lost, progress):
-                made.append(piece.about)
-                yield Sample(str(len(made)), "", "train", 0, ""), piece.packed
-
+        path, lost = inputs.file.path, Counter[str]()
         try:
-            write_shard(out, PIECES, rows())
+            found = self._pieces(path, inputs.limits, lost, progress)
+            return write_pieces(out, ((piece.about, piece.packed) for piece in found), lost)
         except MediaError as e:
-            for left in out.rglob("*.parquet"):
-                left.unlink()
             return _refused(path, e)
-        if not made:
-            (out / "shards" / f"{PIECES}.parquet").unlink()
-        return finished(made, lost)
 
     def _pieces(
         self, path: Path, limits: CutLimits, lost: Counter[str], progress: Callable[[int], None]
@@ -136,7 +142,7 @@ class CutClip(Stage[ClipInputs, Pieces]):
     def _of(
         self, segment: Segment, frames: int, sound: Sound, limits: CutLimits, lost: Counter[str]
     ) -> Iterator[Piece]:
-        """The pieces of a segment that is over."""
+        """The pieces of a finished segment."""
         bounds = (limits.min_face_px, limits.shortest_s, limits.longest_s)
         runs = segment.finish()
         lost["no_face"] += frames - len({f for r in runs for f in range(r.start, r.end)})

@@ -1,7 +1,7 @@
 """What a face picture of a data folder is: which box of the frame, how it is cut, and where the lips lie in it.
 
 The boxes are those that `wav2lip` sees when it renders (a test holds them together): training and use must look at
-faces in one way. Knows no file, no time and no network.
+faces in one way. It knows no file, no time and no network.
 
 Axes: N frames, P mesh points. Boxes are float (left, top, right, bottom) in pixels of the upright picture.
 """

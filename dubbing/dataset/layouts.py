@@ -1,6 +1,6 @@
 """Where the clips of a source folder are and who speaks in them: LRS2, VoxCeleb2, a folder of clips, finished titles.
 
-Lists files by name only; opens none but lists of splits. What becomes of a clip is not known here.
+Files are listed by name only; none is opened but the lists of splits.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 from dubbing.dataset.shards import SPLITS
 from dubbing.dataset.source import Source
 from dubbing.dataset.titles import find_titles
-from dubbing.errors import InputError
+from dubbing.errors import InputError, several
+from dubbing.media import ENDINGS
 
-__all__ = ["KINDS", "LAYOUTS", "Source", "Splits", "find", "layout_of"]
+__all__ = ["LAYOUTS", "Source", "Splits", "find", "layout_of"]
 
 LAYOUTS = ("lrs2", "voxceleb2", "clips", "titles")
-KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
 _LRS2, _VOX = ("main", "pretrain"), ("dev", "test", "mp4")
 _LRS2_CLIP = re.compile(r"\d{5}\.mp4")
 _VOX_ID = re.compile(r"id\d{5}")
@@ -92,9 +92,10 @@ def _held(folder: Path) -> str:
     kinds = sorted({Path(n).suffix or n for n in files})
     parts = []
     if folders:
-        parts.append(f"{len(folders)} folders ({', '.join(folders[:3])}{', ...' if len(folders) > 3 else ''})")
+        rest = ", ..." if len(folders) > 3 else ""
+        parts.append(f"{several(len(folders), 'folder')} ({', '.join(folders[:3])}{rest})")
     if files:
-        parts.append(f"{len(files)} files ({', '.join(kinds[:4])})")
+        parts.append(f"{several(len(files), 'file')} ({', '.join(kinds[:4])})")
     return " and ".join(parts) or "nothing"
 
 
@@ -145,7 +146,7 @@ def _clips(folder: Path) -> Iterator[Source]:
         inside[:] = sorted(d for d in inside if not d.startswith("."))
         for name in sorted(files):
             path = Path(home) / name
-            if path.suffix[1:].lower() in KINDS and not name.startswith("."):
+            if path.suffix[1:].lower() in ENDINGS and not name.startswith("."):
                 parts = path.relative_to(folder).parts
                 yield Source(_id(path, folder), parts[0] if len(parts) > 1 else path.stem, path)
 

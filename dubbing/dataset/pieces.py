@@ -1,6 +1,6 @@
-"""From faces that were followed to pieces of a data folder: which face is the speaker's, how long, how well in sync.
+"""Pieces of a data folder from followed faces: which face is the speaker's, how long a piece is, how well in sync.
 
-Whatever is left out has a reason; seconds of it are counted. Knows no file and no picture.
+Whatever is left out has a reason; seconds of it are counted. It knows no file and no picture.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dubbing.dataset.segment import Run
 from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, Packed
 from dubbing.records import Score
 
-__all__ = ["AUDIBLE", "Heard", "Piece", "chosen", "pieces", "wave_of"]
+__all__ = ["AUDIBLE", "Heard", "Piece", "chosen", "pieces", "speaks", "wave_of"]
 
 AUDIBLE = 1e-3  # -60 dBFS
 _SMALL = 0.5  # a face under this part of the height of another in the same frames stands in the background
@@ -29,7 +29,7 @@ _SURE, _SURER = 1.0, 0.5  # confidence (LSE-C) of the speaker, and how far above
 
 @dataclass(frozen=True)
 class Piece:
-    """What becomes a row of a shard. start_s: in its film; about: numbers for the table of clips."""
+    """A piece of a clip: one row of a shard. start_s: in its film; about: numbers for the table of clips."""
 
     start_s: float
     packed: Packed
@@ -45,7 +45,7 @@ class Heard(Protocol):
 
 
 def chosen(runs: Sequence[Run], sound: Heard, expert: experts.Expert, lost: Counter[str]) -> list[Run]:
-    """The runs of whoever speaks: each alone in its frames, or told by its lips from those beside it, in film order.
+    """The runs of speakers, in film order: a face alone in its frames, or the one of several whose lips fit the sound.
 
     runs: of one segment; lost: frames that are left out are counted there as `several_faces`.
     """
@@ -53,7 +53,7 @@ def chosen(runs: Sequence[Run], sound: Heard, expert: experts.Expert, lost: Coun
     kept: list[Run] = []
     for group in _groups(front):
         if len(group) > 1:
-            told = sorted(((_speaks(r, sound, expert), n) for n, r in enumerate(group)), reverse=True)
+            told = sorted(((speaks(r, sound, expert), n) for n, r in enumerate(group)), reverse=True)
             if told[0][0] < _SURE or told[0][0] - told[1][0] < _SURER:
                 lost["several_faces"] += max(r.end for r in group) - min(r.start for r in group)
                 continue
@@ -63,7 +63,7 @@ def chosen(runs: Sequence[Run], sound: Heard, expert: experts.Expert, lost: Coun
 
 
 def _shared(a: Run, b: Run) -> int:
-    """Frames in which two faces are there at once; a face is not its own rival."""
+    """The number of frames in which two runs are both seen; 0 for two runs of one face."""
     return 0 if a.face == b.face else max(0, min(a.end, b.end) - max(a.start, b.start))
 
 
@@ -76,7 +76,7 @@ def _groups(runs: Sequence[Run]) -> list[list[Run]]:
     return groups
 
 
-def _speaks(run: Run, sound: Heard, expert: experts.Expert) -> float:
+def speaks(run: Run, sound: Heard, expert: experts.Expert) -> float:
     """How surely the lips are this sound's: LSE-C, 0 where the best offset is far."""
     score = _score(run, sound.between(run.start * PER_FRAME, run.end * PER_FRAME), expert)
     return score.c if score is not None and abs(score.offset_frames) <= _NEAR else 0.0
@@ -90,7 +90,7 @@ def pieces(
     run: Run, sound: Heard, expert: experts.Expert, size: int, limits: tuple[float, float, float], lost: Counter[str],
     zero_s: float = 0.0,
 ) -> Iterator[Piece]:  # fmt: skip
-    """A run in equal parts, none too long. limits: least height in pixels, least and most seconds; lost: frames that
+    """A run cut into equal parts. limits: least height in pixels, least and most seconds; lost: frames that
     are left out are counted there as `too_small`, `too_short` or `no_sound`; zero_s: where frame 0 lies in the film."""
     least_px, least_s, most_s = limits
     if run.height_px < least_px:

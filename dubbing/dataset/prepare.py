@@ -1,8 +1,7 @@
-"""A source folder becomes a data folder: clips are cut on an engine, then laid into shards, split by speaker.
+"""Makes a data folder of a source folder: clips are cut on an engine, then written to shards, split by speaker.
 
-What is done is a file: each clip's own folder under a key of the file and the settings that touch it, each shard under
-a name that says what is in it. So the same command goes on after any interruption, a new clip costs one clip, and
-another split costs the copying of shards. Knows no picture and no network.
+Each clip's folder is named by a key of the file and of the settings that affect it, each shard by its content. So the
+same command goes on after any interruption, a new clip costs the work of one clip, and another split costs copying.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from dubbing.dataset.shards import FPS, INDEX, SHARDS, Packed, Sample, held, loa
 from dubbing.dataset.source import Source
 from dubbing.dataset.titles import CutTitle, TitleInputs
 from dubbing.engine import Event, do_tasks
-from dubbing.errors import InputError, OutputError
+from dubbing.errors import DamagedResult, InputError, OutputError
 from dubbing.stage import Resources, Stage
 from dubbing.store import RESULT, Store, key_of
 from dubbing.task import Outcome, Task
@@ -35,7 +34,7 @@ CLIPS = "clips"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked for. size: side of the face pictures, px; min_face_px: least height of a face; shortest_s,
+    """Settings of a preparation. size: side of the face pictures, px; min_face_px: least height of a face; shortest_s,
     longest_s: of a piece; max_offset_frames: pieces whose lips and sound are further apart are rejected, None: none
     is; splits; shard_clips: pieces to a shard."""
 
@@ -49,13 +48,13 @@ class Settings:
 
     @property
     def of_a_clip(self) -> CutLimits:
-        """Those that a clip must be read again for."""
+        """The settings of which a change means that clips are read again."""
         return CutLimits(self.size, self.min_face_px, self.shortest_s, self.longest_s)
 
 
 @dataclass(frozen=True)
 class Looked:
-    """What became of one clip. split: of its samples; status: used, rejected, unreadable, failed; reason: a code, None
+    """The outcome of one clip. split: of its samples; status: used, rejected, unreadable, failed; reason: a code, None
     where it was used; text: what was wrong with the file; samples: ids in the data folder; about: of these (and of
     pieces that were rejected) the numbers; left_out: seconds by reason."""
 
@@ -90,6 +89,7 @@ class Preparing:
         self, sources: Sequence[Source], layout: str, store: Store, settings: Settings, config: Config
     ) -> None:
         self.sources, self.store, self.config = sources, store, config
+        self.heals: Callable[[str], None] | None = None
         self._settings = settings
         self._stage: type[Stage[Any, Any]] = CutTitle if layout == "titles" else CutClip
 
@@ -116,6 +116,9 @@ class Preparing:
 
     def result(self, task: Task) -> Pieces | None:
         return Pieces.read(task.folder) if (task.folder / RESULT).exists() else None
+
+    def lose(self, task: Task, why: str) -> None:
+        raise DamagedResult(f"{why}; run the same command again.", task.folder)
 
     def _task(self, source: Source) -> Task:
         limits = self._settings.of_a_clip
@@ -188,7 +191,7 @@ def _refuse_others(out: Path, work: Preparing) -> None:
 
 
 def _forget_the_lost(work: Preparing, settings: Settings) -> None:
-    """Results whose pieces are wanted and gone, as someone deleted a shard: such clips are cut again."""
+    """Forget results whose pieces are gone because a shard was deleted, so that their clips are cut again."""
     there = held(work.store.root)
     results = {s.id: work.result(work.by_source[s.id]) for s in work.sources}
     split_of = _splits(work, results, settings)
@@ -220,7 +223,7 @@ def _pieces(task: Task) -> Path:
 
 @dataclass(frozen=True)
 class _Row:
-    """A piece that is in: its sample as far as known, its digest, and where it lies now."""
+    """A piece that is included: its sample as far as known, its digest, and where it lies now."""
 
     sample: Sample
     path: Path
@@ -228,7 +231,7 @@ class _Row:
 
 
 def _sorted_out(work: Preparing, settings: Settings, failed: Mapping[str, Outcome]) -> tuple[list[Looked], list[_Row]]:
-    """What became of every clip, and the pieces that are in, in order."""
+    """The outcome of every clip, and the included pieces, in order."""
     there = held(work.store.root)
     results = {s.id: work.result(work.by_source[s.id]) for s in work.sources}
     split_of = _splits(work, results, settings)
@@ -301,7 +304,7 @@ def _packed(rows: Sequence[_Row]) -> Iterator[tuple[Sample, Packed]]:
 
 
 def _clear(out: Path, samples: Sequence[Sample], work: Preparing) -> None:
-    """Remove what the index does not name any more: pieces that lie in shards now, old shards, old results."""
+    """Remove what the index no longer names: pieces that were copied into shards, old shards, old results."""
     named = {f"{s.shard}.parquet" for s in samples}
     for path in (out / SHARDS).glob("*.parquet"):
         if path.name not in named:

@@ -1,6 +1,6 @@
 """A clip read once: its pictures at 25 a second and, in step with them, its sound at 16 kHz.
 
-Both stream: of the sound only what was not forgotten is held. Knows no face.
+Both stream; sound is held until `forget` is called for it. It knows no face.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Sound:
         self._first = 0
 
     def between(self, first: int, last: int) -> np.ndarray:
-        """Samples [first, last), float32; silence where there are none (any more). `first` was not forgotten."""
+        """Samples [first, last), float32, silence beyond the end. `first` must not be forgotten."""
         self._read(last)
         out = np.zeros(last - first, np.float32)
         held = self._held[max(0, first - self._first) : max(0, last - self._first)]
@@ -72,7 +72,7 @@ class Sound:
         return min(last, self._first + len(self._held))
 
     def forget(self, before: int) -> None:
-        """What lies before this sample is not asked for any more."""
+        """Let go of everything before this sample."""
         drop = min(max(0, before - self._first), len(self._held))
         self._held, self._first = self._held[drop:], self._first + drop
 

@@ -2,7 +2,7 @@
 
 A face's box is smoothed over what comes after it too, and a face may be found to have been there for some frames, so
 pictures wait in a short queue before they are cut. What is held grows with the stretch, not with the film: meshes, and
-JPEGs of the faces. Knows no sound and no file.
+JPEGs of the faces. It knows no sound and no file.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ class Run:
 
 @dataclass(eq=False)
 class _Cut:
-    """What was cut of one face, by frame: its JPEG and its box. found: held, so that its id stays its own."""
+    """The pictures of one face, by frame: JPEG and box. found: held so that no other object gets its `id()`."""
 
     found: Found
     pictures: dict[int, tuple[bytes, np.ndarray]] = field(default_factory=dict)
 
 
 class _NoHands:
-    """A hand before a mouth is ordinary in training data: nobody looks for it."""
+    """Finds no hands: one before a mouth is ordinary in training data."""
 
     def cover(self, rgb_HWC: np.ndarray, outline_P2: np.ndarray) -> float:
         return 0.0
@@ -94,7 +94,7 @@ class Segment:
             self._settle(self._waiting.popleft())
 
     def finish(self) -> list[Run]:
-        """Every stretch without a gap and without a cut of every face that was believed, largest face first."""
+        """Every stretch without a gap or a cut of every confirmed face, largest face first."""
         while self._waiting:
             self._settle(self._waiting.popleft())
         cuts = [(self._first or 0) + c for c in self._cuts.finish()]
@@ -158,7 +158,7 @@ def _box_at(found: Found, frame: int) -> np.ndarray | None:
 
 
 def _stretches(frames: list[int]) -> list[list[int]]:
-    """Numbers that follow each other, together."""
+    """Frame numbers grouped into runs of consecutive ones."""
     out: list[list[int]] = []
     for f in frames:
         if out and out[-1][-1] == f - 1:

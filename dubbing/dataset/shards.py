@@ -2,7 +2,7 @@
 
 Storage: `index.parquet`, a row per clip, and `shards/*.parquet`, a row (a row group of its own) per clip with its
 faces as JPEG, its sound as int16 and its shapes as float32. A stretch of a clip costs the decoding of its own frames
-only. Knows no video, no network and no torch: numpy, pyarrow and OpenCV are all it needs.
+only. It knows no video, no network and no torch: numpy, pyarrow and OpenCV are all it needs.
 
 Axes: N frames at 25 a second, P points, S the side of the face pictures, C channels (BGR).
 """
@@ -327,7 +327,7 @@ class Dataset:
 
 
 def held(folder: Path) -> dict[str, tuple[Path, int]]:
-    """Every clip that a data folder's index names and whose shard is there: digest -> its file and row.
+    """Every clip in a data folder's index whose shard exists: digest -> its file and row.
 
     Empty where there is no index that can be read.
     """

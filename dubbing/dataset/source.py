@@ -1,4 +1,4 @@
-"""One clip that a data folder is made of. Knows no layout and no stage."""
+"""One clip that a data folder is made of. It knows no layout and no stage."""
 
 from __future__ import annotations
 

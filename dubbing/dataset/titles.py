@@ -1,6 +1,6 @@
 """Finished titles as clips: who speaks where is known from their analysis, so faces are only cut, in one pass a film.
 
-Knows the folder of a `dub run` as far as its pipeline tells where things lie, and no split and no shard.
+Where results lie in the output folder is asked of its pipeline. Splits and shards are unknown here.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dubbing import experts, media
-from dubbing.artifact import Ref
+from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, load_wave
 from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks
 from dubbing.clock import Timeline
-from dubbing.dataset.clip import PIECES, ClipInputs, Pieces, finished
+from dubbing.dataset.clip import ClipInputs, Pieces, write_pieces
 from dubbing.dataset.faces import cut_face, face_boxes
 from dubbing.dataset.pieces import Piece, pieces
 from dubbing.dataset.segment import Run
-from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, RATE_HZ, Sample, jpeg, write_shard
+from dubbing.dataset.shards import FPS, LEAD, PER_FRAME, RATE_HZ, jpeg
 from dubbing.dataset.source import Source
 from dubbing.errors import InputError, MediaError
 from dubbing.experts.crop import shown
 from dubbing.job import Job
+from dubbing.manifest import Title
 from dubbing.records import Track
 from dubbing.run_file import read_run
 from dubbing.stage import Resources, Scope, Stage
@@ -46,39 +47,46 @@ def find_titles(out: Path) -> list[Source]:
     Raises InputError: no run (OutputError), one of another version, or one whose analysis is not finished; MediaError:
     a film that is gone.
     """
-    run = read_run(open_store(out), known_settings=True)
-    manifest = run.manifest
-    job = Job(manifest, out, run.config)
-    job.decisions = {}
+    store = open_store(out)
     sources: list[Source] = []
-    for title in manifest.titles:
-        try:
-            shots, decided = job.shots(title), job.decided(title)
-        except FileNotFoundError as e:
-            raise MediaError(f"{e.filename!r}, the film of title {title.id}, is gone; bring it back.") from e
-        if not shots or not decided:
-            raise InputError(
-                f"Title {title.id} in {str(out)!r} is not analysed, or was by other settings or another version; "
-                "`dub run` its manifest again."
-            )
-        known = job.analysis(title)
-        found, fitted, sound = known.get(ShotList), job.result(known.get(FittedActors)), known.get(SourceSound)
-        people: dict[str, list[Spoken]] = {}
-        line, silent = job.timeline(title), Counter[str]()
-        for shot in shots:
-            if why := decided[shot.id].reason:
-                silent[why] += int((line.time(shot.end_frame) - line.time(shot.start_frame)) * FPS)
-            for spoken in decided[shot.id].tracks:
-                file = fitted.model_files.get(spoken.actor) if fitted else None
-                faces = known.get(FaceTracks, None, shot.id)
-                assert faces is not None
-                one = Spoken(faces.ref, spoken.track, spoken.stretches)
-                people.setdefault(file.removesuffix(".npz") if file else "unknown", []).append(one)
-        assert found is not None
-        cast = tuple(Person(f"{title.id}/{name}", tuple(spoken)) for name, spoken in sorted(people.items()))
-        about = KnownTitle(found.ref, sound.ref if sound else None, cast, dict(silent))
-        sources.append(Source(title.id, title.id, job.film(title), None, about))
+    seen: set[str] = set()
+    for part in read_run(store, known_settings=True).parts:
+        job = Job(part.manifest, store, part.config)
+        job.decisions = {}
+        for title in part.manifest.titles:
+            if title.id not in seen:
+                sources.append(_of_title(job, title, out))
+            seen.add(title.id)
     return sources
+
+
+def _of_title(job: Job, title: Title, out: Path) -> Source:
+    try:
+        shots, decided = job.shots(title), job.decided(title)
+    except FileNotFoundError as e:
+        raise MediaError(f"{e.filename!r}, the film of title {title.id}, is gone; bring it back.") from e
+    if not shots or not decided:
+        raise InputError(
+            f"Title {title.id} in {str(out)!r} is not analysed, or was by other settings or another version; "
+            "`dub run` its manifest again."
+        )
+    known = job.analysis(title)
+    found, fitted, sound = known.get(ShotList), job.result(known.get(FittedActors)), known.get(SourceSound)
+    people: dict[str, list[Spoken]] = {}
+    line, silent = job.timeline(title), Counter[str]()
+    for shot in shots:
+        if why := decided[shot.id].reason:
+            silent[why] += int((line.time(shot.end_frame) - line.time(shot.start_frame)) * FPS)
+        for spoken in decided[shot.id].tracks:
+            file = fitted.model_files.get(spoken.actor) if fitted else None
+            faces = known.get(FaceTracks, None, shot.id)
+            assert faces is not None
+            one = Spoken(faces.ref, spoken.track, spoken.stretches)
+            people.setdefault(file.removesuffix(".npz") if file else "unknown", []).append(one)
+    assert found is not None
+    cast = tuple(Person(f"{title.id}/{name}", tuple(spoken)) for name, spoken in sorted(people.items()))
+    about = KnownTitle(found.ref, sound.ref if sound else None, cast, dict(silent))
+    return Source(title.id, title.id, job.film(title), None, about)
 
 
 class _Wave:
@@ -122,7 +130,7 @@ class _Wanted:
 
 @dataclass(frozen=True)
 class Spoken:
-    """Where one face speaks."""
+    """The stretches in which one face speaks."""
 
     faces: Ref[FaceTracks]
     """The faces of its shot."""
@@ -144,7 +152,7 @@ class Person:
 
 @dataclass(frozen=True)
 class KnownTitle:
-    """What a finished title's analysis knows."""
+    """The findings of the analysis of a finished title."""
 
     shots: Ref[ShotList]
     """The shots, and the film's frames in time."""
@@ -158,10 +166,17 @@ class KnownTitle:
 
 @dataclass(frozen=True)
 class TitleInputs(ClipInputs):
-    """What the pieces of a finished title depend on."""
+    """The inputs of the stage `cut_title`."""
 
     known: KnownTitle
-    """What its analysis knows; the results lie on this machine."""
+    """What its analysis found; the results lie on this machine."""
+
+    def read(self) -> Iterator[File | Ref[Any]]:
+        yield from super().read()
+        yield self.known.shots
+        if self.known.sound is not None:
+            yield self.known.sound
+            yield from (spoken.faces for person in self.known.people for spoken in person.spoken)
 
 
 class CutTitle(Stage[TitleInputs, Pieces]):
@@ -177,26 +192,14 @@ class CutTitle(Stage[TitleInputs, Pieces]):
         self._expert = experts.load("lips")
 
     def process(self, inputs: TitleInputs, out: Path, progress: Callable[[int], None]) -> Pieces:
-        made: list[dict[str, Any]] = []
         lost: Counter[str] = Counter(inputs.known.left_out)
-        own = inputs.known.sound
-        if own is None:
+        if inputs.known.sound is None:
             return Pieces("rejected", "no_sound", "", (), {})
-
-        def rows() -> Iterator[tuple[Sample, Any]]:
-            for speaker, piece in self._pieces(inputs, own, lost, progress):
-                made.append({**piece.about, "speaker": speaker})
-                yield Sample(str(len(made)), "", "train", 0, ""), piece.packed
-
         try:
-            write_shard(out, PIECES, rows())
+            found = self._pieces(inputs, inputs.known.sound, lost, progress)
+            return write_pieces(out, (({**p.about, "speaker": who}, p.packed) for who, p in found), lost)
         except MediaError as e:
-            for left in out.rglob("*.parquet"):
-                left.unlink()
             return Pieces("unreadable", "unreadable", str(e), (), {})
-        if not made:
-            (out / "shards" / f"{PIECES}.parquet").unlink()
-        return finished(made, lost)
 
     def _pieces(
         self, inputs: TitleInputs, own: Ref[SourceSound], lost: Counter[str], progress: Callable[[int], None]

@@ -36,7 +36,7 @@ from dubbing.config import Engine
 from dubbing.errors import ClusterError, DubError, EngineError
 from dubbing.store import temporary
 
-__all__ = ["Connection", "connect", "first_line", "local_node"]
+__all__ = ["Connection", "connect", "first_line", "local_node", "started"]
 
 _TRIES = 3
 _STORE_BYTES = 100 * 2**20  # only references travel
@@ -87,7 +87,7 @@ def connect(config: Engine, say: Callable[[str], None] = lambda text: None) -> C
     say("starting workers")
     for attempt in range(1, _TRIES + 1):
         try:
-            return Connection(True, True, _started(config))
+            return Connection(True, True, started(config))
         except DubError:
             raise
         except Exception as e:
@@ -106,7 +106,7 @@ def _address() -> str | None:
     return None if address in ("", "local") or address.startswith(("http://", "https://")) else address
 
 
-def _started(config: Engine) -> ExitStack:
+def started(config: Engine) -> ExitStack:
     """Start a cluster on this machine. Returns what closes it; has closed what there was of it where it raises."""
     nodes: list[Any] = []
 

@@ -84,10 +84,11 @@ class Metrics:
             return
         result = event.result
         if isinstance(result, Scores) and event.window is None:
-            self._shots["dubbed" if result.measured() else "untouched"] += 1
-            for name, value in (("dub_shot_lse_d", result.lse_d), ("dub_shot_source_lse_d", result.source_lse_d)):
-                if value is not None:
-                    self._metrics[name].observe(value, tags={"language": event.language or ""})
+            self._shots["dubbed" if result.faces else "untouched"] += 1
+            for face in result.faces:
+                for name, value in (("dub_shot_lse_d", face.lse_d), ("dub_shot_source_lse_d", face.source_lse_d)):
+                    if value is not None:
+                        self._metrics[name].observe(value, tags={"language": event.language or ""})
 
     def _frames(self, stage: str, frames: int) -> None:
         if frames > 0:

@@ -34,7 +34,7 @@ from dubbing.stage import Resources
 from dubbing.store import Store
 from dubbing.task import Outcome, Task
 
-__all__ = ["RayPool", "kinds"]
+__all__ = ["RayPool", "deadline_s", "kinds"]
 
 _POLL_S = 0.25
 _LOOK_S = 1.0  # between two looks at how far tasks are
@@ -140,7 +140,7 @@ class RayPool:
                 taken.append(task)
         now_s = time.monotonic()
         self._unserved = {
-            k: self._unserved.get(k, now_s) for k in wanted if not any(h.kind == k for h in self._workers())
+            k: self._unserved.get(k, now_s) for k in wanted if not any(h.kind == k for h in self.workers())
         }
         for kind, count in wanted.items():
             self._grow(kind, count)
@@ -156,20 +156,20 @@ class RayPool:
         if worker is None:
             return False
         self._idle.remove(worker)
-        limit_s = self._config.deadline_s + self._config.deadline_frame_s * max(task.frames, task.span)
-        self._busy[worker.actor.run.remote(task)] = _Assignment(worker, task, time.monotonic() + limit_s)
+        late_s = time.monotonic() + deadline_s(task, self._config)
+        self._busy[worker.actor.run.remote(task)] = _Assignment(worker, task, late_s)
         return True
 
     def _grow(self, kind: Resources, wanted: int) -> None:
         """Start workers of a kind, as far as there is room; idle ones of other kinds make room."""
         missing = wanted - sum(_serves(h.kind, kind) for h in self._starting.values())
         while missing > 0:
-            lacking = self._lacking(kind, self._workers())
+            lacking = self._lacking(kind, self.workers())
             if lacking:
                 never = self._lacking(kind, [])
                 if never:
                     self._refuse(kind, never)
-                if self._lacking(kind, [h for h in self._workers() if h not in self._idle]):
+                if self._lacking(kind, [h for h in self.workers() if h not in self._idle]):
                     return  # letting idle ones go would not help
                 spare = next((h for h in self._idle if not _serves(h.kind, kind) and lacking & _held(h.kind)), None)
                 if spare is None:
@@ -181,7 +181,8 @@ class RayPool:
             self._starting[worker.actor.hello.remote()] = worker
             missing -= 1
 
-    def _workers(self) -> list[_RayWorker]:
+    def workers(self) -> list[_RayWorker]:
+        """Those that there are: idle, starting and busy ones."""
         return [*self._idle, *self._starting.values(), *(assignment.worker for assignment in self._busy.values())]
 
     def _lacking(self, kind: Resources, workers: Sequence[_RayWorker]) -> set[str]:
@@ -341,10 +342,15 @@ class RayPool:
         self._metrics(event)
 
     def close(self) -> None:
-        for worker in self._workers():
+        for worker in self.workers():
             ray.kill(worker.actor)
         self._idle, self._starting, self._busy = [], {}, {}
         self._connection.close()
+
+
+def deadline_s(task: Task, config: Engine) -> float:
+    """After how long a worker with that task is stopped."""
+    return config.deadline_s + config.deadline_frame_s * max(task.frames, task.span)
 
 
 def kinds(resources: Mapping[str, Resources], most: Mapping[str, float]) -> dict[str, Resources]:

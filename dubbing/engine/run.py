@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from dubbing.errors import InputError, OutputError, during
 from dubbing.job import Job
 from dubbing.preflight import versions
 from dubbing.results import publish_dub
+from dubbing.run_file import FILE, account, begun
 from dubbing.stage import Resources, Stage
 from dubbing.store import Store
 from dubbing.task import Outcome
@@ -40,29 +41,51 @@ class Report:
     run_json: dict[str, Any]
 
 
-def run_job(job: Job, engine: str, on_event: Callable[[Event], None]) -> Report:
-    """Do all that is not done yet. Raises InputError (after stopping its workers) and KeyboardInterrupt."""
+def run_job(
+    job: Job, engine: str, on_event: Callable[[Event], None], *, command: str = "run", by: str | None = None
+) -> Report:  # fmt: skip
+    """Do all that is not done yet. command, by: for the record of the run, which command did it and for whom; None: for
+    this account.
+
+    Raises InputError (after stopping its workers) and KeyboardInterrupt."""
     started, clock = datetime.now(UTC), time.monotonic()
     with job.store.lock():
         job.store.sweep()
-        run_file = job.store.root / "run.json"
+        run_file = job.store.root / FILE
+        told = {"dub": __version__, "engine": engine, "started": started.isoformat(timespec="seconds")}
+        record, past, lost = begun(
+            job.store, job.manifest, **told, command=command, by=by or account(), state="running",
+            manifest=job.manifest.file,
+            asked={t.id: [d.language for d in t.dubs] for t in job.manifest.titles},
+        )  # fmt: skip
         run: dict[str, Any] = {
-            "dub": __version__, "state": "running", "started": started.isoformat(timespec="seconds"), "engine": engine,
+            **told, "state": "running",
             "manifest": job.manifest.model_dump(mode="json"), "config": job.config.model_dump(mode="json"),
         }  # fmt: skip
-        job.store.write_json(run_file, run)
-        job.heals = True
+
+        def write(**how: Any) -> dict[str, Any]:
+            """run.json as it is now, with how this run's record stands; returns it."""
+            now = {**how, "state": run["state"], "exit_status": run.get("exit_status")}
+            mine = record.model_copy(update=now).model_dump(mode="json")
+            whole = {**run, "earlier": past["earlier"], "runs": [*past["runs"], mine]}
+            job.store.write_json(run_file, whole)
+            return whole
+
+        write()
+        if lost:
+            on_event(Event("message", text=f"What earlier runs did is not known any more: {lost}"))
         state = Schedule(job, on_event)
+        job.heals = state.say
+        summary: list[dict[str, Any]] = []
         try:
             state.drain(lambda: _pool(engine, job, state))
-            summary = []
             for title in job.manifest.titles:
                 for dub in title.dubs:
                     with during(f"publishing {title.id}/{dub.language}"):
                         summary.append(publish_dub(job, title, dub, state.failed))
         except BaseException as e:
             run |= {"state": "stopped", "exit_status": getattr(e, "exit_code", 130), "error": str(e)}
-            job.store.write_json(run_file, run)
+            write(**_made(summary))
             raise
         counts: Counter[str] = Counter()
         for row in summary:
@@ -80,8 +103,20 @@ def run_job(job: Job, engine: str, on_event: Callable[[Event], None]) -> Report:
             "counts": dict(counts), "needs_review": review, "dubs": summary,
             "versions": versions(), "exit_status": code,
         }  # fmt: skip
-        job.store.write_json(run_file, run)
-    return Report(code, counts, summary, run)
+        written = write(finished=run["finished"], seconds=run["seconds"], **_made(summary))
+    return Report(code, counts, summary, written)
+
+
+def _made(summary: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of the dubs that were published, for the record of a run: whose table was written, and why there is no master."""
+    made: dict[str, list[str]] = {}
+    errors = {}
+    for row in summary:
+        if row["table"]:
+            made.setdefault(row["title"], []).append(row["language"])
+        if row["error"]:
+            errors[f"{row['title']}/{row['language']}"] = row["error"]
+    return {"made": made, "errors": errors}
 
 
 class Placed(Workload, Protocol):
@@ -92,6 +127,9 @@ class Placed(Workload, Protocol):
 
     @property
     def config(self) -> Config: ...
+
+    heals: Callable[[str], None] | None
+    """Told what is damaged, which is then removed, so that it is made again; None outside of a run."""
 
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
         """What a worker of a stage holds."""
@@ -106,6 +144,7 @@ def do_tasks(job: Placed, engine: str, on_event: Callable[[Event], None]) -> dic
     with job.store.lock():
         job.store.sweep()
         state = Schedule(job, on_event)
+        job.heals = state.say
         state.drain(lambda: _pool(engine, job, state))
         return dict(state.failed)
 

@@ -12,13 +12,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from dubbing.artifact import Artifact
 from dubbing.engine.pool import Pool
-from dubbing.errors import MediaError, during
+from dubbing.errors import DamagedResult, MediaError, during
 from dubbing.stage import Stage
-from dubbing.task import Outcome, Task
+from dubbing.task import Outcome, Task, Windowed
 
 __all__ = ["Event", "Schedule", "Workload"]
 
@@ -37,13 +38,14 @@ def _key(task: Task) -> _Key:
 class Event:
     """Something a watcher may show.
 
-    kind: planned, started, frames (some more are finished), finished, failed, message; task_id, stage, title, language,
+    kind: expected (how long the run should take, by earlier ones: seconds), planned, started, frames (some more are
+    finished), finished, failed, message; task_id, stage, title, language,
     shot, window: of the task, as `Task` has them; frames: how many (of `finished`: the task's); seconds: the task's, of
     `finished` and `failed`; result: of `finished`, what the task left; totals: stage -> (tasks known, tasks done,
     frames known, frames done), only with `planned`; windows of long shots count as frames there, not as tasks.
     """
 
-    kind: Literal["planned", "started", "frames", "finished", "failed", "message"]
+    kind: Literal["expected", "planned", "started", "frames", "finished", "failed", "message"]
     task_id: str = ""
     stage: str = ""
     frames: int = 0
@@ -94,6 +96,11 @@ class Workload(Protocol):
         """What it left, an `Artifact`, or None."""
         ...
 
+    def lose(self, task: Task, why: str) -> None:
+        """Its result is damaged: remove it, so that it is made again, once. why: what is damaged, and how; raises
+        DamagedResult the second time."""
+        ...
+
 
 class Schedule:
     """What is known, ready, running, done and failed. seconds: worker seconds by stage; made: tasks done now, by
@@ -110,6 +117,8 @@ class Schedule:
         self.made: Counter[str] = Counter()
         self.frames: Counter[str] = Counter()
         self.found = 0
+        self._lost: dict[str, int] = {}  # task whose result was damaged and is made again -> its number among those
+        self._began: dict[str, int] = {}  # task -> how many were lost when it began
         self._open: dict[str, set[str]] = {}  # task -> what it still waits for
         self._waiting: dict[str, list[str]] = defaultdict(list)  # task -> who waits for it
         self._ready: dict[str, list[_Key]] = {stage.name: [] for stage in work.stages}
@@ -130,6 +139,7 @@ class Schedule:
                 for task in pool.take([self.known[key[-1]] for key in keys]):
                     self._ready[task.stage].remove(_key(task))
                     self.running.add(task.id)
+                    self._began[task.id] = len(self._lost)
                     self.tell(Event.of("started", task))
                 turn = pool.wait()
                 for note in turn.notes:
@@ -140,6 +150,10 @@ class Schedule:
         finally:
             if self._pool is not None:
                 self._pool.close()
+
+    def say(self, text: str) -> None:
+        """A line for whoever watches."""
+        self.tell(Event("message", text=text))
 
     def tell(self, event: Event) -> None:
         """An event, to whoever watches; the pool may be one of them."""
@@ -160,6 +174,11 @@ class Schedule:
         task = self.known[outcome.id]
         self.running.discard(task.id)
         self.seconds[task.stage] += outcome.seconds
+        if outcome.damaged is not None:
+            self._lose(outcome.damaged, task, outcome)
+            return True
+        if outcome.error is not None and self._read_what_was_lost(task):
+            return True
         spared = task.kind.bad_input_costs == "shot" and isinstance(outcome.fatal, MediaError)
         if outcome.fatal is not None and not spared:
             raise outcome.fatal
@@ -170,11 +189,37 @@ class Schedule:
             self.made[task.stage] += 1
             self.frames[task.stage] += task.frames
             self.work.forget(task)
+            if not self.work.done(task):  # it was damaged at once
+                self._undo(task)
+                return True
             result = self.work.result(task)
             self.tell(Event.of("finished", task, frames=task.frames, seconds=outcome.seconds, result=result))
             self.done.add(task.id)
         self._ended(task.id)
         return outcome.error is not None or task.kind.expands
+
+    def _lose(self, folder: Path, reader: Task, outcome: Outcome) -> None:
+        """What a task should have read is damaged: have it made again, and then read again.
+
+        Of several tasks that find the same, or fail for it, the first counts. Raises DamagedResult where it cannot be.
+        """
+        maker = next((t for t in self.known.values() if t.folder == folder), None)
+        if maker is None:  # of another run
+            raise DamagedResult(f"{outcome.error}; `dub run` its manifest again, with --verify.", folder)
+        if not self._read_what_was_lost(reader):
+            self.work.lose(maker, outcome.error or "")
+            self._undo(maker)
+
+    def _undo(self, task: Task) -> None:
+        """Its result was removed, and with it the windows that it was joined from."""
+        self._lost[task.id] = len(self._lost) + 1
+        parts = (isinstance(task.inputs, Windowed) and task.inputs.parts) or ()
+        self.done -= {task.id, *(part.task for part in parts)}
+
+    def _read_what_was_lost(self, task: Task) -> bool:
+        """Whether something that a task reads was lost after it had begun."""
+        began = self._began.get(task.id, 0)
+        return any(self._lost.get(i, 0) > began for i in (*task.needs, *task.after))
 
     def _ended(self, task_id: str) -> None:
         """Let those go on that waited for it; those that needed it, and it failed, are found when planning."""

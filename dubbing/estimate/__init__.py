@@ -1,6 +1,6 @@
 """How long a job will take, worked out from what earlier runs or a short trial cost here.
 
-Knows seconds per frame and a job's tasks; knows no engine's insides and starts nothing but a trial.
+It knows seconds per frame and the tasks of a job, no engine, and starts nothing but a trial.
 """
 
 from dubbing.estimate.costs import Cost, Measured, Rates, measure
@@ -9,15 +9,6 @@ from dubbing.estimate.history import Made, recall, remember
 from dubbing.estimate.trial import trial
 
 __all__ = [
-    "Cost",
-    "Estimate",
-    "Made",
-    "Measured",
-    "Rates",
-    "StageEstimate",
-    "estimate",
-    "measure",
-    "recall",
-    "remember",
+    "Cost", "Estimate", "Made", "Measured", "Rates", "StageEstimate", "estimate", "measure", "recall", "remember",
     "trial",
-]
+]  # fmt: skip

@@ -2,9 +2,9 @@
 
 A stage's cost is a mix of four things (frames, megapixels, faces, megapixels of faces) in proportions
 that were measured once (`MIX`); earlier runs of a machine say how fast that machine is at each stage.
-Processor seconds are what a busy machine does not stretch, so hours are counted in them; a stage's
-duration is the smaller of its wall and processor time: masters use more than one core, and on a busy
-machine everything else waits. Knows no schedule (`schedule`) and no file of its own (`history`).
+Hours are counted in processor seconds, which do not grow on a busy machine; a stage's duration
+is the smaller of its wall and processor time, because masters use more than one core, and on a busy
+machine every other stage waits. It knows no schedule (`schedule`) and no file of its own (`history`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from dubbing.task import Task
 __all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "decided_works", "fingerprint", "measure"]
 
 SCHEMA = "dub.cost.1"
-ENOUGH_FRAMES = 20_000  # older measurements of a stage are left alone when newer ones rest on this many
-WHOLE_TITLE = frozenset(
-    {"source_audio", "audio", "speakers", "actors"}
-)  # their tasks name no frames: they cost by the title's
+ENOUGH_FRAMES = 20_000  # once newer measurements of a stage cover this many, older ones are not used
+# The tasks of these name no frames, so the title's are counted.
+WHOLE_TITLE = frozenset({"source_audio", "audio", "speakers", "actors"})
 # Processor milliseconds of one core of the machine of LOG.md: a frame, a megapixel of picture, a face, a megapixel of
 # face (its height squared). Fitted on six clips, not on the reel. Frames of lipsync and sync are of dubbed shots.
 MIX: dict[str, tuple[float, float, float, float]] = {
@@ -47,13 +46,13 @@ MIX: dict[str, tuple[float, float, float, float]] = {
     "sync": (6.3, 0.5, 0.0, 64.0),
     "master": (0.37, 9.1, 7.4, 0.0),
 }
-BUILT_IN = "rewrite"  # whose lipsync the mix is of; a network costs by the frame, however large the face
+BUILT_IN = "rewrite"  # the generator that MIX holds for; a network's cost does not depend on the face's size
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a task is made of. frames: that cost (lipsync, sync: of dubbed shots); area: frames times
-    megapixels of picture; faces: frames times faces (master: patched frames); face_area: frames times
+    """The amount of work of a task. frames: those that cost something (lipsync, sync: of dubbed shots); area: frames
+    times megapixels of picture; faces: frames times faces (master: patched frames); face_area: frames times
     megapixels of face."""
 
     frames: float = 0.0
@@ -79,7 +78,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one stage did in one title of one run. frames: that its tasks cover; seconds: wall time of its
+    """The cost of one stage in one title of one run. frames: that its tasks cover; seconds: wall time of its
     tasks together; cpu_s: their processor time."""
 
     tasks: int = 0
@@ -114,12 +113,12 @@ class Measured:
     trial: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As one JSON object."""
+        """The measurement as one JSON object."""
         return {"schema": SCHEMA, **asdict(self)}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Measured:
-        """Back from JSON. Raises TypeError, KeyError or ValueError where it is something else."""
+        """Read `to_dict`'s object. Raises TypeError, KeyError or ValueError where it is something else."""
         if plain["schema"] != SCHEMA:
             raise ValueError(plain["schema"])
         values = {k: v for k, v in plain.items() if k != "schema"}
@@ -131,8 +130,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Rate:
-    """How slow one stage is: times the machine of LOG.md, in processor seconds and in duration.
-    frames: how many it rests on."""
+    """How much slower one stage is than on the machine of LOG.md, in processor seconds and in duration.
+    frames: how many were measured."""
 
     cpu: float
     duration: float
@@ -141,7 +140,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """What an estimate takes from earlier runs.
+    """The speeds and shares that an estimate takes from earlier runs.
 
     stages: stage -> how slow; generator: whose lipsync; per title, means over the titles measured:
     dubbed_share, frames of dubbed shots over all; faces, faces in a frame; face_share, the area of a
@@ -163,7 +162,7 @@ class Rates:
 
     @classmethod
     def pooled(cls, lines: Iterable[Measured], generator: str, expert: str, engine: str = "ray") -> Rates:
-        """From measurements, newest first. Lipsync counts only where the generator is the same, sync where
+        """Pool measurements, given newest first. Lipsync counts only where the generator is the same, sync where
         the expert is; other machines count only where there is nothing of this one, other engines only where
         there is nothing of this one: cores that are all busy are slower each."""
         known = list(lines)
@@ -208,7 +207,7 @@ class Rates:
 
 
 def _mean(titles: Iterable[Mapping[str, Cost]], stage: str, of: Callable[[Cost], tuple[float, float]]) -> float | None:
-    """The mean over titles of one ratio of a stage, leaving out titles that cannot tell."""
+    """The mean over titles of one ratio of a stage; titles that have no such ratio are left out."""
     pairs = [of(t[stage]) for t in titles if stage in t]
     ratios = [a / b for a, b in pairs if b]
     return sum(ratios) / len(ratios) if ratios else None
@@ -217,7 +216,7 @@ def _mean(titles: Iterable[Mapping[str, Cost]], stage: str, of: Callable[[Cost],
 def decided_works(
     job: Job, title: Title, tasks: Iterable[Task], title_frames: int, megapixels: float
 ) -> dict[str, Work]:
-    """What the tasks of a title are made of, by id; without those whose faces nobody has looked for yet."""
+    """The work of a title's tasks, by id, as far as it is known: not before faces were searched for."""
     decided = job.decided(title)
     tasks = list(tasks)
     takes = {(t.language, t.shot): t for t in tasks if t.kind.Result is Take and t.window is None}
@@ -229,7 +228,7 @@ def _decided_work(
     job: Job, task: Task, title_frames: int, megapixels: float, decided: Mapping[str, Decision],
     takes: Mapping[tuple[str | None, str | None], Task],
 ) -> Work | None:  # fmt: skip
-    """What a known task is made of; None while nobody has looked for faces yet.
+    """The work of a task; None before faces were searched for.
 
     A finished lipsync says whether its shot was dubbed, an open one what analysis decided for the shot. A long shot's
     work is in its windows until they are joined, then in what they were joined to.
@@ -251,7 +250,7 @@ def _decided_work(
 
 
 def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: Any) -> Measured:
-    """What the finished tasks of a job cost. made: ids of the tasks to count, None for all that are there;
+    """The cost of the finished tasks of a job. made: ids of the tasks to count, None for all that are there;
     more: further fields of Measured."""
     tasks = job.tasks()
     titles = []
@@ -286,7 +285,7 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
 
 
 def fingerprint() -> str:
-    """What makes times comparable: processor, cores, system. Names no person and no host."""
+    """The processor, cores and system, within which times can be compared. Names no person and no host."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

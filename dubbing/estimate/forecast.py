@@ -1,16 +1,17 @@
-"""How many hours a job will take: its tasks on paper, priced with what earlier runs cost, and scheduled.
+"""How many hours a job will take: the cost of its tasks is taken from earlier runs, and their order simulated.
 
-What the analysis has decided is taken from its results; what it has not (how many shots, which of them
-have a face that speaks) from the mean of the titles measured, and said so. Knows no file and no display.
+What the analysis has decided is taken from its results. What it has not (how many shots, which of them
+have a face that speaks) is taken from the mean of the measured titles, and a note says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dubbing.analysis.windows import windows
-from dubbing.estimate.costs import Rates, Work, decided_works
+from dubbing.errors import several
+from dubbing.estimate.costs import Rate, Rates, Work, decided_works
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
 from dubbing.job import Job
 from dubbing.manifest import Title
@@ -21,8 +22,9 @@ from dubbing.task import Task
 
 __all__ = ["STARTUP_S", "Estimate", "StageEstimate", "estimate"]
 
-# Wall seconds from the command to the first task, and of loading what a worker needs, where no run has said.
+# Wall seconds from the command to the first task, and to load a worker's models, where no run was measured.
 STARTUP_S = {"ray": 10.0, "local": 4.0}
+SMALL = 0.15  # of all work that is left: what was never measured and is no more is guessed, and said to be
 SHOT_FRAMES = 85.0  # a feature of 170,000 frames has about 2,000 shots
 
 
@@ -43,7 +45,7 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is left of a job. core_hours, gpu_hours, wall_s: None where a stage that is needed was never measured;
+    """The open work of a job. core_hours, gpu_hours, wall_s: None where a stage that is needed was never measured;
     wall_s includes startup_s; longest_s: the longest chain of tasks, which no number of cores shortens;
     notes: what it rests on and what it cannot know, in sentences."""
 
@@ -80,7 +82,7 @@ def estimate(
     engine: str = "ray",
     asks: Mapping[str, Resources] | None = None,
 ) -> Estimate:
-    """What is left of `job` on a machine or cluster with `workers` slots. asks: stage -> what one worker holds,
+    """Estimate the open work of `job` on a machine or cluster with `workers` slots. asks: stage -> what a worker holds,
     None for what the stages themselves say. Raises InputError where a film cannot be read."""
     names = [s.name for s in job.stages]
     asks = asks or {s.name: job.resources(s) for s in job.stages}
@@ -103,10 +105,12 @@ def estimate(
                 if not any(t.stage == "faces" for t in mine):
                     guessed.add(one.stage)
     pieces, stages, unknown = [], [], []
+    small = _small(open_, rates)
     for stage in names:
         todo = [o for o in open_ if o.stage == stage]
         frames = sum(o.work.frames for o in todo)
-        priced = [rates.of(stage, o.work) for o in todo]
+        of = small if stage in small.stages else rates
+        priced = [of.of(stage, o.work) for o in todo]
         cores = gpu = None
         if None not in priced:
             cpu_s = sum(p[0] for p in priced if p)
@@ -132,8 +136,26 @@ def estimate(
         startup,
         workers,
         gpus if wanted else 0.0,
-        tuple(_notes(rates, unknown, blind, bool(pieces), engine)),
+        tuple(_notes(rates, unknown, small.stages, blind, bool(pieces), engine)),
     )
+
+
+def _small(open_: Sequence[_Open], rates: Rates) -> Rates:
+    """Rates of the stages that were never measured, where together they are a small part of what is left: as slow
+    against the machine of LOG.md as the measured ones are together. No stage where they are more than that."""
+    reference: dict[str, float] = {}
+    for one in open_:
+        reference[one.stage] = reference.get(one.stage, 0.0) + one.work.reference_s(one.stage, rates.generator)
+    known = {s: r for s, r in reference.items() if s in rates.stages}
+    missing = {s: r for s, r in reference.items() if s not in rates.stages and r > 0}
+    if not sum(known.values()) or sum(missing.values()) > SMALL * sum(reference.values()):
+        return replace(rates, stages={})
+    mean = Rate(
+        sum(rates.stages[s].cpu * r for s, r in known.items()) / sum(known.values()),
+        sum(rates.stages[s].duration * r for s, r in known.items()) / sum(known.values()),
+        0.0,
+    )
+    return replace(rates, stages=dict.fromkeys(missing, mean))
 
 
 def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: int) -> tuple[list[_Open], set[str]]:
@@ -174,7 +196,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         invented.append(_Open(name, stage, work, waits, turn, kinds[stage].weight(length), part))
 
     def expect_shot(name: str, shot: Shot, work: Work, waits: tuple[str, ...], turn: int = rank) -> None:
-        """In windows where it is long, as the job would."""
+        """Split into windows where the shot is long, as the job would."""
         parts = windows(shot.start_frame, shot.end_frame)
         if len(parts) > 1:
             for n, (a, b) in enumerate(parts, 1):
@@ -216,7 +238,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
 
 
 def _settled(job: Job, title: Title, shots: Sequence[Shot], megapixels: float) -> dict[str, Work]:
-    """What the finished analysis of a title decided for its shots, where only this language's sound is missing."""
+    """The work of each shot as the finished analysis decided it, where only this language's sound is missing."""
     found = job.decided(title)
     settled = {}
     for shot in shots:
@@ -235,17 +257,21 @@ def _shots(frames: int, rates: Rates) -> list[tuple[int, int]]:
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def _notes(rates: Rates, unknown: Sequence[str], blind: bool, any_left: bool, engine: str) -> list[str]:
+def _notes(
+    rates: Rates, unknown: Sequence[str], small: Iterable[str], blind: bool, any_left: bool, engine: str
+) -> list[str]:
     notes: list[str] = []
     if not any_left:
         return notes
     if not rates.stages:
         return ["No run has been measured on this machine yet; --trial measures a few seconds of the film."]
     where = "here" if rates.here else "on other machines only, so times here may differ by their ratio"
-    what = "a trial" if rates.trial else f"{rates.runs} run{'s' if rates.runs > 1 else ''}"
-    notes.append(f"Measured {where}: {what}, {rates.frames} frames.")
+    what = "a trial" if rates.trial else several(rates.runs, "run")
+    notes.append(f"Measured {where}: {what}, {several(round(rates.frames), 'frame')}.")
     if rates.trial:
         notes.append("A trial uses one core: where all are busy each is a little slower.")
+    if small:
+        notes.append(f"Never measured, little, and guessed from the rest: {', '.join(small)}.")
     if unknown:
         notes.append(f"Never measured with these settings: {', '.join(unknown)}; --trial measures them.")
     if blind:

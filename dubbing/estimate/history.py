@@ -50,9 +50,10 @@ def history_file() -> Path:
 
 
 def remember(job: Job, run_json: Mapping[str, Any], made: Made) -> Measured | None:
-    """Keep what a finished run cost. None where it made nothing, or where its results cannot be read: a run
-    that has delivered must not end badly over this."""
-    if not made.ids:
+    """Keep what a finished run cost. None where it made nothing, where it was a draft or not scored (its costs would
+    pass for those of a whole run), or where its results cannot be read: a run that has delivered must not end badly
+    over this."""
+    if not made.ids or job.config.quality == "draft" or not job.config.sync.score:
         return None
     run_s, engine = float(run_json.get("seconds", 0.0)), str(run_json.get("engine", ""))
     try:
@@ -86,7 +87,7 @@ def keep(line: Measured, path: Path | None = None) -> None:
 
 
 def recall(path: Path | None = None) -> list[Measured]:
-    """What was kept, newest first. Lines of another version, and half-written ones, are passed over."""
+    """The kept measurements, newest first. Lines of another version, and half-written ones, are passed over."""
     try:
         lines = (path or history_file()).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -1,8 +1,8 @@
-"""How long a set of tasks takes on so many cores: the engine's order of work, played through on paper.
+"""How long a set of tasks takes on so many cores: the engine's order of work, simulated.
 
 The first dub's tasks first, among them the one with the most work before the dub's end (`Task.rank`, `Task.weight`), as
-many at once as fit. Knows no stage and starts nothing; it leaves out what an engine itself costs (an estimate adds the
-start-up that was measured).
+many at once as fit. It knows no stage and starts nothing; it leaves out what an engine itself costs (an estimate adds
+the start-up that was measured).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ __all__ = ["Piece", "in_parts", "longest_chain", "makespan"]
 
 @dataclass(frozen=True)
 class Piece:
-    """One task on paper: seconds it takes, what it holds meanwhile, the ids it waits for, and its place in the
-    engine's order (see `Task`)."""
+    """One simulated task: the seconds that it takes, the resources that it holds, the ids that it waits for, and its
+    place in the engine's order (see `Task`)."""
 
     id: str
     seconds: float
@@ -30,7 +30,8 @@ class Piece:
 
 
 def in_parts(piece: Piece, count: int) -> list[Piece]:
-    """A piece whose work is done in so many equal parts, at once, which it then joins in no time; 0: as it is."""
+    """A piece split into `count` equal parts that may run at once, and the piece that joins them, which takes no time;
+    for 0 the piece itself."""
     parts = [
         replace(piece, id=f"{piece.id}/part_{n}", seconds=piece.seconds / count, weight=piece.weight / count)
         for n in range(count)

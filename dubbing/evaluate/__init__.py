@@ -1,4 +1,4 @@
-"""The yardstick of the mouths: on footage with its own sound, how good a generator is, in numbers and pictures.
+"""The evaluation of generators: how good their mouths are on footage with its own sound, in numbers and pictures.
 
     with Evaluation(out, Options(...)) as evaluation:
         rows = evaluation.run(clips, ...)        every clip and measure; what is done already is read

@@ -17,13 +17,13 @@ import numpy as np
 from dubbing import media
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError
+from dubbing.scoring import find_films
 from dubbing.store import key_of
 
-__all__ = ["KINDS", "Clip", "Voice", "find_clips", "fitted_sound", "rolled", "voice_for", "voices_named",
+__all__ = ["Clip", "Voice", "find_clips", "fitted_sound", "rolled", "voice_for", "voices_named",
            "write_sound", "write_still"]  # fmt: skip
 
-KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
-USUAL = Path("../shared/media")  # beside a checkout: what is measured where nothing is named
+USUAL = Path("../shared/media")  # beside a checkout; the clips that are measured where none are named
 QUIET_S = 0.4  # of silence at both ends of a dub sound
 RATE_HZ = 48_000
 
@@ -55,17 +55,7 @@ def find_clips(places: Sequence[Path]) -> list[Clip]:
             "There is nothing to measure: give clips of talking people with their own sound, or a folder of them, "
             "for example: dub eval clips/"
         )
-    paths: list[Path] = []
-    for place in places:
-        if not place.exists():
-            raise MediaError(f"No such file: {str(place)!r}; give clips, or a folder of them.")
-        found = [place]
-        if place.is_dir():
-            inside = sorted(place.rglob("*"))
-            found = [p for p in inside if p.suffix[1:].lower() in KINDS and p.is_file() and p.name[0] != "."]
-            if not found:
-                raise MediaError(f"There is no clip in {str(place)!r}; clips are files that end in {', '.join(KINDS)}.")
-        paths += [p for p in (f.resolve() for f in found) if p not in paths]
+    paths = [film.resolve() for film in find_films(places)]
     stems = [re.sub(r"[^a-z0-9_-]+", "-", p.stem.lower()).strip("-")[:40] or "clip" for p in paths]
     return [
         Clip(stem if stems.count(stem) == 1 else f"{stem}-{key_of(str(path))[:6]}", path)
@@ -87,7 +77,7 @@ def voices_named(sounds: Sequence[str]) -> Iterator[Voice]:
 
 
 def voice_for(clips: Sequence[Clip], n: int) -> Voice:
-    """What clip `n` is dubbed with where nothing is said: the sound of the next clip that has any, else its own."""
+    """The voice of clip `n` where none is given: the sound of the next clip that has any, else its own."""
     for clip in (*clips[n + 1 :], *clips[:n]):
         try:
             if media.probe(clip.path).audio:

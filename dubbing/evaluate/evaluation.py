@@ -1,7 +1,6 @@
-"""One evaluation: every clip, every measure that was asked for, one committed result each.
+"""One evaluation: every measure that was asked for on every clip, with one committed result each.
 
-What is done is read again; what cannot be measured is a row with its reason and stops nothing else. It knows no
-command line.
+Finished results are read again. What cannot be measured becomes a row with its reason and stops nothing else.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Options:
 
 
 class _At:
-    """Where an evaluation is: its step, and within that the pipeline's task."""
+    """The progress of an evaluation: its step, and the pipeline's task within it."""
 
     def __init__(self, step: Callable[[int, int, str], None], total: int) -> None:
         self._step, self._total, self._done = step, total, 0
@@ -70,7 +69,7 @@ class _At:
 
 
 class Evaluation:
-    """Into one output folder. say(sentence): what a person should know; step(done, of, what): progress."""
+    """An evaluation in one output folder. say(sentence): called with notices; step(done, of, what): with progress."""
 
     def __init__(
         self,
@@ -85,7 +84,7 @@ class Evaluation:
 
     @cached_property
     def generator_hash(self) -> str:
-        """Of the generator's weights and settings. Raises ManifestError, ModelError."""
+        """The hash of the generator's weights and settings. Raises ManifestError, ModelError."""
         choice = dict(self.options.generator)
         return create(choice.pop("name"), choice, self.settings.models.folder).hash
 

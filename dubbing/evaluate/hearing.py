@@ -1,8 +1,8 @@
 """Measure 1, sound to shape: how well a mouth is predicted from sound, before and after a fit on the same person.
 
 The actor is fitted on the first part of a face's speech (`voice.fit_actor`) and judged on the rest, pauses included;
-beside it the prior alone, a plain ridge regression on the same first part, and a mouth that never moves. Knows arrays
-only; sound and shapes on one clock, lag not forgiven but for the one that the fit found itself.
+beside it the prior alone, a plain ridge regression on the same first part, and a mouth that never moves. It knows
+arrays only. Sound and shapes are on one clock; no lag is corrected but the one that the fit itself found.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["FIT_PART", "LEAST_S", "NAMES", "Heard", "correlation", "measures_of"
 
 FIT_PART = 0.7
 LEAST_S = 2.0  # a shorter stretch says nothing
-PAUSE_S = 0.5  # a frame this far from the face's own speech is a pause in it; further, the face listens
+PAUSE_S = 0.5  # frames at most this far from the face's own speech are pauses in it; in others the face listens
 NAMES = ("opening", "width", "protrusion")
 _REACH_S, _STRENGTH = 0.25, 300.0
 
@@ -110,8 +110,8 @@ def correlation(a_N: np.ndarray, b_N: np.ndarray) -> float:
 
 
 def ridge(wave: np.ndarray, times_s: np.ndarray, true_N: np.ndarray, known_N: np.ndarray) -> np.ndarray:
-    """The plain way: a measure from a quarter of a second of normalised log-mel either way, fitted on the frames of
-    `known_N` (bool) alone, (N,)."""
+    """The baseline: a measure predicted by ridge regression from normalised log-mel within a quarter of a second,
+    fitted on the frames of `known_N` (bool) alone, (N,)."""
     mel = hearing.features(wave).astype(np.float64).reshape(-1, 20, 2).mean(2)
     reach = int(_REACH_S * STEP_HZ)
     padded = np.pad(mel, ((reach, reach), (0, 0)), mode="edge")
@@ -137,7 +137,7 @@ def _said(
     actor: voice.Actor, wave: np.ndarray, hears_TF: np.ndarray, times_s: np.ndarray, speaks_N: np.ndarray, lag_s: float,
     space: ShapeSpace,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """What an actor's mouth would do to a sound that is `lag_s` later than the lips."""
+    """The measures that are predicted for an actor from a sound that is `lag_s` later than the lips."""
     heard_s = times_s + lag_s
     shown = np.searchsorted((times_s[1:] + times_s[:-1]) / 2, heard_s)
     coef = voice.predict(actor, wave, heard_s, speaks_N[shown], hears_TF=hears_TF)

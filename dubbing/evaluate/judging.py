@@ -1,7 +1,7 @@
-"""Measure 10, the expert: whether what says how well lips and sound fit can itself be believed.
+"""Measure 10, the expert: whether the sync expert's own judgement can be trusted.
 
 On footage with its own sound, in stretches of four seconds in which the face speaks: the sound is moved by known
-offsets, which the expert has to find; and its own sound has to be told from foreign ones. Knows arrays only.
+offsets, which the expert has to find; and its own sound has to be told from foreign ones. It knows arrays only.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dubbing.errors import OutputError
+from dubbing.errors import OutputError, several
 from dubbing.store import Store
 
 __all__ = ["BESIDE", "COLUMNS", "SCHEMA", "Goal", "absent", "by_clip", "by_generator", "goals", "languages",
@@ -220,7 +220,7 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
     near = [float(v <= 1) for v in offsets]
 
     def clips(values: Mapping[str, float]) -> tuple[float | None, str]:
-        return median_of(values.values()), f"{len(values)} clips"
+        return median_of(values.values()), several(len(values), "clip")
 
     def of(measure: str, name: str) -> tuple[float | None, str]:
         return clips(by_clip(rows, measure, name))

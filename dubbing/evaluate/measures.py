@@ -1,4 +1,4 @@
-"""The measures of one clip, in groups that share their work; each gives rows and leaves pictures in its folder.
+"""The measures of one clip, in groups that share their work; each returns rows and writes pictures to its folder.
 
     hearing      1  sound to shape
     rendering    2  the true shapes, from frames half a second away at least
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ __all__ = ["GROUPS", "Group"]
 Rows = list[dict[str, Any]]
 _IN_LANGUAGES = ("lse_d", "lse_c", "offset_frames", "offset_frames_abs", "recovery")
 _LITERATURE = "syncnet_v2"
-# What a table of the literature has besides, and why it is not measured.
+# Columns of published tables that are not measured, and why.
 _ABSENT = {
     "vmaf": "VMAF: absent: the FFmpeg in PyAV's wheel has no libvmaf filter, nor its models",
     "fid": "FID: absent: there is no Inception network among the published models (`dub models list`)",
@@ -84,17 +85,11 @@ def _hearing(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], o
     return rows
 
 
-def _rendering(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
-    """Measure 2 of every speaking face. Writes <n>/sheet.jpg."""
-    return _rendered("rendering", session, film, out, None)
-
-
-def _resynthesis(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
-    """Measure 11 of every speaking face. Writes <n>/sheet.jpg."""
-    return _rendered("resynthesis", session, film, out, experts.load("lips"))
-
-
-def _rendered(measure: str, session: Session, film: EvaluatedFilm, out: Path, expert: experts.Expert | None) -> Rows:
+def _rendered(
+    session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path, measure: str, judge: str | None = None
+) -> Rows:
+    """Measure 2, or 11 where a judge is named, of every speaking face. Writes <n>/sheet.jpg."""
+    expert = experts.load(judge) if judge else None
     rows: Rows = []
     refused: StageError | None = None
     meshes, generator = Meshes(), session.create_generator()
@@ -132,7 +127,7 @@ def _dub(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: 
             for take in done:
                 about = {"track": take.track.id, "language": voice.language, "input": "moving",
                          "lse_model": take.score.get("lse_model")}  # fmt: skip
-                hard = out / f"hard_{voice.language}_{take.step.shot.id}.jpg"
+                hard = out / f"hard_{voice.language}_{take.name}.jpg"
                 steady, seams = takes.look_at(made, take, meshes, hard)
                 groups = {"following": takes.following(take), "steadiness": steady, "seam": seams,
                           "silence": takes.silence(made, take), "sync": takes.sync(take.score)}  # fmt: skip
@@ -140,7 +135,7 @@ def _dub(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: 
                     rows += [row(measure, k, v, **about) for k, v in numbers.items() if v is not None]
                 rows.append(row("steadiness", "sharpness", take.score.get("sharpness"), **about))
                 if groups["sync"]["at_zero"] is not None and groups["sync"]["recovery"] is None:
-                    text = f"{voice.language} {take.step.shot.id}: no recovery: own and foreign sound are about as far"
+                    text = f"{voice.language} {take.name}: no recovery: own and foreign sound are about as far"
                     rows.append({"measure": "sync", "name": "recovery", "reason": text, **about})
                 if take.sheet.exists():
                     name = f"sheet_{voice.language}_{take.step.shot.id}.jpg"
@@ -222,10 +217,16 @@ def _expert(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], ou
 
 GROUPS: tuple[Group, ...] = (
     Group("hearing", ("hearing",), False, _hearing),
-    Group("rendering", ("rendering",), False, _rendering),
+    Group("rendering", ("rendering",), False, partial(_rendered, measure="rendering")),
     Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub, _experts),
     Group("published", ("published",), True, _published, _experts),
     Group("languages", ("languages",), True, _languages, _experts),
     Group("expert", ("expert",), True, _expert, _experts),
-    Group("resynthesis", ("resynthesis",), False, _resynthesis, lambda settings: [experts.identity("lips")]),
+    Group(
+        "resynthesis",
+        ("resynthesis",),
+        False,
+        partial(_rendered, measure="resynthesis", judge="lips"),
+        lambda settings: [experts.identity("lips")],
+    ),
 )

@@ -15,8 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dubbing.errors import several
 from dubbing.evaluate.measurements import (
     COLUMNS,
+    LANGUAGE_NAMES,
     absent,
     by_clip,
     by_generator,
@@ -26,6 +28,7 @@ from dubbing.evaluate.measurements import (
     median_of,
     side_by_side,
 )
+from dubbing.review.look import style
 
 __all__ = ["page"]
 
@@ -38,10 +41,6 @@ _SHEETS = {
     "dub": "another sound",
     "languages": "a still, another sound",
 }
-_STYLE = """body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1500px;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}.no{color:#b00020}.yes{color:#1b7f3b}img{max-width:100%;display:block}
-figure{margin:1em 0}figcaption{color:#555}h2{margin-top:2em;border-top:1px solid #ccc;padding-top:.6em}"""
 
 
 def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval") -> str:
@@ -49,8 +48,8 @@ def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval")
     clips = list(dict.fromkeys(r["clip"] for r in rows))
     hashes = sorted({f"{r['generator']}@{r['generator_hash']}" for r in rows if r.get("generator")})
     parts = [
-        f"<h1>{escape(title)}</h1><p>{escape(', '.join(hashes))}; {len(clips)} clips. docs/eval.md says what the "
-        "numbers are.</p>"
+        f"<h1>{escape(title)}</h1><p class='soft'>{escape(', '.join(hashes))}; {several(len(clips), 'clip')}. "
+        "docs/eval.md says what the numbers are.</p>"
     ]
     generators = by_generator(rows)
     if len(generators) > 1:
@@ -71,14 +70,21 @@ def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval")
         hard = [p for f in folders for p in sorted(f.rglob("hard_*.jpg"))]
         parts += [_sheet(p, "the moments in which mouths most often look wrong") for p in hard[:_MOST_SHEETS]]
     body = "\n".join(p for p in parts if p)
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>' \
-           f"<style>{_STYLE}</style><body>{body}</body></html>\n"  # fmt: skip
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{style()}</style></head><body><main>{body}</main></body></html>\n"
+    )
 
 
 def _table(head: Iterable[str], body: Iterable[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(h)}</th>" for h in head)
-    lines = ("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in body)
-    return f"<table><tr>{top}</tr>{''.join(lines)}</table>"
+    """The first column is what a line is about, and stands at the left."""
+    top = "".join(f"<th{' class=n' * bool(n)}>{escape(h)}</th>" for n, h in enumerate(head))
+    lines = (
+        f'<tr><th scope="row">{line[0]}</th>' + "".join(f'<td class="n">{cell}</td>' for cell in line[1:]) + "</tr>"
+        for line in body
+    )
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
 def _number(value: float | None, digits: int = 2) -> str:
@@ -89,12 +95,12 @@ def _goals(rows: Sequence[Mapping[str, Any]]) -> str:
     body = []
     for g in goals(rows):
         if g.value is not None:
-            word = "yes" if g.met else "no"
+            word, css = ("yes", "good") if g.met else ("no", "bad")
             cells = (
                 escape(g.what),
                 _number(g.value, g.digits),
                 escape(g.wanted),
-                f'<span class="{word}">{word}</span>',
+                f'<span class="tag {css}">{word}</span>',
             )
             body.append((*cells, escape(g.over)))
     return _table(("", "measured", "goal", "met", "median over"), body) if body else ""
@@ -121,14 +127,14 @@ def _clips(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
         for clip in clips
     ]
     body.append(("median", *(_number(median_of(values.values()), d) for _, values, d in columns)))
-    note = "<p>+ the shipped prior and sync expert were trained on this clip</p>" if seen else ""
+    note = "<p class='soft'>+ the shipped prior and sync expert were trained on this clip</p>" if seen else ""
     return _table(("clip", *(label for label, _, _ in columns)), body) + note
 
 
 def _languages(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = ("lse_d", "lse_c", "offset_frames", "recovery", "opening_corr", "sharpness", "motion_per_s")
     body = [
-        (escape(x["language"]), x["input"], str(x["clips"]), *(_number(x[n]) for n in names)) for x in languages(rows)
+        (escape(x["language"]), x["input"], str(x["clips"]), *(_number(x[n]) for n in LANGUAGE_NAMES))
+        for x in languages(rows)
     ]
     if not body:
         return ""
@@ -137,7 +143,7 @@ def _languages(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _bars(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
-    """Correlations of every clip, and PSNR of the result beside the mean face and a frame by lot."""
+    """Correlations of every clip, and PSNR of the result beside the mean face and a random frame."""
     groups = (
         ("opening, held-out correlation", [("fitted", "hearing", "fitted_opening_corr"),
                                            ("prior, last 30 %", "hearing", "prior_opening_corr"),
@@ -192,7 +198,8 @@ def _figure(width_in: float, height_in: float) -> tuple[Any, Any]:
 def _picture(figure: Any) -> str:
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
-    return f'<figure><img alt="" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"></figure>'
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<figure class="chart"><img alt="" src="data:image/png;base64,{data}"></figure>'
 
 
 def _sheet(path: Path, caption: str) -> str:
@@ -204,6 +211,6 @@ def _sheet(path: Path, caption: str) -> str:
     _, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _SHEET_QUALITY])
     data = base64.b64encode(encoded.tobytes()).decode()
     return (
-        f'<figure><img alt="" loading="lazy" src="data:image/jpeg;base64,{data}">'
+        f'<figure class="chart"><img alt="" loading="lazy" src="data:image/jpeg;base64,{data}">'
         f"<figcaption>{escape(caption)}: source, result, and both mouths enlarged</figcaption></figure>"
     )

@@ -14,12 +14,10 @@ __all__ = [
 ]  # fmt: skip
 
 MOST_DB = 100.0  # what equal pictures get
-_BETA, _JNB = (
-    3.6,
-    0.63,
-)  # Narvekar and Karam 2011: the psychometric slope, and the chance of seeing blur at its threshold
+# Narvekar and Karam 2011: the psychometric slope, and the chance of seeing blur at its threshold
+_BETA, _JNB = 3.6, 0.63
 _BLOCK = 64
-_EDGE_PART = 0.002  # of a block's pixels, from which on it counts
+_EDGE_PART = 0.002  # a block counts if at least this part of its pixels are edges
 _LOW_CONTRAST = 50  # grey levels
 
 
@@ -58,8 +56,8 @@ def detail(bgr_HWC: np.ndarray) -> float:
 def cpbd(bgr_HWC: np.ndarray) -> float | None:
     """Cumulative probability of blur detection, 0 (blurred) to 1 (sharp); None where there is no edge.
 
-    Narvekar and Karam 2011. Edges are Canny's; an edge's width is how far the grey goes on rising or falling
-    through it, along the row where it stands upright, else along the column; a width is judged by the
+    Narvekar and Karam 2011. Edges are Canny's; an edge's width is how far the grey keeps rising or falling
+    through it, along the row where the edge is upright, else along the column; a width is judged by the
     just noticeable blur of its block: 5 pixels, or 3 where the contrast is over 50. Blocks are of 64 pixels (of a
     smaller picture, the whole is one).
     """

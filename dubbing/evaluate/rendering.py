@@ -1,10 +1,8 @@
-"""Measures 2 and 11: the face that was there is rendered again, from its own shapes or from its own sound.
+"""Measures 2 and 11: a face is rendered again over itself, from its own shapes or from its own sound.
 
-Frames within half a second may not lend their mouths.
-
-Beside the result stand two mouths that cost nothing, under the same matte: the mean of the track's faces, and a frame
-drawn by lot. Every picture's mesh is found again, the source's too. Frames stream; at any time one picture and
-CANDIDATES small crops are held. It knows no table.
+Mouths of frames within half a second are not used. Two baselines are pasted under the same matte: the mean of the
+track's faces, and a random frame. Every picture's mesh is found again, the source's too. Frames stream;
+at any time one picture and CANDIDATES small crops are held. It knows no table.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ import cv2
 import numpy as np
 
 from dubbing import experts, media
-from dubbing.analysis.sheet import Sheet
+from dubbing.analysis.sheet import Sheet, write_sheets
 from dubbing.clock import Timeline
 from dubbing.errors import StageError
 from dubbing.evaluate import pictures
@@ -45,10 +43,10 @@ _CPBD_EYE_PX = 70  # between the outer corners of the eyes, as in GRID
 
 @runtime_checkable
 class BorrowsMouths(Protocol):
-    """What a generator may offer besides its protocol: to render a face again without mouths from near by."""
+    """A generator that can also render a face again without mouths from nearby frames."""
 
     def render_apart(self, work: RenderRequest, gap_s: float, *, shapes: bool) -> Iterator[Rendered]:
-        """As `render`, with mouths from frames `gap_s` away at least; shapes: the track's own mouth drives, not sound.
+        """Render with mouths from frames `gap_s` away at least; shapes: the track's own mouth drives, not sound.
         Raises ValueError where no frame is that far away."""
         ...
 
@@ -112,7 +110,7 @@ def render_truth(
         look.close()
     if not per_frame:
         raise StageError(f"{film.clip.path.name}: {track.id} is out of sight.")
-    sheet.write(out / "sheet.jpg")
+    write_sheets(out / "sheet.jpg", [sheet])
     numbers = {name: float(np.median(values)) for name, values in per_frame.items() if values}
     for who in ("", "mean_", "random_"):
         numbers[f"{who}sharpness"] = numbers.pop(f"{who}detail") / max(numbers["source_detail"], 1e-6)
@@ -182,8 +180,7 @@ def _compare(
 
 
 def _small(part_HWC: np.ndarray, eye_px: float) -> np.ndarray:
-    """A part of a face as small as the literature's faces are, where it is larger: what is just noticeable is said in
-    pixels."""
+    """A part of a face, shrunk to the size of the literature's faces where it is larger, because CPBD counts pixels."""
     scale = min(1.0, _CPBD_EYE_PX / max(eye_px, 1.0))
     return cv2.resize(part_HWC, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else part_HWC
 
@@ -230,7 +227,7 @@ class Look:
         return found
 
     def skip(self) -> None:
-        """A frame that is not looked at: what follows is no neighbour of what came before."""
+        """Leave a frame out, so that the next one does not count as following the last one."""
         self._count += 1
 
     def close(self) -> None:
@@ -240,7 +237,7 @@ class Look:
 
 @dataclass
 class _Timed:
-    """Patches as they are rendered, and the processor time that they took."""
+    """Iterates over patches while it measures the processor time that rendering them takes."""
 
     rendered: Iterator[Rendered]
     seconds: float = 0.0

@@ -1,7 +1,7 @@
-"""Which clips the shipped weights were trained on: numbers on those are no numbers on unseen speakers.
+"""Which clips the shipped weights were trained on: numbers on those say nothing of unseen speakers.
 
-By content, so that a copy under another name is known too. To be made again whenever weights are trained on other
-clips; a test compares the names with `shipped_weights.clips`. Knows no weights.
+Clips are known by content, so that a copy under another name is found too. Update the lists whenever weights are
+trained on other clips; a test compares the names with `shipped_weights.clips`.
 """
 
 from __future__ import annotations

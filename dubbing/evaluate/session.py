@@ -1,7 +1,7 @@
 """Where clips are analysed and dubbed, once: the pipeline's own stages in this process, kept in the output folder.
 
-Everything is a committed folder under a key of what it depends on, so a killed evaluation goes on where it was. It
-knows no measure, and never makes a master.
+Every result is a committed folder named by a key of its inputs, so a killed evaluation goes on where it was. No master
+is made.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.records import Track
 from dubbing.sound import RATE_HZ as HEARD_HZ
 from dubbing.stage import Scope
-from dubbing.store import RESULT, Store, content_key, key_of, read_json
+from dubbing.store import RESULT, Store, content_key, key_of, read_folder
 from dubbing.task import Outcome, Task
 
 __all__ = ["Session", "EvaluatedFilm", "Speaker", "code_hash"]
@@ -102,7 +102,7 @@ class EvaluatedFilm:
         return found
 
     def steps(self, language: str) -> list[Step]:
-        """What is done for each shot in one language."""
+        """The steps of each shot in one language."""
         dub = next(d for d in self.title.dubs if d.language == language)
         return list(self.job.dub(self.title, dub, self.failed).steps)
 
@@ -138,7 +138,7 @@ def code_hash(generator: str = "rewrite") -> str:
 class Session:
     """One output folder with the stages that work into it. A context manager; hold the store's lock meanwhile.
 
-    on_task(task id): said before each piece of work.
+    on_task(text): the id of each piece of work before it is done, and what of earlier ones is damaged.
     """
 
     def __init__(
@@ -160,10 +160,12 @@ class Session:
 
     def made(self, folder: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         """The result of a committed folder, filled by `make` where it is not there yet."""
-        if not self.store.done(folder):
+        value = self.store.results([folder]).get(folder)
+        if value is None or self.store.fault(folder, value, "all"):
+            self.store.remove(folder)
             with self.store.commit(folder) as part:
                 self.store.write_json(part / RESULT, make(part))
-        value: dict[str, Any] = read_json(folder / RESULT)
+            value = read_folder(folder)
         return value
 
     def analysed(self, clip: Clip) -> EvaluatedFilm:
@@ -223,10 +225,12 @@ class Session:
         settings = self.settings
         if expert is not None:
             settings = settings.model_copy(update={"sync": settings.sync.model_copy(update={"expert": expert})})
-        return EvaluatedFilm(clip, video, content, _EvaluationJob(manifest, self.store, settings), {})
+        job = _EvaluationJob(manifest, self.store, settings)
+        job.heals = self._on_task
+        return EvaluatedFilm(clip, video, content, job, {})
 
     def _worked(self, film: EvaluatedFilm, wanted: Callable[[Task], bool]) -> EvaluatedFilm:
-        """Everything wanted of a film done, one task after another."""
+        """Do every wanted task of a film, one after another."""
         job, failed = film.job, dict(film.failed)
         while task := self._next(job, failed, wanted):
             lost = next((failed[n] for n in task.needs if n in failed), None)
@@ -237,6 +241,8 @@ class Session:
             outcome = self._worker.run(task, lambda n: None)
             if outcome.error is None:
                 job.forget(task)
+            elif outcome.damaged is not None:
+                job.lose(next(t for t in job.tasks(failed) if t.folder == outcome.damaged), outcome.error)
             elif isinstance(outcome.fatal, DubError) and task.kind.bad_input_costs == "run":
                 raise outcome.fatal
             elif task.kind.scope in (Scope.TITLE, Scope.DUB):

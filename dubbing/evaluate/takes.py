@@ -2,7 +2,7 @@
 
 A take is looked at as a viewer would: its patches over the decoded source, the mesh found again in both. What the
 pipeline's own sync stage measured (LSE, following, sharpness) is read from it, so that these numbers are those of
-`shots.parquet`. It knows no table and no page.
+`faces.parquet`. It knows no table and no page.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from dubbing import media
-from dubbing.analysis.sheet import Sheet
+from dubbing.analysis.sheet import Sheet, write_sheets
 from dubbing.artifacts import takes as artifacts
 from dubbing.artifacts.sound import load_speech, speech_mask
-from dubbing.artifacts.takes import SHEET, Scores
+from dubbing.artifacts.takes import SHEET, Scores, seen_file
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.evaluate import pictures
 from dubbing.evaluate.hearing import correlation
@@ -40,13 +40,15 @@ _SOLID = 0.5  # matte from which on a pixel is the take's
 
 @dataclass(frozen=True)
 class Take:
-    """One dubbed shot. about: the take; score: what was measured of it; patches: folder of its main face."""
+    """One rendered face of a dubbed shot. about: the take; score: what was measured of the face; patches: their folder;
+    name: of files about it, `shot_0001`, with the face where the take has several."""
 
     step: Step
     track: Track
     about: artifacts.Take
     score: Mapping[str, Any]
     patches: Path
+    name: str
 
     @property
     def sheet(self) -> Path:
@@ -65,7 +67,7 @@ class _Held:
 
 
 def finished(film: EvaluatedFilm, language: str) -> tuple[list[Take], list[str]]:
-    """The dubbed shots in one language, and for every other shot why it is none."""
+    """The rendered faces of the dubbed shots in one language, and for every other shot why it is none."""
     found, reasons = [], []
     for step in film.steps(language):
         about: artifacts.Take | None = film.job.result(step.take)
@@ -79,9 +81,10 @@ def finished(film: EvaluatedFilm, language: str) -> tuple[list[Take], list[str]]
                 (film.failed[step.score.id].error or "failed") if step.score.id in film.failed else "no score"
             )
             continue
-        main = about.faces[0]
-        track = next(t for t in load_tracks(step.faces.folder) if t.id == main.track)
-        found.append(Take(step, track, about, score.measured(), step.take.folder / main.folder))
+        tracks = {t.id: t for t in load_tracks(step.faces.folder)}
+        for face, one in zip(about.rendered, score.faces, strict=True):
+            name = step.shot.id if len(score.faces) == 1 else f"{step.shot.id}_{face.folder}"
+            found.append(Take(step, tracks[face.track], about, one.row(), step.take.folder / face.folder, name))
     return found, reasons
 
 
@@ -180,7 +183,7 @@ def look_at(
     first, last = int(frames[0]), int(frames[-1]) + 1
     look = Look(meshes, ("source", "result"))
     hard = hard_moments(take, frames)
-    drawn = Sheet(f"{film.clip.id} {take.step.shot.id}: hard moments", line, hard, hard, cell_px=360)
+    drawn = Sheet(f"{film.clip.id} {take.name}: hard moments", line, hard, hard, cell_px=360)
     found: dict[str, list[float]] = defaultdict(list)
     held: list[_Held] = []
     patches = media.read_patches(take.patches, first, last)
@@ -209,7 +212,7 @@ def look_at(
     finally:
         look.close()
     if sheet is not None:
-        drawn.write(sheet)
+        write_sheets(sheet, [drawn])
     source, result = flicker(look.meshes["source"]), flicker(look.meshes["result"])
     steady: dict[str, float | None] = {"lips": result / source if source > 1e-9 else None, "lips_source": source}
     if found["pixels_source"]:
@@ -253,7 +256,7 @@ def _ring(before: np.ndarray, after: np.ndarray, seen: Mapping[str, np.ndarray])
 
 
 def _seen(take: Take) -> dict[str, np.ndarray]:
-    with np.load(take.step.score.folder / "seen.npz") as data:
+    with np.load(seen_file(take.step.score.folder, take.track.id)) as data:
         return {name: np.asarray(data[name], np.float64) for name in ("wanted", "seen", "was")}
 
 

@@ -24,8 +24,7 @@ _CLASS = ("wants", "published", "profits_from_gpu", "load", "hash_of", "embed_vi
 
 @runtime_checkable
 class Expert(Protocol):
-    """What a sync expert's class says, and what one of them does. Windows are 5 frames at 25 fps, counted by
-    `lse.windows_in`.
+    """The protocol of a sync expert. Windows are 5 frames at 25 fps, counted by `lse.windows_in`.
 
     name: as in a configuration, and of its entry point; hash12: the first 12 hex digits of its weights' sha256; wants:
     what `embed_video` takes for each frame: `mesh`, float32 (N, 478, 3) pixels of the upright picture, or
@@ -83,7 +82,7 @@ def load(name: str = "lips", folder: str | Path | None = None, *, device: str | 
 
 
 def identity(name: str, folder: str | Path | None = None) -> str:
-    """What `model_name` of the loaded expert will be, without loading it. Raises as `load` does."""
+    """The `model_name` of an expert, without loading it. Raises as `load` does."""
     return f"{name}@{find(name).hash_of(folder)}"
 
 

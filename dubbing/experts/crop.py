@@ -1,7 +1,7 @@
 """Face crops as the published pipelines cut them, from our own tracks.
 
-Boxes come from our own mesh (`networks.boxes`), not from S3FD; everything after that is done as published,
-to the pixel. It knows no network and no sound.
+Boxes come from our own mesh (`networks.boxes`), not from S3FD; everything after that matches the published
+code to the pixel. It knows no network and no sound.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
-from scipy.signal import medfilt
 
 from dubbing.experts.lse import instants
 
@@ -57,6 +56,8 @@ def syncnet_crops(boxes_N4: np.ndarray, times_s_N: np.ndarray) -> list[Crop]:
     beyond the ends, as published (a stretch under 13 frames: its own median); the crop reaches 1.4 half
     sizes to each side, 1 up and 1.8 down.
     """
+    from scipy.signal import medfilt  # slow to load, and every command loads this module
+
     boxes = np.asarray(boxes_N4, np.float64)
     at = shown(times_s_N)
     size = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) / 2

@@ -1,4 +1,4 @@
-"""What experts that look at pictures see of one face: crops, cut as the pictures come, embedded block by block.
+"""Crops of one face for experts that look at pictures: cut as the pictures come, embedded block by block.
 
 It knows no cuts, no sound and no distance. Axes: N frames, K instants at 25 a second, V windows, E embedding.
 """
@@ -62,6 +62,6 @@ class Feed:
     def finish(self) -> np.ndarray:
         """float32 (V, E), all pictures given."""
         if sum(map(len, self._found)) + len(self._held) - lse.WINDOW < self._windows:
-            self._held.append(self._held[-1])  # a stretch of five instants has one window all the same
+            self._held.append(self._held[-1])  # so that a stretch of five instants has one window too
         self._embed()
         return np.concatenate(self._found)[: self._windows]

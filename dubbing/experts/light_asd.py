@@ -1,4 +1,4 @@
-"""Light-ASD: does this face speak now? Active-speaker evidence from lips and sound together.
+"""Light-ASD, an active-speaker detector: whether a face speaks now, from lips and sound together.
 
 Liao et al., "A Light Weight Model for Active Speaker Detection" (2023); layers under the published keys.
 It sees SyncNet's crop in grey, the middle 112 of 224, 25 times a second, and hears 13 MFCCs 100 times a

@@ -4,9 +4,9 @@ A few principal components of the lips and jaw (canonical shape, so the head's t
 out; left and right averaged; rest and amplitude taken from the track itself) over 5 frames, and log-mel
 with silero-vad's encoding over the same 0.2 s, each through a small perceptron into one space; several
 members trained from different starts stand side by side. Trained by `shipped_weights/sync.py`; the card
-is `lips.md`. Knows no picture and no file but its weights; runs in numpy alone. Given another device than the
-processor, its perceptrons run there in torch, to the same numbers but for rounding; a stretch takes them milliseconds
-either way, so it asks for no GPU.
+is `lips.md`. It reads no picture and no file but its weights, and runs in numpy alone. On another device than the
+processor its perceptrons run in torch, with the same results but for rounding. A stretch takes milliseconds either
+way, so it asks for no GPU.
 
 What goes out is scaled so that lips and unrelated sound are 10 apart on average (root mean square),
 and the zeros beyond a stretch's ends are as far as unrelated sound: they favour no shift.
@@ -17,16 +17,13 @@ E embedding.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from dubbing import models
 from dubbing.errors import ModelError
 from dubbing.experts.lse import FPS, WINDOW, instants, windows_in
 from dubbing.face import INNER_LIPS, JAW, OUTER_LIPS, canonical
@@ -154,22 +151,18 @@ class Lips:
     published: ClassVar[tuple[Model, ...]] = ()
     profits_from_gpu: ClassVar[bool] = False
 
-    def __init__(self, path: Path = WEIGHTS, device: str = "cpu") -> None:
+    def __init__(self, path: Path | None = None, device: str = "cpu") -> None:
+        path = path or WEIGHTS
+        stored = models.shipped_arrays(path, "the sync expert lips", "shipped_weights/sync.py")
         try:
-            data = path.read_bytes()
-            with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-                encoder = str(stored["encoder"])
-                numbers = (key for key in stored.files if key != "encoder")
-                self._w: Mapping[str, np.ndarray] = {key: stored[key].astype(np.float32) for key in numbers}
+            encoder = str(stored["encoder"])
+            self._w = {key: value.astype(np.float32) for key, value in stored.items() if key != "encoder"}
             self._usual = float(self._w["usual"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelError(
-                f"{path.name}, the weights of the sync expert lips, cannot be used ({error}); install the package "
-                "again, or make them with shipped_weights/sync.py."
-            ) from error
-        self.hash12 = hashlib.sha256(data).hexdigest()[:12]
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(f"{path.name} lacks {error}, so it is not the weights of the sync expert lips.") from error
+        self.hash12 = content_key(path)[:12]
         self._encoder = encoder
-        self._device = device
+        self.device = device
         self._there: dict[str, Tensor] = {}  # the perceptrons' arrays, where they do not run on the processor
         if device.partition(":")[0] != "cpu":
             import torch
@@ -180,12 +173,12 @@ class Lips:
     @classmethod
     def load(cls, folder: str | Path | None, device: str) -> Lips:
         """See `dubbing.experts.Expert`."""
-        return cls(WEIGHTS, device)
+        return cls(device=device)
 
     @classmethod
     def hash_of(cls, folder: str | Path | None) -> str:
-        """See `dubbing.experts.Expert`."""
-        return content_key(WEIGHTS)[:12]
+        """See `dubbing.experts.Expert`. Reads the weights whole, so that damage is found before a run."""
+        return cls().hash12
 
     def embed_video(self, frames_N: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
         """Meshes (N, 478, 3) at their times: float32 (V, E)."""
@@ -220,12 +213,12 @@ class Lips:
 
     def _hidden(self, side: str, inputs_VI: np.ndarray) -> np.ndarray:
         """The members' last layers, float32 (M, V, E)."""
-        weights: Mapping[str, Any] = self._there or self._w
+        weights: dict[str, Any] = self._there or self._w
         hidden: Any = inputs_VI
         if self._there:
             import torch
 
-            hidden = torch.from_numpy(inputs_VI).to(self._device)
+            hidden = torch.from_numpy(inputs_VI).to(self.device)
         layer = 0
         while f"{side}_{layer}_weight" in weights:
             if layer:

@@ -34,7 +34,8 @@ _MEDIAN = 9
 @dataclass(frozen=True, eq=False)
 class Lse:
     """offset: frames at 25 fps, positive when the sound is early; d: LSE-D; c: LSE-C; distance_S:
-    float64 (2 vshift + 1,), mean distance at shifts -vshift..vshift; distance_SV: float32, every window's."""
+    float64 (2 vshift + 1,), mean distance at shifts -vshift..vshift; distance_SV: float32, of every window
+    that counts."""
 
     offset: int
     d: float
@@ -66,12 +67,13 @@ def windows_in(times_s: np.ndarray) -> int:
     return max(count - WINDOW, 1) if len(times_s) >= MIN_FRAMES and count >= WINDOW else 0
 
 
-def lse(video_VE: np.ndarray, audio_AE: np.ndarray, vshift: int = SHIFTS) -> Lse:
+def lse(video_VE: np.ndarray, audio_AE: np.ndarray, vshift: int = SHIFTS, counted_V: np.ndarray | None = None) -> Lse:
     """The distance curve of lips and sound, and LSE read from it.
 
     video_VE: (V, E) embeddings of windows 0..V-1; audio_AE: (A, E), of the sound under the same
-    windows (A may differ from V: what is missing counts as zeros). Raises ValueError on other shapes
-    or without a window.
+    windows (A may differ from V: what is missing counts as zeros); counted_V: bool, the windows that
+    count, None for all; sound of the others is still shifted under these. Raises ValueError on other
+    shapes or without a window.
     """
     video = np.asarray(video_VE, np.float32)
     audio = np.asarray(audio_AE, np.float32)
@@ -85,6 +87,10 @@ def lse(video_VE: np.ndarray, audio_AE: np.ndarray, vshift: int = SHIFTS) -> Lse
     for shift in range(2 * vshift + 1):
         apart = video - padded[shift : shift + count] + np.float32(_EPS)
         distance_SV[shift] = np.sqrt(np.einsum("ve,ve->v", apart, apart, dtype=np.float64))
+    if counted_V is not None and not counted_V.all():
+        if not counted_V.any():
+            raise ValueError(f"none of {count} windows counts")
+        distance_SV = distance_SV[:, counted_V]
     distance_S = distance_SV.mean(1, dtype=np.float64)
     best = int(distance_S.argmin())
     least = float(distance_S[best])

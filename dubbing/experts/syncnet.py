@@ -100,12 +100,10 @@ class SyncNet:
 
     @classmethod
     def load(cls, folder: str | Path | None, device: str) -> SyncNet:
-        """See `dubbing.experts.Expert`."""
         return cls(models.path(cls.name, configured=folder), device)
 
     @classmethod
     def hash_of(cls, folder: str | Path | None) -> str:
-        """See `dubbing.experts.Expert`."""
         return models.digest(cls.name, configured=folder)[:12]
 
     def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:

@@ -106,16 +106,14 @@ class Wav2LipColor:
         self.hash12 = content_key(Path(weights))[:12]
         net = models.fit(Wav2LipColorNet(), models.load_state(weights), self.name).eval()
         self._device = torch.device(device)
-        self._face, self._sound = (folded(e).to(self._device) for e in (net.face_encoder, net.audio_encoder))
+        self.face_tower, self.sound_tower = (folded(e).to(self._device) for e in (net.face_encoder, net.audio_encoder))
 
     @classmethod
     def load(cls, folder: str | Path | None, device: str) -> Wav2LipColor:
-        """See `dubbing.experts.Expert`."""
         return cls(models.path(cls.name, configured=folder), device)
 
     @classmethod
     def hash_of(cls, folder: str | Path | None) -> str:
-        """See `dubbing.experts.Expert`."""
         return models.digest(cls.name, configured=folder)[:12]
 
     def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:
@@ -131,7 +129,7 @@ class Wav2LipColor:
             return np.zeros((0, 512), np.float32)
         frames = torch.from_numpy(np.stack(lower)).permute(0, 3, 1, 2).float() / 255
         views = [frames[n : n + lse.WINDOW].flatten(0, 1) for n in range(windows)]
-        return self._embed(self._face, torch.stack(views))
+        return self.embed(self.face_tower, torch.stack(views))
 
     def embed_sound(self, wave_16k: np.ndarray, start_s: float, windows: int) -> np.ndarray:
         """float32 (windows, 512). Only what lies under the stretch is heard; around it is silence."""
@@ -140,9 +138,11 @@ class Wav2LipColor:
         part = stretch(wave_16k, start_s, (windows + lse.WINDOW) * _FRAME)
         columns = mel(part.astype(np.float32) / 32768)
         views = [columns[:, n * 80 // lse.FPS :][:, :COLUMNS] for n in range(windows)]
-        return self._embed(self._sound, torch.from_numpy(np.stack(views)[:, None].copy()))
+        return self.embed(self.sound_tower, torch.from_numpy(np.stack(views)[:, None].copy()))
 
-    def _embed(self, encoder: nn.Module, x: Tensor) -> np.ndarray:
+    def embed(self, encoder: nn.Module, x: Tensor) -> np.ndarray:
+        """What one of the two towers makes of its inputs (N, ...), float32 (N, 512) of length 1."""
+
         def run(part: Tensor) -> Tensor:
             return _unit(encoder(last(part)))
 

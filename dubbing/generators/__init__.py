@@ -39,7 +39,8 @@ class RenderRequest:
     re-rendered, frames of the title; wave: float32 mono 16 kHz dub sound, sample 0 at the start of
     frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
     actor: file of the actor fitted by the title's analysis, or None; window: only patches of frames [a, b) are
-    to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph.
+    to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph; draft:
+    whether speed counts more than detail, because the picture is delivered at half its size: a generator may do less.
     """
 
     source: Path
@@ -52,6 +53,7 @@ class RenderRequest:
     actor: Path | None
     window: tuple[int, int] | None = None
     still: bool = False
+    draft: bool = False
 
     def wants(self, frame: int) -> bool:
         """Whether a frame's patch is to be yielded."""
@@ -180,10 +182,13 @@ def _settings(kind: type[Generator], given: Mapping[str, Any]) -> BaseModel:
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ManifestError(f"{said}: {where}: {first['msg'].lower()}; it knows {', '.join(known)}.") from e
+        raise ManifestError(
+            f"{said}: {where}: {first['msg'].lower()}; it knows {', '.join(known)}.", at=first["loc"]
+        ) from e
     if unknown := sorted(given.keys() - known.keys()):  # a model that does not forbid them would drop them
         raise ManifestError(
-            f"{said}: {unknown[0]}: extra inputs are not permitted; it knows {', '.join(known) or 'none'}."
+            f"{said}: {unknown[0]}: extra inputs are not permitted; it knows {', '.join(known) or 'none'}.",
+            at=(unknown[0],),
         )
     return made
 

@@ -52,7 +52,7 @@ class LipGAN(square.Square):
     published = (models.find("lipgan"),)
     settings: LipGANSettings
 
-    def _loaded(self) -> network.LipGANNet:
+    def loaded(self) -> network.LipGANNet:
         from dubbing.networks import lipgan as network
 
         state = models.load_state(self._path)
@@ -71,15 +71,15 @@ class LipGAN(square.Square):
     def _drawn(self, sound: Tensor, squares_NCHW: Tensor, from_row: int) -> Tensor:
         face = squares_NCHW.repeat(1, 2, 1, 1)
         face[:, 3:, face.shape[2] // 2 :] = 0
-        made: Tensor = self._net(sound, face)
+        made: Tensor = self.net(sound, face)
         return made
 
-    def _boxes(self, mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
+    def boxes(self, mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
         box = self.settings.box
         if box == "auto":
             with self._path.open("rb") as f:
                 box = "dlib" if f.read(len(SIGNATURE)) == SIGNATURE else "s3fd"
-        return super()._boxes(mesh_NP3, reach) if box == "s3fd" else smooth(square_boxes(mesh_NP3), reach)
+        return super().boxes(mesh_NP3, reach) if box == "s3fd" else smooth(square_boxes(mesh_NP3), reach)
 
 
 def square_boxes(mesh_NP3: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class SpeechGAN(square.Drawn):
     published = (models.find("speech_gan"),)
     settings: SpeechGANSettings
 
-    def _loaded(self) -> nets.SpeechGANNet:
+    def loaded(self) -> nets.SpeechGANNet:
         from dubbing.networks.speech_gan import nets
 
         state = models.load_state(self._path)
@@ -67,15 +67,15 @@ class SpeechGAN(square.Drawn):
         for line, a, b in spans:
             begins = plan.times[line.start_frame - first]
             chance = np.random.default_rng([self.settings.seed, zlib.crc32(work.track.id.encode()), line.start_frame])
-            voice = _Voice(self._net, plan.wave, begins, chance)
+            voice = _Voice(self.net, plan.wave, begins, chance)
             at = first if work.still else line.start_frame
             (still,) = media.read(work.source, timeline, at, at + 1)
-            seen = self._net.see(_face(plan, at - first, *plan.part(at - first, still)))
+            seen = self.net.see(_face(plan, at - first, *plan.part(at - first, still)))
             for picture in media.read(work.source, timeline, a, b):
                 n = picture.frame - first
                 part = plan.part(n, picture)
                 middle = plan.times[n] + (timeline.time(picture.frame + 1) - timeline.time(picture.frame)) / 2
-                drawn = self._net.draw(seen, voice.code(float(middle - begins))[None])[0]
+                drawn = self.net.draw(seen, voice.code(float(middle - begins))[None])[0]
                 yield plan.laid(picture, part, _face(plan, n, *part), drawn)
 
 

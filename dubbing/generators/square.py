@@ -89,7 +89,7 @@ class Drawn(ABC):
     # -- what a subclass says ----------------------------------------------------------------
 
     @abstractmethod
-    def _loaded(self) -> Module:
+    def loaded(self) -> Module:
         """The checkpoint in its network. Raises ModelError: no checkpoint, or of another architecture or size."""
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Drawn(ABC):
     def _render(self, work: RenderRequest, plan: CropPlan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
         """Patches of frames [a, b) of lines, in order."""
 
-    def _boxes(self, mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
+    def boxes(self, mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
         """The face boxes that the network knows, steady, float64 (N, 4). reach: frames to smooth over."""
         return steady_boxes(mesh_NP3, reach)
 
@@ -119,15 +119,16 @@ class Drawn(ABC):
     def check(self) -> None:
         """Loads the checkpoint where its hash alone does not say that it fits."""
         if self._must_look():
-            self._loaded()
+            self.loaded()
 
     @cached_property
-    def _net(self) -> Any:
-        return self._running(self._loaded(), self.device)
+    def net(self) -> Any:
+        """The checkpoint's network ready to run, loaded when it is first asked for."""
+        return self._running(self.loaded(), self.device)
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
-        yield from self._render(work, CropPlan(work, self.settings.ramp_frames, self._boxes), work.spans)
+        yield from self._render(work, CropPlan(work, self.settings.ramp_frames, self.boxes), work.spans)
 
     def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
         """The checkpoint's file and its sha256. Raises ManifestError, ModelError."""
@@ -170,7 +171,7 @@ class Square(Drawn):
     def _batch(self, plan: CropPlan, hearing: Hearing, start: int, pictures: list[media.Picture]) -> Iterator[Rendered]:
         import torch
 
-        side = self._net.size_px
+        side = self.net.size_px
         at = [p.frame - start for p in pictures]
         parts = [plan.part(n, picture) for n, picture in zip(at, pictures, strict=True)]
         squares = np.stack([
@@ -188,7 +189,7 @@ class Square(Drawn):
 class CropPlan:
     """Everything about a track that needs no network: boxes, patches' places, the sound, the way back to the picture.
 
-    boxes_of: see `Square._boxes`. wave: the sound with silence where this face does not speak; times: when each frame
+    boxes_of: see `Square.boxes`. wave: the sound with silence where this face does not speak; times: when each frame
     of the track begins, exact seconds from the wave's first sample.
     """
 

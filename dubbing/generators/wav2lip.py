@@ -59,7 +59,7 @@ class Wav2Lip(square.Square):
     def _must_look(self) -> bool:
         return super()._must_look() or self.settings.size is not None
 
-    def _loaded(self) -> network.Wav2LipNet:
+    def loaded(self) -> network.Wav2LipNet:
         from dubbing.networks import wav2lip as network
 
         state = models.load_state(self._path)
@@ -79,7 +79,7 @@ class Wav2Lip(square.Square):
     def _drawn(self, sound: Tensor, squares_NCHW: Tensor, from_row: int) -> Tensor:
         face = squares_NCHW.repeat(1, 2, 1, 1)
         face[:, :3, face.shape[2] // 2 :] = 0
-        made: Tensor = self._net(sound, face, from_row)
+        made: Tensor = self.net(sound, face, from_row)
         return made
 
 
@@ -107,7 +107,7 @@ class SptWav2Lip(Wav2Lip):
             )
         return super()._checkpoint(model, models_folder)
 
-    def _loaded(self) -> spt.SptWav2LipNet:
+    def loaded(self) -> spt.SptWav2LipNet:
         from dubbing.networks import spt
         from dubbing.networks import wav2lip as network
 

@@ -3,52 +3,24 @@
 Every module here may import av; none outside may. Frames stream: nothing holds a film.
 """
 
-from dubbing.media.delivery import Delivery, delivery
+from dubbing.media.delivery import DRAFT, Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
+from dubbing.media.known import Known, known_formats
 from dubbing.media.master import Mastered, encode_master
 from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import pasted_frames
 from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, read_patches
 from dubbing.media.photo import BT709, Photograph, film_of, is_photograph, read_photograph
-from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, probe
-from dubbing.media.read import Picture, Scan, read, scan, timeline
+from dubbing.media.probe import ENDINGS, AudioInfo, MediaInfo, VideoInfo, probe
+from dubbing.media.read import Picture, Scan, read, scan, timeline, uneven, variable_rate
 from dubbing.media.sound import audio_length, read_sound, sound_between, sound_blocks
 from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
 
 __all__ = [
-    "BT709",
-    "AudioInfo",
-    "ClipWriter",
-    "Delivery",
-    "Mastered",
-    "MediaInfo",
-    "PackedWriter",
-    "PatchWriter",
-    "Photograph",
-    "Picture",
-    "Scan",
-    "VideoInfo",
-    "audio_length",
-    "composite",
-    "delivery",
-    "encode_master",
-    "excerpt",
-    "film_of",
-    "is_photograph",
-    "load_timeline",
-    "pasted_frames",
-    "join_patches",
-    "patch_frames",
-    "probe",
-    "read",
-    "read_patches",
-    "read_photograph",
-    "read_sound",
-    "save_timeline",
-    "scan",
-    "sound_between",
-    "sound_blocks",
-    "sound_excerpt",
-    "timeline",
-]
+    "BT709", "DRAFT", "ENDINGS", "AudioInfo", "ClipWriter", "Delivery", "Known", "Mastered", "MediaInfo",
+    "PackedWriter", "PatchWriter", "Photograph", "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length",
+    "composite", "delivery", "encode_master", "excerpt", "film_of", "is_photograph", "known_formats", "load_timeline",
+    "pasted_frames", "join_patches", "patch_frames", "probe", "read", "read_patches", "read_photograph", "read_sound",
+    "save_timeline", "scan", "sound_between", "sound_blocks", "sound_excerpt", "timeline", "uneven", "variable_rate",
+]  # fmt: skip

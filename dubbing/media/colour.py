@@ -1,7 +1,7 @@
 """Between a decoded frame's planes and upright BGR, exactly, with the stream's own matrix and range.
 
 Chroma is replicated on the way out and averaged on the way back, so that what nobody changed comes
-back as it was (within one code value where the colour is inside the RGB cube). Knows no file.
+back as it was (within one code value where the colour is inside the RGB cube). It knows no file.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Colour:
 
     @classmethod
     def of(cls, matrix: int | None, value_range: int | None, height: int, pix_fmt: str) -> Colour:
-        """From tags; unspecified means BT.709 from 720 lines up, BT.601 below, and limited range."""
+        """The conversion by tags; unspecified means BT.709 from 720 lines up, BT.601 below, and limited range."""
         default = _KR_KB[1] if height >= 720 else _KR_KB[6]
         kr, kb = _KR_KB.get(matrix or 2, default)
         return cls(kr, kb, value_range == 2 or pix_fmt.startswith("yuvj"))

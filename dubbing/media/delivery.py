@@ -1,4 +1,4 @@
-"""In what a master can be delivered whole, decided from headers before any work starts.
+"""The container and codecs of a master, decided from headers before any work starts.
 
 One function, `delivery`: the container, the codecs, and what the user should be told; or the one
 sentence why not. It opens nothing and encodes nothing (`master` does).
@@ -6,13 +6,17 @@ sentence why not. It opens nothing and encodes nothing (`master` does).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.media.colour import PLANAR
-from dubbing.media.probe import MediaInfo, VideoInfo
+from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
-__all__ = ["Delivery", "delivery"]
+__all__ = ["DRAFT", "Delivery", "TrackDelivery", "delivery", "tables"]
+
+DRAFT = ".draft"  # in the names of masters that are not for delivery
 
 _HDR = {16: "PQ", 18: "HLG"}
 _ENCODERS = {"h264": "libx264", "hevc": "libx265"}
@@ -54,31 +58,45 @@ _PICTURES_IN = {
 
 
 @dataclass(frozen=True)
+class TrackDelivery:
+    """How one sound track of a master is made. stream: its index in the dub's file; copied: packet by packet, else
+    decoded to PCM; codec: what it is in."""
+
+    stream: int
+    copied: bool
+    codec: str
+
+
+@dataclass(frozen=True)
 class Delivery:
     """How a master is made.
 
     extension: with its dot; muxer: FFmpeg's name; video_codec: the encoder; tag: the codec's four
-    letters in mp4 and mov, '' elsewhere; sound: 'copy' or 'pcm'; sound_codec: what the master's
-    sound is in; notices: sentences for the user about what differs from the source.
+    letters in mp4 and mov, '' elsewhere; sound: its tracks in order; notices: sentences for the user about what
+    differs from the source.
     """
 
     extension: str
     muxer: str
     video_codec: str
     tag: str
-    sound: str
-    sound_codec: str
+    sound: tuple[TrackDelivery, ...]
     notices: tuple[str, ...]
 
+    def file(self, title: str, language: str, draft: bool) -> str:
+        """The master's name: `reel.fr.mp4`, of a draft `reel.fr.draft.mp4`, so that nobody takes one for the other."""
+        return f"{title}.{language}{DRAFT if draft else ''}{self.extension}"
 
-def delivery(info: MediaInfo, sound_info: MediaInfo) -> Delivery:
-    """How the picture of `info` is delivered with the sound of `sound_info`.
+
+def delivery(info: MediaInfo, sound_info: MediaInfo, tracks: Sequence[int] | None = None) -> Delivery:
+    """How the picture of `info` is delivered with the sound of `sound_info`: all its tracks, or those of these numbers,
+    counted from 1, in that order.
 
     mp4, mov and Matroska stay what they are; WebM becomes Matroska (same clock, same subtitles); all
     else becomes mp4, whose clock can be any; mp4 becomes mov where the sound is PCM. H.264 and HEVC
     keep their codec, other codecs become H.264. Subtitles, further pictures and covers are copied.
     Raises UnsupportedMedia when anything but the source's own sound would be lost, MediaError without
-    a picture or a sound stream.
+    a picture, a sound stream or a track of that number.
     """
     video = info.video
     if video is None:
@@ -88,11 +106,13 @@ def delivery(info: MediaInfo, sound_info: MediaInfo) -> Delivery:
     _check_picture(info, video)
     notices = []
     muxer = _muxer(info, video)
-    sound, sound_codec = _sound(muxer, sound_info)
-    if muxer == "mp4" and sound_codec.startswith("pcm"):
+    chosen = [sound_info.track(number) for number in tracks] if tracks else list(sound_info.audio)
+    sound = tuple(_sound(muxer, sound_info, track) for track in chosen)
+    if muxer == "mp4" and any(track.codec.startswith("pcm") for track in sound):
         muxer = "mov"
         if "mov" in info.container:
             notices.append(f"{info.path.name} becomes a .mov: mp4 does not carry this sound without loss.")
+        sound = tuple(_sound(muxer, sound_info, track) for track in chosen)
     if "mov" not in info.container and "matroska" not in info.container:
         notices.append(f"{info.path.name} ({info.container}) is delivered as {_EXTENSIONS[muxer]}.")
     elif "matroska" in info.container and info.path.suffix.lower() != _EXTENSIONS[muxer]:
@@ -100,32 +120,36 @@ def delivery(info: MediaInfo, sound_info: MediaInfo) -> Delivery:
     encoder = _ENCODERS.get(video.codec, "libx264")
     if video.codec not in _ENCODERS:
         notices.append(f"{info.path.name} is {video.codec}; the master is H.264.")
-    if sound == "pcm":
-        notices.append(f"{sound_info.path.name} ({sound_info.audio[0].codec}) is delivered as PCM, sample for sample.")
+    for codec in dict.fromkeys(own.codec for own, made in zip(chosen, sound, strict=True) if not made.copied):
+        notices.append(f"{sound_info.path.name} ({codec}) is delivered as PCM, sample for sample.")
     _check_others(info, muxer, notices)
     tag = ("hev1" if video.tag == "hev1" else "hvc1") if encoder == "libx265" and muxer != "matroska" else ""
-    return Delivery(_EXTENSIONS[muxer], muxer, encoder, tag, sound, sound_codec, tuple(notices))
+    return Delivery(_EXTENSIONS[muxer], muxer, encoder, tag, sound, tuple(notices))
 
 
 def _check_picture(info: MediaInfo, video: VideoInfo) -> None:
     """Raises UnsupportedMedia for a picture that 8-bit progressive H.264 or HEVC would change."""
     name = info.path
     if video.transfer in _HDR:
-        raise UnsupportedMedia(f"{name} is HDR ({_HDR[video.transfer]}); this version delivers standard range only.")
+        raise UnsupportedMedia(
+            f"{name} is HDR ({_HDR[video.transfer]}), and masters are not: make a standard-range version."
+        )
     if video.bit_depth > 8:
-        raise UnsupportedMedia(f"{name} has {video.bit_depth} bits a sample; this version delivers 8 bits only.")
+        raise UnsupportedMedia(f"{name} has {video.bit_depth} bits a sample, and masters have 8: convert it.")
     if video.alpha:
         raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
     if video.pix_fmt not in PLANAR:
-        allowed = "4:2:0, 4:2:2 and 4:4:4 YUV"
-        raise UnsupportedMedia(f"{name} is in {video.pix_fmt}; this version delivers {allowed} of 8 bits.")
+        allowed = "4:2:0, 4:2:2 or 4:4:4 YUV of 8 bits"
+        raise UnsupportedMedia(f"{name} is in {video.pix_fmt}, and masters are {allowed}: convert it.")
     if video.interlaced:
-        raise UnsupportedMedia(f"{name} is interlaced; this version delivers progressive film: deinterlace it first.")
+        raise UnsupportedMedia(f"{name} is interlaced, and masters are progressive: deinterlace it first.")
     across, down = PLANAR[video.pix_fmt]
     if video.width % (1 << across) or video.height % (1 << down):
-        raise UnsupportedMedia(f"{name} is {video.width}x{video.height}; {video.pix_fmt} needs even sizes: crop it.")
+        raise UnsupportedMedia(
+            f"{name} is {video.width}x{video.height}, and {video.pix_fmt} needs even sizes: crop it."
+        )
     if video.matrix9 is not None and not _pure_turn(video.matrix9, video.rotation_deg):
-        raise UnsupportedMedia(f"{name} is to be shown mirrored or askew; this version knows quarter turns only.")
+        raise UnsupportedMedia(f"{name} is to be shown mirrored or askew, not by quarter turns: turn its pictures.")
 
 
 def _pure_turn(matrix9: tuple[int, ...], degrees: int) -> bool:
@@ -141,9 +165,8 @@ def _muxer(info: MediaInfo, video: VideoInfo) -> str:
     return "mov" if "mov" in info.container and quicktime else "mp4"
 
 
-def _sound(muxer: str, info: MediaInfo) -> tuple[str, str]:
-    """('copy' or 'pcm', codec in the master). Lossy codecs that must be decoded become float PCM."""
-    sound = info.audio[0]
+def _sound(muxer: str, info: MediaInfo, sound: AudioInfo) -> TrackDelivery:
+    """How a track is delivered. Lossy codecs that must be decoded become float PCM."""
     family = next((name for name in ("matroska", "mov") if name in info.container), "")
     own = family == ("matroska" if muxer == "matroska" else "mov")
     exact = set(_LOSSLESS_IN[muxer])
@@ -154,11 +177,12 @@ def _sound(muxer: str, info: MediaInfo) -> tuple[str, str]:
     if muxer == "mp4":
         exact |= {codec for codec in _LOSSLESS_IN["mov"] if codec.startswith("pcm")}
     if sound.codec in exact:
-        return "copy", sound.codec
+        return TrackDelivery(sound.index, True, sound.codec)
     kind = sound.sample_format.removesuffix("p")
     if kind in ("flt", "dbl"):
-        return "pcm", "pcm_f32le" if kind == "flt" else "pcm_f64le"
-    return "pcm", "pcm_s16le" if sound.bits <= 16 else "pcm_s24le" if sound.bits <= 24 else "pcm_s32le"
+        return TrackDelivery(sound.index, False, "pcm_f32le" if kind == "flt" else "pcm_f64le")
+    deep = "pcm_s16le" if sound.bits <= 16 else "pcm_s24le" if sound.bits <= 24 else "pcm_s32le"
+    return TrackDelivery(sound.index, False, deep)
 
 
 def _check_others(info: MediaInfo, muxer: str, notices: list[str]) -> None:
@@ -177,3 +201,12 @@ def _check_others(info: MediaInfo, muxer: str, notices: list[str]) -> None:
             )
         if other.kind == "data" and other.codec is not None:
             notices.append(f"{info.path.name}: data stream {other.index} ({other.codec}) is not in the master.")
+
+
+def tables() -> dict[str, Mapping[Any, Any]]:
+    """What is decided by a table, for lists of it: `encoders` by the picture codecs that a master keeps, `hdr` names by
+    transfer, and what each muxer carries: `lossless`, `lossy`, `same_family` sound codecs, `subtitles`, `pictures`."""
+    return {
+        "encoders": _ENCODERS, "hdr": _HDR, "lossless": _LOSSLESS_IN, "lossy": _LOSSY_IN,
+        "same_family": _SAME_FAMILY_ONLY, "subtitles": _SUBTITLES_IN, "pictures": _PICTURES_IN,
+    }  # fmt: skip

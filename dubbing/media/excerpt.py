@@ -1,4 +1,4 @@
-"""A few seconds out of a film, without decoding it: for trials. Knows nothing of masters (`master`).
+"""A few seconds out of a film, without decoding it: for trials. It knows nothing of masters (`master`).
 
 Packets are copied from the key frame at or before the wanted time, so what comes out costs the same to
 decode as the film itself; it begins a little early, and its sound may end a little before its picture.
@@ -24,9 +24,8 @@ _CHANNELS = (1, 2, 6, 8)
 
 
 def excerpt(path: str | Path, target: str | Path, start_s: Fraction, length_s: Fraction) -> Fraction:
-    """Copy about `length_s` of a film, its first picture and sound stream, to `target` (same ending as the
-    film's), from the key frame at or before `start_s`. Returns the time, from the film's start, at which the
-    copy begins.
+    """Copy a film's first picture and sound stream to `target` (same ending as the film's), from the key frame at or
+    before `start_s` to `length_s` after `start_s`. Returns the time, from the film's start, at which the copy begins.
 
     Raises MediaError where the container cannot be cut like this.
     """
@@ -48,12 +47,12 @@ def excerpt(path: str | Path, target: str | Path, start_s: Fraction, length_s: F
                 shown = packet.stream is picture
                 if zero is None and shown and packet.is_keyframe:
                     zero = at
-                if zero is None or at < zero:  # sound before the first picture, pictures that lean on earlier ones
+                if zero is None or at < zero:  # sound before the first picture, pictures that refer to earlier ones
                     continue
                 if shown and last is not None and at > last:
                     break
-                if shown and last is None and at >= zero + length_s:
-                    last = at  # what is coded after it and shown before it leans on it
+                if shown and last is None and at >= max(zero, begin + start_s) + length_s:
+                    last = at  # what is coded after it and shown before it refers to it
                 shift = round(zero / packet.time_base)
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                 packet.stream = streams[packet.stream.index]

@@ -1,9 +1,9 @@
 """An open picture file that decodes in order and notices damage, naming it by timecode.
 
-Decoders conceal: a broken H.264 slice becomes a plausible grey smear, a missing packet a repeated
-frame. So four witnesses are heard here: the decoder's own error flags, packets that went in without
-a frame coming out, zeros where none may be, and the number of frames that the index promises. Does not
-know frame numbers' times beyond the start timecode, and makes no pictures (`read`).
+Decoders conceal damage: a broken H.264 slice becomes a plausible grey smear, a missing packet a repeated frame. So four
+signs are checked here: the decoder's own error flags, packets that went in without a frame coming out, zeros where
+none may be, and the number of frames that the index promises. It does not know frame numbers' times beyond the start
+timecode, and makes no pictures (`read`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from av.stream import Discard
 
 from dubbing.clock import Timecode
-from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia
+from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia, several
 from dubbing.media.colour import Colour
 from dubbing.media.probe import (
     display_matrix,
@@ -68,7 +68,7 @@ class Film:
         self._shape: tuple[int, int, str] | None = None
         self.on_packet: Callable[[Any], None] | None = None
         self._ends = Fraction(0)
-        self._packets = 0
+        self._packets = self._labelled = 0
         labelled = self.seekable and stream.codec_context.codec.canonical_name in _ONE_FRAME_A_PACKET
         self._watch = labelled and (stream.codec_context.field_order or 0) <= 1
         self._prefix = _prefix_bytes(stream.codec_context)
@@ -104,18 +104,21 @@ class Film:
         return DamagedMedia(f"{self.path} {what} at {self.timecode(frame)} (frame {frame}).")
 
     def whole(self) -> Iterator[Any]:
-        """All frames from the first, and then a look whether the file ended where it should.
+        """All frames from the first; then checks whether the file ended where it should.
 
         Raises DamagedMedia, UnsupportedMedia (the picture changes size), MediaError (no frame)."""
         number = 0
-        for frame in self._decoded(every_stream=True):
+        for frame in self.decoded(every_stream=True):
             yield frame
             number += 1
         if number == 0:
             raise MediaError(f"{self.path} holds no picture that can be decoded.")
-        slack = self.promised // 50 if self.container.format.name == "avi" else 0
-        if self._packets + slack < self.promised:
-            raise self.damage(number, f"ends early: its header promises {self.promised} frames; it stops")
+        # An AVI's header counts empty chunks, each of which shows the picture before it once more. Its labels count
+        # them too, but for the last ones.
+        avi = self.container.format.name == "avi"
+        reached = self._labelled + max(2, self.promised // 50) if avi else self._packets
+        if reached < self.promised:
+            raise self.damage(number, f"ends early: its header promises {several(self.promised, 'frame')}; it stops")
         length = Fraction(self.container.duration or 0, av.time_base)
         if self.seekable and not self.promised and self._ends + _EARLY_S < length:
             raise self.damage(number, f"ends early: its header promises {float(length):.1f} s; it stops")
@@ -126,14 +129,14 @@ class Film:
         for other in self.container.streams:
             if other is not self.stream:
                 other.discard = Discard.all
-        return self._decoded(every_stream=False, known_pts=pts)
+        return self.decoded(every_stream=False, known_pts=pts)
 
-    def _decoded(self, every_stream: bool, known_pts: Sequence[int] | np.ndarray | None = None) -> Iterator[Any]:
+    def decoded(self, every_stream: bool, known_pts: Sequence[int] | np.ndarray | None = None) -> Iterator[Any]:
         """Frames in the order shown, counted from 0, or from the first key frame's place in `known_pts`."""
         number, shown, failed_for = 0, 0, 0
         pending: list[int] = []
         holes: list[int] = []
-        self._packets = 0
+        self._packets = self._labelled = 0
         try:
             for packet in self.container.demux() if every_stream else self.container.demux(self.stream):
                 if packet.stream is not self.stream:
@@ -141,6 +144,7 @@ class Film:
                     continue
                 if packet.size and not packet.is_discard:
                     self._packets += 1
+                    self._labelled = max(self._packets, 1 + (packet.dts or 0))
                     self._note_end(packet)
                     if self._watch and packet.pts is not None:
                         bisect.insort(pending, packet.pts)
@@ -180,7 +184,7 @@ class Film:
         """Whether an H.264 or HEVC packet holds what none may: a run of zeros inside a unit, or a unit
         that does not fit (ITU-T H.264 and H.265, 7.3.1, and the length prefixes of ISO 14496-15).
 
-        Lost blocks of a disk read as zeros; decoders often make a picture of them without a word."""
+        Lost blocks of a disk read as zeros; decoders often make a picture of them without an error."""
         if not self._prefix:
             return False
         data = bytes(packet)

@@ -1,4 +1,4 @@
-"""BCP 47 language tags as containers want them: three letters of ISO 639-2. Knows no file."""
+"""BCP 47 language tags as containers want them: three letters of ISO 639-2. It knows no file."""
 
 from __future__ import annotations
 

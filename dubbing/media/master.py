@@ -2,7 +2,7 @@
 
 Frames, their times, size, aspect, colour tags, turn, timecode, chapters, tags, subtitles and further
 picture streams are the source's; its sound streams give way to the dub, which is copied packet by
-packet, or written as PCM. Memory does not grow with the film. Does not know what may be delivered
+packet, or written as PCM. Memory does not grow with the film. It does not know what may be delivered
 how (`delivery`) or where patches come from (`paste`).
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,19 +18,25 @@ from typing import Any
 
 import av
 import av.error
+import cv2
 import numpy as np
+from av.stream import Discard
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, OutputError
-from dubbing.media.delivery import Delivery, delivery
+from dubbing.media.colour import planes_of
+from dubbing.media.delivery import Delivery, TrackDelivery, delivery
 from dubbing.media.film import Film
 from dubbing.media.language import three_letters
 from dubbing.media.paste import pasted
 from dubbing.media.probe import MediaInfo, VideoInfo, local_url, open_media, probe
+from dubbing.media.sound import first_sample_time
 
 __all__ = ["Mastered", "encode_master"]
 
 _DEFAULTS = {"libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0)}
+_DRAFT = ("ultrafast", 26.0)
+_DRAFT_COMMENT = "draft, not for delivery: half size, coarse mouths"
 _ENCODER_THREADS = 8
 _STEADY_S = Fraction(2, 1000)
 _PROGRESS_FRAMES = 24
@@ -62,35 +68,43 @@ def encode_master(
     target: str | Path,
     *,
     language: str | None = None,
+    tracks: Sequence[int] | None = None,
     crf: float | None = None,
     preset: str | None = None,
     threads: int = 0,
     frames: int | None = None,
+    draft: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Mastered:
     """Write the master of `source` with patches and dub `sound` to `target`.
 
-    timeline: the source's; sound: any file whose first sound stream is the dub, beginning with frame
-    0; language: BCP 47 tag of the dub; crf and preset: of the encoder (None: visually lossless and
-    fast, H.264 superfast 16, HEVC ultrafast 14); threads: encoder threads, 0 for a fixed number, so
-    that the same input gives the same bytes on every machine; frames: leave off after so many, where a film is made
-    longer than this dub needs (None: all of them, as any source's are); progress(n): n more frames are done.
+    timeline: the source's; sound: the dub's file, whose tracks are all delivered, beginning with frame 0; language:
+    BCP 47 tag of the dub; tracks: numbers, counted from 1, of those that are delivered (None: all); crf and preset: of
+    the encoder (None: visually lossless and fast, H.264 superfast 16, HEVC ultrafast 14); threads: encoder threads, 0
+    for a fixed number, so that the same input gives the same bytes on every machine; frames: leave off after so many,
+    where a film is made longer than this dub needs (None: all of them, as any source's are); draft: half the width and
+    height, encoded fast and small unless crf and preset say otherwise, with a comment among the tags that says so;
+    progress(n): n more frames are done.
 
     Raises UnsupportedMedia before any work, DamagedMedia by timecode, OutputError when the target
     cannot be written.
     """
     info, sound_info = probe(source), probe(sound)
-    plan = delivery(info, sound_info)
+    plan = delivery(info, sound_info, tracks)
     assert info.video is not None
-    with Film(source) as film, open_media(sound) as sound_file:
-        output = _open_output(target, plan, info, sound_info, timeline)
+    with Film(source) as film, contextlib.ExitStack() as files:
+        output = _open_output(target, plan, info, sound_info, timeline, draft)
         try:
-            picture = _add_picture(output, plan, info.video, film, timeline, crf, preset, threads)
-            dub = _Dub(output, plan, sound_file, sound, timeline, language)
+            picture = _add_picture(output, plan, info.video, film, timeline, crf, preset, threads, draft)
+            smaller = (picture.width, picture.height) if draft else None
+            dub = _Dub(output, plan, [files.enter_context(open_media(sound)) for _ in plan.sound], sound, timeline)
+            dub.tag(language)
             film.on_packet = _Carried(output, film).mux
             output.set_chapters(film.container.chapters())
             done = 0
             for frame in pasted(film, timeline, patch_folders, frames):
+                if smaller is not None:
+                    frame = _smaller(frame, *smaller)
                 frame.pict_type = 0
                 _mux_picture(output, picture.encode(frame), timeline, dub)
                 done += 1
@@ -111,7 +125,9 @@ def encode_master(
     return Mastered(Path(target), done, plan.notices)
 
 
-def _open_output(target: str | Path, plan: Delivery, info: MediaInfo, sound_info: MediaInfo, timeline: Timeline) -> Any:
+def _open_output(
+    target: str | Path, plan: Delivery, info: MediaInfo, sound_info: MediaInfo, timeline: Timeline, draft: bool
+) -> Any:
     """The output container with the source's tags and time scale.
 
     In mp4 and mov a start other than zero is counted in the movie's time scale: one that holds both
@@ -119,10 +135,14 @@ def _open_output(target: str | Path, plan: Delivery, info: MediaInfo, sound_info
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     if plan.muxer != "matroska":
         scale = timeline.time_base.denominator
-        both = math.lcm(scale, sound_info.audio[0].rate_hz)
+        rates = {track.rate_hz for track in sound_info.audio if track.index in {one.stream for one in plan.sound}}
+        both = math.lcm(scale, *rates)
         movie = both if timeline.pts[0] and both < 1 << 31 else scale
         options |= {"video_track_timescale": str(scale), "movie_timescale": str(movie)}
     tags = _kept_tags(info.metadata)
+    if draft:
+        comment = next((key for key in tags if key.lower() == "comment"), "comment")
+        tags[comment] = "; ".join(filter(None, (_DRAFT_COMMENT, tags.get(comment))))
     if plan.muxer != "matroska" and any(key.lower() not in _ITUNES for key in tags):
         options["movflags"] = "use_metadata_tags"
     output = av.open(
@@ -153,16 +173,16 @@ def _add_picture(
     crf: float | None,
     preset: str | None,
     threads: int,
+    draft: bool,
 ) -> Any:
     """The encoder's stream, with everything that the source says about its picture."""
-    default_preset, default_crf = _DEFAULTS[plan.video_codec]
-    stream = output.add_stream(
-        plan.video_codec, rate=timeline.rate, width=video.width, height=video.height, pix_fmt=video.pix_fmt
-    )
+    default_preset, default_crf = _DRAFT if draft else _DEFAULTS[plan.video_codec]
+    width, height = _half(video.width, video.height) if draft else (video.width, video.height)
+    stream = output.add_stream(plan.video_codec, rate=timeline.rate, width=width, height=height, pix_fmt=video.pix_fmt)
     ctx = stream.codec_context
     ctx.time_base = timeline.time_base
     stream.time_base = timeline.time_base
-    ctx.sample_aspect_ratio = video.sample_aspect
+    ctx.sample_aspect_ratio = video.sample_aspect * Fraction(video.width * height, video.height * width)
     ctx.color_primaries, ctx.color_trc, ctx.colorspace = (
         2 if value is None else value for value in (video.primaries, video.transfer, video.matrix)
     )
@@ -187,6 +207,22 @@ def _add_picture(
         stream.metadata["timecode"] = video.start_tc
     stream.disposition = film.stream.disposition
     return stream
+
+
+def _half(width: int, height: int) -> tuple[int, int]:
+    """Half of a picture's sides, even; the whole where that would leave less than 32 pixels."""
+    sides = (width // 4 * 2, height // 4 * 2)
+    return sides if min(sides) >= 32 else (width, height)
+
+
+def _smaller(frame: Any, width: int, height: int) -> Any:
+    """An 8-bit planar frame in another size, by the mean of what each pixel covers."""
+    made = av.VideoFrame(width, height, frame.format.name)
+    for there, here in zip(planes_of(made), planes_of(frame), strict=True):
+        there[:] = cv2.resize(here, there.shape[::-1], interpolation=cv2.INTER_AREA)
+    made.pts, made.time_base = frame.pts, frame.time_base
+    made.color_range, made.colorspace = frame.color_range, frame.colorspace
+    return made
 
 
 def _steady(timeline: Timeline) -> bool:
@@ -240,38 +276,85 @@ class _Carried:
 
 
 class _Dub:
-    """The dub's sound on its way into the master, a packet at a time, beside the picture's."""
+    """The dub's sound on its way into the master, a packet at a time, beside the picture's.
 
-    def __init__(
-        self, output: Any, plan: Delivery, file: Any, path: str | Path, timeline: Timeline, language: str | None
-    ) -> None:
-        self._output = output
-        self._path = path
-        source = file.streams.audio[0]
-        self._start = int(timeline.pts[0]) * timeline.time_base
-        if plan.sound == "copy":
-            self._stream = output.add_stream_from_template(source, opaque=True)
-            self._packets = self._copied(file, source, _first_sample_time(path))
-        else:
-            self._stream = output.add_stream(plan.sound_codec, rate=source.codec_context.sample_rate)
-            self._stream.codec_context.layout = source.codec_context.layout
-            self._packets = self._encoded(file, source)
-        self._stream.metadata["language"] = three_letters(language, quicktime=plan.muxer == "mov")
-        self._stream.disposition = type(source.disposition).default
-        self._next = next(self._packets, None)
+    files: the dub's file, opened once for each track.
+    """
+
+    def __init__(self, output: Any, plan: Delivery, files: Sequence[Any], path: str | Path, timeline: Timeline) -> None:
+        self._output, self._muxer = output, plan.muxer
+        sources = [file.streams[one.stream] for file, one in zip(files, plan.sound, strict=True)]
+        begins = [first_sample_time(path, one.stream) for one in plan.sound]
+        start = int(timeline.pts[0]) * timeline.time_base
+        self._tracks = [
+            _Track(output, one, file, path, start, begin - min(begins), min(begins))
+            for one, file, begin in zip(plan.sound, files, begins, strict=True)
+        ]
+        self._sources = sources
+
+    def tag(self, language: str | None) -> None:
+        """Write each track's tags: of a single one the dub's language; of several their own, where they have one."""
+        several = len(self._tracks) > 1
+        kinds = type(self._sources[0].disposition)
+        first = None if any(source.disposition & kinds.default for source in self._sources) else self._sources[0]
+        for track, source in zip(self._tracks, self._sources, strict=True):
+            own = source.metadata.get("language", "und") if several else "und"
+            spoken = language if own == "und" else own
+            track.stream.metadata["language"] = three_letters(spoken, quicktime=self._muxer == "mov")
+            title = source.metadata.get("title") or source.metadata.get("name")
+            if title:
+                track.stream.metadata["title"] = title
+            as_it_is = kinds.default if source is first else source.disposition
+            track.stream.disposition = as_it_is if several else kinds.default
 
     def mux_until(self, time_s: Fraction | None) -> None:
         """Write the packets that begin before `time_s` of the master (None: all that are left)."""
-        while self._next is not None:
-            packet = self._next
-            if time_s is not None and packet.dts * Fraction(packet.time_base) > time_s:
+        while True:
+            track = min((t for t in self._tracks if t.due is not None), key=_due, default=None)
+            if track is None or (time_s is not None and _due(track) > time_s):
                 return
-            packet.stream = self._stream
-            self._output.mux(packet)
-            self._next = next(self._packets, None)
+            self._output.mux(track.take())
 
-    def _copied(self, file: Any, source: Any, zero: Fraction) -> Iterator[Any]:
-        shift = round((self._start - zero) / source.time_base)
+
+class _Track:
+    """One sound track. due: when its next packet begins, seconds of the master, None after the last.
+
+    start: when the picture begins, seconds of the master; late: how much later than the file's first sound the
+    track's begins; zero: when the file's first sound is heard, in the file's own time.
+    """
+
+    def __init__(
+        self, output: Any, plan: TrackDelivery, file: Any, path: str | Path, start: Fraction, late: Fraction,
+        zero: Fraction,
+    ) -> None:  # fmt: skip
+        self._path = path
+        source = file.streams[plan.stream]
+        for other in file.streams:
+            if other is not source:
+                other.discard = Discard.all
+        if plan.copied:
+            self.stream = output.add_stream_from_template(source, opaque=True)
+            self._packets = self._copied(file, source, start - zero)
+        else:
+            self.stream = output.add_stream(plan.codec, rate=source.codec_context.sample_rate)
+            self.stream.codec_context.layout = source.codec_context.layout
+            self._packets = self._encoded(file, source, start + late)
+        self._next: Any = next(self._packets, None)
+
+    @property
+    def due(self) -> Fraction | None:
+        """When the next packet begins."""
+        return None if self._next is None else self._next.dts * Fraction(self._next.time_base)
+
+    def take(self) -> Any:
+        """The next packet, labelled with its stream."""
+        packet = self._next
+        packet.stream = self.stream
+        self._next = next(self._packets, None)
+        return packet
+
+    def _copied(self, file: Any, source: Any, later: Fraction) -> Iterator[Any]:
+        shift = round(later / source.time_base)
         try:
             for packet in file.demux(source):
                 if packet.size and packet.pts is not None:
@@ -281,10 +364,10 @@ class _Dub:
         except av.error.InvalidDataError as e:
             raise MediaError(f"The sound of {self._path} is damaged.") from e
 
-    def _encoded(self, file: Any, source: Any) -> Iterator[Any]:
-        ctx = self._stream.codec_context
+    def _encoded(self, file: Any, source: Any, start: Fraction) -> Iterator[Any]:
+        ctx = self.stream.codec_context
         rate_hz = source.codec_context.sample_rate
-        at = round(self._start * rate_hz)
+        at = round(start * rate_hz)
         tool = av.AudioResampler(ctx.format.name, source.codec_context.layout.name, rate_hz)
         try:
             for frame in file.decode(source):
@@ -292,16 +375,11 @@ class _Dub:
                 for part in tool.resample(frame):
                     part.pts, part.time_base = at, Fraction(1, rate_hz)
                     at += part.samples
-                    yield from self._stream.encode(part)
+                    yield from self.stream.encode(part)
         except av.error.InvalidDataError as e:
             raise MediaError(f"The sound of {self._path} is damaged.") from e
-        yield from self._stream.encode(None)
+        yield from self.stream.encode(None)
 
 
-def _first_sample_time(path: str | Path) -> Fraction:
-    """When the first sample that a decoder gives is heard, in the file's own time."""
-    with open_media(path) as file:
-        stream = file.streams.audio[0]
-        for frame in file.decode(stream):
-            return (frame.pts or 0) * Fraction(frame.time_base or stream.time_base)
-    raise MediaError(f"{path} holds no sound that can be decoded.")
+def _due(track: _Track) -> Fraction:
+    return track.due if track.due is not None else Fraction(0)

@@ -1,8 +1,8 @@
 """A film for a browser to step through: 8-bit H.264 and AAC in an mp4, every picture a key frame.
 
 Pictures are given as BGR and shown at the film's own times, counted from the first. The sound's two channels are two
-sounds that must not mix: joint stereo is off (a tone of one lies at -116 dB in the other under music that they share;
-with joint stereo forced, at -2 dB). Knows neither panes nor takes.
+separate sounds that must not mix, so joint stereo is off (a tone of one lies at -116 dB in the other under music that
+they share; with joint stereo forced, at -2 dB). It knows neither panes nor takes.
 
 Measured on pictures of 1920x1400 (two sides, mouths, differences; CPU ms to encode and to decode one, MB for a second
 at 24 a second, PSNR at the mouth), all pictures key frames, so that a seek decodes one and no more:
@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -115,7 +114,7 @@ class PackedWriter:
     def __enter__(self) -> PackedWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._mux(self._video.encode(None))
             if self._sound is not None:

@@ -1,7 +1,7 @@
 """Patches into decoded frames: the film as it is before the one and only encode.
 
 A pixel whose matte is 0 keeps its three samples bit for bit; elsewhere the patch is blended in the
-stream's own YUV. Knows neither encoders nor containers.
+stream's own YUV. It knows neither encoders nor containers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from dubbing.clock import Timeline
-from dubbing.errors import MediaError
+from dubbing.errors import MediaError, several
 from dubbing.media.colour import PLANAR, Colour, mean_blocks, planes_of, turn_back
 from dubbing.media.film import Film
 from dubbing.media.patches import patch_frames, read_patches
@@ -61,12 +61,12 @@ class PatchQueue:
 
     @property
     def left(self) -> int:
-        """How many folders still hold patches that were not asked for."""
+        """How many folders still hold patches that `at` has not returned."""
         return len(self._waiting) + len(self._open)
 
 
 def _ahead(patches: Iterator[Patch]) -> Iterator[Patch]:
-    """The same patches, the next one decoded by a thread meanwhile: decoding leaves Python to others."""
+    """The same patches, the next one decoded by a thread meanwhile, because decoding releases the interpreter lock."""
     with ThreadPoolExecutor(1, thread_name_prefix="patches") as thread:
         coming = thread.submit(next, patches, None)
         while (patch := coming.result()) is not None:
@@ -133,7 +133,9 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
         if coming is not None:
             yield coming.result()
     if count != whole:
-        raise MediaError(f"{film.path} has changed: its timeline has {len(timeline)} frames, the file does not.")
+        raise MediaError(
+            f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
+        )
     if queue.left:
         raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
 
@@ -141,7 +143,7 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
 def pasted_frames(
     source: str | Path, timeline: Timeline, folders: Iterable[str | Path], *, threads: int = 0
 ) -> Iterator[list[np.ndarray]]:
-    """What the encoder is given, as planes: for every frame [Y, U, V], uint8 (H, W), as coded (not turned)."""
+    """The planes that the encoder gets: for every frame [Y, U, V], uint8 (H, W), as coded (not turned)."""
     with Film(source, threads) as film:
         for frame in pasted(film, timeline, folders):
             yield [plane.copy() for plane in planes_of(frame)]

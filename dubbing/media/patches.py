@@ -1,7 +1,7 @@
 """Patches on disk: lossless FFV1 pictures (BGR and matte) and a table of where they go.
 
 A folder holds `patch.mkv`, one frame a patch, and `frames.parquet`: frame, x, y and whatever
-per-frame values the writer was given. Same patches, same bytes. Knows nothing of who made them.
+per-frame values the writer was given. Same patches, same bytes. It knows nothing of who made them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -20,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dubbing.errors import MediaError
+from dubbing.errors import MediaError, several
 from dubbing.media.probe import local_url, open_media
 from dubbing.records import Patch
 
@@ -29,25 +28,28 @@ __all__ = ["PatchWriter", "composite", "join_patches", "patch_frames", "read_pat
 _PICTURES = "patch.mkv"
 _TABLE = "frames.parquet"
 _SCHEMA = b"dub.patch.1"
+_SIZE = b"size"  # in the table's metadata: the patches' own size, where they are kept at half of it
 _RATE = 25
 
 
 class PatchWriter:
     """Writes patches of one size into a folder. A context manager; nothing is complete before its end.
 
-    width, height: pixels of every patch, both even.
+    width, height: pixels of every patch, both even; draft: keep them at half that size, which costs a quarter; they are
+    read in their own size again, without the lost detail.
     """
 
-    def __init__(self, folder: Path | str, width: int, height: int) -> None:
+    def __init__(self, folder: Path | str, width: int, height: int, *, draft: bool = False) -> None:
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise ValueError(f"a patch must be even and at least 2x2, not {width}x{height}")
         self._folder = Path(folder)
         self._size = (width, height)
+        self._kept = (width // 2, height // 2) if draft else self._size
         self._columns: dict[str, list[Any]] = {"frame": [], "x": [], "y": []}
         self._file = av.open(
             local_url(self._folder / _PICTURES), "w", format="matroska", container_options={"fflags": "+bitexact"}
         )
-        stream = self._file.add_stream("ffv1", rate=_RATE, width=width, height=height, pix_fmt="bgra")
+        stream = self._file.add_stream("ffv1", rate=_RATE, width=self._kept[0], height=self._kept[1], pix_fmt="bgra")
         stream.options = {"level": "3", "slices": "4", "flags": "+bitexact", "slicecrc": "1"}
         stream.codec_context.thread_count = 1
         stream.codec_context.gop_size = 1
@@ -68,7 +70,11 @@ class PatchWriter:
             raise ValueError(f"patch of frame {patch.frame} has values {sorted(row)}, not {sorted(self._columns)}")
         for name, value in row.items():
             self._columns[name].append(value)
-        picture = cv2.merge([*cv2.split(patch.bgr_HWC), patch.matte_HW])
+        bgr, matte = patch.bgr_HWC, patch.matte_HW
+        if self._kept != self._size:
+            bgr, matte = (cv2.resize(p, self._kept, interpolation=cv2.INTER_AREA) for p in (bgr, matte))
+            bgr[matte == 0] = 0
+        picture = cv2.merge([*cv2.split(bgr), matte])
         frame = av.VideoFrame.from_ndarray(picture, "bgra")
         frame.pts = len(self._columns["frame"]) - 1
         self._file.mux(self._stream.encode(frame))
@@ -76,7 +82,7 @@ class PatchWriter:
     def __enter__(self) -> PatchWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._file.mux(self._stream.encode(None))
         self._file.close()
@@ -86,7 +92,8 @@ class PatchWriter:
                 name: pa.array(column, type=types.get(name, pa.float32() if _real(column) else None))
                 for name, column in self._columns.items()
             }
-            table = pa.table(arrays).replace_schema_metadata({b"schema": _SCHEMA})
+            size = {} if self._kept == self._size else {_SIZE: "x".join(map(str, self._size)).encode()}
+            table = pa.table(arrays).replace_schema_metadata({b"schema": _SCHEMA, **size})
             pq.write_table(table, self._folder / _TABLE)
 
 
@@ -120,7 +127,8 @@ def patch_frames(folder: Path | str) -> pa.Table:
 
     Raises MediaError when it is missing."""
     try:
-        return pq.read_table(Path(folder) / _TABLE)
+        with pq.ParquetFile(Path(folder) / _TABLE) as file:
+            return file.read()
     except (OSError, pa.ArrowInvalid) as e:
         raise MediaError(f"There is no patch in {folder} ({e}).") from e
 
@@ -134,6 +142,7 @@ def read_patches(
     Raises MediaError when they are incomplete.
     """
     table = patch_frames(folder)
+    whole = (table.schema.metadata or {}).get(_SIZE)
     places = list(zip(*(table[name].to_pylist() for name in ("frame", "x", "y")), strict=True))
     begin = 0 if first is None else bisect_left(places, (first,))
     end = len(places) if last is None else bisect_left(places, (last,))
@@ -153,18 +162,31 @@ def read_patches(
                 frame_number, x, y = places[count]
                 count += 1
                 if count > begin and frame_number % every == 0:
-                    for frame in packet.decode():  # every picture stands for itself
+                    for frame in packet.decode():  # every picture is a key frame
                         picture = frame.to_ndarray()
-                        bgr = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
-                        yield Patch(frame_number, x, y, bgr, cv2.extractChannel(picture, 3))
+                        bgr, matte = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR), cv2.extractChannel(picture, 3)
+                        if whole:
+                            bgr, matte = _enlarged(bgr, matte, tuple(map(int, whole.split(b"x"))))
+                        yield Patch(frame_number, x, y, bgr, matte)
                 if count >= end:
                     break
         except (av.error.FFmpegError, IndexError) as e:
-            raise MediaError(f"The patch in {folder} is damaged after {count} frames: remove it and run again.") from e
+            raise MediaError(
+                f"The patch in {folder} is damaged after {several(count, 'frame')}: remove it and run again."
+            ) from e
         if count < end or (last is None and next((p for p in container.demux(stream) if p.size), None) is not None):
             raise MediaError(
-                f"The patch in {folder} holds {count} pictures for {len(places)} places: remove it and run again."
+                f"The patch in {folder} holds {several(count, 'picture')} for {several(len(places), 'place')}: "
+                "remove it and run again."
             )
+
+
+def _enlarged(bgr_HWC: np.ndarray, matte_HW: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """A patch that was kept at half its size, in its size. Nothing shows where the matte was zero."""
+    there_HW = (matte_HW > 0).astype(np.uint8)
+    around = cv2.dilate(bgr_HWC, np.ones((3, 3), np.uint8))  # instead of black, which would bleed into the edge
+    bgr = cv2.resize(np.where(there_HW[..., None] > 0, bgr_HWC, around), size)
+    return bgr, cv2.resize(matte_HW, size) * cv2.resize(there_HW, size, interpolation=cv2.INTER_NEAREST)
 
 
 def _real(column: list[Any]) -> bool:

@@ -1,8 +1,8 @@
-"""Photographs as the picture of a title: whether a file is one, its pixels, and the film it can become.
+"""Photographs as the picture of a title: whether a file is one, its pixels, and the film made of it.
 
 Pixels come out upright (EXIF), in sRGB (a colour profile is applied, not ignored), 8 bits, of even size.
 What would have to be guessed is refused: what lies behind transparency, what ink looks like without a
-profile, which picture of several is meant. Knows no face and no sound.
+profile, which picture of several is meant. It knows no face and no sound.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.inputs import read_file
 from dubbing.media.probe import MediaInfo, VideoInfo, refusal
 
-__all__ = ["Photograph", "film_of", "is_photograph", "read_photograph"]
+__all__ = ["LEAST_PX", "MOST_BLOCKS", "READ", "Photograph", "film_of", "is_photograph", "read_photograph"]
 
 ALLOWED = "a photograph is a PNG, JPEG, WebP or TIFF file"
 MOST_BLOCKS = 36_864  # of 16 x 16 pixels: H.264's level 5.2, such as 4096 x 2304
+MOST_PX = 8688  # on a side, by the same level: the square root of eight times as many blocks
 LEAST_PX = 32
 BT709 = 1
-_READ = ("PNG", "JPEG", "MPO", "WEBP", "TIFF")
+READ = ("PNG", "JPEG", "MPO", "WEBP", "TIFF")
 _BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a", b"BM")
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 _FILMS = (".mjpg", ".mjpeg")  # a stream of JPEG pictures begins as one does
@@ -94,7 +95,7 @@ def read_photograph(path: str | Path) -> Photograph:
 
 def _check_kind(path: str | Path, picture: Any) -> None:
     """Raises UnsupportedMedia from what the file's header says."""
-    if picture.format not in _READ:
+    if picture.format not in READ:
         raise UnsupportedMedia(f"{path} is {_a(picture.format)}; {ALLOWED}: save it as PNG.")
     count = getattr(picture, "n_frames", 1)
     if count > 1 and picture.format != "MPO":
@@ -108,12 +109,17 @@ def _check_kind(path: str | Path, picture: Any) -> None:
             f"{path} is {width}x{height}, more than H.264's level 5.2 holds (9.4 megapixels, such as 4096x2304): "
             f"scale it down, to {fits} for example."
         )
+    if max(width, height) > MOST_PX:
+        raise UnsupportedMedia(
+            f"{path} is {width}x{height}; H.264's level 5.2 holds {MOST_PX} pixels on a side: "
+            "cut out the part with the face."
+        )
     if min(width, height) < LEAST_PX:
         raise UnsupportedMedia(f"{path} is {width}x{height}; a photograph needs {LEAST_PX} pixels on each side.")
 
 
 def _bits(path: str | Path, picture: Any) -> int:
-    """Of each sample in the file; decoding has them all at 8."""
+    """Bits of each sample in the file; decoding makes them all 8."""
     if picture.format == "PNG":
         with open(path, "rb") as file:
             return file.read(25)[24]
@@ -125,7 +131,7 @@ def _a(kind: str | None) -> str:
 
 
 def _rgb(path: str | Path, picture: Any) -> tuple[np.ndarray, list[str]]:
-    """uint8 (H, W, 3) in sRGB, and what to tell."""
+    """uint8 (H, W, 3) in sRGB, and notices for the user."""
     mode = picture.mode
     notices: list[str] = []
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
@@ -179,7 +185,7 @@ def _to_srgb(path: str | Path, picture: Any, profile: bytes, notices: list[str])
 
 
 def film_of(path: str | Path, photograph: Photograph, rate: Fraction, frames: int) -> MediaInfo:
-    """What `probe` would say of the film that is made of a photograph: mp4, H.264, BT.709, no sound."""
+    """The MediaInfo of the film that is made of a photograph: mp4, H.264, BT.709, no sound."""
     width, height = photograph.size
     video = VideoInfo(
         index=0, codec="h264", tag="avc1", width=width, height=height, pix_fmt="yuv420p", bit_depth=8, alpha=False,

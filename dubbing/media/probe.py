@@ -2,6 +2,8 @@
 
 It decodes at most the first picture (for its display matrix). It does not know what can be
 delivered (`delivery`), nor what the frames look like (`read`).
+
+Over 400 lines: every field of a header is read in one place.
 """
 
 from __future__ import annotations
@@ -20,24 +22,35 @@ import numpy as np
 
 from dubbing.clock import Timecode
 from dubbing.errors import ManifestError, MediaError, UnsupportedMedia
-from dubbing.inputs import not_a_file, read_file
+from dubbing.inputs import near_names, not_a_file, read_file
+from dubbing.media.whole import check_length
 
-__all__ = ["AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media", "probe", "refusal"]
+__all__ = [
+    "ENDINGS", "LISTS", "READERS", "AudioInfo", "MediaInfo", "VideoInfo", "first_video", "local_url", "open_media",
+    "probe", "refusal",
+]  # fmt: skip
 
 _KNOWN_RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
 ]
 
-_DEMUXERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "dv", "gxf",
-    "h264", "hevc", "m4v", "av1", "obu", "ivf", "mjpeg", "vc1", "dnxhd", "yuv4mpegpipe",
-    "wav", "w64", "aiff", "caf", "au", "flac", "wv", "tta", "ape", "mp3", "aac", "ac3", "eac3", "ogg", "dts", "amr",
-    "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "gif", "gif_pipe",
-)  # fmt: skip
+READERS = {
+    "films": (
+        "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf", "dv",
+        "gxf", "h264", "hevc", "m4v", "av1", "obu", "ivf", "mjpeg", "vc1", "dnxhd", "yuv4mpegpipe",
+    ),
+    "sounds": (
+        "wav", "w64", "aiff", "caf", "au", "flac", "wv", "tta", "ape", "mp3", "aac", "ac3", "eac3", "ogg", "dts", "amr",
+    ),
+    "pictures": ("png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe", "bmp_pipe", "gif", "gif_pipe"),
+}  # fmt: skip
 """FFmpeg's readers that read the one file they are given. Playlists and descriptions (hls, concat, dash, imf, sdp,
 numbered pictures) open other files, of which no record would know."""
+ENDINGS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
+"""Endings of the files that count as films where a folder is given."""
+_DEMUXERS = tuple(name for names in READERS.values() for name in names)
 _KINDS = "MP4, MOV, MXF, Matroska, WebM, AVI, MPEG, WAV, FLAC, MP3, AAC, Ogg"
-_LISTS = (
+LISTS = (
     (b"#extm3u", "an HLS playlist"), (b"ffconcat", "an ffconcat playlist"), (b"[playlist]", "a playlist"),
     (b"v=0", "an SDP description"), (b"<?xml", "an XML document"), (b"<mpd", "a DASH playlist"),
 )  # fmt: skip
@@ -86,8 +99,10 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """One sound stream. channels: count; layout: FFmpeg's name of it ('stereo'); bits: per sample as
-    decoded (24-bit FLAC and PCM say 24); language: ISO 639-2 as tagged, or None."""
+    """One sound track. channels: count; layout: FFmpeg's name of it ('stereo'); places: FFmpeg's name of each channel
+    ('FL', 'FC', ...), empty where the file names none; bits: per sample as decoded (24-bit FLAC and PCM say 24);
+    language: ISO 639-2 as tagged, or None; title: as tagged; roles: FFmpeg's dispositions ('default', 'original',
+    'visual_impaired', ...)."""
 
     index: int
     codec: str
@@ -97,6 +112,9 @@ class AudioInfo:
     sample_format: str
     bits: int
     language: str | None
+    places: tuple[str, ...] = ()
+    title: str = ""
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,13 @@ class MediaInfo:
     metadata: dict[str, str]
     duration_s: Fraction | None
 
+    def track(self, number: int) -> AudioInfo:
+        """The sound track of that number, counted from 1. Raises MediaError where there is none."""
+        if not 1 <= number <= len(self.audio):
+            count = len(self.audio)
+            raise MediaError(f"{self.path} has no sound track {number}; it has {count}, counted from 1.")
+        return self.audio[number - 1]
+
     @property
     def upright_size(self) -> tuple[int, int]:
         """(width, height) in pixels as shown, after the turn. Raises MediaError without a picture."""
@@ -143,7 +168,7 @@ def local_url(path: str | Path) -> str:
 def refusal(path: str | Path, error: Exception) -> MediaError:
     """The sentence for a file that FFmpeg would not open."""
     if isinstance(error, FileNotFoundError):
-        return MediaError(f"There is no file {path}.")
+        return MediaError(f"There is no file {path}.{near_names(path)}")
     if isinstance(error, IsADirectoryError):
         return MediaError(f"{path} is a folder, not a media file.")
     if isinstance(error, PermissionError):
@@ -185,7 +210,7 @@ def _refuse_list(path: str | Path) -> None:
         head = read_file(path, 4096).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     except OSError:
         return
-    for beginning, name in _LISTS:
+    for beginning, name in LISTS:
         if head.startswith(beginning):
             raise UnsupportedMedia(f"{path} is {name} and holds no media itself; give the film or sound as one file.")
 
@@ -199,8 +224,10 @@ def first_video(container: Any) -> Any | None:
 
 
 def probe(path: str | Path) -> MediaInfo:
-    """What the file at `path` holds. Raises MediaError when it does not exist or is no media file."""
+    """The container, streams and tags of a file. Raises MediaError where there is none, or where it is no media file or
+    is truncated."""
     with open_media(path) as container:
+        check_length(path, container.format.name)
         video = first_video(container)
         try:
             info = _video(container, video) if video is not None else None
@@ -311,7 +338,7 @@ def _video(container: Any, stream: Any) -> VideoInfo:
 
 
 def _chroma_location(container: Any, stream: Any, pix_fmt: str) -> str | None:
-    """Where chroma samples sit. FFmpeg shows it only in its verbose description of a file."""
+    """The position of chroma samples. FFmpeg shows it only in its verbose description of a file."""
     before = av.logging.get_level()
     av.logging.set_level(av.logging.VERBOSE)
     av.logging.set_libav_level(av.logging.VERBOSE)
@@ -357,7 +384,16 @@ def _audio(stream: Any) -> AudioInfo:
         sample_format=ctx.format.name if ctx.format else "",
         bits=_bits(ctx),
         language=_language(stream),
+        places=_places(ctx.layout),
+        title=stream.metadata.get("title") or stream.metadata.get("name", ""),  # mov says name
+        roles=tuple(one.name for one in type(stream.disposition) if one & stream.disposition and one.name),
     )
+
+
+def _places(layout: Any) -> tuple[str, ...]:
+    """Names of the channels; none where the file only counts them."""
+    names = tuple(channel.name for channel in layout.channels)
+    return names if all(len(name) <= 3 for name in names) and "NONE" not in names else ()
 
 
 def _bits(ctx: Any) -> int:

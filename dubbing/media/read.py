@@ -1,7 +1,7 @@
 """Pictures of a file, one after another or exactly by number, streaming; and its timeline.
 
 Frame n is the n-th frame that the decoder shows of the first real picture stream, in `scan`, in
-`timeline` and in `read` alike. Knows containers only as far as seeking in them can be trusted.
+`timeline` and in `read` alike. It knows containers only as far as seeking in them can be trusted.
 Nothing here holds more than the decoder's own few frames.
 """
 
@@ -20,12 +20,15 @@ from dubbing.clock import Timeline
 from dubbing.errors import MediaError
 from dubbing.media.colour import PLANAR, Colour, planes_of, turn_upright
 from dubbing.media.film import Film
+from dubbing.media.probe import first_video, open_media
 from dubbing.media.times import shown_pts
 
-__all__ = ["Picture", "Scan", "coded_box", "read", "scan", "timeline"]
+__all__ = ["Picture", "Scan", "coded_box", "read", "scan", "timeline", "uneven", "variable_rate"]
 
 _STEPS_BACK = (0, 17, 300)
 """How many frames before the wanted one to seek to, one try after another."""
+
+_LOOKED_AT, _REORDERED = 1000, 32  # packets that say whether a rate is variable; the last ones are not all there
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,30 @@ def scan(path: str | Path, width_px: int | None = None, *, threads: int = 0) -> 
 
     Raises, while it runs, DamagedMedia naming the timecode of the first bad frame."""
     return Scan(path, width_px, threads)
+
+
+def variable_rate(path: str | Path) -> bool:
+    """Whether a film's pictures come at uneven times, by what its first thousand packets say. Decodes nothing."""
+    with open_media(path) as container:
+        stream = first_video(container)
+        if stream is None:
+            return False
+        times: list[int] = []
+        for packet in container.demux(stream):
+            if packet.pts is not None:
+                times.append(packet.pts)
+            if len(times) == _LOOKED_AT:
+                times = sorted(times)[:-_REORDERED]  # pictures shown between the last may be coded after them
+                break
+    return uneven(np.array(sorted(times)))
+
+
+def uneven(pts_N: np.ndarray) -> bool:
+    """Whether increasing times (N,) are further from evenly spaced than a clock's rounding: by two fifths of a step."""
+    if len(pts_N) < 3:
+        return False
+    step = (pts_N[-1] - pts_N[0]) / (len(pts_N) - 1)
+    return bool(np.abs(pts_N - pts_N[0] - step * np.arange(len(pts_N))).max() > 0.4 * step)
 
 
 def timeline(path: str | Path, *, threads: int = 0) -> Timeline:

@@ -4,7 +4,7 @@ without a picture, its first sample. Streams in blocks; knows nothing of speech.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from av.stream import Discard
 
 from dubbing.clock import samples_at
 from dubbing.errors import DamagedMedia, MediaError
 from dubbing.media.probe import first_video, open_media
 
-__all__ = ["audio_length", "read_sound", "sound_between", "sound_blocks"]
+__all__ = ["audio_length", "first_sample_time", "read_sound", "sound_between", "sound_blocks"]
 
 _JUMP_S = Fraction(1, 25)
 """A gap or overlap in a stream's time labels longer than this is real and kept as silence or cut."""
@@ -28,7 +29,7 @@ _EXACT_LENGTH = (*_COUNTED, "mov,mp4,m4a,3gp,3g2,mj2")
 _SOUGHT = (*_EXACT_LENGTH, "matroska,webm")
 """Formats in which a seek lands where the labels say."""
 _LOUDEST = 1e6
-"""A sample beyond this, 120 dB over full scale, is no sound, and its squares are no numbers."""
+"""A sample beyond this, 120 dB over full scale, counts as damage; its square could overflow."""
 
 
 def audio_length(path: str | Path) -> tuple[int, int]:
@@ -46,54 +47,61 @@ def sound_blocks(
     mono: bool = True,
     align_to_video: bool = True,
     stream_index: int | None = None,
+    channels: Sequence[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Sound in blocks of about a second, float32 (T,) mono or (T, C), in -1..1.
 
     rate_hz: resampled to it (None: the stream's own rate); mono: the mean of the channels;
-    align_to_video: sample 0 is the start of the first picture frame, silence or a cut before it.
+    align_to_video: sample 0 is the start of the first picture frame, silence or a cut before it; else it is where the
+    first of the file's sound tracks begins; stream_index: FFmpeg's, None for the first track; channels: places of
+    those that count, None for all.
     Raises MediaError without a sound stream, DamagedMedia where it cannot be decoded or holds a sample that is no
     number (NaN, infinity): one of those would spread to all that is made of the sound.
     """
     with open_media(path) as container:
         stream = _stream(container, path, stream_index)
         source_hz = int(stream.codec_context.sample_rate)
-        blocks = _placed(container, stream, path, source_hz, align_to_video)
-        if mono:
-            blocks = (b.mean(axis=1, keepdims=True, dtype=np.float32) for b in blocks)
+        zero = None if align_to_video else _first_of_several(container, path)
+        blocks = _chosen(_placed(container, stream, path, source_hz, align_to_video, zero), mono, channels)
         if rate_hz is not None and rate_hz != source_hz:
             blocks = _resampled(blocks, source_hz, rate_hz)
         for block in _gathered(blocks, rate_hz or source_hz):
             yield block[:, 0] if mono else block
 
 
-def sound_between(path: str | Path, start_s: Fraction, end_s: Fraction, rate_hz: int) -> Iterator[np.ndarray]:
-    """The mean of all channels from `start_s` to `end_s` after the first picture frame, in blocks float32 (T,) in -1..1
-    that together are exactly as long; silence where the file has none.
+def sound_between(
+    path: str | Path, start_s: Fraction, end_s: Fraction, rate_hz: int, *, mono: bool = True,
+    stream_index: int | None = None, channels: Sequence[int] | None = None,
+) -> Iterator[np.ndarray]:  # fmt: skip
+    """Sound from `start_s` to `end_s` after the first picture frame, in blocks float32 (T,) or (T, C) in -1..1 that
+    together are exactly as long; silence where the file has none. mono, stream_index, channels: as of `sound_blocks`.
 
     Seeks where the format can be trusted, else decodes from the file's start. Raises MediaError as `sound_blocks`.
     """
     with open_media(path) as container:
-        stream = _stream(container, path)
+        stream = _stream(container, path, stream_index)
         source_hz = int(stream.codec_context.sample_rate)
         video = first_video(container) or stream
         zero = Fraction(video.start_time or 0) * video.time_base
         begin_s = 0
         if container.format.name in _SOUGHT and start_s >= 2:
-            begin_s = int(start_s) - 1  # the first packet after a seek leans on the one before it
+            begin_s = int(start_s) - 1  # the first packet after a seek refers to the one before it
             container.seek(int((zero + begin_s) / stream.time_base), stream=stream)
         placed = _placed(container, stream, path, source_hz, align=True, zero=zero + begin_s)
-        own = (b.mean(axis=1, keepdims=True, dtype=np.float32) for b in placed)
+        own = _chosen(placed, mono, channels)
         blocks = own if rate_hz == source_hz else _resampled(own, source_hz, rate_hz)
+        width = 1 if mono else len(channels) if channels else int(stream.codec_context.layout.nb_channels)
         at, first, last = begin_s * rate_hz, samples_at(start_s, rate_hz), samples_at(end_s, rate_hz)
         for block in blocks:
-            part = block[max(0, first - at) : max(0, last - at), 0]
+            part = block[max(0, first - at) : max(0, last - at)]
             at += len(block)
             if len(part):
-                yield part
+                yield part[:, 0] if mono else part
             if at >= last:
                 return
         if at < last:
-            yield np.zeros(last - max(at, first), np.float32)
+            rest = np.zeros((last - max(at, first), width), np.float32)
+            yield rest[:, 0] if mono else rest
 
 
 def read_sound(
@@ -122,10 +130,36 @@ def to_int16(block: np.ndarray) -> np.ndarray:
 
 
 def _stream(container: Any, path: str | Path, index: int | None = None) -> Any:
+    """The track, and of the others no packet is read."""
     for stream in container.streams.audio:
         if stream.codec_context is not None and index in (None, stream.index):
+            for other in container.streams:
+                if other is not stream:
+                    other.discard = Discard.all
             return stream
     raise MediaError(f"{path} has no sound stream.")
+
+
+def _chosen(blocks: Iterator[np.ndarray], mono: bool, channels: Sequence[int] | None) -> Iterator[np.ndarray]:
+    """The channels that count, (T, C), or their mean, (T, 1)."""
+    for block in blocks:
+        own = block if channels is None else block[:, list(channels)]
+        yield own.mean(axis=1, keepdims=True, dtype=np.float32) if mono else own
+
+
+def first_sample_time(path: str | Path, stream_index: int) -> Fraction:
+    """When the first sample that a decoder gives of a track is heard, in the file's own time. Raises MediaError."""
+    with open_media(path) as container:
+        stream = _stream(container, path, stream_index)
+        for frame in container.decode(stream):
+            return (frame.pts or 0) * Fraction(frame.time_base or stream.time_base)
+    raise MediaError(f"{path} holds no sound that can be decoded in its stream {stream_index}.")
+
+
+def _first_of_several(container: Any, path: str | Path) -> Fraction | None:
+    """When the earliest of several tracks begins, in the file's own time; None where there is one."""
+    tracks = [s.index for s in container.streams.audio if s.codec_context is not None]
+    return min(first_sample_time(path, index) for index in tracks) if len(tracks) > 1 else None
 
 
 def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:

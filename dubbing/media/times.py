@@ -2,7 +2,7 @@
 
 The rule that numbers frames is here once, and `read` follows it: frame n is the n-th frame that the
 decoder shows. Raw pts are kept where they increase; where a container has none or shuffles them
-(AVI, MPEG program streams), they are put in order or counted. Knows no file of pictures.
+(AVI, MPEG program streams), they are put in order or counted. It knows no file of pictures.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -68,5 +69,5 @@ def load_timeline(folder: Path | str) -> Timeline:
                 rate=Fraction(*(int(v) for v in data["rate"])),
                 start_tc=str(data["start_tc"]),
             )
-    except (OSError, KeyError, ValueError) as e:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as e:
         raise MediaError(f"There is no timeline at {path} ({e}).") from e

@@ -1,11 +1,10 @@
-"""Small films from arrays: for the demo and the tests. Knows nothing of masters (`master`)."""
+"""Small films from arrays: for the demo and the tests. It knows nothing of masters (`master`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -147,7 +146,7 @@ class ClipWriter:
     def __enter__(self) -> ClipWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             if self._video is not None:
                 self._mux(self._video.encode(None))

@@ -1,4 +1,4 @@
-"""What is measured of a rendered shot besides LSE: the protocol that every metric keeps, and how one is found.
+"""Metrics of a rendered shot besides LSE: their protocol, and how one is found by name.
 
 A metric looks at one face of one shot as a viewer would: never at what a generator meant to draw, unless it asks how
 far the mouth was meant to open. Another package adds one by an entry point of the group `dubbing.metrics`; its number
@@ -84,7 +84,7 @@ class RenderedShot:
 
 
 class Metric(Protocol):
-    """What a metric's class says, and what one of them does. Inherit from it to say nothing of single frames.
+    """The protocol of a metric. Inherit from it where single frames are not measured.
 
     name: of its entry point; version: raised when the same shot gives another number; unit: in words, "" for a ratio;
     range: the least and the largest number there can be.
@@ -96,7 +96,7 @@ class Metric(Protocol):
     range: ClassVar[tuple[float, float]]
 
     def frame(self, pair: FramePair) -> Sequence[float]:
-        """Numbers of one rendered frame, always as many, or none: pictures are seen once, and no two are held."""
+        """Numbers of one rendered frame, as many for every frame; none by default. Pictures are given only once."""
         return ()
 
     def of(self, shot: RenderedShot) -> float | None:

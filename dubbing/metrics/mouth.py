@@ -29,7 +29,6 @@ class Following(Metric):
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def of(self, shot: RenderedShot) -> float | None:
-        """See `Metric`."""
         patched_N = shot.patched_N
         wanted_N = shot.wanted_N[patched_N]
         if patched_N.sum() > 5 and np.std(wanted_N) > 1e-4:
@@ -46,7 +45,6 @@ class RestOpening(Metric):
     range: ClassVar[tuple[float, float]] = (0.0, inf)
 
     def of(self, shot: RenderedShot) -> float | None:
-        """See `Metric`."""
         silent_N = shot.silent_N & shot.patched_N
         return float(np.median(shot.opening_N[silent_N])) if silent_N.any() else None
 
@@ -63,7 +61,6 @@ class SilenceMotion(Metric):
     range: ClassVar[tuple[float, float]] = (0.0, inf)
 
     def of(self, shot: RenderedShot) -> float | None:
-        """See `Metric`."""
         silent_N, was_silent_N = shot.silent_N & shot.patched_N, shot.source_silent_N
         pairs, was_pairs = silent_N[1:] & silent_N[:-1], was_silent_N[1:] & was_silent_N[:-1]
         if pairs.sum() < 3 or was_pairs.sum() < 3:
@@ -85,7 +82,6 @@ class Sharpness(Metric):
         return _detail(pair.before_HWC, pair.before_P2), _detail(pair.after_HWC, pair.after_P2)
 
     def of(self, shot: RenderedShot) -> float | None:
-        """See `Metric`."""
         if not len(shot.seen_KC):
             return None
         before, after = np.median(shot.seen_KC, axis=0)

@@ -1,6 +1,6 @@
 """Published models that other packages add: what their generators and sync experts say they need.
 
-A model of ours that they use too is no addition. It knows no folder, and imports a package only to ask it.
+A model of this project that they use too does not count as added. A package is imported only to ask it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Added", "added"]
 
 
 class Added(NamedTuple):
-    """models: in the order of their packages' names; problems: why other packages could not be asked."""
+    """models: in the order of their packages' names; problems: one error for each package that could not be asked."""
 
     models: tuple[Model, ...]
     problems: tuple[PluginError, ...]

@@ -1,8 +1,8 @@
-"""Files over http and https onto the model_store: whole and checked, or not at all.
+"""Downloads of models into the model store by http and https: whole and checked, or not at all.
 
 It speaks to no other scheme, whatever a redirect says, loads no more bytes than the entry allows, and
-leaves what it could not finish in `<file>.part`, where the next attempt goes on. It knows no licence
-beyond asking the model_store whether it was accepted.
+leaves what it could not finish in `<file>.part`, where the next attempt goes on. It asks the
+model store whether a licence was accepted.
 
 Written out here because pooch (1.9) does not do that: it begins anew after every break and deletes what it had, loads
 whatever length a server sends before it looks at the hash, follows a redirect from https to http, tries one source,
@@ -54,7 +54,7 @@ def pull(
     tries: int = 3,
     pause_s: float = 1.0,
 ) -> tuple[Path, bool]:
-    """The model's file on the model_store: (where, whether it was loaded now). A right one is not loaded again.
+    """The model's file in the model store: (path, whether it was loaded now). A right file is not loaded again.
 
     mirror: a base address; its `<base>/<file>` is then the only source. on_bytes: told (bytes so far, all
     bytes or None). timeout_s: how long a server may stay silent; tries, pause_s: attempts per source, and
@@ -95,7 +95,7 @@ def _is_right(model_store: ModelStore, model: Model) -> bool:
 
 
 def mirrored(base: str, model: Model) -> str:
-    """Where a mirror keeps a model. Raises ModelError unless the base is an http or https address."""
+    """The address of a model at a mirror. Raises ModelError unless the base is an http or https address."""
     return _allowed(f"{base.rstrip('/')}/{quote(model.file)}")
 
 
@@ -118,7 +118,7 @@ def _growing(model_store: ModelStore, model: Model) -> Iterator[IO[bytes]]:
                 ours = os.path.samestat(os.fstat(part.fileno()), os.stat(path))
             except FileNotFoundError:
                 ours = False
-            if not ours:  # its last holder finished it, and this is the model itself: never to be written
+            if not ours:  # another process finished it meanwhile, so this is the model itself and must not be written
                 continue
             try:
                 yield part
@@ -138,18 +138,18 @@ def _from(
     tries: int,
     pause_s: float,
 ) -> Path:
-    """One source, as often as it takes. What is wrong is not kept; what is only incomplete is."""
+    """Load from one source, with repeated tries. An incomplete part is kept for the next try, a wrong one is not."""
     host, fault, resumed = urlsplit(url).netloc, "", _size(part) > 0
     for attempt in range(tries):
         if attempt:
             time.sleep(pause_s)
         if model.sha256 is None or _size(part) > model.limit_bytes:
-            part.truncate(0)  # nothing would tell a part of one file from a part of another
+            part.truncate(0)  # without a hash, parts of two different files could not be told apart
         try:
             if model.size is None or _size(part) != model.size:
                 _load(url, model, part, on_bytes, timeout_s)
             found = content_key(model_store.part(model))
-            if resumed and found != model.sha256:  # begun with another file: once more, from the start
+            if resumed and found != model.sha256:  # the part was of another file: start anew
                 part.truncate(0)
                 resumed = False
                 _load(url, model, part, on_bytes, timeout_s)
@@ -199,7 +199,7 @@ def _load(url: str, model: Model, part: IO[bytes], on_bytes: OnBytes, timeout_s:
     except urllib.error.HTTPError as e:
         e.close()
         answered = f"{e.code} {http.client.responses.get(e.code, '')}".strip()
-        if e.code == 416:  # it has no more: what is here is not a part of it
+        if e.code == 416:  # the server has no bytes after these, so they are no part of its file
             part.truncate(0)
             raise _Broken("what was there did not fit") from e
         if e.code in _AGAIN:

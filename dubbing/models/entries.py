@@ -1,4 +1,4 @@
-"""The published models this project can use: one entry each, nothing else.
+"""The published models that this project can use, one entry each.
 
 Sizes and hashes are those of the files as their authors first published them; where nobody could
 confirm a hash it is None, and the first file added is then the one that counts. It knows no folder
@@ -20,7 +20,7 @@ MAX_BYTES = 2_000_000_000  # no larger file is taken for a model whose size is n
 
 @dataclass(frozen=True)
 class Licence:
-    """Under what terms a model may be used.
+    """The terms under which a model may be used.
 
     word: for a table; text: one or two full sentences; use: what it may be used for, in a few words;
     limited: whether a person has to accept `text` before the file is pulled or added.
@@ -36,7 +36,7 @@ class Licence:
 class Model:
     """One file of published weights.
 
-    name: as in settings and on the command line; file: its name on the model_store and under a mirror's base;
+    name: as in settings and on the command line; file: its name in the model store and under a mirror's base;
     what: it is; source: the page of its authors; layout: how its tensors are kept; size: bytes, and
     sha256: hex, None where nobody could confirm them; urls: where the file itself can be loaded from,
     tried in this order; by_hand: why there is none.
@@ -55,7 +55,7 @@ class Model:
 
     @property
     def limit_bytes(self) -> int:
-        """No more than this is ever loaded."""
+        """The most bytes that are loaded for it."""
         return MAX_BYTES if self.size is None else self.size
 
 

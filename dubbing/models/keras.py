@@ -22,7 +22,7 @@ from dubbing.models.entries import MAX_BYTES
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SIGNATURE", "read"]
+__all__ = ["SIGNATURE", "printable", "read"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MOST_OBJECTS, _DEEPEST, _LONGEST = 20_000, 8, 200
@@ -105,7 +105,7 @@ def _named(datasets: Iterator[tuple[tuple[str, ...], Any]]) -> Iterator[tuple[st
         nested = len({names[-1] for names, _ in held}) < len(held)
         for names, dataset in held:
             inner = names[-2] if len(names) > 1 else layer
-            yield _printable(inner if nested else layer), _printable(names[-1].split(":")[0]), dataset
+            yield printable(inner if nested else layer), printable(names[-1].split(":")[0]), dataset
 
 
 def _refuse_unplain(dataset: Any, path: Path, left: int) -> int:
@@ -114,16 +114,16 @@ def _refuse_unplain(dataset: Any, path: Path, left: int) -> int:
 
     how = dataset.id.get_create_plist()
     if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (2, 4, 8):
-        raise ModelError(f"{str(path)!r} is no Keras weights file: {_printable(dataset.name)!r} holds no numbers.")
+        raise ModelError(f"{str(path)!r} is no Keras weights file: {printable(dataset.name)!r} holds no numbers.")
     if how.get_external_count() or how.get_layout() == h5py.h5d.VIRTUAL:
-        raise ModelError(f"{str(path)!r} keeps {_printable(dataset.name)!r} in another file, which is not read.")
+        raise ModelError(f"{str(path)!r} keeps {printable(dataset.name)!r} in another file, which is not read.")
     if how.get_nfilters():
-        raise ModelError(f"{str(path)!r} keeps {_printable(dataset.name)!r} compressed, which Keras never does.")
+        raise ModelError(f"{str(path)!r} keeps {printable(dataset.name)!r} compressed, which Keras never does.")
     if dataset.nbytes > left:
         raise ModelError(f"{str(path)!r} is damaged: its tensors are larger than the file.")
     return int(dataset.nbytes)
 
 
-def _printable(text: str) -> str:
-    """What a made-up file says, fit for a terminal and a sentence."""
+def printable(text: str) -> str:
+    """Text from an untrusted file, fit for a terminal and a sentence."""
     return "".join(c if c.isprintable() else "?" for c in text[:120])

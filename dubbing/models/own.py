@@ -1,9 +1,9 @@
-"""Models of one's own on the model_store: what `dub train` made, beside what others published.
+"""Models that `dub train` made, in the model store beside published ones.
 
     FOLDER/own.json   name -> file, sha256, size, what it is, from which training
 
-A file is taken under a new name where the card that `dub train` writes lies beside it and knows its hash. It knows no
-network, and takes no model that was fine-tuned on a title: that stays in the title's folder.
+A file is accepted under a new name where the card that `dub train` writes lies beside it and holds its hash. A
+model that was fine-tuned on a title is refused: it stays in the title's folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dubbing.errors import ModelError
+from dubbing.errors import ModelError, several
 from dubbing.models.entries import Licence, Model
 from dubbing.store import read_json
 
@@ -28,7 +28,7 @@ _LICENCE = Licence(
 
 
 def entries(folder: Path) -> tuple[Model, ...]:
-    """The own models of a model_store; a file that cannot be read is as good as none."""
+    """The models in FOLDER/own.json; none where that file cannot be read."""
     try:
         found = read_json(folder / FILE)
         return tuple(_model(name, one) for name, one in sorted(found.items()))
@@ -47,7 +47,7 @@ def _model(name: str, one: dict[str, Any]) -> Model:
 def described(name: str, file: Path, published: str) -> Model:
     """The entry of a file that `dub train` made, under a name of its own.
 
-    published: the names that are taken, for the message. Raises ModelError: a name or file that cannot be.
+    published: the names that are taken, for the message. Raises ModelError for a name or file that is not allowed.
     """
     try:
         card = read_json(file.parent / CARD)
@@ -68,7 +68,7 @@ def described(name: str, file: Path, published: str) -> Model:
             f"path: `{card['use']}`."
         )
     suffix = file.suffix or ".pth"
-    what = f"{card['recipe']}, trained here: {card['steps']} steps on data {card['data']}"
+    what = f"{card['recipe']}, trained here: {several(card['steps'], 'step')} on data {card['data']}"
     return _model(name, {
         "file": f"own-{name}{suffix}", "what": what, "layout": f"as {card['recipe']}", "size": size,
         "sha256": card["sha256"],
@@ -76,6 +76,6 @@ def described(name: str, file: Path, published: str) -> Model:
 
 
 def record(model: Model) -> dict[str, Any]:
-    """What FILE keeps of a model."""
+    """The model's record in FILE."""
     keys = ("file", "what", "layout", "size", "sha256")
     return {key: getattr(model, key) for key in keys}

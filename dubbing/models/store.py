@@ -1,4 +1,4 @@
-"""The folder that models lie in: what is there, whether it is what it should be, who accepted what.
+"""The folder of models: which files are there, whether they are right, and who accepted which licence.
 
     FOLDER/<file>          one per model, under its final name only when its size and hash were right
     FOLDER/<file>.part     a download that broke off; the next one goes on there
@@ -42,7 +42,7 @@ OnBytes = Callable[[int], None]
 
 
 def folder(configured: str | Path | None = None) -> Path:
-    """Where models lie: $DUB_MODELS, else what the configuration says, else the user's data folder.
+    """The folder of models: $DUB_MODELS, else the configured one, else the user's data folder.
 
     That is $XDG_DATA_HOME/dub/models; without it ~/Library/Application Support/dub/models on macOS and
     ~/.local/share/dub/models elsewhere. Nothing is created.
@@ -76,7 +76,7 @@ def is_present(name: str, *, configured: str | Path | None = None) -> bool:
 
 @dataclass(frozen=True)
 class State:
-    """What the folder has of one model. size: bytes there, in the file or in a part of it, 0 if none."""
+    """The state of one model in the folder. size: bytes of its file or of its part, 0 if there is neither."""
 
     model: Model
     path: Path
@@ -86,14 +86,14 @@ class State:
 
 class ModelStore:
     """One folder of models. root need not exist; models: the entries that it may hold, besides those that other
-    packages add."""
+    packages add; `MODELS` where nothing is said."""
 
-    def __init__(self, root: Path, models: Sequence[Model] = MODELS) -> None:
-        self.root, self.models = root, models
+    def __init__(self, root: Path, models: Sequence[Model] | None = None) -> None:
+        self.root, self.models = root, MODELS if models is None else models
 
     @property
     def every(self) -> tuple[Model, ...]:
-        """The published models, those that other packages add, and one's own."""
+        """The published models, those that other packages add, and those of `own`."""
         return (*self.published, *own.entries(self.root))
 
     @property
@@ -109,8 +109,8 @@ class ModelStore:
         return own.described(name, file, ", ".join(m.name for m in published))
 
     def find(self, name: str) -> Model:
-        """The entry of that name. Other packages are asked only where nobody else knows it. Raises ModelError: nobody
-        does; PluginError: nobody does, and a package could not be asked."""
+        """The entry of that name. Other packages are asked only where it is none of ours. Raises ModelError: there is
+        none; PluginError: there is none, and a package could not be asked."""
         known = (*self.models, *own.entries(self.root))
         if any(m.name == name for m in known):
             return find_entry(name, known)
@@ -120,21 +120,21 @@ class ModelStore:
         return find_entry(name, (*known, *more.models))
 
     def file(self, model: Model) -> Path:
-        """Where the model's file belongs."""
+        """The path of the model's file."""
         return self.root / model.file
 
     def part(self, model: Model) -> Path:
-        """Where a download of it grows."""
+        """The path of its unfinished download."""
         return self.root / f"{model.file}.part"
 
     # -- what is there -----------------------------------------------------------------------
 
     def states(self) -> list[State]:
-        """Of every model, by names and sizes alone."""
+        """The state of every model, by names and sizes of files alone."""
         return [self.state(m) for m in self.every]
 
     def state(self, model: Model) -> State:
-        """Of one model."""
+        """The state of one model, by the name and size of its file."""
         file, part = self.file(model), self.part(model)
         if file.is_file():
             size = file.stat().st_size
@@ -151,7 +151,6 @@ class ModelStore:
         return str(record["sha256"]) if "sha256" in record else None
 
     def checked(self, name: str) -> Path:
-        """See `path`."""
         model = self.find(name)
         file = self._there(model)
         self.compare(model, file, self.hash_of(file), repr(str(file)))
@@ -203,14 +202,9 @@ class ModelStore:
 
     # -- what comes in -----------------------------------------------------------------------
 
-    def add(self, name: str, source: Path, on_bytes: OnBytes = lambda n: None) -> tuple[Path, str, bool]:
-        """Copy a file here as that model: (where, its sha256, whether the hash is now trusted for the first time).
-
-        The licence must have been accepted where it limits use. Raises ModelError: no such file, too large,
-        not the published file; OutputError: the folder cannot be written.
-        """
-        model = self.wanted(name, source)
-        self.require_acceptance(model)
+    def look_at(self, model: Model, source: Path, on_bytes: OnBytes | None = None) -> None:
+        """Raise ModelError where a file cannot be that model: none is there, of another size, not the published one.
+        on_bytes: told while its content is read; None: it is not read."""
         try:
             kind = source.stat()
         except OSError as e:
@@ -223,6 +217,22 @@ class ModelStore:
                 f"{str(source)!r} is not the published {model.file} ({model.source}): it {what} where that has "
                 f"{model.size} bytes and the sha256 {model.sha256}."
             )
+        if model.sha256 is not None and on_bytes is not None:
+            try:
+                found = _copy(source, None, on_bytes=on_bytes)
+            except OSError as e:
+                raise ModelError(f"{str(source)!r} cannot be read ({e.strerror or e}).") from e
+            self.compare(model, source, found, repr(str(source)))
+
+    def add(self, name: str, source: Path, on_bytes: OnBytes = lambda n: None) -> tuple[Path, str, bool]:
+        """Copy a file here as that model: (where, its sha256, whether the hash is now trusted for the first time).
+
+        The licence must have been accepted where it limits use. Raises ModelError: no such file, too large,
+        not the published file; OutputError: the folder cannot be written.
+        """
+        model = self.wanted(name, source)
+        self.look_at(model, source)
+        self.require_acceptance(model)
         final = self.file(model)
         part = final.with_name(f"{PART}{uuid.uuid4().hex[:8]}-{model.file}")
         try:
@@ -276,7 +286,7 @@ class ModelStore:
     # -- small files -------------------------------------------------------------------------
 
     def _records(self, file: str) -> dict[str, dict[str, Any]]:
-        """A JSON file of records by model; one that cannot be read is as good as none."""
+        """A JSON file of records by model; empty where it cannot be read."""
         try:
             records = read_json(self.root / file)
         except (OSError, ValueError):

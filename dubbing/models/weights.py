@@ -125,7 +125,7 @@ def _more(keys: list[str]) -> str:
 
 
 def _named(path: Path, content: Any) -> dict[str, Tensor]:
-    """The mapping of tensors in what a file held."""
+    """The mapping of tensors in a file's content."""
     import torch
 
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
@@ -149,7 +149,7 @@ def _named(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def _torch(path: Path, head: bytes, size: int) -> Any:
-    """What a torch file holds, read by torch's restricted unpickler after a look that runs nothing."""
+    """The content of a torch file, read by torch's restricted unpickler after a check that runs nothing."""
     if head.startswith(ZIP):
         _look_into_zip(path, size)
     else:
@@ -163,15 +163,10 @@ def _torch(path: Path, head: bytes, size: int) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (Exception, MemoryError) as e:  # whatever a made-up file provokes
-        reason = _printable(" ".join(str(e).split("\n")[-1].split())) or type(e).__name__
+        reason = keras.printable(" ".join(str(e).split("\n")[-1].split())) or type(e).__name__
         raise ModelError(
             f"{str(path)!r} is damaged, cut short or no checkpoint ({reason}); load it again from its source."
         ) from e
-
-
-def _printable(text: str) -> str:
-    """What a made-up file says, fit for a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text[:120])
 
 
 def look_into_pickle(path: Path, f: IO[bytes]) -> bytes:
@@ -183,8 +178,8 @@ def look_into_pickle(path: Path, f: IO[bytes]) -> bytes:
                 name = ".".join(strings[-2:]) if value is None else str(value).replace(" ", ".")
                 if not _PLAIN.fullmatch(name):
                     raise ModelError(
-                        f"{str(path)!r} holds more than tensors ({_printable(name)}): loading that could run code, so "
-                        "it was refused; use a file of tensors alone, such as the published one."
+                        f"{str(path)!r} holds more than tensors ({keras.printable(name)}): loading that could run "
+                        "code, so it was refused; use a file of tensors alone, such as the published one."
                     )
             elif isinstance(value, str):
                 strings.append(value)

@@ -1,4 +1,4 @@
-"""Finished networks made ready to run by torch's own means, on as many threads as torch has.
+"""Trained networks prepared for inference by torch's own means, on as many threads as torch has.
 
 A batch norm in evaluation is a scale and a shift, so torch folds it into the layer before it; weights and pictures lie
 channels_last, as the convolutions of processors and GPUs like them best. `bench.convolutions` compares that with
@@ -29,7 +29,7 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 def folded(net: Net, norms: Mapping[str, str] | None = None) -> Net:
     """A copy for evaluation whose batch norms are folded into the layers before them, channels_last.
 
-    Taken for pairs are neighbours in an nn.Sequential, and what `norms` names: layer -> its norm. Both must be float32.
+    Pairs are neighbours in an nn.Sequential, and those of `norms`: layer -> its norm. Both must be float32.
     """
     net = copy.deepcopy(net).eval()
     pairs = dict(norms or {})
@@ -58,9 +58,9 @@ def last(pictures: Tensor) -> Tensor:
 
 
 def in_lanes(job: Callable[[Job], Tensor], parts: Sequence[Job]) -> list[Tensor]:
-    """`job` of every part, in order, on as many threads as torch has, each working alone.
+    """The results of `job` for every part, in order, with one thread for each part and as many as torch has.
 
-    One thread a part beats all threads on each part (no barriers), and results do not depend on how many there are.
+    That is faster than all threads on each part (no barriers), and results do not depend on their number.
     While it runs torch is set to one thread a call, for the whole process.
     """
     lanes = min(torch.get_num_threads(), len(parts))

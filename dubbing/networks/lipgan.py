@@ -1,7 +1,7 @@
 """LipGAN's two generators and its discriminator: Prajwal et al., "Towards automatic face-to-face translation"
 (2019), as torch modules whose keys are the published Keras layers' names.
 
-Published in Keras, so here as there: `same` padding puts the odd pixel at the bottom and right, batch norm has an
+They follow Keras: `same` padding puts the odd pixel at the bottom and right, batch norm has an
 epsilon of 1e-3, layers are numbered in the order in which the published code makes them (it makes two or three that
 it never uses: their numbers are missing). Pictures are BGR 0..1, 96x96; nothing here knows a film, a face or a file.
 """
@@ -138,7 +138,7 @@ class _Grow(nn.ConvTranspose2d):
 
 
 class _InstanceNorm(nn.Module):
-    """One mean and one deviation over all axes of an instance; one scale and one shift in all."""
+    """Normalises each instance by one mean and one deviation over all its axes, with a single scale and shift."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ class _Numbered(nn.Module, ABC):
 
     @abstractmethod
     def _norm(self, channels: int) -> nn.Module:
-        """What stands behind a convolution."""
+        """The norm after a convolution."""
 
     def _conv(self, step: _Step) -> _Conv | _Grow:
         layer = self.get_submodule(step.conv)
@@ -247,7 +247,7 @@ class LipGANNet(_Numbered):
         return found, channels, size
 
     def norms(self) -> dict[str, str]:
-        """The names of all layers that have a norm behind them, and of those."""
+        """The name of each layer that a norm follows, with the name of that norm."""
         steps = [*self._tail, *(s for level in (*self._face, *self._audio, *self._up) for s in level)]
         return {step.conv: step.norm for step in steps if step.norm is not None}
 
@@ -258,7 +258,7 @@ class LipGANNet(_Numbered):
     def _level(self, steps: list[_Step], x: Tensor) -> Tensor:
         """A convolution, then residual blocks of two.
 
-        What a block adds and what it adds it to were both cut off at zero: the published ReLU of the sum does nothing.
+        Both summands of a block are outputs of a ReLU, so the published ReLU of their sum would do nothing.
         """
         x = self._do(steps[0], x)
         for n in range(1, len(steps), 2):
@@ -303,7 +303,7 @@ class LipGAN:
             return torch.cat(in_lanes(self._some, parts)).float()
 
     def _some(self, part: tuple[Tensor, Tensor]) -> Tensor:
-        """A few pictures. One alone would be summed in another order, so it is drawn twice."""
+        """A few pictures. A single one is doubled, because torch sums a batch of one in another order."""
         count = len(part[0])
         if count == 1:
             part = (part[0].expand(2, -1, -1, -1), part[1].expand(2, -1, -1, -1))

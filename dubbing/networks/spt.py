@@ -1,6 +1,6 @@
 """SPT-Wav2Lip: Wav2Lip (`wav2lip`) with a spatial transformer around it, so that it sees turned heads upright.
 
-Jaderberg et al., "Spatial transformer networks" (2015): a small network looks at the face, says an affine map, and the
+Jaderberg et al., "Spatial transformer networks" (2015): a small network predicts an affine map from the face, and the
 face is sampled along it, bilinearly, before Wav2Lip's face encoder. The decoder is joined to the encoder at every size
 and so draws the face as it was sampled; the same map taken back behind it puts that where the face lies. The map begins
 as the identity, which leaves Wav2Lip as it is. Keys: Wav2Lip's own, and `transformer.*`. It knows no film and no file.

@@ -1,8 +1,8 @@
-"""What the encoder of silero-vad makes of sound: 128 numbers for every 32 ms, of a network that heard many languages.
+"""The encoder of silero-vad, trained on many languages: 128 numbers for every 32 ms of sound.
 
-It was trained to tell speech from noise, and its last layer turns out to know much of what shapes the lips: the
-prior of `rewrite` and the sync expert `lips` read it off. Its weights come in silero-vad's wheel and are run here in
-numpy, so that both engines and every machine agree. Knows no lips and no actor.
+It was trained to tell speech from noise, and its last layer also predicts the shape of the lips well: the prior of
+`rewrite` and the sync expert `lips` use it. Its weights come in silero-vad's wheel and are run here in
+numpy, so that both engines and every machine agree. It knows no lips and no actor.
 """
 
 from __future__ import annotations

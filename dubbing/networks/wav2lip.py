@@ -258,7 +258,7 @@ class Wav2LipNet(nn.Module):
 
 
 class Wav2Lip:
-    """The network ready to run: batch norms folded, rows that nobody wants left out.
+    """The network for inference: batch norms are folded, and rows that are not wanted are not computed.
 
     On a processor float32, within 1e-3 of `Wav2LipNet`; on a GPU float16.
     """
@@ -285,7 +285,7 @@ class Wav2Lip:
             return torch.cat(in_lanes(partial(self._run, from_row), parts)).float()
 
     def _run(self, from_row: int, part: tuple[Tensor, Tensor]) -> Tensor:
-        """A few pictures. One alone would be summed in another order, so it is drawn twice."""
+        """A few pictures. A single one is doubled, because torch sums a batch of one in another order."""
         count = len(part[0])
         mel, x = (last(t.expand(2, -1, -1, -1) if count == 1 else t) for t in part)
         net, seen = self._net, []

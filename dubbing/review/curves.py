@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from dubbing.artifacts.sound import load_speech, load_wave, speech_mask
+from dubbing.artifacts.takes import seen_file
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.errors import InputError
 from dubbing.experts.lse import SHIFTS
 from dubbing.face import canonical, mouth_measures
 from dubbing.review.library import Library, Shown
-from dubbing.review.sides import main_track, stretch
+from dubbing.review.sides import rendered_frames, runs, stretch
 from dubbing.review.takes import Take
 from dubbing.sound import RATE_HZ
 
@@ -30,27 +31,20 @@ _LEAST_SAMPLES = RATE_HZ // 200
 def curves(library: Library, shown: Shown, take_id: str = "current") -> dict[str, Any]:
     """The curves of a take, ready for JSON. take_id: a take's id, `current`, or `source` for none.
 
-    frames: [first, last) of the proxy; opening: frames of the title, and wanted, seen (of the take) and was (of the
-    original), inter-ocular distances, null where there is none; confidence: dub and source, per window of 5 frames at
-    25 a second, at its middle frame, both null where they were not kept; offset: shifts, 25ths of a second, positive:
-    the sound is early (the least of `distance` lies at the table's lse_offset_frames), distance of the take with the
-    dub, source_distance of the original with its own sound, null where not measured; waveform: source (null without
-    one) and dub (what drives the lips), least and greatest sample of every step_s seconds, start_s on the proxy's
-    clock; silence: [a, b) frames in which the dub does not speak. Raises InputError where there is no such take.
+    frames: [first, last) of the proxy; faces: of each face that the take re-renders, the one that speaks longest first
+    (without a take, of the shot's main face): track; rendered: the stretches [a, b) in which it is; opening: frames of
+    the title, and wanted, seen (of the take, where it is rendered) and was (of the original), inter-ocular distances,
+    null where there is none; confidence: dub and source, per window of 5 frames at 25 a second that is rendered, at its
+    middle frame, null for the other windows, both null where they were not kept; offset: shifts, 25ths of a second,
+    positive: the sound is early (the least of `distance` lies at the table's lse_offset_frames), distance of the take
+    with the dub, source_distance of the original with its own sound, null where not measured; waveform: source (null
+    without one) and dub (what drives the lips), least and greatest sample of every step_s seconds, start_s on the
+    proxy's clock; silence: [a, b) frames in which the dub does not speak. Raises InputError: there is no such take.
     """
     first, last = stretch(shown)
-    seen = _seen(shown, take_id)
     return {
         "frames": [first, last],
-        "opening": _opening(shown, seen),
-        "confidence": {
-            "frames": _plain(seen.get("windows"), 0) or [], "dub": _plain(seen.get("confidence")),
-            "source": _plain(seen.get("source_confidence")),
-        },
-        "offset": {
-            "shifts": list(range(-SHIFTS, SHIFTS + 1)), "distance": _plain(seen.get("distance"), turned=True),
-            "source_distance": _plain(seen.get("source_distance"), turned=True),
-        },
+        "faces": _faces(shown, take_id),
         "waveform": {
             "source": _peaks(shown, shown.step.source_sound, first, last),
             "dub": _peaks(shown, shown.step.sound, first, last),
@@ -59,33 +53,60 @@ def curves(library: Library, shown: Shown, take_id: str = "current") -> dict[str
     }  # fmt: skip
 
 
-def _seen(shown: Shown, take_id: str) -> dict[str, np.ndarray]:
-    """`seen.npz` of a take, empty where it was not looked at."""
+def _faces(shown: Shown, take_id: str) -> list[dict[str, Any]]:
     take: Take | None = None
     if take_id == "current":
-        take = next((t for t in shown.takes if t.current), None)
+        take = shown.current
     elif take_id != "source":
         take = shown.take(take_id)
-    file = take.seen / "seen.npz" if take and take.seen else None
-    if file is None or not file.exists():
+    found = []
+    for face in take.faces if take else ():
+        seen = _seen(take.seen, face.track) if take and take.seen else {}
+        rendered = rendered_frames(take.folder / face.folder) if take else np.zeros(0, np.int64)
+        found.append(_face(face.track, runs(rendered), seen or _original(shown, face.track)))
+    if found or not (main := shown.row["face"]):
+        return found
+    return [_face(main, [], original)] if (original := _original(shown, main)) else []
+
+
+def _face(track: str, rendered: list[list[int]], seen: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {
+        "track": track, "rendered": rendered,
+        "opening": {name: _plain(seen.get(name), 0 if name == "frames" else 4) or [] for name in
+                    ("frames", "wanted", "seen", "was")},
+        "confidence": {
+            "frames": _plain(seen.get("windows"), 0) or [], "dub": _plain(seen.get("confidence")),
+            "source": _plain(seen.get("source_confidence")),
+        },
+        "offset": {
+            "shifts": list(range(-SHIFTS, SHIFTS + 1)), "distance": _plain(seen.get("distance"), turned=True),
+            "source_distance": _plain(seen.get("source_distance"), turned=True),
+        },
+    }  # fmt: skip
+
+
+def _seen(folder: Path, track: str) -> dict[str, np.ndarray]:
+    """The curves of a rendered face, empty where it was not looked at."""
+    file = seen_file(folder, track)
+    if not file.exists():
         return {}
     try:
         with np.load(file) as data:
-            return {name: data[name] for name in data.files}
-    except (OSError, ValueError) as e:
+            found = {name: data[name] for name in data.files}
+            found["seen"] = np.where(found["rendered"], found["seen"], np.nan)
+            return found
+    except (OSError, ValueError, KeyError) as e:
         raise InputError(f"{file} cannot be read ({e}); remove its folder and run again.") from e
 
 
-def _opening(shown: Shown, seen: dict[str, np.ndarray]) -> dict[str, Any]:
-    if seen:
-        return {name: _plain(seen[name], 0 if name == "frames" else 4) for name in ("frames", "wanted", "seen", "was")}
-    name = main_track(shown, ())
-    track = next((t for t in load_tracks(shown.step.faces.folder) if t.id == name), None) if name else None
+def _original(shown: Shown, name: str) -> dict[str, np.ndarray]:
+    """The opening of a face in the source; empty where its shot has no such track."""
+    track = next((t for t in load_tracks(shown.step.faces.folder) if t.id == name), None)
     if track is None:
-        return {"frames": [], "wanted": [], "seen": [], "was": []}
+        return {}
     was_N = mouth_measures(canonical(track.mesh_NP3)[0])["opening"]
-    none = [None] * len(was_N)
-    return {"frames": _plain(track.frames_N, 0), "wanted": none, "seen": none, "was": _plain(was_N)}
+    none_N = np.full(len(was_N), np.nan)
+    return {"frames": track.frames_N, "wanted": none_N, "seen": none_N, "was": was_N}
 
 
 def _plain(values: np.ndarray | None, digits: int = 4, turned: bool = False) -> list[Any] | None:

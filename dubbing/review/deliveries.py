@@ -25,7 +25,7 @@ from dubbing.job import Job
 from dubbing.manifest import Dub, Title
 from dubbing.store import alone, output_error
 
-__all__ = ["FILE", "Change", "Delivered", "Deliveries", "Delivery", "by_the_run", "changes", "choice_of", "dub_name"]
+__all__ = ["FILE", "Change", "Delivered", "Deliveries", "Delivery", "by_the_run", "changes", "dub_name"]
 
 FILE = "review/deliveries.jsonl"
 _SCHEMA = "dub.delivery.1"
@@ -164,12 +164,6 @@ def changes(
         for shot, take in now.pictures.items()
         if take != was.pictures.get(shot)
     ]
-
-
-def choice_of(standing: Standing) -> Decision | None:
-    """The record by which the take that holds was chosen."""
-    undone = {r.undoes for r in standing.history if r.kind == "undo"}
-    return next((r for r in reversed(standing.history) if r.kind == "choose" and r.seq not in undone), None)
 
 
 def _decider(history: Sequence[Decision], own: str | None) -> Decision | None:

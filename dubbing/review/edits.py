@@ -18,7 +18,7 @@ from dubbing.clock import Timecode, Timeline
 __all__ = ["COLOURS", "Edit", "Note", "edl", "otio_json", "reel_name"]
 
 COLOURS = {"note": "BLUE", "issue": "YELLOW", "blocker": "RED",
-           "approved": "GREEN", "rejected": "MAGENTA", "original": "PURPLE"}  # fmt: skip
+           "approved": "GREEN", "rejected": "MAGENTA", "original": "PURPLE", "chosen": "CYAN"}  # fmt: skip
 """Of a marker, by a comment's severity or by a verdict; names that OTIO and Avid know."""
 _REEL_LETTERS = 8
 _FIELD = 8  # columns of a locator's colour

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from dubbing import preflight
 from dubbing.decisions import ShotKey, name_of
 from dubbing.engine import Event, run_job
@@ -23,7 +21,7 @@ from dubbing.review.deliveries import Change, Delivered, Deliveries, by_the_run,
 from dubbing.review.library import Library
 from dubbing.review.lists import SOURCE, Sheet, lists
 from dubbing.review.report import report
-from dubbing.shot_table import read_rows
+from dubbing.shot_table import read_rows, read_table
 from dubbing.store import Store, output_error
 
 __all__ = ["REPORT", "Exported", "ExportedDub", "export", "refusal"]
@@ -49,20 +47,22 @@ class ExportedDub:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export did. delivery: its number; files: the lists and the report;
-    exit_code: as a run's."""
+    """What an export did. delivery: its number; files: the lists and the report; exit_code: as a run's; left_out: dubs
+    of earlier runs that could not be exported, and why."""
 
     delivery: int
     folder: Path
     files: tuple[Path, ...]
     dubs: tuple[ExportedDub, ...]
     exit_code: int
+    left_out: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """The same for machines."""
         return {
             "delivery": self.delivery, "folder": str(self.folder),
             "files": [str(f) for f in self.files], "exit_status": self.exit_code,
+            "left_out": dict(self.left_out),
             "dubs": [{
                 "title": d.title, "language": d.language, "shots": d.shots, "since": d.since,
                 "remastered": d.remastered, "master": str(d.master) if d.master else None, "error": d.error,
@@ -87,7 +87,8 @@ def export(
     """
     reviewer = name_of(reviewer)
     folder = to or library.out / "review" / "export"
-    preflight.look(library.manifest, library.config, library.store).raise_first()
+    for part in library.parts:
+        preflight.look(part.manifest, part.config, library.store).raise_first()
     for title, dub in library.dubs():
         if not (library.store.dub(title.id, dub.language) / "shots.parquet").exists():
             raise _unfinished(library, title, dub)  # before anything is made
@@ -98,8 +99,7 @@ def export(
     log = Deliveries(library.out)
     with log.alone():
         last = log.all()
-        job = Job(library.manifest, library.store, library.config)
-        own = {dub_name(t, d): _by_the_run(library, job, t, d) for t, d in library.dubs()}
+        jobs, own, left_out = _ready(library)
         before = {name: (was, "the run") for name, was in own.items()}
         if since is not None and since > len(last):
             raise InputError(
@@ -107,15 +107,19 @@ def export(
             )
         for delivery in last[:since]:
             before |= {name: (was, f"delivery {delivery.seq}") for name, was in delivery.dubs.items()}
-        done = run_job(job, engine, on_event)
-        summary = {(s["title"], s["language"]): s for s in done.summary}
+        summary: dict[tuple[str, str], dict[str, Any]] = {}
+        codes = set()
+        for job in reversed(jobs):  # so that the last run's manifest is the one that run.json ends with
+            done = run_job(job, engine, on_event, command="export", by=reviewer)
+            summary |= {(s["title"], s["language"]): s for s in done.summary}
+            codes.add(done.exit_code)
         made: list[ExportedDub] = []
         files: list[Path] = []
         told_changes: list[dict[str, Any]] = []
         delivered: dict[str, Delivered] = {}
-        for title, dub in library.dubs():
+        for job_of, title, dub in ((job, *pair) for job in jobs for pair in _dubs(job)):
             name, told = dub_name(title, dub), summary[title.id, dub.language]
-            sheet, one, now = _dub(library, job, title, dub, told, own[name], *before[name])
+            sheet, one, now = _dub(library, job_of, title, dub, told, own[name], *before[name])
             made.append(one)
             if sheet is not None:
                 files += _written(folder, lists(sheet))
@@ -124,17 +128,42 @@ def export(
                 delivered[name] = now
         on_event(Event("message", text="writing the report"))
         files += _written(folder, {REPORT: report(library, changes=told_changes).encode()})
-        record = log.append(reviewer, sum(len(s.history) for s in job.decisions.values()), delivered)
-    return Exported(record.seq, folder, tuple(files), tuple(made), done.exit_code)
+        record = log.append(reviewer, sum(len(s.history) for s in jobs[0].decisions.values()), delivered)
+    return Exported(record.seq, folder, tuple(files), tuple(made), next(c for c in (1, 3, 0) if c in codes), left_out)
+
+
+def _dubs(job: Job) -> list[tuple[Title, Dub]]:
+    return [(title, dub) for title in job.manifest.titles for dub in title.dubs]
+
+
+def _ready(library: Library) -> tuple[list[Job], dict[str, Delivered | None], dict[str, str]]:
+    """The jobs of an export, those of the last run first; what their runs delivered, by dub; and the dubs of earlier
+    runs that cannot be exported, with why. Raises OutputError where one of the last run cannot be."""
+    jobs, own, left_out = [], {}, dict(library.left_out)
+    for part in library.parts:
+        kept = []
+        job: Job | None = Job(part.manifest, library.store, part.config)
+        for title, dub in part.dubs():
+            try:
+                assert job is not None
+                own[dub_name(title, dub)] = _by_the_run(library, job, title, dub)
+                kept.append((title.id, dub.language))
+            except OutputError as e:
+                if library.run_file.of_last_run(title.id, dub.language):
+                    raise
+                left_out[dub_name(title, dub)] = str(e)
+        if len(kept) < sum(1 for _ in part.dubs()):
+            rest = part.only(kept)
+            job = Job(rest.manifest, library.store, rest.config) if rest else None
+        jobs += [job] if job else []
+    return jobs, own, left_out
 
 
 def refusal(library: Library) -> str | None:
     """Why an export of this run would be refused as it is now, in a sentence; None where it would not. Better told
     before an hour of review than after it."""
     try:
-        job = Job(library.manifest, library.store, library.config)
-        for title, dub in library.dubs():
-            _by_the_run(library, job, title, dub)
+        _ready(library)
     except DubError as e:
         return str(e)
     except FileNotFoundError as e:
@@ -173,17 +202,18 @@ def _dub(
     master = Path(told["master"]) if told["master"] else None
     if told["table"] is None:
         return None, ExportedDub(title.id, dub.language, 0, (), False, since, None, told["error"]), None
-    table = home / "shots.parquet"
-    rows = read_rows(table)
+    table = read_table(home / "shots.parquet")
+    rows = table.to_pylist()
     now = Delivered(
-        pq.read_schema(table).metadata[b"content"].decode(),
+        table.schema.metadata[b"content"].decode(),
         {r["shot"]: r["take"] if r["status"] == "dubbed" else None for r in rows},
     )
     standing = {key[2]: s for key, s in job.decisions.items() if _mine(key, title, dub)}
     found = changes(was or now, now, standing, own.pictures if own else {})
     sheet = Sheet(
         title.id, dub.language, rows, standing, found, since, job.timeline(title),
-        master or home / f"{title.id}.{dub.language}{job.delivery(title, dub).extension}", home / "takes",
+        master or home / job.delivery(title, dub).file(title.id, dub.language, job.config.quality == "draft"),
+        home / "takes",
         library.config.review,
     )  # fmt: skip
     remastered = was is None or was.master != now.master

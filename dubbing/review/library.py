@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dubbing.artifacts.takes import Scores
 from dubbing.clock import Timeline
 from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
@@ -22,7 +21,7 @@ from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Title
 from dubbing.remote import Uri, place
 from dubbing.review.takes import Take, read_takes
-from dubbing.run_file import read_run
+from dubbing.run_file import RunFile, RunPart, read_run
 from dubbing.severity import parts, severity
 from dubbing.shot_table import read_rows
 from dubbing.store import open_store
@@ -87,7 +86,8 @@ class _Listed:
 
 
 class Library:
-    """One output folder. Safe to ask from several threads.
+    """One output folder. Safe to ask from several threads. left_out: dubs of earlier runs that cannot be shown, and
+    why.
 
     Raises OutputError where the folder holds no finished run, or lies at a URI.
     """
@@ -104,29 +104,56 @@ class Library:
         self._listed: _Listed | None = None
         self._plans: dict[tuple[str, str], tuple[Timeline, dict[str, Step]]] = {}
         self._films: dict[str, TitleFilm] = {}
-        self._job: tuple[tuple[int, ...], Job] | None = None
+        self._jobs: tuple[tuple[int, ...], dict[int, Job]] | None = None
         self.log = DecisionLog(where)
         found = read_run(open_store(where), known_settings=True)
-        self.run, self.manifest, self.config = found.plain, found.manifest, found.config
+        self.run_file, self.run, self.config = found, found.plain, found.config
+        self.left_out: dict[str, str] = {}
+        self.parts = self._with_files(found)
+        self._part_of = {(t.id, d.language): n for n, part in enumerate(self.parts) for t, d in part.dubs()}
 
     @cached_property
     def store(self) -> Any:
         return open_store(self.out)
 
-    def job(self) -> Job:
-        """The job without what was decided, which is looked up shot by shot; made anew when a table was."""
+    def _with_files(self, found: RunFile) -> tuple[RunPart, ...]:
+        """The parts without those dubs of earlier runs whose film or sound is gone: these are `left_out`, and keep
+        nobody from reviewing what the last run made."""
+        parts = []
+        for part in found.parts:
+            kept = []
+            for title, dub in part.dubs():
+                gone = [f for f in (title.video, dub.audio) if isinstance(f, Path) and not f.exists()]
+                if gone and not found.of_last_run(title.id, dub.language):
+                    self.left_out[f"{title.id}/{dub.language}"] = f"{gone[0]} is gone; bring it back."
+                else:
+                    kept.append((title.id, dub.language))
+            parts.append(part.only(kept))
+        return tuple(part for part in parts if part)
+
+    def part(self, title: str, language: str) -> RunPart:
+        """By which manifest and settings a dub was made. Raises InputError where there is no such dub."""
+        if (title, language) not in self._part_of:
+            raise InputError(f"There is no dub {title}/{language} in {str(self.out)!r}.")
+        return self.parts[self._part_of[title, language]]
+
+    def job(self, title: str, language: str) -> Job:
+        """The job that a dub belongs to, without what was decided, which is looked up shot by shot; made anew when a
+        table was. Raises InputError where there is no such dub."""
         with self._lock:
-            stamp = self.tables_stamp()
-            if self._job is None or self._job[0] != stamp:
-                job = Job(self.manifest, self.store, self.config)
-                job.decisions = {}
-                self._job = (stamp, job)
+            part, stamp = self.part(title, language), self.tables_stamp()
+            if self._jobs is None or self._jobs[0] != stamp:
+                self._jobs = (stamp, {})
                 self._plans.clear()
-            return self._job[1]
+            n = self._part_of[title, language]
+            if n not in self._jobs[1]:
+                self._jobs[1][n] = job = Job(part.manifest, self.store, part.config)
+                job.decisions = {}
+            return self._jobs[1][n]
 
     def dubs(self) -> list[tuple[Title, Dub]]:
-        """Every title with every one of its dubs."""
-        return [(title, dub) for title in self.manifest.titles for dub in title.dubs]
+        """Every title with every one of its dubs, those of the last run first."""
+        return [pair for part in self.parts for pair in part.dubs()]
 
     def tables_stamp(self) -> tuple[int, ...]:
         """Changes whenever a run or an export has written a table anew."""
@@ -140,8 +167,8 @@ class Library:
         """The picture of a title, by its header. Raises MediaError where it cannot be opened."""
         with self._lock:
             if title not in self._films:
-                source = next(t for t in self.manifest.titles if t.id == title)
-                info = self.job().info(source)
+                source, dub = next(pair for pair in self.dubs() if pair[0].id == title)
+                info = self.job(title, dub.language).info(source)
                 assert info.video is not None
                 self._films[title] = TitleFilm(info.upright_size, info.video.rate, info.video.frames_hint)
             return self._films[title]
@@ -150,7 +177,8 @@ class Library:
 
     def rows(self) -> list[dict[str, Any]]:
         """Every shot of every dub, as in its shots.parquet, and: severity, severity_parts, verdict, by, at, revision,
-        comments (how many), comment_severity (the worst of them), chosen (take) and order (place in the film).
+        comments (how many), comment_severity (the worst of them), chosen (take), reject_reasons and order (place in the
+        film).
 
         Worst first; dubs that are not finished have none. Shared between callers: not to be changed.
         """
@@ -198,13 +226,17 @@ class Library:
         """What differs from its row where another take was chosen since."""
         if now.take is None or now.take == row["take"]:
             return {}
-        home = self.store.dub(title.id, dub.language) / "takes" / row["shot"] / now.take
-        seen = _newest(home)
-        if seen is None:
+        home, limits = self.store.dub(title.id, dub.language), self.config.review
+        generator = self.part(title.id, dub.language).manifest.generator.name
+        found = read_takes(self.store, home, row["shot"], None, generator, limits)
+        take = next((t for t in found if t.id == now.take), None)
+        if take is None:
             return {}
-        scores, name = Scores.read(seen), (now.generator or {}).get("name")
-        own = {f.name: getattr(scores, f.name) for f in fields(scores)}
-        return {"take": now.take, "generator": name, **{k: v for k, v in own.items() if k in row}}
+        own = take.row(limits)
+        actor = row["actor"] if own.get("face", row["face"]) == row["face"] else None
+        needs = own["review_reason"] is not None and not now.approves(take.id)
+        gone = {name: None for name in row if name.startswith("metric_")}
+        return gone | own | {"needs_review": needs, "error": None, "actor": actor}
 
     # -- one shot ----------------------------------------------------------------------------
 
@@ -222,8 +254,8 @@ class Library:
 
     def _planned(self, title: Title, dub: Dub) -> tuple[Timeline, dict[str, Step]]:
         """The film's times, and what is done for each shot in one language; looked up once."""
-        job = self.job()
         key = (title.id, dub.language)
+        job = self.job(*key)
         if key not in self._plans:
             try:
                 steps = {step.shot.id: step for step in job.dub(title, dub, {}).steps}
@@ -242,7 +274,8 @@ class Library:
         """All takes of a shot in one language, oldest first."""
         current = step.decided.take or row["take"] or step.take.key[:12]
         home = self.store.dub(row["title"], row["language"])
-        return read_takes(self.store, home, step.shot.id, current, self.manifest.generator.name)
+        generator = self.part(row["title"], row["language"]).manifest.generator.name
+        return read_takes(self.store, home, step.shot.id, current, generator, self.config.review)
 
     def choice(self, generator: Mapping[str, Any]) -> GeneratorChoice:
         """A generator as a client named it. Raises InputError (unknown name or setting, missing weights)."""
@@ -259,22 +292,20 @@ class Library:
         return choice
 
 
-def _newest(take: Path) -> Path | None:
-    """The folder of a take's scores; of several (another expert judged it later), the newest."""
-    return max(take.glob("score-*"), key=lambda f: f.stat().st_mtime_ns, default=None)
-
-
 def _worst_first(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (-row["severity"], row["title"], row["language"], row["order"])
 
 
 def _standing(now: Standing, take: str | None) -> dict[str, Any]:
-    """What was decided, for a row; a verdict on another take than the row's is none on it."""
+    """What was decided, for a row; one on another take than the row's is none on it; that a take is chosen holds."""
     order = ("note", "issue", "blocker")
     worst = max((c.severity for c in now.comments if c.severity), key=order.index, default=None)
-    holds = now.verdict == "original" or take is None or now.about == take
+    holds = now.verdict in ("original", "chosen") or take is None or now.about == take
     verdict, by, at = (now.verdict, now.by, now.at) if holds else (None, None, None)
+    if verdict is None and now.take is not None:
+        verdict, by, at = "chosen", now.chosen_by, now.chosen_at
     return {
         "verdict": verdict, "by": by, "at": at, "revision": now.revision, "comments": len(now.comments),
         "comment_severity": worst, "chosen": now.take,
+        "reject_reasons": list(now.reasons) if verdict == "rejected" else [],
     }  # fmt: skip

@@ -7,6 +7,7 @@ read every language; a text that a spreadsheet would take for a formula begins w
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ from dubbing.artifacts.takes import Take
 from dubbing.clock import Timeline
 from dubbing.config import Review
 from dubbing.decisions import SEVERITIES, Decision, Standing
-from dubbing.review.deliveries import Change, choice_of
+from dubbing.review.deliveries import Change
 from dubbing.review.edits import Edit, Note, edl, otio_json, reel_name
 from dubbing.severity import severity
 
@@ -45,10 +46,13 @@ SCHEMA = pa.schema(
         *((n, _TEXT) for n in ("verdict", "verdict_of", "by", "at", "chosen", "chosen_by", "chosen_at")),
         *((n, _TEXT) for n in ("comment_severity", "comments", "delivered")),
         ("changed", pa.bool_()),
+        ("face", _TEXT),  # whose the numbers are: the worst of those that were rendered
+        ("reasons", _TEXT),
     ],
     metadata={"schema": "dub.review.2"},
 )
-_COMMENT_COLUMNS = ("title", "language", "shot", "timecode", "frame", "severity", "reviewer", "time", "text", "undone")
+_COMMENT_COLUMNS = ("title", "language", "shot", "timecode", "frame", "severity", "reviewer", "time", "text", "undone",
+                    "drawing")  # fmt: skip
 _REDELIVERY_COLUMNS = ("title", "language", "master", "shot", "start_tc", "end_tc", "start_frame", "end_frame",
                        "frames", "was", "was_generator", "now", "now_generator", "decision", "decided_by",
                        "decided_at", "comments")  # fmt: skip
@@ -126,14 +130,13 @@ def _table(sheet: Sheet) -> list[dict[str, Any]]:
     made = []
     for row in sheet.rows:
         now = sheet.of(row["shot"])
-        chosen = choice_of(now)
         worst = max((c.severity for c in now.comments if c.severity), key=SEVERITIES.index, default=None)
         made.append({name: row.get(name) for name in SCHEMA.names} | {
             "severity": severity(row, sheet.limits), "verdict": now.verdict, "verdict_of": now.about, "by": now.by,
-            "at": now.at, "chosen": now.take, "chosen_by": chosen.reviewer if chosen else None,
-            "chosen_at": chosen.time if chosen else None, "comment_severity": worst,
+            "at": now.at, "chosen": now.take, "chosen_by": now.chosen_by,
+            "chosen_at": now.chosen_at, "comment_severity": worst,
             "comments": sheet.comments(row["shot"]) or None, "delivered": "take" if row["take"] else "source",
-            "changed": row["shot"] in changed,
+            "changed": row["shot"] in changed, "reasons": " ".join(now.reasons) or None,
         })  # fmt: skip
     return made
 
@@ -147,7 +150,7 @@ def _comments(sheet: Sheet) -> Iterable[dict[str, Any]]:
         frame = _frame(r, starts[r.shot])
         yield {"title": r.title, "language": r.language, "shot": r.shot, "timecode": sheet.line.timecode(frame),
                "frame": frame, "severity": r.severity, "reviewer": r.reviewer, "time": r.time, "text": r.text,
-               "undone": r.seq in undone}  # fmt: skip
+               "undone": r.seq in undone, "drawing": json.dumps(r.drawing) if r.drawing else None}  # fmt: skip
 
 
 def _redelivered(sheet: Sheet, row: Mapping[str, Any], change: Change) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The moment of a shot that a person should look at first: stills of source and take, and a short loop of both.
 
-A take's worst moment is where the opening of its mouth is furthest from what was wanted. Pictures are for looking, as
-bytes of JPEG and animated WebP; knows no page.
+A take's worst moment is where, of its worst face, the opening of the mouth is furthest from what was wanted. Pictures
+are for looking, as bytes of JPEG and animated WebP; knows no page.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import cv2
 import numpy as np
 
 from dubbing import media
+from dubbing.artifacts.takes import seen_file
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.clock import Timeline
 from dubbing.face import LIPS
 from dubbing.records import Patch, Track
 from dubbing.review.library import Shown
+from dubbing.review.sides import rendered_frames
 from dubbing.review.takes import Take
 
 __all__ = ["LOOP_S", "Moment", "around", "moment"]
@@ -54,7 +56,7 @@ def moment(shown: Shown, take: Take | None) -> Moment:
     Raises MediaError where the film or the take's patch cannot be read.
     """
     shot, source = shown.step.shot, shown.step.film
-    folders = sorted(take.folder.glob("face_*")) if take else []
+    folders = [take.folder / face.folder for face in take.faces] if take else []
     track = _track(shown, take) if take and folders else None
     if take is None or track is None:
         at = (shot.start_frame + shot.end_frame) // 2
@@ -84,16 +86,18 @@ def moment(shown: Shown, take: Take | None) -> Moment:
 
 
 def _track(shown: Shown, take: Take) -> Track | None:
-    wanted = take.faces[0].track if take.faces else None
+    wanted = take.scored[0]["track"] if take.scored else take.faces[0].track
     return next((t for t in load_tracks(shown.step.faces.folder) if t.id == wanted), None)
 
 
 def _worst(take: Take, track: Track) -> int:
-    """The frame where the opening seen is furthest from the one wanted, over a few frames; else the track's middle."""
-    middle = (track.start_frame + track.end_frame) // 2
-    if take.seen is None or not (take.seen / "seen.npz").exists():
+    """The frame where the opening seen is furthest from the one wanted, over a few frames; else the middle of those
+    that are rendered."""
+    rendered = rendered_frames(take.folder / track.id.rsplit("/", 1)[-1])
+    middle = int(rendered[len(rendered) // 2])
+    if take.seen is None or not (file := seen_file(take.seen, track.id)).exists():
         return middle
-    with np.load(take.seen / "seen.npz") as data:
+    with np.load(file) as data:
         off = np.abs(data["seen"] - data["wanted"])
         frames = data["frames"]
     known = np.isfinite(off)

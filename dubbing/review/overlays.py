@@ -6,6 +6,7 @@ Outlines are read from a take's mattes once and kept. All in upright pixels of t
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from dubbing.artifacts.tracks import load_tracks
 from dubbing.records import Patch, Track
 from dubbing.review.kept import Kept
 from dubbing.review.library import Library, Shown
-from dubbing.review.sides import covers, main_track
+from dubbing.review.sides import Cover, covers, rendered_frames, runs
 from dubbing.store import key_of
 
 __all__ = ["overlays"]
@@ -33,35 +34,36 @@ _KEPT_BYTES = 256 << 20
 def overlays(library: Library, shown: Shown, take_id: str = "current") -> dict[str, Any]:
     """Faces and mattes of a shot, ready for JSON. take_id: a take's id, `current`, or `source` for no mattes.
 
-    frames: [first, last) of the shot; faces: of every track its id, whether it is the main one, boxes {frame: [x, y,
-    w, h]} and unseen: the frames in which it was drawn across a gap; mattes: {frame: [[x0, y0, x1, y1, ...], ...]}
-    polygons, for every frame that matte_step divides and the take changes. Raises InputError (no such take),
-    MediaError.
+    frames: [first, last) of the shot; faces: of every track its id, rendered: the stretches [a, b) in which the take
+    changes it, boxes {frame: [x, y, w, h]} and unseen: the frames in which it was drawn across a gap; mattes: {frame:
+    [[x0, y0, x1, y1, ...], ...]} polygons, for every frame that matte_step divides and the take changes. Raises
+    InputError (no such take), MediaError.
     """
     shot = shown.step.shot
-    main = main_track(shown, (take_id,))
+    over = covers(library, shown, take_id, shot.start_frame, shot.end_frame)
+    changed = {c.folder.name: runs(rendered_frames(c.folder)) for c in over}
     step = -(-len(shot) // _MOST)
     return {
         "frames": [shot.start_frame, shot.end_frame],
-        "faces": [_face(track, track.id == main) for track in load_tracks(shown.step.faces.folder)],
-        "mattes": _mattes(library, shown, take_id, step),
+        "faces": [
+            _face(track, changed.get(track.id.rsplit("/", 1)[-1], [])) for track in load_tracks(shown.step.faces.folder)
+        ],
+        "mattes": _mattes(library, over, step),
         "matte_step": step,
     }
 
 
-def _face(track: Track, main: bool) -> dict[str, Any]:
+def _face(track: Track, rendered: list[list[int]]) -> dict[str, Any]:
     low, high = (np.rint(f(track.mesh_NP3[..., :2], axis=1)).astype(int) for f in (np.min, np.max))
     boxes = np.concatenate([low, high - low], 1)
     return {
-        "track": track.id, "main": main,
+        "track": track.id, "rendered": rendered,
         "boxes": {str(f): b for f, b in zip(track.frames_N.tolist(), boxes.tolist(), strict=True)},
         "unseen": track.frames_N[~track.seen_N].tolist(),
     }  # fmt: skip
 
 
-def _mattes(library: Library, shown: Shown, take_id: str, step: int) -> dict[str, list[list[int]]]:
-    shot = shown.step.shot
-    over = covers(library, shown, take_id, shot.start_frame, shot.end_frame)
+def _mattes(library: Library, over: Sequence[Cover], step: int) -> dict[str, list[list[int]]]:
     if not over:
         return {}
     kept = Kept(library.out / "review" / "overlays", ".json", _KEPT_BYTES)

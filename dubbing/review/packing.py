@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ import numpy as np
 
 from dubbing import media
 from dubbing.artifacts.tracks import load_tracks
-from dubbing.errors import MediaError
+from dubbing.errors import InputError, MediaError
 from dubbing.review.library import Library, Shown
-from dubbing.review.panes import DIFF_GAIN, VERSION, Painter, laid, layout_of, mouth_path
-from dubbing.review.sides import Cover, Patches, covers, main_track, stretch
+from dubbing.review.panes import DIFF_GAIN, VERSION, Box, Painter, followed, laid, layout_of, mouth_path, mouth_size
+from dubbing.review.sides import Cover, Patches, covers, looked_at, rendered_frames, stretch
 from dubbing.store import key_of
 
 __all__ = ["SOUND_HZ", "ProxyPlan", "Sides", "one_frame", "sides_of"]
@@ -28,7 +29,8 @@ SOUND_HZ = 48_000
 @dataclass(frozen=True)
 class Sides:
     """What a proxy will show. name: 24 hex digits of all it depends on; first, last: frames of the title; a, b: what
-    lies over the source; track: whose mouth is followed."""
+    lies over the source; faces: tracks of the faces that are re-rendered, with the folder of their patches (None where
+    no take changes one); face: the track whose mouth is looked at throughout, None: of whoever is re-rendered."""
 
     name: str
     shown: Shown
@@ -38,16 +40,27 @@ class Sides:
     last: int
     a: tuple[Cover, ...]
     b: tuple[Cover, ...]
-    track: str | None
+    faces: tuple[tuple[str, Path | None], ...]
+    face: str | None
 
 
-def sides_of(library: Library, shown: Shown, a: str, b: str) -> Sides:
-    """Quick: no film is opened. Raises InputError where a side is no take of the shot, MediaError: a file is gone."""
+def sides_of(library: Library, shown: Shown, a: str, b: str, face: str | None = None) -> Sides:
+    """Quick: no film is opened. face: the track whose mouth is looked at, None: whoever's is re-rendered at each frame.
+
+    Raises InputError where a side is no take of the shot or the face is none of theirs, MediaError: a file is gone.
+    """
     first, last = stretch(shown)
     over_a = covers(library, shown, a, first, last)
     over_b = over_a if a == b else covers(library, shown, b, first, last)
-    track = main_track(shown, (a, b))
-    video, audio = library.job().film(shown.title), Path(library.store.local(shown.dub.audio))
+    take, main = looked_at(shown, (a, b)), shown.row["face"]
+    faces: tuple[tuple[str, Path | None], ...] = ((main, None),) if main else ()
+    if take is not None:
+        faces = tuple((f.track, take.folder / f.folder) for f in take.faces)
+    if face is not None and face not in dict(faces):
+        raise InputError(
+            f"{shown.step.shot.id} re-renders no face {face!r}; it has: {', '.join(dict(faces)) or 'none'}."
+        )
+    video, audio = library.job(*shown.key[:2]).film(shown.title), Path(library.store.local(shown.dub.audio))
     try:
         heard = audio.stat()
     except OSError as e:
@@ -55,10 +68,11 @@ def sides_of(library: Library, shown: Shown, a: str, b: str) -> Sides:
             f"{audio} cannot be read ({e.strerror}); put the dub's sound back where the manifest says."
         ) from e
     name = key_of(
-        "proxy", VERSION, shown.step.faces.key, first, last, track, heard.st_size, heard.st_mtime_ns,
+        "proxy", VERSION, shown.step.faces.key, first, last, [t for t, _ in faces], face,
+        take.id if take is not None and len(faces) > 1 else None, heard.st_size, heard.st_mtime_ns,
         [[(c.take, c.folder.name, c.first, c.last) for c in side] for side in (over_a, over_b)],
     )[:24]  # fmt: skip
-    return Sides(name, shown, video, audio, first, last, over_a, over_b, track)
+    return Sides(name, shown, video, audio, first, last, over_a, over_b, faces, face)
 
 
 class ProxyPlan:
@@ -69,11 +83,28 @@ class ProxyPlan:
         self.info = media.probe(sides.video)
         self.size = self.info.upright_size
         line = sides.shown.line
-        tracks = {t.id: t for t in load_tracks(sides.shown.step.faces.folder)} if sides.track else {}
-        track = tracks.get(sides.track or "")
-        self.mouths = mouth_path(track, sides.first, sides.last, self.size, line.rate) if track else None
-        self.layout = layout_of(self.size, _aspect(self.info), self.mouths[0][2:] if self.mouths else None)
+        self.mouths, self.tracks = self._mouths(line.rate)
+        self.layout = layout_of(self.size, _aspect(self.info), self._wh)
         self.facts: Mapping[str, Any] = self._facts()
+
+    def _mouths(self, rate: Fraction) -> tuple[list[Box] | None, list[str]]:
+        """Of each frame what is shown around a mouth, and the track whose it is."""
+        sides = self.sides
+        known = {t.id: t for t in load_tracks(sides.shown.step.faces.folder)} if sides.faces else {}
+        faces = [(known[name], folder) for name, folder in sides.faces if name in known]
+        self._wh = mouth_size([track for track, _ in faces], self.size) if faces else None
+        if self._wh is None:
+            return None, []
+        largest = max(track.height_px for track, _ in faces)
+        looked = [f for f in faces if sides.face in (None, f[0].id)]
+        paths = []
+        for track, _ in looked:
+            w, h = (max(2, round(side * track.height_px / largest / 2) * 2) for side in self._wh)
+            paths.append(mouth_path(track, sides.first, sides.last, self.size, rate, (w, h)))
+        who_N = np.zeros(sides.last - sides.first, int)
+        if len(looked) > 1:
+            who_N = followed([rendered_frames(folder) for _, folder in looked if folder], sides.first, sides.last)
+        return [paths[k][n] for n, k in enumerate(who_N)], [looked[k][0].id for k in who_N]
 
     @property
     def frames(self) -> int:
@@ -114,7 +145,8 @@ class ProxyPlan:
 
         layout: width, height, panes {name: [x, y, w, h]}, diff_gain, mouth_scale; first, last: frames of the title;
         pts_s: seconds at which each is shown, from the file's start; duration_s; mouth_boxes: per frame, upright pixels
-        of the source, null without a face; size: [w, h] of those; track: whose mouth it is, or null.
+        of the source, null without a face; size: [w, h] of those; mouths: whose they are, [first frame, one after the
+        last, track], ...; faces: the tracks that are re-rendered, each of which may be asked for by its name.
         """
         sides, layout, line = self.sides, self.layout, self.sides.shown.line
         start = float(line.time(sides.first))
@@ -128,8 +160,16 @@ class ProxyPlan:
             "pts_s": [round(float(t) - start, 6) for t in line.times_s(sides.first, sides.last)],
             "duration_s": round(float(line.time(sides.last)) - start, 6),
             "mouth_boxes": [list(b) for b in self.mouths] if self.mouths else None,
-            "size": list(self.size), "track": sides.track if self.mouths else None,
+            "size": list(self.size), "mouths": self._runs(),
+            "faces": [name for name, _ in sides.faces] if self.mouths else [],
         }  # fmt: skip
+
+    def _runs(self) -> list[list[Any]]:
+        """Whose mouth is shown: [first frame, one after the last, track] of each stretch, in the film's order."""
+        names = np.array(self.tracks)
+        cuts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)] if len(names) else []
+        first = self.sides.first
+        return [[first + a, first + b, self.tracks[a]] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
 
 
 def one_frame(library: Library, shown: Shown, frame: int) -> tuple[np.ndarray, float]:
@@ -137,7 +177,7 @@ def one_frame(library: Library, shown: Shown, frame: int) -> tuple[np.ndarray, f
 
     Raises MediaError.
     """
-    video = library.job().film(shown.title)
+    video = library.job(*shown.key[:2]).film(shown.title)
     patches = Patches(covers(library, shown, "current", frame, frame + 1), frame, frame + 1)
     try:
         picture = next(media.read(video, shown.line, frame, frame + 1), None)

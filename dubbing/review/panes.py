@@ -2,7 +2,8 @@
 
 A proxy shows it frame by frame, so that two sides can never drift apart; a page draws its panes. Panes, where there are
 (x, y, w, h of the packed picture): full_a, full_b: the whole picture of either side, shown upright with square pixels;
-mouth_a, mouth_b: what lies around the mouth, following it, at native resolution where it fits; diff, diff_mouth: the
+mouth_a, mouth_b: what lies around the mouth that is re-rendered at the frame, following it, at native resolution where
+it fits (of the largest face; a smaller one is enlarged to the same pane); diff, diff_mouth: the
 difference of the same two, |a - b| times DIFF_GAIN in each colour, taken before encoding: black where nothing is
 changed. No two panes touch.
 
@@ -24,7 +25,8 @@ from dubbing.generators.paste import smooth
 from dubbing.media import Picture
 from dubbing.records import Patch, Track
 
-__all__ = ["DIFF_GAIN", "VERSION", "Box", "Layout", "Painter", "layout_of", "mouth_path"]
+__all__ = ["DIFF_GAIN", "VERSION", "Box", "Layout", "Painter", "followed", "layout_of",
+           "mouth_path", "mouth_size"]  # fmt: skip
 
 VERSION = 1
 """Of the packed picture: raised when it changes, so that old proxies are not shown as new ones."""
@@ -42,7 +44,7 @@ Box = tuple[int, int, int, int]
 @dataclass(frozen=True)
 class Layout:
     """width, height: of the packed picture, even; panes: name to (x, y, w, h) in it; mouth_scale: pane pixels for one
-    of the source's in mouth panes, 1 = native, None where the shot has no face."""
+    of the source's in mouth panes of the largest face, 1 = native, None where the shot has no face."""
 
     width: int
     height: int
@@ -52,7 +54,7 @@ class Layout:
 
 def layout_of(size: tuple[int, int], aspect: Fraction, mouth_wh: tuple[int, int] | None) -> Layout:
     """Where panes lie. size: upright pixels of the film; aspect: of one of them, width over height as shown; mouth_wh:
-    source pixels around the mouth, None where there is no face."""
+    source pixels around the largest mouth, None where there is no face."""
     wide, high = size[0] * float(aspect), float(size[1])
     scale = min(1.0, FULL_PX / max(wide, high))
     full = (_even(wide * scale), _even(high * scale))
@@ -85,14 +87,38 @@ def _even(value: float) -> int:
     return max(2, round(value / 2) * 2)
 
 
-def mouth_path(track: Track, first: int, last: int, size: tuple[int, int], rate: Fraction) -> list[Box]:
+def mouth_size(tracks: Sequence[Track], size: tuple[int, int]) -> tuple[int, int]:
+    """How much is shown around the largest of these mouths, (width, height), upright pixels inside the picture."""
+    largest = max(track.height_px for track in tracks)
+    w, h = (min(_even(largest * part), side // 2 * 2) for part, side in zip(_MOUTH_OF_FACE, size, strict=True))
+    return w, h
+
+
+def followed(rendered: Sequence[np.ndarray], first: int, last: int) -> np.ndarray:
+    """Whose mouth is looked at in each of the frames [first, last): the place in `rendered` of the face that is
+    rendered then, the first of several, else of the one that is rendered nearest in time; int (n,).
+
+    rendered: of each face the frames with a patch, increasing, at least one.
+    """
+    frames = np.arange(first, last)
+    far = []
+    for own in rendered:
+        after = np.searchsorted(own, frames)
+        beside = own[np.clip([after - 1, after], 0, len(own) - 1)]
+        far.append(np.abs(beside - frames).min(0))
+    return np.asarray(np.argmin(far, axis=0))
+
+
+def mouth_path(
+    track: Track, first: int, last: int, size: tuple[int, int], rate: Fraction, wh: tuple[int, int]
+) -> list[Box]:
     """What is shown around a mouth in frames [first, last): boxes of one size, upright pixels inside the picture.
 
-    The lips' middle without the mesh's noise; before and after the track it stays where it was.
+    The lips' middle without the mesh's noise; before and after the track it stays where it was. wh: their size.
     """
     middle_N2 = track.mesh_NP3[:, list(LIPS), :2].mean(1) + (0, _LOW * track.height_px)
     middle_N2 = smooth(middle_N2, max(1, round(rate * _SMOOTH_S)))
-    w, h = (min(_even(track.height_px * part), side // 2 * 2) for part, side in zip(_MOUTH_OF_FACE, size, strict=True))
+    w, h = wh
     at = np.clip(np.arange(first, last) - track.start_frame, 0, len(middle_N2) - 1)
     corner = np.rint(middle_N2[at] - (w / 2, h / 2))
     corner = np.clip(corner, 0, (size[0] - w, size[1] - h)).astype(int)

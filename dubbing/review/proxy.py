@@ -76,15 +76,18 @@ class Proxies:
 
     # -- asking ------------------------------------------------------------------------------
 
-    def ask(self, shown: Shown, a: str = "source", b: str = "current", background: bool = False) -> dict[str, Any]:
+    def ask(
+        self, shown: Shown, a: str = "source", b: str = "current", background: bool = False, face: str | None = None
+    ) -> dict[str, Any]:
         """Where the proxy of a shot stands, and all that a page needs to draw it; asking has it made.
 
-        a, b: `source`, `current` or a take's id; background: when nothing else is to be done. state: `ready`, `making`
+        a, b: `source`, `current` or a take's id; background: when nothing else is to be done; face: the track whose
+        mouth is looked at, None: of whoever is re-rendered at each frame. state: `ready`, `making`
         or `failed`; progress: 0 to 1; url; error: a sentence; and the facts of `packing.ProxyPlan`, unless the film
-        cannot be opened at all. Never waits for the making. Raises InputError where there is no such take.
+        cannot be opened at all. Never waits for the making. Raises InputError where there is no such take or face.
         """
         try:
-            plan = self._plan(shown, a, b)
+            plan = self._plan(shown, a, b, face)
         except MediaError as e:
             return {"state": "failed", "progress": 0.0, "url": None, "error": str(e)}
         with self._change:
@@ -114,10 +117,13 @@ class Proxies:
         plain = name.removesuffix(".mp4")
         return self._files.get(plain) if _NAME.fullmatch(plain) else None
 
-    def still(self, shown: Shown, a: str = "source", b: str = "current", frame: int | None = None) -> bytes:
+    def still(
+        self, shown: Shown, a: str = "source", b: str = "current", frame: int | None = None, face: str | None = None
+    ) -> bytes:
         """One frame of a proxy, whether it is made or not, as a JPEG of the packed picture; frame: of the title,
-        default the shot's first. Raises InputError (no such take, frame outside), MediaError."""
-        plan = self._plan(shown, a, b)
+        default the shot's first; face: as in `ask`. Raises InputError (no such take or face, frame outside),
+        MediaError."""
+        plan = self._plan(shown, a, b, face)
         at = shown.step.shot.start_frame if frame is None else frame
         if not plan.sides.first <= at < plan.sides.last:
             raise InputError(
@@ -157,8 +163,8 @@ class Proxies:
         for thread in self._threads:
             thread.join()
 
-    def _plan(self, shown: Shown, a: str, b: str) -> ProxyPlan:
-        sides = sides_of(self.library, shown, a, b)
+    def _plan(self, shown: Shown, a: str, b: str, face: str | None) -> ProxyPlan:
+        sides = sides_of(self.library, shown, a, b, face)
         with self._change:
             if sides.name in self._plans:
                 self._plans.move_to_end(sides.name)

@@ -22,16 +22,18 @@ from dubbing.decisions import SEVERITIES, Decision, ShotKey
 from dubbing.errors import DubError, MediaError
 from dubbing.manifest import Dub, Title
 from dubbing.review.charts import distribution, edges
-from dubbing.review.deliveries import Deliveries, choice_of
+from dubbing.review.deliveries import Deliveries
 from dubbing.review.library import Library
+from dubbing.review.look import style
 from dubbing.review.moments import LOOP_S, Moment, moment
+from dubbing.run_file import read_run
 
 __all__ = ["WORST", "report"]
 
 WORST = 8  # shots of each dub that are shown
 _MOST = 40  # shots in all: a page of 15 MB can still be mailed
 _SCORES = {"lse_d": "LSE-D, lower is better", "lse_c": "LSE-C, higher is better"}
-_VERDICTS = ("approved", "rejected", "original")
+_VERDICTS = ("approved", "rejected", "original", "chosen")
 _PARTS = {"lse": "LSE-D over the original's", "offset": "offset", "sharp": "sharpness", "silence": "motion in silence"}
 
 
@@ -43,17 +45,20 @@ def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[st
     A shot whose pictures cannot be made says why in their place. Raises OutputError as `Library`, MediaError where a
     film is not there any more.
     """
+    run = read_run(library.store).plain  # as an export has just left it
     lines = _lines(library)
     rows, worst = library.rows(), min(worst, max(1, _MOST // max(1, len(library.dubs()))))
     chosen = [_mine(rows, title, dub) for title, dub in library.dubs()]
     bins = {name: edges([r[k] for r in rows for k in (name, f"source_{name}") if r[k] is not None]) for name in _SCORES}
     dubs = [_dub(library, *pair, mine, bins, worst, lines) for pair, mine in zip(library.dubs(), chosen, strict=True)]
     return _template().render(
-        titles=", ".join(t.id for t in library.manifest.titles),
+        mastered=max((d["mastered"] for d in dubs if d["mastered"]), default=None), left_out=library.left_out,
+        titles=", ".join(dict.fromkeys(t.id for t, _ in library.dubs())),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         totals=_counts(rows), dubs=dubs, changes=changes, people=_people(library), decisions=_decisions(library, rows),
         comments=_comments(library, rows, lines), deliveries=_deliveries(library), worst=worst,
-        loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=library.run, version=__version__,
+        loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=run, version=__version__,
+        style=style(),
         expert=sorted({r["lse_model"] for r in rows if r["lse_model"]}),
     )  # fmt: skip
 
@@ -112,6 +117,7 @@ def _dub(
     looked = [r for r in rows if r["severity"] > 0][:worst]
     return {
         "title": title.id, "language": dub.language, **_counts(rows), "has_table": bool(rows),
+        "run": library.run_file.maker(title.id, dub.language), "mastered": _mastered(library, title, dub),
         "reasons": Counter(r["reason"] for r in rows if r["status"] == "untouched" and r["reason"]).most_common(),
         "medians": {k: middle(k) for name in names for k in (name, f"source_{name}")},
         "charts": [
@@ -121,6 +127,14 @@ def _dub(
         "scored": len(values("lse_d")),
         "worst": [_card(library, r, lines) for r in looked],
     }  # fmt: skip
+
+
+def _mastered(library: Library, title: Title, dub: Dub) -> str | None:
+    """When a dub's master was made, UTC, ISO 8601: what is in a run's own record is when the run ended, and a run makes
+    only those masters anew whose pictures or sound changed. None where there is no master."""
+    found = library.store.names(library.store.dub(title.id, dub.language), f"{title.id}.{dub.language}.")
+    newest = max((f.stat().st_mtime for f in found), default=None)
+    return datetime.fromtimestamp(newest, UTC).isoformat() if newest is not None else None
 
 
 def _card(library: Library, row: Mapping[str, Any], lines: Mapping[str, Timeline]) -> dict[str, Any]:
@@ -133,10 +147,12 @@ def _card(library: Library, row: Mapping[str, Any], lines: Mapping[str, Timeline
         seen = moment(shown, take)
     except (DubError, OSError) as e:
         why = str(e)
+    faces = take.scored if take and len(take.scored) > 1 else ()
     parts = sorted(row["severity_parts"].items(), key=lambda part: -part[1])
     return {
         "row": row, "name": "/".join(key), "parts": [(_PARTS[k], v) for k, v in parts if v > 0],
         "at": shown.line.timecode(seen.frame) if shown and seen else None, "seen": _pictures(seen) if seen else None,
+        "faces": [{"name": f["track"].rsplit("/", 1)[-1].replace("_", " "), **f} for f in faces],
         "missing": why, "generator": _generator(take.generator if take else None),
         "failed": row["severity"] >= severity.FAILED,
         "comments": [_comment(c, lines) for c in (shown.standing.comments if shown else ())],
@@ -157,11 +173,15 @@ def _uri(data: bytes | None, kind: str = "jpeg") -> str | None:
 
 def _lines(library: Library) -> dict[str, Timeline]:
     """Of the titles whose cuts are known."""
-    job = library.job()
-    for title in library.manifest.titles:
+    for title, _ in library.dubs():
         if isinstance(title.video, Path) and not title.video.is_file():
             raise MediaError(f"There is no film at {str(title.video)!r}, which was dubbed here; put it back there.")
-    return {title.id: job.timeline(title) for title in library.manifest.titles if job.shots(title)}
+    found: dict[str, Timeline] = {}
+    for title, dub in library.dubs():
+        job = library.job(title.id, dub.language)
+        if title.id not in found and job.shots(title):
+            found[title.id] = job.timeline(title)
+    return found
 
 
 def _comment(said: Decision, lines: Mapping[str, Timeline]) -> dict[str, Any]:
@@ -192,12 +212,12 @@ def _decisions(library: Library, rows: Sequence[Mapping[str, Any]]) -> list[dict
         now = said.get((row["title"], row["language"], row["shot"]))
         if now is None or (now.verdict is None and now.take is None):
             continue
-        chosen = choice_of(now)
         found.append({
             "dub": f"{row['title']}/{row['language']}", "shot": row["shot"], "at": row["start_tc"],
             "verdict": now.verdict, "by": now.by, "when": now.at, "take": now.take,
             "source": now.delivers_source(row["take"] or now.about or ""),
-            "generator": _generator(now.generator), "chosen_by": chosen.reviewer if chosen else None,
+            "generator": _generator(now.generator), "chosen_by": now.chosen_by,
+            "reasons": [r.replace("_", " ") for r in now.reasons],
         })  # fmt: skip
     return found
 

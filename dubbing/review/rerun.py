@@ -17,6 +17,7 @@ from dubbing.job import Job
 from dubbing.manifest import Dub, GeneratorChoice, Title
 from dubbing.records import Shot
 from dubbing.review.library import Library
+from dubbing.run_file import RunPart
 from dubbing.task import Outcome, Task
 
 __all__ = ["Made", "rerun", "shots_named"]
@@ -39,8 +40,8 @@ class Made:
 class _Rerun(Job):
     """The takes and scores of some shots; what they need is done already, or the run was not finished."""
 
-    def __init__(self, library: Library, keys: Sequence[ShotKey], choice: GeneratorChoice) -> None:
-        super().__init__(library.manifest, library.store, library.config)
+    def __init__(self, library: Library, part: RunPart, keys: Sequence[ShotKey], choice: GeneratorChoice) -> None:
+        super().__init__(part.manifest, library.store, part.config)
         self._keys, self._choice = set(keys), choice
 
     def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
@@ -59,34 +60,54 @@ class _Rerun(Job):
 
 
 def rerun(
-    library: Library, keys: Sequence[ShotKey], choice: GeneratorChoice, reviewer: str,
+    library: Library, keys: Sequence[ShotKey], choice: GeneratorChoice | None, reviewer: str,
     on_part: Callable[[float, str], None], engine: str | None = None,
 ) -> list[Made]:  # fmt: skip
-    """Render and score these shots with `choice`. A record of kind `rerun` is appended for each.
+    """Render and score these shots with `choice`, None: by the generator of their manifest. A record of kind `rerun` is
+    appended for each.
 
     on_part: told how much is done, 0..1, and the stage at work; engine: ray or local; None: local for a few shots.
     Raises InputError: no such shot, another run writes there, the generator cannot be used.
     """
+    chosen = {}
     for key in keys:
         library.find(*key)
-    plain: dict[str, Any] = {"name": choice.name, **choice.settings}
-    library.choice(plain)
+        chosen[key] = choice or library.part(*key[:2]).manifest.generator
+    plain = {key: {"name": c.name, **c.settings} for key, c in chosen.items()}
+    for one in {str(p): p for p in plain.values()}.values():
+        library.choice(one)
     for key in keys:
-        library.log.append(key, "rerun", reviewer, generator=plain)
-    job = _Rerun(library, keys, choice)
+        library.log.append(key, "rerun", reviewer, generator=plain[key])
+    jobs = []
+    for part in library.parts:
+        mine = [key for key in keys if library.part(*key[:2]) is part]
+        if mine:
+            jobs.append((mine, _Rerun(library, part, mine, chosen[mine[0]])))
+    made: dict[ShotKey, Made] = {}
+    for n, (mine, job) in enumerate(jobs):
+
+        def on_share(share: float, stage: str, before: int = n) -> None:
+            on_part((before + share) / len(jobs), stage)
+
+        made |= _rendered(job, mine, on_share, engine or ("local" if len(keys) <= _FEW else "ray"))
+    return [made[key] for key in keys]
+
+
+def _rendered(
+    job: _Rerun, keys: Sequence[ShotKey], on_part: Callable[[float, str], None], engine: str
+) -> dict[ShotKey, Made]:
     made_by = {
         (t.kind.Result, t.title, t.language, t.shot): t
         for t in job.tasks()
         if t.kind.Result in _MADE and t.window is None
     }
     known = {name for name, t in made_by.items() if job.done(t)}
-    counter = _Counter(on_part)
-    failed = do_tasks(job, engine or ("local" if len(keys) <= _FEW else "ray"), counter)
-    made = []
+    failed = do_tasks(job, engine, _Counter(on_part))
+    made = {}
     for key in keys:
         broken = next((o for kind in _MADE if (o := failed.get(made_by[kind, *key].id))), None)
         take = None if broken else made_by[Take, *key].key[:12]
-        made.append(Made(key, take, (Take, *key) in known, broken.error if broken else None))
+        made[key] = Made(key, take, (Take, *key) in known, broken.error if broken else None)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,10 +22,12 @@ __all__ = ["ReviewServer", "open_server"]
 
 @dataclass(frozen=True)
 class ReviewServer:
-    """A page that listens already. url: with its token; open_to_network: whether others than this machine reach it."""
+    """A page that listens already. url: with its token; open_to_network: whether others than this machine reach it;
+    left_out: dubs of earlier runs that cannot be shown, and why."""
 
     url: str
     open_to_network: bool
+    left_out: Mapping[str, str]
     _server: uvicorn.Server = field(repr=False)
     _listening: socket.socket = field(repr=False)
 
@@ -57,4 +60,4 @@ def open_server(out: Path | Uri | str, *, port: int, host: str, cache_bytes: int
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, server_header=False)
     )
-    return ReviewServer(url, not is_loopback(host), server, listening)
+    return ReviewServer(url, not is_loopback(host), library.left_out, server, listening)

@@ -25,10 +25,23 @@ from starlette.staticfiles import StaticFiles
 
 from dubbing import __version__, generators
 from dubbing.clock import Timecode, counting_base
-from dubbing.decisions import Conflict, Decision, Kind, Severity, ShotKey, Standing, name_of
+from dubbing.decisions import (
+    MOST_POINTS,
+    MOST_STROKES,
+    REASONS,
+    Conflict,
+    Decision,
+    Kind,
+    Reason,
+    Severity,
+    ShotKey,
+    Standing,
+    name_of,
+)
 from dubbing.errors import DubError, InputError
 from dubbing.review.background_jobs import BackgroundJob, BackgroundJobs
 from dubbing.review.curves import curves
+from dubbing.review.dashboard import GROUPS, SCORES, dashboard
 from dubbing.review.export import refusal
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
@@ -47,6 +60,10 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+_Point = Annotated[list[float], Field(min_length=2, max_length=2)]
+_Stroke = Annotated[list[_Point], Field(max_length=MOST_POINTS)]
+
+
 class _Decide(_Body):
     key: Annotated[list[str], Field(min_length=3, max_length=3)]
     kind: Kind
@@ -57,11 +74,14 @@ class _Decide(_Body):
     text: str = ""
     severity: Severity | None = None
     undoes: int | None = None
+    drawing: list[_Stroke] = Field(default=[], max_length=MOST_STROKES)
+    reasons: list[Reason] = Field(default=[], max_length=len(REASONS))
 
 
 class _Sides(_Body):
     a: str = "source"
     b: str = "current"
+    face: str | None = None
     prepare: bool = False
 
 
@@ -114,7 +134,7 @@ class Desk:
     def decide(self, said: _Decide) -> Decision:
         """Append a decision; a take that is named must be there, a comment's frame must be the shot's."""
         shown = self.library.find(*said.key)
-        about: dict[str, Any] = {"text": said.text, "undoes": said.undoes}
+        about: dict[str, Any] = {"text": said.text, "undoes": said.undoes, "reasons": tuple(said.reasons)}
         if said.kind == "rerun":
             raise InputError("A rerun is asked for at /api/rerun.")
         if said.kind in ("approve", "reject", "choose"):
@@ -126,6 +146,8 @@ class Desk:
             if not 0 <= frame < len(shown.line):
                 raise InputError(f"Frame {frame} is not in the film; this shot is {first} to {last - 1}.")
             about |= {"frame": frame, "severity": said.severity or "note"}
+        if said.drawing:
+            about["drawing"] = tuple(tuple((round(x, 4), round(y, 4)) for x, y in s) for s in said.drawing)
         return self.library.log.append(shown.key, said.kind, said.reviewer, expected=said.revision, **about)
 
 
@@ -181,6 +203,18 @@ def _pages(app: FastAPI, desk: Desk) -> None:
         desk.library.find(title, language, shot)
         return page("shot.html", title=title, language=language, shot=shot)
 
+    @app.get("/languages/{title}/{shot}", response_class=HTMLResponse)
+    def languages_page(title: str, shot: str) -> HTMLResponse:
+        languages = [k[1] for k in desk.rows() if (k[0], k[2]) == (title, shot)]
+        if not languages:
+            raise InputError(f"There is no shot {title}/{shot} in {str(desk.library.out)!r}.")
+        return page("languages.html", title=title, shot=shot, languages=sorted(languages))
+
+    @app.get("/dashboard", response_class=HTMLResponse)
+    def dashboard_page(by: str = "language", score: str = "lse_d") -> HTMLResponse:
+        return page("dashboard.html", out=desk.library.out.name, by=by, score=score, by_what=GROUPS, scores=SCORES,
+                    reasons=REASONS, **dashboard(desk.library, by, score))  # fmt: skip
+
     @app.get("/report.html", response_class=HTMLResponse)
     def report_page() -> HTMLResponse:
         return HTMLResponse(desk.report())
@@ -194,6 +228,7 @@ def _reads(app: FastAPI, desk: Desk) -> None:
         return {
             "out": library.out.name, "version": __version__, "log_seq": desk.seq,
             "dubs": [_dub(library, title.id, dub.language) for title, dub in library.dubs()],
+            "left_out": library.left_out,
             "thresholds": library.config.review.model_dump(),
             "generators": [_generator(library, name) for name in generators.names()],
         }  # fmt: skip
@@ -250,14 +285,17 @@ def _pictures(app: FastAPI, desk: Desk) -> None:
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=60"})
 
     @app.get("/api/still/{title}/{language}/{shot}.jpg")
-    def still(title: str, language: str, shot: str, a: str = "source", b: str = "current", frame: int = -1) -> Response:
+    def still(title: str, language: str, shot: str, a: str = "source", b: str = "current", frame: int = -1,
+              face: str | None = None) -> Response:  # fmt: skip
         shown = library.find(title, language, shot)
         at = shown.step.shot.start_frame if frame < 0 else min(frame, len(shown.line) - 1)
-        return Response(proxies.still(shown, a, b, at), media_type="image/jpeg")
+        return Response(proxies.still(shown, a, b, at, face), media_type="image/jpeg")
 
     @app.post("/api/proxy/{title}/{language}/{shot}")
     def proxy(title: str, language: str, shot: str, sides: _Sides) -> Mapping[str, Any]:
-        return proxies.ask(library.find(title, language, shot), sides.a, sides.b, background=sides.prepare)
+        return proxies.ask(
+            library.find(title, language, shot), sides.a, sides.b, background=sides.prepare, face=sides.face
+        )
 
     @app.get("/proxy/{name}")
     def stream(name: str) -> Response:
@@ -297,10 +335,10 @@ def _writes(app: FastAPI, desk: Desk) -> None:
 
 
 def _dub(library: Library, title: str, language: str) -> dict[str, Any]:
-    film = library.film(title)
+    film, maker = library.film(title), library.run_file.maker(title, language)
     return {
         "title": title, "language": language, "frames": film.frames_hint, "fps": float(film.rate),
-        "width": film.size[0], "height": film.size[1],
+        "width": film.size[0], "height": film.size[1], "run": maker.number if maker else None,
     }  # fmt: skip
 
 
@@ -326,11 +364,18 @@ def _record(record: Decision) -> dict[str, Any]:
 
 
 def _standing(now: Standing) -> dict[str, Any]:
-    plain = {k: getattr(now, k) for k in ("verdict", "about", "by", "at", "take", "generator", "revision")}
+    plain = {
+        k: getattr(now, k)
+        for k in ("verdict", "about", "by", "at", "take", "generator", "revision", "reasons", "chosen_by", "chosen_at")
+    }
     lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "comments": lambda: [_record(r) for r in now.comments], "history": lambda: [_record(r) for r in now.history],
     }  # fmt: skip
     return {**plain, **{name: make() for name, make in lists.items()}}
+
+
+def _judged(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "severity": round(row["severity"], 3)}
 
 
 def _shot(desk: Desk, shown: Shown) -> dict[str, Any]:
@@ -338,14 +383,15 @@ def _shot(desk: Desk, shown: Shown) -> dict[str, Any]:
     rows = desk.rows()
     mine = sorted((r for r in rows.values() if (r["title"], r["language"]) == shown.key[:2]), key=lambda r: r["order"])
     at = next(n for n, r in enumerate(mine) if r["shot"] == shot.id)
-    start = Timecode.parse(line.start_tc, line.rate)
+    start, limits = Timecode.parse(line.start_tc, line.rate), desk.library.config.review
     return {
         "row": rows[shown.key], "standing": _standing(shown.standing), "frames": [shot.start_frame, shot.end_frame],
-        "takes": [{"id": t.id, "generator": t.generator, "status": t.status, "reason": t.reason, "scores": t.scores,
-                   "made": t.made, "current": t.current} for t in shown.takes],
+        "takes": [{"id": t.id, "generator": t.generator, "status": t.status, "reason": t.reason, "made": t.made,
+                   "current": t.current, "row": _judged(t.row(limits)), "faces": [_judged(f) for f in t.scored]}
+                  for t in shown.takes],
         "fps": [line.rate.numerator, line.rate.denominator], "nominal_fps": counting_base(line.rate),
         "drop_frame": start.drop, "start_timecode_frames": start.frames,
         "timecodes": {"start": shown.row["start_tc"], "end": shown.row["end_tc"]},
-        "neighbours": {"previous": mine[at - 1]["shot"] if at else None,
+        "neighbours": {"first": mine[0]["shot"], "previous": mine[at - 1]["shot"] if at else None,
                        "next": mine[at + 1]["shot"] if at + 1 < len(mine) else None},
     }  # fmt: skip

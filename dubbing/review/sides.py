@@ -11,12 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from dubbing import media
 from dubbing.errors import InputError
 from dubbing.records import Patch
 from dubbing.review.library import Library, Shown
+from dubbing.review.takes import Take
+from dubbing.store import Store
 
-__all__ = ["HANDLE_S", "Cover", "Patches", "covers", "main_track", "stretch"]
+__all__ = ["HANDLE_S", "Cover", "Patches", "covers", "looked_at", "rendered_frames", "runs", "stretch"]
 
 HANDLE_S = 1
 
@@ -47,7 +51,7 @@ def covers(library: Library, shown: Shown, side: str, first: int, last: int) -> 
     if side == "source":
         return ()
     found: list[Cover] = []
-    for shot in library.job().shots(shown.title) or ():
+    for shot in library.job(*shown.key[:2]).shots(shown.title) or ():
         a, b = max(shot.start_frame, first), min(shot.end_frame, last)
         if a >= b:
             continue
@@ -60,18 +64,28 @@ def covers(library: Library, shown: Shown, side: str, first: int, last: int) -> 
                 continue
             take = other.current
         if take.status == "dubbed":
-            found += [Cover(take.folder / f.folder, a, b, take.id) for f in take.faces if f.frames]
+            found += [Cover(take.folder / f.folder, a, b, take.id) for f in take.faces]
     return tuple(found)
 
 
-def main_track(shown: Shown, sides: Sequence[str]) -> str | None:
-    """The track whose mouth is looked at: the first that b changes, else a, else any take; else the table's."""
+def looked_at(shown: Shown, sides: Sequence[str]) -> Take | None:
+    """The take whose faces are looked at: b's, else a's, else any of the shot that changes one; None: none does."""
     named = [t for side in reversed(sides) for t in shown.takes if t.id == side or (side == "current" and t.current)]
-    for take in (*named, *shown.takes):
-        if take.faces:
-            return take.faces[0].track
-    face = shown.row["face"]
-    return str(face) if face else None
+    return next((take for take in (*named, *shown.takes) if take.faces), None)
+
+
+def rendered_frames(folder: Path) -> np.ndarray:
+    """The frames of the title that a folder of patches holds, increasing, int64 (n,). Raises InputError: it is gone."""
+    if not folder.is_dir():
+        raise _gone(folder)
+    return np.asarray(media.patch_frames(folder)["frame"].to_numpy(), np.int64)
+
+
+def runs(frames: np.ndarray) -> list[list[int]]:
+    """Increasing frames as stretches [start, end)."""
+    starts = np.flatnonzero(np.diff(frames, prepend=-2) > 1)
+    ends = [*starts[1:], len(frames)][: len(starts)]
+    return [[int(frames[a]), int(frames[b - 1]) + 1] for a, b in zip(starts, ends, strict=True)]
 
 
 class Patches:
@@ -119,5 +133,10 @@ class _Stream:
 
 def _read(cover: Cover) -> Generator[Patch, None, None]:
     if not cover.folder.is_dir():
-        raise InputError(f"The take in {cover.folder} is gone; run or choose it again.")
+        raise _gone(cover.folder)
+    Store(cover.folder.parent).whole(cover.folder.parent)
     yield from media.read_patches(cover.folder, cover.first, cover.last)
+
+
+def _gone(folder: Path) -> InputError:
+    return InputError(f"The take in {folder} is gone; run or choose it again.")

@@ -1,7 +1,7 @@
 """The takes of a shot in one language, as they lie in an output folder or at a URI. Reads only; knows no job.
 
 takes/<shot>/<take id>/patch/        what was rendered: result.json, and face_<n>/ folders of patches
-takes/<shot>/<take id>/score-<key>/  what was measured of it: result.json, seen.npz, sheet.jpg
+takes/<shot>/<take id>/score-<key>/  what was measured of it: result.json, seen_face_<n>.npz, sheet.jpg
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from typing import Any, TypeVar
 from dubbing.artifact import Artifact
 from dubbing.artifacts import takes as artifacts
 from dubbing.artifacts.takes import Scores, TakeFace
+from dubbing.config import Review
 from dubbing.errors import OutputError
+from dubbing.severity import judged, parts, reason
+from dubbing.shot_table import shot_numbers
 from dubbing.store import PART, RESULT, Store
 
 __all__ = ["Take", "read_takes"]
@@ -29,9 +32,10 @@ class Take:
     """One attempt at one shot.
 
     shot: its id; id: 12 hex digits of the take's key; generator: name and settings as in a manifest; folder: with
-    face_<n>/ patches; faces: what was rendered, the main one first; scores: columns of `dub.shot.1`, but not those that
-    were not measured; seen: folder of `seen.npz` and `sheet.jpg`, None where it was not scored; made: UTC, ISO 8601,
-    empty where it lies at a URI, which does not say; current: the one in the master, as things stand."""
+    face_<n>/ patches; faces: what was rendered, the one that speaks longest first; scored: rows of `dub.face.1` as
+    `severity.judged` gives them, the worst first, none where it was not scored; seen: folder of `seen_face_<n>.npz` and
+    `sheet.jpg`, None where it was not scored; made: UTC, ISO 8601, empty where it lies at a URI, which does not say;
+    current: the one in the master, as things stand; generator_hash: 12 hex digits, None where nothing was rendered."""
 
     shot: str
     id: str
@@ -40,15 +44,35 @@ class Take:
     faces: tuple[TakeFace, ...]
     status: str
     reason: str | None
-    scores: Mapping[str, Any]
+    scored: tuple[Mapping[str, Any], ...]
     seen: Path | None
     made: str
     current: bool
+    generator_hash: str | None = None
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Columns of `dub.shot.1`: the numbers of its worst face, but not those that were not measured."""
+        return {name: value for name, value in shot_numbers(self.scored).items() if value is not None}
+
+    @property
+    def review_reason(self) -> str | None:
+        """What is complained of in it, None where nothing is."""
+        return reason(self.scored)
+
+    def row(self, limits: Review) -> dict[str, Any]:
+        """The columns of `dub.shot.1` that belong to a take, None where there is nothing, and severity_parts."""
+        numbers = shot_numbers(self.scored)
+        own = {"take": self.id, "generator": self.generator.get("name"), "generator_hash": self.generator_hash,
+               "status": self.status, "reason": self.reason, "review_reason": self.review_reason}  # fmt: skip
+        numbers["severity"] = numbers["severity"] or 0.0
+        return numbers | own | {"severity_parts": parts({**numbers, **own}, limits)}
 
 
-def read_takes(store: Store, home: Path, shot: str, current: str | None, generator: str) -> list[Take]:
+def read_takes(store: Store, home: Path, shot: str, current: str | None, generator: str, limits: Review) -> list[Take]:
     """The takes of one shot, oldest first. home: the dub's folder; current: id of the one in the master; generator:
-    the name to give where a take does not say what rendered it. A take that cannot be read is passed over."""
+    the name to give where a take does not say what rendered it; limits: which numbers are complained of. A take that
+    cannot be read is passed over; one whose scores another version wrote has none."""
     below = home / "takes" / shot
     there = {f.parent for f in store.find(below, RESULT) if len(f.relative_to(below).parts) == 3}
     there = {f for f in there if not any(p.startswith(PART) for p in f.relative_to(below).parts)}
@@ -69,8 +93,10 @@ def read_takes(store: Store, home: Path, shot: str, current: str | None, generat
         scores = _read(store, Scores, seen) if seen else None
         found.append(Take(
             shot=shot, id=take_id, generator={"name": choice["name"], **choice.get("settings", {})}, folder=folder,
-            faces=result.faces, status=result.status, reason=result.reason,
-            scores=scores.measured() if scores else {}, seen=seen, made=_made(folder), current=take_id == current,
+            faces=result.rendered, status=result.status, reason=result.reason,
+            scored=tuple(judged((face.row() for face in scores.faces), limits)) if scores else (),
+            seen=seen if scores else None, made=_made(folder), current=take_id == current,
+            generator_hash=result.generator_hash,
         ))  # fmt: skip
     return sorted(found, key=lambda t: (t.made, t.id))
 
@@ -78,8 +104,8 @@ def read_takes(store: Store, home: Path, shot: str, current: str | None, generat
 def _read(store: Store, kind: type[A], folder: Path) -> A | None:
     """A result of that kind; None where it cannot be read."""
     try:
-        return kind.of(store.results([folder])[folder])
-    except (OSError, ValueError, KeyError, OutputError):
+        return kind.of(store.results([folder]).get(folder) or {})
+    except (OSError, ValueError, OutputError):
         return None
 
 

@@ -4,7 +4,8 @@
 /** Title, language, shot. */
 type ShotKey = [title: string, language: string, shot: string];
 
-type Verdict = "approved" | "rejected" | "original";
+type Verdict = "approved" | "rejected" | "original" | "chosen";
+type Reason = "teeth" | "jaw" | "sync" | "wrong_face" | "covered" | "seam";
 type Severity = "note" | "issue" | "blocker";
 type Kind = "approve" | "reject" | "original" | "choose" | "comment" | "rerun" | "undo";
 type Which = "source" | "dub";
@@ -67,6 +68,7 @@ interface Row extends Scores {
   comments: number;
   comment_severity: Severity | null;
   chosen: string | null;
+  reject_reasons: Reason[];
 }
 
 /** Rows as columns and lists. */
@@ -110,6 +112,7 @@ interface DubInfo {
   fps: number;
   width: number;
   height: number;
+  run: number | null;
 }
 
 interface Info {
@@ -136,6 +139,9 @@ interface Decision {
   text?: string;
   severity?: Severity;
   undoes?: number;
+  reasons: Reason[];
+  /** Of a comment: strokes of points, in parts of the picture's width and height. */
+  drawing: [x: number, y: number][][];
 }
 
 /** What holds for a shot. */
@@ -149,6 +155,22 @@ interface Standing {
   revision: number;
   comments: Decision[];
   history: Decision[];
+  reasons: Reason[];
+  chosen_by: string | null;
+  chosen_at: string | null;
+}
+
+/** The columns of a row that belong to a take, of this one. */
+type TakeRow = Scores & Pick<Row, "status" | "reason" | "review_reason" | "severity" | "severity_parts"> & { face?: string | null };
+
+/** One re-rendered face of a take, over the frames in which it is. */
+interface FaceScores extends Scores {
+  track: string;
+  start_frame: number;
+  end_frame: number;
+  rendered_frames: number;
+  severity: number;
+  review_reason: string | null;
 }
 
 interface Take {
@@ -156,7 +178,9 @@ interface Take {
   generator: GeneratorChoice;
   status: Row["status"];
   reason: string | null;
-  scores: Scores;
+  row: TakeRow;
+  /** The worst first. */
+  faces: FaceScores[];
   made: string;
   current: boolean;
 }
@@ -172,7 +196,7 @@ interface ShotFacts {
   drop_frame: boolean;
   start_timecode_frames: number;
   timecodes: { start: string; end: string };
-  neighbours: { previous: string | null; next: string | null };
+  neighbours: { first: string; previous: string | null; next: string | null };
 }
 
 /** Of /api/decide; what a conflict answers has no record, and says why. */
@@ -203,7 +227,10 @@ interface ProxyFacts {
   duration_s: number;
   mouth_boxes: Box[] | null;
   size: [width: number, height: number];
-  track: string | null;
+  /** Whose mouth is shown, from one frame to another. */
+  mouths: [first: number, end: number, track: string][];
+  /** The tracks that are re-rendered. */
+  faces: string[];
 }
 
 type Curve = (number | null)[] | null;
@@ -217,11 +244,16 @@ interface Wave {
 /** Of /api/curves. */
 interface Curves {
   frames: Span;
+  faces: FaceCurves[];
+  waveform: { source: Wave | null; dub: Wave | null };
+  silence: Span[];
+}
+interface FaceCurves {
+  track: string;
+  rendered: Span[];
   opening: { frames: number[]; wanted: Curve; seen: Curve; was: Curve };
   confidence: { frames: number[]; dub: Curve; source: Curve };
   offset: Offset;
-  waveform: { source: Wave | null; dub: Wave | null };
-  silence: Span[];
 }
 interface Offset {
   shifts: number[];
@@ -238,7 +270,8 @@ interface Overlays {
 }
 interface Face {
   track: string;
-  main: boolean;
+  /** Where the take changes it. */
+  rendered: Span[];
   boxes: { [frame: string]: Box };
   unseen: number[];
 }
@@ -282,6 +315,8 @@ interface Sides {
   a: string;
   b: string;
 }
+/** Two sides, and the track whose mouth is looked at; without: of whoever is re-rendered. */
+type Looked = Sides & { face?: string };
 
 /** What the queue shows: a search, an order, values of facets, ranges of scores. */
 interface Filters {
@@ -293,14 +328,14 @@ interface Filters {
 interface Facet {
   name: string;
   label: string;
-  of: (row: Row) => string | null | undefined;
+  of: (row: Row) => string | string[] | null | undefined;
   word: (value: string) => string;
   order?: string[];
 }
 type Counts = { [facet: string]: Map<string, number> };
 
 /** What is on the stage: a video or image of panes, and which frame it shows. */
-interface Picture extends Pick<ProxyFacts, "layout" | "first" | "mouth_boxes" | "size"> {
+interface Picture extends Pick<ProxyFacts, "layout" | "first" | "mouth_boxes" | "size" | "mouths" | "faces"> {
   source: HTMLVideoElement | HTMLImageElement;
   frame: number;
 }
@@ -328,7 +363,7 @@ type Answer<P extends string> = P extends "/api/info" ? Info
   : never;
 
 /** What a decision says beside its kind. */
-type About = Partial<Pick<Decision, "take" | "text" | "severity" | "frame" | "undoes">>;
+type About = Partial<Pick<Decision, "take" | "text" | "severity" | "frame" | "undoes" | "reasons" | "drawing">>;
 /** The low and high end of a score; null: no brush. */
 type Brush = [low: number, high: number] | null;
 interface Score {
@@ -376,6 +411,10 @@ interface Ids {
   "#rerun-settings": Tags["div"];
   "#rerun-error": Tags["p"];
   "#rerun-send": Tags["button"];
+  "#reject": Tags["dialog"];
+  "#reject-title": Tags["h2"];
+  "#reject-of": Tags["span"];
+  "#reject-reasons": Tags["div"];
   "#help": Tags["dialog"];
   "#help-title": Tags["h2"];
   "#help-keys": Tags["div"];
@@ -404,6 +443,15 @@ interface Ids {
   "#deliver": Tags["dialog"];
   "#deliver-title": Tags["h2"];
   "#deliver-about": Tags["p"];
+  "#tongues": Tags["ul"];
+  "#mouths": Tags["button"];
+  "#all-languages": Tags["a"];
+  "#choice": Tags["form"];
+  "#score": Tags["select"];
+  "#by": Tags["select"];
+  "#spread-title": Tags["h2"];
+  "#rejected-title": Tags["h2"];
+  "#alone-title": Tags["h2"];
   "#where-title": Tags["span"];
   "#where-language": Tags["span"];
   "#where-shot": Tags["h1"];
@@ -417,8 +465,10 @@ interface Ids {
   "#adjust-range": Tags["input"];
   "#adjust-value": Tags["output"];
   "#zooms": Tags["div"];
+  "#face-choice": Tags["div"];
   "#faces": Tags["button"];
   "#matte": Tags["button"];
+  "#draw": Tags["button"];
   "#stage": Tags["div"];
   "#picture": Tags["canvas"];
   "#making": Tags["div"];
@@ -432,7 +482,11 @@ interface Ids {
   "#loop": Tags["select"];
   "#sounds": Tags["div"];
   "#timeline": Tags["canvas"];
+  "#hover": Tags["div"];
+  "#hover-picture": Tags["canvas"];
+  "#hover-text": Tags["span"];
   "#offset": Tags["canvas"];
+  "#offset-face": Tags["span"];
   "#offset-words": Tags["p"];
   "#conflict": Tags["p"];
   "#do-comment": Tags["button"];
@@ -453,5 +507,6 @@ interface Ids {
   "#comment": Tags["dialog"];
   "#comment-title": Tags["h2"];
   "#comment-at": Tags["span"];
+  "#comment-drawing": Tags["p"];
   "#comment-text": Tags["textarea"];
 }

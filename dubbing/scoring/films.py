@@ -1,6 +1,6 @@
-"""Many films measured one after another, and what was measured already kept in a table.
+"""Many films measured one after another; a table keeps what was measured already.
 
-Knows no display: `Watch` is told what happens.
+It knows no display: `Watch` is told what happens.
 """
 
 from __future__ import annotations
@@ -14,29 +14,28 @@ from typing import Any
 from dubbing import media
 from dubbing.errors import DubError, InputError, MediaError, OutputError
 from dubbing.experts import Expert, model_name
+from dubbing.inputs import near_names
 from dubbing.scoring.film import Scorer
 from dubbing.scoring.track_table import failed_row, key, read_table, rows, write_table
 
-__all__ = ["KINDS", "Watch", "find_films", "score_films", "writable"]
-
-KINDS = ("avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "webm", "wmv")
+__all__ = ["Watch", "find_films", "score_films", "writable"]
 
 
 class Watch:
-    """What is told while films are measured; each method may be replaced. Does nothing by itself."""
+    """What is called while films are measured. The methods do nothing; a subclass replaces those that it needs."""
 
     def begin(self, film: Path, number: int, films: int, pictures: int) -> None:
         """A film begins. number: which of `films` it is, from 1; pictures: how many will be read, 0 where nobody
         knows."""
 
     def pictures(self, film: Path, count: int) -> None:
-        """So many more were read."""
+        """`count` more pictures were read."""
 
     def failed(self, film: Path, error: DubError) -> None:
         """A film could not be scored, and the others go on."""
 
     def note(self, text: str) -> None:
-        """Something to know, in a sentence."""
+        """A notice for the user, in one sentence."""
 
 
 def find_films(videos: Sequence[Path]) -> Iterator[Path]:
@@ -44,13 +43,14 @@ def find_films(videos: Sequence[Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for path in videos:
         if not path.exists():
-            raise MediaError(f"No such file: {str(path)!r}.")
+            raise MediaError(f"No such file: {str(path)!r}; give films, or a folder of them.{near_names(path)}")
         found = [path]
         if path.is_dir():
             inside = sorted(path.rglob("*"))
-            found = [p for p in inside if p.suffix[1:].lower() in KINDS and p.is_file() and p.name[0] != "."]
+            found = [p for p in inside if p.suffix[1:].lower() in media.ENDINGS and p.is_file() and p.name[0] != "."]
             if not found:
-                raise MediaError(f"There is no film in {str(path)!r}; films are files that end in {', '.join(KINDS)}.")
+                endings = ", ".join(media.ENDINGS)
+                raise MediaError(f"There is no film in {str(path)!r}; films are files that end in {endings}.")
         for film in found:
             if film.resolve() not in seen:
                 seen.add(film.resolve())
@@ -58,7 +58,7 @@ def find_films(videos: Sequence[Path]) -> Iterator[Path]:
 
 
 def writable(path: Path | None) -> None:
-    """Refuse now what would be refused after hours. Raises OutputError."""
+    """Check before hours of work that a table can be written. Raises OutputError."""
     if path is None:
         return
     folder = next(p for p in path.absolute().parents if p.exists())
@@ -69,8 +69,8 @@ def writable(path: Path | None) -> None:
 def score_films(
     films: Sequence[Path], audio: Path | None, expert: Expert, out: Path | None, watch: Watch, *, keep_going: bool
 ) -> tuple[list[dict[str, Any]], dict[str, DubError]]:
-    """Rows of all films (`dub.score.1`), in `out` too after each one; what is there already is not measured again. And
-    what could not be scored, by film.
+    """The rows of all films (`dub.score.1`), and the errors of those that could not be scored, by film. The rows are
+    written to `out` after each film; what `out` holds already is not measured again.
 
     keep_going: a film that cannot be scored costs its own row only; else its InputError is raised. Raises OutputError.
     """

@@ -20,7 +20,7 @@ _ROW_IN, _WIDTH_IN, _DPI = 1.9, 11.0, 100
 
 
 def draw(path: Path, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Write a PNG of the scored tracks among the rows, in their order; of many, the MOST_TRACKS with the most
+    """Write a PNG of the scored tracks among the rows, in their order; at most MOST_TRACKS, those with the most
     windows. Returns how many were drawn. Raises OutputError when the file cannot be written."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def draw(path: Path, rows: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _distance(axes: Any, row: Mapping[str, Any]) -> None:
-    """The mean distance, over the offset that each shift stands for: the lowest point is the measured one."""
+    """The mean distance by offset; its lowest point is the measured offset."""
     axes.plot(range(SHIFTS, -SHIFTS - 1, -1), row["distance"], marker=".", markersize=3, linewidth=1)
     axes.axvline(0, color="0.7", linewidth=0.8)
     axes.axvline(row["lse_offset_frames"], color="tab:red", linewidth=0.8, linestyle="--")

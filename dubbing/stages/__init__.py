@@ -1,1 +1,1 @@
-"""One stage a file: what each makes of its arguments, and in which folder it leaves that."""
+"""The stages, one per file: what each makes of its inputs, and in which folder it leaves the result."""

@@ -33,12 +33,12 @@ __all__ = ["MODEL", "Active", "ActiveInputs"]
 
 MODEL = "light_asd_ava"  # the published model whose presence brings in this stage
 _STRETCH = 750  # frames judged at once
-_AROUND_S = 1.0  # seen and heard before and after them, without being judged
+_AROUND_S = 1.0  # context before and after them, which is not judged
 
 
 @dataclass(frozen=True)
 class ActiveInputs(Inputs):
-    """What the evidence of a shot depends on."""
+    """The inputs of the stage `active`."""
 
     faces: Ref[FaceTracks]
     """The shot's faces."""
@@ -59,7 +59,7 @@ class ActiveInputs(Inputs):
 
 
 class Active(Stage[ActiveInputs, ActiveFaces]):
-    """One float32 array per face, by its track's id: above 0 it speaks, NaN where nobody looked."""
+    """One float32 array per face, by its track's id: above 0 it speaks, NaN where it was not measured."""
 
     name: ClassVar[str] = "active"
     scope = Scope.SHOT
@@ -105,7 +105,7 @@ class Active(Stage[ActiveInputs, ActiveFaces]):
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One face where it is judged, frames [start, end), and where it is looked at for that, [first, last)."""
+    """One face: frames [start, end) are judged, with those of [first, last) as context."""
 
     track: Track
     start: int

@@ -35,7 +35,7 @@ _COVERED = "the speakers were found in it"
 
 @dataclass(frozen=True)
 class ActorsInputs(Inputs):
-    """What the fitted actors of a title depend on."""
+    """The inputs of the stage `actors`."""
 
     speakers: Ref[SpeakerList]
     """Who speaks where."""

@@ -8,19 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from dubbing import media
-from dubbing.analysis.speech import CHUNK, speech_ranges
+from dubbing.analysis import dialogue
+from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import WAVE, DubSound, Sound, SourceSound, save_speech
+from dubbing.artifacts.sound import DubSound, Sound, SourceSound, new_wave, save_speech
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, MediaError
+from dubbing.manifest import Original
 from dubbing.records import Shot
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
@@ -34,17 +36,23 @@ _INAUDIBLE = 33  # int16: -60 dBFS
 
 @dataclass(frozen=True)
 class SourceAudioInputs(Inputs):
-    """What the film's own sound depends on. It is cut or padded to the film's length, and may be silent."""
+    """The inputs of the stage `source_audio`. The sound is cut or padded to the film's length, and may be silent."""
 
     sound: File
     """The film."""
     shots: Ref[ShotList]
     """The shots, and the film's frames in time."""
+    track: int | None = field(default=None, kw_only=True)
+    """Number of the sound track that is listened to, counted from 1; None to find it."""
+    channels: tuple[str, ...] | None = field(default=None, kw_only=True)
+    """Names of the channels that are listened to; None to find them."""
+    apart: bool | None = field(default=None, kw_only=True)
+    """True where the sound lies in a file of its own, which begins with frame 0."""
 
 
 @dataclass(frozen=True)
 class DubAudioInputs(SourceAudioInputs):
-    """What the sound of a dub depends on."""
+    """The inputs of the stage `audio`."""
 
     length_difference: str
     """`refuse` or `allow` one that is longer or shorter than the picture."""
@@ -52,6 +60,8 @@ class DubAudioInputs(SourceAudioInputs):
     """Differences up to this are always accepted."""
     frames: int | None = None
     """How many frames of the film it is for; None for all."""
+    language: str | None = None
+    """BCP 47 tag of the dub: of several tracks, one that is tagged so."""
 
 
 In = TypeVar("In", bound=SourceAudioInputs)
@@ -62,24 +72,25 @@ class Audio(Stage[In, Out], Generic[In, Out]):
     """One sound of a title. A shot's key changes exactly when sound within MARGIN_S of it does. Raises ManifestError
     when the length does not fit, MediaError when there is nothing to hear."""
 
+    version = 2
     resources = Resources(cpus=1.0, memory_mb=900)
     chain_ms = 75.0
     folder = "sound"
 
     def setup(self) -> None:
-        import torch
-        from silero_vad import load_silero_vad
-
-        torch.set_num_threads(1)
-        self._torch = torch
-        self._model = load_silero_vad(onnx=False)
+        self._listener = Listener()
 
     def process(self, inputs: In, out: Path, progress: Callable[[int], None]) -> Out:
         film = media.load_timeline(inputs.shots.folder)
         count = film.sample(len(film), RATE_HZ)
-        wave = np.lib.format.open_memmap(out / WAVE, "w+", np.int16, (count,))
+        wave = new_wave(out, count)
         dub = inputs if isinstance(inputs, DubAudioInputs) else None
-        chance, total = self._listen(inputs.sound.path, wave, align_to_video=dub is None)
+        language = dub.language if dub is not None else None
+        listening = dialogue.choose(
+            inputs.sound.path, media.probe(inputs.sound.path), self._listener, track=inputs.track,
+            channels=inputs.channels, language=language,
+        )  # fmt: skip
+        chance, total = self._listen(inputs.sound.path, wave, dub is None and not inputs.apart, listening.chosen)
         if dub is not None:
             _check_length(dub, total, film)
             if _loudest(wave) < _INAUDIBLE:
@@ -92,26 +103,24 @@ class Audio(Stage[In, Out], Generic[In, Out]):
         save_speech(out, count, speech)
         progress(len(film))
         spoken = int((speech[:, 1] - speech[:, 0]).sum())
-        found: Out = self.Result(count, round(spoken / RATE_HZ, 3), len(speech), keys)
+        found: Out = self.Result(count, round(spoken / RATE_HZ, 3), len(speech), keys, listening.said)
         return found
 
-    def _listen(self, path: Path, wave: np.ndarray, align_to_video: bool) -> tuple[np.ndarray, int]:
+    def _listen(
+        self, path: Path, wave: np.ndarray, align_to_video: bool, heard: dialogue.Heard
+    ) -> tuple[np.ndarray, int]:
         """Fill `wave` and return the chance of speech in each chunk, float32, and the file's length in samples."""
         chance: list[float] = []
-        rest = np.zeros(0, np.float32)
         total = 0
-        self._model.reset_states()
-        with self._torch.inference_mode():
-            for block in media.sound_blocks(path, RATE_HZ, align_to_video=align_to_video):
-                part = np.clip(np.rint(block * 32767.0), -32767, 32767).astype(np.int16)
-                wave[total : total + len(part)] = part[: max(0, len(wave) - total)]
-                total += len(part)
-                rest = np.concatenate([rest, block])
-                whole = len(rest) // CHUNK * CHUNK
-                for start in range(0, whole, CHUNK):
-                    chunk = self._torch.from_numpy(rest[start : start + CHUNK])
-                    chance.append(float(self._model(chunk, RATE_HZ)))
-                rest = rest[whole:]
+        self._listener.begin()
+        blocks = media.sound_blocks(
+            path, RATE_HZ, align_to_video=align_to_video, stream_index=heard.stream, channels=heard.channels
+        )
+        for block in blocks:
+            part = samples16(block)
+            wave[total : total + len(part)] = part[: max(0, len(wave) - total)]
+            total += len(part)
+            chance += self._listener.hear(block)
         return np.array(chance, np.float32), total
 
 
@@ -123,11 +132,21 @@ class SourceAudio(Audio[SourceAudioInputs, SourceSound]):
 
     @classmethod
     def inputs(cls, at: Place) -> SourceAudioInputs | None:
-        return SourceAudioInputs(at.file(at.title.video), at.ref(ShotList)) if at.has_sound else None
+        own = at.title.original or Original()
+        if own.dialogue is None and not at.has_sound:
+            return None
+        apart = True if own.dialogue else None
+        return SourceAudioInputs(
+            at.file(own.dialogue or at.title.video),
+            at.ref(ShotList),
+            track=own.track,
+            channels=own.channels,
+            apart=apart,
+        )
 
 
 class DubAudio(Audio[DubAudioInputs, DubSound]):
-    """What drives the lips in one language: the dialogue where it is given, else the mix."""
+    """The sound that drives the lips in one language: the dialogue where it is given, else the mix."""
 
     name: ClassVar[str] = "audio"
     scope = Scope.DUB
@@ -138,7 +157,7 @@ class DubAudio(Audio[DubAudioInputs, DubSound]):
         frames = at.made_of.frames[at.dub.language] if at.made_of else None
         return DubAudioInputs(
             at.file(at.dub.dialogue or at.dub.audio), at.ref(ShotList), at.config.length_difference,
-            at.config.length_tolerance_frames, frames,
+            at.config.length_tolerance_frames, frames, at.dub.language, track=at.dub.track, channels=at.dub.channels,
         )  # fmt: skip
 
 

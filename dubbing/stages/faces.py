@@ -34,7 +34,7 @@ from dubbing.records import Shot, Track
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Windowed, uncounted
 
-__all__ = ["Faces", "FacesInputs"]
+__all__ = ["Faces", "FacesInputs", "track_of"]
 
 _COVERED = 0.4  # part of the mouth behind a hand from which on it counts as covered
 _SEARCH_S = Fraction(1, 5)
@@ -42,7 +42,7 @@ _SEARCH_S = Fraction(1, 5)
 
 @dataclass(frozen=True)
 class FacesInputs(Windowed):
-    """What the faces of a shot depend on."""
+    """The inputs of the stage `faces`."""
 
     film: File
     """The film."""
@@ -90,7 +90,7 @@ class Faces(Stage[FacesInputs, FaceTracks]):
             if a <= picture.frame < b:
                 progress(1)
         found = _ordered(follower.finish() if follower else [])
-        return _saved(out, [(_track(f"{shot.id}/face_{n}", f), _signature(f)) for n, f in enumerate(found, 1)])
+        return _saved(out, [(track_of(f"{shot.id}/face_{n}", f), _signature(f)) for n, f in enumerate(found, 1)])
 
     def close(self) -> None:
         self._detector.close()
@@ -122,7 +122,7 @@ def _ordered(found: list[Found]) -> list[Found]:
     return sorted(found, key=lambda f: (-_height_px(f), min(f.meshes)))
 
 
-def _track(name: str, found: Found) -> Track:
+def track_of(name: str, found: Found) -> Track:
     """A face as a track: every frame from its first to its last, gaps drawn across."""
     met = np.array(sorted(found.meshes), np.int32)
     meshes = np.stack([found.meshes[int(f)] for f in met])

@@ -1,7 +1,7 @@
 """Lipsync: decide where in a shot mouths must change for this dub, and have them rendered.
 
 A take is a folder of patches, one folder per face. A shot that is left alone gets a take too: no
-patches, and the reason. Knows when, never how: generators render.
+patches, and the reason. It decides when mouths are rendered; generators decide how.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.store import key_of
 from dubbing.task import Inputs, Windowed, uncounted
 
-__all__ = ["Lipsync", "LipsyncInputs"]
+__all__ = ["Lipsync", "LipsyncInputs", "lines_of", "share_of"]
 
 PAD_S = 0.25  # a patch begins this long before the speech it covers
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
@@ -38,7 +38,7 @@ JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 
 @dataclass(frozen=True)
 class LipsyncInputs(Windowed):
-    """What a take depends on."""
+    """The inputs of the stage `lipsync`."""
 
     film: File
     """The film."""
@@ -53,7 +53,7 @@ class LipsyncInputs(Windowed):
     generator_hash: str
     """12 hex digits of its weights and settings."""
     max_yaw_deg: float
-    """A head turned further, to either side, is left alone."""
+    """Degrees; a head turned further to either side is left alone."""
     number: int
     """The shot's number."""
     actor_files: tuple[str | None, ...] | None = None
@@ -61,6 +61,8 @@ class LipsyncInputs(Windowed):
     no model; None for other generators."""
     still: bool | None = None
     """True where the film is made of a photograph, which is at rest already."""
+    draft: bool | None = None
+    """True for quick and coarse."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
@@ -106,6 +108,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             shot.number,
             None if fitted is None else tuple(fitted.get(s.actor) for s in decision.tracks),
             True if at.made_of else None,
+            True if at.config.quality == "draft" else None,
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
@@ -137,12 +140,12 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         generator = self._generator(inputs)
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
-        shares = _share(speech_N, decision.tracks, shot)
+        shares = share_of(speech_N, decision.tracks, shot)
         done, faces = 0, []
         for n, (spoken, share_N) in enumerate(zip(decision.tracks, shares, strict=True)):
             track = tracks[spoken.track]
             own = () if inputs.still else spoken.stretches
-            lines, says_N = _lines(track, share_N, own, shot, line, inputs.max_yaw_deg)
+            lines, says_N = lines_of(track, share_N, own, shot, line, inputs.max_yaw_deg)
             if not lines:
                 continue
             first, last = (line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
@@ -157,6 +160,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 actor=_actor(inputs, n),
                 window=inputs.window,
                 still=bool(inputs.still),
+                draft=bool(inputs.draft),
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
@@ -166,7 +170,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 for one in generator.render(work):
                     if writer is None:
                         height, width = one.patch.matte_HW.shape
-                        writer = stack.enter_context(media.PatchWriter(folder, width, height))
+                        writer = stack.enter_context(media.PatchWriter(folder, width, height, draft=bool(inputs.draft)))
                     writer.write(one.patch, wanted_opening=one.wanted_opening)
                     count += 1
                     if done < length:
@@ -221,7 +225,7 @@ def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
     return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces))
 
 
-def _share(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
+def share_of(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
     """Who of the shot's speakers says which frame of the dub: the one who speaks nearest to it in the original."""
     if len(tracks) == 1:
         return [speech_N]
@@ -236,12 +240,12 @@ def _share(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list
     return [speech_N & (nearest == k) for k in range(len(tracks))]
 
 
-def _lines(
+def lines_of(
     track: Track, share_N: np.ndarray, own: Sequence[tuple[int, int]], shot: Shot, line: Timeline, max_yaw_deg: float
 ) -> tuple[list[Line], np.ndarray]:
-    """Where a track is re-rendered, and where in the track it speaks the dub.
+    """The lines of a track that are re-rendered, and the frames in which it speaks the dub.
 
-    Wherever the dub speaks, and wherever the original did: there the mouth must come to rest.
+    That is wherever the dub speaks, and wherever only the original did, so that the mouth comes to rest there.
     """
     count = len(track.frames_N)
     offset = track.start_frame - shot.start_frame

@@ -37,10 +37,14 @@ class MasterInputs(Inputs):
     """The takes that are pasted, in the film's order."""
     frames: int | None = None
     """How many frames of the film are delivered; None for all."""
+    tracks: tuple[int, ...] | None = None
+    """Numbers of the sound tracks that are delivered, counted from 1; None for all."""
     waits_for: tuple[Ref[Take] | Ref[Scores], ...] = awaited(
         why="a shot whose take or scores failed is not among the takes", default=()
     )
     """Everything that must have ended before it is known which takes are pasted."""
+    draft: bool | None = None
+    """True for half the size, quickly, and marked as a draft."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
 
@@ -59,7 +63,8 @@ class MakeMaster(Stage[MasterInputs, Master]):
         settings = at.config.master
         return MasterInputs(
             at.film, at.file(at.dub.audio), at.master_name, at.dub.language, settings.crf, settings.preset, takes,
-            at.made_of.frames[at.dub.language] if at.made_of else None, waits_for, at.ref(ShotList),
+            at.made_of.frames[at.dub.language] if at.made_of else None, at.dub.deliver_tracks, waits_for,
+            True if at.config.quality == "draft" else None, at.ref(ShotList),
         )  # fmt: skip
 
     @classmethod
@@ -76,9 +81,11 @@ class MakeMaster(Stage[MasterInputs, Master]):
             inputs.sound.path,
             out / inputs.target_name,
             language=inputs.language,
+            tracks=inputs.tracks,
             crf=None if inputs.crf is None else float(inputs.crf),
             preset=inputs.preset,
             frames=inputs.frames,
+            draft=bool(inputs.draft),
             progress=progress,
         )
         return Master(inputs.target_name, done.frames, tuple(done.notices))

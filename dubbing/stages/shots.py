@@ -25,7 +25,7 @@ __all__ = ["Shots", "ShotsInputs"]
 
 @dataclass(frozen=True)
 class ShotsInputs(Inputs):
-    """What the shots of a title depend on."""
+    """The inputs of the stage `shots`."""
 
     film: File
     """The film, or the one that is made of a photograph."""
@@ -34,9 +34,9 @@ class ShotsInputs(Inputs):
     threshold: float | None = None
     """How many times the change around it a cut must be; None where nothing is looked for."""
     min_frames: int | None = None
-    """No shot that is found is shorter."""
+    """Least length of a shot that is found, in frames."""
     still: Ref[StillFilm] | None = uncounted("its content is the film's", default=None)
-    """What makes the film of a photograph, which is one shot."""
+    """The result of `still`, whose film is one shot."""
 
 
 class Shots(Stage[ShotsInputs, ShotList]):

@@ -22,7 +22,7 @@ from dubbing.artifacts.active import ActiveFaces, load_active
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, load_speech
 from dubbing.artifacts.speakers import Decision, FaceEvidence, SpeakerList, Speaking
-from dubbing.artifacts.tracks import FaceTracks, in_sight, load_signatures, load_tracks
+from dubbing.artifacts.tracks import FaceTracks, in_sight, load_signatures, load_tracks, size_and_turn
 from dubbing.clock import Timeline
 from dubbing.face import INNER_LIPS, canonical
 from dubbing.records import Shot, Track
@@ -38,7 +38,7 @@ _NOISE_WEIGHT = 1.5
 # Inner-lip speed above noise, in inter-ocular distances a second. Measured on third-party clips:
 # speaking 0.06 to 0.21 over a shot, listening -0.01 to 0.04.
 _MOVES = 0.05
-_SURE = 0.1  # what a detector of active speakers that is quite sure adds or takes
+_SURE = 0.1  # what a quite sure detector of active speakers adds to the activity, or takes from it
 _CHANGE = 0.05  # what it costs to hear another speaker: a third of a second of clear evidence
 _MIN_PART, _MIN_S, _ENOUGH_S = 0.3, 0.4, 1.2
 _WHOLE_PART = 0.6  # a single face that speaks this much of the speech speaks all of it
@@ -47,7 +47,7 @@ _USABLE_PART = 0.3
 
 @dataclass(frozen=True)
 class Limits:
-    """What a face must be like to be dubbed."""
+    """The limits within which a face may be dubbed."""
 
     min_face_px: float
     """Least median height."""
@@ -69,12 +69,12 @@ class _Spoken:
 
 @dataclass(frozen=True)
 class SpeakersInputs(Inputs):
-    """What the speakers of a title depend on."""
+    """The inputs of the stage `speakers`."""
 
     source_sound: Ref[SourceSound] | None
     """The film's own sound, where it has one."""
     limits: Limits
-    """What a face must be like to be dubbed."""
+    """The limits within which a face may be dubbed."""
     faces: tuple[Ref[FaceTracks] | None, ...] = awaited()
     """The faces of each shot, None where that failed."""
     active: tuple[Ref[ActiveFaces] | None, ...] = awaited()
@@ -189,8 +189,8 @@ def _decide(
     film: Timeline,
     limits: Limits,
 ) -> tuple[Decision, list[_Spoken]]:
-    """What is decided for one shot, people not numbered yet, and the faces that may be dubbed in it, the one that
-    speaks longest first. sure: see `load_active`."""
+    """The decision for one shot, with people not numbered yet, and the faces that may be dubbed in it, those that
+    speak longest first. sure: see `load_active`."""
     row = Decision(shot.id, None, None, None, None, None)
     if heard_N is not None:
         row = replace(row, source_speech=tuple(_runs(heard_N, shot.start_frame)))
@@ -237,12 +237,12 @@ def _together(tracks: list[Track]) -> list[tuple[int, int]]:
 
 
 def _about(track: Track) -> dict[str, Any]:
-    yaw = float(np.median(track.yaw_N[track.seen_N])) if track.seen_N.any() else float(np.median(track.yaw_N))
-    return {"track": track.id, "face_px": round(track.height_px, 1), "yaw_deg": round(yaw, 1)}
+    height_px, yaw_deg = size_and_turn(track)
+    return {"track": track.id, "face_px": height_px, "yaw_deg": yaw_deg}
 
 
 def _says(mine_N: np.ndarray, heard_N: np.ndarray, track: Track, shot: Shot, film: Timeline, alone: bool) -> np.ndarray:
-    """Where one face speaks, bool over the shot: nowhere, if it is too little to be believed."""
+    """The frames in which one face speaks, bool over the shot; none where it speaks too little to be sure of it."""
     here_N = np.zeros(len(shot), bool)
     here_N[track.start_frame - shot.start_frame : track.end_frame - shot.start_frame] = in_sight(track, film.rate)
     could_N = heard_N & here_N

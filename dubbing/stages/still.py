@@ -27,12 +27,12 @@ __all__ = ["MakeFilm", "StillInputs", "find_faces"]
 
 _LOSSLESS, _MOVING_CRF = 0.0, 6.0
 _ROOM = 0.5  # of a detected face's size, around it, in which its mesh is looked for
-_LOOKS = 4  # the mesh settles within as many looks at one picture
+_LOOKS = 4  # the mesh settles when it is fitted this often in one picture
 
 
 @dataclass(frozen=True)
 class StillInputs(Inputs):
-    """What the film of a photograph depends on."""
+    """The inputs of the stage `still`."""
 
     photograph: File
     """The picture."""

@@ -1,4 +1,4 @@
-"""Sync: look at a finished take as a viewer would, and measure it.
+"""Sync: look at a finished take as a viewer would, and measure each face that was rendered, where it was.
 
 The mesh is found again in the patched pictures (never taken from what was wanted), and from it come
 LSE-D, LSE-C and the offset, beside the same numbers of the original performance; how well the mouth
@@ -7,7 +7,7 @@ follows what was wanted, motion in silence, sharpness (`dubbing.metrics`); and a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -15,12 +15,12 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from dubbing import experts, media, metrics
-from dubbing.analysis.sheet import Sheet
+from dubbing.analysis.sheet import Sheet, write_sheets
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound, load_speech, load_wave, speech_mask
-from dubbing.artifacts.takes import SHEET, Scores, Take
-from dubbing.artifacts.tracks import FaceTracks, load_tracks
+from dubbing.artifacts.takes import SHEET, FaceScores, Scores, Take, seen_file
+from dubbing.artifacts.tracks import FaceTracks, load_tracks, size_and_turn
 from dubbing.clock import Timeline
 from dubbing.experts import crop, lse
 from dubbing.experts.feed import CropExpert, Feed
@@ -31,9 +31,9 @@ from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, Windowed, uncounted
 
-__all__ = ["EDGE_S", "Sync", "SyncInputs"]
+__all__ = ["EDGE_S", "Sync", "SyncInputs", "middle_frames"]
 
-_LOOK, _SAID = "look.npz", "said_"
+_LOOK, _SAID = "look_", "said_"
 _CURVES = ("distance", "confidence")
 EDGE_S = 0.12  # this much of a silence at each end still belongs to the speech beside it
 
@@ -48,6 +48,8 @@ class SyncInputs(Windowed):
     """The sync expert, `name@hash12`."""
     metrics: tuple[str, ...] = ()
     """Metrics of other packages, `name@version of package`."""
+    unmeasured: bool | None = None
+    """True where takes are not to be measured."""
     title: str = uncounted("it is only written on the contact sheet", default="")
     """Id of the title."""
     film: File = uncounted("the take was made of it", default=None)
@@ -65,11 +67,11 @@ class SyncInputs(Windowed):
 
 
 class Sync(Stage[SyncInputs, Scores]):
-    """The scores of one take, with a contact sheet (`SHEET`) and curves (`seen.npz`)."""
+    """The scores of one take, with a contact sheet (`SHEET`) and curves of each face (`seen_file`)."""
 
     name: ClassVar[str] = "sync"
     scope = Scope.DUB_SHOT
-    version = 4
+    version = 5
     resources = Resources(cpus=1.0, memory_mb=1500)
     bad_input_costs = "shot"
     profits_from_gpu = True
@@ -83,7 +85,8 @@ class Sync(Stage[SyncInputs, Scores]):
     def inputs(cls, at: Place) -> SyncInputs:
         own = at.ref(SourceSound) if at.has(SourceSound) else None
         return SyncInputs(
-            at.shot.start_frame, at.shot.end_frame, at.ref(Take), at.expert, at.metrics, at.title.id, at.film,
+            at.shot.start_frame, at.shot.end_frame, at.ref(Take), at.expert, at.metrics,
+            None if at.config.sync.score else True, at.title.id, at.film,
             at.ref(ShotList), at.ref(FaceTracks), at.ref(DubSound), own, at.models_folder,
         )  # fmt: skip
 
@@ -96,74 +99,102 @@ class Sync(Stage[SyncInputs, Scores]):
         self._meshes = Meshes()
 
     def process(self, inputs: SyncInputs, out: Path, progress: Callable[[int], None]) -> Scores:
-        """Writes sheet.jpg and seen.npz.
+        """Writes sheet.jpg and, for each rendered face, seen_face_<n>.npz.
 
-        seen.npz: frames (N,) of the track; wanted, seen, was (N,): mouth opening asked for, of the take, of the
-        original; distance, source_distance (31,): per shift, take with dub and original with its own sound;
-        windows (V,): the middle frame of each window; confidence, source_confidence (V,); what there is not has
-        length 0.
+        The latter: frames (N,) of the track; rendered (N,): bool; wanted, seen, was (N,): mouth opening asked for, of
+        the take, of the original; distance, source_distance (31,): per shift, take with dub and original with its own
+        sound; windows (V,): the middle frame of each window; confidence, source_confidence (V,), nan of windows that
+        do not count; what there is not has length 0.
         """
         take = inputs.take.read()
         begin, end = inputs.bounds
-        if take.status != "dubbed":
+        if take.status != "dubbed" or inputs.unmeasured:
             progress(0 if inputs.parts is not None else end - begin)
             return Scores()
-        main = take.faces[0]
-        track = next(t for t in load_tracks(inputs.faces.folder) if t.id == main.track).until(inputs.end)
+        tracks = {t.id: t for t in load_tracks(inputs.faces.folder)}
         line = media.load_timeline(inputs.timeline.folder)
-        folder = inputs.take.folder / main.folder
-        made = media.patch_frames(folder)
-        wanted = dict(zip(made["frame"].to_pylist(), made["wanted_opening"].to_pylist(), strict=True))
         asked = self._asked([name.partition("@")[0] for name in inputs.metrics])
-        look = _Look(inputs.film.path, line, track, folder, f"{inputs.title} {track.id}", asked)
-        if inputs.parts is not None:
-            look.join([p.folder for p in inputs.parts])
-        else:
-            a, b = max(begin, track.start_frame), min(end, track.end_frame)
-            look.run(self._meshes, a, b, progress)
-            progress(end - begin - max(0, b - a))
+        looks = [
+            _Look(
+                inputs.film.path,
+                line,
+                tracks[f.track].until(inputs.end),
+                inputs.take.folder / f.folder,
+                inputs.title,
+                asked,
+            )
+            for f in take.rendered
+        ]
+        left = 0 if inputs.parts is not None else end - begin
+        for look in looks:
+            if inputs.parts is not None:
+                look.join([p.folder for p in inputs.parts])
+                continue
+            for _ in look.run(self._meshes, begin, end):
+                if left:
+                    left -= 1
+                    progress(1)
+        progress(left)
         if inputs.window is not None:
-            look.save(out)
+            for look in looks:
+                look.save(out)
             return Scores()
-        mesh_NP3 = look.mesh_NP3
-        look.sheet.write(out / SHEET)
+        write_sheets(out / SHEET, [look.sheet for look in looks])
+        return Scores(tuple(self._measured(inputs, take, look, line, asked, out) for look in looks))
+
+    def _measured(
+        self, inputs: SyncInputs, take: Take, look: _Look, line: Timeline, asked: Sequence[Metric], out: Path
+    ) -> FaceScores:
+        """The numbers of one face that was looked at; writes its curves."""
+        track, mesh_NP3 = look.track, look.mesh_NP3
+        made = media.patch_frames(look.folder)
+        frames = made["frame"].to_numpy()
+        wanted = dict(zip(frames.tolist(), made["wanted_opening"].to_pylist(), strict=True))
+        patched_N = np.isin(track.frames_N, frames)
         times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
         dub = self._sound(inputs.sound, line, track)
         own = self._sound(inputs.source_sound, line, track) if inputs.source_sound else None
         result: dict[str, Any] = {}
         curves: dict[str, np.ndarray] = {}
-        if lse.windows_in(times_s):
+        counted_V = _rendered_windows(times_s, patched_N)
+        if counted_V.any():
             expert = self._expert(inputs.expert.partition("@")[0], inputs.models_folder)
             was_VE, is_VE = look.embedded(expert, times_s, mesh_NP3)
             dub_VE = expert.embed_sound(dub, 0.0, len(is_VE))
-            result |= {**_numbers(lse.lse(is_VE, dub_VE)), "lse_model": experts.model_name(expert)}
-            result["lse_windows"] = len(is_VE)
-            curves = _curves(lse.lse(is_VE, dub_VE))
+            found = lse.lse(is_VE, dub_VE, counted_V=counted_V)
+            result |= {**_numbers(found), "lse_model": experts.model_name(expert)}
+            result["lse_windows"] = int(counted_V.sum())
+            curves = _curves(found, counted_V)
             if own is not None:
-                source = lse.lse(was_VE, expert.embed_sound(own, 0.0, len(was_VE)))
+                source = lse.lse(was_VE, expert.embed_sound(own, 0.0, len(was_VE)), counted_V=counted_V)
                 result |= _numbers(source, "source_")
-                curves |= _curves(source, "source_")
-            result["foreign_lse_at_zero"] = float(lse.lse(was_VE, dub_VE).distance_S[lse.SHIFTS])
-            curves["windows"] = track.start_frame + _middles(times_s, len(is_VE))
+                curves |= _curves(source, counted_V, "source_")
+            foreign = lse.lse(was_VE, dub_VE, counted_V=counted_V)
+            result["foreign_lse_at_zero"] = float(foreign.distance_S[lse.SHIFTS])
+            curves["windows"] = track.start_frame + middle_frames(times_s, len(is_VE))
         shot = RenderedShot(
             frames_N=track.frames_N,
             times_s_N=times_s,
             before_NP3=track.mesh_NP3,
             after_NP3=mesh_NP3,
-            patched_N=np.isin(track.frames_N, list(wanted)),
+            patched_N=patched_N,
             wanted_N=np.array([wanted.get(int(f), np.nan) for f in track.frames_N]),
             silent_N=self._silent(inputs.sound, line, track),
             source_silent_N=self._silent(inputs.source_sound, line, track),
             wave=dub,
             source_wave=own,
         )
-        found = metrics.measure(asked, shot, look.said)
-        others = {name: value for name, value in found.items() if name.startswith(metrics.COLUMN)}
-        result |= {name: value for name, value in found.items() if name not in others}
+        numbers = metrics.measure(asked, shot, look.said)
+        others = {name: value for name, value in numbers.items() if name.startswith(metrics.COLUMN)}
+        result |= {name: value for name, value in numbers.items() if name not in others}
         none = dict.fromkeys((*_CURVES, *(f"source_{c}" for c in _CURVES), "windows"), np.zeros(0, np.float32))
-        np.savez(out / "seen.npz", frames=track.frames_N, wanted=shot.wanted_N, seen=shot.opening_N,
-                 was=shot.source_opening_N, **(none | curves))  # fmt: skip
-        return Scores(**result, metrics=others)
+        np.savez(seen_file(out, track.id), frames=track.frames_N, rendered=patched_N, wanted=shot.wanted_N,
+                 seen=shot.opening_N, was=shot.source_opening_N, **(none | curves))  # fmt: skip
+        main = track.id == take.face
+        face_px, yaw_deg = (take.face_px, take.yaw_deg) if main else size_and_turn(track)
+        return FaceScores(
+            track.id, int(frames[0]), int(frames[-1]) + 1, len(frames), face_px, yaw_deg, **result, metrics=others
+        )
 
     def close(self) -> None:
         self._meshes.close()
@@ -201,37 +232,56 @@ def _numbers(found: lse.Lse, whose: str = "") -> dict[str, float]:
     return {whose + name: float(value) for name, value in values.items()}
 
 
-def _curves(found: lse.Lse, whose: str = "") -> dict[str, np.ndarray]:
-    """A score as `seen.npz` keeps it."""
-    values = {"distance": found.distance_S.astype(np.float32), "confidence": lse.confidence(found)}
+def _curves(found: lse.Lse, counted_V: np.ndarray, whose: str = "") -> dict[str, np.ndarray]:
+    """A score as `seen_file` keeps it."""
+    confidence_V = np.full(len(counted_V), np.nan, np.float32)
+    confidence_V[counted_V] = lse.confidence(found)
+    values = {"distance": found.distance_S.astype(np.float32), "confidence": confidence_V}
     return {whose + name: values[name] for name in _CURVES}
 
 
-def _middles(times_s: np.ndarray, windows: int) -> np.ndarray:
+def middle_frames(times_s: np.ndarray, windows: int) -> np.ndarray:
     """The frame, counted from the stretch's first, that is shown in the middle of each window, int32 (V,)."""
     middle_s = lse.instants(times_s)[:windows] + lse.WINDOW / 2 / lse.FPS
     return np.asarray(np.searchsorted(times_s, middle_s, side="right") - 1, np.int32)
 
 
+def _rendered_windows(times_s: np.ndarray, patched_N: np.ndarray) -> np.ndarray:
+    """Which windows of a stretch count: those with a patch on every frame under them, bool (V,)."""
+    windows = lse.windows_in(times_s)
+    # a frame is shown at an instant from its time on; one rounded to its time base must not come too late
+    at_K = np.maximum(np.searchsorted(times_s, lse.instants(times_s) + 1e-3, side="right") - 1, 0)
+    first_V, last_V = at_K[:windows], at_K[lse.WINDOW - 1 :][:windows]
+    patches = np.concatenate([[0], np.cumsum(patched_N)])
+    whole_V: np.ndarray = patches[last_V + 1] - patches[first_V] == last_V + 1 - first_V
+    return whole_V
+
+
 class _Look:
-    """One pass over a take's track: paste, find the mesh again, ask the metrics about each frame, keep stills.
+    """One pass over a rendered face: paste, find the mesh again, ask the metrics about each frame, keep stills.
 
     said: by the metric's name, what it said of each rendered frame.
     """
 
     def __init__(
-        self, source: Path, line: Timeline, track: Track, folder: Path, name: str, asked: Sequence[Metric]
+        self, source: Path, line: Timeline, track: Track, folder: Path, title: str, asked: Sequence[Metric]
     ) -> None:
         self.source, self.line, self.track, self.folder = source, line, track, folder
-        self.sheet = Sheet(name, line, self._stills())
+        self.frames = media.patch_frames(folder)["frame"].to_numpy()
+        stills = np.linspace(0, len(self.frames) - 1, 10).round().astype(int)[1:-1]
+        self.sheet = Sheet(f"{title} {track.id}", line, self.frames[stills].tolist())
         self.mesh_NP3 = track.mesh_NP3.copy()
         self._asked = asked
         self.said: dict[str, list[Sequence[float]]] = {metric.name: [] for metric in asked}
         self._found: list[int] = []
 
-    def run(self, meshes: Meshes, first: int, last: int, progress: Callable[[int], None]) -> None:
-        """Look at frames [first, last) of the track. Where no patch lies, `mesh_NP3` stays the original's."""
+    def run(self, meshes: Meshes, begin: int, end: int) -> Iterator[int]:
+        """Look at what is rendered of frames [begin, end); yields each frame that was decoded for it.
+
+        Where no patch lies, `mesh_NP3` stays the original's.
+        """
         track = self.track
+        first, last = max(begin, int(self.frames[0])), min(end, int(self.frames[-1]) + 1)
         if first >= last:
             return
         boxes = face_boxes(track.mesh_NP3, media.probe(self.source).upright_size)
@@ -241,7 +291,7 @@ class _Look:
         tracker = MeshTracker(meshes)
         try:
             for picture in media.read(self.source, self.line, first, last, threads=1):
-                progress(1)
+                yield picture.frame
                 if patch is None or patch.frame != picture.frame:
                     continue
                 n = picture.frame - track.start_frame
@@ -262,20 +312,24 @@ class _Look:
         finally:
             tracker.close()
 
+    @property
+    def _file(self) -> str:
+        return f"{_LOOK}{self.folder.name}.npz"
+
     def save(self, folder: Path) -> None:
         """What was seen, for `join`."""
-        said = {f"{_SAID}{name}": np.array(numbers, np.float32) for name, numbers in self.said.items() if numbers}
-        np.savez_compressed(folder / _LOOK, at=np.array(self._found, np.int64), mesh=self.mesh_NP3[self._found],
+        said = {f"{_SAID}{name}": np.array(numbers, np.float64) for name, numbers in self.said.items() if numbers}
+        np.savez_compressed(folder / self._file, at=np.array(self._found, np.int64), mesh=self.mesh_NP3[self._found],
                             **said, **self.sheet.columns)  # fmt: skip
 
     def join(self, folders: Sequence[Path]) -> None:
         """As if `run` had seen what was saved in each of these."""
         for folder in folders:
-            with np.load(folder / _LOOK) as data:
+            with np.load(folder / self._file) as data:
                 self.mesh_NP3[data["at"]] = data["mesh"]
                 for name, all_of_them in self.said.items():
                     if f"{_SAID}{name}" in data.files:
-                        all_of_them += data[f"{_SAID}{name}"].astype(float).tolist()
+                        all_of_them += data[f"{_SAID}{name}"].tolist()
                 drawn = (k for k in data.files if k not in ("at", "mesh") and not k.startswith(_SAID))
                 self.sheet.columns |= {k: data[k] for k in drawn}
 
@@ -303,11 +357,6 @@ class _Look:
                 was.give(whole)
                 now.give(whole if here is None else _published(whole, picture, here))
         return was.finish(), now.finish()
-
-    def _stills(self) -> list[int]:
-        """Frames to keep for the sheet: eight, evenly over what was rendered."""
-        frames = media.patch_frames(self.folder)["frame"].to_numpy()
-        return [int(frames[i]) for i in np.linspace(0, len(frames) - 1, 10).round().astype(int)[1:-1]]
 
 
 def _published(whole_HWC: np.ndarray, picture: media.Picture, patch: Patch) -> np.ndarray:

@@ -10,13 +10,27 @@ from pathlib import Path
 from dubbing.errors import OutputError
 from dubbing.inputs import unwritable_name
 from dubbing.remote import Uri, place
-from dubbing.store.folder import PART, RESULT, Store, alone, content_key, key_of, output_error, read_json, standing
+from dubbing.store.contents import RESULT, Look
+from dubbing.store.folder import (
+    PART,
+    Stamp,
+    Store,
+    alone,
+    content_key,
+    content_of,
+    key_of,
+    output_error,
+    read_folder,
+    read_json,
+    stamp_of,
+    standing,
+)
 from dubbing.store.home import user_folder
 from dubbing.store.temporary import temporary
 
 __all__ = [
-    "PART", "RESULT", "Store", "alone", "content_key", "key_of", "open_store", "output_error", "read_json", "standing",
-    "temporary", "user_folder",
+    "PART", "RESULT", "Look", "Stamp", "Store", "alone", "content_key", "content_of", "key_of", "open_store",
+    "output_error", "read_folder", "read_json", "stamp_of", "standing", "temporary", "user_folder",
 ]  # fmt: skip
 
 

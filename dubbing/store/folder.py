@@ -16,22 +16,24 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dubbing.errors import MediaError, OutputError
+from dubbing.errors import DamagedResult, InputError, MediaError, OutputError
 from dubbing.inputs import json_bytes, json_value, not_a_file
 from dubbing.remote import Uri
+from dubbing.store.contents import RESULT, Look, fault, read_result, seal, sealed, sync, unsealed
 from dubbing.store.copies import Copies, walked
 
 __all__ = [
-    "PART", "RESULT", "Store", "alone", "content_key", "followed", "key_of", "output_error", "read_json", "replace",
-    "standing",
+    "PART", "RESULT", "Stamp", "Store", "alone", "content_key", "content_of", "followed", "key_of", "output_error",
+    "read_folder", "read_json", "replace", "stamp_of", "standing",
 ]  # fmt: skip
 
 PART = ".part-"
-RESULT = "result.json"
+Stamp = tuple[int, int, int, int]
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -53,34 +55,52 @@ def _refuse_special(path: Path) -> None:
         raise OSError(None, f"it is {kind}, and not a file", str(path))
 
 
+def read_folder(folder: Path) -> dict[str, Any]:
+    """The value of a folder's result.json. Raises OSError; ValueError where it is damaged."""
+    _refuse_special(folder / RESULT)
+    return read_result((folder / RESULT).read_bytes())
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What changes when a file does: its bytes, when they and its entry were last changed (ns), and its number on the
+    disk. The same stamp is the same content; another may be. Raises OSError."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
 def content_key(path: Path, memory: Path | None = None) -> str:
     """sha256 (hex) of a file's bytes.
 
-    memory: a JSON file that remembers hashes by path, size and modification time, so that a film
-    is read once; it is only a shortcut and may be deleted. Raises MediaError for a pipe, a device or a folder.
+    memory: a JSON file that remembers hashes by path and stamp, so that a film is read once; it is only a shortcut and
+    may be deleted. Raises MediaError for a pipe, a device or a folder, InputError for a file that is being written.
     """
     if kind := not_a_file(path):
         raise MediaError(f"{path} is {kind}, and not a file.")
-    stat = path.stat()
-    name, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
+    stamp, name = stamp_of(path), str(path.resolve())
     known: dict[str, Any] = {}
-    if memory is not None and memory.exists():
-        try:
-            known = read_json(memory)
-        except (ValueError, OSError):
-            known = {}
-        held = known.get(name) if isinstance(known, dict) else None
-        known = known if isinstance(known, dict) else {}
-        if isinstance(held, list) and len(held) == 3 and held[:2] == stamp:
-            return str(held[2])
+    if memory is not None:
+        with suppress(ValueError, OSError):
+            _refuse_special(memory)
+            known = unsealed(memory.read_bytes())
+        held = known.get(name)
+        if isinstance(held, list) and held[:-1] == [*stamp]:
+            return str(held[-1])
     digest = hashlib.sha256()
     with path.open("rb") as f:
         while block := f.read(1 << 20):
             digest.update(block)
+    if stamp_of(path) != stamp:
+        raise InputError(f"{path} was changed while it was being read; run again once it is complete.")
     if memory is not None:
         known[name] = [*stamp, digest.hexdigest()]
-        replace(memory, json.dumps(known, indent=0).encode())
+        replace(memory, sealed(known))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def content_of(path: Path, stamp: Stamp) -> str:
+    """`content_key` of a file that has this stamp, remembered by this process. Raises as that, and OSError."""
+    return content_key(path)
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -106,6 +126,13 @@ def output_error(path: Path, e: OSError) -> OutputError:
             "command again: finished shots are kept."
         )
     return OutputError(f"{str(path)!r} cannot be written ({e.strerror or e}); check its folder's permissions.")
+
+
+def _result(folder: Path) -> dict[str, Any] | None:
+    try:
+        return read_folder(folder)
+    except (OSError, ValueError):
+        return None
 
 
 def standing(path: Path) -> Path:
@@ -177,9 +204,21 @@ class Store:
     def note(self, folder: Path) -> None:
         """A worker has just committed this folder."""
 
-    def results(self, folders: Iterable[Path]) -> dict[Path, Any]:
-        """The result.json of those folders that are done."""
-        return {f: read_json(f / RESULT) for f in folders if self.done(f)}
+    def results(self, folders: Iterable[Path]) -> dict[Path, dict[str, Any] | None]:
+        """The result.json of those folders that are done; None of one that is missing or damaged."""
+        return {f: _result(f) for f in folders if self.done(f)}
+
+    def fault(self, folder: Path, told: Mapping[str, Any], look: Look = "sizes") -> str | None:
+        """What is wrong with the files of a result, as the end of a sentence; None where nothing is. told: its
+        result.json."""
+        return fault(folder, told, look)
+
+    def whole(self, folder: Path) -> None:
+        """Raises DamagedResult unless a result that was brought here is as it was committed, all of it."""
+        told = _result(folder)
+        problem = "is damaged: result.json" if told is None else fault(folder, told, "all")
+        if problem:
+            raise DamagedResult(f"{self.shown(folder)!r} {problem}", folder)
 
     def read_bytes(self, path: Path) -> bytes:
         """A file below the root, as it is now. Raises FileNotFoundError, and OSError for what is no file."""
@@ -214,14 +253,29 @@ class Store:
         """A folder of the process that planned the work, as this process calls it."""
         return folder
 
+    def there(self, folder: Path) -> Path:
+        """The other way round."""
+        return folder
+
     # -- writing -----------------------------------------------------------------------------
 
     @contextmanager
     def commit(self, final: Path) -> Iterator[Path]:
-        """A fresh folder to fill; renamed to `final` when the block ends without an error.
+        """A fresh folder to fill; when the block ends without an error its files are listed in its result.json, all of
+        it is on the disk, and it is renamed to `final`.
 
         Raises OutputError when the folder cannot be written or the disk is full.
         """
+        with self._filled(final) as part:
+            yield part
+            seal(part)
+            self._send(part, final)
+
+    def _send(self, part: Path, final: Path) -> None:
+        """Take a folder that is filled to where it belongs, if that is elsewhere."""
+
+    @contextmanager
+    def _filled(self, final: Path) -> Iterator[Path]:
         part = final.parent / f"{PART}{uuid.uuid4().hex[:8]}-{final.name}"
         try:
             part.mkdir(parents=True)
@@ -230,6 +284,7 @@ class Store:
                 shutil.rmtree(part)
             else:
                 part.rename(final)
+                sync(final.parent)
         except OSError as e:
             if e.errno in (*_FULL, errno.EACCES, errno.EROFS, errno.EPERM):
                 raise output_error(final, e) from e
@@ -259,7 +314,9 @@ class Store:
                 os.link(made, part)
             except OSError:
                 shutil.copyfile(made, part)
+                sync(part)
             part.replace(final)
+            sync(final.parent)
         for old in followed(made.parent):
             shutil.rmtree(old)
 

@@ -1,7 +1,7 @@
 """An output place at a URI, with a local mirror: the same store as a folder, for whoever uses it.
 
 Tasks fill local folders. A commit uploads their files and, last, `result.json`, which lists them with
-their sizes: a result is done exactly when that one object exists, and a reader takes what it lists. What
+their sizes and checksums: a result is done exactly when that one object exists, and a reader takes what it lists. What
 a run is interrupted in leaves no result.json, so it counts as nothing and is written over later. What is
 done is listed once, at the start. The mirror lies in the scratch folder (`dubbing.store.copies`) and may
 be deleted while no run is under way.
@@ -13,15 +13,17 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dubbing.errors import OutputError, StorageError
+from dubbing.errors import DamagedResult, OutputError, StorageError
 from dubbing.remote import Objects, Uri, at_once
+from dubbing.store.contents import RESULT, Look, checksum, fault, listed, read_result
 from dubbing.store.copies import ENVIRONMENT, folder_of, walked
-from dubbing.store.folder import PART, RESULT, Store, output_error, read_json
+from dubbing.store.folder import PART, Store, output_error, read_folder
 from dubbing.store.lease import Lease, held
 
 __all__ = ["RemoteStore"]
@@ -40,6 +42,7 @@ class RemoteStore(Store):
         self._origin = str(self.root)
         self._objects = Objects(uri, patience_s)
         self._done: set[str] | None = None
+        self._sizes: dict[str, int] = {}
         self._lease: Lease | None = None
         self._progress_sent = 0
 
@@ -62,25 +65,69 @@ class RemoteStore(Store):
 
     def done(self, folder: Path) -> bool:
         if self._done is None:
-            end = f"/{RESULT}"
-            self._done = {name.removesuffix(end) for name in self._objects.find() if name.endswith(end)}
+            end, self._sizes = f"/{RESULT}", self._objects.find()
+            self._done = {name.removesuffix(end) for name in self._sizes if name.endswith(end)}
         return self._name(folder) in self._done
 
     def note(self, folder: Path) -> None:
         if self._done is not None:
             self._done.add(self._name(folder))
 
-    def results(self, folders: Iterable[Path]) -> dict[Path, Any]:
-        found, names = {}, {}
+    def results(self, folders: Iterable[Path]) -> dict[Path, dict[str, Any] | None]:
+        found: dict[Path, dict[str, Any] | None] = {}
+        names = {}
         for folder in folders:
             if self.done(folder):
-                if (folder / RESULT).exists():
-                    found[folder] = read_json(folder / RESULT)
-                else:
+                try:
+                    found[folder] = read_folder(folder)
+                except (OSError, ValueError):  # it is not here, or what is here is damaged
                     names[self._name(folder / RESULT)] = folder
         for name, data in self._objects.read_many(names).items():
-            found[names[name]] = self._parsed(name, data)
+            found[names[name]] = _parsed(data)
         return found
+
+    def fault(self, folder: Path, told: Mapping[str, Any], look: Look = "sizes") -> str | None:
+        """As of a folder, by the listing of the beginning; contents are looked at, by loading them, where that is
+        asked for, but not of a published master whose object's mark is what it was when it was published."""
+        name = self._name(folder)
+        try:
+            files = listed(told)
+        except ValueError as e:
+            return f"is damaged: {e}"
+        if f"{name}/{RESULT}" not in self._sizes:
+            return None  # made since the listing
+        for file, (size, crc) in files.items():
+            at, mark = f"{name}/{file}", None
+            if at not in self._sizes:
+                at, mark = self._published(at)
+            if at not in self._sizes:
+                return f"is not whole: {file} is missing"
+            if self._sizes[at] != size:
+                return f"is damaged: {file} has {self._sizes[at]} bytes instead of {size}"
+            moved = look == "moved" and (mark is None or list(self._objects.stamp(at)) != mark)
+            if crc is not None and (look == "all" or moved) and self._checksum(at) != crc:
+                return f"is damaged: {file} no longer holds what was written into it"
+        return None
+
+    def _published(self, made: str) -> tuple[str, Any]:
+        """The object that a master's file became when it was published, and the mark that it then had; its own name
+        where it was not."""
+        home = made.rpartition("/")[0].rpartition("/")[0]
+        with suppress(FileNotFoundError, ValueError, AttributeError):
+            note = json.loads(self._objects.read(f"{home}/{MASTER}"))
+            if note.get("made") == made:
+                return f"{home}/{made.rpartition('/')[2]}", note.get("mark")
+        return made, None
+
+    def _checksum(self, name: str) -> str:
+        """Of an object, which is loaded for it."""
+        self._make_mirror()
+        part = self.root / f"{PART}{uuid.uuid4().hex[:8]}"
+        try:
+            self._objects.get(name, part)
+            return checksum(part)
+        finally:
+            part.unlink(missing_ok=True)
 
     def read_bytes(self, path: Path) -> bytes:
         return self._objects.read(self._name(path))
@@ -125,43 +172,44 @@ class RemoteStore(Store):
             return self.root / text[len(self._origin) + 1 :]
         return folder
 
+    def there(self, folder: Path) -> Path:
+        return Path(self._origin) / folder.relative_to(self.root)
+
+    def whole(self, folder: Path) -> None:
+        """A mirrored result that is damaged is loaded again first."""
+        try:
+            super().whole(folder)
+        except DamagedResult:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._download(folder)
+
     def _download(self, folder: Path) -> None:
         """One result from the place into the mirror: whole or not at all."""
-        name = self._name(folder)
+        name, shown = self._name(folder), self.shown(folder)
         try:
-            with super().commit(folder) as part:
-                told = self._objects.read(f"{name}/{RESULT}")
-                for file, size in self._parsed(name, told)["files"].items():
+            with self._filled(folder) as part:
+                data = self._objects.read(f"{name}/{RESULT}")
+                told = _parsed(data)
+                if told is None:
+                    raise DamagedResult(f"{shown!r} is damaged: {RESULT}", folder)
+                for file in listed(told):
                     target = part / file
                     target.parent.mkdir(parents=True, exist_ok=True)
                     self._objects.get(f"{name}/{file}", target)
-                    if target.stat().st_size != size:
-                        raise OutputError(
-                            f"{self.shown(folder / file)!r} has {target.stat().st_size} bytes instead of {size}: "
-                            f"remove {self.shown(folder)!r} and run again."
-                        )
-                (part / RESULT).write_bytes(told)
+                if problem := fault(part, told, "all"):
+                    raise DamagedResult(f"{shown!r} {problem}", folder)
+                (part / RESULT).write_bytes(data)
         except FileNotFoundError as e:
-            raise OutputError(
-                f"{self.shown(folder)!r} is not whole: something removed files of it; remove it all and run again."
-            ) from e
+            raise DamagedResult(f"{shown!r} is not whole: files of it are missing", folder) from e
 
     # -- writing -----------------------------------------------------------------------------
 
-    @contextmanager
-    def commit(self, final: Path) -> Iterator[Path]:
-        """As of a folder. Raises StorageError when it cannot be uploaded."""
-        with super().commit(final) as part:
-            yield part
-            self._upload(part, self._name(final))
-
-    def _upload(self, part: Path, name: str) -> None:
-        files = {str(p.relative_to(part)): p.stat().st_size for p in sorted(part.rglob("*")) if p.is_file()}
-        told = read_json(part / RESULT) if files.pop(RESULT, None) is not None else {}
-        data = json.dumps({**told, "files": files}, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        at_once(lambda f: self._objects.put(f"{name}/{f}", part / f), list(files))
-        (part / RESULT).write_bytes(data)
-        self._objects.write(f"{name}/{RESULT}", data)
+    def _send(self, part: Path, final: Path) -> None:
+        """Upload it, result.json last. Raises StorageError."""
+        name = self._name(final)
+        files = [str(p.relative_to(part)) for p in sorted(part.rglob("*")) if p.is_file() and p != part / RESULT]
+        at_once(lambda f: self._objects.put(f"{name}/{f}", part / f), files)
+        self._objects.write(f"{name}/{RESULT}", (part / RESULT).read_bytes())
 
     def write_bytes(self, path: Path, data: bytes) -> None:
         """Atomic, here and there; what lies in a folder that is being filled goes with its commit."""
@@ -174,9 +222,9 @@ class RemoteStore(Store):
     def remove(self, folder: Path) -> None:
         """Its result.json first."""
         name = self._name(folder)
-        self._objects.remove(f"{name}/{RESULT}")
-        for left in self._objects.find(name):
+        for left in (f"{name}/{RESULT}", *self._objects.find(name)):
             self._objects.remove(left)
+            self._sizes.pop(left, None)
         if self._done is not None:
             self._done.discard(name)
         super().remove(folder)
@@ -192,8 +240,8 @@ class RemoteStore(Store):
         home, source = self._name(final.parent), self._name(made)
         names = self._objects.find(home)
         note = f"{home}/{MASTER}"
-        with suppress(FileNotFoundError, ValueError):
-            if json.loads(self._objects.read(note)) == {"made": source} and self._name(final) in names:
+        with suppress(FileNotFoundError, ValueError, AttributeError):
+            if json.loads(self._objects.read(note)).get("made") == source and self._name(final) in names:
                 if source in names:
                     self._objects.remove(source)
                 self._retire(made.parent, names)
@@ -204,7 +252,8 @@ class RemoteStore(Store):
             shutil.rmtree(made.parent, ignore_errors=True)
             raise OutputError(f"{self.shown(final)!r} was removed; run the same command again to make it anew.")
         self._objects.copy(source, self._name(final))
-        self._objects.write(note, json.dumps({"made": source}).encode())
+        mark = self._objects.stamp(self._name(final))
+        self._objects.write(note, json.dumps({"made": source, "mark": mark}).encode())
         self._objects.remove(source)
         self._retire(made.parent, names)
 
@@ -271,8 +320,9 @@ class RemoteStore(Store):
         """A path of the mirror as the name of its object."""
         return path.relative_to(self.root).as_posix()
 
-    def _parsed(self, name: str, data: bytes) -> Any:
-        try:
-            return json.loads(data)
-        except ValueError as e:
-            raise OutputError(f"{str(self.uri / name)!r} is damaged; remove its folder and run again.") from e
+
+def _parsed(data: bytes) -> dict[str, Any] | None:
+    try:
+        return read_result(data)
+    except ValueError:
+        return None

@@ -1,10 +1,10 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped, in one file, whole or not at all.
+"""Checkpoints: everything that a run needs to go on as if it had never stopped, written to one file atomically.
 
     OUT/checkpoint.pt   the latest: networks, optimisers, schedules, loss scaling, position, early stopping
     OUT/best.pt         the networks alone, as they were when the held-out number was smallest
 
 Read by torch's restricted unpickler: a checkpoint is data, never code. Randomness needs no state here: it is a
-function of the seed and the position (`sampler`). Knows no design beyond its name.
+function of the seed and the position (`sampler`). It knows no design beyond its name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FORMAT = "dub.train.1"
 
 @dataclass(frozen=True)
 class Identity:
-    """What a checkpoint belongs to: a design, its settings (JSON), the data's hash, and the hashes of named files."""
+    """The training that a checkpoint is of: design, settings (JSON), the data's hash, the hashes of named files."""
 
     recipe: str
     settings: str
@@ -49,8 +49,8 @@ class Identity:
 @dataclass
 class Position:
     """How far a run is. done: steps of the current epoch that are done; seconds: spent in training so far;
-    best, best_step: the smallest held-out number, None before the first look; worse: looks since then without a
-    better one; stopped: whether patience has run out."""
+    best, best_step: the smallest held-out number, None before the first validation; worse: validations since then
+    without a better one; stopped: whether patience has run out."""
 
     step: int = 0
     epoch: int = 0

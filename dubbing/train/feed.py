@@ -1,7 +1,7 @@
 """Items of a dataset, drawn ahead of the step that needs them and given in order: on threads, or in processes.
 
 Threads cost nothing to start and serve a processor, whose steps take longer than their items. A GPU's steps do not:
-there, processes decode. Either way an item is a function of seed, epoch and clip, so nothing depends on which it is.
+there, processes decode. Either way an item is a function of seed, epoch and clip, so both give the same items.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _ORPHAN_S = 2.0
 
 @dataclass(frozen=True)
 class Draw:
-    """What an item is drawn with. samples: by split, those the recipe can use, in their order. Numbers beyond the last
-    sample begin again with the first, at another moment of it."""
+    """Draws items. samples: by split, those the recipe can use, in their order. Numbers beyond the last
+    sample start again with the first, at another moment of the clip."""
 
     recipe: Recipe
     settings: Any
@@ -49,7 +49,7 @@ class Draw:
         return self.recipe.item(self.data, sample, rng, self.settings)
 
     def apart(self) -> Draw:
-        """The same with open files of its own."""
+        """A copy with its own open files."""
         return Draw(self.recipe, self.settings, copy.copy(self.data), self.samples)
 
 

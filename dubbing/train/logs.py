@@ -1,11 +1,11 @@
-"""What a run leaves for people and for other programs: losses.jsonl, TensorBoard's events.
+"""The logs of a run: losses.jsonl for programs, TensorBoard's events for people.
 
     OUT/losses.jsonl   one JSON object a line: {"step", "epoch", <loss>, ..., "grad_norm/<network>"} after each step,
                        {"step", "epoch", "held_out": {...}} after each look at the held-out speakers
     OUT/tensorboard/   the same as curves, and sheets of sample pictures
 
 A resumed run cuts off what was written after its checkpoint, so that the file reads as if nothing had happened.
-Knows no design.
+It knows no design.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Logs:
             self._board.add_image("samples", np.ascontiguousarray(sheet_HWC[..., ::-1]), step, dataformats="HWC")
 
     def flush(self) -> None:
-        """Everything so far is on the disk: called before a checkpoint says so."""
+        """Write everything so far to disk, so that a checkpoint never refers to a line that is not there."""
         self._file.flush()
         os.fsync(self._file.fileno())
         if self._board is not None:

@@ -1,4 +1,4 @@
-"""One training run in one process of it: epochs, looks at held-out speakers, checkpoints, stopping, the result.
+"""A training run in one of its processes: epochs, validation on held-out speakers, checkpoints, stopping, the result.
 
     OUT/checkpoint.pt, best.pt   see `checkpoints`
     OUT/losses.jsonl, tensorboard/   see `logs`
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from dubbing import __version__, models
-from dubbing.errors import DubError, InputError, ModelError
+from dubbing.errors import DubError, InputError, ModelError, several
 from dubbing.store import content_key
 from dubbing.store.folder import replace
 from dubbing.train import checkpoints, recipes
@@ -71,8 +71,8 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a watcher is told after a step or a look. of: steps in all, None where that is not known; rate: steps a
-    second in this process's life; held_out: numbers of a look, empty after a step; note: a line to say, or empty."""
+    """Progress after a step or a validation. of: steps in all, None where that is not known; rate: steps a second since
+    this process began; held_out: numbers of a validation, empty after a step; note: a line to print, or empty."""
 
     step: int
     of: int | None
@@ -85,7 +85,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. file: the result in the published layout; step, epoch: where it stands; best_step: of the
+    """How a run ended. file: the result in the published layout; step, epoch: the last ones; best_step: of the
     model in `file`; held_out: that model's numbers; why: what ended it; use: how the file is used."""
 
     recipe: str
@@ -129,7 +129,7 @@ def check(plan: TrainingPlan, workers: int = 1) -> None:
 
 
 class _Wanted:
-    """A plan whose names have become things: recipe, settings, data, clips, identity."""
+    """A plan with everything that it names loaded: recipe, settings, data, clips, identity."""
 
     def __init__(self, plan: TrainingPlan, data: Data | None = None) -> None:
         self.plan = plan
@@ -185,8 +185,8 @@ class _Run(_Wanted):
         if self.world.first:
             self.logs = Logs(self.plan.out, self.at.step, self.plan.boards)
         self._say(
-            f"{self.plan.recipe}: {len(self.train)} clips to learn from, {len(self.val)} of held-out speakers, "
-            f"{self.per_epoch} steps an epoch, on {self.state.device}"
+            f"{self.plan.recipe}: {several(len(self.train), 'clip')} to learn from, "
+            f"{len(self.val)} of held-out speakers, {several(self.per_epoch, 'step')} an epoch, on {self.state.device}"
             + (f"; goes on at step {self.at.step}" if self.resumed else "")
         )
         try:
@@ -204,12 +204,12 @@ class _Run(_Wanted):
                 self.logs.close()
 
     def _why(self) -> str:
-        """Why the run ends here, or nothing."""
+        """Why the run ends here, or an empty text."""
         at, plan = self.at, self.plan
         if at.stopped:
             return f"no better held-out number in {self.settings.patience} looks"
         if plan.steps is not None and at.step >= plan.steps:
-            return f"{plan.steps} steps"
+            return several(plan.steps, "step")
         if plan.epochs is not None and at.epoch >= plan.epochs:
             return f"{plan.epochs} epochs"
         if plan.minutes is not None and self.world.any(self._seconds() >= 60 * plan.minutes, self.state.device):
@@ -217,7 +217,7 @@ class _Run(_Wanted):
         return ""
 
     def _epoch(self) -> str:
-        """The rest of the epoch; why the run ends in it, or nothing."""
+        """Train for the rest of the epoch. Returns why the run ends in it, or an empty text."""
         world, settings, at = self.world, self.settings, self.at
         permutation = order(len(self.train), settings.seed, at.epoch)
         steps = steps_of(permutation, settings.batch, world.size, self.recipe.least_items)
@@ -296,9 +296,9 @@ class _Run(_Wanted):
     # -- held-out speakers -------------------------------------------------------------------
 
     def _look(self, last: bool = False) -> None:
-        """The held-out numbers of now; keeps the model where it is the best so far. The same on every process.
+        """Validate, and keep the model where it is the best so far. Every process gets the same numbers.
 
-        last: at the end of a run, at a step where a longer run does not look: nothing else may come of it.
+        last: at the end of a run, at a step where a longer run would not validate, so nothing else may change.
         """
         if not self.val:
             return
@@ -345,7 +345,7 @@ class _Run(_Wanted):
             self._save()
 
     def _save(self) -> None:
-        """Files are the first process's; nobody waits for it."""
+        """The first process writes the files, and the others do not wait for it."""
         if self.world.first and (self.at.step != self._saved[0] or not (self.plan.out / checkpoints.FILE).exists()):
             assert self.logs is not None
             self.logs.flush()
@@ -383,7 +383,7 @@ class _Run(_Wanted):
 
 
 def spread(samples: list[Any], most: int) -> list[Any]:
-    """At most so many, taken evenly from all of them: neighbours are of one speaker."""
+    """At most `most` samples, taken evenly from all, because neighbours are of one speaker."""
     if len(samples) <= most:
         return samples
     return [samples[n * len(samples) // most] for n in range(most)]

@@ -1,4 +1,4 @@
-"""Losses that several designs share. Knows no design.
+"""Losses that several designs share. It knows no design.
 
 Axes: N pictures, C channels, H, W.
 """

@@ -99,7 +99,7 @@ def _cause(error: Any) -> Exception:
 
 @contextlib.contextmanager
 def _followed(out: Path, watch: Callable[[Progress], None]) -> Iterator[None]:
-    """Tell of the steps that the first process writes down."""
+    """Report the steps that the first process logs."""
     stop = threading.Event()
     told = max(((line["step"], "held_out" in line) for line in read_losses(out)), default=(0, True))
 

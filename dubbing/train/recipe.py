@@ -1,4 +1,4 @@
-"""What a design to train has to say: the protocol of a recipe, and the settings that all recipes share.
+"""The protocol of a recipe, which defines one design to train, and the settings that all recipes share.
 
 The loop knows no design; a recipe knows no loop, no file and no process. One training item is drawn from one
 clip; the loop stacks items to batches of tensors on the device and hands them to `step`, which does one
@@ -78,7 +78,7 @@ class ClipLike(Protocol):
 
 
 class Data(Protocol):
-    """Where items are drawn from; `dubbing.dataset.shards.Dataset` is one. hash: of its content."""
+    """The data that items are drawn from; `dubbing.dataset.shards.Dataset` is one. hash: of its content."""
 
     @property
     def hash(self) -> str: ...
@@ -87,7 +87,7 @@ class Data(Protocol):
 
 
 class Settings(BaseModel):
-    """What `--set key=value` may say for every recipe; recipes add their own and change defaults."""
+    """Settings of every recipe, given by `--set key=value`; recipes add their own and change defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -150,7 +150,7 @@ class Recipe(ABC):
         return ()
 
     def memory(self, settings: Any) -> dict[str, float]:
-        """The recipe's own numbers that change while it trains and that a checkpoint keeps, at their start."""
+        """The first values of the recipe's own numbers that change in training and that checkpoints keep."""
         return {}
 
     # -- items -------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class Recipe(ABC):
         """The means over a batch of held-out speakers, by name. No gradients, networks in evaluation mode."""
 
     def on_validation_end(self, numbers: Mapping[str, float], state: State) -> None:
-        """Told the held-out means after every look; may change `state.memory` (a loss that is switched on)."""
+        """Called with the held-out means after every validation; may change `state.memory` (to switch a loss on)."""
         return
 
     def pictures(self, batch: Batch, state: State) -> np.ndarray | None:

@@ -1,7 +1,7 @@
 """Which clips belong to which step of which epoch, for which process; and the randomness of every item.
 
-All of it is a function of the seed: nothing is remembered, so a run that was killed asks for step n of epoch e and
-gets what it would have got. Knows samples only by their ids.
+All of it is a function of the seed and nothing is stored, so a resumed run gets the same items for step n of epoch
+e. It knows samples only by their ids.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def item_rng(seed: int, epoch: int | str, sample_id: str) -> np.random.Generator
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """What torch's generators are seeded with before a step (dropout, noise)."""
+    """The seed of torch's generators before a step (dropout, noise)."""
     return _number("step", seed, step, rank) % 2**63
 
 
@@ -53,5 +53,5 @@ def steps_of(order_N: np.ndarray, batch: int, workers: int = 1, least: int = 1) 
 
 
 def strided(items: Sequence[int] | np.ndarray, rank: int, workers: int) -> list[int]:
-    """What one of several processes takes of a step's items."""
+    """The share of one of several processes in a step's items."""
     return [int(i) for i in items[rank::workers]]

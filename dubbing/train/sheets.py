@@ -1,4 +1,4 @@
-"""Contact sheets of sample pictures. Knows no design."""
+"""Contact sheets of sample pictures. It knows no design."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a recipe works on in one process: its networks, optimisers, precision, and its own numbers.
 
 A recipe computes losses under `autocast`, calls `backward` and `update`; scaling, averaging over processes, clipping
-and gradient norms happen here. Knows no design and no file.
+and gradient norms happen here. It knows no design and no file.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class State:
 
     @contextmanager
     def held(self, *names: str) -> Iterator[None]:
-        """These networks pass gradients on and collect none: a discriminator while its generator learns."""
+        """These networks pass gradients on but collect none, as a discriminator does while its generator learns."""
         own = [p for name in names for p in self.networks[name].parameters() if p.requires_grad]
         for p in own:
             p.requires_grad_(False)

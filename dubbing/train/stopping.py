@@ -1,6 +1,6 @@
 """How a run is told to stop between two steps: by a signal, or, of several processes, by a file in OUT.
 
-Knows nothing of what is stopped.
+It knows nothing of what is stopped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One title's own clips out of a data folder that `dub dataset prepare` made of finished titles.
 
 Speakers there are called TITLE/WHO. A film has too few of them to hold some out, so clips are held out instead: a
-tenth, chosen by their ids. Knows no design.
+tenth, chosen by their ids. It knows no design.
 """
 
 from __future__ import annotations

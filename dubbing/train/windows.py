@@ -1,18 +1,19 @@
 """Pictures and mel windows out of a data folder's clips, at the grid of the clip as published trainers cut them.
 
 A clip's mel spectrogram has 80 columns a second from the clip's first frame on; frame n's window begins at column
-int(3.2 n). Knows no design.
+int(3.2 n). It knows no design.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from dubbing.networks import mel
 from dubbing.train.recipe import ClipLike
 
-__all__ = ["TAIL", "WINDOW", "leaned", "mel_windows", "other_than", "sized"]
+__all__ = ["TAIL", "WINDOW", "leaned", "masked", "mel_windows", "other_than", "pictures", "sized"]
 
 WINDOW = 5  # frames
 TAIL = 2 * 640  # samples after a window's last frame that its own mel columns reach
@@ -39,6 +40,18 @@ def sized(faces_NHWC: np.ndarray, size_px: int) -> np.ndarray:
     smaller = size_px < faces_NHWC.shape[1]
     how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
     return np.stack([cv2.resize(face, (size_px, size_px), interpolation=how) for face in faces_NHWC])
+
+
+def pictures(faces: Tensor) -> Tensor:
+    """uint8 (..., S, S, 3) as float32 (N, 3, S, S), 0..1; all axes before the picture's become N."""
+    return faces.flatten(0, -4).permute(0, 3, 1, 2).float() / 255
+
+
+def masked(faces_NCHW: Tensor) -> Tensor:
+    """A copy whose lower half is black."""
+    copy = faces_NCHW.clone()
+    copy[:, :, copy.shape[2] // 2 :] = 0
+    return copy
 
 
 def leaned(faces_NHWC: np.ndarray, lips_N4: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:

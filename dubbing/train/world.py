@@ -1,7 +1,7 @@
 """The processes that train together: averages and agreements between them. With one process, nothing happens.
 
 Gradients are averaged here, explicitly, in place of a wrapper around each network: recipes with several networks
-run each of them several times in one step, some without gradients, which wrappers do not forgive. Knows torch's
+run each of them several times in one step, some without gradients, which such wrappers do not support. It knows torch's
 process groups; whoever starts the processes (`processes`) sets the group up.
 """
 
@@ -26,7 +26,7 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
     def average_gradients(self, parameters: Iterable[Tensor], share: float) -> None:
@@ -53,7 +53,7 @@ class World:
             at += g.numel()
 
     def share_buffers(self, network: nn.Module) -> None:
-        """Everybody takes the first process's running means and counters."""
+        """Copy the first process's running means and counters to all others."""
         if self.size > 1:
             for buffer in network.buffers():
                 group.broadcast(buffer, 0)
@@ -69,7 +69,7 @@ class World:
         return {n: t / items for n, t in zip(names, totals, strict=True)} if items else {}
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether any process says yes."""
+        """Whether `flag` is set in any process."""
         if self.size == 1:
             return flag
         number = torch.tensor([float(flag)], device=device)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import cv2
 import numpy as np
 from pydantic import Field
 from scipy.ndimage import gaussian_filter1d
@@ -28,7 +29,7 @@ from dubbing.models import Model
 from dubbing.records import Patch
 from dubbing.store import key_of
 
-__all__ = ["Apart", "Rewrite", "RewriteSettings"]
+__all__ = ["Apart", "Rewrite", "RewriteSettings", "ShotPlan"]
 
 _NOISE = 3.0  # times the usual power of what smoothing takes: below it is noise
 _ALIKE = 0.03  # openings (inter-ocular distances) of mouths that may be laid over each other
@@ -84,7 +85,9 @@ class Rewrite:
         return shape.PRIOR_FILE.stat().st_size
 
     def check(self) -> None:
-        """Its weights come with the package and were read with its hash."""
+        """Reads the prior, which comes with the package. Raises ModelError where it is damaged."""
+        hearing.Prior.load()
+        shape.ShapeSpace.load()
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
@@ -96,17 +99,18 @@ class Rewrite:
         return self._rendered(work, Apart(gap_s, shapes))
 
     def _rendered(self, work: RenderRequest, apart: Apart | None) -> Iterator[Rendered]:
-        plan = _ShotPlan(work, self.settings, apart)
+        plan = ShotPlan(work, self.settings, apart)
         start = work.track.start_frame
         for low, high in _stretches(len(plan.lower_NL3), self.settings.stretch_frames):
             here_N = plan.wanted_N[low:high] & [work.wants(start + n) for n in range(low, high)]
             if not here_N.any():
                 continue
             faces = [
-                Face(picture.bgr(box=(b.x, b.y, b.width, b.height)), b, mesh)
-                for picture, b, mesh in zip(
+                Face(_sized(picture.bgr(box=(b.x, b.y, b.width, b.height)), small), small, mesh)
+                for picture, b, small, mesh in zip(
                     media.read(work.source, work.timeline, start + low, start + high, threads=1),
                     plan.boxes[low:high],
+                    plan.small[low:high],
                     plan.mesh_NP2[low:high],
                     strict=True,
                 )
@@ -115,17 +119,21 @@ class Rewrite:
             colours = plan.colours(faces) if plan.alone else None
             for n in np.flatnonzero(here_N):
                 target = faces[n]
-                parts = [(faces[d], w) for d, w in _blend(donors, int(n), plan.have_N3[low:high, 0])]
+                lent = [(int(donors[n]), 1.0)] if work.draft else _blend(donors, int(n), plan.have_N3[low:high, 0])
+                parts = [(faces[d], w) for d, w in lent]
                 if plan.stands and plan.have_N3[low + n, 0] > _PARTED:
                     parts = [(replace(target, bgr_HWC=shut(target.bgr_HWC, target.local_P2)), 1.0)]
                 inside = plan.inside(low, int(n), donors, colours) if colours else None
-                bgr, matte = render(target, plan.goal_NP2[low + n], parts, inside)
+                bgr, matte = render(target, plan.goal_NP2[low + n], parts, inside, grid=8 if work.draft else 16)
+                box = plan.boxes[low + n]
+                if work.draft:
+                    bgr, matte = _enlarged(bgr, matte, target, box)
                 matte = np.rint(matte * plan.fade_N[low + n]).astype(np.uint8)
-                patch = Patch(start + low + int(n), target.box.x, target.box.y, bgr, matte)
+                patch = Patch(start + low + int(n), box.x, box.y, bgr, matte)
                 yield Rendered(patch, float(plan.opening_N[low + n]))
 
 
-class _ShotPlan:
+class ShotPlan:
     """Everything about a track that needs no pixels: where the mouth is, and where it should be."""
 
     def __init__(self, work: RenderRequest, settings: RewriteSettings, apart: Apart | None = None) -> None:
@@ -137,6 +145,11 @@ class _ShotPlan:
             full, pose = _calm(full, pose, float(work.timeline.rate))
         self.mesh_NP2 = apply_pose(full, *pose)[..., :2]
         self.boxes: list[Box] = crop_boxes(self.mesh_NP2, work.picture_wh)
+        self.small = self.boxes  # and `mesh_NP2`, `goal_NP2`, `seam_NP2`: in pixels of a picture of half the size
+        if work.draft:
+            self.small = [Box(b.x // 2, b.y // 2, b.width // 2, b.height // 2) for b in self.boxes]
+            pose = (pose[0] / 2, pose[1], pose[2] / 2)
+            self.mesh_NP2 = apply_pose(full, *pose)[..., :2]
         actor = voice.load(work.actor) if work.actor else voice.default_actor(full)
         first, last = track.start_frame, track.end_frame
         times_s = work.timeline.times_s(first, last, centre=True)
@@ -200,6 +213,21 @@ class _ShotPlan:
         share = 1.0 if self.stands else float(np.clip((want - 1.15 * have) / _WIDER, 0, 1))
         own = self.stands and float(have) >= SHOWN
         return Inside(colours, self.seam_NP2[low + n], own, share) if share > 0 else None
+
+
+def _sized(bgr_HWC: np.ndarray, box: Box) -> np.ndarray:
+    """A crop in the size of its box, which is its own, or half of that in a draft."""
+    size = (box.width, box.height)
+    return bgr_HWC if bgr_HWC.shape[1::-1] == size else cv2.resize(bgr_HWC, size, interpolation=cv2.INTER_AREA)
+
+
+def _enlarged(bgr_HWC: np.ndarray, matte_HW: np.ndarray, target: Face, box: Box) -> tuple[np.ndarray, np.ndarray]:
+    """What was rendered at half the size, in the size of the picture; where the matte is zero, the picture's own."""
+    there = matte_HW > 0
+    bgr_HWC[~there] = target.bgr_HWC[~there]  # instead of black, which would bleed into the edge
+    size = (box.width, box.height)
+    matte = cv2.resize(matte_HW, size) * cv2.resize(there.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(bgr_HWC, size), matte
 
 
 def _stretches(count: int, most: int) -> list[tuple[int, int]]:

@@ -20,22 +20,13 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from dubbing.generators.rewrite.fitting import Fit
-from dubbing.generators.rewrite.shape import PRIOR_FILE
+from dubbing.generators.rewrite.shape import PRIOR_FILE, prior_arrays
 from dubbing.networks import voice_encoder
 from dubbing.sound import log_mel
 
 __all__ = [
-    "CLASSES",
-    "DILATIONS",
-    "ENCODED",
-    "STEP_HZ",
-    "Heard",
-    "Prior",
-    "features",
-    "prior_hash",
-    "speaks",
-    "surroundings",
-]
+    "CLASSES", "DILATIONS", "ENCODED", "STEP_HZ", "Heard", "Prior", "features", "prior_hash", "speaks", "surroundings",
+]  # fmt: skip
 
 STEP_HZ = 50
 DILATIONS = (1, 2, 4, 8)
@@ -105,9 +96,8 @@ class Prior:
     @staticmethod
     @lru_cache(maxsize=1)
     def load() -> Prior:
-        """The prior of `prior.npz`, without pickle."""
-        with np.load(PRIOR_FILE, allow_pickle=False) as data:
-            return Prior.of({name: data[name] for name in data.files})
+        """The prior that ships with the package. Raises ModelError where it is damaged."""
+        return Prior.of(prior_arrays())
 
     @staticmethod
     def of(arrays: Mapping[str, np.ndarray]) -> Prior:

@@ -82,17 +82,23 @@ def _unit(vectors_N2: np.ndarray) -> np.ndarray:
 
 
 def render(
-    target: Face, wanted_P2: np.ndarray, donors: Sequence[tuple[Face, float]], inside: Inside | None = None
+    target: Face,
+    wanted_P2: np.ndarray,
+    donors: Sequence[tuple[Face, float]],
+    inside: Inside | None = None,
+    *,
+    grid: int = 16,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The target's crop with the wanted mouth: (bgr_HWC uint8, zero where the matte is; matte_HW uint8).
 
     wanted_P2: (478, 2) where the mesh should be, in pixels of the picture; donors: frames that lend
-    their mouths, with weights that add up to 1; inside: what to draw between lips that no donor has parted so far.
+    their mouths, with weights that add up to 1; inside: what to draw between lips that no donor has parted so far;
+    grid: nodes of a bend between the eyes' outer corners, the coarser the quicker.
     """
     size = (target.box.width, target.box.height)
     goal = wanted_P2 - (target.box.x, target.box.y)
     eye = float(np.linalg.norm(target.mesh_P2[33] - target.mesh_P2[263]))
-    step = max(3, int(round(eye / 16)))
+    step = max(3, int(round(eye / grid)))
     face, changed = _bend_jaw(target, goal, eye, step)
     hull = _mouth_hull(goal, eye)
     part = _around(hull, 0.16 * eye, size)

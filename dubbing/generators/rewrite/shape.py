@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from dubbing.face import INNER_LIPS, LOWER_FACE, OUTER_LIPS
+from dubbing.models import shipped_arrays
 
-__all__ = ["COEFS", "PRIOR_FILE", "ShapeSpace", "learn_space", "lower_of", "resting", "smoothed"]
+__all__ = ["COEFS", "PRIOR_FILE", "ShapeSpace", "learn_space", "lower_of", "prior_arrays", "resting", "smoothed"]
 
 COEFS = 8
 PRIOR_FILE = Path(__file__).with_name("prior.npz")
@@ -29,6 +30,11 @@ _OUTER_LOWER = np.array([_PLACE[p] for p in OUTER_LIPS[:10:-1]])
 _MIDDLE = slice(3, 6)  # of the nine pairs, the three that `face.mouth_measures` reads
 _CORNERS = (_PLACE[61], _PLACE[291])
 _SHUT = 0.02  # below this opening the whole lip line closes, not only its middle
+
+
+def prior_arrays() -> dict[str, np.ndarray]:
+    """The arrays of the prior that ships with the package. Raises ModelError where it is damaged."""
+    return shipped_arrays(PRIOR_FILE, "the generator rewrite", "shipped_weights/prior.py")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +51,8 @@ class ShapeSpace:
     @lru_cache(maxsize=1)
     def load() -> ShapeSpace:
         """The space that ships with the prior, which predicts in it."""
-        with np.load(PRIOR_FILE, allow_pickle=False) as data:
-            return ShapeSpace(data["analysis"].astype(np.float64), data["synthesis"].astype(np.float64))
+        data = prior_arrays()
+        return ShapeSpace(data["analysis"].astype(np.float64), data["synthesis"].astype(np.float64))
 
     def encode(self, shape_NP3: np.ndarray, rest_L3: np.ndarray) -> np.ndarray:
         """Coefficients, float64 (N, COEFS), of canonical meshes (N, 478, 3), or of lower faces (N, L, 3)."""

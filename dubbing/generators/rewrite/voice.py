@@ -27,17 +27,8 @@ from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, lower_of, restin
 from dubbing.sound import RATE_HZ, at_times
 
 __all__ = [
-    "Actor",
-    "Example",
-    "closing",
-    "default_actor",
-    "fit_actor",
-    "heard",
-    "load",
-    "opening_of",
-    "predict",
-    "save",
-]
+    "Actor", "Example", "closing", "default_actor", "fit_actor", "heard", "load", "opening_of", "predict", "save",
+]  # fmt: skip
 
 SCHEMA = "dub.actor.1"
 MOST_S = 600.0  # of speech that a fit looks at

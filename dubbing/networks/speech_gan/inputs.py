@@ -55,7 +55,7 @@ def picture(bgr_NHWC: np.ndarray) -> np.ndarray:
 
 
 def between(times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where moments lie among the middles of ticks: the tick before (N,), int, and how far to the next, 0..1 (N,).
+    """Positions of moments among the middles of ticks: the tick before (N,), int, and how far to the next, 0..1 (N,).
 
     times_s: seconds from the beginning of tick 0; moments before its middle count as its middle.
     """

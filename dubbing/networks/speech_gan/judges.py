@@ -1,6 +1,6 @@
-"""The discriminators of the speech-driven GAN: one looks at a frame, one watches and hears a sequence.
+"""The discriminators of the speech-driven GAN: one of single frames, one of sequences with their sound.
 
-Both give logits: above 0 for what they take for real. Shapes as in `nets`. The pyramid pooling is He, Zhang, Ren and
+Both give logits, above 0 for real. Shapes as in `nets`. The pyramid pooling is He, Zhang, Ren and
 Sun's, "Spatial pyramid pooling in deep convolutional networks for visual recognition" (2014), along time only.
 They know no loss.
 """

@@ -21,14 +21,14 @@ def lower_l1(made: Tensor, real: Tensor) -> Tensor:
 
 
 def judging(real: Tensor, made: Tensor) -> Tensor:
-    """What a discriminator has to make small: cross-entropy of logits (N,) of real and of made ones."""
+    """A discriminator's loss: cross-entropy of its logits (N,) of real and of generated pictures."""
     return F.binary_cross_entropy_with_logits(real, real.new_ones(()).expand_as(real)) + (
         F.binary_cross_entropy_with_logits(made, made.new_zeros(()).expand_as(made))
     )
 
 
 def fooling(made: Tensor) -> Tensor:
-    """What the generator has to make small of a discriminator's logits (N,) of made ones: taken for real."""
+    """The generator's loss from a discriminator's logits (N,) of generated pictures: cross-entropy with 'real'."""
     return F.binary_cross_entropy_with_logits(made, made.new_ones(()).expand_as(made))
 
 

@@ -81,7 +81,7 @@ class Ear(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """What is said, tick by tick: an `Ear`, then a GRU of two layers over time.
+    """Encodes speech tick by tick: an `Ear`, then a GRU of two layers over time.
 
     `forward(mfcc_BT1CT, state)`: (B, T, 1, 13, 20) and the GRU's state (2, B, audio), or None at a beginning; returns
     (B, T, audio) and the state behind the last tick.
@@ -99,7 +99,7 @@ class AudioEncoder(nn.Module):
 
 
 class NoiseGenerator(nn.Module):
-    """What the sound does not say (blinks, brows): normal numbers, made to hang together by a GRU of two layers.
+    """Motion that sound does not determine (blinks, brows): normal noise, correlated in time by a GRU of two layers.
 
     `forward(noise_BTZ, state)`: (B, T, 10), see `inputs.noise`, and (2, B, 10) or None; returns (B, T, 10), the state.
     """
@@ -114,7 +114,7 @@ class NoiseGenerator(nn.Module):
 
 
 class IdentityEncoder(nn.Module):
-    """Who it is: 6 convolutions from a still to 50 numbers.
+    """Encodes the person: 6 convolutions from a still to 50 numbers.
 
     `forward(still_B3HW)`: (B, 3, 128, 96); returns (B, 50), -1..1, and the first four layers' outputs: (B, w, 64, 48),
     (B, 2w, 32, 24), (B, 4w, 16, 12), (B, 8w, 8, 6).

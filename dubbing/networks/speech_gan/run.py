@@ -1,7 +1,7 @@
-"""The generator of the speech-driven GAN at work: one tick, one picture at a time.
+"""Inference with the generator of the speech-driven GAN, one tick and one picture at a time.
 
-So nothing hangs on how a sequence was cut: any parts, with the state carried from each to the next, give the bytes of
-the whole. Numpy in, numpy out; it knows no film.
+So the result does not depend on how a sequence is cut: parts, with the state passed from each to the next, give the
+same bytes as the whole. Numpy in, numpy out; it knows no film.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Seen", "SpeechGAN", "State"]
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A still that was looked at: its 50 numbers (1, 50) and the four skips, on the device."""
+    """An encoded still: its 50 numbers (1, 50) and the four skips, on the device."""
 
     who: Tensor
     skips: list[Tensor]
@@ -28,7 +28,7 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where a sequence stands: the states of both GRUs, (2, 1, audio) and (2, 1, 10), on the device."""
+    """The states of both GRUs within a sequence, (2, 1, audio) and (2, 1, 10), on the device."""
 
     audio: Tensor
     noise: Tensor
@@ -43,7 +43,7 @@ class SpeechGAN:
         self._heard = net.plan.audio
 
     def see(self, still_HWC: np.ndarray) -> Seen:
-        """Look at a still, uint8 BGR (128, 96, 3)."""
+        """Encode a still, uint8 BGR (128, 96, 3)."""
         with torch.inference_mode():
             return Seen(*self._net.identity(self._to(picture(still_HWC[None]))))
 

@@ -60,10 +60,10 @@ function showPicture(card, row) {
   }, 60));
 }
 
-// state: {focused, selected, seen, stale: no longer fits the filters, query}
+// state: {focused, selected, seen, stale: no longer fits the filters, titles: there are several, query}
 /** @param {Card} card @param {Row} row
- * @param {{ focused: boolean, selected: boolean, seen: boolean, stale: boolean, query: string }} state */
-export function fillCard(card, row, { focused, selected, seen, stale, query }) {
+ * @param {{ focused: boolean, selected: boolean, seen: boolean, stale: boolean, titles: boolean, query: string }} state */
+export function fillCard(card, row, { focused, selected, seen, stale, titles, query }) {
   const p = card.parts;
   const word = grade(row);
   const verdict = VERDICT[row.verdict];
@@ -78,7 +78,8 @@ export function fillCard(card, row, { focused, selected, seen, stale, query }) {
   setText(p.name, row.shot.replace("_", " "));
   setText(p.meta, stale ? "no longer fits" : seen ? "seen" : "");
   setText(p.timecode, row.start_tc ?? "");
-  setText(p.language, row.language);
+  setText(p.language, titles ? `${row.title} · ${row.language}` : row.language);
+  p.language.title = `${row.title}, ${row.language}`;
   setText(p.score, row.status === "failed" ? "failed" : row.status === "untouched" ? "" : number(row.severity));
   setText(p.grade, word === "over" ? "▲ over" : word === "close" ? "near" : "");
   setText(p.words, complaint(row));
@@ -107,7 +108,7 @@ export function fillCard(card, row, { focused, selected, seen, stale, query }) {
     setText(bar.value, known ? number(value) : "–");
   });
   p.link.setAttribute("aria-label", [
-    row.shot, row.language, `at ${row.start_tc}`,
+    row.shot, titles ? row.title : null, row.language, `at ${row.start_tc}`,
     row.status === "dubbed" ? `severity ${number(row.severity)}, ${GRADE[word]}` : null, complaint(row),
     verdict ? `${verdict.word} by ${row.by}` : "undecided", row.comments ? plural(row.comments, "comment") : null,
     selected ? "selected" : null,

@@ -23,6 +23,11 @@ export function bindControls(page, keys) {
   const mode = (name) => () => setMode(page, name);
   /** @param {number} by */
   const jump = (by) => () => player.step(by);
+  /** @param {number} by */
+  const adjust = (by) => () => {
+    view.adjust(by);
+    showAdjust(page, true);
+  };
   keys.bind("Play",
     [" ", "play or pause", () => player.toggle()],
     ["l", "play; again: faster", () => player.forward()],
@@ -36,31 +41,34 @@ export function bindControls(page, keys) {
     ["End", "last frame of the shot", () => page.scrub(page.facts.frames[1] - 1)],
     ["-", "slower", () => player.faster(-1)],
     ["=", "faster", () => player.faster(1)],
-    ["h", "loop: the shot, with a second around it, off", () => nextLoop(page)],
+    ["h", "loop: the shot, with a second around it, the film on across its cuts, off", () => nextLoop(page)],
+    ["w", "play the film on from here", () => playFilm(page)],
+    ["Shift+Home", "to the first shot of the film", () => page.toStart()],
     ["s", "sound of the source or the dub", () => setSound(page, page.sound.which === "dub" ? "source" : "dub")]);
   keys.bind("Look",
     ["1", "side by side", mode("side")],
     ["2", "wipe", mode("wipe")],
     ["3", "flicker from A to B", mode("flicker")],
     ["4", "difference", mode("difference")],
-    [["[", "]"], "move the wipe; slower or faster flicker; less or more gain"],
+    ["[", "wipe to the left; slower flicker; less gain", adjust(-1)],
+    ["]", "wipe to the right; faster flicker; more gain", adjust(1)],
     ["x", "the other side (flicker)", () => { setMode(page, "flicker"); view.flip(); }],
     ["m", "whole picture, mouth, or both", () => setZoom(page, ZOOMS[(ZOOMS.indexOf(view.zoom) + 1) % ZOOMS.length])],
     ["b", "face boxes and tracks", () => toggle(page, "faces")],
     ["v", "outline of the matte", () => toggle(page, "matte")],
+    ["d", "draw on the frame; a comment keeps the drawing", () => draw(page)],
+    ["e", "the last stroke away", () => page.drawing.undo()],
     ["f", "picture on the whole screen, or not", () => wholeScreen()]);
-  for (const [key, by] of Object.entries({ "[": -1, "]": 1 })) {
-    keys.table.set(key, () => {
-      view.adjust(by);
-      showAdjust(page, true);
-    });
-  }
+  keys.bind("Timeline",
+    ["ArrowUp", "larger, around the playhead (as the wheel does)", () => page.timeline.zoom(1.6)],
+    ["ArrowDown", "smaller", () => page.timeline.zoom(1 / 1.6)]);
   keys.bind("Takes",
     ["y", "A: the next take", () => page.nextSide("a")],
     ["u", "B: the next take", () => page.nextSide("b")]);
   keys.bind("Go",
     ["n", "next shot of the queue", () => page.go(page.order.beside(page.key, 1))],
     ["p", "previous shot of the queue", () => page.go(page.order.beside(page.key, -1))],
+    ["Shift+L", "this shot in all languages, side by side", () => $("#all-languages").click()],
     ["q", "back to the queue", () => $("#home").click()]);
   showControls(page);
   setMode(page, view.mode, true);
@@ -75,6 +83,7 @@ function buttons(page) {
   for (const b of $$("[data-sound]")) b.addEventListener("click", () => setSound(page, /** @type {Which} */ (b.dataset.sound)));
   $("#faces").addEventListener("click", () => toggle(page, "faces"));
   $("#matte").addEventListener("click", () => toggle(page, "matte"));
+  $("#draw").addEventListener("click", () => draw(page));
   $("#play").addEventListener("click", () => player.toggle());
   $("#step-back").addEventListener("click", () => player.step(-1));
   $("#step-on").addEventListener("click", () => player.step(1));
@@ -149,6 +158,25 @@ function nextLoop(page) {
   page.player.nextLoop();
   memory.set("loop", page.player.loop);
   whisper(`Loop: ${page.player.loop}`);
+}
+
+/** @param {ShotPage} page */
+function draw(page) {
+  const { drawing } = page;
+  drawing.on = !drawing.on;
+  $("#draw").setAttribute("aria-pressed", String(drawing.on));
+  $("#stage").classList.toggle("drawing", drawing.on);
+  whisper(drawing.on ? "The pointer draws on the frame" : "The pointer draws no more");
+}
+
+// Across the cuts: picture A and B and either sound as they are set, shot after shot.
+/** @param {ShotPage} page */
+function playFilm(page) {
+  page.player.setLoop("film");
+  page.ahead.drop();
+  page.prepareNext();
+  page.player.play();
+  whisper("The film plays on across its cuts");
 }
 
 function wholeScreen() {

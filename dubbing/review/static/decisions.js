@@ -55,15 +55,16 @@ async function takeOf(row) {
 }
 
 // The same of many shots, a few at a time. onone(row, found | null, error | null) after each.
-/** @param {Row[]} rows @param {Kind} kind @param {string} reviewer
+/** @param {Row[]} rows @param {Kind} kind
+ * @param {{ reviewer: string, reasons: Reason[] }} said
  * @param {(row: Row, found: Decided | null, error: ApiError | null) => void} onone */
-export async function decideMany(rows, kind, reviewer, onone) {
+export async function decideMany(rows, kind, { reviewer, reasons }, onone) {
   const left = [...rows];
   const work = async () => {
     for (let row = left.shift(); row; row = left.shift()) {
       try {
         const take = kind === "approve" || kind === "reject" ? await takeOf(row) : undefined;
-        const about = take ? { take } : {};
+        const about = { ...(take ? { take } : {}), ...(reasons.length ? { reasons } : {}) };
         onone(row, await decide(keyOf(row), kind, { reviewer, revision: row.revision, ...about }), null);
       } catch (error) {
         onone(row, null, error);

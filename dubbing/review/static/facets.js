@@ -1,7 +1,7 @@
 // The side bar of filters with the number of shots behind each value, and the chips of those in force.
 
 import { fieldOf, h, icon, setText } from "./dom.js";
-import { FACETS, listed } from "./filters.js";
+import { FACETS, listed, valuesOf } from "./filters.js";
 import { SCORES, number, thousands } from "./words.js";
 
 /** @typedef {(state: Filters) => unknown} Change */
@@ -29,10 +29,7 @@ export class Facets {
   learn(rows) {
     for (const facet of FACETS) {
       const { known } = this.groups.get(facet.name);
-      for (const row of rows) {
-        const value = facet.of(row);
-        if (value !== null && value !== undefined) known.add(String(value));
-      }
+      for (const row of rows) for (const value of valuesOf(facet, row)) known.add(value);
     }
   }
 

@@ -1,22 +1,30 @@
 // Which shots are shown, in which order: read from the address, written to it. Pure; knows no element.
 
-import { REASON, SCORES, SORTS, STATUS, VERDICT, character, languageName } from "./words.js";
+import { REASON, REASONS, SCORES, SORTS, STATUS, VERDICT, character, languageName } from "./words.js";
 
 // Facets in the order of the side bar. of: the row's value; word: how a person says it.
 /** @type {Facet[]} */
 export const FACETS = [
   { name: "decision", label: "Decision", of: (r) => r.verdict ?? "open", word: (v) => VERDICT[v]?.word ?? "undecided",
-    order: ["open", "approved", "rejected", "original"] },
+    order: ["open", "approved", "rejected", "original", "chosen"] },
   { name: "review", label: "Asks for a person", of: (r) => (r.needs_review ? "yes" : "no"),
     word: (v) => (v === "yes" ? "over a limit" : "within limits"), order: ["yes", "no"] },
   { name: "title", label: "Title", of: (r) => r.title, word: (v) => v },
   { name: "language", label: "Language", of: (r) => r.language, word: (v) => `${languageName(v)} · ${v}` },
   { name: "status", label: "Status", of: (r) => r.status, word: (v) => STATUS[v] ?? v, order: ["dubbed", "untouched", "failed"] },
   { name: "reason", label: "Why left alone", of: (r) => r.reason, word: (v) => REASON[v] ?? v },
+  { name: "rejected", label: "Rejected for", of: (r) => r.reject_reasons, word: (v) => REASONS[/** @type {Reason} */ (v)] ?? v },
   { name: "who", label: "Character", of: character, word: (v) => v },
   { name: "comments", label: "Comments", of: (r) => (r.comments ? r.comment_severity ?? "note" : "none"),
     word: (v) => (v === "none" ? "none" : `worst: ${v}`), order: ["blocker", "issue", "note", "none"] },
 ];
+
+// What a row is counted under: nothing, one value, or several.
+/** @param {Facet} facet @param {Row} row @returns {string[]} */
+export function valuesOf({ of }, row) {
+  const value = of(row) ?? [];
+  return Array.isArray(value) ? value : [String(value)];
+}
 
 /** @returns {Filters} */
 export const empty = () => ({ q: "", sort: "worst", chosen: {}, ranges: {} });
@@ -66,7 +74,7 @@ function textOf(row) {
     const words = [
       row.shot, row.shot.replace(/^\D*0*/, "#"), row.title, row.language, languageName(row.language), row.start_tc,
       STATUS[row.status], row.reason, REASON[row.reason], row.review_reason, row.error, character(row), row.generator,
-      row.take, row.verdict ? VERDICT[row.verdict]?.word : "undecided", row.by,
+      row.take, row.verdict ? VERDICT[row.verdict]?.word : "undecided", row.by, ...(row.reject_reasons ?? []).map((r) => REASONS[r] ?? r),
       row.comments ? `comment commented ${row.comment_severity}` : "",
     ];
     texts.set(row, (text = plain(words.filter(Boolean).join(" "))));
@@ -111,21 +119,21 @@ export function choose(rows, state, brushed) {
         failed = `r.${name}`;
       }
     }
-    for (const { name, of } of FACETS) {
-      const wanted = state.chosen[name];
-      if (wanted && !wanted.has(String(of(row)))) {
+    for (const facet of FACETS) {
+      const wanted = state.chosen[facet.name];
+      if (wanted && !valuesOf(facet, row).some((v) => wanted.has(v))) {
         fails += 1;
-        failed = name;
+        failed = facet.name;
       }
       if (fails > 1) break;
     }
     if (fails > 1) continue;
     if (fails === 0) shown.push(row);
     if (fails === 0 || failed === `r.${brushed}`) open.push(row);
-    for (const { name, of } of FACETS) {
-      if (fails === 1 && failed !== name) continue;
-      const value = of(row);
-      if (value !== null && value !== undefined) counts[name].set(String(value), (counts[name].get(String(value)) ?? 0) + 1);
+    for (const facet of FACETS) {
+      if (fails === 1 && failed !== facet.name) continue;
+      const count = counts[facet.name];
+      for (const value of valuesOf(facet, row)) count.set(value, (count.get(value) ?? 0) + 1);
     }
   }
   return { shown: sorted(shown, state.sort), open, counts };

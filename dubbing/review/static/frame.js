@@ -94,7 +94,7 @@ export function askReviewer(again = false) {
 const answers = new WeakMap();
 
 // Open a <dialog> that holds a form; resolves to true where it was sent, false where it was left.
-/** @param {"#name" | "#rerun" | "#deliver" | "#comment"} selector @returns {Promise<boolean>} */
+/** @param {"#name" | "#rerun" | "#reject" | "#deliver" | "#comment"} selector @returns {Promise<boolean>} */
 export async function openDialog(selector) {
   const dialog = $(selector);
   await answers.get(dialog); // the event of its last closing may still be on its way, and is not this one's answer
@@ -135,6 +135,4 @@ export function startFrame(keys) {
     for (const f of listeners) f();
   });
   keys.bind("Page", ["?", "this sheet", () => keys.help()], ["Shift+T", "light, dark or the system's theme", nextTheme]);
-  keys.table.delete("Shift+T");
-  keys.table.set("T", nextTheme);
 }

@@ -2,7 +2,7 @@
 
 import { h, setText } from "./dom.js";
 import { say } from "./frame.js";
-import { generatorText, plural } from "./words.js";
+import { generatorText, nameOf, plural } from "./words.js";
 
 const LINGER_MS = 6000;
 
@@ -22,7 +22,7 @@ export class Jobs {
   /** @param {Job} job */
   words(job) {
     if (job.kind === "export") return "Exporting";
-    const what = job.keys?.length === 1 ? `${job.keys[0][2]} (${job.keys[0][1]})` : plural(job.keys?.length ?? 0, "shot");
+    const what = job.keys?.length === 1 ? nameOf(job.keys[0]) : plural(job.keys?.length ?? 0, "shot");
     return `Rendering ${what} with ${generatorText(job.generator)}`;
   }
 

@@ -16,12 +16,18 @@ const native = (target, key) =>
     : key === " " ? target.matches("button, summary, input")
       : /^(Arrow|Home|End)/.test(key) && target.matches("input");
 
+// A key as the sheet writes it: "Shift + A", "←".
 /** @param {string} key */
-export const shown = (key) =>
-  key
-    .split("+")
-    .map((part) => SHOWN[part] ?? (part.length === 1 ? part.toLowerCase() : part))
-    .join(" + ") || "+";
+export const shown = (key) => key.split("+").map((part) => SHOWN[part] ?? part).join(" + ") || "+";
+
+// What a press is called in the table: letters are small, "Shift+A" with the shift key, whatever the caps lock says; a
+// sign is the sign that was typed.
+/** @param {KeyboardEvent} event */
+function called({ key, shiftKey }) {
+  if (key.length > 1) return shiftKey ? `Shift+${key}` : key;
+  if (key.toLowerCase() === key.toUpperCase()) return key;
+  return shiftKey ? `Shift+${key.toUpperCase()}` : key.toLowerCase();
+}
 
 export class Keys {
   constructor() {
@@ -33,15 +39,18 @@ export class Keys {
     document.addEventListener("keydown", (event) => this.press(event));
   }
 
-  // bind("Playback", [["l", "ArrowRight"], "what it does", action], ...)
-  /** @param {string} group @param {[keys: string | string[], words: string, action?: Press][]} entries */
+  // bind("Play", [["l", "Shift+ArrowRight"], "what it does", action], ...): the sheet lists what is bound, no more.
+  /** @param {string} group @param {[keys: string | string[], words: string, action: Press][]} entries */
   bind(group, ...entries) {
     const list = this.groups.get(group) ?? [];
     this.groups.set(group, list);
     for (const [keys, words, action] of entries) {
       const all = Array.isArray(keys) ? keys : [keys];
       list.push({ keys: all, words });
-      if (action) for (const key of all) this.table.set(key, action);
+      for (const key of all) {
+        if (this.table.has(key)) throw new Error(`The key ${key} is bound twice.`);
+        this.table.set(key, action);
+      }
     }
   }
 
@@ -53,8 +62,7 @@ export class Keys {
     const typing = !left && target.matches("input:not([type=checkbox]):not([type=radio]), textarea, select");
     if (typing || native(target, event.key) || document.querySelector("dialog[open]")) return;
     if (!this.on && event.key.length === 1 && event.key !== "?" && event.key !== " ") return;
-    const name = event.shiftKey && event.key.length > 1 ? `Shift+${event.key}` : event.key;
-    const action = this.table.get(name) ?? (event.shiftKey ? undefined : this.table.get(event.key.toLowerCase()));
+    const action = this.table.get(called(event));
     if (!action) return;
     event.preventDefault();
     action(event);

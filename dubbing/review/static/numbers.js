@@ -1,10 +1,10 @@
 // The numbers of a take beside the original's, with the threshold beside both and a word for each: within or over.
 
 import { h } from "./dom.js";
-import { number, signed } from "./words.js";
+import { faceName, number, signed } from "./words.js";
 
 // value, baseline, limit as text; over: crossed, or null where nothing was measured
-/** @param {Scores | null} scores @param {Row} row @param {Limits} limits */
+/** @param {Scores | null} scores @param {Scores} row @param {Limits} limits */
 export function measures(scores, row, limits) {
   /** @param {keyof Scores} name */
   const get = (name) => scores?.[name] ?? null;
@@ -33,10 +33,11 @@ export function measures(scores, row, limits) {
   ];
 }
 
-/** @param {Scores | null} scores @param {Row} row @param {Limits} limits */
+/** @param {Scores | null} scores @param {Scores & { status?: Row["status"] }} row @param {Limits} limits */
 export function numbersTable(scores, row, limits) {
   if ([scores?.lse_d, scores?.sharpness, scores?.silence_motion].every((value) => (value ?? null) === null)) {
-    return h("p.dim.none-yet", {}, "Nothing was measured: the picture is the source's own.");
+    return h("p.dim.none-yet", {}, row.status === "dubbed" ? "Nothing was measured of this take yet."
+      : "Nothing was measured: the picture is the source's own.");
   }
   const rows = measures(scores, row, limits).map((m) => {
     const word = m.over === null ? "" : m.over ? "▲ over" : "within";
@@ -53,3 +54,11 @@ export function numbersTable(scores, row, limits) {
       h("th", { scope: "col" }, "Original"), h("th", { scope: "col" }, "Limit"), h("th", { scope: "col" }, h("span.unseen", {}, "Verdict")))),
     h("tbody", {}, rows));
 }
+
+// One table for each re-rendered face, the worst first.
+/** @param {FaceScores[]} faces @param {Limits} limits */
+export const facesTables = (faces, limits) => faces.flatMap((face) => [
+  h("h3.face-name", {}, faceName(face.track), h("span.dim", {}, ` frames ${face.start_frame} to ${face.end_frame - 1}, ${
+    face.rendered_frames} re-rendered`)),
+  numbersTable(face, face, limits),
+]);

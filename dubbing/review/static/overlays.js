@@ -1,12 +1,13 @@
 // Face boxes with their track, and the matte's outline, over a pane. Knows upright source pixels and panes only.
 
 import { colour } from "./dom.js";
+import { faceName, within } from "./words.js";
 
 /** @typedef {(x: number, y: number) => [x: number, y: number]} To */
 
 // From upright source pixels to the canvas, for the whole picture or the region around the mouth.
 /** @param {Pane} rect @param {Picture} picture @returns {To | null} */
-function mapping(rect, { size, mouth_boxes, frame, first }) {
+export function mapping(rect, { size, mouth_boxes, frame, first }) {
   if (rect.region === "full") {
     if (!size) return null;
     return (x, y) => [rect.x + (x * rect.w) / size[0], rect.y + (y * rect.h) / size[1]];
@@ -48,8 +49,9 @@ function paintFace(c, to, face, frame) {
   const [x1, y1] = to(box[0] + box[2], box[1] + box[3]);
   c.beginPath();
   c.rect(x0, y0, x1 - x0, y1 - y0);
-  twice(c, face.main ? "#ffd166" : "#ffffff", face.main ? [] : [2, 3]);
-  const text = `${face.track.split("/").at(-1).replace("_", " ")}${face.main ? " · re-rendered" : ""}`;
+  const changed = within(face.rendered, frame);
+  twice(c, changed ? "#ffd166" : "#ffffff", changed ? [] : [2, 3]);
+  const text = `${faceName(face.track)}${changed ? " · re-rendered" : ""}`;
   c.font = `11px ${colour("font")}`;
   c.textBaseline = "bottom";
   const wide = c.measureText(text).width;

@@ -12,9 +12,11 @@ const SPEEDS = [0.25, 0.5, 0.75, 1, 1.5, 2];
 
 export class Player {
   // onframe(frame): another frame is on the screen; onstate(): playing, speed or loop changed; onmissing(by): a step
-  // was asked for, and there is no video yet
-  /** @param {{ onframe: (frame: number) => void, onstate: () => void, onmissing: (by: number) => void, sound: Sound }} on */
-  constructor({ onframe, onstate, onmissing, sound }) {
+  // was asked for, and there is no video yet; oncut(): the shot has been played to its end, and the film goes on
+  /** @param {{ onframe: (frame: number) => void, onstate: () => void, onmissing?: (by: number) => void,
+   *   oncut?: () => unknown, sound: Pick<Sound, "attach" | "detach"> }} on */
+  constructor({ onframe, onstate, onmissing = () => {}, oncut = () => {}, sound }) {
+    this.oncut = oncut;
     this.onframe = onframe;
     this.onstate = onstate;
     this.onmissing = onmissing;
@@ -104,7 +106,7 @@ export class Player {
   /** @returns {Span} */
   get bounds() {
     if (!this.clock) return this.shot;
-    return this.loop === "shot" ? this.shot : [this.clock.first, this.clock.last];
+    return this.loop === "shot" || this.loop === "film" ? this.shot : [this.clock.first, this.clock.last];
   }
 
   /** @param {number} frame */
@@ -114,6 +116,11 @@ export class Player {
     if (moving && this.loop === "shot" && frame >= last) {
       if (!this.video.seeking) this.seek(first);
       return; // never drawn
+    }
+    if (moving && this.loop === "film" && frame >= last) {
+      this.video.pause();
+      this.oncut();
+      return;
     }
     if (moving && !this.video.seeking) this.want = null;
     if (this.want !== null && frame !== this.want) return; // of an older search, or from before this one
@@ -201,6 +208,7 @@ export class Player {
 
   ended() {
     if (this.loop === "off") return this.onstate();
+    if (this.loop === "film") return this.oncut();
     this.seek(this.bounds[0]);
     return this.video.play().catch(() => this.onstate());
   }
@@ -260,7 +268,7 @@ export class Player {
   }
 
   nextLoop() {
-    const order = ["shot", "handles", "off"];
+    const order = ["shot", "handles", "film", "off"];
     this.setLoop(order[(order.indexOf(this.loop) + 1) % order.length]);
   }
 }

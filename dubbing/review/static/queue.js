@@ -24,6 +24,7 @@ export class Queue {
     this.rows = rowsOf(table);
     this.at = new Map(this.rows.map((r, n) => [keyText(keyOf(r)), n])); // key -> place in this.rows
     this.state = fromUrl(location.search);
+    this.titles = new Set(info.dubs.map((d) => d.title)).size > 1;
     this.brushed = Object.keys(this.state.ranges)[0] ?? "severity";
     /** @type {Row[]} */
     this.shown = [];
@@ -73,7 +74,7 @@ export class Queue {
     const key = keyText(keyOf(row));
     fillCard(card, row, {
       focused, selected: this.selection.has(key), seen: this.seen.has(key), stale: !this.fits.has(row),
-      query: toUrl(this.state),
+      titles: this.titles, query: toUrl(this.state),
     });
   }
 
@@ -253,6 +254,7 @@ export class Queue {
       ["Enter", "open the shot", () => $(`[data-n="${grid.focused}"]:not([hidden]) a`)?.click()]);
     this.keys.bind("Deliver",
       ["e", "export what was decided", deliver],
+      ["d", "the dashboard", () => location.assign("/dashboard")],
       ["i", "the report", () => open("/report.html", "_blank", "noopener")]);
     this.keys.bind("Find",
       ["/", "search", () => $("#search").select()],

@@ -2,7 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { when } from "./time.js";
-import { KIND, generatorText } from "./words.js";
+import { KIND, REASONS, generatorText } from "./words.js";
 
 // on: {seek(frame), undo(seq)}; text(frame): its timecode
 /** @param {Decision[]} comments @param {string} me @param {(frame: number) => string} text
@@ -14,6 +14,7 @@ export function commentsList(comments, me, text, on) {
       h("div.comment-head", {},
         h(`span.severity.${c.severity}`, {}, icon(c.severity), c.severity),
         h("button.small.quiet.mono", { type: "button", "aria-label": `Go to ${text(c.frame)}`, onclick: () => on.seek(c.frame) }, text(c.frame)),
+        c.drawing?.length ? h("span.dim", { title: "with a drawing on the frame" }, "✎") : null,
         h("span.dim.who", {}, `${c.reviewer} · ${when(c.time)}`),
         c.reviewer === me
           ? h("button.bare", { type: "button", title: "Take this comment back", "aria-label": "Take this comment back", onclick: () => on.undo(c.seq) }, icon("undo"))
@@ -35,7 +36,8 @@ export function historyList(records, takes) {
     if (r.kind === "undo") return `no. ${r.undoes}`;
     if (r.kind === "comment") return r.severity;
     if (r.kind === "rerun") return generatorText(r.generator);
-    return r.take ? name(r.take) : "";
+    const why = r.reasons?.length ? `: ${r.reasons.map((reason) => REASONS[reason]).join(", ")}` : "";
+    return `${r.take ? name(r.take) : ""}${why}`;
   };
   return h("ol.history", {}, [...records].reverse().map((r) =>
     h(`li${undone.has(r.seq) ? ".undone" : ""}`, {},

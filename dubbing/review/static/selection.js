@@ -4,8 +4,9 @@ import { keyOf, keyText } from "./api.js";
 import { decideMany, undoLast } from "./decisions.js";
 import { $, $$, elementOf, setText } from "./dom.js";
 import { askReviewer, say, whisper } from "./frame.js";
+import { askReasons } from "./reasons.js";
 import { askRerun } from "./rerun.js";
-import { VERDICT, plural } from "./words.js";
+import { VERDICT, nameOf, plural } from "./words.js";
 
 /** @import { ApiError } from "./api.js" */
 /** @import { Keys } from "./keys.js" */
@@ -106,20 +107,26 @@ async function sayOfAll(queue, kind) {
   }
   const reviewer = await askReviewer();
   if (!reviewer) return;
+  const many = rows.length === 1 ? nameOf(keyOf(rows[0])) : plural(rows.length, "shot");
+  const reasons = kind === "reject" ? await askReasons(many) : [];
+  if (!reasons) return;
   let done = 0;
-  await decideMany(rows, kind, reviewer, (row, found, error) => {
+  let ended = 0;
+  await decideMany(rows, kind, { reviewer, reasons }, (row, found, error) => {
     if (found) {
       done += 1;
+      if (row.verdict && row.by !== reviewer) ended += 1;
       queue.put(found.row);
     } else if (error.status === 409) {
       if (error.body.row) queue.put(error.body.row);
       conflict(queue, row, kind, error);
-    } else say(`${row.shot} (${row.language}): ${error.message}`, "bad");
+    } else say(`${nameOf(keyOf(row))}: ${error.message}`, "bad");
   });
   queue.retell();
   if (done) {
-    const of = rows.length === 1 ? `${rows[0].shot} (${rows[0].language})` : plural(done, "shot");
-    say(`${SAID[kind]} ${of}.`, "good", { label: done === 1 ? "Undo" : "Undo the last", do: () => undo(queue) });
+    const of = rows.length === 1 ? many : plural(done, "shot");
+    const others = ended ? ` It takes the place of what others had decided on ${plural(ended, "shot")}.` : "";
+    say(`${SAID[kind]} ${of}.${others}`, "good", { label: done === 1 ? "Undo" : "Undo the last", do: () => undo(queue) });
     queue.selection.clear();
     if (rows.length === 1) queue.grid.go(queue.grid.focused + 1);
   }
@@ -129,7 +136,7 @@ async function sayOfAll(queue, kind) {
 function conflict(queue, row, kind, error) {
   const now = error.body.row;
   const state = now?.verdict ? `${VERDICT[now.verdict].word} by ${now.by}` : "open again";
-  say(`${row.shot} (${row.language}) is ${state} meanwhile; nothing was changed. ${error.message}`, "bad", {
+  say(`${nameOf(keyOf(row))} is ${state} meanwhile; nothing was changed. ${error.message}`, "bad", {
     label: "Decide all the same",
     do: () => {
       queue.selection.clear();
@@ -151,7 +158,7 @@ async function undo(queue) {
     }
     queue.put(back.found.row);
     queue.retell();
-    say(`Taken back: ${back.key[2]} (${back.key[1]}).`, "good");
+    say(`Taken back: ${nameOf(back.key)}.`, "good");
   } catch (error) {
     say(error.message, "bad");
   }
@@ -169,16 +176,16 @@ export function bulkKeys(queue, keys) {
   };
   keys.bind("Select",
     ["x", "select the shot, or not", () => selection.toggle(grid.focused)],
-    ["X", "select up to here", () => selection.range(grid.focused)],
+    ["Shift+X", "select up to here", () => selection.range(grid.focused)],
     ["Shift+ArrowRight", "select on", stretch(() => 1)],
     ["Shift+ArrowLeft", "select back", stretch(() => -1)],
     ["Shift+ArrowDown", "select a row down", stretch(() => grid.columns)],
     ["Shift+ArrowUp", "select a row up", stretch(() => -grid.columns)],
-    ["A", "select all that are listed", () => selection.all()],
+    ["Shift+A", "select all that are listed", () => selection.all()],
     ["Escape", "select nothing", () => selection.clear()]);
   keys.bind("Decide (the selected shots, else the one in focus)",
     ["a", "approve", () => sayOfAll(queue, "approve")],
-    ["r", "reject: the original is delivered", () => sayOfAll(queue, "reject")],
+    ["r", "reject, with reasons: the original is delivered", () => sayOfAll(queue, "reject")],
     ["o", "leave the original picture", () => sayOfAll(queue, "original")],
     ["g", "render again", () => sayOfAll(queue, "rerun")],
     ["z", "undo", () => undo(queue)]);

@@ -5,7 +5,8 @@
 import { Changes, get, keyText, pathOf } from "./api.js";
 import { bindControls, showControls } from "./controls.js";
 import { $, memory, setText } from "./dom.js";
-import { showCaptions, showFacts } from "./facts.js";
+import { Drawing } from "./drawing.js";
+import { showCaptions, showFaceChoice, showFacts, showPlace } from "./facts.js";
 import { lost, onTheme, reviewer, say, startFrame, whisper } from "./frame.js";
 import { Jobs } from "./jobs.js";
 import { Keys } from "./keys.js";
@@ -18,9 +19,17 @@ import { Clock, timecode } from "./time.js";
 import { Timeline, paintOffset } from "./timeline.js";
 import { Verdicts } from "./verdicts.js";
 import { View } from "./view.js";
-import { VERDICT, complaint, number, signed, thousands } from "./words.js";
+import { VERDICT, complaint, faceName, number, signed, thousands } from "./words.js";
 
 /** @import { Held } from "./supply.js" */
+
+const ADDRESS_MS = 200; // browsers refuse an address that changes with every frame
+
+// The frame that the address names: "#f123".
+const frameOfAddress = () => {
+  const found = /^#f(\d{1,9})$/.exec(location.hash);
+  return found ? Number(found[1]) : null;
+};
 
 /** @param {ShotFacts} facts */
 const newest = (facts) => facts.standing.history.at(-1)?.seq ?? 0;
@@ -38,6 +47,11 @@ export class ShotPage {
     this.proxy = null;
     /** @type {Curves | null} */
     this.curves = null;
+    this.curvesOf = ""; // what they were asked for
+    /** @type {FaceCurves | null | undefined} */
+    this.offsetOf = undefined; // whose offset is drawn
+    /** @type {string | null} */
+    this.face = null; // the track whose mouth is looked at, null: of whoever is re-rendered
     /** @type {{ proxy: ProxyFacts, stopped: () => boolean, began: number } | null} */
     this.making = null; // the proxy that a still stands for
     this.start_frame = 0;
@@ -47,13 +61,16 @@ export class ShotPage {
     this.fresh = new Set();
     this.token = 0; // of the shot
     this.pictures = 0; // of what is on the stage
+    this.naming = 0;
     this.drawn = this.sides;
     this.order = new Order(location.search);
     this.ahead = new Ahead();
     this.sound = new Sound();
-    this.player = new Player({ sound: this.sound, onframe: (f) => this.onFrame(f), onstate: () => showControls(this),
-      onmissing: (by) => this.stepStill(by) });
+    this.player = new Player({ sound: this.sound, onframe: (f) => this.onFrame(f), onstate: () => this.onState(),
+      onmissing: (by) => this.stepStill(by), oncut: () => this.cut() });
     this.view = new View($("#picture"));
+    this.view.strokes = (frame) => this.strokesAt(frame);
+    this.drawing = new Drawing($("#picture"), this.view, { onbegin: () => this.player.pause(), onchange: () => this.view.draw() });
     this.timeline = new Timeline($("#timeline"), { onseek: (f) => this.scrub(f), text: (f) => this.text(f) });
     this.verdicts = new Verdicts(this);
     this.jobs = new Jobs($("#jobs"), (job) => this.jobDone(job));
@@ -63,7 +80,7 @@ export class ShotPage {
     bindControls(this, this.keys);
     this.verdicts.bind(this.keys);
     onTheme(() => this.paint());
-    addEventListener("popstate", () => this.load(this.keyOfAddress()));
+    addEventListener("popstate", () => this.toAddress());
     this.changes = new Changes(this.info.log_seq, { onchange: (found) => this.changed(found), onlost: lost });
     return this.load(this.keyOfAddress());
   }
@@ -72,6 +89,25 @@ export class ShotPage {
   keyOfAddress() {
     const [title, language, shot] = location.pathname.split("/").slice(2, 5).map(decodeURIComponent);
     return [title, language, shot];
+  }
+
+  // Back, forward, or a frame that somebody wrote behind the "#".
+  toAddress() {
+    const key = this.keyOfAddress();
+    const frame = frameOfAddress();
+    if (!this.facts || keyText(key) !== keyText(this.key)) this.load(key);
+    else if (frame !== null) this.scrub(frame);
+  }
+
+  // The address names the frame that is looked at, so that it can be sent to somebody.
+  /** @param {number} frame */
+  address(frame) {
+    clearTimeout(this.naming);
+    if (this.player.playing) return;
+    const token = this.token;
+    this.naming = setTimeout(() => {
+      if (token === this.token) history.replaceState(null, "", `${location.pathname}${location.search}#f${frame}`);
+    }, ADDRESS_MS);
   }
 
   /** @param {number} frame */
@@ -93,8 +129,30 @@ export class ShotPage {
     await this.load(key);
   }
 
-  /** @param {ShotKey} key */
-  async load(key) {
+  // The film's next shot, in the place of this one: its picture stays until the next has one.
+  async cut() {
+    const { next } = this.facts.neighbours;
+    if (!next) {
+      this.player.pause();
+      say("The film ends here.");
+      return;
+    }
+    const key = /** @type {ShotKey} */ ([this.key[0], this.key[1], next]);
+    history.replaceState(null, "", `/shot/${pathOf(key)}${this.order.query}`);
+    const token = this.token + 1;
+    await this.load(key, true);
+    if (token === this.token && this.player.loop === "film") this.player.play();
+  }
+
+  // The first shot of the film, in this language.
+  toStart() {
+    const { first } = this.facts.neighbours;
+    return this.go([this.key[0], this.key[1], first]);
+  }
+
+  // on: at a cut of the film, which goes on without a gap
+  /** @param {ShotKey} key @param {boolean} [on] */
+  async load(key, on = false) {
     const token = ++this.token;
     this.pictures += 1;
     delete document.documentElement.dataset.shown;
@@ -104,10 +162,15 @@ export class ShotPage {
     this.player.unload();
     this.key = key;
     this.proxy = null;
-    this.curves = null;
+    this.face = null;
     this.fresh.clear();
-    this.view.set({ overlays: null, picture: null });
+    this.view.set({ overlays: null, ...(on ? {} : { picture: null }) });
+    this.forgetCurves("");
+    showFaceChoice(this);
+    $("aside").setAttribute("aria-busy", "true"); // what stands there is the last shot's
+    showPlace(key);
     this.verdicts.reset();
+    this.drawing.clear();
     $("#home").href = `/${this.order.query}#${encodeURIComponent(keyText(key))}`;
     document.title = `${key[2]} · ${key[1]} · dub review`;
     try {
@@ -117,13 +180,12 @@ export class ShotPage {
       if (token === this.token) say(error.message, "bad");
       return;
     }
-    const hash = /^#f(\d+)$/.exec(location.hash);
     this.sides = firstSides(this.facts);
-    this.start_frame = hash ? +hash[1] : this.facts.frames[0];
+    this.start_frame = frameOfAddress() ?? this.facts.frames[0];
     this.showFacts();
     this.seen();
     this.timeline.set({ first: this.facts.frames[0], last: this.facts.frames[1], shot: this.facts.frames, curves: null,
-      comments: this.facts.standing.comments, sound: this.sound.which, fps: this.fps, clock: null });
+      comments: this.facts.standing.comments, sound: this.sound.which, fps: this.fps, clock: null, face: null });
     this.placeInQueue(token);
     whisper(`${key[2]}, ${key[1]}. ${complaint(this.facts.row)}.`);
     await this.loadPicture(began, held);
@@ -190,6 +252,27 @@ export class ShotPage {
 
   showFacts() {
     showFacts(this);
+    $("aside").removeAttribute("aria-busy");
+  }
+
+  // Look at the mouth of one face throughout; null: of whoever is re-rendered at each frame.
+  /** @param {string | null} track */
+  async follow(track) {
+    if (track === this.face) return;
+    this.face = track;
+    if (this.player.ready) this.start_frame = this.player.frame;
+    showFaceChoice(this);
+    this.showFacts();
+    this.paint();
+    await this.loadPicture(performance.now());
+  }
+
+  // Whose curves belong to a frame: the face that is looked at there.
+  /** @param {number} frame @returns {FaceCurves | null} */
+  faceAt(frame) {
+    const faces = this.curves?.faces ?? [];
+    const now = this.face ?? this.proxy?.mouths.find(([first, end]) => frame >= first && frame < end)?.[2];
+    return faces.find((f) => f.track === now) ?? faces[0] ?? null;
   }
 
   // The take that a verdict would be about: what B shows, else what A shows, else the delivered one.
@@ -223,6 +306,7 @@ export class ShotPage {
     const token = ++this.pictures;
     delete document.documentElement.dataset.shown;
     const { key, sides } = this;
+    this.forgetCurves(this.curvesPath());
     const stopped = () => token !== this.pictures;
     const put = () => {
       if (this.player.ready) this.start_frame = this.player.frame; // of the sides shown before
@@ -254,17 +338,20 @@ export class ShotPage {
       }
     };
     try {
-      const proxy = held?.proxy ?? (await awaitProxy(key, sides, { onprogress, stopped }));
+      const proxy = held?.proxy ?? (await awaitProxy(key, this.face ? { ...sides, face: this.face } : sides, { onprogress, stopped }));
       if (stopped() || !proxy) return;
       if (proxy.state === "failed") {
         fail(proxy.error || "The proxy could not be made.");
         return;
       }
       this.proxy = proxy;
+      if (this.face && !proxy.faces.includes(this.face)) this.face = null;
+      showFaceChoice(this);
       put();
       this.timeline.set({ first: proxy.first, last: proxy.last, clock: null });
       const first = this.player.load(proxy, this.facts.frames, this.start_frame, held?.video);
       this.timeline.set({ clock: this.player.clock });
+      this.timeline.strip.load(null); // its pictures are those of the sides shown before
       showControls(this);
       await first;
       if (stopped()) return;
@@ -274,25 +361,31 @@ export class ShotPage {
       if (!stopped()) fail(error.message);
       return;
     }
-    if (!still) this.loadCurves(token);
+    this.timeline.strip.load(this.proxy);
+    this.timeline.redraw();
+    if (!still) this.loadCurves();
     this.prepareNext();
   }
 
   // Once this shot is on the screen, and the queue's order is known: whichever is later.
   prepareNext() {
-    if (document.documentElement.dataset.shown && !this.ahead.held) this.ahead.prepare(this.order.beside(this.key, 1));
+    if (!document.documentElement.dataset.shown || this.ahead.held) return;
+    const { next } = this.facts.neighbours;
+    if (this.player.loop !== "film") this.ahead.prepare(this.order.beside(this.key, 1));
+    else if (next) this.ahead.prepare([this.key[0], this.key[1], next], true);
   }
 
   // Something to look at, at once: the same picture as one image.
   /** @param {ProxyFacts} proxy @param {() => boolean} stopped @param {number} began */
   showStill(proxy, stopped, began) {
     this.making = { proxy, stopped, began };
+    this.start_frame = Math.min(proxy.last - 1, Math.max(proxy.first, this.start_frame));
     this.timeline.set({ first: proxy.first, last: proxy.last, clock: new Clock(proxy) });
     const image = new Image();
     const frame = this.start_frame;
     image.onload = () => {
       if (stopped()) return;
-      if (!this.curves) this.loadCurves(this.pictures);
+      this.loadCurves();
       if (this.player.ready || frame !== this.start_frame) return;
       this.view.show({ ...this.pictureOf(proxy), source: image, frame });
       document.documentElement.dataset.still ??= String(Math.round(performance.now() - began));
@@ -300,7 +393,8 @@ export class ShotPage {
       this.tell(frame);
     };
     const { a, b } = this.sides;
-    image.src = `/api/still/${pathOf(this.key)}.jpg?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}&frame=${frame}`;
+    image.src = `/api/still/${pathOf(this.key)}.jpg?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}&frame=${frame}${
+      this.face ? `&face=${encodeURIComponent(this.face)}` : ""}`;
   }
 
   // Frame by frame while the moving picture is still being made.
@@ -313,8 +407,20 @@ export class ShotPage {
   }
 
   /** @param {ProxyFacts} proxy */
-  pictureOf({ layout, first, mouth_boxes, size }) {
-    return { layout, first, mouth_boxes, size };
+  pictureOf({ layout, first, mouth_boxes, size, mouths, faces }) {
+    return { layout, first, mouth_boxes, size, mouths, faces };
+  }
+
+  // What is drawn over a frame: by comments, and by the pointer just now.
+  /** @param {number} frame */
+  strokesAt(frame) {
+    const said = (this.facts?.standing.comments ?? []).filter((c) => c.frame === frame).flatMap((c) => c.drawing ?? []);
+    return this.drawing.frame === frame ? [...said, ...this.drawing.strokes] : said;
+  }
+
+  onState() {
+    showControls(this);
+    if (this.player.ready && this.facts) this.address(this.player.frame);
   }
 
   /** @param {number} frame */
@@ -328,9 +434,11 @@ export class ShotPage {
   tell(frame) {
     setText($("#timecode"), this.text(frame));
     setText($("#frame"), String(frame));
+    this.showOffset(frame);
     const [first, last] = this.facts.frames;
     const part = frame < first ? "before the shot" : frame >= last ? "after the shot" : `${frame - first + 1} of ${last - first}`;
     setText($("#frame-of"), part);
+    this.address(frame);
     if (this.player.playing) return; // not read out at every frame
     const slider = $("#timeline");
     slider.setAttribute("aria-valuemin", String(this.proxy?.first ?? first));
@@ -349,18 +457,36 @@ export class ShotPage {
     this.player.seek(frame);
   }
 
-  /** @param {number} token */
-  async loadCurves(token) {
+  // The curves of the take that is looked at.
+  curvesPath() {
     const take = this.lookedAt()?.id;
-    const of = `${pathOf(this.key)}${take ? `?take=${take}` : ""}`;
+    return `${pathOf(this.key)}${take ? `?take=${take}` : ""}`;
+  }
+
+  // Those of another take or shot are gone from the page before the new ones are there.
+  /** @param {string} next */
+  forgetCurves(next) {
+    if (next && next === this.curvesOf) return;
+    this.curvesOf = "";
+    this.curves = null;
+    this.offsetOf = undefined;
+    this.view.set({ overlays: null });
+    this.timeline.set({ unread: "", comments: next ? this.facts.standing.comments : [] });
+    this.paint();
+  }
+
+  async loadCurves() {
+    const of = this.curvesPath();
+    if (of === this.curvesOf) return; // here, or on their way
+    this.curvesOf = of;
     /** @template {string} P
      * @param {P} path @param {(found: Answer<P>) => void} then */
     const put = async (path, then) => {
       try {
         const found = await get(path);
-        if (token === this.pictures) then(found);
+        if (of === this.curvesOf) then(found);
       } catch {
-        // its place stays empty; the poll says when the server is gone
+        if (of === this.curvesOf) this.timeline.set({ unread: "could not be read" });
       }
     };
     // each when it is there: outlines may have to be read from the mattes first
@@ -374,15 +500,26 @@ export class ShotPage {
   }
 
   paint() {
-    this.timeline.set({ curves: this.curves, sound: this.sound.which });
-    const offset = this.curves?.offset;
-    paintOffset($("#offset"), offset);
+    this.timeline.set({ curves: this.curves, sound: this.sound.which, face: this.face });
+    this.offsetOf = undefined;
+    this.showOffset(this.timeline.frame);
+    this.view.draw();
+  }
+
+  // The offset of the face that is looked at; drawn when that is another.
+  /** @param {number} frame */
+  showOffset(frame) {
+    const face = this.faceAt(frame);
+    if (this.offsetOf === face) return;
+    this.offsetOf = face;
+    const offset = face?.offset;
+    paintOffset($("#offset"), offset, this.curves ? "not measured" : this.timeline.data?.unread || "reading …");
+    setText($("#offset-face"), face && this.curves.faces.length > 1 ? `, ${faceName(face.track)}` : "");
     /** @param {number[] | null | undefined} values */
     const best = (values) => (values?.length ? offset.shifts[values.indexOf(Math.min(...values))] : null);
     const [mine, theirs] = [best(offset?.distance), best(offset?.source_distance)];
     setText($("#offset-words"), mine === null ? "" : `dub ${signed(mine, 0)} (${number(Math.min(...offset.distance), 1)})${
       theirs === null ? "" : ` · original ${signed(theirs, 0)} (${number(Math.min(...offset.source_distance), 1)})`}`);
-    this.view.draw();
   }
 
   // -- what others do ------------------------------------------------------------------------

@@ -16,6 +16,8 @@ export class Sound {
   // Only after a press of a key or button: browsers allow no sound before.
   /** @param {HTMLVideoElement} video */
   attach(video) {
+    const before = this.known.get(this.now);
+    if (before && this.now !== video) before.both.gain.value = 0; // one is heard
     this.now = video;
     try {
       this.context ??= new AudioContext();

@@ -10,7 +10,7 @@ const PREPARE_MS = 900;
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // Ask until a proxy is ready or has failed. onprogress(proxy) meanwhile; stopped() ends it.
-/** @param {ShotKey} key @param {Sides} sides
+/** @param {ShotKey} key @param {Looked} sides
  * @param {{ onprogress?: (proxy: ProxyFacts) => void, stopped?: () => boolean, prepare?: boolean }} on
  * @returns {Promise<ProxyFacts | null>} */
 export async function awaitProxy(key, sides, { onprogress = () => {}, stopped = () => false, prepare = false }) {
@@ -34,8 +34,9 @@ export class Ahead {
     this.held = null;
   }
 
-  /** @param {ShotKey | null} key */
-  async prepare(key) {
+  // further: of the film, whose shot after that one is made ready too
+  /** @param {ShotKey | null} key @param {boolean} [further] */
+  async prepare(key, further = false) {
     if (!key || this.held?.name === keyText(key)) return;
     this.drop();
     const token = this.token;
@@ -48,6 +49,10 @@ export class Ahead {
       if (proxy?.state === "ready" && token === this.token) {
         held.proxy = proxy;
         held.video = prepared(proxy.url);
+      }
+      const { next } = held.shot.neighbours;
+      if (further && next && token === this.token) {
+        await awaitProxy([key[0], key[1], next], { a: "source", b: "current" }, { prepare: true, stopped: () => token !== this.token });
       }
     } catch {
       // asked for again when it is its turn

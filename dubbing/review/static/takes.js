@@ -2,7 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { when } from "./time.js";
-import { REASON, STATUS, generatorText, number, signed } from "./words.js";
+import { REASON, STATUS, faceName, generatorText, number, signed } from "./words.js";
 
 // A side's name as a person says it.
 /** @param {string} side @param {Take[]} takes */
@@ -49,9 +49,10 @@ export function takesList(state, on) {
       fresh.has(t.id) ? h("span.tag.new", {}, "new") : null,
       standing.about === t.id && standing.verdict ? h(`span.tag.${standing.verdict}`, {}, standing.verdict) : null,
     ];
-    const s = t.scores ?? {};
+    const s = t.row;
     const scores = t.status === "dubbed"
-      ? `LSE-D ${number(s.lse_d)} · offset ${signed(s.lse_offset_frames, 1)} · sharpness ${number(s.sharpness)}`
+      ? `LSE-D ${number(s.lse_d)} · offset ${signed(s.lse_offset_frames, 1)} · sharpness ${number(s.sharpness)}${
+        t.faces.length > 1 ? ` (${faceName(t.faces[0].track)}, the worst of ${t.faces.length})` : ""}`
       : `${STATUS[t.status] ?? t.status}${t.reason ? `: ${REASON[t.reason] ?? t.reason}` : ""}`;
     return row(t.id, a === t.id, b === t.id, `take ${n + 1}`,
       h("div.take-what", {},

@@ -3,11 +3,12 @@
 import { keyText } from "./api.js";
 import { decide, forget, lastDone, undoLast } from "./decisions.js";
 import { $, $$, h, memory, setText } from "./dom.js";
-import { askReviewer, openDialog, say } from "./frame.js";
+import { askReviewer, openDialog, reviewer, say } from "./frame.js";
+import { askReasons } from "./reasons.js";
 import { askRerun } from "./rerun.js";
 import { sideName } from "./takes.js";
 import { when } from "./time.js";
-import { KIND, VERDICT } from "./words.js";
+import { KIND, VERDICT, nameOf, plural } from "./words.js";
 
 /** @import { ApiError } from "./api.js" */
 /** @import { Keys } from "./keys.js" */
@@ -36,7 +37,7 @@ export class Verdicts {
   bind(keys) {
     keys.bind("Decide",
       ["a", "approve", () => this.say("approve")],
-      ["r", "reject: the original is delivered", () => this.say("reject")],
+      ["r", "reject, with reasons: the original is delivered", () => this.say("reject")],
       ["o", "leave the original picture", () => this.say("original")],
       ["g", "render again, with another generator or settings", () => this.rerun()],
       ["c", "comment at this frame", () => this.comment()],
@@ -64,6 +65,7 @@ export class Verdicts {
       page.facts.row = found.row ?? page.facts.row;
       page.showFacts();
       page.timeline.set({ comments: found.standing.comments });
+      page.view.draw();
       return true;
     } catch (error) {
       if (error.status === 409) this.conflict(kind, about, error);
@@ -72,12 +74,24 @@ export class Verdicts {
     }
   }
 
-  /** @param {Kind} kind */
-  async say(kind) {
+  // Whose decision the next one ends, in a sentence; empty where it is nobody else's.
+  ends() {
+    const { verdict, by } = this.page.facts.standing;
+    return verdict && by !== reviewer() ? ` It takes the place of “${VERDICT[verdict].word}” by ${by}.` : "";
+  }
+
+  // again: with these reasons, without asking
+  /** @param {Kind} kind @param {About} [again] */
+  async say(kind, again = null) {
     const { page } = this;
-    if (!page.facts) return;
+    if (!page.facts || !(await askReviewer())) return;
     const take = page.lookedAt();
+    const reasons = again?.reasons ?? (kind === "reject" ? await askReasons(nameOf(page.key)) : []);
+    if (!reasons) return;
+    /** @type {About} */
     const about = kind === "original" || !take ? {} : { take: take.id };
+    if (reasons.length) about.reasons = reasons;
+    const ended = this.ends();
     if (kind === "approve" && take && !take.current) {
       // to approve another take than the delivered one is to choose it
       if (!(await this.send("choose", { take: take.id }))) return;
@@ -85,7 +99,7 @@ export class Verdicts {
     if (!(await this.send(kind, about))) return;
     const next = $("#advance").checked ? page.order.beside(page.key, 1) : null;
     const other = kind === "reject" && take && !take.current ? `, ${sideName(take.id, page.facts.takes)}; the delivered take stays` : "";
-    say(`${SAID[kind]}: ${page.key[2]} (${page.key[1]})${other}.`, "good", { label: "Undo", do: () => this.undo() });
+    say(`${SAID[kind]}: ${nameOf(page.key)}${other}.${ended}`, "good", { label: "Undo", do: () => this.undo() });
     if (take && !take.current && kind === "approve") await page.refresh();
     if (next) this.going = setTimeout(() => page.go(next), GO_ON_MS);
   }
@@ -101,8 +115,10 @@ export class Verdicts {
       say(`${sideName(take.id, this.page.facts.takes)} is chosen already.`);
       return;
     }
+    if (!(await askReviewer())) return;
+    const ended = this.ends();
     if (!(await this.send("choose", { take: take.id }))) return;
-    say(`Chosen: ${sideName(take.id, this.page.facts.takes)}. The next export delivers it.`, "good", { label: "Undo", do: () => this.undo() });
+    say(`Chosen: ${sideName(take.id, this.page.facts.takes)}. The next export delivers it.${ended}`, "good", { label: "Undo", do: () => this.undo() });
     await this.page.refresh();
   }
 
@@ -110,14 +126,19 @@ export class Verdicts {
     const { page } = this;
     if (!page.facts || !(await askReviewer())) return;
     page.player.pause();
-    const frame = page.player.ready ? page.player.frame : page.start_frame;
+    const { strokes } = page.drawing;
+    const frame = page.drawing.frame ?? (page.player.ready ? page.player.frame : page.start_frame);
+    setText($("#comment-drawing"), strokes.length ? `with your drawing of ${plural(strokes.length, "stroke")}` : "");
     const form = $("#comment form");
     form.reset();
     setText($("#comment-at"), page.text(frame));
     if (!(await openDialog("#comment"))) return;
     const text = $("#comment-text").value.trim();
     const severity = /** @type {Severity} */ (new FormData(form).get("severity"));
-    if (text && (await this.send("comment", { text, severity, frame }))) say(`Comment (${severity}) at ${page.text(frame)}.`, "good");
+    const drawing = strokes.length ? { drawing: strokes } : {};
+    if (!text || !(await this.send("comment", { text, severity, frame, ...drawing }))) return;
+    page.drawing.clear();
+    say(`Comment (${severity}) at ${page.text(frame)}.`, "good");
   }
 
   async rerun() {
@@ -144,7 +165,7 @@ export class Verdicts {
     }
     try {
       const { key } = await undoLast(name);
-      say(`Taken back: ${key[2]} (${key[1]}).`, "good");
+      say(`Taken back: ${nameOf(key)}.`, "good");
       if (keyText(key) === keyText(page.key)) await page.refresh();
       else await page.go(key);
     } catch (error) {
@@ -170,7 +191,7 @@ export class Verdicts {
     if (row) page.facts.row = row;
     page.showFacts();
     const last = standing?.history.filter((r) => !["comment", "rerun"].includes(r.kind)).at(-1);
-    const who = last ? `${last.reviewer} ${last.kind === "undo" ? "took a decision back" : `has ${KIND[last.kind]}`} meanwhile (${when(last.time)})` : error.message;
+    const who = last ? `${last.reviewer} ${last.kind === "undo" ? "took a decision back" : `${KIND[last.kind]}${last.kind === "choose" ? " a take" : ""}`} meanwhile (${when(last.time)})` : error.message;
     const now = standing?.verdict ? `now: ${VERDICT[standing.verdict].word} by ${standing.by}` : "undecided again";
     const box = $("#conflict");
     box.replaceChildren(
@@ -187,6 +208,6 @@ export class Verdicts {
   again(kind, about) {
     this.reset();
     if (kind === "comment" || kind === "choose" || kind === "undo") this.send(kind, about);
-    else this.say(kind);
+    else this.say(kind, about);
   }
 }

@@ -2,7 +2,11 @@
 // Knows the layout of a packed picture and where things lie on the canvas; no shot, no server.
 
 import { colour, fitCanvas } from "./dom.js";
+import { paintStrokes } from "./drawing.js";
 import { paintOverlays } from "./overlays.js";
+import { faceName } from "./words.js";
+
+/** @import { Stroke } from "./drawing.js" */
 
 const GAP = 6;
 const CAPTION = 20;
@@ -27,6 +31,8 @@ export class View {
     this.matte = false;
     /** @type {Overlays | null} */
     this.overlays = null;
+    /** @type {(frame: number) => Stroke[]} */
+    this.strokes = () => []; // what is drawn over a frame
     this.captions = ["A", "B"];
     /** @type {Picture | null} */
     this.picture = null; // {source, layout, frame, ...}: what was drawn last
@@ -35,7 +41,7 @@ export class View {
     new ResizeObserver(() => this.draw()).observe(canvas.parentElement);
   }
 
-  // picture: {source: video or image, layout, frame, first, mouth_boxes, size}
+  // picture: {source: video or image, layout, frame, first, mouth_boxes, size, mouths, faces}
   /** @param {Picture} picture */
   show(picture) {
     this.picture = picture;
@@ -114,6 +120,8 @@ export class View {
     const box = this.canvas.parentElement;
     const [width, height] = [box.clientWidth, box.clientHeight];
     if (!width || !height) return;
+    const source = this.picture?.source;
+    if (source instanceof HTMLVideoElement && !source.hasAttribute("src")) return; // let go at a cut: its picture stays
     const c = fitCanvas(this.canvas, width, height);
     c.clearRect(0, 0, width, height);
     if (!this.picture?.layout) {
@@ -125,6 +133,7 @@ export class View {
     for (const rect of this.rects) this.pane(c, rect);
     this.canvas.dataset.rects = JSON.stringify(this.rects.map((r) => ({ ...r, x: Math.round(r.x), y: Math.round(r.y) })));
     this.canvas.dataset.drawn = String(this.picture.frame);
+    this.canvas.dataset.mouth = this.whose();
   }
 
   // Part of the packed picture, in its own pixels.
@@ -167,8 +176,16 @@ export class View {
     c.rect(x, y, w, h);
     c.clip();
     paintOverlays(c, rect, this.picture, this.overlays, this);
+    paintStrokes(c, rect, this.picture, this.strokes(this.picture.frame));
     c.restore();
-    this.caption(c, rect, `${caption}${region === "mouth" ? " · mouth" : ""}`);
+    this.caption(c, rect, `${caption}${region === "mouth" ? ` · mouth${this.picture.faces.length > 1 ? `, ${this.whose()}` : ""}` : ""}`);
+  }
+
+  // The face whose mouth is shown.
+  whose() {
+    const { mouths, frame } = this.picture;
+    const now = mouths.find(([first, end]) => frame >= first && frame < end);
+    return now ? faceName(now[2]) : "";
   }
 
   /** @param {Context} c @param {Pane} rect @param {string} text */

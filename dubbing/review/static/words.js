@@ -19,6 +19,7 @@ export const VERDICT = {
   approved: { word: "approved", icon: "approve" },
   rejected: { word: "rejected", icon: "reject" },
   original: { word: "original kept", icon: "original" },
+  chosen: { word: "take chosen", icon: "take" },
 };
 
 /** @type {{ [kind: string]: string }} */
@@ -26,13 +27,17 @@ export const KIND = {
   approve: "approved",
   reject: "rejected",
   original: "left the original",
-  choose: "chose a take",
+  choose: "chose",
   comment: "commented",
   rerun: "asked for a rerun",
   undo: "took back",
 };
 
-export const SEVERITY = { note: "note", issue: "issue", blocker: "blocker" };
+// Why a take is rejected: what the makers of a generator need to know. The keys 1 to 6, in this order.
+/** @type {Record<Reason, string>} */
+export const REASONS = {
+  teeth: "teeth", jaw: "jaw", sync: "out of sync", wrong_face: "wrong face", covered: "mouth covered", seam: "seam",
+};
 
 // The parts of severity: 1 is at the threshold.
 export const PARTS = [
@@ -88,6 +93,10 @@ export const thousands = (n) => n.toLocaleString("en-US");
 /** @param {number} n @param {string} word */
 export const plural = (n, word) => `${thousands(n)} ${word}${n === 1 ? "" : "s"}`;
 
+// A shot as messages name it.
+/** @param {ShotKey} key */
+export const nameOf = ([title, language, shot]) => `${shot} (${title}, ${language})`;
+
 const LANGUAGE_NAMES = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
 
 /** @param {string} code */
@@ -106,8 +115,15 @@ export function character(row) {
   return row.actor ? `actor ${row.actor.replace(/^actor_/, "").replace(/\..*$/, "").slice(0, 4)}` : null;
 }
 
+// "face 2", of its track.
+/** @param {string} track */
+export const faceName = (track) => track.split("/").at(-1).replace("_", " ");
+
+/** @param {Span[]} spans @param {number} frame */
+export const within = (spans, frame) => spans.some(([first, last]) => frame >= first && frame < last);
+
 // The one sentence under a card: what is the worst of it.
-/** @param {Row} row */
+/** @param {Pick<Row, "status" | "reason" | "severity_parts"> & { error?: string | null }} row */
 export function complaint(row) {
   if (row.status === "failed") return row.error ? `Failed: ${row.error}` : "Failed";
   if (row.status === "untouched") return `Left alone: ${REASON[row.reason] ?? row.reason ?? "no reason given"}`;

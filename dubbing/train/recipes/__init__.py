@@ -1,4 +1,4 @@
-"""What `dub train` can train, one file each. Names here; the files are imported when they are asked for."""
+"""The recipes of `dub train`, one file each, which is imported only when its name is asked for."""
 
 from __future__ import annotations
 

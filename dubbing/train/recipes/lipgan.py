@@ -1,9 +1,9 @@
-"""LipGAN: draw the lower half of a face so that it fits the sound, against a judge of whether the two belong together.
+"""LipGAN: draw the lower half of a face so that it fits the sound, against a discriminator of face and sound.
 
 Prajwal et al. (2019), section 3, and their trainer: one frame with its lower half black beside another of the clip at
 least 6 frames away, and the 0.35 s of cepstra in whose middle the frame lies; L1 to the truth plus 0.01 of the
-contrastive loss. The discriminator learns twice a step: that true pairs lie at 0, and that what the generator drew, or
-by turns a true face with another clip's sound, lies at 1. Adam, 1e-4, 96 frames a step. Drawn faces come from the
+contrastive loss. The discriminator learns twice a step: true pairs have distance 0; drawn faces or, at random,
+true faces with another clip's sound have distance 1. Adam, 1e-4, 96 frames a step. Drawn faces come from the
 generator's own training step, where the published trainer draws them anew with running statistics.
 """
 
@@ -32,9 +32,8 @@ __all__ = ["LipGAN", "LipGANSettings"]
 _BEFORE, _AFTER = 4, 5  # frames that a frame's window reaches to both sides
 _APART = 6  # frames between the two pictures, at least
 _PER_FRAME = 640
-_TAIL = (
-    (lipgan_mfcc.COLUMNS - 1) * lipgan_mfcc.HOP + lipgan_mfcc.SIZE - (_BEFORE + 1) * _PER_FRAME
-)  # samples after its own
+# Samples that a window hears after its frame's own.
+_TAIL = (lipgan_mfcc.COLUMNS - 1) * lipgan_mfcc.HOP + lipgan_mfcc.SIZE - (_BEFORE + 1) * _PER_FRAME
 _ROLL = 10  # how far a batch's sounds are moved for pairs that do not belong together
 
 
@@ -135,16 +134,16 @@ class LipGAN(Recipe):
 
     def _made(self, batch: Batch, state: State) -> tuple[Tensor, Tensor]:
         """The true pictures and the drawn ones, (N, 3, S, S), 0..1."""
-        real, reference = (_pictures(batch[name]) for name in ("real", "reference"))
+        real, reference = (windows.pictures(batch[name]) for name in ("real", "reference"))
         with state.autocast():
-            made = state.networks["generator"](batch["mfcc"], torch.cat([reference, _masked(real)], 1))
+            made = state.networks["generator"](batch["mfcc"], torch.cat([reference, windows.masked(real)], 1))
         return real, made.float()
 
     def pictures(self, batch: Batch, state: State) -> np.ndarray | None:
         """A row per frame: what it sees of it, the other moment, what it draws, the truth."""
         few = {key: value[:6] for key, value in batch.items()}
         real, made = self._made(few, state)
-        return sheet([_masked(real), _pictures(few["reference"]), made, real])
+        return sheet([windows.masked(real), windows.pictures(few["reference"]), made, real])
 
     # -- the result --------------------------------------------------------------------------
 
@@ -166,14 +165,3 @@ def _window(clip: ClipLike, frame: int) -> np.ndarray:
     columns = lipgan_mfcc.mfcc(clip.wave[cut:])
     start = (frame - _BEFORE) * (_PER_FRAME // lipgan_mfcc.HOP) - (begins + cut) // lipgan_mfcc.HOP
     return lipgan_mfcc.windows(columns, np.array([start]))[0]
-
-
-def _pictures(faces: Tensor) -> Tensor:
-    """uint8 (N, S, S, 3) as (N, 3, S, S), 0..1."""
-    return faces.permute(0, 3, 1, 2).float() / 255
-
-
-def _masked(faces_NCHW: Tensor) -> Tensor:
-    masked = faces_NCHW.clone()
-    masked[:, :, masked.shape[2] // 2 :] = 0
-    return masked

@@ -168,8 +168,8 @@ class Wav2Lip(Recipe):
 
     def _made(self, batch: Batch, state: State) -> tuple[Tensor, Tensor]:
         """The true pictures and the drawn ones, (clips x 5, 3, S, S), 0..1."""
-        real = _pictures(batch["real"])
-        face = torch.cat([_masked(real), _pictures(batch["reference"])], 1)
+        real = windows.pictures(batch["real"])
+        face = torch.cat([windows.masked(real), windows.pictures(batch["reference"])], 1)
         with state.autocast():
             made = state.networks["generator"](batch["mels"].flatten(0, 1)[:, None], face)
         return real, made.float()
@@ -183,8 +183,8 @@ class Wav2Lip(Recipe):
         """A row per clip: what it sees, the other moment, what it draws, the truth."""
         few = {key: value[:6] for key, value in batch.items()}
         real, made = self._made(few, state)
-        reference = _pictures(few["reference"])
-        return sheet([x[:: windows.WINDOW] for x in (_masked(real), reference, made, real)])
+        reference = windows.pictures(few["reference"])
+        return sheet([x[:: windows.WINDOW] for x in (windows.masked(real), reference, made, real)])
 
     # -- the result --------------------------------------------------------------------------
 
@@ -195,14 +195,3 @@ class Wav2Lip(Recipe):
     def use(self, file: Path, settings: Wav2LipSettings) -> str:
         size = "" if plan_for(settings.size).span()[1] == settings.size else f", size: {settings.size}"
         return f"generator: {{name: {self.name}, model: {file.absolute()}{size}, alignment: training}}"
-
-
-def _pictures(faces: Tensor) -> Tensor:
-    """uint8 (clips, T, S, S, 3) as (clips x T, 3, S, S), 0..1."""
-    return faces.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-
-
-def _masked(faces_NCHW: Tensor) -> Tensor:
-    masked = faces_NCHW.clone()
-    masked[:, :, masked.shape[2] // 2 :] = 0
-    return masked

@@ -106,7 +106,7 @@ def load_expert(name: str, models_folder: str | None = None) -> tuple[nn.Module,
 
 
 def expert_file(name: str, models_folder: str | None = None) -> Path:
-    """Where an expert lies. Raises ModelError."""
+    """The path of an expert's file. Raises ModelError."""
     from dubbing import models
 
     if "/" in name or name.endswith((".pth", ".pt", ".safetensors")):

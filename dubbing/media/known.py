@@ -1,0 +1,184 @@
+"""Which files are read and what becomes of them, asked of the code that decides it: for `dub formats`.
+
+Each answer is what `delivery` says of a made-up file of that kind, or is a table by which another module decides. Opens
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dubbing.errors import UnsupportedMedia
+from dubbing.media.colour import PLANAR
+from dubbing.media.delivery import delivery, tables
+from dubbing.media.photo import LEAST_PX, MOST_BLOCKS, READ, Photograph, film_of
+from dubbing.media.probe import LISTS, READERS, AudioInfo, MediaInfo, OtherInfo
+
+__all__ = ["Known", "known_formats"]
+
+_MP4, _MKV = READERS["films"][:2]
+_NAMES = {"mp4": "mp4", "mov": "mov", "matroska": "Matroska"}
+_WORDS = {
+    _MP4: "mp4, m4v, 3gp", _MKV: "Matroska", "mpeg": "MPEG program stream", "mpegts": "MPEG transport stream",
+    "mpegvideo": "bare MPEG-1, MPEG-2", "flv": "Flash (flv)", "asf": "WMV (asf)", "h264": "bare H.264",
+    "hevc": "bare HEVC", "m4v": "bare MPEG-4", "av1": "bare AV1", "obu": "bare AV1 (obu)", "mjpeg": "bare Motion JPEG",
+    "vc1": "bare VC-1", "dnxhd": "bare DNxHD", "yuv4mpegpipe": "YUV4MPEG2 (y4m)", "wv": "WavPack (wv)",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Known:
+    """One kind of file, or of what is in one. part: what it is a kind of (`picture`, `sound codec`); name: its own;
+    supported: whether it is taken; what: what becomes of it, or why it is refused; todo: what to do where it is
+    refused, else empty."""
+
+    part: str
+    name: str
+    supported: bool
+    what: str
+    todo: str = ""
+
+
+def known_formats() -> tuple[Known, ...]:
+    """Everything, part by part; names of which the same is to be said are in one."""
+    found: dict[Known, list[str]] = {}
+    for one in (*_containers(), *_codecs(), *_pictures(), *_sounds(), *_others(), *_stills()):
+        found.setdefault(replace(one, name=""), []).append(one.name)
+    return tuple(replace(one, name=", ".join(names)) for one, names in found.items())
+
+
+def _film(**changes: Any) -> MediaInfo:
+    """A film as most are: mp4, H.264, 8 bits, progressive, 25 a second; with other fields of its picture."""
+    film = film_of(Path("FILM.mp4"), Photograph(np.zeros((1080, 1920, 3), np.uint8), ()), Fraction(25), 100)
+    assert film.video is not None
+    return replace(film, video=replace(film.video, **changes))
+
+
+def _sound(codec: str = "flac", container: str = "flac", kind: str = "s16") -> MediaInfo:
+    track = AudioInfo(0, codec, 48_000, 2, "stereo", kind, 16 if kind == "s16" else 32, None)
+    return replace(_film(), path=Path("DUB"), container=container, video=None, audio=(track,))
+
+
+def _asked(part: str, name: str, film: MediaInfo, well: str, sound: MediaInfo | None = None) -> Known:
+    """What `delivery` says of a film. well: what becomes of it where nothing is to be told."""
+    try:
+        told = delivery(film, sound or _sound()).notices
+    except UnsupportedMedia as e:
+        why, _, todo = _bare(str(e), film).rpartition(": ")
+        return Known(part, name, False, f"refused: it {why}", todo.rstrip("."))
+    return Known(part, name, True, "; ".join(_bare(note, film) for note in told) or well)
+
+
+def _bare(text: str, film: MediaInfo) -> str:
+    """A sentence about a file without its name and its full stop."""
+    for name in (str(film.path), film.path.name, "DUB"):
+        text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")
+    return text.removesuffix(".")
+
+
+def _containers() -> Iterator[Known]:
+    for reader in READERS["films"]:
+        name, suffix = _WORDS.get(reader, reader), reader.partition(",")[0]
+        film = replace(_film(), container=reader, brand="isom" if reader == _MP4 else "", path=Path(f"FILM.{suffix}"))
+        if reader == _MP4:
+            film = replace(film, path=Path("FILM.mp4"))
+        if reader == _MKV:
+            film = _in_matroska(film)
+        extension = delivery(film, _sound()).extension
+        yield Known("container", name, True, f"the master is {extension}")
+    quicktime = replace(_film(), brand="qt  ", path=Path("FILM.mov"))
+    yield Known("container", "mov", True, f"the master is {delivery(quicktime, _sound()).extension}")
+    for lists in sorted({name.removeprefix("a ").removeprefix("an ") for _, name in LISTS}):
+        yield Known("container", lists, False, "refused: it names other files", "give the film or sound as one file")
+
+
+def _in_matroska(film: MediaInfo) -> MediaInfo:
+    assert film.video is not None
+    video = replace(film.video, time_base=Fraction(1, 1000))
+    return replace(film, container=_MKV, brand="", path=Path("FILM.mkv"), video=video)
+
+
+def _codecs() -> Iterator[Known]:
+    kept = sorted(tables()["encoders"])
+    for codec in kept:
+        yield _asked("picture codec", codec, _film(codec=codec), f"stays {codec}, encoded once more")
+    other = sorted(set().union(*tables()["pictures"].values()) - {*kept, "png"})
+    film = _film(codec="prores")
+    yield replace(_asked("picture codec", ", ".join(other), film, ""), what=f"decoded; {_told(film)}")
+    yield Known("picture codec", "every other that FFmpeg decodes", True, f"decoded; {_told(_film(codec='other'))}")
+
+
+def _told(film: MediaInfo) -> str:
+    return delivery(film, _sound()).notices[0].rpartition("; ")[2].removesuffix(".")
+
+
+def _pictures() -> Iterator[Known]:
+    for bits, pix_fmt in ((8, "yuv420p"), (10, "yuv420p10le"), (12, "yuv420p12le")):
+        yield _asked("picture", f"{bits} bits a sample", _film(bit_depth=bits, pix_fmt=pix_fmt), "kept")
+    for pix_fmt in ("yuv420p", "yuv422p", "yuv444p", "yuv411p", "rgb24", "gray"):
+        name = f"4:{pix_fmt[4]}:{pix_fmt[5]} ({pix_fmt})" if pix_fmt.startswith("yuv") else pix_fmt
+        yield _asked("picture", name, _film(pix_fmt=pix_fmt), "kept")
+    assert {"yuv420p", "yuv422p", "yuv444p"} <= PLANAR.keys()
+    for transfer, name in tables()["hdr"].items():
+        yield _asked("picture", f"HDR ({name})", _film(transfer=transfer), "kept")
+    yield _asked("picture", "interlaced", _film(interlaced=True), "kept")
+    yield _asked("picture", "transparency, a palette", _film(alpha=True), "kept")
+    yield _asked("picture", "an odd width or height", _film(width=1919), "kept")
+    one = 1 << 16
+    turned = (0, one, 0, -one, 0, 0, 0, 0, 1 << 30)
+    yield _asked(
+        "picture", "to be shown turned by 90, 180, 270 degrees", _film(rotation_deg=90, matrix9=turned), "kept"
+    )
+    mirrored = (-one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    yield _asked("picture", "to be shown mirrored", _film(rotation_deg=180, matrix9=mirrored), "kept")
+    yield _asked("rate", "any, constant (24000/1001, 25, 50, ...)", _film(rate=Fraction(24000, 1001)), "kept, exactly")
+    yield Known("rate", "variable", True, "kept: every frame keeps its own time")
+
+
+def _sounds() -> Iterator[Known]:
+    lossless = set().union(*tables()["lossless"].values())
+    codecs = lossless.union(*tables()["lossy"].values(), *tables()["same_family"].values())
+    for codec in sorted(codecs):
+        film = {"mp4": _film(), "mov": replace(_film(), brand="qt  "), "matroska": _in_matroska(_film())}
+        kind = "s16" if codec in lossless else "fltp"
+        parts: dict[str, list[str]] = {}
+        for name, one in film.items():
+            how = _carried(one, _sound(codec, codec, kind))
+            for family, container in (("mp4 or mov", _MP4), ("Matroska", _MKV)):
+                other = _carried(one, _sound(codec, container, kind))
+                how += f" (out of {family} {other})" if other != how.partition(" (")[0] else ""
+            parts.setdefault(how, []).append(_NAMES[name])
+        what = "; ".join(f"with {' or '.join(names)} {how}" for how, names in parts.items())
+        yield Known("sound codec", codec, True, "copied" if list(parts) == ["copied"] else what)
+    yield Known("sound codec", "every other that FFmpeg decodes", True, "PCM, sample for sample")
+    yield Known("sound", "any number of channels, any layout, any rate", True, "kept")
+
+
+def _carried(film: MediaInfo, sound: MediaInfo) -> str:
+    told = delivery(film, sound).notices
+    how = "PCM, sample for sample" if any("as PCM" in t for t in told) else "copied"
+    return how + (", and the master is .mov" if any("becomes a .mov" in t for t in told) else "")
+
+
+def _others() -> Iterator[Known]:
+    for codec in sorted(set().union(*tables()["subtitles"].values())):
+        carried = [_NAMES[muxer] for muxer, codecs in tables()["subtitles"].items() if codec in codecs]
+        yield Known("subtitles", codec, True, f"copied in {', '.join(carried)}")
+    film = replace(_film(), subtitles=(OtherInfo(2, "subtitle", "other", None),))
+    refused = _asked("subtitles", "every other", film, "")
+    yield replace(refused, what="refused: no container of a master carries it", todo="take the stream out of the film")
+
+
+def _stills() -> Iterator[Known]:
+    names = ", ".join(name for name in READ if name != "MPO")
+    width, height = 4096, MOST_BLOCKS * 256 // 4096
+    yield Known(
+        "photograph", names, True, f"becomes a film as long as each dub; {LEAST_PX}x{LEAST_PX} to {width}x{height}"
+    )
+    yield Known("photograph", "GIF, BMP, AVIF, HEIC", False, "refused: another kind of picture", "save it as PNG")

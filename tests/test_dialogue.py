@@ -1,0 +1,218 @@
+"""Which tracks and channels of a file are listened to and delivered, whatever way its sound is laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from dubbing import media
+from dubbing.analysis.dialogue import choose
+from dubbing.analysis.speech import Listener
+from dubbing.errors import MediaError
+
+HZ = 48_000
+LENGTH_S = 4
+
+
+@pytest.fixture(scope="module")
+def listener() -> Listener:
+    return Listener()
+
+
+@pytest.fixture(scope="module")
+def voice(shared: Path) -> np.ndarray:
+    """Four seconds in which somebody speaks, float32 (T,) at 48 kHz."""
+    wave = media.read_sound(shared / "media" / "speech" / "fr.wav", HZ)
+    return 0.5 * wave[HZ // 2 : HZ // 2 + LENGTH_S * HZ] / np.abs(wave).max()
+
+
+@pytest.fixture(scope="module")
+def other_voice(shared: Path) -> np.ndarray:
+    wave = media.read_sound(shared / "media" / "speech" / "de.wav", HZ)
+    return 0.5 * wave[HZ // 2 : HZ // 2 + LENGTH_S * HZ] / np.abs(wave).max()
+
+
+def music(seed: int = 3) -> np.ndarray:
+    """Chords without a word, float32 (T,)."""
+    rng, t = np.random.default_rng(seed), np.arange(LENGTH_S * HZ) / HZ
+    tones = rng.choice([110, 131, 165, 196, 220, 262, 330], 5, replace=False)
+    return (0.03 * sum(np.sin(2 * np.pi * f * t + p) for f, p in zip(tones, rng.random(5) * 6, strict=True))).astype(
+        np.float32
+    )
+
+
+Track = tuple[np.ndarray, dict[str, str], str]
+"""Samples (T,) or (T, C), tags, and FFmpeg's roles."""
+
+
+def sound_file(path: Path, tracks: Sequence[Track], layout: str | None = None) -> Path:
+    with av.open(str(path), "w") as out:
+        streams: list[tuple[Any, np.ndarray]] = []
+        for samples, tags, roles in tracks:
+            columns = samples.reshape(len(samples), -1)
+            stream = out.add_stream("pcm_s16le", rate=HZ)
+            names = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1"}
+            stream.codec_context.layout = layout or names[columns.shape[1]]
+            stream.metadata.update(tags)
+            kinds = type(stream.disposition)
+            marks = kinds(0)
+            for role in roles.split():
+                marks |= kinds[role]
+            stream.disposition = marks
+            streams.append((stream, (columns * 32767).astype(np.int16)))
+        for at in range(0, LENGTH_S * HZ, HZ // 2):
+            for stream, columns in streams:
+                frame = av.AudioFrame.from_ndarray(
+                    np.ascontiguousarray(columns[at : at + HZ // 2].reshape(1, -1)),
+                    "s16",
+                    stream.codec_context.layout.name,
+                )
+                frame.sample_rate, frame.pts, frame.time_base = HZ, at, Fraction(1, HZ)
+                out.mux(stream.encode(frame))
+        for stream, _ in streams:
+            out.mux(stream.encode(None))
+    return path
+
+
+def stereo(wave: np.ndarray) -> np.ndarray:
+    return np.stack([wave, wave], 1)
+
+
+def surround(voice: np.ndarray) -> np.ndarray:
+    """L R C LFE Ls Rs, with the words in C alone."""
+    return np.stack([music(1), music(2), voice, 0.5 * music(5), music(3), music(4)], 1)
+
+
+def mono_tracks(voice: np.ndarray, language: str) -> list[Track]:
+    return [(column, {"language": language}, "default" if n == 0 else "") for n, column in enumerate(surround(voice).T)]
+
+
+@pytest.mark.parametrize("side", ["source", "dub"])
+@pytest.mark.parametrize(
+    "way",
+    ["mono tracks", "interleaved", "several languages", "description first", "commentary last", "one channel inverted",
+     "one channel only", "music and effects first"],
+)  # fmt: skip
+def test_the_dialogue_is_found_however_it_is_laid_out(
+    tmp_path: Path, listener: Listener, voice: np.ndarray, other_voice: np.ndarray, way: str, side: str
+) -> None:
+    own, foreign = ("fra", "deu") if side == "dub" else ("eng", "deu")
+    mine = (stereo(voice + music()), {"language": own}, "default")
+    theirs = (stereo(other_voice + music()), {"language": foreign}, "")
+    tracks, wanted, mark = {
+        "mono tracks": (mono_tracks(voice, own), (3, None), ""),
+        "interleaved": ([(surround(voice), {"language": own}, "default")], (1, (2,)), "centre channel"),
+        "several languages": (
+            ([mine, theirs], (1, None), "") if side == "source" else ([theirs, mine], (2, None), "tagged fra")
+        ),
+        "description first": (
+            [(stereo(other_voice), {"language": own, "title": "Audio Description"}, "default"), mine], (2, None),
+            "track 1 is not dialogue",
+        ),
+        "commentary last": (
+            [mine, (stereo(other_voice), {"language": own}, "comment")], (1, None), "track 2 is not dialogue",
+        ),
+        "one channel inverted": (
+            [(np.stack([voice, -voice], 1), {"language": own}, "default")], (1, (0,)), "cancel each other",
+        ),
+        "one channel only": ([(np.stack([voice, 0 * voice], 1), {"language": own}, "default")], (1, None), ""),
+        "music and effects first": (
+            [(stereo(music()), {"language": own}, "default"), (*mine[:2], "")], (2, None), "most speech",
+        ),
+    }[way]  # fmt: skip
+    path = sound_file(tmp_path / "sound.mka", tracks)
+    found = choose(path, media.probe(path), listener, language="fr" if side == "dub" else None)
+    assert (
+        found.chosen.track,
+        found.chosen.channels if found.chosen.channels != (0,) or way != "mono tracks" else None,
+    ) == (wanted)
+    assert mark in found.said
+    assert 1.5 < found.chosen.speech_s < LENGTH_S
+
+
+def test_music_that_is_in_phase_does_not_hide_a_voice_that_is_not(
+    tmp_path: Path, listener: Listener, voice: np.ndarray
+) -> None:
+    path = sound_file(tmp_path / "a.wav", [(np.stack([voice + music(), music() - voice], 1), {}, "")])
+    found = choose(path, media.probe(path), listener)
+    assert found.chosen.channels in ((0,), (1,))
+    assert found.chosen.speech_s > 1.5
+
+
+def test_what_the_user_names_is_listened_to(tmp_path: Path, listener: Listener, voice: np.ndarray) -> None:
+    path = sound_file(tmp_path / "a.mka", [(stereo(voice), {}, ""), (surround(voice), {}, "")])
+    info = media.probe(path)
+    assert choose(path, info, listener, track=2, channels=("L", "Rs")).chosen.channels == (0, 5)
+    assert choose(path, info, listener, track=2, channels=["2"]).chosen.channels == (1,)
+    assert choose(path, info, listener, track=1).chosen.track == 1
+    with pytest.raises(MediaError, match="has no sound track 3; it has 2, counted from 1"):
+        choose(path, info, listener, track=3)
+    with pytest.raises(MediaError, match=r"track 1 of .* has no channel 'C'; it has FL, FR"):
+        choose(path, info, listener, track=1, channels=("C",))
+
+
+def test_a_file_without_a_word_says_so(tmp_path: Path, listener: Listener) -> None:
+    path = sound_file(tmp_path / "a.mka", [(music(1), {}, ""), (music(2), {}, "")])
+    found = choose(path, media.probe(path), listener)
+    assert found.chosen.track == 1
+    assert "no speech was found in any track" in found.said
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("picture") / "film.mov"
+    with media.ClipWriter(path, 64, 48, Fraction(25), sample_rate_hz=HZ, channels=2) as clip:
+        for n in range(LENGTH_S * 25):
+            clip.frame(np.full((48, 64, 3), 40 + n, np.uint8))
+        clip.sound(np.zeros((LENGTH_S * HZ, 2), np.float32))
+    yield path
+
+
+@pytest.mark.parametrize("chosen", [None, (6, 3)])
+def test_every_track_is_delivered_or_those_that_are_named(
+    tmp_path: Path, picture: Path, voice: np.ndarray, chosen: tuple[int, ...] | None
+) -> None:
+    tracks = [(samples, {**tags, "title": name}, roles) for (samples, tags, roles), name in
+              zip(mono_tracks(voice, "fra"), ("L", "R", "C", "LFE", "Ls", "Rs"), strict=True)]  # fmt: skip
+    dub = sound_file(tmp_path / "dub.mov", tracks)
+    target = tmp_path / "master.mov"
+    media.encode_master(picture, media.timeline(picture), [], dub, target, language="fr", tracks=chosen)
+    order = chosen or (1, 2, 3, 4, 5, 6)
+    made = media.probe(target).audio
+    names = [tracks[n - 1][1]["title"] for n in order]
+    assert [(t.channels, t.language, t.title) for t in made] == [(1, "fra", name) for name in names]
+    assert [t.index for t in made if "default" in t.roles] == [made[0].index]
+    for number, track in zip(order, made, strict=True):
+        samples = media.read_sound(target, None, mono=False, stream_index=track.index)
+        wanted = (tracks[number - 1][0] * 32767).astype(np.int16)
+        assert np.array_equal(np.rint(samples[:, 0] * 32768).astype(np.int16), wanted)
+
+
+def test_tracks_of_several_languages_keep_their_own(tmp_path: Path, picture: Path, voice: np.ndarray) -> None:
+    dub = sound_file(tmp_path / "dub.mov", [
+        (stereo(voice), {"language": "fra"}, "default"), (surround(voice), {"language": "fra"}, ""),
+        (stereo(voice), {"language": "spa", "title": "Comentario"}, "comment"), (voice, {}, ""),
+    ])  # fmt: skip
+    target = tmp_path / "master.mov"
+    media.encode_master(picture, media.timeline(picture), [], dub, target, language="fr")
+    made = media.probe(target).audio
+    assert [(t.layout, t.language) for t in made] == [
+        ("stereo", "fra"),
+        ("5.1", "fra"),
+        ("stereo", "spa"),
+        ("mono", "fra"),
+    ]
+    assert made[2].title == "Comentario"
+
+
+def test_a_track_that_is_not_there_cannot_be_delivered(tmp_path: Path, picture: Path, voice: np.ndarray) -> None:
+    dub = sound_file(tmp_path / "dub.wav", [(voice, {}, "")])
+    with pytest.raises(MediaError, match="has no sound track 2; it has 1"):
+        media.encode_master(picture, media.timeline(picture), [], dub, tmp_path / "m.mov", tracks=(2,))
+    assert not (tmp_path / "m.mov").exists()
