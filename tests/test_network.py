@@ -59,6 +59,18 @@ def watched(*command: object, **more: Any) -> dict[str, Any]:
     return {**json.loads(done.stdout.splitlines()[-1]), "stderr": done.stderr}
 
 
+def sockets_of(process: psutil.Process) -> tuple[set[str], set[str]]:
+    """(addresses listened on or bound for datagrams, addresses that it is connected with), now."""
+    listening, remote = set(), set()
+    with suppress(psutil.Error):
+        for found in process.net_connections("inet"):
+            if found.status == psutil.CONN_LISTEN or found.type == socket.SOCK_DGRAM:
+                listening.add(found.laddr.ip.removeprefix("::ffff:"))
+            if found.raddr:
+                remote.add(found.raddr.ip.removeprefix("::ffff:"))
+    return listening, remote
+
+
 def polled(*command: object, **more: Any) -> dict[str, Any]:
     """The same of sockets that are there when somebody looks. What is shorter, or is only tried, is missed."""
     listening, remote, seen = set(), set(), set()
@@ -68,12 +80,9 @@ def polled(*command: object, **more: Any) -> dict[str, Any]:
             with suppress(psutil.Error):
                 seen |= {process, *process.children(recursive=True)}
             for one in seen:
-                with suppress(psutil.Error):
-                    for found in one.net_connections("inet"):
-                        if found.status == psutil.CONN_LISTEN or found.type == socket.SOCK_DGRAM:
-                            listening.add(found.laddr.ip.removeprefix("::ffff:"))
-                        if found.raddr:
-                            remote.add(found.raddr.ip.removeprefix("::ffff:"))
+                here, there = sockets_of(one)
+                listening |= here
+                remote |= there
             time.sleep(0.1)
         left = psutil.wait_procs(seen, timeout=10)[1]
         said.seek(0)
@@ -170,6 +179,8 @@ def test_what_a_killed_run_leaves_is_private_and_the_next_one_clears_it_away(tem
     with subprocess.Popen(started, env=environment(temp), stdin=-1, stdout=-1, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "up\n"
         helpers = psutil.Process(process.pid).children(recursive=True)
+        here = set().union(*(sockets_of(h)[0] for h in helpers))  # in the machine's own network, which has a way out
+        assert here and here <= ALLOWED
         (folder,) = temp.iterdir()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         tokens = {Path(f"/proc/{h.pid}/environ").read_bytes().partition(b"RAY_AUTH_TOKEN=")[2][:64] for h in helpers}
