@@ -261,6 +261,13 @@ def test_a_published_master_that_was_replaced(faulty: type[Faulty]) -> None:
     objects.write("reel/fr/reel.fr.mp4", b"flim")
     sizes, moved = faults()
     assert sizes is None and moved == "is damaged: reel.fr.mp4 no longer holds what was written into it"
+    again = open_store("faulty://films/out")
+    again.remove(folder)  # as a run does, which then makes it again, under the same key
+    with again.commit(folder) as part:
+        (part / "reel.fr.mp4").write_bytes(b"film")
+    again.publish(folder / "reel.fr.mp4", again.root / "reel/fr/reel.fr.mp4")
+    assert objects.read("reel/fr/reel.fr.mp4") == b"film" and faults() == [None, None]
+    assert "reel/fr/master-abc/reel.fr.mp4" not in objects.find()
     objects.write("reel/fr/reel.fr.mp4", b"fi")
     assert faults() == ["is damaged: reel.fr.mp4 has 2 bytes instead of 4"] * 2
     objects.remove("reel/fr/reel.fr.mp4")

@@ -301,8 +301,11 @@ class Store:
         replace(path, data)
 
     def remove(self, folder: Path) -> None:
-        """Take a result away that nothing needs any more."""
-        shutil.rmtree(folder, ignore_errors=True)
+        """Take a result away that nothing needs any more, or whatever else is in its place."""
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink(missing_ok=True)
 
     def publish(self, made: Path, final: Path) -> None:
         """Give a file of a result a second name, without copying where the disk allows it, and remove the

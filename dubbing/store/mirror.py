@@ -1,10 +1,10 @@
 """An output place at a URI, with a local mirror: the same store as a folder, for whoever uses it.
 
-Tasks fill local folders. A commit uploads their files and, last, `result.json`, which lists them with
-their sizes and checksums: a result is done exactly when that one object exists, and a reader takes what it lists. What
-a run is interrupted in leaves no result.json, so it counts as nothing and is written over later. What is
-done is listed once, at the start. The mirror lies in the scratch folder (`dubbing.store.copies`) and may
-be deleted while no run is under way.
+Tasks fill local folders. A commit uploads their files and, last, `result.json`, which lists them with their sizes and
+checksums: a result is done exactly when that one object exists, and a reader takes what it lists. What a run is
+interrupted in leaves no result.json, so it counts as nothing and is written over later. What is done is listed once,
+at the start. The mirror lies in the scratch folder (`dubbing.store.copies`) and may be deleted while no run is under
+way.
 """
 
 from __future__ import annotations
@@ -241,9 +241,8 @@ class RemoteStore(Store):
         names = self._objects.find(home)
         note = f"{home}/{MASTER}"
         with suppress(FileNotFoundError, ValueError, AttributeError):
-            if json.loads(self._objects.read(note)).get("made") == source and self._name(final) in names:
-                if source in names:
-                    self._objects.remove(source)
+            published = json.loads(self._objects.read(note)).get("made") == source and self._name(final) in names
+            if published and source not in names:  # else it was made again, or a run was killed at the end of this
                 self._retire(made.parent, names)
                 return
         if source not in names:
