@@ -94,8 +94,8 @@ class RemoteStore(Store):
             files = listed(told)
         except ValueError as e:
             return f"is damaged: {e}"
-        if f"{name}/{RESULT}" not in self._sizes:
-            return None  # made since the listing
+        if not self.done(folder) or f"{name}/{RESULT}" not in self._sizes:
+            return None  # not there, or made since the listing
         for file, (size, crc) in files.items():
             at, mark = f"{name}/{file}", None
             if at not in self._sizes:
