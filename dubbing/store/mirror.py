@@ -36,6 +36,8 @@ LEFT_S = 24 * 3600.0  # a part that old belongs to nobody
 class RemoteStore(Store):
     """One output place at a URI. `root` is its mirror on this machine."""
 
+    lasting = False
+
     def __init__(self, uri: Uri, patience_s: float | None = None) -> None:
         super().__init__(folder_of(uri, "out") / (uri.name or "out"))
         self.uri = uri
