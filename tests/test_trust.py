@@ -18,6 +18,7 @@ from films import Finished, facts_on_disk, plain_job, run, started_by
 
 from bench import corrupt
 from dubbing import config, manifest
+from dubbing.analysis import windows
 from dubbing.api.results import open_results
 from dubbing.artifacts.sound import new_wave
 from dubbing.engine import run_job
@@ -118,6 +119,30 @@ def test_a_result_that_was_put_in_place_of_another(finished: Finished, copied: P
     shutil.rmtree(one)
     shutil.copytree(two, one)
     assert "lipsync film/hi/shot_0002" in started_by(finished.film, copied)
+    assert facts_on_disk(copied) == facts_on_disk(finished.out)
+
+
+def test_a_long_shot_is_made_again_in_windows(
+    finished: Finished, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "WINDOW_FRAMES", 30)
+    (tracks,) = copied.glob("film/analysis/faces/shot_0002-*/tracks.npz")
+    flip(tracks)
+    shutil.rmtree(copied / "film" / "ta" / "takes")
+    started = started_by(finished.film, copied)
+    assert "faces film/shot_0002/window_1" in started and "lipsync film/ta/shot_0002/window_2" in started
+    assert [r["status"] for r in read_rows(copied / "film" / "ta" / "shots.parquet")] == ["untouched", "dubbed"]
+    assert not list(copied.glob("**/windows/*/*")) and not started_by(finished.film, copied)
+
+
+@pytest.mark.ray
+def test_workers_of_ray_have_damage_made_again(finished: Finished, copied: Path) -> None:
+    (wave,) = copied.glob("film/hi/sound-*/wave.npy")
+    flip(wave)
+    shutil.rmtree(copied / "film" / "hi" / "takes")
+    said: list[str] = []
+    run(finished.film, copied, "ray", show=lambda e: said.append(e.text) if e.kind == "message" else None)
+    assert sum("wave.npy no longer holds" in line for line in said) == 1, said
     assert facts_on_disk(copied) == facts_on_disk(finished.out)
 
 

@@ -189,7 +189,7 @@ class Schedule:
             self.made[task.stage] += 1
             self.frames[task.stage] += task.frames
             self.work.forget(task)
-            if not self.work.done(task):  # it was damaged at once
+            if not self.work.done(task) and task.id not in self._lost:  # it was damaged at once
                 self._undo(task)
                 return True
             result = self.work.result(task)

@@ -1,8 +1,7 @@
 """One process's worth of work: stages set up when first needed, tasks done one after another.
 
 What a task reads is brought to this machine first, where it lies elsewhere, and looked at: whether it is what was
-committed. Both engines use this, so a
-task ends the same way in either.
+committed. Both engines use this, so a task ends the same way in either.
 """
 
 from __future__ import annotations

@@ -75,8 +75,9 @@ def _end(head: bytes) -> bytes:
     return b'%08x"\n}\n' % zlib.crc32(head)
 
 
-def seal(folder: Path) -> None:
-    """List the files of a folder in its result.json, and have all of it on the disk. Raises OSError, ValueError."""
+def seal(folder: Path, on_disk: bool = True) -> None:
+    """List the files of a folder in its result.json. on_disk: have all of it on the disk before going on. Raises
+    OSError, ValueError."""
     told = json_value((folder / RESULT).read_bytes()) if (folder / RESULT).exists() else {}
     files: dict[str, tuple[int, str]] = {}
     folders = [folder]
@@ -84,11 +85,11 @@ def seal(folder: Path) -> None:
         if path.is_dir():
             folders.append(path)
         elif path != folder / RESULT:
-            sync(path)
             files[path.relative_to(folder).as_posix()] = path.stat().st_size, checksum(path)
     (folder / RESULT).write_bytes(sealed({**told, _FILES: files}))
-    for path in (folder / RESULT, *reversed(folders)):
-        sync(path)
+    if on_disk:
+        for path in (*(folder / name for name in files), folder / RESULT, *reversed(folders)):
+            sync(path)
 
 
 def read_result(data: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dubbing.errors import DamagedResult, InputError, MediaError, OutputError
 from dubbing.inputs import json_bytes, json_value, not_a_file
@@ -176,6 +176,9 @@ class Store:
     first. A store travels to workers by pickle.
     """
 
+    lasting: ClassVar[bool] = True
+    """Whether what lies below the root has to outlive the machine's power."""
+
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self.copies = Copies()
@@ -268,7 +271,7 @@ class Store:
         """
         with self._filled(final) as part:
             yield part
-            seal(part)
+            seal(part, self.lasting)
             self._send(part, final)
 
     def _send(self, part: Path, final: Path) -> None:
@@ -301,8 +304,11 @@ class Store:
         replace(path, data)
 
     def remove(self, folder: Path) -> None:
-        """Take a result away that nothing needs any more."""
-        shutil.rmtree(folder, ignore_errors=True)
+        """Take a result away that nothing needs any more, or whatever else is in its place."""
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink(missing_ok=True)
 
     def publish(self, made: Path, final: Path) -> None:
         """Give a file of a result a second name, without copying where the disk allows it, and remove the

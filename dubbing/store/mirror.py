@@ -1,10 +1,10 @@
 """An output place at a URI, with a local mirror: the same store as a folder, for whoever uses it.
 
-Tasks fill local folders. A commit uploads their files and, last, `result.json`, which lists them with
-their sizes and checksums: a result is done exactly when that one object exists, and a reader takes what it lists. What
-a run is interrupted in leaves no result.json, so it counts as nothing and is written over later. What is
-done is listed once, at the start. The mirror lies in the scratch folder (`dubbing.store.copies`) and may
-be deleted while no run is under way.
+Tasks fill local folders. A commit uploads their files and, last, `result.json`, which lists them with their sizes and
+checksums: a result is done exactly when that one object exists, and a reader takes what it lists. What a run is
+interrupted in leaves no result.json, so it counts as nothing and is written over later. What is done is listed once,
+at the start. The mirror lies in the scratch folder (`dubbing.store.copies`) and may be deleted while no run is under
+way.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ LEFT_S = 24 * 3600.0  # a part that old belongs to nobody
 
 class RemoteStore(Store):
     """One output place at a URI. `root` is its mirror on this machine."""
+
+    lasting = False
 
     def __init__(self, uri: Uri, patience_s: float | None = None) -> None:
         super().__init__(folder_of(uri, "out") / (uri.name or "out"))
@@ -94,8 +96,8 @@ class RemoteStore(Store):
             files = listed(told)
         except ValueError as e:
             return f"is damaged: {e}"
-        if f"{name}/{RESULT}" not in self._sizes:
-            return None  # made since the listing
+        if not self.done(folder) or f"{name}/{RESULT}" not in self._sizes:
+            return None  # not there, or made since the listing
         for file, (size, crc) in files.items():
             at, mark = f"{name}/{file}", None
             if at not in self._sizes:
@@ -241,9 +243,8 @@ class RemoteStore(Store):
         names = self._objects.find(home)
         note = f"{home}/{MASTER}"
         with suppress(FileNotFoundError, ValueError, AttributeError):
-            if json.loads(self._objects.read(note)).get("made") == source and self._name(final) in names:
-                if source in names:
-                    self._objects.remove(source)
+            published = json.loads(self._objects.read(note)).get("made") == source and self._name(final) in names
+            if published and source not in names:  # else it was made again, or a run was killed at the end of this
                 self._retire(made.parent, names)
                 return
         if source not in names:
