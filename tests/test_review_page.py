@@ -198,3 +198,22 @@ def test_a_video_that_was_left_is_let_go_with_its_sound(ana: Visitor) -> None:
         page.keyboard.press("Space")
         page.wait_for_selector('#play[data-now="pause"]')  # plays
     assert page.evaluate("connected.size") == one
+
+
+def test_another_shot_shows_nothing_of_the_last_one_while_it_is_loaded(ana: Visitor) -> None:
+    page = ana.shot("film", "hi", "shot_0001")
+    page.wait_for_selector("#timeline[data-state='drawn']")
+    page.wait_for_selector("#previous:not([disabled])")
+    held: list[Any] = []
+    page.route("**/api/shot/**", lambda route: held.append(route))  # as on a slow machine
+    page.keyboard.press("p")
+    page.wait_for_selector("aside[aria-busy='true']")
+    assert page.inner_text("#where-shot") == "shot 0002" and page.inner_text("#offset-words") == ""
+    assert page.get_attribute("#timeline", "data-state") == "reading"
+    page.unroute("**/api/shot/**")
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("aside:not([aria-busy])")
+    ana.shown()
+    page.wait_for_selector("#timeline[data-state='drawn']")
+    page.wait_for_selector("#offset-words:has-text('dub')")

@@ -267,7 +267,7 @@ def test_the_page_follows_the_speaker_and_tells_each_takes_own_complaint(
     said = [t.row(library.config.review)["review_reason"] for t in library.find(*KEY).takes]
     assert said[0] in page.inner_text("#complaint")
     held: list[Any] = []
-    page.route("**/api/curves/**", held.append)  # as on a slow machine
+    page.route("**/api/curves/**", lambda route: held.append(route))  # as on a slow machine
     page.keyboard.press("u")
     page.wait_for_function("text => document.querySelector('#complaint').textContent.includes(text)", arg=said[1])
     assert said[0] not in page.inner_text("#complaint") and page.inner_text("#offset-words") == ""

@@ -54,19 +54,22 @@ def curves(library: Library, shown: Shown, take_id: str = "current") -> dict[str
 
 
 def _faces(shown: Shown, take_id: str) -> list[dict[str, Any]]:
+    """What was measured of each face of a take; of the shot's main face in the source where there is none."""
     take: Take | None = None
     if take_id == "current":
         take = shown.current
     elif take_id != "source":
         take = shown.take(take_id)
+    if take is None or not take.faces:
+        main = shown.row["face"]
+        original = _original(shown, main) if main else {}
+        return [_face(main, [], original)] if original else []
     found = []
-    for face in take.faces if take else ():
-        seen = _seen(take.seen, face.track) if take and take.seen else {}
-        rendered = rendered_frames(take.folder / face.folder) if take else np.zeros(0, np.int64)
-        found.append(_face(face.track, runs(rendered), seen or _original(shown, face.track)))
-    if found or not (main := shown.row["face"]):
-        return found
-    return [_face(main, [], original)] if (original := _original(shown, main)) else []
+    for face in take.faces:
+        seen = _seen(take.seen, face.track) if take.seen else {}
+        rendered = runs(rendered_frames(take.folder / face.folder))
+        found.append(_face(face.track, rendered, seen or _original(shown, face.track)))
+    return found
 
 
 def _face(track: str, rendered: list[list[int]], seen: dict[str, np.ndarray]) -> dict[str, Any]:

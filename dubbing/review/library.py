@@ -233,7 +233,7 @@ class Library:
         take = next((t for t in found if t.id == now.take), None)
         if take is None:
             return {}
-        own = take.row(limits)
+        own = {name: value for name, value in take.row(limits).items() if name in row}
         actor = row["actor"] if own.get("face", row["face"]) == row["face"] else None
         needs = own["review_reason"] is not None and not now.approves(take.id)
         gone = {name: None for name in row if name.startswith("metric_")}

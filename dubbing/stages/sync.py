@@ -114,17 +114,10 @@ class Sync(Stage[SyncInputs, Scores]):
         tracks = {t.id: t for t in load_tracks(inputs.faces.folder)}
         line = media.load_timeline(inputs.timeline.folder)
         asked = self._asked([name.partition("@")[0] for name in inputs.metrics])
-        looks = [
-            _Look(
-                inputs.film.path,
-                line,
-                tracks[f.track].until(inputs.end),
-                inputs.take.folder / f.folder,
-                inputs.title,
-                asked,
-            )
-            for f in take.rendered
-        ]
+        looks = []
+        for face in take.rendered:
+            track, folder = tracks[face.track].until(inputs.end), inputs.take.folder / face.folder
+            looks.append(_Look(inputs.film.path, line, track, folder, f"{inputs.title} {track.id}", asked))
         left = 0 if inputs.parts is not None else end - begin
         for look in looks:
             if inputs.parts is not None:
@@ -147,8 +140,7 @@ class Sync(Stage[SyncInputs, Scores]):
     ) -> FaceScores:
         """The numbers of one face that was looked at; writes its curves."""
         track, mesh_NP3 = look.track, look.mesh_NP3
-        made = media.patch_frames(look.folder)
-        frames = made["frame"].to_numpy()
+        made, frames = media.patch_frames(look.folder), look.frames
         wanted = dict(zip(frames.tolist(), made["wanted_opening"].to_pylist(), strict=True))
         patched_N = np.isin(track.frames_N, frames)
         times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
@@ -264,12 +256,12 @@ class _Look:
     """
 
     def __init__(
-        self, source: Path, line: Timeline, track: Track, folder: Path, title: str, asked: Sequence[Metric]
+        self, source: Path, line: Timeline, track: Track, folder: Path, name: str, asked: Sequence[Metric]
     ) -> None:
         self.source, self.line, self.track, self.folder = source, line, track, folder
         self.frames = media.patch_frames(folder)["frame"].to_numpy()
         stills = np.linspace(0, len(self.frames) - 1, 10).round().astype(int)[1:-1]
-        self.sheet = Sheet(f"{title} {track.id}", line, self.frames[stills].tolist())
+        self.sheet = Sheet(name, line, self.frames[stills].tolist())
         self.mesh_NP3 = track.mesh_NP3.copy()
         self._asked = asked
         self.said: dict[str, list[Sequence[float]]] = {metric.name: [] for metric in asked}

@@ -47,7 +47,7 @@ function showNumbers(page, looked) {
   const about = looked && !looked.current && looked.id !== row.take ? looked.row : row;
   const several = (looked?.faces.length ?? 0) > 1 ? looked.faces : [];
   const chosen = several.filter((f) => f.track === page.face);
-  const said = chosen.length ? chosen[0].review_reason ?? "Within all limits" : about.review_reason;
+  const said = chosen.length ? chosen[0].review_reason ?? "Within all limits" : about.status === "failed" ? "" : about.review_reason;
   const worst = several.length ? `${faceName(several[0].track)}: ` : "";
   setText($("#complaint"), chosen.length ? `${faceName(page.face)}: ${said}.` : `${worst}${complaint(about)}.${said ? ` ${said}.` : ""}`);
   $("#numbers").replaceChildren(...(several.length ? facesTables(chosen.length ? chosen : several, page.info.thresholds)
