@@ -63,7 +63,7 @@ def test_all_languages_show_the_same_frame(ana: Visitor) -> None:
             page.wait_for_selector(f'[data-language={name}] canvas[data-drawn="{frame}"]')
         assert [small(page, f"[data-language={name}] canvas") for name in names] == [frame] * 3
     page.keyboard.press("Space")
-    page.wait_for_function("+document.querySelector('[data-language=ta] canvas').dataset.drawn > 30")
+    page.wait_for_function("() => +document.querySelector('[data-language=ta] canvas').dataset.drawn > 30")
     apart = page.evaluate("""async () => {
       const of = (name) => +document.querySelector(`[data-language=${name}] canvas`).dataset.drawn;
       const apart = [];
@@ -92,7 +92,7 @@ def test_the_film_plays_on_across_a_cut_with_the_sound_that_was_chosen(ana: Visi
     }""")
     page.keyboard.press("w")
     page.wait_for_url("**/shot_0002*")
-    page.wait_for_function("+document.querySelector('#picture').dataset.drawn > 20")
+    page.wait_for_function("() => +document.querySelector('#picture').dataset.drawn > 20")
     assert page.get_attribute("[data-sound=source]", "aria-pressed") == "true"
     page.keyboard.press("k")
     drawn, bars = ana.bars()
@@ -111,7 +111,7 @@ def test_the_address_names_the_frame_and_leads_back_to_it(ana: Visitor) -> None:
     page = ana.shot(*KEY)
     page.keyboard.press("Shift+ArrowRight")
     ana.at(22)
-    page.wait_for_function("location.hash === '#f22'")
+    page.wait_for_function("() => location.hash === '#f22'")
     page.goto(f"{ana.base}/shot/film/hi/shot_0002#f40")  # written by hand: the page stays
     ana.at(40)
     page.goto("about:blank")
@@ -137,7 +137,7 @@ def test_the_timeline_grows_shows_pictures_and_the_frame_under_the_pointer(ana: 
     assert frame > 55 and ana.bars()[0] == 12  # what is looked at stays
     for _ in range(4):
         page.mouse.wheel(0, -120)
-    page.wait_for_function("document.querySelector('#timeline').dataset.range.split(' ')[0] > 20")
+    page.wait_for_function("() => document.querySelector('#timeline').dataset.range.split(' ')[0] > 20")
     low, high = (float(v) for v in line.get_attribute("data-range").split())
     assert low <= frame <= high and high - low < 0.5 * 83
     page.mouse.click(at, box["y"] + 100)
@@ -196,7 +196,7 @@ def test_a_drawing_is_kept_with_its_comment_and_shown_at_its_frame_only(ana: Vis
     assert min(page.evaluate(pink)) > 20
     page.keyboard.press("m")
     page.keyboard.press("m")  # the mouth alone: the same place of the picture
-    page.wait_for_function("JSON.parse(document.querySelector('#picture').dataset.rects)[0].region === 'mouth'")
+    page.wait_for_function("() => JSON.parse(document.querySelector('#picture').dataset.rects)[0].region === 'mouth'")
 
 
 def test_the_dashboard_counts_reasons_and_leads_to_the_shots(ana: Visitor, reviewed: Path) -> None:
@@ -262,7 +262,7 @@ LOOKS = """() => {
 }"""
 
 OUTSIDE = """() => [...document.querySelectorAll("header *, .card .line *")].filter((e) => {
-  if (!e.checkVisibility()) return false;
+  if (!e.checkVisibility() || getComputedStyle(e.parentElement).textOverflow === "ellipsis") return false;
   const box = e.getBoundingClientRect();
   const room = (e.closest(".card") ?? document.documentElement).getBoundingClientRect();
   return box.right > room.right + 0.5 || box.left < room.left - 0.5;

@@ -20,7 +20,7 @@ def sheet(page: Any) -> list[str]:
     listed: list[str] = page.locator("#help-keys kbd").all_inner_texts()
     page.keyboard.press("Escape")
     page.wait_for_selector("#help", state="hidden")
-    page.wait_for_function("!document.activeElement.closest('dialog')")
+    page.wait_for_function("() => !document.activeElement.closest('dialog')")
     assert len(set(listed)) == len(listed)
     return listed
 
@@ -40,14 +40,14 @@ class Presser:
         """The key makes a JavaScript expression true that was not."""
         assert not self.page.evaluate(expression), f"{shown}: {expression}"
         self.press(shown)
-        self.page.wait_for_function(expression)
+        self.page.wait_for_function(f"() => {expression}")
 
     def opens(self, shown: str, dialog: str) -> None:
         self.press(shown)
         self.page.wait_for_selector(f"{dialog}[open]")
         self.page.keyboard.press("Escape")
         self.page.wait_for_selector(dialog, state="hidden")
-        self.page.wait_for_function("!document.activeElement.closest('dialog')")
+        self.page.wait_for_function("() => !document.activeElement.closest('dialog')")
 
 
 def attribute(selector: str, name: str, value: str) -> str:
@@ -89,7 +89,7 @@ def test_every_key_of_the_shot_page_does_what_the_sheet_says(ana: Visitor) -> No
     page.wait_for_function("was => document.querySelector('#picture').toDataURL() !== was", arg=before)
     keys.then("f", "document.fullscreenElement?.id === 'stage'")
     page.keyboard.press("f")
-    page.wait_for_function("document.fullscreenElement === null")
+    page.wait_for_function("() => document.fullscreenElement === null")
     whole = page.get_attribute("#timeline", "data-range")
     keys.then("↑", f"document.querySelector('#timeline').dataset.range !== '{whole}'")
     keys.then("↓", f"document.querySelector('#timeline').dataset.range === '{whole}'")
@@ -112,7 +112,7 @@ def test_every_key_of_the_shot_page_does_what_the_sheet_says(ana: Visitor) -> No
     keys.then("Shift + Home", here("shot_0001"))
     ana.shown()
     keys.then("w", "document.querySelector('#loop').value === 'film'")
-    page.wait_for_function(here("shot_0002"))  # the film goes on across the cut
+    page.wait_for_function("() => " + here("shot_0002"))  # the film goes on across the cut
     page.keyboard.press("k")
     ana.shown()
     keys.then("q", "location.pathname === '/'")
@@ -197,12 +197,12 @@ def test_every_key_of_the_queue_does_what_the_sheet_says(ana: Visitor) -> None:
     page.keyboard.press("Home")
     keys.then("o", decided(1))
     page.keyboard.press("z")
-    page.wait_for_function(decided(0))
+    page.wait_for_function("() => " + decided(0))
     page.keyboard.press("Home")
     keys.press("r")
     page.wait_for_selector("#reject[open]")
     page.keyboard.press("Enter")
-    page.wait_for_function(decided(1))
+    page.wait_for_function("() => " + decided(1))
     page.click("label.value:has-text('undecided')")
     page.keyboard.press("Home")
     page.keyboard.press("a")

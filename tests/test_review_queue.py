@@ -181,7 +181,7 @@ def test_several_are_selected_and_approved_together_and_one_is_taken_back(queue:
 def test_what_another_decides_appears_without_moving_the_list(queue: Visitor, chromium: Any, review_url: str) -> None:
     page = queue.queue("?decision=open&language=hi&sort=film")
     page.evaluate("() => { document.querySelector('#scroller').scrollTop = 3000; }")
-    page.wait_for_selector('.card[data-n="70"]:not([hidden])')
+    page.wait_for_selector('.card[data-n="52"]:not([hidden])')
     before = listed(page)
     top = page.evaluate("() => document.querySelector('#scroller').scrollTop")
     ben = Visitor(chromium, review_url, "Ben")

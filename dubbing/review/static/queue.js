@@ -51,7 +51,7 @@ export class Queue {
       },
     });
     this.grid = new Grid($("#scroller"), $("#cards"), {
-      make: makeCard, minimum: 208, below: CARD_BELOW,
+      make: makeCard, minimum: 240, below: CARD_BELOW,
       fill: (card, n, focused) => this.fill(card, n, focused),
     });
     this.jobs = new Jobs($("#jobs"), (job) => {

@@ -47,7 +47,9 @@ export class Timeline {
     this.hovered = null;
     new ResizeObserver(() => this.redraw()).observe(canvas.parentElement);
     /** @param {MouseEvent} event */
-    const at = (event) => this.frameAt(event.clientX - canvas.getBoundingClientRect().left);
+    const where = (event) => this.moment(event.clientX - canvas.getBoundingClientRect().left);
+    /** @param {MouseEvent} event */
+    const at = (event) => this.frameAt(where(event));
     /** @param {PointerEvent} event */
     const move = (event) => this.data && onseek(at(event));
     canvas.addEventListener("pointerdown", (event) => {
@@ -65,7 +67,7 @@ export class Timeline {
       const [a, b] = this.range;
       if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
         this.show(a + Math.sign(event.deltaX || event.deltaY) * Math.max(1, (b - a) / 10), b - a);
-      } else this.zoom(event.deltaY < 0 ? 1.25 : 0.8, at(event));
+      } else this.zoom(event.deltaY < 0 ? 1.25 : 0.8, where(event));
     }, { passive: false });
   }
 
@@ -74,7 +76,7 @@ export class Timeline {
     return this.shown ?? [this.data.first, this.data.last];
   }
 
-  // by: how much larger; around: the frame that stays where it is, default the playhead's
+  // by: how much larger; around: the moment that stays where it is, default the playhead's frame
   /** @param {number} by @param {number} [around] */
   zoom(by, around = this.frame) {
     if (!this.data) return;
@@ -133,12 +135,17 @@ export class Timeline {
     return GUTTER + ((frame - first) / (last - first)) * (this.width - GUTTER - RIGHT);
   }
 
+  // What lies at x: frames, with the part of one.
   /** @param {number} x */
-  frameAt(x) {
-    const { first, last } = this.data;
+  moment(x) {
     const [from, to] = this.range;
-    const share = (x - GUTTER) / (this.width - GUTTER - RIGHT);
-    return Math.min(last - 1, Math.max(first, Math.floor(from + share * (to - from))));
+    return from + ((x - GUTTER) / (this.width - GUTTER - RIGHT)) * (to - from);
+  }
+
+  /** @param {number} moment */
+  frameAt(moment) {
+    const { first, last } = this.data;
+    return Math.min(last - 1, Math.max(first, Math.floor(moment)));
   }
 
   /** @param {number} frame */
