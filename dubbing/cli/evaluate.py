@@ -12,7 +12,7 @@ import click
 
 from dubbing.cli.options import FILE, config_file_option, json_option
 from dubbing.cli.say import echo, echo_on, safe
-from dubbing.errors import DubError, InputError, several
+from dubbing.errors import DubError, InputError
 
 __all__ = ["evaluate"]
 
