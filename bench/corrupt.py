@@ -64,7 +64,10 @@ _SPENT = ("seconds", "cpu_s", "check", "files")
 class Place(Protocol):
     """Where a run writes."""
 
-    out: Path | Uri
+    @property
+    def out(self) -> Path | Uri:
+        """Its path or address."""
+        ...
 
     def files(self) -> dict[str, bytes]:
         """Everything there: name -> content."""
@@ -312,16 +315,16 @@ def shown(rule: str, place: Place, job: Path, whole: Mapping[str, bytes]) -> boo
                 table[kind_of(name), how][fate + then] += 1
     print(f"\n{rule}: {len(names)} files")
     total: Counter[str] = Counter()
-    for (kind, how), fate in sorted(table.items()):
-        total += fate
-        print(f"  {kind:45} {how:8} " + "; ".join(f"{n} {text}" for text, n in fate.items()))
+    for (kind, how), counts in sorted(table.items()):
+        total += counts
+        print(f"  {kind:45} {how:8} " + "; ".join(f"{n} {text}" for text, n in counts.items()))
     print(f"  {'all':54} " + "; ".join(f"{n} {text}" for text, n in total.most_common()), flush=True)
     return any(text not in ("healed", "not read, with --verify healed") for text in total)
 
 
 def bucket(stack: ExitStack) -> Uri:
     """An empty bucket on loopback, with the environment that reaches it."""
-    import boto3
+    import boto3  # type: ignore[import-untyped]
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dubbing.errors import DubError, InputError, ManifestError, MediaError, ModelError, OutputError
     from dubbing.estimate import Estimate
     from dubbing.manifest import Dub, GeneratorChoice, Manifest, Still, Title
-    from dubbing.preflight import Findings, TitleFinding
+    from dubbing.preflight import Findings
     from dubbing.records import Patch
     from dubbing.review.export import Exported
 
@@ -36,7 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Config", "Dub", "DubError", "DubResults", "Estimate", "Event", "Exported", "Findings", "GeneratorChoice",
     "InputError", "Manifest", "ManifestError", "MediaError", "ModelError", "OutputError", "Patch", "Plan", "Report",
-    "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleFinding", "TitleResults", "check", "export",
+    "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleResults", "check", "export",
     "open_results", "plan", "rerun", "run", "score",
 ]  # fmt: skip
 
@@ -50,7 +50,7 @@ _HOMES = {
     "dubbing.errors": ("DubError", "InputError", "ManifestError", "MediaError", "ModelError", "OutputError"),
     "dubbing.estimate": ("Estimate",),
     "dubbing.manifest": ("Dub", "GeneratorChoice", "Manifest", "Still", "Title"),
-    "dubbing.preflight": ("Findings", "TitleFinding"),
+    "dubbing.preflight": ("Findings",),
     "dubbing.records": ("Patch",),
     "dubbing.review.export": ("Exported",),
 }
