@@ -139,8 +139,9 @@ def test_the_engine_goes_in_the_same_order(slots: int, tmp_path: Path) -> None:
         inputs = Waits(float(rng.uniform(0.5, 20)), before)
         tasks.append(Task((A, B)[n % 2], str(n), tmp_path / str(n), inputs, f"t{n}",
                           rank=int(rng.integers(0, 3)), weight=float(rng.integers(0, 50))))  # fmt: skip
-    work: Any = SimpleNamespace(stages=[A, B], tasks=lambda failed: tasks, done=lambda task: False,
-                                forget=lambda task: None, result=lambda task: None)  # fmt: skip
+    ended: set[str] = set()
+    work: Any = SimpleNamespace(stages=[A, B], tasks=lambda failed: tasks, done=lambda task: task.id in ended,
+                                forget=lambda task: ended.add(task.id), result=lambda task: None)  # fmt: skip
     pool = Slots(slots)
     Schedule(work, lambda event: None).drain(lambda: pool)
     pieces = [Piece(t.id, seconds(t), t.needs, rank=t.rank, weight=t.weight) for t in tasks]
