@@ -38,7 +38,7 @@ class MasterInputs(Inputs):
     frames: int | None = None
     """How many frames of the film are delivered; None for all."""
     waits_for: tuple[Ref[Take] | Ref[Scores], ...] = awaited(
-        why="a shot whose take or scores failed is not among the takes", default=()
+        why="a shot whose take or scores failed is not among the takes", read=False, default=()
     )
     """Everything that must have ended before it is known which takes are pasted."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
