@@ -4,7 +4,7 @@
 
 The film is made, and dubbed by the local engine. Then, again and again, a copy of the output is damaged: a file is cut
 to half, one bit of it is flipped (with the times of the file as they were), it is emptied, or removed. Many files are
-damaged at once, but never two of one folder, so that each one's fate can be told: afterwards the file is what it was
+damaged at once, but never two of one result, so that each one's fate can be told: afterwards the file is what it was
 (healed), or the run said why it stopped, or it is still damaged. In that case either nothing that is delivered differs
 (not read), or something does (used). Rules say what else is removed, so that what is damaged must be read:
 
@@ -16,7 +16,8 @@ damaged at once, but never two of one folder, so that each one's fate can be tol
 The undisturbed run is measured: how much of its time went into lists, checksums and waiting for the disk.
 
 After each, the same is run with `--verify`, which must heal what is left. Exit code 1 where anything was used, crashed,
-was healed without being named, or was not healed by `--verify`.
+was healed without being named, or was not healed by `--verify`. At a URI a result without result.json needs no name: it
+is one that was never finished.
 """
 
 from __future__ import annotations
@@ -151,13 +152,13 @@ def damaged(data: bytes, how: str, name: str) -> bytes | None:
     return data[: at // 8] + bytes([data[at // 8] ^ (1 << at % 8)]) + data[at // 8 + 1 :]
 
 
-def rounds(names: Sequence[str]) -> list[list[str]]:
-    """Names of files, sorted into sets of which none has two of one folder."""
-    by_folder: dict[str, list[str]] = defaultdict(list)
+def rounds(names: Sequence[str], whole: Mapping[str, bytes]) -> list[list[str]]:
+    """Names of files, sorted into sets of which none has two of one result, or of one folder outside of results."""
+    by_result: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
-        by_folder[name.rpartition("/")[0]].append(name)
-    most = max((len(of) for of in by_folder.values()), default=0)
-    return [[of[n] for of in by_folder.values() if n < len(of)] for n in range(most)]
+        by_result[result_of(whole, name) or name.rpartition("/")[0]].append(name)
+    most = max((len(of) for of in by_result.values()), default=0)
+    return [[of[n] for of in by_result.values() if n < len(of)] for n in range(most)]
 
 
 def told(files: Mapping[str, bytes], name: str) -> Any:
@@ -216,7 +217,8 @@ def fates(
             found[name] = ended
         elif told(after, name) == told(whole, name):
             result = result_of(whole, name)
-            named = not result or any(f"{result}'" in line for line in said)
+            unfinished = how == "removed" and name.endswith(RESULT) and isinstance(place.out, Uri)
+            named = not result or unfinished or any(f"{result}'" in line for line in said)
             found[name] = "healed" if named else "healed unnamed"
         else:
             found[name] = "not read" if same else "used"
@@ -306,7 +308,7 @@ def shown(rule: str, place: Place, job: Path, whole: Mapping[str, bytes]) -> boo
     names = [n for n in whole if re.search(which, n) and not (gone and re.search(gone, n))]
     table: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for how in DAMAGES:
-        for some in rounds(names):
+        for some in rounds(names, whole):
             found = fates(place, job, whole, some, how, gone)
             left = [n for n, fate in found.items() if fate == "not read"]
             later = fates(place, job, whole, left, how, gone, verify=True) if left else {}

@@ -20,7 +20,7 @@ from dubbing.store import content_of, stamp_of
 
 __all__ = ["Inputs", "Outcome", "Task", "Windowed", "awaited", "located", "uncounted"]
 
-_UNCOUNTED, _AWAITED = "uncounted", "awaited"
+_UNCOUNTED, _AWAITED, _UNREAD = "uncounted", "awaited", "unread"
 
 
 def uncounted(why: str, *, default: Any = MISSING) -> Any:
@@ -28,9 +28,11 @@ def uncounted(why: str, *, default: Any = MISSING) -> Any:
     return field(default=default, metadata={_UNCOUNTED: why})
 
 
-def awaited(*, why: str | None = None, default: Any = MISSING) -> Any:
-    """References that need only have ended, well or not; what failed is None or absent. why: as of `uncounted`."""
-    return field(default=default, metadata={_AWAITED: True} | ({_UNCOUNTED: why} if why else {}))
+def awaited(*, why: str | None = None, read: bool = True, default: Any = MISSING) -> Any:
+    """References that need only have ended, well or not; what failed is None or absent. why: as of `uncounted`; read:
+    False where nothing of them is read, and what failed may stand among them too."""
+    marks: dict[str, Any] = {_AWAITED: True} | ({_UNCOUNTED: why} if why else {}) | ({} if read else {_UNREAD: True})
+    return field(default=default, metadata=marks)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Inputs:
     def read(self) -> Iterator[File | Ref[Any]]:
         """The files and results that are read: not those that are only waited for."""
         for f in fields(self):
-            if not _only_awaited(f):
+            if _UNREAD not in f.metadata:
                 yield from (one for one in _leaves(getattr(self, f.name)) if isinstance(one, File | Ref))
 
     def changed(self) -> str | None:
@@ -118,11 +120,6 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _only_awaited(f: Field[Any]) -> bool:
-    """Whether nothing of it is read: it only has to have ended."""
-    return _AWAITED in f.metadata and _UNCOUNTED in f.metadata
-
-
 def _part(value: Any) -> Any:
     """An input as a part of a key: plain JSON."""
     if isinstance(value, File):
@@ -146,8 +143,8 @@ def located(inputs: Inputs, bring: Callable[[Mapping[str, str]], Mapping[str, An
     """The same inputs with every path that is read present on this machine. bring: `Store.bring`."""
     paths: dict[str, str] = {}
     for f in fields(inputs):
-        if _only_awaited(f):
-            continue  # what failed is not there
+        if _UNREAD in f.metadata:
+            continue
         for n, one in enumerate(_leaves(getattr(inputs, f.name))):
             if isinstance(one, (File, Ref)):
                 paths[f"{f.name} {n}"] = str(one.path if isinstance(one, File) else one.folder)

@@ -68,7 +68,7 @@ def test_no_damage_of_a_take_reaches_a_master(finished: Finished, tmp_path: Path
     which, gone = corrupt.RULES["takes"]
     names = [n for n in whole if re.search(which, n)]
     assert {n.rpartition("/")[2] for n in names} == {RESULT, "patch.mkv", "frames.parquet"}
-    for some in corrupt.rounds(names):
+    for some in corrupt.rounds(names, whole):
         assert set(corrupt.fates(place, finished.film, whole, some, how, gone).values()) == {"healed"}
 
 

@@ -40,7 +40,7 @@ class MasterInputs(Inputs):
     tracks: tuple[int, ...] | None = None
     """Numbers of the sound tracks that are delivered, counted from 1; None for all."""
     waits_for: tuple[Ref[Take] | Ref[Scores], ...] = awaited(
-        why="a shot whose take or scores failed is not among the takes", default=()
+        why="a shot whose take or scores failed is not among the takes", read=False, default=()
     )
     """Everything that must have ended before it is known which takes are pasted."""
     draft: bool | None = None
