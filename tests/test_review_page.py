@@ -210,9 +210,9 @@ def test_another_shot_shows_nothing_of_the_last_one_while_it_is_loaded(ana: Visi
     page.wait_for_selector("aside[aria-busy='true']")
     assert page.inner_text("#where-shot") == "shot 0002" and page.inner_text("#offset-words") == ""
     assert page.get_attribute("#timeline", "data-state") == "reading"
-    page.unroute("**/api/shot/**")
     for route in held:
         route.continue_()
+    page.unroute("**/api/shot/**")
     page.wait_for_selector("aside:not([aria-busy])")
     ana.shown()
     page.wait_for_selector("#timeline[data-state='drawn']")

@@ -274,8 +274,8 @@ def test_the_page_follows_the_speaker_and_tells_each_takes_own_complaint(
     page.wait_for_selector("#timeline[data-state='reading']")
     ana.shown()
     assert page.get_attribute("#timeline", "data-state") == "reading", "the other take's curves are gone meanwhile"
-    page.unroute("**/api/curves/**")
     for route in held:
         route.continue_()
+    page.unroute("**/api/curves/**")
     page.wait_for_selector("#timeline[data-state='drawn']")
     page.wait_for_selector("#offset-words:has-text('dub')")

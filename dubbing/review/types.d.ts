@@ -169,6 +169,14 @@ interface FaceScores extends Scores {
   start_frame: number;
   end_frame: number;
   rendered_frames: number;
+  face_px: number | null;
+  yaw_deg: number | null;
+  lse_model: string | null;
+  lse_windows: number | null;
+  lse_at_zero: number | null;
+  source_lse_at_zero: number | null;
+  foreign_lse_at_zero: number | null;
+  rest_opening: number | null;
   severity: number;
   review_reason: string | null;
 }
