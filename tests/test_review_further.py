@@ -129,7 +129,7 @@ def test_the_timeline_grows_shows_pictures_and_the_frame_under_the_pointer(ana: 
     page = ana.shot(*KEY)
     line = page.locator("#timeline")
     box = line.bounding_box()
-    at = box["x"] + 92 + (box["width"] - 100) * 0.75
+    at = box["x"] + 92 + (box["width"] - 100) * 0.756  # the middle of a frame
     page.mouse.move(at, box["y"] + 40)
     page.wait_for_selector("#hover-picture[data-drawn]")
     frame = int(page.get_attribute("#hover-picture", "data-drawn"))

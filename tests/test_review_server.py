@@ -338,6 +338,7 @@ def test_a_small_number_that_the_page_sends_stays_a_number(dub: Dub, finished: F
 
 def test_rerun_says_what_it_made_and_chooses_where_told(dub: Dub, finished: Finished, tmp_path: Path) -> None:
     out = shutil.copytree(finished.out, tmp_path / "out")
+    DecisionLog(out).append(KEY, "original", "Ann")
     code, told, said = dub("rerun", out, "--shots", "hi/2", "--generator", "{name: rewrite, delay_s: 0.04}", "--choose",
                            "--reviewer", "Bo", "--json")  # fmt: skip
     assert [line.split("%  ")[1] for line in said.splitlines()] == ["rendering mouths", "scoring"]
@@ -345,9 +346,13 @@ def test_rerun_says_what_it_made_and_chooses_where_told(dub: Dub, finished: Fini
     assert code == 0 and [m["key"] for m in made] == [["film", "hi", "shot_0002"]]
     standing = DecisionLog(out).of(KEY)
     assert standing.take == made[0]["take"] and standing.generator == {"name": "rewrite", "delay_s": 0.04}
-    assert [r.kind for r in standing.history] == ["rerun", "choose"]
+    assert [r.kind for r in standing.history] == ["original", "rerun", "choose"]
+    assert made[0]["ended"] == "original by Ann"  # what somebody else had decided does not end without a word
     code, told, _ = dub("rerun", out, "--shots", "hi/2", "--generator", "{name: rewrite, delay_s: 0.04}")
-    assert code == 0 and "the same take as there was" in told
+    assert code == 0 and "the same take as there was" in told and "place of" not in told
+    code, told, _ = dub("rerun", out, "--shots", "hi/2", "--generator", "{name: rewrite, delay_s: 0.04}", "--choose",
+                        "--reviewer", "Cy")  # fmt: skip
+    assert code == 0 and "the same take as there was, takes the place of: chosen by Bo" in told
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ export function takesList(state, on) {
       t.current ? h("span.tag", {}, delivered(standing, t) ? "delivered" : "current") : null,
       standing.take === t.id ? h("span.tag", {}, "chosen") : null,
       fresh.has(t.id) ? h("span.tag.new", {}, "new") : null,
-      standing.about === t.id && standing.verdict ? h(`span.tag.${standing.verdict}`, {}, standing.verdict) : null,
+      standing.about === t.id && standing.verdict && standing.verdict !== "chosen" ? h(`span.tag.${standing.verdict}`, {}, standing.verdict) : null,
     ];
     const s = t.row;
     const scores = t.status === "dubbed"
