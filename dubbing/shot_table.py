@@ -76,7 +76,7 @@ def read_table(path: Path | bytes) -> pa.Table:
     """One shots.parquet (or its bytes), as written."""
     # pq.read_table would load pyarrow.dataset, and pandas where it is installed: 1.3 s of every `dub status`
     with pq.ParquetFile(BytesIO(path) if isinstance(path, bytes) else path) as file:
-        return file.read()
+        return file.read(use_threads=False)
 
 
 def read_rows(path: Path | bytes) -> list[dict[str, Any]]:
