@@ -323,9 +323,7 @@ class Manifest(_Model):
         """Whether the file names a relative path there; False in a manifest that came from no file."""
         value: Any = self._document.value if self._document else None
         for part in location:
-            value = (
-                value.get(part) if isinstance(value, dict) else value[int(part)] if isinstance(value, list) else None
-            )
+            value = value[part] if isinstance(value, dict | list) else None  # type: ignore[index]
         return isinstance(value, str) and not os.path.isabs(value) and not scheme_of(value)
 
     def place(self, *location: int | str) -> str:
