@@ -117,7 +117,7 @@ def read_table(path: Path | bytes) -> pa.Table:
     try:
         # pq.read_table would load pyarrow.dataset, and pandas where it is installed: 1.3 s of every `dub status`
         with pq.ParquetFile(BytesIO(path) if isinstance(path, bytes) else path) as file:
-            table = file.read()
+            table = file.read(use_threads=False)
         said = (table.schema.metadata or {}).get(_CHECK)
         if said is None or said == _checksum(table):  # tables of earlier versions say nothing
             return table

@@ -13,8 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from made import put
 
 from dubbing import media
+from dubbing.artifacts.takes import Take as Rendered
 from dubbing.artifacts.takes import TakeFace
 from dubbing.artifacts.tracks import save_tracks
 from dubbing.clock import Timeline
@@ -68,7 +70,7 @@ class NumberedFilm:
     def store(self) -> Any:
         return SimpleNamespace(local=Path)
 
-    def job(self) -> Any:
+    def job(self, *_: str) -> Any:
         return SimpleNamespace(shots=lambda title: self.shots, film=lambda title: Path(title.video))
 
     def find(self, title: str, language: str, shot: str) -> Shown:
@@ -155,6 +157,7 @@ def _take(library: NumberedFilm, shot: Shot, track: str, take: str, width: int, 
                 Patch(n, 0, height, bars(n + OFFSETS[take], width, height), np.full((height, width), 255, np.uint8))
             )
     face = TakeFace(track, "face_1", len(shot), 0, ((shot.start_frame, shot.end_frame),))
+    put(folder, Rendered("dubbed", None, track, None, None, (face,), len(shot)))
     return Take(shot.id, take, {"name": "rewrite"}, folder, (face,), "dubbed", None, (), None, "", take == CURRENT)
 
 

@@ -107,7 +107,7 @@ def browser() -> Iterator[Any]:
 def served(out: Path) -> Iterator[str]:
     """`dub review` of a folder as a process of its own: its URL, token included."""
     command = [sys.executable, "-m", "dubbing", "review", str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
         process.terminate()

@@ -6,13 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from films import Finished
 from pages import BAR_PX, BITS, LEFT_PX, TOP_PX, Visitor
 
 from dubbing.decisions import DecisionLog
+from dubbing.shot_table import read_rows, write_rows
+from dubbing.store import Store
 
 pytestmark = pytest.mark.xdist_group("review page")
 KEY = ("film", "hi", "shot_0002")  # frames 12 to 83; shot_0001 has 0 to 11
@@ -41,10 +42,8 @@ def reviewed(numbered: Finished, tmp_path_factory: pytest.TempPathFactory) -> Pa
     (made / "run.json").write_text(json.dumps(run), "utf-8")
     shutil.copytree(made / "film" / "hi", made / "film" / "ta")
     path = made / "film" / "ta" / "shots.parquet"
-    table = pq.read_table(path)
-    at = table.schema.get_field_index("language")
-    named = pa.array(["ta"] * len(table), table.schema.field(at).type)
-    pq.write_table(table.set_column(at, table.schema.field(at), named), path)
+    said = {k.decode(): v.decode() for k, v in pq.read_schema(path).metadata.items() if k not in (b"schema", b"check")}
+    write_rows(Store(made), path, [{**row, "language": "ta"} for row in read_rows(path)], **said)
     return made
 
 

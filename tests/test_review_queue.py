@@ -5,14 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from films import Finished
 from pages import Visitor
 
 from dubbing.decisions import DecisionLog
-from dubbing.shot_table import SCHEMA, read_rows
+from dubbing.shot_table import SCHEMA, read_rows, write_rows
+from dubbing.store import Store
 
 pytestmark = pytest.mark.xdist_group("review page")
 SHOTS = 1000  # of each of two dubs
@@ -31,15 +31,13 @@ def reviewed(numbered: Finished, tmp_path_factory: pytest.TempPathFactory) -> Pa
     (made / "run.json").write_text(json.dumps(run), "utf-8")
     table = made / "film" / "hi" / "shots.parquet"
     real = read_rows(table)
+    said = {k.decode(): v.decode() for k, v in pq.read_schema(table).metadata.items() if k not in (b"schema", b"check")}
     for language in ("hi", "ta"):
         rows = [*real] if language == "hi" else []
         rows += [like(real[n % 2], n, language) for n in range(len(rows), SHOTS)]
         target = made / "film" / language / "shots.parquet"
         target.parent.mkdir(exist_ok=True)
-        metadata = pq.read_schema(table).metadata
-        pq.write_table(
-            pa.table({c: [r[c] for r in rows] for c in SCHEMA.names}, SCHEMA.with_metadata(metadata)), target
-        )
+        write_rows(Store(made), target, [{c: r[c] for c in SCHEMA.names} for r in rows], **said)
     return made
 
 

@@ -192,7 +192,7 @@ def test_the_report_shows_the_worst_face_where_it_is_rendered(
 
 
 def test_an_evaluation_measures_both_faces(library: Library) -> None:
-    job = library.job()
+    job = library.job(*next((t.id, d.language) for t, d in library.dubs()))
     ((title, dub),) = library.dubs()
     film = SimpleNamespace(job=job, failed={}, steps=lambda language: job.dub(title, dub, {}).steps)
     found, reasons = evaluated.finished(film, "hi")  # type: ignore[arg-type]

@@ -128,7 +128,7 @@ def patch_frames(folder: Path | str) -> pa.Table:
     Raises MediaError when it is missing."""
     try:
         with pq.ParquetFile(Path(folder) / _TABLE) as file:
-            return file.read()
+            return file.read(use_threads=False)
     except (OSError, pa.ArrowInvalid) as e:
         raise MediaError(f"There is no patch in {folder} ({e}).") from e
 
