@@ -154,7 +154,7 @@ def _card(library: Library, row: Mapping[str, Any], lines: Mapping[str, Timeline
         "at": shown.line.timecode(seen.frame) if shown and seen else None, "seen": _pictures(seen) if seen else None,
         "faces": [{"name": f["track"].rsplit("/", 1)[-1].replace("_", " "), **f} for f in faces],
         "missing": why, "generator": _generator(take.generator if take else None),
-        "failed": row["severity"] >= severity.FAILED,
+        "failed": row["status"] == "failed",
         "comments": [_comment(c, lines) for c in (shown.standing.comments if shown else ())],
     }  # fmt: skip
 
