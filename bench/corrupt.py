@@ -67,7 +67,7 @@ class Place(Protocol):
 
     @property
     def out(self) -> Path | Uri:
-        """Its path or address."""
+        """The output folder."""
         ...
 
     def files(self) -> dict[str, bytes]:
@@ -260,7 +260,9 @@ def main() -> None:
             job = demo.make_demo(work / "film", scenes=demo.SHORT, size=(480, 270))
         else:
             job = demo.make_demo(work / "film")
-        place: Place = Bucket(bucket(stack), work / "scratch") if args.s3 else Folder(work / "out")
+        place: Place = Folder(work / "out")
+        if args.s3:
+            place = Bucket(bucket(stack), work / "scratch")
         place.put({})
         began = time.monotonic()
         with measured() as cost:
@@ -317,9 +319,9 @@ def shown(rule: str, place: Place, job: Path, whole: Mapping[str, bytes]) -> boo
                 table[kind_of(name), how][fate + then] += 1
     print(f"\n{rule}: {len(names)} files")
     total: Counter[str] = Counter()
-    for (kind, how), counts in sorted(table.items()):
-        total += counts
-        print(f"  {kind:45} {how:8} " + "; ".join(f"{n} {text}" for text, n in counts.items()))
+    for (kind, how), count in sorted(table.items()):
+        total += count
+        print(f"  {kind:45} {how:8} " + "; ".join(f"{n} {text}" for text, n in count.items()))
     print(f"  {'all':54} " + "; ".join(f"{n} {text}" for text, n in total.most_common()), flush=True)
     return any(text not in ("healed", "not read, with --verify healed") for text in total)
 

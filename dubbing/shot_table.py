@@ -123,7 +123,7 @@ def read_table(path: Path | bytes) -> pa.Table:
             return table
     except FileNotFoundError:
         raise
-    except (OSError, ValueError):
+    except Exception:  # damaged bytes make a parser raise anything
         pass
     raise DamagedResult(f"{name!r} is damaged; `dub run` its manifest again, which writes it anew.")
 

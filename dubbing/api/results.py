@@ -292,12 +292,13 @@ class Results:
         Results of earlier versions of dub cannot be looked at: they carry no checksums.
         """
         found: list[str] = []
-        folders = sorted(path.parent for path in self._store.find(self._store.root, RESULT))
-        told = self._store.results(f for f in folders if not any(PART in part for part in f.parts))
+        store = open_store(self.out)
+        folders = sorted(path.parent for path in store.find(store.root, RESULT))
+        told = store.results(f for f in folders if not any(PART in part for part in f.parts))
         for folder, value in told.items():
-            problem = "is damaged: result.json" if value is None else self._store.fault(folder, value, "all")
+            problem = "is damaged: result.json" if value is None else store.fault(folder, value, "all")
             if problem:
-                found.append(f"{self._store.shown(folder)!r} {problem}")
+                found.append(f"{store.shown(folder)!r} {problem}")
         for dub in self.dubs:
             try:
                 dub.shots  # noqa: B018 - reading it is looking at it

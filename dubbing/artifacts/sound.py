@@ -63,7 +63,7 @@ def new_wave(folder: Path, samples: int) -> np.memmap:
     The disk gives all of its room at once: where a mapped file cannot grow later, the process dies of it. Raises
     OSError where there is too little.
     """
-    wave = np.lib.format.open_memmap(folder / WAVE, "w+", np.int16, (samples,))
+    wave: np.memmap = np.lib.format.open_memmap(folder / WAVE, "w+", np.int16, (samples,))
     with (folder / WAVE).open("r+b") as f:
         size = os.fstat(f.fileno()).st_size
         if hasattr(os, "posix_fallocate"):

@@ -45,6 +45,7 @@ def told_status(found: Mapping[str, Any]) -> str:
         ]  # fmt: skip
         shown = ("title", "language", "shot", "at", "status", "LSE-D", "original", "offset", "sharpness", "silence", "")
         parts.append("worst shots\n" + table(shown, rows))
+    parts += [f"{d['title']}/{d['language']}: {d['error']}" for d in found["dubs"] if d["error"] and d["master"]]
     for d in found["dubs"]:
         if d["reasons"]:
             parts.append(f"{d['title']}/{d['language']}: left alone or failed: {counted(d['reasons'])}")
