@@ -208,6 +208,11 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
+def _many(count: int, word: str) -> str:
+    """`1 clip`, `3 clips`."""
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
 def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
     """The goals of the built-in generator, with what was measured."""
     lag = by_clip(rows, "hearing", "prior_best_lag_s")
@@ -220,7 +225,7 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
     near = [float(v <= 1) for v in offsets]
 
     def clips(values: Mapping[str, float]) -> tuple[float | None, str]:
-        return median_of(values.values()), f"{len(values)} clips"
+        return median_of(values.values()), _many(len(values), "clip")
 
     def of(measure: str, name: str) -> tuple[float | None, str]:
         return clips(by_clip(rows, measure, name))
@@ -242,9 +247,9 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
         Goal("steadiness, lip points", steady, 0.8, 1.2, steady_over),
         Goal("sharpness", sharp, 0.9, 1.1, sharp_over),
         Goal("seam", seam, None, 1.1, seam_over),
-        Goal("recovery ratio", median_of(shots), 0.9, None, f"{len(shots)} dubbed shots"),
+        Goal("recovery ratio", median_of(shots), 0.9, None, _many(len(shots), "dubbed shot")),
         Goal("offset within one frame, part of shots", float(np.mean(near)) if near else None, 1.0, None,
-             f"{len(near)} dubbed shots"),
+             _many(len(near), "dubbed shot")),
         Goal("expert: offsets found, part", told, 0.85, None, f"{told_over} stretches of 4 s it never saw"),
         Goal("expert: own sound told from foreign, part", nearer, 0.97, None, f"{nearer_over} stretches of 4 s"),
         Goal("rendering, ms a frame", render, None, 15.0, render_over, 1),
