@@ -199,7 +199,7 @@ def _picture(figure: Any) -> str:
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<figure class="chart"><img alt="" src="data:image/png;base64,{data}"></figure>'
+    return f'<figure class="chart"><img class="plot" alt="" src="data:image/png;base64,{data}"></figure>'
 
 
 def _sheet(path: Path, caption: str) -> str:

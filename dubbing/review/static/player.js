@@ -52,6 +52,7 @@ export class Player {
     this.clock = new Clock(proxy);
     this.shot = shot;
     this.frame = this.clock.clamp(start);
+    this.want = this.frame; // a busy browser may show the file's first frame before it can be sought in
     const token = ++this.token;
     this.video = video ?? prepared(proxy.url);
     const v = this.video;
@@ -71,12 +72,16 @@ export class Player {
     v.requestVideoFrameCallback(tick);
     v.playbackRate = this.speed;
     const begin = () => token === this.token && this.seek(this.frame);
-    if (v.readyState >= 1) begin();
-    else on("loadedmetadata", begin);
-    return new Promise((done, fail) => {
+    /** @type {Promise<void>} */
+    const first = new Promise((done, fail) => {
       this.first = { token, done };
       on("error", () => fail(new Error(v.error?.message || "The proxy cannot be played.")));
     });
+    // one that was prepared shows the frame already, and no browser tells of it again
+    if (v.readyState >= 2 && !v.seeking && this.clock.at(v.currentTime) === this.frame) this.shown(this.frame);
+    else if (v.readyState >= 1) begin();
+    else on("loadedmetadata", begin);
+    return first;
   }
 
   unload() {

@@ -3,6 +3,7 @@
 import { get, keyText, pathOf, post } from "./api.js";
 import { prepared } from "./player.js";
 import { firstSides } from "./takes.js";
+import { Clock } from "./time.js";
 
 const POLL_MS = 250;
 const PREPARE_MS = 900;
@@ -48,7 +49,10 @@ export class Ahead {
       const proxy = await awaitProxy(key, firstSides(held.shot), { prepare: true, stopped: () => token !== this.token });
       if (proxy?.state === "ready" && token === this.token) {
         held.proxy = proxy;
-        held.video = prepared(proxy.url);
+        const video = prepared(proxy.url);
+        held.video = video;
+        const first = held.shot.frames[0]; // what will be shown first is decoded already
+        video.addEventListener("loadedmetadata", () => (video.currentTime = new Clock(proxy).middle(first)), { once: true });
       }
       const { next } = held.shot.neighbours;
       if (further && next && token === this.token) {
