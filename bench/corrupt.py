@@ -328,7 +328,7 @@ def shown(rule: str, place: Place, job: Path, whole: Mapping[str, bytes]) -> boo
 
 def bucket(stack: ExitStack) -> Uri:
     """An empty bucket on loopback, with the environment that reaches it."""
-    import boto3  # type: ignore[import-untyped]
+    import boto3
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

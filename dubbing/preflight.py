@@ -13,7 +13,7 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -23,17 +23,19 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from dubbing import device, media
+from dubbing.analysis import dialogue
 from dubbing.analysis.cutlist import OutsideFilm, read_cuts
 from dubbing.analysis.footage import Sounds, made_of
+from dubbing.analysis.speech import Listener
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
 from dubbing.errors import InputError, ManifestError, MediaError, blaming, during, several
-from dubbing.manifest import Dub, Manifest, Title
+from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.remote import Uri
 from dubbing.store import Store, open_store, standing
 
-__all__ = ["SENT_WITH", "DubFinding", "Findings", "TitleFinding", "devices", "look", "versions"]
+__all__ = ["SENT_WITH", "DubFinding", "Findings", "SoundFinding", "TitleFinding", "devices", "look", "versions"]
 
 SENT_WITH = "DUB_PACKAGES"  # `name==version`, apart by spaces, of the machine that sent its code to this one
 _PACKAGES = ("av", "mediapipe", "numpy", "opencv", "pyarrow", "ray", "scenedetect", "scipy", "silero-vad", "torch")
@@ -41,6 +43,7 @@ _ALSO = {"opencv": ("opencv-contrib-python-headless", "opencv-contrib-python", "
 
 T = TypeVar("T")
 P = ParamSpec("P")
+_MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it in the original, do not go together
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
 _ROOM = 1.5  # of the source's size, for one master
 
@@ -64,6 +67,19 @@ class DubFinding:
 
 
 @dataclass(frozen=True)
+class SoundFinding:
+    """Which tracks and channels of a file are listened to. whose: `original`, or a dub's language; listened: in words,
+    with the reason; speech_s: seconds of speech in it (estimated for a file of over ten minutes); others: the same of
+    what else there is, by name."""
+
+    whose: str
+    file: Path | Uri
+    listened: str
+    speech_s: float
+    others: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class TitleFinding:
     """One title, looked at. frames: as the file promises, or exact when `exact`; size_px: upright; rate: nominal, and
     meaningless where pictures come at uneven times (variable_rate)."""
@@ -81,6 +97,7 @@ class TitleFinding:
     has_sound: bool
     dubs: tuple[DubFinding, ...]
     variable_rate: bool = False
+    sounds: tuple[SoundFinding, ...] = ()
 
 
 @dataclass
@@ -110,15 +127,18 @@ def look(
     out: Store | Path | str,
     *,
     deep: bool = False,
+    listen: bool = False,
     on_frames: Callable[[int], None] = lambda frames: None,
 ) -> Findings:
-    """Everything a run of this job would need. on_frames(n): n more pictures were decoded (deep only).
+    """Everything a run of this job would need. listen: look for speech in every track too; on_frames(n): n more
+    pictures were decoded (deep only).
 
     Remote files of the manifest are brought to this machine.
     """
     found = Findings()
     store = open_store(out)
     attempt = _Attempts(found, store, manifest)
+    listener = Listener() if listen else None
     sounds = Sounds(store.root)
     prior = manifest.generator.name == "rewrite"  # the others are driven by sound alone, whatever the title
     models = attempt(("generator",), (), _generator, manifest, config), attempt(None, (), _expert, config)
@@ -137,6 +157,11 @@ def look(
         line = attempt(at, video, _decode, store.local(title.video), on_frames) if deep and not made else None
         if deep and line is None and not made:
             continue
+        original = title.original or Original()
+        if original.dialogue is not None:
+            attempt(at, ("original", "dialogue"), _original, title, original, info, line, config, store, sounds)
+        elif original.track or original.channels:
+            attempt(at, ("original",), dialogue.named, title.video, info, original.track, original.channels)
         if made:
             line = made.line()
         elif info.audio and (deep or _keeps_floats(info)):
@@ -154,7 +179,9 @@ def look(
                 dubs.append(one)
                 found.notes += [n for n in one.notices if n not in found.notes]
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
-        found.titles.append(_title(title, info, line, tuple(dubs), variable))
+        heard = attempt(at, ("original",), _heard, title, info, store, listener) if listener else None
+        found.titles.append(_title(title, info, line, tuple(dubs), variable, tuple(heard or ())))
+        found.notes += _doubts(title, heard or ())
         if made:
             found.notes += made.notices
             found.notes.append(
@@ -298,6 +325,8 @@ def _dub(
     if not info.audio:
         raise MediaError(f"{dub.audio} has no sound stream; 'audio' must be the {dub.language} mix.")
     rate_hz, samples = info.audio[0].rate_hz, sounds.length(audio)
+    if dub.dialogue is None:
+        dialogue.named(dub.audio, info, dub.track, dub.channels)
     over = _fits(dub.audio, samples, rate_hz, video, picture, line, config)
     with blaming("video"):
         delivery = media.delivery(picture, info, dub.deliver_tracks)
@@ -326,7 +355,53 @@ def _dialogue(
     own = media.probe(path)
     if not own.audio:
         raise MediaError(f"{dub.dialogue} has no sound stream; 'dialogue' must be the {dub.language} dialogue.")
+    dialogue.named(dub.dialogue, own, dub.track, dub.channels)
     _fits(dub.dialogue, sounds.length(path), own.audio[0].rate_hz, store.local(title.video), picture, line, config)
+
+
+def _original(
+    title: Title, original: Original, picture: media.MediaInfo, line: Timeline | None, config: Config, store: Store,
+    sounds: Sounds,
+) -> None:  # fmt: skip
+    """Raises MediaError where the original's dialogue is no sound, lacks what is named, or does not fit the picture."""
+    assert original.dialogue is not None
+    path = store.local(original.dialogue)
+    info = media.probe(path)
+    if not info.audio:
+        raise MediaError(f"{original.dialogue} has no sound stream; 'dialogue' must be the original dialogue.")
+    dialogue.named(original.dialogue, info, original.track, original.channels)
+    rate_hz = info.audio[0].rate_hz
+    _fits(original.dialogue, sounds.length(path), rate_hz, store.local(title.video), picture, line, config)
+
+
+def _heard(title: Title, picture: media.MediaInfo, store: Store, listener: Listener) -> list[SoundFinding]:
+    """Which tracks and channels of the title's files are listened to."""
+    own = title.original or Original()
+    wanted: list[tuple[str, Path | Uri, int | None, tuple[str, ...] | None, str | None]] = []
+    if own.dialogue is not None or picture.audio:
+        wanted.append(("original", own.dialogue or title.video, own.track, own.channels, None))
+    wanted += [(d.language, d.dialogue or d.audio, d.track, d.channels, d.language) for d in title.dubs]
+    found = []
+    for whose, file, track, channels, language in wanted:
+        path = store.local(file)
+        it = dialogue.choose(path, media.probe(path), listener, track=track, channels=channels, language=language)
+        others = {one.name: one.speech_s for one in it.others}
+        found.append(SoundFinding(whose, file, it.said, it.chosen.speech_s, others))
+    return found
+
+
+def _doubts(title: Title, heard: Sequence[SoundFinding]) -> list[str]:
+    """A note where the original has next to no speech and a dub has much."""
+    if not heard or heard[0].whose != "original":
+        return []
+    most = max(heard[1:], key=lambda one: one.speech_s, default=None)
+    if most is None or most.speech_s < _MUCH_S or heard[0].speech_s >= _PART * most.speech_s:
+        return []
+    return [
+        f"{title.id}: {heard[0].file.name} has {heard[0].speech_s:.1f} s of speech and {most.file.name} "
+        f"{most.speech_s:.1f} s: the original's sound looks like music and effects, and who speaks will be chosen by "
+        "sight. Name its dialogue in the manifest (`original: {dialogue: FILE}`, or `{track: 2}`)."
+    ]
 
 
 def _keeps_floats(info: media.MediaInfo) -> bool:
@@ -391,7 +466,7 @@ def _hms(time_s: Fraction) -> str:
 
 def _title(
     title: Title, info: media.MediaInfo, line: Timeline | None, dubs: tuple[DubFinding, ...],
-    variable: bool,
+    variable: bool, sounds: tuple[SoundFinding, ...],
 ) -> TitleFinding:  # fmt: skip
     video = info.video
     assert video is not None
@@ -399,7 +474,7 @@ def _title(
     duration = line.duration if line else info.duration_s or Fraction(frames) / video.rate
     return TitleFinding(
         title.id, title.video, video.codec, info.upright_size, video.bit_depth, video.rate, frames,
-        line is not None, float(duration), video.start_tc, bool(info.audio), dubs, variable,
+        line is not None, float(duration), video.start_tc, bool(info.audio), dubs, variable, sounds,
     )  # fmt: skip
 
 

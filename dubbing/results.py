@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from dubbing.analysis.dialogue import ONLY
 from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.sound import DubSound, SourceSound
+from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import SHEET, Master, Scores, Take
 from dubbing.clock import Timeline
 from dubbing.job import Job, Step
@@ -60,8 +63,28 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         outcome = failed.get(tasks.master.id)
         return {**summary, "error": outcome.error if outcome else "the master was not made"}
     summary["master"] = job.store.shown(job.publish(title, dub, tasks.master))
-    summary["notices"] = [*made.notices]
+    summary["notices"] = [*made.notices, *_notices(job, title, dub, failed)]
     return summary
+
+
+def _notices(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) -> list[str]:
+    """What of the sounds was listened to, where there was a choice, and whether the original has a dialogue at all."""
+    known, found = job.plan(title, failed, dubs=[dub]), []
+    for kind, language, file in (
+        (SourceSound, None, (title.original and title.original.dialogue) or title.video),
+        (DubSound, dub.language, dub.dialogue or dub.audio),
+    ):
+        sound = job.result(known.get(kind, language))
+        if sound is not None and sound.listened and not sound.listened.endswith(ONLY):
+            found.append(f"of {file.name} was listened to: {sound.listened}.")
+    speakers, own = job.result(known.get(SpeakerList)), job.result(known.get(SourceSound))
+    if speakers is not None and speakers.unheard:
+        found.append(
+            f"{title.video.name} has {own.speech_s:.1f} s of speech, far less than lips are seen to move: it was taken "
+            "for music and effects, and who speaks was chosen by sight. Name its dialogue in the manifest (`original: "
+            "{dialogue: FILE}`, or `{track: 2}`)."
+        )
+    return found
 
 
 def _row(
@@ -89,7 +112,7 @@ def _row(
         return row | {"status": "failed", "reason": "StageError", "error": "this shot was not reached"}, []
     row |= {"status": take.status, "reason": take.reason}
     if take.status != "dubbed":
-        return row, []
+        return row | {"needs_review": take.doubt is not None, "review_reason": take.doubt}, []
     if not step.delivered:
         return row | {"status": "untouched", "reason": "excluded"}, []
     row |= {"generator": take.generator, "generator_hash": take.generator_hash, "take": step.take.key[:12]}

@@ -22,7 +22,7 @@ from dubbing.errors import MediaError
 from dubbing.media.language import three_letters
 from dubbing.sound import RATE_HZ
 
-__all__ = ["Heard", "Listening", "choose"]
+__all__ = ["ONLY", "Heard", "Listening", "choose", "named"]
 
 _OTHER_ROLES = ("comment", "visual_impaired", "descriptions", "lyrics", "karaoke", "clean_effects", "non_diegetic")
 _OTHER_TITLES = re.compile(r"\b(audio.?descri\w*|descri(bed|ptive|ption)\w*|dvs|commentary|comments?|m ?& ?e|m\+e|"
@@ -71,6 +71,9 @@ class Listening:
         return f"{self.chosen.name}: {self.why}"
 
 
+ONLY = "the only one"
+
+
 def choose(
     path: Path | str,
     info: media.MediaInfo,
@@ -115,10 +118,17 @@ def choose(
     return Listening(chosen, why, rest)
 
 
+def named(path: Path | str, info: media.MediaInfo, track: int | None, channels: Sequence[str] | None) -> None:
+    """Raises MediaError where a file lacks the track or a channel that somebody named. It decodes nothing."""
+    one = info.track(track or 1)
+    for name in channels or ():
+        _place(path, track or 1, one, name)
+
+
 def _only_reason(one: Heard, track: int | None) -> str:
     if track:
         return "as the manifest says"
-    return "the only one" if one.channels is None or len(one.channels) > 1 else "where its speech is"
+    return ONLY if one.channels is None or len(one.channels) > 1 else "where its speech is"
 
 
 def _list(numbers: Sequence[int] | dict[int, media.AudioInfo]) -> str:

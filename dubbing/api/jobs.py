@@ -58,18 +58,19 @@ class Plan:
 
 def check(
     manifest: Manifest | Path | str, out: Path | str = "out", *, config: Config | Path | str | None = None,
-    deep: bool = False, on_frames: Callable[[int], None] | None = None,
+    deep: bool = False, listen: bool = True, on_frames: Callable[[int], None] | None = None,
 ) -> Findings:  # fmt: skip
     """Look at everything a run will need, without doing it. What is wrong is in `Findings.problems`, all of it.
 
     manifest: a path, a URI, or a `Manifest`; out: the output folder or URI; config: settings, or the path or URI of a
     file of differences, None for the defaults; deep: decode every picture, which finds damage inside the files;
-    on_frames: told how many more pictures were decoded (deep only).
+    listen: look for speech in every sound track, and say which are listened to; on_frames: told how many more pictures
+    were decoded (deep only).
 
     Raises ManifestError: the manifest or the config cannot be read, or is wrong in itself.
     """
     job, settings = _manifest_of(manifest), settings_of(config)
-    return preflight.look(job, settings, out, deep=deep, on_frames=on_frames or (lambda frames: None))
+    return preflight.look(job, settings, out, deep=deep, listen=listen, on_frames=on_frames or (lambda frames: None))
 
 
 def plan(

@@ -71,6 +71,8 @@ class SpeakerList(Artifact):
     """One a shot, in order."""
     actors: int
     """How many people may be dubbed."""
+    unheard: bool = False
+    """True where the film has sound, but no dialogue: nobody can be heard to speak, and faces were taken by sight."""
 
     @cached_property
     def by_shot(self) -> Mapping[str, Decision]:

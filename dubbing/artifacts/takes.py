@@ -56,6 +56,8 @@ class Take(Artifact):
     """12 hex digits of its weights and settings."""
     choice: Mapping[str, Any] | None = None
     """The generator as a manifest names it: `name` and `settings`."""
+    doubt: str | None = None
+    """Why somebody should look, where the evidence for what was decided is thin."""
 
     @property
     def rendered(self) -> tuple[TakeFace, ...]:

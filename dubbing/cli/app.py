@@ -109,7 +109,7 @@ def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None,
     from dubbing.api import jobs
     from dubbing.cli import show, tell
 
-    found = jobs.check(job, out, config=settings)
+    found = jobs.check(job, out, config=settings, listen=not deep)
     if deep and found.titles:
         with tell.counting(sys.stderr, sum(t.frames for t in found.titles)) as count:
             found = jobs.check(job, out, config=settings, deep=True, on_frames=count)

@@ -90,6 +90,9 @@ def check_told(found: Findings, out: Path | Uri) -> str:
         head = ("dub", "sound", "codec", "channels", "Hz", "samples", "frames over", "master to come", "its sound")
         if t.dubs:
             parts.append(table(head, rows))
+        if t.sounds:
+            heard = [line for one in t.sounds for line in _heard(one)]
+            parts.append(table(("sound of", "file", "listened to", "speech"), heard))
     parts += [f"note: {note}" for note in found.notes]
     parts.append(
         f"disk: about {found.disk_needed / 1e9:.2f} GB may be needed, {found.disk_free / 1e9:.2f} GB are free\n"
@@ -99,6 +102,12 @@ def check_told(found: Findings, out: Path | Uri) -> str:
     if not found.problems:
         parts.append(f"`dub run` would make {several(sum(len(t.dubs) for t in found.titles), 'master')}.")
     return "\n\n".join(parts)
+
+
+def _heard(one: Any) -> list[tuple[str, str, str, str]]:
+    """What of a file is listened to, and below it what else there is."""
+    rest = [("", "", f"not {name}", f"{speech_s:.1f} s") for name, speech_s in one.others.items()]
+    return [(one.whose, one.file.name, one.listened, f"{one.speech_s:.1f} s"), *rest]
 
 
 def _rate(rate: Fraction, mean: float | None) -> str:

@@ -18,6 +18,7 @@ from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, load_wave
+from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks
 from dubbing.clock import Timeline
 from dubbing.dataset.clip import ClipInputs, Pieces, write_pieces
@@ -85,7 +86,9 @@ def _of_title(job: Job, title: Title, out: Path) -> Source:
             people.setdefault(file.removesuffix(".npz") if file else "unknown", []).append(one)
     assert found is not None
     cast = tuple(Person(f"{title.id}/{name}", tuple(spoken)) for name, spoken in sorted(people.items()))
-    about = KnownTitle(found.ref, sound.ref if sound else None, cast, dict(silent))
+    speakers = job.result(known.get(SpeakerList))
+    heard = sound is not None and not (speakers and speakers.unheard)  # else its sound is not what the mouths say
+    about = KnownTitle(found.ref, sound.ref if sound and heard else None, cast, dict(silent))
     return Source(title.id, title.id, job.film(title), None, about)
 
 

@@ -67,8 +67,9 @@ class Actors(Stage[ActorsInputs, FittedActors]):
         line = media.load_timeline(inputs.timeline.folder)
         examples: dict[int, list[voice.Example]] = defaultdict(list)
         seconds: dict[int, float] = defaultdict(float)
-        for decision, faces in zip(inputs.speakers.read().decisions, inputs.faces, strict=True):
-            if faces is None or inputs.source_sound is None:
+        speakers = inputs.speakers.read()
+        for decision, faces in zip(speakers.decisions, inputs.faces, strict=True):
+            if faces is None or inputs.source_sound is None or speakers.unheard:
                 continue
             tracks = {t.id: t for t in load_tracks(faces.folder)}
             for spoken in decision.tracks:

@@ -33,6 +33,7 @@ from dubbing.task import Inputs, Windowed, uncounted
 __all__ = ["Lipsync", "LipsyncInputs", "lines_of", "share_of"]
 
 PAD_S = 0.25  # a patch begins this long before the speech it covers
+_SPEAKS_S = 0.4  # of a dub in a shot; less is the end of a line from the shot beside it
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 
 
@@ -136,7 +137,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             reason = "no_speech"
         if reason or not decision.tracks:
             progress(length)
-            return _untouched(decision, reason or "off_screen")
+            left = _untouched(decision, reason or "off_screen")
+            return replace(left, doubt=_doubt(left, decision, float(speech_N.sum() / line.rate)))
         generator = self._generator(inputs)
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
@@ -201,6 +203,16 @@ def _actor(inputs: LipsyncInputs, n: int) -> Path | None:
     """The file of the fitted actor of the decision's n-th face, where the generator uses one."""
     name = inputs.actor_files[n] if inputs.actor_files else None
     return inputs.actors.folder / name if inputs.actors and name else None
+
+
+def _doubt(take: Take, decision: Decision, dub_s: float) -> str | None:
+    """Why a shot that was left alone should be looked at: the dub speaks where nobody was heard in the original."""
+    if take.reason != "off_screen" or decision.source_speech or dub_s < _SPEAKS_S:
+        return None
+    return (
+        f"the dub speaks {dub_s:.1f} s here, and the original's sound has no speech: nobody could be seen to speak. If "
+        "somebody does, name its dialogue (`original: {dialogue: ...}` or `{track: ...}`)"
+    )
 
 
 def _untouched(decision: Decision, reason: str) -> Take:

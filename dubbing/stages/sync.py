@@ -19,6 +19,7 @@ from dubbing.analysis.sheet import Sheet, write_sheets
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound, load_speech, load_wave, speech_mask
+from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import SHEET, FaceScores, Scores, Take, seen_file
 from dubbing.artifacts.tracks import FaceTracks, load_tracks, size_and_turn
 from dubbing.clock import Timeline
@@ -83,7 +84,7 @@ class Sync(Stage[SyncInputs, Scores]):
 
     @classmethod
     def inputs(cls, at: Place) -> SyncInputs:
-        own = at.ref(SourceSound) if at.has(SourceSound) else None
+        own = at.ref(SourceSound) if at.has(SourceSound) and not at.result(SpeakerList).unheard else None
         return SyncInputs(
             at.shot.start_frame, at.shot.end_frame, at.ref(Take), at.expert, at.metrics,
             None if at.config.sync.score else True, at.title.id, at.film,
