@@ -286,9 +286,10 @@ def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -
     count, start = video.frames_hint, video.start_tc or "00:00:00:00"
     promised = Timeline(np.arange(count), 1 / video.rate, count, video.rate, start)
     try:
-        read_cuts(path, promised)
+        read_cuts(path, promised, lambda frames: media.changes(film, media.timeline(film))(frames))
     except OutsideFilm:
-        read_cuts(path, media.timeline(film))
+        line = media.timeline(film)
+        read_cuts(path, line, media.changes(film, line))
 
 
 def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:

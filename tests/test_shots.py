@@ -1,6 +1,8 @@
 """Cuts: found in pictures whose cuts are known, read from cut lists, exact on the reel."""
 
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import opentimelineio as otio
 import pytest
 
 from dubbing import media
-from dubbing.analysis.cutlist import read_cuts
+from dubbing.analysis import cutlist
 from dubbing.analysis.cuts import CutFinder
 from dubbing.artifact import File
 from dubbing.artifacts.shots import ShotList
@@ -152,7 +154,40 @@ def edl(folder: Path, *events: str, head: str = "TITLE: x\n") -> Path:
 EVENT = "{:03d}  REEL  V     C        00:00:00:00 00:00:01:00 {} {}"
 
 
+def cuts_of(path: Path, film: Timeline) -> list[int]:
+    """The cuts of a list in which the film's picture has no say."""
+
+    def asked(frames: Sequence[int]) -> list[float]:
+        raise AssertionError(f"the picture was looked at, at {frames}")
+
+    return cutlist.read_cuts(path, film, asked)
+
+
 class TestEdl:
+    @pytest.mark.parametrize(("rate", "start"), [(Fraction(50), "10:00:00:00"), (Fraction(60000, 1001), "10:00:00;00")])
+    @pytest.mark.parametrize("counts", ["frames", "pairs"])
+    def test_the_picture_tells_whether_a_list_counts_frames_or_pairs(
+        self, tmp_path: Path, rate: Fraction, start: str, counts: str
+    ) -> None:
+        base, mark = round(rate), ";" if ";" in start else ":"
+        unit = base if counts == "frames" else base // 2
+        film = line(250, rate, start)
+        frames = [0, 74, 148, 250] if rate == 50 else [0, 84, 148, 250]
+        codes = [f"10:00:{f * unit // base // unit:02d}{mark}{f * unit // base % unit:02d}" for f in frames]
+        path = edl(tmp_path, *(EVENT.format(n + 1, a, b) for n, (a, b) in enumerate(pairwise(codes))))
+        true = frames[1:3]
+        assert cutlist.read_cuts(path, film, lambda at: [50.0 if f in true else 1.0 for f in at]) == true
+        if counts == "frames":  # frame 48 of a second is no pair of it
+            return
+        with pytest.raises(ManifestError, match=f"a count of {base} .* and one of {base // 2} pairs"):
+            cutlist.read_cuts(path, film, lambda at: [3.0 for _ in at])
+
+    def test_a_list_that_can_only_count_frames_asks_no_picture(self, tmp_path: Path) -> None:
+        path = edl(
+            tmp_path, EVENT.format(1, "10:00:00:00", "10:00:00:30"), EVENT.format(2, "10:00:00:30", "10:00:02:00")
+        )
+        assert cuts_of(path, line(100, Fraction(50), "10:00:00:00")) == [30]
+
     def test_gaps_and_audio_and_comments(self, tmp_path: Path) -> None:
         path = edl(
             tmp_path,
@@ -163,7 +198,7 @@ class TestEdl:
             "",
             EVENT.format(3, "01:00:02:00", "01:00:03:00"),
         )
-        assert read_cuts(path, line(100)) == [24, 48, 72]
+        assert cuts_of(path, line(100)) == [24, 48, 72]
 
     def test_a_dissolve_cuts_in_its_middle(self, tmp_path: Path) -> None:
         path = edl(
@@ -172,7 +207,7 @@ class TestEdl:
             "002  REEL  V     C        00:00:00:00 00:00:00:00 01:00:02:00 01:00:02:00",
             "002  REEL  V     D    012 00:00:00:00 00:00:02:04 01:00:02:00 01:00:04:04",
         )
-        assert read_cuts(path, line(100)) == [54]
+        assert cuts_of(path, line(100)) == [54]
 
     def test_drop_frame_counts_as_the_film_does(self, tmp_path: Path) -> None:
         film = line(2000, Fraction(30000, 1001), "00:00:59;00")
@@ -183,13 +218,13 @@ class TestEdl:
             EVENT.format(3, "00:01:00:02", "00:01:01:00"),
             head="TITLE: x\nFCM: DROP FRAME\n",
         )
-        assert read_cuts(path, film) == [29, 30, 58]
+        assert cuts_of(path, film) == [29, 30, 58]
 
     def test_an_hour_is_taken_as_the_start_of_a_film_without_timecode(self, tmp_path: Path) -> None:
         path = edl(
             tmp_path, EVENT.format(1, "01:00:00:00", "01:00:01:00"), EVENT.format(2, "01:00:01:00", "01:00:02:00")
         )
-        assert read_cuts(path, line(48, start_tc="00:00:00:00")) == [24]
+        assert cuts_of(path, line(48, start_tc="00:00:00:00")) == [24]
 
     @pytest.mark.parametrize(
         ("events", "named"),
@@ -206,7 +241,7 @@ class TestEdl:
     )  # fmt: skip
     def test_what_does_not_fit_is_named(self, tmp_path: Path, events: list[str], named: list[str]) -> None:
         with pytest.raises(ManifestError) as error:
-            read_cuts(edl(tmp_path, *events), line(100))
+            cuts_of(edl(tmp_path, *events), line(100))
         assert all(text in str(error.value) for text in named), str(error.value)
 
 
@@ -226,19 +261,19 @@ class TestOtio:
     @pytest.mark.parametrize("start", [None, 86400])
     def test_cuts(self, tmp_path: Path, start: float | None) -> None:
         path = otio_list(tmp_path, [10, 30, 5], 24000 / 1001, start)
-        assert read_cuts(path, line(60)) == [10, 40, 45]
+        assert cuts_of(path, line(60)) == [10, 40, 45]
 
     def test_another_rate_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ManifestError, match="30 frames a second, the film counts 24"):
-            read_cuts(otio_list(tmp_path, [10, 30], 30, None), line(60))
+            cuts_of(otio_list(tmp_path, [10, 30], 30, None), line(60))
 
     def test_an_edit_beyond_the_end_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(ManifestError, match=r"edit 2 \(clip 1\): 01:00:03:08"):
-            read_cuts(otio_list(tmp_path, [40, 40], 24, None), line(60))
+            cuts_of(otio_list(tmp_path, [40, 40], 24, None), line(60))
 
     def test_other_files_are_refused(self, tmp_path: Path) -> None:
         for name, text in (("cuts.xml", "<xmeml/>"), ("cuts.otio", "{"), ("none.edl", None)):
             if text is not None:
                 (tmp_path / name).write_text(text)
             with pytest.raises(ManifestError, match=name):
-                read_cuts(tmp_path / name, line(60))
+                cuts_of(tmp_path / name, line(60))

@@ -191,3 +191,30 @@ def test_the_reels_own_sound(shared: Path, tmp_path: Path) -> None:
     rows = Speakers().process(inputs, tmp_path, lambda n: None).decisions
     assert [r.reason for r in rows] == ["no_face", None, "no_face", None, "no_face"]
     assert [(r.track, r.actor) for r in rows if r.track] == [("shot_0002/face_1", 0), ("shot_0004/face_1", 1)]
+
+
+@pytest.mark.parametrize(("heard_s", "unheard"), [(0.5, True), (3.0, False)])
+def test_a_film_of_music_and_effects_says_nothing_of_its_faces(tmp_path: Path, heard_s: float, unheard: bool) -> None:
+    """Lips move for eight seconds. Where a shout of half a second is heard, faces are taken as in a silent film."""
+    line = Timeline(np.arange(200, dtype=np.int64), 1 / RATE, 200, RATE)
+    media.save_timeline(tmp_path, line)
+    shots = put(tmp_path / "shots", ShotList(200, ((0, 100), (100, 200))))
+    media.save_timeline(tmp_path / "shots", line)
+    faces = []
+    for n in (1, 2):
+        folder = tmp_path / f"faces_{n}"
+        folder.mkdir()
+        one = track(1, talk(100))
+        moved = Track(
+            f"shot_000{n}/face_1", one.frames_N + 100 * (n - 1), one.mesh_NP3, one.seen_N, one.yaw_N, one.height_px
+        )
+        save_tracks(folder, [moved])
+        save_signatures(folder, [Signature(np.zeros((64, 64, 3), np.float32), np.zeros((478, 3), np.float32), 0)])
+        faces.append(ref(FaceTracks, folder))
+    sound = tmp_path / "sound"
+    sound.mkdir()
+    save_speech(sound, 8 * RATE_HZ, np.array([[RATE_HZ, RATE_HZ + int(heard_s * RATE_HZ)]]))
+    inputs = SpeakersInputs(ref(SourceSound, sound), LIMITS, tuple(faces), (None, None), shots)
+    found = Speakers().process(inputs, tmp_path, lambda n: None)
+    assert found.unheard is unheard
+    assert [d.reason for d in found.decisions] == ([None, None] if unheard else [None, "off_screen"])

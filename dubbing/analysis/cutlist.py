@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dubbing.clock import Timecode, Timeline, counting_base
 from dubbing.errors import ManifestError
@@ -21,6 +24,8 @@ from dubbing.inputs import MOST_NESTED, nested, read_file
 __all__ = ["OutsideFilm", "read_cuts"]
 
 _MOST_BYTES = 64 << 20
+_PAIRS_FROM = 48  # frames a second from which timecode may count pairs
+_CLEARLY = 3.0  # times as much change at the cuts of one count as at those of the other
 _SHOWN = 80  # letters of a line in a message
 
 _EVENT = re.compile(
@@ -48,8 +53,12 @@ class _Edit:
     end_text: str
 
 
-def read_cuts(path: Path | str, film: Timeline) -> list[int]:
+def read_cuts(path: Path | str, film: Timeline, changes: Callable[[Sequence[int]], list[float]]) -> list[int]:
     """The cuts of a list: increasing frame numbers, each the first frame of a shot, 0 left out.
+
+    changes: how much the film's picture changes at each of some frames; asked for where the list may count otherwise
+    than the film does. Timecode at 48 frames a second and more often counts pairs of frames (SMPTE ST 12-1), and a list
+    that does so is a list of frames too, of the wrong ones. The count whose cuts are cuts in the picture is taken.
 
     A dissolve or wipe cuts in its middle. A stretch that the list leaves out is a shot of its own.
     Where the film carries no timecode (it starts at 00:00:00:00) and the list starts at another
@@ -57,7 +66,40 @@ def read_cuts(path: Path | str, film: Timeline) -> list[int]:
     Raises ManifestError naming the line (or edit) and what is wrong with it; OutsideFilm, one of these, for a timecode
     that does not fit the film.
     """
-    path = Path(path)
+    cuts, edits = _cuts(Path(path), film)
+    pairs = _counted_in_pairs(Path(path), film, edits)
+    if pairs is None or pairs == cuts:
+        return cuts
+    own, other = (np.median(changes(found)) if found else 0.0 for found in (cuts, pairs))
+    if max(own, other) < _CLEARLY * min(own, other):
+        base = counting_base(film.rate)
+        raise ManifestError(
+            f"{path}: its timecodes fit a count of {base} frames a second (the first cut is frame {cuts[0]}) and one "
+            f"of {base // 2} pairs (frame {pairs[0]}), and the picture does not tell which; export the list with the "
+            f"film's own count of {base}."
+        )
+    return cuts if own > other else pairs
+
+
+def _counted_in_pairs(path: Path, film: Timeline, edits: Sequence[_Edit]) -> list[int] | None:
+    """The cuts of a list if it counts pairs of frames; None where it cannot."""
+    base = counting_base(film.rate)
+    if base < _PAIRS_FROM or base % 2 or len(film) < 4:
+        return None
+    if any(
+        int(re.split(r"[:;.]", text)[3]) >= base // 2 for edit in edits for text in (edit.start_text, edit.end_text)
+    ):
+        return None
+    half = Timeline(film.pts[::2], film.time_base, film.end_pts, film.rate / 2, film.start_tc)
+    try:
+        cuts, _ = _cuts(path, half)
+    except ManifestError:
+        return None
+    return [2 * cut for cut in cuts]
+
+
+def _cuts(path: Path, film: Timeline) -> tuple[list[int], list[_Edit]]:
+    """The cuts of a list that counts as the film does, and its edits."""
     if path.suffix.lower() == ".edl":
         edits = _read_edl(path, film)
     elif path.suffix.lower() == ".otio":
@@ -88,7 +130,7 @@ def read_cuts(path: Path | str, film: Timeline) -> list[int]:
         cuts.add(edit.cut - start)
         last = edit
     cuts.add(last.end - start)
-    return sorted(cut for cut in cuts if 0 < cut < len(film))
+    return sorted(cut for cut in cuts if 0 < cut < len(film)), edits
 
 
 def _read_edl(path: Path, film: Timeline) -> list[_Edit]:

@@ -12,7 +12,7 @@ from dubbing.media.paste import pasted_frames
 from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, read_patches
 from dubbing.media.photo import BT709, Photograph, film_of, is_photograph, read_photograph
 from dubbing.media.probe import ENDINGS, AudioInfo, MediaInfo, VideoInfo, probe
-from dubbing.media.read import Picture, Scan, read, scan, timeline, uneven, variable_rate
+from dubbing.media.read import Picture, Scan, changes, read, scan, timeline, uneven, variable_rate
 from dubbing.media.sound import audio_length, read_sound, sound_between, sound_blocks
 from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
@@ -20,7 +20,8 @@ from dubbing.media.write import ClipWriter
 __all__ = [
     "BT709", "DRAFT", "ENDINGS", "AudioInfo", "ClipWriter", "Delivery", "Known", "Mastered", "MediaInfo",
     "PackedWriter", "PatchWriter", "Photograph", "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length",
-    "composite", "delivery", "encode_master", "excerpt", "film_of", "is_photograph", "known_formats", "load_timeline",
-    "pasted_frames", "join_patches", "patch_frames", "probe", "read", "read_patches", "read_photograph", "read_sound",
-    "save_timeline", "scan", "sound_between", "sound_blocks", "sound_excerpt", "timeline", "uneven", "variable_rate",
+    "changes", "composite", "delivery", "encode_master", "excerpt", "film_of", "is_photograph", "known_formats",
+    "load_timeline", "pasted_frames", "join_patches", "patch_frames", "probe", "read", "read_patches",
+    "read_photograph", "read_sound", "save_timeline", "scan", "sound_between", "sound_blocks", "sound_excerpt",
+    "timeline", "uneven", "variable_rate",
 ]  # fmt: skip

@@ -157,7 +157,7 @@ def _sounds() -> Iterator[Known]:
         what = "; ".join(f"with {' or '.join(names)} {how}" for how, names in parts.items())
         yield Known("sound codec", codec, True, "copied" if list(parts) == ["copied"] else what)
     yield Known("sound codec", "every other that FFmpeg decodes", True, "PCM, sample for sample")
-    yield Known("sound", "any number of channels, any layout, any rate", True, "kept")
+    yield Known("sound", "any number of tracks and channels, any layout, any rate", True, "kept")
 
 
 def _carried(film: MediaInfo, sound: MediaInfo) -> str:

@@ -7,7 +7,7 @@ Nothing here holds more than the decoder's own few frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,8 +23,9 @@ from dubbing.media.film import Film
 from dubbing.media.probe import first_video, open_media
 from dubbing.media.times import shown_pts
 
-__all__ = ["Picture", "Scan", "coded_box", "read", "scan", "timeline", "uneven", "variable_rate"]
+__all__ = ["Picture", "Scan", "changes", "coded_box", "read", "scan", "timeline", "uneven", "variable_rate"]
 
+_SMALL_PX = 256
 _STEPS_BACK = (0, 17, 300)
 """How many frames before the wanted one to seek to, one try after another."""
 
@@ -183,6 +184,20 @@ def uneven(pts_N: np.ndarray) -> bool:
 def timeline(path: str | Path, *, threads: int = 0) -> Timeline:
     """The film's Timeline, by decoding all of it once without making pictures. Raises as `scan`."""
     return Scan(path, None, threads).run()
+
+
+def changes(path: str | Path, timeline: Timeline) -> Callable[[Sequence[int]], list[float]]:
+    """A function of frame numbers: by how many code values, in the mean, each frame differs from the one before it.
+    Raises as `read`."""
+
+    def at(frames: Sequence[int]) -> list[float]:
+        found = []
+        for frame in frames:
+            small = [p.bgr(width=_SMALL_PX).astype(np.float32) for p in read(path, timeline, frame - 1, frame + 1)]
+            found.append(float(np.abs(small[-1] - small[0]).mean()))
+        return found
+
+    return at
 
 
 def read(

@@ -64,7 +64,7 @@ class Shots(Stage[ShotsInputs, ShotList]):
         source = inputs.film.path
         if inputs.cuts is not None or inputs.still is not None:
             film = media.timeline(source)
-            cuts = read_cuts(inputs.cuts.path, film) if inputs.cuts else []
+            cuts = read_cuts(inputs.cuts.path, film, media.changes(source, film)) if inputs.cuts else []
             progress(len(film))
         else:
             assert inputs.threshold is not None and inputs.min_frames is not None
