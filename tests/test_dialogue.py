@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from command import Dub
 
 from dubbing import media
 from dubbing.analysis.dialogue import choose
@@ -66,7 +69,7 @@ def sound_file(path: Path, tracks: Sequence[Track], layout: str | None = None) -
                 marks |= kinds[role]
             stream.disposition = marks
             streams.append((stream, (columns * 32767).astype(np.int16)))
-        for at in range(0, LENGTH_S * HZ, HZ // 2):
+        for at in range(0, len(streams[0][1]), HZ // 2):
             for stream, columns in streams:
                 frame = av.AudioFrame.from_ndarray(
                     np.ascontiguousarray(columns[at : at + HZ // 2].reshape(1, -1)),
@@ -216,3 +219,50 @@ def test_a_track_that_is_not_there_cannot_be_delivered(tmp_path: Path, picture: 
     with pytest.raises(MediaError, match="has no sound track 2; it has 1"):
         media.encode_master(picture, media.timeline(picture), [], dub, tmp_path / "m.mov", tracks=(2,))
     assert not (tmp_path / "m.mov").exists()
+
+
+def job(folder: Path, picture: Path, sound: str, **title: object) -> Path:
+    (folder / "film.mov").write_bytes(picture.read_bytes())
+    own = {"language": "fr", "audio": sound, **(title.pop("dub", None) or {})}  # type: ignore[dict-item]
+    text = json.dumps({"version": 1, "titles": [{"id": "film", "video": "film.mov", "dubs": [own], **title}]}, indent=1)
+    (folder / "job.yaml").write_text(text, encoding="utf-8")
+    return folder / "job.yaml"
+
+
+def test_check_says_what_is_listened_to_and_what_is_delivered(
+    tmp_path: Path, picture: Path, voice: np.ndarray, dub: Dub
+) -> None:
+    sound_file(tmp_path / "fr.mov", mono_tracks(voice, "fra"))
+    code, told, _ = dub("check", job(tmp_path, picture, "fr.mov"))
+    assert code == 0
+    lines = {line[:8].strip(): line for line in told.splitlines() if "track 3 of 6" in line}
+    assert "track 3 of 6 (mono, fra): where most speech was found" in lines["fr"]
+    assert told.count("not track ") == 5
+    assert "6 tracks, pcm_s16le, copied" in told
+    said = " ".join(told.split())
+    assert "note: film: film.mov has 0.0 s of speech and fr.mov" in said
+    assert "looks like music and effects" in said
+
+
+@pytest.mark.parametrize(
+    ("named", "refused"),
+    [
+        ({"dub": {"track": 7}}, "fr.mov has no sound track 7; it has 6, counted from 1"),
+        ({"dub": {"track": 2, "channels": ["R"]}}, "track 2 of .* has no channel 'R'; it has FC"),
+        ({"dub": {"deliver_tracks": [1, 9]}}, "fr.mov has no sound track 9; it has 6"),
+        ({"dub": {"channels": []}}, "channels"),
+        ({"dub": {"track": 0}}, "track"),
+        ({"original": {"track": 4}}, "film.mov has no sound track 4; it has 1"),
+        ({"original": {"dialogue": "no.wav"}}, "no.wav"),
+        ({"original": {"dialogue": "short.wav"}}, "short.wav is .* frames shorter than the picture"),
+    ],
+)
+def test_what_is_named_and_not_there_is_refused_before_work(
+    tmp_path: Path, picture: Path, voice: np.ndarray, dub: Dub, named: dict[str, object], refused: str
+) -> None:
+    sound_file(tmp_path / "fr.mov", mono_tracks(voice, "fra"))
+    sound_file(tmp_path / "short.wav", [(voice[: HZ * 2], {}, "")])
+    code, _, said = dub("run", job(tmp_path, picture, "fr.mov", **named), "--out", tmp_path / "out")
+    assert code == 2
+    assert re.search(refused, " ".join(said.split()))
+    assert not (tmp_path / "out" / "run.json").exists()
