@@ -41,6 +41,10 @@ class Sound(Artifact):
     """By shot id a key that changes exactly when sound in or near the shot does."""
     listened: str = ""
     """Which track and channels of the file were listened to, and why."""
+    stream: int | None = None
+    """FFmpeg's index of that track; None in results of earlier versions."""
+    channels: tuple[int, ...] | None = None
+    """Places of those channels; None for the mean of all."""
 
 
 @dataclass(frozen=True)

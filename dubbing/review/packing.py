@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from dubbing import media
+from dubbing.artifacts.sound import DubSound, Sound, SourceSound
 from dubbing.artifacts.tracks import load_tracks
-from dubbing.errors import InputError, MediaError
+from dubbing.errors import InputError, MediaError, OutputError
 from dubbing.review.library import Library, Shown
 from dubbing.review.panes import DIFF_GAIN, VERSION, Box, Painter, followed, laid, layout_of, mouth_path, mouth_size
 from dubbing.review.sides import Cover, Patches, covers, looked_at, rendered_frames, stretch
@@ -135,9 +136,13 @@ class ProxyPlan:
         """Blocks float32 (T, 2) at SOUND_HZ: the source's sound, silence where it has none, and the dub's."""
         sides, line = self.sides, self.sides.shown.line
         start, end = line.time(sides.first), line.time(sides.last)
-        right = media.sound_between(sides.audio, start, end, SOUND_HZ)
+        step, title, dub = sides.shown.step, sides.shown.title, sides.shown.dub
+        own = _played(step.sound, DubSound) if dub.dialogue is None else {}
+        right = media.sound_between(sides.audio, start, end, SOUND_HZ, **own)
         if self.info.audio:
-            return _paired(media.sound_between(sides.video, start, end, SOUND_HZ), right)
+            apart = title.original is not None and title.original.dialogue is not None
+            own = _played(step.source_sound, SourceSound) if step.source_sound and not apart else {}
+            return _paired(media.sound_between(sides.video, start, end, SOUND_HZ, **own), right)
         return (np.stack([np.zeros_like(block), block], 1) for block in right)
 
     def _facts(self) -> dict[str, Any]:
@@ -170,6 +175,16 @@ class ProxyPlan:
         cuts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)] if len(names) else []
         first = self.sides.first
         return [[first + a, first + b, self.tracks[a]] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def _played(folder: Path, kind: type[Sound]) -> dict[str, Any]:
+    """What of a file is played: the track that was listened to; of stereo that cancels itself, the channel."""
+    try:
+        sound = kind.read(folder)
+    except (OSError, ValueError, OutputError):  # of an earlier version
+        return {}
+    two = sound.channels is not None and max(sound.channels) < 2
+    return {"stream_index": sound.stream, "channels": sound.channels if two else None}
 
 
 def one_frame(library: Library, shown: Shown, frame: int) -> tuple[np.ndarray, float]:

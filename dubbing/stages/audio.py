@@ -103,7 +103,10 @@ class Audio(Stage[In, Out], Generic[In, Out]):
         save_speech(out, count, speech)
         progress(len(film))
         spoken = int((speech[:, 1] - speech[:, 0]).sum())
-        found: Out = self.Result(count, round(spoken / RATE_HZ, 3), len(speech), keys, listening.said)
+        heard = listening.chosen
+        found: Out = self.Result(
+            count, round(spoken / RATE_HZ, 3), len(speech), keys, listening.said, heard.stream, heard.channels
+        )
         return found
 
     def _listen(
