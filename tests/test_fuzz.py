@@ -11,14 +11,20 @@ import json
 import os
 import random
 import signal
+import struct
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 from command import Dub
+
+from dubbing import media
 
 SEED = int(os.environ.get("DUB_FUZZ_SEED", "20261129"))
 COUNT = int(os.environ.get("DUB_FUZZ_COUNT", "2400"))
@@ -199,3 +205,79 @@ def test_whatever_it_is_given_a_command_ends_well(part: int, here: Path, dub: Ca
         assert len(lines) <= 1 or command[0] == "check", (told, err)  # `check` lists everything that is wrong
         assert all(one.isprintable() and len(one) < 9000 for one in err.splitlines()), (told, err)
         assert tree(here) == before, (told, tree(here) ^ before)
+
+
+MEDIA = 150
+SHAPES = ("film.mp4", "film.mkv", "film.avi", "film.mov", "fr.wav", "fr.flac", "floats.wav", "cuts.edl")
+LISTS = (
+    "#EXTM3U\n#EXTINF:9,\nfilm.mp4\n", "ffconcat version 1.0\nfile film.mp4\n", "v=0\no=- 0 0 IN IP4 127.0.0.1\n",
+    "<?xml version='1.0'?><MPD/>", "[playlist]\nFile1=film.mp4\n",
+)  # fmt: skip
+
+
+def small_media(folder: Path) -> dict[str, bytes]:
+    """Good files of a second, by name."""
+    rate, hz = Fraction(25), 16_000
+    wave = (0.2 * np.sin(np.arange(hz) / 9)).astype(np.float32)
+    for name in SHAPES[:4]:
+        with media.ClipWriter(folder / name, 64, 48, rate, sample_rate_hz=hz, channels=1) as clip:
+            for n in range(25):
+                clip.frame(np.full((48, 64, 3), 60 + 5 * n, np.uint8))
+            clip.sound(wave[:, None])
+    for name in ("fr.wav", "fr.flac"):
+        with media.ClipWriter(folder / name, sample_rate_hz=hz, channels=1) as clip:
+            clip.sound(wave[:, None])
+    head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + 4 * hz, b"WAVE", b"fmt ", 16, 3, 1, hz, hz * 4, 4, 32,
+                       b"data", 4 * hz)  # fmt: skip
+    (folder / "floats.wav").write_bytes(head + wave.astype("<f4").tobytes())
+    (folder / "cuts.edl").write_text("TITLE: x\n001  R V C 00:00:00:00 00:00:00:10 00:00:00:00 00:00:00:10\n")
+    return {name: (folder / name).read_bytes() for name in SHAPES}
+
+
+def damaged(rng: random.Random, data: bytes) -> bytes:
+    """Bytes with a few changed, most of them in the header; or cut off; or something else altogether."""
+    kind = rng.randrange(10)
+    if kind == 0:
+        return data[: rng.randrange(len(data))]
+    if kind == 1:
+        return rng.choice(LISTS).encode()
+    if kind == 2:
+        return rng.randbytes(rng.choice((0, 1, 4096)))
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 3, 20))):
+        end = len(out) if rng.random() < 0.3 else min(len(out), 512)
+        at = rng.randrange(end)
+        special = rng.choice((b"\0", b"\xff", b"\xff\xff\xff\xff", b"\0\0\xc0\x7f", b"\x7f\x80\0\0", rng.randbytes(4)))
+        out[at : at + len(special)] = special
+    return bytes(out)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_whatever_media_it_is_given_check_ends_well(part: int, here: Path, dub: Callable[..., Any] | Dub) -> None:
+    rng = random.Random(f"{SEED}.media.{part}")
+    good = small_media(here)
+    known = (0, 2)
+    title = {"id": "a", "video": "../film.mp4", "dubs": [{"language": "fr", "audio": "../fr.wav"}]}
+    (here / "work" / "job.yaml").write_text(json.dumps({"version": 1, "titles": [title]}))
+    assert dub("check", "job.yaml")[0] == 0  # loads what takes seconds to load
+    for n in range(MEDIA // 3):
+        film, sound = rng.choice(SHAPES[:4]), rng.choice(SHAPES[4:7])
+        hit = rng.choice((film, film, sound, sound, "cuts.edl"))
+        (here / hit).write_bytes(damaged(rng, good[hit]))
+        title = {"id": "a", "video": f"../{film}", "dubs": [{"language": "fr", "audio": f"../{sound}"}]}
+        title |= {"shots": "../cuts.edl"} if hit == "cuts.edl" else {}
+        (here / "work" / "job.yaml").write_text(json.dumps({"version": 1, "titles": [title]}))
+        told = f"DUB_FUZZ_SEED={SEED}, media, part {part}, number {n}: {hit}"
+        before = tree(here)
+        try:
+            with at_most(LONGEST_S):
+                code, _, err = dub("check", "job.yaml", *(["--deep"] if rng.random() < 0.3 else []))
+        except BaseException as e:
+            (here / hit).rename(Path(tempfile.gettempdir()) / f"dub_fuzz_{hit}")
+            raise AssertionError(told) from e
+        assert code in known, (told, err)
+        assert "Traceback" not in err and "defect of dub" not in err, (told, err)
+        assert code == 0 or any(line.startswith("dub: ") for line in err.splitlines()), (told, err)
+        assert tree(here) == before, (told, tree(here) ^ before)
+        (here / hit).write_bytes(good[hit])

@@ -240,7 +240,7 @@ def probe(path: str | Path) -> MediaInfo:
             container=container.format.name,
             brand=container.metadata.get("major_brand", ""),
             video=info,
-            audio=tuple(_audio(s) for s in container.streams.audio if s.codec_context is not None),
+            audio=tuple(_audio(container, s) for s in container.streams.audio if s.codec_context is not None),
             subtitles=tuple(o for o in others if o.kind == "subtitle"),
             others=tuple(o for o in others if o.kind != "subtitle"),
             chapters=len(container.chapters()),
@@ -373,8 +373,13 @@ def _first_frame(container: Any, stream: Any) -> Any | None:
     return None
 
 
-def _audio(stream: Any) -> AudioInfo:
+def _audio(container: Any, stream: Any) -> AudioInfo:
     ctx = stream.codec_context
+    if not ctx.sample_rate or not ctx.layout.nb_channels:
+        raise MediaError(
+            f"{container.name.removeprefix('file:')} is damaged: sound stream {stream.index} has {ctx.sample_rate} samples "
+            f"a second in {ctx.layout.nb_channels} channels."
+        )
     return AudioInfo(
         index=stream.index,
         codec=ctx.codec.canonical_name,
