@@ -377,8 +377,8 @@ def _audio(container: Any, stream: Any) -> AudioInfo:
     ctx = stream.codec_context
     if not ctx.sample_rate or not ctx.layout.nb_channels:
         raise MediaError(
-            f"{container.name.removeprefix('file:')} is damaged: sound stream {stream.index} has {ctx.sample_rate} samples "
-            f"a second in {ctx.layout.nb_channels} channels."
+            f"{container.name.removeprefix('file:')} is damaged: its sound stream {stream.index} has {ctx.sample_rate} "
+            f"samples a second and {ctx.layout.nb_channels} channels."
         )
     return AudioInfo(
         index=stream.index,
