@@ -257,7 +257,7 @@ def _reads(app: FastAPI, desk: Desk) -> None:
     def changes(since: Annotated[int, Query(ge=0)], tables: str = "", of: str = "") -> dict[str, Any]:
         records = library.log.records()
         keys = {r.key for r in records[since:]}
-        stamp = "-".join(str(n) for n in library.tables_stamp())
+        stamp = "-".join(str(n) for n in (library.log.generation, *library.tables_stamp()))
         rows = desk.rows() if keys else {}
         return {
             "log_seq": len(records), "tables": stamp, "tables_changed": bool(tables) and tables != stamp,
