@@ -190,7 +190,7 @@ def test_only_so_many_wait_and_the_same_is_asked_for_once(jobs: BackgroundJobs) 
     export = jobs.export("Ana")
     assert jobs.export("Bo").id == export.id != first.id
     for n in range(MOST_WAITING - 1):
-        jobs.rerun([("film", "hi", f"shot_{n:04d}")], REWRITE, "Ana")
+        jobs.rerun([("film", "hi", f"shot_1{n:03d}")], REWRITE, "Ana")
     with pytest.raises(InputError, match=f"{MOST_WAITING} reruns and exports wait already; cancel one"):
         jobs.rerun([KEY], REWRITE, "Ana")
     assert jobs.export("Cy").id == export.id
