@@ -1,6 +1,5 @@
 """The review server against clients that mean no good, files that were damaged, and its own sudden end."""
 
-import json
 import os
 import resource
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from command import Dub
 from films import Finished
 from test_review_server import KEY, Server
 from waiting import until
@@ -267,7 +267,6 @@ def test_a_server_that_is_killed_leaves_no_rerun_behind(server: Server, out: Pat
 
 # -- what cannot be read or said -------------------------------------------------------------
 
-GOOD = DecisionLog  # the log of `out`
 DAMAGED = [
     b"\xff\xfe\n",
     b"\n",
@@ -294,15 +293,30 @@ def test_a_damaged_line_is_one_answer_everywhere_and_no_trace(server: Server, ou
     for line in DAMAGED:
         (out / FILE).write_bytes(whole + line)
         for path in ("/api/shots", "/api/changes?since=0", "/api/shot/film/hi/shot_0002", "/dashboard", "/report.html"):
-            told = server.get(path, 500)
+            told = server.get(path, 422)
             assert set(told) == {"error"} and "Line 2 of " in told["error"] and "restore the file" in told["error"]
             assert len(told["error"]) < 1100
-        assert "Line 2 of " in server.say("approve", 500)["error"]
+        assert "Line 2 of " in server.say("approve", 422)["error"]
         assert (out / FILE).read_bytes() == whole + line, "a damaged file was written to"
         (out / FILE).write_bytes(whole)
         assert server.get("/api/changes?since=0")["log_seq"] == 1
     assert server.say("comment", text="on", severity="note")["record"]["seq"] == 2
     assert "Traceback" not in said_on_stderr(server)
+
+
+@pytest.mark.parametrize("command", [("review",), ("export",), ("rerun", "--shots", "2"), ("run",)])
+def test_a_damaged_line_is_one_sentence_of_a_command(
+    dub: Dub, out: Path, finished: Finished, command: tuple[str, ...]
+) -> None:
+    DecisionLog(out).append(KEY, "original", "Ana")
+    whole = (out / FILE).read_bytes()
+    place = (finished.film, "--out", out) if command == ("run",) else (out,)
+    for line in (DAMAGED[0], DAMAGED[6], DAMAGED[8], DAMAGED[9]):
+        (out / FILE).write_bytes(whole + line)
+        code, told, said = dub(command[0], *place, *command[1:])
+        sentence = [x for x in said.splitlines() if x.startswith("dub: ")]
+        assert code == 2 and len(sentence) == 1 and "Line 2 of " in sentence[0] and "Traceback" not in said + told
+        assert (out / FILE).read_bytes() == whole + line
 
 
 @pytest.mark.parametrize(
@@ -345,7 +359,7 @@ def serving(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made = Server(out)
     yield made
     assert not (out / FILE).exists() or DecisionLog(out).records() == []
-    assert "Traceback" not in said_on_stderr(made)
+    assert said_on_stderr(made).count("\n") == 2, "what clients did was printed"
     made.end()
 
 
@@ -358,7 +372,7 @@ def test_a_tag_in_an_address_that_names_nothing_is_one_short_sentence(serving: S
     assert set(told) == {"error"} and len(told["error"]) < 1100
 
 
-def test_the_log_names_its_dead_ends_in_json_only(serving: Server) -> None:
+def test_what_is_no_http_is_refused_and_nothing_is_printed(serving: Server) -> None:
     for said in (b"\x00\x01\x02\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"A" * 100_000 + b"\r\n\r\n"):
         with opened(serving, said) as one:
             try:
@@ -366,4 +380,3 @@ def test_the_log_names_its_dead_ends_in_json_only(serving: Server) -> None:
             except ConnectionResetError:
                 pass
     assert serving.get("/api/info")["out"] == "out"
-    assert json.dumps(serving.get("/api/reruns"))
