@@ -1,8 +1,8 @@
 """What reviewers decided: an appended record each, never changed; what holds for a shot is read from all of them.
 
 `OUT/review/decisions.jsonl`, one JSON object a line, in the order in which they were taken. A record is on disk before
-its reviewer is told so; a line cut off by a crash was never acknowledged, and goes. Several processes may append.
-Knows no page and no pipeline.
+its reviewer is told so; a line cut off by a crash was never acknowledged, and goes. A last line that lacks its end only
+(an editor took it) counts. Several processes may append. Knows no page and no pipeline.
 """
 
 from __future__ import annotations
@@ -190,14 +190,14 @@ def _adapter() -> TypeAdapter[Decision]:
 
 class DecisionLog:
     """The log of one output folder. Reading is cheap: only what was appended since is read again. Safe to ask from
-    several threads, and from several processes."""
+    several threads, and from several processes. generation: how often another file was found in the place of the one
+    that was read."""
 
     def __init__(self, out: Path | str) -> None:
         self.path = Path(out) / FILE
         self._lock = threading.RLock()
-        self._read_bytes = 0
-        self._records: list[Decision] = []
-        self._by_shot: dict[ShotKey, list[Decision]] = {}
+        self.generation = self._read_bytes = 0
+        self._forget()
 
     def records(self) -> Sequence[Decision]:
         """All of them, oldest first. Raises OutputError where a line was not written by this project."""
@@ -245,8 +245,10 @@ class DecisionLog:
             plain = {k: v for k, v in asdict(made).items() if v not in (None, "", ())}
             f.seek(self._read_bytes)
             f.truncate()  # what a crash left of a line that nobody was told of
+            end = b"" if self._newest.endswith(b"\n") or not self._read_bytes else b"\n"
             try:
-                line = (json.dumps({"schema": _SCHEMA, **plain}, ensure_ascii=False, allow_nan=False) + "\n").encode()
+                text = json.dumps({"schema": _SCHEMA, **plain}, ensure_ascii=False, allow_nan=False)
+                line = end + text.encode() + b"\n"
             except ValueError as e:
                 raise InputError("The decision holds half a letter or a number that is none; write it again.") from e
             try:
@@ -309,23 +311,33 @@ class DecisionLog:
             raise InputError(f"Decision {aim.seq} is {aim.reviewer}'s; only they can undo it.")
 
     def _catch_up(self, f: IO[bytes]) -> None:
-        """Read the whole lines after those already known; all of them where somebody put another file there."""
-        if f.seek(0, os.SEEK_END) < self._read_bytes:
+        """Read the records after those already known; all of them where somebody put another file there, which ends
+        before that place or has another line before it."""
+        size = f.seek(0, os.SEEK_END)
+        f.seek(self._read_bytes - len(self._newest) if size >= self._read_bytes else 0)
+        if f.read(len(self._newest)) != self._newest:
             self._forget()
         f.seek(self._read_bytes)
         data = f.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        for line in whole.split(b"\n")[:-1]:
+        if self._newest and not self._newest.endswith(b"\n") and data.startswith(b"\n"):
+            self._newest += b"\n"
+            self._read_bytes += 1
+            data = data[1:]
+        *whole, rest = data.split(b"\n")
+        for line in [*(line + b"\n" for line in whole), *([rest] if rest else [])]:
             try:
                 record = _record(line, after=self._last)
             except ValueError as e:
+                if not line.endswith(b"\n"):
+                    break  # still being written, or cut off
                 raise OutputError(
                     f"Line {len(self._records) + 1} of {str(self.path)!r} is not a decision ({e}); restore the file "
                     "from a copy, or take that line out."
                 ) from e
             self._records.append(record)
             self._by_shot.setdefault(record.key, []).append(record)
-        self._read_bytes += len(whole)
+            self._newest = line
+            self._read_bytes += len(line)
 
     @property
     def _last(self) -> int:
@@ -338,7 +350,11 @@ class DecisionLog:
             raise OutputError(f"{str(self.path)!r} is {kind}, and not a file; move it away.")
 
     def _forget(self) -> None:
-        self._read_bytes, self._records, self._by_shot = 0, [], {}
+        self.generation += bool(self._read_bytes)
+        self._read_bytes = 0
+        self._newest = b""  # the line before that place
+        self._records: list[Decision] = []
+        self._by_shot: dict[ShotKey, list[Decision]] = {}
 
     @contextmanager
     def _locked(self) -> Iterator[IO[bytes]]:

@@ -9,7 +9,7 @@ import re
 
 __all__ = ["at_the_end_of", "of_stream_tag", "refusal"]
 
-_MOST = 255  # letters; a tag names a folder
+_MOST = 128  # letters; a tag is part of names such as `title.tag.decisions.parquet`, of 255 at most
 _TAG = re.compile(
     r"""(?: [a-z]{2,3} (?:-[a-z]{3}){0,3}      # language, extended language
             (?:-[a-z]{4})?                     # script
@@ -30,7 +30,7 @@ def refusal(tag: str) -> str | None:
     """Why a tag is refused, as the end of a sentence that begins with the tag; None where it is good. Private use is
     (`x-...`, `qaa` to `qtz`), because somebody must have meant it."""
     if len(tag) > _MOST:
-        return f"which has {len(tag)} letters; {_MOST} are allowed, because it names a folder"
+        return f"which has {len(tag)} letters; {_MOST} are allowed, because it names a folder and files"
     if not _TAG.fullmatch(tag):
         plain = tag.replace("_", "-")
         hint = f"; did you mean {plain!r}?" if _TAG.fullmatch(plain) and refusal(plain) is None else ";"

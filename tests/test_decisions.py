@@ -192,6 +192,33 @@ def test_a_file_that_somebody_edited_badly_is_named_with_its_line(log: DecisionL
         DecisionLog(tmp_path).all()
 
 
+def test_a_last_line_that_lost_its_end_counts_and_its_number_is_not_given_again(log: DecisionLog) -> None:
+    log.append(KEY, "original", "Ana")
+    log.append(KEY, "comment", "Ana", **SAID)
+    log.path.write_bytes(log.path.read_bytes().rstrip(b"\n"))  # as some editors leave a file
+    for read in (log, DecisionLog(log.path.parents[1])):
+        assert [r.seq for r in read.records()] == [1, 2]
+    assert log.append(KEY, "comment", "Bo", **SAID).seq == 3
+    with log.path.open("ab") as f:
+        f.write(b'{"schema": "dub.decision.1", "seq": 4, "ti')  # cut off by a crash
+    assert [r.seq for r in log.records()] == [1, 2, 3]
+    assert log.append(KEY, "comment", "Cy", **SAID).seq == 4
+    kept = [json.loads(line)["seq"] for line in log.path.read_bytes().splitlines()]
+    assert kept == [1, 2, 3, 4] == [r.seq for r in DecisionLog(log.path.parents[1]).records()]
+
+
+def test_a_longer_file_in_its_place_is_read_anew(log: DecisionLog, tmp_path: Path) -> None:
+    """Its records were read from the middle, and their numbers given again."""
+    log.append(KEY, "original", "Ana")
+    other = DecisionLog(tmp_path / "other")
+    for n in range(5):
+        other.append(OTHER, "comment", "Bo", text=str(n) * 50, severity="note")
+    log.path.write_bytes(other.path.read_bytes())
+    assert log.append(KEY, "comment", "Ana", **SAID).seq == 6
+    assert [r.seq for r in DecisionLog(log.path.parents[1]).records()] == [1, 2, 3, 4, 5, 6]
+    assert log.of(KEY).verdict is None and log.generation == 1
+
+
 def _many(folder: str, who: str) -> None:
     log = DecisionLog(folder)
     for n in range(25):

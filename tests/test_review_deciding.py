@@ -87,6 +87,19 @@ def test_a_comment_stands_at_its_frame_with_its_severity(ana: Visitor, reviewed:
     page.wait_for_selector("text=None yet.")
 
 
+def test_a_rerun_that_runs_is_cancelled_on_its_line(ana: Visitor, reviewed: Path) -> None:
+    page = ana.shot(*KEY)
+    page.keyboard.press("g")
+    page.fill("#setting-opening", "1.4")
+    page.keyboard.press("Control+Enter")
+    page.click('#jobs .job [aria-label^="Cancel: Rendering"]')
+    page.wait_for_selector("#jobs .job:has-text('cancelled · by Ana')")
+    assert not page.query_selector("#jobs .job button")
+    page.wait_for_selector("#jobs", state="hidden")
+    takes = page.evaluate("async () => (await (await fetch('/api/shot/film/hi/shot_0002')).json()).takes.length")
+    assert takes == 1 and kinds(reviewed) in ([], ["rerun"])
+
+
 def test_a_rerun_makes_a_take_that_is_compared_and_chosen(ana: Visitor, reviewed: Path) -> None:
     page = ana.shot(*KEY)
     page.keyboard.press("g")

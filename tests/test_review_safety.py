@@ -128,6 +128,14 @@ def test_a_write_that_is_huge_or_does_not_say_how_long_it_is_is_not_read(length:
     assert ask("/api/decide", cookie=cookie, **told)[0] == 413
 
 
+def test_a_body_of_no_told_length_is_not_read_whatever_it_says_beside(cookie: str) -> None:
+    chunks = {"transfer_encoding": "chunked", "cookie": cookie, "origin": f"http://{HOST}"}
+    for told in (ask("/api/decide", **JSON, **chunks), ask("/api/shots", **chunks)):
+        assert (told[0], told[1]["connection"]) == (413, "close")
+    assert ask("/api/shots", cookie=cookie, content_length="7")[0] == 413
+    assert ask("/api/shots", cookie=cookie, content_length="0")[0] == 200
+
+
 def test_a_form_cannot_write(cookie: str) -> None:
     kinds = {"method": "POST", "content_type": "application/x-www-form-urlencoded", "origin": f"http://{HOST}"}
     assert ask("/api/decide", cookie=cookie, **kinds)[0] == 415

@@ -55,7 +55,7 @@ class Server:
         """The newest job, once it has ended."""
 
         def ended() -> Any:
-            job = self.get("/api/changes?since=0")["reruns"][-1]
+            job = self.get("/api/reruns")[-1]
             return job if job["state"] not in ("waiting", "running") else None
 
         return until(ended, self.process.poll)
@@ -170,8 +170,8 @@ def test_errands_that_ended_long_ago_are_not_told_for_ever(tmp_path: Path) -> No
     try:
         for n in range(60):
             background_jobs.export(f"a\0{n}")  # ends at once: no process takes such an argument
-            until(lambda: background_jobs.all()[-1]["state"] == "failed")
-        assert [e["id"] for e in background_jobs.all()] == list(range(40, 61))
+            until(lambda: background_jobs.all()[-1].state == "failed")
+        assert [e.id for e in background_jobs.all()] == list(range(40, 61))
     finally:
         background_jobs.close()
 
@@ -191,9 +191,9 @@ def test_an_errand_that_cannot_be_started_costs_no_other(out: Path) -> None:
     try:
         background_jobs.export("a\0b")  # no process takes such an argument
         background_jobs.rerun([("film", "hi", "shot_9999")], {"name": "rewrite"}, "Ana")
-        until(lambda: all(e["state"] not in ("waiting", "running") for e in background_jobs.all()))
+        until(lambda: all(e.ended for e in background_jobs.all()))
         first, second = background_jobs.all()
-        assert "could not be started" in first["message"] and "No shot fits" in second["message"]
+        assert "could not be started" in first.message and "No shot fits" in second.message
     finally:
         background_jobs.close()
 

@@ -184,7 +184,8 @@ class Library:
         Worst first; dubs that are not finished have none. Shared between callers: not to be changed.
         """
         with self._lock:
-            stamp, records = self.tables_stamp(), self.log.records()
+            records = self.log.records()
+            stamp = (self.log.generation, *self.tables_stamp())
             if self._listed is None or self._listed.stamp != stamp or self._listed.seq > len(records):
                 self._listed = _Listed(stamp, {})
                 changed = None

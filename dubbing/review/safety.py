@@ -3,7 +3,8 @@
 The token comes once in the address, becomes a cookie that scripts cannot read, and leaves the address. The cookie
 comes with a link from another site (a URL in a chat must open), never with what such a site loads or writes. A request
 for another host's name is refused (DNS rebinding), so is a write from another site's page, and every answer says what
-its page may load: nothing from outside.
+its page may load: nothing from outside. Whoever is refused loses the connection; how many may be open at once without a
+token is the matter of `connections`.
 """
 
 from __future__ import annotations
@@ -90,10 +91,12 @@ class Guard:
                 )
             where = quote(scope["path"].lstrip("/\\")) + (f"?{urlencode(given)}" if given else "")
             cookie = f"{self._cookie}={self._value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={_YEAR_S}"
+            _recognise(scope)
             # `//host/path` would be another site's address
             return await _answer(send, 303, "", {"location": f"/{where}", "set-cookie": cookie})
         if not self._known(headers.get("cookie", "")):
             return await _answer(send, 401, "Open the URL that `dub review` printed: it ends with the token.")
+        _recognise(scope)
         await self._app(scope, receive, _sealed(send, _REPORT if scope["path"] == "/report.html" else _PAGE))
 
     def _refused(self, scope: _Scope, headers: MutableMapping[str, str]) -> tuple[int, str] | None:
@@ -101,8 +104,9 @@ class Guard:
         host = headers.get("host", "")
         if self._names is not None and _name(host) not in self._names:
             return 421, "This server answers to its own host's name only."
+        chunked, length = "transfer-encoding" in headers, headers.get("content-length", "")
         if scope["method"] in ("GET", "HEAD"):
-            return None
+            return (413, "A request to read has no body.") if chunked or length not in ("", "0") else None
         if scope["method"] != "POST":
             return 405, "Only GET, HEAD and POST are known here."
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
@@ -114,9 +118,8 @@ class Guard:
             return 403, "A write must come from the review page itself."
         if not headers.get("content-type", "").startswith("application/json"):
             return 415, "A write is JSON."
-        length = headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > _MOST_BYTES:
-            return 413, f"A write says how long it is, and has at most {_MOST_BYTES} bytes."
+        if chunked or not length.isdecimal() or len(length) > 20 or int(length) > _MOST_BYTES:
+            return 413, f"A write says how long it is (no chunks), and has at most {_MOST_BYTES} bytes."
         return None
 
     def _known(self, cookies: str) -> bool:
@@ -125,6 +128,12 @@ class Guard:
         except CookieError:
             return False
         return brought is not None and hmac.compare_digest(brought.value.encode(), self._value.encode())
+
+
+def _recognise(scope: _Scope) -> None:
+    """Tell the connection that its client has the token, where the server counts those who have not."""
+    if connection := scope.get("state", {}).get("connection"):
+        connection.recognise()
 
 
 def _name(host: str) -> str:
@@ -150,6 +159,8 @@ def _sealed(send: _Send, policy: str) -> _Send:
 async def _answer(send: _Send, status: int, error: str, headers: MutableMapping[str, str] | None = None) -> None:
     body = json.dumps({"error": error}).encode() if error else b""
     kinds = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
+    if error:  # what else it sends, a body of any length, is not read
+        kinds["connection"] = "close"
     sealed = _sealed(send, _PAGE)
     await sealed({"type": "http.response.start", "status": status,
                   "headers": [(k.encode(), v.encode("latin-1")) for k, v in kinds.items()]})  # fmt: skip

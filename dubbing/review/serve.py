@@ -12,6 +12,7 @@ import uvicorn
 from dubbing.errors import InputError
 from dubbing.remote import Uri
 from dubbing.review.background_jobs import BackgroundJobs
+from dubbing.review.connections import BACKLOG, Connection
 from dubbing.review.library import Library
 from dubbing.review.proxy import Proxies
 from dubbing.review.safety import is_loopback, new_token
@@ -58,6 +59,9 @@ def open_server(out: Path | Uri | str, *, port: int, host: str, cache_bytes: int
     shown = host if host not in ("0.0.0.0", "::") else socket.gethostname()
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/?token={token}"
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, server_header=False)
-    )
+        uvicorn.Config(
+            app, http=Connection, ws="none", backlog=BACKLOG, log_level="error", access_log=False,
+            timeout_graceful_shutdown=3, server_header=False,
+        )
+    )  # fmt: skip
     return ReviewServer(url, not is_loopback(host), library.left_out, server, listening)

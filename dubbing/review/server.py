@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,12 +19,11 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from dubbing import __version__, generators
-from dubbing.clock import Timecode, counting_base
 from dubbing.decisions import (
     MOST_POINTS,
     MOST_STROKES,
@@ -35,15 +34,15 @@ from dubbing.decisions import (
     Reason,
     Severity,
     ShotKey,
-    Standing,
     name_of,
 )
 from dubbing.errors import DubError, InputError
-from dubbing.review.background_jobs import BackgroundJob, BackgroundJobs
+from dubbing.review import told
+from dubbing.review.background_jobs import BackgroundJobs
 from dubbing.review.curves import curves
 from dubbing.review.dashboard import GROUPS, SCORES, dashboard
 from dubbing.review.export import refusal
-from dubbing.review.library import Library, Shown
+from dubbing.review.library import Library
 from dubbing.review.overlays import overlays
 from dubbing.review.proxy import Proxies
 from dubbing.review.report import report
@@ -54,6 +53,9 @@ __all__ = ["Desk", "create_app"]
 HERE = Path(__file__).parent
 _PROXY = re.compile(r"[0-9a-z_-]{1,80}\.mp4")
 _LIVE = 300  # changed shots that one answer carries
+_MOST_SAID = 1000  # letters of why a request is refused
+_Name = Annotated[str, StringConstraints(max_length=255)]
+_Names = Annotated[list[_Name], Field(min_length=3, max_length=3)]  # title, language, shot
 
 
 class _Body(BaseModel):
@@ -65,11 +67,11 @@ _Stroke = Annotated[list[_Point], Field(max_length=MOST_POINTS)]
 
 
 class _Decide(_Body):
-    key: Annotated[list[str], Field(min_length=3, max_length=3)]
+    key: _Names
     kind: Kind
-    reviewer: str
+    reviewer: _Name
     revision: int | None = None
-    take: str | None = None
+    take: _Name | None = None
     frame: int | None = None
     text: str = ""
     severity: Severity | None = None
@@ -79,15 +81,20 @@ class _Decide(_Body):
 
 
 class _Sides(_Body):
-    a: str = "source"
-    b: str = "current"
-    face: str | None = None
+    a: _Name = "source"
+    b: _Name = "current"
+    face: _Name | None = None
     prepare: bool = False
 
 
 class _Rerun(_Body):
-    keys: Annotated[list[Annotated[list[str], Field(min_length=3, max_length=3)]], Field(min_length=1, max_length=500)]
+    keys: Annotated[list[_Names], Field(min_length=1, max_length=500)]
     generator: dict[str, Any]
+    reviewer: Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class _Cancel(_Body):
+    id: int
     reviewer: Annotated[str, Field(min_length=1, max_length=80)]
 
 
@@ -175,17 +182,23 @@ def create_app(desk: Desk, token: str, host: str, port: int) -> FastAPI:
 def _errors(app: FastAPI) -> None:
     @app.exception_handler(DubError)
     def known(_: Request, e: DubError) -> JSONResponse:
-        return JSONResponse({"error": str(e)}, 422 if isinstance(e, InputError) else 500)
+        return _refused(str(e), 422 if isinstance(e, InputError) else 500)
 
     @app.exception_handler(RequestValidationError)
     def malformed(_: Request, e: RequestValidationError) -> JSONResponse:
         first = e.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse({"error": f"{where or 'The request'}: {first['msg']}."}, 422)
+        return _refused(f"{where or 'The request'}: {first['msg']}.", 422)
 
     @app.exception_handler(HTTPException)
     def absent(_: Request, e: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": f"{e.detail}."}, e.status_code)
+        return _refused(f"{e.detail}.", e.status_code)
+
+
+def _refused(why: str, status: int, **more: Any) -> JSONResponse:
+    """One sentence, of bounded length; half a letter that a client sent, which no answer can hold, as its escape."""
+    text = why.encode("utf-8", "backslashreplace").decode()
+    return JSONResponse({"error": text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]} ...", **more}, status)
 
 
 def _pages(app: FastAPI, desk: Desk) -> None:
@@ -199,19 +212,19 @@ def _pages(app: FastAPI, desk: Desk) -> None:
         return page("queue.html", out=desk.library.out.name)
 
     @app.get("/shot/{title}/{language}/{shot}", response_class=HTMLResponse)
-    def shot_page(title: str, language: str, shot: str) -> HTMLResponse:
+    def shot_page(title: _Name, language: _Name, shot: _Name) -> HTMLResponse:
         desk.library.find(title, language, shot)
         return page("shot.html", title=title, language=language, shot=shot)
 
     @app.get("/languages/{title}/{shot}", response_class=HTMLResponse)
-    def languages_page(title: str, shot: str) -> HTMLResponse:
+    def languages_page(title: _Name, shot: _Name) -> HTMLResponse:
         languages = [k[1] for k in desk.rows() if (k[0], k[2]) == (title, shot)]
         if not languages:
             raise InputError(f"There is no shot {title}/{shot} in {str(desk.library.out)!r}.")
         return page("languages.html", title=title, shot=shot, languages=sorted(languages))
 
     @app.get("/dashboard", response_class=HTMLResponse)
-    def dashboard_page(by: str = "language", score: str = "lse_d") -> HTMLResponse:
+    def dashboard_page(by: _Name = "language", score: _Name = "lse_d") -> HTMLResponse:
         return page("dashboard.html", out=desk.library.out.name, by=by, score=score, by_what=GROUPS, scores=SCORES,
                     reasons=REASONS, **dashboard(desk.library, by, score))  # fmt: skip
 
@@ -227,42 +240,42 @@ def _reads(app: FastAPI, desk: Desk) -> None:
     def info() -> dict[str, Any]:
         return {
             "out": library.out.name, "version": __version__, "log_seq": desk.seq,
-            "dubs": [_dub(library, title.id, dub.language) for title, dub in library.dubs()],
+            "dubs": [told.dub(library, title.id, dub.language) for title, dub in library.dubs()],
             "thresholds": library.config.review.model_dump(),
-            "generators": [_generator(library, name) for name in generators.names()],
+            "generators": [told.generator(library, name) for name in generators.names()],
         }  # fmt: skip
 
     @app.get("/api/shots")
     def shots() -> Response:
         seq, rows = desk.seq, library.rows()
         columns = list(rows[0]) if rows else []
-        told = {"log_seq": seq, "columns": columns, "rows": [[row[c] for c in columns] for row in rows]}
+        table = {"log_seq": seq, "columns": columns, "rows": [[row[c] for c in columns] for row in rows]}
         # written here: FastAPI would look at every value of thousands of rows
-        return Response(json.dumps(told, separators=(",", ":"), allow_nan=False), media_type="application/json")
+        return Response(json.dumps(table, separators=(",", ":"), allow_nan=False), media_type="application/json")
 
     @app.get("/api/changes")
-    def changes(since: Annotated[int, Query(ge=0)], tables: str = "") -> dict[str, Any]:
+    def changes(since: Annotated[int, Query(ge=0)], tables: str = "", of: str = "") -> dict[str, Any]:
         records = library.log.records()
         keys = {r.key for r in records[since:]}
-        stamp = "-".join(str(n) for n in library.tables_stamp())
+        stamp = "-".join(str(n) for n in (library.log.generation, *library.tables_stamp()))
         rows = desk.rows() if keys else {}
         return {
             "log_seq": len(records), "tables": stamp, "tables_changed": bool(tables) and tables != stamp,
             "shots": [rows[k] for k in list(keys)[:_LIVE] if k in rows], "more": len(keys) > _LIVE,
-            "reruns": [_told(e) for e in desk.background_jobs.all()],
+            "reruns": told.jobs(desk.background_jobs.all(), of),
         }  # fmt: skip
 
     @app.get("/api/shot/{title}/{language}/{shot}")
-    def one(title: str, language: str, shot: str) -> dict[str, Any]:
-        return _shot(desk, library.find(title, language, shot))
+    def one(title: _Name, language: _Name, shot: _Name) -> dict[str, Any]:
+        return told.shot(library, desk.rows(), library.find(title, language, shot))
 
     @app.get("/api/curves/{title}/{language}/{shot}")
-    def curves_of(title: str, language: str, shot: str, take: str = "current") -> dict[str, Any]:
+    def curves_of(title: _Name, language: _Name, shot: _Name, take: _Name = "current") -> dict[str, Any]:
         shown = library.find(title, language, shot)
         return curves(library, shown, shown.take(take).id)
 
     @app.get("/api/overlays/{title}/{language}/{shot}")
-    def overlays_of(title: str, language: str, shot: str, take: str = "current") -> dict[str, Any]:
+    def overlays_of(title: _Name, language: _Name, shot: _Name, take: _Name = "current") -> dict[str, Any]:
         shown = library.find(title, language, shot)
         return overlays(library, shown, shown.take(take).id)
 
@@ -272,35 +285,35 @@ def _reads(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/api/reruns")
     def reruns() -> list[dict[str, Any]]:
-        return [_told(e) for e in desk.background_jobs.all()]
+        return [told.job(e) for e in desk.background_jobs.all()]
 
 
 def _pictures(app: FastAPI, desk: Desk) -> None:
     library, proxies = desk.library, desk.proxies
 
     @app.get("/api/thumb/{title}/{language}/{shot}.jpg")
-    def thumb(title: str, language: str, shot: str) -> Response:
+    def thumb(title: _Name, language: _Name, shot: _Name) -> Response:
         picture = proxies.thumb(library.find(title, language, shot))
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=60"})
 
     @app.get("/api/still/{title}/{language}/{shot}.jpg")
-    def still(title: str, language: str, shot: str, a: str = "source", b: str = "current", frame: int = -1,
-              face: str | None = None) -> Response:  # fmt: skip
+    def still(title: _Name, language: _Name, shot: _Name, a: _Name = "source", b: _Name = "current", frame: int = -1,
+              face: _Name | None = None) -> Response:  # fmt: skip
         shown = library.find(title, language, shot)
         at = shown.step.shot.start_frame if frame < 0 else min(frame, len(shown.line) - 1)
         return Response(proxies.still(shown, a, b, at, face), media_type="image/jpeg")
 
     @app.post("/api/proxy/{title}/{language}/{shot}")
-    def proxy(title: str, language: str, shot: str, sides: _Sides) -> Mapping[str, Any]:
+    def proxy(title: _Name, language: _Name, shot: _Name, sides: _Sides) -> Mapping[str, Any]:
         return proxies.ask(
             library.find(title, language, shot), sides.a, sides.b, background=sides.prepare, face=sides.face
         )
 
     @app.get("/proxy/{name}")
-    def stream(name: str) -> Response:
+    def stream(name: _Name) -> Response:
         path = proxies.path(name) if _PROXY.fullmatch(name) else None
         if path is None:
-            return JSONResponse({"error": "There is no such proxy; ask for the shot again."}, 404)
+            return _refused("There is no such proxy; ask for the shot again.", 404)
         return FileResponse(path, media_type="video/mp4", headers={"cache-control": "private, max-age=3600"})
 
 
@@ -311,86 +324,28 @@ def _writes(app: FastAPI, desk: Desk) -> None:
     def decide(said: _Decide) -> Response:
         def state() -> dict[str, Any]:  # of the log and the tables: a film that is gone must not hide a record
             key = (said.key[0], said.key[1], said.key[2])
-            return {"row": desk.rows().get(key), "standing": _standing(library.log.of(key))}
+            return {"row": desk.rows().get(key), "standing": told.standing(library.log.of(key))}
 
         try:
             record = desk.decide(said)
         except Conflict as e:
-            return JSONResponse({"error": str(e), **state()}, 409)
-        return JSONResponse({"record": _record(record), **state()})
+            return _refused(str(e), 409, **state())
+        return JSONResponse({"record": told.record(record), **state()})
 
     @app.post("/api/rerun")
     def rerun(said: _Rerun) -> dict[str, Any]:
-        for key in said.keys:
-            library.find(*key)
+        rows = desk.rows()
+        for n, key in enumerate(said.keys):
+            if not n or tuple(key) not in rows:  # the takes of hundreds of shots are not looked for
+                library.find(*key)
         choice = library.choice(said.generator)
-        return _told(
-            desk.background_jobs.rerun(said.keys, {"name": choice.name, **choice.settings}, name_of(said.reviewer))
-        )
+        settings = {"name": choice.name, **choice.settings}
+        return told.brief(desk.background_jobs.rerun(said.keys, settings, name_of(said.reviewer)))
 
     @app.post("/api/export")
     def export(said: _Export) -> dict[str, Any]:
-        return _told(desk.background_jobs.export(name_of(said.reviewer)))
+        return told.brief(desk.background_jobs.export(name_of(said.reviewer)))
 
-
-def _dub(library: Library, title: str, language: str) -> dict[str, Any]:
-    film, maker = library.film(title), library.run_file.maker(title, language)
-    return {
-        "title": title, "language": language, "frames": film.frames_hint, "fps": float(film.rate),
-        "width": film.size[0], "height": film.size[1], "run": maker.number if maker else None,
-    }  # fmt: skip
-
-
-def _generator(library: Library, name: str) -> dict[str, Any]:
-    why, settings = "", dict[str, Any]()
-    try:
-        settings = generators.settings(name)
-        library.choice({"name": name})
-    except InputError as e:
-        why = str(e)
-    return {"name": name, "ready": not why, "why": why, "settings": settings}
-
-
-def _told(job: BackgroundJob | Mapping[str, Any]) -> dict[str, Any]:
-    plain = dict(job if isinstance(job, Mapping) else vars(job))
-    about, result, part = plain.pop("about"), plain.pop("result"), plain.pop("part")
-    made = result.get("made", []) if isinstance(result, dict) else []
-    return {**plain, **about, "progress": part, "made": made, "result": result if plain["kind"] == "export" else None}
-
-
-def _record(record: Decision) -> dict[str, Any]:
-    return {k: v for k, v in vars(record).items() if v is not None}
-
-
-def _standing(now: Standing) -> dict[str, Any]:
-    plain = {
-        k: getattr(now, k)
-        for k in ("verdict", "about", "by", "at", "take", "generator", "revision", "reasons", "chosen_by", "chosen_at")
-    }
-    lists: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "comments": lambda: [_record(r) for r in now.comments], "history": lambda: [_record(r) for r in now.history],
-    }  # fmt: skip
-    return {**plain, **{name: make() for name, make in lists.items()}}
-
-
-def _judged(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "severity": round(row["severity"], 3)}
-
-
-def _shot(desk: Desk, shown: Shown) -> dict[str, Any]:
-    shot, line = shown.step.shot, shown.line
-    rows = desk.rows()
-    mine = sorted((r for r in rows.values() if (r["title"], r["language"]) == shown.key[:2]), key=lambda r: r["order"])
-    at = next(n for n, r in enumerate(mine) if r["shot"] == shot.id)
-    start, limits = Timecode.parse(line.start_tc, line.rate), desk.library.config.review
-    return {
-        "row": rows[shown.key], "standing": _standing(shown.standing), "frames": [shot.start_frame, shot.end_frame],
-        "takes": [{"id": t.id, "generator": t.generator, "status": t.status, "reason": t.reason, "made": t.made,
-                   "current": t.current, "row": _judged(t.row(limits)), "faces": [_judged(f) for f in t.scored]}
-                  for t in shown.takes],
-        "fps": [line.rate.numerator, line.rate.denominator], "nominal_fps": counting_base(line.rate),
-        "drop_frame": start.drop, "start_timecode_frames": start.frames,
-        "timecodes": {"start": shown.row["start_tc"], "end": shown.row["end_tc"]},
-        "neighbours": {"first": mine[0]["shot"], "previous": mine[at - 1]["shot"] if at else None,
-                       "next": mine[at + 1]["shot"] if at + 1 < len(mine) else None},
-    }  # fmt: skip
+    @app.post("/api/cancel")
+    def cancel(said: _Cancel) -> dict[str, Any]:
+        return told.brief(desk.background_jobs.cancel(said.id, name_of(said.reviewer)))

@@ -289,21 +289,25 @@ interface Job {
   id: number;
   kind: "rerun" | "export";
   reviewer: string;
-  state: "waiting" | "running" | "done" | "failed";
+  state: "waiting" | "running" | "done" | "failed" | "cancelled";
   progress: number;
   message: string;
+  /** How many it renders, and the first of them. */
+  shots: number;
+  first: ShotKey | null;
+  /** How many takes it made; and what it made of the shot that was asked about. */
+  takes: number;
   made: { key: ShotKey; take: string | null; known: boolean; error: string | null }[];
   result: Exported | null;
   /** Of a rerun. */
-  keys?: ShotKey[];
   generator?: GeneratorChoice;
 }
+/** files, changed: how many files, and shots with another picture. */
 interface Exported {
   delivery: number;
-  folder: string;
-  files: string[];
-  exit_status: number;
-  dubs: { title: string; language: string; error: string | null; changed: { shot: string; was: string; now: string }[] }[];
+  files: number;
+  changed: number;
+  errors: string[];
 }
 
 /** Of /api/changes. */
@@ -367,7 +371,7 @@ type Answer<P extends string> = P extends "/api/info" ? Info
   : P extends `/api/proxy/${string}` ? ProxyFacts
   : P extends "/api/refusal" ? { why: string | null }
   : P extends "/api/decide" ? Decided
-  : P extends "/api/rerun" | "/api/export" ? Job
+  : P extends "/api/rerun" | "/api/export" | "/api/cancel" ? Job
   : never;
 
 /** What a decision says beside its kind. */

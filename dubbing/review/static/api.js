@@ -68,13 +68,14 @@ export function rowsOf({ columns, rows }) {
   });
 }
 
-// Ask every few seconds what changed; calls onchange with the answer, onlost(true | false) when the server goes or returns.
+// Ask every few seconds what changed; of(): the shot whose reruns are told, or all. Calls onchange with the answer, onlost(true | false) when the server goes or returns.
 export class Changes {
   /** @param {number} since
-   * @param {{ onchange: (found: Found) => unknown, onlost?: (gone: boolean, message?: string) => void, every_ms?: number }} told */
-  constructor(since, { onchange, onlost = () => {}, every_ms = 2000 }) {
+   * @param {{ onchange: (found: Found) => unknown, of?: () => string, onlost?: (gone: boolean, message?: string) => void, every_ms?: number }} told */
+  constructor(since, { onchange, of = () => "", onlost = () => {}, every_ms = 2000 }) {
     this.since = since;
     this.onchange = onchange;
+    this.of = of;
     this.onlost = onlost;
     this.every_ms = every_ms;
     this.lost = 0;
@@ -96,7 +97,7 @@ export class Changes {
     if (this.busy) return;
     this.busy = true;
     try {
-      const found = await get(`/api/changes?since=${this.since}`);
+      const found = await get(`/api/changes?since=${this.since}&of=${encodeURIComponent(this.of())}`);
       this.since = found.log_seq;
       if (this.lost) this.onlost(false);
       this.lost = 0;

@@ -24,11 +24,9 @@ export async function askExport(rows) {
 
 /** @param {Job} job */
 export function tellExport({ result }) {
-  const changed = (result?.dubs ?? []).reduce((sum, d) => sum + (d.changed?.length ?? 0), 0);
-  const failed = (result?.dubs ?? []).filter((d) => d.error);
-  for (const d of failed) say(`${d.title} (${d.language}): ${d.error}`, "bad");
-  const number = result?.delivery ? ` ${result.delivery}` : "";
-  say(`Delivery${number} is written: ${plural(result?.files?.length ?? 0, "file")}, ${plural(changed, "shot")} with another picture.`, "good");
+  if (!result) return;
+  for (const error of result.errors) say(error, "bad");
+  say(`Delivery ${result.delivery} is written: ${plural(result.files, "file")}, ${plural(result.changed, "shot")} with another picture.`, "good");
 }
 
 // Before an hour is spent: whether what is decided can be delivered as the run is now.

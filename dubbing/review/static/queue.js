@@ -56,7 +56,7 @@ export class Queue {
     });
     this.jobs = new Jobs($("#jobs"), (job) => {
       if (job.kind === "export") tellExport(job);
-      else say(`New takes of ${plural(job.made?.filter((m) => m.take).length ?? 0, "shot")}.`, "good");
+      else say(`New takes of ${plural(job.takes, "shot")}.`, "good");
     });
   }
 

@@ -81,7 +81,7 @@ export class ShotPage {
     this.verdicts.bind(this.keys);
     onTheme(() => this.paint());
     addEventListener("popstate", () => this.toAddress());
-    this.changes = new Changes(this.info.log_seq, { onchange: (found) => this.changed(found), onlost: lost });
+    this.changes = new Changes(this.info.log_seq, { of: () => keyText(this.key), onchange: (found) => this.changed(found), onlost: lost });
     return this.load(this.keyOfAddress());
   }
 
@@ -536,17 +536,14 @@ export class ShotPage {
         this.refresh();
       }
     }
-    const here = keyText(this.key);
-    this.jobs.update(found.reruns.filter((j) => j.kind !== "export" && j.keys?.some((k) => keyText(k) === here)));
+    this.jobs.update(found.reruns);
   }
 
   /** @param {Job} job */
   jobDone(job) {
-    const here = keyText(this.key);
-    const mine = (job.made ?? []).filter((m) => keyText(m.key) === here);
-    const failed = mine.find((m) => m.error);
+    const failed = job.made.find((m) => m.error);
     if (failed) say(`The rerun failed: ${failed.error}`, "bad");
-    else if (mine.some((m) => m.known)) say("The rerun gave a take that was there already.");
+    else if (job.made.some((m) => m.known)) say("The rerun gave a take that was there already.");
     this.refresh();
   }
 
