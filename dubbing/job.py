@@ -311,6 +311,9 @@ class _Place:
     def has_sound(self) -> bool:
         return bool(self.job.info(self.title).audio)
 
+    def tracks(self, path: Path | Uri) -> int:
+        return len(self.job.media_info(path).audio)
+
     @property
     def frames_hint(self) -> int:
         video = self.job.info(self.title).video

@@ -111,9 +111,10 @@ def write_rows(
     store.write_bytes(path, buffer.getvalue())
 
 
-def read_table(path: Path | bytes) -> pa.Table:
-    """One of the tables (or its bytes), as written. Raises FileNotFoundError; DamagedResult where it is damaged."""
-    name = "the table" if isinstance(path, bytes) else str(path)
+def read_table(path: Path | bytes, name: str = "") -> pa.Table:
+    """One of the tables (or its bytes, of a table called `name`), as written. Raises FileNotFoundError; DamagedResult
+    where it is damaged."""
+    name = name or ("a table" if isinstance(path, bytes) else str(path))
     try:
         # pq.read_table would load pyarrow.dataset, and pandas where it is installed: 1.3 s of every `dub status`
         with pq.ParquetFile(BytesIO(path) if isinstance(path, bytes) else path) as file:

@@ -108,6 +108,10 @@ class Place(Protocol):
         """A file of the manifest."""
         ...
 
+    def tracks(self, path: Any) -> int:
+        """How many sound tracks a file of the manifest has."""
+        ...
+
     def ref(self, kind: type[A]) -> Ref[A]:
         """The result of that kind for this place, or for what it is part of. Raises NotKnown."""
         ...

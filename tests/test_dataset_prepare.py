@@ -59,7 +59,7 @@ def test_a_corpus_from_the_command_line(corpus: Path, tmp_path: Path, dub: Dub) 
     args = ("dataset", "prepare", corpus, "--out", out, "--engine", "local", "--size", "64")
     code, told, err = dub(*args, "--note", "made for a test")
     assert code == 1 and "main/bela/00001:" in err, err
-    for words in ("1 samples", "made for a test", "| 1 | no_face |", "| 1 | unreadable |", "No speaker is in train"):
+    for words in ("1 sample,", "made for a test", "| 1 | no_face |", "| 1 | unreadable |", "No speaker is in train"):
         assert words in told, told
     card = json.loads(dub("dataset", "show", out, "--json")[1])
     assert (card["layout"], card["clips"]) == ("lrs2", {"found": 5, "used": 1, "rejected": 3, "unreadable": 1})
@@ -220,9 +220,9 @@ def test_what_is_no_source(tmp_path: Path, two: Path, capsys: pytest.CaptureFixt
     (tmp_path / "mine/diary.doc").touch()
     for args, words in (
         ((two, "--title", "reel"), "no title 'reel'; it is of layout clips, which has none"),
-        ((tmp_path / "notes",), "has no layout that is known: it holds 1 files (.txt); expected: LRS2 ("),
+        ((tmp_path / "notes",), "has no layout that is known: it holds 1 file (.txt); expected: LRS2 ("),
         ((tmp_path / "absent",), "is not there; expected"),
-        ((two, "--layout", "voxceleb2"), "has not the layout voxceleb2: it holds 1 folders (Łucja) and 1 files (.mp4)"),
+        ((two, "--layout", "voxceleb2"), "has not the layout voxceleb2: it holds 1 folder (Łucja) and 1 file (.mp4)"),
         ((two, "--val", "0.7", "--test", "0.5"), "more than all speakers"),
         ((two, "--shortest", "4", "--longest", "2"), "--shortest 4 is more than --longest 2"),
         ((two, "--out", tmp_path / "mine"), "holds something else (diary.doc)"),

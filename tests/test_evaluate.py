@@ -294,7 +294,7 @@ def test_measures_and_clips_by_name(tmp_path, faceless):
     assert measures_named("9, Hearing,2") == ("hearing", "rendering", "languages")
     with pytest.raises(ManifestError, match="no measure 'lips'.*1 hearing"):
         measures_named("lips")
-    with pytest.raises(MediaError, match="no clip in"):
+    with pytest.raises(MediaError, match="no film in"):
         find_clips([tmp_path])
     (tmp_path / "a").mkdir()
     for name in ("Two Men.mp4", "a/Two Men.mp4"):

@@ -381,7 +381,7 @@ def test_a_hash_is_remembered_and_verify_reads_anyway(model_store: ModelStore, m
     model_store.file(TINY).write_bytes(DATA)
     model_store.checked("tiny")
     memory = json.loads((model_store.root / ".hashes.json").read_text())
-    assert [v[-1] for v in memory.values()] == [TINY.sha256]
+    assert [v[-1] for v in memory.values() if isinstance(v, list)] == [TINY.sha256]
     monkeypatch.setattr("dubbing.models.store.content_key", lambda *_: pytest.fail("read again"))
     assert model_store.checked("tiny") == model_store.file(TINY)
     count: list[int] = []

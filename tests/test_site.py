@@ -162,12 +162,12 @@ def test_the_hooks_before_a_commit_are_local() -> None:
     for hook in said["repos"][0]["hooks"]:
         tool = hook["entry"].split()[0]
         assert tool.startswith(".venv/bin/") and f'"$bin/{Path(tool).name}"' in check
-        assert f"step {hook['id']} " in check and hook["language"] == "system"
+        assert f"begin {hook['id']} " in check and hook["language"] == "system"
 
 
 @pytest.mark.parametrize(("link", "refused"), [("../check", False), ("nowhere.md", True), ("../nowhere.yaml", True)])
 def test_what_check_runs_refuses_a_link_to_what_is_nowhere(tmp_path: Path, link: str, refused: bool) -> None:
-    (step,) = re.findall(r'step docs "\$bin/mkdocs" (.*)', (ROOT / "check").read_text(encoding="utf-8"))
+    (step,) = re.findall(r'begin docs "\$bin/mkdocs" (.*)', (ROOT / "check").read_text(encoding="utf-8"))
     config = {"site_name": "one", "site_dir": "site", "plugins": [], "hooks": [str(ROOT / ".ci" / "site.py")]}
     (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     (tmp_path / "docs").mkdir()

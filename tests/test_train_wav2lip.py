@@ -195,7 +195,7 @@ def test_dub_models_add_takes_what_was_trained(data: Path, tmp_path: Path, dub: 
     assert code == 0 and "own-ours.pth (its tensors fit wav2lip, its hash is right)" in out, err
     assert models.digest("ours") == json.loads((tmp_path / "out" / CARD).read_text())["sha256"]
     create("wav2lip", {"model": "ours", "alignment": "training"}).check()
-    assert "wav2lip, trained here: 1 steps" in dub("models", "list")[1]
+    assert "wav2lip, trained here: 1 step" in dub("models", "list")[1]
     assert dub("models", "verify", "ours")[0] == 0
     assert "no name for a model" in dub("models", "add", "My Own", file)[2]
     assert "is not the published wav2lip.pth" in dub("models", "add", "wav2lip", file, "--accept-licence")[2]

@@ -105,7 +105,7 @@ class DubResults:
     def shots(self) -> pa.Table:
         """One row per shot, schema `dub.shot.1` (README, "What comes out"); no rows before the run has ended."""
         try:
-            return read_table(self._store.read_bytes(self._table))
+            return read_table(self._store.read_bytes(self._table), self._store.shown(self._table))
         except FileNotFoundError:
             return SCHEMA.empty_table()
 
@@ -114,7 +114,7 @@ class DubResults:
         """One row per rendered face of a shot, schema `dub.face.1` (README, "What comes out"); no rows before the run
         has ended, or where an older version of dub wrote the folder."""
         try:
-            return read_table(self._store.read_bytes(self._home / FACES))
+            return read_table(self._store.read_bytes(self._home / FACES), self._store.shown(self._home / FACES))
         except FileNotFoundError:
             return FACE_SCHEMA.empty_table()
 

@@ -61,7 +61,7 @@ class DubAudioInputs(SourceAudioInputs):
     frames: int | None = None
     """How many frames of the film it is for; None for all."""
     language: str | None = None
-    """BCP 47 tag of the dub: of several tracks, one that is tagged so."""
+    """BCP 47 tag of the dub, where there are several tracks: one that is tagged so comes first."""
 
 
 In = TypeVar("In", bound=SourceAudioInputs)
@@ -157,10 +157,12 @@ class DubAudio(Audio[DubAudioInputs, DubSound]):
 
     @classmethod
     def inputs(cls, at: Place) -> DubAudioInputs:
+        driver = at.dub.dialogue or at.dub.audio
         frames = at.made_of.frames[at.dub.language] if at.made_of else None
         return DubAudioInputs(
-            at.file(at.dub.dialogue or at.dub.audio), at.ref(ShotList), at.config.length_difference,
-            at.config.length_tolerance_frames, frames, at.dub.language, track=at.dub.track, channels=at.dub.channels,
+            at.file(driver), at.ref(ShotList), at.config.length_difference,
+            at.config.length_tolerance_frames, frames, at.dub.language if at.tracks(driver) > 1 else None,
+            track=at.dub.track, channels=at.dub.channels,
         )  # fmt: skip
 
 
