@@ -196,8 +196,10 @@ class DecisionLog:
     def __init__(self, out: Path | str) -> None:
         self.path = Path(out) / FILE
         self._lock = threading.RLock()
-        self.generation = self._read_bytes = 0
-        self._forget()
+        self.generation = 0
+        self._read_bytes, self._newest = 0, b""  # how far it is read, and the line before that place
+        self._records: list[Decision] = []
+        self._by_shot: dict[ShotKey, list[Decision]] = {}
 
     def records(self) -> Sequence[Decision]:
         """All of them, oldest first. Raises OutputError where a line was not written by this project."""
@@ -351,10 +353,7 @@ class DecisionLog:
 
     def _forget(self) -> None:
         self.generation += bool(self._read_bytes)
-        self._read_bytes = 0
-        self._newest = b""  # the line before that place
-        self._records: list[Decision] = []
-        self._by_shot: dict[ShotKey, list[Decision]] = {}
+        self._read_bytes, self._newest, self._records, self._by_shot = 0, b"", [], {}
 
     @contextmanager
     def _locked(self) -> Iterator[IO[bytes]]:

@@ -14,14 +14,13 @@ from typing import Any
 import httpx
 import pytest
 from command import Dub
-from films import Finished
+from films import Finished, plain_job, run
 from test_review_server import KEY, Server
 from waiting import until
 
 from dubbing.decisions import FILE, DecisionLog
-from dubbing.errors import InputError
-from dubbing.review import background_jobs, connections
-from dubbing.review.background_jobs import MOST_WAITING, BackgroundJobs
+from dubbing.review import connections
+from dubbing.review.background_jobs import MOST_WAITING
 
 pytestmark = pytest.mark.xdist_group("review")
 REWRITE = {"name": "rewrite", "opening": 1.3}
@@ -164,50 +163,6 @@ def test_a_body_in_chunks_does_not_pass_the_limit_of_writes(server: Server, meth
 
 
 # -- reruns and exports ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BackgroundJobs]:
-    """Jobs of which the first runs until it is ended, as it waits for a lock."""
-    sleeper = tmp_path / "python"
-    sleeper.write_text("#!/bin/sh\ncat >/dev/null\n", encoding="utf-8")  # until its stdin ends
-    sleeper.chmod(0o755)
-    monkeypatch.setattr(background_jobs.sys, "executable", str(sleeper))
-    made = BackgroundJobs(tmp_path)
-    yield made
-    made.close()
-
-
-def state(jobs: BackgroundJobs, number: int) -> str:
-    return next(j.state for j in jobs.all() if j.id == number)
-
-
-def test_only_so_many_wait_and_the_same_is_asked_for_once(jobs: BackgroundJobs) -> None:
-    first = jobs.rerun([KEY, ("film", "ta", "shot_0001")], REWRITE, "Ana")
-    until(lambda: state(jobs, first.id) == "running")
-    again = jobs.rerun([("film", "ta", "shot_0001"), KEY, KEY], dict(reversed(REWRITE.items())), "Bo")
-    assert again.id == first.id and len(jobs.all()) == 1
-    export = jobs.export("Ana")
-    assert jobs.export("Bo").id == export.id != first.id
-    for n in range(MOST_WAITING - 1):
-        jobs.rerun([("film", "hi", f"shot_1{n:03d}")], REWRITE, "Ana")
-    with pytest.raises(InputError, match=f"{MOST_WAITING} reruns and exports wait already; cancel one"):
-        jobs.rerun([KEY], REWRITE, "Ana")
-    assert jobs.export("Cy").id == export.id
-    jobs.cancel(export.id, "Bo")
-    assert jobs.rerun([KEY], REWRITE, "Ana").state == "waiting"
-
-
-def test_what_waits_and_what_runs_can_be_cancelled(jobs: BackgroundJobs) -> None:
-    first, second, third = (jobs.rerun([("film", "hi", f"shot_{n}")], REWRITE, "Ana") for n in range(3))
-    until(lambda: state(jobs, first.id) == "running")
-    assert jobs.cancel(second.id, "Bo").message == "by Bo"
-    assert jobs.cancel(first.id, "Bo").state == "cancelled"
-    until(lambda: state(jobs, third.id) == "running")
-    assert [j.state for j in jobs.all()] == ["cancelled", "cancelled", "running"]
-    for gone in (first.id, second.id, 99):
-        with pytest.raises(InputError, match=f"no rerun or export {gone} that waits or runs"):
-            jobs.cancel(gone, "Bo")
 
 
 def test_a_poll_stays_small_whatever_is_asked_for(server: Server) -> None:
@@ -380,3 +335,20 @@ def test_what_is_no_http_is_refused_and_nothing_is_printed(serving: Server) -> N
             except ConnectionResetError:
                 pass
     assert serving.get("/api/info")["out"] == "out"
+
+
+def test_the_longest_names_are_run_and_exported(dub: Dub, tmp_path: Path) -> None:
+    tag = "x" + "-abcdefgh" * 13 + "-abcdefg-a"
+    film = plain_job(tmp_path, {tag: "dub.flac"}, frames=30)
+    title = "t" * 64
+    text = film.read_text("utf-8").replace('"reel"', f'"{title}"')
+    film.write_text(text.replace(tag, tag + "b"), "utf-8")
+    code, _, said = dub("check", film)
+    assert len(tag) == 128 and code == 2 and "which has 129 letters; 128 are allowed" in said
+    film.write_text(text, "utf-8")
+    assert run(film, tmp_path / "out").exit_code == 0
+    code, _, said = dub("export", tmp_path / "out")
+    assert code == 0, said
+    assert (tmp_path / "out" / "review" / "export" / f"{title}.{tag}.decisions.parquet").exists()
+    code, _, said = dub("rerun", tmp_path / "out", "--shots", f"{'x' * 300}/1")
+    assert code == 2 and "No shot fits" in said

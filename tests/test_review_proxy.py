@@ -23,11 +23,10 @@ from waiting import until
 from dubbing import media
 from dubbing.errors import InputError
 from dubbing.media.colour import Colour, planes_of
-from dubbing.review.kept import Kept
+from dubbing.review.kept import HALF, Kept
 from dubbing.review.library import Shown
 from dubbing.review.panes import DIFF_GAIN, FULL_PX, MOUTH_WH, layout_of
 from dubbing.review.proxy import Proxies
-from dubbing.store import PART
 
 NTSC = Fraction(24000, 1001)
 
@@ -281,16 +280,16 @@ def test_the_least_recently_used_go_but_none_that_is_streamed(tmp_path: Path) ->
 
 def test_what_is_being_written_is_left_to_its_writer(tmp_path: Path) -> None:
     kept = Kept(tmp_path, ".json", 1000)
-    (tmp_path / f"{PART}{os.getpid()}-of-an-earlier-process").write_text("x")
-    (tmp_path / f"{PART}1-of-a-living-one").write_text("x")
+    (tmp_path / f"{HALF}{os.getpid()}-of-an-earlier-process").write_text("x")
+    (tmp_path / f"{HALF}1-of-a-living-one").write_text("x")
     with kept.new("mine") as part:
         part.write_text("{}")
         Kept(tmp_path, ".json", 1000)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{PART}1-of-a-living-one", "mine.json", "mine.used"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{HALF}1-of-a-living-one", "mine.json", "mine.used"]
     with pytest.raises(ZeroDivisionError), kept.new("other") as part:
         part.write_text("half")
         raise ZeroDivisionError
-    assert kept.get("other") is None and not list(tmp_path.glob(f"{PART}{os.getpid()}*"))
+    assert kept.get("other") is None and not list(tmp_path.glob(f"{HALF}{os.getpid()}*"))
 
 
 def test_proxies_keep_to_their_limit(film: NumberedFilm, tmp_path: Path) -> None:
@@ -339,14 +338,14 @@ def test_killed_or_closed_half_way_leaves_nothing(tmp_path: Path, film: Numbered
     text = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "film"), cache=str(cache))
     with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"asked\n"
-        until(lambda: list(cache.glob(f"{PART}*")), process.poll)
+        until(lambda: list(cache.glob(f"{HALF}*")), process.poll)
         process.send_signal(signal.SIGKILL)
-    assert len(list(cache.glob(f"{PART}*"))) == 1 and not list(cache.glob("*.mp4"))
+    assert len(list(cache.glob(f"{HALF}*"))) == 1 and not list(cache.glob("*.mp4"))
     proxies = Proxies(film, cache)  # type: ignore[arg-type]
     assert not list(cache.glob("*"))
     proxies.ask(film.find("film", "fr", "shot_0001"))
     proxies.close()
-    assert not list(cache.glob(f"{PART}*"))
+    assert not list(cache.glob(f"{HALF}*"))
 
 
 def test_what_is_watched_comes_before_what_is_prepared(tmp_path: Path) -> None:

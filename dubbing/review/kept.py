@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dubbing.store import PART
-
-__all__ = ["Kept"]
+__all__ = ["HALF", "Kept"]
 
 _IN_USE_S = 60.0  # a file asked for within this time is not removed
 _USED = ".used"
+HALF = ".half-"
+"""How a name begins until its file is whole; another than a run's, which removes its own when it begins."""
 _writing: set[str] = set()
 """Names of what this process is writing now."""
 
@@ -28,8 +28,8 @@ class Kept:
 
     def __init__(self, folder: Path, suffix: str, limit_bytes: int) -> None:
         self.folder, self.suffix, self.limit_bytes = folder, suffix, limit_bytes
-        for part in folder.glob(f"{PART}*"):
-            pid = part.name.removeprefix(PART).split("-")[0]
+        for part in folder.glob(f"{HALF}*"):
+            pid = part.name.removeprefix(HALF).split("-")[0]
             mine = pid == str(os.getpid())
             if part.name not in _writing and (mine or not pid.isdigit() or not _alive(int(pid))):
                 part.unlink(missing_ok=True)
@@ -50,7 +50,7 @@ class Kept:
         Raises OSError.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / f"{PART}{os.getpid()}-{uuid.uuid4().hex}"
+        part = self.folder / f"{HALF}{os.getpid()}-{uuid.uuid4().hex}"
         _writing.add(part.name)
         try:
             yield part
