@@ -13,8 +13,8 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,13 +23,16 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from dubbing import device, media
+from dubbing.analysis.asked import Ranges, ShownFilm, asked, within
 from dubbing.analysis.cutlist import OutsideFilm, read_cuts
 from dubbing.analysis.footage import Sounds, made_of
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
 from dubbing.errors import InputError, ManifestError, MediaError, blaming, during, several
+from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Title
+from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.store import Store, open_store, standing
 
@@ -42,6 +45,7 @@ _ALSO = {"opencv": ("opencv-contrib-python-headless", "opencv-contrib-python", "
 T = TypeVar("T")
 P = ParamSpec("P")
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
+_NAMED = 4  # ranges of what is asked for
 _ROOM = 1.5  # of the source's size, for one master
 
 
@@ -49,7 +53,8 @@ _ROOM = 1.5  # of the source's size, for one master
 class DubFinding:
     """One dub, looked at. samples at rate_hz of the mix; over_frames: dub minus picture, in frames;
     master: the name of the file to come; sound: how it will carry the mix; notices: what will differ
-    from the source."""
+    from the source; asked: what of the film is re-rendered and what is left, a sentence, where the manifest says it;
+    asked_frames: frames [start, end) that may be, None for all, or where it depends on shots not known yet."""
 
     language: str
     audio: Path | Uri
@@ -61,6 +66,8 @@ class DubFinding:
     master: str
     sound: str
     notices: tuple[str, ...]
+    asked: str = ""
+    asked_frames: Ranges | None = None
 
 
 @dataclass(frozen=True)
@@ -132,8 +139,9 @@ def look(
         info = made.info if made else attempt(at, video, _picture, title.video, store)
         if info is None or info.video is None:
             continue
+        cuts = None
         if title.shots is not None and not made:
-            attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)
+            cuts = attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)
         line = attempt(at, video, _decode, store.local(title.video), on_frames) if deep and not made else None
         if deep and line is None and not made:
             continue
@@ -150,8 +158,10 @@ def look(
             if dub.dialogue is not None and dub.dialogue != dub.audio:
                 attempt(at, ("dubs", j, "dialogue"), _dialogue, title, dub, info, own, config, store, sounds)
             one = attempt(at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds)
+            parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
             if one is not None:
-                dubs.append(one)
+                text, frames = parts or ("", None)
+                dubs.append(replace(one, asked=text, asked_frames=frames))
                 found.notes += [n for n in one.notices if n not in found.notes]
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
         found.titles.append(_title(title, info, line, tuple(dubs), variable))
@@ -249,9 +259,9 @@ def _unused(title: Title) -> None:
             )
 
 
-def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> None:
-    """Reads a cut list against what the film's header promises. That an edit lies outside the film is said only of
-    decoded frames. Raises ManifestError."""
+def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:
+    """The shots of a cut list, read against what the film's header promises. That an edit lies outside the film is said
+    only of decoded frames. Raises ManifestError."""
     try:
         path = store.local(shots)
     except MediaError as e:
@@ -259,9 +269,46 @@ def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -
     count, start = video.frames_hint, video.start_tc or "00:00:00:00"
     promised = Timeline(np.arange(count), 1 / video.rate, count, video.rate, start)
     try:
-        read_cuts(path, promised)
+        cuts = read_cuts(path, promised)
     except OutsideFilm:
-        read_cuts(path, media.timeline(film))
+        promised = media.timeline(film)
+        cuts = read_cuts(path, promised)
+    edges = [0, *cuts, len(promised)]
+    return [Shot(n, *ends) for n, ends in enumerate(zip(edges[:-1], edges[1:], strict=True), 1)]
+
+
+def _asked(
+    manifest: Manifest, title: Title, dub: Dub, config: Config, store: Store, line: Timeline | None,
+    shots: Sequence[Shot] | None,
+) -> tuple[str, Ranges | None]:  # fmt: skip
+    """What of the film is re-rendered in a dub, as a sentence and in frames; nothing where the manifest does not say.
+    line: exact, where it is known; shots: of a cut list. Raises ManifestError; what lies outside the film is said only
+    of decoded frames."""
+    if not (title.only or title.leave or dub.only or dub.leave):
+        return "", None
+    job = Job(manifest, store, config)
+    if shots is None and store.names(store.analysis(title.id), "shots-"):
+        shots = job.shots(title)
+    video = job.info(title).video
+    assert video is not None
+    film = ShownFilm(len(line) if line else job.span(title), video.rate, video.start_tc, shots)
+    try:
+        found = asked(title, dub, film)
+    except OutsideFilm:
+        if line is not None or job.made_of(title):
+            raise
+        film = replace(film, frames=len(media.timeline(store.local(title.video))))
+        found = asked(title, dub, film)
+    if found is None:
+        return "parts of the film, by shots that are found when it runs; the rest is left (excluded)", None
+    frames = sum(b - a for a, b in found)
+    ranges = ", ".join(f"{film.first + a}-{film.first + b}" for a, b in found[:_NAMED])
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    text = f"{frames:,} of {several(film.frames, 'frame')}" + (f" ({ranges}{more})" if found else "")
+    if shots is not None:
+        touched = sum(bool(within(found, s.start_frame, s.end_frame)) for s in shots)
+        text += f" in {touched} of {several(len(shots), 'shot')}"
+    return f"{text}; the rest is left (excluded)", found
 
 
 def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:
@@ -409,7 +456,8 @@ def _disk(found: Findings, store: Store) -> None:
         source = os.path.getsize(store.local(title.video))
         for dub in title.dubs:
             pcm = dub.samples * dub.channels * 3
-            found.disk_needed += int(source * _ROOM) + pcm + title.frames * _TAKE_BYTES
+            rendered = title.frames if dub.asked_frames is None else sum(b - a for a, b in dub.asked_frames)
+            found.disk_needed += int(source * _ROOM) + pcm + rendered * _TAKE_BYTES
     found.disk_free = shutil.disk_usage(standing(store.root)).free
     if found.disk_free < found.disk_needed:
         found.notes.append(

@@ -89,7 +89,7 @@ def check_told(found: Findings, out: Path | Uri) -> str:
         )  # fmt: skip
         head = ("dub", "sound", "codec", "channels", "Hz", "samples", "frames over", "master to come", "its sound")
         if t.dubs:
-            parts.append(table(head, rows))
+            parts.append("\n".join([table(head, rows), *(f"{d.language}: {d.asked}" for d in t.dubs if d.asked)]))
     parts += [f"note: {note}" for note in found.notes]
     parts.append(
         f"disk: about {found.disk_needed / 1e9:.2f} GB may be needed, {found.disk_free / 1e9:.2f} GB are free\n"

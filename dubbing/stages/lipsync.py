@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.asked import Ranges, within
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.shots import ShotList
@@ -34,6 +35,7 @@ __all__ = ["Lipsync", "LipsyncInputs", "lines_of", "share_of"]
 
 PAD_S = 0.25  # a patch begins this long before the speech it covers
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
+LEAST_FRAMES = 3  # of a line
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class LipsyncInputs(Windowed):
     """True where the film is made of a photograph, which is at rest already."""
     draft: bool | None = None
     """True for quick and coarse."""
+    asked: tuple[tuple[int, int], ...] | None = None
+    """Frames [start, end) of the title, in the shot, that may be re-rendered; None where all of them may."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
@@ -109,6 +113,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             None if fitted is None else tuple(fitted.get(s.actor) for s in decision.tracks),
             True if at.made_of else None,
             True if at.config.quality == "draft" else None,
+            at.asked,
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
@@ -130,6 +135,9 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         length = b - a
         line = media.load_timeline(inputs.timeline.folder)
         decision, sound = inputs.decision, inputs.sound.folder
+        if inputs.asked == ():
+            progress(length)
+            return _untouched(decision, "excluded")
         speech_N = speech_mask(load_speech(sound), line, shot.start_frame, shot.end_frame)
         reason = decision.reason
         if reason != "no_face" and not speech_N.any():
@@ -141,11 +149,14 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
         shares = share_of(speech_N, decision.tracks, shot)
-        done, faces = 0, []
+        done, faces, left = 0, [], False
         for n, (spoken, share_N) in enumerate(zip(decision.tracks, shares, strict=True)):
             track = tracks[spoken.track]
             own = () if inputs.still else spoken.stretches
             lines, says_N = lines_of(track, share_N, own, shot, line, inputs.max_yaw_deg)
+            if inputs.asked is not None and lines:
+                lines = _kept(lines, inputs.asked)
+                left = left or not lines
             if not lines:
                 continue
             first, last = (line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
@@ -181,6 +192,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             ranges = tuple((x.start_frame, x.end_frame) for x in lines)
             faces.append(TakeFace(track.id, folder.name, count, spoken.actor, ranges))
         progress(length - done)
+        if left and not faces:
+            return _untouched(decision, "excluded")
         rendered = sum(f.frames for f in faces)
         if not rendered and inputs.window is None:
             return _untouched(decision, "occluded")
@@ -225,6 +238,12 @@ def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
     return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces))
 
 
+def _kept(lines: Sequence[Line], asked: Ranges) -> list[Line]:
+    """What of lines lies in the frames that may be re-rendered; a line ends where these do."""
+    parts = ((x.track, *part) for x in lines for part in within(asked, x.start_frame, x.end_frame))
+    return [Line(track, a, b) for track, a, b in parts if b - a >= LEAST_FRAMES]
+
+
 def share_of(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
     """Who of the shot's speakers says which frame of the dub: the one who speaks nearest to it in the original."""
     if len(tracks) == 1:
@@ -263,5 +282,5 @@ def lines_of(
     moves_N = np.convolve(moves_N, np.ones(2 * pad + 1), "same") > 0.5
     moves_N &= in_sight(track, line.rate) & (np.abs(track.yaw_N) <= max_yaw_deg)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], moves_N, [0]])))
-    runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= 3]
+    runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= LEAST_FRAMES]
     return [Line(track.id, track.start_frame + a, track.start_frame + b) for a, b in runs], says_N
