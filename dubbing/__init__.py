@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Config", "Dub", "DubError", "DubResults", "Estimate", "Event", "Exported", "Findings", "GeneratorChoice",
-    "InputError", "Manifest", "ManifestError", "MediaError", "ModelError", "OutputError", "Parts", "Patch", "Plan", "Report",
-    "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleResults", "check", "export",
+    "InputError", "Manifest", "ManifestError", "MediaError", "ModelError", "OutputError", "Parts", "Patch", "Plan",
+    "Report", "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleResults", "check", "export",
     "open_results", "plan", "rerun", "run", "score",
 ]  # fmt: skip
 

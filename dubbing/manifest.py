@@ -478,10 +478,12 @@ class Manifest(_Model):
             )
         (title,) = self.titles
         if leave:
-            more, known = Parts.written(leave), title.leave
-            both = {k: (*dict.fromkeys((*(getattr(known, k) or ()), *(getattr(more, k) or ()))),) or None
-                    for k in Parts.model_fields}  # fmt: skip
-            title = title.model_copy(update={"leave": Parts(**both)})
+            both: dict[str, list[str]] = {}
+            for parts in (title.leave, Parts.written(leave)):
+                for kind, _, text in parts.named if parts else ():
+                    if text not in both.setdefault(kind, []):
+                        both[kind].append(text)
+            title = title.model_copy(update={"leave": Parts.model_validate(both)})
         if only:
             dubs = [dub.model_copy(update={"only": None}) for dub in title.dubs]
             title = title.model_copy(update={"only": Parts.written(only), "dubs": dubs})

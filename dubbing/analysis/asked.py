@@ -125,6 +125,8 @@ def _stretch(kind: str, text: str, at: Location, film: ShownFilm) -> _Stretch:
     else:
         start, end = int(first), int(last or first) + 1
         named = f"shots {text}" if last else f"shot {text}"
+    if kind != "shots" and not (0 <= start < film.frames and end <= film.frames):
+        raise OutsideFilm(f"{named} is outside {film}.", at=at)
     if end < start or (kind == "shots" and end == start):
         raise ManifestError(f"{named} ends before it begins; write its beginning first.", at=at)
     if end == start:
@@ -135,8 +137,6 @@ def _stretch(kind: str, text: str, at: Location, film: ShownFilm) -> _Stretch:
                 f"there is no shot {end - 1}: the film has {several(len(film.shots), 'shot')}, counted from 1.", at=at
             )
         start, end = film.shots[start - 1].start_frame, film.shots[end - 2].end_frame
-    elif kind != "shots" and not (0 <= start < film.frames and end <= film.frames):
-        raise OutsideFilm(f"{named} is outside {film}.", at=at)
     return _Stretch(named, at, start, end)
 
 

@@ -257,8 +257,8 @@ def _decided_work(
     decision = decided[task.shot or ""]
     take: Take | None = job.result(task if task.kind.Result is Take else takes[task.language, task.shot])
     dubbed = take.status == "dubbed" if take else not decision.reason and bool(decision.tracks)
-    frames = length if dubbed else 0.0
-    return Work(frames, frames * megapixels, frames, frames * (decision.face_px or 0.0) ** 2 / 1e6)
+    made = length if dubbed else 0.0
+    return Work(made, made * megapixels, made, made * (decision.face_px or 0.0) ** 2 / 1e6)
 
 
 def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: Any) -> Measured:

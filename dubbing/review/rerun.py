@@ -81,8 +81,8 @@ def rerun(
     appended for each.
 
     on_part: told how much is done, 0..1, and the stage at work; engine: ray or local; None: local for a few shots.
-    Raises InputError: no such shot, one that the run was told to leave, another run writes there, the generator cannot be
-    used.
+    Raises InputError: no such shot, one that the run left as it was told to, another run writes there, the generator
+    cannot be used.
     """
     chosen = {}
     for key in keys:
