@@ -423,6 +423,7 @@ class Manifest(_Model):
         default=GeneratorChoice(name="rewrite")
     )
     _document: document.Document | None = PrivateAttr(None)
+    _commanded: frozenset[str] = PrivateAttr(frozenset())
 
     @field_validator("version", mode="before")
     @classmethod
@@ -487,7 +488,9 @@ class Manifest(_Model):
         if only:
             dubs = [dub.model_copy(update={"only": None}) for dub in title.dubs]
             title = title.model_copy(update={"only": Parts.written(only), "dubs": dubs})
-        return self.model_copy(update={"titles": [title]})
+        made = self.model_copy(update={"titles": [title]})
+        made._commanded = frozenset(key for key, said in (("only", only), ("leave", leave)) if said)
+        return made
 
     @property
     def files(self) -> list[Path | Uri]:
@@ -508,15 +511,26 @@ class Manifest(_Model):
 
     def is_relative(self, *location: int | str) -> bool:
         """Whether the file names a relative path there; False in a manifest that came from no file."""
-        value: Any = self._document.value if self._document else None
-        for part in location:
-            inside = isinstance(value, dict) and part in value or isinstance(value, list) and isinstance(part, int)
-            value = value[part] if inside else None
+        value = self._written(location)
         return isinstance(value, str) and not os.path.isabs(value) and not scheme_of(value)
 
     def place(self, *location: int | str) -> str:
-        """Where a value is written, `film.yaml, line 7`; in a manifest that came from no file: `titles[0].video`."""
+        """Where a value is written, `film.yaml, line 7`; in a manifest that came from no file: `titles[0].video`; what
+        `narrowed` was given: `--only`, `--leave`."""
+        key = str(location[2]) if len(location) > 3 else ""
+        if key in self._commanded and (key == "only" or self._written(location) is None):
+            return f"--{key}"
         return self._document.place(location) if self._document else document.dotted(location)
+
+    def _written(self, location: Sequence[int | str]) -> Any:
+        """The value in the file, None where it has none there."""
+        value: Any = self._document.value if self._document else None
+        for part in location:
+            if isinstance(value, list):
+                value = value[part] if isinstance(part, int) and part < len(value) else None
+            else:
+                value = value.get(part) if isinstance(value, dict) else None
+        return value
 
 
 def _absolute(title: Title, folder: Path | Uri) -> Title:

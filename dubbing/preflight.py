@@ -29,11 +29,12 @@ from dubbing.analysis.footage import Sounds, made_of
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
-from dubbing.errors import InputError, ManifestError, MediaError, blaming, during, several
+from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.records import Shot
 from dubbing.remote import Uri
+from dubbing.shot_table import SHOTS, read_rows
 from dubbing.store import Store, open_store, standing
 
 __all__ = ["SENT_WITH", "DubFinding", "Findings", "TitleFinding", "devices", "look", "versions"]
@@ -162,6 +163,7 @@ def look(
             if one is not None:
                 text, frames = parts or ("", None)
                 dubs.append(replace(one, asked=text, asked_frames=frames))
+                found.notes += _taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
         found.titles.append(_title(title, info, line, tuple(dubs), variable))
@@ -309,6 +311,27 @@ def _asked(
         touched = sum(bool(within(found, s.start_frame, s.end_frame)) for s in shots)
         text += f" in {touched} of {several(len(shots), 'shot')}"
     return f"{text}; the rest is left (excluded)", found
+
+
+def _taken_back(title: Title, dub: Dub, asked_frames: Ranges | None, store: Store) -> list[str]:
+    """A note where a dub's finished master has more shots re-rendered than are asked for now."""
+    try:
+        rows = (
+            read_rows(store.read_bytes(store.dub(title.id, dub.language) / SHOTS)) if asked_frames is not None else []
+        )
+    except (FileNotFoundError, DamagedResult):
+        return []
+    taken = [
+        r["shot"] for r in rows
+        if r["status"] == "dubbed" and not within(asked_frames or (), r["start_frame"], r["end_frame"])
+    ]  # fmt: skip
+    if not taken:
+        return []
+    return [
+        f"{title.id}/{dub.language}: the master that is there has {several(len(taken), 'dubbed shot')} that this run "
+        "is not asked for; it is replaced by one with the source's picture there. What was rendered is kept for a run "
+        "that asks for it; another --out keeps this master."
+    ]
 
 
 def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:

@@ -172,7 +172,9 @@ def test_check_says_what_is_done_and_what_is_left(tmp_path: Path, dub: Dub) -> N
     assert "fr: 20 of 50 frames (00:00:00:10-00:00:01:05) in 2 of 2 shots; the rest is left (excluded)\n" in out
     assert "de: 25 of 50 frames (00:00:01:00-00:00:02:00) in 1 of 2 shots; the rest is left (excluded)" in out
     code, out, err = dub("check", job, "--out", tmp_path / "out", "--shots", "3")
-    assert code == 2 and err.count("\n") == 1 and "there is no shot 3: the film has 2 shots" in err
+    assert (
+        code == 2 and err.count("\n") == 1 and err.startswith("dub: --only: there is no shot 3: the film has 2 shots")
+    )
     found = json.loads(dub("check", job, "--out", tmp_path / "out", "--leave", "frames:0-28", "--json")[1])
     assert [d["asked_frames"] for d in found["titles"][0]["dubs"]] == [[[28, 30]], [[28, 50]]]
 
@@ -213,7 +215,8 @@ def patches(out: Path) -> list[Patch]:
 
 def test_a_part_of_a_shot_is_rendered_and_the_master_is_whole(part: Finished, finished: Finished) -> None:
     left, done = rows(part.out)
-    assert (left["status"], left["reason"]) == ("untouched", "excluded")
+    assert (left["status"], left["reason"], left["excluded_frames"]) == ("untouched", "excluded", 12)
+    assert done["excluded_frames"] == 72 - (END - START) and rows(finished.out)[1]["excluded_frames"] is None
     assert (done["status"], done["start_frame"], done["end_frame"]) == ("dubbed", 12, 84)
     frames = [p.frame for p in patches(part.out)]
     assert frames == list(range(START, END)), "the whole film's take has patches there and beyond"
@@ -251,15 +254,18 @@ def test_a_shot_that_is_asked_for_whole_is_the_take_of_the_whole_film(finished: 
 
 def test_what_is_left_is_counted_as_excluded(finished: Finished, tmp_path: Path, dub: Dub) -> None:
     out = shutil.copytree(finished.out, tmp_path / "out")
-    code, said, _ = dub("run", finished.film, "--out", out, "--engine", "local", "--leave", "shots:1-2")
+    code, said, noted = dub("run", finished.film, "--out", out, "--engine", "local", "--leave", "shots:1-2")
+    assert "note: film/hi: the master that is there has 1 dubbed shot that this run is not asked for" in noted
     assert code == 0 and "2 untouched" in said and "dubbed" not in said
     assert [(r["status"], r["reason"]) for r in rows(out)] == [("untouched", "excluded")] * 2
     _, said, _ = dub("status", out)
+    assert "film/hi: 84 frames excluded, as the manifest or its command said" in said
     assert "film/hi: left alone or failed: 2 excluded" in said and "film/ta: left alone or failed: 2 excluded" in said
     assert json.loads(dub("status", out, "--json")[1])["dubs"][0]["reasons"] == {"excluded": 2}
     code, _, err = dub("export", out)
     assert code == 0, err
-    assert "excluded" in (out / "review" / "export" / "report.html").read_text()
+    report = (out / "review" / "export" / "report.html").read_text()
+    assert "film hi, left alone: 2 excluded." in report and "said: 84 frames." in report
     code, _, err = dub("rerun", out, "--shots", "hi/2")
     assert code == 2 and "film/hi/shot_0002 was left as it is, as 'only' or 'leave' says" in err
 
