@@ -70,6 +70,7 @@ def test_timecode_is_the_film_s_own() -> None:
     # a minute of drop-frame has 1798 frames: 00 and 01 of its beginning are left out
     assert of({"timecodes": ["00:00:20;00-00:00:30;00"]}, start_tc="00:00:00;00", **ntsc) == ((600, 900),)
     assert of({"timecodes": ["01:01:00;02-01:01:10;00"]}, start_tc="01:00:40;00", **ntsc) == ((600, 898),)
+    assert of({"timecodes": ["00:00:01:000-00:00:01:05"]}, start_tc=None, rate=Fraction(120)) == ((120, 125),)
     assert of({"timecodes": ["23:59:59:00-00:00:01:00"]}, start_tc="23:59:50:00", shots=None) == ((225, 275),)
     assert of({"timecodes": ["00:00:01:00-00:00:02:00"]}, start_tc=None, shots=None) == ((25, 50),)
 

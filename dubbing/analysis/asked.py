@@ -154,7 +154,7 @@ def _frame(text: str, at: Location, film: ShownFilm) -> int:
         code = Timecode.parse(text, film.rate)
     except ManifestError as e:
         raise ManifestError(str(e), at=at) from e
-    if str(code) != text.replace(".", ";"):
+    if str(code) != f"{text[:8]}{';' if drop else ':'}{int(text[9:]):02d}":
         raise ManifestError(
             f"{text} is no timecode of a day, or one that drop-frame leaves out; write one that the film has.", at=at
         )
