@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dubbing.engine import Event, Report
     from dubbing.errors import DubError, InputError, ManifestError, MediaError, ModelError, OutputError
     from dubbing.estimate import Estimate
-    from dubbing.manifest import Dub, GeneratorChoice, Manifest, Still, Title
+    from dubbing.manifest import Dub, GeneratorChoice, Manifest, Parts, Still, Title
     from dubbing.preflight import Findings
     from dubbing.records import Patch
     from dubbing.review.export import Exported
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Config", "Dub", "DubError", "DubResults", "Estimate", "Event", "Exported", "Findings", "GeneratorChoice",
-    "InputError", "Manifest", "ManifestError", "MediaError", "ModelError", "OutputError", "Patch", "Plan", "Report",
-    "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleResults", "check", "export",
+    "InputError", "Manifest", "ManifestError", "MediaError", "ModelError", "OutputError", "Parts", "Patch", "Plan",
+    "Report", "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleResults", "check", "export",
     "open_results", "plan", "rerun", "run", "score",
 ]  # fmt: skip
 
@@ -49,7 +49,7 @@ _HOMES = {
     "dubbing.engine": ("Event", "Report"),
     "dubbing.errors": ("DubError", "InputError", "ManifestError", "MediaError", "ModelError", "OutputError"),
     "dubbing.estimate": ("Estimate",),
-    "dubbing.manifest": ("Dub", "GeneratorChoice", "Manifest", "Still", "Title"),
+    "dubbing.manifest": ("Dub", "GeneratorChoice", "Manifest", "Parts", "Still", "Title"),
     "dubbing.preflight": ("Findings",),
     "dubbing.records": ("Patch",),
     "dubbing.review.export": ("Exported",),

@@ -8,12 +8,14 @@ Over 400 lines: a job and the places at which its tasks stand know each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dubbing import media
+from dubbing.analysis.asked import Ranges, ShownFilm, asked, within
 from dubbing.analysis.footage import MadeOf, Sounds, made_of
 from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact, File, Ref
@@ -26,7 +28,7 @@ from dubbing.artifacts.tracks import FaceTracks
 from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing
-from dubbing.errors import InputError, during
+from dubbing.errors import InputError, ManifestError, during
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.pipeline import PIPELINE
 from dubbing.records import Shot
@@ -103,6 +105,7 @@ class Job(ResultCache):
         self.manifest = manifest
         self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()
         self._made: dict[str, MadeOf | None] = {}
+        self._parts: dict[tuple[str, str], Ranges | None] = {}
 
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
         """The resources of a worker of a stage: those configured, else the stage's own."""
@@ -138,7 +141,7 @@ class Job(ResultCache):
         dubs = 0
         for title in self.manifest.titles:
             ranks = {dub.language: dubs + n for n, dub in enumerate(title.dubs)}
-            span = self._span(title)
+            span = self.span(title)
             for task in self.plan(title, failed or {}).found.values():
                 rank = ranks.get(task.language or "", dubs)
                 tasks.append(replace(task, rank=rank, span=task.span or task.frames or span))
@@ -188,6 +191,31 @@ class Job(ResultCache):
         done = self.result(self.analysis(title).get(ShotList))
         return done.shots if done else None
 
+    def asked(self, title: Title, dub: Dub, guess: Sequence[Shot] = ()) -> Ranges | None:
+        """The frames of a title's film that may be re-rendered in a dub, by its manifest's `only` and `leave`; None for
+        all. guess: what the shots are taken to be before they are known. Raises ManifestError."""
+        if not (title.only or title.leave or dub.only or dub.leave):
+            return None
+        key = title.id, dub.language
+        if key in self._parts:
+            return self._parts[key]
+        listed, video = self.result(self.analysis(title).get(ShotList)), self.info(title).video
+        assert video is not None
+        film = ShownFilm(self.span(title), video.rate, video.start_tc, None)
+        if listed is not None:
+            film = replace(film, frames=listed.frames, shots=listed.shots)
+        try:
+            found = asked(title, dub, film)
+            if found is None and listed is None and guess:
+                with suppress(ManifestError):  # it has more shots than are guessed
+                    return asked(title, dub, replace(film, shots=guess))
+        except ManifestError as e:
+            at = self.manifest.place("titles", self.manifest.titles.index(title), *e.at)
+            raise type(e)(f"{at}: {e}") from e
+        if listed is not None:
+            self._parts[key] = found
+        return found
+
     def decided(self, title: Title) -> Mapping[str, Decision]:
         """The decision on who speaks, by shot id; empty before it is known."""
         done = self.result(self.analysis(title).get(SpeakerList))
@@ -221,7 +249,7 @@ class Job(ResultCache):
         still = self.analysis(title).get(StillFilm)
         return still.folder / STILL_FILM if still else self.file(title.video).path
 
-    def _span(self, title: Title) -> int:
+    def span(self, title: Title) -> int:
         """Frames of a title, as its header promises them; where it does not, by the longest of its dubs."""
         video = self.info(title).video
         if video is None or video.frames_hint:
@@ -355,6 +383,15 @@ class _Place:
             if not said.delivers_source(take.key[:12]) and not any(self._lost(t) for t in (faces, take, score)):
                 delivered.append(take.ref)
         return tuple(delivered), tuple(all_of)
+
+    @property
+    def asked(self) -> Ranges | None:
+        ranges = self.job.asked(self.title, self.dub)
+        if ranges is None:
+            return None
+        start, end = self.shot.start_frame, self.shot.end_frame
+        mine = within(ranges, start, end)
+        return None if mine == ((start, end),) else mine
 
     @property
     def generator(self) -> GeneratorChoice:

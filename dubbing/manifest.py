@@ -9,7 +9,6 @@ Over 400 lines: the models of one document, which refer to each other.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -43,10 +42,10 @@ __all__ = [
     "GeneratorChoice",
     "Manifest",
     "Original",
+    "Parts",
     "Still",
     "Title",
     "load",
-    "of_run",
     "schema",
 ]
 
@@ -147,6 +146,111 @@ _Channels = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=16)], 
                       Field(min_length=1, max_length=64)]  # fmt: skip
 
 
+_RANGE = re.compile(r"\s*(.*?)\s*-\s*(.*?)\s*")
+_CODE = re.compile(r"\d\d:\d\d:\d\d[:;.]\d\d\d?", re.ASCII)
+_SHOT_NAME = re.compile(r"(?:shot_)?(\d{1,9})", re.ASCII)
+
+
+def _listed(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise _said(f"{info.field_name!r} must be a list, as in {info.field_name}: [...]; found {document._short(value)}.")
+
+
+def _timecodes(value: Any) -> str:
+    found = _RANGE.fullmatch(value) if isinstance(value, str) else None
+    if not found or not all(_CODE.fullmatch(code) for code in found.groups()):
+        raise _said(
+            f"{document._short(value)} is no range of timecodes; write the first frame and the frame after the last, "
+            "as 01:02:03:00-01:02:10:00 (; before the frames of drop-frame)."
+        )
+    return "-".join(found.groups())
+
+
+def _frames(value: Any) -> str:
+    found = _RANGE.fullmatch(value) if isinstance(value, str) else None
+    if not found or not all(re.fullmatch(r"\d{1,9}", n, re.ASCII) for n in found.groups()):
+        raise _said(
+            f"{document._short(value)} is no range of frames; write the first frame and the frame after the last, "
+            "counted from 0, as 240-360."
+        )
+    return "-".join(found.groups())
+
+
+def _shots(value: Any) -> str:
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    found = _RANGE.fullmatch(text)
+    names = [_SHOT_NAME.fullmatch(name) for name in (found.groups() if found else [text.strip()])]
+    numbers = [int(name[1]) for name in names if name]
+    if len(numbers) < len(names) or min(numbers) < 1:
+        raise _said(f"{document._short(value)} is no shot; write its number, 2 or shot_0002, or a range, as 5-7.")
+    return "-".join(map(str, numbers))
+
+
+_Timecodes = Annotated[
+    tuple[Annotated[str, BeforeValidator(_timecodes)], ...], BeforeValidator(_listed), Field(min_length=1)
+]
+_Frames = Annotated[tuple[Annotated[str, BeforeValidator(_frames)], ...], BeforeValidator(_listed), Field(min_length=1)]
+_Number = Annotated[str, BeforeValidator(_shots), WithJsonSchema({"type": ["integer", "string"]})]
+_Shots = Annotated[tuple[_Number, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class Parts(_Model):
+    """Parts of a film: at least one, which may not overlap."""
+
+    timecodes: _Timecodes | None = Field(
+        None,
+        description="Ranges of the film's own timecode: first frame, and the frame after the last.",
+        examples=[["01:02:03:00-01:02:10:00"]],
+    )
+    frames: _Frames | None = Field(
+        None,
+        description="Ranges of frames counted from 0: first frame, and the frame after the last.",
+        examples=[["240-360"]],
+    )
+    shots: _Shots | None = Field(
+        None,
+        description="Shots by number, 2 or shot_0002, and ranges of them, 5-7, both ends included.",
+        examples=[[2, "shot_0002", "5-7"]],
+    )
+
+    if TYPE_CHECKING:  # what may be given is more than what is kept
+
+        def __init__(
+            self, *, timecodes: Sequence[str] | None = None, frames: Sequence[str] | None = None,
+            shots: Sequence[str | int] | None = None,
+        ) -> None: ...  # fmt: skip
+
+    @model_validator(mode="after")
+    def _any(self) -> Parts:
+        if not self.named:
+            raise _said("name at least one part of the film: 'timecodes', 'frames' or 'shots'.")
+        return self
+
+    @property
+    def named(self) -> tuple[tuple[str, int, str], ...]:
+        """Every part: key, place in its list, and how it is written."""
+        kinds = {"timecodes": self.timecodes, "frames": self.frames, "shots": self.shots}
+        return tuple((kind, n, text) for kind, texts in kinds.items() for n, text in enumerate(texts or ()))
+
+    @classmethod
+    def written(cls, texts: Sequence[str]) -> Parts:
+        """Of `01:02:03:00-01:02:10:00`, `frames:240-360` and `shots:2,5-7`. Raises ManifestError."""
+        found: dict[str, list[str]] = {}
+        for text in texts:
+            kind, colon, rest = text.strip().partition(":")
+            if not (colon and kind in ("frames", "shots")):
+                if re.fullmatch(r"(shot_)?\d+(-(shot_)?\d+)?", text.strip(), re.ASCII):
+                    raise ManifestError(f"{text!r} may be frames or shots; write frames:{text} or shots:{text}.")
+                kind, rest = "timecodes", text
+            found.setdefault(kind, []).extend(rest.split(",") if kind == "shots" else [rest])
+        try:
+            return cls.model_validate(found)
+        except ValidationError as e:
+            (said, *_) = e.errors(include_url=False)
+            raise ManifestError(str(said["msg"])) from e
+
+
 class Original(_Model):
     """Which sound of the original performance is listened to."""
 
@@ -173,6 +277,12 @@ class Dub(_Model):
     ) = Field(
         None, description="Numbers of the sound tracks of `audio` that are delivered, in this order; all without it."
     )
+    only: Parts | None = Field(
+        None, description="The parts of the film that are re-rendered in this language, instead of the title's `only`."
+    )
+    leave: Parts | None = Field(
+        None, description="Parts that keep the source's picture in this language, besides those of the title's `leave`."
+    )
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
@@ -180,6 +290,7 @@ class Dub(_Model):
             self, *, language: str, audio: Path | str, dialogue: Path | str | None = None,
             stems: Mapping[str, Path | str] | None = None, track: int | None = None,
             channels: Sequence[str] | None = None, deliver_tracks: Sequence[int] | None = None,
+            only: Parts | None = None, leave: Parts | None = None,
         ) -> None: ...  # fmt: skip
 
     @model_validator(mode="after")
@@ -231,12 +342,18 @@ class Title(_Model):
     )
     original: Original | None = Field(None, description="Which sound of the original is listened to.")
     still: Still | None = Field(default=None, description="Only where `video` is a photograph: how its film is made.")
+    only: Parts | None = Field(
+        None,
+        description="The parts of the film that are re-rendered; the rest keeps the source's picture. All without it.",
+    )
+    leave: Parts | None = Field(None, description="Parts of the film that keep the source's picture.")
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
         def __init__(
             self, *, id: str, video: Path | str, dubs: list[Dub], shots: Path | str | None = None,
             cast: dict[str, CastMember] | None = None, original: Original | None = None, still: Still | None = None,
+            only: Parts | None = None, leave: Parts | None = None,
         ) -> None: ...  # fmt: skip
 
     @field_validator("dubs")
@@ -304,6 +421,7 @@ class Manifest(_Model):
         default=GeneratorChoice(name="rewrite")
     )
     _document: document.Document | None = PrivateAttr(None)
+    _commanded: frozenset[str] = PrivateAttr(frozenset())
 
     @field_validator("version", mode="before")
     @classmethod
@@ -343,6 +461,35 @@ class Manifest(_Model):
         except ValidationError as e:
             raise document.refused(cls, e) from e
 
+    def narrowed(self, only: Sequence[str] = (), leave: Sequence[str] = ()) -> Manifest:
+        """The same job with other parts of its film. only: what is re-rendered, instead of what the manifest's `only`
+        says; leave: what is left besides its `leave`; both as `dub run --only` takes them: `01:02:03:00-01:02:10:00`,
+        `frames:240-360`, `shots:2,5-7`.
+
+        Raises ManifestError: a part is not written so; the job has several titles.
+        """
+        if not only and not leave:
+            return self
+        if len(self.titles) > 1:
+            raise ManifestError(
+                f"This manifest has {len(self.titles)} titles, and parts of a film are asked for of one; write 'only' "
+                "and 'leave' into the manifest's titles."
+            )
+        (title,) = self.titles
+        if leave:
+            both: dict[str, list[str]] = {}
+            for parts in (title.leave, Parts.written(leave)):
+                for kind, _, text in parts.named if parts else ():
+                    if text not in both.setdefault(kind, []):
+                        both[kind].append(text)
+            title = title.model_copy(update={"leave": Parts.model_validate(both)})
+        if only:
+            dubs = [dub.model_copy(update={"only": None}) for dub in title.dubs]
+            title = title.model_copy(update={"only": Parts.written(only), "dubs": dubs})
+        made = self.model_copy(update={"titles": [title]})
+        made._commanded = frozenset(key for key, said in (("only", only), ("leave", leave)) if said)
+        return made
+
     @property
     def files(self) -> list[Path | Uri]:
         """Every file that a run reads."""
@@ -362,15 +509,26 @@ class Manifest(_Model):
 
     def is_relative(self, *location: int | str) -> bool:
         """Whether the file names a relative path there; False in a manifest that came from no file."""
-        value: Any = self._document.value if self._document else None
-        for part in location:
-            inside = isinstance(value, dict) and part in value or isinstance(value, list) and isinstance(part, int)
-            value = value[part] if inside else None
+        value = self._written(location)
         return isinstance(value, str) and not os.path.isabs(value) and not scheme_of(value)
 
     def place(self, *location: int | str) -> str:
-        """Where a value is written, `film.yaml, line 7`; in a manifest that came from no file: `titles[0].video`."""
+        """Where a value is written, `film.yaml, line 7`; in a manifest that came from no file: `titles[0].video`; what
+        `narrowed` was given: `--only`, `--leave`."""
+        key = str(location[2]) if len(location) > 3 else ""
+        if key in self._commanded and (key == "only" or self._written(location) is None):
+            return f"--{key}"
         return self._document.place(location) if self._document else document.dotted(location)
+
+    def _written(self, location: Sequence[int | str]) -> Any:
+        """The value in the file, None where it has none there."""
+        value: Any = self._document.value if self._document else None
+        for part in location:
+            if isinstance(value, list):
+                value = value[part] if isinstance(part, int) and part < len(value) else None
+            else:
+                value = value.get(part) if isinstance(value, dict) else None
+        return value
 
 
 def _absolute(title: Title, folder: Path | Uri) -> Title:
@@ -430,17 +588,3 @@ def schema(generators: Mapping[str, Mapping[str, Any]] | None = None) -> dict[st
         **{k: v for k, v in _GENERATOR_SCHEMA.items() if k != "anyOf"},
     }
     return whole
-
-
-def of_run(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest as run.json holds it, its files as a manifest at hand has them."""
-    plain: dict[str, Any] = json.loads(json.dumps(manifest))
-    for title in plain["titles"]:
-        title |= {k: place(title[k]) for k in ("video", "shots") if title.get(k)}
-        if (title.get("original") or {}).get("dialogue"):
-            title["original"]["dialogue"] = place(title["original"]["dialogue"])
-        for dub in title["dubs"]:
-            dub |= {k: place(dub[k]) for k in ("audio", "dialogue") if dub.get(k)}
-            if dub.get("stems"):
-                dub["stems"] = {k: place(v) for k, v in dub["stems"].items()}
-    return plain

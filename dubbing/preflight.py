@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,15 +24,19 @@ import numpy as np
 
 from dubbing import device, media
 from dubbing.analysis import dialogue
+from dubbing.analysis.asked import Ranges, ShownFilm, asked, within
 from dubbing.analysis.cutlist import OutsideFilm, read_cuts
 from dubbing.analysis.footage import Sounds, made_of
 from dubbing.analysis.speech import Listener
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
-from dubbing.errors import InputError, ManifestError, MediaError, blaming, during, several
+from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
+from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
+from dubbing.records import Shot
 from dubbing.remote import Uri
+from dubbing.shot_table import SHOTS, read_rows
 from dubbing.store import Store, open_store, standing
 
 __all__ = ["SENT_WITH", "DubFinding", "Findings", "SoundFinding", "TitleFinding", "devices", "look", "versions"]
@@ -45,6 +49,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 _MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it in the original, do not go together
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
+_NAMED = 4  # ranges of what is asked for
 _ROOM = 1.5  # of the source's size, for one master
 
 
@@ -52,7 +57,8 @@ _ROOM = 1.5  # of the source's size, for one master
 class DubFinding:
     """One dub, looked at. samples at rate_hz of the mix; over_frames: dub minus picture, in frames;
     master: the name of the file to come; sound: how it will carry the mix; notices: what will differ
-    from the source."""
+    from the source; asked: what of the film is re-rendered and what is left, a sentence, where the manifest says it;
+    asked_frames: frames [start, end) that may be, None for all, or where it depends on shots not known yet."""
 
     language: str
     audio: Path | Uri
@@ -64,6 +70,8 @@ class DubFinding:
     master: str
     sound: str
     notices: tuple[str, ...]
+    asked: str = ""
+    asked_frames: Ranges | None = None
 
 
 @dataclass(frozen=True)
@@ -152,8 +160,9 @@ def look(
         info = made.info if made else attempt(at, video, _picture, title.video, store)
         if info is None or info.video is None:
             continue
+        cuts = None
         if title.shots is not None and not made:
-            attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)
+            cuts = attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)
         line = attempt(at, video, _decode, store.local(title.video), on_frames) if deep and not made else None
         if deep and line is None and not made:
             continue
@@ -175,8 +184,11 @@ def look(
             if dub.dialogue is not None and dub.dialogue != dub.audio:
                 attempt(at, ("dubs", j, "dialogue"), _dialogue, title, dub, info, own, config, store, sounds)
             one = attempt(at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds)
+            parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
             if one is not None:
-                dubs.append(one)
+                text, frames = parts or ("", None)
+                dubs.append(replace(one, asked=text, asked_frames=frames))
+                found.notes += _taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
         heard = attempt(at, ("original",), _heard, title, info, store, listener) if listener else None
@@ -276,9 +288,9 @@ def _unused(title: Title) -> None:
             )
 
 
-def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> None:
-    """Reads a cut list against what the film's header promises. That an edit lies outside the film is said only of
-    decoded frames. Raises ManifestError."""
+def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:
+    """The shots of a cut list, read against what the film's header promises. That an edit lies outside the film is said
+    only of decoded frames. Raises ManifestError."""
     try:
         path = store.local(shots)
     except MediaError as e:
@@ -286,10 +298,67 @@ def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -
     count, start = video.frames_hint, video.start_tc or "00:00:00:00"
     promised = Timeline(np.arange(count), 1 / video.rate, count, video.rate, start)
     try:
-        read_cuts(path, promised, lambda frames: media.changes(film, media.timeline(film))(frames))
+        cuts = read_cuts(path, promised, lambda frames: media.changes(film, media.timeline(film))(frames))
     except OutsideFilm:
-        line = media.timeline(film)
-        read_cuts(path, line, media.changes(film, line))
+        promised = media.timeline(film)
+        cuts = read_cuts(path, promised, media.changes(film, promised))
+    edges = [0, *cuts, len(promised)]
+    return [Shot(n, *ends) for n, ends in enumerate(zip(edges[:-1], edges[1:], strict=True), 1)]
+
+
+def _asked(
+    manifest: Manifest, title: Title, dub: Dub, config: Config, store: Store, line: Timeline | None,
+    shots: Sequence[Shot] | None,
+) -> tuple[str, Ranges | None]:  # fmt: skip
+    """What of the film is re-rendered in a dub, as a sentence and in frames; nothing where the manifest does not say.
+    line: exact, where it is known; shots: of a cut list. Raises ManifestError; what lies outside the film is said only
+    of decoded frames."""
+    if not (title.only or title.leave or dub.only or dub.leave):
+        return "", None
+    job = Job(manifest, store, config)
+    if shots is None and store.names(store.analysis(title.id), "shots-"):
+        shots = job.shots(title)
+    video = job.info(title).video
+    assert video is not None
+    film = ShownFilm(len(line) if line else job.span(title), video.rate, video.start_tc, shots)
+    try:
+        found = asked(title, dub, film)
+    except OutsideFilm:
+        if line is not None or job.made_of(title):
+            raise
+        film = replace(film, frames=len(media.timeline(store.local(title.video))))
+        found = asked(title, dub, film)
+    if found is None:
+        return "parts of the film, by shots that are found when it runs; the rest is left (excluded)", None
+    frames = sum(b - a for a, b in found)
+    ranges = ", ".join(f"{film.first + a}-{film.first + b}" for a, b in found[:_NAMED])
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    text = f"{frames:,} of {several(film.frames, 'frame')}" + (f" ({ranges}{more})" if found else "")
+    if shots is not None:
+        touched = sum(bool(within(found, s.start_frame, s.end_frame)) for s in shots)
+        text += f" in {touched} of {several(len(shots), 'shot')}"
+    return f"{text}; the rest is left (excluded)", found
+
+
+def _taken_back(title: Title, dub: Dub, asked_frames: Ranges | None, store: Store) -> list[str]:
+    """A note where a dub's finished master has more shots re-rendered than are asked for now."""
+    try:
+        rows = (
+            read_rows(store.read_bytes(store.dub(title.id, dub.language) / SHOTS)) if asked_frames is not None else []
+        )
+    except (FileNotFoundError, DamagedResult):
+        return []
+    taken = [
+        r["shot"] for r in rows
+        if r["status"] == "dubbed" and not within(asked_frames or (), r["start_frame"], r["end_frame"])
+    ]  # fmt: skip
+    if not taken:
+        return []
+    return [
+        f"{title.id}/{dub.language}: the master that is there has {several(len(taken), 'dubbed shot')} that this run "
+        "is not asked for; it is replaced by one with the source's picture there. What was rendered is kept for a run "
+        "that asks for it; another --out keeps this master."
+    ]
 
 
 def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:
@@ -485,7 +554,8 @@ def _disk(found: Findings, store: Store) -> None:
         source = os.path.getsize(store.local(title.video))
         for dub in title.dubs:
             pcm = dub.samples * dub.channels * 3
-            found.disk_needed += int(source * _ROOM) + pcm + title.frames * _TAKE_BYTES
+            rendered = title.frames if dub.asked_frames is None else sum(b - a for a, b in dub.asked_frames)
+            found.disk_needed += int(source * _ROOM) + pcm + rendered * _TAKE_BYTES
     found.disk_free = shutil.disk_usage(standing(store.root)).free
     if found.disk_free < found.disk_needed:
         found.notes.append(

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from dubbing.analysis.asked import within
 from dubbing.analysis.dialogue import ONLY
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.sound import DubSound, SourceSound
@@ -98,6 +99,10 @@ def _row(
         "start_tc": line.timecode(shot.start_frame), "end_tc": line.timecode(shot.end_frame),
         "needs_review": False,
     }  # fmt: skip
+    asked = job.asked(title, dub)
+    if asked is not None:
+        kept = within(asked, shot.start_frame, shot.end_frame)
+        row["excluded_frames"] = len(shot) - sum(b - a for a, b in kept)
     spent = [job.spent(t) for t in (step.faces, step.take, step.score)]
     row["seconds"] = sum(s.seconds for s in spent if s)
     broken = next((failed[t.id] for t in (step.faces, step.take, step.score) if t.id in failed), None)

@@ -10,6 +10,7 @@ folders. Of what a run leaves beside it, it knows only whether a dub's table of 
 from __future__ import annotations
 
 import getpass
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -19,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dubbing.config import Config
 from dubbing.errors import DubError, ManifestError, OutputError, StorageError
 from dubbing.inputs import json_value
-from dubbing.manifest import Dub, Manifest, Title, of_run
+from dubbing.manifest import Dub, Manifest, Title
+from dubbing.remote import place
 from dubbing.store import Store
 
 __all__ = ["FILE", "RunFile", "RunPart", "RunRecord", "account", "begun", "read_run"]
@@ -243,7 +245,7 @@ def _only_record(plain: _Plain) -> RunRecord:
 
 def _part(where: str, run: int, manifest: Mapping[str, Any], config: Mapping[str, Any]) -> RunPart:
     try:
-        read = Manifest.model_validate(of_run(manifest), strict=False)
+        read = Manifest.model_validate(_of_run(manifest), strict=False)
     except ValidationError as e:
         raise OutputError(f"{where!r} holds no manifest of this version (at {_at(e)}); run the job again.") from e
     except (DubError, KeyError, TypeError, AttributeError, ValueError) as e:
@@ -303,3 +305,17 @@ def _at(error: ValidationError) -> str:
 def _short(what: object) -> str:
     text = " ".join(str(what).split())
     return (text if len(text) <= 120 else text[:117] + "...").rstrip(".")
+
+
+def _of_run(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest as run.json holds it, its files as a manifest at hand has them."""
+    plain: dict[str, Any] = json.loads(json.dumps(manifest))
+    for title in plain["titles"]:
+        title |= {k: place(title[k]) for k in ("video", "shots") if title.get(k)}
+        if (title.get("original") or {}).get("dialogue"):
+            title["original"]["dialogue"] = place(title["original"]["dialogue"])
+        for dub in title["dubs"]:
+            dub |= {k: place(dub[k]) for k in ("audio", "dialogue") if dub.get(k)}
+            if dub.get("stems"):
+                dub["stems"] = {k: place(v) for k, v in dub["stems"].items()}
+    return plain

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from dubbing.errors import DamagedResult
 from dubbing.store import Store
 
-__all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "read_rows", "read_table", "shot_numbers",
+__all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "SHOTS", "read_rows", "read_table", "shot_numbers",
            "write_rows"]  # fmt: skip
 
 REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded")
 
-FACES = "faces.parquet"
+SHOTS, FACES = "shots.parquet", "faces.parquet"
 _METRIC, _CHECK = "metric_", b"check"
 _TEXT, _WHOLE, _NUMBER = pa.string(), pa.int64(), pa.float32()
 SCHEMA = pa.schema(
@@ -50,6 +50,7 @@ SCHEMA = pa.schema(
         ("foreign_lse_at_zero", _NUMBER),
         ("rest_opening", _NUMBER),
         ("severity", _NUMBER),
+        ("excluded_frames", _WHOLE),  # that `only` and `leave` took from it; null where neither is said
     ],
     metadata={"schema": "dub.shot.1"},
 )

@@ -147,6 +147,11 @@ class Place(Protocol):
         ...
 
     @property
+    def asked(self) -> tuple[tuple[int, int], ...] | None:
+        """The frames [start, end) of this shot that may be re-rendered in this dub; None for all of them."""
+        ...
+
+    @property
     def expert(self) -> str:
         """The sync expert that scores, `name@hash12`."""
         ...

@@ -36,7 +36,8 @@ class Plan:
     """What a job consists of, and how long the rest of it will take.
 
     estimate: hours and seconds (see `Estimate`), None in it where nothing was measured; stages: their names, in order;
-    tasks: every task known so far, more follow once the cuts are known; done: the ids of those whose result is there.
+    tasks: every task known so far, with the frames that are asked for; more follow once the cuts are known; done: the
+    ids of those whose result is there.
     """
 
     estimate: Estimate
@@ -94,7 +95,10 @@ def plan(
         rates = replace(pooled, startup_s=rates.startup_s)
     work = Job(job, out, settings)
     expected = estimate.estimate(work, rates, _slots(settings, engine, workers), gpus=gpus, engine=engine)
-    tasks = tuple(work.tasks())
+    titles = {t.id: t for t in job.titles}
+    tasks = tuple(
+        replace(t, frames=round(t.frames * estimate.asked_share(work, titles[t.title], t))) for t in work.tasks()
+    )
     return Plan(expected, tuple(s.name for s in work.stages), tasks, frozenset(t.id for t in tasks if work.done(t)))
 
 

@@ -35,7 +35,9 @@ from dubbing.cli.options import (
     config_option,
     engine_option,
     json_option,
+    narrowed,
     out_option,
+    parts_options,
     run_options,
 )
 from dubbing.cli.review import rerun, review
@@ -102,10 +104,14 @@ Examples:
 @click.option(
     "--deep", is_flag=True, help="Decode every picture, which takes a while: exact lengths, damage by timecode."
 )
+@parts_options
 @json_option
-def check(manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool) -> None:
+def check(
+    manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool, **parts: Any
+) -> None:
     """Look at everything a run will need, and say what it will do, without doing it."""
     job, settings = _read(manifest, config_file)  # before what takes seconds to load
+    job = narrowed(job, **parts)
     from dubbing.api import jobs
     from dubbing.cli import show, tell
 
@@ -145,13 +151,15 @@ Finished runs leave what they cost, numbers only, in the user's cache folder; DU
 @click.option(
     "--trial", "try_it", is_flag=True, help="Measure: do nine seconds of the first title in a temporary folder."
 )
+@parts_options
 @json_option
 def plan(
     manifest: Path | Uri, out: Path | Uri, engine: str, config_file: Path | Uri | None, workers: int | None,
-    gpus: float, try_it: bool, as_json: bool,
+    gpus: float, try_it: bool, as_json: bool, **parts: Any,
 ) -> None:  # fmt: skip
     """Say how many hours a job will take: stage by stage what is to do, what is done, and the time it costs."""
     job, settings = _read(manifest, config_file)  # before what takes seconds to load
+    job = narrowed(job, **parts)
     from dubbing.api import jobs
     from dubbing.cli import show, tell
 
@@ -171,6 +179,7 @@ Examples:
   dub run reel.yaml --out /films/out --workers 8
   dub run s3://films/reel.yaml --out s3://films/out
   dub run reel.yaml --draft         quick and coarse, to look at timing; named reel.fr.draft.mp4
+  dub run reel.yaml --only 01:02:03:00-01:02:10:00 --shots 2,5-7      these parts alone, in whole masters
   dub run reel.yaml --log-format json 2> events.jsonl
   dub run -- -odd-name.yaml         a name that begins with a dash comes after --
 
@@ -294,12 +303,14 @@ def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifes
 
 def _do(
     job: Manifest, settings: Config, out: Path | Uri, engine: str, workers: int | None, draft: bool, no_score: bool,
-    verify: bool, log_format: str, as_json: bool,
+    verify: bool, log_format: str, as_json: bool, **parts: Any,
 ) -> NoReturn:  # fmt: skip
     """A run as `dub run` and `dub quick` have it: options over settings, what came of it, and its exit code."""
     from dubbing.cli import show, tell
 
-    report, said = _run(job, changed(settings, workers, draft, no_score), out, engine, log_format, verify)
+    report, said = _run(
+        narrowed(job, **parts), changed(settings, workers, draft, no_score), out, engine, log_format, verify
+    )
     if as_json:
         show.as_json(report.run_json)
     else:

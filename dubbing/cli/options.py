@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,11 @@ from click.shell_completion import CompletionItem
 from dubbing.remote import Uri, place
 
 if TYPE_CHECKING:
-    from dubbing import Config
+    from dubbing import Config, Manifest
 
 __all__ = [
     "FILE", "PLACE", "Finite", "changed", "config_file_option", "config_option", "engine_option", "json_option",
-    "log_format_option", "out_option", "reviewer_option", "run_options",
+    "log_format_option", "narrowed", "out_option", "parts_options", "reviewer_option", "run_options",
 ]  # fmt: skip
 
 
@@ -102,6 +102,31 @@ def out_option(default: str, kind: click.ParamType = PLACE) -> Any:
     )
 
 
+def parts_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which parts of a film are asked for."""
+    options = (
+        click.option(
+            "--only", multiple=True, metavar="RANGE",
+            help="Re-render this part alone: 01:02:03:00-01:02:10:00 or frames:240-360, the end not in it; repeatable.",
+        ),
+        click.option(
+            "--shots", multiple=True, metavar="LIST", help="Re-render these shots alone: 2,5-7; repeatable."
+        ),
+        click.option(
+            "--leave", multiple=True, metavar="RANGE",
+            help="Keep the source's picture in this part, also as shots:2,5-7; repeatable.",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def narrowed(job: Manifest, only: Sequence[str], shots: Sequence[str], leave: Sequence[str]) -> Manifest:
+    """A job with what `parts_options` say over its manifest. Raises ManifestError."""
+    return job.narrowed([*only, *(f"shots:{one}" for one in shots)], leave)
+
+
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What `dub run` and `dub quick` may be told."""
     options = (
@@ -128,7 +153,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)
-    return command
+    return parts_options(command)
 
 
 def changed(settings: Config, workers: int | None, draft: bool, no_score: bool) -> Config:

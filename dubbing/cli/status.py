@@ -49,6 +49,9 @@ def told_status(found: Mapping[str, Any]) -> str:
     for d in found["dubs"]:
         if d["reasons"]:
             parts.append(f"{d['title']}/{d['language']}: left alone or failed: {counted(d['reasons'])}")
+        if d["excluded_frames"]:
+            frames = several(d["excluded_frames"], "frame")
+            parts.append(f"{d['title']}/{d['language']}: {frames} excluded, as the manifest or its command said")
     tables = [d["table"] for d in found["dubs"] if d["table"]]
     if tables:
         parts.append("tables\n" + "\n".join(f"  {t}" for t in tables))

@@ -89,7 +89,7 @@ def check_told(found: Findings, out: Path | Uri) -> str:
         )  # fmt: skip
         head = ("dub", "sound", "codec", "channels", "Hz", "samples", "frames over", "master to come", "its sound")
         if t.dubs:
-            parts.append(table(head, rows))
+            parts.append("\n".join([table(head, rows), *(f"{d.language}: {d.asked}" for d in t.dubs if d.asked)]))
         if t.sounds:
             heard = [line for one in t.sounds for line in _heard(one)]
             parts.append(table(("sound of", "file", "listened to", "speech"), heard))

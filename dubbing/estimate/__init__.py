@@ -3,12 +3,12 @@
 It knows seconds per frame and the tasks of a job, no engine, and starts nothing but a trial.
 """
 
-from dubbing.estimate.costs import Cost, Measured, Rates, measure
+from dubbing.estimate.costs import Cost, Measured, Rates, asked_share, measure
 from dubbing.estimate.forecast import Estimate, StageEstimate, estimate
 from dubbing.estimate.history import Made, recall, remember
 from dubbing.estimate.trial import trial
 
 __all__ = [
-    "Cost", "Estimate", "Made", "Measured", "Rates", "StageEstimate", "estimate", "measure", "recall", "remember",
-    "trial",
+    "Cost", "Estimate", "Made", "Measured", "Rates", "StageEstimate", "asked_share", "estimate", "measure", "recall",
+    "remember", "trial",
 ]  # fmt: skip

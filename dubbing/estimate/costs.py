@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from dubbing import __version__
+from dubbing.analysis.asked import within
 from dubbing.artifacts.speakers import Decision
 from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks
 from dubbing.job import Job
 from dubbing.manifest import Title
-from dubbing.task import Task
+from dubbing.task import Task, Windowed
 
-__all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "decided_works", "fingerprint", "measure"]
+__all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "asked_share", "decided_works", "fingerprint", "measure"]
 
 SCHEMA = "dub.cost.1"
 ENOUGH_FRAMES = 20_000  # once newer measurements of a stage cover this many, older ones are not used
@@ -220,12 +221,23 @@ def decided_works(
     decided = job.decided(title)
     tasks = list(tasks)
     takes = {(t.language, t.shot): t for t in tasks if t.kind.Result is Take and t.window is None}
-    found = {t.id: _decided_work(job, t, title_frames, megapixels, decided, takes) for t in tasks}
+    found = {t.id: _decided_work(job, title, t, title_frames, megapixels, decided, takes) for t in tasks}
     return {name: work for name, work in found.items() if work is not None}
 
 
+def asked_share(job: Job, title: Title, task: Task) -> float:
+    """How much of a shot of a dub, 0..1, its manifest asks for; 1 of other tasks. Raises ManifestError."""
+    dub = next((d for d in title.dubs if d.language == task.language), None)
+    ranges = job.asked(title, dub) if dub and isinstance(task.inputs, Windowed) else None
+    if ranges is None:
+        return 1.0
+    assert isinstance(task.inputs, Windowed)
+    start, end = task.inputs.bounds
+    return sum(b - a for a, b in within(ranges, start, end)) / (end - start)
+
+
 def _decided_work(
-    job: Job, task: Task, title_frames: int, megapixels: float, decided: Mapping[str, Decision],
+    job: Job, title: Title, task: Task, title_frames: int, megapixels: float, decided: Mapping[str, Decision],
     takes: Mapping[tuple[str | None, str | None], Task],
 ) -> Work | None:  # fmt: skip
     """The work of a task; None before faces were searched for.
@@ -233,7 +245,7 @@ def _decided_work(
     A finished lipsync says whether its shot was dubbed, an open one what analysis decided for the shot. A long shot's
     work is in its windows until they are joined, then in what they were joined to.
     """
-    length = task.span if job.done(task) else task.frames
+    length = (task.span if job.done(task) else task.frames) * asked_share(job, title, task)
     if task.stage in WHOLE_TITLE | {"still", "shots", "master"}:
         frames = task.frames or title_frames
         return Work(frames, frames * megapixels)
@@ -245,8 +257,8 @@ def _decided_work(
     decision = decided[task.shot or ""]
     take: Take | None = job.result(task if task.kind.Result is Take else takes[task.language, task.shot])
     dubbed = take.status == "dubbed" if take else not decision.reason and bool(decision.tracks)
-    frames = length if dubbed else 0
-    return Work(frames, frames * megapixels, frames, frames * (decision.face_px or 0.0) ** 2 / 1e6)
+    made = length if dubbed else 0.0
+    return Work(made, made * megapixels, made, made * (decision.face_px or 0.0) ** 2 / 1e6)
 
 
 def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: Any) -> Measured:
@@ -268,7 +280,8 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
         costs: dict[str, Cost] = {}
         for task in mine:
             spent = job.spent(task) if made is None or task.id in made else None
-            if spent is None:
+            asked = asked_share(job, title, task)
+            if spent is None or not asked:
                 continue
             work = works[task.id]
             if task.stage == "master":
@@ -276,7 +289,7 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
             elif task.stage in ("speakers", "actors"):
                 work = replace(work, faces=tracked)
             costs[task.stage] = costs.get(task.stage, Cost()) + Cost(
-                task.window is None, task.span or frames, work, spent.seconds, spent.cpu_s
+                task.window is None, round((task.span or frames) * asked), work, spent.seconds, spent.cpu_s
             )
         titles.append(costs)
     workers = 1 if engine == "local" else job.config.engine.workers or os.cpu_count() or 1

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dubbing.analysis.asked import within
 from dubbing.analysis.windows import windows
 from dubbing.errors import several
-from dubbing.estimate.costs import Rate, Rates, Work, decided_works
+from dubbing.estimate.costs import Rate, Rates, Work, asked_share, decided_works
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
 from dubbing.job import Job
 from dubbing.manifest import Title
@@ -90,6 +91,7 @@ def estimate(
     open_: list[_Open] = []
     expected: dict[str, int] = dict.fromkeys(names, 0)
     guessed: set[str] = set()
+    done: set[str] = set()
     blind, rank = False, 0
     for title in job.manifest.titles:
         mine = [t for t in tasks if t.title == title.id]
@@ -97,8 +99,10 @@ def estimate(
         open_ += todo
         rank += len(title.dubs)
         blind = blind or not job.decided(title)
+        asked = {t.id for t in mine if asked_share(job, title, t)}  # what is left takes no time
         for task in mine:
-            expected[task.stage] += task.window is None
+            expected[task.stage] += task.window is None and task.id in asked
+        done |= {t.id for t in mine if t.window is None and t.id in asked and job.done(t)}
         for one in todo:
             if one.id in invented:
                 expected[one.stage] += not one.part
@@ -118,8 +122,8 @@ def estimate(
             cores = cpu_s / 3600
         else:
             unknown.append(stage)
-        done = sum(job.done(t) for t in tasks if t.stage == stage and t.window is None)
-        stages.append(StageEstimate(stage, expected[stage], done, round(frames), cores, gpu, stage not in guessed))
+        ended = sum(t.id in done for t in tasks if t.stage == stage)
+        stages.append(StageEstimate(stage, expected[stage], ended, round(frames), cores, gpu, stage not in guessed))
         for o, price in zip(todo, priced, strict=True):
             pieces.append(Piece(o.id, price[1] if price else 0.0, o.waits, asks[stage].cpus, asks[stage].gpus,
                                 o.rank, o.weight))  # fmt: skip
@@ -178,7 +182,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         return shown * part
 
     known = decided_works(job, title, tasks, frames, megapixels)
-    works = {t.id: known.get(t.id) or guess(t.stage, t.frames) for t in tasks}
+    works = {t.id: known.get(t.id) or guess(t.stage, t.frames) * asked_share(job, title, t) for t in tasks}
     tracked = sum(works[t.id].faces for t in by_stage["faces"]) or frames * faces
     todo = [
         _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in ("speakers", "actors") else works[t.id],
@@ -226,9 +230,18 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
                                   (*real.needs, *real.after), real.rank, real.weight))  # fmt: skip
             continue
         ends, patched = [], 0.0
+        ranges = job.asked(title, dub, shots)
         for shot in shots:
+            mine = (
+                [(shot.start_frame, shot.end_frame)]
+                if ranges is None
+                else within(ranges, shot.start_frame, shot.end_frame)
+            )
+            if not mine:
+                continue
             lips, sync = f"lipsync {name}/{shot.id}", f"sync {name}/{shot.id}"
             work = settled.get(shot.id) or guess("lipsync", len(shot))
+            work = work * (sum(b - a for a, b in mine) / len(shot))
             expect_shot(lips, shot, work, (decided, f"audio {name}"), turn)
             expect_shot(sync, shot, work, (lips,), turn)
             ends += [lips, sync]

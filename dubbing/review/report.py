@@ -119,6 +119,7 @@ def _dub(
         "title": title.id, "language": dub.language, **_counts(rows), "has_table": bool(rows),
         "run": library.run_file.maker(title.id, dub.language), "mastered": _mastered(library, title, dub),
         "reasons": Counter(r["reason"] for r in rows if r["status"] == "untouched" and r["reason"]).most_common(),
+        "excluded_frames": sum(r.get("excluded_frames") or 0 for r in rows),
         "medians": {k: middle(k) for name in names for k in (name, f"source_{name}")},
         "charts": [
             (label, distribution(f"{title.id} {dub.language}, {label}", values(k), values(f"source_{k}"), bins[k]))

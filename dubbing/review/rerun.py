@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dubbing.analysis.asked import within
 from dubbing.artifacts.takes import Scores, Take
 from dubbing.decisions import ShotKey
 from dubbing.engine import Event, do_tasks
@@ -48,6 +49,19 @@ class _Rerun(Job):
         mine = (title.id, dub.language, shot.id) in self._keys
         return self._choice if mine else super().generator(title, dub, shot)
 
+    def refuse_left(self) -> None:
+        """Raises InputError where the run was told to leave a shot as it is."""
+        for title in self.manifest.titles:
+            for dub in title.dubs:
+                ranges = self.asked(title, dub)
+                for shot in (self.shots(title) or []) if ranges is not None else []:
+                    mine = (title.id, dub.language, shot.id) in self._keys
+                    if mine and not within(ranges or (), shot.start_frame, shot.end_frame):
+                        raise InputError(
+                            f"{title.id}/{dub.language}/{shot.id} was left as it is, as 'only' or 'leave' says; run "
+                            "again with it among what is asked for, then rerun it."
+                        )
+
     def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
         every = super().tasks(failed)
         wanted = [t for t in every if t.kind.Result in _MADE and (t.title, t.language, t.shot) in self._keys]
@@ -67,7 +81,8 @@ def rerun(
     appended for each.
 
     on_part: told how much is done, 0..1, and the stage at work; engine: ray or local; None: local for a few shots.
-    Raises InputError: no such shot, another run writes there, the generator cannot be used.
+    Raises InputError: no such shot, one that the run left as it was told to, another run writes there, the generator
+    cannot be used.
     """
     chosen = {}
     for key in keys:
@@ -76,13 +91,15 @@ def rerun(
     plain = {key: {"name": c.name, **c.settings} for key, c in chosen.items()}
     for one in {str(p): p for p in plain.values()}.values():
         library.choice(one)
-    for key in keys:
-        library.log.append(key, "rerun", reviewer, generator=plain[key])
     jobs = []
     for part in library.parts:
         mine = [key for key in keys if library.part(*key[:2]) is part]
         if mine:
-            jobs.append((mine, _Rerun(library, part, mine, chosen[mine[0]])))
+            job = _Rerun(library, part, mine, chosen[mine[0]])
+            job.refuse_left()
+            jobs.append((mine, job))
+    for key in keys:
+        library.log.append(key, "rerun", reviewer, generator=plain[key])
     made: dict[ShotKey, Made] = {}
     for n, (mine, job) in enumerate(jobs):
 

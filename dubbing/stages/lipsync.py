@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.asked import Ranges, within
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.shots import ShotList
@@ -35,6 +36,7 @@ __all__ = ["Lipsync", "LipsyncInputs", "lines_of", "share_of"]
 PAD_S = 0.25  # a patch begins this long before the speech it covers
 _SPEAKS_S = 0.4  # of a dub in a shot; less is the end of a line from the shot beside it
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
+LEAST_FRAMES = 3  # of a line
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class LipsyncInputs(Windowed):
     """True where the film is made of a photograph, which is at rest already."""
     draft: bool | None = None
     """True for quick and coarse."""
+    asked: tuple[tuple[int, int], ...] | None = None
+    """Frames [start, end) of the title, in the shot, that may be re-rendered; None where all of them may."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
@@ -110,6 +114,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             None if fitted is None else tuple(fitted.get(s.actor) for s in decision.tracks),
             True if at.made_of else None,
             True if at.config.quality == "draft" else None,
+            at.asked,
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
@@ -131,23 +136,29 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         length = b - a
         line = media.load_timeline(inputs.timeline.folder)
         decision, sound = inputs.decision, inputs.sound.folder
+        if inputs.asked == ():
+            progress(length)
+            return _untouched(decision, "excluded")
         speech_N = speech_mask(load_speech(sound), line, shot.start_frame, shot.end_frame)
         reason = decision.reason
         if reason != "no_face" and not speech_N.any():
             reason = "no_speech"
         if reason or not decision.tracks:
             progress(length)
-            left = _untouched(decision, reason or "off_screen")
-            return replace(left, doubt=_doubt(left, decision, float(speech_N.sum() / line.rate)))
+            alone = _untouched(decision, reason or "off_screen")
+            return replace(alone, doubt=_doubt(alone, decision, float(speech_N.sum() / line.rate)))
         generator = self._generator(inputs)
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
         shares = share_of(speech_N, decision.tracks, shot)
-        done, faces = 0, []
+        done, faces, left = 0, [], False
         for n, (spoken, share_N) in enumerate(zip(decision.tracks, shares, strict=True)):
             track = tracks[spoken.track]
             own = () if inputs.still else spoken.stretches
             lines, says_N = lines_of(track, share_N, own, shot, line, inputs.max_yaw_deg)
+            if inputs.asked is not None and lines:
+                lines = _kept(lines, inputs.asked)
+                left = left or not lines
             if not lines:
                 continue
             first, last = (line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
@@ -183,6 +194,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             ranges = tuple((x.start_frame, x.end_frame) for x in lines)
             faces.append(TakeFace(track.id, folder.name, count, spoken.actor, ranges))
         progress(length - done)
+        if left and not faces:
+            return _untouched(decision, "excluded")
         rendered = sum(f.frames for f in faces)
         if not rendered and inputs.window is None:
             return _untouched(decision, "occluded")
@@ -237,6 +250,12 @@ def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
     return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces))
 
 
+def _kept(lines: Sequence[Line], asked: Ranges) -> list[Line]:
+    """What of lines lies in the frames that may be re-rendered; a line ends where these do."""
+    parts = ((x.track, *part) for x in lines for part in within(asked, x.start_frame, x.end_frame))
+    return [Line(track, a, b) for track, a, b in parts if b - a >= LEAST_FRAMES]
+
+
 def share_of(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
     """Who of the shot's speakers says which frame of the dub: the one who speaks nearest to it in the original."""
     if len(tracks) == 1:
@@ -275,5 +294,5 @@ def lines_of(
     moves_N = np.convolve(moves_N, np.ones(2 * pad + 1), "same") > 0.5
     moves_N &= in_sight(track, line.rate) & (np.abs(track.yaw_N) <= max_yaw_deg)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], moves_N, [0]])))
-    runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= 3]
+    runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= LEAST_FRAMES]
     return [Line(track.id, track.start_frame + a, track.start_frame + b) for a, b in runs], says_N

@@ -1,0 +1,173 @@
+"""Which frames of a film may be re-rendered: what `only` and `leave` of a manifest say, in frames.
+
+A dub's own `only` takes the place of its title's; what either of the two says under `leave` is left. Timecode is the
+film's own. Shots are known once the cuts are; before that their numbers alone are looked at. Nothing here opens a film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from dubbing.analysis.cutlist import OutsideFilm
+from dubbing.clock import Timecode
+from dubbing.document import Location
+from dubbing.errors import ManifestError, several
+from dubbing.manifest import Dub, Parts, Title
+from dubbing.records import Shot
+
+__all__ = ["Ranges", "ShownFilm", "asked", "within"]
+
+Ranges = tuple[tuple[int, int], ...]
+"""Frames [start, end) of a film, increasing, apart from each other."""
+
+_MIDNIGHT = "00:00:00:00"
+
+
+@dataclass(frozen=True)
+class ShownFilm:
+    """A film as its parts are named. rate: nominal frames a second; start_tc: timecode of frame 0, None where the file
+    has none; shots: None where they are not known yet."""
+
+    frames: int
+    rate: Fraction
+    start_tc: str | None
+    shots: Sequence[Shot] | None
+
+    @property
+    def first(self) -> Timecode:
+        """Timecode of frame 0."""
+        return Timecode.parse(self.start_tc or _MIDNIGHT, self.rate)
+
+    def __str__(self) -> str:
+        first = self.first
+        return f"the film, which runs from {first} to {first + self.frames} ({several(self.frames, 'frame')})"
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """One part as it was written, and its frames [start, end); of shots that are not known yet their numbers."""
+
+    text: str
+    at: Location
+    start: int
+    end: int
+
+
+def within(ranges: Ranges, start: int, end: int) -> Ranges:
+    """What of these frames lies in [start, end)."""
+    cut = ((max(a, start), min(b, end)) for a, b in ranges)
+    return tuple((a, b) for a, b in cut if a < b)
+
+
+def asked(title: Title, dub: Dub, film: ShownFilm) -> Ranges | None:
+    """The frames of a film that may be re-rendered in a dub; None where nothing is said, or it depends on shots that
+    are not known yet.
+
+    Raises ManifestError, whose `at` is the place in the title: a part outside the film (OutsideFilm), one that ends
+    before it begins, two that overlap, a part that `only` and `leave` both name, a shot that is not there, a timecode
+    of another rate or count than the film's.
+    """
+    only: list[_Stretch] = []
+    left: list[_Stretch] = []
+    unknown = False
+    levels: tuple[tuple[Title | Dub, Location], ...] = ((title, ()), (dub, ("dubs", title.dubs.index(dub))))
+    for says, at in levels:
+        mine, mine_unknown = _read(says.only, (*at, "only"), film)
+        gone, gone_unknown = _read(says.leave, (*at, "leave"), film)
+        _differ(mine, gone)
+        _differ(mine_unknown, gone_unknown)
+        only = mine if says.only else only
+        left += gone
+    for parts in (dub.only or title.only, title.leave, dub.leave):
+        unknown = unknown or bool(parts and parts.shots and film.shots is None)
+    if unknown or not (title.only or title.leave or dub.only or dub.leave):
+        return None
+    keep = [(s.start, s.end) for s in only] or [(0, film.frames)]
+    for one in left:
+        keep = [part for a, b in keep for part in ((a, min(b, one.start)), (max(a, one.end), b)) if part[0] < part[1]]
+    return _joined(keep)
+
+
+def _joined(parts: Sequence[tuple[int, int]]) -> Ranges:
+    out: list[tuple[int, int]] = []
+    for a, b in sorted(parts):
+        if out and a <= out[-1][1]:
+            out[-1] = (out[-1][0], max(b, out[-1][1]))
+        else:
+            out.append((a, b))
+    return tuple(out)
+
+
+def _read(parts: Parts | None, at: Location, film: ShownFilm) -> tuple[list[_Stretch], list[_Stretch]]:
+    """The parts in order, none of which may overlap; and apart from them shots that are not known yet, by number."""
+    found = [_stretch(kind, text, (*at, kind, n), film) for kind, n, text in (parts.named if parts else ())]
+    found.sort(key=lambda s: s.start)
+    unknown = [s for s in found if s.at[-2] == "shots" and film.shots is None]
+    known = [s for s in found if s not in unknown]
+    for of in (known, unknown):
+        for one, other in zip(of, of[1:], strict=False):
+            if other.start < one.end:
+                raise ManifestError(
+                    f"{one.text} and {other.text} overlap; the parts under {at[-1]!r} must lie apart.", at=other.at
+                )
+    return known, unknown
+
+
+def _stretch(kind: str, text: str, at: Location, film: ShownFilm) -> _Stretch:
+    first, _, last = text.partition("-")
+    if kind == "timecodes":
+        start, end = (_frame(code, at, film) for code in (first, last))
+        named = text
+    elif kind == "frames":
+        start, end, named = int(first), int(last), f"frames {text}"
+    else:
+        start, end = int(first), int(last or first) + 1
+        named = f"shots {text}" if last else f"shot {text}"
+    if kind != "shots" and not (0 <= start < film.frames and end <= film.frames):
+        raise OutsideFilm(f"{named} is outside {film}.", at=at)
+    if end < start or (kind == "shots" and end == start):
+        raise ManifestError(f"{named} ends before it begins; write its beginning first.", at=at)
+    if end == start:
+        raise ManifestError(f"{named} holds no frame: what follows the - is the frame after its last.", at=at)
+    if kind == "shots" and film.shots is not None:
+        if end - 1 > len(film.shots):
+            raise ManifestError(
+                f"there is no shot {end - 1}: the film has {several(len(film.shots), 'shot')}, counted from 1.", at=at
+            )
+        start, end = film.shots[start - 1].start_frame, film.shots[end - 2].end_frame
+    return _Stretch(named, at, start, end)
+
+
+def _frame(text: str, at: Location, film: ShownFilm) -> int:
+    """The number of the frame that has this timecode."""
+    first, drop = film.first, text[8] in ";."
+    if drop != first.drop:
+        said = f"starts at {first}" if film.start_tc else f"has no timecode, so it is counted from {first}"
+        raise ManifestError(
+            f"{text} counts {'drop-frame' if drop else 'non-drop'}, but the film {said}; write timecode as the film "
+            f"counts it, with {';' if first.drop else ':'} before the frames.",
+            at=at,
+        )
+    try:
+        code = Timecode.parse(text, film.rate)
+    except ManifestError as e:
+        raise ManifestError(str(e), at=at) from e
+    if str(code) != f"{text[:8]}{';' if drop else ':'}{int(text[9:]):02d}":
+        raise ManifestError(
+            f"{text} is no timecode of a day, or one that drop-frame leaves out; write one that the film has.", at=at
+        )
+    day = Timecode.parse(f"23:59:59{text[8]}{first.base - 1:02d}", film.rate).frames + 1
+    return (code.frames - first.frames) % day  # a film may run over midnight
+
+
+def _differ(only: Sequence[_Stretch], left: Sequence[_Stretch]) -> None:
+    """Raises ManifestError where a part of `only` is left whole."""
+    gone = _joined([(s.start, s.end) for s in left])
+    for one in only:
+        if within(gone, one.start, one.end) == ((one.start, one.end),):
+            raise ManifestError(
+                f"'only' and 'leave' both name {one.text}, so nothing of it would be done; remove it from one of them.",
+                at=one.at,
+            )
