@@ -89,6 +89,45 @@ def test_a_good_master_passes(made: tuple[Path, Path, Path], dub: Dub) -> None:
     assert {c["what"] for c in plain["checks"]} >= {"subtitles", "chapters", "tags", "timecode", "samples of track 1"}
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "sound", "sound_codec"),
+    [
+        ("film.fr.mp4", "libx264", "d.flac", None), ("film.fr.mov", "libx264", "d.wav", "pcm_s24le"),
+        ("film.fr.mkv", "libx264", "d.wav", None), ("film.fr.avi", "mpeg4", "d.flac", None),
+        ("film.fr.webm", "libvpx-vp9", "d.mkv", "libopus"), ("film.fr.mpg", "mpeg1video", "d.mp3", "libmp3lame"),
+        ("film.fr.mp4", "libx265", "d.mp4", "aac"),
+    ],
+)  # fmt: skip
+def test_a_good_master_of_any_film_and_sound_passes(
+    tmp_path: Path, name: str, codec: str, sound: str, sound_codec: str | None
+) -> None:
+    source = film(tmp_path / name, COUNT, "30000/1001", codec=codec)
+    heard = sound_of(tmp_path / sound, round(COUNT * HZ * 1001 / 30000), codec=sound_codec)
+    target = master(source, heard)[0]
+    found = dubbing.verify(target.rename(target.with_name(f"m.fr{target.suffix}")), source, dub=heard)
+    assert {c.status for c in found.checks} == {"equal"}, [str(c) for c in found.checks]
+
+
+def test_further_pictures_are_compared(shared: Path, tmp_path: Path) -> None:
+    source = shared / "media" / "space_no_face.mp4"
+    (tmp_path / "film.mp4").write_bytes(source.read_bytes())
+    sound = sound_of(tmp_path / "d.flac", 13 * HZ)
+    good = master(tmp_path / "film.mp4", sound)[0].rename(tmp_path / "film.fr.mp4")
+    found = dubbing.verify(good, source, dub=sound)
+    assert found.exit_code == 0, [str(c) for c in found.differing]
+    assert [str(c) for c in found.checks if c.what in ("further pictures", "subtitles")] == [
+        "equal: 2 streams", "equal: 1 stream",
+    ]  # fmt: skip
+    with av.open(str(good)) as container:
+        one = [p for p in container.demux(video=1) if p.size][200]
+        place, size = one.pos, one.size
+    data = bytearray(good.read_bytes())
+    data[place + size // 2] ^= 1
+    good.write_bytes(data)
+    told = differing(dubbing.verify(good, source, dub=sound))
+    assert list(told) == ["further pictures"] and told["further pictures"].startswith("stream 1: the packet at ")
+
+
 def test_without_the_dub_its_sound_is_not_looked_at(made: tuple[Path, Path, Path]) -> None:
     found = dubbing.verify(made[2], made[0])
     assert found.exit_code == 0

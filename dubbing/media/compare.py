@@ -176,7 +176,8 @@ def _described(
     problems = []
     if own.rate_hz != made.rate_hz:
         problems.append(f"{made.rate_hz} Hz, the dub's {own.rate_hz} Hz")
-    if own.channels != made.channels or (own.places and own.places != made.places):
+    unsaid = not made.places and "matroska" in master.container  # it does not say it of PCM
+    if own.channels != made.channels or (own.places and own.places != made.places and not unsaid):
         problems.append(f"layout {made.layout}, the dub's {own.layout}")
     if own.title != made.title:
         problems.append(f"title {made.title!r}, the dub's {own.title!r}")
