@@ -166,7 +166,7 @@ def test_a_sample_that_was_changed_is_named(made: tuple[Path, Path, Path], tmp_p
     with media.ClipWriter(tmp_path / "other.flac", sample_rate_hz=HZ, channels=2) as clip:
         clip.sound(wave)
     told = differing(dubbing.verify(made[2], made[0], dub=tmp_path / "other.flac"))
-    assert told == {"samples of track 1": "1 sample of 96000, the first is sample 40000"}
+    assert told == {"samples of track 1": "1 sample of 96000, the first is sample 40000 (0.833 s)"}
     short = sound_of(tmp_path / "short.flac", COUNT * HZ // 25 - 7)
     assert "96000 samples, the dub has 95993" in differing(dubbing.verify(made[2], made[0], dub=short)).popitem()[1]
 
@@ -199,7 +199,7 @@ def test_tags_and_subtitles_that_are_not_the_sources_are_named(made: tuple[Path,
     told = differing(dubbing.verify(copied(good, tmp_path / "x.fr.mkv", without="subtitle"), source, dub=sound))
     assert told == {"subtitles": "0 streams, the source has 1"}
     told = differing(dubbing.verify(shutil.copy(good, tmp_path / "film.de.mkv"), source, dub=sound))
-    assert told == {"sound track 1": "language fre, the dub's de (deu)"}
+    assert told == {"sound track 1": "language fra, the dub's de (deu)"}
 
 
 def test_colour_aspect_and_timecode_are_compared(made: tuple[Path, Path, Path]) -> None:

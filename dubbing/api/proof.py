@@ -100,7 +100,7 @@ def verify(
         raise MediaError(f"{sound} has no sound stream; give the file of the dub.")
     folders = run.patch_folders() if run is not None and run.finished else ()
     seen = media.compare_pictures(film, made, folders, least_db=least_db or media.LEAST_DB, progress=on_frames)
-    if seen.best_db is None or seen.best_db < _ANOTHER_FILM_DB:
+    if not seen.damage and (seen.best_db is None or seen.best_db < _ANOTHER_FILM_DB):
         raise MediaError(f"No frame of {made} is like one of {film}: it was made of another film; give its own source.")
     assert was.video is not None and now.video is not None
     checks = media.check_times(seen.source, seen.master, seen.missing, seen.extra)

@@ -20,9 +20,10 @@ from typing import Any, Literal
 import numpy as np
 
 from dubbing.clock import Timeline
-from dubbing.errors import DamagedMedia, several
+from dubbing.errors import several
 from dubbing.languages import of_stream_tag
 from dubbing.media.language import three_letters
+from dubbing.media.likeness import until_damage
 from dubbing.media.master import NO_TEXT, kept_tags
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, first_video, open_media
 from dubbing.media.sound import first_sample_time, sound_blocks
@@ -32,6 +33,7 @@ __all__ = ["Check", "check_carried", "check_picture", "check_sound", "check_time
 Status = Literal["equal", "differs", "not looked at"]
 _MS = Fraction(1, 1000)
 _MOST = 5  # differences of one kind that are named
+_PADDED = {"aac", "ac3", "eac3", "opus"}
 _OF_THE_MUXER = {"handler_name", "vendor_id", "language"}  # language is compared as such
 _KINDS = {
     "subtitle": "subtitles", "video": "further pictures", "cover": "covers", "attachment": "attachments",
@@ -195,53 +197,57 @@ def _described(
 
 
 def _samples(what: str, dub: MediaInfo, own: AudioInfo, master: MediaInfo, made: AudioInfo) -> Check:
-    problem, count = _difference(dub.path, own.index, master.path, made.index, True)
-    if (
-        problem and "matroska" in master.container
-    ):  # whose clock counts milliseconds: to the next one is as near as can be
-        with open_media(master.path) as container:
-            video = first_video(container)
-            begin = Fraction(video.start_time or 0) * video.time_base if video is not None else Fraction(0)
-        first = min(first_sample_time(master.path, track.index) for track in master.audio)
-        if abs(first - begin) <= _MS:
-            problem, count = _difference(dub.path, own.index, master.path, made.index, False)
-    return _checked(what, [problem] if problem else [], several(count, "sample"))
+    """Every sample of one track.
+
+    Matroska counts milliseconds, so that its sound may begin up to one away from the picture. In mp4 and mov the dub's
+    header may cut the padding of a lossy codec to the millisecond: what of it the master still has is said.
+    """
+    problem, count, longer = _difference(dub.path, own, master.path, made, align=True)
+    if (problem or longer) and "matroska" in master.container and _begins_with_picture(master):
+        problem, count, longer = _difference(dub.path, own, master.path, made, align=False)
+    padded = "mov" in dub.container and made.codec == own.codec in _PADDED and 0 < longer <= _MS * own.rate_hz
+    if problem or (longer and not padded):
+        length = f"{several(count + longer, 'sample')}, the dub has {count}"
+        return Check(what, "differs", "; ".join(filter(None, (problem, length if longer else ""))))
+    more = f", and {longer} of the encoder's padding after the dub's end" if longer else ""
+    return Check(what, "equal", several(count, "sample") + more)
 
 
-def _difference(dub: Path, own: int, master: Path, made: int, align: bool) -> tuple[str, int]:
-    """In which samples two tracks differ ('' in none), and how many were compared."""
-    blocks = [
-        sound_blocks(dub, None, mono=False, align_to_video=False, stream_index=own),
-        sound_blocks(master, None, mono=False, align_to_video=align, stream_index=made),
-    ]
-    held = [np.zeros((0, 0), np.float32)] * 2
-    at, wrong, first, ends = 0, 0, -1, [0, 0]
-    while True:
-        for n in (0, 1):
-            if len(held[n]) == 0:
-                try:
-                    held[n] = next(blocks[n], held[n][:0])
-                except DamagedMedia as e:
-                    if n == 0:
-                        raise
-                    return str(e).rstrip("."), at
-        if not (len(held[0]) and len(held[1])):
-            break
-        size = min(len(held[0]), len(held[1]))
-        one, two = held[0][:size], held[1][:size]
-        if one.shape != two.shape:
-            return f"{two.shape[1]} channels, the dub has {one.shape[1]}", at
-        far = (one != two).any(axis=1)
-        if far.any():
-            wrong += int(far.sum())
-            first = at + int(np.argmax(far)) if first < 0 else first
-        at += size
-        held = [held[0][size:], held[1][size:]]
-    for n in (0, 1):
-        ends[n] = at + len(held[n]) + sum(len(block) for block in blocks[n])
-    said = [f"{several(wrong, 'sample')} of {at}, the first is sample {first}"] if wrong else []
-    said += [f"{several(ends[1], 'sample')}, the dub has {ends[0]}"] if ends[0] != ends[1] else []
-    return "; ".join(said), at
+def _begins_with_picture(master: MediaInfo) -> bool:
+    """Whether the first sound track that begins does so within a millisecond of the picture."""
+    with open_media(master.path) as container:
+        video = first_video(container)
+        begin = Fraction(video.start_time or 0) * video.time_base if video is not None else Fraction(0)
+    return abs(min(first_sample_time(master.path, track.index) for track in master.audio) - begin) <= _MS
+
+
+def _difference(dub: Path, own: AudioInfo, master: Path, made: AudioInfo, *, align: bool) -> tuple[str, int, int]:
+    """In which samples two tracks differ ('' in none), how many the dub has, and how many more the master has. align:
+    the master's are counted from its first picture, else from its first sound. Raises DamagedMedia: the dub is."""
+    ours = sound_blocks(dub, None, mono=False, align_to_video=False, stream_index=own.index)
+    theirs = sound_blocks(master, None, mono=False, align_to_video=align, stream_index=made.index)
+    held: np.ndarray | None = None
+    wrong, first, count, total = 0, -1, 0, 0
+    damage: list[str] = []
+    for block in until_damage(theirs, damage):
+        at, total = total, total + len(block)
+        while len(block):
+            held = next(ours, None) if held is None or not len(held) else held
+            if held is None:
+                break
+            size = min(len(held), len(block))
+            if held.shape[1] != block.shape[1]:
+                return f"{block.shape[1]} channels, the dub has {held.shape[1]}", 0, 0
+            far = (held[:size] != block[:size]).any(axis=1)
+            if far.any():
+                first = at + int(np.argmax(far)) if first < 0 else first
+                wrong += int(far.sum())
+            at, count, held, block = at + size, count + size, held[size:], block[size:]
+    if damage:
+        return damage[0].rstrip("."), count, 0
+    count += (0 if held is None else len(held)) + sum(len(block) for block in ours)
+    where = f"{several(wrong, 'sample')} of {count}, the first is sample {first} ({first / own.rate_hz:.3f} s)"
+    return where if wrong else "", count, total - count
 
 
 # -- what is carried over --------------------------------------------------------------------

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -26,12 +27,13 @@ from dubbing.media.paste import PatchQueue
 from dubbing.media.read import Picture, scan
 from dubbing.records import Patch
 
-__all__ = ["LEAST_DB", "Likeness", "compare_pictures"]
+__all__ = ["LEAST_DB", "Likeness", "compare_pictures", "until_damage"]
 
 LEAST_DB = 34.0
 """PSNR under which a frame differs. In the masters of fifteen films, in the encoder's default quality, the least of a
 frame is 36.8 dB, and of a block 32.7."""
 _BLOCK_DB = 6.0  # by how much less a block may have
+T = TypeVar("T")
 _EQUAL_DB = 99.0
 _BLOCK = 16
 _PROGRESS_FRAMES = 24
@@ -98,7 +100,7 @@ def compare_pictures(
     """
     scans, queue = (scan(source, threads=threads), scan(master, threads=threads)), PatchQueue(patch_folders)
     damage: list[str] = []
-    ours, theirs = _Ahead(scans[0].pictures()), _Ahead(_until_damage(scans[1].pictures(), damage))
+    ours, theirs = _Ahead(scans[0].pictures()), _Ahead(until_damage(scans[1].pictures(), damage))
     patches = queue.at(0)
     error, samples, pairs, masked = 0.0, 0, 0, 0
     worst: tuple[float, int] | None = None
@@ -155,10 +157,10 @@ def _nearer(other: _Gap, gap: _Gap, by_time: bool, least_db: float) -> bool:
     return (by_time and other.mean <= gap.mean) or (other.fits(least_db) and 2 * other.mean < gap.mean)
 
 
-def _until_damage(pictures: Iterator[Picture], damage: list[str]) -> Iterator[Picture]:
-    """The pictures of a file up to where it is damaged, and the sentence that says so."""
+def until_damage(parts: Iterator[T], damage: list[str]) -> Iterator[T]:
+    """Pictures or blocks of sound up to where their file is damaged. damage: gets the sentence that says so."""
     try:
-        yield from pictures
+        yield from parts
     except DamagedMedia as e:
         damage.append(str(e))
 
