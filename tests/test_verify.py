@@ -150,9 +150,17 @@ def test_a_frame_too_many_is_named(made: tuple[Path, Path, Path], tmp_path: Path
     assert "frame 20 (01:00:00:20) in the master only" in told["frames"]
 
 
-def test_a_small_change_of_one_picture_is_named(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("dot_is", ["white", "as bright"])
+def test_a_small_change_of_one_picture_is_named(made: tuple[Path, Path, Path], tmp_path: Path, dot_is: str) -> None:
     def edit(p: list[np.ndarray]) -> list[np.ndarray]:
-        cv2.circle(p[33], (70, 40), 5, (255, 255, 255), -1)
+        """A dot: white, or as bright as what was there."""
+        dot = cv2.circle(np.zeros((64, 96), np.uint8), (70, 40), 6, 1, -1)[..., None]
+        if dot_is == "white":
+            p[33][dot[..., 0] > 0] = 255
+        else:
+            yuv = cv2.cvtColor(p[33], cv2.COLOR_BGR2YCrCb)
+            yuv[..., 1:] += dot * np.array([50, 30], np.uint8)
+            p[33][:] = cv2.cvtColor(yuv, cv2.COLOR_YCrCb2BGR)
         return p
 
     found = dubbing.verify(changed(made, tmp_path / "a.mkv", edit), made[0], dub=made[1])

@@ -5,8 +5,8 @@ is left out, and of the chroma whatever block it touches. A frame that is absent
 picture: where a pair differs and the next frame of either film fits, the pass goes on from there. Two frames of each
 film are held.
 
-A frame differs where its PSNR, or that of its worst block of 16x16 luma samples, is under a limit: the first finds
-what is spread, the second what is small. It does not find a frame that is shown twice where nothing moves.
+A frame differs where its PSNR, or that of its worst block of 16x16 pixels in one plane, is under a limit: the first
+finds what is spread, the second what is small. It does not find a frame that is shown twice where nothing moves.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Likeness:
 @dataclass(frozen=True)
 class _Gap:
     """How far two pictures are apart. error: sum of squared differences; samples: how many; block: the greatest mean
-    squared difference of a block of luma."""
+    squared difference of a block in one plane."""
 
     error: float
     samples: int
@@ -207,13 +207,13 @@ def _gap(a: Picture, b: Picture, patches: Sequence[Patch]) -> _Gap:
             free = np.ascontiguousarray(1 - (mask if index == 0 else _blocks(mask, sub, x.shape)))
         error += float(cv2.norm(x, y, cv2.NORM_L2SQR, free))
         samples += x.size if free is None else int(cv2.countNonZero(free))
-        if index == 0:
-            far = cv2.absdiff(x, y)
-            if free is not None:
-                far *= free
-            square = cv2.multiply(far, far, dtype=cv2.CV_32F)
-            size = (max(1, x.shape[1] // _BLOCK), max(1, x.shape[0] // _BLOCK))
-            block = float(cv2.resize(square, size, interpolation=cv2.INTER_AREA).max())
+        far = cv2.absdiff(x, y)
+        if free is not None:
+            far *= free
+        square = cv2.multiply(far, far, dtype=cv2.CV_32F)
+        shifts = sub if index else (0, 0)
+        blocks = [max(1, (side << shift) // _BLOCK) for side, shift in zip(x.shape[::-1], shifts, strict=True)]
+        block = max(block, float(cv2.resize(square, blocks, interpolation=cv2.INTER_AREA).max()))
     return _Gap(error, samples, block)
 
 
