@@ -196,7 +196,7 @@ def test_every_track_is_compared_in_order(tmp_path: Path) -> None:
     target = master(source, sounds[0])[0].rename(tmp_path / "film.fr.mov")
     assert dubbing.verify(target, source, dub=sounds[0]).exit_code == 0
     told = differing(dubbing.verify(target, source, dub=sounds[1]))
-    assert "layout 1 channels, the dub's 2 channels" in told["sound track 1"] and "samples of track 2" in told
+    assert "layout 1 channel, the dub's 2 channels" in told["sound track 1"] and "samples of track 2" in told
     assert differing(dubbing.verify(target, source, dub=one))["sound tracks"] == "2 tracks, the dub has 1"
 
 

@@ -180,11 +180,11 @@ def _described(
         problems.append(f"{made.rate_hz} Hz, the dub's {own.rate_hz} Hz")
     unsaid = not made.places and "matroska" in master.container  # it does not say it of PCM
     if own.channels != made.channels or (own.places and own.places != made.places and not unsaid):
-        problems.append(f"layout {made.layout}, the dub's {own.layout}")
+        problems.append(f"layout {_layout(made)}, the dub's {_layout(own)}")
     if own.title != made.title:
         problems.append(f"title {made.title!r}, the dub's {own.title!r}")
     spoken = (of_stream_tag(own.language) and own.language if many else None) or language
-    told = f"{made.rate_hz} Hz, {made.layout}"
+    told = f"{made.rate_hz} Hz, {_layout(made)}"
     if spoken is None:
         return _checked(what, problems, f"{told}; its language was not looked at, because none was given")
     code = three_letters(spoken)
@@ -194,6 +194,10 @@ def _described(
         else:
             problems.append(f"language {made.language or 'not said'}, the dub's {spoken} ({code})")
     return _checked(what, problems, f"{told}, {made.language or 'no language'}")
+
+
+def _layout(track: AudioInfo) -> str:
+    return track.layout if track.places else several(track.channels, "channel")
 
 
 def _samples(what: str, dub: MediaInfo, own: AudioInfo, master: MediaInfo, made: AudioInfo) -> Check:
