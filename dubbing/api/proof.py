@@ -83,7 +83,7 @@ def verify(
     dub: the file whose sound is delivered, None for the one that the run's manifest names; takes: the output folder or
     URI of the run, None to look for it where the master lies (OUT/<title>/<language>/); outside the mattes of its takes
     every picture must be the source's, and without takes the whole picture. least_db: PSNR, dB, under which a frame
-    differs (None: 34), and 6 dB less a block of 16x16 pixels of it. on_frames(n): n more frames are compared.
+    differs (None: 34), and 6 dB less a block of 16x16 pixels (10 in chroma). on_frames(n): n more frames are compared.
 
     Raises MediaError: no such file, no film, another film (other size, or no frame in common), a draft, a damaged
     source or dub; InputError: the run has no such master; OutputError: no run has written to `takes`, or a take is

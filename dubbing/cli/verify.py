@@ -41,7 +41,7 @@ Exit code 0: all as it should be; 1: something differs; 2: no such file, no film
     type=Finite(1, 99),
     default=None,
     metavar="DB",
-    help="PSNR under which a frame differs, and 6 dB less a block of it.  [default: 34]",
+    help="PSNR under which a frame differs, and 6 dB less a block of it (10 in chroma).  [default: 34]",
 )
 @json_option
 def verify(
