@@ -4,8 +4,8 @@
         [--generator "{name: wav2lip, model: /models/wav2lip.pth}"]
 
 Prints: wall time of the first language and of each further one over the film's length, where the
-time went, peak memory of the whole process tree; per master the frame count, rate, that its sound
-decodes to the dub's samples, and the PSNR outside the mattes; per dubbed shot where its mattes lie and its scores.
+time went, peak memory of the whole process tree; per master what `dub verify` finds, and the PSNR outside the
+mattes; per dubbed shot where its mattes lie and its scores.
 --loops N also runs the film repeated N times with the first dub, and prints both peaks.
 """
 
@@ -22,12 +22,12 @@ import av
 import numpy as np
 import yaml
 
+import dubbing
 from bench.watch import Cost, watch
 from dubbing import media
 from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.face import OUTER_LIPS
-from dubbing.records import Patch
 from dubbing.shot_table import read_rows
 from dubbing.store import read_json
 
@@ -78,16 +78,12 @@ def run(folder: Path, film: Path, dubs: dict[str, str], engine: str, generator: 
 def check(folder: Path, film: Path, sound: Path) -> None:
     """What one master kept."""
     summary = [d for d in read_json(folder.parents[1] / "run.json")["dubs"] if d["language"] == folder.name][0]
-    master = Path(summary["master"])
-    was, now = media.timeline(film), media.timeline(master)
-    same_pts = len(was) == len(now) and all(was.time(i) == now.time(i) for i in range(len(was)))
-    heard = media.read_sound(master, rate_hz=48000, mono=False)
-    given = media.read_sound(sound, rate_hz=48000, mono=False)
-    same_sound = heard.shape == given.shape and bool((heard == given).all())
+    found = dubbing.verify(summary["master"], film, dub=sound)
+    print(f"{folder.name}: {found.master.name}, {found.pictures.pairs} frames, "
+          f"PSNR outside mattes {found.pictures.psnr_db:.2f} dB")  # fmt: skip
+    for one in found.checks:
+        print(f"   {one.what}: {one}")
     rows = read_rows(folder / "shots.parquet")
-    psnr = outside_psnr(film, master, folder, rows)
-    print(f"{folder.name}: {master.name}, {len(now)} frames at {now.rate}, same times {same_pts}, "
-          f"same samples {same_sound}, PSNR outside mattes {psnr:.2f} dB")  # fmt: skip
     for row in rows:
         if row["status"] != "dubbed":
             print(f"   {row['shot']} {row['start_frame']}-{row['end_frame']} {row['status']}: {row['reason']}")
@@ -123,35 +119,6 @@ def placed(folder: Path, row: dict) -> str:
         frames += len(came)
     return (f"{frames} patches, every frame of every line {told}; lips wholly inside the matte in {whole}; "
             f"the matte begins {-above:.2f} face heights under the eyes or lower")  # fmt: skip
-
-
-def outside_psnr(film: Path, master: Path, folder: Path, rows: list[dict]) -> float:
-    """PSNR (BGR, 8 bits) over all pixels whose matte is 0, whole film."""
-    covers: dict[int, list[Patch]] = {}
-    for row in rows:
-        if row["status"] == "dubbed":
-            for patches in sorted((folder / "takes" / row["shot"] / row["take"] / "patch").glob("face_*")):
-                for p in media.read_patches(patches):
-                    covers.setdefault(p.frame, []).append(p)
-    total, count = 0.0, 0
-    pairs = zip(media.read(film, media.timeline(film)), media.read(master, media.timeline(master)), strict=True)
-    for a, b in pairs:
-        gap = (a.bgr().astype(np.float32) - b.bgr()) ** 2
-        keep = np.ones(gap.shape[:2], bool)
-        for p in covers.get(a.frame, ()):
-            height, width = p.matte_HW.shape
-            # a pixel beside the matte shares its chroma with one inside
-            inside = np.zeros(keep.shape, bool)
-            inside[p.y : p.y + height, p.x : p.x + width] = p.matte_HW > 0
-            grown = inside.copy()
-            grown[1:] |= inside[:-1]
-            grown[:-1] |= inside[1:]
-            grown[:, 1:] |= inside[:, :-1]
-            grown[:, :-1] |= inside[:, 1:]
-            keep &= ~grown
-        total += float(gap[keep].sum())
-        count += int(keep.sum()) * 3
-    return float(10 * np.log10(255**2 / (total / count)))
 
 
 def loop(out: Path, film: Path, language: str, sound: Path, args: argparse.Namespace, once: Cost) -> None:

@@ -8,6 +8,7 @@
     open_results               what a run has left: shots as tables, takes, patches as arrays, masters
     rerun, export              new takes of some shots; deliver what reviewers decided
     score                      how well the lips of any film fit its sound
+    verify                     whether a master keeps all of its source, and its dub's sound
     Manifest, Title, Dub, ...  a job built in Python; Config: settings
 
 Names are imported when they are first used, so that `import dubbing` costs nothing.
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dubbing.api.jobs import Plan, check, plan, run
+    from dubbing.api.proof import Check, Verified, verify
     from dubbing.api.results import DubResults, Results, Take, TitleResults, open_results
     from dubbing.api.reviewed import Rerun, export, rerun
     from dubbing.api.scores import Scores, score
@@ -34,14 +36,15 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Config", "Dub", "DubError", "DubResults", "Estimate", "Event", "Exported", "Findings", "GeneratorChoice",
+    "Check", "Config", "Dub", "DubError", "DubResults", "Estimate", "Event", "Exported", "Findings", "GeneratorChoice",
     "InputError", "Manifest", "ManifestError", "MediaError", "ModelError", "OutputError", "Parts", "Patch", "Plan",
-    "Report", "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleResults", "check", "export",
-    "open_results", "plan", "rerun", "run", "score",
+    "Report", "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleResults", "Verified", "check", "export",
+    "open_results", "plan", "rerun", "run", "score", "verify",
 ]  # fmt: skip
 
 _HOMES = {
     "dubbing.api.jobs": ("Plan", "check", "plan", "run"),
+    "dubbing.api.proof": ("Check", "Verified", "verify"),
     "dubbing.api.results": ("DubResults", "Results", "Take", "TitleResults", "open_results"),
     "dubbing.api.reviewed": ("Rerun", "export", "rerun"),
     "dubbing.api.scores": ("Scores", "score"),

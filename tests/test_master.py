@@ -109,21 +109,6 @@ def same_picture_tags(source: Path, target: Path) -> None:
     assert a.range in (None, b.range, 1) and a.chroma_location in (None, b.chroma_location)
 
 
-def psnr(source: Path, target: Path, boxes: dict[int, tuple[int, int, int, int]], every: int = 1) -> float:
-    """Luma PSNR in dB over all frames, outside the box (x, y, w, h, as coded) of each frame that has one."""
-    error, count = 0.0, 0
-    with av.open(str(source)) as a, av.open(str(target)) as b:
-        for n, (one, two) in enumerate(zip(a.decode(video=0), b.decode(video=0), strict=True)):
-            if n % every:
-                continue
-            planes = [np.frombuffer(f.planes[0], np.uint8).reshape(f.height, -1)[:, : f.width] for f in (one, two)]
-            square = (planes[0].astype(np.int32) - planes[1]) ** 2
-            x, y, w, h = boxes.get(n, (0, 0, 0, 0))
-            error += float(square.sum() - square[y : y + h, x : x + w].sum())
-            count += square.size - w * h
-    return float(10 * np.log10(255**2 / max(error / count, 1e-9)))
-
-
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("rate", RATES)
 def test_every_frame_keeps_its_time(tmp_path: Path, rate: str, suffix: str) -> None:
@@ -237,12 +222,13 @@ def test_the_dub_is_delivered_without_loss(
 
 def test_hevc_stays_hevc_with_its_tag(tmp_path: Path) -> None:
     source = film(tmp_path / "film.mp4", 30, codec="libx265")
-    target, line = master(source, dub(tmp_path / "d.flac", 57_600), [patches(tmp_path / "p", range(30))])
+    folder = patches(tmp_path / "p", range(30))
+    target, line = master(source, dub(tmp_path / "d.flac", 57_600), [folder])
     a, b = media.probe(source).video, media.probe(target).video
     assert a is not None and b is not None and (a.codec, b.codec) == ("hevc", "hevc")
     assert b.tag == ("hev1" if a.tag == "hev1" else "hvc1")
     same_time(line, media.timeline(target))
-    assert psnr(source, target, dict.fromkeys(range(30), (20, 16, 32, 24))) > 42
+    assert media.compare_pictures(source, target, [folder]).psnr_db > 42
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -351,4 +337,4 @@ def test_the_reel_is_visually_lossless_outside_its_mattes(shared: Path, tmp_path
     same_sound(sound, target)
     same_picture_tags(source, target)
     assert payloads_of(source, "subtitles") == payloads_of(target, "subtitles")
-    assert psnr(source, target, dict.fromkeys(range(200, 500), (500, 300, 160, 120)), every=6) > 42
+    assert media.compare_pictures(source, target, [folder]).psnr_db > 42

@@ -2,6 +2,7 @@
 
     check, plan, run                     dubbing.api.jobs
     score                                dubbing.api.scores
+    verify                               dubbing.api.proof
     rerun, export, serve_review          dubbing.api.reviewed
     open_results                         dubbing.api.results
 

@@ -193,6 +193,23 @@ class DubResults:
         """The take of a shot that is delivered; None where the source's own picture is. Raises as `takes`."""
         return next((t for t in self.takes(shot) if t.delivered), None)
 
+    @property
+    def out(self) -> str:
+        """The output folder or URI."""
+        return self._store.shown(self._store.root)
+
+    def patch_folders(self) -> tuple[Path, ...]:
+        """On this machine, a folder of patches for each face of the takes that are delivered, in the film's order.
+        Raises DamagedResult (an OutputError): a take is damaged, or gone."""
+        found: list[Path] = []
+        for row in self._rows:
+            if row["status"] == "dubbed":
+                take = self._home / "takes" / row["shot"] / row["take"] / "patch"
+                folder = Path(self._store.bring({"take": str(take)})["take"])
+                self._store.whole(folder)
+                found += sorted(folder.glob("face_*"))
+        return tuple(found)
+
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.shots.to_pylist()

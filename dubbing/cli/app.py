@@ -44,6 +44,7 @@ from dubbing.cli.review import rerun, review
 from dubbing.cli.say import echo
 from dubbing.cli.score import score
 from dubbing.cli.train import train
+from dubbing.cli.verify import verify
 from dubbing.errors import DubError, InputError, ManifestError
 from dubbing.remote import Uri
 
@@ -276,7 +277,7 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 
 for _command in (
-    init, schema, review, rerun, export, formats, score, evaluate, train, dataset, models, submit, logs, cancel,
+    init, schema, review, rerun, export, verify, formats, score, evaluate, train, dataset, models, submit, logs, cancel,
 ):  # fmt: skip
     dub.add_command(_command)
 

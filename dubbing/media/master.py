@@ -32,7 +32,7 @@ from dubbing.media.paste import pasted
 from dubbing.media.probe import MediaInfo, VideoInfo, local_url, open_media, probe
 from dubbing.media.sound import first_sample_time
 
-__all__ = ["Mastered", "encode_master"]
+__all__ = ["NO_TEXT", "Mastered", "encode_master", "kept_tags"]
 
 _DEFAULTS = {"libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0)}
 _DRAFT = ("ultrafast", 26.0)
@@ -40,7 +40,7 @@ _DRAFT_COMMENT = "draft, not for delivery: half size, coarse mouths"
 _ENCODER_THREADS = 8
 _STEADY_S = Fraction(2, 1000)
 _PROGRESS_FRAMES = 24
-_NO_TEXT = b"\0\0"
+NO_TEXT = b"\0\0"
 """How mp4 marks the pause after a subtitle; its muxer writes these itself."""
 _NOT_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "timecode", "alpha_mode"}
 _MATROSKA_STATISTICS = ("bps", "number_of_", "_statistics_")
@@ -139,7 +139,7 @@ def _open_output(
         both = math.lcm(scale, *rates)
         movie = both if timeline.pts[0] and both < 1 << 31 else scale
         options |= {"video_track_timescale": str(scale), "movie_timescale": str(movie)}
-    tags = _kept_tags(info.metadata)
+    tags = kept_tags(info.metadata)
     if draft:
         comment = next((key for key in tags if key.lower() == "comment"), "comment")
         tags[comment] = "; ".join(filter(None, (_DRAFT_COMMENT, tags.get(comment))))
@@ -152,7 +152,7 @@ def _open_output(
     return output
 
 
-def _kept_tags(tags: Mapping[str, str], muxer: str = "") -> dict[str, str]:
+def kept_tags(tags: Mapping[str, str], muxer: str = "") -> dict[str, str]:
     """Tags worth carrying: not those that describe the old file's own encoding."""
     kept = {
         key: value
@@ -202,7 +202,7 @@ def _add_picture(
     stream.options = options
     if video.matrix9 is not None:
         stream.set_display_matrix(video.matrix9)
-    stream.metadata.update(_kept_tags(film.stream.metadata, plan.muxer))
+    stream.metadata.update(kept_tags(film.stream.metadata, plan.muxer))
     if video.start_tc is not None:
         stream.metadata["timecode"] = video.start_tc
     stream.disposition = film.stream.disposition
@@ -256,7 +256,7 @@ class _Carried:
             if stream.type == "attachment" and output.format.name != "matroska":
                 continue
             copy = output.add_stream_from_template(stream, opaque=True)
-            copy.metadata.update(_kept_tags(stream.metadata, output.format.name))
+            copy.metadata.update(kept_tags(stream.metadata, output.format.name))
             copy.disposition = stream.disposition
             if stream.type == "video" and stream.sample_aspect_ratio:
                 copy.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio
@@ -269,7 +269,7 @@ class _Carried:
             return
         if packet.pts is None and packet.dts is None:  # a cover
             packet.pts = packet.dts = 0
-        if packet.stream.codec_context.name == "mov_text" and bytes(packet) == _NO_TEXT:
+        if packet.stream.codec_context.name == "mov_text" and bytes(packet) == NO_TEXT:
             return
         packet.stream = stream
         self._output.mux(packet)

@@ -1,0 +1,205 @@
+"""Prove from Python that a master is its source with other mouths and the dub's sound: what `dub verify` does.
+
+Files are compared as they are: nothing that a run remembers of them is believed. Of a run, its takes say where pictures
+may differ, and its manifest which sound was delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dubbing import languages, media
+from dubbing.api.results import DubResults, open_results
+from dubbing.clock import Timeline
+from dubbing.errors import DubError, InputError, MediaError, OutputError, several
+from dubbing.manifest import Dub
+from dubbing.media import Check, Likeness
+from dubbing.remote import Uri
+from dubbing.run_file import FILE, read_run
+from dubbing.store import open_store
+
+__all__ = ["Check", "Verified", "frames_of", "verify"]
+
+_ANOTHER_FILM_DB = 16.0
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found of one master.
+
+    master, source: the files; dub: the file with which its sound was compared, None where none was known; takes: the
+    output folder whose takes say which pixels may differ, None where none was known; checks: one for each thing that
+    was compared, or that was not, with the reason; pictures: PSNR and frames by number.
+    """
+
+    master: Path
+    source: Path
+    dub: Path | None
+    takes: str | None
+    checks: tuple[Check, ...]
+    pictures: Likeness
+
+    @property
+    def differing(self) -> tuple[Check, ...]:
+        """The checks that found a difference; none of a good master."""
+        return tuple(c for c in self.checks if c.status == "differs")
+
+    @property
+    def exit_code(self) -> int:
+        """What `dub verify` ends with: 0, or 1 where something differs."""
+        return DubError.exit_code if self.differing else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `dub verify --json` prints."""
+        line, seen = self.pictures.source, self.pictures
+        ranges = {"missing": (line, seen.missing), "extra": (seen.master or line, seen.extra)}
+        worst = None if seen.worst_frame is None else line.timecode(seen.worst_frame)
+        return {
+            "schema": "dub.verify.1", "master": str(self.master), "source": str(self.source),
+            "dub": None if self.dub is None else str(self.dub), "takes": self.takes, "exit_code": self.exit_code,
+            "checks": [asdict(c) for c in self.checks],
+            "pictures": {
+                "compared": seen.pairs, "psnr_db": round(seen.psnr_db, 3), "worst_frame": seen.worst_frame,
+                "worst_tc": worst, "worst_db": None if seen.worst_db is None else round(seen.worst_db, 3),
+                "differing": [
+                    {**_ends(line, a, b), "psnr_db": round(db, 3), "block_psnr_db": round(block_db, 3)}
+                    for a, b, db, block_db in seen.differing
+                ],
+                **{name: [_ends(at, a, b) for a, b in found] for name, (at, found) in ranges.items()},
+            },
+        }  # fmt: skip
+
+
+def verify(
+    master: Path | str, source: Path | str, *, dub: Path | str | None = None, takes: Path | str | None = None,
+    least_db: float | None = None, on_frames: Callable[[int], None] | None = None,
+) -> Verified:  # fmt: skip
+    """Compare a master with the film that it was made of, frame by frame and sample by sample.
+
+    dub: the file whose sound is delivered, None for the one that the run's manifest names; takes: the output folder or
+    URI of the run, None to look for it where the master lies (OUT/<title>/<language>/); outside the mattes of its takes
+    every picture must be the source's, and without takes the whole picture. least_db: PSNR, dB, under which a frame
+    differs (None: 34), and 6 dB less a block of 16x16 pixels (10 in chroma). on_frames(n): n more frames are compared.
+
+    Raises MediaError: no such file, no film, another film (other size, or no frame in common), a draft, a damaged
+    source or dub; InputError: the run has no such master; OutputError: no run has written to `takes`, or a take is
+    damaged.
+    """
+    film, made = Path(source), Path(master)
+    was, now = media.probe(film), media.probe(made)
+    _same_kind(film, was, made, now)
+    run = _run_of(made, takes)
+    asked = _asked(run) if run is not None else None
+    sound, why = _sound(dub, run, asked)
+    heard = media.probe(sound) if sound is not None else None
+    if heard is not None and not heard.audio:
+        raise MediaError(f"{sound} has no sound stream; give the file of the dub.")
+    folders = run.patch_folders() if run is not None and run.finished else ()
+    seen = media.compare_pictures(film, made, folders, least_db=least_db or media.LEAST_DB, progress=on_frames)
+    if not seen.damage and (seen.best_db is None or seen.best_db < _ANOTHER_FILM_DB):
+        raise MediaError(f"No frame of {made} is like one of {film}: it was made of another film; give its own source.")
+    assert was.video is not None and now.video is not None
+    checks = media.check_times(seen.source, seen.master, seen.missing, seen.extra)
+    checks += [_pictures(seen, run)]
+    checks += media.check_picture(was.video, now.video)
+    if heard is None:
+        checks.append(Check("sound", "not looked at", why))
+    else:
+        language = asked.language if asked else languages.at_the_end_of(made.stem.removesuffix(media.DRAFT))
+        checks += media.check_sound(heard, now, asked.deliver_tracks if asked else None, language)
+    checks += media.check_carried(was, now)
+    where = run.out if run is not None and run.finished else None
+    return Verified(made, film, sound, where, tuple(checks), seen)
+
+
+def frames_of(film: Path | str) -> int:
+    """How many frames a film's header promises, 0 where it does not say. Raises MediaError."""
+    info = media.probe(film)
+    return info.video.frames_hint if info.video is not None else 0
+
+
+def _same_kind(film: Path, was: media.MediaInfo, made: Path, now: media.MediaInfo) -> None:
+    """Raises MediaError where two files cannot be a film and its master."""
+    for path, info in ((film, was), (made, now)):
+        if info.video is None:
+            raise MediaError(f"{path} has no picture; give a film.")
+        if media.is_photograph(path):
+            raise MediaError(f"{path} is a photograph; give a film: what was made of it lies in OUT/<title>/analysis/.")
+    assert was.video is not None and now.video is not None
+    one, two = ((v.width, v.height) for v in (was.video, now.video))
+    if one != two:
+        sizes = f"{made} is {two[0]}x{two[1]} and {film} is {one[0]}x{one[1]}"
+        if f"{media.DRAFT}." in made.name:
+            raise MediaError(f"{sizes}: it is a draft, which is not for delivery; verify the master of a full run.")
+        raise MediaError(f"{sizes}: it was made of another film; give its own source.")
+
+
+def _run_of(master: Path, takes: Path | str | None) -> DubResults | None:
+    """The dub whose master this is: in a given output folder by the file's name, else where the file lies."""
+    if takes is not None:
+        dubs = open_results(takes).dubs
+        named = [d for d in dubs if master.name.startswith(f"{d.title}.{d.language}.")]
+        if not named:
+            there = ", ".join(f"{d.title}.{d.language}" for d in dubs)
+            raise InputError(f"The run in {str(takes)!r} made no {master.name}; it made: {there or 'nothing yet'}.")
+        return max(named, key=lambda d: len(d.title) + len(d.language))
+    folder = master.absolute().parent
+    home = folder.parent if folder.name.startswith("master-") else folder
+    out = home.parent.parent
+    if not (out / FILE).is_file():
+        return None
+    try:
+        return next((d for d in open_results(out).dubs if (d.title, d.language) == (home.parent.name, home.name)), None)
+    except OutputError:
+        return None  # a run.json of something else
+
+
+def _asked(run: DubResults) -> Dub | None:
+    """What the manifest says of a dub."""
+    parts = read_run(open_store(run.out)).parts
+    found = (d for p in parts for t, d in p.dubs() if (t.id, d.language) == (run.title, run.language))
+    return next(found, None)
+
+
+def _sound(given: Path | str | None, run: DubResults | None, asked: Dub | None) -> tuple[Path | None, str]:
+    """The dub's file; or None, and why."""
+    if given is not None:
+        return Path(given), ""
+    if asked is None or run is None:
+        return None, "no file of the dub is known; give it with --dub"
+    if isinstance(asked.audio, Uri):
+        return open_store(run.out).local(asked.audio), ""
+    if not asked.audio.exists():
+        return None, f"{asked.audio} is no longer there; give the dub's file with --dub"
+    return asked.audio, ""
+
+
+def _pictures(seen: Likeness, run: DubResults | None) -> Check:
+    """The pictures in one sentence."""
+    line = seen.source
+    if run is not None and run.finished:
+        where = f"outside the mattes, which {several(seen.masked, 'frame has one', 'frames have')}"
+    else:
+        where = "over the whole frame, because no takes are known"
+    named = [
+        f"{media.stretch(line, a, b)}: {db:.1f} dB, the worst block {block_db:.1f} dB"
+        for a, b, db, block_db in seen.differing[:_MOST_NAMED]
+    ]
+    rest = sum(b - a + 1 for a, b, _, _ in seen.differing[_MOST_NAMED:])
+    named += [f"{several(rest, 'more frame')}"] if rest else []
+    named += [seen.damage.rstrip(".")] if seen.damage else []
+    if named:
+        return Check("pictures", "differs", "; ".join([*named, where]))
+    assert seen.worst_frame is not None
+    worst = f"worst {seen.worst_db:.1f} dB in {media.stretch(line, seen.worst_frame, seen.worst_frame)}"
+    return Check("pictures", "equal", f"PSNR {seen.psnr_db:.1f} dB {where}; {worst}")
+
+
+def _ends(line: Timeline, first: int, last: int) -> dict[str, Any]:
+    return {
+        "first_frame": first, "last_frame": last, "first_tc": line.timecode(first), "last_tc": line.timecode(last),
+    }  # fmt: skip
