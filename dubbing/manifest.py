@@ -147,7 +147,6 @@ _Channels = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=16)], 
 
 
 _RANGE = re.compile(r"\s*(.*?)\s*-\s*(.*?)\s*")
-_CODE = re.compile(r"\d\d:\d\d:\d\d[:;.]\d\d\d?", re.ASCII)
 _SHOT_NAME = re.compile(r"(?:shot_)?(\d{1,9})", re.ASCII)
 
 
@@ -157,24 +156,19 @@ def _listed(value: Any, info: ValidationInfo) -> Any:
     raise _said(f"{info.field_name!r} must be a list, as in {info.field_name}: [...]; found {document._short(value)}.")
 
 
-def _timecodes(value: Any) -> str:
-    found = _RANGE.fullmatch(value) if isinstance(value, str) else None
-    if not found or not all(_CODE.fullmatch(code) for code in found.groups()):
-        raise _said(
-            f"{document._short(value)} is no range of timecodes; write the first frame and the frame after the last, "
-            "as 01:02:03:00-01:02:10:00 (; before the frames of drop-frame)."
-        )
-    return "-".join(found.groups())
+def _range(one: str, kind: str, example: str) -> BeforeValidator:
+    """A range whose two ends match the pattern `one`."""
 
+    def checked(value: Any) -> str:
+        found = _RANGE.fullmatch(value) if isinstance(value, str) else None
+        if not found or not all(re.fullmatch(one, end, re.ASCII) for end in found.groups()):
+            raise _said(
+                f"{document._short(value)} is no range of {kind}; write the first frame and the frame after the last, "
+                f"{example}."
+            )
+        return "-".join(found.groups())
 
-def _frames(value: Any) -> str:
-    found = _RANGE.fullmatch(value) if isinstance(value, str) else None
-    if not found or not all(re.fullmatch(r"\d{1,9}", n, re.ASCII) for n in found.groups()):
-        raise _said(
-            f"{document._short(value)} is no range of frames; write the first frame and the frame after the last, "
-            "counted from 0, as 240-360."
-        )
-    return "-".join(found.groups())
+    return BeforeValidator(checked)
 
 
 def _shots(value: Any) -> str:
@@ -187,10 +181,10 @@ def _shots(value: Any) -> str:
     return "-".join(map(str, numbers))
 
 
-_Timecodes = Annotated[
-    tuple[Annotated[str, BeforeValidator(_timecodes)], ...], BeforeValidator(_listed), Field(min_length=1)
-]
-_Frames = Annotated[tuple[Annotated[str, BeforeValidator(_frames)], ...], BeforeValidator(_listed), Field(min_length=1)]
+_CODES = _range(r"\d\d:\d\d:\d\d[:;.]\d\d\d?", "timecodes", "as 01:02:03:00-01:02:10:00 (; in drop-frame)")
+_FRAMES = _range(r"\d{1,9}", "frames", "counted from 0, as 240-360")
+_Timecodes = Annotated[tuple[Annotated[str, _CODES], ...], BeforeValidator(_listed), Field(min_length=1)]
+_Frames = Annotated[tuple[Annotated[str, _FRAMES], ...], BeforeValidator(_listed), Field(min_length=1)]
 _Number = Annotated[str, BeforeValidator(_shots), WithJsonSchema({"type": ["integer", "string"]})]
 _Shots = Annotated[tuple[_Number, ...], BeforeValidator(_listed), Field(min_length=1)]
 
