@@ -191,7 +191,8 @@ def look(
                 found.notes += _taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
-        heard = attempt(at, ("original",), _heard, title, info, store, listener) if listener else None
+        good = len(found.problems) == before
+        heard = attempt(at, ("original",), _heard, title, info, store, listener) if listener and good else None
         found.titles.append(_title(title, info, line, tuple(dubs), variable, tuple(heard or ())))
         found.notes += _doubts(title, heard or ())
         if made:

@@ -207,7 +207,7 @@ def test_whatever_it_is_given_a_command_ends_well(part: int, here: Path, dub: Ca
         assert tree(here) == before, (told, tree(here) ^ before)
 
 
-MEDIA = 150
+MEDIA = 75
 SHAPES = ("film.mp4", "film.mkv", "film.avi", "film.mov", "fr.wav", "fr.flac", "floats.wav", "cuts.edl")
 LISTS = (
     "#EXTM3U\n#EXTINF:9,\nfilm.mp4\n", "ffconcat version 1.0\nfile film.mp4\n", "v=0\no=- 0 0 IN IP4 127.0.0.1\n",

@@ -141,7 +141,7 @@ class TestDecision:
         [
             ([], [[0, 4]], "no_face"),
             ([track(1, still(100))], [[0, 4]], "off_screen"),
-            ([track(1, talk(100))], [[3.9, 4]], "off_screen"),
+            ([track(1, np.concatenate([talk(40), still(60)]))], [[0, 0.3]], "off_screen"),
             ([track(1, talk(100), size=0.3, noise=0.1)], [[0, 4]], "too_small"),
             ([track(1, still(100), size=0.3, noise=0.1)], [[0, 4]], "too_small"),
             ([track(1, talk(100), yaw_deg=60)], [[0, 4]], "profile"),

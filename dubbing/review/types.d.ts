@@ -58,6 +58,7 @@ interface Row extends Scores {
   source_lse_at_zero: number | null;
   foreign_lse_at_zero: number | null;
   rest_opening: number | null;
+  excluded_frames: number | null;
   order: number;
   severity: number;
   severity_parts: { [part: string]: number };
