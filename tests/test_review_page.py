@@ -97,7 +97,7 @@ def test_single_letters_can_be_turned_off(ana: Visitor, reviewed: Path) -> None:
     page.uncheck("#help-on")
     page.keyboard.press("Escape")
     page.wait_for_selector("#help", state="hidden")
-    page.wait_for_function("!document.activeElement.closest('dialog')")  # the browser gives the focus back later
+    page.wait_for_function("() => !document.activeElement.closest('dialog')")  # the browser gives the focus back later
     page.keyboard.press("a")
     page.keyboard.press("ArrowRight")
     ana.at(13)
