@@ -168,7 +168,10 @@ def look(
             continue
         original = title.original or Original()
         if original.dialogue is not None:
-            attempt(at, ("original", "dialogue"), _original, title, original, info, line, config, store, sounds)
+            attempt(
+                at, ("original", "dialogue"), _dialogue, original.dialogue, "original", original, title, info, line,
+                config, store, sounds,
+            )  # fmt: skip
         elif original.track or original.channels:
             attempt(at, ("original",), dialogue.named, title.video, info, original.track, original.channels)
         if made:
@@ -182,7 +185,10 @@ def look(
         for j, dub in enumerate(title.dubs):
             own = made.line(dub.language) if made else line
             if dub.dialogue is not None and dub.dialogue != dub.audio:
-                attempt(at, ("dubs", j, "dialogue"), _dialogue, title, dub, info, own, config, store, sounds)
+                attempt(
+                    at, ("dubs", j, "dialogue"), _dialogue, dub.dialogue, dub.language, dub, title, info, own, config,
+                    store, sounds,
+                )  # fmt: skip
             one = attempt(at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds)
             parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
             if one is not None:
@@ -417,32 +423,17 @@ def _carried(tracks: tuple[media.TrackDelivery, ...]) -> str:
 
 
 def _dialogue(
-    title: Title, dub: Dub, picture: media.MediaInfo, line: Timeline | None, config: Config, store: Store,
-    sounds: Sounds,
+    file: Path | Uri, whose: str, named: Dub | Original, title: Title, picture: media.MediaInfo, line: Timeline | None,
+    config: Config, store: Store, sounds: Sounds,
 ) -> None:  # fmt: skip
-    """Raises MediaError where the dialogue is no sound, or does not fit the picture."""
-    assert dub.dialogue is not None
-    path = store.local(dub.dialogue)
-    own = media.probe(path)
-    if not own.audio:
-        raise MediaError(f"{dub.dialogue} has no sound stream; 'dialogue' must be the {dub.language} dialogue.")
-    dialogue.named(dub.dialogue, own, dub.track, dub.channels)
-    _fits(dub.dialogue, sounds.length(path), own.audio[0].rate_hz, store.local(title.video), picture, line, config)
-
-
-def _original(
-    title: Title, original: Original, picture: media.MediaInfo, line: Timeline | None, config: Config, store: Store,
-    sounds: Sounds,
-) -> None:  # fmt: skip
-    """Raises MediaError where the original's dialogue is no sound, lacks what is named, or does not fit the picture."""
-    assert original.dialogue is not None
-    path = store.local(original.dialogue)
+    """Raises MediaError where a dialogue is no sound, lacks a track or channel that is named, or does not fit the
+    picture. whose: `original`, or a dub's language."""
+    path = store.local(file)
     info = media.probe(path)
     if not info.audio:
-        raise MediaError(f"{original.dialogue} has no sound stream; 'dialogue' must be the original dialogue.")
-    dialogue.named(original.dialogue, info, original.track, original.channels)
-    rate_hz = info.audio[0].rate_hz
-    _fits(original.dialogue, sounds.length(path), rate_hz, store.local(title.video), picture, line, config)
+        raise MediaError(f"{file} has no sound stream; 'dialogue' must be the {whose} dialogue.")
+    dialogue.named(file, info, named.track, named.channels)
+    _fits(file, sounds.length(path), info.audio[0].rate_hz, store.local(title.video), picture, line, config)
 
 
 def _heard(title: Title, picture: media.MediaInfo, store: Store, listener: Listener) -> list[SoundFinding]:
