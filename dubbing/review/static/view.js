@@ -20,6 +20,7 @@ export class View {
   constructor(canvas) {
     this.canvas = canvas;
     this.scratch = document.createElement("canvas");
+    this.still = document.createElement("canvas"); // one picture of the video: every pane is cut from it
     this.mode = "side";
     this.zoom = "both";
     this.wipe = 0.5;
@@ -129,6 +130,7 @@ export class View {
       return;
     }
     c.imageSmoothingQuality = "high";
+    this.hold();
     this.rects = this.arrange(width, height);
     for (const rect of this.rects) this.pane(c, rect);
     this.canvas.dataset.rects = JSON.stringify(this.rects.map((r) => ({ ...r, x: Math.round(r.x), y: Math.round(r.y) })));
@@ -136,11 +138,20 @@ export class View {
     this.canvas.dataset.mouth = this.whose();
   }
 
+  // A video that plays may go on to its next frame while a picture is drawn: it is read once, so no two panes differ.
+  hold() {
+    const { source } = this.picture;
+    const [width, height] =
+      source instanceof HTMLVideoElement ? [source.videoWidth, source.videoHeight] : [source.naturalWidth, source.naturalHeight];
+    if (this.still.width !== width || this.still.height !== height) Object.assign(this.still, { width, height });
+    if (width && height) this.still.getContext("2d").drawImage(source, 0, 0, width, height);
+  }
+
   // Part of the packed picture, in its own pixels.
   /** @param {string} name @returns {Box} */
   from(name) {
-    const { source, layout } = this.picture;
-    const width = source instanceof HTMLVideoElement ? source.videoWidth : source.naturalWidth;
+    const { layout } = this.picture;
+    const width = this.still.width;
     const scale = (width || layout.width) / layout.width;
     const [x, y, w, h] = layout.panes[name];
     return [x * scale, y * scale, w * scale, h * scale];
@@ -149,9 +160,8 @@ export class View {
   /** @param {Context} c @param {Pane} rect */
   pane(c, rect) {
     const { region, side, x, y, w, h } = rect;
-    const source = this.picture.source;
     /** @param {string} which */
-    const put = (which) => c.drawImage(source, ...this.from(`${region}_${which}`), x, y, w, h);
+    const put = (which) => c.drawImage(this.still, ...this.from(`${region}_${which}`), x, y, w, h);
     let caption = this.captions[side === "b" ? 1 : 0];
     if (side === "a" || side === "b") put(side);
     else if (this.mode === "wipe") {
@@ -216,7 +226,8 @@ export class View {
   // |a - b| times the gain. The server's own pane was taken before encoding, so it is without the encoder's noise.
   /** @param {Context} c @param {Pane} rect */
   difference(c, { region, x, y, w, h }) {
-    const { source, layout } = this.picture;
+    const source = this.still;
+    const { layout } = this.picture;
     const own = region === "full" ? "diff" : "diff_mouth";
     const name = layout.panes[own] ? own : `${region}_a`;
     const [sx, sy, sw, sh] = this.from(name);
