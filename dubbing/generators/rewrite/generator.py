@@ -26,7 +26,6 @@ from dubbing.generators.rewrite.interior import SHOWN, Inside, Tones, shut, tone
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
 from dubbing.models import Model
-from dubbing.records import Patch
 from dubbing.store import key_of
 
 __all__ = ["Apart", "Rewrite", "RewriteSettings", "ShotPlan"]
@@ -106,7 +105,7 @@ class Rewrite:
             if not here_N.any():
                 continue
             faces = [
-                Face(_sized(picture.bgr(box=(b.x, b.y, b.width, b.height)), small), small, mesh)
+                Face(_sized(picture.own_bgr((b.x, b.y, b.width, b.height)), small), small, mesh)
                 for picture, b, small, mesh in zip(
                     media.read(work.source, work.timeline, start + low, start + high, threads=1),
                     plan.boxes[low:high],
@@ -129,7 +128,7 @@ class Rewrite:
                 if work.draft:
                     bgr, matte = _enlarged(bgr, matte, target, box)
                 matte = np.rint(matte * plan.fade_N[low + n]).astype(np.uint8)
-                patch = Patch(start + low + int(n), box.x, box.y, bgr, matte)
+                patch = media.patch_of(start + low + int(n), box.x, box.y, bgr, matte, plan.transfer)
                 yield Rendered(patch, float(plan.opening_N[low + n]))
 
 
@@ -156,6 +155,8 @@ class ShotPlan:
         times_s = times_s - float(work.timeline.time(first))
         space = shape.ShapeSpace.load()
         have_NK = space.encode(full, actor.rest)
+        video = media.probe(work.source).video
+        self.transfer = video.transfer if video and video.transfer in media.HDR else 0
         self.alone = work.actor is None and apart is None
         self.near_s = apart.gap_s if apart else None
         self.times_s = times_s
