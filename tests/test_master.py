@@ -244,8 +244,6 @@ def test_what_cannot_be_delivered_whole_is_refused_first(tmp_path: Path) -> None
     sound = media.probe(dub(tmp_path / "d.flac", 4800))
     vp9 = {"deadline": "realtime", "cpu-used": "8"}
     makes: list[tuple[str, str, dict[str, Any], str]] = [
-        ("ten.mp4", "libx265", {"pix_fmt": "yuv420p10le"}, "10 bits"),
-        ("alpha.mov", "prores_ks", {"pix_fmt": "yuva444p10le"}, "bits"),
         ("alpha.webm", "libvpx-vp9", {"pix_fmt": "yuva420p", "options": vp9}, "transparency"),
         ("fields.mp4", "libx264", {"options": {"flags": "+ildct+ilme", "x264-params": "tff=1"}}, "interlaced"),
         ("grey.mkv", "ffv1", {"pix_fmt": "gray"}, "gray"),

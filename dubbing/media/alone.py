@@ -97,4 +97,7 @@ def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Besid
     if bytes(encoder.extradata or b"") != bytes(own.extradata or b"") and made.codec == "ffv1":
         return None
     stream = output.add_stream_from_template(source, opaque=True)
+    stream.codec_context.framerate = timeline.rate  # without it mov writes no timecode track
+    if made.tag:
+        stream.codec_context.codec_tag = made.tag
     return Beside(stream, encoder, made)

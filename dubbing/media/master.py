@@ -93,10 +93,11 @@ def encode_master(
     info, sound_info = probe(source), probe(sound)
     plan = delivery(info, sound_info, tracks)
     assert info.video is not None
-    with Film(source) as film, contextlib.ExitStack() as files:
+    copies = plan.picture.alike and not draft
+    with Film(source, 1 if copies else 0) as film, contextlib.ExitStack() as files:
         output = _open_output(target, plan, info, sound_info, timeline, draft)
         try:
-            copied = None if draft else beside(output, film, plan.picture, timeline)
+            copied = beside(output, film, plan.picture, timeline) if copies else None
             if copied is not None:
                 picture = copied.stream
             else:
