@@ -14,7 +14,7 @@ import httpx
 import pytest
 from command import Dub
 from films import Finished, run
-from waiting import until
+from waiting import NET_S, until
 
 from dubbing import manifest
 from dubbing.decisions import FILE, DecisionLog
@@ -38,7 +38,7 @@ class Server:
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         self.base = self.url.split("/?")[0]
-        self.web = httpx.Client(base_url=self.base, headers={"origin": self.base}, timeout=30, trust_env=False)
+        self.web = httpx.Client(base_url=self.base, headers={"origin": self.base}, timeout=NET_S, trust_env=False)
         self.web.get(self.url)
 
     def get(self, path: str, code: int = 200) -> Any:
@@ -64,7 +64,7 @@ class Server:
         self.web.close()
         if self.process.poll() is None:
             self.process.send_signal(how)
-        code = self.process.wait(20)
+        code = self.process.wait(NET_S)
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()

@@ -140,7 +140,7 @@ class Small:
         pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels)}
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "UV_", "PYTHON"))}
         environment = {**keep, **pip, "PYTHON": sys.executable, **environment}
-        return subprocess.run([self.root / "demo"], env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run([self.root / "demo"], env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture
