@@ -43,10 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks a test by what it is given; modules and single tests say the rest themselves.
 
-    Tests of a module share a worker of pytest-xdist, so that what is made once a module is made once; those with the
+    Tests of a module share a worker of pytest-xdist, so that what is made once a module is made once; modules with the
     most slow tests begin first, so that at the end no worker is left alone with a long one.
     """
     slow: Counter[str] = Counter()
@@ -56,7 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
         slow[group_of(item)] += any(item.get_closest_marker(mark) for mark in counts.SLOW)
-    items.sort(key=lambda item: -slow[group_of(item)])
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: -slow[group_of(item)])
 
 
 def group_of(item: pytest.Item) -> str:

@@ -33,8 +33,6 @@ CONTRACT = """title language shot start_frame end_frame start_tc end_tc status r
     generator_hash take lse_d lse_c lse_offset_frames source_lse_d source_lse_c source_lse_offset_frames lse_model
     lse_windows sharpness silence_motion needs_review review_reason seconds error""".split()
 
-pytestmark = pytest.mark.xdist_group("film")
-
 
 def analysed(finished: Finished, out: Path) -> Path:
     """An output folder in which only the analysis is done."""

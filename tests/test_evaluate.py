@@ -30,7 +30,7 @@ from dubbing.mesh import Meshes, face_boxes
 from dubbing.records import Patch
 from dubbing.store import Store
 
-pytestmark = [pytest.mark.xdist_group("film"), pytest.mark.long]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -181,23 +181,10 @@ def test_a_killed_evaluation_goes_on(film, tmp_path):
     assert not list(out.rglob(".part-*"))
 
 
-def test_the_command_writes_a_table_and_a_page(film, out):
-    sound = film.parent / "film.hi.flac"
-    command = [
-        sys.executable,
-        "-m",
-        "dubbing",
-        "eval",
-        str(film),
-        "--out",
-        str(out),
-        "--dub-sound",
-        str(sound),
-        "--json",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    value = json.loads(done.stdout)
+def test_the_command_writes_a_table_and_a_page(film, out, dub):
+    code, told, err = dub("eval", film, "--out", out, "--dub-sound", film.parent / "film.hi.flac", "--json")
+    assert code == 0, err
+    value = json.loads(told)
     rows = read_table(out / "eval.parquet")
     assert value["schema"] == "dub.eval.1" and len(value["rows"]) == len(rows)
     assert {r["measure"] for r in rows} == set(MEASURES)

@@ -27,7 +27,7 @@ from dubbing.engine.ray import RayPool
 from dubbing.engine.schedule import Event, Schedule
 from dubbing.stage import Resources
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.ray]
+pytestmark = pytest.mark.ray
 KIND = Resources(cpus=1.0, gpus=0.0, memory_mb=100)
 CALM = [(0.05, None)] * 10
 

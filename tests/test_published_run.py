@@ -32,7 +32,7 @@ from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.wav2lip import PUBLISHED, Wav2LipNet
 from dubbing.shot_table import read_rows
 
-pytestmark = [pytest.mark.xdist_group("published"), pytest.mark.long]
+pytestmark = pytest.mark.long
 EYES = (33, 263)
 
 

@@ -33,7 +33,7 @@ from dubbing.stages.shots import ShotsInputs
 from dubbing.store import Store, lease
 from dubbing.task import Task
 
-pytestmark = [pytest.mark.xdist_group("film"), pytest.mark.long]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from dubbing.decisions import FILE, DecisionLog
 from dubbing.review import connections
 from dubbing.review.background_jobs import MOST_WAITING
 
-pytestmark = pytest.mark.xdist_group("review")
 REWRITE = {"name": "rewrite", "opening": 1.3}
 
 

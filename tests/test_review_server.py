@@ -23,7 +23,6 @@ from dubbing.review.export import refusal
 from dubbing.review.library import Library
 from dubbing.shot_table import read_rows
 
-pytestmark = pytest.mark.xdist_group("review")
 KEY = ("film", "hi", "shot_0002")
 
 
