@@ -47,7 +47,7 @@ def without_a_network() -> str | None:
 @contextmanager
 def short() -> Iterator[Path]:
     """An empty folder for temporary files, with a short name: Ray puts sockets there."""
-    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp", ignore_cleanup_errors=True) as name:
         for folder in (empty := Path(name, "t"), empty.with_name("home")):
             folder.mkdir()
         yield empty
