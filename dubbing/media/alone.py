@@ -70,7 +70,7 @@ class Beside:
         for patch in patches:
             paste(frame, patch, film.colour, film.rotation_deg)
         frame = narrowed(frame, self._made.pix_fmt)
-        frame.pts, frame.pict_type = number, 0
+        frame.pts, frame.time_base, frame.pict_type = number, self._encoder.time_base, 0
         (made,) = self._encoder.encode(frame)
         return made
 

@@ -38,8 +38,8 @@ class PatchWriter:
     """Writes patches of one size into a folder. A context manager; nothing is complete before its end.
 
     width, height: pixels of every patch, both even; transfer: of patches that are deep, the film's (0: standard range,
-    see `colour.display`), None for patches of 8 bits; draft: keep them at half that size, which costs a quarter; they are
-    read in their own size again, without the lost detail.
+    see `colour.display`), None for patches of 8 bits; draft: keep them at half that size, which costs a quarter; they
+    are read in their own size again, without the lost detail.
     """
 
     def __init__(
