@@ -40,6 +40,7 @@ from dubbing.cli.options import (
     parts_options,
     run_options,
 )
+from dubbing.cli.report import report
 from dubbing.cli.review import rerun, review
 from dubbing.cli.say import echo
 from dubbing.cli.score import score
@@ -277,7 +278,8 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 
 for _command in (
-    init, schema, review, rerun, export, verify, formats, score, evaluate, train, dataset, models, submit, logs, cancel,
+    init, schema, review, rerun, export, report, verify, formats, score, evaluate, train, dataset, models, submit,
+    logs, cancel,
 ):  # fmt: skip
     dub.add_command(_command)
 
