@@ -23,7 +23,7 @@ from dubbing.demo import SCENES, make_demo
 from dubbing.demo.portrait import photograph
 from dubbing.manifest import Manifest, Title
 
-_SAYS = (  # of each of the demo's scenes, what its own languages do not say
+_SAYS: tuple[dict[str, str], ...] = (  # of each of the demo's scenes, what its own languages do not say
     {},
     {
         "te": "నమస్కారం. ఈ చిత్రంలో నా పెదవుల ప్రతి కదలికను ఒక యంత్రం తయారు చేసింది.",

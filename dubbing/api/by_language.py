@@ -78,7 +78,7 @@ def by_language(outs: Sequence[Path | str]) -> tuple[LanguageScores, ...]:
 
     Raises OutputError (an InputError): no run has written there; InputError: no dub of any has a table of shots.
     """
-    shots = [shot for out in outs for shot in _shots(out)]
+    shots = [shot for out in dict.fromkeys(outs) for shot in _shots(out)]
     if not shots:
         raise InputError(
             f"No shot is dubbed in {', '.join(repr(str(o)) for o in outs)}; a report needs a run that has finished."
@@ -104,15 +104,16 @@ def _shots(out: Path | str) -> Iterator[_Shot]:
             library = _library(out)
         line = _timeline(store, title.id) if title.frames else None
         for dub in title.dubs:
-            faces = dub.faces.to_pylist()
-            for row in dub.shots.to_pylist():
+            faces, rows = dub.faces.to_pylist(), dub.shots.to_pylist()
+            model = next((row["lse_model"] for row in rows if row["lse_model"]), None)
+            for row in rows:
                 if row["status"] != "dubbed" or line is None:
                     continue
                 mine = [f for f in faces if f["shot"] == row["shot"]]
                 leaks = _leaks(library, dub, row["shot"]) if still else {f["track"]: f["silence_motion"] for f in mine}
                 yield _Shot(
                     (str(out), title.id, dub.language), "still" if still else "moving", row["generator"],
-                    row["lse_model"],
+                    row["lse_model"] or model,
                     [f | {"seconds": _seconds(f, line), "lip_leak": leaks.get(f["track"])} for f in mine],
                 )  # fmt: skip
 
@@ -123,17 +124,19 @@ def _line(language: str, shots: Sequence[_Shot]) -> LanguageScores:
     offsets = [abs(f["lse_offset_frames"]) for f in faces if f["lse_offset_frames"] is not None]
     first = shots[0]
     return LanguageScores(
-        language, first.source, first.generator, first.model, len({s.dub for s in shots}), len(shots), len(faces),
-        round(sum(f["seconds"] for f in faces), 2),
-        *(_mean(f[n] for f in faces) for n in ("lse_d", "source_lse_d", "lse_c", "source_lse_c")),
-        median(offsets) if offsets else None,
-        round(sum(offset <= 1 for offset in offsets) / len(offsets), 4) if offsets else None,
-        _mean(f["lip_leak"] for f in faces), _mean(f["sharpness"] for f in faces),
+        language=language, source=first.source, generator=first.generator, model=first.model,
+        dubs=len({s.dub for s in shots}), shots=len(shots), faces=len(faces),
+        seconds=round(sum(f["seconds"] for f in faces), 2),
+        lse_d=_mean(faces, "lse_d"), source_lse_d=_mean(faces, "source_lse_d"),
+        lse_c=_mean(faces, "lse_c"), source_lse_c=_mean(faces, "source_lse_c"),
+        offset_frames=median(offsets) if offsets else None,
+        within_one=round(sum(offset <= 1 for offset in offsets) / len(offsets), 4) if offsets else None,
+        lip_leak=_mean(faces, "lip_leak"), sharpness=_mean(faces, "sharpness"),
     )  # fmt: skip
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
+def _mean(faces: Iterable[Mapping[str, Any]], name: str) -> float | None:
+    known = [face[name] for face in faces if face[name] is not None]
     return round(fmean(known), 4) if known else None
 
 
