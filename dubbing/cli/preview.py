@@ -34,7 +34,7 @@ def told(made: Preview) -> str:
             f"  {one.rendered} of {several(one.frames, 'frame')} rendered for it now",
             *(f"  failed: {error}" for error in one.errors),
         ]))  # fmt: skip
-    kept = sum(s.kept for d in made.dubs for s in d.stretches)
+    kept = len({(d.title, d.language, s.take) for d in made.dubs for s in d.stretches if s.kept})
     parts.append(
         f"analysis {made.analysis_s:.1f} s, rendering and scores {made.rendering_s:.1f} s, videos {made.videos_s:.1f} s"
     )

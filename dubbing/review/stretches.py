@@ -138,7 +138,8 @@ def _looked_at(
     speech_N = speech_mask(load_speech(Path(place["sound"])), line, shot.start_frame, shot.end_frame)
     tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(Path(place["faces"]))}
     still, limits = job.made_of(title) is not None, job.config.speakers
-    ranges = job.asked(title, dub)
+    asked = job.asked(title, dub)
+    ranges = ((shot.start_frame, shot.end_frame),) if asked is None else asked
     rendered_N = np.zeros(len(shot), bool)
     parts = {name: np.zeros(len(shot)) for name in ("small", "turned", "hidden", "apart")}
     heights = []
@@ -148,7 +149,7 @@ def _looked_at(
         lines, says_N = lines_of(track, share_N, own, shot, line, limits.max_yaw_deg)
         mine_N = np.zeros(len(shot), bool)
         for one in lines:
-            for a, b in within(ranges or ((shot.start_frame, shot.end_frame),), one.start_frame, one.end_frame):
+            for a, b in within(ranges, one.start_frame, one.end_frame):
                 mine_N[a - shot.start_frame : b - shot.start_frame] = True
         if not mine_N.any():
             continue
