@@ -136,17 +136,19 @@ def preview(
     job = _Parts(manifest, store, config, keys, ranges)
     takes = [t for t in job.tasks() if t.kind.Result is Take and t.window is None] if keys else []
     new = [t for t in takes if not job.done(t)]
-    failed = lost | (do_tasks(job, engine, on_event) if keys else {})
-    clock.append(time.monotonic())
-    job = _Parts(manifest, store, config, keys, ranges)
-    rendered = {t.id for t in new}
-    made = [_shown(job, whole, title, dub, chosen[title.id, dub.language], rendered, failed) for title, dub in dubs]
-    clock.append(time.monotonic())
     kept = {step.take.folder for title, dub in dubs for step in whole.dub(title, dub, {}).steps}
-    with suppress(OutputError), store.lock():  # another run has begun there: they do no harm
-        for task in new:
-            if task.folder not in kept:
-                store.remove(task.folder.parent)
+    try:
+        failed = lost | (do_tasks(job, engine, on_event) if keys else {})
+        clock.append(time.monotonic())
+        job = _Parts(manifest, store, config, keys, ranges)
+        rendered = {t.id for t in new}
+        made = [_shown(job, whole, title, dub, chosen[title.id, dub.language], rendered, failed) for title, dub in dubs]
+        clock.append(time.monotonic())
+    finally:
+        with suppress(OutputError), store.lock():  # another run has begun there: they do no harm
+            for task in new:
+                if task.folder not in kept:
+                    store.remove(task.folder.parent)
     return Preview(tuple(made), *(round(b - a, 1) for a, b in pairwise(clock)))
 
 
@@ -247,7 +249,7 @@ def _draw(
 def _sound(store: Store, dub: Dub, step: Step, line: Timeline, first: int, last: int) -> Iterator[np.ndarray]:
     """What of a dub's mix is heard under frames [first, last), mono: the track that is listened to."""
     folder = Path(store.bring({"sound": str(step.sound)})["sound"])
-    own = played(folder, DubSound) if dub.dialogue is None else {}
+    own = played(folder, DubSound) if dub.dialogue is None and dub.stems is None else {}
     return media.sound_between(store.local(dub.audio), line.time(first), line.time(last), SOUND_HZ, **own)
 
 

@@ -17,15 +17,15 @@ from typing import Literal
 import numpy as np
 
 from dubbing.analysis.asked import within
-from dubbing.artifacts.sound import load_speech, speech_mask
 from dubbing.artifacts.tracks import load_tracks
-from dubbing.clock import Timeline
+from dubbing.artifacts.turns import ShotTurns, TurnList
+from dubbing.clock import Timeline, mask_of
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Title
 from dubbing.records import Shot
 from dubbing.severity import severity
 from dubbing.shot_table import SHOTS, read_rows
-from dubbing.stages.lipsync import lines_of, share_of
+from dubbing.stages.lipsync import lines_of
 
 __all__ = ["BEST", "LENGTH_S", "WHOLE_S", "WORST", "Stretch", "stretches_of"]
 
@@ -65,7 +65,11 @@ def stretches_of(job: Job, title: Title, dub: Dub) -> tuple[Stretch, ...]:
     if not steps:
         return ()
     line = job.timeline(title)
-    found = {step.shot.id: made for step in steps if (made := _candidates(job, title, dub, step, line))}
+    said: TurnList = job.result(job.plan(title, {}, dubs=[dub]).get(TurnList, dub.language))
+    found = {}
+    for step in steps:
+        if made := _candidates(job, title, dub, step, line, said.by_shot[step.shot.id]):
+            found[step.shot.id] = made
     scored = _scored(job, title, dub, steps)
     by: Literal["scores", "analysis"] = "analysis"
     if 2 * len(found.keys() & scored.keys()) >= len(found) and scored:
@@ -98,9 +102,11 @@ def _scored(job: Job, title: Title, dub: Dub, steps: Sequence[Step]) -> dict[str
     }
 
 
-def _candidates(job: Job, title: Title, dub: Dub, step: Step, line: Timeline) -> list[_Candidate]:
+def _candidates(
+    job: Job, title: Title, dub: Dub, step: Step, line: Timeline, turns: ShotTurns
+) -> list[_Candidate]:  # fmt: skip
     """The stretches of a shot, the least bad first; none where nothing of it would be rendered."""
-    seen = _looked_at(job, title, dub, step, line)
+    seen = _looked_at(job, title, dub, step, line, turns)
     if seen is None:
         return []
     rendered_N, parts, face_px = seen
@@ -126,44 +132,39 @@ def _candidates(job: Job, title: Title, dub: Dub, step: Step, line: Timeline) ->
 
 
 def _looked_at(
-    job: Job, title: Title, dub: Dub, step: Step, line: Timeline
+    job: Job, title: Title, dub: Dub, step: Step, line: Timeline, turns: ShotTurns
 ) -> tuple[np.ndarray, dict[str, np.ndarray], float] | None:
     """Of each frame of a shot: whether it would be rendered, bool (N,), and what speaks against it, (N,) from 0 to 1 by
     name, of the worst face; and the height of the smallest. None where nothing would be."""
     shot = step.shot
-    decision = job.decided(title).get(shot.id)
-    if decision is None or decision.reason or not decision.tracks or not step.delivered:
+    if not turns.faces or not turns.heard or not step.delivered:
         return None
-    place = job.store.bring({"sound": str(step.sound), "faces": str(step.faces.folder)})
-    speech_N = speech_mask(load_speech(Path(place["sound"])), line, shot.start_frame, shot.end_frame)
-    tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(Path(place["faces"]))}
+    folder = Path(job.store.bring({"faces": str(step.faces.folder)})["faces"])
+    tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(folder)}
     still, limits = job.made_of(title) is not None, job.config.speakers
     asked = job.asked(title, dub)
     ranges = ((shot.start_frame, shot.end_frame),) if asked is None else asked
     rendered_N = np.zeros(len(shot), bool)
     parts = {name: np.zeros(len(shot)) for name in ("small", "turned", "hidden", "apart")}
     heights = []
-    for spoken, share_N in zip(decision.tracks, share_of(speech_N, decision.tracks, shot), strict=True):
-        track = tracks[spoken.track]
-        own = () if still else spoken.stretches
-        lines, says_N = lines_of(track, share_N, own, shot, line, limits.max_yaw_deg)
-        mine_N = np.zeros(len(shot), bool)
-        for one in lines:
-            for a, b in within(ranges, one.start_frame, one.end_frame):
-                mine_N[a - shot.start_frame : b - shot.start_frame] = True
-        if not mine_N.any():
+    for face in turns.faces:
+        track = tracks[face.track]
+        first, last = track.start_frame, track.end_frame
+        own = () if still else face.own
+        says_N = mask_of(face.says, first, last)
+        lines = lines_of(track, says_N, own, line, limits.max_yaw_deg)
+        mine = [part for one in lines for part in within(ranges, one.start_frame, one.end_frame)]
+        if not mine:
             continue
+        mine_N = mask_of(mine, first, last)
         heights.append(track.height_px)
-        spoke_N = np.zeros(len(says_N), bool)
-        for a, b in own:
-            spoke_N[max(0, a - track.start_frame) : max(0, b - track.start_frame)] = True
         small = np.clip((_FAIR_PX - track.height_px) / max(_FAIR_PX - limits.min_face_px, 1.0), 0, 1)
         of = {
             "small": np.full(len(says_N), small), "turned": np.abs(track.yaw_N) / limits.max_yaw_deg,
-            "hidden": ~track.seen_N, "apart": np.zeros(len(says_N)) if still else says_N ^ spoke_N,
+            "hidden": ~track.seen_N, "apart": says_N ^ (says_N if still else mask_of(own, first, last)),
         }  # fmt: skip
-        at = slice(track.start_frame - shot.start_frame, track.start_frame - shot.start_frame + len(says_N))
+        at = slice(first - shot.start_frame, last - shot.start_frame)
         for name, value_N in of.items():
-            parts[name][at] = np.maximum(parts[name][at], value_N * mine_N[at])
-        rendered_N |= mine_N
+            parts[name][at] = np.maximum(parts[name][at], value_N * mine_N)
+        rendered_N[at] |= mine_N
     return (rendered_N, parts, min(heights)) if rendered_N.any() else None
