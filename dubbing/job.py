@@ -336,6 +336,11 @@ class _Place:
         return self.job.made_of(self.title)
 
     @property
+    def square_pixels(self) -> bool:
+        video = self.job.info(self.title).video
+        return video is None or video.grid.same
+
+    @property
     def has_sound(self) -> bool:
         return bool(self.job.info(self.title).audio)
 

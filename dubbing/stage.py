@@ -95,6 +95,11 @@ class Place(Protocol):
         ...
 
     @property
+    def square_pixels(self) -> bool:
+        """Whether the film's pixels are shown as wide as they are high."""
+        ...
+
+    @property
     def has_sound(self) -> bool:
         """Whether the film has sound of its own."""
         ...

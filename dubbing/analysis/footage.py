@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,9 @@ class MadeOf:
 
 
 class Sounds:
-    """Lengths and peaks of decoded sounds, of all tracks of a file. Where the output folder exists they are remembered
-    in it by path, size and time, so that a run that goes on does not decode them again; the file may be deleted."""
+    """Lengths and peaks of decoded sounds, of all tracks of a file, and what its fields hold. Where the output folder
+    exists they are remembered in it by path, size and time, so that a run that goes on does not decode them again; the
+    file may be deleted."""
 
     def __init__(self, out: Path) -> None:
         self._file = out / ".sounds.json"
@@ -77,9 +78,20 @@ class Sounds:
         """The largest sample of all sound tracks; 1.0 is full scale. Raises DamagedMedia for one that is no number."""
         return self._decoded(path)[1]
 
+    def carriage(self, path: Path) -> media.Carriage:
+        """What an interlaced film really holds. Raises MediaError where it cannot be opened."""
+        name = f"{path} (fields)"
+        stamp, known = _stamp(path), self._known.get(name)
+        with suppress(TypeError, ValueError):
+            if known is not None and known[:2] == stamp:
+                return media.Carriage(*known[2:])
+        found = media.carriage(path)
+        self._known[name] = [*stamp, *astuple(found)]
+        self._remember()
+        return found
+
     def _decoded(self, path: Path) -> tuple[int, float]:
-        stat = path.stat()
-        name, stamp = str(path), [stat.st_size, stat.st_mtime_ns]
+        name, stamp = str(path), _stamp(path)
         known = self._known.get(name)
         if isinstance(known, list) and len(known) == 4 and known[:2] == stamp:
             return int(known[2]), float(known[3])
@@ -92,10 +104,19 @@ class Sounds:
                 peak = max(peak, float(np.abs(block).max(initial=0.0)))
             samples = max(samples, round(count * tracks[0].rate_hz / track.rate_hz))
         self._known[name] = [*stamp, samples, round(peak, 6)]
-        if peak > _INAUDIBLE and self._file.parent.is_dir():
+        if peak > _INAUDIBLE:
+            self._remember()
+        return samples, peak
+
+    def _remember(self) -> None:
+        if self._file.parent.is_dir():
             with suppress(OutputError):
                 Store(self._file.parent).write_json(self._file, self._known)
-        return samples, peak
+
+
+def _stamp(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def made_of(title: Title, local: Callable[[Path | Uri], Path], sounds: Sounds) -> MadeOf | None:

@@ -22,13 +22,17 @@ _GREY = 110  # beyond the picture
 
 
 class Picture(Protocol):
-    """One decoded frame, as `media.read` yields it. av_frame: the decoder's; rotation_deg: clockwise, to show it."""
+    """One decoded frame, as `media.read` yields it. av_frame: the decoder's; rotation_deg: clockwise, to show it; size:
+    upright (width, height) in square pixels."""
 
     @property
     def av_frame(self) -> Any: ...
 
     @property
     def rotation_deg(self) -> int: ...
+
+    @property
+    def size(self) -> tuple[int, int]: ...
 
 
 class Crop(NamedTuple):
@@ -86,7 +90,10 @@ def published_bgr(picture: Picture) -> np.ndarray:
     They read files through OpenCV, that is libswscale's quick conversion: BT.601 where nothing is tagged,
     and about one grey level darker than exact arithmetic. Scores on made weights move by 0.5 % with that.
     """
-    return np.ascontiguousarray(np.rot90(picture.av_frame.to_ndarray(format="bgr24"), -(picture.rotation_deg // 90)))
+    own = picture.av_frame.to_ndarray(format="bgr24")
+    upright = np.ascontiguousarray(np.rot90(own, -(picture.rotation_deg // 90)))
+    square = upright.shape[1::-1] == picture.size
+    return upright if square else cv2.resize(upright, picture.size, interpolation=cv2.INTER_CUBIC)
 
 
 def cut(bgr_HWC: np.ndarray, crop: Crop, side_px: int = CROP_PX) -> np.ndarray:

@@ -7,6 +7,7 @@ from dubbing.media.colour import HDR, undisplayed
 from dubbing.media.compare import Check, check_carried, check_picture, check_sound, check_times, stretch
 from dubbing.media.delivery import DRAFT, Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
+from dubbing.media.fields import Carriage, carriage
 from dubbing.media.known import Known, known_formats
 from dubbing.media.likeness import LEAST_DB, Likeness, compare_pictures
 from dubbing.media.master import Mastered, encode_master
@@ -21,11 +22,12 @@ from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
 
 __all__ = [
-    "BT709", "DRAFT", "ENDINGS", "HDR", "LEAST_DB", "AudioInfo", "Check", "ClipWriter", "Delivery", "Known", "Likeness",
-    "Mastered", "MediaInfo", "PackedWriter", "PatchWriter", "Photograph", "Picture", "Scan", "TrackDelivery",
-    "VideoInfo", "audio_length", "changes", "check_carried", "check_picture", "check_sound", "check_times",
-    "compare_pictures", "composite", "delivery", "encode_master", "excerpt", "film_of", "is_photograph",
-    "join_patches", "known_formats", "load_timeline", "pasted_frames", "patch_frames", "patch_of", "probe", "read",
-    "read_patches", "read_photograph", "read_sound", "save_timeline", "scan", "sound_between", "sound_blocks",
-    "sound_excerpt", "stretch", "timeline", "undisplayed", "uneven", "variable_rate",
+    "BT709", "DRAFT", "ENDINGS", "HDR", "LEAST_DB", "AudioInfo", "Carriage", "Check", "ClipWriter", "Delivery",
+    "Known", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchWriter", "Photograph", "Picture", "Scan",
+    "TrackDelivery", "VideoInfo", "audio_length", "carriage", "changes", "check_carried", "check_picture",
+    "check_sound", "check_times", "compare_pictures", "composite", "delivery", "encode_master", "excerpt",
+    "film_of", "is_photograph", "join_patches", "known_formats", "load_timeline", "pasted_frames", "patch_frames",
+    "patch_of", "probe", "read", "read_patches", "read_photograph", "read_sound", "save_timeline", "scan",
+    "sound_between", "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed", "uneven",
+    "variable_rate",
 ]  # fmt: skip

@@ -68,7 +68,7 @@ class Beside:
         (frame,) = frames
         frame.make_writable()
         for patch in patches:
-            paste(frame, patch, film.colour, film.rotation_deg)
+            paste(frame, patch, film)
         frame = narrowed(frame, self._made.pix_fmt)
         frame.pts, frame.time_base, frame.pict_type = number, self._encoder.time_base, 0
         (made,) = self._encoder.encode(frame)
@@ -79,7 +79,7 @@ def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Besid
     """A new stream of the output in which the source's pictures and encoded ones lie side by side; None where they
     cannot: pictures refer to each other, or the encoder's header is not the source's."""
     source = film.stream
-    if not made.alike or film.stream.codec_context.field_order not in (0, 1, None):
+    if not made.alike or (film.stream.codec_context.field_order not in (0, 1, None) and not made.encoder.fields):
         return None
     encoder: Any = av.CodecContext.create(made.encoder.name, "w")
     encoder.width, encoder.height, encoder.pix_fmt = source.width, source.height, made.pix_fmt
@@ -91,7 +91,7 @@ def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Besid
             setattr(encoder, name, value)
     if made.bit_rate:
         encoder.bit_rate = made.bit_rate
-    encoder.options = dict(made.options)
+    encoder.options = {**made.options, **made.marks}
     encoder.thread_count = 1
     encoder.open()
     if bytes(encoder.extradata or b"") != bytes(own.extradata or b"") and made.codec == "ffv1":

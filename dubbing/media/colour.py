@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 __all__ = [
-    "HDR", "Colour", "Layout", "display", "layout_of", "narrowed", "planes_of", "turn_back", "turn_upright",
+    "HDR", "Colour", "Layout", "display", "layout_of", "narrowed", "planes_of", "scaled", "turn_back", "turn_upright",
     "undisplayed",
 ]  # fmt: skip
 
@@ -143,7 +143,7 @@ class Colour:
         if size == planes[0].shape[::-1]:
             size = None
         if layout.rgb and not layout.deep:
-            return cv2.merge([p if size is None else _scaled(p, size) for p in (planes[1], planes[0], planes[2])])
+            return cv2.merge([p if size is None else scaled(p, size) for p in (planes[1], planes[0], planes[2])])
         if not layout.deep and not self.transfer:
             return cv2.transform(_whole(planes, layout, size), self.to_bgr)
         return display(self.deep(planes, layout, size), self.transfer)
@@ -151,7 +151,7 @@ class Colour:
     def deep(self, planes: list[np.ndarray], layout: Layout, size: tuple[int, int] | None = None) -> np.ndarray:
         """uint16 (H, W, 3) from a frame's planes, 0..65535, in the stream's own transfer; as `bgr` else."""
         if layout.rgb:
-            whole = cv2.merge([p if size is None else _scaled(p, size) for p in (planes[1], planes[0], planes[2])])
+            whole = cv2.merge([p if size is None else scaled(p, size) for p in (planes[1], planes[0], planes[2])])
             return _stretched(whole, layout.depth)
         whole = _whole(planes, layout, size)
         return cv2.transform(whole.astype(np.uint16) if whole.dtype == np.uint8 else whole, self.to_deep)
@@ -214,7 +214,7 @@ def _whole(planes: list[np.ndarray], layout: Layout, size: tuple[int, int] | Non
     """Y, U and V in every pixel, (H, W, 3) of the planes' type."""
     luma, u, v = planes[:3]
     if size is not None:
-        return cv2.merge([_scaled(p, size) for p in (luma, u, v)])
+        return cv2.merge([scaled(p, size) for p in (luma, u, v)])
     height, width = luma.shape
     if layout.sub != (0, 0):
         u, v = (_replicated(p, layout.sub, name)[:height, :width] for p, name in ((u, "u"), (v, "v")))
@@ -247,6 +247,8 @@ def narrowed(frame: Any, pix_fmt: str) -> Any:
     if was is None or will is None or (was.sub, was.rgb, was.alpha) != (will.sub, will.rgb, will.alpha):
         raise ValueError(f"{frame.format.name} and {pix_fmt} differ in more than their depth")
     made = av.VideoFrame(frame.width, frame.height, pix_fmt)
+    if frame.interlaced_frame:  # only FFmpeg's own copies keep the marks of fields
+        made = frame.reformat(format=pix_fmt)
     less = was.depth - will.depth
     for there, here in zip(planes_of(made), planes_of(frame), strict=True):
         rounded = (here.astype(np.uint32) + (1 << less >> 1)) >> less
@@ -277,7 +279,7 @@ def turn_back(picture: np.ndarray, degrees: int) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(picture, degrees // 90))
 
 
-def _scaled(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def scaled(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A plane at another size (width, height): whole factors by their mean, the rest linearly."""
     factor = min(plane.shape[1] // size[0], plane.shape[0] // size[1])
     if factor >= 2:

@@ -67,7 +67,7 @@ def check_picture(source: VideoInfo, master: VideoInfo) -> list[Check]:
         "size and format": (size, wanted),
         "pixel aspect": (master.sample_aspect, source.sample_aspect),
         "turn": (_turn(master), _turn(source)),
-        "scan": (*("interlaced" if v.interlaced else "progressive" for v in (master, source)),),
+        "scan": (*(_scan(v, source) for v in (master, source)),),
         **{
             name: (_said(getattr(master, name)), _said(getattr(source, name)))
             for name in ("primaries", "transfer", "matrix")
@@ -83,6 +83,13 @@ def check_picture(source: VideoInfo, master: VideoInfo) -> list[Check]:
     codes = [v.start_tc or "none" for v in (master, source)]
     found.append(_checked("timecode", [f"{codes[0]}, the source's {codes[1]}"] * (codes[0] != codes[1]), codes[0]))
     return found
+
+
+def _scan(video: VideoInfo, source: VideoInfo) -> str:
+    if not video.interlaced:
+        return "progressive"
+    said = source.first_field and video.first_field
+    return f"interlaced, {said} field first" if said else "interlaced"
 
 
 def _turn(video: VideoInfo) -> str:

@@ -143,8 +143,13 @@ def _picture(info: MediaInfo, video: VideoInfo) -> Encoding:
         raise UnsupportedMedia(f"{name} is in {video.pix_fmt}, and masters are {allowed}: convert it.")
     if video.alpha and not layout.alpha:
         raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
-    if video.interlaced:
-        raise UnsupportedMedia(f"{name} is interlaced, and masters are progressive: deinterlace it first.")
+    if video.interlaced and video.codec == "hevc":
+        raise UnsupportedMedia(f"{name} is interlaced HEVC, each picture a field: convert it to ProRes or H.264.")
+    if video.interlaced and picture.codec == "h264" and layout.sub[1] and video.height % 4:
+        raise UnsupportedMedia(
+            f"{name} is interlaced with {video.height} lines, and H.264 codes fields of {video.pix_fmt} in steps of 4: "
+            "crop it, or convert it to ProRes."
+        )
     across, down = layout.sub
     if video.width % (1 << across) or video.height % (1 << down):
         raise UnsupportedMedia(

@@ -25,7 +25,9 @@ def _bits(*depths: int, names: tuple[str, ...] = _YUV) -> frozenset[str]:
 class Encoder:
     """One of FFmpeg's encoders. name: FFmpeg's; shown: the codec's name as people write it; formats: pixel formats that
     it takes; muxers: that carry the codec, the one that is taken by itself first; intra: whether every picture stands
-    alone; lossless: whether it gives back what it was given; options: always given to it."""
+    alone; lossless: whether it gives back what it was given; options: always given to it; fields: how it marks pictures
+    that are carried as two fields: `coded` field by field, `said` in x264's headers while they are coded whole, `kept`
+    where the picture's own mark, or the container's, is all there is, '' where it does not mark them."""
 
     name: str
     shown: str
@@ -34,19 +36,25 @@ class Encoder:
     intra: bool = True
     lossless: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
+    fields: str = ""
 
 
 ENCODERS: dict[str, Encoder] = {
-    "h264": Encoder("libx264", "H.264", _YUV8 | _bits(10), ("mp4", "mov", "matroska"), intra=False),
+    "h264": Encoder(
+        "libx264", "H.264", _YUV8 | _bits(10), ("mp4", "mov", "matroska"), intra=False,
+        fields="said",
+    ),
     "hevc": Encoder(
         "libx265", "HEVC", _YUV8 | _bits(10, 12) | {"gbrp", "gbrp10le", "gbrp12le"}, ("mp4", "mov", "matroska"),
         intra=False,
     ),
     "prores": Encoder(
         "prores_ks", "ProRes", frozenset({"yuv422p10le", "yuv444p10le", "yuva444p10le"}), ("mov", "matroska"),
-        options={"vendor": "apl0"},
+        options={"vendor": "apl0"}, fields="coded",
     ),
-    "dnxhd": Encoder("dnxhd", "DNxHR", frozenset({"yuv422p", "yuv422p10le", "yuv444p10le", "gbrp10le"}), ("mov",)),
+    "dnxhd": Encoder(
+        "dnxhd", "DNxHR", frozenset({"yuv422p", "yuv422p10le", "yuv444p10le", "gbrp10le"}), ("mov",), fields="coded"
+    ),
     "cfhd": Encoder(
         "cfhd", "CineForm", frozenset({"yuv422p10le", "gbrp12le", "gbrap12le"}), ("mov",), options={"quality": "film1"}
     ),
@@ -56,9 +64,14 @@ ENCODERS: dict[str, Encoder] = {
         | _bits(10, 12, 16) | _bits(10, 16, names=("yuva420p", "yuva422p", "yuva444p"))
         | {"gbrp10le", "gbrp12le", "gbrp14le", "gbrp16le", "gbrap10le", "gbrap12le", "gbrap14le", "gbrap16le"},
         ("matroska",), lossless=True, options={"level": "3", "slices": "16", "slicecrc": "1", "g": "1"},
+        fields="kept",
     ),
-    "mjpeg": Encoder("mjpeg", "Motion JPEG", _YUV8, ("mov", "matroska"), options={"qmin": "1", "qmax": "2", "strict": "unofficial"}),
-    "v210": Encoder("v210", "uncompressed 10-bit 4:2:2 (v210)", frozenset({"yuv422p10le"}), ("mov",), lossless=True),
+    "mjpeg": Encoder(
+        "mjpeg", "Motion JPEG", _YUV8, ("mov", "matroska"), options={"qmin": "1", "qmax": "2", "strict": "unofficial"}
+    ),
+    "v210": Encoder(
+        "v210", "uncompressed 10-bit 4:2:2 (v210)", frozenset({"yuv422p10le"}), ("mov",), lossless=True, fields="kept"
+    ),
 }  # fmt: skip
 """By the codec's name as FFmpeg's decoders have it."""
 
@@ -74,7 +87,8 @@ _NEAREST = {"yuv444p12le": "yuv444p10le", "yuva444p12le": "yuva444p10le", "gbrp1
 class Encoding:
     """How a master's picture is made. codec: of the source's names; pix_fmt: what the encoder is given; options: for
     it; tag: the four letters that name the codec in mp4 and mov, '' for the usual; bit_rate: bits a second, 0 where the
-    encoder decides by quality; notice: what differs from the source, '' where nothing does."""
+    encoder decides by quality; notice: what differs from the source, '' where nothing does; marks: further options by
+    which it says that pictures are carried as two fields."""
 
     codec: str
     encoder: Encoder
@@ -83,6 +97,7 @@ class Encoding:
     tag: str = ""
     bit_rate: int = 0
     notice: str = ""
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def alike(self) -> bool:
@@ -94,8 +109,27 @@ def as_source(video: VideoInfo) -> Encoding | None:
     """The encoding nearest to a source's own; None where no codec here keeps what its picture has.
 
     A codec of the table stays what it is, with its profile. Of others a picture of 8 bits becomes H.264, a deeper one
-    HEVC, and one that neither holds FFV1, which loses nothing.
+    HEVC, and one that neither holds FFV1, which loses nothing. HEVC has no pictures of two fields: what is interlaced
+    becomes H.264 or FFV1.
     """
+    made = _unmarked(video)
+    if made is None or not video.interlaced:
+        return made
+    return replace(made, marks=_marks(made.encoder, video))
+
+
+def _marks(encoder: Encoder, video: VideoInfo) -> dict[str, str]:
+    if encoder.fields == "said":
+        return {"x264-params": f"fake-interlaced=1:{'bff' if video.first_field == 'bottom' else 'tff'}=1"}
+    return {"flags": "+ildct"} if encoder.fields == "coded" and not _dnxhr(video) else {}
+
+
+def _dnxhr(video: VideoInfo) -> bool:
+    """Whether it is DNxHR, which has no fields."""
+    return video.profile.upper().startswith("DNXHR")
+
+
+def _unmarked(video: VideoInfo) -> Encoding | None:
     same = ENCODERS.get(video.codec)
     if same is not None:
         pix_fmt = video.pix_fmt if video.pix_fmt in same.formats else _NEAREST.get(video.pix_fmt, "")
@@ -104,7 +138,8 @@ def as_source(video: VideoInfo) -> Encoding | None:
     layout = layout_of(video.pix_fmt)
     if layout is None:
         return None
-    for codec in ("hevc", "ffv1") if layout.deep or layout.rgb or layout.alpha else ("h264",):
+    deep = ("h264" if video.interlaced else "hevc", "ffv1")
+    for codec in deep if layout.deep or layout.rgb or layout.alpha else ("h264",):
         other = ENCODERS[codec]
         if video.pix_fmt in other.formats:
             made = Encoding(codec, other, video.pix_fmt, other.options)
@@ -123,7 +158,7 @@ def _with_profile(video: VideoInfo, encoder: Encoder, pix_fmt: str) -> Encoding 
         tag = video.tag if video.tag.lower() in _PRORES else ""
     elif video.codec == "dnxhd":
         name = video.profile.lower().removeprefix("dnxhr").strip()
-        if video.profile.upper().startswith("DNXHR") and name in _DNXHR:
+        if _dnxhr(video) and name in _DNXHR:
             options["profile"] = f"dnxhr_{name}"
         elif video.bit_rate:
             rate = video.bit_rate

@@ -65,6 +65,7 @@ class Film:
         self.start_tc = start_timecode(self.container, stream) or "00:00:00:00"
         self.promised = promised_frames(self.container, stream)
         self.rotation_deg = 0
+        self.aspect = Fraction(stream.sample_aspect_ratio or 1)
         self._shape: tuple[int, int, str] | None = None
         self.on_packet: Callable[[Any], None] | None = None
         self._ends = Fraction(0)

@@ -239,7 +239,8 @@ def _covered(picture: Picture, patches: Sequence[Patch]) -> np.ndarray:
         top, left = max(0, patch.y), max(0, patch.x)
         matte = patch.matte_HW[top - patch.y : height - patch.y, left - patch.x : width - patch.x]
         mask[top : top + matte.shape[0], left : left + matte.shape[1]] |= matte > 0
-    return turn_back(mask, picture.rotation_deg)
+    mask = turn_back(mask, picture.rotation_deg)
+    return mask if picture.grid.same else (picture.grid.coded_part(mask, mask * 255, (0, 0))[1] > 0).astype(np.uint8)
 
 
 def _blocks(mask: np.ndarray, sub: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:

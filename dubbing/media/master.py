@@ -197,10 +197,11 @@ def _add_picture(
         2 if value is None else value for value in (video.primaries, video.transfer, video.matrix)
     )
     ctx.color_range = video.range or 0
-    ctx.field_order = film.stream.codec_context.field_order
+    if not draft:
+        ctx.field_order = film.stream.codec_context.field_order
     ctx.gop_size = 1 if made.encoder.intra else max(1, round(2 * timeline.rate))
     ctx.thread_count = threads or _ENCODER_THREADS
-    options = dict(made.options)
+    options = {**made.options, **({} if draft else made.marks)}
     if made.encoder.name in _DEFAULTS:
         default_preset, default_crf = _DRAFT if draft else _DEFAULTS[made.encoder.name]
         options |= {"preset": preset or default_preset, "crf": f"{default_crf if crf is None else crf:g}"}

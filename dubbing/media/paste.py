@@ -16,10 +16,11 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import Colour, layout_of, mean_blocks, planes_of, turn_back
+from dubbing.media.colour import layout_of, mean_blocks, planes_of, turn_back
 from dubbing.media.film import Film
 from dubbing.media.patches import patch_frames, read_patches
 from dubbing.media.read import coded_box
+from dubbing.media.square import Grid
 from dubbing.records import Patch
 
 __all__ = ["PatchQueue", "paste", "pasted", "pasted_frames"]
@@ -74,8 +75,8 @@ def _ahead(patches: Iterator[Patch]) -> Iterator[Patch]:
             yield patch
 
 
-def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:
-    """Blend one patch into a decoded planar frame, in place and in its own code values; the frame must be writable.
+def paste(frame: Any, patch: Patch, film: Film) -> None:
+    """Blend one patch into a frame that `film` decoded, in place and in its own code values; it must be writable.
 
     Chroma is blended by the mean matte of its block, and kept where any pixel of the block has matte 0.
     What lies outside the frame is left out.
@@ -86,18 +87,21 @@ def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:
     x, y, w, h = cv2.boundingRect(patch.matte_HW)
     if w == 0:
         return
-    coded = (frame.width, frame.height)
-    box = coded_box((patch.x + x, patch.y + y, w, h), rotation_deg, coded)
+    coded, turn = (frame.width, frame.height), film.rotation_deg
+    grid = Grid.of(*coded, film.aspect)
+    corner = coded_box((patch.x + x, patch.y + y, w, h), turn, grid.square)[:2]
     new_HWC = patch.bgr_HWC if patch.deep_HWC is None else patch.deep_HWC
-    bgr = turn_back(new_HWC[y : y + h, x : x + w], rotation_deg)
-    matte = turn_back(patch.matte_HW[y : y + h, x : x + w], rotation_deg)
-    bgr, matte, (left, top) = _on_grid(bgr, matte, (box[0], box[1]), coded, sub)
+    bgr = turn_back(new_HWC[y : y + h, x : x + w], turn)
+    matte = turn_back(patch.matte_HW[y : y + h, x : x + w], turn)
+    if not grid.same:
+        bgr, matte, corner = grid.coded_part(bgr, matte, corner)
+    bgr, matte, (left, top) = _on_grid(bgr, matte, corner, coded, sub)
     if matte.size == 0:
         return
     weight = matte.astype(np.float32) / 255
     chroma_weight = _block_weight(weight, sub)
     most = (1 << layout.depth) - 1
-    for index, (plane, new) in enumerate(zip(planes_of(frame), colour.yuv(bgr, layout), strict=False)):
+    for index, (plane, new) in enumerate(zip(planes_of(frame), film.colour.yuv(bgr, layout), strict=False)):
         part = chroma_weight if index else weight
         shift = sub if index else (0, 0)
         height, width = part.shape
@@ -118,7 +122,7 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
         if patches:
             frame.make_writable()
             for patch in patches:
-                paste(frame, patch, film.colour, film.rotation_deg)
+                paste(frame, patch, film)
         frame.pts, frame.time_base = pts, timeline.time_base
         return frame
 

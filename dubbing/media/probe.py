@@ -23,6 +23,7 @@ import numpy as np
 from dubbing.clock import Timecode
 from dubbing.errors import ManifestError, MediaError, UnsupportedMedia
 from dubbing.inputs import near_names, not_a_file, read_file
+from dubbing.media.square import Grid
 from dubbing.media.whole import check_length
 
 __all__ = [
@@ -55,6 +56,7 @@ LISTS = (
     (b"v=0", "an SDP description"), (b"<?xml", "an XML document"), (b"<mpd", "a DASH playlist"),
 )  # fmt: skip
 
+_FIRST_FIELDS = {2: "top", 3: "bottom", 4: "bottom", 5: "top"}  # shown first, by FFmpeg's AVFieldOrder
 _CHROMA_LOCATIONS = ("left", "center", "topleft", "top", "bottomleft", "bottom")
 
 
@@ -69,9 +71,10 @@ class VideoInfo:
     unspecified; chroma_location: FFmpeg's word ('left', 'center', 'topleft', ...); start_pts: where
     the header says the stream starts; start_tc: timecode of frame 0, None where the file names none;
     frames_hint: frames to expect, 0 when the header does not say; alpha: transparency or a palette; profile: FFmpeg's
-    name of the codec's profile; mastering: the mastering display (SMPTE ST 2086) as x265 writes it, None where none is
-    said; light: MaxCLL and MaxFALL, nits (CTA-861.3); dynamic: names of metadata that change from picture to picture
-    (HDR10+, Dolby Vision).
+    name of the codec's profile; first_field: of an interlaced film the one that is shown first, 'top' or 'bottom', ''
+    where it does not say; mastering: the mastering display (SMPTE ST 2086) as x265 writes it, None where none is said;
+    light: MaxCLL and MaxFALL, nits (CTA-861.3); dynamic: names of metadata that change from picture to picture (HDR10+,
+    Dolby Vision).
     """
 
     index: int
@@ -99,9 +102,15 @@ class VideoInfo:
     bit_rate: int
     language: str | None
     profile: str = ""
+    first_field: str = ""
     mastering: str | None = None
     light: tuple[int, int] | None = None
     dynamic: tuple[str, ...] = ()
+
+    @property
+    def grid(self) -> Grid:
+        """The picture's own pixels and square ones."""
+        return Grid.of(self.width, self.height, self.sample_aspect)
 
 
 @dataclass(frozen=True)
@@ -160,10 +169,10 @@ class MediaInfo:
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """(width, height) in pixels as shown, after the turn. Raises MediaError without a picture."""
+        """(width, height) as shown, in square pixels, after the turn. Raises MediaError without a picture."""
         if self.video is None:
             raise MediaError(f"{self.path} has no video stream.")
-        w, h = self.video.width, self.video.height
+        w, h = self.video.grid.square
         return (h, w) if self.video.rotation_deg in (90, 270) else (w, h)
 
 
@@ -342,6 +351,7 @@ def _video(container: Any, stream: Any) -> VideoInfo:
         bit_rate=int(ctx.bit_rate or 0),
         language=_language(stream),
         profile=str(ctx.profile or ""),
+        first_field=_FIRST_FIELDS.get(ctx.field_order or 0, "bottom" if ctx.codec.canonical_name == "dvvideo" else ""),
         mastering=_mastering(frame),
         light=_light(frame),
         dynamic=tuple(name for kind, name in _DYNAMIC.items() if frame is not None and frame.side_data.get(kind)),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError
-from dubbing.media.colour import Colour, Layout, layout_of, planes_of, turn_upright
+from dubbing.media.colour import Colour, Layout, layout_of, planes_of, scaled, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.probe import first_video, open_media
+from dubbing.media.square import Grid
 from dubbing.media.times import shown_pts
 
 __all__ = ["Picture", "Scan", "changes", "coded_box", "read", "scan", "timeline", "uneven", "variable_rate"]
@@ -34,26 +36,45 @@ _LOOKED_AT, _REORDERED = 1000, 32  # packets that say whether a rate is variable
 
 @dataclass(frozen=True)
 class Picture:
-    """One decoded frame. frame: its number; pts: in the stream's time base; rotation_deg: the
-    clockwise turn that shows it upright; size: upright (width, height)."""
+    """One decoded frame, shown in square pixels. frame: its number; pts: in the stream's time base; rotation_deg: the
+    clockwise turn that shows it upright; size: upright (width, height); aspect: width over height of a pixel of
+    av_frame, as it is shown."""
 
     frame: int
     pts: int
     rotation_deg: int
     colour: Colour
     av_frame: Any
+    aspect: Fraction = Fraction(1)
+
+    @classmethod
+    def of(cls, film: Film, frame: int, pts: int, av_frame: Any) -> Picture:
+        """A frame that a film has decoded."""
+        return cls(frame, pts, film.rotation_deg, film.colour, av_frame, film.aspect)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Its own pixels and square ones."""
+        return Grid.of(self.av_frame.width, self.av_frame.height, self.aspect)
 
     @property
     def size(self) -> tuple[int, int]:
-        w, h = self.av_frame.width, self.av_frame.height
+        w, h = self.grid.square
         return (h, w) if self.rotation_deg in (90, 270) else (w, h)
 
     def bgr(self, box: tuple[int, int, int, int] | None = None, width: int | None = None) -> np.ndarray:
-        """uint8 (H, W, 3) upright BGR, display-referred. box: (x, y, w, h) in upright pixels, inside the picture; only
-        it is converted. width: scale to that many columns, height in proportion (at least 1)."""
+        """uint8 (H, W, 3) upright BGR, display-referred. box: (x, y, w, h) in upright square pixels, inside the
+        picture; only it is converted. width: scale to that many columns, height in proportion (at least 1)."""
         x, y, w, h = self._inside(box)
         size = (width, max(1, round(h * width / w))) if width and width != w else None
         turned = self.rotation_deg in (90, 270)
+        if not self.grid.same:
+            if size is None or (w, h) != self.size:
+                part = self._squared((x, y, w, h), deep=False)
+                return part if size is None else scaled(part, size)
+            w, h = self.av_frame.width, self.av_frame.height
+            planes, layout, _ = self._planes((0, 0, w, h), whole_blocks=False)
+            return turn_upright(self.colour.bgr(planes, layout, size[::-1] if turned else size), self.rotation_deg)
         planes, layout, cut = self._planes(self.coded_box((x, y, w, h)), whole_blocks=size is None)
         picture = self.colour.bgr(planes, layout, size[::-1] if size and turned else size)
         return turn_upright(picture[cut] if size is None else picture, self.rotation_deg)
@@ -68,8 +89,18 @@ class Picture:
         fractions, in the film's own transfer."""
         if not self.deep:
             return self.bgr(box)
+        if not self.grid.same:
+            return self._squared(self._inside(box), deep=True) * np.float32(1 / 257)
         planes, layout, cut = self._planes(self.coded_box(self._inside(box)), whole_blocks=True)
         return turn_upright(self.colour.deep(planes, layout)[cut], self.rotation_deg) * np.float32(1 / 257)
+
+    def _squared(self, box: tuple[int, int, int, int], deep: bool) -> np.ndarray:
+        """An upright box of a picture whose own pixels are not square, uint8 or, where `deep`, uint16 (H, W, 3)."""
+        wanted = coded_box(box, self.rotation_deg, self.grid.square)
+        own = self.grid.around(wanted)
+        planes, layout, cut = self._planes(own, whole_blocks=True)
+        part = (self.colour.deep if deep else self.colour.bgr)(planes, layout)[cut]
+        return turn_upright(self.grid.squared(part, own[:2], wanted), self.rotation_deg)
 
     def _inside(self, box: tuple[int, int, int, int] | None) -> tuple[int, int, int, int]:
         full_w, full_h = self.size
@@ -79,7 +110,7 @@ class Picture:
         return x, y, w, h
 
     def coded_box(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-        """An upright box (x, y, w, h) in the coordinates of the frame as it is coded."""
+        """An upright box (x, y, w, h) in the coordinates of the frame as it is coded, where its pixels are square."""
         return coded_box(box, self.rotation_deg, (self.av_frame.width, self.av_frame.height))
 
     def _planes(
@@ -139,7 +170,7 @@ class Scan:
     def __iter__(self) -> Iterator[tuple[int | None, np.ndarray]]:
         """(pts, uint8 (H, W, 3) upright BGR), frame by frame."""
         for film, number, frame in self._pass():
-            picture = Picture(number, frame.pts or 0, film.rotation_deg, film.colour, frame)
+            picture = Picture.of(film, number, frame.pts or 0, frame)
             yield frame.pts, picture.bgr(width=self._width)
 
     def pictures(self) -> Iterator[Picture]:
@@ -151,7 +182,7 @@ class Scan:
                 last = frame.pts or 0
             else:
                 last = frame.pts if frame.pts is not None and frame.pts > last else last + film.step
-            yield Picture(number, last, film.rotation_deg, film.colour, frame)
+            yield Picture.of(film, number, last, frame)
 
     def run(self) -> Timeline:
         """The same pass without making pictures."""
@@ -265,7 +296,7 @@ def _sought(path: str | Path, timeline: Timeline, start: int, end: int, threads:
                 if number >= len(timeline) or frame.pts != int(timeline.pts[number]):
                     return
                 if number >= start:
-                    yield Picture(number, frame.pts, film.rotation_deg, film.colour, frame)
+                    yield Picture.of(film, number, frame.pts, frame)
                 number += 1
                 if number >= end:
                     return
@@ -279,7 +310,7 @@ def _counted(path: str | Path, timeline: Timeline, start: int, end: int, threads
     with Film(path, threads) as film:
         for number, frame in enumerate(film.whole()):
             if number >= start:
-                yield Picture(number, int(timeline.pts[number]), film.rotation_deg, film.colour, frame)
+                yield Picture.of(film, number, int(timeline.pts[number]), frame)
             if number + 1 == end:
                 return
         raise MediaError(f"{path} has changed: it ends before frame {end} of its timeline.")

@@ -31,7 +31,16 @@ from dubbing.analysis.speech import Listener
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
-from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
+from dubbing.errors import (
+    DamagedResult,
+    InputError,
+    ManifestError,
+    MediaError,
+    UnsupportedMedia,
+    blaming,
+    during,
+    several,
+)
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.records import Shot
@@ -160,6 +169,11 @@ def look(
         info = made.info if made else attempt(at, video, _picture, title.video, store)
         if info is None or info.video is None:
             continue
+        if not made and info.video.interlaced:
+            note = attempt(at, video, _fields, title.video, info.video, store, sounds)
+            if note is None:
+                continue
+            found.notes.append(note)
         cuts = None
         if title.shots is not None and not made:
             cuts = attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)
@@ -373,6 +387,31 @@ def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:
     if info.video is None:
         raise MediaError(f"{path} has no video stream; 'video' must be a film.")
     return info
+
+
+def _fields(path: Path | Uri, video: media.VideoInfo, store: Store, sounds: Sounds) -> str:
+    """A note on what a film that is marked as interlaced holds. Raises UnsupportedMedia where its fields, or the
+    pictures of which they were made, are not whole pictures."""
+    found = sounds.carriage(store.local(path))
+    seen = f"in {found.woven} of {several(found.frames, 'moving picture')} the two fields show different moments"
+    if found.kind == "interlaced":
+        raise UnsupportedMedia(
+            f"{path} is truly interlaced: {seen}, and mouths are replaced in whole pictures. Give the progressive "
+            f"original, or deinterlace it to {float(2 * video.rate):g} pictures a second, one a field."
+        )
+    if found.kind == "telecined":
+        raise UnsupportedMedia(
+            f"{path} is film that was telecined (3:2 pulldown): {seen}, two in every five. Give the film's own "
+            f"pictures: take the pulldown out (inverse telecine, to {float(video.rate * Fraction(4, 5)):.3f} a second)."
+        )
+    if found.kind == "unsure":
+        return (
+            f"{path.name} is marked as interlaced, and too little moves in it to tell; it is taken as whole pictures."
+        )
+    return (
+        f"{path.name} is marked as interlaced, but its pictures are whole (PsF; {seen}): they are worked on as they "
+        "are, and the master keeps the marks."
+    )
 
 
 def _decode(path: Path, on_frames: Callable[[int], None]) -> Timeline:

@@ -22,7 +22,7 @@ from dubbing.review.panes import DIFF_GAIN, VERSION, Box, Painter, followed, lai
 from dubbing.review.sides import Cover, Patches, covers, looked_at, rendered_frames, stretch
 from dubbing.store import key_of
 
-__all__ = ["SOUND_HZ", "ProxyPlan", "Sides", "aspect_of", "one_frame", "played", "sides_of"]
+__all__ = ["SOUND_HZ", "ProxyPlan", "Sides", "one_frame", "played", "sides_of"]
 
 SOUND_HZ = 48_000
 
@@ -85,7 +85,7 @@ class ProxyPlan:
         self.size = self.info.upright_size
         line = sides.shown.line
         self.mouths, self.tracks = self._mouths(line.rate)
-        self.layout = layout_of(self.size, aspect_of(self.info), self._wh)
+        self.layout = layout_of(self.size, self._wh)
         self.facts: Mapping[str, Any] = self._facts()
 
     def _mouths(self, rate: Fraction) -> tuple[list[Box] | None, list[str]]:
@@ -187,28 +187,17 @@ def played(folder: Path, kind: type[Sound]) -> dict[str, Any]:
     return {"stream_index": sound.stream, "channels": sound.channels if two else None}
 
 
-def one_frame(library: Library, shown: Shown, frame: int) -> tuple[np.ndarray, float]:
-    """A frame as the master would show it, upright BGR, and the width of one of its pixels over the height.
-
-    Raises MediaError.
-    """
+def one_frame(library: Library, shown: Shown, frame: int) -> np.ndarray:
+    """A frame as the master would show it, upright BGR in square pixels. Raises MediaError."""
     video = library.job(*shown.key[:2]).film(shown.title)
     patches = Patches(covers(library, shown, "current", frame, frame + 1), frame, frame + 1)
     try:
         picture = next(media.read(video, shown.line, frame, frame + 1), None)
         if picture is None:
             raise MediaError(f"{video} no longer has frame {frame}; it has changed since its run.")
-        return laid(picture.bgr(), patches.at(frame)), float(aspect_of(media.probe(video)))
+        return laid(picture.bgr(), patches.at(frame))
     finally:
         patches.close()
-
-
-def aspect_of(info: media.MediaInfo) -> Any:
-    """Width over height of one upright pixel as shown, a Fraction. Raises MediaError without a picture."""
-    video = info.video
-    if video is None:
-        raise MediaError(f"{info.path} has no video stream.")
-    return 1 / video.sample_aspect if video.rotation_deg in (90, 270) else video.sample_aspect
 
 
 def _paired(left: Iterator[np.ndarray], right: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

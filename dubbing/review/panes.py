@@ -52,10 +52,10 @@ class Layout:
     mouth_scale: float | None
 
 
-def layout_of(size: tuple[int, int], aspect: Fraction, mouth_wh: tuple[int, int] | None) -> Layout:
-    """Where panes lie. size: upright pixels of the film; aspect: of one of them, width over height as shown; mouth_wh:
-    source pixels around the largest mouth, None where there is no face."""
-    wide, high = size[0] * float(aspect), float(size[1])
+def layout_of(size: tuple[int, int], mouth_wh: tuple[int, int] | None) -> Layout:
+    """Where panes lie. size: upright square pixels of the film; mouth_wh: those around the largest mouth, None where
+    there is no face."""
+    wide, high = size
     scale = min(1.0, FULL_PX / max(wide, high))
     full = (_even(wide * scale), _even(high * scale))
     wanted = {"full_a": full, "full_b": full, "diff": full}

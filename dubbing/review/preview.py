@@ -28,7 +28,7 @@ from dubbing.engine import Event, do_tasks
 from dubbing.errors import MediaError, OutputError
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Manifest, Title
-from dubbing.review.packing import SOUND_HZ, aspect_of, played
+from dubbing.review.packing import SOUND_HZ, played
 from dubbing.review.panes import laid
 from dubbing.review.rerun import TakesOf
 from dubbing.review.sides import Cover, Patches
@@ -204,8 +204,7 @@ def _draw(
     store, shown = job.store, list(shown)
     film = Path(store.bring({"film": str(job.film(title))})["film"])
     info = media.probe(film)
-    aspect = float(aspect_of(info))
-    wide, high = info.upright_size[0] * aspect, float(info.upright_size[1])
+    wide, high = info.upright_size
     scale = min(_SIDE_PX[0] / wide, _SIDE_PX[1] / high)
     width, height = (max(2, round(side * scale / 2) * 2) for side in (wide, high))
     right, way = width + _GAP_PX, cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

@@ -146,10 +146,10 @@ class Proxies:
             with suppress(FileNotFoundError):
                 return file.read_bytes()
         with self._draws():
-            picture, aspect = one_frame(self.library, shown, at)
-        wide = picture.shape[1] * aspect
-        width = max(1, min(THUMB_PX, round(wide)))
-        size = (width, max(1, round(width * picture.shape[0] / wide)))
+            picture = one_frame(self.library, shown, at)
+        high, wide = picture.shape[:2]
+        width = max(1, min(THUMB_PX, wide))
+        size = (width, max(1, round(width * high / wide)))
         data = _jpeg(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), 85)
         with suppress(OSError), self._thumbs.new(name) as part:  # a full disk costs the next one the same work, no more
             part.write_bytes(data)

@@ -50,6 +50,8 @@ class FacesInputs(Windowed):
     """The shot's number, which names its tracks."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames")
     """The film's frames in time."""
+    squared: bool | None = None
+    """True where meshes are in square pixels and the film's own are not; None where its own are."""
 
 
 class Faces(Stage[FacesInputs, FaceTracks]):
@@ -64,7 +66,10 @@ class Faces(Stage[FacesInputs, FaceTracks]):
     @classmethod
     def inputs(cls, at: Place) -> FacesInputs:
         shot = at.shot
-        return FacesInputs(shot.start_frame, shot.end_frame, at.film, shot.number, at.ref(ShotList))
+        return FacesInputs(
+            shot.start_frame, shot.end_frame, at.film, shot.number, at.ref(ShotList),
+            None if at.square_pixels else True,
+        )  # fmt: skip
 
     def setup(self) -> None:
         self._detector = Detector()
