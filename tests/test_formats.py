@@ -161,6 +161,6 @@ def test_what_is_not_supported_says_what_to_do(dub: Dub) -> None:
     assert all(r["todo"] and r["what"].startswith("refused") for r in rows if not r["supported"])
     assert not any(r["todo"] for r in rows if r["supported"])
     code, out, _ = dub("formats", "--only", "picture")
-    assert code == 0 and "no   interlaced: refused" in out and "cut list" not in out
+    assert code == 0 and "no   truly interlaced: refused" in out and "cut list" not in out
     code, out, err = dub("formats", "--only", "smell")
     assert (code, out) == (2, "") and "there is: container, picture codec" in err and err.count("\n") == 1

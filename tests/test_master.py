@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -245,13 +246,18 @@ def test_what_cannot_be_delivered_whole_is_refused_first(tmp_path: Path) -> None
     vp9 = {"deadline": "realtime", "cpu-used": "8"}
     makes: list[tuple[str, str, dict[str, Any], str]] = [
         ("alpha.webm", "libvpx-vp9", {"pix_fmt": "yuva420p", "options": vp9}, "transparency"),
-        ("fields.mp4", "libx264", {"options": {"flags": "+ildct+ilme", "x264-params": "tff=1"}}, "interlaced"),
         ("grey.mkv", "ffv1", {"pix_fmt": "gray"}, "gray"),
     ]
     for name, codec, settings, said in makes:
         path = film(tmp_path / name, 4, codec=codec, **settings)
         with pytest.raises(UnsupportedMedia, match=said):
             media.delivery(media.probe(path), sound)
+    info = media.probe(film(tmp_path / "plain.mp4", 4))
+    assert info.video is not None
+    for changes, said in (({"codec": "hevc"}, "each picture a field"), ({"height": 486}, "in steps of 4")):
+        fields = replace(info, video=replace(info.video, interlaced=True, **changes))
+        with pytest.raises(UnsupportedMedia, match=said):
+            media.delivery(fields, sound)
     with pytest.raises(MediaError, match="no sound stream"):
         media.delivery(media.probe(film(tmp_path / "mute.mp4", 4)), media.probe(tmp_path / "mute.mp4"))
     with pytest.raises(MediaError, match="no video stream"):

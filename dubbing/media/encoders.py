@@ -79,6 +79,11 @@ _PRORES = {
     "apco": "proxy", "apcs": "lt", "apcn": "standard", "apch": "hq", "ap4h": "4444", "ap4x": "4444xq",
 }  # fmt: skip
 _DNXHR = ("lb", "sq", "hq", "hqx", "444")
+_DNXHD_MBPS = (
+    36, 42, 45, 60, 63, 75, 80, 84, 90, 100, 110, 115, 120, 145, 175, 180, 185, 220, 240, 290, 350, 365, 390, 440, 730,
+    880,
+)  # fmt: skip
+"""By which its encoder knows a kind of DNxHD (SMPTE ST 2019-1); a file's own rate is that of its frames' bytes."""
 _NEAREST = {"yuv444p12le": "yuv444p10le", "yuva444p12le": "yuva444p10le", "gbrp12le": "gbrp10le"}
 """What decoders make of ProRes and DNxHR of 4:4:4, and what their encoders take."""
 
@@ -161,7 +166,7 @@ def _with_profile(video: VideoInfo, encoder: Encoder, pix_fmt: str) -> Encoding 
         if _dnxhr(video) and name in _DNXHR:
             options["profile"] = f"dnxhr_{name}"
         elif video.bit_rate:
-            rate = video.bit_rate
+            rate = 10**6 * min(_DNXHD_MBPS, key=lambda mbps: abs(mbps * 10**6 - video.bit_rate))
         else:
             return None
     return Encoding(video.codec, encoder, pix_fmt, options, tag, rate)

@@ -3,22 +3,25 @@
 Broadcasters carry progressive pictures in interlaced streams (PsF, "25p in 1080i25"): both fields of a picture show one
 moment, so that it is worked on as any picture. Only the pixels tell this from true interlacing, and from film that was
 telecined to 30 pictures a second by 3:2 pulldown. The measure is that of FFmpeg's idet, taken where something moves.
-It looks at some stretches spread over the film, each from a key frame on; it does not know what is done about it.
+It looks at some stretches spread over the film, each from a key frame on. How marks are kept is for `encoders`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from fractions import Fraction
+from pathlib import Path, PurePath
 from typing import Literal
 
 import av.error
 import cv2
 import numpy as np
 
+from dubbing.errors import UnsupportedMedia, several
 from dubbing.media.colour import Layout, layout_of, planes_of
 from dubbing.media.film import Film
+from dubbing.remote import Uri
 
 __all__ = ["Carriage", "carriage"]
 
@@ -42,6 +45,28 @@ class Carriage:
     kind: Kind
     frames: int
     woven: int
+
+    def said(self, path: PurePath | Uri, rate: Fraction) -> str:
+        """What is done about it, a sentence on a film of so many pictures a second. Raises UnsupportedMedia where its
+        fields are no whole pictures."""
+        seen = f"in {self.woven} of {several(self.frames, 'moving picture')} the two fields show different moments"
+        if self.kind == "interlaced":
+            raise UnsupportedMedia(
+                f"{path} is truly interlaced, {seen}, and mouths are replaced in whole pictures: give the progressive "
+                f"original, or deinterlace it to {float(2 * rate):.5g} pictures a second, one a field."
+            )
+        if self.kind == "telecined":
+            raise UnsupportedMedia(
+                f"{path} is telecined film (3:2 pulldown), {seen}, two in every five: take the pulldown out (inverse "
+                f"telecine, to {float(rate * Fraction(4, 5)):.5g} pictures a second)."
+            )
+        whole = "too little moves in it to tell what they are"
+        if self.kind == "progressive":
+            whole = f"they are whole (PsF; {seen})"
+        return (
+            f"{path.name} is marked as interlaced. Its pictures are taken as they are, because {whole}; the master "
+            "keeps the marks."
+        )
 
 
 def carriage(path: str | Path) -> Carriage:

@@ -17,6 +17,7 @@ import numpy as np
 from dubbing.errors import UnsupportedMedia
 from dubbing.media.delivery import delivery, tables
 from dubbing.media.encoders import ENCODERS, Encoder
+from dubbing.media.fields import Carriage
 from dubbing.media.photo import LEAST_PX, MOST_BLOCKS, READ, Photograph, film_of
 from dubbing.media.probe import LISTS, READERS, AudioInfo, MediaInfo, OtherInfo
 
@@ -73,6 +74,15 @@ def _asked(part: str, name: str, film: MediaInfo, well: str, sound: MediaInfo | 
         why, _, todo = _bare(str(e), film).rpartition(": ")
         return Known(part, name, False, f"refused: it {why}", todo.rstrip("."))
     return Known(part, name, True, "; ".join(_bare(note, film) for note in told) or well)
+
+
+def _of_fields(name: str, film: MediaInfo, found: Carriage) -> Known:
+    """What is said of a film that is marked as interlaced, by what its fields hold."""
+    try:
+        return Known("picture", name, True, _bare(found.said(film.path, Fraction(25)), film))
+    except UnsupportedMedia as e:
+        _, _, todo = str(e).partition(": ")
+        return Known("picture", name, False, "refused: its fields are no whole pictures", todo.rstrip("."))
 
 
 def _bare(text: str, film: MediaInfo) -> str:
@@ -140,7 +150,12 @@ def _pictures() -> Iterator[Known]:
         yield _asked("picture", f"HDR ({name})", film, "kept, with its mastering display and light levels")
     film = _film(codec="hevc", transfer=16, pix_fmt="yuv420p10le", bit_depth=10, dynamic=("HDR10+", "Dolby Vision"))
     yield _asked("picture", "HDR with HDR10+ or Dolby Vision", film, "")
-    yield _asked("picture", "interlaced", _film(interlaced=True), "kept")
+    yield _asked("picture", "square pixels, and others up to 4:1", _film(sample_aspect=Fraction(64, 45)), "kept")
+    psf = _film(interlaced=True, first_field="top")
+    yield _asked("picture", "progressive, marked as interlaced (PsF)", psf, "whole pictures; the marks are kept")
+    for name, kind in (("truly interlaced", "interlaced"), ("telecined film", "telecined")):
+        yield _of_fields(name, psf, Carriage(kind, 1, 1))  # type: ignore[arg-type]
+    yield _asked("picture", "interlaced HEVC", _film(codec="hevc", interlaced=True), "kept")
     prores = _film(codec="prores", tag="ap4h", pix_fmt="yuva444p12le", bit_depth=12, alpha=True)
     yield _asked("picture", "transparency in ProRes 4444", prores, "kept")
     yield _asked("picture", "other transparency, a palette", _film(alpha=True), "kept")

@@ -36,7 +36,6 @@ from dubbing.errors import (
     InputError,
     ManifestError,
     MediaError,
-    UnsupportedMedia,
     blaming,
     during,
     several,
@@ -390,28 +389,9 @@ def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:
 
 
 def _fields(path: Path | Uri, video: media.VideoInfo, store: Store, sounds: Sounds) -> str:
-    """A note on what a film that is marked as interlaced holds. Raises UnsupportedMedia where its fields, or the
-    pictures of which they were made, are not whole pictures."""
-    found = sounds.carriage(store.local(path))
-    seen = f"in {found.woven} of {several(found.frames, 'moving picture')} the two fields show different moments"
-    if found.kind == "interlaced":
-        raise UnsupportedMedia(
-            f"{path} is truly interlaced: {seen}, and mouths are replaced in whole pictures. Give the progressive "
-            f"original, or deinterlace it to {float(2 * video.rate):g} pictures a second, one a field."
-        )
-    if found.kind == "telecined":
-        raise UnsupportedMedia(
-            f"{path} is film that was telecined (3:2 pulldown): {seen}, two in every five. Give the film's own "
-            f"pictures: take the pulldown out (inverse telecine, to {float(video.rate * Fraction(4, 5)):.3f} a second)."
-        )
-    if found.kind == "unsure":
-        return (
-            f"{path.name} is marked as interlaced, and too little moves in it to tell; it is taken as whole pictures."
-        )
-    return (
-        f"{path.name} is marked as interlaced, but its pictures are whole (PsF; {seen}): they are worked on as they "
-        "are, and the master keeps the marks."
-    )
+    """A note on what a film that is marked as interlaced holds. Raises UnsupportedMedia where that is not whole
+    pictures."""
+    return sounds.carriage(store.local(path)).said(path, video.rate)
 
 
 def _decode(path: Path, on_frames: Callable[[int], None]) -> Timeline:
