@@ -75,10 +75,12 @@ def check_told(found: Findings, out: Path | Uri) -> str:
     """One paragraph and one table per title; notes; disk; versions; what a run would make. Problems are for stderr."""
     parts = []
     for t in found.titles:
-        w, h = t.size_px
+        size = "{}x{}".format(*t.size_px)
+        if t.coded_px is not None:
+            size = "{}x{} shown as ".format(*t.coded_px) + size
         mean = t.frames / t.duration_s if t.variable_rate and t.duration_s else None
         parts.append(
-            f"{t.id}: {t.video}\n  {t.codec} {w}x{h}, {several(t.bit_depth, 'bit')}, {several(t.frames, 'frame')}"
+            f"{t.id}: {t.video}\n  {t.codec} {size}, {several(t.bit_depth, 'bit')}, {several(t.frames, 'frame')}"
             f"{'' if t.exact else ' (by its header)'} at {_rate(t.rate, mean)}, {t.duration_s:.3f} s, "
             f"timecode {t.start_tc or 'none'}, {'with' if t.has_sound else 'without'} sound"
         )

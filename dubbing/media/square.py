@@ -54,8 +54,8 @@ class Grid:
     def squared(self, part: np.ndarray, corner: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
         """A box (x, y, w, h) in square pixels of a coded part (H, W[, C]), whose top left is at `corner`, as `around`
         says it. Lanczos, by cv2: uint8, uint16 or float32."""
-        places = _places(self.square, self.coded, box, corner)
-        return cv2.remap(part, *places, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+        x, y = _places(self.square, self.coded, box, corner)
+        return cv2.remap(part, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
 
     def coded_part(
         self, bgr: np.ndarray, matte: np.ndarray, corner: tuple[int, int]
@@ -71,21 +71,21 @@ class Grid:
             -(-(at + length) * own // square)
             for at, length, own, square in zip(corner, box[2:], self.coded, self.square, strict=True)
         )
-        places = _places(self.coded, self.square, (left, top, right - left, bottom - top), corner)
-        made = cv2.remap(bgr, *places, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-        return made, cv2.remap(matte, *places, cv2.INTER_LINEAR), (left, top)
+        x, y = _places(self.coded, self.square, (left, top, right - left, bottom - top), corner)
+        made = cv2.remap(bgr, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+        return made, cv2.remap(matte, x, y, cv2.INTER_LINEAR), (left, top)
 
 
 def _places(
     there: tuple[int, int], here: tuple[int, int], box: tuple[int, int, int, int], start: tuple[int, int]
-) -> list[np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Where the pixels of a box (x, y, w, h) of a picture of size `there` lie in a part that begins at `start`, of the
     same picture in size `here`: x and y, float32 (h, w), in the 32nds of a pixel that cv2 tells apart."""
     places = []
     for at, length, wanted, own, begin in zip(box[:2], box[2:], there, here, start, strict=True):
         middle = (at + np.arange(length) + 0.5) * own / wanted - 0.5
         places.append((np.rint(middle * 32) / 32 - begin).astype(np.float32))
-    return [np.tile(places[0], (box[3], 1)), np.repeat(places[1], box[2]).reshape(box[3], box[2])]
+    return np.tile(places[0], (box[3], 1)), np.repeat(places[1], box[2]).reshape(box[3], box[2])
 
 
 def _even(length: Fraction) -> int:

@@ -98,7 +98,8 @@ class SoundFinding:
 @dataclass(frozen=True)
 class TitleFinding:
     """One title, looked at. frames: as the file promises, or exact when `exact`; size_px: upright; rate: nominal, and
-    meaningless where pictures come at uneven times (variable_rate)."""
+    meaningless where pictures come at uneven times (variable_rate); coded_px: in the film's own pixels, where these are
+    not square."""
 
     id: str
     video: Path | Uri
@@ -114,6 +115,7 @@ class TitleFinding:
     dubs: tuple[DubFinding, ...]
     variable_rate: bool = False
     sounds: tuple[SoundFinding, ...] = ()
+    coded_px: tuple[int, int] | None = None
 
 
 @dataclass
@@ -556,6 +558,7 @@ def _title(
     return TitleFinding(
         title.id, title.video, video.codec, info.upright_size, video.bit_depth, video.rate, frames,
         line is not None, float(duration), video.start_tc, bool(info.audio), dubs, variable, sounds,
+        None if video.grid.same else video.grid.coded,
     )  # fmt: skip
 
 
