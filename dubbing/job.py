@@ -20,14 +20,16 @@ from dubbing.analysis.footage import MadeOf, Sounds, made_of
 from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact, File, Ref
 from dubbing.artifacts.active import ActiveFaces
+from dubbing.artifacts.people import Cast
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import STILL_FILM, Master, Scores, StillFilm, Take
 from dubbing.artifacts.tracks import FaceTracks
+from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.config import Config
-from dubbing.decisions import DecisionLog, ShotKey, Standing
+from dubbing.decisions import DecisionLog, Names, ShotKey, Standing, names_of
 from dubbing.errors import InputError, ManifestError, during
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.pipeline import PIPELINE
@@ -103,7 +105,9 @@ class Job(ResultCache):
             config = config.model_copy(update={"review": config.review.model_copy(update={"min_sharpness": 0.0})})
         super().__init__(open_store(out), config)
         self.manifest = manifest
-        self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()
+        log = DecisionLog(self.store.root)
+        self.decisions: Mapping[ShotKey, Standing] = log.all()
+        self.names: dict[str, Names] = names_of(log.records())
         self._made: dict[str, MadeOf | None] = {}
         self._parts: dict[tuple[str, str], Ranges | None] = {}
 
@@ -127,6 +131,7 @@ class Job(ResultCache):
         has = {
             ActiveFaces: bool(self.active_speaker),
             StillFilm: any(self.made_of(t) for t in self.manifest.titles),
+            Cast: any(self.names.get(t.id) for t in self.manifest.titles),
         }
         return [stage for stage in self.pipeline if has.get(stage.Result, True)]
 
@@ -165,6 +170,17 @@ class Job(ResultCache):
                         task = _task(stage, inputs, place)
                         known.found[stage.Result, task.language, task.shot] = task
         return known
+
+    def recall_names(self) -> None:
+        """For who looks at results and makes none: take for each title the names by which what is there was made,
+        where it was named anew since."""
+        for title in self.manifest.titles:
+            mine = [r for r in DecisionLog(self.store.root).records() if r.kind == "name" and r.title == title.id]
+            for count in range(len(mine), -1, -1) if mine else ():
+                self.names[title.id] = names_of(mine[:count]).get(title.id, ())
+                known = self.plan(title, {})
+                if any(self.done(t) for (kind, *_), t in known.found.items() if kind is TurnList):
+                    break
 
     def _places(
         self, title: Title, scope: Scope, known: TitleTasks, failed: Mapping[str, Outcome], dubs: Iterable[Dub]
@@ -350,6 +366,10 @@ class _Place:
     @property
     def models_folder(self) -> str:
         return self.job.models_folder
+
+    @property
+    def named(self) -> Names:
+        return self.job.names.get(self.title.id, ())
 
     def file(self, path: Path | Uri) -> File:
         return self.job.file(path)

@@ -16,6 +16,7 @@ from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import SHEET, Master, Scores, Take
+from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Title
@@ -45,8 +46,10 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     rows, faces = [], []
     job.know(t for step in tasks.steps for t in (step.faces, step.take, step.score))
     drawn = job.store.find(folder, SHEET)
+    turns: TurnList | None = job.result(job.plan(title, failed, dubs=[dub]).get(TurnList, dub.language))
+    names = {f.track: f.character for shot in turns.shots for f in shot.faces} if turns else {}
     for step in tasks.steps:
-        row, rendered = _row(job, title, dub, step, line, failed)
+        row, rendered = _row(job, title, dub, step, line, failed, names)
         faces += rendered
         row["severity"] = severity(row, job.config.review)
         rows.append(row)
@@ -89,7 +92,13 @@ def _notices(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) ->
 
 
 def _row(
-    job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: Mapping[str, Outcome]
+    job: Job,
+    title: Title,
+    dub: Dub,
+    step: Step,
+    line: Timeline,
+    failed: Mapping[str, Outcome],
+    names: Mapping[str, str | None],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One row of `dub.shot.1`, and one of `dub.face.1` for each face that is rendered in it."""
     shot = step.shot
@@ -129,13 +138,13 @@ def _row(
     rendered = {face.track: face for face in take.rendered}
     if faces:
         worst = faces[0]["track"]
-        row |= {"actor": actors.get(worst), "character": rendered[worst].character}
+        row |= {"actor": actors.get(worst), "character": names.get(worst)}
     seen = step.decided.approves(row["take"])
     row["needs_review"] = row["review_reason"] is not None and not seen
     whose = {name: row[name] for name in ("title", "language", "shot", "take")}
     return row, [
         {**face, **whose, "actor": actors.get(face["track"]),
-         "character": rendered[face["track"]].character, "stem": rendered[face["track"]].sound or None,
+         "character": names.get(face["track"]), "stem": rendered[face["track"]].sound or None,
          "start_tc": line.timecode(face["start_frame"]), "end_tc": line.timecode(face["end_frame"])}
         for face in faces
     ]  # fmt: skip

@@ -28,6 +28,7 @@ from dubbing.task import Inputs, Outcome, Task, Windowed
 if TYPE_CHECKING:
     from dubbing.analysis.footage import MadeOf
     from dubbing.config import Config
+    from dubbing.decisions import Names
     from dubbing.manifest import Dub, GeneratorChoice, Title
     from dubbing.records import Shot
 
@@ -102,6 +103,11 @@ class Place(Protocol):
     @property
     def models_folder(self) -> str:
         """The folder of published models."""
+        ...
+
+    @property
+    def named(self) -> Names:
+        """The characters that people gave to faces of the title, by track."""
         ...
 
     def file(self, path: Any) -> File:

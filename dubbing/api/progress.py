@@ -40,6 +40,7 @@ DOING = {
     "audio": "listening to the dub",
     "active": "looking who speaks",
     "people": "telling people apart",
+    "cast": "finding characters",
     "speakers": "deciding who speaks",
     "actors": "fitting voices",
     "turns": "finding who says what",

@@ -150,6 +150,7 @@ class Library:
             if n not in self._jobs[1]:
                 self._jobs[1][n] = job = Job(part.manifest, self.store, part.config)
                 job.decisions = {}
+                job.recall_names()
             return self._jobs[1][n]
 
     def dubs(self) -> list[tuple[Title, Dub]]:

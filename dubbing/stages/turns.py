@@ -6,7 +6,7 @@ knows when a face speaks; lipsync decides what of it can be rendered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +15,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.artifact import Ref
+from dubbing.artifacts.people import Cast
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_speech, speech_mask
 from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
@@ -37,6 +38,8 @@ class TurnsInputs(Inputs):
     """Who speaks in the original."""
     frames: int | None = None
     """How many frames of the film the dub is for; None for all."""
+    cast: Ref[Cast] | None = None
+    """Which character each face plays, where that is known."""
     shots: Ref[ShotList] = uncounted("the speakers are those of its shots", default=None)
     """The shots, and the film's frames in time."""
 
@@ -53,29 +56,31 @@ class Turns(Stage[TurnsInputs, TurnList]):
     @classmethod
     def inputs(cls, at: Place) -> TurnsInputs:
         frames = at.made_of.frames[at.dub.language] if at.made_of else None
-        return TurnsInputs(at.ref(DubSound), at.ref(SpeakerList), frames, at.ref(ShotList))
+        cast = at.ref(Cast) if at.has(Cast) else None
+        return TurnsInputs(at.ref(DubSound), at.ref(SpeakerList), frames, cast, at.ref(ShotList))
 
     def process(self, inputs: TurnsInputs, out: Path, progress: Callable[[int], None]) -> TurnList:
         line = media.load_timeline(inputs.shots.folder)
         decisions = inputs.speakers.read().by_shot
         heard_N = speech_mask(load_speech(inputs.sound.folder), line, 0, len(line))
+        names = inputs.cast.read().characters if inputs.cast else {}
         found = []
         for whole in inputs.shots.read().shots:
             end = whole.end_frame if inputs.frames is None else inputs.frames
             shot = Shot(whole.number, whole.start_frame, end)
-            found.append(_turns(shot, decisions[shot.id], heard_N[shot.start_frame : end]))
+            found.append(_turns(shot, decisions[shot.id], heard_N[shot.start_frame : end], names))
             progress(len(shot))
         return TurnList(tuple(found))
 
 
-def _turns(shot: Shot, decision: Decision, heard_N: np.ndarray) -> ShotTurns:
+def _turns(shot: Shot, decision: Decision, heard_N: np.ndarray, names: Mapping[str, str]) -> ShotTurns:
     first = shot.start_frame
     heard = tuple(runs(heard_N, first))
     if not decision.tracks:
         return ShotTurns(shot.id, heard)
     shares = share_of(heard_N, decision.tracks, shot)
     faces = tuple(
-        FaceTurns(spoken.track, spoken.actor, spoken.stretches, tuple(runs(share_N, first)))
+        FaceTurns(spoken.track, spoken.actor, spoken.stretches, tuple(runs(share_N, first)), names.get(spoken.track))
         for spoken, share_N in zip(decision.tracks, shares, strict=True)
     )
     return ShotTurns(shot.id, heard, faces)
