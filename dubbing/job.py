@@ -20,6 +20,7 @@ from dubbing.analysis.footage import MadeOf, Sounds, made_of
 from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact, File, Ref
 from dubbing.artifacts.active import ActiveFaces
+from dubbing.artifacts.descriptors import Descriptors
 from dubbing.artifacts.people import Cast
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
@@ -131,6 +132,7 @@ class Job(ResultCache):
         has = {
             ActiveFaces: bool(self.active_speaker),
             StillFilm: any(self.made_of(t) for t in self.manifest.titles),
+            Descriptors: bool(self.face_descriptor),
             Cast: any(self.names.get(t.id) for t in self.manifest.titles),
         }
         return [stage for stage in self.pipeline if has.get(stage.Result, True)]
@@ -439,6 +441,10 @@ class _Place:
     @property
     def active_speaker(self) -> str | None:
         return self.job.active_speaker
+
+    @property
+    def face_descriptor(self) -> str | None:
+        return self.job.face_descriptor
 
     @property
     def master_name(self) -> str:

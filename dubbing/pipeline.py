@@ -4,6 +4,7 @@
             still (before shots): only where the title's picture is a photograph, of which it makes a film
             source_audio: the original sound
             cast (after people): only where somebody has named people, or the manifest has pictures of them
+            descriptors (each shot, before people): only where the extra `identity` is installed
             active (each shot): only where the model of an active-speaker detector is present
     dub:    audio (what drives the lips) -> turns (who says what)
             lipsync (each shot) -> sync (each shot) -> master, shots.parquet
@@ -21,6 +22,7 @@ from dubbing.stages.active import Active
 from dubbing.stages.actors import Actors
 from dubbing.stages.audio import DubAudio, SourceAudio
 from dubbing.stages.cast import FindCast
+from dubbing.stages.descriptors import Describe
 from dubbing.stages.faces import Faces
 from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.master import MakeMaster
@@ -40,6 +42,7 @@ PIPELINE: tuple[type[Stage[Any, Any]], ...] = (
     SourceAudio,
     DubAudio,
     Active,
+    Describe,
     FindPeople,
     FindCast,
     Speakers,

@@ -218,3 +218,10 @@ class ResultCache:
         if self.config.speakers.active_speaker == "off" or not models.is_present(_ACTIVE_SPEAKER, configured=folder):
             return None
         return f"{_ACTIVE_SPEAKER}@{models.digest(_ACTIVE_SPEAKER, configured=folder)[:12]}"
+
+    @property
+    def face_descriptor(self) -> str | None:
+        """`name@hash12` of the network that tells people apart, or None."""
+        from dubbing.networks.face_descriptor import FaceDescriptor
+
+        return None if self.config.speakers.identity == "off" else FaceDescriptor.identity()

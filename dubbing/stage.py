@@ -178,6 +178,11 @@ class Place(Protocol):
         ...
 
     @property
+    def face_descriptor(self) -> str | None:
+        """`name@hash12` of the network that tells people apart; None where there is none."""
+        ...
+
+    @property
     def master_name(self) -> str:
         """File name of this dub's master."""
         ...

@@ -39,6 +39,7 @@ DOING = {
     "source_audio": "listening to the original",
     "audio": "listening to the dub",
     "active": "looking who speaks",
+    "descriptors": "looking who is who",
     "people": "telling people apart",
     "cast": "finding characters",
     "speakers": "deciding who speaks",

@@ -19,7 +19,7 @@ from dubbing.artifact import Artifact
 from dubbing.records import Track
 
 __all__ = [
-    "BRIDGE_S", "FaceTracks", "TrackSummary", "in_sight", "load_signatures", "load_tracks", "save_signatures",
+    "BRIDGE_S", "FaceTracks", "TrackSummary", "good_frames", "in_sight", "load_signatures", "load_tracks", "save_signatures",
     "save_tracks", "size_and_turn",
 ]  # fmt: skip
 
@@ -72,6 +72,15 @@ def in_sight(track: Track, rate: Fraction) -> np.ndarray:
         if 1 < b - a <= longest + 1:
             usable[a:b] = True
     return usable
+
+
+def good_frames(track: Track, count: int) -> list[int]:
+    """Numbers of up to `count` frames of the title that show a face well: in sight, spread over the track, each the one
+    that looks most straight ahead in its part; in order, none twice."""
+    seen = np.flatnonzero(track.seen_N)
+    parts = np.array_split(seen, max(1, min(count, len(seen))))
+    best = [int(part[np.argmin(np.abs(track.yaw_N[part]))]) for part in parts if len(part)]
+    return [track.start_frame + n for n in best]
 
 
 def save_signatures(folder: Path | str, signatures: list[Signature]) -> None:

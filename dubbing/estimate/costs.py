@@ -41,6 +41,7 @@ MIX: dict[str, tuple[float, float, float, float]] = {
     "source_audio": (0.52, 0.0, 0.0, 0.0),
     "audio": (0.52, 0.0, 0.0, 0.0),
     "active": (0.0, 0.0, 13.0, 0.0),
+    "descriptors": (0.0, 0.05, 4.0, 0.0),
     "people": (0.01, 0.0, 0.02, 0.0),
     "cast": (0.01, 0.0, 0.02, 0.0),
     "speakers": (0.03, 0.0, 0.23, 0.0),
@@ -252,7 +253,7 @@ def _decided_work(
     if task.stage in WHOLE_TITLE | {"still", "shots", "master"}:
         frames = task.frames or title_frames
         return Work(frames, frames * megapixels)
-    if task.stage in ("faces", "active"):
+    if task.stage in ("faces", "active", "descriptors"):
         found: FaceTracks | None = job.result(task) if task.kind.Result is FaceTracks else None
         if found is None:
             return None

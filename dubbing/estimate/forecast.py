@@ -214,6 +214,8 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         for shot in shots:
             name = f"{title.id}/{shot.id}"
             expect_shot(f"faces {name}", shot, guess("faces", len(shot)), (f"shots {title.id}",))
+            if job.face_descriptor:
+                expect(f"descriptors {name}", guess("descriptors", len(shot)), (f"faces {name}",), len(shot))
             if job.active_speaker:
                 expect(f"active {name}", guess("active", len(shot)), (f"faces {name}", *sound), len(shot))
         before = (*sound, *(o.id for o in invented))
