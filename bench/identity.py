@@ -59,7 +59,7 @@ THRESHOLDS = (0.34, 0.36, 0.38, 0.40, 0.42, 0.44, 0.46, 0.48, 0.52, 0.60)
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One track: whom it shows, its frames [start, end), its signature and its descriptors (F, 128), if there are any."""
+    """One track: whom it shows, its frames [start, end), its signature, its descriptors (F, 128), if there are any."""
 
     film: str
     who: str
@@ -86,8 +86,8 @@ def main() -> None:
     for threshold in THRESHOLDS:
         numbers = identity.group_described([s.described for s in seen], apart, near=threshold)
         told(f"descriptors, {threshold:.2f}{' *' if threshold == identity.NEAR else ''}", seen, numbers)
-    middle = [np.mean(s.described, axis=0) for s in seen if s.described is not None]
-    far = {(a, b): float(np.linalg.norm(middle[a] - middle[b])) for a, b in combinations(range(len(seen)), 2)}
+    middle = {n: np.mean(s.described, axis=0) for n, s in enumerate(seen) if s.described is not None and len(s.described)}
+    far = {(a, b): float(np.linalg.norm(middle[a] - middle[b])) for a, b in combinations(middle, 2)}
     same = {pair: d for pair, d in far.items() if seen[pair[0]].who == seen[pair[1]].who}
     print(f"pairs: {len(same)} of one person, at most {max(same.values()):.3f} apart; {len(far) - len(same)} of two;")
     print("the nearest of these:")

@@ -97,8 +97,8 @@ class StageResources(_Group):
 
 
 StageName = Literal[
-    "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "people", "cast", "speakers", "actors", "turns",
-    "lipsync", "sync", "master",
+    "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "people", "cast", "speakers", "actors",
+    "turns", "lipsync", "sync", "master",
 ]  # fmt: skip
 
 

@@ -219,7 +219,7 @@ class ResultCache:
             return None
         return f"{_ACTIVE_SPEAKER}@{models.digest(_ACTIVE_SPEAKER, configured=folder)[:12]}"
 
-    @property
+    @cached_property
     def face_descriptor(self) -> str | None:
         """`name@hash12` of the network that tells people apart, or None."""
         from dubbing.networks.face_descriptor import FaceDescriptor

@@ -34,7 +34,7 @@ _MIN_FRAMES = 3
 _SAME = 1.46
 _NOT_SAME = 1.30
 _SHAPE_WEIGHT = 5.0
-# How far the mean descriptors of one person's tracks lie apart. Measured on 40 tracks of third-party clips (LOG.md): one
+# How far the mean descriptors of one person's tracks lie apart. Measured on 40 tracks of third-party clips: one
 # person's tracks join up to 0.37, two people's from 0.48 on, 0.44 where one is drawn and masked.
 NEAR = 0.40
 _NEVER = 1e9
@@ -125,8 +125,8 @@ def group_described(
     """Which tracks show one actor, by descriptors: a number from 0 for each, new actors in order of appearance.
 
     described: float32 (F, 128) of each track's pictures; None or no picture: the track is joined with no other. Groups
-    grow together as long as their tracks' mean descriptors are on average within `near` of each other (Euclidean; average
-    linkage, Sokal and Michener 1958). apart: as of `group_actors`.
+    grow together as long as their tracks' mean descriptors are on average within `near` of each other (Euclidean
+    distance; average linkage, Sokal and Michener 1958). apart: as of `group_actors`.
     """
     known = [n for n, one in enumerate(described) if one is not None and len(one)]
     labels = {}

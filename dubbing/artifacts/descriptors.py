@@ -30,6 +30,6 @@ def save_descriptors(folder: Path, found: dict[str, np.ndarray]) -> None:
 
 
 def load_descriptors(folder: Path | str) -> dict[str, np.ndarray]:
-    """The saved descriptors: per track id float32 (F, 128); F is 0 where the track has no picture that is fit for it."""
+    """The saved descriptors: per track id float32 (F, 128); F is 0 where a track has no picture that is fit for it."""
     with np.load(Path(folder) / FILE, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}

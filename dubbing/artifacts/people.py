@@ -47,9 +47,11 @@ class Cast(Artifact):
     characters: Mapping[str, str] = field(default_factory=dict)
     """Name of the character by track id."""
     likeness: Mapping[str, float] = field(default_factory=dict)
-    """By track id, how alike the face and the character's picture are, where a picture decided."""
+    """By track id, how alike the person and the character's pictures are, where these decided: up to 1."""
     unseen: tuple[str, ...] = ()
     """Characters of whom nobody in the film was found to be the actor."""
+    doubts: tuple[str, ...] = ()
+    """What a person should look at, as clauses without a stop."""
 
 
 def named_tracks(people: People, named: Iterable[tuple[str, str]]) -> dict[str, str]:

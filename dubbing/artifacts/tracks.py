@@ -19,8 +19,8 @@ from dubbing.artifact import Artifact
 from dubbing.records import Track
 
 __all__ = [
-    "BRIDGE_S", "FaceTracks", "TrackSummary", "good_frames", "in_sight", "load_signatures", "load_tracks", "save_signatures",
-    "save_tracks", "size_and_turn",
+    "BRIDGE_S", "FaceTracks", "TrackSummary", "good_frames", "in_sight", "load_signatures", "load_tracks",
+    "save_signatures", "save_tracks", "size_and_turn",
 ]  # fmt: skip
 
 BRIDGE_S = Fraction(2, 5)

@@ -1,15 +1,14 @@
 """dlib's face descriptor: 128 numbers of a face, near to each other where two pictures show one person.
 
-A ResNet by Davis King (2017, CC0, `dlib_face_recognition_resnet_model_v1`), which comes in the wheel of
-`face-recognition-models` and is run by dlib: both are the extra `identity`. Of that wheel only the network's own file is
-read: its landmark models are trained on pictures whose licence forbids commercial use. It sees a face of 150 px, upright
-by five points, which are taken from our mesh. It knows no film and no person.
+A ResNet by Davis King (2017, CC0, `dlib_face_recognition_resnet_model_v1`), which comes in the package
+`face-recognition-models` and is run by dlib: both are the extra `identity`. Of that package only the network's file is
+read; its landmark models, one of which was trained on pictures that are not free, are not used. The network sees a face
+of 150 px, upright by five points, which are taken from our mesh. It knows no film and no person.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -83,7 +82,6 @@ class FaceDescriptor:
         return np.zeros((0, SIZE), np.float32)
 
     @classmethod
-    @cache
     def identity(cls) -> str | None:
         """`name@hash12` of the weights; None where the extra is not installed. Loads nothing."""
         file = _file()

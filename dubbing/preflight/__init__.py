@@ -34,6 +34,8 @@ from dubbing.document import Location
 from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
+from dubbing.networks.face_descriptor import FaceDescriptor
+from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.shot_table import SHOTS, read_rows
@@ -153,6 +155,10 @@ def look(
     for i, title in enumerate(manifest.titles):
         at, video = ("titles", i), ("video",)
         attempt(at, (), _unused, title)
+        attempt(at, ("cast",), contradiction, title)
+        pictures = [(name, n, file) for name, m in (title.cast or {}).items() for n, file in enumerate(m.pictures)]
+        if pictures:
+            found.notes += attempt(at, ("cast",), _pictures, title, pictures, config, store) or []
         before = len(found.problems)
         made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:
@@ -283,16 +289,22 @@ def devices(manifest: Manifest, config: Config) -> dict[str, str]:
 
 def _unused(title: Title) -> None:
     """Keys of the format that this version would ignore: refused, because ignoring would be silent."""
-    if title.cast is not None:
-        raise ManifestError(
-            "this version does not use 'cast' yet (it finds who speaks by itself); remove it.", at=("cast",)
-        )
     for n, dub in enumerate(title.dubs):
         if dub.stems is not None:
             raise ManifestError(
                 "this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.",
                 at=("dubs", n, "stems"),
             )
+
+
+def _pictures(title: Title, files: Sequence[tuple[str, int, Path | Uri]], config: Config, store: Store) -> list[str]:
+    """Notes on the pictures of a cast. Raises MediaError, ManifestError."""
+    here = []
+    for name, n, file in files:
+        with blaming("cast", name, "face", n):
+            here.append((name, n, store.local(file)))
+    descriptor = None if config.speakers.identity == "off" else FaceDescriptor.identity()
+    return look_at_pictures(title, here, descriptor is not None)
 
 
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:
