@@ -28,7 +28,8 @@ from dubbing.store import output_error
 
 __all__ = [
     "FILE", "KINDS", "MOST_POINTS", "MOST_STROKES", "REASONS", "SEVERITIES", "Conflict", "Decision", "DecisionLog",
-    "Kind", "Names", "Reason", "Severity", "ShotKey", "Standing", "name_of", "names_of", "standing_of",
+    "Kind", "Names", "Reason", "Severity", "ShotKey", "Standing", "name_of", "names_of", "said_names",
+    "standing_of",
 ]  # fmt: skip
 
 FILE = "review/decisions.jsonl"
@@ -170,13 +171,19 @@ def standing_of(records: Sequence[Decision]) -> Standing:
     )
 
 
-def names_of(records: Iterable[Decision]) -> dict[str, Names]:
-    """By title, the names that hold after these records, oldest first; the newest name of a track counts."""
+def said_names(records: Iterable[Decision]) -> dict[str, dict[str, str]]:
+    """By title and track, the newest name in these records, oldest first; empty where it was taken away."""
     found: dict[str, dict[str, str]] = {}
     for r in records:
         if r.kind == "name":
             found.setdefault(r.title, {}).update(dict.fromkeys(r.tracks, r.text))
-    return {title: tuple(sorted((t, c) for t, c in names.items() if c)) for title, names in found.items()}
+    return found
+
+
+def names_of(records: Iterable[Decision]) -> dict[str, Names]:
+    """By title, the names that hold after these records, oldest first."""
+    said = said_names(records)
+    return {title: tuple(sorted((t, c) for t, c in names.items() if c)) for title, names in said.items()}
 
 
 def _record(line: bytes, after: int) -> Decision:

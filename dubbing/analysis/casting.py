@@ -10,8 +10,8 @@ from dubbing.analysis.identity import Signature, alikeness
 
 __all__ = ["CLEAR", "LIKE", "assigned", "by_descriptors", "by_signatures"]
 
-# Distance of a picture from a person. Measured on single frames against the tracks of other shots: of one person half of
-# them within 0.41 and three of four within 0.48; of two people none of 8,797 within 0.48.
+# Distance of a picture from a person. Measured on single frames against the tracks of other shots: of one person half
+# lie within 0.41 and three of four within 0.48; of two people none of 8,797 within 0.48.
 LIKE = 0.46
 CLEAR = 0.05  # by which a picture must be nearer than another character's, or it is not known whom the person plays
 _ALIKE, _SPREAD = (

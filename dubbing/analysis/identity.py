@@ -34,8 +34,8 @@ _MIN_FRAMES = 3
 _SAME = 1.46
 _NOT_SAME = 1.30
 _SHAPE_WEIGHT = 5.0
-# How far the mean descriptors of one person's tracks lie apart. Measured on 40 tracks of third-party clips: one
-# person's tracks join up to 0.37, two people's from 0.48 on, 0.44 where one is drawn and masked.
+# How far the mean descriptors of one person's tracks lie apart. Measured on 29 tracks of third-party clips: all tracks
+# of one person join from 0.38 on, and no others below 0.46, where the nearest of 390 pairs of two people lies.
 NEAR = 0.40
 _NEVER = 1e9
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dubbing.clock import Timeline
-from dubbing.decisions import DecisionLog, ShotKey, Standing
+from dubbing.decisions import DecisionLog, ShotKey, Standing, said_names
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Title
@@ -180,7 +180,7 @@ class Library:
     def rows(self) -> list[dict[str, Any]]:
         """Every shot of every dub, as in its shots.parquet, and: severity, severity_parts, verdict, by, at, revision,
         comments (how many), comment_severity (the worst of them), chosen (take), reject_reasons and order (place in the
-        film).
+        film); character is as reviewers say now.
 
         Worst first; dubs that are not finished have none. Shared between callers: not to be changed.
         """
@@ -191,7 +191,8 @@ class Library:
                 self._listed = _Listed(stamp, {})
                 changed = None
             else:
-                changed = {r.key for r in records[self._listed.seq :]}
+                new = records[self._listed.seq :]
+                changed = None if any(r.kind == "name" for r in new) else {r.key for r in new}
             if changed is None or changed:
                 self._list(self._listed.rows, changed)
                 order = sorted(self._listed.rows.values(), key=_worst_first)
@@ -201,7 +202,9 @@ class Library:
     def _list(self, rows: dict[ShotKey, dict[str, Any]], keys: set[ShotKey] | None) -> None:
         """Put the rows of some shots, None for all, among `rows` as they are now."""
         limits = self.config.review
+        said = said_names(self.log.records())
         for title, dub in self.dubs():
+            names = said.get(title.id, {})
             if keys is not None and not any(key[:2] == (title.id, dub.language) for key in keys):
                 continue
             for n, row in enumerate(self._table(title, dub)):
@@ -211,6 +214,8 @@ class Library:
                 now = self.log.of(key)
                 full = {**row, "order": n, **self._chosen(title, dub, row, now)}
                 full |= _standing(now, full["take"])
+                if full["face"] in names:
+                    full["character"] = names[full["face"]] or None
                 full["severity"] = round(severity(full, limits), 3)
                 full["severity_parts"] = {k: round(v, 3) for k, v in parts(full, limits).items()}
                 rows[key] = full
