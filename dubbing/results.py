@@ -13,6 +13,7 @@ from typing import Any
 from dubbing.analysis.asked import within
 from dubbing.analysis.dialogue import ONLY
 from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.people import Cast
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import SHEET, Master, Scores, Take
@@ -81,6 +82,12 @@ def _notices(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) ->
         sound = job.result(known.get(kind, language))
         if sound is not None and sound.listened and not sound.listened.endswith(ONLY):
             found.append(f"of {file.name} was listened to: {sound.listened}.")
+    cast: Cast = job.result(known.get(Cast)) or Cast()
+    members = title.cast or {}
+    unseen = [name for name in cast.unseen if not members[name].off_screen]
+    if unseen:
+        found.append(f"nobody in {title.id} was found to play {', '.join(unseen)}; `dub cast` shows who is seen.")
+    found += [f"{title.id}: {doubt}; name people by `dub cast`." for doubt in cast.doubts]
     speakers, own = job.result(known.get(SpeakerList)), job.result(known.get(SourceSound))
     if speakers is not None and speakers.unheard:
         found.append(

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,14 +19,14 @@ from dubbing import media
 from dubbing.artifacts.people import Cast, People, named_tracks
 from dubbing.artifacts.tracks import FaceTracks, good_frames, load_tracks
 from dubbing.decisions import said_names
-from dubbing.errors import InputError, OutputError
+from dubbing.errors import DubError, InputError, OutputError
 from dubbing.job import Job
-from dubbing.manifest import Title
+from dubbing.manifest import CastMember, Title
 from dubbing.review.library import Library
 
 __all__ = [
-    "PICTURE_PX", "SeenPerson", "Unseen", "draw_sheet", "find_person", "name_person", "people_of", "picture_of",
-    "unseen_of",
+    "PICTURE_PX", "SeenPerson", "Unseen", "cast_of", "draw_sheet", "find_person", "name_person", "people_of",
+    "picture_of", "unseen_of",
 ]  # fmt: skip
 
 PICTURE_PX = 200
@@ -119,6 +120,35 @@ def _job(library: Library, title: str) -> tuple[Job, Title]:
             return library.job(title, dub.language), whole
     names = ", ".join(dict.fromkeys(t.id for t, _ in library.dubs()))
     raise InputError(f"There is no title {title!r} in {str(library.out)!r}; there is: {names}.")
+
+
+def cast_of(library: Library) -> list[dict[str, Any]]:
+    """Every title for a page: id, language (of its first dub), people, members (of each
+    character of the manifest, and of others that were named: name, played, asked, consent), why (nobody can be shown, else empty)."""
+    found = []
+    for title, language in {t.id: d.language for t, d in reversed(library.dubs())}.items():
+        _, whole = _job(library, title)
+        why, people = "", []
+        try:
+            people = people_of(library, title)
+        except (DubError, FileNotFoundError) as e:
+            why = str(e)
+        unseen = {one.name: one.why for one in unseen_of(library, title)} if people else {}
+        cast = whole.cast or {}
+        played: dict[str, list[str]] = {name: [] for name in cast}
+        for one in people:
+            for name in (one.name or "").split(", ") if one.name else ():
+                played.setdefault(name, []).append(str(one.number))
+        members = []
+        for name, numbers in played.items():
+            member = cast.get(name, CastMember())
+            flags = (("never in sight", member.off_screen), ("left alone", member.leave_alone))
+            members.append({
+                "name": name, "asked": ", ".join(w for w, on in flags if on), "consent": member.consent,
+                "played": f"person {', '.join(numbers)}" if numbers else unseen.get(name, ""),
+            })  # fmt: skip
+        found.insert(0, {"id": title, "language": language, "people": people, "members": members, "why": why})
+    return found
 
 
 def find_person(people: Sequence[SeenPerson], number: int) -> SeenPerson:

@@ -26,6 +26,7 @@ from dubbing.review.deliveries import Deliveries
 from dubbing.review.library import Library
 from dubbing.review.look import style
 from dubbing.review.moments import LOOP_S, Moment, moment
+from dubbing.review.people import cast_of
 from dubbing.run_file import read_run
 
 __all__ = ["WORST", "report"]
@@ -56,7 +57,7 @@ def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[st
         titles=", ".join(dict.fromkeys(t.id for t, _ in library.dubs())),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         totals=_counts(rows), dubs=dubs, changes=changes, people=_people(library), decisions=_decisions(library, rows),
-        comments=_comments(library, rows, lines), deliveries=_deliveries(library), worst=worst,
+        cast=[t for t in cast_of(library) if t["members"]], comments=_comments(library, rows, lines), deliveries=_deliveries(library), worst=worst,
         loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=run, version=__version__,
         style=style(),
         expert=sorted({r["lse_model"] for r in rows if r["lse_model"]}),
