@@ -84,7 +84,7 @@ def _notices(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) ->
             found.append(f"of {file.name} was listened to: {sound.listened}.")
     cast: Cast = job.result(known.get(Cast)) or Cast()
     members = title.cast or {}
-    unseen = [name for name in cast.unseen if not members[name].off_screen]
+    unseen = [name for name in cast.unseen if name in members and not members[name].off_screen]
     if unseen:
         found.append(f"nobody in {title.id} was found to play {', '.join(unseen)}; `dub cast` shows who is seen.")
     found += [f"{title.id}: {doubt}; name people by `dub cast`." for doubt in cast.doubts]

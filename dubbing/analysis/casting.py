@@ -50,7 +50,7 @@ def assigned(
     together: identity then took one person for two.
     """
     owner: dict[int, int] = {}
-    unsure = []
+    unsure: list[tuple[int, int, int]] = []
     apart = {frozenset(pair) for pair in together}
     characters, people = np.nonzero(far_CP <= LIKE)
     for c, p in sorted(zip(characters.tolist(), people.tolist(), strict=True), key=lambda cp: (far_CP[cp], cp)):

@@ -128,10 +128,11 @@ def group_described(
     grow together as long as their tracks' mean descriptors are on average within `near` of each other (Euclidean
     distance; average linkage, Sokal and Michener 1958). apart: as of `group_actors`.
     """
-    known = [n for n, one in enumerate(described) if one is not None and len(one)]
+    middle = {n: np.mean(x, axis=0, dtype=np.float64) for n, x in enumerate(described) if x is not None and len(x)}
+    known = list(middle)
     labels = {}
     if len(known) > 1:
-        far = squareform(pdist(np.stack([np.mean(described[n], axis=0, dtype=np.float64) for n in known])))
+        far = squareform(pdist(np.stack([*middle.values()])))
         at = {n: k for k, n in enumerate(known)}
         for a, b in apart:
             if a in at and b in at:

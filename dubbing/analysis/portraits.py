@@ -47,7 +47,7 @@ class FaceFinder:
         Raises MediaError: it is no picture, or shows no face, several, or one too small to be known by.
         """
         shown = name or str(path)
-        if not media.is_photograph(path):
+        if path.exists() and not media.is_photograph(path):
             raise MediaError(f"{shown} is no picture; give a PNG, JPEG, WebP or TIFF file of the actor's face.")
         bgr_HWC = media.read_photograph(path, for_film=False).bgr_HWC
         part = _MOST_PX / max(bgr_HWC.shape[:2])

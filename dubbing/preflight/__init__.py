@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -34,7 +35,6 @@ from dubbing.document import Location
 from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
-from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.records import Shot
 from dubbing.remote import Uri
@@ -156,9 +156,7 @@ def look(
         at, video = ("titles", i), ("video",)
         attempt(at, (), _unused, title)
         attempt(at, ("cast",), contradiction, title)
-        pictures = [(name, n, file) for name, m in (title.cast or {}).items() for n, file in enumerate(m.pictures)]
-        if pictures:
-            found.notes += attempt(at, ("cast",), _pictures, title, pictures, config, store) or []
+        found.notes += look_at_pictures(title, config, store, partial(attempt, at))
         before = len(found.problems)
         made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:
@@ -295,16 +293,6 @@ def _unused(title: Title) -> None:
                 "this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.",
                 at=("dubs", n, "stems"),
             )
-
-
-def _pictures(title: Title, files: Sequence[tuple[str, int, Path | Uri]], config: Config, store: Store) -> list[str]:
-    """Notes on the pictures of a cast. Raises MediaError, ManifestError."""
-    here = []
-    for name, n, file in files:
-        with blaming("cast", name, "face", n):
-            here.append((name, n, store.local(file)))
-    descriptor = None if config.speakers.identity == "off" else FaceDescriptor.identity()
-    return look_at_pictures(title, here, descriptor is not None)
 
 
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:

@@ -5,17 +5,19 @@ Who plays whom in the film is found by the stage `cast`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dubbing.analysis.casting import LIKE
 from dubbing.analysis.portraits import FaceFinder, Portrait
-from dubbing.errors import ManifestError, blaming
+from dubbing.config import Config
+from dubbing.errors import ManifestError
 from dubbing.manifest import Title
 from dubbing.networks.face_descriptor import FaceDescriptor, chip
+from dubbing.store import Store
 
 __all__ = ["contradiction", "look_at_pictures"]
 
@@ -32,25 +34,29 @@ def contradiction(title: Title) -> None:
             )
 
 
-def look_at_pictures(title: Title, files: Sequence[tuple[str, int, Path]], descriptors: bool) -> list[str]:
-    """Look for the face in every picture of a cast. files: character, the picture's place among the character's, and
-    where it lies; descriptors: whether a network is there that compares them. Returns notes.
+def look_at_pictures(title: Title, config: Config, store: Store, attempt: Callable[..., Any]) -> list[str]:
+    """Look for the face in every picture of a cast: a note where they can only be compared coarsely, or look wrong.
 
-    Raises MediaError: a picture shows no face or several; ManifestError: two characters' pictures show one person.
+    attempt(key, call, *args): calls what may raise; what it raises is of that key of the title, and None comes back.
+    Refused so are a picture that shows no face or several, and two characters whose pictures show one person.
     """
+    pictures = [(name, n, file) for name, m in (title.cast or {}).items() for n, file in enumerate(m.pictures)]
+    if not pictures:
+        return []
     finder, found = FaceFinder(), []
     try:
-        for name, n, path in files:
-            with blaming("cast", name, "face", n):
-                found.append((name, path.name, finder.find(path)))
+        for name, n, file in pictures:
+            portrait = attempt(("cast", name, "face", n), lambda f=file: finder.find(store.local(f), str(f)))
+            if portrait is not None:
+                found.append((name, file.name, portrait))
     finally:
         finder.close()
-    if not descriptors:
-        return [
-            f"{title.id}: the pictures of its cast are compared by proportions and light alone, which finds few; "
-            "`pip install 'dubbing[identity]'` makes it surer, or name people by `dub cast`."
-        ]
-    return _compared(title, found)
+    if config.speakers.identity != "off" and FaceDescriptor.identity() is not None:
+        return attempt(("cast",), _compared, title, found) or []
+    return [
+        f"{title.id}: the pictures of its cast are compared by proportions and light alone, which finds few; "
+        "`pip install 'dubbing[identity]'` makes it surer, or name people by `dub cast`."
+    ]
 
 
 def _compared(title: Title, found: Sequence[tuple[str, str, Portrait]]) -> list[str]:

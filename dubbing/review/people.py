@@ -123,8 +123,8 @@ def _job(library: Library, title: str) -> tuple[Job, Title]:
 
 
 def cast_of(library: Library) -> list[dict[str, Any]]:
-    """Every title for a page: id, language (of its first dub), people, members (of each
-    character of the manifest, and of others that were named: name, played, asked, consent), why (nobody can be shown, else empty)."""
+    """Every title for a page: id, language (of its first dub), people, members (of each character of the manifest, and
+    of others that were named: name, played, asked, consent), why (nobody can be shown, else empty)."""
     found = []
     for title, language in {t.id: d.language for t, d in reversed(library.dubs())}.items():
         _, whole = _job(library, title)
