@@ -28,8 +28,7 @@ from dubbing.store import output_error
 
 __all__ = [
     "FILE", "KINDS", "MOST_POINTS", "MOST_STROKES", "REASONS", "SEVERITIES", "Conflict", "Decision", "DecisionLog",
-    "Kind", "Names", "Reason", "Severity", "ShotKey", "Standing", "name_of", "names_of", "said_names",
-    "standing_of",
+    "Kind", "Reason", "Severity", "ShotKey", "Standing", "name_of", "names_of", "standing_of",
 ]  # fmt: skip
 
 FILE = "review/decisions.jsonl"
@@ -51,8 +50,6 @@ _MOST_TRACKS = 20_000  # that one naming of a person holds
 
 ShotKey = tuple[str, str, str]
 """Title, language, shot id."""
-Names = tuple[tuple[str, str], ...]
-"""The characters that a title's faces were named: (track id, character), by track id."""
 
 
 def name_of(reviewer: str) -> str:
@@ -171,19 +168,13 @@ def standing_of(records: Sequence[Decision]) -> Standing:
     )
 
 
-def said_names(records: Iterable[Decision]) -> dict[str, dict[str, str]]:
+def names_of(records: Iterable[Decision]) -> dict[str, dict[str, str]]:
     """By title and track, the newest name in these records, oldest first; empty where it was taken away."""
     found: dict[str, dict[str, str]] = {}
     for r in records:
         if r.kind == "name":
             found.setdefault(r.title, {}).update(dict.fromkeys(r.tracks, r.text))
     return found
-
-
-def names_of(records: Iterable[Decision]) -> dict[str, Names]:
-    """By title, the names that hold after these records, oldest first."""
-    said = said_names(records)
-    return {title: tuple(sorted((t, c) for t, c in names.items() if c)) for title, names in said.items()}
 
 
 def _record(line: bytes, after: int) -> Decision:

@@ -21,7 +21,7 @@ from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact, File, Ref
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.descriptors import Descriptors
-from dubbing.artifacts.people import Cast
+from dubbing.artifacts.people import Cast, People
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import Decision, SpeakerList
@@ -30,9 +30,10 @@ from dubbing.artifacts.tracks import FaceTracks
 from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.config import Config
-from dubbing.decisions import DecisionLog, Names, ShotKey, Standing, names_of
+from dubbing.decisions import DecisionLog, ShotKey, Standing, names_of
 from dubbing.errors import InputError, ManifestError, during
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
+from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.pipeline import PIPELINE
 from dubbing.records import Shot
 from dubbing.remote import Uri
@@ -108,7 +109,7 @@ class Job(ResultCache):
         self.manifest = manifest
         log = DecisionLog(self.store.root)
         self.decisions: Mapping[ShotKey, Standing] = log.all()
-        self.names: dict[str, Names] = names_of(log.records())
+        self.names = names_of(log.records())
         self._made: dict[str, MadeOf | None] = {}
         self._parts: dict[tuple[str, str], Ranges | None] = {}
 
@@ -133,7 +134,9 @@ class Job(ResultCache):
             ActiveFaces: bool(self.active_speaker),
             StillFilm: any(self.made_of(t) for t in self.manifest.titles),
             Descriptors: bool(self.face_descriptor),
-            Cast: any(self.names.get(t.id) for t in self.manifest.titles),
+            Cast: any(
+                self.names.get(t.id) or any(m.pictures for m in (t.cast or {}).values()) for t in self.manifest.titles
+            ),
         }
         return [stage for stage in self.pipeline if has.get(stage.Result, True)]
 
@@ -173,13 +176,18 @@ class Job(ResultCache):
                         known.found[stage.Result, task.language, task.shot] = task
         return known
 
-    def recall_names(self) -> None:
-        """For who looks at results and makes none: take for each title the names by which what is there was made,
-        where it was named anew since."""
+    def recall(self) -> None:
+        """For who looks at results and makes none: take what they were made by, where that is another by now, which is
+        the network that tells people apart (its extra comes and goes) and the names that people were given."""
+        for descriptor in (self.face_descriptor, FaceDescriptor.PUBLISHED, None):
+            self.face_descriptor = descriptor
+            if any((task := self.analysis(t).get(People)) and self.done(task) for t in self.manifest.titles):
+                break
+        named = [r for r in DecisionLog(self.store.root).records() if r.kind == "name"]
         for title in self.manifest.titles:
-            mine = [r for r in DecisionLog(self.store.root).records() if r.kind == "name" and r.title == title.id]
+            mine = [r for r in named if r.title == title.id]
             for count in range(len(mine), -1, -1) if mine else ():
-                self.names[title.id] = names_of(mine[:count]).get(title.id, ())
+                self.names[title.id] = names_of(mine[:count]).get(title.id, {})
                 known = self.plan(title, {})
                 if any(self.done(t) for (kind, *_), t in known.found.items() if kind is TurnList):
                     break
@@ -370,8 +378,9 @@ class _Place:
         return self.job.models_folder
 
     @property
-    def named(self) -> Names:
-        return self.job.names.get(self.title.id, ())
+    def named(self) -> tuple[tuple[str, str], ...]:
+        said = self.job.names.get(self.title.id, {})
+        return tuple(sorted((track, name) for track, name in said.items() if name))
 
     def file(self, path: Path | Uri) -> File:
         return self.job.file(path)

@@ -83,11 +83,7 @@ def _notices(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) ->
         if sound is not None and sound.listened and not sound.listened.endswith(ONLY):
             found.append(f"of {file.name} was listened to: {sound.listened}.")
     cast: Cast = job.result(known.get(Cast)) or Cast()
-    members = title.cast or {}
-    unseen = [name for name in cast.unseen if name in members and not members[name].off_screen]
-    if unseen:
-        found.append(f"nobody in {title.id} was found to play {', '.join(unseen)}; `dub cast` shows who is seen.")
-    found += [f"{title.id}: {doubt}; name people by `dub cast`." for doubt in cast.doubts]
+    found += [f"{doubt}; name people by `dub cast`." for doubt in cast.doubts]
     speakers, own = job.result(known.get(SpeakerList)), job.result(known.get(SourceSound))
     if speakers is not None and speakers.unheard:
         found.append(

@@ -28,7 +28,6 @@ from dubbing.task import Inputs, Outcome, Task, Windowed
 if TYPE_CHECKING:
     from dubbing.analysis.footage import MadeOf
     from dubbing.config import Config
-    from dubbing.decisions import Names
     from dubbing.manifest import Dub, GeneratorChoice, Title
     from dubbing.records import Shot
 
@@ -106,8 +105,8 @@ class Place(Protocol):
         ...
 
     @property
-    def named(self) -> Names:
-        """The characters that people gave to faces of the title, by track."""
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """The characters that people gave to faces of the title: (track id, character), by track."""
         ...
 
     def file(self, path: Any) -> File:

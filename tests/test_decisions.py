@@ -263,9 +263,9 @@ def test_the_newest_name_of_a_face_counts_and_says_nothing_of_shots(log: Decisio
     log.name("reel", ["shot_0002/face_1", "shot_0004/face_2"], "ANNA", "Ana")
     log.name("reel", ["shot_0004/face_2"], " BORIS ", "Bo")
     log.append(KEY, "approve", "Ana", take=TAKE)
-    assert names_of(log.records()) == {"reel": (("shot_0002/face_1", "ANNA"), ("shot_0004/face_2", "BORIS"))}
+    assert names_of(log.records()) == {"reel": {"shot_0002/face_1": "ANNA", "shot_0004/face_2": "BORIS"}}
     log.name("reel", ["shot_0002/face_1"], "", "Ana")
-    assert names_of(log.records()) == {"reel": (("shot_0004/face_2", "BORIS"),)}
+    assert names_of(log.records()) == {"reel": {"shot_0002/face_1": "", "shot_0004/face_2": "BORIS"}}
     assert log.of(KEY).approves(TAKE)
     for tracks, name in (([], "ANNA"), (["shot_0002/face_1"], "A\nB"), (["shot_0002/face_1"], "x" * 81)):
         with pytest.raises(InputError):

@@ -10,8 +10,9 @@ import numpy as np
 
 from dubbing import media
 from dubbing.analysis.identity import Signature, portrait, proportions
+from dubbing.analysis.tracker import box_of
 from dubbing.errors import MediaError
-from dubbing.mesh import Detector, Meshes, MeshTracker
+from dubbing.mesh import Box, Detector, Meshes, MeshTracker, inside
 
 __all__ = ["FaceFinder", "Portrait"]
 
@@ -55,12 +56,13 @@ class FaceFinder:
             bgr_HWC = cv2.resize(bgr_HWC, None, fx=part, fy=part, interpolation=cv2.INTER_AREA)
         boxes = [box for _, box in self._detector.find(bgr_HWC, tiles=True)]
         highest = max((box[3] for box in boxes), default=0.0)
-        large = [box for box in boxes if box[3] >= _OTHER * highest]
-        if len(large) > 1:
-            raise MediaError(f"{shown} shows {len(large)} faces; cut out the one that is meant.")
-        mesh_P3 = self._mesh(bgr_HWC, large[0] if large else None)
-        if mesh_P3 is None:
+        looked = [self._mesh(bgr_HWC, box) for box in boxes if box[3] >= _OTHER * highest]
+        meshes = [mesh for mesh in looked or [self._mesh(bgr_HWC, None)] if mesh is not None]
+        if len(meshes) > 1:
+            raise MediaError(f"{shown} shows {len(meshes)} faces; cut out the one that is meant.")
+        if not meshes:
             raise MediaError(f"{shown} shows no face that is found; give a picture of the face, from the front.")
+        (mesh_P3,) = meshes
         height = float(np.ptp(mesh_P3[:, 1]))
         if height < _LEAST_PX:
             raise MediaError(
@@ -69,8 +71,9 @@ class FaceFinder:
             )
         return Portrait(bgr_HWC, mesh_P3)
 
-    def _mesh(self, bgr_HWC: np.ndarray, box: tuple[float, float, float, float] | None) -> np.ndarray | None:
-        """The mesh of the face in a box, of the whole picture without one: a face may be too near to be detected."""
+    def _mesh(self, bgr_HWC: np.ndarray, box: Box | None) -> np.ndarray | None:
+        """The mesh of the face in a box, None where it is no face (hands look like one to the detector). Of the whole
+        picture without a box: a face may be too near to be detected."""
         height, width = bgr_HWC.shape[:2]
         x, y, w, h = box or (0.0, 0.0, float(width), float(height))
         room = _ROOM * max(w, h) if box else 0.0
@@ -81,7 +84,10 @@ class FaceFinder:
             found = tracker.find(bgr_HWC[top:bottom, left:right])
         finally:
             tracker.close()
-        return None if found is None else found + np.array([left, top, 0], np.float32)
+        if found is None:
+            return None
+        mesh_P3 = found + np.array([left, top, 0], np.float32)
+        return mesh_P3 if box is None or inside(box, box_of(mesh_P3)) else None
 
     def close(self) -> None:
         """Let go of the networks."""

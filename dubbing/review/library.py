@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dubbing.clock import Timeline
-from dubbing.decisions import DecisionLog, ShotKey, Standing, said_names
+from dubbing.decisions import DecisionLog, ShotKey, Standing, names_of
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Title
@@ -150,7 +150,7 @@ class Library:
             if n not in self._jobs[1]:
                 self._jobs[1][n] = job = Job(part.manifest, self.store, part.config)
                 job.decisions = {}
-                job.recall_names()
+                job.recall()
             return self._jobs[1][n]
 
     def dubs(self) -> list[tuple[Title, Dub]]:
@@ -202,7 +202,7 @@ class Library:
     def _list(self, rows: dict[ShotKey, dict[str, Any]], keys: set[ShotKey] | None) -> None:
         """Put the rows of some shots, None for all, among `rows` as they are now."""
         limits = self.config.review
-        said = said_names(self.log.records())
+        said = names_of(self.log.records())
         for title, dub in self.dubs():
             names = said.get(title.id, {})
             if keys is not None and not any(key[:2] == (title.id, dub.language) for key in keys):

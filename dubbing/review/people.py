@@ -18,7 +18,7 @@ import numpy as np
 from dubbing import media
 from dubbing.artifacts.people import Cast, People, named_tracks
 from dubbing.artifacts.tracks import FaceTracks, good_frames, load_tracks
-from dubbing.decisions import said_names
+from dubbing.decisions import names_of
 from dubbing.errors import DubError, InputError, OutputError
 from dubbing.job import Job
 from dubbing.manifest import CastMember, Title
@@ -74,7 +74,7 @@ def people_of(library: Library, title: str) -> list[SeenPerson]:
             f"manifest into {str(library.out)!r}, then name them."
         )
     rate, names, cast = float(job.timeline(whole).rate), _names(library, title), job.result(known.get(Cast)) or Cast()
-    said = said_names(library.log.records()).get(title, {})
+    said = names_of(library.log.records()).get(title, {})
     found = []
     for one in people.people:
         own = Counter(names[t] for t in one.tracks if t in names)
@@ -108,7 +108,7 @@ def _names(library: Library, title: str) -> dict[str, str]:
     job, whole = _job(library, title)
     known = job.analysis(whole)
     people, cast = job.result(known.get(People)), job.result(known.get(Cast))
-    said = said_names(library.log.records()).get(title, {})
+    said = names_of(library.log.records()).get(title, {})
     seen = {t: cast.characters[t] for t in cast.likeness if t not in said} if cast else {}
     return seen | named_tracks(people or People(()), [(t, name) for t, name in said.items() if name])
 
@@ -125,7 +125,7 @@ def _job(library: Library, title: str) -> tuple[Job, Title]:
 def cast_of(library: Library) -> list[dict[str, Any]]:
     """Every title for a page: id, language (of its first dub), people, members (of each character of the manifest, and
     of others that were named: name, played, asked, consent), why (nobody can be shown, else empty)."""
-    found = []
+    found: list[dict[str, Any]] = []
     for title, language in {t.id: d.language for t, d in reversed(library.dubs())}.items():
         _, whole = _job(library, title)
         why, people = "", []
@@ -173,17 +173,19 @@ def picture_of(library: Library, person: SeenPerson) -> bytes:
     """A picture of the face, JPEG, PICTURE_PX on each side. Raises MediaError where the film is gone."""
     job, title = _job(library, person.title)
     known = job.analysis(title)
-    best: tuple[float, Path, str] | None = None
-    for track in person.tracks:
-        task = known.get(FaceTracks, shot=track.rpartition("/")[0])
+    shown: list[tuple[float, str, Path]] = []
+    for shot in person.shots:
+        task = known.get(FaceTracks, shot=shot)
         faces: FaceTracks | None = job.result(task)
-        for one in faces.tracks if faces and task else ():
-            if one.id == track:
-                worth = one.face_px * min(1.0, one.seen_frames / _ENOUGH_FRAMES) * np.cos(np.radians(one.yaw_deg))
-                best = max(best or (0.0, task.folder, track), (float(worth), task.folder, track), key=lambda x: x[0])
-    if best is None:
+        for one in faces.tracks if task and faces else ():
+            if task and one.id in person.tracks:
+                straight = np.cos(np.radians(one.yaw_deg))
+                worth = one.face_px * min(1.0, one.seen_frames / _ENOUGH_FRAMES) * float(straight)
+                shown.append((worth, one.id, task.folder))
+    if not shown:
         raise OutputError(f"The faces of {person.title} are gone; `dub run` its manifest again.")
-    track = next(t for t in load_tracks(best[1]) if t.id == best[2])
+    _, best, folder = max(shown)
+    track = next(t for t in load_tracks(folder) if t.id == best)
     frames = good_frames(track, 3)
     frame = min(frames, key=lambda f: abs(track.yaw_N[f - track.start_frame])) if frames else track.start_frame
     points_P2 = track.mesh_NP3[frame - track.start_frame, :, :2]
@@ -211,14 +213,10 @@ def draw_sheet(people: Sequence[SeenPerson], pictures: Sequence[bytes]) -> bytes
 
 
 def _square(bgr_HWC: np.ndarray, points_P2: np.ndarray) -> np.ndarray:
-    """The face in the middle of a square, uint8 (PICTURE_PX, PICTURE_PX, 3); edges of the picture are continued."""
+    """The face in a square of the picture, uint8 (PICTURE_PX, PICTURE_PX, 3), in its middle where there is room."""
     low, high = points_P2.min(0), points_P2.max(0)
-    side = float((high - low).max()) * _ROOM
-    x, y = (low + high) / 2 - side / 2
-    scale = PICTURE_PX / side
-    if scale < 0.5:  # shrunk by areas first
-        half = 2 * scale
-        bgr_HWC = cv2.resize(bgr_HWC, None, fx=half, fy=half, interpolation=cv2.INTER_AREA)
-        x, y, scale = x * half, y * half, 0.5
-    move = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y]]) * scale
-    return cv2.warpAffine(bgr_HWC, move, (PICTURE_PX, PICTURE_PX), borderMode=cv2.BORDER_REPLICATE)
+    height, width = bgr_HWC.shape[:2]
+    side = max(1, min(height, width, round(float((high - low).max()) * _ROOM)))
+    x, y = np.clip(np.rint((low + high - side) / 2).astype(int), 0, (width - side, height - side))
+    way = cv2.INTER_AREA if side > PICTURE_PX else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(bgr_HWC[y : y + side, x : x + side], (PICTURE_PX, PICTURE_PX), interpolation=way))

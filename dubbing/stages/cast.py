@@ -87,9 +87,9 @@ class FindCast(Stage[FindCastInputs, Cast]):
         unseen = [name for name in names if name not in found.values()]
         for name in unseen:
             row = far_CP[names.index(name)]
-            if len(row) and np.isfinite(row.min()):
-                number = unknown[int(row.argmin())].number + 1
-                doubts.append(f"nobody looks enough like {name}; the most alike is person {number}")
+            known = len(row) and np.isfinite(row.min())
+            nearest = f"; the most alike is person {unknown[int(row.argmin())].number + 1}" if known else ""
+            doubts.append(f"nobody looks enough like {name}{nearest}")
         return Cast(found, likeness, tuple(unseen), tuple(doubts))
 
     def close(self) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from dubbing.analysis.identity import Signature, group_actors, group_described
 from dubbing.artifact import Ref
 from dubbing.artifacts.descriptors import Descriptors, load_descriptors
@@ -60,7 +62,7 @@ class FindPeople(Stage[FindPeopleInputs, People]):
         if inputs.descriptors is None:
             numbers = group_actors(signatures, apart)
         else:
-            known = {}
+            known: dict[str, np.ndarray] = {}
             for described in inputs.descriptors:
                 known |= load_descriptors(described.folder) if described else {}
             numbers = group_described([known.get(track.id) for track in tracks], apart)
