@@ -110,6 +110,7 @@ class Job(ResultCache):
         log = DecisionLog(self.store.root)
         self.decisions: Mapping[ShotKey, Standing] = log.all()
         self.names = names_of(log.records())
+        self.descriptors: dict[str, str | None] = {}  # of titles that are looked at with another than is there
         self._made: dict[str, MadeOf | None] = {}
         self._parts: dict[tuple[str, str], Ranges | None] = {}
 
@@ -176,21 +177,22 @@ class Job(ResultCache):
                         known.found[stage.Result, task.language, task.shot] = task
         return known
 
-    def recall(self) -> None:
-        """For who looks at results and makes none: take what they were made by, where that is another by now, which is
-        the network that tells people apart (its extra comes and goes) and the names that people were given."""
-        for descriptor in (self.face_descriptor, FaceDescriptor.PUBLISHED, None):
-            self.face_descriptor = descriptor
-            if any((task := self.analysis(t).get(People)) and self.done(task) for t in self.manifest.titles):
-                break
-        named = [r for r in DecisionLog(self.store.root).records() if r.kind == "name"]
-        for title in self.manifest.titles:
-            mine = [r for r in named if r.title == title.id]
-            for count in range(len(mine), -1, -1) if mine else ():
-                self.names[title.id] = names_of(mine[:count]).get(title.id, {})
-                known = self.plan(title, {})
-                if any(self.done(t) for (kind, *_), t in known.found.items() if kind is TurnList):
-                    break
+    def recall(self, title: Title) -> None:
+        """For who looks at a title's results and makes none: take what they were made by, where that is another by now,
+        which is the network that tells people apart (its extra comes and goes) and the names that people were given."""
+        named = [r for r in DecisionLog(self.store.root).records() if r.kind == "name" and r.title == title.id]
+        people: list[str | None] = []
+        for descriptor in dict.fromkeys((self.face_descriptor, FaceDescriptor.PUBLISHED, None)):
+            self.descriptors[title.id] = descriptor
+            for count in range(len(named), -1, -1):
+                self.names[title.id] = names_of(named[:count]).get(title.id, {})
+                found = self.plan(title, {}).found
+                if any(self.done(t) for (kind, *_), t in found.items() if kind is TurnList):
+                    return
+                if not people and (one := found.get((People, None, None))) and self.done(one):
+                    people.append(descriptor)
+        self.descriptors[title.id] = people[0] if people else self.face_descriptor
+        self.names[title.id] = names_of(named).get(title.id, {})
 
     def _places(
         self, title: Title, scope: Scope, known: TitleTasks, failed: Mapping[str, Outcome], dubs: Iterable[Dub]
@@ -453,7 +455,7 @@ class _Place:
 
     @property
     def face_descriptor(self) -> str | None:
-        return self.job.face_descriptor
+        return self.job.descriptors.get(self.title.id, self.job.face_descriptor)
 
     @property
     def master_name(self) -> str:

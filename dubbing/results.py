@@ -47,8 +47,10 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     rows, faces = [], []
     job.know(t for step in tasks.steps for t in (step.faces, step.take, step.score))
     drawn = job.store.find(folder, SHEET)
-    turns: TurnList | None = job.result(job.plan(title, failed, dubs=[dub]).get(TurnList, dub.language))
-    names = {f.track: f.character for shot in turns.shots for f in shot.faces} if turns else {}
+    planned = job.plan(title, failed, dubs=[dub])
+    cast: Cast = job.result(planned.get(Cast)) or Cast()
+    turns: TurnList = job.result(planned.get(TurnList, dub.language)) or TurnList(())
+    names = dict(cast.characters) | {f.track: f.character for s in turns.shots for f in s.faces if f.character}
     for step in tasks.steps:
         row, rendered = _row(job, title, dub, step, line, failed, names)
         faces += rendered
@@ -101,7 +103,7 @@ def _row(
     step: Step,
     line: Timeline,
     failed: Mapping[str, Outcome],
-    names: Mapping[str, str | None],
+    names: Mapping[str, str],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One row of `dub.shot.1`, and one of `dub.face.1` for each face that is rendered in it."""
     shot = step.shot
@@ -121,6 +123,7 @@ def _row(
     take: Take | None = job.result(step.take)
     if take:
         row |= {"face": take.face, "face_px": take.face_px, "yaw_deg": take.yaw_deg}
+        row["character"] = names.get(take.face or "")
     if broken is not None:
         row |= {"status": "failed", "reason": broken.error_class, "error": broken.error}
         row |= {"needs_review": True, "review_reason": f"failed: {broken.error}"}

@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dubbing.artifacts.people import Cast, People, named_tracks
 from dubbing.clock import Timeline
 from dubbing.decisions import DecisionLog, ShotKey, Standing, names_of
-from dubbing.errors import InputError, ManifestError, MediaError, OutputError
+from dubbing.errors import DubError, InputError, ManifestError, MediaError, OutputError
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Title
 from dubbing.remote import Uri, place
@@ -104,6 +106,7 @@ class Library:
         self._listed: _Listed | None = None
         self._plans: dict[tuple[str, str], tuple[Timeline, dict[str, Step]]] = {}
         self._films: dict[str, TitleFilm] = {}
+        self._characters: dict[str, tuple[tuple[int, ...], Mapping[str, str]]] = {}
         self._jobs: tuple[tuple[int, ...], dict[int, Job]] | None = None
         self.log = DecisionLog(where)
         found = read_run(open_store(where), known_settings=True)
@@ -150,8 +153,11 @@ class Library:
             if n not in self._jobs[1]:
                 self._jobs[1][n] = job = Job(part.manifest, self.store, part.config)
                 job.decisions = {}
-                job.recall()
-            return self._jobs[1][n]
+            job = self._jobs[1][n]
+            if title not in job.descriptors:
+                with suppress(DubError, FileNotFoundError):  # its film is gone: whoever needs it says so
+                    job.recall(next(t for t in part.manifest.titles if t.id == title))
+            return job
 
     def dubs(self) -> list[tuple[Title, Dub]]:
         """Every title with every one of its dubs, those of the last run first."""
@@ -174,6 +180,24 @@ class Library:
                 assert info.video is not None
                 self._films[title] = TitleFilm(info.upright_size, info.video.rate, info.video.frames_hint)
             return self._films[title]
+
+    def characters(self, title: str) -> Mapping[str, str]:
+        """The character of each face track of a title that is known: as pictures say, and over that as reviewers say
+        now."""
+        with self._lock:
+            records = self.log.records()
+            stamp = (len(records), self.log.generation, *self.tables_stamp())
+            if self._characters.get(title, ((), {}))[0] != stamp:
+                whole, dub = next(pair for pair in self.dubs() if pair[0].id == title)
+                job = self.job(title, dub.language)
+                known = job.analysis(whole)
+                people: People | None = job.result(known.get(People))
+                cast: Cast | None = job.result(known.get(Cast))
+                said = names_of(records).get(title, {})
+                seen = {t: cast.characters[t] for t in cast.likeness if t not in said} if cast else {}
+                named = named_tracks(people, [(t, name) for t, name in said.items() if name]) if people else {}
+                self._characters[title] = (stamp, seen | named)
+            return self._characters[title][1]
 
     # -- all shots ---------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from dubbing import media
-from dubbing.artifacts.people import Cast, People, named_tracks
+from dubbing.artifacts.people import Cast, People
 from dubbing.artifacts.tracks import FaceTracks, good_frames, load_tracks
 from dubbing.decisions import names_of
 from dubbing.errors import DubError, InputError, OutputError
@@ -73,7 +73,11 @@ def people_of(library: Library, title: str) -> list[SeenPerson]:
             f"The people of {title} are not known yet, or another version of dub told them apart; `dub run` its "
             f"manifest into {str(library.out)!r}, then name them."
         )
-    rate, names, cast = float(job.timeline(whole).rate), _names(library, title), job.result(known.get(Cast)) or Cast()
+    rate, names, cast = (
+        float(job.timeline(whole).rate),
+        library.characters(title),
+        job.result(known.get(Cast)) or Cast(),
+    )
     said = names_of(library.log.records()).get(title, {})
     found = []
     for one in people.people:
@@ -93,7 +97,7 @@ def people_of(library: Library, title: str) -> list[SeenPerson]:
 def unseen_of(library: Library, title: str) -> list[Unseen]:
     """The characters of the manifest that nobody is known to play."""
     _, whole = _job(library, title)
-    played, found = set(_names(library, title).values()), []
+    played, found = set(library.characters(title).values()), []
     for name, member in (whole.cast or {}).items():
         if name not in played:
             why = "never in sight (off_screen)" if member.off_screen else (
@@ -101,16 +105,6 @@ def unseen_of(library: Library, title: str) -> list[Unseen]:
             )  # fmt: skip
             found.append(Unseen(title, name, why))
     return found
-
-
-def _names(library: Library, title: str) -> dict[str, str]:
-    """The character of each track that is known: as pictures say, and over that as reviewers say now."""
-    job, whole = _job(library, title)
-    known = job.analysis(whole)
-    people, cast = job.result(known.get(People)), job.result(known.get(Cast))
-    said = names_of(library.log.records()).get(title, {})
-    seen = {t: cast.characters[t] for t in cast.likeness if t not in said} if cast else {}
-    return seen | named_tracks(people or People(()), [(t, name) for t, name in said.items() if name])
 
 
 def _job(library: Library, title: str) -> tuple[Job, Title]:

@@ -151,11 +151,13 @@ def _card(library: Library, row: Mapping[str, Any], lines: Mapping[str, Timeline
     except (DubError, OSError) as e:
         why = str(e)
     faces = take.scored if take and len(take.scored) > 1 else ()
+    names = library.characters(row["title"]) if faces else {}
     parts = sorted(row["severity_parts"].items(), key=lambda part: -part[1])
+    called = [names.get(f["track"]) or f["track"].rsplit("/", 1)[-1].replace("_", " ") for f in faces]
     return {
         "row": row, "name": "/".join(key), "parts": [(_PARTS[k], v) for k, v in parts if v > 0],
         "at": shown.line.timecode(seen.frame) if shown and seen else None, "seen": _pictures(seen) if seen else None,
-        "faces": [{"name": f["track"].rsplit("/", 1)[-1].replace("_", " "), **f} for f in faces],
+        "faces": [{"name": name, **f} for name, f in zip(called, faces, strict=True)],
         "missing": why, "generator": _generator(take.generator if take else None),
         "failed": row["status"] == "failed",
         "comments": [_comment(c, lines) for c in (shown.standing.comments if shown else ())],

@@ -44,7 +44,9 @@ class _Rerun(Job):
     def __init__(self, library: Library, part: RunPart, keys: Sequence[ShotKey], choice: GeneratorChoice) -> None:
         super().__init__(part.manifest, library.store, part.config)
         self._keys, self._choice = set(keys), choice
-        self.recall()
+        for title in part.manifest.titles:
+            if any(key[0] == title.id for key in keys):
+                self.recall(title)
 
     def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
         mine = (title.id, dub.language, shot.id) in self._keys

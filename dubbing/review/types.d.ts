@@ -206,6 +206,8 @@ interface ShotFacts {
   start_timecode_frames: number;
   timecodes: { start: string; end: string };
   neighbours: { first: string; previous: string | null; next: string | null };
+  /** The characters of its faces that are known, by track. */
+  names: { [track: string]: string };
 }
 
 /** Of /api/decide; what a conflict answers has no record, and says why. */
