@@ -391,21 +391,3 @@ def test_the_manifest_that_a_run_keeps_is_the_one_it_was_given(finished: Finishe
 
     kept, given = Library(finished.out).run_file.manifest, manifest.load(finished.film)
     assert kept.model_dump() == given.model_dump()
-
-
-def test_people_are_shown_and_named(server: Server, out: Path) -> None:
-    page = server.web.get("/cast").text
-    assert 'src="/api/portrait/film/1.jpg' in page and "Person 1" in page and "Person 2" not in page
-    picture = server.web.get("/api/portrait/film/1.jpg")
-    assert picture.headers["content-type"] == "image/jpeg" and len(picture.content) > 3000
-    said = {"title": "film", "number": 1, "track": "shot_0002/face_1", "name": "ANNA", "reviewer": "Ana"}
-    assert server.web.post("/api/name", json=said).json() == {"note": None}
-    told = server.get("/api/shots")
-    rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
-    assert {r["character"] for r in rows if r["shot"] == "shot_0002"} == {"ANNA"}
-    assert server.get("/api/shot/film/hi/shot_0002")["names"] == {"shot_0002/face_1": "ANNA"}
-    assert 'value="ANNA"' in server.web.get("/cast").text
-    for wrong, why in (({"track": "shot_0001/face_1"}, "load the page again"), ({"number": 9}, "There is no person 9"),
-                       ({"title": "../film"}, "There is no title"), ({"name": "A\nB"}, "letters on one line")):  # fmt: skip
-        answer = server.web.post("/api/name", json=said | wrong)
-        assert answer.status_code == 422 and why in answer.json()["error"], wrong

@@ -119,7 +119,10 @@ export function character(row) {
 let characters = {};
 // From now on, these faces are called by whom they play.
 /** @param {{ [track: string]: string }} names */
-export const nameFaces = (names) => void (characters = names);
+export function nameFaces(names) {
+  characters = names;
+}
+
 // "ANNA", else "face 2", of its track.
 /** @param {string} track */
 export const faceName = (track) => characters[track] ?? track.split("/").at(-1).replace("_", " ");
