@@ -124,7 +124,7 @@ class Listening(Stage[ListenInputs, HeardWords]):
 def load_words(folder: Path | str, character: str | None = None) -> list[Word]:
     """The words of a finished result, in order. character: whose they are."""
     rows = read_json(Path(folder) / _FILE)
-    return [Word(*row[:6], character) for row in rows]
+    return [Word(*[*row, character]) for row in rows]
 
 
 class _Sound:
