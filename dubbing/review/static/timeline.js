@@ -16,7 +16,7 @@ const ROWS = [
   { name: "ruler", height: 22 },
   { name: "film", height: 40 },
   { name: "wave", height: 46 },
-  { name: "words", height: 34 }, // only where somebody has listened
+  { name: "words", height: 60 }, // only where somebody has listened
   { name: "opening", height: 52 },
   { name: "sync", height: 46 },
 ];
@@ -332,34 +332,32 @@ export class Timeline {
     }
   }
 
-  // What is said, dub above original: each word where it begins, as far as there is room before the next.
+  // What is said, dub above original, on two lines each, so that a word has the room of two; narrower where it needs more.
   /** @param {Context} c @param {number} y @param {number} height */
   words(c, y, height) {
     const { curves, clock } = this.data;
-    this.label(c, y, height, "Words", []);
+    this.label(c, y, height, "Words");
     c.fillStyle = colour("dim");
-    ["dub", "original"].forEach((name, n) => c.fillText(name, 46, y + 10 + 15 * n));
+    ["dub", "original"].forEach((name, n) => c.fillText(name, 46, y + 16 + 28 * n));
     if (!clock) return;
     this.clipped(c, y, height, () => {
-      this.said(c, y + 10, curves.words.dub, "plot-b");
-      this.said(c, y + 25, curves.words.source, "plot-a");
+      this.said(c, y + 9, curves.words.dub, "plot-b");
+      this.said(c, y + 37, curves.words.source, "plot-a");
     });
   }
 
   /** @param {Context} c @param {number} y @param {Heard[]} words @param {string} tint */
   said(c, y, words, tint) {
-    let free = GUTTER - 1; // what is left of it is taken
     words.forEach(([word, from, to, who], n) => {
       const [a, b] = [this.secondsX(from), this.secondsX(to)];
-      const next = n + 1 < words.length ? this.secondsX(words[n + 1][1]) : this.width - RIGHT;
       c.fillStyle = colour(tint);
-      c.fillRect(a, y + 6, Math.max(1, b - a - 1), 1.5);
+      c.fillRect(a, y + 18, Math.max(1, b - a - 1), 1.5);
+      const room = (n + 2 < words.length ? this.secondsX(words[n + 2][1]) : this.width - RIGHT) - a - 3;
       const name = who && who !== words[n - 1]?.[3] ? `${who}: ` : "";
-      const text = [name + word, word].find((t) => c.measureText(t).width <= Math.max(b, next) - a - 2);
-      if (!text || a < free) return;
+      const text = c.measureText(name + word).width <= 1.3 * room ? name + word : word;
+      if (room < 5) return;
       c.fillStyle = colour("text");
-      c.fillText(text, a, y);
-      free = a + c.measureText(text).width;
+      c.fillText(text, a, y + 12 * (n % 2), room);
     });
   }
 
