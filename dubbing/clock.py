@@ -7,6 +7,7 @@ SMPTE timecode counts frames as SMPTE ST 12-1 does, drop-frame included (`;` bef
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,12 +15,26 @@ import numpy as np
 
 from dubbing.errors import ManifestError
 
-__all__ = ["Timecode", "Timeline", "samples_at"]
+__all__ = ["Timecode", "Timeline", "mask_of", "runs", "samples_at"]
 
 
 def samples_at(time_s: Fraction, rate_hz: int) -> int:
     """The sample count at an exact time, rounded half up."""
     return int((time_s * rate_hz * 2 + 1) // 2)
+
+
+def runs(mask_N: np.ndarray, first_frame: int = 0) -> list[tuple[int, int]]:
+    """Where a mask of frames is True, as frames [start, end). mask_N: bool (N,), of frames from first_frame on."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask_N.astype(np.int8), [0]])))
+    return [(first_frame + int(a), first_frame + int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def mask_of(stretches: Iterable[tuple[int, int]], start: int, end: int) -> np.ndarray:
+    """The frames [start, end) that lie in one of the stretches [a, b), bool."""
+    mask_N = np.zeros(end - start, bool)
+    for a, b in stretches:
+        mask_N[max(0, a - start) : max(0, b - start)] = True
+    return mask_N
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,8 @@ class StageResources(_Group):
 
 
 StageName = Literal[
-    "still", "shots", "faces", "source_audio", "audio", "active", "speakers", "actors", "lipsync", "sync", "master"
+    "still", "shots", "faces", "source_audio", "audio", "active", "people", "speakers", "actors", "turns", "lipsync",
+    "sync", "master",
 ]  # fmt: skip
 
 

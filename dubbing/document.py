@@ -21,8 +21,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from dubbing.errors import InputError, ManifestError
 from dubbing.inputs import near_names, read_file
 from dubbing.remote import Objects, Uri, place
-from dubbing.yaml_text import parsed
-from dubbing.yaml_text import short as _short
+from dubbing.yaml_text import parsed, short
 
 __all__ = ["Document", "Location", "Model", "Problem", "dotted", "nearest", "parse", "read", "refusal", "refused"]
 
@@ -182,7 +181,7 @@ def _found(model: type[BaseModel], error: ValidationError, python: bool) -> list
         if e["type"] == "extra_forbidden":
             key = str(location[-1])
             allowed = _keys(model, location[:-1])
-            text = f"unknown key {_short(key)}{nearest(key, allowed) or '.'} Allowed here: {', '.join(allowed)}."
+            text = f"unknown key {short(key)}{nearest(key, allowed) or '.'} Allowed here: {', '.join(allowed)}."
             out.append((location, True, text))
         elif e["type"] == "missing":
             if location in misspelt:
@@ -229,7 +228,7 @@ def _sentence(location: Location, kind: str, message: str, found: Any, whole: st
     }.get(kind)
     if wanted is None:
         wanted = message.replace("Input should", "must") if message.startswith("Input should") else message
-    return f"{name!r} {wanted}; found {_short(found)}."
+    return f"{name!r} {wanted}; found {short(found)}."
 
 
 def _keys(model: type[BaseModel], location: Location) -> list[str]:

@@ -1,10 +1,10 @@
 """THE list of stages: what happens to a title.
 
-    title:  shots -> faces (each shot) -> speakers -> actors          once, shared by all dubs
+    title:  shots -> faces (each shot) -> people -> speakers -> actors          once, shared by all dubs
             still (before shots): only where the title's picture is a photograph, of which it makes a film
             source_audio: the original sound
             active (each shot): only where the model of an active-speaker detector is present
-    dub:    audio (what drives the lips)
+    dub:    audio (what drives the lips) -> turns (who says what)
             lipsync (each shot) -> sync (each shot) -> master, shots.parquet
 
 Each stage asks a place for its inputs (`Stage.inputs`), by the kind of result that it needs; so the list below is all
@@ -22,10 +22,12 @@ from dubbing.stages.audio import DubAudio, SourceAudio
 from dubbing.stages.faces import Faces
 from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.master import MakeMaster
+from dubbing.stages.people import FindPeople
 from dubbing.stages.shots import Shots
 from dubbing.stages.speakers import Speakers
 from dubbing.stages.still import MakeFilm
 from dubbing.stages.sync import Sync
+from dubbing.stages.turns import Turns
 
 __all__ = ["PIPELINE"]
 
@@ -36,8 +38,10 @@ PIPELINE: tuple[type[Stage[Any, Any]], ...] = (
     SourceAudio,
     DubAudio,
     Active,
+    FindPeople,
     Speakers,
     Actors,
+    Turns,
     Lipsync,
     Sync,
     MakeMaster,

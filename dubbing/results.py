@@ -124,13 +124,18 @@ def _row(
     actors = _actors(job, title, take)
     scores: Scores = job.result(step.score) or Scores()
     faces = judged((face.row() for face in scores.faces), job.config.review)
-    row |= shot_numbers(faces) | {"review_reason": reason(faces)}
-    row["actor"] = actors.get(faces[0]["track"]) if faces else None
+    said = [text for text in (reason(faces), take.doubt) if text]
+    row |= shot_numbers(faces) | {"review_reason": "; ".join(said) or None}
+    rendered = {face.track: face for face in take.rendered}
+    if faces:
+        worst = faces[0]["track"]
+        row |= {"actor": actors.get(worst), "character": rendered[worst].character}
     seen = step.decided.approves(row["take"])
     row["needs_review"] = row["review_reason"] is not None and not seen
     whose = {name: row[name] for name in ("title", "language", "shot", "take")}
     return row, [
         {**face, **whose, "actor": actors.get(face["track"]),
+         "character": rendered[face["track"]].character, "stem": rendered[face["track"]].sound or None,
          "start_tc": line.timecode(face["start_frame"]), "end_tc": line.timecode(face["end_frame"])}
         for face in faces
     ]  # fmt: skip

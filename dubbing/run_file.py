@@ -315,7 +315,11 @@ def _of_run(manifest: Mapping[str, Any]) -> dict[str, Any]:
         if (title.get("original") or {}).get("dialogue"):
             title["original"]["dialogue"] = place(title["original"]["dialogue"])
         for dub in title["dubs"]:
-            dub |= {k: place(dub[k]) for k in ("audio", "dialogue") if dub.get(k)}
+            dub |= {k: place(dub[k]) for k in ("audio", "dialogue", "lines") if dub.get(k)}
             if dub.get("stems"):
                 dub["stems"] = {k: place(v) for k, v in dub["stems"].items()}
+        for member in (title.get("cast") or {}).values():
+            member |= {k: place(member[k]) for k in ("voice",) if member.get(k)}
+            if member.get("face"):
+                member["face"] = [place(f) for f in member["face"]]
     return plain

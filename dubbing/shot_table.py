@@ -51,6 +51,7 @@ SCHEMA = pa.schema(
         ("rest_opening", _NUMBER),
         ("severity", _NUMBER),
         ("excluded_frames", _WHOLE),  # that `only` and `leave` took from it; null where neither is said
+        ("character", _TEXT),  # of `face`, where it is known
     ],
     metadata={"schema": "dub.shot.1"},
 )
@@ -67,10 +68,14 @@ FACE_SCHEMA = pa.schema(
         ("lse_windows", pa.int32()),
         *((n, _NUMBER) for n in ("sharpness", "silence_motion", "following", "rest_opening", "severity")),
         ("review_reason", _TEXT),
+        ("character", _TEXT),
+        ("stem", _TEXT),  # the character whose stem drives it; null where the dub's one dialogue does
     ],
     metadata={"schema": "dub.face.1"},
 )
-_MEASURED = tuple(n for n in FACE_SCHEMA.names[FACE_SCHEMA.names.index("lse_d") :] if n != "review_reason")
+_MEASURED = tuple(
+    n for n in FACE_SCHEMA.names[FACE_SCHEMA.names.index("lse_d") :] if n not in ("review_reason", "character", "stem")
+)
 
 
 def shot_numbers(faces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from dubbing.media import audio_length, probe
 from dubbing.shot_table import read_rows
 from dubbing.store import Store
 
-pytestmark = pytest.mark.xdist_group("commands")
 FRAMES = 60
 
 
@@ -63,7 +62,8 @@ def test_plan_knows_what_is_cached(ran: Path, folder: Path, dub: Dub, tmp_path: 
     plan = json.loads(dub("plan", job, "--out", ran, "--json")[1])
     assert plan["complete"] and all(t["done"] for t in plan["tasks"])
     assert {s["stage"]: s["tasks"] for s in plan["stages"]} == {
-        "shots": 1, "faces": 2, "source_audio": 1, "audio": 2, "speakers": 1, "actors": 1, "lipsync": 4,
+        "shots": 1, "faces": 2, "source_audio": 1, "audio": 2, "people": 1, "speakers": 1, "actors": 1, "turns": 2,
+        "lipsync": 4,
         "sync": 4, "master": 2,
     }  # fmt: skip
     fresh = json.loads(dub("plan", job, "--out", tmp_path / "out", "--json")[1])
@@ -102,4 +102,4 @@ def test_a_run_in_json_writes_nothing_but_json(ran: Path, folder: Path, dub: Dub
         ("master reel/de", "de"),
     ]
     status = dub("status", ran)[1]
-    assert "2 tasks done, 16 were done before; seconds: mastering" in status
+    assert "2 tasks done, 19 were done before; seconds: mastering" in status

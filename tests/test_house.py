@@ -115,7 +115,7 @@ def test_no_test_reaches_for_a_private_name() -> None:
 @pytest.mark.parametrize(
     ("text", "private"),
     [
-        ("from dubbing.stages.lipsync import lines_of, _share", True),
+        ("from dubbing.stages.lipsync import lines_of, _kept", True),
         ("from dubbing import (\n    media,\n    _hidden,\n)", True),
         ('"import sys; from dubbing.cli.app import _code"', True),
         ('monkeypatch.setattr(preflight, "_dub", fails)', True),

@@ -10,7 +10,8 @@ from dubbing.artifacts.speakers import Speaking
 from dubbing.clock import Timeline
 from dubbing.generators import RenderRequest
 from dubbing.records import Line, Shot, Track
-from dubbing.stages.lipsync import lines_of, share_of
+from dubbing.stages.lipsync import lines_of
+from dubbing.stages.turns import share_of
 
 LINE = Timeline(np.arange(400), Fraction(1, 25), 400, Fraction(25))
 SHOT = Shot(1, 100, 300)
@@ -35,8 +36,9 @@ def mask(*stretches: tuple[int, int]) -> np.ndarray:
 
 
 def ranges(speech: np.ndarray, own: list[list[int]], one: Track | None = None) -> list[tuple[int, int]]:
-    lines, _ = lines_of(one or track(), speech, own, SHOT, LINE, 50.0)
-    return [(x.start_frame, x.end_frame) for x in lines]
+    one = one or track()
+    says_N = speech[one.start_frame - SHOT.start_frame : one.end_frame - SHOT.start_frame]
+    return [(x.start_frame, x.end_frame) for x in lines_of(one, says_N, own, LINE, 50.0)]
 
 
 def test_speech_in_samples_is_shown_by_the_frames_that_overlap_it() -> None:

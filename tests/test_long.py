@@ -16,11 +16,13 @@ from dubbing import config, estimate, manifest, media
 from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact
 from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.people import People, Person
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound
 from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
 from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks, TrackSummary
+from dubbing.artifacts.turns import FaceTurns, ShotTurns, TurnList
 from dubbing.engine.ray import deadline_s
 from dubbing.estimate import Estimate, Made, Rates, StageEstimate, measure, remember
 from dubbing.estimate.costs import Rate
@@ -30,7 +32,6 @@ from dubbing.pipeline import PIPELINE
 from dubbing.stage import Stage, execute
 from dubbing.stages.faces import FacesInputs
 
-pytestmark = pytest.mark.xdist_group("estimate")
 HZ = 16_000
 LONG = 172_800  # frames: two hours
 CUTS = ((0, 100), (100, LONG))  # one short shot, and one that is cut into windows
@@ -88,10 +89,14 @@ def decide(job: Job, sound: bool = True) -> None:
     left = Decision("shot_0001", None, "no_face", None, None, None)
     speaks = Speaking("shot_0002/face_1", 0, ((100, LONG),))
     heard = Decision("shot_0002", speaks.track, None, 20.0, 0.0, 0, (speaks,))
+    finish(job, "people film", People((Person(0, (speaks.track,), LONG - 100),)))
     finish(job, "speakers film", SpeakerList((left, heard), 1))
     finish(job, "actors film", FittedActors({}, {}))
     if sound:
         finish(job, "audio film/fr", DubSound(0, 0.0, 0, {"shot_0001": "a", "shot_0002": "b"}))
+        says = FaceTurns(speaks.track, 0, speaks.stretches, speaks.stretches)
+        turns = ShotTurns("shot_0001", ()), ShotTurns("shot_0002", speaks.stretches, (says,))
+        finish(job, "turns film/fr", TurnList(turns))
 
 
 # -- deadlines -------------------------------------------------------------------------------

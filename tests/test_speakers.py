@@ -10,6 +10,7 @@ from made import put, ref
 from dubbing import media
 from dubbing.analysis.identity import Signature
 from dubbing.artifact import File, Ref
+from dubbing.artifacts.people import People, Person
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, save_speech
 from dubbing.artifacts.speakers import Decision, Speaking
@@ -20,6 +21,7 @@ from dubbing.records import Track
 from dubbing.sound import RATE_HZ
 from dubbing.stages.audio import SourceAudio, SourceAudioInputs
 from dubbing.stages.faces import Faces, FacesInputs
+from dubbing.stages.people import FindPeople, FindPeopleInputs
 from dubbing.stages.speakers import Limits, Speakers, SpeakersInputs, lip_activity, who_speaks
 
 RATE = Fraction(25)
@@ -68,6 +70,11 @@ def still(count: int) -> np.ndarray:
     return np.zeros(count)
 
 
+def everybody(folder: Path, tracks: list[str]) -> Ref[People]:
+    """Each track is a person of its own."""
+    return put(folder / "people", People(tuple(Person(n, (track,), 1) for n, track in enumerate(tracks))))
+
+
 def decide(folder: Path, tracks: list[Track], speech_s: list[list[float]] | None, frames: int = 100) -> Decision:
     """What is decided of a film of one shot."""
     media.save_timeline(folder, Timeline(np.arange(frames, dtype=np.int64), 1 / RATE, frames, RATE))
@@ -80,7 +87,8 @@ def decide(folder: Path, tracks: list[Track], speech_s: list[list[float]] | None
     save_tracks(folder, tracks)
     blank = Signature(np.zeros((64, 64, 3), np.float32), np.zeros((478, 3), np.float32), 0)
     save_signatures(folder, [blank] * len(tracks))
-    inputs = SpeakersInputs(sound, LIMITS, (ref(FaceTracks, folder),), (None,), shots)
+    people = everybody(folder, [t.id for t in tracks])
+    inputs = SpeakersInputs(sound, LIMITS, people, (ref(FaceTracks, folder),), (None,), shots)
     (decision,) = Speakers().process(inputs, folder, lambda n: None).decisions
     return decision
 
@@ -184,10 +192,11 @@ def test_the_reels_own_sound(shared: Path, tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         if (start, end) in shots:
-            found.process(FacesInputs(start, end, File(reel, ""), number, cut), folder, lambda n: None)
+            put(folder, found.process(FacesInputs(start, end, File(reel, ""), number, cut), folder, lambda n: None))
         faces.append(ref(FaceTracks, folder) if (start, end) in shots else None)
     found.close()
-    inputs = SpeakersInputs(ref(SourceSound, tmp_path), LIMITS, tuple(faces), (None,) * len(every), cut)
+    people = put(tmp_path / "people", FindPeople().process(FindPeopleInputs(tuple(faces), cut), tmp_path, print))
+    inputs = SpeakersInputs(ref(SourceSound, tmp_path), LIMITS, people, tuple(faces), (None,) * len(every), cut)
     rows = Speakers().process(inputs, tmp_path, lambda n: None).decisions
     assert [r.reason for r in rows] == ["no_face", None, "no_face", None, "no_face"]
     assert [(r.track, r.actor) for r in rows if r.track] == [("shot_0002/face_1", 0), ("shot_0004/face_1", 1)]
@@ -214,7 +223,8 @@ def test_a_film_of_music_and_effects_says_nothing_of_its_faces(tmp_path: Path, h
     sound = tmp_path / "sound"
     sound.mkdir()
     save_speech(sound, 8 * RATE_HZ, np.array([[RATE_HZ, RATE_HZ + int(heard_s * RATE_HZ)]]))
-    inputs = SpeakersInputs(ref(SourceSound, sound), LIMITS, tuple(faces), (None, None), shots)
+    people = everybody(tmp_path, ["shot_0001/face_1", "shot_0002/face_1"])
+    inputs = SpeakersInputs(ref(SourceSound, sound), LIMITS, people, tuple(faces), (None, None), shots)
     found = Speakers().process(inputs, tmp_path, lambda n: None)
     assert found.unheard is unheard
     assert [d.reason for d in found.decisions] == ([None, None] if unheard else [None, "off_screen"])

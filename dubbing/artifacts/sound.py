@@ -5,6 +5,7 @@ Sample 0 is where frame 0 of the film begins, and there are exactly as many samp
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,7 +21,8 @@ from dubbing.sound import RATE_HZ
 from dubbing.store import read_json
 
 __all__ = [
-    "WAVE", "DubSound", "Sound", "SourceSound", "load_speech", "load_wave", "new_wave", "save_speech", "speech_mask",
+    "WAVE", "DubSound", "Sound", "SourceSound", "load_speech", "load_wave", "new_wave", "save_speech", "sound_of",
+    "speech_mask",
 ]  # fmt: skip
 
 WAVE, SPEECH = "wave.npy", "speech.json"
@@ -59,6 +61,13 @@ class DubSound(Sound):
     """The sound that drives the lips in one language."""
 
     schema: ClassVar[str] = "dub.dub_sound.1"
+    stems: tuple[str, ...] = ()
+    """The characters that have a stem of their own (`sound_of`); then the whole is their sum."""
+
+
+def sound_of(folder: Path, character: str = "") -> Path:
+    """The folder of a character's stem in that of a `DubSound`; without a character, of the whole dialogue."""
+    return folder / f"stem_{hashlib.sha256(character.encode()).hexdigest()[:12]}" if character else folder
 
 
 def new_wave(folder: Path, samples: int) -> np.memmap:
@@ -107,7 +116,11 @@ def speech_mask(speech: np.ndarray, line: Timeline, start: int, end: int) -> np.
     speech: int (S, 2) ranges of 16 kHz samples, sorted.
     """
     edges = np.array([line.sample(f, RATE_HZ) for f in range(start, end + 1)])
-    mask = np.zeros(end - start, bool)
-    for a, b in np.asarray(speech).reshape(-1, 2):
-        mask |= (edges[:-1] < b) & (edges[1:] > a)
+    speech = np.asarray(speech).reshape(-1, 2)
+    first = np.searchsorted(edges, speech[:, 0], side="right") - 1
+    last = np.searchsorted(edges, speech[:, 1], side="left")
+    change = np.zeros(len(edges) + 1, np.int64)
+    np.add.at(change, np.clip(first, 0, end - start), 1)
+    np.add.at(change, np.clip(last, 0, end - start), -1)
+    mask: np.ndarray = np.cumsum(change)[: end - start] > 0
     return mask

@@ -107,9 +107,11 @@ def _place(text: str, name: str) -> str:
 def _media(job: Manifest) -> list[str]:
     found: list[Any] = []
     for title in job.titles:
-        found += [title.video, title.shots, *(c.face for c in (title.cast or {}).values())]
+        found += [title.video, title.shots]
+        for member in (title.cast or {}).values():
+            found += [*member.pictures, member.voice]
         for dub in title.dubs:
-            found += [dub.audio, *dub.drivers]
+            found += [dub.audio, *dub.drivers, dub.lines]
     return list(dict.fromkeys(str(p) for p in found if p is not None))
 
 

@@ -184,8 +184,9 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     known = decided_works(job, title, tasks, frames, megapixels)
     works = {t.id: known.get(t.id) or guess(t.stage, t.frames) * asked_share(job, title, t) for t in tasks}
     tracked = sum(works[t.id].faces for t in by_stage["faces"]) or frames * faces
+    of_faces = ("people", "speakers", "actors")
     todo = [
-        _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in ("speakers", "actors") else works[t.id],
+        _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in of_faces else works[t.id],
               (*t.needs, *t.after), t.rank, t.weight, t.window is not None)
         for t in tasks if not job.done(t) and t.stage != "master"
     ]  # fmt: skip
@@ -217,7 +218,8 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
                 expect(f"active {name}", guess("active", len(shot)), (f"faces {name}", *sound), len(shot))
         before = (*sound, *(o.id for o in invented))
         whole = Work(frames, frames * megapixels, frames * faces)
-        expect(f"speakers {title.id}", whole, before)
+        expect(f"people {title.id}", whole, before)
+        expect(f"speakers {title.id}", whole, (f"people {title.id}",))
         expect(decided, whole, (f"speakers {title.id}",))
     settled = _settled(job, title, shots, megapixels)
     for turn, dub in enumerate(title.dubs, rank):
@@ -229,6 +231,9 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
                 todo.append(_Open(real.id, "master", replace(works[real.id], faces=patched),
                                   (*real.needs, *real.after), real.rank, real.weight))  # fmt: skip
             continue
+        said = f"turns {name}"
+        if not any(t.language == dub.language for t in by_stage["turns"]):
+            expect(said, Work(frames), (f"speakers {title.id}", f"audio {name}"), turn=turn)
         ends, patched = [], 0.0
         ranges = job.asked(title, dub, shots)
         for shot in shots:
@@ -242,7 +247,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             lips, sync = f"lipsync {name}/{shot.id}", f"sync {name}/{shot.id}"
             work = settled.get(shot.id) or guess("lipsync", len(shot))
             work = work * (sum(b - a for a, b in mine) / len(shot))
-            expect_shot(lips, shot, work, (decided, f"audio {name}"), turn)
+            expect_shot(lips, shot, work, (decided, said), turn)
             expect_shot(sync, shot, work, (lips,), turn)
             ends += [lips, sync]
             patched += work.frames

@@ -357,6 +357,8 @@ type Counts = { [facet: string]: Map<string, number> };
 interface Picture extends Pick<ProxyFacts, "layout" | "first" | "mouth_boxes" | "size" | "mouths" | "faces"> {
   source: HTMLVideoElement | HTMLImageElement;
   frame: number;
+  /** Of a video: which frame is shown at a time, null where it is not to be drawn. */
+  frameAt?: (seconds: number) => number | null;
 }
 /** Where a pane lies on the canvas. */
 interface Pane {

@@ -19,11 +19,12 @@ from dubbing.analysis.asked import Ranges, within
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import DubSound, load_speech, load_wave, speech_mask
-from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
+from dubbing.artifacts.sound import DubSound, load_wave, sound_of
+from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import Take, TakeFace
 from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks
-from dubbing.clock import Timeline
+from dubbing.artifacts.turns import ShotTurns, TurnList
+from dubbing.clock import Timeline, mask_of, runs
 from dubbing.generators import Generator, RenderRequest, create
 from dubbing.records import Line, Shot, Track
 from dubbing.sound import RATE_HZ
@@ -31,7 +32,7 @@ from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.store import key_of
 from dubbing.task import Inputs, Windowed, uncounted
 
-__all__ = ["Lipsync", "LipsyncInputs", "lines_of", "share_of"]
+__all__ = ["Lipsync", "LipsyncInputs", "lines_of"]
 
 PAD_S = 0.25  # a patch begins this long before the speech it covers
 _SPEAKS_S = 0.4  # of a dub in a shot; less is the end of a line from the shot beside it
@@ -49,6 +50,8 @@ class LipsyncInputs(Windowed):
     """The shot's faces."""
     decision: Decision
     """Who speaks in the shot."""
+    turns: ShotTurns
+    """Who says what in the dub."""
     speech_key: str
     """Key of the dub's sound in and near the shot."""
     generator: str
@@ -60,7 +63,7 @@ class LipsyncInputs(Windowed):
     number: int
     """The shot's number."""
     actor_files: tuple[str | None, ...] | None = None
-    """For a generator that uses fitted actors: the model's file of each of the decision's faces, None where there is
+    """For a generator that uses fitted actors: the model's file of each of the faces in `turns`, None where there is
     no model; None for other generators."""
     still: bool | None = None
     """True where the film is made of a photograph, which is at rest already."""
@@ -85,7 +88,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
 
     name: ClassVar[str] = "lipsync"
     scope = Scope.DUB_SHOT
-    version = 1
+    version = 2
     resources = Resources(cpus=1.0, memory_mb=2000)
     bad_input_costs = "shot"
     profits_from_gpu = True
@@ -98,7 +101,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
     @classmethod
     def inputs(cls, at: Place) -> LipsyncInputs:
         shot, choice = at.shot, at.generator
-        decision = at.result(SpeakerList).by_shot[shot.id]
+        decision, turns = at.result(SpeakerList).by_shot[shot.id], at.result(TurnList).by_shot[shot.id]
         fitted = at.result(FittedActors).model_files if at.generator_wants("actors") else None
         return LipsyncInputs(
             shot.start_frame,
@@ -106,12 +109,13 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             at.film,
             at.ref(FaceTracks),
             decision,
+            turns,
             at.result(DubSound).shot_keys[shot.id],
             choice.name,
             at.generator_hash,
             at.config.speakers.max_yaw_deg,
             shot.number,
-            None if fitted is None else tuple(fitted.get(s.actor) for s in decision.tracks),
+            None if fitted is None else tuple(fitted.get(f.actor) for f in turns.faces),
             True if at.made_of else None,
             True if at.config.quality == "draft" else None,
             at.asked,
@@ -139,23 +143,24 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         if inputs.asked == ():
             progress(length)
             return _untouched(decision, "excluded")
-        speech_N = speech_mask(load_speech(sound), line, shot.start_frame, shot.end_frame)
-        reason = decision.reason
-        if reason != "no_face" and not speech_N.any():
-            reason = "no_speech"
-        if reason or not decision.tracks:
+        turns = inputs.turns
+        if not turns.faces or not turns.heard:
             progress(length)
-            alone = _untouched(decision, reason or "off_screen")
-            return replace(alone, doubt=_doubt(alone, decision, float(speech_N.sum() / line.rate)))
+            reason = decision.reason
+            if reason != "no_face" and not turns.heard:
+                reason = "no_speech"
+            alone = _untouched(decision, "excluded" if turns.left else reason or "off_screen")
+            heard = sum(b - a for a, b in turns.heard)
+            return replace(alone, doubt=turns.doubt or _doubt(alone, decision, float(heard / line.rate)))
         generator = self._generator(inputs)
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
-        shares = share_of(speech_N, decision.tracks, shot)
         done, faces, left = 0, [], False
-        for n, (spoken, share_N) in enumerate(zip(decision.tracks, shares, strict=True)):
-            track = tracks[spoken.track]
-            own = () if inputs.still else spoken.stretches
-            lines, says_N = lines_of(track, share_N, own, shot, line, inputs.max_yaw_deg)
+        for n, face in enumerate(turns.faces):
+            track = tracks[face.track]
+            own = () if inputs.still else face.own
+            says_N = mask_of(face.says, track.start_frame, track.end_frame)
+            lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg)
             if inputs.asked is not None and lines:
                 lines = _kept(lines, inputs.asked)
                 left = left or not lines
@@ -168,7 +173,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 picture_wh=info.upright_size,
                 track=track,
                 lines=tuple(lines),
-                wave=load_wave(sound, first, last),
+                wave=load_wave(sound_of(sound, face.sound), first, last),
                 speech_N=says_N,
                 actor=_actor(inputs, n),
                 window=inputs.window,
@@ -192,7 +197,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             if not count:
                 folder.rmdir()
             ranges = tuple((x.start_frame, x.end_frame) for x in lines)
-            faces.append(TakeFace(track.id, folder.name, count, spoken.actor, ranges))
+            faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.character, face.sound))
         progress(length - done)
         if left and not faces:
             return _untouched(decision, "excluded")
@@ -201,8 +206,9 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             return _untouched(decision, "occluded")
         about = _untouched(decision, "")
         return replace(
-            about, status="dubbed", reason=None, faces=tuple(faces), frames=rendered, generator=generator.name,
-            generator_hash=generator.hash, choice={"name": inputs.generator, "settings": inputs.settings},
+            about, status="dubbed", reason=None, doubt=turns.doubt, faces=tuple(faces), frames=rendered,
+            generator=generator.name, generator_hash=generator.hash,
+            choice={"name": inputs.generator, "settings": inputs.settings},
         )  # fmt: skip
 
     def _generator(self, inputs: LipsyncInputs) -> Generator:
@@ -213,7 +219,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
 
 
 def _actor(inputs: LipsyncInputs, n: int) -> Path | None:
-    """The file of the fitted actor of the decision's n-th face, where the generator uses one."""
+    """The file of the fitted actor of the n-th face of the turns, where the generator uses one."""
     name = inputs.actor_files[n] if inputs.actor_files else None
     return inputs.actors.folder / name if inputs.actors and name else None
 
@@ -256,36 +262,17 @@ def _kept(lines: Sequence[Line], asked: Ranges) -> list[Line]:
     return [Line(track, a, b) for track, a, b in parts if b - a >= LEAST_FRAMES]
 
 
-def share_of(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> list[np.ndarray]:
-    """Who of the shot's speakers says which frame of the dub: the one who speaks nearest to it in the original."""
-    if len(tracks) == 1:
-        return [speech_N]
-    frames = np.arange(shot.start_frame, shot.end_frame)
-    far = []
-    for spoken in tracks:
-        distance = np.full(len(frames), len(frames) * 2)
-        for a, b in spoken.stretches:
-            distance = np.minimum(distance, np.maximum(np.maximum(a - frames, frames - b + 1), 0))
-        far.append(distance)
-    nearest = np.argmin(np.stack(far), 0)
-    return [speech_N & (nearest == k) for k in range(len(tracks))]
-
-
 def lines_of(
-    track: Track, share_N: np.ndarray, own: Sequence[tuple[int, int]], shot: Shot, line: Timeline, max_yaw_deg: float
-) -> tuple[list[Line], np.ndarray]:
-    """The lines of a track that are re-rendered, and the frames in which it speaks the dub.
+    track: Track, says_N: np.ndarray, own: Sequence[tuple[int, int]], line: Timeline, max_yaw_deg: float
+) -> list[Line]:
+    """The lines of a track that are re-rendered. says_N: the frames of it in which it speaks the dub, bool (N,).
 
     That is wherever the dub speaks, and wherever only the original did, so that the mouth comes to rest there.
     """
     count = len(track.frames_N)
-    offset = track.start_frame - shot.start_frame
-    says_N = share_N[offset : offset + count]
     if not says_N.any():
-        return [], says_N
-    moves_N = says_N.copy()
-    for a, b in own:
-        moves_N[max(0, a - track.start_frame) : max(0, b - track.start_frame)] = True
+        return []
+    moves_N = says_N | mask_of(own, track.start_frame, track.end_frame)
     pad, join = (max(1, int(s * line.rate)) for s in (PAD_S, JOIN_S))
     where = np.flatnonzero(moves_N)
     for a, b in zip([0, *where], [*where, count - 1], strict=True):
@@ -293,6 +280,4 @@ def lines_of(
             moves_N[a : b + 1] = True
     moves_N = np.convolve(moves_N, np.ones(2 * pad + 1), "same") > 0.5
     moves_N &= in_sight(track, line.rate) & (np.abs(track.yaw_N) <= max_yaw_deg)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], moves_N, [0]])))
-    runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= LEAST_FRAMES]
-    return [Line(track.id, track.start_frame + a, track.start_frame + b) for a, b in runs], says_N
+    return [Line(track.id, a, b) for a, b in runs(moves_N, track.start_frame) if b - a >= LEAST_FRAMES]

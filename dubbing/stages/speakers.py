@@ -2,8 +2,8 @@
 
 First version: sound says when (silero-vad on the film's own sound), lips say who. A face is chosen
 for the stretches in which its lips move faster than its own mesh noise explains, and faster than
-any other face's; nobody is chosen when no face does, for then the speaker is off screen. Also
-decides which faces are one actor. Whether the *dub* speaks in a shot is not known here.
+any other face's; nobody is chosen when no face does, for then the speaker is off screen.
+Whether the *dub* speaks in a shot is not known here.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dubbing import media
-from dubbing.analysis.identity import Signature, group_actors
 from dubbing.artifact import Ref
 from dubbing.artifacts.active import ActiveFaces, load_active
+from dubbing.artifacts.people import People
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import SourceSound, load_speech
+from dubbing.artifacts.sound import SourceSound, load_speech, speech_mask
 from dubbing.artifacts.speakers import Decision, FaceEvidence, SpeakerList, Speaking
-from dubbing.artifacts.tracks import FaceTracks, in_sight, load_signatures, load_tracks, size_and_turn
-from dubbing.clock import Timeline
+from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks, size_and_turn
+from dubbing.clock import Timeline, runs
 from dubbing.face import INNER_LIPS, canonical
 from dubbing.records import Shot, Track
-from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, awaited, uncounted
 
@@ -66,7 +65,6 @@ class _Spoken:
     """One face with the stretches [start, end) in which it speaks; usable_part: of them, what may be rendered."""
 
     track: Track
-    index: int
     stretches: tuple[tuple[int, int], ...]
     frames: int
     usable_part: float
@@ -81,6 +79,8 @@ class SpeakersInputs(Inputs):
     """The film's own sound, where it has one."""
     limits: Limits
     """The limits within which a face may be dubbed."""
+    people: Ref[People]
+    """Which tracks show one person."""
     faces: tuple[Ref[FaceTracks] | None, ...] = awaited()
     """The faces of each shot, None where that failed."""
     active: tuple[Ref[ActiveFaces] | None, ...] = awaited()
@@ -93,7 +93,7 @@ class Speakers(Stage[SpeakersInputs, SpeakerList]):
     """The speakers of one title."""
 
     name: ClassVar[str] = "speakers"
-    version = 2
+    version = 3
     scope = Scope.TITLE
     resources = Resources(cpus=1.0, memory_mb=700)
     expands = True
@@ -103,35 +103,31 @@ class Speakers(Stage[SpeakersInputs, SpeakerList]):
     def inputs(cls, at: Place) -> SpeakersInputs:
         sound = at.ref(SourceSound) if at.has(SourceSound) else None
         limits = Limits(at.config.speakers.min_face_px, at.config.speakers.max_yaw_deg)
-        return SpeakersInputs(sound, limits, at.each(FaceTracks), at.each(ActiveFaces), at.ref(ShotList))
+        return SpeakersInputs(
+            sound, limits, at.ref(People), at.each(FaceTracks), at.each(ActiveFaces), at.ref(ShotList)
+        )
 
     def process(self, inputs: SpeakersInputs, out: Path, progress: Callable[[int], None]) -> SpeakerList:
         film = media.load_timeline(inputs.shots.folder)
         shots = inputs.shots.read().shots
         speech = load_speech(inputs.source_sound.folder) if inputs.source_sound else None
-        speaks_N = None if speech is None or len(speech) == 0 else _speech_frames(speech, film)
+        speaks_N = None if speech is None or len(speech) == 0 else speech_mask(speech, film, 0, len(film))
         if speaks_N is not None and not _has_dialogue(inputs.faces, speaks_N, film):
             speaks_N = None
         rows: list[Decision] = []
         people: list[list[_Spoken]] = []
-        signatures: list[Signature] = []
-        together: list[tuple[int, int]] = []
         for shot, faces, active in zip(shots, inputs.faces, inputs.active, strict=True):
             tracks = load_tracks(faces.folder) if faces else []
             sure = load_active(active.folder) if active and faces else {}
             heard_N = None if speaks_N is None else speaks_N[shot.start_frame : shot.end_frame]
             row, spoken = _decide(shot, tracks, sure, heard_N, film, inputs.limits)
-            seen = load_signatures(faces.folder) if faces and spoken else []
-            first = len(signatures)
-            signatures += [seen[one.index] for one in spoken]
-            together += [(first + a, first + b) for a, b in _together([s.track for s in spoken])]
             rows.append(row)
             people.append(spoken)
             progress(len(shot))
-        numbers = iter(group_actors(signatures, together))
+        of_track = inputs.people.read().of_track
         decisions = []
         for row, spoken in zip(rows, people, strict=True):
-            named = tuple(Speaking(s.track.id, next(numbers), s.stretches) for s in spoken)
+            named = tuple(Speaking(s.track.id, of_track[s.track.id], s.stretches) for s in spoken)
             decisions.append(replace(row, tracks=named, actor=named[0].actor if named else None))
         people_seen = len({s.actor for d in decisions for s in d.tracks})
         return SpeakerList(tuple(decisions), people_seen, speaks_N is None and inputs.source_sound is not None)
@@ -153,17 +149,6 @@ def _has_dialogue(faces: Sequence[Ref[FaceTracks] | None], speaks_N: np.ndarray,
     frame_s = float(film.duration) / len(film)
     moves_s, speaks_s = moves_N.sum() * frame_s, speaks_N.sum() * frame_s
     return bool(moves_s < _ENOUGH_MOTION_S or speaks_s >= _HEARD_PART * moves_s)
-
-
-def _speech_frames(speech: np.ndarray, film: Timeline) -> np.ndarray:
-    """Which frames of the film are shown while somebody speaks, bool (N,)."""
-    edges = np.array([film.sample(f, RATE_HZ) for f in range(len(film) + 1)])
-    first = np.searchsorted(edges, speech[:, 0], side="right") - 1
-    last = np.searchsorted(edges, speech[:, 1], side="left")
-    change = np.zeros(len(edges) + 1, np.int64)
-    np.add.at(change, np.clip(first, 0, len(film)), 1)
-    np.add.at(change, np.clip(last, 0, len(film)), -1)
-    return np.cumsum(change)[: len(film)] > 0
 
 
 def lip_activity(mesh_NP3: np.ndarray, times_s: np.ndarray) -> np.ndarray:
@@ -219,13 +204,13 @@ def _decide(
     speak longest first. sure: see `load_active`."""
     row = Decision(shot.id, None, None, None, None, None)
     if heard_N is not None:
-        row = replace(row, source_speech=tuple(_runs(heard_N, shot.start_frame)))
+        row = replace(row, source_speech=tuple(runs(heard_N, shot.start_frame)))
     if not tracks:
         return replace(row, reason="no_face"), []
     row = replace(row, **_about(tracks[0]))
     frame_s = float(film.duration) / len(film)
     if heard_N is None:
-        speaking = [_spoken(tracks[0], 0, np.ones(len(shot), bool), shot, film, limits)]
+        speaking = [_spoken(tracks[0], np.ones(len(shot), bool), shot, film, limits)]
     else:
         activity_KN = np.zeros((len(tracks), len(shot)))
         for k, track in enumerate(tracks):
@@ -242,7 +227,7 @@ def _decide(
         for k, track in enumerate(tracks):
             says_N = _says(path_N == k, heard_N, track, shot, film, alone=len(tracks) == 1)
             if says_N.any():
-                speaking.append(_spoken(track, k, says_N, shot, film, limits))
+                speaking.append(_spoken(track, says_N, shot, film, limits))
         speaking.sort(key=lambda s: -s.frames)
     if not speaking:
         return replace(row, reason=_silence(tracks[0], shot, heard_N, film, limits)), []
@@ -250,16 +235,6 @@ def _decide(
     if not fit:
         return replace(row, **_about(speaking[0].track), reason=_refusal(speaking[0], limits)), []
     return replace(row, **_about(fit[0].track)), fit
-
-
-def _together(tracks: list[Track]) -> list[tuple[int, int]]:
-    """Pairs of tracks that are in the picture at one time: they are two people."""
-    return [
-        (a, b)
-        for a, one in enumerate(tracks)
-        for b, other in enumerate(tracks[:a])
-        if one.start_frame < other.end_frame and other.start_frame < one.end_frame
-    ]
 
 
 def _about(track: Track) -> dict[str, Any]:
@@ -279,7 +254,7 @@ def _says(mine_N: np.ndarray, heard_N: np.ndarray, track: Track, shot: Shot, fil
     return could_N if alone and said >= _WHOLE_PART * could else mine_N
 
 
-def _spoken(track: Track, index: int, says_N: np.ndarray, shot: Shot, film: Timeline, limits: Limits) -> _Spoken:
+def _spoken(track: Track, says_N: np.ndarray, shot: Shot, film: Timeline, limits: Limits) -> _Spoken:
     at = slice(track.start_frame - shot.start_frame, track.end_frame - shot.start_frame)
     here_N = np.zeros(len(shot), bool)
     here_N[at] = True
@@ -288,8 +263,7 @@ def _spoken(track: Track, index: int, says_N: np.ndarray, shot: Shot, film: Time
     facing = (np.abs(track.yaw_N) <= limits.max_yaw_deg)[says_N[at]]
     return _Spoken(
         track=track,
-        index=index,
-        stretches=tuple(_runs(says_N, shot.start_frame)),
+        stretches=tuple(runs(says_N, shot.start_frame)),
         frames=int(says_N.sum()),
         usable_part=float((seen & facing).mean()),
         in_sight_part=float(seen.mean()),
@@ -316,11 +290,6 @@ def _refusal(spoken: _Spoken, limits: Limits) -> str | None:
     if spoken.in_sight_part < _USABLE_PART:
         return "occluded"
     return "profile" if spoken.usable_part < _USABLE_PART else None
-
-
-def _runs(mask_N: np.ndarray, first_frame: int) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask_N.astype(np.int8), [0]])))
-    return [(first_frame + int(a), first_frame + int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def _evidence(

@@ -18,9 +18,9 @@ from dubbing import experts, media, metrics
 from dubbing.analysis.sheet import Sheet, write_sheets
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import DubSound, SourceSound, load_speech, load_wave, speech_mask
+from dubbing.artifacts.sound import DubSound, SourceSound, load_speech, load_wave, sound_of, speech_mask
 from dubbing.artifacts.speakers import SpeakerList
-from dubbing.artifacts.takes import SHEET, FaceScores, Scores, Take, seen_file
+from dubbing.artifacts.takes import SHEET, FaceScores, Scores, Take, TakeFace, seen_file
 from dubbing.artifacts.tracks import FaceTracks, load_tracks, size_and_turn
 from dubbing.clock import Timeline
 from dubbing.experts import crop, lse
@@ -134,10 +134,22 @@ class Sync(Stage[SyncInputs, Scores]):
                 look.save(out)
             return Scores()
         write_sheets(out / SHEET, [look.sheet for look in looks])
-        return Scores(tuple(self._measured(inputs, take, look, line, asked, out) for look in looks))
+        return Scores(
+            tuple(
+                self._measured(inputs, take, face, look, line, asked, out)
+                for face, look in zip(take.rendered, looks, strict=True)
+            )
+        )
 
     def _measured(
-        self, inputs: SyncInputs, take: Take, look: _Look, line: Timeline, asked: Sequence[Metric], out: Path
+        self,
+        inputs: SyncInputs,
+        take: Take,
+        face: TakeFace,
+        look: _Look,
+        line: Timeline,
+        asked: Sequence[Metric],
+        out: Path,
     ) -> FaceScores:
         """The numbers of one face that was looked at; writes its curves."""
         track, mesh_NP3 = look.track, look.mesh_NP3
@@ -145,8 +157,10 @@ class Sync(Stage[SyncInputs, Scores]):
         wanted = dict(zip(frames.tolist(), made["wanted_opening"].to_pylist(), strict=True))
         patched_N = np.isin(track.frames_N, frames)
         times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
-        dub = self._sound(inputs.sound, line, track)
-        own = self._sound(inputs.source_sound, line, track) if inputs.source_sound else None
+        stem = sound_of(inputs.sound.folder, face.sound)
+        dub = _wave(stem, line, track)
+        original = inputs.source_sound.folder if inputs.source_sound else None
+        own = _wave(original, line, track) if original else None
         result: dict[str, Any] = {}
         curves: dict[str, np.ndarray] = {}
         counted_V = _rendered_windows(times_s, patched_N)
@@ -172,8 +186,8 @@ class Sync(Stage[SyncInputs, Scores]):
             after_NP3=mesh_NP3,
             patched_N=patched_N,
             wanted_N=np.array([wanted.get(int(f), np.nan) for f in track.frames_N]),
-            silent_N=self._silent(inputs.sound, line, track),
-            source_silent_N=self._silent(inputs.source_sound, line, track),
+            silent_N=_silent(stem, line, track),
+            source_silent_N=_silent(original, line, track),
             wave=dub,
             source_wave=own,
         )
@@ -202,16 +216,19 @@ class Sync(Stage[SyncInputs, Scores]):
         self._metrics |= {name: metrics.load(name) for name in names if name not in self._metrics}
         return list(self._metrics.values())
 
-    def _sound(self, sound: Ref[Any], line: Timeline, track: Track) -> np.ndarray:
-        return load_wave(sound.folder, line.sample(track.start_frame, RATE_HZ), line.sample(track.end_frame, RATE_HZ))
 
-    def _silent(self, sound: Ref[Any] | None, line: Timeline, track: Track) -> np.ndarray:
-        """Frames of the track well inside a silence, bool (N,)."""
-        if sound is None:
-            return np.zeros(len(track.frames_N), bool)
-        speech = speech_mask(load_speech(sound.folder), line, track.start_frame, track.end_frame)
-        edge = max(1, round(EDGE_S * float(line.rate)))
-        return ~(np.convolve(speech, np.ones(2 * edge + 1), "same") > 0.5)
+def _wave(folder: Path, line: Timeline, track: Track) -> np.ndarray:
+    """The samples while a track is in the picture, float32."""
+    return load_wave(folder, line.sample(track.start_frame, RATE_HZ), line.sample(track.end_frame, RATE_HZ))
+
+
+def _silent(folder: Path | None, line: Timeline, track: Track) -> np.ndarray:
+    """Frames of the track well inside a silence, bool (N,); none where there is no sound."""
+    if folder is None:
+        return np.zeros(len(track.frames_N), bool)
+    speech = speech_mask(load_speech(folder), line, track.start_frame, track.end_frame)
+    edge = max(1, round(EDGE_S * float(line.rate)))
+    return ~(np.convolve(speech, np.ones(2 * edge + 1), "same") > 0.5)
 
 
 def _numbers(found: lse.Lse, whose: str = "") -> dict[str, float]:

@@ -114,6 +114,15 @@ export class Player {
     return this.loop === "shot" || this.loop === "film" ? this.shot : [this.clock.first, this.clock.last];
   }
 
+  // The frame that lies at a time of the proxy; null where it is not drawn: past the end of a loop, or not what is sought.
+  /** @param {number} seconds @returns {number | null} */
+  drawable(seconds) {
+    if (!this.clock) return null;
+    const frame = this.clock.at(seconds);
+    const past = (this.loop === "shot" || this.loop === "film") && frame >= this.bounds[1];
+    return past || (this.want !== null && frame !== this.want) ? null : frame;
+  }
+
   /** @param {number} frame */
   shown(frame) {
     const [first, last] = this.bounds;

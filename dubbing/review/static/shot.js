@@ -425,7 +425,9 @@ export class ShotPage {
 
   /** @param {number} frame */
   onFrame(frame) {
-    this.view.show({ ...this.pictureOf(this.proxy), source: this.player.video, frame });
+    /** @param {number} seconds */
+    const frameAt = (seconds) => this.player.drawable(seconds);
+    this.view.show({ ...this.pictureOf(this.proxy), source: this.player.video, frame, frameAt });
     this.timeline.at(frame);
     this.tell(frame);
   }

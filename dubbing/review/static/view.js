@@ -123,6 +123,7 @@ export class View {
     if (!width || !height) return;
     const source = this.picture?.source;
     if (source instanceof HTMLVideoElement && !source.hasAttribute("src")) return; // let go at a cut: its picture stays
+    if (source && !this.hold()) return;
     const c = fitCanvas(this.canvas, width, height);
     c.clearRect(0, 0, width, height);
     if (!this.picture?.layout) {
@@ -130,7 +131,6 @@ export class View {
       return;
     }
     c.imageSmoothingQuality = "high";
-    this.hold();
     this.rects = this.arrange(width, height);
     for (const rect of this.rects) this.pane(c, rect);
     this.canvas.dataset.rects = JSON.stringify(this.rects.map((r) => ({ ...r, x: Math.round(r.x), y: Math.round(r.y) })));
@@ -138,13 +138,24 @@ export class View {
     this.canvas.dataset.mouth = this.whose();
   }
 
-  // A video that plays may go on to its next frame while a picture is drawn: it is read once, so no two panes differ.
+  // A video that plays may go on to its next frame at any moment: it is read once, so no two panes differ, and what was
+  // read says which frame it is. False: it is one that is not shown.
   hold() {
-    const { source } = this.picture;
-    const [width, height] =
-      source instanceof HTMLVideoElement ? [source.videoWidth, source.videoHeight] : [source.naturalWidth, source.naturalHeight];
-    if (this.still.width !== width || this.still.height !== height) Object.assign(this.still, { width, height });
-    if (width && height) this.still.getContext("2d").drawImage(source, 0, 0, width, height);
+    const { source, frameAt } = this.picture;
+    const playing = source instanceof HTMLVideoElement && !source.paused && source.readyState >= 2;
+    const read = playing && frameAt && "VideoFrame" in window ? new VideoFrame(source) : null;
+    try {
+      const frame = read ? frameAt(read.timestamp / 1e6) : this.picture.frame;
+      if (frame === null) return false;
+      this.picture.frame = frame;
+      const [width, height] =
+        source instanceof HTMLVideoElement ? [source.videoWidth, source.videoHeight] : [source.naturalWidth, source.naturalHeight];
+      if (this.still.width !== width || this.still.height !== height) Object.assign(this.still, { width, height });
+      if (width && height) this.still.getContext("2d").drawImage(read ?? source, 0, 0, width, height);
+      return true;
+    } finally {
+      read?.close();
+    }
   }
 
   // Part of the packed picture, in its own pixels.

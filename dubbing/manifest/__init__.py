@@ -20,7 +20,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    InstanceOf,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
@@ -28,12 +27,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from dubbing import document, languages
 from dubbing.errors import ManifestError
-from dubbing.inputs import unwritable_name
-from dubbing.remote import Uri, place, scheme_of, unusable
+from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
+from dubbing.manifest.parts import Parts
+from dubbing.remote import Uri, place, scheme_of
+from dubbing.yaml_text import short
 
 __all__ = [
     "CUT_LISTS",
@@ -55,61 +55,21 @@ _RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
 """Names of devices on Windows and on shares that it reads: no folder can have them."""
 
 
-def _said(text: str, at: Iterable[int | str] = ()) -> PydanticCustomError:
-    """A refusal in our own words; `at` leads from the value being checked to what is wrong in it."""
-    return PydanticCustomError("said", "{text}", {"text": text, "at": tuple(at)})
-
-
-def _file(value: Any, info: ValidationInfo) -> Any:
-    """A path as a Path (or a Uri, in a manifest at one), absolute where the manifest's folder is known; a URI as a Uri,
-    those of this machine as Paths."""
-    if isinstance(value, Uri):
-        return value
-    if isinstance(value, Path):
-        return _nameable(value, value, info)
-    if not isinstance(value, str):
-        raise _said(f"{info.field_name!r} must be the path of a file; found {document._short(value)}.")
-    if not value.strip() or "\0" in value:
-        raise _said(f"{info.field_name!r} must be the path of a file; found {document._short(value)}.")
-    if scheme_of(value):
-        if problem := unusable(value):
-            raise _said(f"{info.field_name!r}: {problem}.")
-        return place(value)
-    folder = (info.context or {}).get("folder")
-    path = Path(value) if folder is None or os.path.isabs(value) else folder / value
-    return _nameable(path, value, info) if isinstance(path, Path) else path
-
-
-def _nameable(path: Path, given: Any, info: ValidationInfo) -> Path:
-    if problem := unwritable_name(path):
-        raise _said(f"{info.field_name!r} is {document._short(str(given))}, which cannot be used: {problem}.")
-    return path
-
-
-_FILE_SCHEMA = {
-    "type": "string",
-    "minLength": 1,
-    "examples": ["media/reel.mp4", "file:///films/reel.mp4", "s3://films/reel.mp4"],
-}
-File = Annotated[Path | InstanceOf[Uri], BeforeValidator(_file), WithJsonSchema(_FILE_SCHEMA)]
-
-
 def _language(tag: str) -> str:
     if problem := languages.refusal(tag):
-        raise _said(f"'language' is {document._short(tag)}, {problem}.")
+        raise said(f"'language' is {short(tag)}, {problem}.")
     if _RESERVED.fullmatch(tag.lower()):
-        raise _said(f"'language' is {tag!r}, which names a device on Windows, and no folder can; write {tag}-x-{tag}.")
+        raise said(f"'language' is {tag!r}, which names a device on Windows, and no folder can; write {tag}-x-{tag}.")
     return tag
 
 
 def _id(value: str) -> str:
     if not _ID.fullmatch(value):
-        raise _said(
-            f"'id' is {document._short(value)}, but it names the output folder: use 1 to 64 of the characters a-z, "
-            "0-9, _ and -."
+        raise said(
+            f"'id' is {short(value)}, but it names the output folder: use 1 to 64 of the characters a-z, 0-9, _ and -."
         )
     if _RESERVED.fullmatch(value):
-        raise _said(f"'id' is {value!r}, which names a device on Windows, and no folder can; write {value}_1.")
+        raise said(f"'id' is {value!r}, which names a device on Windows, and no folder can; write {value}_1.")
     return value
 
 
@@ -121,10 +81,6 @@ def _repeated(values: Iterable[Hashable]) -> tuple[int, int] | None:
             return seen[value], i
         seen[value] = i
     return None
-
-
-class _Model(document.Model):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 _TRACK = (
@@ -146,106 +102,7 @@ _Channels = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=16)], 
                       Field(min_length=1, max_length=64)]  # fmt: skip
 
 
-_RANGE = re.compile(r"\s*(.*?)\s*-\s*(.*?)\s*")
-_SHOT_NAME = re.compile(r"(?:shot_)?(\d{1,9})", re.ASCII)
-
-
-def _listed(value: Any, info: ValidationInfo) -> Any:
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    raise _said(f"{info.field_name!r} must be a list, as in {info.field_name}: [...]; found {document._short(value)}.")
-
-
-def _range(one: str, kind: str, example: str) -> BeforeValidator:
-    """A range whose two ends match the pattern `one`."""
-
-    def checked(value: Any) -> str:
-        found = _RANGE.fullmatch(value) if isinstance(value, str) else None
-        if not found or not all(re.fullmatch(one, end, re.ASCII) for end in found.groups()):
-            raise _said(
-                f"{document._short(value)} is no range of {kind}; write the first frame and the frame after the last, "
-                f"{example}."
-            )
-        return "-".join(found.groups())
-
-    return BeforeValidator(checked)
-
-
-def _shots(value: Any) -> str:
-    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    found = _RANGE.fullmatch(text)
-    names = [_SHOT_NAME.fullmatch(name) for name in (found.groups() if found else [text.strip()])]
-    numbers = [int(name[1]) for name in names if name]
-    if len(numbers) < len(names) or min(numbers) < 1:
-        raise _said(f"{document._short(value)} is no shot; write its number, 2 or shot_0002, or a range, as 5-7.")
-    return "-".join(map(str, numbers))
-
-
-_CODES = _range(r"\d\d:\d\d:\d\d[:;.]\d\d\d?", "timecodes", "as 01:02:03:00-01:02:10:00 (; in drop-frame)")
-_FRAMES = _range(r"\d{1,9}", "frames", "counted from 0, as 240-360")
-_Timecodes = Annotated[tuple[Annotated[str, _CODES], ...], BeforeValidator(_listed), Field(min_length=1)]
-_Frames = Annotated[tuple[Annotated[str, _FRAMES], ...], BeforeValidator(_listed), Field(min_length=1)]
-_Number = Annotated[str, BeforeValidator(_shots), WithJsonSchema({"type": ["integer", "string"]})]
-_Shots = Annotated[tuple[_Number, ...], BeforeValidator(_listed), Field(min_length=1)]
-
-
-class Parts(_Model):
-    """Parts of a film: at least one, which may not overlap."""
-
-    timecodes: _Timecodes | None = Field(
-        None,
-        description="Ranges of the film's own timecode: first frame, and the frame after the last.",
-        examples=[["01:02:03:00-01:02:10:00"]],
-    )
-    frames: _Frames | None = Field(
-        None,
-        description="Ranges of frames counted from 0: first frame, and the frame after the last.",
-        examples=[["240-360"]],
-    )
-    shots: _Shots | None = Field(
-        None,
-        description="Shots by number, 2 or shot_0002, and ranges of them, 5-7, both ends included.",
-        examples=[[2, "shot_0002", "5-7"]],
-    )
-
-    if TYPE_CHECKING:  # what may be given is more than what is kept
-
-        def __init__(
-            self, *, timecodes: Sequence[str] | None = None, frames: Sequence[str] | None = None,
-            shots: Sequence[str | int] | None = None,
-        ) -> None: ...  # fmt: skip
-
-    @model_validator(mode="after")
-    def _any(self) -> Parts:
-        if not self.named:
-            raise _said("name at least one part of the film: 'timecodes', 'frames' or 'shots'.")
-        return self
-
-    @property
-    def named(self) -> tuple[tuple[str, int, str], ...]:
-        """Every part: key, place in its list, and how it is written."""
-        kinds = {"timecodes": self.timecodes, "frames": self.frames, "shots": self.shots}
-        return tuple((kind, n, text) for kind, texts in kinds.items() for n, text in enumerate(texts or ()))
-
-    @classmethod
-    def written(cls, texts: Sequence[str]) -> Parts:
-        """Of `01:02:03:00-01:02:10:00`, `frames:240-360` and `shots:2,5-7`. Raises ManifestError."""
-        found: dict[str, list[str]] = {}
-        for text in texts:
-            kind, colon, rest = text.strip().partition(":")
-            if not (colon and kind in ("frames", "shots")):
-                if re.fullmatch(r"(shot_)?\d+(-(shot_)?\d+)?", text.strip(), re.ASCII):
-                    raise ManifestError(f"{text!r} may be frames or shots; write frames:{text} or shots:{text}.")
-                kind, rest = "timecodes", text
-            found.setdefault(kind, []).extend(rest.split(",") if kind == "shots" else [rest])
-        try:
-            return cls.model_validate(found)
-        except ValidationError as e:
-            (said, *_) = e.errors(include_url=False)
-            raise ManifestError(str(said["msg"])) from e
-
-
-class Original(_Model):
+class Original(Model):
     """Which sound of the original performance is listened to."""
 
     dialogue: File | None = Field(None, description="The original dialogue alone, as long as the picture.")
@@ -253,7 +110,7 @@ class Original(_Model):
     channels: _Channels | None = Field(None, description=_CHANNELS)
 
 
-class Dub(_Model):
+class Dub(Model):
     """One language of a title."""
 
     language: Annotated[str, AfterValidator(_language)] = Field(
@@ -263,6 +120,10 @@ class Dub(_Model):
     dialogue: File | None = Field(None, description="The dialogue alone: drives the lips instead of the mix.")
     stems: dict[Annotated[str, Field(min_length=1)], File] | None = Field(
         None, min_length=1, description="One dialogue file per character, instead of `dialogue`."
+    )
+    lines: File | None = Field(
+        None,
+        description="Who speaks when, where there are no stems: CSV (character, in, out, text), SRT, VTT or TTML.",
     )
     track: _Track | None = Field(None, description=f"{_TRACK} Of `dialogue`, where that is given, else of `audio`.")
     channels: _Channels | None = Field(None, description=_CHANNELS)
@@ -282,7 +143,7 @@ class Dub(_Model):
 
         def __init__(
             self, *, language: str, audio: Path | str, dialogue: Path | str | None = None,
-            stems: Mapping[str, Path | str] | None = None, track: int | None = None,
+            stems: Mapping[str, Path | str] | None = None, lines: Path | str | None = None, track: int | None = None,
             channels: Sequence[str] | None = None, deliver_tracks: Sequence[int] | None = None,
             only: Parts | None = None, leave: Parts | None = None,
         ) -> None: ...  # fmt: skip
@@ -290,7 +151,7 @@ class Dub(_Model):
     @model_validator(mode="after")
     def _one_driver(self) -> Dub:
         if self.dialogue is not None and self.stems is not None:
-            raise _said("a dub has either 'dialogue' or 'stems'; remove one of the two.", ["stems"])
+            raise said("a dub has either 'dialogue' or 'stems'; remove one of the two.", ["stems"])
         return self
 
     @property
@@ -301,14 +162,45 @@ class Dub(_Model):
         return (self.dialogue or self.audio,)
 
 
-class CastMember(_Model):
+def _pictures(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value if isinstance(value, tuple) else (value,)
+
+
+_Pictures = Annotated[
+    tuple[File, ...], BeforeValidator(_pictures), Field(min_length=1),
+    WithJsonSchema({"anyOf": [FILE_SCHEMA, {"type": "array", "minItems": 1, "items": FILE_SCHEMA}]}),
+]  # fmt: skip
+
+
+class CastMember(Model):
     """One character of a title."""
 
-    face: File | None = Field(None, description="A picture of the actor's face.")
+    face: _Pictures | None = Field(
+        None, description="Pictures of the actor's face, one face in each.", examples=["anna.jpg", ["a.jpg", "b.jpg"]]
+    )
+    voice: File | None = Field(
+        None, description="The character's voice alone, some seconds of it: tells who speaks where there are no stems."
+    )
+    off_screen: bool = Field(
+        default=False, description="Never in sight, as a narrator: the voice moves nobody's mouth."
+    )
+    leave_alone: bool = Field(default=False, description="Keeps the source's picture wherever it is seen.")
     consent: str | None = Field(None, description="Where the actor's consent is kept; written into the records.")
 
+    if TYPE_CHECKING:  # what may be given is more than what is kept
 
-class Still(_Model):
+        def __init__(
+            self, *, face: Path | str | Sequence[Path | str] | None = None, voice: Path | str | None = None,
+            off_screen: bool = False, leave_alone: bool = False, consent: str | None = None,
+        ) -> None: ...  # fmt: skip
+
+    @property
+    def pictures(self) -> tuple[Path | Uri, ...]:
+        """The pictures of the face, none where none are given."""
+        return self.face or ()
+
+
+class Still(Model):
     """How a film is made of a photograph. Outside the face nothing changes unless `motion` is on."""
 
     rate: Literal[24, 25, 30, 48, 50, 60, "24000/1001", "30000/1001", "60000/1001"] = Field(
@@ -318,7 +210,7 @@ class Still(_Model):
     motion: bool = Field(default=False, description="The head moves a little: a degree or two, slowly.")
 
 
-class Title(_Model):
+class Title(Model):
     """One film or episode: a locked picture with its source sound, and its dubs."""
 
     id: Annotated[str, AfterValidator(_id)] = Field(
@@ -354,7 +246,7 @@ class Title(_Model):
     @classmethod
     def _languages_differ(cls, dubs: list[Dub]) -> list[Dub]:
         if twice := _repeated(d.language.casefold() for d in dubs):
-            raise _said(
+            raise said(
                 f"the language {dubs[twice[1]].language!r} comes twice in this title (dubs {twice[0] + 1} and "
                 f"{twice[1] + 1}); both would go into one folder: remove one, or tell them apart "
                 "(fr-FR and fr-CA, or fr-x-kids).",
@@ -366,7 +258,7 @@ class Title(_Model):
     @classmethod
     def _cut_list(cls, shots: Path | Uri | None) -> Path | Uri | None:
         if shots is not None and shots.suffix.lower() not in CUT_LISTS:
-            raise _said(f"'shots' is {shots.name!r}, but a cut list is an .edl or .otio file.")
+            raise said(f"'shots' is {shots.name!r}, but a cut list is an .edl or .otio file.")
         return shots
 
 
@@ -386,7 +278,7 @@ def _generator(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return {"name": value}
-    raise _said(f"'generator' must be a name, or a mapping with a name; found {document._short(value)}.")
+    raise said(f"'generator' must be a name, or a mapping with a name; found {short(value)}.")
 
 
 _GENERATOR_SCHEMA = {
@@ -404,7 +296,7 @@ _GENERATOR_SCHEMA = {
 }
 
 
-class Manifest(_Model):
+class Manifest(Model):
     """A job: titles, their dubs, and the generator. Built in Python, it is checked as one that is read, and what is
     wrong raises ManifestError that names the field; relative paths are of the current folder (`of`: of another)."""
 
@@ -421,14 +313,14 @@ class Manifest(_Model):
     @classmethod
     def _known_version(cls, value: Any) -> Any:
         if value != 1 or isinstance(value, bool):
-            raise _said(f"'version' is {document._short(value)}, but this dub reads version 1; write version: 1.")
+            raise said(f"'version' is {short(value)}, but this dub reads version 1; write version: 1.")
         return value
 
     @field_validator("titles")
     @classmethod
     def _ids_differ(cls, titles: list[Title], info: ValidationInfo) -> list[Title]:
         if twice := _repeated(t.id for t in titles):
-            raise _said(
+            raise said(
                 f"the id {titles[twice[1]].id!r} comes twice (titles {twice[0] + 1} and {twice[1] + 1}); both titles "
                 "would go into one folder: give each its own id.",
                 [twice[1], "id"],
@@ -481,7 +373,7 @@ class Manifest(_Model):
             dubs = [dub.model_copy(update={"only": None}) for dub in title.dubs]
             title = title.model_copy(update={"only": Parts.written(only), "dubs": dubs})
         made = self.model_copy(update={"titles": [title]})
-        made._commanded = frozenset(key for key, said in (("only", only), ("leave", leave)) if said)
+        made._commanded = frozenset(key for key, given in (("only", only), ("leave", leave)) if given)
         return made
 
     @property
@@ -493,7 +385,9 @@ class Manifest(_Model):
             if title.original and title.original.dialogue:
                 out.append(title.original.dialogue)
             for dub in title.dubs:
-                out += [dub.audio, *(d for d in dub.drivers if d != dub.audio)]
+                out += [dub.audio, *(d for d in dub.drivers if d != dub.audio), *([dub.lines] if dub.lines else [])]
+            for member in (title.cast or {}).values():
+                out += [*member.pictures, *([member.voice] if member.voice else [])]
         return out
 
     @property
@@ -531,14 +425,18 @@ def _absolute(title: Title, folder: Path | Uri) -> Title:
     def moved(file: Path | Uri) -> Path | Uri:
         return file if isinstance(file, Uri) or file.is_absolute() else folder / str(file)
 
-    def changed(of: _Model, *names: str) -> dict[str, Any]:
+    def changed(of: Model, *names: str) -> dict[str, Any]:
         return {n: moved(file) for n in names if (file := getattr(of, n)) is not None}
+
+    def _cast(member: CastMember) -> CastMember:
+        faces = {"face": tuple(moved(f) for f in member.face)} if member.face else {}
+        return member.model_copy(update={**changed(member, "voice"), **faces})
 
     dubs = []
     for dub in title.dubs:
         stems = {"stems": {k: moved(v) for k, v in dub.stems.items()}} if dub.stems else {}
-        dubs.append(dub.model_copy(update={**changed(dub, "audio", "dialogue"), **stems}))
-    cast = {k: v.model_copy(update=changed(v, "face")) for k, v in title.cast.items()} if title.cast else title.cast
+        dubs.append(dub.model_copy(update={**changed(dub, "audio", "dialogue", "lines"), **stems}))
+    cast = {k: _cast(v) for k, v in title.cast.items()} if title.cast else title.cast
     original = title.original.model_copy(update=changed(title.original, "dialogue")) if title.original else None
     whole = {**changed(title, "video", "shots"), "dubs": dubs, "cast": cast, "original": original}
     return title.model_copy(update=whole)
@@ -553,7 +451,7 @@ def load(path: Path | str) -> Manifest:
     if not isinstance(source.value, dict):
         raise ManifestError(
             f"{source.path}, line {source.line(())}: a manifest is a mapping that begins with 'version: 1' and "
-            f"'titles:'; found {document._short(source.value)}."
+            f"'titles:'; found {short(source.value)}."
         )
     manifest = document.parse(
         source, Manifest, folder=source.path.parent if isinstance(source.path, Uri) else source.path.absolute().parent

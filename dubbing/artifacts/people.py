@@ -1,0 +1,51 @@
+"""Which face tracks of a title show one person, and which character a person plays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+from dubbing.artifact import Artifact
+
+__all__ = ["Cast", "People", "Person"]
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person of a title."""
+
+    number: int
+    """From 0, in order of appearance."""
+    tracks: tuple[str, ...]
+    """Ids of the tracks that show the person, in the film's order."""
+    frames: int
+    """In how many frames the face is seen."""
+
+
+@dataclass(frozen=True)
+class People(Artifact):
+    """Everybody who is seen in a title."""
+
+    schema: ClassVar[str] = "dub.people.1"
+    people: tuple[Person, ...]
+    """In order of appearance; every track belongs to one of them."""
+
+    @cached_property
+    def of_track(self) -> Mapping[str, int]:
+        """The person's number by track id."""
+        return {track: one.number for one in self.people for track in one.tracks}
+
+
+@dataclass(frozen=True)
+class Cast(Artifact):
+    """The characters of a title, as far as they are known."""
+
+    schema: ClassVar[str] = "dub.cast.1"
+    characters: Mapping[str, str] = field(default_factory=dict)
+    """Name of the character by track id."""
+    likeness: Mapping[str, float] = field(default_factory=dict)
+    """By track id, how alike the face and the character's picture are, where a picture decided."""
+    unseen: tuple[str, ...] = ()
+    """Characters of whom nobody in the film was found to be the actor."""

@@ -1,0 +1,62 @@
+"""Who says what in a dub: the speaker turns of each shot, and the face that each belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from dubbing.artifact import Artifact
+
+__all__ = ["FaceTurns", "ShotTurns", "TurnList"]
+
+
+@dataclass(frozen=True)
+class FaceTurns:
+    """What one face of a shot says in the dub."""
+
+    track: str
+    """Id of the track."""
+    actor: int
+    """Number of the person."""
+    own: tuple[tuple[int, int], ...]
+    """Frames [start, end) of the title in which it speaks in the original."""
+    says: tuple[tuple[int, int], ...]
+    """Frames [start, end) of the title in which it speaks in the dub."""
+    character: str | None = None
+    """Name of the character, where it is known."""
+    sound: str = ""
+    """The stem that drives it, by character; empty for the dub's one dialogue."""
+    by: str = "nearest"
+    """How that was decided: `nearest` to what it says in the original, by its `stem`, by `lines`, by its `voice`."""
+
+
+@dataclass(frozen=True)
+class ShotTurns:
+    """The turns of one shot."""
+
+    shot: str
+    """Id of the shot."""
+    heard: tuple[tuple[int, int], ...]
+    """Frames [start, end) of the title in which the dub speaks, whoever it is."""
+    faces: tuple[FaceTurns, ...] = ()
+    """The faces that may be rendered, in order of how long they speak, longest first."""
+    doubt: str | None = None
+    """Why somebody should look at it, where the evidence is thin."""
+    left: bool = False
+    """True where somebody could be rendered whom the manifest leaves alone."""
+
+
+@dataclass(frozen=True)
+class TurnList(Artifact):
+    """The turns of a dub."""
+
+    schema: ClassVar[str] = "dub.turns.1"
+    shots: tuple[ShotTurns, ...]
+    """One a shot, in order."""
+
+    @cached_property
+    def by_shot(self) -> Mapping[str, ShotTurns]:
+        """The turns by shot id."""
+        return {one.shot: one for one in self.shots}

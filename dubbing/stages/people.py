@@ -1,0 +1,74 @@
+"""People: which face tracks of a title show one person. It decides nothing about who speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from dubbing.analysis.identity import Signature, group_actors
+from dubbing.artifact import Ref
+from dubbing.artifacts.people import People, Person
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.tracks import FaceTracks, TrackSummary, load_signatures
+from dubbing.stage import Place, Resources, Scope, Stage
+from dubbing.task import Inputs, awaited, uncounted
+
+__all__ = ["FindPeople", "FindPeopleInputs"]
+
+
+@dataclass(frozen=True)
+class FindPeopleInputs(Inputs):
+    """The inputs of the stage `people`."""
+
+    faces: tuple[Ref[FaceTracks] | None, ...] = awaited()
+    """The faces of each shot, None where that failed."""
+    shots: Ref[ShotList] = uncounted("the faces are those of its shots")
+    """The shots, and the film's frames in time."""
+
+
+class FindPeople(Stage[FindPeopleInputs, People]):
+    """The people of one title."""
+
+    name: ClassVar[str] = "people"
+    scope = Scope.TITLE
+    resources = Resources(cpus=1.0, memory_mb=700)
+    expands = True
+    chain_ms = 70.0
+
+    @classmethod
+    def inputs(cls, at: Place) -> FindPeopleInputs:
+        return FindPeopleInputs(at.each(FaceTracks), at.ref(ShotList))
+
+    def process(self, inputs: FindPeopleInputs, out: Path, progress: Callable[[int], None]) -> People:
+        shots = inputs.shots.read().shots
+        tracks: list[TrackSummary] = []
+        signatures: list[Signature] = []
+        apart: list[tuple[int, int]] = []
+        for shot, faces in zip(shots, inputs.faces, strict=True):
+            if faces is not None:
+                found = faces.read().tracks
+                apart += [(len(tracks) + a, len(tracks) + b) for a, b in _together(found)]
+                tracks += found
+                signatures += load_signatures(faces.folder)
+            progress(len(shot))
+        groups: dict[int, list[TrackSummary]] = {}
+        for number, track in zip(group_actors(signatures, apart), tracks, strict=True):
+            groups.setdefault(number, []).append(track)
+        return People(
+            tuple(
+                Person(n, tuple(t.id for t in group), sum(t.seen_frames for t in group))
+                for n, group in enumerate(groups.values())
+            )
+        )
+
+
+def _together(tracks: Sequence[TrackSummary]) -> list[tuple[int, int]]:
+    """Pairs of tracks that are in the picture at one time: they are two people."""
+    return [
+        (a, b)
+        for a, one in enumerate(tracks)
+        for b, other in enumerate(tracks[:a])
+        if one.start_frame < other.end_frame and other.start_frame < one.end_frame
+    ]
