@@ -39,7 +39,7 @@ def reviewed(numbered: Finished, tmp_path_factory: pytest.TempPathFactory) -> Pa
         target = made / "film" / language / "shots.parquet"
         target.parent.mkdir(exist_ok=True)
         write_rows(Store(made), target, [{c: r[c] for c in SCHEMA.names} for r in rows], **said)
-    write_words(Store(made), made / "film" / "hi", "film", "hi", [Word("Zebrastreifen.", 0.1, 0.2, 0.9, "de")])
+    write_words(Store(made), made / "film" / "analysis", "film", None, [Word("Zebrastreifen.", 0.1, 0.2, 0.9, "de")])
     return made
 
 
@@ -135,7 +135,7 @@ def test_filters_count_combine_and_live_in_the_address(queue: Visitor) -> None:
     page.wait_for_selector("#nothing:not([hidden])")
     page.locator("#search").fill("zebra")  # a word that is said in it
     page.wait_for_selector("#nothing", state="hidden")
-    assert count(page) == "500 of 2,000 shots" and listed(page)[0].startswith("film/hi/")
+    assert count(page) == "500 of 2,000 shots" and listed(page)[0].startswith("film/ta/")
     page.locator("#search").fill("nothing is called so")
     page.wait_for_selector("#nothing:not([hidden])")
     page.click("#nothing-clear")
