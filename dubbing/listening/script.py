@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from fractions import Fraction
 from typing import Literal, Protocol
 
 from dubbing.words import Word, joined
@@ -31,10 +32,10 @@ class Line(Protocol):
     def character(self) -> str | None: ...
 
     @property
-    def start_s(self) -> float | None: ...
+    def start_s(self) -> Fraction | float | None: ...
 
     @property
-    def end_s(self) -> float | None: ...
+    def end_s(self) -> Fraction | float | None: ...
 
     @property
     def text(self) -> str: ...
@@ -81,10 +82,9 @@ def _of_one(lines: Sequence[tuple[int, Line]], words: Sequence[Word], who: str |
     found: list[Difference] = []
     left: list[tuple[int, Line]] = []
     for n, line in lines:
-        begin, end = line.start_s, line.end_s
+        begin, last = _times(line)
         span = None
-        if begin is not None:
-            last = begin if end is None else end
+        if begin is not None and last is not None:
             near = [
                 k for k, w in enumerate(words)
                 if not taken[k] and w.end_s > begin - _AROUND_S and w.start_s < last + _AROUND_S
@@ -98,7 +98,7 @@ def _of_one(lines: Sequence[tuple[int, Line]], words: Sequence[Word], who: str |
         free = [k for k in range(len(words)) if not taken[k]]
         span = _best(_letters(line.text), free, letters, _ELSEWHERE)
         if span is None:
-            found.append(Difference("missing", line.text, line.start_s, line.end_s, line.character, n))
+            found.append(Difference("missing", line.text, *_times(line), line.character, n))
         else:
             found += _placed(n, line, words, span, taken)
     return found + _extra(words, letters, taken, who)
@@ -110,10 +110,17 @@ def _placed(
     """Takes the words of a line that was found, and tells where it is if that is elsewhere."""
     first, last = span
     taken[first : last + 1] = [True] * (last + 1 - first)
-    heard_s = words[first].start_s
-    if line.start_s is None or abs(heard_s - line.start_s) < _MOVED_S:
+    heard_s, (start_s, end_s) = words[first].start_s, _times(line)
+    if start_s is None or abs(heard_s - start_s) < _MOVED_S:
         return []
-    return [Difference("moved", line.text, line.start_s, line.end_s, line.character, n, heard_s)]
+    return [Difference("moved", line.text, start_s, end_s, line.character, n, heard_s)]
+
+
+def _times(line: Line) -> tuple[float | None, float | None]:
+    """Beginning and end of a line, seconds; where no end is given, it ends as it begins."""
+    if line.start_s is None:
+        return None, None
+    return float(line.start_s), float(line.start_s if line.end_s is None else line.end_s)
 
 
 def _best(
