@@ -82,6 +82,14 @@ class Review(_Group):
     max_silence_motion: Positive = Field(2.0, description="Mouth motion in silence, take over source.")
 
 
+class Listen(_Group):
+    """What `dub listen` hears with."""
+
+    model: str = Field(
+        "whisper_base", description="A Whisper model of `dub models`, or your own file (absolute, or from ~)."
+    )
+
+
 class StageResources(_Group):
     """What one worker of a stage holds; null: what the stage itself says."""
 
@@ -140,6 +148,7 @@ class Config(_Group):
     master: Master = Master()
     sync: Sync = Sync()
     review: Review = Review()
+    listen: Listen = Listen()
     length_difference: Literal["refuse", "allow"] = Field(
         "refuse", description="A dub longer or shorter than the picture: refuse it, or deliver it as it is."
     )
