@@ -1,36 +1,39 @@
-"""Whose face a voice of a dub is: voices found by how alike they sound, joined to people by the original performance.
+"""Whose face a voice of a dub is, by how alike windows of its speech sound, joined to people by the original performance.
 
-A person is mostly dubbed by one voice, and it mostly speaks while that person does in the original. So voices are
-clustered over a whole dub, and each is weighed, over all shots, by who speaks in the original while it speaks in the
-dub. Where one person of a shot has nearly all of that, the voice is that person's, and what it says goes to that face,
-also where another face speaks nearer in time. Where that is not clear, nothing changes: one voice that speaks for
-everybody belongs to nobody. It knows no sound and no network; two voices at once it cannot tell.
+A person is mostly dubbed by one voice, and it mostly speaks while that person does in the original. So over all shots,
+what is heard while one person speaks in the original is that person's voice, with errors. Whether the voices of two
+people can be told apart is tried on what is known: each window against the others of both, those that share its sound
+left out. Where that finds the right one often enough, windows that clearly sound like another face's voice than the
+nearest one's go to that face. Else nothing changes: where one voice speaks for both, the trial fails. It knows no sound
+and no network; two voices at once it cannot tell, and a voice that is heard with nobody is nobody's.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Followed", "Part", "Said", "Scene", "follow", "voices_of"]
+__all__ = ["Followed", "Part", "Said", "Scene", "follow"]
 
 # Measured by bench/voices.py; docs/voices.md has the numbers.
-_APART = 0.4  # cosine distance (average linkage) from which two groups of windows are two voices
-_MOST = 4000  # windows that are clustered; of more, every n-th, and the others go to the voice most like them
-_LEAST_S = 2.0  # how long a voice must speak with a person
-_SURE_PART, _LEANS_PART = 0.75, 0.6  # of the voice's time with the people of the shot
-_OF_VOICE, _OF_PERSON = 0.3, 0.2  # of all the voice's time, and of all the person's, so that no narrator or guest is
-_AGREE = 2 / 3  # of the shots in which the voice is heard with one of these people, by their number
-_ALIKE, _MARGIN = 0.6, 0.05  # cosine to the person's voice; how much more than to the other's
-_DOUBT_S = 2.0  # less than this against the nearest face asks nobody to look
+_LEAST_S = 2.0  # of each voice
+_FOUND, _LEAST_FOUND = 0.65, 0.5  # of the windows, what the trial must give to the right voice: mean, and of either
+_CHANCE = 2.0  # standard deviations by which the mean must pass a coin's, over windows that share no sound
+_LEANS = 0.1  # under the least mean: with so much less a long contradiction is worth a look
+_ONE_VOICE = 0.9  # cosine between two voices; above it they are one, in two rooms or moods
+_CLEAR = 0.65  # where between two voices, 0 and 1, a window must lie to be the other's
+_UNLIKE = 0.1  # cosine: more under the lower tenth of a voice's own windows, and it is a third voice
+_SHARED_S = 1.6  # windows closer than this share sound
+_RUN = 2  # windows in a row: one alone is no turn
+_DOUBT_S = 2.0
+_MOST = 1000  # windows of one person that are compared; of more, every n-th
 
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """One face of a shot. person: the same number is the same person in all shots; own_N: where it speaks in the
+    """One face of a scene. person: the same number is the same person in all shots; own_N: where it speaks in the
     original, says_N: where it speaks in the dub by what is known without voices; bool over the scene's frames."""
 
     person: int
@@ -49,8 +52,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Part:
-    """Frames [start, end) of the title that one print, a unit vector, tells the voice of; at most some tenths of a
-    second, and of one stretch of speech."""
+    """Frames [start, end) of the title that one print, a unit vector, tells the voice of: the middle of its window."""
 
     start: int
     end: int
@@ -58,25 +60,29 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """What the voices say of a scene. says_KN: where each face speaks in the dub, bool; moved_N: where that is another
-    than before; doubt: what a person should look at, or None."""
+    """What the voices say of a scene. says_KN: where each face speaks in the dub, bool; doubt: what a person should
+    look at, or None."""
 
     says_KN: np.ndarray
-    moved_N: np.ndarray
     doubt: str | None
 
 
-def voices_of(prints_WE: np.ndarray) -> np.ndarray:
-    """The voices of a dub as unit vectors, float (V, E), the most heard first: agglomerative clustering of its prints
-    by cosine, average linkage."""
-    from scipy.cluster.hierarchy import fcluster, linkage
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """What tells two voices apart. sure: whether the trial was right often enough, else nearly so; ends: what lies along `axis_E` at the first
+    and at the second; means: the voices; least: how alike a window of theirs is at least."""
 
-    some = prints_WE[:: -(-len(prints_WE) // _MOST)].astype(np.float64)
-    if len(some) < 2:
-        return some
-    label = fcluster(linkage(some, "average", "cosine"), _APART, "distance")
-    order = np.argsort(-np.bincount(label)[1:], kind="stable") + 1
-    return _unit(np.stack([some[label == n].mean(0) for n in order]))
+    sure: bool
+    axis_E: np.ndarray
+    ends: tuple[float, float]
+    means: tuple[np.ndarray, np.ndarray]
+    least: tuple[float, float]
+
+    def nearness(self, print_E: np.ndarray) -> float:
+        """0 for the first voice, 1 for the second, nan for neither."""
+        if float(print_E @ self.means[1]) < self.least[1]:
+            return float("nan")
+        return (float(print_E @ self.axis_E) - self.ends[0]) / (self.ends[1] - self.ends[0])
 
 
 def follow(
@@ -91,134 +97,128 @@ def follow(
     scenes: of all shots; parts, prints_WE: of the dub's speech, (W, E), in the film's order; frame_s: how long a frame
     lasts; known: the print of a person's voice, by number, where somebody gave it.
     """
-    if not len(parts):
-        return [None] * len(scenes)
-    voices_VE = voices_of(prints_WE)
-    label_W = np.argmax(prints_WE @ voices_VE.T, 1)
-    starts_W, ends_W = (np.array([getattr(p, side) for p in parts]) for side in ("start", "end"))
-    evidence = _Evidence(frame_s)
-    inside = []
-    for number, scene in enumerate(scenes):
-        within = range(np.searchsorted(ends_W, scene.start, "right"), np.searchsorted(starts_W, scene.end))
-        windows = [_Window(_at(parts[w], scene), prints_WE[w], int(label_W[w])) for w in within]
-        inside.append(windows)
-        for one in windows:
-            evidence.add(number, scene, one)
-    given = {person: _unit(print_E) for person, print_E in (known or {}).items()}
+    starts_W, ends_W = (np.array([getattr(p, side) for p in parts], int) for side in ("start", "end"))
+    middle_W = (starts_W + ends_W) / 2 * frame_s
+    inside = [
+        range(int(np.searchsorted(ends_W, s.start, "right")), int(np.searchsorted(starts_W, s.end))) for s in scenes
+    ]
+    heard: dict[int, list[int]] = {}
+    for scene, windows in zip(scenes, inside, strict=True):
+        for w in windows:
+            at = _at(parts[w], scene)
+            alone = [f.person for f in scene.faces if f.own_N[at].all()]
+            if len(alone) == 1 and sum(int(f.own_N[at].any()) for f in scene.faces) == 1:
+                heard.setdefault(alone[0], []).append(w)
+    voices = _Voices(heard, prints_WE, middle_W, (ends_W - starts_W) * frame_s, known or {})
     return [
-        _scene(scene, windows, voices_VE, evidence, given) if len(scene.faces) > 1 and windows else None
+        _scene(scene, [(_at(parts[w], scene), prints_WE[w]) for w in windows], voices, frame_s)
+        if len(scene.faces) > 1
+        else None
         for scene, windows in zip(scenes, inside, strict=True)
     ]
-
-
-@dataclass(frozen=True, eq=False)
-class _Window:
-    """A part of a scene, counted from its start, its print, and the number of the voice that it is most like."""
-
-    at: slice
-    print_E: np.ndarray
-    voice: int
 
 
 def _at(part: Part, scene: Scene) -> slice:
     return slice(max(part.start, scene.start) - scene.start, min(part.end, scene.end) - scene.start)
 
 
-class _Evidence:
-    """Seconds in which a voice speaks in the dub while a person, or nobody who is seen, does in the original."""
+class _Voices:
+    """What is known of the voices of all people. heard: by person, the windows during which nobody else speaks."""
 
-    def __init__(self, frame_s: float) -> None:
-        self.frame_s = frame_s
-        self._by_scene: defaultdict[int, defaultdict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-        self._together: defaultdict[tuple[int, int], float] = defaultdict(float)
-        self._voice: defaultdict[int, float] = defaultdict(float)
-        self._person: defaultdict[int, float] = defaultdict(float)
+    def __init__(
+        self, heard: Mapping[int, Sequence[int]], prints_WE: np.ndarray, middle_W: np.ndarray, lasts_W: np.ndarray,
+        known: Mapping[int, np.ndarray],
+    ) -> None:  # fmt: skip
+        some = {person: np.array(w)[:: -(-len(w) // _MOST)] for person, w in heard.items()}
+        self._lasts_s = {person: float(lasts_W[list(w)].sum()) for person, w in heard.items()}
+        self._prints = {person: prints_WE[w].astype(np.float64) for person, w in some.items()}
+        self._middle = {person: middle_W[w] for person, w in some.items()}
+        self._known = {person: _unit(print_E) for person, print_E in known.items()}
+        self._pairs: dict[tuple[int, int], _Pair | None] = {}
 
-    def add(self, number: int, scene: Scene, one: _Window) -> None:
-        """One window of a scene. Where two people speak at once in the original, it says nothing."""
-        speak_N = np.zeros(one.at.stop - one.at.start, int) + sum(f.own_N[one.at] for f in scene.faces)
-        self._voice[one.voice] += float((speak_N < 2).sum()) * self.frame_s
-        for face in scene.faces:
-            heard_s = float((face.own_N[one.at] & (speak_N == 1)).sum()) * self.frame_s
-            if heard_s:
-                seen = self._by_scene[one.voice][number]
-                seen[face.person] = seen.get(face.person, 0.0) + heard_s
-                self._together[one.voice, face.person] += heard_s
-                self._person[face.person] += heard_s
+    def pair(self, now: int, other: int) -> _Pair | None:
+        """What tells these two apart; None where nothing does."""
+        if (now, other) not in self._pairs:
+            self._pairs[now, other] = self._told_apart(now, other)
+        return self._pairs[now, other]
 
-    def owner(self, voice: int, people: Sequence[int]) -> tuple[int | None, bool]:
-        """Whose voice it most likely is among the people of a shot, and whether that is sure; None for nobody's."""
-        among = {p: self._together.get((voice, p), 0.0) for p in people}
-        best = max(among, key=lambda p: among[p])
-        heard_s = among[best]
-        part = heard_s / max(sum(among.values()), 1e-9)
-        if heard_s < _LEAST_S or part < _LEANS_PART:
-            return None, False
-        if heard_s < _OF_VOICE * self._voice[voice] or heard_s < _OF_PERSON * self._person[best]:
-            return None, False
-        votes = [max(seen, key=lambda p: seen[p]) for seen in self._of_scenes(voice, people)]
-        return best, part >= _SURE_PART and votes.count(best) >= _AGREE * len(votes)
+    def _told_apart(self, *two: int) -> _Pair | None:
+        if any(self._lasts_s.get(p, 0.0) < _LEAST_S and p not in self._known for p in two):
+            return None
+        means, clean, right = [], [], []
+        for mine, others in (two, two[::-1]):
+            if mine in self._known:
+                means.append(self._known[mine])
+                clean.append(self._prints.get(mine, means[-1][None]))
+                right.append(1.0)
+                continue
+            kept = self._alike(mine, mine) > self._alike(mine, others)
+            right.append(float(kept.mean()))
+            if not kept.any():
+                return None
+            clean.append(self._prints[mine][kept])
+            means.append(_unit(clean[-1].mean(0)))
+        least_found = max(_FOUND, 0.5 + _CHANCE * 0.5 / np.sqrt(sum(self._lasts_s.get(p, 0.0) for p in two) / _SHARED_S))
+        found = float(np.mean(right))
+        if min(right) < _LEAST_FOUND or found < least_found - _LEANS or float(means[0] @ means[1]) > _ONE_VOICE:
+            return None
+        axis_E = means[1] - means[0]
+        ends = tuple(float(np.median(prints @ axis_E)) for prints in clean)
+        least = tuple(
+            float(np.quantile(prints @ mean, 0.1)) - _UNLIKE for prints, mean in zip(clean, means, strict=True)
+        )
+        if ends[1] <= ends[0]:
+            return None
+        return _Pair(found >= least_found, axis_E, (ends[0], ends[1]), (means[0], means[1]), (least[0], least[1]))
 
-    def _of_scenes(self, voice: int, people: Sequence[int]) -> list[dict[int, float]]:
-        of = [{p: s for p, s in seen.items() if p in people} for seen in self._by_scene[voice].values()]
-        return [seen for seen in of if seen]
+    def _alike(self, mine: int, whose: int) -> np.ndarray:
+        """How like a voice each of somebody's windows is: the mean cosine with what shares no sound with it."""
+        if whose in self._known:
+            return np.asarray(self._prints[mine] @ self._known[whose])
+        apart = np.abs(self._middle[mine][:, None] - self._middle[whose]) >= _SHARED_S
+        alike = (self._prints[mine] @ self._prints[whose].T) * apart
+        return np.asarray(alike.sum(1) / np.maximum(apart.sum(1), 1))
 
 
 def _scene(
-    scene: Scene,
-    windows: Sequence[_Window],
-    voices_VE: np.ndarray,
-    evidence: _Evidence,
-    given: Mapping[int, np.ndarray],
+    scene: Scene, windows: Sequence[tuple[slice, np.ndarray]], voices: _Voices, frame_s: float
 ) -> Followed | None:
-    people = [f.person for f in scene.faces]
-    owners = {v: evidence.owner(v, people) for v in sorted({one.voice for one in windows})}
-    sure = set(given).union(p for p, is_sure in owners.values() if p is not None and is_sure)
-    for v, (p, is_sure) in owners.items():
-        if p is not None and not is_sure and p not in sure and sure.issuperset({*people} - {p}):
-            owners[v] = (p, True)  # nobody else is left for it
-    prints = {}
-    for person in people:
-        mine = [v for v, owner in owners.items() if owner == (person, True)]
-        if person in given or mine:
-            prints[person] = given[person] if person in given else _unit(voices_VE[mine].mean(0))
     says_KN = np.stack([f.says_N for f in scene.faces])
-    now_W = [_speaker(says_KN[:, one.at]) for one in windows]
-    new_W = list(now_W)
-    against_s: defaultdict[tuple[int, int], float] = defaultdict(float)
-    for w, (one, now) in enumerate(zip(windows, now_W, strict=True)):
-        if now is None:
-            continue
-        alike = {k: float(one.print_E @ prints[p]) for k, p in enumerate(people) if p in prints}
-        best = max(alike, key=lambda k: alike[k], default=now)
-        owner, is_sure = owners[one.voice]
-        if best != now and (now in alike or owner == people[best]):
-            if alike[best] >= max(_ALIKE, alike.get(now, 0.0) + _MARGIN):
-                new_W[w] = best
-        elif owner is not None and not is_sure and owner != people[now]:
-            against_s[now, people.index(owner)] += (one.at.stop - one.at.start) * evidence.frame_s
-    new_KN = says_KN.copy()
-    for w, one in enumerate(windows):
-        beside = (*new_W[max(0, w - 1) : w], *new_W[w + 1 : w + 2])
-        new = new_W[w]
-        if new is not None and new != now_W[w] and new in beside:  # a single window is no turn
-            new_KN[:, one.at] = False
-            new_KN[new, one.at] = says_KN[:, one.at].any(0)
-    moved_N = (new_KN != says_KN).any(0)
-    doubts = [
-        f"for {lasts_s:.1f} s a voice speaks that is mostly heard while another of the faces does than the one that "
-        "speaks nearest to it in the original"
-        for lasts_s in against_s.values()
-        if lasts_s >= _DOUBT_S
-    ]
-    return Followed(new_KN, moved_N, doubts[0] if doubts else None) if moved_N.any() or doubts else None
+    now_W, new_W, sure_W = [], [], []
+    for at, print_E in windows:
+        said_K = says_KN[:, at].sum(1)
+        now = int(np.argmax(said_K)) if said_K.any() else -1
+        best, nearest, sure = now, _CLEAR, True
+        for k, face in enumerate(scene.faces):
+            if now < 0 or k == now:
+                continue
+            pair = voices.pair(scene.faces[now].person, face.person)
+            if pair is not None and pair.nearness(print_E) >= nearest:
+                best, nearest, sure = k, pair.nearness(print_E), pair.sure
+        now_W.append(now)
+        new_W.append(best)
+        sure_W.append(sure)
+    new_KN, against_s, w = says_KN.copy(), 0.0, 0
+    while w < len(windows):
+        end = w + 1
+        while end < len(windows) and (new_W[end], now_W[end]) == (new_W[w], now_W[w]):
+            end += 1
+        if new_W[w] != now_W[w] and end - w >= _RUN:
+            for at, _ in windows[w:end]:
+                if all(sure_W[w:end]):
+                    new_KN[:, at] = False
+                    new_KN[new_W[w], at] = says_KN[:, at].any(0)
+                else:
+                    against_s += (at.stop - at.start) * frame_s
+        w = end
+    doubt = None
+    if against_s >= _DOUBT_S:
+        doubt = (
+            f"for {against_s:.1f} s the dub's voice may be that of another of the faces than of the one that speaks "
+            "nearest to it in the original"
+        )
+    return Followed(new_KN, doubt) if doubt or (new_KN != says_KN).any() else None
 
 
-def _speaker(says_KN: np.ndarray) -> int | None:
-    """The face that says most of some frames; None where nobody does."""
-    said_K = says_KN.sum(1)
-    return int(np.argmax(said_K)) if said_K.any() else None
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
+def _unit(vector_E: np.ndarray) -> np.ndarray:
+    return np.asarray(vector_E / max(float(np.linalg.norm(vector_E)), 1e-9))
