@@ -31,9 +31,10 @@ from dubbing.artifacts.tracks import load_tracks
 from dubbing.artifacts.turns import FaceTurns, ShotTurns
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.demo.voice import Utterance, say
+from dubbing.experts.whose_voice import by_voice
 from dubbing.records import Shot
 from dubbing.sound import RATE_HZ
-from dubbing.stages.turns import by_voice, share_of
+from dubbing.stages.turns import share_of
 
 Reply = tuple[int, int, str]
 SHIFTS_S = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)

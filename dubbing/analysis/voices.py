@@ -1,4 +1,4 @@
-"""Whose face a voice of a dub is, by how alike windows of its speech sound, joined to people by the original performance.
+"""Whose face a voice of a dub is: windows of its speech by how alike they sound, joined to the original performance.
 
 A person is mostly dubbed by one voice, and it mostly speaks while that person does in the original. So over all shots,
 what is heard while one person speaks in the original is that person's voice, with errors. Whether the voices of two
@@ -20,14 +20,15 @@ __all__ = ["Followed", "Part", "Said", "Scene", "follow"]
 # Measured by bench/voices.py; docs/voices.md has the numbers.
 _LEAST_S = 2.0  # of each voice
 _FOUND, _LEAST_FOUND = 0.65, 0.5  # of the windows, what the trial must give to the right voice: mean, and of either
-_CHANCE = 2.0  # standard deviations by which the mean must pass a coin's, over windows that share no sound
+_CHANCE = 3.0  # standard deviations by which the mean must pass a coin's, over windows that share no sound
 _LEANS = 0.1  # under the least mean: with so much less a long contradiction is worth a look
 _ONE_VOICE = 0.9  # cosine between two voices; above it they are one, in two rooms or moods
-_CLEAR = 0.65  # where between two voices, 0 and 1, a window must lie to be the other's
-_UNLIKE = 0.1  # cosine: more under the lower tenth of a voice's own windows, and it is a third voice
-_SHARED_S = 1.6  # windows closer than this share sound
-_RUN = 2  # windows in a row: one alone is no turn
+_CLEAR = 0.6  # where between two voices, 0 and 1, a window must lie to be the other's
+_UNLIKE = 0.25  # cosine: more under the lower tenth of a voice's own windows, and it is a third voice
+_SHARED_S = 1.0  # windows closer than this share sound
+_RUN = 2  # windows in a row, 0.2 s each: one alone is no turn
 _DOUBT_S = 2.0
+_THIS_VOICE = 0.7  # cosine from which a window has a given voice
 _MOST = 1000  # windows of one person that are compared; of more, every n-th
 
 
@@ -69,8 +70,9 @@ class Followed:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """What tells two voices apart. sure: whether the trial was right often enough, else nearly so; ends: what lies along `axis_E` at the first
-    and at the second; means: the voices; least: how alike a window of theirs is at least."""
+    """What tells two voices apart. sure: whether the trial was right often enough, else nearly so; ends: what lies
+    along `axis_E` at the first and at the second; means: the voices; least: how alike a window of theirs is at least.
+    """
 
     sure: bool
     axis_E: np.ndarray
@@ -95,7 +97,7 @@ def follow(
     """What the voices say of each scene, None where they change nothing and nobody need look.
 
     scenes: of all shots; parts, prints_WE: of the dub's speech, (W, E), in the film's order; frame_s: how long a frame
-    lasts; known: the print of a person's voice, by number, where somebody gave it.
+    lasts; known: the print of a person's voice, by number, where somebody gave it; one that is not heard counts not.
     """
     starts_W, ends_W = (np.array([getattr(p, side) for p in parts], int) for side in ("start", "end"))
     middle_W = (starts_W + ends_W) / 2 * frame_s
@@ -133,8 +135,12 @@ class _Voices:
         self._lasts_s = {person: float(lasts_W[list(w)].sum()) for person, w in heard.items()}
         self._prints = {person: prints_WE[w].astype(np.float64) for person, w in some.items()}
         self._middle = {person: middle_W[w] for person, w in some.items()}
-        self._known = {person: _unit(print_E) for person, print_E in known.items()}
         self._pairs: dict[tuple[int, int], _Pair | None] = {}
+        self._known: dict[int, np.ndarray] = {}  # the windows of a given voice
+        for person, print_E in known.items():
+            his_W = prints_WE @ _unit(print_E) >= _THIS_VOICE
+            if lasts_W[his_W].sum() >= _LEAST_S:
+                self._known[person] = prints_WE[his_W].astype(np.float64)
 
     def pair(self, now: int, other: int) -> _Pair | None:
         """What tells these two apart; None where nothing does."""
@@ -146,19 +152,19 @@ class _Voices:
         if any(self._lasts_s.get(p, 0.0) < _LEAST_S and p not in self._known for p in two):
             return None
         means, clean, right = [], [], []
-        for mine, others in (two, two[::-1]):
+        for mine, other in (two, two[::-1]):
             if mine in self._known:
-                means.append(self._known[mine])
-                clean.append(self._prints.get(mine, means[-1][None]))
+                clean.append(self._known[mine])
                 right.append(1.0)
-                continue
-            kept = self._alike(mine, mine) > self._alike(mine, others)
-            right.append(float(kept.mean()))
-            if not kept.any():
-                return None
-            clean.append(self._prints[mine][kept])
+            else:
+                kept = self._alike(mine, mine) > self._alike(mine, other)
+                clean.append(self._prints[mine][kept])
+                right.append(float(kept.mean()))
+                if not kept.any():
+                    return None
             means.append(_unit(clean[-1].mean(0)))
-        least_found = max(_FOUND, 0.5 + _CHANCE * 0.5 / np.sqrt(sum(self._lasts_s.get(p, 0.0) for p in two) / _SHARED_S))
+        tried_s = sum(self._lasts_s[p] for p in two if p not in self._known)
+        least_found = max(_FOUND, 0.5 + _CHANCE * 0.5 / np.sqrt(tried_s / _SHARED_S)) if tried_s else 0.0
         found = float(np.mean(right))
         if min(right) < _LEAST_FOUND or found < least_found - _LEANS or float(means[0] @ means[1]) > _ONE_VOICE:
             return None
@@ -174,7 +180,7 @@ class _Voices:
     def _alike(self, mine: int, whose: int) -> np.ndarray:
         """How like a voice each of somebody's windows is: the mean cosine with what shares no sound with it."""
         if whose in self._known:
-            return np.asarray(self._prints[mine] @ self._known[whose])
+            return np.asarray(self._prints[mine] @ _unit(self._known[whose].mean(0)))
         apart = np.abs(self._middle[mine][:, None] - self._middle[whose]) >= _SHARED_S
         alike = (self._prints[mine] @ self._prints[whose].T) * apart
         return np.asarray(alike.sum(1) / np.maximum(apart.sum(1), 1))

@@ -20,7 +20,7 @@ __all__ = ["HASH12", "HOP", "SIZE", "WINDOW", "VoiceEncoder", "installed"]
 
 _SHA256 = "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
 HASH12 = _SHA256[:12]
-WINDOW, HOP = 25_600, 6_400  # samples that one answer is about, as in training, and from one answer to the next
+WINDOW, HOP = 16_000, 3_200  # samples that one answer is about, and from one answer to the next
 SIZE = 256
 _STEP, _FFT, _BANDS, _LAYERS = 160, 400, 40, 3
 _COLUMNS = WINDOW // _STEP

@@ -8,30 +8,26 @@ it can be rendered.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from dubbing import media
-from dubbing.analysis import voices
-from dubbing.artifact import Ref
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.people import Cast
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import DubSound, load_speech, load_wave, speech_mask
+from dubbing.artifacts.sound import DubSound, load_speech, speech_mask
 from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
 from dubbing.artifacts.turns import FaceTurns, ShotTurns, TurnList
-from dubbing.clock import Timeline, mask_of, runs
-from dubbing.experts import resemblyzer
+from dubbing.clock import runs
+from dubbing.experts.whose_voice import by_voice
 from dubbing.records import Shot
-from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, uncounted
 
-__all__ = ["Turns", "TurnsInputs", "by_voice", "share_of"]
-
-_SHORTEST = RATE_HZ // 2  # samples of speech; shorter ones tell no voice
+__all__ = ["Turns", "TurnsInputs", "share_of"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +40,12 @@ class TurnsInputs(Inputs):
     """Who speaks in the original."""
     frames: int | None = None
     """How many frames of the film the dub is for; None for all."""
-    voices: str | None = None
-    """The network that tells voices apart, `name@hash12`; None where it is not installed."""
+    voice_network: str | None = None
+    """What tells voices apart, `name@hash12`; None where it is not installed."""
+    cast: Ref[Cast] | None = None
+    """Which character each face plays, where that is known."""
+    cast_voices: tuple[tuple[str, File], ...] | None = None
+    """Characters whose voice somebody gave, and the sound of it."""
     shots: Ref[ShotList] = uncounted("the speakers are those of its shots", default=None)
     """The shots, and the film's frames in time."""
 
@@ -62,7 +62,10 @@ class Turns(Stage[TurnsInputs, TurnList]):
     @classmethod
     def inputs(cls, at: Place) -> TurnsInputs:
         frames = at.made_of.frames[at.dub.language] if at.made_of else None
-        return TurnsInputs(at.ref(DubSound), at.ref(SpeakerList), frames, at.voices, at.ref(ShotList))
+        cast = at.ref(Cast) if at.has(Cast) else None
+        members = sorted((at.title.cast or {}).items()) if cast and at.voices else []
+        given = tuple((name, at.file(one.voice)) for name, one in members if one.voice) or None
+        return TurnsInputs(at.ref(DubSound), at.ref(SpeakerList), frames, at.voices, cast, given, at.ref(ShotList))
 
     def process(self, inputs: TurnsInputs, out: Path, progress: Callable[[int], None]) -> TurnList:
         line = media.load_timeline(inputs.shots.folder)
@@ -74,8 +77,10 @@ class Turns(Stage[TurnsInputs, TurnList]):
             shot = Shot(whole.number, whole.start_frame, end)
             found.append(_turns(shot, decisions[shot.id], heard_N[shot.start_frame : end]))
             progress(len(shot))
-        if inputs.voices:
-            found = by_voice(found, inputs.sound.folder, line)
+        if inputs.voice_network:
+            names = inputs.cast.read().characters if inputs.cast else {}
+            given = {name: file.path for name, file in inputs.cast_voices or ()}
+            found = by_voice(found, inputs.sound.folder, line, names, given)
         return TurnList(tuple(found))
 
 
@@ -105,52 +110,3 @@ def share_of(speech_N: np.ndarray, tracks: Sequence[Speaking], shot: Shot) -> li
         far.append(distance)
     nearest = np.argmin(np.stack(far), 0)
     return [speech_N & (nearest == k) for k in range(len(tracks))]
-
-
-def by_voice(turns: Sequence[ShotTurns], sound: Path, line: Timeline) -> list[ShotTurns]:
-    """The turns with what the voices of the dub know better (`analysis.voices`), where several faces of a shot speak.
-
-    sound: the folder of a `DubSound`. Raises ModelError where the voices' network is not installed.
-    """
-    if all(len(shot.faces) < 2 for shot in turns):
-        return list(turns)
-    shots = []
-    for shot in turns:
-        spans = [*shot.heard, *(span for face in shot.faces for span in face.own)]
-        first, last = min((a for a, _ in spans), default=0), max((b for _, b in spans), default=0)
-        said = [voices.Said(f.actor, mask_of(f.own, first, last), mask_of(f.says, first, last)) for f in shot.faces]
-        shots.append(voices.Scene(first, last, tuple(said)))
-    parts, prints_WE = _prints(sound, line)
-    followed = voices.follow(shots, parts, prints_WE, float(line.duration) / len(line))
-    return [
-        shot if heard is None else _followed(shot, scene.start, heard)
-        for shot, scene, heard in zip(turns, shots, followed, strict=True)
-    ]
-
-
-def _followed(shot: ShotTurns, first: int, heard: voices.Followed) -> ShotTurns:
-    faces = []
-    for face, says_N in zip(shot.faces, heard.says_KN, strict=True):
-        says = tuple(runs(says_N, first))
-        faces.append(face if says == face.says else replace(face, says=says, by="voice"))
-    return replace(shot, faces=tuple(faces), doubt=shot.doubt or heard.doubt)
-
-
-def _prints(sound: Path, line: Timeline) -> tuple[list[voices.Part], np.ndarray]:
-    """The voice of the dub's speech, window by window: unit vectors (W, 256), and the frames that each tells it of."""
-    encoder = resemblyzer.VoiceEncoder()
-    parts: list[voices.Part] = []
-    found = [np.zeros((0, resemblyzer.SIZE), np.float32)]
-    for a, b in load_speech(sound).tolist():
-        if b - a < _SHORTEST:
-            continue
-        wave = load_wave(sound, a, b)
-        spare = max(0, len(wave) - resemblyzer.WINDOW)
-        starts = (np.linspace(0, spare, -(-spare // resemblyzer.HOP) + 1) // 160 * 160).astype(int)
-        found.append(encoder.embed(np.resize(wave, max(len(wave), resemblyzer.WINDOW)), starts))
-        middles = a + starts + resemblyzer.WINDOW // 2
-        cuts = [a, *((middles[1:] + middles[:-1]) // 2).tolist(), b]
-        frames = [line.frame_at(Fraction(int(cut), RATE_HZ)) for cut in cuts]
-        frames[-1] = min(frames[-1] + 1, len(line))
-        parts += [voices.Part(first, last) for first, last in zip(frames[:-1], frames[1:], strict=True)]
-    return parts, np.concatenate(found)
