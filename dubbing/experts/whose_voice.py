@@ -47,11 +47,11 @@ def by_voice(
         first, last = min((a for a, _ in spans), default=0), max((b for _, b in spans), default=0)
         said = [voices.Said(f.actor, mask_of(f.own, first, last), mask_of(f.says, first, last)) for f in shot.faces]
         shots.append(voices.Scene(first, last, tuple(said)))
-    encoder = VoiceEncoder()
-    known = {}
+    encoder, names, given = VoiceEncoder(), names or {}, given or {}
+    known: dict[int, np.ndarray] = {}
     for face in (face for shot in turns for face in shot.faces):
-        name = (names or {}).get(face.track)
-        if name is not None and name in (given or {}) and face.actor not in known:
+        name = names.get(face.track, "")
+        if name in given and face.actor not in known:
             wave = media.read_sound(given[name], RATE_HZ)[:_GIVEN]
             known[face.actor] = encoder.embed(wave, np.arange(0, max(1, len(wave) - WINDOW), WINDOW)).mean(0)
     parts, prints_WE = _prints(encoder, sound, line)
