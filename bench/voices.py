@@ -3,11 +3,11 @@
     python -m bench.voices MEDIA [--out DIR]
 
 MEDIA holds two_faces.mp4, five_faces.mp4, and speech/ with a sound of one voice each. What each face does in the
-originals was seen frame by frame (lips, microphones, burned-in subtitles) and is written down here; where several speak
-at once nothing is scored. A dub gives every reply the sound of its speaker, from the original, the same at another
-pitch, or of espeak-ng, and moves every change of speakers by some seconds, so its truth is exact. `talks` are made-up
-films of a dozen shots, two of six people in each, whose replies move at random. Prints the share of the dub's speech
-that is given to the right face, and how many shots ask for a person.
+originals was seen in every fifth frame (lips, microphones, burned-in subtitles) and is written down here; where several
+speak at once nothing is scored. A dub gives every reply the sound of its speaker, from the original, the same at
+another pitch, or of espeak-ng, and moves every change of speakers by some seconds, so its truth is exact. `talks` are
+made-up films of a dozen shots, two of six people in each, whose replies move at random. Prints the share of the dub's
+speech that is given to the right face, and how many shots ask for a person.
 """
 
 from __future__ import annotations

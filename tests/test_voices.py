@@ -30,7 +30,8 @@ def film(
     """What is said of shots in which first Anna speaks, then Bert. dub: who says what in each; voices: of the three;
     given: whether Anna's and Bert's are known."""
     rng = np.random.default_rng(3)
-    base = np.abs(rng.normal(size=(3, 64)))
+    base = rng.normal(size=(3, 64))
+    base[OFF] = 0.5 * base[BERT] + 0.9 * base[OFF]  # rather like Bert's
     scenes, parts, prints = [], [], []
     for n in range(shots):
         first = n * LENGTH
@@ -67,8 +68,8 @@ def test_a_third_voice_is_neithers() -> None:
     assert film(4, ((0, 50, ANNA), (50, 75, OFF), (75, 150, BERT))) == [None] * 4
 
 
-def test_two_seconds_of_evidence_are_not_enough() -> None:
-    assert film(1, ((0, 45, ANNA), (45, 110, BERT), (110, 150, OFF))) == [None]
+def test_six_seconds_of_two_voices_are_not_enough() -> None:
+    assert film(1, ((0, 50, ANNA), (50, 150, BERT))) == [None]
 
 
 def test_voices_that_are_given_need_no_time() -> None:
@@ -90,6 +91,7 @@ def two_voices() -> list[np.ndarray]:
     return [s.samples[:: 48_000 // RATE_HZ] for s in say([Utterance(text, f"en-us+{v}", 8.0) for v in ("m3", "f4")])]
 
 
+@pytest.mark.long
 def test_a_voice_is_alike_whatever_it_says(two_voices: list[np.ndarray]) -> None:
     encoder = resemblyzer.VoiceEncoder()
     starts = np.array([0, 40_000])
@@ -101,6 +103,7 @@ def test_a_voice_is_alike_whatever_it_says(two_voices: list[np.ndarray]) -> None
     np.testing.assert_allclose(quiet, quieter, atol=1e-3)
 
 
+@pytest.mark.long
 def test_the_stage_gives_a_late_reply_to_the_face_that_says_it(two_voices: list[np.ndarray], tmp_path: Path) -> None:
     man, woman = two_voices
     second = RATE_HZ

@@ -15,8 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from dubbing import media
-from dubbing.artifact import File, Ref
-from dubbing.artifacts.people import Cast
+from dubbing.artifact import Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_speech, speech_mask
 from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
@@ -42,10 +41,6 @@ class TurnsInputs(Inputs):
     """How many frames of the film the dub is for; None for all."""
     voice_network: str | None = None
     """What tells voices apart, `name@hash12`; None where it is not installed."""
-    cast: Ref[Cast] | None = None
-    """Which character each face plays, where that is known."""
-    cast_voices: tuple[tuple[str, File], ...] | None = None
-    """Characters whose voice somebody gave, and the sound of it."""
     shots: Ref[ShotList] = uncounted("the speakers are those of its shots", default=None)
     """The shots, and the film's frames in time."""
 
@@ -55,17 +50,14 @@ class Turns(Stage[TurnsInputs, TurnList]):
 
     name: ClassVar[str] = "turns"
     scope = Scope.DUB
-    resources = Resources(cpus=1.0, memory_mb=700)
+    resources = Resources(cpus=1.0, memory_mb=1100)
     expands = True
     chain_ms = 60.0
 
     @classmethod
     def inputs(cls, at: Place) -> TurnsInputs:
         frames = at.made_of.frames[at.dub.language] if at.made_of else None
-        cast = at.ref(Cast) if at.has(Cast) else None
-        members = sorted((at.title.cast or {}).items()) if cast and at.voices else []
-        given = tuple((name, at.file(one.voice)) for name, one in members if one.voice) or None
-        return TurnsInputs(at.ref(DubSound), at.ref(SpeakerList), frames, at.voices, cast, given, at.ref(ShotList))
+        return TurnsInputs(at.ref(DubSound), at.ref(SpeakerList), frames, at.voices, at.ref(ShotList))
 
     def process(self, inputs: TurnsInputs, out: Path, progress: Callable[[int], None]) -> TurnList:
         line = media.load_timeline(inputs.shots.folder)
@@ -78,9 +70,7 @@ class Turns(Stage[TurnsInputs, TurnList]):
             found.append(_turns(shot, decisions[shot.id], heard_N[shot.start_frame : end]))
             progress(len(shot))
         if inputs.voice_network:
-            names = inputs.cast.read().characters if inputs.cast else {}
-            given = {name: file.path for name, file in inputs.cast_voices or ()}
-            found = by_voice(found, inputs.sound.folder, line, names, given)
+            found = by_voice(found, inputs.sound.folder, line)
         return TurnList(tuple(found))
 
 
