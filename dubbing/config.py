@@ -40,6 +40,11 @@ class Speakers(_Group):
     active_speaker: Literal["auto", "off"] = Field(
         "auto", description="Light-ASD's evidence of who speaks, where its model is present; off: lips' motion alone."
     )
+    voices: Literal["auto", "off"] = Field(
+        "auto",
+        description="Who of a shot says what in a dub follows its voices where they are sure, with the extra `voices`; "
+        "off: nearest in time alone.",
+    )
 
 
 class Master(_Group):
