@@ -86,7 +86,8 @@ def main() -> None:
     for threshold in THRESHOLDS:
         numbers = identity.group_described([s.described for s in seen], apart, near=threshold)
         told(f"descriptors, {threshold:.2f}{' *' if threshold == identity.NEAR else ''}", seen, numbers)
-    middle = {n: np.mean(s.described, axis=0) for n, s in enumerate(seen) if s.described is not None and len(s.described)}
+    known = ((n, s.described) for n, s in enumerate(seen) if s.described is not None and len(s.described))
+    middle = {n: np.mean(described, axis=0) for n, described in known}
     far = {(a, b): float(np.linalg.norm(middle[a] - middle[b])) for a, b in combinations(middle, 2)}
     same = {pair: d for pair, d in far.items() if seen[pair[0]].who == seen[pair[1]].who}
     print(f"pairs: {len(same)} of one person, at most {max(same.values()):.3f} apart; {len(far) - len(same)} of two;")

@@ -225,3 +225,11 @@ class ResultCache:
         from dubbing.networks.face_descriptor import FaceDescriptor
 
         return None if self.config.speakers.identity == "off" else FaceDescriptor.identity()
+
+    @cached_property
+    def voices(self) -> str | None:
+        """`name@hash12` of the network that tells the voices of a dub apart, or None."""
+        from dubbing.experts import resemblyzer
+
+        on = self.config.speakers.voices == "auto" and resemblyzer.installed()
+        return f"resemblyzer@{resemblyzer.HASH12}" if on else None

@@ -1,7 +1,8 @@
 """Turns: who says what in the dub, and which face that is.
 
-Without anything that says it, a frame of the dub is said by the face that speaks nearest to it in the original. It
-knows when a face speaks; lipsync decides what of it can be rendered.
+Without anything that says it, a frame of the dub is said by the face that speaks nearest to it in the original, or,
+where several speak and it is surer, by the one whose voice it is. It knows when a face speaks; lipsync decides what of
+it can be rendered.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dubbing.artifacts.sound import DubSound, load_speech, speech_mask
 from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
 from dubbing.artifacts.turns import FaceTurns, ShotTurns, TurnList
 from dubbing.clock import runs
+from dubbing.experts.whose_voice import by_voice
 from dubbing.records import Shot
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, uncounted
@@ -38,6 +40,8 @@ class TurnsInputs(Inputs):
     """Who speaks in the original."""
     frames: int | None = None
     """How many frames of the film the dub is for; None for all."""
+    voice_network: str | None = None
+    """What tells voices apart, `name@hash12`; None where it is not installed."""
     cast: Ref[Cast] | None = None
     """Which character each face plays, where that is known."""
     shots: Ref[ShotList] = uncounted("the speakers are those of its shots", default=None)
@@ -49,7 +53,7 @@ class Turns(Stage[TurnsInputs, TurnList]):
 
     name: ClassVar[str] = "turns"
     scope = Scope.DUB
-    resources = Resources(cpus=1.0, memory_mb=700)
+    resources = Resources(cpus=1.0, memory_mb=1100)
     expands = True
     chain_ms = 60.0
 
@@ -57,7 +61,7 @@ class Turns(Stage[TurnsInputs, TurnList]):
     def inputs(cls, at: Place) -> TurnsInputs:
         frames = at.made_of.frames[at.dub.language] if at.made_of else None
         cast = at.ref(Cast) if at.has(Cast) else None
-        return TurnsInputs(at.ref(DubSound), at.ref(SpeakerList), frames, cast, at.ref(ShotList))
+        return TurnsInputs(at.ref(DubSound), at.ref(SpeakerList), frames, at.voices, cast, at.ref(ShotList))
 
     def process(self, inputs: TurnsInputs, out: Path, progress: Callable[[int], None]) -> TurnList:
         line = media.load_timeline(inputs.shots.folder)
@@ -70,6 +74,8 @@ class Turns(Stage[TurnsInputs, TurnList]):
             shot = Shot(whole.number, whole.start_frame, end)
             found.append(_turns(shot, decisions[shot.id], heard_N[shot.start_frame : end], names))
             progress(len(shot))
+        if inputs.voice_network:
+            found = by_voice(found, inputs.sound.folder, line)
         return TurnList(tuple(found))
 
 
