@@ -152,6 +152,9 @@ class Dub(Model):
     def _one_driver(self) -> Dub:
         if self.dialogue is not None and self.stems is not None:
             raise said("a dub has either 'dialogue' or 'stems'; remove one of the two.", ["stems"])
+        for name in ("track", "channels"):
+            if self.stems is not None and getattr(self, name) is not None:
+                raise said(f"{name!r} is of one file, and a dub with 'stems' has several; remove it.", [name])
         return self
 
     @property

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -34,6 +35,7 @@ from dubbing.document import Location
 from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
+from dubbing.preflight import characters
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.shot_table import SHOTS, read_rows
@@ -189,6 +191,14 @@ def look(
                     at, ("dubs", j, "dialogue"), _dialogue, dub.dialogue, dub.language, dub, title, info, own, config,
                     store, sounds,
                 )  # fmt: skip
+            attempt(at, ("dubs", j, "stems"), characters.stems_fit_cast, title, dub)
+            attempt(at, ("dubs", j), characters.known, title, dub)
+            if dub.stems is not None:
+                fits = partial(_fits, film=store.local(title.video), picture=info, line=own, config=config)
+                attempt(
+                    at, ("dubs", j, "stems"), characters.stems_can_be_used, title, dub, store,
+                    config.length_tolerance_frames, float(info.video.rate), fits,
+                )  # fmt: skip
             one = attempt(at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds)
             parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
             if one is not None:
@@ -287,12 +297,6 @@ def _unused(title: Title) -> None:
         raise ManifestError(
             "this version does not use 'cast' yet (it finds who speaks by itself); remove it.", at=("cast",)
         )
-    for n, dub in enumerate(title.dubs):
-        if dub.stems is not None:
-            raise ManifestError(
-                "this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.",
-                at=("dubs", n, "stems"),
-            )
 
 
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:
@@ -336,7 +340,10 @@ def _asked(
         film = replace(film, frames=len(media.timeline(store.local(title.video))))
         found = asked(title, dub, film)
     if found is None:
-        return "parts of the film, by shots that are found when it runs; the rest is left (excluded)", None
+        parts = [p for p in (dub.only or title.only, title.leave, dub.leave) if p and p.in_time]
+        return (
+            "parts of the film, by shots that are found when it runs; the rest is left (excluded)" if parts else ""
+        ), None
     frames = sum(b - a for a, b in found)
     ranges = ", ".join(f"{film.first + a}-{film.first + b}" for a, b in found[:_NAMED])
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
@@ -442,7 +449,11 @@ def _heard(title: Title, picture: media.MediaInfo, store: Store, listener: Liste
     wanted: list[tuple[str, Path | Uri, int | None, tuple[str, ...] | None, str | None]] = []
     if own.dialogue is not None or picture.audio:
         wanted.append(("original", own.dialogue or title.video, own.track, own.channels, None))
-    wanted += [(d.language, d.dialogue or d.audio, d.track, d.channels, d.language) for d in title.dubs]
+    for dub in title.dubs:
+        stems = sorted((dub.stems or {}).items())
+        wanted += [(f"{dub.language} {name}", file, None, None, dub.language) for name, file in stems]
+        if not stems:
+            wanted.append((dub.language, dub.dialogue or dub.audio, dub.track, dub.channels, dub.language))
     found = []
     for whose, file, track, channels, language in wanted:
         path = store.local(file)

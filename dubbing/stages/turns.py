@@ -1,28 +1,35 @@
 """Turns: who says what in the dub, and which face that is.
 
-Without anything that says it, a frame of the dub is said by the face that speaks nearest to it in the original. It
-knows when a face speaks; lipsync decides what of it can be rendered.
+Where there are stems, or lines, they say who speaks, and the cast says whose face that is (`dubbing.turns`). Without
+anything that says it, a frame of the dub is said by the face that speaks nearest to it in the original. It knows when a
+face speaks; lipsync decides what of it can be rendered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.asked import characters_asked
 from dubbing.artifact import Ref
+from dubbing.artifacts.people import Cast, People
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import DubSound, load_speech, speech_mask
+from dubbing.artifacts.sound import DubSound, load_speech, sound_of, speech_mask
 from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
+from dubbing.artifacts.tracks import FaceTracks, Limits, load_tracks
 from dubbing.artifacts.turns import FaceTurns, ShotTurns, TurnList
-from dubbing.clock import runs
+from dubbing.clock import Timeline, mask_of, runs
 from dubbing.records import Shot
 from dubbing.stage import Place, Resources, Scope, Stage
-from dubbing.task import Inputs, uncounted
+from dubbing.task import Inputs, awaited, uncounted
+from dubbing.turns.asked import with_names
+from dubbing.turns.names import known_names
+from dubbing.turns.voices import Voices, turns_by_voices
 
 __all__ = ["Turns", "TurnsInputs", "share_of"]
 
@@ -37,6 +44,20 @@ class TurnsInputs(Inputs):
     """Who speaks in the original."""
     frames: int | None = None
     """How many frames of the film the dub is for; None for all."""
+    cast: Ref[Cast] | None = None
+    """Who plays whom, where it is known."""
+    only: tuple[str, ...] | None = None
+    """Characters who alone may be rendered; None for all."""
+    leave: tuple[str, ...] | None = None
+    """Characters who may not be rendered, where there are any."""
+    off_screen: tuple[str, ...] | None = None
+    """Characters who are never in sight, where there are any."""
+    people: Ref[People] | None = None
+    """Which tracks show one person, where it is known who speaks in the dub."""
+    limits: Limits | None = None
+    """The limits within which a face may be dubbed, likewise."""
+    faces: tuple[Ref[FaceTracks] | None, ...] | None = awaited(default=None)
+    """The faces of each shot, likewise; None where that failed."""
     shots: Ref[ShotList] = uncounted("the speakers are those of its shots", default=None)
     """The shots, and the film's frames in time."""
 
@@ -53,19 +74,67 @@ class Turns(Stage[TurnsInputs, TurnList]):
     @classmethod
     def inputs(cls, at: Place) -> TurnsInputs:
         frames = at.made_of.frames[at.dub.language] if at.made_of else None
-        return TurnsInputs(at.ref(DubSound), at.ref(SpeakerList), frames, at.ref(ShotList))
+        cast = at.title.cast or {}
+        only, leave = characters_asked(at.title, at.dub)
+        inputs = TurnsInputs(
+            at.ref(DubSound), at.ref(SpeakerList), frames, at.ref(Cast) if at.has(Cast) else None, only, leave or None,
+            tuple(sorted(name for name, one in cast.items() if one.off_screen)) or None, shots=at.ref(ShotList),
+        )  # fmt: skip
+        if at.dub.stems is None:
+            return inputs
+        limits = Limits(at.config.speakers.min_face_px, at.config.speakers.max_yaw_deg)
+        return replace(inputs, people=at.ref(People), limits=limits, faces=at.each(FaceTracks))
 
     def process(self, inputs: TurnsInputs, out: Path, progress: Callable[[int], None]) -> TurnList:
         line = media.load_timeline(inputs.shots.folder)
-        decisions = inputs.speakers.read().by_shot
         heard_N = speech_mask(load_speech(inputs.sound.folder), line, 0, len(line))
-        found = []
-        for whole in inputs.shots.read().shots:
-            end = whole.end_frame if inputs.frames is None else inputs.frames
-            shot = Shot(whole.number, whole.start_frame, end)
-            found.append(_turns(shot, decisions[shot.id], heard_N[shot.start_frame : end]))
-            progress(len(shot))
-        return TurnList(tuple(found))
+        names = inputs.cast.read().characters if inputs.cast else {}
+        shots = [
+            Shot(s.number, s.start_frame, s.end_frame if inputs.frames is None else inputs.frames)
+            for s in inputs.shots.read().shots
+        ]
+        voices = _voices(inputs, line)
+        if voices is None:
+            decisions = inputs.speakers.read().by_shot
+            found = [_turns(s, decisions[s.id], heard_N[s.start_frame : s.end_frame]) for s in shots]
+            notices: tuple[str, ...] = ()
+        else:
+            found, names, notices = _by_voices(inputs, shots, voices, names, line)
+        progress(sum(map(len, shots)))
+        turns = (with_names(one, names, inputs.only, inputs.leave or ()) for one in found)
+        return TurnList(tuple(turns), notices)
+
+
+def _voices(inputs: TurnsInputs, line: Timeline) -> Voices | None:
+    """What each character says in the dub; None where nothing tells."""
+    off_screen = inputs.off_screen or ()
+    stems = inputs.sound.read().stems
+    if stems:
+        spoken = {name: load_speech(sound_of(inputs.sound.folder, name)) for name in stems}
+        return Voices({n: speech_mask(s, line, 0, len(line)) for n, s in spoken.items()}, "stem", off_screen)
+    return None
+
+
+def _by_voices(
+    inputs: TurnsInputs, shots: Sequence[Shot], voices: Voices, cast: Mapping[str, str], line: Timeline
+) -> tuple[list[ShotTurns], Mapping[str, str], tuple[str, ...]]:
+    """The turns of each shot, the name of each track that has one, and notices."""
+    assert inputs.people is not None and inputs.faces is not None and inputs.limits is not None
+    decisions, people = inputs.speakers.read().by_shot, inputs.people.read().of_track
+    own: dict[int, np.ndarray] = {}
+    for decision in decisions.values():
+        for spoken in decision.tracks:
+            mask_N = own.setdefault(spoken.actor, np.zeros(len(line), bool))
+            mask_N |= mask_of(spoken.stretches, 0, len(line))
+    seen = {name: mask_N for name, mask_N in voices.spoken.items() if name not in voices.off_screen and mask_N.any()}
+    names = known_names(cast, people, own, seen, float(line.rate))
+    found = []
+    for shot, faces in zip(shots, inputs.faces, strict=True):
+        tracks = [t for t in load_tracks(faces.folder) if t.start_frame < shot.end_frame] if faces else []
+        found.append(
+            turns_by_voices(shot, decisions[shot.id], tracks, people, names.of_track, voices, line, inputs.limits)
+        )
+    return found, names.of_track, tuple(names.joined.values())
 
 
 def _turns(shot: Shot, decision: Decision, heard_N: np.ndarray) -> ShotTurns:

@@ -1,0 +1,85 @@
+"""What a manifest says of characters, looked at before a run: names that agree, stems that can be used."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from dubbing import media
+from dubbing.errors import ManifestError, MediaError, blaming
+from dubbing.manifest import Dub, Title
+from dubbing.remote import Uri
+from dubbing.stages.audio import different_lengths
+from dubbing.store import Store
+
+__all__ = ["known", "stems_can_be_used", "stems_fit_cast"]
+
+
+def stems_fit_cast(title: Title, dub: Dub) -> None:
+    """Raises ManifestError, where there are stems and a cast: a character has a stem and is not in the cast, or is in
+    the cast, may be in sight, and has no stem."""
+    if dub.stems is None or title.cast is None:
+        return
+    for name in dub.stems:
+        if name not in title.cast:
+            raise ManifestError(
+                f"{name!r} has a stem and is not in 'cast', {_which(name, title.cast)}; add it there (off_screen: true "
+                "for a voice without a face).",
+                at=("dubs", title.dubs.index(dub), "stems", name),
+            )
+    for name, one in title.cast.items():
+        if name not in dub.stems and not (one.off_screen or one.leave_alone):
+            raise ManifestError(
+                f"{name!r} is in 'cast' and has no stem in the {dub.language} dub, {_which(name, dub.stems)}; add one, or "
+                "say leave_alone: true.",
+                at=("cast", name),
+            )
+
+
+def known(title: Title, dub: Dub, named: Collection[str] = ()) -> None:
+    """Raises ManifestError where `only` or `leave` name a character whom nobody knows. named: characters whom
+    reviewers named."""
+    names = {*(title.cast or {}), *(dub.stems or {}), *named}
+    levels = ((title, ()), (dub, ("dubs", title.dubs.index(dub))))
+    for says, at in levels:
+        for key in ("only", "leave"):
+            parts = getattr(says, key)
+            for n, name in enumerate((parts and parts.characters) or ()):
+                if name not in names:
+                    raise ManifestError(
+                        f"{name!r} is no character of the title, {_which(name, names)}; write a name of 'cast'.",
+                        at=(*at, key, "characters", n),
+                    )
+
+
+def stems_can_be_used(
+    title: Title, dub: Dub, store: Store, tolerance_frames: float, rate: float,
+    fits: Callable[[Path | Uri, int, int], float],
+) -> None:  # fmt: skip
+    """Raises MediaError where a stem is not there or is no sound, ManifestError where they differ in length, and what
+    `fits` raises where one does not fit the picture. What no header tells, the run finds.
+
+    fits: called with a file, its samples and their rate.
+    """
+    at = ("dubs", title.dubs.index(dub), "stems")
+    lasts_s: dict[str, float] = {}
+    rates: dict[str, int] = {}
+    stems = dub.stems or {}
+    for name, file in stems.items():
+        with blaming(*at, name):
+            info = media.probe(store.local(file))
+            if not info.audio:
+                raise MediaError(f"{file} has no sound stream; a stem must be the dialogue of {name}.")
+        if info.duration_s is not None:
+            lasts_s[name], rates[name] = float(info.duration_s), info.audio[0].rate_hz
+    if lasts_s and max(lasts_s.values()) - min(lasts_s.values()) > tolerance_frames / rate + 1e-3:
+        raise ManifestError(different_lengths(lasts_s))
+    for name, seconds in lasts_s.items():
+        fits(stems[name], round(seconds * rates[name]), rates[name])
+
+
+def _which(name: str, names: Collection[str] | Mapping[str, object]) -> str:
+    """`which has ANNA, BEN`, with a guess at what was meant."""
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"which has {', '.join(sorted(names)) or 'nobody'}" + (f" (did you mean {near[0]!r}?)" if near else "")
