@@ -16,6 +16,7 @@ from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import SHEET, Master, Scores, Take
+from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Title
@@ -85,6 +86,11 @@ def _notices(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) ->
             "for music and effects, and who speaks was chosen by sight. Name its dialogue in the manifest (`original: "
             "{dialogue: FILE}`, or `{track: 2}`)."
         )
+    turns: TurnList | None = job.result(known.get(TurnList, dub.language))
+    found += turns.notices if turns else ()
+    dubbed: DubSound | None = job.result(known.get(DubSound, dub.language))
+    for name, seconds in sorted(dubbed.held_s.items()) if dubbed else ():
+        found.append(f"{seconds:.1f} s of {name}'s stem hold another's voice, heard through, and move nobody.")
     return found
 
 

@@ -199,6 +199,8 @@ def look(
                     at, ("dubs", j, "stems"), characters.stems_can_be_used, title, dub, store,
                     config.length_tolerance_frames, float(info.video.rate), fits,
                 )  # fmt: skip
+            if dub.lines is not None:
+                attempt(at, ("dubs", j, "lines"), characters.lines_can_be_read, title, dub, info.video, store)
             one = attempt(at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds)
             parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
             if one is not None:
@@ -211,6 +213,9 @@ def look(
         heard = attempt(at, ("original",), _heard, title, info, store, listener) if listener and good else None
         found.titles.append(_title(title, info, line, tuple(dubs), variable, tuple(heard or ())))
         found.notes += _doubts(title, heard or ())
+        for dub in title.dubs if good else ():
+            if listener is not None and dub.lines is not None and dub.stems is None:
+                found.notes += characters.notes_of_lines(title, dub, info, store, listener)
         if made:
             found.notes += made.notices
             found.notes.append(

@@ -1,4 +1,4 @@
-"""What a manifest says of characters, looked at before a run: names that agree, stems that can be used."""
+"""What a manifest says of characters, looked at before a run: names that agree, stems and lines that can be used."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import difflib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from dubbing import media
+from dubbing.analysis import dialogue
+from dubbing.analysis.line_drift import drift
+from dubbing.analysis.lines import SpokenLine, read_lines
+from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.errors import ManifestError, MediaError, blaming
 from dubbing.manifest import Dub, Title
 from dubbing.remote import Uri
+from dubbing.sound import RATE_HZ
 from dubbing.stages.audio import different_lengths
 from dubbing.store import Store
 
-__all__ = ["known", "stems_can_be_used", "stems_fit_cast"]
+__all__ = ["known", "lines_can_be_read", "notes_of_lines", "stems_can_be_used", "stems_fit_cast"]
 
 
 def stems_fit_cast(title: Title, dub: Dub) -> None:
@@ -31,8 +38,8 @@ def stems_fit_cast(title: Title, dub: Dub) -> None:
     for name, one in title.cast.items():
         if name not in dub.stems and not (one.off_screen or one.leave_alone):
             raise ManifestError(
-                f"{name!r} is in 'cast' and has no stem in the {dub.language} dub, {_which(name, dub.stems)}; add one, or "
-                "say leave_alone: true.",
+                f"{name!r} is in 'cast' and has no stem in the {dub.language} dub, {_which(name, dub.stems)}; add one, "
+                "or say leave_alone: true.",
                 at=("cast", name),
             )
 
@@ -77,6 +84,42 @@ def stems_can_be_used(
         raise ManifestError(different_lengths(lasts_s))
     for name, seconds in lasts_s.items():
         fits(stems[name], round(seconds * rates[name]), rates[name])
+
+
+def lines_can_be_read(title: Title, dub: Dub, video: media.VideoInfo, store: Store) -> tuple[SpokenLine, ...]:
+    """The lines of a dub. Raises ManifestError where the list cannot be used."""
+    assert dub.lines is not None
+    try:
+        path = store.local(dub.lines)
+    except MediaError as e:
+        raise ManifestError(f"there is no file {dub.lines}; 'lines' names a list: CSV, SRT, VTT or TTML.") from e
+    return read_lines(path, video.rate, video.start_tc, title.cast or ())
+
+
+def notes_of_lines(title: Title, dub: Dub, picture: media.MediaInfo, store: Store, listener: Listener) -> list[str]:
+    """What does not fit in a list of lines: characters who are not in the cast, times that the dub's speech belies."""
+    assert picture.video is not None and dub.lines is not None
+    lines = lines_can_be_read(title, dub, picture.video, store)
+    where, notes = f"{title.id}/{dub.language}: {dub.lines.name}", []
+    strange = {line.character for line in lines if line.character} - set(title.cast or ())
+    if title.cast is not None and strange:
+        notes.append(
+            f"{where} names {', '.join(sorted(strange))}, not in 'cast': their faces must be named to be found."
+        )
+    path = store.local(dub.dialogue or dub.audio)
+    heard = dialogue.choose(
+        path, media.probe(path), listener, track=dub.track, channels=dub.channels, language=dub.language
+    ).chosen
+    listener.begin()
+    waves, chance = [np.zeros(0, np.int16)], []
+    for block in media.sound_blocks(
+        path, RATE_HZ, align_to_video=False, stream_index=heard.stream, channels=heard.channels
+    ):
+        waves.append(samples16(block))
+        chance += listener.hear(block)
+    wave = np.concatenate(waves)
+    wrong = drift(lines, speech_ranges(wave, np.array(chance, np.float32)), len(wave) / RATE_HZ)
+    return [*notes, *([f"{where} names who speaks, and {wrong}."] if wrong else [])]
 
 
 def _which(name: str, names: Collection[str] | Mapping[str, object]) -> str:

@@ -16,7 +16,9 @@ import numpy as np
 
 from dubbing import media
 from dubbing.analysis.asked import characters_asked
-from dubbing.artifact import Ref
+from dubbing.analysis.line_drift import drift
+from dubbing.analysis.lines import read_lines
+from dubbing.artifact import File, Ref
 from dubbing.artifacts.people import Cast, People
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_speech, sound_of, speech_mask
@@ -29,7 +31,7 @@ from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, awaited, uncounted
 from dubbing.turns.asked import with_names
 from dubbing.turns.names import known_names
-from dubbing.turns.voices import Voices, turns_by_voices
+from dubbing.turns.voices import Voices, turns_by_voices, within_lines
 
 __all__ = ["Turns", "TurnsInputs", "share_of"]
 
@@ -46,6 +48,10 @@ class TurnsInputs(Inputs):
     """How many frames of the film the dub is for; None for all."""
     cast: Ref[Cast] | None = None
     """Who plays whom, where it is known."""
+    lines: File | None = None
+    """Who speaks when, where a list says it and there are no stems."""
+    spelled: tuple[str, ...] | None = None
+    """The characters of the cast, as names in that list are meant."""
     only: tuple[str, ...] | None = None
     """Characters who alone may be rendered; None for all."""
     leave: tuple[str, ...] | None = None
@@ -77,11 +83,14 @@ class Turns(Stage[TurnsInputs, TurnList]):
         cast = at.title.cast or {}
         only, leave = characters_asked(at.title, at.dub)
         inputs = TurnsInputs(
-            at.ref(DubSound), at.ref(SpeakerList), frames, at.ref(Cast) if at.has(Cast) else None, only, leave or None,
-            tuple(sorted(name for name, one in cast.items() if one.off_screen)) or None, shots=at.ref(ShotList),
+            at.ref(DubSound), at.ref(SpeakerList), frames, at.ref(Cast) if at.has(Cast) else None, only=only,
+            leave=leave or None, off_screen=tuple(sorted(n for n, one in cast.items() if one.off_screen)) or None,
+            shots=at.ref(ShotList),
         )  # fmt: skip
-        if at.dub.stems is None:
+        if at.dub.stems is None and at.dub.lines is None:
             return inputs
+        if at.dub.stems is None:
+            inputs = replace(inputs, lines=at.file(at.dub.lines), spelled=tuple(sorted(cast)) or None)
         limits = Limits(at.config.speakers.min_face_px, at.config.speakers.max_yaw_deg)
         return replace(inputs, people=at.ref(People), limits=limits, faces=at.each(FaceTracks))
 
@@ -93,32 +102,45 @@ class Turns(Stage[TurnsInputs, TurnList]):
             Shot(s.number, s.start_frame, s.end_frame if inputs.frames is None else inputs.frames)
             for s in inputs.shots.read().shots
         ]
-        voices = _voices(inputs, line)
+        notices: tuple[str, ...] = ()
+        voices = _stems(inputs, line)
+        if inputs.lines is not None:
+            voices, notices = _lines(inputs, inputs.lines, heard_N, line)
         if voices is None:
             decisions = inputs.speakers.read().by_shot
             found = [_turns(s, decisions[s.id], heard_N[s.start_frame : s.end_frame]) for s in shots]
-            notices: tuple[str, ...] = ()
         else:
-            found, names, notices = _by_voices(inputs, shots, voices, names, line)
+            found, names, reasons = _by_voices(inputs, shots, voices, heard_N, names, line)
+            notices += reasons
         progress(sum(map(len, shots)))
         turns = (with_names(one, names, inputs.only, inputs.leave or ()) for one in found)
         return TurnList(tuple(turns), notices)
 
 
-def _voices(inputs: TurnsInputs, line: Timeline) -> Voices | None:
-    """What each character says in the dub; None where nothing tells."""
-    off_screen = inputs.off_screen or ()
-    stems = inputs.sound.read().stems
-    if stems:
-        spoken = {name: load_speech(sound_of(inputs.sound.folder, name)) for name in stems}
-        return Voices({n: speech_mask(s, line, 0, len(line)) for n, s in spoken.items()}, "stem", off_screen)
-    return None
+def _stems(inputs: TurnsInputs, line: Timeline) -> Voices | None:
+    """What each character says by its stem; None where there are none."""
+    spoken = {name: load_speech(sound_of(inputs.sound.folder, name)) for name in inputs.sound.read().stems}
+    if not spoken:
+        return None
+    masks = {name: speech_mask(speech, line, 0, len(line)) for name, speech in spoken.items()}
+    return Voices(masks, "stem", inputs.off_screen or ())
+
+
+def _lines(inputs: TurnsInputs, file: File, heard_N: np.ndarray, line: Timeline) -> tuple[Voices, tuple[str, ...]]:
+    """What each character says by the list of lines, and what is wrong with all of its times."""
+    spoken = read_lines(file.path, line.rate, line.start_tc, inputs.spelled or ())
+    wrong = drift(spoken, load_speech(inputs.sound.folder), float(line.duration))
+    masks = within_lines(spoken, heard_N, line)
+    notices = (f"{file.path.name} names who speaks, and {wrong}.",) if wrong else ()
+    return Voices(masks, "lines", inputs.off_screen or ()), notices
 
 
 def _by_voices(
-    inputs: TurnsInputs, shots: Sequence[Shot], voices: Voices, cast: Mapping[str, str], line: Timeline
-) -> tuple[list[ShotTurns], Mapping[str, str], tuple[str, ...]]:
-    """The turns of each shot, the name of each track that has one, and notices."""
+    inputs: TurnsInputs, shots: Sequence[Shot], voices: Voices, heard_N: np.ndarray, cast: Mapping[str, str],
+    line: Timeline,
+) -> tuple[list[ShotTurns], Mapping[str, str], tuple[str, ...]]:  # fmt: skip
+    """The turns of each shot, the name of each track that has one, and notices. What no line covers is said by whoever
+    speaks nearest in the original."""
     assert inputs.people is not None and inputs.faces is not None and inputs.limits is not None
     decisions, people = inputs.speakers.read().by_shot, inputs.people.read().of_track
     own: dict[int, np.ndarray] = {}
@@ -131,8 +153,14 @@ def _by_voices(
     found = []
     for shot, faces in zip(shots, inputs.faces, strict=True):
         tracks = [t for t in load_tracks(faces.folder) if t.start_frame < shot.end_frame] if faces else []
+        decision = decisions[shot.id]
+        rest_N = heard_N[shot.start_frame : shot.end_frame] & ~voices.known_N[shot.start_frame : shot.end_frame]
+        shares = share_of(rest_N, decision.tracks, shot) if decision.tracks and rest_N.any() else []
+        nearest = {s.track: share_N for s, share_N in zip(decision.tracks, shares, strict=False) if share_N.any()}
         found.append(
-            turns_by_voices(shot, decisions[shot.id], tracks, people, names.of_track, voices, line, inputs.limits)
+            turns_by_voices(
+                shot, decision, tracks, people, names.of_track, voices, line, inputs.limits, rest_N, nearest
+            )
         )
     return found, names.of_track, tuple(names.joined.values())
 
