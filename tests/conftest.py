@@ -7,6 +7,7 @@ import itertools
 import json
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -42,11 +43,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks a test by what it is given; modules and single tests say the rest themselves."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks a test by what it is given; modules and single tests say the rest themselves.
+
+    Tests of a module share a worker of pytest-xdist, so that what is made once a module is made once; modules with the
+    most slow tests begin first, so that at the end no worker is left alone with a long one.
+    """
+    slow: Counter[str] = Counter()
     for item in items:
         for name in MARK_OF.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(MARK_OF[name])
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        slow[group_of(item)] += any(item.get_closest_marker(mark) for mark in counts.SLOW)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: -slow[group_of(item)])
+
+
+def group_of(item: pytest.Item) -> str:
+    """Which tests are run in one worker of pytest-xdist with it."""
+    return "_".join(sorted(mark.args[0] for mark in item.iter_markers("xdist_group")))
 
 
 @pytest.fixture(scope="session", autouse=True)

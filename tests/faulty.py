@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import ray
+
 from dubbing.artifact import Artifact, Ref
 from dubbing.stage import Scope, Stage
 from dubbing.store import Store, key_of
@@ -61,6 +63,8 @@ class Sleep(Stage[Nap, Slept]):
         time.sleep(inputs.seconds)
         progress(inputs.frames)
         (out / "value.txt").write_text(f"{inputs.value}\n")
+        if ray.is_initialized():
+            (out / "node.txt").write_text(ray.get_runtime_context().get_node_id())
         return Slept(inputs.value)
 
 
@@ -108,6 +112,10 @@ class Sleepers:
 
     def result(self, task: Task) -> None:
         return None
+
+    def nodes(self) -> set[str]:
+        """Ids of the nodes of Ray on which something was done."""
+        return {p.read_text() for p in self.store.root.glob("*/shot_*/node.txt")}
 
     def values(self) -> dict[str, str]:
         """What lies in the output folder: shot -> value, by stage."""

@@ -20,7 +20,7 @@ import threading
 from pathlib import Path
 
 LOOK_S = 0.02
-LEFT_S = 10.0  # for what the command started to end after it
+LEFT_S = 60.0  # for what the command started to end after it
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 _LISTENS = "0A"  # of a row of /proc/net/tcp
 

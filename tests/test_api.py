@@ -19,7 +19,6 @@ from dubbing.api.scores import Watch as ScoreWatch
 from dubbing.remote import Uri
 from dubbing.shot_table import read_rows
 
-pytestmark = pytest.mark.xdist_group("film")
 SHOT = "shot_0002"  # the one with a face
 
 

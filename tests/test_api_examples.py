@@ -12,7 +12,6 @@ import cv2
 import pytest
 from films import Finished
 
-pytestmark = pytest.mark.xdist_group("film")
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples" / "api"
 

@@ -15,6 +15,7 @@ import click
 import pytest
 from command import Dub
 from events import of
+from waiting import NET_S
 
 from dubbing import manifest
 from dubbing.api.progress import PROGRESS, FiguresFile, Tally
@@ -132,7 +133,7 @@ def test_signals_end_with_130_and_say_how_to_go_on(number: signal.Signals) -> No
     ) as process:
         assert process.stdout and process.stdout.readline() == "up\n"
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=NET_S)
     assert (process.returncode, err.lstrip("\n")) == (130, "dub: interrupted; run the same command again to go on.\n")
 
 

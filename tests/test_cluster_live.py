@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 from films import Finished
-from waiting import until
+from waiting import NET_S, until
 
 from dubbing.shot_table import read_rows
 
@@ -38,7 +38,7 @@ class Head:
 
     def dub(self, *args: object, **more: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            self.command(*args), env=self.environment | more, capture_output=True, text=True, check=False, timeout=120
+            self.command(*args), env=self.environment | more, capture_output=True, text=True, check=False, timeout=600
         )
         assert TOKEN not in done.stdout + done.stderr
         return done
@@ -139,7 +139,7 @@ def test_submit_leave_attach_and_cancel(head: Head, film: Path, tmp_path: Path) 
             if "shots" in line:
                 waiting.send_signal(signal.SIGINT)
                 break
-        _, rest = waiting.communicate(timeout=30)
+        _, rest = waiting.communicate(timeout=NET_S)
     assert waiting.returncode == 130 and "goes on without you" in rest and "--follow" in rest, lines
     job_id = lines[0].split()[0]
     now = status(head, job_id)

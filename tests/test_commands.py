@@ -11,7 +11,6 @@ from dubbing.media import audio_length, probe
 from dubbing.shot_table import read_rows
 from dubbing.store import Store
 
-pytestmark = pytest.mark.xdist_group("commands")
 FRAMES = 60
 
 

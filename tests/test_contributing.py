@@ -51,7 +51,6 @@ def unpacked(title: str, folder: Path) -> None:
 # -- a stage ---------------------------------------------------------------------------------
 
 
-@pytest.mark.xdist_group("film")
 def test_a_stage_is_one_file_and_one_line(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unpacked("A stage", tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

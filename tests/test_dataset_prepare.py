@@ -24,7 +24,7 @@ from dubbing.engine import Event
 from dubbing.media import ClipWriter, read_sound
 from dubbing.media.film import Film
 
-pytestmark = [pytest.mark.xdist_group("film"), pytest.mark.long]
+pytestmark = pytest.mark.long
 SETTINGS = Settings(size=64)
 
 

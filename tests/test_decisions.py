@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from waiting import NET_S
 
 from dubbing.decisions import FILE, Conflict, DecisionLog, standing_of
 from dubbing.errors import InputError, OutputError
@@ -232,7 +233,7 @@ def test_several_processes_lose_none_of_their_records(tmp_path: Path) -> None:
     for w in workers:
         w.start()
     for w in workers:
-        w.join(50)
+        w.join(NET_S)
         assert w.exitcode == 0
     records = DecisionLog(tmp_path).records()
     assert [r.seq for r in records] == list(range(1, 76))

@@ -27,7 +27,6 @@ from dubbing.records import Patch
 from dubbing.store import Store
 from dubbing.testing import material
 
-pytestmark = pytest.mark.xdist_group("draft")
 FRAMES = 60
 
 

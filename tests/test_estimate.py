@@ -26,7 +26,6 @@ from dubbing.pipeline import PIPELINE
 from dubbing.stage import Resources, Stage
 from dubbing.task import Inputs, Outcome, Task
 
-pytestmark = pytest.mark.xdist_group("estimate")
 FRAMES = 100
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import shutil
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from dubbing.evaluate import find_clips, page, read_table
 from dubbing.evaluate.measurements import by_generator, measured_beside, row, side_by_side
 from dubbing.evaluate.measures import GROUPS
 
-pytestmark = [pytest.mark.xdist_group("film"), pytest.mark.long]
+pytestmark = pytest.mark.long
 
 
 def told(generator: str, clip: str, model: str | None = None, sha: str = "a" * 12, **numbers: float) -> list[dict]:
@@ -37,13 +36,14 @@ def test_two_of_one_name_are_told_apart():
     assert list(by_generator(rows)) == ["lipgan@111111", "lipgan@222222"]
 
 
-def test_the_command_measures_several(film, tmp_path):
-    clip = str(film.parent / "film.mp4")
-    command = [sys.executable, "-m", "dubbing", "eval", clip, "--out", str(tmp_path), "--json"]
-    command += ["--only", "resynthesis", "--generator", "rewrite", "--generator", "{name: rewrite, opening: 0.5}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    value = json.loads(done.stdout)
+def test_the_command_measures_several(finished, tmp_path, dub):
+    """On what a run has analysed."""
+    shutil.copytree(finished.out / "film" / "analysis", tmp_path / "film" / "analysis")
+    two = ("--generator", "rewrite", "--generator", "{name: rewrite, opening: 0.5}")
+    clip = finished.film.parent / "film.mp4"
+    code, said, err = dub("eval", clip, "--out", tmp_path, "--json", "--only", "resynthesis", *two)
+    assert code == 0, err
+    value = json.loads(said)
     whole, half = value["side_by_side"]
     assert whole["clips"] == half["clips"] == 1 and whole["PSNR"] > 10 and whole["MB"] == half["MB"] > 0.1
     assert whole["M-LMD"] != half["M-LMD"] and set(value["summary"]) == {whole["generator"], half["generator"]}
@@ -53,11 +53,10 @@ def test_the_command_measures_several(film, tmp_path):
     assert html.count("<h2>rewrite@") == 2 and html.count("data:image/jpeg") == 2
 
 
-def test_a_generator_there_is_not_stops_all_before_any_work(film, tmp_path):
-    command = [sys.executable, "-m", "dubbing", "eval", str(film.parent / "film.mp4"), "--out", str(tmp_path / "out"),
-               "--generator", "rewrite", "--generator", "{name: lipgan, model: /no/such.pth}"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "/no/such.pth" in done.stderr and "Traceback" not in done.stderr
+def test_a_generator_there_is_not_stops_all_before_any_work(film, tmp_path, dub):
+    two = ("--generator", "rewrite", "--generator", "{name: lipgan, model: /no/such.pth}")
+    code, _, err = dub("eval", film.parent / "film.mp4", "--out", tmp_path / "out", *two)
+    assert code == 2 and "/no/such.pth" in err and "Traceback" not in err
     assert not list((tmp_path / "out").rglob("result.json"))
 
 

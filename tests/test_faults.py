@@ -20,14 +20,14 @@ import faulty
 import pytest
 import ray
 from faulty import Sleepers
-from waiting import until
+from waiting import NET_S, until
 
 from dubbing.config import Engine
 from dubbing.engine.ray import RayPool
 from dubbing.engine.schedule import Event, Schedule
 from dubbing.stage import Resources
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.ray]
+pytestmark = pytest.mark.ray
 KIND = Resources(cpus=1.0, gpus=0.0, memory_mb=100)
 CALM = [(0.05, None)] * 10
 
@@ -90,7 +90,7 @@ def test_a_stage_that_hangs_is_stopped_at_its_deadline_and_tried_again(cluster: 
 
 def test_a_stage_that_always_hangs_is_given_up(cluster: Any, tmp_path: Path) -> None:
     work = Sleepers(tmp_path / "out", [*CALM[:4], (0.05, "hangs")])
-    schedule, _ = run(work, deadline_s=1.0, deadline_frame_s=0.01, tries=2)
+    schedule, _ = run(work, deadline_s=2.0, deadline_frame_s=0.01, tries=2)
     assert schedule.failed["lipsync film/fr/shot_0004"].error_class == "Deadline" and len(work.values()) == 13
 
 
@@ -110,7 +110,7 @@ def test_a_node_that_leaves_costs_no_try(cluster: Any, tmp_path: Path) -> None:
     cluster.wait_for_nodes()
 
     def leave() -> None:
-        until(lambda: len(work.values()) >= 6)
+        until(lambda: node.node_id in work.nodes())  # and it works on the next task
         cluster.remove_node(node, allow_graceful=False)
 
     leaver = threading.Thread(target=leave)
@@ -133,7 +133,7 @@ def test_kinds_of_workers_do_not_wait_for_each_other(cluster: Any, tmp_path: Pat
     assert "waits for 0.5 GPU" in notes[0] and "has 0" in notes[0]
     with contextlib.redirect_stderr(io.StringIO()):
         cluster.add_node(num_cpus=1, num_gpus=1)
-    runs.join(30)
+    runs.join(NET_S)
     assert not schedule.failed and len(work.values()) == 9
 
 
@@ -147,7 +147,7 @@ def said_alone(tmp_path: Path, pool: str, then: str) -> str:
         f"pool = lambda: {pool}\n{then}"
     )
     env = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "CUDA_VISIBLE_DEVICES")}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=env,
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, env=env,
                           cwd=Path(__file__).parent)  # fmt: skip
     return done.stdout + done.stderr
 

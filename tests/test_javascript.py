@@ -17,7 +17,6 @@ from deno import find_deno_bin
 from films import Finished
 from pages import served
 
-pytestmark = pytest.mark.xdist_group("film")
 REVIEW = Path(__file__).resolve().parents[1] / "dubbing" / "review"
 TYPES = (REVIEW / "types.d.ts").read_text(encoding="utf-8")
 

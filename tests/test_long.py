@@ -32,7 +32,6 @@ from dubbing.pipeline import PIPELINE
 from dubbing.stage import Stage, execute
 from dubbing.stages.faces import FacesInputs
 
-pytestmark = pytest.mark.xdist_group("estimate")
 HZ = 16_000
 LONG = 172_800  # frames: two hours
 CUTS = ((0, 100), (100, LONG))  # one short shot, and one that is cut into windows

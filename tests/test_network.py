@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -13,13 +12,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from films import Finished, facts_on_disk
 from waiting import NET_S
 
 from dubbing.config import Engine
@@ -27,6 +28,7 @@ from dubbing.engine import connection
 from dubbing.errors import ClusterError, EngineError
 from dubbing.store import temporary
 
+pytestmark = pytest.mark.xdist_group("cluster")
 HERE = Path(__file__).parent
 DUB = [sys.executable, "-m", "dubbing"]
 # All that a run may do. Other addresses of the machine, a name to look up, a way out of it: none.
@@ -42,13 +44,19 @@ def without_a_network() -> str | None:
     return tried.stderr.strip() if tried.returncode else None
 
 
-@pytest.fixture
-def temp() -> Iterator[Path]:
+@contextmanager
+def short() -> Iterator[Path]:
     """An empty folder for temporary files, with a short name: Ray puts sockets there."""
-    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp", ignore_cleanup_errors=True) as name:
         for folder in (empty := Path(name, "t"), empty.with_name("home")):
             folder.mkdir()
         yield empty
+
+
+@pytest.fixture
+def temp() -> Iterator[Path]:
+    with short() as folder:
+        yield folder
 
 
 def watched(*command: object, **more: Any) -> dict[str, Any]:
@@ -84,7 +92,7 @@ def polled(*command: object, **more: Any) -> dict[str, Any]:
                 listening |= here
                 remote |= there
             time.sleep(0.1)
-        left = psutil.wait_procs(seen, timeout=10)[1]
+        left = psutil.wait_procs(seen, timeout=NET_S)[1]
         said.seek(0)
         return {
             "code": process.returncode,
@@ -113,6 +121,14 @@ def seen_all() -> None:
         pytest.skip(f"sockets were looked at now and then, attempts were not counted: {why}")
 
 
+def left_of(path: str) -> set[object]:
+    """Folders whose path begins so, and living processes whose command names one."""
+    at = Path(path)
+    processes = psutil.process_iter(["cmdline"])
+    named = {p.pid for p in processes if path in " ".join(p.info["cmdline"] or [])}  # a zombie's is empty
+    return {*at.parent.glob(f"{at.name}*"), *named}
+
+
 def environment(temp: Path, **more: str) -> dict[str, str]:
     """Ours without what a user may have set for Ray; the home folder is one that nobody has used yet."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
@@ -136,33 +152,6 @@ def test_the_watch_sees_what_must_not_be(what: str) -> None:
     assert not said["left"] and not any(said[name] for name in counts)
 
 
-@pytest.mark.ray
-def test_a_run_makes_no_connection_beyond_this_machine(film: Path, temp: Path, tmp_path: Path) -> None:
-    """Two workers and every stage. Nothing is left afterwards, and the output is readable as the umask says."""
-    said = quiet(
-        *DUB, "run", film, "--out", tmp_path / "out", env=environment(temp), preexec_fn=lambda: os.umask(0o027)
-    )
-    assert said["code"] in (0, 3), said["stderr"]
-    assert "starting workers" in said["stderr"]
-    assert list(temp.iterdir()) == [], "something is left in the folder for temporary files"
-    assert not temp.with_name("home").joinpath(".ray").exists(), "a token lies in the home folder"
-    modes = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "out").rglob("*") if p.is_file()}
-    folders = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "out").rglob("*") if p.is_dir()}
-    assert modes == {0o640} and folders == {0o750}, (modes, folders)
-    seen_all()
-
-
-@pytest.mark.ray
-@pytest.mark.xdist_group("cluster")
-def test_the_local_cluster_makes_no_connection_beyond_this_machine(temp: Path, tmp_path: Path) -> None:
-    """Two nodes, the dashboard with its Jobs API, and a job, which is refused so that it is quick."""
-    (tmp_path / "m.yaml").write_text("version: 2")
-    bins = str(Path(sys.executable).parent)
-    said = quiet(HERE.parent / "jobs" / "local.sh", tmp_path / "m.yaml", "out", env=environment(temp, DUB_BIN=bins))
-    assert said["code"] == 2 and "reads version 1" in said["stderr"], said["stderr"]
-    seen_all()
-
-
 RAY_STARTED = """
 import os, sys
 from dubbing.config import Engine
@@ -173,29 +162,71 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.ray
-def test_what_a_killed_run_leaves_is_private_and_the_next_one_clears_it_away(temp: Path) -> None:
+@dataclass(frozen=True)
+class Doomed:
+    """A run that will be killed. temp: the folder for temporary files, which holds nothing but `folder`, its own;
+    helpers: what Ray started."""
+
+    process: subprocess.Popen[str]
+    temp: Path
+    folder: Path
+    helpers: list[psutil.Process]
+
+
+@pytest.fixture(scope="module")
+def doomed() -> Iterator[Doomed]:
+    """One for two tests: Ray's agents need a minute to see that they are alone, in which others can be run."""
     started = [sys.executable, "-c", RAY_STARTED]
-    with subprocess.Popen(started, env=environment(temp), stdin=-1, stdout=-1, text=True) as process:
+    with short() as temp, subprocess.Popen(started, env=environment(temp), stdin=-1, stdout=-1, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "up\n"
-        helpers = psutil.Process(process.pid).children(recursive=True)
-        here = set().union(*(sockets_of(h)[0] for h in helpers))  # in the machine's own network, which has a way out
-        assert here and here <= ALLOWED
         (folder,) = temp.iterdir()
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        tokens = {Path(f"/proc/{h.pid}/environ").read_bytes().partition(b"RAY_AUTH_TOKEN=")[2][:64] for h in helpers}
-        assert len(tokens - {b""}) == 1
-        kept = [p for p in folder.rglob("*") if p.is_file() and (tokens - {b""}).pop() in p.read_bytes()]
-        assert not kept, "the token is in a file"
-        with temporary("other", temp):
-            assert folder.exists(), "a run under way lost its folder"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not psutil.wait_procs(helpers, timeout=NET_S)[1], "something of a killed run runs on"
-    assert folder.exists()
-    with temporary("next", temp) as mine:
-        assert [p.name for p in temp.iterdir()] == [mine.parent.name]
-    assert list(temp.iterdir()) == []
+        yield Doomed(process, temp, folder, psutil.Process(process.pid).children(recursive=True))
+        process.kill()
+
+
+@pytest.mark.ray
+def test_what_a_run_shows_and_writes_is_private(doomed: Doomed) -> None:
+    here = set().union(*(sockets_of(h)[0] for h in doomed.helpers))  # in the machine's own network, which has a way out
+    assert here and here <= ALLOWED
+    assert stat.S_IMODE(doomed.folder.stat().st_mode) == 0o700
+    environments = (Path(f"/proc/{h.pid}/environ").read_bytes() for h in doomed.helpers)
+    (token,) = {e.partition(b"RAY_AUTH_TOKEN=")[2][:64] for e in environments} - {b""}
+    kept = [p for p in doomed.folder.rglob("*") if p.is_file() and token in p.read_bytes()]
+    assert not kept, "the token is in a file"
+    with temporary("other", doomed.temp):
+        assert doomed.folder.exists(), "a run under way lost its folder"
+    doomed.process.kill()
+
+
+@pytest.mark.ray
+def test_a_run_makes_no_connection_beyond_this_machine(finished: Finished, temp: Path, tmp_path: Path) -> None:
+    """Two workers and every stage. Nothing is left afterwards, the output is readable as the umask says, and holds the
+    same bytes as one process makes."""
+    said = quiet(
+        *DUB, "run", finished.film, "--out", tmp_path / "out", env=environment(temp), preexec_fn=lambda: os.umask(0o027)
+    )
+    assert said["code"] in (0, 3), said["stderr"]
+    assert "starting workers" in said["stderr"]
+    assert list(temp.iterdir()) == [], "something is left in the folder for temporary files"
+    assert not temp.with_name("home").joinpath(".ray").exists(), "a token lies in the home folder"
+    modes = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    folders = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "out").rglob("*") if p.is_dir()}
+    assert modes == {0o640} and folders == {0o750}, (modes, folders)
+    assert facts_on_disk(tmp_path / "out") == facts_on_disk(finished.out)
+    seen_all()
+
+
+@pytest.mark.ray
+def test_the_local_cluster_makes_no_connection_beyond_this_machine(temp: Path, tmp_path: Path) -> None:
+    """Two nodes, the dashboard with its Jobs API, and a job, which is refused so that it is quick: its exit code comes
+    out, and nothing stays behind."""
+    before = left_of("/tmp/dub-ray.")
+    (tmp_path / "m.yaml").write_text("version: 2")
+    bins = str(Path(sys.executable).parent)
+    said = quiet(HERE.parent / "jobs" / "local.sh", tmp_path / "m.yaml", "out", env=environment(temp, DUB_BIN=bins))
+    assert said["code"] == 2 and "reads version 1" in said["stderr"], said["stderr"]
+    assert left_of("/tmp/dub-ray.") <= before
+    seen_all()
 
 
 def test_only_what_nobody_holds_is_cleared_away(tmp_path: Path) -> None:
@@ -227,8 +258,7 @@ def test_workers_that_do_not_start_are_said_with_an_exit_code_of_their_own(
     assert "defect" not in done.stderr and "Traceback" not in done.stderr
     assert json.loads((tmp_path / "out" / "run.json").read_text())["exit_status"] == 4
     assert list(temp.iterdir()) == []
-    held = [p.pid for p in psutil.process_iter(["cmdline"]) if str(temp) in " ".join(p.info["cmdline"] or [])]
-    assert held == []
+    assert left_of(str(temp / "dub")) == set()
 
 
 def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,3 +291,15 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     with pytest.raises(ClusterError, match=r"at head:6379 \(RAY_ADDRESS\) cannot be joined: Failed to connect; see"):
         connection.connect(Engine())
+
+
+@pytest.mark.ray
+def test_what_a_killed_run_leaves_ends_and_the_next_one_clears_it_away(doomed: Doomed) -> None:
+    """The last test here: what is waited for has gone on during the others."""
+    doomed.process.kill()
+    doomed.process.wait()
+    assert not psutil.wait_procs(doomed.helpers, timeout=NET_S)[1], "something of a killed run runs on"
+    assert doomed.folder.exists()
+    with temporary("next", doomed.temp) as mine:
+        assert [p.name for p in doomed.temp.iterdir()] == [mine.parent.name]
+    assert list(doomed.temp.iterdir()) == []

@@ -255,8 +255,10 @@ def test_the_example_passes_its_own_tests(installed: dict[str, str], tmp_path: P
 
 
 def test_the_example_dubs_a_film_and_another_packages_metric_measures_it(
-    installed: dict[str, str], film: Path, tmp_path: Path
+    installed: dict[str, str], finished: Finished, tmp_path: Path
 ) -> None:
+    film = finished.film
+    shutil.copytree(finished.out / "film" / "analysis", tmp_path / "out" / "film" / "analysis")
     metric = put(tmp_path / "metric", "dub-flicker", plugins.METRICS, "flicker", "flicker_two:Flicker", FLICKER)
     installed = installed | {"PYTHONPATH": os.pathsep.join([str(metric), installed["PYTHONPATH"]])}
     job = yaml.safe_load(film.read_text()) | {"generator": {"name": "dim_mouth", "strength": 0.9}}

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import psutil
 import pytest
 import yaml
 
@@ -103,30 +100,6 @@ def test_a_script_is_one(path: Path) -> None:
     assert path.stat().st_mode & 0o111 and "set -euo pipefail" in path.read_text(encoding="utf-8")
     said = subprocess.run([path], capture_output=True, text=True, check=False)
     assert said.returncode == 2 and "Usage" in said.stderr
-
-
-@pytest.mark.ray
-@pytest.mark.xdist_group("cluster")
-def test_the_local_cluster_starts_and_stops(tmp_path: Path) -> None:
-    """The run itself is refused, so that it is quick: its exit code comes out, and nothing stays behind."""
-    (tmp_path / "m.yaml").write_text("version: 2")
-    before = nodes()
-    environment = os.environ | {"DUB_BIN": str(Path(sys.executable).parent), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [ROOT / "jobs" / "local.sh", tmp_path / "m.yaml", tmp_path / "out"],
-        env=environment, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 2 and "reads version 1" in done.stderr, done.stderr
-    assert nodes() <= before
-
-
-def nodes() -> set[int]:
-    """Living processes of clusters that jobs/local.sh made."""
-    found = set()
-    for process in psutil.process_iter(["cmdline", "status"]):
-        if process.info["status"] != psutil.STATUS_ZOMBIE and "/dub-ray." in " ".join(process.info["cmdline"] or []):
-            found.add(process.pid)
-    return found
 
 
 # What KubeRay's own CRDs say of the fields that the recipes use; .ci/kuberay_schema.py made it from them.

@@ -25,8 +25,6 @@ from dubbing.review.overlays import overlays
 from dubbing.review.proxy import Proxies
 from dubbing.stages.sync import middle_frames
 
-pytestmark = pytest.mark.xdist_group("film")
-
 
 @pytest.fixture(scope="module")
 def library(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Library:

@@ -44,8 +44,6 @@ from dubbing.review.rerun import rerun
 from dubbing.shot_table import read_rows
 from dubbing.stages.master import MasterInputs
 
-pytestmark = pytest.mark.xdist_group("film")
-
 # -- the lists, without a film ------------------------------------------------------------------
 
 RATES = {

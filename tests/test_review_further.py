@@ -261,6 +261,10 @@ LOOKS = """() => {
   return bad;
 }"""
 
+# Waits until no colour changes any more.
+STILL = """() => Promise.all(document.getAnimations()
+  .filter((a) => a instanceof CSSTransition).map((a) => a.finished.catch(() => null)))"""
+
 OUTSIDE = """() => [...document.querySelectorAll("header *, .card .line *")].filter((e) => {
   if (!e.checkVisibility() || getComputedStyle(e.parentElement).textOverflow === "ellipsis") return false;
   const box = e.getBoundingClientRect();
@@ -283,7 +287,7 @@ def test_everything_that_is_written_can_be_read(ana: Visitor, reviewed: Path, th
             page.keyboard.press("o")
             page.wait_for_selector(".card.stale")
         page.evaluate("() => document.querySelector('#notices').replaceChildren()")
-        page.wait_for_timeout(150)  # colours change in 90 ms
+        page.evaluate(STILL)
         assert page.evaluate(LOOKS) == [], path
 
 

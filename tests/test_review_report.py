@@ -29,8 +29,6 @@ from dubbing.review.library import Library
 from dubbing.review.report import report
 from dubbing.stages.lipsync import Lipsync
 
-pytestmark = pytest.mark.xdist_group("film")
-
 # -- distributions ----------------------------------------------------------------------------
 
 

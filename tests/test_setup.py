@@ -140,7 +140,7 @@ class Small:
         pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels)}
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "UV_", "PYTHON"))}
         environment = {**keep, **pip, "PYTHON": sys.executable, **environment}
-        return subprocess.run([self.root / "demo"], env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run([self.root / "demo"], env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture
@@ -178,13 +178,21 @@ def small(tmp_path: Path) -> Small:
     return project
 
 
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment that holds pip alone. Only to copy."""
+    made = tmp_path_factory.mktemp("venv") / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", made], check=True)
+    return made
+
+
 @pytest.fixture
-def with_uv(small: Small) -> Small:
+def with_uv(small: Small, venv: Path) -> Small:
     """The project with uv in its .venv, as pip would have put it there."""
     uv = Path(sys.prefix) / "bin" / "uv"
     if not uv.exists():
         pytest.skip("uv is not in this environment; ./check puts it there")
-    subprocess.run([sys.executable, "-m", "venv", small.root / ".venv"], check=True)
+    shutil.copytree(venv, small.root / ".venv", symlinks=True)
     (small.root / ".venv" / ".folder").write_text(str(small.root / ".venv"), encoding="utf-8")
     os.link(uv, small.root / ".venv" / "bin" / "uv")
     return small

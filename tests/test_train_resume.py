@@ -25,7 +25,7 @@ from dubbing.train.logs import LOSSES, read_losses
 from dubbing.train.loop import TrainingPlan, train
 from dubbing.train.stopping import STOP, until_ended
 
-pytestmark = [pytest.mark.xdist_group("training"), pytest.mark.training]
+pytestmark = pytest.mark.training
 ROOT = Path(__file__).resolve().parents[1]
 GAN = {"batch": 2, "size": 12, "width": 0.05, "sync_weight": 0, "quality_weight": 0.07, "held_out_steps": 5}
 

@@ -31,8 +31,6 @@ from dubbing.shot_table import read_rows
 from dubbing.store import RESULT, Store, content_key
 from dubbing.task import Outcome, Task
 
-pytestmark = pytest.mark.xdist_group("film")
-
 
 def flip(path: Path) -> None:
     """One bit, in place, and the file's times as they were."""

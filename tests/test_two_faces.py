@@ -32,7 +32,7 @@ from dubbing.review.report import report
 from dubbing.review.rerun import rerun
 from dubbing.shot_table import read_rows
 
-pytestmark = [pytest.mark.xdist_group("two faces"), pytest.mark.long]
+pytestmark = pytest.mark.long
 KEY = ("two", "hi", "shot_0001")
 SPEAKS = 72  # frames of the short film in which its one face speaks: here the left one says them, then the right one
 WIDE = 300  # pixels of the picture that belong to each

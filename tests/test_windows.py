@@ -17,8 +17,6 @@ from dubbing.artifacts.tracks import load_tracks
 from dubbing.records import Patch, Track
 from dubbing.shot_table import read_rows
 
-pytestmark = pytest.mark.xdist_group("windows")
-
 
 def test_windows_cover_a_shot_once() -> None:
     assert windows(10, 1450) == [(10, 1450)]
