@@ -6,8 +6,8 @@ weaker too; so the two waves are compared. It knows neither characters nor faces
 
 Measured on six voices of several languages, one against another, in windows of 160 ms: the largest squared correlation
 within 12 ms, weighted by energy over 0.3 s, is below 0.2 in 99 of 100 windows for two voices that have nothing to do
-with each other; above 0.85 for a copy that is delayed by 4 ms and dull, at 12 or 30 dB below; above 0.65 for one through
-a small room. A reply 15 dB below the louder voice, with 20 dB of crosstalk under it, is at 0.2 (median).
+with each other; above 0.85 for a copy that is delayed by 4 ms and dull, at 12 or 30 dB below; above 0.65 for one
+through a small room. A reply 15 dB below the louder voice, with 20 dB of crosstalk under it, is at 0.2 (median).
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def drift(lines: Sequence[SpokenLine], speech: np.ndarray, film_s: float) -> str
     """What is wrong with all the times of a list, with the right value, as a sentence; None where nothing is, or it
     cannot be told.
 
-    lines: in order of their beginnings; speech: int (S, 2), ranges of 16 kHz samples from frame 0; film_s: seconds of the film.
+    lines: in order of their beginnings; speech: int (S, 2), ranges of 16 kHz samples from frame 0; film_s: seconds of
+    the film.
     """
     count = int(film_s * _HZ)
     if len(lines) < _LEAST_LINES or count < _HZ or not len(speech):

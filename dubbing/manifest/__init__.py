@@ -353,7 +353,7 @@ class Manifest(Model):
     def narrowed(self, only: Sequence[str] = (), leave: Sequence[str] = ()) -> Manifest:
         """The same job with other parts of its film. only: what is re-rendered, instead of what the manifest's `only`
         says; leave: what is left besides its `leave`; both as `dub run --only` takes them: `01:02:03:00-01:02:10:00`,
-        `frames:240-360`, `shots:2,5-7`.
+        `frames:240-360`, `shots:2,5-7`, `characters:ANNA`.
 
         Raises ManifestError: a part is not written so; the job has several titles.
         """

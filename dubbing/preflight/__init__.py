@@ -51,6 +51,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 _MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it in the original, do not go together
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
+_LATER = "parts of the film, by shots that are found when it runs; the rest is left (excluded)"
 _NAMED = 4  # ranges of what is asked for
 _ROOM = 1.5  # of the source's size, for one master
 
@@ -154,7 +155,6 @@ def look(
     models = attempt(("generator",), (), _generator, manifest, config), attempt(None, (), _expert, config)
     for i, title in enumerate(manifest.titles):
         at, video = ("titles", i), ("video",)
-        attempt(at, (), _unused, title)
         before = len(found.problems)
         made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:
@@ -205,7 +205,8 @@ def look(
             parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
             if one is not None:
                 text, frames = parts or ("", None)
-                dubs.append(replace(one, asked=text, asked_frames=frames))
+                said = "; ".join(part for part in (text, characters.said(title, dub)) if part)
+                dubs.append(replace(one, asked=said, asked_frames=frames))
                 found.notes += _taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
@@ -296,14 +297,6 @@ def devices(manifest: Manifest, config: Config) -> dict[str, str]:
     }
 
 
-def _unused(title: Title) -> None:
-    """Keys of the format that this version would ignore: refused, because ignoring would be silent."""
-    if title.cast is not None:
-        raise ManifestError(
-            "this version does not use 'cast' yet (it finds who speaks by itself); remove it.", at=("cast",)
-        )
-
-
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:
     """The shots of a cut list, read against what the film's header promises. That an edit lies outside the film is said
     only of decoded frames. Raises ManifestError."""
@@ -345,10 +338,8 @@ def _asked(
         film = replace(film, frames=len(media.timeline(store.local(title.video))))
         found = asked(title, dub, film)
     if found is None:
-        parts = [p for p in (dub.only or title.only, title.leave, dub.leave) if p and p.in_time]
-        return (
-            "parts of the film, by shots that are found when it runs; the rest is left (excluded)" if parts else ""
-        ), None
+        by_shots = any(p and p.in_time for p in (dub.only or title.only, title.leave, dub.leave))
+        return _LATER if by_shots else "", None
     frames = sum(b - a for a, b in found)
     ranges = ", ".join(f"{film.first + a}-{film.first + b}" for a, b in found[:_NAMED])
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""

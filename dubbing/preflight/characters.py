@@ -10,6 +10,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.analysis import dialogue
+from dubbing.analysis.asked import characters_asked
 from dubbing.analysis.line_drift import drift
 from dubbing.analysis.lines import SpokenLine, read_lines
 from dubbing.analysis.speech import Listener, samples16, speech_ranges
@@ -20,7 +21,7 @@ from dubbing.sound import RATE_HZ
 from dubbing.stages.audio import different_lengths
 from dubbing.store import Store
 
-__all__ = ["known", "lines_can_be_read", "notes_of_lines", "stems_can_be_used", "stems_fit_cast"]
+__all__ = ["known", "lines_can_be_read", "notes_of_lines", "said", "stems_can_be_used", "stems_fit_cast"]
 
 
 def stems_fit_cast(title: Title, dub: Dub) -> None:
@@ -58,6 +59,14 @@ def known(title: Title, dub: Dub, named: Collection[str] = ()) -> None:
                         f"{name!r} is no character of the title, {_which(name, names)}; write a name of 'cast'.",
                         at=(*at, key, "characters", n),
                     )
+
+
+def said(title: Title, dub: Dub) -> str:
+    """Whose faces are re-rendered, as `dub check` says it; empty where everybody's are."""
+    only, leave = characters_asked(title, dub)
+    parts = [f"only the faces of {', '.join(only)}"] if only else []
+    parts += [f"not the faces of {', '.join(leave)}"] if leave else []
+    return ", ".join(parts)
 
 
 def stems_can_be_used(
