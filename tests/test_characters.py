@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,28 @@ import cv2
 import numpy as np
 import pytest
 from command import Dub
+from made import put
 
 from dubbing import config, manifest, media, open_results, verify
-from dubbing.artifact import Ref
+from dubbing.artifact import File, Ref
 from dubbing.artifacts.people import Cast, People
+from dubbing.artifacts.sound import DubSound, save_speech
 from dubbing.artifacts.takes import seen_file
+from dubbing.artifacts.turns import TurnList
 from dubbing.engine import Report, run_job
 from dubbing.job import Job
 from dubbing.media import ClipWriter
 from dubbing.pipeline import PIPELINE
 from dubbing.shot_table import read_rows
 from dubbing.stage import Place, Scope, Stage
+from dubbing.stages.turns import Turns
 from dubbing.task import Inputs
 
 pytestmark = pytest.mark.long
 HZ = 48_000
 BOTH, ALONE = 72, 36  # frames of the two shots: in the first, two speak at once, in the second CARL, whom nobody sees
-SIZE = 2  # of the short film's picture
 ANNA, BEN, AGAIN = "shot_0001/face_1", "shot_0001/face_2", "shot_0002/face_1"
+NAMES = (ANNA, "ANNA"), (BEN, "BEN"), (AGAIN, "ANNA")
 
 
 def voice(sound: Path, first_s: Fraction, seconds: Fraction) -> np.ndarray:
@@ -55,16 +59,14 @@ def made(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     line = media.timeline(source)
     first_s, seconds = line.time(12), Fraction(BOTH) / line.rate
     pictures = [p.bgr() for p in media.read(source, line, 12, 12 + BOTH)]
-    size = (SIZE * 600, SIZE * 270)
     own = voice(source, first_s, seconds)
     short = int(Fraction(ALONE) / line.rate * HZ)
-    with ClipWriter(folder / "two.mp4", *size, line.rate, sample_rate_hz=HZ, channels=1, crf=12) as clip:
+    with ClipWriter(folder / "two.mp4", 600, 270, line.rate, sample_rate_hz=HZ, channels=1, crf=12) as clip:
         for p in pictures:
             half = p[:, 90:390]
-            clip.frame(cv2.resize(np.concatenate([half, cv2.flip(half, 1)], 1), size))
+            clip.frame(np.concatenate([half, cv2.flip(half, 1)], 1))
         for p in pictures[:ALONE]:
-            near = cv2.resize(p, (SIZE * 480, SIZE * 270))
-            clip.frame(cv2.copyMakeBorder(near, 0, 0, 0, SIZE * 120, cv2.BORDER_REPLICATE))
+            clip.frame(cv2.copyMakeBorder(p, 0, 0, 0, 120, cv2.BORDER_REPLICATE))
         clip.sound(np.concatenate([own, own[:short]])[:, None])
     hi, ta = (voice(film.parent / f"film.{name}.flac", first_s, seconds) for name in ("hi", "ta"))
     late = np.roll(ta, int(0.45 * HZ))  # the two dubs have one rhythm
@@ -137,7 +139,7 @@ def guessed(made: Path) -> list[dict[str, Any]]:
 def report(made: Path, guessed: list[dict[str, Any]]) -> Report:
     """A run in which the faces are named."""
     with pytest.MonkeyPatch.context() as patch:
-        return run(made / "job.yaml", patch, {ANNA: "ANNA", BEN: "BEN", AGAIN: "ANNA"})
+        return run(made / "job.yaml", patch, dict(NAMES))
 
 
 def test_a_face_without_a_name_is_not_guessed(guessed: list[dict[str, Any]]) -> None:
@@ -175,8 +177,31 @@ def test_a_voice_heard_through_is_nobody_s(report: Report) -> None:
 
 def test_who_is_left_by_name_keeps_the_source(made: Path, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     job = manifest_of(made, {}, "left.yaml", leave={"characters": ["ANNA"]})
-    run(job, monkeypatch, {ANNA: "ANNA", BEN: "BEN", AGAIN: "ANNA"})
+    run(job, monkeypatch, dict(NAMES))
     assert [(f["track"], f["character"]) for f in rows(made, "faces")] == [(BEN, "BEN")]
+
+
+def test_lines_say_who_speaks_where_there_are_no_stems(
+    made: Path, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Name, "names", NAMES)
+    (made / "said.csv").write_text(
+        "character;in;out\nanna;0;1.2\nBEN;1.0;2.0\nCARL;00:00:03:00;00:00:04:12\n", encoding="utf-8"
+    )
+    job = Named(manifest.load(made / "job.yaml"), made / "out", config.load())
+    task = job.plan(job.manifest.titles[0], {}).get(TurnList, "hi")
+    assert task is not None and job.done(task)
+    speech = np.array([[0, 40_000], [48_300, 70_000]])  # up to 2.5 s, then in the second shot
+    save_speech(tmp_path, 72_000, speech)
+    sound = put(tmp_path, DubSound(72_000, 3.9, 2, {}))
+    inputs = replace(task.inputs, sound=sound, lines=File(made / "said.csv", ""), spelled=("ANNA", "BEN", "CARL"))
+    both, alone = Turns().process(inputs, tmp_path, lambda frames: None).shots
+    rate = 24000 / 1001
+    says = {face.character: face for face in both.faces}
+    assert says["ANNA"].says[0] == (0, round(1.2 * rate)) and says["ANNA"].by == "lines" and not says["ANNA"].sound
+    assert says["BEN"].says == ((int(1.0 * rate), round(2.25 * rate)),), "0.25 s beyond his line"
+    assert both.doubt is None and says["ANNA"].says[-1][1] == 60, "the rest is by whoever spoke nearest"
+    assert not alone.faces and (alone.reason, alone.doubt) == ("off_screen", None)
 
 
 # -- before a run --------------------------------------------------------------------------------
