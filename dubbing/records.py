@@ -78,8 +78,9 @@ class Patch:
     """The changed region of one frame.
 
     frame: number in the title; x, y: top left in the upright picture, both even; bgr_HWC: uint8
-    (H, W, 3), H and W even; matte_HW: uint8, 0 keeps the source, 255 replaces it. `bgr` and `alpha` are the
-    same two arrays under the names that image libraries use.
+    (H, W, 3), H and W even; matte_HW: uint8, 0 keeps the source, 255 replaces it; deep_HWC: of a film of more than 8
+    bits or a high dynamic range what goes into it, uint16 (H, W, 3), 0..65535 in the film's own transfer, and bgr_HWC
+    is what a display shows of that. `bgr` and `alpha` are two of these arrays under the names that image libraries use.
     """
 
     frame: int
@@ -87,6 +88,7 @@ class Patch:
     y: int
     bgr_HWC: np.ndarray
     matte_HW: np.ndarray
+    deep_HWC: np.ndarray | None = None
 
     @property
     def bgr(self) -> np.ndarray:

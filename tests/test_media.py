@@ -139,7 +139,7 @@ def test_colours_survive(tmp_path: Path, height: int, pix_fmt: str) -> None:
 
 
 def test_a_round_trip_through_bgr_keeps_the_planes(tmp_path: Path) -> None:
-    from dubbing.media.colour import PLANAR, planes_of
+    from dubbing.media.colour import layout_of, planes_of
     from dubbing.media.film import Film
 
     y, x = np.mgrid[:H, :W]
@@ -148,8 +148,9 @@ def test_a_round_trip_through_bgr_keeps_the_planes(tmp_path: Path) -> None:
         clip.frame(smooth)
     with Film(tmp_path / "c.mp4") as open_film:
         frame = next(open_film.whole())
-        planes, sub, colour = planes_of(frame), PLANAR[frame.format.name], open_film.colour
-        back = colour.yuv(colour.bgr(planes, sub), sub)
+        planes, layout, colour = planes_of(frame), layout_of(frame.format.name), open_film.colour
+        assert layout is not None
+        back = colour.yuv(colour.bgr(planes, layout), layout)
     for before, after in zip(planes, back, strict=True):
         assert np.abs(np.rint(after) - before).max() <= 1
 

@@ -22,7 +22,7 @@ from waiting import until
 
 from dubbing import media
 from dubbing.errors import InputError
-from dubbing.media.colour import Colour, planes_of
+from dubbing.media.colour import Colour, Layout, planes_of
 from dubbing.review.kept import HALF, Kept
 from dubbing.review.library import Shown
 from dubbing.review.panes import DIFF_GAIN, FULL_PX, MOUTH_WH, layout_of
@@ -55,7 +55,7 @@ def pictures(proxies: Proxies, said: dict[str, Any]) -> list[tuple[float, np.nda
         for frame in f.decode(stream):
             assert frame.key_frame
             colour = Colour.of(frame.colorspace, frame.color_range, frame.height, "yuv420p")
-            found.append((float(frame.pts * stream.time_base), colour.bgr(planes_of(frame), (1, 1))))
+            found.append((float(frame.pts * stream.time_base), colour.bgr(planes_of(frame), Layout((1, 1), 8))))
         return found
 
 

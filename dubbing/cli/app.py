@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -40,6 +41,7 @@ from dubbing.cli.options import (
     parts_options,
     run_options,
 )
+from dubbing.cli.report import report
 from dubbing.cli.review import rerun, review
 from dubbing.cli.say import echo
 from dubbing.cli.score import score
@@ -179,6 +181,7 @@ Examples:
   dub run reel.yaml
   dub run reel.yaml --out /films/out --workers 8
   dub run s3://films/reel.yaml --out s3://films/out
+  dub run reel.yaml --preview       a few seconds of the worst and best shots, beside the original
   dub run reel.yaml --draft         quick and coarse, to look at timing; named reel.fr.draft.mp4
   dub run reel.yaml --only 01:02:03:00-01:02:10:00 --shots 2,5-7      these parts alone, in whole masters
   dub run reel.yaml --log-format json 2> events.jsonl
@@ -277,7 +280,8 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 
 for _command in (
-    init, schema, review, rerun, export, verify, formats, score, evaluate, train, dataset, models, submit, logs, cancel,
+    init, schema, review, rerun, export, report, verify, formats, score, evaluate, train, dataset, models, submit,
+    logs, cancel,
 ):  # fmt: skip
     dub.add_command(_command)
 
@@ -304,14 +308,24 @@ def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifes
 
 def _do(
     job: Manifest, settings: Config, out: Path | Uri, engine: str, workers: int | None, draft: bool, no_score: bool,
-    verify: bool, log_format: str, as_json: bool, **parts: Any,
+    verify: bool, preview: bool, log_format: str, as_json: bool, **parts: Any,
 ) -> NoReturn:  # fmt: skip
     """A run as `dub run` and `dub quick` have it: options over settings, what came of it, and its exit code."""
     from dubbing.cli import show, tell
 
-    report, said = _run(
-        narrowed(job, **parts), changed(settings, workers, draft, no_score), out, engine, log_format, verify
-    )
+    job, settings = narrowed(job, **parts), changed(settings, workers, draft, no_score)
+    if preview:
+        from dubbing.api import previewing
+        from dubbing.cli.preview import ended, told
+
+        with _watched(log_format, masters=False) as (begin, on_event, _):
+            made = previewing.preview(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin)
+        if as_json:
+            show.as_json({"schema": "dub.preview.1", **asdict(made)})
+        else:
+            echo(told(made))
+        raise SystemExit(ended(made))
+    report, said = _run(job, settings, out, engine, log_format, verify)
     if as_json:
         show.as_json(report.run_json)
     else:
@@ -324,6 +338,19 @@ def _run(
 ) -> tuple[Report, list[str]]:  # fmt: skip
     """A run watched on stderr, and the notes that were said at its start."""
     from dubbing.api import jobs
+
+    with _watched(log_format) as (begin, on_event, said):
+        return jobs.run(
+            job, out, config=settings, engine=engine, on_event=on_event, on_check=begin, verify=verify
+        ), said
+
+
+@contextmanager
+def _watched(
+    log_format: str, masters: bool = True
+) -> Iterator[tuple[Callable[[Findings], None], Callable[[Event], None], list[str]]]:
+    """A display on stderr: what begins it, what it is told, and the notes that were said at its start. masters: whether
+    all of every dub is to be done, of which the display counts what is left."""
     from dubbing.cli import defects
     from dubbing.cli.watch import watcher
 
@@ -332,7 +359,7 @@ def _run(
     with ExitStack() as stack:
 
         def begin(found: Findings) -> None:
-            films = [(t.frames, len(t.dubs)) for t in found.titles]
+            films = [(t.frames, len(t.dubs) if masters else 0) for t in found.titles]
             watch = stack.enter_context(watcher(films, sys.stderr, log_format))
             watching.append(watch)
             for note in found.notes:
@@ -343,9 +370,7 @@ def _run(
             defects.remember(event)
             watching[0](event)
 
-        return jobs.run(
-            job, out, config=settings, engine=engine, on_event=on_event, on_check=begin, verify=verify
-        ), said
+        yield begin, on_event, said
 
 
 @contextmanager

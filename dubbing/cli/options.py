@@ -149,6 +149,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--verify", is_flag=True, help="Look at every byte of what is done; make again what is damaged."
         ),
+        click.option(
+            "--preview", is_flag=True,
+            help="No master: analyse the film, render only some seconds of each dub's likely worst and best shots (by "
+            "scores of an earlier run, where there are any), and show them beside the original, with the dub's sound, "
+            "in OUT/preview/TITLE.LANG.mp4. A full run goes on from there.",
+        ),
         log_format_option,
         json_option,
     )  # fmt: skip

@@ -152,7 +152,7 @@ def lay(
     matte_HW: np.ndarray,
     mesh_P2: np.ndarray,
 ) -> np.ndarray:
-    """The patch's pixels, uint8 (H, W, 3).
+    """The patch's pixels, uint8 (H, W, 3), or float32 0..255 where the source is.
 
     source_HWC: the source under the patch; seen_square, made_square: the face as the network saw it and as it
     drew it, 0..255, both of the whole box, of one size, which need not be square.
@@ -166,7 +166,8 @@ def lay(
     cv2.fillPoly(lips, [np.rint(outline * 16).astype(np.int32)], 1.0, lineType=cv2.LINE_AA, shift=4)
     lips = cv2.GaussianBlur(lips, (0, 0), max(0.5, pixel))
     kept = np.exp(-((apart / _ALIKE) ** 2)) * (1 - lips)
-    return np.clip(np.rint(made + (source_HWC - seen) * kept[..., None]), 0, 255).astype(np.uint8)
+    laid = made + (source_HWC - seen) * kept[..., None]
+    return np.clip(laid if source_HWC.dtype == np.float32 else np.rint(laid), 0, 255).astype(source_HWC.dtype)
 
 
 def _colour_shift(difference_HWC: np.ndarray, matte_HW: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from dubbing.errors import ManifestError, ModelError
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.paste import Place, cut_square, lay, matte, places, raised, smooth
 from dubbing.networks.boxes import detector_boxes
-from dubbing.records import Line, Patch
+from dubbing.records import Line
 from dubbing.sound import RATE_HZ
 from dubbing.store import content_key, key_of
 
@@ -228,9 +228,13 @@ class CropPlan:
         alpha = matte(mesh, box, place)
         x, y = place.x - part[1][0], place.y - part[1][1]
         source = part[0][y : y + place.height, x : x + place.width]
+        transfer = picture.colour.transfer
+        if picture.deep:
+            source = picture.own_bgr((place.x, place.y, place.width, place.height))
+            seen, drawn = media.undisplayed(seen, transfer), media.undisplayed(drawn, transfer)
         bgr = lay(source, seen, drawn, box, place, alpha, mesh)
         alpha = np.rint(alpha * (255 * self.fade_N[n])).astype(np.uint8)
-        return Rendered(Patch(picture.frame, place.x, place.y, bgr, alpha), float("nan"))
+        return Rendered(media.patch_of(picture.frame, place.x, place.y, bgr, alpha, transfer), float("nan"))
 
 
 def _only_speech(wave: np.ndarray, speech_N: np.ndarray, edges: list[int]) -> np.ndarray:

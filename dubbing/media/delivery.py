@@ -7,19 +7,18 @@ sentence why not. It opens nothing and encodes nothing (`master` does).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dubbing.errors import MediaError, UnsupportedMedia
-from dubbing.media.colour import PLANAR
+from dubbing.media.colour import HDR, layout_of
+from dubbing.media.encoders import ENCODERS, Encoding, as_source
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
 __all__ = ["DRAFT", "Delivery", "TrackDelivery", "delivery", "tables"]
 
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
-_HDR = {16: "PQ", 18: "HLG"}
-_ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 _EXTENSIONS = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv"}
 _LOSSLESS_IN = {
     "mp4": {"flac", "alac"},
@@ -71,15 +70,13 @@ class TrackDelivery:
 class Delivery:
     """How a master is made.
 
-    extension: with its dot; muxer: FFmpeg's name; video_codec: the encoder; tag: the codec's four
-    letters in mp4 and mov, '' elsewhere; sound: its tracks in order; notices: sentences for the user about what
-    differs from the source.
+    extension: with its dot; muxer: FFmpeg's name; picture: how the picture is encoded; sound: its tracks in order;
+    notices: sentences for the user about what differs from the source.
     """
 
     extension: str
     muxer: str
-    video_codec: str
-    tag: str
+    picture: Encoding
     sound: tuple[TrackDelivery, ...]
     notices: tuple[str, ...]
 
@@ -93,8 +90,8 @@ def delivery(info: MediaInfo, sound_info: MediaInfo, tracks: Sequence[int] | Non
     counted from 1, in that order.
 
     mp4, mov and Matroska stay what they are; WebM becomes Matroska (same clock, same subtitles); all
-    else becomes mp4, whose clock can be any; mp4 becomes mov where the sound is PCM. H.264 and HEVC
-    keep their codec, other codecs become H.264. Subtitles, further pictures and covers are copied.
+    else becomes mp4, whose clock can be any; mp4 becomes mov where the sound is PCM, and each what carries its codec.
+    The codec is the source's own where `encoders` knows it. Subtitles, further pictures and covers are copied.
     Raises UnsupportedMedia when anything but the source's own sound would be lost, MediaError without
     a picture, a sound stream or a track of that number.
     """
@@ -103,9 +100,13 @@ def delivery(info: MediaInfo, sound_info: MediaInfo, tracks: Sequence[int] | Non
         raise MediaError(f"{info.path} has no video stream.")
     if not sound_info.audio:
         raise MediaError(f"{sound_info.path} has no sound stream.")
-    _check_picture(info, video)
+    picture = _picture(info, video)
     notices = []
     muxer = _muxer(info, video)
+    if muxer not in picture.encoder.muxers:
+        muxer = picture.encoder.muxers[0]
+        if "mov" in info.container or "matroska" in info.container:
+            notices.append(f"{info.path.name} becomes a {_EXTENSIONS[muxer]}, which carries {picture.encoder.shown}.")
     chosen = [sound_info.track(number) for number in tracks] if tracks else list(sound_info.audio)
     sound = tuple(_sound(muxer, sound_info, track) for track in chosen)
     if muxer == "mp4" and any(track.codec.startswith("pcm") for track in sound):
@@ -117,39 +118,41 @@ def delivery(info: MediaInfo, sound_info: MediaInfo, tracks: Sequence[int] | Non
         notices.append(f"{info.path.name} ({info.container}) is delivered as {_EXTENSIONS[muxer]}.")
     elif "matroska" in info.container and info.path.suffix.lower() != _EXTENSIONS[muxer]:
         notices.append(f"{info.path.name} is delivered as {_EXTENSIONS[muxer]}.")
-    encoder = _ENCODERS.get(video.codec, "libx264")
-    if video.codec not in _ENCODERS:
-        notices.append(f"{info.path.name} is {video.codec}; the master is H.264.")
+    if picture.notice:
+        notices.append(f"{info.path.name} {picture.notice}.")
+    if video.dynamic:
+        notices.append(f"{info.path.name} has {' and '.join(video.dynamic)} metadata, which is not in the master.")
     for codec in dict.fromkeys(own.codec for own, made in zip(chosen, sound, strict=True) if not made.copied):
         notices.append(f"{sound_info.path.name} ({codec}) is delivered as PCM, sample for sample.")
     _check_others(info, muxer, notices)
-    tag = ("hev1" if video.tag == "hev1" else "hvc1") if encoder == "libx265" and muxer != "matroska" else ""
-    return Delivery(_EXTENSIONS[muxer], muxer, encoder, tag, sound, tuple(notices))
+    tag = picture.tag
+    if picture.codec == "hevc" and muxer != "matroska":
+        tag = "hev1" if video.tag == "hev1" else "hvc1"
+    return Delivery(_EXTENSIONS[muxer], muxer, replace(picture, tag=tag), sound, tuple(notices))
 
 
-def _check_picture(info: MediaInfo, video: VideoInfo) -> None:
-    """Raises UnsupportedMedia for a picture that 8-bit progressive H.264 or HEVC would change."""
+def _picture(info: MediaInfo, video: VideoInfo) -> Encoding:
+    """How the picture is encoded. Raises UnsupportedMedia for one that would be changed."""
     name = info.path
-    if video.transfer in _HDR:
-        raise UnsupportedMedia(
-            f"{name} is HDR ({_HDR[video.transfer]}), and masters are not: make a standard-range version."
-        )
-    if video.bit_depth > 8:
-        raise UnsupportedMedia(f"{name} has {video.bit_depth} bits a sample, and masters have 8: convert it.")
-    if video.alpha:
-        raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
-    if video.pix_fmt not in PLANAR:
-        allowed = "4:2:0, 4:2:2 or 4:4:4 YUV of 8 bits"
+    picture = as_source(video)
+    layout = layout_of(video.pix_fmt)
+    if picture is None or layout is None:
+        if video.alpha:
+            raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
+        allowed = "4:2:0, 4:2:2 or 4:4:4 YUV, or planar RGB"
         raise UnsupportedMedia(f"{name} is in {video.pix_fmt}, and masters are {allowed}: convert it.")
+    if video.alpha and not layout.alpha:
+        raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
     if video.interlaced:
         raise UnsupportedMedia(f"{name} is interlaced, and masters are progressive: deinterlace it first.")
-    across, down = PLANAR[video.pix_fmt]
+    across, down = layout.sub
     if video.width % (1 << across) or video.height % (1 << down):
         raise UnsupportedMedia(
             f"{name} is {video.width}x{video.height}, and {video.pix_fmt} needs even sizes: crop it."
         )
     if video.matrix9 is not None and not _pure_turn(video.matrix9, video.rotation_deg):
         raise UnsupportedMedia(f"{name} is to be shown mirrored or askew, not by quarter turns: turn its pictures.")
+    return picture
 
 
 def _pure_turn(matrix9: tuple[int, ...], degrees: int) -> bool:
@@ -207,6 +210,6 @@ def tables() -> dict[str, Mapping[Any, Any]]:
     """What is decided by a table, for lists of it: `encoders` by the picture codecs that a master keeps, `hdr` names by
     transfer, and what each muxer carries: `lossless`, `lossy`, `same_family` sound codecs, `subtitles`, `pictures`."""
     return {
-        "encoders": _ENCODERS, "hdr": _HDR, "lossless": _LOSSLESS_IN, "lossy": _LOSSY_IN,
+        "encoders": ENCODERS, "hdr": HDR, "lossless": _LOSSLESS_IN, "lossy": _LOSSY_IN,
         "same_family": _SAME_FAMILY_ONLY, "subtitles": _SUBTITLES_IN, "pictures": _PICTURES_IN,
     }  # fmt: skip

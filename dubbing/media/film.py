@@ -88,7 +88,7 @@ class Film:
     def colour(self) -> Colour:
         """How the film's pictures become RGB, from its tags."""
         ctx = self.stream.codec_context
-        return Colour.of(ctx.colorspace, ctx.color_range, ctx.height, ctx.pix_fmt or "")
+        return Colour.of(ctx.colorspace, ctx.color_range, ctx.height, ctx.pix_fmt or "", ctx.color_trc)
 
     @property
     def seekable(self) -> bool:
@@ -122,6 +122,14 @@ class Film:
         length = Fraction(self.container.duration or 0, av.time_base)
         if self.seekable and not self.promised and self._ends + _EARLY_S < length:
             raise self.damage(number, f"ends early: its header promises {float(length):.1f} s; it stops")
+
+    def packets(self) -> Iterator[Any]:
+        """The picture's packets that are shown, as they lie in the file; those of other streams go to `on_packet`."""
+        for packet in self.container.demux():
+            if packet.stream is not self.stream:
+                self._note(packet)
+            elif packet.size and not packet.is_discard:
+                yield packet
 
     def onward(self, pts: Sequence[int] | np.ndarray) -> Iterator[Any]:
         """Frames from where the file has been sought to, beginning with a key frame; the pts of all

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from dubbing.errors import UnsupportedMedia
-from dubbing.media.colour import PLANAR
 from dubbing.media.delivery import delivery, tables
+from dubbing.media.encoders import ENCODERS, Encoder
 from dubbing.media.photo import LEAST_PX, MOST_BLOCKS, READ, Photograph, film_of
 from dubbing.media.probe import LISTS, READERS, AudioInfo, MediaInfo, OtherInfo
 
@@ -105,13 +105,21 @@ def _in_matroska(film: MediaInfo) -> MediaInfo:
 
 
 def _codecs() -> Iterator[Known]:
-    kept = sorted(tables()["encoders"])
-    for codec in kept:
-        yield _asked("picture codec", codec, _film(codec=codec), f"stays {codec}, encoded once more")
-    other = sorted(set().union(*tables()["pictures"].values()) - {*kept, "png"})
-    film = _film(codec="prores")
-    yield replace(_asked("picture codec", ", ".join(other), film, ""), what=f"decoded; {_told(film)}")
+    for codec, encoder in ENCODERS.items():
+        film = _film(codec=codec, pix_fmt=_usual(encoder), profile="DNXHR HQ" if codec == "dnxhd" else "")
+        again = "pictures that do not change are copied, the others encoded" if encoder.intra else "encoded once more"
+        note = "" if encoder.name == "libx264" else f" ({delivery(film, _sound()).extension})"
+        yield Known("picture codec", codec, True, f"stays {encoder.shown}{note}, {again}")
+    other = sorted(set().union(*tables()["pictures"].values()) - {*ENCODERS, "png"})
+    yield Known("picture codec", ", ".join(other), True, f"decoded; {_told(_film(codec='vp9'))}")
     yield Known("picture codec", "every other that FFmpeg decodes", True, f"decoded; {_told(_film(codec='other'))}")
+    deep = _film(codec="other", pix_fmt="yuv422p10le", bit_depth=10)
+    yield Known("picture codec", "those with more than 8 bits", True, f"decoded; {_told(deep)}")
+
+
+def _usual(encoder: Encoder) -> str:
+    """A format that the encoder takes, the commonest first."""
+    return next(f for f in ("yuv420p", "yuv422p10le", *sorted(encoder.formats)) if f in encoder.formats)
 
 
 def _told(film: MediaInfo) -> str:
@@ -119,16 +127,23 @@ def _told(film: MediaInfo) -> str:
 
 
 def _pictures() -> Iterator[Known]:
-    for bits, pix_fmt in ((8, "yuv420p"), (10, "yuv420p10le"), (12, "yuv420p12le")):
-        yield _asked("picture", f"{bits} bits a sample", _film(bit_depth=bits, pix_fmt=pix_fmt), "kept")
+    for bits in (8, 10, 12, 16):
+        pix_fmt = "yuv420p" if bits == 8 else f"yuv420p{bits}le"
+        codec = "h264" if bits < 12 else "hevc" if bits == 12 else "ffv1"
+        yield _asked("picture", f"{bits} bits a sample", _film(codec=codec, bit_depth=bits, pix_fmt=pix_fmt), "kept")
     for pix_fmt in ("yuv420p", "yuv422p", "yuv444p", "yuv411p", "rgb24", "gray"):
         name = f"4:{pix_fmt[4]}:{pix_fmt[5]} ({pix_fmt})" if pix_fmt.startswith("yuv") else pix_fmt
         yield _asked("picture", name, _film(pix_fmt=pix_fmt), "kept")
-    assert {"yuv420p", "yuv422p", "yuv444p"} <= PLANAR.keys()
+    yield _asked("picture", "planar RGB (gbrp10le)", _film(codec="hevc", pix_fmt="gbrp10le", bit_depth=10), "kept")
     for transfer, name in tables()["hdr"].items():
-        yield _asked("picture", f"HDR ({name})", _film(transfer=transfer), "kept")
+        film = _film(codec="hevc", transfer=transfer, pix_fmt="yuv420p10le", bit_depth=10)
+        yield _asked("picture", f"HDR ({name})", film, "kept, with its mastering display and light levels")
+    film = _film(codec="hevc", transfer=16, pix_fmt="yuv420p10le", bit_depth=10, dynamic=("HDR10+", "Dolby Vision"))
+    yield _asked("picture", "HDR with HDR10+ or Dolby Vision", film, "")
     yield _asked("picture", "interlaced", _film(interlaced=True), "kept")
-    yield _asked("picture", "transparency, a palette", _film(alpha=True), "kept")
+    prores = _film(codec="prores", tag="ap4h", pix_fmt="yuva444p12le", bit_depth=12, alpha=True)
+    yield _asked("picture", "transparency in ProRes 4444", prores, "kept")
+    yield _asked("picture", "other transparency, a palette", _film(alpha=True), "kept")
     yield _asked("picture", "an odd width or height", _film(width=1919), "kept")
     one = 1 << 16
     turned = (0, one, 0, -one, 0, 0, 0, 0, 1 << 30)

@@ -22,7 +22,7 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import DamagedMedia, MediaError
-from dubbing.media.colour import PLANAR, planes_of, turn_back
+from dubbing.media.colour import layout_of, planes_of, turn_back
 from dubbing.media.paste import PatchQueue
 from dubbing.media.read import Picture, scan
 from dubbing.records import Patch
@@ -198,26 +198,37 @@ def _gap(a: Picture, b: Picture, patches: Sequence[Patch]) -> _Gap:
         raise MediaError(
             f"A picture of {two.width}x{two.height} cannot be compared with one of {one.width}x{one.height}."
         )
-    kind = one.format.name if one.format.name in PLANAR else "yuv444p"
-    sub = PLANAR[kind]
-    planes = [planes_of(f if PLANAR.get(f.format.name) == sub else f.reformat(format=kind)) for f in (one, two)]
+    kind = one.format.name if layout_of(one.format.name) else "yuv444p"
+    layout = layout_of(kind)
+    assert layout is not None
+    sub = layout.sub
+    planes = [
+        planes_of(f if layout_of(f.format.name) == layout or _alike(f.format.name, kind) else f.reformat(format=kind))
+        for f in (one, two)
+    ]
+    unit = 255 / ((1 << layout.depth) - 1)  # everything is measured in steps of 8 bits
     mask = _covered(a, patches) if patches else None
     error, samples, worst = 0.0, 0, [0.0, 0.0]
     for index, (x, y) in enumerate(zip(*planes, strict=True)):
         free = None
         if mask is not None:
             free = np.ascontiguousarray(1 - (mask if index == 0 else _blocks(mask, sub, x.shape)))
-        error += float(cv2.norm(x, y, cv2.NORM_L2SQR, free))
+        error += float(cv2.norm(x, y, cv2.NORM_L2SQR, free)) * unit**2
         samples += x.size if free is None else int(cv2.countNonZero(free))
         far = cv2.absdiff(x, y)
         if free is not None:
             far *= free
-        square = cv2.multiply(far, far, dtype=cv2.CV_32F)
+        square = cv2.multiply(far, far, scale=unit**2, dtype=cv2.CV_32F)
         shifts = sub if index else (0, 0)
         blocks = [max(1, (side << shift) // _BLOCK) for side, shift in zip(x.shape[::-1], shifts, strict=True)]
         here = float(cv2.resize(square, blocks, interpolation=cv2.INTER_AREA).max())
         worst[bool(index)] = max(worst[bool(index)], here)
     return _Gap(error, samples, *worst)
+
+
+def _alike(one: str, two: str) -> bool:
+    """Whether two formats differ in nothing but their range's mark (yuv420p, yuvj420p)."""
+    return one.replace("yuvj", "yuv") == two.replace("yuvj", "yuv")
 
 
 def _covered(picture: Picture, patches: Sequence[Patch]) -> np.ndarray:

@@ -24,7 +24,8 @@ from av.stream import Discard
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, OutputError
-from dubbing.media.colour import planes_of
+from dubbing.media.alone import beside
+from dubbing.media.colour import HDR, narrowed, planes_of
 from dubbing.media.delivery import Delivery, TrackDelivery, delivery
 from dubbing.media.film import Film
 from dubbing.media.language import three_letters
@@ -92,25 +93,34 @@ def encode_master(
     info, sound_info = probe(source), probe(sound)
     plan = delivery(info, sound_info, tracks)
     assert info.video is not None
-    with Film(source) as film, contextlib.ExitStack() as files:
+    copies = plan.picture.alike and not draft
+    with Film(source, 1 if copies else 0) as film, contextlib.ExitStack() as files:
         output = _open_output(target, plan, info, sound_info, timeline, draft)
         try:
-            picture = _add_picture(output, plan, info.video, film, timeline, crf, preset, threads, draft)
-            smaller = (picture.width, picture.height) if draft else None
+            copied = beside(output, film, plan.picture, timeline) if copies else None
+            if copied is not None:
+                picture = copied.stream
+            else:
+                picture = _add_picture(output, plan, info.video, film, timeline, crf, preset, threads, draft)
+            _describe(picture, plan, info.video, film)
             dub = _Dub(output, plan, [files.enter_context(open_media(sound)) for _ in plan.sound], sound, timeline)
             dub.tag(language)
             film.on_packet = _Carried(output, film).mux
             output.set_chapters(film.container.chapters())
-            done = 0
-            for frame in pasted(film, timeline, patch_folders, frames):
-                if smaller is not None:
-                    frame = _smaller(frame, *smaller)
-                frame.pict_type = 0
-                _mux_picture(output, picture.encode(frame), timeline, dub)
-                done += 1
-                if progress is not None and done % _PROGRESS_FRAMES == 0:
-                    progress(_PROGRESS_FRAMES)
-            _mux_picture(output, picture.encode(None), timeline, dub)
+            done = told = 0
+            made: Iterator[list[Any]]
+            if copied is not None:
+                made = ([packet] for packet in copied.packets(film, timeline, patch_folders, frames))
+            else:
+                smaller = (picture.width, picture.height) if draft else None
+                shown = pasted(film, timeline, patch_folders, frames)
+                made = _encoded(shown, picture, plan.picture.pix_fmt, smaller)
+            for packets in made:
+                _mux_picture(output, packets, timeline, dub)
+                done += len(packets)
+                if progress is not None and done - told >= _PROGRESS_FRAMES:
+                    progress(done - told)
+                    told = done
             dub.mux_until(None)
             output.close()
         except BaseException as e:
@@ -120,8 +130,8 @@ def encode_master(
             if isinstance(e, av.error.FFmpegError | OSError):
                 raise OutputError(f"The master {target} could not be written: {e.strerror or e}.") from e
             raise
-    if progress is not None and done % _PROGRESS_FRAMES:
-        progress(done % _PROGRESS_FRAMES)
+    if progress is not None and done > told:
+        progress(done - told)
     return Mastered(Path(target), done, plan.notices)
 
 
@@ -176,9 +186,9 @@ def _add_picture(
     draft: bool,
 ) -> Any:
     """The encoder's stream, with everything that the source says about its picture."""
-    default_preset, default_crf = _DRAFT if draft else _DEFAULTS[plan.video_codec]
+    made = plan.picture
     width, height = _half(video.width, video.height) if draft else (video.width, video.height)
-    stream = output.add_stream(plan.video_codec, rate=timeline.rate, width=width, height=height, pix_fmt=video.pix_fmt)
+    stream = output.add_stream(made.encoder.name, rate=timeline.rate, width=width, height=height, pix_fmt=made.pix_fmt)
     ctx = stream.codec_context
     ctx.time_base = timeline.time_base
     stream.time_base = timeline.time_base
@@ -188,25 +198,57 @@ def _add_picture(
     )
     ctx.color_range = video.range or 0
     ctx.field_order = film.stream.codec_context.field_order
-    ctx.gop_size = max(1, round(2 * timeline.rate))
+    ctx.gop_size = 1 if made.encoder.intra else max(1, round(2 * timeline.rate))
     ctx.thread_count = threads or _ENCODER_THREADS
-    options = {"preset": preset or default_preset, "crf": f"{default_crf if crf is None else crf:g}"}
-    if video.chroma_location is not None:
-        options["chroma_sample_location"] = video.chroma_location
+    options = dict(made.options)
+    if made.encoder.name in _DEFAULTS:
+        default_preset, default_crf = _DRAFT if draft else _DEFAULTS[made.encoder.name]
+        options |= {"preset": preset or default_preset, "crf": f"{default_crf if crf is None else crf:g}"}
+        if video.chroma_location is not None:
+            options["chroma_sample_location"] = video.chroma_location
+    if made.bit_rate:
+        ctx.bit_rate = made.bit_rate
     if not _steady(timeline):
         ctx.max_b_frames = 0
-    if plan.video_codec == "libx265":
-        options["x265-params"] = f"log-level=none:frame-threads=2:pools={threads or _ENCODER_THREADS}"
-    if plan.tag:
-        ctx.codec_tag = plan.tag
+    if made.encoder.name == "libx265":
+        options["x265-params"] = _x265(video, threads or _ENCODER_THREADS)
+    if made.tag:
+        ctx.codec_tag = made.tag
     stream.options = options
+    return stream
+
+
+def _x265(video: VideoInfo, threads: int) -> str:
+    """x265's own settings: threads, and what it is to say about a high dynamic range."""
+    said = ["log-level=none", "frame-threads=2", f"pools={threads}"]
+    if video.transfer in HDR:
+        said += ["hdr10=1", "repeat-headers=1"] if video.transfer == 16 else ["repeat-headers=1"]
+    if video.mastering:
+        said.append(f"master-display={video.mastering}")
+    if video.light:
+        said.append("max-cll={},{}".format(*video.light))
+    return ":".join(said)
+
+
+def _describe(stream: Any, plan: Delivery, video: VideoInfo, film: Film) -> None:
+    """What a container says about a picture stream, whoever made its pictures."""
     if video.matrix9 is not None:
         stream.set_display_matrix(video.matrix9)
     stream.metadata.update(kept_tags(film.stream.metadata, plan.muxer))
     if video.start_tc is not None:
         stream.metadata["timecode"] = video.start_tc
     stream.disposition = film.stream.disposition
-    return stream
+
+
+def _encoded(frames: Iterator[Any], stream: Any, pix_fmt: str, smaller: tuple[int, int] | None) -> Iterator[list[Any]]:
+    """The packets of frames, as they become ready; those of the last come at the end."""
+    for frame in frames:
+        if smaller is not None:
+            frame = _smaller(frame, *smaller)
+        frame = narrowed(frame, pix_fmt)
+        frame.pict_type = 0
+        yield stream.encode(frame)
+    yield stream.encode(None)
 
 
 def _half(width: int, height: int) -> tuple[int, int]:
@@ -216,7 +258,7 @@ def _half(width: int, height: int) -> tuple[int, int]:
 
 
 def _smaller(frame: Any, width: int, height: int) -> Any:
-    """An 8-bit planar frame in another size, by the mean of what each pixel covers."""
+    """A planar frame in another size, by the mean of what each pixel covers."""
     made = av.VideoFrame(width, height, frame.format.name)
     for there, here in zip(planes_of(made), planes_of(frame), strict=True):
         there[:] = cv2.resize(here, there.shape[::-1], interpolation=cv2.INTER_AREA)

@@ -16,7 +16,7 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import PLANAR, Colour, mean_blocks, planes_of, turn_back
+from dubbing.media.colour import Colour, layout_of, mean_blocks, planes_of, turn_back
 from dubbing.media.film import Film
 from dubbing.media.patches import patch_frames, read_patches
 from dubbing.media.read import coded_box
@@ -75,31 +75,35 @@ def _ahead(patches: Iterator[Patch]) -> Iterator[Patch]:
 
 
 def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:
-    """Blend one patch into a decoded 8-bit planar frame, in place; the frame must be writable.
+    """Blend one patch into a decoded planar frame, in place and in its own code values; the frame must be writable.
 
     Chroma is blended by the mean matte of its block, and kept where any pixel of the block has matte 0.
     What lies outside the frame is left out.
     """
-    sub = PLANAR[frame.format.name]
+    layout = layout_of(frame.format.name)
+    assert layout is not None
+    sub = layout.sub
     x, y, w, h = cv2.boundingRect(patch.matte_HW)
     if w == 0:
         return
     coded = (frame.width, frame.height)
     box = coded_box((patch.x + x, patch.y + y, w, h), rotation_deg, coded)
-    bgr = turn_back(patch.bgr_HWC[y : y + h, x : x + w], rotation_deg)
+    new_HWC = patch.bgr_HWC if patch.deep_HWC is None else patch.deep_HWC
+    bgr = turn_back(new_HWC[y : y + h, x : x + w], rotation_deg)
     matte = turn_back(patch.matte_HW[y : y + h, x : x + w], rotation_deg)
     bgr, matte, (left, top) = _on_grid(bgr, matte, (box[0], box[1]), coded, sub)
     if matte.size == 0:
         return
     weight = matte.astype(np.float32) / 255
     chroma_weight = _block_weight(weight, sub)
-    for index, (plane, new) in enumerate(zip(planes_of(frame), colour.yuv(bgr, sub), strict=True)):
+    most = (1 << layout.depth) - 1
+    for index, (plane, new) in enumerate(zip(planes_of(frame), colour.yuv(bgr, layout), strict=False)):
         part = chroma_weight if index else weight
         shift = sub if index else (0, 0)
         height, width = part.shape
         at = (slice(top >> shift[1], (top >> shift[1]) + height), slice(left >> shift[0], (left >> shift[0]) + width))
         old = plane[at].astype(np.float32)
-        plane[at] = np.clip(np.rint(old + (new - old) * part), 0, 255).astype(np.uint8)
+        plane[at] = np.clip(np.rint(old + (new - old) * part), 0, most).astype(plane.dtype)
 
 
 def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None) -> Iterator[Any]:
@@ -143,7 +147,7 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
 def pasted_frames(
     source: str | Path, timeline: Timeline, folders: Iterable[str | Path], *, threads: int = 0
 ) -> Iterator[list[np.ndarray]]:
-    """The planes that the encoder gets: for every frame [Y, U, V], uint8 (H, W), as coded (not turned)."""
+    """The planes that the encoder gets: for every frame [Y, U, V], uint8 or uint16 (H, W), as coded (not turned)."""
     with Film(source, threads) as film:
         for frame in pasted(film, timeline, folders):
             yield [plane.copy() for plane in planes_of(frame)]

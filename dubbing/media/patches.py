@@ -20,36 +20,48 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dubbing.errors import MediaError, several
+from dubbing.media.colour import display, planes_of
 from dubbing.media.probe import local_url, open_media
 from dubbing.records import Patch
 
-__all__ = ["PatchWriter", "composite", "join_patches", "patch_frames", "read_patches"]
+__all__ = ["PatchWriter", "composite", "join_patches", "patch_frames", "patch_of", "read_patches"]
 
 _PICTURES = "patch.mkv"
 _TABLE = "frames.parquet"
 _SCHEMA = b"dub.patch.1"
 _SIZE = b"size"  # in the table's metadata: the patches' own size, where they are kept at half of it
+_TRANSFER = b"transfer"  # where the pictures have 16 bits: whose code values they are, as `colour.display` takes it
 _RATE = 25
 
 
 class PatchWriter:
     """Writes patches of one size into a folder. A context manager; nothing is complete before its end.
 
-    width, height: pixels of every patch, both even; draft: keep them at half that size, which costs a quarter; they are
-    read in their own size again, without the lost detail.
+    width, height: pixels of every patch, both even; transfer: of patches that are deep, the film's (0: standard range,
+    see `colour.display`), None for patches of 8 bits; draft: keep them at half that size, which costs a quarter; they
+    are read in their own size again, without the lost detail.
     """
 
-    def __init__(self, folder: Path | str, width: int, height: int, *, draft: bool = False) -> None:
+    def __init__(
+        self, folder: Path | str, width: int, height: int, *, transfer: int | None = None, draft: bool = False
+    ) -> None:
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise ValueError(f"a patch must be even and at least 2x2, not {width}x{height}")
         self._folder = Path(folder)
         self._size = (width, height)
+        self._transfer = transfer
         self._kept = (width // 2, height // 2) if draft else self._size
         self._columns: dict[str, list[Any]] = {"frame": [], "x": [], "y": []}
         self._file = av.open(
             local_url(self._folder / _PICTURES), "w", format="matroska", container_options={"fflags": "+bitexact"}
         )
-        stream = self._file.add_stream("ffv1", rate=_RATE, width=self._kept[0], height=self._kept[1], pix_fmt="bgra")
+        stream = self._file.add_stream(
+            "ffv1",
+            rate=_RATE,
+            width=self._kept[0],
+            height=self._kept[1],
+            pix_fmt="bgra" if transfer is None else "gbrap16le",
+        )
         stream.options = {"level": "3", "slices": "4", "flags": "+bitexact", "slicecrc": "1"}
         stream.codec_context.thread_count = 1
         stream.codec_context.gop_size = 1
@@ -71,11 +83,20 @@ class PatchWriter:
         for name, value in row.items():
             self._columns[name].append(value)
         bgr, matte = patch.bgr_HWC, patch.matte_HW
+        if self._transfer is not None:
+            if patch.deep_HWC is None:
+                raise ValueError(f"patch of frame {patch.frame} has 8 bits, and the writer's are deep")
+            bgr = patch.deep_HWC
         if self._kept != self._size:
             bgr, matte = (cv2.resize(p, self._kept, interpolation=cv2.INTER_AREA) for p in (bgr, matte))
             bgr[matte == 0] = 0
-        picture = cv2.merge([*cv2.split(bgr), matte])
-        frame = av.VideoFrame.from_ndarray(picture, "bgra")
+        if self._transfer is None:
+            frame = av.VideoFrame.from_ndarray(cv2.merge([*cv2.split(bgr), matte]), "bgra")
+        else:
+            frame = av.VideoFrame(*self._kept, "gbrap16le")
+            samples = (bgr[..., 1], bgr[..., 0], bgr[..., 2], matte.astype(np.uint16) * 257)
+            for plane, sample_HW in zip(planes_of(frame), samples, strict=True):
+                plane[:] = sample_HW
         frame.pts = len(self._columns["frame"]) - 1
         self._file.mux(self._stream.encode(frame))
 
@@ -92,9 +113,20 @@ class PatchWriter:
                 name: pa.array(column, type=types.get(name, pa.float32() if _real(column) else None))
                 for name, column in self._columns.items()
             }
-            size = {} if self._kept == self._size else {_SIZE: "x".join(map(str, self._size)).encode()}
-            table = pa.table(arrays).replace_schema_metadata({b"schema": _SCHEMA, **size})
+            about = {} if self._kept == self._size else {_SIZE: "x".join(map(str, self._size)).encode()}
+            if self._transfer is not None:
+                about[_TRANSFER] = str(self._transfer).encode()
+            table = pa.table(arrays).replace_schema_metadata({b"schema": _SCHEMA, **about})
             pq.write_table(table, self._folder / _TABLE)
+
+
+def patch_of(frame: int, x: int, y: int, bgr_HWC: np.ndarray, matte_HW: np.ndarray, transfer: int = 0) -> Patch:
+    """A patch of pixels as `Picture.own_bgr` gives them: uint8, or float32 0..255 of a film with that transfer (see
+    `colour.display`)."""
+    if bgr_HWC.dtype == np.uint8:
+        return Patch(frame, x, y, bgr_HWC, matte_HW)
+    deep = np.rint(np.clip(bgr_HWC, 0, 255) * np.float32(257)).astype(np.uint16)
+    return Patch(frame, x, y, display(deep, transfer), matte_HW, deep)
 
 
 def join_patches(folders: Sequence[Path | str], out: Path | str) -> None:
@@ -142,7 +174,8 @@ def read_patches(
     Raises MediaError when they are incomplete.
     """
     table = patch_frames(folder)
-    whole = (table.schema.metadata or {}).get(_SIZE)
+    about = table.schema.metadata or {}
+    whole, transfer = about.get(_SIZE), int(about.get(_TRANSFER, 0))
     places = list(zip(*(table[name].to_pylist() for name in ("frame", "x", "y")), strict=True))
     begin = 0 if first is None else bisect_left(places, (first,))
     end = len(places) if last is None else bisect_left(places, (last,))
@@ -163,11 +196,13 @@ def read_patches(
                 count += 1
                 if count > begin and frame_number % every == 0:
                     for frame in packet.decode():  # every picture is a key frame
-                        picture = frame.to_ndarray()
-                        bgr, matte = cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR), cv2.extractChannel(picture, 3)
+                        bgr, matte = _picture(frame)
                         if whole:
                             bgr, matte = _enlarged(bgr, matte, tuple(map(int, whole.split(b"x"))))
-                        yield Patch(frame_number, x, y, bgr, matte)
+                        if bgr.dtype == np.uint16:
+                            yield Patch(frame_number, x, y, display(bgr, transfer), matte, bgr)
+                        else:
+                            yield Patch(frame_number, x, y, bgr, matte)
                 if count >= end:
                     break
         except (av.error.FFmpegError, IndexError) as e:
@@ -179,6 +214,15 @@ def read_patches(
                 f"The patch in {folder} holds {several(count, 'picture')} for {several(len(places), 'place')}: "
                 "remove it and run again."
             )
+
+
+def _picture(frame: Any) -> tuple[np.ndarray, np.ndarray]:
+    """BGR, uint8 or uint16, and matte of a stored picture."""
+    if frame.format.name != "gbrap16le":
+        picture = frame.to_ndarray()
+        return cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR), cv2.extractChannel(picture, 3)
+    green, blue, red, matte = planes_of(frame)
+    return cv2.merge([blue, green, red]), (matte >> 8).astype(np.uint8)
 
 
 def _enlarged(bgr_HWC: np.ndarray, matte_HW: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

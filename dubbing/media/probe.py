@@ -68,7 +68,10 @@ class VideoInfo:
     primaries, transfer, matrix: the numbers of ITU-T H.273, range: 1 limited or 2 full, None where
     unspecified; chroma_location: FFmpeg's word ('left', 'center', 'topleft', ...); start_pts: where
     the header says the stream starts; start_tc: timecode of frame 0, None where the file names none;
-    frames_hint: frames to expect, 0 when the header does not say; alpha: transparency or a palette.
+    frames_hint: frames to expect, 0 when the header does not say; alpha: transparency or a palette; profile: FFmpeg's
+    name of the codec's profile; mastering: the mastering display (SMPTE ST 2086) as x265 writes it, None where none is
+    said; light: MaxCLL and MaxFALL, nits (CTA-861.3); dynamic: names of metadata that change from picture to picture
+    (HDR10+, Dolby Vision).
     """
 
     index: int
@@ -95,6 +98,10 @@ class VideoInfo:
     frames_hint: int
     bit_rate: int
     language: str | None
+    profile: str = ""
+    mastering: str | None = None
+    light: tuple[int, int] | None = None
+    dynamic: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -334,7 +341,41 @@ def _video(container: Any, stream: Any) -> VideoInfo:
         frames_hint=promised_frames(container, stream) or int(length * rate + Fraction(1, 2)),
         bit_rate=int(ctx.bit_rate or 0),
         language=_language(stream),
+        profile=str(ctx.profile or ""),
+        mastering=_mastering(frame),
+        light=_light(frame),
+        dynamic=tuple(name for kind, name in _DYNAMIC.items() if frame is not None and frame.side_data.get(kind)),
     )
+
+
+_DYNAMIC = {"DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid", "DOVI_RPU_BUFFER": "Dolby Vision"}
+
+
+def _mastering(frame: Any) -> str | None:
+    """The mastering display of a picture as x265 writes it: G(x,y)B(x,y)R(x,y)WP(x,y)L(most,least), in 1/50000 and
+    1/10000 nits. FFmpeg's AVMasteringDisplayMetadata is ten rationals (red, green, blue, white, least, most) and two
+    flags."""
+    data = frame.side_data.get("MASTERING_DISPLAY_METADATA") if frame is not None else None
+    if data is None:
+        return None
+    *parts, primaries, luminance = np.frombuffer(bytes(data), np.int32, 22).tolist()
+    if not (primaries and luminance) or 0 in parts[1::2]:
+        return None
+    values = [Fraction(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    red, green, blue, white = ([round(v * 50_000) for v in values[n : n + 2]] for n in (0, 2, 4, 6))
+    least, most = (round(v * 10_000) for v in values[8:10])
+    named = {"G": green, "B": blue, "R": red, "WP": white}
+    places = "".join(f"{name}({x},{y})" for name, (x, y) in named.items())
+    return f"{places}L({most},{least})"
+
+
+def _light(frame: Any) -> tuple[int, int] | None:
+    """MaxCLL and MaxFALL of a picture: FFmpeg's AVContentLightMetadata, two unsigned numbers."""
+    data = frame.side_data.get("CONTENT_LIGHT_LEVEL") if frame is not None else None
+    if data is None:
+        return None
+    most, mean = np.frombuffer(bytes(data), np.uint32, 2).tolist()
+    return most, mean
 
 
 def _chroma_location(container: Any, stream: Any, pix_fmt: str) -> str | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError
-from dubbing.media.colour import PLANAR, Colour, planes_of, turn_upright
+from dubbing.media.colour import Colour, Layout, layout_of, planes_of, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.probe import first_video, open_media
 from dubbing.media.times import shown_pts
@@ -49,36 +49,58 @@ class Picture:
         return (h, w) if self.rotation_deg in (90, 270) else (w, h)
 
     def bgr(self, box: tuple[int, int, int, int] | None = None, width: int | None = None) -> np.ndarray:
-        """uint8 (H, W, 3) upright BGR. box: (x, y, w, h) in upright pixels, inside the picture; only
+        """uint8 (H, W, 3) upright BGR, display-referred. box: (x, y, w, h) in upright pixels, inside the picture; only
         it is converted. width: scale to that many columns, height in proportion (at least 1)."""
+        x, y, w, h = self._inside(box)
+        size = (width, max(1, round(h * width / w))) if width and width != w else None
+        turned = self.rotation_deg in (90, 270)
+        planes, layout, cut = self._planes(self.coded_box((x, y, w, h)), whole_blocks=size is None)
+        picture = self.colour.bgr(planes, layout, size[::-1] if size and turned else size)
+        return turn_upright(picture[cut] if size is None else picture, self.rotation_deg)
+
+    @property
+    def deep(self) -> bool:
+        """Whether `bgr` loses what `own_bgr` keeps: it has more than 8 bits, or a high dynamic range."""
+        return bool((layout_of(self.av_frame.format.name) or Layout((0, 0), 8)).deep or self.colour.transfer)
+
+    def own_bgr(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
+        """Upright BGR that loses nothing: uint8 as `bgr`; where the picture is `deep` float32 (H, W, 3), 0..255 with
+        fractions, in the film's own transfer."""
+        if not self.deep:
+            return self.bgr(box)
+        planes, layout, cut = self._planes(self.coded_box(self._inside(box)), whole_blocks=True)
+        return turn_upright(self.colour.deep(planes, layout)[cut], self.rotation_deg) * np.float32(1 / 257)
+
+    def _inside(self, box: tuple[int, int, int, int] | None) -> tuple[int, int, int, int]:
         full_w, full_h = self.size
         x, y, w, h = box or (0, 0, full_w, full_h)
         if x < 0 or y < 0 or w < 1 or h < 1 or x + w > full_w or y + h > full_h:
             raise ValueError(f"box {(x, y, w, h)} is not inside a picture of {full_w}x{full_h}")
-        size = (width, max(1, round(h * width / w))) if width and width != w else None
-        turned = self.rotation_deg in (90, 270)
-        picture = self._coded_bgr(self.coded_box((x, y, w, h)), size[::-1] if size and turned else size)
-        return turn_upright(picture, self.rotation_deg)
+        return x, y, w, h
 
     def coded_box(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
         """An upright box (x, y, w, h) in the coordinates of the frame as it is coded."""
         return coded_box(box, self.rotation_deg, (self.av_frame.width, self.av_frame.height))
 
-    def _coded_bgr(self, box: tuple[int, int, int, int], size: tuple[int, int] | None) -> np.ndarray:
+    def _planes(
+        self, box: tuple[int, int, int, int], whole_blocks: bool
+    ) -> tuple[list[np.ndarray], Layout, tuple[slice, slice]]:
+        """The samples of a coded box, how they lie, and where the box is in them. whole_blocks: the luma too begins
+        where its chroma does."""
         x, y, w, h = box
         frame = self.av_frame
-        sub = PLANAR.get(frame.format.name)
-        if sub is None:
-            frame, sub = frame.reformat(format="yuv444p"), (0, 0)
-        across, down = 1 << sub[0], 1 << sub[1]
+        layout = layout_of(frame.format.name)
+        if layout is None:
+            frame, layout = frame.reformat(format="yuv444p"), Layout((0, 0), 8)
+        across, down = 1 << layout.sub[0], 1 << layout.sub[1]
         left, top = x - x % across, y - y % down
-        luma, u, v = planes_of(frame)
-        luma = luma[top : y + h, left : x + w]
-        chroma = (slice(top >> sub[1], -(-(y + h) // down)), slice(left >> sub[0], -(-(x + w) // across)))
-        if size is not None:
-            return self.colour.bgr([luma[y - top :, x - left :], u[chroma], v[chroma]], sub, size)
-        picture = self.colour.bgr([luma, u[chroma], v[chroma]], sub)
-        return picture[y - top :, x - left :]
+        luma, u, v = planes_of(frame)[:3]
+        luma = luma[top : y + h, left : x + w] if whole_blocks else luma[y : y + h, x : x + w]
+        chroma = (
+            slice(top >> layout.sub[1], -(-(y + h) // down)),
+            slice(left >> layout.sub[0], -(-(x + w) // across)),
+        )
+        return [luma, u[chroma], v[chroma]], layout, (slice(y - top, None), slice(x - left, None))
 
 
 def coded_box(box: tuple[int, int, int, int], degrees: int, coded: tuple[int, int]) -> tuple[int, int, int, int]:

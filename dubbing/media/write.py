@@ -28,8 +28,8 @@ class ClipWriter:
     tags of the file; pix_fmt: FFmpeg's name; sound_codec: None for AAC, FLAC or 16-bit PCM by the
     ending; time_base: of the picture, None for one tick a frame; options, container_options:
     FFmpeg's, for the picture's encoder and the container; rotation_deg: clockwise turn that shows it
-    upright; matrix: of ITU-T H.273, for all three colour tags (None: BT.709 from 720 lines up, BT.601 below). The
-    same calls give the same bytes.
+    upright; matrix: of ITU-T H.273, for all three colour tags (None: BT.709 from 720 lines up, BT.601 below);
+    transfer: where it is another (16: PQ, 18: HLG). The same calls give the same bytes.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class ClipWriter:
         container_options: Mapping[str, str] | None = None,
         rotation_deg: int = 0,
         matrix: int | None = None,
+        transfer: int | None = None,
     ) -> None:
         suffix = Path(path).suffix.lower()
         self._file = av.open(
@@ -68,6 +69,7 @@ class ClipWriter:
         self._next_pts = 0
         self._last_pts: int | None = None
         self._durations: dict[int, int] = {}
+        self._transfer = transfer
         self._samples = 0
         if width:
             self._add_video(codec, width, height, Fraction(rate), crf, pix_fmt, timecode, options or {}, rotation_deg,
@@ -101,6 +103,7 @@ class ClipWriter:
             chosen["x265-params"] = "log-level=none:pools=1:frame-threads=1"
         stream.options = {**chosen, "flags": "+bitexact", **options}
         ctx.colorspace = ctx.color_primaries = ctx.color_trc = matrix
+        ctx.color_trc = self._transfer or matrix
         ctx.color_range = 2 if pix_fmt.startswith("yuvj") else 1
         if timecode is not None:
             stream.metadata["timecode"] = timecode
@@ -109,9 +112,11 @@ class ClipWriter:
         self._video = stream
 
     def frame(self, bgr_HWC: np.ndarray, pts: int | None = None) -> None:
-        """Add a picture, uint8 (H, W, 3) BGR. pts: in the film's time base; None follows on by one frame."""
+        """Add a picture, uint8 or uint16 (H, W, 3) BGR. pts: in the film's time base; None follows on by one frame."""
         ctx = self._video.codec_context
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr_HWC), "bgr24")
+        deep = bgr_HWC.dtype == np.uint16
+        given = np.ascontiguousarray(bgr_HWC[..., ::-1] if deep else bgr_HWC)
+        picture = av.VideoFrame.from_ndarray(given, "rgb48le" if deep else "bgr24")
         matrix = 1 if ctx.colorspace == 1 else 5
         picture = picture.reformat(
             format=ctx.pix_fmt, dst_colorspace=matrix, dst_color_range=ctx.color_range, threads=1

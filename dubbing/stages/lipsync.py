@@ -189,7 +189,10 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 for one in generator.render(work):
                     if writer is None:
                         height, width = one.patch.matte_HW.shape
-                        writer = stack.enter_context(media.PatchWriter(folder, width, height, draft=bool(inputs.draft)))
+                        transfer = None if one.patch.deep_HWC is None else _transfer(info)
+                        writer = stack.enter_context(
+                            media.PatchWriter(folder, width, height, transfer=transfer, draft=bool(inputs.draft))
+                        )
                     writer.write(one.patch, wanted_opening=one.wanted_opening)
                     count += 1
                     if done < length:
@@ -217,6 +220,12 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         if key not in self._generators:
             self._generators[key] = create(inputs.generator, inputs.settings, inputs.models_folder)
         return self._generators[key]
+
+
+def _transfer(info: media.MediaInfo) -> int:
+    """The film's transfer where it has a high dynamic range, else 0."""
+    transfer = info.video.transfer if info.video else None
+    return transfer if transfer is not None and transfer in media.HDR else 0
 
 
 def _actor(inputs: LipsyncInputs, n: int) -> Path | None:

@@ -26,7 +26,6 @@ from dubbing.generators.rewrite.interior import SHOWN, Inside, Tones, shut, tone
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
 from dubbing.models import Model
-from dubbing.records import Patch
 from dubbing.store import key_of
 
 __all__ = ["Apart", "Rewrite", "RewriteSettings", "ShotPlan"]
@@ -105,16 +104,16 @@ class Rewrite:
             here_N = plan.wanted_N[low:high] & [work.wants(start + n) for n in range(low, high)]
             if not here_N.any():
                 continue
-            faces = [
-                Face(_sized(picture.bgr(box=(b.x, b.y, b.width, b.height)), small), small, mesh)
-                for picture, b, small, mesh in zip(
-                    media.read(work.source, work.timeline, start + low, start + high, threads=1),
-                    plan.boxes[low:high],
-                    plan.small[low:high],
-                    plan.mesh_NP2[low:high],
-                    strict=True,
-                )
-            ]
+            faces, transfer = [], 0
+            for picture, b, small, mesh in zip(
+                media.read(work.source, work.timeline, start + low, start + high, threads=1),
+                plan.boxes[low:high],
+                plan.small[low:high],
+                plan.mesh_NP2[low:high],
+                strict=True,
+            ):
+                faces.append(Face(_sized(picture.own_bgr((b.x, b.y, b.width, b.height)), small), small, mesh))
+                transfer = picture.colour.transfer
             donors = plan.donors(low, high)
             colours = plan.colours(faces) if plan.alone else None
             for n in np.flatnonzero(here_N):
@@ -129,7 +128,7 @@ class Rewrite:
                 if work.draft:
                     bgr, matte = _enlarged(bgr, matte, target, box)
                 matte = np.rint(matte * plan.fade_N[low + n]).astype(np.uint8)
-                patch = Patch(start + low + int(n), box.x, box.y, bgr, matte)
+                patch = media.patch_of(start + low + int(n), box.x, box.y, bgr, matte, transfer)
                 yield Rendered(patch, float(plan.opening_N[low + n]))
 
 

@@ -10,6 +10,7 @@ sound, no time and no other frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,7 +71,8 @@ def tones(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> Tones:
 
 
 def shut(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> np.ndarray:
-    """A frame whose lips are grown over what is between them, uint8 (H, W, 3): bent shut, it has no teeth in its seam.
+    """A frame whose lips are grown over what is between them, of the frame's type: bent shut, it has no teeth in its
+    seam.
 
     mesh_P2: (478, 2) pixels of this picture.
     """
@@ -104,8 +106,14 @@ def shut(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> np.ndarray:
     cover = np.clip((v - upper) / soft, 0, 1) * np.clip((lower - v) / soft, 0, 1)
     cover *= (u > axes.across(mesh_P2[78])) & (u < axes.across(mesh_P2[308]))
     part = out[low[1] : high[1], low[0] : high[0]]
-    part[:] = np.clip(np.rint(part + (lip - part) * cover[..., None]), 0, 255).astype(np.uint8)
+    part[:] = _kept(part + (lip - part) * cover[..., None], part.dtype)
     return out
+
+
+def _kept(values: np.ndarray, kind: np.dtype[Any]) -> np.ndarray:
+    """Values as a picture of that type keeps them: uint8, or float32 0..255 with fractions."""
+    clipped = np.clip(values if kind == np.float32 else np.rint(values), 0, 255)
+    return clipped.astype(kind)
 
 
 def _around(bgr_HWC: np.ndarray, points_P2: np.ndarray, eye: float) -> np.ndarray:
@@ -123,7 +131,7 @@ def _around(bgr_HWC: np.ndarray, points_P2: np.ndarray, eye: float) -> np.ndarra
 
 def draw(face_HWC: np.ndarray, own_HWC: np.ndarray, here_P2: np.ndarray, goal_P2: np.ndarray, inside: Inside,
          corner_xy: tuple[float, float]) -> None:  # fmt: skip
-    """Draw the inside into a rendered crop, in place, uint8 (H, W, 3).
+    """Draw the inside into a rendered crop, in place, uint8 or float32 (H, W, 3), 0..255.
 
     own_HWC: the frame itself; here_P2, goal_P2: (478, 2) its mesh and the wanted one, pixels of the crop;
     corner_xy: where the crop lies in the picture.
@@ -158,7 +166,7 @@ def draw(face_HWC: np.ndarray, own_HWC: np.ndarray, here_P2: np.ndarray, goal_P2
         picture += (own - picture) * kept[..., None]
     picture += (teeth - picture) * there[..., None]
     weight = (cover * inside.share)[..., None]
-    part[:] = np.clip(np.rint(part + (picture - part) * weight), 0, 255).astype(np.uint8)
+    part[:] = _kept(part + (picture - part) * weight, part.dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,8 +45,8 @@ class Box:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One frame's crop with its (smoothed) mesh: bgr_HWC uint8; box: where the crop lies in the picture;
-    mesh_P2: (478, 2) pixels of the picture."""
+    """One frame's crop with its (smoothed) mesh: bgr_HWC uint8, or float32 0..255; box: where the crop lies in the
+    picture; mesh_P2: (478, 2) pixels of the picture."""
 
     bgr_HWC: np.ndarray
     box: Box
@@ -89,7 +89,8 @@ def render(
     *,
     grid: int = 16,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The target's crop with the wanted mouth: (bgr_HWC uint8, zero where the matte is; matte_HW uint8).
+    """The target's crop with the wanted mouth: (bgr_HWC of the target's type, zero where the matte is; matte_HW
+    uint8).
 
     wanted_P2: (478, 2) where the mesh should be, in pixels of the picture; donors: frames that lend
     their mouths, with weights that add up to 1; inside: what to draw between lips that no donor has parted so far;
@@ -109,13 +110,15 @@ def render(
         for donor, weight in donors:
             mouth += weight * _match_colour(_bend_mouth(donor, goal, part, step), below, matte)
         mixed = below + (mouth - below) * matte[..., None]
-        below[:] = cv2.convertScaleAbs(np.maximum(mixed, 0))
+        below[:] = mixed if below.dtype == np.float32 else cv2.convertScaleAbs(np.maximum(mixed, 0))
         if inside is not None:
             draw(face, target.bgr_HWC, target.local_P2, goal, inside, (target.box.x, target.box.y))
         window = changed[part.y : part.y + part.height, part.x : part.x + part.width]
         np.maximum(window, np.minimum(matte * 6, 1), out=window)
     changed = np.minimum(changed, _border(size, eye))
     matte_HW = np.rint(changed * 255).astype(np.uint8)
+    if face.dtype == np.float32:
+        np.clip(face, 0, 255, out=face)  # a cubic bend swings over at edges; of 8 bits OpenCV does this
     face[matte_HW == 0] = 0
     return face, matte_HW
 

@@ -1,0 +1,103 @@
+"""Pictures that stand alone: of a codec without references between pictures, those that did not change are copied.
+
+Each packet of such a film is one picture. Where no patch lies it goes into the master as it is, byte for byte; only the
+others are decoded, pasted and encoded, in the source's codec and profile. It knows neither sound nor containers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+from dubbing.clock import Timeline
+from dubbing.errors import MediaError, several
+from dubbing.media.colour import narrowed
+from dubbing.media.encoders import Encoding
+from dubbing.media.film import Film
+from dubbing.media.paste import PatchQueue, paste
+
+__all__ = ["Beside", "beside"]
+
+
+class Beside:
+    """An encoder whose pictures stand beside the source's own in one stream. stream: of the output."""
+
+    def __init__(self, stream: Any, encoder: Any, made: Encoding) -> None:
+        self.stream, self._encoder, self._made = stream, encoder, made
+
+    def packets(
+        self, film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None
+    ) -> Iterator[Any]:
+        """One packet a frame of the film, with the timeline's times. first: only so many.
+
+        Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
+        """
+        queue = PatchQueue(folders)
+        count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
+        for packet in film.packets():
+            if count >= whole:
+                count += whole == len(timeline)
+                break
+            patches = queue.at(count)
+            pts = int(timeline.pts[count])
+            made = self._drawn(film, packet, patches, count) if patches else packet
+            made.pts = made.dts = pts
+            made.time_base = timeline.time_base
+            made.stream = self.stream
+            count += 1
+            yield made
+        if count != whole:
+            raise MediaError(
+                f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
+            )
+        if queue.left:
+            raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
+
+    def _drawn(self, film: Film, packet: Any, patches: list[Any], number: int) -> Any:
+        """The packet of a picture with patches in it."""
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError as e:
+            raise film.damage(number) from e
+        if len(frames) != 1 or frames[0].is_corrupt:
+            raise film.damage(number)
+        (frame,) = frames
+        frame.make_writable()
+        for patch in patches:
+            paste(frame, patch, film.colour, film.rotation_deg)
+        frame = narrowed(frame, self._made.pix_fmt)
+        frame.pts, frame.time_base, frame.pict_type = number, self._encoder.time_base, 0
+        (made,) = self._encoder.encode(frame)
+        return made
+
+
+def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Beside | None:
+    """A new stream of the output in which the source's pictures and encoded ones lie side by side; None where they
+    cannot: pictures refer to each other, or the encoder's header is not the source's."""
+    source = film.stream
+    if not made.alike or film.stream.codec_context.field_order not in (0, 1, None):
+        return None
+    encoder: Any = av.CodecContext.create(made.encoder.name, "w")
+    encoder.width, encoder.height, encoder.pix_fmt = source.width, source.height, made.pix_fmt
+    encoder.time_base, encoder.framerate = 1 / timeline.rate, timeline.rate
+    own = source.codec_context
+    for name in ("color_primaries", "color_trc", "colorspace", "color_range", "sample_aspect_ratio"):
+        value = getattr(own, name)
+        if value:
+            setattr(encoder, name, value)
+    if made.bit_rate:
+        encoder.bit_rate = made.bit_rate
+    encoder.options = dict(made.options)
+    encoder.thread_count = 1
+    encoder.open()
+    if bytes(encoder.extradata or b"") != bytes(own.extradata or b"") and made.codec == "ffv1":
+        return None
+    stream = output.add_stream_from_template(source, opaque=True)
+    stream.codec_context.framerate = timeline.rate  # without it mov writes no timecode track
+    if made.tag:
+        stream.codec_context.codec_tag = made.tag
+    return Beside(stream, encoder, made)

@@ -1,0 +1,132 @@
+"""Which encoder makes a picture like the source's, and how it is told to: codec by codec, one table.
+
+It looks at what a header says (`probe`), and opens nothing. Which container takes the codec is for `delivery`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from dubbing.media.colour import layout_of
+from dubbing.media.probe import VideoInfo
+
+__all__ = ["ENCODERS", "Encoder", "Encoding", "as_source"]
+
+_YUV = tuple(f"yuv{sub}p" for sub in ("420", "422", "444"))
+_YUV8 = frozenset((*_YUV, *(f"yuvj{name[3:]}" for name in _YUV)))
+
+
+def _bits(*depths: int, names: tuple[str, ...] = _YUV) -> frozenset[str]:
+    return frozenset(f"{name}{depth}le" for name in names for depth in depths)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One of FFmpeg's encoders. name: FFmpeg's; shown: the codec's name as people write it; formats: pixel formats that
+    it takes; muxers: that carry the codec, the one that is taken by itself first; intra: whether every picture stands
+    alone; lossless: whether it gives back what it was given; options: always given to it."""
+
+    name: str
+    shown: str
+    formats: frozenset[str]
+    muxers: tuple[str, ...]
+    intra: bool = True
+    lossless: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+ENCODERS: dict[str, Encoder] = {
+    "h264": Encoder("libx264", "H.264", _YUV8 | _bits(10), ("mp4", "mov", "matroska"), intra=False),
+    "hevc": Encoder(
+        "libx265", "HEVC", _YUV8 | _bits(10, 12) | {"gbrp", "gbrp10le", "gbrp12le"}, ("mp4", "mov", "matroska"),
+        intra=False,
+    ),
+    "prores": Encoder(
+        "prores_ks", "ProRes", frozenset({"yuv422p10le", "yuv444p10le", "yuva444p10le"}), ("mov", "matroska"),
+        options={"vendor": "apl0"},
+    ),
+    "dnxhd": Encoder("dnxhd", "DNxHR", frozenset({"yuv422p", "yuv422p10le", "yuv444p10le", "gbrp10le"}), ("mov",)),
+    "cfhd": Encoder(
+        "cfhd", "CineForm", frozenset({"yuv422p10le", "gbrp12le", "gbrap12le"}), ("mov",), options={"quality": "film1"}
+    ),
+    "ffv1": Encoder(
+        "ffv1", "FFV1",
+        _YUV8 - {"yuvj420p", "yuvj422p", "yuvj444p"}
+        | _bits(10, 12, 16) | _bits(10, 16, names=("yuva420p", "yuva422p", "yuva444p"))
+        | {"gbrp10le", "gbrp12le", "gbrp14le", "gbrp16le", "gbrap10le", "gbrap12le", "gbrap14le", "gbrap16le"},
+        ("matroska",), lossless=True, options={"level": "3", "slices": "16", "slicecrc": "1", "g": "1"},
+    ),
+    "mjpeg": Encoder("mjpeg", "Motion JPEG", _YUV8, ("mov", "matroska"), options={"qmin": "1", "qmax": "2", "strict": "unofficial"}),
+    "v210": Encoder("v210", "uncompressed 10-bit 4:2:2 (v210)", frozenset({"yuv422p10le"}), ("mov",), lossless=True),
+}  # fmt: skip
+"""By the codec's name as FFmpeg's decoders have it."""
+
+_PRORES = {
+    "apco": "proxy", "apcs": "lt", "apcn": "standard", "apch": "hq", "ap4h": "4444", "ap4x": "4444xq",
+}  # fmt: skip
+_DNXHR = ("lb", "sq", "hq", "hqx", "444")
+_NEAREST = {"yuv444p12le": "yuv444p10le", "yuva444p12le": "yuva444p10le", "gbrp12le": "gbrp10le"}
+"""What decoders make of ProRes and DNxHR of 4:4:4, and what their encoders take."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a master's picture is made. codec: of the source's names; pix_fmt: what the encoder is given; options: for
+    it; tag: the four letters that name the codec in mp4 and mov, '' for the usual; bit_rate: bits a second, 0 where the
+    encoder decides by quality; notice: what differs from the source, '' where nothing does."""
+
+    codec: str
+    encoder: Encoder
+    pix_fmt: str
+    options: Mapping[str, str]
+    tag: str = ""
+    bit_rate: int = 0
+    notice: str = ""
+
+    @property
+    def alike(self) -> bool:
+        """Whether a picture of the source may stand beside one that was made so."""
+        return self.encoder.intra and not self.notice
+
+
+def as_source(video: VideoInfo) -> Encoding | None:
+    """The encoding nearest to a source's own; None where no codec here keeps what its picture has.
+
+    A codec of the table stays what it is, with its profile. Of others a picture of 8 bits becomes H.264, a deeper one
+    HEVC, and one that neither holds FFV1, which loses nothing.
+    """
+    same = ENCODERS.get(video.codec)
+    if same is not None:
+        pix_fmt = video.pix_fmt if video.pix_fmt in same.formats else _NEAREST.get(video.pix_fmt, "")
+        if pix_fmt in same.formats and (made := _with_profile(video, same, pix_fmt)):
+            return made
+    layout = layout_of(video.pix_fmt)
+    if layout is None:
+        return None
+    for codec in ("hevc", "ffv1") if layout.deep or layout.rgb or layout.alpha else ("h264",):
+        other = ENCODERS[codec]
+        if video.pix_fmt in other.formats:
+            made = Encoding(codec, other, video.pix_fmt, other.options)
+            if codec == video.codec:
+                return made
+            return replace(made, notice=f"is {video.codec}; the master is {other.shown}")
+    return None
+
+
+def _with_profile(video: VideoInfo, encoder: Encoder, pix_fmt: str) -> Encoding | None:
+    """An encoding in the source's codec and profile; None where the encoder does not make that profile."""
+    options, tag, rate = dict(encoder.options), "", 0
+    if video.codec == "prores":
+        profile = _PRORES.get(video.tag.lower(), "4444" if "444" in pix_fmt else "hq")
+        options |= {"profile": profile} | ({"alpha_bits": "16"} if pix_fmt.startswith("yuva") else {})
+        tag = video.tag if video.tag.lower() in _PRORES else ""
+    elif video.codec == "dnxhd":
+        name = video.profile.lower().removeprefix("dnxhr").strip()
+        if video.profile.upper().startswith("DNXHR") and name in _DNXHR:
+            options["profile"] = f"dnxhr_{name}"
+        elif video.bit_rate:
+            rate = video.bit_rate
+        else:
+            return None
+    return Encoding(video.codec, encoder, pix_fmt, options, tag, rate)
