@@ -45,16 +45,16 @@ def stems_fit_cast(title: Title, dub: Dub) -> None:
             )
 
 
-def known(title: Title, dub: Dub, named: Collection[str] = ()) -> None:
-    """Raises ManifestError where `only` or `leave` name a character whom nobody knows. named: characters whom
-    reviewers named."""
-    names = {*(title.cast or {}), *(dub.stems or {}), *named}
+def known(title: Title, dub: Dub, named: Callable[[], Collection[str]] = tuple) -> None:
+    """Raises ManifestError where `only` or `leave` name a character whom nobody knows. named: asked for characters whom
+    reviewers named, where the manifest does not know one."""
+    names = {*(title.cast or {}), *(dub.stems or {})}
     levels = ((title, ()), (dub, ("dubs", title.dubs.index(dub))))
     for says, at in levels:
         for key in ("only", "leave"):
             parts = getattr(says, key)
             for n, name in enumerate((parts and parts.characters) or ()):
-                if name not in names:
+                if name not in names and name not in (names := names | set(named())):
                     raise ManifestError(
                         f"{name!r} is no character of the title, {_which(name, names)}; write a name of 'cast'.",
                         at=(*at, key, "characters", n),
