@@ -40,6 +40,11 @@ class Speakers(_Group):
     active_speaker: Literal["auto", "off"] = Field(
         "auto", description="Light-ASD's evidence of who speaks, where its model is present; off: lips' motion alone."
     )
+    voices: Literal["auto", "off"] = Field(
+        "auto",
+        description="Who of a shot says what in a dub follows its voices where they are sure, with the extra `voices`; "
+        "off: nearest in time alone.",
+    )
 
 
 class Master(_Group):
@@ -80,6 +85,14 @@ class Review(_Group):
     offset_frames: NotNegative = Field(3.0, description="Sound early or late by more than this (25 frames a second).")
     min_sharpness: Annotated[float, Field(ge=0, le=1)] = Field(0.6, description="Mouth detail, take over source.")
     max_silence_motion: Positive = Field(2.0, description="Mouth motion in silence, take over source.")
+
+
+class Listen(_Group):
+    """What `dub listen` hears with."""
+
+    model: str = Field(
+        "whisper_base", description="A Whisper model of `dub models`, or your own file (absolute, or from ~)."
+    )
 
 
 class StageResources(_Group):
@@ -140,6 +153,7 @@ class Config(_Group):
     master: Master = Master()
     sync: Sync = Sync()
     review: Review = Review()
+    listen: Listen = Listen()
     length_difference: Literal["refuse", "allow"] = Field(
         "refuse", description="A dub longer or shorter than the picture: refuse it, or deliver it as it is."
     )

@@ -421,6 +421,10 @@ class _Place:
         return self.job.active_speaker
 
     @property
+    def voices(self) -> str | None:
+        return self.job.voices
+
+    @property
     def master_name(self) -> str:
         made = self.job.delivery(self.title, self.dub)
         return made.file(self.title.id, self.dub.language, self.config.quality == "draft")

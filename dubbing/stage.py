@@ -172,6 +172,11 @@ class Place(Protocol):
         ...
 
     @property
+    def voices(self) -> str | None:
+        """`name@hash12` of the network that tells the voices of a dub apart; None where there is none."""
+        ...
+
+    @property
     def master_name(self) -> str:
         """File name of this dub's master."""
         ...

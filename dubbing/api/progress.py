@@ -46,6 +46,7 @@ DOING = {
     "lipsync": "rendering mouths",
     "sync": "scoring",
     "master": "mastering",
+    "listen": "hearing the words",
 }
 """The stages as people read them."""
 

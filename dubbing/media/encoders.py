@@ -57,7 +57,10 @@ ENCODERS: dict[str, Encoder] = {
         | {"gbrp10le", "gbrp12le", "gbrp14le", "gbrp16le", "gbrap10le", "gbrap12le", "gbrap14le", "gbrap16le"},
         ("matroska",), lossless=True, options={"level": "3", "slices": "16", "slicecrc": "1", "g": "1"},
     ),
-    "mjpeg": Encoder("mjpeg", "Motion JPEG", _YUV8, ("mov", "matroska"), options={"qmin": "1", "qmax": "2", "strict": "unofficial"}),
+    "mjpeg": Encoder(
+        "mjpeg", "Motion JPEG", _YUV8, ("mov", "matroska"),
+        options={"qmin": "1", "qmax": "2", "strict": "unofficial"},
+    ),
     "v210": Encoder("v210", "uncompressed 10-bit 4:2:2 (v210)", frozenset({"yuv422p10le"}), ("mov",), lossless=True),
 }  # fmt: skip
 """By the codec's name as FFmpeg's decoders have it."""

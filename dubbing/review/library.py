@@ -1,4 +1,4 @@
-"""What an output folder holds for a reviewer: every shot of every dub, its takes, what was decided.
+"""What an output folder holds for a reviewer: every shot of every dub, its takes, its words, what was decided.
 
 Reads only, at any moment; what a run or a rerun adds meanwhile is seen at the next call. Knows no page.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +17,7 @@ from typing import Any
 
 from dubbing.clock import Timeline
 from dubbing.decisions import DecisionLog, ShotKey, Standing
-from dubbing.errors import InputError, ManifestError, MediaError, OutputError
+from dubbing.errors import DubError, InputError, ManifestError, MediaError, OutputError
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Title
 from dubbing.remote import Uri, place
@@ -25,6 +26,8 @@ from dubbing.run_file import RunFile, RunPart, read_run
 from dubbing.severity import parts, severity
 from dubbing.shot_table import read_rows
 from dubbing.store import open_store
+from dubbing.words import TABLE as WORDS
+from dubbing.words import Word, joined, read_words
 
 __all__ = ["TitleFilm", "Library", "Shown", "Take"]
 
@@ -104,6 +107,7 @@ class Library:
         self._listed: _Listed | None = None
         self._plans: dict[tuple[str, str], tuple[Timeline, dict[str, Step]]] = {}
         self._films: dict[str, TitleFilm] = {}
+        self._heard: dict[Path, tuple[int, list[Word]]] = {}
         self._jobs: tuple[tuple[int, ...], dict[int, Job]] | None = None
         self.log = DecisionLog(where)
         found = read_run(open_store(where), known_settings=True)
@@ -157,11 +161,11 @@ class Library:
         return [pair for part in self.parts for pair in part.dubs()]
 
     def tables_stamp(self) -> tuple[int, ...]:
-        """Changes whenever a run or an export has written a table anew."""
+        """Changes whenever a run, an export or listening has written a table anew."""
         found = []
         for title, dub in self.dubs():
-            path = self.store.dub(title.id, dub.language) / "shots.parquet"
-            found.append(path.stat().st_mtime_ns if path.exists() else 0)
+            home, analysis = self.store.dub(title.id, dub.language), self.store.analysis(title.id)
+            found += [_changed_ns(path) for path in (home / "shots.parquet", home / WORDS, analysis / WORDS)]
         return tuple(found)
 
     def film(self, title: str) -> TitleFilm:
@@ -174,12 +178,24 @@ class Library:
                 self._films[title] = TitleFilm(info.upright_size, info.video.rate, info.video.frames_hint)
             return self._films[title]
 
+    def heard(self, title: str, language: str | None) -> list[Word]:
+        """What was heard in a dub, in order: of each character where there are stems; None: in the original. Nothing
+        where nobody has listened."""
+        home = self.store.analysis(title) if language is None else self.store.dub(title, language)
+        with self._lock:
+            stamp = _changed_ns(home / WORDS)
+            if self._heard.get(home, (-1, []))[0] != stamp:
+                words = read_words(self.store, home) if stamp else []
+                named = [w for w in words if w.character is not None]
+                self._heard[home] = (stamp, sorted(named or words, key=lambda w: w.start_s))
+            return self._heard[home][1]
+
     # -- all shots ---------------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, Any]]:
         """Every shot of every dub, as in its shots.parquet, and: severity, severity_parts, verdict, by, at, revision,
-        comments (how many), comment_severity (the worst of them), chosen (take), reject_reasons and order (place in the
-        film).
+        comments (how many), comment_severity (the worst of them), chosen (take), reject_reasons, said and source_said
+        (what is heard in it, None where nobody has listened) and order (place in the film).
 
         Worst first; dubs that are not finished have none. Shared between callers: not to be changed.
         """
@@ -203,16 +219,37 @@ class Library:
         for title, dub in self.dubs():
             if keys is not None and not any(key[:2] == (title.id, dub.language) for key in keys):
                 continue
+            said = self._said(title, dub)
             for n, row in enumerate(self._table(title, dub)):
                 key = (title.id, dub.language, row["shot"])
                 if keys is not None and key not in keys:
                     continue
                 now = self.log.of(key)
-                full = {**row, "order": n, **self._chosen(title, dub, row, now)}
+                full = {**row, "order": n, **said(row), **self._chosen(title, dub, row, now)}
                 full |= _standing(now, full["take"])
                 full["severity"] = round(severity(full, limits), 3)
                 full["severity_parts"] = {k: round(v, 3) for k, v in parts(full, limits).items()}
                 rows[key] = full
+
+    def _said(self, title: Title, dub: Dub) -> Callable[[Mapping[str, Any]], dict[str, str | None]]:
+        """What is heard in a row's shot, by the middles of the words."""
+        every = {"said": self.heard(title.id, dub.language), "source_said": self.heard(title.id, None)}
+        if not any(every.values()):
+            return lambda row: dict.fromkeys(every)
+        try:
+            line = self.job(title.id, dub.language).timeline(title)
+        except (DubError, OSError):  # another version's: whoever opens the shot is told
+            return lambda row: dict.fromkeys(every)
+        middles = {name: [(w.start_s + w.end_s) / 2 for w in words] for name, words in every.items()}
+
+        def said(row: Mapping[str, Any]) -> dict[str, str | None]:
+            a, b = (float(line.time(row[f])) for f in ("start_frame", "end_frame"))
+            return {
+                name: joined(words[bisect_left(middles[name], a) : bisect_left(middles[name], b)]) or None
+                for name, words in every.items()
+            }
+
+        return said
 
     def _table(self, title: Title, dub: Dub) -> list[dict[str, Any]]:
         path = self.store.dub(title.id, dub.language) / "shots.parquet"
@@ -292,6 +329,14 @@ class Library:
             raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
         create(choice.name, choice.settings, self.config.models.folder, device="cpu").check()
         return choice
+
+
+def _changed_ns(path: Path) -> int:
+    """When a file was last written; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _worst_first(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -70,6 +70,9 @@ interface Row extends Scores {
   comment_severity: Severity | null;
   chosen: string | null;
   reject_reasons: Reason[];
+  /** What is said in it, where somebody has listened. */
+  said: string | null;
+  source_said: string | null;
 }
 
 /** Rows as columns and lists. */
@@ -243,6 +246,7 @@ interface ProxyFacts {
 }
 
 type Curve = (number | null)[] | null;
+type Heard = [word: string, start_s: number, end_s: number, character: string | null];
 interface Wave {
   start_s: number;
   step_s: number;
@@ -255,6 +259,8 @@ interface Curves {
   frames: Span;
   faces: FaceCurves[];
   waveform: { source: Wave | null; dub: Wave | null };
+  /** On the proxy's clock; empty where nobody has listened. */
+  words: { source: Heard[]; dub: Heard[] };
   silence: Span[];
 }
 interface FaceCurves {

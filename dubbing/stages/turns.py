@@ -1,8 +1,9 @@
 """Turns: who says what in the dub, and which face that is.
 
 Where there are stems, or lines, they say who speaks, and the cast says whose face that is (`dubbing.turns`). Without
-anything that says it, a frame of the dub is said by the face that speaks nearest to it in the original. It knows when a
-face speaks; lipsync decides what of it can be rendered.
+anything that says it, a frame of the dub is said by the face that speaks nearest to it in the original, or, where
+several speak and it is surer, by the one whose voice it is. It knows when a face speaks; lipsync decides what of it can
+be rendered.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
 from dubbing.artifacts.tracks import FaceTracks, Limits, load_tracks
 from dubbing.artifacts.turns import FaceTurns, ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
+from dubbing.experts.whose_voice import by_voice
 from dubbing.records import Shot
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, awaited, uncounted
@@ -64,6 +66,10 @@ class TurnsInputs(Inputs):
     """The limits within which a face may be dubbed, likewise."""
     faces: tuple[Ref[FaceTracks] | None, ...] | None = awaited(default=None)
     """The faces of each shot, likewise; None where that failed."""
+    voice_network: str | None = None
+    """What tells voices apart, `name@hash12`; None where it is not installed, or not asked."""
+    given: tuple[tuple[str, File], ...] | None = None
+    """Characters with a file of their voices alone, for that network, where there are any."""
     shots: Ref[ShotList] = uncounted("the speakers are those of its shots", default=None)
     """The shots, and the film's frames in time."""
 
@@ -73,7 +79,7 @@ class Turns(Stage[TurnsInputs, TurnList]):
 
     name: ClassVar[str] = "turns"
     scope = Scope.DUB
-    resources = Resources(cpus=1.0, memory_mb=700)
+    resources = Resources(cpus=1.0, memory_mb=1100)
     expands = True
     chain_ms = 60.0
 
@@ -88,7 +94,8 @@ class Turns(Stage[TurnsInputs, TurnList]):
             shots=at.ref(ShotList),
         )  # fmt: skip
         if at.dub.stems is None and at.dub.lines is None:
-            return inputs
+            given = tuple((name, at.file(one.voice)) for name, one in sorted(cast.items()) if at.voices and one.voice)
+            return replace(inputs, voice_network=at.voices, given=given or None)
         if at.dub.stems is None:
             inputs = replace(inputs, lines=at.file(at.dub.lines), spelled=tuple(sorted(cast)) or None)
         limits = Limits(at.config.speakers.min_face_px, at.config.speakers.max_yaw_deg)
@@ -109,6 +116,9 @@ class Turns(Stage[TurnsInputs, TurnList]):
         if voices is None:
             decisions = inputs.speakers.read().by_shot
             found = [_turns(s, decisions[s.id], heard_N[s.start_frame : s.end_frame]) for s in shots]
+            if inputs.voice_network:
+                given = {name: file.path for name, file in inputs.given or ()}
+                found = by_voice(found, inputs.sound.folder, line, names, given)
         else:
             found, names, reasons = _by_voices(inputs, shots, voices, heard_N, names, line)
             notices += reasons
