@@ -18,7 +18,9 @@ from dubbing.words import Word, joined
 __all__ = ["Difference", "Line", "compare"]
 
 _ALIKE, _ELSEWHERE = 0.5, 0.65  # how alike a line and what is heard are, of 1: in its place, and anywhere else
+_PAIRS = 0.4  # of a text's pairs of letters, where it is looked at closely
 _AROUND_S = 1.0  # a line's place reaches so far around it
+_FAR_S = 120.0  # a line with a time is looked for so far around it
 _MOVED_S = 0.5  # a line is moved from so far on
 _EXTRA_LETTERS = 4  # less, between the lines, is a breath or a misheard noise
 _PAUSE_S = 1.0  # what is extra is told in parts between such pauses
@@ -95,8 +97,13 @@ def _of_one(lines: Sequence[tuple[int, Line]], words: Sequence[Word], who: str |
         else:
             found += _placed(n, line, words, span, taken)
     for n, line in left:
-        free = [k for k in range(len(words)) if not taken[k]]
-        span = _best(_letters(line.text), free, letters, _ELSEWHERE)
+        begin, last = _times(line)
+        free = [
+            k for k, w in enumerate(words)
+            if not taken[k] and (begin is None or last is None or begin - _FAR_S < w.start_s < last + _FAR_S)
+        ]  # fmt: skip
+        wanted = _letters(line.text)
+        span = _best(wanted, free, letters, _ELSEWHERE, _promising(wanted, free, letters))
         if span is None:
             found.append(Difference("missing", line.text, *_times(line), line.character, n))
         else:
@@ -123,14 +130,32 @@ def _times(line: Line) -> tuple[float | None, float | None]:
     return float(line.start_s), float(line.start_s if line.end_s is None else line.end_s)
 
 
+def _promising(wanted: str, among: Sequence[int], letters: Sequence[str]) -> list[bool]:
+    """At which words a text like that may begin: where enough pairs of letters that follow are in it. It is quick, and
+    most of a film is not worth a closer look."""
+    pairs = {wanted[n : n + 2] for n in range(len(wanted) - 1)}
+    text = "".join(letters[k] for k in among)
+    total = [0]
+    for n in range(len(text)):
+        total.append(total[-1] + (text[n : n + 2] in pairs))
+    begins, found = 0, []
+    for k in among:
+        found.append(total[min(len(text), begins + len(wanted))] - total[begins] >= _PAIRS * len(wanted))
+        begins += len(letters[k])
+    return found
+
+
 def _best(
-    wanted: str, among: Sequence[int], letters: Sequence[str], least: float
-) -> tuple[int, int] | None:  # fmt: skip
-    """The run of words (first, last), both in it, that is most like a text; None where none is like it enough."""
+    wanted: str, among: Sequence[int], letters: Sequence[str], least: float, begins: Sequence[bool] | None = None
+) -> tuple[int, int] | None:
+    """The run of words (first, last), both in it, that is most like a text; None where none is like it enough. begins:
+    at which of them it may begin; None: at any."""
     best, found = least, None
     matcher = SequenceMatcher(None, autojunk=False)
     matcher.set_seq2(wanted)
     for start in range(len(among)):
+        if begins is not None and not begins[start]:
+            continue
         text, k = "", start
         while k < len(among) and among[k] - among[start] == k - start:
             if len(text) > 0 and len(text) + len(letters[among[k]]) > 1.4 * len(wanted) + 2:
