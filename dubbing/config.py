@@ -46,6 +46,12 @@ class Speakers(_Group):
         "off: nearest in time alone.",
     )
 
+    identity: Literal["auto", "off"] = Field(
+        "auto",
+        description="People are told apart by dlib's face descriptor, where the extra `identity` is installed; off: by "
+        "small portraits and proportions alone.",
+    )
+
 
 class Master(_Group):
     """The one encode. H.264 and HEVC only; both are x264's and x265's own numbers."""
@@ -104,8 +110,8 @@ class StageResources(_Group):
 
 
 StageName = Literal[
-    "still", "shots", "faces", "source_audio", "audio", "active", "people", "speakers", "actors", "turns", "lipsync",
-    "sync", "master",
+    "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "people", "cast", "speakers", "actors",
+    "turns", "lipsync", "sync", "master",
 ]  # fmt: skip
 
 

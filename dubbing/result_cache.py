@@ -220,6 +220,13 @@ class ResultCache:
         return f"{_ACTIVE_SPEAKER}@{models.digest(_ACTIVE_SPEAKER, configured=folder)[:12]}"
 
     @cached_property
+    def face_descriptor(self) -> str | None:
+        """`name@hash12` of the network that tells people apart, or None."""
+        from dubbing.networks.face_descriptor import FaceDescriptor
+
+        return None if self.config.speakers.identity == "off" else FaceDescriptor.identity()
+
+    @cached_property
     def voices(self) -> str | None:
         """`name@hash12` of the network that tells the voices of a dub apart, or None."""
         from dubbing.experts import resemblyzer

@@ -104,6 +104,11 @@ class Place(Protocol):
         """The folder of published models."""
         ...
 
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """The characters that people gave to faces of the title: (track id, character), by track."""
+        ...
+
     def file(self, path: Any) -> File:
         """A file of the manifest."""
         ...
@@ -169,6 +174,11 @@ class Place(Protocol):
     @property
     def active_speaker(self) -> str | None:
         """`name@hash12` of the detector whose evidence of who speaks is weighed; None where there is none."""
+        ...
+
+    @property
+    def face_descriptor(self) -> str | None:
+        """`name@hash12` of the network that tells people apart; None where there is none."""
         ...
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,21 @@ from command import Dub
 from made import put
 
 from dubbing import config, manifest, media, open_results, verify
-from dubbing.artifact import File, Ref
-from dubbing.artifacts.people import Cast, People
+from dubbing.artifact import File
 from dubbing.artifacts.sound import DubSound, save_speech
 from dubbing.artifacts.takes import seen_file
 from dubbing.artifacts.turns import TurnList
+from dubbing.decisions import DecisionLog
 from dubbing.engine import Report, run_job
 from dubbing.job import Job
 from dubbing.media import ClipWriter
-from dubbing.pipeline import PIPELINE
 from dubbing.shot_table import read_rows
-from dubbing.stage import Place, Scope, Stage
 from dubbing.stages.turns import Turns
-from dubbing.task import Inputs
 
 pytestmark = pytest.mark.long
 HZ = 48_000
 BOTH, ALONE = 72, 36  # frames of the two shots: in the first, two speak at once, in the second CARL, whom nobody sees
 ANNA, BEN, AGAIN = "shot_0001/face_1", "shot_0001/face_2", "shot_0002/face_1"
-NAMES = (ANNA, "ANNA"), (BEN, "BEN"), (AGAIN, "ANNA")
 
 
 def voice(sound: Path, first_s: Fraction, seconds: Fraction) -> np.ndarray:
@@ -92,35 +88,8 @@ def manifest_of(folder: Path, cast: Mapping[str, Any], name: str = "job.yaml", *
     return folder / name
 
 
-@dataclass(frozen=True)
-class NameInputs(Inputs):
-    people: Ref[People]
-    names: tuple[tuple[str, str], ...]
-
-
-class Name(Stage[NameInputs, Cast]):
-    """Names faces in place of people."""
-
-    name = "cast"
-    scope = Scope.TITLE
-    expands = True
-    names: tuple[tuple[str, str], ...] = ()
-
-    @classmethod
-    def inputs(cls, at: Place) -> NameInputs | None:
-        return NameInputs(at.ref(People), cls.names) if cls.names else None
-
-    def process(self, inputs: NameInputs, out: Path, progress: Any) -> Cast:
-        return Cast(dict(inputs.names))
-
-
-class Named(Job):
-    pipeline = tuple(s for one in PIPELINE for s in ((one, Name) if one.name == "people" else (one,)))
-
-
-def run(job: Path, monkeypatch: pytest.MonkeyPatch, names: Mapping[str, str]) -> Report:
-    monkeypatch.setattr(Name, "names", tuple(names.items()))
-    return run_job(Named(manifest.load(job), job.parent / "out", config.load()), "local", lambda event: None)
+def run(job: Path) -> Report:
+    return run_job(Job(manifest.load(job), job.parent / "out", config.load()), "local", lambda event: None)
 
 
 def rows(folder: Path, table: str = "shots") -> list[dict[str, Any]]:
@@ -130,16 +99,17 @@ def rows(folder: Path, table: str = "shots") -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def guessed(made: Path) -> list[dict[str, Any]]:
     """The rows of a run in which nobody has said whose faces these are."""
-    with pytest.MonkeyPatch.context() as patch:
-        assert run(made / "job.yaml", patch, {}).exit_code == 3
+    assert run(made / "job.yaml").exit_code == 3
     return rows(made)
 
 
 @pytest.fixture(scope="module")
 def report(made: Path, guessed: list[dict[str, Any]]) -> Report:
     """A run in which the faces are named."""
-    with pytest.MonkeyPatch.context() as patch:
-        return run(made / "job.yaml", patch, dict(NAMES))
+    log = DecisionLog(made / "out")
+    log.name("two", [ANNA, AGAIN], "ANNA", "Ana")
+    log.name("two", [BEN], "BEN", "Ana")
+    return run(made / "job.yaml")
 
 
 def test_a_face_without_a_name_is_not_guessed(guessed: list[dict[str, Any]]) -> None:
@@ -175,20 +145,17 @@ def test_a_voice_heard_through_is_nobody_s(report: Report) -> None:
     assert said.endswith("of CARL's stem hold another's voice, heard through, and move nobody.")
 
 
-def test_who_is_left_by_name_keeps_the_source(made: Path, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_left_by_name_keeps_the_source(made: Path, report: Report) -> None:
     job = manifest_of(made, {}, "left.yaml", leave={"characters": ["ANNA"]})
-    run(job, monkeypatch, dict(NAMES))
+    run(job)
     assert [(f["track"], f["character"]) for f in rows(made, "faces")] == [(BEN, "BEN")]
 
 
-def test_lines_say_who_speaks_where_there_are_no_stems(
-    made: Path, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Name, "names", NAMES)
+def test_lines_say_who_speaks_where_there_are_no_stems(made: Path, report: Report, tmp_path: Path) -> None:
     (made / "said.csv").write_text(
         "character;in;out\nanna;0;1.2\nBEN;1.0;2.0\nCARL;00:00:03:00;00:00:04:12\n", encoding="utf-8"
     )
-    job = Named(manifest.load(made / "job.yaml"), made / "out", config.load())
+    job = Job(manifest.load(made / "job.yaml"), made / "out", config.load())
     task = job.plan(job.manifest.titles[0], {}).get(TurnList, "hi")
     assert task is not None and job.done(task)
     speech = np.array([[0, 40_000], [48_300, 70_000]])  # up to 2.5 s, then in the second shot

@@ -195,7 +195,7 @@ def test_the_reels_own_sound(shared: Path, tmp_path: Path) -> None:
             put(folder, found.process(FacesInputs(start, end, File(reel, ""), number, cut), folder, lambda n: None))
         faces.append(ref(FaceTracks, folder) if (start, end) in shots else None)
     found.close()
-    people = put(tmp_path / "people", FindPeople().process(FindPeopleInputs(tuple(faces), cut), tmp_path, print))
+    people = put(tmp_path / "people", FindPeople().process(FindPeopleInputs(tuple(faces), shots=cut), tmp_path, print))
     inputs = SpeakersInputs(ref(SourceSound, tmp_path), LIMITS, people, tuple(faces), (None,) * len(every), cut)
     rows = Speakers().process(inputs, tmp_path, lambda n: None).decisions
     assert [r.reason for r in rows] == ["no_face", None, "no_face", None, "no_face"]

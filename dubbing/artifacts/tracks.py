@@ -19,8 +19,8 @@ from dubbing.artifact import Artifact
 from dubbing.records import Track
 
 __all__ = [
-    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "in_sight", "load_signatures", "load_tracks",
-    "save_signatures", "save_tracks", "size_and_turn", "unfit",
+    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "good_frames", "in_sight", "load_signatures",
+    "load_tracks", "save_signatures", "save_tracks", "size_and_turn", "unfit",
 ]  # fmt: skip
 
 BRIDGE_S = Fraction(2, 5)
@@ -97,6 +97,15 @@ def unfit(track: Track, says_N: np.ndarray, rate: Fraction, limits: Limits) -> s
         return "occluded"
     facing = (np.abs(track.yaw_N) <= limits.max_yaw_deg)[says_N]
     return "profile" if float((seen & facing).mean()) < USABLE_PART else None
+
+
+def good_frames(track: Track, count: int) -> list[int]:
+    """Numbers of up to `count` frames of the title that show a face well: in sight, spread over the track, each the one
+    that looks most straight ahead in its part; in order, none twice."""
+    seen = np.flatnonzero(track.seen_N)
+    parts = np.array_split(seen, max(1, min(count, len(seen))))
+    best = [int(part[np.argmin(np.abs(track.yaw_N[part]))]) for part in parts if len(part)]
+    return [track.start_frame + n for n in best]
 
 
 def save_signatures(folder: Path | str, signatures: list[Signature]) -> None:

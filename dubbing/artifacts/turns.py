@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -24,7 +24,7 @@ class FaceTurns:
     """Frames [start, end) of the title in which it speaks in the original."""
     says: tuple[tuple[int, int], ...]
     """Frames [start, end) of the title in which it speaks in the dub."""
-    character: str | None = None
+    character: str | None = field(default=None, metadata={"uncounted": "a name alone renders no other mouth"})
     """Name of the character, where it is known."""
     sound: str = ""
     """The stem that drives it, by character; empty for the dub's one dialogue."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from dubbing import __version__
+from dubbing.cli.cast import cast
 from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs, submit
 from dubbing.cli.dataset import dataset
 from dubbing.cli.evaluate import evaluate
@@ -295,7 +296,7 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 for _command in (
     init, schema, listen, review, rerun, export, report, verify, formats, score, evaluate, train, dataset, models,
-    submit, logs, cancel,
+    submit, logs, cancel, cast,
 ):  # fmt: skip
     dub.add_command(_command)
 

@@ -31,11 +31,13 @@ from dubbing.analysis.footage import Sounds, made_of
 from dubbing.analysis.speech import Listener
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
+from dubbing.decisions import DecisionLog, names_of
 from dubbing.document import Location
 from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.preflight import characters
+from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.shot_table import SHOTS, read_rows
@@ -155,6 +157,8 @@ def look(
     models = attempt(("generator",), (), _generator, manifest, config), attempt(None, (), _expert, config)
     for i, title in enumerate(manifest.titles):
         at, video = ("titles", i), ("video",)
+        attempt(at, ("cast",), contradiction, title)
+        found.notes += look_at_pictures(title, config, store, partial(attempt, at))
         before = len(found.problems)
         made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:
@@ -192,7 +196,7 @@ def look(
                     store, sounds,
                 )  # fmt: skip
             attempt(at, ("dubs", j, "stems"), characters.stems_fit_cast, title, dub)
-            attempt(at, ("dubs", j), characters.known, title, dub)
+            attempt(at, ("dubs", j), characters.known, title, dub, partial(_named, title, store))
             if dub.stems is not None:
                 fits = partial(_fits, film=store.local(title.video), picture=info, line=own, config=config)
                 attempt(
@@ -295,6 +299,11 @@ def devices(manifest: Manifest, config: Config) -> dict[str, str]:
         what: f"{kind.name} on {device.described(device.default(kind.profits_from_gpu))}"
         for what, kind in kinds.items()
     }
+
+
+def _named(title: Title, store: Store) -> set[str]:
+    """The characters whom people of a title were named by reviewers."""
+    return set(names_of(DecisionLog(store.root).records()).get(title.id, {}).values())
 
 
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:

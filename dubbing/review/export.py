@@ -23,6 +23,7 @@ from dubbing.review.library import Library
 from dubbing.review.lists import SOURCE, Sheet, lists
 from dubbing.review.report import report
 from dubbing.review.turnover import Part, turn_over
+from dubbing.run_file import RunPart
 from dubbing.shot_table import read_rows, read_table
 from dubbing.store import Store, output_error
 
@@ -173,7 +174,7 @@ def _ready(library: Library) -> tuple[list[Job], dict[str, Delivered | None], di
     jobs, own, left_out = [], {}, dict(library.left_out)
     for part in library.parts:
         kept = []
-        job: Job | None = Job(part.manifest, library.store, part.config)
+        job: Job | None = _made_again(part, library)
         for title, dub in part.dubs():
             try:
                 assert job is not None
@@ -185,9 +186,17 @@ def _ready(library: Library) -> tuple[list[Job], dict[str, Delivered | None], di
                 left_out[dub_name(title, dub)] = str(e)
         if len(kept) < sum(1 for _ in part.dubs()):
             rest = part.only(kept)
-            job = Job(rest.manifest, library.store, rest.config) if rest else None
+            job = _made_again(rest, library) if rest else None
         jobs += [job] if job else []
     return jobs, own, left_out
+
+
+def _made_again(part: RunPart, library: Library) -> Job:
+    """The job of a part as its run made it: an export takes decisions on pictures, and no new analysis."""
+    job = Job(part.manifest, library.store, part.config)
+    for title in part.manifest.titles:
+        job.recall(title)
+    return job
 
 
 def refusal(library: Library) -> str | None:

@@ -9,14 +9,16 @@ import math
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dubbing.artifacts.people import Cast, People, named_tracks
 from dubbing.clock import Timeline
-from dubbing.decisions import DecisionLog, ShotKey, Standing
+from dubbing.decisions import DecisionLog, ShotKey, Standing, names_of
 from dubbing.errors import DubError, InputError, ManifestError, MediaError, OutputError
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Title
@@ -107,6 +109,7 @@ class Library:
         self._listed: _Listed | None = None
         self._plans: dict[tuple[str, str], tuple[Timeline, dict[str, Step]]] = {}
         self._films: dict[str, TitleFilm] = {}
+        self._characters: dict[str, tuple[tuple[int, ...], Mapping[str, str]]] = {}
         self._heard: dict[Path, tuple[int, list[Word]]] = {}
         self._jobs: tuple[tuple[int, ...], dict[int, Job]] | None = None
         self.log = DecisionLog(where)
@@ -154,7 +157,11 @@ class Library:
             if n not in self._jobs[1]:
                 self._jobs[1][n] = job = Job(part.manifest, self.store, part.config)
                 job.decisions = {}
-            return self._jobs[1][n]
+            job = self._jobs[1][n]
+            if title not in job.descriptors:
+                with suppress(DubError, FileNotFoundError):  # its film is gone: whoever needs it says so
+                    job.recall(next(t for t in part.manifest.titles if t.id == title))
+            return job
 
     def dubs(self) -> list[tuple[Title, Dub]]:
         """Every title with every one of its dubs, those of the last run first."""
@@ -178,6 +185,24 @@ class Library:
                 self._films[title] = TitleFilm(info.upright_size, info.video.rate, info.video.frames_hint)
             return self._films[title]
 
+    def characters(self, title: str) -> Mapping[str, str]:
+        """The character of each face track of a title that is known: as pictures say, and over that as reviewers say
+        now."""
+        with self._lock:
+            records = self.log.records()
+            stamp = (len(records), self.log.generation, *self.tables_stamp())
+            if self._characters.get(title, ((), {}))[0] != stamp:
+                whole, dub = next(pair for pair in self.dubs() if pair[0].id == title)
+                job = self.job(title, dub.language)
+                known = job.analysis(whole)
+                people: People | None = job.result(known.get(People))
+                cast: Cast | None = job.result(known.get(Cast))
+                said = names_of(records).get(title, {})
+                seen = {t: cast.characters[t] for t in cast.likeness if t not in said} if cast else {}
+                named = named_tracks(people, [(t, name) for t, name in said.items() if name]) if people else {}
+                self._characters[title] = (stamp, seen | named)
+            return self._characters[title][1]
+
     def heard(self, title: str, language: str | None) -> list[Word]:
         """What was heard in a dub, in order: of each character where there are stems; None: in the original. Nothing
         where nobody has listened."""
@@ -195,7 +220,8 @@ class Library:
     def rows(self) -> list[dict[str, Any]]:
         """Every shot of every dub, as in its shots.parquet, and: severity, severity_parts, verdict, by, at, revision,
         comments (how many), comment_severity (the worst of them), chosen (take), reject_reasons, said and source_said
-        (what is heard in it, None where nobody has listened) and order (place in the film).
+        (what is heard in it, None where nobody has listened) and order (place in the film); character is as
+        reviewers say now.
 
         Worst first; dubs that are not finished have none. Shared between callers: not to be changed.
         """
@@ -206,7 +232,8 @@ class Library:
                 self._listed = _Listed(stamp, {})
                 changed = None
             else:
-                changed = {r.key for r in records[self._listed.seq :]}
+                new = records[self._listed.seq :]
+                changed = None if any(r.kind == "name" for r in new) else {r.key for r in new}
             if changed is None or changed:
                 self._list(self._listed.rows, changed)
                 order = sorted(self._listed.rows.values(), key=_worst_first)
@@ -216,7 +243,9 @@ class Library:
     def _list(self, rows: dict[ShotKey, dict[str, Any]], keys: set[ShotKey] | None) -> None:
         """Put the rows of some shots, None for all, among `rows` as they are now."""
         limits = self.config.review
+        called = names_of(self.log.records())
         for title, dub in self.dubs():
+            names = called.get(title.id, {})
             if keys is not None and not any(key[:2] == (title.id, dub.language) for key in keys):
                 continue
             said = self._said(title, dub)
@@ -227,6 +256,8 @@ class Library:
                 now = self.log.of(key)
                 full = {**row, "order": n, **said(row), **self._chosen(title, dub, row, now)}
                 full |= _standing(now, full["take"])
+                if full["face"] in names:
+                    full["character"] = names[full["face"]] or None
                 full["severity"] = round(severity(full, limits), 3)
                 full["severity_parts"] = {k: round(v, 3) for k, v in parts(full, limits).items()}
                 rows[key] = full

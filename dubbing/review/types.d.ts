@@ -7,7 +7,7 @@ type ShotKey = [title: string, language: string, shot: string];
 type Verdict = "approved" | "rejected" | "original" | "chosen";
 type Reason = "teeth" | "jaw" | "sync" | "wrong_face" | "covered" | "seam";
 type Severity = "note" | "issue" | "blocker";
-type Kind = "approve" | "reject" | "original" | "choose" | "comment" | "rerun" | "undo";
+type Kind = "approve" | "reject" | "original" | "choose" | "comment" | "rerun" | "undo" | "name";
 type Which = "source" | "dub";
 /** x, y, width, height. */
 type Box = [x: number, y: number, width: number, height: number];
@@ -52,7 +52,7 @@ interface Row extends Scores {
   seconds: number | null;
   error: string | null;
   actor: string | null;
-  /** No table of today names one. */
+  /** Of the face, where it is known. */
   character?: string | null;
   lse_at_zero: number | null;
   source_lse_at_zero: number | null;
@@ -209,6 +209,8 @@ interface ShotFacts {
   start_timecode_frames: number;
   timecodes: { start: string; end: string };
   neighbours: { first: string; previous: string | null; next: string | null };
+  /** The characters of its faces that are known, by track. */
+  names: { [track: string]: string };
 }
 
 /** Of /api/decide; what a conflict answers has no record, and says why. */
@@ -380,6 +382,7 @@ type Answer<P extends string> = P extends "/api/info" ? Info
   : P extends `/api/proxy/${string}` ? ProxyFacts
   : P extends "/api/refusal" ? { why: string | null }
   : P extends "/api/decide" ? Decided
+  : P extends "/api/name" ? { note: string | null }
   : P extends "/api/rerun" | "/api/export" | "/api/cancel" ? Job
   : never;
 

@@ -201,7 +201,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             if not count:
                 folder.rmdir()
             ranges = tuple((x.start_frame, x.end_frame) for x in lines)
-            faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.character, face.sound))
+            faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
         if left and not faces:
             return _untouched(decision, "excluded")
