@@ -31,7 +31,6 @@ from dubbing.analysis.footage import Sounds, made_of
 from dubbing.analysis.speech import Listener
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
-from dubbing.decisions import DecisionLog, names_of
 from dubbing.document import Location
 from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
 from dubbing.job import Job
@@ -196,7 +195,7 @@ def look(
                     store, sounds,
                 )  # fmt: skip
             attempt(at, ("dubs", j, "stems"), characters.stems_fit_cast, title, dub)
-            attempt(at, ("dubs", j), characters.known, title, dub, partial(_named, title, store))
+            attempt(at, ("dubs", j), characters.known, title, dub, partial(characters.named_by_reviewers, title, store))
             if dub.stems is not None:
                 fits = partial(_fits, film=store.local(title.video), picture=info, line=own, config=config)
                 attempt(
@@ -299,11 +298,6 @@ def devices(manifest: Manifest, config: Config) -> dict[str, str]:
         what: f"{kind.name} on {device.described(device.default(kind.profits_from_gpu))}"
         for what, kind in kinds.items()
     }
-
-
-def _named(title: Title, store: Store) -> set[str]:
-    """The characters whom people of a title were named by reviewers."""
-    return set(names_of(DecisionLog(store.root).records()).get(title.id, {}).values())
 
 
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:

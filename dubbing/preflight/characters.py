@@ -14,6 +14,7 @@ from dubbing.analysis.asked import characters_asked
 from dubbing.analysis.line_drift import drift
 from dubbing.analysis.lines import SpokenLine, read_lines
 from dubbing.analysis.speech import Listener, samples16, speech_ranges
+from dubbing.decisions import DecisionLog, names_of
 from dubbing.errors import ManifestError, MediaError, blaming
 from dubbing.manifest import Dub, Title
 from dubbing.remote import Uri
@@ -21,7 +22,9 @@ from dubbing.sound import RATE_HZ
 from dubbing.stages.audio import different_lengths
 from dubbing.store import Store
 
-__all__ = ["known", "lines_can_be_read", "notes_of_lines", "said", "stems_can_be_used", "stems_fit_cast"]
+__all__ = [
+    "known", "lines_can_be_read", "named_by_reviewers", "notes_of_lines", "said", "stems_can_be_used", "stems_fit_cast",
+]  # fmt: skip
 
 
 def stems_fit_cast(title: Title, dub: Dub) -> None:
@@ -43,6 +46,11 @@ def stems_fit_cast(title: Title, dub: Dub) -> None:
                 "or say leave_alone: true.",
                 at=("cast", name),
             )
+
+
+def named_by_reviewers(title: Title, store: Store) -> set[str]:
+    """The characters whom people of a title were said to be."""
+    return set(names_of(DecisionLog(store.root).records()).get(title.id, {}).values())
 
 
 def known(title: Title, dub: Dub, named: Callable[[], Collection[str]] = tuple) -> None:
