@@ -93,6 +93,11 @@ def _notices(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) ->
             "for music and effects, and who speaks was chosen by sight. Name its dialogue in the manifest (`original: "
             "{dialogue: FILE}`, or `{track: 2}`)."
         )
+    turns: TurnList | None = job.result(known.get(TurnList, dub.language))
+    found += turns.notices if turns else ()
+    dubbed: DubSound | None = job.result(known.get(DubSound, dub.language))
+    for name, seconds in sorted(dubbed.held_s.items()) if dubbed else ():
+        found.append(f"{seconds:.1f} s of {name}'s stem hold another's voice, heard through, and move nobody.")
     return found
 
 

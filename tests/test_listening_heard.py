@@ -60,6 +60,11 @@ def test_dub_listen_hears_language_and_words(
     speech(tmp_path, "anna.flac", german[2 * HZ :], 0.0, 5.0)
     manifest = json.loads(job.read_text("utf-8"))
     manifest["titles"][0]["dubs"][0]["stems"] = {"Anna": "anna.flac"}
+    manifest["titles"][0]["dubs"][0]["lines"] = "fr.csv"
+    lines = (
+        "character,in,out,text\nBEN,1.5,4.5,En utilisant son navigateur comme d'habitude\nBEN,0.2,1,Bonjour Monsieur\n"
+    )
+    (tmp_path / "fr.csv").write_text(lines, "utf-8")
     job.write_text(json.dumps(manifest), "utf-8")
     asked = ("listen", job, "--out", tmp_path / "out", "--engine", "local", "--model", model, "--json")
     code, out, err = dub(*asked)
@@ -69,6 +74,8 @@ def test_dub_listen_hears_language_and_words(
     heard = {(s["whose"], s["character"]): s for s in told["sounds"]}
     assert heard["original", None]["verdict"] == "no speech"  # a tone
     assert "utilisant son navigateur" in heard["fr", None]["text"]
+    differ = [(d["kind"], d["line"], d["at"]) for d in told["lines"]["reel/fr"] if d["character"] != "Anna"]
+    assert ("missing", 1, "00:00:00:05") in differ and not any(line == 2 for _, line, _ in differ)
     rows = pq.read_table(tmp_path / "out" / "reel" / "fr" / "words.parquet").to_pylist()
     words = [r for r in rows if r["character"] is None]
     assert words[0]["word"] == "En" and abs(words[0]["start_s"] - 1.5) < 0.2

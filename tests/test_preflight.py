@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from command import Dub
 from films import plain_job
-from PIL import Image
 
 from dubbing import config, manifest, preflight
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
@@ -167,10 +166,6 @@ def test_dialogue_is_held_to_the_same_length(job: Job, tmp_path: Path, dub: Dub)
     assert "short.flac is 20.0 frames shorter" in refused(job(dialogue="short.flac"), dub)
 
 
-def test_what_this_version_would_ignore_is_refused(job: Job, dub: Dub) -> None:
-    assert "does not use 'stems' yet" in refused(job(stems={"A": "fr.flac"}), dub)
-
-
 def test_unknown_generator(job: Job, tmp_path: Path, dub: Dub) -> None:
     path = job()
     path.write_text(json.dumps({**json.loads(path.read_text()), "generator": "rewrit"}))
@@ -268,13 +263,14 @@ generator:
         (4, "has no video stream", {"video": "fr.flac"}),
         (5, "'still' is for photographs", {"more": "still: {blinks: true}"}),
         (5, "there is no file", {"more": "shots: absent.edl"}),
-        (5, "gone.jpg", {"more": "cast: {Ana: {face: gone.jpg}}"}),
+        (5, "'Ana' is no character", {"more": "leave: {characters: [Ana]}"}),
         (8, "There is no file", {"audio": "absent.flac"}),
         (8, "frames longer than the picture", {"audio": "long.flac"}),
         (9, "There is no file", {"dialogue": "absent.wav"}),
         (9, "frames longer than the picture", {"dialogue": "long.flac"}),
         (9, "has no sound stream", {"dialogue": "mute.mp4"}),
-        (12, "does not use 'stems'", {"driver": "stems: {Ana: fr.flac}"}),
+        (12, "There is no file", {"driver": "stems: {Ana: absent.flac}"}),
+        (12, "frames longer than the picture", {"driver": "stems: {Ana: long.flac}"}),
         (15, "opening", {"setting": "opening: wide"}),
         (15, "jump_cots", {"setting": "jump_cots: 0.3"}),
     ],
@@ -324,24 +320,3 @@ def test_a_note_is_said_once(tmp_path: Path, dub: Dub) -> None:
     code, out, err = dub("run", path, "--out", tmp_path / "out", "--engine", "local")
     assert code == 0 and (out + err).count(note) == 1 and f"note: {note}" in err
     assert f"`dub review {tmp_path / 'out'}` shows every shot" in out
-
-
-def test_pictures_of_the_cast_show_one_face_each(job: Job, dub: Dub, tmp_path: Path) -> None:
-    data = pytest.importorskip("skimage.data", reason="needs scikit-image for its photograph")
-    face = data.astronaut()[:260, 80:380]
-    Image.fromarray(face).save(tmp_path / "anna.png")
-    Image.fromarray(np.concatenate([face, face], 1)).save(tmp_path / "two.png")
-    Image.fromarray(np.full((200, 200, 3), 90, np.uint8)).save(tmp_path / "wall.png")
-    cast = {
-        "ANNA": {"face": "anna.png"}, "BORIS": {"face": ["two.png", "wall.png"]}, "CARL": {"face": "fr.flac"},
-        "DORA": {"face": "gone.png"}, "VOICE": {"face": "anna.png", "off_screen": True},
-    }  # fmt: skip
-    code, told, said = dub("check", job(cast=cast), "--out", tmp_path / "out")
-    assert code == 2 and "anna.png shows" not in said
-    for text in (
-        "two.png shows 2 faces; cut out the one that is meant.", "wall.png shows no face that is found",
-        "fr.flac is no picture; give a PNG", "gone.png", "VOICE is off_screen, which says never in sight",
-    ):  # fmt: skip
-        (line,) = [x for x in said.splitlines() if text in x]
-        assert line.startswith(f"dub: {tmp_path / 'job.yaml'}, line 1: "), line
-    assert "`pip install 'dubbing[identity]'` makes it surer" in told

@@ -14,7 +14,7 @@ from dubbing.artifacts.people import People, Person
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, save_speech
 from dubbing.artifacts.speakers import Decision, Speaking
-from dubbing.artifacts.tracks import FaceTracks, save_signatures, save_tracks
+from dubbing.artifacts.tracks import FaceTracks, Limits, save_signatures, save_tracks
 from dubbing.clock import Timeline
 from dubbing.face import INNER_LIPS
 from dubbing.records import Track
@@ -22,7 +22,7 @@ from dubbing.sound import RATE_HZ
 from dubbing.stages.audio import SourceAudio, SourceAudioInputs
 from dubbing.stages.faces import Faces, FacesInputs
 from dubbing.stages.people import FindPeople, FindPeopleInputs
-from dubbing.stages.speakers import Limits, Speakers, SpeakersInputs, lip_activity, who_speaks
+from dubbing.stages.speakers import Speakers, SpeakersInputs, lip_activity, who_speaks
 
 RATE = Fraction(25)
 LIMITS = Limits(min_face_px=96.0, max_yaw_deg=50.0)

@@ -31,6 +31,11 @@ class FaceTurns:
     by: str = "nearest"
     """How that was decided: `nearest` to what it says in the original, by its `stem`, by `lines`, by its `voice`."""
 
+    @property
+    def rests(self) -> bool:
+        """Whether its mouth comes to rest: it is known to say nothing, and spoke in the original."""
+        return not self.says and self.by in ("stem", "lines")
+
 
 @dataclass(frozen=True)
 class ShotTurns:
@@ -46,6 +51,8 @@ class ShotTurns:
     """Why somebody should look at it, where the evidence is thin."""
     left: bool = False
     """True where somebody could be rendered whom the manifest leaves alone."""
+    reason: str | None = None
+    """Why nobody may be rendered, a reason code of `dub.shot.1`, where stems or lines say so."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class TurnList(Artifact):
     schema: ClassVar[str] = "dub.turns.1"
     shots: tuple[ShotTurns, ...]
     """One a shot, in order."""
+    notices: tuple[str, ...] = ()
+    """Sentences for people about what this rests on."""
 
     @cached_property
     def by_shot(self) -> Mapping[str, ShotTurns]:

@@ -9,7 +9,7 @@ is surely not its tag's is a problem, a stem's is a note.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from dubbing import models
+from dubbing.analysis.lines import read_lines
 from dubbing.clock import Timecode
 from dubbing.config import Config
 from dubbing.engine import Event, do_tasks
 from dubbing.errors import InputError, ManifestError, MediaError, StageError
 from dubbing.job import Job
-from dubbing.listening.script import Difference
+from dubbing.listening.script import Difference, compare
 from dubbing.listening.stage import HeardWords, Listening, ListenInputs, load_words
 from dubbing.listening.tongues import named
 from dubbing.manifest import Dub, Manifest, Original, Title
@@ -207,10 +208,26 @@ def _title(job: _ListeningJob, title: Title, failed: Mapping[str, Outcome], foun
         for other in job.store.names(task.folder.parent, f"{Listening.folder}-"):
             if other not in kept:  # of another model, or of a sound that was replaced
                 job.store.remove(other)
+    for dub in title.dubs:
+        if dub.lines is not None and dub.language in heard:
+            found.lines[f"{title.id}/{dub.language}"] = _against(job, title, dub, heard[dub.language])
     for language, words in heard.items():
         home = job.store.dub(title.id, language) if language else job.store.analysis(title.id)
         write_words(job.store, home, title.id, language, words)
         found.tables.append(job.store.shown(home / TABLE))
+
+
+def _against(job: Job, title: Title, dub: Dub, words: Sequence[Word]) -> list[tuple[str, Difference]]:
+    """Where the lines of a dub and what was heard differ, each with its timecode. Raises ManifestError."""
+    video = job.info(title).video
+    assert video is not None and dub.lines is not None
+    names = {w.character for w in words if w.character} | set(title.cast or ())
+    lines = read_lines(job.store.local(dub.lines), video.rate, video.start_tc, names)
+    found = []
+    for one in compare(lines, words):
+        heard = "" if one.heard_s is None else f" -> {timecode(job, title, one.heard_s)}"
+        found.append((timecode(job, title, one.start_s or 0.0) + heard, one))
+    return found
 
 
 def _judge(job: _ListeningJob, one: _Wanted, result: HeardWords, found: Listened) -> None:
