@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from dubbing import __version__
+from dubbing.cli.cast import cast
 from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs, submit
 from dubbing.cli.dataset import dataset
 from dubbing.cli.evaluate import evaluate
 from dubbing.cli.export import export
 from dubbing.cli.formats import formats
+from dubbing.cli.listen import listen, listened_told, listening
 from dubbing.cli.manifests import init, schema, sounds_argument
 from dubbing.cli.models import models
 from dubbing.cli.options import (
@@ -99,7 +101,8 @@ def dub() -> None:
     epilog="""\b
 Examples:
   dub check reel.yaml
-  dub check reel.yaml --deep        decode every picture too: finds damage inside the files""",
+  dub check reel.yaml --deep        decode every picture too: finds damage inside the files
+  dub check reel.yaml --listen      is each dub in the language of its tag? what is said?""",
 )
 @click.argument("manifest", type=PLACE)
 @out_option("out")
@@ -107,25 +110,37 @@ Examples:
 @click.option(
     "--deep", is_flag=True, help="Decode every picture, which takes a while: exact lengths, damage by timecode."
 )
+@click.option(
+    "--listen", "words", is_flag=True, help="Hear each dub's language and words too, as `dub listen` does, into --out."
+)
 @parts_options
 @json_option
 def check(
-    manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool, **parts: Any
-) -> None:
+    manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, words: bool, as_json: bool,
+    **parts: Any,
+) -> None:  # fmt: skip
     """Look at everything a run will need, and say what it will do, without doing it."""
     job, settings = _read(manifest, config_file)  # before what takes seconds to load
     job = narrowed(job, **parts)
     from dubbing.api import jobs
+    from dubbing.api.listening import listen as hear
     from dubbing.cli import show, tell
 
     found = jobs.check(job, out, config=settings, listen=not deep)
     if deep and found.titles:
         with tell.counting(sys.stderr, sum(t.frames for t in found.titles)) as count:
             found = jobs.check(job, out, config=settings, deep=True, on_frames=count)
+    heard = None
+    if words and not found.problems:
+        with listening(job) as watch:
+            heard = hear(job, out, config=settings, engine="local", on_event=watch)
+        found.problems += heard.problems
     if as_json:
-        show.as_json(tell.check_plain(found))
+        show.as_json(tell.check_plain(found) | ({"heard": heard.to_dict()} if heard else {}))
     elif found.titles:
         echo(tell.check_told(found, out))
+    if heard and not as_json:
+        echo("\n" + listened_told(heard))
     for problem in found.problems:
         _complain(problem)
     if found.problems:
@@ -280,8 +295,8 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 
 for _command in (
-    init, schema, review, rerun, export, report, verify, formats, score, evaluate, train, dataset, models, submit,
-    logs, cancel,
+    init, schema, listen, review, rerun, export, report, verify, formats, score, evaluate, train, dataset, models,
+    submit, logs, cancel, cast,
 ):  # fmt: skip
     dub.add_command(_command)
 

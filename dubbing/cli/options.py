@@ -107,14 +107,15 @@ def parts_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
             "--only", multiple=True, metavar="RANGE",
-            help="Re-render this part alone: 01:02:03:00-01:02:10:00 or frames:240-360, the end not in it; repeatable.",
+            help="Re-render this part alone: 01:02:03:00-01:02:10:00 or frames:240-360, the end not in it; or "
+            "characters:ANNA; repeatable.",
         ),
         click.option(
             "--shots", multiple=True, metavar="LIST", help="Re-render these shots alone: 2,5-7; repeatable."
         ),
         click.option(
             "--leave", multiple=True, metavar="RANGE",
-            help="Keep the source's picture in this part, also as shots:2,5-7; repeatable.",
+            help="Keep the source's picture in this part, also as shots:2,5-7 or characters:ANNA; repeatable.",
         ),
     )  # fmt: skip
     for option in reversed(options):

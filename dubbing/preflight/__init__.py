@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -42,6 +43,8 @@ from dubbing.errors import (
 )
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
+from dubbing.preflight import characters
+from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.shot_table import SHOTS, read_rows
@@ -57,6 +60,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 _MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it in the original, do not go together
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
+_LATER = "parts of the film, by shots that are found when it runs; the rest is left (excluded)"
 _NAMED = 4  # ranges of what is asked for
 _ROOM = 1.5  # of the source's size, for one master
 
@@ -162,7 +166,8 @@ def look(
     models = attempt(("generator",), (), _generator, manifest, config), attempt(None, (), _expert, config)
     for i, title in enumerate(manifest.titles):
         at, video = ("titles", i), ("video",)
-        attempt(at, (), _unused, title)
+        attempt(at, ("cast",), contradiction, title)
+        found.notes += look_at_pictures(title, config, store, partial(attempt, at))
         before = len(found.problems)
         made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:
@@ -204,11 +209,22 @@ def look(
                     at, ("dubs", j, "dialogue"), _dialogue, dub.dialogue, dub.language, dub, title, info, own, config,
                     store, sounds,
                 )  # fmt: skip
+            attempt(at, ("dubs", j, "stems"), characters.stems_fit_cast, title, dub)
+            attempt(at, ("dubs", j), characters.known, title, dub, partial(characters.named_by_reviewers, title, store))
+            if dub.stems is not None:
+                fits = partial(_fits, film=store.local(title.video), picture=info, line=own, config=config)
+                attempt(
+                    at, ("dubs", j, "stems"), characters.stems_can_be_used, title, dub, store,
+                    config.length_tolerance_frames, float(info.video.rate), fits,
+                )  # fmt: skip
+            if dub.lines is not None:
+                attempt(at, ("dubs", j, "lines"), characters.lines_can_be_read, title, dub, info.video, store)
             one = attempt(at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds)
             parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
             if one is not None:
                 text, frames = parts or ("", None)
-                dubs.append(replace(one, asked=text, asked_frames=frames))
+                said = "; ".join(part for part in (text, characters.said(title, dub)) if part)
+                dubs.append(replace(one, asked=said, asked_frames=frames))
                 found.notes += _taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
@@ -216,6 +232,9 @@ def look(
         heard = attempt(at, ("original",), _heard, title, info, store, listener) if listener and good else None
         found.titles.append(_title(title, info, line, tuple(dubs), variable, tuple(heard or ())))
         found.notes += _doubts(title, heard or ())
+        for dub in title.dubs if good else ():
+            if listener is not None and dub.lines is not None and dub.stems is None:
+                found.notes += characters.notes_of_lines(title, dub, info, store, listener)
         if made:
             found.notes += made.notices
             found.notes.append(
@@ -296,20 +315,6 @@ def devices(manifest: Manifest, config: Config) -> dict[str, str]:
     }
 
 
-def _unused(title: Title) -> None:
-    """Keys of the format that this version would ignore: refused, because ignoring would be silent."""
-    if title.cast is not None:
-        raise ManifestError(
-            "this version does not use 'cast' yet (it finds who speaks by itself); remove it.", at=("cast",)
-        )
-    for n, dub in enumerate(title.dubs):
-        if dub.stems is not None:
-            raise ManifestError(
-                "this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.",
-                at=("dubs", n, "stems"),
-            )
-
-
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:
     """The shots of a cut list, read against what the film's header promises. That an edit lies outside the film is said
     only of decoded frames. Raises ManifestError."""
@@ -351,7 +356,8 @@ def _asked(
         film = replace(film, frames=len(media.timeline(store.local(title.video))))
         found = asked(title, dub, film)
     if found is None:
-        return "parts of the film, by shots that are found when it runs; the rest is left (excluded)", None
+        by_shots = any(p and p.in_time for p in (dub.only or title.only, title.leave, dub.leave))
+        return _LATER if by_shots else "", None
     frames = sum(b - a for a, b in found)
     ranges = ", ".join(f"{film.first + a}-{film.first + b}" for a, b in found[:_NAMED])
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
@@ -463,7 +469,11 @@ def _heard(title: Title, picture: media.MediaInfo, store: Store, listener: Liste
     wanted: list[tuple[str, Path | Uri, int | None, tuple[str, ...] | None, str | None]] = []
     if own.dialogue is not None or picture.audio:
         wanted.append(("original", own.dialogue or title.video, own.track, own.channels, None))
-    wanted += [(d.language, d.dialogue or d.audio, d.track, d.channels, d.language) for d in title.dubs]
+    for dub in title.dubs:
+        stems = sorted((dub.stems or {}).items())
+        wanted += [(f"{dub.language} {name}", file, None, None, dub.language) for name, file in stems]
+        if not stems:
+            wanted.append((dub.language, dub.dialogue or dub.audio, dub.track, dub.channels, dub.language))
     found = []
     for whose, file, track, channels, language in wanted:
         path = store.local(file)

@@ -64,6 +64,9 @@ class _Rerun(TakesOf):
     def __init__(self, library: Library, part: RunPart, keys: Sequence[ShotKey], choice: GeneratorChoice) -> None:
         super().__init__(part.manifest, library.store, part.config, keys)
         self._choice = choice
+        for title in part.manifest.titles:
+            if any(key[0] == title.id for key in keys):
+                self.recall(title)
 
     def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
         mine = (title.id, dub.language, shot.id) in self._keys
