@@ -28,11 +28,14 @@ def ramp(n: int) -> np.ndarray:
     return np.stack([grey + 900, grey, grey + 2000], -1).astype(np.uint16)
 
 
-def film(path: Path, codec: str, pix_fmt: str, options: dict[str, str] | None = None, transfer: int = 0) -> Path:
+def film(
+    path: Path, codec: str, pix_fmt: str, options: dict[str, str] | None = None, transfer: int = 0,
+    sample_aspect: Fraction | None = None,
+) -> Path:  # fmt: skip
     settings = {"matrix": 9} if transfer else {}
     with media.ClipWriter(
         path, W, H, Fraction(25), codec, crf=None, pix_fmt=pix_fmt, options=options or {}, timecode="01:00:00:00",
-        transfer=transfer or None, **settings,
+        transfer=transfer or None, sample_aspect=sample_aspect, **settings,
     ) as clip:  # fmt: skip
         for n in range(COUNT):
             clip.frame(ramp(n))

@@ -9,8 +9,10 @@ import av
 import cv2
 import numpy as np
 import pytest
+from command import Dub
 from films import Finished, run
-from test_master import dub, master, patches, payloads_of, same_time
+from test_master import dub as sound
+from test_master import master, patches, payloads_of, same_time
 
 from dubbing import media
 from dubbing.errors import UnsupportedMedia
@@ -92,7 +94,7 @@ def test_the_marks_of_fields_are_kept(
     tmp_path: Path, name: str, codec: str, settings: dict[str, object], copied: int
 ) -> None:
     source = written(tmp_path / name, moments(10), codec, **settings)
-    target, line = master(source, dub(tmp_path / "d.flac", 19_200), [folder(source, tmp_path / "p", range(3, 7))])
+    target, line = master(source, sound(tmp_path / "d.flac", 19_200), [folder(source, tmp_path / "p", range(3, 7))])
     same_time(line, media.timeline(target))
     a, b = media.probe(source).video, media.probe(target).video
     assert a is not None and b is not None and a.interlaced and b.interlaced
@@ -126,17 +128,8 @@ def folder(source: Path, into: Path, frames: range) -> Path:
 
 def shaped(path: Path, pictures: list[np.ndarray], aspect: Fraction, degrees: int = 0) -> Path:
     """A film with pixels of that width over height, which is shown by a clockwise turn."""
-    height, width = pictures[0].shape[:2]
-    with av.open(str(path), "w") as new:
-        stream = new.add_stream("libx264", rate=25, width=width, height=height, pix_fmt="yuv444p")
-        stream.options = {"crf": "1", "preset": "ultrafast"}
-        stream.codec_context.sample_aspect_ratio = aspect
-        if degrees:
-            stream.set_display_rotation(-degrees)
-        for picture in pictures:
-            new.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
-        new.mux(stream.encode(None))
-    return path
+    fine = {"preset": "ultrafast"}
+    return written(path, pictures, crf=1, pix_fmt="yuv444p", options=fine, rotation_deg=degrees, sample_aspect=aspect)
 
 
 SHAPES = [(Fraction(64, 45), (228, 96)), (Fraction(8, 9), (160, 108))]
@@ -167,7 +160,7 @@ def test_patches_are_drawn_in_square_pixels_and_nothing_else_changes(
         assert np.array_equal(a[~reach], b[~reach])
     assert (before[1][2] != after[1][2])[reach].mean() > 0.5
 
-    target, _ = master(source, dub(tmp_path / "d.flac", 7_680), [red], crf=1)
+    target, _ = master(source, sound(tmp_path / "d.flac", 7_680), [red], crf=1)
     seen = next(media.read(target, line, 1)).bgr().astype(int)
     assert np.abs(seen[38:46, 50:62] - (30, 30, 220)).max() < 16, "the patch is where it was drawn, and as large"
     found = media.compare_pictures(source, target, [red])
@@ -215,11 +208,12 @@ def rows(out: Path) -> Iterator[dict[str, object]]:
 
 
 @pytest.mark.long
-def test_a_squeezed_film_is_dubbed_and_measured_as_the_wide_one(finished: Finished, tmp_path: Path) -> None:
+def test_a_squeezed_film_is_dubbed_and_measured_as_the_wide_one(finished: Finished, tmp_path: Path, dub: Dub) -> None:
     shutil.copytree(finished.film.parent, tmp_path / "film")
     job = tmp_path / "film" / finished.film.name
     video = next((tmp_path / "film").glob("film.m*"))
     squeezed(finished.film.parent / video.name, video, 360)
+    assert "h264 360x270 shown as 480x270" in dub("check", job)[1]
     assert run(job, tmp_path / "out").exit_code in (0, 3)
     (wide,), (own,) = rows(finished.out), rows(tmp_path / "out")
     assert (own["start_frame"], own["end_frame"], own["rendered_frames"]) == tuple(

@@ -1,6 +1,7 @@
 """What a compositor is given: laid over the film it is the master's picture."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -29,9 +30,11 @@ def rgba(file: Path, frame: int = 0) -> np.ndarray:
     return picture.to_ndarray(format="rgba64le").astype(float) / 65535
 
 
-@pytest.mark.parametrize(("kind", "crop"), [("exr", False), ("tiff", True), ("png", False)])
-def test_layers_over_the_film_are_the_master(tmp_path: Path, kind: str, crop: bool) -> None:
-    source = film(tmp_path / "film.mkv", "ffv1", "gbrp12le", {"level": "3"})
+@pytest.mark.parametrize(
+    ("kind", "crop", "aspect"), [("exr", False, 1), ("tiff", True, 1), ("png", False, 1), ("exr", True, Fraction(4, 3))]
+)
+def test_layers_over_the_film_are_the_master(tmp_path: Path, kind: str, crop: bool, aspect: Fraction) -> None:
+    source = film(tmp_path / "film.mkv", "ffv1", "gbrp12le", {"level": "3"}, sample_aspect=Fraction(aspect))
     line, folder = media.timeline(source), patches(source, tmp_path / "p")
     part = Part("shot_0001", 0, COUNT, (folder,))
     listed, script = turn_over(source, line, [part], tmp_path / "out", "film.fr", kind, crop=crop, plate=True)
@@ -40,7 +43,8 @@ def test_layers_over_the_film_are_the_master(tmp_path: Path, kind: str, crop: bo
     assert [f["frame"] for f in shot["frames"]] == list(PATCHED)
     assert shot["frames"][0]["tc"] == "01:00:00:02" and about["premultiplied"] == (kind == "exr")
     place = (shot["x"], shot["y"], shot["width"], shot["height"])
-    assert place == (BOX if crop else (0, 0, W, H))
+    drawn = tuple(int(v / a) for v, a in zip(BOX, (aspect, 1) * 2, strict=True))
+    assert place == (drawn if crop else (0, 0, W, H)), "in the film's own pixels, which need not be square"
     x, y, width, height = place
     wanted = list(media.pasted_frames(source, line, [folder]))
     for one in shot["frames"]:

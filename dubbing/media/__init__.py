@@ -13,7 +13,7 @@ from dubbing.media.layers import LAYERS, LayerMovie, layer_bytes
 from dubbing.media.likeness import LEAST_DB, Likeness, compare_pictures
 from dubbing.media.master import Mastered, encode_master
 from dubbing.media.packed import PackedWriter
-from dubbing.media.paste import PatchQueue, pasted_frames
+from dubbing.media.paste import PatchQueue, own_pixels, pasted_frames
 from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, patch_of, read_patches
 from dubbing.media.photo import BT709, Photograph, film_of, is_photograph, read_photograph
 from dubbing.media.probe import ENDINGS, AudioInfo, MediaInfo, VideoInfo, probe
@@ -28,7 +28,7 @@ __all__ = [
     "PatchWriter", "Photograph", "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "carriage",
     "changes", "check_carried", "check_picture", "check_sound", "check_times", "compare_pictures", "composite",
     "delivery", "encode_master", "excerpt", "film_of", "is_photograph", "join_patches", "known_formats",
-    "layer_bytes", "load_timeline", "pasted_frames", "patch_frames", "patch_of", "probe", "read", "read_patches",
-    "read_photograph", "read_sound", "save_timeline", "scan", "sound_between", "sound_blocks", "sound_excerpt",
-    "stretch", "timeline", "undisplayed", "uneven", "variable_rate",
+    "layer_bytes", "load_timeline", "own_pixels", "pasted_frames", "patch_frames", "patch_of", "probe", "read",
+    "read_patches", "read_photograph", "read_sound", "save_timeline", "scan", "sound_between", "sound_blocks",
+    "sound_excerpt", "stretch", "timeline", "undisplayed", "uneven", "variable_rate",
 ]  # fmt: skip

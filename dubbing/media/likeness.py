@@ -23,7 +23,7 @@ import numpy as np
 from dubbing.clock import Timeline
 from dubbing.errors import DamagedMedia, MediaError
 from dubbing.media.colour import layout_of, planes_of, turn_back
-from dubbing.media.paste import PatchQueue
+from dubbing.media.paste import PatchQueue, own_pixels
 from dubbing.media.read import Picture, scan
 from dubbing.records import Patch
 
@@ -233,14 +233,14 @@ def _alike(one: str, two: str) -> bool:
 
 def _covered(picture: Picture, patches: Sequence[Patch]) -> np.ndarray:
     """uint8 (H, W) of the frame as it is coded: 1 where a matte covers."""
-    width, height = picture.size
+    width, height = picture.coded.size
     mask = np.zeros((height, width), np.uint8)
     for patch in patches:
+        patch = own_pixels(patch, picture.grid, picture.rotation_deg)
         top, left = max(0, patch.y), max(0, patch.x)
         matte = patch.matte_HW[top - patch.y : height - patch.y, left - patch.x : width - patch.x]
         mask[top : top + matte.shape[0], left : left + matte.shape[1]] |= matte > 0
-    mask = turn_back(mask, picture.rotation_deg)
-    return mask if picture.grid.same else (picture.grid.coded_part(mask, mask * 255, (0, 0))[1] > 0).astype(np.uint8)
+    return turn_back(mask, picture.rotation_deg)
 
 
 def _blocks(mask: np.ndarray, sub: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:

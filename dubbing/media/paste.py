@@ -16,14 +16,14 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import layout_of, mean_blocks, planes_of, turn_back
+from dubbing.media.colour import layout_of, mean_blocks, planes_of, turn_back, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.patches import patch_frames, read_patches
 from dubbing.media.read import coded_box
 from dubbing.media.square import Grid
 from dubbing.records import Patch
 
-__all__ = ["PatchQueue", "paste", "pasted", "pasted_frames"]
+__all__ = ["PatchQueue", "own_pixels", "paste", "pasted", "pasted_frames"]
 
 
 class PatchQueue:
@@ -83,19 +83,17 @@ def paste(frame: Any, patch: Patch, film: Film) -> None:
     """
     layout = layout_of(frame.format.name)
     assert layout is not None
-    sub = layout.sub
+    sub, turn = layout.sub, film.rotation_deg
+    coded = (frame.width, frame.height)
+    patch = own_pixels(patch, Grid.of(*coded, film.aspect), turn)
     x, y, w, h = cv2.boundingRect(patch.matte_HW)
     if w == 0:
         return
-    coded, turn = (frame.width, frame.height), film.rotation_deg
-    grid = Grid.of(*coded, film.aspect)
-    corner = coded_box((patch.x + x, patch.y + y, w, h), turn, grid.square)[:2]
+    left, top, _, _ = coded_box((patch.x + x, patch.y + y, w, h), turn, coded)
     new_HWC = patch.bgr_HWC if patch.deep_HWC is None else patch.deep_HWC
     bgr = turn_back(new_HWC[y : y + h, x : x + w], turn)
     matte = turn_back(patch.matte_HW[y : y + h, x : x + w], turn)
-    if not grid.same:
-        bgr, matte, corner = grid.coded_part(bgr, matte, corner)
-    bgr, matte, (left, top) = _on_grid(bgr, matte, corner, coded, sub)
+    bgr, matte, (left, top) = _on_grid(bgr, matte, (left, top), coded, sub)
     if matte.size == 0:
         return
     weight = matte.astype(np.float32) / 255
@@ -108,6 +106,24 @@ def paste(frame: Any, patch: Patch, film: Film) -> None:
         at = (slice(top >> shift[1], (top >> shift[1]) + height), slice(left >> shift[0], (left >> shift[0]) + width))
         old = plane[at].astype(np.float32)
         plane[at] = np.clip(np.rint(old + (new - old) * part), 0, most).astype(plane.dtype)
+
+
+def own_pixels(patch: Patch, grid: Grid, rotation_deg: int) -> Patch:
+    """A patch, which is in square pixels, in those of a film that is shown by that turn: upright too, and itself where
+    they are square. Its matte is 0 wherever it was 0 all around."""
+    if grid.same:
+        return patch
+    height, width = patch.matte_HW.shape
+    corner = coded_box((patch.x, patch.y, width, height), rotation_deg, grid.square)[:2]
+    made = []
+    for kept in (patch.bgr_HWC, patch.deep_HWC):
+        if kept is not None:
+            both = turn_back(kept, rotation_deg), turn_back(patch.matte_HW, rotation_deg)
+            bgr, matte, at = grid.coded_part(*both, corner)
+            made.append(turn_upright(bgr, rotation_deg))
+    upright = grid.coded[::-1] if rotation_deg in (90, 270) else grid.coded
+    x, y, _, _ = coded_box((*at, matte.shape[1], matte.shape[0]), -rotation_deg % 360, upright)
+    return Patch(patch.frame, x, y, made[0], turn_upright(matte, rotation_deg), made[1] if made[1:] else None)
 
 
 def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None) -> Iterator[Any]:

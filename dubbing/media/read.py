@@ -8,7 +8,7 @@ Nothing here holds more than the decoder's own few frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +61,11 @@ class Picture:
     def size(self) -> tuple[int, int]:
         w, h = self.grid.square
         return (h, w) if self.rotation_deg in (90, 270) else (w, h)
+
+    @property
+    def coded(self) -> Picture:
+        """The same with its own pixels taken as square ones: what is in the file."""
+        return replace(self, aspect=Fraction(1))
 
     def bgr(self, box: tuple[int, int, int, int] | None = None, width: int | None = None) -> np.ndarray:
         """uint8 (H, W, 3) upright BGR, display-referred. box: (x, y, w, h) in upright square pixels, inside the

@@ -29,7 +29,8 @@ class ClipWriter:
     ending; time_base: of the picture, None for one tick a frame; options, container_options:
     FFmpeg's, for the picture's encoder and the container; rotation_deg: clockwise turn that shows it
     upright; matrix: of ITU-T H.273, for all three colour tags (None: BT.709 from 720 lines up, BT.601 below);
-    transfer: where it is another (16: PQ, 18: HLG). The same calls give the same bytes.
+    transfer: where it is another (16: PQ, 18: HLG); sample_aspect: width over height of a pixel, as it is shown
+    (None: not said). The same calls give the same bytes.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class ClipWriter:
         rotation_deg: int = 0,
         matrix: int | None = None,
         transfer: int | None = None,
+        sample_aspect: Fraction | None = None,
     ) -> None:
         suffix = Path(path).suffix.lower()
         self._file = av.open(
@@ -69,7 +71,7 @@ class ClipWriter:
         self._next_pts = 0
         self._last_pts: int | None = None
         self._durations: dict[int, int] = {}
-        self._transfer = transfer
+        self._transfer, self._sample_aspect = transfer, sample_aspect
         self._samples = 0
         if width:
             self._add_video(codec, width, height, Fraction(rate), crf, pix_fmt, timecode, options or {}, rotation_deg,
@@ -107,6 +109,8 @@ class ClipWriter:
         ctx.color_range = 2 if pix_fmt.startswith("yuvj") else 1
         if timecode is not None:
             stream.metadata["timecode"] = timecode
+        if self._sample_aspect is not None:
+            ctx.sample_aspect_ratio = self._sample_aspect
         if rotation_deg:
             stream.set_display_rotation(-rotation_deg)
         self._video = stream

@@ -2,7 +2,8 @@
 can finish by hand what was begun here.
 
 A folder for each dub: pictures with transparency, `turnover.json` that says which frame and place each is, and a script
-for Nuke that lays them over the source. Pixels are upright, and hold the film's own code values.
+for Nuke that lays them over the source. Pixels are upright, the film's own even where these are not square, and hold
+its own code values.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +50,19 @@ def turn_over(
     Raises what `media.read` and `media.read_patches` raise; OSError where it cannot be written.
     """
     info = media.probe(film)
-    video, size = info.video, info.upright_size
+    video = info.video
     assert video is not None
+    first = next(media.read(film, line, 0, 1)).coded
+    size, own = first.size, partial(media.own_pixels, grid=video.grid, rotation_deg=video.rotation_deg)
     store, listed = Store(folder), []
     reads: list[tuple[Part, str, int | None]] = []
     ending, multiplied = media.LAYERS[kind]
-    first = next(media.read(film, line, 0, 1))
     for part in parts:
-        box = _around(part.folders, size) if crop else (0, 0, *size)
+        box = _around(part.folders, size, own) if crop else (0, 0, *size)
         frames: list[dict[str, Any]] = []
         home = folder / part.shot
         home.mkdir(parents=True, exist_ok=True)
-        pictures = _merged(part, box)
+        pictures = _merged(part, box, own)
         if kind == "prores4444":
             file = home / f"{name}.{part.shot}{ending}"
             tags = (video.primaries, video.transfer, video.matrix)
@@ -83,6 +86,7 @@ def turn_over(
             _plates(film, line, frames, box, home, f"{name}.{part.shot}.plate", kind, store)
         listed.append(_said(part, line, box) | {"frames": frames})
         reads.append((part, f"{part.shot}/{name}.{part.shot}.%07d{ending}", None))
+    aspect = float(1 / video.sample_aspect if video.rotation_deg in (90, 270) else video.sample_aspect)
     about = {
         "schema": SCHEMA, "dub": name, "film": str(film), "size": list(size), "rate": str(line.rate),
         "kind": kind, "premultiplied": multiplied, "code_values": "the film's own, 0 to 1; not linear",
@@ -90,7 +94,7 @@ def turn_over(
     }  # fmt: skip
     files = {
         "turnover.json": json.dumps(about, indent=1),
-        f"{name}.nk": _nuke(film, line, size, reads, listed, multiplied),
+        f"{name}.nk": _nuke(film, line, size, aspect, reads, listed, multiplied),
     }
     for name_of, text in files.items():
         store.write_bytes(folder / name_of, text.encode())
@@ -109,11 +113,11 @@ def _below(file: Path, folder: Path) -> str:
     return file.relative_to(folder).as_posix()
 
 
-def _around(folders: Sequence[Path], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _around(folders: Sequence[Path], size: tuple[int, int], own: Callable[[Patch], Patch]) -> tuple[int, int, int, int]:
     """The box (x, y, w, h) of the picture that holds all of a shot's patches, even."""
     left, top, right, bottom = size[0], size[1], 0, 0
     for folder in folders:
-        for patch in media.read_patches(folder):
+        for patch in map(own, media.read_patches(folder)):
             height, width = patch.matte_HW.shape
             left, top = min(left, patch.x), min(top, patch.y)
             right, bottom = max(right, patch.x + width), max(bottom, patch.y + height)
@@ -121,11 +125,13 @@ def _around(folders: Sequence[Path], size: tuple[int, int]) -> tuple[int, int, i
     return left, top, min(size[0], right) - left, min(size[1], bottom) - top
 
 
-def _merged(part: Part, box: tuple[int, int, int, int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def _merged(
+    part: Part, box: tuple[int, int, int, int], own: Callable[[Patch], Patch]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(frame, colour, matte) of every frame with a patch: float32 0..1 in a box, several faces in one picture."""
     queue = media.PatchQueue(part.folders)
     for frame in range(part.start_frame, part.end_frame):
-        patches = queue.at(frame)
+        patches = [own(patch) for patch in queue.at(frame)]
         if patches:
             yield (frame, *_laid(patches, box))
 
@@ -177,19 +183,19 @@ def _plates(
     for picture in media.read(film, line, min(wanted), max(wanted) + 1):
         if picture.frame in wanted:
             file = home / f"{name}.{picture.frame:07d}{media.LAYERS[kind][0]}"
-            store.write_bytes(file, media.layer_bytes(kind, picture.own_bgr(box).astype(np.float32) / 255, solid))
+            store.write_bytes(file, media.layer_bytes(kind, picture.coded.own_bgr(box).astype(np.float32) / 255, solid))
             wanted[picture.frame]["plate"] = f"{home.name}/{file.name}"
 
 
 def _nuke(
-    film: Path, line: Timeline, size: tuple[int, int], reads: Sequence[tuple[Part, str, int | None]],
+    film: Path, line: Timeline, size: tuple[int, int], aspect: float, reads: Sequence[tuple[Part, str, int | None]],
     listed: Sequence[dict[str, Any]], multiplied: bool,
 ) -> str:  # fmt: skip
     """A script for Nuke: the film, and each shot's pictures over it, in order. Frame 0 of the film is frame 0."""
     end = len(line) - 1
     nodes = [
         f"Root {{\n inputs 0\n first_frame 0\n last_frame {end}\n fps {float(line.rate):.6f}\n"
-        f' format "{size[0]} {size[1]} 0 0 {size[0]} {size[1]} 1 film"\n}}',
+        f' format "{size[0]} {size[1]} 0 0 {size[0]} {size[1]} {aspect:.6g} film"\n}}',
         f'Read {{\n inputs 0\n file "{film.as_posix()}"\n first 1\n last {end + 1}\n frame_mode offset\n frame 1\n'
         " raw true\n name film\n}\nset below [stack 0]",
     ]
