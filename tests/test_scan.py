@@ -2,8 +2,10 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -47,8 +49,8 @@ def telecined(film: list[np.ndarray]) -> list[np.ndarray]:
     return made
 
 
-def written(path: Path, pictures: list[np.ndarray], codec: str = "libx264", **settings: object) -> Path:
-    given = {"crf": 16, "options": TFF, **settings}
+def written(path: Path, pictures: list[np.ndarray], codec: str = "libx264", **settings: Any) -> Path:
+    given: dict[str, Any] = {"crf": 16, "options": TFF, **settings}
     with media.ClipWriter(path, W, H, Fraction(25), codec, **given) as clip:
         for picture in pictures:
             clip.frame(picture)
@@ -172,6 +174,29 @@ def test_patches_are_drawn_in_square_pixels_and_nothing_else_changes(
         writer.write(media.patch_of(0, 24, 30, picture.bgr((24, 30, 64, 48)), np.full((48, 64), 255, np.uint8)))
     back = next(media.pasted_frames(source, line, [own]))
     assert max(np.abs(a.astype(int) - b).max() for a, b in zip(before[0], back, strict=True)) <= 4
+
+
+STUDIO = {"codec": "prores_ks", "options": {"vendor": "apl0"}, "pix_fmt": "yuv422p10le", "crf": None}
+
+
+def test_pictures_that_are_copied_keep_the_shape_of_their_pixels(tmp_path: Path) -> None:
+    source = written(tmp_path / "film.mov", moments(4), sample_aspect=Fraction(4, 3), **STUDIO)
+    target, _ = master(source, sound(tmp_path / "d.wav", 7_680), [folder(source, tmp_path / "p", range(1, 2))])
+    a, b = media.probe(source).video, media.probe(target).video
+    assert a is not None and b is not None and a.sample_aspect == b.sample_aspect == Fraction(4, 3)
+    pairs = zip(payloads_of(source, "video"), payloads_of(target, "video"), strict=True)
+    assert [one[2] == other[2] for one, other in pairs] == [True, False, True, True]
+
+
+def test_a_matroska_that_would_lose_the_shape_of_pixels_is_not_made(tmp_path: Path) -> None:
+    info, track = media.probe(written(tmp_path / "film.mkv", moments(2), **STUDIO)), sound(tmp_path / "d.wav", 3_840)
+    assert info.video is not None
+    shown = replace(info.video, sample_aspect=Fraction(4, 3))
+    how = media.delivery(replace(info, video=shown), media.probe(track))
+    assert how.extension == ".mov" and "keeps ProRes with pixels of 4:3" in how.notices[0]
+    archive = replace(info, video=replace(shown, codec="ffv1", pix_fmt="yuv420p"))
+    with pytest.raises(UnsupportedMedia, match="FFV1 with pixels of 4:3, which is lost in its Matroska"):
+        media.delivery(archive, media.probe(track))
 
 
 def test_a_shape_that_nobody_could_mean_is_left_alone(tmp_path: Path) -> None:

@@ -85,10 +85,12 @@ def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Besid
     encoder.width, encoder.height, encoder.pix_fmt = source.width, source.height, made.pix_fmt
     encoder.time_base, encoder.framerate = 1 / timeline.rate, timeline.rate
     own = source.codec_context
-    for name in ("color_primaries", "color_trc", "colorspace", "color_range", "sample_aspect_ratio"):
+    for name in ("color_primaries", "color_trc", "colorspace", "color_range"):
         value = getattr(own, name)
         if value:
             setattr(encoder, name, value)
+    if source.sample_aspect_ratio:
+        encoder.sample_aspect_ratio = source.sample_aspect_ratio
     if made.bit_rate:
         encoder.bit_rate = made.bit_rate
     encoder.options = {**made.options, **made.marks}
@@ -98,6 +100,8 @@ def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Besid
         return None
     stream = output.add_stream_from_template(source, opaque=True)
     stream.codec_context.framerate = timeline.rate  # without it mov writes no timecode track
+    if source.sample_aspect_ratio:
+        stream.codec_context.sample_aspect_ratio = source.sample_aspect_ratio
     if made.tag:
         stream.codec_context.codec_tag = made.tag
     return Beside(stream, encoder, made)

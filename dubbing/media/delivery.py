@@ -20,6 +20,8 @@ __all__ = ["DRAFT", "Delivery", "TrackDelivery", "delivery", "tables"]
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
 _EXTENSIONS = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv"}
+_SAY_ASPECT = ("h264", "hevc")
+"""Codecs that say themselves what shape a pixel has; of the others PyAV does not let Matroska say it."""
 _LOSSLESS_IN = {
     "mp4": {"flac", "alac"},
     "mov": {
@@ -107,6 +109,14 @@ def delivery(info: MediaInfo, sound_info: MediaInfo, tracks: Sequence[int] | Non
         muxer = picture.encoder.muxers[0]
         if "mov" in info.container or "matroska" in info.container:
             notices.append(f"{info.path.name} becomes a {_EXTENSIONS[muxer]}, which carries {picture.encoder.shown}.")
+    if muxer == "matroska" and video.sample_aspect != 1 and picture.codec not in _SAY_ASPECT:
+        muxer = next((name for name in picture.encoder.muxers if name != "matroska"), "")
+        shape = f"{picture.encoder.shown} with pixels of {str(video.sample_aspect).replace('/', ':')}"
+        if not muxer:
+            raise UnsupportedMedia(
+                f"{info.path} would be {shape}, which is lost in its Matroska: convert it to ProRes, v210 or H.264."
+            )
+        notices.append(f"{info.path.name} becomes a {_EXTENSIONS[muxer]}, which keeps {shape}.")
     chosen = [sound_info.track(number) for number in tracks] if tracks else list(sound_info.audio)
     sound = tuple(_sound(muxer, sound_info, track) for track in chosen)
     if muxer == "mp4" and any(track.codec.startswith("pcm") for track in sound):
