@@ -2,7 +2,8 @@
 
 They know nothing of files or of the stages that make them. Arrays are named by their axes:
 N frames, P points, H rows, W columns, C channels. Pictures are BGR uint8, upright (display
-orientation): a rotated source is turned upright on the way in and back on the way out.
+orientation) and in square pixels: a rotated or anamorphic source is made so on the way in, and patches are turned and
+resampled back on the way out.
 """
 
 from __future__ import annotations
