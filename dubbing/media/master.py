@@ -20,18 +20,17 @@ import av
 import av.error
 import cv2
 import numpy as np
-from av.stream import Discard
 
 from dubbing.clock import Timeline
-from dubbing.errors import MediaError, OutputError
+from dubbing.errors import OutputError
 from dubbing.media.alone import beside
 from dubbing.media.colour import HDR, narrowed, planes_of
-from dubbing.media.delivery import Delivery, TrackDelivery, delivery
+from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.film import Film
 from dubbing.media.language import three_letters
+from dubbing.media.master_sound import SoundTracks
 from dubbing.media.paste import pasted
 from dubbing.media.probe import MediaInfo, VideoInfo, local_url, open_media, probe
-from dubbing.media.sound import first_sample_time
 
 __all__ = ["NO_TEXT", "Mastered", "encode_master", "kept_tags"]
 
@@ -103,7 +102,9 @@ def encode_master(
             else:
                 picture = _add_picture(output, plan, info.video, film, timeline, crf, preset, threads, draft)
             _describe(picture, plan, info.video, film)
-            dub = _Dub(output, plan, [files.enter_context(open_media(sound)) for _ in plan.sound], sound, timeline)
+            dub = SoundTracks(
+                output, plan, [files.enter_context(open_media(sound)) for _ in plan.sound], sound, timeline
+            )
             dub.tag(language)
             film.on_packet = _Carried(output, film).mux
             output.set_chapters(film.container.chapters())
@@ -276,7 +277,7 @@ def _steady(timeline: Timeline) -> bool:
     return len(steps) == 0 or int(steps.max() - steps.min()) * timeline.time_base <= _STEADY_S
 
 
-def _mux_picture(output: Any, packets: list[Any], timeline: Timeline, dub: _Dub) -> None:
+def _mux_picture(output: Any, packets: list[Any], timeline: Timeline, dub: SoundTracks) -> None:
     """Write encoded frames with their exact durations, and the sound that belongs before them."""
     for packet in packets:
         number = int(np.searchsorted(timeline.pts, packet.pts))
@@ -315,113 +316,3 @@ class _Carried:
             return
         packet.stream = stream
         self._output.mux(packet)
-
-
-class _Dub:
-    """The dub's sound on its way into the master, a packet at a time, beside the picture's.
-
-    files: the dub's file, opened once for each track.
-    """
-
-    def __init__(self, output: Any, plan: Delivery, files: Sequence[Any], path: str | Path, timeline: Timeline) -> None:
-        self._output, self._muxer = output, plan.muxer
-        sources = [file.streams[one.stream] for file, one in zip(files, plan.sound, strict=True)]
-        begins = [first_sample_time(path, one.stream) for one in plan.sound]
-        start = int(timeline.pts[0]) * timeline.time_base
-        self._tracks = [
-            _Track(output, one, file, path, start, begin - min(begins), min(begins))
-            for one, file, begin in zip(plan.sound, files, begins, strict=True)
-        ]
-        self._sources = sources
-
-    def tag(self, language: str | None) -> None:
-        """Write each track's tags: of a single one the dub's language; of several their own, where they have one."""
-        several = len(self._tracks) > 1
-        kinds = type(self._sources[0].disposition)
-        first = None if any(source.disposition & kinds.default for source in self._sources) else self._sources[0]
-        for track, source in zip(self._tracks, self._sources, strict=True):
-            own = source.metadata.get("language", "und") if several else "und"
-            spoken = language if own == "und" else own
-            track.stream.metadata["language"] = three_letters(spoken, quicktime=self._muxer == "mov")
-            title = source.metadata.get("title") or source.metadata.get("name")
-            if title:
-                track.stream.metadata["title"] = title
-            as_it_is = kinds.default if source is first else source.disposition
-            track.stream.disposition = as_it_is if several else kinds.default
-
-    def mux_until(self, time_s: Fraction | None) -> None:
-        """Write the packets that begin before `time_s` of the master (None: all that are left)."""
-        while True:
-            track = min((t for t in self._tracks if t.due is not None), key=_due, default=None)
-            if track is None or (time_s is not None and _due(track) > time_s):
-                return
-            self._output.mux(track.take())
-
-
-class _Track:
-    """One sound track. due: when its next packet begins, seconds of the master, None after the last.
-
-    start: when the picture begins, seconds of the master; late: how much later than the file's first sound the
-    track's begins; zero: when the file's first sound is heard, in the file's own time.
-    """
-
-    def __init__(
-        self, output: Any, plan: TrackDelivery, file: Any, path: str | Path, start: Fraction, late: Fraction,
-        zero: Fraction,
-    ) -> None:  # fmt: skip
-        self._path = path
-        source = file.streams[plan.stream]
-        for other in file.streams:
-            if other is not source:
-                other.discard = Discard.all
-        if plan.copied:
-            self.stream = output.add_stream_from_template(source, opaque=True)
-            self._packets = self._copied(file, source, start - zero)
-        else:
-            self.stream = output.add_stream(plan.codec, rate=source.codec_context.sample_rate)
-            self.stream.codec_context.layout = source.codec_context.layout
-            self._packets = self._encoded(file, source, start + late)
-        self._next: Any = next(self._packets, None)
-
-    @property
-    def due(self) -> Fraction | None:
-        """When the next packet begins."""
-        return None if self._next is None else self._next.dts * Fraction(self._next.time_base)
-
-    def take(self) -> Any:
-        """The next packet, labelled with its stream."""
-        packet = self._next
-        packet.stream = self.stream
-        self._next = next(self._packets, None)
-        return packet
-
-    def _copied(self, file: Any, source: Any, later: Fraction) -> Iterator[Any]:
-        shift = round(later / source.time_base)
-        try:
-            for packet in file.demux(source):
-                if packet.size and packet.pts is not None:
-                    packet.pts += shift
-                    packet.dts = packet.pts
-                    yield packet
-        except av.error.InvalidDataError as e:
-            raise MediaError(f"The sound of {self._path} is damaged.") from e
-
-    def _encoded(self, file: Any, source: Any, start: Fraction) -> Iterator[Any]:
-        ctx = self.stream.codec_context
-        rate_hz = source.codec_context.sample_rate
-        at = round(start * rate_hz)
-        tool = av.AudioResampler(ctx.format.name, source.codec_context.layout.name, rate_hz)
-        try:
-            for frame in file.decode(source):
-                frame.pts = None
-                for part in tool.resample(frame):
-                    part.pts, part.time_base = at, Fraction(1, rate_hz)
-                    at += part.samples
-                    yield from self.stream.encode(part)
-        except av.error.InvalidDataError as e:
-            raise MediaError(f"The sound of {self._path} is damaged.") from e
-        yield from self.stream.encode(None)
-
-
-def _due(track: _Track) -> Fraction:
-    return track.due if track.due is not None else Fraction(0)
