@@ -109,11 +109,17 @@ def verify(
     if heard is None:
         checks.append(Check("sound", "not looked at", why))
     else:
-        language = asked.language if asked else languages.at_the_end_of(made.stem.removesuffix(media.DRAFT))
+        language = asked.language if asked else _language(made)
         checks += media.check_sound(heard, now, asked.deliver_tracks if asked else None, language)
     checks += media.check_carried(was, now)
     where = run.out if run is not None and run.finished else None
     return Verified(made, film, sound, where, tuple(checks), seen)
+
+
+def _language(master: Path) -> str | None:
+    """The language in a master's name: of `reel.fr.mov` and `reel.fr.proxy.mov`."""
+    stem = master.stem.removesuffix(media.DRAFT)
+    return languages.at_the_end_of(stem) or languages.at_the_end_of(stem.rpartition(".")[0])
 
 
 def frames_of(film: Path | str) -> int:

@@ -20,7 +20,9 @@ from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
 from dubbing.media.paste import PatchQueue, paste
 
-__all__ = ["Beside", "beside"]
+__all__ = ["Beside", "beside", "pictures"]
+
+_THREADS = 8
 
 
 class Beside:
@@ -29,50 +31,55 @@ class Beside:
     def __init__(self, stream: Any, encoder: Any, made: Encoding) -> None:
         self.stream, self._encoder, self._made = stream, encoder, made
 
-    def packets(
-        self, film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None
-    ) -> Iterator[Any]:
-        """One packet a frame of the film, with the timeline's times. first: only so many.
-
-        Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
-        """
-        queue = PatchQueue(folders)
-        count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
-        for packet in film.packets():
-            if count >= whole:
-                count += whole == len(timeline)
-                break
-            patches = queue.at(count)
-            pts = int(timeline.pts[count])
-            made = self._drawn(film, packet, patches, count) if patches else packet
-            made.pts = made.dts = pts
-            made.time_base = timeline.time_base
-            made.stream = self.stream
-            count += 1
-            yield made
-        if count != whole:
-            raise MediaError(
-                f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
-            )
-        if queue.left:
-            raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
-
-    def _drawn(self, film: Film, packet: Any, patches: list[Any], number: int) -> Any:
-        """The packet of a picture with patches in it."""
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError as e:
-            raise film.damage(number) from e
-        if len(frames) != 1 or frames[0].is_corrupt:
-            raise film.damage(number)
-        (frame,) = frames
-        frame.make_writable()
-        for patch in patches:
-            paste(frame, patch, film.colour, film.rotation_deg)
+    def packet(self, number: int, frame: Any | None, packet: Any) -> Any:
+        """A picture's packet, without times: the source's own, or of a frame that is not the source's any more."""
+        if frame is None:
+            return packet
         frame = narrowed(frame, self._made.pix_fmt)
         frame.pts, frame.time_base, frame.pict_type = number, self._encoder.time_base, 0
         (made,) = self._encoder.encode(frame)
         return made
+
+
+def pictures(
+    film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None, every: bool = False
+) -> Iterator[tuple[Any, Any | None, bool]]:
+    """Each picture of a film in which every one stands alone: its packet; the decoded frame with its patches in it,
+    None where there are none, unless `every` is wanted; whether there are any. first: only so many.
+
+    Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
+    """
+    queue = PatchQueue(folders)
+    count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
+    for packet in film.packets():
+        if count >= whole:
+            count += whole == len(timeline)
+            break
+        patches = queue.at(count)
+        frame = _decoded(film, packet, count) if patches or every else None
+        if patches:
+            frame.make_writable()
+            for patch in patches:
+                paste(frame, patch, film.colour, film.rotation_deg)
+        yield packet, frame, bool(patches)
+        count += 1
+    if count != whole:
+        raise MediaError(
+            f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
+        )
+    if queue.left:
+        raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
+
+
+def _decoded(film: Film, packet: Any, number: int) -> Any:
+    """The one frame of a packet."""
+    try:
+        frames = packet.decode()
+    except av.error.FFmpegError as e:
+        raise film.damage(number) from e
+    if len(frames) != 1 or frames[0].is_corrupt:
+        raise film.damage(number)
+    return frames[0]
 
 
 def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Beside | None:
@@ -92,7 +99,7 @@ def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Besid
     if made.bit_rate:
         encoder.bit_rate = made.bit_rate
     encoder.options = dict(made.options)
-    encoder.thread_count = 1
+    encoder.thread_type, encoder.thread_count = "SLICE", _THREADS  # of one picture, so that each comes out at once
     encoder.open()
     if bytes(encoder.extradata or b"") != bytes(own.extradata or b"") and made.codec == "ffv1":
         return None

@@ -34,6 +34,7 @@ from dubbing.document import Location
 from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
+from dubbing.master_choice import MasterChoice
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.shot_table import SHOTS, read_rows
@@ -51,13 +52,14 @@ _MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
 _NAMED = 4  # ranges of what is asked for
 _ROOM = 1.5  # of the source's size, for one master
+_BYTES_A_PIXEL = 1.0  # of a master whose pictures stand alone: ProRes 422 HQ takes 0.45, FFV1 more than 1
 
 
 @dataclass(frozen=True)
 class DubFinding:
-    """One dub, looked at. samples at rate_hz of the mix; over_frames: dub minus picture, in frames;
-    master: the name of the file to come; sound: how it will carry the mix; notices: what will differ
-    from the source; asked: what of the film is re-rendered and what is left, a sentence, where the manifest says it;
+    """One dub, looked at. samples at rate_hz of the mix; over_frames: dub minus picture, in frames; master: the name of
+    the file to come; others: of further ones; room_bytes: about how large they may be; sound: how the first will carry
+    the mix; notices: what will differ from the source; asked: what of the film is re-rendered and what is left, a sentence, where the manifest says it;
     asked_frames: frames [start, end) that may be, None for all, or where it depends on shots not known yet."""
 
     language: str
@@ -68,6 +70,8 @@ class DubFinding:
     samples: int
     over_frames: float
     master: str
+    others: tuple[str, ...]
+    room_bytes: int
     sound: str
     notices: tuple[str, ...]
     asked: str = ""
@@ -189,7 +193,10 @@ def look(
                     at, ("dubs", j, "dialogue"), _dialogue, dub.dialogue, dub.language, dub, title, info, own, config,
                     store, sounds,
                 )  # fmt: skip
-            one = attempt(at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds)
+            one = attempt(
+                at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds,
+                manifest.masters(title, dub) or config.master,
+            )  # fmt: skip
             parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
             if one is not None:
                 text, frames = parts or ("", None)
@@ -396,6 +403,7 @@ def _dub(
     config: Config,
     store: Store,
     sounds: Sounds,
+    choices: Sequence[MasterChoice],
 ) -> DubFinding:
     audio, video = store.local(dub.audio), store.local(title.video)
     info = media.probe(audio)
@@ -405,15 +413,26 @@ def _dub(
     if dub.dialogue is None:
         dialogue.named(dub.audio, info, dub.track, dub.channels)
     over = _fits(dub.audio, samples, rate_hz, video, picture, line, config)
-    with blaming("video"):
-        delivery = media.delivery(picture, info, dub.deliver_tracks)
+    said = ("dubs", title.dubs.index(dub), "master") if dub.master else ("master",) if title.master else ("video",)
+    masters, room = [], 0.0
+    for choice in choices:
+        with blaming(*(("video",) if choice.plain else said)):
+            masters.append(media.delivery(picture, info, dub.deliver_tracks, choice))
+        room += _room(video, picture, masters[-1])
     loud = _over_full_scale(dub.audio, info, store, sounds)
-    notices = (*delivery.notices, *([loud] if loud else []))
+    notices = tuple(dict.fromkeys(note for one in masters for note in one.notices)) + ((loud,) if loud else ())
+    names = [one.file(title.id, dub.language, config.quality == "draft") for one in masters]
     return DubFinding(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
-        delivery.file(title.id, dub.language, config.quality == "draft"),
-        _carried(delivery.sound), notices,
+        names[0], tuple(names[1:]), int(room), _carried(masters[0].sound), notices,
     )  # fmt: skip
+
+
+def _room(film: Path, picture: media.MediaInfo, made: media.Delivery) -> float:
+    """About how many bytes a master may take, its sound left out."""
+    if made.picture.converts is None or not made.picture.encoder.intra or picture.video is None:
+        return os.path.getsize(film) * _ROOM
+    return picture.video.width * picture.video.height * picture.video.frames_hint * _BYTES_A_PIXEL
 
 
 def _carried(tracks: tuple[media.TrackDelivery, ...]) -> str:
@@ -543,11 +562,10 @@ def _title(
 def _disk(found: Findings, store: Store) -> None:
     """Free space against a guess that leans to too much; already finished work is not subtracted."""
     for title in found.titles:
-        source = os.path.getsize(store.local(title.video))
         for dub in title.dubs:
             pcm = dub.samples * dub.channels * 3
             rendered = title.frames if dub.asked_frames is None else sum(b - a for a, b in dub.asked_frames)
-            found.disk_needed += int(source * _ROOM) + pcm + rendered * _TAKE_BYTES
+            found.disk_needed += dub.room_bytes + pcm * (1 + len(dub.others)) + rendered * _TAKE_BYTES
     found.disk_free = shutil.disk_usage(standing(store.root)).free
     if found.disk_free < found.disk_needed:
         found.notes.append(
