@@ -8,7 +8,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
 
 from dubbing import document
 from dubbing.yaml_text import short
@@ -136,12 +144,19 @@ def _differ(masters: list[MasterChoice]) -> list[MasterChoice]:
 
 def _described(schema: dict[str, Any]) -> None:
     one: list[dict[str, Any]] = [{"const": AS_SOURCE}, schema.pop("items")]
-    kept = {k: schema.pop(k) for k in ("title", "description", "default") if k in schema}
+    kept: dict[str, Any] = {k: schema.pop(k) for k in ("title", "description", "default") if k in schema}
     schema.clear()
     schema.update(kept, anyOf=[*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1}])
 
 
+def _written(masters: list[MasterChoice]) -> Any:
+    """As a file has it: a mapping, or a list of several."""
+    plain = [one.model_dump(mode="json") for one in masters]
+    return plain[0] if len(plain) == 1 else plain
+
+
 Masters = Annotated[
-    list[MasterChoice], BeforeValidator(_listed), AfterValidator(_differ), Field(json_schema_extra=_described)
-]
+    list[MasterChoice], BeforeValidator(_listed), AfterValidator(_differ), PlainSerializer(_written),
+    Field(json_schema_extra=_described),
+]  # fmt: skip
 """`as_source`, a mapping, or a list of these; as a list of choices, of which no two have one name."""

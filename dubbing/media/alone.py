@@ -56,7 +56,7 @@ def pictures(
             count += whole == len(timeline)
             break
         patches = queue.at(count)
-        frame = _decoded(film, packet, count) if patches or every else None
+        frame: Any = _decoded(film, packet, count) if patches or every else None
         if patches:
             frame.make_writable()
             for patch in patches:

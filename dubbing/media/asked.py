@@ -17,9 +17,10 @@ from dubbing.media.convert import Conversion
 from dubbing.media.encoders import ENCODERS, PROFILES, Encoder, Encoding, as_source
 from dubbing.media.probe import MediaInfo, VideoInfo
 
-__all__ = ["asked_picture"]
+__all__ = ["FFMPEG", "asked_picture", "shown_formats"]
 
-_CODECS = {"dnxhr": "dnxhd"}  # FFmpeg's name, where it is another
+FFMPEG = {"dnxhr": "dnxhd"}
+"""FFmpeg's names of codecs, where they are others."""
 _CHROMA = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4"}
 _MOST_CRF = {"libx264": 51, "libx265": 51, "libsvtav1": 63}
 
@@ -32,20 +33,18 @@ def asked_picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tu
     such profile, depth, chroma, quality or preset.
     """
     own = as_source(video)
-    codec = _CODECS.get(choice.codec or "", choice.codec) or (own.codec if own else "")
+    codec = FFMPEG.get(choice.codec or "", choice.codec) or (own.codec if own else "")
     encoder = ENCODERS.get(codec)
     if encoder is None:
         return None, ()
     rated = {name: getattr(choice, name) for name in ("crf", "preset", "bitrate") if getattr(choice, name) is not None}
-    named = encoder.name in _MOST_CRF
     if choice.codec is not None or choice.bitrate is not None:
-        _check_rate(info, encoder, rated, named)
-    settings = {"crf": choice.crf, "preset": choice.preset, "bit_rate": choice.bitrate or 0} if named else {}
+        _check_rate(info, encoder, rated)
     if own is not None and own.codec == codec and (choice.profile, choice.bit_depth, choice.chroma) == (None,) * 3:
-        return replace(own, **settings), ()
+        return _rated(own, choice), ()
     pix_fmt = _format(info, video, encoder, codec, choice)
     if own is not None and (own.codec, own.pix_fmt) == (codec, pix_fmt) and _same_profile(own, choice):
-        return replace(own, **settings), ()
+        return _rated(own, choice), ()
     options = dict(encoder.options)
     profile = choice.profile or _default_profile(codec, pix_fmt)
     if codec == "prores":
@@ -53,7 +52,15 @@ def asked_picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tu
     elif codec == "dnxhd":
         options["profile"] = f"dnxhr_{profile}"
     made = Encoding(codec, encoder, pix_fmt, options, converts=Conversion.between(video, pix_fmt, codec))
-    return replace(made, **settings), tuple(_told(info, video, made, choice))
+    return _rated(made, choice), tuple(_told(info, video, made, choice))
+
+
+def _rated(made: Encoding, choice: MasterChoice) -> Encoding:
+    """With the quality that is asked for, where the encoder is told one."""
+    if made.encoder.name not in _MOST_CRF:
+        return made
+    rate = int(choice.bitrate or 0)
+    return replace(made, crf=choice.crf, preset=choice.preset, bit_rate=rate or made.bit_rate)
 
 
 def _same_profile(own: Encoding, choice: MasterChoice) -> bool:
@@ -61,9 +68,9 @@ def _same_profile(own: Encoding, choice: MasterChoice) -> bool:
     return choice.profile is None or own.options.get("profile", "").removeprefix("dnxhr_") == choice.profile
 
 
-def _check_rate(info: MediaInfo, encoder: Encoder, rated: dict[str, Any], named: bool) -> None:
+def _check_rate(info: MediaInfo, encoder: Encoder, rated: dict[str, Any]) -> None:
     """Raises UnsupportedMedia where the encoder is not told its quality so."""
-    if rated and not named:
+    if rated and encoder.name not in _MOST_CRF:
         raise UnsupportedMedia(
             f"{info.path.name}: {next(iter(rated))!r} is for H.264, HEVC and AV1; {encoder.shown} has none: remove it."
         )
@@ -99,7 +106,7 @@ def _format(info: MediaInfo, video: VideoInfo, encoder: Encoder, codec: str, cho
                               choice.bit_depth and f"{choice.bit_depth} bits", choice.chroma) if text
         )  # fmt: skip
         raise UnsupportedMedia(
-            f"{info.path.name}: a master in {encoder.shown} cannot have {wanted}; it may have {_shown(formats)}."
+            f"{info.path.name}: a master in {encoder.shown} cannot have {wanted}; it may have {shown_formats(formats)}."
         )
     return min(found)[1]
 
@@ -115,8 +122,8 @@ def _loss(video: VideoInfo, made: Layout) -> tuple[int, ...]:
     )  # fmt: skip
 
 
-def _shown(formats: Iterable[str]) -> str:
-    """`8 bits in 4:2:0, 4:2:2; 10 bits in 4:2:2`."""
+def shown_formats(formats: Iterable[str]) -> str:
+    """What pixel formats are: `8 bits in 4:2:0, 4:2:2; 10 bits in 4:2:2`."""
     by_depth: dict[int, set[str]] = {}
     for layout in filter(None, map(layout_of, formats)):
         by_depth.setdefault(layout.depth, set()).add("RGB" if layout.rgb else _CHROMA[layout.sub])

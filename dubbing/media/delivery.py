@@ -18,12 +18,15 @@ from dubbing.media.colour import HDR, layout_of
 from dubbing.media.encoders import ENCODERS, Encoder, Encoding
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
-__all__ = ["DRAFT", "Delivery", "TrackDelivery", "delivery", "tables"]
+__all__ = ["DRAFT", "MUXERS", "Delivery", "TrackDelivery", "delivery", "tables"]
 
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
 _EXTENSIONS = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mxf": ".mxf"}
-_MUXERS = {"mkv": "matroska"}  # by the container's name, where it is another
+MUXERS = {"mkv": "matroska"}
+"""FFmpeg's names of containers, where they are others."""
+_ROOM = 1.5  # of the source's size
+_BYTES_A_PIXEL = 1.0  # of pictures that stand alone: ProRes 422 HQ takes 0.45, FFV1 more than 1
 _PLAIN = MasterChoice()
 _MXF_RATES = (*(Fraction(n * 1000, 1001) for n in (24, 30, 60)), *map(Fraction, (24, 25, 30, 50, 60)))
 _LOSSLESS_IN: dict[str, set[str]] = {
@@ -96,6 +99,12 @@ class Delivery:
         with a suffix `reel.fr.proxy.mp4`."""
         suffix = f".{self.suffix}" if self.suffix else ""
         return f"{title}.{language}{DRAFT if draft else ''}{suffix}{self.extension}"
+
+    def room(self, info: MediaInfo, size_bytes: int) -> float:
+        """About how many bytes it may take at most, its sound left out. info, size_bytes: of the source."""
+        if self.picture.converts is None or not self.picture.encoder.intra or info.video is None:
+            return size_bytes * _ROOM
+        return info.video.width * info.video.height * info.video.frames_hint * _BYTES_A_PIXEL
 
 
 def delivery(
@@ -202,9 +211,9 @@ def _muxer(info: MediaInfo, video: VideoInfo) -> str:
 
 def _asked_muxer(info: MediaInfo, video: VideoInfo, encoder: Encoder, container: str) -> str:
     """FFmpeg's name of a container that is asked for. Raises UnsupportedMedia where it cannot carry the film."""
-    muxer, name = _MUXERS.get(container, container), info.path.name
+    muxer, name = MUXERS.get(container, container), info.path.name
     if muxer not in encoder.muxers:
-        able = " or ".join(next((c for c, m in _MUXERS.items() if m == muxer), muxer) for muxer in encoder.muxers)
+        able = " or ".join(next((c for c, m in MUXERS.items() if m == muxer), muxer) for muxer in encoder.muxers)
         raise UnsupportedMedia(f"{name}: a master in {encoder.shown} cannot be an {container}; it may be {able}.")
     if muxer == "mxf" and video.rate not in _MXF_RATES:
         raise UnsupportedMedia(

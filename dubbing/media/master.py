@@ -32,7 +32,7 @@ from dubbing.media.paste import pasted
 from dubbing.media.probe import MediaInfo, local_url, open_media, probe
 from dubbing.media.tags import kept_tags
 
-__all__ = ["NO_TEXT", "Mastered", "encode_master", "encode_masters"]
+__all__ = ["NO_TEXT", "Mastered", "encode_master", "encode_masters", "write_masters"]
 
 _DRAFT_COMMENT = "draft, not for delivery: half size, coarse mouths"
 _PROGRESS_FRAMES = 24
@@ -75,8 +75,8 @@ def encode_master(
     ultrafast 14)."""
     plan = delivery(probe(source), probe(sound), tracks)
     plan = replace(plan, picture=replace(plan.picture, crf=crf, preset=preset))
-    return _written(
-        source, timeline, patch_folders, sound, {Path(target): plan}, language=language, tracks=tracks, threads=threads,
+    return write_masters(
+        source, timeline, patch_folders, sound, {Path(target): plan}, language=language, threads=threads,
         frames=frames, draft=draft, progress=progress,
     )[0]  # fmt: skip
 
@@ -108,18 +108,26 @@ def encode_masters(
     """
     info, sound_info = probe(source), probe(sound)
     plans = {path: delivery(info, sound_info, tracks, choice) for path, choice in targets.items()}
-    return _written(
-        source, timeline, patch_folders, sound, plans, language=language, tracks=tracks, threads=threads,
-        frames=frames, draft=draft, progress=progress,
+    return write_masters(
+        source, timeline, patch_folders, sound, plans, language=language, threads=threads, frames=frames, draft=draft,
+        progress=progress,
     )  # fmt: skip
 
 
-def _written(
-    source: str | Path, timeline: Timeline, patch_folders: Iterable[str | Path], sound: str | Path,
-    plans: Mapping[Path, Delivery], *, language: str | None, tracks: Sequence[int] | None, threads: int,
-    frames: int | None, draft: bool, progress: Callable[[int], None] | None,
-) -> list[Mastered]:  # fmt: skip
-    """See `encode_masters`."""
+def write_masters(
+    source: str | Path,
+    timeline: Timeline,
+    patch_folders: Iterable[str | Path],
+    sound: str | Path,
+    plans: Mapping[Path, Delivery],
+    *,
+    language: str | None = None,
+    threads: int = 0,
+    frames: int | None = None,
+    draft: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> list[Mastered]:
+    """As `encode_masters`, of what was decided for each target (`delivery`)."""
     info, sound_info = probe(source), probe(sound)
     for plan in plans.values():
         if plan.muxer == "mxf" and not steady(timeline):
@@ -136,6 +144,7 @@ def _written(
                 outputs[-1].open(info, sound_info, film, timeline, threads, opened, sound, language)
             film.on_packet = lambda packet: _each(outputs, packet)
             done = told = 0
+            shown: Iterable[tuple[Any, Any, bool]]
             if all(output.copied is None for output in outputs):
                 shown = ((None, frame, False) for frame in pasted(film, timeline, patch_folders, frames))
             else:

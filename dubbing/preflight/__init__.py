@@ -51,16 +51,15 @@ P = ParamSpec("P")
 _MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it in the original, do not go together
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
 _NAMED = 4  # ranges of what is asked for
-_ROOM = 1.5  # of the source's size, for one master
-_BYTES_A_PIXEL = 1.0  # of a master whose pictures stand alone: ProRes 422 HQ takes 0.45, FFV1 more than 1
 
 
 @dataclass(frozen=True)
 class DubFinding:
     """One dub, looked at. samples at rate_hz of the mix; over_frames: dub minus picture, in frames; master: the name of
     the file to come; others: of further ones; room_bytes: about how large they may be; sound: how the first will carry
-    the mix; notices: what will differ from the source; asked: what of the film is re-rendered and what is left, a sentence, where the manifest says it;
-    asked_frames: frames [start, end) that may be, None for all, or where it depends on shots not known yet."""
+    the mix; notices: what will differ from the source; asked: what of the film is re-rendered and what is left, a
+    sentence, where the manifest says it; asked_frames: frames [start, end) that may be, None for all, or where it
+    depends on shots not known yet."""
 
     language: str
     audio: Path | Uri
@@ -418,7 +417,7 @@ def _dub(
     for choice in choices:
         with blaming(*(("video",) if choice.plain else said)):
             masters.append(media.delivery(picture, info, dub.deliver_tracks, choice))
-        room += _room(video, picture, masters[-1])
+        room += masters[-1].room(picture, os.path.getsize(video))
     loud = _over_full_scale(dub.audio, info, store, sounds)
     notices = tuple(dict.fromkeys(note for one in masters for note in one.notices)) + ((loud,) if loud else ())
     names = [one.file(title.id, dub.language, config.quality == "draft") for one in masters]
@@ -426,13 +425,6 @@ def _dub(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
         names[0], tuple(names[1:]), int(room), _carried(masters[0].sound), notices,
     )  # fmt: skip
-
-
-def _room(film: Path, picture: media.MediaInfo, made: media.Delivery) -> float:
-    """About how many bytes a master may take, its sound left out."""
-    if made.picture.converts is None or not made.picture.encoder.intra or picture.video is None:
-        return os.path.getsize(film) * _ROOM
-    return picture.video.width * picture.video.height * picture.video.frames_hint * _BYTES_A_PIXEL
 
 
 def _carried(tracks: tuple[media.TrackDelivery, ...]) -> str:
