@@ -141,12 +141,13 @@ def judged(source: Path, folder: Path, dub: Path, target: Path, choice: MasterCh
     was, now = info.video, made.video
     tags = [n for n in ("transfer", "primaries", "start_tc") if getattr(was, n) != getattr(now, n)]
     if plan.picture.converts is None:
-        tags += [n for n in ("matrix", "pix_fmt") if getattr(was, n) != getattr(now, n)]
+        tags += ["matrix"] * (was.matrix != now.matrix)
+        tags += ["format"] * (was.pix_fmt.replace("yuvj", "yuv") != now.pix_fmt.replace("yuvj", "yuv"))
         tags += ["range"] * ((was.range == 2) != (now.range == 2) and not now.pix_fmt.startswith(("yuvj", "gbr")))
     wrong = [c.what for c in times if c.status == "differs"] + tags
     copied = sum(a == b for a, b in zip(payloads(source), payloads(target), strict=False))
     heard = [c.what for c in media.check_sound(media.probe(dub), made, None, "fr")[2:] if c.status == "differs"]
-    wrong += heard
+    wrong += heard + ["the patch is not there"] * (_mouths(source, target) < 1)
     least = 34.0 if lossy else LEAST_DB
     good = not wrong and seen.pairs == COUNT and not seen.missing and not seen.extra and seen.psnr_db >= least
     row = (
@@ -154,6 +155,15 @@ def judged(source: Path, folder: Path, dub: Path, target: Path, choice: MasterCh
         f"{seen.psnr_db:.1f} | {', '.join(wrong) or 'all kept'}"
     )
     return row, good
+
+
+def _mouths(source: Path, target: Path) -> float:
+    """The mean difference inside the matte of a patched frame, in steps of 8 bits."""
+    at = PATCHED.start + 2
+    x, y, width, height = BOX
+    box = (x + 16, y + 16, width - 32, height - 32)
+    one, two = (next(media.read(path, media.timeline(path), at, at + 1)).bgr(box) for path in (source, target))
+    return float(np.abs(one.astype(float) - two).mean())
 
 
 HEAD = (
@@ -164,6 +174,7 @@ HEAD = (
 
 def asked() -> Iterator[MasterChoice]:
     """Every codec with its profiles, depths and chroma, in every container that carries it, and some that do not."""
+    yield from (MasterChoice(container=container) for container in ("mp4", "mov", "mkv", "mxf"))
     for codec in ("prores", "dnxhr"):
         for profile in PROFILES[{"dnxhr": "dnxhd"}.get(codec, codec)]:
             for container in ("mov", "mxf", "mkv"):
@@ -179,7 +190,8 @@ def asked() -> Iterator[MasterChoice]:
 SOURCES = (
     Cell("h264", "mp4", "yuv420p"), Cell("h264", "mp4", "yuvj420p", True), Cell("prores", "mov", "yuv422p10le"),
     Cell("hevc", "mp4", "yuv420p10le", False, "PQ"), Cell("ffv1", "matroska", "gbrp10le", True),
-    Cell("ffv1", "matroska", "yuva444p10le"),
+    Cell("ffv1", "matroska", "yuva444p10le"), Cell("prores", "mxf", "yuv422p10le", profile="hq"),
+    Cell("dnxhd", "mxf", "yuv422p10le", profile="hqx"),
 )  # fmt: skip
 
 

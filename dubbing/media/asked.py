@@ -42,6 +42,11 @@ def asked_picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tu
         _check_rate(info, encoder, rated)
     if own is not None and own.codec == codec and (choice.profile, choice.bit_depth, choice.chroma) == (None,) * 3:
         return _rated(own, choice), ()
+    if video.width < encoder.least[0] or video.height < encoder.least[1]:
+        least = "{}x{}".format(*encoder.least)
+        raise UnsupportedMedia(
+            f"{info.path.name} is {video.width}x{video.height}, and {encoder.shown} has at least {least}."
+        )
     pix_fmt = _format(info, video, encoder, codec, choice)
     if own is not None and (own.codec, own.pix_fmt) == (codec, pix_fmt) and _same_profile(own, choice):
         return _rated(own, choice), ()

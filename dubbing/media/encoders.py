@@ -27,7 +27,7 @@ class Encoder:
     """One of FFmpeg's encoders. name: FFmpeg's; shown: the codec's name as people write it; formats: pixel formats that
     it takes; muxers: that carry the codec, the one that is taken by itself first; intra: whether every picture stands
     alone; lossless: whether it gives back what it was given; options: always given to it; as_source: whether a film of
-    this codec is delivered in it without being asked for."""
+    this codec is delivered in it without being asked for; least: smallest (width, height)."""
 
     name: str
     shown: str
@@ -37,6 +37,7 @@ class Encoder:
     lossless: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     as_source: bool = True
+    least: tuple[int, int] = (1, 1)
 
 
 ENCODERS: dict[str, Encoder] = {
@@ -50,7 +51,8 @@ ENCODERS: dict[str, Encoder] = {
         options={"vendor": "apl0"},
     ),
     "dnxhd": Encoder(
-        "dnxhd", "DNxHR", frozenset({"yuv422p", "yuv422p10le", "yuv444p10le", "gbrp10le"}), ("mov", "mxf")
+        "dnxhd", "DNxHR", frozenset({"yuv422p", "yuv422p10le", "yuv444p10le", "gbrp10le"}), ("mov", "mxf"),
+        least=(256, 120),
     ),
     "cfhd": Encoder(
         "cfhd", "CineForm", frozenset({"yuv422p10le", "gbrp12le", "gbrap12le"}), ("mov",), options={"quality": "film1"}
@@ -68,7 +70,8 @@ ENCODERS: dict[str, Encoder] = {
     ),
     "v210": Encoder("v210", "uncompressed 10-bit 4:2:2 (v210)", frozenset({"yuv422p10le"}), ("mov",), lossless=True),
     "av1": Encoder(
-        "libsvtav1", "AV1", frozenset({"yuv420p", "yuv420p10le"}), ("mp4", "matroska"), intra=False, as_source=False
+        "libsvtav1", "AV1", frozenset({"yuv420p", "yuv420p10le"}), ("mp4", "matroska"), intra=False, as_source=False,
+        least=(64, 64),
     ),
 }  # fmt: skip
 """By the codec's name as FFmpeg's decoders have it."""

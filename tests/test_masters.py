@@ -1,0 +1,158 @@
+"""Masters as they are asked for: other containers, codecs, depths, and several of one decoding."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from command import Dub
+from films import Finished
+from test_depth import COUNT, PATCHED, film, patches
+from test_master import dub as flac
+from test_master import payloads_of, same_sound, same_time
+
+from dubbing import config, manifest, media
+from dubbing.errors import UnsupportedMedia
+from dubbing.job import Job
+from dubbing.master_choice import MasterChoice
+from dubbing.media.film import Film
+
+PRORES = {"profile": "hq", "vendor": "apl0"}
+
+
+def with_whole_paths(finished: Finished) -> dict[str, Any]:
+    """The short film's manifest, as it may stand in another folder."""
+    document: dict[str, Any] = yaml.safe_load(finished.film.read_text())
+    for part in (document["titles"][0], *document["titles"][0]["dubs"]):
+        part |= {k: str(finished.film.parent / v) for k, v in part.items() if k in ("video", "audio", "dialogue")}
+    return document
+
+
+def prores(path: Path) -> Path:
+    return film(path, "prores_ks", "yuv422p10le", PRORES)
+
+
+def test_several_masters_of_one_decoding_are_each_what_it_would_be_alone(tmp_path: Path) -> None:
+    source, sound = prores(tmp_path / "film.mov"), flac(tmp_path / "d.wav", COUNT * 1920)
+    line, drawn = media.timeline(source), [patches(source, tmp_path / "p")]
+    asked = {
+        "own": MasterChoice(),
+        "proxy": MasterChoice(codec="h264", bit_depth=8, chroma="4:2:0", bitrate="2M", suffix="proxy"),
+        "mxf": MasterChoice(codec="prores", profile="lt", container="mxf", suffix="lt"),
+    }
+    together = {tmp_path / f"{name}{'.mxf' if name == 'mxf' else '.mov'}": choice for name, choice in asked.items()}
+    opened: list[Path] = []
+
+    class Counted(Film):
+        def __init__(self, path: str | Path, threads: int = 0) -> None:
+            opened.append(Path(path))
+            super().__init__(path, threads)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dubbing.media.master.Film", Counted)
+        media.encode_masters(source, line, drawn, sound, together, language="fr")
+    assert opened == [source]  # and decoded once, for all three
+    for path, choice in together.items():
+        alone = path.with_name(f"alone-{path.name}")
+        media.encode_masters(source, line, drawn, sound, {alone: choice}, language="fr")
+        assert path.read_bytes() == alone.read_bytes(), path.name
+        same_time(line, media.timeline(path))
+        same_sound(sound, path)
+        video = media.probe(path).video
+        assert video is not None and video.start_tc == "01:00:00:00"
+        assert media.compare_pictures(source, path, drawn).psnr_db > 42
+    kinds = [(v.codec, v.pix_fmt) for v in (media.probe(path).video for path in together) if v is not None]
+    assert kinds == [("prores", "yuv422p10le"), ("h264", "yuv420p"), ("prores", "yuv422p10le")]
+    was, now = ([data for *_, data in payloads_of(p, "video")] for p in (source, tmp_path / "own.mov"))
+    assert [n for n in range(COUNT) if was[n] != now[n]] == list(PATCHED)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuvj420p", "gbrp10le", "yuv444p12le"])
+def test_range_matrix_and_depth_are_converted_and_told(tmp_path: Path, pix_fmt: str) -> None:
+    """Colours of a master in another format are the source's, whichever of range, YUV and RGB it was in."""
+    codec = "ffv1" if pix_fmt != "yuvj420p" else "mjpeg"
+    source = film(
+        tmp_path / "film.mkv", codec, pix_fmt, {"level": "3"} if codec == "ffv1" else {"qmin": "1", "qmax": "2"}
+    )
+    sound, line = flac(tmp_path / "d.flac", COUNT * 1920), media.timeline(source)
+    target = tmp_path / "m.mov"
+    choice = MasterChoice(codec="prores", container="mov")
+    (made,) = media.encode_masters(source, line, [], sound, {target: choice}, language="fr")
+    one, two = (next(media.read(path, media.timeline(path), 3, 4)).bgr().astype(float) for path in (source, target))
+    assert np.abs(one - two).mean() < 1.5 and abs((one - two).mean()) < 0.5
+    said = " ".join(made.notices)
+    assert ("limited range" in said) == (pix_fmt == "yuvj420p")
+    assert ("YUV of its RGB" in said) == pix_fmt.startswith("gbr")
+    assert ("10 of its 12 bits" in said) == (pix_fmt == "yuv444p12le")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"codec": "prores", "container": "mp4"}, "a master in ProRes cannot be an mp4; it may be mov or mkv or mxf"),
+        ({"codec": "ffv1", "container": "mov"}, "a master in FFV1 cannot be an mov; it may be mkv"),
+        ({"codec": "prores", "profile": "hqx"}, "ProRes has no profile 'hqx'; its profiles are proxy"),
+        ({"codec": "dnxhr"}, "is 96x64, and DNxHR has at least 256x120"),
+        ({"codec": "prores", "profile": "lt", "bit_depth": 12}, "ProRes cannot have profile lt, 12 bits"),
+        ({"codec": "av1", "chroma": "4:2:2"}, "AV1 cannot have 4:2:2; it may have 8 bits in 4:2:0; 10 bits in 4:2:0"),
+        ({"codec": "h264", "bit_depth": 12}, "H.264 cannot have 12 bits"),
+        ({"codec": "h264", "profile": "hq"}, "H.264 has no profile 'hq'; it has none: give bit_depth and chroma"),
+        ({"codec": "h264", "container": "mp4"}, "cannot be in an mp4 sample for sample"),
+        ({"codec": "prores", "crf": 12}, "'crf' is for H.264, HEVC and AV1; ProRes has none"),
+        ({"codec": "h264", "crf": 60}, "'crf' is 60, and H.264 has 0 to 51"),
+        ({"codec": "av1", "preset": "slow"}, "'preset' is slow, and of AV1 it is a number from 0 to 13"),
+        ({"container": "mxf"}, "has 44100 Hz, and sound in MXF has 48,000"),
+    ],
+)
+def test_what_cannot_be_made_is_said_before_anything_is(tmp_path: Path, asked: dict[str, Any], said: str) -> None:
+    source, sound = prores(tmp_path / "film.mov"), flac(tmp_path / "d.wav", 14_112, rate_hz=44_100)
+    with pytest.raises(UnsupportedMedia) as refused:
+        media.delivery(media.probe(source), media.probe(sound), None, MasterChoice(**asked))
+    assert said in str(refused.value)
+
+
+def test_a_dub_is_asked_before_its_title_and_that_before_manifest_and_configuration(
+    finished: Finished, tmp_path: Path
+) -> None:
+    document = with_whole_paths(finished)
+    (title,) = document["titles"]
+    one, two = title["dubs"]
+    settings, file = config.Config(master={"suffix": "config"}), tmp_path / "job.yaml"
+    seen = []
+    for where in (None, "manifest", "title", "dub"):
+        at = {"manifest": document, "title": title, "dub": one}.get(where or "", {})
+        at["master"] = ["as_source", {"codec": "h264", "suffix": where}]
+        file.write_text(yaml.safe_dump(document))
+        job = Job(manifest.load(file), finished.out, settings)
+        seen.append([job.master_names(t, d)[-1] for t in job.manifest.titles for d in t.dubs])
+    names = [f"film.{d['language']}." for d in (one, two)]
+    levels = [("config", "config"), ("manifest", "manifest"), ("title", "title"), ("dub", "title")]
+    assert seen == [[f"{n}{level}.mp4" for n, level in zip(names, both, strict=True)] for both in levels]
+
+
+@pytest.mark.long
+def test_a_run_makes_every_master_and_names_it(finished: Finished, tmp_path: Path, dub: Dub) -> None:
+    out, job = tmp_path / "out", tmp_path / "job.yaml"
+    shutil.copytree(finished.out, out)
+    document = with_whole_paths(finished)
+    one = document["titles"][0]["dubs"][0]
+    document["titles"][0]["dubs"] = [one]
+    document["master"] = ["as_source", {"codec": "prores", "profile": "proxy", "container": "mov", "suffix": "cut"}]
+    job.write_text(yaml.safe_dump(document))
+    before = (out / "film" / one["language"] / f"film.{one['language']}.mp4").read_bytes()
+    code, told, _ = dub("run", job, "--out", out, "--engine", "local")
+    home = out / "film" / one["language"]
+    names = [f"film.{one['language']}.mp4", f"film.{one['language']}.cut.mov"]
+    assert code in (0, 3) and all(name in told for name in names)
+    assert (home / names[0]).read_bytes() == before
+    video = media.probe(home / names[1]).video
+    assert video is not None and (video.codec, video.tag) == ("prores", "apco")
+    (row,) = json.loads((out / "run.json").read_text())["dubs"]
+    assert [Path(p).name for p in (row["master"], *row["other_masters"])] == names
+    shown = json.loads(dub("status", out, "--json")[1])["dubs"][0]
+    assert [Path(p).name for p in (shown["master"], *shown["other_masters"])] == names
+    code, told, _ = dub("verify", home / names[1], "--source", document["titles"][0]["video"])
+    assert "outside the mattes" in told or "PSNR" in told
