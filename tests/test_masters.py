@@ -10,7 +10,7 @@ import pytest
 import yaml
 from command import Dub
 from films import Finished
-from test_depth import COUNT, PATCHED, film, patches
+from test_depth import COUNT, PATCHED, film, patches, planes
 from test_master import dub as flac
 from test_master import payloads_of, same_sound, same_time
 
@@ -156,3 +156,41 @@ def test_a_run_makes_every_master_and_names_it(finished: Finished, tmp_path: Pat
     assert [Path(p).name for p in (shown["master"], *shown["other_masters"])] == names
     code, told, _ = dub("verify", home / names[1], "--source", document["titles"][0]["video"])
     assert "outside the mattes" in told or "PSNR" in told
+
+
+@pytest.mark.parametrize(
+    ("size", "box"), [((320, 96), (120, 20, 40, 30)), ((312, 90), (262, 58, 50, 32)), ((312, 90), (0, 0, 16, 16))]
+)
+def test_of_a_prores_picture_only_the_slices_under_the_mouth_are_new(
+    tmp_path: Path, size: tuple[int, int], box: tuple[int, int, int, int]
+) -> None:
+    """In the middle, at the ragged right and bottom edge, and in the corner: outside of the touched slices every sample
+    of the decoded picture is the source's, inside them the patch is there."""
+    width, height = size
+    source, sound = tmp_path / "film.mov", flac(tmp_path / "d.wav", 4 * 1920)
+    noise = np.random.default_rng(2).integers(12_000, 50_000, (height, width, 3)).astype(np.uint16)
+    with media.ClipWriter(
+        source, width, height, codec="prores_ks", crf=None, pix_fmt="yuv422p10le", options=PRORES
+    ) as clip:
+        for n in range(4):
+            clip.frame(np.roll(noise // 2 + 16_000, 3 * n, axis=1))
+    x, y, across, down = box
+    (tmp_path / "p").mkdir()
+    line, matte = media.timeline(source), np.full((down, across), 255, np.uint8)
+    with media.PatchWriter(tmp_path / "p", across, down, transfer=0) as writer:
+        for n in (1, 2):
+            flat = np.full((down, across, 3), (60.0, 120.0, 200.0), np.float32)
+            writer.write(media.patch_of(n, x, y, flat, matte, 0))
+    target = tmp_path / "m.mov"
+    media.encode_masters(source, line, [tmp_path / "p"], sound, {target: MasterChoice()}, language="fr")
+    top, bottom, left, right = y // 16 * 16, -(-(y + down) // 16) * 16, x // 128 * 128, -(-(x + across) // 128) * 128
+    if right > width // 128 * 128:  # narrower slices at the edge are made with it
+        right = width
+    for n in (1, 2):
+        for was, now in zip(planes(source, n), planes(target, n), strict=True):
+            sub = 1 if was.shape[1] < width else 0
+            kept = np.ones(was.shape, bool)
+            kept[top:bottom, left >> sub : right >> sub] = False
+            assert kept.any() and np.array_equal(was[kept], now[kept])
+    new = next(media.read(target, line, 1, 2)).bgr(box).astype(float)
+    assert np.abs(new - (60, 120, 200))[2:-2, 2:-2].mean() < 4

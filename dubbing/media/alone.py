@@ -6,7 +6,7 @@ others are decoded, pasted and encoded, in the source's codec and profile. It kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ import av.error
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import narrowed
+from dubbing.media.colour import layout_of, narrowed, planes_of
 from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
-from dubbing.media.paste import PatchQueue, paste
+from dubbing.media.paste import PatchQueue, covered, paste
+from dubbing.media.prores import Box, spliced
 
 __all__ = ["Beside", "beside", "pictures"]
 
 _THREADS = 8
+_LAMBDA = 118  # FF_QP2LAMBDA: how FFmpeg counts quantisers
 
 
 class Beside:
@@ -30,22 +32,55 @@ class Beside:
 
     def __init__(self, stream: Any, encoder: Any, made: Encoding) -> None:
         self.stream, self._encoder, self._made = stream, encoder, made
+        self._parts: dict[tuple[int, int, int], Any] = {}
 
-    def packet(self, number: int, frame: Any | None, packet: Any) -> Any:
-        """A picture's packet, without times: the source's own, or of a frame that is not the source's any more."""
-        if frame is None:
+    def packet(self, number: int, frame: Any | None, packet: Any, parts: Sequence[Box] = ()) -> Any:
+        """A picture's packet, without times: the source's own, or of a frame that is not the source's any more in these
+        parts. Of ProRes only the slices that they touch are new."""
+        if frame is None or not parts:
             return packet
         frame = narrowed(frame, self._made.pix_fmt)
+        if self._made.codec == "prores":
+            data = spliced(bytes(packet), parts, lambda box, quantiser: self._part(frame, box, quantiser))
+            if data is not None:
+                made = av.Packet(data)
+                made.is_keyframe = True
+                return made
         frame.pts, frame.time_base, frame.pict_type = number, self._encoder.time_base, 0
         (made,) = self._encoder.encode(frame)
         return made
 
+    def _part(self, frame: Any, box: Box, quantiser: int) -> bytes:
+        """A cut-out of a frame as a packet of ProRes, every slice with that quantiser."""
+        x, y, width, height = box
+        encoder = self._parts.get((width, height, quantiser))
+        if encoder is None:
+            encoder = av.CodecContext.create(self._made.encoder.name, "w")
+            encoder.width, encoder.height, encoder.pix_fmt = width, height, self._made.pix_fmt
+            encoder.time_base, encoder.framerate = self._encoder.time_base, self._encoder.framerate
+            encoder.options = {
+                **self._made.options, "flags": "+qscale", "global_quality": str(quantiser * _LAMBDA),
+            }  # fmt: skip
+            encoder.thread_type, encoder.thread_count = "SLICE", _THREADS
+            encoder.open()
+            self._parts[width, height, quantiser] = encoder
+        cut = av.VideoFrame(width, height, self._made.pix_fmt)
+        layout = layout_of(self._made.pix_fmt)
+        assert layout is not None
+        for index, (there, here) in enumerate(zip(planes_of(cut), planes_of(frame), strict=True)):
+            across, down = layout.sub if index in (1, 2) else (0, 0)
+            left, top = x >> across, y >> down
+            there[:] = here[top : top + there.shape[0], left : left + there.shape[1]]
+        cut.pts, cut.time_base = 0, encoder.time_base
+        (made,) = encoder.encode(cut)
+        return bytes(made)
+
 
 def pictures(
     film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None, every: bool = False
-) -> Iterator[tuple[Any, Any | None, bool]]:
+) -> Iterator[tuple[Any, Any | None, tuple[Box, ...]]]:
     """Each picture of a film in which every one stands alone: its packet; the decoded frame with its patches in it,
-    None where there are none, unless `every` is wanted; whether there are any. first: only so many.
+    None where there are none, unless `every` is wanted; where it is not the source's. first: only so many.
 
     Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
     """
@@ -61,7 +96,8 @@ def pictures(
             frame.make_writable()
             for patch in patches:
                 paste(frame, patch, film.colour, film.rotation_deg)
-        yield packet, frame, bool(patches)
+        parts = (covered(patch, film.rotation_deg, (frame.width, frame.height)) for patch in patches)
+        yield packet, frame, tuple(part for part in parts if part is not None)
         count += 1
     if count != whole:
         raise MediaError(

@@ -30,6 +30,7 @@ from dubbing.media.master_picture import add_picture, describe, shown_as, steady
 from dubbing.media.master_sound import SoundTracks
 from dubbing.media.paste import pasted
 from dubbing.media.probe import MediaInfo, local_url, open_media, probe
+from dubbing.media.prores import Box
 from dubbing.media.tags import kept_tags
 
 __all__ = ["NO_TEXT", "Mastered", "encode_master", "encode_masters", "write_masters"]
@@ -144,15 +145,15 @@ def write_masters(
                 outputs[-1].open(info, sound_info, film, timeline, threads, opened, sound, language)
             film.on_packet = lambda packet: _each(outputs, packet)
             done = told = 0
-            shown: Iterable[tuple[Any, Any, bool]]
+            shown: Iterable[tuple[Any, Any, tuple[Box, ...]]]
             if all(output.copied is None for output in outputs):
-                shown = ((None, frame, False) for frame in pasted(film, timeline, patch_folders, frames))
+                shown = ((None, frame, ()) for frame in pasted(film, timeline, patch_folders, frames))
             else:
                 every = any(output.copied is None for output in outputs)
                 shown = pictures(film, timeline, patch_folders, frames, every)
-            for number, (packet, frame, drawn) in enumerate(shown):
+            for number, (packet, frame, parts) in enumerate(shown):
                 for output in outputs:
-                    output.take(number, packet, frame, drawn)
+                    output.take(number, packet, frame, parts)
                 done = outputs[0].done
                 if progress is not None and done - told >= _PROGRESS_FRAMES:
                     progress(done - told)
@@ -210,11 +211,11 @@ class _Output:
         self.carried = _Carried(self._file, film)
         self._file.set_chapters(film.container.chapters())
 
-    def take(self, number: int, packet: Any, frame: Any, drawn: bool) -> None:
+    def take(self, number: int, packet: Any, frame: Any, parts: tuple[Box, ...]) -> None:
         """The next picture. packet: the source's, where pictures are copied; frame: decoded, with its patches in it;
-        drawn: whether there are any."""
+        parts: where these are, where pictures are copied."""
         if self.copied is not None:
-            made = self.copied.packet(number, frame if drawn else None, packet)
+            made = self.copied.packet(number, frame, packet, parts)
             made.pts = made.dts = int(self._timeline.pts[number])
             made.time_base, made.stream = self._timeline.time_base, self._picture
             self._mux([made])

@@ -5,6 +5,7 @@ It knows neither sound nor what may be delivered how (`delivery`), and writes no
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from typing import Any
 
@@ -44,6 +45,8 @@ def add_picture(
     made, turned = plan.picture, plan.picture.converts
     matrix = video.matrix if turned is None else turned.matrix
     width, height = _half(video.width, video.height) if draft else (video.width, video.height)
+    if made.encoder.name == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # errors only: else it tells its settings on stderr
     stream = output.add_stream(made.encoder.name, rate=timeline.rate, width=width, height=height, pix_fmt=made.pix_fmt)
     ctx = stream.codec_context
     ctx.time_base = timeline.time_base
