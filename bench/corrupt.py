@@ -49,7 +49,10 @@ from dubbing.task import Inputs
 __all__ = ["DAMAGES", "RULES", "Bucket", "Folder", "Place", "damaged", "fates", "main", "rounds"]
 
 DAMAGES = ("cut", "flipped", "emptied", "removed")
-_ANALYSIS, _PEOPLE = r"/analysis/(shots|faces|sound)|/sound-", r"/analysis/(active|people|speakers|actors)"
+_ANALYSIS, _PEOPLE = (
+    r"/analysis/(shots|faces|sound)|/sound-",
+    r"/analysis/(active|descriptors|people|cast|speakers|actors)",
+)
 _TAKES, _SCORES, _MASTERS = r"/patch/", r"/score-", r"/master-|/\.master\.json"
 RULES = {  # which files are damaged, and which are removed
     "as it is": (r"", None),

@@ -8,6 +8,7 @@
     open_results               what a run has left: shots as tables, takes, patches as arrays, masters
     rerun, export              new takes of some shots; deliver what reviewers decided
     score                      how well the lips of any film fit its sound
+    listen                     the language and the words of every dub
     verify                     whether a master keeps all of its source, and its dub's sound
     Manifest, Title, Dub, ...  a job built in Python; Config: settings
 
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dubbing.api.jobs import Plan, check, plan, run
+    from dubbing.api.listening import listen
     from dubbing.api.proof import Check, Verified, verify
     from dubbing.api.results import DubResults, Results, Take, TitleResults, open_results
     from dubbing.api.reviewed import Rerun, export, rerun
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from dubbing.engine import Event, Report
     from dubbing.errors import DubError, InputError, ManifestError, MediaError, ModelError, OutputError
     from dubbing.estimate import Estimate
+    from dubbing.listening import Listened
     from dubbing.manifest import Dub, GeneratorChoice, Manifest, Parts, Still, Title
     from dubbing.preflight import Findings
     from dubbing.records import Patch
@@ -37,13 +40,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Check", "Config", "Dub", "DubError", "DubResults", "Estimate", "Event", "Exported", "Findings", "GeneratorChoice",
-    "InputError", "Manifest", "ManifestError", "MediaError", "ModelError", "OutputError", "Parts", "Patch", "Plan",
-    "Report", "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleResults", "Verified", "check", "export",
-    "open_results", "plan", "rerun", "run", "score", "verify",
+    "InputError", "Listened", "Manifest", "ManifestError", "MediaError", "ModelError", "OutputError", "Parts", "Patch",
+    "Plan", "Report", "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleResults", "Verified", "check",
+    "export", "listen", "open_results", "plan", "rerun", "run", "score", "verify",
 ]  # fmt: skip
 
 _HOMES = {
     "dubbing.api.jobs": ("Plan", "check", "plan", "run"),
+    "dubbing.api.listening": ("listen",),
     "dubbing.api.proof": ("Check", "Verified", "verify"),
     "dubbing.api.results": ("DubResults", "Results", "Take", "TitleResults", "open_results"),
     "dubbing.api.reviewed": ("Rerun", "export", "rerun"),
@@ -52,6 +56,7 @@ _HOMES = {
     "dubbing.engine": ("Event", "Report"),
     "dubbing.errors": ("DubError", "InputError", "ManifestError", "MediaError", "ModelError", "OutputError"),
     "dubbing.estimate": ("Estimate",),
+    "dubbing.listening": ("Listened",),
     "dubbing.manifest": ("Dub", "GeneratorChoice", "Manifest", "Parts", "Still", "Title"),
     "dubbing.preflight": ("Findings",),
     "dubbing.records": ("Patch",),

@@ -41,6 +41,17 @@ class Speakers(_Group):
     active_speaker: Literal["auto", "off"] = Field(
         "auto", description="Light-ASD's evidence of who speaks, where its model is present; off: lips' motion alone."
     )
+    voices: Literal["auto", "off"] = Field(
+        "auto",
+        description="Who of a shot says what in a dub follows its voices where they are sure, with the extra `voices`; "
+        "off: nearest in time alone.",
+    )
+
+    identity: Literal["auto", "off"] = Field(
+        "auto",
+        description="People are told apart by dlib's face descriptor, where the extra `identity` is installed; off: by "
+        "small portraits and proportions alone.",
+    )
 
 
 class Sync(_Group):
@@ -74,6 +85,14 @@ class Review(_Group):
     max_silence_motion: Positive = Field(2.0, description="Mouth motion in silence, take over source.")
 
 
+class Listen(_Group):
+    """What `dub listen` hears with."""
+
+    model: str = Field(
+        "whisper_base", description="A Whisper model of `dub models`, or your own file (absolute, or from ~)."
+    )
+
+
 class StageResources(_Group):
     """What one worker of a stage holds; null: what the stage itself says."""
 
@@ -83,8 +102,8 @@ class StageResources(_Group):
 
 
 StageName = Literal[
-    "still", "shots", "faces", "source_audio", "audio", "active", "people", "speakers", "actors", "turns", "lipsync",
-    "sync", "master",
+    "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "people", "cast", "speakers", "actors",
+    "turns", "lipsync", "sync", "master",
 ]  # fmt: skip
 
 
@@ -135,6 +154,7 @@ class Config(_Group):
     )
     sync: Sync = Sync()
     review: Review = Review()
+    listen: Listen = Listen()
     length_difference: Literal["refuse", "allow"] = Field(
         "refuse", description="A dub longer or shorter than the picture: refuse it, or deliver it as it is."
     )

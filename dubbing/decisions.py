@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -28,12 +28,12 @@ from dubbing.store import output_error
 
 __all__ = [
     "FILE", "KINDS", "MOST_POINTS", "MOST_STROKES", "REASONS", "SEVERITIES", "Conflict", "Decision", "DecisionLog",
-    "Kind", "Reason", "Severity", "ShotKey", "Standing", "name_of", "standing_of",
+    "Kind", "Reason", "Severity", "ShotKey", "Standing", "name_of", "names_of", "standing_of",
 ]  # fmt: skip
 
 FILE = "review/decisions.jsonl"
 _SCHEMA = "dub.decision.1"
-Kind = Literal["approve", "reject", "original", "choose", "comment", "rerun", "undo"]
+Kind = Literal["approve", "reject", "original", "choose", "comment", "rerun", "undo", "name"]
 Severity = Literal["note", "issue", "blocker"]
 Reason = Literal["teeth", "jaw", "sync", "wrong_face", "covered", "seam"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -46,6 +46,7 @@ MOST_STROKES, MOST_POINTS = 40, 2000
 """The largest drawing: about 30 KB of the log."""
 _MOST_TEXT = 4000
 _MOST_NAME = 80
+_MOST_TRACKS = 20_000  # that one naming of a person holds
 
 ShotKey = tuple[str, str, str]
 """Title, language, shot id."""
@@ -70,12 +71,13 @@ class Decision:
     """One record.
 
     seq: its place in the log, from 1; time: UTC, ISO 8601; kind: approve and reject (the take named), original (leave
-    the source's picture), choose (that take from now on), comment, rerun (asked for, with that generator), undo;
-    take: 12 hex digits of a take's key; generator: its name and settings, as in a manifest; frame: of the title,
-    where a comment belongs; severity: of a comment; undoes: the seq that an undo takes back; reasons: of a rejection,
-    where any was given; drawing: on the frame of a comment, strokes of points (x, y), 0..1 of the upright picture's
-    width and height from its upper left corner, at most MOST_STROKES and MOST_POINTS of them. Fields that
-    an older version did not know stand last and may be absent.
+    the source's picture), choose (that take from now on), comment, rerun (asked for, with that generator), undo, name
+    (a person of a title: `text` is the character, empty to take the name away; of no language and no shot); take: 12
+    hex digits of a take's key; generator: its name and settings, as in a manifest; frame: of the title, where a comment
+    belongs; severity: of a comment; undoes: the seq that an undo takes back; reasons: of a rejection, where any was
+    given; drawing: on the frame of a comment, strokes of points (x, y), 0..1 of the upright picture's width and height
+    from its upper left corner, at most MOST_STROKES and MOST_POINTS of them; tracks: ids of the face tracks that a name
+    is of. Fields that an older version did not know stand last and may be absent.
     """
 
     seq: int
@@ -93,6 +95,7 @@ class Decision:
     undoes: int | None = None
     reasons: tuple[Reason, ...] = ()
     drawing: tuple[tuple[tuple[float, float], ...], ...] = ()
+    tracks: tuple[str, ...] = ()
 
     @property
     def key(self) -> ShotKey:
@@ -142,7 +145,7 @@ def standing_of(records: Sequence[Decision]) -> Standing:
     chosen: Decision | None = None
     comments = []
     for r in records:
-        if r.seq in undone or r.kind in ("undo", "rerun"):
+        if r.seq in undone or r.kind in ("undo", "rerun", "name"):
             continue
         if r.kind == "comment":
             comments.append(r)
@@ -163,6 +166,15 @@ def standing_of(records: Sequence[Decision]) -> Standing:
         chosen_by=chosen.reviewer if chosen else None,
         chosen_at=chosen.time if chosen else None,
     )
+
+
+def names_of(records: Iterable[Decision]) -> dict[str, dict[str, str]]:
+    """By title and track, the newest name in these records, oldest first; empty where it was taken away."""
+    found: dict[str, dict[str, str]] = {}
+    for r in records:
+        if r.kind == "name":
+            found.setdefault(r.title, {}).update(dict.fromkeys(r.tracks, r.text))
+    return found
 
 
 def _record(line: bytes, after: int) -> Decision:
@@ -224,6 +236,10 @@ class DecisionLog:
             self.records()
             return {key: standing_of(records) for key, records in self._by_shot.items()}
 
+    def name(self, title: str, tracks: Sequence[str], character: str, reviewer: str) -> Decision:
+        """Name the person whom these tracks of a title show; an empty name takes the name away. Raises as `append`."""
+        return self.append((title, "", ""), "name", reviewer, text=character.strip(), tracks=tuple(tracks))
+
     def append(self, key: ShotKey, kind: Kind, reviewer: str, *, expected: int | None = None, **about: Any) -> Decision:
         """Add a record; on disk when this returns.
 
@@ -244,7 +260,7 @@ class DecisionLog:
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
             made = Decision(self._last + 1, time, name_of(reviewer), title, language, shot, kind, **about)
             self._accept(made)
-            plain = {k: v for k, v in asdict(made).items() if v not in (None, "", ())}
+            plain = {k: v for k, v in asdict(made).items() if k in ("language", "shot") or v not in (None, "", ())}
             f.seek(self._read_bytes)
             f.truncate()  # what a crash left of a line that nobody was told of
             end = b"" if self._newest.endswith(b"\n") or not self._read_bytes else b"\n"
@@ -289,6 +305,10 @@ class DecisionLog:
             self._accept_drawing(made)
         if made.kind == "undo":
             self._accept_undo(made)
+        if (made.kind == "name") != bool(made.tracks) or len(made.tracks) > _MOST_TRACKS:
+            raise InputError(f"A name is of 1 to {_MOST_TRACKS} face tracks; found {len(made.tracks)}.")
+        if made.kind == "name" and (len(made.text) > _MOST_NAME or not made.text.isprintable()):
+            raise InputError(f"A character's name is up to {_MOST_NAME} letters on one line; found {made.text[:99]!r}.")
 
     def _accept_drawing(self, made: Decision) -> None:
         strokes, points = len(made.drawing), sum(len(s) for s in made.drawing)

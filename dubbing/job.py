@@ -20,17 +20,21 @@ from dubbing.analysis.footage import MadeOf, Sounds, made_of
 from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact, File, Ref
 from dubbing.artifacts.active import ActiveFaces
+from dubbing.artifacts.descriptors import Descriptors
+from dubbing.artifacts.people import Cast, People
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import STILL_FILM, Master, Scores, StillFilm, Take
 from dubbing.artifacts.tracks import FaceTracks
+from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.config import Config
-from dubbing.decisions import DecisionLog, ShotKey, Standing
+from dubbing.decisions import DecisionLog, ShotKey, Standing, names_of
 from dubbing.errors import InputError, ManifestError, during
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.master_choice import MasterChoice
+from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.pipeline import PIPELINE
 from dubbing.records import Shot
 from dubbing.remote import Uri
@@ -104,7 +108,10 @@ class Job(ResultCache):
             config = config.model_copy(update={"review": config.review.model_copy(update={"min_sharpness": 0.0})})
         super().__init__(open_store(out), config)
         self.manifest = manifest
-        self.decisions: Mapping[ShotKey, Standing] = DecisionLog(self.store.root).all()
+        log = DecisionLog(self.store.root)
+        self.decisions: Mapping[ShotKey, Standing] = log.all()
+        self.names = names_of(log.records())
+        self.descriptors: dict[str, str | None] = {}  # of titles that are looked at with another than is there
         self._made: dict[str, MadeOf | None] = {}
         self._parts: dict[tuple[str, str], Ranges | None] = {}
 
@@ -128,6 +135,10 @@ class Job(ResultCache):
         has = {
             ActiveFaces: bool(self.active_speaker),
             StillFilm: any(self.made_of(t) for t in self.manifest.titles),
+            Descriptors: bool(self.face_descriptor),
+            Cast: any(
+                self.names.get(t.id) or any(m.pictures for m in (t.cast or {}).values()) for t in self.manifest.titles
+            ),
         }
         return [stage for stage in self.pipeline if has.get(stage.Result, True)]
 
@@ -166,6 +177,23 @@ class Job(ResultCache):
                         task = _task(stage, inputs, place)
                         known.found[stage.Result, task.language, task.shot] = task
         return known
+
+    def recall(self, title: Title) -> None:
+        """For who looks at a title's results and makes none: take what they were made by, where that is another by now,
+        which is the network that tells people apart (its extra comes and goes) and the names that people were given."""
+        named = [r for r in DecisionLog(self.store.root).records() if r.kind == "name" and r.title == title.id]
+        people: list[str | None] = []
+        for descriptor in dict.fromkeys((self.face_descriptor, FaceDescriptor.PUBLISHED, None)):
+            self.descriptors[title.id] = descriptor
+            for count in range(len(named), -1, -1):
+                self.names[title.id] = names_of(named[:count]).get(title.id, {})
+                found = self.plan(title, {}).found
+                if any(self.done(t) for (kind, *_), t in found.items() if kind is TurnList):
+                    return
+                if not people and (one := found.get((People, None, None))) and self.done(one):
+                    people.append(descriptor)
+        self.descriptors[title.id] = people[0] if people else self.face_descriptor
+        self.names[title.id] = names_of(named).get(title.id, {})
 
     def _places(
         self, title: Title, scope: Scope, known: TitleTasks, failed: Mapping[str, Outcome], dubs: Iterable[Dub]
@@ -364,6 +392,11 @@ class _Place:
     def models_folder(self) -> str:
         return self.job.models_folder
 
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        said = self.job.names.get(self.title.id, {})
+        return tuple(sorted((track, name) for track, name in said.items() if name))
+
     def file(self, path: Path | Uri) -> File:
         return self.job.file(path)
 
@@ -432,6 +465,14 @@ class _Place:
     @property
     def active_speaker(self) -> str | None:
         return self.job.active_speaker
+
+    @property
+    def face_descriptor(self) -> str | None:
+        return self.job.descriptors.get(self.title.id, self.job.face_descriptor)
+
+    @property
+    def voices(self) -> str | None:
+        return self.job.voices
 
     @property
     def masters(self) -> tuple[tuple[str, MasterChoice], ...]:

@@ -3,6 +3,8 @@
     title:  shots -> faces (each shot) -> people -> speakers -> actors          once, shared by all dubs
             still (before shots): only where the title's picture is a photograph, of which it makes a film
             source_audio: the original sound
+            cast (after people): only where somebody has named people, or the manifest has pictures of them
+            descriptors (each shot, before people): only where the extra `identity` is installed
             active (each shot): only where the model of an active-speaker detector is present
     dub:    audio (what drives the lips) -> turns (who says what)
             lipsync (each shot) -> sync (each shot) -> master, shots.parquet
@@ -19,6 +21,8 @@ from dubbing.stage import Stage
 from dubbing.stages.active import Active
 from dubbing.stages.actors import Actors
 from dubbing.stages.audio import DubAudio, SourceAudio
+from dubbing.stages.cast import FindCast
+from dubbing.stages.descriptors import Describe
 from dubbing.stages.faces import Faces
 from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.master import MakeMaster
@@ -38,7 +42,9 @@ PIPELINE: tuple[type[Stage[Any, Any]], ...] = (
     SourceAudio,
     DubAudio,
     Active,
+    Describe,
     FindPeople,
+    FindCast,
     Speakers,
     Actors,
     Turns,

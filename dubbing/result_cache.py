@@ -218,3 +218,18 @@ class ResultCache:
         if self.config.speakers.active_speaker == "off" or not models.is_present(_ACTIVE_SPEAKER, configured=folder):
             return None
         return f"{_ACTIVE_SPEAKER}@{models.digest(_ACTIVE_SPEAKER, configured=folder)[:12]}"
+
+    @cached_property
+    def face_descriptor(self) -> str | None:
+        """`name@hash12` of the network that tells people apart, or None."""
+        from dubbing.networks.face_descriptor import FaceDescriptor
+
+        return None if self.config.speakers.identity == "off" else FaceDescriptor.identity()
+
+    @cached_property
+    def voices(self) -> str | None:
+        """`name@hash12` of the network that tells the voices of a dub apart, or None."""
+        from dubbing.experts import resemblyzer
+
+        on = self.config.speakers.voices == "auto" and resemblyzer.installed()
+        return f"resemblyzer@{resemblyzer.HASH12}" if on else None

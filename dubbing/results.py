@@ -13,9 +13,11 @@ from typing import Any
 from dubbing.analysis.asked import within
 from dubbing.analysis.dialogue import ONLY
 from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.people import Cast
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import SHEET, Master, Scores, Take
+from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Title
@@ -46,8 +48,12 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     rows, faces = [], []
     job.know(t for step in tasks.steps for t in (step.faces, step.take, step.score))
     drawn = job.store.find(folder, SHEET)
+    planned = job.plan(title, failed, dubs=[dub])
+    cast: Cast = job.result(planned.get(Cast)) or Cast()
+    turns: TurnList = job.result(planned.get(TurnList, dub.language)) or TurnList(())
+    names = dict(cast.characters) | {f.track: f.character for s in turns.shots for f in s.faces if f.character}
     for step in tasks.steps:
-        row, rendered = _row(job, title, dub, step, line, failed)
+        row, rendered = _row(job, title, dub, step, line, failed, names)
         faces += rendered
         row["severity"] = severity(row, job.config.review)
         rows.append(row)
@@ -80,6 +86,8 @@ def _notices(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) ->
         sound = job.result(known.get(kind, language))
         if sound is not None and sound.listened and not sound.listened.endswith(ONLY):
             found.append(f"of {file.name} was listened to: {sound.listened}.")
+    cast: Cast = job.result(known.get(Cast)) or Cast()
+    found += [f"{doubt}; name people by `dub cast`." for doubt in cast.doubts]
     speakers, own = job.result(known.get(SpeakerList)), job.result(known.get(SourceSound))
     if speakers is not None and speakers.unheard:
         found.append(
@@ -87,11 +95,22 @@ def _notices(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) ->
             "for music and effects, and who speaks was chosen by sight. Name its dialogue in the manifest (`original: "
             "{dialogue: FILE}`, or `{track: 2}`)."
         )
+    turns: TurnList | None = job.result(known.get(TurnList, dub.language))
+    found += turns.notices if turns else ()
+    dubbed: DubSound | None = job.result(known.get(DubSound, dub.language))
+    for name, seconds in sorted(dubbed.held_s.items()) if dubbed else ():
+        found.append(f"{seconds:.1f} s of {name}'s stem hold another's voice, heard through, and move nobody.")
     return found
 
 
 def _row(
-    job: Job, title: Title, dub: Dub, step: Step, line: Timeline, failed: Mapping[str, Outcome]
+    job: Job,
+    title: Title,
+    dub: Dub,
+    step: Step,
+    line: Timeline,
+    failed: Mapping[str, Outcome],
+    names: Mapping[str, str],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One row of `dub.shot.1`, and one of `dub.face.1` for each face that is rendered in it."""
     shot = step.shot
@@ -111,6 +130,7 @@ def _row(
     take: Take | None = job.result(step.take)
     if take:
         row |= {"face": take.face, "face_px": take.face_px, "yaw_deg": take.yaw_deg}
+        row["character"] = names.get(take.face or "")
     if broken is not None:
         row |= {"status": "failed", "reason": broken.error_class, "error": broken.error}
         row |= {"needs_review": True, "review_reason": f"failed: {broken.error}"}
@@ -131,13 +151,13 @@ def _row(
     rendered = {face.track: face for face in take.rendered}
     if faces:
         worst = faces[0]["track"]
-        row |= {"actor": actors.get(worst), "character": rendered[worst].character}
+        row |= {"actor": actors.get(worst), "character": names.get(worst)}
     seen = step.decided.approves(row["take"])
     row["needs_review"] = row["review_reason"] is not None and not seen
     whose = {name: row[name] for name in ("title", "language", "shot", "take")}
     return row, [
         {**face, **whose, "actor": actors.get(face["track"]),
-         "character": rendered[face["track"]].character, "stem": rendered[face["track"]].sound or None,
+         "character": names.get(face["track"]), "stem": rendered[face["track"]].sound or None,
          "start_tc": line.timecode(face["start_frame"]), "end_tc": line.timecode(face["end_frame"])}
         for face in faces
     ]  # fmt: skip

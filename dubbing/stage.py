@@ -105,6 +105,11 @@ class Place(Protocol):
         """The folder of published models."""
         ...
 
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """The characters that people gave to faces of the title: (track id, character), by track."""
+        ...
+
     def file(self, path: Any) -> File:
         """A file of the manifest."""
         ...
@@ -170,6 +175,16 @@ class Place(Protocol):
     @property
     def active_speaker(self) -> str | None:
         """`name@hash12` of the detector whose evidence of who speaks is weighed; None where there is none."""
+        ...
+
+    @property
+    def face_descriptor(self) -> str | None:
+        """`name@hash12` of the network that tells people apart; None where there is none."""
+        ...
+
+    @property
+    def voices(self) -> str | None:
+        """`name@hash12` of the network that tells the voices of a dub apart; None where there is none."""
         ...
 
     @property

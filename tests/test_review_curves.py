@@ -23,7 +23,9 @@ from dubbing.review.curves import curves
 from dubbing.review.library import Library, Shown
 from dubbing.review.overlays import overlays
 from dubbing.review.proxy import Proxies
+from dubbing.review.report import report
 from dubbing.stages.sync import middle_frames
+from dubbing.words import Word, write_words
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,32 @@ def test_openings_confidence_and_offset_are_the_takes_own(library: Library, show
         assert np.median(curve) - min(curve) == pytest.approx(scores[f"{whose}lse_c"], abs=1e-3)
     middle = float(np.mean(counted))  # windows' own confidences gather around the stretch's
     assert middle == pytest.approx(scores["lse_c"], abs=0.5)
+
+
+def test_words_that_were_heard_stand_with_their_shot(library: Library, finished: Finished, tmp_path: Path) -> None:
+    assert curves(library, library.find("film", "hi", "shot_0002"))["words"] == {"source": [], "dub": []}
+    assert {r["said"] for r in library.rows()} == {None}
+    out = shutil.copytree(finished.out, tmp_path / "out")
+    heard = Library(out)
+    before = heard.rows()[0], heard.tables_stamp()
+    line = heard.find("film", "hi", "shot_0002").line
+    cut_s = float(line.time(12))
+    words = [Word("पहले", cut_s - 0.3, cut_s - 0.1, 0.5, "hi"), Word("बाद", cut_s + 0.4, cut_s + 0.7, 0.5, "hi", True)]
+    write_words(heard.store, out / "film" / "hi", "film", "hi", words)
+    write_words(
+        heard.store, out / "film" / "analysis", "film", None, [Word("zebra", cut_s + 1, cut_s + 1.2, 0.5, "en")]
+    )
+    assert before[0]["said"] is None and heard.tables_stamp() != before[1]
+    rows = {(r["language"], r["shot"]): (r["said"], r["source_said"]) for r in heard.rows()}
+    assert rows["hi", "shot_0001"] == ("पहले", None) and rows["hi", "shot_0002"] == ("बाद", "zebra")
+    assert rows["ta", "shot_0002"] == (None, "zebra")
+    shown = heard.find("film", "hi", "shot_0002")
+    first_s = float(line.time(curves(heard, shown)["frames"][0]))
+    found = curves(heard, shown)["words"]
+    assert [w[0] for w in found["dub"]] == ["पहले", "बाद"]  # the handles before the cut are on the page too
+    assert found["source"] == [["zebra", round(cut_s + 1 - first_s, 3), round(cut_s + 1.2 - first_s, 3), None]]
+    page = report(heard)
+    assert '<q lang="hi">बाद</q>' in page and "<q>zebra</q>" in page
 
 
 def test_confidence_by_window_is_lse_c_before_its_filter() -> None:

@@ -136,8 +136,12 @@ def test_curves_overlays_and_numbers_are_there_for_the_eye_and_in_words(ana: Vis
 
 def test_until_the_moving_picture_is_made_stills_are_stepped_through(ana: Visitor) -> None:
     page = ana.page
+    finished = []
 
     def unfinished(route: Any) -> None:
+        if finished:
+            route.continue_()
+            return
         told = route.fetch()
         route.fulfill(response=told, json={**told.json(), "state": "making", "progress": 0.4})
 
@@ -150,7 +154,7 @@ def test_until_the_moving_picture_is_made_stills_are_stepped_through(ana: Visito
     page.keyboard.press(".")
     ana.at(14)
     assert ana.bars() == (14, [14, 14]) and page.inner_text("#timecode") == "01:00:00:14"
-    page.unroute("**/api/proxy/**")
+    finished.append(True)
     ana.shown()
     page.wait_for_selector("#making", state="hidden")
     ana.at(14)
@@ -192,8 +196,8 @@ def test_a_video_that_was_left_is_let_go_with_its_sound(ana: Visitor) -> None:
     one = page.evaluate("connected.size")
     for _ in range(2):
         page.keyboard.press("k")
+        page.evaluate("() => delete document.documentElement.dataset.shown")
         page.keyboard.press("y")  # other sides: another video
-        page.wait_for_selector("html:not([data-shown])", state="attached")
         ana.shown()
         page.keyboard.press("Space")
         page.wait_for_selector('#play[data-now="pause"]')  # plays

@@ -13,6 +13,7 @@ from pages import Visitor
 from dubbing.decisions import DecisionLog
 from dubbing.shot_table import SCHEMA, read_rows, write_rows
 from dubbing.store import Store
+from dubbing.words import Word, write_words
 
 pytestmark = pytest.mark.xdist_group("review page")
 SHOTS = 1000  # of each of two dubs
@@ -38,6 +39,7 @@ def reviewed(numbered: Finished, tmp_path_factory: pytest.TempPathFactory) -> Pa
         target = made / "film" / language / "shots.parquet"
         target.parent.mkdir(exist_ok=True)
         write_rows(Store(made), target, [{c: r[c] for c in SCHEMA.names} for r in rows], **said)
+    write_words(Store(made), made / "film" / "analysis", "film", None, [Word("Zebrastreifen.", 0.1, 0.2, 0.9, "de")])
     return made
 
 
@@ -129,6 +131,11 @@ def test_filters_count_combine_and_live_in_the_address(queue: Visitor) -> None:
     page.keyboard.type("01:00:08:12")
     page.keyboard.press("Enter")
     assert count(page) == "1 of 2,000 shots" and listed(page) == ["film/ta/shot_0005"]
+    page.locator("#search").fill("nothing is called so")
+    page.wait_for_selector("#nothing:not([hidden])")
+    page.locator("#search").fill("zebra")  # a word that is said in it
+    page.wait_for_selector("#nothing", state="hidden")
+    assert count(page) == "500 of 2,000 shots" and listed(page)[0].startswith("film/ta/")
     page.locator("#search").fill("nothing is called so")
     page.wait_for_selector("#nothing:not([hidden])")
     page.click("#nothing-clear")

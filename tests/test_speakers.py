@@ -14,7 +14,7 @@ from dubbing.artifacts.people import People, Person
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, save_speech
 from dubbing.artifacts.speakers import Decision, Speaking
-from dubbing.artifacts.tracks import FaceTracks, save_signatures, save_tracks
+from dubbing.artifacts.tracks import FaceTracks, Limits, save_signatures, save_tracks
 from dubbing.clock import Timeline
 from dubbing.face import INNER_LIPS
 from dubbing.records import Track
@@ -22,7 +22,7 @@ from dubbing.sound import RATE_HZ
 from dubbing.stages.audio import SourceAudio, SourceAudioInputs
 from dubbing.stages.faces import Faces, FacesInputs
 from dubbing.stages.people import FindPeople, FindPeopleInputs
-from dubbing.stages.speakers import Limits, Speakers, SpeakersInputs, lip_activity, who_speaks
+from dubbing.stages.speakers import Speakers, SpeakersInputs, lip_activity, who_speaks
 
 RATE = Fraction(25)
 LIMITS = Limits(min_face_px=96.0, max_yaw_deg=50.0)
@@ -195,7 +195,7 @@ def test_the_reels_own_sound(shared: Path, tmp_path: Path) -> None:
             put(folder, found.process(FacesInputs(start, end, File(reel, ""), number, cut), folder, lambda n: None))
         faces.append(ref(FaceTracks, folder) if (start, end) in shots else None)
     found.close()
-    people = put(tmp_path / "people", FindPeople().process(FindPeopleInputs(tuple(faces), cut), tmp_path, print))
+    people = put(tmp_path / "people", FindPeople().process(FindPeopleInputs(tuple(faces), shots=cut), tmp_path, print))
     inputs = SpeakersInputs(ref(SourceSound, tmp_path), LIMITS, people, tuple(faces), (None,) * len(every), cut)
     rows = Speakers().process(inputs, tmp_path, lambda n: None).decisions
     assert [r.reason for r in rows] == ["no_face", None, "no_face", None, "no_face"]

@@ -21,6 +21,7 @@ from people import meshes_of
 
 from dubbing import config, manifest, media
 from dubbing.analysis.idle_motion import Blinks, Sway, blink_times
+from dubbing.api.by_language import by_language
 from dubbing.artifact import File
 from dubbing.artifacts.takes import StillFilm
 from dubbing.engine import Report
@@ -115,6 +116,13 @@ def test_one_shot_is_dubbed_and_has_nothing_to_be_compared_with(still_run: Made)
         assert row["lse_d"] is not None and row["sharpness"] is not None
         assert row["source_lse_d"] is None and row["source_lse_offset_frames"] is None
     assert all(len(dub["sheets"]) == 1 and Path(dub["sheets"][0]).exists() for dub in still_run.report.summary)
+
+
+def test_a_report_tells_photographs_from_films_and_measures_their_mouths_in_silence(still_run: Made) -> None:
+    lines = by_language([still_run.out])
+    assert {line.source for line in lines} == {"still"} and {line.source_lse_d for line in lines} == {None}
+    (leak,) = (line.lip_leak for line in lines if line.language == "fr")
+    assert leak is not None and leak < 6, "shut lips of a photograph move by no more than the mesh's own noise"
 
 
 def test_the_mouth_moves_with_speech_and_rests_in_silence(still_run: Made) -> None:

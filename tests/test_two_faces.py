@@ -15,15 +15,19 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from command import Dub
 from films import run
 from pages import Visitor, served
 
 from dubbing import config, media, open_results
+from dubbing.artifacts.tracks import load_tracks
 from dubbing.decisions import DecisionLog
 from dubbing.errors import InputError
 from dubbing.evaluate import takes as evaluated
 from dubbing.media import ClipWriter
+from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.review.curves import curves
+from dubbing.review.export import refusal
 from dubbing.review.library import Library, Shown
 from dubbing.review.moments import moment
 from dubbing.review.overlays import overlays
@@ -279,3 +283,74 @@ def test_the_page_follows_the_speaker_and_tells_each_takes_own_complaint(
     page.unroute("**/api/curves/**")
     page.wait_for_selector("#timeline[data-state='drawn']")
     page.wait_for_selector("#offset-words:has-text('dub')")
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+
+def test_names_stand_everywhere_at_once_and_render_nothing_again(out: Path, dub: Dub, tmp_path: Path) -> None:
+    folder = shutil.copytree(out, tmp_path / "out")
+    code, told, _ = dub("cast", folder, "--name", "2=ANNA", "--json")
+    people = json.loads(told)["people"]
+    assert code == 0 and [(p["number"], p["name"], p["by"]) for p in people] == [(1, None, None), (2, "ANNA", "name")]
+    assert all(p["shots"] == ["shot_0001"] and 5 < p["seconds"] < 7 for p in people)
+    height, width = cv2.imread(str(folder / "review" / "cast-two.jpg")).shape[:2]
+    assert (height, width) == (244, 400)
+
+    code, _, said = dub("cast", folder, "--name", "1=BORIS")
+    library = Library(folder)
+    (row,) = library.rows()
+    names = {p["tracks"][0]: name for p, name in zip(people, ("BORIS", "ANNA"), strict=True)}
+    assert (code, said, row["character"]) == (0, "", names[row["face"]])
+    assert library.find(*KEY).current, "what the run made is shown before another run"
+    assert f"<b>{row['character']}</b>" in report(library)
+
+    strict = config.load().model_copy(update={"review": config.Review(min_sharpness=0.99)})
+    started: set[str] = set()
+    run(
+        out.parent / "job.yaml",
+        folder,
+        settings=strict,
+        show=lambda e: started.add(e.task_id) if e.kind == "started" else None,
+    )
+    assert started == {"cast two", "turns two/hi"}
+    faces = read_rows(folder / "two" / "hi" / "faces.parquet")
+    assert {f["track"]: f["character"] for f in faces} == {f["track"]: names[f["track"]] for f in faces}
+
+    dub("cast", folder, "--unname", "1")
+    assert {p["name"] for p in json.loads(dub("cast", folder, "--json")[1])["people"]} == {None, "ANNA"}
+    for wrong, why in (("9=X", "There is no person 9"), ("ANNA", "such as 2=ANNA"), ("1=", "such as 2=ANNA"),
+                       ("two/x=Y", "named by number"), ("other/1=Y", "There is no title 'other'")):  # fmt: skip
+        code, _, said = dub("cast", folder, "--name", wrong)
+        assert code == 2 and why in said and said.count("\n") == 1, wrong
+
+
+def test_a_picture_finds_its_person_and_the_run_is_shown_without_the_network_too(
+    out: Path, face_network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, folder = out.parent / "two.mp4", shutil.copytree(out, tmp_path / "out")
+    line = media.timeline(source)
+    picture = next(iter(media.read(source, line, 30, 31))).bgr()
+    cv2.imwrite(str(tmp_path / "anna.png"), picture[:, :WIDE])
+    job = json.loads((out.parent / "job.yaml").read_text(encoding="utf-8"))
+    title = job["titles"][0]
+    title |= {"video": str(source), "cast": {"ANNA": {"face": "anna.png", "consent": "signed"}}}
+    title["dubs"][0]["audio"] = str(out.parent / "two.hi.flac")
+    (tmp_path / "job.yaml").write_text(json.dumps(job), encoding="utf-8")
+    strict = config.load().model_copy(update={"review": config.Review(min_sharpness=0.99)})
+    started: set[str] = set()
+    told = run(
+        tmp_path / "job.yaml", folder, settings=strict,
+        show=lambda e: started.add(e.task_id) if e.kind == "started" else None,
+    )  # fmt: skip
+    assert {"descriptors two/shot_0001", "people two", "cast two"} <= started
+    assert not any(task.startswith(("lipsync", "sync", "master")) for task in started), "nobody's mouth has changed"
+    assert told.run_json["cast"]["two"]["ANNA"] == {
+        "consent": "signed", "leave_alone": False, "off_screen": False, "shots": 1
+    }  # fmt: skip
+    monkeypatch.setattr(FaceDescriptor, "identity", classmethod(lambda cls: None))
+    library = Library(folder)
+    centre = {t.id: t.mesh_NP3[:, 1, 0].mean() for t in load_tracks(library.find(*KEY).step.faces.folder)}
+    assert [track for track in centre if centre[track] < WIDE] == list(library.characters("two"))
+    assert refusal(library) is None
+    assert "signed" in report(library)

@@ -1,7 +1,8 @@
 """Which frames of a film may be re-rendered: what `only` and `leave` of a manifest say, in frames.
 
 A dub's own `only` takes the place of its title's; what either of the two says under `leave` is left. Timecode is the
-film's own. Shots are known once the cuts are; before that their numbers alone are looked at. Nothing here opens a film.
+film's own. Shots are known once the cuts are; before that their numbers alone are looked at. Characters are no frames:
+an `only` with characters and frames means these faces in these frames. Nothing here opens a film.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dubbing.errors import ManifestError, several
 from dubbing.manifest import Dub, Parts, Title
 from dubbing.records import Shot
 
-__all__ = ["Ranges", "ShownFilm", "asked", "within"]
+__all__ = ["Ranges", "ShownFilm", "asked", "characters_asked", "within"]
 
 Ranges = tuple[tuple[int, int], ...]
 """Frames [start, end) of a film, increasing, apart from each other."""
@@ -74,20 +75,43 @@ def asked(title: Title, dub: Dub, film: ShownFilm) -> Ranges | None:
     unknown = False
     levels: tuple[tuple[Title | Dub, Location], ...] = ((title, ()), (dub, ("dubs", title.dubs.index(dub))))
     for says, at in levels:
+        _differ_in_name(says, at)
         mine, mine_unknown = _read(says.only, (*at, "only"), film)
         gone, gone_unknown = _read(says.leave, (*at, "leave"), film)
         _differ(mine, gone)
         _differ(mine_unknown, gone_unknown)
-        only = mine if says.only else only
+        if says.only:
+            only = mine
         left += gone
     for parts in (dub.only or title.only, title.leave, dub.leave):
         unknown = unknown or bool(parts and parts.shots and film.shots is None)
-    if unknown or not (title.only or title.leave or dub.only or dub.leave):
+    if unknown or not any(parts and parts.in_time for parts in (dub.only or title.only, title.leave, dub.leave)):
         return None
     keep = [(s.start, s.end) for s in only] or [(0, film.frames)]
     for one in left:
         keep = [part for a, b in keep for part in ((a, min(b, one.start)), (max(a, one.end), b)) if part[0] < part[1]]
     return _joined(keep)
+
+
+def characters_asked(title: Title, dub: Dub) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """The characters who alone may be re-rendered in a dub, None for all; and those who may not be, sorted: of `leave`,
+    and of the cast those with `leave_alone`."""
+    only = dub.only or title.only
+    leave = {name for name, one in (title.cast or {}).items() if one.leave_alone}
+    for parts in (title.leave, dub.leave):
+        leave |= set(parts.characters or ()) if parts else set()
+    return tuple(sorted(only.characters)) if only and only.characters else None, tuple(sorted(leave))
+
+
+def _differ_in_name(says: Title | Dub, at: Location) -> None:
+    """Raises ManifestError where `only` and `leave` name one character."""
+    leave = set((says.leave and says.leave.characters) or ())
+    for n, name in enumerate((says.only and says.only.characters) or ()):
+        if name in leave:
+            raise ManifestError(
+                f"'only' and 'leave' both name {name}, so nothing of it would be done; remove it from one of them.",
+                at=(*at, "only", "characters", n),
+            )
 
 
 def _joined(parts: Sequence[tuple[int, int]]) -> Ranges:
@@ -102,7 +126,7 @@ def _joined(parts: Sequence[tuple[int, int]]) -> Ranges:
 
 def _read(parts: Parts | None, at: Location, film: ShownFilm) -> tuple[list[_Stretch], list[_Stretch]]:
     """The parts in order, none of which may overlap; and apart from them shots that are not known yet, by number."""
-    found = [_stretch(kind, text, (*at, kind, n), film) for kind, n, text in (parts.named if parts else ())]
+    found = [_stretch(kind, text, (*at, kind, n), film) for kind, n, text in (parts.in_time if parts else ())]
     found.sort(key=lambda s: s.start)
     unknown = [s for s in found if s.at[-2] == "shots" and film.shots is None]
     known = [s for s in found if s not in unknown]

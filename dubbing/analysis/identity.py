@@ -1,7 +1,7 @@
-"""Which tracks show the same actor: a small portrait and the face's proportions are compared across shots.
+"""Which tracks show the same actor: by a network's descriptors of them, else by a small portrait and the proportions.
 
-There is no face-recognition network in any wheel that this project uses, so this is deliberately
-cautious: it joins tracks only when pictures and proportions both agree, in similar light and pose. To
+Descriptors (`networks.face_descriptor`) hold over light, pose and cuts. Without that optional network this is
+deliberately cautious: it joins tracks only when pictures and proportions both agree, in similar light and pose. To
 take one person for two actors costs some footage; to take two people for one actor puts the wrong mouth on
 a face. It knows no file and no film.
 """
@@ -13,10 +13,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist, squareform
 
 from dubbing.face import LOWER_FACE, canonical
 
-__all__ = ["PORTRAIT_PX", "Signature", "alikeness", "group_actors", "portrait", "proportions"]
+__all__ = [
+    "NEAR", "PORTRAIT_PX", "Signature", "alikeness", "group_actors", "group_described", "portrait", "proportions",
+]  # fmt: skip
 
 PORTRAIT_PX = 64
 # Where the eyes and the mouth lie in a portrait, in pixels: left eye, right eye, mouth.
@@ -30,6 +34,10 @@ _MIN_FRAMES = 3
 _SAME = 1.46
 _NOT_SAME = 1.30
 _SHAPE_WEIGHT = 5.0
+# How far the mean descriptors of one person's tracks lie apart. Measured on 29 tracks of third-party clips: all tracks
+# of one person join from 0.38 on, and no others below 0.46, where the nearest of 390 pairs of two people lies.
+NEAR = 0.40
+_NEVER = 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,3 +117,26 @@ def group_actors(signatures: Sequence[Signature], apart: Collection[tuple[int, i
         groups[at].append(n)
         numbers.append(at)
     return numbers
+
+
+def group_described(
+    described: Sequence[np.ndarray | None], apart: Collection[tuple[int, int]] = (), *, near: float = NEAR
+) -> list[int]:
+    """Which tracks show one actor, by descriptors: a number from 0 for each, new actors in order of appearance.
+
+    described: float32 (F, 128) of each track's pictures; None or no picture: the track is joined with no other. Groups
+    grow together as long as their tracks' mean descriptors are on average within `near` of each other (Euclidean
+    distance; average linkage, Sokal and Michener 1958). apart: as of `group_actors`.
+    """
+    middle = {n: np.mean(x, axis=0, dtype=np.float64) for n, x in enumerate(described) if x is not None and len(x)}
+    known = list(middle)
+    labels = {}
+    if len(known) > 1:
+        far = squareform(pdist(np.stack([*middle.values()])))
+        at = {n: k for k, n in enumerate(known)}
+        for a, b in apart:
+            if a in at and b in at:
+                far[at[a], at[b]] = far[at[b], at[a]] = _NEVER
+        labels = dict(zip(known, fcluster(linkage(squareform(far), "average"), near, "distance").tolist(), strict=True))
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(labels.get(n, -1 - n), len(numbers)) for n in range(len(described))]

@@ -28,7 +28,7 @@ from dubbing.store import open_store
 if TYPE_CHECKING:
     from dubbing.task import Task
 
-__all__ = ["Plan", "check", "known_engine", "plan", "run", "schema_of", "settings_of", "steadfast"]
+__all__ = ["Plan", "check", "known_engine", "manifest_of", "plan", "run", "schema_of", "settings_of", "steadfast"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def check(
 
     Raises ManifestError: the manifest or the config cannot be read, or is wrong in itself.
     """
-    job, settings = _manifest_of(manifest), settings_of(config)
+    job, settings = manifest_of(manifest), settings_of(config)
     return preflight.look(job, settings, out, deep=deep, listen=listen, on_frames=on_frames or (lambda frames: None))
 
 
@@ -86,7 +86,7 @@ def plan(
 
     Raises InputError: a file cannot be read; there is no such engine.
     """
-    job, settings = _manifest_of(manifest), settings_of(config)
+    job, settings = manifest_of(manifest), settings_of(config)
     known_engine(engine)
     rates = _rates(job, settings, engine)
     if trial:
@@ -120,7 +120,7 @@ def run(
     that the same call cannot go on with. What on_event raises ends the run and comes out here, as does
     KeyboardInterrupt: finished shots are kept, and the same call goes on.
     """
-    job, settings = _manifest_of(manifest), settings_of(config)
+    job, settings = manifest_of(manifest), settings_of(config)
     known_engine(engine)
     store = open_store(out)
     found = preflight.look(job, settings, store)
@@ -211,5 +211,6 @@ def steadfast(*watchers: Callable[[Event], None]) -> Callable[[Event], None]:
     return tell
 
 
-def _manifest_of(manifest: Manifest | Path | str) -> Manifest:
+def manifest_of(manifest: Manifest | Path | str) -> Manifest:
+    """A manifest, or what a file says. Raises ManifestError."""
     return manifest if isinstance(manifest, Manifest) else manifests.load(manifest)

@@ -39,13 +39,16 @@ DOING = {
     "source_audio": "listening to the original",
     "audio": "listening to the dub",
     "active": "looking who speaks",
+    "descriptors": "looking who is who",
     "people": "telling people apart",
+    "cast": "finding characters",
     "speakers": "deciding who speaks",
     "actors": "fitting voices",
     "turns": "finding who says what",
     "lipsync": "rendering mouths",
     "sync": "scoring",
     "master": "mastering",
+    "listen": "hearing the words",
 }
 """The stages as people read them."""
 

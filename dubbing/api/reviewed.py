@@ -14,8 +14,10 @@ from dubbing.api.progress import FiguresFile
 from dubbing.api.results import Take, open_results
 from dubbing.decisions import ShotKey
 from dubbing.engine import Event
+from dubbing.errors import InputError
 from dubbing.manifest import GeneratorChoice
-from dubbing.review.export import Exported
+from dubbing.media import LAYERS
+from dubbing.review.export import Exported, Layers
 from dubbing.review.export import export as deliver
 from dubbing.review.library import Library
 from dubbing.review.rerun import rerun as render
@@ -89,19 +91,27 @@ def rerun(
 
 def export(
     out: Path | str, *, to: Path | str | None = None, since: int | None = None, reviewer: str | None = None,
-    engine: str = "ray", on_event: Callable[[Event], None] | None = None,
+    engine: str = "ray", layers: str | None = None, crop: bool = False, plate: bool = False,
+    on_event: Callable[[Event], None] | None = None,
 ) -> Exported:  # fmt: skip
     """Deliver what reviewers decided: master again what changed, and write the lists and the report.
 
     `Exported` has delivery (its number), folder, files, dubs (each with its changes and its master) and exit_code.
     out: a run's output folder on this machine; to: the folder of the lists, None for out/review/export; since: the
     number of the delivery against which changes are named, 0 for the run, None for the last; reviewer: who delivers,
-    None for the account's name; engine, on_event: as of `run`.
+    None for the account's name; layers: the new pixels with their matte too, for compositing: `exr`, `tiff`, `png` or
+    `prores4444`, in TITLE.LANGUAGE.KIND beside the lists; crop: no larger than a shot's patches, with their place;
+    plate: the source's own pictures beside them (not of a movie); engine, on_event: as of `run`.
 
-    Raises InputError: no such delivery; OutputError: no finished run there, it lies at a URI, another run writes there,
-    a file cannot be written. What on_event raises comes out here; the same call goes on.
+    Raises InputError: no such delivery, no such kind of layers; OutputError: no finished run there, it lies at a URI,
+    another run writes there, a file cannot be written. What on_event raises comes out here; the same call goes on.
     """
     known_engine(engine)
+    if layers is not None and layers not in LAYERS:
+        raise InputError(f"There are no layers of the kind {layers!r}; give one of {', '.join(LAYERS)}.")
+    if layers is None and (crop or plate):
+        raise InputError("A crop and a plate belong to layers; say which kind: exr, tiff, png or prores4444.")
+    asked = None if layers is None else Layers(layers, crop, plate)
     library = Library(out)
     dubs = Counter(title.id for title, _ in library.dubs())
     films = [
@@ -110,7 +120,7 @@ def export(
     ]
     with FiguresFile(films, library.out) as figures, RunLog(Store(library.out), f"export with {engine}") as log:
         tell = steadfast(figures, log, *([on_event] if on_event else []))
-        return deliver(library, _name(reviewer), tell, engine, None if to is None else Path(to), since)
+        return deliver(library, _name(reviewer), tell, engine, None if to is None else Path(to), since, asked)
 
 
 def serve_review(

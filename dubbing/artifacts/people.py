@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
 from dubbing.artifact import Artifact
 
-__all__ = ["Cast", "People", "Person"]
+__all__ = ["Cast", "People", "Person", "named_tracks"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,22 @@ class Cast(Artifact):
     characters: Mapping[str, str] = field(default_factory=dict)
     """Name of the character by track id."""
     likeness: Mapping[str, float] = field(default_factory=dict)
-    """By track id, how alike the face and the character's picture are, where a picture decided."""
+    """By track id, how alike the person and the character's pictures are, where these decided: up to 1."""
     unseen: tuple[str, ...] = ()
     """Characters of whom nobody in the film was found to be the actor."""
+    doubts: tuple[str, ...] = ()
+    """What a person should look at, as clauses without a stop."""
+
+
+def named_tracks(people: People, named: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The character of every track of everybody who was named. named: (track id, character), as people said it.
+
+    A track that was named keeps its name, whomever it is joined with; the person's other tracks take the name that most
+    of the person's named tracks have, the first of two that as many have.
+    """
+    own, found = dict(named), {}
+    for one in people.people:
+        names = Counter(own[t] for t in one.tracks if t in own)
+        for track in one.tracks if names else ():
+            found[track] = own.get(track) or names.most_common(1)[0][0]
+    return found

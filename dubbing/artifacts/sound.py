@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -63,6 +63,10 @@ class DubSound(Sound):
     schema: ClassVar[str] = "dub.dub_sound.1"
     stems: tuple[str, ...] = ()
     """The characters that have a stem of their own (`sound_of`); then the whole is their sum."""
+    spoken_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of speech in each stem."""
+    held_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds in which a stem held another's voice, and was silenced, where there are any."""
 
 
 def sound_of(folder: Path, character: str = "") -> Path:

@@ -29,8 +29,6 @@ class TakeFace:
     """Number of the person."""
     lines: tuple[tuple[int, int], ...]
     """Frames [start, end) of the title that are re-rendered."""
-    character: str | None = None
-    """Name of the character, where it is known."""
     sound: str = ""
     """The stem that drives it, by character; empty for the dub's one dialogue."""
 

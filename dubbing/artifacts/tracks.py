@@ -19,12 +19,13 @@ from dubbing.artifact import Artifact
 from dubbing.records import Track
 
 __all__ = [
-    "BRIDGE_S", "FaceTracks", "TrackSummary", "in_sight", "load_signatures", "load_tracks", "save_signatures",
-    "save_tracks", "size_and_turn",
+    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "good_frames", "in_sight", "load_signatures",
+    "load_tracks", "save_signatures", "save_tracks", "size_and_turn", "unfit",
 ]  # fmt: skip
 
 BRIDGE_S = Fraction(2, 5)
 FILE, SIGNATURES = "tracks.npz", "faces.npz"
+USABLE_PART = 0.3  # of what a face says
 _STEP_PX = 1 / 32  # stored precision of a mesh whose points fit it, else coarser by powers of two
 
 
@@ -72,6 +73,39 @@ def in_sight(track: Track, rate: Fraction) -> np.ndarray:
         if 1 < b - a <= longest + 1:
             usable[a:b] = True
     return usable
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits within which a face may be dubbed."""
+
+    min_face_px: float
+    """Least height of the face in pixels."""
+    max_yaw_deg: float
+    """Most turn of the head, to either side."""
+
+
+def unfit(track: Track, says_N: np.ndarray, rate: Fraction, limits: Limits) -> str | None:
+    """Why a face that speaks cannot be dubbed, a reason code of `dub.shot.1`; None where it can.
+
+    says_N: the frames of the track in which it speaks, bool (N,), at least one of them.
+    """
+    if track.height_px < limits.min_face_px:
+        return "too_small"
+    seen = in_sight(track, rate)[says_N]
+    if float(seen.mean()) < USABLE_PART:
+        return "occluded"
+    facing = (np.abs(track.yaw_N) <= limits.max_yaw_deg)[says_N]
+    return "profile" if float((seen & facing).mean()) < USABLE_PART else None
+
+
+def good_frames(track: Track, count: int) -> list[int]:
+    """Numbers of up to `count` frames of the title that show a face well: in sight, spread over the track, each the one
+    that looks most straight ahead in its part; in order, none twice."""
+    seen = np.flatnonzero(track.seen_N)
+    parts = np.array_split(seen, max(1, min(count, len(seen))))
+    best = [int(part[np.argmin(np.abs(track.yaw_N[part]))]) for part in parts if len(part)]
+    return [track.start_frame + n for n in best]
 
 
 def save_signatures(folder: Path | str, signatures: list[Signature]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -24,12 +24,17 @@ class FaceTurns:
     """Frames [start, end) of the title in which it speaks in the original."""
     says: tuple[tuple[int, int], ...]
     """Frames [start, end) of the title in which it speaks in the dub."""
-    character: str | None = None
+    character: str | None = field(default=None, metadata={"uncounted": "a name alone renders no other mouth"})
     """Name of the character, where it is known."""
     sound: str = ""
     """The stem that drives it, by character; empty for the dub's one dialogue."""
     by: str = "nearest"
     """How that was decided: `nearest` to what it says in the original, by its `stem`, by `lines`, by its `voice`."""
+
+    @property
+    def rests(self) -> bool:
+        """Whether its mouth comes to rest: it is known to say nothing, and spoke in the original."""
+        return not self.says and self.by in ("stem", "lines")
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class ShotTurns:
     """Why somebody should look at it, where the evidence is thin."""
     left: bool = False
     """True where somebody could be rendered whom the manifest leaves alone."""
+    reason: str | None = None
+    """Why nobody may be rendered, a reason code of `dub.shot.1`, where stems or lines say so."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class TurnList(Artifact):
     schema: ClassVar[str] = "dub.turns.1"
     shots: tuple[ShotTurns, ...]
     """One a shot, in order."""
+    notices: tuple[str, ...] = ()
+    """Sentences for people about what this rests on."""
 
     @cached_property
     def by_shot(self) -> Mapping[str, ShotTurns]:

@@ -14,17 +14,20 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from dubbing import __version__
+from dubbing.cli.cast import cast
 from dubbing.cli.cluster import address_option, cancel, is_job, logs, show_jobs, submit
 from dubbing.cli.dataset import dataset
 from dubbing.cli.evaluate import evaluate
 from dubbing.cli.export import export
 from dubbing.cli.formats import formats
+from dubbing.cli.listen import listen, listened_told, listening
 from dubbing.cli.manifests import init, schema, sounds_argument
 from dubbing.cli.models import models
 from dubbing.cli.options import (
@@ -40,6 +43,7 @@ from dubbing.cli.options import (
     parts_options,
     run_options,
 )
+from dubbing.cli.report import report
 from dubbing.cli.review import rerun, review
 from dubbing.cli.say import echo
 from dubbing.cli.score import score
@@ -97,7 +101,8 @@ def dub() -> None:
     epilog="""\b
 Examples:
   dub check reel.yaml
-  dub check reel.yaml --deep        decode every picture too: finds damage inside the files""",
+  dub check reel.yaml --deep        decode every picture too: finds damage inside the files
+  dub check reel.yaml --listen      is each dub in the language of its tag? what is said?""",
 )
 @click.argument("manifest", type=PLACE)
 @out_option("out")
@@ -105,25 +110,37 @@ Examples:
 @click.option(
     "--deep", is_flag=True, help="Decode every picture, which takes a while: exact lengths, damage by timecode."
 )
+@click.option(
+    "--listen", "words", is_flag=True, help="Hear each dub's language and words too, as `dub listen` does, into --out."
+)
 @parts_options
 @json_option
 def check(
-    manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, as_json: bool, **parts: Any
-) -> None:
+    manifest: Path | Uri, out: Path | Uri, config_file: Path | Uri | None, deep: bool, words: bool, as_json: bool,
+    **parts: Any,
+) -> None:  # fmt: skip
     """Look at everything a run will need, and say what it will do, without doing it."""
     job, settings = _read(manifest, config_file)  # before what takes seconds to load
     job = narrowed(job, **parts)
     from dubbing.api import jobs
+    from dubbing.api.listening import listen as hear
     from dubbing.cli import show, tell
 
     found = jobs.check(job, out, config=settings, listen=not deep)
     if deep and found.titles:
         with tell.counting(sys.stderr, sum(t.frames for t in found.titles)) as count:
             found = jobs.check(job, out, config=settings, deep=True, on_frames=count)
+    heard = None
+    if words and not found.problems:
+        with listening(job) as watch:
+            heard = hear(job, out, config=settings, engine="local", on_event=watch)
+        found.problems += heard.problems
     if as_json:
-        show.as_json(tell.check_plain(found))
+        show.as_json(tell.check_plain(found) | ({"heard": heard.to_dict()} if heard else {}))
     elif found.titles:
         echo(tell.check_told(found, out))
+    if heard and not as_json:
+        echo("\n" + listened_told(heard))
     for problem in found.problems:
         _complain(problem)
     if found.problems:
@@ -179,6 +196,7 @@ Examples:
   dub run reel.yaml
   dub run reel.yaml --out /films/out --workers 8
   dub run s3://films/reel.yaml --out s3://films/out
+  dub run reel.yaml --preview       a few seconds of the worst and best shots, beside the original
   dub run reel.yaml --draft         quick and coarse, to look at timing; named reel.fr.draft.mp4
   dub run reel.yaml --only 01:02:03:00-01:02:10:00 --shots 2,5-7      these parts alone, in whole masters
   dub run reel.yaml --log-format json 2> events.jsonl
@@ -277,7 +295,8 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 
 for _command in (
-    init, schema, review, rerun, export, verify, formats, score, evaluate, train, dataset, models, submit, logs, cancel,
+    init, schema, listen, review, rerun, export, report, verify, formats, score, evaluate, train, dataset, models,
+    submit, logs, cancel, cast,
 ):  # fmt: skip
     dub.add_command(_command)
 
@@ -304,14 +323,24 @@ def _read(manifest: Path | Uri, config_file: Path | Uri | None) -> tuple[Manifes
 
 def _do(
     job: Manifest, settings: Config, out: Path | Uri, engine: str, workers: int | None, draft: bool, no_score: bool,
-    verify: bool, log_format: str, as_json: bool, **parts: Any,
+    verify: bool, preview: bool, log_format: str, as_json: bool, **parts: Any,
 ) -> NoReturn:  # fmt: skip
     """A run as `dub run` and `dub quick` have it: options over settings, what came of it, and its exit code."""
     from dubbing.cli import show, tell
 
-    report, said = _run(
-        narrowed(job, **parts), changed(settings, workers, draft, no_score), out, engine, log_format, verify
-    )
+    job, settings = narrowed(job, **parts), changed(settings, workers, draft, no_score)
+    if preview:
+        from dubbing.api import previewing
+        from dubbing.cli.preview import ended, told
+
+        with _watched(log_format, masters=False) as (begin, on_event, _):
+            made = previewing.preview(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin)
+        if as_json:
+            show.as_json({"schema": "dub.preview.1", **asdict(made)})
+        else:
+            echo(told(made))
+        raise SystemExit(ended(made))
+    report, said = _run(job, settings, out, engine, log_format, verify)
     if as_json:
         show.as_json(report.run_json)
     else:
@@ -324,6 +353,19 @@ def _run(
 ) -> tuple[Report, list[str]]:  # fmt: skip
     """A run watched on stderr, and the notes that were said at its start."""
     from dubbing.api import jobs
+
+    with _watched(log_format) as (begin, on_event, said):
+        return jobs.run(
+            job, out, config=settings, engine=engine, on_event=on_event, on_check=begin, verify=verify
+        ), said
+
+
+@contextmanager
+def _watched(
+    log_format: str, masters: bool = True
+) -> Iterator[tuple[Callable[[Findings], None], Callable[[Event], None], list[str]]]:
+    """A display on stderr: what begins it, what it is told, and the notes that were said at its start. masters: whether
+    all of every dub is to be done, of which the display counts what is left."""
     from dubbing.cli import defects
     from dubbing.cli.watch import watcher
 
@@ -332,7 +374,7 @@ def _run(
     with ExitStack() as stack:
 
         def begin(found: Findings) -> None:
-            films = [(t.frames, len(t.dubs)) for t in found.titles]
+            films = [(t.frames, len(t.dubs) if masters else 0) for t in found.titles]
             watch = stack.enter_context(watcher(films, sys.stderr, log_format))
             watching.append(watch)
             for note in found.notes:
@@ -343,9 +385,7 @@ def _run(
             defects.remember(event)
             watching[0](event)
 
-        return jobs.run(
-            job, out, config=settings, engine=engine, on_event=on_event, on_check=begin, verify=verify
-        ), said
+        yield begin, on_event, said
 
 
 @contextmanager

@@ -26,6 +26,7 @@ Examples:
   dub export out
   dub export out --to delivery-2          the lists and the report go there
   dub export out --since 1                the lists of changes once more, against an earlier delivery
+  dub export out --patches exr --plate    pictures with their matte too, to be finished by a compositor
   dub export out --json | jq '.dubs[].changed'
 
 A dub whose pictures did not change keeps its master, the very file. Each export is noted in
@@ -39,6 +40,17 @@ OUT/review/deliveries.jsonl; "changed" means since the one before, at first sinc
     metavar="N",
     help="What changed since delivery N; 0: since the run.  [default: the last]",
 )
+@click.option(
+    "--patches",
+    "layers",
+    type=click.Choice(["exr", "tiff", "png", "prores4444"]),
+    help="For compositors: the new pixels of every delivered shot with their matte, in DIR/TITLE.LANGUAGE.KIND, with "
+    "a list and a script for Nuke.",
+)
+@click.option(
+    "--crop", is_flag=True, help="Those pictures no larger than the shot's patches; the list has their place."
+)
+@click.option("--plate", is_flag=True, help="The source's own pictures of these frames beside them; not of a movie.")
 @engine_option
 @reviewer_option
 @log_format_option
@@ -49,6 +61,9 @@ def export(
     since: int | None,
     engine: str,
     reviewer: str | None,
+    layers: str | None,
+    crop: bool,
+    plate: bool,
     log_format: str,
     as_json: bool,
 ) -> None:
@@ -61,7 +76,10 @@ def export(
 
     films = [(t.frames, len(t.dubs)) for t in open_results(out).titles]
     with watcher(films, sys.stderr, log_format) as watch:
-        done = deliver(out, to=to, since=since, reviewer=reviewer, engine=engine, on_event=watch)
+        done = deliver(
+            out, to=to, since=since, reviewer=reviewer, engine=engine, layers=layers, crop=crop, plate=plate,
+            on_event=watch,
+        )  # fmt: skip
     if as_json:
         show.as_json(done.to_dict())
     else:

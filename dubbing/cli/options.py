@@ -107,14 +107,15 @@ def parts_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
             "--only", multiple=True, metavar="RANGE",
-            help="Re-render this part alone: 01:02:03:00-01:02:10:00 or frames:240-360, the end not in it; repeatable.",
+            help="Re-render this part alone: 01:02:03:00-01:02:10:00 or frames:240-360, the end not in it; or "
+            "characters:ANNA; repeatable.",
         ),
         click.option(
             "--shots", multiple=True, metavar="LIST", help="Re-render these shots alone: 2,5-7; repeatable."
         ),
         click.option(
             "--leave", multiple=True, metavar="RANGE",
-            help="Keep the source's picture in this part, also as shots:2,5-7; repeatable.",
+            help="Keep the source's picture in this part, also as shots:2,5-7 or characters:ANNA; repeatable.",
         ),
     )  # fmt: skip
     for option in reversed(options):
@@ -147,6 +148,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--verify", is_flag=True, help="Look at every byte of what is done; make again what is damaged."
+        ),
+        click.option(
+            "--preview", is_flag=True,
+            help="No master: analyse the film, render only some seconds of each dub's likely worst and best shots (by "
+            "scores of an earlier run, where there are any), and show them beside the original, with the dub's sound, "
+            "in OUT/preview/TITLE.LANG.mp4. A full run goes on from there.",
         ),
         log_format_option,
         json_option,

@@ -10,7 +10,7 @@ from typing import Any
 
 from dubbing.cli.say import echo, safe
 
-__all__ = ["as_csv", "as_json", "counted", "latex", "latex_spread", "number", "table"]
+__all__ = ["as_csv", "as_json", "counted", "latex", "latex_spread", "markdown", "number", "table"]
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -57,6 +57,13 @@ def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     writer.writerow(columns)
     writer.writerows(rows)
     echo(text.getvalue(), nl=False)
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in Markdown, None as an empty cell."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    cells = (("" if v is None else " ".join(str(v).split()).replace("|", r"\|") for v in line) for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

@@ -35,7 +35,7 @@ __all__ = ["make_demo"]
 
 _MAKER = 1  # raise it when the same scenes would look or sound different
 _LEAD_S, _TAIL_S = 0.3, 0.25  # silence inside a shot before and after its sentence
-_VOICES = {"en": "en-us", "hi": "hi", "ta": "ta"}
+_VOICES = {"en": "en-us"}  # of espeak; other languages have one by their own tag
 _PEAK_OPENING = 0.25  # inter-ocular distances at full opening
 _GRAIN = 2.2  # standard deviation in code values
 
@@ -50,9 +50,9 @@ def make_demo(
 ) -> Path:
     """Make the demo in `folder` (created where missing) and return its manifest.yaml.
 
-    scenes: the shots in order; size: (width, height), even; rate: frames a second; quiet: no progress
-    bar. A folder that already holds the same demo is left as it is. Raises InputError when the `demo`
-    extra is not installed, OutputError when the folder cannot be written.
+    scenes: the shots in order, with a dub for every language that they speak; size: (width, height), even; rate:
+    frames a second; quiet: no progress bar. A folder that already holds the same demo is left as it is. Raises
+    InputError when the `demo` extra is not installed, OutputError when the folder cannot be written.
     """
     folder = Path(folder)
     recipe = hashlib.sha256(repr((_MAKER, tuple(scenes), size, rate)).encode()).hexdigest()[:12]
@@ -82,13 +82,14 @@ def _make(folder: Path, recipe: str, scenes: list[Scene], size: tuple[int, int],
 
     starts = [sum(s.frames for s in scenes[:n]) for n in range(len(scenes) + 1)]
     frames, edges = starts[-1], [samples_at(n / rate, RATE_HZ) for n in starts]
+    languages = _languages(scenes)
     speech = _speak(scenes, edges)
     waves, stretches = {}, {}
-    for language in LANGUAGES:
+    for language in languages:
         waves[language], stretches[language] = _mix(speech[language], edges)
     waves["en"] = waves["en"] + _room_tone(len(waves["en"]))
 
-    files = {"en": "film.mp4", **{language: f"film.{language}.flac" for language in LANGUAGES[1:]}}
+    files = {"en": "film.mp4", **{language: f"film.{language}.flac" for language in languages[1:]}}
     rows = []
     width, height = size
     with (
@@ -108,10 +109,10 @@ def _make(folder: Path, recipe: str, scenes: list[Scene], size: tuple[int, int],
                 clip.sound(waves["en"][samples_at(frame / rate, RATE_HZ) : samples_at((frame + 1) / rate, RATE_HZ)])
                 step()
             row = _truth(scene, poses, size)
-            spoken = {language: stretches[language][n] for language in LANGUAGES}
+            spoken = {language: stretches[language][n] for language in languages}
             rows.append({"shot": f"shot_{n + 1:04d}", "start_frame": starts[n], "end_frame": starts[n + 1]} | row)
             rows[-1]["speech_samples"] = spoken
-    for language in LANGUAGES[1:]:
+    for language in languages[1:]:
         with ClipWriter(folder / files[language], sample_rate_hz=RATE_HZ, channels=2) as dub:
             dub.sound(waves[language])
 
@@ -129,7 +130,7 @@ def _make(folder: Path, recipe: str, scenes: list[Scene], size: tuple[int, int],
         "shots": rows,
     }
     _write(folder / "truth.json", json.dumps(truth, indent=1))
-    dubs = "".join(f"      - language: {language}\n        audio: {files[language]}\n" for language in LANGUAGES[1:])
+    dubs = "".join(f"      - language: {language}\n        audio: {files[language]}\n" for language in languages[1:])
     _write(
         folder / "manifest.yaml",
         f"# Made by `dub demo`.\nversion: 1\ntitles:\n  - id: film\n    video: {files['en']}\n    dubs:\n{dubs}",
@@ -160,16 +161,23 @@ def _progress(frames: int, quiet: bool) -> Iterator[Any]:
 # --- sound -----------------------------------------------------------------------------------------
 
 
+def _languages(scenes: Sequence[Scene]) -> tuple[str, ...]:
+    """The original's language, then those of the dubs: the demo's own, and what scenes say besides."""
+    return tuple(dict.fromkeys((*LANGUAGES, *(language for scene in scenes for language in scene.says))))
+
+
 def _speak(scenes: Sequence[Scene], edges: Sequence[int]) -> dict[str, list[Speech | None]]:
     """Every sentence of every language, or None in a shot without one."""
     places, wanted = [], []
-    for language in LANGUAGES:
+    for language in _languages(scenes):
         for n, scene in enumerate(scenes):
             if language in scene.says:
                 room_s = (edges[n + 1] - edges[n]) / RATE_HZ - _LEAD_S - _TAIL_S
-                wanted.append(Utterance(scene.says[language], f"{_VOICES[language]}+{scene.voice}", room_s))
+                wanted.append(
+                    Utterance(scene.says[language], f"{_VOICES.get(language, language)}+{scene.voice}", room_s)
+                )
                 places.append((language, n))
-    speech: dict[str, list[Speech | None]] = {language: [None] * len(scenes) for language in LANGUAGES}
+    speech: dict[str, list[Speech | None]] = {language: [None] * len(scenes) for language in _languages(scenes)}
     for (language, n), said in zip(places, say(wanted), strict=True):
         speech[language][n] = said
     return speech

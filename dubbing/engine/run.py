@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from dubbing import __version__
+from dubbing.artifacts.people import Cast
 from dubbing.config import Config
 from dubbing.engine.pool import Pool
 from dubbing.engine.schedule import Event, Schedule, Workload
 from dubbing.errors import InputError, OutputError, during
 from dubbing.job import Job
+from dubbing.manifest import Title
 from dubbing.preflight import versions
 from dubbing.results import publish_dub
 from dubbing.run_file import FILE, account, begun
@@ -100,11 +102,28 @@ def run_job(
             "seconds_by_stage": {k: round(v, 2) for k, v in state.seconds.items()},
             "frames_by_stage": dict(state.frames),
             "done_now": sum(state.made.values()), "found_done": state.found,
+            "cast": {t.id: _cast(job, t) for t in job.manifest.titles if t.cast},
             "counts": dict(counts), "needs_review": review, "dubs": summary,
             "versions": versions(), "exit_status": code,
         }  # fmt: skip
         written = write(finished=run["finished"], seconds=run["seconds"], **_made(summary))
     return Report(code, counts, summary, written)
+
+
+def _cast(job: Job, title: Title) -> dict[str, dict[str, Any]]:
+    """What holds of each character, for the record: the consent that is said to be there, what was asked for, and in
+    how many shots the character is seen, None where nothing says who it is."""
+    found: Cast | None = job.result(job.analysis(title).get(Cast))
+    shots: dict[str, set[str]] = {}
+    for track, name in (found or Cast()).characters.items():
+        shots.setdefault(name, set()).add(track.rpartition("/")[0])
+    return {
+        name: {
+            "consent": member.consent, "leave_alone": member.leave_alone, "off_screen": member.off_screen,
+            "shots": len(shots.get(name, ())) if found else None,
+        }
+        for name, member in (title.cast or {}).items()
+    }  # fmt: skip
 
 
 def _made(summary: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     known = decided_works(job, title, tasks, frames, megapixels)
     works = {t.id: known.get(t.id) or guess(t.stage, t.frames) * asked_share(job, title, t) for t in tasks}
     tracked = sum(works[t.id].faces for t in by_stage["faces"]) or frames * faces
-    of_faces = ("people", "speakers", "actors")
+    of_faces = ("people", "cast", "speakers", "actors")
     todo = [
         _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in of_faces else works[t.id],
               (*t.needs, *t.after), t.rank, t.weight, t.window is not None)
@@ -214,6 +214,8 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         for shot in shots:
             name = f"{title.id}/{shot.id}"
             expect_shot(f"faces {name}", shot, guess("faces", len(shot)), (f"shots {title.id}",))
+            if job.face_descriptor:
+                expect(f"descriptors {name}", guess("descriptors", len(shot)), (f"faces {name}",), len(shot))
             if job.active_speaker:
                 expect(f"active {name}", guess("active", len(shot)), (f"faces {name}", *sound), len(shot))
         before = (*sound, *(o.id for o in invented))

@@ -18,7 +18,7 @@ import numpy as np
 from dubbing import media
 from dubbing.analysis.sheet import Sheet, write_sheets
 from dubbing.artifacts import takes as artifacts
-from dubbing.artifacts.sound import load_speech, speech_mask
+from dubbing.artifacts.sound import load_speech, sound_of, speech_mask
 from dubbing.artifacts.takes import SHEET, Scores, seen_file
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.evaluate import pictures
@@ -41,13 +41,14 @@ _SOLID = 0.5  # matte from which on a pixel is the take's
 @dataclass(frozen=True)
 class Take:
     """One rendered face of a dubbed shot. about: the take; score: what was measured of the face; patches: their folder;
-    name: of files about it, `shot_0001`, with the face where the take has several."""
+    sound: the folder of what drives it; name: of files about it, `shot_0001`, with the face where there are several."""
 
     step: Step
     track: Track
     about: artifacts.Take
     score: Mapping[str, Any]
     patches: Path
+    sound: Path
     name: str
 
     @property
@@ -84,7 +85,8 @@ def finished(film: EvaluatedFilm, language: str) -> tuple[list[Take], list[str]]
         tracks = {t.id: t for t in load_tracks(step.faces.folder)}
         for face, one in zip(about.rendered, score.faces, strict=True):
             name = step.shot.id if len(score.faces) == 1 else f"{step.shot.id}_{face.folder}"
-            found.append(Take(step, tracks[face.track], about, one.row(), step.take.folder / face.folder, name))
+            patches, sound = step.take.folder / face.folder, sound_of(step.sound, face.sound)
+            found.append(Take(step, tracks[face.track], about, one.row(), patches, sound, name))
     return found, reasons
 
 
@@ -107,7 +109,7 @@ def silence(film: EvaluatedFilm, take: Take) -> dict[str, float | None]:
     silence, and how far the mouth stands open."""
     seen, line = _seen(take), film.line
     rate = float(line.rate)
-    quiet_N = _quiet(take.step.sound, film, take.track) & np.isfinite(seen["wanted"])
+    quiet_N = _quiet(take.sound, film, take.track) & np.isfinite(seen["wanted"])
     pairs = quiet_N[1:] & quiet_N[:-1]
     numbers: dict[str, float | None] = {}
     if pairs.sum() >= 3:

@@ -155,6 +155,9 @@ class Dub(Model):
     def _one_driver(self) -> Dub:
         if self.dialogue is not None and self.stems is not None:
             raise said("a dub has either 'dialogue' or 'stems'; remove one of the two.", ["stems"])
+        for name in ("track", "channels"):
+            if self.stems is not None and getattr(self, name) is not None:
+                raise said(f"{name!r} is of one file, and a dub with 'stems' has several; remove it.", [name])
         return self
 
     @property
@@ -359,7 +362,7 @@ class Manifest(Model):
     def narrowed(self, only: Sequence[str] = (), leave: Sequence[str] = ()) -> Manifest:
         """The same job with other parts of its film. only: what is re-rendered, instead of what the manifest's `only`
         says; leave: what is left besides its `leave`; both as `dub run --only` takes them: `01:02:03:00-01:02:10:00`,
-        `frames:240-360`, `shots:2,5-7`.
+        `frames:240-360`, `shots:2,5-7`, `characters:ANNA`.
 
         Raises ManifestError: a part is not written so; the job has several titles.
         """

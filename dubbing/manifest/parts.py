@@ -1,4 +1,4 @@
-"""Parts of a film as a manifest and the command line name them: timecodes, frames, shots."""
+"""Parts of a film as a manifest and the command line name them: timecodes, frames, shots, characters."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ _FRAMES = _range(r"\d{1,9}", "frames", "counted from 0, as 240-360")
 _Timecodes = Annotated[tuple[Annotated[str, _CODES], ...], BeforeValidator(listed), Field(min_length=1)]
 _Frames = Annotated[tuple[Annotated[str, _FRAMES], ...], BeforeValidator(listed), Field(min_length=1)]
 _Number = Annotated[str, BeforeValidator(_shots), WithJsonSchema({"type": ["integer", "string"]})]
+_Name = Annotated[str, Field(min_length=1)]
+_Characters = Annotated[tuple[_Name, ...], BeforeValidator(listed), Field(min_length=1)]
 _Shots = Annotated[tuple[_Number, ...], BeforeValidator(listed), Field(min_length=1)]
 
 
@@ -68,37 +70,48 @@ class Parts(Model):
         description="Shots by number, 2 or shot_0002, and ranges of them, 5-7, both ends included.",
         examples=[[2, "shot_0002", "5-7"]],
     )
+    characters: _Characters | None = Field(
+        None, description="Characters by name: their faces, wherever they are seen.", examples=[["ANNA"]]
+    )
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
         def __init__(
             self, *, timecodes: Sequence[str] | None = None, frames: Sequence[str] | None = None,
-            shots: Sequence[str | int] | None = None,
+            shots: Sequence[str | int] | None = None, characters: Sequence[str] | None = None,
         ) -> None: ...  # fmt: skip
 
     @model_validator(mode="after")
     def _any(self) -> Parts:
         if not self.named:
-            raise said("name at least one part of the film: 'timecodes', 'frames' or 'shots'.")
+            raise said("name at least one part of the film: 'timecodes', 'frames', 'shots' or 'characters'.")
         return self
 
     @property
     def named(self) -> tuple[tuple[str, int, str], ...]:
         """Every part: key, place in its list, and how it is written."""
-        kinds = {"timecodes": self.timecodes, "frames": self.frames, "shots": self.shots}
+        kinds = {
+            "timecodes": self.timecodes, "frames": self.frames, "shots": self.shots, "characters": self.characters,
+        }  # fmt: skip
         return tuple((kind, n, text) for kind, texts in kinds.items() for n, text in enumerate(texts or ()))
+
+    @property
+    def in_time(self) -> tuple[tuple[str, int, str], ...]:
+        """Those of them that are stretches of the film."""
+        return tuple(part for part in self.named if part[0] != "characters")
 
     @classmethod
     def written(cls, texts: Sequence[str]) -> Parts:
-        """Of `01:02:03:00-01:02:10:00`, `frames:240-360` and `shots:2,5-7`. Raises ManifestError."""
+        """Of `01:02:03:00-01:02:10:00`, `frames:240-360`, `shots:2,5-7` and `characters:ANNA,BEN`. Raises
+        ManifestError."""
         found: dict[str, list[str]] = {}
         for text in texts:
             kind, colon, rest = text.strip().partition(":")
-            if not (colon and kind in ("frames", "shots")):
+            if not (colon and kind in ("frames", "shots", "characters")):
                 if re.fullmatch(r"(shot_)?\d+(-(shot_)?\d+)?", text.strip(), re.ASCII):
                     raise ManifestError(f"{text!r} may be frames or shots; write frames:{text} or shots:{text}.")
                 kind, rest = "timecodes", text
-            found.setdefault(kind, []).extend(rest.split(",") if kind == "shots" else [rest])
+            found.setdefault(kind, []).extend([rest] if kind in ("timecodes", "frames") else rest.split(","))
         try:
             return cls.model_validate(found)
         except ValidationError as e:

@@ -26,6 +26,7 @@ ALLOWED = "a photograph is a PNG, JPEG, WebP or TIFF file"
 MOST_BLOCKS = 36_864  # of 16 x 16 pixels: H.264's level 5.2, such as 4096 x 2304
 MOST_PX = 8688  # on a side, by the same level: the square root of eight times as many blocks
 LEAST_PX = 32
+_MOST_LOOKED_AT = 64_000_000  # pixels of a picture that becomes no film
 BT709 = 1
 READ = ("PNG", "JPEG", "MPO", "WEBP", "TIFF")
 _BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a", b"BM")
@@ -62,15 +63,18 @@ def is_photograph(path: str | Path) -> bool:
     return head.startswith(_BEGINNINGS) and Path(path).suffix.lower() not in _FILMS
 
 
-def read_photograph(path: str | Path) -> Photograph:
-    """The picture in a file. Raises UnsupportedMedia where it could only be guessed at, MediaError: no picture."""
+def read_photograph(path: str | Path, *, for_film: bool = True) -> Photograph:
+    """The picture in a file. for_film: refuse sizes that no film can have.
+
+    Raises UnsupportedMedia where it could only be guessed at, MediaError: no picture.
+    """
     from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, which are looked at here, and of odd tags
             with Image.open(path) as picture:
-                _check_kind(path, picture)
+                _check_kind(path, picture, for_film)
                 bits = _bits(path, picture)
                 upright = ImageOps.exif_transpose(picture)
                 upright.load()
@@ -93,7 +97,7 @@ def read_photograph(path: str | Path) -> Photograph:
     return Photograph(np.ascontiguousarray(rgb_HWC[..., ::-1]), tuple(notices))
 
 
-def _check_kind(path: str | Path, picture: Any) -> None:
+def _check_kind(path: str | Path, picture: Any, for_film: bool) -> None:
     """Raises UnsupportedMedia from what the file's header says."""
     if picture.format not in READ:
         raise UnsupportedMedia(f"{path} is {_a(picture.format)}; {ALLOWED}: save it as PNG.")
@@ -102,6 +106,10 @@ def _check_kind(path: str | Path, picture: Any) -> None:
         what = "is animated" if picture.format in ("PNG", "WEBP") else "holds several pages"
         raise UnsupportedMedia(f"{path} {what} ({count} pictures); give one still picture, or a film.")
     width, height = picture.size
+    if not for_film:
+        if width * height > _MOST_LOOKED_AT:
+            raise UnsupportedMedia(f"{path} is {width}x{height}, more than is looked at; scale it down.")
+        return
     if -(-width // 16) * -(-height // 16) > MOST_BLOCKS:
         by = (MOST_BLOCKS * 256 / (width * height)) ** 0.5
         fits = f"{int(width * by) // 16 * 16}x{int(height * by) // 16 * 16}"

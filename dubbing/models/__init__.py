@@ -13,10 +13,10 @@ from dubbing.models.added import added
 from dubbing.models.entries import MODELS, Licence, Model, find
 from dubbing.models.layers import fit_layers
 from dubbing.models.shipped import shipped_arrays
-from dubbing.models.store import ModelStore, digest, folder, is_present, path
+from dubbing.models.store import ModelStore, chosen, digest, folder, is_present, path
 from dubbing.models.weights import fit, load_state
 
 __all__ = [
-    "MODELS", "Licence", "Model", "ModelStore", "added", "digest", "find", "fit", "fit_layers", "folder", "is_present",
-    "load_state", "path", "shipped_arrays",
+    "MODELS", "Licence", "Model", "ModelStore", "added", "chosen", "digest", "find", "fit", "fit_layers", "folder",
+    "is_present", "load_state", "path", "shipped_arrays",
 ]  # fmt: skip

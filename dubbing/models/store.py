@@ -34,7 +34,7 @@ from dubbing.models.entries import find as find_entry
 from dubbing.models.weights import is_program
 from dubbing.store import PART, Store, content_key, output_error, read_json, user_folder
 
-__all__ = ["ENVIRONMENT", "ModelStore", "State", "digest", "folder", "is_present", "path"]
+__all__ = ["ENVIRONMENT", "ModelStore", "State", "chosen", "digest", "folder", "is_present", "path"]
 
 ENVIRONMENT = "DUB_MODELS"
 _BLOCK = 1 << 20
@@ -66,6 +66,19 @@ def digest(name: str, *, configured: str | Path | None = None) -> str:
     """sha256 (hex) of a model's checked file; its first 12 digits name it in results. Raises ModelError."""
     model_store = ModelStore(folder(configured))
     return model_store.hash_of(model_store.checked(name))
+
+
+def chosen(model: str, configured: str | Path | None = None) -> tuple[Path, str]:
+    """(file, sha256) of a model that a setting names: one of `dub models`, or the path of the user's own file, which
+    has a / in it. Raises ModelError: as `path`; a relative path; no such file."""
+    if "/" not in model:
+        return path(model, configured=configured), digest(model, configured=configured)
+    file = Path(model).expanduser()
+    if not file.is_absolute():
+        raise ModelError(f"model: {model!r} is a relative path; give it from / or from ~.")
+    if not file.is_file():
+        raise ModelError(f"There is no model file {model!r}; `dub models list` shows those by name.")
+    return file, content_key(file)
 
 
 def is_present(name: str, *, configured: str | Path | None = None) -> bool:

@@ -42,9 +42,10 @@ M = TypeVar("M", bound="Module")
 def load_state(path: Path | str, *, sha256: str | None = None) -> dict[str, Tensor]:
     """Every tensor of a checkpoint by its key, on the CPU, in the types of the file.
 
-    path: safetensors, torch or Keras, told apart by content; `{"state_dict": ...}` is unwrapped and `module.`
-    before every key removed. sha256: hex that the file's bytes must have; a file from `models.path` was
-    checked already. Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
+    path: safetensors, torch or Keras, told apart by content; what lies under `state_dict` (`model_state_dict`,
+    `model_state`) is unwrapped, and `module.` before every key removed. sha256: hex that the file's bytes must have; a
+    file from
+    `models.path` was checked already. Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
     """
     path = Path(path)
     if kind := not_a_file(path):
@@ -128,8 +129,9 @@ def _named(path: Path, content: Any) -> dict[str, Tensor]:
     """The mapping of tensors in a file's content."""
     import torch
 
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for name in ("state_dict", "model_state_dict", "model_state"):
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
     if not isinstance(content, Mapping) or not content:
         what = "is empty" if isinstance(content, Mapping) else f"is of type {type(content).__name__}"
         raise ModelError(f"{str(path)!r} is no checkpoint: its content {what}, where tensors with names belong.")

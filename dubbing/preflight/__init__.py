@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -35,6 +36,9 @@ from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError,
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.master_choice import MasterChoice
+from dubbing.preflight import characters
+from dubbing.preflight.cast import contradiction, look_at_pictures
+from dubbing.preflight.masters import look_at_masters
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.shot_table import SHOTS, read_rows
@@ -50,6 +54,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 _MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it in the original, do not go together
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
+_LATER = "parts of the film, by shots that are found when it runs; the rest is left (excluded)"
 _NAMED = 4  # ranges of what is asked for
 
 
@@ -155,7 +160,8 @@ def look(
     models = attempt(("generator",), (), _generator, manifest, config), attempt(None, (), _expert, config)
     for i, title in enumerate(manifest.titles):
         at, video = ("titles", i), ("video",)
-        attempt(at, (), _unused, title)
+        attempt(at, ("cast",), contradiction, title)
+        found.notes += look_at_pictures(title, config, store, partial(attempt, at))
         before = len(found.problems)
         made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:
@@ -192,6 +198,16 @@ def look(
                     at, ("dubs", j, "dialogue"), _dialogue, dub.dialogue, dub.language, dub, title, info, own, config,
                     store, sounds,
                 )  # fmt: skip
+            attempt(at, ("dubs", j, "stems"), characters.stems_fit_cast, title, dub)
+            attempt(at, ("dubs", j), characters.known, title, dub, partial(characters.named_by_reviewers, title, store))
+            if dub.stems is not None:
+                fits = partial(_fits, film=store.local(title.video), picture=info, line=own, config=config)
+                attempt(
+                    at, ("dubs", j, "stems"), characters.stems_can_be_used, title, dub, store,
+                    config.length_tolerance_frames, float(info.video.rate), fits,
+                )  # fmt: skip
+            if dub.lines is not None:
+                attempt(at, ("dubs", j, "lines"), characters.lines_can_be_read, title, dub, info.video, store)
             one = attempt(
                 at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds,
                 manifest.masters(title, dub) or config.master,
@@ -199,7 +215,8 @@ def look(
             parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
             if one is not None:
                 text, frames = parts or ("", None)
-                dubs.append(replace(one, asked=text, asked_frames=frames))
+                said = "; ".join(part for part in (text, characters.said(title, dub)) if part)
+                dubs.append(replace(one, asked=said, asked_frames=frames))
                 found.notes += _taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
@@ -207,6 +224,9 @@ def look(
         heard = attempt(at, ("original",), _heard, title, info, store, listener) if listener and good else None
         found.titles.append(_title(title, info, line, tuple(dubs), variable, tuple(heard or ())))
         found.notes += _doubts(title, heard or ())
+        for dub in title.dubs if good else ():
+            if listener is not None and dub.lines is not None and dub.stems is None:
+                found.notes += characters.notes_of_lines(title, dub, info, store, listener)
         if made:
             found.notes += made.notices
             found.notes.append(
@@ -287,20 +307,6 @@ def devices(manifest: Manifest, config: Config) -> dict[str, str]:
     }
 
 
-def _unused(title: Title) -> None:
-    """Keys of the format that this version would ignore: refused, because ignoring would be silent."""
-    if title.cast is not None:
-        raise ManifestError(
-            "this version does not use 'cast' yet (it finds who speaks by itself); remove it.", at=("cast",)
-        )
-    for n, dub in enumerate(title.dubs):
-        if dub.stems is not None:
-            raise ManifestError(
-                "this version does not use 'stems' yet; mix them into one file and name it as 'dialogue'.",
-                at=("dubs", n, "stems"),
-            )
-
-
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:
     """The shots of a cut list, read against what the film's header promises. That an edit lies outside the film is said
     only of decoded frames. Raises ManifestError."""
@@ -342,7 +348,8 @@ def _asked(
         film = replace(film, frames=len(media.timeline(store.local(title.video))))
         found = asked(title, dub, film)
     if found is None:
-        return "parts of the film, by shots that are found when it runs; the rest is left (excluded)", None
+        by_shots = any(p and p.in_time for p in (dub.only or title.only, title.leave, dub.leave))
+        return _LATER if by_shots else "", None
     frames = sum(b - a for a, b in found)
     ranges = ", ".join(f"{film.first + a}-{film.first + b}" for a, b in found[:_NAMED])
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
@@ -412,25 +419,13 @@ def _dub(
     if dub.dialogue is None:
         dialogue.named(dub.audio, info, dub.track, dub.channels)
     over = _fits(dub.audio, samples, rate_hz, video, picture, line, config)
-    said = ("dubs", title.dubs.index(dub), "master") if dub.master else ("master",) if title.master else ("video",)
-    masters, room = [], 0.0
-    for choice in choices:
-        with blaming(*(("video",) if choice.plain else said)):
-            masters.append(media.delivery(picture, info, dub.deliver_tracks, choice))
-        room += masters[-1].room(picture, os.path.getsize(video))
+    masters = look_at_masters(title, dub, picture, info, choices, os.path.getsize(video))
     loud = _over_full_scale(dub.audio, info, store, sounds)
-    notices = tuple(dict.fromkeys(note for one in masters for note in one.notices)) + ((loud,) if loud else ())
-    names = [one.file(title.id, dub.language, config.quality == "draft") for one in masters]
+    names = [one.file(title.id, dub.language, config.quality == "draft") for one in masters.deliveries]
     return DubFinding(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
-        names[0], tuple(names[1:]), int(room), _carried(masters[0].sound), notices,
+        names[0], tuple(names[1:]), masters.room_bytes, masters.sound, masters.notices + ((loud,) if loud else ()),
     )  # fmt: skip
-
-
-def _carried(tracks: tuple[media.TrackDelivery, ...]) -> str:
-    """How a master carries its sound, such as `flac, copied` or `6 tracks, pcm_s24le, copied`."""
-    said = list(dict.fromkeys(f"{t.codec}, {'copied' if t.copied else 'sample for sample'}" for t in tracks))
-    return (f"{len(tracks)} tracks, " if len(tracks) > 1 else "") + "; ".join(said)
 
 
 def _dialogue(
@@ -453,7 +448,11 @@ def _heard(title: Title, picture: media.MediaInfo, store: Store, listener: Liste
     wanted: list[tuple[str, Path | Uri, int | None, tuple[str, ...] | None, str | None]] = []
     if own.dialogue is not None or picture.audio:
         wanted.append(("original", own.dialogue or title.video, own.track, own.channels, None))
-    wanted += [(d.language, d.dialogue or d.audio, d.track, d.channels, d.language) for d in title.dubs]
+    for dub in title.dubs:
+        stems = sorted((dub.stems or {}).items())
+        wanted += [(f"{dub.language} {name}", file, None, None, dub.language) for name, file in stems]
+        if not stems:
+            wanted.append((dub.language, dub.dialogue or dub.audio, dub.track, dub.channels, dub.language))
     found = []
     for whose, file, track, channels, language in wanted:
         path = store.local(file)

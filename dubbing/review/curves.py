@@ -5,7 +5,7 @@ Reads what stages left; measures nothing anew but sound peaks, and the original'
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dubbing.review.library import Library, Shown
 from dubbing.review.sides import rendered_frames, runs, stretch
 from dubbing.review.takes import Take
 from dubbing.sound import RATE_HZ
+from dubbing.words import Word
 
 __all__ = ["curves"]
 
@@ -39,7 +40,8 @@ def curves(library: Library, shown: Shown, take_id: str = "current") -> dict[str
     positive: the sound is early (the least of `distance` lies at the table's lse_offset_frames), distance of the take
     with the dub, source_distance of the original with its own sound, null where not measured; waveform: source (null
     without one) and dub (what drives the lips), least and greatest sample of every step_s seconds, start_s on the
-    proxy's clock; silence: [a, b) frames in which the dub does not speak. Raises InputError: there is no such take.
+    proxy's clock; words: of source and dub, [word, start_s, end_s, character] on the same clock; silence: [a, b) frames
+    in which the dub does not speak. Raises InputError: there is no such take.
     """
     first, last = stretch(shown)
     return {
@@ -48,6 +50,10 @@ def curves(library: Library, shown: Shown, take_id: str = "current") -> dict[str
         "waveform": {
             "source": _peaks(shown, shown.step.source_sound, first, last),
             "dub": _peaks(shown, shown.step.sound, first, last),
+        },
+        "words": {
+            "source": _words(library.heard(shown.title.id, None), shown, first, last),
+            "dub": _words(library.heard(*shown.key[:2]), shown, first, last),
         },
         "silence": _silence(shown, first, last),
     }  # fmt: skip
@@ -131,6 +137,16 @@ def _peaks(shown: Shown, folder: Path | None, first: int, last: int) -> dict[str
     starts = np.arange(0, len(wave), step)
     low, high = (f.reduceat(wave, starts) for f in (np.minimum, np.maximum))
     return {"start_s": 0.0, "step_s": step / RATE_HZ, "low": _plain(low, 3), "high": _plain(high, 3)}
+
+
+def _words(words: Sequence[Word], shown: Shown, first: int, last: int) -> list[list[Any]]:
+    """Those that are heard in frames [first, last), in order of time."""
+    begin, end = (float(shown.line.time(f)) for f in (first, last))
+    near = [w for w in words if w.end_s > begin and w.start_s < end]
+    return [
+        [w.word, round(w.start_s - begin, 3), round(w.end_s - begin, 3), w.character]
+        for w in sorted(near, key=lambda w: w.start_s)
+    ]
 
 
 def _silence(shown: Shown, first: int, last: int) -> list[list[int]]:

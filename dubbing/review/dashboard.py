@@ -36,6 +36,8 @@ SCORES: Mapping[str, tuple[str, bool]] = {
 
 def _character(row: Row) -> list[str]:
     """As the page names whom it shows: `actor 93c3`."""
+    if row.get("character"):
+        return [str(row["character"])]
     actor = row["actor"]
     return [f"actor {actor.removeprefix('actor_').split('.')[0][:4]}"] if actor else []
 

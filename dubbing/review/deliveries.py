@@ -139,6 +139,7 @@ def by_the_run(job: Job, title: Title, dub: Dub) -> Delivered | None:
     of that run is not there (any more)."""
     plain = Job(job.manifest, job.store, job.config)
     plain.decisions = {}
+    plain.recall(title)
     tasks = plain.dub(title, dub, {})
     if tasks.master is None:
         return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dubbing import preflight
+from dubbing.artifacts.takes import Take
 from dubbing.decisions import ShotKey, name_of
 from dubbing.engine import Event, run_job
 from dubbing.errors import DubError, InputError, OutputError
@@ -21,12 +22,24 @@ from dubbing.review.deliveries import Change, Delivered, Deliveries, by_the_run,
 from dubbing.review.library import Library
 from dubbing.review.lists import SOURCE, Sheet, lists
 from dubbing.review.report import report
+from dubbing.review.turnover import Part, turn_over
+from dubbing.run_file import RunPart
 from dubbing.shot_table import read_rows, read_table
 from dubbing.store import Store, output_error
 
-__all__ = ["REPORT", "Exported", "ExportedDub", "export", "refusal"]
+__all__ = ["REPORT", "Exported", "ExportedDub", "Layers", "export", "refusal"]
 
 REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What a compositor is given. kind: exr, tiff, png or prores4444; crop: pictures no larger than the patches of
+    their shot; plate: the source's own pictures beside them."""
+
+    kind: str
+    crop: bool = False
+    plate: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,12 +90,13 @@ class Exported:
 
 def export(
     library: Library, reviewer: str, on_event: Callable[[Event], None], engine: str = "ray", to: Path | None = None,
-    since: int | None = None,
+    since: int | None = None, layers: Layers | None = None,
 ) -> Exported:  # fmt: skip
     """Master again what decisions changed, write the lists and the report, and note the delivery.
 
     reviewer: who delivers; to: the folder of the lists, default `OUT/review/export`; since: number of the
-    delivery against which changes are named, 0 for the run, None for the last. Raises InputError (no name; no such
+    delivery against which changes are named, 0 for the run, None for the last; layers: write a turnover for
+    compositing too, `TITLE.LANGUAGE.KIND` beside the lists. Raises InputError (no name; no such
     delivery; as `run_job`) and OutputError (not finished; another run or export writes there; cannot be written).
     """
     reviewer = name_of(reviewer)
@@ -126,10 +140,28 @@ def export(
                 told_changes += _told(name, sheet)
             if now is not None and one.master is not None:
                 delivered[name] = now
+            if layers is not None and one.master is not None:
+                on_event(Event("message", text=f"writing the layers of {name}"))
+                files += _layers(job_of, title, dub, folder, layers)
         on_event(Event("message", text="writing the report"))
         files += _written(folder, {REPORT: report(library, changes=told_changes).encode()})
         record = log.append(reviewer, sum(len(s.history) for s in jobs[0].decisions.values()), delivered)
     return Exported(record.seq, folder, tuple(files), tuple(made), next(c for c in (1, 3, 0) if c in codes), left_out)
+
+
+def _layers(job: Job, title: Title, dub: Dub, folder: Path, layers: Layers) -> list[Path]:
+    """The turnover of one dub: its list and its script."""
+    parts = []
+    for step in job.dub(title, dub, {}).steps:
+        take = job.result(step.take)
+        if step.delivered and isinstance(take, Take) and take.rendered:
+            folders = tuple(step.take.folder / face.folder for face in take.rendered)
+            parts.append(Part(step.shot.id, step.shot.start_frame, step.shot.end_frame, folders))
+    name = f"{title.id}.{dub.language}"
+    return turn_over(
+        job.film(title), job.timeline(title), parts, folder / f"{name}.{layers.kind}", name, layers.kind,
+        crop=layers.crop, plate=layers.plate,
+    )  # fmt: skip
 
 
 def _dubs(job: Job) -> list[tuple[Title, Dub]]:
@@ -142,7 +174,7 @@ def _ready(library: Library) -> tuple[list[Job], dict[str, Delivered | None], di
     jobs, own, left_out = [], {}, dict(library.left_out)
     for part in library.parts:
         kept = []
-        job: Job | None = Job(part.manifest, library.store, part.config)
+        job: Job | None = _made_again(part, library)
         for title, dub in part.dubs():
             try:
                 assert job is not None
@@ -154,9 +186,17 @@ def _ready(library: Library) -> tuple[list[Job], dict[str, Delivered | None], di
                 left_out[dub_name(title, dub)] = str(e)
         if len(kept) < sum(1 for _ in part.dubs()):
             rest = part.only(kept)
-            job = Job(rest.manifest, library.store, rest.config) if rest else None
+            job = _made_again(rest, library) if rest else None
         jobs += [job] if job else []
     return jobs, own, left_out
+
+
+def _made_again(part: RunPart, library: Library) -> Job:
+    """The job of a part as its run made it: an export takes decisions on pictures, and no new analysis."""
+    job = Job(part.manifest, library.store, part.config)
+    for title in part.manifest.titles:
+        job.recall(title)
+    return job
 
 
 def refusal(library: Library) -> str | None:

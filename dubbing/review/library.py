@@ -1,4 +1,4 @@
-"""What an output folder holds for a reviewer: every shot of every dub, its takes, what was decided.
+"""What an output folder holds for a reviewer: every shot of every dub, its takes, its words, what was decided.
 
 Reads only, at any moment; what a run or a rerun adds meanwhile is seen at the next call. Knows no page.
 """
@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dubbing.artifacts.people import Cast, People, named_tracks
 from dubbing.clock import Timeline
-from dubbing.decisions import DecisionLog, ShotKey, Standing
-from dubbing.errors import InputError, ManifestError, MediaError, OutputError
+from dubbing.decisions import DecisionLog, ShotKey, Standing, names_of
+from dubbing.errors import DubError, InputError, ManifestError, MediaError, OutputError
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Title
 from dubbing.remote import Uri, place
@@ -25,6 +28,8 @@ from dubbing.run_file import RunFile, RunPart, read_run
 from dubbing.severity import parts, severity
 from dubbing.shot_table import read_rows
 from dubbing.store import open_store
+from dubbing.words import TABLE as WORDS
+from dubbing.words import Word, joined, read_words
 
 __all__ = ["TitleFilm", "Library", "Shown", "Take"]
 
@@ -104,6 +109,8 @@ class Library:
         self._listed: _Listed | None = None
         self._plans: dict[tuple[str, str], tuple[Timeline, dict[str, Step]]] = {}
         self._films: dict[str, TitleFilm] = {}
+        self._characters: dict[str, tuple[tuple[int, ...], Mapping[str, str]]] = {}
+        self._heard: dict[Path, tuple[int, list[Word]]] = {}
         self._jobs: tuple[tuple[int, ...], dict[int, Job]] | None = None
         self.log = DecisionLog(where)
         found = read_run(open_store(where), known_settings=True)
@@ -150,18 +157,22 @@ class Library:
             if n not in self._jobs[1]:
                 self._jobs[1][n] = job = Job(part.manifest, self.store, part.config)
                 job.decisions = {}
-            return self._jobs[1][n]
+            job = self._jobs[1][n]
+            if title not in job.descriptors:
+                with suppress(DubError, FileNotFoundError):  # its film is gone: whoever needs it says so
+                    job.recall(next(t for t in part.manifest.titles if t.id == title))
+            return job
 
     def dubs(self) -> list[tuple[Title, Dub]]:
         """Every title with every one of its dubs, those of the last run first."""
         return [pair for part in self.parts for pair in part.dubs()]
 
     def tables_stamp(self) -> tuple[int, ...]:
-        """Changes whenever a run or an export has written a table anew."""
+        """Changes whenever a run, an export or listening has written a table anew."""
         found = []
         for title, dub in self.dubs():
-            path = self.store.dub(title.id, dub.language) / "shots.parquet"
-            found.append(path.stat().st_mtime_ns if path.exists() else 0)
+            home, analysis = self.store.dub(title.id, dub.language), self.store.analysis(title.id)
+            found += [_changed_ns(path) for path in (home / "shots.parquet", home / WORDS, analysis / WORDS)]
         return tuple(found)
 
     def film(self, title: str) -> TitleFilm:
@@ -174,12 +185,43 @@ class Library:
                 self._films[title] = TitleFilm(info.upright_size, info.video.rate, info.video.frames_hint)
             return self._films[title]
 
+    def characters(self, title: str) -> Mapping[str, str]:
+        """The character of each face track of a title that is known: as pictures say, and over that as reviewers say
+        now."""
+        with self._lock:
+            records = self.log.records()
+            stamp = (len(records), self.log.generation, *self.tables_stamp())
+            if self._characters.get(title, ((), {}))[0] != stamp:
+                whole, dub = next(pair for pair in self.dubs() if pair[0].id == title)
+                job = self.job(title, dub.language)
+                known = job.analysis(whole)
+                people: People | None = job.result(known.get(People))
+                cast: Cast | None = job.result(known.get(Cast))
+                said = names_of(records).get(title, {})
+                seen = {t: cast.characters[t] for t in cast.likeness if t not in said} if cast else {}
+                named = named_tracks(people, [(t, name) for t, name in said.items() if name]) if people else {}
+                self._characters[title] = (stamp, seen | named)
+            return self._characters[title][1]
+
+    def heard(self, title: str, language: str | None) -> list[Word]:
+        """What was heard in a dub, in order: of each character where there are stems; None: in the original. Nothing
+        where nobody has listened."""
+        home = self.store.analysis(title) if language is None else self.store.dub(title, language)
+        with self._lock:
+            stamp = _changed_ns(home / WORDS)
+            if self._heard.get(home, (-1, []))[0] != stamp:
+                words = read_words(self.store, home) if stamp else []
+                named = [w for w in words if w.character is not None]
+                self._heard[home] = (stamp, sorted(named or words, key=lambda w: w.start_s))
+            return self._heard[home][1]
+
     # -- all shots ---------------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, Any]]:
         """Every shot of every dub, as in its shots.parquet, and: severity, severity_parts, verdict, by, at, revision,
-        comments (how many), comment_severity (the worst of them), chosen (take), reject_reasons and order (place in the
-        film).
+        comments (how many), comment_severity (the worst of them), chosen (take), reject_reasons, said and source_said
+        (what is heard in it, None where nobody has listened) and order (place in the film); character is as
+        reviewers say now.
 
         Worst first; dubs that are not finished have none. Shared between callers: not to be changed.
         """
@@ -190,7 +232,8 @@ class Library:
                 self._listed = _Listed(stamp, {})
                 changed = None
             else:
-                changed = {r.key for r in records[self._listed.seq :]}
+                new = records[self._listed.seq :]
+                changed = None if any(r.kind == "name" for r in new) else {r.key for r in new}
             if changed is None or changed:
                 self._list(self._listed.rows, changed)
                 order = sorted(self._listed.rows.values(), key=_worst_first)
@@ -200,19 +243,44 @@ class Library:
     def _list(self, rows: dict[ShotKey, dict[str, Any]], keys: set[ShotKey] | None) -> None:
         """Put the rows of some shots, None for all, among `rows` as they are now."""
         limits = self.config.review
+        called = names_of(self.log.records())
         for title, dub in self.dubs():
+            names = called.get(title.id, {})
             if keys is not None and not any(key[:2] == (title.id, dub.language) for key in keys):
                 continue
+            said = self._said(title, dub)
             for n, row in enumerate(self._table(title, dub)):
                 key = (title.id, dub.language, row["shot"])
                 if keys is not None and key not in keys:
                     continue
                 now = self.log.of(key)
-                full = {**row, "order": n, **self._chosen(title, dub, row, now)}
+                full = {**row, "order": n, **said(row), **self._chosen(title, dub, row, now)}
                 full |= _standing(now, full["take"])
+                if full["face"] in names:
+                    full["character"] = names[full["face"]] or None
                 full["severity"] = round(severity(full, limits), 3)
                 full["severity_parts"] = {k: round(v, 3) for k, v in parts(full, limits).items()}
                 rows[key] = full
+
+    def _said(self, title: Title, dub: Dub) -> Callable[[Mapping[str, Any]], dict[str, str | None]]:
+        """What is heard in a row's shot, by the middles of the words."""
+        every = {"said": self.heard(title.id, dub.language), "source_said": self.heard(title.id, None)}
+        if not any(every.values()):
+            return lambda row: dict.fromkeys(every)
+        try:
+            line = self.job(title.id, dub.language).timeline(title)
+        except (DubError, OSError):  # another version's: whoever opens the shot is told
+            return lambda row: dict.fromkeys(every)
+        middles = {name: [(w.start_s + w.end_s) / 2 for w in words] for name, words in every.items()}
+
+        def said(row: Mapping[str, Any]) -> dict[str, str | None]:
+            a, b = (float(line.time(row[f])) for f in ("start_frame", "end_frame"))
+            return {
+                name: joined(words[bisect_left(middles[name], a) : bisect_left(middles[name], b)]) or None
+                for name, words in every.items()
+            }
+
+        return said
 
     def _table(self, title: Title, dub: Dub) -> list[dict[str, Any]]:
         path = self.store.dub(title.id, dub.language) / "shots.parquet"
@@ -292,6 +360,14 @@ class Library:
             raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
         create(choice.name, choice.settings, self.config.models.folder, device="cpu").check()
         return choice
+
+
+def _changed_ns(path: Path) -> int:
+    """When a file was last written; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _worst_first(row: Mapping[str, Any]) -> tuple[Any, ...]:

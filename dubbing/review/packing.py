@@ -22,7 +22,7 @@ from dubbing.review.panes import DIFF_GAIN, VERSION, Box, Painter, followed, lai
 from dubbing.review.sides import Cover, Patches, covers, looked_at, rendered_frames, stretch
 from dubbing.store import key_of
 
-__all__ = ["SOUND_HZ", "ProxyPlan", "Sides", "one_frame", "sides_of"]
+__all__ = ["SOUND_HZ", "ProxyPlan", "Sides", "aspect_of", "one_frame", "played", "sides_of"]
 
 SOUND_HZ = 48_000
 
@@ -85,7 +85,7 @@ class ProxyPlan:
         self.size = self.info.upright_size
         line = sides.shown.line
         self.mouths, self.tracks = self._mouths(line.rate)
-        self.layout = layout_of(self.size, _aspect(self.info), self._wh)
+        self.layout = layout_of(self.size, aspect_of(self.info), self._wh)
         self.facts: Mapping[str, Any] = self._facts()
 
     def _mouths(self, rate: Fraction) -> tuple[list[Box] | None, list[str]]:
@@ -137,11 +137,11 @@ class ProxyPlan:
         sides, line = self.sides, self.sides.shown.line
         start, end = line.time(sides.first), line.time(sides.last)
         step, title, dub = sides.shown.step, sides.shown.title, sides.shown.dub
-        own = _played(step.sound, DubSound) if dub.dialogue is None else {}
+        own = played(step.sound, DubSound) if dub.dialogue is None else {}
         right = media.sound_between(sides.audio, start, end, SOUND_HZ, **own)
         if self.info.audio:
             apart = title.original is not None and title.original.dialogue is not None
-            own = _played(step.source_sound, SourceSound) if step.source_sound and not apart else {}
+            own = played(step.source_sound, SourceSound) if step.source_sound and not apart else {}
             return _paired(media.sound_between(sides.video, start, end, SOUND_HZ, **own), right)
         return (np.stack([np.zeros_like(block), block], 1) for block in right)
 
@@ -177,7 +177,7 @@ class ProxyPlan:
         return [[first + a, first + b, self.tracks[a]] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
 
 
-def _played(folder: Path, kind: type[Sound]) -> dict[str, Any]:
+def played(folder: Path, kind: type[Sound]) -> dict[str, Any]:
     """What of a file is played: the track that was listened to; of stereo that cancels itself, the channel."""
     try:
         sound = kind.read(folder)
@@ -198,12 +198,12 @@ def one_frame(library: Library, shown: Shown, frame: int) -> tuple[np.ndarray, f
         picture = next(media.read(video, shown.line, frame, frame + 1), None)
         if picture is None:
             raise MediaError(f"{video} no longer has frame {frame}; it has changed since its run.")
-        return laid(picture.bgr(), patches.at(frame)), float(_aspect(media.probe(video)))
+        return laid(picture.bgr(), patches.at(frame)), float(aspect_of(media.probe(video)))
     finally:
         patches.close()
 
 
-def _aspect(info: media.MediaInfo) -> Any:
+def aspect_of(info: media.MediaInfo) -> Any:
     """Width over height of one upright pixel as shown, a Fraction. Raises MediaError without a picture."""
     video = info.video
     if video is None:

@@ -26,6 +26,7 @@ from dubbing.review.deliveries import Deliveries
 from dubbing.review.library import Library
 from dubbing.review.look import style
 from dubbing.review.moments import LOOP_S, Moment, moment
+from dubbing.review.people import cast_of
 from dubbing.run_file import read_run
 
 __all__ = ["WORST", "report"]
@@ -56,7 +57,8 @@ def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[st
         titles=", ".join(dict.fromkeys(t.id for t, _ in library.dubs())),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         totals=_counts(rows), dubs=dubs, changes=changes, people=_people(library), decisions=_decisions(library, rows),
-        comments=_comments(library, rows, lines), deliveries=_deliveries(library), worst=worst,
+        cast=[t for t in cast_of(library) if t["members"]], comments=_comments(library, rows, lines),
+        deliveries=_deliveries(library), worst=worst,
         loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=run, version=__version__,
         style=style(),
         expert=sorted({r["lse_model"] for r in rows if r["lse_model"]}),
@@ -149,11 +151,13 @@ def _card(library: Library, row: Mapping[str, Any], lines: Mapping[str, Timeline
     except (DubError, OSError) as e:
         why = str(e)
     faces = take.scored if take and len(take.scored) > 1 else ()
+    names = library.characters(row["title"]) if faces else {}
     parts = sorted(row["severity_parts"].items(), key=lambda part: -part[1])
+    called = [names.get(f["track"]) or f["track"].rsplit("/", 1)[-1].replace("_", " ") for f in faces]
     return {
         "row": row, "name": "/".join(key), "parts": [(_PARTS[k], v) for k, v in parts if v > 0],
         "at": shown.line.timecode(seen.frame) if shown and seen else None, "seen": _pictures(seen) if seen else None,
-        "faces": [{"name": f["track"].rsplit("/", 1)[-1].replace("_", " "), **f} for f in faces],
+        "faces": [{"name": name, **f} for name, f in zip(called, faces, strict=True)],
         "missing": why, "generator": _generator(take.generator if take else None),
         "failed": row["status"] == "failed",
         "comments": [_comment(c, lines) for c in (shown.standing.comments if shown else ())],

@@ -5,23 +5,25 @@ The same tasks as a run's, of those shots only: no master is made, and nothing i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dubbing.analysis.asked import within
 from dubbing.artifacts.takes import Scores, Take
+from dubbing.config import Config
 from dubbing.decisions import ShotKey
 from dubbing.engine import Event, do_tasks
 from dubbing.errors import InputError, OutputError
 from dubbing.job import Job
-from dubbing.manifest import Dub, GeneratorChoice, Title
+from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.records import Shot
 from dubbing.review.library import Library
 from dubbing.run_file import RunPart
+from dubbing.store import Store
 from dubbing.task import Outcome, Task
 
-__all__ = ["Made", "rerun", "shots_named"]
+__all__ = ["Made", "TakesOf", "rerun", "shots_named"]
 
 _MADE = (Take, Scores)  # what is made anew of a shot
 _FEW = 3  # shots that one process does sooner than workers start
@@ -38,12 +40,33 @@ class Made:
     error: str | None
 
 
-class _Rerun(Job):
-    """The takes and scores of some shots; what they need is done already, or the run was not finished."""
+class TakesOf(Job):
+    """The takes and scores of some shots. What they need is done already: else `tasks` raises OutputError."""
+
+    def __init__(self, manifest: Manifest, out: Store, config: Config, keys: Iterable[ShotKey]) -> None:
+        super().__init__(manifest, out, config)
+        self._keys = set(keys)
+
+    def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
+        every = super().tasks(failed)
+        wanted = [t for t in every if t.kind.Result in _MADE and (t.title, t.language, t.shot) in self._keys]
+        mine = {t.id for t in wanted}
+        needed = {n for t in wanted for n in (*t.needs, *t.after)} - mine
+        done = [t for t in every if t.id in needed and self.done(t)]
+        if len(done) < len(needed) or len({t.id for t in wanted if t.window is None}) < len(_MADE) * len(self._keys):
+            raise OutputError("The run of these shots is not finished; `dub run` its manifest, then rerun.")
+        return [*done, *wanted]
+
+
+class _Rerun(TakesOf):
+    """The same by another generator."""
 
     def __init__(self, library: Library, part: RunPart, keys: Sequence[ShotKey], choice: GeneratorChoice) -> None:
-        super().__init__(part.manifest, library.store, part.config)
-        self._keys, self._choice = set(keys), choice
+        super().__init__(part.manifest, library.store, part.config, keys)
+        self._choice = choice
+        for title in part.manifest.titles:
+            if any(key[0] == title.id for key in keys):
+                self.recall(title)
 
     def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
         mine = (title.id, dub.language, shot.id) in self._keys
@@ -61,16 +84,6 @@ class _Rerun(Job):
                             f"{title.id}/{dub.language}/{shot.id} was left as it is, as 'only' or 'leave' says; run "
                             "again with it among what is asked for, then rerun it."
                         )
-
-    def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
-        every = super().tasks(failed)
-        wanted = [t for t in every if t.kind.Result in _MADE and (t.title, t.language, t.shot) in self._keys]
-        mine = {t.id for t in wanted}
-        needed = {n for t in wanted for n in (*t.needs, *t.after)} - mine
-        done = [t for t in every if t.id in needed and self.done(t)]
-        if len(done) < len(needed) or len({t.id for t in wanted if t.window is None}) < len(_MADE) * len(self._keys):
-            raise OutputError("The run of these shots is not finished; `dub run` its manifest, then rerun.")
-        return [*done, *wanted]
 
 
 def rerun(

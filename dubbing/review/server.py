@@ -37,7 +37,7 @@ from dubbing.decisions import (
     name_of,
 )
 from dubbing.errors import DubError, InputError
-from dubbing.review import told
+from dubbing.review import people, told
 from dubbing.review.background_jobs import BackgroundJobs
 from dubbing.review.curves import curves
 from dubbing.review.dashboard import GROUPS, SCORES, dashboard
@@ -53,6 +53,7 @@ __all__ = ["Desk", "create_app"]
 HERE = Path(__file__).parent
 _PROXY = re.compile(r"[0-9a-z_-]{1,80}\.mp4")
 _LIVE = 300  # changed shots that one answer carries
+_SHOTS = 12  # shots of a person that are linked
 _MOST_SAID = 1000  # letters of why a request is refused
 _Name = Annotated[str, StringConstraints(max_length=255)]
 _Names = Annotated[list[_Name], Field(min_length=3, max_length=3)]  # title, language, shot
@@ -95,6 +96,14 @@ class _Rerun(_Body):
 
 class _Cancel(_Body):
     id: int
+    reviewer: Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class _NamePerson(_Body):
+    title: _Name
+    number: int
+    track: _Name
+    name: _Name
     reviewer: Annotated[str, Field(min_length=1, max_length=80)]
 
 
@@ -228,6 +237,11 @@ def _pages(app: FastAPI, desk: Desk) -> None:
         return page("dashboard.html", out=desk.library.out.name, by=by, score=score, by_what=GROUPS, scores=SCORES,
                     reasons=REASONS, **dashboard(desk.library, by, score))  # fmt: skip
 
+    @app.get("/cast", response_class=HTMLResponse)
+    def cast_page() -> HTMLResponse:
+        return page("cast.html", out=desk.library.out.name, titles=people.cast_of(desk.library), px=people.PICTURE_PX,
+                    most=_SHOTS)  # fmt: skip
+
     @app.get("/report.html", response_class=HTMLResponse)
     def report_page() -> HTMLResponse:
         return HTMLResponse(desk.report())
@@ -257,7 +271,8 @@ def _reads(app: FastAPI, desk: Desk) -> None:
     def changes(since: Annotated[int, Query(ge=0)], tables: str = "", of: str = "") -> dict[str, Any]:
         records = library.log.records()
         keys = {r.key for r in records[since:]}
-        stamp = "-".join(str(n) for n in (library.log.generation, *library.tables_stamp()))
+        names = sum(r.kind == "name" for r in records)  # stand in the rows of many shots
+        stamp = "-".join(str(n) for n in (library.log.generation, names, *library.tables_stamp()))
         rows = desk.rows() if keys else {}
         return {
             "log_seq": len(records), "tables": stamp, "tables_changed": bool(tables) and tables != stamp,
@@ -296,6 +311,12 @@ def _pictures(app: FastAPI, desk: Desk) -> None:
         picture = proxies.thumb(library.find(title, language, shot))
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=60"})
 
+    @app.get("/api/portrait/{title}/{number}.jpg")
+    def portrait(title: _Name, number: int) -> Response:
+        person = people.find_person(people.people_of(library, title), number)
+        picture = people.picture_of(library, person)
+        return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
     @app.get("/api/still/{title}/{language}/{shot}.jpg")
     def still(title: _Name, language: _Name, shot: _Name, a: _Name = "source", b: _Name = "current", frame: int = -1,
               face: _Name | None = None) -> Response:  # fmt: skip
@@ -331,6 +352,13 @@ def _writes(app: FastAPI, desk: Desk) -> None:
         except Conflict as e:
             return _refused(str(e), 409, **state())
         return JSONResponse({"record": told.record(record), **state()})
+
+    @app.post("/api/name")
+    def name(said: _NamePerson) -> dict[str, str | None]:
+        person = people.find_person(people.people_of(library, said.title), said.number)
+        if person.tracks[0] != said.track:
+            raise InputError(f"Person {said.number} is another since you looked; load the page again.")
+        return {"note": people.name_person(library, person, said.name, name_of(said.reviewer))}
 
     @app.post("/api/rerun")
     def rerun(said: _Rerun) -> dict[str, Any]:

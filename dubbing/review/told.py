@@ -78,7 +78,7 @@ def job(one: BackgroundJob) -> dict[str, Any]:
 
 def record(decision: Decision) -> dict[str, Any]:
     """A decision without what it does not say."""
-    return {k: v for k, v in vars(decision).items() if v is not None}
+    return {k: v for k, v in vars(decision).items() if v is not None and k != "tracks"}
 
 
 def standing(now: Standing) -> dict[str, Any]:
@@ -108,4 +108,5 @@ def shot(library: Library, rows: Mapping[ShotKey, Mapping[str, Any]], shown: Sho
         "timecodes": {"start": shown.row["start_tc"], "end": shown.row["end_tc"]},
         "neighbours": {"first": mine[0]["shot"], "previous": mine[at - 1]["shot"] if at else None,
                        "next": mine[at + 1]["shot"] if at + 1 < len(mine) else None},
+        "names": {t: n for t, n in library.characters(shown.key[0]).items() if t.startswith(f"{aim.id}/")},
     }  # fmt: skip

@@ -7,7 +7,7 @@ type ShotKey = [title: string, language: string, shot: string];
 type Verdict = "approved" | "rejected" | "original" | "chosen";
 type Reason = "teeth" | "jaw" | "sync" | "wrong_face" | "covered" | "seam";
 type Severity = "note" | "issue" | "blocker";
-type Kind = "approve" | "reject" | "original" | "choose" | "comment" | "rerun" | "undo";
+type Kind = "approve" | "reject" | "original" | "choose" | "comment" | "rerun" | "undo" | "name";
 type Which = "source" | "dub";
 /** x, y, width, height. */
 type Box = [x: number, y: number, width: number, height: number];
@@ -52,7 +52,7 @@ interface Row extends Scores {
   seconds: number | null;
   error: string | null;
   actor: string | null;
-  /** No table of today names one. */
+  /** Of the face, where it is known. */
   character?: string | null;
   lse_at_zero: number | null;
   source_lse_at_zero: number | null;
@@ -70,6 +70,9 @@ interface Row extends Scores {
   comment_severity: Severity | null;
   chosen: string | null;
   reject_reasons: Reason[];
+  /** What is said in it, where somebody has listened. */
+  said: string | null;
+  source_said: string | null;
 }
 
 /** Rows as columns and lists. */
@@ -206,6 +209,8 @@ interface ShotFacts {
   start_timecode_frames: number;
   timecodes: { start: string; end: string };
   neighbours: { first: string; previous: string | null; next: string | null };
+  /** The characters of its faces that are known, by track. */
+  names: { [track: string]: string };
 }
 
 /** Of /api/decide; what a conflict answers has no record, and says why. */
@@ -243,6 +248,7 @@ interface ProxyFacts {
 }
 
 type Curve = (number | null)[] | null;
+type Heard = [word: string, start_s: number, end_s: number, character: string | null];
 interface Wave {
   start_s: number;
   step_s: number;
@@ -255,6 +261,8 @@ interface Curves {
   frames: Span;
   faces: FaceCurves[];
   waveform: { source: Wave | null; dub: Wave | null };
+  /** On the proxy's clock; empty where nobody has listened. */
+  words: { source: Heard[]; dub: Heard[] };
   silence: Span[];
 }
 interface FaceCurves {
@@ -374,6 +382,7 @@ type Answer<P extends string> = P extends "/api/info" ? Info
   : P extends `/api/proxy/${string}` ? ProxyFacts
   : P extends "/api/refusal" ? { why: string | null }
   : P extends "/api/decide" ? Decided
+  : P extends "/api/name" ? { note: string | null }
   : P extends "/api/rerun" | "/api/export" | "/api/cancel" ? Job
   : never;
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -16,10 +16,11 @@ import numpy as np
 
 from dubbing import media
 from dubbing.analysis import dialogue
+from dubbing.analysis.crosstalk import copied, gate
 from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import DubSound, Sound, SourceSound, new_wave, save_speech
+from dubbing.artifacts.sound import DubSound, Sound, SourceSound, new_wave, save_speech, sound_of
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, MediaError
 from dubbing.manifest import Original
@@ -28,8 +29,9 @@ from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs
 
-__all__ = ["Audio", "DubAudio", "DubAudioInputs", "SourceAudio", "SourceAudioInputs"]
+__all__ = ["Audio", "DubAudio", "DubAudioInputs", "SourceAudio", "SourceAudioInputs", "different_lengths"]
 
+_BLOCK = 1 << 20
 MARGIN_S = 0.6  # sound this far outside a shot can still change its lips
 _INAUDIBLE = 33  # int16: -60 dBFS
 
@@ -62,6 +64,8 @@ class DubAudioInputs(SourceAudioInputs):
     """How many frames of the film it is for; None for all."""
     language: str | None = None
     """BCP 47 tag of the dub, where there are several tracks: one that is tagged so comes first."""
+    stems: tuple[tuple[str, File], ...] | None = field(default=None, kw_only=True)
+    """Each character's name and stem, in order of the names; `sound` is then the first of them."""
 
 
 In = TypeVar("In", bound=SourceAudioInputs)
@@ -85,6 +89,8 @@ class Audio(Stage[In, Out], Generic[In, Out]):
         count = film.sample(len(film), RATE_HZ)
         wave = new_wave(out, count)
         dub = inputs if isinstance(inputs, DubAudioInputs) else None
+        if dub is not None and dub.stems:
+            return self._of_stems(dub, dub.stems, film, wave, out, progress)
         language = dub.language if dub is not None else None
         listening = dialogue.choose(
             inputs.sound.path, media.probe(inputs.sound.path), self._listener, track=inputs.track,
@@ -92,7 +98,7 @@ class Audio(Stage[In, Out], Generic[In, Out]):
         )  # fmt: skip
         chance, total = self._listen(inputs.sound.path, wave, dub is None and not inputs.apart, listening.chosen)
         if dub is not None:
-            _check_length(dub, total, film)
+            _check_length(dub, dub.sound.path, total, film)
             if _loudest(wave) < _INAUDIBLE:
                 raise MediaError(
                     f"{dub.sound.path} holds no sound: nothing in it is louder than -60 dBFS; give another file."
@@ -107,6 +113,50 @@ class Audio(Stage[In, Out], Generic[In, Out]):
         found: Out = self.Result(
             count, round(spoken / RATE_HZ, 3), len(speech), keys, listening.said, heard.stream, heard.channels
         )
+        return found
+
+    def _of_stems(
+        self, dub: DubAudioInputs, stems: Sequence[tuple[str, File]], film: Timeline, whole: np.memmap, out: Path,
+        progress: Callable[[int], None],
+    ) -> Out:  # fmt: skip
+        """One sound for each character, and their sum, in which somebody speaks wherever one of them does."""
+        waves, chances, totals = [], [], {}
+        for name, file in stems:
+            folder = sound_of(out, name)
+            folder.mkdir()
+            waves.append(new_wave(folder, len(whole)))
+            language = dub.language if len(media.probe(file.path).audio) > 1 else None
+            heard = dialogue.choose(file.path, media.probe(file.path), self._listener, language=language).chosen
+            chance, totals[name] = self._listen(file.path, waves[-1], False, heard)
+            chances.append(chance)
+        _check_stems(dub, totals, film)
+        if max(map(_loudest, waves)) < _INAUDIBLE:
+            raise MediaError("The stems hold no sound: nothing in any is louder than -60 dBFS; give other files.")
+        held = {}
+        for (name, _), wave, chance, mask in zip(stems, waves, chances, copied(waves, chances), strict=True):
+            held[name] = round(gate(wave, chance, mask), 2)
+        for start in range(0, len(whole), _BLOCK):
+            part = sum((w[start : start + _BLOCK].astype(np.int32) for w in waves), np.int32(0))
+            whole[start : start + _BLOCK] = np.clip(part, -32767, 32767)
+        speech, digests = [], {s.id: hashlib.sha256() for s in dub.shots.read().shots}
+        for (name, _), wave, chance in zip(stems, waves, chances, strict=True):
+            speech.append(speech_ranges(wave, chance))
+            save_speech(sound_of(out, name), len(wave), speech[-1])
+            for shot in dub.shots.read().shots:
+                digests[shot.id].update(json.dumps([name, _shot_key(wave, speech[-1], film, shot)]).encode())
+            wave.flush()
+        every = _union(speech)
+        save_speech(out, len(whole), every)
+        whole.flush()
+        progress(len(film))
+        spoken = {
+            n: round(int((s[:, 1] - s[:, 0]).sum()) / RATE_HZ, 2) for (n, _), s in zip(stems, speech, strict=True)
+        }
+        keys = {shot: one.hexdigest() for shot, one in digests.items()}
+        found: Out = self.Result(
+            len(whole), round(int((every[:, 1] - every[:, 0]).sum()) / RATE_HZ, 3), len(every), keys,
+            stems=tuple(name for name, _ in stems), spoken_s=spoken, held_s={n: s for n, s in held.items() if s},
+        )  # fmt: skip
         return found
 
     def _listen(
@@ -157,12 +207,14 @@ class DubAudio(Audio[DubAudioInputs, DubSound]):
 
     @classmethod
     def inputs(cls, at: Place) -> DubAudioInputs:
-        driver = at.dub.dialogue or at.dub.audio
+        stems = tuple((name, at.file(file)) for name, file in sorted((at.dub.stems or {}).items()))
+        driver = at.dub.drivers[0]
         frames = at.made_of.frames[at.dub.language] if at.made_of else None
         return DubAudioInputs(
             at.file(driver), at.ref(ShotList), at.config.length_difference,
-            at.config.length_tolerance_frames, frames, at.dub.language if at.tracks(driver) > 1 else None,
-            track=at.dub.track, channels=at.dub.channels,
+            at.config.length_tolerance_frames, frames,
+            at.dub.language if stems or at.tracks(driver) > 1 else None,
+            track=at.dub.track, channels=at.dub.channels, stems=stems or None,
         )  # fmt: skip
 
 
@@ -170,13 +222,44 @@ def _loudest(wave: np.ndarray) -> int:
     return max((int(np.abs(wave[a : a + (1 << 20)]).max()) for a in range(0, len(wave), 1 << 20)), default=0)
 
 
-def _check_length(dub: DubAudioInputs, total: int, film: Timeline) -> None:
+def different_lengths(lasts_s: Mapping[str, float]) -> str:
+    """The refusal of stems of different lengths. lasts_s: seconds by character."""
+    order = sorted(lasts_s, key=lambda name: lasts_s[name])
+    short, long = order[0], order[-1]
+    return (
+        f"stems of different lengths: that of {short} lasts {lasts_s[short]:.3f} s and that of {long} "
+        f"{lasts_s[long]:.3f} s; give each character a file as long as the picture."
+    )
+
+
+def _union(ranges: Sequence[np.ndarray]) -> np.ndarray:
+    """What lies in any of these, int64 (S, 2), sorted and apart."""
+    found: list[list[int]] = []
+    for a, b in sorted(tuple(one) for part in ranges for one in part.tolist()):
+        if found and a <= found[-1][1]:
+            found[-1][1] = max(found[-1][1], b)
+        else:
+            found.append([a, b])
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _check_stems(dub: DubAudioInputs, totals: Mapping[str, int], film: Timeline) -> None:
+    """Raises ManifestError where stems differ in length, or from the picture's. totals: samples by character."""
+    long, short = (pick(totals, key=lambda name: totals[name]) for pick in (max, min))
+    frame_s = float(film.duration) / len(film)
+    if (totals[long] - totals[short]) / RATE_HZ > dub.length_tolerance_frames * frame_s + 1e-3:
+        raise ManifestError(different_lengths({name: total / RATE_HZ for name, total in totals.items()}))
+    for name, file in dub.stems or ():
+        _check_length(dub, file.path, totals[name], film)
+
+
+def _check_length(dub: DubAudioInputs, path: Path, total: int, film: Timeline) -> None:
     frame_s = float(film.duration) / len(film)
     lasts_s = float(film.time(len(film) if dub.frames is None else dub.frames))
     off = total / RATE_HZ - lasts_s
     if dub.length_difference == "refuse" and abs(off) > dub.length_tolerance_frames * frame_s + 1e-3:
         raise ManifestError(
-            f"{dub.sound.path} lasts {total / RATE_HZ:.3f} s and the picture {lasts_s:.3f} s, "
+            f"{path} lasts {total / RATE_HZ:.3f} s and the picture {lasts_s:.3f} s, "
             f"{abs(off) / frame_s:.1f} frames {'more' if off > 0 else 'less'}; give a dub of the picture's length, "
             "or set length_difference: allow."
         )

@@ -146,12 +146,13 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         turns = inputs.turns
         if not turns.faces or not turns.heard:
             progress(length)
-            reason = decision.reason
+            reason = turns.reason or decision.reason
             if reason != "no_face" and not turns.heard:
                 reason = "no_speech"
             alone = _untouched(decision, "excluded" if turns.left else reason or "off_screen")
             heard = sum(b - a for a, b in turns.heard)
-            return replace(alone, doubt=turns.doubt or _doubt(alone, decision, float(heard / line.rate)))
+            doubt = None if turns.reason else _doubt(alone, decision, float(heard / line.rate))
+            return replace(alone, doubt=turns.doubt or doubt)
         generator = self._generator(inputs)
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
@@ -160,7 +161,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             track = tracks[face.track]
             own = () if inputs.still else face.own
             says_N = mask_of(face.says, track.start_frame, track.end_frame)
-            lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg)
+            lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg, rests=face.rests and bool(own))
             if inputs.asked is not None and lines:
                 lines = _kept(lines, inputs.asked)
                 left = left or not lines
@@ -200,7 +201,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             if not count:
                 folder.rmdir()
             ranges = tuple((x.start_frame, x.end_frame) for x in lines)
-            faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.character, face.sound))
+            faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
         if left and not faces:
             return _untouched(decision, "excluded")
@@ -272,14 +273,16 @@ def _kept(lines: Sequence[Line], asked: Ranges) -> list[Line]:
 
 
 def lines_of(
-    track: Track, says_N: np.ndarray, own: Sequence[tuple[int, int]], line: Timeline, max_yaw_deg: float
-) -> list[Line]:
-    """The lines of a track that are re-rendered. says_N: the frames of it in which it speaks the dub, bool (N,).
+    track: Track, says_N: np.ndarray, own: Sequence[tuple[int, int]], line: Timeline, max_yaw_deg: float,
+    *, rests: bool = False,
+) -> list[Line]:  # fmt: skip
+    """The lines of a track that are re-rendered. says_N: the frames of it in which it speaks the dub, bool (N,); rests:
+    whether one that says nothing is re-rendered too.
 
     That is wherever the dub speaks, and wherever only the original did, so that the mouth comes to rest there.
     """
     count = len(track.frames_N)
-    if not says_N.any():
+    if not says_N.any() and not rests:
         return []
     moves_N = says_N | mask_of(own, track.start_frame, track.end_frame)
     pad, join = (max(1, int(s * line.rate)) for s in (PAD_S, JOIN_S))

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from dubbing.analysis.identity import Signature, group_actors
+import numpy as np
+
+from dubbing.analysis.identity import Signature, group_actors, group_described
 from dubbing.artifact import Ref
+from dubbing.artifacts.descriptors import Descriptors, load_descriptors
 from dubbing.artifacts.people import People, Person
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.tracks import FaceTracks, TrackSummary, load_signatures
@@ -24,7 +27,9 @@ class FindPeopleInputs(Inputs):
 
     faces: tuple[Ref[FaceTracks] | None, ...] = awaited()
     """The faces of each shot, None where that failed."""
-    shots: Ref[ShotList] = uncounted("the faces are those of its shots")
+    descriptors: tuple[Ref[Descriptors] | None, ...] | None = awaited(default=None)
+    """The descriptors of each shot's faces, None where that failed; None where there is no network for them."""
+    shots: Ref[ShotList] = uncounted("the faces are those of its shots", default=None)
     """The shots, and the film's frames in time."""
 
 
@@ -39,7 +44,8 @@ class FindPeople(Stage[FindPeopleInputs, People]):
 
     @classmethod
     def inputs(cls, at: Place) -> FindPeopleInputs:
-        return FindPeopleInputs(at.each(FaceTracks), at.ref(ShotList))
+        described = at.each(Descriptors) if at.face_descriptor else None
+        return FindPeopleInputs(at.each(FaceTracks), described, at.ref(ShotList))
 
     def process(self, inputs: FindPeopleInputs, out: Path, progress: Callable[[int], None]) -> People:
         shots = inputs.shots.read().shots
@@ -53,8 +59,15 @@ class FindPeople(Stage[FindPeopleInputs, People]):
                 tracks += found
                 signatures += load_signatures(faces.folder)
             progress(len(shot))
+        if inputs.descriptors is None:
+            numbers = group_actors(signatures, apart)
+        else:
+            known: dict[str, np.ndarray] = {}
+            for described in inputs.descriptors:
+                known |= load_descriptors(described.folder) if described else {}
+            numbers = group_described([known.get(track.id) for track in tracks], apart)
         groups: dict[int, list[TrackSummary]] = {}
-        for number, track in zip(group_actors(signatures, apart), tracks, strict=True):
+        for number, track in zip(numbers, tracks, strict=True):
             groups.setdefault(number, []).append(track)
         return People(
             tuple(

@@ -22,14 +22,14 @@ from dubbing.artifacts.people import People
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, load_speech, speech_mask
 from dubbing.artifacts.speakers import Decision, FaceEvidence, SpeakerList, Speaking
-from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks, size_and_turn
+from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, Limits, in_sight, load_tracks, size_and_turn, unfit
 from dubbing.clock import Timeline, runs
 from dubbing.face import INNER_LIPS, canonical
 from dubbing.records import Shot, Track
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, awaited, uncounted
 
-__all__ = ["Limits", "Speakers", "SpeakersInputs", "lip_activity", "who_speaks"]
+__all__ = ["Speakers", "SpeakersInputs", "lip_activity", "who_speaks"]
 
 _NOSE = (1, 4, 5, 195, 197, 6, 48, 278, 64, 294)  # speech moves none of these
 _SMOOTH_S = 0.1
@@ -41,7 +41,6 @@ _SURE = 0.1  # what a quite sure detector of active speakers adds to the activit
 _CHANGE = 0.05  # what it costs to hear another speaker: a third of a second of clear evidence
 _MIN_PART, _MIN_S, _ENOUGH_S = 0.3, 0.4, 1.2
 _WHOLE_PART = 0.6  # a single face that speaks this much of the speech speaks all of it
-_USABLE_PART = 0.3
 _LEAST_FRAMES = 5
 _STEADY_S = 0.5  # lips that move this long are no twitch
 _ENOUGH_MOTION_S = 2.0
@@ -51,24 +50,13 @@ _HEARD_PART = 0.25
 
 
 @dataclass(frozen=True)
-class Limits:
-    """The limits within which a face may be dubbed."""
-
-    min_face_px: float
-    """Least median height."""
-    max_yaw_deg: float
-    """Most turn of the head, to either side."""
-
-
-@dataclass(frozen=True)
 class _Spoken:
-    """One face with the stretches [start, end) in which it speaks; usable_part: of them, what may be rendered."""
+    """One face with the stretches [start, end) in which it speaks; refusal: why it cannot be dubbed, or None."""
 
     track: Track
     stretches: tuple[tuple[int, int], ...]
     frames: int
-    usable_part: float
-    in_sight_part: float
+    refusal: str | None
 
 
 @dataclass(frozen=True)
@@ -231,9 +219,9 @@ def _decide(
         speaking.sort(key=lambda s: -s.frames)
     if not speaking:
         return replace(row, reason=_silence(tracks[0], shot, heard_N, film, limits)), []
-    fit = [s for s in speaking if _refusal(s, limits) is None]
+    fit = [s for s in speaking if s.refusal is None]
     if not fit:
-        return replace(row, **_about(speaking[0].track), reason=_refusal(speaking[0], limits)), []
+        return replace(row, **_about(speaking[0].track), reason=speaking[0].refusal), []
     return replace(row, **_about(fit[0].track)), fit
 
 
@@ -259,15 +247,8 @@ def _spoken(track: Track, says_N: np.ndarray, shot: Shot, film: Timeline, limits
     here_N = np.zeros(len(shot), bool)
     here_N[at] = True
     says_N = says_N & here_N
-    seen = in_sight(track, film.rate)[says_N[at]]
-    facing = (np.abs(track.yaw_N) <= limits.max_yaw_deg)[says_N[at]]
-    return _Spoken(
-        track=track,
-        stretches=tuple(runs(says_N, shot.start_frame)),
-        frames=int(says_N.sum()),
-        usable_part=float((seen & facing).mean()),
-        in_sight_part=float(seen.mean()),
-    )
+    refusal = unfit(track, says_N[at], film.rate, limits)
+    return _Spoken(track, tuple(runs(says_N, shot.start_frame)), int(says_N.sum()), refusal)
 
 
 def _silence(largest: Track, shot: Shot, heard_N: np.ndarray | None, film: Timeline, limits: Limits) -> str:
@@ -276,20 +257,11 @@ def _silence(largest: Track, shot: Shot, heard_N: np.ndarray | None, film: Timel
         return "too_small"
     if heard_N is not None:
         heard = heard_N[largest.start_frame - shot.start_frame : largest.end_frame - shot.start_frame]
-        if heard.any() and in_sight(largest, film.rate)[heard].mean() < _USABLE_PART:
+        if heard.any() and in_sight(largest, film.rate)[heard].mean() < USABLE_PART:
             return "occluded"
         if heard.any() and np.median(np.abs(largest.yaw_N[heard])) > limits.max_yaw_deg:
             return "profile"
     return "off_screen"
-
-
-def _refusal(spoken: _Spoken, limits: Limits) -> str | None:
-    """Why a speaking face cannot be dubbed, or None."""
-    if spoken.track.height_px < limits.min_face_px:
-        return "too_small"
-    if spoken.in_sight_part < _USABLE_PART:
-        return "occluded"
-    return "profile" if spoken.usable_part < _USABLE_PART else None
 
 
 def _evidence(

@@ -76,7 +76,7 @@ export function fillCard(card, row, { focused, selected, seen, stale, titles, qu
   p.link.href = `/shot/${pathOf(keyOf(row))}${query}`;
   p.link.tabIndex = focused ? 0 : -1;
   setText(p.name, row.shot.replace("_", " "));
-  setText(p.meta, stale ? "no longer fits" : seen ? "seen" : "");
+  setText(p.meta, [row.character, stale ? "no longer fits" : seen ? "seen" : null].filter(Boolean).join(" · "));
   setText(p.timecode, row.start_tc ?? "");
   setText(p.language, titles ? `${row.title} · ${row.language}` : row.language);
   p.language.title = `${row.title}, ${row.language}`;
@@ -108,7 +108,7 @@ export function fillCard(card, row, { focused, selected, seen, stale, titles, qu
     setText(bar.value, known ? number(value) : "–");
   });
   p.link.setAttribute("aria-label", [
-    row.shot, titles ? row.title : null, row.language, `at ${row.start_tc}`,
+    row.shot, row.character, titles ? row.title : null, row.language, `at ${row.start_tc}`,
     row.status === "dubbed" ? `severity ${number(row.severity)}, ${GRADE[word]}` : null, complaint(row),
     verdict ? `${verdict.word} by ${row.by}` : "undecided", row.comments ? plural(row.comments, "comment") : null,
     selected ? "selected" : null,

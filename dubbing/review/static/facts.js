@@ -6,7 +6,7 @@ import { facesTables, numbersTable } from "./numbers.js";
 import { commentsList, historyList } from "./remarks.js";
 import { sideName, takesList } from "./takes.js";
 import { when } from "./time.js";
-import { REASONS, VERDICT, complaint, faceName } from "./words.js";
+import { REASONS, VERDICT, complaint, faceName, nameFaces } from "./words.js";
 
 /** @import { ShotPage } from "./shot.js" */
 
@@ -23,6 +23,8 @@ export function showPlace([title, language, shot]) {
 /** @param {ShotPage} page */
 export function showFacts(page) {
   const { row, standing, takes } = page.facts;
+  nameFaces(page.facts.names);
+  setText($("#where-shot"), [row.shot.replace("_", " "), row.character].filter(Boolean).join(" · "));
   const run = page.info.dubs.find((d) => d.title === row.title && d.language === row.language)?.run;
   $("#where-language").title = run ? `made by run ${run} into this folder` : "";
   $("#all-languages").href = `/languages/${encodeURIComponent(row.title)}/${encodeURIComponent(row.shot)}`;
@@ -107,7 +109,7 @@ export function showFaceChoice(page) {
   }, text);
   const held = box.contains(document.activeElement);
   box.replaceChildren(button(null, "Each face", "The mouth of whoever is re-rendered at the frame"),
-    ...faces.map((track) => button(track, faceName(track).replace("f", "F"), `The mouth of ${faceName(track)} throughout`)));
+    ...faces.map((track) => button(track, faceName(track).replace(/^f/, "F"), `The mouth of ${faceName(track)} throughout`)));
   if (held) $("#face-choice button[aria-pressed='true']").focus();
 }
 

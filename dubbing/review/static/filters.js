@@ -75,7 +75,7 @@ function textOf(row) {
       row.shot, row.shot.replace(/^\D*0*/, "#"), row.title, row.language, languageName(row.language), row.start_tc,
       STATUS[row.status], row.reason, REASON[row.reason], row.review_reason, row.error, character(row), row.generator,
       row.take, row.verdict ? VERDICT[row.verdict]?.word : "undecided", row.by, ...(row.reject_reasons ?? []).map((r) => REASONS[r] ?? r),
-      row.comments ? `comment commented ${row.comment_severity}` : "",
+      row.comments ? `comment commented ${row.comment_severity}` : "", row.said, row.source_said,
     ];
     texts.set(row, (text = plain(words.filter(Boolean).join(" "))));
   }

@@ -255,6 +255,7 @@ export class Queue {
     this.keys.bind("Deliver",
       ["e", "export what was decided", deliver],
       ["d", "the dashboard", () => location.assign("/dashboard")],
+      ["c", "the cast: who is seen, and their names", () => location.assign("/cast")],
       ["i", "the report", () => open("/report.html", "_blank", "noopener")]);
     this.keys.bind("Find",
       ["/", "search", () => $("#search").select()],

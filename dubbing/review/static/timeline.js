@@ -11,15 +11,15 @@ import { faceName, within } from "./words.js";
 const GUTTER = 92; // for the names of the rows
 const RIGHT = 8; // free at the right
 const LEAST_FRAMES = 8; // that are seen at the largest
-/** @type {{ name: "ruler" | "film" | "wave" | "opening" | "sync", height: number }[]} */
+/** @type {{ name: "ruler" | "film" | "wave" | "words" | "opening" | "sync", height: number }[]} */
 const ROWS = [
   { name: "ruler", height: 22 },
   { name: "film", height: 40 },
   { name: "wave", height: 46 },
+  { name: "words", height: 60 }, // only where somebody has listened
   { name: "opening", height: 52 },
   { name: "sync", height: 46 },
 ];
-export const TIMELINE_HEIGHT = ROWS.reduce((sum, r) => sum + r.height, 0) + 8;
 /** @type {{ [severity: string]: string }} */
 const TINTS = { note: "dim", issue: "warn", blocker: "bad" };
 /** @type {{ [severity: string]: string }} */
@@ -69,6 +69,15 @@ export class Timeline {
         this.show(a + Math.sign(event.deltaX || event.deltaY) * Math.max(1, (b - a) / 10), b - a);
       } else this.zoom(event.deltaY < 0 ? 1.25 : 0.8, where(event));
     }, { passive: false });
+  }
+
+  get rows() {
+    const words = this.data?.curves?.words;
+    return ROWS.filter((r) => r.name !== "words" || words?.dub.length || words?.source.length);
+  }
+
+  get height() {
+    return this.rows.reduce((sum, r) => sum + r.height, 0) + 8;
   }
 
   /** @returns {Span} */
@@ -159,8 +168,9 @@ export class Timeline {
   redraw() {
     this.width = this.canvas.parentElement.clientWidth;
     if (!this.width) return;
-    const c = fitCanvas(this.still, this.width, TIMELINE_HEIGHT);
-    c.clearRect(0, 0, this.width, TIMELINE_HEIGHT);
+    this.canvas.style.height = this.canvas.parentElement.style.height = `${this.height}px`;
+    const c = fitCanvas(this.still, this.width, this.height);
+    c.clearRect(0, 0, this.width, this.height);
     if (this.data?.shot) {
       this.canvas.dataset.range = this.range.map((frame) => frame.toFixed(1)).join(" ");
       this.paint(c);
@@ -171,17 +181,17 @@ export class Timeline {
 
   playhead() {
     if (!this.width) return;
-    const c = fitCanvas(this.canvas, this.width, TIMELINE_HEIGHT);
-    c.clearRect(0, 0, this.width, TIMELINE_HEIGHT);
-    c.drawImage(this.still, 0, 0, this.width, TIMELINE_HEIGHT);
+    const c = fitCanvas(this.canvas, this.width, this.height);
+    c.clearRect(0, 0, this.width, this.height);
+    c.drawImage(this.still, 0, 0, this.width, this.height);
     if (!this.data?.shot) return;
     const [a, b] = [this.x(this.frame), this.x(this.frame + 1)];
     if (b < GUTTER || a > this.width - RIGHT + 1) return; // somebody looks elsewhere
     c.fillStyle = colour("accent");
     c.globalAlpha = 0.22;
-    c.fillRect(a, 0, Math.max(1, b - a), TIMELINE_HEIGHT);
+    c.fillRect(a, 0, Math.max(1, b - a), this.height);
     c.globalAlpha = 1;
-    c.fillRect((a + b) / 2 - 0.75, 0, 1.5, TIMELINE_HEIGHT);
+    c.fillRect((a + b) / 2 - 0.75, 0, 1.5, this.height);
     c.beginPath();
     c.moveTo((a + b) / 2 - 5, 0);
     c.lineTo((a + b) / 2 + 5, 0);
@@ -198,12 +208,12 @@ export class Timeline {
     /** @param {number} a @param {number} b @param {number} y */
     const band = (a, b, y) => {
       const [from, to] = [a, b].map((frame) => Math.min(this.width - RIGHT, Math.max(GUTTER, this.x(Math.min(last, Math.max(first, frame))))));
-      c.fillRect(from, y, to - from, TIMELINE_HEIGHT - y);
+      c.fillRect(from, y, to - from, this.height - y);
     };
     c.fillStyle = colour("plot-silence");
     for (const [a, b] of curves?.silence ?? []) band(a, b, top);
     let y = 0;
-    for (const { name, height } of ROWS) {
+    for (const { name, height } of this.rows) {
       this[name](c, y, height);
       y += height;
     }
@@ -213,7 +223,7 @@ export class Timeline {
     band(shot[1], last, top);
     c.globalAlpha = 1;
     c.fillStyle = colour("text");
-    for (const frame of shot) if (this.seen(frame)) c.fillRect(this.x(frame) - 0.5, 4, 1, TIMELINE_HEIGHT - 4);
+    for (const frame of shot) if (this.seen(frame)) c.fillRect(this.x(frame) - 0.5, 4, 1, this.height - 4);
   }
 
   // Whether a moment lies in what is seen.
@@ -322,6 +332,35 @@ export class Timeline {
     }
   }
 
+  // What is said, dub above original, on two lines each, so that a word has the room of two; narrower where it needs more.
+  /** @param {Context} c @param {number} y @param {number} height */
+  words(c, y, height) {
+    const { curves, clock } = this.data;
+    this.label(c, y, height, "Words");
+    c.fillStyle = colour("dim");
+    ["dub", "original"].forEach((name, n) => c.fillText(name, 46, y + 16 + 28 * n));
+    if (!clock) return;
+    this.clipped(c, y, height, () => {
+      this.said(c, y + 9, curves.words.dub, "plot-b");
+      this.said(c, y + 37, curves.words.source, "plot-a");
+    });
+  }
+
+  /** @param {Context} c @param {number} y @param {Heard[]} words @param {string} tint */
+  said(c, y, words, tint) {
+    words.forEach(([word, from, to, who], n) => {
+      const [a, b] = [this.secondsX(from), this.secondsX(to)];
+      c.fillStyle = colour(tint);
+      c.fillRect(a, y + 18, Math.max(1, b - a - 1), 1.5);
+      const room = (n + 2 < words.length ? this.secondsX(words[n + 2][1]) : this.width - RIGHT) - a - 3;
+      const name = who && who !== words[n - 1]?.[3] ? `${who}: ` : "";
+      const text = c.measureText(name + word).width <= 1.3 * room ? name + word : word;
+      if (room < 5) return;
+      c.fillStyle = colour("text");
+      c.fillText(text, a, y + 12 * (n % 2), room);
+    });
+  }
+
   // Seconds of the proxy's clock on the axis of frames (which are not all alike where the rate varies).
   /** @param {number} seconds */
   secondsX(seconds) {
@@ -341,7 +380,7 @@ export class Timeline {
     c.setLineDash(dash);
     c.save();
     c.beginPath();
-    c.rect(GUTTER, 0, this.width - GUTTER - RIGHT, TIMELINE_HEIGHT);
+    c.rect(GUTTER, 0, this.width - GUTTER - RIGHT, this.height);
     c.clip();
     c.beginPath();
     let pen = false;

@@ -115,9 +115,17 @@ export function character(row) {
   return row.actor ? `actor ${row.actor.replace(/^actor_/, "").replace(/\..*$/, "").slice(0, 4)}` : null;
 }
 
-// "face 2", of its track.
+/** @type {{ [track: string]: string }} */
+let characters = {};
+// From now on, these faces are called by whom they play.
+/** @param {{ [track: string]: string }} names */
+export function nameFaces(names) {
+  characters = names;
+}
+
+// "ANNA", else "face 2", of its track.
 /** @param {string} track */
-export const faceName = (track) => track.split("/").at(-1).replace("_", " ");
+export const faceName = (track) => characters[track] ?? track.split("/").at(-1).replace("_", " ");
 
 /** @param {Span[]} spans @param {number} frame */
 export const within = (spans, frame) => spans.some(([first, last]) => frame >= first && frame < last);

@@ -1,0 +1,190 @@
+"""How well dubs fit, by language and kind of source, as the literature compares languages: `dub report languages`.
+
+Every number is a mean over rendered faces, as `faces.parquet` has them. Lip leakage is how much the mouth moves where
+the dub is silent. KeySync (Bigata et al. 2025), which names it LipLeak, renders a clip to silence and counts the frames
+in which its mouth is open; a dub is rendered once, to its own sound, so here it is the motion in the dub's pauses over
+the original's (`silence_motion`), in which lips that are parted at rest are no leakage. A photograph's mouth does not
+move: there the motion is over `STILL`, the least that `silence_motion` divides by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, Literal
+
+from dubbing import media
+from dubbing.api.results import DubResults, open_results
+from dubbing.clock import Timeline
+from dubbing.errors import DubError, InputError
+from dubbing.metrics.mouth import STILL
+from dubbing.review.curves import curves
+from dubbing.review.library import Library
+from dubbing.stages.sync import EDGE_S
+from dubbing.store import PART, Store, open_store
+
+__all__ = ["ALL", "LanguageScores", "by_language"]
+
+ALL = "all"
+_LEAST_PAIRS = 3  # of silent frames, as `silence_motion` has it
+
+
+@dataclass(frozen=True)
+class LanguageScores:
+    """One line of the comparison; None where nothing was measured.
+
+    language: of the dubs, or ALL; source: whether the picture is a film or was made of a photograph; generator, model:
+    what rendered, and the sync expert, None where nothing was scored: numbers compare within one; dubs, shots, faces:
+    how many with anything rendered; seconds: rendered, of all faces together; lse_d, lse_c: means, beside the
+    originals' (source_); offset_frames: median of |offset|, 25ths of a second; within_one: part of the faces, 0..1,
+    with an offset of at most one of these; lip_leak: mean, 1 = as quiet as the original; sharpness: mean, 1 = as sharp.
+    """
+
+    language: str
+    source: Literal["moving", "still"]
+    generator: str
+    model: str | None
+    dubs: int
+    shots: int
+    faces: int
+    seconds: float
+    lse_d: float | None
+    source_lse_d: float | None
+    lse_c: float | None
+    source_lse_c: float | None
+    offset_frames: float | None
+    within_one: float | None
+    lip_leak: float | None
+    sharpness: float | None
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """One dubbed shot. dub: what tells it from others; faces: its rows of `dub.face.1`, with seconds and lip_leak."""
+
+    dub: tuple[str, str, str]
+    source: Literal["moving", "still"]
+    generator: str
+    model: str | None
+    faces: Sequence[Mapping[str, Any]]
+
+
+def by_language(outs: Sequence[Path | str]) -> tuple[LanguageScores, ...]:
+    """The dubs of some output folders or URIs, compared: films before photographs, each with a line of ALL at its end
+    where there are several languages. Lip leakage of photographs is measured only where OUT lies on this machine, with
+    the photograph and the sound still where the run had them.
+
+    Raises OutputError (an InputError): no run has written there; InputError: no dub of any has a table of shots.
+    """
+    shots = [shot for out in dict.fromkeys(outs) for shot in _shots(out)]
+    if not shots:
+        raise InputError(
+            f"No shot is dubbed in {', '.join(repr(str(o)) for o in outs)}; a report needs a run that has finished."
+        )
+    groups = dict.fromkeys((s.source, s.generator, s.model) for s in sorted(shots, key=lambda s: s.source))
+    found = []
+    for group in groups:
+        mine = [s for s in shots if (s.source, s.generator, s.model) == group]
+        languages = dict.fromkeys(s.dub[2] for s in mine)
+        found += [_line(language, [s for s in mine if s.dub[2] == language]) for language in languages]
+        if len(languages) > 1:
+            found.append(_line(ALL, mine))
+    return tuple(found)
+
+
+def _shots(out: Path | str) -> Iterator[_Shot]:
+    """The dubbed shots of every finished dub in an output folder."""
+    store, results = open_store(out), open_results(out)
+    library: Library | None = None
+    for title in results.titles:
+        still = bool(_folders(store, title.id, "still-"))
+        if still and library is None:
+            library = _library(out)
+        line = _timeline(store, title.id) if title.frames else None
+        for dub in title.dubs:
+            faces, rows = dub.faces.to_pylist(), dub.shots.to_pylist()
+            model = next((row["lse_model"] for row in rows if row["lse_model"]), None)
+            for row in rows:
+                if row["status"] != "dubbed" or line is None:
+                    continue
+                mine = [f for f in faces if f["shot"] == row["shot"]]
+                leaks = _leaks(library, dub, row["shot"]) if still else {f["track"]: f["silence_motion"] for f in mine}
+                yield _Shot(
+                    (str(out), title.id, dub.language), "still" if still else "moving", row["generator"],
+                    row["lse_model"] or model,
+                    [f | {"seconds": _seconds(f, line), "lip_leak": leaks.get(f["track"])} for f in mine],
+                )  # fmt: skip
+
+
+def _line(language: str, shots: Sequence[_Shot]) -> LanguageScores:
+    """The means over some shots of one source, generator and model."""
+    faces = [face for shot in shots for face in shot.faces]
+    offsets = [abs(f["lse_offset_frames"]) for f in faces if f["lse_offset_frames"] is not None]
+    first = shots[0]
+    return LanguageScores(
+        language=language, source=first.source, generator=first.generator, model=first.model,
+        dubs=len({s.dub for s in shots}), shots=len(shots), faces=len(faces),
+        seconds=round(sum(f["seconds"] for f in faces), 2),
+        lse_d=_mean(faces, "lse_d"), source_lse_d=_mean(faces, "source_lse_d"),
+        lse_c=_mean(faces, "lse_c"), source_lse_c=_mean(faces, "source_lse_c"),
+        offset_frames=median(offsets) if offsets else None,
+        within_one=round(sum(offset <= 1 for offset in offsets) / len(offsets), 4) if offsets else None,
+        lip_leak=_mean(faces, "lip_leak"), sharpness=_mean(faces, "sharpness"),
+    )  # fmt: skip
+
+
+def _mean(faces: Iterable[Mapping[str, Any]], name: str) -> float | None:
+    known = [face[name] for face in faces if face[name] is not None]
+    return round(fmean(known), 4) if known else None
+
+
+def _seconds(face: Mapping[str, Any], line: Timeline) -> float:
+    """How long a face is rendered: its part of the time between its first and its last patch."""
+    first, last = face["start_frame"], face["end_frame"]
+    return float(line.time(last) - line.time(first)) * face["rendered_frames"] / (last - first)
+
+
+def _timeline(store: Store, title: str) -> Timeline:
+    """When the frames of a title's film are shown: its content fixes that, by whatever settings shots were found."""
+    folders = _folders(store, title, "shots-")
+    if not folders:
+        raise InputError(f"{store.shown(store.analysis(title))!r} has no shots any more; `dub run` the manifest again.")
+    return media.load_timeline(Path(store.bring({"shots": str(folders[0])})["shots"]))
+
+
+def _folders(store: Store, title: str, beginning: str) -> list[Path]:
+    return [f for f in store.names(store.analysis(title), beginning) if PART not in f.name]
+
+
+def _library(out: Path | str) -> Library | None:
+    try:
+        return Library(out)
+    except DubError:
+        return None
+
+
+def _leaks(library: Library | None, dub: DubResults, shot: str) -> dict[str, float | None]:
+    """By track, how much the mouths of a photograph move while the dub is silent; empty where that cannot be known."""
+    if library is None:
+        return {}
+    try:
+        shown = library.find(dub.title, dub.language, shot)
+        found = curves(library, shown)
+    except (DubError, OSError):
+        return {}
+    edge = max(1, round(EDGE_S * float(shown.line.rate)))
+    first, last = found["frames"]
+    silences = [(a + edge * (a > first), b - edge * (b < last)) for a, b in found["silence"]]
+    return {face["track"]: _motion(face["opening"], silences) for face in found["faces"]}
+
+
+def _motion(opening: Mapping[str, Any], silences: Sequence[tuple[int, int]]) -> float | None:
+    """The mean change of an opening from frame to frame within silences, over STILL; None of too few frames.
+
+    opening: frames, and what was seen in each, None where nothing is rendered; silences: frames [a, b).
+    """
+    seen = {f: v for f, v in zip(opening["frames"], opening["seen"], strict=False) if v is not None}
+    steps = [abs(seen[f] - seen[f - 1]) for a, b in silences for f in range(a + 1, b) if f in seen and f - 1 in seen]
+    return fmean(steps) / STILL if len(steps) >= _LEAST_PAIRS else None
