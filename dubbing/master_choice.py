@@ -21,7 +21,7 @@ from pydantic import (
 from dubbing import document
 from dubbing.yaml_text import short
 
-__all__ = ["AS_SOURCE", "PRESETS", "MasterChoice", "Masters", "PictureCodec"]
+__all__ = ["AS_SOURCE", "PRESETS", "MasterChoice", "MasterSound", "Masters", "PictureCodec"]
 
 AS_SOURCE = "as_source"
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
@@ -42,6 +42,15 @@ def _chroma(value: Any) -> Any:
         clock = {4 * 3600 + int(name[1]) * 60 + int(name[2]): said for name, said in _CHROMA.items()}
         return clock.get(value) or _CHROMA.get(str(value), value)
     return _CHROMA.get(value, value) if isinstance(value, str) else value
+
+
+class MasterSound(document.Model):
+    """What sound a master has besides the dub's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    keep_source_tracks: bool = Field(
+        default=False, description="The source's own tracks follow the dub's, with their languages, titles and marks."
+    )
 
 
 class MasterChoice(document.Model):
@@ -79,6 +88,8 @@ class MasterChoice(document.Model):
     suffix: str | None = Field(
         None, description="Part of the file's name: reel.fr.<suffix>.mov; of several masters only one may be without."
     )
+
+    sound: MasterSound | None = Field(None, description="null: the dub's tracks, and no others.")
 
     @field_validator("bitrate")
     @classmethod

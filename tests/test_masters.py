@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import yaml
@@ -194,3 +195,23 @@ def test_of_a_prores_picture_only_the_slices_under_the_mouth_are_new(
             assert kept.any() and np.array_equal(was[kept], now[kept])
     new = next(media.read(target, line, 1, 2)).bgr(box).astype(float)
     assert np.abs(new - (60, 120, 200))[2:-2, 2:-2].mean() < 4
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_the_films_own_tracks_are_kept_where_that_is_asked(tmp_path: Path, suffix: str) -> None:
+    source, sound = tmp_path / f"film{suffix}", flac(tmp_path / "d.wav", 25 * 1920)
+    own = np.random.default_rng(7).normal(0, 0.1, (25 * 1920, 2)).astype(np.float32)
+    with media.ClipWriter(source, 96, 64, sample_rate_hz=48_000, sound_codec="pcm_s16le") as clip:
+        for _ in range(25):
+            clip.frame(np.full((64, 96, 3), 90, np.uint8))
+        clip.sound(own)
+    target, choice = tmp_path / f"m{suffix}", MasterChoice(sound={"keep_source_tracks": True})
+    media.encode_masters(source, media.timeline(source), [], sound, {target: choice}, language="fr")
+    was, now = media.probe(source), media.probe(target)
+    assert [t.language for t in now.audio] == ["fra", was.audio[0].language]
+    checks = media.check_sound(media.probe(sound), now, None, "fr", was)
+    assert {c.status for c in checks} == {"equal"} and "and the source's 1" in checks[0].detail
+    assert any(c.what == "the source's track 1" and "48000" in c.detail.replace(",", "") for c in checks)
+    with av.open(str(target)) as file:
+        kinds = [bool(s.disposition & type(s.disposition).default) for s in file.streams.audio]
+    assert kinds == [True, False]

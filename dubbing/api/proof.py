@@ -110,7 +110,7 @@ def verify(
         checks.append(Check("sound", "not looked at", why))
     else:
         language = asked.language if asked else _language(made)
-        checks += media.check_sound(heard, now, asked.deliver_tracks if asked else None, language)
+        checks += media.check_sound(heard, now, asked.deliver_tracks if asked else None, language, was)
     checks += media.check_carried(was, now)
     where = run.out if run is not None and run.finished else None
     return Verified(made, film, sound, where, tuple(checks), seen)

@@ -27,6 +27,7 @@ __all__ = [
     "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "changes", "check_carried", "check_picture",
     "check_sound", "check_times", "compare_pictures", "composite", "delivery", "encode_master", "encode_masters",
     "excerpt", "film_of", "is_photograph", "join_patches", "known_formats", "layer_bytes", "load_timeline",
-    "pasted_frames", "patch_frames", "patch_of", "probe", "read", "read_patches", "read_photograph", "read_sound", "save_timeline", "scan",
-    "sound_between", "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed", "uneven", "variable_rate",
+    "pasted_frames", "patch_frames", "patch_of", "probe", "read", "read_patches", "read_photograph", "read_sound",
+    "save_timeline", "scan", "sound_between", "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed",
+    "uneven", "variable_rate",
 ]  # fmt: skip

@@ -53,7 +53,7 @@ class Beside:
     def _part(self, frame: Any, box: Box, quantiser: int) -> bytes:
         """A cut-out of a frame as a packet of ProRes, every slice with that quantiser."""
         x, y, width, height = box
-        encoder = self._parts.get((width, height, quantiser))
+        encoder: Any = self._parts.get((width, height, quantiser))
         if encoder is None:
             encoder = av.CodecContext.create(self._made.encoder.name, "w")
             encoder.width, encoder.height, encoder.pix_fmt = width, height, self._made.pix_fmt

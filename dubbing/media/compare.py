@@ -157,15 +157,28 @@ def stretch(line: Timeline, first: int, last: int) -> str:
 # -- sound -----------------------------------------------------------------------------------
 
 
-def check_sound(dub: MediaInfo, master: MediaInfo, tracks: Sequence[int] | None, language: str | None) -> list[Check]:
+def check_sound(
+    dub: MediaInfo, master: MediaInfo, tracks: Sequence[int] | None, language: str | None,
+    source: MediaInfo | None = None,
+) -> list[Check]:  # fmt: skip
     """The master's sound tracks against those of the dub's file, in order, every sample. tracks: numbers of those that
-    are delivered, counted from 1, None for all; language: BCP 47 tag of the dub, None where nobody says it.
+    are delivered, counted from 1, None for all; language: BCP 47 tag of the dub, None where nobody says it;
+    source: the film, whose own tracks may follow, all of them.
 
     Raises MediaError: the dub has no track of such a number; DamagedMedia: the dub is damaged.
     """
     wanted = [dub.track(n) for n in tracks] if tracks else list(dub.audio)
+    kept = list(source.audio) if source and len(master.audio) == len(wanted) + len(source.audio) else []
     count = f"{several(len(master.audio), 'track')}, the dub has {len(wanted)}"
-    found = [_checked("sound tracks", [count] * (len(wanted) != len(master.audio)), several(len(wanted), "track"))]
+    told = several(len(wanted), "track") + (f", and the source's {len(kept)}" if kept else "")
+    found = [_checked("sound tracks", [count] * (len(wanted) + len(kept) != len(master.audio)), told)]
+    for n, (own, made) in enumerate(zip(kept, master.audio[len(wanted) :], strict=False), 1):
+        assert source is not None
+        problem, samples, longer = _difference(source.path, own, master.path, made, align=True, own_align=True)
+        problems = [problem] * bool(problem) + [f"{longer} samples more"] * bool(longer)
+        if (of_stream_tag(own.language) or "und") != (of_stream_tag(made.language) or "und"):
+            problems.append(f"language {made.language or 'not said'}, the source's {own.language}")
+        found.append(_checked(f"the source's track {n}", problems, several(samples, "sample")))
     for n, (own, made) in enumerate(zip(wanted, master.audio, strict=False), 1):
         found.append(_described(f"sound track {n}", own, made, master, language, len(wanted) > 1))
         found.append(_samples(f"samples of track {n}", dub, own, master, made))
@@ -226,10 +239,13 @@ def _begins_with_picture(master: MediaInfo) -> bool:
     return abs(min(first_sample_time(master.path, track.index) for track in master.audio) - begin) <= _MS
 
 
-def _difference(dub: Path, own: AudioInfo, master: Path, made: AudioInfo, *, align: bool) -> tuple[str, int, int]:
+def _difference(
+    dub: Path, own: AudioInfo, master: Path, made: AudioInfo, *, align: bool, own_align: bool = False
+) -> tuple[str, int, int]:
     """In which samples two tracks differ ('' in none), how many the dub has, and how many more the master has. align:
-    the master's are counted from its first picture, else from its first sound. Raises DamagedMedia: the dub is."""
-    ours = sound_blocks(dub, None, mono=False, align_to_video=False, stream_index=own.index)
+    the master's are counted from its first picture, else from its first sound; own_align: the others so too. Raises
+    DamagedMedia: the dub is."""
+    ours = sound_blocks(dub, None, mono=False, align_to_video=own_align, stream_index=own.index)
     theirs = sound_blocks(master, None, mono=False, align_to_video=align, stream_index=made.index)
     held: np.ndarray | None = None
     wrong, first, count, total = 0, -1, 0, 0

@@ -84,7 +84,8 @@ class Delivery:
     """How a master is made.
 
     extension: with its dot; muxer: FFmpeg's name; picture: how the picture is encoded; sound: its tracks in order;
-    notices: sentences for the user about what differs from the source; suffix: a part of the file's name, or ''.
+    notices: sentences for the user about what differs from the source; suffix: a part of the file's name, or '';
+    kept: tracks of the film's own sound, which follow the dub's.
     """
 
     extension: str
@@ -93,6 +94,7 @@ class Delivery:
     sound: tuple[TrackDelivery, ...]
     notices: tuple[str, ...]
     suffix: str = ""
+    kept: tuple[TrackDelivery, ...] = ()
 
     def file(self, title: str, language: str, draft: bool) -> str:
         """The master's name: `reel.fr.mp4`, of a draft `reel.fr.draft.mp4`, so that nobody takes one for the other;
@@ -137,18 +139,20 @@ def delivery(
                 notices.append(
                     f"{info.path.name} becomes a {_EXTENSIONS[muxer]}, which carries {picture.encoder.shown}."
                 )
-    sound = tuple(_sound(muxer, sound_info, track) for track in chosen)
-    if muxer == "mp4" and any(track.codec.startswith("pcm") for track in sound):
+    own = list(info.audio) if choice.sound is not None and choice.sound.keep_source_tracks else []
+    sound, kept = _tracks(muxer, sound_info, chosen), _tracks(muxer, info, own)
+    if muxer == "mp4" and any(track.codec.startswith("pcm") for track in (*sound, *kept)):
         if choice.container is not None:
+            whose, of = (sound_info, chosen) if any(t.codec.startswith("pcm") for t in sound) else (info, own)
             raise UnsupportedMedia(
-                f"{sound_info.path.name} ({chosen[0].codec}) cannot be in an mp4 sample for sample: ask for "
+                f"{whose.path.name} ({of[0].codec}) cannot be in an mp4 sample for sample: ask for "
                 "`container: mov` or `mkv`, or give the sound in FLAC."
             )
         muxer = "mov" if "mov" in picture.encoder.muxers else "matroska"
         if "mov" in info.container:
             extension = _EXTENSIONS[muxer]
             notices.append(f"{info.path.name} becomes a {extension}: mp4 does not carry this sound without loss.")
-        sound = tuple(_sound(muxer, sound_info, track) for track in chosen)
+        sound, kept = _tracks(muxer, sound_info, chosen), _tracks(muxer, info, own)
     if choice.container is not None:
         pass
     elif "mov" not in info.container and "matroska" not in info.container:
@@ -163,13 +167,16 @@ def delivery(
         notices.append(f"{info.path.name} has {several(info.chapters, 'chapter')}, which MXF does not carry.")
     if video.dynamic:
         notices.append(f"{info.path.name} has {' and '.join(video.dynamic)} metadata, which is not in the master.")
-    for codec in dict.fromkeys(own.codec for own, made in zip(chosen, sound, strict=True) if not made.copied):
-        notices.append(f"{sound_info.path.name} ({codec}) is delivered as PCM, sample for sample.")
+    for whose, of, carried in ((sound_info, chosen, sound), (info, own, kept)):
+        for codec in dict.fromkeys(one.codec for one, made in zip(of, carried, strict=True) if not made.copied):
+            notices.append(f"{whose.path.name} ({codec}) is delivered as PCM, sample for sample.")
     _check_others(info, muxer, notices)
     tag = picture.tag if muxer != "mxf" else ""
     if picture.codec == "hevc" and muxer in ("mp4", "mov"):
         tag = "hev1" if video.tag == "hev1" else "hvc1"
-    return Delivery(_EXTENSIONS[muxer], muxer, replace(picture, tag=tag), sound, tuple(notices), choice.suffix or "")
+    return Delivery(
+        _EXTENSIONS[muxer], muxer, replace(picture, tag=tag), sound, tuple(notices), choice.suffix or "", kept
+    )
 
 
 def _picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tuple[Encoding, tuple[str, ...]]:
@@ -222,6 +229,10 @@ def _asked_muxer(info: MediaInfo, video: VideoInfo, encoder: Encoder, container:
     if muxer == "mxf" and video.rotation_deg:
         raise UnsupportedMedia(f"{name} is to be shown turned, which MXF cannot say: ask for `container: mov`.")
     return muxer
+
+
+def _tracks(muxer: str, info: MediaInfo, tracks: Sequence[AudioInfo]) -> tuple[TrackDelivery, ...]:
+    return tuple(_sound(muxer, info, track) for track in tracks)
 
 
 def _sound(muxer: str, info: MediaInfo, sound: AudioInfo) -> TrackDelivery:

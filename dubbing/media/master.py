@@ -142,6 +142,7 @@ def write_masters(
             for path, plan in plans.items():
                 outputs.append(_Output(path, plan, draft))
                 opened = [files.enter_context(open_media(sound)) for _ in plan.sound]
+                opened += [files.enter_context(open_media(source)) for _ in plan.kept]
                 outputs[-1].open(info, sound_info, film, timeline, threads, opened, sound, language)
             film.on_packet = lambda packet: _each(outputs, packet)
             done = told = 0
@@ -194,7 +195,8 @@ class _Output:
         self, info: MediaInfo, sound_info: MediaInfo, film: Film, timeline: Timeline, threads: int,
         files: Sequence[Any], sound: str | Path, language: str | None,
     ) -> None:  # fmt: skip
-        """Begin the file, with all of its streams. files: the dub's, opened once for each track."""
+        """Begin the file, with all of its streams. files: the dub's, opened once for each
+        of its tracks, then the film's for each of those that are kept."""
         assert info.video is not None
         plan, self._timeline = self.plan, timeline
         self._file = _open_output(self.path, plan, info, sound_info, timeline, self._draft)
@@ -206,7 +208,7 @@ class _Output:
             self._picture = add_picture(self._file, plan, info.video, film, timeline, threads, self._draft)
         self._size = (self._picture.width, self._picture.height) if self._draft else None
         describe(self._picture, plan, info.video, film)
-        self._sound = SoundTracks(self._file, plan, files, sound, timeline)
+        self._sound = SoundTracks(self._file, plan, files, sound, film.path, timeline)
         self._sound.tag(language)
         self.carried = _Carried(self._file, film)
         self._file.set_chapters(film.container.chapters())

@@ -16,7 +16,7 @@ import av.error
 from av.stream import Discard
 
 from dubbing.clock import Timeline
-from dubbing.errors import MediaError
+from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.media.delivery import Delivery, TrackDelivery
 from dubbing.media.language import three_letters
 from dubbing.media.sound import first_sample_time
@@ -25,36 +25,51 @@ __all__ = ["SoundTracks"]
 
 
 class SoundTracks:
-    """The dub's sound on its way into the master, a packet at a time, beside the picture's.
+    """The sound on its way into the master, a packet at a time, beside the picture's: the dub's, then what is kept of
+    the film's own.
 
-    files: the dub's file, opened once for each track.
+    files: the dub's file, opened once for each of its tracks, then the film's; path, film: of these files.
     """
 
-    def __init__(self, output: Any, plan: Delivery, files: Sequence[Any], path: str | Path, timeline: Timeline) -> None:
+    def __init__(
+        self, output: Any, plan: Delivery, files: Sequence[Any], path: str | Path, film: str | Path, timeline: Timeline
+    ) -> None:
         self._output, self._muxer = output, plan.muxer
-        sources = [file.streams[one.stream] for file, one in zip(files, plan.sound, strict=True)]
+        self._sources = [f.streams[one.stream] for f, one in zip(files, (*plan.sound, *plan.kept), strict=True)]
+        self._own = len(plan.sound)
         begins = [first_sample_time(path, one.stream) for one in plan.sound]
+        kept = [first_sample_time(film, one.stream) for one in plan.kept]
         start = int(timeline.pts[0]) * timeline.time_base
+        if plan.muxer == "mxf" and (len({*begins}) > 1 or any(begin != start for begin in kept)):
+            raise UnsupportedMedia(
+                f"The sound of {path} does not begin with the picture, which MXF cannot say: ask for `container: mov`."
+            )
         self._tracks = [
             _Track(output, one, file, path, start, begin - min(begins), min(begins))
-            for one, file, begin in zip(plan.sound, files, begins, strict=True)
+            for one, file, begin in zip(plan.sound, files, begins, strict=False)
         ]
-        self._sources = sources
+        for one, file, begin in zip(plan.kept, files[self._own :], kept, strict=True):
+            self._tracks.append(_Track(output, one, file, film, begin, Fraction(0), begin))
 
     def tag(self, language: str | None) -> None:
-        """Write each track's tags: of a single one the dub's language; of several their own, where they have one."""
-        several = len(self._tracks) > 1
+        """Write each track's tags: of a single one the dub's language; of several their own, where they have one. What
+        is kept of the film's keeps its own, and is not what is played unless somebody chooses it."""
+        several = self._own > 1
         kinds = type(self._sources[0].disposition)
-        first = None if any(source.disposition & kinds.default for source in self._sources) else self._sources[0]
-        for track, source in zip(self._tracks, self._sources, strict=True):
-            own = source.metadata.get("language", "und") if several else "und"
-            spoken = language if own == "und" else own
+        dubs = self._sources[: self._own]
+        first = None if any(source.disposition & kinds.default for source in dubs) else dubs[0]
+        for n, (track, source) in enumerate(zip(self._tracks, self._sources, strict=True)):
+            kept = n >= self._own
+            own = source.metadata.get("language", "und") if several or kept else "und"
+            spoken = language if own == "und" and not kept else own
             track.stream.metadata["language"] = three_letters(spoken, quicktime=self._muxer == "mov")
             title = source.metadata.get("title") or source.metadata.get("name")
             if title:
                 track.stream.metadata["title"] = title
             as_it_is = kinds.default if source is first else source.disposition
             track.stream.disposition = as_it_is if several else kinds.default
+            if kept:
+                track.stream.disposition = source.disposition & ~kinds.default
 
     def mux_until(self, time_s: Fraction | None) -> None:
         """Write the packets that begin before `time_s` of the master (None: all that are left)."""

@@ -79,7 +79,12 @@ def _taken_apart(data: bytes) -> _Picture | None:
         return None
     first = table + 2 * count
     made = _Picture(
-        data, (width, height), (flags >> 6, alpha, *matrices), (picture, table, first), lengths, data[picture + 7] >> 4
+        data,
+        (width, height),
+        (flags >> 6, alpha, matrices[0], matrices[1]),
+        (picture, table, first),
+        lengths,
+        data[picture + 7] >> 4,
     )
     whole = first + sum(lengths) <= len(data) and min(lengths, default=0) > 2
     return made if whole and count == len(made.grid) * -(-height // _MB) else None

@@ -32,7 +32,7 @@ from dubbing.analysis.speech import Listener
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
-from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
+from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, during, several
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.master_choice import MasterChoice

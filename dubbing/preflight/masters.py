@@ -28,8 +28,8 @@ def look_at_masters(
     title: Title, dub: Dub, picture: media.MediaInfo, sound: media.MediaInfo, choices: Sequence[MasterChoice],
     size_bytes: int,
 ) -> MastersFinding:  # fmt: skip
-    """All masters of a dub. picture, size_bytes: of the title's film; sound: of the dub's file; choices: how its masters
-    are asked for. Raises UnsupportedMedia, which names the key that is at fault: one cannot be made so."""
+    """All masters of a dub. picture, size_bytes: of the title's film; sound: of the dub's file; choices: how they are
+    asked for. Raises UnsupportedMedia, which names the key that is at fault: one cannot be made so."""
     said = ("dubs", title.dubs.index(dub), "master") if dub.master else ("master",) if title.master else ("video",)
     made = []
     for choice in choices:
