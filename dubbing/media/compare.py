@@ -116,13 +116,14 @@ def check_times(
     problems += [f"{stretch(source, a, b)} missing" for a, b in missing[:_MOST]]
     problems += [f"{stretch(master, a, b)} in the master only" for a, b in extra[:_MOST]]
     found = [_checked("frames", problems, several(len(master), "frame"))]
+    exact = _MS if master.time_base == _MS != source.time_base else Fraction(0)  # Matroska's clock
     problems = []
-    if source.rate != master.rate:
+    if source.rate != master.rate and not (exact and abs(source.rate / master.rate - 1) < Fraction(1, 1000)):
         problems.append(f"{master.rate} frames a second, the source has {source.rate}")
     off, first, most = 0, 0, Fraction(0)
     for n, m in zip(_without(len(source), missing), _without(len(master), extra), strict=False):
         late = int(master.pts[m]) * master.time_base - int(source.pts[n]) * source.time_base
-        if late:
+        if abs(late) > exact:
             first = n if off == 0 else first
             off, most = off + 1, max(most, late, key=abs)
     if off:
@@ -130,7 +131,7 @@ def check_times(
             f"{several(off, 'frame')} at another time, the first {stretch(source, first, first)}, by up to "
             f"{abs(float(most)) * 1000:.3f} ms {'late' if most > 0 else 'early'}"
         )
-    if source.duration != master.duration:
+    if abs(source.duration - master.duration) > 2 * exact:
         problems.append(f"{float(master.duration):.3f} s long, the source is {float(source.duration):.3f} s")
     rate = f"{source.rate} frames a second, {float(source.duration):.3f} s"
     return [*found, _checked("times of frames", problems, rate)]

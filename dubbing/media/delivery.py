@@ -15,7 +15,7 @@ from dubbing.errors import MediaError, UnsupportedMedia, several
 from dubbing.master_choice import MasterChoice
 from dubbing.media.asked import asked_picture
 from dubbing.media.colour import HDR, layout_of
-from dubbing.media.encoders import ENCODERS, Encoder, Encoding
+from dubbing.media.encoders import DECODED, ENCODERS, Encoder, Encoding
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
 __all__ = ["DRAFT", "MUXERS", "Delivery", "TrackDelivery", "delivery", "tables"]
@@ -101,6 +101,14 @@ class Delivery:
         with a suffix `reel.fr.proxy.mp4`."""
         suffix = f".{self.suffix}" if self.suffix else ""
         return f"{title}.{language}{DRAFT if draft else ''}{suffix}{self.extension}"
+
+    def wanted(self, video: VideoInfo) -> VideoInfo:
+        """What the master's header should say of its picture. video: the source's."""
+        converts = self.picture.converts
+        if converts is None:
+            return video
+        pix_fmt = DECODED.get((self.picture.codec, converts.pix_fmt), converts.pix_fmt)
+        return replace(video, pix_fmt=pix_fmt, matrix=converts.matrix, range=2 if converts.full_after else 1)
 
     def room(self, info: MediaInfo, size_bytes: int) -> float:
         """About how many bytes it may take at most, its sound left out. info, size_bytes: of the source."""

@@ -12,7 +12,7 @@ from dubbing.media.colour import layout_of
 from dubbing.media.convert import Conversion
 from dubbing.media.probe import VideoInfo
 
-__all__ = ["ENCODERS", "PROFILES", "Encoder", "Encoding", "as_source"]
+__all__ = ["DECODED", "ENCODERS", "PROFILES", "Encoder", "Encoding", "as_source"]
 
 _YUV = tuple(f"yuv{sub}p" for sub in ("420", "422", "444"))
 _YUV8 = frozenset((*_YUV, *(f"yuvj{name[3:]}" for name in _YUV)))
@@ -91,6 +91,8 @@ PROFILES: dict[str, dict[str, frozenset[str]]] = {
 _DNXHR = tuple(PROFILES["dnxhd"])
 _NEAREST = {"yuv444p12le": "yuv444p10le", "yuva444p12le": "yuva444p10le", "gbrp12le": "gbrp10le"}
 """What decoders make of ProRes and DNxHR of 4:4:4, and what their encoders take."""
+DECODED = {("prores", made): found for found, made in _NEAREST.items() if found.startswith("yuv")}
+"""What a decoder makes of what an encoder was given, by codec and format, where it is something else."""
 
 
 @dataclass(frozen=True)
