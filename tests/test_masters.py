@@ -216,3 +216,22 @@ def test_the_films_own_tracks_are_kept_where_that_is_asked(tmp_path: Path, suffi
     with av.open(str(target)) as file:
         kinds = [bool(s.disposition & type(s.disposition).default) for s in file.streams.audio]
     assert kinds == [True, False]
+
+
+def test_subtitles_are_left_out_of_a_container_that_was_asked_for_and_of_no_other(tmp_path: Path) -> None:
+    plain, source = film(tmp_path / "plain.mkv", "libx264", "yuv420p"), tmp_path / "film.mkv"
+    (tmp_path / "s.srt").write_text("1\n00:00:00,000 --> 00:00:00,200\nSay it.\n")
+    with av.open(str(plain)) as one, av.open(str(tmp_path / "s.srt")) as two, av.open(str(source), "w") as made:
+        streams = {f: made.add_stream_from_template(f.streams[0]) for f in (one, two)}
+        for file, stream in streams.items():
+            for packet in file.demux(file.streams[0]):
+                if packet.size:
+                    packet.stream = stream
+                    made.mux(packet)
+    sound, line = flac(tmp_path / "d.flac", COUNT * 1920), media.timeline(source)
+    assert len(media.probe(source).subtitles) == 1
+    asked = {tmp_path / "own.mkv": MasterChoice(), tmp_path / "m.mp4": MasterChoice(container="mp4", suffix="a")}
+    own, other = media.encode_masters(source, line, [], sound, asked, language="fr")
+    assert [len(media.probe(m.path).subtitles) for m in (own, other)] == [1, 0]
+    assert any("subrip subtitles, which .mp4 cannot carry: not in this master" in note for note in other.notices)
+    assert not any("subtitles" in note for note in own.notices)

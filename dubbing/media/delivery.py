@@ -85,7 +85,8 @@ class Delivery:
 
     extension: with its dot; muxer: FFmpeg's name; picture: how the picture is encoded; sound: its tracks in order;
     notices: sentences for the user about what differs from the source; suffix: a part of the file's name, or '';
-    kept: tracks of the film's own sound, which follow the dub's.
+    kept: tracks of the film's own sound, which follow the dub's; left_out: indices of the film's streams that the
+    container cannot carry.
     """
 
     extension: str
@@ -95,6 +96,7 @@ class Delivery:
     notices: tuple[str, ...]
     suffix: str = ""
     kept: tuple[TrackDelivery, ...] = ()
+    left_out: frozenset[int] = frozenset()
 
     def file(self, title: str, language: str, draft: bool) -> str:
         """The master's name: `reel.fr.mp4`, of a draft `reel.fr.draft.mp4`, so that nobody takes one for the other;
@@ -178,12 +180,12 @@ def delivery(
     for whose, of, carried in ((sound_info, chosen, sound), (info, own, kept)):
         for codec in dict.fromkeys(one.codec for one, made in zip(of, carried, strict=True) if not made.copied):
             notices.append(f"{whose.path.name} ({codec}) is delivered as PCM, sample for sample.")
-    _check_others(info, muxer, notices)
+    left_out = _check_others(info, muxer, notices, choice.container is not None or choice.codec is not None)
     tag = picture.tag if muxer != "mxf" else ""
     if picture.codec == "hevc" and muxer in ("mp4", "mov"):
         tag = "hev1" if video.tag == "hev1" else "hvc1"
     return Delivery(
-        _EXTENSIONS[muxer], muxer, replace(picture, tag=tag), sound, tuple(notices), choice.suffix or "", kept
+        _EXTENSIONS[muxer], muxer, replace(picture, tag=tag), sound, tuple(notices), choice.suffix or "", kept, left_out
     )
 
 
@@ -272,22 +274,26 @@ def _sound(muxer: str, info: MediaInfo, sound: AudioInfo) -> TrackDelivery:
     return TrackDelivery(sound.index, False, deep)
 
 
-def _check_others(info: MediaInfo, muxer: str, notices: list[str]) -> None:
-    """Raises UnsupportedMedia for a stream that the container cannot carry; notes what is left out."""
-    for sub in info.subtitles:
-        if sub.codec not in _SUBTITLES_IN[muxer]:
+def _check_others(info: MediaInfo, muxer: str, notices: list[str], asked: bool) -> frozenset[int]:
+    """The streams that are left out, with a notice of each: of a container that was asked for, those that it cannot
+    carry. Raises UnsupportedMedia for such a stream where nobody asked."""
+    extension, left = _EXTENSIONS[muxer], set()
+    further = [(other.index, other.kind, other.codec) for other in info.others if other.kind in ("video", "cover")]
+    for index, kind, codec in [*((sub.index, "subtitle", sub.codec) for sub in info.subtitles), *further]:
+        if codec in (_SUBTITLES_IN if kind == "subtitle" else _PICTURES_IN)[muxer]:
+            continue
+        what = f"{codec} subtitles" if kind == "subtitle" else f"another {kind} stream ({codec})"
+        if not asked:
             raise UnsupportedMedia(
-                f"{info.path} has {sub.codec} subtitles, which {_EXTENSIONS[muxer]} cannot carry: "
-                f"take stream {sub.index} out, or put the film into Matroska."
+                f"{info.path} has {what}, which {extension} cannot carry: take stream {index} out, or put the film "
+                "into Matroska."
             )
+        left.add(index)
+        notices.append(f"{info.path.name} has {what}, which {extension} cannot carry: not in this master.")
     for other in info.others:
-        if other.kind in ("video", "cover") and other.codec not in _PICTURES_IN[muxer]:
-            raise UnsupportedMedia(
-                f"{info.path} has another {other.kind} stream ({other.codec}), which {_EXTENSIONS[muxer]} cannot "
-                f"carry: take stream {other.index} out, or put the film into Matroska."
-            )
         if other.kind == "data" and other.codec is not None:
             notices.append(f"{info.path.name}: data stream {other.index} ({other.codec}) is not in the master.")
+    return frozenset(left)
 
 
 def tables() -> dict[str, Mapping[Any, Any]]:

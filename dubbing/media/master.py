@@ -210,7 +210,7 @@ class _Output:
         describe(self._picture, plan, info.video, film)
         self._sound = SoundTracks(self._file, plan, files, sound, film.path, timeline)
         self._sound.tag(language)
-        self.carried = _Carried(self._file, film)
+        self.carried = _Carried(self._file, film, plan.left_out)
         self._file.set_chapters(film.container.chapters())
 
     def take(self, number: int, packet: Any, frame: Any, parts: tuple[Box, ...]) -> None:
@@ -281,11 +281,15 @@ def _open_output(
 class _Carried:
     """Streams that pass from the source as they are: subtitles, further pictures, covers, attachments."""
 
-    def __init__(self, output: Any, film: Film) -> None:
+    def __init__(self, output: Any, film: Film, left_out: frozenset[int]) -> None:
         self._output = output
         self._streams: dict[int, Any] = {}
         for stream in film.container.streams:
-            if stream is film.stream or stream.type not in ("video", "subtitle", "attachment"):
+            if (
+                stream is film.stream
+                or stream.index in left_out
+                or stream.type not in ("video", "subtitle", "attachment")
+            ):
                 continue
             if stream.type == "attachment" and output.format.name != "matroska":
                 continue
