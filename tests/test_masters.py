@@ -93,8 +93,8 @@ def test_range_matrix_and_depth_are_converted_and_told(tmp_path: Path, pix_fmt: 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"codec": "prores", "container": "mp4"}, "a master in ProRes cannot be an mp4; it may be mov or mkv or mxf"),
-        ({"codec": "ffv1", "container": "mov"}, "a master in FFV1 cannot be an mov; it may be mkv"),
+        ({"codec": "prores", "container": "mp4"}, "a master in ProRes cannot be in mp4; it may be in mov, mkv, mxf"),
+        ({"codec": "ffv1", "container": "mov"}, "a master in FFV1 cannot be in mov; it may be in mkv"),
         ({"codec": "prores", "profile": "hqx"}, "ProRes has no profile 'hqx'; its profiles are proxy"),
         ({"codec": "dnxhr"}, "is 96x64, and DNxHR has at least 256x120"),
         ({"codec": "prores", "profile": "lt", "bit_depth": 12}, "ProRes cannot have profile lt, 12 bits"),

@@ -230,8 +230,8 @@ def _asked_muxer(info: MediaInfo, video: VideoInfo, encoder: Encoder, container:
     """FFmpeg's name of a container that is asked for. Raises UnsupportedMedia where it cannot carry the film."""
     muxer, name = MUXERS.get(container, container), info.path.name
     if muxer not in encoder.muxers:
-        able = " or ".join(next((c for c, m in MUXERS.items() if m == muxer), muxer) for muxer in encoder.muxers)
-        raise UnsupportedMedia(f"{name}: a master in {encoder.shown} cannot be an {container}; it may be {able}.")
+        able = ", ".join(next((c for c, m in MUXERS.items() if m == muxer), muxer) for muxer in encoder.muxers)
+        raise UnsupportedMedia(f"{name}: a master in {encoder.shown} cannot be in {container}; it may be in {able}.")
     if muxer == "mxf" and video.rate not in _MXF_RATES:
         raise UnsupportedMedia(
             f"{name} has {video.rate} frames a second, and MXF has {', '.join(map(str, _MXF_RATES))}: ask for `mov`."
