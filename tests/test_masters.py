@@ -153,6 +153,7 @@ def test_a_run_makes_every_master_and_names_it(finished: Finished, tmp_path: Pat
     assert video is not None and (video.codec, video.tag) == ("prores", "apch")
     (row,) = json.loads((out / "run.json").read_text())["dubs"]
     assert [Path(p).name for p in (row["master"], *row["other_masters"])] == names
+    (home / names[1].replace(".cut.", ".old.")).write_bytes(b"of an earlier run")
     shown = json.loads(dub("status", out, "--json")[1])["dubs"][0]
     assert [Path(p).name for p in (shown["master"], *shown["other_masters"])] == names
     for name in names:  # each is what it was asked to be

@@ -150,11 +150,15 @@ class DubResults:
 
     @property
     def masters(self) -> tuple[Path | Uri, ...]:
-        """Where the masters lie, the one without a suffix first."""
+        """Where the masters of the last run lie, in the order in which they were asked for; not those that an earlier
+        run was asked for under other names."""
         beginning, draft = f"{self.title}.{self.language}.", self._config.quality == "draft"
         named = sorted(self._store.names(self._home, beginning), key=lambda n: (n.name.count("."), n))
         found = [n for n in named if n.name.startswith(f"{beginning[:-1]}{media.DRAFT}.") == draft]
-        return tuple(place(self._store.shown(n)) for n in found)
+        results = self._store.results(self._store.names(self._home, "master-")).values()
+        order = [name for told in results if told for name in (told.get("file"), *told.get("others", ()))]
+        made = [n for name in order for n in found if n.name == name]
+        return tuple(place(self._store.shown(n)) for n in made or found)
 
     @cached_property
     def damage(self) -> str | None:
