@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from dubbing.media.colour import layout_of
+from dubbing.media.convert import Conversion
 from dubbing.media.probe import VideoInfo
 
-__all__ = ["ENCODERS", "Encoder", "Encoding", "as_source"]
+__all__ = ["DECODED", "ENCODERS", "PROFILES", "Encoder", "Encoding", "as_source", "marks_of"]
 
 _YUV = tuple(f"yuv{sub}p" for sub in ("420", "422", "444"))
 _YUV8 = frozenset((*_YUV, *(f"yuvj{name[3:]}" for name in _YUV)))
@@ -27,7 +28,8 @@ class Encoder:
     it takes; muxers: that carry the codec, the one that is taken by itself first; intra: whether every picture stands
     alone; lossless: whether it gives back what it was given; options: always given to it; fields: how it marks pictures
     that are carried as two fields: `coded` field by field, `said` in x264's headers while they are coded whole, `kept`
-    where the picture's own mark, or the container's, is all there is, '' where it does not mark them."""
+    where the picture's own mark, or the container's, is all there is, '' where it does not mark them; as_source:
+    whether a film of this codec is delivered in it without being asked for; least: smallest (width, height)."""
 
     name: str
     shown: str
@@ -37,6 +39,8 @@ class Encoder:
     lossless: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     fields: str = ""
+    as_source: bool = True
+    least: tuple[int, int] = (1, 1)
 
 
 ENCODERS: dict[str, Encoder] = {
@@ -49,11 +53,12 @@ ENCODERS: dict[str, Encoder] = {
         intra=False,
     ),
     "prores": Encoder(
-        "prores_ks", "ProRes", frozenset({"yuv422p10le", "yuv444p10le", "yuva444p10le"}), ("mov", "matroska"),
+        "prores_ks", "ProRes", frozenset({"yuv422p10le", "yuv444p10le", "yuva444p10le"}), ("mov", "matroska", "mxf"),
         options={"vendor": "apl0"}, fields="coded",
     ),
     "dnxhd": Encoder(
-        "dnxhd", "DNxHR", frozenset({"yuv422p", "yuv422p10le", "yuv444p10le", "gbrp10le"}), ("mov",), fields="coded"
+        "dnxhd", "DNxHR", frozenset({"yuv422p", "yuv422p10le", "yuv444p10le", "gbrp10le"}), ("mov", "mxf"),
+        fields="coded", least=(256, 120),
     ),
     "cfhd": Encoder(
         "cfhd", "CineForm", frozenset({"yuv422p10le", "gbrp12le", "gbrap12le"}), ("mov",), options={"quality": "film1"}
@@ -72,20 +77,35 @@ ENCODERS: dict[str, Encoder] = {
     "v210": Encoder(
         "v210", "uncompressed 10-bit 4:2:2 (v210)", frozenset({"yuv422p10le"}), ("mov",), lossless=True, fields="kept"
     ),
+    "av1": Encoder(
+        "libsvtav1", "AV1", frozenset({"yuv420p", "yuv420p10le"}), ("mp4", "matroska"), intra=False, as_source=False,
+        least=(64, 64),
+    ),
 }  # fmt: skip
 """By the codec's name as FFmpeg's decoders have it."""
 
 _PRORES = {
     "apco": "proxy", "apcs": "lt", "apcn": "standard", "apch": "hq", "ap4h": "4444", "ap4x": "4444xq",
 }  # fmt: skip
-_DNXHR = ("lb", "sq", "hq", "hqx", "444")
 _DNXHD_MBPS = (
     36, 42, 45, 60, 63, 75, 80, 84, 90, 100, 110, 115, 120, 145, 175, 180, 185, 220, 240, 290, 350, 365, 390, 440, 730,
     880,
 )  # fmt: skip
 """By which its encoder knows a kind of DNxHD (SMPTE ST 2019-1); a file's own rate is that of its frames' bytes."""
+_YUV422, _YUV444 = frozenset({"yuv422p10le"}), frozenset({"yuv444p10le", "yuva444p10le"})
+PROFILES: dict[str, dict[str, frozenset[str]]] = {
+    "prores": {name: _YUV444 if name.startswith("4444") else _YUV422 for name in _PRORES.values()},
+    "dnxhd": {
+        "lb": frozenset({"yuv422p"}), "sq": frozenset({"yuv422p"}), "hq": frozenset({"yuv422p"}),
+        "hqx": frozenset({"yuv422p10le"}), "444": frozenset({"yuv444p10le", "gbrp10le"}),
+    },
+}  # fmt: skip
+"""Profiles by codec, and the formats of each."""
+_DNXHR = tuple(PROFILES["dnxhd"])
 _NEAREST = {"yuv444p12le": "yuv444p10le", "yuva444p12le": "yuva444p10le", "gbrp12le": "gbrp10le"}
 """What decoders make of ProRes and DNxHR of 4:4:4, and what their encoders take."""
+DECODED = {("prores", made): found for found, made in _NEAREST.items() if found.startswith("yuv")}
+"""What a decoder makes of what an encoder was given, by codec and format, where it is something else."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +113,8 @@ class Encoding:
     """How a master's picture is made. codec: of the source's names; pix_fmt: what the encoder is given; options: for
     it; tag: the four letters that name the codec in mp4 and mov, '' for the usual; bit_rate: bits a second, 0 where the
     encoder decides by quality; notice: what differs from the source, '' where nothing does; marks: further options by
-    which it says that pictures are carried as two fields."""
+    which it says that pictures are carried as two fields; converts: how the source's pictures become those, None where
+    they are of the same planes; crf, preset: of the encoder, None for its default."""
 
     codec: str
     encoder: Encoder
@@ -103,11 +124,14 @@ class Encoding:
     bit_rate: int = 0
     notice: str = ""
     marks: Mapping[str, str] = field(default_factory=dict)
+    converts: Conversion | None = None
+    crf: float | None = None
+    preset: int | str | None = None
 
     @property
     def alike(self) -> bool:
         """Whether a picture of the source may stand beside one that was made so."""
-        return self.encoder.intra and not self.notice
+        return self.encoder.intra and not self.notice and self.converts is None
 
 
 def as_source(video: VideoInfo) -> Encoding | None:
@@ -118,12 +142,13 @@ def as_source(video: VideoInfo) -> Encoding | None:
     becomes H.264 or FFV1.
     """
     made = _unmarked(video)
-    if made is None or not video.interlaced:
-        return made
-    return replace(made, marks=_marks(made.encoder, video))
+    return made and replace(made, marks=marks_of(made.encoder, video))
 
 
-def _marks(encoder: Encoder, video: VideoInfo) -> dict[str, str]:
+def marks_of(encoder: Encoder, video: VideoInfo) -> dict[str, str]:
+    """Options by which an encoder says that whole pictures of an interlaced film are carried as two fields."""
+    if not video.interlaced:
+        return {}
     if encoder.fields == "said":
         return {"x264-params": f"fake-interlaced=1:{'bff' if video.first_field == 'bottom' else 'tff'}=1"}
     return {"flags": "+ildct"} if encoder.fields == "coded" and not _dnxhr(video) else {}
@@ -136,7 +161,7 @@ def _dnxhr(video: VideoInfo) -> bool:
 
 def _unmarked(video: VideoInfo) -> Encoding | None:
     same = ENCODERS.get(video.codec)
-    if same is not None:
+    if same is not None and same.as_source:
         pix_fmt = video.pix_fmt if video.pix_fmt in same.formats else _NEAREST.get(video.pix_fmt, "")
         if pix_fmt in same.formats and (made := _with_profile(video, same, pix_fmt)):
             return made

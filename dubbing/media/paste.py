@@ -23,7 +23,7 @@ from dubbing.media.read import coded_box
 from dubbing.media.square import Grid
 from dubbing.records import Patch
 
-__all__ = ["PatchQueue", "own_pixels", "paste", "pasted", "pasted_frames"]
+__all__ = ["PatchQueue", "covered", "own_pixels", "paste", "pasted", "pasted_frames"]
 
 
 class PatchQueue:
@@ -124,6 +124,13 @@ def own_pixels(patch: Patch, grid: Grid, rotation_deg: int) -> Patch:
     upright = grid.coded[::-1] if rotation_deg in (90, 270) else grid.coded
     x, y, _, _ = coded_box((*at, matte.shape[1], matte.shape[0]), -rotation_deg % 360, upright)
     return Patch(patch.frame, x, y, made[0], turn_upright(matte, rotation_deg), made[1] if made[1:] else None)
+
+
+def covered(patch: Patch, film: Film, coded: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """The rectangle (x, y, width, height) of the coded picture (width, height) that `paste` may change; None: none."""
+    patch = own_pixels(patch, Grid.of(*coded, film.aspect), film.rotation_deg)
+    x, y, w, h = cv2.boundingRect(patch.matte_HW)
+    return coded_box((patch.x + x, patch.y + y, w, h), film.rotation_deg, coded) if w else None
 
 
 def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None) -> Iterator[Any]:
