@@ -151,12 +151,7 @@ def marks_of(encoder: Encoder, video: VideoInfo) -> dict[str, str]:
         return {}
     if encoder.fields == "said":
         return {"x264-params": f"fake-interlaced=1:{'bff' if video.first_field == 'bottom' else 'tff'}=1"}
-    return {"flags": "+ildct"} if encoder.fields == "coded" and not _dnxhr(video) else {}
-
-
-def _dnxhr(video: VideoInfo) -> bool:
-    """Whether it is DNxHR, which has no fields."""
-    return video.profile.upper().startswith("DNXHR")
+    return {"flags": "+ildct"} if encoder.fields == "coded" and video.field_pictures else {}
 
 
 def _unmarked(video: VideoInfo) -> Encoding | None:
@@ -188,7 +183,7 @@ def _with_profile(video: VideoInfo, encoder: Encoder, pix_fmt: str) -> Encoding 
         tag = video.tag if video.tag.lower() in _PRORES else ""
     elif video.codec == "dnxhd":
         name = video.profile.lower().removeprefix("dnxhr").strip()
-        if _dnxhr(video) and name in _DNXHR:
+        if video.profile.upper().startswith("DNXHR") and name in _DNXHR:
             options["profile"] = f"dnxhr_{name}"
         elif video.bit_rate:
             rate = 10**6 * min(_DNXHD_MBPS, key=lambda mbps: abs(mbps * 10**6 - video.bit_rate))

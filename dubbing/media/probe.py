@@ -72,7 +72,8 @@ class VideoInfo:
     the header says the stream starts; start_tc: timecode of frame 0, None where the file names none;
     frames_hint: frames to expect, 0 when the header does not say; alpha: transparency or a palette; profile: FFmpeg's
     name of the codec's profile; first_field: of an interlaced film the one that is shown first, 'top' or 'bottom', ''
-    where it does not say; mastering: the mastering display (SMPTE ST 2086) as x265 writes it, None where none is said;
+    where it does not say; field_pictures: whether its first picture says itself that it is of two fields, and not only
+    the container; mastering: the mastering display (SMPTE ST 2086) as x265 writes it, None where none is said;
     light: MaxCLL and MaxFALL, nits (CTA-861.3); dynamic: names of metadata that change from picture to picture (HDR10+,
     Dolby Vision).
     """
@@ -103,6 +104,7 @@ class VideoInfo:
     language: str | None
     profile: str = ""
     first_field: str = ""
+    field_pictures: bool = False
     mastering: str | None = None
     light: tuple[int, int] | None = None
     dynamic: tuple[str, ...] = ()
@@ -352,6 +354,7 @@ def _video(container: Any, stream: Any) -> VideoInfo:
         language=_language(stream),
         profile=str(ctx.profile or ""),
         first_field=_FIRST_FIELDS.get(ctx.field_order or 0, "bottom" if ctx.codec.canonical_name == "dvvideo" else ""),
+        field_pictures=bool(frame is not None and frame.interlaced_frame),
         mastering=_mastering(frame),
         light=_light(frame),
         dynamic=tuple(name for kind, name in _DYNAMIC.items() if frame is not None and frame.side_data.get(kind)),
