@@ -215,7 +215,8 @@ def _picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tuple[E
         raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
     if video.interlaced and video.codec == "hevc":
         raise UnsupportedMedia(f"{name} is interlaced HEVC, each picture a field: convert it to ProRes or H.264.")
-    if video.interlaced and not picture.marks and picture.codec in _NO_FIELDS:
+    unmarked = picture.codec in _NO_FIELDS or (picture.codec == "dnxhd" and "profile" in picture.options)
+    if video.interlaced and unmarked:
         raise UnsupportedMedia(
             f"{name} is marked as interlaced, and {picture.encoder.shown} has no such marks for whole pictures: ask "
             "for H.264, ProRes or FFV1."
