@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from dubbing import document, plugins
 from dubbing.errors import ManifestError
+from dubbing.master_choice import MasterChoice, Masters
 
 __all__ = ["Config", "StageResources", "load", "schema"]
 
@@ -51,15 +52,6 @@ class Speakers(_Group):
         description="People are told apart by dlib's face descriptor, where the extra `identity` is installed; off: by "
         "small portraits and proportions alone.",
     )
-
-
-class Master(_Group):
-    """The one encode. H.264 and HEVC only; both are x264's and x265's own numbers."""
-
-    crf: int | None = Field(None, ge=0, le=51, description="Constant quality, 0 lossless; null: visually lossless.")
-    preset: (
-        Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] | None
-    ) = Field(None, description="Speed against size at one quality; null: the fastest that keeps it.")
 
 
 class Sync(_Group):
@@ -156,7 +148,10 @@ class Config(_Group):
     )
     shots: Shots = Shots()
     speakers: Speakers = Speakers()
-    master: Master = Master()
+    master: Masters = Field(
+        [MasterChoice()],
+        description="How masters are made, where the manifest does not say: `as_source`, a mapping, or a list of them.",
+    )
     sync: Sync = Sync()
     review: Review = Review()
     listen: Listen = Listen()

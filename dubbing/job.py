@@ -33,6 +33,7 @@ from dubbing.config import Config
 from dubbing.decisions import DecisionLog, ShotKey, Standing, names_of
 from dubbing.errors import InputError, ManifestError, during
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
+from dubbing.master_choice import MasterChoice
 from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.pipeline import PIPELINE
 from dubbing.records import Shot
@@ -305,17 +306,29 @@ class Job(ResultCache):
         shots = listed.shots if listed else []
         return [replace(s, end_frame=made.frames[dub.language]) for s in shots] if made else shots
 
-    def delivery(self, title: Title, dub: Dub) -> media.Delivery:
-        """How this dub will be delivered. Raises UnsupportedMedia where it cannot be, whole."""
-        return media.delivery(self.info(title), self.media_info(dub.audio), dub.deliver_tracks)
+    def choices(self, title: Title, dub: Dub) -> list[MasterChoice]:
+        """How the masters of a dub are asked for: by the manifest, else by the configuration."""
+        return self.manifest.masters(title, dub) or self.config.master
+
+    def deliveries(self, title: Title, dub: Dub) -> list[media.Delivery]:
+        """How each master of this dub will be made. Raises UnsupportedMedia where one cannot be, as it is asked for."""
+        film, sound = self.info(title), self.media_info(dub.audio)
+        return [media.delivery(film, sound, dub.deliver_tracks, choice) for choice in self.choices(title, dub)]
+
+    def master_names(self, title: Title, dub: Dub) -> list[str]:
+        """The file names of a dub's masters. Raises UnsupportedMedia as `deliveries`."""
+        draft = self.config.quality == "draft"
+        return [made.file(title.id, dub.language, draft) for made in self.deliveries(title, dub)]
 
     def publish(self, title: Title, dub: Dub, master: Task) -> Path:
-        """Put a finished master under its contract name, without copying where the disk allows it."""
+        """Put a finished master under its contract name, without copying where the disk allows it, and further ones
+        beside it. Returns where the first lies."""
         made = self.result(master)
         assert isinstance(made, Master)
-        final = self.store.dub(title.id, dub.language) / made.file
-        self.store.publish(master.folder / made.file, final)
-        return final
+        home = self.store.dub(title.id, dub.language)
+        for file in reversed(made.files):
+            self.store.publish(master.folder / file, home / file)
+        return home / made.file
 
 
 class _Place:
@@ -462,9 +475,9 @@ class _Place:
         return self.job.voices
 
     @property
-    def master_name(self) -> str:
-        made = self.job.delivery(self.title, self.dub)
-        return made.file(self.title.id, self.dub.language, self.config.quality == "draft")
+    def masters(self) -> tuple[tuple[str, MasterChoice], ...]:
+        names = self.job.master_names(self.title, self.dub)
+        return tuple(zip(names, self.job.choices(self.title, self.dub), strict=True))
 
     def _of(self, kind: type[Artifact]) -> Task:
         task = self._known.get(kind, self.language, self.shot_id)

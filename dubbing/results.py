@@ -32,13 +32,14 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     """Write shots.parquet and faces.parquet, and put the master in place; returns one summary row.
 
     The row: title, language, counts (status -> shots), needs_review, table, master (None when it
-    failed), error, notices, sheets (contact sheets, as paths).
+    failed), other_masters, error, notices, sheets (contact sheets, as paths).
     """
     tasks = job.dub(title, dub, failed)
     folder = job.store.dub(title.id, dub.language)
     table = folder / "shots.parquet"
     summary: dict[str, Any] = {"title": title.id, "language": dub.language, "counts": {}, "needs_review": 0,
-                               "table": None, "master": None, "error": None, "notices": [], "sheets": []}  # fmt: skip
+                               "table": None, "master": None, "other_masters": [], "error": None, "notices": [],
+                               "sheets": []}  # fmt: skip
     if tasks.master is None:
         mine = {t.id for t in job.plan(title, failed).found.values()}
         causes = [o.error for t, o in failed.items() if t in mine]
@@ -70,6 +71,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         outcome = failed.get(tasks.master.id)
         return {**summary, "error": outcome.error if outcome else "the master was not made"}
     summary["master"] = job.store.shown(job.publish(title, dub, tasks.master))
+    summary["other_masters"] = [job.store.shown(folder / name) for name in made.others]
     summary["notices"] = [*made.notices, *_notices(job, title, dub, failed)]
     return summary
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dubbing.analysis.footage import MadeOf
     from dubbing.config import Config
     from dubbing.manifest import Dub, GeneratorChoice, Title
+    from dubbing.master_choice import MasterChoice
     from dubbing.records import Shot
 
 __all__ = ["RESULT", "NotKnown", "Place", "Resources", "Scope", "Stage", "execute"]
@@ -187,8 +188,8 @@ class Place(Protocol):
         ...
 
     @property
-    def master_name(self) -> str:
-        """File name of this dub's master."""
+    def masters(self) -> tuple[tuple[str, MasterChoice], ...]:
+        """File name of each of this dub's masters, and how it is asked for."""
         ...
 
 

@@ -104,7 +104,7 @@ TITLE = {"id": "a", "video": "v.mp4", "dubs": [DUB]}
         (lambda: Manifest.of([Title(**TITLE)], generator={"jump": 1}), "Manifest.generator: 'generator' has no 'name'"),
         (lambda: Manifest(titles=[Title(**TITLE)]), "Manifest: it has no 'version'; add it."),  # type: ignore
         (lambda: dubbing.GeneratorChoice(name=""), "GeneratorChoice.name: 'name' must not be empty"),
-        (lambda: dubbing.Config(master={"crf": 99}), "Config.master.crf: 'crf' must be less than or equal to 51"),
+        (lambda: dubbing.Config(master={"crf": 99}), "Config.master[0].crf: 'crf' must be less than or equal to 63"),
         (lambda: dubbing.Config(mastr={}), "Config.mastr: unknown key 'mastr'; did you mean 'master'?"),
     ],
 )

@@ -24,6 +24,7 @@ from dubbing.artifacts.takes import Take
 from dubbing.engine import Report
 from dubbing.errors import OutputError
 from dubbing.job import Job
+from dubbing.master_choice import MasterChoice
 from dubbing.media.colour import planes_of
 from dubbing.shot_table import REASONS, read_rows
 from dubbing.stages.lipsync import Lipsync, LipsyncInputs
@@ -121,7 +122,7 @@ def test_a_finished_run_redoes_nothing(finished: Finished, tmp_path: Path, monke
 def test_a_changed_setting_redoes_only_what_it_touches(finished: Finished, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(finished.out, out)
-    changed = config.Config(master=config.Master(crf=30))
+    changed = config.Config(master=[MasterChoice(crf=30)])
     made = run(finished.film, out, settings=changed).run_json
     assert made["done_now"] == 2 and set(made["seconds_by_stage"]) == {"master"}
 

@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from films import Finished
+from pydantic import BaseModel
 
 from dubbing import config, manifest
 from dubbing.artifact import Artifact, File, Ref
@@ -19,6 +20,7 @@ from dubbing.dataset.clip import CutClip
 from dubbing.dataset.titles import CutTitle
 from dubbing.errors import OutputError
 from dubbing.job import Job
+from dubbing.master_choice import MasterChoice
 from dubbing.pipeline import PIPELINE
 from dubbing.stage import Stage
 from dubbing.task import Inputs, Task, Windowed
@@ -46,6 +48,8 @@ def sample(hint: Any, n: int) -> Any:
     if is_dataclass(hint):
         hints = get_type_hints(hint)
         return hint(**{f.name: sample(hints[f.name], n) for f in fields(hint)})
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return MasterChoice(crf=n)
     if hint is Any:
         return n
     raise AssertionError(f"no sample of {hint}")

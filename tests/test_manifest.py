@@ -223,7 +223,7 @@ def test_a_config_changes_only_what_it_says(tmp_path: Path) -> None:
     [
         ("master:\n  crff: 1\n", "line 2: unknown key 'crff'; did you mean 'crf'?"),
         ("mastre: {}\n", "line 1: unknown key 'mastre'; did you mean 'master'?"),
-        ("master:\n  crf: 99\n", "line 2: 'crf' must be less than or equal to 51; found 99."),
+        ("master:\n  crf: 99\n", "line 2: 'crf' must be less than or equal to 63; found 99."),
         ("master:\n  crf: high\n", "line 2: 'crf' must be a whole number"),
         ("\nlength_difference: paad\n", "line 2: 'length_difference' must be 'refuse' or 'allow'; found 'paad'."),
         ("master: 3\n", "line 1: 'master' must be a mapping"),

@@ -326,6 +326,29 @@ def test_the_master_has_one_object_under_its_name(faulty: type[Faulty]) -> None:
     assert not open_store("faulty://films/out").done(folder)
 
 
+def test_several_masters_of_one_result_have_each_one_object(faulty: type[Faulty]) -> None:
+    store = open_store("faulty://films/out")
+    names = ("reel.fr.mov", "reel.fr.proxy.mp4")
+    folder = store.root / "reel" / "fr" / "master-one"
+    with store.commit(folder) as part:
+        for name in names:
+            (part / name).write_bytes(name.encode())
+    for _ in range(2):  # the second time they are there already
+        for name in reversed(names):
+            store.publish(folder / name, store.root / "reel/fr" / name)
+    objects = Objects(Uri("faulty://films/out"))
+    assert sorted(objects.find("reel/fr")) == [
+        "reel/fr/.master.json", "reel/fr/master-one/result.json", *(f"reel/fr/{name}" for name in names),
+    ]  # fmt: skip
+    again = open_store("faulty://films/out")
+    assert again.done(folder)
+    told = again.results([folder])[folder]
+    assert told is not None and again.fault(folder, told, "all") is None
+    objects.write("reel/fr/reel.fr.proxy.mp4", b"reel.fr.PROXY.mp4")
+    again = open_store("faulty://films/out")
+    assert again.done(folder) and "is damaged" in str(again.fault(folder, told, "all"))
+
+
 def test_parts_of_killed_workers_go(faulty: type[Faulty]) -> None:
     store = open_store("faulty://films/out")
     old, fresh = store.root / "reel" / ".part-1-patch", store.root / "reel" / ".part-2-patch"

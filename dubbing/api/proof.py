@@ -6,7 +6,7 @@ may differ, and its manifest which sound was delivered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from dubbing.api.results import DubResults, open_results
 from dubbing.clock import Timeline
 from dubbing.errors import DubError, InputError, MediaError, OutputError, several
 from dubbing.manifest import Dub
+from dubbing.master_choice import MasterChoice
 from dubbing.media import Check, Likeness
 from dubbing.remote import Uri
 from dubbing.run_file import FILE, read_run
@@ -93,7 +94,7 @@ def verify(
     was, now = media.probe(film), media.probe(made)
     _same_kind(film, was, made, now)
     run = _run_of(made, takes)
-    asked = _asked(run) if run is not None else None
+    asked, choices = (_asked(run) if run is not None else None) or (None, [])
     sound, why = _sound(dub, run, asked)
     heard = media.probe(sound) if sound is not None else None
     if heard is not None and not heard.audio:
@@ -105,15 +106,21 @@ def verify(
     assert was.video is not None and now.video is not None
     checks = media.check_times(seen.source, seen.master, seen.missing, seen.extra)
     checks += [_pictures(seen, run)]
-    checks += media.check_picture(was.video, now.video)
+    checks += media.check_picture(_wanted(was, made, heard, asked, choices, run), now.video)
     if heard is None:
         checks.append(Check("sound", "not looked at", why))
     else:
-        language = asked.language if asked else languages.at_the_end_of(made.stem.removesuffix(media.DRAFT))
-        checks += media.check_sound(heard, now, asked.deliver_tracks if asked else None, language)
+        language = asked.language if asked else _language(made)
+        checks += media.check_sound(heard, now, asked.deliver_tracks if asked else None, language, was)
     checks += media.check_carried(was, now)
     where = run.out if run is not None and run.finished else None
     return Verified(made, film, sound, where, tuple(checks), seen)
+
+
+def _language(master: Path) -> str | None:
+    """The language in a master's name: of `reel.fr.mov` and `reel.fr.proxy.mov`."""
+    stem = master.stem.removesuffix(media.DRAFT)
+    return languages.at_the_end_of(stem) or languages.at_the_end_of(stem.rpartition(".")[0])
 
 
 def frames_of(film: Path | str) -> int:
@@ -158,11 +165,27 @@ def _run_of(master: Path, takes: Path | str | None) -> DubResults | None:
         return None  # a run.json of something else
 
 
-def _asked(run: DubResults) -> Dub | None:
-    """What the manifest says of a dub."""
+def _asked(run: DubResults) -> tuple[Dub, Sequence[MasterChoice]] | None:
+    """What the manifest says of a dub, and how its masters were asked for."""
     parts = read_run(open_store(run.out)).parts
-    found = (d for p in parts for t, d in p.dubs() if (t.id, d.language) == (run.title, run.language))
-    return next(found, None)
+    return next(
+        ((d, p.manifest.masters(t, d) or p.config.master) for p in parts for t, d in p.dubs()
+         if (t.id, d.language) == (run.title, run.language)),
+        None,
+    )  # fmt: skip
+
+
+def _wanted(
+    was: media.MediaInfo, master: Path, heard: media.MediaInfo | None, asked: Dub | None,
+    choices: Sequence[MasterChoice], run: DubResults | None,
+) -> media.VideoInfo:  # fmt: skip
+    """What the header of a master should say of its picture: the source's, but for what was asked to be another."""
+    assert was.video is not None
+    if run is None or asked is None or heard is None:
+        return was.video
+    suffix = master.stem.removeprefix(f"{run.title}.{run.language}").removeprefix(media.DRAFT).lstrip(".")
+    choice = next((c for c in choices if (c.suffix or "") == suffix), None)
+    return was.video if choice is None else media.delivery(was, heard, asked.deliver_tracks, choice).wanted(was.video)
 
 
 def _sound(given: Path | str | None, run: DubResults | None, asked: Dub | None) -> tuple[Path | None, str]:

@@ -145,11 +145,20 @@ class DubResults:
 
     @property
     def master(self) -> Path | Uri | None:
-        """Where the master lies; None where none was made yet."""
+        """Where the master lies, the first where there are several; None where none was made yet."""
+        return self.masters[0] if self.masters else None
+
+    @property
+    def masters(self) -> tuple[Path | Uri, ...]:
+        """Where the masters of the last run lie, in the order in which they were asked for; not those that an earlier
+        run was asked for under other names."""
         beginning, draft = f"{self.title}.{self.language}.", self._config.quality == "draft"
-        named = sorted(self._store.names(self._home, beginning))
+        named = sorted(self._store.names(self._home, beginning), key=lambda n: (n.name.count("."), n))
         found = [n for n in named if n.name.startswith(f"{beginning[:-1]}{media.DRAFT}.") == draft]
-        return place(self._store.shown(found[0])) if found else None
+        results = self._store.results(self._store.names(self._home, "master-")).values()
+        order = [name for told in results if told for name in (told.get("file"), *told.get("others", ()))]
+        made = [n for name in order for n in found if n.name == name]
+        return tuple(place(self._store.shown(n)) for n in made or found)
 
     @cached_property
     def damage(self) -> str | None:
@@ -157,10 +166,10 @@ class DubResults:
         for folder in self._store.names(self._home, "master-"):
             told = self._store.results([folder]).get(folder, {})
             problem = "is damaged: result.json" if told is None else self._store.fault(folder, told)
-            master = self.master
-            if problem is None and isinstance(master, Path) and (made := folder / master.name).exists():
-                if master.stat().st_size != made.stat().st_size:
-                    problem = f"has another length than {master.name} beside it"
+            for master in self.masters:
+                if problem is None and isinstance(master, Path) and (made := folder / master.name).exists():
+                    if master.stat().st_size != made.stat().st_size:
+                        problem = f"has another length than {master.name} beside it"
             if problem:
                 return f"{self._store.shown(folder)!r} {problem}; `dub run` its manifest again"
         return None
@@ -242,6 +251,7 @@ class DubResults:
             "worst": [{n: row[n] for n in _SHORT} for row in self._worst_rows[:_WORST]],
             "table": str(self.table) if self.table else None,
             "master": str(self.master) if self.master else None,
+            "other_masters": [str(one) for one in self.masters[1:]],
             "error": self.error or self.damage,
             "run": self.made_by.number if self.made_by else None,
         }

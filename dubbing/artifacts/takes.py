@@ -148,6 +148,13 @@ class Master(Artifact):
     """Frames that it holds."""
     notices: tuple[str, ...] = field(default=())
     """Sentences about what differs from the source."""
+    others: tuple[str, ...] = field(default=())
+    """Names of further files: other masters of the same pictures and sound."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all of its files."""
+        return (self.file, *self.others)
 
 
 @dataclass(frozen=True)

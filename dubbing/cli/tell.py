@@ -84,7 +84,7 @@ def check_told(found: Findings, out: Path | Uri) -> str:
         )
         rows = (
             (d.language, d.audio.name, d.codec, d.channels, d.rate_hz, d.samples, f"{d.over_frames:+.2f}",
-             out / t.id / d.language / d.master, d.sound)
+             " and ".join([str(out / t.id / d.language / d.master), *d.others]), d.sound)
             for d in t.dubs
         )  # fmt: skip
         head = ("dub", "sound", "codec", "channels", "Hz", "samples", "frames over", "master to come", "its sound")
@@ -100,7 +100,9 @@ def check_told(found: Findings, out: Path | Uri) -> str:
         + (f"\nruns: {', '.join(f'{what} {where}' for what, where in found.devices.items())}" if found.devices else "")
     )
     if not found.problems:
-        parts.append(f"`dub run` would make {several(sum(len(t.dubs) for t in found.titles), 'master')}.")
+        parts.append(
+            f"`dub run` would make {several(sum(1 + len(d.others) for t in found.titles for d in t.dubs), 'master')}."
+        )
     return "\n\n".join(parts)
 
 
@@ -194,7 +196,13 @@ def _stages(plan: Plan) -> list[tuple[str, int, int, int]]:
 def run_told(report: Report, out: Path | Uri, said: Collection[str] = ()) -> str:
     """One row per dub, what a person should know about it, and what to do next. said: notes that were shown before."""
     rows = (
-        (d["title"], d["language"], counted(d["counts"]), d["needs_review"], d["master"] or d["error"])
+        (
+            d["title"],
+            d["language"],
+            counted(d["counts"]),
+            d["needs_review"],
+            " and ".join([d["master"], *d["other_masters"]]) if d["master"] else d["error"],
+        )
         for d in report.summary
     )
     parts = [table(("title", "language", "shots", "review", "master"), rows)]

@@ -32,6 +32,7 @@ from dubbing import document, languages
 from dubbing.errors import ManifestError
 from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
 from dubbing.manifest.parts import Parts
+from dubbing.master_choice import MasterChoice, Masters
 from dubbing.remote import Uri, place, scheme_of
 from dubbing.yaml_text import short
 
@@ -138,6 +139,7 @@ class Dub(Model):
     leave: Parts | None = Field(
         None, description="Parts that keep the source's picture in this language, besides those of the title's `leave`."
     )
+    master: Masters | None = Field(None, description="How its masters are made, instead of the title's `master`.")
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
@@ -146,6 +148,7 @@ class Dub(Model):
             stems: Mapping[str, Path | str] | None = None, lines: Path | str | None = None, track: int | None = None,
             channels: Sequence[str] | None = None, deliver_tracks: Sequence[int] | None = None,
             only: Parts | None = None, leave: Parts | None = None,
+            master: str | Mapping[str, Any] | Sequence[Any] | None = None,
         ) -> None: ...  # fmt: skip
 
     @model_validator(mode="after")
@@ -236,6 +239,7 @@ class Title(Model):
         description="The parts of the film that are re-rendered; the rest keeps the source's picture. All without it.",
     )
     leave: Parts | None = Field(None, description="Parts of the film that keep the source's picture.")
+    master: Masters | None = Field(None, description="How its masters are made, instead of the manifest's `master`.")
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
@@ -243,6 +247,7 @@ class Title(Model):
             self, *, id: str, video: Path | str, dubs: list[Dub], shots: Path | str | None = None,
             cast: dict[str, CastMember] | None = None, original: Original | None = None, still: Still | None = None,
             only: Parts | None = None, leave: Parts | None = None,
+            master: str | Mapping[str, Any] | Sequence[Any] | None = None,
         ) -> None: ...  # fmt: skip
 
     @field_validator("dubs")
@@ -308,6 +313,10 @@ class Manifest(Model):
     titles: list[Title] = Field(min_length=1)
     generator: Annotated[GeneratorChoice, BeforeValidator(_generator), WithJsonSchema(_GENERATOR_SCHEMA)] = Field(
         default=GeneratorChoice(name="rewrite")
+    )
+    master: Masters | None = Field(
+        None,
+        description="How masters are made: `as_source`, a mapping, or a list of them; without it as the config says.",
     )
     _document: document.Document | None = PrivateAttr(None)
     _commanded: frozenset[str] = PrivateAttr(frozenset())
@@ -378,6 +387,10 @@ class Manifest(Model):
         made = self.model_copy(update={"titles": [title]})
         made._commanded = frozenset(key for key, given in (("only", only), ("leave", leave)) if given)
         return made
+
+    def masters(self, title: Title, dub: Dub) -> list[MasterChoice] | None:
+        """How the masters of a dub are asked for; None where the manifest does not say."""
+        return next((said for said in (dub.master, title.master, self.master) if said is not None), None)
 
     @property
     def files(self) -> list[Path | Uri]:

@@ -10,7 +10,7 @@ from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.known import Known, known_formats
 from dubbing.media.layers import LAYERS, LayerMovie, layer_bytes
 from dubbing.media.likeness import LEAST_DB, Likeness, compare_pictures
-from dubbing.media.master import Mastered, encode_master
+from dubbing.media.master import Mastered, encode_master, encode_masters
 from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import PatchQueue, pasted_frames
 from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, patch_of, read_patches
@@ -25,8 +25,9 @@ __all__ = [
     "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "AudioInfo", "Check", "ClipWriter", "Delivery", "Known",
     "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue", "PatchWriter", "Photograph",
     "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "changes", "check_carried", "check_picture",
-    "check_sound", "check_times", "compare_pictures", "composite", "delivery", "encode_master", "excerpt", "film_of",
-    "is_photograph", "join_patches", "known_formats", "layer_bytes", "load_timeline", "pasted_frames", "patch_frames",
-    "patch_of", "probe", "read", "read_patches", "read_photograph", "read_sound", "save_timeline", "scan",
-    "sound_between", "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed", "uneven", "variable_rate",
+    "check_sound", "check_times", "compare_pictures", "composite", "delivery", "encode_master", "encode_masters",
+    "excerpt", "film_of", "is_photograph", "join_patches", "known_formats", "layer_bytes", "load_timeline",
+    "pasted_frames", "patch_frames", "patch_of", "probe", "read", "read_patches", "read_photograph", "read_sound",
+    "save_timeline", "scan", "sound_between", "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed",
+    "uneven", "variable_rate",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ others are decoded, pasted and encoded, in the source's codec and profile. It kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,16 @@ import av.error
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import narrowed
+from dubbing.media.colour import layout_of, narrowed, planes_of
 from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
-from dubbing.media.paste import PatchQueue, paste
+from dubbing.media.paste import PatchQueue, covered, paste
+from dubbing.media.prores import Box, spliced
 
-__all__ = ["Beside", "beside"]
+__all__ = ["Beside", "beside", "pictures"]
+
+_THREADS = 8
+_LAMBDA = 118  # FF_QP2LAMBDA: how FFmpeg counts quantisers
 
 
 class Beside:
@@ -28,51 +32,90 @@ class Beside:
 
     def __init__(self, stream: Any, encoder: Any, made: Encoding) -> None:
         self.stream, self._encoder, self._made = stream, encoder, made
+        self._parts: dict[tuple[int, int, int], Any] = {}
 
-    def packets(
-        self, film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None
-    ) -> Iterator[Any]:
-        """One packet a frame of the film, with the timeline's times. first: only so many.
-
-        Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
-        """
-        queue = PatchQueue(folders)
-        count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
-        for packet in film.packets():
-            if count >= whole:
-                count += whole == len(timeline)
-                break
-            patches = queue.at(count)
-            pts = int(timeline.pts[count])
-            made = self._drawn(film, packet, patches, count) if patches else packet
-            made.pts = made.dts = pts
-            made.time_base = timeline.time_base
-            made.stream = self.stream
-            count += 1
-            yield made
-        if count != whole:
-            raise MediaError(
-                f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
-            )
-        if queue.left:
-            raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
-
-    def _drawn(self, film: Film, packet: Any, patches: list[Any], number: int) -> Any:
-        """The packet of a picture with patches in it."""
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError as e:
-            raise film.damage(number) from e
-        if len(frames) != 1 or frames[0].is_corrupt:
-            raise film.damage(number)
-        (frame,) = frames
-        frame.make_writable()
-        for patch in patches:
-            paste(frame, patch, film.colour, film.rotation_deg)
+    def packet(self, number: int, frame: Any | None, packet: Any, parts: Sequence[Box] = ()) -> Any:
+        """A picture's packet, without times: the source's own, or of a frame that is not the source's any more in these
+        parts. Of ProRes only the slices that they touch are new."""
+        if frame is None or not parts:
+            return packet
         frame = narrowed(frame, self._made.pix_fmt)
+        if self._made.codec == "prores":
+            data = spliced(bytes(packet), parts, lambda box, quantiser: self._part(frame, box, quantiser))
+            if data is not None:
+                made = av.Packet(data)
+                made.is_keyframe = True
+                return made
         frame.pts, frame.time_base, frame.pict_type = number, self._encoder.time_base, 0
         (made,) = self._encoder.encode(frame)
         return made
+
+    def _part(self, frame: Any, box: Box, quantiser: int) -> bytes:
+        """A cut-out of a frame as a packet of ProRes, every slice with that quantiser."""
+        x, y, width, height = box
+        encoder: Any = self._parts.get((width, height, quantiser))
+        if encoder is None:
+            encoder = av.CodecContext.create(self._made.encoder.name, "w")
+            encoder.width, encoder.height, encoder.pix_fmt = width, height, self._made.pix_fmt
+            encoder.time_base, encoder.framerate = self._encoder.time_base, self._encoder.framerate
+            encoder.options = {
+                **self._made.options, "flags": "+qscale", "global_quality": str(quantiser * _LAMBDA),
+            }  # fmt: skip
+            encoder.thread_type, encoder.thread_count = "SLICE", _THREADS
+            encoder.open()
+            self._parts[width, height, quantiser] = encoder
+        cut = av.VideoFrame(width, height, self._made.pix_fmt)
+        layout = layout_of(self._made.pix_fmt)
+        assert layout is not None
+        for index, (there, here) in enumerate(zip(planes_of(cut), planes_of(frame), strict=True)):
+            across, down = layout.sub if index in (1, 2) else (0, 0)
+            left, top = x >> across, y >> down
+            there[:] = here[top : top + there.shape[0], left : left + there.shape[1]]
+        cut.pts, cut.time_base = 0, encoder.time_base
+        (made,) = encoder.encode(cut)
+        return bytes(made)
+
+
+def pictures(
+    film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None, every: bool = False
+) -> Iterator[tuple[Any, Any | None, tuple[Box, ...]]]:
+    """Each picture of a film in which every one stands alone: its packet; the decoded frame with its patches in it,
+    None where there are none, unless `every` is wanted; where it is not the source's. first: only so many.
+
+    Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
+    """
+    queue = PatchQueue(folders)
+    count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
+    for packet in film.packets():
+        if count >= whole:
+            count += whole == len(timeline)
+            break
+        patches = queue.at(count)
+        frame: Any = _decoded(film, packet, count) if patches or every else None
+        if patches:
+            frame.make_writable()
+            for patch in patches:
+                paste(frame, patch, film.colour, film.rotation_deg)
+        parts = (covered(patch, film.rotation_deg, (frame.width, frame.height)) for patch in patches)
+        yield packet, frame, tuple(part for part in parts if part is not None)
+        count += 1
+    if count != whole:
+        raise MediaError(
+            f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
+        )
+    if queue.left:
+        raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
+
+
+def _decoded(film: Film, packet: Any, number: int) -> Any:
+    """The one frame of a packet."""
+    try:
+        frames = packet.decode()
+    except av.error.FFmpegError as e:
+        raise film.damage(number) from e
+    if len(frames) != 1 or frames[0].is_corrupt:
+        raise film.damage(number)
+    return frames[0]
 
 
 def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Beside | None:
@@ -92,7 +135,7 @@ def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Besid
     if made.bit_rate:
         encoder.bit_rate = made.bit_rate
     encoder.options = dict(made.options)
-    encoder.thread_count = 1
+    encoder.thread_type, encoder.thread_count = "SLICE", _THREADS  # of one picture, so that each comes out at once
     encoder.open()
     if bytes(encoder.extradata or b"") != bytes(own.extradata or b"") and made.codec == "ffv1":
         return None

@@ -24,9 +24,10 @@ from dubbing.errors import several
 from dubbing.languages import of_stream_tag
 from dubbing.media.language import three_letters
 from dubbing.media.likeness import until_damage
-from dubbing.media.master import NO_TEXT, kept_tags
+from dubbing.media.master import NO_TEXT
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, first_video, open_media
 from dubbing.media.sound import first_sample_time, sound_blocks
+from dubbing.media.tags import kept_tags
 
 __all__ = ["Check", "check_carried", "check_picture", "check_sound", "check_times", "stretch"]
 
@@ -115,13 +116,14 @@ def check_times(
     problems += [f"{stretch(source, a, b)} missing" for a, b in missing[:_MOST]]
     problems += [f"{stretch(master, a, b)} in the master only" for a, b in extra[:_MOST]]
     found = [_checked("frames", problems, several(len(master), "frame"))]
+    exact = _MS if master.time_base == _MS != source.time_base else Fraction(0)  # Matroska's clock
     problems = []
-    if source.rate != master.rate:
+    if source.rate != master.rate and not (exact and abs(source.rate / master.rate - 1) < Fraction(1, 1000)):
         problems.append(f"{master.rate} frames a second, the source has {source.rate}")
     off, first, most = 0, 0, Fraction(0)
     for n, m in zip(_without(len(source), missing), _without(len(master), extra), strict=False):
         late = int(master.pts[m]) * master.time_base - int(source.pts[n]) * source.time_base
-        if late:
+        if abs(late) > exact:
             first = n if off == 0 else first
             off, most = off + 1, max(most, late, key=abs)
     if off:
@@ -129,7 +131,7 @@ def check_times(
             f"{several(off, 'frame')} at another time, the first {stretch(source, first, first)}, by up to "
             f"{abs(float(most)) * 1000:.3f} ms {'late' if most > 0 else 'early'}"
         )
-    if source.duration != master.duration:
+    if abs(source.duration - master.duration) > 2 * exact:
         problems.append(f"{float(master.duration):.3f} s long, the source is {float(source.duration):.3f} s")
     rate = f"{source.rate} frames a second, {float(source.duration):.3f} s"
     return [*found, _checked("times of frames", problems, rate)]
@@ -156,15 +158,28 @@ def stretch(line: Timeline, first: int, last: int) -> str:
 # -- sound -----------------------------------------------------------------------------------
 
 
-def check_sound(dub: MediaInfo, master: MediaInfo, tracks: Sequence[int] | None, language: str | None) -> list[Check]:
+def check_sound(
+    dub: MediaInfo, master: MediaInfo, tracks: Sequence[int] | None, language: str | None,
+    source: MediaInfo | None = None,
+) -> list[Check]:  # fmt: skip
     """The master's sound tracks against those of the dub's file, in order, every sample. tracks: numbers of those that
-    are delivered, counted from 1, None for all; language: BCP 47 tag of the dub, None where nobody says it.
+    are delivered, counted from 1, None for all; language: BCP 47 tag of the dub, None where nobody says it;
+    source: the film, whose own tracks may follow, all of them.
 
     Raises MediaError: the dub has no track of such a number; DamagedMedia: the dub is damaged.
     """
     wanted = [dub.track(n) for n in tracks] if tracks else list(dub.audio)
+    kept = list(source.audio) if source and len(master.audio) == len(wanted) + len(source.audio) else []
     count = f"{several(len(master.audio), 'track')}, the dub has {len(wanted)}"
-    found = [_checked("sound tracks", [count] * (len(wanted) != len(master.audio)), several(len(wanted), "track"))]
+    told = several(len(wanted), "track") + (f", and the source's {len(kept)}" if kept else "")
+    found = [_checked("sound tracks", [count] * (len(wanted) + len(kept) != len(master.audio)), told)]
+    for n, (own, made) in enumerate(zip(kept, master.audio[len(wanted) :], strict=False), 1):
+        assert source is not None
+        problem, samples, longer = _difference(source.path, own, master.path, made, align=True, own_align=True)
+        problems = [problem] * bool(problem) + [f"{longer} samples more"] * bool(longer)
+        if (of_stream_tag(own.language) or "und") != (of_stream_tag(made.language) or "und"):
+            problems.append(f"language {made.language or 'not said'}, the source's {own.language}")
+        found.append(_checked(f"the source's track {n}", problems, several(samples, "sample")))
     for n, (own, made) in enumerate(zip(wanted, master.audio, strict=False), 1):
         found.append(_described(f"sound track {n}", own, made, master, language, len(wanted) > 1))
         found.append(_samples(f"samples of track {n}", dub, own, master, made))
@@ -225,10 +240,13 @@ def _begins_with_picture(master: MediaInfo) -> bool:
     return abs(min(first_sample_time(master.path, track.index) for track in master.audio) - begin) <= _MS
 
 
-def _difference(dub: Path, own: AudioInfo, master: Path, made: AudioInfo, *, align: bool) -> tuple[str, int, int]:
+def _difference(
+    dub: Path, own: AudioInfo, master: Path, made: AudioInfo, *, align: bool, own_align: bool = False
+) -> tuple[str, int, int]:
     """In which samples two tracks differ ('' in none), how many the dub has, and how many more the master has. align:
-    the master's are counted from its first picture, else from its first sound. Raises DamagedMedia: the dub is."""
-    ours = sound_blocks(dub, None, mono=False, align_to_video=False, stream_index=own.index)
+    the master's are counted from its first picture, else from its first sound; own_align: the others so too. Raises
+    DamagedMedia: the dub is."""
+    ours = sound_blocks(dub, None, mono=False, align_to_video=own_align, stream_index=own.index)
     theirs = sound_blocks(master, None, mono=False, align_to_video=align, stream_index=made.index)
     held: np.ndarray | None = None
     wrong, first, count, total = 0, -1, 0, 0

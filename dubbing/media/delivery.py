@@ -8,19 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
-from dubbing.errors import MediaError, UnsupportedMedia
+from dubbing.errors import MediaError, UnsupportedMedia, several
+from dubbing.master_choice import MasterChoice
+from dubbing.media.asked import asked_picture
 from dubbing.media.colour import HDR, layout_of
-from dubbing.media.encoders import ENCODERS, Encoding, as_source
+from dubbing.media.encoders import DECODED, ENCODERS, Encoder, Encoding
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
-__all__ = ["DRAFT", "Delivery", "TrackDelivery", "delivery", "tables"]
+__all__ = ["DRAFT", "MUXERS", "Delivery", "TrackDelivery", "delivery", "tables"]
 
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
-_EXTENSIONS = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv"}
-_LOSSLESS_IN = {
+_EXTENSIONS = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mxf": ".mxf"}
+MUXERS = {"mkv": "matroska"}
+"""FFmpeg's names of containers, where they are others."""
+_ROOM = 1.5  # of the source's size
+_BYTES_A_PIXEL = 1.0  # of pictures that stand alone: ProRes 422 HQ takes 0.45, FFV1 more than 1
+_PLAIN = MasterChoice()
+_MXF_RATES = (*(Fraction(n * 1000, 1001) for n in (24, 30, 60)), *map(Fraction, (24, 25, 30, 50, 60)))
+_LOSSLESS_IN: dict[str, set[str]] = {
     "mp4": {"flac", "alac"},
     "mov": {
         "alac",
@@ -35,24 +44,28 @@ _LOSSLESS_IN = {
     },
     "matroska": {"flac", "alac", "tta"}
     | {"pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
+    "mxf": {"pcm_s16le", "pcm_s24le"},
 }
-_LOSSY_IN = {
+_LOSSY_IN: dict[str, set[str]] = {
     "mp4": {"aac", "ac3", "eac3", "opus"},
     "mov": {"aac", "ac3", "eac3"},
     "matroska": {"aac", "ac3", "eac3", "opus"},
+    "mxf": set(),
 }
 """Lossy codecs begin and end with samples that are not to be heard. How many is kept exactly when the
 packets come from a bare stream or from the same family of container, not when they change it."""
 _SAME_FAMILY_ONLY = {"matroska": {"mp3", "vorbis", "mp2"}}
-_SUBTITLES_IN = {
+_SUBTITLES_IN: dict[str, set[str]] = {
     "mp4": {"mov_text", "dvd_subtitle"},
     "mov": {"mov_text"},
     "matroska": {"subrip", "ass", "webvtt", "dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "text"},
+    "mxf": set(),
 }
-_PICTURES_IN = {
+_PICTURES_IN: dict[str, set[str]] = {
     "mp4": {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mjpeg", "png"},
     "mov": {"h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "png", "prores", "dnxhd"},
     "matroska": {"h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "png", "prores"},
+    "mxf": set(),
 }
 
 
@@ -71,7 +84,9 @@ class Delivery:
     """How a master is made.
 
     extension: with its dot; muxer: FFmpeg's name; picture: how the picture is encoded; sound: its tracks in order;
-    notices: sentences for the user about what differs from the source.
+    notices: sentences for the user about what differs from the source; suffix: a part of the file's name, or '';
+    kept: tracks of the film's own sound, which follow the dub's; left_out: indices of the film's streams that the
+    container cannot carry.
     """
 
     extension: str
@@ -79,63 +94,107 @@ class Delivery:
     picture: Encoding
     sound: tuple[TrackDelivery, ...]
     notices: tuple[str, ...]
+    suffix: str = ""
+    kept: tuple[TrackDelivery, ...] = ()
+    left_out: frozenset[int] = frozenset()
 
     def file(self, title: str, language: str, draft: bool) -> str:
-        """The master's name: `reel.fr.mp4`, of a draft `reel.fr.draft.mp4`, so that nobody takes one for the other."""
-        return f"{title}.{language}{DRAFT if draft else ''}{self.extension}"
+        """The master's name: `reel.fr.mp4`, of a draft `reel.fr.draft.mp4`, so that nobody takes one for the other;
+        with a suffix `reel.fr.proxy.mp4`."""
+        suffix = f".{self.suffix}" if self.suffix else ""
+        return f"{title}.{language}{DRAFT if draft else ''}{suffix}{self.extension}"
+
+    def wanted(self, video: VideoInfo) -> VideoInfo:
+        """What the master's header should say of its picture. video: the source's."""
+        converts = self.picture.converts
+        if converts is None:
+            return video
+        pix_fmt = DECODED.get((self.picture.codec, converts.pix_fmt), converts.pix_fmt)
+        return replace(video, pix_fmt=pix_fmt, matrix=converts.matrix, range=2 if converts.full_after else 1)
+
+    def room(self, info: MediaInfo, size_bytes: int) -> float:
+        """About how many bytes it may take at most, its sound left out. info, size_bytes: of the source."""
+        if self.picture.converts is None or not self.picture.encoder.intra or info.video is None:
+            return size_bytes * _ROOM
+        return info.video.width * info.video.height * info.video.frames_hint * _BYTES_A_PIXEL
 
 
-def delivery(info: MediaInfo, sound_info: MediaInfo, tracks: Sequence[int] | None = None) -> Delivery:
+def delivery(
+    info: MediaInfo, sound_info: MediaInfo, tracks: Sequence[int] | None = None, choice: MasterChoice = _PLAIN
+) -> Delivery:
     """How the picture of `info` is delivered with the sound of `sound_info`: all its tracks, or those of these numbers,
-    counted from 1, in that order.
+    counted from 1, in that order; as `choice` asks, and as the source where it says nothing.
 
     mp4, mov and Matroska stay what they are; WebM becomes Matroska (same clock, same subtitles); all
     else becomes mp4, whose clock can be any; mp4 becomes mov where the sound is PCM, and each what carries its codec.
     The codec is the source's own where `encoders` knows it. Subtitles, further pictures and covers are copied.
-    Raises UnsupportedMedia when anything but the source's own sound would be lost, MediaError without
-    a picture, a sound stream or a track of that number.
+    Raises UnsupportedMedia when anything but the source's own sound would be lost, or what is asked for cannot be made;
+    MediaError without a picture, a sound stream or a track of that number.
     """
     video = info.video
     if video is None:
         raise MediaError(f"{info.path} has no video stream.")
     if not sound_info.audio:
         raise MediaError(f"{sound_info.path} has no sound stream.")
-    picture = _picture(info, video)
-    notices = []
-    muxer = _muxer(info, video)
-    if muxer not in picture.encoder.muxers:
-        muxer = picture.encoder.muxers[0]
-        if "mov" in info.container or "matroska" in info.container:
-            notices.append(f"{info.path.name} becomes a {_EXTENSIONS[muxer]}, which carries {picture.encoder.shown}.")
+    picture, told = _picture(info, video, choice)
+    notices = list(told)
     chosen = [sound_info.track(number) for number in tracks] if tracks else list(sound_info.audio)
-    sound = tuple(_sound(muxer, sound_info, track) for track in chosen)
-    if muxer == "mp4" and any(track.codec.startswith("pcm") for track in sound):
-        muxer = "mov"
+    if choice.container is not None:
+        muxer = _asked_muxer(info, video, picture.encoder, choice.container)
+    else:
+        muxer = _muxer(info, video)
+        if muxer not in picture.encoder.muxers:
+            muxer = picture.encoder.muxers[0]
+            if "mov" in info.container or "matroska" in info.container:
+                notices.append(
+                    f"{info.path.name} becomes a {_EXTENSIONS[muxer]}, which carries {picture.encoder.shown}."
+                )
+    own = list(info.audio) if choice.sound is not None and choice.sound.keep_source_tracks else []
+    sound, kept = _tracks(muxer, sound_info, chosen), _tracks(muxer, info, own)
+    if muxer == "mp4" and any(track.codec.startswith("pcm") for track in (*sound, *kept)):
+        if choice.container is not None:
+            whose, of = (sound_info, chosen) if any(t.codec.startswith("pcm") for t in sound) else (info, own)
+            raise UnsupportedMedia(
+                f"{whose.path.name} ({of[0].codec}) cannot be in an mp4 sample for sample: ask for "
+                "`container: mov` or `mkv`, or give the sound in FLAC."
+            )
+        muxer = "mov" if "mov" in picture.encoder.muxers else "matroska"
         if "mov" in info.container:
-            notices.append(f"{info.path.name} becomes a .mov: mp4 does not carry this sound without loss.")
-        sound = tuple(_sound(muxer, sound_info, track) for track in chosen)
-    if "mov" not in info.container and "matroska" not in info.container:
+            extension = _EXTENSIONS[muxer]
+            notices.append(f"{info.path.name} becomes a {extension}: mp4 does not carry this sound without loss.")
+        sound, kept = _tracks(muxer, sound_info, chosen), _tracks(muxer, info, own)
+    if choice.container is not None:
+        pass
+    elif "mov" not in info.container and "matroska" not in info.container:
         notices.append(f"{info.path.name} ({info.container}) is delivered as {_EXTENSIONS[muxer]}.")
     elif "matroska" in info.container and info.path.suffix.lower() != _EXTENSIONS[muxer]:
         notices.append(f"{info.path.name} is delivered as {_EXTENSIONS[muxer]}.")
     if picture.notice:
         notices.append(f"{info.path.name} {picture.notice}.")
+    if muxer == "matroska" and 1 / video.time_base != 1000:
+        notices.append(f"{info.path.name}: frame times are rounded to milliseconds, which Matroska counts.")
+    if muxer == "mxf" and info.chapters:
+        notices.append(f"{info.path.name} has {several(info.chapters, 'chapter')}, which MXF does not carry.")
     if video.dynamic:
         notices.append(f"{info.path.name} has {' and '.join(video.dynamic)} metadata, which is not in the master.")
-    for codec in dict.fromkeys(own.codec for own, made in zip(chosen, sound, strict=True) if not made.copied):
-        notices.append(f"{sound_info.path.name} ({codec}) is delivered as PCM, sample for sample.")
-    _check_others(info, muxer, notices)
-    tag = picture.tag
-    if picture.codec == "hevc" and muxer != "matroska":
+    for whose, of, carried in ((sound_info, chosen, sound), (info, own, kept)):
+        for codec in dict.fromkeys(one.codec for one, made in zip(of, carried, strict=True) if not made.copied):
+            notices.append(f"{whose.path.name} ({codec}) is delivered as PCM, sample for sample.")
+    left_out = _check_others(info, muxer, notices, choice.container is not None or choice.codec is not None)
+    tag = picture.tag if muxer != "mxf" else ""
+    if picture.codec == "hevc" and muxer in ("mp4", "mov"):
         tag = "hev1" if video.tag == "hev1" else "hvc1"
-    return Delivery(_EXTENSIONS[muxer], muxer, replace(picture, tag=tag), sound, tuple(notices))
+    return Delivery(
+        _EXTENSIONS[muxer], muxer, replace(picture, tag=tag), sound, tuple(notices), choice.suffix or "", kept, left_out
+    )
 
 
-def _picture(info: MediaInfo, video: VideoInfo) -> Encoding:
-    """How the picture is encoded. Raises UnsupportedMedia for one that would be changed."""
+def _picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tuple[Encoding, tuple[str, ...]]:
+    """How the picture is encoded, and what the user should know of it. Raises UnsupportedMedia for one that would be
+    changed without being asked, or cannot be as it is asked."""
     name = info.path
-    picture = as_source(video)
     layout = layout_of(video.pix_fmt)
+    picture, told = (None, ()) if layout is None else asked_picture(info, video, choice)
     if picture is None or layout is None:
         if video.alpha:
             raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
@@ -145,14 +204,13 @@ def _picture(info: MediaInfo, video: VideoInfo) -> Encoding:
         raise UnsupportedMedia(f"{name} has transparency or a palette, which a master would lose: remove it first.")
     if video.interlaced:
         raise UnsupportedMedia(f"{name} is interlaced, and masters are progressive: deinterlace it first.")
-    across, down = layout.sub
-    if video.width % (1 << across) or video.height % (1 << down):
-        raise UnsupportedMedia(
-            f"{name} is {video.width}x{video.height}, and {video.pix_fmt} needs even sizes: crop it."
-        )
+    for pix_fmt in dict.fromkeys((video.pix_fmt, picture.pix_fmt)):
+        across, down = (layout_of(pix_fmt) or layout).sub
+        if video.width % (1 << across) or video.height % (1 << down):
+            raise UnsupportedMedia(f"{name} is {video.width}x{video.height}, and {pix_fmt} needs even sizes: crop it.")
     if video.matrix9 is not None and not _pure_turn(video.matrix9, video.rotation_deg):
         raise UnsupportedMedia(f"{name} is to be shown mirrored or askew, not by quarter turns: turn its pictures.")
-    return picture
+    return picture, told
 
 
 def _pure_turn(matrix9: tuple[int, ...], degrees: int) -> bool:
@@ -168,6 +226,25 @@ def _muxer(info: MediaInfo, video: VideoInfo) -> str:
     return "mov" if "mov" in info.container and quicktime else "mp4"
 
 
+def _asked_muxer(info: MediaInfo, video: VideoInfo, encoder: Encoder, container: str) -> str:
+    """FFmpeg's name of a container that is asked for. Raises UnsupportedMedia where it cannot carry the film."""
+    muxer, name = MUXERS.get(container, container), info.path.name
+    if muxer not in encoder.muxers:
+        able = ", ".join(next((c for c, m in MUXERS.items() if m == muxer), muxer) for muxer in encoder.muxers)
+        raise UnsupportedMedia(f"{name}: a master in {encoder.shown} cannot be in {container}; it may be in {able}.")
+    if muxer == "mxf" and video.rate not in _MXF_RATES:
+        raise UnsupportedMedia(
+            f"{name} has {video.rate} frames a second, and MXF has {', '.join(map(str, _MXF_RATES))}: ask for `mov`."
+        )
+    if muxer == "mxf" and video.rotation_deg:
+        raise UnsupportedMedia(f"{name} is to be shown turned, which MXF cannot say: ask for `container: mov`.")
+    return muxer
+
+
+def _tracks(muxer: str, info: MediaInfo, tracks: Sequence[AudioInfo]) -> tuple[TrackDelivery, ...]:
+    return tuple(_sound(muxer, info, track) for track in tracks)
+
+
 def _sound(muxer: str, info: MediaInfo, sound: AudioInfo) -> TrackDelivery:
     """How a track is delivered. Lossy codecs that must be decoded become float PCM."""
     family = next((name for name in ("matroska", "mov") if name in info.container), "")
@@ -179,31 +256,44 @@ def _sound(muxer: str, info: MediaInfo, sound: AudioInfo) -> TrackDelivery:
         exact |= _SAME_FAMILY_ONLY.get(muxer, set())
     if muxer == "mp4":
         exact |= {codec for codec in _LOSSLESS_IN["mov"] if codec.startswith("pcm")}
+    if muxer == "mxf" and sound.rate_hz != 48_000:
+        raise UnsupportedMedia(
+            f"{info.path.name} has {sound.rate_hz} Hz, and sound in MXF has 48,000: ask for `container: mov`."
+        )
     if sound.codec in exact:
         return TrackDelivery(sound.index, True, sound.codec)
     kind = sound.sample_format.removesuffix("p")
+    if muxer == "mxf" and (kind in ("flt", "dbl") or sound.bits > 24):
+        raise UnsupportedMedia(
+            f"{info.path.name} ({sound.codec}) has more than 24 bits a sample, and MXF has 16 or 24: ask for "
+            "`container: mov`."
+        )
     if kind in ("flt", "dbl"):
         return TrackDelivery(sound.index, False, "pcm_f32le" if kind == "flt" else "pcm_f64le")
     deep = "pcm_s16le" if sound.bits <= 16 else "pcm_s24le" if sound.bits <= 24 else "pcm_s32le"
     return TrackDelivery(sound.index, False, deep)
 
 
-def _check_others(info: MediaInfo, muxer: str, notices: list[str]) -> None:
-    """Raises UnsupportedMedia for a stream that the container cannot carry; notes what is left out."""
-    for sub in info.subtitles:
-        if sub.codec not in _SUBTITLES_IN[muxer]:
+def _check_others(info: MediaInfo, muxer: str, notices: list[str], asked: bool) -> frozenset[int]:
+    """The streams that are left out, with a notice of each: of a container that was asked for, those that it cannot
+    carry. Raises UnsupportedMedia for such a stream where nobody asked."""
+    extension, left = _EXTENSIONS[muxer], set()
+    further = [(other.index, other.kind, other.codec) for other in info.others if other.kind in ("video", "cover")]
+    for index, kind, codec in [*((sub.index, "subtitle", sub.codec) for sub in info.subtitles), *further]:
+        if codec in (_SUBTITLES_IN if kind == "subtitle" else _PICTURES_IN)[muxer]:
+            continue
+        what = f"{codec} subtitles" if kind == "subtitle" else f"another {kind} stream ({codec})"
+        if not asked:
             raise UnsupportedMedia(
-                f"{info.path} has {sub.codec} subtitles, which {_EXTENSIONS[muxer]} cannot carry: "
-                f"take stream {sub.index} out, or put the film into Matroska."
+                f"{info.path} has {what}, which {extension} cannot carry: take stream {index} out, or put the film "
+                "into Matroska."
             )
+        left.add(index)
+        notices.append(f"{info.path.name} has {what}, which {extension} cannot carry: not in this master.")
     for other in info.others:
-        if other.kind in ("video", "cover") and other.codec not in _PICTURES_IN[muxer]:
-            raise UnsupportedMedia(
-                f"{info.path} has another {other.kind} stream ({other.codec}), which {_EXTENSIONS[muxer]} cannot "
-                f"carry: take stream {other.index} out, or put the film into Matroska."
-            )
         if other.kind == "data" and other.codec is not None:
             notices.append(f"{info.path.name}: data stream {other.index} ({other.codec}) is not in the master.")
+    return frozenset(left)
 
 
 def tables() -> dict[str, Mapping[Any, Any]]:

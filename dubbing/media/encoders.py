@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from dubbing.media.colour import layout_of
+from dubbing.media.convert import Conversion
 from dubbing.media.probe import VideoInfo
 
-__all__ = ["ENCODERS", "Encoder", "Encoding", "as_source"]
+__all__ = ["DECODED", "ENCODERS", "PROFILES", "Encoder", "Encoding", "as_source"]
 
 _YUV = tuple(f"yuv{sub}p" for sub in ("420", "422", "444"))
 _YUV8 = frozenset((*_YUV, *(f"yuvj{name[3:]}" for name in _YUV)))
@@ -25,7 +26,8 @@ def _bits(*depths: int, names: tuple[str, ...] = _YUV) -> frozenset[str]:
 class Encoder:
     """One of FFmpeg's encoders. name: FFmpeg's; shown: the codec's name as people write it; formats: pixel formats that
     it takes; muxers: that carry the codec, the one that is taken by itself first; intra: whether every picture stands
-    alone; lossless: whether it gives back what it was given; options: always given to it."""
+    alone; lossless: whether it gives back what it was given; options: always given to it; as_source: whether a film of
+    this codec is delivered in it without being asked for; least: smallest (width, height)."""
 
     name: str
     shown: str
@@ -34,6 +36,8 @@ class Encoder:
     intra: bool = True
     lossless: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
+    as_source: bool = True
+    least: tuple[int, int] = (1, 1)
 
 
 ENCODERS: dict[str, Encoder] = {
@@ -43,10 +47,13 @@ ENCODERS: dict[str, Encoder] = {
         intra=False,
     ),
     "prores": Encoder(
-        "prores_ks", "ProRes", frozenset({"yuv422p10le", "yuv444p10le", "yuva444p10le"}), ("mov", "matroska"),
+        "prores_ks", "ProRes", frozenset({"yuv422p10le", "yuv444p10le", "yuva444p10le"}), ("mov", "matroska", "mxf"),
         options={"vendor": "apl0"},
     ),
-    "dnxhd": Encoder("dnxhd", "DNxHR", frozenset({"yuv422p", "yuv422p10le", "yuv444p10le", "gbrp10le"}), ("mov",)),
+    "dnxhd": Encoder(
+        "dnxhd", "DNxHR", frozenset({"yuv422p", "yuv422p10le", "yuv444p10le", "gbrp10le"}), ("mov", "mxf"),
+        least=(256, 120),
+    ),
     "cfhd": Encoder(
         "cfhd", "CineForm", frozenset({"yuv422p10le", "gbrp12le", "gbrap12le"}), ("mov",), options={"quality": "film1"}
     ),
@@ -62,22 +69,38 @@ ENCODERS: dict[str, Encoder] = {
         options={"qmin": "1", "qmax": "2", "strict": "unofficial"},
     ),
     "v210": Encoder("v210", "uncompressed 10-bit 4:2:2 (v210)", frozenset({"yuv422p10le"}), ("mov",), lossless=True),
+    "av1": Encoder(
+        "libsvtav1", "AV1", frozenset({"yuv420p", "yuv420p10le"}), ("mp4", "matroska"), intra=False, as_source=False,
+        least=(64, 64),
+    ),
 }  # fmt: skip
 """By the codec's name as FFmpeg's decoders have it."""
 
 _PRORES = {
     "apco": "proxy", "apcs": "lt", "apcn": "standard", "apch": "hq", "ap4h": "4444", "ap4x": "4444xq",
 }  # fmt: skip
-_DNXHR = ("lb", "sq", "hq", "hqx", "444")
+_YUV422, _YUV444 = frozenset({"yuv422p10le"}), frozenset({"yuv444p10le", "yuva444p10le"})
+PROFILES: dict[str, dict[str, frozenset[str]]] = {
+    "prores": {name: _YUV444 if name.startswith("4444") else _YUV422 for name in _PRORES.values()},
+    "dnxhd": {
+        "lb": frozenset({"yuv422p"}), "sq": frozenset({"yuv422p"}), "hq": frozenset({"yuv422p"}),
+        "hqx": frozenset({"yuv422p10le"}), "444": frozenset({"yuv444p10le", "gbrp10le"}),
+    },
+}  # fmt: skip
+"""Profiles by codec, and the formats of each."""
+_DNXHR = tuple(PROFILES["dnxhd"])
 _NEAREST = {"yuv444p12le": "yuv444p10le", "yuva444p12le": "yuva444p10le", "gbrp12le": "gbrp10le"}
 """What decoders make of ProRes and DNxHR of 4:4:4, and what their encoders take."""
+DECODED = {("prores", made): found for found, made in _NEAREST.items() if found.startswith("yuv")}
+"""What a decoder makes of what an encoder was given, by codec and format, where it is something else."""
 
 
 @dataclass(frozen=True)
 class Encoding:
     """How a master's picture is made. codec: of the source's names; pix_fmt: what the encoder is given; options: for
     it; tag: the four letters that name the codec in mp4 and mov, '' for the usual; bit_rate: bits a second, 0 where the
-    encoder decides by quality; notice: what differs from the source, '' where nothing does."""
+    encoder decides by quality; notice: what differs from the source, '' where nothing does; converts: how the source's
+    pictures become those, None where they are of the same planes; crf, preset: of the encoder, None for its default."""
 
     codec: str
     encoder: Encoder
@@ -86,11 +109,14 @@ class Encoding:
     tag: str = ""
     bit_rate: int = 0
     notice: str = ""
+    converts: Conversion | None = None
+    crf: float | None = None
+    preset: int | str | None = None
 
     @property
     def alike(self) -> bool:
         """Whether a picture of the source may stand beside one that was made so."""
-        return self.encoder.intra and not self.notice
+        return self.encoder.intra and not self.notice and self.converts is None
 
 
 def as_source(video: VideoInfo) -> Encoding | None:
@@ -100,7 +126,7 @@ def as_source(video: VideoInfo) -> Encoding | None:
     HEVC, and one that neither holds FFV1, which loses nothing.
     """
     same = ENCODERS.get(video.codec)
-    if same is not None:
+    if same is not None and same.as_source:
         pix_fmt = video.pix_fmt if video.pix_fmt in same.formats else _NEAREST.get(video.pix_fmt, "")
         if pix_fmt in same.formats and (made := _with_profile(video, same, pix_fmt)):
             return made

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from dubbing.errors import UnsupportedMedia
-from dubbing.media.delivery import delivery, tables
-from dubbing.media.encoders import ENCODERS, Encoder
+from dubbing.master_choice import PictureCodec
+from dubbing.media.asked import FFMPEG, shown_formats
+from dubbing.media.delivery import MUXERS, delivery, tables
+from dubbing.media.encoders import ENCODERS, PROFILES, Encoder
 from dubbing.media.photo import LEAST_PX, MOST_BLOCKS, READ, Photograph, film_of
 from dubbing.media.probe import LISTS, READERS, AudioInfo, MediaInfo, OtherInfo
 
@@ -48,7 +50,7 @@ class Known:
 def known_formats() -> tuple[Known, ...]:
     """Everything, part by part; names of which the same is to be said are in one."""
     found: dict[Known, list[str]] = {}
-    for one in (*_containers(), *_codecs(), *_pictures(), *_sounds(), *_others(), *_stills()):
+    for one in (*_containers(), *_codecs(), *_pictures(), *_sounds(), *_others(), *_stills(), *_masters()):
         found.setdefault(replace(one, name=""), []).append(one.name)
     return tuple(replace(one, name=", ".join(names)) for one, names in found.items())
 
@@ -106,15 +108,29 @@ def _in_matroska(film: MediaInfo) -> MediaInfo:
 
 def _codecs() -> Iterator[Known]:
     for codec, encoder in ENCODERS.items():
+        if not encoder.as_source:
+            continue
         film = _film(codec=codec, pix_fmt=_usual(encoder), profile="DNXHR HQ" if codec == "dnxhd" else "")
         again = "pictures that do not change are copied, the others encoded" if encoder.intra else "encoded once more"
         note = "" if encoder.name == "libx264" else f" ({delivery(film, _sound()).extension})"
         yield Known("picture codec", codec, True, f"stays {encoder.shown}{note}, {again}")
-    other = sorted(set().union(*tables()["pictures"].values()) - {*ENCODERS, "png"})
+    other = sorted(
+        set().union(*tables()["pictures"].values()) - {*(c for c, e in ENCODERS.items() if e.as_source), "png"}
+    )
     yield Known("picture codec", ", ".join(other), True, f"decoded; {_told(_film(codec='vp9'))}")
     yield Known("picture codec", "every other that FFmpeg decodes", True, f"decoded; {_told(_film(codec='other'))}")
     deep = _film(codec="other", pix_fmt="yuv422p10le", bit_depth=10)
     yield Known("picture codec", "those with more than 8 bits", True, f"decoded; {_told(deep)}")
+
+
+def _masters() -> Iterator[Known]:
+    """What a master may be where the manifest or the configuration asks for it, codec by codec."""
+    for codec in get_args(PictureCodec):
+        own = FFMPEG.get(codec, codec)
+        encoder, profiles = ENCODERS[own], PROFILES.get(own, {})
+        containers = ", ".join(next((n for n, m in MUXERS.items() if m == muxer), muxer) for muxer in encoder.muxers)
+        what = f"{shown_formats(encoder.formats)}; in {containers}"
+        yield Known("master", codec, True, f"profiles {', '.join(profiles)}; {what}" if profiles else what)
 
 
 def _usual(encoder: Encoder) -> str:

@@ -1,6 +1,7 @@
 """How like a film's pictures those of another file are, frame by frame, in one pass over both.
 
-Samples are compared as they are coded (Y, U, V), so that no conversion hides or adds a difference. What a matte covers
+Samples are compared as they are coded (Y, U, V), so that no conversion hides or adds a difference; where the master has
+another format than the source, the source's are converted to it first. What a matte covers
 is left out, and of the chroma whatever block it touches. A frame that is absent, or one too many, is found by its
 picture: where a pair differs and the next frame of either film fits, the pass goes on from there. Two frames of each
 film are held.
@@ -23,6 +24,7 @@ import numpy as np
 from dubbing.clock import Timeline
 from dubbing.errors import DamagedMedia, MediaError
 from dubbing.media.colour import layout_of, planes_of, turn_back
+from dubbing.media.convert import Conversion
 from dubbing.media.paste import PatchQueue
 from dubbing.media.read import Picture, scan
 from dubbing.records import Patch
@@ -198,14 +200,16 @@ def _gap(a: Picture, b: Picture, patches: Sequence[Patch]) -> _Gap:
         raise MediaError(
             f"A picture of {two.width}x{two.height} cannot be compared with one of {one.width}x{one.height}."
         )
-    kind = one.format.name if layout_of(one.format.name) else "yuv444p"
+    kind = next((f.format.name for f in (two, one) if layout_of(f.format.name)), "yuv444p")
     layout = layout_of(kind)
     assert layout is not None
     sub = layout.sub
-    planes = [
-        planes_of(f if layout_of(f.format.name) == layout or _alike(f.format.name, kind) else f.reformat(format=kind))
-        for f in (one, two)
-    ]
+    if not all(layout_of(f.format.name) == layout or _alike(f.format.name, kind) for f in (one, two)):
+        matrix = (one if layout.rgb else two).colorspace
+        one, two = (
+            Conversion.plain(kind, matrix, p.colour.full, b.colour.full, one.height).of(p.av_frame) for p in (a, b)
+        )
+    planes = [planes_of(f) for f in (one, two)]
     unit = 255 / ((1 << layout.depth) - 1)  # everything is measured in steps of 8 bits
     mask = _covered(a, patches) if patches else None
     error, samples, worst = 0.0, 0, [0.0, 0.0]

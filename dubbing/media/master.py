@@ -2,49 +2,43 @@
 
 Frames, their times, size, aspect, colour tags, turn, timecode, chapters, tags, subtitles and further
 picture streams are the source's; its sound streams give way to the dub, which is copied packet by
-packet, or written as PCM. Memory does not grow with the film. It does not know what may be delivered
-how (`delivery`) or where patches come from (`paste`).
+packet, or written as PCM. Several masters of one dub are made side by side of one decoding. Memory does not grow with
+the film. It does not know what may be delivered how (`delivery`) or where patches come from (`paste`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
-import cv2
 import numpy as np
-from av.stream import Discard
 
 from dubbing.clock import Timeline
-from dubbing.errors import MediaError, OutputError
-from dubbing.media.alone import beside
-from dubbing.media.colour import HDR, narrowed, planes_of
-from dubbing.media.delivery import Delivery, TrackDelivery, delivery
+from dubbing.errors import OutputError, UnsupportedMedia
+from dubbing.master_choice import MasterChoice
+from dubbing.media.alone import Beside, beside, pictures
+from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.film import Film
-from dubbing.media.language import three_letters
+from dubbing.media.master_picture import add_picture, describe, shown_as, steady
+from dubbing.media.master_sound import SoundTracks
 from dubbing.media.paste import pasted
-from dubbing.media.probe import MediaInfo, VideoInfo, local_url, open_media, probe
-from dubbing.media.sound import first_sample_time
+from dubbing.media.probe import MediaInfo, local_url, open_media, probe
+from dubbing.media.prores import Box
+from dubbing.media.tags import kept_tags
 
-__all__ = ["NO_TEXT", "Mastered", "encode_master", "kept_tags"]
+__all__ = ["NO_TEXT", "Mastered", "encode_master", "encode_masters", "write_masters"]
 
-_DEFAULTS = {"libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0)}
-_DRAFT = ("ultrafast", 26.0)
 _DRAFT_COMMENT = "draft, not for delivery: half size, coarse mouths"
-_ENCODER_THREADS = 8
-_STEADY_S = Fraction(2, 1000)
 _PROGRESS_FRAMES = 24
 NO_TEXT = b"\0\0"
 """How mp4 marks the pause after a subtitle; its muxer writes these itself."""
-_NOT_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "timecode", "alpha_mode"}
-_MATROSKA_STATISTICS = ("bps", "number_of_", "_statistics_")
 _ITUNES = {
     "title", "artist", "album_artist", "album", "composer", "comment", "date", "genre", "copyright", "grouping",
     "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc", "media_type",
@@ -77,62 +71,184 @@ def encode_master(
     draft: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Mastered:
-    """Write the master of `source` with patches and dub `sound` to `target`.
+    """Write the master of `source`, as the source is, to `target`; all else as of `encode_masters`. crf and preset: of
+    the encoder, where the source's codec has such (None: visually lossless and fast, H.264 superfast 16, HEVC
+    ultrafast 14)."""
+    plan = delivery(probe(source), probe(sound), tracks)
+    plan = replace(plan, picture=replace(plan.picture, crf=crf, preset=preset))
+    return write_masters(
+        source, timeline, patch_folders, sound, {Path(target): plan}, language=language, threads=threads,
+        frames=frames, draft=draft, progress=progress,
+    )[0]  # fmt: skip
 
-    timeline: the source's; sound: the dub's file, whose tracks are all delivered, beginning with frame 0; language:
-    BCP 47 tag of the dub; tracks: numbers, counted from 1, of those that are delivered (None: all); crf and preset: of
-    the encoder (None: visually lossless and fast, H.264 superfast 16, HEVC ultrafast 14); threads: encoder threads, 0
-    for a fixed number, so that the same input gives the same bytes on every machine; frames: leave off after so many,
-    where a film is made longer than this dub needs (None: all of them, as any source's are); draft: half the width and
-    height, encoded fast and small unless crf and preset say otherwise, with a comment among the tags that says so;
-    progress(n): n more frames are done.
 
-    Raises UnsupportedMedia before any work, DamagedMedia by timecode, OutputError when the target
-    cannot be written.
+def encode_masters(
+    source: str | Path,
+    timeline: Timeline,
+    patch_folders: Iterable[str | Path],
+    sound: str | Path,
+    targets: Mapping[Path, MasterChoice],
+    *,
+    language: str | None = None,
+    tracks: Sequence[int] | None = None,
+    threads: int = 0,
+    frames: int | None = None,
+    draft: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> list[Mastered]:
+    """Write masters of `source` with patches and dub `sound`, one for each target, decoding the film once.
+
+    timeline: the source's; sound: the dub's file, whose tracks are all delivered, beginning with frame 0; targets: how
+    each file is asked for; language: BCP 47 tag of the dub; tracks: numbers, counted from 1, of those that are
+    delivered (None: all); threads: encoder threads, 0 for a fixed number, so that the same input gives the same bytes
+    on every machine; frames: leave off after so many, where a film is made longer than this dub needs (None: all of
+    them, as any source's are); draft: half the width and height, encoded fast and small unless crf and preset say
+    otherwise, with a comment among the tags that says so; progress(n): n more frames are done.
+
+    Raises UnsupportedMedia before any work, DamagedMedia by timecode, OutputError when a target cannot be written.
     """
     info, sound_info = probe(source), probe(sound)
-    plan = delivery(info, sound_info, tracks)
-    assert info.video is not None
-    copies = plan.picture.alike and not draft
+    plans = {path: delivery(info, sound_info, tracks, choice) for path, choice in targets.items()}
+    return write_masters(
+        source, timeline, patch_folders, sound, plans, language=language, threads=threads, frames=frames, draft=draft,
+        progress=progress,
+    )  # fmt: skip
+
+
+def write_masters(
+    source: str | Path,
+    timeline: Timeline,
+    patch_folders: Iterable[str | Path],
+    sound: str | Path,
+    plans: Mapping[Path, Delivery],
+    *,
+    language: str | None = None,
+    threads: int = 0,
+    frames: int | None = None,
+    draft: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> list[Mastered]:
+    """As `encode_masters`, of what was decided for each target (`delivery`)."""
+    info, sound_info = probe(source), probe(sound)
+    for plan in plans.values():
+        if plan.muxer == "mxf" and not steady(timeline):
+            raise UnsupportedMedia(f"{info.path.name} has a variable frame rate, and MXF has none: ask for `mov`.")
+    copies = not draft and any(plan.picture.alike for plan in plans.values())
+    outputs: list[_Output] = []
     with Film(source, 1 if copies else 0) as film, contextlib.ExitStack() as files:
-        output = _open_output(target, plan, info, sound_info, timeline, draft)
+        if copies:
+            film.stream.codec_context.thread_type, film.stream.codec_context.thread_count = "SLICE", 0
         try:
-            copied = beside(output, film, plan.picture, timeline) if copies else None
-            if copied is not None:
-                picture = copied.stream
-            else:
-                picture = _add_picture(output, plan, info.video, film, timeline, crf, preset, threads, draft)
-            _describe(picture, plan, info.video, film)
-            dub = _Dub(output, plan, [files.enter_context(open_media(sound)) for _ in plan.sound], sound, timeline)
-            dub.tag(language)
-            film.on_packet = _Carried(output, film).mux
-            output.set_chapters(film.container.chapters())
+            for path, plan in plans.items():
+                outputs.append(_Output(path, plan, draft))
+                opened = [files.enter_context(open_media(sound)) for _ in plan.sound]
+                opened += [files.enter_context(open_media(source)) for _ in plan.kept]
+                outputs[-1].open(info, sound_info, film, timeline, threads, opened, sound, language)
+            film.on_packet = lambda packet: _each(outputs, packet)
             done = told = 0
-            made: Iterator[list[Any]]
-            if copied is not None:
-                made = ([packet] for packet in copied.packets(film, timeline, patch_folders, frames))
+            shown: Iterable[tuple[Any, Any, tuple[Box, ...]]]
+            if all(output.copied is None for output in outputs):
+                shown = ((None, frame, ()) for frame in pasted(film, timeline, patch_folders, frames))
             else:
-                smaller = (picture.width, picture.height) if draft else None
-                shown = pasted(film, timeline, patch_folders, frames)
-                made = _encoded(shown, picture, plan.picture.pix_fmt, smaller)
-            for packets in made:
-                _mux_picture(output, packets, timeline, dub)
-                done += len(packets)
+                every = any(output.copied is None for output in outputs)
+                shown = pictures(film, timeline, patch_folders, frames, every)
+            for number, (packet, frame, parts) in enumerate(shown):
+                for output in outputs:
+                    output.take(number, packet, frame, parts)
+                done = outputs[0].done
                 if progress is not None and done - told >= _PROGRESS_FRAMES:
                     progress(done - told)
                     told = done
-            dub.mux_until(None)
-            output.close()
+            for output in outputs:
+                output.finish()
         except BaseException as e:
-            with contextlib.suppress(Exception):
-                output.close()
-            Path(target).unlink(missing_ok=True)
+            for output in outputs:
+                output.abandon()
             if isinstance(e, av.error.FFmpegError | OSError):
-                raise OutputError(f"The master {target} could not be written: {e.strerror or e}.") from e
+                names = " and ".join(map(str, plans))
+                raise OutputError(f"The master {names} could not be written: {e.strerror or e}.") from e
             raise
+    done = outputs[0].done
     if progress is not None and done > told:
         progress(done - told)
-    return Mastered(Path(target), done, plan.notices)
+    return [Mastered(output.path, output.done, output.plan.notices) for output in outputs]
+
+
+def _each(outputs: Sequence[_Output], packet: Any) -> None:
+    """Pass a packet of another stream on to every master; muxing counts its times in the master's own unit."""
+    kept = (packet.stream, packet.pts, packet.dts, packet.duration, packet.time_base)
+    for output in outputs:
+        packet.stream, packet.pts, packet.dts, packet.duration, packet.time_base = kept
+        output.carried.mux(packet)
+
+
+class _Output:
+    """One master on its way. done: how many of its pictures are written."""
+
+    def __init__(self, path: Path, plan: Delivery, draft: bool) -> None:
+        self.path, self.plan, self._draft = path, plan, draft
+        self._file: Any = None
+        self.copied: Beside | None = None
+        self.done = 0
+
+    def open(
+        self, info: MediaInfo, sound_info: MediaInfo, film: Film, timeline: Timeline, threads: int,
+        files: Sequence[Any], sound: str | Path, language: str | None,
+    ) -> None:  # fmt: skip
+        """Begin the file, with all of its streams. files: the dub's, opened once for each
+        of its tracks, then the film's for each of those that are kept."""
+        assert info.video is not None
+        plan, self._timeline = self.plan, timeline
+        self._file = _open_output(self.path, plan, info, sound_info, timeline, self._draft)
+        alike = plan.picture.alike and not self._draft
+        self.copied = beside(self._file, film, plan.picture, timeline) if alike else None
+        if self.copied is not None:
+            self._picture = self.copied.stream
+        else:
+            self._picture = add_picture(self._file, plan, info.video, film, timeline, threads, self._draft)
+        self._size = (self._picture.width, self._picture.height) if self._draft else None
+        describe(self._picture, plan, info.video, film)
+        self._sound = SoundTracks(self._file, plan, files, sound, film.path, timeline)
+        self._sound.tag(language)
+        self.carried = _Carried(self._file, film, plan.left_out)
+        self._file.set_chapters(film.container.chapters())
+
+    def take(self, number: int, packet: Any, frame: Any, parts: tuple[Box, ...]) -> None:
+        """The next picture. packet: the source's, where pictures are copied; frame: decoded, with its patches in it;
+        parts: where these are, where pictures are copied."""
+        if self.copied is not None:
+            made = self.copied.packet(number, frame, packet, parts)
+            made.pts = made.dts = int(self._timeline.pts[number])
+            made.time_base, made.stream = self._timeline.time_base, self._picture
+            self._mux([made])
+        else:
+            frame.pts, frame.time_base = int(self._timeline.pts[number]), self._timeline.time_base
+            self._mux(self._picture.encode(shown_as(frame, self.plan, self._size)))
+
+    def finish(self) -> None:
+        """Write what is left, and the file's end."""
+        if self.copied is None:
+            self._mux(self._picture.encode(None))
+        self._sound.mux_until(None)
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Remove the file."""
+        if self._file is not None:
+            with contextlib.suppress(Exception):
+                self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def _mux(self, packets: Iterable[Any]) -> None:
+        """Write encoded frames with their exact durations, and the sound that belongs before them."""
+        line = self._timeline
+        for packet in packets:
+            number = int(np.searchsorted(line.pts, packet.pts))
+            following = line.end_pts if number + 1 >= len(line) else int(line.pts[number + 1])
+            packet.duration = following - packet.pts
+            self._sound.mux_until(Fraction(packet.dts) * line.time_base)
+            self._file.mux(packet)
+            self.done += 1
 
 
 def _open_output(
@@ -162,138 +278,18 @@ def _open_output(
     return output
 
 
-def kept_tags(tags: Mapping[str, str], muxer: str = "") -> dict[str, str]:
-    """Tags worth carrying: not those that describe the old file's own encoding."""
-    kept = {
-        key: value
-        for key, value in tags.items()
-        if key.lower() not in _NOT_TAGS and not key.lower().startswith(_MATROSKA_STATISTICS)
-    }
-    if muxer == "mov" and "language" in kept:
-        kept["language"] = three_letters(kept["language"], quicktime=True)
-    return kept
-
-
-def _add_picture(
-    output: Any,
-    plan: Delivery,
-    video: VideoInfo,
-    film: Film,
-    timeline: Timeline,
-    crf: float | None,
-    preset: str | None,
-    threads: int,
-    draft: bool,
-) -> Any:
-    """The encoder's stream, with everything that the source says about its picture."""
-    made = plan.picture
-    width, height = _half(video.width, video.height) if draft else (video.width, video.height)
-    stream = output.add_stream(made.encoder.name, rate=timeline.rate, width=width, height=height, pix_fmt=made.pix_fmt)
-    ctx = stream.codec_context
-    ctx.time_base = timeline.time_base
-    stream.time_base = timeline.time_base
-    ctx.sample_aspect_ratio = video.sample_aspect * Fraction(video.width * height, video.height * width)
-    ctx.color_primaries, ctx.color_trc, ctx.colorspace = (
-        2 if value is None else value for value in (video.primaries, video.transfer, video.matrix)
-    )
-    ctx.color_range = video.range or 0
-    ctx.field_order = film.stream.codec_context.field_order
-    ctx.gop_size = 1 if made.encoder.intra else max(1, round(2 * timeline.rate))
-    ctx.thread_count = threads or _ENCODER_THREADS
-    options = dict(made.options)
-    if made.encoder.name in _DEFAULTS:
-        default_preset, default_crf = _DRAFT if draft else _DEFAULTS[made.encoder.name]
-        options |= {"preset": preset or default_preset, "crf": f"{default_crf if crf is None else crf:g}"}
-        if video.chroma_location is not None:
-            options["chroma_sample_location"] = video.chroma_location
-    if made.bit_rate:
-        ctx.bit_rate = made.bit_rate
-    if not _steady(timeline):
-        ctx.max_b_frames = 0
-    if made.encoder.name == "libx265":
-        options["x265-params"] = _x265(video, threads or _ENCODER_THREADS)
-    if made.tag:
-        ctx.codec_tag = made.tag
-    stream.options = options
-    return stream
-
-
-def _x265(video: VideoInfo, threads: int) -> str:
-    """x265's own settings: threads, and what it is to say about a high dynamic range."""
-    said = ["log-level=none", "frame-threads=2", f"pools={threads}"]
-    if video.transfer in HDR:
-        said += ["hdr10=1", "repeat-headers=1"] if video.transfer == 16 else ["repeat-headers=1"]
-    if video.mastering:
-        said.append(f"master-display={video.mastering}")
-    if video.light:
-        said.append("max-cll={},{}".format(*video.light))
-    return ":".join(said)
-
-
-def _describe(stream: Any, plan: Delivery, video: VideoInfo, film: Film) -> None:
-    """What a container says about a picture stream, whoever made its pictures."""
-    if video.matrix9 is not None:
-        stream.set_display_matrix(video.matrix9)
-    stream.metadata.update(kept_tags(film.stream.metadata, plan.muxer))
-    if video.start_tc is not None:
-        stream.metadata["timecode"] = video.start_tc
-    stream.disposition = film.stream.disposition
-
-
-def _encoded(frames: Iterator[Any], stream: Any, pix_fmt: str, smaller: tuple[int, int] | None) -> Iterator[list[Any]]:
-    """The packets of frames, as they become ready; those of the last come at the end."""
-    for frame in frames:
-        if smaller is not None:
-            frame = _smaller(frame, *smaller)
-        frame = narrowed(frame, pix_fmt)
-        frame.pict_type = 0
-        yield stream.encode(frame)
-    yield stream.encode(None)
-
-
-def _half(width: int, height: int) -> tuple[int, int]:
-    """Half of a picture's sides, even; the whole where that would leave less than 32 pixels."""
-    sides = (width // 4 * 2, height // 4 * 2)
-    return sides if min(sides) >= 32 else (width, height)
-
-
-def _smaller(frame: Any, width: int, height: int) -> Any:
-    """A planar frame in another size, by the mean of what each pixel covers."""
-    made = av.VideoFrame(width, height, frame.format.name)
-    for there, here in zip(planes_of(made), planes_of(frame), strict=True):
-        there[:] = cv2.resize(here, there.shape[::-1], interpolation=cv2.INTER_AREA)
-    made.pts, made.time_base = frame.pts, frame.time_base
-    made.color_range, made.colorspace = frame.color_range, frame.colorspace
-    return made
-
-
-def _steady(timeline: Timeline) -> bool:
-    """Whether the frame rate is constant, but for the rounding of a coarse time base.
-
-    Variable-rate film is encoded without B-frames, so that containers that store durations in
-    decoding order (mp4) keep the last frame's."""
-    steps = np.diff(timeline.pts)
-    return len(steps) == 0 or int(steps.max() - steps.min()) * timeline.time_base <= _STEADY_S
-
-
-def _mux_picture(output: Any, packets: list[Any], timeline: Timeline, dub: _Dub) -> None:
-    """Write encoded frames with their exact durations, and the sound that belongs before them."""
-    for packet in packets:
-        number = int(np.searchsorted(timeline.pts, packet.pts))
-        following = timeline.end_pts if number + 1 >= len(timeline) else int(timeline.pts[number + 1])
-        packet.duration = following - packet.pts
-        dub.mux_until(Fraction(packet.dts) * timeline.time_base)
-        output.mux(packet)
-
-
 class _Carried:
     """Streams that pass from the source as they are: subtitles, further pictures, covers, attachments."""
 
-    def __init__(self, output: Any, film: Film) -> None:
+    def __init__(self, output: Any, film: Film, left_out: frozenset[int]) -> None:
         self._output = output
         self._streams: dict[int, Any] = {}
         for stream in film.container.streams:
-            if stream is film.stream or stream.type not in ("video", "subtitle", "attachment"):
+            if (
+                stream is film.stream
+                or stream.index in left_out
+                or stream.type not in ("video", "subtitle", "attachment")
+            ):
                 continue
             if stream.type == "attachment" and output.format.name != "matroska":
                 continue
@@ -315,113 +311,3 @@ class _Carried:
             return
         packet.stream = stream
         self._output.mux(packet)
-
-
-class _Dub:
-    """The dub's sound on its way into the master, a packet at a time, beside the picture's.
-
-    files: the dub's file, opened once for each track.
-    """
-
-    def __init__(self, output: Any, plan: Delivery, files: Sequence[Any], path: str | Path, timeline: Timeline) -> None:
-        self._output, self._muxer = output, plan.muxer
-        sources = [file.streams[one.stream] for file, one in zip(files, plan.sound, strict=True)]
-        begins = [first_sample_time(path, one.stream) for one in plan.sound]
-        start = int(timeline.pts[0]) * timeline.time_base
-        self._tracks = [
-            _Track(output, one, file, path, start, begin - min(begins), min(begins))
-            for one, file, begin in zip(plan.sound, files, begins, strict=True)
-        ]
-        self._sources = sources
-
-    def tag(self, language: str | None) -> None:
-        """Write each track's tags: of a single one the dub's language; of several their own, where they have one."""
-        several = len(self._tracks) > 1
-        kinds = type(self._sources[0].disposition)
-        first = None if any(source.disposition & kinds.default for source in self._sources) else self._sources[0]
-        for track, source in zip(self._tracks, self._sources, strict=True):
-            own = source.metadata.get("language", "und") if several else "und"
-            spoken = language if own == "und" else own
-            track.stream.metadata["language"] = three_letters(spoken, quicktime=self._muxer == "mov")
-            title = source.metadata.get("title") or source.metadata.get("name")
-            if title:
-                track.stream.metadata["title"] = title
-            as_it_is = kinds.default if source is first else source.disposition
-            track.stream.disposition = as_it_is if several else kinds.default
-
-    def mux_until(self, time_s: Fraction | None) -> None:
-        """Write the packets that begin before `time_s` of the master (None: all that are left)."""
-        while True:
-            track = min((t for t in self._tracks if t.due is not None), key=_due, default=None)
-            if track is None or (time_s is not None and _due(track) > time_s):
-                return
-            self._output.mux(track.take())
-
-
-class _Track:
-    """One sound track. due: when its next packet begins, seconds of the master, None after the last.
-
-    start: when the picture begins, seconds of the master; late: how much later than the file's first sound the
-    track's begins; zero: when the file's first sound is heard, in the file's own time.
-    """
-
-    def __init__(
-        self, output: Any, plan: TrackDelivery, file: Any, path: str | Path, start: Fraction, late: Fraction,
-        zero: Fraction,
-    ) -> None:  # fmt: skip
-        self._path = path
-        source = file.streams[plan.stream]
-        for other in file.streams:
-            if other is not source:
-                other.discard = Discard.all
-        if plan.copied:
-            self.stream = output.add_stream_from_template(source, opaque=True)
-            self._packets = self._copied(file, source, start - zero)
-        else:
-            self.stream = output.add_stream(plan.codec, rate=source.codec_context.sample_rate)
-            self.stream.codec_context.layout = source.codec_context.layout
-            self._packets = self._encoded(file, source, start + late)
-        self._next: Any = next(self._packets, None)
-
-    @property
-    def due(self) -> Fraction | None:
-        """When the next packet begins."""
-        return None if self._next is None else self._next.dts * Fraction(self._next.time_base)
-
-    def take(self) -> Any:
-        """The next packet, labelled with its stream."""
-        packet = self._next
-        packet.stream = self.stream
-        self._next = next(self._packets, None)
-        return packet
-
-    def _copied(self, file: Any, source: Any, later: Fraction) -> Iterator[Any]:
-        shift = round(later / source.time_base)
-        try:
-            for packet in file.demux(source):
-                if packet.size and packet.pts is not None:
-                    packet.pts += shift
-                    packet.dts = packet.pts
-                    yield packet
-        except av.error.InvalidDataError as e:
-            raise MediaError(f"The sound of {self._path} is damaged.") from e
-
-    def _encoded(self, file: Any, source: Any, start: Fraction) -> Iterator[Any]:
-        ctx = self.stream.codec_context
-        rate_hz = source.codec_context.sample_rate
-        at = round(start * rate_hz)
-        tool = av.AudioResampler(ctx.format.name, source.codec_context.layout.name, rate_hz)
-        try:
-            for frame in file.decode(source):
-                frame.pts = None
-                for part in tool.resample(frame):
-                    part.pts, part.time_base = at, Fraction(1, rate_hz)
-                    at += part.samples
-                    yield from self.stream.encode(part)
-        except av.error.InvalidDataError as e:
-            raise MediaError(f"The sound of {self._path} is damaged.") from e
-        yield from self.stream.encode(None)
-
-
-def _due(track: _Track) -> Fraction:
-    return track.due if track.due is not None else Fraction(0)

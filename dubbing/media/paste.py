@@ -22,7 +22,7 @@ from dubbing.media.patches import patch_boxes, patch_frames, read_patches
 from dubbing.media.read import coded_box
 from dubbing.records import Patch
 
-__all__ = ["PatchQueue", "paste", "pasted", "pasted_frames"]
+__all__ = ["PatchQueue", "covered", "paste", "pasted", "pasted_frames"]
 
 
 class PatchQueue:
@@ -105,6 +105,12 @@ def paste(frame: Any, patch: Patch, colour: Colour, rotation_deg: int) -> None:
         at = (slice(top >> shift[1], (top >> shift[1]) + height), slice(left >> shift[0], (left >> shift[0]) + width))
         old = plane[at].astype(np.float32)
         plane[at] = np.clip(np.rint(old + (new - old) * part), 0, most).astype(plane.dtype)
+
+
+def covered(patch: Patch, rotation_deg: int, coded: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """The rectangle (x, y, width, height) of the coded picture (width, height) that `paste` may change; None: none."""
+    x, y, w, h = cv2.boundingRect(patch.matte_HW)
+    return coded_box((patch.x + x, patch.y + y, w, h), rotation_deg, coded) if w else None
 
 
 def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None) -> Iterator[Any]:

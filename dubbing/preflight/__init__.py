@@ -32,11 +32,13 @@ from dubbing.analysis.speech import Listener
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
-from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, blaming, during, several
+from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, during, several
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
+from dubbing.master_choice import MasterChoice
 from dubbing.preflight import characters
 from dubbing.preflight.cast import contradiction, look_at_pictures
+from dubbing.preflight.masters import look_at_masters
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.shot_table import SHOTS, read_rows
@@ -54,15 +56,15 @@ _MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
 _LATER = "parts of the film, by shots that are found when it runs; the rest is left (excluded)"
 _NAMED = 4  # ranges of what is asked for
-_ROOM = 1.5  # of the source's size, for one master
 
 
 @dataclass(frozen=True)
 class DubFinding:
-    """One dub, looked at. samples at rate_hz of the mix; over_frames: dub minus picture, in frames;
-    master: the name of the file to come; sound: how it will carry the mix; notices: what will differ
-    from the source; asked: what of the film is re-rendered and what is left, a sentence, where the manifest says it;
-    asked_frames: frames [start, end) that may be, None for all, or where it depends on shots not known yet."""
+    """One dub, looked at. samples at rate_hz of the mix; over_frames: dub minus picture, in frames; master: the name of
+    the file to come; others: of further ones; room_bytes: about how large they may be; sound: how the first will carry
+    the mix; notices: what will differ from the source; asked: what of the film is re-rendered and what is left, a
+    sentence, where the manifest says it; asked_frames: frames [start, end) that may be, None for all, or where it
+    depends on shots not known yet."""
 
     language: str
     audio: Path | Uri
@@ -72,6 +74,8 @@ class DubFinding:
     samples: int
     over_frames: float
     master: str
+    others: tuple[str, ...]
+    room_bytes: int
     sound: str
     notices: tuple[str, ...]
     asked: str = ""
@@ -204,7 +208,10 @@ def look(
                 )  # fmt: skip
             if dub.lines is not None:
                 attempt(at, ("dubs", j, "lines"), characters.lines_can_be_read, title, dub, info.video, store)
-            one = attempt(at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds)
+            one = attempt(
+                at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds,
+                manifest.masters(title, dub) or config.master,
+            )  # fmt: skip
             parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
             if one is not None:
                 text, frames = parts or ("", None)
@@ -402,6 +409,7 @@ def _dub(
     config: Config,
     store: Store,
     sounds: Sounds,
+    choices: Sequence[MasterChoice],
 ) -> DubFinding:
     audio, video = store.local(dub.audio), store.local(title.video)
     info = media.probe(audio)
@@ -411,21 +419,13 @@ def _dub(
     if dub.dialogue is None:
         dialogue.named(dub.audio, info, dub.track, dub.channels)
     over = _fits(dub.audio, samples, rate_hz, video, picture, line, config)
-    with blaming("video"):
-        delivery = media.delivery(picture, info, dub.deliver_tracks)
+    masters = look_at_masters(title, dub, picture, info, choices, os.path.getsize(video))
     loud = _over_full_scale(dub.audio, info, store, sounds)
-    notices = (*delivery.notices, *([loud] if loud else []))
+    names = [one.file(title.id, dub.language, config.quality == "draft") for one in masters.deliveries]
     return DubFinding(
         dub.language, dub.audio, info.audio[0].codec, info.audio[0].channels, rate_hz, samples, over,
-        delivery.file(title.id, dub.language, config.quality == "draft"),
-        _carried(delivery.sound), notices,
+        names[0], tuple(names[1:]), masters.room_bytes, masters.sound, masters.notices + ((loud,) if loud else ()),
     )  # fmt: skip
-
-
-def _carried(tracks: tuple[media.TrackDelivery, ...]) -> str:
-    """How a master carries its sound, such as `flac, copied` or `6 tracks, pcm_s24le, copied`."""
-    said = list(dict.fromkeys(f"{t.codec}, {'copied' if t.copied else 'sample for sample'}" for t in tracks))
-    return (f"{len(tracks)} tracks, " if len(tracks) > 1 else "") + "; ".join(said)
 
 
 def _dialogue(
@@ -553,11 +553,10 @@ def _title(
 def _disk(found: Findings, store: Store) -> None:
     """Free space against a guess that leans to too much; already finished work is not subtracted."""
     for title in found.titles:
-        source = os.path.getsize(store.local(title.video))
         for dub in title.dubs:
             pcm = dub.samples * dub.channels * 3
             rendered = title.frames if dub.asked_frames is None else sum(b - a for a, b in dub.asked_frames)
-            found.disk_needed += int(source * _ROOM) + pcm + rendered * _TAKE_BYTES
+            found.disk_needed += dub.room_bytes + pcm * (1 + len(dub.others)) + rendered * _TAKE_BYTES
     found.disk_free = shutil.disk_usage(standing(store.root)).free
     if found.disk_free < found.disk_needed:
         found.notes.append(

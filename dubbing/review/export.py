@@ -252,7 +252,7 @@ def _dub(
     found = changes(was or now, now, standing, own.pictures if own else {})
     sheet = Sheet(
         title.id, dub.language, rows, standing, found, since, job.timeline(title),
-        master or home / job.delivery(title, dub).file(title.id, dub.language, job.config.quality == "draft"),
+        master or home / job.master_names(title, dub)[0],
         home / "takes",
         library.config.review,
     )  # fmt: skip

@@ -10,7 +10,8 @@ from typing import ClassVar
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.takes import Master, Scores, Take
-from dubbing.media import encode_master, load_timeline
+from dubbing.master_choice import MasterChoice
+from dubbing.media import encode_masters, load_timeline
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, awaited, uncounted
 
@@ -26,7 +27,7 @@ class MasterInputs(Inputs):
     sound: File
     """The mix that is delivered."""
     target_name: str
-    """Name of the master's file."""
+    """Name of the master's file, the first where there are several."""
     language: str
     """BCP 47 tag of its sound."""
     crf: int | None
@@ -45,12 +46,14 @@ class MasterInputs(Inputs):
     """Everything that must have ended before it is known which takes are pasted."""
     draft: bool | None = None
     """True for half the size, quickly, and marked as a draft."""
+    asked: tuple[tuple[str, MasterChoice], ...] | None = None
+    """Name of each master's file and how it is asked for, where that is more than `crf` and `preset`."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
 
 
 class MakeMaster(Stage[MasterInputs, Master]):
-    """Decode the source once, paste the patches, encode once."""
+    """Decode the source once, paste the patches, encode once for each master."""
 
     name: ClassVar[str] = "master"
     scope = Scope.DUB
@@ -60,11 +63,13 @@ class MakeMaster(Stage[MasterInputs, Master]):
     @classmethod
     def inputs(cls, at: Place) -> MasterInputs:
         takes, waits_for = at.takes()
-        settings = at.config.master
+        masters = at.masters
+        (name, first), plain = masters[0], len(masters) == 1 and masters[0][1].plain
         return MasterInputs(
-            at.film, at.file(at.dub.audio), at.master_name, at.dub.language, settings.crf, settings.preset, takes,
+            at.film, at.file(at.dub.audio), name, at.dub.language,
+            first.crf if plain else None, str(first.preset) if plain and first.preset is not None else None, takes,
             at.made_of.frames[at.dub.language] if at.made_of else None, at.dub.deliver_tracks, waits_for,
-            True if at.config.quality == "draft" else None, at.ref(ShotList),
+            True if at.config.quality == "draft" else None, None if plain else masters, at.ref(ShotList),
         )  # fmt: skip
 
     @classmethod
@@ -73,19 +78,20 @@ class MakeMaster(Stage[MasterInputs, Master]):
         return inputs.frames or at.result(ShotList).frames
 
     def process(self, inputs: MasterInputs, out: Path, progress: Callable[[int], None]) -> Master:
-        """Write the master into `out`. Raises UnsupportedMedia, DamagedMedia, OutputError (all InputError)."""
-        done = encode_master(
+        """Write the masters into `out`. Raises UnsupportedMedia, DamagedMedia, OutputError (all InputError)."""
+        plain = MasterChoice(crf=inputs.crf, preset=inputs.preset)
+        asked = inputs.asked or ((inputs.target_name, plain),)
+        done = encode_masters(
             inputs.film.path,
             load_timeline(inputs.timeline.folder),
             [face for take in inputs.takes for face in sorted(take.folder.glob("face_*"))],
             inputs.sound.path,
-            out / inputs.target_name,
+            {out / name: choice for name, choice in asked},
             language=inputs.language,
             tracks=inputs.tracks,
-            crf=None if inputs.crf is None else float(inputs.crf),
-            preset=inputs.preset,
             frames=inputs.frames,
             draft=bool(inputs.draft),
             progress=progress,
         )
-        return Master(inputs.target_name, done.frames, tuple(done.notices))
+        notices = dict.fromkeys(note for one in done for note in one.notices)
+        return Master(inputs.target_name, done[0].frames, tuple(notices), tuple(name for name, _ in asked[1:]))

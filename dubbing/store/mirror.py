@@ -115,11 +115,15 @@ class RemoteStore(Store):
         """The object that a master's file became when it was published, and the mark that it then had; its own name
         where it was not."""
         home = made.rpartition("/")[0].rpartition("/")[0]
+        marks = self._marks(home)
+        return (f"{home}/{made.rpartition('/')[2]}", marks[made]) if made in marks else (made, None)
+
+    def _marks(self, home: str) -> dict[str, Any]:
+        """What masters' files were called before they were published, and the marks that they then had."""
         with suppress(FileNotFoundError, ValueError, AttributeError):
             note = json.loads(self._objects.read(f"{home}/{MASTER}"))
-            if note.get("made") == made:
-                return f"{home}/{made.rpartition('/')[2]}", note.get("mark")
-        return made, None
+            return {**note.get("others", {}), note.get("made", ""): note.get("mark")}
+        return {}
 
     def _checksum(self, name: str) -> str:
         """Of an object, which is loaded for it."""
@@ -241,12 +245,11 @@ class RemoteStore(Store):
             self._lease.check()
         home, source = self._name(final.parent), self._name(made)
         names = self._objects.find(home)
-        note = f"{home}/{MASTER}"
-        with suppress(FileNotFoundError, ValueError, AttributeError):
-            published = json.loads(self._objects.read(note)).get("made") == source and self._name(final) in names
-            if published and source not in names:  # else it was made again, or a run was killed at the end of this
-                self._retire(made.parent, names)
-                return
+        marks = self._marks(home)
+        published = source in marks and self._name(final) in names
+        if published and source not in names:  # else it was made again, or a run was killed at the end of this
+            self._retire(made.parent, names)
+            return
         if source not in names:
             self._objects.remove(self._name(made.parent / RESULT))  # so that the next run makes it
             self._done = None
@@ -254,7 +257,10 @@ class RemoteStore(Store):
             raise OutputError(f"{self.shown(final)!r} was removed; run the same command again to make it anew.")
         self._objects.copy(source, self._name(final))
         mark = self._objects.stamp(self._name(final))
-        self._objects.write(note, json.dumps({"made": source, "mark": mark}).encode())
+        own = source.rpartition("/")[0] + "/"
+        others = {name: was for name, was in marks.items() if name.startswith(own) and name != source}
+        note = {"made": source, "mark": mark} | ({"others": others} if others else {})
+        self._objects.write(f"{home}/{MASTER}", json.dumps(note).encode())
         self._objects.remove(source)
         self._retire(made.parent, names)
 

@@ -1,0 +1,138 @@
+"""The picture of a master: an encoder that is told all that the source says of its own, and frames as it takes them.
+
+It knows neither sound nor what may be delivered how (`delivery`), and writes no packet (`master`).
+"""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+from dubbing.clock import Timeline
+from dubbing.media.colour import HDR, narrowed, planes_of
+from dubbing.media.delivery import Delivery
+from dubbing.media.film import Film
+from dubbing.media.probe import VideoInfo
+from dubbing.media.tags import kept_tags
+
+__all__ = ["add_picture", "describe", "shown_as", "steady"]
+
+_DEFAULTS: dict[str, tuple[str | int, float]] = {
+    "libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0), "libsvtav1": (8, 20.0),
+}  # fmt: skip
+_DRAFT: dict[str, tuple[str | int, float]] = {
+    "libx264": ("ultrafast", 26.0), "libx265": ("ultrafast", 26.0), "libsvtav1": (12, 40.0),
+}  # fmt: skip
+_ENCODER_THREADS = 8
+_STEADY_S = Fraction(2, 1000)
+
+
+def add_picture(
+    output: Any,
+    plan: Delivery,
+    video: VideoInfo,
+    film: Film,
+    timeline: Timeline,
+    threads: int,
+    draft: bool,
+) -> Any:
+    """The encoder's stream, with everything that the source says about its picture."""
+    made, turned = plan.picture, plan.picture.converts
+    matrix = video.matrix if turned is None else turned.matrix
+    width, height = _half(video.width, video.height) if draft else (video.width, video.height)
+    if made.encoder.name == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # errors only: else it tells its settings on stderr
+    stream = output.add_stream(made.encoder.name, rate=timeline.rate, width=width, height=height, pix_fmt=made.pix_fmt)
+    ctx = stream.codec_context
+    ctx.time_base = timeline.time_base
+    stream.time_base = timeline.time_base
+    ctx.sample_aspect_ratio = video.sample_aspect * Fraction(video.width * height, video.height * width)
+    ctx.color_primaries, ctx.color_trc, ctx.colorspace = (
+        2 if value is None else value for value in (video.primaries, video.transfer, matrix)
+    )
+    ctx.color_range = video.range or 0 if turned is None else 2 if turned.full_after else 1
+    ctx.field_order = film.stream.codec_context.field_order
+    ctx.gop_size = 1 if made.encoder.intra else max(1, round(2 * timeline.rate))
+    ctx.thread_count = threads or _ENCODER_THREADS
+    options = dict(made.options)
+    if made.encoder.name in _DEFAULTS:
+        default_preset, default_crf = _DEFAULTS[made.encoder.name]
+        if draft and made.encoder.name in _DRAFT:
+            default_preset, default_crf = _DRAFT[made.encoder.name]
+        options["preset"] = str(default_preset if made.preset is None else made.preset)
+        if not made.bit_rate:
+            options["crf"] = f"{default_crf if made.crf is None else made.crf:g}"
+        if video.chroma_location is not None:
+            options["chroma_sample_location"] = video.chroma_location
+    if made.bit_rate:
+        ctx.bit_rate = made.bit_rate
+    if not steady(timeline):
+        ctx.max_b_frames = 0
+    if made.encoder.name == "libx265":
+        options["x265-params"] = _x265(video, threads or _ENCODER_THREADS)
+    if made.tag:
+        ctx.codec_tag = made.tag
+    stream.options = options
+    return stream
+
+
+def _x265(video: VideoInfo, threads: int) -> str:
+    """x265's own settings: threads, and what it is to say about a high dynamic range."""
+    said = ["log-level=none", "frame-threads=2", f"pools={threads}"]
+    if video.transfer in HDR:
+        said += ["hdr10=1", "repeat-headers=1"] if video.transfer == 16 else ["repeat-headers=1"]
+    if video.mastering:
+        said.append(f"master-display={video.mastering}")
+    if video.light:
+        said.append("max-cll={},{}".format(*video.light))
+    return ":".join(said)
+
+
+def describe(stream: Any, plan: Delivery, video: VideoInfo, film: Film) -> None:
+    """What a container says about a picture stream, whoever made its pictures."""
+    if video.matrix9 is not None:
+        stream.set_display_matrix(video.matrix9)
+    stream.metadata.update(kept_tags(film.stream.metadata, plan.muxer))
+    if video.start_tc is not None:
+        stream.metadata["timecode"] = video.start_tc
+    stream.disposition = film.stream.disposition
+
+
+def shown_as(frame: Any, plan: Delivery, size: tuple[int, int] | None) -> Any:
+    """A decoded frame as a master's encoder takes it. size: (width, height) where it is another than the film's."""
+    if size is not None and size != (frame.width, frame.height):
+        frame = _smaller(frame, *size)
+    converts = plan.picture.converts
+    frame = narrowed(frame, plan.picture.pix_fmt) if converts is None else converts.of(frame)
+    frame.pict_type = 0
+    return frame
+
+
+def _half(width: int, height: int) -> tuple[int, int]:
+    """Half of a picture's sides, even; the whole where that would leave less than 32 pixels."""
+    sides = (width // 4 * 2, height // 4 * 2)
+    return sides if min(sides) >= 32 else (width, height)
+
+
+def _smaller(frame: Any, width: int, height: int) -> Any:
+    """A planar frame in another size, by the mean of what each pixel covers."""
+    made = av.VideoFrame(width, height, frame.format.name)
+    for there, here in zip(planes_of(made), planes_of(frame), strict=True):
+        there[:] = cv2.resize(here, there.shape[::-1], interpolation=cv2.INTER_AREA)
+    made.pts, made.time_base = frame.pts, frame.time_base
+    made.color_range, made.colorspace = frame.color_range, frame.colorspace
+    return made
+
+
+def steady(timeline: Timeline) -> bool:
+    """Whether the frame rate is constant, but for the rounding of a coarse time base.
+
+    Variable-rate film is encoded without B-frames, so that containers that store durations in
+    decoding order (mp4) keep the last frame's."""
+    steps = np.diff(timeline.pts)
+    return len(steps) == 0 or int(steps.max() - steps.min()) * timeline.time_base <= _STEADY_S
