@@ -217,8 +217,8 @@ def read_patches(
 
 
 def patch_boxes(folder: Path | str) -> Iterator[Patch]:
-    """The patches of a folder as `read_patches` gives them, but without their pictures, and with a matte that covers all
-    of each: where they lie, without decoding them. Raises MediaError when they are incomplete."""
+    """The patches of a folder as `read_patches` gives them, but without their pictures, and with a matte that covers
+    all of each: where they lie, without decoding them. Raises MediaError when they are incomplete."""
     table = patch_frames(folder)
     size = (table.schema.metadata or {}).get(_SIZE)
     if size:
