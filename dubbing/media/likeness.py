@@ -93,19 +93,18 @@ class _Gap:
 
 def compare_pictures(
     source: str | Path, master: str | Path, patch_folders: Iterable[str | Path] = (), *, least_db: float = LEAST_DB,
-    boxes: bool = False, threads: int = 0, progress: Callable[[int], None] | None = None,
+    threads: int = 0, progress: Callable[[int], None] | None = None,
 ) -> Likeness:  # fmt: skip
     """Compare every frame of `master` with the source's. patch_folders: what was pasted into it, whose mattes are left
-    out; least_db: PSNR under which a frame differs, and 6 dB less a block of its luma, 10 of its chroma; boxes:
-    leave out all of a patch's box and not only what its matte covers, which is quicker; threads: decoder threads of
-    each, 0 for as many as there are cores; progress(n): n more frames are done.
+    out; least_db: PSNR under which a frame differs, and 6 dB less a block of its luma, 10 of its chroma; threads:
+    decoder threads of each, 0 for as many as there are cores; progress(n): n more frames are done.
 
     Raises MediaError: a file cannot be opened or has no picture, the two are of different sizes, or patches lie beyond
     the source's end; DamagedMedia: the source is damaged.
     """
     scans, queue = (
         (scan(source, threads=threads), scan(master, threads=threads)),
-        PatchQueue(patch_folders, boxes=boxes),
+        PatchQueue(patch_folders),
     )
     damage: list[str] = []
     ours, theirs = _Ahead(scans[0].pictures()), _Ahead(until_damage(scans[1].pictures(), damage))

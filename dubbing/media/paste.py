@@ -18,7 +18,7 @@ from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
 from dubbing.media.colour import layout_of, mean_blocks, planes_of, turn_back, turn_upright
 from dubbing.media.film import Film
-from dubbing.media.patches import patch_boxes, patch_frames, read_patches
+from dubbing.media.patches import patch_frames, read_patches
 from dubbing.media.read import coded_box
 from dubbing.media.square import Grid
 from dubbing.records import Patch
@@ -30,11 +30,10 @@ class PatchQueue:
     """The patches of many folders, frame by frame; a folder is open only while its frames pass.
 
     Where two folders touch one frame, they are pasted in the order of their first frames, then of `folders`.
-    boxes: only where patches lie, see `patch_boxes`. Raises MediaError when a folder holds no patches.
+    Raises MediaError when a folder holds no patches.
     """
 
-    def __init__(self, folders: Iterable[str | Path], *, boxes: bool = False) -> None:
-        self._read = patch_boxes if boxes else read_patches
+    def __init__(self, folders: Iterable[str | Path]) -> None:
         waiting = []
         for order, folder in enumerate(folders):
             frames = patch_frames(folder)["frame"]
@@ -46,7 +45,7 @@ class PatchQueue:
     def at(self, frame: int) -> list[Patch]:
         """The patches of `frame`. Frames must be asked for in order, none left out."""
         while self._waiting and self._waiting[-1][0] <= frame:
-            source = _ahead(self._read(self._waiting.pop()[2]))
+            source = _ahead(read_patches(self._waiting.pop()[2]))
             self._open.append((source, next(source)))
         found = []
         still = []

@@ -24,7 +24,7 @@ from dubbing.media.colour import display, planes_of
 from dubbing.media.probe import local_url, open_media
 from dubbing.records import Patch
 
-__all__ = ["PatchWriter", "composite", "join_patches", "patch_boxes", "patch_frames", "patch_of", "read_patches"]
+__all__ = ["PatchWriter", "composite", "join_patches", "patch_frames", "patch_of", "read_patches"]
 
 _PICTURES = "patch.mkv"
 _TABLE = "frames.parquet"
@@ -214,23 +214,6 @@ def read_patches(
                 f"The patch in {folder} holds {several(count, 'picture')} for {several(len(places), 'place')}: "
                 "remove it and run again."
             )
-
-
-def patch_boxes(folder: Path | str) -> Iterator[Patch]:
-    """The patches of a folder as `read_patches` gives them, but without their pictures, and with a matte that covers
-    all of each: where they lie, without decoding them. Raises MediaError when they are incomplete."""
-    table = patch_frames(folder)
-    size = (table.schema.metadata or {}).get(_SIZE)
-    if size:
-        width, height = map(int, size.split(b"x"))
-    else:
-        with open_media(Path(folder) / _PICTURES) as container:
-            stream = container.streams.video[0]
-            width, height = stream.width, stream.height
-    matte_HW = np.full((height, width), 255, np.uint8)
-    none_HWC = np.zeros((height, width, 3), np.uint8)
-    for frame, x, y in zip(*(table[name].to_pylist() for name in ("frame", "x", "y")), strict=True):
-        yield Patch(frame, x, y, none_HWC, matte_HW)
 
 
 def _picture(frame: Any) -> tuple[np.ndarray, np.ndarray]:
