@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from dubbing.store import output_error
 
 __all__ = [
     "FILE", "KINDS", "MOST_POINTS", "MOST_STROKES", "REASONS", "SEVERITIES", "Conflict", "Decision", "DecisionLog",
-    "Kind", "Reason", "Severity", "ShotKey", "Standing", "name_of", "names_of", "standing_of",
+    "Kind", "Reason", "Severity", "ShotKey", "Standing", "name_of", "standing_of",
 ]  # fmt: skip
 
 FILE = "review/decisions.jsonl"
@@ -77,7 +77,8 @@ class Decision:
     belongs; severity: of a comment; undoes: the seq that an undo takes back; reasons: of a rejection, where any was
     given; drawing: on the frame of a comment, strokes of points (x, y), 0..1 of the upright picture's width and height
     from its upper left corner, at most MOST_STROKES and MOST_POINTS of them; tracks: ids of the face tracks that a name
-    is of. Fields that an older version did not know stand last and may be absent.
+    is of; spans: frames [start, end) of the shot of each when it was named, by which its name follows the shot where
+    cuts change. Fields that an older version did not know stand last and may be absent.
     """
 
     seq: int
@@ -96,6 +97,7 @@ class Decision:
     reasons: tuple[Reason, ...] = ()
     drawing: tuple[tuple[tuple[float, float], ...], ...] = ()
     tracks: tuple[str, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
 
     @property
     def key(self) -> ShotKey:
@@ -168,15 +170,6 @@ def standing_of(records: Sequence[Decision]) -> Standing:
     )
 
 
-def names_of(records: Iterable[Decision]) -> dict[str, dict[str, str]]:
-    """By title and track, the newest name in these records, oldest first; empty where it was taken away."""
-    found: dict[str, dict[str, str]] = {}
-    for r in records:
-        if r.kind == "name":
-            found.setdefault(r.title, {}).update(dict.fromkeys(r.tracks, r.text))
-    return found
-
-
 def _record(line: bytes, after: int) -> Decision:
     """The record in a line; its number follows `after`. Raises ValueError, which ends a sentence."""
     plain = json_value(line)
@@ -190,6 +183,8 @@ def _record(line: bytes, after: int) -> Decision:
         raise ValueError(f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg']}") from e
     if record.seq <= after:
         raise ValueError(f"its number is {record.seq}, and {after} came before")
+    if record.spans and len(record.spans) != len(record.tracks):
+        raise ValueError(f"it has {len(record.tracks)} tracks and {len(record.spans)} spans")
     if record.generator is not None and not isinstance(record.generator.get("name"), str):
         raise ValueError("its generator has no name")
     return record
@@ -236,9 +231,13 @@ class DecisionLog:
             self.records()
             return {key: standing_of(records) for key, records in self._by_shot.items()}
 
-    def name(self, title: str, tracks: Sequence[str], character: str, reviewer: str) -> Decision:
-        """Name the person whom these tracks of a title show; an empty name takes the name away. Raises as `append`."""
-        return self.append((title, "", ""), "name", reviewer, text=character.strip(), tracks=tuple(tracks))
+    def name(
+        self, title: str, tracks: Sequence[str], character: str, reviewer: str, spans: Sequence[tuple[int, int]] = ()
+    ) -> Decision:
+        """Name the person whom these tracks of a title show; an empty name takes the name away. spans: as of
+        `Decision`. Raises as `append`."""
+        about = {"text": character.strip(), "tracks": tuple(tracks), "spans": tuple(spans)}
+        return self.append((title, "", ""), "name", reviewer, **about)
 
     def append(self, key: ShotKey, kind: Kind, reviewer: str, *, expected: int | None = None, **about: Any) -> Decision:
         """Add a record; on disk when this returns.
@@ -305,6 +304,8 @@ class DecisionLog:
             self._accept_drawing(made)
         if made.kind == "undo":
             self._accept_undo(made)
+        if made.spans and len(made.spans) != len(made.tracks):
+            raise InputError(f"Each of {len(made.tracks)} face tracks has its shot's frames; found {len(made.spans)}.")
         if (made.kind == "name") != bool(made.tracks) or len(made.tracks) > _MOST_TRACKS:
             raise InputError(f"A name is of 1 to {_MOST_TRACKS} face tracks; found {len(made.tracks)}.")
         if made.kind == "name" and (len(made.text) > _MOST_NAME or not made.text.isprintable()):

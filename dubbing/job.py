@@ -21,16 +21,17 @@ from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact, File, Ref
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.descriptors import Descriptors
-from dubbing.artifacts.people import Cast, People
+from dubbing.artifacts.people import Cast, Names, People, names_of, spans_of
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
-from dubbing.artifacts.speakers import Decision, SpeakerList
+from dubbing.artifacts.speakers import Decision as Speakers
+from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import STILL_FILM, Master, Scores, StillFilm, Take
 from dubbing.artifacts.tracks import FaceTracks
 from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.config import Config
-from dubbing.decisions import DecisionLog, ShotKey, Standing, names_of
+from dubbing.decisions import Decision, DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError, ManifestError, during
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.master_choice import MasterChoice
@@ -110,7 +111,10 @@ class Job(ResultCache):
         self.manifest = manifest
         log = DecisionLog(self.store.root)
         self.decisions: Mapping[ShotKey, Standing] = log.all()
-        self.names = names_of(log.records())
+        self.named: dict[str, list[Decision]] = {}  # by title, what reviewers said of who plays whom, oldest first
+        for record in log.records():
+            if record.kind == "name":
+                self.named.setdefault(record.title, []).append(record)
         self.descriptors: dict[str, str | None] = {}  # of titles that are looked at with another than is there
         self._made: dict[str, MadeOf | None] = {}
         self._parts: dict[tuple[str, str], Ranges | None] = {}
@@ -137,7 +141,7 @@ class Job(ResultCache):
             StillFilm: any(self.made_of(t) for t in self.manifest.titles),
             Descriptors: bool(self.face_descriptor),
             Cast: any(
-                self.names.get(t.id) or any(m.pictures for m in (t.cast or {}).values()) for t in self.manifest.titles
+                self.named.get(t.id) or any(m.pictures for m in (t.cast or {}).values()) for t in self.manifest.titles
             ),
         }
         return [stage for stage in self.pipeline if has.get(stage.Result, True)]
@@ -186,14 +190,14 @@ class Job(ResultCache):
         for descriptor in dict.fromkeys((self.face_descriptor, FaceDescriptor.PUBLISHED, None)):
             self.descriptors[title.id] = descriptor
             for count in range(len(named), -1, -1):
-                self.names[title.id] = names_of(named[:count]).get(title.id, {})
+                self.named[title.id] = named[:count]
                 found = self.plan(title, {}).found
                 if any(self.done(t) for (kind, *_), t in found.items() if kind is TurnList):
                     return
                 if not people and (one := found.get((People, None, None))) and self.done(one):
                     people.append(descriptor)
         self.descriptors[title.id] = people[0] if people else self.face_descriptor
-        self.names[title.id] = names_of(named).get(title.id, {})
+        self.named[title.id] = named
 
     def _places(
         self, title: Title, scope: Scope, known: TitleTasks, failed: Mapping[str, Outcome], dubs: Iterable[Dub]
@@ -245,7 +249,7 @@ class Job(ResultCache):
             self._parts[key] = found
         return found
 
-    def decided(self, title: Title) -> Mapping[str, Decision]:
+    def decided(self, title: Title) -> Mapping[str, Speakers]:
         """The decision on who speaks, by shot id; empty before it is known."""
         done = self.result(self.analysis(title).get(SpeakerList))
         return done.by_shot if done else {}
@@ -399,8 +403,17 @@ class _Place:
 
     @property
     def named(self) -> tuple[tuple[str, str], ...]:
-        said = self.job.names.get(self.title.id, {})
-        return tuple(sorted((track, name) for track, name in said.items() if name))
+        return tuple(sorted((track, name) for track, name in self._names.items() if name))
+
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        return self._names.gone
+
+    @property
+    def _names(self) -> Names:
+        said = self.job.named.get(self.title.id)
+        shots = {self.title.id: spans_of(self.result(ShotList).shots)} if said else {}
+        return names_of(said or (), shots).get(self.title.id, Names())
 
     def file(self, path: Path | Uri) -> File:
         return self.job.file(path)

@@ -115,6 +115,11 @@ class Place(Protocol):
         """The characters that people gave to faces of the title: (track id, character), by track."""
         ...
 
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        """Characters whose faces were named in shots that have other cuts by now, and who have no other face."""
+        ...
+
     def file(self, path: Any) -> File:
         """A file of the manifest."""
         ...

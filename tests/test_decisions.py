@@ -1,5 +1,6 @@
 """What reviewers decide is appended, survives crashes, and is never lost to somebody else's decision."""
 
+import itertools
 import json
 import multiprocessing
 import resource
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 from waiting import NET_S
 
-from dubbing.decisions import FILE, Conflict, DecisionLog, names_of, standing_of
+from dubbing.artifacts.people import names_of, spans_of
+from dubbing.decisions import FILE, Conflict, DecisionLog, standing_of
 from dubbing.errors import InputError, OutputError
+from dubbing.records import Shot
 
 KEY = ("reel", "fr", "shot_0003")
 OTHER = ("reel", "ja", "shot_0003")
@@ -258,6 +261,19 @@ def test_several_threads_lose_none_of_their_records(log: DecisionLog) -> None:
 
 def test_standing_of_nothing_is_nothing() -> None:
     assert standing_of([]).history == ()
+
+
+def test_a_name_follows_its_shot_and_goes_where_that_was_cut(log: DecisionLog) -> None:
+    log.name("reel", ["shot_0001/face_1", "shot_0002/face_2"], "ANNA", "Ana", [(0, 40), (40, 90)])
+    log.name("reel", ["shot_0003/face_1"], "BEN", "Ana", [(90, 120)])
+    log.name("old", ["shot_0003/face_1"], "CARL", "Ana")
+    cuts = [0, 20, 40, 90, 100, 120]
+    shots = spans_of(Shot(n, a, b) for n, (a, b) in enumerate(itertools.pairwise(cuts), 1))
+    found = names_of(DecisionLog(log.path.parents[1]).records(), {"reel": shots, "old": shots})
+    assert found == {"reel": {"shot_0003/face_2": "ANNA"}, "old": {"shot_0003/face_1": "CARL"}}
+    assert found["reel"].gone == ("BEN",)
+    log.name("reel", ["shot_0004/face_1"], "BEN", "Ana", [(90, 100)])
+    assert names_of(log.records(), {"reel": shots})["reel"].gone == ()
 
 
 def test_the_newest_name_of_a_face_counts_and_says_nothing_of_shots(log: DecisionLog) -> None:

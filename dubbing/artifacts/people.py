@@ -9,8 +9,13 @@ from functools import cached_property
 from typing import ClassVar
 
 from dubbing.artifact import Artifact
+from dubbing.decisions import Decision
+from dubbing.records import Shot
 
-__all__ = ["Cast", "People", "Person", "named_tracks"]
+__all__ = ["Cast", "Names", "People", "Person", "Span", "named_tracks", "names_of", "spans_of"]
+
+Span = tuple[int, int]
+"""Frames [start, end) of a title."""
 
 
 @dataclass(frozen=True)
@@ -65,4 +70,39 @@ def named_tracks(people: People, named: Iterable[tuple[str, str]]) -> dict[str, 
         names = Counter(own[t] for t in one.tracks if t in own)
         for track in one.tracks if names else ():
             found[track] = own.get(track) or names.most_common(1)[0][0]
+    return found
+
+
+class Names(dict[str, str]):
+    """The name by track id, empty where it was taken away. lost: those of tracks whose shot has other cuts by now."""
+
+    def __init__(self) -> None:
+        self.lost: dict[tuple[str, Span | None], str] = {}
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Characters who lost their name so, and have it nowhere."""
+        return tuple(sorted({*self.lost.values()} - {*self.values(), ""}))
+
+
+def spans_of(shots: Iterable[Shot]) -> dict[Span, str]:
+    """The shots of a title by their frames, for `names_of`."""
+    return {(s.start_frame, s.end_frame): s.id for s in shots}
+
+
+def names_of(records: Iterable[Decision], shots: Mapping[str, Mapping[Span, str]] | None = None) -> dict[str, Names]:
+    """By title the newest names in these records, oldest first. shots: by title the id of the shot that has these
+    frames [start, end) now; of a title that is not in it, and of records without spans, each track keeps its id."""
+    found: dict[str, Names] = {}
+    for r in records:
+        if r.kind == "name":
+            names = found.setdefault(r.title, Names())
+            here = (shots or {}).get(r.title)
+            for track, span in zip(r.tracks, r.spans or [None] * len(r.tracks), strict=True):
+                shot, _, face = track.rpartition("/")
+                now = shot if here is None or span is None else here.get(span)
+                if now is None:
+                    names.lost[track, span] = r.text
+                else:
+                    names[f"{now}/{face}"] = r.text
     return found

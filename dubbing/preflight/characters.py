@@ -14,7 +14,8 @@ from dubbing.analysis.asked import characters_asked
 from dubbing.analysis.line_drift import drift
 from dubbing.analysis.lines import SpokenLine, read_lines
 from dubbing.analysis.speech import Listener, samples16, speech_ranges
-from dubbing.decisions import DecisionLog, names_of
+from dubbing.artifacts.people import names_of
+from dubbing.decisions import DecisionLog
 from dubbing.errors import ManifestError, MediaError, blaming
 from dubbing.manifest import Dub, Title
 from dubbing.remote import Uri

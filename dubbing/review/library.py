@@ -16,9 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dubbing.artifacts.people import Cast, People, named_tracks
+from dubbing.artifacts.people import Cast, People, Span, named_tracks, names_of, spans_of
 from dubbing.clock import Timeline
-from dubbing.decisions import DecisionLog, ShotKey, Standing, names_of
+from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import DubError, InputError, ManifestError, MediaError, OutputError
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Title
@@ -109,6 +109,7 @@ class Library:
         self._listed: _Listed | None = None
         self._plans: dict[tuple[str, str], tuple[Timeline, dict[str, Step]]] = {}
         self._films: dict[str, TitleFilm] = {}
+        self._spans: dict[str, tuple[tuple[int, ...], Mapping[Span, str]]] = {}
         self._characters: dict[str, tuple[tuple[int, ...], Mapping[str, str]]] = {}
         self._heard: dict[Path, tuple[int, list[Word]]] = {}
         self._jobs: tuple[tuple[int, ...], dict[int, Job]] | None = None
@@ -193,15 +194,25 @@ class Library:
             stamp = (len(records), self.log.generation, *self.tables_stamp())
             if self._characters.get(title, ((), {}))[0] != stamp:
                 whole, dub = next(pair for pair in self.dubs() if pair[0].id == title)
-                job = self.job(title, dub.language)
-                known = job.analysis(whole)
+                known = (job := self.job(title, dub.language)).analysis(whole)
                 people: People | None = job.result(known.get(People))
                 cast: Cast | None = job.result(known.get(Cast))
-                said = names_of(records).get(title, {})
+                said = self.said(title)
                 seen = {t: cast.characters[t] for t in cast.likeness if t not in said} if cast else {}
                 named = named_tracks(people, [(t, name) for t, name in said.items() if name]) if people else {}
                 self._characters[title] = (stamp, seen | named)
             return self._characters[title][1]
+
+    def said(self, title: str) -> Mapping[str, str]:
+        """The name of each face track of a title, as reviewers say now; empty where it was taken away."""
+        with self._lock:
+            records = [r for r in self.log.records() if r.title == title and r.kind == "name"]
+            stamp = self.tables_stamp()
+            if self._spans.get(title, ((), {}))[0] != stamp and any(r.spans for r in records):
+                whole, dub = next(pair for pair in self.dubs() if pair[0].id == title)
+                self._spans[title] = (stamp, spans_of(self.job(title, dub.language).shots(whole) or ()))
+            shots = self._spans.get(title, ((), {}))[1]
+            return names_of(records, {title: shots} if shots else {}).get(title, {})
 
     def heard(self, title: str, language: str | None) -> list[Word]:
         """What was heard in a dub, in order: of each character where there are stems; None: in the original. Nothing
@@ -243,12 +254,10 @@ class Library:
     def _list(self, rows: dict[ShotKey, dict[str, Any]], keys: set[ShotKey] | None) -> None:
         """Put the rows of some shots, None for all, among `rows` as they are now."""
         limits = self.config.review
-        called = names_of(self.log.records())
         for title, dub in self.dubs():
-            names = called.get(title.id, {})
             if keys is not None and not any(key[:2] == (title.id, dub.language) for key in keys):
                 continue
-            said = self._said(title, dub)
+            said, names = self._said(title, dub), self.said(title.id)
             for n, row in enumerate(self._table(title, dub)):
                 key = (title.id, dub.language, row["shot"])
                 if keys is not None and key not in keys:

@@ -16,9 +16,8 @@ import cv2
 import numpy as np
 
 from dubbing import media
-from dubbing.artifacts.people import Cast, People
+from dubbing.artifacts.people import Cast, People, spans_of
 from dubbing.artifacts.tracks import FaceTracks, good_frames, load_tracks
-from dubbing.decisions import names_of
 from dubbing.errors import DubError, InputError, OutputError
 from dubbing.job import Job
 from dubbing.manifest import CastMember, Title
@@ -78,7 +77,7 @@ def people_of(library: Library, title: str) -> list[SeenPerson]:
         library.characters(title),
         job.result(known.get(Cast)) or Cast(),
     )
-    said = names_of(library.log.records()).get(title, {})
+    said = library.said(title)
     found = []
     for one in people.people:
         own = Counter(names[t] for t in one.tracks if t in names)
@@ -156,8 +155,10 @@ def find_person(people: Sequence[SeenPerson], number: int) -> SeenPerson:
 def name_person(library: Library, person: SeenPerson, name: str, reviewer: str) -> str | None:
     """Say which character a person is; an empty name takes it away. Returns a note where the manifest has a cast
     without it. Raises InputError where it is no name, OutputError where it cannot be kept."""
-    _, whole = _job(library, person.title)
-    library.log.name(person.title, person.tracks, name, reviewer)
+    job, whole = _job(library, person.title)
+    frames = {shot: span for span, shot in spans_of(job.shots(whole) or ()).items()}
+    spans = [frames[track.rpartition("/")[0]] for track in person.tracks]
+    library.log.name(person.title, person.tracks, name, reviewer, spans)
     if name.strip() and whole.cast and name.strip() not in whole.cast:
         return f"{name.strip()!r} is no character of the manifest's cast; it has: {', '.join(whole.cast)}."
     return None

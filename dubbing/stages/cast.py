@@ -38,6 +38,8 @@ class FindCastInputs(Inputs):
     """The faces of each shot, None where that failed; None where there are no pictures."""
     descriptors: tuple[Ref[Descriptors] | None, ...] | None = awaited(default=None)
     """Their descriptors, None where that failed; None where there is no network, or there are no pictures."""
+    lost: tuple[str, ...] | None = None
+    """Characters whose names were given in shots that have other cuts by now, where there are any."""
 
 
 class FindCast(Stage[FindCastInputs, Cast]):
@@ -59,16 +61,18 @@ class FindCast(Stage[FindCastInputs, Cast]):
             for name, member in sorted((at.title.cast or {}).items())
             if member.pictures
         )
-        if not at.named and not pictures:
+        if not at.named and not pictures and not at.unnamed:
             return None
         model, faces = (at.face_descriptor, at.each(FaceTracks)) if pictures else (None, None)
-        return FindCastInputs(at.ref(People), at.named, pictures, model, faces, at.each(Descriptors) if model else None)
+        described = at.each(Descriptors) if model else None
+        return FindCastInputs(at.ref(People), at.named, pictures, model, faces, described, at.unnamed or None)
 
     def process(self, inputs: FindCastInputs, out: Path, progress: Callable[[int], None]) -> Cast:
         people = inputs.people.read()
         named = named_tracks(people, inputs.named)
+        lost = tuple(f"the face that was named {name} is in no shot of these cuts" for name in inputs.lost or ())
         if not inputs.pictures:
-            return Cast(named)
+            return Cast(named, doubts=lost)
         if self._finder is None:
             self._finder = FaceFinder()
         names = [name for name, _ in inputs.pictures]
@@ -90,7 +94,7 @@ class FindCast(Stage[FindCastInputs, Cast]):
             known = len(row) and np.isfinite(row.min())
             nearest = f"; the most alike is person {unknown[int(row.argmin())].number + 1}" if known else ""
             doubts.append(f"nobody looks enough like {name}{nearest}")
-        return Cast(found, likeness, tuple(unseen), tuple(doubts))
+        return Cast(found, likeness, tuple(unseen), (*doubts, *lost))
 
     def close(self) -> None:
         if self._finder is not None:
