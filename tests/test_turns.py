@@ -18,7 +18,7 @@ from dubbing.clock import Timeline, mask_of
 from dubbing.records import Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.turns.asked import with_names
-from dubbing.turns.names import known_names
+from dubbing.turns.names import known_names, spelled_as
 from dubbing.turns.voices import Voices, turns_by_voices, within_lines
 
 FILM = Timeline(np.arange(400), Fraction(1, 25), 400, Fraction(25))
@@ -42,7 +42,7 @@ def turns(
     people = {LEFT: 0, RIGHT: 1}
     spoke = tuple(Speaking(track, people[track], parts) for track, parts in (own or {}).items())
     decision = Decision("shot_0001", LEFT, None, 200.0, 0.0, 0, spoke)
-    voices = Voices({n: mask_of(p, 0, 400) for n, p in spoken.items()}, by, off_screen)
+    voices = Voices({n: mask_of(p, 0, 400) for n, p in spoken.items()}, by, off_screen, NAMED.values())
     return turns_by_voices(SHOT, decision, tracks, people, NAMED if names is None else names, voices, FILM, LIMITS)
 
 
@@ -115,6 +115,20 @@ class TestNames:
         named = known_names({"a": "ANNA"}, self.PEOPLE, self.OWN, spoken, 25.0)
         assert named.of_track == {"a": "ANNA", "c": "ANNA", "b": "BEN"}
 
+    def test_nobody_is_taken_for_another_while_one_to_be_left_has_no_face(self) -> None:
+        spoken = {"BEN": mask_of(((110, 190),), 0, 400), "ANNA": mask_of(((10, 90),), 0, 400)}
+        assert not known_names({}, self.PEOPLE, self.OWN, spoken, 25.0, ["CARL"]).of_track
+        assert not known_names({}, {"a": 0}, {0: self.OWN[0]}, {"ANNA": self.OWN[1]}, 25.0, ["CARL"]).of_track
+        named = known_names({"a": "ANNA"}, self.PEOPLE, self.OWN, spoken, 25.0, ["ANNA"])
+        assert named.of_track["b"] == "BEN"
+
+    def test_a_name_is_the_voice_it_differs_from_in_case_only(self) -> None:
+        assert spelled_as({"a": "Anna", "b": "Ben", "c": "CARL"}, ["ANNA", "Ben", "BEN"]) == {
+            "a": "ANNA", "b": "Ben", "c": "CARL",
+        }  # fmt: skip
+        found = turns({"ANNA": ((110, 290),)}, {RIGHT: ((120, 180),)}, {LEFT: "ANNA", RIGHT: "BENN"})
+        assert "BENN speaks in the original, and no voice" in str(found.doubt)
+
 
 class TestAsked:
     TWO = ShotTurns(
@@ -133,6 +147,15 @@ class TestAsked:
     def test_a_face_that_may_be_one_to_be_left_is_doubted(self) -> None:
         found = with_names(self.TWO, {RIGHT: "BEN"}, None, ("ANNA",))
         assert [f.track for f in found.faces] == [LEFT, RIGHT] and "ANNA is to be left alone" in str(found.doubt)
+        strange = with_names(self.TWO, {LEFT: "ANA", RIGHT: "BEN"}, None, ("ANNA",), ("ANNA", "BEN"))
+        assert "ANNA is to be left alone" in str(strange.doubt)
+
+    def test_one_actor_may_be_two_people_where_they_are_told_apart_coarsely(self) -> None:
+        known = {RIGHT: "ANNA"}
+        assert with_names(self.TWO, known, None, ("ANNA",)).doubt is None
+        found = with_names(self.TWO, known, None, ("ANNA",), coarse=True)
+        assert [f.track for f in found.faces] == [LEFT] and "`identity`" in str(found.doubt)
+        assert with_names(self.TWO, NAMED, None, ("ANNA",), coarse=True).doubt is None
 
 
 def test_lines_are_as_loose_as_lists_and_take_nothing_from_another() -> None:

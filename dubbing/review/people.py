@@ -154,13 +154,15 @@ def find_person(people: Sequence[SeenPerson], number: int) -> SeenPerson:
 
 def name_person(library: Library, person: SeenPerson, name: str, reviewer: str) -> str | None:
     """Say which character a person is; an empty name takes it away. Returns a note where the manifest has a cast
-    without it. Raises InputError where it is no name, OutputError where it cannot be kept."""
+    or stems, and neither has it. Raises InputError where it is no name, OutputError where it cannot be kept."""
     job, whole = _job(library, person.title)
     frames = {shot: span for span, shot in spans_of(job.shots(whole) or ()).items()}
     spans = [frames[track.rpartition("/")[0]] for track in person.tracks]
     library.log.name(person.title, person.tracks, name, reviewer, spans)
-    if name.strip() and whole.cast and name.strip() not in whole.cast:
-        return f"{name.strip()!r} is no character of the manifest's cast; it has: {', '.join(whole.cast)}."
+    known = dict.fromkeys([*(whole.cast or ()), *(stem for dub in whole.dubs for stem in dub.stems or ())])
+    if name.strip() and known and name.strip().casefold() not in [one.casefold() for one in known]:
+        said = "cast" if whole.cast else "stems"
+        return f"{name.strip()!r} is no character of the manifest's {said}; it has: {', '.join(known)}."
     return None
 
 

@@ -32,7 +32,7 @@ from dubbing.records import Shot
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, awaited, uncounted
 from dubbing.turns.asked import with_names
-from dubbing.turns.names import known_names
+from dubbing.turns.names import known_names, spelled_as
 from dubbing.turns.voices import Voices, turns_by_voices, within_lines
 
 __all__ = ["Turns", "TurnsInputs", "share_of"]
@@ -53,11 +53,13 @@ class TurnsInputs(Inputs):
     lines: File | None = None
     """Who speaks when, where a list says it and there are no stems."""
     spelled: tuple[str, ...] | None = None
-    """The characters of the cast, as names in that list are meant."""
+    """The characters of the cast, as names in that list are meant, and those of faces where somebody is left."""
     only: tuple[str, ...] | None = None
     """Characters who alone may be rendered; None for all."""
     leave: tuple[str, ...] | None = None
     """Characters who may not be rendered, where there are any."""
+    coarse: bool | None = None
+    """True where there are any, and people are told apart without a network."""
     off_screen: tuple[str, ...] | None = None
     """Characters who are never in sight, where there are any."""
     people: Ref[People] | None = None
@@ -91,13 +93,14 @@ class Turns(Stage[TurnsInputs, TurnList]):
         inputs = TurnsInputs(
             at.ref(DubSound), at.ref(SpeakerList), frames, at.ref(Cast) if at.has(Cast) else None, only=only,
             leave=leave or None, off_screen=tuple(sorted(n for n, one in cast.items() if one.off_screen)) or None,
-            shots=at.ref(ShotList),
+            spelled=(tuple(sorted(cast)) or None) if leave or (at.dub.lines and at.dub.stems is None) else None,
+            coarse=True if leave and at.face_descriptor is None else None, shots=at.ref(ShotList),
         )  # fmt: skip
         if at.dub.stems is None and at.dub.lines is None:
             given = tuple((name, at.file(one.voice)) for name, one in sorted(cast.items()) if at.voices and one.voice)
             return replace(inputs, voice_network=at.voices, given=given or None)
         if at.dub.stems is None:
-            inputs = replace(inputs, lines=at.file(at.dub.lines), spelled=tuple(sorted(cast)) or None)
+            inputs = replace(inputs, lines=at.file(at.dub.lines))
         limits = Limits(at.config.speakers.min_face_px, at.config.speakers.max_yaw_deg)
         return replace(inputs, people=at.ref(People), limits=limits, faces=at.each(FaceTracks))
 
@@ -113,6 +116,10 @@ class Turns(Stage[TurnsInputs, TurnList]):
         voices = _stems(inputs, line)
         if inputs.lines is not None:
             voices, notices = _lines(inputs, inputs.lines, heard_N, line)
+        asked = {*(inputs.spelled or ()), *(inputs.only or ()), *(inputs.leave or ())}
+        if voices is not None:
+            voices = replace(voices, others=asked)
+        names = spelled_as(names, voices.characters if voices else {*asked, *dict(inputs.given or ())})
         if voices is None:
             decisions = inputs.speakers.read().by_shot
             found = [_turns(s, decisions[s.id], heard_N[s.start_frame : s.end_frame]) for s in shots]
@@ -123,7 +130,10 @@ class Turns(Stage[TurnsInputs, TurnList]):
             found, names, reasons = _by_voices(inputs, shots, voices, heard_N, names, line)
             notices += reasons
         progress(sum(map(len, shots)))
-        turns = (with_names(one, names, inputs.only, inputs.leave or ()) for one in found)
+        meant = voices.characters if voices else asked if inputs.spelled else None
+        turns = (
+            with_names(one, names, inputs.only, inputs.leave or (), meant, coarse=bool(inputs.coarse)) for one in found
+        )
         return TurnList(tuple(turns), notices)
 
 
@@ -159,7 +169,8 @@ def _by_voices(
             mask_N = own.setdefault(spoken.actor, np.zeros(len(line), bool))
             mask_N |= mask_of(spoken.stretches, 0, len(line))
     seen = {name: mask_N for name, mask_N in voices.spoken.items() if name not in voices.off_screen and mask_N.any()}
-    names = known_names(cast, people, own, seen, float(line.rate))
+    leave = set(inputs.leave or ()) - set(voices.off_screen)
+    names = known_names(cast, people, own, seen, float(line.rate), leave)
     found = []
     for shot, faces in zip(shots, inputs.faces, strict=True):
         tracks = [t for t in load_tracks(faces.folder) if t.start_frame < shot.end_frame] if faces else []

@@ -11,12 +11,14 @@ __all__ = ["with_names"]
 
 
 def with_names(
-    turns: ShotTurns, names: Mapping[str, str], only: Collection[str] | None, leave: Collection[str]
-) -> ShotTurns:
+    turns: ShotTurns, names: Mapping[str, str], only: Collection[str] | None, leave: Collection[str],
+    known: Collection[str] | None = None, *, coarse: bool = False,
+) -> ShotTurns:  # fmt: skip
     """The same turns with the names of the faces, without those that are left.
 
     names: the character by track id; only: characters who alone may be rendered, None for all; leave: those who may
-    not. A face without a name is rendered where only names that are known to others are left.
+    not; known: names that mean somebody, None for all; coarse: whether people were told apart without a network, so
+    that one actor may be several people. A face without a name is rendered, and doubted where it may be left.
     """
     faces = [replace(face, character=names.get(face.track, face.character)) for face in turns.faces]
     kept = [f for f in faces if f.character not in leave and (only is None or f.character in only)]
@@ -25,9 +27,15 @@ def with_names(
         kept = []
     doubt = turns.doubt
     unseen = sorted(set(leave) - set(names.values()))
-    if unseen and any(face.character is None for face in kept) and doubt is None:
+    nameless = any(f.character is None or (known is not None and f.character not in known) for f in kept)
+    if unseen and nameless and doubt is None:
         doubt = (
             f"{unseen[0]} is to be left alone, and no face of the film is known to be {unseen[0]}'s, so this one may "
             "be: name the faces (`cast`)"
+        )
+    elif coarse and leave and nameless and doubt is None:
+        doubt = (
+            f"{sorted(leave)[0]} is to be left alone, and people are told apart coarsely without the extra `identity`, "
+            "so this face may be the same actor's: name the faces (`cast`), or install the extra"
         )
     return replace(turns, faces=tuple(kept), left=left, doubt=doubt)

@@ -6,12 +6,12 @@ each in the whole title, or each speaks almost only while the other does. Anythi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Names", "known_names"]
+__all__ = ["Names", "known_names", "spelled_as"]
 
 _PART = 0.75  # of the time in which a face and any voice speak together: so much must be with this one, and vice versa
 _ENOUGH_S = 1.0  # spoken together
@@ -26,15 +26,22 @@ class Names:
     joined: Mapping[str, str]
 
 
+def spelled_as(cast: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
+    """The names by track id, each written as the one of `known` that differs in case only, where there is one."""
+    of = {name.casefold(): name for name in sorted(known)}
+    return {track: name if name in known else of.get(name.casefold(), name) for track, name in cast.items()}
+
+
 def known_names(
     cast: Mapping[str, str], people: Mapping[str, int], own: Mapping[int, np.ndarray],
-    spoken: Mapping[str, np.ndarray], rate: float,
+    spoken: Mapping[str, np.ndarray], rate: float, leave: Collection[str] = (),
 ) -> Names:  # fmt: skip
     """The names of a title's tracks.
 
     cast: what is known, by track id; people: the number of the person, by track id; own: by person, the frames of the
     film in which the person is seen to speak in the original, bool (N,); spoken: by character, those in which it speaks
-    in the dub, without characters who are never in sight; rate: frames a second.
+    in the dub, without characters who are never in sight; rate: frames a second; leave: characters who
+    may not be rendered: as long as the face of one of them is not known, no face is taken for anybody by timing.
     """
     of_person: dict[int, set[str]] = {}
     for track, name in cast.items():
@@ -46,7 +53,9 @@ def known_names(
     free = {name: mask_N for name, mask_N in spoken.items() if name not in taken}
     found: dict[int, str] = {}
     joined: dict[str, str] = {}
-    if len(own) == len(spoken) == len(nameless) == len(free) == 1:
+    if not taken.issuperset(leave):
+        pass
+    elif len(own) == len(spoken) == len(nameless) == len(free) == 1:
         ((person,), (name,)) = nameless, free
         found[person] = name
         joined[name] = (

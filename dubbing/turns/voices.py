@@ -29,11 +29,18 @@ _SPEAKS_S = 0.4  # of a voice in a shot; less is the end of a line from the shot
 @dataclass(frozen=True, eq=False)
 class Voices:
     """The voices of a dub. spoken: by character the frames of the film in which it speaks, bool (N,); by: `stem` or
-    `lines`; off_screen: characters who are never in sight."""
+    `lines`; off_screen: characters who are never in sight; others: further ones who are
+    known, such as of the cast."""
 
     spoken: Mapping[str, np.ndarray]
     by: str
     off_screen: Collection[str] = ()
+    others: Collection[str] = ()
+
+    @property
+    def characters(self) -> set[str]:
+        """Whoever may be meant by a name."""
+        return {*self.spoken, *self.off_screen, *self.others}
 
     @cached_property
     def known_N(self) -> np.ndarray:
@@ -117,8 +124,13 @@ def _doubt(
     a face without a name is in sight."""
     if not here:
         return None
-    nameless = [track.id for track in tracks if track.id not in names]
+    nameless = [track.id for track in tracks if names.get(track.id) not in voices.characters]
     speakers = [track.rsplit("/", 1)[-1].replace("_", " ") for track in nameless if track in own]
+    if strange := [names[track] for track in nameless if track in own and track in names]:
+        return (
+            f"{strange[0]} speaks in the original, and no voice of the dub and nobody in the cast has this name: name "
+            "the face as one of them (`cast`)"
+        )
     if speakers:
         what = "stem is its" if voices.by == "stem" else "lines it says"
         return (
