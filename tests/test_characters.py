@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -192,6 +193,10 @@ def test_check_listens_to_each_stem(made: Path, dub: Dub, tmp_path: Path) -> Non
          "stems of different lengths: that of BEN lasts 1.500 s and that of ANNA 4.505 s; give each character a file"),
         ({}, {"stems": {"ANNA": "short.wav"}}, "short.wav is 72.0 frames shorter than the picture"),
         ({}, {"stems": {"ANNA": "ANNA.wav", "BEN": "none.wav"}}, "none.wav"),
+        ({}, {"stems": {"ANNA": "ANNA.wav", "BEN": "ANNA.wav"}}, "ANNA and BEN have the same sound as their stems"),
+        ({}, {"stems": {"ANNA": "ANNA.wav", "BEN": "copy.wav"}}, "ANNA and BEN have the same sound as their stems"),
+        ({"ANNA": {"voice": "lines.csv"}}, {"stems": None}, "lines.csv"),
+        ({"ANNA": {"voice": "two.mute.mp4"}}, {"stems": None}, "'voice' must be some seconds of ANNA's voice alone"),
         ({}, {"track": 1}, "'track' is of one file, and a dub with 'stems' has several; remove it."),
         ({}, {"leave": {"characters": ["ANA"]}}, "'ANA' is no character of the title, which has ANNA, BEN, CARL (did"),
         ({}, {"only": {"characters": ["BEN"]}, "leave": {"characters": ["BEN"]}}, "'only' and 'leave' both name BEN"),
@@ -203,6 +208,9 @@ def test_what_cannot_be_meant_is_refused(
     made: Path, dub: Dub, tmp_path: Path, cast: Mapping[str, Any], changed: Mapping[str, Any], said: str
 ) -> None:
     if not (made / "short.wav").exists():
+        shutil.copy(made / "ANNA.wav", made / "copy.wav")
+        with ClipWriter(made / "two.mute.mp4", 64, 48, Fraction(25)) as clip:
+            clip.frame(np.zeros((48, 64, 3), np.uint8))
         write(made / "short.wav", np.sin(np.arange(int(1.5 * HZ)) / 20) / 4)
         (made / "lines.csv").write_text("character,in,out\nANNA,00:00:01:24,00:00:02:00\n", encoding="utf-8")
     job = manifest_of(made, cast, "bad.yaml", **changed)

@@ -14,6 +14,7 @@ from dubbing import config, manifest, preflight
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.generators import names
 from dubbing.media import ClipWriter
+from dubbing.preflight import characters
 
 FRAMES, RATE, HZ = 50, Fraction(25), 16_000
 Job = Callable[..., Path]
@@ -39,6 +40,20 @@ def write_sound(path: Path, frames: float = FRAMES, gain: float = 0.1) -> Path:
     with ClipWriter(path, sample_rate_hz=HZ, channels=1) as clip:
         clip.sound(tone(frames, gain))
     return path
+
+
+def test_a_voice_of_the_cast_that_nothing_compares_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = manifest.Manifest.model_validate(
+        {"version": 1, "titles": [{
+            "id": "reel", "video": tmp_path / "film.mp4", "cast": {"ANNA": {"voice": tmp_path / "anna.wav"}},
+            "dubs": [{"language": "fr", "audio": tmp_path / "fr.flac"}],
+        }]}
+    ).titles  # fmt: skip
+    monkeypatch.setattr(characters.resemblyzer, "installed", lambda: None)
+    (note,) = characters.note_of_voices(one, config.load())
+    assert note.startswith("reel: the voice of ANNA in 'cast' is not used, because the network")
+    monkeypatch.setattr(characters.resemblyzer, "installed", lambda: tmp_path)
+    assert not characters.note_of_voices(one, config.load())
 
 
 @pytest.fixture

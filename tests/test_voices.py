@@ -14,7 +14,7 @@ from dubbing.artifacts.turns import FaceTurns, ShotTurns
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.demo.voice import Utterance, say
 from dubbing.errors import ModelError
-from dubbing.experts import resemblyzer
+from dubbing.experts import resemblyzer, whose_voice
 from dubbing.experts.whose_voice import by_voice
 from dubbing.sound import RATE_HZ
 
@@ -126,6 +126,12 @@ def test_the_stage_gives_a_late_reply_to_the_face_that_says_it(two_voices: list[
     assert (mask_of(shot.faces[0].says, 0, frames) == right).mean() > 0.96
     alone = ShotTurns("shot_0001", ((0, frames),), faces[:1])
     assert by_voice([alone], tmp_path, line) == [alone]
+
+
+def test_of_a_voice_that_is_given_half_a_minute_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = iter([np.ones(RATE_HZ, np.float32)] * 31)
+    monkeypatch.setattr(whose_voice.media, "sound_blocks", lambda path, rate_hz: blocks)
+    assert len(whose_voice.beginning(Path("hour.wav"))) == 30 * RATE_HZ and len([*blocks]) == 1
 
 
 def test_turns_without_the_network_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

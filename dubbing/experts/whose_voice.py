@@ -20,7 +20,7 @@ from dubbing.clock import Timeline, mask_of, runs
 from dubbing.experts.resemblyzer import HOP, SIZE, WINDOW, VoiceEncoder
 from dubbing.sound import RATE_HZ
 
-__all__ = ["by_voice"]
+__all__ = ["beginning", "by_voice"]
 
 _SHORTEST = RATE_HZ // 2  # samples of speech; shorter ones tell no voice
 _GIVEN = 30 * RATE_HZ
@@ -52,7 +52,7 @@ def by_voice(
     for face in (face for shot in turns for face in shot.faces):
         name = names.get(face.track, "")
         if name in given and face.actor not in known:
-            wave = media.read_sound(given[name], RATE_HZ)[:_GIVEN]
+            wave = beginning(given[name])
             known[face.actor] = encoder.embed(wave, np.arange(0, max(1, len(wave) - WINDOW), WINDOW)).mean(0)
     parts, prints_WE = _prints(encoder, sound, line)
     followed = voices.follow(shots, parts, prints_WE, float(line.duration) / len(line), known)
@@ -60,6 +60,17 @@ def by_voice(
         shot if heard is None else _followed(shot, scene.start, heard)
         for shot, scene, heard in zip(turns, shots, followed, strict=True)
     ]
+
+
+def beginning(path: Path) -> np.ndarray:
+    """The first half minute of a sound, float32 (T,); no more of the file is decoded."""
+    kept, count = [np.zeros(0, np.float32)], 0
+    for block in media.sound_blocks(path, RATE_HZ):
+        kept.append(block)
+        count += len(block)
+        if count >= _GIVEN:
+            break
+    return np.concatenate(kept)[:_GIVEN]
 
 
 def _followed(shot: ShotTurns, first: int, heard: voices.Followed) -> ShotTurns:

@@ -164,6 +164,9 @@ def look(
         at, video = ("titles", i), ("video",)
         attempt(at, ("cast",), contradiction, title)
         found.notes += look_at_pictures(title, config, store, partial(attempt, at))
+        for name in title.cast or ():
+            attempt(at, ("cast", name, "voice"), characters.voice_can_be_used, title, name, store)
+        found.notes += characters.note_of_voices(title, config)
         before = len(found.problems)
         made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:

@@ -15,17 +15,22 @@ from dubbing.analysis.line_drift import drift
 from dubbing.analysis.lines import SpokenLine, read_lines
 from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.artifacts.people import names_of
+from dubbing.config import Config
 from dubbing.decisions import DecisionLog
 from dubbing.errors import ManifestError, MediaError, blaming
+from dubbing.experts import resemblyzer
 from dubbing.manifest import Dub, Title
 from dubbing.remote import Uri
 from dubbing.sound import RATE_HZ
 from dubbing.stages.audio import different_lengths
-from dubbing.store import Store
+from dubbing.store import Store, content_key
 
 __all__ = [
-    "known", "lines_can_be_read", "named_by_reviewers", "notes_of_lines", "said", "stems_can_be_used", "stems_fit_cast",
+    "known", "lines_can_be_read", "named_by_reviewers", "note_of_voices", "notes_of_lines", "said", "stems_can_be_used",
+    "stems_fit_cast", "voice_can_be_used",
 ]  # fmt: skip
+
+_INAUDIBLE = 0.001  # -60 dBFS
 
 
 def stems_fit_cast(title: Title, dub: Dub) -> None:
@@ -82,8 +87,9 @@ def stems_can_be_used(
     title: Title, dub: Dub, store: Store, tolerance_frames: float, rate: float,
     fits: Callable[[Path | Uri, int, int], float],
 ) -> None:  # fmt: skip
-    """Raises MediaError where a stem is not there or is no sound, ManifestError where they differ in length, and what
-    `fits` raises where one does not fit the picture. What no header tells, the run finds.
+    """Raises MediaError where a stem is not there or is no sound, ManifestError where they differ in length or two are
+    one file or copies of one that is not silent, and what `fits` raises where one does not fit the picture. What no
+    header tells, the run finds.
 
     fits: called with a file, its samples and their rate.
     """
@@ -100,8 +106,46 @@ def stems_can_be_used(
             lasts_s[name], rates[name] = float(info.duration_s), info.audio[0].rate_hz
     if lasts_s and max(lasts_s.values()) - min(lasts_s.values()) > tolerance_frames / rate + 1e-3:
         raise ManifestError(different_lengths(lasts_s))
+    of: dict[str, str] = {}
+    sizes = [store.local(file).stat().st_size for file in stems.values()]
+    for name, file in stems.items():
+        path = store.local(file)
+        if sizes.count(path.stat().st_size) > 1:
+            other = of.setdefault(content_key(path), name)
+            if other != name and _sounds(path):
+                raise ManifestError(
+                    f"{other} and {name} have the same sound as their stems ({file}), so both mouths would say all of "
+                    "it; give each character a file of its own voice, or give it to one of them.",
+                    at=(*at, name),
+                )
     for name, seconds in lasts_s.items():
         fits(stems[name], round(seconds * rates[name]), rates[name])
+
+
+def _sounds(path: Path) -> bool:
+    """Whether anything in a file can be heard."""
+    return any(np.abs(b).max() > _INAUDIBLE for b in media.sound_blocks(path, None, align_to_video=False) if len(b))
+
+
+def voice_can_be_used(title: Title, name: str, store: Store) -> None:
+    """Raises MediaError where the voice of a character of the cast is not there or is no sound."""
+    file = (title.cast or {})[name].voice
+    if file is not None and not media.probe(store.local(file)).audio:
+        raise MediaError(f"{file} has no sound stream; 'voice' must be some seconds of {name}'s voice alone.")
+
+
+def note_of_voices(title: Title, config: Config) -> list[str]:
+    """A note where voices of the cast are given, a dub would be told by them, and nothing here can compare voices."""
+    given = [name for name, one in (title.cast or {}).items() if one.voice]
+    if not given or all(dub.stems is not None or dub.lines is not None for dub in title.dubs):
+        return []
+    if config.speakers.voices == "auto":
+        if resemblyzer.installed():
+            return []
+        why = "the network that compares voices is not installed (the extra `voices`)"
+    else:
+        why = "speakers.voices is off"
+    return [f"{title.id}: the voice of {', '.join(given)} in 'cast' is not used, because {why}."]
 
 
 def lines_can_be_read(title: Title, dub: Dub, video: media.VideoInfo, store: Store) -> tuple[SpokenLine, ...]:
