@@ -2,14 +2,21 @@
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
-from dubbing.artifacts.sound import speech_mask
-from dubbing.artifacts.speakers import Speaking
+from dubbing.artifact import File, Ref
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import DubSound, speech_mask
+from dubbing.artifacts.speakers import Decision, Speaking
+from dubbing.artifacts.tracks import FaceTracks
+from dubbing.artifacts.turns import FaceTurns, ShotTurns
 from dubbing.clock import Timeline
 from dubbing.generators import RenderRequest
 from dubbing.records import Line, Shot, Track
+from dubbing.stages import lipsync
 from dubbing.stages.lipsync import lines_of
 from dubbing.stages.turns import share_of
 
@@ -48,6 +55,28 @@ def test_speech_in_samples_is_shown_by_the_frames_that_overlap_it() -> None:
 
 def test_a_face_that_says_nothing_is_left_alone() -> None:
     assert ranges(mask(), [[120, 160]]) == []
+
+
+@pytest.mark.parametrize(("asked", "reason"), [(((100, 101),), "excluded"), (None, "occluded")])
+def test_a_doubt_stays_where_nothing_could_be_rendered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: tuple[tuple[int, int], ...] | None, reason: str
+) -> None:
+    monkeypatch.setattr(lipsync.media, "load_timeline", lambda folder: LINE)
+    monkeypatch.setattr(lipsync.media, "probe", lambda path: SimpleNamespace(upright_size=(640, 360)))
+    monkeypatch.setattr(lipsync, "load_tracks", lambda folder: [track()])
+    monkeypatch.setattr(lipsync, "load_wave", lambda folder, first, last: np.zeros(last - first, np.float32))
+    stage = lipsync.Lipsync()
+    monkeypatch.setattr(stage, "_generator", lambda inputs: SimpleNamespace(render=lambda work: iter(())))
+    face = FaceTurns("shot_0001/face_1", 0, ((120, 200),), ((120, 200),))
+    turns = ShotTurns("shot_0001", ((120, 200),), (face,), "ANNA may be meant")
+    ref = Ref(FaceTracks, "faces reel/shot_0001", "0", tmp_path)
+    inputs = lipsync.LipsyncInputs(
+        100, 300, File(tmp_path, "0"), ref, Decision("shot_0001", None, None, 200.0, 0.0, 0), turns, "0", "rewrite",
+        "0", 45.0, 1, asked=asked, settings={}, sound=Ref(DubSound, "", "", tmp_path),
+        timeline=Ref(ShotList, "", "", tmp_path),
+    )  # fmt: skip
+    take = stage.process(inputs, tmp_path, lambda frames: None)
+    assert (take.status, take.reason, take.doubt) == ("untouched", reason, "ANNA may be meant")
 
 
 def test_patches_begin_before_the_speech_and_end_after_it() -> None:

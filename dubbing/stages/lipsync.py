@@ -204,10 +204,10 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
         if left and not faces:
-            return _untouched(decision, "excluded")
+            return _untouched(decision, "excluded", turns.doubt)
         rendered = sum(f.frames for f in faces)
         if not rendered and inputs.window is None:
-            return _untouched(decision, "occluded")
+            return _untouched(decision, "occluded", turns.doubt)
         about = _untouched(decision, "")
         return replace(
             about, status="dubbed", reason=None, doubt=turns.doubt, faces=tuple(faces), frames=rendered,
@@ -244,8 +244,8 @@ def _doubt(take: Take, decision: Decision, dub_s: float) -> str | None:
     )
 
 
-def _untouched(decision: Decision, reason: str) -> Take:
-    return Take("untouched", reason, decision.track, decision.face_px, decision.yaw_deg)
+def _untouched(decision: Decision, reason: str, doubt: str | None = None) -> Take:
+    return Take("untouched", reason, decision.track, decision.face_px, decision.yaw_deg, doubt=doubt)
 
 
 def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
