@@ -51,6 +51,8 @@ class SyncInputs(Windowed):
     """Metrics of other packages, `name@version of package`."""
     unmeasured: bool | None = None
     """True where takes are not to be measured."""
+    source_key: str | None = None
+    """Key of the original's sound in and near the shot; None where it has none, or no speech of its own."""
     title: str = uncounted("it is only written on the contact sheet", default="")
     """Id of the title."""
     film: File = uncounted("the take was made of it", default=None)
@@ -61,7 +63,9 @@ class SyncInputs(Windowed):
     """The shot's faces."""
     sound: Ref[DubSound] = uncounted("the take was made of its part near the shot", default=None)
     """What drives the lips."""
-    source_sound: Ref[SourceSound] | None = uncounted("it is the film's", default=None)
+    source_sound: Ref[SourceSound] | None = uncounted(
+        "only the sound near the shot matters: `source_key`", default=None
+    )
     """The film's own sound, where it has one."""
     models_folder: str = uncounted("the expert's hash names the weights", default="")
     """Where published models lie."""
@@ -87,7 +91,8 @@ class Sync(Stage[SyncInputs, Scores]):
         own = at.ref(SourceSound) if at.has(SourceSound) and not at.result(SpeakerList).unheard else None
         return SyncInputs(
             at.shot.start_frame, at.shot.end_frame, at.ref(Take), at.expert, at.metrics,
-            None if at.config.sync.score else True, at.title.id, at.film,
+            None if at.config.sync.score else True,
+            at.result(SourceSound).shot_keys[at.shot.id] if own else None, at.title.id, at.film,
             at.ref(ShotList), at.ref(FaceTracks), at.ref(DubSound), own, at.models_folder,
         )  # fmt: skip
 
