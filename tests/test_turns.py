@@ -228,3 +228,7 @@ def test_two_voices_that_have_nothing_to_do_with_each_other_stay() -> None:
     waves = [np.rint(w * 32767).astype(np.int16) for w in (voice(1, 110, (1, 10)), 0.1 * voice(5, 118, (1, 10)))]
     found = copied(waves, [np.ones(SECONDS * RATE_HZ // CHUNK, np.float32)] * 2)
     assert not found[0].any() and not found[1].any()
+    short = [w[: 5 * RATE_HZ] for w in waves]
+    with np.errstate(all="raise"):
+        (_, of_soft) = copied([short[0], short[0] // 10], [np.ones(SECONDS * RATE_HZ // CHUNK, np.float32)] * 2)
+    assert of_soft[: 4 * RATE_HZ // CHUNK].any() and not of_soft[5 * RATE_HZ // CHUNK + 1 :].any()

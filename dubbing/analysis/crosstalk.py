@@ -38,9 +38,10 @@ _RAMP = RATE_HZ * 5 // 1000
 def copied(waves: Sequence[np.ndarray], chances: Sequence[np.ndarray]) -> list[np.ndarray]:
     """For each stem the chunks of 512 samples in which it is a copy of a louder stem, bool (C,).
 
-    waves: int16 (T,) at 16 kHz, of equal length; chances: float32 (C,), silero-vad's answers for each chunk.
+    waves: int16 (T,) at 16 kHz, of equal length; chances: float32 (C,), silero-vad's answers for each chunk, of which
+    there are more where a stem lasts longer than the picture.
     """
-    count = min(len(c) for c in chances)
+    count = min(*(len(c) for c in chances), *(-(-len(wave) // CHUNK) for wave in waves))
     levels = [_levels(wave, count) for wave in waves]
     found = []
     for k, (wave, chance) in enumerate(zip(waves, chances, strict=True)):
