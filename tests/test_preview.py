@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +16,10 @@ import yaml
 from command import Dub
 from films import Finished, started_by
 
-from dubbing import media
+from dubbing import config, media
+from dubbing.artifacts.turns import FaceTurns, ShotTurns
+from dubbing.clock import Timeline
+from dubbing.records import Shot, Track
 from dubbing.review import stretches
 from dubbing.shot_table import read_rows
 
@@ -87,6 +93,23 @@ def test_it_shows_both_pictures_and_a_full_run_finds_what_it_made(
         for out in (analysed.out, finished.out)
     )
     assert mine == whole
+
+
+def test_a_face_that_comes_to_rest_is_looked_at_as_it_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = np.arange(100, 300, dtype=np.int32)
+    mesh, seen, yaw = np.zeros((200, 478, 3), np.float32), np.ones(200, bool), np.zeros(200, np.float32)
+    monkeypatch.setattr(stretches, "load_tracks", lambda f: [Track(n, frames, mesh, seen, yaw, 200.0) for n in "ab"])
+    speaks = FaceTurns("a", 0, (), ((120, 140),), by="stem")
+    rests = FaceTurns("b", 1, ((200, 240),), (), by="stem")
+    job: Any = SimpleNamespace(
+        store=SimpleNamespace(bring=lambda folders: folders), made_of=lambda title: None,
+        asked=lambda title, dub: None, config=config.load(),
+    )  # fmt: skip
+    step: Any = SimpleNamespace(shot=Shot(1, 100, 300), delivered=True, faces=SimpleNamespace(folder="."))
+    line = Timeline(np.arange(400), Fraction(1, 25), 400, Fraction(25))
+    turns = ShotTurns("shot_0001", ((120, 140),), (speaks, rests))
+    seen_as = stretches.looked_at(job, *([None] * 2), step, line, turns)  # type: ignore[arg-type]
+    assert seen_as is not None and seen_as[0][100:140].all() and not seen_as[0][60:80].any()
 
 
 def test_scores_of_a_run_choose_and_nothing_of_it_changes(finished: Finished, dub: Dub, tmp_path: Path) -> None:

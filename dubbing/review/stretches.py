@@ -27,7 +27,7 @@ from dubbing.severity import severity
 from dubbing.shot_table import SHOTS, read_rows
 from dubbing.stages.lipsync import lines_of
 
-__all__ = ["BEST", "LENGTH_S", "WHOLE_S", "WORST", "Stretch", "stretches_of"]
+__all__ = ["BEST", "LENGTH_S", "WHOLE_S", "WORST", "Stretch", "looked_at", "stretches_of"]
 
 WORST, BEST = 3, 2
 WHOLE_S, LENGTH_S, _STEP_S, _LEAST_S = 8.0, 4.0, 1.0, 0.5
@@ -106,7 +106,7 @@ def _candidates(
     job: Job, title: Title, dub: Dub, step: Step, line: Timeline, turns: ShotTurns
 ) -> list[_Candidate]:  # fmt: skip
     """The stretches of a shot, the least bad first; none where nothing of it would be rendered."""
-    seen = _looked_at(job, title, dub, step, line, turns)
+    seen = looked_at(job, title, dub, step, line, turns)
     if seen is None:
         return []
     rendered_N, parts, face_px = seen
@@ -131,7 +131,7 @@ def _candidates(
     return sorted(found, key=lambda c: c.badness)
 
 
-def _looked_at(
+def looked_at(
     job: Job, title: Title, dub: Dub, step: Step, line: Timeline, turns: ShotTurns
 ) -> tuple[np.ndarray, dict[str, np.ndarray], float] | None:
     """Of each frame of a shot: whether it would be rendered, bool (N,), and what speaks against it, (N,) from 0 to 1 by
@@ -152,7 +152,7 @@ def _looked_at(
         first, last = track.start_frame, track.end_frame
         own = () if still else face.own
         says_N = mask_of(face.says, first, last)
-        lines = lines_of(track, says_N, own, line, limits.max_yaw_deg)
+        lines = lines_of(track, says_N, own, line, limits.max_yaw_deg, rests=face.rests and bool(own))
         mine = [part for one in lines for part in within(ranges, one.start_frame, one.end_frame)]
         if not mine:
             continue
