@@ -236,7 +236,7 @@ class DecisionLog:
     ) -> Decision:
         """Name the person whom these tracks of a title show; an empty name takes the name away. spans: as of
         `Decision`. Raises as `append`."""
-        about = {"text": character.strip(), "tracks": tuple(tracks), "spans": tuple(spans)}
+        about: dict[str, Any] = {"text": character.strip(), "tracks": tuple(tracks), "spans": tuple(spans)}
         return self.append((title, "", ""), "name", reviewer, **about)
 
     def append(self, key: ShotKey, kind: Kind, reviewer: str, *, expected: int | None = None, **about: Any) -> Decision:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from dubbing import config, manifest
 from dubbing.artifact import Artifact, File, Ref
+from dubbing.artifacts.sound import SourceSound
 from dubbing.dataset.clip import CutClip
 from dubbing.dataset.titles import CutTitle
 from dubbing.errors import OutputError
@@ -23,6 +24,7 @@ from dubbing.job import Job
 from dubbing.master_choice import MasterChoice
 from dubbing.pipeline import PIPELINE
 from dubbing.stage import Stage
+from dubbing.stages.sync import SyncInputs
 from dubbing.task import Inputs, Task, Windowed
 
 STAGES: list[type[Stage[Any, Any]]] = [*PIPELINE, CutClip, CutTitle]
@@ -164,6 +166,14 @@ def refs_in(hint: Any) -> list[type]:
 def planned(finished: Finished) -> dict[str, Task]:
     job = Job(manifest.load(finished.film), finished.out, config.Config())
     return {t.id: t for t in job.tasks() if t.language is None or t.language == "hi"}
+
+
+def test_scores_depend_on_the_originals_sound_near_the_shot(finished: Finished) -> None:
+    tasks = planned(finished)
+    (sound,) = (t for t in tasks.values() if t.kind.Result is SourceSound)
+    keys = SourceSound.read(sound.folder).shot_keys
+    inputs = [t.inputs for t in tasks.values() if isinstance(t.inputs, SyncInputs)]
+    assert inputs and [i.source_key for i in inputs] == [*keys.values()]
 
 
 def test_a_new_prior_redoes_takes_of_rewrite_and_nothing_else(

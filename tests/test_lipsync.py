@@ -65,8 +65,7 @@ def test_a_doubt_stays_where_nothing_could_be_rendered(
     monkeypatch.setattr(lipsync.media, "probe", lambda path: SimpleNamespace(upright_size=(640, 360)))
     monkeypatch.setattr(lipsync, "load_tracks", lambda folder: [track()])
     monkeypatch.setattr(lipsync, "load_wave", lambda folder, first, last: np.zeros(last - first, np.float32))
-    stage = lipsync.Lipsync()
-    monkeypatch.setattr(stage, "_generator", lambda inputs: SimpleNamespace(render=lambda work: iter(())))
+    monkeypatch.setattr(lipsync, "create", lambda *about: SimpleNamespace(render=lambda work: iter(())))
     face = FaceTurns("shot_0001/face_1", 0, ((120, 200),), ((120, 200),))
     turns = ShotTurns("shot_0001", ((120, 200),), (face,), "ANNA may be meant")
     ref = Ref(FaceTracks, "faces reel/shot_0001", "0", tmp_path)
@@ -75,7 +74,7 @@ def test_a_doubt_stays_where_nothing_could_be_rendered(
         "0", 45.0, 1, asked=asked, settings={}, sound=Ref(DubSound, "", "", tmp_path),
         timeline=Ref(ShotList, "", "", tmp_path),
     )  # fmt: skip
-    take = stage.process(inputs, tmp_path, lambda frames: None)
+    take = lipsync.Lipsync().process(inputs, tmp_path, lambda frames: None)
     assert (take.status, take.reason, take.doubt) == ("untouched", reason, "ANNA may be meant")
 
 

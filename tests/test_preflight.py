@@ -15,6 +15,7 @@ from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.generators import names
 from dubbing.media import ClipWriter
 from dubbing.preflight import characters
+from dubbing.store import open_store
 
 FRAMES, RATE, HZ = 50, Fraction(25), 16_000
 Job = Callable[..., Path]
@@ -50,10 +51,11 @@ def test_a_voice_of_the_cast_that_nothing_compares_is_told(tmp_path: Path, monke
         }]}
     ).titles  # fmt: skip
     monkeypatch.setattr(characters.resemblyzer, "installed", lambda: None)
-    (note,) = characters.note_of_voices(one, config.load())
+    store, nothing = open_store(tmp_path), lambda *about: None
+    (note,) = characters.look_at_voices(one, config.load(), store, nothing)
     assert note.startswith("reel: the voice of ANNA in 'cast' is not used, because the network")
     monkeypatch.setattr(characters.resemblyzer, "installed", lambda: tmp_path)
-    assert not characters.note_of_voices(one, config.load())
+    assert not characters.look_at_voices(one, config.load(), store, nothing)
 
 
 @pytest.fixture

@@ -32,16 +32,15 @@ from dubbing.analysis.speech import Listener
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
-from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, during, several
+from dubbing.errors import InputError, ManifestError, MediaError, during, several
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.master_choice import MasterChoice
 from dubbing.preflight import characters
 from dubbing.preflight.cast import contradiction, look_at_pictures
-from dubbing.preflight.masters import look_at_masters
+from dubbing.preflight.masters import look_at_masters, taken_back
 from dubbing.records import Shot
 from dubbing.remote import Uri
-from dubbing.shot_table import SHOTS, read_rows
 from dubbing.store import Store, open_store, standing
 
 __all__ = ["SENT_WITH", "DubFinding", "Findings", "SoundFinding", "TitleFinding", "devices", "look", "versions"]
@@ -164,9 +163,7 @@ def look(
         at, video = ("titles", i), ("video",)
         attempt(at, ("cast",), contradiction, title)
         found.notes += look_at_pictures(title, config, store, partial(attempt, at))
-        for name in title.cast or ():
-            attempt(at, ("cast", name, "voice"), characters.voice_can_be_used, title, name, store)
-        found.notes += characters.note_of_voices(title, config)
+        found.notes += characters.look_at_voices(title, config, store, partial(attempt, at))
         before = len(found.problems)
         made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:
@@ -227,7 +224,7 @@ def look(
                 text, frames = parts or ("", None)
                 said = "; ".join(part for part in (text, characters.said(title, dub)) if part)
                 dubs.append(replace(one, asked=said, asked_frames=frames))
-                found.notes += _taken_back(title, dub, frames, store)
+                found.notes += taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
         good = len(found.problems) == before
@@ -368,27 +365,6 @@ def _asked(
         touched = sum(bool(within(found, s.start_frame, s.end_frame)) for s in shots)
         text += f" in {touched} of {several(len(shots), 'shot')}"
     return f"{text}; the rest is left (excluded)", found
-
-
-def _taken_back(title: Title, dub: Dub, asked_frames: Ranges | None, store: Store) -> list[str]:
-    """A note where a dub's finished master has more shots re-rendered than are asked for now."""
-    try:
-        rows = (
-            read_rows(store.read_bytes(store.dub(title.id, dub.language) / SHOTS)) if asked_frames is not None else []
-        )
-    except (FileNotFoundError, DamagedResult):
-        return []
-    taken = [
-        r["shot"] for r in rows
-        if r["status"] == "dubbed" and not within(asked_frames or (), r["start_frame"], r["end_frame"])
-    ]  # fmt: skip
-    if not taken:
-        return []
-    return [
-        f"{title.id}/{dub.language}: the master that is there has {several(len(taken), 'dubbed shot')} that this run "
-        "is not asked for; it is replaced by one with the source's picture there. What was rendered is kept for a run "
-        "that asks for it; another --out keeps this master."
-    ]
 
 
 def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:

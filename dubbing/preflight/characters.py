@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,8 @@ from dubbing.stages.audio import different_lengths
 from dubbing.store import Store, content_key
 
 __all__ = [
-    "known", "lines_can_be_read", "named_by_reviewers", "note_of_voices", "notes_of_lines", "said", "stems_can_be_used",
-    "stems_fit_cast", "voice_can_be_used",
+    "known", "lines_can_be_read", "look_at_voices", "named_by_reviewers", "notes_of_lines", "said", "stems_can_be_used",
+    "stems_fit_cast",
 ]  # fmt: skip
 
 _INAUDIBLE = 0.001  # -60 dBFS
@@ -127,25 +128,28 @@ def _sounds(path: Path) -> bool:
     return any(np.abs(b).max() > _INAUDIBLE for b in media.sound_blocks(path, None, align_to_video=False) if len(b))
 
 
-def voice_can_be_used(title: Title, name: str, store: Store) -> None:
-    """Raises MediaError where the voice of a character of the cast is not there or is no sound."""
-    file = (title.cast or {})[name].voice
-    if file is not None and not media.probe(store.local(file)).audio:
-        raise MediaError(f"{file} has no sound stream; 'voice' must be some seconds of {name}'s voice alone.")
+def look_at_voices(title: Title, config: Config, store: Store, attempt: Callable[..., Any]) -> list[str]:
+    """A note where voices of the cast are given, a dub would be told by them, and nothing here can compare voices.
 
-
-def note_of_voices(title: Title, config: Config) -> list[str]:
-    """A note where voices of the cast are given, a dub would be told by them, and nothing here can compare voices."""
-    given = [name for name, one in (title.cast or {}).items() if one.voice]
+    attempt: as of `look_at_pictures`; a voice that is not there or is no sound is refused so.
+    """
+    given = {name: one.voice for name, one in (title.cast or {}).items() if one.voice is not None}
+    for name, file in given.items():
+        attempt(("cast", name, "voice"), _voice_can_be_used, name, file, store)
     if not given or all(dub.stems is not None or dub.lines is not None for dub in title.dubs):
         return []
-    if config.speakers.voices == "auto":
-        if resemblyzer.installed():
-            return []
+    if config.speakers.voices == "off":
+        why = "speakers.voices is off"
+    elif resemblyzer.installed() is None:
         why = "the network that compares voices is not installed (the extra `voices`)"
     else:
-        why = "speakers.voices is off"
+        return []
     return [f"{title.id}: the voice of {', '.join(given)} in 'cast' is not used, because {why}."]
+
+
+def _voice_can_be_used(name: str, file: Path | Uri, store: Store) -> None:
+    if not media.probe(store.local(file)).audio:
+        raise MediaError(f"{file} has no sound stream; 'voice' must be some seconds of {name}'s voice alone.")
 
 
 def lines_can_be_read(title: Title, dub: Dub, video: media.VideoInfo, store: Store) -> tuple[SpokenLine, ...]:
