@@ -1,6 +1,8 @@
 """Who is who: tracks are joined by descriptors, and pictures of the cast find their people."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -10,6 +12,7 @@ from dubbing.analysis.casting import CLEAR, LIKE, assigned
 from dubbing.analysis.identity import NEAR, group_described
 from dubbing.artifacts.people import People, Person, named_tracks
 from dubbing.networks.face_descriptor import FaceDescriptor, chip
+from dubbing.stages.cast import FindCast, FindCastInputs
 
 
 def described(*values: float) -> list[np.ndarray]:
@@ -65,3 +68,10 @@ def test_the_network_knows_a_speaker_again_and_no_other(face_network: None, shar
     x, y = meshes[0][:, 0], meshes[0][:, 1]
     aside = FaceDescriptor().describe([chip(turned, np.column_stack([y, pictures[0].shape[1] - 1 - x]))])
     assert np.linalg.norm(aside[0] - looks[3][0]) < 0.1, "a turned picture is cut upright"
+
+
+def test_a_name_whose_shot_was_cut_otherwise_is_told(tmp_path: Path) -> None:
+    known: Any = SimpleNamespace(read=lambda: People((Person(0, ("a", "b"), 9),)))
+    cast = FindCast().process(FindCastInputs(known, (("a", "ANNA"),), (), lost=("BEN",)), tmp_path, lambda frames: None)
+    assert cast.characters == {"a": "ANNA", "b": "ANNA"}
+    assert cast.doubts == ("the face that was named BEN is in no shot of these cuts",)
