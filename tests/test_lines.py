@@ -75,6 +75,16 @@ def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, text: str, said
     assert said in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_timecode_is_counted_as_the_film_counts_it_and_over_midnight(tmp_path: Path) -> None:
+    path, ntsc = tmp_path / "a.csv", Fraction(30000, 1001)
+    path.write_text("character,in,out\nA,01:00:10:00,01:00:11:00\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match="line 2: 01:00:10:00 counts non-drop, but the film starts at 01:00:00;00"):
+        read_lines(path, ntsc, "01:00:00;00")
+    path.write_text("character,in,out\nA,23:59:39:00,23:59:41:00\nB,00:00:10:00,00:00:11:00\n", encoding="utf-8")
+    times = [(x.start_s, x.end_s) for x in read_lines(path, Fraction(25), "23:59:40:00")]
+    assert times == [(-1, 1), (30, 31)], "a line may begin before the film does"
+
+
 def dialogue(seconds: float = 1200.0) -> list[tuple[float, float]]:
     """When somebody speaks in a film, seconds: lines of 0.6 to 4 s with pauses."""
     rng = np.random.default_rng(3)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from dubbing.clock import Timecode
+from dubbing.clock import Timecode, frame_of
 from dubbing.errors import ManifestError
 
 __all__ = ["SpokenLine", "read_lines"]
@@ -54,17 +54,18 @@ class SpokenLine:
 
 @dataclass(frozen=True)
 class _Film:
-    """How the film counts: nominal frames a second, timecode of frame 0."""
+    """How the film counts: nominal frames a second, timecode of frame 0, None where it has none."""
 
     rate: Fraction
-    first: Timecode
+    start_tc: str | None
 
     def seconds(self, text: str) -> Fraction:
         """Of a time that is written in any of the ways. Raises ValueError, which says how it may be written;
-        ManifestError for frames that cannot be at the film's rate."""
+        ManifestError for timecode that the film cannot have."""
         text = text.strip()
         if _FRAMES.fullmatch(text):
-            return (Timecode.parse(text, self.rate).frames - self.first.frames) / self.rate
+            frames, day = frame_of(text, self.rate, self.start_tc), Timecode.parse(text, self.rate).day
+            return (frames if frames <= day // 2 else frames - day) / self.rate  # what is nearer: before the film
         if found := _CLOCK.fullmatch(text):
             hours, minutes, seconds = found.groups()
             return int(hours or 0) * 3600 + int(minutes) * 60 + Fraction(seconds.replace(",", "."))
@@ -93,7 +94,7 @@ def read_lines(
         text = data.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as e:
         raise ManifestError(f"{path} is no text in UTF-8; save it as UTF-8.") from e
-    film = _Film(rate, Timecode.parse(start_tc or "00:00:00:00", rate))
+    film = _Film(rate, start_tc)
     known = {name.casefold(): name for name in names}
     start = text.lstrip()
     if start.startswith("<"):
