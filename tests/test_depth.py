@@ -148,3 +148,34 @@ def test_what_no_codec_keeps_is_refused(tmp_path: Path) -> None:
     source = film(tmp_path / "film.mkv", "ffv1", "gray10le", {"level": "3"})
     with pytest.raises(UnsupportedMedia, match="gray10le"):
         media.delivery(media.probe(source), media.probe(dub(tmp_path / "d.wav", 96_000)))
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_turned_film_whose_pictures_are_copied_has_its_mouths_where_they_belong(tmp_path: Path, turn: int) -> None:
+    source = tmp_path / "film.mov"
+    with media.ClipWriter(
+        source, 128, 96, Fraction(25), "prores_ks", crf=None, pix_fmt="yuv422p10le", rotation_deg=turn,
+        options={"profile": "hq", "vendor": "apl0"},
+    ) as clip:  # fmt: skip
+        for _ in range(3):
+            clip.frame(np.full((96, 128, 3), 30_000, np.uint16))
+    line = media.timeline(source)
+    folder = tmp_path / "p"
+    folder.mkdir()
+    with media.PatchWriter(folder, 16, 16, transfer=0) as writer:
+        bright = np.full((16, 16, 3), 250, np.float32)
+        writer.write(media.patch_of(1, 40, 56, bright, np.full((16, 16), 255, np.uint8)))
+    target, _ = master(source, dub(tmp_path / "d.wav", 5_760), [folder])
+    was, now = (next(media.read(path, line, 1, 2)).bgr().astype(int) for path in (source, target))
+    changed = np.abs(now - was).max(2) > 40
+    rows, columns = np.nonzero(changed)
+    assert (columns.min(), columns.max(), rows.min(), rows.max()) == (40, 55, 56, 71) and changed.sum() == 256
+
+
+def test_every_picture_of_a_copied_film_says_the_same_colours(tmp_path: Path) -> None:
+    """ProRes says them in each picture; one that is encoded anew in 4:4:4 is made of a new frame."""
+    source = film(tmp_path / "film.mov", "prores_ks", "yuv444p10le", {"profile": "4444", "vendor": "apl0"}, transfer=16)
+    target, line = master(source, dub(tmp_path / "d.wav", 96_000), [patches(source, tmp_path / "p")])
+    for path in (source, target):
+        tags = {(f.color_primaries, f.color_trc, f.colorspace) for f in (p.av_frame for p in media.read(path, line))}
+        assert len(tags) == 1, path

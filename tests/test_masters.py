@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from command import Dub
 from films import Finished
 from test_depth import COUNT, PATCHED, film, patches, planes
 from test_master import dub as flac
+from test_master import film as film_of
 from test_master import payloads_of, same_sound, same_time
 
 from dubbing import config, manifest, media
@@ -236,3 +238,48 @@ def test_subtitles_are_left_out_of_a_container_that_was_asked_for_and_of_no_othe
     assert [len(media.probe(m.path).subtitles) for m in (own, other)] == [1, 0]
     assert any("subrip subtitles, which .mp4 cannot carry: not in this master" in note for note in other.notices)
     assert not any("subtitles" in note for note in own.notices)
+
+
+def test_silence_that_only_the_labels_of_a_track_tell_stays_in_the_master(tmp_path: Path) -> None:
+    """A gap of half a second in Matroska; the lips are rendered for it, and PCM has no labels."""
+    wave = np.random.default_rng(1).normal(0, 0.1, (24_000, 1)).astype(np.float32)
+    sound = tmp_path / "dub.mkv"
+    with av.open(str(sound), "w") as out:
+        stream = out.add_stream("flac", rate=48_000, layout="mono")
+        for n, at in enumerate((0, 48_000)):
+            frame = av.AudioFrame.from_ndarray((wave.T * 20_000).astype(np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48_000, at, Fraction(1, 48_000)
+            out.mux(stream.encode(frame) if n == 0 else [*stream.encode(frame), *stream.encode(None)])
+    wanted = media.read_sound(sound, None)
+    source = film_of(tmp_path / "film.mov", 38)
+    target = tmp_path / "master.mov"
+    media.encode_master(source, media.timeline(source), [], sound, target)
+    made = media.read_sound(target, None)
+    assert len(wanted) == 72_000 and np.array_equal(made[:72_000], wanted)
+
+
+@pytest.mark.parametrize("choice", [{"crf": 60}, {"preset": 5}])
+def test_a_quality_that_the_sources_codec_has_not_is_refused_before_work(
+    tmp_path: Path, choice: dict[str, int]
+) -> None:
+    source = film_of(tmp_path / "film.mp4", 3)
+    with pytest.raises(UnsupportedMedia, match=next(iter(choice))):
+        media.delivery(media.probe(source), media.probe(flac(tmp_path / "d.flac", 4800)), None, MasterChoice(**choice))
+
+
+def test_a_draft_of_dnxhd_is_one_that_its_half_size_allows(tmp_path: Path) -> None:
+    source = tmp_path / "film.mov"
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream("dnxhd", rate=25, width=1920, height=1080, pix_fmt="yuv422p")
+        stream.codec_context.bit_rate = 120_000_000
+        for n in range(2):
+            frame = av.VideoFrame.from_ndarray(np.full((1080, 1920, 3), 90, np.uint8), "bgr24").reformat(
+                format="yuv422p"
+            )
+            frame.pts = n
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    target = tmp_path / "draft.mov"
+    media.encode_master(source, media.timeline(source), [], flac(tmp_path / "d.flac", 3840), target, draft=True)
+    made = media.probe(target).video
+    assert made is not None and (made.width, made.height, made.codec) == (960, 540, "dnxhd")

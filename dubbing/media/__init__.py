@@ -11,7 +11,7 @@ from dubbing.media.fields import Carriage, carriage
 from dubbing.media.known import Known, known_formats
 from dubbing.media.layers import LAYERS, LayerMovie, layer_bytes
 from dubbing.media.likeness import LEAST_DB, Likeness, compare_pictures
-from dubbing.media.master import Mastered, encode_master, encode_masters
+from dubbing.media.master import Mastered, encode_master, encode_masters, refuse_for_mxf
 from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import PatchQueue, own_pixels, pasted_frames
 from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, patch_of, read_patches
@@ -29,6 +29,6 @@ __all__ = [
     "changes", "check_carried", "check_picture", "check_sound", "check_times", "compare_pictures", "composite",
     "delivery", "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches",
     "known_formats", "layer_bytes", "load_timeline", "own_pixels", "pasted_frames", "patch_frames", "patch_of",
-    "probe", "read", "read_patches", "read_photograph", "read_sound", "save_timeline", "scan", "sound_between",
-    "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed", "uneven", "variable_rate",
+    "probe", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline", "scan",
+    "sound_between", "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed", "uneven", "variable_rate",
 ]  # fmt: skip

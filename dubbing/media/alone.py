@@ -24,6 +24,7 @@ from dubbing.media.prores import Box, spliced
 __all__ = ["Beside", "beside", "pictures"]
 
 _THREADS = 8
+_MOST_ENCODERS = 16  # of parts of pictures, each for one size and quantiser
 _LAMBDA = 118  # FF_QP2LAMBDA: how FFmpeg counts quantisers
 
 
@@ -61,8 +62,10 @@ class Beside:
             encoder.options = {
                 **self._made.options, "flags": "+qscale", "global_quality": str(quantiser * _LAMBDA),
             }  # fmt: skip
-            encoder.thread_type, encoder.thread_count = "SLICE", _THREADS
+            encoder.thread_count = 1
             encoder.open()
+            while len(self._parts) >= _MOST_ENCODERS:
+                del self._parts[next(iter(self._parts))]
             self._parts[width, height, quantiser] = encoder
         cut = av.VideoFrame(width, height, self._made.pix_fmt)
         layout = layout_of(self._made.pix_fmt)
@@ -115,6 +118,7 @@ def _decoded(film: Film, packet: Any, number: int) -> Any:
         raise film.damage(number) from e
     if len(frames) != 1 or frames[0].is_corrupt:
         raise film.damage(number)
+    film.check(frames[0], number)
     return frames[0]
 
 

@@ -38,7 +38,7 @@ def asked_picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tu
     if encoder is None:
         return None, ()
     rated = {name: getattr(choice, name) for name in ("crf", "preset", "bitrate") if getattr(choice, name) is not None}
-    if choice.codec is not None or choice.bitrate is not None:
+    if choice.codec is not None or choice.bitrate is not None or encoder.name in _MOST_CRF:
         _check_rate(info, encoder, rated)
     if own is not None and own.codec == codec and (choice.profile, choice.bit_depth, choice.chroma) == (None,) * 3:
         return _rated(own, choice), ()

@@ -255,6 +255,7 @@ def narrowed(frame: Any, pix_fmt: str) -> Any:
         there[:] = np.minimum(rounded, (1 << will.depth) - 1)
     made.pts, made.time_base = frame.pts, frame.time_base
     made.color_range, made.colorspace = frame.color_range, frame.colorspace
+    made.color_primaries, made.color_trc = frame.color_primaries, frame.color_trc  # ProRes writes the frame's own
     return made
 
 

@@ -178,7 +178,7 @@ class Film:
                         if (before and shown) or (holes and holes[0] <= frame.pts):
                             raise self.damage(number)
                         del pending[: before + 1]
-                    self._check(frame, number)
+                    self.check(frame, number)
                     yield frame
                     number, shown = number + 1, shown + 1
                 failed_for += bool(failed_for)
@@ -217,7 +217,9 @@ class Film:
         if packet.pts is not None and packet.time_base:
             self._ends = max(self._ends, (packet.pts + (packet.duration or 0)) * packet.time_base)
 
-    def _check(self, frame: Any, number: int) -> None:
+    def check(self, frame: Any, number: int) -> None:
+        """Look at a decoded frame: the first says how the film is turned, and all others must have its size and format.
+        Raises UnsupportedMedia."""
         shape = (frame.width, frame.height, frame.format.name)
         if self._shape is None:
             self._shape = shape

@@ -67,7 +67,13 @@ class LayerMovie:
         stream: Any = self._file.add_stream("prores_ks", rate=rate, width=width, height=height, pix_fmt="yuva444p10le")
         stream.options = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
         ctx = stream.codec_context
-        ctx.color_primaries, ctx.color_trc, ctx.colorspace = (2 if tag is None else tag for tag in tags)
+        kr = {1: 0.2126, 5: 0.299, 9: 0.2627}
+        drawn = min(
+            kr, key=lambda matrix: abs(kr[matrix] - colour.kr)
+        )  # in which its samples are made, whatever is said
+        primaries, transfer, matrix = (tag or 2 for tag in tags)
+        self._tags = primaries, transfer, drawn if matrix == 2 else matrix
+        ctx.color_primaries, ctx.color_trc, ctx.colorspace = self._tags
         ctx.color_range = 1
         ctx.thread_count = 1
         stream.metadata["timecode"] = timecode
@@ -85,6 +91,8 @@ class LayerMovie:
         samples = [*self._colour.yuv(deep, self._layout), matte_HW * 1023]
         for plane, sample_HW in zip(planes_of(frame), samples, strict=True):
             plane[:] = np.clip(np.rint(sample_HW), 0, 1023)
+        frame.color_primaries, frame.color_trc, frame.colorspace = self._tags  # ProRes writes the frame's own
+        frame.color_range = 1
         frame.pts = self._count
         self._count += 1
         self._file.mux(self._stream.encode(frame))

@@ -27,13 +27,14 @@ from dubbing.media.alone import Beside, beside, pictures
 from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.film import Film
 from dubbing.media.master_picture import add_picture, describe, shown_as, steady
-from dubbing.media.master_sound import SoundTracks
+from dubbing.media.master_sound import NOT_TOGETHER, SoundTracks, begins_of, together
 from dubbing.media.paste import pasted
 from dubbing.media.probe import MediaInfo, local_url, open_media, probe
 from dubbing.media.prores import Box
+from dubbing.media.read import variable_rate
 from dubbing.media.tags import kept_tags
 
-__all__ = ["NO_TEXT", "Mastered", "encode_master", "encode_masters", "write_masters"]
+__all__ = ["NO_TEXT", "Mastered", "encode_master", "encode_masters", "refuse_for_mxf", "write_masters"]
 
 _DRAFT_COMMENT = "draft, not for delivery: half size, coarse mouths"
 _PROGRESS_FRAMES = 24
@@ -182,6 +183,16 @@ def _each(outputs: Sequence[_Output], packet: Any) -> None:
         output.carried.mux(packet)
 
 
+def refuse_for_mxf(plan: Delivery, film: MediaInfo, sound: MediaInfo) -> None:
+    """Raises UnsupportedMedia where MXF cannot hold what the files are, as far as their beginnings tell: a variable
+    rate, sound that does not begin with the picture."""
+    if variable_rate(film.path):
+        raise UnsupportedMedia(f"{film.path.name} has a variable frame rate, which MXF cannot say: ask for mov.")
+    start = film.video.start_pts * film.video.time_base if film.video else Fraction(0)
+    if not together(*begins_of(plan, sound.path, film.path), start):
+        raise UnsupportedMedia(NOT_TOGETHER.format(sound.path))
+
+
 class _Output:
     """One master on its way. done: how many of its pictures are written."""
 
@@ -199,7 +210,9 @@ class _Output:
         of its tracks, then the film's for each of those that are kept."""
         assert info.video is not None
         plan, self._timeline = self.plan, timeline
-        self._file = _open_output(self.path, plan, info, sound_info, timeline, self._draft)
+        start = int(timeline.pts[0]) * timeline.time_base
+        at_zero = start == 0 and together(*begins_of(plan, sound, film.path), start)
+        self._file = _open_output(self.path, plan, info, sound_info, timeline, self._draft, at_zero)
         alike = plan.picture.alike and not self._draft
         self.copied = beside(self._file, film, plan.picture, timeline) if alike else None
         if self.copied is not None:
@@ -252,18 +265,21 @@ class _Output:
 
 
 def _open_output(
-    target: str | Path, plan: Delivery, info: MediaInfo, sound_info: MediaInfo, timeline: Timeline, draft: bool
-) -> Any:
+    target: str | Path, plan: Delivery, info: MediaInfo, sound_info: MediaInfo, timeline: Timeline, draft: bool,
+    at_zero: bool,
+) -> Any:  # fmt: skip
     """The output container with the source's tags and time scale.
 
-    In mp4 and mov a start other than zero is counted in the movie's time scale: one that holds both
-    the picture's ticks and the sound's samples keeps the two together to the sample."""
+    In mp4 and mov a start other than zero, of the picture or of a track, is counted in the movie's time scale: one that
+    holds both the picture's ticks and the sound's samples keeps them together to the sample. at_zero: all begin there.
+    """
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     if plan.muxer != "matroska":
         scale = timeline.time_base.denominator
         rates = {track.rate_hz for track in sound_info.audio if track.index in {one.stream for one in plan.sound}}
+        rates |= {track.rate_hz for track in info.audio if track.index in {one.stream for one in plan.kept}}
         both = math.lcm(scale, *rates)
-        movie = both if timeline.pts[0] and both < 1 << 31 else scale
+        movie = scale if at_zero else both if both < 1 << 31 else max(scale, *rates)
         options |= {"video_track_timescale": str(scale), "movie_timescale": str(movie)}
     tags = kept_tags(info.metadata)
     if draft:

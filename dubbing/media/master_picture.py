@@ -6,6 +6,7 @@ It knows neither sound nor what may be delivered how (`delivery`), and writes no
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from dubbing.clock import Timeline
 from dubbing.media.colour import HDR, narrowed, planes_of
 from dubbing.media.delivery import Delivery
+from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
 from dubbing.media.probe import VideoInfo
 from dubbing.media.tags import kept_tags
@@ -42,9 +44,10 @@ def add_picture(
     draft: bool,
 ) -> Any:
     """The encoder's stream, with everything that the source says about its picture."""
-    made, turned = plan.picture, plan.picture.converts
+    made = _draft_of(plan.picture) if draft else plan.picture
+    turned = plan.picture.converts
     matrix = video.matrix if turned is None else turned.matrix
-    width, height = _half(video.width, video.height) if draft else (video.width, video.height)
+    width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
     if made.encoder.name == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only: else it tells its settings on stderr
     stream = output.add_stream(made.encoder.name, rate=timeline.rate, width=width, height=height, pix_fmt=made.pix_fmt)
@@ -114,10 +117,18 @@ def shown_as(frame: Any, plan: Delivery, size: tuple[int, int] | None) -> Any:
     return frame
 
 
-def _half(width: int, height: int) -> tuple[int, int]:
-    """Half of a picture's sides, even; the whole where that would leave less than 32 pixels."""
+def _draft_of(made: Encoding) -> Encoding:
+    """The same for a draft: DNxHD knows only some sizes, of which half is none; DNxHR knows all."""
+    if made.codec != "dnxhd" or "profile" in made.options:
+        return made
+    profile = "dnxhr_sq" if made.pix_fmt == "yuv422p" else "dnxhr_hqx"
+    return replace(made, options={**made.options, "profile": profile}, bit_rate=0, tag="")
+
+
+def _half(width: int, height: int, least: tuple[int, int]) -> tuple[int, int]:
+    """Half of a picture's sides, even; the whole where that would be less than 32 pixels, or than the encoder takes."""
     sides = (width // 4 * 2, height // 4 * 2)
-    return sides if min(sides) >= 32 else (width, height)
+    return sides if min(sides) >= 32 and sides[0] >= least[0] and sides[1] >= least[1] else (width, height)
 
 
 def _smaller(frame: Any, width: int, height: int) -> Any:
@@ -127,6 +138,7 @@ def _smaller(frame: Any, width: int, height: int) -> Any:
         there[:] = cv2.resize(here, there.shape[::-1], interpolation=cv2.INTER_AREA)
     made.pts, made.time_base = frame.pts, frame.time_base
     made.color_range, made.colorspace = frame.color_range, frame.colorspace
+    made.color_primaries, made.color_trc = frame.color_primaries, frame.color_trc
     return made
 
 

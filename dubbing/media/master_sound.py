@@ -19,9 +19,23 @@ from dubbing.clock import Timeline
 from dubbing.errors import MediaError, UnsupportedMedia
 from dubbing.media.delivery import Delivery, TrackDelivery
 from dubbing.media.language import three_letters
-from dubbing.media.sound import first_sample_time
+from dubbing.media.sound import JUMP_S, first_sample_time
 
-__all__ = ["SoundTracks"]
+__all__ = ["NOT_TOGETHER", "SoundTracks", "begins_of", "together"]
+
+
+NOT_TOGETHER = "The sound of {} does not begin with the picture, which MXF cannot say: ask for `container: mov`."
+
+
+def begins_of(plan: Delivery, path: str | Path, film: str | Path) -> tuple[list[Fraction], list[Fraction]]:
+    """When each track of the dub's file and each that is kept of the film begins, seconds of its own file."""
+    own = [first_sample_time(path, one.stream) for one in plan.sound]
+    return own, [first_sample_time(film, one.stream) for one in plan.kept]
+
+
+def together(begins: Sequence[Fraction], kept: Sequence[Fraction], start: Fraction) -> bool:
+    """Whether all tracks begin where the picture does, which is at `start` of the film."""
+    return len({*begins}) <= 1 and all(begin == start for begin in kept)
 
 
 class SoundTracks:
@@ -37,13 +51,10 @@ class SoundTracks:
         self._output, self._muxer = output, plan.muxer
         self._sources = [f.streams[one.stream] for f, one in zip(files, (*plan.sound, *plan.kept), strict=True)]
         self._own = len(plan.sound)
-        begins = [first_sample_time(path, one.stream) for one in plan.sound]
-        kept = [first_sample_time(film, one.stream) for one in plan.kept]
         start = int(timeline.pts[0]) * timeline.time_base
-        if plan.muxer == "mxf" and (len({*begins}) > 1 or any(begin != start for begin in kept)):
-            raise UnsupportedMedia(
-                f"The sound of {path} does not begin with the picture, which MXF cannot say: ask for `container: mov`."
-            )
+        begins, kept = begins_of(plan, path, film)
+        if plan.muxer == "mxf" and not together(begins, kept, start):
+            raise UnsupportedMedia(NOT_TOGETHER.format(path))
         self._tracks = [
             _Track(output, one, file, path, start, begin - min(begins), min(begins))
             for one, file, begin in zip(plan.sound, files, begins, strict=False)
@@ -131,10 +142,20 @@ class _Track:
     def _encoded(self, file: Any, source: Any, start: Fraction) -> Iterator[Any]:
         ctx = self.stream.codec_context
         rate_hz = source.codec_context.sample_rate
-        at = round(start * rate_hz)
+        begin = at = round(start * rate_hz)
+        zero: Fraction | None = None  # when the track begins, by its own labels
         tool = av.AudioResampler(ctx.format.name, source.codec_context.layout.name, rate_hz)
         try:
             for frame in file.decode(source):
+                if frame.pts is not None:
+                    label = frame.pts * Fraction(frame.time_base or source.time_base)
+                    zero = label if zero is None else zero
+                    due = begin + round((label - zero) * rate_hz)
+                    if due - at > rate_hz * JUMP_S:  # what is heard for the lips has silence here too
+                        for rest in _silence(ctx, source, due - at):
+                            rest.pts, rest.time_base = at, Fraction(1, rate_hz)
+                            at += rest.samples
+                            yield from self.stream.encode(rest)
                 frame.pts = None
                 for part in tool.resample(frame):
                     part.pts, part.time_base = at, Fraction(1, rate_hz)
@@ -143,6 +164,18 @@ class _Track:
         except av.error.InvalidDataError as e:
             raise MediaError(f"The sound of {self._path} is damaged.") from e
         yield from self.stream.encode(None)
+
+
+def _silence(ctx: Any, source: Any, samples: int) -> Iterator[Any]:
+    """So many samples of silence, in frames of at most a second."""
+    while samples > 0:
+        count = min(samples, source.codec_context.sample_rate)
+        frame = av.AudioFrame(ctx.format.name, source.codec_context.layout.name, count)
+        frame.sample_rate = source.codec_context.sample_rate
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        samples -= count
+        yield frame
 
 
 def _due(track: _Track) -> Fraction:

@@ -18,9 +18,9 @@ from dubbing.clock import samples_at
 from dubbing.errors import DamagedMedia, MediaError
 from dubbing.media.probe import first_video, open_media
 
-__all__ = ["audio_length", "first_sample_time", "read_sound", "sound_between", "sound_blocks"]
+__all__ = ["JUMP_S", "audio_length", "first_sample_time", "read_sound", "sound_between", "sound_blocks"]
 
-_JUMP_S = Fraction(1, 25)
+JUMP_S = Fraction(1, 25)
 """A gap or overlap in a stream's time labels longer than this is real and kept as silence or cut."""
 _PADDING = 4096
 _COUNTED = ("flac", "wav")
@@ -190,7 +190,7 @@ def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
         raise _damage(path, reached, "is damaged") from e
     if container.format.name in _EXACT_LENGTH and stream.duration:
         promised = stream.duration * stream.time_base
-        if reached + _JUMP_S < promised:
+        if reached + JUMP_S < promised:
             raise _damage(path, reached, f"ends early: its header promises {float(promised):.1f} s; it stops")
 
 
@@ -248,7 +248,7 @@ def _placed(
             if end is None and "mov" in container.format.name and stream.duration:
                 end = samples_at(((stream.start_time or 0) + stream.duration) * stream.time_base - zero, rate_hz)
             due = samples_at(time - zero, rate_hz)
-            if at == 0 or abs(due - at) > _JUMP_S * rate_hz:
+            if at == 0 or abs(due - at) > JUMP_S * rate_hz:
                 if due > at:
                     yield np.zeros((due - at, block.shape[1]), np.float32)
                     at = due

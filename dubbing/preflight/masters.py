@@ -35,6 +35,8 @@ def look_at_masters(
     for choice in choices:
         with blaming(*(("video",) if choice.plain else said)):
             made.append(media.delivery(picture, sound, dub.deliver_tracks, choice))
+            if made[-1].muxer == "mxf":
+                media.refuse_for_mxf(made[-1], picture, sound)
     return MastersFinding(
         tuple(made), int(sum(one.room(picture, size_bytes) for one in made)), _carried(made[0].sound),
         tuple(dict.fromkeys(note for one in made for note in one.notices)),

@@ -57,6 +57,7 @@ class MakeMaster(Stage[MasterInputs, Master]):
 
     name: ClassVar[str] = "master"
     scope = Scope.DUB
+    version = 2
     resources = Resources(cpus=1.0, memory_mb=1500)
     chain_ms = 20.0
 
