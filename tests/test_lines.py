@@ -79,6 +79,7 @@ def test_subtitles_as_they_come_are_read(tmp_path: Path) -> None:
     text = (
         "1\n00:00:01,000 --> 00:00:02,000\n[ANNA]\nGood\nday.\n2\n00:00:02,000 --> 00:00:03,000\nBEN:\nNo.\n"
         "3\n00:00:03,000 --> 00:00:03,000\nANNA: without a length\n4\n00:00:04,000 --> 00:00:05,000\n[MUSIC]\n"
+        "5\n00:00:06,000 --> 00:00:07,000\n\n"
     )
     assert read(tmp_path, text) == [
         ("ANNA", 1, 2, "Good day."), ("BEN", 2, 3, "No."), (None, 4, 5, "[MUSIC]")

@@ -138,7 +138,8 @@ def _lines(path: Path, number: int, times: Callable[[], tuple[Fraction, Fraction
     if end_s < start_s:
         raise ManifestError(f"{path}, line {number}: the line ends before it begins; write its beginning first.")
     letters = [max(1, sum(c.isalnum() for c in text)) for _, text in said]
-    edges = [start_s + (end_s - start_s) * Fraction(n, sum(letters)) for n in accumulate(letters, initial=0)]
+    part_s = (end_s - start_s) / max(1, sum(letters))  # none where a cue has no text
+    edges = [start_s + n * part_s for n in accumulate(letters, initial=0)]
     for (who, text), (first_s, last_s) in zip(said, pairwise(edges), strict=True):
         who = " ".join((who or "").split())
         yield SpokenLine(known.get(who.casefold(), who) or None, first_s, last_s, " ".join(text.split()))
