@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -39,6 +37,7 @@ from dubbing.master_choice import MasterChoice
 from dubbing.preflight import characters
 from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.preflight.masters import look_at_masters
+from dubbing.preflight.packages import SENT_WITH, other_packages, versions
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.shot_table import SHOTS, read_rows
@@ -46,9 +45,6 @@ from dubbing.store import Store, open_store, standing
 
 __all__ = ["SENT_WITH", "DubFinding", "Findings", "SoundFinding", "TitleFinding", "devices", "look", "versions"]
 
-SENT_WITH = "DUB_PACKAGES"  # `name==version`, apart by spaces, of the machine that sent its code to this one
-_PACKAGES = ("av", "mediapipe", "numpy", "opencv", "pyarrow", "ray", "scenedetect", "scipy", "silero-vad", "torch")
-_ALSO = {"opencv": ("opencv-contrib-python-headless", "opencv-contrib-python", "opencv-python")}  # one library
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -253,7 +249,7 @@ def look(
         found.notes.append("The takes are not measured: there are no numbers, and no shot asks for review.")
     attempt(None, (), store.check)
     _disk(found, store)
-    found.notes += _other_packages()
+    found.notes += other_packages()
     found.versions = {**versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
     if all(models):
         found.devices = devices(manifest, config)
@@ -577,32 +573,3 @@ def _disk(found: Findings, store: Store) -> None:
             f"The disk may be too small: about {found.disk_needed / 1e9:.1f} GB may be needed, "
             f"{found.disk_free / 1e9:.1f} GB are free. A run that fills it can go on once there is space."
         )
-
-
-def versions() -> dict[str, str]:
-    """The packages that decide what comes out; `absent` where one is missing."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
-
-
-def _version(name: str) -> str:
-    for one in _ALSO.get(name, (name,)):
-        try:
-            return version(one)
-        except PackageNotFoundError:
-            continue
-    return "absent"
-
-
-def _other_packages() -> list[str]:
-    """A note where this code was sent here from a machine with other packages than this one's (`--with-code`)."""
-    sent = dict(one.split("==", 1) for one in os.environ.get(SENT_WITH, "").split() if "==" in one)
-    here = versions()
-    other = [
-        f"{name} {here[name]} instead of {sent[name]}" for name in here if sent.get(name, here[name]) != here[name]
-    ]
-    if not other:
-        return []
-    return [
-        f"This machine has {', '.join(other)}, with which the code was sent: results may differ; an image made of the "
-        "same lock (requirements/run.txt) has the same packages."
-    ]
