@@ -15,7 +15,7 @@ import numpy as np
 
 from dubbing.errors import ManifestError
 
-__all__ = ["Timecode", "Timeline", "mask_of", "runs", "samples_at"]
+__all__ = ["Timecode", "Timeline", "frame_of", "mask_of", "runs", "samples_at"]
 
 
 def samples_at(time_s: Fraction, rate_hz: int) -> int:
@@ -70,6 +70,11 @@ class Timecode:
             n -= (base // 15) * (minutes - minutes // 10)
         return cls(n, base, drop)
 
+    @property
+    def day(self) -> int:
+        """Frames of a day, as it counts them."""
+        return self.base * 86_400 - (self.base // 15 * 1_296 if self.drop else 0)
+
     def __add__(self, frames: int) -> Timecode:
         return Timecode(self.frames + frames, self.base, self.drop)
 
@@ -86,6 +91,29 @@ class Timecode:
         m, s = divmod(s, 60)
         h, m = divmod(m, 60)
         return f"{h % 24:02d}:{m:02d}:{s:02d}{';' if self.drop else ':'}{f:02d}"
+
+
+def frame_of(text: str, rate: Fraction, start_tc: str | None) -> int:
+    """The frame of a film that has this timecode, 0 to a day's frames: a film may run over midnight.
+
+    rate: frames a second; start_tc: timecode of the film's frame 0, None where it has none. Raises ManifestError: it is
+    no timecode at that rate, it counts drop-frame where the film does not or the other way round, or drop-frame leaves
+    it out.
+    """
+    text = text.strip()
+    first, code = Timecode.parse(start_tc or "00:00:00:00", rate), Timecode.parse(text, rate)
+    drop = text[8] in ";."
+    if drop != first.drop:
+        said = f"starts at {first}" if start_tc else f"has no timecode, so it is counted from {first}"
+        raise ManifestError(
+            f"{text} counts {'drop-frame' if drop else 'non-drop'}, but the film {said}; write timecode as the film "
+            f"counts it, with {';' if first.drop else ':'} before the frames."
+        )
+    if str(code) != f"{text[:8]}{';' if drop else ':'}{int(text[9:]):02d}":
+        raise ManifestError(
+            f"{text} is no timecode of a day, or one that drop-frame leaves out; write one that the film has."
+        )
+    return (code.frames - first.frames) % first.day
 
 
 def counting_base(rate: Fraction) -> int:

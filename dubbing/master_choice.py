@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializationInfo,
     field_validator,
     model_validator,
 )
@@ -160,9 +161,9 @@ def _described(schema: dict[str, Any]) -> None:
     schema.update(kept, anyOf=[*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1}])
 
 
-def _written(masters: list[MasterChoice]) -> Any:
+def _written(masters: list[MasterChoice], info: SerializationInfo) -> Any:
     """As a file has it: a mapping, or a list of several."""
-    plain = [one.model_dump(mode="json") for one in masters]
+    plain = [one.model_dump(mode="json", exclude_defaults=info.exclude_defaults) or AS_SOURCE for one in masters]
     return plain[0] if len(plain) == 1 else plain
 
 

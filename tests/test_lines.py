@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -45,11 +46,59 @@ def test_each_format_says_who_speaks_when(tmp_path: Path, name: str) -> None:
     )
 
 
-def test_a_cue_may_hold_two_voices_and_utf_16_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "a.srt"
-    path.write_text("1\n00:00:01,000 --> 00:00:02,000\n- ANNA: No.\n- BEN: Yes: it is.\n", encoding="utf-16")
-    found = read_lines(path, Fraction(24))
-    assert [(x.character, x.text) for x in found] == [("ANNA", "No."), ("BEN", "Yes: it is.")]
+def read(tmp_path: Path, text: str, encoding: str = "utf-8") -> list[tuple[str | None, float, float, str]]:
+    path = tmp_path / "lines"
+    path.write_text(text, encoding=encoding)
+    return [(x.character, float(x.start_s), float(x.end_s), x.text) for x in read_lines(path, Fraction(25))]
+
+
+def test_two_voices_of_a_cue_share_its_time_by_their_letters(tmp_path: Path) -> None:
+    cue = "1\n00:00:01,000 --> 00:00:02,000\n- ANNA: No.\n- BEN: Yes: it is.\n"
+    assert read(tmp_path, cue, "utf-16") == [("ANNA", 1, 1 + 2 / 9, "No."), ("BEN", 1 + 2 / 9, 2, "Yes: it is.")]
+    cue = "WEBVTT\n\n00:01.000 --> 00:05.000\n- <v Anna>Hi there\n<v Ben &amp; Co>Q&amp;A &lt;3&nbsp;x\n"
+    assert read(tmp_path, cue) == [("Anna", 1, 1 + 28 / 11, "Hi there"), ("Ben & Co", 1 + 28 / 11, 5, "Q&A <3 x")]
+
+
+def test_ttml_gives_each_span_its_agent_and_its_own_time(tmp_path: Path) -> None:
+    body = (
+        "<p begin='1s' end='3s'>\n<span ttm:agent='a'>Hi</span><br/>- <span ttm:agent='b'>H\xe9!</span>\n</p>"
+        "<p ttm:agent='b'><span begin='4s' end='5s'>So</span> <span ttm:agent='a' begin='6s' dur='1s'>No</span></p><p/>"
+    )
+    agent = "<ttm:agent xml:id='b'><ttm:name>RENÉ</ttm:name></ttm:agent>"
+    for encoding, declared in (("utf-16", "UTF-16"), ("utf-8", "ISO-8859-1")):
+        text = (
+            f"<?xml version='1.0' encoding='{declared}'?><tt xmlns:ttm='m'><head>{agent}</head>"
+            f"<body><div begin='1s'>{body}</div></body></tt>"
+        )
+        assert read(tmp_path, text, encoding) == [
+            ("a", 2, 3, "Hi"), ("RENÉ", 3, 4, "Hé!"), ("RENÉ", 5, 6, "So"), ("a", 7, 8, "No"),
+        ]  # fmt: skip
+
+
+def test_subtitles_as_they_come_are_read(tmp_path: Path) -> None:
+    text = (
+        "1\n00:00:01,000 --> 00:00:02,000\n[ANNA]\nGood\nday.\n2\n00:00:02,000 --> 00:00:03,000\nBEN:\nNo.\n"
+        "3\n00:00:03,000 --> 00:00:03,000\nANNA: without a length\n4\n00:00:04,000 --> 00:00:05,000\n[MUSIC]\n"
+        "5\n00:00:06,000 --> 00:00:07,000\n\n"
+    )
+    assert read(tmp_path, text) == [
+        ("ANNA", 1, 2, "Good day."), ("BEN", 2, 3, "No."), (None, 4, 5, "[MUSIC]")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "character,in,out\nA,1,2\n" + "\n" * 100_000 + " " * 100_000,
+        "WEBVTT\n\n00:01.000 --> 00:02.000\nA: b" + " " * 100_000 + "<" * 50_000 + "<v " * 50_000 + "{\\" * 50_000,
+        "WEBVTT\n\n00:01.000 --> 00:02.000\nA: b\n" + "[A]\n" * 50_000,
+        "WEBVTT\n\n00:01.000 --> 00:02.000\nA: <v" + " " * 100_000 + "\n",
+    ],
+)
+def test_a_long_file_takes_no_long_time(tmp_path: Path, text: str) -> None:
+    began = time.process_time()
+    assert read(tmp_path, text)[0][0] == "A"
+    assert time.process_time() - began < 2.0
 
 
 @pytest.mark.parametrize(
@@ -64,7 +113,14 @@ def test_a_cue_may_hold_two_voices_and_utf_16_is_read(tmp_path: Path) -> None:
         ("character,in,out\n", "holds no line"),
         ("<!DOCTYPE tt [<!ENTITY a 'b'>]><tt/>", "line 1: it has a DOCTYPE"),
         ("<tt><body>", "line 1: it is no whole XML"),
-        ("<tt xmlns:t='u' t:frameRate='0'><body><p begin='1f' end='2f'>A: b</p></body></tt>", "line 1: "),
+        ("<tt xmlns:t='u' t:frameRate='0'><body><p begin='1f' end='2f'>A: b</p></body></tt>",
+         "line 1: ttp:frameRate is '0'; write a number above 0, such as 30."),
+        ("<tt xmlns:t='u' t:tickRate='1e4000000'/>", "line 1: ttp:tickRate is '1e4000000'; write a number above 0"),
+        ("<tt xmlns:t='u' t:frameRateMultiplier='1 0'/>", "line 1: ttp:frameRateMultiplier is '1 0'"),
+        ("<tt><body><p begin='1s'>A: b</p></body></tt>", "line 1: the line has no end; give it begin and end."),
+        (f"character,in,out\nA,1,{'9' * 400}\n", "line 2: '999"),
+        ("character,in,out\nA,1,360001\n", "line 2: the line lies beyond 100 hours; write seconds, or 01:02:03.400."),
+        ("character,in,out\nA,1,1\n", "has a length: each ends where it begins"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
@@ -73,6 +129,16 @@ def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, text: str, said
     with pytest.raises(ManifestError) as caught:
         read_lines(path, Fraction(25), "10:00:00:00")
     assert said in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_timecode_is_counted_as_the_film_counts_it_and_over_midnight(tmp_path: Path) -> None:
+    path, ntsc = tmp_path / "a.csv", Fraction(30000, 1001)
+    path.write_text("character,in,out\nA,01:00:10:00,01:00:11:00\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match="line 2: 01:00:10:00 counts non-drop, but the film starts at 01:00:00;00"):
+        read_lines(path, ntsc, "01:00:00;00")
+    path.write_text("character,in,out\nA,23:59:39:00,23:59:41:00\nB,00:00:10:00,00:00:11:00\n", encoding="utf-8")
+    times = [(x.start_s, x.end_s) for x in read_lines(path, Fraction(25), "23:59:40:00")]
+    assert times == [(-1, 1), (30, 31)], "a line may begin before the film does"
 
 
 def dialogue(seconds: float = 1200.0) -> list[tuple[float, float]]:

@@ -1,7 +1,8 @@
 """Listening without a network: when words are, windows of a sound, languages against tags, words against lines."""
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,14 @@ def test_a_characters_lines_are_looked_for_in_its_own_sound() -> None:
     assert compare(lines, mix + anna + ben) == []
     (only,) = compare(lines, mix + sentence("my friend", 1.0, "Anna") + ben)[:1]
     assert only.kind in ("missing", "extra") and only.character == "Anna"
+
+
+def test_a_long_script_takes_no_long_time() -> None:
+    words = [w for n in range(4000) for w in sentence(f"w{n} {n}", 2.0 * n + 1)]
+    words[10] = replace(words[10], end_s=60.0)  # the words that follow lie in it
+    began = time.process_time()
+    assert compare([Line(f"w{n}, {n}!", 2.0 * n + 1, 2.0 * n + 1.6) for n in range(4000)], words) == []
+    assert time.process_time() - began < 1.5
 
 
 def test_scripts_without_spaces_are_compared_by_letters() -> None:

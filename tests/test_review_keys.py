@@ -218,5 +218,7 @@ def test_every_key_of_the_queue_does_what_the_sheet_says(ana: Visitor) -> None:
     opened.value.close()
     keys.then("d", "location.pathname === '/dashboard'")
     page = ana.queue()
+    keys.then("c", "location.pathname === '/cast'")
+    page = ana.queue()
     keys.then("Enter", "location.pathname.startsWith('/shot/')")
     assert keys.pressed == set(listed)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dubbing.analysis.cutlist import OutsideFilm
-from dubbing.clock import Timecode
+from dubbing.clock import Timecode, frame_of
 from dubbing.document import Location
 from dubbing.errors import ManifestError, several
 from dubbing.manifest import Dub, Parts, Title
@@ -166,24 +166,10 @@ def _stretch(kind: str, text: str, at: Location, film: ShownFilm) -> _Stretch:
 
 def _frame(text: str, at: Location, film: ShownFilm) -> int:
     """The number of the frame that has this timecode."""
-    first, drop = film.first, text[8] in ";."
-    if drop != first.drop:
-        said = f"starts at {first}" if film.start_tc else f"has no timecode, so it is counted from {first}"
-        raise ManifestError(
-            f"{text} counts {'drop-frame' if drop else 'non-drop'}, but the film {said}; write timecode as the film "
-            f"counts it, with {';' if first.drop else ':'} before the frames.",
-            at=at,
-        )
     try:
-        code = Timecode.parse(text, film.rate)
+        return frame_of(text, film.rate, film.start_tc)
     except ManifestError as e:
         raise ManifestError(str(e), at=at) from e
-    if str(code) != f"{text[:8]}{';' if drop else ':'}{int(text[9:]):02d}":
-        raise ManifestError(
-            f"{text} is no timecode of a day, or one that drop-frame leaves out; write one that the film has.", at=at
-        )
-    day = Timecode.parse(f"23:59:59{text[8]}{first.base - 1:02d}", film.rate).frames + 1
-    return (code.frames - first.frames) % day  # a film may run over midnight
 
 
 def _differ(only: Sequence[_Stretch], left: Sequence[_Stretch]) -> None:

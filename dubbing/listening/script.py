@@ -7,10 +7,12 @@ it should be and then elsewhere. Pure: knows no file and no network.
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from fractions import Fraction
+from itertools import accumulate
 from typing import Literal, Protocol
 
 from dubbing.words import Word, joined
@@ -67,7 +69,7 @@ def compare(lines: Sequence[Line], words: Sequence[Word]) -> list[Difference]:
     found: list[Difference] = []
     own = {w.character for w in words if w.character is not None}
     for who in [None, *sorted(own)]:
-        mine = [w for w in words if w.character == who]
+        mine = sorted((w for w in words if w.character == who), key=lambda w: w.start_s)
         theirs = [
             (n, one) for n, one in enumerate(lines, 1)
             if (one.character if one.character in own else None) == who and _letters(one.text)
@@ -81,6 +83,8 @@ def compare(lines: Sequence[Line], words: Sequence[Word]) -> list[Difference]:
 def _of_one(lines: Sequence[tuple[int, Line]], words: Sequence[Word], who: str | None) -> list[Difference]:
     taken = [False] * len(words)
     letters = [_letters(w.word) for w in words]
+    starts = [w.start_s for w in words]
+    ends = list(accumulate((w.end_s for w in words), max))  # until when all words so far have ended
     found: list[Difference] = []
     left: list[tuple[int, Line]] = []
     for n, line in lines:
@@ -88,8 +92,8 @@ def _of_one(lines: Sequence[tuple[int, Line]], words: Sequence[Word], who: str |
         span = None
         if begin is not None and last is not None:
             near = [
-                k for k, w in enumerate(words)
-                if not taken[k] and w.end_s > begin - _AROUND_S and w.start_s < last + _AROUND_S
+                k for k in range(bisect_right(ends, begin - _AROUND_S), bisect_left(starts, last + _AROUND_S))
+                if not taken[k] and words[k].end_s > begin - _AROUND_S
             ]  # fmt: skip
             span = _best(_letters(line.text), near, letters, _ALIKE)
         if span is None:
@@ -98,10 +102,10 @@ def _of_one(lines: Sequence[tuple[int, Line]], words: Sequence[Word], who: str |
             found += _placed(n, line, words, span, taken)
     for n, line in left:
         begin, last = _times(line)
-        free = [
-            k for k, w in enumerate(words)
-            if not taken[k] and (begin is None or last is None or begin - _FAR_S < w.start_s < last + _FAR_S)
-        ]  # fmt: skip
+        among = range(len(words))
+        if begin is not None and last is not None:
+            among = range(bisect_right(starts, begin - _FAR_S), bisect_left(starts, last + _FAR_S))
+        free = [k for k in among if not taken[k]]
         wanted = _letters(line.text)
         span = _best(wanted, free, letters, _ELSEWHERE, _promising(wanted, free, letters))
         if span is None:

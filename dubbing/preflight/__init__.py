@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -32,22 +30,21 @@ from dubbing.analysis.speech import Listener
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
-from dubbing.errors import InputError, ManifestError, MediaError, during, several
+from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, during, several
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.master_choice import MasterChoice
 from dubbing.preflight import characters
 from dubbing.preflight.cast import contradiction, look_at_pictures
-from dubbing.preflight.masters import look_at_masters, taken_back
+from dubbing.preflight.masters import look_at_masters
+from dubbing.preflight.packages import SENT_WITH, other_packages, versions
 from dubbing.records import Shot
 from dubbing.remote import Uri
+from dubbing.shot_table import SHOTS, read_rows
 from dubbing.store import Store, open_store, standing
 
 __all__ = ["SENT_WITH", "DubFinding", "Findings", "SoundFinding", "TitleFinding", "devices", "look", "versions"]
 
-SENT_WITH = "DUB_PACKAGES"  # `name==version`, apart by spaces, of the machine that sent its code to this one
-_PACKAGES = ("av", "mediapipe", "numpy", "opencv", "pyarrow", "ray", "scenedetect", "scipy", "silero-vad", "torch")
-_ALSO = {"opencv": ("opencv-contrib-python-headless", "opencv-contrib-python", "opencv-python")}  # one library
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -224,7 +221,7 @@ def look(
                 text, frames = parts or ("", None)
                 said = "; ".join(part for part in (text, characters.said(title, dub)) if part)
                 dubs.append(replace(one, asked=said, asked_frames=frames))
-                found.notes += taken_back(title, dub, frames, store)
+                found.notes += _taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
         good = len(found.problems) == before
@@ -253,7 +250,7 @@ def look(
         found.notes.append("The takes are not measured: there are no numbers, and no shot asks for review.")
     attempt(None, (), store.check)
     _disk(found, store)
-    found.notes += _other_packages()
+    found.notes += other_packages()
     found.versions = {**versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
     if all(models):
         found.devices = devices(manifest, config)
@@ -365,6 +362,27 @@ def _asked(
         touched = sum(bool(within(found, s.start_frame, s.end_frame)) for s in shots)
         text += f" in {touched} of {several(len(shots), 'shot')}"
     return f"{text}; the rest is left (excluded)", found
+
+
+def _taken_back(title: Title, dub: Dub, asked_frames: Ranges | None, store: Store) -> list[str]:
+    """A note where a dub's finished master has more shots re-rendered than are asked for now."""
+    try:
+        rows = (
+            read_rows(store.read_bytes(store.dub(title.id, dub.language) / SHOTS)) if asked_frames is not None else []
+        )
+    except (FileNotFoundError, DamagedResult):
+        return []
+    taken = [
+        r["shot"] for r in rows
+        if r["status"] == "dubbed" and not within(asked_frames or (), r["start_frame"], r["end_frame"])
+    ]  # fmt: skip
+    if not taken:
+        return []
+    return [
+        f"{title.id}/{dub.language}: the master that is there has {several(len(taken), 'dubbed shot')} that this run "
+        "is not asked for; it is replaced by one with the source's picture there. What was rendered is kept for a run "
+        "that asks for it; another --out keeps this master."
+    ]
 
 
 def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:
@@ -556,32 +574,3 @@ def _disk(found: Findings, store: Store) -> None:
             f"The disk may be too small: about {found.disk_needed / 1e9:.1f} GB may be needed, "
             f"{found.disk_free / 1e9:.1f} GB are free. A run that fills it can go on once there is space."
         )
-
-
-def versions() -> dict[str, str]:
-    """The packages that decide what comes out; `absent` where one is missing."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
-
-
-def _version(name: str) -> str:
-    for one in _ALSO.get(name, (name,)):
-        try:
-            return version(one)
-        except PackageNotFoundError:
-            continue
-    return "absent"
-
-
-def _other_packages() -> list[str]:
-    """A note where this code was sent here from a machine with other packages than this one's (`--with-code`)."""
-    sent = dict(one.split("==", 1) for one in os.environ.get(SENT_WITH, "").split() if "==" in one)
-    here = versions()
-    other = [
-        f"{name} {here[name]} instead of {sent[name]}" for name in here if sent.get(name, here[name]) != here[name]
-    ]
-    if not other:
-        return []
-    return [
-        f"This machine has {', '.join(other)}, with which the code was sent: results may differ; an image made of the "
-        "same lock (requirements/run.txt) has the same packages."
-    ]

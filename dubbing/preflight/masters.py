@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dubbing import media
-from dubbing.analysis.asked import Ranges, within
-from dubbing.errors import DamagedResult, blaming, several
+from dubbing.errors import blaming
 from dubbing.manifest import Dub, Title
 from dubbing.master_choice import MasterChoice
-from dubbing.shot_table import SHOTS, read_rows
-from dubbing.store import Store
 
-__all__ = ["MastersFinding", "look_at_masters", "taken_back"]
+__all__ = ["MastersFinding", "look_at_masters"]
 
 
 @dataclass(frozen=True)
@@ -50,24 +47,3 @@ def _carried(tracks: tuple[media.TrackDelivery, ...]) -> str:
     """How a master carries its sound, such as `flac, copied` or `6 tracks, pcm_s24le, copied`."""
     said = list(dict.fromkeys(f"{t.codec}, {'copied' if t.copied else 'sample for sample'}" for t in tracks))
     return (f"{len(tracks)} tracks, " if len(tracks) > 1 else "") + "; ".join(said)
-
-
-def taken_back(title: Title, dub: Dub, asked_frames: Ranges | None, store: Store) -> list[str]:
-    """A note where a dub's finished master has more shots re-rendered than are asked for now."""
-    try:
-        rows = (
-            read_rows(store.read_bytes(store.dub(title.id, dub.language) / SHOTS)) if asked_frames is not None else []
-        )
-    except (FileNotFoundError, DamagedResult):
-        return []
-    taken = [
-        r["shot"] for r in rows
-        if r["status"] == "dubbed" and not within(asked_frames or (), r["start_frame"], r["end_frame"])
-    ]  # fmt: skip
-    if not taken:
-        return []
-    return [
-        f"{title.id}/{dub.language}: the master that is there has {several(len(taken), 'dubbed shot')} that this run "
-        "is not asked for; it is replaced by one with the source's picture there. What was rendered is kept for a run "
-        "that asks for it; another --out keeps this master."
-    ]

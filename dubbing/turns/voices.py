@@ -60,7 +60,7 @@ def within_lines(lines: Sequence[SpokenLine], heard_N: np.ndarray, film: Timelin
         for masks, more_s in ((exact, 0.0), (loose, _LOOSE_S)):
             first, last = float(line.start_s) - more_s, float(line.end_s) + more_s
             mask_N = masks.setdefault(line.character, np.zeros(len(film), bool))
-            mask_N |= (ends_N > first) & (starts_N < last)
+            mask_N[np.searchsorted(ends_N, first, "right") : np.searchsorted(starts_N, last)] = True
     free_N = ~np.logical_or.reduce(list(exact.values()))
     return {name: heard_N & (exact[name] | loose[name] & free_N) for name in exact}
 
