@@ -18,7 +18,7 @@ from dubbing.artifact import Artifact
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.people import People, Person
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import DubSound
+from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
 from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks, TrackSummary
@@ -89,6 +89,7 @@ def decide(job: Job, sound: bool = True) -> None:
     left = Decision("shot_0001", None, "no_face", None, None, None)
     speaks = Speaking("shot_0002/face_1", 0, ((100, LONG),))
     heard = Decision("shot_0002", speaks.track, None, 20.0, 0.0, 0, (speaks,))
+    finish(job, "source_audio film", SourceSound(0, 0.0, 0, {"shot_0001": "a", "shot_0002": "b"}))
     finish(job, "people film", People((Person(0, (speaks.track,), LONG - 100),)))
     finish(job, "speakers film", SpeakerList((left, heard), 1))
     finish(job, "actors film", FittedActors({}, {}))

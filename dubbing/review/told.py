@@ -78,7 +78,7 @@ def job(one: BackgroundJob) -> dict[str, Any]:
 
 def record(decision: Decision) -> dict[str, Any]:
     """A decision without what it does not say."""
-    return {k: v for k, v in vars(decision).items() if v is not None and k != "tracks"}
+    return {k: v for k, v in vars(decision).items() if v is not None and k not in ("tracks", "spans")}
 
 
 def standing(now: Standing) -> dict[str, Any]:
