@@ -95,18 +95,20 @@ def film(path: Path, cell: Cell) -> Path:
     return path
 
 
-def patches(source: Path, folder: Path) -> Path:
-    """The film itself, six pixels from where it was, under a soft round matte."""
+def patches(
+    source: Path, folder: Path, box: tuple[int, int, int, int] = BOX, frames: range = PATCHED, by_px: int = 6
+) -> Path:
+    """The film itself, some pixels from where it was, under a soft round matte: as a mouth that moves before it."""
     folder.mkdir()
-    x, y, width, height = BOX
+    x, y, width, height = box
     matte = np.zeros((height, width), np.uint8)
     cv2.ellipse(matte, (width // 2, height // 2), (width // 2 - 8, height // 2 - 8), 0, 0, 360, 255, -1)
     matte = cv2.GaussianBlur(matte, (9, 9), 0)
     line = media.timeline(source)
     first = next(media.read(source, line))
     with media.PatchWriter(folder, width, height, transfer=first.colour.transfer if first.deep else None) as writer:
-        for picture in media.read(source, line, PATCHED.start, PATCHED.stop):
-            moved = picture.own_bgr((x + 6, y, width, height))
+        for picture in media.read(source, line, frames.start, frames.stop):
+            moved = picture.own_bgr((x + by_px, y, width, height))
             writer.write(media.patch_of(picture.frame, x, y, moved, matte, first.colour.transfer))
     return folder
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from dubbing.errors import ManifestError
 
-__all__ = ["Timecode", "Timeline", "frame_of", "mask_of", "runs", "samples_at"]
+__all__ = ["Timecode", "Timeline", "frame_of", "joined", "mask_of", "runs", "samples_at"]
 
 
 def samples_at(time_s: Fraction, rate_hz: int) -> int:
@@ -27,6 +27,17 @@ def runs(mask_N: np.ndarray, first_frame: int = 0) -> list[tuple[int, int]]:
     """Where a mask of frames is True, as frames [start, end). mask_N: bool (N,), of frames from first_frame on."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask_N.astype(np.int8), [0]])))
     return [(first_frame + int(a), first_frame + int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def joined(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What lies in any of these stretches [a, b), sorted and apart; those that touch are one."""
+    found: list[tuple[int, int]] = []
+    for a, b in sorted(stretches):
+        if found and a <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], b))
+        else:
+            found.append((a, b))
+    return found
 
 
 def mask_of(stretches: Iterable[tuple[int, int]], start: int, end: int) -> np.ndarray:

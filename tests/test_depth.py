@@ -3,11 +3,11 @@
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from test_master import dub, master, payloads_of, same_picture_tags, same_time
 
+from bench.formats import patches as moved
 from dubbing import media
 from dubbing.errors import UnsupportedMedia
 from dubbing.media.colour import Colour, layout_of, planes_of
@@ -43,20 +43,8 @@ def film(
 
 
 def patches(source: Path, folder: Path) -> Path:
-    """The ramp itself, four pixels from where it was, under a soft matte: as a mouth that moves before it."""
-    folder.mkdir()
-    x, y, width, height = BOX
-    matte = np.zeros((height, width), np.uint8)
-    cv2.ellipse(matte, (width // 2, height // 2), (width // 2 - 6, height // 2 - 6), 0, 0, 360, 255, -1)
-    matte = cv2.GaussianBlur(matte, (7, 7), 0)
-    line = media.timeline(source)
-    first = next(media.read(source, line))
-    transfer = first.colour.transfer
-    with media.PatchWriter(folder, width, height, transfer=transfer if first.deep else None) as writer:
-        for picture in media.read(source, line, PATCHED.start, PATCHED.stop):
-            moved = picture.own_bgr((x + 4, y, width, height))
-            writer.write(media.patch_of(picture.frame, x, y, moved, matte, transfer))
-    return folder
+    """The ramp itself, four pixels from where it was."""
+    return moved(source, folder, BOX, PATCHED, 4)
 
 
 def planes(path: Path, frame: int) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dubbing.analysis.cutlist import OutsideFilm
-from dubbing.clock import Timecode, frame_of
+from dubbing.clock import Timecode, frame_of, joined
 from dubbing.document import Location
 from dubbing.errors import ManifestError, several
 from dubbing.manifest import Dub, Parts, Title
@@ -90,7 +90,7 @@ def asked(title: Title, dub: Dub, film: ShownFilm) -> Ranges | None:
     keep = [(s.start, s.end) for s in only] or [(0, film.frames)]
     for one in left:
         keep = [part for a, b in keep for part in ((a, min(b, one.start)), (max(a, one.end), b)) if part[0] < part[1]]
-    return _joined(keep)
+    return tuple(joined(keep))
 
 
 def characters_asked(title: Title, dub: Dub) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
@@ -112,16 +112,6 @@ def _differ_in_name(says: Title | Dub, at: Location) -> None:
                 f"'only' and 'leave' both name {name}, so nothing of it would be done; remove it from one of them.",
                 at=(*at, "only", "characters", n),
             )
-
-
-def _joined(parts: Sequence[tuple[int, int]]) -> Ranges:
-    out: list[tuple[int, int]] = []
-    for a, b in sorted(parts):
-        if out and a <= out[-1][1]:
-            out[-1] = (out[-1][0], max(b, out[-1][1]))
-        else:
-            out.append((a, b))
-    return tuple(out)
 
 
 def _read(parts: Parts | None, at: Location, film: ShownFilm) -> tuple[list[_Stretch], list[_Stretch]]:
@@ -174,7 +164,7 @@ def _frame(text: str, at: Location, film: ShownFilm) -> int:
 
 def _differ(only: Sequence[_Stretch], left: Sequence[_Stretch]) -> None:
     """Raises ManifestError where a part of `only` is left whole."""
-    gone = _joined([(s.start, s.end) for s in left])
+    gone = tuple(joined([(s.start, s.end) for s in left]))
     for one in only:
         if within(gone, one.start, one.end) == ((one.start, one.end),):
             raise ManifestError(

@@ -23,12 +23,12 @@ from dubbing.estimate import Estimate
 from dubbing.job import Job
 from dubbing.manifest import Manifest
 from dubbing.preflight import Findings
-from dubbing.store import open_store
+from dubbing.store import Store, open_store
 
 if TYPE_CHECKING:
     from dubbing.task import Task
 
-__all__ = ["Plan", "check", "known_engine", "manifest_of", "plan", "run", "schema_of", "settings_of", "steadfast"]
+__all__ = ["Plan", "check", "known_engine", "manifest_of", "plan", "ready", "run", "schema_of", "settings_of", "steadfast"]
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,7 @@ def run(
     that the same call cannot go on with. What on_event raises ends the run and comes out here, as does
     KeyboardInterrupt: finished shots are kept, and the same call goes on.
     """
-    job, settings = manifest_of(manifest), settings_of(config)
-    known_engine(engine)
-    store = open_store(out)
-    found = preflight.look(job, settings, store)
-    found.raise_first()
-    if on_check is not None:
-        on_check(found)
+    job, settings, store, found = ready(manifest, out, config, engine, on_check)
     films = [(t.frames, len(t.dubs)) for t in found.titles]
     work, made = Job(job, store, settings), estimate.Made()
     work.verifies = verify
@@ -180,6 +174,21 @@ def schema_of(what: Literal["manifest", "config"]) -> tuple[dict[str, Any], list
         return configs.schema(), []
     schemas, problems = generators.schemas()
     return manifests.schema(schemas), problems
+
+
+def ready(
+    manifest: Manifest | Path | str, out: Path | str, config: Config | Path | str | None, engine: str,
+    on_check: Callable[[Findings], None] | None,
+) -> tuple[Manifest, Config, Store, Findings]:  # fmt: skip
+    """What a run works with, once all that it needs was looked at. Raises as `run`, before anything is started."""
+    job, settings = manifest_of(manifest), settings_of(config)
+    known_engine(engine)
+    store = open_store(out)
+    found = preflight.look(job, settings, store)
+    found.raise_first()
+    if on_check is not None:
+        on_check(found)
+    return job, settings, store, found
 
 
 def settings_of(config: Config | Path | str | None) -> Config:

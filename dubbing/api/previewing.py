@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dubbing import manifest as manifests
-from dubbing import preflight
-from dubbing.api.jobs import known_engine, settings_of, steadfast
+from dubbing.api.jobs import ready, steadfast
 from dubbing.config import Config
 from dubbing.engine import Event
 from dubbing.manifest import Manifest
 from dubbing.preflight import Findings
 from dubbing.review.preview import Preview, PreviewedDub, ShownStretch
 from dubbing.review.preview import preview as shown
-from dubbing.store import open_store
 
 __all__ = ["Preview", "PreviewedDub", "ShownStretch", "preview"]
 
@@ -30,12 +27,5 @@ def preview(
 
     All as of `dubbing.run`, and it raises the same.
     """
-    job = manifest if isinstance(manifest, Manifest) else manifests.load(manifest)
-    settings = settings_of(config)
-    known_engine(engine)
-    store = open_store(out)
-    found = preflight.look(job, settings, store)
-    found.raise_first()
-    if on_check is not None:
-        on_check(found)
+    job, settings, store, _ = ready(manifest, out, config, engine, on_check)
     return shown(job, store, settings, engine, steadfast(*([on_event] if on_event else [])))

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from dubbing.artifact import Artifact
+from dubbing.artifacts.tracks import load_by_track, save_by_track
 
 __all__ = ["ActiveFaces", "load_active", "save_active"]
 
@@ -26,10 +27,9 @@ class ActiveFaces(Artifact):
 
 def save_active(folder: Path, found: dict[str, np.ndarray]) -> None:
     """Write the evidence: per track id float32 (N,)."""
-    np.savez(folder / FILE, **found)
+    save_by_track(folder / FILE, found)
 
 
 def load_active(folder: Path | str) -> dict[str, np.ndarray]:
     """The saved evidence: per track id float32 (N,), above 0 where the face speaks, NaN where it was not measured."""
-    with np.load(Path(folder) / FILE, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    return load_by_track(Path(folder) / FILE)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from dubbing.artifact import Artifact
+from dubbing.artifacts.tracks import load_by_track, save_by_track
 
 __all__ = ["Descriptors", "load_descriptors", "save_descriptors"]
 
@@ -26,10 +27,9 @@ class Descriptors(Artifact):
 
 def save_descriptors(folder: Path, found: dict[str, np.ndarray]) -> None:
     """Write the descriptors: per track id float32 (F, 128), one row a picture."""
-    np.savez(folder / FILE, **found)
+    save_by_track(folder / FILE, found)
 
 
 def load_descriptors(folder: Path | str) -> dict[str, np.ndarray]:
     """The saved descriptors: per track id float32 (F, 128); F is 0 where a track has no picture that is fit for it."""
-    with np.load(Path(folder) / FILE, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    return load_by_track(Path(folder) / FILE)

@@ -7,6 +7,7 @@ never smoothed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,8 +20,9 @@ from dubbing.artifact import Artifact
 from dubbing.records import Track
 
 __all__ = [
-    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "good_frames", "in_sight", "load_signatures",
-    "load_tracks", "save_signatures", "save_tracks", "size_and_turn", "unfit",
+    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "good_frames", "in_sight", "load_by_track",
+    "load_signatures", "load_tracks", "save_by_track", "save_signatures", "save_tracks", "size_and_turn", "together",
+    "unfit",
 ]  # fmt: skip
 
 BRIDGE_S = Fraction(2, 5)
@@ -56,6 +58,16 @@ class FaceTracks(Artifact):
     schema: ClassVar[str] = "dub.faces.1"
     tracks: tuple[TrackSummary, ...]
     """In the order of `load_tracks`."""
+
+
+def together(tracks: Sequence[TrackSummary]) -> list[tuple[int, int]]:
+    """Pairs of tracks, by place, the later first, that are in the picture at one time: they are two people."""
+    return [
+        (a, b)
+        for a, one in enumerate(tracks)
+        for b, other in enumerate(tracks[:a])
+        if one.start_frame < other.end_frame and other.start_frame < one.end_frame
+    ]
 
 
 def size_and_turn(track: Track) -> tuple[float, float]:
@@ -125,6 +137,17 @@ def load_signatures(folder: Path | str) -> list[Signature]:
             Signature(data[f"portrait_{n}"].astype(np.float32), data[f"shape_{n}"], int(data[f"frames_{n}"]))
             for n in range(1, int(data["count"]) + 1)
         ]
+
+
+def save_by_track(file: Path, found: Mapping[str, np.ndarray]) -> None:
+    """Write one array for each track id."""
+    np.savez(file, **found)
+
+
+def load_by_track(file: Path) -> dict[str, np.ndarray]:
+    """What `save_by_track` wrote."""
+    with np.load(file, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def save_tracks(folder: Path | str, tracks: list[Track]) -> None:

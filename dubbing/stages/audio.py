@@ -21,7 +21,7 @@ from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, Sound, SourceSound, new_wave, save_speech, sound_of
-from dubbing.clock import Timeline
+from dubbing.clock import Timeline, joined
 from dubbing.errors import ManifestError, MediaError
 from dubbing.manifest import Original
 from dubbing.records import Shot
@@ -145,7 +145,7 @@ class Audio(Stage[In, Out], Generic[In, Out]):
             for shot in dub.shots.read().shots:
                 digests[shot.id].update(json.dumps([name, _shot_key(wave, speech[-1], film, shot)]).encode())
             wave.flush()
-        every = _union(speech)
+        every = np.array(joined(tuple(one) for part in speech for one in part.tolist()), np.int64).reshape(-1, 2)
         save_speech(out, len(whole), every)
         whole.flush()
         progress(len(film))
@@ -230,17 +230,6 @@ def different_lengths(lasts_s: Mapping[str, float]) -> str:
         f"stems of different lengths: that of {short} lasts {lasts_s[short]:.3f} s and that of {long} "
         f"{lasts_s[long]:.3f} s; give each character a file as long as the picture."
     )
-
-
-def _union(ranges: Sequence[np.ndarray]) -> np.ndarray:
-    """What lies in any of these, int64 (S, 2), sorted and apart."""
-    found: list[list[int]] = []
-    for a, b in sorted(tuple(one) for part in ranges for one in part.tolist()):
-        if found and a <= found[-1][1]:
-            found[-1][1] = max(found[-1][1], b)
-        else:
-            found.append([a, b])
-    return np.array(found, np.int64).reshape(-1, 2)
 
 
 def _check_stems(dub: DubAudioInputs, totals: Mapping[str, int], film: Timeline) -> None:

@@ -14,7 +14,7 @@ from dubbing.analysis.portraits import FaceFinder, Portrait
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.descriptors import Descriptors, load_descriptors
 from dubbing.artifacts.people import Cast, People, Person, named_tracks
-from dubbing.artifacts.tracks import FaceTracks, load_signatures
+from dubbing.artifacts.tracks import FaceTracks, load_signatures, together
 from dubbing.networks.face_descriptor import FaceDescriptor, chip
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, awaited
@@ -124,11 +124,8 @@ def _distances(portraits: Sequence[Sequence[Portrait]], people: Sequence[Person]
 def _together(people: Sequence[Person], faces: Sequence[Ref[FaceTracks] | None]) -> set[tuple[int, int]]:
     """Pairs of people that are in one picture, by their place in `people`."""
     of_track: Mapping[str, int] = {track: n for n, one in enumerate(people) for track in one.tracks}
-    found = set()
+    found: set[tuple[int, int]] = set()
     for one in faces:
         tracks = [t for t in one.read().tracks if t.id in of_track] if one is not None else []
-        for n, a in enumerate(tracks):
-            for b in tracks[:n]:
-                if a.start_frame < b.end_frame and b.start_frame < a.end_frame:
-                    found.add((of_track[a.id], of_track[b.id]))
+        found |= {(of_track[tracks[a].id], of_track[tracks[b].id]) for a, b in together(tracks)}
     return found

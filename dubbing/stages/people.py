@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ from dubbing.artifact import Ref
 from dubbing.artifacts.descriptors import Descriptors, load_descriptors
 from dubbing.artifacts.people import People, Person
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.tracks import FaceTracks, TrackSummary, load_signatures
+from dubbing.artifacts.tracks import FaceTracks, TrackSummary, load_signatures, together
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, awaited, uncounted
 
@@ -55,7 +55,7 @@ class FindPeople(Stage[FindPeopleInputs, People]):
         for shot, faces in zip(shots, inputs.faces, strict=True):
             if faces is not None:
                 found = faces.read().tracks
-                apart += [(len(tracks) + a, len(tracks) + b) for a, b in _together(found)]
+                apart += [(len(tracks) + a, len(tracks) + b) for a, b in together(found)]
                 tracks += found
                 signatures += load_signatures(faces.folder)
             progress(len(shot))
@@ -75,13 +75,3 @@ class FindPeople(Stage[FindPeopleInputs, People]):
                 for n, group in enumerate(groups.values())
             )
         )
-
-
-def _together(tracks: Sequence[TrackSummary]) -> list[tuple[int, int]]:
-    """Pairs of tracks that are in the picture at one time: they are two people."""
-    return [
-        (a, b)
-        for a, one in enumerate(tracks)
-        for b, other in enumerate(tracks[:a])
-        if one.start_frame < other.end_frame and other.start_frame < one.end_frame
-    ]
