@@ -28,7 +28,18 @@ from dubbing.store import Store, open_store
 if TYPE_CHECKING:
     from dubbing.task import Task
 
-__all__ = ["Plan", "check", "known_engine", "manifest_of", "plan", "ready", "run", "schema_of", "settings_of", "steadfast"]
+__all__ = [
+    "Plan",
+    "check",
+    "known_engine",
+    "manifest_of",
+    "plan",
+    "ready",
+    "run",
+    "schema_of",
+    "settings_of",
+    "steadfast",
+]
 
 
 @dataclass(frozen=True)
