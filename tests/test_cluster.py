@@ -127,6 +127,9 @@ def test_a_cluster_that_asks_for_a_token_when_there_is_none(
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.delenv(name, raising=False)
+    # as in a process that has run on Ray with a token of its own
+    monkeypatch.setattr("ray._private.authentication.authentication_utils.is_token_auth_enabled", lambda: True)
+    monkeypatch.setattr("ray._raylet.AuthenticationTokenLoader", None)
     with answering(401, b"Unauthorized") as address:
         code, _, err = dub("status", "--address", address)
         assert code == 2 and "there is none here" in err and "RAY_AUTH_TOKEN_PATH" in err

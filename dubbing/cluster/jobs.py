@@ -78,7 +78,8 @@ class _Client(ray.job_submission.JobSubmissionClient):
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         with _without("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):  # they would win over what was given
-            super().__init__(address, headers=token.headers)
+            # with a header of its own Ray looks for no token; it fails at that after a run of its own in this process
+            super().__init__(address, headers=token.headers or {"Authorization": ""})
 
     def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
         try:
@@ -87,7 +88,7 @@ class _Client(ray.job_submission.JobSubmissionClient):
                 self._address + endpoint,
                 data=options.get("data"),
                 json=options.get("json_data"),
-                headers=self._headers,
+                headers={name: value for name, value in self._headers.items() if value},
                 timeout=TIMEOUT_S,
                 allow_redirects=False,
                 auth=lambda request: request,
