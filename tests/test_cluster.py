@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -127,14 +130,20 @@ def test_a_cluster_that_asks_for_a_token_when_there_is_none(
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.delenv(name, raising=False)
-    # as in a process that has run on Ray with a token of its own
-    monkeypatch.setattr("ray._private.authentication.authentication_utils.is_token_auth_enabled", lambda: True)
-    monkeypatch.setattr("ray._raylet.AuthenticationTokenLoader", None)
     with answering(401, b"Unauthorized") as address:
         code, _, err = dub("status", "--address", address)
         assert code == 2 and "there is none here" in err and "RAY_AUTH_TOKEN_PATH" in err
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
         assert "unset it" in dub("status", "--address", address)[2]
+        # a process in which Ray itself has been told to look for a token, as after a run of its own
+        told = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        ended = subprocess.run(
+            [sys.executable, "-m", "dubbing", "status", "--address", address],
+            env=told | {"RAY_AUTH_MODE": "token"},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 2 and "there is none here" in ended.stderr, ended.stderr
 
 
 def test_nothing_at_the_address(dub: Dub) -> None:
