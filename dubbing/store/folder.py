@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dubbing import sequences
 from dubbing.errors import DamagedResult, InputError, MediaError, OutputError
 from dubbing.inputs import json_bytes, json_value, not_a_file
 from dubbing.remote import Uri
@@ -63,18 +64,22 @@ def read_folder(folder: Path) -> dict[str, Any]:
 
 def stamp_of(path: Path) -> Stamp:
     """What changes when a file does: its bytes, when they and its entry were last changed (ns), and its number on the
-    disk. The same stamp is the same content; another may be. Raises OSError."""
+    disk; of a sequence of pictures as `sequences.stamp` has it. The same stamp is the same content; another may be.
+    Raises OSError; MediaError where a sequence is not whole."""
+    if (sequence := sequences.find(path)) is not None:
+        return sequences.stamp(sequence)
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def content_key(path: Path, memory: Path | None = None) -> str:
-    """sha256 (hex) of a file's bytes.
+    """sha256 (hex) of a file's bytes; of a sequence of pictures, of all their names and hashes.
 
     memory: a JSON file that remembers hashes by path and stamp, so that a film is read once; it is only a shortcut and
     may be deleted. Raises MediaError for a pipe, a device or a folder, InputError for a file that is being written.
     """
-    if kind := not_a_file(path):
+    sequence = sequences.find(path)
+    if sequence is None and (kind := not_a_file(path)):
         raise MediaError(f"{path} is {kind}, and not a file.")
     stamp, name = stamp_of(path), str(path.resolve())
     known: dict[str, Any] = {}
@@ -85,16 +90,18 @@ def content_key(path: Path, memory: Path | None = None) -> str:
         held = known.get(name)
         if isinstance(held, list) and held[:-1] == [*stamp]:
             return str(held[-1])
-    digest = hashlib.sha256()
-    with path.open("rb") as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
+    content = _hashed(path) if sequence is None else sequence.content(_hashed)
     if stamp_of(path) != stamp:
         raise InputError(f"{path} was changed while it was being read; run again once it is complete.")
     if memory is not None:
-        known[name] = [*stamp, digest.hexdigest()]
+        known[name] = [*stamp, content]
         replace(memory, sealed(known))
-    return digest.hexdigest()
+    return content
+
+
+def _hashed(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=64)
