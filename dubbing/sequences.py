@@ -112,7 +112,9 @@ def find(path: Path | str) -> Sequence | None:
             return None
         parts = _NUMBER.match(base.name.removesuffix(base.suffix))
         if parts is None:
-            raise MediaError(f"{base} is one picture; give the folder of a sequence, or a pattern as shot_%07d{ending}.")
+            raise MediaError(
+                f"{base} is one picture; give the folder of a sequence, or a pattern as shot_%07d{ending}."
+            )
         named = (parts[1], len(parts[2]), parts[3] + base.suffix)
         return _told(_listed(base.parent, *named, int(parts[2]), None), said)
     if pattern is None or not base.parent.is_dir():
@@ -131,7 +133,9 @@ def _told(found: Sequence | None, said: Mapping[str, str]) -> Sequence | None:
         transfer = TRANSFERS[said["transfer"]] if "transfer" in said else None
         primaries = PRIMARIES[said["primaries"]] if "primaries" in said else None
     except (KeyError, ValueError, ZeroDivisionError) as e:
-        raise MediaError(f"{found.folder / found.pattern}: what stands behind the # in its name is not known ({e}).") from e
+        raise MediaError(
+            f"{found.folder / found.pattern}: what stands behind the # in its name is not known ({e})."
+        ) from e
     return Sequence(found.folder, found.before, found.width, found.after, found.first, found.count, rate, transfer,
                     primaries)  # fmt: skip
 
@@ -150,10 +154,12 @@ def _of_folder(folder: Path) -> Sequence | None:
     if not groups:
         return None
     if len(groups) > 1:
-        named = ", ".join(_shown(before, numbers, after) for (before, after), numbers in sorted(groups.items())[:_NAMED])
+        named = ", ".join(
+            _shown(before, numbers, after) for (before, after), numbers in sorted(groups.items())[:_NAMED]
+        )
         more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
         raise MediaError(f"{folder} holds several sequences ({named}{more}); name one of them by its pattern.")
-    ((before, after), numbers), = groups.items()
+    (((before, after), numbers),) = groups.items()
     return _checked(folder, before, after, numbers) if numbers else None
 
 
@@ -173,7 +179,9 @@ def _listed(folder: Path, before: str, width: int, after: str, first: int | None
     found = {int(digits) for digits in numbers}
     for end in (first, last):
         if end is not None and end not in found:
-            raise MediaError(f"{folder} has no file {before}{end:0{width}d}{after}, with which the sequence begins or ends.")
+            raise MediaError(
+                f"{folder} has no file {before}{end:0{width}d}{after}, with which the sequence begins or ends."
+            )
     if not numbers:
         raise MediaError(f"No file in {folder} is named {before}%0{width}d{after}; check the pattern.")
     return _checked(folder, before, after, numbers)

@@ -12,6 +12,8 @@ from dubbing.media.known import Known, known_formats
 from dubbing.media.layers import LAYERS, LayerMovie, layer_bytes
 from dubbing.media.likeness import LEAST_DB, Likeness, compare_pictures
 from dubbing.media.master import Mastered, encode_master, encode_masters, refuse_for_mxf
+from dubbing.media.numbered import CONTAINER as SEQUENCE
+from dubbing.media.numbered import check_sequence
 from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import PatchQueue, own_pixels, pasted_frames
 from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, patch_of, read_patches
@@ -23,10 +25,10 @@ from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
 
 __all__ = [
-    "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "AudioInfo", "Carriage", "Check", "ClipWriter",
+    "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "SEQUENCE", "AudioInfo", "Carriage", "Check", "ClipWriter",
     "Delivery", "Known", "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue",
     "PatchWriter", "Photograph", "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "carriage",
-    "changes", "check_carried", "check_picture", "check_sound", "check_times", "compare_pictures", "composite",
+    "changes", "check_carried", "check_picture", "check_sequence", "check_sound", "check_times", "compare_pictures", "composite",
     "delivery", "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches",
     "known_formats", "layer_bytes", "load_timeline", "own_pixels", "pasted_frames", "patch_frames", "patch_of",
     "probe", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline", "scan",

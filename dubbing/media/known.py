@@ -17,7 +17,7 @@ import numpy as np
 from dubbing.errors import UnsupportedMedia
 from dubbing.master_choice import PictureCodec
 from dubbing.media.asked import FFMPEG, shown_formats
-from dubbing.media.delivery import MUXERS, delivery, tables
+from dubbing.media.delivery import containers_of, delivery, tables
 from dubbing.media.encoders import ENCODERS, PROFILES, Encoder
 from dubbing.media.fields import Carriage
 from dubbing.media.photo import LEAST_PX, MOST_BLOCKS, READ, Photograph, film_of
@@ -138,8 +138,7 @@ def _masters() -> Iterator[Known]:
     for codec in get_args(PictureCodec):
         own = FFMPEG.get(codec, codec)
         encoder, profiles = ENCODERS[own], PROFILES.get(own, {})
-        containers = ", ".join(next((n for n, m in MUXERS.items() if m == muxer), muxer) for muxer in encoder.muxers)
-        what = f"{shown_formats(encoder.formats)}; in {containers}"
+        what = f"{shown_formats(encoder.formats)}; in {', '.join(containers_of(encoder))}"
         yield Known("master", codec, True, f"profiles {', '.join(profiles)}; {what}" if profiles else what)
 
 

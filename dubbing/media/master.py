@@ -27,7 +27,9 @@ from dubbing.media.alone import Beside, beside, pictures
 from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.film import Film
 from dubbing.media.master_picture import add_picture, describe, shown_as, steady
+from dubbing.media.master_sequence import PictureFiles
 from dubbing.media.master_sound import NOT_TOGETHER, SoundTracks, begins_of, together
+from dubbing.media.numbered import CONTAINER
 from dubbing.media.paste import pasted
 from dubbing.media.probe import MediaInfo, local_url, open_media, probe
 from dubbing.media.prores import Box
@@ -38,6 +40,7 @@ __all__ = ["NO_TEXT", "Mastered", "encode_master", "encode_masters", "refuse_for
 
 _DRAFT_COMMENT = "draft, not for delivery: half size, coarse mouths"
 _PROGRESS_FRAMES = 24
+_VARIABLE = "{} has a variable frame rate, which {} cannot say: ask for mov."
 NO_TEXT = b"\0\0"
 """How mp4 marks the pause after a subtitle; its muxer writes these itself."""
 _ITUNES = {
@@ -132,16 +135,16 @@ def write_masters(
     """As `encode_masters`, of what was decided for each target (`delivery`)."""
     info, sound_info = probe(source), probe(sound)
     for plan in plans.values():
-        if plan.muxer == "mxf" and not steady(timeline):
-            raise UnsupportedMedia(f"{info.path.name} has a variable frame rate, and MXF has none: ask for `mov`.")
+        if plan.muxer in ("mxf", CONTAINER) and not steady(timeline):
+            raise UnsupportedMedia(_VARIABLE.format(info.path.name, _shown(plan)))
     copies = not draft and any(plan.picture.alike for plan in plans.values())
-    outputs: list[_Output] = []
+    outputs: list[_Output | PictureFiles] = []
     with Film(source, 1 if copies else 0) as film, contextlib.ExitStack() as files:
         if copies:
             film.stream.codec_context.thread_type, film.stream.codec_context.thread_count = "SLICE", 0
         try:
             for path, plan in plans.items():
-                outputs.append(_Output(path, plan, draft))
+                outputs.append((PictureFiles if plan.muxer == CONTAINER else _Output)(path, plan, draft))
                 opened = [files.enter_context(open_media(sound)) for _ in plan.sound]
                 opened += [files.enter_context(open_media(source)) for _ in plan.kept]
                 outputs[-1].open(info, sound_info, film, timeline, threads, opened, sound, language)
@@ -172,10 +175,10 @@ def write_masters(
     done = outputs[0].done
     if progress is not None and done > told:
         progress(done - told)
-    return [Mastered(output.path, output.done, output.plan.notices) for output in outputs]
+    return [Mastered(output.path, output.done, output.notices) for output in outputs]
 
 
-def _each(outputs: Sequence[_Output], packet: Any) -> None:
+def _each(outputs: Sequence[_Output | PictureFiles], packet: Any) -> None:
     """Pass a packet of another stream on to every master; muxing counts its times in the master's own unit."""
     kept = (packet.stream, packet.pts, packet.dts, packet.duration, packet.time_base)
     for output in outputs:
@@ -184,13 +187,19 @@ def _each(outputs: Sequence[_Output], packet: Any) -> None:
 
 
 def refuse_for_mxf(plan: Delivery, film: MediaInfo, sound: MediaInfo) -> None:
-    """Raises UnsupportedMedia where MXF cannot hold what the files are, as far as their beginnings tell: a variable
-    rate, sound that does not begin with the picture."""
+    """Raises UnsupportedMedia where MXF, or a sequence of pictures, cannot hold what the files are, as far as their
+    beginnings tell: a variable rate, and of MXF sound that does not begin with the picture."""
     if variable_rate(film.path):
-        raise UnsupportedMedia(f"{film.path.name} has a variable frame rate, which MXF cannot say: ask for mov.")
+        raise UnsupportedMedia(_VARIABLE.format(film.path.name, _shown(plan)))
+    if plan.muxer == CONTAINER:
+        return
     start = film.video.start_pts * film.video.time_base if film.video else Fraction(0)
     if not together(*begins_of(plan, sound.path, film.path), start):
         raise UnsupportedMedia(NOT_TOGETHER.format(sound.path))
+
+
+def _shown(plan: Delivery) -> str:
+    return "a sequence of pictures" if plan.muxer == CONTAINER else "MXF"
 
 
 class _Output:
@@ -225,6 +234,11 @@ class _Output:
         self._sound.tag(language)
         self.carried = _Carried(self._file, film, plan.left_out)
         self._file.set_chapters(film.container.chapters())
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know."""
+        return self.plan.notices
 
     def take(self, number: int, packet: Any, frame: Any, parts: tuple[Box, ...]) -> None:
         """The next picture. packet: the source's, where pictures are copied; frame: decoded, with its patches in it;

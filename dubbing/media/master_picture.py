@@ -22,7 +22,7 @@ from dubbing.media.film import Film
 from dubbing.media.probe import VideoInfo
 from dubbing.media.tags import kept_tags
 
-__all__ = ["add_picture", "describe", "shown_as", "steady"]
+__all__ = ["add_picture", "describe", "half", "shown_as", "steady"]
 
 _DEFAULTS: dict[str, tuple[str | int, float]] = {
     "libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0), "libsvtav1": (8, 20.0),
@@ -47,7 +47,7 @@ def add_picture(
     made = _draft_of(plan.picture) if draft else plan.picture
     turned = plan.picture.converts
     matrix = video.matrix if turned is None else turned.matrix
-    width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
+    width, height = half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
     if made.encoder.name == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only: else it tells its settings on stderr
     stream = output.add_stream(made.encoder.name, rate=timeline.rate, width=width, height=height, pix_fmt=made.pix_fmt)
@@ -125,7 +125,7 @@ def _draft_of(made: Encoding) -> Encoding:
     return replace(made, options={**made.options, "profile": profile}, bit_rate=0, tag="")
 
 
-def _half(width: int, height: int, least: tuple[int, int]) -> tuple[int, int]:
+def half(width: int, height: int, least: tuple[int, int]) -> tuple[int, int]:
     """Half of a picture's sides, even; the whole where that would be less than 32 pixels, or than the encoder takes."""
     sides = (width // 4 * 2, height // 4 * 2)
     return sides if min(sides) >= 32 and sides[0] >= least[0] and sides[1] >= least[1] else (width, height)

@@ -26,7 +26,7 @@ from dubbing.errors import MediaError, UnsupportedMedia, several
 from dubbing.sequences import Sequence
 
 __all__ = [
-    "CONTAINER", "PACKED", "Header", "check_sequence", "dpx_codes", "header_of", "light_of", "planar", "planar_name",
+    "CONTAINER", "NAMED", "PACKED", "Header", "check_sequence", "dpx_codes", "header_of", "light_of", "planar", "planar_name",
     "start_of", "tiff_tags",
 ]  # fmt: skip
 
@@ -39,6 +39,8 @@ PACKED = {
 """FFmpeg's packed formats, and the planar ones that hold the same samples."""
 _FLOATS = {"gbrpf16le": "gbrp16le", "gbrapf16le": "gbrap16le", "gbrpf32le": "gbrp16le", "gbrapf32le": "gbrap16le"}
 _WHITE_NITS, _PQ_NITS = 203.0, 10_000.0
+NAMED = {1: 6}
+"""Transfers and primaries of ITU-T H.273 that DPX can name, and its numbers of them."""
 _DPX_TRANSFERS = {2: 8, 5: 1, 6: 1}  # of SMPTE ST 268 to ITU-T H.273
 _DPX_PRIMARIES = {5: 1, 6: 1}
 _CHROMATICITIES = {
@@ -99,10 +101,14 @@ def _dpx(path: Path, data: bytes, size: int) -> Header:
     what, transfer, primaries, depth, packing, coded = struct.unpack_from(order + "BBBBHH", data, 800)
     channels = {50: 3, 51: 4}.get(what)
     known = channels is not None and (direction, elements, coded) == (0, 1, 0)
-    if not known or (depth, packing) not in ((8, 0), (8, 1), (10, 1), (12, 1), (16, 0), (16, 1)) or (depth, channels) == (10, 4):
+    if (
+        not known
+        or (depth, packing) not in ((8, 0), (8, 1), (10, 1), (12, 1), (16, 0), (16, 1))
+        or (channels == 4 and depth in (10, 12))
+    ):
         raise UnsupportedMedia(
             f"{path} is DPX of the kind {what} with {depth} bits, packing {packing}, encoding {coded}; sequences are RGB "
-            "of 8, 10 (filled, method A), 12 (filled, method A) or 16 bits, or RGBA of 8, 12 or 16: convert it."
+            "of 8, 10 (filled, method A), 12 (filled, method A) or 16 bits, or RGBA of 8 or 16: convert it."
         )
     assert channels is not None
     row = width * channels if depth == 8 else width * 4 if depth == 10 else width * channels * 2
@@ -253,7 +259,9 @@ def check_sequence(sequence: Sequence) -> None:
     first = start_of(sequence)
     name = sequence.folder / sequence.pattern
     if first.rate is None:
-        raise MediaError(f"{name} does not say its frame rate; write `rate: 24` (or 25, 24000/1001, ...) into its title.")
+        raise MediaError(
+            f"{name} does not say its frame rate; write `rate: 24` (or 25, 24000/1001, ...) into its title."
+        )
     for path in sequence.files:
         one = header_of(path, sequence.codec)
         if (one.width, one.height, one.kind) != (first.width, first.height, first.kind):

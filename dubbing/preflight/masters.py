@@ -35,7 +35,7 @@ def look_at_masters(
     for choice in choices:
         with blaming(*(("video",) if choice.plain else said)):
             made.append(media.delivery(picture, sound, dub.deliver_tracks, choice))
-            if made[-1].muxer == "mxf":
+            if made[-1].muxer in ("mxf", media.SEQUENCE):
                 media.refuse_for_mxf(made[-1], picture, sound)
     return MastersFinding(
         tuple(made), int(sum(one.room(picture, size_bytes) for one in made)), _carried(made[0].sound),
