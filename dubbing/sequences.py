@@ -18,7 +18,7 @@ from pathlib import Path
 
 from dubbing.errors import MediaError, several
 
-__all__ = ["ENDINGS", "PRIMARIES", "TRANSFERS", "Sequence", "addressed", "find", "stamp"]
+__all__ = ["ENDINGS", "PRIMARIES", "TRANSFERS", "Sequence", "addressed", "find", "may_be", "said_of", "stamp"]
 
 ENDINGS = {".dpx": "dpx", ".exr": "exr", ".tif": "tiff", ".tiff": "tiff", ".png": "png"}
 """FFmpeg's names of picture codecs, by the endings of files."""
@@ -71,6 +71,14 @@ class Sequence:
         """All of its files, in order."""
         return (self.file(n) for n in range(self.count))
 
+    def part(self, first: int, last: int) -> Path:
+        """The path of its pictures [first, last), counted from 0, as a film."""
+        ends = "-".join(f"{self.first + n:0{self.width}d}" for n in (first, last - 1))
+        said: dict[str, str | int | Fraction | None] = {"rate": self.rate}
+        for key, names, value in (("transfer", TRANSFERS, self.transfer), ("primaries", PRIMARIES, self.primaries)):
+            said[key] = next((name for name, number in names.items() if number == value), None)
+        return addressed(self.folder / f"{self.before}[{ends}]{self.after}", said)
+
     def content(self, hashed: Callable[[Path], str]) -> str:
         """Key of what it holds: sha256 of what is said of it, and of each file's name and hash."""
         digest = hashlib.sha256(f"{self.rate} {self.transfer} {self.primaries}\n".encode())
@@ -88,7 +96,18 @@ def _split(path: Path | str) -> tuple[Path, dict[str, str]]:
     return Path(text[: found.start()]), dict(part.split("=", 1) for part in found[1].split(","))
 
 
-def addressed(path: Path, said: Mapping[str, str | Fraction | None]) -> Path:
+def may_be(path: Path | str) -> bool:
+    """Whether a path could be a sequence's by its name, whatever is there."""
+    base, _ = _split(path)
+    return base.is_dir() or base.suffix.lower() in ENDINGS or not base.suffix
+
+
+def said_of(path: Path | str) -> dict[str, str]:
+    """What stands behind the `#` in the name of a sequence: `rate`, `transfer`, `primaries`, as far as they are there."""
+    return _split(path)[1]
+
+
+def addressed(path: Path, said: Mapping[str, str | int | Fraction | None]) -> Path:
     """The path of a sequence with what is said of it: `rate`, a fraction, `transfer` and `primaries`, names of this
     module's tables. What is None stays as the path has it."""
     base, already = _split(path)

@@ -91,7 +91,7 @@ def verify(
     damaged.
     """
     film, made = Path(source), Path(master)
-    was, now = media.probe(film), media.probe(made)
+    was, now = media.probe(film), media.probe(media.as_its_source(made, film))
     _same_kind(film, was, made, now)
     run = _run_of(made, takes)
     asked, choices = (_asked(run) if run is not None else None) or (None, [])
@@ -100,7 +100,7 @@ def verify(
     if heard is not None and not heard.audio:
         raise MediaError(f"{sound} has no sound stream; give the file of the dub.")
     folders = run.patch_folders() if run is not None and run.finished else ()
-    seen = media.compare_pictures(film, made, folders, least_db=least_db or media.LEAST_DB, progress=on_frames)
+    seen = media.compare_pictures(film, now.path, folders, least_db=least_db or media.LEAST_DB, progress=on_frames)
     if not seen.damage and (seen.best_db is None or seen.best_db < _ANOTHER_FILM_DB):
         raise MediaError(f"No frame of {made} is like one of {film}: it was made of another film; give its own source.")
     assert was.video is not None and now.video is not None
@@ -109,10 +109,13 @@ def verify(
     checks += media.check_picture(_wanted(was, made, heard, asked, choices, run), now.video)
     if heard is None:
         checks.append(Check("sound", "not looked at", why))
-    else:
+    elif now.container != media.SEQUENCE:
         language = asked.language if asked else _language(made)
         checks += media.check_sound(heard, now, asked.deliver_tracks if asked else None, language, was)
-    checks += media.check_carried(was, now)
+    if now.container == media.SEQUENCE:
+        checks += media.check_files(was, now, folders, heard, asked.deliver_tracks if asked else None)
+    else:
+        checks += media.check_carried(was, now)
     where = run.out if run is not None and run.finished else None
     return Verified(made, film, sound, where, tuple(checks), seen)
 

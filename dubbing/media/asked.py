@@ -77,7 +77,8 @@ def _codec(info: MediaInfo, choice: MasterChoice, own: Encoding | None) -> str:
         return choice.codec or (own.codec if own else "")
     if choice.codec is not None:
         raise UnsupportedMedia(
-            f"{info.path.name}: a master in {choice.codec} cannot be a sequence of {choice.container}; name one of the two."
+            f"{info.path.name}: a master in {choice.codec} cannot be a sequence of {choice.container}; name one of the "
+            "two."
         )
     return choice.container
 

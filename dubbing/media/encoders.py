@@ -86,7 +86,9 @@ ENCODERS: dict[str, Encoder] = {
     "dpx": Encoder(
         "dpx", "DPX", _RGB | {"gbrp10le", "gbrp12le"}, (CONTAINER,), lossless=True, as_source=False
     ),
-    "exr": Encoder("exr", "OpenEXR", frozenset({"gbrp16le", "gbrap16le"}), (CONTAINER,), lossless=True, as_source=False),
+    "exr": Encoder(
+        "exr", "OpenEXR", frozenset({"gbrp16le", "gbrap16le"}), (CONTAINER,), lossless=True, as_source=False
+    ),
     "tiff": Encoder("tiff", "TIFF", _RGB, (CONTAINER,), lossless=True, as_source=False),
     "png": Encoder("png", "PNG", _RGB, (CONTAINER,), lossless=True, as_source=False),
 }  # fmt: skip

@@ -1,9 +1,9 @@
 """What the files of a sequence say in their headers, and its pictures as planes of whole numbers.
 
-Pictures are planar RGB here, like every film's: packed samples are sorted into planes, and the half and single floats of
-OpenEXR, which hold linear light, are seen as 16-bit PQ with 1.0 at diffuse white (203 nits, ITU-R BT.2408): finer
-than half floats wherever a face is lit, and shown to people and networks as any HDR film. What is written back into such
-files is for `numbered_files`.
+Pictures are planar RGB here, like those of any film: packed samples are sorted into planes, and the half and single
+floats of OpenEXR, which hold linear light, are seen as 16-bit PQ with 1.0 at diffuse white (203 nits, ITU-R BT.2408):
+finer than half floats wherever a face is lit, and shown to people and networks as any HDR film. What is written back
+into such files is for `numbered_files`.
 
 Sources: SMPTE ST 268 (DPX), the OpenEXR file layout and its standard attributes, SMPTE ST 12-1 (timecode), TIFF 6.0,
 the PNG specification.
@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,11 @@ import av
 import numpy as np
 
 from dubbing.errors import MediaError, UnsupportedMedia, several
-from dubbing.sequences import Sequence
+from dubbing.sequences import Sequence, find
 
 __all__ = [
-    "CONTAINER", "NAMED", "PACKED", "Header", "check_sequence", "dpx_codes", "header_of", "light_of", "planar", "planar_name",
-    "start_of", "tiff_tags",
+    "CONTAINER", "NAMED", "PACKED", "Header", "check_sequence", "dpx_codes", "header_of", "light_of", "planar",
+    "planar_name", "start_of", "tiff_numbers", "tiff_tags",
 ]  # fmt: skip
 
 CONTAINER = "image2"
@@ -81,7 +80,8 @@ def header_of(path: Path, codec: str) -> Header:
         raise MediaError(f"{path} is truncated or no {codec.upper()} file; copy it again.") from e
     if found.needs > size:
         raise MediaError(
-            f"{path} is truncated: it holds {size:,} bytes of the {found.needs:,} that its header promises; copy it again."
+            f"{path} is truncated: it holds {size:,} bytes of the {found.needs:,} that its header promises; copy it "
+            "again."
         )
     return found
 
@@ -107,8 +107,8 @@ def _dpx(path: Path, data: bytes, size: int) -> Header:
         or (channels == 4 and depth in (10, 12))
     ):
         raise UnsupportedMedia(
-            f"{path} is DPX of the kind {what} with {depth} bits, packing {packing}, encoding {coded}; sequences are RGB "
-            "of 8, 10 (filled, method A), 12 (filled, method A) or 16 bits, or RGBA of 8 or 16: convert it."
+            f"{path} is DPX of the kind {what} with {depth} bits, packing {packing}, encoding {coded}; sequences are "
+            "RGB of 8, 10 (filled, method A), 12 (filled, method A) or 16 bits, or RGBA of 8 or 16: convert it."
         )
     assert channels is not None
     row = width * channels if depth == 8 else width * 4 if depth == 10 else width * channels * 2
@@ -233,8 +233,8 @@ def _tiff(path: Path, data: bytes, size: int) -> Header:
 
 
 def start_of(sequence: Sequence) -> Header:
-    """The header of the first picture, as it holds for all: a timecode that stands still from there on is none, and what
-    the sequence's own name says comes first. Raises as `header_of`."""
+    """The header of the first picture, as it holds for all: a timecode that stands still from there on is none, and
+    what the sequence's own name says comes first. Raises as `header_of`."""
     stat = sequence.file(0).stat()
     return _start_of(sequence, stat.st_mtime_ns, stat.st_size)
 
@@ -253,22 +253,26 @@ def _start_of(sequence: Sequence, mtime_ns: int, size: int) -> Header:
     )  # fmt: skip
 
 
-def check_sequence(sequence: Sequence) -> None:
-    """Look at every header. Raises MediaError: a picture is truncated or of another size or kind than the first, or
-    nobody says the frame rate."""
+def check_sequence(path: Path | str) -> bool:
+    """Look at every header of a sequence; False where a path names none. Raises MediaError: a picture is missing,
+    truncated, or of another size or kind than the first, or nobody says the frame rate."""
+    sequence = find(path)
+    if sequence is None:
+        return False
     first = start_of(sequence)
     name = sequence.folder / sequence.pattern
     if first.rate is None:
         raise MediaError(
             f"{name} does not say its frame rate; write `rate: 24` (or 25, 24000/1001, ...) into its title."
         )
-    for path in sequence.files:
-        one = header_of(path, sequence.codec)
+    for file in sequence.files:
+        one = header_of(file, sequence.codec)
         if (one.width, one.height, one.kind) != (first.width, first.height, first.kind):
             raise MediaError(
-                f"{path} is {one.width}x{one.height}, {one.kind}, and the sequence begins with {first.width}x"
+                f"{file} is {one.width}x{one.height}, {one.kind}, and the sequence begins with {first.width}x"
                 f"{first.height}, {first.kind}; a film keeps one picture size and format."
             )
+    return True
 
 
 def planar_name(pix_fmt: str) -> str:

@@ -1,9 +1,9 @@
 """The files of a sequence, written: a picture in new samples, everything else of its file as it was; and new files.
 
-Where samples lie open in a file (DPX, TIFF without compression) only those of a patch are written over. Where they are
-compressed (PNG, TIFF, OpenEXR) the picture is packed again without loss, and every other part of the file is kept: tags,
-profiles, attributes, further channels and layers. Of OpenEXR only the samples that a patch has changed are new numbers,
-and each of the others keeps its bits. It knows no sequence (`master_sequence`).
+Of DPX only the samples of a patch are written over, where they lie. In PNG, TIFF and OpenEXR the picture is packed again
+without loss, and every other part of the file is kept: tags, profiles, attributes, further channels and layers. Of
+OpenEXR only the samples that a patch has changed are new numbers, and each of the others keeps its bits. It knows no
+sequence (`master_sequence`).
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ def rewritten(codec: str, data: bytes, was: Any, now: Any, parts: tuple[Box, ...
 
 
 def new_file(
-    codec: str, frame: Any, code: Timecode | None, rate: Fraction, transfer: int | None, primaries: int | None, number: int
+    codec: str, frame: Any, code: Timecode | None, rate: Fraction, transfer: int | None, primaries: int | None,
+    number: int,
 ) -> bytes:  # fmt: skip
-    """A planar frame as a file of its own. code: its timecode, which DPX names, with the rate and, where it has a number
-    for them, transfer and primaries of ITU-T H.273; number: of the picture in its sequence."""
+    """A planar frame as a file of its own. code: its timecode, which DPX names, with the rate and, where it has a
+    number for them, transfer and primaries of ITU-T H.273; number: of the picture in its sequence."""
     data = encoded(codec, frame)
     if codec != "dpx":
         return data

@@ -20,9 +20,9 @@ import av.error
 import av.logging
 import numpy as np
 
+from dubbing import sequences
 from dubbing.clock import Timecode
 from dubbing.errors import ManifestError, MediaError, UnsupportedMedia
-from dubbing import sequences
 from dubbing.inputs import near_names, not_a_file, read_file
 from dubbing.media.numbered import CONTAINER, planar_name, start_of
 from dubbing.media.square import Grid

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dubbing import __version__, severity
+from dubbing import __version__, sequences, severity
 from dubbing.clock import Timeline
 from dubbing.decisions import SEVERITIES, Decision, ShotKey
 from dubbing.errors import DubError, MediaError
@@ -179,7 +179,7 @@ def _uri(data: bytes | None, kind: str = "jpeg") -> str | None:
 def _lines(library: Library) -> dict[str, Timeline]:
     """Of the titles whose cuts are known."""
     for title, _ in library.dubs():
-        if isinstance(title.video, Path) and not title.video.is_file():
+        if isinstance(title.video, Path) and not title.video.is_file() and sequences.find(title.video) is None:
             raise MediaError(f"There is no film at {str(title.video)!r}, which was dubbed here; put it back there.")
     found: dict[str, Timeline] = {}
     for title, dub in library.dubs():

@@ -104,6 +104,23 @@ def _hashed(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def _linked(made: str | Path, final: str | Path) -> None:
+    """Give a file a second name, or copy it where the disk allows none."""
+    try:
+        os.link(made, final)
+    except OSError:
+        shutil.copyfile(made, final)
+        sync(Path(final))
+
+
+def _same(made: Path, final: Path) -> bool:
+    """Whether a name is already that of a file, or a folder's names those of another's files."""
+    if not made.is_dir() or not final.is_dir():
+        return final.exists() and final.samefile(made)
+    names = [sorted(os.listdir(one)) for one in (made, final)]
+    return names[0] == names[1] and all((made / name).samefile(final / name) for name in names[0])
+
+
 @lru_cache(maxsize=64)
 def content_of(path: Path, stamp: Stamp) -> str:
     """`content_key` of a file that has this stamp, remembered by this process. Raises as that, and OSError."""
@@ -318,16 +335,18 @@ class Store:
             folder.unlink(missing_ok=True)
 
     def publish(self, made: Path, final: Path) -> None:
-        """Give a file of a result a second name, without copying where the disk allows it, and remove the
-        results that this one follows (same folder name up to the key)."""
-        if not (final.exists() and final.samefile(made)):
+        """Give a file of a result, or a folder in it, a second name, without copying where the disk allows it, and
+        remove the results that this one follows (same folder name up to the key)."""
+        if not _same(made, final):
             part = final.with_name(f"{PART}{os.getpid()}-{final.name}")
-            part.unlink(missing_ok=True)
-            try:
-                os.link(made, part)
-            except OSError:
-                shutil.copyfile(made, part)
+            self.remove(part)
+            if made.is_dir():
+                shutil.copytree(made, part, copy_function=_linked)
                 sync(part)
+            else:
+                _linked(made, part)
+            if final.is_dir() or made.is_dir():
+                self.remove(final)
             part.replace(final)
             sync(final.parent)
         for old in followed(made.parent):
