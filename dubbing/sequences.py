@@ -1,9 +1,9 @@
 """Films that are one file a picture: how they are named, and which files they are.
 
 A sequence is given as its folder, as a pattern (`shot_%07d.dpx`, `shot_####.exr`, `shot_[0001-0240].dpx`), or, of DPX
-and EXR, as its first file. What its headers do not say stands behind a `#` in its name (`shot_%07d.png#rate=24`), where
-the manifest puts it, so that a path says all of a film to whoever opens it. It opens no picture: what is in the files is
-for `media`.
+and EXR, as its first file. What its headers do not say stands behind a `#` in its name (`shot_%07d.png#rate=24`),
+where the manifest puts it, so that a path says all of a film to whoever opens it. It opens no picture: what is in the
+files is for `media`.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def may_be(path: Path | str) -> bool:
 
 
 def said_of(path: Path | str) -> dict[str, str]:
-    """What stands behind the `#` in the name of a sequence: `rate`, `transfer`, `primaries`, as far as they are there."""
+    """What stands behind the `#` in the name of a sequence: `rate`, `transfer`, `primaries`, where they are there."""
     return _split(path)[1]
 
 

@@ -1,7 +1,7 @@
 """The files of a sequence, written: a picture in new samples, everything else of its file as it was; and new files.
 
-Of DPX only the samples of a patch are written over, where they lie. In PNG, TIFF and OpenEXR the picture is packed again
-without loss, and every other part of the file is kept: tags, profiles, attributes, further channels and layers. Of
+Of DPX only the samples of a patch are written over, where they lie. In PNG, TIFF and OpenEXR the picture is packed
+again without loss, and every other part of the file is kept: tags, profiles, attributes, further channels, layers. Of
 OpenEXR only the samples that a patch has changed are new numbers, and each of the others keeps its bits. It knows no
 sequence (`master_sequence`).
 """

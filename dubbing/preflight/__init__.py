@@ -389,9 +389,7 @@ def _picture(title: Title, store: Store) -> media.MediaInfo:
     if not media.check_sequence(store.local(path)):
         for key in ("rate", "colour"):
             if getattr(title, key) is not None:
-                raise ManifestError(
-                    f"{path} is no sequence of pictures, and '{key}' is for these: remove it.", at=(key,)
-                )
+                raise ManifestError(f"{path} is no sequence of pictures; '{key}' is for these: remove it.", at=(key,))
     info = media.probe(store.local(path))
     if info.video is None:
         raise MediaError(f"{path} has no video stream; 'video' must be a film.")
