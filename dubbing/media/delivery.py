@@ -19,7 +19,7 @@ from dubbing.media.encoders import DECODED, ENCODERS, Encoder, Encoding
 from dubbing.media.numbered import CONTAINER, NAMED
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
-__all__ = ["DRAFT", "MUXERS", "Delivery", "TrackDelivery", "containers_of", "delivery", "tables"]
+__all__ = ["DRAFT", "MUXERS", "Delivery", "TrackDelivery", "containers_of", "delivery", "picture_of", "tables"]
 
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
@@ -151,12 +151,11 @@ def delivery(
     Raises UnsupportedMedia when anything but the source's own sound would be lost, or what is asked for cannot be made;
     MediaError without a picture, a sound stream or a track of that number.
     """
+    picture, told = picture_of(info, choice)
     video = info.video
-    if video is None:
-        raise MediaError(f"{info.path} has no video stream.")
+    assert video is not None
     if not sound_info.audio:
         raise MediaError(f"{sound_info.path} has no sound stream.")
-    picture, told = _picture(info, video, choice)
     notices = list(told)
     own = list(info.audio) if choice.sound is not None and choice.sound.keep_source_tracks else []
     chosen = [sound_info.track(number) for number in tracks] if tracks else list(sound_info.audio)
@@ -220,10 +219,12 @@ def delivery(
     )
 
 
-def _picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tuple[Encoding, tuple[str, ...]]:
+def picture_of(info: MediaInfo, choice: MasterChoice = _PLAIN) -> tuple[Encoding, tuple[str, ...]]:
     """How the picture is encoded, and what the user should know of it. Raises UnsupportedMedia for one that would be
-    changed without being asked, or cannot be as it is asked."""
-    name = info.path
+    changed without being asked, or cannot be as it is asked; MediaError where there is none."""
+    name, video = info.path, info.video
+    if video is None:
+        raise MediaError(f"{name} has no video stream.")
     layout = layout_of(video.pix_fmt)
     picture, told = (None, ()) if layout is None else asked_picture(info, video, choice)
     if picture is None or layout is None:
