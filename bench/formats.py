@@ -22,14 +22,16 @@ import av
 import cv2
 import numpy as np
 
-from dubbing import media
+from dubbing import media, sequences
+from dubbing.clock import Timecode
 from dubbing.errors import InputError
-from dubbing.master_choice import MasterChoice
+from dubbing.master_choice import SEQUENCES, MasterChoice
 from dubbing.media.encoders import ENCODERS, PROFILES
+from dubbing.media.numbered_files import new_file
 
 W, H, COUNT, PATCHED = 256, 128, 18, range(6, 12)
 BOX = (96, 32, 64, 64)
-SUFFIXES = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mxf": ".mxf"}
+SUFFIXES = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mxf": ".mxf", media.SEQUENCE: ""}
 TRANSFERS = {"BT.709": None, "PQ": 16, "HLG": 18}
 LEAST_DB = 42.0
 
@@ -76,6 +78,8 @@ def ramp(n: int) -> np.ndarray:
 def film(path: Path, cell: Cell) -> Path:
     """The cell's film."""
     encoder = ENCODERS[cell.codec]
+    if cell.muxer == media.SEQUENCE:
+        return sequence(path, cell)
     options = dict(encoder.options)
     if cell.profile:
         options["profile"] = f"dnxhr_{cell.profile}" if cell.codec == "dnxhd" else cell.profile
@@ -93,6 +97,20 @@ def film(path: Path, cell: Cell) -> Path:
         for n in range(COUNT):
             clip.frame(ramp(n))
     return path
+
+
+def sequence(folder: Path, cell: Cell) -> Path:
+    """The cell's film, one file a picture, numbered by its timecode."""
+    folder.mkdir()
+    start = Timecode.parse("01:00:00:00", Fraction(25))
+    for n in range(COUNT):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(ramp(n)[..., ::-1]), "rgb48le")
+        frame = frame.reformat(format=cell.pix_fmt)
+        number = start.frames + n
+        data = new_file(cell.codec, frame, start + n, Fraction(25), 1, 1, number)
+        (folder / f"film.{number:07d}.{cell.codec}").write_bytes(data)
+    said = {"rate": 25, "transfer": {"PQ": "pq", "HLG": "hlg"}.get(cell.transfer)}
+    return sequences.addressed(folder, said)
 
 
 def patches(
@@ -122,6 +140,8 @@ def sound(path: Path) -> Path:
 
 
 def payloads(path: Path) -> list[bytes]:
+    if (found := sequences.find(path)) is not None:
+        return [file.read_bytes() for file in found.files]
     with av.open(str(path)) as container:
         return [bytes(p) for p in container.demux(video=0) if p.size]
 
@@ -134,13 +154,16 @@ def judged(source: Path, folder: Path, dub: Path, target: Path, choice: MasterCh
     except InputError as e:
         return f"refused: {str(e).removeprefix(str(source)).removeprefix(source.name).lstrip(': ')} |" + " |" * 4, True
     target = target.with_suffix(plan.extension)
+    whole = plan.muxer == media.SEQUENCE
     line = media.timeline(source)
     media.encode_masters(source, line, [folder], dub, {target: choice}, language="fr")
+    target = media.as_its_source(target, source)
     seen = media.compare_pictures(source, target, [folder])
     made = media.probe(target)
     assert info.video is not None and made.video is not None
     times = media.check_times(line, seen.master) if plan.muxer != "matroska" or info.container.startswith("mat") else []
     was, now = info.video, made.video
+    was = plan.wanted(was)
     tags = [n for n in ("transfer", "primaries", "start_tc") if getattr(was, n) != getattr(now, n)]
     if plan.picture.converts is None:
         tags += ["matrix"] * (was.matrix != now.matrix)
@@ -148,7 +171,9 @@ def judged(source: Path, folder: Path, dub: Path, target: Path, choice: MasterCh
         tags += ["range"] * ((was.range == 2) != (now.range == 2) and not now.pix_fmt.startswith(("yuvj", "gbr")))
     wrong = [c.what for c in times if c.status == "differs"] + tags
     copied = sum(a == b for a, b in zip(payloads(source), payloads(target), strict=False))
-    heard = [c.what for c in media.check_sound(media.probe(dub), made, None, "fr")[2:] if c.status == "differs"]
+    sounds = media.check_files(info, made, [folder], media.probe(dub), None) if whole else []
+    sounds = sounds or media.check_sound(media.probe(dub), made, None, "fr")[2:]
+    heard = [c.what for c in sounds if c.status == "differs"]
     wrong += heard + ["the patch is not there"] * (_mouths(source, target) < 1)
     least = 34.0 if lossy else LEAST_DB
     good = not wrong and seen.pairs == COUNT and not seen.missing and not seen.extra and seen.psnr_db >= least
@@ -177,6 +202,9 @@ HEAD = (
 def asked() -> Iterator[MasterChoice]:
     """Every codec with its profiles, depths and chroma, in every container that carries it, and some that do not."""
     yield from (MasterChoice(container=container) for container in ("mp4", "mov", "mkv", "mxf"))
+    for container in SEQUENCES:
+        for depth in (None, 8, 10, 12, 16):
+            yield MasterChoice(container=container, bit_depth=depth)  # type: ignore[arg-type]
     for codec in ("prores", "dnxhr"):
         for profile in PROFILES[{"dnxhr": "dnxhd"}.get(codec, codec)]:
             for container in ("mov", "mxf", "mkv"):
@@ -193,7 +221,8 @@ SOURCES = (
     Cell("h264", "mp4", "yuv420p"), Cell("h264", "mp4", "yuvj420p", True), Cell("prores", "mov", "yuv422p10le"),
     Cell("hevc", "mp4", "yuv420p10le", False, "PQ"), Cell("ffv1", "matroska", "gbrp10le", True),
     Cell("ffv1", "matroska", "yuva444p10le"), Cell("prores", "mxf", "yuv422p10le", profile="hq"),
-    Cell("dnxhd", "mxf", "yuv422p10le", profile="hqx"),
+    Cell("dnxhd", "mxf", "yuv422p10le", profile="hqx"), Cell("dpx", media.SEQUENCE, "gbrp10le", True),
+    Cell("exr", media.SEQUENCE, "gbrp16le", True, "PQ"),
 )  # fmt: skip
 
 

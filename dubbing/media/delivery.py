@@ -28,7 +28,7 @@ _SAY_ASPECT = ("h264", "hevc", "av1")
 """Codecs that say themselves what shape a pixel has; of the others PyAV does not let Matroska say it."""
 MUXERS = {"mkv": "matroska", **dict.fromkeys(SEQUENCES, CONTAINER)}
 """FFmpeg's names of containers, where they are others."""
-_NO_FIELDS = ("hevc", "av1")
+_NO_FIELDS = ("hevc", "av1", *SEQUENCES)
 _ROOM = 1.5  # of the source's size
 _BYTES_A_PIXEL = 1.0  # of pictures that stand alone: ProRes 422 HQ takes 0.45, FFV1 more than 1
 _PLAIN = MasterChoice()
@@ -124,7 +124,7 @@ class Delivery:
         said = NAMED if self.picture.codec == "dpx" else {}
         names_tc = self.picture.codec == "dpx"
         return replace(
-            made, sample_aspect=Fraction(1), start_tc=video.start_tc if names_tc else None, chroma_location=None,
+            made, start_tc=video.start_tc if names_tc else None, chroma_location=None,
             transfer=video.transfer if video.transfer in said else None,
             primaries=video.primaries if video.primaries in said else None,
         )  # fmt: skip
@@ -195,7 +195,8 @@ def delivery(
     if choice.container is not None:
         pass
     elif "mov" not in info.container and "matroska" not in info.container and muxer != info.container:
-        notices.append(f"{info.path.name} ({info.container}) is delivered as {_EXTENSIONS[muxer]}.")
+        kind = "a sequence of pictures" if info.container == CONTAINER else info.container
+        notices.append(f"{info.path.name} ({kind}) is delivered as {_EXTENSIONS.get(muxer, 'one')}.")
     elif "matroska" in info.container and info.path.suffix.lower() != _EXTENSIONS[muxer]:
         notices.append(f"{info.path.name} is delivered as {_EXTENSIONS[muxer]}.")
     if picture.notice:
@@ -297,8 +298,13 @@ def _asked_muxer(info: MediaInfo, video: VideoInfo, encoder: Encoder, container:
         raise UnsupportedMedia(
             f"{name} has {video.rate} frames a second, and MXF has {', '.join(map(str, _MXF_RATES))}: ask for `mov`."
         )
-    if muxer == "mxf" and video.rotation_deg:
-        raise UnsupportedMedia(f"{name} is to be shown turned, which MXF cannot say: ask for `container: mov`.")
+    if muxer in ("mxf", CONTAINER) and video.rotation_deg:
+        which = "MXF" if muxer == "mxf" else "a sequence of pictures"
+        raise UnsupportedMedia(f"{name} is to be shown turned, which {which} cannot say: ask for `container: mov`.")
+    if muxer == CONTAINER and video.sample_aspect != 1:
+        raise UnsupportedMedia(
+            f"{name} has pixels that are not square, which a sequence of pictures cannot say: ask for `container: mov`."
+        )
     return muxer
 
 

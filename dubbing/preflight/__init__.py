@@ -236,7 +236,7 @@ def look(
                 f"{title.id} is a photograph: no performance to compare with"
                 + (", and the general prior drives the lips." if prior else ".")
             )
-        elif not info.audio:
+        elif not info.audio and original.dialogue is None:
             found.notes.append(
                 f"{title.id} has no sound of its own: there is no baseline to compare with"
                 + (", and the general prior drives the lips instead of this film's own dialogue." if prior else ".")
