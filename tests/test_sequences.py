@@ -78,7 +78,7 @@ def write_exr(path: Path, n: int) -> None:
     code = OpenEXR.TimeCode(1, 0, 0, n, *[0] * 14)
     header = {
         "compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, "timeCode": code,
-        "framesPerSecond": OpenEXR.Rational(24, 1), "plate": f"number {n}",
+        "framesPerSecond": RATE, "plate": f"number {n}",
     }  # fmt: skip
     depth = np.full((H, W), 3 + n, np.float32)
     channels = dict(zip("RGB", np.ascontiguousarray(np.moveaxis(light, -1, 0)), strict=True))
@@ -99,6 +99,11 @@ def read_dpx(path: Path) -> np.ndarray:
 def read_exr(path: Path) -> np.ndarray:
     channels = OpenEXR.File(str(path), separate_channels=True).channels()
     return np.stack([channels[name].pixels for name in "RGB"], -1).view(np.uint16)
+
+
+def timecode_by_ffmpeg(path: Path) -> str:
+    with av.open(str(path)) as file:
+        return next(file.decode(video=0)).metadata["timecode"]
 
 
 KINDS = {
@@ -160,8 +165,7 @@ def test_files_without_a_patch_are_the_source_s_and_outside_mattes_nothing_chang
         assert header["plate"] == f"number {PATCHED.start}" and header["timeCode"].frame == PATCHED.start
         assert (channels["Z"].pixels == 3 + PATCHED.start).all() and channels["R"].pixels.dtype == np.float16
     if kind == "dpx":
-        with av.open(str(changed)) as file:
-            assert next(file.decode(video=0)).metadata["timecode"] == f"01:00:00:{PATCHED.start:02d}"
+        assert timecode_by_ffmpeg(changed) == f"01:00:00:{PATCHED.start:02d}"
 
 
 def test_a_film_becomes_a_sequence_with_a_timecode_in_each_header_and_is_proved(tmp_path: Path) -> None:
@@ -182,13 +186,30 @@ def test_a_film_becomes_a_sequence_with_a_timecode_in_each_header_and_is_proved(
         assert what.status == "equal" and not [
             c for c in found.checks if c.what.startswith("samples") and c.status != "equal"
         ]
-    with av.open(str(tmp_path / "film.fr.dpx" / f"film.fr.{10 * 3600 * 24 + 5:07d}.dpx")) as file:
-        assert next(file.decode(video=0)).metadata["timecode"] == "10:00:00:05"
+    assert timecode_by_ffmpeg(tmp_path / "film.fr.dpx" / f"film.fr.{10 * 3600 * 24 + 5:07d}.dpx") == "10:00:00:05"
     info = media.probe(tmp_path / "film.fr.dpx")
     assert info.video is not None and (info.video.rate, info.video.start_tc) == (RATE, "10:00:00:00")
     assert cv2.imread(str(tmp_path / "film.fr.png" / "film.fr.0864000.png"), -1).dtype == np.uint16
     with pytest.raises(UnsupportedMedia, match="OpenEXR holds linear light"):
         media.delivery(media.probe(film), media.probe(dub), None, MasterChoice(container="exr"))
+
+
+def test_a_sequence_made_in_parts_has_the_same_files(tmp_path: Path) -> None:
+    source, dub = sequence(tmp_path / "film"), sound(tmp_path / "d.flac")
+    line, patch = media.timeline(source), moved(source, tmp_path / "p", BOX, PATCHED, 4)
+    choices = [MasterChoice(), MasterChoice(container="png")]
+    parts = []
+    for first, last in ((0, 3), (3, COUNT)):
+        parts.append(tmp_path / f"part_{first}")
+        parts[-1].mkdir()
+        media.make_part(source, line, [patch], choices, parts[-1], first, last)
+    made = []
+    for given in ({"patch_folders": [patch]}, {"patch_folders": [], "parts": parts}):
+        folder = tmp_path / f"made_{len(made)}"
+        targets = {folder / f"film.fr.{name}": choice for name, choice in zip(("dpx", "png"), choices, strict=True)}
+        media.encode_masters(source, line, sound=dub, targets=targets, **given)  # type: ignore[arg-type]
+        made.append({p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()})
+    assert made[0] == made[1] and len(made[0]) == 2 * (COUNT + 1)
 
 
 def test_a_proof_finds_one_other_byte_in_a_file_that_nobody_was_to_change(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def _described(
     problems = []
     if own.rate_hz != made.rate_hz:
         problems.append(f"{made.rate_hz} Hz, the dub's {own.rate_hz} Hz")
-    unsaid = not made.places and "matroska" in master.container  # it does not say it of PCM
+    unsaid = not made.places and ("matroska" in master.container or master.container == "wav")  # not said of PCM
     if own.channels != made.channels or (own.places and own.places != made.places and not unsaid):
         problems.append(f"layout {_layout(made)}, the dub's {_layout(own)}")
     if own.title != made.title:

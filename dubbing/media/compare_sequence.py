@@ -55,7 +55,7 @@ def check_files(
         found.append(Check("files", "differs" if other else "equal", problem if other else told))
     wanted = [] if dub is None else [(dub, n) for n in tracks or range(1, len(dub.audio) + 1)]
     name = two.folder.name
-    there = []
+    there: list[Path] = []
     while (two.folder / sound_name(name, len(there) + 1)).is_file():
         there.append(two.folder / sound_name(name, len(there) + 1))
     if dub is not None and len(there) == len(wanted) + len(source.audio):
@@ -71,7 +71,8 @@ def check_files(
         begins = samples_at(Fraction(code) / master.video.rate, made.audio[0].rate_hz)
         told_at = made.metadata.get("time_reference", "nothing")
         if master.video.start_tc is not None:
-            status, text = ("equal", told_at) if told_at == str(begins) else ("differs", f"{told_at}, not {begins}")
-            found.append(Check(f"beginning of track {n}", status, f"sample {text} of the day"))
+            good = told_at == str(begins)
+            text = f"sample {told_at}" + ("" if good else f", not {begins},") + " of the day"
+            found.append(Check(f"beginning of track {n}", "equal" if good else "differs", text))
     lost = "a sequence of pictures carries no tags, chapters or further streams"
     return [*found, Check("tags and further streams", "not looked at", lost)]

@@ -207,7 +207,11 @@ class Film:
 
     def shown(self, frame: Any) -> Any:
         """A decoded frame as it is worked on: of a sequence in planes (`numbered.planar`)."""
-        return frame if self.sequence is None else planar(frame)
+        if self.sequence is None:
+            return frame
+        made, told = planar(frame), start_of(self.sequence)
+        made.color_primaries, made.color_trc = told.primaries or 2, self.colour.transfer or told.transfer or 2
+        return made
 
     def _demuxed(self, every_stream: bool) -> Iterator[Any]:
         """Packets in file order, and empty ones at the end, which let the last frames out of the decoder."""

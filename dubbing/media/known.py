@@ -36,7 +36,8 @@ _WORDS = {
 
 
 _IN_HEADERS = {
-    "dpx": "a timecode in each header", "tiff": "TIFF has no place for a timecode", "png": "PNG has none for a timecode",
+    "dpx": "a timecode in each header",
+    "tiff": "TIFF has no place for a timecode", "png": "PNG has no place for a timecode",
     "exr": "all attributes kept, timecode too; of a sequence of OpenEXR only",
 }  # fmt: skip
 
@@ -110,6 +111,8 @@ def _containers() -> Iterator[Known]:
             film = _in_matroska(film)
         extension = delivery(film, _sound()).extension
         yield Known("container", name, True, f"the master is {extension}")
+    prores = replace(_film(codec="prores", tag="apch", pix_fmt="yuv422p10le"), container="mxf", path=Path("FILM.mxf"))
+    yield Known("container", "mxf with ProRes or DNxHR", True, f"the master is {delivery(prores, _sound()).extension}")
     for codec in SEQUENCES:
         what = "the master is one too, in which files without a patch are the source's own"
         light = ", linear light seen as PQ" if codec == "exr" else ""

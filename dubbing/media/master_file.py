@@ -50,6 +50,7 @@ class MasterFile:
     def __init__(self, path: Path, plan: Delivery, draft: bool) -> None:
         self.path, self.plan, self._draft = path, plan, draft
         self._file: Any = None
+        self.carried: Any = None
         self.done = 0
 
     def open(

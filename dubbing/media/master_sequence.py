@@ -95,7 +95,7 @@ class PictureFiles(MasterFile):
         self.path.mkdir(parents=True)
         self._film, self._timeline = film, timeline
         self.picture = SequencePicture(self.plan.picture, info.video, film, timeline, self._draft)
-        self.carried = _Nothing()
+        self.carried = self
         self._how: dict[str, int] = {}
         self._tracks = list(zip((*self.plan.sound, *self.plan.kept), files, strict=True))
         self._heard = (sound, film.path)
@@ -116,6 +116,9 @@ class PictureFiles(MasterFile):
                 (self.path / sequence.name(number)).write_bytes(data)
             self.done += 1
 
+    def mux(self, packet: Any) -> None:
+        """A packet of another stream: nothing carries it."""
+
     def header(self) -> bytes:
         return b""
 
@@ -132,8 +135,9 @@ class PictureFiles(MasterFile):
                 container_options={"fflags": "+bitexact", "write_bext": "1", "rf64": "auto"},
             )  # fmt: skip
             output.metadata["time_reference"] = str(samples_at(seconds + late[n], rate_hz))
-            whose = {"sound": (one,), "kept": ()} if n < len(own) else {"sound": (), "kept": (one,)}
-            SoundTracks(output, replace(self.plan, **whose), [file], *self._heard, line).mux_until(None)
+            dubs = n < len(own)
+            plan = replace(self.plan, sound=(one,) if dubs else (), kept=() if dubs else (one,))
+            SoundTracks(output, plan, [file], *self._heard, line).mux_until(None)
             output.close()
 
     def abandon(self) -> None:
@@ -147,13 +151,6 @@ class PictureFiles(MasterFile):
         warned = " A hard link is the source's file itself: change none in place." if "hard links" in str(told) else ""
         own = (f"{self.path.name}: of the source's own files, {', '.join(told)}.{warned}",) if told else ()
         return self.plan.notices + own
-
-
-class _Nothing:
-    """What carries no further stream."""
-
-    def mux(self, packet: Any) -> None:
-        """A packet of another stream: left out."""
 
 
 def _same(source: Path, target: Path) -> str:

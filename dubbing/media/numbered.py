@@ -11,6 +11,7 @@ the PNG specification.
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ import av
 import numpy as np
 
 from dubbing.errors import MediaError, UnsupportedMedia, several
+from dubbing.inputs import not_a_file
+from dubbing.media.colour import planes_of
 from dubbing.sequences import Sequence, find
 
 __all__ = [
@@ -69,6 +72,8 @@ class Header:
 def header_of(path: Path, codec: str) -> Header:
     """The header of a file. codec: FFmpeg's name. Raises MediaError where it is damaged or no such file,
     UnsupportedMedia where its pictures lie in a way that is not read."""
+    if kind := not_a_file(path):
+        raise MediaError(f"{path} is {kind}, not a picture.")
     try:
         size = os.path.getsize(path)
         with open(path, "rb") as file:
@@ -76,7 +81,7 @@ def header_of(path: Path, codec: str) -> Header:
         found = {"dpx": _dpx, "exr": _exr, "tiff": _tiff, "png": _png}[codec](path, data, size)
     except OSError as e:
         raise MediaError(f"{path} cannot be read: {e.strerror}.") from e
-    except (struct.error, IndexError, ValueError, OverflowError) as e:
+    except (struct.error, LookupError, ValueError, OverflowError) as e:
         raise MediaError(f"{path} is truncated or no {codec.upper()} file; copy it again.") from e
     if found.needs > size:
         raise MediaError(
@@ -113,8 +118,10 @@ def _dpx(path: Path, data: bytes, size: int) -> Header:
     assert channels is not None
     row = width * channels if depth == 8 else width * 4 if depth == 10 else width * channels * 2
     row = -(-row // 4) * 4 if depth == 8 else row
-    (code,) = struct.unpack_from(order + "I", data, 1920)
-    rates = [struct.unpack_from(order + "f", data, place)[0] for place in (1940, 1724)]
+    code, rates = 0xFFFFFFFF, [0.0]
+    if at >= 2048:  # the film and television headers are there
+        (code,) = struct.unpack_from(order + "I", data, 1920)
+        rates = [struct.unpack_from(order + "f", data, place)[0] for place in (1940, 1724)]
     return Header(
         width, height, f"{depth} bits {'RGB' if channels == 3 else 'RGBA'}", at + row * height, _bcd(code),
         next((rate for rate in rates if 1 <= rate <= 1000), None), _DPX_TRANSFERS.get(transfer),
@@ -172,14 +179,8 @@ def _exr(path: Path, data: bytes, size: int) -> Header:
 
 def _tv60(code: int) -> str | None:
     """Timecode as OpenEXR packs it."""
-    parts = [_bcd_byte(code >> shift & mask) for shift, mask in ((24, 0x3F), (16, 0x7F), (8, 0x7F), (0, 0x3F))]
-    if None in parts:
-        return None
-    return "{:02d}:{:02d}:{:02d}{}{:02d}".format(*parts[:3], ";" if code & 0x40 else ":", parts[3])
-
-
-def _bcd_byte(value: int) -> int | None:
-    return None if value & 15 > 9 else (value >> 4) * 10 + (value & 15)
+    found = _bcd(code & 0x3F7F7F3F)
+    return found if found is None or not code & 0x40 else f"{found[:8]};{found[9:]}"
 
 
 def _png(path: Path, data: bytes, size: int) -> Header:
@@ -193,7 +194,7 @@ def _png(path: Path, data: bytes, size: int) -> Header:
     return Header(width, height, f"{depth} bits {names.get(kind, 'of an unknown kind')}", 0 if whole else size + 1)
 
 
-def tiff_tags(data: bytes) -> tuple[str, dict[int, tuple[int, int, bytes]]]:
+def tiff_tags(data: bytes | mmap.mmap) -> tuple[str, dict[int, tuple[int, int, bytes]]]:
     """The byte order of a TIFF file for `struct`, and its first picture's tags: type, count and value's bytes.
 
     Raises ValueError: it is none, or its tags lie beyond `data`."""
@@ -222,9 +223,8 @@ def tiff_numbers(order: str, tag: tuple[int, int, bytes]) -> tuple[int, ...]:
 
 
 def _tiff(path: Path, data: bytes, size: int) -> Header:
-    if len(data) < size:
-        data = path.read_bytes()  # its tags may lie at the end
-    order, tags = tiff_tags(data)
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        order, tags = tiff_tags(whole)  # which may lie at the end
     numbers = {tag: tiff_numbers(order, tags[tag]) for tag in (256, 257, 258, 273, 279, 277) if tag in tags}
     needs = max(map(sum, zip(numbers[273], numbers[279], strict=True)), default=0) if 273 in numbers else 0
     return Header(
@@ -288,17 +288,15 @@ def planar(frame: Any) -> Any:
         return frame
     made = av.VideoFrame(frame.width, frame.height, wanted)
     if name in PACKED:
-        kind = np.dtype(np.uint8 if name in ("rgb24", "rgba") else ">u2" if name.endswith("be") else "<u2")
+        kind: np.dtype[Any] = np.dtype("u1" if name in ("rgb24", "rgba") else ">u2" if name.endswith("be") else "<u2")
         rows = np.frombuffer(frame.planes[0], kind).reshape(frame.height, frame.planes[0].line_size // kind.itemsize)
         channels = 4 if "a" in name.removesuffix("be") else 3
         samples = rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels)
         parts = [samples[..., c] for c in (1, 2, 0, 3)[:channels]]
     else:
         parts = [_codes_of(values, alpha=n == 3) for n, values in enumerate(floats_of(frame))]
-    for plane, part in zip(made.planes, parts, strict=True):
-        kind = np.dtype(np.uint8 if wanted in ("gbrp", "gbrap") else np.uint16)
-        there = np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // kind.itemsize)
-        there[:, : plane.width] = part
+    for there, part in zip(planes_of(made), parts, strict=True):
+        there[:] = part
     made.pts = frame.pts
     if frame.time_base is not None:
         made.time_base = frame.time_base

@@ -37,6 +37,7 @@ _OPTIONS = {
     "tiff": {"compression_algo": "deflate"}, "png": {"pred": "up"}, "exr": {"format": "half", "compression": "zip16"},
 }  # fmt: skip
 _UNDEFINED = 0xFFFFFFFF
+_DPX_GENERIC, _DPX_HEADERS = 1664, 2048  # bytes of the first header, and of all
 _DEFLATE = 8
 _OF_THE_STRIPS = {259, 266, 273, 278, 279, 284, 317, 322, 323, 324, 325, 330, 34665, 34853}
 """TIFF's tags of where samples lie, and those that point at further places in the file."""
@@ -72,8 +73,11 @@ def new_file(
     data = encoded(codec, frame)
     if codec != "dpx":
         return data
-    made = bytearray(data)
-    order, _ = dpx_codes(data)
+    order, at = dpx_codes(data)
+    made = bytearray(data[:at] + bytes(_DPX_HEADERS - at) + data[at:])  # the film and television headers are not there
+    for place in (4, 808):
+        struct.pack_into(order + "I", made, place, _DPX_HEADERS)
+    struct.pack_into(order + "III", made, 16, len(made), _DPX_GENERIC, _DPX_HEADERS - _DPX_GENERIC)
     digits = _UNDEFINED if code is None else int("".join(c for c in str(code) if c.isdigit()), 16)
     struct.pack_into(order + "BB", made, 801, NAMED.get(transfer or 0, 0), NAMED.get(primaries or 0, 0))
     struct.pack_into(order + "I", made, 1712, number)
@@ -102,7 +106,9 @@ def encoded(codec: str, frame: Any) -> bytes:
 
 def _in_light(frame: Any) -> Any:
     """A frame of 16-bit PQ as floats of linear light."""
-    made = av.VideoFrame(frame.width, frame.height, "gbrapf32le" if frame.format.name == "gbrap16le" else "gbrpf32le")
+    made: Any = av.VideoFrame(
+        frame.width, frame.height, "gbrapf32le" if frame.format.name == "gbrap16le" else "gbrpf32le"
+    )
     for n, (there, here) in enumerate(zip(made.planes, planes_of(frame), strict=True)):
         rows = np.frombuffer(there, np.float32).reshape(frame.height, there.line_size // 4)
         rows[:, : frame.width] = here / np.float32(65535) if n == 3 else light_of(here)
@@ -113,9 +119,10 @@ def packed(frame: Any, name: str) -> Any:
     """A planar frame in one of FFmpeg's packed or big-endian formats, sample by sample."""
     if frame.format.name == name:
         return frame
-    made = av.VideoFrame(frame.width, frame.height, name)
+    made: Any = av.VideoFrame(frame.width, frame.height, name)
     planes = planes_of(frame)
-    kind = np.dtype(np.uint8 if frame.format.name in ("gbrp", "gbrap") else ">u2" if name.endswith("be") else "<u2")
+    bits8 = frame.format.name in ("gbrp", "gbrap")
+    kind: np.dtype[Any] = np.dtype("u1" if bits8 else ">u2" if name.endswith("be") else "<u2")
     if name in PACKED:
         green, blue, red, *alpha = planes
         planes = [np.stack([red, green, blue, *alpha], -1).reshape(frame.height, -1)]
