@@ -155,7 +155,7 @@ def _masters() -> Iterator[Known]:
         what = f"{shown_formats(encoder.formats)}; in {', '.join(containers_of(encoder))}"
         yield Known("master", codec, True, f"profiles {', '.join(profiles)}; {what}" if profiles else what)
     for codec in SEQUENCES:
-        kinds = shown_formats(ENCODERS[codec].formats)
+        kinds = "half and single floats" if codec == "exr" else shown_formats(ENCODERS[codec].formats)
         what = f"a folder with one file a picture, {kinds}, and the sound as WAV; {_IN_HEADERS[codec]}"
         yield Known("master", f"{codec} (container)", True, what)
 
