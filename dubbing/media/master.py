@@ -26,6 +26,7 @@ from dubbing.master_choice import MasterChoice
 from dubbing.media.alone import Beside, beside, pictures
 from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.film import Film
+from dubbing.media.groups import Ground, GroupsRefused, GroupWriter, ground, group_pictures, not_copied
 from dubbing.media.master_picture import add_picture, describe, shown_as, steady
 from dubbing.media.master_sound import NOT_TOGETHER, SoundTracks, begins_of, together
 from dubbing.media.paste import pasted
@@ -135,6 +136,7 @@ def write_masters(
         if plan.muxer == "mxf" and not steady(timeline):
             raise UnsupportedMedia(f"{info.path.name} has a variable frame rate, and MXF has none: ask for `mov`.")
     copies = not draft and any(plan.picture.alike for plan in plans.values())
+    base = ground(source) if not draft and any(plan.picture.grouped for plan in plans.values()) else None
     outputs: list[_Output] = []
     with Film(source, 1 if copies else 0) as film, contextlib.ExitStack() as files:
         if copies:
@@ -144,16 +146,21 @@ def write_masters(
                 outputs.append(_Output(path, plan, draft))
                 opened = [files.enter_context(open_media(sound)) for _ in plan.sound]
                 opened += [files.enter_context(open_media(source)) for _ in plan.kept]
-                outputs[-1].open(info, sound_info, film, timeline, threads, opened, sound, language)
+                outputs[-1].open(info, sound_info, film, timeline, threads, opened, sound, language, base)
             film.on_packet = lambda packet: _each(outputs, packet)
             done = told = 0
-            shown: Iterable[tuple[Any, Any, tuple[Box, ...]]]
-            if all(output.copied is None for output in outputs):
-                shown = ((None, frame, ()) for frame in pasted(film, timeline, patch_folders, frames))
+            shown: Iterable[tuple[int, Any, Any, tuple[Box, ...]]]
+            every = any(output.copied is None and output.grouped is None for output in outputs)
+            reasons: dict[str, int] = {}
+            if base is not None and any(output.grouped for output in outputs):
+                shown = group_pictures(film, timeline, patch_folders, base, frames, every, reasons)
+            elif any(output.copied for output in outputs):
+                alone = pictures(film, timeline, patch_folders, frames, every)
+                shown = ((number, *picture) for number, picture in enumerate(alone))
             else:
-                every = any(output.copied is None for output in outputs)
-                shown = pictures(film, timeline, patch_folders, frames, every)
-            for number, (packet, frame, parts) in enumerate(shown):
+                whole = enumerate(pasted(film, timeline, patch_folders, frames))
+                shown = ((number, None, frame, ()) for number, frame in whole)
+            for number, packet, frame, parts in shown:
                 for output in outputs:
                     output.take(number, packet, frame, parts)
                 done = outputs[0].done
@@ -161,7 +168,7 @@ def write_masters(
                     progress(done - told)
                     told = done
             for output in outputs:
-                output.finish()
+                output.finish(reasons)
         except BaseException as e:
             for output in outputs:
                 output.abandon()
@@ -172,7 +179,7 @@ def write_masters(
     done = outputs[0].done
     if progress is not None and done > told:
         progress(done - told)
-    return [Mastered(output.path, output.done, output.plan.notices) for output in outputs]
+    return [Mastered(output.path, output.done, (*output.plan.notices, *output.told)) for output in outputs]
 
 
 def _each(outputs: Sequence[_Output], packet: Any) -> None:
@@ -194,20 +201,22 @@ def refuse_for_mxf(plan: Delivery, film: MediaInfo, sound: MediaInfo) -> None:
 
 
 class _Output:
-    """One master on its way. done: how many of its pictures are written."""
+    """One master on its way. done: how many of its pictures are written; told: sentences for the user."""
 
     def __init__(self, path: Path, plan: Delivery, draft: bool) -> None:
         self.path, self.plan, self._draft = path, plan, draft
         self._file: Any = None
         self.copied: Beside | None = None
+        self.grouped: GroupWriter | None = None
         self.done = 0
+        self.told: list[str] = []
 
     def open(
         self, info: MediaInfo, sound_info: MediaInfo, film: Film, timeline: Timeline, threads: int,
-        files: Sequence[Any], sound: str | Path, language: str | None,
+        files: Sequence[Any], sound: str | Path, language: str | None, base: Ground | None,
     ) -> None:  # fmt: skip
         """Begin the file, with all of its streams. files: the dub's, opened once for each
-        of its tracks, then the film's for each of those that are kept."""
+        of its tracks, then the film's for each of those that are kept; base: of groups that are to be copied."""
         assert info.video is not None
         plan, self._timeline = self.plan, timeline
         start = int(timeline.pts[0]) * timeline.time_base
@@ -215,8 +224,14 @@ class _Output:
         self._file = _open_output(self.path, plan, info, sound_info, timeline, self._draft, at_zero)
         alike = plan.picture.alike and not self._draft
         self.copied = beside(self._file, film, plan.picture, timeline) if alike else None
-        if self.copied is not None:
-            self._picture = self.copied.stream
+        if base is not None and plan.picture.grouped:
+            try:
+                self.grouped = GroupWriter(self._file, film, plan, info.video, timeline, threads, base)
+            except GroupsRefused as e:
+                self.told.append(e.sentence(film.path))
+        one = self.copied or self.grouped
+        if one is not None:
+            self._picture = one.stream
         else:
             self._picture = add_picture(self._file, plan, info.video, film, timeline, threads, self._draft)
         self._size = (self._picture.width, self._picture.height) if self._draft else None
@@ -227,20 +242,28 @@ class _Output:
         self._file.set_chapters(film.container.chapters())
 
     def take(self, number: int, packet: Any, frame: Any, parts: tuple[Box, ...]) -> None:
-        """The next picture. packet: the source's, where pictures are copied; frame: decoded, with its patches in it;
-        parts: where these are, where pictures are copied."""
+        """The next picture. packet: the source's, where pictures are copied, or one of a group that is; frame: decoded,
+        with its patches in it; parts: where these are, where pictures are copied one by one."""
         if self.copied is not None:
             made = self.copied.packet(number, frame, packet, parts)
             made.pts = made.dts = int(self._timeline.pts[number])
             made.time_base, made.stream = self._timeline.time_base, self._picture
             self._mux([made])
+        elif self.grouped is not None and packet is not None:
+            self._mux(self.grouped.copy(packet))
         else:
             frame.pts, frame.time_base = int(self._timeline.pts[number]), self._timeline.time_base
-            self._mux(self._picture.encode(shown_as(frame, self.plan, self._size)))
+            if self.grouped is not None:
+                self._mux(self.grouped.encode(frame))
+            else:
+                self._mux(self._picture.encode(shown_as(frame, self.plan, self._size)))
 
-    def finish(self) -> None:
-        """Write what is left, and the file's end."""
-        if self.copied is None:
+    def finish(self, reasons: Mapping[str, int]) -> None:
+        """Write what is left, and the file's end. reasons: why groups without a patch were not copied."""
+        if self.grouped is not None:
+            self._mux(self.grouped.flush())
+            self.told += not_copied(self.path, reasons)
+        elif self.copied is None:
             self._mux(self._picture.encode(None))
         self._sound.mux_until(None)
         self._file.close()

@@ -6,6 +6,7 @@ It knows neither sound nor what may be delivered how (`delivery`), and writes no
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.codec.context import Flags
 
 from dubbing.clock import Timeline
 from dubbing.media.colour import HDR, narrowed, planes_of
@@ -22,7 +24,7 @@ from dubbing.media.film import Film
 from dubbing.media.probe import VideoInfo
 from dubbing.media.tags import kept_tags
 
-__all__ = ["add_picture", "describe", "shown_as", "steady"]
+__all__ = ["add_picture", "describe", "open_encoder", "shown_as", "steady"]
 
 _DEFAULTS: dict[str, tuple[str | int, float]] = {
     "libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0), "libsvtav1": (8, 20.0),
@@ -45,15 +47,42 @@ def add_picture(
 ) -> Any:
     """The encoder's stream, with everything that the source says about its picture."""
     made = _draft_of(plan.picture) if draft else plan.picture
-    turned = plan.picture.converts
-    matrix = video.matrix if turned is None else turned.matrix
-    width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
     if made.encoder.name == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only: else it tells its settings on stderr
-    stream = output.add_stream(made.encoder.name, rate=timeline.rate, width=width, height=height, pix_fmt=made.pix_fmt)
-    ctx = stream.codec_context
-    ctx.time_base = timeline.time_base
+    stream = output.add_stream(made.encoder.name, rate=timeline.rate)
+    stream.options = _told(stream.codec_context, made, video, film, timeline, threads, draft)
     stream.time_base = timeline.time_base
+    if made.tag:
+        stream.codec_context.codec_tag = made.tag
+    return stream
+
+
+def open_encoder(
+    plan: Delivery, video: VideoInfo, film: Film, timeline: Timeline, threads: int, options: Mapping[str, str]
+) -> Any:
+    """The same encoder without a stream, opened, its header apart from its packets. options: more for it; those of
+    x264-params are added to its own."""
+    encoder: Any = av.CodecContext.create(plan.picture.encoder.name, "w")
+    own = _told(encoder, plan.picture, video, film, timeline, threads, False)
+    encoder.framerate = timeline.rate
+    encoder.flags |= Flags.global_header
+    for name, value in options.items():
+        own[name] = f"{own[name]}:{value}" if name in own else value
+    encoder.options = own
+    encoder.open()
+    return encoder
+
+
+def _told(
+    ctx: Any, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, draft: bool
+) -> dict[str, str]:
+    """Tells an encoder everything that the source says about its picture; what comes back are the encoder's own
+    options."""
+    turned = made.converts
+    matrix = video.matrix if turned is None else turned.matrix
+    width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
+    ctx.width, ctx.height, ctx.pix_fmt = width, height, made.pix_fmt
+    ctx.time_base = timeline.time_base
     ctx.sample_aspect_ratio = video.sample_aspect * Fraction(video.width * height, video.height * width)
     ctx.color_primaries, ctx.color_trc, ctx.colorspace = (
         2 if value is None else value for value in (video.primaries, video.transfer, matrix)
@@ -79,10 +108,7 @@ def add_picture(
         ctx.max_b_frames = 0
     if made.encoder.name == "libx265":
         options["x265-params"] = _x265(video, threads or _ENCODER_THREADS)
-    if made.tag:
-        ctx.codec_tag = made.tag
-    stream.options = options
-    return stream
+    return options
 
 
 def _x265(video: VideoInfo, threads: int) -> str:
