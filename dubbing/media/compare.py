@@ -24,7 +24,7 @@ from dubbing.errors import several
 from dubbing.languages import of_stream_tag
 from dubbing.media.language import three_letters
 from dubbing.media.likeness import until_damage
-from dubbing.media.master import NO_TEXT
+from dubbing.media.master_file import NO_TEXT
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, first_video, open_media
 from dubbing.media.sound import first_sample_time, sound_blocks
 from dubbing.media.tags import kept_tags

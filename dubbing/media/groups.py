@@ -9,7 +9,7 @@ nor containers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,18 +22,16 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.delivery import Delivery
 from dubbing.media.film import Film
-from dubbing.media.master_picture import open_encoder, shown_as, steady
 from dubbing.media.parameter_sets import IDR, PICTURE, SETS, Sets, packed, units
 from dubbing.media.paste import PatchQueue, paste
 from dubbing.media.patches import patch_frames
-from dubbing.media.probe import VideoInfo, first_video, open_media
+from dubbing.media.probe import first_video, open_media
 from dubbing.media.prores import Box
 from dubbing.media.read import uneven
 
 __all__ = [
-    "Copied", "Ground", "Group", "GroupWriter", "GroupsRefused", "ground", "group_pictures", "groups", "not_copied",
+    "Copied", "Ground", "Group", "GroupWriter", "GroupsRefused", "ground", "group_pictures", "groups",
     "why_encoded",
 ]  # fmt: skip
 
@@ -42,7 +40,6 @@ _PLAIN = {PICTURE, IDR, 6, *SETS, 9, 10, 11, 12}
 _LOOKED_AT, _REORDERED = 1000, 32
 _MOST_PICTURES, _MOST_BYTES = 1500, 1 << 28  # of a group that is held until it is known whether it changes
 _VARIABLE = "it has a variable frame rate, and pictures that are not coded in the order they are shown"
-_ENCODER_DELAY = 2  # by how many pictures x264 codes at most ahead of showing: of a pyramid of B-frames
 
 
 @dataclass(frozen=True)
@@ -128,12 +125,6 @@ def why_encoded(path: Path) -> str:
     where groups can be copied, as far as the film's beginning tells."""
     why = ground(path).why
     return GroupsRefused(why).sentence(path) if why else ""
-
-
-def not_copied(path: Path, reasons: Mapping[str, int]) -> Iterator[str]:
-    """Sentences about pictures without a patch that were encoded though they were to be copied: how many, by why."""
-    for why, count in reasons.items():
-        yield f"{path.name}: {several(count, 'picture')} without a patch had to be encoded, because {why}."
 
 
 class _Reader:
@@ -331,19 +322,20 @@ class GroupWriter:
     """A stream of an output in which the source's groups and encoded ones follow each other. stream: of the output."""
 
     def __init__(
-        self, output: Any, film: Film, plan: Delivery, video: VideoInfo, timeline: Timeline, threads: int, base: Ground,
+        self, output: Any, film: Film, timeline: Timeline, base: Ground, encoder_delay: int,
+        opened: Callable[[Mapping[str, str]], Any],
     ) -> None:  # fmt: skip
-        """Raises GroupsRefused: they cannot."""
+        """encoder_delay: how many pictures the encoder codes at most before one that is shown before them;
+        opened(options): such an encoder, its header apart. Raises GroupsRefused: groups cannot be copied."""
         if base.sets is None:
             raise GroupsRefused(base.why)
-        self._film, self._plan, self._video, self._line, self._threads = film, plan, video, timeline, threads
-        self._number = base.sets.free()
-        self._encoder: Any = None
-        self._written = 0
-        self._delay = max(base.delay, _ENCODER_DELAY if steady(timeline) else 0)
-        if base.delay and not steady(timeline):
+        if base.delay and not encoder_delay:
             raise GroupsRefused(_VARIABLE)
-        made = Sets.of(bytes(self._opened().extradata or b""))
+        self._film, self._line, self._opened = film, timeline, opened
+        self._options = {"x264-params": f"sps-id={base.sets.free()}:annexb=0"}
+        self._encoder: Any = None
+        self._written, self._delay = 0, max(base.delay, encoder_delay)
+        made = Sets.of(bytes(opened(self._options).extradata or b""))
         if {one.shape for one in made.read} != {one.shape for one in base.sets.read}:
             raise GroupsRefused("the encoder's pictures are of another kind")
         source = film.stream
@@ -352,18 +344,10 @@ class GroupWriter:
         ctx = stream.codec_context
         ctx.framerate = timeline.rate  # without it mov writes no timecode track
         ctx.extradata = (base.sets + made).record()
+        ctx.codec_tag = "avc1" if output.format.name != "matroska" else "\0\0\0\0"
         if source.sample_aspect_ratio:
             ctx.sample_aspect_ratio = source.sample_aspect_ratio
-        if plan.muxer != "matroska":
-            ctx.codec_tag = "avc1"
         self.stream = stream
-
-    def _opened(self) -> Any:
-        """An encoder that begins a run."""
-        return open_encoder(
-            self._plan, self._video, self._film, self._line, self._threads,
-            {"x264-params": f"sps-id={self._number}:annexb=0"},
-        )  # fmt: skip
 
     def copy(self, one: Copied) -> list[Any]:
         """Packets for a copied picture: what was left of the run before it, and its own."""
@@ -375,8 +359,8 @@ class GroupWriter:
     def encode(self, frame: Any) -> list[Any]:
         """Packets that come out as a frame with its pts goes in."""
         if self._encoder is None:
-            self._encoder = self._opened()
-        return self._timed(self._encoder.encode(shown_as(frame, self._plan, None)))
+            self._encoder = self._opened(self._options)
+        return self._timed(self._encoder.encode(frame))
 
     def flush(self) -> list[Any]:
         """The rest of a run."""

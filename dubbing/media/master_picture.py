@@ -6,7 +6,7 @@ It knows neither sound nor what may be delivered how (`delivery`), and writes no
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -17,14 +17,17 @@ import numpy as np
 from av.codec.context import Flags
 
 from dubbing.clock import Timeline
+from dubbing.media.alone import beside
 from dubbing.media.colour import HDR, narrowed, planes_of
 from dubbing.media.delivery import Delivery
 from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
+from dubbing.media.groups import Ground, GroupsRefused, GroupWriter
 from dubbing.media.probe import VideoInfo
+from dubbing.media.prores import Box
 from dubbing.media.tags import kept_tags
 
-__all__ = ["add_picture", "describe", "open_encoder", "shown_as", "steady"]
+__all__ = ["MadePicture", "describe", "steady"]
 
 _DEFAULTS: dict[str, tuple[str | int, float]] = {
     "libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0), "libsvtav1": (8, 20.0),
@@ -34,11 +37,73 @@ _DRAFT: dict[str, tuple[str | int, float]] = {
 }  # fmt: skip
 _ENCODER_THREADS = 8
 _STEADY_S = Fraction(2, 1000)
+_X264_DELAY = 2  # by how many pictures a pyramid of B-frames is coded ahead of showing, at most
 
 
-def add_picture(
+class MadePicture:
+    """The picture of one master, packet by packet. stream: of `output`, which may be a file that is never written;
+    copies: whether the source's own packets stand in it beside new ones (one by one: `alone`, or in groups: `groups`),
+    else every picture is encoded; refused: the sentence that says why they do not, though they were to, or ''."""
+
+    def __init__(
+        self, output: Any, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, draft: bool,
+        base: Ground | None = None,
+    ) -> None:  # fmt: skip
+        """base: of the film, where groups of its pictures are to be copied (`groups.ground`)."""
+        self._made, self._timeline, self.refused = made, timeline, ""
+        self._beside = beside(output, film, made, timeline) if made.alike and not draft else None
+        self._groups: GroupWriter | None = None
+        if base is not None and made.grouped and not draft:
+            try:
+                self._groups = GroupWriter(
+                    output, film, timeline, base, _X264_DELAY if steady(timeline) else 0,
+                    lambda options: _open_encoder(made, video, film, timeline, threads, options),
+                )  # fmt: skip
+            except GroupsRefused as e:
+                self.refused = e.sentence(film.path)
+        self.copies = self._beside is not None or self._groups is not None
+        if self._beside is not None:
+            self.stream = self._beside.stream
+        elif self._groups is not None:
+            self.stream = self._groups.stream
+        else:
+            self.stream = _encoder(output, made, video, film, timeline, threads, draft)
+        self._size = (self.stream.width, self.stream.height) if draft else None
+
+    def packets(self, number: int, packet: Any, frame: Any, parts: Sequence[Box]) -> Iterable[Any]:
+        """What comes out when the next picture goes in, with its times. packet: the source's, where pictures are
+        copied one by one, or a `Copied` one of a group; frame: decoded, with its patches in it; parts: where these are,
+        where pictures are copied one by one."""
+        if self._beside is not None:
+            return [self.timed(self._beside.packet(number, frame, packet, parts), number)]
+        if self._groups is not None and packet is not None:
+            return self._groups.copy(packet)
+        frame.pts, frame.time_base = int(self._timeline.pts[number]), self._timeline.time_base
+        return self._encoded(frame)
+
+    def rest(self) -> Iterable[Any]:
+        """What is left in the encoder after the last picture."""
+        if self._groups is not None:
+            return self._groups.flush()
+        return [] if self.copies else self._encoded(None)
+
+    def timed(self, packet: Any, number: int) -> Any:
+        """A packet of picture `number` with its times."""
+        packet.pts = packet.dts = int(self._timeline.pts[number])
+        packet.time_base, packet.stream = self._timeline.time_base, self.stream
+        return packet
+
+    def _encoded(self, frame: Any) -> Iterable[Any]:
+        shown = None if frame is None else _shown_as(frame, self._made, self._size)
+        if self._groups is not None:
+            return self._groups.encode(shown)
+        made: Iterable[Any] = self.stream.encode(shown)
+        return made
+
+
+def _encoder(
     output: Any,
-    plan: Delivery,
+    wanted: Encoding,
     video: VideoInfo,
     film: Film,
     timeline: Timeline,
@@ -46,24 +111,24 @@ def add_picture(
     draft: bool,
 ) -> Any:
     """The encoder's stream, with everything that the source says about its picture."""
-    made = _draft_of(plan.picture) if draft else plan.picture
+    made = _draft_of(wanted) if draft else wanted
     if made.encoder.name == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only: else it tells its settings on stderr
     stream = output.add_stream(made.encoder.name, rate=timeline.rate)
-    stream.options = _told(stream.codec_context, made, video, film, timeline, threads, draft)
+    stream.options = _tell(stream.codec_context, made, video, film, timeline, threads, draft)
     stream.time_base = timeline.time_base
     if made.tag:
         stream.codec_context.codec_tag = made.tag
     return stream
 
 
-def open_encoder(
-    plan: Delivery, video: VideoInfo, film: Film, timeline: Timeline, threads: int, options: Mapping[str, str]
+def _open_encoder(
+    made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, options: Mapping[str, str]
 ) -> Any:
-    """The same encoder without a stream, opened, its header apart from its packets. options: more for it; those of
+    """The same encoder without a stream, opened, its header apart from its packets. options: further ones; those of
     x264-params are added to its own."""
-    encoder: Any = av.CodecContext.create(plan.picture.encoder.name, "w")
-    own = _told(encoder, plan.picture, video, film, timeline, threads, False)
+    encoder: Any = av.CodecContext.create(made.encoder.name, "w")
+    own = _tell(encoder, made, video, film, timeline, threads, False)
     encoder.framerate = timeline.rate
     encoder.flags |= Flags.global_header
     for name, value in options.items():
@@ -73,11 +138,10 @@ def open_encoder(
     return encoder
 
 
-def _told(
+def _tell(
     ctx: Any, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, draft: bool
 ) -> dict[str, str]:
-    """Tells an encoder everything that the source says about its picture; what comes back are the encoder's own
-    options."""
+    """Tell an encoder everything that the source says about its picture; what comes back is told by name."""
     turned = made.converts
     matrix = video.matrix if turned is None else turned.matrix
     width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
@@ -133,12 +197,11 @@ def describe(stream: Any, plan: Delivery, video: VideoInfo, film: Film) -> None:
     stream.disposition = film.stream.disposition
 
 
-def shown_as(frame: Any, plan: Delivery, size: tuple[int, int] | None) -> Any:
+def _shown_as(frame: Any, made: Encoding, size: tuple[int, int] | None) -> Any:
     """A decoded frame as a master's encoder takes it. size: (width, height) where it is another than the film's."""
     if size is not None and size != (frame.width, frame.height):
         frame = _smaller(frame, *size)
-    converts = plan.picture.converts
-    frame = narrowed(frame, plan.picture.pix_fmt) if converts is None else converts.of(frame)
+    frame = narrowed(frame, made.pix_fmt) if made.converts is None else made.converts.of(frame)
     frame.pict_type = 0
     return frame
 
