@@ -37,7 +37,7 @@ __all__ = [
 
 _PLAIN = {PICTURE, IDR, 6, *SETS, 9, 10, 11, 12}
 """Types of units that a copied packet may hold: slices, their sets, messages, and marks."""
-_LOOKED_AT, _REORDERED = 1000, 32
+_LOOKED_AT, _REORDERED = 1000, 32  # packets; those shown between the last ones are not all there
 _MOST_PICTURES, _MOST_BYTES = 1500, 1 << 28  # of a group that is held until it is known whether it changes
 _VARIABLE = "it has a variable frame rate, and pictures that are not coded in the order they are shown"
 
@@ -98,18 +98,18 @@ def ground(path: str | Path) -> Ground:
     known = np.array([t for t in times if t is not None], np.int64)
     if len(known) < len(times) or not len(known):
         return Ground("not all of its packets say when they are shown")
-    if len(known) + 1 >= _LOOKED_AT:
-        known = known[:-_REORDERED]  # pictures shown between the last ones are not all there
-    delay = _delay(known)
-    if delay and uneven(np.sort(known)):
+    sure = len(known) - _REORDERED if len(times) == _LOOKED_AT else len(known)
+    delay = _delay(known, sure)
+    if delay and uneven(np.sort(known)[:sure]):
         return Ground(_VARIABLE)
     return Ground("", sets, delay)
 
 
-def _delay(pts_N: np.ndarray) -> int:
-    """How many pictures are decoded at most before one that is shown before them; pts_N: in the order of decoding."""
+def _delay(pts_N: np.ndarray, first: int | None = None) -> int:
+    """How many pictures are decoded at most before one that is shown before them. pts_N: in the order of decoding, of
+    which only the first ones are looked at."""
     ranks = np.argsort(np.argsort(pts_N, kind="stable"), kind="stable")
-    return int((np.arange(len(pts_N)) - ranks).max(initial=0))
+    return int((np.arange(len(pts_N)) - ranks)[:first].max(initial=0))
 
 
 class GroupsRefused(Exception):
