@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ _PLAIN = {PICTURE, IDR, 6, *SETS, 9, 10, 11, 12}
 """Types of units that a copied packet may hold: slices, their sets, messages, and marks."""
 _LOOKED_AT, _REORDERED = 1000, 32  # packets; those shown between the last ones are not all there
 _MOST_PICTURES, _MOST_BYTES = 1500, 1 << 28  # of a group that is held until it is known whether it changes
+_STEPS_BACK = (0, 17, 300)  # frames before the wanted one to seek to, one try after another
 _VARIABLE = "it has a variable frame rate, and pictures that are not coded in the order they are shown"
 
 
@@ -174,62 +175,81 @@ def groups(film: Film, sets: Sets) -> Iterator[Group]:
 
 
 def group_pictures(
-    film: Film, timeline: Timeline, folders: Iterable[str | Path], base: Ground, frames: int | None = None,
-    every: bool = False, reasons: dict[str, int] | None = None,
+    film: Film, timeline: Timeline, folders: Iterable[str | Path], base: Ground, first: int = 0,
+    last: int | None = None, every: bool = False, reasons: dict[str, int] | None = None,
 ) -> Iterator[tuple[int, Copied | None, Any | None, tuple[Box, ...]]]:  # fmt: skip
-    """A film's pictures: as copied packets, in the order of decoding, or as decoded frames with their patches in them,
-    in the order shown. Of copied ones the frames come too, in their own order beside the packets, where `every` is
-    wanted: a frame without a packet is to be encoded by all. The first number is the frame's, or the packet's.
+    """The pictures of frames [first, last) of a film: copied ones as packets, in the order of decoding, others as
+    decoded frames with their patches in them, in the order shown. What comes before the packets of a group is of frames
+    before it. Of a copied group the frames come too, one beside each packet, where `every` is wanted; a frame without a
+    packet is to be encoded by all. The number is the frame's, or the packet's where it comes alone. A group that is not
+    whole among these frames is not copied.
 
-    frames: only so many; reasons: gets the number of pictures without a patch that are not copied, by why.
-    Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
+    reasons: gets the number of pictures without a patch that cannot be copied, by why. Raises DamagedMedia; MediaError
+    when the film is not the timeline's, or a patch lies beyond its end.
     """
     assert base.sets is not None
     folders = list(folders)
     patched = np.unique(np.concatenate([[], *(patch_frames(f)["frame"].to_numpy() for f in folders)])).astype(np.int64)
-    whole = len(timeline) if frames is None else min(frames, len(timeline))
-    queue, count, at = PatchQueue(folders), 0, 0
-    with _Decoder(film, timeline, queue) as decoder:
-        for group in groups(film, base.sets):
-            numbers = _numbers(group, timeline, at, base.delay)
+    whole = len(timeline) if last is None else min(last, len(timeline))
+    queue = PatchQueue(folders, first or None, last)
+    some, at = _from(film, timeline, base.sets, first)
+    copied = longest = 0
+    with _Decoder(film, timeline, queue, range(first, whole)) as decoder:
+        decoder.skip_to(at)
+        for group in some:
             reached = at + len(group.pts)
-            last = int(np.searchsorted(patched, at)), int(np.searchsorted(patched, reached))
-            touched = last[0] < last[1]
-            if group.why or numbers is None or touched or reached > whole or not group.clean:
-                if reasons is not None and not touched and reached <= whole:
+            touched = np.searchsorted(patched, at) < np.searchsorted(patched, reached)
+            numbers = None if touched or at < first or reached > whole else _numbers(group, timeline, at, base.delay)
+            longest = max(longest, reached - at)
+            if numbers is None or group.why or not group.clean:
+                if reasons is not None and not touched and at >= first and reached <= whole:
                     why = group.why or "its times are not those of its pictures"
                     reasons[why] = reasons.get(why, 0) + reached - at
-                for number, frame in decoder.feed(group.packets):
-                    if number < whole:
-                        yield number, None, frame, ()
+                yield from ((n, None, frame, ()) for n, frame in decoder.feed(group.packets))
             else:
                 yield from ((n, None, frame, ()) for n, frame in decoder.end())
-                decoder.skip_to(at)
                 own = [
                     Copied(packed(units(bytes(packet), base.sets.prefix)), number, packet.is_keyframe)
                     for packet, number in zip(group.packets, numbers, strict=True)
                 ]
+                decoder.skip_to(at)
                 if every:
                     shown = [*decoder.feed(group.packets), *decoder.end()]
-                    if len(shown) != len(own):
-                        raise film.damage(at)
                     yield from ((n, one, frame, ()) for one, (n, frame) in zip(own, shown, strict=True))
                 else:
                     yield from ((one.number, one, None, ()) for one in own)
-                    decoder.skip_to(reached)
+                decoder.skip_to(reached)
+                copied += len(own)
             at = reached
             if at >= whole:
                 break
-        for number, frame in decoder.end():
-            if number < whole:
-                yield number, None, frame, ()
+        yield from ((n, None, frame, ()) for n, frame in decoder.end())
         count = decoder.number
+    if reasons is not None and not copied and not reasons and len(patched) < whole - first:
+        why = f"each group between two clean key frames, of up to {longest} pictures, has a patch"
+        reasons[why] = whole - first - len(patched)
     if count < whole or (whole == len(timeline) and count != whole):
         raise MediaError(
             f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
         )
-    if queue.left and whole == len(timeline):
+    if queue.left and last is None:
         raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
+
+
+def _from(film: Film, timeline: Timeline, sets: Sets, first: int) -> tuple[Iterator[Group], int]:
+    """The groups from the one that holds frame `first`, or from one before it, and the number of their first frame."""
+    for back in _STEPS_BACK if first and film.seekable else ():
+        film.container.seek(int(timeline.pts[max(0, first - back)]), stream=film.stream)
+        found = groups(film, sets)
+        group = next(found, None)
+        if group is None or not group.clean or any(t is None for t in group.pts) or not group.pts:
+            continue
+        number = int(np.searchsorted(timeline.pts, min(t for t in group.pts if t is not None)))
+        if number <= first and _numbers(group, timeline, number, len(group.packets)) is not None:
+            return chain([group], found), number
+    if first:
+        film.container.seek(0)
+    return groups(film, sets), 0
 
 
 def _numbers(group: Group, timeline: Timeline, first: int, delay: int) -> list[int] | None:
@@ -248,11 +268,11 @@ def _numbers(group: Group, timeline: Timeline, first: int, delay: int) -> list[i
 
 
 class _Decoder:
-    """A film's decoder for runs of groups; patches are pasted by a thread while the next frame is decoded.
-    number: of the next frame that it gives."""
+    """A film's decoder for runs of groups; patches are pasted by a thread while the next frame is decoded. wanted: only
+    these frames come out; number: of the next one."""
 
-    def __init__(self, film: Film, timeline: Timeline, queue: PatchQueue) -> None:
-        self._film, self._line, self._queue = film, timeline, queue
+    def __init__(self, film: Film, timeline: Timeline, queue: PatchQueue, wanted: range) -> None:
+        self._film, self._line, self._queue, self._wanted = film, timeline, queue, wanted
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="paste")
         self._coming: tuple[int, Future[Any]] | None = None
         self._fed = self._decoded = 0
@@ -303,10 +323,11 @@ class _Decoder:
             film.check(frame, self.number)
             if self.number >= len(self._line):
                 raise MediaError(f"{film.path} has changed: it has more frames than its timeline.")
-            patches = self._queue.at(self.number)
-            before, self._coming = self._coming, (self.number, self._thread.submit(self._paste, frame, patches))
-            self._decoded += 1
-            self.number += 1
+            number, self.number, self._decoded = self.number, self.number + 1, self._decoded + 1
+            if number not in self._wanted:
+                continue
+            coming = self._thread.submit(self._paste, frame, self._queue.at(number))
+            before, self._coming = self._coming, (number, coming)
             if before is not None:
                 yield before[0], before[1].result()
 
@@ -334,6 +355,7 @@ class GroupWriter:
         self._film, self._line, self._opened = film, timeline, opened
         self._options = {"x264-params": f"sps-id={base.sets.free()}:annexb=0"}
         self._encoder: Any = None
+        self._prefix = base.sets.prefix
         self._written, self._delay = 0, max(base.delay, encoder_delay)
         made = Sets.of(bytes(opened(self._options).extradata or b""))
         if {one.shape for one in made.read} != {one.shape for one in base.sets.read}:
@@ -350,11 +372,18 @@ class GroupWriter:
         self.stream = stream
 
     def copy(self, one: Copied) -> list[Any]:
-        """Packets for a copied picture: what was left of the run before it, and its own."""
+        """Packets for a picture of which there is one: what was left of the run before it, and its own."""
         made = self.flush()
         packet = av.Packet(one.data)
         packet.pts, packet.is_keyframe = int(self._line.pts[one.number]), one.key
         return [*made, *self._timed([packet])]
+
+    def own(self, packet: Any) -> Copied | None:
+        """A packet of the film as it is copied; None where the film has no frame of its time."""
+        number = int(np.searchsorted(self._line.pts, packet.pts or 0))
+        if packet.pts is None or number >= len(self._line) or int(self._line.pts[number]) != packet.pts:
+            return None
+        return Copied(packed(units(bytes(packet), self._prefix)), number, packet.is_keyframe)
 
     def encode(self, frame: Any) -> list[Any]:
         """Packets that come out as a frame with its pts goes in."""

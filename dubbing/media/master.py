@@ -9,7 +9,7 @@ the film. It does not know what may be delivered how (`delivery`) or where patch
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,8 +24,9 @@ from dubbing.master_choice import MasterChoice
 from dubbing.media.alone import pictures
 from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.film import Film
-from dubbing.media.groups import ground, group_pictures
+from dubbing.media.groups import Ground, ground, group_pictures
 from dubbing.media.master_file import MasterFile, carry
+from dubbing.media.master_parts import PART_THREADS, joined
 from dubbing.media.master_picture import steady
 from dubbing.media.master_sound import NOT_TOGETHER, begins_of, together
 from dubbing.media.paste import pasted
@@ -87,6 +88,7 @@ def encode_masters(
     frames: int | None = None,
     draft: bool = False,
     progress: Callable[[int], None] | None = None,
+    parts: Sequence[Path] = (),
 ) -> list[Mastered]:
     """Write masters of `source` with patches and dub `sound`, one for each target, decoding the film once.
 
@@ -95,7 +97,8 @@ def encode_masters(
     delivered (None: all); threads: encoder threads, 0 for a fixed number, so that the same input gives the same bytes
     on every machine; frames: leave off after so many, where a film is made longer than this dub needs (None: all of
     them, as any source's are); draft: half the width and height, encoded fast and small unless crf and preset say
-    otherwise, with a comment among the tags that says so; progress(n): n more frames are done.
+    otherwise, with a comment among the tags that says so; progress(n): n more frames are done; parts: folders of
+    `make_part`, which follow each other, for the same targets in this order: their pictures are joined, none is made.
 
     Raises UnsupportedMedia before any work, DamagedMedia by timecode, OutputError when a target cannot be written.
     """
@@ -103,7 +106,7 @@ def encode_masters(
     plans = {path: delivery(info, sound_info, tracks, choice) for path, choice in targets.items()}
     return write_masters(
         source, timeline, patch_folders, sound, plans, language=language, threads=threads, frames=frames, draft=draft,
-        progress=progress,
+        progress=progress, parts=parts,
     )  # fmt: skip
 
 
@@ -119,6 +122,7 @@ def write_masters(
     frames: int | None = None,
     draft: bool = False,
     progress: Callable[[int], None] | None = None,
+    parts: Sequence[Path] = (),
 ) -> list[Mastered]:
     """As `encode_masters`, of what was decided for each target (`delivery`)."""
     info, sound_info = probe(source), probe(sound)
@@ -137,28 +141,22 @@ def write_masters(
                 outputs.append(MasterFile(path, plan, draft))
                 opened = [files.enter_context(open_media(sound)) for _ in plan.sound]
                 opened += [files.enter_context(open_media(source)) for _ in plan.kept]
-                outputs[-1].open(info, sound_info, film, timeline, threads, opened, sound, language, base)
+                outputs[-1].open(
+                    info, sound_info, film, timeline, PART_THREADS if parts else threads, opened, sound, language, base
+                )
             film.on_packet = lambda packet: carry(outputs, packet)
             done = told = 0
-            shown: Iterable[tuple[int, Any, Any, tuple[Box, ...]]]
-            every = not all(output.picture.copies for output in outputs)
-            if not any(output.picture.copies for output in outputs):
-                whole = enumerate(pasted(film, timeline, patch_folders, frames))
-                shown = ((n, None, frame, ()) for n, frame in whole)
-            elif base is not None:
-                shown = group_pictures(film, timeline, patch_folders, base, frames, every, reasons)
-            else:
-                alone = enumerate(pictures(film, timeline, patch_folders, frames, every))
-                shown = ((n, *picture) for n, picture in alone)
-            for number, packet, frame, parts in shown:
-                for output in outputs:
-                    output.take(output.picture.packets(number, packet, frame, parts))
+            steps = (
+                joined(film, timeline, outputs, parts, frames)
+                if parts
+                else _drawn(film, timeline, outputs, patch_folders, frames, base, reasons)
+            )
+            for _ in steps:
                 done = outputs[0].done
                 if progress is not None and done - told >= _PROGRESS_FRAMES:
                     progress(done - told)
                     told = done
             for output in outputs:
-                output.take(output.picture.rest())
                 output.finish()
         except BaseException as e:
             for output in outputs:
@@ -184,6 +182,30 @@ def _told(output: MasterFile, name: str, reasons: Mapping[str, int]) -> Iterable
     elif output.plan.picture.grouped:
         for why, count in reasons.items():
             yield f"{name}: {several(count, 'picture')} without a patch had to be encoded, because {why}."
+
+
+def _drawn(
+    film: Film, timeline: Timeline, outputs: Sequence[MasterFile], folders: Iterable[str | Path], frames: int | None,
+    base: Ground | None, reasons: dict[str, int],
+) -> Iterator[None]:  # fmt: skip
+    """Decode the film, paste and encode into masters that are open; yields after each picture. base, reasons: as of
+    `group_pictures`."""
+    shown: Iterable[tuple[int, Any, Any, tuple[Box, ...]]]
+    every = not all(output.picture.copies for output in outputs)
+    if not any(output.picture.copies for output in outputs):
+        whole = enumerate(pasted(film, timeline, folders, frames))
+        shown = ((n, None, frame, ()) for n, frame in whole)
+    elif base is not None:
+        shown = group_pictures(film, timeline, folders, base, last=frames, every=every, reasons=reasons)
+    else:
+        alone = enumerate(pictures(film, timeline, folders, last=frames, every=every))
+        shown = ((n, *picture) for n, picture in alone)
+    for number, packet, frame, parts in shown:
+        for output in outputs:
+            output.take(output.picture.packets(number, packet, frame, parts))
+        yield
+    for output in outputs:
+        output.take(output.picture.rest())
 
 
 def refuse_for_mxf(plan: Delivery, film: MediaInfo, sound: MediaInfo) -> None:

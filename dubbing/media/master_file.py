@@ -83,6 +83,11 @@ class MasterFile:
             self._file.mux(packet)
             self.done += 1
 
+    def header(self) -> bytes:
+        """What the encoder of the picture says before its first packet; nothing may be added to the file any more."""
+        self._file.start_encoding()
+        return bytes(self.picture.stream.codec_context.extradata or b"")
+
     def finish(self) -> None:
         """Write the sound that is left, and the file's end."""
         self._sound.mux_until(None)

@@ -42,8 +42,9 @@ _X264_DELAY = 2  # by how many pictures a pyramid of B-frames is coded ahead of 
 
 class MadePicture:
     """The picture of one master, packet by packet. stream: of `output`, which may be a file that is never written;
-    copies: whether the source's own packets stand in it beside new ones (one by one: `alone`, or in groups: `groups`),
-    else every picture is encoded; refused: the sentence that says why they do not, though they were to, or ''."""
+    copies: whether the source's own packets stand in it beside new ones (one by one: `alone`, or in groups, which
+    `groups` writes), else every picture is encoded; refused: why they do not though they were to, in a sentence, or
+    ''."""
 
     def __init__(
         self, output: Any, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, draft: bool,
@@ -52,20 +53,20 @@ class MadePicture:
         """base: of the film, where groups of its pictures are to be copied (`groups.ground`)."""
         self._made, self._timeline, self.refused = made, timeline, ""
         self._beside = beside(output, film, made, timeline) if made.alike and not draft else None
-        self._groups: GroupWriter | None = None
+        self.groups: GroupWriter | None = None
         if base is not None and made.grouped and not draft:
             try:
-                self._groups = GroupWriter(
+                self.groups = GroupWriter(
                     output, film, timeline, base, _X264_DELAY if steady(timeline) else 0,
                     lambda options: _open_encoder(made, video, film, timeline, threads, options),
                 )  # fmt: skip
             except GroupsRefused as e:
                 self.refused = e.sentence(film.path)
-        self.copies = self._beside is not None or self._groups is not None
+        self.copies = self._beside is not None or self.groups is not None
         if self._beside is not None:
             self.stream = self._beside.stream
-        elif self._groups is not None:
-            self.stream = self._groups.stream
+        elif self.groups is not None:
+            self.stream = self.groups.stream
         else:
             self.stream = _encoder(output, made, video, film, timeline, threads, draft)
         self._size = (self.stream.width, self.stream.height) if draft else None
@@ -76,15 +77,15 @@ class MadePicture:
         where pictures are copied one by one."""
         if self._beside is not None:
             return [self.timed(self._beside.packet(number, frame, packet, parts), number)]
-        if self._groups is not None and packet is not None:
-            return self._groups.copy(packet)
+        if self.groups is not None and packet is not None:
+            return self.groups.copy(packet)
         frame.pts, frame.time_base = int(self._timeline.pts[number]), self._timeline.time_base
         return self._encoded(frame)
 
     def rest(self) -> Iterable[Any]:
         """What is left in the encoder after the last picture."""
-        if self._groups is not None:
-            return self._groups.flush()
+        if self.groups is not None:
+            return self.groups.flush()
         return [] if self.copies else self._encoded(None)
 
     def timed(self, packet: Any, number: int) -> Any:
@@ -95,8 +96,8 @@ class MadePicture:
 
     def _encoded(self, frame: Any) -> Iterable[Any]:
         shown = None if frame is None else _shown_as(frame, self._made, self._size)
-        if self._groups is not None:
-            return self._groups.encode(shown)
+        if self.groups is not None:
+            return self.groups.encode(shown)
         made: Iterable[Any] = self.stream.encode(shown)
         return made
 
