@@ -1,13 +1,17 @@
 """Groups of pictures of H.264 in which nothing changed: they are copied, and what stands beside them fits."""
 
+import base64
+import json
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
+from command import Dub
 from test_master import dub as flac
 from test_master import film, patches, same_picture_tags, same_sound, same_time
 from test_parts import parts_of
@@ -190,3 +194,84 @@ def test_sets_that_change_on_the_way_end_the_copying(tmp_path: Path) -> None:
     assert media.compare_pictures(raw, target, [tmp_path / "p"]).psnr_db > 42
     same_pictures(raw, target, range(8, 24))
     assert len(line) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"codec": "prores", "container": "mov"}, "h264 of yuv420p, cannot stand in a master of ProRes"),
+        ({"bit_depth": 10}, "cannot stand in a master of H.264 of 10 bits"),
+    ],
+)
+def test_what_is_not_the_sources_own_is_not_copied_and_check_says_so(
+    tmp_path: Path, dub: Dub, asked: dict[str, Any], said: str
+) -> None:
+    grouped(tmp_path / "film.mp4", sample_rate_hz=48_000)
+    flac(tmp_path / "film.fr.flac", COUNT * 1920)
+    title = {"id": "film", "video": "film.mp4", "dubs": [{"language": "fr", "audio": "film.fr.flac"}]}
+    job = {"version": 1, "titles": [title], "master": {"untouched": "copy", **asked}}
+    (tmp_path / "job.yaml").write_text(json.dumps(job))
+    code, _, err = dub("check", tmp_path / "job.yaml")
+    assert code == 2 and said in err and "remove `untouched: copy`" in err
+
+
+def test_every_picture_is_encoded_where_that_is_asked_of_a_codec_that_would_copy(tmp_path: Path) -> None:
+    source, target = film(tmp_path / "film.mov", 8, codec="mjpeg", crf=None, pix_fmt="yuvj422p"), tmp_path / "m.mov"
+    line, sound = media.timeline(source), flac(tmp_path / "d.wav", 8 * 1920)
+    for choice, same in ((MasterChoice(), 8), (MasterChoice(untouched="encode"), 0)):
+        media.encode_masters(source, line, [], sound, {target: choice}, language="fr")
+        was, now = packets(source, line), packets(target, line)
+        assert sum(was[n] == now[n] for n in was) == same
+
+
+SHOWN = """async ([film, times]) => {
+  const video = document.createElement("video"), errors = [];
+  video.addEventListener("error", () => errors.push(video.error.message));
+  const sought = (name) => new Promise((done) => {
+    video.addEventListener(name, done, { once: true });
+    video.addEventListener("error", done, { once: true });
+  });
+  video.muted = true;
+  video.src = URL.createObjectURL(await (await fetch(film)).blob());
+  await sought("loadeddata");
+  const [width, height] = [video.videoWidth, video.videoHeight];
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const shown = [];
+  for (const time of times) {
+    video.currentTime = time;
+    await sought("seeked");
+    canvas.getContext("2d").drawImage(video, 0, 0);
+    shown.push(canvas.toDataURL("image/png"));
+  }
+  video.currentTime = 0;
+  await sought("seeked");
+  await video.play();
+  await sought("ended");
+  const { corruptedVideoFrames, totalVideoFrames } = video.getVideoPlaybackQuality();
+  return { errors, shown, corruptedVideoFrames, totalVideoFrames };
+}"""
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_right_picture_on_either_side_of_each_seam(tmp_path: Path, chromium: Any) -> None:
+    source, target = grouped(tmp_path / "film.mp4"), tmp_path / "m.mp4"
+    drawn = [patches(tmp_path / "p", PATCHED), patches(tmp_path / "q", range(44, 45))]
+    master(source, target, drawn)
+    line = media.timeline(target)
+    wanted = [n for seam in (16, 32, 40) for n in range(seam - 3, seam + 3)] + [0, 5, 27, COUNT - 1, 20]
+    page = chromium.new_page()
+    page.route("http://films.test/**", lambda route: route.fulfill(
+        body=target.read_bytes() if route.request.url.endswith(".mp4") else b"<body></body>",
+        content_type="video/mp4" if route.request.url.endswith(".mp4") else "text/html",
+    ))  # fmt: skip
+    page.goto("http://films.test/")
+    times = [float((int(line.pts[n]) + Fraction(1, 2) / line.rate / line.time_base) * line.time_base) for n in wanted]
+    got = page.evaluate(SHOWN, ["/m.mp4", times])
+    page.close()
+    assert got["errors"] == [] and got["corruptedVideoFrames"] == 0 and len(got["shown"]) == len(wanted)
+    decoded = [picture.bgr().astype(float) for picture in media.read(target, line)]
+    for n, shown in zip(wanted, got["shown"], strict=True):
+        data = np.frombuffer(base64.b64decode(shown.partition(",")[2]), np.uint8)
+        seen = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(float)
+        apart = {k: float(np.abs(seen - decoded[k]).mean()) for k in range(max(0, n - 2), min(COUNT, n + 3))}
+        assert min(apart, key=lambda k: apart[k]) == n and apart[n] < 2, (n, apart)

@@ -151,7 +151,8 @@ class Sets:
             made = cls(found[0], found[1], prefix)
         else:
             all_of = list(units(header, 0))
-            made = cls(*(tuple(u for u in all_of if u[0] & 31 == kind) for kind in SETS), prefix=0)
+            sequences, pictures = (tuple(u for u in all_of if u[0] & 31 == kind) for kind in SETS)
+            made = cls(sequences, pictures, 0)
         if not made.sequences or not made.pictures or min(map(len, made.sequences + made.pictures)) < 2:
             raise ValueError("the header has no parameter sets")
         return made
