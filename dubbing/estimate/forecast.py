@@ -178,7 +178,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
 
     def guess(stage: str, length: float) -> Work:
         part = share if stage in ("lipsync", "sync") else 1.0
-        shown = Work(length, length * megapixels, length * (share if stage == "master" else faces), length * face)
+        shown = Work(length, length * megapixels, length * (share if stage in ("master", "proof") else faces), length * face)
         return shown * part
 
     known = decided_works(job, title, tasks, frames, megapixels)
@@ -188,7 +188,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     todo = [
         _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in of_faces else works[t.id],
               (*t.needs, *t.after), t.rank, t.weight, t.window is not None)
-        for t in tasks if not job.done(t) and t.stage != "master"
+        for t in tasks if not job.done(t) and t.stage not in ("master", "proof")
     ]  # fmt: skip
     invented: list[_Open] = []
     decided = f"actors {title.id}"

@@ -4,7 +4,7 @@ Every module here may import av; none outside may. Frames stream: nothing holds 
 """
 
 from dubbing.media.colour import HDR, undisplayed
-from dubbing.media.compare import Check, check_carried, check_picture, check_sound, check_times, stretch
+from dubbing.media.compare import Check, check_picture, check_sound, check_times
 from dubbing.media.delivery import DRAFT, Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.fields import Carriage, carriage
@@ -17,6 +17,7 @@ from dubbing.media.paste import PatchQueue, own_pixels, pasted_frames
 from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, patch_of, read_patches
 from dubbing.media.photo import BT709, Photograph, film_of, is_photograph, read_photograph
 from dubbing.media.probe import ENDINGS, AudioInfo, MediaInfo, VideoInfo, probe
+from dubbing.media.proof import Proof, prove
 from dubbing.media.read import Picture, Scan, changes, read, scan, timeline, uneven, variable_rate
 from dubbing.media.sound import audio_length, read_sound, sound_between, sound_blocks
 from dubbing.media.times import load_timeline, save_timeline
@@ -25,10 +26,10 @@ from dubbing.media.write import ClipWriter
 __all__ = [
     "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "AudioInfo", "Carriage", "Check", "ClipWriter",
     "Delivery", "Known", "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue",
-    "PatchWriter", "Photograph", "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "carriage",
-    "changes", "check_carried", "check_picture", "check_sound", "check_times", "compare_pictures", "composite",
-    "delivery", "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches",
+    "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "carriage",
+    "changes", "check_picture", "check_sound", "check_times", "compare_pictures", "composite", "delivery",
+     "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches",
     "known_formats", "layer_bytes", "load_timeline", "own_pixels", "pasted_frames", "patch_frames", "patch_of",
-    "probe", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline", "scan",
-    "sound_between", "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed", "uneven", "variable_rate",
+    "probe", "prove", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline",
+    "scan", "sound_between", "sound_blocks", "sound_excerpt", "timeline", "undisplayed", "uneven", "variable_rate",
 ]  # fmt: skip

@@ -23,13 +23,13 @@ from dubbing.clock import Timeline
 from dubbing.errors import several
 from dubbing.languages import of_stream_tag
 from dubbing.media.language import three_letters
-from dubbing.media.likeness import until_damage
+from dubbing.media.likeness import InPictures, Likeness, until_damage
 from dubbing.media.master import NO_TEXT
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, first_video, open_media
 from dubbing.media.sound import first_sample_time, sound_blocks
 from dubbing.media.tags import kept_tags
 
-__all__ = ["Check", "check_carried", "check_picture", "check_sound", "check_times", "stretch"]
+__all__ = ["Check", "check_carried", "check_picture", "check_sound", "check_times", "check_within", "stretch"]
 
 Status = Literal["equal", "differs", "not looked at"]
 _MS = Fraction(1, 1000)
@@ -84,6 +84,51 @@ def check_picture(source: VideoInfo, master: VideoInfo) -> list[Check]:
     codes = [v.start_tc or "none" for v in (master, source)]
     found.append(_checked("timecode", [f"{codes[0]}, the source's {codes[1]}"] * (codes[0] != codes[1]), codes[0]))
     return found
+
+
+def check_within(seen: Likeness, source: VideoInfo, wanted: VideoInfo, master: VideoInfo) -> list[Check]:
+    """Metadata of a high dynamic range, and captions (CTA-708, ATSC A/53) in the pictures; nothing of what is in
+    neither file. wanted: what the master's header should say.
+
+    What changes from picture to picture (HDR10+, Dolby Vision) no encoder here is given, which is told before a run: it
+    is `not looked at` where a master has none, and compared where it has.
+    """
+    equal, problems, left = [], [], []
+    for name, own, due, made in (
+        ("mastering display", source.mastering, wanted.mastering, master.mastering),
+        ("light levels", source.light, wanted.light, master.light),
+    ):
+        if own and not due:
+            left.append(name)
+        elif made != due:
+            problems.append(f"{name} {made or 'not said'}, the source's {due or 'not said'}")
+        elif made:
+            equal.append(name)
+    found = []
+    for name, one in seen.within.items():
+        if name == "captions":
+            lost = [_within(name, one, seen.source)] if one.first is not None else []
+            found.append(_checked(name, lost, f"in {several(one.source, 'frame')}"))
+        elif not one.master:
+            left.append(name)
+        elif one.first is not None:
+            problems.append(_within(name, one, seen.source))
+        else:
+            equal.append(name)
+    if left and not problems:
+        told = f"; {', '.join(equal)} equal" if equal else ""
+        found.append(Check("HDR metadata", "not looked at", f"{', '.join(left)} not in this master{told}"))
+    elif problems or equal:
+        found.append(_checked("HDR metadata", problems, ", ".join(equal)))
+    return found
+
+
+def _within(name: str, one: InPictures, line: Timeline) -> str:
+    assert one.first is not None
+    return (
+        f"{name} in {several(one.master, 'frame')}, the source has them in {one.source}; the first other is that of "
+        f"{stretch(line, one.first, one.first)}"
+    )
 
 
 def _scan(video: VideoInfo, source: VideoInfo) -> str:
@@ -282,8 +327,9 @@ def _difference(
 # -- what is carried over --------------------------------------------------------------------
 
 
-def check_carried(source: MediaInfo, master: MediaInfo) -> list[Check]:
-    """Subtitles, further pictures, covers, attachments, chapters and tags of the source, in the master.
+def check_carried(source: MediaInfo, master: MediaInfo, left_out: frozenset[int] = frozenset()) -> list[Check]:
+    """Subtitles, further pictures, covers, attachments, chapters and tags of the source, in the master. left_out: the
+    source's streams that a container which was asked for cannot carry.
 
     Times may differ by a millisecond, which is Matroska's clock. Tags that describe how the old file was made are not
     looked at, and tags that only the master has are no difference.
@@ -293,7 +339,9 @@ def check_carried(source: MediaInfo, master: MediaInfo) -> list[Check]:
         packets = [_packets(container, [s for s, _ in own]) for container, own in zip((one, two), streams, strict=True)]
         found = []
         for kind, name in _KINDS.items():
-            own, made = ([s for s, k in side if k == kind] for side in streams)
+            own, made = (
+                [s for s, k in side if k == kind and (n or s.index not in left_out)] for n, side in enumerate(streams)
+            )
             problems = []
             if len(own) != len(made):
                 problems.append(f"{several(len(made), 'stream')}, the source has {len(own)}")
@@ -301,6 +349,11 @@ def check_carried(source: MediaInfo, master: MediaInfo) -> list[Check]:
                 problems += [f"stream {n}: {p}" for p in _stream(a, b, packets[0][a.index], packets[1][b.index])]
             if own or made:
                 found.append(_checked(name, problems, several(len(own), "stream")))
+            found += [
+                Check(name, "not looked at", f"stream {s.index} is left out, as it was asked for")
+                for s, k in streams[0]
+                if k == kind and s.index in left_out
+            ]
         found += [_chapters(one, two), _tags(one, two, source, master)]
     lost = [o for o in source.others if o.kind == "data" and o.codec is not None]
     found += [Check("data", "not looked at", f"stream {o.index} ({o.codec}) is never delivered") for o in lost]
