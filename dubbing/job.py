@@ -304,7 +304,9 @@ class Job(ResultCache):
                 decided = self.decisions.get((title.id, dub.language, shot.id), Standing())
                 film = self.film(title) if not steps else steps[0].film
                 steps.append(Step(shot, faces, take, score, decided, film, sound.folder, own.folder if own else None))
-        return DubTasks(sound, tuple(steps), *((known.get(Master, dub.language), known.get(Proof, dub.language)) if steps else ()))
+        return DubTasks(
+            sound, tuple(steps), *((known.get(Master, dub.language), known.get(Proof, dub.language)) if steps else ())
+        )
 
     def _dub_shots(self, title: Title, dub: Dub, known: TitleTasks) -> list[Shot]:
         """The title's shots; of a photograph they end where this dub does."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from films import Finished
@@ -41,6 +41,8 @@ def sample(hint: Any, n: int) -> Any:
     if origin is Ref or hint is Ref:
         kind = args[0] if args and isinstance(args[0], type) else Artifact
         return Ref(kind, f"task {n}", f"key {n}", Path(f"/result-{n}"))
+    if origin is Literal:
+        return args[n % len(args)]
     if origin is tuple:
         return tuple(sample(a, n) for a in args if a is not Ellipsis)
     if origin is not None and issubclass(origin, Mapping):

@@ -115,6 +115,8 @@ class Tally:
                 if stage in COST:
                     self._done[stage] = done
                     self._expected[stage] = max(self._expected[stage], known)
+            if "master" in event.totals and "proof" not in event.totals:
+                self._expected["proof"] = 0  # it is off
             tasks, ended, _, _ = event.totals.get("sync", (0, 0, 0, 0))
             found = event.totals.get("faces", (0,))[0] * (self._dubs or 0)  # of every dub, planned yet or not
             if tasks or found:

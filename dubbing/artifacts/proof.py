@@ -40,6 +40,8 @@ class Proof(Artifact):
     """The proof of a dub's masters."""
 
     schema: ClassVar[str] = "dub.proof.1"
+    master: str
+    """Key of the result that holds the masters."""
     masters: tuple[MasterProof, ...]
     """One for each, in their order."""
 

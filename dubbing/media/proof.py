@@ -61,9 +61,9 @@ class Proof:
 
 def prove(
     film: Path, masters: Mapping[Path, MasterChoice | None], sound: Path | None, *,
-    patch_folders: Sequence[Path] | None, tracks: Sequence[int] | None = None, language: str | None = None, timeline: Timeline | None = None,
-    draft: bool = False, no_sound: str = "", least_db: float | None = None, threads: int = 0,
-    progress: Callable[[int], None] | None = None,
+    patch_folders: Sequence[Path] | None, tracks: Sequence[int] | None = None, language: str | None = None,
+    timeline: Timeline | None = None, draft: bool = False, no_sound: str = "", least_db: float | None = None,
+    threads: int = 0, progress: Callable[[int], None] | None = None,
 ) -> list[Proof]:  # fmt: skip
     """Compare masters with the film and the dub that they were made of; the film is decoded once.
 

@@ -53,6 +53,7 @@ class ProveMasters(Stage[ProofInputs, Proof]):
     name: ClassVar[str] = "proof"
     scope = Scope.DUB
     resources = Resources(cpus=1.0, memory_mb=1500)
+    bad_input_costs = "shot"  # a film that cannot be compared is no reason to stop: its masters are not proven
     chain_ms = 8.0
 
     @classmethod
@@ -88,9 +89,6 @@ class ProveMasters(Stage[ProofInputs, Proof]):
             threads=_THREADS,
             progress=progress,
         )
-        return Proof(
-            tuple(
-                MasterProof(name, one.checks, one.plain_pictures())
-                for (name, _), one in zip(inputs.asked, found, strict=True)
-            )
-        )
+        names = [name for name, _ in inputs.asked]
+        proven = [MasterProof(n, p.checks, p.plain_pictures()) for n, p in zip(names, found, strict=True)]
+        return Proof(inputs.master.key, tuple(proven))
