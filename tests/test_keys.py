@@ -187,7 +187,7 @@ def test_a_new_prior_redoes_takes_of_rewrite_and_nothing_else(
     monkeypatch.setattr("dubbing.generators.rewrite.hearing.prior_hash", lambda: "another prior")
     after = planned(finished)
     assert [t.stage for name, t in after.items() if t.key != before[name].key] == ["actors"]
-    assert {t.stage for name, t in before.items() if name not in after} == {"lipsync", "sync", "master"}
+    assert {t.stage for name, t in before.items() if name not in after} == {"lipsync", "sync", "master", "proof"}
 
     # a generator that uses no fitted actors: nothing but the actors is made anew
     other = SimpleNamespace(hash="0" * 12, wants=frozenset())

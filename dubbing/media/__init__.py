@@ -4,7 +4,7 @@ Every module here may import av; none outside may. Frames stream: nothing holds 
 """
 
 from dubbing.media.colour import HDR, undisplayed
-from dubbing.media.compare import Check, check_picture, check_sound, check_times
+from dubbing.media.compare import Check, check_picture, check_sound
 from dubbing.media.delivery import DRAFT, Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.fields import Carriage, carriage
@@ -27,7 +27,7 @@ __all__ = [
     "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "AudioInfo", "Carriage", "Check", "ClipWriter",
     "Delivery", "Known", "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue",
     "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "carriage",
-    "changes", "check_picture", "check_sound", "check_times", "compare_pictures", "composite", "delivery",
+    "changes", "check_picture", "check_sound", "compare_pictures", "composite", "delivery",
      "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches",
     "known_formats", "layer_bytes", "load_timeline", "own_pixels", "pasted_frames", "patch_frames", "patch_of",
     "probe", "prove", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline",

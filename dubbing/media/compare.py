@@ -22,6 +22,7 @@ import numpy as np
 from dubbing.clock import Timeline
 from dubbing.errors import several
 from dubbing.languages import of_stream_tag
+from dubbing.media.encoders import Encoder
 from dubbing.media.language import three_letters
 from dubbing.media.likeness import InPictures, Likeness, until_damage
 from dubbing.media.master import NO_TEXT
@@ -58,10 +59,11 @@ def _checked(what: str, problems: Sequence[str], detail: str = "") -> Check:
     return Check(what, "differs", "; ".join(problems)) if problems else Check(what, "equal", detail)
 
 
-def check_picture(source: VideoInfo, master: VideoInfo) -> list[Check]:
+def check_picture(source: VideoInfo, master: VideoInfo, mxf: bool = False) -> list[Check]:
     """Size, format, aspect, turn, colour tags and timecode, by two headers.
 
     A range that is not said is limited, and a chroma location that is not said is left: what says so is equal to it.
+    mxf: the master is one, which has a timecode from zero where none is said.
     """
     size, wanted = (f"{v.width}x{v.height} {v.pix_fmt}" for v in (master, source))
     pairs = {
@@ -82,13 +84,17 @@ def check_picture(source: VideoInfo, master: VideoInfo) -> list[Check]:
         problems = [f"{n} {pairs[n][0]}, the source's {pairs[n][1]}" for n in names if pairs[n][0] != pairs[n][1]]
         found.append(_checked(what, problems, ", ".join(f"{n} {pairs[n][0]}" for n in names)))
     codes = [v.start_tc or "none" for v in (master, source)]
+    if mxf and source.start_tc is None and master.start_tc == "00:00:00:00":
+        codes[1] = codes[0]  # it has one always
     found.append(_checked("timecode", [f"{codes[0]}, the source's {codes[1]}"] * (codes[0] != codes[1]), codes[0]))
     return found
 
 
-def check_within(seen: Likeness, source: VideoInfo, wanted: VideoInfo, master: VideoInfo) -> list[Check]:
+def check_within(
+    seen: Likeness, source: VideoInfo, wanted: VideoInfo, master: VideoInfo, encoder: Encoder | None
+) -> list[Check]:
     """Metadata of a high dynamic range, and captions (CTA-708, ATSC A/53) in the pictures; nothing of what is in
-    neither file. wanted: what the master's header should say.
+    neither file. wanted: what the master's header should say; encoder: of its pictures, None where nobody knows.
 
     What changes from picture to picture (HDR10+, Dolby Vision) no encoder here is given, which is told before a run: it
     is `not looked at` where a master has none, and compared where it has.
@@ -106,7 +112,10 @@ def check_within(seen: Likeness, source: VideoInfo, wanted: VideoInfo, master: V
             equal.append(name)
     found = []
     for name, one in seen.within.items():
-        if name == "captions":
+        if name == "captions" and encoder is not None and not (encoder.captions or one.master):
+            said = f"{several(one.source, 'frame has', 'frames have')} them, and {encoder.shown} carries none"
+            found.append(Check(name, "not looked at", said))
+        elif name == "captions":
             lost = [_within(name, one, seen.source)] if one.first is not None else []
             found.append(_checked(name, lost, f"in {several(one.source, 'frame')}"))
         elif not one.master:
@@ -245,7 +254,8 @@ def _described(
     problems = []
     if own.rate_hz != made.rate_hz:
         problems.append(f"{made.rate_hz} Hz, the dub's {own.rate_hz} Hz")
-    unsaid = not made.places and "matroska" in master.container  # it does not say it of PCM
+    mxf = "mxf" in master.container
+    unsaid = not made.places and (mxf or "matroska" in master.container)  # they do not say it of PCM
     if own.channels != made.channels or (own.places and own.places != made.places and not unsaid):
         problems.append(f"layout {_layout(made)}, the dub's {_layout(own)}")
     if own.title != made.title:
@@ -258,6 +268,8 @@ def _described(
     if (of_stream_tag(code) or "und") != (of_stream_tag(made.language) or "und"):
         if made.language is None and master.brand.strip() == "qt":
             told += f"; QuickTime has no code for some languages, and none for {spoken} is there"
+        elif made.language is None and mxf:
+            told += "; no language is said in MXF"
         else:
             problems.append(f"language {made.language or 'not said'}, the dub's {spoken} ({code})")
     return _checked(what, problems, f"{told}, {made.language or 'no language'}")
@@ -354,9 +366,13 @@ def check_carried(source: MediaInfo, master: MediaInfo, left_out: frozenset[int]
                 for s, k in streams[0]
                 if k == kind and s.index in left_out
             ]
-        found += [_chapters(one, two), _tags(one, two, source, master)]
-    lost = [o for o in source.others if o.kind == "data" and o.codec is not None]
-    found += [Check("data", "not looked at", f"stream {o.index} ({o.codec}) is never delivered") for o in lost]
+        if "mxf" in master.container:
+            lost = [name for name, there in (("chapters", source.chapters), ("tags", kept_tags(one.metadata))) if there]
+            found += [Check(name, "not looked at", "MXF carries none") for name in lost]
+        else:
+            found += [_chapters(one, two), _tags(one, two, source, master)]
+    data = [o for o in source.others if o.kind == "data" and o.codec is not None]
+    found += [Check("data", "not looked at", f"stream {o.index} ({o.codec}) is never delivered") for o in data]
     return found
 
 

@@ -188,6 +188,8 @@ def delivery(
         notices.append(f"{info.path.name}: frame times are rounded to milliseconds, which Matroska counts.")
     if muxer == "mxf" and info.chapters:
         notices.append(f"{info.path.name} has {several(info.chapters, 'chapter')}, which MXF does not carry.")
+    if video.captions and not picture.encoder.captions:
+        notices.append(f"{info.path.name} has captions in its pictures, which {picture.encoder.shown} does not carry.")
     if video.dynamic:
         notices.append(f"{info.path.name} has {' and '.join(video.dynamic)} metadata, which is not in the master.")
     for whose, of, carried in ((sound_info, chosen, sound), (info, own, kept)):

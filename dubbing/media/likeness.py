@@ -124,19 +124,19 @@ def compare_pictures(
     source: str | Path, master: str | Path, patch_folders: Iterable[str | Path] = (), *, least_db: float = LEAST_DB,
     threads: int = 0, progress: Callable[[int], None] | None = None,
 ) -> Likeness:  # fmt: skip
-    """`compare_masters` of one master."""
-    return compare_masters(source, [master], patch_folders, least_db=least_db, threads=threads, progress=progress)[0]
+    """`compare_masters` of one master. least_db: its limit."""
+    return compare_masters(source, [master], patch_folders, least_db=[least_db], threads=threads, progress=progress)[0]
 
 
 def compare_masters(
     source: str | Path, masters: Sequence[str | Path], patch_folders: Iterable[str | Path] = (), *,
-    least_db: float = LEAST_DB, timeline: Timeline | None = None, threads: int = 0,
+    least_db: Sequence[float], timeline: Timeline | None = None, threads: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> list[Likeness]:  # fmt: skip
     """Compare every frame of each master with the source's, which is decoded once. patch_folders: what was pasted into
-    them, whose mattes are left out; least_db: PSNR under which a frame differs, and 6 dB less a block of its luma, 10
-    of its chroma; timeline: the source's frames that are delivered, None for all that it has; threads: decoder threads
-    of each, 0 for as many as there are cores; progress(n): n more frames are done.
+    them, whose mattes are left out; least_db: for each master the PSNR under which a frame differs, and 6 dB less a
+    block of its luma, 10 of its chroma; timeline: the source's frames that are delivered, None for all that it has;
+    threads: decoder threads of each, 0 for as many as there are cores; progress(n): n more frames are done.
 
     Raises MediaError: a file cannot be opened or has no picture, two are of different sizes, or patches lie beyond
     the source's end; DamagedMedia: the source is damaged.
@@ -157,8 +157,8 @@ def compare_masters(
 
 
 def _compared(
-    source: Path, masters: Sequence[Path], alone: Sequence[bool], folders: Sequence[str | Path], least_db: float,
-    timeline: Timeline | None, threads: int, progress: Callable[[int], None] | None,
+    source: Path, masters: Sequence[Path], alone: Sequence[bool], folders: Sequence[str | Path],
+    least_db: Sequence[float], timeline: Timeline | None, threads: int, progress: Callable[[int], None] | None,
 ) -> list[Likeness]:  # fmt: skip
     """See `compare_masters`. alone: of which masters equal packets are equal pictures."""
     with contextlib.ExitStack() as files:
@@ -166,7 +166,8 @@ def _compared(
         made = [files.enter_context(Pictures(p, a, threads)) for p, a in zip(masters, alone, strict=True)]
         shown = iter(own) if timeline is None else islice(own, len(timeline))
         patches, samples = _Patches(folders), samples_of(source)
-        passes = [_Pass(*pair, patches, least_db, samples) for pair in zip(tee(shown, len(made)), made, strict=True)]
+        own_each = zip(tee(shown, len(made)), made, least_db, strict=True)
+        passes = [_Pass(ours, theirs, patches, least, samples) for ours, theirs, least in own_each]
         frame = 0
         while [one for one in passes if one.on(frame, own.time_base)]:
             frame += 1

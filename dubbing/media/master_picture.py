@@ -79,6 +79,7 @@ def add_picture(
         ctx.max_b_frames = 0
     if made.encoder.name == "libx265":
         options["x265-params"] = _x265(video, threads or _ENCODER_THREADS)
+        options["a53cc"] = "1"  # captions, which x264 keeps without being told
     if made.tag:
         ctx.codec_tag = made.tag
     stream.options = options

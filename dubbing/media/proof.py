@@ -24,6 +24,7 @@ from dubbing.media.read import timeline as timeline_of
 __all__ = ["Proof", "prove"]
 
 _MOST_NAMED = 5
+_ASKED_DB = 24.0  # the limit where a quality was asked for, which may be coarse; another film has at most 16
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def prove(
     (no_sound: why); patch_folders: what was pasted, None where it is not known; tracks: numbers, from 1, of the dub's
     tracks that are delivered, None for all; language: of the dub; timeline: frames of the film that are delivered, None
     for all; draft: of half size, of which pictures and tags are not compared; least_db: PSNR under which a frame
-    differs, None for 34; threads, progress: as of `compare_masters`.
+    differs, None for 34, and 24 where a quality was asked for; threads, progress: as of `compare_masters`.
 
     Raises MediaError: the film or the dub cannot be opened, or is damaged. What is wrong with a master is in its proof.
     """
@@ -81,8 +82,8 @@ def prove(
     seen: dict[Path, Likeness] = {}
     if whole and not draft:
         found = compare_masters(
-            film, whole, patch_folders or (), least_db=LEAST_DB if least_db is None else least_db, timeline=timeline,
-            threads=threads, progress=progress,
+            film, whole, patch_folders or (), timeline=timeline, threads=threads, progress=progress,
+            least_db=[_least_db(masters[path]) if least_db is None else least_db for path in whole],
         )  # fmt: skip
         seen = dict(zip(whole, found, strict=True))
     proofs = []
@@ -105,6 +106,13 @@ def prove(
             checks += check_carried(was, now, plan.left_out if plan else frozenset())
         proofs.append(Proof(tuple(checks), seen.get(path)))
     return proofs
+
+
+def _least_db(choice: MasterChoice | None) -> float:
+    asked = choice is not None and any(
+        getattr(choice, name) is not None for name in ("codec", "profile", "bit_depth", "chroma", "crf", "bitrate")
+    )
+    return _ASKED_DB if asked else LEAST_DB
 
 
 def _opened(path: Path, was: MediaInfo, draft: bool) -> MediaInfo | Check:
@@ -139,8 +147,8 @@ def _picture(was: MediaInfo, now: MediaInfo, seen: Likeness, plan: Delivery | No
     wanted: VideoInfo = was.video if plan is None else plan.wanted(was.video)
     yield from check_times(seen.source, seen.master, seen.missing, seen.extra)
     yield _pictures(seen, known)
-    yield from check_picture(wanted, now.video)
-    yield from check_within(seen, was.video, wanted, now.video)
+    yield from check_picture(wanted, now.video, "mxf" in now.container)
+    yield from check_within(seen, was.video, wanted, now.video, None if plan is None else plan.picture.encoder)
 
 
 def _pictures(seen: Likeness, known: bool) -> Check:

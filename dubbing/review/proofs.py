@@ -42,8 +42,8 @@ def proof_of(store: Store, home: Path) -> Proof | None:
 
 
 def proof_lines(store: Store, home: Path) -> list[dict[str, Any]]:
-    """A line for each master of a dub that is proven or not, none where nothing was compared: file, proven, cells (status and what is said of it; None where there is nothing of the
-    kind) by `COLUMNS`, and sentence: what is wrong with it."""
+    """A line for each master of a dub, none where nothing was compared: file, proven, cells (status, what is said of it
+    and all of it, by `COLUMNS`; None where there is nothing of the kind) and sentence: what is wrong with it."""
     proof = proof_of(store, home)
     return [
         {
