@@ -36,7 +36,8 @@ Status = Literal["equal", "differs", "not looked at"]
 _MS = Fraction(1, 1000)
 _MOST = 5  # differences of one kind that are named
 _PADDED = {"aac", "ac3", "eac3", "opus"}
-_OF_THE_MUXER = {"handler_name", "vendor_id", "language"}  # language is compared as such
+_OF_THE_MUXER = {"handler_name", "vendor_id", "language", "file_package_umid", "file_package_name"}
+"""Tags of how the old file was made; language is compared as such."""
 _KINDS = {
     "subtitle": "subtitles", "video": "further pictures", "cover": "covers", "attachment": "attachments",
 }  # fmt: skip
@@ -65,7 +66,7 @@ def check_picture(source: VideoInfo, master: VideoInfo, mxf: bool = False) -> li
     A range that is not said is limited, and a chroma location that is not said is left: what says so is equal to it.
     mxf: the master is one, which has a timecode from zero where none is said.
     """
-    size, wanted = (f"{v.width}x{v.height} {v.pix_fmt}" for v in (master, source))
+    size, wanted = (f"{v.width}x{v.height} {v.pix_fmt.replace('yuvj', 'yuv')}" for v in (master, source))
     pairs = {
         "size and format": (size, wanted),
         "pixel aspect": (master.sample_aspect, source.sample_aspect),
@@ -159,7 +160,7 @@ def _said(value: int | None) -> str:
 
 
 def _range(video: VideoInfo) -> str:
-    return "full" if video.range == 2 or video.pix_fmt.startswith("yuvj") else "limited"
+    return "full" if video.range == 2 or video.pix_fmt.startswith(("yuvj", "gbr")) else "limited"
 
 
 def check_times(

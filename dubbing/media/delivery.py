@@ -112,7 +112,7 @@ class Delivery:
         converts = self.picture.converts
         if converts is None:
             return video
-        if self.picture.codec != "hevc":  # as was told
+        if self.picture.codec not in ("h264", "hevc"):  # as was told
             video = replace(video, mastering=None, light=None)
         pix_fmt = DECODED.get((self.picture.codec, converts.pix_fmt), converts.pix_fmt)
         return replace(video, pix_fmt=pix_fmt, matrix=converts.matrix, range=2 if converts.full_after else 1)

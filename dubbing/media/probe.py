@@ -390,7 +390,7 @@ def _light(frame: Any) -> tuple[int, int] | None:
     if data is None:
         return None
     most, mean = np.frombuffer(bytes(data), np.uint32, 2).tolist()
-    return most, mean
+    return (most, mean) if most or mean else None  # x265 writes 0 and 0 where nothing is known
 
 
 def _chroma_location(container: Any, stream: Any, pix_fmt: str) -> str | None:
