@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from dubbing import media
 from dubbing.analysis.asked import Ranges, ShownFilm, asked, within
 from dubbing.analysis.footage import MadeOf, Sounds, made_of
-from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact, File, Ref
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.descriptors import Descriptors
@@ -337,6 +337,8 @@ class Job(ResultCache):
         home = self.store.dub(title.id, dub.language)
         for file in reversed(made.files):
             self.store.publish(master.folder / file, home / file)
+        for left in self.store.names(home / "windows", f"{master.stage}-"):  # of a master that was not made after all
+            self.store.remove(left)
         return home / made.file
 
 
@@ -384,6 +386,16 @@ class _Place:
     @property
     def made_of(self) -> MadeOf | None:
         return self.job.made_of(self.title)
+
+    @property
+    def rate(self) -> Fraction:
+        video = self.job.info(self.title).video
+        assert video is not None
+        return video.rate
+
+    @property
+    def seekable(self) -> bool:
+        return media.seekable(self.job.info(self.title).container)
 
     @property
     def square_pixels(self) -> bool:
@@ -440,9 +452,11 @@ class _Place:
         found = [self._known.get(kind, self.language, s.id) for s in shots]
         return tuple(t.ref if t is not None and not self._lost(t) else None for t in found)
 
-    def takes(self) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
+    def takes(self, frames: tuple[int, int] | None = None) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
         delivered, all_of = [], []
         for shot in self.result(ShotList).shots:
+            if frames is not None and not (shot.start_frame < frames[1] and frames[0] < shot.end_frame):
+                continue
             of = (self._known.get(kind, self.language, shot.id) for kind in (FaceTracks, Take, Scores))
             faces, take, score = of
             if faces is None or take is None or score is None:
@@ -514,7 +528,8 @@ class _Place:
 
 
 def _task(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place) -> Task:
-    """The task of a stage at a place; where the shot is long, one that joins what tasks of its windows have made."""
+    """The task of a stage at a place; where the shot or the film is long, one that joins what tasks of its windows have
+    made. A window of a film has a name of its own, because the film's changes with each take of other windows."""
     if isinstance(inputs, Windowed):
         frames = inputs.end - inputs.start
     elif stage.scope in (Scope.SHOT, Scope.DUB_SHOT):
@@ -522,19 +537,16 @@ def _task(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place) -> Task:
     else:
         frames = stage.covers(inputs, place)
     whole = _at(stage, inputs, place, frames)
-    parts = windows(inputs.start, inputs.end) if isinstance(inputs, Windowed) else []
-    if len(parts) < 2:
+    made = []
+    for n, part in enumerate(stage.windows(inputs, place), 1):
+        start, end = part.bounds
+        one = _at(stage, part, place, end - start, n)
+        name = f"{whole.folder.name}-{n}" if place.shot_id else one.folder.name
+        made.append(replace(one, folder=whole.folder.parent / "windows" / name))
+    if not made:
         return whole
-    assert isinstance(inputs, Windowed)
-    made = tuple(
-        replace(
-            _at(stage, replace(inputs, window=part), place, part[1] - part[0], n),
-            folder=whole.folder.parent / "windows" / f"{whole.folder.name}-{n}",
-        )
-        for n, part in enumerate(parts, 1)
-    )
-    joins = replace(inputs, parts=tuple(w.ref for w in made))
-    return replace(whole, inputs=joins, frames=0, span=frames, windows=made)
+    joins = stage.joins(inputs, tuple(w.ref for w in made))
+    return replace(whole, inputs=joins, frames=0, span=frames, windows=tuple(made))
 
 
 def _at(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place, frames: int, window: int | None = None) -> Task:

@@ -233,7 +233,7 @@ def decided_works(
 def asked_share(job: Job, title: Title, task: Task) -> float:
     """How much of a shot of a dub, 0..1, its manifest asks for; 1 of other tasks. Raises ManifestError."""
     dub = next((d for d in title.dubs if d.language == task.language), None)
-    ranges = job.asked(title, dub) if dub and isinstance(task.inputs, Windowed) else None
+    ranges = job.asked(title, dub) if dub and task.shot and isinstance(task.inputs, Windowed) else None
     if ranges is None:
         return 1.0
     assert isinstance(task.inputs, Windowed)

@@ -8,10 +8,12 @@ from dubbing.media.compare import Check, check_picture, check_sound
 from dubbing.media.delivery import DRAFT, Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.fields import Carriage, carriage
+from dubbing.media.film import seekable
 from dubbing.media.known import Known, known_formats
 from dubbing.media.layers import LAYERS, LayerMovie, layer_bytes
 from dubbing.media.likeness import LEAST_DB, Likeness, compare_pictures
 from dubbing.media.master import Mastered, encode_master, encode_masters, refuse_for_mxf
+from dubbing.media.master_parts import make_part
 from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import PatchQueue, own_pixels, pasted_frames
 from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, patch_of, read_patches
@@ -27,9 +29,10 @@ __all__ = [
     "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "AudioInfo", "Carriage", "Check", "ClipWriter",
     "Delivery", "Known", "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue",
     "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "carriage",
-    "changes", "check_picture", "check_sound", "compare_pictures", "composite", "delivery",
-     "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches",
-    "known_formats", "layer_bytes", "load_timeline", "own_pixels", "pasted_frames", "patch_frames", "patch_of",
-    "probe", "prove", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline",
-    "scan", "sound_between", "sound_blocks", "sound_excerpt", "timeline", "undisplayed", "uneven", "variable_rate",
+    "changes", "check_picture", "check_sound", "compare_pictures", "composite",
+    "delivery", "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches",
+    "known_formats", "layer_bytes", "load_timeline", "make_part", "own_pixels", "pasted_frames", "patch_frames",
+    "patch_of", "probe", "prove", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline",
+    "scan", "seekable", "sound_between", "sound_blocks", "sound_excerpt", "timeline", "undisplayed",
+    "uneven", "variable_rate",
 ]  # fmt: skip

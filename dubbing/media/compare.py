@@ -25,7 +25,7 @@ from dubbing.languages import of_stream_tag
 from dubbing.media.encoders import Encoder
 from dubbing.media.language import three_letters
 from dubbing.media.likeness import InPictures, Likeness, until_damage
-from dubbing.media.master import NO_TEXT
+from dubbing.media.master_file import NO_TEXT
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, first_video, open_media
 from dubbing.media.sound import first_sample_time, sound_blocks
 from dubbing.media.tags import kept_tags

@@ -18,7 +18,7 @@ from dubbing.media.colour import HDR, layout_of
 from dubbing.media.encoders import DECODED, ENCODERS, Encoder, Encoding
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
-__all__ = ["DRAFT", "MUXERS", "Delivery", "TrackDelivery", "delivery", "tables"]
+__all__ = ["DRAFT", "MUXERS", "Delivery", "TrackDelivery", "delivery", "picture_of", "tables"]
 
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
@@ -136,12 +136,11 @@ def delivery(
     Raises UnsupportedMedia when anything but the source's own sound would be lost, or what is asked for cannot be made;
     MediaError without a picture, a sound stream or a track of that number.
     """
+    picture, told = picture_of(info, choice)
     video = info.video
-    if video is None:
-        raise MediaError(f"{info.path} has no video stream.")
+    assert video is not None
     if not sound_info.audio:
         raise MediaError(f"{sound_info.path} has no sound stream.")
-    picture, told = _picture(info, video, choice)
     notices = list(told)
     chosen = [sound_info.track(number) for number in tracks] if tracks else list(sound_info.audio)
     if choice.container is not None:
@@ -204,10 +203,12 @@ def delivery(
     )
 
 
-def _picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tuple[Encoding, tuple[str, ...]]:
+def picture_of(info: MediaInfo, choice: MasterChoice = _PLAIN) -> tuple[Encoding, tuple[str, ...]]:
     """How the picture is encoded, and what the user should know of it. Raises UnsupportedMedia for one that would be
-    changed without being asked, or cannot be as it is asked."""
-    name = info.path
+    changed without being asked, or cannot be as it is asked; MediaError where there is none."""
+    name, video = info.path, info.video
+    if video is None:
+        raise MediaError(f"{name} has no video stream.")
     layout = layout_of(video.pix_fmt)
     picture, told = (None, ()) if layout is None else asked_picture(info, video, choice)
     if picture is None or layout is None:

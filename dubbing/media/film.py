@@ -33,7 +33,7 @@ from dubbing.media.probe import (
     turn,
 )
 
-__all__ = ["Film"]
+__all__ = ["Film", "seekable"]
 
 _SEEKABLE = ("mov", "matroska", "webm")
 _ONE_FRAME_A_PACKET = ("h264", "hevc")
@@ -94,7 +94,7 @@ class Film:
     @property
     def seekable(self) -> bool:
         """Whether seeking in this kind of container lands on key frames with trustworthy labels."""
-        return any(name in self.container.format.name for name in _SEEKABLE)
+        return seekable(self.container.format.name)
 
     def timecode(self, frame: int) -> str:
         """SMPTE name of a frame."""
@@ -132,12 +132,16 @@ class Film:
             elif packet.size and not packet.is_discard:
                 yield packet
 
-    def onward(self, pts: Sequence[int] | np.ndarray) -> Iterator[Any]:
-        """Frames from where the file has been sought to, beginning with a key frame; the pts of all
-        frames of the film name the bad one. Other streams are not read."""
+    def picture_only(self) -> None:
+        """Pass over all other streams from now on."""
         for other in self.container.streams:
             if other is not self.stream:
                 other.discard = Discard.all
+
+    def onward(self, pts: Sequence[int] | np.ndarray) -> Iterator[Any]:
+        """Frames from where the file has been sought to, beginning with a key frame; the pts of all
+        frames of the film name the bad one. Other streams are not read."""
+        self.picture_only()
         return self.decoded(every_stream=False, known_pts=pts)
 
     def decoded(self, every_stream: bool, known_pts: Sequence[int] | np.ndarray | None = None) -> Iterator[Any]:
@@ -230,6 +234,11 @@ class Film:
                 f"{self.path} changes from {old} to {new} at {self.timecode(number)}; a film must keep "
                 "one picture size and format: split it there."
             )
+
+
+def seekable(container: str) -> bool:
+    """Whether a frame of a film is found without reading those before it. container: FFmpeg's name of its format."""
+    return any(name in container for name in _SEEKABLE)
 
 
 def _prefix_bytes(ctx: Any) -> int:

@@ -6,6 +6,7 @@ It knows neither sound nor what may be delivered how (`delivery`), and writes no
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -15,14 +16,16 @@ import cv2
 import numpy as np
 
 from dubbing.clock import Timeline
+from dubbing.media.alone import beside
 from dubbing.media.colour import HDR, narrowed, planes_of
 from dubbing.media.delivery import Delivery
 from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
 from dubbing.media.probe import VideoInfo
+from dubbing.media.prores import Box
 from dubbing.media.tags import kept_tags
 
-__all__ = ["add_picture", "describe", "shown_as", "steady"]
+__all__ = ["MadePicture", "describe", "steady"]
 
 _DEFAULTS: dict[str, tuple[str | int, float]] = {
     "libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0), "libsvtav1": (8, 20.0),
@@ -34,9 +37,48 @@ _ENCODER_THREADS = 8
 _STEADY_S = Fraction(2, 1000)
 
 
-def add_picture(
+class MadePicture:
+    """The picture of one master, packet by packet. stream: of `output`, which may be a file that is never written;
+    copies: whether the source's own packets stand in it beside new ones (`alone`), else every picture is encoded."""
+
+    def __init__(
+        self, output: Any, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, draft: bool
+    ) -> None:
+        self._made, self._timeline = made, timeline
+        self._beside = beside(output, film, made, timeline) if made.alike and not draft else None
+        self.copies = self._beside is not None
+        if self._beside is not None:
+            self.stream = self._beside.stream
+        else:
+            self.stream = _encoder(output, made, video, film, timeline, threads, draft)
+        self._size = (self.stream.width, self.stream.height) if draft else None
+
+    def packets(self, number: int, packet: Any, frame: Any, parts: Sequence[Box]) -> Iterable[Any]:
+        """What comes out when the next picture goes in, with its times. packet: the source's, where pictures are
+        copied; frame: decoded, with its patches in it; parts: where these are, where pictures are copied."""
+        if self._beside is not None:
+            return [self.timed(self._beside.packet(number, frame, packet, parts), number)]
+        frame.pts, frame.time_base = int(self._timeline.pts[number]), self._timeline.time_base
+        return self._encoded(frame)
+
+    def rest(self) -> Iterable[Any]:
+        """What is left in the encoder after the last picture."""
+        return [] if self.copies else self._encoded(None)
+
+    def timed(self, packet: Any, number: int) -> Any:
+        """A packet of picture `number` with its times."""
+        packet.pts = packet.dts = int(self._timeline.pts[number])
+        packet.time_base, packet.stream = self._timeline.time_base, self.stream
+        return packet
+
+    def _encoded(self, frame: Any) -> Iterable[Any]:
+        made: Iterable[Any] = self.stream.encode(None if frame is None else _shown_as(frame, self._made, self._size))
+        return made
+
+
+def _encoder(
     output: Any,
-    plan: Delivery,
+    wanted: Encoding,
     video: VideoInfo,
     film: Film,
     timeline: Timeline,
@@ -44,8 +86,8 @@ def add_picture(
     draft: bool,
 ) -> Any:
     """The encoder's stream, with everything that the source says about its picture."""
-    made = _draft_of(plan.picture) if draft else plan.picture
-    turned = plan.picture.converts
+    made = _draft_of(wanted) if draft else wanted
+    turned = wanted.converts
     matrix = video.matrix if turned is None else turned.matrix
     width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
     if made.encoder.name == "libsvtav1":
@@ -113,12 +155,11 @@ def describe(stream: Any, plan: Delivery, video: VideoInfo, film: Film) -> None:
     stream.disposition = film.stream.disposition
 
 
-def shown_as(frame: Any, plan: Delivery, size: tuple[int, int] | None) -> Any:
+def _shown_as(frame: Any, made: Encoding, size: tuple[int, int] | None) -> Any:
     """A decoded frame as a master's encoder takes it. size: (width, height) where it is another than the film's."""
     if size is not None and size != (frame.width, frame.height):
         frame = _smaller(frame, *size)
-    converts = plan.picture.converts
-    frame = narrowed(frame, plan.picture.pix_fmt) if converts is None else converts.of(frame)
+    frame = narrowed(frame, made.pix_fmt) if made.converts is None else made.converts.of(frame)
     frame.pict_type = 0
     return frame
 
