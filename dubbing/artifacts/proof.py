@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dubbing.artifact import Artifact
-from dubbing.media import Check
+from dubbing.media import Check, Sums
 
 __all__ = ["MasterProof", "Proof"]
 
@@ -43,7 +43,9 @@ class Proof(Artifact):
     master: str
     """Key of the result that holds the masters."""
     masters: tuple[MasterProof, ...]
-    """One for each, in their order."""
+    """One for each, in their order; none of a window."""
+    sums: tuple[Sums | None, ...] = ()
+    """Of a window, what the pictures of each master come to; None where all of it has to be looked at."""
 
     @property
     def verified(self) -> bool:

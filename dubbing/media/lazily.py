@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av.error
 
 from dubbing.clock import Timeline
+from dubbing.media.alone import packets_from
 from dubbing.media.colour import layout_of
 from dubbing.media.encoders import ENCODERS
 from dubbing.media.film import Film
-from dubbing.media.read import Picture, Scan
+from dubbing.media.read import Picture, Scan, read
 from dubbing.media.times import shown_pts
 
-__all__ = ["Pictures", "Seen", "samples_of", "stand_alone"]
+__all__ = ["Pictures", "Seen", "packet_times", "samples_of", "stand_alone"]
 
 
 class Seen:
@@ -39,13 +41,17 @@ class Seen:
 
 class Pictures:
     """A film's pictures from the first, to be iterated once. A context manager: pictures can be decoded until its end.
-    alone: by their packets, where every one stands alone; threads: decoder threads, 0 for as many as there are cores.
-    `timeline` is known when all have passed; time_base: seconds of a pts.
+    alone: by their packets, where every one stands alone; threads: decoder threads, 0 for as many as there are cores;
+    line: the film's frames, of which only [first, last) are read, None for all. `timeline` is known when all have
+    passed; time_base: seconds of a pts.
 
     Iterating raises DamagedMedia as `Scan`, and where `alone` is said of a stream of which it does not hold.
     """
 
-    def __init__(self, path: Path, alone: bool, threads: int) -> None:
+    def __init__(
+        self, path: Path, alone: bool, threads: int, line: Timeline | None = None, first: int = 0, last: int = 0
+    ) -> None:
+        self._path, self._line, self._first, self._last = path, line, first, last
         self._scan = Scan(path, None, threads)
         self._timeline: Timeline | None = None
         self._film = Film(path, 1) if alone else None
@@ -66,9 +72,15 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Seen]:
         if self._film is not None:
-            yield from self._packets(self._film)
+            yield from self._packets(self._film) if self._line is None else self._part(self._film, self._line)
             return
-        for picture in self._scan.pictures():
+        line = self._line
+        shown = (
+            self._scan.pictures()
+            if line is None
+            else read(self._path, line, self._first, self._last, threads=self._threads)
+        )
+        for picture in shown:
             yield Seen(picture.frame, picture.pts, None, partial(_itself, picture))
 
     def _packets(self, film: Film) -> Iterator[Seen]:
@@ -87,6 +99,16 @@ class Pictures:
         pts = shown_pts(raw, film.step)
         end = int(pts[-1]) + (length or film.step)
         self._timeline = Timeline(pts, film.stream.time_base, end, film.rate, film.start_tc)
+
+    def _part(self, film: Film, line: Timeline) -> Iterator[Seen]:
+        film.picture_only()
+        film.stream.codec_context.thread_type, film.stream.codec_context.thread_count = "SLICE", self._threads
+        found = islice(packets_from(film, line, self._first), self._last - self._first)
+        for number, packet in enumerate(found, self._first):
+            if not packet.is_keyframe:
+                raise film.damage(number, "has a picture that does not stand alone")
+            pts = int(line.pts[number])
+            yield Seen(number, pts, bytes(packet), partial(_decoded, film, packet, number, pts))
 
 
 def _itself(picture: Picture) -> Picture:
@@ -123,3 +145,19 @@ def samples_of(path: Path) -> int:
             return 0
         across, down = (-(-side >> shift) for side, shift in zip((ctx.width, ctx.height), layout.sub, strict=True))
         return int(ctx.width * ctx.height * (2 if layout.alpha else 1) + 2 * across * down)
+
+
+def packet_times(path: Path) -> Timeline:
+    """Times of a film's frames as its packets say them, without decoding any. Raises MediaError."""
+    with Film(path, 1) as film:
+        film.picture_only()
+        try:
+            found = sorted((p.pts, p.duration or 0) for p in film.packets() if p.pts is not None)
+        except av.error.FFmpegError as e:
+            raise film.damage(0) from e
+        if not found:
+            raise film.damage(0, "holds no picture that has a time")
+        pts = shown_pts([p for p, _ in found], film.step)
+        return Timeline(
+            pts, film.stream.time_base, int(pts[-1]) + (found[-1][1] or film.step), film.rate, film.start_tc
+        )

@@ -1,8 +1,6 @@
 """How like a film's pictures those of another file are, frame by frame, in one pass over both.
 
-Samples are compared as they are coded (Y, U, V), so that no conversion hides or adds a difference; where the master has
-another format than the source, the source's are converted to it first. What a matte covers
-is left out, and of the chroma whatever block it touches. A frame that is absent, or one too many, is found by its
+What a matte covers is left out (`gap`). A frame that is absent, or one too many, is found by its
 picture: where a pair differs and the next frame of either film fits, the pass goes on from there. Two frames of each
 film are held. Where every picture stands alone in its packet, equal packets are equal pictures, and are not decoded.
 Captions and what else lies in single pictures are compared on the way.
@@ -16,33 +14,32 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice, tee
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import DamagedMedia, MediaError
-from dubbing.media.colour import layout_of, planes_of, turn_back
-from dubbing.media.convert import Conversion
-from dubbing.media.lazily import Pictures, Seen, samples_of, stand_alone
-from dubbing.media.paste import PatchQueue, own_pixels
-from dubbing.media.read import Picture, coded_box
+from dubbing.media.film import Film
+from dubbing.media.gap import Gap, decibels
+from dubbing.media.gap import gap as gap_of
+from dubbing.media.lazily import Pictures, Seen, packet_times, samples_of, stand_alone
+from dubbing.media.paste import PatchQueue
+from dubbing.media.seen import InPictures, Likeness, Sums
 from dubbing.records import Patch
 
-__all__ = ["LEAST_DB", "InPictures", "Likeness", "compare_masters", "compare_pictures", "until_damage"]
+__all__ = [
+    "LEAST_DB", "compare_masters", "compare_part", "compare_pictures", "joined_parts", "until_damage",
+]  # fmt: skip
 
 LEAST_DB = 34.0
 """PSNR under which a frame differs. In the masters of seventeen films, in the encoder's default quality, the least of
 a frame is 36.8 dB, of a block of luma 32.7, and of chroma, which encoders spend less on, 29.1."""
-_BLOCK_DB, _CHROMA_DB = 6.0, 10.0  # by how much less a block of luma, and of chroma, may have
 T = TypeVar("T")
-_EQUAL_DB = 99.0
-_BLOCK = 16
 _PROGRESS_FRAMES = 24
 _CLOCK = Fraction(1, 1000)  # Matroska's: times within it are the same
 _IN_PICTURES = {
@@ -50,74 +47,6 @@ _IN_PICTURES = {
     "DOVI_RPU_BUFFER": "Dolby Vision",
 }  # fmt: skip
 """What may lie in single pictures, by FFmpeg's names of it."""
-
-
-@dataclass(frozen=True)
-class InPictures:
-    """What lies in single pictures of a film beside their samples. source, master: in how many of each; first: the
-    source's first frame whose own is not the master's, None where all are."""
-
-    source: int = 0
-    master: int = 0
-    first: int | None = None
-
-
-@dataclass(frozen=True)
-class Likeness:
-    """What a pass over both found. PSNR is in dB, of 8-bit samples of Y, U and V together; 99 where all are equal.
-
-    source, master: times of all frames (the master's None where it is damaged); pairs: frames that were compared;
-    psnr_db: over all of them; worst_frame, worst_db: the source's frame of the least PSNR, and best_db the greatest,
-    None without a pair; differing: frames of the source [first, last] that differ, with the least PSNR of each stretch,
-    over the frame and in a block; missing: frames of the source [first, last] that the master has not; extra: frames of
-    the master that the source has not; masked: pairs of which a matte was left out; damage: the sentence that says
-    where the master is damaged, None where it is whole; same: pairs whose packets are the same bytes; within: by name,
-    what lies in single pictures (`captions`, `HDR10+`, ...), where there is any.
-    """
-
-    source: Timeline
-    master: Timeline | None
-    pairs: int
-    psnr_db: float
-    worst_frame: int | None
-    worst_db: float | None
-    best_db: float | None
-    differing: tuple[tuple[int, int, float, float], ...]
-    missing: tuple[tuple[int, int], ...]
-    extra: tuple[tuple[int, int], ...]
-    masked: int
-    damage: str | None
-    same: int
-    within: dict[str, InPictures]
-
-    @property
-    def fits(self) -> bool:
-        """Whether every picture is there, and none differs."""
-        return not (self.differing or self.missing or self.extra or self.damage)
-
-
-@dataclass(frozen=True)
-class _Gap:
-    """How far two pictures are apart. error: sum of squared differences; samples: how many; luma, chroma: the
-    greatest mean squared difference of a block, 0 where no block can be beyond its limit."""
-
-    error: float
-    samples: int
-    luma: float = 0.0
-    chroma: float = 0.0
-
-    @property
-    def mean(self) -> float:
-        return self.error / self.samples if self.samples else 0.0
-
-    @property
-    def db(self) -> float:
-        return _db(self.mean)
-
-    def fits(self, least_db: float) -> bool:
-        """Whether neither the whole nor a block is under its limit."""
-        blocks = _db(self.luma) >= least_db - _BLOCK_DB and _db(self.chroma) >= least_db - _CHROMA_DB
-        return self.db >= least_db and blocks
 
 
 def compare_pictures(
@@ -165,14 +94,8 @@ def _compared(
         own = files.enter_context(Pictures(source, any(alone), threads))
         made = [files.enter_context(Pictures(p, a, threads)) for p, a in zip(masters, alone, strict=True)]
         shown = iter(own) if timeline is None else islice(own, len(timeline))
-        patches, samples = _Patches(folders), samples_of(source)
-        own_each = zip(tee(shown, len(made)), made, least_db, strict=True)
-        passes = [_Pass(ours, theirs, patches, least, samples) for ours, theirs, least in own_each]
-        frame = 0
-        while [one for one in passes if one.on(frame, own.time_base)]:
-            frame += 1
-            if progress is not None and frame % _PROGRESS_FRAMES == 0:
-                progress(_PROGRESS_FRAMES)
+        patches = _Patches(folders)
+        passes = _passed(own, shown, made, patches, least_db, samples_of(source), 0, progress)
         if patches.left and not all(one.damage for one in passes):
             raise MediaError(
                 f"{patches.left} patch folders reach beyond the last frame of {source}: they are of another film."
@@ -181,11 +104,80 @@ def _compared(
         return [one.found(line) for one in passes]
 
 
+def _passed(
+    own: Pictures, shown: Iterator[Seen], made: Sequence[Pictures], patches: _Patches, least_db: Sequence[float],
+    samples: int, first: int, progress: Callable[[int], None] | None,
+) -> list[_Pass]:  # fmt: skip
+    """One pass over a film, and over each master beside it."""
+    each = zip(tee(shown, len(made)), made, least_db, strict=True)
+    passes = [_Pass(ours, theirs, patches, least, samples, first) for ours, theirs, least in each]
+    frame = first
+    while [one for one in passes if one.on(frame, own.time_base)]:
+        frame += 1
+        if progress is not None and (frame - first) % _PROGRESS_FRAMES == 0:
+            progress(_PROGRESS_FRAMES)
+    return passes
+
+
+def compare_part(
+    source: Path, masters: Sequence[Path], patch_folders: Iterable[str | Path], line: Timeline, first: int, last: int,
+    *, least_db: Sequence[float], threads: int = 0, progress: Callable[[int], None] | None = None,
+) -> list[Sums | None]:  # fmt: skip
+    """Frames [first, last) of a film and its masters, as of `compare_masters`; what the pairs come to, None of a master
+    in which not every one of them is as it should be: then all of it has to be looked at. line: the source's frames.
+
+    It looks for a frame where its time says that it is; whether the master has that many, and at these times, its
+    packets say (`joined_parts`). Raises MediaError: the source cannot be read.
+    """
+    alone = [stand_alone(source, master) for master in masters]
+    with contextlib.ExitStack() as files:
+        own = files.enter_context(Pictures(source, any(alone), threads, line, first, last))
+        lines = [_timed(line, master) for master in masters]
+        made = [
+            files.enter_context(Pictures(master, by_packets, threads, at, first, last))
+            for master, by_packets, at in zip(masters, alone, lines, strict=True)
+        ]
+        patches = _Patches(patch_folders, first, last)
+        try:
+            passes = _passed(own, iter(own), made, patches, least_db, samples_of(source), first, progress)
+        except MediaError:
+            return [None] * len(masters)
+    found = [one.found(line, part=True) for one in passes]
+    return [one.sums if one.fits and one.pairs == last - first else None for one in found]
+
+
+def _timed(line: Timeline, master: Path) -> Timeline:
+    """A film's frames in the clock of its master."""
+    with Film(master, 1) as film:
+        time_base: Fraction = film.stream.time_base
+    factor = line.time_base / time_base
+    pts = [int(pts * factor + Fraction(1, 2)) for pts in line.pts.tolist()]
+    return replace(line, pts=np.array(pts, np.int64), time_base=time_base, end_pts=int(line.end_pts * factor))
+
+
+def joined_parts(line: Timeline, master: Path, parts: Sequence[Sums | None]) -> Likeness | None:
+    """What windows of a film found of a master; None where all of it has to be looked at: something differs in one of
+    them, or its packets are not as many as the film's frames, at their times. line: the source's frames."""
+    whole = [one for one in parts if one is not None]
+    if len(whole) < len(parts):
+        return None
+    try:
+        times = packet_times(master)
+    except MediaError:
+        return None
+    if len(times) != len(line):
+        return None
+    late = max(
+        abs(int(b) * times.time_base - int(a) * line.time_base) for a, b in zip(line.pts, times.pts, strict=True)
+    )
+    return Likeness(line, times, sum(whole, Sums())) if late <= _CLOCK else None
+
+
 class _Patches:
     """The patches of frames that are asked for in order, by several who are one or two frames apart."""
 
-    def __init__(self, folders: Iterable[str | Path]) -> None:
-        self._queue, self._next = PatchQueue(folders), 0
+    def __init__(self, folders: Iterable[str | Path], first: int = 0, last: int | None = None) -> None:
+        self._queue, self._next = PatchQueue(folders, first or None, last), first
         self._held: OrderedDict[int, list[Patch]] = OrderedDict()
 
     def at(self, frame: int) -> list[Patch]:
@@ -206,19 +198,16 @@ class _Pass:
     """One master beside its source. damage: where the master is damaged, one sentence."""
 
     def __init__(
-        self, ours: Iterator[Seen], master: Pictures, patches: _Patches, least_db: float, samples: int
+        self, ours: Iterator[Seen], master: Pictures, patches: _Patches, least_db: float, samples: int, first: int = 0
     ) -> None:
         self.damage: list[str] = []
         self._master, self._all, self._least, self._samples = master, patches, least_db, samples
         self._ours, self._theirs = _Ahead(ours), _Ahead(until_damage(iter(master), self.damage))
-        self._patches = patches.at(0)
-        self._error, self._count, self._pairs, self._masked, self._same = 0.0, 0, 0, 0, 0
-        self._worst: tuple[float, int] | None = None
-        self._best: float | None = None
+        self._patches = patches.at(first)
+        self._sums = Sums()
         self._differing: list[tuple[int, int, float, float]] = []
         self._missing: list[tuple[int, int]] = []
         self._extra: list[tuple[int, int]] = []
-        self._within: dict[str, InPictures] = {}
 
     def on(self, frame: int, time_base: Fraction) -> bool:
         """Go on behind that frame of the source; at its end to the master's. Returns whether the source goes on."""
@@ -259,34 +248,30 @@ class _Pass:
         if with_b:
             theirs.step()
 
-    def _gap(self, a: Seen, b: Seen, patches: Sequence[Patch]) -> _Gap:
+    def _gap(self, a: Seen, b: Seen, patches: Sequence[Patch]) -> Gap:
         if a.data is not None and a.data == b.data:
-            return _Gap(0.0, self._samples)
-        return _gap(a.picture, b.picture, patches, self._least)
+            return Gap(0.0, self._samples)
+        return gap_of(a.picture, b.picture, patches, self._least)
 
-    def _pair(self, a: Seen, b: Seen, gap: _Gap) -> None:
-        self._error, self._count, self._pairs = self._error + gap.error, self._count + gap.samples, self._pairs + 1
-        self._worst = min(self._worst or (gap.db, a.frame), (gap.db, a.frame))
-        self._best = max(self._best or gap.db, gap.db)
+    def _pair(self, a: Seen, b: Seen, gap: Gap) -> None:
+        one = Sums(gap.error, gap.samples, 1, worst=(gap.db, a.frame), best=gap.db)
         if a.data is not None and a.data == b.data:
-            self._same += 1
+            self._sums += replace(one, same=1)
             return
-        self._masked += bool(self._patches)
+        within = {
+            name: InPictures(int(own is not None), int(made is not None), a.frame if own != made else None)
+            for name, (own, made) in _in_both(a.picture.av_frame, b.picture.av_frame).items()
+        }
+        self._sums += replace(one, masked=int(bool(self._patches)), within=within)
         if not gap.fits(self._least):
-            _stretch(self._differing, a.frame, gap.db, _db(max(gap.luma, gap.chroma)))
-        for name, (own, made) in _in_both(a.picture.av_frame, b.picture.av_frame).items():
-            was = self._within.get(name, InPictures())
-            first = a.frame if was.first is None and own != made else was.first
-            self._within[name] = InPictures(was.source + (own is not None), was.master + (made is not None), first)
+            _stretch(self._differing, a.frame, gap.db, decibels(max(gap.luma, gap.chroma)))
 
-    def found(self, line: Timeline) -> Likeness:
-        """What the whole pass found. line: the source's frames."""
-        worst = self._worst or (None, None)
+    def found(self, line: Timeline, part: bool = False) -> Likeness:
+        """What the whole pass found. line: the source's frames; part: not all of them were looked at."""
+        made = None if self.damage or part else self._master.timeline
         return Likeness(
-            line, None if self.damage else self._master.timeline, self._pairs,
-            _db(self._error / self._count if self._count else 0.0), worst[1], worst[0], self._best,
-            tuple(self._differing), tuple(self._missing), tuple(self._extra), self._masked,
-            self.damage[0] if self.damage else None, self._same, self._within,
+            line, made, self._sums, tuple(self._differing), tuple(self._missing), tuple(self._extra),
+            self.damage[0] if self.damage else None,
         )  # fmt: skip
 
 
@@ -301,7 +286,7 @@ def _in_both(own: Any, made: Any) -> dict[str, tuple[bytes | None, bytes | None]
     return found
 
 
-def _nearer(other: _Gap, gap: _Gap, by_time: bool, least_db: float) -> bool:
+def _nearer(other: Gap, gap: Gap, by_time: bool, least_db: float) -> bool:
     """Whether the next frame is the one that belongs here: clearly nearer, or no further off and of the same time."""
     return (by_time and other.mean <= gap.mean) or (other.fits(least_db) and 2 * other.mean < gap.mean)
 
@@ -331,97 +316,6 @@ class _Ahead:
 
     def step(self) -> None:
         self.now = self._held.pop() if self._held else next(self._rest, None)
-
-
-def _gap(a: Picture, b: Picture, patches: Sequence[Patch], least_db: float) -> _Gap:
-    """How far two frames are apart outside the mattes of `patches`; its blocks where one could be beyond its limit.
-    Raises MediaError where their sizes differ."""
-    one, two = a.av_frame, b.av_frame
-    if (one.width, one.height) != (two.width, two.height):
-        raise MediaError(
-            f"A picture of {two.width}x{two.height} cannot be compared with one of {one.width}x{one.height}."
-        )
-    kind = next((f.format.name for f in (two, one) if layout_of(f.format.name)), "yuv444p")
-    layout = layout_of(kind)
-    assert layout is not None
-    if not all(layout_of(f.format.name) == layout or _alike(f.format.name, kind) for f in (one, two)):
-        matrix = (one if layout.rgb else two).colorspace
-        one, two = (
-            Conversion.plain(kind, matrix, p.colour.full, b.colour.full, one.height).of(p.av_frame) for p in (a, b)
-        )
-    unit = 255 / ((1 << layout.depth) - 1)  # everything is measured in steps of 8 bits
-    covered = _covered(a, patches, layout.sub) if patches else None
-    apart, samples = [cv2.absdiff(x, y) for x, y in zip(planes_of(one), planes_of(two), strict=True)], 0
-    for index, far in enumerate(apart):
-        samples += far.size
-        if covered is not None and index < 3:
-            samples -= _taken_out(far, *covered, layout.sub if index else (0, 0))
-    errors = [float(cv2.norm(far, cv2.NORM_L2SQR)) * unit**2 for far in apart]
-    gap = _Gap(sum(errors), samples)
-    most = [(float(cv2.norm(far, cv2.NORM_INF)) * unit) ** 2 for far in apart]
-    if _Gap(gap.error, samples, most[0], max(most[1:], default=0.0)).fits(least_db):
-        return gap  # no block can be worse than its worst sample
-    worst = [_worst_block(far, unit, layout.sub if index in (1, 2) else (0, 0)) for index, far in enumerate(apart)]
-    return replace(gap, luma=worst[0], chroma=max(worst[1:], default=0.0))
-
-
-def _taken_out(far: np.ndarray, x: int, y: int, mask: np.ndarray, sub: tuple[int, int]) -> int:
-    """Make a plane's differences 0 where a mask at (x, y) covers any pixel of a sample. Returns how many these are."""
-    across, down = sub
-    if across:
-        mask = mask[:, ::2] | mask[:, 1::2]
-    if down:
-        mask = mask[::2] | mask[1::2]
-    part = far[y >> down : (y >> down) + mask.shape[0], x >> across : (x >> across) + mask.shape[1]]
-    mask = mask[: part.shape[0], : part.shape[1]]
-    part *= (1 - mask).astype(far.dtype)
-    return int(cv2.countNonZero(mask))
-
-
-def _worst_block(far: np.ndarray, unit: float, sub: tuple[int, int]) -> float:
-    """The greatest mean square of a block of 16x16 pixels of the picture; blocks at the right and below are filled by
-    what is reflected."""
-    height, width = far.shape
-    sides = _BLOCK >> sub[0], _BLOCK >> sub[1]
-    columns, rows = -(-width // sides[0]), -(-height // sides[1])
-    beyond = rows * sides[1] - height, columns * sides[0] - width
-    if any(beyond):
-        far = cv2.copyMakeBorder(far, 0, beyond[0], 0, beyond[1], cv2.BORDER_REFLECT)
-    square = cv2.multiply(far, far, scale=unit**2, dtype=cv2.CV_32F)
-    return float(cv2.resize(square, (columns, rows), interpolation=cv2.INTER_AREA).max())
-
-
-def _alike(one: str, two: str) -> bool:
-    """Whether two formats differ in nothing but their range's mark (yuv420p, yuvj420p)."""
-    return one.replace("yuvj", "yuv") == two.replace("yuvj", "yuv")
-
-
-def _covered(picture: Picture, patches: Sequence[Patch], sub: tuple[int, int]) -> tuple[int, int, np.ndarray]:
-    """Where mattes cover the frame as it is coded: left and top of whole blocks of chroma, and uint8, 1 under them."""
-    coded = picture.coded.size if picture.rotation_deg in (0, 180) else picture.coded.size[::-1]
-    parts = []
-    for patch in patches:
-        patch = own_pixels(patch, picture.grid, picture.rotation_deg)
-        height, width = patch.matte_HW.shape
-        x, y, _, _ = coded_box((patch.x, patch.y, width, height), picture.rotation_deg, coded)
-        parts.append((x, y, (turn_back(patch.matte_HW, picture.rotation_deg) > 0).astype(np.uint8)))
-    across, down = 1 << sub[0], 1 << sub[1]
-    left = max(0, min(x for x, _, _ in parts)) // across * across
-    top = max(0, min(y for _, y, _ in parts)) // down * down
-    right = max(left, min(coded[0], max(x + matte.shape[1] for x, _, matte in parts)))
-    bottom = max(top, min(coded[1], max(y + matte.shape[0] for _, y, matte in parts)))
-    mask = np.zeros((-(-(bottom - top) // down) * down, -(-(right - left) // across) * across), np.uint8)
-    for x, y, matte in parts:
-        a, b = max(top, y), max(left, x)
-        part = mask[a - top : bottom - top, b - left : right - left]
-        piece = matte[a - y : a - y + part.shape[0], b - x : b - x + part.shape[1]]
-        part[: piece.shape[0], : piece.shape[1]] |= piece
-    return left, top, mask
-
-
-def _db(mean_square: float) -> float:
-    """PSNR of 8-bit samples."""
-    return min(_EQUAL_DB, 10 * float(np.log10(255**2 / max(mean_square, 1e-9))))
 
 
 def _range(found: list[tuple[int, int]], frame: int) -> None:

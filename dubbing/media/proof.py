@@ -15,13 +15,15 @@ from typing import Any
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
 from dubbing.master_choice import MasterChoice
-from dubbing.media.compare import Check, check_carried, check_picture, check_sound, check_times, check_within, stretch
+from dubbing.media.compare import Check, check_picture, check_sound, check_times, check_within, stretch
+from dubbing.media.compare_carried import check_carried
 from dubbing.media.delivery import Delivery, delivery
-from dubbing.media.likeness import LEAST_DB, Likeness, compare_masters
+from dubbing.media.likeness import LEAST_DB, compare_masters, compare_part, joined_parts
 from dubbing.media.probe import MediaInfo, VideoInfo, probe
 from dubbing.media.read import timeline as timeline_of
+from dubbing.media.seen import Likeness, Sums
 
-__all__ = ["Proof", "prove"]
+__all__ = ["Proof", "prove", "prove_part"]
 
 _MOST_NAMED = 5
 _ASKED_DB = 24.0  # the limit where a quality was asked for, which may be coarse; another film has at most 16
@@ -65,6 +67,7 @@ def prove(
     patch_folders: Sequence[Path] | None, tracks: Sequence[int] | None = None, language: str | None = None,
     timeline: Timeline | None = None, draft: bool = False, no_sound: str = "", least_db: float | None = None,
     threads: int = 0, progress: Callable[[int], None] | None = None,
+    parts: Mapping[Path, Sequence[Sums | None]] | None = None,
 ) -> list[Proof]:  # fmt: skip
     """Compare masters with the film and the dub that they were made of; the film is decoded once.
 
@@ -72,20 +75,25 @@ def prove(
     (no_sound: why); patch_folders: what was pasted, None where it is not known; tracks: numbers, from 1, of the dub's
     tracks that are delivered, None for all; language: of the dub; timeline: frames of the film that are delivered, None
     for all; draft: of half size, of which pictures and tags are not compared; least_db: PSNR under which a frame
-    differs, None for 34, and 24 where a quality was asked for; threads, progress: as of `compare_masters`.
+    differs, None for 34, and 24 where a quality was asked for; threads, progress: as of `compare_masters`;
+    parts: what `prove_part` found of each master in every part of the film, where that was done before.
 
     Raises MediaError: the film or the dub cannot be opened, or is damaged. What is wrong with a master is in its proof.
     """
     was, heard = probe(film), probe(sound) if sound is not None else None
     opened = {path: _opened(path, was, draft) for path in masters}
-    whole = [path for path, info in opened.items() if isinstance(info, MediaInfo)]
     seen: dict[Path, Likeness] = {}
+    for path, found in (parts or {}).items():
+        assert timeline is not None
+        if isinstance(opened[path], MediaInfo) and (one := joined_parts(timeline, path, found)):
+            seen[path] = one
+    whole = [path for path, info in opened.items() if isinstance(info, MediaInfo) and path not in seen]
     if whole and not draft:
-        found = compare_masters(
+        looked = compare_masters(
             film, whole, patch_folders or (), timeline=timeline, threads=threads, progress=progress,
             least_db=[_least_db(masters[path]) if least_db is None else least_db for path in whole],
         )  # fmt: skip
-        seen = dict(zip(whole, found, strict=True))
+        seen |= dict(zip(whole, looked, strict=True))
     proofs = []
     for path, choice in masters.items():
         now = opened[path]
@@ -106,6 +114,23 @@ def prove(
             checks += check_carried(was, now, plan.left_out if plan else frozenset())
         proofs.append(Proof(tuple(checks), seen.get(path)))
     return proofs
+
+
+def prove_part(
+    film: Path, masters: Mapping[Path, MasterChoice | None], patch_folders: Sequence[Path], timeline: Timeline,
+    first: int, last: int, *, threads: int = 0, progress: Callable[[int], None] | None = None,
+) -> list[Sums | None]:  # fmt: skip
+    """Compare the pictures of frames [first, last), as `prove` does; what they come to for each master, None where
+    something is not as it should be, so that `prove` has to look at all of it. Raises MediaError: the film cannot be
+    read."""
+    was = probe(film)
+    good = [path for path in masters if isinstance(_opened(path, was, False), MediaInfo)]
+    limits = [_least_db(masters[path]) for path in good]
+    found = compare_part(
+        film, good, patch_folders, timeline, first, last, least_db=limits, threads=threads, progress=progress
+    )
+    seen = dict(zip(good, found, strict=True))
+    return [seen.get(path) for path in masters]
 
 
 def _least_db(choice: MasterChoice | None) -> float:
