@@ -11,7 +11,7 @@ import av
 import cv2
 import pytest
 from command import Dub
-from films import plain_job
+from films import plain_job, run
 from test_depth import MASTERING, PATCHED, X265
 from test_depth import film as deep_film
 from test_depth import patches as deep_patches
@@ -165,7 +165,54 @@ def test_a_film_that_is_longer_than_its_dub_is_proven_as_far_as_it_is_delivered(
     assert "20 frames, the source has 30" in differing(proven(source, tmp_path / "m.mp4", sound, []))["frames"]
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.mov"])
+def test_windows_of_a_film_come_to_what_one_look_finds_and_a_fault_is_looked_at_as_a_whole(
+    tmp_path: Path, name: str
+) -> None:
+    if name.endswith("mov"):
+        source, sound, drawn, target = stand_alone(tmp_path)
+        edges = [(0, 3), (3, 6), (6, 8)]
+    else:
+        source = film(tmp_path / name, 60, "24000/1001")
+        sound, drawn = sound_of(tmp_path / "d.flac", 60 * 2002), [patches(tmp_path / "p", range(15, 30))]
+        target, edges = master(source, sound, drawn)[0], [(0, 21), (21, 40), (40, 60)]
+    line, choices = media.timeline(source), {target: None}
+
+    def parts() -> list[media.Sums | None]:
+        return [media.prove_part(source, choices, drawn, line, *edge)[0] for edge in edges]
+
+    whole = proven(source, target, sound, drawn, timeline=line)
+    joined = proven(source, target, sound, drawn, timeline=line, parts={target: parts()})
+    assert None not in parts() and not whole.differing
+    assert (joined.checks, joined.plain_pictures()) == (whole.checks, whole.plain_pictures())
+    bad = film(tmp_path / f"bad{source.suffix}", 60, "24000/1001") if name != "film.mov" else None
+    if bad is not None:  # a frame less, and what comes after it is early
+        with media.ClipWriter(bad, 96, 64, Fraction(24000, 1001)) as clip:
+            for n, picture in enumerate(media.read(source, line)):
+                if n != 50:
+                    clip.frame(picture.bgr())
+        spoilt = {bad: [media.prove_part(source, {bad: None}, drawn, line, *edge)[0] for edge in edges]}
+        assert spoilt[bad][-1] is None
+        assert (
+            "frame 50 (00:00:02:02) missing"
+            in differing(proven(source, bad, sound, drawn, timeline=line, parts=spoilt))["frames"]
+        )
+
+
 # -- in a run --------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_a_run_of_a_long_film_proves_it_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dubbing.analysis.windows.FILM_S", 1.0)
+    job, out = plain_job(tmp_path, {"fr": "fr.flac"}, 100), tmp_path / "out"
+    started: list[str] = []
+    done = run(job, out, show=lambda e: started.append(e.task_id) if e.kind == "started" else None)
+    assert [name for name in started if name.startswith("proof")] == [
+        *(f"proof reel/fr/window_{n}" for n in range(1, 4)), "proof reel/fr",
+    ]  # fmt: skip
+    assert done.exit_code == 0 and done.summary[0]["verified"] is True
+    assert not list((out / "reel" / "fr" / "windows").glob("proof-*"))
 
 
 @pytest.fixture(scope="module")

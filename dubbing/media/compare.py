@@ -1,4 +1,4 @@
-"""What of a master is its source's and its dub's by headers and sound. Pictures are for `likeness`, and streams that are
+"""What of a master is its source's and its dub's by headers and sound. Pictures are for `likeness`, streams that are
 carried over for `compare_carried`.
 
 Each comparison is a `Check`: equal, differs, or not looked at, with a sentence's end that says what. Sound is
