@@ -223,7 +223,7 @@ def test_a_proof_finds_one_other_byte_in_a_file_that_nobody_was_to_change(tmp_pa
     data[200] ^= 1  # in its header
     bad.unlink()
     bad.write_bytes(data)
-    found = dubbing.verify(target, source, dub=dub)
+    (found,) = media.prove(source, {target: MasterChoice()}, dub, patch_folders=[])
     assert [c.what for c in found.differing] == ["files"] and bad.name in found.differing[0].detail
 
 

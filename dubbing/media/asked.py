@@ -181,7 +181,7 @@ def _told(info: MediaInfo, video: VideoInfo, made: Encoding, choice: MasterChoic
         yield f"{name} has transparency, which {what} has not."
     if made.converts.full and not made.converts.full_after and not (was and was.rgb):
         yield f"{name} has full range; {what} has limited range, the only one that this codec knows."
-    if (video.mastering or video.light) and made.codec != "hevc":
+    if (video.mastering or video.light) and made.codec not in ("h264", "hevc"):
         yield f"{name} has a mastering display and light levels, which {what} does not name."
     if made.codec in SEQUENCES and video.transfer in HDR:
         yield f"{name} is {HDR[video.transfer]}, which the files of {what} do not name: say it where they go."

@@ -40,19 +40,26 @@ def check_files(
     source: MediaInfo, master: MediaInfo, folders: Iterable[str | Path], dub: MediaInfo | None,
     tracks: Sequence[int] | None,
 ) -> list[Check]:  # fmt: skip
-    """The files of a master that is a sequence: pictures without a patch, and the sound beside them. folders: of
-    patches; dub, tracks: the dub's file and its tracks that are delivered, None for no comparison and all."""
+    """The files of a master that is a sequence: pictures without a patch, and the sound beside them.
+
+    folders: of patches, None where these are not known; dub, tracks: the dub's file and its tracks that are delivered,
+    None for no comparison and all."""
     found = []
     one, two = find(source.path), find(master.path)
     assert two is not None and master.video is not None
     if one is not None and one.codec == two.codec:
-        changed = {frame for folder in folders for frame in patch_frames(folder)["frame"].to_pylist()}
+        changed = {frame for folder in folders or () for frame in patch_frames(folder)["frame"].to_pylist()}
         pairs = [(one.file(n), two.file(n)) for n in range(min(one.count, two.count)) if n not in changed]
         other = [b.name for a, b in pairs if not b.samefile(a) and b.read_bytes() != a.read_bytes()]
-        told = f"{several(len(pairs), 'file')} without a patch, byte for byte"
-        more = f" and {len(other) - _MOST} more" if len(other) > _MOST else ""
-        problem = f"{', '.join(other[:_MOST])}{more} not the source's, although nothing was to change there"
-        found.append(Check("files", "differs" if other else "equal", problem if other else told))
+        same = f"{len(pairs) - len(other)} of {several(len(pairs), 'file')} byte for byte the source's"
+        if other and folders is None:
+            found.append(Check("files", "not looked at", f"{same}; no takes say which may be others"))
+        elif other:
+            more = f" and {len(other) - _MOST} more" if len(other) > _MOST else ""
+            problem = f"{', '.join(other[:_MOST])}{more} not the source's, although nothing was to change there"
+            found.append(Check("files", "differs", problem))
+        else:
+            found.append(Check("files", "equal", f"{same}, without a patch"))
     wanted = [] if dub is None else [(dub, n) for n in tracks or range(1, len(dub.audio) + 1)]
     name = two.folder.name
     there: list[Path] = []

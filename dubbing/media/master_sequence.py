@@ -24,6 +24,7 @@ from dubbing.clock import Timecode, Timeline, samples_at
 from dubbing.errors import several
 from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
+from dubbing.media.groups import Ground
 from dubbing.media.master_file import MasterFile
 from dubbing.media.master_picture import MadePicture, half, shown_as
 from dubbing.media.master_sound import SoundTracks, begins_of
@@ -52,6 +53,7 @@ class SequencePicture(MadePicture):
     def __init__(self, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, draft: bool) -> None:
         self._made, self._timeline, self._video, self._film = made, timeline, video, film
         self.copies = made.alike and not draft
+        self.groups, self.refused = None, ""
         self.stream = None
         self._start = Timecode.parse(timeline.start_tc, timeline.rate)
         self._size = half(video.width, video.height, (1, 1)) if draft else None
@@ -89,7 +91,7 @@ class PictureFiles(MasterFile):
 
     def open(
         self, info: MediaInfo, sound_info: MediaInfo, film: Film, timeline: Timeline, threads: int,
-        files: Sequence[Any], sound: str | Path, language: str | None,
+        files: Sequence[Any], sound: str | Path, language: str | None, base: Ground | None = None,
     ) -> None:  # fmt: skip
         assert info.video is not None
         self.path.mkdir(parents=True)
