@@ -37,7 +37,7 @@ def as_its_source(master: Path, source: Path) -> Path:
 
 
 def check_files(
-    source: MediaInfo, master: MediaInfo, folders: Iterable[str | Path], dub: MediaInfo | None,
+    source: MediaInfo, master: MediaInfo, folders: Iterable[str | Path] | None, dub: MediaInfo | None,
     tracks: Sequence[int] | None,
 ) -> list[Check]:  # fmt: skip
     """The files of a master that is a sequence: pictures without a patch, and the sound beside them.
