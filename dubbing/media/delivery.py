@@ -129,9 +129,8 @@ class Delivery:
         if self.muxer != CONTAINER:
             return made
         said = NAMED if self.picture.codec == "dpx" else {}
-        names_tc = self.picture.codec == "dpx"
         return replace(
-            made, start_tc=video.start_tc if names_tc else None, chroma_location=None,
+            made, start_tc=video.start_tc if said else None, chroma_location=None,
             transfer=video.transfer if video.transfer in said else None,
             primaries=video.primaries if video.primaries in said else None,
         )  # fmt: skip
@@ -295,9 +294,7 @@ def _muxer(info: MediaInfo, video: VideoInfo) -> str:
     return "mov" if "mov" in info.container and quicktime else "mp4"
 
 
-def _fits_mxf(
-    info: MediaInfo, video: VideoInfo, sounds: Sequence[tuple[MediaInfo, Sequence[AudioInfo]]]
-) -> bool:  # fmt: skip
+def _fits_mxf(info: MediaInfo, video: VideoInfo, sounds: Sequence[tuple[MediaInfo, Sequence[AudioInfo]]]) -> bool:
     """Whether a film can stay in MXF with this sound, and with all else that is in it."""
     try:
         for whose, tracks in sounds:
