@@ -18,7 +18,18 @@ from pathlib import Path
 
 from dubbing.errors import MediaError, several
 
-__all__ = ["ENDINGS", "PRIMARIES", "TRANSFERS", "Sequence", "addressed", "find", "may_be", "said_of", "stamp"]
+__all__ = [
+    "ENDINGS",
+    "PRIMARIES",
+    "TRANSFERS",
+    "Sequence",
+    "addressed",
+    "find",
+    "is_there",
+    "may_be",
+    "said_of",
+    "stamp",
+]
 
 ENDINGS = {".dpx": "dpx", ".exr": "exr", ".tif": "tiff", ".tiff": "tiff", ".png": "png"}
 """FFmpeg's names of picture codecs, by the endings of files."""
@@ -142,6 +153,16 @@ def find(path: Path | str) -> Sequence | None:
     width = int(pattern[1] or 1) if pattern[2] is None and pattern[3] is None else len(pattern[2] or pattern[3])
     first, last = (int(pattern[3]), int(pattern[4])) if pattern[3] else (None, None)
     return _told(_listed(base.parent, before, width, after, first, last), said)
+
+
+def is_there(path: Path | str) -> bool:
+    """Whether a file or a whole sequence of that name is there."""
+    if os.path.exists(path):
+        return True
+    try:
+        return find(path) is not None
+    except MediaError:
+        return False
 
 
 def _told(found: Sequence | None, said: Mapping[str, str]) -> Sequence | None:

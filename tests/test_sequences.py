@@ -240,6 +240,7 @@ def test_a_sequence_s_key_is_that_of_all_its_files_and_a_hard_link_changes_nothi
 
 def test_a_part_of_a_sequence_is_a_film(tmp_path: Path) -> None:
     film = sequence(tmp_path / "film")
+    assert sequences.is_there(film / "shot.%07d.dpx") and not sequences.is_there(film / "take.%07d.dpx")
     line = media.timeline(film / f"shot.[{FIRST + 1:07d}-{FIRST + 3:07d}].dpx")
     assert (len(line), line.start_tc) == (3, "01:00:00:01")
     assert (

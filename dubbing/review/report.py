@@ -181,7 +181,7 @@ def _uri(data: bytes | None, kind: str = "jpeg") -> str | None:
 def _lines(library: Library) -> dict[str, Timeline]:
     """Of the titles whose cuts are known."""
     for title, _ in library.dubs():
-        if isinstance(title.video, Path) and not title.video.is_file() and sequences.find(title.video) is None:
+        if isinstance(title.video, Path) and not sequences.is_there(title.video):
             raise MediaError(f"There is no film at {str(title.video)!r}, which was dubbed here; put it back there.")
     found: dict[str, Timeline] = {}
     for title, dub in library.dubs():
