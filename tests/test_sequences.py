@@ -138,7 +138,10 @@ def test_files_without_a_patch_are_the_source_s_and_outside_mattes_nothing_chang
     patch = moved(source, tmp_path / "p", BOX, PATCHED, 4)
     ending, _, read = KINDS[kind]
     target = tmp_path / f"film.fr{ending}"
-    (made,) = media.encode_masters(source, media.timeline(source), [patch], dub, {target: MasterChoice()})
+    asked = {target: MasterChoice(), tmp_path / "film.fr.mov": MasterChoice(codec="prores", profile="4444")}
+    made, _ = media.encode_masters(source, media.timeline(source), [patch], dub, asked)
+    proofs = media.prove(source, asked, dub, patch_folders=[patch])
+    assert [c for proof in proofs for c in proof.differing] == []
     assert made.frames == COUNT and "4 pictures are" in " ".join(made.notices)
     assert media.delivery(media.probe(source), media.probe(dub)).extension == f".{media.probe(source).video.codec}"  # type: ignore[union-attr]
     names = sorted(p.name for p in (tmp_path / "film").iterdir())
