@@ -11,6 +11,7 @@ where a cell is not as it should be.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -155,6 +156,8 @@ def judged(source: Path, folder: Path, dub: Path, target: Path, choice: MasterCh
         return f"refused: {str(e).removeprefix(str(source)).removeprefix(source.name).lstrip(': ')} |" + " |" * 4, True
     target = target.with_suffix(plan.extension)
     line = media.timeline(source)
+    if target.is_dir():
+        shutil.rmtree(target)
     media.encode_masters(source, line, [folder], dub, {target: choice}, language="fr")
     (proof,) = media.prove(source, {target: choice}, dub, patch_folders=[folder], language="fr")
     seen, now = proof.pictures, media.probe(target).video

@@ -24,7 +24,7 @@ import dubbing
 from bench.formats import patches as moved
 from dubbing import manifest, media, sequences
 from dubbing.clock import Timecode
-from dubbing.errors import MediaError, UnsupportedMedia
+from dubbing.errors import MediaError, OutputError, UnsupportedMedia
 from dubbing.master_choice import MasterChoice
 from dubbing.media.numbered_files import new_file
 from dubbing.store import content_key, stamp_of
@@ -322,3 +322,10 @@ def test_a_film_in_mxf_stays_in_mxf_where_its_sound_can(tmp_path: Path) -> None:
         with av.open(str(path)) as file:
             packets.append([bytes(p) for p in file.demux(video=0) if p.size])
     assert packets[0] == packets[1] and len(packets[0]) == 5
+
+
+def test_a_folder_that_is_there_is_not_written_into(tmp_path: Path) -> None:
+    source, dub = sequence(tmp_path / "film"), sound(tmp_path / "d.flac")
+    with pytest.raises(OutputError, match="File exists"):
+        media.encode_masters(source, media.timeline(source), [], dub, {source: MasterChoice()})
+    assert len(list(source.iterdir())) == COUNT

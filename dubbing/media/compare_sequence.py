@@ -46,8 +46,9 @@ def check_files(
     None for no comparison and all."""
     found = []
     one, two = find(source.path), find(master.path)
-    assert two is not None and master.video is not None
-    if one is not None and one.codec == two.codec:
+    assert two is not None and source.video is not None and master.video is not None
+    alike = [(video.codec, video.pix_fmt) for video in (source.video, master.video)]
+    if one is not None and alike[0] == alike[1]:
         changed = {frame for folder in folders or () for frame in patch_frames(folder)["frame"].to_pylist()}
         pairs = [(one.file(n), two.file(n)) for n in range(min(one.count, two.count)) if n not in changed]
         other = [b.name for a, b in pairs if not b.samefile(a) and b.read_bytes() != a.read_bytes()]

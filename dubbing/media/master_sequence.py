@@ -22,6 +22,7 @@ import numpy as np
 
 from dubbing.clock import Timecode, Timeline, samples_at
 from dubbing.errors import several
+from dubbing.media.delivery import Delivery
 from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
 from dubbing.media.groups import Ground
@@ -87,7 +88,11 @@ class SequencePicture(MadePicture):
 
 
 class PictureFiles(MasterFile):
-    """One master on its way. path: its folder; done: how many of its pictures are written."""
+    """One master on its way. path: its folder, which is not there yet; done: how many of its pictures are written."""
+
+    def __init__(self, path: Path, plan: Delivery, draft: bool) -> None:
+        super().__init__(path, plan, draft)
+        self._film: Film | None = None
 
     def open(
         self, info: MediaInfo, sound_info: MediaInfo, film: Film, timeline: Timeline, threads: int,
@@ -104,6 +109,7 @@ class PictureFiles(MasterFile):
 
     def take(self, packets: Iterable[Any]) -> None:
         """The next pictures, each as the bytes of its file. One that is the source's own is not written again."""
+        assert self._film is not None
         sequence = self._film.sequence if self.picture.copies else None
         first = Timecode.parse(self._timeline.start_tc, self._timeline.rate).frames
         for packet in packets:
@@ -143,8 +149,9 @@ class PictureFiles(MasterFile):
             output.close()
 
     def abandon(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the folder, where it is this master's."""
+        if self._film is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def notices(self) -> tuple[str, ...]:
