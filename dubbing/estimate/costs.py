@@ -289,7 +289,7 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
                 continue
             work = works[task.id]
             if task.stage == "master":
-                work = replace(work, faces=patched[task.language or ""])
+                work = replace(work, faces=patched[task.language or ""] * work.frames / frames)
             elif task.stage in ("people", "cast", "speakers", "actors"):
                 work = replace(work, faces=tracked)
             costs[task.stage] = costs.get(task.stage, Cost()) + Cost(

@@ -10,16 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dubbing.analysis.asked import within
-from dubbing.analysis.windows import windows
+from dubbing.analysis.windows import film_windows, windows
 from dubbing.errors import several
 from dubbing.estimate.costs import Rate, Rates, Work, asked_share, decided_works
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
 from dubbing.job import Job
 from dubbing.manifest import Title
+from dubbing.media import seekable
 from dubbing.pipeline import PIPELINE
 from dubbing.records import Shot
 from dubbing.stage import Resources
-from dubbing.task import Task
+from dubbing.task import Task, Windowed
 
 __all__ = ["STARTUP_S", "Estimate", "StageEstimate", "estimate"]
 
@@ -209,6 +210,18 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             work, waits = Work(), (*waits, *(o.id for o in invented[-len(parts) :]))
         expect(name, work, waits, len(shot), turn)
 
+    def expect_master(name: str, work: Work, ends: Sequence[tuple[Shot, tuple[str, str]]], turn: int) -> None:
+        """Split into windows where the film is long. ends: what each shot's take and scores are called."""
+        video = job.info(title).video
+        parts = film_windows((s.start_frame for s in shots), int(frames), video.rate) if video else []
+        waits = [one for _, both in ends for one in both]
+        if len(parts) > 1 and seekable(job.info(title).container):
+            for n, (a, b) in enumerate(parts, 1):
+                own = [one for s, both in ends if s.start_frame < b and a < s.end_frame for one in both]
+                expect(f"{name}/window_{n}", work * ((b - a) / frames), tuple(own), b - a, turn, part=True)
+            work, waits = Work(), [*waits, *(o.id for o in invented[-len(parts) :])]
+        expect(name, work, tuple(waits), frames, turn)
+
     if not by_stage["faces"]:
         sound = tuple(t.id for t in by_stage["source_audio"])
         for shot in shots:
@@ -230,13 +243,20 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         if real is not None:
             patched = sum(works[t.id].frames for t in by_stage["lipsync"] if t.language == dub.language)
             if not job.done(real):
-                todo.append(_Open(real.id, "master", replace(works[real.id], faces=patched),
-                                  (*real.needs, *real.after), real.rank, real.weight))  # fmt: skip
+                work = replace(works[real.id], faces=patched)
+                for t in (t for t in by_stage["master"] if t.language == dub.language and t.window is not None):
+                    if not job.done(t):
+                        todo.append(_Open(t.id, "master", work * (t.frames / real.span), (*t.needs, *t.after), t.rank,
+                                          t.weight, True))  # fmt: skip
+                joins = bool(isinstance(real.inputs, Windowed) and real.inputs.parts)
+                todo.append(_Open(real.id, "master", Work() if joins else work, (*real.needs, *real.after), real.rank,
+                                  real.weight))  # fmt: skip
             continue
         said = f"turns {name}"
         if not any(t.language == dub.language for t in by_stage["turns"]):
             expect(said, Work(frames), (f"speakers {title.id}", f"audio {name}"), turn=turn)
-        ends, patched = [], 0.0
+        ends: list[tuple[Shot, tuple[str, str]]] = []
+        patched = 0.0
         ranges = job.asked(title, dub, shots)
         for shot in shots:
             mine = (
@@ -251,9 +271,9 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             work = work * (sum(b - a for a, b in mine) / len(shot))
             expect_shot(lips, shot, work, (decided, said), turn)
             expect_shot(sync, shot, work, (lips,), turn)
-            ends += [lips, sync]
+            ends.append((shot, (lips, sync)))
             patched += work.frames
-        expect(f"master {name}", Work(frames, frames * megapixels, patched), tuple(ends), frames, turn)
+        expect_master(f"master {name}", Work(frames, frames * megapixels, patched), ends, turn)
     return [*todo, *invented], {o.id for o in invented}
 
 
