@@ -35,24 +35,25 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=64)
     parser.add_argument("--dubs", type=int, default=1)
     parser.add_argument("--join", type=float, default=0.1)
+    parser.add_argument("--start", type=float, default=0.5, help="seconds that a window takes to begin")
     args = parser.parse_args()
     random = np.random.default_rng(1)
     lengths = np.maximum(8, np.round(random.lognormal(np.log(2.5), 0.97, args.shots) * float(RATE))).astype(int)
     speaks = random.random(args.shots) < SPEAKS
     edges = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     parts = film_windows(edges[:-1], edges[-1], RATE)
-    print(
-        f"{args.shots} shots, {float(edges[-1] / RATE / 60):.0f} minutes at 24 a second, {args.dubs} dubs, {args.slots} slots"
-    )
-    for name, cuts in (("one task", [(0, edges[-1])]), (f"{len(parts)} windows", parts)):
-        pieces = [p for turn in range(args.dubs) for p in dub(turn, edges, speaks.tolist(), cuts, args.join / 1000)]
+    minutes = float(edges[-1] / RATE / 60)
+    print(f"{args.shots} shots, {minutes:.0f} minutes at 24 a second, {args.dubs} dubs, {args.slots} slots")
+    ways = [("one task", [(0, edges[-1])]), (f"{len(parts)} windows", parts)]
+    for name, cuts in ways:
+        pieces = [p for turn in range(args.dubs) for p in dub(turn, edges, speaks.tolist(), cuts, args)]
         at = spans(pieces, args.slots, 0.0)
         whole = max(end for _, end in at.values())
         joins = min((start for piece, (start, _) in at.items() if piece.startswith("join")), default=whole)
         found = [used(at.values(), a, b, args.slots) for a, b in ((0, whole), (0.9 * whole, whole), (0, joins),
                                                                   (0.9 * joins, joins))]  # fmt: skip
-        print(f"{name}: {whole / 60:.1f} minutes; use {found[0]:.3f}, of the last tenth {found[1]:.3f}; "
-              f"before joining ({joins / 60:.1f} minutes) {found[2]:.3f}, of its last tenth {found[3]:.3f}")  # fmt: skip
+        print(f"{name}: {whole / 60:.1f} minutes; use {found[0]:.3f}, of the last tenth {found[1]:.3f}")
+        print(f"  before joining: {joins / 60:.1f} minutes; use {found[2]:.3f}, of the last tenth {found[3]:.3f}")
 
 
 def used(at: Iterable[tuple[float, float]], first: float, last: float, slots: int) -> float:
@@ -61,7 +62,11 @@ def used(at: Iterable[tuple[float, float]], first: float, last: float, slots: in
 
 
 def dub(
-    turn: int, edges: Sequence[int], speaks: Sequence[bool], cuts: Sequence[tuple[int, int]], join_s: float
+    turn: int,
+    edges: Sequence[int],
+    speaks: Sequence[bool],
+    cuts: Sequence[tuple[int, int]],
+    args: argparse.Namespace,
 ) -> list[Piece]:
     """The pieces of one dub: takes, scores, windows of the master and what joins them."""
     made: list[Piece] = []
@@ -95,7 +100,7 @@ def dub(
     if len(cuts) > 1:
         add(
             f"join {turn}",
-            join_s * edges[-1],
+            args.join / 1000 * edges[-1],
             [f"master {turn} {k}" for k in range(len(cuts))],
             MakeMaster.weight(edges[-1]),
         )

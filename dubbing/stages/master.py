@@ -63,7 +63,7 @@ class MakeMaster(Stage[MasterInputs, Master]):
     scope = Scope.DUB
     version = 2
     resources = Resources(cpus=1.0, memory_mb=1500)
-    chain_ms = 20.0
+    chain_ms = 0.001  # takes and scores come first: all windows wait for them, and nothing for a window but the join
 
     @classmethod
     def inputs(cls, at: Place) -> MasterInputs:
