@@ -23,6 +23,7 @@ from dubbing.estimate.costs import Work
 from dubbing.estimate.schedule import Piece, spans
 from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.master import MakeMaster
+from dubbing.stages.proof import ProveMasters
 from dubbing.stages.sync import Sync
 
 RATE, MEGAPIXELS, FACE_MP, SPEAKS = Fraction(24), 3840 * 2160 / 1e6, 0.25, 0.6
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--dubs", type=int, default=1)
     parser.add_argument("--join", type=float, default=0.1)
     parser.add_argument("--start", type=float, default=0.5, help="seconds that a window takes to begin")
+    parser.add_argument("--proof", action="store_true", help="compare the masters too, in the same windows")
     args = parser.parse_args()
     random = np.random.default_rng(1)
     lengths = np.maximum(8, np.round(random.lognormal(np.log(2.5), 0.97, args.shots) * float(RATE))).astype(int)
@@ -92,18 +94,19 @@ def dub(
             b - a, (b - a) * MEGAPIXELS, sum(speaks[n] * (min(b, edges[n + 1]) - max(a, edges[n])) for n in over)
         )
         add(
-            f"master {turn} {k}",
+            f"master {turn}/{k}",
             work.reference_s("master"),
             [e for n in over for e in ends[n]],
             MakeMaster.weight(b - a),
         )
+    joined = f"master {turn}/0"
     if len(cuts) > 1:
-        add(
-            f"join {turn}",
-            args.join / 1000 * edges[-1],
-            [f"master {turn} {k}" for k in range(len(cuts))],
-            MakeMaster.weight(edges[-1]),
-        )
+        parts = [f"master {turn}/{k}" for k in range(len(cuts))]
+        joined = f"join {turn}"
+        add(joined, args.join / 1000 * edges[-1], parts, MakeMaster.weight(edges[-1]))
+    for k, (a, b) in enumerate(cuts if args.proof else ()):
+        work = Work(b - a, (b - a) * MEGAPIXELS, SPEAKS * (b - a))
+        add(f"proof {turn}/{k}", work.reference_s("proof") + args.start, [joined], ProveMasters.weight(b - a))
     return made
 
 
