@@ -262,7 +262,8 @@ class _Pass:
             name: InPictures(int(own is not None), int(made is not None), a.frame if own != made else None)
             for name, (own, made) in _in_both(a.picture.av_frame, b.picture.av_frame).items()
         }
-        self._sums += replace(one, masked=int(bool(self._patches)), within=within)
+        other = a.frame if a.data is not None and b.data is not None and not self._patches else None
+        self._sums += replace(one, masked=int(bool(self._patches)), other=other, within=within)
         if not gap.fits(self._least):
             _stretch(self._differing, a.frame, gap.db, decibels(max(gap.luma, gap.chroma)))
 
