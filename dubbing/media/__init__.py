@@ -9,6 +9,7 @@ from dubbing.media.delivery import DRAFT, Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.fields import Carriage, carriage
 from dubbing.media.film import seekable
+from dubbing.media.groups import why_encoded
 from dubbing.media.known import Known, known_formats
 from dubbing.media.layers import LAYERS, LayerMovie, layer_bytes
 from dubbing.media.likeness import LEAST_DB, compare_pictures
@@ -31,9 +32,9 @@ __all__ = [
     "Delivery", "Known", "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue",
     "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "Sums", "TrackDelivery", "VideoInfo", "audio_length",
     "carriage", "changes", "check_picture", "check_sound", "compare_pictures", "composite", "delivery",
-    "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches",
-    "known_formats", "layer_bytes", "load_timeline", "make_part", "own_pixels", "pasted_frames", "patch_frames",
-    "patch_of", "probe", "prove", "prove_part", "read", "read_patches", "read_photograph", "read_sound",
-    "refuse_for_mxf", "save_timeline", "scan", "seekable", "sound_between", "sound_blocks", "sound_excerpt", "timeline",
-    "undisplayed", "uneven", "variable_rate",
+    "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches", "known_formats",
+    "layer_bytes", "load_timeline", "make_part", "own_pixels", "pasted_frames", "patch_frames", "patch_of", "probe",
+    "prove", "prove_part", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline",
+    "scan", "seekable", "sound_between", "sound_blocks", "sound_excerpt", "timeline", "undisplayed", "uneven",
+    "variable_rate", "why_encoded",
 ]  # fmt: skip

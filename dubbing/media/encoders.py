@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from dubbing.media.colour import layout_of
 from dubbing.media.convert import Conversion
@@ -116,7 +117,8 @@ class Encoding:
     it; tag: the four letters that name the codec in mp4 and mov, '' for the usual; bit_rate: bits a second, 0 where the
     encoder decides by quality; notice: what differs from the source, '' where nothing does; marks: further options by
     which it says that pictures are carried as two fields; converts: how the source's pictures become those, None where
-    they are of the same planes; crf, preset: of the encoder, None for its default."""
+    they are of the same planes; crf, preset: of the encoder, None for its default; untouched: what becomes of pictures
+    without a patch, `copy` or `encode`, None for what is usual in the codec."""
 
     codec: str
     encoder: Encoder
@@ -129,11 +131,22 @@ class Encoding:
     converts: Conversion | None = None
     crf: float | None = None
     preset: int | str | None = None
+    untouched: Literal["copy", "encode"] | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the source's own encoding: its codec, and its pictures as they are."""
+        return not self.notice and self.converts is None
 
     @property
     def alike(self) -> bool:
-        """Whether a picture of the source may stand beside one that was made so."""
-        return self.encoder.intra and not self.notice and self.converts is None
+        """Whether pictures of the source may stand beside those that were made so, one by one."""
+        return self.encoder.intra and self.own and self.untouched != "encode"
+
+    @property
+    def grouped(self) -> bool:
+        """Whether groups of the source's pictures may stand beside those that were made so."""
+        return not self.encoder.intra and self.own and self.untouched == "copy"
 
 
 def as_source(video: VideoInfo) -> Encoding | None:

@@ -124,12 +124,13 @@ class Film:
         if self.seekable and not self.promised and self._ends + _EARLY_S < length:
             raise self.damage(number, f"ends early: its header promises {float(length):.1f} s; it stops")
 
-    def packets(self) -> Iterator[Any]:
-        """The picture's packets that are shown, as they lie in the file; those of other streams go to `on_packet`."""
+    def packets(self, left_out: bool = False) -> Iterator[Any]:
+        """The picture's packets that are shown, as they lie in the file; those of other streams go to `on_packet`.
+        left_out: also those that are decoded only, because an edit list leaves them out."""
         for packet in self.container.demux():
             if packet.stream is not self.stream:
                 self._note(packet)
-            elif packet.size and not packet.is_discard:
+            elif packet.size and (left_out or not packet.is_discard):
                 yield packet
 
     def picture_only(self) -> None:

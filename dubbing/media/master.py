@@ -19,11 +19,12 @@ import av
 import av.error
 
 from dubbing.clock import Timeline
-from dubbing.errors import OutputError, UnsupportedMedia
+from dubbing.errors import OutputError, UnsupportedMedia, several
 from dubbing.master_choice import MasterChoice
 from dubbing.media.alone import pictures
 from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.film import Film
+from dubbing.media.groups import Ground, ground, group_pictures
 from dubbing.media.master_file import MasterFile, carry
 from dubbing.media.master_parts import PART_THREADS, joined
 from dubbing.media.master_picture import steady
@@ -129,6 +130,8 @@ def write_masters(
         if plan.muxer == "mxf" and not steady(timeline):
             raise UnsupportedMedia(f"{info.path.name} has a variable frame rate, and MXF has none: ask for `mov`.")
     copies = not draft and any(plan.picture.alike for plan in plans.values())
+    base = ground(source) if not draft and any(plan.picture.grouped for plan in plans.values()) else None
+    reasons: dict[str, int] = {}
     outputs: list[MasterFile] = []
     with Film(source, 1 if copies else 0) as film, contextlib.ExitStack() as files:
         if copies:
@@ -139,14 +142,14 @@ def write_masters(
                 opened = [files.enter_context(open_media(sound)) for _ in plan.sound]
                 opened += [files.enter_context(open_media(source)) for _ in plan.kept]
                 outputs[-1].open(
-                    info, sound_info, film, timeline, PART_THREADS if parts else threads, opened, sound, language
+                    info, sound_info, film, timeline, PART_THREADS if parts else threads, opened, sound, language, base
                 )
             film.on_packet = lambda packet: carry(outputs, packet)
             done = told = 0
             steps = (
                 joined(film, timeline, outputs, parts, frames)
                 if parts
-                else _drawn(film, timeline, outputs, patch_folders, frames)
+                else _drawn(film, timeline, outputs, patch_folders, frames, base, reasons)
             )
             for _ in steps:
                 done = outputs[0].done
@@ -165,20 +168,39 @@ def write_masters(
     done = outputs[0].done
     if progress is not None and done > told:
         progress(done - told)
-    return [Mastered(output.path, output.done, output.plan.notices) for output in outputs]
+    return [
+        Mastered(output.path, output.done, (*output.plan.notices, *_told(output, info.path.name, reasons)))
+        for output in outputs
+    ]
+
+
+def _told(output: MasterFile, name: str, reasons: Mapping[str, int]) -> Iterable[str]:
+    """Sentences about pictures without a patch of a film of that name that were to be copied in groups, and were not.
+    reasons: how many, by why."""
+    if output.picture.refused:
+        yield output.picture.refused
+    elif output.plan.picture.grouped:
+        for why, count in reasons.items():
+            yield f"{name}: {several(count, 'picture')} without a patch had to be encoded, because {why}."
 
 
 def _drawn(
-    film: Film, timeline: Timeline, outputs: Sequence[MasterFile], folders: Iterable[str | Path], frames: int | None
-) -> Iterator[None]:
-    """Decode the film, paste and encode into masters that are open; yields after each picture."""
-    shown: Iterable[tuple[Any, Any, tuple[Box, ...]]]
+    film: Film, timeline: Timeline, outputs: Sequence[MasterFile], folders: Iterable[str | Path], frames: int | None,
+    base: Ground | None, reasons: dict[str, int],
+) -> Iterator[None]:  # fmt: skip
+    """Decode the film, paste and encode into masters that are open; yields after each picture. base, reasons: as of
+    `group_pictures`."""
+    shown: Iterable[tuple[int, Any, Any, tuple[Box, ...]]]
+    every = not all(output.picture.copies for output in outputs)
     if not any(output.picture.copies for output in outputs):
-        shown = ((None, frame, ()) for frame in pasted(film, timeline, folders, frames))
+        whole = enumerate(pasted(film, timeline, folders, frames))
+        shown = ((n, None, frame, ()) for n, frame in whole)
+    elif base is not None:
+        shown = group_pictures(film, timeline, folders, base, last=frames, every=every, reasons=reasons)
     else:
-        every = not all(output.picture.copies for output in outputs)
-        shown = pictures(film, timeline, folders, last=frames, every=every)
-    for number, (packet, frame, parts) in enumerate(shown):
+        alone = enumerate(pictures(film, timeline, folders, last=frames, every=every))
+        shown = ((n, *picture) for n, picture in alone)
+    for number, packet, frame, parts in shown:
         for output in outputs:
             output.take(output.picture.packets(number, packet, frame, parts))
         yield

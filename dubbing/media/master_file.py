@@ -19,6 +19,7 @@ import numpy as np
 from dubbing.clock import Timeline
 from dubbing.media.delivery import Delivery
 from dubbing.media.film import Film
+from dubbing.media.groups import Ground
 from dubbing.media.master_picture import MadePicture, describe
 from dubbing.media.master_sound import SoundTracks, begins_of, together
 from dubbing.media.probe import MediaInfo, local_url
@@ -54,16 +55,16 @@ class MasterFile:
 
     def open(
         self, info: MediaInfo, sound_info: MediaInfo, film: Film, timeline: Timeline, threads: int,
-        files: Sequence[Any], sound: str | Path, language: str | None,
+        files: Sequence[Any], sound: str | Path, language: str | None, base: Ground | None = None,
     ) -> None:  # fmt: skip
         """Begin the file, with all of its streams. files: the dub's, opened once for each
-        of its tracks, then the film's for each of those that are kept."""
+        of its tracks, then the film's for each of those that are kept; base: as of `MadePicture`."""
         assert info.video is not None
         plan, self._timeline = self.plan, timeline
         start = int(timeline.pts[0]) * timeline.time_base
         at_zero = start == 0 and together(*begins_of(plan, sound, film.path), start)
         self._file = _open_output(self.path, plan, info, sound_info, timeline, self._draft, at_zero)
-        self.picture = MadePicture(self._file, plan.picture, info.video, film, timeline, threads, self._draft)
+        self.picture = MadePicture(self._file, plan.picture, info.video, film, timeline, threads, self._draft, base)
         describe(self.picture.stream, plan, info.video, film)
         self._sound = SoundTracks(self._file, plan, files, sound, film.path, timeline)
         self._sound.tag(language)

@@ -6,7 +6,7 @@ encoder, gives it nothing, and takes its header; the parts' headers must be that
 (`master_file`).
 
 A part begins at a frame that anything may begin with: its encoder is its own, and its first picture a key frame. Where
-groups of the source's pictures were to be copied, a part would begin with the first clean key frame at or after it.
+groups of the source's pictures are copied, those that are not whole in one part are not.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dubbing.master_choice import MasterChoice
 from dubbing.media.alone import pictures
 from dubbing.media.delivery import picture_of
 from dubbing.media.film import Film
+from dubbing.media.groups import Copied, ground, group_pictures
 from dubbing.media.master_file import MasterFile
 from dubbing.media.master_picture import MadePicture
 from dubbing.media.paste import pasted_part
@@ -57,30 +58,36 @@ def make_part(
     assert info.video is not None
     wanted = [picture_of(info, choice)[0] for choice in choices]
     alike = not draft and any(made.alike for made in wanted)
+    base = ground(source) if not draft and any(made.grouped for made in wanted) else None
     with Film(source, 1) as film, ExitStack() as files:
         film.picture_only()
         if alike:
             film.stream.codec_context.thread_type, film.stream.codec_context.thread_count = "SLICE", 0
+        elif base is not None:
+            film.stream.codec_context.thread_type, film.stream.codec_context.thread_count = "AUTO", PART_THREADS
         try:
             made = []
             for encoding in wanted:
                 unwritten = files.enter_context(av.open(os.devnull, "w", format=encoding.encoder.muxers[0]))
-                made.append(MadePicture(unwritten, encoding, info.video, film, timeline, PART_THREADS, draft))
+                made.append(MadePicture(unwritten, encoding, info.video, film, timeline, PART_THREADS, draft, base))
             leave = [files.enter_context(_Leaves(folder, n, one, timeline)) for n, one in enumerate(made)]
-            shown: Iterable[tuple[Any, Any, tuple[Box, ...]]]
-            if any(one.copies for one in made):
-                every = not all(one.copies for one in made)
-                shown = pictures(film, timeline, patch_folders, first, last, every)
+            shown: Iterable[tuple[int, Any, Any, tuple[Box, ...]]]
+            every = not all(one.copies for one in made)
+            if any(one.groups for one in made) and base is not None:
+                shown = group_pictures(film, timeline, patch_folders, base, first, last, every)
+            elif any(one.copies for one in made):
+                alone = enumerate(pictures(film, timeline, patch_folders, first, last, every), first)
+                shown = ((n, *picture) for n, picture in alone)
             else:
-                frames = pasted_part(source, timeline, patch_folders, first, last, PART_THREADS)
-                shown = ((None, frame, ()) for frame in frames)
+                frames = enumerate(pasted_part(source, timeline, patch_folders, first, last, PART_THREADS), first)
+                shown = ((n, None, frame, ()) for n, frame in frames)
             told = first
-            for number, (packet, frame, parts) in enumerate(shown, first):
+            for done, (number, packet, frame, parts) in enumerate(shown, first + 1):
                 for one in leave:
                     one.take(number, packet, frame, parts)
-                if number + 1 - told >= _STEP:
-                    progress(number + 1 - told)
-                    told = number + 1
+                if done - told >= _STEP:
+                    progress(done - told)
+                    told = done
             for one in leave:
                 one.finish()
         except (av.error.FFmpegError, OSError) as e:
@@ -109,13 +116,16 @@ class _Leaves:
 
     def take(self, number: int, packet: Any, frame: Any, parts: tuple[Box, ...]) -> None:
         """The next picture, as of `MadePicture.packets`."""
-        if parts or not self._picture.copies:
+        if self._picture.groups is not None and packet is not None:
+            self._write(self._picture.rest())
+        elif parts or not self._picture.copies or self._picture.groups is not None:
             self._write(self._picture.packets(number, packet, frame, parts))
 
     def finish(self) -> None:
         """Write what is left."""
         self._write(self._picture.rest())
-        header = b"" if self._picture.copies else bytes(self._picture.stream.codec_context.extradata or b"")
+        alone = self._picture.copies and self._picture.groups is None
+        header = b"" if alone else bytes(self._picture.stream.codec_context.extradata or b"")
         np.savez(
             self._index, numbers=np.array(self._numbers, np.int64), sizes=np.array(self._sizes, np.int64),
             keys=np.array(self._keys, bool), behind=self._behind, header=np.frombuffer(header, np.uint8),
@@ -176,13 +186,17 @@ class _Joined:
         self._sizes = [part["sizes"].tolist() for part in parts]
         self._packets = self._read()
         self._next = next(self._packets, None)
-        self._placed = 0
-        if self._picture.copies:
+        self._placed, self._whole = 0, whole
+        self._new = set(self._numbers.tolist())
+        headers = {part["header"].tobytes() for part in parts}
+        if self._picture.groups is not None:
+            fits = headers == {output.header()} and len(np.unique(self._numbers)) == len(self._numbers)
+        elif self._picture.copies:
             self._dts = timeline.pts
             fits = bool(np.all(np.diff(self._numbers) > 0))
         else:
             self._dts = _decoded_at(timeline.pts, max(int(part["behind"]) for part in parts), whole)
-            headers = {part["header"].tobytes() for part in parts} | {output.header()}
+            headers |= {output.header()}
             fits = len(headers) == 1 and np.array_equal(np.sort(self._numbers), np.arange(whole))
             fits = fits and bool(np.all(self._dts <= timeline.pts[self._numbers]))
         if not fits:
@@ -193,7 +207,12 @@ class _Joined:
 
     def take(self, number: int, packet: Any) -> None:
         """The film's next packet, which is picture `number` where each stands alone."""
-        if self._picture.copies:
+        if self._picture.groups is not None:
+            own = self._picture.groups.own(packet)
+            if own is not None and own.number not in self._new and own.number < self._whole:
+                self._grouped(own.number)
+                self.output.take(self._picture.groups.copy(own))
+        elif self._picture.copies:
             new = self._numbers[self._placed] == number if self._placed < len(self._numbers) else False
             self._place(self._pop() if new else packet, number, number)
         elif self._next is not None:
@@ -201,8 +220,20 @@ class _Joined:
 
     def finish(self) -> None:
         """What is left of an encoded picture, where the film's packets are fewer than its pictures."""
+        if self._picture.groups is not None:
+            self._grouped(self._whole)
+            return
         while self._next is not None and not self._picture.copies:
             self._encoded()
+
+    def _grouped(self, before: int) -> None:
+        """New pictures of runs that end before a frame, which is of a copied group."""
+        groups = self._picture.groups
+        assert groups is not None
+        while self._next is not None and self._numbers[self._placed] < before:
+            order, packet = self._placed, self._pop()
+            one = Copied(bytes(packet), int(self._numbers[order]), bool(self._keys[order]))
+            self.output.take(groups.copy(one))
 
     def _encoded(self) -> None:
         order = self._placed

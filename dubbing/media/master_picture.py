@@ -6,7 +6,7 @@ It knows neither sound nor what may be delivered how (`delivery`), and writes no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.codec.context import Flags
 
 from dubbing.clock import Timeline
 from dubbing.media.alone import beside
@@ -21,6 +22,7 @@ from dubbing.media.colour import HDR, narrowed, planes_of
 from dubbing.media.delivery import Delivery
 from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
+from dubbing.media.groups import Ground, GroupsRefused, GroupWriter
 from dubbing.media.probe import VideoInfo
 from dubbing.media.prores import Box
 from dubbing.media.tags import kept_tags
@@ -35,34 +37,55 @@ _DRAFT: dict[str, tuple[str | int, float]] = {
 }  # fmt: skip
 _ENCODER_THREADS = 8
 _STEADY_S = Fraction(2, 1000)
+_X264_DELAY = 2  # by how many pictures a pyramid of B-frames is coded ahead of showing, at most
 
 
 class MadePicture:
     """The picture of one master, packet by packet. stream: of `output`, which may be a file that is never written;
-    copies: whether the source's own packets stand in it beside new ones (`alone`), else every picture is encoded."""
+    copies: whether the source's own packets stand in it beside new ones (one by one: `alone`, or in groups, which
+    `groups` writes), else every picture is encoded; refused: why they do not though they were to, in a sentence, or
+    ''."""
 
     def __init__(
-        self, output: Any, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, draft: bool
-    ) -> None:
-        self._made, self._timeline = made, timeline
+        self, output: Any, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, draft: bool,
+        base: Ground | None = None,
+    ) -> None:  # fmt: skip
+        """base: of the film, where groups of its pictures are to be copied (`groups.ground`)."""
+        self._made, self._timeline, self.refused = made, timeline, ""
         self._beside = beside(output, film, made, timeline) if made.alike and not draft else None
-        self.copies = self._beside is not None
+        self.groups: GroupWriter | None = None
+        if base is not None and made.grouped and not draft:
+            try:
+                self.groups = GroupWriter(
+                    output, film, timeline, base, _X264_DELAY if steady(timeline) else 0,
+                    lambda options: _open_encoder(made, video, film, timeline, threads, options),
+                )  # fmt: skip
+            except GroupsRefused as e:
+                self.refused = e.sentence(film.path)
+        self.copies = self._beside is not None or self.groups is not None
         if self._beside is not None:
             self.stream = self._beside.stream
+        elif self.groups is not None:
+            self.stream = self.groups.stream
         else:
             self.stream = _encoder(output, made, video, film, timeline, threads, draft)
         self._size = (self.stream.width, self.stream.height) if draft else None
 
     def packets(self, number: int, packet: Any, frame: Any, parts: Sequence[Box]) -> Iterable[Any]:
         """What comes out when the next picture goes in, with its times. packet: the source's, where pictures are
-        copied; frame: decoded, with its patches in it; parts: where these are, where pictures are copied."""
+        copied one by one, or a `Copied` one of a group; frame: decoded, with its patches in it; parts: where these are,
+        where pictures are copied one by one."""
         if self._beside is not None:
             return [self.timed(self._beside.packet(number, frame, packet, parts), number)]
+        if self.groups is not None and packet is not None:
+            return self.groups.copy(packet)
         frame.pts, frame.time_base = int(self._timeline.pts[number]), self._timeline.time_base
         return self._encoded(frame)
 
     def rest(self) -> Iterable[Any]:
         """What is left in the encoder after the last picture."""
+        if self.groups is not None:
+            return self.groups.flush()
         return [] if self.copies else self._encoded(None)
 
     def timed(self, packet: Any, number: int) -> Any:
@@ -72,7 +95,10 @@ class MadePicture:
         return packet
 
     def _encoded(self, frame: Any) -> Iterable[Any]:
-        made: Iterable[Any] = self.stream.encode(None if frame is None else _shown_as(frame, self._made, self._size))
+        shown = None if frame is None else _shown_as(frame, self._made, self._size)
+        if self.groups is not None:
+            return self.groups.encode(shown)
+        made: Iterable[Any] = self.stream.encode(shown)
         return made
 
 
@@ -87,15 +113,41 @@ def _encoder(
 ) -> Any:
     """The encoder's stream, with everything that the source says about its picture."""
     made = _draft_of(wanted) if draft else wanted
-    turned = wanted.converts
-    matrix = video.matrix if turned is None else turned.matrix
-    width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
     if made.encoder.name == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only: else it tells its settings on stderr
-    stream = output.add_stream(made.encoder.name, rate=timeline.rate, width=width, height=height, pix_fmt=made.pix_fmt)
-    ctx = stream.codec_context
-    ctx.time_base = timeline.time_base
+    stream = output.add_stream(made.encoder.name, rate=timeline.rate)
+    stream.options = _tell(stream.codec_context, made, video, film, timeline, threads, draft)
     stream.time_base = timeline.time_base
+    if made.tag:
+        stream.codec_context.codec_tag = made.tag
+    return stream
+
+
+def _open_encoder(
+    made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, options: Mapping[str, str]
+) -> Any:
+    """The same encoder without a stream, opened, its header apart from its packets. options: further ones; those of
+    x264-params are added to its own."""
+    encoder: Any = av.CodecContext.create(made.encoder.name, "w")
+    own = _tell(encoder, made, video, film, timeline, threads, False)
+    encoder.framerate = timeline.rate
+    encoder.flags |= Flags.global_header
+    for name, value in options.items():
+        own[name] = f"{own[name]}:{value}" if name in own else value
+    encoder.options = own
+    encoder.open()
+    return encoder
+
+
+def _tell(
+    ctx: Any, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, draft: bool
+) -> dict[str, str]:
+    """Tell an encoder everything that the source says about its picture; what comes back is told by name."""
+    turned = made.converts
+    matrix = video.matrix if turned is None else turned.matrix
+    width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
+    ctx.width, ctx.height, ctx.pix_fmt = width, height, made.pix_fmt
+    ctx.time_base = timeline.time_base
     ctx.sample_aspect_ratio = video.sample_aspect * Fraction(video.width * height, video.height * width)
     ctx.color_primaries, ctx.color_trc, ctx.colorspace = (
         2 if value is None else value for value in (video.primaries, video.transfer, matrix)
@@ -127,10 +179,7 @@ def _encoder(
     if made.encoder.name == "libx265":
         options["x265-params"] = _x265(video, threads or _ENCODER_THREADS)
         options["a53cc"] = "1"  # captions, which x264 keeps without being told
-    if made.tag:
-        ctx.codec_tag = made.tag
-    stream.options = options
-    return stream
+    return options
 
 
 def _x265(video: VideoInfo, threads: int) -> str:
