@@ -232,10 +232,11 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         if real:
             patched = sum(works[t.id].frames for t in by_stage["lipsync"] if t.language == dub.language)
             todo += [
-                _Open(t.id, t.stage, replace(works[t.id], faces=patched), (*t.needs, *t.after), t.rank, t.weight)
+                _Open(t.id, t.stage, replace(works[t.id], faces=patched * t.frames / max(1, frames)),
+                      (*t.needs, *t.after), t.rank, t.weight, t.window is not None)
                 for t in real
                 if not job.done(t)
-            ]
+            ]  # fmt: skip
             continue
         said = f"turns {name}"
         if not any(t.language == dub.language for t in by_stage["turns"]):
