@@ -1,9 +1,9 @@
 """How like a film's pictures those of another file are, frame by frame, in one pass over both.
 
-What a matte covers is left out (`gap`). A frame that is absent, or one too many, is found by its
-picture: where a pair differs and the next frame of either film fits, the pass goes on from there. Two frames of each
-film are held. Where every picture stands alone in its packet, equal packets are equal pictures, and are not decoded.
-Captions and what else lies in single pictures are compared on the way.
+What a matte covers is left out (`gap`). A frame that is absent, or one too many, is found by its picture: where a pair
+differs and the next frame of either film fits, the pass goes on from there. Two frames of each film are held. Where
+every picture stands alone in its packet, equal packets are equal pictures, and are not decoded. Captions and what else
+lies in single pictures are compared on the way.
 
 A frame differs where its PSNR, or that of its worst block of 16x16 pixels, in luma or chroma, is under a limit: the
 first finds what is spread, the second what is small. It does not find a frame that is shown twice where nothing moves.
@@ -127,7 +127,7 @@ def compare_part(
     in which not every one of them is as it should be: then all of it has to be looked at. line: the source's frames.
 
     It looks for a frame where its time says that it is; whether the master has that many, and at these times, its
-    packets say (`joined_parts`). Raises MediaError: the source cannot be read.
+    packets say (`joined_parts`). Raises MediaError: a file cannot be opened.
     """
     alone = [stand_alone(source, master) for master in masters]
     with contextlib.ExitStack() as files:
