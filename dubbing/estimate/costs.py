@@ -252,7 +252,7 @@ def _decided_work(
     """
     length = (task.span if job.done(task) else task.frames) * asked_share(job, title, task)
     if task.stage in WHOLE_TITLE | {"still", "shots", "master", "proof"}:
-        frames = task.frames or title_frames
+        frames = length if isinstance(task.inputs, Windowed) else task.frames or title_frames
         return Work(frames, frames * megapixels)
     if task.stage in ("faces", "active", "descriptors"):
         found: FaceTracks | None = job.result(task) if task.kind.Result is FaceTracks else None

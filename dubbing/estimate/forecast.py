@@ -249,7 +249,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             for t in real:
                 if not job.done(t):
                     joins = isinstance(t.inputs, Windowed) and t.inputs.parts is not None
-                    work = Work() if joins else replace(works[t.id], faces=patched * t.frames / frames)
+                    work = Work() if joins else replace(works[t.id], faces=patched * t.frames / max(1, frames))
                     waits = (*t.needs, *t.after)
                     todo.append(_Open(t.id, t.stage, work, waits, t.rank, t.weight, t.window is not None))
             continue

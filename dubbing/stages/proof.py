@@ -68,7 +68,8 @@ class ProveMasters(Stage[ProofInputs, Proof]):
         shots, draft = at.result(ShotList), at.config.quality == "draft"
         frames = at.made_of.frames[at.dub.language] if at.made_of else None
         end = frames or shots.frames
-        parts = film_windows((a for a, _ in shots.cuts), end, at.rate) if at.seekable and not draft else []
+        found_by_time = at.seekable and not any(name.endswith(".mxf") for name, _ in at.masters)
+        parts = film_windows((a for a, _ in shots.cuts), end, at.rate) if found_by_time and not draft else []
         return ProofInputs(
             at.film, at.file(at.dub.audio), at.ref(Master), at.masters, at.dub.language, takes, frames,
             at.dub.deliver_tracks, draft or None, tuple(a for a, _ in parts) if len(parts) > 1 else None,
