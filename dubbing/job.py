@@ -22,6 +22,7 @@ from dubbing.artifact import Artifact, File, Ref
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.descriptors import Descriptors
 from dubbing.artifacts.people import Cast, Names, People, names_of, spans_of
+from dubbing.artifacts.proof import Proof
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import Decision as Speakers
@@ -97,6 +98,7 @@ class DubTasks:
     sound: Task | None
     steps: tuple[Step, ...] = ()
     master: Task | None = None
+    proof: Task | None = None
 
 
 class Job(ResultCache):
@@ -140,6 +142,7 @@ class Job(ResultCache):
             ActiveFaces: bool(self.active_speaker),
             StillFilm: any(self.made_of(t) for t in self.manifest.titles),
             Descriptors: bool(self.face_descriptor),
+            Proof: self.config.proof == "on",
             Cast: any(
                 self.named.get(t.id) or any(m.pictures for m in (t.cast or {}).values()) for t in self.manifest.titles
             ),
@@ -301,7 +304,9 @@ class Job(ResultCache):
                 decided = self.decisions.get((title.id, dub.language, shot.id), Standing())
                 film = self.film(title) if not steps else steps[0].film
                 steps.append(Step(shot, faces, take, score, decided, film, sound.folder, own.folder if own else None))
-        return DubTasks(sound, tuple(steps), known.get(Master, dub.language) if steps else None)
+        return DubTasks(
+            sound, tuple(steps), *((known.get(Master, dub.language), known.get(Proof, dub.language)) if steps else ())
+        )
 
     def _dub_shots(self, title: Title, dub: Dub, known: TitleTasks) -> list[Shot]:
         """The title's shots; of a photograph they end where this dub does."""

@@ -1,5 +1,6 @@
 """Masters in parts: what windows of a long film leave, and what is joined of it."""
 
+import shutil
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -8,10 +9,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from command import Dub
+from films import Finished, run
 from test_master import H, W, dub, film, patches, payloads_of, same_picture_tags, same_sound, same_time, scene
 
-from dubbing import media
+from dubbing import config, media
+from dubbing.analysis import windows
 from dubbing.clock import Timeline
+from dubbing.engine import Event
 from dubbing.errors import StageError
 from dubbing.master_choice import MasterChoice
 from dubbing.media.colour import planes_of
@@ -150,3 +155,60 @@ def test_uneven_times_and_a_film_that_is_cut_shorter_are_kept(tmp_path: Path) ->
     made = media.timeline(tmp_path / "m.mp4")
     assert [p * made.time_base for p in made.pts.tolist()] == [p * line.time_base for p in line.pts[:50].tolist()]
     assert made.end_pts * made.time_base == int(line.pts[50]) * line.time_base
+
+
+@pytest.fixture
+def windowed(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished run of the short film, whose masters are to be made again in five windows: 12, 20, 20, 20 and 12
+    frames."""
+    monkeypatch.setattr(windows, "FILM_S", 0.4)
+    return shutil.copytree(finished.out, tmp_path / "out")
+
+
+def masters(out: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(out.glob("film/*/film.*.mp4"))}
+
+
+def test_a_long_master_is_made_in_windows_and_what_is_done_is_not_done_again(
+    finished: Finished, windowed: Path, dub: Dub, tmp_path: Path
+) -> None:
+    shown: list[Event] = []
+
+    def stop(event: Event) -> None:
+        shown.append(event)
+        if event.kind == "finished" and event.task_id == "master film/hi/window_3":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(finished.film, windowed, show=stop)
+    began = {e.task_id for e in shown if e.kind == "started"}
+    assert began == {"master film/hi/window_2", "master film/hi/window_3"}
+    shown.clear()
+    assert run(finished.film, windowed, show=shown.append).exit_code in (0, 3)
+    again = [e.task_id for e in shown if e.kind == "started"]
+    assert len(again) == len({*again} - began) == 3 + 1 + 5 + 1, "each window once, and a master of each language"
+    frames = sum(e.frames for e in shown if e.kind == "frames")
+    totals = next(e.totals["master"] for e in shown if e.kind == "planned")
+    assert totals[0] == 2 and totals[2] == 2 * 84 and totals[3] + frames == 2 * 84
+    assert not list(windowed.glob("film/*/windows/*")), "what was joined is not kept twice"
+    made, whole = masters(windowed), masters(finished.out)
+    assert made.keys() == whole.keys() and all(made[name] != whole[name] for name in made)
+    for name in made:
+        master = next(windowed.glob(f"film/*/{name}"))
+        assert dub("verify", master, "--source", finished.film.parent / "film.mp4")[0] == 0
+    other = shutil.copytree(finished.out, tmp_path / "other")
+    run(finished.film, other)
+    assert masters(other) == made
+    assert run(finished.film, windowed).run_json["done_now"] == 0
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("workers", [2])
+def test_windows_of_many_workers_make_the_same_master(
+    finished: Finished, windowed: Path, tmp_path: Path, workers: int
+) -> None:
+    alone = shutil.copytree(finished.out, tmp_path / "alone")
+    run(finished.film, alone)
+    settings = config.load().model_copy(update={"engine": config.Engine(workers=workers)})
+    run(finished.film, windowed, "ray", settings)
+    assert masters(windowed) == masters(alone)

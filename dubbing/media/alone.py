@@ -23,7 +23,7 @@ from dubbing.media.film import Film
 from dubbing.media.paste import PatchQueue, covered, paste
 from dubbing.media.prores import Box, spliced
 
-__all__ = ["Beside", "beside", "pictures"]
+__all__ = ["Beside", "beside", "packets_from", "pictures"]
 
 _THREADS = 8
 _MOST_ENCODERS = 16  # of parts of pictures, each for one size and quantiser
@@ -97,7 +97,7 @@ def pictures(
     """
     queue = PatchQueue(folders, first or None, last)
     count, whole = first, len(timeline) if last is None else min(last, len(timeline))
-    for packet in _packets(film, timeline, first):
+    for packet in packets_from(film, timeline, first):
         if count >= whole:
             count += whole == len(timeline)
             break
@@ -118,7 +118,7 @@ def pictures(
         raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
 
 
-def _packets(film: Film, timeline: Timeline, first: int) -> Iterator[Any]:
+def packets_from(film: Film, timeline: Timeline, first: int) -> Iterator[Any]:
     """The picture's packets from that of frame `first` on: found by its label where such can be trusted and say where
     it is, else by counting."""
     if not first:

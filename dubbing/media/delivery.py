@@ -114,6 +114,8 @@ class Delivery:
         converts = self.picture.converts
         if converts is None:
             return video
+        if self.picture.codec not in ("h264", "hevc"):  # as was told
+            video = replace(video, mastering=None, light=None)
         pix_fmt = DECODED.get((self.picture.codec, converts.pix_fmt), converts.pix_fmt)
         return replace(video, pix_fmt=pix_fmt, matrix=converts.matrix, range=2 if converts.full_after else 1)
 
@@ -187,6 +189,8 @@ def delivery(
         notices.append(f"{info.path.name}: frame times are rounded to milliseconds, which Matroska counts.")
     if muxer == "mxf" and info.chapters:
         notices.append(f"{info.path.name} has {several(info.chapters, 'chapter')}, which MXF does not carry.")
+    if video.captions and not picture.encoder.captions:
+        notices.append(f"{info.path.name} has captions in its pictures, which {picture.encoder.shown} does not carry.")
     if video.dynamic:
         notices.append(f"{info.path.name} has {' and '.join(video.dynamic)} metadata, which is not in the master.")
     for whose, of, carried in ((sound_info, chosen, sound), (info, own, kept)):

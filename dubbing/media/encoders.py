@@ -30,7 +30,8 @@ class Encoder:
     alone; lossless: whether it gives back what it was given; options: always given to it; fields: how it marks pictures
     that are carried as two fields: `coded` field by field, `said` in x264's headers while they are coded whole, `kept`
     where the picture's own mark, or the container's, is all there is, '' where it does not mark them; as_source:
-    whether a film of this codec is delivered in it without being asked for; least: smallest (width, height)."""
+    whether a film of this codec is delivered in it without being asked for; least: smallest (width, height); captions:
+    whether it writes captions (CTA-708) into its pictures."""
 
     name: str
     shown: str
@@ -42,16 +43,17 @@ class Encoder:
     fields: str = ""
     as_source: bool = True
     least: tuple[int, int] = (1, 1)
+    captions: bool = False
 
 
 ENCODERS: dict[str, Encoder] = {
     "h264": Encoder(
         "libx264", "H.264", _YUV8 | _bits(10), ("mp4", "mov", "matroska"), intra=False,
-        fields="said",
+        fields="said", captions=True,
     ),
     "hevc": Encoder(
         "libx265", "HEVC", _YUV8 | _bits(10, 12) | {"gbrp", "gbrp10le", "gbrp12le"}, ("mp4", "mov", "matroska"),
-        intra=False,
+        intra=False, captions=True,
     ),
     "prores": Encoder(
         "prores_ks", "ProRes", frozenset({"yuv422p10le", "yuv444p10le", "yuva444p10le"}), ("mov", "matroska", "mxf"),

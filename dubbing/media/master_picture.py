@@ -174,8 +174,14 @@ def _tell(
         ctx.bit_rate = made.bit_rate
     if not steady(timeline):
         ctx.max_b_frames = 0
+    if made.encoder.name == "libx264" and (video.mastering or video.light):
+        said = [options.get("x264-params", "")]
+        said += [f"mastering-display={video.mastering}"] if video.mastering else []
+        said += ["cll={},{}".format(*video.light)] if video.light else []
+        options["x264-params"] = ":".join(filter(None, said))
     if made.encoder.name == "libx265":
         options["x265-params"] = _x265(video, threads or _ENCODER_THREADS)
+        options["a53cc"] = "1"  # captions, which x264 keeps without being told
     return options
 
 

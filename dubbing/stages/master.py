@@ -67,7 +67,7 @@ class MakeMaster(Stage[MasterInputs, Master]):
     scope = Scope.DUB
     version = 2
     resources = Resources(cpus=1.0, memory_mb=1500)
-    chain_ms = 20.0
+    chain_ms = 28.0
 
     @classmethod
     def inputs(cls, at: Place) -> MasterInputs:
