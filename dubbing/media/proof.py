@@ -8,7 +8,7 @@ what was asked for, it is told.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from dubbing.media.compare import Check, check_picture, check_sound, check_times
 from dubbing.media.compare_carried import check_carried
 from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.likeness import LEAST_DB, compare_masters, compare_part, joined_parts
+from dubbing.media.own_packets import own_packets
 from dubbing.media.probe import MediaInfo, VideoInfo, probe
 from dubbing.media.read import timeline as timeline_of
 from dubbing.media.seen import Likeness, Sums
@@ -100,6 +101,8 @@ def prove(
         if isinstance(now, Check):
             proofs.append(Proof((now,), None))
             continue
+        if path in seen and [i.video.codec for i in (was, now) if i.video] == ["h264", "h264"]:
+            seen[path] = replace(seen[path], same=own_packets(film, path))
         plan = delivery(was, heard, tracks, choice) if heard is not None and choice is not None else None
         checks = list(
             _draft(path, timeline or timeline_of(film, threads=threads), threads)
