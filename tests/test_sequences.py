@@ -214,6 +214,11 @@ def test_a_sequence_made_in_parts_has_the_same_files(tmp_path: Path) -> None:
         media.encode_masters(source, line, sound=dub, targets=targets, **given)  # type: ignore[arg-type]
         made.append({p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()})
     assert made[0] == made[1] and len(made[0]) == 2 * (COUNT + 1)
+    sums = [media.prove_part(source, targets, [patch], line, first, last) for first, last in ((0, 3), (3, COUNT))]
+    found = {path: [part[n] for part in sums] for n, path in enumerate(targets)}
+    assert None not in [one for part in sums for one in part]
+    proofs = media.prove(source, targets, dub, patch_folders=[patch], timeline=line, parts=found)
+    assert [c for proof in proofs for c in proof.differing] == []
 
 
 def test_a_proof_finds_one_other_byte_in_a_file_that_nobody_was_to_change(tmp_path: Path) -> None:
@@ -227,7 +232,8 @@ def test_a_proof_finds_one_other_byte_in_a_file_that_nobody_was_to_change(tmp_pa
     bad.unlink()
     bad.write_bytes(data)
     (found,) = media.prove(source, {target: MasterChoice()}, dub, patch_folders=[])
-    assert [c.what for c in found.differing] == ["files"] and bad.name in found.differing[0].detail
+    assert [c.what for c in found.differing] == ["pictures"]
+    assert "frame 1 (01:00:00:01) has no patch and is not the source's own packet" in found.differing[0].detail
 
 
 def test_a_sequence_s_key_is_that_of_all_its_files_and_a_hard_link_changes_nothing(tmp_path: Path) -> None:

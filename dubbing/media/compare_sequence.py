@@ -1,11 +1,11 @@
-"""What of a master that is one file a picture is its source's and its dub's, beside its pictures (`likeness`).
+"""What of a master that is one file a picture is its dub's: its sound, which lies beside its pictures as WAV.
 
-Its files against the source's, byte by byte where nobody changed the picture; its sound, which lies beside them as WAV.
+Pictures, and the files that are the source's own, are compared like those of any film (`likeness`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,13 +15,10 @@ from dubbing.errors import several
 from dubbing.media.compare import Check, check_sound
 from dubbing.media.master_sequence import sound_name
 from dubbing.media.numbered import start_of
-from dubbing.media.patches import patch_frames
 from dubbing.media.probe import MediaInfo, probe
 from dubbing.sequences import addressed, find, said_of
 
-__all__ = ["as_its_source", "check_files"]
-
-_MOST = 3
+__all__ = ["as_its_source", "check_beside"]
 
 
 def as_its_source(master: Path, source: Path) -> Path:
@@ -36,31 +33,14 @@ def as_its_source(master: Path, source: Path) -> Path:
     return addressed(master, said)
 
 
-def check_files(
-    source: MediaInfo, master: MediaInfo, folders: Iterable[str | Path] | None, dub: MediaInfo | None,
-    tracks: Sequence[int] | None,
-) -> list[Check]:  # fmt: skip
-    """The files of a master that is a sequence: pictures without a patch, and the sound beside them.
-
-    folders: of patches, None where these are not known; dub, tracks: the dub's file and its tracks that are delivered,
-    None for no comparison and all."""
-    found = []
-    one, two = find(source.path), find(master.path)
-    assert two is not None and source.video is not None and master.video is not None
-    alike = [(video.codec, video.pix_fmt) for video in (source.video, master.video)]
-    if one is not None and alike[0] == alike[1]:
-        changed = {frame for folder in folders or () for frame in patch_frames(folder)["frame"].to_pylist()}
-        pairs = [(one.file(n), two.file(n)) for n in range(min(one.count, two.count)) if n not in changed]
-        other = [b.name for a, b in pairs if not b.samefile(a) and b.read_bytes() != a.read_bytes()]
-        same = f"{len(pairs) - len(other)} of {several(len(pairs), 'file')} byte for byte the source's"
-        if other and folders is None:
-            found.append(Check("files", "not looked at", f"{same}; no takes say which may be others"))
-        elif other:
-            more = f" and {len(other) - _MOST} more" if len(other) > _MOST else ""
-            problem = f"{', '.join(other[:_MOST])}{more} not the source's, although nothing was to change there"
-            found.append(Check("files", "differs", problem))
-        else:
-            found.append(Check("files", "equal", f"{same}, without a patch"))
+def check_beside(
+    source: MediaInfo, master: MediaInfo, dub: MediaInfo | None, tracks: Sequence[int] | None
+) -> list[Check]:
+    """The sound beside a master that is a sequence. dub, tracks: the dub's file and its tracks that are delivered, None
+    for no comparison and all."""
+    found: list[Check] = []
+    two = find(master.path)
+    assert two is not None and master.video is not None
     wanted = [] if dub is None else [(dub, n) for n in tracks or range(1, len(dub.audio) + 1)]
     name = two.folder.name
     there: list[Path] = []
