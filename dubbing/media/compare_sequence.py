@@ -55,10 +55,11 @@ def check_beside(
         made = probe(path)
         for check in check_sound(info, made, [track], None)[1:]:
             found.append(replace(check, what=check.what.replace("track 1", f"track {n}")))
-        code = Timecode.parse(master.video.start_tc or "00:00:00:00", master.video.rate).frames
+        start_tc = (source.video and source.video.start_tc) or master.video.start_tc  # DPX does not say drop-frame
+        code = Timecode.parse(start_tc or "00:00:00:00", master.video.rate).frames
         begins = samples_at(Fraction(code) / master.video.rate, made.audio[0].rate_hz)
         told_at = made.metadata.get("time_reference", "nothing")
-        if master.video.start_tc is not None:
+        if start_tc is not None:
             good = told_at == str(begins)
             text = f"sample {told_at}" + ("" if good else f", not {begins},") + " of the day"
             found.append(Check(f"beginning of track {n}", "equal" if good else "differs", text))

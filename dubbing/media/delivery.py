@@ -130,7 +130,7 @@ class Delivery:
             return made
         said = NAMED if self.picture.codec == "dpx" else {}
         return replace(
-            made, start_tc=video.start_tc if said else None, chroma_location=None,
+            made, start_tc=(video.start_tc or "").replace(";", ":") or None if said else None, chroma_location=None,
             transfer=video.transfer if video.transfer in said else None,
             primaries=video.primaries if video.primaries in said else None,
         )  # fmt: skip
