@@ -16,7 +16,7 @@ from dubbing.media.compare import Check, check_sound
 from dubbing.media.master_sequence import sound_name
 from dubbing.media.numbered import start_of
 from dubbing.media.probe import MediaInfo, probe
-from dubbing.sequences import addressed, find, said_of
+from dubbing.sequences import PRIMARIES, TRANSFERS, addressed, find, said_of
 
 __all__ = ["as_its_source", "check_beside"]
 
@@ -26,10 +26,13 @@ def as_its_source(master: Path, source: Path) -> Path:
     sequence = find(master)
     if sequence is None:
         return master
-    said: dict[str, str | int | Fraction | None] = {**said_of(source), **said_of(master)}
-    video = probe(source).video
-    if start_of(sequence).rate is None and video is not None:
+    video, told = probe(source).video, start_of(sequence)
+    said: dict[str, str | int | Fraction | None] = {**said_of(master)}
+    if video is not None and told.rate is None:
         said.setdefault("rate", video.rate)
+    for key, names in (("transfer", TRANSFERS), ("primaries", PRIMARIES)):
+        if getattr(told, key) is None:
+            said.setdefault(key, next((name for name, n in names.items() if n == getattr(video, key, None)), None))
     return addressed(master, said)
 
 

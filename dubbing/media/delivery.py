@@ -16,8 +16,9 @@ from dubbing.master_choice import SEQUENCES, MasterChoice
 from dubbing.media.asked import asked_picture, shown_formats
 from dubbing.media.colour import HDR, layout_of
 from dubbing.media.encoders import DECODED, ENCODERS, Encoder, Encoding
-from dubbing.media.numbered import CONTAINER, NAMED
+from dubbing.media.numbered import CONTAINER
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
+from dubbing.sequences import PRIMARIES, TRANSFERS
 
 __all__ = [
     "COPIED_IN_GROUPS", "DRAFT", "MUXERS", "Delivery", "TrackDelivery", "containers_of", "delivery", "picture_of",
@@ -128,11 +129,11 @@ class Delivery:
         made = replace(video, pix_fmt=pix_fmt, matrix=converts.matrix, range=2 if converts.full_after else 1)
         if self.muxer != CONTAINER:
             return made
-        said = NAMED if self.picture.codec == "dpx" else {}
+        code = (video.start_tc or "").replace(";", ":") if self.picture.codec == "dpx" else ""
         return replace(
-            made, start_tc=(video.start_tc or "").replace(";", ":") or None if said else None, chroma_location=None,
-            transfer=video.transfer if video.transfer in said else None,
-            primaries=video.primaries if video.primaries in said else None,
+            made, start_tc=code or None, chroma_location=None,
+            transfer=video.transfer if video.transfer in TRANSFERS.values() else None,
+            primaries=video.primaries if video.primaries in PRIMARIES.values() else None,
         )  # fmt: skip
 
     def room(self, info: MediaInfo, size_bytes: int) -> float:
