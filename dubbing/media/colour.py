@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 __all__ = [
-    "HDR", "Colour", "Layout", "display", "layout_of", "narrowed", "planes_of", "scaled", "turn_back", "turn_upright",
-    "undisplayed",
+    "HDR", "Colour", "Layout", "display", "fractions", "layout_of", "narrowed", "planes_of", "scaled", "turn_back",
+    "turn_upright", "undisplayed",
 ]  # fmt: skip
 
 HDR = {16: "PQ", 18: "HLG"}
@@ -78,6 +78,7 @@ _KR_KB = {
 }
 
 
+_ROWS = 64  # tone-mapped at once
 _WHITE_NITS, _PEAK_NITS = 203.0, 1000.0  # diffuse white and the brightest that is told apart (ITU-R BT.2408)
 
 
@@ -176,7 +177,17 @@ def display(deep_HWC: np.ndarray, transfer: int = 0) -> np.ndarray:
     transfer: 16 (PQ) and 18 (HLG) are tone-mapped, channel by channel: diffuse white, 203 nits, at three quarters of
     the range, highlights up to 1000 nits above it.
     """
-    return np.take(_shown(transfer), deep_HWC)
+    if not transfer:
+        return cv2.convertScaleAbs(deep_HWC, alpha=1 / 257)
+    out, curve = np.empty(deep_HWC.shape, np.uint8), _shown(transfer)
+    for n in range(0, len(deep_HWC), _ROWS):  # numpy makes 64-bit places of the samples that it is given
+        np.take(curve, deep_HWC[n : n + _ROWS], out=out[n : n + _ROWS], mode="clip")
+    return out
+
+
+def fractions(kept_HWC: np.ndarray) -> np.ndarray:
+    """Pixels to compute with, of pixels as they are kept: uint8 as it is; of uint16 float32 0..255 with fractions."""
+    return kept_HWC if kept_HWC.dtype == np.uint8 else kept_HWC * np.float32(1 / 257)
 
 
 def undisplayed(bgr_HWC: np.ndarray, transfer: int = 0) -> np.ndarray:
@@ -189,8 +200,7 @@ def undisplayed(bgr_HWC: np.ndarray, transfer: int = 0) -> np.ndarray:
 
 @cache
 def _shown(transfer: int) -> np.ndarray:
-    curve = _curve(transfer) if transfer else np.arange(65536) / 257
-    return np.clip(np.rint(curve), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(_curve(transfer)), 0, 255).astype(np.uint8)
 
 
 @cache

@@ -180,6 +180,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 window=inputs.window,
                 still=bool(inputs.still),
                 draft=bool(inputs.draft),
+                scratch=out,
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
