@@ -3,7 +3,7 @@
 Every module here may import av; none outside may. Frames stream: nothing holds a film.
 """
 
-from dubbing.media.colour import HDR, fractions, undisplayed
+from dubbing.media.colour import HDR, fractions, picture_bytes, undisplayed
 from dubbing.media.compare import Check, check_carried, check_picture, check_sound, check_times, stretch
 from dubbing.media.delivery import DRAFT, Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
@@ -29,7 +29,7 @@ __all__ = [
     "changes", "check_carried", "check_picture", "check_sound", "check_times", "compare_pictures", "composite",
     "delivery", "encode_master", "encode_masters", "excerpt", "film_of", "fractions", "is_photograph",
     "join_patches", "known_formats", "layer_bytes", "load_timeline", "own_pixels", "pasted_frames", "patch_frames",
-    "patch_of", "probe", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline",
-    "scan", "sound_between", "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed", "uneven",
-    "variable_rate",
+    "patch_of", "picture_bytes", "probe", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf",
+    "save_timeline", "scan", "sound_between", "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed",
+    "uneven", "variable_rate",
 ]  # fmt: skip

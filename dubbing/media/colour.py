@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 __all__ = [
-    "HDR", "Colour", "Layout", "display", "fractions", "layout_of", "narrowed", "planes_of", "scaled", "turn_back",
-    "turn_upright", "undisplayed",
+    "HDR", "Colour", "Layout", "display", "fractions", "layout_of", "narrowed", "picture_bytes", "planes_of", "scaled",
+    "turn_back", "turn_upright", "undisplayed",
 ]  # fmt: skip
 
 HDR = {16: "PQ", 18: "HLG"}
@@ -65,6 +65,13 @@ def layout_of(pix_fmt: str) -> Layout | None:
     if found := _RGB.fullmatch(pix_fmt):
         return Layout((0, 0), int(found[2] or 8), rgb=True, alpha=bool(found[1]), full=True)
     return None
+
+
+def picture_bytes(width: int, height: int, pix_fmt: str) -> int:
+    """The memory that a decoded picture takes; where pictures are not kept in their format, that of 4:4:4 of 8 bits."""
+    layout = layout_of(pix_fmt) or Layout((0, 0), 8)
+    samples = 1 + 2 / (1 << sum(layout.sub)) + layout.alpha
+    return round(width * height * samples * np.dtype(layout.dtype).itemsize)
 
 
 _KR_KB = {

@@ -23,7 +23,7 @@ from av.stream import Discard
 
 from dubbing.clock import Timecode
 from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia, several
-from dubbing.media.colour import Colour, layout_of
+from dubbing.media.colour import Colour, picture_bytes
 from dubbing.media.probe import (
     display_matrix,
     first_video,
@@ -34,7 +34,7 @@ from dubbing.media.probe import (
     turn,
 )
 
-__all__ = ["Film"]
+__all__ = ["Film", "threads_for"]
 
 _SEEKABLE = ("mov", "matroska", "webm")
 _ONE_FRAME_A_PACKET = ("h264", "hevc")
@@ -62,7 +62,7 @@ class Film:
             self.container.close()
             raise MediaError(f"{path} has no video stream.")
         self.stream = stream
-        stream.codec_context.thread_count = threads or _threads(stream.codec_context)
+        stream.codec_context.thread_count = threads or threads_for(stream.codec_context)
         stream.codec_context.thread_type = "NONE" if threads == 1 else "AUTO"
         self.rate: Fraction = nominal_rate(stream)
         self.start_tc = start_timecode(self.container, stream) or "00:00:00:00"
@@ -235,13 +235,10 @@ class Film:
             )
 
 
-def _threads(ctx: Any) -> int:
+def threads_for(ctx: Any) -> int:
     """How many threads may decode a film at once: 0, which is as many as there are cores, or fewer, because each holds
     a picture."""
-    layout = layout_of(ctx.pix_fmt or "")
-    samples = 3 if layout is None else 1 + 2 / (1 << sum(layout.sub)) + layout.alpha
-    picture = ctx.width * ctx.height * samples * (2 if layout and layout.deep else 1)
-    most = int(_HELD_BYTES // max(1, picture))
+    most = _HELD_BYTES // max(1, picture_bytes(ctx.width, ctx.height, ctx.pix_fmt or ""))
     return 0 if most >= _FFMPEG_THREADS else max(1, min(most, os.cpu_count() or 1))
 
 

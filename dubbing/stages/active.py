@@ -63,7 +63,7 @@ class Active(Stage[ActiveInputs, ActiveFaces]):
 
     name: ClassVar[str] = "active"
     scope = Scope.SHOT
-    resources = Resources(cpus=1.0, memory_mb=1500)
+    resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True
     chain_ms = 75.0

@@ -47,7 +47,7 @@ class Describe(Stage[DescribeInputs, Descriptors]):
 
     name: ClassVar[str] = "descriptors"
     scope = Scope.SHOT
-    resources = Resources(cpus=1.0, memory_mb=900)
+    resources = Resources(cpus=1.0, memory_mb=900, picture_mb=8)
     bad_input_costs = "shot"
     chain_ms = 72.0
 

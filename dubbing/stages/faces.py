@@ -60,7 +60,7 @@ class Faces(Stage[FacesInputs, FaceTracks]):
 
     name: ClassVar[str] = "faces"
     scope = Scope.SHOT
-    resources = Resources(cpus=1.0, memory_mb=1000)
+    resources = Resources(cpus=1.0, memory_mb=1000, picture_mb=12)
     bad_input_costs = "shot"
     chain_ms = 80.0
 
