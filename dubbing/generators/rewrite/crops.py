@@ -34,7 +34,8 @@ class Crops:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._file = tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=folder)  # noqa: SIM115 - closed by __exit__
+        where = None if folder is None else str(folder)
+        self._file = tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=where)  # noqa: SIM115 - closed by __exit__
         self._places: dict[int, int] = {}
         self._like = np.empty(0, np.uint8)
 
