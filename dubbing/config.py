@@ -103,7 +103,7 @@ class StageResources(_Group):
 
 StageName = Literal[
     "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "people", "cast", "speakers", "actors",
-    "turns", "lipsync", "sync", "master",
+    "turns", "lipsync", "sync", "master", "proof",
 ]  # fmt: skip
 
 
@@ -151,6 +151,9 @@ class Config(_Group):
     master: Masters = Field(
         [MasterChoice()],
         description="How masters are made, where the manifest does not say: `as_source`, a mapping, or a list of them.",
+    )
+    proof: Literal["on", "off"] = Field(
+        "on", description="Every master is compared with its film and its dub as soon as it is made; off: it is not."
     )
     sync: Sync = Sync()
     review: Review = Review()
