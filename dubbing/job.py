@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from dubbing.task import Inputs, Outcome, Task, Windowed
 
 __all__ = ["DubTasks", "Job", "Step", "TitleTasks"]
 
+_USUAL_MB = 3.2  # a decoded picture of 1920x1080, 8 bits, 4:2:0
 _GPU_SHARE = 0.25  # of a GPU: its networks are small, and what feeds them runs on cores
 
 
@@ -122,12 +124,24 @@ class Job(ResultCache):
         self._parts: dict[tuple[str, str], Ranges | None] = {}
 
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
-        """The resources of a worker of a stage: those configured, else the stage's own."""
+        """The resources of a worker of a stage: those configured, else the stage's own, with room for the largest
+        picture of all titles."""
+        own = stage.resources
+        own = replace(own, memory_mb=own.memory_mb + round(own.picture_mb * self._beyond_mb))
         said = next((r for name, r in self.config.engine.stages.items() if name == stage.name), None)
         if said is not None:
-            return replace(stage.resources, **said.model_dump(exclude_none=True))
-        profits = self.profits_from_gpu(stage.Result)
-        return replace(stage.resources, gpus_if_any=_GPU_SHARE) if profits else stage.resources
+            return replace(own, **said.model_dump(exclude_none=True))
+        return replace(own, gpus_if_any=_GPU_SHARE) if self.profits_from_gpu(stage.Result) else own
+
+    @cached_property
+    def _beyond_mb(self) -> float:
+        """By how much the largest decoded picture of all titles is larger than one of 1920x1080 of 8 bits, in MB."""
+        sizes = [0.0]
+        for title in self.manifest.titles:
+            with suppress(InputError):  # a file that cannot be read is told where it is needed
+                if video := self.info(title).video:
+                    sizes.append(media.picture_bytes(video.width, video.height, video.pix_fmt) / 1e6)
+        return max(0.0, max(sizes) - _USUAL_MB)
 
     def profits_from_gpu(self, kind: type[Artifact]) -> bool:
         """Whether the networks that make this kind of result, as this job has them, profit from a GPU."""

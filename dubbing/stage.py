@@ -51,6 +51,8 @@ class Resources:
     memory_mb: int = 1500
     gpus_if_any: float = 0.0
     """Held instead of `gpus` on a cluster that has GPUs; on others no task waits for one."""
+    picture_mb: float = 0.0
+    """Megabytes held besides `memory_mb` for each megabyte of a decoded picture beyond one of 1920x1080 of 8 bits."""
 
 
 class Scope(Enum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from dubbing import media
 from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia
+from dubbing.media.film import threads_for
 from dubbing.media.times import shown_pts
 from dubbing.records import Patch
 
@@ -341,3 +343,14 @@ def test_a_file_that_ends_before_its_timeline_shows_no_frame_twice(tmp_path: Pat
         for picture in media.read(tmp_path / "cut.mp4", line, 5):
             shown.append(picture.frame)
     assert shown == list(range(5, 20))
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (3840, 2160), (8192, 4320)])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "gbrap16le"])
+def test_a_decoders_threads_hold_few_pictures_on_a_machine_of_many_cores(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], pix_fmt: str
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    threads = threads_for(SimpleNamespace(width=size[0], height=size[1], pix_fmt=pix_fmt))
+    picture = media.picture_bytes(*size, pix_fmt)
+    assert 16 * picture <= 256e6 if threads == 0 else threads == 1 or threads * picture <= 256e6

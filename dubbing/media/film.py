@@ -9,6 +9,7 @@ timecode, and makes no pictures (`read`).
 from __future__ import annotations
 
 import bisect
+import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
@@ -22,7 +23,7 @@ from av.stream import Discard
 
 from dubbing.clock import Timecode
 from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia, several
-from dubbing.media.colour import Colour
+from dubbing.media.colour import Colour, picture_bytes
 from dubbing.media.probe import (
     display_matrix,
     first_video,
@@ -33,7 +34,7 @@ from dubbing.media.probe import (
     turn,
 )
 
-__all__ = ["Film", "seekable"]
+__all__ = ["Film", "seekable", "threads_for"]
 
 _SEEKABLE = ("mov", "matroska", "webm")
 _ONE_FRAME_A_PACKET = ("h264", "hevc")
@@ -41,14 +42,16 @@ _PATIENCE = 64
 """Packets that may follow a decoding error before it is reported without knowing the exact frame."""
 _EARLY_S = 1
 _PADDING_BYTES = 64
+_HELD_BYTES = 256_000_000  # of pictures, by a decoder's threads
+_FFMPEG_THREADS = 16  # FFmpeg starts no more by itself
 
 
 class Film:
     """An open file and its picture stream, decoding in order. A context manager.
 
-    threads: decoder threads, 0 for as many as there are cores, 1 inside a worker. `on_packet` may be
-    set before a whole pass: it is given every packet of the other streams, in file order. Raises
-    MediaError when the file cannot be opened or has no picture.
+    threads: decoder threads, 0 for as many as there are cores (fewer of large pictures), 1 inside a worker. `on_packet`
+    may be set before a whole pass: it is given every packet of the other streams, in file order. Raises MediaError when
+    the file cannot be opened or has no picture.
     """
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
@@ -59,7 +62,7 @@ class Film:
             self.container.close()
             raise MediaError(f"{path} has no video stream.")
         self.stream = stream
-        stream.codec_context.thread_count = threads
+        stream.codec_context.thread_count = threads or threads_for(stream.codec_context)
         stream.codec_context.thread_type = "NONE" if threads == 1 else "AUTO"
         self.rate: Fraction = nominal_rate(stream)
         self.start_tc = start_timecode(self.container, stream) or "00:00:00:00"
@@ -240,6 +243,13 @@ class Film:
 def seekable(container: str) -> bool:
     """Whether a frame of a film is found without reading those before it. container: FFmpeg's name of its format."""
     return any(name in container for name in _SEEKABLE)
+
+
+def threads_for(ctx: Any) -> int:
+    """How many threads may decode a film at once: 0, which is as many as there are cores, or fewer, because each holds
+    a picture."""
+    most = _HELD_BYTES // max(1, picture_bytes(ctx.width, ctx.height, ctx.pix_fmt or ""))
+    return 0 if most >= _FFMPEG_THREADS else max(1, min(most, os.cpu_count() or 1))
 
 
 def _prefix_bytes(ctx: Any) -> int:
