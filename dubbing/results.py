@@ -16,7 +16,7 @@ from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.people import Cast
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import SpeakerList
-from dubbing.artifacts.takes import SHEET, Master, Scores, Take
+from dubbing.artifacts.takes import SHEET, Master, Scores, Signed, Take
 from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.job import Job, Step
@@ -32,14 +32,15 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     """Write shots.parquet and faces.parquet, and put the master in place; returns one summary row.
 
     The row: title, language, counts (status -> shots), needs_review, table, master (None when it
-    failed), other_masters, error, notices, sheets (contact sheets, as paths).
+    failed), other_masters, signed (by whom, and which masters carry it or have it beside them; None where none is asked
+    for), error, notices, sheets (contact sheets, as paths).
     """
     tasks = job.dub(title, dub, failed)
     folder = job.store.dub(title.id, dub.language)
     table = folder / "shots.parquet"
     summary: dict[str, Any] = {"title": title.id, "language": dub.language, "counts": {}, "needs_review": 0,
-                               "table": None, "master": None, "other_masters": [], "error": None, "notices": [],
-                               "sheets": []}  # fmt: skip
+                               "table": None, "master": None, "other_masters": [], "signed": None, "error": None,
+                               "notices": [], "sheets": []}  # fmt: skip
     if tasks.master is None:
         mine = {t.id for t in job.plan(title, failed).found.values()}
         causes = [o.error for t, o in failed.items() if t in mine]
@@ -70,7 +71,13 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     if made is None:
         outcome = failed.get(tasks.master.id)
         return {**summary, "error": outcome.error if outcome else "the master was not made"}
-    summary["master"] = job.store.shown(job.publish(title, dub, tasks.master))
+    if job.signing is not None:
+        signed: Signed | None = job.result(tasks.signed)
+        if signed is None:
+            outcome = failed.get(tasks.signed.id) if tasks.signed else None
+            return {**summary, "error": outcome.error if outcome else "the master was not signed"}
+        summary["signed"] = {"by": signed.by, "inside": list(signed.inside), "beside": list(signed.beside)}
+    summary["master"] = job.store.shown(job.publish(title, dub, tasks.master, tasks.signed))
     summary["other_masters"] = [job.store.shown(folder / name) for name in made.others]
     summary["notices"] = [*made.notices, *_notices(job, title, dub, failed)]
     return summary

@@ -48,6 +48,7 @@ DOING = {
     "lipsync": "rendering mouths",
     "sync": "scoring",
     "master": "mastering",
+    "sign": "signing",
     "listen": "hearing the words",
 }
 """The stages as people read them."""

@@ -18,6 +18,7 @@ from dubbing.errors import DubError, InputError, MediaError, OutputError, severa
 from dubbing.manifest import Dub
 from dubbing.master_choice import MasterChoice
 from dubbing.media import Check, Likeness
+from dubbing.provenance import claims, credentials
 from dubbing.remote import Uri
 from dubbing.run_file import FILE, read_run
 from dubbing.store import open_store
@@ -94,7 +95,7 @@ def verify(
     was, now = media.probe(film), media.probe(made)
     _same_kind(film, was, made, now)
     run = _run_of(made, takes)
-    asked, choices = (_asked(run) if run is not None else None) or (None, [])
+    asked, choices, signs = (_asked(run) if run is not None else None) or (None, [], False)
     sound, why = _sound(dub, run, asked)
     heard = media.probe(sound) if sound is not None else None
     if heard is not None and not heard.audio:
@@ -113,6 +114,7 @@ def verify(
         language = asked.language if asked else _language(made)
         checks += media.check_sound(heard, now, asked.deliver_tracks if asked else None, language, was)
     checks += media.check_carried(was, now)
+    checks += _provenance(made, signs)
     where = run.out if run is not None and run.finished else None
     return Verified(made, film, sound, where, tuple(checks), seen)
 
@@ -165,14 +167,37 @@ def _run_of(master: Path, takes: Path | str | None) -> DubResults | None:
         return None  # a run.json of something else
 
 
-def _asked(run: DubResults) -> tuple[Dub, Sequence[MasterChoice]] | None:
-    """What the manifest says of a dub, and how its masters were asked for."""
+def _asked(run: DubResults) -> tuple[Dub, Sequence[MasterChoice], bool] | None:
+    """What the manifest says of a dub, how its masters were asked for, and whether they were to be signed."""
     parts = read_run(open_store(run.out)).parts
     return next(
-        ((d, p.manifest.masters(t, d) or p.config.master) for p in parts for t, d in p.dubs()
+        ((d, p.manifest.masters(t, d) or p.config.master, bool(p.manifest.provenance or p.config.provenance))
+         for p in parts for t, d in p.dubs()
          if (t.id, d.language) == (run.title, run.language)),
         None,
     )  # fmt: skip
+
+
+def _provenance(master: Path, asked: bool) -> list[Check]:
+    """Whether a master is signed, and by whom. asked: whether its run was to sign it; else nothing is said where that
+    cannot be told."""
+    if not credentials.installed():
+        why = "it was to be signed, and c2pa-python is not installed: pip install 'dubbing[provenance]'"
+        return [Check("provenance", "not looked at", why)] if asked else []
+    found = claims.read(master)
+    if found is None:
+        return [
+            Check(
+                "provenance",
+                *(("differs", "no signature, and one was asked for") if asked else ("equal", "no signature")),
+            )
+        ]
+    if found.problems:
+        return [
+            Check("provenance", "differs", f"the signature in {found.where} is not valid: {'; '.join(found.problems)}")
+        ]
+    by = f"signed by {found.by} ({found.algorithm.lower()}, {found.when or 'no time stamp'}), in {found.where}: valid"
+    return [Check("provenance", "equal", by + ("" if found.trusted else "; its issuer was not looked up"))]
 
 
 def _wanted(
