@@ -17,6 +17,7 @@ from test_master import dub as flac
 from test_master import film as film_of
 from test_master import payloads_of, same_sound, same_time
 
+import dubbing
 from dubbing import config, manifest, media
 from dubbing.errors import UnsupportedMedia
 from dubbing.job import Job
@@ -71,6 +72,20 @@ def test_several_masters_of_one_decoding_are_each_what_it_would_be_alone(tmp_pat
     assert kinds == [("prores", "yuv422p10le"), ("h264", "yuv420p"), ("prores", "yuv422p10le")]
     was, now = ([data for *_, data in payloads_of(p, "video")] for p in (source, tmp_path / "own.mov"))
     assert [n for n in range(COUNT) if was[n] != now[n]] == list(PATCHED)
+
+
+@pytest.mark.parametrize(("more", "said"), [(-3000, "62.5 ms shorter"), (480, "10.0 ms longer")])
+def test_mxf_keeps_every_picture_of_a_film_whose_dub_is_not_as_long(tmp_path: Path, more: int, said: str) -> None:
+    source, sound = prores(tmp_path / "film.mov"), flac(tmp_path / "d.wav", COUNT * 1920 + more)
+    line, target = media.timeline(source), tmp_path / "film.fr.mxf"
+    (made,) = media.encode_masters(source, line, [], sound, {target: MasterChoice(container="mxf")}, language="fr")
+    same_time(line, media.timeline(target))
+    assert any(f"d.wav is {said} than the picture, and MXF has both equally long" in note for note in made.notices)
+    was, now = (media.read_sound(path, None, False) for path in (sound, target))
+    assert len(now) == COUNT * 1920 and not now[len(was) :].any()
+    assert np.array_equal(was[: len(now)], now[: len(was)])
+    (found,) = (c for c in dubbing.verify(target, source, dub=sound).checks if c.what == "samples of track 1")
+    assert found.status == ("equal" if more < 0 else "differs"), "a dub that is cut is not whole"
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuvj420p", "gbrp10le", "yuv444p12le"])
