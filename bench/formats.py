@@ -136,22 +136,14 @@ def judged(source: Path, folder: Path, dub: Path, target: Path, choice: MasterCh
     target = target.with_suffix(plan.extension)
     line = media.timeline(source)
     media.encode_masters(source, line, [folder], dub, {target: choice}, language="fr")
-    seen = media.compare_pictures(source, target, [folder])
-    made = media.probe(target)
-    assert info.video is not None and made.video is not None
-    times = media.check_times(line, seen.master) if plan.muxer != "matroska" or info.container.startswith("mat") else []
-    was, now = info.video, made.video
-    tags = [n for n in ("transfer", "primaries", "start_tc") if getattr(was, n) != getattr(now, n)]
-    if plan.picture.converts is None:
-        tags += ["matrix"] * (was.matrix != now.matrix)
-        tags += ["format"] * (was.pix_fmt.replace("yuvj", "yuv") != now.pix_fmt.replace("yuvj", "yuv"))
-        tags += ["range"] * ((was.range == 2) != (now.range == 2) and not now.pix_fmt.startswith(("yuvj", "gbr")))
-    wrong = [c.what for c in times if c.status == "differs"] + tags
+    (proof,) = media.prove(source, {target: choice}, dub, patch_folders=[folder], language="fr")
+    seen, now = proof.pictures, media.probe(target).video
+    assert seen is not None and now is not None
+    wrong = [f"{c.what}: {c.detail}" for c in proof.differing]
     copied = sum(a == b for a, b in zip(payloads(source), payloads(target), strict=False))
-    heard = [c.what for c in media.check_sound(media.probe(dub), made, None, "fr")[2:] if c.status == "differs"]
-    wrong += heard + ["the patch is not there"] * (_mouths(source, target) < 1)
+    wrong += ["the patch is not there"] * (_mouths(source, target) < 1)
     least = 34.0 if lossy else LEAST_DB
-    good = not wrong and seen.pairs == COUNT and not seen.missing and not seen.extra and seen.psnr_db >= least
+    good = not wrong and seen.pairs == COUNT and seen.psnr_db >= least
     row = (
         f"{plan.extension} {plan.picture.encoder.shown} | {now.pix_fmt} | {seen.pairs} of {COUNT} | {copied} | "
         f"{seen.psnr_db:.1f} | {', '.join(wrong) or 'all kept'}"

@@ -1,6 +1,8 @@
-"""What copying pictures that did not change is worth: ProRes 422 HQ at 1920x1080, a third of its frames patched.
+"""What copying pictures that did not change is worth, where a third of a film's frames is patched: of ProRes 422 HQ at
+1920x1080 that is made, or of a film that is there.
 
     python -m bench.mastering --frames 120
+    python -m bench.mastering --film reel.mp4 --stretches 4
 
 One film, one run: mastered with copying, then with every frame decoded and encoded again, the least of `--times` each.
 Prints seconds, their ratio, how many packets are the source's own bytes, PSNR outside the mattes, and the greatest
@@ -13,19 +15,20 @@ import argparse
 import resource
 import tempfile
 import time
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
 from bench.formats import payloads
 from dubbing import media
+from dubbing.clock import Timeline
+from dubbing.master_choice import MasterChoice
 from dubbing.media.master import write_masters
 
 W, H = 1920, 1080
-SIDE = 360
 
 
 def film(path: Path, frames: int) -> Path:
@@ -49,48 +52,69 @@ def film(path: Path, frames: int) -> Path:
     return path
 
 
-def patches(source: Path, folder: Path, first: int, last: int) -> Path:
+def patches(source: Path, line: Timeline, folder: Path, first: int, last: int) -> Path:
     """A blurred mouth's worth of the film in frames [first, last)."""
     folder.mkdir()
-    matte = np.zeros((SIDE, SIDE), np.uint8)
-    cv2.circle(matte, (SIDE // 2, SIDE // 2), SIDE // 2 - 20, 255, -1)
+    width, height = next(media.read(source, line)).size
+    side = height // 6 * 2
+    x, y = (width - side) // 4 * 2, (height - side) // 4 * 2
+    matte = np.zeros((side, side), np.uint8)
+    cv2.circle(matte, (side // 2, side // 2), side // 2 - side // 18, 255, -1)
     matte = cv2.GaussianBlur(matte, (21, 21), 0)
-    line = media.timeline(source)
-    with media.PatchWriter(folder, SIDE, SIDE, transfer=0) as writer:
+    deep = next(media.read(source, line)).deep
+    with media.PatchWriter(folder, side, side, transfer=0 if deep else None) as writer:
         for picture in media.read(source, line, first, last):
-            own = picture.own_bgr((800, 400, SIDE, SIDE))
-            writer.write(media.patch_of(picture.frame, 800, 400, cv2.GaussianBlur(own, (0, 0), 3), matte, 0))
+            own = picture.own_bgr((x, y, side, side))
+            writer.write(media.patch_of(picture.frame, x, y, cv2.GaussianBlur(own, (0, 0), 3), matte, 0))
     return folder
+
+
+def key_frames(path: Path) -> str:
+    """How many there are, and the longest way from one to the next."""
+    with av.open(str(path)) as container:
+        keys = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
+    at = [*np.flatnonzero(keys).tolist(), len(keys)]
+    return f"{sum(keys)}, at most {max(np.diff(at).tolist())} pictures from one to the next"
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--film", type=Path, help="one that is there; without it ProRes is made")
+    parser.add_argument("--frames", type=int, default=120, help="of the film that is made")
+    parser.add_argument("--stretches", type=int, default=1, help="in how many pieces the third that is patched lies")
     parser.add_argument("--times", type=int, default=2)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = film(folder / "film.mov", args.frames)
-        part = args.frames // 3
-        drawn = patches(source, folder / "p", part, 2 * part)
-        dub = folder / "dub.wav"
-        with media.ClipWriter(dub, sample_rate_hz=48_000, channels=2) as clip:
-            clip.sound(np.zeros((args.frames * 1920, 2), np.float32))
+        source = args.film or film(folder / "film.mov", args.frames)
         line = media.timeline(source)
-        plan = media.delivery(media.probe(source), media.probe(dub))
-        ways = {"copied": plan, "encoded": replace(plan, picture=replace(plan.picture, notice="all of it is encoded"))}
+        whole = len(line) // args.stretches
+        part = whole // 3
+        places = [range(n * whole + part, n * whole + 2 * part) for n in range(args.stretches)]
+        drawn = [patches(source, line, folder / f"p{one.start}", one.start, one.stop) for one in places]
+        dub = folder / "dub.flac"
+        with media.ClipWriter(dub, sample_rate_hz=48_000, channels=2) as clip:
+            clip.sound(np.zeros((line.sample(len(line), 48_000), 2), np.float32))
+        about = media.probe(source), media.probe(dub)
+        choices = {"copied": MasterChoice(untouched="copy"), "encoded": MasterChoice(untouched="encode")}
+        ways = {way: media.delivery(*about, None, choice) for way, choice in choices.items()}
         least: dict[str, float] = {}
         for _ in range(args.times):
             for way, how in ways.items():
                 before = time.perf_counter()
-                write_masters(source, line, [drawn], dub, {folder / f"{way}.mov": how}, language="fr")
+                target = folder / f"{way}{how.extension}"
+                write_masters(source, line, drawn, dub, {target: how}, language="fr")
                 least[way] = min(least.get(way, 1e9), time.perf_counter() - before)
         own = payloads(source)
-        print(f"{args.frames} frames of {W}x{H}, {part} patched; {source.stat().st_size / 1e6:.0f} MB")
+        patched, size = len(places) * part, source.stat().st_size / 1e6
+        width, height = next(media.read(source, line)).size
+        print(f"{len(line)} frames of {width}x{height}, {patched} patched in {args.stretches} stretches; {size:.0f} MB")
+        print(f"key frames: {key_frames(source)}")
         for way, seconds in least.items():
-            same = sum(a == b for a, b in zip(own, payloads(folder / f"{way}.mov"), strict=True))
-            db = media.compare_pictures(source, folder / f"{way}.mov", [drawn]).psnr_db
+            target = folder / f"{way}{ways[way].extension}"
+            same = sum(a == b for a, b in zip(own, payloads(target), strict=True))
+            db = media.compare_pictures(source, target, drawn).psnr_db
             print(f"{way}: {seconds:.2f} s, {same} packets are the source's own, {db:.1f} dB outside the mattes")
         print(f"{least['encoded'] / least['copied']:.2f} times as fast with copying")
         print(f"memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most")

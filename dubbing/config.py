@@ -104,7 +104,7 @@ class StageResources(_Group):
 
 StageName = Literal[
     "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "people", "cast", "speakers", "actors",
-    "turns", "lipsync", "sync", "master", "sign",
+    "turns", "lipsync", "sync", "master", "proof", "sign",
 ]  # fmt: skip
 
 
@@ -156,6 +156,9 @@ class Config(_Group):
     provenance: Signing | None = Field(
         None,
         description="Masters are signed as altered content (C2PA), where the manifest does not say how; null: not.",
+    )
+    proof: Literal["on", "off"] = Field(
+        "on", description="Every master is compared with its film and its dub as soon as it is made; off: it is not."
     )
     sync: Sync = Sync()
     review: Review = Review()

@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from dubbing import media
 from dubbing.analysis.asked import Ranges, ShownFilm, asked, within
 from dubbing.analysis.footage import MadeOf, Sounds, made_of
-from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact, File, Ref
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.descriptors import Descriptors
 from dubbing.artifacts.people import Cast, Names, People, names_of, spans_of
+from dubbing.artifacts.proof import Proof
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import Decision as Speakers
@@ -100,6 +101,7 @@ class DubTasks:
     sound: Task | None
     steps: tuple[Step, ...] = ()
     master: Task | None = None
+    proof: Task | None = None
     signed: Task | None = None
 
 
@@ -144,6 +146,7 @@ class Job(ResultCache):
             ActiveFaces: bool(self.active_speaker),
             StillFilm: any(self.made_of(t) for t in self.manifest.titles),
             Descriptors: bool(self.face_descriptor),
+            Proof: self.config.proof == "on",
             Signed: bool(self.signing),
             Cast: any(
                 self.named.get(t.id) or any(m.pictures for m in (t.cast or {}).values()) for t in self.manifest.titles
@@ -306,8 +309,8 @@ class Job(ResultCache):
                 decided = self.decisions.get((title.id, dub.language, shot.id), Standing())
                 film = self.film(title) if not steps else steps[0].film
                 steps.append(Step(shot, faces, take, score, decided, film, sound.folder, own.folder if own else None))
-        master, signed = (known.get(kind, dub.language) if steps else None for kind in (Master, Signed))
-        return DubTasks(sound, tuple(steps), master, signed)
+        kinds = (Master, Proof, Signed) if steps else ()
+        return DubTasks(sound, tuple(steps), *(known.get(kind, dub.language) for kind in kinds))
 
     def _dub_shots(self, title: Title, dub: Dub, known: TitleTasks) -> list[Shot]:
         """The title's shots; of a photograph they end where this dub does."""
@@ -352,6 +355,8 @@ class Job(ResultCache):
         self.store.retire(master.folder)
         for old in () if signed else self.store.names(home, f"{Sign.folder}-"):
             self.store.remove(old)
+        for left in self.store.names(home / "windows", f"{master.stage}-"):  # of a master that was not made after all
+            self.store.remove(left)
         return home / made.file
 
 
@@ -399,6 +404,16 @@ class _Place:
     @property
     def made_of(self) -> MadeOf | None:
         return self.job.made_of(self.title)
+
+    @property
+    def rate(self) -> Fraction:
+        video = self.job.info(self.title).video
+        assert video is not None
+        return video.rate
+
+    @property
+    def seekable(self) -> bool:
+        return media.seekable(self.job.info(self.title).container)
 
     @property
     def square_pixels(self) -> bool:
@@ -455,9 +470,11 @@ class _Place:
         found = [self._known.get(kind, self.language, s.id) for s in shots]
         return tuple(t.ref if t is not None and not self._lost(t) else None for t in found)
 
-    def takes(self) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
+    def takes(self, frames: tuple[int, int] | None = None) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
         delivered, all_of = [], []
         for shot in self.result(ShotList).shots:
+            if frames is not None and not (shot.start_frame < frames[1] and frames[0] < shot.end_frame):
+                continue
             of = (self._known.get(kind, self.language, shot.id) for kind in (FaceTracks, Take, Scores))
             faces, take, score = of
             if faces is None or take is None or score is None:
@@ -537,7 +554,8 @@ class _Place:
 
 
 def _task(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place) -> Task:
-    """The task of a stage at a place; where the shot is long, one that joins what tasks of its windows have made."""
+    """The task of a stage at a place; where the shot or the film is long, one that joins what tasks of its windows have
+    made. A window of a film has a name of its own, because the film's changes with each take of other windows."""
     if isinstance(inputs, Windowed):
         frames = inputs.end - inputs.start
     elif stage.scope in (Scope.SHOT, Scope.DUB_SHOT):
@@ -545,19 +563,16 @@ def _task(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place) -> Task:
     else:
         frames = stage.covers(inputs, place)
     whole = _at(stage, inputs, place, frames)
-    parts = windows(inputs.start, inputs.end) if isinstance(inputs, Windowed) else []
-    if len(parts) < 2:
+    made = []
+    for n, part in enumerate(stage.windows(inputs, place), 1):
+        start, end = part.bounds
+        one = _at(stage, part, place, end - start, n)
+        name = f"{whole.folder.name}-{n}" if place.shot_id else one.folder.name
+        made.append(replace(one, folder=whole.folder.parent / "windows" / name))
+    if not made:
         return whole
-    assert isinstance(inputs, Windowed)
-    made = tuple(
-        replace(
-            _at(stage, replace(inputs, window=part), place, part[1] - part[0], n),
-            folder=whole.folder.parent / "windows" / f"{whole.folder.name}-{n}",
-        )
-        for n, part in enumerate(parts, 1)
-    )
-    joins = replace(inputs, parts=tuple(w.ref for w in made))
-    return replace(whole, inputs=joins, frames=0, span=frames, windows=made)
+    joins = stage.joins(inputs, tuple(w.ref for w in made))
+    return replace(whole, inputs=joins, frames=0, span=frames, windows=tuple(made))
 
 
 def _at(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place, frames: int, window: int | None = None) -> Task:

@@ -89,7 +89,11 @@ class MasterChoice(document.Model):
     suffix: str | None = Field(
         None, description="Part of the file's name: reel.fr.<suffix>.mov; of several masters only one may be without."
     )
-
+    untouched: Literal["copy", "encode"] | None = Field(
+        None,
+        description="Pictures without a patch: the source's own packets (H.264: whole groups of them), or encoded like "
+        "all. null: copied where every picture stands alone (ProRes, DNxHR, FFV1 and such), else encoded.",
+    )
     sound: MasterSound | None = Field(None, description="null: the dub's tracks, and no others.")
 
     @field_validator("bitrate")

@@ -7,7 +7,7 @@
             descriptors (each shot, before people): only where the extra `identity` is installed
             active (each shot): only where the model of an active-speaker detector is present
     dub:    audio (what drives the lips) -> turns (who says what)
-            lipsync (each shot) -> sync (each shot) -> master, shots.parquet
+            lipsync (each shot) -> sync (each shot) -> master -> proof, shots.parquet
             sign (after master): only where masters are to be signed
 
 Each stage asks a place for its inputs (`Stage.inputs`), by the kind of result that it needs; so the list below is all
@@ -28,6 +28,7 @@ from dubbing.stages.faces import Faces
 from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.master import MakeMaster
 from dubbing.stages.people import FindPeople
+from dubbing.stages.proof import ProveMasters
 from dubbing.stages.shots import Shots
 from dubbing.stages.sign import Sign
 from dubbing.stages.speakers import Speakers
@@ -53,5 +54,6 @@ PIPELINE: tuple[type[Stage[Any, Any]], ...] = (
     Lipsync,
     Sync,
     MakeMaster,
+    ProveMasters,
     Sign,
 )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from dubbing.analysis.asked import within
 from dubbing.analysis.dialogue import ONLY
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.people import Cast
+from dubbing.artifacts.proof import MasterProof, Proof
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import SHEET, Master, Scores, Signed, Take
@@ -33,14 +35,15 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
 
     The row: title, language, counts (status -> shots), needs_review, table, master (None when it
     failed), other_masters, signed (by whom, and which masters carry it or have it beside them; None where none is asked
-    for), error, notices, sheets (contact sheets, as paths).
+    for), error, notices, sheets (contact sheets, as paths), verified (whether its masters are proven; None where they
+    were not looked at), proof (what `dub verify --json` says of each).
     """
     tasks = job.dub(title, dub, failed)
     folder = job.store.dub(title.id, dub.language)
     table = folder / "shots.parquet"
     summary: dict[str, Any] = {"title": title.id, "language": dub.language, "counts": {}, "needs_review": 0,
                                "table": None, "master": None, "other_masters": [], "signed": None, "error": None,
-                               "notices": [], "sheets": []}  # fmt: skip
+                               "notices": [], "sheets": [], "verified": None, "proof": []}  # fmt: skip
     if tasks.master is None:
         mine = {t.id for t in job.plan(title, failed).found.values()}
         causes = [o.error for t, o in failed.items() if t in mine]
@@ -80,7 +83,31 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     summary["master"] = job.store.shown(job.publish(title, dub, tasks.master, tasks.signed))
     summary["other_masters"] = [job.store.shown(folder / name) for name in made.others]
     summary["notices"] = [*made.notices, *_notices(job, title, dub, failed)]
+    if tasks.proof is not None:
+        proof: Proof | None = job.result(tasks.proof)
+        summary["verified"] = proof is not None and proof.verified
+        summary["proof"] = [_verify(job, title, dub, one) for one in proof.masters] if proof else []
+        summary["error"] = _unproven(proof, failed.get(tasks.proof.id))
+    else:
+        summary["notices"].append("its masters were not compared with the film: `proof: off` in the configuration.")
     return summary
+
+
+def _verify(job: Job, title: Title, dub: Dub, one: MasterProof) -> dict[str, Any]:
+    """What `dub verify --json` says of a master."""
+    return {
+        "schema": "dub.verify.1", "master": job.store.shown(job.store.dub(title.id, dub.language) / one.file),
+        "source": job.store.copies.named(str(job.film(title))), "dub": str(dub.audio),
+        "takes": job.store.shown(job.store.root), "exit_code": int(bool(one.differing)),
+        "checks": [asdict(c) for c in one.checks], "pictures": one.pictures,
+    }  # fmt: skip
+
+
+def _unproven(proof: Proof | None, outcome: Outcome | None) -> str | None:
+    """What is wrong with masters, as a sentence; None where they are proven."""
+    if proof is None:
+        return f"its masters are not proven: {outcome.error if outcome else 'nothing was compared'}"
+    return "; ".join(one.sentence for one in proof.masters if one.differing) or None
 
 
 def _notices(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome]) -> list[str]:

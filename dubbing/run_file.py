@@ -45,7 +45,8 @@ class RunRecord(BaseModel):
     """One run. number: counts from 1 in its folder; command: `run` or `export`; by: whose account; started, finished:
     UTC, ISO 8601; manifest: the file that was given, empty where there was none; asked: title -> languages in that
     manifest; made: title -> languages whose table of shots it wrote; errors: `title/language` -> why it made no
-    master."""
+    master, or what is wrong with it; verified: `title/language` -> whether its masters are proven, where they were
+    compared."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
     number: int = Field(1, ge=1)
@@ -62,6 +63,7 @@ class RunRecord(BaseModel):
     asked: dict[str, list[str]] = {}
     made: dict[str, list[str]] = {}
     errors: dict[str, str] = {}
+    verified: dict[str, bool] = {}
 
 
 class _Earlier(BaseModel):
@@ -153,7 +155,7 @@ class RunFile:
         return next((r for r in reversed(self.runs) if language in r.made.get(title, ())), None)
 
     def error(self, title: str, language: str) -> str | None:
-        """Why a dub has no master; None where it has one, or nobody has said yet."""
+        """Why a dub has no master, or what is wrong with it; None where nothing is, or nobody has said yet."""
         for record in reversed(self.runs):
             error = record.errors.get(f"{title}/{language}")
             if error or language in record.made.get(title, ()):

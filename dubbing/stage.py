@@ -12,13 +12,15 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
 
 from threadpoolctl import threadpool_limits
 
+from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact, File, Ref, Spent
 from dubbing.errors import InputError
 from dubbing.inputs import json_bytes
@@ -97,6 +99,16 @@ class Place(Protocol):
         ...
 
     @property
+    def rate(self) -> Fraction:
+        """Nominal frames a second of the film."""
+        ...
+
+    @property
+    def seekable(self) -> bool:
+        """Whether a frame of the film is found without reading those before it."""
+        ...
+
+    @property
     def square_pixels(self) -> bool:
         """Whether the film's pixels are shown as wide as they are high."""
         ...
@@ -145,8 +157,9 @@ class Place(Protocol):
         """The results of every shot, in order; None where one failed or is not made at all. Raises NotKnown."""
         ...
 
-    def takes(self) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
-        """The takes that go into the master of a dub, and all that must have ended before it is made."""
+    def takes(self, frames: tuple[int, int] | None = None) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
+        """The takes that go into the master of a dub, and all that must have ended before it is made. frames: only
+        those of shots of which some frame is in [start, end)."""
         ...
 
     @property
@@ -255,6 +268,20 @@ class Stage(ABC, Generic[I, R]):
     def covers(cls, inputs: _Inputs, at: Place) -> int:
         """How many frames a task of a whole film covers, for progress; 0 where it does not go frame by frame."""
         return 0
+
+    @classmethod
+    def windows(cls, inputs: I, at: Place) -> list[I]:
+        """The inputs of tasks that do a long shot, or a long film, part by part; none where one task does it."""
+        if not isinstance(inputs, Windowed):
+            return []
+        parts = windows(inputs.start, inputs.end)
+        return [replace(inputs, window=part) for part in parts] if len(parts) > 1 else []
+
+    @classmethod
+    def joins(cls, inputs: I, parts: tuple[Ref[Any], ...]) -> I:
+        """The inputs of the task that joins what windows have left."""
+        assert isinstance(inputs, Windowed)
+        return replace(inputs, parts=parts)
 
     @classmethod
     def weight(cls, frames: float) -> float:

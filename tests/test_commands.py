@@ -64,7 +64,7 @@ def test_plan_knows_what_is_cached(ran: Path, folder: Path, dub: Dub, tmp_path: 
     assert {s["stage"]: s["tasks"] for s in plan["stages"]} == {
         "shots": 1, "faces": 2, "source_audio": 1, "audio": 2, "people": 1, "speakers": 1, "actors": 1, "turns": 2,
         "lipsync": 4,
-        "sync": 4, "master": 2,
+        "sync": 4, "master": 2, "proof": 2,
     }  # fmt: skip
     fresh = json.loads(dub("plan", job, "--out", tmp_path / "out", "--json")[1])
     assert not fresh["complete"] and not any(t["done"] for t in fresh["tasks"])
@@ -74,7 +74,7 @@ def test_plan_knows_what_is_cached(ran: Path, folder: Path, dub: Dub, tmp_path: 
 def test_a_changed_setting_redoes_only_what_it_touches(ran: Path, folder: Path, dub: Dub, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("master: {crf: 30}\n")
     plan = json.loads(dub("plan", folder / "-odd job.yaml", "--out", ran, "--config", tmp_path / "c.yaml", "--json")[1])
-    assert {t["stage"] for t in plan["tasks"] if not t["done"]} == {"master"}
+    assert {t["stage"] for t in plan["tasks"] if not t["done"]} == {"master", "proof"}
 
 
 def test_status_of_a_run(ran: Path, dub: Dub) -> None:
@@ -99,7 +99,9 @@ def test_a_run_in_json_writes_nothing_but_json(ran: Path, folder: Path, dub: Dub
     events = [json.loads(line) for line in err.splitlines()]
     assert [(e["task"], e["language"]) for e in events if e["event"] == "finished"] == [
         ("master reel/ja", "ja"),
+        ("proof reel/ja", "ja"),
         ("master reel/de", "de"),
+        ("proof reel/de", "de"),
     ]
     status = dub("status", ran)[1]
-    assert "2 tasks done, 19 were done before; seconds: mastering" in status
+    assert "4 tasks done, 19 were done before; seconds: mastering" in status

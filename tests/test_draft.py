@@ -54,7 +54,7 @@ def test_a_draft_says_so_in_its_name_and_tags_and_is_half_the_size(dub: Dub, job
         assert np.abs(np.subtract(*shades)).max() < 4, "the same pictures, smaller"
     assert str(open_results(out).dubs[0].master) == str(draft), "the results are those of the last run"
     run = json.loads((out / "run.json").read_text())
-    assert run["config"]["quality"] == "draft" and set(run["frames_by_stage"]) <= {"lipsync", "sync", "master"}
+    assert run["config"]["quality"] == "draft" and set(run["frames_by_stage"]) <= {"lipsync", "sync", "master", "proof"}
 
 
 def test_a_draft_teaches_no_plan_what_a_run_costs(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

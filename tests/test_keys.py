@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from films import Finished
@@ -41,6 +41,8 @@ def sample(hint: Any, n: int) -> Any:
     if origin is Ref or hint is Ref:
         kind = args[0] if args and isinstance(args[0], type) else Artifact
         return Ref(kind, f"task {n}", f"key {n}", Path(f"/result-{n}"))
+    if origin is Literal:
+        return args[n % len(args)]
     if origin is tuple:
         return tuple(sample(a, n) for a in args if a is not Ellipsis)
     if origin is not None and issubclass(origin, Mapping):
@@ -185,7 +187,7 @@ def test_a_new_prior_redoes_takes_of_rewrite_and_nothing_else(
     monkeypatch.setattr("dubbing.generators.rewrite.hearing.prior_hash", lambda: "another prior")
     after = planned(finished)
     assert [t.stage for name, t in after.items() if t.key != before[name].key] == ["actors"]
-    assert {t.stage for name, t in before.items() if name not in after} == {"lipsync", "sync", "master"}
+    assert {t.stage for name, t in before.items() if name not in after} == {"lipsync", "sync", "master", "proof"}
 
     # a generator that uses no fitted actors: nothing but the actors is made anew
     other = SimpleNamespace(hash="0" * 12, wants=frozenset())

@@ -233,7 +233,9 @@ def test_the_rest_is_done_by_the_next_run_which_keeps_what_there_is(
 ) -> None:
     out = shutil.copytree(part.out, tmp_path / "out")
     started = started_by(part.film, out)
-    assert {name.split()[0] for name in started} == {"lipsync", "sync", "master"}, "the analysis is the whole film's"
+    assert {name.split()[0] for name in started} == {"lipsync", "sync", "master", "proof"}, (
+        "the analysis is the whole film's"
+    )
     for old in out.glob("film/*/takes/shot_0002/*"):  # of the part, beside the whole one
         if not (finished.out / old.relative_to(out)).exists():
             shutil.rmtree(old)
@@ -242,7 +244,7 @@ def test_the_rest_is_done_by_the_next_run_which_keeps_what_there_is(
             shutil.rmtree(old)
     assert facts_on_disk(out) == facts_on_disk(finished.out)
     job = Job(manifest.load(part.film).narrowed([RANGE]), out, config.load())
-    assert not [t.id for t in job.tasks() if t.stage not in ("lipsync", "sync", "master") and not job.done(t)]
+    assert not [t.id for t in job.tasks() if t.stage not in ("lipsync", "sync", "master", "proof") and not job.done(t)]
 
 
 def test_a_shot_that_is_asked_for_whole_is_the_take_of_the_whole_film(finished: Finished, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_it_shows_both_pictures_and_a_full_run_finds_what_it_made(
     assert abs(len(heard) - len(dubbed)) < 3000 and np.corrcoef(heard[: len(dubbed)], dubbed[: len(heard)])[0, 1] > 0.9
 
     started = started_by(analysed.film, analysed.out)
-    assert {name.split()[0] for name in started} == {"lipsync", "sync", "master"}
+    assert {name.split()[0] for name in started} == {"lipsync", "sync", "master", "proof"}
     assert not any("shot_0002" in name for name in started), "its take is there"
     mine, whole = (
         [{k: v for k, v in row.items() if k != "seconds"} for row in read_rows(out / "film" / "hi" / "shots.parquet")]

@@ -263,7 +263,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_only_the_dub_that_changed_is_mastered_again(story: Story) -> None:
     assert master(story.out, "ta")[1:] == master(story.done, "ta")[1:]
     assert master(story.out, "hi")[2] != master(story.done, "hi")[2]
-    assert [e.task_id for e in story.events if e.kind == "started"] == ["master film/hi"]
+    assert [e.task_id for e in story.events if e.kind == "started"] == ["master film/hi", "proof film/hi"]
     hi, ta = story.exported.dubs
     assert (hi.remastered, ta.remastered) == (True, False) and ta.changes == ()
     assert [(c.shot, c.now, c.decided and c.decided.reviewer) for c in hi.changes] == [

@@ -1,13 +1,15 @@
-"""Long shots in windows: where they are cut, and how a face that was followed in several becomes one track.
+"""Long shots, and long films, in windows: where they are cut, and how a face that was followed in several becomes one
+track.
 
 A shot of more than WINDOW_FRAMES is worked on window by window, by several workers at once, and joined. Faces are
 followed a little beyond their window, so that neighbours share frames by which a face is known again; what is
-rendered does not depend on windows at all. It knows no task and no engine.
+rendered does not depend on windows at all. A film's windows are for its masters alone. It knows no task and no engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from typing import TypeVar
 
 import numpy as np
@@ -18,12 +20,13 @@ from dubbing.face import yaw_deg
 from dubbing.mesh import overlap
 from dubbing.records import Track
 
-__all__ = ["OVERLAP_FRAMES", "WINDOW_FRAMES", "continue_faces", "join_tracks", "windows"]
+__all__ = ["OVERLAP_FRAMES", "WINDOW_FRAMES", "continue_faces", "film_windows", "join_tracks", "windows"]
 
 T = TypeVar("T")
 
 WINDOW_FRAMES = 1440  # a minute at 24 frames a second
 OVERLAP_FRAMES = 48
+FILM_S = 60.0
 _SAME_FACE = 0.4  # overlap of boxes in the frames that two windows share
 
 
@@ -32,6 +35,23 @@ def windows(start: int, end: int) -> list[tuple[int, int]]:
     count = max(1, -(-(end - start) // WINDOW_FRAMES))
     edges = np.linspace(start, end, count + 1).round().astype(int).tolist()
     return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def film_windows(starts: Iterable[int], end: int, rate: Fraction) -> list[tuple[int, int]]:
+    """Parts [a, b) of a film of `end` frames whose pictures are made by themselves. Each begins where a shot does that
+    is FILM_S or more after the part before, and at twice that where none begins. starts: first frames of shots, in
+    order. A film that is no longer than twice FILM_S is one part; the last part is not shorter than half of it."""
+    least, most = max(1, round(FILM_S * rate)), max(2, round(2 * FILM_S * rate))
+    edges = [0]
+    if end > most:
+        for start in (*starts, end):
+            while start - edges[-1] > most:
+                edges.append(edges[-1] + most)
+            if start - edges[-1] >= least and start < end:
+                edges.append(start)
+        if len(edges) > 1 and end - edges[-1] < least / 2:
+            del edges[-1]
+    return list(zip(edges, [*edges[1:], end], strict=True))
 
 
 def continue_faces(faces: list[list[T]], found: Sequence[T], track: Callable[[T], Track]) -> None:

@@ -30,7 +30,7 @@ PROGRESS = ".progress.json"
 _TELLING, _TELLING_S = 0.2, 120.0  # share of a run's work, and time, after which its own pace says something
 FAILURES = 20  # how many of the newest failures `dub status` is told
 # Milliseconds of wall time a frame of film costs on two cores: for the share done and the time left only.
-COST = {"shots": 2.0, "faces": 7.0, "lipsync": 10.0, "sync": 9.0, "master": 22.0}
+COST = {"shots": 2.0, "faces": 7.0, "lipsync": 10.0, "sync": 9.0, "master": 22.0, "proof": 8.0}
 _PER_TITLE = ("shots", "faces")
 DOING = {
     "still": "making a film of the photograph",
@@ -48,6 +48,7 @@ DOING = {
     "lipsync": "rendering mouths",
     "sync": "scoring",
     "master": "mastering",
+    "proof": "proving masters",
     "sign": "signing",
     "listen": "hearing the words",
 }
@@ -115,6 +116,8 @@ class Tally:
                 if stage in COST:
                     self._done[stage] = done
                     self._expected[stage] = max(self._expected[stage], known)
+            if "master" in event.totals and "proof" not in event.totals:
+                self._expected["proof"] = 0  # it is off
             tasks, ended, _, _ = event.totals.get("sync", (0, 0, 0, 0))
             found = event.totals.get("faces", (0,))[0] * (self._dubs or 0)  # of every dub, planned yet or not
             if tasks or found:

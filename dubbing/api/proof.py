@@ -7,17 +7,16 @@ may differ, and its manifest which sound was delivered.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dubbing import languages, media
 from dubbing.api.results import DubResults, open_results
-from dubbing.clock import Timeline
-from dubbing.errors import DubError, InputError, MediaError, OutputError, several
+from dubbing.errors import DubError, InputError, MediaError, OutputError
 from dubbing.manifest import Dub
 from dubbing.master_choice import MasterChoice
-from dubbing.media import Check, Likeness
+from dubbing.media import Check, Likeness, Proof
 from dubbing.provenance import claims, credentials
 from dubbing.remote import Uri
 from dubbing.run_file import FILE, read_run
@@ -26,7 +25,6 @@ from dubbing.store import open_store
 __all__ = ["Check", "Verified", "frames_of", "verify"]
 
 _ANOTHER_FILM_DB = 16.0
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -34,21 +32,30 @@ class Verified:
     """What was found of one master.
 
     master, source: the files; dub: the file with which its sound was compared, None where none was known; takes: the
-    output folder whose takes say which pixels may differ, None where none was known; checks: one for each thing that
-    was compared, or that was not, with the reason; pictures: PSNR and frames by number.
+    output folder whose takes say which pixels may differ, None where none was known; proof: what was compared.
     """
 
     master: Path
     source: Path
     dub: Path | None
     takes: str | None
-    checks: tuple[Check, ...]
-    pictures: Likeness
+    proof: Proof
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """One for each thing that was compared, or that was not, with the reason."""
+        return self.proof.checks
+
+    @property
+    def pictures(self) -> Likeness:
+        """PSNR, and frames by number."""
+        assert self.proof.pictures is not None
+        return self.proof.pictures
 
     @property
     def differing(self) -> tuple[Check, ...]:
         """The checks that found a difference; none of a good master."""
-        return tuple(c for c in self.checks if c.status == "differs")
+        return self.proof.differing
 
     @property
     def exit_code(self) -> int:
@@ -57,22 +64,10 @@ class Verified:
 
     def to_dict(self) -> dict[str, Any]:
         """What `dub verify --json` prints."""
-        line, seen = self.pictures.source, self.pictures
-        ranges = {"missing": (line, seen.missing), "extra": (seen.master or line, seen.extra)}
-        worst = None if seen.worst_frame is None else line.timecode(seen.worst_frame)
         return {
             "schema": "dub.verify.1", "master": str(self.master), "source": str(self.source),
             "dub": None if self.dub is None else str(self.dub), "takes": self.takes, "exit_code": self.exit_code,
-            "checks": [asdict(c) for c in self.checks],
-            "pictures": {
-                "compared": seen.pairs, "psnr_db": round(seen.psnr_db, 3), "worst_frame": seen.worst_frame,
-                "worst_tc": worst, "worst_db": None if seen.worst_db is None else round(seen.worst_db, 3),
-                "differing": [
-                    {**_ends(line, a, b), "psnr_db": round(db, 3), "block_psnr_db": round(block_db, 3)}
-                    for a, b, db, block_db in seen.differing
-                ],
-                **{name: [_ends(at, a, b) for a, b in found] for name, (at, found) in ranges.items()},
-            },
+            "checks": [asdict(c) for c in self.checks], "pictures": self.proof.plain_pictures(),
         }  # fmt: skip
 
 
@@ -97,26 +92,19 @@ def verify(
     run = _run_of(made, takes)
     asked, choices, signs = (_asked(run) if run is not None else None) or (None, [], False)
     sound, why = _sound(dub, run, asked)
-    heard = media.probe(sound) if sound is not None else None
-    if heard is not None and not heard.audio:
+    if sound is not None and not media.probe(sound).audio:
         raise MediaError(f"{sound} has no sound stream; give the file of the dub.")
-    folders = run.patch_folders() if run is not None and run.finished else ()
-    seen = media.compare_pictures(film, made, folders, least_db=least_db or media.LEAST_DB, progress=on_frames)
-    if not seen.damage and (seen.best_db is None or seen.best_db < _ANOTHER_FILM_DB):
+    finished = run if run is not None and run.finished else None
+    (found,) = media.prove(
+        film, {made: _choice(made, choices, run)}, sound, no_sound=why, least_db=least_db, progress=on_frames,
+        patch_folders=finished.patch_folders() if finished else None,
+        tracks=asked.deliver_tracks if asked else None, language=asked.language if asked else _language(made),
+    )  # fmt: skip
+    seen = found.pictures
+    if seen is not None and not seen.damage and (seen.best_db is None or seen.best_db < _ANOTHER_FILM_DB):
         raise MediaError(f"No frame of {made} is like one of {film}: it was made of another film; give its own source.")
-    assert was.video is not None and now.video is not None
-    checks = media.check_times(seen.source, seen.master, seen.missing, seen.extra)
-    checks += [_pictures(seen, run)]
-    checks += media.check_picture(_wanted(was, made, heard, asked, choices, run), now.video)
-    if heard is None:
-        checks.append(Check("sound", "not looked at", why))
-    else:
-        language = asked.language if asked else _language(made)
-        checks += media.check_sound(heard, now, asked.deliver_tracks if asked else None, language, was)
-    checks += media.check_carried(was, now)
-    checks += _provenance(made, signs)
-    where = run.out if run is not None and run.finished else None
-    return Verified(made, film, sound, where, tuple(checks), seen)
+    found = replace(found, checks=(*found.checks, *_provenance(made, signs)))
+    return Verified(made, film, sound, finished.out if finished else None, found)
 
 
 def _language(master: Path) -> str | None:
@@ -200,17 +188,12 @@ def _provenance(master: Path, asked: bool) -> list[Check]:
     return [Check("provenance", "equal", by + ("" if found.trusted else "; its issuer was not looked up"))]
 
 
-def _wanted(
-    was: media.MediaInfo, master: Path, heard: media.MediaInfo | None, asked: Dub | None,
-    choices: Sequence[MasterChoice], run: DubResults | None,
-) -> media.VideoInfo:  # fmt: skip
-    """What the header of a master should say of its picture: the source's, but for what was asked to be another."""
-    assert was.video is not None
-    if run is None or asked is None or heard is None:
-        return was.video
+def _choice(master: Path, choices: Sequence[MasterChoice], run: DubResults | None) -> MasterChoice | None:
+    """How a master was asked for, by its name; None where nobody knows."""
+    if run is None:
+        return None
     suffix = master.stem.removeprefix(f"{run.title}.{run.language}").removeprefix(media.DRAFT).lstrip(".")
-    choice = next((c for c in choices if (c.suffix or "") == suffix), None)
-    return was.video if choice is None else media.delivery(was, heard, asked.deliver_tracks, choice).wanted(was.video)
+    return next((c for c in choices if (c.suffix or "") == suffix), None)
 
 
 def _sound(given: Path | str | None, run: DubResults | None, asked: Dub | None) -> tuple[Path | None, str]:
@@ -224,30 +207,3 @@ def _sound(given: Path | str | None, run: DubResults | None, asked: Dub | None) 
     if not asked.audio.exists():
         return None, f"{asked.audio} is no longer there; give the dub's file with --dub"
     return asked.audio, ""
-
-
-def _pictures(seen: Likeness, run: DubResults | None) -> Check:
-    """The pictures in one sentence."""
-    line = seen.source
-    if run is not None and run.finished:
-        where = f"outside the mattes, which {several(seen.masked, 'frame has one', 'frames have')}"
-    else:
-        where = "over the whole frame, because no takes are known"
-    named = [
-        f"{media.stretch(line, a, b)}: {db:.1f} dB, the worst block {block_db:.1f} dB"
-        for a, b, db, block_db in seen.differing[:_MOST_NAMED]
-    ]
-    rest = sum(b - a + 1 for a, b, _, _ in seen.differing[_MOST_NAMED:])
-    named += [f"{several(rest, 'more frame')}"] if rest else []
-    named += [seen.damage.rstrip(".")] if seen.damage else []
-    if named:
-        return Check("pictures", "differs", "; ".join([*named, where]))
-    assert seen.worst_frame is not None
-    worst = f"worst {seen.worst_db:.1f} dB in {media.stretch(line, seen.worst_frame, seen.worst_frame)}"
-    return Check("pictures", "equal", f"PSNR {seen.psnr_db:.1f} dB {where}; {worst}")
-
-
-def _ends(line: Timeline, first: int, last: int) -> dict[str, Any]:
-    return {
-        "first_frame": first, "last_frame": last, "first_tc": line.timecode(first), "last_tc": line.timecode(last),
-    }  # fmt: skip

@@ -91,7 +91,8 @@ class Take:
 
 @dataclass(frozen=True)
 class DubResults:
-    """One language of one title. error: why there is no master, None where there is one or nobody has said yet;
+    """One language of one title. error: why there is no master or what is wrong with it, None where nothing is or
+    nobody has said yet;
     made_by: the last run that wrote its table of shots, None where no record says so."""
 
     title: str
@@ -175,6 +176,12 @@ class DubResults:
         return None
 
     @property
+    def verified(self) -> bool | None:
+        """Whether its masters were compared with the film and the dub and nothing differed; None where they were not
+        compared (`proof: off`), or nobody has said yet."""
+        return None if self.made_by is None else self.made_by.verified.get(f"{self.title}/{self.language}")
+
+    @property
     def table(self) -> Path | Uri | None:
         """Where shots.parquet lies; None where it is not written yet."""
         return place(self._store.shown(self._table)) if self.finished else None
@@ -252,6 +259,7 @@ class DubResults:
             "table": str(self.table) if self.table else None,
             "master": str(self.master) if self.master else None,
             "other_masters": [str(one) for one in self.masters[1:]],
+            "verified": self.verified,
             "error": self.error or self.damage,
             "run": self.made_by.number if self.made_by else None,
         }

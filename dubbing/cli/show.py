@@ -10,7 +10,11 @@ from typing import Any
 
 from dubbing.cli.say import echo, safe
 
-__all__ = ["as_csv", "as_json", "counted", "latex", "latex_spread", "markdown", "number", "table"]
+__all__ = ["PROVEN", "as_csv", "as_json", "counted", "latex", "latex_spread", "markdown", "number", "table"]
+
+
+PROVEN = {True: "yes", False: "NO", None: "not compared"}
+"""Whether a dub's masters were compared with its film, and nothing differed."""
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dubbing.api.progress import Figures
-from dubbing.cli.show import counted, number, table
+from dubbing.cli.show import PROVEN, counted, number, table
 from dubbing.cli.watch import doing, format_text
 from dubbing.errors import several
 
@@ -23,12 +23,12 @@ def told_status(found: Mapping[str, Any]) -> str:
     more = len(found["runs"]) > 1
     if more:
         parts.append("runs\n" + table(("run", "command", "by", "began, UTC", "ended", "dubs"), _runs(found)))
-    head = ("title", "language", "run", "shots", "review", "LSE-D", "original", "LSE-C", "original", "master")
+    head = ("title", "language", "run", "shots", "review", "LSE-D", "original", "LSE-C", "original", "master", "proven")
     rows: list[tuple[Any, ...]] = [
         (
             d["title"], d["language"], d["run"], counted(d["counts"]), d["needs_review"],
             number(d["lse_d"]), number(d["source_lse_d"]), number(d["lse_c"]), number(d["source_lse_c"]),
-            d["master"] or d["error"],
+            d["master"] or d["error"], PROVEN[d["verified"]],
         )
         for d in found["dubs"]
     ]  # fmt: skip

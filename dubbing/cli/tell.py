@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dubbing.cli.say import echo_on
-from dubbing.cli.show import counted, number, table
+from dubbing.cli.show import PROVEN, counted, number, table
 from dubbing.cli.watch import doing
 from dubbing.errors import several
 
@@ -204,10 +204,17 @@ def run_told(report: Report, out: Path | Uri, said: Collection[str] = ()) -> str
             counted(d["counts"]),
             d["needs_review"],
             " and ".join([d["master"], *d["other_masters"]]) if d["master"] else d["error"],
+            PROVEN[d["verified"]] if d["master"] else None,
         )
         for d in report.summary
     )
-    parts = [table(("title", "language", "shots", "review", "master"), rows)]
+    parts = [table(("title", "language", "shots", "review", "master", "proven"), rows)]
+    parts += [
+        f"NOT PROVEN: {d['title']}/{d['language']}: {d['error']}. `dub verify` names every difference; the master "
+        "stays where it is, and is not for delivery."
+        for d in report.summary
+        if d["verified"] is False
+    ]
     notes: dict[str, list[str]] = {}
     for d in report.summary:
         for note in d["notices"]:

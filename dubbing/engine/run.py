@@ -93,7 +93,7 @@ def run_job(
         for row in summary:
             counts.update(row["counts"])
         review = sum(row["needs_review"] for row in summary)
-        broken = counts["failed"] or any(row["master"] is None for row in summary)
+        broken = counts["failed"] or any(row["master"] is None or row["verified"] is False for row in summary)
         code = 1 if broken else 3 if review else 0
         run |= {
             "state": "finished",
@@ -127,15 +127,18 @@ def _cast(job: Job, title: Title) -> dict[str, dict[str, Any]]:
 
 
 def _made(summary: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of the dubs that were published, for the record of a run: whose table was written, and why there is no master."""
+    """Of the dubs that were published, for the record of a run: whose table was written, why there is no master or what
+    is wrong with it, and which are proven."""
     made: dict[str, list[str]] = {}
-    errors = {}
+    errors, verified = {}, {}
     for row in summary:
         if row["table"]:
             made.setdefault(row["title"], []).append(row["language"])
         if row["error"]:
             errors[f"{row['title']}/{row['language']}"] = row["error"]
-    return {"made": made, "errors": errors}
+        if row["verified"] is not None:
+            verified[f"{row['title']}/{row['language']}"] = row["verified"]
+    return {"made": made, "errors": errors, "verified": verified}
 
 
 class Placed(Workload, Protocol):

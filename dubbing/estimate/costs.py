@@ -50,6 +50,7 @@ MIX: dict[str, tuple[float, float, float, float]] = {
     "lipsync": (2.1, 5.7, 0.0, 92.0),
     "sync": (6.3, 0.5, 0.0, 64.0),
     "master": (0.37, 9.1, 7.4, 0.0),
+    "proof": (0.4, 6.4, 2.8, 0.0),
     "sign": (0.01, 0.1, 0.0, 0.0),  # the file is copied and read, twice
 }
 BUILT_IN = "rewrite"  # the generator that MIX holds for; a network's cost does not depend on the face's size
@@ -58,7 +59,7 @@ BUILT_IN = "rewrite"  # the generator that MIX holds for; a network's cost does 
 @dataclass(frozen=True)
 class Work:
     """The amount of work of a task. frames: those that cost something (lipsync, sync: of dubbed shots); area: frames
-    times megapixels of picture; faces: frames times faces (master: patched frames); face_area: frames times
+    times megapixels of picture; faces: frames times faces (master, proof: patched frames); face_area: frames times
     megapixels of face."""
 
     frames: float = 0.0
@@ -233,7 +234,7 @@ def decided_works(
 def asked_share(job: Job, title: Title, task: Task) -> float:
     """How much of a shot of a dub, 0..1, its manifest asks for; 1 of other tasks. Raises ManifestError."""
     dub = next((d for d in title.dubs if d.language == task.language), None)
-    ranges = job.asked(title, dub) if dub and isinstance(task.inputs, Windowed) else None
+    ranges = job.asked(title, dub) if dub and task.shot and isinstance(task.inputs, Windowed) else None
     if ranges is None:
         return 1.0
     assert isinstance(task.inputs, Windowed)
@@ -251,7 +252,7 @@ def _decided_work(
     work is in its windows until they are joined, then in what they were joined to.
     """
     length = (task.span if job.done(task) else task.frames) * asked_share(job, title, task)
-    if task.stage in WHOLE_TITLE | {"still", "shots", "master"}:
+    if task.stage in WHOLE_TITLE | {"still", "shots", "master", "proof"}:
         frames = task.frames or title_frames
         return Work(frames, frames * megapixels)
     if task.stage in ("faces", "active", "descriptors"):
@@ -289,7 +290,7 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
             if spent is None or not asked:
                 continue
             work = works[task.id]
-            if task.stage == "master":
+            if task.stage in ("master", "proof"):
                 work = replace(work, faces=patched[task.language or ""])
             elif task.stage in ("people", "cast", "speakers", "actors"):
                 work = replace(work, faces=tracked)

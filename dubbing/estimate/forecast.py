@@ -178,7 +178,9 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
 
     def guess(stage: str, length: float) -> Work:
         part = share if stage in ("lipsync", "sync") else 1.0
-        shown = Work(length, length * megapixels, length * (share if stage == "master" else faces), length * face)
+        shown = Work(
+            length, length * megapixels, length * (share if stage in ("master", "proof") else faces), length * face
+        )
         return shown * part
 
     known = decided_works(job, title, tasks, frames, megapixels)
@@ -188,7 +190,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     todo = [
         _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in of_faces else works[t.id],
               (*t.needs, *t.after), t.rank, t.weight, t.window is not None)
-        for t in tasks if not job.done(t) and t.stage != "master"
+        for t in tasks if not job.done(t) and t.stage not in ("master", "proof")
     ]  # fmt: skip
     invented: list[_Open] = []
     decided = f"actors {title.id}"
@@ -226,12 +228,14 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     settled = _settled(job, title, shots, megapixels)
     for turn, dub in enumerate(title.dubs, rank):
         name = f"{title.id}/{dub.language}"
-        real = next((t for t in by_stage["master"] if t.language == dub.language), None)
-        if real is not None:
+        real = [t for stage in ("master", "proof") for t in by_stage[stage] if t.language == dub.language]
+        if real:
             patched = sum(works[t.id].frames for t in by_stage["lipsync"] if t.language == dub.language)
-            if not job.done(real):
-                todo.append(_Open(real.id, "master", replace(works[real.id], faces=patched),
-                                  (*real.needs, *real.after), real.rank, real.weight))  # fmt: skip
+            todo += [
+                _Open(t.id, t.stage, replace(works[t.id], faces=patched), (*t.needs, *t.after), t.rank, t.weight)
+                for t in real
+                if not job.done(t)
+            ]
             continue
         said = f"turns {name}"
         if not any(t.language == dub.language for t in by_stage["turns"]):
@@ -253,7 +257,10 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             expect_shot(sync, shot, work, (lips,), turn)
             ends += [lips, sync]
             patched += work.frames
-        expect(f"master {name}", Work(frames, frames * megapixels, patched), tuple(ends), frames, turn)
+        whole = Work(frames, frames * megapixels, patched)
+        expect(f"master {name}", whole, tuple(ends), frames, turn)
+        if job.config.proof == "on":
+            expect(f"proof {name}", whole, (f"master {name}",), frames, turn)
     return [*todo, *invented], {o.id for o in invented}
 
 

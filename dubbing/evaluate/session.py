@@ -182,7 +182,7 @@ class Session:
         expert: the sync expert that scores, instead of the settings' own.
         """
         whole = self._film(film.clip, film.video, film.title.id, voices, expert)
-        return self._worked(whole, lambda t: t.stage != "master")
+        return self._worked(whole, lambda t: t.stage not in ("master", "proof"))
 
     def still(self, film: EvaluatedFilm, frame: int) -> EvaluatedFilm:
         """A frame of a film, standing still for as long and without sound, as a film."""

@@ -4,20 +4,25 @@ Every module here may import av; none outside may. Frames stream: nothing holds 
 """
 
 from dubbing.media.colour import HDR, undisplayed
-from dubbing.media.compare import Check, check_carried, check_picture, check_sound, check_times, stretch
+from dubbing.media.compare import Check, check_picture, check_sound
 from dubbing.media.delivery import DRAFT, Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
 from dubbing.media.fields import Carriage, carriage
+from dubbing.media.film import seekable
+from dubbing.media.groups import why_encoded
 from dubbing.media.known import Known, known_formats
 from dubbing.media.layers import LAYERS, LayerMovie, layer_bytes
-from dubbing.media.likeness import LEAST_DB, Likeness, compare_pictures
+from dubbing.media.likeness import LEAST_DB, compare_pictures
 from dubbing.media.master import Mastered, encode_master, encode_masters, refuse_for_mxf
+from dubbing.media.master_parts import make_part
 from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import PatchQueue, own_pixels, pasted_frames
 from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, patch_of, read_patches
 from dubbing.media.photo import BT709, Photograph, film_of, is_photograph, read_photograph
 from dubbing.media.probe import ENDINGS, AudioInfo, MediaInfo, VideoInfo, probe
+from dubbing.media.proof import Proof, prove, prove_part
 from dubbing.media.read import Picture, Scan, changes, read, scan, timeline, uneven, variable_rate
+from dubbing.media.seen import Likeness, Sums
 from dubbing.media.sound import audio_length, read_sound, sound_between, sound_blocks
 from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
@@ -25,10 +30,11 @@ from dubbing.media.write import ClipWriter
 __all__ = [
     "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "AudioInfo", "Carriage", "Check", "ClipWriter",
     "Delivery", "Known", "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue",
-    "PatchWriter", "Photograph", "Picture", "Scan", "TrackDelivery", "VideoInfo", "audio_length", "carriage",
-    "changes", "check_carried", "check_picture", "check_sound", "check_times", "compare_pictures", "composite",
-    "delivery", "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches",
-    "known_formats", "layer_bytes", "load_timeline", "own_pixels", "pasted_frames", "patch_frames", "patch_of",
-    "probe", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline", "scan",
-    "sound_between", "sound_blocks", "sound_excerpt", "stretch", "timeline", "undisplayed", "uneven", "variable_rate",
+    "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "Sums", "TrackDelivery", "VideoInfo", "audio_length",
+    "carriage", "changes", "check_picture", "check_sound", "compare_pictures", "composite", "delivery",
+    "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches", "known_formats",
+    "layer_bytes", "load_timeline", "make_part", "own_pixels", "pasted_frames", "patch_frames", "patch_of", "probe",
+    "prove", "prove_part", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline",
+    "scan", "seekable", "sound_between", "sound_blocks", "sound_excerpt", "timeline", "undisplayed", "uneven",
+    "variable_rate", "why_encoded",
 ]  # fmt: skip

@@ -7,11 +7,13 @@ others are decoded, pasted and encoded, in the source's codec and profile. It kn
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
+import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
@@ -21,7 +23,7 @@ from dubbing.media.film import Film
 from dubbing.media.paste import PatchQueue, covered, paste
 from dubbing.media.prores import Box, spliced
 
-__all__ = ["Beside", "beside", "pictures"]
+__all__ = ["Beside", "beside", "packets_from", "pictures"]
 
 _THREADS = 8
 _MOST_ENCODERS = 16  # of parts of pictures, each for one size and quantiser
@@ -80,16 +82,22 @@ class Beside:
 
 
 def pictures(
-    film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None, every: bool = False
+    film: Film,
+    timeline: Timeline,
+    folders: Iterable[str | Path],
+    first: int = 0,
+    last: int | None = None,
+    every: bool = False,
 ) -> Iterator[tuple[Any, Any | None, tuple[Box, ...]]]:
     """Each picture of a film in which every one stands alone: its packet; the decoded frame with its patches in it,
-    None where there are none, unless `every` is wanted; where it is not the source's. first: only so many.
+    None where there are none, unless `every` is wanted; where it is not the source's. first, last: only frames
+    [first, last).
 
     Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
     """
-    queue = PatchQueue(folders)
-    count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
-    for packet in film.packets():
+    queue = PatchQueue(folders, first or None, last)
+    count, whole = first, len(timeline) if last is None else min(last, len(timeline))
+    for packet in packets_from(film, timeline, first):
         if count >= whole:
             count += whole == len(timeline)
             break
@@ -108,6 +116,28 @@ def pictures(
         )
     if queue.left:
         raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
+
+
+def packets_from(film: Film, timeline: Timeline, first: int) -> Iterator[Any]:
+    """The picture's packets from that of frame `first` on: found by its label where such can be trusted and say where
+    it is, else by counting."""
+    if not first:
+        yield from film.packets()
+        return
+    if film.seekable:
+        film.container.seek(int(timeline.pts[first]), stream=film.stream)
+        packets = film.packets()
+        for packet in packets:
+            number = -1 if packet.pts is None else int(np.searchsorted(timeline.pts, packet.pts))
+            if not 0 <= number <= first or timeline.pts[number] != packet.pts:
+                break
+            if number == first:
+                yield packet
+                yield from packets
+                return
+    with Film(film.path, 1) as again:
+        again.picture_only()
+        yield from islice(again.packets(), first, None)
 
 
 def _decoded(film: Film, packet: Any, number: int) -> Any:

@@ -159,7 +159,7 @@ def _told(info: MediaInfo, video: VideoInfo, made: Encoding, choice: MasterChoic
         yield f"{name} has transparency, which {what} has not."
     if made.converts.full and not made.converts.full_after and not (was and was.rgb):
         yield f"{name} has full range; {what} has limited range, the only one that this codec knows."
-    if (video.mastering or video.light) and made.codec != "hevc":
+    if (video.mastering or video.light) and made.codec not in ("h264", "hevc"):
         yield f"{name} has a mastering display and light levels, which {what} does not name."
     if video.transfer in HDR and will.depth < 10:
         yield f"{name} is {HDR[video.transfer]}, and {what} has it in {will.depth} bits: it may show bands."

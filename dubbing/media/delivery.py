@@ -13,12 +13,12 @@ from typing import Any
 
 from dubbing.errors import MediaError, UnsupportedMedia, several
 from dubbing.master_choice import MasterChoice
-from dubbing.media.asked import asked_picture
+from dubbing.media.asked import asked_picture, shown_formats
 from dubbing.media.colour import HDR, layout_of
 from dubbing.media.encoders import DECODED, ENCODERS, Encoder, Encoding
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
-__all__ = ["DRAFT", "MUXERS", "Delivery", "TrackDelivery", "delivery", "tables"]
+__all__ = ["COPIED_IN_GROUPS", "DRAFT", "MUXERS", "Delivery", "TrackDelivery", "delivery", "picture_of", "tables"]
 
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
@@ -27,6 +27,8 @@ _SAY_ASPECT = ("h264", "hevc", "av1")
 """Codecs that say themselves what shape a pixel has; of the others PyAV does not let Matroska say it."""
 MUXERS = {"mkv": "matroska"}
 """FFmpeg's names of containers, where they are others."""
+COPIED_IN_GROUPS = ("h264",)
+"""Codecs of which groups of pictures that do not change may be copied where that is asked for."""
 _NO_FIELDS = ("hevc", "av1")
 _ROOM = 1.5  # of the source's size
 _BYTES_A_PIXEL = 1.0  # of pictures that stand alone: ProRes 422 HQ takes 0.45, FFV1 more than 1
@@ -112,6 +114,8 @@ class Delivery:
         converts = self.picture.converts
         if converts is None:
             return video
+        if self.picture.codec not in ("h264", "hevc"):  # as was told
+            video = replace(video, mastering=None, light=None)
         pix_fmt = DECODED.get((self.picture.codec, converts.pix_fmt), converts.pix_fmt)
         return replace(video, pix_fmt=pix_fmt, matrix=converts.matrix, range=2 if converts.full_after else 1)
 
@@ -134,12 +138,11 @@ def delivery(
     Raises UnsupportedMedia when anything but the source's own sound would be lost, or what is asked for cannot be made;
     MediaError without a picture, a sound stream or a track of that number.
     """
+    picture, told = picture_of(info, choice)
     video = info.video
-    if video is None:
-        raise MediaError(f"{info.path} has no video stream.")
+    assert video is not None
     if not sound_info.audio:
         raise MediaError(f"{sound_info.path} has no sound stream.")
-    picture, told = _picture(info, video, choice)
     notices = list(told)
     chosen = [sound_info.track(number) for number in tracks] if tracks else list(sound_info.audio)
     if choice.container is not None:
@@ -188,6 +191,8 @@ def delivery(
         notices.append(f"{info.path.name} has {several(info.chapters, 'chapter')}, which MXF does not carry.")
     if muxer == "mxf" and sound_info.duration_s is not None and video.frames_hint:
         notices += _ends_with_picture(sound_info.path.name, sound_info.duration_s - video.frames_hint / video.rate)
+    if video.captions and not picture.encoder.captions:
+        notices.append(f"{info.path.name} has captions in its pictures, which {picture.encoder.shown} does not carry.")
     if video.dynamic:
         notices.append(f"{info.path.name} has {' and '.join(video.dynamic)} metadata, which is not in the master.")
     for whose, of, carried in ((sound_info, chosen, sound), (info, own, kept)):
@@ -202,10 +207,12 @@ def delivery(
     )
 
 
-def _picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tuple[Encoding, tuple[str, ...]]:
+def picture_of(info: MediaInfo, choice: MasterChoice = _PLAIN) -> tuple[Encoding, tuple[str, ...]]:
     """How the picture is encoded, and what the user should know of it. Raises UnsupportedMedia for one that would be
-    changed without being asked, or cannot be as it is asked."""
-    name = info.path
+    changed without being asked, or cannot be as it is asked; MediaError where there is none."""
+    name, video = info.path, info.video
+    if video is None:
+        raise MediaError(f"{name} has no video stream.")
     layout = layout_of(video.pix_fmt)
     picture, told = (None, ()) if layout is None else asked_picture(info, video, choice)
     if picture is None or layout is None:
@@ -234,7 +241,21 @@ def _picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tuple[E
             raise UnsupportedMedia(f"{name} is {video.width}x{video.height}, and {pix_fmt} needs even sizes: crop it.")
     if video.matrix9 is not None and not _pure_turn(video.matrix9, video.rotation_deg):
         raise UnsupportedMedia(f"{name} is to be shown mirrored or askew, not by quarter turns: turn its pictures.")
-    return picture, told
+    if choice.untouched == "copy":
+        _check_copied(info, video, picture)
+    return replace(picture, untouched=choice.untouched), told
+
+
+def _check_copied(info: MediaInfo, video: VideoInfo, picture: Encoding) -> None:
+    """Raises UnsupportedMedia where untouched pictures were to be copied, and cannot stand beside encoded ones."""
+    if picture.own and (picture.encoder.intra or picture.codec in COPIED_IN_GROUPS):
+        return
+    what = f"{picture.encoder.shown} of {shown_formats([picture.pix_fmt])}"
+    if picture.own:
+        why = f"groups of {picture.encoder.shown} cannot stand beside an encoder's"
+    else:
+        why = f"its own pictures, {video.codec} of {video.pix_fmt}, cannot stand in a master of {what}"
+    raise UnsupportedMedia(f"{info.path.name}: {why}: remove `untouched: copy`, or ask for what the source is.")
 
 
 def _pure_turn(matrix9: tuple[int, ...], degrees: int) -> bool:

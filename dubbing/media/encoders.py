@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from dubbing.media.colour import layout_of
 from dubbing.media.convert import Conversion
@@ -29,7 +30,8 @@ class Encoder:
     alone; lossless: whether it gives back what it was given; options: always given to it; fields: how it marks pictures
     that are carried as two fields: `coded` field by field, `said` in x264's headers while they are coded whole, `kept`
     where the picture's own mark, or the container's, is all there is, '' where it does not mark them; as_source:
-    whether a film of this codec is delivered in it without being asked for; least: smallest (width, height)."""
+    whether a film of this codec is delivered in it without being asked for; least: smallest (width, height); captions:
+    whether it writes captions (CTA-708) into its pictures."""
 
     name: str
     shown: str
@@ -41,16 +43,17 @@ class Encoder:
     fields: str = ""
     as_source: bool = True
     least: tuple[int, int] = (1, 1)
+    captions: bool = False
 
 
 ENCODERS: dict[str, Encoder] = {
     "h264": Encoder(
         "libx264", "H.264", _YUV8 | _bits(10), ("mp4", "mov", "matroska"), intra=False,
-        fields="said",
+        fields="said", captions=True,
     ),
     "hevc": Encoder(
         "libx265", "HEVC", _YUV8 | _bits(10, 12) | {"gbrp", "gbrp10le", "gbrp12le"}, ("mp4", "mov", "matroska"),
-        intra=False,
+        intra=False, captions=True,
     ),
     "prores": Encoder(
         "prores_ks", "ProRes", frozenset({"yuv422p10le", "yuv444p10le", "yuva444p10le"}), ("mov", "matroska", "mxf"),
@@ -114,7 +117,8 @@ class Encoding:
     it; tag: the four letters that name the codec in mp4 and mov, '' for the usual; bit_rate: bits a second, 0 where the
     encoder decides by quality; notice: what differs from the source, '' where nothing does; marks: further options by
     which it says that pictures are carried as two fields; converts: how the source's pictures become those, None where
-    they are of the same planes; crf, preset: of the encoder, None for its default."""
+    they are of the same planes; crf, preset: of the encoder, None for its default; untouched: what becomes of pictures
+    without a patch, `copy` or `encode`, None for what is usual in the codec."""
 
     codec: str
     encoder: Encoder
@@ -127,11 +131,22 @@ class Encoding:
     converts: Conversion | None = None
     crf: float | None = None
     preset: int | str | None = None
+    untouched: Literal["copy", "encode"] | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the source's own encoding: its codec, and its pictures as they are."""
+        return not self.notice and self.converts is None
 
     @property
     def alike(self) -> bool:
-        """Whether a picture of the source may stand beside one that was made so."""
-        return self.encoder.intra and not self.notice and self.converts is None
+        """Whether pictures of the source may stand beside those that were made so, one by one."""
+        return self.encoder.intra and self.own and self.untouched != "encode"
+
+    @property
+    def grouped(self) -> bool:
+        """Whether groups of the source's pictures may stand beside those that were made so."""
+        return not self.encoder.intra and self.own and self.untouched == "copy"
 
 
 def as_source(video: VideoInfo) -> Encoding | None:

@@ -34,7 +34,7 @@ from dubbing.media.probe import (
     turn,
 )
 
-__all__ = ["Film"]
+__all__ = ["Film", "seekable"]
 
 _SEEKABLE = ("mov", "matroska", "webm")
 _ONE_FRAME_A_PACKET = ("h264", "hevc")
@@ -106,7 +106,7 @@ class Film:
     @property
     def seekable(self) -> bool:
         """Whether seeking in this kind of container lands on key frames with trustworthy labels."""
-        return any(name in self.container.format.name for name in _SEEKABLE)
+        return seekable(self.container.format.name)
 
     def timecode(self, frame: int) -> str:
         """SMPTE name of a frame."""
@@ -136,20 +136,25 @@ class Film:
         if self.seekable and not self.promised and self._ends + _EARLY_S < length:
             raise self.damage(number, f"ends early: its header promises {float(length):.1f} s; it stops")
 
-    def packets(self) -> Iterator[Any]:
-        """The picture's packets that are shown, as they lie in the file; those of other streams go to `on_packet`."""
+    def packets(self, left_out: bool = False) -> Iterator[Any]:
+        """The picture's packets that are shown, as they lie in the file; those of other streams go to `on_packet`.
+        left_out: also those that are decoded only, because an edit list leaves them out."""
         for packet in self.container.demux():
             if packet.stream is not self.stream:
                 self._note(packet)
-            elif packet.size and not packet.is_discard:
+            elif packet.size and (left_out or not packet.is_discard):
                 yield packet
+
+    def picture_only(self) -> None:
+        """Pass over all other streams from now on."""
+        for other in self.container.streams:
+            if other is not self.stream:
+                other.discard = Discard.all
 
     def onward(self, pts: Sequence[int] | np.ndarray) -> Iterator[Any]:
         """Frames from where the file has been sought to, beginning with a key frame; the pts of all
         frames of the film name the bad one. Other streams are not read."""
-        for other in self.container.streams:
-            if other is not self.stream:
-                other.discard = Discard.all
+        self.picture_only()
         return self.decoded(every_stream=False, known_pts=pts)
 
     def decoded(self, every_stream: bool, known_pts: Sequence[int] | np.ndarray | None = None) -> Iterator[Any]:
@@ -262,6 +267,11 @@ class Film:
                 f"{self.path} changes from {old} to {new} at {self.timecode(number)}; a film must keep "
                 "one picture size and format: split it there."
             )
+
+
+def seekable(container: str) -> bool:
+    """Whether a frame of a film is found without reading those before it. container: FFmpeg's name of its format."""
+    return any(name in container for name in _SEEKABLE)
 
 
 def _prefix_bytes(ctx: Any) -> int:

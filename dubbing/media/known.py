@@ -17,7 +17,7 @@ import numpy as np
 from dubbing.errors import UnsupportedMedia
 from dubbing.master_choice import PictureCodec
 from dubbing.media.asked import FFMPEG, shown_formats
-from dubbing.media.delivery import MUXERS, delivery, tables
+from dubbing.media.delivery import COPIED_IN_GROUPS, MUXERS, delivery, tables
 from dubbing.media.encoders import ENCODERS, PROFILES, Encoder
 from dubbing.media.fields import Carriage
 from dubbing.media.photo import LEAST_PX, MOST_BLOCKS, READ, Photograph, film_of
@@ -122,6 +122,8 @@ def _codecs() -> Iterator[Known]:
             continue
         film = _film(codec=codec, pix_fmt=_usual(encoder), profile="DNXHR HQ" if codec == "dnxhd" else "")
         again = "pictures that do not change are copied, the others encoded" if encoder.intra else "encoded once more"
+        if codec in COPIED_IN_GROUPS:
+            again += ", or only groups of pictures that change (untouched: copy)"
         note = "" if encoder.name == "libx264" else f" ({delivery(film, _sound()).extension})"
         yield Known("picture codec", codec, True, f"stays {encoder.shown}{note}, {again}")
     other = sorted(

@@ -1,10 +1,9 @@
 """How like a film's pictures those of another file are, frame by frame, in one pass over both.
 
-Samples are compared as they are coded (Y, U, V), so that no conversion hides or adds a difference; where the master has
-another format than the source, the source's are converted to it first. What a matte covers
-is left out, and of the chroma whatever block it touches. A frame that is absent, or one too many, is found by its
+What a matte covers is left out (`gap`). A frame that is absent, or one too many, is found by its
 picture: where a pair differs and the next frame of either film fits, the pass goes on from there. Two frames of each
-film are held.
+film are held. Where every picture stands alone in its packet, equal packets are equal pictures, and are not decoded.
+Captions and what else lies in single pictures are compared on the way.
 
 A frame differs where its PSNR, or that of its worst block of 16x16 pixels, in luma or chroma, is under a limit: the
 first finds what is spread, the second what is small. It does not find a frame that is shown twice where nothing moves.
@@ -12,154 +11,282 @@ first finds what is spread, the second what is small. It does not find a frame t
 
 from __future__ import annotations
 
+import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import replace
+from fractions import Fraction
+from itertools import islice, tee
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import DamagedMedia, MediaError
-from dubbing.media.colour import layout_of, planes_of, turn_back
-from dubbing.media.convert import Conversion
-from dubbing.media.paste import PatchQueue, own_pixels
-from dubbing.media.read import Picture, scan
+from dubbing.media.film import Film
+from dubbing.media.gap import Gap, decibels
+from dubbing.media.gap import gap as gap_of
+from dubbing.media.lazily import Pictures, Seen, packet_times, samples_of, stand_alone
+from dubbing.media.paste import PatchQueue
+from dubbing.media.seen import InPictures, Likeness, Sums
 from dubbing.records import Patch
 
-__all__ = ["LEAST_DB", "Likeness", "compare_pictures", "until_damage"]
+__all__ = [
+    "LEAST_DB", "compare_masters", "compare_part", "compare_pictures", "joined_parts", "until_damage",
+]  # fmt: skip
 
 LEAST_DB = 34.0
 """PSNR under which a frame differs. In the masters of seventeen films, in the encoder's default quality, the least of
 a frame is 36.8 dB, of a block of luma 32.7, and of chroma, which encoders spend less on, 29.1."""
-_BLOCK_DB, _CHROMA_DB = 6.0, 10.0  # by how much less a block of luma, and of chroma, may have
 T = TypeVar("T")
-_EQUAL_DB = 99.0
-_BLOCK = 16
 _PROGRESS_FRAMES = 24
-
-
-@dataclass(frozen=True)
-class Likeness:
-    """What a pass over both found. PSNR is in dB, of 8-bit samples of Y, U and V together; 99 where all are equal.
-
-    source, master: times of all frames (the master's None where it is damaged); pairs: frames that were compared;
-    psnr_db: over all of them; worst_frame, worst_db: the source's frame of the least PSNR, and best_db the greatest,
-    None without a pair; differing: frames of the source [first, last] that differ, with the least PSNR of each stretch,
-    over the frame and in a block; missing: frames of the source [first, last] that the master has not; extra: frames of
-    the master that the source has not; masked: pairs of which a matte was left out; damage: the sentence that says
-    where the master is damaged, None where it is whole.
-    """
-
-    source: Timeline
-    master: Timeline | None
-    pairs: int
-    psnr_db: float
-    worst_frame: int | None
-    worst_db: float | None
-    best_db: float | None
-    differing: tuple[tuple[int, int, float, float], ...]
-    missing: tuple[tuple[int, int], ...]
-    extra: tuple[tuple[int, int], ...]
-    masked: int
-    damage: str | None
-
-
-@dataclass(frozen=True)
-class _Gap:
-    """How far two pictures are apart. error: sum of squared differences; samples: how many; luma, chroma: the
-    greatest mean squared difference of a block."""
-
-    error: float
-    samples: int
-    luma: float
-    chroma: float
-
-    @property
-    def mean(self) -> float:
-        return self.error / self.samples if self.samples else 0.0
-
-    @property
-    def db(self) -> float:
-        return _db(self.mean)
-
-    def fits(self, least_db: float) -> bool:
-        """Whether neither the whole nor a block is under its limit."""
-        blocks = _db(self.luma) >= least_db - _BLOCK_DB and _db(self.chroma) >= least_db - _CHROMA_DB
-        return self.db >= least_db and blocks
+_CLOCK = Fraction(1, 1000)  # Matroska's: times within it are the same
+_IN_PICTURES = {
+    "A53_CC": "captions", "DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid",
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+}  # fmt: skip
+"""What may lie in single pictures, by FFmpeg's names of it."""
 
 
 def compare_pictures(
     source: str | Path, master: str | Path, patch_folders: Iterable[str | Path] = (), *, least_db: float = LEAST_DB,
     threads: int = 0, progress: Callable[[int], None] | None = None,
 ) -> Likeness:  # fmt: skip
-    """Compare every frame of `master` with the source's. patch_folders: what was pasted into it, whose mattes are left
-    out; least_db: PSNR under which a frame differs, and 6 dB less a block of its luma, 10 of its chroma; threads:
-    decoder threads of each, 0 for as many as there are cores; progress(n): n more frames are done.
+    """`compare_masters` of one master. least_db: its limit."""
+    return compare_masters(source, [master], patch_folders, least_db=[least_db], threads=threads, progress=progress)[0]
 
-    Raises MediaError: a file cannot be opened or has no picture, the two are of different sizes, or patches lie beyond
+
+def compare_masters(
+    source: str | Path, masters: Sequence[str | Path], patch_folders: Iterable[str | Path] = (), *,
+    least_db: Sequence[float], timeline: Timeline | None = None, threads: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> list[Likeness]:  # fmt: skip
+    """Compare every frame of each master with the source's, which is decoded once. patch_folders: what was pasted into
+    them, whose mattes are left out; least_db: for each master the PSNR under which a frame differs, and 6 dB less a
+    block of its luma, 10 of its chroma; timeline: the source's frames that are delivered, None for all that it has;
+    threads: decoder threads of each, 0 for as many as there are cores; progress(n): n more frames are done.
+
+    Raises MediaError: a file cannot be opened or has no picture, two are of different sizes, or patches lie beyond
     the source's end; DamagedMedia: the source is damaged.
     """
-    scans, queue = (
-        (scan(source, threads=threads), scan(master, threads=threads)),
-        PatchQueue(patch_folders),
+    paths, folders = [Path(master) for master in masters], list(patch_folders)
+    alone = [stand_alone(Path(source), path) for path in paths]
+
+    def compared(alone: Sequence[bool]) -> list[Likeness]:
+        return _compared(Path(source), paths, alone, folders, least_db, timeline, threads, progress)
+
+    if any(alone):
+        # what is wrong, or only seems so, is for decoders to say, picture by picture
+        with contextlib.suppress(DamagedMedia):
+            found = compared(alone)
+            if all(seen.fits for seen, by_packets in zip(found, alone, strict=True) if by_packets):
+                return found
+    return compared([False] * len(paths))
+
+
+def _compared(
+    source: Path, masters: Sequence[Path], alone: Sequence[bool], folders: Sequence[str | Path],
+    least_db: Sequence[float], timeline: Timeline | None, threads: int, progress: Callable[[int], None] | None,
+) -> list[Likeness]:  # fmt: skip
+    """See `compare_masters`. alone: of which masters equal packets are equal pictures."""
+    with contextlib.ExitStack() as files:
+        own = files.enter_context(Pictures(source, any(alone), threads))
+        made = [files.enter_context(Pictures(p, a, threads)) for p, a in zip(masters, alone, strict=True)]
+        shown = iter(own) if timeline is None else islice(own, len(timeline))
+        patches = _Patches(folders)
+        passes = _passed(own, shown, made, patches, least_db, samples_of(source), 0, progress)
+        if patches.left and not all(one.damage for one in passes):
+            raise MediaError(
+                f"{patches.left} patch folders reach beyond the last frame of {source}: they are of another film."
+            )
+        line = own.timeline if timeline is None else timeline
+        return [one.found(line) for one in passes]
+
+
+def _passed(
+    own: Pictures, shown: Iterator[Seen], made: Sequence[Pictures], patches: _Patches, least_db: Sequence[float],
+    samples: int, first: int, progress: Callable[[int], None] | None,
+) -> list[_Pass]:  # fmt: skip
+    """One pass over a film, and over each master beside it."""
+    each = zip(tee(shown, len(made)), made, least_db, strict=True)
+    passes = [_Pass(ours, theirs, patches, least, samples, first) for ours, theirs, least in each]
+    frame = first
+    while [one for one in passes if one.on(frame, own.time_base)]:
+        frame += 1
+        if progress is not None and (frame - first) % _PROGRESS_FRAMES == 0:
+            progress(_PROGRESS_FRAMES)
+    return passes
+
+
+def compare_part(
+    source: Path, masters: Sequence[Path], patch_folders: Iterable[str | Path], line: Timeline, first: int, last: int,
+    *, least_db: Sequence[float], threads: int = 0, progress: Callable[[int], None] | None = None,
+) -> list[Sums | None]:  # fmt: skip
+    """Frames [first, last) of a film and its masters, as of `compare_masters`; what the pairs come to, None of a master
+    in which not every one of them is as it should be: then all of it has to be looked at. line: the source's frames.
+
+    It looks for a frame where its time says that it is; whether the master has that many, and at these times, its
+    packets say (`joined_parts`). Raises MediaError: the source cannot be read.
+    """
+    alone = [stand_alone(source, master) for master in masters]
+    with contextlib.ExitStack() as files:
+        own = files.enter_context(Pictures(source, any(alone), threads, line, first, last))
+        lines = [_timed(line, master) for master in masters]
+        made = [
+            files.enter_context(Pictures(master, by_packets, threads, at, first, last))
+            for master, by_packets, at in zip(masters, alone, lines, strict=True)
+        ]
+        patches = _Patches(patch_folders, first, last)
+        try:
+            passes = _passed(own, iter(own), made, patches, least_db, samples_of(source), first, progress)
+        except MediaError:
+            return [None] * len(masters)
+    found = [one.found(line, part=True) for one in passes]
+    return [one.sums if one.fits and one.pairs == last - first else None for one in found]
+
+
+def _timed(line: Timeline, master: Path) -> Timeline:
+    """A film's frames in the clock of its master."""
+    with Film(master, 1) as film:
+        time_base: Fraction = film.stream.time_base
+    factor = line.time_base / time_base
+    pts = [int(pts * factor + Fraction(1, 2)) for pts in line.pts.tolist()]
+    return replace(line, pts=np.array(pts, np.int64), time_base=time_base, end_pts=int(line.end_pts * factor))
+
+
+def joined_parts(line: Timeline, master: Path, parts: Sequence[Sums | None]) -> Likeness | None:
+    """What windows of a film found of a master; None where all of it has to be looked at: something differs in one of
+    them, or its packets are not as many as the film's frames, at their times. line: the source's frames."""
+    whole = [one for one in parts if one is not None]
+    if len(whole) < len(parts):
+        return None
+    try:
+        times = packet_times(master)
+    except MediaError:
+        return None
+    if len(times) != len(line):
+        return None
+    late = max(
+        abs(int(b) * times.time_base - int(a) * line.time_base) for a, b in zip(line.pts, times.pts, strict=True)
     )
-    damage: list[str] = []
-    ours, theirs = _Ahead(scans[0].pictures()), _Ahead(until_damage(scans[1].pictures(), damage))
-    patches = queue.at(0)
-    error, samples, pairs, masked = 0.0, 0, 0, 0
-    worst: tuple[float, int] | None = None
-    best: float | None = None
-    differing: list[tuple[int, int, float, float]] = []
-    missing: list[tuple[int, int]] = []
-    extra: list[tuple[int, int]] = []
-    while ours.now is not None or not (theirs.now is None or damage):
+    return Likeness(line, times, sum(whole, Sums())) if late <= _CLOCK else None
+
+
+class _Patches:
+    """The patches of frames that are asked for in order, by several who are one or two frames apart."""
+
+    def __init__(self, folders: Iterable[str | Path], first: int = 0, last: int | None = None) -> None:
+        self._queue, self._next = PatchQueue(folders, first or None, last), first
+        self._held: OrderedDict[int, list[Patch]] = OrderedDict()
+
+    def at(self, frame: int) -> list[Patch]:
+        while self._next <= frame:
+            self._held[self._next] = self._queue.at(self._next)
+            self._next += 1
+            if len(self._held) > 4:
+                self._held.popitem(last=False)
+        return self._held[frame]
+
+    @property
+    def left(self) -> int:
+        """How many folders still hold patches."""
+        return self._queue.left
+
+
+class _Pass:
+    """One master beside its source. damage: where the master is damaged, one sentence."""
+
+    def __init__(
+        self, ours: Iterator[Seen], master: Pictures, patches: _Patches, least_db: float, samples: int, first: int = 0
+    ) -> None:
+        self.damage: list[str] = []
+        self._master, self._all, self._least, self._samples = master, patches, least_db, samples
+        self._ours, self._theirs = _Ahead(ours), _Ahead(until_damage(iter(master), self.damage))
+        self._patches = patches.at(first)
+        self._sums = Sums()
+        self._differing: list[tuple[int, int, float, float]] = []
+        self._missing: list[tuple[int, int]] = []
+        self._extra: list[tuple[int, int]] = []
+
+    def on(self, frame: int, time_base: Fraction) -> bool:
+        """Go on behind that frame of the source; at its end to the master's. Returns whether the source goes on."""
+        while self._ours.now is not None or not (self._theirs.now is None or self.damage):
+            if self._ours.now is not None and self._ours.now.frame > frame:
+                return True
+            if self._theirs.now is None and self.damage:  # nothing is known of what would have come
+                self._ours.step()
+                continue
+            self._step(time_base)
+        return False
+
+    def _step(self, time_base: Fraction) -> None:
+        """One pair, or a frame that one of the two has not."""
+        ours, theirs, least_db = self._ours, self._theirs, self._least
         a, b = ours.now, theirs.now
-        if b is None and damage:  # nothing is known of what would have come
-            ours.skip()
-            break
         if a is None or b is None:
             gap, with_a, with_b = None, a is not None, b is not None
         else:
-            gap = _gap(a, b, patches)
+            gap = self._gap(a, b, self._patches)
             with_a, with_b = True, True
             fits = gap.fits(least_db)
-            late = b.pts * scans[1].time_base - a.pts * scans[0].time_base
-            if (not fits or late > 0) and ours.next is not None:
-                by_time = late > 0 and late == (ours.next.pts - a.pts) * scans[0].time_base
-                with_b = not _nearer(_gap(ours.next, b, ()), gap, by_time, least_db)
+            late = b.pts * self._master.time_base - a.pts * time_base
+            if (not fits or late > _CLOCK) and ours.next is not None:
+                by_time = late > _CLOCK and late == (ours.next.pts - a.pts) * time_base
+                with_b = not _nearer(self._gap(ours.next, b, ()), gap, by_time, least_db)
             if with_b and not fits and theirs.next is not None:
-                with_a = not _nearer(_gap(a, theirs.next, patches), gap, False, least_db)
+                with_a = not _nearer(self._gap(a, theirs.next, self._patches), gap, False, least_db)
         if a is not None and b is not None and gap is not None and with_a and with_b:
-            error, samples, pairs, masked = error + gap.error, samples + gap.samples, pairs + 1, masked + bool(patches)
-            worst, best = min(worst or (gap.db, a.frame), (gap.db, a.frame)), max(best or gap.db, gap.db)
-            if not gap.fits(least_db):
-                _stretch(differing, a.frame, gap.db, _db(max(gap.luma, gap.chroma)))
+            self._pair(a, b, gap)
         elif a is not None and with_a:
-            _range(missing, a.frame)
+            _range(self._missing, a.frame)
         elif b is not None:
-            _range(extra, b.frame)
+            _range(self._extra, b.frame)
         if a is not None and with_a:
-            if progress is not None and a.frame % _PROGRESS_FRAMES == _PROGRESS_FRAMES - 1:
-                progress(_PROGRESS_FRAMES)
-            patches = queue.at(a.frame + 1)
+            self._patches = self._all.at(a.frame + 1)
             ours.step()
         if with_b:
             theirs.step()
-    if queue.left and not damage:
-        raise MediaError(
-            f"{queue.left} patch folders reach beyond the last frame of {source}: they are of another film."
-        )
-    return Likeness(
-        scans[0].timeline, None if damage else scans[1].timeline, pairs, _db(error / samples if samples else 0.0),
-        worst[1] if worst else None, worst[0] if worst else None, best, tuple(differing), tuple(missing),
-        tuple(extra), masked, damage[0] if damage else None,
-    )  # fmt: skip
+
+    def _gap(self, a: Seen, b: Seen, patches: Sequence[Patch]) -> Gap:
+        if a.data is not None and a.data == b.data:
+            return Gap(0.0, self._samples)
+        return gap_of(a.picture, b.picture, patches, self._least)
+
+    def _pair(self, a: Seen, b: Seen, gap: Gap) -> None:
+        one = Sums(gap.error, gap.samples, 1, worst=(gap.db, a.frame), best=gap.db)
+        if a.data is not None and a.data == b.data:
+            self._sums += replace(one, same=1)
+            return
+        within = {
+            name: InPictures(int(own is not None), int(made is not None), a.frame if own != made else None)
+            for name, (own, made) in _in_both(a.picture.av_frame, b.picture.av_frame).items()
+        }
+        self._sums += replace(one, masked=int(bool(self._patches)), within=within)
+        if not gap.fits(self._least):
+            _stretch(self._differing, a.frame, gap.db, decibels(max(gap.luma, gap.chroma)))
+
+    def found(self, line: Timeline, part: bool = False) -> Likeness:
+        """What the whole pass found. line: the source's frames; part: not all of them were looked at."""
+        made = None if self.damage or part else self._master.timeline
+        return Likeness(
+            line, made, self._sums, tuple(self._differing), tuple(self._missing), tuple(self._extra),
+            self.damage[0] if self.damage else None,
+        )  # fmt: skip
 
 
-def _nearer(other: _Gap, gap: _Gap, by_time: bool, least_db: float) -> bool:
+def _in_both(own: Any, made: Any) -> dict[str, tuple[bytes | None, bytes | None]]:
+    """What lies in one or both of two pictures beside their samples, by name."""
+    found = {}
+    sides = own.side_data, made.side_data
+    for kind, name in _IN_PICTURES.items() if any(map(len, sides)) else ():
+        a, b = (None if (data := side.get(kind)) is None else bytes(data) for side in sides)
+        if (a, b) != (None, None):
+            found[name] = (a, b)
+    return found
+
+
+def _nearer(other: Gap, gap: Gap, by_time: bool, least_db: float) -> bool:
     """Whether the next frame is the one that belongs here: clearly nearer, or no further off and of the same time."""
     return (by_time and other.mean <= gap.mean) or (other.fits(least_db) and 2 * other.mean < gap.mean)
 
@@ -173,94 +300,22 @@ def until_damage(parts: Iterator[T], damage: list[str]) -> Iterator[T]:
 
 
 class _Ahead:
-    """Pictures of which the next one may be looked at. now, next: None at the end; next is decoded when it is asked
+    """Pictures of which the next one may be looked at. now, next: None at the end; next is read when it is asked
     for."""
 
-    def __init__(self, pictures: Iterator[Picture]) -> None:
+    def __init__(self, pictures: Iterator[Seen]) -> None:
         self._rest = pictures
-        self._held: list[Picture] = []
+        self._held: list[Seen] = []
         self.now = next(pictures, None)
 
     @property
-    def next(self) -> Picture | None:
+    def next(self) -> Seen | None:
         if not self._held:
             self._held.extend(islice(self._rest, 1))
         return self._held[0] if self._held else None
 
     def step(self) -> None:
         self.now = self._held.pop() if self._held else next(self._rest, None)
-
-    def skip(self) -> None:
-        """To the end."""
-        for _ in self._rest:
-            pass
-
-
-def _gap(a: Picture, b: Picture, patches: Sequence[Patch]) -> _Gap:
-    """How far two frames are apart outside the mattes of `patches`. Raises MediaError where their sizes differ."""
-    one, two = a.av_frame, b.av_frame
-    if (one.width, one.height) != (two.width, two.height):
-        raise MediaError(
-            f"A picture of {two.width}x{two.height} cannot be compared with one of {one.width}x{one.height}."
-        )
-    kind = next((f.format.name for f in (two, one) if layout_of(f.format.name)), "yuv444p")
-    layout = layout_of(kind)
-    assert layout is not None
-    sub = layout.sub
-    if not all(layout_of(f.format.name) == layout or _alike(f.format.name, kind) for f in (one, two)):
-        matrix = (one if layout.rgb else two).colorspace
-        one, two = (
-            Conversion.plain(kind, matrix, p.colour.full, b.colour.full, one.height).of(p.av_frame) for p in (a, b)
-        )
-    planes = [planes_of(f) for f in (one, two)]
-    unit = 255 / ((1 << layout.depth) - 1)  # everything is measured in steps of 8 bits
-    mask = _covered(a, patches) if patches else None
-    error, samples, worst = 0.0, 0, [0.0, 0.0]
-    for index, (x, y) in enumerate(zip(*planes, strict=True)):
-        free = None
-        if mask is not None:
-            free = np.ascontiguousarray(1 - (mask if index == 0 else _blocks(mask, sub, x.shape)))
-        error += float(cv2.norm(x, y, cv2.NORM_L2SQR, free)) * unit**2
-        samples += x.size if free is None else int(cv2.countNonZero(free))
-        far = cv2.absdiff(x, y)
-        if free is not None:
-            far *= free
-        square = cv2.multiply(far, far, scale=unit**2, dtype=cv2.CV_32F)
-        shifts = sub if index else (0, 0)
-        blocks = [max(1, (side << shift) // _BLOCK) for side, shift in zip(x.shape[::-1], shifts, strict=True)]
-        here = float(cv2.resize(square, blocks, interpolation=cv2.INTER_AREA).max())
-        worst[bool(index)] = max(worst[bool(index)], here)
-    return _Gap(error, samples, *worst)
-
-
-def _alike(one: str, two: str) -> bool:
-    """Whether two formats differ in nothing but their range's mark (yuv420p, yuvj420p)."""
-    return one.replace("yuvj", "yuv") == two.replace("yuvj", "yuv")
-
-
-def _covered(picture: Picture, patches: Sequence[Patch]) -> np.ndarray:
-    """uint8 (H, W) of the frame as it is coded: 1 where a matte covers."""
-    width, height = picture.coded.size
-    mask = np.zeros((height, width), np.uint8)
-    for patch in patches:
-        patch = own_pixels(patch, picture.grid, picture.rotation_deg)
-        top, left = max(0, patch.y), max(0, patch.x)
-        matte = patch.matte_HW[top - patch.y : height - patch.y, left - patch.x : width - patch.x]
-        mask[top : top + matte.shape[0], left : left + matte.shape[1]] |= matte > 0
-    return turn_back(mask, picture.rotation_deg)
-
-
-def _blocks(mask: np.ndarray, sub: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
-    """The mask of a chroma plane of that shape: 1 where any pixel of the block is covered."""
-    height, width = shape[0] << sub[1], shape[1] << sub[0]
-    whole = np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1])))
-    grouped: np.ndarray = whole.reshape(shape[0], 1 << sub[1], shape[1], 1 << sub[0]).max(axis=(1, 3))
-    return grouped
-
-
-def _db(mean_square: float) -> float:
-    """PSNR of 8-bit samples."""
-    return min(_EQUAL_DB, 10 * float(np.log10(255**2 / max(mean_square, 1e-9))))
 
 
 def _range(found: list[tuple[int, int]], frame: int) -> None:

@@ -6,6 +6,7 @@ It knows neither sound nor what may be delivered how (`delivery`), and writes no
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -13,16 +14,20 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.codec.context import Flags
 
 from dubbing.clock import Timeline
+from dubbing.media.alone import beside
 from dubbing.media.colour import HDR, narrowed, planes_of
 from dubbing.media.delivery import Delivery
 from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
+from dubbing.media.groups import Ground, GroupsRefused, GroupWriter
 from dubbing.media.probe import VideoInfo
+from dubbing.media.prores import Box
 from dubbing.media.tags import kept_tags
 
-__all__ = ["add_picture", "describe", "shown_as", "steady"]
+__all__ = ["MadePicture", "describe", "steady"]
 
 _DEFAULTS: dict[str, tuple[str | int, float]] = {
     "libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0), "libsvtav1": (8, 20.0),
@@ -32,11 +37,74 @@ _DRAFT: dict[str, tuple[str | int, float]] = {
 }  # fmt: skip
 _ENCODER_THREADS = 8
 _STEADY_S = Fraction(2, 1000)
+_X264_DELAY = 2  # by how many pictures a pyramid of B-frames is coded ahead of showing, at most
 
 
-def add_picture(
+class MadePicture:
+    """The picture of one master, packet by packet. stream: of `output`, which may be a file that is never written;
+    copies: whether the source's own packets stand in it beside new ones (one by one: `alone`, or in groups, which
+    `groups` writes), else every picture is encoded; refused: why they do not though they were to, in a sentence, or
+    ''."""
+
+    def __init__(
+        self, output: Any, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, draft: bool,
+        base: Ground | None = None,
+    ) -> None:  # fmt: skip
+        """base: of the film, where groups of its pictures are to be copied (`groups.ground`)."""
+        self._made, self._timeline, self.refused = made, timeline, ""
+        self._beside = beside(output, film, made, timeline) if made.alike and not draft else None
+        self.groups: GroupWriter | None = None
+        if base is not None and made.grouped and not draft:
+            try:
+                self.groups = GroupWriter(
+                    output, film, timeline, base, _X264_DELAY if steady(timeline) else 0,
+                    lambda options: _open_encoder(made, video, film, timeline, threads, options),
+                )  # fmt: skip
+            except GroupsRefused as e:
+                self.refused = e.sentence(film.path)
+        self.copies = self._beside is not None or self.groups is not None
+        if self._beside is not None:
+            self.stream = self._beside.stream
+        elif self.groups is not None:
+            self.stream = self.groups.stream
+        else:
+            self.stream = _encoder(output, made, video, film, timeline, threads, draft)
+        self._size = (self.stream.width, self.stream.height) if draft else None
+
+    def packets(self, number: int, packet: Any, frame: Any, parts: Sequence[Box]) -> Iterable[Any]:
+        """What comes out when the next picture goes in, with its times. packet: the source's, where pictures are
+        copied one by one, or a `Copied` one of a group; frame: decoded, with its patches in it; parts: where these are,
+        where pictures are copied one by one."""
+        if self._beside is not None:
+            return [self.timed(self._beside.packet(number, frame, packet, parts), number)]
+        if self.groups is not None and packet is not None:
+            return self.groups.copy(packet)
+        frame.pts, frame.time_base = int(self._timeline.pts[number]), self._timeline.time_base
+        return self._encoded(frame)
+
+    def rest(self) -> Iterable[Any]:
+        """What is left in the encoder after the last picture."""
+        if self.groups is not None:
+            return self.groups.flush()
+        return [] if self.copies else self._encoded(None)
+
+    def timed(self, packet: Any, number: int) -> Any:
+        """A packet of picture `number` with its times."""
+        packet.pts = packet.dts = int(self._timeline.pts[number])
+        packet.time_base, packet.stream = self._timeline.time_base, self.stream
+        return packet
+
+    def _encoded(self, frame: Any) -> Iterable[Any]:
+        shown = None if frame is None else _shown_as(frame, self._made, self._size)
+        if self.groups is not None:
+            return self.groups.encode(shown)
+        made: Iterable[Any] = self.stream.encode(shown)
+        return made
+
+
+def _encoder(
     output: Any,
-    plan: Delivery,
+    wanted: Encoding,
     video: VideoInfo,
     film: Film,
     timeline: Timeline,
@@ -44,16 +112,42 @@ def add_picture(
     draft: bool,
 ) -> Any:
     """The encoder's stream, with everything that the source says about its picture."""
-    made = _draft_of(plan.picture) if draft else plan.picture
-    turned = plan.picture.converts
-    matrix = video.matrix if turned is None else turned.matrix
-    width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
+    made = _draft_of(wanted) if draft else wanted
     if made.encoder.name == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only: else it tells its settings on stderr
-    stream = output.add_stream(made.encoder.name, rate=timeline.rate, width=width, height=height, pix_fmt=made.pix_fmt)
-    ctx = stream.codec_context
-    ctx.time_base = timeline.time_base
+    stream = output.add_stream(made.encoder.name, rate=timeline.rate)
+    stream.options = _tell(stream.codec_context, made, video, film, timeline, threads, draft)
     stream.time_base = timeline.time_base
+    if made.tag:
+        stream.codec_context.codec_tag = made.tag
+    return stream
+
+
+def _open_encoder(
+    made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, options: Mapping[str, str]
+) -> Any:
+    """The same encoder without a stream, opened, its header apart from its packets. options: further ones; those of
+    x264-params are added to its own."""
+    encoder: Any = av.CodecContext.create(made.encoder.name, "w")
+    own = _tell(encoder, made, video, film, timeline, threads, False)
+    encoder.framerate = timeline.rate
+    encoder.flags |= Flags.global_header
+    for name, value in options.items():
+        own[name] = f"{own[name]}:{value}" if name in own else value
+    encoder.options = own
+    encoder.open()
+    return encoder
+
+
+def _tell(
+    ctx: Any, made: Encoding, video: VideoInfo, film: Film, timeline: Timeline, threads: int, draft: bool
+) -> dict[str, str]:
+    """Tell an encoder everything that the source says about its picture; what comes back is told by name."""
+    turned = made.converts
+    matrix = video.matrix if turned is None else turned.matrix
+    width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
+    ctx.width, ctx.height, ctx.pix_fmt = width, height, made.pix_fmt
+    ctx.time_base = timeline.time_base
     ctx.sample_aspect_ratio = video.sample_aspect * Fraction(video.width * height, video.height * width)
     ctx.color_primaries, ctx.color_trc, ctx.colorspace = (
         2 if value is None else value for value in (video.primaries, video.transfer, matrix)
@@ -77,12 +171,15 @@ def add_picture(
         ctx.bit_rate = made.bit_rate
     if not steady(timeline):
         ctx.max_b_frames = 0
+    if made.encoder.name == "libx264" and (video.mastering or video.light):
+        said = [options.get("x264-params", "")]
+        said += [f"mastering-display={video.mastering}"] if video.mastering else []
+        said += ["cll={},{}".format(*video.light)] if video.light else []
+        options["x264-params"] = ":".join(filter(None, said))
     if made.encoder.name == "libx265":
         options["x265-params"] = _x265(video, threads or _ENCODER_THREADS)
-    if made.tag:
-        ctx.codec_tag = made.tag
-    stream.options = options
-    return stream
+        options["a53cc"] = "1"  # captions, which x264 keeps without being told
+    return options
 
 
 def _x265(video: VideoInfo, threads: int) -> str:
@@ -107,12 +204,11 @@ def describe(stream: Any, plan: Delivery, video: VideoInfo, film: Film) -> None:
     stream.disposition = film.stream.disposition
 
 
-def shown_as(frame: Any, plan: Delivery, size: tuple[int, int] | None) -> Any:
+def _shown_as(frame: Any, made: Encoding, size: tuple[int, int] | None) -> Any:
     """A decoded frame as a master's encoder takes it. size: (width, height) where it is another than the film's."""
     if size is not None and size != (frame.width, frame.height):
         frame = _smaller(frame, *size)
-    converts = plan.picture.converts
-    frame = narrowed(frame, plan.picture.pix_fmt) if converts is None else converts.of(frame)
+    frame = narrowed(frame, made.pix_fmt) if made.converts is None else made.converts.of(frame)
     frame.pict_type = 0
     return frame
 

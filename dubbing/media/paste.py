@@ -6,46 +6,62 @@ stream's own YUV. It knows neither encoders nor containers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import layout_of, mean_blocks, planes_of, turn_back, turn_upright
+from dubbing.media.colour import Colour, layout_of, mean_blocks, planes_of, turn_back, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.patches import patch_frames, read_patches
-from dubbing.media.read import coded_box
+from dubbing.media.read import coded_box, read
 from dubbing.media.square import Grid
 from dubbing.records import Patch
 
-__all__ = ["PatchQueue", "covered", "own_pixels", "paste", "pasted", "pasted_frames"]
+__all__ = ["PatchQueue", "covered", "own_pixels", "paste", "pasted", "pasted_frames", "pasted_part"]
+
+
+class _Shown(Protocol):
+    """How a picture is shown: of an open film, or of one picture of it."""
+
+    @property
+    def rotation_deg(self) -> int: ...
+
+    @property
+    def aspect(self) -> Fraction: ...
+
+    @property
+    def colour(self) -> Colour: ...
 
 
 class PatchQueue:
     """The patches of many folders, frame by frame; a folder is open only while its frames pass.
 
-    Where two folders touch one frame, they are pasted in the order of their first frames, then of `folders`.
-    Raises MediaError when a folder holds no patches.
+    first, last: only those of frames [first, last) of the film. Where two folders touch one frame, they are pasted in
+    the order of their first frames, then of `folders`. Raises MediaError when a folder holds no patches.
     """
 
-    def __init__(self, folders: Iterable[str | Path]) -> None:
+    def __init__(self, folders: Iterable[str | Path], first: int | None = None, last: int | None = None) -> None:
+        self._first, self._last = first, last
         waiting = []
         for order, folder in enumerate(folders):
-            frames = patch_frames(folder)["frame"]
-            if len(frames):
-                waiting.append((frames[0].as_py(), order, Path(folder)))
+            frames = patch_frames(folder)["frame"].to_numpy()
+            if np.any((frames >= (first or 0)) & (frames < (math.inf if last is None else last))):
+                waiting.append((int(frames[0]), order, Path(folder)))
         self._waiting = sorted(waiting, reverse=True)
         self._open: list[tuple[Iterator[Patch], Patch]] = []
 
     def at(self, frame: int) -> list[Patch]:
         """The patches of `frame`. Frames must be asked for in order, none left out."""
         while self._waiting and self._waiting[-1][0] <= frame:
-            source = _ahead(read_patches(self._waiting.pop()[2]))
+            source = _ahead(read_patches(self._waiting.pop()[2], self._first, self._last))
             self._open.append((source, next(source)))
         found = []
         still = []
@@ -75,8 +91,8 @@ def _ahead(patches: Iterator[Patch]) -> Iterator[Patch]:
             yield patch
 
 
-def paste(frame: Any, patch: Patch, film: Film) -> None:
-    """Blend one patch into a frame that `film` decoded, in place and in its own code values; it must be writable.
+def paste(frame: Any, patch: Patch, film: _Shown) -> None:
+    """Blend one patch into a decoded frame of `film`, in place and in its own code values; it must be writable.
 
     Chroma is blended by the mean matte of its block, and kept where any pixel of the block has matte 0.
     What lies outside the frame is left out.
@@ -126,7 +142,7 @@ def own_pixels(patch: Patch, grid: Grid, rotation_deg: int) -> Patch:
     return Patch(patch.frame, x, y, made[0], turn_upright(matte, rotation_deg), made[1] if made[1:] else None)
 
 
-def covered(patch: Patch, film: Film, coded: tuple[int, int]) -> tuple[int, int, int, int] | None:
+def covered(patch: Patch, film: _Shown, coded: tuple[int, int]) -> tuple[int, int, int, int] | None:
     """The rectangle (x, y, width, height) of the coded picture (width, height) that `paste` may change; None: none."""
     patch = own_pixels(patch, Grid.of(*coded, film.aspect), film.rotation_deg)
     x, y, w, h = cv2.boundingRect(patch.matte_HW)
@@ -141,34 +157,53 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
     queue = PatchQueue(folders)
     count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
 
-    def finish(frame: Any, patches: list[Patch], pts: int) -> Any:
-        if patches:
-            frame.make_writable()
-            for patch in patches:
-                paste(frame, patch, film)
-        frame.pts, frame.time_base = pts, timeline.time_base
-        return frame
-
-    with ThreadPoolExecutor(1, thread_name_prefix="paste") as thread:
-        coming: Future[Any] | None = None
+    def given() -> Iterator[tuple[int, Any, _Shown]]:
+        nonlocal count
         for frame in film.whole():
             if count == whole < len(timeline):
                 break
             count += 1
             if count > whole:
                 break
-            following = thread.submit(finish, frame, queue.at(count - 1), int(timeline.pts[count - 1]))
-            if coming is not None:
-                yield coming.result()
-            coming = following
-        if coming is not None:
-            yield coming.result()
+            yield count - 1, frame, film
+
+    yield from _finished(given(), queue, timeline)
     if count != whole:
         raise MediaError(
             f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
         )
     if queue.left:
         raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
+
+
+def pasted_part(
+    path: str | Path, timeline: Timeline, folders: Iterable[str | Path], first: int, last: int, threads: int = 0
+) -> Iterator[Any]:
+    """Frames [first, last) of a film, as `pasted` gives them. Raises as `read.read` and `pasted`."""
+    shown = ((p.frame, p.av_frame, p) for p in read(path, timeline, first, last, threads=threads))
+    yield from _finished(shown, PatchQueue(folders, first, last), timeline)
+
+
+def _finished(frames: Iterable[tuple[int, Any, _Shown]], queue: PatchQueue, timeline: Timeline) -> Iterator[Any]:
+    """Frames with their patches and times. frames: number, decoded frame, how it is shown."""
+
+    def finish(frame: Any, shown: _Shown, patches: list[Patch], pts: int) -> Any:
+        if patches:
+            frame.make_writable()
+            for patch in patches:
+                paste(frame, patch, shown)
+        frame.pts, frame.time_base = pts, timeline.time_base
+        return frame
+
+    with ThreadPoolExecutor(1, thread_name_prefix="paste") as thread:
+        coming: Future[Any] | None = None
+        for number, frame, shown in frames:
+            following = thread.submit(finish, frame, shown, queue.at(number), int(timeline.pts[number]))
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()
 
 
 def pasted_frames(

@@ -75,7 +75,7 @@ class VideoInfo:
     where it does not say; field_pictures: whether its first picture says itself that it is of two fields, and not only
     the container; mastering: the mastering display (SMPTE ST 2086) as x265 writes it, None where none is said;
     light: MaxCLL and MaxFALL, nits (CTA-861.3); dynamic: names of metadata that change from picture to picture (HDR10+,
-    Dolby Vision).
+    Dolby Vision); captions: whether its first picture holds any (CTA-708).
     """
 
     index: int
@@ -108,6 +108,7 @@ class VideoInfo:
     mastering: str | None = None
     light: tuple[int, int] | None = None
     dynamic: tuple[str, ...] = ()
+    captions: bool = False
 
     @property
     def grid(self) -> Grid:
@@ -357,6 +358,7 @@ def _video(container: Any, stream: Any) -> VideoInfo:
         field_pictures=bool(frame is not None and frame.interlaced_frame),
         mastering=_mastering(frame),
         light=_light(frame),
+        captions=bool(frame is not None and frame.side_data.get("A53_CC")),
         dynamic=tuple(name for kind, name in _DYNAMIC.items() if frame is not None and frame.side_data.get(kind)),
     )
 
@@ -388,7 +390,7 @@ def _light(frame: Any) -> tuple[int, int] | None:
     if data is None:
         return None
     most, mean = np.frombuffer(bytes(data), np.uint32, 2).tolist()
-    return most, mean
+    return (most, mean) if most or mean else None  # x265 writes 0 and 0 where nothing is known
 
 
 def _chroma_location(container: Any, stream: Any, pix_fmt: str) -> str | None:

@@ -31,15 +31,18 @@ def look_at_masters(
     """All masters of a dub. picture, size_bytes: of the title's film; sound: of the dub's file; choices: how they are
     asked for. Raises UnsupportedMedia, which names the key that is at fault: one cannot be made so."""
     said = ("dubs", title.dubs.index(dub), "master") if dub.master else ("master",) if title.master else ("video",)
-    made = []
+    made: list[media.Delivery] = []
+    refused: list[str] = []
     for choice in choices:
         with blaming(*(("video",) if choice.plain else said)):
             made.append(media.delivery(picture, sound, dub.deliver_tracks, choice))
             if made[-1].muxer == "mxf":
                 media.refuse_for_mxf(made[-1], picture, sound)
+            if made[-1].picture.grouped:
+                refused += filter(None, [media.why_encoded(picture.path)])
     return MastersFinding(
         tuple(made), int(sum(one.room(picture, size_bytes) for one in made)), _carried(made[0].sound),
-        tuple(dict.fromkeys(note for one in made for note in one.notices)),
+        tuple(dict.fromkeys((*(note for one in made for note in one.notices), *refused))),
     )  # fmt: skip
 
 

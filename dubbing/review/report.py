@@ -29,6 +29,7 @@ from dubbing.review.library import Library
 from dubbing.review.look import style
 from dubbing.review.moments import LOOP_S, Moment, moment
 from dubbing.review.people import cast_of
+from dubbing.review.proofs import COLUMNS, proof_lines
 from dubbing.run_file import read_run
 from dubbing.turns.asked import NO_CONSENT
 
@@ -63,7 +64,7 @@ def report(library: Library, *, worst: int = WORST, changes: Sequence[Mapping[st
         cast=[t for t in cast_of(library) if t["members"]], comments=_comments(library, rows, lines),
         deliveries=_deliveries(library), worst=worst,
         loop_s=f"{float(LOOP_S):g}", how=_how(), limits=_limits(library), run=run, version=__version__,
-        style=style(),
+        style=style(), proof_columns=list(COLUMNS),
         expert=sorted({r["lse_model"] for r in rows if r["lse_model"]}),
     )  # fmt: skip
 
@@ -125,6 +126,7 @@ def _dub(
     return {
         "title": title.id, "language": dub.language, **_counts(rows), "has_table": bool(rows),
         "run": library.run_file.maker(title.id, dub.language), "mastered": _mastered(library, title, dub),
+        "proof": proof_lines(library.store, library.store.dub(title.id, dub.language)),
         "reasons": Counter(r["reason"] for r in rows if r["status"] == "untouched" and r["reason"]).most_common(),
         "signed": job.result(known.get(Signed, dub.language)),
         "unconsented": [n for n in (turns.notices if turns else ()) if job.manifest.consented(title) is not None

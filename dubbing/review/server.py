@@ -44,6 +44,7 @@ from dubbing.review.dashboard import GROUPS, SCORES, dashboard
 from dubbing.review.export import refusal
 from dubbing.review.library import Library
 from dubbing.review.overlays import overlays
+from dubbing.review.proofs import proof_lines
 from dubbing.review.proxy import Proxies
 from dubbing.review.report import report
 from dubbing.review.safety import Guard
@@ -218,7 +219,11 @@ def _pages(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/", response_class=HTMLResponse)
     def queue() -> HTMLResponse:
-        return page("queue.html", out=desk.library.out.name)
+        library, proven = desk.library, {True: 0, False: 0}
+        for title, dub in library.dubs():
+            for one in proof_lines(library.store, library.store.dub(title.id, dub.language)):
+                proven[one["proven"]] += 1
+        return page("queue.html", out=library.out.name, proven=proven[True], unproven=proven[False])
 
     @app.get("/shot/{title}/{language}/{shot}", response_class=HTMLResponse)
     def shot_page(title: _Name, language: _Name, shot: _Name) -> HTMLResponse:

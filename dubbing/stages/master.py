@@ -1,31 +1,33 @@
-"""Master: paste takes into one film. Knows paths only; `media` does the work."""
+"""Master: paste takes into one film, a long one in windows. Knows paths only; `media` does the work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from dubbing.analysis.windows import film_windows
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.takes import Master, Scores, Take
 from dubbing.master_choice import MasterChoice
-from dubbing.media import encode_masters, load_timeline
+from dubbing.media import encode_masters, load_timeline, make_part
 from dubbing.stage import Place, Resources, Scope, Stage
-from dubbing.task import Inputs, awaited, uncounted
+from dubbing.task import Windowed, awaited, uncounted
 
 __all__ = ["MakeMaster", "MasterInputs"]
 
 
 @dataclass(frozen=True)
-class MasterInputs(Inputs):
-    """What a master depends on."""
+class MasterInputs(Windowed):
+    """What a master depends on, or the pictures of a window of it, which depend on its own takes and on no sound."""
 
     film: File
     """The film."""
-    sound: File
-    """The mix that is delivered."""
+    sound: File | None
+    """The mix that is delivered; None of a window."""
     target_name: str
     """Name of the master's file, the first where there are several."""
     language: str
@@ -48,51 +50,82 @@ class MasterInputs(Inputs):
     """True for half the size, quickly, and marked as a draft."""
     asked: tuple[tuple[str, MasterChoice], ...] | None = None
     """Name of each master's file and how it is asked for, where that is more than `crf` and `preset`."""
+    cuts: tuple[int, ...] | None = None
+    """First frames of the windows of a long film; None where one task does it."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
 
+    def counted(self) -> dict[str, Any]:
+        """As of all inputs, but not where it begins and ends, which the film, `frames` and `window` say."""
+        return {name: value for name, value in super().counted().items() if name not in ("start", "end")}
+
 
 class MakeMaster(Stage[MasterInputs, Master]):
-    """Decode the source once, paste the patches, encode once for each master."""
+    """Decode the source once, paste the patches, encode once for each master; of a long film window by window."""
 
     name: ClassVar[str] = "master"
     scope = Scope.DUB
     version = 2
     resources = Resources(cpus=1.0, memory_mb=1500)
-    chain_ms = 20.0
+    chain_ms = 28.0
 
     @classmethod
     def inputs(cls, at: Place) -> MasterInputs:
         takes, waits_for = at.takes()
         masters = at.masters
         (name, first), plain = masters[0], len(masters) == 1 and masters[0][1].plain
+        shots = at.result(ShotList)
+        frames = at.made_of.frames[at.dub.language] if at.made_of else None
+        end = frames or shots.frames
+        parts = film_windows((a for a, _ in shots.cuts), end, at.rate) if at.seekable else []
         return MasterInputs(
-            at.film, at.file(at.dub.audio), name, at.dub.language,
+            0, end, at.film, at.file(at.dub.audio), name, at.dub.language,
             first.crf if plain else None, str(first.preset) if plain and first.preset is not None else None, takes,
-            at.made_of.frames[at.dub.language] if at.made_of else None, at.dub.deliver_tracks, waits_for,
-            True if at.config.quality == "draft" else None, None if plain else masters, at.ref(ShotList),
+            frames, at.dub.deliver_tracks, waits_for,
+            True if at.config.quality == "draft" else None, None if plain else masters,
+            tuple(a for a, _ in parts) if len(parts) > 1 else None, at.ref(ShotList),
         )  # fmt: skip
 
     @classmethod
-    def covers(cls, inputs: Inputs, at: Place) -> int:
-        assert isinstance(inputs, MasterInputs)
-        return inputs.frames or at.result(ShotList).frames
+    def windows(cls, inputs: MasterInputs, at: Place) -> list[MasterInputs]:
+        """What the pictures of each window depend on: its takes, and how masters are asked for."""
+        asked = inputs.asked and tuple(("", choice) for _, choice in inputs.asked)
+        found = []
+        for window in pairwise((*(inputs.cuts or ()), inputs.end)):
+            takes, waits_for = at.takes(window)
+            own = replace(inputs, window=window, takes=takes, waits_for=waits_for, asked=asked)
+            found.append(replace(own, sound=None, target_name="", language="", frames=None, tracks=None, cuts=None))
+        return found
+
+    @classmethod
+    def joins(cls, inputs: MasterInputs, parts: tuple[Ref[Any], ...]) -> MasterInputs:
+        """Windows have read the takes."""
+        return replace(inputs, parts=parts, takes=())
 
     def process(self, inputs: MasterInputs, out: Path, progress: Callable[[int], None]) -> Master:
         """Write the masters into `out`. Raises UnsupportedMedia, DamagedMedia, OutputError (all InputError)."""
         plain = MasterChoice(crf=inputs.crf, preset=inputs.preset)
         asked = inputs.asked or ((inputs.target_name, plain),)
+        patches = [face for take in inputs.takes for face in sorted(take.folder.glob("face_*"))]
+        if inputs.window is not None:
+            make_part(
+                inputs.film.path, load_timeline(inputs.timeline.folder), patches, [choice for _, choice in asked], out,
+                *inputs.window, draft=bool(inputs.draft), progress=progress,
+            )  # fmt: skip
+            return Master("", inputs.window[1] - inputs.window[0])
+        assert inputs.sound is not None
         done = encode_masters(
             inputs.film.path,
             load_timeline(inputs.timeline.folder),
-            [face for take in inputs.takes for face in sorted(take.folder.glob("face_*"))],
+            patches,
             inputs.sound.path,
             {out / name: choice for name, choice in asked},
             language=inputs.language,
             tracks=inputs.tracks,
             frames=inputs.frames,
             draft=bool(inputs.draft),
-            progress=progress,
+            progress=progress if inputs.parts is None else None,
+            parts=[part.folder for part in inputs.parts or ()],
         )
         notices = dict.fromkeys(note for one in done for note in one.notices)
         return Master(inputs.target_name, done[0].frames, tuple(notices), tuple(name for name, _ in asked[1:]))

@@ -1,0 +1,410 @@
+"""Groups of pictures: of H.264, whose pictures refer to each other, those groups in which nothing changed are copied.
+
+A clean key frame is one (IDR) from which on nothing refers to what was before, in decoding or in showing. From one to
+the next is a group. A group without a patch goes into the master as its packets are; a run of others is decoded,
+pasted and encoded by an encoder of its own, which begins with a clean key frame and ends complete. Source and encoder
+have parameter sets of different numbers, all of them in the file's header (`parameter_sets`). It knows neither sound
+nor containers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+
+from dubbing.clock import Timeline
+from dubbing.errors import MediaError, several
+from dubbing.media.film import Film
+from dubbing.media.parameter_sets import IDR, PICTURE, SETS, Sets, packed, units
+from dubbing.media.paste import PatchQueue, paste
+from dubbing.media.patches import patch_frames
+from dubbing.media.probe import first_video, open_media
+from dubbing.media.prores import Box
+from dubbing.media.read import uneven
+
+__all__ = [
+    "Copied", "Ground", "Group", "GroupWriter", "GroupsRefused", "ground", "group_pictures", "groups",
+    "why_encoded",
+]  # fmt: skip
+
+_PLAIN = {PICTURE, IDR, 6, *SETS, 9, 10, 11, 12}
+"""Types of units that a copied packet may hold: slices, their sets, messages, and marks."""
+_LOOKED_AT, _REORDERED = 1000, 32  # packets; those shown between the last ones are not all there
+_MOST_PICTURES, _MOST_BYTES = 1500, 1 << 28  # of a group that is held until it is known whether it changes
+_STEPS_BACK = (0, 17, 300)  # frames before the wanted one to seek to, one try after another
+_VARIABLE = "it has a variable frame rate, and pictures that are not coded in the order they are shown"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a film's header and its first packets say about copying groups. why: why none can be copied, '' where they
+    can; sets: of its header; delay: how many pictures are coded before the one that is shown first."""
+
+    why: str
+    sets: Sets | None = None
+    delay: int = 0
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A picture that is the source's own packet. data: units after four-byte lengths; number: its frame's; key: whether
+    one may begin to decode there."""
+
+    data: bytes
+    number: int
+    key: bool
+
+
+@dataclass
+class Group:
+    """Packets from one clean key frame up to the next, in the order of decoding. clean: whether it begins with one;
+    why: why it cannot be copied, '' where it can."""
+
+    packets: list[Any] = field(default_factory=list)
+    clean: bool = False
+    why: str = ""
+
+    @property
+    def pts(self) -> list[int | None]:
+        """Of the pictures that are shown, in the order of decoding."""
+        return [packet.pts for packet in self.packets if not packet.is_discard]
+
+
+def ground(path: str | Path) -> Ground:
+    """Whether groups of a film can be copied, by its header and its first thousand packets. Decodes nothing."""
+    with open_media(path) as container:
+        stream = first_video(container)
+        if stream is None or stream.codec_context.codec.canonical_name != "h264":
+            return Ground("only groups of H.264 are copied")
+        try:
+            sets = Sets.of(bytes(stream.codec_context.extradata or b""))
+            read, free = sets.read, sets.free()
+        except (ValueError, IndexError):
+            return Ground("its header has no parameter sets that can be read")
+        if any(one.fields for one in read) or (stream.codec_context.field_order or 0) > 1:
+            return Ground("its pictures may be coded as fields")
+        if len({one.shape for one in read}) > 1:
+            return Ground("its header has pictures of several kinds")
+        if free is None or len(sets.sequences) > 15:
+            return Ground("it has so many parameter sets that an encoder's find no place")
+        times = [p.pts for p in islice(container.demux(stream), _LOOKED_AT) if p.size and not p.is_discard]
+    known = np.array([t for t in times if t is not None], np.int64)
+    if len(known) < len(times) or not len(known):
+        return Ground("not all of its packets say when they are shown")
+    sure = len(known) - _REORDERED if len(times) == _LOOKED_AT else len(known)
+    delay = _delay(known, sure)
+    if delay and uneven(np.sort(known)[:sure]):
+        return Ground(_VARIABLE)
+    return Ground("", sets, delay)
+
+
+def _delay(pts_N: np.ndarray, first: int | None = None) -> int:
+    """How many pictures are decoded at most before one that is shown before them. pts_N: in the order of decoding, of
+    which only the first ones are looked at."""
+    ranks = np.argsort(np.argsort(pts_N, kind="stable"), kind="stable")
+    return int((np.arange(len(pts_N)) - ranks)[:first].max(initial=0))
+
+
+class GroupsRefused(Exception):
+    """No group of a film can be copied; the argument says why."""
+
+    def sentence(self, path: Path) -> str:
+        """For the user."""
+        return f"{path.name}: every picture is encoded, though untouched ones were to be copied, because {self}."
+
+
+def why_encoded(path: Path) -> str:
+    """The sentence that says why all pictures of a film are encoded though those without a patch were to be copied; ''
+    where groups can be copied, as far as the film's beginning tells."""
+    why = ground(path).why
+    return GroupsRefused(why).sentence(path) if why else ""
+
+
+class _Reader:
+    """Packets into groups. sets: of the film's header; what a packet has beyond them makes its group one that cannot
+    be copied, and, where it is a set, those after it."""
+
+    def __init__(self, sets: Sets) -> None:
+        self._sets, self._changed = sets, ""
+
+    def read(self, packet: Any) -> tuple[bool, str]:
+        """Whether a packet is a clean key frame, and why it cannot be copied."""
+        why = "parts of it are to be left out" if packet.is_discard else ""
+        try:
+            parts = list(units(bytes(packet), self._sets.prefix))
+        except ValueError:
+            return False, "a packet is not made as its header says"
+        kinds = {part[0] & 31 for part in parts}
+        if SETS[0] in kinds or SETS[1] in kinds:
+            if not all(self._sets.holds(part) for part in parts if part[0] & 31 in SETS):
+                self._changed = "its parameter sets change on the way"
+        if kinds - _PLAIN:
+            why = "it has units of other kinds than plain H.264"
+        return IDR in kinds and PICTURE not in kinds, why or self._changed
+
+
+def groups(film: Film, sets: Sets) -> Iterator[Group]:
+    """The groups of a film from where it stands, packets of other streams going to `film.on_packet`. One that becomes
+    too large to be held comes in pieces, of which none is `clean` but the first, and which cannot be copied."""
+    reader = _Reader(sets)
+    now, size, pieces = Group(), 0, ""
+    for packet in film.packets(left_out=True):
+        clean, why = reader.read(packet)
+        if clean and now.packets:
+            yield now
+        if clean:
+            now, size, pieces = Group(clean=True), 0, ""
+        elif len(now.packets) >= _MOST_PICTURES or size > _MOST_BYTES:
+            pieces = f"there is no clean key frame among {_MOST_PICTURES} pictures or 256 MB"
+            now.why = now.why or pieces
+            yield now
+            now, size = Group(), 0
+        now.packets.append(packet)
+        now.why = now.why or why or pieces
+        size += packet.size
+    if now.packets:
+        yield now
+
+
+def group_pictures(
+    film: Film, timeline: Timeline, folders: Iterable[str | Path], base: Ground, first: int = 0,
+    last: int | None = None, every: bool = False, reasons: dict[str, int] | None = None,
+) -> Iterator[tuple[int, Copied | None, Any | None, tuple[Box, ...]]]:  # fmt: skip
+    """The pictures of frames [first, last) of a film: copied ones as packets, in the order of decoding, others as
+    decoded frames with their patches in them, in the order shown. What comes before the packets of a group is of frames
+    before it. Of a copied group the frames come too, one beside each packet, where `every` is wanted; a frame without a
+    packet is to be encoded by all. The number is the frame's, or the packet's where it comes alone. A group that is not
+    whole among these frames is not copied.
+
+    reasons: gets the number of pictures without a patch that cannot be copied, by why. Raises DamagedMedia; MediaError
+    when the film is not the timeline's, or a patch lies beyond its end.
+    """
+    assert base.sets is not None
+    folders = list(folders)
+    patched = np.unique(np.concatenate([[], *(patch_frames(f)["frame"].to_numpy() for f in folders)])).astype(np.int64)
+    whole = len(timeline) if last is None else min(last, len(timeline))
+    queue = PatchQueue(folders, first or None, last)
+    some, at = _from(film, timeline, base.sets, first)
+    copied = longest = 0
+    with _Decoder(film, timeline, queue, range(first, whole)) as decoder:
+        decoder.skip_to(at)
+        for group in some:
+            reached = at + len(group.pts)
+            touched = np.searchsorted(patched, at) < np.searchsorted(patched, reached)
+            numbers = None if touched or at < first or reached > whole else _numbers(group, timeline, at, base.delay)
+            longest = max(longest, reached - at)
+            if numbers is None or group.why or not group.clean:
+                if reasons is not None and not touched and at >= first and reached <= whole:
+                    why = group.why or "its times are not those of its pictures"
+                    reasons[why] = reasons.get(why, 0) + reached - at
+                yield from ((n, None, frame, ()) for n, frame in decoder.feed(group.packets))
+            else:
+                yield from ((n, None, frame, ()) for n, frame in decoder.end())
+                own = [
+                    Copied(packed(units(bytes(packet), base.sets.prefix)), number, packet.is_keyframe)
+                    for packet, number in zip(group.packets, numbers, strict=True)
+                ]
+                decoder.skip_to(at)
+                if every:
+                    shown = [*decoder.feed(group.packets), *decoder.end()]
+                    yield from ((n, one, frame, ()) for one, (n, frame) in zip(own, shown, strict=True))
+                else:
+                    yield from ((one.number, one, None, ()) for one in own)
+                decoder.skip_to(reached)
+                copied += len(own)
+            at = reached
+            if at >= whole:
+                break
+        yield from ((n, None, frame, ()) for n, frame in decoder.end())
+        count = decoder.number
+    if reasons is not None and not copied and not reasons and len(patched) < whole - first:
+        why = f"each group between two clean key frames, of up to {longest} pictures, has a patch"
+        reasons[why] = whole - first - len(patched)
+    if count < whole or (whole == len(timeline) and count != whole):
+        raise MediaError(
+            f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
+        )
+    if queue.left and last is None:
+        raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
+
+
+def _from(film: Film, timeline: Timeline, sets: Sets, first: int) -> tuple[Iterator[Group], int]:
+    """The groups from the one that holds frame `first`, or from one before it, and the number of their first frame."""
+    for back in _STEPS_BACK if first and film.seekable else ():
+        film.container.seek(int(timeline.pts[max(0, first - back)]), stream=film.stream)
+        found = groups(film, sets)
+        group = next(found, None)
+        if group is None or not group.clean or any(t is None for t in group.pts) or not group.pts:
+            continue
+        number = int(np.searchsorted(timeline.pts, min(t for t in group.pts if t is not None)))
+        if number <= first and _numbers(group, timeline, number, len(group.packets)) is not None:
+            return chain([group], found), number
+    if first:
+        film.container.seek(0)
+    return groups(film, sets), 0
+
+
+def _numbers(group: Group, timeline: Timeline, first: int, delay: int) -> list[int] | None:
+    """The frame numbers of a group's packets, of which the one shown first has number `first`; None where their times
+    are not those of the timeline, or their order needs more than that delay."""
+    times = group.pts
+    if any(t is None for t in times) or len(times) != len(group.packets):
+        return None
+    pts = np.array(times, np.int64)
+    order = np.argsort(pts, kind="stable")
+    if not np.array_equal(pts[order], timeline.pts[first : first + len(pts)]) or _delay(pts) > delay:
+        return None
+    numbers = np.empty(len(pts), np.int64)
+    numbers[order] = first + np.arange(len(pts))
+    return [int(n) for n in numbers]
+
+
+class _Decoder:
+    """A film's decoder for runs of groups; patches are pasted by a thread while the next frame is decoded. wanted: only
+    these frames come out; number: of the next one."""
+
+    def __init__(self, film: Film, timeline: Timeline, queue: PatchQueue, wanted: range) -> None:
+        self._film, self._line, self._queue, self._wanted = film, timeline, queue, wanted
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="paste")
+        self._coming: tuple[int, Future[Any]] | None = None
+        self._fed = self._decoded = 0
+        self._open = False
+        self.number = 0
+
+    def __enter__(self) -> _Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def skip_to(self, number: int) -> None:
+        """The next frame that is decoded has that number."""
+        self.number = number
+
+    def feed(self, packets: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Frames that come out as these packets go in, with their numbers."""
+        self._open = True
+        for packet in packets:
+            self._fed += not packet.is_discard
+            yield from self._decode(packet)
+
+    def end(self) -> Iterator[tuple[int, Any]]:
+        """The frames that are still in the decoder, which can then begin anew."""
+        if not self._open:
+            return
+        yield from self._decode(None)
+        if self._coming is not None:
+            number, made = self._coming
+            self._coming = None
+            yield number, made.result()
+        if self._decoded != self._fed:
+            raise self._film.damage(self.number)
+        self._film.stream.codec_context.flush_buffers()
+        self._fed = self._decoded = 0
+        self._open = False
+
+    def _decode(self, packet: Any | None) -> Iterator[tuple[int, Any]]:
+        film = self._film
+        try:
+            frames = film.stream.codec_context.decode(packet)
+        except av.error.FFmpegError as e:
+            raise film.damage(self.number) from e
+        for frame in frames:
+            if frame.is_corrupt:
+                raise film.damage(self.number)
+            film.check(frame, self.number)
+            if self.number >= len(self._line):
+                raise MediaError(f"{film.path} has changed: it has more frames than its timeline.")
+            number, self.number, self._decoded = self.number, self.number + 1, self._decoded + 1
+            if number not in self._wanted:
+                continue
+            coming = self._thread.submit(self._paste, frame, self._queue.at(number))
+            before, self._coming = self._coming, (number, coming)
+            if before is not None:
+                yield before[0], before[1].result()
+
+    def _paste(self, frame: Any, patches: Sequence[Any]) -> Any:
+        if patches:
+            frame.make_writable()
+            for patch in patches:
+                paste(frame, patch, self._film)
+        return frame
+
+
+class GroupWriter:
+    """A stream of an output in which the source's groups and encoded ones follow each other. stream: of the output."""
+
+    def __init__(
+        self, output: Any, film: Film, timeline: Timeline, base: Ground, encoder_delay: int,
+        opened: Callable[[Mapping[str, str]], Any],
+    ) -> None:  # fmt: skip
+        """encoder_delay: how many pictures the encoder codes at most before one that is shown before them;
+        opened(options): such an encoder, its header apart. Raises GroupsRefused: groups cannot be copied."""
+        if base.sets is None:
+            raise GroupsRefused(base.why)
+        if base.delay and not encoder_delay:
+            raise GroupsRefused(_VARIABLE)
+        self._film, self._line, self._opened = film, timeline, opened
+        self._options = {"x264-params": f"sps-id={base.sets.free()}:annexb=0"}
+        self._encoder: Any = None
+        self._prefix = base.sets.prefix
+        self._written, self._delay = 0, max(base.delay, encoder_delay)
+        made = Sets.of(bytes(opened(self._options).extradata or b""))
+        if {one.shape for one in made.read} != {one.shape for one in base.sets.read}:
+            raise GroupsRefused("the encoder's pictures are of another kind")
+        source = film.stream
+        stream = output.add_stream_from_template(source, opaque=True)
+        stream.time_base = timeline.time_base
+        ctx = stream.codec_context
+        ctx.framerate = timeline.rate  # without it mov writes no timecode track
+        ctx.extradata = (base.sets + made).record()
+        ctx.codec_tag = "avc1" if output.format.name != "matroska" else "\0\0\0\0"
+        if source.sample_aspect_ratio:
+            ctx.sample_aspect_ratio = source.sample_aspect_ratio
+        self.stream = stream
+
+    def copy(self, one: Copied) -> list[Any]:
+        """Packets for a picture of which there is one: what was left of the run before it, and its own."""
+        made = self.flush()
+        packet = av.Packet(one.data)
+        packet.pts, packet.is_keyframe = int(self._line.pts[one.number]), one.key
+        return [*made, *self._timed([packet])]
+
+    def own(self, packet: Any) -> Copied | None:
+        """A packet of the film as it is copied; None where the film has no frame of its time."""
+        number = int(np.searchsorted(self._line.pts, packet.pts or 0))
+        if packet.pts is None or number >= len(self._line) or int(self._line.pts[number]) != packet.pts:
+            return None
+        return Copied(packed(units(bytes(packet), self._prefix)), number, packet.is_keyframe)
+
+    def encode(self, frame: Any) -> list[Any]:
+        """Packets that come out as a frame with its pts goes in."""
+        if self._encoder is None:
+            self._encoder = self._opened(self._options)
+        return self._timed(self._encoder.encode(frame))
+
+    def flush(self) -> list[Any]:
+        """The rest of a run."""
+        if self._encoder is None:
+            return []
+        left, self._encoder = self._encoder.encode(None), None
+        return self._timed(left)
+
+    def _timed(self, packets: list[Any]) -> list[Any]:
+        """With decoding times: those of showing, later by the delay of the whole stream."""
+        line = self._line
+        for packet in packets:
+            at = self._written - self._delay
+            early = at * self._film.step if at < 0 else 0
+            packet.dts = int(line.pts[max(0, at)]) + early
+            packet.time_base, packet.stream = line.time_base, self.stream
+            self._written += 1
+        return packets
