@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from command import Dub
-from films import Finished
+from films import Finished, plain_job
 from test_depth import COUNT, PATCHED, film, patches, planes
 from test_master import dub as flac
 from test_master import film as film_of
@@ -298,3 +298,26 @@ def test_a_draft_of_dnxhd_is_one_that_its_half_size_allows(tmp_path: Path) -> No
     media.encode_master(source, media.timeline(source), [], flac(tmp_path / "d.flac", 3840), target, draft=True)
     made = media.probe(target).video
     assert made is not None and (made.width, made.height, made.codec) == (960, 540, "dnxhd")
+
+
+@pytest.mark.parametrize("codec", ["mjpeg", "prores_ks"])
+def test_a_film_that_is_damaged_in_the_middle_makes_no_master(tmp_path: Path, dub: Dub, codec: str) -> None:
+    """In a picture that would be copied as it is: nobody's mouth is in it."""
+    job, film_path = plain_job(tmp_path, {"fr": "fr.wav"}, 50, video="film.mov"), tmp_path / "film.mov"
+    rng = np.random.default_rng(1)
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv422p10le"
+    with media.ClipWriter(film_path, 128, 96, codec=codec, crf=None, pix_fmt=pix_fmt, sample_rate_hz=16_000, channels=1,
+                          timecode="01:00:00:00") as clip:  # fmt: skip
+        for _ in range(50):
+            clip.frame(rng.integers(0, 255, (96, 128, 3), np.uint8))
+        clip.sound(rng.normal(0, 0.01, (32_000, 1)).astype(np.float32))
+    with av.open(str(film_path)) as container:
+        at, size = [(p.pos, p.size) for p in container.demux(video=0) if p.size][30]
+    data = bytearray(film_path.read_bytes())
+    data[at + size // 2 : at + size // 2 + size // 4] = bytes(size // 4)
+    film_path.write_bytes(data)
+    for command in (("check", "--deep"), ("run", "--engine", "local")):
+        code, _, err = dub(command[0], job, "--out", tmp_path / "out", *command[1:])
+        said = [line for line in err.splitlines() if "damaged" in line]
+        assert code == 2 and len(said) == 1 and "is damaged at 01:00:01:05 (frame 30)" in said[0], err
+    assert not list(tmp_path.glob("out/reel/fr/**/*.mov")), "no half of a master is left"

@@ -226,6 +226,8 @@ def test_a_signed_master_is_the_master_and_says_who_changed_what(finished: Finis
     assert json.loads((out / "run.json").read_text())["dubs"][0]["signed"]["by"] == "Ana, House"
     assert "signed as altered content (C2PA) by Ana, House, in film.hi.mp4 and beside" in report(Library(out))
 
+    shown = dubbing.open_results(out).dub("film", "hi")
+    assert shown.damage is None and [m.name for m in shown.masters] == ["film.hi.mp4", "film.hi.archive.mkv"]
     assert started_by(job, out) == set(), "a signature is made once"
     signer(tmp_path, by="Berta")
     assert started_by(job, out) == {"sign film/hi"}, "another certificate masters nothing again"

@@ -16,8 +16,10 @@ from typing import Any
 from dubbing.errors import StageError
 from dubbing.provenance.credentials import PURPOSES, Credentials
 
-__all__ = ["Change", "Claim", "Ingredient", "Signature", "embeds", "fault", "read", "sidecar_of", "sign"]
+__all__ = ["SIDECAR", "Change", "Claim", "Ingredient", "Signature", "embeds", "fault", "read", "sidecar_of", "sign"]
 
+SIDECAR = ".c2pa"
+"""How the name of a file ends that lies beside a master and holds its signature."""
 _ALTERED = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 _TYPES = {"mp4": "video/mp4", "mov": "video/quicktime", "mkv": "video/x-matroska", "mxf": "application/mxf"}
 _INSIDE = ("mp4", "mov")
@@ -81,7 +83,7 @@ def embeds(name: str) -> bool:
 
 def sidecar_of(name: str) -> str:
     """The file beside a master that holds its signature: `reel.fr.c2pa`."""
-    return str(Path(name).with_suffix(".c2pa"))
+    return str(Path(name).with_suffix(SIDECAR))
 
 
 def sign(master: Path, out: Path, claim: Claim, credentials: Credentials, timestamp_url: str | None = None) -> str:
