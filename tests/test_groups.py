@@ -90,7 +90,9 @@ def test_groups_without_a_patch_are_copied_and_the_others_stand_between_them(
     was, now = packets(source, line), packets(target, line)
     assert [n for n in range(COUNT) if was[n] == now[n]] == COPIED
     same_pictures(source, target, COPIED)
-    seen = media.compare_pictures(source, target, drawn)
+    (proof,) = media.prove(source, {target: COPY}, target.with_suffix(".flac"), patch_folders=drawn, language="fr")
+    seen = proof.pictures
+    assert not proof.differing and seen is not None and seen.same == len(COPIED)
     assert seen.psnr_db > 45 and seen.worst_db is not None and seen.worst_db > 42
     shown = next(media.read(target, line, PATCHED[0], PATCHED[0] + 1)).bgr()
     assert shown[28, 36, 2] > 180, "the patch is there"

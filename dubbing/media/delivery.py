@@ -252,7 +252,7 @@ def _check_copied(info: MediaInfo, video: VideoInfo, picture: Encoding) -> None:
         return
     what = f"{picture.encoder.shown} of {shown_formats([picture.pix_fmt])}"
     if picture.own:
-        why = f"groups of {picture.encoder.shown} cannot stand beside an encoder's"
+        why = f"in {picture.encoder.shown} an encoder's parameter sets would take the place of the film's own"
     else:
         why = f"its own pictures, {video.codec} of {video.pix_fmt}, cannot stand in a master of {what}"
     raise UnsupportedMedia(f"{info.path.name}: {why}: remove `untouched: copy`, or ask for what the source is.")

@@ -9,14 +9,13 @@ nor containers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import av
 import av.error
 import numpy as np
 
@@ -31,8 +30,7 @@ from dubbing.media.prores import Box
 from dubbing.media.read import uneven
 
 __all__ = [
-    "Copied", "Ground", "Group", "GroupWriter", "GroupsRefused", "ground", "group_pictures", "groups",
-    "why_encoded",
+    "VARIABLE", "Copied", "Ground", "Group", "GroupsRefused", "ground", "group_pictures", "groups", "why_encoded",
 ]  # fmt: skip
 
 _PLAIN = {PICTURE, IDR, 6, *SETS, 9, 10, 11, 12}
@@ -40,7 +38,8 @@ _PLAIN = {PICTURE, IDR, 6, *SETS, 9, 10, 11, 12}
 _LOOKED_AT, _REORDERED = 1000, 32  # packets; those shown between the last ones are not all there
 _MOST_PICTURES, _MOST_BYTES = 1500, 1 << 28  # of a group that is held until it is known whether it changes
 _STEPS_BACK = (0, 17, 300)  # frames before the wanted one to seek to, one try after another
-_VARIABLE = "it has a variable frame rate, and pictures that are not coded in the order they are shown"
+VARIABLE = "it has a variable frame rate, and pictures that are not coded in the order they are shown"
+"""Why such a film's groups are not copied."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,18 @@ def ground(path: str | Path) -> Ground:
             return Ground("its header has pictures of several kinds")
         if free is None or len(sets.sequences) > 15:
             return Ground("it has so many parameter sets that an encoder's find no place")
-        times = [p.pts for p in islice(container.demux(stream), _LOOKED_AT) if p.size and not p.is_discard]
+        packets = (packet for packet in islice(container.demux(stream), _LOOKED_AT) if packet.size)
+        first = next(packets, None)
+        if first is None or not _Reader(sets).read(first)[0]:
+            return Ground("it does not begin with a clean key frame")
+        times = [p.pts for p in chain([first], packets) if not p.is_discard]
     known = np.array([t for t in times if t is not None], np.int64)
     if len(known) < len(times) or not len(known):
         return Ground("not all of its packets say when they are shown")
     sure = len(known) - _REORDERED if len(times) == _LOOKED_AT else len(known)
     delay = _delay(known, sure)
     if delay and uneven(np.sort(known)[:sure]):
-        return Ground(_VARIABLE)
+        return Ground(VARIABLE)
     return Ground("", sets, delay)
 
 
@@ -163,7 +166,7 @@ def groups(film: Film, sets: Sets) -> Iterator[Group]:
         if clean:
             now, size, pieces = Group(clean=True), 0, ""
         elif len(now.packets) >= _MOST_PICTURES or size > _MOST_BYTES:
-            pieces = f"there is no clean key frame among {_MOST_PICTURES} pictures or 256 MB"
+            pieces = f"there is no clean key frame among {_MOST_PICTURES} pictures, or 256 MB,"
             now.why = now.why or pieces
             yield now
             now, size = Group(), 0
@@ -199,11 +202,11 @@ def group_pictures(
         for group in some:
             reached = at + len(group.pts)
             touched = np.searchsorted(patched, at) < np.searchsorted(patched, reached)
-            numbers = None if touched or at < first or reached > whole else _numbers(group, timeline, at, base.delay)
+            numbers, why = _numbers(group, timeline, at, base.delay)
+            inside, why = at >= first and reached <= whole, group.why or why
             longest = max(longest, reached - at)
-            if numbers is None or group.why or not group.clean:
-                if reasons is not None and not touched and at >= first and reached <= whole:
-                    why = group.why or "its times are not those of its pictures"
+            if touched or why or not inside:
+                if reasons is not None and not touched and inside:
                     reasons[why] = reasons.get(why, 0) + reached - at
                 yield from ((n, None, frame, ()) for n, frame in decoder.feed(group.packets))
             else:
@@ -245,26 +248,28 @@ def _from(film: Film, timeline: Timeline, sets: Sets, first: int) -> tuple[Itera
         if group is None or not group.clean or any(t is None for t in group.pts) or not group.pts:
             continue
         number = int(np.searchsorted(timeline.pts, min(t for t in group.pts if t is not None)))
-        if number <= first and _numbers(group, timeline, number, len(group.packets)) is not None:
+        if number <= first and not _numbers(group, timeline, number, len(group.packets))[1]:
             return chain([group], found), number
     if first:
         film.container.seek(0)
     return groups(film, sets), 0
 
 
-def _numbers(group: Group, timeline: Timeline, first: int, delay: int) -> list[int] | None:
-    """The frame numbers of a group's packets, of which the one shown first has number `first`; None where their times
-    are not those of the timeline, or their order needs more than that delay."""
+def _numbers(group: Group, timeline: Timeline, first: int, delay: int) -> tuple[list[int], str]:
+    """The frame numbers of a group's packets, of which the one shown first has number `first`, and why it cannot be
+    copied: its times are not those of the timeline, its order needs more than that delay, or it is not clean."""
     times = group.pts
-    if any(t is None for t in times) or len(times) != len(group.packets):
-        return None
-    pts = np.array(times, np.int64)
+    pts = np.array([t for t in times if t is not None], np.int64)
     order = np.argsort(pts, kind="stable")
-    if not np.array_equal(pts[order], timeline.pts[first : first + len(pts)]) or _delay(pts) > delay:
-        return None
+    if len(pts) < len(group.packets) or not np.array_equal(pts[order], timeline.pts[first : first + len(pts)]):
+        return [], "its packets do not say when they are shown"
+    if not group.clean:
+        return [], "it does not begin with a clean key frame"
+    if _delay(pts) > delay:
+        return [], "its pictures are coded in another order than those of the film's beginning"
     numbers = np.empty(len(pts), np.int64)
     numbers[order] = first + np.arange(len(pts))
-    return [int(n) for n in numbers]
+    return [int(n) for n in numbers], ""
 
 
 class _Decoder:
@@ -337,74 +342,3 @@ class _Decoder:
             for patch in patches:
                 paste(frame, patch, self._film)
         return frame
-
-
-class GroupWriter:
-    """A stream of an output in which the source's groups and encoded ones follow each other. stream: of the output."""
-
-    def __init__(
-        self, output: Any, film: Film, timeline: Timeline, base: Ground, encoder_delay: int,
-        opened: Callable[[Mapping[str, str]], Any],
-    ) -> None:  # fmt: skip
-        """encoder_delay: how many pictures the encoder codes at most before one that is shown before them;
-        opened(options): such an encoder, its header apart. Raises GroupsRefused: groups cannot be copied."""
-        if base.sets is None:
-            raise GroupsRefused(base.why)
-        if base.delay and not encoder_delay:
-            raise GroupsRefused(_VARIABLE)
-        self._film, self._line, self._opened = film, timeline, opened
-        self._options = {"x264-params": f"sps-id={base.sets.free()}:annexb=0"}
-        self._encoder: Any = None
-        self._prefix = base.sets.prefix
-        self._written, self._delay = 0, max(base.delay, encoder_delay)
-        made = Sets.of(bytes(opened(self._options).extradata or b""))
-        if {one.shape for one in made.read} != {one.shape for one in base.sets.read}:
-            raise GroupsRefused("the encoder's pictures are of another kind")
-        source = film.stream
-        stream = output.add_stream_from_template(source, opaque=True)
-        stream.time_base = timeline.time_base
-        ctx = stream.codec_context
-        ctx.framerate = timeline.rate  # without it mov writes no timecode track
-        ctx.extradata = (base.sets + made).record()
-        ctx.codec_tag = "avc1" if output.format.name != "matroska" else "\0\0\0\0"
-        if source.sample_aspect_ratio:
-            ctx.sample_aspect_ratio = source.sample_aspect_ratio
-        self.stream = stream
-
-    def copy(self, one: Copied) -> list[Any]:
-        """Packets for a picture of which there is one: what was left of the run before it, and its own."""
-        made = self.flush()
-        packet = av.Packet(one.data)
-        packet.pts, packet.is_keyframe = int(self._line.pts[one.number]), one.key
-        return [*made, *self._timed([packet])]
-
-    def own(self, packet: Any) -> Copied | None:
-        """A packet of the film as it is copied; None where the film has no frame of its time."""
-        number = int(np.searchsorted(self._line.pts, packet.pts or 0))
-        if packet.pts is None or number >= len(self._line) or int(self._line.pts[number]) != packet.pts:
-            return None
-        return Copied(packed(units(bytes(packet), self._prefix)), number, packet.is_keyframe)
-
-    def encode(self, frame: Any) -> list[Any]:
-        """Packets that come out as a frame with its pts goes in."""
-        if self._encoder is None:
-            self._encoder = self._opened(self._options)
-        return self._timed(self._encoder.encode(frame))
-
-    def flush(self) -> list[Any]:
-        """The rest of a run."""
-        if self._encoder is None:
-            return []
-        left, self._encoder = self._encoder.encode(None), None
-        return self._timed(left)
-
-    def _timed(self, packets: list[Any]) -> list[Any]:
-        """With decoding times: those of showing, later by the delay of the whole stream."""
-        line = self._line
-        for packet in packets:
-            at = self._written - self._delay
-            early = at * self._film.step if at < 0 else 0
-            packet.dts = int(line.pts[max(0, at)]) + early
-            packet.time_base, packet.stream = line.time_base, self.stream
-            self._written += 1
-        return packets

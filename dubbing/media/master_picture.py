@@ -22,7 +22,8 @@ from dubbing.media.colour import HDR, narrowed, planes_of
 from dubbing.media.delivery import Delivery
 from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
-from dubbing.media.groups import Ground, GroupsRefused, GroupWriter
+from dubbing.media.group_writer import GroupWriter
+from dubbing.media.groups import Ground, GroupsRefused
 from dubbing.media.probe import VideoInfo
 from dubbing.media.prores import Box
 from dubbing.media.tags import kept_tags
@@ -53,6 +54,8 @@ class MadePicture:
         """base: of the film, where groups of its pictures are to be copied (`groups.ground`)."""
         self._made, self._timeline, self.refused = made, timeline, ""
         self._beside = beside(output, film, made, timeline) if made.alike and not draft else None
+        if self._beside is None and made.alike and made.untouched == "copy" and not draft:
+            self.refused = GroupsRefused("an encoder's cannot stand beside them").sentence(film.path)
         self.groups: GroupWriter | None = None
         if base is not None and made.grouped and not draft:
             try:
