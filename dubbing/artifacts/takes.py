@@ -180,6 +180,8 @@ class Signed(Artifact):
     """Masters that carry their signature, by name: copies of them lie in the folder."""
     beside: tuple[str, ...] = ()
     """Names of the files that hold the signatures of the others."""
+    said: tuple[str, ...] = ()
+    """What was read back of each master's signature, in their order, as `dub verify` says it."""
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,13 @@ class Signature:
     trusted: bool
     problems: tuple[str, ...]
 
+    def __str__(self) -> str:
+        if self.problems:
+            return f"the signature in {self.where} is not valid: {'; '.join(self.problems)}"
+        whom = "" if self.trusted else "; its issuer was not looked up"
+        when = self.when or "no time stamp"
+        return f"signed by {self.by} ({self.algorithm.lower()}, {when}), in {self.where}: valid{whom}"
+
 
 def embeds(name: str) -> bool:
     """Whether a master of that name carries its signature itself."""
@@ -86,8 +93,10 @@ def sidecar_of(name: str) -> str:
     return str(Path(name).with_suffix(SIDECAR))
 
 
-def sign(master: Path, out: Path, claim: Claim, credentials: Credentials, timestamp_url: str | None = None) -> str:
-    """Sign a master: write a signed copy into the folder `out`, or what lies beside it; returns the file's name.
+def sign(
+    master: Path, out: Path, claim: Claim, credentials: Credentials, timestamp_url: str | None = None
+) -> Signature:  # fmt: skip
+    """Sign a master: write a signed copy into the folder `out`, or what lies beside it; returns it as it is read back.
 
     Raises StageError: it cannot be signed, or is read back as anything but valid.
     """
@@ -111,7 +120,7 @@ def sign(master: Path, out: Path, claim: Claim, credentials: Credentials, timest
     if found is None or found.problems:
         why = "; ".join(found.problems) if found else "the reader finds no signature"
         raise StageError(f"{master.name} was signed, and its signature is not valid: {why}.")
-    return target.name
+    return found
 
 
 def read(master: Path, sidecar: Path | None = None) -> Signature | None:

@@ -101,7 +101,8 @@ class Sign(Stage[SignInputs, Signed]):
         made = [sign(inputs.master.folder / file, out, claim, credentials, signing.timestamp_url)
                 for file in master.files]  # fmt: skip
         inside = tuple(file for file in master.files if embeds(file))
-        return Signed(credentials.by, inside, tuple(name for name in made if name not in inside))
+        return Signed(credentials.by, inside, tuple(one.where for one in made if one.where not in inside),
+                      tuple(map(str, made)))  # fmt: skip
 
 
 def _ingredient(file: File) -> Ingredient:
