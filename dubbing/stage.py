@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dubbing.config import Config
     from dubbing.manifest import Dub, GeneratorChoice, Title
     from dubbing.master_choice import MasterChoice
+    from dubbing.provenance import Signing
     from dubbing.records import Shot
 
 __all__ = ["RESULT", "NotKnown", "Place", "Resources", "Scope", "Stage", "execute"]
@@ -215,6 +216,16 @@ class Place(Protocol):
     @property
     def masters(self) -> tuple[tuple[str, MasterChoice], ...]:
         """File name of each of this dub's masters, and how it is asked for."""
+        ...
+
+    @property
+    def signing(self) -> Signing | None:
+        """How masters are signed; None where they are not."""
+        ...
+
+    @property
+    def consented(self) -> tuple[str, ...] | None:
+        """The characters whose consent is there, sorted; None where it is not required."""
         ...
 
 
