@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from dubbing import document, languages
+from dubbing import document, languages, sequences
 from dubbing.errors import ManifestError
 from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
 from dubbing.manifest.parts import Parts
@@ -40,6 +40,7 @@ from dubbing.yaml_text import short
 __all__ = [
     "CUT_LISTS",
     "CastMember",
+    "Colour",
     "Dub",
     "GeneratorChoice",
     "Manifest",
@@ -222,6 +223,14 @@ class Still(Model):
     motion: bool = Field(default=False, description="The head moves a little: a degree or two, slowly.")
 
 
+class Colour(Model):
+    """What the colours of a sequence of pictures are, where its headers do not say. Its samples are RGB of full range;
+    OpenEXR holds linear light, of which only the primaries are asked."""
+
+    transfer: Literal["bt709", "srgb", "pq", "hlg"] | None = Field(None, description="How light becomes samples.")
+    primaries: Literal["bt709", "bt2020", "p3"] | None = Field(None, description="What red, green and blue are.")
+
+
 class Title(Model):
     """One film or episode: a locked picture with its source sound, and its dubs."""
 
@@ -230,7 +239,8 @@ class Title(Model):
     )
     video: File = Field(
         description="The source picture with its sound; or a photograph (PNG, JPEG, WebP, TIFF), whose film is as long "
-        "as each dub. Like every file here: a path (relative to the manifest), "
+        "as each dub; or a sequence of pictures (DPX, OpenEXR, TIFF, PNG): its folder, or a pattern such as "
+        "shot_%07d.dpx. Like every file here: a path (relative to the manifest), "
         "or a URI (file, s3; http and https)."
     )
     dubs: list[Dub] = Field(min_length=1, description="One entry per language.")
@@ -240,6 +250,10 @@ class Title(Model):
     )
     original: Original | None = Field(None, description="Which sound of the original is listened to.")
     still: Still | None = Field(default=None, description="Only where `video` is a photograph: how its film is made.")
+    rate: Literal[24, 25, 30, 48, 50, 60, "24000/1001", "30000/1001", "60000/1001"] | None = Field(
+        None, description="Only where `video` is a sequence whose headers do not say it: frames a second."
+    )
+    colour: Colour | None = Field(None, description="Only where `video` is a sequence whose headers do not say it.")
     only: Parts | None = Field(
         None,
         description="The parts of the film that are re-rendered; the rest keeps the source's picture. All without it.",
@@ -253,6 +267,7 @@ class Title(Model):
         def __init__(
             self, *, id: str, video: Path | str, dubs: list[Dub], shots: Path | str | None = None,
             cast: dict[str, CastMember] | None = None, original: Original | None = None, still: Still | None = None,
+            rate: int | str | None = None, colour: Colour | None = None,
             only: Parts | None = None, leave: Parts | None = None,
             master: str | Mapping[str, Any] | Sequence[Any] | None = None, consent: Consent | None = None,
         ) -> None: ...  # fmt: skip
@@ -268,6 +283,16 @@ class Title(Model):
                 [twice[1], "language"],
             )
         return dubs
+
+    @field_validator("video")
+    @classmethod
+    def _here(cls, video: Path | Uri) -> Path | Uri:
+        if isinstance(video, Uri) and video.suffix.lower() in (".dpx", ".exr"):
+            raise said(
+                f"'video' is {video.name!r} at an address, and a sequence of pictures is read from a folder: mount it, "
+                "or copy it to this machine."
+            )
+        return video
 
     @field_validator("shots")
     @classmethod
@@ -485,6 +510,9 @@ def _absolute(title: Title, folder: Path | Uri) -> Title:
     cast = {k: _cast(v) for k, v in title.cast.items()} if title.cast else title.cast
     original = title.original.model_copy(update=changed(title.original, "dialogue")) if title.original else None
     whole = {**changed(title, "video", "shots"), "dubs": dubs, "cast": cast, "original": original}
+    told = {"rate": title.rate, **(title.colour.model_dump() if title.colour else {})}
+    if isinstance(whole["video"], Path) and sequences.may_be(whole["video"]):
+        whole["video"] = sequences.addressed(whole["video"], told)
     return title.model_copy(update=whole)
 
 

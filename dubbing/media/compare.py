@@ -251,7 +251,8 @@ def _described(
     if own.rate_hz != made.rate_hz:
         problems.append(f"{made.rate_hz} Hz, the dub's {own.rate_hz} Hz")
     mxf = "mxf" in master.container
-    unsaid = not made.places and (mxf or "matroska" in master.container)  # they do not say it of PCM
+    silent = mxf or "matroska" in master.container or master.container == "wav"  # they do not say it of PCM
+    unsaid = not made.places and silent
     if own.channels != made.channels or (own.places and own.places != made.places and not unsaid):
         problems.append(f"layout {_layout(made)}, the dub's {_layout(own)}")
     if own.title != made.title:

@@ -22,9 +22,11 @@ import av.error
 import numpy as np
 from av.stream import Discard
 
+from dubbing import sequences
 from dubbing.clock import Timecode
 from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia, several
 from dubbing.media.colour import Colour, picture_bytes
+from dubbing.media.numbered import CONTAINER, planar, planar_name, start_of
 from dubbing.media.probe import (
     display_matrix,
     first_video,
@@ -37,7 +39,7 @@ from dubbing.media.probe import (
 
 __all__ = ["Film", "seekable", "threads_for"]
 
-_SEEKABLE = ("mov", "matroska", "webm")
+_SEEKABLE = ("mov", "matroska", "webm", CONTAINER)
 _ONE_FRAME_A_PACKET = ("h264", "hevc")
 _ALONE = ("cfhd", "dnxhd", "ffv1", "jpeg2000", "mjpeg", "prores")
 """Codecs of which a packet is a picture, shown in the order in which they lie in the file."""
@@ -71,10 +73,16 @@ class Film:
         stream.codec_context.thread_count = threads or threads_for(stream.codec_context)
         stream.codec_context.thread_type = "NONE" if threads == 1 else "AUTO"
         self.rate: Fraction = nominal_rate(stream)
-        self.start_tc = start_timecode(self.container, stream) or "00:00:00:00"
-        self.promised = promised_frames(self.container, stream)
+        self.sequence = sequences.find(path)
+        """Its files, where it is one file a picture."""
+        if self.sequence is None:
+            said = start_timecode(self.container, stream)
+            self.promised = promised_frames(self.container, stream)
+            self.aspect = Fraction(stream.sample_aspect_ratio or 1)
+        else:
+            said, self.promised, self.aspect = start_of(self.sequence).start_tc, self.sequence.count, Fraction(1)
+        self.start_tc = said or "00:00:00:00"
         self.rotation_deg = 0
-        self.aspect = Fraction(stream.sample_aspect_ratio or 1)
         self._shape: tuple[int, int, str] | None = None
         self.on_packet: Callable[[Any], None] | None = None
         self._ends = Fraction(0)
@@ -104,6 +112,9 @@ class Film:
     def colour(self) -> Colour:
         """How the film's pictures become RGB, from its tags."""
         ctx = self.stream.codec_context
+        if self.sequence is not None:
+            transfer = 16 if "f16" in ctx.pix_fmt or "f32" in ctx.pix_fmt else start_of(self.sequence).transfer
+            return Colour.of(0, 2, ctx.height, planar_name(ctx.pix_fmt), transfer)
         return Colour.of(ctx.colorspace, ctx.color_range, ctx.height, ctx.pix_fmt or "", ctx.color_trc)
 
     @property
@@ -142,7 +153,7 @@ class Film:
     def packets(self, left_out: bool = False) -> Iterator[Any]:
         """The picture's packets that are shown, as they lie in the file; those of other streams go to `on_packet`.
         left_out: also those that are decoded only, because an edit list leaves them out."""
-        for packet in self.container.demux():
+        for packet in self._demuxed(every_stream=True):
             if packet.stream is not self.stream:
                 self._note(packet)
             elif packet.size and (left_out or not packet.is_discard):
@@ -167,7 +178,7 @@ class Film:
         holes: list[int] = []
         self._packets = self._labelled = 0
         try:
-            for packet in self.container.demux() if every_stream else self.container.demux(self.stream):
+            for packet in self._demuxed(every_stream):
                 if packet.stream is not self.stream:
                     self._note(packet)
                     continue
@@ -202,6 +213,7 @@ class Film:
                         if (before and (shown or whole)) or (holes and holes[0] <= frame.pts):
                             raise self.damage(number)
                         del pending[: before + 1]
+                    frame = self.shown(frame)
                     self.check(frame, number)
                     yield frame
                     number, shown = number + 1, shown + 1
@@ -212,6 +224,25 @@ class Film:
             raise self.damage(number) from e
         if failed_for or (pending and shown):
             raise self.damage(number)
+
+    def shown(self, frame: Any) -> Any:
+        """A decoded frame as it is worked on: of a sequence in planes (`numbered.planar`)."""
+        if self.sequence is None:
+            return frame
+        made, told = planar(frame), start_of(self.sequence)
+        made.color_primaries, made.color_trc = told.primaries or 2, self.colour.transfer or told.transfer or 2
+        return made
+
+    def _demuxed(self, every_stream: bool) -> Iterator[Any]:
+        """Packets in file order, and empty ones at the end, which let the last frames out of the decoder."""
+        packets = self.container.demux() if every_stream else self.container.demux(self.stream)
+        for packet in packets:
+            if self.sequence is not None and packet.size and packet.pts >= self.sequence.count:
+                last = av.Packet()
+                last.stream = self.stream
+                yield last
+                return
+            yield packet
 
     def _has_hole(self, packet: Any) -> bool:
         """Whether an H.264 or HEVC packet holds what none may: a run of zeros inside a unit, or a unit
@@ -263,7 +294,7 @@ class Film:
         shape = (frame.width, frame.height, frame.format.name)
         if self._shape is None:
             self._shape = shape
-            self.rotation_deg = turn(display_matrix(frame))
+            self.rotation_deg = turn(display_matrix(frame)) if self.sequence is None else 0
         elif shape != self._shape:
             old, new = ("{}x{} {}".format(*s) for s in (self._shape, shape))
             raise UnsupportedMedia(

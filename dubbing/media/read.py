@@ -21,6 +21,7 @@ from dubbing.clock import Timeline
 from dubbing.errors import MediaError
 from dubbing.media.colour import Colour, Layout, fractions, layout_of, planes_of, scaled, turn_upright
 from dubbing.media.film import Film
+from dubbing.media.numbered import CONTAINER
 from dubbing.media.probe import first_video, open_media
 from dubbing.media.square import Grid
 from dubbing.media.times import shown_pts
@@ -228,7 +229,7 @@ def variable_rate(path: str | Path) -> bool:
     """Whether a film's pictures come at uneven times, by what its first thousand packets say. Decodes nothing."""
     with open_media(path) as container:
         stream = first_video(container)
-        if stream is None:
+        if stream is None or container.format.name == CONTAINER:
             return False
         times: list[int] = []
         for packet in container.demux(stream):

@@ -10,7 +10,6 @@ Over 400 lines: everything that is looked at, in the order in which a person rea
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,9 +41,9 @@ from dubbing.preflight.masters import look_at_masters
 from dubbing.preflight.packages import SENT_WITH, other_packages, versions
 from dubbing.preflight.provenance import look_at_signing, said_of_signing
 from dubbing.records import Shot
-from dubbing.remote import Uri
+from dubbing.remote import Uri, scheme_of
 from dubbing.shot_table import SHOTS, read_rows
-from dubbing.store import Store, open_store, standing
+from dubbing.store import Store, open_store, stamp_of, standing
 
 __all__ = ["SENT_WITH", "DubFinding", "Findings", "SoundFinding", "TitleFinding", "devices", "look", "versions"]
 
@@ -169,7 +168,7 @@ def look(
         made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:
             continue
-        info = made.info if made else attempt(at, video, _picture, title.video, store)
+        info = made.info if made else attempt(at, video, _picture, title, store)
         if info is None or info.video is None:
             continue
         if not made and info.video.interlaced:
@@ -245,7 +244,7 @@ def look(
                 f"{title.id} is a photograph: no performance to compare with"
                 + (", and the general prior drives the lips." if prior else ".")
             )
-        elif not info.audio:
+        elif not info.audio and original.dialogue is None:
             found.notes.append(
                 f"{title.id} has no sound of its own: there is no baseline to compare with"
                 + (", and the general prior drives the lips instead of this film's own dialogue." if prior else ".")
@@ -396,7 +395,12 @@ def _taken_back(title: Title, dub: Dub, asked_frames: Ranges | None, store: Stor
     ]
 
 
-def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:
+def _picture(title: Title, store: Store) -> media.MediaInfo:
+    path = title.video
+    if not media.check_sequence(store.local(path)):
+        for key in ("rate", "colour"):
+            if getattr(title, key) is not None:
+                raise ManifestError(f"{path} is no sequence of pictures; '{key}' is for these: remove it.", at=(key,))
     info = media.probe(store.local(path))
     if info.video is None:
         raise MediaError(f"{path} has no video stream; 'video' must be a film.")
@@ -440,7 +444,9 @@ def _dub(
     if dub.dialogue is None:
         dialogue.named(dub.audio, info, dub.track, dub.channels)
     over = _fits(dub.audio, samples, rate_hz, video, picture, line, config)
-    masters = look_at_masters(title, dub, picture, info, choices, os.path.getsize(video))
+    masters = look_at_masters(title, dub, picture, info, choices, stamp_of(video)[0])
+    if scheme_of(store.shown(store.root)) and any(one.muxer == media.SEQUENCE for one in masters.deliveries):
+        raise MediaError(f"{title.id}: a sequence of pictures is written to a folder, and not to an address.")
     loud = _over_full_scale(dub.audio, info, store, sounds)
     names = [one.file(title.id, dub.language, config.quality == "draft") for one in masters.deliveries]
     return DubFinding(

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dubbing import __version__, severity
+from dubbing import __version__, sequences, severity
 from dubbing.artifacts.takes import Signed
 from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
@@ -189,7 +189,7 @@ def _uri(data: bytes | None, kind: str = "jpeg") -> str | None:
 def _lines(library: Library) -> dict[str, Timeline]:
     """Of the titles whose cuts are known."""
     for title, _ in library.dubs():
-        if isinstance(title.video, Path) and not title.video.is_file():
+        if isinstance(title.video, Path) and not sequences.is_there(title.video):
             raise MediaError(f"There is no film at {str(title.video)!r}, which was dubbed here; put it back there.")
     found: dict[str, Timeline] = {}
     for title, dub in library.dubs():
