@@ -33,6 +33,7 @@ from dubbing.errors import ManifestError
 from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
 from dubbing.manifest.parts import Parts
 from dubbing.master_choice import MasterChoice, Masters
+from dubbing.provenance import Signing
 from dubbing.remote import Uri, place, scheme_of
 from dubbing.yaml_text import short
 
@@ -99,6 +100,11 @@ def _channels(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
+Consent = Literal["required"]
+_CONSENT = (
+    "`required`: only faces that are known to be of a character with `consent` are re-rendered; a character without it "
+    "is refused."
+)
 _Track = Annotated[int, Field(ge=1, le=512)]
 _Channels = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=16)], ...], BeforeValidator(_channels),
                       Field(min_length=1, max_length=64)]  # fmt: skip
@@ -254,6 +260,7 @@ class Title(Model):
     )
     leave: Parts | None = Field(None, description="Parts of the film that keep the source's picture.")
     master: Masters | None = Field(None, description="How its masters are made, instead of the manifest's `master`.")
+    consent: Consent | None = Field(None, description=_CONSENT)
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
@@ -262,7 +269,7 @@ class Title(Model):
             cast: dict[str, CastMember] | None = None, original: Original | None = None, still: Still | None = None,
             rate: int | str | None = None, colour: Colour | None = None,
             only: Parts | None = None, leave: Parts | None = None,
-            master: str | Mapping[str, Any] | Sequence[Any] | None = None,
+            master: str | Mapping[str, Any] | Sequence[Any] | None = None, consent: Consent | None = None,
         ) -> None: ...  # fmt: skip
 
     @field_validator("dubs")
@@ -343,6 +350,11 @@ class Manifest(Model):
         None,
         description="How masters are made: `as_source`, a mapping, or a list of them; without it as the config says.",
     )
+    provenance: Signing | None = Field(
+        None,
+        description="Masters are signed as altered content (C2PA), by this certificate; without it as the config says.",
+    )
+    consent: Consent | None = Field(None, description=_CONSENT)
     _document: document.Document | None = PrivateAttr(None)
     _commanded: frozenset[str] = PrivateAttr(frozenset())
 
@@ -364,6 +376,18 @@ class Manifest(Model):
             )
         folder = (info.context or {}).get("folder") or Path.cwd()
         return [_absolute(title, folder) for title in titles]
+
+    @field_validator("provenance")
+    @classmethod
+    def _on_this_machine(cls, value: Signing | None, info: ValidationInfo) -> Signing | None:
+        folder = (info.context or {}).get("folder") or Path.cwd()
+        for path in (value.certificate, value.key) if value is not None and isinstance(folder, Uri) else ():
+            if not str(path).startswith(("/", "~")):
+                raise said(
+                    f"{str(path)!r} is relative to a manifest at a URI, and a key lies on this machine: give a path "
+                    "that begins with / or ~."
+                )
+        return value and value.below(Path("/") if isinstance(folder, Uri) else folder)
 
     @classmethod
     def of(
@@ -416,6 +440,12 @@ class Manifest(Model):
     def masters(self, title: Title, dub: Dub) -> list[MasterChoice] | None:
         """How the masters of a dub are asked for; None where the manifest does not say."""
         return next((said for said in (dub.master, title.master, self.master) if said is not None), None)
+
+    def consented(self, title: Title) -> tuple[str, ...] | None:
+        """The characters of a title whose consent is there, sorted; None where it is not required."""
+        if "required" not in (self.consent, title.consent):
+            return None
+        return tuple(sorted(name for name, one in (title.cast or {}).items() if (one.consent or "").strip()))
 
     @property
     def files(self) -> list[Path | Uri]:

@@ -26,7 +26,7 @@ from dubbing.media.language import three_letters
 from dubbing.media.likeness import until_damage
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, first_video, open_media
 from dubbing.media.seen import InPictures, Likeness
-from dubbing.media.sound import first_sample_time, sound_blocks
+from dubbing.media.sound import first_sample_time, silent_after, sound_blocks
 
 __all__ = ["CLOCK", "Check", "check_picture", "check_sound", "check_times", "check_within", "checked", "stretch"]
 
@@ -285,11 +285,13 @@ def _samples(what: str, dub: MediaInfo, own: AudioInfo, master: MediaInfo, made:
     problem, count, longer = _difference(dub.path, own, master.path, made, align=True)
     if (problem or longer) and "matroska" in master.container and _begins_with_picture(master):
         problem, count, longer = _difference(dub.path, own, master.path, made, align=False)
+    if longer > 0 and not problem and "mxf" in master.container and silent_after(master.path, made.index, count):
+        return Check(what, "equal", f"{several(count, 'sample')}, and {longer} of silence up to the picture's end")
     padded = "mov" in dub.container and made.codec == own.codec in _PADDED and 0 < longer <= CLOCK * own.rate_hz
     if problem or (longer and not padded):
         length = f"{several(count + longer, 'sample')}, the dub has {count}"
         return Check(what, "differs", "; ".join(filter(None, (problem, length if longer else ""))))
-    more = f", and {longer} of the encoder's padding after the dub's end" if longer else ""
+    more = f", and {longer} of the encoder's padding" if longer else ""
     return Check(what, "equal", several(count, "sample") + more)
 
 

@@ -212,6 +212,8 @@ def delivery(
         notices.append(f"{info.path.name}: frame times are rounded to milliseconds, which Matroska counts.")
     if muxer == "mxf" and info.chapters:
         notices.append(f"{info.path.name} has {several(info.chapters, 'chapter')}, which MXF does not carry.")
+    if muxer == "mxf" and sound_info.duration_s is not None and video.frames_hint:
+        notices += _ends_with_picture(sound_info.path.name, sound_info.duration_s - video.frames_hint / video.rate)
     if video.captions and not picture.encoder.captions:
         notices.append(f"{info.path.name} has captions in its pictures, which {picture.encoder.shown} does not carry.")
     if video.dynamic:
@@ -327,6 +329,15 @@ def _asked_muxer(info: MediaInfo, video: VideoInfo, encoder: Encoder, container:
             f"{name} has pixels that are not square, which a sequence of pictures cannot say: ask for `container: mov`."
         )
     return muxer
+
+
+def _ends_with_picture(name: str, over_s: Fraction) -> list[str]:
+    """What the user should know of a sound in MXF that does not last as long as the picture."""
+    if abs(over_s) < Fraction(1, 10_000):
+        return []
+    longer = f"{name} is {1000 * abs(float(over_s)):.1f} ms {'longer' if over_s > 0 else 'shorter'} than the picture"
+    what = "its end is not in the master" if over_s > 0 else "silence follows it"
+    return [f"{longer}, and MXF has both equally long: {what}."]
 
 
 def containers_of(encoder: Encoder) -> list[str]:

@@ -36,8 +36,10 @@ from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.master_choice import MasterChoice
 from dubbing.preflight import characters
 from dubbing.preflight.cast import contradiction, look_at_pictures
+from dubbing.preflight.consent import consent_is_there, said_of_consent
 from dubbing.preflight.masters import look_at_masters
 from dubbing.preflight.packages import SENT_WITH, other_packages, versions
+from dubbing.preflight.provenance import look_at_signing, said_of_signing
 from dubbing.records import Shot
 from dubbing.remote import Uri, scheme_of
 from dubbing.shot_table import SHOTS, read_rows
@@ -156,6 +158,7 @@ def look(
     sounds = Sounds(store.root)
     prior = manifest.generator.name == "rewrite"  # the others are driven by sound alone, whatever the title
     models = attempt(("generator",), (), _generator, manifest, config), attempt(None, (), _expert, config)
+    signing, signer = manifest.provenance or config.provenance, look_at_signing(manifest, config, attempt)
     for i, title in enumerate(manifest.titles):
         at, video = ("titles", i), ("video",)
         attempt(at, ("cast",), contradiction, title)
@@ -195,6 +198,7 @@ def look(
                 continue
             found.notes += [loud] if loud else []
         dubs = []
+        listed: set[str] = set()
         for j, dub in enumerate(title.dubs):
             own = made.line(dub.language) if made else line
             if dub.dialogue is not None and dub.dialogue != dub.audio:
@@ -203,6 +207,7 @@ def look(
                     store, sounds,
                 )  # fmt: skip
             attempt(at, ("dubs", j, "stems"), characters.stems_fit_cast, title, dub)
+            attempt(at, ("cast",), consent_is_there, manifest, title, dub)
             attempt(at, ("dubs", j), characters.known, title, dub, partial(characters.named_by_reviewers, title, store))
             if dub.stems is not None:
                 fits = partial(_fits, film=store.local(title.video), picture=info, line=own, config=config)
@@ -211,7 +216,8 @@ def look(
                     config.length_tolerance_frames, float(info.video.rate), fits,
                 )  # fmt: skip
             if dub.lines is not None:
-                attempt(at, ("dubs", j, "lines"), characters.lines_can_be_read, title, dub, info.video, store)
+                lines = attempt(at, ("dubs", j, "lines"), characters.lines_can_be_read, title, dub, info.video, store)
+                listed |= {one.character for one in lines or () if one.character}
             one = attempt(
                 at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds,
                 manifest.masters(title, dub) or config.master,
@@ -223,6 +229,7 @@ def look(
                 dubs.append(replace(one, asked=said, asked_frames=frames))
                 found.notes += _taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
+        found.notes += said_of_consent(manifest, title, partial(characters.named_by_reviewers, title, store), listed)
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
         good = len(found.problems) == before
         heard = attempt(at, ("original",), _heard, title, info, store, listener) if listener and good else None
@@ -248,8 +255,11 @@ def look(
         )
     if not config.sync.score:
         found.notes.append("The takes are not measured: there are no numbers, and no shot asks for review.")
+    if signing is not None and signer is not None:
+        masters = [name for t in found.titles for d in t.dubs for name in (d.master, *d.others)]
+        found.notes += said_of_signing(signer, signing, masters)
     attempt(None, (), store.check)
-    _disk(found, store)
+    _disk(found, store, 1 if signing is None else 2)
     found.notes += other_packages()
     found.versions = {**versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
     if all(models):
@@ -568,14 +578,17 @@ def _title(
     )  # fmt: skip
 
 
-def _disk(found: Findings, store: Store) -> None:
-    """Free space against a guess that leans to too much; already finished work is not subtracted."""
+def _disk(found: Findings, store: Store, copies: int) -> None:
+    """Free space against a guess that leans to too much; already finished work is not subtracted. copies: how often a
+    master lies there."""
     for title in found.titles:
         for dub in title.dubs:
             pcm = dub.samples * dub.channels * 3
             rendered = title.frames if dub.asked_frames is None else sum(b - a for a, b in dub.asked_frames)
             windows = len(film_windows((), title.frames, title.rate)) > 1  # are there while they are joined
-            found.disk_needed += dub.room_bytes * (1 + windows) + pcm * (1 + len(dub.others)) + rendered * _TAKE_BYTES
+            found.disk_needed += (
+                dub.room_bytes * (copies + windows) + pcm * (1 + len(dub.others)) + rendered * _TAKE_BYTES
+            )
     found.disk_free = shutil.disk_usage(standing(store.root)).free
     if found.disk_free < found.disk_needed:
         found.notes.append(

@@ -349,8 +349,16 @@ class Store:
                 self.remove(final)
             part.replace(final)
             sync(final.parent)
-        for old in followed(made.parent):
+        self.retire(made.parent)
+
+    def retire(self, folder: Path) -> None:
+        """Remove the results that the one in a folder follows (same folder name up to the key)."""
+        for old in followed(folder):
             shutil.rmtree(old)
+
+    def retract(self, final: Path) -> None:
+        """Remove what was published under a name, where anything was."""
+        final.unlink(missing_ok=True)
 
     # -- one run at a time -------------------------------------------------------------------
 
