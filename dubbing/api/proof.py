@@ -169,6 +169,8 @@ def _asked(run: DubResults) -> tuple[Dub, Sequence[MasterChoice], bool] | None:
 def _provenance(master: Path, asked: bool) -> list[Check]:
     """Whether a master is signed, and by whom. asked: whether its run was to sign it; else nothing is said where that
     cannot be told."""
+    if master.is_dir():
+        return []  # a folder of pictures, which nothing signs
     if not credentials.installed():
         why = "it was to be signed, and c2pa-python is not installed: pip install 'dubbing[provenance]'"
         return [Check("provenance", "not looked at", why)] if asked else []
