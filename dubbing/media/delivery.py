@@ -305,9 +305,8 @@ def _asked_muxer(info: MediaInfo, video: VideoInfo, encoder: Encoder, container:
     if muxer not in encoder.muxers:
         able = ", ".join(containers_of(encoder))
         other = "; or name another `codec`" if CONTAINER in encoder.muxers else ""
-        raise UnsupportedMedia(
-            f"{name}: a master in {encoder.shown} cannot be in {container}; it may be in {able}{other}."
-        )
+        what = f"a master in {encoder.shown} cannot be in {container}"
+        raise UnsupportedMedia(f"{name}: {what}; it may be in {able}{other}.")
     if muxer == "mxf" and video.rate not in _MXF_RATES:
         raise UnsupportedMedia(
             f"{name} has {video.rate} frames a second, and MXF has {', '.join(map(str, _MXF_RATES))}: ask for `mov`."
@@ -333,7 +332,7 @@ def _ends_with_picture(name: str, over_s: Fraction) -> list[str]:
 
 def containers_of(encoder: Encoder) -> list[str]:
     """The containers that carry a codec, as people ask for them."""
-    names = {muxer: name for name, muxer in MUXERS.items()} | {CONTAINER: encoder.name}
+    names = {"matroska": "mkv", CONTAINER: encoder.name}
     return [names.get(muxer, muxer) for muxer in encoder.muxers]
 
 

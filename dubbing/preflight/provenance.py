@@ -39,8 +39,8 @@ def no_folder(films: Sequence[Path | Uri], masters: Sequence[str]) -> None:
     folders += [Path(name) for name in masters if name.endswith(tuple(f".{kind}" for kind in SEQUENCES))]
     if folders:
         raise UnsupportedMedia(
-            f"{folders[0]} is a folder of pictures, and a signature covers one film and one master, each a file: remove "
-            "'provenance', or give and ask for files."
+            f"{folders[0]} is a folder of pictures, and a signature covers one film and one master, each a file: "
+            "remove 'provenance', or give and ask for files."
         )
 
 
