@@ -40,17 +40,8 @@ _PLAIN = MasterChoice()
 _MXF_RATES = (*(Fraction(n * 1000, 1001) for n in (24, 30, 60)), *map(Fraction, (24, 25, 30, 50, 60)))
 _LOSSLESS_IN: dict[str, set[str]] = {
     "mp4": {"flac", "alac"},
-    "mov": {
-        "alac",
-        "pcm_u8",
-        "pcm_s16le",
-        "pcm_s16be",
-        "pcm_s24le",
-        "pcm_s24be",
-        "pcm_s32le",
-        "pcm_f32le",
-        "pcm_f64le",
-    },
+    "mov": {"alac", "pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"}
+    | {"pcm_s32le", "pcm_f32le", "pcm_f64le"},
     "matroska": {"flac", "alac", "tta"}
     | {"pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
     "mxf": {"pcm_s16le", "pcm_s24le"},
