@@ -106,7 +106,9 @@ def main() -> None:
             source = again(short, folder / f"film{suffix}", 6 * minutes)
             line = media.timeline(source)
             media.save_timeline(folder, line)
-            drawn = [patches(source, folder / "p", (320, 180, 320, 240), range(0, len(line), 3), 4)]
+            width, height = args.size
+            box, third = (width // 4, height // 4, width // 4, height // 3), len(line) // 3
+            drawn = [patches(source, folder / "p", box, range(third, 2 * third), 4)]
             sound = folder / "dub.wav"
             with media.ClipWriter(sound, sample_rate_hz=48_000, channels=2) as made:
                 made.sound(np.zeros((48_000 * 60 * minutes, 2), np.float32))
