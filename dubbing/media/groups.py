@@ -140,7 +140,7 @@ class _Reader:
 
     def read(self, packet: Any) -> tuple[bool, str]:
         """Whether a packet is a clean key frame, and why it cannot be copied."""
-        why = "parts of it are to be left out" if packet.is_discard else ""
+        why = "an edit list leaves out others of their group" if packet.is_discard else ""
         try:
             parts = list(units(bytes(packet), self._sets.prefix))
         except ValueError:

@@ -102,7 +102,8 @@ def prove(
             proofs.append(Proof((now,), None))
             continue
         if path in seen and [i.video.codec for i in (was, now) if i.video] == ["h264", "h264"]:
-            seen[path] = replace(seen[path], same=own_packets(film, path))
+            one = seen[path]
+            seen[path] = replace(one, sums=replace(one.sums, same=own_packets(film, path)))
         plan = delivery(was, heard, tracks, choice) if heard is not None and choice is not None else None
         checks = list(
             _draft(path, timeline or timeline_of(film, threads=threads), threads)
