@@ -17,7 +17,7 @@ from dubbing.errors import MediaError, several
 from dubbing.master_choice import MasterChoice
 from dubbing.media.compare import Check, check_picture, check_sound, check_times, check_within, stretch
 from dubbing.media.compare_carried import check_carried
-from dubbing.media.delivery import Delivery, delivery
+from dubbing.media.delivery import COPIED_IN_GROUPS, Delivery, delivery
 from dubbing.media.likeness import LEAST_DB, compare_masters, compare_part, joined_parts
 from dubbing.media.own_packets import own_packets
 from dubbing.media.probe import MediaInfo, VideoInfo, probe
@@ -26,6 +26,7 @@ from dubbing.media.seen import Likeness, Sums
 
 __all__ = ["Proof", "prove", "prove_part"]
 
+_IN_GROUPS = [[codec] * 2 for codec in COPIED_IN_GROUPS]
 _MOST_NAMED = 5
 _ASKED_DB = 24.0  # the limit where a quality was asked for, which may be coarse; another film has at most 16
 
@@ -101,7 +102,7 @@ def prove(
         if isinstance(now, Check):
             proofs.append(Proof((now,), None))
             continue
-        if path in seen and [i.video.codec for i in (was, now) if i.video] == ["h264", "h264"]:
+        if path in seen and [i.video.codec for i in (was, now) if i.video] in _IN_GROUPS:
             one = seen[path]
             seen[path] = replace(one, sums=replace(one.sums, same=own_packets(film, path)))
         plan = delivery(was, heard, tracks, choice) if heard is not None and choice is not None else None
