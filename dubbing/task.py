@@ -18,7 +18,7 @@ from dubbing.artifact import File, Ref
 from dubbing.errors import InputError
 from dubbing.store import content_of, stamp_of
 
-__all__ = ["Inputs", "Outcome", "Task", "Windowed", "awaited", "located", "uncounted"]
+__all__ = ["Inputs", "Outcome", "Task", "Windowed", "WindowedFilm", "awaited", "located", "uncounted"]
 
 _UNCOUNTED, _AWAITED, _UNREAD = "uncounted", "awaited", "unread"
 
@@ -110,6 +110,18 @@ class Windowed(Inputs):
     def bounds(self) -> tuple[int, int]:
         """The frames [start, end) to be done."""
         return self.window or (self.start, self.end)
+
+
+@dataclass(frozen=True)
+class WindowedFilm(Windowed):
+    """Inputs of a stage that does a long film in windows, which are then joined."""
+
+    start: int = field(
+        default=0, kw_only=True, metadata={_UNCOUNTED: "a film begins with its first frame, and a window says its own"}
+    )
+    """First frame of the film: 0."""
+    end: int = field(default=0, kw_only=True, metadata={_UNCOUNTED: "the film's content, or its length, is counted"})
+    """The frame after its last."""
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -294,8 +294,8 @@ def test_the_stage_says_what_it_made(tmp_path: Path) -> None:
     done: list[int] = []
     take = patches(tmp_path / "take" / "face_1", range(50)).parent
     inputs = MasterInputs(
-        0, 50, File(source, ""), File(sound, ""), "film.fr.mp4", "fr", crf=20, preset="ultrafast",
-        takes=(ref(Take, take),), timeline=ref(ShotList, tmp_path),
+        File(source, ""), File(sound, ""), "film.fr.mp4", "fr", crf=20, preset="ultrafast",
+        takes=(ref(Take, take),), timeline=ref(ShotList, tmp_path), end=50,
     )  # fmt: skip
     stage = MakeMaster()
     stage.setup()

@@ -20,10 +20,20 @@ from dubbing.engine import Event
 from dubbing.errors import StageError
 from dubbing.master_choice import MasterChoice
 from dubbing.media.colour import planes_of
+from dubbing.stages import master as master_stage
 
 COUNT = 64
 EDGES = (0, 21, 40, COUNT)
 PATCHED = range(15, 30)  # over an edge
+
+
+def test_a_film_is_divided_by_its_own_cuts_and_never_by_who_works_on_it() -> None:
+    """After 10 s at the next cut, after 20 s anywhere; a short rest belongs to the part before it."""
+    rate = Fraction(25)
+    assert windows.film_windows([0, 300, 900], 120 * 25, rate) == [(0, 120 * 25)]
+    found = windows.film_windows([0, 240, 260, 700, 1500, 4950], 5000, rate)
+    assert [a for a, _ in found] == [0, 260, 700, 1200, 1500, 2000, 2500, 3000, 3500, 4000, 4500]
+    assert [b for _, b in found] == [*(a for a, _ in found[1:]), 5000]
 
 
 def parts_of(
@@ -159,9 +169,9 @@ def test_uneven_times_and_a_film_that_is_cut_shorter_are_kept(tmp_path: Path) ->
 
 @pytest.fixture
 def windowed(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A finished run of the short film, whose masters are to be made again in five windows: 12, 20, 20, 20 and 12
+    """A finished run of the short film, whose masters are to be made again in seven windows of 12
     frames."""
-    monkeypatch.setattr(windows, "FILM_S", 0.4)
+    monkeypatch.setattr(windows, "FILM_S", 0.25)
     return shutil.copytree(finished.out, tmp_path / "out")
 
 
@@ -182,12 +192,12 @@ def test_a_long_master_is_made_in_windows_and_what_is_done_is_not_done_again(
     with pytest.raises(KeyboardInterrupt):
         run(finished.film, windowed, show=stop)
     began = {e.task_id for e in shown if e.kind == "started"}
-    assert began == {"master film/hi/window_2", "master film/hi/window_3"}
+    assert began == {"master film/hi/window_1", "master film/hi/window_2", "master film/hi/window_3"}
     shown.clear()
     assert run(finished.film, windowed, show=shown.append).exit_code in (0, 3)
-    again = [e.task_id for e in shown if e.kind == "started"]
-    assert len(again) == len({*again} - began) == 3 + 1 + 5 + 1, "each window once, and a master of each language"
-    frames = sum(e.frames for e in shown if e.kind == "frames")
+    again = [e.task_id for e in shown if e.kind == "started" and e.stage == "master"]
+    assert len(again) == len({*again} - began) == 4 + 1 + 7 + 1, "each window once, and a master of each language"
+    frames = sum(e.frames for e in shown if e.kind == "frames" and e.stage == "master")
     totals = next(e.totals["master"] for e in shown if e.kind == "planned")
     assert totals[0] == 2 and totals[2] == 2 * 84 and totals[3] + frames == 2 * 84
     assert not list(windowed.glob("film/*/windows/*")), "what was joined is not kept twice"
@@ -202,13 +212,30 @@ def test_a_long_master_is_made_in_windows_and_what_is_done_is_not_done_again(
     assert run(finished.film, windowed).run_json["done_now"] == 0
 
 
-@pytest.mark.ray
-@pytest.mark.parametrize("workers", [2])
-def test_windows_of_many_workers_make_the_same_master(
-    finished: Finished, windowed: Path, tmp_path: Path, workers: int
+def test_a_window_that_fails_fails_its_master_with_one_sentence(
+    finished: Finished, windowed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    make = master_stage.make_part
+
+    def breaks(
+        source: Path, line: Timeline, drawn: Any, asked: Any, out: Path, first: int, last: int, **more: Any
+    ) -> None:
+        if first == 24 and "hi" in out.parts:
+            raise StageError("no pictures came")
+        make(source, line, drawn, asked, out, first, last, **more)
+
+    monkeypatch.setattr(master_stage, "make_part", breaks)
+    said: list[str] = []
+    done = run(finished.film, windowed, show=lambda e: said.append(e.text) if e.kind == "failed" else None)
+    assert done.exit_code == 1 and said == ["StageError: no pictures came"]
+    hindi, tamil = done.summary
+    assert hindi["master"] is None and "no pictures came" in hindi["error"] and tamil["master"]
+
+
+@pytest.mark.ray
+def test_windows_of_many_workers_make_the_same_master(finished: Finished, windowed: Path, tmp_path: Path) -> None:
     alone = shutil.copytree(finished.out, tmp_path / "alone")
     run(finished.film, alone)
-    settings = config.load().model_copy(update={"engine": config.Engine(workers=workers)})
+    settings = config.load().model_copy(update={"engine": config.Engine(workers=2)})
     run(finished.film, windowed, "ray", settings)
     assert masters(windowed) == masters(alone)

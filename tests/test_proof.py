@@ -125,17 +125,16 @@ def test_packets_that_are_the_sources_own_are_not_decoded(tmp_path: Path, monkey
     assert "5 of 8 packets are the source's own" in said(found, "pictures")
 
 
-@pytest.mark.parametrize("frame", [0, 3])  # copied, patched
-def test_a_byte_of_a_picture_that_stands_alone_is_missed_by_nobody(tmp_path: Path, frame: int) -> None:
+@pytest.mark.parametrize(("frame", "at"), [(0, 300), (0, 800), (3, 300)])  # copied, faintly, patched
+def test_a_byte_that_is_another_in_a_picture_that_stands_alone_is_found(tmp_path: Path, frame: int, at: int) -> None:
     source, sound, drawn, target = stand_alone(tmp_path)
     data = bytearray(target.read_bytes())
     with av.open(str(target)) as container:
         packet = [p for p in container.demux(video=0) if p.size][frame]
-        at = packet.pos + 8 + 148 + 8 + 2 * 4 + 40  # in the first slices, far above the mouth
-    data[at] ^= 0x55
+    data[packet.pos + at] ^= 0x55
     target.write_bytes(data)
-    told = differing(proven(source, target, sound, drawn))
-    assert f"frame {frame} " in told["pictures"]
+    told = differing(proven(source, target, sound, drawn, choice=MasterChoice()))
+    assert f"frame {frame} " in " ".join(told.values())
 
 
 def test_several_masters_are_proven_by_one_look_at_the_film(tmp_path: Path) -> None:
@@ -204,12 +203,12 @@ def test_windows_of_a_film_come_to_what_one_look_finds_and_a_fault_is_looked_at_
 
 @pytest.mark.long
 def test_a_run_of_a_long_film_proves_it_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dubbing.analysis.windows.FILM_S", 1.0)
-    job, out = plain_job(tmp_path, {"fr": "fr.flac"}, 100), tmp_path / "out"
+    monkeypatch.setattr("dubbing.analysis.windows.FILM_S", 0.5)
+    job, out = plain_job(tmp_path, {"fr": "fr.flac"}, 40), tmp_path / "out"
     started: list[str] = []
     done = run(job, out, show=lambda e: started.append(e.task_id) if e.kind == "started" else None)
     assert [name for name in started if name.startswith("proof")] == [
-        *(f"proof reel/fr/window_{n}" for n in range(1, 4)), "proof reel/fr",
+        *(f"proof reel/fr/window_{n}" for n in (1, 2)), "proof reel/fr",
     ]  # fmt: skip
     assert done.exit_code == 0 and done.summary[0]["verified"] is True
     assert not list((out / "reel" / "fr" / "windows").glob("proof-*"))

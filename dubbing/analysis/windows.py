@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 WINDOW_FRAMES = 1440  # a minute at 24 frames a second
 OVERLAP_FRAMES = 48
-FILM_S = 60.0
+FILM_S = 10.0  # shorter windows leave fewer slots idle while the last are made, longer ones decode less twice
 _SAME_FACE = 0.4  # overlap of boxes in the frames that two windows share
 
 
@@ -40,16 +40,16 @@ def windows(start: int, end: int) -> list[tuple[int, int]]:
 def film_windows(starts: Iterable[int], end: int, rate: Fraction) -> list[tuple[int, int]]:
     """Parts [a, b) of a film of `end` frames whose pictures are made by themselves. Each begins where a shot does that
     is FILM_S or more after the part before, and at twice that where none begins. starts: first frames of shots, in
-    order. A film that is no longer than twice FILM_S is one part; the last part is not shorter than half of it."""
-    least, most = max(1, round(FILM_S * rate)), max(2, round(2 * FILM_S * rate))
+    order. A film that is no longer than twelve times FILM_S is one part; the last is not shorter than half of it."""
+    least = max(1, round(FILM_S * rate))
     edges = [0]
-    if end > most:
+    if end > 12 * least:
         for start in (*starts, end):
-            while start - edges[-1] > most:
-                edges.append(edges[-1] + most)
+            while start - edges[-1] > 2 * least:
+                edges.append(edges[-1] + 2 * least)
             if start - edges[-1] >= least and start < end:
                 edges.append(start)
-        if len(edges) > 1 and end - edges[-1] < least / 2:
+        if end - edges[-1] < least / 2:
             del edges[-1]
     return list(zip(edges, [*edges[1:], end], strict=True))
 

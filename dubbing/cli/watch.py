@@ -62,7 +62,7 @@ class _Shown(ABC):
         self.tally(event)
         if event.kind == "failed":
             self.say(f"{doing(event.stage)} of {event.where or event.task_id} failed: {first_line(event.text)}")
-        elif event.kind == "finished" and event.stage == "master":
+        elif event.kind == "finished" and event.stage == "master" and event.window is None:
             self.say(f"{event.where} is rendered")
         elif event.kind == "message":
             self.say(event.text)

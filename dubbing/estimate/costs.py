@@ -252,7 +252,7 @@ def _decided_work(
     """
     length = (task.span if job.done(task) else task.frames) * asked_share(job, title, task)
     if task.stage in WHOLE_TITLE | {"still", "shots", "master", "proof"}:
-        frames = task.frames or title_frames
+        frames = length if isinstance(task.inputs, Windowed) else task.frames or title_frames
         return Work(frames, frames * megapixels)
     if task.stage in ("faces", "active", "descriptors"):
         found: FaceTracks | None = job.result(task) if task.kind.Result is FaceTracks else None
@@ -290,7 +290,7 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
                 continue
             work = works[task.id]
             if task.stage in ("master", "proof"):
-                work = replace(work, faces=patched[task.language or ""])
+                work = replace(work, faces=patched[task.language or ""] * work.frames / frames)
             elif task.stage in ("people", "cast", "speakers", "actors"):
                 work = replace(work, faces=tracked)
             costs[task.stage] = costs.get(task.stage, Cost()) + Cost(

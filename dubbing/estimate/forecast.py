@@ -10,16 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dubbing.analysis.asked import within
-from dubbing.analysis.windows import windows
+from dubbing.analysis.windows import film_windows, windows
 from dubbing.errors import several
 from dubbing.estimate.costs import Rate, Rates, Work, asked_share, decided_works
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
 from dubbing.job import Job
 from dubbing.manifest import Title
+from dubbing.media import seekable
 from dubbing.pipeline import PIPELINE
 from dubbing.records import Shot
 from dubbing.stage import Resources
-from dubbing.task import Task
+from dubbing.task import Task, Windowed
 
 __all__ = ["STARTUP_S", "Estimate", "StageEstimate", "estimate"]
 
@@ -211,6 +212,20 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             work, waits = Work(), (*waits, *(o.id for o in invented[-len(parts) :]))
         expect(name, work, waits, len(shot), turn)
 
+    def expect_film(name: str, work: Work, ends: Sequence[tuple[Shot, tuple[str, ...]]], turn: int) -> None:
+        """Split into windows where the film is long. ends: what must have ended of each shot."""
+        video = job.info(title).video
+        parts = film_windows((s.start_frame for s in shots), int(frames), video.rate) if video else []
+        waits = [one for _, of in ends for one in of]
+        if len(parts) > 1 and seekable(job.info(title).container):
+            for n, (a, b) in enumerate(parts, 1):
+                own = [one for s, of in ends if s.start_frame < b and a < s.end_frame for one in of]
+                expect(
+                    f"{name}/window_{n}", work * ((b - a) / frames), tuple(dict.fromkeys(own)), b - a, turn, part=True
+                )
+            work, waits = Work(), [*waits, *(o.id for o in invented[-len(parts) :])]
+        expect(name, work, tuple(dict.fromkeys(waits)), frames, turn)
+
     if not by_stage["faces"]:
         sound = tuple(t.id for t in by_stage["source_audio"])
         for shot in shots:
@@ -231,16 +246,18 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         real = [t for stage in ("master", "proof") for t in by_stage[stage] if t.language == dub.language]
         if real:
             patched = sum(works[t.id].frames for t in by_stage["lipsync"] if t.language == dub.language)
-            todo += [
-                _Open(t.id, t.stage, replace(works[t.id], faces=patched), (*t.needs, *t.after), t.rank, t.weight)
-                for t in real
-                if not job.done(t)
-            ]
+            for t in real:
+                if not job.done(t):
+                    joins = isinstance(t.inputs, Windowed) and t.inputs.parts is not None
+                    work = Work() if joins else replace(works[t.id], faces=patched * t.frames / max(1, frames))
+                    waits = (*t.needs, *t.after)
+                    todo.append(_Open(t.id, t.stage, work, waits, t.rank, t.weight, t.window is not None))
             continue
         said = f"turns {name}"
         if not any(t.language == dub.language for t in by_stage["turns"]):
             expect(said, Work(frames), (f"speakers {title.id}", f"audio {name}"), turn=turn)
-        ends, patched = [], 0.0
+        ends: list[tuple[Shot, tuple[str, ...]]] = []
+        patched = 0.0
         ranges = job.asked(title, dub, shots)
         for shot in shots:
             mine = (
@@ -255,12 +272,13 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             work = work * (sum(b - a for a, b in mine) / len(shot))
             expect_shot(lips, shot, work, (decided, said), turn)
             expect_shot(sync, shot, work, (lips,), turn)
-            ends += [lips, sync]
+            ends.append((shot, (lips, sync)))
             patched += work.frames
         whole = Work(frames, frames * megapixels, patched)
-        expect(f"master {name}", whole, tuple(ends), frames, turn)
+        expect_film(f"master {name}", whole, ends, turn)
         if job.config.proof == "on":
-            expect(f"proof {name}", whole, (f"master {name}",), frames, turn)
+            after = (f"master {name}",)
+            expect_film(f"proof {name}", whole, [(shot, after) for shot in shots], turn)
     return [*todo, *invented], {o.id for o in invented}
 
 

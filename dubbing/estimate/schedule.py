@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["Piece", "in_parts", "longest_chain", "makespan"]
+__all__ = ["Piece", "in_parts", "longest_chain", "makespan", "spans"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,13 @@ def in_parts(piece: Piece, count: int) -> list[Piece]:
 
 
 def makespan(pieces: Sequence[Piece], cores: float, gpus: float) -> float:
-    """Seconds from the first start to the last end. A piece that asks for more than there is gets all there is;
-    what waits for an id that is not here does not wait for it."""
+    """Seconds from the first start to the last end. As `spans`."""
+    return max((end for _, end in spans(pieces, cores, gpus).values()), default=0.0)
+
+
+def spans(pieces: Sequence[Piece], cores: float, gpus: float) -> dict[str, tuple[float, float]]:
+    """When each piece starts and ends, in seconds from the first start, by its id. A piece that asks for more than
+    there is gets all there is; what waits for an id that is not here does not wait for it."""
     known = {p.id: p for p in pieces}
     left = {p.id: len({w for w in p.waits if w in known}) for p in pieces}
     follows: dict[str, list[str]] = defaultdict(list)
@@ -59,6 +64,7 @@ def makespan(pieces: Sequence[Piece], cores: float, gpus: float) -> float:
             offer(p)
     now, free_cores, free_gpus = 0.0, cores, gpus
     running: list[tuple[float, str, float, float]] = []
+    at: dict[str, tuple[float, float]] = {}
     ended = 0
     while True:
         while True:
@@ -68,6 +74,7 @@ def makespan(pieces: Sequence[Piece], cores: float, gpus: float) -> float:
             kind = min(fit, key=lambda k: ready[k][0])
             name = heapq.heappop(ready[kind])[-1]
             free_cores, free_gpus = free_cores - kind[0], free_gpus - kind[1]
+            at[name] = now, now + known[name].seconds
             heapq.heappush(running, (now + known[name].seconds, name, *kind))
         if not running:
             break
@@ -79,7 +86,7 @@ def makespan(pieces: Sequence[Piece], cores: float, gpus: float) -> float:
                 offer(known[after])
     if ended < len(known):
         raise ValueError("these pieces wait for each other in a circle")
-    return now
+    return at
 
 
 def longest_chain(pieces: Iterable[Piece]) -> float:

@@ -1,9 +1,9 @@
 """How like a film's pictures those of another file are, frame by frame, in one pass over both.
 
-What a matte covers is left out (`gap`). A frame that is absent, or one too many, is found by its
-picture: where a pair differs and the next frame of either film fits, the pass goes on from there. Two frames of each
-film are held. Where every picture stands alone in its packet, equal packets are equal pictures, and are not decoded.
-Captions and what else lies in single pictures are compared on the way.
+What a matte covers is left out (`gap`). A frame that is absent, or one too many, is found by its picture: where a pair
+differs and the next frame of either film fits, the pass goes on from there. Two frames of each film are held. Where
+every picture stands alone in its packet, equal packets are equal pictures, and are not decoded. Captions and what else
+lies in single pictures are compared on the way.
 
 A frame differs where its PSNR, or that of its worst block of 16x16 pixels, in luma or chroma, is under a limit: the
 first finds what is spread, the second what is small. It does not find a frame that is shown twice where nothing moves.
@@ -127,7 +127,7 @@ def compare_part(
     in which not every one of them is as it should be: then all of it has to be looked at. line: the source's frames.
 
     It looks for a frame where its time says that it is; whether the master has that many, and at these times, its
-    packets say (`joined_parts`). Raises MediaError: the source cannot be read.
+    packets say (`joined_parts`). Raises MediaError: a file cannot be opened.
     """
     alone = [stand_alone(source, master) for master in masters]
     with contextlib.ExitStack() as files:
@@ -262,7 +262,8 @@ class _Pass:
             name: InPictures(int(own is not None), int(made is not None), a.frame if own != made else None)
             for name, (own, made) in _in_both(a.picture.av_frame, b.picture.av_frame).items()
         }
-        self._sums += replace(one, masked=int(bool(self._patches)), within=within)
+        other = a.frame if a.data is not None and b.data is not None and not self._patches else None
+        self._sums += replace(one, masked=int(bool(self._patches)), other=other, within=within)
         if not gap.fits(self._least):
             _stretch(self._differing, a.frame, gap.db, decibels(max(gap.luma, gap.chroma)))
 

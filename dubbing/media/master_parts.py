@@ -180,7 +180,7 @@ class _Joined:
         self.output, self._picture = output, output.picture
         self._line = timeline
         self._files = [_files(folder, n) for folder in folders]
-        parts = [np.load(index) for _, index in self._files]
+        parts = [_index(index) for _, index in self._files]
         self._numbers = np.concatenate([part["numbers"] for part in parts])
         self._keys = np.concatenate([part["keys"] for part in parts])
         self._sizes = [part["sizes"].tolist() for part in parts]
@@ -262,6 +262,12 @@ class _Joined:
                     if len(data) != size:
                         raise DamagedResult(f"{str(path)!r} ends early; run the job again.", path.parent)
                     yield data
+
+
+def _index(path: Path) -> dict[str, np.ndarray]:
+    """What is told of a part's packets; the file is closed again, since a film has hundreds of parts."""
+    with np.load(path) as held:
+        return dict(held)
 
 
 def _decoded_at(pts_N: np.ndarray, behind: int, whole: int) -> np.ndarray:

@@ -176,13 +176,14 @@ def _picture(was: MediaInfo, now: MediaInfo, seen: Likeness, plan: Delivery | No
     assert was.video is not None and now.video is not None
     wanted: VideoInfo = was.video if plan is None else plan.wanted(was.video)
     yield from check_times(seen.source, seen.master, seen.missing, seen.extra)
-    yield _pictures(seen, known)
+    yield _pictures(seen, known, plan is not None and plan.picture.alike)
     yield from check_picture(wanted, now.video, "mxf" in now.container)
     yield from check_within(seen, was.video, wanted, now.video, None if plan is None else plan.picture.encoder)
 
 
-def _pictures(seen: Likeness, known: bool) -> Check:
-    """The pictures in one sentence. known: whether it is known where mattes are."""
+def _pictures(seen: Likeness, known: bool, copied: bool) -> Check:
+    """The pictures in one sentence. known: whether it is known where mattes are; copied: whether pictures without a
+    patch are to be the source's own packets, where any are."""
     line = seen.source
     if known:
         where = f"outside the mattes, which {several(seen.masked, 'frame has one', 'frames have')}"
@@ -195,11 +196,15 @@ def _pictures(seen: Likeness, known: bool) -> Check:
     rest = sum(b - a + 1 for a, b, _, _ in seen.differing[_MOST_NAMED:])
     named += [f"{several(rest, 'more frame')}"] if rest else []
     named += [seen.damage.rstrip(".")] if seen.damage else []
+    if copied and known and seen.same and seen.sums.other is not None:
+        named.append(
+            f"{stretch(line, seen.sums.other, seen.sums.other)} has no patch and is not the source's own packet"
+        )
     if named or seen.worst_frame is None:
         return Check("pictures", "differs", "; ".join([*named, where] if named else ["none could be compared"]))
-    copied = f"; {seen.same} of {several(seen.pairs, 'packet')} are the source's own" if seen.same else ""
+    own = f"; {seen.same} of {several(seen.pairs, 'packet')} are the source's own" if seen.same else ""
     worst = f"worst {seen.worst_db:.1f} dB in {stretch(line, seen.worst_frame, seen.worst_frame)}"
-    return Check("pictures", "equal", f"PSNR {seen.psnr_db:.1f} dB {where}; {worst}{copied}")
+    return Check("pictures", "equal", f"PSNR {seen.psnr_db:.1f} dB {where}; {worst}{own}")
 
 
 def _ends(line: Timeline, first: int, last: int) -> dict[str, Any]:

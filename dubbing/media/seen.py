@@ -26,14 +26,15 @@ class InPictures:
 @dataclass(frozen=True)
 class Sums:
     """What pairs of pictures come to. error: sum of squared differences, in steps of 8 bits; samples: how many were
-    compared; pairs, masked, same: as of `Likeness`; worst: PSNR and number of the worst frame; best: the greatest PSNR;
-    within: as of `Likeness`."""
+    compared; pairs, masked, same, within: as of `Likeness`; other: the first frame without a patch whose packet is
+    another, where packets are compared; worst: PSNR and number of the worst frame; best: the greatest PSNR."""
 
     error: float = 0.0
     samples: int = 0
     pairs: int = 0
     masked: int = 0
     same: int = 0
+    other: int | None = None
     worst: tuple[float, int] | None = None
     best: float | None = None
     within: Mapping[str, InPictures] = field(default_factory=dict)
@@ -49,7 +50,8 @@ class Sums:
             within[name] = InPictures(was.source + one.source, was.master + one.master, first)
         return Sums(
             self.error + other.error, self.samples + other.samples, self.pairs + other.pairs,
-            self.masked + other.masked, self.same + other.same, min(worst, default=None), max(best, default=None),
+            self.masked + other.masked, self.same + other.same, other.other if self.other is None else self.other,
+            min(worst, default=None), max(best, default=None),
             within,
         )  # fmt: skip
 

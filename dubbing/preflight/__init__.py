@@ -27,6 +27,7 @@ from dubbing.analysis.asked import Ranges, ShownFilm, asked, within
 from dubbing.analysis.cutlist import OutsideFilm, read_cuts
 from dubbing.analysis.footage import Sounds, made_of
 from dubbing.analysis.speech import Listener
+from dubbing.analysis.windows import film_windows
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
@@ -567,7 +568,8 @@ def _disk(found: Findings, store: Store) -> None:
         for dub in title.dubs:
             pcm = dub.samples * dub.channels * 3
             rendered = title.frames if dub.asked_frames is None else sum(b - a for a, b in dub.asked_frames)
-            found.disk_needed += dub.room_bytes + pcm * (1 + len(dub.others)) + rendered * _TAKE_BYTES
+            windows = len(film_windows((), title.frames, title.rate)) > 1  # are there while they are joined
+            found.disk_needed += dub.room_bytes * (1 + windows) + pcm * (1 + len(dub.others)) + rendered * _TAKE_BYTES
     found.disk_free = shutil.disk_usage(standing(store.root)).free
     if found.disk_free < found.disk_needed:
         found.notes.append(

@@ -14,17 +14,17 @@ from dubbing.store import Store
 __all__ = ["COLUMNS", "proof_lines", "proof_of"]
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "frames, times": ("frames", "times"),
+    "frames": ("frames", "times"),
     "pictures": ("pictures", "file"),
     "sound": ("sound", "samples", "the source's track"),
-    "size, aspect, turn": ("picture",),
-    "colour tags": ("colour tags",),
+    "shape": ("picture",),
+    "colour": ("colour tags",),
     "HDR": ("HDR metadata",),
     "timecode": ("timecode",),
     "captions": ("captions",),
     "subtitles": ("subtitles",),
     "chapters": ("chapters",),
-    "tags, other streams": ("tags", "further pictures", "covers", "attachments", "data"),
+    "tags": ("tags", "further pictures", "covers", "attachments", "data"),
 }
 """The columns, and how the subjects of the checks in each begin."""
 

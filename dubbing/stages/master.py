@@ -15,13 +15,13 @@ from dubbing.artifacts.takes import Master, Scores, Take
 from dubbing.master_choice import MasterChoice
 from dubbing.media import encode_masters, load_timeline, make_part
 from dubbing.stage import Place, Resources, Scope, Stage
-from dubbing.task import Windowed, awaited, uncounted
+from dubbing.task import WindowedFilm, awaited, uncounted
 
 __all__ = ["MakeMaster", "MasterInputs"]
 
 
 @dataclass(frozen=True)
-class MasterInputs(Windowed):
+class MasterInputs(WindowedFilm):
     """What a master depends on, or the pictures of a window of it, which depend on its own takes and on no sound."""
 
     film: File
@@ -55,10 +55,6 @@ class MasterInputs(Windowed):
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
 
-    def counted(self) -> dict[str, Any]:
-        """As of all inputs, but not where it begins and ends, which the film, `frames` and `window` say."""
-        return {name: value for name, value in super().counted().items() if name not in ("start", "end")}
-
 
 class MakeMaster(Stage[MasterInputs, Master]):
     """Decode the source once, paste the patches, encode once for each master; of a long film window by window."""
@@ -67,7 +63,7 @@ class MakeMaster(Stage[MasterInputs, Master]):
     scope = Scope.DUB
     version = 2
     resources = Resources(cpus=1.0, memory_mb=1500)
-    chain_ms = 28.0
+    chain_ms = 0.001  # takes and scores come first: all windows wait for them, and nothing for a window but the join
 
     @classmethod
     def inputs(cls, at: Place) -> MasterInputs:
@@ -79,11 +75,11 @@ class MakeMaster(Stage[MasterInputs, Master]):
         end = frames or shots.frames
         parts = film_windows((a for a, _ in shots.cuts), end, at.rate) if at.seekable else []
         return MasterInputs(
-            0, end, at.film, at.file(at.dub.audio), name, at.dub.language,
+            at.film, at.file(at.dub.audio), name, at.dub.language,
             first.crf if plain else None, str(first.preset) if plain and first.preset is not None else None, takes,
             frames, at.dub.deliver_tracks, waits_for,
             True if at.config.quality == "draft" else None, None if plain else masters,
-            tuple(a for a, _ in parts) if len(parts) > 1 else None, at.ref(ShotList),
+            tuple(a for a, _ in parts) if len(parts) > 1 else None, at.ref(ShotList), end=end,
         )  # fmt: skip
 
     @classmethod

@@ -16,7 +16,7 @@ from dubbing.artifacts.takes import Master, Take
 from dubbing.master_choice import MasterChoice
 from dubbing.media import load_timeline, prove, prove_part
 from dubbing.stage import Place, Resources, Scope, Stage
-from dubbing.task import Windowed, awaited, uncounted
+from dubbing.task import WindowedFilm, awaited, uncounted
 
 __all__ = ["ProofInputs", "ProveMasters"]
 
@@ -24,7 +24,7 @@ _THREADS = 4  # of each decoder: with more, frames that wait for each other take
 
 
 @dataclass(frozen=True)
-class ProofInputs(Windowed):
+class ProofInputs(WindowedFilm):
     """What a proof depends on, or the pictures of a window of it, which depend on its own takes and on no sound."""
 
     film: File
@@ -68,11 +68,12 @@ class ProveMasters(Stage[ProofInputs, Proof]):
         shots, draft = at.result(ShotList), at.config.quality == "draft"
         frames = at.made_of.frames[at.dub.language] if at.made_of else None
         end = frames or shots.frames
-        parts = film_windows((a for a, _ in shots.cuts), end, at.rate) if at.seekable and not draft else []
+        found_by_time = at.seekable and not any(name.endswith(".mxf") for name, _ in at.masters)
+        parts = film_windows((a for a, _ in shots.cuts), end, at.rate) if found_by_time and not draft else []
         return ProofInputs(
-            0, end, at.film, at.file(at.dub.audio), at.ref(Master), at.masters, at.dub.language, takes, frames,
+            at.film, at.file(at.dub.audio), at.ref(Master), at.masters, at.dub.language, takes, frames,
             at.dub.deliver_tracks, draft or None, tuple(a for a, _ in parts) if len(parts) > 1 else None,
-            at.ref(ShotList),
+            at.ref(ShotList), end=end,
         )  # fmt: skip
 
     @classmethod
