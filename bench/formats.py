@@ -11,6 +11,7 @@ where a cell is not as it should be.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,14 +23,16 @@ import av
 import cv2
 import numpy as np
 
-from dubbing import media
+from dubbing import media, sequences
+from dubbing.clock import Timecode
 from dubbing.errors import InputError
-from dubbing.master_choice import MasterChoice
+from dubbing.master_choice import SEQUENCES, MasterChoice
 from dubbing.media.encoders import ENCODERS, PROFILES
+from dubbing.media.numbered_files import new_file
 
 W, H, COUNT, PATCHED = 256, 128, 18, range(6, 12)
 BOX = (96, 32, 64, 64)
-SUFFIXES = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mxf": ".mxf"}
+SUFFIXES = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mxf": ".mxf", media.SEQUENCE: ""}
 TRANSFERS = {"BT.709": None, "PQ": 16, "HLG": 18}
 LEAST_DB = 42.0
 
@@ -76,6 +79,8 @@ def ramp(n: int) -> np.ndarray:
 def film(path: Path, cell: Cell) -> Path:
     """The cell's film."""
     encoder = ENCODERS[cell.codec]
+    if cell.muxer == media.SEQUENCE:
+        return sequence(path, cell)
     options = dict(encoder.options)
     if cell.profile:
         options["profile"] = f"dnxhr_{cell.profile}" if cell.codec == "dnxhd" else cell.profile
@@ -93,6 +98,20 @@ def film(path: Path, cell: Cell) -> Path:
         for n in range(COUNT):
             clip.frame(ramp(n))
     return path
+
+
+def sequence(folder: Path, cell: Cell) -> Path:
+    """The cell's film, one file a picture, numbered by its timecode."""
+    folder.mkdir()
+    start = Timecode.parse("01:00:00:00", Fraction(25))
+    for n in range(COUNT):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(ramp(n)[..., ::-1]), "rgb48le")
+        frame = frame.reformat(format=cell.pix_fmt)
+        number = start.frames + n
+        data = new_file(cell.codec, frame, start + n, Fraction(25), 1, 1, number)
+        (folder / f"film.{number:07d}.{cell.codec}").write_bytes(data)
+    said = {"rate": 25, "transfer": {"PQ": "pq", "HLG": "hlg"}.get(cell.transfer)}
+    return sequences.addressed(folder, said)
 
 
 def patches(
@@ -122,6 +141,8 @@ def sound(path: Path) -> Path:
 
 
 def payloads(path: Path) -> list[bytes]:
+    if (found := sequences.find(path)) is not None:
+        return [file.read_bytes() for file in found.files]
     with av.open(str(path)) as container:
         return [bytes(p) for p in container.demux(video=0) if p.size]
 
@@ -135,6 +156,8 @@ def judged(source: Path, folder: Path, dub: Path, target: Path, choice: MasterCh
         return f"refused: {str(e).removeprefix(str(source)).removeprefix(source.name).lstrip(': ')} |" + " |" * 4, True
     target = target.with_suffix(plan.extension)
     line = media.timeline(source)
+    if target.is_dir():
+        shutil.rmtree(target)
     media.encode_masters(source, line, [folder], dub, {target: choice}, language="fr")
     (proof,) = media.prove(source, {target: choice}, dub, patch_folders=[folder], language="fr")
     seen, now = proof.pictures, media.probe(target).video
@@ -169,6 +192,9 @@ HEAD = (
 def asked() -> Iterator[MasterChoice]:
     """Every codec with its profiles, depths and chroma, in every container that carries it, and some that do not."""
     yield from (MasterChoice(container=container) for container in ("mp4", "mov", "mkv", "mxf"))
+    for container in SEQUENCES:
+        for depth in (None, 8, 10, 12, 16):
+            yield MasterChoice(container=container, bit_depth=depth)  # type: ignore[arg-type]
     for codec in ("prores", "dnxhr"):
         for profile in PROFILES[{"dnxhr": "dnxhd"}.get(codec, codec)]:
             for container in ("mov", "mxf", "mkv"):
@@ -185,7 +211,8 @@ SOURCES = (
     Cell("h264", "mp4", "yuv420p"), Cell("h264", "mp4", "yuvj420p", True), Cell("prores", "mov", "yuv422p10le"),
     Cell("hevc", "mp4", "yuv420p10le", False, "PQ"), Cell("ffv1", "matroska", "gbrp10le", True),
     Cell("ffv1", "matroska", "yuva444p10le"), Cell("prores", "mxf", "yuv422p10le", profile="hq"),
-    Cell("dnxhd", "mxf", "yuv422p10le", profile="hqx"),
+    Cell("dnxhd", "mxf", "yuv422p10le", profile="hqx"), Cell("dpx", media.SEQUENCE, "gbrp10le", True),
+    Cell("exr", media.SEQUENCE, "gbrp16le", True, "PQ"),
 )  # fmt: skip
 
 

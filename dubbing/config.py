@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, field_validator
 from dubbing import document, plugins
 from dubbing.errors import ManifestError
 from dubbing.master_choice import MasterChoice, Masters
+from dubbing.provenance import Signing
 
 __all__ = ["Config", "StageResources", "load", "schema"]
 
@@ -103,7 +104,7 @@ class StageResources(_Group):
 
 StageName = Literal[
     "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "people", "cast", "speakers", "actors",
-    "turns", "lipsync", "sync", "master", "proof",
+    "turns", "lipsync", "sync", "master", "proof", "sign",
 ]  # fmt: skip
 
 
@@ -152,6 +153,10 @@ class Config(_Group):
         [MasterChoice()],
         description="How masters are made, where the manifest does not say: `as_source`, a mapping, or a list of them.",
     )
+    provenance: Signing | None = Field(
+        None,
+        description="Masters are signed as altered content (C2PA), where the manifest does not say how; null: not.",
+    )
     proof: Literal["on", "off"] = Field(
         "on", description="Every master is compared with its film and its dub as soon as it is made; off: it is not."
     )
@@ -164,6 +169,14 @@ class Config(_Group):
     length_tolerance_frames: NotNegative = Field(2.0, description="Differences up to this are always accepted.")
     engine: Engine = Engine()
     models: Models = Models()
+
+    @field_validator("provenance")
+    @classmethod
+    def _absolute(cls, value: Signing | None) -> Signing | None:
+        for name in ("certificate", "key") if value is not None else ():
+            if not str(path := getattr(value, name)).startswith(("/", "~")):
+                raise ValueError(f"{name!r} must begin with / or ~ here; found {str(path)!r}.")
+        return value and value.below(Path("/"))
 
 
 def load(path: Path | str | None = None) -> Config:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import Decision as Speakers
 from dubbing.artifacts.speakers import SpeakerList
-from dubbing.artifacts.takes import STILL_FILM, Master, Scores, StillFilm, Take
+from dubbing.artifacts.takes import STILL_FILM, Master, Scores, Signed, StillFilm, Take
 from dubbing.artifacts.tracks import FaceTracks
 from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
@@ -38,15 +39,19 @@ from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.master_choice import MasterChoice
 from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.pipeline import PIPELINE
+from dubbing.provenance import Signing
+from dubbing.provenance.claims import sidecar_of
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.result_cache import ResultCache
 from dubbing.stage import NotKnown, Resources, Scope, Stage
+from dubbing.stages.sign import Sign
 from dubbing.store import Store, open_store
 from dubbing.task import Inputs, Outcome, Task, Windowed
 
 __all__ = ["DubTasks", "Job", "Step", "TitleTasks"]
 
+_USUAL_MB = 3.2  # a decoded picture of 1920x1080, 8 bits, 4:2:0
 _GPU_SHARE = 0.25  # of a GPU: its networks are small, and what feeds them runs on cores
 
 
@@ -99,6 +104,7 @@ class DubTasks:
     steps: tuple[Step, ...] = ()
     master: Task | None = None
     proof: Task | None = None
+    signed: Task | None = None
 
 
 class Job(ResultCache):
@@ -122,12 +128,24 @@ class Job(ResultCache):
         self._parts: dict[tuple[str, str], Ranges | None] = {}
 
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
-        """The resources of a worker of a stage: those configured, else the stage's own."""
+        """The resources of a worker of a stage: those configured, else the stage's own, with room for the largest
+        picture of all titles."""
+        own = stage.resources
+        own = replace(own, memory_mb=own.memory_mb + round(own.picture_mb * self._beyond_mb))
         said = next((r for name, r in self.config.engine.stages.items() if name == stage.name), None)
         if said is not None:
-            return replace(stage.resources, **said.model_dump(exclude_none=True))
-        profits = self.profits_from_gpu(stage.Result)
-        return replace(stage.resources, gpus_if_any=_GPU_SHARE) if profits else stage.resources
+            return replace(own, **said.model_dump(exclude_none=True))
+        return replace(own, gpus_if_any=_GPU_SHARE) if self.profits_from_gpu(stage.Result) else own
+
+    @cached_property
+    def _beyond_mb(self) -> float:
+        """By how much the largest decoded picture of all titles is larger than one of 1920x1080 of 8 bits, in MB."""
+        sizes = [0.0]
+        for title in self.manifest.titles:
+            with suppress(InputError):  # a file that cannot be read is told where it is needed
+                if video := self.info(title).video:
+                    sizes.append(media.picture_bytes(video.width, video.height, video.pix_fmt) / 1e6)
+        return max(0.0, max(sizes) - _USUAL_MB)
 
     def profits_from_gpu(self, kind: type[Artifact]) -> bool:
         """Whether the networks that make this kind of result, as this job has them, profit from a GPU."""
@@ -143,6 +161,7 @@ class Job(ResultCache):
             StillFilm: any(self.made_of(t) for t in self.manifest.titles),
             Descriptors: bool(self.face_descriptor),
             Proof: self.config.proof == "on",
+            Signed: bool(self.signing),
             Cast: any(
                 self.named.get(t.id) or any(m.pictures for m in (t.cast or {}).values()) for t in self.manifest.titles
             ),
@@ -304,9 +323,8 @@ class Job(ResultCache):
                 decided = self.decisions.get((title.id, dub.language, shot.id), Standing())
                 film = self.film(title) if not steps else steps[0].film
                 steps.append(Step(shot, faces, take, score, decided, film, sound.folder, own.folder if own else None))
-        return DubTasks(
-            sound, tuple(steps), *((known.get(Master, dub.language), known.get(Proof, dub.language)) if steps else ())
-        )
+        kinds = (Master, Proof, Signed) if steps else ()
+        return DubTasks(sound, tuple(steps), *(known.get(kind, dub.language) for kind in kinds))
 
     def _dub_shots(self, title: Title, dub: Dub, known: TitleTasks) -> list[Shot]:
         """The title's shots; of a photograph they end where this dub does."""
@@ -329,14 +347,28 @@ class Job(ResultCache):
         draft = self.config.quality == "draft"
         return [made.file(title.id, dub.language, draft) for made in self.deliveries(title, dub)]
 
-    def publish(self, title: Title, dub: Dub, master: Task) -> Path:
+    @property
+    def signing(self) -> Signing | None:
+        """How masters are signed: as the manifest says, else the configuration; None where they are not."""
+        return self.manifest.provenance or self.config.provenance
+
+    def publish(self, title: Title, dub: Dub, master: Task, signed: Task | None = None) -> Path:
         """Put a finished master under its contract name, without copying where the disk allows it, and further ones
-        beside it. Returns where the first lies."""
-        made = self.result(master)
+        beside it; signed: those that carry their signature in its place, and what lies beside the others. Returns where
+        the first lies."""
+        made, signature = self.result(master), self.result(signed)
         assert isinstance(made, Master)
+        inside, beside = (signature.inside, signature.beside) if signed and signature else ((), ())
         home = self.store.dub(title.id, dub.language)
-        for file in reversed(made.files):
-            self.store.publish(master.folder / file, home / file)
+        for file in made.files:
+            if sidecar_of(file) not in beside:
+                self.store.retract(home / sidecar_of(file))
+        for file in (*beside, *reversed(made.files)):
+            whose = signed if signed and file in (*inside, *beside) else master
+            self.store.publish(whose.folder / file, home / file)
+        self.store.retire(master.folder)
+        for old in () if signed else self.store.names(home, f"{Sign.folder}-"):
+            self.store.remove(old)
         for left in self.store.names(home / "windows", f"{master.stage}-"):  # of a master that was not made after all
             self.store.remove(left)
         return home / made.file
@@ -515,6 +547,14 @@ class _Place:
     def masters(self) -> tuple[tuple[str, MasterChoice], ...]:
         names = self.job.master_names(self.title, self.dub)
         return tuple(zip(names, self.job.choices(self.title, self.dub), strict=True))
+
+    @property
+    def signing(self) -> Signing | None:
+        return self.job.signing
+
+    @property
+    def consented(self) -> tuple[str, ...] | None:
+        return self.job.manifest.consented(self.title)
 
     def _of(self, kind: type[Artifact]) -> Task:
         task = self._known.get(kind, self.language, self.shot_id)

@@ -22,10 +22,12 @@ from pydantic import (
 from dubbing import document
 from dubbing.yaml_text import short
 
-__all__ = ["AS_SOURCE", "PRESETS", "MasterChoice", "MasterSound", "Masters", "PictureCodec"]
+__all__ = ["AS_SOURCE", "PRESETS", "SEQUENCES", "MasterChoice", "MasterSound", "Masters", "PictureCodec"]
 
 AS_SOURCE = "as_source"
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+SEQUENCES = ("dpx", "exr", "tiff", "png")
+"""Containers that are a folder with one file a picture, named by what these are in."""
 PictureCodec = Literal["prores", "dnxhr", "h264", "hevc", "av1", "ffv1"]
 _RATE = re.compile(r"(\d+(?:\.\d+)?)([kM]?)")
 _SUFFIX = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -58,7 +60,9 @@ class MasterChoice(document.Model):
     """One master of a dub; what is not said is the source's own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    container: Literal["mp4", "mov", "mkv", "mxf"] | None = Field(None, description="null: as the source.")
+    container: Literal["mp4", "mov", "mkv", "mxf", "dpx", "exr", "tiff", "png"] | None = Field(
+        None, description="dpx, exr, tiff, png: a folder with one file a picture. null: as the source."
+    )
     codec: PictureCodec | None = Field(None, description="null: the source's own, where it can be made.")
     profile: Annotated[
         Literal["proxy", "lt", "standard", "hq", "4444", "4444xq", "lb", "sq", "hqx", "444"] | None,

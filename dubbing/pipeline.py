@@ -8,6 +8,7 @@
             active (each shot): only where the model of an active-speaker detector is present
     dub:    audio (what drives the lips) -> turns (who says what)
             lipsync (each shot) -> sync (each shot) -> master -> proof, shots.parquet
+            sign (after master): only where masters are to be signed
 
 Each stage asks a place for its inputs (`Stage.inputs`), by the kind of result that it needs; so the list below is all
 the wiring there is. How it becomes tasks is `dubbing.job`; where the work runs is the engine's business.
@@ -29,6 +30,7 @@ from dubbing.stages.master import MakeMaster
 from dubbing.stages.people import FindPeople
 from dubbing.stages.proof import ProveMasters
 from dubbing.stages.shots import Shots
+from dubbing.stages.sign import Sign
 from dubbing.stages.speakers import Speakers
 from dubbing.stages.still import MakeFilm
 from dubbing.stages.sync import Sync
@@ -53,4 +55,5 @@ PIPELINE: tuple[type[Stage[Any, Any]], ...] = (
     Sync,
     MakeMaster,
     ProveMasters,
+    Sign,
 )

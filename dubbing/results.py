@@ -18,11 +18,12 @@ from dubbing.artifacts.people import Cast
 from dubbing.artifacts.proof import MasterProof, Proof
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import SpeakerList
-from dubbing.artifacts.takes import SHEET, Master, Scores, Take
+from dubbing.artifacts.takes import SHEET, Master, Scores, Signed, Take
 from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Title
+from dubbing.provenance.credentials import installed
 from dubbing.severity import judged, reason, severity
 from dubbing.shot_table import FACE_SCHEMA, FACES, shot_numbers, write_rows
 from dubbing.task import Outcome
@@ -34,15 +35,16 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     """Write shots.parquet and faces.parquet, and put the master in place; returns one summary row.
 
     The row: title, language, counts (status -> shots), needs_review, table, master (None when it
-    failed), other_masters, error, notices, sheets (contact sheets, as paths), verified (whether its masters are proven;
-    None where they were not looked at), proof (what `dub verify --json` says of each).
+    failed), other_masters, signed (by whom, and which masters carry it or have it beside them; None where none is asked
+    for), error, notices, sheets (contact sheets, as paths), verified (whether its masters are proven; None where they
+    were not looked at), proof (what `dub verify --json` says of each).
     """
     tasks = job.dub(title, dub, failed)
     folder = job.store.dub(title.id, dub.language)
     table = folder / "shots.parquet"
     summary: dict[str, Any] = {"title": title.id, "language": dub.language, "counts": {}, "needs_review": 0,
-                               "table": None, "master": None, "other_masters": [], "error": None, "notices": [],
-                               "sheets": [], "verified": None, "proof": []}  # fmt: skip
+                               "table": None, "master": None, "other_masters": [], "signed": None, "error": None,
+                               "notices": [], "sheets": [], "verified": None, "proof": []}  # fmt: skip
     if tasks.master is None:
         mine = {t.id for t in job.plan(title, failed).found.values()}
         causes = [o.error for t, o in failed.items() if t in mine]
@@ -73,26 +75,36 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     if made is None:
         outcome = failed.get(tasks.master.id)
         return {**summary, "error": outcome.error if outcome else "the master was not made"}
-    summary["master"] = job.store.shown(job.publish(title, dub, tasks.master))
+    said: dict[str, str] = {}
+    if job.signing is not None:
+        signed: Signed | None = job.result(tasks.signed)
+        if signed is None:
+            outcome = failed.get(tasks.signed.id) if tasks.signed else None
+            return {**summary, "error": outcome.error if outcome else "the master was not signed"}
+        said = dict(zip(made.files, signed.said, strict=True))
+        summary["signed"] = {"by": signed.by, "inside": list(signed.inside), "beside": list(signed.beside)}
+    summary["master"] = job.store.shown(job.publish(title, dub, tasks.master, tasks.signed))
     summary["other_masters"] = [job.store.shown(folder / name) for name in made.others]
     summary["notices"] = [*made.notices, *_notices(job, title, dub, failed)]
     if tasks.proof is not None:
         proof: Proof | None = job.result(tasks.proof)
         summary["verified"] = proof is not None and proof.verified
-        summary["proof"] = [_verify(job, title, dub, one) for one in proof.masters] if proof else []
+        summary["proof"] = [_verify(job, title, dub, one, said) for one in proof.masters] if proof else []
         summary["error"] = _unproven(proof, failed.get(tasks.proof.id))
     else:
         summary["notices"].append("its masters were not compared with the film: `proof: off` in the configuration.")
     return summary
 
 
-def _verify(job: Job, title: Title, dub: Dub, one: MasterProof) -> dict[str, Any]:
-    """What `dub verify --json` says of a master."""
+def _verify(job: Job, title: Title, dub: Dub, one: MasterProof, signed: Mapping[str, str]) -> dict[str, Any]:
+    """What `dub verify --json` says of a master. signed: what was read back of its signature, by name."""
+    detail = signed.get(one.file, "no signature")
+    provenance = [{"what": "provenance", "status": "equal", "detail": detail}] if installed() else []
     return {
         "schema": "dub.verify.1", "master": job.store.shown(job.store.dub(title.id, dub.language) / one.file),
         "source": job.store.copies.named(str(job.film(title))), "dub": str(dub.audio),
         "takes": job.store.shown(job.store.root), "exit_code": int(bool(one.differing)),
-        "checks": [asdict(c) for c in one.checks], "pictures": one.pictures,
+        "checks": [asdict(c) for c in one.checks] + provenance, "pictures": one.pictures,
     }  # fmt: skip
 
 

@@ -285,9 +285,11 @@ def _joined(parts: Iterable[RunPart]) -> tuple[RunPart, ...]:
 
 def _same(a: RunPart, b: RunPart) -> bool:
     films = {t.id: t.model_copy(update={"dubs": []}) for t in a.manifest.titles}
-    return (a.config, a.known, a.manifest.generator) == (b.config, b.known, b.manifest.generator) and all(
-        films.get(t.id) in (None, t.model_copy(update={"dubs": []})) for t in b.manifest.titles
+    one, two = (
+        (p.config, p.known, *(getattr(p.manifest, name) for name in ("generator", "master", "provenance", "consent")))
+        for p in (a, b)
     )
+    return one == two and all(films.get(t.id) in (None, t.model_copy(update={"dubs": []})) for t in b.manifest.titles)
 
 
 def _with(a: RunPart, b: RunPart) -> RunPart:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dubbing.config import Config
     from dubbing.manifest import Dub, GeneratorChoice, Title
     from dubbing.master_choice import MasterChoice
+    from dubbing.provenance import Signing
     from dubbing.records import Shot
 
 __all__ = ["RESULT", "NotKnown", "Place", "Resources", "Scope", "Stage", "execute"]
@@ -51,6 +52,8 @@ class Resources:
     memory_mb: int = 1500
     gpus_if_any: float = 0.0
     """Held instead of `gpus` on a cluster that has GPUs; on others no task waits for one."""
+    picture_mb: float = 0.0
+    """Megabytes held besides `memory_mb` for each megabyte of a decoded picture beyond one of 1920x1080 of 8 bits."""
 
 
 class Scope(Enum):
@@ -213,6 +216,16 @@ class Place(Protocol):
     @property
     def masters(self) -> tuple[tuple[str, MasterChoice], ...]:
         """File name of each of this dub's masters, and how it is asked for."""
+        ...
+
+    @property
+    def signing(self) -> Signing | None:
+        """How masters are signed; None where they are not."""
+        ...
+
+    @property
+    def consented(self) -> tuple[str, ...] | None:
+        """The characters whose consent is there, sorted; None where it is not required."""
         ...
 
 

@@ -71,13 +71,13 @@ class Inputs:
         for one in self.read():
             if not isinstance(one, File) or one.stamp is None:
                 continue
+            what = "changed"
             try:
                 stamp = stamp_of(one.path)
                 same = stamp == one.stamp or content_of(one.path, stamp) == one.content
-            except (OSError, InputError):
-                same = False
+            except (OSError, InputError) as e:
+                same, what = False, "removed" if isinstance(e, FileNotFoundError) else what
             if not same:
-                what = "changed" if one.path.exists() else "removed"
                 return (
                     f"{one.path} was {what} while the run was going; nothing is kept of what was being made of it: "
                     "put the file there that is meant, whole, and run the same command again."

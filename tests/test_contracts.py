@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ import torch
 from dubbing import models, plugins
 from dubbing.experts.syncnet import SyncNetNet
 from dubbing.experts.wav2lip_color import Wav2LipColorNet
+from dubbing.generators import Generator, Rendered, RenderRequest
+from dubbing.generators.rewrite import crops
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet
 from dubbing.networks.spt import SptWav2LipNet
 from dubbing.networks.wav2lip import Wav2LipNet
 from dubbing.testing import ExpertContract, GeneratorContract, MetricContract
+from dubbing.testing.generator import assert_same
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +36,20 @@ class TestRewrite(GeneratorContract):
     @classmethod
     def settings(cls) -> Mapping[str, Any]:
         return {"stretch_frames": 60}
+
+    def test_large_faces_wait_on_disk_and_give_the_same_patches(
+        self, made: Callable[..., Generator], work: RenderRequest, whole: list[Rendered],
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(crops, "_MEMORY_BYTES", 10_000)
+        window = (work.track.start_frame, work.track.start_frame + 20)
+        found = list(made().render(replace(work, window=window, scratch=tmp_path)))
+        assert_same(found, [one for one in whole if one.patch.frame < window[1]])
+        assert not list(tmp_path.iterdir()), "what was kept on disk is left behind"
+
+    def test_a_stretch_is_shorter_only_of_faces_larger_than_a_picture_of_1920x1080(self) -> None:
+        assert crops.most_frames(1920, 1080) >= 480 > crops.most_frames(2000, 2160) > 200
+        assert crops.most_frames(8192, 4320) == 60, "fewer would leave no mouth to borrow"
 
 
 class OfNetwork(GeneratorContract):

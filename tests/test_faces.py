@@ -14,7 +14,7 @@ from made import ref
 
 from dubbing import media
 from dubbing.analysis.identity import Signature, group_actors
-from dubbing.analysis.tracker import Found
+from dubbing.analysis.tracker import Follower, Found
 from dubbing.artifact import File
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.tracks import in_sight, load_signatures, load_tracks, save_tracks
@@ -107,6 +107,21 @@ class TestFollowing:
     def test_a_face_is_found_from_the_frame_it_appears_in(self, run: Run, face: np.ndarray) -> None:
         (track,) = run([scene()] * 13 + [scene((face, 100, 60))] * 17)
         assert (track.start_frame, track.end_frame) == (13, 30)
+
+    def test_where_few_pictures_can_be_held_it_is_found_from_there_too(
+        self, run: Run, face: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("dubbing.stages.faces._HELD_BYTES", 1)
+        held: list[int] = []
+        step = Follower.step
+
+        def counted(self: Follower, picture: media.Picture) -> None:
+            step(self, picture)
+            held.append(len(self._recent))
+
+        monkeypatch.setattr(Follower, "step", counted)
+        (track,) = run([scene()] * 13 + [scene((face, 100, 60))] * 17)
+        assert (track.start_frame, track.end_frame) == (13, 30) and max(held) == 1
 
     def test_two_faces_are_two_tracks_and_the_larger_is_first(self, run: Run, face: np.ndarray) -> None:
         small = cv2.resize(face[:, ::-1], (150, 150), interpolation=cv2.INTER_AREA)

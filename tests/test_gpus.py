@@ -1,4 +1,4 @@
-"""Which stages hold a share of a GPU on a cluster that has one: those whose networks profit, and no others."""
+"""What workers hold: a share of a GPU for stages whose networks profit, memory by the size of the film's picture."""
 
 from __future__ import annotations
 
@@ -50,3 +50,18 @@ def test_a_cluster_without_a_gpu_gives_none_and_one_with_gives_the_share() -> No
     found = kinds(asked, {"CPU": 8, "GPU": 1})
     assert found["lipsync"].gpus == 0.25 and found["faces"].gpus == 0.0
     assert kinds({"faces": Resources(16, 0, 1)}, {"CPU": 2})["faces"].cpus == 2
+
+
+def test_large_pictures_are_given_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def memory(width: int, height: int, pix_fmt: str, **settings: object) -> dict[str, int]:
+        video = SimpleNamespace(width=width, height=height, pix_fmt=pix_fmt)
+        monkeypatch.setattr(Job, "info", lambda self, title: SimpleNamespace(video=video))
+        one = job(tmp_path, **settings)
+        return {stage.name: one.resources(stage).memory_mb for stage in one.pipeline}
+
+    usual = {stage.name: stage.resources.memory_mb for stage in Job.pipeline}
+    assert memory(1920, 1080, "yuv420p") == memory(720, 576, "yuv420p10le") == usual
+    larger, largest = memory(3840, 2160, "yuv422p10le"), memory(8192, 4320, "gbrp16le")
+    assert usual["master"] < larger["master"] < largest["master"] and usual["speakers"] == largest["speakers"]
+    said = memory(3840, 2160, "yuv422p10le", engine={"stages": {"master": {"memory_mb": 1234}}})
+    assert said["master"] == 1234

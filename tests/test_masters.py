@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import yaml
 from command import Dub
-from films import Finished
+from films import Finished, plain_job
 from test_depth import COUNT, PATCHED, film, patches, planes
 from test_master import dub as flac
 from test_master import film as film_of
 from test_master import payloads_of, same_sound, same_time
 
+import dubbing
 from dubbing import config, manifest, media
 from dubbing.errors import UnsupportedMedia
 from dubbing.job import Job
@@ -71,6 +72,20 @@ def test_several_masters_of_one_decoding_are_each_what_it_would_be_alone(tmp_pat
     assert kinds == [("prores", "yuv422p10le"), ("h264", "yuv420p"), ("prores", "yuv422p10le")]
     was, now = ([data for *_, data in payloads_of(p, "video")] for p in (source, tmp_path / "own.mov"))
     assert [n for n in range(COUNT) if was[n] != now[n]] == list(PATCHED)
+
+
+@pytest.mark.parametrize(("more", "said"), [(-3000, "62.5 ms shorter"), (480, "10.0 ms longer")])
+def test_mxf_keeps_every_picture_of_a_film_whose_dub_is_not_as_long(tmp_path: Path, more: int, said: str) -> None:
+    source, sound = prores(tmp_path / "film.mov"), flac(tmp_path / "d.wav", COUNT * 1920 + more)
+    line, target = media.timeline(source), tmp_path / "film.fr.mxf"
+    (made,) = media.encode_masters(source, line, [], sound, {target: MasterChoice(container="mxf")}, language="fr")
+    same_time(line, media.timeline(target))
+    assert any(f"d.wav is {said} than the picture, and MXF has both equally long" in note for note in made.notices)
+    was, now = (media.read_sound(path, None, False) for path in (sound, target))
+    assert len(now) == COUNT * 1920 and not now[len(was) :].any()
+    assert np.array_equal(was[: len(now)], now[: len(was)])
+    (found,) = (c for c in dubbing.verify(target, source, dub=sound).checks if c.what == "samples of track 1")
+    assert found.status == ("equal" if more < 0 else "differs"), "a dub that is cut is not whole"
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuvj420p", "gbrp10le", "yuv444p12le"])
@@ -283,3 +298,26 @@ def test_a_draft_of_dnxhd_is_one_that_its_half_size_allows(tmp_path: Path) -> No
     media.encode_master(source, media.timeline(source), [], flac(tmp_path / "d.flac", 3840), target, draft=True)
     made = media.probe(target).video
     assert made is not None and (made.width, made.height, made.codec) == (960, 540, "dnxhd")
+
+
+@pytest.mark.parametrize("codec", ["mjpeg", "prores_ks"])
+def test_a_film_that_is_damaged_in_the_middle_makes_no_master(tmp_path: Path, dub: Dub, codec: str) -> None:
+    """In a picture that would be copied as it is: nobody's mouth is in it."""
+    job, film_path = plain_job(tmp_path, {"fr": "fr.wav"}, 50, video="film.mov"), tmp_path / "film.mov"
+    rng = np.random.default_rng(1)
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv422p10le"
+    with media.ClipWriter(film_path, 128, 96, codec=codec, crf=None, pix_fmt=pix_fmt, sample_rate_hz=16_000, channels=1,
+                          timecode="01:00:00:00") as clip:  # fmt: skip
+        for _ in range(50):
+            clip.frame(rng.integers(0, 255, (96, 128, 3), np.uint8))
+        clip.sound(rng.normal(0, 0.01, (32_000, 1)).astype(np.float32))
+    with av.open(str(film_path)) as container:
+        at, size = [(p.pos, p.size) for p in container.demux(video=0) if p.size][30]
+    data = bytearray(film_path.read_bytes())
+    data[at + size // 2 : at + size // 2 + size // 4] = bytes(size // 4)
+    film_path.write_bytes(data)
+    for command in (("check", "--deep"), ("run", "--engine", "local")):
+        code, _, err = dub(command[0], job, "--out", tmp_path / "out", *command[1:])
+        said = [line for line in err.splitlines() if "damaged" in line]
+        assert code == 2 and len(said) == 1 and "is damaged at 01:00:01:05 (frame 30)" in said[0], err
+    assert not list(tmp_path.glob("out/reel/fr/**/*.mov")), "no half of a master is left"

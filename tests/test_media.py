@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from dubbing import media
 from dubbing.errors import DamagedMedia, MediaError, UnsupportedMedia
+from dubbing.media.film import threads_for
 from dubbing.media.times import shown_pts
 from dubbing.records import Patch
 
@@ -222,6 +224,38 @@ def test_damage_is_named_by_timecode(tmp_path: Path, name: str, codec: str, thre
     assert [p.frame for p in media.read(bad, line, 50, 60, threads=threads)] == list(range(50, 60))
 
 
+INTRA = {
+    "prores.mov": ("prores_ks", "yuv422p10le", {"profile": "hq"}), "mjpeg.mov": ("mjpeg", "yuvj422p", {"qmax": "2"}),
+    "dnxhr.mov": ("dnxhd", "yuv422p", {"profile": "dnxhr_sq"}), "cfhd.mov": ("cfhd", "yuv422p10le", {}),
+    "ffv1.mkv": ("ffv1", "yuv420p", {"level": "3", "slicecrc": "1", "g": "1"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INTRA)
+def test_damage_of_a_picture_that_stands_alone_is_named_exactly(tmp_path: Path, name: str) -> None:
+    """Lost blocks, and blocks of another file, in the middle of one packet: neither is drawn over in silence."""
+    codec, pix_fmt, options = INTRA[name]
+    rng = np.random.default_rng(0)
+    still = np.kron(rng.integers(0, 200, (16, 32, 3)), np.ones((8, 8, 1)))
+    with media.ClipWriter(tmp_path / name, 256, 128, codec=codec, pix_fmt=pix_fmt, crf=None, options=options,
+                          timecode="10:00:00:00") as clip:  # fmt: skip
+        for _ in range(12):
+            clip.frame((still + rng.integers(0, 25, still.shape)).astype(np.uint8))
+    line, data = media.timeline(tmp_path / name), (tmp_path / name).read_bytes()
+    _, place, size = sorted(packet_spans(tmp_path / name))[7]
+    begin, length = place + size // 2, size // 3
+    noise = [] if codec == "cfhd" else [rng.bytes(length)]  # CineForm's decoder makes a picture of any bits
+    for part in (bytes(length), *noise):
+        bad = tmp_path / f"bad_{name}"
+        bad.write_bytes(data[:begin] + part + data[begin + length :])
+        for threads in (0, 1):
+            with pytest.raises(DamagedMedia, match=r"at 10:00:00:07 \(frame 7\)"):
+                media.timeline(bad, threads=threads)
+            with pytest.raises(DamagedMedia, match=rf"\(frame {7 if threads else '[5-7]'}\)"):
+                list(media.read(bad, line, 5, 10, threads=threads))
+        assert [p.frame for p in media.read(bad, line, 8, 12)] == [8, 9, 10, 11]
+
+
 @pytest.mark.parametrize("name", ["e.mp4", "e.mkv", "e.avi"])
 def test_a_file_that_ends_early_is_damaged(tmp_path: Path, name: str) -> None:
     front = {"movflags": "+faststart"} if name.endswith("mp4") else {}
@@ -341,3 +375,14 @@ def test_a_file_that_ends_before_its_timeline_shows_no_frame_twice(tmp_path: Pat
         for picture in media.read(tmp_path / "cut.mp4", line, 5):
             shown.append(picture.frame)
     assert shown == list(range(5, 20))
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (3840, 2160), (8192, 4320)])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "gbrap16le"])
+def test_a_decoders_threads_hold_few_pictures_on_a_machine_of_many_cores(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], pix_fmt: str
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    threads = threads_for(SimpleNamespace(width=size[0], height=size[1], pix_fmt=pix_fmt))
+    picture = media.picture_bytes(*size, pix_fmt)
+    assert 16 * picture <= 256e6 if threads == 0 else threads == 1 or threads * picture <= 256e6

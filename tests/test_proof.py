@@ -203,13 +203,14 @@ def test_windows_of_a_film_come_to_what_one_look_finds_and_a_fault_is_looked_at_
 
 @pytest.mark.long
 def test_a_run_of_a_long_film_proves_it_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dubbing.analysis.windows.FILM_S", 0.5)
+    monkeypatch.setattr("dubbing.analysis.windows.FILM_S", 0.12)
     job, out = plain_job(tmp_path, {"fr": "fr.flac"}, 40), tmp_path / "out"
     started: list[str] = []
     done = run(job, out, show=lambda e: started.append(e.task_id) if e.kind == "started" else None)
-    assert [name for name in started if name.startswith("proof")] == [
-        *(f"proof reel/fr/window_{n}" for n in (1, 2)), "proof reel/fr",
-    ]  # fmt: skip
+    proofs = [name for name in started if name.startswith("proof")]
+    assert len(proofs) > 3 and proofs == [f"proof reel/fr/window_{n}" for n in range(1, len(proofs))] + [
+        "proof reel/fr"
+    ]
     assert done.exit_code == 0 and done.summary[0]["verified"] is True
     assert not list((out / "reel" / "fr" / "windows").glob("proof-*"))
 

@@ -1,11 +1,15 @@
 """rewrite's pictures: what is bent goes where it was wanted, what is not stays as it was."""
 
+import tracemalloc
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from people import meshes_of
 
 from dubbing.face import INNER_LIPS, JAW, LOWER_FACE, apply_pose, canonical, mouth_measures
+from dubbing.generators.rewrite import crops
 from dubbing.generators.rewrite.render import Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
 from dubbing.generators.rewrite.warp import dense_map, warp
@@ -111,3 +115,18 @@ def test_colour_of_a_darker_donor_is_matched(portrait):
     result, matte = render(face, face.mesh_P2, [(dark, 1.0)])
     gap = (result.astype(float) - face.bgr_HWC)[matte == 255]
     assert abs(gap.mean()) < 2
+
+
+def test_crops_come_back_as_they_were_and_beyond_a_size_take_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crops, "_MEMORY_BYTES", 5_000_000)
+    made = np.random.default_rng(1).integers(0, 65536, (40, 500, 400, 3), dtype=np.uint16)  # 48 MB
+    tracemalloc.start()
+    with crops.Crops(tmp_path) as kept:
+        for n, crop in enumerate(made):
+            kept.keep(2 * n, crop)
+        for n in (39, 0, 17):
+            np.testing.assert_array_equal(kept[2 * n], made[n] * np.float32(1 / 257))
+        assert tracemalloc.get_traced_memory()[1] < 25e6
+    tracemalloc.stop()

@@ -354,3 +354,31 @@ def test_a_picture_finds_its_person_and_the_run_is_shown_without_the_network_too
     assert [track for track in centre if centre[track] < WIDE] == list(library.characters("two"))
     assert refusal(library) is None
     assert "signed" in report(library)
+
+
+def test_with_consent_required_only_the_face_of_who_consented_is_rendered(
+    out: Path, tmp_path: Path, dub: Dub, sides: tuple[str, str]
+) -> None:
+    folder, job = (
+        shutil.copytree(out, tmp_path / "out"),
+        json.loads((out.parent / "job.yaml").read_text(encoding="utf-8")),
+    )
+    title = job["titles"][0] | {"video": str(out.parent / "two.mp4"), "cast": {"ANNA": {"consent": "contract 7"}}}
+    title["dubs"][0]["audio"] = str(out.parent / "two.hi.flac")
+    (tmp_path / "job.yaml").write_text(json.dumps(job | {"titles": [title], "consent": "required"}), encoding="utf-8")
+    people = {t: p["number"] for p in json.loads(dub("cast", folder, "--json")[1])["people"] for t in p["tracks"]}
+    table = folder / "two" / "hi" / "shots.parquet"
+
+    run(tmp_path / "job.yaml", folder)  # nobody has said who Anna is
+    (row,) = read_rows(table)
+    assert (row["status"], row["reason"]) == ("untouched", "no_consent")
+    assert "left alone or failed: 1 no_consent" in dub("status", folder)[1]
+    dub("cast", folder, "--name", f"{people[sides[0]]}=anna")
+    told = run(tmp_path / "job.yaml", folder).run_json
+    (row,), (face,) = read_rows(table), read_rows(folder / "two" / "hi" / "faces.parquet")
+    assert (row["status"], face["track"], face["character"]) == ("dubbed", sides[0], "anna")
+    assert told["cast"]["two"]["ANNA"]["consent"] == "contract 7"
+    left = "consent is required, and was not found for 1 person without a name: left as in the source in 1 shot."
+    assert left in told["dubs"][0]["notices"]
+    shown = report(Library(folder))
+    assert left in shown and "no faces are re-rendered but those of ANNA" in shown and "contract 7" in shown

@@ -49,6 +49,7 @@ DOING = {
     "sync": "scoring",
     "master": "mastering",
     "proof": "proving masters",
+    "sign": "signing",
     "listen": "hearing the words",
 }
 """The stages as people read them."""

@@ -7,7 +7,7 @@ may differ, and its manifest which sound was delivered.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dubbing.errors import DubError, InputError, MediaError, OutputError
 from dubbing.manifest import Dub
 from dubbing.master_choice import MasterChoice
 from dubbing.media import Check, Likeness, Proof
+from dubbing.provenance import claims, credentials
 from dubbing.remote import Uri
 from dubbing.run_file import FILE, read_run
 from dubbing.store import open_store
@@ -89,7 +90,7 @@ def verify(
     was, now = media.probe(film), media.probe(made)
     _same_kind(film, was, made, now)
     run = _run_of(made, takes)
-    asked, choices = (_asked(run) if run is not None else None) or (None, [])
+    asked, choices, signs = (_asked(run) if run is not None else None) or (None, [], False)
     sound, why = _sound(dub, run, asked)
     if sound is not None and not media.probe(sound).audio:
         raise MediaError(f"{sound} has no sound stream; give the file of the dub.")
@@ -102,6 +103,7 @@ def verify(
     seen = found.pictures
     if seen is not None and not seen.damage and (seen.best_db is None or seen.best_db < _ANOTHER_FILM_DB):
         raise MediaError(f"No frame of {made} is like one of {film}: it was made of another film; give its own source.")
+    found = replace(found, checks=(*found.checks, *_provenance(made, signs)))
     return Verified(made, film, sound, finished.out if finished else None, found)
 
 
@@ -153,14 +155,28 @@ def _run_of(master: Path, takes: Path | str | None) -> DubResults | None:
         return None  # a run.json of something else
 
 
-def _asked(run: DubResults) -> tuple[Dub, Sequence[MasterChoice]] | None:
-    """What the manifest says of a dub, and how its masters were asked for."""
+def _asked(run: DubResults) -> tuple[Dub, Sequence[MasterChoice], bool] | None:
+    """What the manifest says of a dub, how its masters were asked for, and whether they were to be signed."""
     parts = read_run(open_store(run.out)).parts
     return next(
-        ((d, p.manifest.masters(t, d) or p.config.master) for p in parts for t, d in p.dubs()
+        ((d, p.manifest.masters(t, d) or p.config.master, bool(p.manifest.provenance or p.config.provenance))
+         for p in parts for t, d in p.dubs()
          if (t.id, d.language) == (run.title, run.language)),
         None,
     )  # fmt: skip
+
+
+def _provenance(master: Path, asked: bool) -> list[Check]:
+    """Whether a master is signed, and by whom. asked: whether its run was to sign it; else nothing is said where that
+    cannot be told."""
+    if not credentials.installed():
+        why = "it was to be signed, and c2pa-python is not installed: pip install 'dubbing[provenance]'"
+        return [Check("provenance", "not looked at", why)] if asked else []
+    found = claims.read(master)
+    if found is None:
+        return [Check("provenance", "differs", "no signature, and one was asked for") if asked else
+                Check("provenance", "equal", "no signature")]  # fmt: skip
+    return [Check("provenance", "differs" if found.problems else "equal", str(found))]
 
 
 def _choice(master: Path, choices: Sequence[MasterChoice], run: DubResults | None) -> MasterChoice | None:

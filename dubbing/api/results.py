@@ -21,6 +21,7 @@ from dubbing.api.tables import to_pandas
 from dubbing.config import Config
 from dubbing.errors import DamagedResult, InputError
 from dubbing.manifest import Manifest
+from dubbing.provenance.claims import SIDECAR
 from dubbing.records import Patch
 from dubbing.remote import Uri, place
 from dubbing.review import takes as on_disk
@@ -154,7 +155,8 @@ class DubResults:
         """Where the masters of the last run lie, in the order in which they were asked for; not those that an earlier
         run was asked for under other names."""
         beginning, draft = f"{self.title}.{self.language}.", self._config.quality == "draft"
-        named = sorted(self._store.names(self._home, beginning), key=lambda n: (n.name.count("."), n))
+        there = (n for n in self._store.names(self._home, beginning) if n.suffix != SIDECAR)
+        named = sorted(there, key=lambda n: (n.name.count("."), n))
         found = [n for n in named if n.name.startswith(f"{beginning[:-1]}{media.DRAFT}.") == draft]
         results = self._store.results(self._store.names(self._home, "master-")).values()
         order = [name for told in results if told for name in (told.get("file"), *told.get("others", ()))]
@@ -164,11 +166,14 @@ class DubResults:
     @cached_property
     def damage(self) -> str | None:
         """What is wrong with the master, as far as sizes tell; None where nothing is, or none was made."""
-        for folder in self._store.names(self._home, "master-"):
+        signed = self._store.names(self._home, "signed-")
+        for folder in [*self._store.names(self._home, "master-"), *signed]:
             told = self._store.results([folder]).get(folder, {})
             problem = "is damaged: result.json" if told is None else self._store.fault(folder, told)
             for master in self.masters:
-                if problem is None and isinstance(master, Path) and (made := folder / master.name).exists():
+                elsewhere = folder not in signed and any((one / master.name).exists() for one in signed)
+                made = folder / master.name
+                if problem is None and not elsewhere and isinstance(master, Path) and made.exists():
                     if master.stat().st_size != made.stat().st_size:
                         problem = f"has another length than {master.name} beside it"
             if problem:

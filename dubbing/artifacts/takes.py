@@ -9,7 +9,18 @@ from typing import Any, ClassVar
 
 from dubbing.artifact import Artifact
 
-__all__ = ["SHEET", "STILL_FILM", "FaceScores", "Master", "Scores", "StillFilm", "Take", "TakeFace", "seen_file"]
+__all__ = [
+    "SHEET",
+    "STILL_FILM",
+    "FaceScores",
+    "Master",
+    "Scores",
+    "Signed",
+    "StillFilm",
+    "Take",
+    "TakeFace",
+    "seen_file",
+]
 
 SHEET = "sheet.jpg"  # beside the scores: source above result, mouths enlarged, a block for each rendered face
 STILL_FILM = "film.mp4"  # what a photograph becomes
@@ -155,6 +166,22 @@ class Master(Artifact):
     def files(self) -> tuple[str, ...]:
         """Names of all of its files."""
         return (self.file, *self.others)
+
+
+@dataclass(frozen=True)
+class Signed(Artifact):
+    """The signatures of a dub's masters."""
+
+    schema: ClassVar[str] = "dub.signed.1"
+    always_read: ClassVar[bool] = True
+    by: str
+    """Who signed, `Signer, House`."""
+    inside: tuple[str, ...] = ()
+    """Masters that carry their signature, by name: copies of them lie in the folder."""
+    beside: tuple[str, ...] = ()
+    """Names of the files that hold the signatures of the others."""
+    said: tuple[str, ...] = ()
+    """What was read back of each master's signature, in their order, as `dub verify` says it."""
 
 
 @dataclass(frozen=True)

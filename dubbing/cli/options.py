@@ -136,7 +136,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         config_option,
         click.option(
             "--workers", type=click.IntRange(min=1),
-            help="Tasks at once, each about 2 GB of memory; default: one per core.",
+            help="Tasks at once, each 2 to 2.5 GB of memory; default: one per core.",
         ),
         click.option(
             "--draft", is_flag=True,

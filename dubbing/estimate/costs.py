@@ -31,7 +31,7 @@ __all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "asked_share", "decided_
 SCHEMA = "dub.cost.1"
 ENOUGH_FRAMES = 20_000  # once newer measurements of a stage cover this many, older ones are not used
 # The tasks of these name no frames, so the title's are counted.
-WHOLE_TITLE = frozenset({"source_audio", "audio", "people", "cast", "speakers", "actors", "turns"})
+WHOLE_TITLE = frozenset({"source_audio", "audio", "people", "cast", "speakers", "actors", "turns", "sign"})
 # Processor milliseconds of one core of the machine of LOG.md: a frame, a megapixel of picture, a face, a megapixel of
 # face (its height squared). Fitted on six clips, not on the reel. Frames of lipsync and sync are of dubbed shots.
 MIX: dict[str, tuple[float, float, float, float]] = {
@@ -51,6 +51,7 @@ MIX: dict[str, tuple[float, float, float, float]] = {
     "sync": (6.3, 0.5, 0.0, 64.0),
     "master": (0.37, 9.1, 7.4, 0.0),
     "proof": (0.4, 6.4, 2.8, 0.0),
+    "sign": (0.01, 0.1, 0.0, 0.0),  # the file is copied and read, twice
 }
 BUILT_IN = "rewrite"  # the generator that MIX holds for; a network's cost does not depend on the face's size
 

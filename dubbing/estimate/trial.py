@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dubbing import media
+from dubbing import media, sequences
 from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.config import Config
 from dubbing.engine import Event, run_job
@@ -127,7 +127,15 @@ def _best(
 def _cut(title: Title, local: Callable[[Path | Uri], Path], folder: Path, number: int, start_s: Fraction) -> Title:
     """One excerpt as a title of its own; its cuts are looked for, whatever cut list the film has."""
     film, begins_s, lasts_s = local(title.video), start_s, SECONDS
-    if not media.is_photograph(film):
+    sequence = sequences.find(film)
+    if sequence is not None:
+        video = media.probe(film).video
+        assert video is not None
+        rate = video.rate
+        first = min(int(start_s * rate), sequence.count - 1)
+        last = min(first + max(1, round(SECONDS * rate)), sequence.count)
+        film, begins_s, lasts_s = sequence.part(first, last), first / rate, (last - first) / rate
+    elif not media.is_photograph(film):
         film = folder / f"{number}{title.video.suffix}"
         begins_s = media.excerpt(local(title.video), film, start_s, SECONDS)
         lasts_s = media.probe(film).duration_s or SECONDS

@@ -40,7 +40,8 @@ class RenderRequest:
     frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
     actor: file of the actor fitted by the title's analysis, or None; window: only patches of frames [a, b) are
     to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph; draft:
-    whether speed counts more than detail, because the picture is delivered at half its size: a generator may do less.
+    whether speed counts more than detail, because the picture is delivered at half its size: a generator may do less;
+    scratch: a folder on disk for what is too large to be held (None: the system's own), left empty.
     """
 
     source: Path
@@ -54,6 +55,7 @@ class RenderRequest:
     window: tuple[int, int] | None = None
     still: bool = False
     draft: bool = False
+    scratch: Path | None = None
 
     def wants(self, frame: int) -> bool:
         """Whether a frame's patch is to be yielded."""

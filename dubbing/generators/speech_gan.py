@@ -21,7 +21,7 @@ from pydantic import Field
 from dubbing import media, models
 from dubbing.generators import Rendered, RenderRequest, square
 from dubbing.generators.paste import cut
-from dubbing.generators.square import CropPlan
+from dubbing.generators.square import CropPlan, Part
 from dubbing.networks.speech_gan import inputs
 from dubbing.records import Line
 from dubbing.sound import RATE_HZ
@@ -69,19 +69,19 @@ class SpeechGAN(square.Drawn):
             chance = np.random.default_rng([self.settings.seed, zlib.crc32(work.track.id.encode()), line.start_frame])
             voice = _Voice(self.net, plan.wave, begins, chance)
             at = first if work.still else line.start_frame
-            (still,) = media.read(work.source, timeline, at, at + 1)
-            seen = self.net.see(_face(plan, at - first, *plan.part(at - first, still)))
-            for picture in media.read(work.source, timeline, a, b):
-                n = picture.frame - first
-                part = plan.part(n, picture)
-                middle = plan.times[n] + (timeline.time(picture.frame + 1) - timeline.time(picture.frame)) / 2
+            (still,) = media.read(work.source, timeline, at, at + 1, threads=1)
+            seen = self.net.see(_face(plan, plan.part(still)))
+            for picture in media.read(work.source, timeline, a, b, threads=1):
+                part = plan.part(picture)
+                middle = plan.times[part.number]
+                middle += (timeline.time(picture.frame + 1) - timeline.time(picture.frame)) / 2
                 drawn = self.net.draw(seen, voice.code(float(middle - begins))[None])[0]
-                yield plan.laid(picture, part, _face(plan, n, *part), drawn)
+                yield plan.laid(part, _face(plan, part), drawn)
 
 
-def _face(plan: CropPlan, n: int, part_HWC: np.ndarray, origin_xy: tuple[int, int]) -> np.ndarray:
+def _face(plan: CropPlan, part: Part) -> np.ndarray:
     """A face as the network sees it, uint8 (128, 96, 3)."""
-    return cut(part_HWC, origin_xy, plan.boxes_N4[n], _SIZE_WH)
+    return cut(part.bgr_HWC, part.corner, plan.boxes_N4[part.number], _SIZE_WH)
 
 
 class _Voice:

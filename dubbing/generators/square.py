@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import islice
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["CropPlan", "Drawn", "DrawnSettings", "Hearing", "Square", "named", "steady_boxes"]
+__all__ = ["CropPlan", "Drawn", "DrawnSettings", "Hearing", "Part", "Square", "named", "steady_boxes"]
 
 BELOW = 0.06  # of the box's height: Wav2Lip's published call adds 10 pixels of some 170 under the chin
 _SMOOTH_S = 0.1  # to each side
@@ -164,26 +165,36 @@ class Square(Drawn):
     def _render(self, work: RenderRequest, plan: CropPlan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
         hearing = self._hearing(plan.wave, plan.times)
         for _, a, b in spans:
-            pictures = media.read(work.source, work.timeline, a, b)
-            while batch := list(islice(pictures, _BATCH)):
-                yield from self._batch(plan, hearing, work.track.start_frame, batch)
+            parts = (plan.part(picture) for picture in media.read(work.source, work.timeline, a, b, threads=1))
+            while batch := list(islice(parts, _BATCH)):
+                yield from self._batch(plan, hearing, batch)
 
-    def _batch(self, plan: CropPlan, hearing: Hearing, start: int, pictures: list[media.Picture]) -> Iterator[Rendered]:
+    def _batch(self, plan: CropPlan, hearing: Hearing, parts: list[Part]) -> Iterator[Rendered]:
         import torch
 
         side = self.net.size_px
-        at = [p.frame - start for p in pictures]
-        parts = [plan.part(n, picture) for n, picture in zip(at, pictures, strict=True)]
-        squares = np.stack([
-            cut_square(part, origin, plan.boxes_N4[n], side) for n, (part, origin) in zip(at, parts, strict=True)
-        ])  # fmt: skip
+        at = [part.number for part in parts]
+        squares = np.stack([cut_square(part.bgr_HWC, part.corner, plan.boxes_N4[part.number], side) for part in parts])
         from_row = side // 2 - _MARGIN
         face = torch.from_numpy(squares).permute(0, 3, 1, 2).float() / 255
         made = self._drawn(torch.from_numpy(hearing(at)), face, from_row)
         made_NHWC = made.permute(0, 2, 3, 1).numpy() * 255
         made_NHWC[:, :from_row] = squares[:, :from_row]
-        for picture, part, seen, drawn in zip(pictures, parts, squares, made_NHWC, strict=True):
-            yield plan.laid(picture, part, seen, drawn)
+        for part, seen, drawn in zip(parts, squares, made_NHWC, strict=True):
+            yield plan.laid(part, seen, drawn)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What is held of one frame. number: in the track; bgr_HWC: uint8, the face's box and its patch, as it is shown;
+    corner: its top left in the picture; kept_HWC: under the patch, as the film has it (see `Picture.kept_bgr`);
+    transfer: the film's."""
+
+    number: int
+    bgr_HWC: np.ndarray
+    corner: tuple[int, int]
+    kept_HWC: np.ndarray
+    transfer: int
 
 
 class CropPlan:
@@ -210,31 +221,31 @@ class CropPlan:
         self.wave = _only_speech(work.wave, work.speech_N, edges)
         self.fade_N = work.fade(ramp_frames)
 
-    def part(self, n: int, picture: media.Picture) -> tuple[np.ndarray, tuple[int, int]]:
-        """The part of a picture that holds the face's box and its patch, and its top left."""
+    def part(self, picture: media.Picture) -> Part:
+        """What rendering needs of a picture: not the whole of it, so that many are held at once."""
+        n = picture.frame - self._first
         place, (left, top, right, bottom) = self.places[n], self.boxes_N4[n]
         width, height = self._picture_wh
         x, y = max(0, min(place.x, int(left) - 2)), max(0, min(place.y, int(top) - 2))
         far_x = min(width, max(place.x + place.width, int(right) + 3))
         far_y = min(height, max(place.y + place.height, int(bottom) + 3))
-        return picture.bgr(box=(x, y, far_x - x, far_y - y)), (x, y)
+        shown = picture.bgr(box=(x, y, far_x - x, far_y - y))
+        kept = shown[place.y - y : place.y - y + place.height, place.x - x : place.x - x + place.width]
+        if picture.deep:
+            kept = picture.kept_bgr((place.x, place.y, place.width, place.height))
+        return Part(n, shown, (x, y), kept, picture.colour.transfer)
 
-    def laid(
-        self, picture: media.Picture, part: tuple[np.ndarray, tuple[int, int]], seen: np.ndarray, drawn: np.ndarray
-    ) -> Rendered:
-        """The patch of a frame. part: see `part`; seen, drawn: its box as it is and as it was drawn, 0..255."""
-        n = picture.frame - self._first
+    def laid(self, part: Part, seen: np.ndarray, drawn: np.ndarray) -> Rendered:
+        """The patch of a frame. seen, drawn: its box as it is and as it was drawn, 0..255."""
+        n, transfer = part.number, part.transfer
         place, box, mesh = self.places[n], self.boxes_N4[n], self.mesh_NP2[n]
         alpha = matte(mesh, box, place)
-        x, y = place.x - part[1][0], place.y - part[1][1]
-        source = part[0][y : y + place.height, x : x + place.width]
-        transfer = picture.colour.transfer
-        if picture.deep:
-            source = picture.own_bgr((place.x, place.y, place.width, place.height))
+        source = media.fractions(part.kept_HWC)
+        if source.dtype == np.float32:
             seen, drawn = media.undisplayed(seen, transfer), media.undisplayed(drawn, transfer)
         bgr = lay(source, seen, drawn, box, place, alpha, mesh)
         alpha = np.rint(alpha * (255 * self.fade_N[n])).astype(np.uint8)
-        return Rendered(media.patch_of(picture.frame, place.x, place.y, bgr, alpha, transfer), float("nan"))
+        return Rendered(media.patch_of(self._first + n, place.x, place.y, bgr, alpha, transfer), float("nan"))
 
 
 def _only_speech(wave: np.ndarray, speech_N: np.ndarray, edges: list[int]) -> np.ndarray:

@@ -28,17 +28,19 @@ from pydantic import (
     model_validator,
 )
 
-from dubbing import document, languages
+from dubbing import document, languages, sequences
 from dubbing.errors import ManifestError
 from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
 from dubbing.manifest.parts import Parts
 from dubbing.master_choice import MasterChoice, Masters
+from dubbing.provenance import Signing
 from dubbing.remote import Uri, place, scheme_of
 from dubbing.yaml_text import short
 
 __all__ = [
     "CUT_LISTS",
     "CastMember",
+    "Colour",
     "Dub",
     "GeneratorChoice",
     "Manifest",
@@ -98,6 +100,11 @@ def _channels(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
+Consent = Literal["required"]
+_CONSENT = (
+    "`required`: only faces that are known to be of a character with `consent` are re-rendered; a character without it "
+    "is refused."
+)
 _Track = Annotated[int, Field(ge=1, le=512)]
 _Channels = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=16)], ...], BeforeValidator(_channels),
                       Field(min_length=1, max_length=64)]  # fmt: skip
@@ -216,6 +223,14 @@ class Still(Model):
     motion: bool = Field(default=False, description="The head moves a little: a degree or two, slowly.")
 
 
+class Colour(Model):
+    """What the colours of a sequence of pictures are, where its headers do not say. Its samples are RGB of full range;
+    OpenEXR holds linear light, of which only the primaries are asked."""
+
+    transfer: Literal["bt709", "srgb", "pq", "hlg"] | None = Field(None, description="How light becomes samples.")
+    primaries: Literal["bt709", "bt2020", "p3"] | None = Field(None, description="What red, green and blue are.")
+
+
 class Title(Model):
     """One film or episode: a locked picture with its source sound, and its dubs."""
 
@@ -224,7 +239,8 @@ class Title(Model):
     )
     video: File = Field(
         description="The source picture with its sound; or a photograph (PNG, JPEG, WebP, TIFF), whose film is as long "
-        "as each dub. Like every file here: a path (relative to the manifest), "
+        "as each dub; or a sequence of pictures (DPX, OpenEXR, TIFF, PNG): its folder, or a pattern such as "
+        "shot_%07d.dpx. Like every file here: a path (relative to the manifest), "
         "or a URI (file, s3; http and https)."
     )
     dubs: list[Dub] = Field(min_length=1, description="One entry per language.")
@@ -234,20 +250,26 @@ class Title(Model):
     )
     original: Original | None = Field(None, description="Which sound of the original is listened to.")
     still: Still | None = Field(default=None, description="Only where `video` is a photograph: how its film is made.")
+    rate: Literal[24, 25, 30, 48, 50, 60, "24000/1001", "30000/1001", "60000/1001"] | None = Field(
+        None, description="Only where `video` is a sequence whose headers do not say it: frames a second."
+    )
+    colour: Colour | None = Field(None, description="Only where `video` is a sequence whose headers do not say it.")
     only: Parts | None = Field(
         None,
         description="The parts of the film that are re-rendered; the rest keeps the source's picture. All without it.",
     )
     leave: Parts | None = Field(None, description="Parts of the film that keep the source's picture.")
     master: Masters | None = Field(None, description="How its masters are made, instead of the manifest's `master`.")
+    consent: Consent | None = Field(None, description=_CONSENT)
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
         def __init__(
             self, *, id: str, video: Path | str, dubs: list[Dub], shots: Path | str | None = None,
             cast: dict[str, CastMember] | None = None, original: Original | None = None, still: Still | None = None,
+            rate: int | str | None = None, colour: Colour | None = None,
             only: Parts | None = None, leave: Parts | None = None,
-            master: str | Mapping[str, Any] | Sequence[Any] | None = None,
+            master: str | Mapping[str, Any] | Sequence[Any] | None = None, consent: Consent | None = None,
         ) -> None: ...  # fmt: skip
 
     @field_validator("dubs")
@@ -261,6 +283,16 @@ class Title(Model):
                 [twice[1], "language"],
             )
         return dubs
+
+    @field_validator("video")
+    @classmethod
+    def _here(cls, video: Path | Uri) -> Path | Uri:
+        if isinstance(video, Uri) and video.suffix.lower() in (".dpx", ".exr"):
+            raise said(
+                f"'video' is {video.name!r} at an address, and a sequence of pictures is read from a folder: mount it, "
+                "or copy it to this machine."
+            )
+        return video
 
     @field_validator("shots")
     @classmethod
@@ -318,6 +350,11 @@ class Manifest(Model):
         None,
         description="How masters are made: `as_source`, a mapping, or a list of them; without it as the config says.",
     )
+    provenance: Signing | None = Field(
+        None,
+        description="Masters are signed as altered content (C2PA), by this certificate; without it as the config says.",
+    )
+    consent: Consent | None = Field(None, description=_CONSENT)
     _document: document.Document | None = PrivateAttr(None)
     _commanded: frozenset[str] = PrivateAttr(frozenset())
 
@@ -339,6 +376,18 @@ class Manifest(Model):
             )
         folder = (info.context or {}).get("folder") or Path.cwd()
         return [_absolute(title, folder) for title in titles]
+
+    @field_validator("provenance")
+    @classmethod
+    def _on_this_machine(cls, value: Signing | None, info: ValidationInfo) -> Signing | None:
+        folder = (info.context or {}).get("folder") or Path.cwd()
+        for path in (value.certificate, value.key) if value is not None and isinstance(folder, Uri) else ():
+            if not str(path).startswith(("/", "~")):
+                raise said(
+                    f"{str(path)!r} is relative to a manifest at a URI, and a key lies on this machine: give a path "
+                    "that begins with / or ~."
+                )
+        return value and value.below(Path("/") if isinstance(folder, Uri) else folder)
 
     @classmethod
     def of(
@@ -391,6 +440,12 @@ class Manifest(Model):
     def masters(self, title: Title, dub: Dub) -> list[MasterChoice] | None:
         """How the masters of a dub are asked for; None where the manifest does not say."""
         return next((said for said in (dub.master, title.master, self.master) if said is not None), None)
+
+    def consented(self, title: Title) -> tuple[str, ...] | None:
+        """The characters of a title whose consent is there, sorted; None where it is not required."""
+        if "required" not in (self.consent, title.consent):
+            return None
+        return tuple(sorted(name for name, one in (title.cast or {}).items() if (one.consent or "").strip()))
 
     @property
     def files(self) -> list[Path | Uri]:
@@ -455,6 +510,9 @@ def _absolute(title: Title, folder: Path | Uri) -> Title:
     cast = {k: _cast(v) for k, v in title.cast.items()} if title.cast else title.cast
     original = title.original.model_copy(update=changed(title.original, "dialogue")) if title.original else None
     whole = {**changed(title, "video", "shots"), "dubs": dubs, "cast": cast, "original": original}
+    told = {"rate": title.rate, **(title.colour.model_dump() if title.colour else {})}
+    if isinstance(whole["video"], Path) and sequences.may_be(whole["video"]):
+        whole["video"] = sequences.addressed(whole["video"], told)
     return title.model_copy(update=whole)
 
 

@@ -3,7 +3,7 @@
 Every module here may import av; none outside may. Frames stream: nothing holds a film.
 """
 
-from dubbing.media.colour import HDR, undisplayed
+from dubbing.media.colour import HDR, fractions, picture_bytes, undisplayed
 from dubbing.media.compare import Check, check_picture, check_sound
 from dubbing.media.delivery import DRAFT, Delivery, TrackDelivery, delivery
 from dubbing.media.excerpt import excerpt, sound_excerpt
@@ -15,6 +15,8 @@ from dubbing.media.layers import LAYERS, LayerMovie, layer_bytes
 from dubbing.media.likeness import LEAST_DB, compare_pictures
 from dubbing.media.master import Mastered, encode_master, encode_masters, refuse_for_mxf
 from dubbing.media.master_parts import make_part
+from dubbing.media.numbered import CONTAINER as SEQUENCE
+from dubbing.media.numbered import check_sequence
 from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import PatchQueue, own_pixels, pasted_frames
 from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, patch_of, read_patches
@@ -28,13 +30,13 @@ from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
 
 __all__ = [
-    "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "AudioInfo", "Carriage", "Check", "ClipWriter",
-    "Delivery", "Known", "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue",
+    "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "SEQUENCE", "AudioInfo", "Carriage", "Check",
+    "ClipWriter", "Delivery", "Known", "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue",
     "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "Sums", "TrackDelivery", "VideoInfo", "audio_length",
-    "carriage", "changes", "check_picture", "check_sound", "compare_pictures", "composite", "delivery",
-    "encode_master", "encode_masters", "excerpt", "film_of", "is_photograph", "join_patches", "known_formats",
-    "layer_bytes", "load_timeline", "make_part", "own_pixels", "pasted_frames", "patch_frames", "patch_of", "probe",
-    "prove", "prove_part", "read", "read_patches", "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline",
-    "scan", "seekable", "sound_between", "sound_blocks", "sound_excerpt", "timeline", "undisplayed", "uneven",
-    "variable_rate", "why_encoded",
+    "carriage", "changes", "check_picture", "check_sequence", "check_sound", "compare_pictures", "composite",
+    "delivery", "encode_master", "encode_masters", "excerpt", "film_of", "fractions", "is_photograph", "join_patches",
+    "known_formats", "layer_bytes", "load_timeline", "make_part", "own_pixels", "pasted_frames", "patch_frames",
+    "patch_of", "picture_bytes", "probe", "prove", "prove_part", "read", "read_patches", "read_photograph",
+    "read_sound", "refuse_for_mxf", "save_timeline", "scan", "seekable", "sound_between", "sound_blocks",
+    "sound_excerpt", "timeline", "undisplayed", "uneven", "variable_rate", "why_encoded",
 ]  # fmt: skip

@@ -148,8 +148,9 @@ def _decoded(film: Film, packet: Any, number: int) -> Any:
         raise film.damage(number) from e
     if len(frames) != 1 or frames[0].is_corrupt:
         raise film.damage(number)
-    film.check(frames[0], number)
-    return frames[0]
+    frame = film.shown(frames[0])
+    film.check(frame, number)
+    return frame
 
 
 def beside(output: Any, film: Film, made: Encoding, timeline: Timeline) -> Beside | None:

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from dubbing.errors import UnsupportedMedia
-from dubbing.master_choice import PRESETS, MasterChoice
+from dubbing.master_choice import PRESETS, SEQUENCES, MasterChoice
 from dubbing.media.colour import HDR, Layout, layout_of
 from dubbing.media.convert import Conversion
-from dubbing.media.encoders import ENCODERS, PROFILES, Encoder, Encoding, as_source, marks_of
+from dubbing.media.encoders import ENCODERS, PROFILES, Encoder, Encoding, as_sequence, as_source, marks_of
+from dubbing.media.numbered import CONTAINER
+from dubbing.media.numbered_files import writes_exr
 from dubbing.media.probe import MediaInfo, VideoInfo
 
 __all__ = ["FFMPEG", "asked_picture", "shown_formats"]
@@ -32,20 +34,28 @@ def asked_picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tu
     Where depth and chroma are not asked for, they are those that lose least. Raises UnsupportedMedia: the codec has no
     such profile, depth, chroma, quality or preset.
     """
-    own = as_source(video)
-    codec = FFMPEG.get(choice.codec or "", choice.codec) or (own.codec if own else "")
+    own = as_sequence(video) if info.container == CONTAINER else as_source(video)
+    asked = _codec(info, choice, own)
+    codec = FFMPEG.get(asked, asked)
     encoder = ENCODERS.get(codec)
     if encoder is None:
         return None, ()
     rated = {name: getattr(choice, name) for name in ("crf", "preset", "bitrate") if getattr(choice, name) is not None}
     if choice.codec is not None or choice.bitrate is not None or encoder.name in _MOST_CRF:
         _check_rate(info, encoder, rated)
+    if codec == "exr" and own is not None and own.codec == codec and not writes_exr():
+        raise UnsupportedMedia(f"{info.path.name}: OpenEXR is written by a library: pip install 'dubbing[exr]'.")
     if own is not None and own.codec == codec and (choice.profile, choice.bit_depth, choice.chroma) == (None,) * 3:
         return _rated(own, choice), ()
     if video.width < encoder.least[0] or video.height < encoder.least[1]:
         least = "{}x{}".format(*encoder.least)
         raise UnsupportedMedia(
             f"{info.path.name} is {video.width}x{video.height}, and {encoder.shown} has at least {least}."
+        )
+    if codec == "exr":
+        raise UnsupportedMedia(
+            f"{info.path.name}: OpenEXR holds linear light, and which light a graded picture stands for is nobody's to "
+            "guess: only a sequence of OpenEXR is delivered so; ask for dpx, tiff or png."
         )
     pix_fmt = _format(info, video, encoder, codec, choice)
     if own is not None and (own.codec, own.pix_fmt) == (codec, pix_fmt) and _same_profile(own, choice):
@@ -59,6 +69,18 @@ def asked_picture(info: MediaInfo, video: VideoInfo, choice: MasterChoice) -> tu
     made = Encoding(codec, encoder, pix_fmt, options, converts=Conversion.between(video, pix_fmt, codec))
     made = replace(made, marks={} if codec == "dnxhd" else marks_of(encoder, video))  # DNxHR has no fields
     return _rated(made, choice), tuple(_told(info, video, made, choice))
+
+
+def _codec(info: MediaInfo, choice: MasterChoice, own: Encoding | None) -> str:
+    """The codec that is asked for: of a sequence its container's name. Raises UnsupportedMedia where two are named."""
+    if choice.container not in SEQUENCES:
+        return choice.codec or (own.codec if own else "")
+    if choice.codec is not None:
+        raise UnsupportedMedia(
+            f"{info.path.name}: a master in {choice.codec} cannot be a sequence of {choice.container}; name one of the "
+            "two."
+        )
+    return choice.container
 
 
 def _rated(made: Encoding, choice: MasterChoice) -> Encoding:
@@ -161,5 +183,7 @@ def _told(info: MediaInfo, video: VideoInfo, made: Encoding, choice: MasterChoic
         yield f"{name} has full range; {what} has limited range, the only one that this codec knows."
     if (video.mastering or video.light) and made.codec not in ("h264", "hevc"):
         yield f"{name} has a mastering display and light levels, which {what} does not name."
+    if made.codec in SEQUENCES and video.transfer in HDR:
+        yield f"{name} is {HDR[video.transfer]}, which the files of {what} do not name: say it where they go."
     if video.transfer in HDR and will.depth < 10:
         yield f"{name} is {HDR[video.transfer]}, and {what} has it in {will.depth} bits: it may show bands."

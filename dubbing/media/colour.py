@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 __all__ = [
-    "HDR", "Colour", "Layout", "display", "layout_of", "narrowed", "planes_of", "scaled", "turn_back", "turn_upright",
-    "undisplayed",
+    "HDR", "Colour", "Layout", "display", "fractions", "layout_of", "narrowed", "picture_bytes", "planes_of", "scaled",
+    "turn_back", "turn_upright", "undisplayed",
 ]  # fmt: skip
 
 HDR = {16: "PQ", 18: "HLG"}
@@ -67,6 +67,13 @@ def layout_of(pix_fmt: str) -> Layout | None:
     return None
 
 
+def picture_bytes(width: int, height: int, pix_fmt: str) -> int:
+    """The memory that a decoded picture takes; where pictures are not kept in their format, that of 4:4:4 of 8 bits."""
+    layout = layout_of(pix_fmt) or Layout((0, 0), 8)
+    samples = 1 + 2 / (1 << sum(layout.sub)) + layout.alpha
+    return round(width * height * samples * np.dtype(layout.dtype).itemsize)
+
+
 _KR_KB = {
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -78,6 +85,7 @@ _KR_KB = {
 }
 
 
+_ROWS = 64  # tone-mapped at once
 _WHITE_NITS, _PEAK_NITS = 203.0, 1000.0  # diffuse white and the brightest that is told apart (ITU-R BT.2408)
 
 
@@ -176,7 +184,17 @@ def display(deep_HWC: np.ndarray, transfer: int = 0) -> np.ndarray:
     transfer: 16 (PQ) and 18 (HLG) are tone-mapped, channel by channel: diffuse white, 203 nits, at three quarters of
     the range, highlights up to 1000 nits above it.
     """
-    return np.take(_shown(transfer), deep_HWC)
+    if not transfer:
+        return cv2.convertScaleAbs(deep_HWC, alpha=1 / 257)
+    out, curve = np.empty(deep_HWC.shape, np.uint8), _shown(transfer)
+    for n in range(0, len(deep_HWC), _ROWS):  # numpy makes 64-bit places of the samples that it is given
+        np.take(curve, deep_HWC[n : n + _ROWS], out=out[n : n + _ROWS], mode="clip")
+    return out
+
+
+def fractions(kept_HWC: np.ndarray) -> np.ndarray:
+    """Pixels to compute with, of pixels as they are kept: uint8 as it is; of uint16 float32 0..255 with fractions."""
+    return kept_HWC if kept_HWC.dtype == np.uint8 else kept_HWC * np.float32(1 / 257)
 
 
 def undisplayed(bgr_HWC: np.ndarray, transfer: int = 0) -> np.ndarray:
@@ -189,8 +207,7 @@ def undisplayed(bgr_HWC: np.ndarray, transfer: int = 0) -> np.ndarray:
 
 @cache
 def _shown(transfer: int) -> np.ndarray:
-    curve = _curve(transfer) if transfer else np.arange(65536) / 257
-    return np.clip(np.rint(curve), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(_curve(transfer)), 0, 255).astype(np.uint8)
 
 
 @cache

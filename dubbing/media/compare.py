@@ -26,7 +26,7 @@ from dubbing.media.language import three_letters
 from dubbing.media.likeness import until_damage
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo, first_video, open_media
 from dubbing.media.seen import InPictures, Likeness
-from dubbing.media.sound import first_sample_time, sound_blocks
+from dubbing.media.sound import first_sample_time, silent_after, sound_blocks
 
 __all__ = ["CLOCK", "Check", "check_picture", "check_sound", "check_times", "check_within", "checked", "stretch"]
 
@@ -251,7 +251,8 @@ def _described(
     if own.rate_hz != made.rate_hz:
         problems.append(f"{made.rate_hz} Hz, the dub's {own.rate_hz} Hz")
     mxf = "mxf" in master.container
-    unsaid = not made.places and (mxf or "matroska" in master.container)  # they do not say it of PCM
+    silent = mxf or "matroska" in master.container or master.container == "wav"  # they do not say it of PCM
+    unsaid = not made.places and silent
     if own.channels != made.channels or (own.places and own.places != made.places and not unsaid):
         problems.append(f"layout {_layout(made)}, the dub's {_layout(own)}")
     if own.title != made.title:
@@ -284,11 +285,13 @@ def _samples(what: str, dub: MediaInfo, own: AudioInfo, master: MediaInfo, made:
     problem, count, longer = _difference(dub.path, own, master.path, made, align=True)
     if (problem or longer) and "matroska" in master.container and _begins_with_picture(master):
         problem, count, longer = _difference(dub.path, own, master.path, made, align=False)
+    if longer > 0 and not problem and "mxf" in master.container and silent_after(master.path, made.index, count):
+        return Check(what, "equal", f"{several(count, 'sample')}, and {longer} of silence up to the picture's end")
     padded = "mov" in dub.container and made.codec == own.codec in _PADDED and 0 < longer <= CLOCK * own.rate_hz
     if problem or (longer and not padded):
         length = f"{several(count + longer, 'sample')}, the dub has {count}"
         return Check(what, "differs", "; ".join(filter(None, (problem, length if longer else ""))))
-    more = f", and {longer} of the encoder's padding after the dub's end" if longer else ""
+    more = f", and {longer} of the encoder's padding" if longer else ""
     return Check(what, "equal", several(count, "sample") + more)
 
 

@@ -12,24 +12,28 @@ from fractions import Fraction
 from typing import Any
 
 from dubbing.errors import MediaError, UnsupportedMedia, several
-from dubbing.master_choice import MasterChoice
+from dubbing.master_choice import SEQUENCES, MasterChoice
 from dubbing.media.asked import asked_picture, shown_formats
 from dubbing.media.colour import HDR, layout_of
 from dubbing.media.encoders import DECODED, ENCODERS, Encoder, Encoding
+from dubbing.media.numbered import CONTAINER, NAMED
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 
-__all__ = ["COPIED_IN_GROUPS", "DRAFT", "MUXERS", "Delivery", "TrackDelivery", "delivery", "picture_of", "tables"]
+__all__ = [
+    "COPIED_IN_GROUPS", "DRAFT", "MUXERS", "Delivery", "TrackDelivery", "containers_of", "delivery", "picture_of",
+    "tables",
+]  # fmt: skip
 
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
 _EXTENSIONS = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mxf": ".mxf"}
 _SAY_ASPECT = ("h264", "hevc", "av1")
 """Codecs that say themselves what shape a pixel has; of the others PyAV does not let Matroska say it."""
-MUXERS = {"mkv": "matroska"}
+MUXERS = {"mkv": "matroska", **dict.fromkeys(SEQUENCES, CONTAINER)}
 """FFmpeg's names of containers, where they are others."""
 COPIED_IN_GROUPS = ("h264", "hevc")
 """Codecs of which groups of pictures that do not change may be copied where that is asked for."""
-_NO_FIELDS = ("hevc", "av1")
+_NO_FIELDS = ("hevc", "av1", *SEQUENCES)
 _ROOM = 1.5  # of the source's size
 _BYTES_A_PIXEL = 1.0  # of pictures that stand alone: ProRes 422 HQ takes 0.45, FFV1 more than 1
 _PLAIN = MasterChoice()
@@ -50,12 +54,14 @@ _LOSSLESS_IN: dict[str, set[str]] = {
     "matroska": {"flac", "alac", "tta"}
     | {"pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
     "mxf": {"pcm_s16le", "pcm_s24le"},
+    CONTAINER: {"pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
 }
 _LOSSY_IN: dict[str, set[str]] = {
     "mp4": {"aac", "ac3", "eac3", "opus"},
     "mov": {"aac", "ac3", "eac3"},
     "matroska": {"aac", "ac3", "eac3", "opus"},
     "mxf": set(),
+    CONTAINER: set(),
 }
 """Lossy codecs begin and end with samples that are not to be heard. How many is kept exactly when the
 packets come from a bare stream or from the same family of container, not when they change it."""
@@ -65,12 +71,14 @@ _SUBTITLES_IN: dict[str, set[str]] = {
     "mov": {"mov_text"},
     "matroska": {"subrip", "ass", "webvtt", "dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "text"},
     "mxf": set(),
+    CONTAINER: set(),
 }
 _PICTURES_IN: dict[str, set[str]] = {
     "mp4": {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mjpeg", "png"},
     "mov": {"h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "png", "prores", "dnxhd"},
     "matroska": {"h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "png", "prores"},
     "mxf": set(),
+    CONTAINER: set(),
 }
 
 
@@ -117,12 +125,23 @@ class Delivery:
         if self.picture.codec not in ("h264", "hevc"):  # as was told
             video = replace(video, mastering=None, light=None)
         pix_fmt = DECODED.get((self.picture.codec, converts.pix_fmt), converts.pix_fmt)
-        return replace(video, pix_fmt=pix_fmt, matrix=converts.matrix, range=2 if converts.full_after else 1)
+        made = replace(video, pix_fmt=pix_fmt, matrix=converts.matrix, range=2 if converts.full_after else 1)
+        if self.muxer != CONTAINER:
+            return made
+        said = NAMED if self.picture.codec == "dpx" else {}
+        return replace(
+            made, start_tc=(video.start_tc or "").replace(";", ":") or None if said else None, chroma_location=None,
+            transfer=video.transfer if video.transfer in said else None,
+            primaries=video.primaries if video.primaries in said else None,
+        )  # fmt: skip
 
     def room(self, info: MediaInfo, size_bytes: int) -> float:
         """About how many bytes it may take at most, its sound left out. info, size_bytes: of the source."""
         if self.picture.converts is None or not self.picture.encoder.intra or info.video is None:
             return size_bytes * _ROOM
+        if self.muxer == CONTAINER:
+            samples = info.video.width * info.video.height * info.video.frames_hint * 4
+            return samples * (1 if self.picture.pix_fmt in ("gbrp", "gbrap", "gbrp10le") else 2)
         return info.video.width * info.video.height * info.video.frames_hint * _BYTES_A_PIXEL
 
 
@@ -144,11 +163,14 @@ def delivery(
     if not sound_info.audio:
         raise MediaError(f"{sound_info.path} has no sound stream.")
     notices = list(told)
+    own = list(info.audio) if choice.sound is not None and choice.sound.keep_source_tracks else []
     chosen = [sound_info.track(number) for number in tracks] if tracks else list(sound_info.audio)
     if choice.container is not None:
         muxer = _asked_muxer(info, video, picture.encoder, choice.container)
     else:
         muxer = _muxer(info, video)
+        if muxer == "mxf" and not _fits_mxf(info, video, [(sound_info, chosen), (info, own)]):
+            muxer = ""
         if muxer not in picture.encoder.muxers:
             muxer = picture.encoder.muxers[0]
             if "mov" in info.container or "matroska" in info.container:
@@ -163,7 +185,6 @@ def delivery(
                 f"{info.path} would be {shape}, which is lost in its Matroska: ask for ProRes, v210 or H.264 in mov."
             )
         notices.append(f"{info.path.name} becomes a {_EXTENSIONS[muxer]}, which keeps {shape}.")
-    own = list(info.audio) if choice.sound is not None and choice.sound.keep_source_tracks else []
     sound, kept = _tracks(muxer, sound_info, chosen), _tracks(muxer, info, own)
     if muxer == "mp4" and any(track.codec.startswith("pcm") for track in (*sound, *kept)):
         if choice.container is not None:
@@ -179,8 +200,9 @@ def delivery(
         sound, kept = _tracks(muxer, sound_info, chosen), _tracks(muxer, info, own)
     if choice.container is not None:
         pass
-    elif "mov" not in info.container and "matroska" not in info.container:
-        notices.append(f"{info.path.name} ({info.container}) is delivered as {_EXTENSIONS[muxer]}.")
+    elif "mov" not in info.container and "matroska" not in info.container and muxer != info.container:
+        kind = "a sequence of pictures" if info.container == CONTAINER else info.container
+        notices.append(f"{info.path.name} ({kind}) is delivered as {_EXTENSIONS.get(muxer, 'one')}.")
     elif "matroska" in info.container and info.path.suffix.lower() != _EXTENSIONS[muxer]:
         notices.append(f"{info.path.name} is delivered as {_EXTENSIONS[muxer]}.")
     if picture.notice:
@@ -189,6 +211,8 @@ def delivery(
         notices.append(f"{info.path.name}: frame times are rounded to milliseconds, which Matroska counts.")
     if muxer == "mxf" and info.chapters:
         notices.append(f"{info.path.name} has {several(info.chapters, 'chapter')}, which MXF does not carry.")
+    if muxer == "mxf" and sound_info.duration_s is not None and video.frames_hint:
+        notices += _ends_with_picture(sound_info.path.name, sound_info.duration_s - video.frames_hint / video.rate)
     if video.captions and not picture.encoder.captions:
         notices.append(f"{info.path.name} has captions in its pictures, which {picture.encoder.shown} does not carry.")
     if video.dynamic:
@@ -198,6 +222,7 @@ def delivery(
             notices.append(f"{whose.path.name} ({codec}) is delivered as PCM, sample for sample.")
     left_out = _check_others(info, muxer, notices, choice.container is not None or choice.codec is not None)
     tag = picture.tag if muxer != "mxf" else ""
+    extension = f".{picture.codec}" if muxer == CONTAINER else _EXTENSIONS[muxer]
     if picture.codec == "hevc" and muxer in ("mp4", "mov"):
         tag = "hev1" if video.tag == "hev1" or picture.grouped else "hvc1"
         if tag != video.tag and picture.grouped:
@@ -205,7 +230,7 @@ def delivery(
                 f"{info.path.name}: to hold copied pictures the master is hev1, which Apple's players refuse"
             )
     return Delivery(
-        _EXTENSIONS[muxer], muxer, replace(picture, tag=tag), sound, tuple(notices), choice.suffix or "", kept, left_out
+        extension, muxer, replace(picture, tag=tag), sound, tuple(notices), choice.suffix or "", kept, left_out
     )
 
 
@@ -266,25 +291,61 @@ def _pure_turn(matrix9: tuple[int, ...], degrees: int) -> bool:
 
 
 def _muxer(info: MediaInfo, video: VideoInfo) -> str:
+    if info.container in ("mxf", CONTAINER):
+        return info.container
     if "matroska" in info.container and 1 / video.time_base == 1000:
         return "matroska"
     quicktime = info.brand.strip() == "qt" or (not info.brand and info.path.suffix.lower() in (".mov", ".qt"))
     return "mov" if "mov" in info.container and quicktime else "mp4"
 
 
+def _fits_mxf(info: MediaInfo, video: VideoInfo, sounds: Sequence[tuple[MediaInfo, Sequence[AudioInfo]]]) -> bool:
+    """Whether a film can stay in MXF with this sound, and with all else that is in it."""
+    try:
+        for whose, tracks in sounds:
+            _tracks("mxf", whose, tracks)
+    except UnsupportedMedia:
+        return False
+    further = any(other.kind in ("video", "cover") for other in info.others)
+    return video.rate in _MXF_RATES and not (video.rotation_deg or info.subtitles or further)
+
+
 def _asked_muxer(info: MediaInfo, video: VideoInfo, encoder: Encoder, container: str) -> str:
     """FFmpeg's name of a container that is asked for. Raises UnsupportedMedia where it cannot carry the film."""
     muxer, name = MUXERS.get(container, container), info.path.name
     if muxer not in encoder.muxers:
-        able = ", ".join(next((c for c, m in MUXERS.items() if m == muxer), muxer) for muxer in encoder.muxers)
-        raise UnsupportedMedia(f"{name}: a master in {encoder.shown} cannot be in {container}; it may be in {able}.")
+        able = ", ".join(containers_of(encoder))
+        other = "; or name another `codec`" if CONTAINER in encoder.muxers else ""
+        raise UnsupportedMedia(
+            f"{name}: a master in {encoder.shown} cannot be in {container}; it may be in {able}{other}."
+        )
     if muxer == "mxf" and video.rate not in _MXF_RATES:
         raise UnsupportedMedia(
             f"{name} has {video.rate} frames a second, and MXF has {', '.join(map(str, _MXF_RATES))}: ask for `mov`."
         )
-    if muxer == "mxf" and video.rotation_deg:
-        raise UnsupportedMedia(f"{name} is to be shown turned, which MXF cannot say: ask for `container: mov`.")
+    if muxer in ("mxf", CONTAINER) and video.rotation_deg:
+        which = "MXF" if muxer == "mxf" else "a sequence of pictures"
+        raise UnsupportedMedia(f"{name} is to be shown turned, which {which} cannot say: ask for `container: mov`.")
+    if muxer == CONTAINER and video.sample_aspect != 1:
+        raise UnsupportedMedia(
+            f"{name} has pixels that are not square, which a sequence of pictures cannot say: ask for `container: mov`."
+        )
     return muxer
+
+
+def _ends_with_picture(name: str, over_s: Fraction) -> list[str]:
+    """What the user should know of a sound in MXF that does not last as long as the picture."""
+    if abs(over_s) < Fraction(1, 10_000):
+        return []
+    longer = f"{name} is {1000 * abs(float(over_s)):.1f} ms {'longer' if over_s > 0 else 'shorter'} than the picture"
+    what = "its end is not in the master" if over_s > 0 else "silence follows it"
+    return [f"{longer}, and MXF has both equally long: {what}."]
+
+
+def containers_of(encoder: Encoder) -> list[str]:
+    """The containers that carry a codec, as people ask for them."""
+    names = {muxer: name for name, muxer in MUXERS.items()} | {CONTAINER: encoder.name}
+    return [names.get(muxer, muxer) for muxer in encoder.muxers]
 
 
 def _tracks(muxer: str, info: MediaInfo, tracks: Sequence[AudioInfo]) -> tuple[TrackDelivery, ...]:
@@ -323,7 +384,7 @@ def _sound(muxer: str, info: MediaInfo, sound: AudioInfo) -> TrackDelivery:
 def _check_others(info: MediaInfo, muxer: str, notices: list[str], asked: bool) -> frozenset[int]:
     """The streams that are left out, with a notice of each: of a container that was asked for, those that it cannot
     carry. Raises UnsupportedMedia for such a stream where nobody asked."""
-    extension, left = _EXTENSIONS[muxer], set()
+    extension, left = _EXTENSIONS.get(muxer, "a sequence"), set()
     further = [(other.index, other.kind, other.codec) for other in info.others if other.kind in ("video", "cover")]
     for index, kind, codec in [*((sub.index, "subtitle", sub.codec) for sub in info.subtitles), *further]:
         if codec in (_SUBTITLES_IN if kind == "subtitle" else _PICTURES_IN)[muxer]:

@@ -11,10 +11,12 @@ from typing import Literal
 
 from dubbing.media.colour import layout_of
 from dubbing.media.convert import Conversion
+from dubbing.media.numbered import CONTAINER
 from dubbing.media.probe import VideoInfo
 
-__all__ = ["DECODED", "ENCODERS", "PROFILES", "Encoder", "Encoding", "as_source", "marks_of"]
+__all__ = ["DECODED", "ENCODERS", "PROFILES", "Encoder", "Encoding", "as_sequence", "as_source", "marks_of"]
 
+_RGB = frozenset({"gbrp", "gbrp16le", "gbrap", "gbrap16le"})
 _YUV = tuple(f"yuv{sub}p" for sub in ("420", "422", "444"))
 _YUV8 = frozenset((*_YUV, *(f"yuvj{name[3:]}" for name in _YUV)))
 
@@ -84,6 +86,14 @@ ENCODERS: dict[str, Encoder] = {
         "libsvtav1", "AV1", frozenset({"yuv420p", "yuv420p10le"}), ("mp4", "matroska"), intra=False, as_source=False,
         least=(64, 64),
     ),
+    "dpx": Encoder(
+        "dpx", "DPX", _RGB | {"gbrp10le", "gbrp12le"}, (CONTAINER,), lossless=True, as_source=False
+    ),
+    "exr": Encoder(
+        "exr", "OpenEXR", frozenset({"gbrp16le", "gbrap16le"}), (CONTAINER,), lossless=True, as_source=False
+    ),
+    "tiff": Encoder("tiff", "TIFF", _RGB, (CONTAINER,), lossless=True, as_source=False),
+    "png": Encoder("png", "PNG", _RGB, (CONTAINER,), lossless=True, as_source=False),
 }  # fmt: skip
 """By the codec's name as FFmpeg's decoders have it."""
 
@@ -158,6 +168,12 @@ def as_source(video: VideoInfo) -> Encoding | None:
     """
     made = _unmarked(video)
     return made and replace(made, marks=marks_of(made.encoder, video))
+
+
+def as_sequence(video: VideoInfo) -> Encoding | None:
+    """The encoding of a sequence's pictures as they are; None where no codec here keeps what they have."""
+    same = ENCODERS.get(video.codec)
+    return None if same is None or video.pix_fmt not in same.formats else Encoding(video.codec, same, video.pix_fmt, {})
 
 
 def marks_of(encoder: Encoder, video: VideoInfo) -> dict[str, str]:

@@ -15,9 +15,9 @@ from typing import Any, get_args
 import numpy as np
 
 from dubbing.errors import UnsupportedMedia
-from dubbing.master_choice import PictureCodec
+from dubbing.master_choice import SEQUENCES, PictureCodec
 from dubbing.media.asked import FFMPEG, shown_formats
-from dubbing.media.delivery import COPIED_IN_GROUPS, MUXERS, delivery, tables
+from dubbing.media.delivery import COPIED_IN_GROUPS, containers_of, delivery, tables
 from dubbing.media.encoders import ENCODERS, PROFILES, Encoder
 from dubbing.media.fields import Carriage
 from dubbing.media.photo import LEAST_PX, MOST_BLOCKS, READ, Photograph, film_of
@@ -32,6 +32,13 @@ _WORDS = {
     "mpegvideo": "bare MPEG-1, MPEG-2", "flv": "Flash (flv)", "asf": "WMV (asf)", "h264": "bare H.264",
     "hevc": "bare HEVC", "m4v": "bare MPEG-4", "av1": "bare AV1", "obu": "bare AV1 (obu)", "mjpeg": "bare Motion JPEG",
     "vc1": "bare VC-1", "dnxhd": "bare DNxHD", "yuv4mpegpipe": "YUV4MPEG2 (y4m)", "wv": "WavPack (wv)",
+}  # fmt: skip
+
+
+_IN_HEADERS = {
+    "dpx": "a timecode in each header",
+    "tiff": "TIFF has no place for a timecode", "png": "PNG has no place for a timecode",
+    "exr": "all attributes kept, timecode too; of a sequence of OpenEXR only",
 }  # fmt: skip
 
 
@@ -104,6 +111,13 @@ def _containers() -> Iterator[Known]:
             film = _in_matroska(film)
         extension = delivery(film, _sound()).extension
         yield Known("container", name, True, f"the master is {extension}")
+    prores = replace(_film(codec="prores", tag="apch", pix_fmt="yuv422p10le"), container="mxf", path=Path("FILM.mxf"))
+    yield Known("container", "mxf with ProRes or DNxHR", True, f"the master is {delivery(prores, _sound()).extension}")
+    for codec in SEQUENCES:
+        what = "the master is one too, in which files without a patch are the source's own"
+        light = ", linear light seen as PQ" if codec == "exr" else ""
+        said = "" if codec in ("dpx", "exr") else "; `rate` says how many a second"
+        yield Known("container", f"sequence of {ENCODERS[codec].shown}", True, what + light + said)
     quicktime = replace(_film(), brand="qt  ", path=Path("FILM.mov"))
     yield Known("container", "mov", True, f"the master is {delivery(quicktime, _sound()).extension}")
     for lists in sorted({name.removeprefix("a ").removeprefix("an ") for _, name in LISTS}):
@@ -140,9 +154,12 @@ def _masters() -> Iterator[Known]:
     for codec in get_args(PictureCodec):
         own = FFMPEG.get(codec, codec)
         encoder, profiles = ENCODERS[own], PROFILES.get(own, {})
-        containers = ", ".join(next((n for n, m in MUXERS.items() if m == muxer), muxer) for muxer in encoder.muxers)
-        what = f"{shown_formats(encoder.formats)}; in {containers}"
+        what = f"{shown_formats(encoder.formats)}; in {', '.join(containers_of(encoder))}"
         yield Known("master", codec, True, f"profiles {', '.join(profiles)}; {what}" if profiles else what)
+    for codec in SEQUENCES:
+        kinds = "half and single floats" if codec == "exr" else shown_formats(ENCODERS[codec].formats)
+        what = f"a folder with one file a picture, {kinds}, and the sound as WAV; {_IN_HEADERS[codec]}"
+        yield Known("master", f"{codec} (container)", True, what)
 
 
 def _usual(encoder: Encoder) -> str:

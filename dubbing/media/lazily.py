@@ -20,6 +20,7 @@ from dubbing.media.alone import packets_from
 from dubbing.media.colour import layout_of
 from dubbing.media.encoders import ENCODERS
 from dubbing.media.film import Film
+from dubbing.media.numbered import planar_name
 from dubbing.media.read import Picture, Scan, read
 from dubbing.media.times import shown_pts
 
@@ -122,8 +123,9 @@ def _decoded(film: Film, packet: Any, number: int, pts: int) -> Picture:
         raise film.damage(number) from e
     if len(frames) != 1 or frames[0].is_corrupt:
         raise film.damage(number)
-    film.check(frames[0], number)
-    return Picture.of(film, number, pts, frames[0])
+    frame = film.shown(frames[0])
+    film.check(frame, number)
+    return Picture.of(film, number, pts, frame)
 
 
 def stand_alone(source: Path, master: Path) -> bool:
@@ -140,7 +142,7 @@ def samples_of(path: Path) -> int:
     """How many samples a picture of a film has, by its header; 0 where its format is not planar."""
     with Film(path, 1) as film:
         ctx = film.stream.codec_context
-        layout = layout_of(ctx.pix_fmt or "")
+        layout = layout_of(planar_name(ctx.pix_fmt or "") if film.sequence else ctx.pix_fmt or "")
         if layout is None:
             return 0
         across, down = (-(-side >> shift) for side, shift in zip((ctx.width, ctx.height), layout.sub, strict=True))

@@ -28,7 +28,9 @@ from dubbing.media.groups import Ground, ground, group_pictures
 from dubbing.media.master_file import MasterFile, carry
 from dubbing.media.master_parts import PART_THREADS, joined
 from dubbing.media.master_picture import steady
+from dubbing.media.master_sequence import PictureFiles
 from dubbing.media.master_sound import NOT_TOGETHER, begins_of, together
+from dubbing.media.numbered import CONTAINER
 from dubbing.media.paste import pasted
 from dubbing.media.probe import MediaInfo, open_media, probe
 from dubbing.media.prores import Box
@@ -37,6 +39,7 @@ from dubbing.media.read import variable_rate
 __all__ = ["Mastered", "encode_master", "encode_masters", "refuse_for_mxf", "write_masters"]
 
 _PROGRESS_FRAMES = 24
+_VARIABLE = "{} has a variable frame rate, which {} cannot say: ask for mov."
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,8 @@ def write_masters(
     """As `encode_masters`, of what was decided for each target (`delivery`)."""
     info, sound_info = probe(source), probe(sound)
     for plan in plans.values():
-        if plan.muxer == "mxf" and not steady(timeline):
-            raise UnsupportedMedia(f"{info.path.name} has a variable frame rate, and MXF has none: ask for `mov`.")
+        if plan.muxer in ("mxf", CONTAINER) and not steady(timeline):
+            raise UnsupportedMedia(_VARIABLE.format(info.path.name, _shown(plan)))
     copies = not draft and any(plan.picture.alike for plan in plans.values())
     base = ground(source) if not draft and any(plan.picture.grouped for plan in plans.values()) else None
     reasons: dict[str, int] = {}
@@ -138,7 +141,7 @@ def write_masters(
             film.stream.codec_context.thread_type, film.stream.codec_context.thread_count = "SLICE", 0
         try:
             for path, plan in plans.items():
-                outputs.append(MasterFile(path, plan, draft))
+                outputs.append((PictureFiles if plan.muxer == CONTAINER else MasterFile)(path, plan, draft))
                 opened = [files.enter_context(open_media(sound)) for _ in plan.sound]
                 opened += [files.enter_context(open_media(source)) for _ in plan.kept]
                 outputs[-1].open(
@@ -169,7 +172,7 @@ def write_masters(
     if progress is not None and done > told:
         progress(done - told)
     return [
-        Mastered(output.path, output.done, (*output.plan.notices, *_told(output, info.path.name, reasons)))
+        Mastered(output.path, output.done, (*output.notices, *_told(output, info.path.name, reasons)))
         for output in outputs
     ]
 
@@ -209,10 +212,16 @@ def _drawn(
 
 
 def refuse_for_mxf(plan: Delivery, film: MediaInfo, sound: MediaInfo) -> None:
-    """Raises UnsupportedMedia where MXF cannot hold what the files are, as far as their beginnings tell: a variable
-    rate, sound that does not begin with the picture."""
+    """Raises UnsupportedMedia where MXF, or a sequence of pictures, cannot hold what the files are, as far as their
+    beginnings tell: a variable rate, and of MXF sound that does not begin with the picture."""
     if variable_rate(film.path):
-        raise UnsupportedMedia(f"{film.path.name} has a variable frame rate, which MXF cannot say: ask for mov.")
+        raise UnsupportedMedia(_VARIABLE.format(film.path.name, _shown(plan)))
+    if plan.muxer == CONTAINER:
+        return
     start = film.video.start_pts * film.video.time_base if film.video else Fraction(0)
     if not together(*begins_of(plan, sound.path, film.path), start):
         raise UnsupportedMedia(NOT_TOGETHER.format(sound.path))
+
+
+def _shown(plan: Delivery) -> str:
+    return "a sequence of pictures" if plan.muxer == CONTAINER else "MXF"

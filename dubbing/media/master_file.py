@@ -51,6 +51,7 @@ class MasterFile:
     def __init__(self, path: Path, plan: Delivery, draft: bool) -> None:
         self.path, self.plan, self._draft = path, plan, draft
         self._file: Any = None
+        self.carried: Any = None
         self.done = 0
 
     def open(
@@ -70,6 +71,11 @@ class MasterFile:
         self._sound.tag(language)
         self.carried = _Carried(self._file, film, plan.left_out)
         self._file.set_chapters(film.container.chapters())
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know."""
+        return self.plan.notices
 
     def take(self, packets: Iterable[Any]) -> None:
         """The next packets of the picture, with their times: they are written with their exact durations, and the sound

@@ -30,6 +30,8 @@ from dubbing.media.film import Film
 from dubbing.media.groups import Copied, ground, group_pictures
 from dubbing.media.master_file import MasterFile
 from dubbing.media.master_picture import MadePicture
+from dubbing.media.master_sequence import SequencePicture
+from dubbing.media.numbered import CONTAINER
 from dubbing.media.paste import pasted_part
 from dubbing.media.probe import probe
 from dubbing.media.prores import Box
@@ -66,8 +68,11 @@ def make_part(
         elif base is not None:
             film.stream.codec_context.thread_type, film.stream.codec_context.thread_count = "AUTO", PART_THREADS
         try:
-            made = []
+            made: list[MadePicture] = []
             for encoding in wanted:
+                if encoding.encoder.muxers[0] == CONTAINER:
+                    made.append(SequencePicture(encoding, info.video, film, timeline, draft))
+                    continue
                 unwritten = files.enter_context(av.open(os.devnull, "w", format=encoding.encoder.muxers[0]))
                 made.append(MadePicture(unwritten, encoding, info.video, film, timeline, PART_THREADS, draft, base))
             leave = [files.enter_context(_Leaves(folder, n, one, timeline)) for n, one in enumerate(made)]
@@ -124,11 +129,9 @@ class _Leaves:
     def finish(self) -> None:
         """Write what is left."""
         self._write(self._picture.rest())
-        alone = self._picture.copies and self._picture.groups is None
-        header = b"" if alone else bytes(self._picture.stream.codec_context.extradata or b"")
         np.savez(
             self._index, numbers=np.array(self._numbers, np.int64), sizes=np.array(self._sizes, np.int64),
-            keys=np.array(self._keys, bool), behind=self._behind, header=np.frombuffer(header, np.uint8),
+            keys=np.array(self._keys, bool), behind=self._behind, header=np.frombuffer(self._picture.header, np.uint8),
         )  # fmt: skip
 
     def _write(self, packets: Iterable[Any]) -> None:

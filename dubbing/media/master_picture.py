@@ -28,7 +28,7 @@ from dubbing.media.probe import VideoInfo
 from dubbing.media.prores import Box
 from dubbing.media.tags import kept_tags
 
-__all__ = ["MadePicture", "describe", "steady"]
+__all__ = ["MadePicture", "describe", "half", "shown_as", "steady"]
 
 _DEFAULTS: dict[str, tuple[str | int, float]] = {
     "libx264": ("superfast", 16.0), "libx265": ("ultrafast", 14.0), "libsvtav1": (8, 20.0),
@@ -85,6 +85,12 @@ class MadePicture:
         frame.pts, frame.time_base = int(self._timeline.pts[number]), self._timeline.time_base
         return self._encoded(frame)
 
+    @property
+    def header(self) -> bytes:
+        """What the encoder says before its first packet; nothing where the source's own packets stand alone."""
+        alone = self.copies and self.groups is None
+        return b"" if alone else bytes(self.stream.codec_context.extradata or b"")
+
     def rest(self) -> Iterable[Any]:
         """What is left in the encoder after the last picture."""
         if self.groups is not None:
@@ -98,7 +104,7 @@ class MadePicture:
         return packet
 
     def _encoded(self, frame: Any) -> Iterable[Any]:
-        shown = None if frame is None else _shown_as(frame, self._made, self._size)
+        shown = None if frame is None else shown_as(frame, self._made, self._size)
         if self.groups is not None:
             return self.groups.encode(shown)
         made: Iterable[Any] = self.stream.encode(shown)
@@ -148,7 +154,7 @@ def _tell(
     """Tell an encoder everything that the source says about its picture; what comes back is told by name."""
     turned = made.converts
     matrix = video.matrix if turned is None else turned.matrix
-    width, height = _half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
+    width, height = half(video.width, video.height, made.encoder.least) if draft else (video.width, video.height)
     ctx.width, ctx.height, ctx.pix_fmt = width, height, made.pix_fmt
     ctx.time_base = timeline.time_base
     ctx.sample_aspect_ratio = video.sample_aspect * Fraction(video.width * height, video.height * width)
@@ -207,7 +213,7 @@ def describe(stream: Any, plan: Delivery, video: VideoInfo, film: Film) -> None:
     stream.disposition = film.stream.disposition
 
 
-def _shown_as(frame: Any, made: Encoding, size: tuple[int, int] | None) -> Any:
+def shown_as(frame: Any, made: Encoding, size: tuple[int, int] | None) -> Any:
     """A decoded frame as a master's encoder takes it. size: (width, height) where it is another than the film's."""
     if size is not None and size != (frame.width, frame.height):
         frame = _smaller(frame, *size)
@@ -224,7 +230,7 @@ def _draft_of(made: Encoding) -> Encoding:
     return replace(made, options={**made.options, "profile": profile}, bit_rate=0, tag="")
 
 
-def _half(width: int, height: int, least: tuple[int, int]) -> tuple[int, int]:
+def half(width: int, height: int, least: tuple[int, int]) -> tuple[int, int]:
     """Half of a picture's sides, even; the whole where that would be less than 32 pixels, or than the encoder takes."""
     sides = (width // 4 * 2, height // 4 * 2)
     return sides if min(sides) >= 32 and sides[0] >= least[0] and sides[1] >= least[1] else (width, height)

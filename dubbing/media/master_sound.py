@@ -55,12 +55,13 @@ class SoundTracks:
         begins, kept = begins_of(plan, path, film)
         if plan.muxer == "mxf" and not together(begins, kept, start):
             raise UnsupportedMedia(NOT_TOGETHER.format(path))
+        end = start + timeline.duration if plan.muxer == "mxf" else None  # else it leaves pictures out at the end
         self._tracks = [
-            _Track(output, one, file, path, start, begin - min(begins), min(begins))
+            _Track(output, one, file, path, start, begin - min(begins), min(begins), end)
             for one, file, begin in zip(plan.sound, files, begins, strict=False)
         ]
         for one, file, begin in zip(plan.kept, files[self._own :], kept, strict=True):
-            self._tracks.append(_Track(output, one, file, film, begin, Fraction(0), begin))
+            self._tracks.append(_Track(output, one, file, film, begin, Fraction(0), begin, end))
 
     def tag(self, language: str | None) -> None:
         """Write each track's tags: of a single one the dub's language; of several their own, where they have one. What
@@ -95,12 +96,13 @@ class _Track:
     """One sound track. due: when its next packet begins, seconds of the master, None after the last.
 
     start: when the picture begins, seconds of the master; late: how much later than the file's first sound the
-    track's begins; zero: when the file's first sound is heard, in the file's own time.
+    track's begins; zero: when the file's first sound is heard, in the file's own time; end: until when PCM is silent
+    where it is shorter, seconds of the master, None where it may end before.
     """
 
     def __init__(
         self, output: Any, plan: TrackDelivery, file: Any, path: str | Path, start: Fraction, late: Fraction,
-        zero: Fraction,
+        zero: Fraction, end: Fraction | None,
     ) -> None:  # fmt: skip
         self._path = path
         source = file.streams[plan.stream]
@@ -114,6 +116,8 @@ class _Track:
             self.stream = output.add_stream(plan.codec, rate=source.codec_context.sample_rate)
             self.stream.codec_context.layout = source.codec_context.layout
             self._packets = self._encoded(file, source, start + late)
+        if end is not None:
+            self._packets = _until(end, self._packets, source, 2 if plan.codec == "pcm_s16le" else 3)
         self._next: Any = next(self._packets, None)
 
     @property
@@ -164,6 +168,21 @@ class _Track:
         except av.error.InvalidDataError as e:
             raise MediaError(f"The sound of {self._path} is damaged.") from e
         yield from self.stream.encode(None)
+
+
+def _until(end: Fraction, packets: Iterator[Any], source: Any, sample_bytes: int) -> Iterator[Any]:
+    """Packets of PCM, and silence after them up to a time of the master."""
+    ctx, at = source.codec_context, 0
+    width = ctx.layout.nb_channels * sample_bytes
+    for packet in packets:
+        at = round(packet.pts * Fraction(packet.time_base) * ctx.sample_rate) + packet.size // width
+        yield packet
+    missing = round(end * ctx.sample_rate) - at
+    if missing > 0:
+        rest = av.Packet(bytes(missing * width))
+        rest.pts = rest.dts = at
+        rest.time_base = Fraction(1, ctx.sample_rate)
+        yield rest
 
 
 def _silence(ctx: Any, source: Any, samples: int) -> Iterator[Any]:

@@ -20,9 +20,11 @@ import av.error
 import av.logging
 import numpy as np
 
+from dubbing import sequences
 from dubbing.clock import Timecode
 from dubbing.errors import ManifestError, MediaError, UnsupportedMedia
 from dubbing.inputs import near_names, not_a_file, read_file
+from dubbing.media.numbered import CONTAINER, planar_name, start_of
 from dubbing.media.square import Grid
 from dubbing.media.whole import check_length
 
@@ -199,7 +201,11 @@ def refusal(path: str | Path, error: Exception) -> MediaError:
 
 def open_media(path: str | Path) -> Any:
     """An open PyAV input container of a file that holds its media itself. Raises MediaError; UnsupportedMedia for a
-    playlist, and for every kind of file that names others to be opened."""
+    playlist, and for every kind of file that names others to be opened. Of a sequence of pictures it is one of FFmpeg's
+    numbered files, which may go on behind the sequence's end (`Film` stops there)."""
+    sequence = sequences.find(path)
+    if sequence is not None:
+        return _open_sequence(path, sequence)
     kind = not_a_file(path)
     if kind:
         raise MediaError(f"{path} is {kind}, not a media file.")
@@ -221,6 +227,24 @@ def open_media(path: str | Path) -> Any:
         container.close()
         raise UnsupportedMedia(f"{path} is of the kind {name}, which this version does not read; give one of {_KINDS}.")
     return container
+
+
+def _open_sequence(path: str | Path, sequence: sequences.Sequence) -> Any:
+    """The pictures of a sequence as one stream, at the rate that its headers or its name say; 25 where none does."""
+    rate = sequence.rate or _near_rate(Fraction(start_of(sequence).rate or 25))
+    pattern = str(sequence.folder.absolute() / sequence.before).replace("%", "%%") + f"%0{sequence.width}d"
+    try:
+        return av.open(
+            pattern + sequence.after.replace("%", "%%"),
+            format=CONTAINER,
+            options={
+                "pattern_type": "sequence", "start_number": str(sequence.first), "start_number_range": "1",
+                "framerate": str(rate), "protocol_whitelist": "file",
+            },
+            metadata_errors="surrogateescape",
+        )  # fmt: skip
+    except (av.error.FFmpegError, OSError, ValueError) as e:
+        raise refusal(path, e) from e
 
 
 def _refuse_list(path: str | Path) -> None:
@@ -246,14 +270,18 @@ def probe(path: str | Path) -> MediaInfo:
     """The container, streams and tags of a file. Raises MediaError where there is none, or where it is no media file or
     is truncated."""
     with open_media(path) as container:
-        check_length(path, container.format.name)
+        sequence = sequences.find(path)
+        if sequence is None:
+            check_length(path, container.format.name)
         video = first_video(container)
         try:
-            info = _video(container, video) if video is not None else None
+            info = None if video is None else _video(container, video) if sequence is None else _of(sequence, video)
         except (av.error.FFmpegError, ValueError) as e:
             raise refusal(path, e) from e
         others = [_other(s) for s in container.streams if s.type != "audio" and s is not video]
-        duration = container.duration
+        duration = Fraction(container.duration, av.time_base) if container.duration else None
+        if sequence is not None and info is not None:
+            duration = sequence.count / info.rate
         return MediaInfo(
             path=Path(path),
             container=container.format.name,
@@ -264,7 +292,7 @@ def probe(path: str | Path) -> MediaInfo:
             others=tuple(o for o in others if o.kind != "subtitle"),
             chapters=len(container.chapters()),
             metadata=dict(container.metadata),
-            duration_s=Fraction(duration, av.time_base) if duration else None,
+            duration_s=duration,
         )
 
 
@@ -272,9 +300,14 @@ def nominal_rate(stream: Any) -> Fraction:
     """Frames a second as timecode would count them; 25 where the file does not say."""
     for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate):
         if rate and 1 <= rate <= 1000:
-            near = min(_KNOWN_RATES, key=lambda known: abs(known - rate))
-            return near if abs(near - rate) / near < Fraction(1, 3000) else Fraction(rate)
+            return _near_rate(Fraction(rate))
     return Fraction(25)
+
+
+def _near_rate(rate: Fraction) -> Fraction:
+    """The rate that is usual where one is as good as it."""
+    near = min(_KNOWN_RATES, key=lambda known: abs(known - rate))
+    return near if abs(near - rate) / near < Fraction(1, 3000) else rate
 
 
 def promised_frames(container: Any, stream: Any) -> int:
@@ -361,6 +394,24 @@ def _video(container: Any, stream: Any) -> VideoInfo:
         captions=bool(frame is not None and frame.side_data.get("A53_CC")),
         dynamic=tuple(name for kind, name in _DYNAMIC.items() if frame is not None and frame.side_data.get(kind)),
     )
+
+
+def _of(sequence: sequences.Sequence, stream: Any) -> VideoInfo:
+    """The picture of a sequence. Of floats, which hold linear light, as it is seen here: PQ. Raises MediaError."""
+    ctx, told = stream.codec_context, start_of(sequence)
+    found = ctx.format
+    if found is None:
+        raise MediaError(f"{sequence.file(0)} cannot be decoded ({ctx.name}).")
+    light = "f16" in found.name or "f32" in found.name
+    return VideoInfo(
+        index=stream.index, codec=sequence.codec, tag="", width=ctx.width, height=ctx.height,
+        pix_fmt=planar_name(found.name), bit_depth=max(part.bits for part in found.components),
+        alpha=any(part.is_alpha for part in found.components) or found.has_palette,
+        rate=nominal_rate(stream), time_base=stream.time_base, start_pts=0, sample_aspect=Fraction(1), rotation_deg=0,
+        matrix9=None, primaries=told.primaries, transfer=16 if light else told.transfer, matrix=0, range=2,
+        chroma_location=None, interlaced=False, start_tc=told.start_tc, frames_hint=sequence.count, bit_rate=0,
+        language=None, profile=told.kind,
+    )  # fmt: skip
 
 
 _DYNAMIC = {"DYNAMIC_HDR_PLUS": "HDR10+", "DYNAMIC_HDR_VIVID": "HDR Vivid", "DOVI_RPU_BUFFER": "Dolby Vision"}

@@ -17,8 +17,10 @@ from dubbing.errors import MediaError, several
 from dubbing.master_choice import MasterChoice
 from dubbing.media.compare import Check, check_picture, check_sound, check_times, check_within, stretch
 from dubbing.media.compare_carried import check_carried
+from dubbing.media.compare_sequence import as_its_source, check_beside
 from dubbing.media.delivery import COPIED_IN_GROUPS, Delivery, delivery
 from dubbing.media.likeness import LEAST_DB, compare_masters, compare_part, joined_parts
+from dubbing.media.numbered import CONTAINER
 from dubbing.media.own_packets import own_packets
 from dubbing.media.probe import MediaInfo, VideoInfo, probe
 from dubbing.media.read import timeline as timeline_of
@@ -87,12 +89,14 @@ def prove(
     seen: dict[Path, Likeness] = {}
     for path, found in (parts or {}).items():
         assert timeline is not None
-        if isinstance(opened[path], MediaInfo) and (one := joined_parts(timeline, path, found)):
+        there = opened[path]
+        if isinstance(there, MediaInfo) and (one := joined_parts(timeline, there.path, found)):
             seen[path] = one
     whole = [path for path, info in opened.items() if isinstance(info, MediaInfo) and path not in seen]
     if whole and not draft:
         looked = compare_masters(
-            film, whole, patch_folders or (), timeline=timeline, threads=threads, progress=progress,
+            film, [_path(opened[path]) for path in whole], patch_folders or (), timeline=timeline, threads=threads,
+            progress=progress,
             least_db=[_least_db(masters[path]) if least_db is None else least_db for path in whole],
         )  # fmt: skip
         seen |= dict(zip(whole, looked, strict=True))
@@ -107,15 +111,18 @@ def prove(
             seen[path] = replace(one, sums=replace(one.sums, same=own_packets(film, path)))
         plan = delivery(was, heard, tracks, choice) if heard is not None and choice is not None else None
         checks = list(
-            _draft(path, timeline or timeline_of(film, threads=threads), threads)
+            _draft(now.path, timeline or timeline_of(film, threads=threads), threads)
             if draft
             else _picture(was, now, seen[path], plan, patch_folders is not None)
         )
+        sequence = now.container == CONTAINER
         if heard is None:
             checks.append(Check("sound", "not looked at", no_sound))
-        else:
+        elif not sequence:
             checks += check_sound(heard, now, tracks, language, was)
-        if not draft:
+        if sequence:
+            checks += check_beside(was, now, heard, tracks)
+        elif not draft:
             checks += check_carried(was, now, plan.left_out if plan else frozenset())
         proofs.append(Proof(tuple(checks), seen.get(path)))
     return proofs
@@ -129,13 +136,27 @@ def prove_part(
     something is not as it should be, so that `prove` has to look at all of it. Raises MediaError: the film cannot be
     read."""
     was = probe(film)
-    good = [path for path in masters if isinstance(_opened(path, was, False), MediaInfo)]
+    opened = {path: _opened(path, was, False) for path in masters}
+    good = [path for path in masters if isinstance(opened[path], MediaInfo)]
     limits = [_least_db(masters[path]) for path in good]
     found = compare_part(
-        film, good, patch_folders, timeline, first, last, least_db=limits, threads=threads, progress=progress
+        film,
+        [_path(opened[path]) for path in good],
+        patch_folders,
+        timeline,
+        first,
+        last,
+        least_db=limits,
+        threads=threads,
+        progress=progress,
     )
     seen = dict(zip(good, found, strict=True))
     return [seen.get(path) for path in masters]
+
+
+def _path(opened: MediaInfo | Check) -> Path:
+    assert isinstance(opened, MediaInfo)
+    return opened.path
 
 
 def _least_db(choice: MasterChoice | None) -> float:
@@ -148,7 +169,7 @@ def _least_db(choice: MasterChoice | None) -> float:
 def _opened(path: Path, was: MediaInfo, draft: bool) -> MediaInfo | Check:
     """A master's header; or a check, where it cannot be one of that film."""
     try:
-        info = probe(path)
+        info = probe(as_its_source(path, was.path))
     except MediaError as e:
         return Check("file", "differs", str(e).rstrip("."))
     assert was.video is not None

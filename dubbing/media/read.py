@@ -19,8 +19,9 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError
-from dubbing.media.colour import Colour, Layout, layout_of, planes_of, scaled, turn_upright
+from dubbing.media.colour import Colour, Layout, fractions, layout_of, planes_of, scaled, turn_upright
 from dubbing.media.film import Film
+from dubbing.media.numbered import CONTAINER
 from dubbing.media.probe import first_video, open_media
 from dubbing.media.square import Grid
 from dubbing.media.times import shown_pts
@@ -89,15 +90,24 @@ class Picture:
         """Whether `bgr` loses what `own_bgr` keeps: it has more than 8 bits, or a high dynamic range."""
         return bool((layout_of(self.av_frame.format.name) or Layout((0, 0), 8)).deep or self.colour.transfer)
 
+    @property
+    def size_bytes(self) -> int:
+        """The memory that the decoded frame takes."""
+        return sum(plane.buffer_size for plane in self.av_frame.planes)
+
     def own_bgr(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
         """Upright BGR that loses nothing: uint8 as `bgr`; where the picture is `deep` float32 (H, W, 3), 0..255 with
         fractions, in the film's own transfer."""
+        return fractions(self.kept_bgr(box))
+
+    def kept_bgr(self, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
+        """The same as it is best kept: uint8, or uint16 0..65535, of which `fractions` makes what is computed with."""
         if not self.deep:
             return self.bgr(box)
         if not self.grid.same:
-            return self._squared(self._inside(box), deep=True) * np.float32(1 / 257)
+            return self._squared(self._inside(box), deep=True)
         planes, layout, cut = self._planes(self.coded_box(self._inside(box)), whole_blocks=True)
-        return turn_upright(self.colour.deep(planes, layout)[cut], self.rotation_deg) * np.float32(1 / 257)
+        return turn_upright(self.colour.deep(planes, layout)[cut], self.rotation_deg)
 
     def _squared(self, box: tuple[int, int, int, int], deep: bool) -> np.ndarray:
         """An upright box of a picture whose own pixels are not square, uint8 or, where `deep`, uint16 (H, W, 3)."""
@@ -219,7 +229,7 @@ def variable_rate(path: str | Path) -> bool:
     """Whether a film's pictures come at uneven times, by what its first thousand packets say. Decodes nothing."""
     with open_media(path) as container:
         stream = first_video(container)
-        if stream is None:
+        if stream is None or container.format.name == CONTAINER:
             return False
         times: list[int] = []
         for packet in container.demux(stream):

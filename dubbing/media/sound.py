@@ -18,7 +18,8 @@ from dubbing.clock import samples_at
 from dubbing.errors import DamagedMedia, MediaError
 from dubbing.media.probe import first_video, open_media
 
-__all__ = ["JUMP_S", "audio_length", "first_sample_time", "read_sound", "sound_between", "sound_blocks"]
+__all__ = ["JUMP_S", "audio_length", "first_sample_time", "read_sound", "silent_after", "sound_between",
+           "sound_blocks"]  # fmt: skip
 
 JUMP_S = Fraction(1, 25)
 """A gap or overlap in a stream's time labels longer than this is real and kept as silence or cut."""
@@ -38,6 +39,16 @@ def audio_length(path: str | Path) -> tuple[int, int]:
         stream = _stream(container, path)
         rate_hz = int(stream.codec_context.sample_rate)
         return sum(len(block) for block in _placed(container, stream, path, rate_hz, align=False)), rate_hz
+
+
+def silent_after(path: str | Path, stream_index: int, samples: int) -> bool:
+    """Whether nothing is heard of a track after so many samples, counted from the first picture."""
+    at = 0
+    for block in sound_blocks(path, None, mono=False, stream_index=stream_index):
+        if block[max(0, samples - at) :].any():
+            return False
+        at += len(block)
+    return True
 
 
 def sound_blocks(

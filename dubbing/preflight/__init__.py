@@ -10,7 +10,6 @@ Over 400 lines: everything that is looked at, in the order in which a person rea
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,12 +36,14 @@ from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.master_choice import MasterChoice
 from dubbing.preflight import characters
 from dubbing.preflight.cast import contradiction, look_at_pictures
+from dubbing.preflight.consent import consent_is_there, said_of_consent
 from dubbing.preflight.masters import look_at_masters
 from dubbing.preflight.packages import SENT_WITH, other_packages, versions
+from dubbing.preflight.provenance import look_at_signing, said_of_signing
 from dubbing.records import Shot
-from dubbing.remote import Uri
+from dubbing.remote import Uri, scheme_of
 from dubbing.shot_table import SHOTS, read_rows
-from dubbing.store import Store, open_store, standing
+from dubbing.store import Store, open_store, stamp_of, standing
 
 __all__ = ["SENT_WITH", "DubFinding", "Findings", "SoundFinding", "TitleFinding", "devices", "look", "versions"]
 
@@ -157,6 +158,7 @@ def look(
     sounds = Sounds(store.root)
     prior = manifest.generator.name == "rewrite"  # the others are driven by sound alone, whatever the title
     models = attempt(("generator",), (), _generator, manifest, config), attempt(None, (), _expert, config)
+    signing, signer = manifest.provenance or config.provenance, look_at_signing(manifest, config, attempt)
     for i, title in enumerate(manifest.titles):
         at, video = ("titles", i), ("video",)
         attempt(at, ("cast",), contradiction, title)
@@ -166,7 +168,7 @@ def look(
         made = attempt(at, video, made_of, title, store.local, sounds)
         if len(found.problems) > before:
             continue
-        info = made.info if made else attempt(at, video, _picture, title.video, store)
+        info = made.info if made else attempt(at, video, _picture, title, store)
         if info is None or info.video is None:
             continue
         if not made and info.video.interlaced:
@@ -196,6 +198,7 @@ def look(
                 continue
             found.notes += [loud] if loud else []
         dubs = []
+        listed: set[str] = set()
         for j, dub in enumerate(title.dubs):
             own = made.line(dub.language) if made else line
             if dub.dialogue is not None and dub.dialogue != dub.audio:
@@ -204,6 +207,7 @@ def look(
                     store, sounds,
                 )  # fmt: skip
             attempt(at, ("dubs", j, "stems"), characters.stems_fit_cast, title, dub)
+            attempt(at, ("cast",), consent_is_there, manifest, title, dub)
             attempt(at, ("dubs", j), characters.known, title, dub, partial(characters.named_by_reviewers, title, store))
             if dub.stems is not None:
                 fits = partial(_fits, film=store.local(title.video), picture=info, line=own, config=config)
@@ -212,7 +216,8 @@ def look(
                     config.length_tolerance_frames, float(info.video.rate), fits,
                 )  # fmt: skip
             if dub.lines is not None:
-                attempt(at, ("dubs", j, "lines"), characters.lines_can_be_read, title, dub, info.video, store)
+                lines = attempt(at, ("dubs", j, "lines"), characters.lines_can_be_read, title, dub, info.video, store)
+                listed |= {one.character for one in lines or () if one.character}
             one = attempt(
                 at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds,
                 manifest.masters(title, dub) or config.master,
@@ -224,6 +229,7 @@ def look(
                 dubs.append(replace(one, asked=said, asked_frames=frames))
                 found.notes += _taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
+        found.notes += said_of_consent(manifest, title, partial(characters.named_by_reviewers, title, store), listed)
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
         good = len(found.problems) == before
         heard = attempt(at, ("original",), _heard, title, info, store, listener) if listener and good else None
@@ -238,7 +244,7 @@ def look(
                 f"{title.id} is a photograph: no performance to compare with"
                 + (", and the general prior drives the lips." if prior else ".")
             )
-        elif not info.audio:
+        elif not info.audio and original.dialogue is None:
             found.notes.append(
                 f"{title.id} has no sound of its own: there is no baseline to compare with"
                 + (", and the general prior drives the lips instead of this film's own dialogue." if prior else ".")
@@ -249,8 +255,11 @@ def look(
         )
     if not config.sync.score:
         found.notes.append("The takes are not measured: there are no numbers, and no shot asks for review.")
+    if signing is not None and signer is not None:
+        masters = [name for t in found.titles for d in t.dubs for name in (d.master, *d.others)]
+        found.notes += said_of_signing(signer, signing, masters)
     attempt(None, (), store.check)
-    _disk(found, store)
+    _disk(found, store, 1 if signing is None else 2)
     found.notes += other_packages()
     found.versions = {**versions(), "generator": models[0] or "unusable", "sync expert": models[1] or "unusable"}
     if all(models):
@@ -386,7 +395,12 @@ def _taken_back(title: Title, dub: Dub, asked_frames: Ranges | None, store: Stor
     ]
 
 
-def _picture(path: Path | Uri, store: Store) -> media.MediaInfo:
+def _picture(title: Title, store: Store) -> media.MediaInfo:
+    path = title.video
+    if not media.check_sequence(store.local(path)):
+        for key in ("rate", "colour"):
+            if getattr(title, key) is not None:
+                raise ManifestError(f"{path} is no sequence of pictures; '{key}' is for these: remove it.", at=(key,))
     info = media.probe(store.local(path))
     if info.video is None:
         raise MediaError(f"{path} has no video stream; 'video' must be a film.")
@@ -430,7 +444,9 @@ def _dub(
     if dub.dialogue is None:
         dialogue.named(dub.audio, info, dub.track, dub.channels)
     over = _fits(dub.audio, samples, rate_hz, video, picture, line, config)
-    masters = look_at_masters(title, dub, picture, info, choices, os.path.getsize(video))
+    masters = look_at_masters(title, dub, picture, info, choices, stamp_of(video)[0])
+    if scheme_of(store.shown(store.root)) and any(one.muxer == media.SEQUENCE for one in masters.deliveries):
+        raise MediaError(f"{title.id}: a sequence of pictures is written to a folder, and not to an address.")
     loud = _over_full_scale(dub.audio, info, store, sounds)
     names = [one.file(title.id, dub.language, config.quality == "draft") for one in masters.deliveries]
     return DubFinding(
@@ -562,14 +578,17 @@ def _title(
     )  # fmt: skip
 
 
-def _disk(found: Findings, store: Store) -> None:
-    """Free space against a guess that leans to too much; already finished work is not subtracted."""
+def _disk(found: Findings, store: Store, copies: int) -> None:
+    """Free space against a guess that leans to too much; already finished work is not subtracted. copies: how often a
+    master lies there."""
     for title in found.titles:
         for dub in title.dubs:
             pcm = dub.samples * dub.channels * 3
             rendered = title.frames if dub.asked_frames is None else sum(b - a for a, b in dub.asked_frames)
             windows = len(film_windows((), title.frames, title.rate)) > 1  # are there while they are joined
-            found.disk_needed += dub.room_bytes * (1 + windows) + pcm * (1 + len(dub.others)) + rendered * _TAKE_BYTES
+            found.disk_needed += (
+                dub.room_bytes * (copies + windows) + pcm * (1 + len(dub.others)) + rendered * _TAKE_BYTES
+            )
     found.disk_free = shutil.disk_usage(standing(store.root)).free
     if found.disk_free < found.disk_needed:
         found.notes.append(

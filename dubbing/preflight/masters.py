@@ -36,7 +36,7 @@ def look_at_masters(
     for choice in choices:
         with blaming(*(("video",) if choice.plain else said)):
             made.append(media.delivery(picture, sound, dub.deliver_tracks, choice))
-            if made[-1].muxer == "mxf":
+            if made[-1].muxer in ("mxf", media.SEQUENCE):
                 media.refuse_for_mxf(made[-1], picture, sound)
             if made[-1].picture.grouped:
                 refused += filter(None, [media.why_encoded(picture.path)])

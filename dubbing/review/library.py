@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dubbing import sequences
 from dubbing.artifacts.people import Cast, People, Span, named_tracks, names_of, spans_of
 from dubbing.clock import Timeline
 from dubbing.decisions import DecisionLog, ShotKey, Standing
@@ -132,7 +133,7 @@ class Library:
             kept = []
             for title, dub in part.dubs():
                 files = () if found.of_last_run(title.id, dub.language) else (title.video, dub.audio)
-                gone = [f for f in files if isinstance(f, Path) and not f.exists()]
+                gone = [f for f in files if isinstance(f, Path) and not sequences.is_there(f)]
                 if gone:
                     self.left_out[f"{title.id}/{dub.language}"] = f"{gone[0]} is gone; bring it back."
                 else:

@@ -117,10 +117,11 @@ def _job(library: Library, title: str) -> tuple[Job, Title]:
 
 def cast_of(library: Library) -> list[dict[str, Any]]:
     """Every title for a page: id, language (of its first dub), people, members (of each character of the manifest, and
-    of others that were named: name, played, asked, consent), why (nobody can be shown, else empty)."""
+    of others that were named: name, played, asked, consent), consented (None where consent is not required), why
+    (nobody can be shown, else empty)."""
     found: list[dict[str, Any]] = []
     for title, language in {t.id: d.language for t, d in reversed(library.dubs())}.items():
-        _, whole = _job(library, title)
+        job, whole = _job(library, title)
         why, people = "", []
         try:
             people = people_of(library, title)
@@ -140,7 +141,9 @@ def cast_of(library: Library) -> list[dict[str, Any]]:
                 "name": name, "asked": ", ".join(w for w, on in flags if on), "consent": member.consent,
                 "played": f"person {', '.join(numbers)}" if numbers else unseen.get(name, ""),
             })  # fmt: skip
-        found.insert(0, {"id": title, "language": language, "people": people, "members": members, "why": why})
+        consented = job.manifest.consented(whole)
+        found.insert(0, {"id": title, "language": language, "people": people, "members": members, "why": why,
+                         "consented": consented})  # fmt: skip
     return found
 
 

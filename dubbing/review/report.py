@@ -16,7 +16,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dubbing import __version__, severity
+from dubbing import __version__, sequences, severity
+from dubbing.artifacts.takes import Signed
+from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.decisions import SEVERITIES, Decision, ShotKey
 from dubbing.errors import DubError, MediaError
@@ -29,6 +31,7 @@ from dubbing.review.moments import LOOP_S, Moment, moment
 from dubbing.review.people import cast_of
 from dubbing.review.proofs import COLUMNS, proof_lines
 from dubbing.run_file import read_run
+from dubbing.turns.asked import NO_CONSENT
 
 __all__ = ["WORST", "report"]
 
@@ -116,13 +119,18 @@ def _dub(
     def middle(name: str) -> float | None:
         return median(values(name)) if values(name) else None
 
-    names = ("lse_d", "lse_c", "lse_offset_frames")
+    job, names = library.job(title.id, dub.language), ("lse_d", "lse_c", "lse_offset_frames")
+    known = job.plan(title, {}, dubs=[dub])
+    turns: TurnList | None = job.result(known.get(TurnList, dub.language))
     looked = [r for r in rows if r["severity"] > 0][:worst]
     return {
         "title": title.id, "language": dub.language, **_counts(rows), "has_table": bool(rows),
         "run": library.run_file.maker(title.id, dub.language), "mastered": _mastered(library, title, dub),
         "proof": proof_lines(library.store, library.store.dub(title.id, dub.language)),
         "reasons": Counter(r["reason"] for r in rows if r["status"] == "untouched" and r["reason"]).most_common(),
+        "signed": job.result(known.get(Signed, dub.language)),
+        "unconsented": [n for n in (turns.notices if turns else ()) if job.manifest.consented(title) is not None
+                        and n.startswith(NO_CONSENT)],
         "excluded_frames": sum(r.get("excluded_frames") or 0 for r in rows),
         "medians": {k: middle(k) for name in names for k in (name, f"source_{name}")},
         "charts": [
@@ -181,7 +189,7 @@ def _uri(data: bytes | None, kind: str = "jpeg") -> str | None:
 def _lines(library: Library) -> dict[str, Timeline]:
     """Of the titles whose cuts are known."""
     for title, _ in library.dubs():
-        if isinstance(title.video, Path) and not title.video.is_file():
+        if isinstance(title.video, Path) and not sequences.is_there(title.video):
             raise MediaError(f"There is no film at {str(title.video)!r}, which was dubbed here; put it back there.")
     found: dict[str, Timeline] = {}
     for title, dub in library.dubs():

@@ -63,7 +63,7 @@ class Active(Stage[ActiveInputs, ActiveFaces]):
 
     name: ClassVar[str] = "active"
     scope = Scope.SHOT
-    resources = Resources(cpus=1.0, memory_mb=1500)
+    resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True
     chain_ms = 75.0
@@ -136,7 +136,8 @@ class _Shot:
                 parts.append(_Part(track, a, b, first, last, times_s, self._judge.crops(mesh_NP3, times_s), []))
         if not parts:
             return
-        for picture in media.read(self._source, self._line, min(p.first for p in parts), max(p.last for p in parts)):
+        first, last = min(p.first for p in parts), max(p.last for p in parts)
+        for picture in media.read(self._source, self._line, first, last, threads=1):
             here = [p for p in parts if p.first <= picture.frame < p.last]
             if here:
                 whole = crop.published_bgr(picture)

@@ -47,7 +47,7 @@ class Describe(Stage[DescribeInputs, Descriptors]):
 
     name: ClassVar[str] = "descriptors"
     scope = Scope.SHOT
-    resources = Resources(cpus=1.0, memory_mb=900)
+    resources = Resources(cpus=1.0, memory_mb=900, picture_mb=8)
     bad_input_costs = "shot"
     chain_ms = 72.0
 
@@ -67,7 +67,7 @@ class Describe(Stage[DescribeInputs, Descriptors]):
             chips = []
             for frame in good_frames(track, PICTURES) if track.height_px >= LEAST_PX else ():
                 mesh_P3 = track.mesh_NP3[frame - track.start_frame]
-                for picture in media.read(inputs.film.path, line, frame, frame + 1):
+                for picture in media.read(inputs.film.path, line, frame, frame + 1, threads=1):
                     ((x, y, width, height),) = face_boxes(mesh_P3[None], picture.size)
                     chips.append(chip(picture.bgr((x, y, width, height)), mesh_P3[:, :2] - (x, y)))
             if chips and self._net is None:

@@ -89,7 +89,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
     name: ClassVar[str] = "lipsync"
     scope = Scope.DUB_SHOT
     version = 2
-    resources = Resources(cpus=1.0, memory_mb=2000)
+    resources = Resources(cpus=1.0, memory_mb=2000, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True
     chain_ms = 45.0
@@ -180,6 +180,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 window=inputs.window,
                 still=bool(inputs.still),
                 draft=bool(inputs.draft),
+                scratch=out,
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()

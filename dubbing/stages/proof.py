@@ -56,7 +56,7 @@ class ProveMasters(Stage[ProofInputs, Proof]):
 
     name: ClassVar[str] = "proof"
     scope = Scope.DUB
-    resources = Resources(cpus=1.0, memory_mb=1500)
+    resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=12)
     bad_input_costs = "shot"  # a film that cannot be compared is no reason to stop: its masters are not proven
     chain_ms = 8.0
 

@@ -45,7 +45,7 @@ class Shots(Stage[ShotsInputs, ShotList]):
 
     name: ClassVar[str] = "shots"
     scope = Scope.TITLE
-    resources = Resources(cpus=1.0, memory_mb=700)
+    resources = Resources(cpus=1.0, memory_mb=700, picture_mb=8)
     expands = True
     chain_ms = 100.0
 

@@ -51,7 +51,7 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
 
     name: ClassVar[str] = "still"
     scope = Scope.TITLE
-    resources = Resources(cpus=1.0, memory_mb=1500)
+    resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=30)
     chain_ms = 120.0
 
     def __init__(self) -> None:

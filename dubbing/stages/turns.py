@@ -31,7 +31,7 @@ from dubbing.experts.whose_voice import by_voice
 from dubbing.records import Shot
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, awaited, uncounted
-from dubbing.turns.asked import with_names
+from dubbing.turns.asked import with_consent, with_names
 from dubbing.turns.names import known_names, spelled_as
 from dubbing.turns.voices import Voices, turns_by_voices, within_lines
 
@@ -68,6 +68,8 @@ class TurnsInputs(Inputs):
     """The limits within which a face may be dubbed, likewise."""
     faces: tuple[Ref[FaceTracks] | None, ...] | None = awaited(default=None)
     """The faces of each shot, likewise; None where that failed."""
+    consented: tuple[str, ...] | None = None
+    """Characters who alone may be rendered, where consent is required, as far as their faces are named."""
     voice_network: str | None = None
     """What tells voices apart, `name@hash12`; None where it is not installed, or not asked."""
     given: tuple[tuple[str, File], ...] | None = None
@@ -95,6 +97,7 @@ class Turns(Stage[TurnsInputs, TurnList]):
             leave=leave or None, off_screen=tuple(sorted(n for n, one in cast.items() if one.off_screen)) or None,
             spelled=(tuple(sorted(cast)) or None) if leave or (at.dub.lines and at.dub.stems is None) else None,
             coarse=True if leave and at.face_descriptor is None else None, shots=at.ref(ShotList),
+            consented=at.consented,
         )  # fmt: skip
         if at.dub.stems is None and at.dub.lines is None:
             given = tuple((name, at.file(one.voice)) for name, one in sorted(cast.items()) if at.voices and one.voice)
@@ -108,6 +111,7 @@ class Turns(Stage[TurnsInputs, TurnList]):
         line = media.load_timeline(inputs.shots.folder)
         heard_N = speech_mask(load_speech(inputs.sound.folder), line, 0, len(line))
         names = inputs.cast.read().characters if inputs.cast else {}
+        told = spelled_as(names, inputs.consented or ())
         shots = [
             Shot(s.number, s.start_frame, s.end_frame if inputs.frames is None else inputs.frames)
             for s in inputs.shots.read().shots
@@ -131,9 +135,12 @@ class Turns(Stage[TurnsInputs, TurnList]):
             notices += reasons
         progress(sum(map(len, shots)))
         meant = voices.characters if voices else asked if inputs.spelled else None
-        turns = (
+        turns = [
             with_names(one, names, inputs.only, inputs.leave or (), meant, coarse=bool(inputs.coarse)) for one in found
-        )
+        ]
+        if inputs.consented is not None:
+            turns, left = with_consent(turns, told, inputs.consented)
+            notices += left
         return TurnList(tuple(turns), notices)
 
 

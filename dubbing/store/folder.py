@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dubbing import sequences
 from dubbing.errors import DamagedResult, InputError, MediaError, OutputError
 from dubbing.inputs import json_bytes, json_value, not_a_file
 from dubbing.remote import Uri
@@ -63,18 +64,22 @@ def read_folder(folder: Path) -> dict[str, Any]:
 
 def stamp_of(path: Path) -> Stamp:
     """What changes when a file does: its bytes, when they and its entry were last changed (ns), and its number on the
-    disk. The same stamp is the same content; another may be. Raises OSError."""
+    disk; of a sequence of pictures as `sequences.stamp` has it. The same stamp is the same content; another may be.
+    Raises OSError; MediaError where a sequence is not whole."""
+    if (sequence := sequences.find(path)) is not None:
+        return sequences.stamp(sequence)
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def content_key(path: Path, memory: Path | None = None) -> str:
-    """sha256 (hex) of a file's bytes.
+    """sha256 (hex) of a file's bytes; of a sequence of pictures, of all their names and hashes.
 
     memory: a JSON file that remembers hashes by path and stamp, so that a film is read once; it is only a shortcut and
     may be deleted. Raises MediaError for a pipe, a device or a folder, InputError for a file that is being written.
     """
-    if kind := not_a_file(path):
+    sequence = sequences.find(path)
+    if sequence is None and (kind := not_a_file(path)):
         raise MediaError(f"{path} is {kind}, and not a file.")
     stamp, name = stamp_of(path), str(path.resolve())
     known: dict[str, Any] = {}
@@ -85,16 +90,35 @@ def content_key(path: Path, memory: Path | None = None) -> str:
         held = known.get(name)
         if isinstance(held, list) and held[:-1] == [*stamp]:
             return str(held[-1])
-    digest = hashlib.sha256()
-    with path.open("rb") as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
+    content = _hashed(path) if sequence is None else sequence.content(_hashed)
     if stamp_of(path) != stamp:
         raise InputError(f"{path} was changed while it was being read; run again once it is complete.")
     if memory is not None:
-        known[name] = [*stamp, digest.hexdigest()]
+        known[name] = [*stamp, content]
         replace(memory, sealed(known))
-    return digest.hexdigest()
+    return content
+
+
+def _hashed(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _linked(made: str | Path, final: str | Path) -> None:
+    """Give a file a second name, or copy it where the disk allows none."""
+    try:
+        os.link(made, final)
+    except OSError:
+        shutil.copyfile(made, final)
+        sync(Path(final))
+
+
+def _same(made: Path, final: Path) -> bool:
+    """Whether a name is already that of a file, or a folder's names those of another's files."""
+    if not made.is_dir() or not final.is_dir():
+        return final.exists() and final.samefile(made)
+    names = [sorted(os.listdir(one)) for one in (made, final)]
+    return names[0] == names[1] and all((made / name).samefile(final / name) for name in names[0])
 
 
 @lru_cache(maxsize=64)
@@ -311,20 +335,30 @@ class Store:
             folder.unlink(missing_ok=True)
 
     def publish(self, made: Path, final: Path) -> None:
-        """Give a file of a result a second name, without copying where the disk allows it, and remove the
-        results that this one follows (same folder name up to the key)."""
-        if not (final.exists() and final.samefile(made)):
+        """Give a file of a result, or a folder in it, a second name, without copying where the disk allows it, and
+        remove the results that this one follows (same folder name up to the key)."""
+        if not _same(made, final):
             part = final.with_name(f"{PART}{os.getpid()}-{final.name}")
-            part.unlink(missing_ok=True)
-            try:
-                os.link(made, part)
-            except OSError:
-                shutil.copyfile(made, part)
+            self.remove(part)
+            if made.is_dir():
+                shutil.copytree(made, part, copy_function=_linked)
                 sync(part)
+            else:
+                _linked(made, part)
+            if final.is_dir() or made.is_dir():
+                self.remove(final)
             part.replace(final)
             sync(final.parent)
-        for old in followed(made.parent):
+        self.retire(made.parent)
+
+    def retire(self, folder: Path) -> None:
+        """Remove the results that the one in a folder follows (same folder name up to the key)."""
+        for old in followed(folder):
             shutil.rmtree(old)
+
+    def retract(self, final: Path) -> None:
+        """Remove what was published under a name, where anything was."""
+        final.unlink(missing_ok=True)
 
     # -- one run at a time -------------------------------------------------------------------
 

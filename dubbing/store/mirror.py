@@ -201,12 +201,22 @@ class RemoteStore(Store):
                 for file in listed(told):
                     target = part / file
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    self._objects.get(f"{name}/{file}", target)
+                    self._get(f"{name}/{file}", target)
                 if problem := fault(part, told, "all"):
                     raise DamagedResult(f"{shown!r} {problem}", folder)
                 (part / RESULT).write_bytes(data)
         except FileNotFoundError as e:
             raise DamagedResult(f"{shown!r} is not whole: files of it are missing", folder) from e
+
+    def _get(self, name: str, target: Path) -> None:
+        """Load a file of a result; one that was published lies under its final name only."""
+        try:
+            self._objects.get(name, target)
+        except FileNotFoundError:
+            at, _ = self._published(name)
+            if at == name:
+                raise
+            self._objects.get(at, target)
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -258,11 +268,25 @@ class RemoteStore(Store):
         self._objects.copy(source, self._name(final))
         mark = self._objects.stamp(self._name(final))
         own = source.rpartition("/")[0] + "/"
-        others = {name: was for name, was in marks.items() if name.startswith(own) and name != source}
+        stem = own.rpartition("-")[0] + "-"  # of results that this one follows
+        others = {
+            name: was for name, was in marks.items()
+            if name.rpartition("/")[2] != final.name and (name.startswith(own) or not name.startswith(stem))
+        }  # fmt: skip
         note = {"made": source, "mark": mark} | ({"others": others} if others else {})
         self._objects.write(f"{home}/{MASTER}", json.dumps(note).encode())
         self._objects.remove(source)
         self._retire(made.parent, names)
+
+    def retire(self, folder: Path) -> None:
+        """As of a folder."""
+        self._retire(folder, self._objects.find(self._name(folder.parent)))
+
+    def retract(self, final: Path) -> None:
+        """As of a folder."""
+        if self._name(final) in self._objects.find(self._name(final.parent)):
+            self._objects.remove(self._name(final))
+        super().retract(final)
 
     def _retire(self, folder: Path, names: Mapping[str, int]) -> None:
         """Remove the results beside `folder` that differ from it by their key only: result.json first."""

@@ -2,8 +2,9 @@
 
 Where nobody was heard to speak (a photograph, a silent film) the prior alone drives, and lips that part
 further than any frame shows have their inside drawn. Works on one track at a time, in stretches of a bounded
-number of frames, so memory does not grow with the length of a shot. Mouths are borrowed from the same stretch
-of the same shot only: same light, same lens, same day. Knows no files but the film and the actor's model.
+number of frames, so memory does not grow with the length of a shot, nor with the size of its picture (`crops`).
+Mouths are borrowed from the same stretch of the same shot only: same light, same lens, same day. Knows no files but
+the film and the actor's model.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dubbing import generators, media
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite import hearing, shape, voice
+from dubbing.generators.rewrite.crops import Crops, most_frames
 from dubbing.generators.rewrite.interior import SHOWN, Inside, Tones, shut, tones
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
@@ -41,7 +43,10 @@ class RewriteSettings(generators.Settings):
     """What a manifest may say under `generator: {name: rewrite, ...}`."""
 
     stretch_frames: int = Field(
-        480, ge=60, le=2000, description="frames held at once; also how far a mouth is borrowed"
+        480,
+        ge=60,
+        le=2000,
+        description="how far a mouth is borrowed, in frames; less where faces are larger than a picture of 1920x1080",
     )
     ramp_frames: int = Field(4, ge=1, le=25, description="frames over which a patch comes and goes at its ends")
     pose_weight: float = Field(0.02, ge=0, description="cost of borrowing from another head turn, per square degree")
@@ -99,36 +104,47 @@ class Rewrite:
 
     def _rendered(self, work: RenderRequest, apart: Apart | None) -> Iterator[Rendered]:
         plan = ShotPlan(work, self.settings, apart)
-        start = work.track.start_frame
-        for low, high in _stretches(len(plan.lower_NL3), self.settings.stretch_frames):
+        start, small = work.track.start_frame, plan.small[0]
+        longest = min(self.settings.stretch_frames, most_frames(small.width, small.height))
+        for low, high in _stretches(len(plan.lower_NL3), longest):
             here_N = plan.wanted_N[low:high] & [work.wants(start + n) for n in range(low, high)]
-            if not here_N.any():
-                continue
-            faces, transfer = [], 0
-            for picture, b, small, mesh in zip(
-                media.read(work.source, work.timeline, start + low, start + high, threads=1),
-                plan.boxes[low:high],
-                plan.small[low:high],
-                plan.mesh_NP2[low:high],
-                strict=True,
-            ):
-                faces.append(Face(_sized(picture.own_bgr((b.x, b.y, b.width, b.height)), small), small, mesh))
+            if here_N.any():
+                yield from self._stretch(work, plan, low, high, here_N)
+
+    def _stretch(
+        self, work: RenderRequest, plan: ShotPlan, low: int, high: int, here_N: np.ndarray
+    ) -> Iterator[Rendered]:
+        """Patches of the frames [low, high) of the track that are in here_N."""
+        start, donors, middle = work.track.start_frame, plan.donors(low, high), (high - low) // 2
+        lent_by = {int(n): [(int(donors[n]), 1.0)] if work.draft else _blend(donors, int(n), plan.have_N3[low:high, 0])
+                   for n in np.flatnonzero(here_N)}  # fmt: skip
+        needed = {*lent_by, *(d for lent in lent_by.values() for d, _ in lent), *([middle] if plan.alone else [])}
+        with Crops(work.scratch) as crops:
+            transfer = 0
+            pictures = media.read(work.source, work.timeline, start + low, start + high, threads=1)
+            for n, picture in zip(range(high - low), pictures, strict=True):
                 transfer = picture.colour.transfer
-            donors = plan.donors(low, high)
-            colours = plan.colours(faces) if plan.alone else None
-            for n in np.flatnonzero(here_N):
-                target = faces[n]
-                lent = [(int(donors[n]), 1.0)] if work.draft else _blend(donors, int(n), plan.have_N3[low:high, 0])
-                parts = [(faces[d], w) for d, w in lent]
+                if n in needed:
+                    b = plan.boxes[low + n]
+                    crop = picture.kept_bgr((b.x, b.y, b.width, b.height))
+                    crops.keep(n, _sized(crop, plan.small[low + n]))
+
+            def face(n: int) -> Face:
+                return Face(crops[n], plan.small[low + n], plan.mesh_NP2[low + n])
+
+            colours = plan.colours(face(middle)) if plan.alone else None
+            for n, lent in lent_by.items():
+                target = face(n)
+                parts = [(target if d == n else face(d), w) for d, w in lent]
                 if plan.stands and plan.have_N3[low + n, 0] > _PARTED:
                     parts = [(replace(target, bgr_HWC=shut(target.bgr_HWC, target.local_P2)), 1.0)]
-                inside = plan.inside(low, int(n), donors, colours) if colours else None
+                inside = plan.inside(low, n, donors, colours) if colours else None
                 bgr, matte = render(target, plan.goal_NP2[low + n], parts, inside, grid=8 if work.draft else 16)
                 box = plan.boxes[low + n]
                 if work.draft:
                     bgr, matte = _enlarged(bgr, matte, target, box)
                 matte = np.rint(matte * plan.fade_N[low + n]).astype(np.uint8)
-                patch = media.patch_of(start + low + int(n), box.x, box.y, bgr, matte, transfer)
+                patch = media.patch_of(start + low + n, box.x, box.y, bgr, matte, transfer)
                 yield Rendered(patch, float(plan.opening_N[low + n]))
 
 
@@ -201,9 +217,8 @@ class ShotPlan:
             forbidden_TS=None if self.near_s is None else apart < self.near_s,
         )  # fmt: skip
 
-    def colours(self, faces: Sequence[Face]) -> Tones:
-        """Of what is drawn between the lips in one stretch."""
-        middle = faces[len(faces) // 2]
+    def colours(self, middle: Face) -> Tones:
+        """Of what is drawn between the lips in one stretch, by the face in its middle."""
         return tones(middle.bgr_HWC, middle.local_P2)
 
     def inside(self, low: int, n: int, donors: np.ndarray, colours: Tones) -> Inside | None:

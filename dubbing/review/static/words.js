@@ -12,6 +12,7 @@ export const REASON = {
   profile: "in profile",
   occluded: "mouth covered",
   excluded: "excluded",
+  no_consent: "no consent",
 };
 
 /** @type {{ [verdict: string]: { word: string, icon: string } }} */

@@ -1,0 +1,63 @@
+"""The crops of one stretch, kept as the film has them: in memory as long as they are small, else on disk.
+
+Any frame of a stretch may lend its mouth to any other, so all that are needed are kept until its end. Of a close-up
+in 4K that is gigabytes. It knows no mesh and no mouth.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from dubbing import media
+
+__all__ = ["Crops", "most_frames"]
+
+_MEMORY_BYTES = 512_000_000
+_DISK_BYTES = 6_000_000_000
+_LEAST_FRAMES = 60
+_PIXEL_BYTES = 6  # of BGR, of a film of more than 8 bits
+
+
+def most_frames(width: int, height: int) -> int:
+    """How many crops of that size a stretch may have: 480 of a whole 1920x1080 picture, and 60 of any."""
+    return max(_LEAST_FRAMES, _DISK_BYTES // (_PIXEL_BYTES * width * height))
+
+
+class Crops:
+    """Crops by their number in the stretch, all of one size and type. A context manager.
+
+    folder: where the file lies, which has no name and ends with this process (None: the system's own).
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        where = None if folder is None else str(folder)
+        self._file = tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=where)  # noqa: SIM115 - closed by __exit__
+        self._places: dict[int, int] = {}
+        self._like = np.empty(0, np.uint8)
+
+    def __enter__(self) -> Crops:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def keep(self, number: int, kept_HWC: np.ndarray) -> None:
+        """Add a crop, (H, W, 3) as of `Picture.kept_bgr`. Raises OSError where the disk is full."""
+        if not self._places:
+            self._like = kept_HWC
+        self._places[number] = len(self._places) * kept_HWC.nbytes
+        self._file.seek(self._places[number])
+        self._file.write(np.ascontiguousarray(kept_HWC).data)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """A crop to compute with: uint8, or float32 0..255."""
+        out = np.empty(self._like.shape, self._like.dtype)
+        self._file.seek(self._places[number])
+        self._file.readinto(out.data.cast("B"))
+        return media.fractions(out)
