@@ -157,8 +157,8 @@ class Config(_Group):
         None,
         description="Masters are signed as altered content (C2PA), where the manifest does not say how; null: not.",
     )
-    proof: Literal["on", "off"] = Field(
-        "on", description="Every master is compared with its film and its dub as soon as it is made; off: it is not."
+    proof: bool = Field(
+        True, description="Every master is compared with its film and its dub as soon as it is made; off: it is not."
     )
     sync: Sync = Sync()
     review: Review = Review()

@@ -6,32 +6,37 @@ sentence why not. It opens nothing and encodes nothing (`master` does).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
 
 from dubbing.errors import MediaError, UnsupportedMedia, several
 from dubbing.master_choice import SEQUENCES, MasterChoice
 from dubbing.media.asked import asked_picture, shown_formats
-from dubbing.media.colour import HDR, layout_of
-from dubbing.media.encoders import DECODED, ENCODERS, Encoder, Encoding
+from dubbing.media.colour import layout_of
+from dubbing.media.containers import (
+    EXTENSIONS,
+    FURTHER_PICTURES,
+    LOSSLESS,
+    LOSSY,
+    MUXERS,
+    SAME_FAMILY,
+    SUBTITLES,
+    containers_of,
+)
+from dubbing.media.encoders import DECODED, Encoder, Encoding
 from dubbing.media.numbered import CONTAINER
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 from dubbing.sequences import PRIMARIES, TRANSFERS
 
 __all__ = [
-    "COPIED_IN_GROUPS", "DRAFT", "MUXERS", "Delivery", "TrackDelivery", "containers_of", "delivery", "picture_of",
-    "tables",
+    "COPIED_IN_GROUPS", "DRAFT", "Delivery", "TrackDelivery", "delivery", "picture_of",
 ]  # fmt: skip
 
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
-_EXTENSIONS = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mxf": ".mxf"}
 _SAY_ASPECT = ("h264", "hevc", "av1")
 """Codecs that say themselves what shape a pixel has; of the others PyAV does not let Matroska say it."""
-MUXERS = {"mkv": "matroska", **dict.fromkeys(SEQUENCES, CONTAINER)}
-"""FFmpeg's names of containers, where they are others."""
 COPIED_IN_GROUPS = ("h264", "hevc")
 """Codecs of which groups of pictures that do not change may be copied where that is asked for."""
 _NO_FIELDS = ("hevc", "av1", *SEQUENCES)
@@ -39,39 +44,6 @@ _ROOM = 1.5  # of the source's size
 _BYTES_A_PIXEL = 1.0  # of pictures that stand alone: ProRes 422 HQ takes 0.45, FFV1 more than 1
 _PLAIN = MasterChoice()
 _MXF_RATES = (*(Fraction(n * 1000, 1001) for n in (24, 30, 60)), *map(Fraction, (24, 25, 30, 50, 60)))
-_LOSSLESS_IN: dict[str, set[str]] = {
-    "mp4": {"flac", "alac"},
-    "mov": {"alac", "pcm_u8", "pcm_f32le", "pcm_f64le"}
-    | {"pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le"},
-    "matroska": {"flac", "alac", "tta"}
-    | {"pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
-    "mxf": {"pcm_s16le", "pcm_s24le"},
-    CONTAINER: {"pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"},
-}
-_LOSSY_IN: dict[str, set[str]] = {
-    "mp4": {"aac", "ac3", "eac3", "opus"},
-    "mov": {"aac", "ac3", "eac3"},
-    "matroska": {"aac", "ac3", "eac3", "opus"},
-    "mxf": set(),
-    CONTAINER: set(),
-}
-"""Lossy codecs begin and end with samples that are not to be heard. How many is kept exactly when the
-packets come from a bare stream or from the same family of container, not when they change it."""
-_SAME_FAMILY_ONLY = {"matroska": {"mp3", "vorbis", "mp2"}}
-_SUBTITLES_IN: dict[str, set[str]] = {
-    "mp4": {"mov_text", "dvd_subtitle"},
-    "mov": {"mov_text"},
-    "matroska": {"subrip", "ass", "webvtt", "dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "text"},
-    "mxf": set(),
-    CONTAINER: set(),
-}
-_PICTURES_IN: dict[str, set[str]] = {
-    "mp4": {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mjpeg", "png"},
-    "mov": {"h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "png", "prores", "dnxhd"},
-    "matroska": {"h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "png", "prores"},
-    "mxf": set(),
-    CONTAINER: set(),
-}
 
 
 @dataclass(frozen=True)
@@ -167,7 +139,7 @@ def delivery(
             muxer = picture.encoder.muxers[0]
             if "mov" in info.container or "matroska" in info.container:
                 notices.append(
-                    f"{info.path.name} becomes a {_EXTENSIONS[muxer]}, which carries {picture.encoder.shown}."
+                    f"{info.path.name} becomes a {EXTENSIONS[muxer]}, which carries {picture.encoder.shown}."
                 )
     if muxer == "matroska" and video.sample_aspect != 1 and picture.codec not in _SAY_ASPECT:
         shape = f"{picture.encoder.shown} with pixels of {str(video.sample_aspect).replace('/', ':')}"
@@ -176,7 +148,7 @@ def delivery(
             raise UnsupportedMedia(
                 f"{info.path} would be {shape}, which is lost in its Matroska: ask for ProRes, v210 or H.264 in mov."
             )
-        notices.append(f"{info.path.name} becomes a {_EXTENSIONS[muxer]}, which keeps {shape}.")
+        notices.append(f"{info.path.name} becomes a {EXTENSIONS[muxer]}, which keeps {shape}.")
     sound, kept = _tracks(muxer, sound_info, chosen), _tracks(muxer, info, own)
     if muxer == "mp4" and any(track.codec.startswith("pcm") for track in (*sound, *kept)):
         if choice.container is not None:
@@ -187,16 +159,16 @@ def delivery(
             )
         muxer = "mov" if "mov" in picture.encoder.muxers else "matroska"
         if "mov" in info.container:
-            extension = _EXTENSIONS[muxer]
+            extension = EXTENSIONS[muxer]
             notices.append(f"{info.path.name} becomes a {extension}: mp4 does not carry this sound without loss.")
         sound, kept = _tracks(muxer, sound_info, chosen), _tracks(muxer, info, own)
     if choice.container is not None:
         pass
     elif "mov" not in info.container and "matroska" not in info.container and muxer != info.container:
         kind = "a sequence of pictures" if info.container == CONTAINER else info.container
-        notices.append(f"{info.path.name} ({kind}) is delivered as {_EXTENSIONS.get(muxer, 'one')}.")
-    elif "matroska" in info.container and info.path.suffix.lower() != _EXTENSIONS[muxer]:
-        notices.append(f"{info.path.name} is delivered as {_EXTENSIONS[muxer]}.")
+        notices.append(f"{info.path.name} ({kind}) is delivered as {EXTENSIONS.get(muxer, 'one')}.")
+    elif "matroska" in info.container and info.path.suffix.lower() != EXTENSIONS[muxer]:
+        notices.append(f"{info.path.name} is delivered as {EXTENSIONS[muxer]}.")
     if picture.notice:
         notices.append(f"{info.path.name} {picture.notice}.")
     if muxer == "matroska" and 1 / video.time_base != 1000:
@@ -214,7 +186,7 @@ def delivery(
             notices.append(f"{whose.path.name} ({codec}) is delivered as PCM, sample for sample.")
     left_out = _check_others(info, muxer, notices, choice.container is not None or choice.codec is not None)
     tag = picture.tag if muxer != "mxf" else ""
-    extension = f".{picture.codec}" if muxer == CONTAINER else _EXTENSIONS[muxer]
+    extension = f".{picture.codec}" if muxer == CONTAINER else EXTENSIONS[muxer]
     if picture.codec == "hevc" and muxer in ("mp4", "mov"):
         tag = "hev1" if video.tag == "hev1" or picture.grouped else "hvc1"
         if tag != video.tag and picture.grouped:
@@ -333,12 +305,6 @@ def _ends_with_picture(name: str, over_s: Fraction) -> list[str]:
     return [f"{longer}, and MXF has both equally long: {what}."]
 
 
-def containers_of(encoder: Encoder) -> list[str]:
-    """The containers that carry a codec, as people ask for them."""
-    names = {"matroska": "mkv", CONTAINER: encoder.name}
-    return [names.get(muxer, muxer) for muxer in encoder.muxers]
-
-
 def _tracks(muxer: str, info: MediaInfo, tracks: Sequence[AudioInfo]) -> tuple[TrackDelivery, ...]:
     return tuple(_sound(muxer, info, track) for track in tracks)
 
@@ -347,13 +313,13 @@ def _sound(muxer: str, info: MediaInfo, sound: AudioInfo) -> TrackDelivery:
     """How a track is delivered. Lossy codecs that must be decoded become float PCM."""
     family = next((name for name in ("matroska", "mov") if name in info.container), "")
     own = family == ("matroska" if muxer == "matroska" else "mov")
-    exact = set(_LOSSLESS_IN[muxer])
+    exact = set(LOSSLESS[muxer])
     if own or not family:
-        exact |= _LOSSY_IN[muxer]
+        exact |= LOSSY[muxer]
     if own:
-        exact |= _SAME_FAMILY_ONLY.get(muxer, set())
+        exact |= SAME_FAMILY.get(muxer, set())
     if muxer == "mp4":
-        exact |= {codec for codec in _LOSSLESS_IN["mov"] if codec.startswith("pcm")}
+        exact |= {codec for codec in LOSSLESS["mov"] if codec.startswith("pcm")}
     if muxer == "mxf" and sound.rate_hz != 48_000:
         raise UnsupportedMedia(
             f"{info.path.name} has {sound.rate_hz} Hz, and sound in MXF has 48,000: ask for `container: mov`."
@@ -375,10 +341,10 @@ def _sound(muxer: str, info: MediaInfo, sound: AudioInfo) -> TrackDelivery:
 def _check_others(info: MediaInfo, muxer: str, notices: list[str], asked: bool) -> frozenset[int]:
     """The streams that are left out, with a notice of each: of a container that was asked for, those that it cannot
     carry. Raises UnsupportedMedia for such a stream where nobody asked."""
-    extension, left = _EXTENSIONS.get(muxer, "a sequence"), set()
+    extension, left = EXTENSIONS.get(muxer, "a sequence"), set()
     further = [(other.index, other.kind, other.codec) for other in info.others if other.kind in ("video", "cover")]
     for index, kind, codec in [*((sub.index, "subtitle", sub.codec) for sub in info.subtitles), *further]:
-        if codec in (_SUBTITLES_IN if kind == "subtitle" else _PICTURES_IN)[muxer]:
+        if codec in (SUBTITLES if kind == "subtitle" else FURTHER_PICTURES)[muxer]:
             continue
         what = f"{codec} subtitles" if kind == "subtitle" else f"another {kind} stream ({codec})"
         if not asked:
@@ -392,12 +358,3 @@ def _check_others(info: MediaInfo, muxer: str, notices: list[str], asked: bool) 
         if other.kind == "data" and other.codec is not None:
             notices.append(f"{info.path.name}: data stream {other.index} ({other.codec}) is not in the master.")
     return frozenset(left)
-
-
-def tables() -> dict[str, Mapping[Any, Any]]:
-    """What is decided by a table, for lists of it: `encoders` by the picture codecs that a master keeps, `hdr` names by
-    transfer, and what each muxer carries: `lossless`, `lossy`, `same_family` sound codecs, `subtitles`, `pictures`."""
-    return {
-        "encoders": ENCODERS, "hdr": HDR, "lossless": _LOSSLESS_IN, "lossy": _LOSSY_IN,
-        "same_family": _SAME_FAMILY_ONLY, "subtitles": _SUBTITLES_IN, "pictures": _PICTURES_IN,
-    }  # fmt: skip

@@ -17,7 +17,9 @@ import numpy as np
 from dubbing.errors import UnsupportedMedia
 from dubbing.master_choice import SEQUENCES, PictureCodec
 from dubbing.media.asked import FFMPEG, shown_formats
-from dubbing.media.delivery import COPIED_IN_GROUPS, containers_of, delivery, tables
+from dubbing.media.colour import HDR
+from dubbing.media.containers import FURTHER_PICTURES, LOSSLESS, LOSSY, SAME_FAMILY, SUBTITLES, containers_of
+from dubbing.media.delivery import COPIED_IN_GROUPS, delivery
 from dubbing.media.encoders import ENCODERS, PROFILES, Encoder
 from dubbing.media.fields import Carriage
 from dubbing.media.photo import LEAST_PX, MOST_BLOCKS, READ, Photograph, film_of
@@ -140,9 +142,7 @@ def _codecs() -> Iterator[Known]:
             again += ", or only groups of pictures that change (untouched: copy)"
         note = "" if encoder.name == "libx264" else f" ({delivery(film, _sound()).extension})"
         yield Known("picture codec", codec, True, f"stays {encoder.shown}{note}, {again}")
-    other = sorted(
-        set().union(*tables()["pictures"].values()) - {*(c for c, e in ENCODERS.items() if e.as_source), "png"}
-    )
+    other = sorted(set().union(*FURTHER_PICTURES.values()) - {*(c for c, e in ENCODERS.items() if e.as_source), "png"})
     yield Known("picture codec", ", ".join(other), True, f"decoded; {_told(_film(codec='vp9'))}")
     yield Known("picture codec", "every other that FFmpeg decodes", True, f"decoded; {_told(_film(codec='other'))}")
     deep = _film(codec="other", pix_fmt="yuv422p10le", bit_depth=10)
@@ -180,7 +180,7 @@ def _pictures() -> Iterator[Known]:
         name = f"4:{pix_fmt[4]}:{pix_fmt[5]} ({pix_fmt})" if pix_fmt.startswith("yuv") else pix_fmt
         yield _asked("picture", name, _film(pix_fmt=pix_fmt), "kept")
     yield _asked("picture", "planar RGB (gbrp10le)", _film(codec="hevc", pix_fmt="gbrp10le", bit_depth=10), "kept")
-    for transfer, name in tables()["hdr"].items():
+    for transfer, name in HDR.items():
         film = _film(codec="hevc", transfer=transfer, pix_fmt="yuv420p10le", bit_depth=10)
         yield _asked("picture", f"HDR ({name})", film, "kept, with its mastering display and light levels")
     film = _film(codec="hevc", transfer=16, pix_fmt="yuv420p10le", bit_depth=10, dynamic=("HDR10+", "Dolby Vision"))
@@ -207,8 +207,8 @@ def _pictures() -> Iterator[Known]:
 
 
 def _sounds() -> Iterator[Known]:
-    lossless = set().union(*tables()["lossless"].values())
-    codecs = lossless.union(*tables()["lossy"].values(), *tables()["same_family"].values())
+    lossless = set().union(*LOSSLESS.values())
+    codecs = lossless.union(*LOSSY.values(), *SAME_FAMILY.values())
     for codec in sorted(codecs):
         film = {"mp4": _film(), "mov": replace(_film(), brand="qt  "), "matroska": _in_matroska(_film())}
         kind = "s16" if codec in lossless else "fltp"
@@ -232,8 +232,8 @@ def _carried(film: MediaInfo, sound: MediaInfo) -> str:
 
 
 def _others() -> Iterator[Known]:
-    for codec in sorted(set().union(*tables()["subtitles"].values())):
-        carried = [_NAMES[muxer] for muxer, codecs in tables()["subtitles"].items() if codec in codecs]
+    for codec in sorted(set().union(*SUBTITLES.values())):
+        carried = [_NAMES[muxer] for muxer, codecs in SUBTITLES.items() if codec in codecs]
         yield Known("subtitles", codec, True, f"copied in {', '.join(carried)}")
     film = replace(_film(), subtitles=(OtherInfo(2, "subtitle", "other", None),))
     refused = _asked("subtitles", "every other", film, "")

@@ -62,7 +62,7 @@ class ProveMasters(Stage[ProofInputs, Proof]):
 
     @classmethod
     def inputs(cls, at: Place) -> ProofInputs | None:
-        if at.config.proof == "off":
+        if not at.config.proof:
             return None
         takes, _ = at.takes()
         shots, draft = at.result(ShotList), at.config.quality == "draft"
