@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -65,7 +64,8 @@ def again(source: Path, target: Path, times: int) -> Path:
 def _step(work: Callable[..., Any], args: Sequence[Any], out: Any) -> None:
     before = time.perf_counter()
     work(*args)
-    out.put((time.perf_counter() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    status = Path("/proc/self/status").read_text().split()  # not getrusage, which counts what the parent held too
+    out.put((time.perf_counter() - before, int(status[status.index("VmHWM:") + 1]) / 1024))
 
 
 def measured(work: Callable[..., Any], *args: Any) -> tuple[float, float]:
@@ -106,7 +106,9 @@ def main() -> None:
             source = again(short, folder / f"film{suffix}", 6 * minutes)
             line = media.timeline(source)
             media.save_timeline(folder, line)
-            drawn = [patches(source, folder / "p", (320, 180, 320, 240), range(0, len(line), 3), 4)]
+            width, height = args.size
+            box, third = (width // 4, height // 4, width // 4, height // 3), len(line) // 3
+            drawn = [patches(source, folder / "p", box, range(third, 2 * third), 4)]
             sound = folder / "dub.wav"
             with media.ClipWriter(sound, sample_rate_hz=48_000, channels=2) as made:
                 made.sound(np.zeros((48_000 * 60 * minutes, 2), np.float32))

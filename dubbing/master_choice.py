@@ -95,8 +95,8 @@ class MasterChoice(document.Model):
     )
     untouched: Literal["copy", "encode"] | None = Field(
         None,
-        description="Pictures without a patch: the source's own packets (H.264: whole groups of them), or encoded like "
-        "all. null: copied where every picture stands alone (ProRes, DNxHR, FFV1 and such), else encoded.",
+        description="Pictures without a patch: the source's own packets (H.264 and HEVC: whole groups of them), or "
+        "encoded like all. null: copied where every picture stands alone (ProRes, DNxHR, FFV1 and such), else encoded.",
     )
     sound: MasterSound | None = Field(None, description="null: the dub's tracks, and no others.")
 

@@ -24,6 +24,7 @@ from dubbing.media.colour import planes_of
 COUNT, PATCHED = 48, range(18, 26)
 COPY = MasterChoice(untouched="copy")
 GROUPS = {"g": "8", "keyint_min": "8", "sc_threshold": "0", "bf": "3", "preset": "medium"}
+HEVC = {"x265-params": "log-level=none:pools=1:frame-threads=1:keyint=8:min-keyint=8:open-gop=0"}
 COPIED = [n for n in range(COUNT) if n not in range(16, 32)]
 
 
@@ -40,7 +41,19 @@ def packets(path: Path, line: Timeline) -> dict[int, bytes]:
         assert all(dts <= pts for dts, pts in times) and all(
             a[0] < b[0] for a, b in zip(times, times[1:], strict=False)
         )
-        return {int(np.searchsorted(line.pts * line.time_base, p.pts * p.time_base)): bytes(p) for p in found}
+        hevc = container.streams.video[0].codec_context.name == "hevc"
+        data = [without_sets(bytes(p)) if hevc else bytes(p) for p in found]
+        at = [int(np.searchsorted(line.pts * line.time_base, p.pts * p.time_base)) for p in found]
+        return dict(zip(at, data, strict=True))
+
+
+def without_sets(data: bytes) -> bytes:
+    """A packet of HEVC without its parameter sets, which come with each key frame of a master."""
+    kept, at = b"", 0
+    while at < len(data):
+        begin, at = at, at + 4 + int.from_bytes(data[at : at + 4], "big")
+        kept += data[begin:at] if data[begin + 4] >> 1 & 63 not in (32, 33, 34) else b""
+    return kept
 
 
 def pictures(path: Path, threads: str) -> list[list[np.ndarray]]:
@@ -75,6 +88,8 @@ def master(
         (".mp4", {}),
         (".mkv", {"options": {"x264-params": "slices=3:sps-id=31"}}),
         (".mov", {"pix_fmt": "yuv422p10le", "options": {"bf": "1"}}),
+        (".mp4", {"codec": "libx265", "options": HEVC}),
+        (".mkv", {"codec": "libx265", "pix_fmt": "yuv420p10le", "options": HEVC}),
         (".mp4", {"options": {"bf": "0", "profile": "baseline", "x264-params": "cabac=0:repeat-headers=1"}}),
     ],
 )

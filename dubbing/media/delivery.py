@@ -32,7 +32,7 @@ _SAY_ASPECT = ("h264", "hevc", "av1")
 """Codecs that say themselves what shape a pixel has; of the others PyAV does not let Matroska say it."""
 MUXERS = {"mkv": "matroska", **dict.fromkeys(SEQUENCES, CONTAINER)}
 """FFmpeg's names of containers, where they are others."""
-COPIED_IN_GROUPS = ("h264",)
+COPIED_IN_GROUPS = ("h264", "hevc")
 """Codecs of which groups of pictures that do not change may be copied where that is asked for."""
 _NO_FIELDS = ("hevc", "av1", *SEQUENCES)
 _ROOM = 1.5  # of the source's size
@@ -216,7 +216,11 @@ def delivery(
     tag = picture.tag if muxer != "mxf" else ""
     extension = f".{picture.codec}" if muxer == CONTAINER else _EXTENSIONS[muxer]
     if picture.codec == "hevc" and muxer in ("mp4", "mov"):
-        tag = "hev1" if video.tag == "hev1" else "hvc1"
+        tag = "hev1" if video.tag == "hev1" or picture.grouped else "hvc1"
+        if tag != video.tag and picture.grouped:
+            notices.append(
+                f"{info.path.name}: to hold copied pictures the master is hev1, which Apple's players refuse"
+            )
     return Delivery(
         extension, muxer, replace(picture, tag=tag), sound, tuple(notices), choice.suffix or "", kept, left_out
     )
@@ -266,11 +270,10 @@ def _check_copied(info: MediaInfo, video: VideoInfo, picture: Encoding) -> None:
     if picture.own and (picture.encoder.intra or picture.codec in COPIED_IN_GROUPS):
         return
     what = f"{picture.encoder.shown} of {shown_formats([picture.pix_fmt])}"
-    if picture.own:
-        why = f"in {picture.encoder.shown} an encoder's parameter sets would take the place of the film's own"
-    else:
-        why = f"its own pictures, {video.codec} of {video.pix_fmt}, cannot stand in a master of {what}"
-    raise UnsupportedMedia(f"{info.path.name}: {why}: remove `untouched: copy`, or ask for what the source is.")
+    raise UnsupportedMedia(
+        f"{info.path.name}: its own pictures, {video.codec} of {video.pix_fmt}, cannot stand in a master of {what}: "
+        "remove `untouched: copy`, or ask for what the source is."
+    )
 
 
 def _pure_turn(matrix9: tuple[int, ...], degrees: int) -> bool:

@@ -1,7 +1,8 @@
 """A master's picture in which groups of the source's pictures stand beside encoded ones: packets with their times.
 
-Each run of encoded pictures has an encoder of its own, whose parameter sets have other numbers than the source's; the
-header has both. It opens no file (`master_file`), and which groups are copied is for `groups`.
+Each run of encoded pictures has an encoder of its own. Its parameter sets have other numbers than the source's and
+stand in the header beside them (H.264), or both come with each key frame (HEVC). It opens no file (`master_file`), and
+which groups are copied is for `groups`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import numpy as np
 from dubbing.clock import Timeline
 from dubbing.media.film import Film
 from dubbing.media.groups import VARIABLE, Copied, Ground, GroupsRefused
-from dubbing.media.parameter_sets import Sets, packed, units
 
 __all__ = ["GroupWriter"]
 
@@ -34,20 +34,19 @@ class GroupWriter:
         if base.delay and not encoder_delay:
             raise GroupsRefused(VARIABLE)
         self._film, self._line, self._opened = film, timeline, opened
-        self._options = {"x264-params": f"sps-id={base.sets.free()}:annexb=0"}
+        self._sets, self._options = base.sets, base.sets.options()
         self._encoder: Any = None
-        self._prefix = base.sets.prefix
         self._written, self._delay = 0, max(base.delay, encoder_delay)
-        made = Sets.of(bytes(opened(self._options).extradata or b""))
-        if {one.shape for one in made.read} != {one.shape for one in base.sets.read}:
+        header = base.sets.beside(bytes(opened(self._options).extradata or b""))
+        if header is None:
             raise GroupsRefused("the encoder's pictures are of another kind")
         source = film.stream
         stream = output.add_stream_from_template(source, opaque=True)
         stream.time_base = timeline.time_base
         ctx = stream.codec_context
         ctx.framerate = timeline.rate  # without it mov writes no timecode track
-        ctx.extradata = (base.sets + made).record()
-        ctx.codec_tag = "avc1" if output.format.name != "matroska" else "\0\0\0\0"
+        ctx.extradata = header
+        ctx.codec_tag = base.sets.tag if output.format.name != "matroska" else "\0\0\0\0"
         if source.sample_aspect_ratio:
             ctx.sample_aspect_ratio = source.sample_aspect_ratio
         self.stream = stream
@@ -64,20 +63,30 @@ class GroupWriter:
         number = int(np.searchsorted(self._line.pts, packet.pts or 0))
         if packet.pts is None or number >= len(self._line) or int(self._line.pts[number]) != packet.pts:
             return None
-        return Copied(packed(units(bytes(packet), self._prefix)), number, packet.is_keyframe)
+        return Copied(self._sets.copied(bytes(packet), packet.is_keyframe), number, packet.is_keyframe)
 
     def encode(self, frame: Any) -> list[Any]:
         """Packets that come out as a frame with its pts goes in."""
         if self._encoder is None:
             self._encoder = self._opened(self._options)
-        return self._timed(self._encoder.encode(frame))
+        return self._timed(self._beside(self._encoder.encode(frame)))
 
     def flush(self) -> list[Any]:
         """The rest of a run."""
         if self._encoder is None:
             return []
         left, self._encoder = self._encoder.encode(None), None
-        return self._timed(left)
+        return self._timed(self._beside(left))
+
+    def _beside(self, packets: list[Any]) -> list[Any]:
+        """An encoder's packets as they stand beside the source's."""
+        found = []
+        for packet in packets:
+            data = self._sets.encoded(bytes(packet))
+            made = packet if data is None else av.Packet(data)
+            made.pts, made.is_keyframe = packet.pts, packet.is_keyframe
+            found.append(made)
+        return found
 
     def _timed(self, packets: list[Any]) -> list[Any]:
         """With decoding times: those of showing, later by the delay of the whole stream."""

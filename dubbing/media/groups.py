@@ -1,10 +1,9 @@
-"""Groups of pictures: of H.264, whose pictures refer to each other, those groups in which nothing changed are copied.
+"""Groups of pictures, of H.264 and HEVC, which refer to each other: groups in which nothing changed are copied.
 
 A clean key frame is one (IDR) from which on nothing refers to what was before, in decoding or in showing. From one to
 the next is a group. A group without a patch goes into the master as its packets are; a run of others is decoded,
-pasted and encoded by an encoder of its own, which begins with a clean key frame and ends complete. Source and encoder
-have parameter sets of different numbers, all of them in the file's header (`parameter_sets`). It knows neither sound
-nor containers.
+pasted and encoded by an encoder of its own, which begins with a clean key frame and ends complete (`group_writer`). It
+knows neither sound nor containers.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
+from dubbing.media.delivery import COPIED_IN_GROUPS
 from dubbing.media.film import Film
-from dubbing.media.parameter_sets import IDR, PICTURE, SETS, Sets, packed, units
+from dubbing.media.parameter_sets import HevcSets, Sets, sets_of, units
 from dubbing.media.paste import PatchQueue, paste
 from dubbing.media.patches import patch_frames
 from dubbing.media.probe import first_video, open_media
@@ -33,8 +33,6 @@ __all__ = [
     "VARIABLE", "Copied", "Ground", "Group", "GroupsRefused", "ground", "group_pictures", "groups", "why_encoded",
 ]  # fmt: skip
 
-_PLAIN = {PICTURE, IDR, 6, *SETS, 9, 10, 11, 12}
-"""Types of units that a copied packet may hold: slices, their sets, messages, and marks."""
 _LOOKED_AT, _REORDERED = 1000, 32  # packets; those shown between the last ones are not all there
 _MOST_PICTURES, _MOST_BYTES = 1500, 1 << 28  # of a group that is held until it is known whether it changes
 _STEPS_BACK = (0, 17, 300)  # frames before the wanted one to seek to, one try after another
@@ -48,7 +46,7 @@ class Ground:
     can; sets: of its header; delay: how many pictures are coded before the one that is shown first."""
 
     why: str
-    sets: Sets | None = None
+    sets: Sets | HevcSets | None = None
     delay: int = 0
 
 
@@ -81,19 +79,16 @@ def ground(path: str | Path) -> Ground:
     """Whether groups of a film can be copied, by its header and its first thousand packets. Decodes nothing."""
     with open_media(path) as container:
         stream = first_video(container)
-        if stream is None or stream.codec_context.codec.canonical_name != "h264":
-            return Ground("only groups of H.264 are copied")
+        codec = stream.codec_context.codec.canonical_name if stream is not None else ""
+        if stream is None or codec not in COPIED_IN_GROUPS:
+            return Ground("only groups of H.264 and HEVC are copied")
         try:
-            sets = Sets.of(bytes(stream.codec_context.extradata or b""))
-            read, free = sets.read, sets.free()
-        except (ValueError, IndexError):
-            return Ground("its header has no parameter sets that can be read")
-        if any(one.fields for one in read) or (stream.codec_context.field_order or 0) > 1:
-            return Ground("its pictures may be coded as fields")
-        if len({one.shape for one in read}) > 1:
-            return Ground("its header has pictures of several kinds")
-        if free is None or len(sets.sequences) > 15:
-            return Ground("it has so many parameter sets that an encoder's find no place")
+            sets = sets_of(codec, bytes(stream.codec_context.extradata or b""))
+            why = sets.why_not()
+        except ValueError:
+            why = "its header has no parameter sets that can be read"
+        if why or (stream.codec_context.field_order or 0) > 1:
+            return Ground(why or "its pictures may be coded as fields")
         packets = (packet for packet in islice(container.demux(stream), _LOOKED_AT) if packet.size)
         first = next(packets, None)
         if first is None or not _Reader(sets).read(first)[0]:
@@ -135,26 +130,25 @@ class _Reader:
     """Packets into groups. sets: of the film's header; what a packet has beyond them makes its group one that cannot
     be copied, and, where it is a set, those after it."""
 
-    def __init__(self, sets: Sets) -> None:
+    def __init__(self, sets: Sets | HevcSets) -> None:
         self._sets, self._changed = sets, ""
 
     def read(self, packet: Any) -> tuple[bool, str]:
         """Whether a packet is a clean key frame, and why it cannot be copied."""
-        why = "parts of it are to be left out" if packet.is_discard else ""
+        why = "an edit list leaves out others of their group" if packet.is_discard else ""
         try:
             parts = list(units(bytes(packet), self._sets.prefix))
         except ValueError:
             return False, "a packet is not made as its header says"
-        kinds = {part[0] & 31 for part in parts}
-        if SETS[0] in kinds or SETS[1] in kinds:
-            if not all(self._sets.holds(part) for part in parts if part[0] & 31 in SETS):
-                self._changed = "its parameter sets change on the way"
-        if kinds - _PLAIN:
-            why = "it has units of other kinds than plain H.264"
-        return IDR in kinds and PICTURE not in kinds, why or self._changed
+        kinds = {self._sets.kind(part) for part in parts}
+        if not all(self._sets.holds(part) for part in parts if self._sets.kind(part) in self._sets.kinds):
+            self._changed = "its parameter sets change on the way"
+        if kinds - self._sets.plain:
+            why = "it has units of further layers, or that an encoder does not make"
+        return self._sets.clean(kinds), why or self._changed
 
 
-def groups(film: Film, sets: Sets) -> Iterator[Group]:
+def groups(film: Film, sets: Sets | HevcSets) -> Iterator[Group]:
     """The groups of a film from where it stands, packets of other streams going to `film.on_packet`. One that becomes
     too large to be held comes in pieces, of which none is `clean` but the first, and which cannot be copied."""
     reader = _Reader(sets)
@@ -212,7 +206,7 @@ def group_pictures(
             else:
                 yield from ((n, None, frame, ()) for n, frame in decoder.end())
                 own = [
-                    Copied(packed(units(bytes(packet), base.sets.prefix)), number, packet.is_keyframe)
+                    Copied(base.sets.copied(bytes(packet), packet.is_keyframe), number, packet.is_keyframe)
                     for packet, number in zip(group.packets, numbers, strict=True)
                 ]
                 decoder.skip_to(at)
@@ -239,7 +233,7 @@ def group_pictures(
         raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
 
 
-def _from(film: Film, timeline: Timeline, sets: Sets, first: int) -> tuple[Iterator[Group], int]:
+def _from(film: Film, timeline: Timeline, sets: Sets | HevcSets, first: int) -> tuple[Iterator[Group], int]:
     """The groups from the one that holds frame `first`, or from one before it, and the number of their first frame."""
     for back in _STEPS_BACK if first and film.seekable else ():
         film.container.seek(int(timeline.pts[max(0, first - back)]), stream=film.stream)

@@ -38,7 +38,7 @@ _DRAFT: dict[str, tuple[str | int, float]] = {
 }  # fmt: skip
 _ENCODER_THREADS = 8
 _STEADY_S = Fraction(2, 1000)
-_X264_DELAY = 2  # by how many pictures a pyramid of B-frames is coded ahead of showing, at most
+_ENCODER_DELAY = 2  # by how many pictures a pyramid of B-frames is coded ahead of showing, at most
 
 
 class MadePicture:
@@ -60,7 +60,7 @@ class MadePicture:
         if base is not None and made.grouped and not draft:
             try:
                 self.groups = GroupWriter(
-                    output, film, timeline, base, _X264_DELAY if steady(timeline) else 0,
+                    output, film, timeline, base, _ENCODER_DELAY if steady(timeline) else 0,
                     lambda options: _open_encoder(made, video, film, timeline, threads, options),
                 )  # fmt: skip
             except GroupsRefused as e:

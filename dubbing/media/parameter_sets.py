@@ -1,21 +1,19 @@
-"""H.264 in units: how they lie in a packet, and the parameter sets that a decoder needs before the first picture.
+"""H.264 and HEVC in units: how they lie in a packet, and the parameter sets that a decoder needs before a picture.
 
-A film's sets and an encoder's can stand side by side in one header, if they have other numbers: then pictures of both
-can lie in one stream. Sources: ITU-T H.264 (7.3, 7.4), ISO/IEC 14496-15 (5.3.3, the record that mp4, mov and Matroska
-hold). It knows neither packets' times nor containers.
+A film's sets and an encoder's of H.264 can stand side by side in one header, if they have other numbers: then pictures
+of both can lie in one stream. In HEVC, whose encoder knows no other numbers, each key frame brings its own sets.
+Sources: ITU-T H.264 (7.3, 7.4) and H.265 (7.3.1, 7.4.2), ISO/IEC 14496-15 (5.3.3 and 8.3.3, the records that mp4, mov
+and Matroska hold). It knows neither packets' times nor containers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-__all__ = ["IDR", "PICTURE", "SETS", "Sets", "packed", "units"]
+__all__ = ["HevcSets", "Sets", "packed", "sets_of", "units"]
 
-PICTURE, IDR = 1, 5
-SETS = (7, 8)
-"""Types of units: a slice of a picture, one of a picture from which on nothing refers to what was before, and the
-sets of a sequence and of a picture."""
 _CHROMA_PROFILES = (100, 110, 122, 244, 44, 83, 86, 118, 128)
 _MOST_SETS = 31
 
@@ -127,8 +125,12 @@ class _Bits:
 @dataclass(frozen=True)
 class Sets:
     """The parameter sets of a stream. sequences, pictures: their units; prefix: of the stream's packets, as `units`
-    takes it."""
+    takes it; tag: four letters for mp4 and mov; kinds: types of units that are sets; plain: those that a copied packet
+    may hold: slices, their sets, messages and marks."""
 
+    tag: ClassVar[str] = "avc1"
+    kinds: ClassVar[frozenset[int]] = frozenset({7, 8})
+    plain: ClassVar[frozenset[int]] = frozenset({1, 5, 6, 7, 8, 9, 10, 11, 12})
     sequences: tuple[bytes, ...]
     pictures: tuple[bytes, ...]
     prefix: int
@@ -151,11 +153,47 @@ class Sets:
             made = cls(found[0], found[1], prefix)
         else:
             all_of = list(units(header, 0))
-            sequences, pictures = (tuple(u for u in all_of if u[0] & 31 == kind) for kind in SETS)
+            sequences, pictures = (tuple(u for u in all_of if u[0] & 31 == kind) for kind in (7, 8))
             made = cls(sequences, pictures, 0)
         if not made.sequences or not made.pictures or min(map(len, made.sequences + made.pictures)) < 2:
             raise ValueError("the header has no parameter sets")
         return made
+
+    @staticmethod
+    def kind(unit: bytes) -> int:
+        """The type of a unit."""
+        return unit[0] & 31
+
+    @staticmethod
+    def clean(kinds: set[int]) -> bool:
+        """Whether a packet with units of these types is a clean key frame: all of its slices are of an IDR picture."""
+        return 5 in kinds and 1 not in kinds
+
+    def why_not(self) -> str:
+        """Why an encoder's pictures cannot stand beside those of these sets; '' where they can. Raises ValueError."""
+        if any(one.fields for one in self.read):
+            return "its pictures may be coded as fields"
+        if len({one.shape for one in self.read}) > 1:
+            return "its header has pictures of several kinds"
+        return "" if self.free() is not None else "its parameter sets leave no number for an encoder's"
+
+    def options(self) -> dict[str, str]:
+        """For an encoder whose pictures are to stand beside these."""
+        return {"x264-params": f"sps-id={self.free()}:annexb=0"}
+
+    def beside(self, header: bytes) -> bytes | None:
+        """The record for pictures of these sets and of an encoder with that header; None where these are of another
+        kind."""
+        made = Sets.of(header)
+        return (self + made).record() if {one.shape for one in made.read} == {one.shape for one in self.read} else None
+
+    def copied(self, packet: bytes, key: bool) -> bytes:
+        """A packet as it stands beside an encoder's, with four-byte lengths."""
+        return packed(units(packet, self.prefix))
+
+    def encoded(self, packet: bytes) -> bytes | None:
+        """An encoder's packet as it stands beside these; None where it is as it came."""
+        return None
 
     def holds(self, unit: bytes) -> bool:
         """Whether a set is one of these, byte for byte."""
@@ -200,3 +238,88 @@ def _rank(profile: int) -> int:
     """By how much a profile can."""
     order = (66, 77, 88, 100, 110, 122, 244)
     return order.index(profile) if profile in order else len(order)
+
+
+@dataclass(frozen=True)
+class HevcSets:
+    """The same of HEVC, where an encoder's sets have the numbers that the film's have: so each key frame brings those
+    that it needs. sets: the units in their order; head: of the record; arrays: its arrays."""
+
+    tag: ClassVar[str] = "hev1"
+    kinds: ClassVar[frozenset[int]] = frozenset({32, 33, 34})
+    plain: ClassVar[frozenset[int]] = frozenset((*range(10), *range(16, 22), *range(32, 41)))
+    sets: tuple[bytes, ...]
+    prefix: int
+    head: bytes
+    arrays: tuple[tuple[int, tuple[bytes, ...]], ...]
+
+    @classmethod
+    def of(cls, header: bytes) -> HevcSets:
+        """From a container's record. Raises ValueError where it is none, or without sets."""
+        if len(header) < 23 or header[0] != 1:
+            raise ValueError("the header is no record")
+        arrays, at = [], 23
+        for _ in range(header[22]):
+            kind, count = header[at] & 63, int.from_bytes(header[at + 1 : at + 3], "big")
+            at, some = at + 3, []
+            for _ in range(count):
+                length = int.from_bytes(header[at : at + 2], "big")
+                some.append(header[at + 2 : at + 2 + length])
+                at += 2 + length
+            arrays.append((kind, tuple(some)))
+        sets = tuple(u for kind in sorted(cls.kinds) for k, some in arrays if k == kind for u in some)
+        if at > len(header) or {cls.kind(unit) for unit in sets if len(unit) > 2} != cls.kinds:
+            raise ValueError("the header has no parameter sets")
+        return cls(sets, (header[21] & 3) + 1, header[:22], tuple(arrays))
+
+    @staticmethod
+    def kind(unit: bytes) -> int:
+        """The type of a unit; 255 of one of a further layer."""
+        layer = (unit[0] & 1) << 5 | unit[1] >> 3 if len(unit) > 1 else 1
+        return 255 if layer else unit[0] >> 1 & 63
+
+    @staticmethod
+    def clean(kinds: set[int]) -> bool:
+        """As of `Sets`."""
+        return bool(kinds & {19, 20}) and not {kind for kind in kinds if kind < 32} - {19, 20}
+
+    def why_not(self) -> str:
+        """As of `Sets`."""
+        return ""
+
+    def holds(self, unit: bytes) -> bool:
+        """As of `Sets`."""
+        return unit in self.sets
+
+    def options(self) -> dict[str, str]:
+        """As of `Sets`."""
+        return {"x265-params": "repeat-headers=1"}
+
+    def beside(self, header: bytes) -> bytes | None:
+        """As of `Sets`: the film's own, which says that sets may come on the way too."""
+        made = bytearray(self.head[:21] + bytes([self.head[21] | 3, len(self.arrays)]))
+        for kind, some in self.arrays:
+            made += bytes([kind]) + len(some).to_bytes(2, "big")
+            for unit in some:
+                made += len(unit).to_bytes(2, "big") + unit
+        return bytes(made)
+
+    def copied(self, packet: bytes, key: bool) -> bytes:
+        """As of `Sets`; a key frame with the sets before it."""
+        parts = list(units(packet, self.prefix))
+        if not key or self.kinds <= {self.kind(part) for part in parts}:
+            return packed(parts)
+        begin = 1 if self.kind(parts[0]) == 35 else 0  # what marks the beginning comes first
+        return packed([*parts[:begin], *self.sets, *(p for p in parts[begin:] if self.kind(p) not in self.kinds)])
+
+    def encoded(self, packet: bytes) -> bytes | None:
+        """As of `Sets`."""
+        return packed(units(packet, 0))
+
+
+def sets_of(codec: str, header: bytes) -> Sets | HevcSets:
+    """Those of a stream of `h264` or `hevc`. Raises ValueError: there are none that can be read."""
+    try:
+        return HevcSets.of(header) if codec == "hevc" else Sets.of(header)
+    except IndexError as e:
+        raise ValueError("the header ends early") from e

@@ -18,7 +18,7 @@ from dubbing.master_choice import MasterChoice
 from dubbing.media.compare import Check, check_picture, check_sound, check_times, check_within, stretch
 from dubbing.media.compare_carried import check_carried
 from dubbing.media.compare_sequence import as_its_source, check_beside
-from dubbing.media.delivery import Delivery, delivery
+from dubbing.media.delivery import COPIED_IN_GROUPS, Delivery, delivery
 from dubbing.media.likeness import LEAST_DB, compare_masters, compare_part, joined_parts
 from dubbing.media.numbered import CONTAINER
 from dubbing.media.own_packets import own_packets
@@ -28,6 +28,7 @@ from dubbing.media.seen import Likeness, Sums
 
 __all__ = ["Proof", "prove", "prove_part"]
 
+_IN_GROUPS = [[codec] * 2 for codec in COPIED_IN_GROUPS]
 _MOST_NAMED = 5
 _ASKED_DB = 24.0  # the limit where a quality was asked for, which may be coarse; another film has at most 16
 
@@ -105,8 +106,9 @@ def prove(
         if isinstance(now, Check):
             proofs.append(Proof((now,), None))
             continue
-        if path in seen and [i.video.codec for i in (was, now) if i.video] == ["h264", "h264"]:
-            seen[path] = replace(seen[path], sums=replace(seen[path].sums, same=own_packets(film, path)))
+        if path in seen and [i.video.codec for i in (was, now) if i.video] in _IN_GROUPS:
+            one = seen[path]
+            seen[path] = replace(one, sums=replace(one.sums, same=own_packets(film, path)))
         plan = delivery(was, heard, tracks, choice) if heard is not None and choice is not None else None
         checks = list(
             _draft(now.path, timeline or timeline_of(film, threads=threads), threads)
