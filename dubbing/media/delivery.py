@@ -40,6 +40,7 @@ _ROOM = 1.5  # of the source's size
 _BYTES_A_PIXEL = 1.0  # of pictures that stand alone: ProRes 422 HQ takes 0.45, FFV1 more than 1
 _PLAIN = MasterChoice()
 _MXF_RATES = (*(Fraction(n * 1000, 1001) for n in (24, 30, 60)), *map(Fraction, (24, 25, 30, 50, 60)))
+_NOTHING: set[str] = set()
 _LOSSLESS_IN: dict[str, set[str]] = {
     "mp4": {"flac", "alac"},
     "mov": {"alac", "pcm_u8", "pcm_f32le", "pcm_f64le"}
@@ -53,7 +54,7 @@ _LOSSY_IN: dict[str, set[str]] = {
     "mp4": {"aac", "ac3", "eac3", "opus"},
     "mov": {"aac", "ac3", "eac3"},
     "matroska": {"aac", "ac3", "eac3", "opus"},
-    **dict.fromkeys(("mxf", CONTAINER), set()),
+    **dict.fromkeys(("mxf", CONTAINER), _NOTHING),
 }
 """Lossy codecs begin and end with samples that are not to be heard. How many is kept exactly when the
 packets come from a bare stream or from the same family of container, not when they change it."""
@@ -62,13 +63,13 @@ _SUBTITLES_IN: dict[str, set[str]] = {
     "mp4": {"mov_text", "dvd_subtitle"},
     "mov": {"mov_text"},
     "matroska": {"subrip", "ass", "webvtt", "dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "text"},
-    **dict.fromkeys(("mxf", CONTAINER), set()),
+    **dict.fromkeys(("mxf", CONTAINER), _NOTHING),
 }
 _PICTURES_IN: dict[str, set[str]] = {
     "mp4": {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mjpeg", "png"},
     "mov": {"h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "png", "prores", "dnxhd"},
     "matroska": {"h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "png", "prores"},
-    **dict.fromkeys(("mxf", CONTAINER), set()),
+    **dict.fromkeys(("mxf", CONTAINER), _NOTHING),
 }
 
 
