@@ -111,7 +111,7 @@ class TestFollowing:
     def test_where_few_pictures_can_be_held_it_is_found_from_there_too(
         self, run: Run, face: np.ndarray, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("dubbing.stages.faces._HELD_BYTES", 1)
+        monkeypatch.setattr("dubbing.stages.faces.HELD_BYTES", 1)
         held: list[int] = []
         step = Follower.step
 

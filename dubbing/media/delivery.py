@@ -7,6 +7,7 @@ sentence why not. It opens nothing and encodes nothing (`master` does).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -103,10 +104,10 @@ class Delivery:
         """About how many bytes it may take at most, its sound left out. info, size_bytes: of the source."""
         if self.picture.converts is None or not self.picture.encoder.intra or info.video is None:
             return size_bytes * _ROOM
+        pixels = info.video.width * info.video.height * info.video.frames_hint
         if self.muxer == CONTAINER:
-            samples = info.video.width * info.video.height * info.video.frames_hint * 4
-            return samples * (1 if self.picture.pix_fmt in ("gbrp", "gbrap", "gbrp10le") else 2)
-        return info.video.width * info.video.height * info.video.frames_hint * _BYTES_A_PIXEL
+            return pixels * (4 if self.picture.pix_fmt in ("gbrp", "gbrap", "gbrp10le") else 8)
+        return pixels * _BYTES_A_PIXEL
 
 
 def delivery(
@@ -265,13 +266,11 @@ def _muxer(info: MediaInfo, video: VideoInfo) -> str:
 
 def _fits_mxf(info: MediaInfo, video: VideoInfo, sounds: Sequence[tuple[MediaInfo, Sequence[AudioInfo]]]) -> bool:
     """Whether a film can stay in MXF with this sound, and with all else that is in it."""
-    try:
-        for whose, tracks in sounds:
-            _tracks("mxf", whose, tracks)
-    except UnsupportedMedia:
-        return False
-    further = any(other.kind in ("video", "cover") for other in info.others)
-    return video.rate in _MXF_RATES and not (video.rotation_deg or info.subtitles or further)
+    further = info.subtitles or any(other.kind in ("video", "cover") for other in info.others)
+    with suppress(UnsupportedMedia):
+        made = [_tracks("mxf", whose, tracks) for whose, tracks in sounds]
+        return bool(made) and video.rate in _MXF_RATES and not (video.rotation_deg or further)
+    return False
 
 
 def _asked_muxer(info: MediaInfo, video: VideoInfo, encoder: Encoder, container: str) -> str:

@@ -34,11 +34,11 @@ from dubbing.records import Shot, Track
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Windowed, uncounted
 
-__all__ = ["Faces", "FacesInputs", "track_of"]
+__all__ = ["HELD_BYTES", "Faces", "FacesInputs", "track_of"]
 
 _COVERED = 0.4  # part of the mouth behind a hand from which on it counts as covered
 _SEARCH_S = Fraction(1, 5)
-_HELD_BYTES = 400_000_000  # of decoded pictures: in 4K 4:2:2 of 10 bits those of 60 frames a second just fit
+HELD_BYTES = 400_000_000  # of decoded pictures: in 4K 4:2:2 of 10 bits those of 60 frames a second just fit
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Faces(Stage[FacesInputs, FaceTracks]):
             if follower is None:
                 patience = int(film.rate * BRIDGE_S)
                 # a search looks back at the pictures since the last one, which are held
-                every = max(2, min(round(film.rate * _SEARCH_S), 1 + _HELD_BYTES // picture.size_bytes))
+                every = max(2, min(round(film.rate * _SEARCH_S), 1 + HELD_BYTES // picture.size_bytes))
                 follower = Follower(self._detector, self._meshes, self._hands, picture.size, every, patience)
             follower.step(picture)
             if a <= picture.frame < b:

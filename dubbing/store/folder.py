@@ -64,8 +64,8 @@ def read_folder(folder: Path) -> dict[str, Any]:
 
 def stamp_of(path: Path) -> Stamp:
     """What changes when a file does: its bytes, when they and its entry were last changed (ns), and its number on the
-    disk; of a sequence of pictures as `sequences.stamp` has it. The same stamp is the same content; another may be.
-    Raises OSError; MediaError where a sequence is not whole."""
+    disk; of a sequence of pictures see `sequences.stamp`. The same stamp is the same content. Raises OSError, and
+    MediaError where a sequence is not whole."""
     if (sequence := sequences.find(path)) is not None:
         return sequences.stamp(sequence)
     found = path.stat()
@@ -104,8 +104,7 @@ def _hashed(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def _linked(made: str | Path, final: str | Path) -> None:
-    """Give a file a second name, or copy it where the disk allows none."""
+def _linked(made: str | Path, final: str | Path) -> None:  # a second name, or a copy where the disk allows none
     try:
         os.link(made, final)
     except OSError:
@@ -117,8 +116,8 @@ def _same(made: Path, final: Path) -> bool:
     """Whether a name is already that of a file, or a folder's names those of another's files."""
     if not made.is_dir() or not final.is_dir():
         return final.exists() and final.samefile(made)
-    names = [sorted(os.listdir(one)) for one in (made, final)]
-    return names[0] == names[1] and all((made / name).samefile(final / name) for name in names[0])
+    same = all((final / name).exists() and (final / name).samefile(made / name) for name in os.listdir(made))
+    return same and len(os.listdir(made)) == len(os.listdir(final))
 
 
 @lru_cache(maxsize=64)
@@ -343,10 +342,9 @@ class Store:
             if made.is_dir():
                 shutil.copytree(made, part, copy_function=_linked)
                 sync(part)
+                self.remove(final)
             else:
                 _linked(made, part)
-            if final.is_dir() or made.is_dir():
-                self.remove(final)
             part.replace(final)
             sync(final.parent)
         self.retire(made.parent)
