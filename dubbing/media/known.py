@@ -16,8 +16,8 @@ import numpy as np
 
 from dubbing.errors import UnsupportedMedia
 from dubbing.master_choice import SEQUENCES, PictureCodec
-from dubbing.media.asked import FFMPEG, shown_formats
-from dubbing.media.delivery import COPIED_IN_GROUPS, containers_of, delivery, tables
+from dubbing.media.asked import COPIED_IN_GROUPS, FFMPEG, shown_formats
+from dubbing.media.delivery import containers_of, delivery, tables
 from dubbing.media.encoders import ENCODERS, PROFILES, Encoder
 from dubbing.media.fields import Carriage
 from dubbing.media.photo import LEAST_PX, MOST_BLOCKS, READ, Photograph, film_of
