@@ -19,10 +19,12 @@ from dubbing.media.numbered import CONTAINER
 from dubbing.media.numbered_files import writes_exr
 from dubbing.media.probe import MediaInfo, VideoInfo
 
-__all__ = ["FFMPEG", "asked_picture", "shown_formats"]
+__all__ = ["COPIED_IN_GROUPS", "FFMPEG", "asked_picture", "check_copied", "shown_formats"]
 
 FFMPEG = {"dnxhr": "dnxhd"}
 """FFmpeg's names of codecs, where they are others."""
+COPIED_IN_GROUPS = ("h264", "hevc")
+"""Codecs of which groups of pictures that do not change may be copied where that is asked for."""
 _CHROMA = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4"}
 _MOST_CRF = {"libx264": 51, "libx265": 51, "libsvtav1": 63}
 
@@ -187,3 +189,14 @@ def _told(info: MediaInfo, video: VideoInfo, made: Encoding, choice: MasterChoic
         yield f"{name} is {HDR[video.transfer]}, which the files of {what} do not name: say it where they go."
     if video.transfer in HDR and will.depth < 10:
         yield f"{name} is {HDR[video.transfer]}, and {what} has it in {will.depth} bits: it may show bands."
+
+
+def check_copied(info: MediaInfo, video: VideoInfo, picture: Encoding) -> None:
+    """Raises UnsupportedMedia where untouched pictures were to be copied, and cannot stand beside encoded ones."""
+    if picture.own and (picture.encoder.intra or picture.codec in COPIED_IN_GROUPS):
+        return
+    what = f"{picture.encoder.shown} of {shown_formats([picture.pix_fmt])}"
+    raise UnsupportedMedia(
+        f"{info.path.name}: its own pictures, {video.codec} of {video.pix_fmt}, cannot stand in a master of {what}: "
+        "remove `untouched: copy`, or ask for what the source is."
+    )

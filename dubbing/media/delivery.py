@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from dubbing.errors import MediaError, UnsupportedMedia, several
 from dubbing.master_choice import SEQUENCES, MasterChoice
-from dubbing.media.asked import asked_picture, shown_formats
+from dubbing.media.asked import asked_picture, check_copied
 from dubbing.media.colour import layout_of
 from dubbing.media.containers import (
     EXTENSIONS,
@@ -31,15 +31,13 @@ from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 from dubbing.sequences import PRIMARIES, TRANSFERS
 
 __all__ = [
-    "COPIED_IN_GROUPS", "DRAFT", "Delivery", "TrackDelivery", "delivery", "picture_of",
+    "DRAFT", "Delivery", "TrackDelivery", "delivery", "picture_of",
 ]  # fmt: skip
 
 DRAFT = ".draft"  # in the names of masters that are not for delivery
 
 _SAY_ASPECT = ("h264", "hevc", "av1")
 """Codecs that say themselves what shape a pixel has; of the others PyAV does not let Matroska say it."""
-COPIED_IN_GROUPS = ("h264", "hevc")
-"""Codecs of which groups of pictures that do not change may be copied where that is asked for."""
 _NO_FIELDS = ("hevc", "av1", *SEQUENCES)
 _ROOM = 1.5  # of the source's size
 _BYTES_A_PIXEL = 1.0  # of pictures that stand alone: ProRes 422 HQ takes 0.45, FFV1 more than 1
@@ -234,19 +232,8 @@ def picture_of(info: MediaInfo, choice: MasterChoice = _PLAIN) -> tuple[Encoding
     if video.matrix9 is not None and not _pure_turn(video.matrix9, video.rotation_deg):
         raise UnsupportedMedia(f"{name} is to be shown mirrored or askew, not by quarter turns: turn its pictures.")
     if choice.untouched == "copy":
-        _check_copied(info, video, picture)
+        check_copied(info, video, picture)
     return replace(picture, untouched=choice.untouched), told
-
-
-def _check_copied(info: MediaInfo, video: VideoInfo, picture: Encoding) -> None:
-    """Raises UnsupportedMedia where untouched pictures were to be copied, and cannot stand beside encoded ones."""
-    if picture.own and (picture.encoder.intra or picture.codec in COPIED_IN_GROUPS):
-        return
-    what = f"{picture.encoder.shown} of {shown_formats([picture.pix_fmt])}"
-    raise UnsupportedMedia(
-        f"{info.path.name}: its own pictures, {video.codec} of {video.pix_fmt}, cannot stand in a master of {what}: "
-        "remove `untouched: copy`, or ask for what the source is."
-    )
 
 
 def _pure_turn(matrix9: tuple[int, ...], degrees: int) -> bool:

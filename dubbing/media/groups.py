@@ -20,7 +20,7 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.delivery import COPIED_IN_GROUPS
+from dubbing.media.asked import COPIED_IN_GROUPS
 from dubbing.media.film import Film
 from dubbing.media.parameter_sets import HevcSets, Sets, sets_of, units
 from dubbing.media.paste import PatchQueue, paste

@@ -16,10 +16,10 @@ import numpy as np
 
 from dubbing.errors import UnsupportedMedia
 from dubbing.master_choice import SEQUENCES, PictureCodec
-from dubbing.media.asked import FFMPEG, shown_formats
+from dubbing.media.asked import COPIED_IN_GROUPS, FFMPEG, shown_formats
 from dubbing.media.colour import HDR
 from dubbing.media.containers import FURTHER_PICTURES, LOSSLESS, LOSSY, SAME_FAMILY, SUBTITLES, containers_of
-from dubbing.media.delivery import COPIED_IN_GROUPS, delivery
+from dubbing.media.delivery import delivery
 from dubbing.media.encoders import ENCODERS, PROFILES, Encoder
 from dubbing.media.fields import Carriage
 from dubbing.media.photo import LEAST_PX, MOST_BLOCKS, READ, Photograph, film_of

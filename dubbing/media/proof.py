@@ -15,10 +15,11 @@ from typing import Any
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
 from dubbing.master_choice import MasterChoice
+from dubbing.media.asked import COPIED_IN_GROUPS
 from dubbing.media.compare import Check, check_picture, check_sound, check_times, check_within, stretch
 from dubbing.media.compare_carried import check_carried
 from dubbing.media.compare_sequence import as_its_source, check_beside
-from dubbing.media.delivery import COPIED_IN_GROUPS, Delivery, delivery
+from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.likeness import LEAST_DB, compare_masters, compare_part, joined_parts
 from dubbing.media.numbered import CONTAINER
 from dubbing.media.own_packets import own_packets
