@@ -160,7 +160,7 @@ class Job(ResultCache):
             ActiveFaces: bool(self.active_speaker),
             StillFilm: any(self.made_of(t) for t in self.manifest.titles),
             Descriptors: bool(self.face_descriptor),
-            Proof: self.config.proof == "on",
+            Proof: self.config.proof,
             Signed: bool(self.signing),
             Cast: any(
                 self.named.get(t.id) or any(m.pictures for m in (t.cast or {}).values()) for t in self.manifest.titles

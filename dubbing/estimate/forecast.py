@@ -276,7 +276,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             patched += work.frames
         whole = Work(frames, frames * megapixels, patched)
         expect_film(f"master {name}", whole, ends, turn)
-        if job.config.proof == "on":
+        if job.config.proof:
             after = (f"master {name}",)
             expect_film(f"proof {name}", whole, [(shot, after) for shot in shots], turn)
     return [*todo, *invented], {o.id for o in invented}
