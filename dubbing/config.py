@@ -158,7 +158,7 @@ class Config(_Group):
         description="Masters are signed as altered content (C2PA), where the manifest does not say how; null: not.",
     )
     proof: bool = Field(
-        True, description="Every master is compared with its film and its dub as soon as it is made; off: it is not."
+        True, description="Every master is compared with its film and its dub as soon as it is made; false: it is not."
     )
     sync: Sync = Sync()
     review: Review = Review()

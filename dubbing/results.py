@@ -92,7 +92,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         summary["proof"] = [_verify(job, title, dub, one, said) for one in proof.masters] if proof else []
         summary["error"] = _unproven(proof, failed.get(tasks.proof.id))
     else:
-        summary["notices"].append("its masters were not compared with the film: `proof: off` in the configuration.")
+        summary["notices"].append("its masters were not compared with the film: `proof: false` in the configuration.")
     return summary
 
 

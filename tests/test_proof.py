@@ -273,9 +273,9 @@ def test_a_master_that_is_not_its_film_is_loud_and_stays(job: Path, tmp_path: Pa
 
 def test_proof_off_is_said(job: Path, tmp_path: Path, dub: Dub) -> None:
     out, file = tmp_path / "out", tmp_path / "c.yaml"
-    file.write_text("proof: off\n")
+    file.write_text("proof: false\n")
     code, told, _ = dub("run", job, "--out", out, "--engine", "local", "--config", file)
-    assert code == 0 and "not compared" in told and "`proof: off`" in told
+    assert code == 0 and "not compared" in told and "`proof: false`" in told
     found = json.loads((out / "run.json").read_text())
     assert [(d["verified"], d["proof"]) for d in found["dubs"]] == [(None, [])] * 2
     assert "proof" not in found["seconds_by_stage"] and "not compared" in dub("status", out)[1]

@@ -183,7 +183,7 @@ class DubResults:
     @property
     def verified(self) -> bool | None:
         """Whether its masters were compared with the film and the dub and nothing differed; None where they were not
-        compared (`proof: off`), or nobody has said yet."""
+        compared (`proof: false`), or nobody has said yet."""
         return None if self.made_by is None else self.made_by.verified.get(f"{self.title}/{self.language}")
 
     @property
