@@ -23,7 +23,7 @@ import dubbing
 from dubbing import config, manifest, media
 from dubbing.errors import ManifestError
 from dubbing.provenance import Signing
-from dubbing.provenance.claims import read
+from dubbing.provenance.claims import Claim, Ingredient, read, sign
 from dubbing.provenance.credentials import load
 from dubbing.review.library import Library
 from dubbing.review.report import report
@@ -260,3 +260,16 @@ def test_the_manifest_wins_over_the_configuration(film: Path, tmp_path: Path) ->
     assert settings.provenance is not None and settings.provenance.key == tmp_path / "key.pem"
     found = dubbing.check(manifest.load(film), tmp_path / "out", config=settings, listen=False)
     assert not found.problems and any("by Ana, House" in note for note in found.notes)
+
+
+def test_a_folder_of_pictures_is_bound_by_the_hash_of_each(tmp_path: Path) -> None:
+    home = tmp_path / "film.fr.dpx"
+    home.mkdir()
+    for n in range(3):
+        (home / f"film.fr.{n:07d}.dpx").write_bytes(bytes([n]) * 100)
+    other = Ingredient(tmp_path / "film_%07d.dpx", None)
+    made = sign(home, tmp_path, Claim("1", "fr", [], other, other, []), load(Signing(**signer(tmp_path))))
+    assert (made.where, made.problems) == ("film.fr.c2pa", ()) and read(home) == made
+    (home / "film.fr.0000001.dpx").write_bytes(bytes(100))
+    found = read(home)
+    assert found is not None and "mismatch" in str(found)

@@ -1,17 +1,19 @@
 """What is said of a master by C2PA: written, signed, and read back by the library's own reader.
 
-mp4 and mov carry it; beside any other file it lies in one of its own, `reel.fr.c2pa`, bound to every byte by a hash.
+mp4 and mov carry it; beside any other file it lies in one of its own, `reel.fr.c2pa`, bound to every byte by a hash; of
+a folder of pictures, to the SHA-256 of each of them, in the form in which `sha256sum` lists them.
 Signatures differ each time, by the algorithm and by the identifiers that the library draws.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dubbing.errors import StageError
 from dubbing.provenance.credentials import PURPOSES, Credentials
@@ -107,7 +109,7 @@ def sign(
     definition = _definition(master.name, claim)
     try:
         with c2pa.Context.from_dict(_QUIET) as context, _signer(credentials, timestamp_url) as signer:
-            with _with_source(definition, claim.source, context) as builder, open(master, "rb") as made:
+            with _with_source(definition, claim.source, context) as builder, _opened(master) as made:
                 if inside:
                     with open(target, "w+b") as file:
                         builder.sign(signer, _type(master), made, file)
@@ -132,7 +134,7 @@ def read(master: Path, sidecar: Path | None = None) -> Signature | None:
     data = beside.read_bytes() if beside.is_file() else None
     where = beside.name if data is not None else master.name
     try:
-        with c2pa.Context.from_dict(_QUIET) as context, open(master, "rb") as file:
+        with c2pa.Context.from_dict(_QUIET) as context, _opened(master) as file:
             with c2pa.Reader(_type(master), file, data, context) as reader:
                 return _signature(where, json.loads(reader.json()))
     except c2pa.C2paError as e:
@@ -197,6 +199,17 @@ def _signer(credentials: Credentials, timestamp_url: str | None) -> Any:
     )
 
 
+def _opened(master: Path) -> BinaryIO:
+    """What a signature is bound to: a file, or of a folder of files the list of what they hold."""
+    if not master.is_dir():
+        return open(master, "rb")
+    lines = []
+    for file in sorted(p for p in master.iterdir() if p.is_file()):
+        with open(file, "rb") as opened:
+            lines.append(f"{hashlib.file_digest(opened, 'sha256').hexdigest()}  {file.name}\n")
+    return io.BytesIO("".join(lines).encode())
+
+
 def _type(path: Path) -> str:
     return _TYPES.get(path.suffix.lower().lstrip("."), "application/octet-stream")
 
@@ -220,7 +233,7 @@ def _with_source(definition: dict[str, Any], source: Ingredient, context: Any) -
     import c2pa
 
     about, more = _about(source, _SOURCE, "parentOf", _type(source.path)), ""
-    if read(source.path) is not None:
+    if source.path.is_file() and read(source.path) is not None:
         builder = c2pa.Builder(definition, context)
         try:
             with open(source.path, "rb") as film:
