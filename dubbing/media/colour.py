@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 __all__ = [
-    "HDR", "Colour", "Layout", "display", "display_curve", "fractions", "layout_of", "narrowed", "picture_bytes",
+    "HDR", "Colour", "Layout", "display", "fractions", "layout_of", "narrowed", "picture_bytes",
     "planes_of", "scaled", "turn_back", "turn_upright", "undisplayed",
 ]  # fmt: skip
 
@@ -201,17 +201,17 @@ def undisplayed(bgr_HWC: np.ndarray, transfer: int = 0) -> np.ndarray:
     """The inverse of `display`: float32 (H, W, 3) 0..255 in the stream's transfer from 0..255 that a display shows."""
     if not transfer:
         return np.asarray(bgr_HWC, np.float32)
-    steps, curve = np.arange(65536, dtype=np.float64) / 257, display_curve(transfer)
+    steps, curve = np.arange(65536, dtype=np.float64) / 257, _curve(transfer)
     return np.interp(np.asarray(bgr_HWC, np.float64), curve, steps).astype(np.float32)
 
 
 @cache
 def _shown(transfer: int) -> np.ndarray:
-    return np.clip(np.rint(display_curve(transfer)), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(_curve(transfer)), 0, 255).astype(np.uint8)
 
 
 @cache
-def display_curve(transfer: int) -> np.ndarray:
+def _curve(transfer: int) -> np.ndarray:
     """What a display of standard range shows, 0..255, of each of 65,536 values of a transfer; it never falls."""
     value = np.arange(65536) / 65535
     if transfer == 16:  # SMPTE ST 2084
