@@ -107,6 +107,19 @@ def test_range_matrix_and_depth_are_converted_and_told(tmp_path: Path, pix_fmt: 
     assert ("10 of its 12 bits" in said) == (pix_fmt == "yuv444p12le")
 
 
+@pytest.mark.parametrize(("matrix", "said"), [(2, None), (5, 5)])
+def test_prores_says_the_matrix_that_the_source_says_or_none(tmp_path: Path, matrix: int, said: int | None) -> None:
+    source, sound = tmp_path / "film.mp4", flac(tmp_path / "d.flac", 5 * 1920)
+    with media.ClipWriter(source, 96, 64, Fraction(25), matrix=matrix) as clip:
+        for n in range(5):
+            clip.frame(np.full((64, 96, 3), 40 * n, np.uint8))
+    target = tmp_path / "film.fr.mov"
+    choice = {target: MasterChoice(codec="prores", container="mov")}
+    media.encode_masters(source, media.timeline(source), [], sound, choice, language="fr")
+    was, now = (media.probe(path).video for path in (source, target))
+    assert was is not None and now is not None and was.matrix == now.matrix == said
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

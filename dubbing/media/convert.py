@@ -69,4 +69,5 @@ class Conversion:
             interpolation=_HOW, threads=1,
         )  # fmt: skip
         made.pts, made.time_base = frame.pts, frame.time_base
+        made.colorspace = 2 if self.matrix is None else self.matrix  # ProRes says what the frame says
         return made
