@@ -37,7 +37,7 @@ TRANSFERS = {"bt709": 1, "srgb": 13, "pq": 16, "hlg": 18}
 PRIMARIES = {"bt709": 1, "bt2020": 9, "p3": 12}
 """Names that a manifest has for the numbers of ITU-T H.273."""
 _FIRST = (".dpx", ".exr")  # of the others one file is a photograph
-_SAID = re.compile(r"#((?:rate|transfer|primaries)=[0-9a-z:]+(?:,(?:rate|transfer|primaries)=[0-9a-z:]+)*)$")
+_SAID = re.compile(r"#((?:rate|transfer|primaries)=[0-9a-z:/]+(?:,(?:rate|transfer|primaries)=[0-9a-z:/]+)*)$")
 _NUMBER = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
 _PATTERN = re.compile(r"%(?:0(\d+))?d|(#+)|\[(\d+)-(\d+)\]")
 _NAMED = 3
@@ -104,7 +104,8 @@ def _split(path: Path | str) -> tuple[Path, dict[str, str]]:
     found = _SAID.search(text)
     if found is None or os.path.lexists(text):
         return Path(text), {}
-    return Path(text[: found.start()]), dict(part.split("=", 1) for part in found[1].split(","))
+    said = found[1].replace("/", ":")  # 24000/1001, as a manifest has it; no name of a file may
+    return Path(text[: found.start()]), dict(part.split("=", 1) for part in said.split(","))
 
 
 def may_be(path: Path | str) -> bool:

@@ -263,7 +263,8 @@ def check_sequence(path: Path | str) -> bool:
     name = sequence.folder / sequence.pattern
     if first.rate is None:
         raise MediaError(
-            f"{name} does not say its frame rate; write `rate: 24` (or 25, 24000/1001, ...) into its title."
+            f"{name} does not say its frame rate; write `rate: 24` (or 25, 24000/1001, ...) into its title, or give "
+            f"{name}#rate=24 where a command takes a film."
         )
     for file in sequence.files:
         one = header_of(file, sequence.codec)
