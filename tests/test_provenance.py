@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from films import Finished, started_by
+from test_sequences import sequence
 
 import dubbing
 from dubbing import config, manifest, media
@@ -262,14 +263,21 @@ def test_the_manifest_wins_over_the_configuration(film: Path, tmp_path: Path) ->
     assert not found.problems and any("by Ana, House" in note for note in found.notes)
 
 
-def test_a_folder_of_pictures_is_bound_by_the_hash_of_each(tmp_path: Path) -> None:
-    home = tmp_path / "film.fr.dpx"
-    home.mkdir()
-    for n in range(3):
-        (home / f"film.fr.{n:07d}.dpx").write_bytes(bytes([n]) * 100)
-    other = Ingredient(tmp_path / "film_%07d.dpx", None)
-    made = sign(home, tmp_path, Claim("1", "fr", [], other, other, []), load(Signing(**signer(tmp_path))))
+def test_a_folder_of_pictures_is_bound_by_the_hash_of_each(film: Path, tmp_path: Path) -> None:
+    source = sequence(tmp_path / "film", "png")
+    home = shutil.copytree(tmp_path / "film", tmp_path / "film.fr.png")
+    asked, other = signer(tmp_path), Ingredient(source, None)
+    made = sign(home, tmp_path, Claim("1", "fr", [], other, other, []), load(Signing(**asked)))
     assert (made.where, made.problems) == ("film.fr.c2pa", ()) and read(home) == made
-    (home / "film.fr.0000001.dpx").write_bytes(bytes(100))
-    found = read(home)
-    assert found is not None and "mismatch" in str(found)
+
+    def verified() -> str:
+        (said,) = (str(c) for c in dubbing.verify(f"{home}#rate=24000/1001", source).checks if c.what == "provenance")
+        return said
+
+    assert verified().startswith("equal: signed by Ana, House")
+    (home / "note.txt").write_text("one file more")
+    assert verified().startswith("differs: the signature in film.fr.c2pa is not valid")
+
+    job = manifest.load(signed_job(film, tmp_path, asked, master={"container": "png"}))
+    found = dubbing.check(job, tmp_path / "out", listen=False)
+    assert not found.problems and any("as film.hi.c2pa beside film.hi.png" in note for note in found.notes)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dubbing import languages, media
+from dubbing import languages, media, sequences
 from dubbing.api.results import DubResults, open_results
 from dubbing.errors import DubError, InputError, MediaError, OutputError
 from dubbing.manifest import Dub
@@ -89,21 +89,23 @@ def verify(
     film, made = Path(source), Path(master)
     was, now = media.probe(film), media.probe(made)
     _same_kind(film, was, made, now)
-    run = _run_of(made, takes)
+    found_as = sequences.find(made)
+    whole = made if found_as is None else found_as.folder  # under which name a master of many files is known
+    run = _run_of(whole, takes)
     asked, choices, signs = (_asked(run) if run is not None else None) or (None, [], False)
     sound, why = _sound(dub, run, asked)
     if sound is not None and not media.probe(sound).audio:
         raise MediaError(f"{sound} has no sound stream; give the file of the dub.")
     finished = run if run is not None and run.finished else None
     (found,) = media.prove(
-        film, {made: _choice(made, choices, run)}, sound, no_sound=why, least_db=least_db, progress=on_frames,
+        film, {made: _choice(whole, choices, run)}, sound, no_sound=why, least_db=least_db, progress=on_frames,
         patch_folders=finished.patch_folders() if finished else None,
-        tracks=asked.deliver_tracks if asked else None, language=asked.language if asked else _language(made),
+        tracks=asked.deliver_tracks if asked else None, language=asked.language if asked else _language(whole),
     )  # fmt: skip
     seen = found.pictures
     if seen is not None and not seen.damage and (seen.best_db is None or seen.best_db < _ANOTHER_FILM_DB):
         raise MediaError(f"No frame of {made} is like one of {film}: it was made of another film; give its own source.")
-    found = replace(found, checks=(*found.checks, *_provenance(made, signs)))
+    found = replace(found, checks=(*found.checks, *_provenance(whole, signs)))
     return Verified(made, film, sound, finished.out if finished else None, found)
 
 
@@ -169,8 +171,6 @@ def _asked(run: DubResults) -> tuple[Dub, Sequence[MasterChoice], bool] | None:
 def _provenance(master: Path, asked: bool) -> list[Check]:
     """Whether a master is signed, and by whom. asked: whether its run was to sign it; else nothing is said where that
     cannot be told."""
-    if master.is_dir():
-        return []  # a folder of pictures, which nothing signs
     if not credentials.installed():
         why = "it was to be signed, and c2pa-python is not installed: pip install 'dubbing[provenance]'"
         return [Check("provenance", "not looked at", why)] if asked else []

@@ -39,7 +39,7 @@ from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.preflight.consent import consent_is_there, said_of_consent
 from dubbing.preflight.masters import look_at_masters
 from dubbing.preflight.packages import SENT_WITH, other_packages, versions
-from dubbing.preflight.provenance import look_at_signing, no_folder, said_of_signing
+from dubbing.preflight.provenance import look_at_signing, said_of_signing
 from dubbing.records import Shot
 from dubbing.remote import Uri, scheme_of
 from dubbing.shot_table import SHOTS, read_rows
@@ -257,7 +257,6 @@ def look(
         found.notes.append("The takes are not measured: there are no numbers, and no shot asks for review.")
     if signing is not None and signer is not None:
         masters = [name for t in found.titles for d in t.dubs for name in (d.master, *d.others)]
-        attempt((), ("provenance",), no_folder, [t.video for t in manifest.titles], masters)
         found.notes += said_of_signing(signer, signing, masters)
     attempt(None, (), store.check)
     _disk(found, store, 1 if signing is None else 2)

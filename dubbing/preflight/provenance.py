@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from dubbing.config import Config
-from dubbing.errors import ManifestError, UnsupportedMedia
+from dubbing.errors import ManifestError
 from dubbing.manifest import Manifest
-from dubbing.master_choice import SEQUENCES
 from dubbing.provenance import Signing
 from dubbing.provenance.claims import embeds, sidecar_of
 from dubbing.provenance.credentials import Credentials, load
-from dubbing.remote import Uri
-from dubbing.sequences import find
 
-__all__ = ["look_at_signing", "no_folder", "said_of_signing"]
+__all__ = ["look_at_signing", "said_of_signing"]
 
 
 def look_at_signing(manifest: Manifest, config: Config, attempt: Callable[..., Any]) -> Credentials | None:
@@ -31,17 +27,6 @@ def _configured(signing: Signing) -> Credentials:
         return load(signing)
     except ManifestError as e:
         raise ManifestError(f"The configuration's provenance cannot be used: {e}") from e
-
-
-def no_folder(films: Sequence[Path | Uri], masters: Sequence[str]) -> None:
-    """Raises UnsupportedMedia where masters are to be signed, and a film or a master is a sequence of pictures."""
-    folders = [film for film in films if isinstance(film, Path) and find(film) is not None]
-    folders += [Path(name) for name in masters if name.endswith(tuple(f".{kind}" for kind in SEQUENCES))]
-    if folders:
-        raise UnsupportedMedia(
-            f"{folders[0]} is a folder of pictures, and a signature covers one film and one master, each a file: "
-            "remove 'provenance', or give and ask for files."
-        )
 
 
 def said_of_signing(found: Credentials, signing: Signing, masters: Sequence[str]) -> list[str]:
