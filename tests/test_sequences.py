@@ -303,6 +303,11 @@ def test_check_says_what_a_sequence_lacks_before_any_work(tmp_path: Path, dub: D
     job.write_text(text % "")
     code, _, said = dub("check", job, "--out", tmp_path / "out")
     assert code == 2 and "does not say its frame rate; write `rate: 24`" in said
+    for command in (("init", tmp_path / "film"), ("verify", tmp_path / "film", "--source", tmp_path / "film")):
+        code, _, said = dub(*command)
+        assert code == 2 and "film/shot.%07d.png#rate=24 where a command takes a film" in said, "no rate is made up"
+    code, told, said = dub("verify", tmp_path / "film", "--source", f"{tmp_path / 'film'}#rate=24000/1001")
+    assert code == 0 and "24000/1001 frames a second" in told, said
     job.write_text(text % "rate: 24, colour: {transfer: pq, primaries: bt2020},")
     video = media.probe(manifest.load(job).titles[0].video).video
     assert video is not None and (video.rate, video.transfer, video.primaries) == (RATE, 16, 9)

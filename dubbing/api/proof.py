@@ -83,10 +83,11 @@ def verify(
     differs (None: 34), and 6 dB less a block of 16x16 pixels (10 in chroma). on_frames(n): n more frames are compared.
 
     Raises MediaError: no such file, no film, another film (other size, or no frame in common), a draft, a damaged
-    source or dub; InputError: the run has no such master; OutputError: no run has written to `takes`, or a take is
-    damaged.
+    source or dub, a sequence of pictures of which nobody says the rate; InputError: the run has no such master;
+    OutputError: no run has written to `takes`, or a take is damaged.
     """
     film, made = Path(source), Path(master)
+    media.check_sequence(film)  # of which somebody has to say the rate
     was, now = media.probe(film), media.probe(made)
     _same_kind(film, was, made, now)
     found_as = sequences.find(made)

@@ -121,6 +121,7 @@ def _film(film: Path) -> str:
     """What the picture is, in a few words."""
     if media.is_photograph(film):
         return "{}x{}, a photograph".format(*media.read_photograph(film).size)
+    media.check_sequence(film)
     info = media.probe(film)
     if info.video is None:
         raise MediaError(f"{film} has no picture; the film comes first, then its dubs.")
