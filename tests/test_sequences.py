@@ -23,6 +23,7 @@ from command import Dub
 import dubbing
 from bench.formats import patches as moved
 from dubbing import manifest, media, sequences
+from dubbing.api import starting
 from dubbing.clock import Timecode
 from dubbing.errors import MediaError, OutputError, UnsupportedMedia
 from dubbing.master_choice import MasterChoice
@@ -255,6 +256,8 @@ def test_a_part_of_a_sequence_is_a_film(tmp_path: Path) -> None:
     assert (
         len(media.timeline(film / f"shot.{FIRST:07d}.dpx")) == len(media.timeline(film / "shot.#######.dpx")) == COUNT
     )
+    for path in (film, film / "shot.%07d.dpx", f"{film}#rate=24000/1001"):
+        assert starting.called(Path(path)) == "shot", "dub init names no file by a pattern"
 
 
 def truncated(folder: Path) -> None:

@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml
 
-from dubbing import languages, media
+from dubbing import languages, media, sequences
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.inputs import read_file
 from dubbing.manifest import Dub, Manifest, Title
 
-__all__ = ["First", "Sound", "first", "first_of_film", "quick", "write"]
+__all__ = ["First", "Sound", "called", "first", "first_of_film", "quick", "write"]
 
 _SOUNDS = frozenset(
     "aac ac3 aif aiff ape au caf dts eac3 flac m4a mka mp3 oga ogg opus tta w64 wav wv".split()
@@ -179,9 +179,16 @@ def _beside(film: Path) -> list[Path]:
     ]  # fmt: skip
 
 
+def called(film: Path) -> str:
+    """What a film is called: its file without the ending; of a sequence of pictures what its files' names begin with,
+    else its folder."""
+    found = sequences.find(film)
+    return film.stem if found is None else found.before.strip("._- ") or found.folder.absolute().name
+
+
 def _name(film: Path) -> str:
     """An id for the title, of the characters that are allowed."""
-    name = re.sub(r"[^a-z0-9_-]+", "_", film.stem.lower()).strip("_")[:64] or "film"
+    name = re.sub(r"[^a-z0-9_-]+", "_", called(film).lower()).strip("_")[:64] or "film"
     try:
         Title(id=name, video=film, dubs=[Dub(language="und", audio=film)])
     except ManifestError:  # the name of a device on Windows

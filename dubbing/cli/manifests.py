@@ -44,7 +44,7 @@ def init(film: Path, sounds: tuple[str, ...], to: Path | None, as_json: bool) ->
     from dubbing.api import starting
     from dubbing.cli import show
 
-    file = to or Path(f"{film.stem}.yaml")
+    file = to or Path(f"{starting.called(film)}.yaml")
     made = starting.first(film, sounds, file.parent)
     starting.write(made, file)
     if as_json:
