@@ -6,6 +6,7 @@ nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -98,6 +99,7 @@ def _of_fields(name: str, film: MediaInfo, found: Carriage) -> Known:
 
 def _bare(text: str, film: MediaInfo) -> str:
     """A sentence about a file without its name and its full stop."""
+    text = re.sub(r"^DUB \((\w+)\)", r"\1", text)  # which sound it is, it says by its codec
     for name in (str(film.path), film.path.name, "DUB"):
         text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")
     return text.removesuffix(".")
