@@ -332,5 +332,5 @@ def test_a_film_that_is_damaged_in_the_middle_makes_no_master(tmp_path: Path, du
     for command in (("check", "--deep"), ("run", "--engine", "local")):
         code, _, err = dub(command[0], job, "--out", tmp_path / "out", *command[1:])
         said = [line for line in err.splitlines() if "damaged" in line]
-        assert code == 2 and len(said) == 1 and "is damaged at 01:00:01:05 (frame 30)" in said[0], err
+        assert code == 2 and len(said) == 1 and "is damaged at 01:00:01:05 (frame 30); give a whole" in said[0], err
     assert not list(tmp_path.glob("out/reel/fr/**/*.mov")), "no half of a master is left"

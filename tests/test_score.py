@@ -298,6 +298,8 @@ def test_what_cannot_be_scored_is_one_sentence(made: Path, faces: type[Faces], d
     text = tmp_path / "text.parquet"
     text.write_text("not a table")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "plates").mkdir()
+    (tmp_path / "plates" / "shot_0001.dpx").touch()
     for args, said in (
         ([mute], "mute.mkv has no sound; give one with --audio FILE."),
         ([mute, "--audio", silent], "nothing in it is louder than -60 dBFS"),
@@ -305,6 +307,7 @@ def test_what_cannot_be_scored_is_one_sentence(made: Path, faces: type[Faces], d
         ([silent], "has no video stream"),
         ([tmp_path / "absent.mp4"], "No such file"),
         ([tmp_path / "empty"], "There is no film in"),
+        ([tmp_path / "plates"], "no sequences of pictures, which are not measured"),
         ([mute, made, "--audio", silent], "--audio goes with one film"),
         ([made, "--out", text], "is no table of scores; choose another --out"),
         ([made, "--plot", tmp_path], "cannot be written"),

@@ -128,7 +128,7 @@ class Film:
 
     def damage(self, frame: int, what: str = "is damaged") -> DamagedMedia:
         """The error that names a frame."""
-        return DamagedMedia(f"{self.path} {what} at {self.timecode(frame)} (frame {frame}).")
+        return DamagedMedia(f"{self.path} {what} at {self.timecode(frame)} (frame {frame}); give a whole copy of it.")
 
     def whole(self) -> Iterator[Any]:
         """All frames from the first; then checks whether the file ended where it should.

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dubbing import media
+from dubbing import media, sequences
 from dubbing.errors import DubError, InputError, MediaError, OutputError
 from dubbing.experts import Expert, model_name
 from dubbing.inputs import near_names
@@ -50,7 +50,9 @@ def find_films(videos: Sequence[Path]) -> Iterator[Path]:
             found = [p for p in inside if p.suffix[1:].lower() in media.ENDINGS and p.is_file() and p.name[0] != "."]
             if not found:
                 endings = ", ".join(media.ENDINGS)
-                raise MediaError(f"There is no film in {str(path)!r}; films are files that end in {endings}.")
+                pictures = any(p.suffix.lower() in sequences.ENDINGS for p in path.iterdir())
+                more = ", and no sequences of pictures, which are not measured" if pictures else ""
+                raise MediaError(f"There is no film in {str(path)!r}; films are files that end in {endings}{more}.")
         for film in found:
             if film.resolve() not in seen:
                 seen.add(film.resolve())
