@@ -122,7 +122,7 @@ def test_a_codec_is_one_line_and_its_test(tmp_path: Path, monkeypatch: pytest.Mo
     changed = ModuleType("changed")
     monkeypatch.setitem(sys.modules, "changed", changed)
     exec(compile(source.replace(f"\n{old}\n", f"\n{new}\n"), "changed", "exec"), changed.__dict__)
-    monkeypatch.setattr("dubbing.media.delivery.LOSSLESS", changed.__dict__["LOSSLESS"])
+    monkeypatch.setattr(sys.modules["dubbing.media.delivery"], "LOSSLESS", changed.__dict__["LOSSLESS"])
     shown["test_wavpack_is_carried_as_it_is"](tmp_path)
 
 
