@@ -211,7 +211,7 @@ def group_pictures(
                 ]
                 decoder.skip_to(at)
                 if every:
-                    shown = [*decoder.feed(group.packets), *decoder.end()]
+                    shown = chain(decoder.feed(group.packets), decoder.end())  # one at a time: a group may be long
                     yield from ((n, one, frame, ()) for one, (n, frame) in zip(own, shown, strict=True))
                 else:
                     yield from ((one.number, one, None, ()) for one in own)
