@@ -234,8 +234,8 @@ def _checked(folder: Path, before: str, after: str, numbers: list[str]) -> Seque
     values = sorted(int(digits) for digits in numbers)
     if values[-1] > _GREATEST:
         raise MediaError(
-            f"{folder}: the numbers of {before}%d{after} go up to {values[-1]}, and {_GREATEST} is the greatest that is "
-            "read; number the files anew."
+            f"{folder}: the numbers of {before}%d{after} go up to {values[-1]}, and {_GREATEST} is the greatest that "
+            "is read; number the files anew."
         )
     try:
         f"{before}{after}".encode()

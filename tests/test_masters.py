@@ -231,6 +231,9 @@ def test_the_films_own_tracks_are_kept_where_that_is_asked(tmp_path: Path, suffi
     checks = media.check_sound(media.probe(sound), now, None, "fr", was)
     assert {c.status for c in checks} == {"equal"} and "and the source's 1" in checks[0].detail
     assert any(c.what == "the source's track 1" and "48000" in c.detail.replace(",", "") for c in checks)
+    for asked, said in ((choice, "equal"), (MasterChoice(), "differs")):  # which nobody asked for
+        (proof,) = media.prove(source, {target: asked}, sound, patch_folders=[], language="fr")
+        assert next(c.status for c in proof.checks if c.what == "sound tracks") == said
     with av.open(str(target)) as file:
         kinds = [bool(s.disposition & type(s.disposition).default) for s in file.streams.audio]
     assert kinds == [True, False]

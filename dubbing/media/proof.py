@@ -116,13 +116,14 @@ def prove(
             if draft
             else _picture(was, now, seen[path], plan, patch_folders is not None)
         )
+        keeps = None if plan is None else bool(plan.kept)
         sequence = now.container == CONTAINER
         if heard is None:
             checks.append(Check("sound", "not looked at", no_sound))
         elif not sequence:
-            checks += check_sound(heard, now, tracks, language, was)
+            checks += check_sound(heard, now, tracks, language, was, keeps)
         if sequence:
-            checks += check_beside(was, now, heard, tracks)
+            checks += check_beside(was, now, heard, tracks, keeps)
         elif not draft:
             checks += check_carried(was, now, plan.left_out if plan else frozenset())
         proofs.append(Proof(tuple(checks), seen.get(path)))
