@@ -143,7 +143,8 @@ def test_windows_of_a_long_film_copy_what_lies_in_them(tmp_path: Path) -> None:
     line, drawn = media.timeline(source), [patches(tmp_path / "p", PATCHED)]
     choices = [COPY, MasterChoice(suffix="proxy", crf=30)]
     parts = parts_of(source, line, tmp_path / "parts", drawn, choices, (0, 21, 36, COUNT))
-    master(source, target, drawn, choices, parts=parts)
+    (told,) = master(source, target, drawn, choices, parts=parts).notices
+    assert "8 pictures without a patch had to be encoded, because their groups reach over the edges" in told
     same_time(line, media.timeline(target))
     was, now = packets(source, line), packets(target, line)
     copied = [n for n in COPIED if n not in range(32, 40)]
@@ -175,7 +176,7 @@ def test_a_window_of_open_groups_is_not_decoded_from_the_films_beginning(
         part.mkdir()
         media.make_part(source, line, drawn, [COPY], part, first, last)
     assert min(looked) >= 300
-    master(source, target, drawn, parts=parts)
+    assert any("no clean key frame is near" in told for told in master(source, target, drawn, parts=parts).notices)
     same_time(line, media.timeline(target))
     same_pictures(source, target, range(340, 360))
     assert media.compare_pictures(source, target, drawn).fits

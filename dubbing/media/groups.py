@@ -38,6 +38,8 @@ _MOST_PICTURES, _MOST_BYTES = 1500, 1 << 28  # of a group that is held until it 
 _STEPS_BACK = (0, 17, 300)  # frames before the wanted one to seek to, one try after another
 VARIABLE = "it has a variable frame rate, and pictures that are not coded in the order they are shown"
 """Why such a film's groups are not copied."""
+_ACROSS = "their groups reach over the edges of the windows in which a long film is made"
+_NO_CLEAN = "no clean key frame is near before them"
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,8 @@ def group_pictures(
     if at > first:  # what lies before the first clean key frame is found as any film's frames are
         before = pasted_part(film.path, timeline, folders, first, at, film.stream.codec_context.thread_count)
         yield from ((n, None, frame, ()) for n, frame in enumerate(before, first))
+        if reasons is not None and (count := at - first - int(np.sum((first <= patched) & (patched < at)))):
+            reasons[_NO_CLEAN] = count
     queue = PatchQueue(folders, max(first, at) or None, last)
     copied = longest = 0
     with _Decoder(film, timeline, queue, range(first, whole)) as decoder:
@@ -203,8 +207,10 @@ def group_pictures(
             inside, why = at >= first and reached <= whole, group.why or why
             longest = max(longest, reached - at)
             if touched or why or not inside:
-                if reasons is not None and not touched and inside:
-                    reasons[why] = reasons.get(why, 0) + reached - at
+                count = min(reached, whole) - max(at, first)
+                if reasons is not None and not touched and count > 0:
+                    why = why or _ACROSS
+                    reasons[why] = reasons.get(why, 0) + count
                 yield from ((n, None, frame, ()) for n, frame in decoder.feed(group.packets))
             else:
                 yield from ((n, None, frame, ()) for n, frame in decoder.end())
@@ -225,9 +231,9 @@ def group_pictures(
                 break
         yield from ((n, None, frame, ()) for n, frame in decoder.end())
         count = decoder.number
-    if reasons is not None and not copied and not reasons and len(patched) < whole - first:
+    if reasons is not None and not (first or last or copied or reasons) and len(patched) < whole:
         why = f"each group between two clean key frames, of up to {longest} pictures, has a patch"
-        reasons[why] = whole - first - len(patched)
+        reasons[why] = whole - len(patched)
     if count < whole or (whole == len(timeline) and count != whole):
         raise MediaError(
             f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
