@@ -226,6 +226,8 @@ def _pictures(seen: Likeness, known: bool, copied: bool) -> Check:
     if named or seen.worst_frame is None:
         return Check("pictures", "differs", "; ".join([*named, where] if named else ["none could be compared"]))
     own = f"; {seen.same} of {several(seen.pairs, 'packet')} are the source's own" if seen.same else ""
+    both = seen.same + seen.masked - seen.pairs
+    own += f", also of {several(both, 'frame')} with a matte" if both > 0 else ""
     worst = f"worst {seen.worst_db:.1f} dB in {stretch(line, seen.worst_frame, seen.worst_frame)}"
     return Check("pictures", "equal", f"PSNR {seen.psnr_db:.1f} dB {where}; {worst}{own}")
 
