@@ -199,6 +199,19 @@ def test_a_film_becomes_a_sequence_with_a_timecode_in_each_header_and_is_proved(
         media.delivery(media.probe(film), media.probe(dub), None, MasterChoice(container="exr"))
 
 
+def test_dpx_has_no_timecode_of_more_frames_a_second_than_it_counts(tmp_path: Path) -> None:
+    source, target, dub = tmp_path / "film.mov", tmp_path / "film.fr.dpx", sound(tmp_path / "d.flac")
+    with media.ClipWriter(source, W, H, 120, timecode="10:00:00:98") as clip:
+        for n in range(4):
+            clip.frame(np.full((H, W, 3), 40 * n, np.uint8))
+    choice = MasterChoice(container="dpx")
+    (made,) = media.encode_masters(source, media.timeline(source), [], dub, {target: choice})
+    assert any("DPX's timecode counts to 100" in told for told in made.notices)
+    assert {path.read_bytes()[1920:1924] for path in target.glob("*.dpx")} == {b"\xff" * 4}
+    (proof,) = media.prove(source, {target: choice}, dub, patch_folders=[])
+    assert "timecode" not in [c.what for c in proof.differing]
+
+
 def test_a_sequence_made_in_parts_has_the_same_files(tmp_path: Path) -> None:
     source, dub = sequence(tmp_path / "film"), sound(tmp_path / "d.flac")
     line, patch = media.timeline(source), moved(source, tmp_path / "p", BOX, PATCHED, 4)
