@@ -38,8 +38,9 @@ PRIMARIES = {"bt709": 1, "bt2020": 9, "p3": 12}
 """Names that a manifest has for the numbers of ITU-T H.273."""
 _FIRST = (".dpx", ".exr")  # of the others one file is a photograph
 _SAID = re.compile(r"#((?:rate|transfer|primaries)=[0-9a-z:/]+(?:,(?:rate|transfer|primaries)=[0-9a-z:/]+)*)$")
-_NUMBER = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
-_PATTERN = re.compile(r"%(?:0(\d+))?d|(#+)|\[(\d+)-(\d+)\]")
+_NUMBER = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL | re.ASCII)
+_PATTERN = re.compile(r"%(?:0(\d+))?d|(#+)|\[(\d+)-(\d+)\]", re.ASCII)
+_GREATEST = (1 << 31) - 1  # number that FFmpeg counts to
 _NAMED = 3
 
 
@@ -232,6 +233,15 @@ def _checked(folder: Path, before: str, after: str, numbers: list[str]) -> Seque
     """Raises MediaError where numbers are missing, or are written in two ways."""
     width = min(map(len, numbers))
     values = sorted(int(digits) for digits in numbers)
+    if values[-1] > _GREATEST:
+        raise MediaError(
+            f"{folder}: the numbers of {before}%d{after} go up to {values[-1]}, and {_GREATEST} is the greatest that "
+            "is read; number the files anew."
+        )
+    try:
+        f"{before}{after}".encode()
+    except UnicodeEncodeError as e:
+        raise MediaError(f"{folder} holds files whose names are not UTF-8; rename them.") from e
     if any(len(digits) > width and digits[0] == "0" for digits in numbers):
         raise MediaError(
             f"{folder}: some numbers of {before}%d{after} have {width} digits and some more; give them all as many."

@@ -41,7 +41,7 @@ class TestRewrite(GeneratorContract):
         self, made: Callable[..., Generator], work: RenderRequest, whole: list[Rendered],
         monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     ) -> None:  # fmt: skip
-        monkeypatch.setattr(crops, "_MEMORY_BYTES", 10_000)
+        monkeypatch.setattr(crops, "MEMORY_BYTES", 10_000)
         window = (work.track.start_frame, work.track.start_frame + 20)
         found = list(made().render(replace(work, window=window, scratch=tmp_path)))
         assert_same(found, [one for one in whole if one.patch.frame < window[1]])

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from command import Dub
 from test_master import dub as flac
-from test_master import film, patches, same_picture_tags, same_sound, same_time
+from test_master import film, patches, same_picture_tags, same_sound, same_time, scene
 from test_parts import parts_of
 
 from dubbing import media
 from dubbing.clock import Timeline
 from dubbing.master_choice import MasterChoice
 from dubbing.media.colour import planes_of
+from dubbing.media.film import Film
 
 COUNT, PATCHED = 48, range(18, 26)
 COPY = MasterChoice(untouched="copy")
@@ -142,13 +143,43 @@ def test_windows_of_a_long_film_copy_what_lies_in_them(tmp_path: Path) -> None:
     line, drawn = media.timeline(source), [patches(tmp_path / "p", PATCHED)]
     choices = [COPY, MasterChoice(suffix="proxy", crf=30)]
     parts = parts_of(source, line, tmp_path / "parts", drawn, choices, (0, 21, 36, COUNT))
-    master(source, target, drawn, choices, parts=parts)
+    (told,) = master(source, target, drawn, choices, parts=parts).notices
+    assert "8 pictures without a patch had to be encoded, because their groups reach over the edges" in told
     same_time(line, media.timeline(target))
     was, now = packets(source, line), packets(target, line)
     copied = [n for n in COPIED if n not in range(32, 40)]
     assert [n for n in range(COUNT) if was[n] == now[n]] == copied
     same_pictures(source, target, copied)
     assert media.compare_pictures(source, target, drawn).psnr_db > 45
+
+
+def test_a_window_of_open_groups_is_not_decoded_from_the_films_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clean key frames are frames 0 and 340 alone; from the second on a window may copy."""
+    source, parts, target = tmp_path / "film.mp4", [tmp_path / "a", tmp_path / "b"], tmp_path / "m.mp4"
+    with av.open(str(source), "w") as file:
+        stream: Any = file.add_stream(
+            "libx264", 25, {"x264-params": "keyint=8:open-gop=1:scenecut=0", "forced-idr": "1"}
+        )
+        stream.width, stream.height = 96, 64
+        for n in range(360):
+            frame = av.VideoFrame.from_ndarray(scene(n, 96, 64), "bgr24").reformat(format="yuv420p")
+            frame.pict_type = 1 if n in (0, 340) else 0
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    line, drawn, looked = media.timeline(source), [patches(tmp_path / "p", range(310, 335))], list[int]()
+    check = Film.check
+    monkeypatch.setattr(Film, "check", lambda self, frame, n: looked.append(n) or check(self, frame, n))
+    for part, (first, last) in zip(parts, ((0, 320), (320, 360)), strict=True):
+        looked.clear()
+        part.mkdir()
+        media.make_part(source, line, drawn, [COPY], part, first, last)
+    assert min(looked) >= 300
+    assert any("no clean key frame is near" in told for told in master(source, target, drawn, parts=parts).notices)
+    same_time(line, media.timeline(target))
+    same_pictures(source, target, range(340, 360))
+    assert media.compare_pictures(source, target, drawn).fits
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,9 @@ def test_the_films_own_tracks_are_kept_where_that_is_asked(tmp_path: Path, suffi
     checks = media.check_sound(media.probe(sound), now, None, "fr", was)
     assert {c.status for c in checks} == {"equal"} and "and the source's 1" in checks[0].detail
     assert any(c.what == "the source's track 1" and "48000" in c.detail.replace(",", "") for c in checks)
+    for asked, said in ((choice, "equal"), (MasterChoice(), "differs")):  # which nobody asked for
+        (proof,) = media.prove(source, {target: asked}, sound, patch_folders=[], language="fr")
+        assert next(c.status for c in proof.checks if c.what == "sound tracks") == said
     with av.open(str(target)) as file:
         kinds = [bool(s.disposition & type(s.disposition).default) for s in file.streams.audio]
     assert kinds == [True, False]
@@ -334,3 +337,17 @@ def test_a_film_that_is_damaged_in_the_middle_makes_no_master(tmp_path: Path, du
         said = [line for line in err.splitlines() if "damaged" in line]
         assert code == 2 and len(said) == 1 and "is damaged at 01:00:01:05 (frame 30); give a whole" in said[0], err
     assert not list(tmp_path.glob("out/reel/fr/**/*.mov")), "no half of a master is left"
+
+
+def test_av1_of_a_bitrate_is_the_same_every_time(tmp_path: Path) -> None:
+    """Its encoder shares out bits among threads, which are not to race."""
+    source, sound = tmp_path / "film.mp4", flac(tmp_path / "d.flac", 20 * 1920)
+    noise = np.random.default_rng(1).integers(16, 235, (360, 640, 3), np.uint8)
+    with media.ClipWriter(source, 640, 360, 25) as clip:
+        for n in range(20):
+            clip.frame(np.roll(noise, 3 * n, 1))
+    targets = [tmp_path / f"m{n}.mp4" for n in range(3)]
+    for target in targets:
+        choice = {target: MasterChoice(codec="av1", bitrate="2M", preset=10)}
+        media.encode_masters(source, media.timeline(source), [], sound, choice, language="fr")
+    assert len({target.read_bytes() for target in targets}) == 1

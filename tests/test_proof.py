@@ -123,6 +123,8 @@ def test_packets_that_are_the_sources_own_are_not_decoded(tmp_path: Path, monkey
     assert not found.differing and len(looked) == 3 * len(PATCHED), "the planes of what was patched"
     assert found.pictures is not None and (found.pictures.same, found.pictures.masked) == (5, 3)
     assert "5 of 8 packets are the source's own" in said(found, "pictures")
+    bare = proven(source, master(source, sound)[0], sound, drawn)  # without its patches
+    assert "8 of 8 packets are the source's own, also of 3 frames with a matte" in said(bare, "pictures")
 
 
 @pytest.mark.parametrize(("frame", "at"), [(0, 300), (0, 800), (3, 300)])  # copied, faintly, patched

@@ -120,7 +120,7 @@ def test_colour_of_a_darker_donor_is_matched(portrait):
 def test_crops_come_back_as_they_were_and_beyond_a_size_take_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crops, "_MEMORY_BYTES", 5_000_000)
+    monkeypatch.setattr(crops, "MEMORY_BYTES", 5_000_000)
     made = np.random.default_rng(1).integers(0, 65536, (40, 500, 400, 3), dtype=np.uint16)  # 48 MB
     tracemalloc.start()
     with crops.Crops(tmp_path) as kept:

@@ -9,6 +9,7 @@ import os
 import shutil
 import struct
 import zlib
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -199,6 +200,19 @@ def test_a_film_becomes_a_sequence_with_a_timecode_in_each_header_and_is_proved(
         media.delivery(media.probe(film), media.probe(dub), None, MasterChoice(container="exr"))
 
 
+def test_dpx_has_no_timecode_of_more_frames_a_second_than_it_counts(tmp_path: Path) -> None:
+    source, target, dub = tmp_path / "film.mov", tmp_path / "film.fr.dpx", sound(tmp_path / "d.flac")
+    with media.ClipWriter(source, W, H, 120, timecode="10:00:00:98") as clip:
+        for n in range(4):
+            clip.frame(np.full((H, W, 3), 40 * n, np.uint8))
+    choice = MasterChoice(container="dpx")
+    (made,) = media.encode_masters(source, media.timeline(source), [], dub, {target: choice})
+    assert any("DPX's timecode counts to 100" in told for told in made.notices)
+    assert {path.read_bytes()[1920:1924] for path in target.glob("*.dpx")} == {b"\xff" * 4}
+    (proof,) = media.prove(source, {target: choice}, dub, patch_folders=[])
+    assert "timecode" not in [c.what for c in proof.differing]
+
+
 def test_a_sequence_made_in_parts_has_the_same_files(tmp_path: Path) -> None:
     source, dub = sequence(tmp_path / "film"), sound(tmp_path / "d.flac")
     line, patch = media.timeline(source), moved(source, tmp_path / "p", BOX, PATCHED, 4)
@@ -248,6 +262,17 @@ def test_a_sequence_s_key_is_that_of_all_its_files_and_a_hard_link_changes_nothi
     assert content_key(film) != key and stamp_of(film) != stamp
 
 
+def renumbered(folder: Path, name: Callable[[int], str]) -> None:
+    for n, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / name(n))
+
+
+def test_files_whose_names_are_numbers_alone_are_a_film(tmp_path: Path) -> None:
+    film = sequence(tmp_path / "film")
+    renumbered(film, lambda n: f"{n:04d}.dpx")
+    assert len(media.timeline(film)) == len(media.timeline(film / "%04d.dpx")) == COUNT
+
+
 def test_a_part_of_a_sequence_is_a_film(tmp_path: Path) -> None:
     film = sequence(tmp_path / "film")
     assert sequences.is_there(film / "shot.%07d.dpx") and not sequences.is_there(film / "take.%07d.dpx")
@@ -287,6 +312,9 @@ def without_rate(folder: Path) -> None:
         (of_another_size, "is 96x32, 10 bits RGB, and the sequence begins with 96x64"),
         (without_rate, "does not say its frame rate"),
         (lambda f: (f / f"shot.{FIRST:07d}.dpx").write_bytes(b"SDPX" + bytes(3000)), "is DPX of the kind 0"),
+        (lambda f: renumbered(f, lambda n: f"s_{2**31 - 2 + n}.dpx"), "and 2147483647 is the greatest that is read"),
+        (lambda f: renumbered(f, lambda n: f"s_{chr(0x661 + n)}.dpx"), "holds several sequences"),
+        (lambda f: renumbered(f, lambda n: os.fsdecode(b"\xff_%d.dpx" % n)), "holds files whose names are not UTF-8"),
     ],
 )  # fmt: skip
 def test_a_bad_sequence_is_one_sentence(tmp_path: Path, spoil: object, says: str) -> None:

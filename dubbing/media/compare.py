@@ -217,18 +217,21 @@ def stretch(line: Timeline, first: int, last: int) -> str:
 
 def check_sound(
     dub: MediaInfo, master: MediaInfo, tracks: Sequence[int] | None, language: str | None,
-    source: MediaInfo | None = None,
+    source: MediaInfo | None = None, keeps: bool | None = None,
 ) -> list[Check]:  # fmt: skip
     """The master's sound tracks against those of the dub's file, in order, every sample. tracks: numbers of those that
     are delivered, counted from 1, None for all; language: BCP 47 tag of the dub, None where nobody says it;
-    source: the film, whose own tracks may follow, all of them.
+    source: the film, whose own tracks may follow, all of them; keeps: whether they have to, None where nobody knows.
 
     Raises MediaError: the dub has no track of such a number; DamagedMedia: the dub is damaged.
     """
     wanted = [dub.track(n) for n in tracks] if tracks else list(dub.audio)
-    kept = list(source.audio) if source and len(master.audio) == len(wanted) + len(source.audio) else []
-    count = f"{several(len(master.audio), 'track')}, the dub has {len(wanted)}"
-    told = several(len(wanted), "track") + (f", and the source's {len(kept)}" if kept else "")
+    if keeps is None:
+        keeps = source is not None and len(master.audio) == len(wanted) + len(source.audio)
+    kept = list(source.audio) if source is not None and keeps else []
+    further = f", and the source's {len(kept)}" if kept else ""
+    count = f"{several(len(master.audio), 'track')}, the dub has {len(wanted)}{further}"
+    told = several(len(wanted), "track") + further
     found = [checked("sound tracks", [count] * (len(wanted) + len(kept) != len(master.audio)), told)]
     for n, (own, made) in enumerate(zip(kept, master.audio[len(wanted) :], strict=False), 1):
         assert source is not None

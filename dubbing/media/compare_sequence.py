@@ -37,10 +37,11 @@ def as_its_source(master: Path, source: Path) -> Path:
 
 
 def check_beside(
-    source: MediaInfo, master: MediaInfo, dub: MediaInfo | None, tracks: Sequence[int] | None
-) -> list[Check]:
+    source: MediaInfo, master: MediaInfo, dub: MediaInfo | None, tracks: Sequence[int] | None,
+    keeps: bool | None = None,
+) -> list[Check]:  # fmt: skip
     """The sound beside a master that is a sequence. dub, tracks: the dub's file and its tracks that are delivered, None
-    for no comparison and all."""
+    for no comparison and all; keeps: as of `check_sound`."""
     found: list[Check] = []
     two = find(master.path)
     assert two is not None and master.video is not None
@@ -49,7 +50,7 @@ def check_beside(
     there: list[Path] = []
     while (two.folder / sound_name(name, len(there) + 1)).is_file():
         there.append(two.folder / sound_name(name, len(there) + 1))
-    if dub is not None and len(there) == len(wanted) + len(source.audio):
+    if dub is not None and (len(there) == len(wanted) + len(source.audio) if keeps is None else keeps):
         wanted += [(source, n) for n in range(1, len(source.audio) + 1)]
     if dub is not None:
         count = f"{several(len(there), 'WAV file')}, {several(len(wanted), 'track')} wanted"

@@ -27,6 +27,7 @@ from dubbing.media.containers import (
 )
 from dubbing.media.encoders import DECODED, Encoder, Encoding
 from dubbing.media.numbered import CONTAINER
+from dubbing.media.numbered_files import MOST_NAMED
 from dubbing.media.probe import AudioInfo, MediaInfo, VideoInfo
 from dubbing.sequences import PRIMARIES, TRANSFERS
 
@@ -91,7 +92,8 @@ class Delivery:
         made = replace(video, pix_fmt=pix_fmt, matrix=converts.matrix, range=2 if converts.full_after else 1)
         if self.muxer != CONTAINER:
             return made
-        code = (video.start_tc or "").replace(";", ":") if self.picture.codec == "dpx" else ""
+        named = self.picture.codec == "dpx" and video.rate <= MOST_NAMED
+        code = (video.start_tc or "").replace(";", ":") if named else ""
         return replace(
             made, start_tc=code or None, chroma_location=None,
             transfer=video.transfer if video.transfer in TRANSFERS.values() else None,
@@ -172,6 +174,11 @@ def delivery(
         notices.append(f"{info.path.name} {picture.notice}.")
     if muxer == "matroska" and 1 / video.time_base != 1000:
         notices.append(f"{info.path.name}: frame times are rounded to milliseconds, which Matroska counts.")
+    if picture.codec == "dpx" and muxer == CONTAINER and video.start_tc and video.rate > MOST_NAMED:
+        notices.append(
+            f"{info.path.name} has {video.rate} frames a second, and DPX's timecode counts to {MOST_NAMED}: its "
+            "pictures have none."
+        )
     if muxer == "mxf" and info.chapters:
         notices.append(f"{info.path.name} has {several(info.chapters, 'chapter')}, which MXF does not carry.")
     if muxer == "mxf" and sound_info.duration_s is not None and video.frames_hint:

@@ -23,7 +23,7 @@ from dubbing.errors import MediaError, several
 from dubbing.media.asked import COPIED_IN_GROUPS
 from dubbing.media.film import Film
 from dubbing.media.parameter_sets import HevcSets, Sets, sets_of, units
-from dubbing.media.paste import PatchQueue, paste
+from dubbing.media.paste import PatchQueue, paste, pasted_part
 from dubbing.media.patches import patch_frames
 from dubbing.media.probe import first_video, open_media
 from dubbing.media.prores import Box
@@ -38,6 +38,8 @@ _MOST_PICTURES, _MOST_BYTES = 1500, 1 << 28  # of a group that is held until it 
 _STEPS_BACK = (0, 17, 300)  # frames before the wanted one to seek to, one try after another
 VARIABLE = "it has a variable frame rate, and pictures that are not coded in the order they are shown"
 """Why such a film's groups are not copied."""
+_ACROSS = "their groups reach over the edges of the windows in which a long film is made"
+_NO_CLEAN = "no clean key frame is near before them"
 
 
 @dataclass(frozen=True)
@@ -188,8 +190,13 @@ def group_pictures(
     folders = list(folders)
     patched = np.unique(np.concatenate([[], *(patch_frames(f)["frame"].to_numpy() for f in folders)])).astype(np.int64)
     whole = len(timeline) if last is None else min(last, len(timeline))
-    queue = PatchQueue(folders, first or None, last)
-    some, at = _from(film, timeline, base.sets, first)
+    some, at = _from(film, timeline, base.sets, first, whole)
+    if at > first:  # what lies before the first clean key frame is found as any film's frames are
+        before = pasted_part(film.path, timeline, folders, first, at, film.stream.codec_context.thread_count)
+        yield from ((n, None, frame, ()) for n, frame in enumerate(before, first))
+        if reasons is not None and (count := at - first - int(np.sum((first <= patched) & (patched < at)))):
+            reasons[_NO_CLEAN] = count
+    queue = PatchQueue(folders, max(first, at) or None, last)
     copied = longest = 0
     with _Decoder(film, timeline, queue, range(first, whole)) as decoder:
         decoder.skip_to(at)
@@ -200,8 +207,10 @@ def group_pictures(
             inside, why = at >= first and reached <= whole, group.why or why
             longest = max(longest, reached - at)
             if touched or why or not inside:
-                if reasons is not None and not touched and inside:
-                    reasons[why] = reasons.get(why, 0) + reached - at
+                count = min(reached, whole) - max(at, first)
+                if reasons is not None and not touched and count > 0:
+                    why = why or _ACROSS
+                    reasons[why] = reasons.get(why, 0) + count
                 yield from ((n, None, frame, ()) for n, frame in decoder.feed(group.packets))
             else:
                 yield from ((n, None, frame, ()) for n, frame in decoder.end())
@@ -211,7 +220,7 @@ def group_pictures(
                 ]
                 decoder.skip_to(at)
                 if every:
-                    shown = [*decoder.feed(group.packets), *decoder.end()]
+                    shown = chain(decoder.feed(group.packets), decoder.end())  # one at a time: a group may be long
                     yield from ((n, one, frame, ()) for one, (n, frame) in zip(own, shown, strict=True))
                 else:
                     yield from ((one.number, one, None, ()) for one in own)
@@ -222,9 +231,9 @@ def group_pictures(
                 break
         yield from ((n, None, frame, ()) for n, frame in decoder.end())
         count = decoder.number
-    if reasons is not None and not copied and not reasons and len(patched) < whole - first:
+    if reasons is not None and not (first or last or copied or reasons) and len(patched) < whole:
         why = f"each group between two clean key frames, of up to {longest} pictures, has a patch"
-        reasons[why] = whole - first - len(patched)
+        reasons[why] = whole - len(patched)
     if count < whole or (whole == len(timeline) and count != whole):
         raise MediaError(
             f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
@@ -233,20 +242,35 @@ def group_pictures(
         raise MediaError(f"{queue.left} patch folders reach beyond the last frame of {film.path}.")
 
 
-def _from(film: Film, timeline: Timeline, sets: Sets | HevcSets, first: int) -> tuple[Iterator[Group], int]:
-    """The groups from the one that holds frame `first`, or from one before it, and the number of their first frame."""
-    for back in _STEPS_BACK if first and film.seekable else ():
+def _from(film: Film, timeline: Timeline, sets: Sets | HevcSets, first: int, whole: int) -> tuple[Iterator[Group], int]:
+    """The groups from the one that holds frame `first`, or from one before it, else from the first after it, and the
+    number of their first frame; `whole`, and no group, where there is none up to there."""
+    if not first or not film.seekable:
+        return groups(film, sets), 0
+    for back in _STEPS_BACK:
         film.container.seek(int(timeline.pts[max(0, first - back)]), stream=film.stream)
         found = groups(film, sets)
         group = next(found, None)
-        if group is None or not group.clean or any(t is None for t in group.pts) or not group.pts:
-            continue
-        number = int(np.searchsorted(timeline.pts, min(t for t in group.pts if t is not None)))
-        if number <= first and not _numbers(group, timeline, number, len(group.packets))[1]:
+        number = None if group is None else _begins(group, timeline)
+        if group is not None and number is not None and number <= first:
             return chain([group], found), number
-    if first:
-        film.container.seek(0)
-    return groups(film, sets), 0
+    film.container.seek(int(timeline.pts[first]), stream=film.stream)
+    found = groups(film, sets)
+    for group in found:
+        number = _begins(group, timeline)
+        if number is not None and first < number < whole:
+            return chain([group], found), number
+        if any(pts is not None and pts >= timeline.pts[whole - 1] for pts in group.pts):
+            break
+    return iter(()), whole
+
+
+def _begins(group: Group, timeline: Timeline) -> int | None:
+    """The frame that a group begins with; None where it is not clean, or has other times than the film."""
+    if not group.clean or not group.pts or any(t is None for t in group.pts):
+        return None
+    number = int(np.searchsorted(timeline.pts, min(t for t in group.pts if t is not None)))
+    return None if _numbers(group, timeline, number, len(group.packets))[1] else number
 
 
 def _numbers(group: Group, timeline: Timeline, first: int, delay: int) -> tuple[list[int], str]:
@@ -292,6 +316,8 @@ class _Decoder:
         """Frames that come out as these packets go in, with their numbers."""
         self._open = True
         for packet in packets:
+            if self._wanted.stop <= self.number < len(self._line):
+                return
             self._fed += not packet.is_discard
             yield from self._decode(packet)
 

@@ -254,7 +254,7 @@ class _Pass:
         return gap_of(a.picture, b.picture, patches, self._least)
 
     def _pair(self, a: Seen, b: Seen, gap: Gap) -> None:
-        one = Sums(gap.error, gap.samples, 1, worst=(gap.db, a.frame), best=gap.db)
+        one = Sums(gap.error, gap.samples, 1, int(bool(self._patches)), worst=(gap.db, a.frame), best=gap.db)
         if a.data is not None and a.data == b.data:
             self._sums += replace(one, same=1)
             return
@@ -263,7 +263,7 @@ class _Pass:
             for name, (own, made) in _in_both(a.picture.av_frame, b.picture.av_frame).items()
         }
         other = a.frame if a.data is not None and b.data is not None and not self._patches else None
-        self._sums += replace(one, masked=int(bool(self._patches)), other=other, within=within)
+        self._sums += replace(one, other=other, within=within)
         if not gap.fits(self._least):
             _stretch(self._differing, a.frame, gap.db, decibels(max(gap.luma, gap.chroma)))
 

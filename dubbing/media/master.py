@@ -150,7 +150,7 @@ def write_masters(
             film.on_packet = lambda packet: carry(outputs, packet)
             done = told = 0
             steps = (
-                joined(film, timeline, outputs, parts, frames)
+                joined(film, timeline, outputs, parts, frames, reasons)
                 if parts
                 else _drawn(film, timeline, outputs, patch_folders, frames, base, reasons)
             )

@@ -12,7 +12,7 @@ groups of the source's pictures are copied, those that are not whole in one part
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,9 @@ def make_part(
             leave = [files.enter_context(_Leaves(folder, n, one, timeline)) for n, one in enumerate(made)]
             shown: Iterable[tuple[int, Any, Any, tuple[Box, ...]]]
             every = not all(one.copies for one in made)
+            reasons: dict[str, int] = {}
             if any(one.groups for one in made) and base is not None:
-                shown = group_pictures(film, timeline, patch_folders, base, first, last, every)
+                shown = group_pictures(film, timeline, patch_folders, base, first, last, every, reasons)
             elif any(one.copies for one in made):
                 alone = enumerate(pictures(film, timeline, patch_folders, first, last, every), first)
                 shown = ((n, *picture) for n, picture in alone)
@@ -94,7 +95,7 @@ def make_part(
                     progress(done - told)
                     told = done
             for one in leave:
-                one.finish()
+                one.finish(reasons)
         except (av.error.FFmpegError, OSError) as e:
             raise OutputError(
                 f"Frames {first} to {last - 1} of the master of {source} could not be made: {e.strerror or e}."
@@ -126,12 +127,13 @@ class _Leaves:
         elif parts or not self._picture.copies or self._picture.groups is not None:
             self._write(self._picture.packets(number, packet, frame, parts))
 
-    def finish(self) -> None:
-        """Write what is left."""
+    def finish(self, reasons: Mapping[str, int]) -> None:
+        """Write what is left. reasons: as of `group_pictures`."""
         self._write(self._picture.rest())
         np.savez(
             self._index, numbers=np.array(self._numbers, np.int64), sizes=np.array(self._sizes, np.int64),
             keys=np.array(self._keys, bool), behind=self._behind, header=np.frombuffer(self._picture.header, np.uint8),
+            why=np.array(list(reasons), str), many=np.array(list(reasons.values()), np.int64),
         )  # fmt: skip
 
     def _write(self, packets: Iterable[Any]) -> None:
@@ -152,16 +154,19 @@ class _Leaves:
 
 
 def joined(
-    film: Film, timeline: Timeline, outputs: Sequence[MasterFile], folders: Sequence[Path], frames: int | None
-) -> Iterator[None]:
+    film: Film, timeline: Timeline, outputs: Sequence[MasterFile], folders: Sequence[Path], frames: int | None,
+    reasons: dict[str, int],
+) -> Iterator[None]:  # fmt: skip
     """Put the pictures that parts have left into masters that are open, beside everything that the film's file carries;
     yields after each picture of the film. folders: of the parts, which follow each other; frames: as of
-    `encode_masters`.
+    `encode_masters`; reasons: gets those of the parts, as of `group_pictures`.
 
     Raises MediaError where the film is not the timeline's, StageError where parts do not fit together, DamagedResult.
     """
     whole = len(timeline) if frames is None else min(frames, len(timeline))
     made = [_Joined(output, n, folders, timeline, whole) for n, output in enumerate(outputs)]
+    for why, count in next((one.reasons for one in made if one.output.picture.groups is not None), ()):
+        reasons[why] = reasons.get(why, 0) + count
     for number, packet in enumerate(film.packets()):
         if number >= whole:
             break
@@ -187,6 +192,7 @@ class _Joined:
         self._numbers = np.concatenate([part["numbers"] for part in parts])
         self._keys = np.concatenate([part["keys"] for part in parts])
         self._sizes = [part["sizes"].tolist() for part in parts]
+        self.reasons = [(str(w), int(n)) for part in parts for w, n in zip(part["why"], part["many"], strict=True)]
         self._packets = self._read()
         self._next = next(self._packets, None)
         self._placed, self._whole = 0, whole

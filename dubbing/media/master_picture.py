@@ -178,6 +178,8 @@ def _tell(
             options["chroma_sample_location"] = video.chroma_location
     if made.bit_rate:
         ctx.bit_rate = made.bit_rate
+        if made.encoder.name == "libsvtav1":  # else what a picture gets depends on which thread comes first
+            options["svtav1-params"] = ":".join(filter(None, (options.get("svtav1-params"), "lp=1")))
     if not steady(timeline):
         ctx.max_b_frames = 0
     if made.encoder.name == "libx264" and (video.mastering or video.light):

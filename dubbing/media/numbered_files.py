@@ -26,7 +26,7 @@ from dubbing.media.colour import planes_of
 from dubbing.media.numbered import NAMED, PACKED, dpx_codes, light_of, tiff_numbers, tiff_tags
 from dubbing.media.prores import Box
 
-__all__ = ["new_file", "rewritten", "writes_exr"]
+__all__ = ["MOST_NAMED", "new_file", "rewritten", "writes_exr"]
 
 _ENCODED = {
     ("dpx", "gbrp10le"): "gbrp10be", ("dpx", "gbrp12le"): "gbrp12be", ("tiff", "gbrp16le"): "rgb48le",
@@ -37,6 +37,8 @@ _OPTIONS = {
     "tiff": {"compression_algo": "deflate"}, "png": {"pred": "up"}, "exr": {"format": "half", "compression": "zip16"},
 }  # fmt: skip
 _UNDEFINED = 0xFFFFFFFF
+MOST_NAMED = 100
+"""Frames a second of which DPX names each: its timecode has two digits for them."""
 _DPX_GENERIC, _DPX_HEADERS = 1664, 2048  # bytes of the first header, and of all
 _DEFLATE = 8
 _OF_THE_STRIPS = {259, 266, 273, 278, 279, 284, 317, 322, 323, 324, 325, 330, 34665, 34853}
@@ -78,7 +80,7 @@ def new_file(
     for place in (4, 808):
         struct.pack_into(order + "I", made, place, _DPX_HEADERS)
     struct.pack_into(order + "III", made, 16, len(made), _DPX_GENERIC, _DPX_HEADERS - _DPX_GENERIC)
-    digits = _UNDEFINED if code is None else int("".join(c for c in str(code) if c.isdigit()), 16)
+    digits = _UNDEFINED if code is None or rate > MOST_NAMED else int("".join(c for c in str(code) if c.isdigit()), 16)
     struct.pack_into(order + "BB", made, 801, NAMED.get(transfer or 0, 0), NAMED.get(primaries or 0, 0))
     struct.pack_into(order + "I", made, 1712, number)
     struct.pack_into(order + "f", made, 1724, float(rate))

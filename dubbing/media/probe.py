@@ -232,7 +232,8 @@ def open_media(path: str | Path) -> Any:
 def _open_sequence(path: str | Path, sequence: sequences.Sequence) -> Any:
     """The pictures of a sequence as one stream, at the rate that its headers or its name say; 25 where none does."""
     rate = sequence.rate or _near_rate(Fraction(start_of(sequence).rate or 25))
-    pattern = str(sequence.folder.absolute() / sequence.before).replace("%", "%%") + f"%0{sequence.width}d"
+    begin = os.path.join(sequence.folder.absolute(), sequence.before)  # which may be nothing
+    pattern = begin.replace("%", "%%") + f"%0{sequence.width}d"
     try:
         return av.open(
             pattern + sequence.after.replace("%", "%%"),

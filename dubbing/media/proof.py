@@ -116,13 +116,14 @@ def prove(
             if draft
             else _picture(was, now, seen[path], plan, patch_folders is not None)
         )
+        keeps = None if plan is None else bool(plan.kept)
         sequence = now.container == CONTAINER
         if heard is None:
             checks.append(Check("sound", "not looked at", no_sound))
         elif not sequence:
-            checks += check_sound(heard, now, tracks, language, was)
+            checks += check_sound(heard, now, tracks, language, was, keeps)
         if sequence:
-            checks += check_beside(was, now, heard, tracks)
+            checks += check_beside(was, now, heard, tracks, keeps)
         elif not draft:
             checks += check_carried(was, now, plan.left_out if plan else frozenset())
         proofs.append(Proof(tuple(checks), seen.get(path)))
@@ -225,6 +226,8 @@ def _pictures(seen: Likeness, known: bool, copied: bool) -> Check:
     if named or seen.worst_frame is None:
         return Check("pictures", "differs", "; ".join([*named, where] if named else ["none could be compared"]))
     own = f"; {seen.same} of {several(seen.pairs, 'packet')} are the source's own" if seen.same else ""
+    both = seen.same + seen.masked - seen.pairs
+    own += f", also of {several(both, 'frame')} with a matte" if both > 0 else ""
     worst = f"worst {seen.worst_db:.1f} dB in {stretch(line, seen.worst_frame, seen.worst_frame)}"
     return Check("pictures", "equal", f"PSNR {seen.psnr_db:.1f} dB {where}; {worst}{own}")
 

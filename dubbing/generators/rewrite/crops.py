@@ -14,9 +14,9 @@ import numpy as np
 
 from dubbing import media
 
-__all__ = ["Crops", "most_frames"]
+__all__ = ["MEMORY_BYTES", "Crops", "most_frames"]
 
-_MEMORY_BYTES = 512_000_000
+MEMORY_BYTES = 512_000_000
 _DISK_BYTES = 6_000_000_000
 _LEAST_FRAMES = 60
 _PIXEL_BYTES = 6  # of BGR, of a film of more than 8 bits
@@ -35,7 +35,7 @@ class Crops:
 
     def __init__(self, folder: Path | None) -> None:
         where = None if folder is None else str(folder)
-        self._file = tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=where)  # noqa: SIM115 - closed by __exit__
+        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=where)  # noqa: SIM115 - closed by __exit__
         self._places: dict[int, int] = {}
         self._like = np.empty(0, np.uint8)
 
