@@ -258,9 +258,12 @@ def test_what_is_not_the_sources_own_is_not_copied_and_check_says_so(
     flac(tmp_path / "film.fr.flac", COUNT * 1920)
     title = {"id": "film", "video": "film.mp4", "dubs": [{"language": "fr", "audio": "film.fr.flac"}]}
     job = {"version": 1, "titles": [title], "master": {"untouched": "copy", **asked}}
-    (tmp_path / "job.yaml").write_text(json.dumps(job))
+    written = json.dumps(job, indent=1)
+    (tmp_path / "job.yaml").write_text(written)
     code, _, err = dub("check", tmp_path / "job.yaml")
     assert code == 2 and said in err and "remove `untouched: copy`" in err
+    line = 1 + next(n for n, text in enumerate(written.splitlines()) if '"master"' in text)
+    assert f"job.yaml, line {line}:" in err
 
 
 def test_every_picture_is_encoded_where_that_is_asked_of_a_codec_that_would_copy(tmp_path: Path) -> None:

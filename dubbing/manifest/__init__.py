@@ -474,6 +474,8 @@ class Manifest(Model):
     def place(self, *location: int | str) -> str:
         """Where a value is written, `film.yaml, line 7`; in a manifest that came from no file: `titles[0].video`; what
         `narrowed` was given: `--only`, `--leave`."""
+        if location[2:] == ("master",) and self._written(location) is None:  # it holds for all titles, or for all jobs
+            location = ("master",) if self.master is not None else (*location[:2], "video")
         key = str(location[2]) if len(location) > 3 else ""
         if key in self._commanded and (key == "only" or self._written(location) is None):
             return f"--{key}"

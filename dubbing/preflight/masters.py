@@ -30,7 +30,7 @@ def look_at_masters(
 ) -> MastersFinding:  # fmt: skip
     """All masters of a dub. picture, size_bytes: of the title's film; sound: of the dub's file; choices: how they are
     asked for. Raises UnsupportedMedia, which names the key that is at fault: one cannot be made so."""
-    said = ("dubs", title.dubs.index(dub), "master") if dub.master else ("master",) if title.master else ("video",)
+    said = ("dubs", title.dubs.index(dub), "master") if dub.master else ("master",)
     made: list[media.Delivery] = []
     refused: list[str] = []
     for choice in choices:
