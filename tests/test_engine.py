@@ -124,7 +124,7 @@ def test_a_changed_setting_redoes_only_what_it_touches(finished: Finished, tmp_p
     shutil.copytree(finished.out, out)
     changed = config.Config(master=[MasterChoice(crf=30)])
     made = run(finished.film, out, settings=changed).run_json
-    assert made["done_now"] == 2 and set(made["seconds_by_stage"]) == {"master"}
+    assert made["done_now"] == 4 and set(made["seconds_by_stage"]) == {"master", "proof"}
 
 
 def test_a_changed_dub_redoes_only_its_own_shots(finished: Finished, tmp_path: Path) -> None:

@@ -282,15 +282,23 @@ SHOWN = """async ([film, times]) => {
     video.addEventListener(name, done, { once: true });
     video.addEventListener("error", done, { once: true });
   });
+  const presented = (time) => new Promise((done) => {  // what is sought may be announced before it is there to be drawn
+    const look = (_, { mediaTime }) =>
+      time > mediaTime && time < mediaTime + 0.04 ? done() : video.requestVideoFrameCallback(look);
+    video.requestVideoFrameCallback(look);
+    setTimeout(done, 2000);
+  });
   video.muted = true;
+  document.body.append(video);
   video.src = URL.createObjectURL(await (await fetch(film)).blob());
   await sought("loadeddata");
   const [width, height] = [video.videoWidth, video.videoHeight];
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const shown = [];
   for (const time of times) {
+    const there = Promise.all([sought("seeked"), presented(time)]);
     video.currentTime = time;
-    await sought("seeked");
+    await there;
     canvas.getContext("2d").drawImage(video, 0, 0);
     shown.push(canvas.toDataURL("image/png"));
   }

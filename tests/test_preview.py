@@ -35,7 +35,7 @@ def analysed(finished: Finished, tmp_path: Path) -> Finished:
     title["video"] = str(finished.film.parent / title["video"])
     title["dubs"] = [{"language": "hi", "audio": str(finished.film.parent / "film.hi.flac")}]
     (tmp_path / "hindi.yaml").write_text(yaml.safe_dump(plain), encoding="utf-8")
-    left = shutil.ignore_patterns("ta", "takes", "master-*", "*.mp4", "*.parquet", "run.*")
+    left = shutil.ignore_patterns("ta", "takes", "master-*", "proof-*", "*.mp4", "*.parquet", "run.*")
     out = shutil.copytree(finished.out, tmp_path / "out", ignore=left)
     return Finished(tmp_path / "hindi.yaml", out)
 
