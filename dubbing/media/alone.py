@@ -23,7 +23,7 @@ from dubbing.media.film import Film
 from dubbing.media.paste import PatchQueue, covered, paste
 from dubbing.media.prores import Box, spliced
 
-__all__ = ["Beside", "beside", "packets_from", "pictures"]
+__all__ = ["Beside", "beside", "decoded_alone", "packets_from", "pictures"]
 
 _THREADS = 8
 _MOST_ENCODERS = 16  # of parts of pictures, each for one size and quantiser
@@ -102,7 +102,7 @@ def pictures(
             count += whole == len(timeline)
             break
         patches = queue.at(count)
-        frame: Any = _decoded(film, packet, count) if patches or every else None
+        frame: Any = decoded_alone(film, packet, count) if patches or every else None
         if patches:
             frame.make_writable()
             for patch in patches:
@@ -140,7 +140,7 @@ def packets_from(film: Film, timeline: Timeline, first: int) -> Iterator[Any]:
         yield from islice(again.packets(), first, None)
 
 
-def _decoded(film: Film, packet: Any, number: int) -> Any:
+def decoded_alone(film: Film, packet: Any, number: int) -> Any:
     """The one frame of a packet."""
     try:
         frames = packet.decode()

@@ -59,6 +59,7 @@ def check_picture(source: VideoInfo, master: VideoInfo, mxf: bool = False) -> li
     """Size, format, aspect, turn, colour tags and timecode, by two headers.
 
     A range that is not said is limited, and a chroma location that is not said is left: what says so is equal to it.
+    RGB has no matrix, whatever its header says.
     mxf: the master is one, which has a timecode from zero where none is said.
     """
     size, wanted = (f"{v.width}x{v.height} {v.pix_fmt.replace('yuvj', 'yuv')}" for v in (master, source))
@@ -67,10 +68,8 @@ def check_picture(source: VideoInfo, master: VideoInfo, mxf: bool = False) -> li
         "pixel aspect": (master.sample_aspect, source.sample_aspect),
         "turn": (_turn(master), _turn(source)),
         "scan": (*(_scan(v, source) for v in (master, source)),),
-        **{
-            name: (_said(getattr(master, name)), _said(getattr(source, name)))
-            for name in ("primaries", "transfer", "matrix")
-        },
+        **{name: (_said(getattr(master, name)), _said(getattr(source, name))) for name in ("primaries", "transfer")},
+        "matrix": (*(0 if v.pix_fmt.startswith("gbr") else _said(v.matrix) for v in (master, source)),),
         "range": (_range(master), _range(source)),
         "chroma location": (*(v.chroma_location or "left" for v in (master, source)),),
     }

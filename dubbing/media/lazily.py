@@ -16,7 +16,7 @@ from typing import Any
 import av.error
 
 from dubbing.clock import Timeline
-from dubbing.media.alone import packets_from
+from dubbing.media.alone import decoded_alone, packets_from
 from dubbing.media.colour import layout_of
 from dubbing.media.encoders import ENCODERS
 from dubbing.media.film import Film
@@ -117,15 +117,7 @@ def _itself(picture: Picture) -> Picture:
 
 
 def _decoded(film: Film, packet: Any, number: int, pts: int) -> Picture:
-    try:
-        frames = packet.decode()
-    except av.error.FFmpegError as e:
-        raise film.damage(number) from e
-    if len(frames) != 1 or frames[0].is_corrupt:
-        raise film.damage(number)
-    frame = film.shown(frames[0])
-    film.check(frame, number)
-    return Picture.of(film, number, pts, frame)
+    return Picture.of(film, number, pts, decoded_alone(film, packet, number))
 
 
 def stand_alone(source: Path, master: Path) -> bool:
