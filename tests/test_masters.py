@@ -1,6 +1,7 @@
 """Masters as they are asked for: other containers, codecs, depths, and several of one decoding."""
 
 import json
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -351,3 +352,4 @@ def test_av1_of_a_bitrate_is_the_same_every_time(tmp_path: Path) -> None:
         choice = {target: MasterChoice(codec="av1", bitrate="2M", preset=10)}
         media.encode_masters(source, media.timeline(source), [], sound, choice, language="fr")
     assert len({target.read_bytes() for target in targets}) == 1
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER, "its encoder leaves this process among the others"

@@ -5,7 +5,9 @@ It looks at what a header says (`probe`), and opens nothing. Which container tak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -14,7 +16,9 @@ from dubbing.media.convert import Conversion
 from dubbing.media.numbered import CONTAINER
 from dubbing.media.probe import VideoInfo
 
-__all__ = ["DECODED", "ENCODERS", "PROFILES", "Encoder", "Encoding", "as_sequence", "as_source", "marks_of"]
+__all__ = [
+    "DECODED", "ENCODERS", "PROFILES", "Encoder", "Encoding", "as_sequence", "as_source", "marks_of", "usual_priority",
+]  # fmt: skip
 
 _RGB = frozenset({"gbrp", "gbrp16le", "gbrap", "gbrap16le"})
 _YUV = tuple(f"yuv{sub}p" for sub in ("420", "422", "444"))
@@ -23,6 +27,18 @@ _YUV8 = frozenset((*_YUV, *(f"yuvj{name[3:]}" for name in _YUV)))
 
 def _bits(*depths: int, names: tuple[str, ...] = _YUV) -> frozenset[str]:
     return frozenset(f"{name}{depth}le" for name in names for depth in depths)
+
+
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """Where it may, SVT-AV1 puts the thread that opens it before every other of the machine, for good; not here."""
+    ask = getattr(os, "sched_getscheduler", None)  # macOS has none
+    before = (ask(0), os.sched_getparam(0)) if ask else None
+    try:
+        yield
+    finally:
+        if ask and before and ask(0) != before[0]:
+            os.sched_setscheduler(0, *before)
 
 
 @dataclass(frozen=True)

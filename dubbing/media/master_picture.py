@@ -20,7 +20,7 @@ from dubbing.clock import Timeline
 from dubbing.media.alone import beside
 from dubbing.media.colour import HDR, narrowed, planes_of
 from dubbing.media.delivery import Delivery
-from dubbing.media.encoders import Encoding
+from dubbing.media.encoders import Encoding, usual_priority
 from dubbing.media.film import Film
 from dubbing.media.group_writer import GroupWriter
 from dubbing.media.groups import Ground, GroupsRefused
@@ -107,7 +107,8 @@ class MadePicture:
         shown = None if frame is None else shown_as(frame, self._made, self._size)
         if self.groups is not None:
             return self.groups.encode(shown)
-        made: Iterable[Any] = self.stream.encode(shown)
+        with usual_priority():
+            made: Iterable[Any] = self.stream.encode(shown)
         return made
 
 
@@ -144,7 +145,8 @@ def _open_encoder(
     for name, value in options.items():
         own[name] = f"{own[name]}:{value}" if name in own else value
     encoder.options = own
-    encoder.open()
+    with usual_priority():
+        encoder.open()
     return encoder
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
+from dubbing.media.encoders import usual_priority
 from dubbing.media.probe import local_url
 
 __all__ = ["ClipWriter"]
@@ -131,7 +132,9 @@ class ClipWriter:
         if self._last_pts is not None:
             self._durations[self._last_pts] = at - self._last_pts
         self._last_pts, self._next_pts = at, at + self._step
-        self._mux(self._video.encode(picture))
+        with usual_priority():
+            packets = self._video.encode(picture)
+        self._mux(packets)
 
     def sound(self, wave_TC: np.ndarray) -> None:
         """Add samples, float32 (T, C) or (T,) in -1..1, after those already there."""
