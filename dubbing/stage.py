@@ -243,6 +243,9 @@ class Stage(ABC, Generic[I, R]):
     expands: ClassVar[bool] = False  # whether its end makes more tasks known
     bad_input_costs: ClassVar[Literal["run", "shot"]] = "run"  # what a picture that it cannot use costs
     chain_ms: ClassVar[float] = 0.0  # about the milliseconds that a frame costs here and in all that waits for it
+    of_the_files: ClassVar[bool] = (
+        False  # whether it tells of the very files that it is given, whatever they are made of
+    )
     folder: ClassVar[str] = ""  # beginning of its results' names, where that is not `name`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

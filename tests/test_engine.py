@@ -127,6 +127,15 @@ def test_a_changed_setting_redoes_only_what_it_touches(finished: Finished, tmp_p
     assert made["done_now"] == 4 and set(made["seconds_by_stage"]) == {"master", "proof"}
 
 
+def test_a_master_that_is_made_again_is_proven_again(finished: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished.out, out)
+    (lost,) = (out / "film" / "ta").glob("master-*")
+    shutil.rmtree(lost)
+    assert started_by(finished.film, out) == {"master film/ta", "proof film/ta"}
+    assert started_by(finished.film, out) == set()
+
+
 def test_a_changed_dub_redoes_only_its_own_shots(finished: Finished, tmp_path: Path) -> None:
     """Quieter Hindi: its sound, its speaking shot and its master; nothing of Tamil or of the analysis."""
     folder = tmp_path / "film"

@@ -1,5 +1,6 @@
 """Masters in parts: what windows of a long film leave, and what is joined of it."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from fractions import Fraction
@@ -98,7 +99,7 @@ def test_joined_parts_show_what_each_shows_by_itself(
     folders = parts_of(source, line, tmp_path, drawn, [choice])
     target = tmp_path / f"m{media.delivery(media.probe(source), media.probe(sound), None, choice).extension}"
     (done,) = media.encode_masters(source, line, [], sound, {target: choice}, language="fr", parts=folders)
-    assert done.frames == COUNT
+    assert done.frames == COUNT and os.sched_getscheduler(0) == os.SCHED_OTHER
     same_time(line, media.timeline(target))
     same_sound(sound, target)
     whole, by_themselves = pictures_of(target), pictures_of_parts(folders, codec)

@@ -215,6 +215,16 @@ class Schedule:
         self._lost[task.id] = len(self._lost) + 1
         parts = (isinstance(task.inputs, Windowed) and task.inputs.parts) or ()
         self.done -= {task.id, *(part.task for part in parts)}
+        for other in self.known.values():
+            if other.id in self.done and task.id in other.needs and self._outlived(other):
+                self.done.discard(other.id)
+
+    def _outlived(self, task: Task) -> bool:
+        """Whether what it tells of files is of files that are not there any more; then it is removed."""
+        gone = task.kind.of_the_files and any(n in self.known and n not in self.done for n in task.needs)
+        if gone:
+            self.work.lose(task, f"What {task.stage} says of {task.id.partition(' ')[2]} is of a file that is gone")
+        return bool(gone)
 
     def _read_what_was_lost(self, task: Task) -> bool:
         """Whether something that a task reads was lost after it had begun."""
@@ -243,7 +253,7 @@ class Schedule:
             if known is None or known.key != task.key:
                 self.known[task.id] = task
                 self.done.discard(task.id)
-                if self.work.done(task):
+                if self.work.done(task) and not self._outlived(task):
                     self.done.add(task.id)
                     self.found += 1
         spread = True

@@ -18,6 +18,7 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.media.delivery import Delivery
+from dubbing.media.encoders import usual_priority
 from dubbing.media.film import Film
 from dubbing.media.groups import Ground
 from dubbing.media.master_picture import MadePicture, describe
@@ -91,7 +92,8 @@ class MasterFile:
 
     def header(self) -> bytes:
         """What the encoder of the picture says before its first packet; nothing may be added to the file any more."""
-        self._file.start_encoding()
+        with usual_priority():
+            self._file.start_encoding()
         return bytes(self.picture.stream.codec_context.extradata or b"")
 
     def finish(self) -> None:

@@ -59,6 +59,7 @@ class ProveMasters(Stage[ProofInputs, Proof]):
     resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=12)
     bad_input_costs = "shot"  # a film that cannot be compared is no reason to stop: its masters are not proven
     chain_ms = 8.0
+    of_the_files = True
 
     @classmethod
     def inputs(cls, at: Place) -> ProofInputs | None:

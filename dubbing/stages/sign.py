@@ -63,6 +63,7 @@ class Sign(Stage[SignInputs, Signed]):
     """The signatures of a dub's masters, where they are asked for."""
 
     name: ClassVar[str] = "sign"
+    of_the_files = True
     scope = Scope.DUB
     folder = "signed"
     resources = Resources(cpus=1.0, memory_mb=700)
