@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 __all__ = [
-    "HDR", "Colour", "Layout", "display", "fractions", "layout_of", "narrowed", "picture_bytes",
-    "planes_of", "scaled", "turn_back", "turn_upright", "undisplayed",
+    "HDR", "WHITE_NITS", "Colour", "Layout", "display", "fractions", "layout_of", "narrowed", "picture_bytes",
+    "planes_of", "pq_nits", "pq_value", "scaled", "turn_back", "turn_upright", "undisplayed",
 ]  # fmt: skip
 
 HDR = {16: "PQ", 18: "HLG"}
@@ -86,7 +86,7 @@ _KR_KB = {
 
 
 _ROWS = 64  # tone-mapped at once
-_WHITE_NITS, _PEAK_NITS = 203.0, 1000.0  # diffuse white and the brightest that is told apart (ITU-R BT.2408)
+WHITE_NITS, _PEAK_NITS = 203.0, 1000.0  # diffuse white and the brightest that is told apart (ITU-R BT.2408)
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,22 @@ def undisplayed(bgr_HWC: np.ndarray, transfer: int = 0) -> np.ndarray:
     return np.interp(np.asarray(bgr_HWC, np.float64), curve, steps).astype(np.float32)
 
 
+_PQ_NITS = 10_000.0
+_M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
+
+
+def pq_nits(value: np.ndarray) -> np.ndarray:
+    """Light in candela a square metre, 0..10,000, of values 0..1 in PQ (SMPTE ST 2084, equation 4.1)."""
+    root = value ** (1 / _M2)
+    return np.asarray(_PQ_NITS * (np.maximum(root - _C1, 0) / (_C2 - _C3 * root)) ** (1 / _M1))
+
+
+def pq_value(nits: np.ndarray) -> np.ndarray:
+    """The inverse of `pq_nits` (equation 5.2): light beyond its ends is that of the ends."""
+    root = np.clip(nits / _PQ_NITS, 0, 1) ** _M1
+    return np.asarray(((_C1 + _C2 * root) / (1 + _C3 * root)) ** _M2)
+
+
 @cache
 def _shown(transfer: int) -> np.ndarray:
     return np.clip(np.rint(_curve(transfer)), 0, 255).astype(np.uint8)
@@ -214,15 +230,13 @@ def _shown(transfer: int) -> np.ndarray:
 def _curve(transfer: int) -> np.ndarray:
     """What a display of standard range shows, 0..255, of each of 65,536 values of a transfer; it never falls."""
     value = np.arange(65536) / 65535
-    if transfer == 16:  # SMPTE ST 2084
-        m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
-        root = value ** (1 / m2)
-        nits = 10_000 * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1)
+    if transfer == 16:
+        nits = pq_nits(value)
     else:  # ITU-R BT.2100, HLG on a display of 1000 nits
         a, b, c = 0.17883277, 0.28466892, 0.55991073
         scene = np.where(value <= 0.5, value**2 / 3, (np.exp((value - c) / a) + b) / 12)
         nits = _PEAK_NITS * scene**1.2
-    light, most = nits / _WHITE_NITS, _PEAK_NITS / _WHITE_NITS
+    light, most = nits / WHITE_NITS, _PEAK_NITS / WHITE_NITS
     mapped = light * (1 + light / most**2) / (1 + light)  # Reinhard et al. 2002, equation 4
     return np.maximum.accumulate(255 * np.minimum(mapped, 1) ** (1 / 2.4))
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from dubbing.errors import MediaError, UnsupportedMedia, several
 from dubbing.inputs import not_a_file
-from dubbing.media.colour import planes_of
+from dubbing.media.colour import WHITE_NITS, planes_of, pq_nits, pq_value
 from dubbing.sequences import Sequence, find
 
 __all__ = [
@@ -40,7 +40,6 @@ PACKED = {
 }  # fmt: skip
 """FFmpeg's packed formats, and the planar ones that hold the same samples."""
 _FLOATS = {"gbrpf16le": "gbrp16le", "gbrapf16le": "gbrap16le", "gbrpf32le": "gbrp16le", "gbrapf32le": "gbrap16le"}
-_WHITE_NITS, _PQ_NITS = 203.0, 10_000.0
 NAMED = {1: 6}
 """Transfers and primaries of ITU-T H.273 that DPX can name, and its numbers of them."""
 _DPX_TRANSFERS = {2: 8, 5: 1, 6: 1}  # of SMPTE ST 268 to ITU-T H.273
@@ -321,10 +320,9 @@ def _codes_of(values_HW: np.ndarray, alpha: bool) -> np.ndarray:
 def _light_codes() -> np.ndarray:
     """The 16-bit PQ code of each half float, by its bits: 1.0 is diffuse white (SMPTE ST 2084)."""
     light = np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float64)
-    part = np.clip(np.nan_to_num(light, nan=0.0, posinf=1e5, neginf=0.0) * _WHITE_NITS / _PQ_NITS, 0, 1)
-    m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
-    root = part**m1
-    return np.rint(65535 * ((c1 + c2 * root) / (1 + c3 * root)) ** m2).astype(np.uint16)
+    return np.rint(65535 * pq_value(np.nan_to_num(light, nan=0.0, posinf=1e5, neginf=0.0) * WHITE_NITS)).astype(
+        np.uint16
+    )
 
 
 @cache
@@ -340,7 +338,4 @@ def light_of(codes: np.ndarray) -> np.ndarray:
 
 @cache
 def _lights() -> np.ndarray:
-    m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
-    root = (np.arange(65536) / 65535) ** (1 / m2)
-    part = (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1)
-    return (part * _PQ_NITS / _WHITE_NITS).astype(np.float32)
+    return (pq_nits(np.arange(65536) / 65535) / WHITE_NITS).astype(np.float32)
