@@ -96,7 +96,7 @@ def test_a_run_on_s3_gives_the_bytes_of_a_run_on_disk(
         if "/takes/shot_0002/" in name and "/hi/" in name or "master" in name:
             Objects(Uri(out)).remove(name)
     monkeypatch.setenv("DUB_SCRATCH", str(tmp_path / "a third machine"))
-    assert run(job, out).run_json["done_now"] == 4  # a take, its score, two masters
+    assert run(job, out).run_json["done_now"] == 6  # a take, its score, two masters and their proofs
     assert at(out) == facts_on_disk(finished.out)
 
 

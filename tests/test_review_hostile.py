@@ -145,7 +145,8 @@ def test_a_body_in_chunks_does_not_pass_the_limit_of_writes(serving: Server, met
             pass
         one.settimeout(20)
         try:
-            told = one.recv(4096)
+            while part := one.recv(4096):
+                told += part
         except OSError:
             pass
     assert sent < 64, "64 MB were read"

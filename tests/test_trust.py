@@ -88,9 +88,9 @@ def test_a_damaged_master_is_named_by_status_and_made_again_by_a_run(
     os.truncate(master, 1000)
     code, out, _ = dub("status", copied)
     assert code == 0 and "film.hi.mp4 has 1000 bytes instead of" in out
-    assert started_by(finished.film, copied) == {"master film/hi"}
+    assert started_by(finished.film, copied) == {"master film/hi", "proof film/hi"}
     flip(master)  # its size and its times say nothing
-    assert started_by(finished.film, copied) == {"master film/hi"}
+    assert started_by(finished.film, copied) == {"master film/hi", "proof film/hi"}
     assert facts_on_disk(copied) == facts_on_disk(finished.out)
     master.unlink()
     master.write_bytes(b"another film")  # and the result's own file is whole
@@ -151,7 +151,7 @@ def test_folders_of_earlier_versions_are_used_as_they_are(finished: Finished, co
         path.write_text(json.dumps({k: v for k, v in told.items() if k not in ("files", "check")}))
     assert not started_by(finished.film, copied)
     shutil.rmtree(next(copied.glob("film/hi/master-*")))
-    assert started_by(finished.film, copied) == {"master film/hi"}
+    assert started_by(finished.film, copied) == {"master film/hi", "proof film/hi"}
     assert facts_on_disk(copied) == facts_on_disk(finished.out)
 
 
