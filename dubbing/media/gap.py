@@ -24,13 +24,16 @@ __all__ = ["Gap", "decibels", "gap"]
 
 _BLOCK_DB, _CHROMA_DB = 6.0, 10.0  # by how much less a block of luma, and of chroma, may have
 _EQUAL_DB = 99.0
+_CONTRAST = 2000.0  # variance of 8-bit samples from which on a block's differences count less: letters, drawn boxes
 _BLOCK = 16
 
 
 @dataclass(frozen=True)
 class Gap:
     """How far two pictures are apart. error: sum of squared differences; samples: how many; luma, chroma: the
-    greatest mean squared difference of a block, 0 where no block can be beyond its limit."""
+    greatest mean squared difference of a block, 0 where no block can be beyond its limit. Where the first picture's
+    block has a variance over that of hard edges, its difference is divided by as much: encoders leave more error
+    there, and it shows less (activity masking, as in Watson 1993)."""
 
     error: float
     samples: int
@@ -79,7 +82,10 @@ def gap(a: Picture, b: Picture, patches: Sequence[Patch], least_db: float) -> Ga
     most = [(float(cv2.norm(far, cv2.NORM_INF)) * unit) ** 2 for far in apart]
     if Gap(found.error, samples, most[0], max(most[1:], default=0.0)).fits(least_db):
         return found  # no block can be worse than its worst sample
-    worst = [_worst_block(far, unit, layout.sub if index in (1, 2) else (0, 0)) for index, far in enumerate(apart)]
+    worst = [
+        _worst_block(far, own, unit, layout.sub if index in (1, 2) else (0, 0))
+        for index, (far, own) in enumerate(zip(apart, planes_of(one), strict=True))
+    ]
     return replace(found, luma=worst[0], chroma=max(worst[1:], default=0.0))
 
 
@@ -96,17 +102,22 @@ def _taken_out(far: np.ndarray, x: int, y: int, mask: np.ndarray, sub: tuple[int
     return int(cv2.countNonZero(mask))
 
 
-def _worst_block(far: np.ndarray, unit: float, sub: tuple[int, int]) -> float:
-    """The greatest mean square of a block of 16x16 pixels of the picture; blocks at the right and below are filled by
-    what is reflected."""
+def _worst_block(far: np.ndarray, own: np.ndarray, unit: float, sub: tuple[int, int]) -> float:
+    """The greatest mean square of a block of 16x16 pixels of the picture, by its contrast in `own`; blocks at the right
+    and below are filled by what is reflected."""
     height, width = far.shape
     sides = _BLOCK >> sub[0], _BLOCK >> sub[1]
     columns, rows = -(-width // sides[0]), -(-height // sides[1])
     beyond = rows * sides[1] - height, columns * sides[0] - width
-    if any(beyond):
-        far = cv2.copyMakeBorder(far, 0, beyond[0], 0, beyond[1], cv2.BORDER_REFLECT)
-    square = cv2.multiply(far, far, scale=unit**2, dtype=cv2.CV_32F)
-    return float(cv2.resize(square, (columns, rows), interpolation=cv2.INTER_AREA).max())
+
+    def means(plane: np.ndarray, other: np.ndarray, scale: float) -> np.ndarray:
+        product = cv2.multiply(plane, other, scale=scale, dtype=cv2.CV_32F)
+        if any(beyond):
+            product = cv2.copyMakeBorder(product, 0, beyond[0], 0, beyond[1], cv2.BORDER_REFLECT)
+        return cv2.resize(product, (columns, rows), interpolation=cv2.INTER_AREA)
+
+    variance = means(own, own, unit**2) - means(own, np.ones_like(own), unit) ** 2
+    return float((means(far, far, unit**2) / np.maximum(variance / _CONTRAST, 1)).max())
 
 
 def _alike(one: str, two: str) -> bool:
