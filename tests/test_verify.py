@@ -168,6 +168,25 @@ def test_a_small_change_of_one_picture_is_named(made: tuple[Path, Path, Path], t
     assert [(a, b) for a, b, *_ in found.pictures.differing] == [(33, 33)] and found.pictures.worst_frame == 33
 
 
+def test_loss_at_hard_edges_is_no_difference_and_an_edge_that_moved_is(tmp_path: Path) -> None:
+    """Of a drawn box, as letters are: encoders leave more error there than in skin."""
+    grain = np.random.default_rng(0).normal(0, 14, (16, 16))
+
+    def drawn(name: str, edge: int, box: int, loss: float) -> Path:
+        picture = np.full((192, 320), 40.0)
+        picture[64:128, 96:edge] = box
+        picture[64:80, 128:144] += loss * grain  # the block in which the box ends, at column 136
+        with media.ClipWriter(tmp_path / name, 320, 192, Fraction(25), "ffv1", crf=None) as clip:
+            clip.frame(np.repeat(np.clip(picture, 0, 255).astype(np.uint8)[..., None], 3, axis=2))
+        return tmp_path / name
+
+    def fits(box: int, edge: int, loss: float) -> bool:
+        return media.compare_pictures(drawn("a.mkv", 136, box, 0), drawn("b.mkv", edge, box, loss)).fits
+
+    assert fits(220, 136, 1) and not fits(60, 136, 1)
+    assert not fits(220, 137, 0)
+
+
 def test_a_sample_that_was_changed_is_named(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
     wave = media.read_sound(made[1], None, False)
     wave[40_000, 1] += 2 / 32768
