@@ -12,13 +12,13 @@ from dataclasses import asdict
 from typing import Any
 
 from dubbing.analysis.asked import within
-from dubbing.analysis.mixes import mixed_in
 from dubbing.analysis.dialogue import ONLY
+from dubbing.analysis.mixes import mixed_in
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.people import Cast
 from dubbing.artifacts.proof import MasterProof, Proof
-from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import SHEET, Master, Scores, Signed, Take
 from dubbing.artifacts.turns import TurnList

@@ -1,7 +1,8 @@
 """The faces of one shot: found, followed, measured, and stored compactly once per title.
 
-What a track is: `dubbing.artifacts.tracks`. Where the picture is mixed with another's, no face is looked for: a track ends
-before a dissolve or a fade, and what comes after it is another. This stage knows nothing of sound, nor of who is who.
+What a track is: `dubbing.artifacts.tracks`. Where the picture is mixed with another's, no face is looked for: a track
+ends before a dissolve or a fade, and what comes after it is another. This stage knows nothing of sound, nor of who is
+who.
 """
 
 from __future__ import annotations
