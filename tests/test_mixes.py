@@ -117,7 +117,7 @@ class TestNotFound:
         assert found(film + shot(2, 40)) == []
 
     def test_a_lamp_that_is_turned_down(self) -> None:
-        side = np.linspace(0.2, 0.7, 256, dtype=np.float32)[None, :, None]
+        side = np.linspace(0.1, 0.5, 256, dtype=np.float32)[None, :, None]
         light = [1 - min(max(n - 20, 0) / 15, 1) * side for n in range(60)]
         assert found([p * k for p, k in zip(shot(1, 60), light, strict=True)]) == []
 
