@@ -1,5 +1,7 @@
 """Dissolves and fades: found in pictures whose mixes are known, and nowhere else; no face is followed into one."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -182,3 +184,23 @@ def test_no_face_is_followed_through_a_dissolve(tmp_path: Path) -> None:
         stage.close()
     assert sum(seen) == 40
     assert sorted((t.start_frame, t.end_frame) for t in load_tracks(tmp_path)) == [(0, 15), (25, 40)]
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="needs the shared cases")
+def test_a_woman_who_dissolves_into_a_man_is_two_faces(tmp_path: Path) -> None:
+    script = CASES / "w14_hard_shots.py"
+    subprocess.run([sys.executable, "-B", script.name, str(tmp_path)], cwd=CASES, check=True)
+    film, out = File(tmp_path / "film.mp4", ""), tmp_path / "out"
+    out.mkdir()
+    listed = Shots().process(ShotsInputs(film, None, 3.0, 6), out, lambda n: None)
+    ((start, end),) = listed.mixes
+    assert listed.cuts[2] == (100, 190)
+    assert 131 <= start <= 133
+    assert 156 <= end <= 158
+    stage = Faces()
+    stage.setup()
+    try:
+        stage.process(FacesInputs(100, 190, film, 3, put(out, listed), mixes=listed.mixes), out, lambda n: None)
+    finally:
+        stage.close()
+    assert sorted((t.start_frame, t.end_frame) for t in load_tracks(out)) == [(100, start), (end, 190)]
