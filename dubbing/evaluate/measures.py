@@ -25,7 +25,7 @@ from dubbing import experts, media, models
 from dubbing.config import Config
 from dubbing.errors import StageError
 from dubbing.evaluate import hearing, judging, rendering, takes
-from dubbing.evaluate.clips import Voice
+from dubbing.evaluate.clips import Voice, at_lips, words_beside
 from dubbing.evaluate.measurements import row
 from dubbing.evaluate.session import EvaluatedFilm, Session
 from dubbing.face import canonical, mouth_measures
@@ -47,13 +47,15 @@ _ABSENT = {
 @dataclass(frozen=True)
 class Group:
     """measures: of `evaluation.MEASURES`; measure(session, film, voices, folder): rows, or StageError;
-    judges(settings): the sync experts that its rows depend on."""
+    judges(settings): the sync experts that its rows depend on; reads_words: whether they depend on word times
+    beside the clip."""
 
     name: str
     measures: tuple[str, ...]
     needs_voice: bool
     measure: Callable[[Session, EvaluatedFilm, tuple[Voice, ...], Path], Rows]
     judges: Callable[[Config], list[str]] = lambda settings: []
+    reads_words: bool = False
 
 
 def _experts(settings: Config) -> list[str]:
@@ -67,21 +69,24 @@ def _experts(settings: Config) -> list[str]:
 def _hearing(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 1 of every speaking face. Writes curves_<n>.npz."""
     rows: Rows = []
+    words = words_beside(film.clip.path)
     for n, speaker in enumerate(film.speakers(), 1):
         track = speaker.track
         if not speaker.wave.any():
             continue
         shape, _ = canonical(track.mesh_NP3)
-        heard = hearing.sound_to_shape(shape, speaker.times_s, speaker.wave, speaker.speaks_N, track.seen_N)
+        lips_N = at_lips(words, film.line.times_s(track.start_frame, track.end_frame, centre=True)) if words else None
+        heard = hearing.sound_to_shape(
+            shape, speaker.times_s, speaker.wave, speaker.speaks_N, track.seen_N, lips_N=lips_N
+        )
         if heard is None:
             continue
         np.savez_compressed(out / f"curves_{n}.npz", track=track.id, times_s=heard.times_s, held=heard.held_N,
-                            **heard.curves)  # fmt: skip
-        rows += [row("hearing", name, value, track=track.id, input="moving") for name, value in heard.numbers.items()]
+                            edges_s=heard.edges_s, **heard.curves)  # fmt: skip
+        about = {"track": track.id, "input": "moving", "person": f"actor_{speaker.person}"}
+        rows += [row("hearing", name, value, **about) for name, value in heard.numbers.items()]
     if not rows:
-        raise StageError(
-            f"{film.clip.path.name}: no face speaks for {hearing.LEAST_S:g} s with sound in both parts of its shot."
-        )
+        raise StageError(f"{film.clip.path.name}: no face speaks for {hearing.LEAST_S:g} s in two parts of its shot.")
     return rows
 
 
@@ -216,7 +221,7 @@ def _expert(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], ou
 
 
 GROUPS: tuple[Group, ...] = (
-    Group("hearing", ("hearing",), False, _hearing),
+    Group("hearing", ("hearing",), False, _hearing, reads_words=True),
     Group("rendering", ("rendering",), False, partial(_rendered, measure="rendering")),
     Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub, _experts),
     Group("published", ("published",), True, _published, _experts),

@@ -42,7 +42,7 @@ class Speaker:
     """One face that speaks in one shot of a clip.
 
     wave: float32 mono 16 kHz under the track; times_s: (N,) middles of its frames on that clock; speaks_N: bool.
-    actor: file of the model fitted on the whole clip, or None.
+    actor: file of the model fitted on the whole clip, or None; person: number of whose face it is, within the clip.
     """
 
     track: Track
@@ -50,6 +50,7 @@ class Speaker:
     times_s: np.ndarray
     speaks_N: np.ndarray
     actor: Path | None
+    person: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class EvaluatedFilm:
                 times_s = times_s - float(line.time(track.start_frame))
                 file = models.model_files.get(spoken.actor) if models else None
                 actor = fitted.folder / file if fitted and file else None
-                found.append(Speaker(track, wave, times_s, speaks_N, actor))
+                found.append(Speaker(track, wave, times_s, speaks_N, actor, spoken.actor))
         if not found:
             why = ", ".join(sorted(set(reasons))) or "it has no shot"
             raise StageError(f"{self.clip.path.name}: nobody is seen to speak ({why}).")
