@@ -52,6 +52,7 @@ SCHEMA = pa.schema(
         ("severity", _NUMBER),
         ("excluded_frames", _WHOLE),  # that `only` and `leave` took from it; null where neither is said
         ("character", _TEXT),  # of `face`, where it is known
+        ("lip_leak", _NUMBER),
     ],
     metadata={"schema": "dub.shot.1"},
 )
@@ -70,6 +71,7 @@ FACE_SCHEMA = pa.schema(
         ("review_reason", _TEXT),
         ("character", _TEXT),
         ("stem", _TEXT),  # the character whose stem drives it; null where the dub's one dialogue does
+        ("lip_leak", _NUMBER),
     ],
     metadata={"schema": "dub.face.1"},
 )

@@ -103,7 +103,8 @@ def sound_to_shape(
         known_N = np.isfinite(said)
         if lips is not None:
             found = yardstick.closures(true["opening"], said, times_s, held_N, lips, lips_N)
-            numbers |= {"closures": float(found.true), f"{who}_met": float(found.met),
+            chance = yardstick.met_by_chance(true["opening"], said, times_s, held_N, lips, lips_N)
+            numbers |= {"closures": float(found.true), f"{who}_met": float(found.met), f"{who}_met_by_chance": chance,
                         f"{who}_closures": float(found.made), f"{who}_false": float(found.false)}  # fmt: skip
         leaks = yardstick.leak(said, true["opening"], quiet_N & known_N, speaks_N & seen_N)
         if leaks is not None:

@@ -3,6 +3,7 @@
     blocks(...)              parts of a performance, each held out in turn, with a guard on both sides
     by_lot(...)              a floor: the mouth of another frame of the same face
     closures(...)            lips that shut between open frames: how many are met, how many are made up
+    met_by_chance(...)       how many a prediction meets that knows nothing of when
     best_lag(...)            the shift at which two curves agree best
     quiet(...), leak(...)    where a sound is silent, and how much a mouth moves there
     confidence(...)          an interval for a median over speakers, by bootstrap
@@ -22,14 +23,14 @@ from scipy.interpolate import CubicSpline
 from dubbing.sound import RATE_HZ
 
 __all__ = ["BLOCKS", "GUARD_S", "LAGS_S", "Block", "Closures", "Lips", "best_lag", "blocks", "by_lot", "closures",
-           "confidence", "correlation", "leak", "median", "quiet"]  # fmt: skip
+           "confidence", "correlation", "leak", "median", "met_by_chance", "quiet"]  # fmt: skip
 
 BLOCKS = 4  # with the guards, a fit learns from about 70 % of a clip
 BLOCK_LEAST_S = 1.5  # of speech; a shorter performance is cut into fewer blocks, two at the least
 GUARD_S = 0.5  # on either side of a block nothing is learnt
 LEAST_FRAMES = 6  # fewer say nothing
 LAGS_S = np.round(np.arange(-0.2, 0.201, 0.02), 2)
-SHUT, OPEN = 0.15, 0.4  # of the way from a face's own shut mouth to its wide one: under it shut, over it clearly open
+SHUT, OPEN = 0.1, 0.4  # of the way from a face's own shut mouth to its wide one: under it shut, over it clearly open
 SPREAD = (5, 95)  # percentiles of the true opening: the shut mouth, and the wide one
 LEAST_SPREAD = 0.01  # a mouth that opens less shows no closure
 CLOSED_S = (0.06, 0.34)  # how long lips are shut in speech: 2 to 8 frames at 25 a second
@@ -159,6 +160,22 @@ def closures(
         made += 1
         false += bool((true_N[max(0, a - 1) : b + 1] > lips.open).all())
     return Closures(true, met, made, false)
+
+
+def met_by_chance(
+    true_N: np.ndarray, said_N: np.ndarray, times_s: np.ndarray, judged_N: np.ndarray, lips: Lips,
+    at_N: np.ndarray | None = None,
+) -> float:  # fmt: skip
+    """How many true closures the same prediction meets when it is moved in time, round the judged frames: the mean over
+    moves of a second and more."""
+    frames = np.flatnonzero(judged_N)
+    step = max(1, round(1 / float(np.median(np.diff(times_s)))))
+    met = []
+    for move in range(step, len(frames) - step + 1, max(1, step // 2)):
+        moved_N = said_N.copy()
+        moved_N[frames] = np.roll(said_N[frames], move)
+        met.append(closures(true_N, moved_N, times_s, judged_N, lips, at_N).met)
+    return float(np.mean(met)) if met else 0.0
 
 
 def best_lag(said_N: np.ndarray, true_N: np.ndarray, times_s: np.ndarray, judged_N: np.ndarray) -> tuple[float, float]:
