@@ -10,6 +10,9 @@ from dubbing.evaluate.goals import goals
 from dubbing.evaluate.measurements import row
 from dubbing.evaluate.speakers import of_speakers, persons
 from dubbing.evaluate.yardstick import Closures, Lips
+from dubbing.metrics import RenderedShot
+from dubbing.metrics.mouth import LipLeak
+from dubbing.testing import material
 
 FPS = 25
 TIMES_S = (np.arange(250) + 0.5) / FPS
@@ -168,3 +171,24 @@ def test_word_times_lie_beside_a_clip_or_are_refused_in_a_sentence(tmp_path):
     (tmp_path / "bbaf2n.align").write_text("0.5 1.5 bin\n")
     with pytest.raises(MediaError, match="line 1.*25,000 a second.*found '0.5 1.5 bin'"):
         words_beside(clip)
+
+
+def test_a_take_that_talks_on_in_the_dubs_silence_leaks():
+    count = 100
+    talks = np.abs(np.sin(np.arange(count) * 0.9))
+    silent = np.arange(count) >= 50
+    all_frames = np.ones(count, bool)
+
+    def leak(opening: np.ndarray, heard: bool = True) -> float | None:
+        shot = RenderedShot(
+            np.arange(count), np.arange(count) / 25, material.face(talks), material.face(opening), all_frames,
+            opening, silent, ~all_frames, np.zeros(64_000, np.float32), np.zeros(64_000, np.float32) if heard else None,
+        )  # fmt: skip
+        return LipLeak().of(shot)
+
+    assert leak(np.where(silent, 0.3, talks)) == pytest.approx(0, abs=0.01)
+    assert leak(talks) == pytest.approx(1, abs=0.15)
+    assert leak(np.where(silent, talks / 2, talks)) == pytest.approx(0.5, abs=0.1)
+    assert leak(np.where(silent, talks / 2, talks), heard=False) == pytest.approx(
+        0.5, abs=0.1
+    )  # its own speech instead
