@@ -21,7 +21,7 @@ from dubbing.scoring import find_films
 from dubbing.store import key_of
 
 __all__ = ["Clip", "Voice", "at_lips", "find_clips", "fitted_sound", "rolled", "voice_for", "voices_named",
-           "words_beside", "write_sound", "write_still"]  # fmt: skip
+           "words_beside", "write_sound", "write_standing", "write_still"]  # fmt: skip
 
 USUAL = Path("../shared/media")  # beside a checkout; the clips that are measured where none are named
 WORDS, TICKS_HZ = ".align", 25_000  # word times as the GRID corpus has them (Cooke et al. 2006)
@@ -149,8 +149,13 @@ def write_sound(wave_T: np.ndarray, path: Path) -> None:
 def write_still(source: Path, line: Timeline, frame: int, path: Path) -> None:
     """A film without sound, as long as the clip, in which one frame of it stands still; 25 frames a second."""
     picture = next(iter(media.read(source, line, frame, frame + 1))).bgr()
+    write_standing(picture, float(line.duration), path)
+
+
+def write_standing(picture: np.ndarray, seconds: float, path: Path) -> None:
+    """A film without sound in which a picture (uint8 BGR) stands still; 25 frames a second."""
     height, width = (n // 2 * 2 for n in picture.shape[:2])
-    count = max(1, round(float(line.duration) * 25))
+    count = max(1, round(seconds * 25))
     with media.ClipWriter(path, width, height, Fraction(25), crf=12) as writer:
         for _ in range(count):
             writer.frame(np.ascontiguousarray(picture[:height, :width]))

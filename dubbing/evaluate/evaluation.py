@@ -154,6 +154,10 @@ class Evaluation:
         self, session: Session, group: measures.Group, film: EvaluatedFilm, voices: Sequence[Voice]
     ) -> list[dict[str, Any]]:
         """The rows of one clip and group of measures, made now or read."""
+        if film.photograph and group.name != "languages":
+            name = film.clip.path.name
+            why = f"{name} is a photograph, and shows nobody speak; measure 9 (languages) is of photographs."
+            return [{"measure": m, "name": "all", "input": "still", "reason": why} for m in group.measures]
         about: list[Any] = []
         if group.needs_voice:
             about = [[v.language, content_key(v.path, self.store.root / ".contents.json")] for v in voices]

@@ -13,7 +13,7 @@ It knows no table and no page.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -170,16 +170,25 @@ def _published(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...],
 
 
 def _languages(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
-    """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still."""
+    """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still; or a photograph."""
+    if film.photograph and any(v.path.resolve() == film.clip.path for v in voices):
+        raise StageError(
+            f"{film.clip.path.name} is a photograph, and there is no sound to dub it with; give --dub-sound FILE."
+        )
+    sounds = {v.language: session.sound_for(film, v) for v in voices}
+    if film.photograph:
+        return _spoken_by(film, {"still": session.dubbed(film, sounds)}, voices, out)
     speaker = max(film.speakers(), key=lambda s: float(s.speaks_N.sum()))
     opening = mouth_measures(canonical(speaker.track.mesh_NP3)[0])["opening"] + 0.002 * np.abs(speaker.track.yaw_N)
     frame = int(speaker.track.frames_N[np.where(speaker.track.seen_N, opening, np.inf).argmin()])
-    sounds = {v.language: session.sound_for(film, v) for v in voices}
+    kinds = {"moving": session.dubbed(film, sounds), "still": session.dubbed(session.still(film, frame), sounds)}
+    return _spoken_by(film, kinds, voices, out)
+
+
+def _spoken_by(film: EvaluatedFilm, kinds: Mapping[str, EvaluatedFilm], voices: tuple[Voice, ...], out: Path) -> Rows:
+    """The numbers of measure 9, by `moving` and `still`. Copies the contact sheets of stills."""
     rows: Rows = []
-    for kind, made in (
-        ("moving", session.dubbed(film, sounds)),
-        ("still", session.dubbed(session.still(film, frame), sounds)),
-    ):
+    for kind, made in kinds.items():
         for voice in voices:
             done, why = takes.finished(made, voice.language)
             for take in done:
@@ -188,7 +197,7 @@ def _languages(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...],
                 numbers = {k: v for k, v in takes.sync(take.score).items() if k in _IN_LANGUAGES}
                 numbers["opening_corr"] = takes.following(take).get("opening_corr")
                 numbers["sharpness"] = take.score.get("sharpness")
-                numbers["motion_per_s"] = takes.silence(made, take).get("motion_per_s")
+                numbers |= {k: v for k, v in takes.silence(made, take).items() if k in ("motion_per_s", "lip_leak")}
                 rows += [row("languages", k, v, **about) for k, v in numbers.items() if v is not None]
                 if kind == "still" and take.sheet.exists():
                     name = f"sheet_still_{voice.language}_{take.step.shot.id}.jpg"
