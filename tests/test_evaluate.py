@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from waiting import until
@@ -208,6 +209,23 @@ def test_the_command_writes_a_table_and_a_page(clip, out, dub):
         and html.count("data:image/png;base64,") >= 3
     )
     assert "http" not in html
+
+
+def test_of_a_photograph_the_dub_is_measured_and_nothing_else(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr("dubbing.evaluate.session.PHOTOGRAPH_S", 2.0)
+    photo = tmp_path / "photo.png"
+    picture = next(iter(media.read(clip, media.timeline(clip), 40, 41))).bgr()
+    photo.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    only = ("hearing", "languages")
+    voices = (Voice("hi", clip.parent / "film.hi.flac"),)
+    rows = Evaluation(tmp_path / "out", Options(only=only, voices=voices), config.load()).run([Clip("photo", photo)])
+    numbers = {r["name"]: r for r in rows if r.get("value") is not None}
+    assert {"lse_d", "opening_corr", "sharpness", "lip_leak"} <= numbers.keys()
+    assert {(r["measure"], r["input"], r["language"]) for r in numbers.values()} == {("languages", "still", "hi")}
+    assert numbers["opening_corr"]["value"] > 0.7 and numbers["lip_leak"]["value"] < 0.6
+    assert [r["measure"] for r in rows if r.get("reason")] == ["hearing"]
+    alone = Evaluation(tmp_path / "out", Options(only=("languages",)), config.load()).run([Clip("photo", photo)])
+    assert [r.get("value") for r in alone] == [None] and "give --dub-sound FILE" in alone[0]["reason"]
 
 
 def test_goals_take_the_right_clips():

@@ -170,7 +170,7 @@ def _published(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...],
 
 
 def _languages(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
-    """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still; or a photograph."""
+    """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still; or a photo."""
     if film.photograph and any(v.path.resolve() == film.clip.path for v in voices):
         raise StageError(
             f"{film.clip.path.name} is a photograph, and there is no sound to dub it with; give --dub-sound FILE."
