@@ -79,7 +79,8 @@ def goals(rows: Rows) -> list[Goal]:
                 "that it never saw"),
         _median("fitted, width correlation", in_sync, "hearing", "fitted_width_corr", 0.55, None,
                 "in sync that the prior never saw"),
-        _part("lips shut between open frames: met", in_sync, "fitted_met", "closures", 0.9, None, "true closures"),
+        _part("lips shut between open frames: met", in_sync, "fitted_met", "closures", 0.9, None,
+              f"true closures{_by_chance(in_sync)}"),
         _part("lips shut where they are open", in_sync, "fitted_false", "fitted_closures", None, 0.15,
               "predicted closures"),
         _median("following", rows, "following", "opening_corr", 0.95, None),
@@ -126,6 +127,12 @@ def _part(
     count = int(sum(b for _, b in pairs))
     return Goal(what, part(pairs), low, high, f"{count} {things} of {several(len(pairs), 'speaker')}", 2,
                 confidence(pairs, part))  # fmt: skip
+
+
+def _by_chance(rows: Rows) -> str:
+    """What part of the true closures a prediction meets that knows nothing of when, in words."""
+    met, true = (sum(_values(rows, "hearing", name)) for name in ("fitted_met_by_chance", "closures"))
+    return f" ({met / true:.2f} by chance)" if met and true else ""
 
 
 def _over_stretches(rows: Rows, name: str) -> tuple[float | None, int]:
