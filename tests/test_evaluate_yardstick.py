@@ -54,7 +54,7 @@ def test_blocks_share_the_speech_and_learn_from_nothing_near_them():
 
 
 def test_a_short_performance_has_fewer_blocks_and_silence_none():
-    assert len(yardstick.blocks(TIMES_S[:75], ALL[:75], ALL[:75], ALL[:75])) == 2
+    assert len(yardstick.blocks(TIMES_S[:60], ALL[:60], ALL[:60], ALL[:60])) == 2
     assert yardstick.blocks(TIMES_S[:10], ALL[:10], ALL[:10], ALL[:10]) == []
     assert yardstick.blocks(TIMES_S, ~ALL, ~ALL, ALL) == []
     begins = ALL.copy()

@@ -26,7 +26,7 @@ __all__ = ["BLOCKS", "GUARD_S", "LAGS_S", "Block", "Closures", "Lips", "best_lag
            "confidence", "correlation", "leak", "median", "met_by_chance", "quiet"]  # fmt: skip
 
 BLOCKS = 4  # with the guards, a fit learns from about 70 % of a clip
-BLOCK_LEAST_S = 1.5  # of speech; a shorter performance is cut into fewer blocks, two at the least
+BLOCK_LEAST_S = 1.0  # of speech; a shorter performance is cut into fewer blocks, two at the least
 GUARD_S = 0.5  # on either side of a block nothing is learnt
 LEAST_FRAMES = 6  # fewer say nothing
 LAGS_S = np.round(np.arange(-0.2, 0.201, 0.02), 2)
