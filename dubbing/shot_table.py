@@ -54,7 +54,11 @@ SCHEMA = pa.schema(
         ("severity", _NUMBER),
         ("excluded_frames", _WHOLE),  # that `only` and `leave` took from it; null where neither is said
         ("character", _TEXT),  # of `face`, where it is known
+<<<<<<< HEAD
         ("mixed_frames", _WHOLE),  # that a dissolve or a fade takes from it: nothing is rendered there
+=======
+        ("lip_leak", _NUMBER),
+>>>>>>> main
     ],
     metadata={"schema": "dub.shot.1"},
 )
@@ -73,6 +77,7 @@ FACE_SCHEMA = pa.schema(
         ("review_reason", _TEXT),
         ("character", _TEXT),
         ("stem", _TEXT),  # the character whose stem drives it; null where the dub's one dialogue does
+        ("lip_leak", _NUMBER),
     ],
     metadata={"schema": "dub.face.1"},
 )
