@@ -54,11 +54,8 @@ SCHEMA = pa.schema(
         ("severity", _NUMBER),
         ("excluded_frames", _WHOLE),  # that `only` and `leave` took from it; null where neither is said
         ("character", _TEXT),  # of `face`, where it is known
-<<<<<<< HEAD
-        ("mixed_frames", _WHOLE),  # that a dissolve or a fade takes from it: nothing is rendered there
-=======
         ("lip_leak", _NUMBER),
->>>>>>> main
+        ("mixed_frames", _WHOLE),  # that a dissolve or a fade takes from it: nothing is rendered there
     ],
     metadata={"schema": "dub.shot.1"},
 )
