@@ -48,7 +48,7 @@ TRAIN = (
     Source("grid/grid_sbwe5n.mpg", "grid_h"),
     Source("grid/grid_swiz3n.mpg", "grid_i"),
 )
-# These may be trained on too, once each clip's lag is found and undone: sound late by 2 to 6 frames, under another folder.
+# These may be trained on too, once each clip's lag is found and undone (sound late by 2 to 6 frames); another folder.
 # Addresses are one man's, US government works in the public domain; the presenter is under Apache-2.0.
 LATE = (
     *(Source(f"address_0{number}.mp4", "address") for number in range(1, 10)),
