@@ -246,7 +246,7 @@ def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
         Goal("offset within one frame, part of shots", float(np.mean(near)) if near else None, 1.0, None,
              several(len(near), "dubbed shot")),
         Goal("expert: offsets found, part", told, 0.85, None, f"{told_over} stretches of 4 s it never saw"),
-        Goal("expert: own sound told from foreign, part", nearer, 0.97, None, f"{nearer_over} stretches of 4 s"),
+        Goal("expert: own sound told from foreign, part", nearer, 0.98, None, f"{nearer_over} stretches of 4 s"),
         Goal("rendering, ms a frame", render, None, 15.0, render_over, 1),
         Goal("fitting, s for 10 minutes at 25 fps", None if fit is None else fit * 15, None, 120.0, fit_over, 0),
     ]  # fmt: skip

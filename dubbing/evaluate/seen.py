@@ -24,6 +24,16 @@ TRAINED_ON: dict[str, str] = {
     "grid_sbia1a": "768e49272122f157",
     "grid_sbwe5n": "6707e709f1d713a6",
     "grid_swiz3n": "080f3e1511879a3b",
+    "address_01": "c048270369b88ab2",
+    "address_02": "065ae19e47befb2e",
+    "address_03": "f85f65c27cd8f59c",
+    "address_04": "446dd690891997c9",
+    "address_05": "00c721ecc9fa9e8d",
+    "address_06": "4117146cae56478b",
+    "address_07": "e7231cfd81c229c3",
+    "address_08": "12ed796dfa11cc4c",
+    "address_09": "3eb498d35b178600",
+    "presenter_1080x1920": "cfa177b2a44f7809",
 }
 
 # films cut from them
