@@ -16,15 +16,16 @@ import numpy as np
 
 from dubbing.errors import MediaError
 
-__all__ = ["LATE", "TEST", "TRAIN", "Clip", "Source", "grid_s1", "load", "load_all", "save"]
+__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "grid_s1", "load", "load_all", "save"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """One clip: its file under the media folder, and who speaks (one name, one person)."""
+    """One clip: its file under its folder, who speaks (one name, one person), and whether its sound may be late."""
 
     file: str
     speaker: str
+    late: bool = False
 
     @property
     def name(self) -> str:
@@ -48,11 +49,10 @@ TRAIN = (
     Source("grid/grid_sbwe5n.mpg", "grid_h"),
     Source("grid/grid_swiz3n.mpg", "grid_i"),
 )
-# These may be trained on too, once each clip's lag is found and undone (sound late by 2 to 6 frames); another folder.
-# Addresses are one man's, US government works in the public domain; the presenter is under Apache-2.0.
-LATE = (
-    *(Source(f"address_0{number}.mp4", "address") for number in range(1, 10)),
-    Source("presenter_1080x1920.mp4", "presenter"),
+# Works of the US government (public domain) and a clip under a permissive licence, with sound 2 to 6 frames late.
+DATA = (
+    *(Source(f"video/address_{n:02d}.mp4", "address", late=True) for n in range(1, 10)),
+    Source("video/presenter_1080x1920.mp4", "presenter", late=True),
 )
 # Never trained on. frontal_512's sound is about 3 frames off as recorded.
 TEST = (
@@ -91,7 +91,7 @@ def grid_s1(folder: Path, pupil: Literal["prior", "expert"]) -> tuple[Source, ..
     found = sorted(folder.glob("*.mpg"))
     if not found:
         raise MediaError(f"{folder}: no sentence (*.mpg) of GRID is in it. Give --grid the folder of speaker s1.")
-    return tuple(Source(path.name, "grid_s1") for path in found[("prior", "expert").index(pupil) :: 2])
+    return tuple(Source(path.name, "s1") for path in found[("prior", "expert").index(pupil) :: 2])
 
 
 def load_all(sources: Sequence[Source], meshes: Path | None = None, media: Path | None = None) -> list[Clip]:

@@ -43,7 +43,7 @@ from dubbing.experts.lips import (
 from dubbing.experts.lse import WINDOW
 from shipped_weights import sync_material
 from shipped_weights.augment import disturb_mouth, disturb_sound
-from shipped_weights.clips import LATE, TRAIN, Clip, grid_s1, load_all
+from shipped_weights.clips import DATA, TRAIN, Clip, grid_s1, load_all
 from shipped_weights.sync_material import Drawn
 
 __all__ = ["Prepared", "Recipe", "main", "prepare", "train", "write_npz"]
@@ -318,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     clips = load_all(TRAIN, options.meshes, options.media)
     # GRID's first speaker has half of the sentences that he may teach: more of one man teach nothing more.
-    clips += [sync_material.aligned(clip) for clip in load_all(LATE, options.meshes, options.data)]
+    clips += [sync_material.aligned(clip) for clip in load_all(DATA, options.meshes, options.data)]
     clips += load_all(grid_s1(options.grid, "expert")[::2], options.meshes, options.grid)
     prepared, recipe = prepare(clips), Recipe()
     if options.cross:
