@@ -124,7 +124,7 @@ def material(
     return made
 
 
-def draw(clips: Sequence[Material], picks: Sequence[int], count: int, rng: np.random.Generator) -> Drawn:
+def draw(clips: Sequence[Material], picks: np.ndarray, count: int, rng: np.random.Generator) -> Drawn:
     """A stretch of `count` windows of each picked clip and its sound, all at one random speed each."""
     frames = count + WINDOW
     true, told, sounds = [], [], []
@@ -139,7 +139,7 @@ def draw(clips: Sequence[Material], picks: Sequence[int], count: int, rng: np.ra
         copy = int(rng.integers(len(clip.sounds)))
         at = PER_FRAME * (start + speed * torch.arange(frames * PER_FRAME) / PER_FRAME) / clip.speeds[copy]
         sounds.append(read_at(clip.sounds[copy], at))
-    return Drawn(torch.stack(true), torch.stack(told), torch.stack(sounds), torch.tensor(list(picks)))
+    return Drawn(torch.stack(true), torch.stack(told), torch.stack(sounds), torch.from_numpy(np.asarray(picks)))
 
 
 def warped(coef_SnK: Tensor, rng: np.random.Generator) -> Tensor:
