@@ -1,4 +1,4 @@
-"""Rows of an evaluation: one per number, schema `dub.eval.1`; their medians; the goals beside them.
+"""Rows of an evaluation: one per number, schema `dub.eval.1`; their medians over clips, generators and languages.
 
 A clip that could not be measured has one row per measure that says why. Extend at the end only.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dubbing.errors import OutputError, several
+from dubbing.errors import OutputError
 from dubbing.store import Store
 
-__all__ = ["BESIDE", "COLUMNS", "SCHEMA", "Goal", "absent", "by_clip", "by_generator", "goals", "languages",
-           "measured_beside", "median_of", "read_table", "row", "side_by_side", "summary", "write_table"]  # fmt: skip
+__all__ = ["BESIDE", "COLUMNS", "SCHEMA", "absent", "by_clip", "by_generator", "languages", "measured_beside",
+           "median_of", "read_table", "row", "side_by_side", "summary", "write_table"]  # fmt: skip
 
 NAME = "dub.eval.1"
 _TEXT = pa.string()
@@ -34,6 +33,7 @@ SCHEMA = pa.schema(
         ("seconds", pa.float32()),  # of the processor that the measure took on this clip
         ("key", _TEXT),
         ("model", _TEXT),  # which checkpoint, where the generator has several
+        ("person", _TEXT),  # whose face, within the clip, where that is known
     ],
     metadata={"schema": NAME},
 )
@@ -42,7 +42,11 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("fitted", "hearing", "fitted_opening_corr", 2),
     ("prior", "hearing", "prior_whole_opening_corr", 2),
     ("error", "hearing", "fitted_opening_error", 3),
+    ("width", "hearing", "fitted_width_corr", 2),
+    ("lips", "hearing", "fitted_protrusion_corr", 2),
     ("ridge", "hearing", "ridge_opening_corr", 2),
+    ("lag", "hearing", "prior_best_lag_s", 2),
+    ("leak", "hearing", "fitted_leak", 2),
     ("PSNR", "rendering", "psnr_db", 1),
     ("SSIM", "rendering", "ssim", 2),
     ("M-LMD", "rendering", "m_lmd", 4),
@@ -55,6 +59,7 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("pixels", "steadiness", "pixels", 2),
     ("seam", "seam", "edge", 2),
     ("silence", "silence", "motion_ratio", 2),
+    ("LipLeak", "silence", "lip_leak", 2),
     ("recovery", "sync", "recovery", 2),
     ("offset", "sync", "offset_frames_abs", 1),
     ("found", "expert", "consistent", 2),
@@ -83,34 +88,6 @@ BESIDE: tuple[tuple[str, str, str, int], ...] = (
     ("MB", "resynthesis", "size_mb", 1),
 )
 LANGUAGE_NAMES = ("lse_d", "lse_c", "offset_frames", "recovery", "opening_corr", "sharpness", "motion_per_s")
-IN_SYNC_S = 0.08  # a clip whose lips and sound lie further apart, by the prior's best lag, is out of sync
-
-
-@dataclass(frozen=True)
-class Goal:
-    """One line of the goals' table. value: None where nothing was measured; low, high: what is allowed; over: of what
-    the value is the median."""
-
-    what: str
-    value: float | None
-    low: float | None
-    high: float | None
-    over: str
-    digits: int = 2
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the value lies where it should; None where there is none."""
-        if self.value is None:
-            return None
-        return (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
-
-    @property
-    def wanted(self) -> str:
-        """The goal in words."""
-        if self.low is not None and self.high is not None:
-            return f"{self.low:g} to {self.high:g}"
-        return f"at least {self.low:g}" if self.low is not None else f"at most {self.high:g}"
 
 
 def row(measure: str, name: str, value: float | None, **more: Any) -> dict[str, Any]:
@@ -208,6 +185,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
+<<<<<<< HEAD
 def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
     """The goals of the built-in generator, with what was measured."""
     lag = by_clip(rows, "hearing", "prior_best_lag_s")
@@ -269,6 +247,8 @@ def _values(rows: Iterable[Mapping[str, Any]], measure: str, name: str) -> list[
     return [r["value"] for r in named if r.get("value") is not None]
 
 
+=======
+>>>>>>> main
 def languages(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Measure 9: per language and input the medians over clips, by name; `clips`: how many."""
     kinds = dict.fromkeys((r["language"], r["input"]) for r in rows if r["measure"] == "languages" and r.get("name"))
