@@ -16,11 +16,7 @@ import numpy as np
 
 from dubbing.errors import MediaError
 
-<<<<<<< HEAD
-__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "grid_s1", "load", "load_all", "save"]
-=======
-__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid", "load", "load_all", "save"]
->>>>>>> main
+__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid", "grid_s1", "load", "load_all", "save"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +49,7 @@ TRAIN = (
     Source("grid/grid_sbwe5n.mpg", "grid_h"),
     Source("grid/grid_swiz3n.mpg", "grid_i"),
 )
-<<<<<<< HEAD
-# Works of the US government (public domain) and a clip under a permissive licence, with sound 2 to 6 frames late.
-=======
 # Works of the US government (public domain), and a clip under a permissive licence; sound 2 to 6 frames late.
->>>>>>> main
 DATA = (
     *(Source(f"video/address_{n:02d}.mp4", "address", late=True) for n in range(1, 10)),
     Source("video/presenter_1080x1920.mp4", "presenter", late=True),
@@ -88,7 +80,6 @@ class Clip:
     wave: np.ndarray
 
 
-<<<<<<< HEAD
 def grid_s1(folder: Path, pupil: Literal["prior", "expert"]) -> tuple[Source, ...]:
     """Which sentences of GRID's first speaker (Cooke et al. 2006, CC BY 4.0) one of the two pupils may be trained on.
 
@@ -101,7 +92,8 @@ def grid_s1(folder: Path, pupil: Literal["prior", "expert"]) -> tuple[Source, ..
     if not found:
         raise MediaError(f"{folder}: no sentence (*.mpg) of GRID is in it. Give --grid the folder of speaker s1.")
     return tuple(Source(path.name, "s1") for path in found[("prior", "expert").index(pupil) :: 2])
-=======
+
+
 def grid(folder: Path) -> list[Source]:
     """Every clip of GRID's speaker 1, `folder/*.mpg`, by name. Raises MediaError where there is none."""
     found = [Source(path.name, "s1") for path in sorted(folder.glob("*.mpg"))]
@@ -119,7 +111,6 @@ def curves(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     return [
         (media.read_sound(path), np.load(path.with_suffix(".npy"))[:, jaw]) for path in sorted(folder.glob("*.flac"))
     ]
->>>>>>> main
 
 
 def load_all(sources: Sequence[Source], meshes: Path | None = None, media: Path | None = None) -> list[Clip]:
