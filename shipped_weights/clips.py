@@ -32,12 +32,12 @@ class Source:
         return Path(self.file).stem
 
 
-# Permissive licences (GRID: CC BY 4.0). Two GRID clips show one man.
+# Permissive licences (GRID: CC BY 4.0). Two GRID clips show one man, another one GRID's speaker 1.
 TRAIN = (
     Source("kitchen_1080x1920.mp4", "kitchen"),
     Source("garden_1080x1920.mp4", "garden"),
     Source("webcam_glasses.mp4", "webcam"),
-    Source("grid/grid_bbaf2n.mpg", "grid_a"),
+    Source("grid/grid_bbaf2n.mpg", "s1"),
     Source("grid/grid_brbk7n.mpg", "grid_b"),
     Source("grid/grid_id2_swwp2s.mpg", "grid_2"),
     Source("grid/grid_pwij3p.mpg", "grid_2"),
@@ -95,8 +95,9 @@ def grid_s1(folder: Path, pupil: Literal["prior", "expert"]) -> tuple[Source, ..
 
 
 def grid(folder: Path) -> list[Source]:
-    """Every clip of GRID's speaker 1, `folder/*.mpg`, by name. Raises MediaError where there is none."""
-    found = [Source(path.name, "s1") for path in sorted(folder.glob("*.mpg"))]
+    """Clips of GRID's speaker 1 that TRAIN has not, `folder/*.mpg`, by name. Raises MediaError where there is none."""
+    had = {source.name.removeprefix("grid_") for source in TRAIN}
+    found = [Source(path.name, "s1") for path in sorted(folder.glob("*.mpg")) if path.stem not in had]
     if not found:
         raise MediaError(f"{folder} holds no *.mpg; give --grid the folder of GRID's clips of speaker 1.")
     return found
