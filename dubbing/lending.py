@@ -140,8 +140,8 @@ def _lender(other: Job, title: Title, out: str) -> _Lender:
     actors, who = other.result(fitted), other.result(speakers)
     if fitted is None or speakers is None or actors is None or who is None:
         raise InputError(
-            f"Title {title.id} in {out!r} has no fitted actors of this version of dub: its run was not finished, or was "
-            "another version's. Run it again, or leave this folder out."
+            f"Title {title.id} in {out!r} has no fitted actors of this version of dub: its run did not get so far, or "
+            "was another version's. Run it again, or leave this folder out."
         )
     shots = other.shots(title) or []
     described = [known.get(Descriptors, None, shot.id) for shot in shots] if other.face_descriptor else []
