@@ -118,9 +118,9 @@ class Fit:
 
 
 def _around(centred_TF: np.ndarray, place_N: np.ndarray, fit: Fit) -> np.ndarray:
-    """What is heard around these places, in units of its own spread, float32 (N, W)."""
+    """What is heard around these places, float32 (N, W), in one unit: what varies little says little."""
     count = len(fit.gain_K)
-    ear = (centred_TF[:, count:] / fit.heard_std_F[count:]).astype(np.float32)
+    ear = (centred_TF[:, count:] / np.sqrt((fit.heard_std_F[count:] ** 2).mean())).astype(np.float32)
     return np.concatenate([at_times(ear, place_N + tap, 1.0) for tap in TAPS], 1)
 
 
