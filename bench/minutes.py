@@ -105,9 +105,8 @@ def ceiling(held: Sequence[Sentence], known: Sequence[Sentence]) -> str:
     mine, theirs, smooth = [], [], []
     for one in held:
         x = one.example
-        smooth.append(
-            correlation(smoothed(one.opening_N[:, None], x.times_s)[x.speaking_N, 0], one.opening_N[x.speaking_N])
-        )
+        calm = smoothed(one.opening_N[:, None], x.times_s)[:, 0]
+        smooth.append(correlation(calm[x.speaking_N], one.opening_N[x.speaking_N]))
         true, again = [], []
         for key, start, end in around(one):
             if not said[key]:
@@ -121,9 +120,9 @@ def ceiling(held: Sequence[Sentence], known: Sequence[Sentence]) -> str:
             mine.append(np.concatenate(true))
             theirs.append(np.concatenate(again))
     each = [correlation(a, b) for a, b in zip(mine, theirs, strict=True)]
+    every = correlation(np.concatenate(mine), np.concatenate(theirs))
     return (
-        f"ceiling: the same words said again {np.median(each):.3f} ({correlation(np.concatenate(mine), np.concatenate(theirs)):.3f})"
-        f", smoothed mesh {np.median(smooth):.3f}"
+        f"ceiling: the same words said again {np.median(each):.3f} ({every:.3f}), smoothed mesh {np.median(smooth):.3f}"
     )
 
 

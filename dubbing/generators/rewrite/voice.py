@@ -40,7 +40,7 @@ SMOOTH_S = 0.03  # of what is heard, standard deviation
 LEVELLED_FRAMES = 50.0  # an example with this many frames is trusted by half on where its mouth sits
 LAGS_S = np.round(np.arange(-0.3, 0.301, 0.02), 2)
 LAG_GAIN = 0.05  # by how much a lag must better the correlation to be believed
-LAG_LEAST_S = 3.0
+LAG_LEAST_S, LAG_SURE = 3.0, 0.3  # of dialogue, and of correlation, below which no lag is believed
 _MIDDLES = [[LOWER_FACE.index(point) for point in pair] for pair in ((82, 87), (13, 14), (312, 317))]
 
 
@@ -279,7 +279,8 @@ def _lag(minutes: Minutes) -> float:
         said = np.concatenate(heard_N)
         scores.append(np.corrcoef(said, opening)[0, 1] if said.std() > 1e-9 else 0.0)
     best = int(np.argmax(scores))
-    return float(LAGS_S[best]) if scores[best] > scores[len(LAGS_S) // 2] + LAG_GAIN else 0.0
+    sure = scores[best] > max(LAG_SURE, scores[len(LAGS_S) // 2] + LAG_GAIN)
+    return float(LAGS_S[best]) if sure else 0.0
 
 
 def _envelope(times_s: np.ndarray, speech_N: np.ndarray) -> np.ndarray:
