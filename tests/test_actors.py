@@ -59,9 +59,8 @@ def face(opening_N: np.ndarray, px: float) -> np.ndarray:
 def talk(frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A voice, float32 at 16 kHz, and how far its mouth opens in each frame."""
     rng = np.random.default_rng(seed)
-    steps = np.interp(
-        np.arange(frames), np.arange(0, frames + 4, 4), rng.uniform(0, 1, frames // 4 + 2)[: frames // 4 + 1]
-    )
+    knots = np.arange(0, frames + 4, 4)
+    steps = np.interp(np.arange(frames), knots, rng.uniform(0, 1, len(knots)))
     t = np.arange(frames * HZ // 25) / HZ
     loud = np.interp(t * 25, np.arange(frames), steps)
     buzz = sum(np.sin(2 * np.pi * 130 * k * t) / k for k in range(1, 20))
@@ -126,7 +125,7 @@ def fit(job: Job) -> FittedActors:
 
 def written(folder: Path, name: str, frames: int, character: str | None = None, **title: Any) -> Path:
     """A manifest of a plain film; character: who is in its cast, with a picture."""
-    path = plain_job(folder, {"fr": "fr.wav"}, frames, video=f"{name}.mp4", job=f"{name}.yaml")
+    path = plain_job(folder, {"fr": f"{name}.wav"}, frames, video=f"{name}.mp4", job=f"{name}.yaml")
     job = json.loads(path.read_text(encoding="utf-8"))
     if character:
         (folder / "face.png").write_bytes(b"a picture that nobody looks at")
@@ -166,9 +165,8 @@ def test_every_shot_of_a_title_is_used_and_of_too_many_the_clearest(
 
 
 def test_small_and_turned_faces_count_less() -> None:
-    near = Track(
-        "a", np.arange(4), face(np.zeros(4), 160.0), np.array([1, 1, 1, 0], bool), np.array([0, 30, 70, 0]), 320
-    )
+    seen, yaw = np.array([1, 1, 1, 0], bool), np.array([0, 30, 70, 0], np.float32)
+    near = Track("a", np.arange(4), face(np.zeros(4), 160.0), seen, yaw, 320.0)
     straight, turned, away, hidden = clear_frames(near)
     assert straight == 1 and 0.4 < turned < 0.8 and 0 < away < 0.2 and hidden == 0
     far = replace(near, mesh_NP3=face(np.zeros(4), 20.0))
@@ -213,8 +211,7 @@ def test_what_cannot_lend_is_refused(tmp_path: Path, other: Path, dub: Dub) -> N
 
     def refused(out: Path, where: str = "out", of: Path = path) -> str:
         found = jobs.check(manifest.load(of).learning([out]), tmp_path / where, listen=False)
-        (problem,) = [str(p) for p in found.problems]
-        assert problem.startswith("--from: "), problem
+        (problem,) = [str(p) for p in found.problems if str(p).startswith("--from: ")]
         return problem
 
     (tmp_path / "empty").mkdir()
@@ -224,8 +221,8 @@ def test_what_cannot_lend_is_refused(tmp_path: Path, other: Path, dub: Dub) -> N
     (actors,) = other.glob("reel/analysis/actors-*")
     (actors / "result.json").write_text('{"schema": "dub.actors.1"}', encoding="utf-8")
     assert "another version" in refused(other) or "run the job again" in refused(other)
-    told = dub("run", str(path), "--from", str(tmp_path / "empty"), "--out", str(tmp_path / "out"))
-    assert told.code == 2 and "--from: " in told.err
+    code, _, told = dub("run", path, "--from", tmp_path / "empty", "--out", tmp_path / "out")
+    assert code == 2 and "--from: " in told and "no run.json" in told
 
 
 def looks(names: tuple[str, ...] = (), at: float | None = None) -> Looks:

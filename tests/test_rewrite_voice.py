@@ -45,7 +45,7 @@ def speech_like(seconds: float, seed: int, pitch_hz: float = 120.0) -> np.ndarra
 
 
 def opening_to(wave: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """The made actor's rule: lips open as everyone's would, up to 0.2, and by something of the sound that is their own."""
+    """The made actor's rule: lips open as everyone's would, up to 0.2, and by something of the sound besides."""
     heard = voice.heard(Prior.load(), wave)
     own = heard[:, 0] / heard[:, 0].std() + heard[:, COEFS + 2] / heard[:, COEFS + 2].std()
     return at_times(0.1 + 0.1 * np.tanh(own[:, None]), times_s, STEP_HZ)[:, 0].astype(np.float64)

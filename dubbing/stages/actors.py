@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
 from dubbing import media
 from dubbing.analysis.casting import Looks, same_people
@@ -166,7 +167,7 @@ def _examples(inputs: ActorsInputs, line: Timeline, pieces: list[_Piece]) -> Ite
         wave = load_wave(inputs.source_sound.folder, first, last)
         times_s = line.times_s(piece.start, piece.end, centre=True) - float(line.time(piece.start))
         shape, _ = canonical(track.mesh_NP3[at])
-        near = np.convolve(clear_N > 0, np.ones(2 * int(_REST_S * line.rate) + 1), "same") > 0.5
+        near = maximum_filter1d(clear_N > 0, 2 * int(_REST_S * line.rate) + 1)
         lower = lower_of(shape)[near].astype(np.float32)
         yield voice.Example(lower, times_s[near], wave, clear_N[near] > 0, clear_N[near])
 
