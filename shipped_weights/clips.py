@@ -15,7 +15,7 @@ import numpy as np
 
 from dubbing.errors import MediaError
 
-__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "grid", "load", "load_all", "save", "words"]
+__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid", "load", "load_all", "save"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ TRAIN = (
     Source("grid/grid_sbwe5n.mpg", "grid_h"),
     Source("grid/grid_swiz3n.mpg", "grid_i"),
 )
-# Works of the US government (public domain) and one more clip under a permissive licence, with sound 2 to 6 frames late.
+# Works of the US government (public domain), and a clip under a permissive licence; sound 2 to 6 frames late.
 DATA = (
     *(Source(f"video/address_{n:02d}.mp4", "address", late=True) for n in range(1, 10)),
     Source("video/presenter_1080x1920.mp4", "presenter", late=True),
@@ -80,17 +80,22 @@ class Clip:
 
 
 def grid(folder: Path) -> list[Source]:
-    """Every clip of GRID's speaker 1 (`folder/*.mpg`), in the order of their names. Raises MediaError where there is none."""
+    """Every clip of GRID's speaker 1, `folder/*.mpg`, by name. Raises MediaError where there is none."""
     found = [Source(path.name, "s1") for path in sorted(folder.glob("*.mpg"))]
     if not found:
         raise MediaError(f"{folder} holds no *.mpg; give --grid the folder of GRID's clips of speaker 1.")
     return found
 
 
-def words(path: Path) -> list[tuple[float, float, str]]:
-    """A word list of GRID (.align): start and end in seconds, and the word."""
-    rows = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
-    return [(int(start) / 25_000, int(end) / 25_000, word) for start, end, word in rows]
+def curves(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The Mandarin recordings: float32 mono 16 kHz, and how far the jaw is open at 30 frames a second, (N,)."""
+    from dubbing import media
+
+    names = (folder / "names.txt").read_text(encoding="utf-8").split()
+    jaw = names.index("mouth_stretch_c")
+    return [
+        (media.read_sound(path), np.load(path.with_suffix(".npy"))[:, jaw]) for path in sorted(folder.glob("*.flac"))
+    ]
 
 
 def load_all(sources: Sequence[Source], meshes: Path | None = None, media: Path | None = None) -> list[Clip]:

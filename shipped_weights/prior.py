@@ -24,6 +24,8 @@ from dubbing.face import canonical
 from dubbing.generators.rewrite import hearing, shape, voice
 from dubbing.generators.rewrite.fitting import LEVELS, SURE, Fit
 from dubbing.generators.rewrite.hearing import EARS
+from dubbing.networks.whisper_front import CORE
+from dubbing.store import content_key
 from shipped_weights import clips, readout
 from shipped_weights import prior_report as report
 from shipped_weights.prior_report import measure
@@ -140,6 +142,11 @@ def flat(fit: Fit) -> dict[str, np.ndarray]:
     return {f"population.{name}": np.asarray(value, np.float32) for name, value in fit.arrays().items()}
 
 
+def prior_of(arrays: dict[str, np.ndarray]) -> hearing.Prior:
+    """The prior as it is when written."""
+    return hearing.Prior.of({k: _compact(k, v) for k, v in arrays.items()})
+
+
 def main() -> None:
     """Train, judge, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -159,10 +166,11 @@ def main() -> None:
 
     sources = [(source, given.media) for source in clips.TRAIN]
     sources += [(source, given.data) for source in clips.DATA if given.data]
+    chosen: list[clips.Source] = []
     if given.grid:
         every = clips.grid(given.grid)
-        chosen = np.random.default_rng(0).permutation(len(every))[: given.most]
-        sources += [(every[n], given.grid) for n in sorted(chosen)]
+        chosen = [every[n] for n in sorted(np.random.default_rng(0).permutation(len(every))[: given.most])]
+        sources += [(source, given.grid) for source in chosen]
     # The space is that of the first clips: more of one man would bend it to his mouth.
     first = [posed(clips.load(source, given.meshes, given.media))[0] for source in clips.TRAIN]
     space = shape.learn_space([(full, shape.resting(full)) for full in first])
@@ -172,7 +180,13 @@ def main() -> None:
     say(f"{len(people)} clips of {sum(p.times_s[-1] for p in people):.0f} s")
 
     front = hearing.front(hearing.ear_hash())
-    said = [(p.speaker, front.hear(p.wave).astype(np.float16), hearing.speaks(p.wave)) for p in people]
+    place_PD = readout.places(front, voices)
+
+    def bare(wave: np.ndarray) -> np.ndarray:
+        said = front.hear(wave)
+        return (said - place_PD[np.arange(len(said)) % CORE]).astype(np.float16)
+
+    said = [(p.speaker, bare(p.wave), hearing.speaks(p.wave)) for p in people]
     main_DE, level_E = readout.basis(said)
     base = {
         "analysis": space.analysis_KD.astype(np.float32),
@@ -180,6 +194,8 @@ def main() -> None:
         "ear": np.array(hearing.ear_hash()),
         "basis": main_DE,
         "level": level_E,
+        "place": place_PD @ main_DE,
+        "seen": np.array([int(content_key(given.grid / p.file)[:16], 16) for p in chosen], np.uint64),
     }
     taps = len(range(0, 2 * hearing.REACH + 1, hearing.STRIDE)) * EARS
     none = {
@@ -227,13 +243,15 @@ def main() -> None:
             scores.append(report.mean(judged))
             say(f"group {n + 1} of {len(GROUPS)}, {', '.join(held)}: {report.judged(scores[-1])}")
         print("mean of groups:", report.judged(report.mean(scores)))
+    if given.data:
+        print("Mandarin, of which nothing was learnt:", report.judged(report.foreign(given.data, prior_of(arrays))))
     say("done")
 
 
 def _compact(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind == "U":
+    if array.dtype.kind in "Uu":
         return array
-    return array.astype(np.float16 if name in ("basis", "readout", "shut") else np.float32)
+    return array.astype(np.float16 if name in ("basis", "place", "readout", "shut") else np.float32)
 
 
 if __name__ == "__main__":

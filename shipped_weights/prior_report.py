@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from dubbing.generators.rewrite import hearing, voice
 from dubbing.generators.rewrite.hearing import STEP_HZ, Prior
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace
 from dubbing.sound import at_times
-from shipped_weights.readout import LAGS_S, SHUT, Lesson
+from shipped_weights import clips
+from shipped_weights.readout import LAGS_S, SHUT, Lesson, spoken_steps
 
-__all__ = ["FIT_PART", "Row", "Subject", "judge", "judged", "mean", "measure", "summary", "table"]
+__all__ = ["FIT_PART", "Row", "Subject", "foreign", "judge", "judged", "mean", "measure", "summary", "table"]
 
 CLEAR = 2  # frames beside shut lips that count neither as shut nor as open
 
@@ -146,6 +148,20 @@ def judge(one: Lesson, prior: Prior) -> dict[str, float]:
     if runs:
         out["hit"] = float(np.mean([shuts[max(a - 1, 0) : b + 1].any() for a, b in runs]))
     return out
+
+
+def foreign(data: Path, prior: Prior) -> dict[str, float]:
+    """The opening that is heard against the jaw of the Mandarin recordings, in speech, at the best of a few frames."""
+    rows = []
+    for wave, jaw in clips.curves(data / "mandarin_curves"):
+        times_s = (np.arange(len(jaw)) + 0.5) / 30
+        coef = prior.hear(wave).coef_TK[:, :1]
+        speech = spoken_steps(wave)
+        use = np.interp(times_s, np.arange(len(speech)) / STEP_HZ, speech, right=0) > 0.5
+        said = {lag: at_times(coef, times_s + lag / 30, STEP_HZ)[use, 0] for lag in range(-3, 4)}
+        found = {lag: correlation(one, jaw[use]) for lag, one in said.items()}
+        rows.append({"jaw": max(found.values()), "lag": float(max(found, key=lambda lag: found[lag]))})
+    return mean(rows)
 
 
 def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:

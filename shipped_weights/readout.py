@@ -13,14 +13,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter1d
 
 from dubbing.generators.rewrite import hearing
 from dubbing.generators.rewrite.hearing import EARS, STEP_HZ
+from dubbing.networks.whisper_front import CORE, WIDTH, Front
 from dubbing.sound import RATE_HZ, at_times
 
-__all__ = ["LAGS_S", "Lesson", "align", "basis", "lesson", "levelled", "ridge", "shut_head", "spoken_steps", "sums"]
+__all__ = [
+    "LAGS_S", "Lesson", "align", "basis", "lesson", "levelled", "places", "ridge",
+    "shut_head", "spoken_steps", "sums",
+]  # fmt: skip
 
-STRENGTH = 3.0
+STRENGTH = 30.0
+PLACES, PLACE_STEPS = 5, 4.0  # places at which a sound is begun, and the smoothing over them
 SHUT = 0.02  # an opening below this is shut lips
 SHUT_STRENGTH = 3e-4
 EDGE_S = 0.1  # before and after speech that still counts as speech
@@ -71,10 +77,27 @@ def _vad() -> torch.nn.Module:
     return _vads[0]
 
 
-def basis(heard: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The ear's main directions in speech, float32 (WIDTH, EARS), scaled to a mean variance of 1, and the mean, (EARS,).
+def places(front: Front, waves: Sequence[np.ndarray]) -> np.ndarray:
+    """What the place in a window adds to what the ear says, float32 (CORE, WIDTH): the same sounds, begun at several
+    places, are compared with their mean."""
+    total, count = np.zeros((CORE, WIDTH)), np.zeros((CORE, 1))
+    shifts = range(0, CORE, CORE // PLACES)
+    for wave in waves:
+        wave = wave[: CORE * (RATE_HZ // STEP_HZ)]
+        said = [front.hear(np.pad(wave, (shift * (RATE_HZ // STEP_HZ), 0)))[shift:][:CORE] for shift in shifts]
+        mean = np.mean(said, 0)
+        for shift, one in zip(shifts, said, strict=True):
+            place = (np.arange(len(one)) + shift) % CORE
+            np.add.at(total, place, one - mean)
+            np.add.at(count, place, 1)
+    return gaussian_filter1d(total / np.maximum(count, 1), PLACE_STEPS, axis=0, mode="nearest").astype(np.float32)
 
-    heard: per recording its speaker, what the ear says (T, WIDTH), and which steps speak. Recordings are centred.
+
+def basis(heard: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The ear's main directions in speech, float32 (WIDTH, EARS), of mean variance 1, and the mean, (EARS,).
+
+    heard: per recording its speaker, what the ear says (T, WIDTH) without its places, and which steps speak.
+    Recordings are centred.
     """
     total: dict[str, np.ndarray] = {}
     steps: dict[str, int] = {}

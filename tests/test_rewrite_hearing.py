@@ -40,21 +40,22 @@ def test_the_ear_is_free_of_gain_and_gives_one_step_for_every_50th_of_a_second()
 
 
 def test_a_sound_that_comes_later_is_heard_later() -> None:
-    wave, basis = buzz(3.0), Prior.load().basis_DE
-    later = hear(np.pad(wave, (RATE_HZ // 2, 0)))[25:] @ basis
-    assert off(later[10:140], (hear(wave) @ basis)[10:140]) < 0.35
+    wave, prior = buzz(3.0), Prior.load()
+    here, later = prior.hear(wave), prior.hear(np.pad(wave, (RATE_HZ // 2, 0)))
+    said, said_later = here.coef_TK[10:140, 0], later.coef_TK[35:165, 0]
+    assert np.corrcoef(said, said_later)[0, 1] > 0.9
 
 
 def test_windows_meet_without_a_seam() -> None:
     """What a step says depends little on where the windows lie: their borders are no worse than other places."""
     long = buzz(2 * CORE / STEP_HZ)
-    basis = Prior.load().basis_DE
-    here = hear(long) @ basis
+    prior = Prior.load()
+    here = prior.hear(long).ear_TE
     cut = CORE // 2 * (RATE_HZ // STEP_HZ)
-    moved = hear(long[cut:]) @ basis
+    moved = prior.hear(long[cut:]).ear_TE
     apart = np.abs(here[CORE // 2 + MARGIN :] - moved[MARGIN:]).mean(1)
     border = apart[CORE // 2 - MARGIN - 3 : CORE // 2 - MARGIN + 3]
-    assert border.mean() < 2 * apart.mean() and apart.mean() < 0.5
+    assert border.mean() < 2 * apart.mean()
 
 
 def test_what_is_beyond_a_windows_margin_changes_nothing() -> None:
@@ -84,7 +85,7 @@ def test_eight_bits_hear_what_whisper_hears() -> None:
             x = block(x)
         true = (x - place)[0, MARGIN:-MARGIN].numpy()
     assert off(hear(wave), true) < 0.1
-    packed = whisper_front.pack({k: v for k, v in state.items()}, 3)
+    packed = whisper_front.pack(state, 3)
     np.testing.assert_allclose(whisper_front.Front(packed).hear(wave), hear(wave), atol=1e-3)
 
 

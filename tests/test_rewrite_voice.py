@@ -10,10 +10,8 @@ from people import Speaker
 from dubbing.errors import ModelError
 from dubbing.face import INNER_LIPS, JAW, LOWER_FACE, OUTER_LIPS, canonical, mouth_measures
 from dubbing.generators.rewrite import minutes, taught, voice
-from dubbing.generators.rewrite.hearing import STEP_HZ, Prior
 from dubbing.generators.rewrite.minutes import clearest
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, resting
-from dubbing.sound import at_times
 
 RATE_HZ = 16_000
 
@@ -32,30 +30,32 @@ def closed_mouth() -> np.ndarray:
     return np.array([where[p] for p in LOWER_FACE])
 
 
-def speech_like(seconds: float, seed: int, pitch_hz: float = 120.0) -> np.ndarray:
-    """A buzz whose loudness comes and goes like syllables."""
+def speech_like(seconds: float, seed: int, pitch_hz: float = 120.0) -> tuple[np.ndarray, np.ndarray]:
+    """A buzz through the resonances of a mouth that opens and shuts like syllables: (wave, how far it is open, 0..1,
+    1000 times a second). The more it is open, the louder, and the higher its first resonance."""
     rng = np.random.default_rng(seed)
     knots = rng.uniform(0, 1, int(seconds * 4) + 2) * (rng.uniform(size=int(seconds * 4) + 2) > 0.2)
     loudness = np.interp(np.arange(int(seconds * 1000)) / 250, np.arange(len(knots)), knots)
     t = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
-    buzz = sum(np.sin(2 * np.pi * pitch_hz * k * t) / k for k in range(1, 40))
     loud = np.interp(t, np.arange(len(loudness)) / 1000, loudness)
+    buzz = np.zeros(len(t))
+    for k in range(1, 30):
+        peaks = sum(1 / (1 + ((k * pitch_hz - at) / 90) ** 2) for at in (250 + 550 * loud, 1300.0, 2500.0))
+        buzz += peaks * np.sin(2 * np.pi * pitch_hz * k * t)
     wave = 0.1 * buzz * 10 ** (1.5 * (loud - 1)) + 1e-4 * rng.normal(size=len(t))
-    return wave.astype(np.float32)
+    return wave.astype(np.float32), loudness
 
 
-def opening_to(wave: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """The made actor's rule: lips open as everyone's would, up to 0.2, and by something of the sound besides."""
-    heard = voice.heard(Prior.load(), wave)
-    own = heard[:, 0] / heard[:, 0].std() + heard[:, COEFS + 2] / heard[:, COEFS + 2].std()
-    return at_times(0.1 + 0.1 * np.tanh(own[:, None]), times_s, STEP_HZ)[:, 0].astype(np.float64)
+def opening_to(loudness: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """The made actor's rule: lips open with loudness, up to 0.2."""
+    return 0.2 * np.interp(times_s, np.arange(len(loudness)) / 1000, loudness)
 
 
 def performance(seconds: float, seed: int, rate: float = 25.0) -> voice.Example:
-    wave = speech_like(seconds, seed)
+    wave, loudness = speech_like(seconds, seed)
     times_s = (np.arange(int(seconds * rate)) + 0.5) / rate
     coef = np.zeros((len(times_s), COEFS))
-    coef[:, 0] = opening_to(wave, times_s)
+    coef[:, 0] = opening_to(loudness, times_s)
     coef[:, 1] = 0.1 * coef[:, 0]
     return voice.Example(ShapeSpace.load().decode(coef, closed_mouth()), times_s, wave, np.ones(len(times_s), bool))
 
@@ -90,7 +90,7 @@ def test_resting_finds_the_closed_mouth() -> None:
 
 
 def test_mouth_rests_in_silence(actor: voice.Actor) -> None:
-    wave = speech_like(4.0, seed=4)
+    wave, _ = speech_like(4.0, seed=4)
     times_s = (np.arange(100) + 0.5) / 25
     speech = (times_s > 1.0) & (times_s < 2.5)
     coef = voice.predict(actor, wave, times_s, speech)
@@ -104,9 +104,9 @@ def test_mouth_rests_in_silence(actor: voice.Actor) -> None:
 
 
 def test_fitted_actor_follows_its_own_rule(actor: voice.Actor) -> None:
-    wave = speech_like(10.0, seed=5)
+    wave, loudness = speech_like(10.0, seed=5)
     times_s = (np.arange(250) + 0.5) / 25
-    true = opening_to(wave, times_s)
+    true = opening_to(loudness, times_s)
     said = voice.predict(actor, wave, times_s, np.ones(250, bool))[:, 0]
     assert np.corrcoef(said, true)[0, 1] > 0.75
     assert np.mean((said - true) ** 2) < 0.6 * true.var()  # a constant's error is the variance
@@ -123,20 +123,20 @@ def test_late_sound_is_noticed_and_undone() -> None:
 
 
 def test_volume_and_voice_do_not_change_the_mouth(actor: voice.Actor) -> None:
-    wave = speech_like(8.0, seed=6)
+    wave, _ = speech_like(8.0, seed=6)
     times_s = (np.arange(200) + 0.5) / 25
     always = np.ones(200, bool)
     said = voice.predict(actor, wave, times_s, always)[:, 0]
     quiet = voice.predict(actor, 0.1 * wave, times_s, always)[:, 0]
     assert np.corrcoef(said, quiet)[0, 1] > 0.95
-    other = voice.predict(actor, speech_like(8.0, seed=6, pitch_hz=210.0), times_s, always)[:, 0]
+    other = voice.predict(actor, speech_like(8.0, seed=6, pitch_hz=210.0)[0], times_s, always)[:, 0]
     assert 0.6 < other.std() / said.std() < 1.6
     assert abs(other.mean() - said.mean()) < 0.03
 
 
 @pytest.mark.parametrize("rate", [24000 / 1001, 30.0, 59.94, "variable"])
 def test_frame_rate_does_not_matter(actor: voice.Actor, rate: float | str) -> None:
-    wave = speech_like(6.0, seed=7)
+    wave, _ = speech_like(6.0, seed=7)
     base_s = (np.arange(150) + 0.5) / 25
     base = voice.predict(actor, wave, base_s, np.ones(150, bool))[:, 0]
     if rate == "variable":
@@ -156,7 +156,7 @@ def test_same_input_same_actor_and_file_round_trip(actor: voice.Actor, tmp_path:
     voice.save(actor, tmp_path / "actor.npz")
     loaded = voice.load(tmp_path / "actor.npz")
     assert loaded.hash == actor.hash
-    wave = speech_like(2.0, seed=8)
+    wave, _ = speech_like(2.0, seed=8)
     times_s = (np.arange(50) + 0.5) / 25
     always = np.ones(50, bool)
     np.testing.assert_array_equal(
@@ -183,9 +183,9 @@ def test_a_mouth_that_was_hardly_seen_counts_little() -> None:
     """One half of the dialogue is said by another rule: the mouth stands open where the voice is quiet."""
     right = [performance(6.0, seed=n) for n in range(4)]
     wrong = [upside_down(performance(6.0, seed=n)) for n in range(4, 8)]
-    wave = speech_like(6.0, seed=20)
+    wave, loudness = speech_like(6.0, seed=20)
     times_s = (np.arange(150) + 0.5) / 25
-    true = opening_to(wave, times_s)
+    true = opening_to(loudness, times_s)
 
     def follows(clear: float) -> float:
         blurred = [replace(e, weight_N=np.full(len(e.times_s), clear)) for e in wrong]
@@ -234,14 +234,13 @@ def test_a_crooked_mouth_stays_crooked() -> None:
     lean[[LOWER_FACE.index(p) for p in (291, 375, 321, 409)], 1] = 0.8
     crooked = example.shape_NP3 + coef[:, :1, None] * lean
     learnt = voice.fit_actor([replace(example, shape_NP3=crooked)])
-    wide = np.zeros((1, COEFS))
-    wide[0, 0] = 0.15
     corner = LOWER_FACE.index(291)
 
-    def drop(space: ShapeSpace) -> float:
-        return float((space.decode(wide, learnt.rest) - space.decode(0 * wide, learnt.rest))[0, corner, 1])
+    def off(space: ShapeSpace) -> float:
+        again = space.decode(space.encode(crooked, learnt.rest), learnt.rest)
+        return float(np.abs(again - crooked)[:, corner, 1].mean())
 
-    assert drop(learnt.space) - drop(ShapeSpace.load()) == pytest.approx(0.15 * 0.8, rel=0.35)
+    assert off(learnt.space) < 0.4 * off(ShapeSpace.load())
 
 
 def test_networks_of_an_actor_learn_what_no_line_fits() -> None:
@@ -267,7 +266,7 @@ def test_networks_of_an_actor_learn_what_no_line_fits() -> None:
 def test_default_actor_speaks() -> None:
     still = ShapeSpace.load().decode(np.zeros((1, COEFS)), closed_mouth())
     actor = voice.default_actor(still)
-    wave = speech_like(4.0, seed=10)
+    wave, _ = speech_like(4.0, seed=10)
     times_s = (np.arange(100) + 0.5) / 25
     opening = voice.opening_of(voice.predict(actor, wave, times_s, np.ones(100, bool)), actor.rest)
     assert opening.std() > 0.02 and 0 <= opening.min() and opening.max() < 0.35

@@ -132,7 +132,8 @@ class Front:
         batch, steps, _ = x_BTD.shape
         h = levelled(x_BTD, "attn_ln")
         q, k, v = (
-            linear(h, f"attn.{name}").view(batch, steps, _HEADS, -1).transpose(1, 2) for name in ("query", "key", "value")
+            linear(h, f"attn.{name}").view(batch, steps, _HEADS, -1).transpose(1, 2)
+            for name in ("query", "key", "value")
         )
         seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, steps, WIDTH)
         x = x_BTD + linear(seen, "attn.out")
@@ -140,7 +141,7 @@ class Front:
 
 
 def pack(state: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
-    """The front of a whole whisper (keys from `encoder.` on): matrices as int8 with a scale per row, the rest float16."""
+    """The front of a whole whisper (keys `encoder.*`): matrices as int8 with a scale per row, the rest float16."""
     import torch
 
     out = {}

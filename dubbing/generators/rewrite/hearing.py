@@ -22,7 +22,7 @@ from dubbing.generators.rewrite.fitting import Fit
 from dubbing.generators.rewrite.shape import PRIOR_FILE, prior_arrays
 from dubbing.models import load_state
 from dubbing.networks import whisper_front
-from dubbing.networks.whisper_front import STEP_HZ, Front
+from dubbing.networks.whisper_front import CORE, STEP_HZ, Front
 from dubbing.sound import log_mel
 
 __all__ = [
@@ -69,14 +69,15 @@ class Prior:
     """The shipped readouts, and what is known of mouths and voices in general.
 
     ear: sha256 of the ear's weights that the rest was made for; basis_DE: main components of the ear (512, EARS);
-    level_E: their mean in speech; readout_XK, shut_X: `surroundings` to coefficients and to the log odds of shut lips,
-    of which shut_bias is the rest; limit_K: how far coefficients go, softly; population: everyone's fit, of gain 1 and
-    no correction.
+    level_E: their mean in speech; place_PE: what the place in a window of the ear adds to them (CORE, EARS);
+    readout_XK, shut_X: `surroundings` to coefficients and to the log odds of shut lips, of which shut_bias is the rest;
+    limit_K: how far coefficients go, softly; population: everyone's fit, of gain 1 and no correction.
     """
 
     ear: str
     basis_DE: np.ndarray
     level_E: np.ndarray
+    place_PE: np.ndarray
     readout_XK: np.ndarray
     shut_X: np.ndarray
     shut_bias: float
@@ -98,6 +99,7 @@ class Prior:
             str(arrays["ear"]),
             np.asarray(arrays["basis"], np.float32),
             np.asarray(arrays["level"], np.float32),
+            np.asarray(arrays["place"], np.float32),
             np.asarray(arrays["readout"], np.float64),
             np.asarray(arrays["shut"], np.float64),
             float(arrays["shut_bias"]),
@@ -118,11 +120,13 @@ class Prior:
         return Heard(self.limit_K * np.tanh(coef / self.limit_K), ear, 0.5 + 0.5 * np.tanh(odds / 2))
 
     def _ear(self, wave: np.ndarray) -> np.ndarray:
-        key = f"{self.ear} {hashlib.sha256(self.basis_DE.tobytes() + self.level_E.tobytes() + wave.tobytes()).hexdigest()}"
+        own_bytes = (part.tobytes() for part in (self.basis_DE, self.level_E, self.place_PE, wave))
+        key = f"{self.ear} {hashlib.sha256(b''.join(own_bytes)).hexdigest()}"
         if key in _heard:
             _heard.move_to_end(key)
             return _heard[key]
         said = front(self.ear).hear(wave) @ self.basis_DE
+        said -= self.place_PE[np.arange(len(said)) % CORE]
         speech = speaks(wave)
         own = speech.sum() / (speech.sum() + _SHRINK_STEPS)
         ear = said - (own * said[speech].mean(0) + (1 - own) * self.level_E)
