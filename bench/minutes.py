@@ -47,6 +47,12 @@ class Sentence:
     words: list[tuple[float, float, str]]
 
 
+def words_of(path: Path) -> list[tuple[float, float, str]]:
+    """GRID's word list: start and end in seconds, and the word, pauses left out."""
+    rows = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
+    return [(int(a) / 25_000, int(b) / 25_000, word) for a, b, word in rows if word not in ("sil", "sp")]
+
+
 def sentence(source: clips.Source, grid: Path, meshes: Path) -> Sentence | None:
     """None where the face was not seen well."""
     try:
@@ -57,7 +63,7 @@ def sentence(source: clips.Source, grid: Path, meshes: Path) -> Sentence | None:
         return None
     full, _ = canonical(clip.mesh_NP3)
     times_s = clip.times_s + 0.5 * float(np.median(np.diff(clip.times_s)))
-    words = [w for w in clips.words(grid / "align" / "s1" / f"{source.name}.align") if w[2] not in ("sil", "sp")]
+    words = words_of(grid / "align" / "s1" / f"{source.name}.align")
     speaks = np.zeros(len(times_s), bool)
     for start, end, _ in words:
         speaks |= (times_s >= start) & (times_s < end)
