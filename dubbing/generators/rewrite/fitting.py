@@ -37,6 +37,7 @@ SCORE_S = 20.0  # seconds of speech after which the actor's own correlations wei
 IMPORTANCE = np.array([3.0, 1.5, 1.0, 1.0, 0.5, 0.5, 0.3, 0.3])
 TAPS = np.array([-14, -9, -5, -2, 0, 2, 5, 9, 14])  # steps from a moment at which the ear is read, denser near it
 _BLOCK, _GAP, _FOLDS = 150, 15, 5  # steps: 3 s, 0.3 s
+_CHUNK = 8192  # frames whose products are summed at once, so that memory does not grow with their number
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,17 +244,17 @@ def _ridge(rows: _Rows, prior: Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def _sums(rows: _Rows, which: np.ndarray, prior: Fit) -> list[np.ndarray]:
     """Weighted sums of products over some frames: prior by target and by itself, (K,); around by itself (W, W), by
     target (W, K) and by the prior (W, K)."""
-    weight = rows.weight_N[which][:, None]
-    own, target = rows.prior_NK[which], rows.target_NK[which]
-    root = np.sqrt(weight)
-    x = rows.around_NW[which].astype(np.float64) * root
-    return [
-        (weight * own * target).sum(0),
-        (weight * own**2).sum(0),
-        x.T @ x,
-        x.T @ (root * target),
-        x.T @ (root * own),
-    ]
+    sums: list[np.ndarray] = []
+    found = np.flatnonzero(which)
+    for at in np.split(found, range(_CHUNK, len(found), _CHUNK)):
+        weight = rows.weight_N[at][:, None]
+        own, target = rows.prior_NK[at], rows.target_NK[at]
+        root = np.sqrt(weight)
+        x = rows.around_NW[at] * root
+        here = [(weight * own * target).sum(0), (weight * own**2).sum(0)]
+        here += [x.T @ x, x.T @ (root * target), x.T @ (root * own)]
+        sums = [a + b for a, b in zip(sums, here, strict=True)] if sums else here
+    return sums
 
 
 def _solved(sums: list[np.ndarray], prior: Fit) -> tuple[np.ndarray, list[np.ndarray]]:
