@@ -35,6 +35,7 @@ from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.master_choice import MasterChoice
 from dubbing.preflight import characters
+from dubbing.preflight.actors import learnt_elsewhere
 from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.preflight.consent import consent_is_there, said_of_consent
 from dubbing.preflight.masters import look_at_masters
@@ -171,6 +172,7 @@ def look(
         info = made.info if made else attempt(at, video, _picture, title, store)
         if info is None or info.video is None:
             continue
+        found.notes += attempt(at, ("actors",), learnt_elsewhere, manifest, title, config, store) or []
         if not made and info.video.interlaced:
             note = attempt(at, video, _fields, title.video, info.video, store, sounds)
             if note is None:

@@ -169,7 +169,7 @@ class ShotPlan:
         first, last = track.start_frame, track.end_frame
         times_s = work.timeline.times_s(first, last, centre=True)
         times_s = times_s - float(work.timeline.time(first))
-        space = shape.ShapeSpace.load()
+        space = actor.space
         have_NK = space.encode(full, actor.rest)
         self.alone = work.actor is None and apart is None
         self.near_s = apart.gap_s if apart else None
