@@ -187,7 +187,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     known = decided_works(job, title, tasks, frames, megapixels)
     works = {t.id: known.get(t.id) or guess(t.stage, t.frames) * asked_share(job, title, t) for t in tasks}
     tracked = sum(works[t.id].faces for t in by_stage["faces"]) or frames * faces
-    of_faces = ("people", "cast", "speakers", "actors")
+    of_faces = ("people", "cast", "speakers", "actors", "donors")
     todo = [
         _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in of_faces else works[t.id],
               (*t.needs, *t.after), t.rank, t.weight, t.window is not None)
