@@ -16,7 +16,7 @@ class DonorStores(Artifact):
     """The stores of a title's people, as files in its folder; they are never copied elsewhere."""
 
     schema: ClassVar[str] = "dub.donors.1"
-    files: Mapping[int, str]
+    store_files: Mapping[int, str]
     """Name of the store's file by the person's number (`Speaking.actor`); with nothing to lend there is none."""
     frames: Mapping[int, int]
     """How many frames each of them holds."""

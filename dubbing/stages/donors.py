@@ -129,9 +129,7 @@ def _chosen(inputs: DonorsInputs, info: media.MediaInfo) -> dict[str, list[int]]
         size_px = row[:, 5]
         quality = row[:, 4] + np.minimum(size_px / max(float(np.percentile(size_px, 80)), 1e-6), 1.0)
         track_N, frame_N = row[:, 6].astype(int), row[:, 7].astype(int)
-        kept = donors.pick(
-            row[:, :3], row[:, 3], quality, track_N, frame_N, row[:, 8].astype(int), most_bytes=room
-        )
+        kept = donors.pick(row[:, :3], row[:, 3], quality, track_N, frame_N, row[:, 8].astype(int), most_bytes=room)
         for n in kept:
             found[ids[track_N[n]]].append(int(frame_N[n]))
     return found

@@ -117,7 +117,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         fitted = at.result(FittedActors).model_files if at.generator_wants("actors") else None
         borrows = at.generator_wants("donors")
         stores = at.ended(DonorStores) if borrows else None
-        lent = tuple(stores.files.get(f.actor) for f in turns.faces) if stores else ()
+        lent = tuple(stores.store_files.get(f.actor) for f in turns.faces) if stores else ()
         lent_any = any(lent)
         return LipsyncInputs(
             shot.start_frame,
@@ -229,9 +229,9 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         rendered = sum(f.frames for f in faces)
         if not rendered and inputs.window is None:
             return _untouched(decision, "occluded", turns.doubt)
-        about = _untouched(decision, "")
+        about, doubt = _untouched(decision, ""), _UNLENT if inputs.unlent else None
         return replace(
-            about, status="dubbed", reason=None, doubt=turns.doubt or (_UNLENT if inputs.unlent else None), faces=tuple(faces), frames=rendered,
+            about, status="dubbed", reason=None, doubt=turns.doubt or doubt, faces=tuple(faces), frames=rendered,
             generator=generator.name, generator_hash=generator.hash,
             choice={"name": inputs.generator, "settings": inputs.settings},
         )  # fmt: skip

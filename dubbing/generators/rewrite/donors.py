@@ -1,8 +1,7 @@
 """The store of mouths that one actor can lend to any shot of a title: chosen frames, with all that choosing needs.
 
-Two files: `NAME.npz` has the numbers (shapes, pose, size, light, grain), `NAME.raw` the crops, one after another at their
-own size, of 8 bits or of 16 as the film has them. The crops are mapped, not loaded, so memory does not grow with a
-store. The name holds a hash of both, so two stores of one name are the same. Knows no sound and no target frame, and
+Two files: `mouths_HASH.npz` has the numbers (shapes, pose, size, light, grain), `.raw` the crops, one after another at
+their XX holds a hash of both, so two stores of one name are the same. Knows no sound and no target frame, and
 does not look who is who.
 """
 
@@ -37,6 +36,7 @@ _EYE_PX = 320.0  # crops of larger faces are kept at this many pixels between th
 _STEPS = np.array([0.03, 0.06, 0.05])  # of the grid over opening, width and protrusion, inter-ocular distances
 _YAW_STEP = 12.0
 _MOST_YAW, _MOST_PITCH = 45.0, 35.0
+_MOST_MOVE = 0.2  # inter-ocular distances a frame: a lip that jumps further was not found
 _RUN = 2  # neighbours on either side that come along with a chosen frame
 _PASSES = 6
 _BLUR = 8.0  # what motion of one inter-ocular distance a frame costs a frame's quality
@@ -129,8 +129,9 @@ def _looks(track: Track, a: int, b: int, picture_wh: tuple[int, int]) -> Looks:
         step = np.linalg.norm(np.diff(flat[:, list(AROUND_LIPS)], axis=0), axis=-1).mean(1)
         moves[:-1], moves[1:] = step, np.maximum(moves[1:], step)
     mouths = flat[:, list(AROUND_LIPS)]
-    inside = (mouths.min((1, 2)) >= 0) & (mouths[..., 0].max(1) < picture_wh[0]) & (mouths[..., 1].max(1) < picture_wh[1])
-    usable = track.seen_N[a:b] & inside & (np.abs(turn[:, 0]) <= _MOST_YAW) & (np.abs(turn[:, 1]) <= _MOST_PITCH)
+    inside = (mouths.min((1, 2)) >= 0) & (mouths.max(1) < picture_wh).all(1)
+    usable = track.seen_N[a:b] & inside & (moves <= _MOST_MOVE * scale)
+    usable &= (np.abs(turn[:, 0]) <= _MOST_YAW) & (np.abs(turn[:, 1]) <= _MOST_PITCH)
     quality = -_BLUR * moves / scale - 0.01 * np.maximum(np.abs(turn[:, 0]) - 15, 0)
     return Looks(
         track.frames_N[a:b], np.stack([found[n] for n in ("opening", "width", "protrusion")], 1),
@@ -167,15 +168,14 @@ def pick(
     if not count:
         return np.zeros(0, int)
     grid = np.column_stack([np.floor(measures_N3 / _STEPS), np.floor(yaw_N / _YAW_STEP + 0.5)]).astype(int)
-    _, cell_N, size_C = np.unique(grid, axis=0, return_inverse=True, return_counts=True)
-    cell_N = cell_N.reshape(-1)
-    first_N = np.array([int(grid[cell_N == c, 0][0]) for c in range(len(size_C))])
+    cells, cell_N, size_C = np.unique(grid, axis=0, return_inverse=True, return_counts=True)
+    cell_N, first_C = cell_N.reshape(-1), [int(c) for c in cells[:, 0]]
     order = sorted(range(len(size_C)), key=lambda c: (-int(size_C[c]), c))
     place: dict[int, int] = {}
-    rank = {}
+    rank: dict[int, int] = {}
     for c in order:  # the usual shapes of every opening in turn, closed and wide open alike
-        rank[c] = place[first_N[c]] = place.get(first_N[c], -1) + 1
-    order.sort(key=lambda c: (rank[c], first_N[c], c))
+        rank[c] = place[first_C[c]] = place.get(first_C[c], -1) + 1
+    order.sort(key=lambda c: (rank[c], first_C[c], c))
     by_cell = {c: np.flatnonzero(cell_N == c) for c in order}
     worth = quality_N.astype(np.float64).copy()
     taken = np.zeros(count, bool)
@@ -243,7 +243,8 @@ def light_of(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> np.ndarray:
 
 
 class StoreWriter:
-    """Writes a store, frame by frame, in the film's order within a track; crops go to disk at once."""
+    """Writes a store, frame by frame, in the film's order within a track; crops go to disk at once. name: of a file
+    that is there until it is closed; then a hash of the content is the name."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
@@ -256,7 +257,8 @@ class StoreWriter:
 
     def add(self, looks: Looks, n: int, track: str, kept_HWC: np.ndarray, box: Box) -> None:
         """Keep one frame. kept_HWC: as of `Picture.kept_bgr`, of that box of the picture."""
-        width, height = (int(v) for v in sizes_of(np.array([[0, 0, box.width, box.height]]), looks.scale_N[n : n + 1])[0])
+        whole = np.array([[box.x, box.y, box.width, box.height]])
+        width, height = (int(v) for v in sizes_of(whole, looks.scale_N[n : n + 1])[0])
         part = np.array([width / box.width, height / box.height])
         crop = kept_HWC if part.min() >= 1 else cv2.resize(kept_HWC, (width, height), interpolation=cv2.INTER_AREA)
         crop = np.ascontiguousarray(crop)
@@ -294,7 +296,7 @@ class StoreWriter:
         for key, value in arrays.items():
             self._hash.update(f"{key}{value.dtype}{value.shape}".encode())
             self._hash.update(np.ascontiguousarray(value).tobytes())
-        name = f"{self._name}_{self._hash.hexdigest()[:12]}"
+        name = f"mouths_{self._hash.hexdigest()[:12]}"
         with (self._folder / f"{name}.npz").open("wb") as file:
             np.savez(file, **arrays)
         part.rename(self._folder / f"{name}.raw")

@@ -252,7 +252,8 @@ class ShotPlan:
         """Who lends a mouth to every frame of the stretch. here: what the store's mouths must fit, None for none."""
         part = slice(low, high)
         if self.stands:
-            return Lent(np.arange(high - low), self.have_N3[part], np.full(high - low, -1), high - low, np.zeros(0, int))
+            count = high - low
+            return Lent(np.arange(count), self.have_N3[part], np.full(count, -1), count, np.zeros(0, int))
         apart = np.abs(self.times_s[part, None] - self.times_s[None, part])
         return lend(
             self.want_N3[part], self.have_N3[part], self.turn_N3[part], self.turn_N3[part], self._usable(part),

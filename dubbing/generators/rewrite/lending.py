@@ -29,6 +29,8 @@ _CROSSING = 0.8  # cost of going over to another shot, or back
 _MOST_UP = 1.3  # times that a mouth may be enlarged
 _MOST_TURN = 20.0  # degrees by which the head of another shot may be turned away
 _MOST_LIGHT, _MOST_TINT = 0.8, 0.25  # log2 of code values: brighter or darker in all, in one channel
+_SLOPES = np.array([0.4, 1.0])  # of light across and down, over its mean: down it a beard looks like shade
+_ROLL = 0.75  # of a turn's cost is given back where heads are only tilted otherwise, which bending undoes
 _MOST = 240  # frames of a store among which one stretch chooses
 
 
@@ -147,7 +149,7 @@ def _candidates(
     none = np.zeros(0, int), np.zeros((len(want_TK), 0))
     if not (miss_T > VISIBLE).any():
         return none
-    extra = _extra(store, here, turn_T3)
+    extra = _extra(store, here, turn_T3, pose_weight)
     cost = distances(want_TK, store.measures_M3, turn_T3, store.turn_M3, WEIGHTS[: want_TK.shape[1]], pose_weight)
     gain_M = np.where(miss_T[:, None] > VISIBLE, miss_T[:, None] - cost - extra, -np.inf).max(0)
     good = np.flatnonzero(gain_M > 0)
@@ -165,7 +167,7 @@ def _candidates(
     return at, extra[:, at]
 
 
-def _extra(store: Store, here: Here, turn_T3: np.ndarray) -> np.ndarray:
+def _extra(store: Store, here: Here, turn_T3: np.ndarray, pose_weight: float) -> np.ndarray:
     """What each frame of a store costs beside its mouth and turn, (T, M), infinite where it may not lend."""
     mine = np.flatnonzero(store.tracks == here.track)
     same_M = np.isin(store.track_M, mine)
@@ -176,16 +178,18 @@ def _extra(store: Store, here: Here, turn_T3: np.ndarray) -> np.ndarray:
         gain_MC = np.log2(np.maximum(wanted[0], 1.0) / np.maximum(light[:, 0], 1.0))
         bright_M = gain_MC.mean(1)
         tint_M = np.abs(gain_MC - bright_M[:, None]).max(1)
-        slope_M = np.linalg.norm(
-            (wanted[1:].mean(1) / max(wanted[0].mean(), 1.0)) - light[:, 1:].mean(2) / np.maximum(light[:, 0].mean(1), 1)[:, None],
-            axis=1,
+        slope_M2 = wanted[1:].mean(1) / max(float(wanted[0].mean()), 1.0) - (
+            light[:, 1:].mean(2) / np.maximum(light[:, 0].mean(1), 1.0)[:, None]
         )
         soft_M = np.log2((here.grain_B[0] + 0.3) / (store.grain_MB[:, 0] + 0.3))
-    cost_M = cost_M + 0.5 * (bright_M / 0.4) ** 2 + 0.5 * (tint_M / 0.12) ** 2 + 0.5 * (slope_M / 0.3) ** 2
+    cost_M = cost_M + 0.5 * (bright_M / 0.4) ** 2 + 0.5 * (tint_M / 0.12) ** 2
+    cost_M += 0.5 * ((slope_M2 / _SLOPES) ** 2).sum(1)
     cost_M += 0.3 * np.maximum(np.nan_to_num(soft_M), 0) ** 2
     never_M = inside_M | ~np.isfinite(cost_M) | (np.abs(bright_M) > _MOST_LIGHT) | (tint_M > _MOST_TINT)
     up_TM = here.scale_T[:, None] / store.scale_M[None].astype(np.float64)
     out = cost_M[None] + 0.5 * (np.maximum(up_TM - 1, 0) / 0.3) ** 2
+    tilt_TM = np.minimum((turn_T3[:, None, 2] - store.turn_M3[None, :, 2]) ** 2, 225.0)
+    out -= _ROLL * pose_weight * tilt_TM
     turned_TM = np.abs(turn_T3[:, None, :2] - store.turn_M3[None, :, :2]).max(-1) > _MOST_TURN
     return np.where(never_M[None] | (up_TM > _MOST_UP) | turned_TM, np.inf, out)
 
@@ -205,7 +209,8 @@ def fitted(store: Store, m: int, target: Face, scale: float) -> Face:
         mesh = (mesh + 0.5) * size - 0.5
     light = light_of(target.bgr_HWC, target.local_P2)[0]
     own = store.light_M33[m, 0].astype(np.float64)
-    gain = np.clip(np.maximum(light, 1.0) / np.maximum(own, 1.0), 2.0 ** -(_MOST_LIGHT + 0.3), 2.0 ** (_MOST_LIGHT + 0.3))
+    most = 2.0 ** (_MOST_LIGHT + _MOST_TINT)
+    gain = np.clip(np.maximum(light, 1.0) / np.maximum(own, 1.0), 1 / most, most)
     gain = np.where(np.isfinite(gain), gain, 1.0)
     shone = bgr.astype(np.float32) * gain.astype(np.float32)
     # as floats even of 8 bits: what is bent and matched next should not be rounded twice
@@ -217,8 +222,8 @@ def reach(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The least and the greatest opening, width and protrusion, each (3,), that an actor's frames show.
 
-    have_NK, usable_N: of the shot; store: of the other shots. Percentiles of the shot's own frames, because a mesh errs;
-    a store's frames were chosen to cover what there is, so its whole range counts but for its outermost frames.
+    have_NK, usable_N: of the shot; store: of all shots, whose frames were chosen to cover what there is. Percentiles,
+    because a mesh errs.
     """
     low, high = np.percentile(have_NK[usable_N] if usable_N.any() else have_NK, percentiles, axis=0)
     if store is not None and len(store) >= 20:
