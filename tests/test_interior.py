@@ -185,5 +185,5 @@ def test_a_photograph_has_one_expression_however_the_mesh_trembles() -> None:
     found = plan(0.1 + 0.004 * rng.standard_normal(60), speech(60), still=True)
     assert found.stands and (found.lent(0, 60).path_T == np.arange(60)).all()
     assert np.ptp(found.have_N3[:, 0]) < 0.005, "of 0.02 that the mesh trembled by"
-    inside = found.inside(0, 5, np.arange(60), tones(np.full((512, 512, 3), 128, np.uint8), found.mesh_NP2[0]))
+    inside = found.inside(0, 5, found.lent(0, 60), tones(np.full((512, 512, 3), 128, np.uint8), found.mesh_NP2[0]))
     assert inside is not None and inside.own and inside.share == 1.0
