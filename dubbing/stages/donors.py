@@ -86,13 +86,13 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
         pictures = _pictures(inputs.film.path, line, sorted({f for frames in chosen.values() for f in frames}),
                              media.seekable(info.container))  # fmt: skip
         held: media.Picture | None = None
-        for number, track, looks, n in _in_order(inputs, chosen, info):
-            frame = int(looks.frames_N[n])
+        for number, track, looks in _in_order(inputs, chosen, info):
+            frame = int(looks.frames_N[0])
             while held is None or held.frame < frame:
                 held = next(pictures)
-            x, y, width, height = (int(v) for v in donors.boxes_of(looks.mesh_NP2[n : n + 1], info.upright_size)[0])
+            x, y, width, height = (int(v) for v in donors.boxes_of(looks.mesh_NP2, info.upright_size)[0])
             kept = held.kept_bgr((x, y, width, height))
-            writers[number].add(looks, n, track, kept, Box(x, y, width, height))
+            writers[number].add(looks, track, kept, Box(x, y, width, height))
         ended = {number: writer.close() for number, writer in writers.items()}
         files = {number: name for number, (name, _) in ended.items() if name is not None}
         return DonorStores(files, {number: ended[number][1] for number in files})
@@ -137,22 +137,22 @@ def _chosen(inputs: DonorsInputs, info: media.MediaInfo) -> dict[str, list[int]]
 
 def _in_order(
     inputs: DonorsInputs, chosen: Mapping[str, Sequence[int]], info: media.MediaInfo
-) -> Iterator[tuple[int, str, donors.Looks, int]]:
-    """The chosen frames in the film's order: number of the person, id of the track, what its meshes say, and the place
-    in that. One shot's meshes are held at a time."""
+) -> Iterator[tuple[int, str, donors.Looks]]:
+    """The chosen frames in the film's order: number of the person, id of the track, what the frame's mesh says. One
+    shot's meshes are held at a time."""
     of_track = {track: number for number, tracks in inputs.people for track in tracks}
     for faces in inputs.faces:
-        here: list[tuple[int, int, str, donors.Looks, int]] = []
+        here: list[tuple[int, str, int, donors.Looks]] = []
         for track in load_tracks(faces.folder):
             if not chosen.get(track.id):
                 continue
             wanted = set(chosen[track.id])
             for looks in donors.looks_of(track, info.upright_size):
-                here += [(int(frame), of_track[track.id], track.id, looks, n)
+                here += [(int(frame), track.id, of_track[track.id], looks.only(n))
                          for n, frame in enumerate(looks.frames_N) if int(frame) in wanted]  # fmt: skip
-        here.sort(key=lambda one: (one[0], one[2]))
-        for _, number, track_id, looks, n in here:
-            yield number, track_id, looks, n
+        here.sort(key=lambda one: one[:2])
+        for _, track_id, number, one in here:
+            yield number, track_id, one
 
 
 def _pictures(path: Path, line: Timeline, frames: Sequence[int], seekable: bool) -> Iterator[media.Picture]:

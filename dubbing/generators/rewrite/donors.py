@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -63,6 +63,10 @@ class Looks:
     usable_N: np.ndarray
     quality_N: np.ndarray
 
+    def only(self, n: int) -> Looks:
+        """The same of one frame, which keeps none of the others in memory."""
+        return Looks(*(getattr(self, f.name)[n : n + 1].copy() for f in fields(self)))
+
 
 @dataclass(frozen=True, eq=False)
 class Store:
@@ -109,11 +113,12 @@ class Store:
         return Face(bgr, Box(0, 0, width, height), self.mesh_MP2[m].astype(np.float64), lent=True)
 
 
-def looks_of(track: Track, picture_wh: tuple[int, int]) -> list[Looks]:
+def looks_of(track: Track, picture_wh: tuple[int, int]) -> Iterator[Looks]:
     """What the meshes of a track say, part by part, so that memory does not grow with a track."""
     count = len(track.frames_N)
     edges = np.linspace(0, count, max(1, -(-count // _AT_ONCE)) + 1).round().astype(int).tolist()
-    return [_looks(track, a, b, picture_wh) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        yield _looks(track, a, b, picture_wh)
 
 
 def _looks(track: Track, a: int, b: int, picture_wh: tuple[int, int]) -> Looks:
@@ -255,22 +260,22 @@ class StoreWriter:
         self._deep = False
         self._bytes = 0
 
-    def add(self, looks: Looks, n: int, track: str, kept_HWC: np.ndarray, box: Box) -> None:
-        """Keep one frame. kept_HWC: as of `Picture.kept_bgr`, of that box of the picture."""
+    def add(self, looks: Looks, track: str, kept_HWC: np.ndarray, box: Box) -> None:
+        """Keep a frame. looks: of it alone; kept_HWC: as of `Picture.kept_bgr`, of that box of the picture."""
         whole = np.array([[box.x, box.y, box.width, box.height]])
-        width, height = (int(v) for v in sizes_of(whole, looks.scale_N[n : n + 1])[0])
+        width, height = (int(v) for v in sizes_of(whole, looks.scale_N)[0])
         part = np.array([width / box.width, height / box.height])
         crop = kept_HWC if part.min() >= 1 else cv2.resize(kept_HWC, (width, height), interpolation=cv2.INTER_AREA)
         crop = np.ascontiguousarray(crop)
-        mesh = (looks.mesh_NP2[n] - (box.x, box.y) + 0.5) * part - 0.5
+        mesh = (looks.mesh_NP2[0] - (box.x, box.y) + 0.5) * part - 0.5
         shown = media.fractions(crop)
         skin = skin_of(mesh, _eye(mesh), (width, height))
         if track not in self._tracks:
             self._tracks.append(track)
         about = {
-            "track_M": np.int32(self._tracks.index(track)), "frame_M": np.int32(looks.frames_N[n]),
-            "measures_M3": looks.measures_N3[n].astype(np.float32), "turn_M3": looks.turn_N3[n].astype(np.float32),
-            "scale_M": np.float32(looks.scale_N[n] * part.mean()), "lower_ML3": looks.lower_NL3[n],
+            "track_M": np.int32(self._tracks.index(track)), "frame_M": np.int32(looks.frames_N[0]),
+            "measures_M3": looks.measures_N3[0].astype(np.float32), "turn_M3": looks.turn_N3[0].astype(np.float32),
+            "scale_M": np.float32(looks.scale_N[0] * part.mean()), "lower_ML3": looks.lower_NL3[0],
             "mesh_MP2": mesh.astype(np.float32), "light_M33": light_of(shown, mesh).astype(np.float32),
             "grain_MB": grain.levels(shown, skin).astype(np.float32), "size_M2": np.array([width, height], np.int32),
             "place_M": np.int64(self._bytes),

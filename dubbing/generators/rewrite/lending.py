@@ -24,8 +24,8 @@ WEIGHTS = np.array([1 / 0.03, 1 / 0.05, 1 / 0.05])
 """Of opening, width and protrusion: lengths in inter-ocular distances, where one unit is about a visible difference."""
 ALIKE = 0.03  # openings of mouths that may be laid over each other
 VISIBLE = 1.0  # cost beyond which a miss of the own frames is seen
-_LEAVING, _SAME_TRACK = 1.0, 0.4  # cost of a frame that is not of this stretch
-_CROSSING = 0.8  # cost of going over to another shot, or back
+_LEAVING, _SAME_TRACK = 0.6, 0.3  # cost of a frame that is not of this stretch
+_CROSSING = 0.5  # cost of going over to another shot, or back
 _MOST_UP = 1.3  # times that a mouth may be enlarged
 _MOST_TURN = 20.0  # degrees by which the head of another shot may be turned away
 _MOST_LIGHT, _MOST_TINT = 0.8, 0.25  # log2 of code values: brighter or darker in all, in one channel
