@@ -21,7 +21,9 @@ from dubbing.store import Store
 __all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "SHOTS", "read_rows", "read_table", "shot_numbers",
            "write_rows"]  # fmt: skip
 
-REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded", "no_consent")
+REASONS = (
+    "no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded", "no_consent", "dissolve",
+)  # fmt: skip
 
 SHOTS, FACES = "shots.parquet", "faces.parquet"
 _METRIC, _CHECK = "metric_", b"check"
@@ -52,6 +54,8 @@ SCHEMA = pa.schema(
         ("severity", _NUMBER),
         ("excluded_frames", _WHOLE),  # that `only` and `leave` took from it; null where neither is said
         ("character", _TEXT),  # of `face`, where it is known
+        ("lip_leak", _NUMBER),
+        ("mixed_frames", _WHOLE),  # that a dissolve or a fade takes from it: nothing is rendered there
     ],
     metadata={"schema": "dub.shot.1"},
 )
@@ -70,6 +74,7 @@ FACE_SCHEMA = pa.schema(
         ("review_reason", _TEXT),
         ("character", _TEXT),
         ("stem", _TEXT),  # the character whose stem drives it; null where the dub's one dialogue does
+        ("lip_leak", _NUMBER),
     ],
     metadata={"schema": "dub.face.1"},
 )

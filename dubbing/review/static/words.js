@@ -13,6 +13,7 @@ export const REASON = {
   occluded: "mouth covered",
   excluded: "excluded",
   no_consent: "no consent",
+  dissolve: "in a dissolve or fade",
 };
 
 /** @type {{ [verdict: string]: { word: string, icon: string } }} */
