@@ -104,7 +104,7 @@ class StageResources(_Group):
 
 StageName = Literal[
     "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "people", "cast", "speakers", "actors",
-    "turns", "lipsync", "sync", "master", "proof", "sign",
+    "donors", "turns", "lipsync", "sync", "master", "proof", "sign",
 ]  # fmt: skip
 
 

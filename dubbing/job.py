@@ -478,6 +478,13 @@ class _Place:
             raise NotKnown(kind.schema)
         return done
 
+    def ended(self, kind: type[Artifact]) -> Any:
+        return self.result(kind) if self.has(kind) and not self.failed(kind) else None
+
+    def failed(self, kind: type[Artifact]) -> bool:
+        task = self._known.get(kind, self.language, self.shot_id)
+        return task is not None and self._lost(task)
+
     def each(self, kind: type[Artifact]) -> tuple[Ref[Any] | None, ...]:
         shots = self.result(ShotList).shots
         found = (self._known.get(kind, self.language, s.id) for s in shots)
@@ -515,7 +522,11 @@ class _Place:
         return self.job.generator_hash(self.generator)
 
     def generator_wants(self, what: str) -> bool:
-        return self.job.generator_wants(self.generator, what)
+        if self._shot is not None and self._dub is not None:
+            return self.job.generator_wants(self.generator, what)
+        said = [s.generator["name"] for (title, *_), s in self.job.decisions.items()
+                if title == self.title.id and s.generator]  # fmt: skip
+        return any(self.job.class_wants(name, what) for name in {self.job.manifest.generator.name, *said})
 
     @property
     def expert(self) -> str:

@@ -1,6 +1,7 @@
 """THE list of stages: what happens to a title.
 
     title:  shots -> faces (each shot) -> people -> speakers -> actors          once, shared by all dubs
+            donors (after speakers): only where a generator wants them, and somebody is seen in more than one shot
             still (before shots): only where the title's picture is a photograph, of which it makes a film
             source_audio: the original sound
             cast (after people): only where somebody has named people, or the manifest has pictures of them
@@ -24,6 +25,7 @@ from dubbing.stages.actors import Actors
 from dubbing.stages.audio import DubAudio, SourceAudio
 from dubbing.stages.cast import FindCast
 from dubbing.stages.descriptors import Describe
+from dubbing.stages.donors import CollectDonors
 from dubbing.stages.faces import Faces
 from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.master import MakeMaster
@@ -50,6 +52,7 @@ PIPELINE: tuple[type[Stage[Any, Any]], ...] = (
     FindCast,
     Speakers,
     Actors,
+    CollectDonors,
     Turns,
     Lipsync,
     Sync,

@@ -44,6 +44,7 @@ DOING = {
     "cast": "finding characters",
     "speakers": "deciding who speaks",
     "actors": "fitting voices",
+    "donors": "collecting mouths",
     "turns": "finding who says what",
     "lipsync": "rendering mouths",
     "sync": "scoring",

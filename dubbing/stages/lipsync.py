@@ -19,6 +19,7 @@ from dubbing.analysis.asked import Ranges, within
 from dubbing.analysis.mixes import mixed_in
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.donors import DonorStores
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
@@ -39,6 +40,10 @@ PAD_S = 0.25  # a patch begins this long before the speech it covers
 _SPEAKS_S = 0.4  # of a dub in a shot; less is the end of a line from the shot beside it
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 LEAST_FRAMES = 3  # of a line
+_UNLENT = (
+    "the mouths of the title's other shots could not be collected (the stage donors failed), so this shot had only its "
+    "own; run again to have them"
+)
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,19 @@ class LipsyncInputs(Windowed):
     """Frames [start, end) of the title, in the shot, that may be re-rendered; None where all of them may."""
     mixes: tuple[tuple[int, int], ...] | None = None
     """Frames [start, end) of the shot that show two scenes at once, where there are any."""
+    donor_files: tuple[str | None, ...] | None = None
+    """For a generator that borrows mouths: the store of each of the faces in `turns`, None where there is none; None
+    where there are no stores."""
+    unlent: bool | None = None
+    """True where stores should be there, and could not be made."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
     """What drives the lips."""
     actors: Ref[FittedActors] | None = uncounted("the files' names are hashes: `actor_files`", default=None)
     """The fitted actors, for a generator that uses them."""
+    donors: Ref[DonorStores] | None = uncounted("the files' names are hashes: `donor_files`", default=None)
+    """The stores of mouths, for a generator that borrows them."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
     models_folder: str = uncounted("the generator's hash names the weights", default="")
@@ -106,6 +118,10 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         shot, choice = at.shot, at.generator
         decision, turns = at.result(SpeakerList).by_shot[shot.id], at.result(TurnList).by_shot[shot.id]
         fitted = at.result(FittedActors).model_files if at.generator_wants("actors") else None
+        borrows = at.generator_wants("donors")
+        stores = at.ended(DonorStores) if borrows else None
+        lent = tuple(stores.store_files.get(f.actor) for f in turns.faces) if stores else ()
+        lent_any = any(lent)
         return LipsyncInputs(
             shot.start_frame,
             shot.end_frame,
@@ -123,9 +139,12 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             True if at.config.quality == "draft" else None,
             at.asked,
             mixed_in(at.result(ShotList).mixes, shot.start_frame, shot.end_frame) or None,
+            lent if lent_any else None,
+            True if borrows and turns.faces and at.failed(DonorStores) else None,
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
+            at.ref(DonorStores) if lent_any else None,
             at.ref(ShotList),
             at.models_folder,
         )
@@ -185,6 +204,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 still=bool(inputs.still),
                 draft=bool(inputs.draft),
                 scratch=out,
+                donors=_donors(inputs, n),
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
@@ -213,9 +233,9 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         rendered = sum(f.frames for f in faces)
         if not rendered and inputs.window is None:
             return _untouched(decision, _out_of_sight(inputs), turns.doubt)
-        about = _untouched(decision, "")
+        about, doubt = _untouched(decision, ""), _UNLENT if inputs.unlent else None
         return replace(
-            about, status="dubbed", reason=None, doubt=turns.doubt, faces=tuple(faces), frames=rendered,
+            about, status="dubbed", reason=None, doubt=turns.doubt or doubt, faces=tuple(faces), frames=rendered,
             generator=generator.name, generator_hash=generator.hash,
             choice={"name": inputs.generator, "settings": inputs.settings},
         )  # fmt: skip
@@ -237,6 +257,12 @@ def _actor(inputs: LipsyncInputs, n: int) -> Path | None:
     """The file of the fitted actor of the n-th face of the turns, where the generator uses one."""
     name = inputs.actor_files[n] if inputs.actor_files else None
     return inputs.actors.folder / name if inputs.actors and name else None
+
+
+def _donors(inputs: LipsyncInputs, n: int) -> Path | None:
+    """The store of the n-th face of the turns, where the generator borrows and there is one."""
+    name = inputs.donor_files[n] if inputs.donor_files else None
+    return inputs.donors.folder / name if inputs.donors and name else None
 
 
 def _doubt(take: Take, decision: Decision, dub_s: float) -> str | None:
