@@ -21,7 +21,8 @@ from dubbing.store import Store
 __all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "SHOTS", "read_rows", "read_table", "shot_numbers",
            "write_rows"]  # fmt: skip
 
-REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded", "no_consent")
+REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "burned_in", "excluded",
+           "no_consent")
 
 SHOTS, FACES = "shots.parquet", "faces.parquet"
 _METRIC, _CHECK = "metric_", b"check"
@@ -52,6 +53,7 @@ SCHEMA = pa.schema(
         ("severity", _NUMBER),
         ("excluded_frames", _WHOLE),  # that `only` and `leave` took from it; null where neither is said
         ("character", _TEXT),  # of `face`, where it is known
+        ("covered_frames", pa.int32()),  # rendered frames in which something burned in was kept; null where none are
     ],
     metadata={"schema": "dub.shot.1"},
 )

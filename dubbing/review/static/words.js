@@ -11,6 +11,7 @@ export const REASON = {
   too_small: "face too small",
   profile: "in profile",
   occluded: "mouth covered",
+  burned_in: "letters over the mouth",
   excluded: "excluded",
   no_consent: "no consent",
 };
