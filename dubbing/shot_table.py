@@ -21,8 +21,17 @@ from dubbing.store import Store
 __all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "SHOTS", "read_rows", "read_table", "shot_numbers",
            "write_rows"]  # fmt: skip
 
-REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "burned_in", "excluded",
-           "no_consent")
+REASONS = (
+    "no_face",
+    "no_speech",
+    "off_screen",
+    "too_small",
+    "profile",
+    "occluded",
+    "burned_in",
+    "excluded",
+    "no_consent",
+)
 
 SHOTS, FACES = "shots.parquet", "faces.parquet"
 _METRIC, _CHECK = "metric_", b"check"

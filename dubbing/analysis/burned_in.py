@@ -150,8 +150,13 @@ class Search:
             if found is None:
                 continue
             drawn_HW, mask_HW, area = found
-            first, last = self._present(group, sums, drawn_HW, edges[a], edges[b])
-            covers.append(self._cover(look, mask_HW, first, last, area))
+            joined = _closed(mask_HW, 0.5 * look.eye_px, 0.25 * look.eye_px)  # each line of text comes and goes by itself
+            count, labels = cv2.connectedComponents(joined.astype(np.uint8))
+            for n in range(1, count):
+                own = drawn_HW & (labels == n)
+                if own.any():
+                    first, last = self._present(group, sums, own, edges[a], edges[b])
+                    covers.append(self._cover(look, mask_HW & (labels == n), first, last, area))
         return covers
 
     def _present(self, group: _Group, sums: _Sums, drawn_HW: np.ndarray, a: int, b: int) -> tuple[int, int]:

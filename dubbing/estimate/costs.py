@@ -31,7 +31,9 @@ __all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "asked_share", "decided_
 SCHEMA = "dub.cost.1"
 ENOUGH_FRAMES = 20_000  # once newer measurements of a stage cover this many, older ones are not used
 # The tasks of these name no frames, so the title's are counted.
-WHOLE_TITLE = frozenset({"source_audio", "audio", "overlay_list", "people", "cast", "speakers", "actors", "turns", "sign"})
+WHOLE_TITLE = frozenset(
+    {"source_audio", "audio", "overlay_list", "people", "cast", "speakers", "actors", "turns", "sign"}
+)
 # Processor milliseconds of one core of the machine of LOG.md: a frame, a megapixel of picture, a face, a megapixel of
 # face (its height squared). Fitted on six clips, not on the reel. Frames of lipsync and sync are of dubbed shots.
 MIX: dict[str, tuple[float, float, float, float]] = {

@@ -71,6 +71,4 @@ def _described(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [FILE_SCHEMA, listed]
 
 
-Masks = Annotated[
-    tuple[Mask, ...], BeforeValidator(_listed), Field(min_length=1, json_schema_extra=_described)
-]
+Masks = Annotated[tuple[Mask, ...], BeforeValidator(_listed), Field(min_length=1, json_schema_extra=_described)]
