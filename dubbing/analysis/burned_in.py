@@ -27,8 +27,9 @@ __all__ = ["THIN", "Cover", "Search"]
 
 SAMPLES_HZ = 10
 """Pictures a second that are looked at."""
-_HOP_S, _HOPS = 1, 8  # a group of pictures; stretches of two hops, and all of it, are judged
-_OVERLAP = 2  # hops that neighbouring groups share
+_HOP_S, _HOPS = 0.5, 16  # of a group of pictures, and how many a group has
+_SPANS = (2, 4, 16)  # hops that are judged together
+_OVERLAP = 4  # hops that neighbouring groups share
 _LEAST_SAMPLES = 8
 _FACE_PX = 300.0  # height that a larger face is made smaller to
 _STILL = 0.88  # of a gradient's energy: what is drawn
@@ -80,7 +81,7 @@ class Search:
         count = len(track.frames_N)
         step = max(1, min(round(rate_hz / SAMPLES_HZ), count // _LEAST_SAMPLES))
         self._track, self._step = track, step
-        self._hop = max(_LEAST_SAMPLES // 2, round(_HOP_S * rate_hz / step))
+        self._hop = max(1, round(_HOP_S * rate_hz / step))
         mesh_NP2 = track.mesh_NP3[..., :2]
         self._eye = float(np.median(np.linalg.norm(mesh_NP2[:, _EYES[0]] - mesh_NP2[:, _EYES[1]], axis=-1)))
         self._scale = min(1.0, _FACE_PX / max(track.height_px, 1.0))
@@ -140,17 +141,20 @@ class Search:
         if len(edges) < 2:
             edges = [0, count]
         parts = [_followed(group, reference_P2, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        spans = [(n, n + 2) for n in range(len(parts) - 1)] or [(0, 1)]
-        if len(parts) > 2:
-            spans.append((0, len(parts)))
+        sizes = sorted({min(size, len(parts)) for size in _SPANS})
+        spans = [(n, n + size) for size in sizes for n in range(len(parts) - size + 1)]
         covers: list[Cover] = []
         for a, b in spans:
             sums = sum(parts[a + 1 : b], parts[a])
+            if sums.count < _LEAST_SAMPLES:
+                continue
             found = _drawn(sums, look.eye_px)
             if found is None:
                 continue
             drawn_HW, mask_HW, area = found
-            joined = _closed(mask_HW, 0.5 * look.eye_px, 0.25 * look.eye_px)  # each line of text comes and goes by itself
+            joined = _closed(
+                mask_HW, 0.5 * look.eye_px, 0.25 * look.eye_px
+            )  # each line of text comes and goes by itself
             count, labels = cv2.connectedComponents(joined.astype(np.uint8))
             for n in range(1, count):
                 own = drawn_HW & (labels == n)

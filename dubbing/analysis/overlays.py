@@ -23,7 +23,8 @@ from dubbing.records import Patch, Track
 __all__ = ["KeepOut"]
 
 _GROWN_PX = 2  # what compression smears around letters
-_SOFT_PX = 3  # over which a patch gains its weight again
+_SOFT_PX, _MOST_SOFT_PX = 3.0, 12.0  # over which a patch gains its weight again
+_SOFT_PART = 0.4  # of half the thickness: beside a plate, more of what was filled comes into the open than beside letters
 _LIPS_COVERED = 0.02  # of the mouth's area
 _FACE_COVERED = 0.4  # of the face below the nose
 _AROUND_LIPS = 0.06  # eye distances that count to the mouth
@@ -76,8 +77,10 @@ class KeepOut:
         mask_HW = self.mask(patch.frame, patch.x, patch.y, width, height, _GROWN_PX + self.draft)
         if mask_HW is None or not (patch.matte_HW[mask_HW] > 0).any():
             return patch, False
+        thick_px = float(cv2.distanceTransform(mask_HW.astype(np.uint8), cv2.DIST_L2, 5).max())
+        soft_px = float(np.clip(_SOFT_PART * thick_px, _SOFT_PX, _MOST_SOFT_PX))
         away = cv2.distanceTransform((~mask_HW).astype(np.uint8), cv2.DIST_L2, 5)
-        weight = np.clip(away / (_SOFT_PX + 1), 0, 1)
+        weight = np.clip(away / (soft_px + 1), 0, 1)
         return replace(patch, matte_HW=np.rint(patch.matte_HW * weight).astype(np.uint8)), True
 
     def blocked(self, track: Track) -> np.ndarray:

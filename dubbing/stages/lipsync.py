@@ -187,9 +187,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 lines = clear if rest >= USABLE_PART * meant else []
                 burned = burned or not lines
                 if lines and rest < meant:
-                    doubts.append(
-                        f"letters lie over the lips in {meant - rest} of {meant} frames, left alone"
-                    )
+                    doubts.append(f"letters lie over the lips in {meant - rest} of {meant} frames, left alone")
                 track = replace(track, seen_N=track.seen_N & ~blocked_N)  # what is covered lends no mouth
             if not lines:
                 continue
