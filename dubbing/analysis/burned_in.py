@@ -30,7 +30,7 @@ SAMPLES_HZ = 10
 _HOP_S, _HOPS = 0.5, 16  # of a group of pictures, and how many a group has
 _SPANS = (2, 4, 16)  # hops that are judged together
 _OVERLAP = 4  # hops that neighbouring groups share
-_LEAST_SAMPLES = 8
+_LEAST_SAMPLES, _ENOUGH_SAMPLES = 8, 20
 _FACE_PX = 300.0  # height that a larger face is made smaller to
 _STILL = 0.88  # of a gradient's energy: what is drawn
 _MOVES = 0.4  # of its energy on the face: what is lost at least, and four times what is lost in the picture
@@ -284,7 +284,8 @@ def _drawn(sums: _Sums, eye: float) -> tuple[np.ndarray, np.ndarray, float] | No
     inside = sums.lower_HW >= _HERE * sums.count
     seeds = drawn & inside
     area = float(seeds.sum()) / eye**2
-    if area < _LEAST or _followed_face(sums, drawn) < (_FACE_BETTER if area < _MUCH else 1.0):
+    least = _LEAST * max(1.0, _ENOUGH_SAMPLES / sums.count)  # a face, too, may stand for a second
+    if area < least or _followed_face(sums, drawn) < (_FACE_BETTER if area < _MUCH else 1.0):
         return None
     faint, opaque = (drawn & (strong >= low) & (strong < high) for low, high in ((_STRONG, _OPAQUE), (_OPAQUE, 1e9)))
     letters, mask = np.zeros((2, *drawn.shape), bool)
@@ -293,12 +294,12 @@ def _drawn(sums: _Sums, eye: float) -> tuple[np.ndarray, np.ndarray, float] | No
         count, labels = cv2.connectedComponents(joined.astype(np.uint8))
         in_each = np.bincount(labels[seeds & edges], minlength=count)
         in_each[0] = 0
-        if in_each.max() < 0.2 * _LEAST * eye**2:
+        if in_each.max() < 0.2 * least * eye**2:
             continue
-        kept = edges & np.isin(labels, np.flatnonzero(in_each >= 0.05 * _LEAST * eye**2))
+        kept = edges & np.isin(labels, np.flatnonzero(in_each >= 0.05 * least * eye**2))
         letters |= kept
         mask |= _row(kept, strong, eye) if solid else _closed(kept, 0.1 * eye, 0.1 * eye)
-    if (letters & seeds).sum() < _LEAST * eye**2:
+    if (letters & seeds).sum() < least * eye**2:
         return None
     mask = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     return letters, mask, float((letters & seeds).sum()) / eye**2
