@@ -165,11 +165,11 @@ class Search:
 
     def _present(self, group: _Group, sums: _Sums, drawn_HW: np.ndarray, a: int, b: int) -> tuple[int, int]:
         """The samples [a, b) of a group that have these edges, and their neighbours that have them too."""
-        there = (sums.still_HW2 / sums.count)[drawn_HW].ravel()
+        there = sums.still_2HW[:, drawn_HW].ravel()
         size = float(np.linalg.norm(there))
 
         def has(k: int) -> bool:
-            here = _gradient(group.pictures[k])[drawn_HW].ravel()
+            here = np.concatenate([one_HW[drawn_HW] for one_HW in _gradient(group.pictures[k])])
             return float(here @ there) > _ALIKE * size * max(float(np.linalg.norm(here)), 1e-6)
 
         while a > 0 and has(a - 1):
@@ -218,32 +218,32 @@ class _Sums:
     place on the face; face, lower: in how many pictures a place lies in the face, and in what a take may change."""
 
     count: int
-    still_HW2: np.ndarray
+    still_2HW: np.ndarray
     still_HW: np.ndarray
-    moved_HW2: np.ndarray
+    moved_2HW: np.ndarray
     moved_HW: np.ndarray
     face_HW: np.ndarray
     lower_HW: np.ndarray
 
     def __add__(self, other: _Sums) -> _Sums:
         return _Sums(
-            self.count + other.count, self.still_HW2 + other.still_HW2, self.still_HW + other.still_HW,
-            self.moved_HW2 + other.moved_HW2, self.moved_HW + other.moved_HW, self.face_HW + other.face_HW,
+            self.count + other.count, self.still_2HW + other.still_2HW, self.still_HW + other.still_HW,
+            self.moved_2HW + other.moved_2HW, self.moved_HW + other.moved_HW, self.face_HW + other.face_HW,
             self.lower_HW + other.lower_HW,
         )  # fmt: skip
 
 
-def _gradient(picture_HW: np.ndarray) -> np.ndarray:
-    """Grey levels a pixel, float32 (H, W, 2)."""
-    soft = cv2.GaussianBlur(picture_HW, (0, 0), 0.8).astype(np.float32)
-    return np.stack([cv2.Sobel(soft, cv2.CV_32F, *d, ksize=3, scale=1 / 8) for d in ((1, 0), (0, 1))], -1)
+def _gradient(picture_HW: np.ndarray) -> list[np.ndarray]:
+    """Across and down, grey levels a pixel, float32 (H, W) each."""
+    soft = cv2.GaussianBlur(picture_HW, (0, 0), 0.8)
+    return [cv2.Sobel(soft, cv2.CV_32F, *d, ksize=3, scale=1 / 8) for d in ((1, 0), (0, 1))]
 
 
 def _followed(group: _Group, reference_P2: np.ndarray, a: int, b: int) -> _Sums:
     """The sums of pictures [a, b) of a group."""
     look = group.look
     width, height = look.size_wh
-    still_HW2, moved_HW2 = np.zeros((2, height, width, 2), np.float32)
+    still_2HW, moved_2HW = np.zeros((2, 2, height, width), np.float32)
     still_HW, moved_HW, face_HW, lower_HW = np.zeros((4, height, width), np.float32)
     fixed = list(_OUTLINE + _EYES)
     for k in range(a, b):
@@ -251,16 +251,20 @@ def _followed(group: _Group, reference_P2: np.ndarray, a: int, b: int) -> _Sums:
         move = _affine(reference_P2[fixed], mesh_P2[fixed])
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         on_face = cv2.warpAffine(picture, move, look.size_wh, flags=how, borderMode=cv2.BORDER_REPLICATE)
-        for gradients, sum_HW2, sum_HW in (
-            (_gradient(picture), still_HW2, still_HW), (_gradient(on_face), moved_HW2, moved_HW),
-        ):  # fmt: skip
-            sum_HW2 += gradients
-            sum_HW += (gradients**2).sum(-1)
+        for shown, sum_2HW, sum_HW in ((picture, still_2HW, still_HW), (on_face, moved_2HW, moved_HW)):
+            for gradient_HW, one_HW in zip(_gradient(shown), sum_2HW, strict=True):
+                cv2.accumulate(gradient_HW, one_HW)
+                cv2.accumulateSquare(gradient_HW, sum_HW)
         for outline, sum_HW in ((_OUTLINE, face_HW), (_LOWER, lower_HW)):
             face = np.zeros((height, width), np.uint8)
             cv2.fillPoly(face, [np.rint(mesh_P2[list(outline)]).astype(np.int32)], (1,))
             sum_HW += cv2.erode(face, np.ones((5, 5), np.uint8))
-    return _Sums(b - a, still_HW2, still_HW, moved_HW2, moved_HW, face_HW, lower_HW)
+    return _Sums(b - a, still_2HW, still_HW, moved_2HW, moved_HW, face_HW, lower_HW)
+
+
+def _squares(sum_2HW: np.ndarray) -> np.ndarray:
+    """The squared length of what points across and down, (H, W)."""
+    return np.asarray(sum_2HW[0] ** 2 + sum_2HW[1] ** 2)
 
 
 def _affine(from_P2: np.ndarray, to_P2: np.ndarray) -> np.ndarray:
@@ -276,8 +280,8 @@ def _drawn(sums: _Sums, eye: float) -> tuple[np.ndarray, np.ndarray, float] | No
     eye: distance of the eyes in pixels.
     """
     power = np.maximum(sums.still_HW / sums.count, 1e-6)
-    still = (sums.still_HW2**2).sum(-1) / sums.count**2 / power
-    on_face = (sums.moved_HW2**2).sum(-1) / sums.count**2 / np.maximum(sums.moved_HW / sums.count, 1e-6)
+    still = _squares(sums.still_2HW) / sums.count**2 / power
+    on_face = _squares(sums.moved_2HW) / sums.count**2 / np.maximum(sums.moved_HW / sums.count, 1e-6)
     strong = np.sqrt(power)
     lost = 1 - on_face
     drawn = (still > _STILL) & (strong > _STRONG) & (lost > _MOVES) & (lost > _TIMES * (1 - still))
@@ -330,7 +334,7 @@ def _followed_face(sums: _Sums, drawn_HW: np.ndarray) -> float:
     """By how much more of the face's own edges, those of `drawn` and their neighbours left out, stay on the face than
     in the picture. About 1 where it hardly moves: nothing can be told then from what stands still."""
     others = (sums.face_HW > 0.6 * sums.count) & ~(cv2.dilate(drawn_HW.astype(np.uint8), np.ones((7, 7))) > 0)
-    on_face, still = (float((sum_HW2**2).sum(-1)[others].sum()) for sum_HW2 in (sums.moved_HW2, sums.still_HW2))
+    on_face, still = (float(_squares(both)[others].sum()) for both in (sums.moved_2HW, sums.still_2HW))
     return on_face / max(still, 1e-9)
 
 

@@ -24,7 +24,7 @@ __all__ = ["KeepOut"]
 
 _GROWN_PX = 2  # what compression smears around letters
 _SOFT_PX, _MOST_SOFT_PX = 3.0, 12.0  # over which a patch gains its weight again
-_SOFT_PART = 0.4  # of half the thickness: beside a plate, more of what was filled comes into the open than beside letters
+_SOFT_PART = 0.4  # of half the thickness: beside a plate more of what was filled comes into the open
 _LIPS_COVERED = 0.02  # of the mouth's area
 _FACE_COVERED = 0.4  # of the face below the nose
 _AROUND_LIPS = 0.06  # eye distances that count to the mouth
