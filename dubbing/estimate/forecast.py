@@ -238,6 +238,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
                 expect(f"active {name}", guess("active", len(shot)), (f"faces {name}", *sound), len(shot))
         before = (*sound, *(o.id for o in invented))
         whole = Work(frames, frames * megapixels, frames * faces)
+        expect(f"overlay_list {title.id}", whole, before)
         expect(f"people {title.id}", whole, before)
         expect(f"speakers {title.id}", whole, (f"people {title.id}",))
         expect(decided, whole, (f"speakers {title.id}",))
