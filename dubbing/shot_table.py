@@ -22,16 +22,9 @@ __all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "SHOTS", "read_rows", "r
            "write_rows"]  # fmt: skip
 
 REASONS = (
-    "no_face",
-    "no_speech",
-    "off_screen",
-    "too_small",
-    "profile",
-    "occluded",
+    "no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded", "no_consent", "dissolve",
     "burned_in",
-    "excluded",
-    "no_consent",
-)
+)  # fmt: skip
 
 SHOTS, FACES = "shots.parquet", "faces.parquet"
 _METRIC, _CHECK = "metric_", b"check"
@@ -62,6 +55,8 @@ SCHEMA = pa.schema(
         ("severity", _NUMBER),
         ("excluded_frames", _WHOLE),  # that `only` and `leave` took from it; null where neither is said
         ("character", _TEXT),  # of `face`, where it is known
+        ("lip_leak", _NUMBER),
+        ("mixed_frames", _WHOLE),  # that a dissolve or a fade takes from it: nothing is rendered there
         ("covered_frames", pa.int32()),  # rendered frames in which something burned in was kept; null where none are
     ],
     metadata={"schema": "dub.shot.1"},
@@ -81,6 +76,7 @@ FACE_SCHEMA = pa.schema(
         ("review_reason", _TEXT),
         ("character", _TEXT),
         ("stem", _TEXT),  # the character whose stem drives it; null where the dub's one dialogue does
+        ("lip_leak", _NUMBER),
     ],
     metadata={"schema": "dub.face.1"},
 )

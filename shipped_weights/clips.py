@@ -15,15 +15,16 @@ import numpy as np
 
 from dubbing.errors import MediaError
 
-__all__ = ["TEST", "TRAIN", "Clip", "Source", "load", "load_all", "save"]
+__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid", "load", "load_all", "save"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """One clip: its file under the media folder, and who speaks (one name, one person)."""
+    """One clip: its file under its folder, who speaks (one name, one person), and whether its sound may be late."""
 
     file: str
     speaker: str
+    late: bool = False
 
     @property
     def name(self) -> str:
@@ -46,6 +47,11 @@ TRAIN = (
     Source("grid/grid_sbia1a.mpg", "grid_g"),
     Source("grid/grid_sbwe5n.mpg", "grid_h"),
     Source("grid/grid_swiz3n.mpg", "grid_i"),
+)
+# Works of the US government (public domain), and a clip under a permissive licence; sound 2 to 6 frames late.
+DATA = (
+    *(Source(f"video/address_{n:02d}.mp4", "address", late=True) for n in range(1, 10)),
+    Source("video/presenter_1080x1920.mp4", "presenter", late=True),
 )
 # Never trained on. frontal_512's sound is about 3 frames off as recorded.
 TEST = (
@@ -71,6 +77,25 @@ class Clip:
     mesh_NP3: np.ndarray
     ok_N: np.ndarray
     wave: np.ndarray
+
+
+def grid(folder: Path) -> list[Source]:
+    """Every clip of GRID's speaker 1, `folder/*.mpg`, by name. Raises MediaError where there is none."""
+    found = [Source(path.name, "s1") for path in sorted(folder.glob("*.mpg"))]
+    if not found:
+        raise MediaError(f"{folder} holds no *.mpg; give --grid the folder of GRID's clips of speaker 1.")
+    return found
+
+
+def curves(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The Mandarin recordings: float32 mono 16 kHz, and how far the jaw is open at 30 frames a second, (N,)."""
+    from dubbing import media
+
+    names = (folder / "names.txt").read_text(encoding="utf-8").split()
+    jaw = names.index("mouth_stretch_c")
+    return [
+        (media.read_sound(path), np.load(path.with_suffix(".npy"))[:, jaw]) for path in sorted(folder.glob("*.flac"))
+    ]
 
 
 def load_all(sources: Sequence[Source], meshes: Path | None = None, media: Path | None = None) -> list[Clip]:

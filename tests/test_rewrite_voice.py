@@ -29,13 +29,17 @@ def closed_mouth() -> np.ndarray:
 
 
 def speech_like(seconds: float, seed: int, pitch_hz: float = 120.0) -> tuple[np.ndarray, np.ndarray]:
-    """A buzz whose loudness (0..1, 1000 times a second) comes and goes like syllables: (wave, loudness)."""
+    """A buzz through the resonances of a mouth that opens and shuts like syllables: (wave, how far it is open, 0..1,
+    1000 times a second). The more it is open, the louder, and the higher its first resonance."""
     rng = np.random.default_rng(seed)
     knots = rng.uniform(0, 1, int(seconds * 4) + 2) * (rng.uniform(size=int(seconds * 4) + 2) > 0.2)
     loudness = np.interp(np.arange(int(seconds * 1000)) / 250, np.arange(len(knots)), knots)
     t = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
-    buzz = sum(np.sin(2 * np.pi * pitch_hz * k * t) / k for k in range(1, 40))
     loud = np.interp(t, np.arange(len(loudness)) / 1000, loudness)
+    buzz = np.zeros(len(t))
+    for k in range(1, 30):
+        peaks = sum(1 / (1 + ((k * pitch_hz - at) / 90) ** 2) for at in (250 + 550 * loud, 1300.0, 2500.0))
+        buzz += peaks * np.sin(2 * np.pi * pitch_hz * k * t)
     wave = 0.1 * buzz * 10 ** (1.5 * (loud - 1)) + 1e-4 * rng.normal(size=len(t))
     return wave.astype(np.float32), loudness
 

@@ -125,6 +125,8 @@ class FaceScores:
     """Median mouth opening while the dub is silent, inter-ocular distances."""
     silence_motion: float | None = None
     """Mouth motion while the dub is silent over the source's while it is."""
+    lip_leak: float | None = None
+    """Mouth motion while the dub is silent over that of the source in speech."""
     sharpness: float | None = None
     """Mouth detail, take over source, 1 = equal."""
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -60,6 +60,8 @@ interface Row extends Scores {
   rest_opening: number | null;
   excluded_frames: number | null;
   covered_frames: number | null;
+  /** In dissolves and fades. */
+  mixed_frames?: number | null;
   order: number;
   severity: number;
   severity_parts: { [part: string]: number };

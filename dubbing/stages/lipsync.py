@@ -16,6 +16,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.analysis.asked import Ranges, within
+from dubbing.analysis.mixes import mixed_in
 from dubbing.analysis.overlays import KeepOut
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
@@ -73,6 +74,8 @@ class LipsyncInputs(Windowed):
     """True for quick and coarse."""
     asked: tuple[tuple[int, int], ...] | None = None
     """Frames [start, end) of the title, in the shot, that may be re-rendered; None where all of them may."""
+    mixes: tuple[tuple[int, int], ...] | None = None
+    """Frames [start, end) of the shot that show two scenes at once, where there are any."""
     over: str | None = None
     """Key of what lies over the shot's faces; None where nothing does."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
@@ -126,6 +129,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             True if at.made_of else None,
             True if at.config.quality == "draft" else None,
             at.asked,
+            mixed_in(at.result(ShotList).mixes, shot.start_frame, shot.end_frame) or None,
             over or None,
             choice.settings,
             at.ref(DubSound),
@@ -143,7 +147,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
     def process(self, inputs: LipsyncInputs, out: Path, progress: Callable[[int], None]) -> Take:
         """Writes face_<n>/ patch folders."""
         if inputs.parts is not None:
-            return _joined(inputs.parts, out)
+            return _joined(inputs, inputs.parts, out)
         shot = Shot(inputs.number, inputs.start, inputs.end)
         a, b = inputs.bounds
         length = b - a
@@ -237,7 +241,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             return _untouched(decision, "excluded", turns.doubt)
         rendered = sum(f.frames for f in faces)
         if not rendered and inputs.window is None:
-            return _untouched(decision, "occluded", turns.doubt)
+            return _untouched(decision, _out_of_sight(inputs), turns.doubt)
         about = _untouched(decision, "")
         return replace(
             about, status="dubbed", reason=None, doubt="; ".join(doubts) or None, faces=tuple(faces),
@@ -278,7 +282,17 @@ def _untouched(decision: Decision, reason: str, doubt: str | None = None) -> Tak
     return Take("untouched", reason, decision.track, decision.face_px, decision.yaw_deg, doubt=doubt)
 
 
-def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
+def _out_of_sight(inputs: LipsyncInputs) -> str:
+    """Why nothing of what is said in the shot can be rendered."""
+    mixed_N = mask_of(inputs.mixes or (), inputs.start, inputs.end)
+    says_N = np.zeros(len(mixed_N), bool)
+    for face in inputs.turns.faces:
+        says_N |= mask_of(face.says, inputs.start, inputs.end)
+    inside = says_N.any() and (says_N & ~mixed_N).sum() < LEAST_FRAMES
+    return "dissolve" if inside else "occluded"
+
+
+def _joined(inputs: LipsyncInputs, parts: Sequence[Ref[Take]], out: Path) -> Take:
     """One take from those of a long shot's windows. A window in which nobody speaks has faces without patches."""
     takes = [p.read() for p in parts]
     first = takes[0]
@@ -292,7 +306,7 @@ def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
             media.join_patches(pieces, out / face.folder)
             faces.append(replace(face, frames=sum(t.faces[n].frames for t in takes)))
     if not faces:
-        return replace(first, status="untouched", reason="occluded", faces=(), frames=0)
+        return replace(first, status="untouched", reason=_out_of_sight(inputs), faces=(), frames=0)
     covered = sum(t.covered_frames for t in takes)
     return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces), covered_frames=covered)
 

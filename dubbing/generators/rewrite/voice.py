@@ -22,7 +22,7 @@ from dubbing.errors import ModelError
 from dubbing.face import LOWER_FACE
 from dubbing.generators.rewrite import fitting
 from dubbing.generators.rewrite.fitting import Fit
-from dubbing.generators.rewrite.hearing import CLASSES, ENCODED, STEP_HZ, Prior, prior_hash
+from dubbing.generators.rewrite.hearing import STEP_HZ, Prior, prior_hash
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, lower_of, resting, smoothed
 from dubbing.sound import RATE_HZ, at_times
 
@@ -33,7 +33,7 @@ __all__ = [
 SCHEMA = "dub.actor.1"
 MOST_S = 600.0  # of speech that a fit looks at
 RISE_S, FALL_S = 0.10, 0.12  # the mouth opens before the voice, and shuts after it
-CLOSING, CLOSED = 0.35, 0.75  # chances that a p, b or m is said: the lips begin to shut, and are shut
+CLOSING, CLOSED = 0.35, 0.65  # chances that the lips are shut, at which they begin to shut, and are shut
 SMOOTH_S = 0.03  # of what is heard, standard deviation
 LEVELLED_FRAMES = 50.0  # an example with this many frames is trusted by half on where its mouth sits
 LAGS_S = np.round(np.arange(-0.3, 0.301, 0.02), 2)
@@ -155,17 +155,17 @@ def predict(
 
 
 def heard(prior: Prior, wave: np.ndarray) -> np.ndarray:
-    """What the prior hears, smoothed in time, float32 (T, F) at STEP_HZ: coefficients, hidden, phones, encoding."""
+    """What the prior hears, float32 (T, F) at STEP_HZ: coefficients and the ear, smoothed in time, and at last the
+    chance that the lips are shut, as it is."""
     here = prior.hear(wave)
-    row = np.concatenate([here.coef_TK, here.hidden_TH, here.phones_TC, here.encoded_TE], 1)
-    return gaussian_filter1d(row, SMOOTH_S * STEP_HZ, axis=0, mode="nearest").astype(np.float32)
+    row = np.concatenate([here.coef_TK, here.ear_TE], 1)
+    smooth = gaussian_filter1d(row, SMOOTH_S * STEP_HZ, axis=0, mode="nearest")
+    return np.concatenate([smooth, here.shut_T[:, None]], 1).astype(np.float32)
 
 
 def closing(heard_TF: np.ndarray) -> np.ndarray:
-    """How far a p, b or m shuts the lips, 0..1, (T,)."""
-    last = heard_TF.shape[1] - ENCODED
-    chance = heard_TF[:, last - len(CLASSES) + CLASSES.index("pbm")]
-    part = np.clip((chance - CLOSING) / (CLOSED - CLOSING), 0, 1)
+    """How far the lips are shut by what is heard, as at a p, b or m; 0..1, (T,)."""
+    part = np.clip((heard_TF[:, -1].astype(np.float64) - CLOSING) / (CLOSED - CLOSING), 0, 1)
     return np.asarray(part * part * (3 - 2 * part))
 
 

@@ -14,6 +14,7 @@ export const REASON = {
   burned_in: "letters over the mouth",
   excluded: "excluded",
   no_consent: "no consent",
+  dissolve: "in a dissolve or fade",
 };
 
 /** @type {{ [verdict: string]: { word: string, icon: string } }} */
