@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,23 +17,30 @@ import yaml
 from command import Dub
 from films import plain_job
 from made import put, ref
-from test_lipsync import LINE, track
 
 from dubbing import manifest
 from dubbing.analysis.burned_in import Cover
+from dubbing.analysis.overlays import KeepOut
 from dubbing.artifact import File
 from dubbing.artifacts.overlays import Overlays, load_overlays, save_overlays
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound
 from dubbing.artifacts.speakers import Decision
 from dubbing.artifacts.takes import Take
-from dubbing.artifacts.tracks import FaceTracks
+from dubbing.artifacts.tracks import FaceTracks, load_tracks
 from dubbing.artifacts.turns import FaceTurns, ShotTurns
+from dubbing.clock import Timeline
 from dubbing.errors import ManifestError
 from dubbing.face import OUTER_LIPS
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.records import Patch, Track
 from dubbing.stages import lipsync
+from dubbing.stages.faces import Faces, FacesInputs
+from dubbing.stages.overlays import FindOverlays, FindOverlaysInputs
+from dubbing.stages.shots import Shots, ShotsInputs
+
+CASES = Path(__file__).parents[2] / "shared" / "cases"
+LINE = Timeline(np.arange(400), Fraction(1, 25), 400, Fraction(25))
 
 
 def job(folder: Path, mask: Any) -> Path:
@@ -101,7 +111,9 @@ def test_masks_come_back_as_they_were_saved(tmp_path: Path) -> None:
 
 def face() -> Track:
     """A face of which the lips lie at 100 to 140 across and 100 to 120 down, eyes 80 apart."""
-    one = track()
+    count = 200
+    frames_N, mesh_NP3 = np.arange(100, 300, dtype=np.int32), np.zeros((count, 478, 3), np.float32)
+    one = Track("shot_0001/face_1", frames_N, mesh_NP3, np.ones(count, bool), np.zeros(count, np.float32), 200.0)
     angle = np.linspace(0, 2 * np.pi, len(OUTER_LIPS), endpoint=False)
     one.mesh_NP3[:, list(OUTER_LIPS), 0] = 120 + 20 * np.cos(angle)
     one.mesh_NP3[:, list(OUTER_LIPS), 1] = 110 + 10 * np.sin(angle)
@@ -180,3 +192,26 @@ def test_letters_on_the_chin_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_window_leaves_the_same_frames(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     take = taken(monkeypatch, tmp_path, [box(150, 170, 106), box(120, 140, 140)], window=(130, 200))
     assert take.faces[0].frames == 200 - 130 - 20 and take.covered_frames == 10
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="needs the shared cases")
+def test_a_name_across_a_mouth_and_a_timecode_on_its_chin_are_found(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-B", "w13_burned_in.py", str(tmp_path)], cwd=CASES, check=True)
+    film, shots, faces, out = File(tmp_path / "film.mp4", ""), *(tmp_path / n for n in ("shots", "faces", "out"))
+    for folder in (shots, faces, out):
+        folder.mkdir()
+    cuts = put(shots, Shots().process(ShotsInputs(film, None, 3.0, 6), shots, lambda n: None))
+    stage = Faces()
+    stage.setup()
+    try:
+        seen = put(faces, stage.process(FacesInputs(0, 125, film, 1, cuts), faces, lambda n: None))
+    finally:
+        stage.close()
+    made = put(
+        out, FindOverlays().process(FindOverlaysInputs(seen, 40.0, 0, 125, film=film, timeline=cuts), out, print)
+    )
+    keep, (man,) = KeepOut(load_overlays(made.folder)), load_tracks(faces)
+    assert keep.blocked(man).mean() > 0.9 and not keep.thin(0, 125)
+    for n in (0, 60, 124):  # the timecode's plate, all of it
+        plate = keep.mask(n, 432, 470, 246, 40, 0)
+        assert plate is not None and plate.mean() > 0.98

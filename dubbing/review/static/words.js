@@ -11,10 +11,10 @@ export const REASON = {
   too_small: "face too small",
   profile: "in profile",
   occluded: "mouth covered",
-  burned_in: "letters over the mouth",
   excluded: "excluded",
   no_consent: "no consent",
   dissolve: "in a dissolve or fade",
+  burned_in: "letters over the mouth",
 };
 
 /** @type {{ [verdict: string]: { word: string, icon: string } }} */
