@@ -63,6 +63,7 @@ def test_plan_knows_what_is_cached(ran: Path, folder: Path, dub: Dub, tmp_path: 
     assert plan["complete"] and all(t["done"] for t in plan["tasks"])
     assert {s["stage"]: s["tasks"] for s in plan["stages"]} == {
         "shots": 1, "faces": 2, "source_audio": 1, "audio": 2, "people": 1, "speakers": 1, "actors": 1, "turns": 2,
+        "overlays": 2, "overlay_list": 1,
         "lipsync": 4,
         "sync": 4, "master": 2, "proof": 2,
     }  # fmt: skip
@@ -104,4 +105,4 @@ def test_a_run_in_json_writes_nothing_but_json(ran: Path, folder: Path, dub: Dub
         ("proof reel/de", "de"),
     ]
     status = dub("status", ran)[1]
-    assert "4 tasks done, 19 were done before; seconds: mastering" in status
+    assert "4 tasks done, 22 were done before; seconds: mastering" in status

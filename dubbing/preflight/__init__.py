@@ -38,6 +38,7 @@ from dubbing.preflight import characters
 from dubbing.preflight.actors import learnt_elsewhere
 from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.preflight.consent import consent_is_there, said_of_consent
+from dubbing.preflight.masks import look_at_masks
 from dubbing.preflight.masters import look_at_masters
 from dubbing.preflight.packages import SENT_WITH, other_packages, versions
 from dubbing.preflight.provenance import look_at_signing, said_of_signing
@@ -178,6 +179,7 @@ def look(
             if note is None:
                 continue
             found.notes.append(note)
+        found.notes += look_at_masks(title, info, store, partial(attempt, at))
         cuts = None
         if title.shots is not None and not made:
             cuts = attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)

@@ -131,6 +131,8 @@ class Rewrite:
                 if n in needed:
                     b = plan.boxes[low + n]
                     crop = picture.kept_bgr((b.x, b.y, b.width, b.height))
+                    if work.overlays is not None:  # letters would bend with the skin beneath them
+                        crop = work.overlays.cleaned(picture.frame, b.x, b.y, crop)
                     crops.keep(n, _sized(crop, plan.small[low + n]))
 
             def face(n: int) -> Face:
