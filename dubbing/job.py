@@ -443,8 +443,7 @@ class _Place:
 
     @property
     def frames_hint(self) -> int:
-        video = self.job.info(self.title).video
-        return video.frames_hint if video else 0
+        return video.frames_hint if (video := self.job.info(self.title).video) else 0
 
     @property
     def models_folder(self) -> str:
@@ -485,7 +484,7 @@ class _Place:
 
     def each(self, kind: type[Artifact]) -> tuple[Ref[Any] | None, ...]:
         shots = self.result(ShotList).shots
-        found = [self._known.get(kind, self.language, s.id) for s in shots]
+        found = (self._known.get(kind, self.language, s.id) for s in shots)
         return tuple(t.ref if t is not None and not self._lost(t) else None for t in found)
 
     def takes(self, frames: tuple[int, int] | None = None) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
@@ -493,8 +492,7 @@ class _Place:
         for shot in self.result(ShotList).shots:
             if frames is not None and not (shot.start_frame < frames[1] and frames[0] < shot.end_frame):
                 continue
-            of = (self._known.get(kind, self.language, shot.id) for kind in (FaceTracks, Take, Scores))
-            faces, take, score = of
+            faces, take, score = (self._known.get(k, self.language, shot.id) for k in (FaceTracks, Take, Scores))
             if faces is None or take is None or score is None:
                 raise NotKnown("takes")
             said = self.job.decisions.get((self.title.id, self.dub.language, shot.id), Standing())
@@ -537,6 +535,10 @@ class _Place:
     @property
     def prior(self) -> str:
         return self.job.prior
+
+    @property
+    def lent(self) -> tuple[File, ...] | None:
+        return self.job.lent(self.title)
 
     @property
     def active_speaker(self) -> str | None:

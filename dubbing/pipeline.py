@@ -3,6 +3,7 @@
     title:  shots -> faces (each shot) -> people -> speakers -> actors          once, shared by all dubs
             donors (after speakers): only where a generator wants them, and somebody is seen in more than one shot
             still (before shots): only where the title's picture is a photograph, of which it makes a film
+            overlays (each shot) -> overlay_list: letters, logos and timecode over faces
             source_audio: the original sound
             cast (after people): only where somebody has named people, or the manifest has pictures of them
             descriptors (each shot, before people): only where the extra `identity` is installed
@@ -29,6 +30,7 @@ from dubbing.stages.donors import CollectDonors
 from dubbing.stages.faces import Faces
 from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.master import MakeMaster
+from dubbing.stages.overlays import FindOverlays, ListOverlays
 from dubbing.stages.people import FindPeople
 from dubbing.stages.proof import ProveMasters
 from dubbing.stages.shots import Shots
@@ -48,6 +50,8 @@ PIPELINE: tuple[type[Stage[Any, Any]], ...] = (
     DubAudio,
     Active,
     Describe,
+    FindOverlays,
+    ListOverlays,
     FindPeople,
     FindCast,
     Speakers,

@@ -204,6 +204,12 @@ class Place(Protocol):
         ...
 
     @property
+    def lent(self) -> tuple[File, ...] | None:
+        """What was taken from other runs for this title's actors, each the result.json of a `LentActors`; None where
+        nothing is asked of others."""
+        ...
+
+    @property
     def active_speaker(self) -> str | None:
         """`name@hash12` of the detector whose evidence of who speaks is weighed; None where there is none."""
         ...

@@ -40,6 +40,8 @@ DOING = {
     "audio": "listening to the dub",
     "active": "looking who speaks",
     "descriptors": "looking who is who",
+    "overlays": "looking for letters over faces",
+    "overlay_list": "listing letters over faces",
     "people": "telling people apart",
     "cast": "finding characters",
     "speakers": "deciding who speaks",

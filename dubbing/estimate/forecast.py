@@ -233,10 +233,12 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             expect_shot(f"faces {name}", shot, guess("faces", len(shot)), (f"shots {title.id}",))
             if job.face_descriptor:
                 expect(f"descriptors {name}", guess("descriptors", len(shot)), (f"faces {name}",), len(shot))
+            expect(f"overlays {name}", guess("overlays", len(shot)), (f"faces {name}",), len(shot))
             if job.active_speaker:
                 expect(f"active {name}", guess("active", len(shot)), (f"faces {name}", *sound), len(shot))
         before = (*sound, *(o.id for o in invented))
         whole = Work(frames, frames * megapixels, frames * faces)
+        expect(f"overlay_list {title.id}", whole, before)
         expect(f"people {title.id}", whole, before)
         expect(f"speakers {title.id}", whole, (f"people {title.id}",))
         expect(decided, whole, (f"speakers {title.id}",))

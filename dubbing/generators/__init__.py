@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dubbing import device as devices
 from dubbing import plugins
+from dubbing.analysis.overlays import KeepOut
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, PluginError
 from dubbing.models import Model
@@ -43,7 +44,9 @@ class RenderRequest:
     in all shots of the title, or None; window: only patches of frames [a, b) are
     to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph; draft:
     whether speed counts more than detail, because the picture is delivered at half its size: a generator may do less;
-    scratch: a folder on disk for what is too large to be held (None: the system's own), left empty.
+    scratch: a folder on disk for what is too large to be held (None: the system's own), left empty; overlays: what lies
+    over the picture: patches get no weight there afterwards, and a generator that moves pixels of the film takes them
+    from pictures without it (`KeepOut.cleaned`); None where nothing does.
     """
 
     source: Path
@@ -59,6 +62,7 @@ class RenderRequest:
     draft: bool = False
     scratch: Path | None = None
     donors: Path | None = None
+    overlays: KeepOut | None = None
 
     def wants(self, frame: int) -> bool:
         """Whether a frame's patch is to be yielded."""

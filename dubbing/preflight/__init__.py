@@ -35,8 +35,10 @@ from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.master_choice import MasterChoice
 from dubbing.preflight import characters
+from dubbing.preflight.actors import learnt_elsewhere
 from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.preflight.consent import consent_is_there, said_of_consent
+from dubbing.preflight.masks import look_at_masks
 from dubbing.preflight.masters import look_at_masters
 from dubbing.preflight.packages import SENT_WITH, other_packages, versions
 from dubbing.preflight.provenance import look_at_signing, said_of_signing
@@ -171,11 +173,13 @@ def look(
         info = made.info if made else attempt(at, video, _picture, title, store)
         if info is None or info.video is None:
             continue
+        found.notes += attempt(at, ("actors",), learnt_elsewhere, manifest, title, config, store) or []
         if not made and info.video.interlaced:
             note = attempt(at, video, _fields, title.video, info.video, store, sounds)
             if note is None:
                 continue
             found.notes.append(note)
+        found.notes += look_at_masks(title, info, store, partial(attempt, at))
         cuts = None
         if title.shots is not None and not made:
             cuts = attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)

@@ -17,14 +17,16 @@ import numpy as np
 from dubbing import media
 from dubbing.analysis.asked import Ranges, within
 from dubbing.analysis.mixes import mixed_in
+from dubbing.analysis.overlays import KeepOut
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.donors import DonorStores
+from dubbing.artifacts.overlays import OverlayList, Overlays, load_overlays
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import Take, TakeFace
-from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks
+from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.generators import Generator, RenderRequest, create
@@ -84,6 +86,8 @@ class LipsyncInputs(Windowed):
     where there are no stores."""
     unlent: bool | None = None
     """True where stores should be there, and could not be made."""
+    over: str | None = None
+    """Key of what lies over the shot's faces; None where nothing does."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
@@ -94,6 +98,8 @@ class LipsyncInputs(Windowed):
     """The stores of mouths, for a generator that borrows them."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
+    overlays: Ref[Overlays] | None = uncounted("what is in it counts: `over`", default=None)
+    """What lies over the shot's faces."""
     models_folder: str = uncounted("the generator's hash names the weights", default="")
     """Where published models lie."""
 
@@ -117,6 +123,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
     def inputs(cls, at: Place) -> LipsyncInputs:
         shot, choice = at.shot, at.generator
         decision, turns = at.result(SpeakerList).by_shot[shot.id], at.result(TurnList).by_shot[shot.id]
+        over = at.result(OverlayList).contents.get(shot.id, "failed")
         fitted = at.result(FittedActors).model_files if at.generator_wants("actors") else None
         borrows = at.generator_wants("donors") and at.has(DonorStores)
         unlent = borrows and at.failed(DonorStores)
@@ -141,11 +148,13 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             mixed_in(at.result(ShotList).mixes, shot.start_frame, shot.end_frame) or None,
             lent if any(lent) else None,
             True if unlent and turns.faces else None,
+            over or None,
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
             at.ref(DonorStores) if any(lent) else None,
             at.ref(ShotList),
+            at.ref(Overlays) if over else None,
             at.models_folder,
         )
 
@@ -180,6 +189,12 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
         done, faces, left = 0, [], False
+        covers = load_overlays(inputs.overlays.folder) if inputs.overlays else []
+        over = KeepOut(covers, bool(inputs.draft)) if covers else None
+        burned, covered = False, 0
+        doubts = [turns.doubt] if turns.doubt else []
+        if over is not None and over.thin(shot.start_frame, shot.end_frame):
+            doubts.append("something that stands still was taken for letters over the face, by thin evidence")
         for n, face in enumerate(turns.faces):
             track = tracks[face.track]
             own = () if inputs.still else face.own
@@ -188,6 +203,15 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             if inputs.asked is not None and lines:
                 lines = _kept(lines, inputs.asked)
                 left = left or not lines
+            if over is not None and lines:
+                blocked_N = over.blocked(track)
+                clear = _clear(lines, blocked_N, track)
+                meant, rest = _length(lines), _length(clear)
+                lines = clear if rest >= USABLE_PART * meant else []
+                burned = burned or not lines
+                if lines and rest < meant:
+                    doubts.append(f"letters lie over the lips in {meant - rest} of {meant} frames, left alone")
+                track = replace(track, seen_N=track.seen_N & ~blocked_N)  # what is covered lends no mouth
             if not lines:
                 continue
             first, last = (line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
@@ -205,6 +229,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 draft=bool(inputs.draft),
                 scratch=out,
                 donors=_donors(inputs, n),
+                overlays=over,
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
@@ -218,7 +243,9 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         writer = stack.enter_context(
                             media.PatchWriter(folder, width, height, transfer=transfer, draft=bool(inputs.draft))
                         )
-                    writer.write(one.patch, wanted_opening=one.wanted_opening)
+                    patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)
+                    covered += lies
+                    writer.write(patch, wanted_opening=one.wanted_opening)
                     count += 1
                     if done < length:
                         done += 1
@@ -228,15 +255,19 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             ranges = tuple((x.start_frame, x.end_frame) for x in lines)
             faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
+        if burned and not faces:
+            return _untouched(decision, "burned_in", "; ".join(doubts) or None)
         if left and not faces:
             return _untouched(decision, "excluded", turns.doubt)
         rendered = sum(f.frames for f in faces)
         if not rendered and inputs.window is None:
             return _untouched(decision, _out_of_sight(inputs), turns.doubt)
-        about, doubt = _untouched(decision, ""), _UNLENT if inputs.unlent else None
+        about = _untouched(decision, "")
+        if inputs.unlent:
+            doubts.append(_UNLENT)
         return replace(
-            about, status="dubbed", reason=None, doubt=turns.doubt or doubt, faces=tuple(faces), frames=rendered,
-            generator=generator.name, generator_hash=generator.hash,
+            about, status="dubbed", reason=None, doubt="; ".join(doubts) or None, faces=tuple(faces),
+            frames=rendered, generator=generator.name, generator_hash=generator.hash, covered_frames=covered,
             choice={"name": inputs.generator, "settings": inputs.settings},
         )  # fmt: skip
 
@@ -304,13 +335,25 @@ def _joined(inputs: LipsyncInputs, parts: Sequence[Ref[Take]], out: Path) -> Tak
             faces.append(replace(face, frames=sum(t.faces[n].frames for t in takes)))
     if not faces:
         return replace(first, status="untouched", reason=_out_of_sight(inputs), faces=(), frames=0)
-    return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces))
+    covered = sum(t.covered_frames for t in takes)
+    return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces), covered_frames=covered)
 
 
 def _kept(lines: Sequence[Line], asked: Ranges) -> list[Line]:
     """What of lines lies in the frames that may be re-rendered; a line ends where these do."""
     parts = ((x.track, *part) for x in lines for part in within(asked, x.start_frame, x.end_frame))
     return [Line(track, a, b) for track, a, b in parts if b - a >= LEAST_FRAMES]
+
+
+def _length(lines: Sequence[Line]) -> int:
+    """Frames that they have."""
+    return sum(x.end_frame - x.start_frame for x in lines)
+
+
+def _clear(lines: Sequence[Line], blocked_N: np.ndarray, track: Track) -> list[Line]:
+    """What of lines is not blocked. blocked_N: frames of the track, bool (N,)."""
+    meant_N = mask_of([(x.start_frame, x.end_frame) for x in lines], track.start_frame, track.end_frame)
+    return [Line(track.id, a, b) for a, b in runs(meant_N & ~blocked_N, track.start_frame) if b - a >= LEAST_FRAMES]
 
 
 def lines_of(

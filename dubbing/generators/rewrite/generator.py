@@ -131,6 +131,8 @@ class Rewrite:
                 if n in needed:
                     b = plan.boxes[low + n]
                     crop = picture.kept_bgr((b.x, b.y, b.width, b.height))
+                    if work.overlays is not None:  # letters would bend with the skin beneath them
+                        crop = work.overlays.cleaned(picture.frame, b.x, b.y, crop)
                     crops.keep(n, _sized(crop, plan.small[low + n]))
 
             def face(n: int) -> Face:
@@ -203,7 +205,7 @@ class ShotPlan:
         first, last = track.start_frame, track.end_frame
         times_s = work.timeline.times_s(first, last, centre=True)
         times_s = times_s - float(work.timeline.time(first))
-        space = shape.ShapeSpace.load()
+        space = actor.space
         have_NK = space.encode(full, actor.rest)
         self.alone = work.actor is None and apart is None
         self.near_s = apart.gap_s if apart else None
