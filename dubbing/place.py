@@ -152,9 +152,6 @@ class JobPlace:
             raise NotKnown(kind.schema)
         return done
 
-    def ended(self, kind: type[Artifact]) -> Any:
-        return self.result(kind) if self.has(kind) and not self.failed(kind) else None
-
     def failed(self, kind: type[Artifact]) -> bool:
         task = self._known.get(kind, self.language, self.shot_id)
         return task is not None and self._lost(task)
@@ -196,11 +193,10 @@ class JobPlace:
         return self.job.generator_hash(self.generator)
 
     def generator_wants(self, what: str) -> bool:
-        if self._shot is not None and self._dub is not None:
+        if self._shot and self._dub:
             return self.job.generator_wants(self.generator, what)
-        said = [s.generator["name"] for (title, *_), s in self.job.decisions.items()
-                if title == self.title.id and s.generator]  # fmt: skip
-        return any(self.job.class_wants(name, what) for name in {self.job.manifest.generator.name, *said})
+        said = (s.generator["name"] for at, s in self.job.decisions.items() if at[0] == self.title.id and s.generator)
+        return any(self.job.class_wants(name, what) for name in (self.job.manifest.generator.name, *said))
 
     @property
     def expert(self) -> str:

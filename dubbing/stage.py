@@ -155,11 +155,6 @@ class Place(Protocol):
         """The result itself. Raises NotKnown where it is not made yet."""
         ...
 
-    def ended(self, kind: type[A]) -> A | None:
-        """The result itself; None where it failed in this run, or there is none. Raises NotKnown where it may still
-        come."""
-        ...
-
     def failed(self, kind: type[Artifact]) -> bool:
         """Whether what makes such a result for this place failed in this run."""
         ...

@@ -168,7 +168,7 @@ def test_crops_of_deep_films_count_and_are_kept_with_sixteen_bits(filmed: Filmed
     writer = donors.StoreWriter(tmp_path, "deep")
     x, y, width, height = (int(v) for v in donors.boxes_of(looks.mesh_NP2, SIZE)[0])
     kept = np.random.default_rng(1).integers(0, 65536, (height, width, 3), np.uint16)
-    writer.add(looks, "shot_0002/face_1", kept, donors.Box(x, y, width, height))
+    writer.add(looks, "shot_0002/face_1", kept, (x, y, width, height))
     name, count = writer.close()
     assert name is not None and count == 1 and (tmp_path / name).with_suffix(".raw").stat().st_size == kept.nbytes
     np.testing.assert_array_equal(donors.load(tmp_path / name).face(0).bgr_HWC, kept * np.float32(1 / 257))

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -23,10 +23,11 @@ from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.tracks import FaceTracks, load_tracks
 from dubbing.clock import Timeline
-from dubbing.generators.rewrite import donors
-from dubbing.generators.rewrite.render import Box
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, uncounted
+
+if TYPE_CHECKING:
+    from dubbing.generators.rewrite import donors
 
 __all__ = ["CollectDonors", "DonorsInputs"]
 
@@ -79,6 +80,8 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
         return DonorsInputs(at.film, tuple(people), refs, at.ref(ShotList))
 
     def process(self, inputs: DonorsInputs, out: Path, progress: Callable[[int], None]) -> DonorStores:
+        from dubbing.generators.rewrite import donors
+
         info = media.probe(inputs.film.path)
         line = media.load_timeline(inputs.timeline.folder)
         chosen = _chosen(inputs, info)
@@ -92,7 +95,7 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
                 held = next(pictures)
             x, y, width, height = (int(v) for v in donors.boxes_of(looks.mesh_NP2, info.upright_size)[0])
             kept = held.kept_bgr((x, y, width, height))
-            writers[number].add(looks, track, kept, Box(x, y, width, height))
+            writers[number].add(looks, track, kept, (x, y, width, height))
         ended = {number: writer.close() for number, writer in writers.items()}
         files = {number: name for number, (name, _) in ended.items() if name is not None}
         return DonorStores(files, {number: ended[number][1] for number in files})
@@ -100,6 +103,8 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
 
 def _chosen(inputs: DonorsInputs, info: media.MediaInfo) -> dict[str, list[int]]:
     """The frames that are kept of each track, by its id. Of each frame of the title only a few numbers are held."""
+    from dubbing.generators.rewrite import donors
+
     of_track = {track: number for number, tracks in inputs.people for track in tracks}
     deep = info.video is not None and (info.video.bit_depth > 8 or info.video.transfer in media.HDR)
     rows: dict[int, list[np.ndarray]] = defaultdict(list)
@@ -140,6 +145,8 @@ def _in_order(
 ) -> Iterator[tuple[int, str, donors.Looks]]:
     """The chosen frames in the film's order: number of the person, id of the track, what the frame's mesh says. One
     shot's meshes are held at a time."""
+    from dubbing.generators.rewrite import donors
+
     of_track = {track: number for number, tracks in inputs.people for track in tracks}
     for faces in inputs.faces:
         here: list[tuple[int, str, int, donors.Looks]] = []
@@ -157,5 +164,7 @@ def _in_order(
 
 def _pictures(path: Path, line: Timeline, frames: Sequence[int], seekable: bool) -> Iterator[media.Picture]:
     """The wanted frames, and some between them, in order; a film that cannot be sought is read once."""
+    from dubbing.generators.rewrite import donors
+
     for a, b in donors.spans(frames, _GAP_FRAMES if seekable else len(line)):
         yield from media.read(path, line, a, b, threads=1)

@@ -125,10 +125,10 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         decision, turns = at.result(SpeakerList).by_shot[shot.id], at.result(TurnList).by_shot[shot.id]
         over = at.result(OverlayList).contents.get(shot.id, "failed")
         fitted = at.result(FittedActors).model_files if at.generator_wants("actors") else None
-        borrows = at.generator_wants("donors")
-        stores = at.ended(DonorStores) if borrows else None
-        lent = tuple(stores.store_files.get(f.actor) for f in turns.faces) if stores else ()
-        lent_any = any(lent)
+        borrows = at.generator_wants("donors") and at.has(DonorStores)
+        unlent = borrows and at.failed(DonorStores)
+        stores = at.result(DonorStores).store_files if borrows and not unlent else {}
+        lent = tuple(stores.get(f.actor) for f in turns.faces)
         return LipsyncInputs(
             shot.start_frame,
             shot.end_frame,
@@ -146,13 +146,13 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             True if at.config.quality == "draft" else None,
             at.asked,
             mixed_in(at.result(ShotList).mixes, shot.start_frame, shot.end_frame) or None,
-            lent if lent_any else None,
-            True if borrows and turns.faces and at.failed(DonorStores) else None,
+            lent if any(lent) else None,
+            True if unlent and turns.faces else None,
             over or None,
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
-            at.ref(DonorStores) if lent_any else None,
+            at.ref(DonorStores) if any(lent) else None,
             at.ref(ShotList),
             at.ref(Overlays) if over else None,
             at.models_folder,

@@ -260,14 +260,13 @@ class StoreWriter:
         self._deep = False
         self._bytes = 0
 
-    def add(self, looks: Looks, track: str, kept_HWC: np.ndarray, box: Box) -> None:
+    def add(self, looks: Looks, track: str, kept_HWC: np.ndarray, box_xywh: tuple[int, int, int, int]) -> None:
         """Keep a frame. looks: of it alone; kept_HWC: as of `Picture.kept_bgr`, of that box of the picture."""
-        whole = np.array([[box.x, box.y, box.width, box.height]])
-        width, height = (int(v) for v in sizes_of(whole, looks.scale_N)[0])
-        part = np.array([width / box.width, height / box.height])
+        width, height = (int(v) for v in sizes_of(np.array([box_xywh]), looks.scale_N)[0])
+        part = np.array([width / box_xywh[2], height / box_xywh[3]])
         crop = kept_HWC if part.min() >= 1 else cv2.resize(kept_HWC, (width, height), interpolation=cv2.INTER_AREA)
         crop = np.ascontiguousarray(crop)
-        mesh = (looks.mesh_NP2[0] - (box.x, box.y) + 0.5) * part - 0.5
+        mesh = (looks.mesh_NP2[0] - box_xywh[:2] + 0.5) * part - 0.5
         shown = media.fractions(crop)
         skin = skin_of(mesh, _eye(mesh), (width, height))
         if track not in self._tracks:
