@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from dubbing.errors import MediaError
 
-__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid", "load", "load_all", "save"]
+__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid", "grid_s1", "load", "load_all", "save"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,20 @@ class Clip:
     mesh_NP3: np.ndarray
     ok_N: np.ndarray
     wave: np.ndarray
+
+
+def grid_s1(folder: Path, pupil: Literal["prior", "expert"]) -> tuple[Source, ...]:
+    """Which sentences of GRID's first speaker (Cooke et al. 2006, CC BY 4.0) one of the two pupils may be trained on.
+
+    The expert judges what the prior foretells, so the two never share a sentence: of the files of `folder` (`*.mpg`,
+    sorted by name, counted from 0) the prior has the even ones and the expert the odd ones. What one has is unseen by
+    the other, and tests it. `file` is the bare name, so `load` wants `folder` as its media. Raises MediaError where the
+    folder holds none.
+    """
+    found = sorted(folder.glob("*.mpg"))
+    if not found:
+        raise MediaError(f"{folder}: no sentence (*.mpg) of GRID is in it. Give --grid the folder of speaker s1.")
+    return tuple(Source(path.name, "s1") for path in found[("prior", "expert").index(pupil) :: 2])
 
 
 def grid(folder: Path) -> list[Source]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -133,13 +133,13 @@ def blank() -> Fit:
     none = np.zeros(shape.COEFS)
     return Fit(
         none, none + 1, np.zeros(len(LEVELS)), np.zeros(width), np.ones(width), none + 1,
-        np.zeros((width, shape.COEFS)), none, none + 1, np.linspace(-2, 2, len(LEVELS)), none + 1, 0.0,
+        none, none + 1, np.linspace(-2, 2, len(LEVELS)), none + 1, 0.0,
     )  # fmt: skip
 
 
 def flat(fit: Fit) -> dict[str, np.ndarray]:
     """A fit as the arrays of `prior.npz`."""
-    return {f"population.{f.name}": np.asarray(getattr(fit, f.name), np.float32) for f in fields(Fit)}
+    return {f"population.{name}": np.asarray(value, np.float32) for name, value in fit.arrays().items()}
 
 
 def prior_of(arrays: dict[str, np.ndarray]) -> hearing.Prior:
