@@ -16,7 +16,7 @@ import numpy as np
 
 from dubbing.errors import MediaError
 
-__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid_s1", "load", "load_all", "save"]
+__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid", "grid_s1", "load", "load_all", "save"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,13 @@ def grid_s1(folder: Path, pupil: Literal["prior", "expert"]) -> tuple[Source, ..
     if not found:
         raise MediaError(f"{folder}: no sentence (*.mpg) of GRID is in it. Give --grid the folder of speaker s1.")
     return tuple(Source(path.name, "s1") for path in found[("prior", "expert").index(pupil) :: 2])
+
+
+def grid(folder: Path) -> list[Source]:
+    """Every clip of GRID's speaker 1 that TRAIN has not, by name. Raises MediaError where there is none."""
+    had = {source.name.removeprefix("grid_") for source in TRAIN}
+    found = sorted((*grid_s1(folder, "prior"), *grid_s1(folder, "expert")), key=lambda source: source.file)
+    return [source for source in found if source.name not in had]
 
 
 def curves(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
