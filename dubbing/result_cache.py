@@ -14,7 +14,7 @@ from dubbing import media, models
 from dubbing.artifact import Artifact, File, Spent
 from dubbing.artifacts.actors import lent_files
 from dubbing.config import Config
-from dubbing.errors import DamagedResult, InputError, OutputError
+from dubbing.errors import DamagedResult, InputError, OutputError, PluginError
 from dubbing.manifest import GeneratorChoice, Title
 from dubbing.remote import Uri
 from dubbing.store import RESULT, Stamp, Store, content_key, key_of, stamp_of
@@ -176,6 +176,17 @@ class ResultCache:
     def generator_wants(self, choice: GeneratorChoice, what: str) -> bool:
         """Whether a generator declares that it uses this part of a title's analysis."""
         return what in self._generator(choice).wants
+
+    @staticmethod
+    def class_wants(name: str, what: str) -> bool:
+        """The same of a generator of that name, whose weights need not be there; False where it is not installed,
+        which is told where it is to render."""
+        from dubbing.generators import find
+
+        try:
+            return what in find(name).wants
+        except PluginError:
+            return False
 
     def generator_profits(self, choice: GeneratorChoice) -> bool:
         """Whether a generator declares that a GPU is worth holding."""

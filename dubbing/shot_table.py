@@ -23,6 +23,7 @@ __all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "SHOTS", "read_rows", "r
 
 REASONS = (
     "no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded", "no_consent", "dissolve",
+    "burned_in",
 )  # fmt: skip
 
 SHOTS, FACES = "shots.parquet", "faces.parquet"
@@ -56,6 +57,7 @@ SCHEMA = pa.schema(
         ("character", _TEXT),  # of `face`, where it is known
         ("lip_leak", _NUMBER),
         ("mixed_frames", _WHOLE),  # that a dissolve or a fade takes from it: nothing is rendered there
+        ("covered_frames", pa.int32()),  # rendered frames in which something burned in was kept; null where none are
     ],
     metadata={"schema": "dub.shot.1"},
 )

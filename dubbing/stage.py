@@ -155,6 +155,10 @@ class Place(Protocol):
         """The result itself. Raises NotKnown where it is not made yet."""
         ...
 
+    def failed(self, kind: type[Artifact]) -> bool:
+        """Whether what makes such a result for this place failed in this run."""
+        ...
+
     def each(self, kind: type[A]) -> tuple[Ref[A] | None, ...]:
         """The results of every shot, in order; None where one failed or is not made at all. Raises NotKnown."""
         ...
@@ -175,7 +179,8 @@ class Place(Protocol):
         ...
 
     def generator_wants(self, what: str) -> bool:
-        """Whether it declares that it uses this part of a title's analysis (`Generator.wants`)."""
+        """Whether it declares that it uses this part of a title's analysis (`Generator.wants`); in the scope of a
+        title, whether any generator of the title's shots does."""
         ...
 
     @property

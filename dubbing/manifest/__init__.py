@@ -32,6 +32,7 @@ from dubbing import document, languages, sequences
 from dubbing.errors import ManifestError
 from dubbing.manifest.actors import Actors
 from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
+from dubbing.manifest.masks import Mask, Masks
 from dubbing.manifest.parts import Parts
 from dubbing.master_choice import MasterChoice, Masters
 from dubbing.provenance import Signing
@@ -46,6 +47,7 @@ __all__ = [
     "Dub",
     "GeneratorChoice",
     "Manifest",
+    "Mask",
     "Original",
     "Parts",
     "Still",
@@ -264,6 +266,7 @@ class Title(Model):
     leave: Parts | None = Field(None, description="Parts of the film that keep the source's picture.")
     master: Masters | None = Field(None, description="How its masters are made, instead of the manifest's `master`.")
     consent: Consent | None = Field(None, description=_CONSENT)
+    mask: Masks | None = Field(None, description="What lies over the picture and is never touched: letters, logos.")
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
@@ -273,6 +276,7 @@ class Title(Model):
             still: Still | None = None, rate: int | str | None = None, colour: Colour | None = None,
             only: Parts | None = None, leave: Parts | None = None,
             master: str | Mapping[str, Any] | Sequence[Any] | None = None, consent: Consent | None = None,
+            mask: Path | str | Sequence[Mask] | None = None,
         ) -> None: ...  # fmt: skip
 
     @field_validator("dubs")
@@ -470,6 +474,7 @@ class Manifest(Model):
                 out.append(title.original.dialogue)
             for dub in title.dubs:
                 out += [dub.audio, *(d for d in dub.drivers if d != dub.audio), *([dub.lines] if dub.lines else [])]
+            out += [mask.file for mask in title.mask or () if mask.file is not None]
             for member in (title.cast or {}).values():
                 out += [*member.pictures, *([member.voice] if member.voice else [])]
         return out
@@ -527,6 +532,7 @@ def _absolute(title: Title, folder: Path | Uri) -> Title:
     whole = {**changed(title, "video", "shots"), "dubs": dubs, "cast": cast, "original": original}
     if title.actors:
         whole["actors"] = title.actors.model_copy(update={"also": tuple(moved(out) for out in title.actors.also)})
+    whole["mask"] = title.mask and tuple(m.model_copy(update=changed(m, "file")) for m in title.mask)
     told = {"rate": title.rate, **(title.colour.model_dump() if title.colour else {})}
     if isinstance(whole["video"], Path) and sequences.may_be(whole["video"]):
         whole["video"] = sequences.addressed(whole["video"], told)

@@ -14,6 +14,7 @@ export const REASON = {
   excluded: "excluded",
   no_consent: "no consent",
   dissolve: "in a dissolve or fade",
+  burned_in: "letters over the mouth",
 };
 
 /** @type {{ [verdict: string]: { word: string, icon: string } }} */
