@@ -40,12 +40,10 @@ from dubbing.master_choice import MasterChoice
 from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.pipeline import PIPELINE
 from dubbing.provenance import Signing
-from dubbing.provenance.claims import sidecar_of
 from dubbing.records import Shot
 from dubbing.remote import Uri
 from dubbing.result_cache import ResultCache
 from dubbing.stage import NotKnown, Resources, Scope, Stage
-from dubbing.stages.sign import Sign
 from dubbing.store import Store, open_store
 from dubbing.task import Inputs, Outcome, Task, Windowed
 
@@ -352,27 +350,6 @@ class Job(ResultCache):
         """How masters are signed: as the manifest says, else the configuration; None where they are not."""
         return self.manifest.provenance or self.config.provenance
 
-    def publish(self, title: Title, dub: Dub, master: Task, signed: Task | None = None) -> Path:
-        """Put a finished master under its contract name, without copying where the disk allows it, and further ones
-        beside it; signed: those that carry their signature in its place, and what lies beside the others. Returns where
-        the first lies."""
-        made, signature = self.result(master), self.result(signed)
-        assert isinstance(made, Master)
-        inside, beside = (signature.inside, signature.beside) if signed and signature else ((), ())
-        home = self.store.dub(title.id, dub.language)
-        for file in made.files:
-            if sidecar_of(file) not in beside:
-                self.store.retract(home / sidecar_of(file))
-        for file in (*beside, *reversed(made.files)):
-            whose = signed if signed and file in (*inside, *beside) else master
-            self.store.publish(whose.folder / file, home / file)
-        self.store.retire(master.folder)
-        for old in () if signed else self.store.names(home, f"{Sign.folder}-"):
-            self.store.remove(old)
-        for left in self.store.names(home / "windows", f"{master.stage}-"):  # of a master that was not made after all
-            self.store.remove(left)
-        return home / made.file
-
 
 class _Place:
     """See `dubbing.stage.Place`."""
@@ -479,8 +456,7 @@ class _Place:
         return done
 
     def failed(self, kind: type[Artifact]) -> bool:
-        task = self._known.get(kind, self.language, self.shot_id)
-        return task is not None and self._lost(task)
+        return self.has(kind) and self._lost(self._of(kind))
 
     def each(self, kind: type[Artifact]) -> tuple[Ref[Any] | None, ...]:
         shots = self.result(ShotList).shots

@@ -11,13 +11,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from made import ref
+from made import put, ref
 from people import meshes_of
 
 from dubbing import config, manifest, media
+from dubbing.analysis.burned_in import Cover
 from dubbing.artifact import Artifact, File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.donors import DonorStores
+from dubbing.artifacts.overlays import OverlayList, Overlays, save_overlays
 from dubbing.artifacts.people import People, Person
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
@@ -53,8 +55,8 @@ class Filmed:
     def film(self) -> Path:
         return self.folder / "film.mkv"
 
-    def inputs(self, *people: tuple[int, tuple[str, ...]]) -> DonorsInputs:
-        return DonorsInputs(File(self.film, "film"), people, self.faces, ref(ShotList, self.folder))
+    def inputs(self, *people: tuple[int, tuple[str, ...]], over: tuple[Any, ...] | None = None) -> DonorsInputs:
+        return DonorsInputs(File(self.film, "film"), people, self.faces, over, ref(ShotList, self.folder))
 
     def work(self, store: Path | None, **more: Any) -> RenderRequest:
         track = self.tracks[0]
@@ -143,6 +145,23 @@ def test_a_store_never_holds_another_person(filmed: Filmed, tmp_path: Path) -> N
     for number, track in ((0, one), (3, other)):
         store = donors.load(tmp_path / "two" / found.store_files[number])
         assert store.tracks.tolist() == [track] and not store.track_M.any()
+
+
+def test_a_mouth_under_letters_is_not_kept(filmed: Filmed, tmp_path: Path) -> None:
+    one, other = filmed.tracks
+    x, y = other.mesh_NP3[0, 13, :2].astype(int)
+    letters = Cover(SHUT, SHUT + 20, x - 10, y - 4, np.ones((8, 20), bool), 1.0, False)
+    over = put(tmp_path / "over", save_overlays_into(tmp_path / "over", letters))
+    (tmp_path / "store").mkdir()
+    asked = filmed.inputs((0, (one.id, other.id)), over=(None, over))
+    found = CollectDonors().process(asked, tmp_path / "store", lambda n: None)
+    frames = donors.load(tmp_path / "store" / found.store_files[0]).frame_M
+    assert frames.min() < SHUT and not ((frames >= SHUT) & (frames < SHUT + 20)).any() and frames.max() >= SHUT + 20
+
+
+def save_overlays_into(folder: Path, cover: Cover) -> Overlays:
+    folder.mkdir()
+    return save_overlays(folder, [cover])
 
 
 def test_what_is_kept_is_bounded_and_covers_what_there_is() -> None:
@@ -265,6 +284,7 @@ def analysed(job: Job, people: tuple[tuple[str, ...], ...]) -> None:
     """The analysis is over: these tracks show one person each, and each of them speaks."""
     keys = {f"shot_{n:04d}": str(n) for n in (1, 2, 3)}
     finish(job, "shots film", ShotList(FRAMES, CUTS))
+    finish(job, "overlay_list film", OverlayList(dict.fromkeys(keys, "")))
     finish(job, "source_audio film", SourceSound(0, 0.0, 0, keys))
     finish(job, "people film", People(tuple(Person(n, tracks, 100) for n, tracks in enumerate(people))))
     whose = {track: n for n, tracks in enumerate(people) for track in tracks}
