@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.overlays import KeepOut
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.donors import DonorStores
+from dubbing.artifacts.overlays import OverlayList, Overlays, load_overlays
 from dubbing.artifacts.people import People
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.tracks import FaceTracks, load_tracks
 from dubbing.clock import Timeline
+from dubbing.records import Track
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, uncounted
 
@@ -49,6 +52,8 @@ class DonorsInputs(Inputs):
     """The faces of the shots in which these people are, in order."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
+    over: tuple[Ref[Overlays], ...] | None = None
+    """What lies over the faces of these shots, where anything does."""
 
 
 class CollectDonors(Stage[DonorsInputs, DonorStores]):
@@ -77,31 +82,35 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
             return None
         used = {t.rpartition("/")[0] for _, tracks in people for t in tracks}
         refs = tuple(found for shot, found in faces.items() if shot in used)
-        return DonorsInputs(at.film, tuple(people), refs, at.ref(ShotList))
+        covered = at.result(OverlayList).contents
+        found = zip(shots, at.each(Overlays), strict=True)
+        over = tuple(one for s, one in found if one is not None and s.id in used and covered.get(s.id))
+        return DonorsInputs(at.film, tuple(people), refs, at.ref(ShotList), over or None)
 
     def process(self, inputs: DonorsInputs, out: Path, progress: Callable[[int], None]) -> DonorStores:
         from dubbing.generators.rewrite import donors
 
         info = media.probe(inputs.film.path)
         line = media.load_timeline(inputs.timeline.folder)
-        chosen = _chosen(inputs, info)
+        keep = KeepOut([cover for one in inputs.over or () for cover in load_overlays(one.folder)])
+        chosen = _chosen(inputs, info, keep)
         writers = {number: donors.StoreWriter(out, f"actor_{number}") for number, _ in inputs.people}
         pictures = _pictures(inputs.film.path, line, sorted({f for frames in chosen.values() for f in frames}),
                              media.seekable(info.container))  # fmt: skip
         held: media.Picture | None = None
-        for number, track, looks in _in_order(inputs, chosen, info):
+        for number, track, looks in _in_order(inputs, chosen, info, keep):
             frame = int(looks.frames_N[0])
             while held is None or held.frame < frame:
                 held = next(pictures)
             x, y, width, height = (int(v) for v in donors.boxes_of(looks.mesh_NP2, info.upright_size)[0])
-            kept = held.kept_bgr((x, y, width, height))
+            kept = keep.cleaned(frame, x, y, held.kept_bgr((x, y, width, height)))
             writers[number].add(looks, track, kept, (x, y, width, height))
         ended = {number: writer.close() for number, writer in writers.items()}
         files = {number: name for number, (name, _) in ended.items() if name is not None}
         return DonorStores(files, {number: ended[number][1] for number in files})
 
 
-def _chosen(inputs: DonorsInputs, info: media.MediaInfo) -> dict[str, list[int]]:
+def _chosen(inputs: DonorsInputs, info: media.MediaInfo, keep: KeepOut) -> dict[str, list[int]]:
     """The frames that are kept of each track, by its id. Of each frame of the title only a few numbers are held."""
     from dubbing.generators.rewrite import donors
 
@@ -110,7 +119,7 @@ def _chosen(inputs: DonorsInputs, info: media.MediaInfo) -> dict[str, list[int]]
     rows: dict[int, list[np.ndarray]] = defaultdict(list)
     ids: list[str] = []
     for faces in inputs.faces:
-        for track in load_tracks(faces.folder):
+        for track in _tracks(faces, keep):
             if track.id not in of_track:
                 continue
             ids.append(track.id)
@@ -141,7 +150,7 @@ def _chosen(inputs: DonorsInputs, info: media.MediaInfo) -> dict[str, list[int]]
 
 
 def _in_order(
-    inputs: DonorsInputs, chosen: Mapping[str, Sequence[int]], info: media.MediaInfo
+    inputs: DonorsInputs, chosen: Mapping[str, Sequence[int]], info: media.MediaInfo, keep: KeepOut
 ) -> Iterator[tuple[int, str, donors.Looks]]:
     """The chosen frames in the film's order: number of the person, id of the track, what the frame's mesh says. One
     shot's meshes are held at a time."""
@@ -150,7 +159,7 @@ def _in_order(
     of_track = {track: number for number, tracks in inputs.people for track in tracks}
     for faces in inputs.faces:
         here: list[tuple[int, str, int, donors.Looks]] = []
-        for track in load_tracks(faces.folder):
+        for track in _tracks(faces, keep):
             if not chosen.get(track.id):
                 continue
             wanted = set(chosen[track.id])
@@ -160,6 +169,14 @@ def _in_order(
         here.sort(key=lambda one: one[:2])
         for _, track_id, number, one in here:
             yield number, track_id, one
+
+
+def _tracks(faces: Ref[FaceTracks], keep: KeepOut) -> list[Track]:
+    """The faces of a shot; a mouth with letters over it counts as not seen, and is not lent."""
+    found = load_tracks(faces.folder)
+    if not keep.covers:
+        return found
+    return [replace(track, seen_N=track.seen_N & ~keep.blocked(track)) for track in found]
 
 
 def _pictures(path: Path, line: Timeline, frames: Sequence[int], seekable: bool) -> Iterator[media.Picture]:
