@@ -18,6 +18,7 @@ from dubbing import config, manifest, media
 from dubbing.artifact import Artifact, File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.donors import DonorStores
+from dubbing.artifacts.overlays import OverlayList
 from dubbing.artifacts.people import People, Person
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
@@ -266,6 +267,7 @@ def analysed(job: Job, people: tuple[tuple[str, ...], ...]) -> None:
     keys = {f"shot_{n:04d}": str(n) for n in (1, 2, 3)}
     finish(job, "shots film", ShotList(FRAMES, CUTS))
     finish(job, "source_audio film", SourceSound(0, 0.0, 0, keys))
+    finish(job, "overlay_list film", OverlayList(dict.fromkeys(keys, "")))
     finish(job, "people film", People(tuple(Person(n, tracks, 100) for n, tracks in enumerate(people))))
     whose = {track: n for n, tracks in enumerate(people) for track in tracks}
     rows, turns = [], []
