@@ -176,7 +176,7 @@ def _row(
         return row, []
     if take is None:
         return row | {"status": "failed", "reason": "StageError", "error": "this shot was not reached"}, []
-    row |= {"status": take.status, "reason": take.reason}
+    row |= {"status": take.status, "reason": take.reason, "occluded_frames": take.occluded_frames}
     if take.status != "dubbed":
         return row | {"needs_review": take.doubt is not None, "review_reason": take.doubt}, []
     if not step.delivered:

@@ -21,7 +21,9 @@ from dubbing.store import Store
 __all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "SHOTS", "read_rows", "read_table", "shot_numbers",
            "write_rows"]  # fmt: skip
 
-REASONS = ("no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded", "no_consent")
+REASONS = (
+    "no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "out_of_frame", "excluded", "no_consent",
+)  # fmt: skip
 
 SHOTS, FACES = "shots.parquet", "faces.parquet"
 _METRIC, _CHECK = "metric_", b"check"
@@ -52,6 +54,7 @@ SCHEMA = pa.schema(
         ("severity", _NUMBER),
         ("excluded_frames", _WHOLE),  # that `only` and `leave` took from it; null where neither is said
         ("character", _TEXT),  # of `face`, where it is known
+        ("occluded_frames", _WHOLE),  # of what its faces say in the dub: not rendered, since something hides the mouth
     ],
     metadata={"schema": "dub.shot.1"},
 )

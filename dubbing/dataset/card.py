@@ -43,6 +43,7 @@ REASONS = {
     "off_screen": "the speaker is not in the picture",
     "profile": "the speaker is turned too far",
     "occluded": "the speaker's mouth is hidden",
+    "out_of_frame": "the picture's edge cuts the speaker's mouth",
     "unreadable": "the file is broken",
     "error": "dub failed on it; the next run tries it again",
 }

@@ -22,11 +22,11 @@ from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import Take, TakeFace
-from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks
+from dubbing.artifacts.tracks import FaceTracks, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.generators import Generator, RenderRequest, create
-from dubbing.records import Line, Shot, Track
+from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.store import key_of
@@ -36,6 +36,7 @@ __all__ = ["Lipsync", "LipsyncInputs", "lines_of"]
 
 PAD_S = 0.25  # a patch begins this long before the speech it covers
 _SPEAKS_S = 0.4  # of a dub in a shot; less is the end of a line from the shot beside it
+_HOLE_S = 0.2  # of hidden speech, which somebody should look at
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 LEAST_FRAMES = 3  # of a line
 
@@ -157,11 +158,15 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
         done, faces, left = 0, [], False
+        said, hidden, why = 0, np.zeros(len(HIDDEN), int), "occluded"
         for n, face in enumerate(turns.faces):
             track = tracks[face.track]
             own = () if inputs.still else face.own
             says_N = mask_of(face.says, track.start_frame, track.end_frame)
+            said, hidden = said + int(says_N.sum()), hidden + np.bincount(track.hidden[says_N], minlength=len(HIDDEN))
             lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg, rests=face.rests and bool(own))
+            if n == 0 and says_N.any():
+                why = hidden_reason(track, says_N) if track.hidden[says_N].any() else why
             if inputs.asked is not None and lines:
                 lines = _kept(lines, inputs.asked)
                 left = left or not lines
@@ -207,11 +212,13 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         if left and not faces:
             return _untouched(decision, "excluded", turns.doubt)
         rendered = sum(f.frames for f in faces)
+        about = replace(_untouched(decision, why, turns.doubt), occluded_frames=int(hidden[1:].sum()))
         if not rendered and inputs.window is None:
-            return _untouched(decision, "occluded", turns.doubt)
-        about = _untouched(decision, "")
+            return about
+        holes = _holes(said, hidden, float(line.rate))
+        doubt = "; ".join(text for text in (turns.doubt, holes) if text) or None
         return replace(
-            about, status="dubbed", reason=None, doubt=turns.doubt, faces=tuple(faces), frames=rendered,
+            about, status="dubbed", reason=None if rendered else why, doubt=doubt, faces=tuple(faces), frames=rendered,
             generator=generator.name, generator_hash=generator.hash,
             choice={"name": inputs.generator, "settings": inputs.settings},
         )  # fmt: skip
@@ -245,6 +252,19 @@ def _doubt(take: Take, decision: Decision, dub_s: float) -> str | None:
     )
 
 
+def _holes(said: int, hidden: np.ndarray, rate: float) -> str | None:
+    """Why a shot that is rendered in part should be looked at: its faces speak where their mouths are hidden.
+
+    said: frames in which they speak; hidden: how many of them the mouth is hidden in, by the places of HIDDEN.
+    """
+    cut, before = hidden[OUT_OF_FRAME], hidden[OCCLUDED]
+    if cut + before < _HOLE_S * rate:
+        return None
+    causes = [text for count, text in ((before, f"something lies before the mouth in {before}"),
+                                       (cut, f"the picture's edge cuts the mouth in {cut}")) if count]  # fmt: skip
+    return f"of {said} frames that are spoken {' and '.join(causes)}: these keep the original's mouth"
+
+
 def _untouched(decision: Decision, reason: str, doubt: str | None = None) -> Take:
     return Take("untouched", reason, decision.track, decision.face_px, decision.yaw_deg, doubt=doubt)
 
@@ -263,8 +283,8 @@ def _joined(parts: Sequence[Ref[Take]], out: Path) -> Take:
             media.join_patches(pieces, out / face.folder)
             faces.append(replace(face, frames=sum(t.faces[n].frames for t in takes)))
     if not faces:
-        return replace(first, status="untouched", reason="occluded", faces=(), frames=0)
-    return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces))
+        return replace(first, status="untouched", faces=(), frames=0)
+    return replace(first, reason=None, faces=tuple(faces), frames=sum(f.frames for f in faces))
 
 
 def _kept(lines: Sequence[Line], asked: Ranges) -> list[Line]:

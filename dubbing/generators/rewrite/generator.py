@@ -301,11 +301,11 @@ def _calm(
 
 
 def _angles(rotation_N33: np.ndarray) -> np.ndarray:
-    """Yaw, pitch, roll in degrees, (N, 3)."""
+    """Yaw, pitch, roll in degrees, (N, 3). Roll goes on beyond half a turn."""
     r = rotation_N33
     yaw = np.arctan2(r[:, 0, 2], r[:, 2, 2])
     pitch = np.arcsin(np.clip(-r[:, 1, 2], -1, 1))
-    roll = np.arctan2(r[:, 1, 0], r[:, 1, 1])
+    roll = np.unwrap(np.arctan2(r[:, 1, 0], r[:, 1, 1]))
     return np.degrees(np.stack([yaw, pitch, roll], 1))
 
 
