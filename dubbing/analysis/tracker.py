@@ -166,8 +166,9 @@ class Follower:
         size = max(face.box[2:])
         off = np.abs(centre(face.box) - (x + side / 2, y + side / 2)).max()
         turn = turn_of(float(roll_deg(mesh[None])[0]), face.turn)
-        if turn != face.turn or off > 0.13 * side or not 0.8 < size * _CROP / side < 1.25:
-            face.turn = turn
+        if turn != face.turn:
+            self._restart(face, face.box, turn)
+        elif off > 0.13 * side or not 0.8 < size * _CROP / side < 1.25:
             self._aim(face)
         return True
 

@@ -20,7 +20,7 @@ from dubbing.artifact import Artifact
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Track
 
 __all__ = [
-    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "good_frames", "hidden_reason", "in_sight",
+    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "facing", "good_frames", "hidden_reason", "in_sight",
     "load_by_track",
     "load_signatures", "load_tracks", "save_by_track", "save_signatures", "save_tracks", "size_and_turn", "together",
     "unfit",
@@ -93,6 +93,13 @@ def in_sight(track: Track, rate: Fraction) -> np.ndarray:
     return usable & (track.hidden == 0)
 
 
+def facing(track: Track, max_yaw_deg: float) -> np.ndarray:
+    """Frames in which the head is turned no further than that to either side, bool (N,), by the median of five, so that
+    a head that stays near the limit does not come and go."""
+    padded = np.pad(np.abs(track.yaw_N).astype(np.float32), 2, "edge")
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1) <= max_yaw_deg)
+
+
 def hidden_reason(track: Track, here_N: np.ndarray) -> str:
     """Why a mouth is not in sight in most of some frames, bool (N,): a reason code."""
     codes = track.hidden[here_N]
@@ -119,8 +126,8 @@ def unfit(track: Track, says_N: np.ndarray, rate: Fraction, limits: Limits) -> s
     seen = in_sight(track, rate)[says_N]
     if float(seen.mean()) < USABLE_PART:
         return hidden_reason(track, says_N)
-    facing = (np.abs(track.yaw_N) <= limits.max_yaw_deg)[says_N]
-    return "profile" if float((seen & facing).mean()) < USABLE_PART else None
+    turned_in = facing(track, limits.max_yaw_deg)[says_N]
+    return "profile" if float((seen & turned_in).mean()) < USABLE_PART else None
 
 
 def good_frames(track: Track, count: int) -> list[int]:

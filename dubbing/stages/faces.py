@@ -37,7 +37,7 @@ from dubbing.task import Windowed, uncounted
 
 __all__ = ["HELD_BYTES", "Faces", "FacesInputs", "track_of"]
 
-_COVERED = 0.4  # part of the mouth behind a hand from which on it counts as covered
+_COVERED = 0.2  # part of the mouth behind a hand from which on it counts as covered
 _SEARCH_S = Fraction(1, 5)
 HELD_BYTES = 400_000_000  # of decoded pictures: in 4K 4:2:2 of 10 bits those of 60 frames a second just fit
 

@@ -22,7 +22,7 @@ from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import Take, TakeFace
-from dubbing.artifacts.tracks import FaceTracks, hidden_reason, in_sight, load_tracks
+from dubbing.artifacts.tracks import FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.generators import Generator, RenderRequest, create
@@ -312,5 +312,5 @@ def lines_of(
         if 1 < b - a <= join + 2 * pad or (a == 0 or b == count - 1) and b - a <= join:
             moves_N[a : b + 1] = True
     moves_N = np.convolve(moves_N, np.ones(2 * pad + 1), "same") > 0.5
-    moves_N &= in_sight(track, line.rate) & (np.abs(track.yaw_N) <= max_yaw_deg)
+    moves_N &= in_sight(track, line.rate) & facing(track, max_yaw_deg)
     return [Line(track.id, a, b) for a, b in runs(moves_N, track.start_frame) if b - a >= LEAST_FRAMES]
