@@ -1,4 +1,4 @@
-"""What is measured: clips and their names, the sounds they are dubbed with, and stills made of them.
+"""What is measured: clips and their names, the words said in them, the sounds they are dubbed with, and stills of them.
 
 A dub sound is made as long as its clip, with a little silence at both ends, so that rest can be judged too.
 It knows no measure.
@@ -20,10 +20,12 @@ from dubbing.errors import MediaError
 from dubbing.scoring import find_films
 from dubbing.store import key_of
 
-__all__ = ["Clip", "Voice", "find_clips", "fitted_sound", "rolled", "voice_for", "voices_named",
-           "write_sound", "write_still"]  # fmt: skip
+__all__ = ["Clip", "Voice", "at_lips", "find_clips", "fitted_sound", "rolled", "voice_for", "voices_named",
+           "words_beside", "write_sound", "write_standing", "write_still"]  # fmt: skip
 
 USUAL = Path("../shared/media")  # beside a checkout; the clips that are measured where none are named
+WORDS, TICKS_HZ = ".align", 25_000  # word times as the GRID corpus has them (Cooke et al. 2006)
+LIP_LETTERS, LETTER_REACH_S = "pbm", 0.12
 QUIET_S = 0.4  # of silence at both ends of a dub sound
 RATE_HZ = 48_000
 
@@ -61,6 +63,39 @@ def find_clips(places: Sequence[Path]) -> list[Clip]:
         Clip(stem if stems.count(stem) == 1 else f"{stem}-{key_of(str(path))[:6]}", path)
         for stem, path in zip(stems, paths, strict=True)
     ]
+
+
+def words_beside(path: Path) -> list[tuple[str, float, float]]:
+    """The words said in a clip, each with its start and end in seconds, from `<name>.align` beside it: lines of start,
+    end (25,000 a second) and word. Empty where there is no such file. Raises MediaError where it says something else.
+    """
+    file = path.with_suffix(WORDS)
+    if not file.is_file():
+        return []
+    found = []
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        parts = line.split()
+        if not parts:
+            continue
+        if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal()):
+            raise MediaError(
+                f"{str(file)!r}, line {number}: word times are lines of start, end ({TICKS_HZ:,} a second) and "
+                f"word, for example `29500 34000 blue`; found {line[:40]!r}. Mend the file or take it away."
+            )
+        found.append((parts[2].lower(), int(parts[0]) / TICKS_HZ, int(parts[1]) / TICKS_HZ))
+    return found
+
+
+def at_lips(words: Sequence[tuple[str, float, float]], times_s: np.ndarray) -> np.ndarray:
+    """Frames in which the lips have to shut: within LETTER_REACH_S of a letter p, b or m, where a word's letters share
+    its time equally; bool (N,). times_s: (N,) middles of the frames, on the words' clock."""
+    at_N = np.zeros(len(times_s), bool)
+    for word, start_s, end_s in words:
+        for k, letter in enumerate(word):
+            if letter in LIP_LETTERS:
+                middle_s = start_s + (k + 0.5) / len(word) * (end_s - start_s)
+                at_N |= np.abs(times_s - middle_s) <= LETTER_REACH_S
+    return at_N
 
 
 def voices_named(sounds: Sequence[str]) -> Iterator[Voice]:
@@ -114,8 +149,13 @@ def write_sound(wave_T: np.ndarray, path: Path) -> None:
 def write_still(source: Path, line: Timeline, frame: int, path: Path) -> None:
     """A film without sound, as long as the clip, in which one frame of it stands still; 25 frames a second."""
     picture = next(iter(media.read(source, line, frame, frame + 1))).bgr()
+    write_standing(picture, float(line.duration), path)
+
+
+def write_standing(picture: np.ndarray, seconds: float, path: Path) -> None:
+    """A film without sound in which a picture (uint8 BGR) stands still; 25 frames a second."""
     height, width = (n // 2 * 2 for n in picture.shape[:2])
-    count = max(1, round(float(line.duration) * 25))
+    count = max(1, round(seconds * 25))
     with media.ClipWriter(path, width, height, Fraction(25), crf=12) as writer:
         for _ in range(count):
             writer.frame(np.ascontiguousarray(picture[:height, :width]))

@@ -5,6 +5,7 @@ Finished results are read again. What cannot be measured becomes a row with its 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from dubbing.config import Config
 from dubbing.errors import DubError, ManifestError, OutputError
 from dubbing.evaluate import measures
-from dubbing.evaluate.clips import Clip, Voice, voice_for
+from dubbing.evaluate.clips import Clip, Voice, voice_for, words_beside
 from dubbing.evaluate.seen import was_seen
 from dubbing.evaluate.session import EvaluatedFilm, Session, code_hash
 from dubbing.generators import create
@@ -27,7 +28,7 @@ __all__ = ["MEASURES", "VERSION", "Evaluation", "Options", "measures_named"]
 
 MEASURES = ("hearing", "rendering", "following", "steadiness", "seam", "silence", "sync", "published", "languages",
             "expert", "resynthesis")  # fmt: skip
-VERSION = 2  # raise it when numbers change: what older versions left is then made again
+VERSION = 3  # raise it when numbers change: what older versions left is then made again
 
 
 def measures_named(text: str | None) -> tuple[str, ...]:
@@ -97,6 +98,7 @@ class Evaluation:
         """The rows of all clips, in their order. Raises OutputError, and InputError for a generator there is not."""
         self.check()
         rows: list[dict[str, Any]] = []
+        folder = os.path.commonpath([c.path.parent for c in clips]) if clips else ""
         groups = [g for g in measures.GROUPS if set(g.measures) & set(self.options.only)]
         total = len(clips) * len(groups)
         with self.store.lock():
@@ -104,7 +106,8 @@ class Evaluation:
             at = _At(self._step, total)
             with Session(self.store, self.settings, self.options.generator, at.task) as session:
                 for n in range(len(clips)):
-                    rows += self._clip(session, clips, n, groups, at)
+                    named = {"clip": clips[n].id, "video": Path(os.path.relpath(clips[n].path, folder)).as_posix()}
+                    rows += [{**named, **r} for r in self._clip(session, clips, n, groups, at)]
         return [r for r in rows if r["measure"] in self.options.only]
 
     def _clip(
@@ -112,7 +115,7 @@ class Evaluation:
     ) -> list[dict[str, Any]]:
         """All rows of one clip."""
         clip, began, rows, said = clips[n], time.process_time(), [], set()
-        common: dict[str, Any] = {"clip": clip.id, "video": clip.path.name}
+        common: dict[str, Any] = {}
         film: EvaluatedFilm | None = None
         refused: DubError | None = None
         at.begin(n * len(groups), f"{clip.id}: faces, sound, speakers")
@@ -151,10 +154,16 @@ class Evaluation:
         self, session: Session, group: measures.Group, film: EvaluatedFilm, voices: Sequence[Voice]
     ) -> list[dict[str, Any]]:
         """The rows of one clip and group of measures, made now or read."""
+        if film.photograph and group.name != "languages":
+            name = film.clip.path.name
+            why = f"{name} is a photograph, and shows nobody speak; measure 9 (languages) is of photographs."
+            return [{"measure": m, "name": "all", "input": "still", "reason": why} for m in group.measures]
         about: list[Any] = []
         if group.needs_voice:
             about = [[v.language, content_key(v.path, self.store.root / ".contents.json")] for v in voices]
         about += group.judges(self.settings)
+        if group.reads_words and (words := words_beside(film.clip.path)):
+            about.append(words)
         generator = str(self.options.generator["name"])
         key = key_of("eval", VERSION, group.name, film.content, self.generator_hash, code_hash(generator), about)
         folder = self.store.root / film.title.id / "eval" / f"{group.name}-{key[:12]}"

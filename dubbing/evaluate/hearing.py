@@ -1,26 +1,30 @@
 """Measure 1, sound to shape: how well a mouth is predicted from sound, before and after a fit on the same person.
 
-The actor is fitted on the first part of a face's speech (`voice.fit_actor`) and judged on the rest, pauses included;
-beside it the prior alone, a plain ridge regression on the same first part, and a mouth that never moves. It knows
-arrays only. Sound and shapes are on one clock; no lag is corrected but the one that the fit itself found.
+A face's speech is cut into blocks (`yardstick.blocks`). For each the actor is fitted on all the others but half a
+second (`voice.fit_actor`) and judged on it, pauses included; beside it the prior alone, a plain ridge regression on the
+same frames, a mouth that keeps its mean, and the mouth of a frame by lot. A number is the median over blocks; `whole`,
+closures, lag and leak are of the blocks put together. It knows arrays only. Sound and shapes are on one clock; no lag
+is corrected but the one that the fit itself found.
 """
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
+from dubbing.evaluate import yardstick
+from dubbing.evaluate.yardstick import Lips, correlation, median
 from dubbing.face import LOWER_FACE, mouth_measures
-from dubbing.generators.rewrite import hearing, voice
-from dubbing.generators.rewrite.hearing import STEP_HZ, Prior
+from dubbing.generators.rewrite import voice
 from dubbing.generators.rewrite.shape import ShapeSpace
-from dubbing.sound import RATE_HZ, at_times
+from dubbing.sound import HOP, RATE_HZ, at_times, log_mel
 
 __all__ = ["FIT_PART", "LEAST_S", "NAMES", "Heard", "correlation", "measures_of", "ridge", "sound_to_shape"]
 
-FIT_PART = 0.7
+FIT_PART = 1 - 1 / yardstick.BLOCKS  # of a face's speech that a fit learns from, the guards included
 LEAST_S = 2.0  # a shorter stretch says nothing
 PAUSE_S = 0.5  # frames at most this far from the face's own speech are pauses in it; in others the face listens
 NAMES = ("opening", "width", "protrusion")
@@ -30,12 +34,14 @@ _REACH_S, _STRENGTH = 0.25, 300.0
 @dataclass(frozen=True, eq=False)
 class Heard:
     """numbers: name -> value, correlations -1..1, errors in inter-ocular distances; times_s: (N,); curves: name ->
-    (N,) opening, `true`, `fitted`, `prior`, `ridge`; held_N: bool, the frames that are judged."""
+    (N,) opening, `true`, `fitted`, `prior`, `ridge`, nan where nothing was held out; held_N: bool, the frames that are
+    judged; edges_s: (B,), where the blocks begin."""
 
     numbers: dict[str, float]
     times_s: np.ndarray
     curves: dict[str, np.ndarray]
     held_N: np.ndarray
+    edges_s: np.ndarray
 
 
 def sound_to_shape(
@@ -45,55 +51,67 @@ def sound_to_shape(
     speaks_N: np.ndarray,
     seen_N: np.ndarray,
     *,
-    prior: Prior | None = None,
-    space: ShapeSpace | None = None,
+    lips_N: np.ndarray | None = None,
 ) -> Heard | None:
-    """All numbers of one stretch of one face; None where it is too short, or silent in either part.
+    """All numbers of one stretch of one face; None where it is too short, or silent in all parts but one.
 
     shape_NP3: canonical meshes; times_s: middles of the frames, 0 at sample 0 of `wave` (float32 mono, 16 kHz);
-    speaks_N: bool, where this face speaks; seen_N: bool, where the mesh was measured.
+    speaks_N: bool, where this face speaks; seen_N: bool, where the mesh was measured; lips_N: bool, where a p, b or m
+    is said, if that is known.
     """
-    prior, space = prior or Prior.load(), space or ShapeSpace.load()
-    count = len(times_s)
     near_N = _near(times_s, speaks_N)
-    cut = int(np.searchsorted(np.cumsum(speaks_N), FIT_PART * speaks_N.sum(), side="right"))
-    before_N = np.arange(count) < cut
-    held_N = ~before_N & seen_N & near_N
-    known_N = before_N & seen_N & speaks_N
-    if count < 12 or near_N.sum() * float(np.median(np.diff(times_s))) < LEAST_S:
+    if len(times_s) < 12 or near_N.sum() * float(np.median(np.diff(times_s))) < LEAST_S:
         return None
-    if min(held_N.sum(), known_N.sum(), speaks_N[cut:].sum()) < 6:
+    blocks = yardstick.blocks(times_s, speaks_N, near_N, seen_N)
+    if not blocks:
         return None
     true = mouth_measures(np.asarray(shape_NP3, np.float64))
-    began = time.process_time()
-    example = voice.Example(shape_NP3[:cut], times_s[:cut], wave[: int(times_s[cut] * RATE_HZ)], known_N[:cut])
-    actor = voice.fit_actor([example], prior=prior, space=space)
-    fit_s = time.process_time() - began
-    alone = voice.default_actor(shape_NP3[:cut], prior=prior)
-    hears = voice.heard(prior, wave)  # once for all that is said to it
-    fitted = _said(actor, wave, hears, times_s, speaks_N, actor.lag_s, space)
-    general = _said(alone, wave, hears, times_s, speaks_N, 0.0, space)
-    plain = {name: ridge(wave, times_s, true[name], before_N & near_N) for name in NAMES}
-    numbers = {"fit_lag_s": actor.lag_s, "fit_ms_per_frame": 1000 * fit_s / cut, "fit_speech_s": actor.seconds}
-    for name in NAMES:
-        still = np.full(count, true[name][known_N].mean())
-        for who, said in (("fitted", fitted[name]), ("prior", general[name]), ("ridge", plain[name]), ("still", still)):
-            if who != "still":
-                numbers[f"{who}_{name}_corr"] = correlation(said[held_N], true[name][held_N])
-            numbers[f"{who}_{name}_error"] = float(np.abs(said - true[name])[held_N].mean())
-        numbers[f"prior_whole_{name}_corr"] = correlation(general[name][seen_N & near_N], true[name][seen_N & near_N])
-    lags = {}
-    for lag_s in voice.LAGS_S:
-        said = _said(alone, wave, hears, times_s, speaks_N, float(lag_s), space)["opening"]
-        lags[float(lag_s)] = correlation(said[seen_N & near_N], true["opening"][seen_N & near_N])
-    best_s = max(lags, key=lambda lag_s: (lags[lag_s], -abs(lag_s)))
-    numbers |= {"prior_best_corr": lags[best_s], "prior_best_lag_s": best_s}
-    second = np.abs(np.diff(true["opening"], 2)).mean()
-    numbers["fitted_spread"] = float(fitted["opening"][held_N].std() / max(true["opening"][held_N].std(), 1e-9))
-    numbers["fitted_jitter"] = float(np.abs(np.diff(fitted["opening"], 2)).mean() / max(second, 1e-9))
-    curves = {"true": true["opening"], "fitted": fitted["opening"], "prior": general["opening"],
-              "ridge": plain["opening"]}  # fmt: skip
-    return Heard(numbers, times_s, curves, held_N)
+    alone = _said(voice.default_actor(shape_NP3), wave, times_s, speaks_N, 0.0)
+    lot = {name: yardstick.by_lot(true[name], times_s, near_N & seen_N) for name in NAMES}
+    blank = np.full(len(times_s), np.nan)
+    whole = {who: {name: blank.copy() for name in NAMES} for who in ("fitted", "ridge")}
+    each: dict[str, list[float]] = defaultdict(list)
+    fit_s, learnt = 0.0, 0
+    for block in blocks:
+        part, here = slice(block.begin, block.end), block.held_N
+        began = time.process_time()
+        rest = block.apart_N  # frames are left out, not blanked: what a fit does not see it cannot learn
+        actor = voice.fit_actor([voice.Example(shape_NP3[rest], times_s[rest], wave, block.learnt_N[rest])])
+        fit_s, learnt = fit_s + time.process_time() - began, learnt + int(rest.sum())
+        fitted = _said(actor, wave, times_s, speaks_N, actor.lag_s)
+        plain = {name: ridge(wave, times_s, true[name], block.learnt_N) for name in NAMES}
+        each["fit_lag_s"].append(actor.lag_s)
+        each["fit_speech_s"].append(actor.seconds)
+        for name in NAMES:
+            mean = np.full(len(times_s), true[name][block.learnt_N].mean())
+            whole["fitted"][name][part], whole["ridge"][name][part] = fitted[name][part], plain[name][part]
+            for who, said in (("fitted", fitted[name]), ("prior", alone[name]), ("ridge", plain[name]),
+                              ("still", mean), ("lot", lot[name])):  # fmt: skip
+                if who != "still":
+                    each[f"{who}_{name}_corr"].append(correlation(said[here], true[name][here]))
+                each[f"{who}_{name}_error"].append(float(np.abs(said - true[name])[here].mean()))
+        opening, own = fitted["opening"][part], true["opening"][part]
+        each["fitted_spread"].append(float(fitted["opening"][here].std() / max(true["opening"][here].std(), 1e-9)))
+        each["fitted_jitter"].append(_jitter(opening) / max(_jitter(own), 1e-9))
+    held_N = np.logical_or.reduce([b.held_N for b in blocks])
+    numbers = {name: median(values) for name, values in each.items()}
+    numbers |= {"blocks": float(len(blocks)), "fit_ms_per_frame": 1000 * fit_s / learnt}
+    numbers |= _together(true, alone, whole["fitted"], times_s, held_N, near_N & seen_N)
+    lips = Lips.of(true["opening"][speaks_N & seen_N])
+    quiet_N = yardstick.quiet(wave, times_s) & seen_N
+    for who, said in (("fitted", whole["fitted"]["opening"]), ("prior", alone["opening"])):
+        known_N = np.isfinite(said)
+        if lips is not None:
+            found = yardstick.closures(true["opening"], said, times_s, held_N, lips, lips_N)
+            chance = yardstick.met_by_chance(true["opening"], said, times_s, held_N, lips, lips_N)
+            numbers |= {"closures": float(found.true), f"{who}_met": float(found.met), f"{who}_met_by_chance": chance,
+                        f"{who}_closures": float(found.made), f"{who}_false": float(found.false)}  # fmt: skip
+        leaks = yardstick.leak(said, true["opening"], quiet_N & known_N, speaks_N & seen_N)
+        if leaks is not None:
+            numbers[f"{who}_leak"] = leaks
+    curves = {"true": true["opening"], "fitted": whole["fitted"]["opening"], "prior": alone["opening"],
+              "ridge": whole["ridge"]["opening"]}  # fmt: skip
+    return Heard(numbers, times_s, curves, held_N, times_s[[b.begin for b in blocks]])
 
 
 def measures_of(coef_NK: np.ndarray, rest_L3: np.ndarray, space: ShapeSpace) -> dict[str, np.ndarray]:
@@ -104,23 +122,40 @@ def measures_of(coef_NK: np.ndarray, rest_L3: np.ndarray, space: ShapeSpace) -> 
     return mouth_measures(full)
 
 
-def correlation(a_N: np.ndarray, b_N: np.ndarray) -> float:
-    """Pearson's; 0 where either does not move."""
-    return float(np.corrcoef(a_N, b_N)[0, 1]) if a_N.std() > 1e-9 and b_N.std() > 1e-9 else 0.0
-
-
 def ridge(wave: np.ndarray, times_s: np.ndarray, true_N: np.ndarray, known_N: np.ndarray) -> np.ndarray:
-    """The baseline: a measure predicted by ridge regression from normalised log-mel within a quarter of a second,
-    fitted on the frames of `known_N` (bool) alone, (N,)."""
-    mel = hearing.features(wave).astype(np.float64).reshape(-1, 20, 2).mean(2)
-    reach = int(_REACH_S * STEP_HZ)
+    """The baseline: a measure predicted by ridge regression from log-mel within a quarter of a second, fitted on the
+    frames of `known_N` (bool) alone, (N,)."""
+    rate_hz = RATE_HZ / HOP / 2
+    mel = np.clip(log_mel(wave)[::2].astype(np.float64) / 2, -6, 3).reshape(-1, 20, 2).mean(2)
+    reach = int(_REACH_S * rate_hz)
     padded = np.pad(mel, ((reach, reach), (0, 0)), mode="edge")
     rows = np.concatenate([padded[k : k + len(mel)] for k in range(0, 2 * reach + 1, 2)], 1)
-    x = at_times(rows, times_s, STEP_HZ)
+    x = at_times(rows, times_s, rate_hz)
     x = x - x[known_N].mean(0)
     mean = true_N[known_N].mean()
     gram = x[known_N].T @ x[known_N] + _STRENGTH * np.eye(x.shape[1])
     return np.asarray(mean + x @ np.linalg.solve(gram, x[known_N].T @ (true_N[known_N] - mean)))
+
+
+def _together(
+    true: dict[str, np.ndarray], alone: dict[str, np.ndarray], fitted: dict[str, np.ndarray], times_s: np.ndarray,
+    held_N: np.ndarray, whole_N: np.ndarray,
+) -> dict[str, float]:  # fmt: skip
+    """Numbers of all blocks as one curve: held_N for the fit, whole_N for the prior, which has learnt from none."""
+    numbers: dict[str, float] = {}
+    for name in NAMES:
+        numbers[f"fitted_whole_{name}_corr"] = correlation(fitted[name][held_N], true[name][held_N])
+        numbers[f"prior_whole_{name}_corr"] = correlation(alone[name][whole_N], true[name][whole_N])
+    for who, said, at_N in (("fitted", fitted["opening"], held_N), ("prior", alone["opening"], whole_N)):
+        known_N = np.isfinite(said)
+        lag_s, best = yardstick.best_lag(said[known_N], true["opening"][known_N], times_s[known_N], at_N[known_N])
+        numbers |= {f"{who}_best_corr": best, f"{who}_best_lag_s": lag_s}
+    return numbers
+
+
+def _jitter(curve_N: np.ndarray) -> float:
+    """Mean second difference."""
+    return float(np.abs(np.diff(curve_N, 2)).mean())
 
 
 def _near(times_s: np.ndarray, speaks_N: np.ndarray) -> np.ndarray:
@@ -134,11 +169,10 @@ def _near(times_s: np.ndarray, speaks_N: np.ndarray) -> np.ndarray:
 
 
 def _said(
-    actor: voice.Actor, wave: np.ndarray, hears_TF: np.ndarray, times_s: np.ndarray, speaks_N: np.ndarray, lag_s: float,
-    space: ShapeSpace,
-) -> dict[str, np.ndarray]:  # fmt: skip
+    actor: voice.Actor, wave: np.ndarray, times_s: np.ndarray, speaks_N: np.ndarray, lag_s: float
+) -> dict[str, np.ndarray]:
     """The measures that are predicted for an actor from a sound that is `lag_s` later than the lips."""
     heard_s = times_s + lag_s
     shown = np.searchsorted((times_s[1:] + times_s[:-1]) / 2, heard_s)
-    coef = voice.predict(actor, wave, heard_s, speaks_N[shown], hears_TF=hears_TF)
-    return measures_of(coef, actor.rest, space)
+    coef = voice.predict(actor, wave, heard_s, speaks_N[shown])
+    return measures_of(coef, actor.rest, ShapeSpace.load())

@@ -1,4 +1,4 @@
-"""Rows of an evaluation: one per number, schema `dub.eval.1`; their medians; the goals beside them.
+"""Rows of an evaluation: one per number, schema `dub.eval.1`; their medians over clips, generators and languages.
 
 A clip that could not be measured has one row per measure that says why. Extend at the end only.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dubbing.errors import OutputError, several
+from dubbing.errors import OutputError
 from dubbing.store import Store
 
-__all__ = ["BESIDE", "COLUMNS", "SCHEMA", "Goal", "absent", "by_clip", "by_generator", "goals", "languages",
-           "measured_beside", "median_of", "read_table", "row", "side_by_side", "summary", "write_table"]  # fmt: skip
+__all__ = ["BESIDE", "COLUMNS", "SCHEMA", "absent", "by_clip", "by_generator", "languages", "measured_beside",
+           "median_of", "read_table", "row", "side_by_side", "summary", "write_table"]  # fmt: skip
 
 NAME = "dub.eval.1"
 _TEXT = pa.string()
@@ -34,6 +33,7 @@ SCHEMA = pa.schema(
         ("seconds", pa.float32()),  # of the processor that the measure took on this clip
         ("key", _TEXT),
         ("model", _TEXT),  # which checkpoint, where the generator has several
+        ("person", _TEXT),  # whose face, within the clip, where that is known
     ],
     metadata={"schema": NAME},
 )
@@ -42,7 +42,11 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("fitted", "hearing", "fitted_opening_corr", 2),
     ("prior", "hearing", "prior_whole_opening_corr", 2),
     ("error", "hearing", "fitted_opening_error", 3),
+    ("width", "hearing", "fitted_width_corr", 2),
+    ("lips", "hearing", "fitted_protrusion_corr", 2),
     ("ridge", "hearing", "ridge_opening_corr", 2),
+    ("lag", "hearing", "prior_best_lag_s", 2),
+    ("leak", "hearing", "fitted_leak", 2),
     ("PSNR", "rendering", "psnr_db", 1),
     ("SSIM", "rendering", "ssim", 2),
     ("M-LMD", "rendering", "m_lmd", 4),
@@ -55,6 +59,7 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("pixels", "steadiness", "pixels", 2),
     ("seam", "seam", "edge", 2),
     ("silence", "silence", "motion_ratio", 2),
+    ("LipLeak", "silence", "lip_leak", 2),
     ("recovery", "sync", "recovery", 2),
     ("offset", "sync", "offset_frames_abs", 1),
     ("found", "expert", "consistent", 2),
@@ -83,34 +88,6 @@ BESIDE: tuple[tuple[str, str, str, int], ...] = (
     ("MB", "resynthesis", "size_mb", 1),
 )
 LANGUAGE_NAMES = ("lse_d", "lse_c", "offset_frames", "recovery", "opening_corr", "sharpness", "motion_per_s")
-IN_SYNC_S = 0.08  # a clip whose lips and sound lie further apart, by the prior's best lag, is out of sync
-
-
-@dataclass(frozen=True)
-class Goal:
-    """One line of the goals' table. value: None where nothing was measured; low, high: what is allowed; over: of what
-    the value is the median."""
-
-    what: str
-    value: float | None
-    low: float | None
-    high: float | None
-    over: str
-    digits: int = 2
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the value lies where it should; None where there is none."""
-        if self.value is None:
-            return None
-        return (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
-
-    @property
-    def wanted(self) -> str:
-        """The goal in words."""
-        if self.low is not None and self.high is not None:
-            return f"{self.low:g} to {self.high:g}"
-        return f"at least {self.low:g}" if self.low is not None else f"at most {self.high:g}"
 
 
 def row(measure: str, name: str, value: float | None, **more: Any) -> dict[str, Any]:
@@ -206,67 +183,6 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         made.append({"measure": measure, "name": name, "input": kind, "value": median_of(values.values()),
                      "clips": len(values)})  # fmt: skip
     return made
-
-
-def goals(rows: Sequence[Mapping[str, Any]]) -> list[Goal]:
-    """The goals of the built-in generator, with what was measured."""
-    lag = by_clip(rows, "hearing", "prior_best_lag_s")
-    seen = {r["clip"] for r in rows if r.get("seen")}  # a prior that knows the answers helps the fit too
-    found = by_clip(rows, "hearing", "fitted_opening_corr")
-    fitted = {c: v for c, v in found.items() if c not in seen and abs(lag[c]) <= IN_SYNC_S}
-    unseen = {c: v for c, v in by_clip(rows, "hearing", "prior_whole_opening_corr").items() if c not in seen}
-    shots = _values(rows, "sync", "recovery")
-    offsets = _values(rows, "sync", "offset_frames_abs")
-    near = [float(v <= 1) for v in offsets]
-
-    def clips(values: Mapping[str, float]) -> tuple[float | None, str]:
-        return median_of(values.values()), several(len(values), "clip")
-
-    def of(measure: str, name: str) -> tuple[float | None, str]:
-        return clips(by_clip(rows, measure, name))
-
-    sync_value, sync_over = clips(fitted)
-    prior_value, prior_over = clips(unseen)
-    follow, follow_over = of("following", "opening_corr")
-    steady, steady_over = of("steadiness", "lips")
-    sharp, sharp_over = of("rendering", "sharpness")
-    seam, seam_over = of("seam", "edge")
-    render, render_over = of("rendering", "render_ms_per_frame")
-    fit, fit_over = of("hearing", "fit_ms_per_frame")
-    told, told_over = _over_stretches(rows, "consistent", seen)
-    nearer, nearer_over = _over_stretches(rows, "nearer", seen)
-    return [
-        Goal("fitted, opening correlation", sync_value, 0.7, None, f"{sync_over} in sync that the prior never saw"),
-        Goal("prior alone, opening correlation", prior_value, 0.6, None, f"{prior_over} that it never saw"),
-        Goal("following", follow, 0.95, None, follow_over),
-        Goal("steadiness, lip points", steady, 0.8, 1.2, steady_over),
-        Goal("sharpness", sharp, 0.9, 1.1, sharp_over),
-        Goal("seam", seam, None, 1.1, seam_over),
-        Goal("recovery ratio", median_of(shots), 0.9, None, several(len(shots), "dubbed shot")),
-        Goal("offset within one frame, part of shots", float(np.mean(near)) if near else None, 1.0, None,
-             several(len(near), "dubbed shot")),
-        Goal("expert: offsets found, part", told, 0.85, None, f"{told_over} stretches of 4 s it never saw"),
-        Goal("expert: own sound told from foreign, part", nearer, 0.97, None, f"{nearer_over} stretches of 4 s"),
-        Goal("rendering, ms a frame", render, None, 15.0, render_over, 1),
-        Goal("fitting, s for 10 minutes at 25 fps", None if fit is None else fit * 15, None, 120.0, fit_over, 0),
-    ]  # fmt: skip
-
-
-def _over_stretches(rows: Iterable[Mapping[str, Any]], name: str, seen: set[str]) -> tuple[float | None, int]:
-    """A number of the sync expert's over all stretches of clips that it was not trained on, and how many they are."""
-    by_face: dict[tuple[str, str | None], dict[str, float]] = defaultdict(dict)
-    for r in rows:
-        if r["measure"] == "expert" and r.get("value") is not None and r["clip"] not in seen:
-            by_face[(r["clip"], r.get("track"))][r["name"]] = r["value"]
-    faces = [f for f in by_face.values() if name in f and "stretches" in f]
-    total = sum(f["stretches"] for f in faces)
-    return (sum(f[name] * f["stretches"] for f in faces) / total if total else None), int(total)
-
-
-def _values(rows: Iterable[Mapping[str, Any]], measure: str, name: str) -> list[float]:
-    """Every single number of a name."""
-    named = (r for r in rows if (r["measure"], r.get("name")) == (measure, name))
-    return [r["value"] for r in named if r.get("value") is not None]
 
 
 def languages(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

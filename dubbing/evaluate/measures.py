@@ -13,7 +13,7 @@ It knows no table and no page.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from dubbing import experts, media, models
 from dubbing.config import Config
 from dubbing.errors import StageError
 from dubbing.evaluate import hearing, judging, rendering, takes
-from dubbing.evaluate.clips import Voice
+from dubbing.evaluate.clips import Voice, at_lips, words_beside
 from dubbing.evaluate.measurements import row
 from dubbing.evaluate.session import EvaluatedFilm, Session
 from dubbing.face import canonical, mouth_measures
@@ -47,13 +47,15 @@ _ABSENT = {
 @dataclass(frozen=True)
 class Group:
     """measures: of `evaluation.MEASURES`; measure(session, film, voices, folder): rows, or StageError;
-    judges(settings): the sync experts that its rows depend on."""
+    judges(settings): the sync experts that its rows depend on; reads_words: whether they depend on word times
+    beside the clip."""
 
     name: str
     measures: tuple[str, ...]
     needs_voice: bool
     measure: Callable[[Session, EvaluatedFilm, tuple[Voice, ...], Path], Rows]
     judges: Callable[[Config], list[str]] = lambda settings: []
+    reads_words: bool = False
 
 
 def _experts(settings: Config) -> list[str]:
@@ -67,21 +69,24 @@ def _experts(settings: Config) -> list[str]:
 def _hearing(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
     """Measure 1 of every speaking face. Writes curves_<n>.npz."""
     rows: Rows = []
+    words = words_beside(film.clip.path)
     for n, speaker in enumerate(film.speakers(), 1):
         track = speaker.track
         if not speaker.wave.any():
             continue
         shape, _ = canonical(track.mesh_NP3)
-        heard = hearing.sound_to_shape(shape, speaker.times_s, speaker.wave, speaker.speaks_N, track.seen_N)
+        lips_N = at_lips(words, film.line.times_s(track.start_frame, track.end_frame, centre=True)) if words else None
+        heard = hearing.sound_to_shape(
+            shape, speaker.times_s, speaker.wave, speaker.speaks_N, track.seen_N, lips_N=lips_N
+        )
         if heard is None:
             continue
         np.savez_compressed(out / f"curves_{n}.npz", track=track.id, times_s=heard.times_s, held=heard.held_N,
-                            **heard.curves)  # fmt: skip
-        rows += [row("hearing", name, value, track=track.id, input="moving") for name, value in heard.numbers.items()]
+                            edges_s=heard.edges_s, **heard.curves)  # fmt: skip
+        about = {"track": track.id, "input": "moving", "person": f"actor_{speaker.person}"}
+        rows += [row("hearing", name, value, **about) for name, value in heard.numbers.items()]
     if not rows:
-        raise StageError(
-            f"{film.clip.path.name}: no face speaks for {hearing.LEAST_S:g} s with sound in both parts of its shot."
-        )
+        raise StageError(f"{film.clip.path.name}: no face speaks for {hearing.LEAST_S:g} s in two parts of its shot.")
     return rows
 
 
@@ -165,16 +170,25 @@ def _published(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...],
 
 
 def _languages(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
-    """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still."""
+    """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still; or a photo."""
+    if film.photograph and any(v.path.resolve() == film.clip.path for v in voices):
+        raise StageError(
+            f"{film.clip.path.name} is a photograph, and there is no sound to dub it with; give --dub-sound FILE."
+        )
+    sounds = {v.language: session.sound_for(film, v) for v in voices}
+    if film.photograph:
+        return _spoken_by(film, {"still": session.dubbed(film, sounds)}, voices, out)
     speaker = max(film.speakers(), key=lambda s: float(s.speaks_N.sum()))
     opening = mouth_measures(canonical(speaker.track.mesh_NP3)[0])["opening"] + 0.002 * np.abs(speaker.track.yaw_N)
     frame = int(speaker.track.frames_N[np.where(speaker.track.seen_N, opening, np.inf).argmin()])
-    sounds = {v.language: session.sound_for(film, v) for v in voices}
+    kinds = {"moving": session.dubbed(film, sounds), "still": session.dubbed(session.still(film, frame), sounds)}
+    return _spoken_by(film, kinds, voices, out)
+
+
+def _spoken_by(film: EvaluatedFilm, kinds: Mapping[str, EvaluatedFilm], voices: tuple[Voice, ...], out: Path) -> Rows:
+    """The numbers of measure 9, by `moving` and `still`. Copies the contact sheets of stills."""
     rows: Rows = []
-    for kind, made in (
-        ("moving", session.dubbed(film, sounds)),
-        ("still", session.dubbed(session.still(film, frame), sounds)),
-    ):
+    for kind, made in kinds.items():
         for voice in voices:
             done, why = takes.finished(made, voice.language)
             for take in done:
@@ -183,7 +197,7 @@ def _languages(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...],
                 numbers = {k: v for k, v in takes.sync(take.score).items() if k in _IN_LANGUAGES}
                 numbers["opening_corr"] = takes.following(take).get("opening_corr")
                 numbers["sharpness"] = take.score.get("sharpness")
-                numbers["motion_per_s"] = takes.silence(made, take).get("motion_per_s")
+                numbers |= {k: v for k, v in takes.silence(made, take).items() if k in ("motion_per_s", "lip_leak")}
                 rows += [row("languages", k, v, **about) for k, v in numbers.items() if v is not None]
                 if kind == "still" and take.sheet.exists():
                     name = f"sheet_still_{voice.language}_{take.step.shot.id}.jpg"
@@ -216,7 +230,7 @@ def _expert(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], ou
 
 
 GROUPS: tuple[Group, ...] = (
-    Group("hearing", ("hearing",), False, _hearing),
+    Group("hearing", ("hearing",), False, _hearing, reads_words=True),
     Group("rendering", ("rendering",), False, partial(_rendered, measure="rendering")),
     Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub, _experts),
     Group("published", ("published",), True, _published, _experts),

@@ -16,18 +16,20 @@ import cv2
 import numpy as np
 
 from dubbing.errors import several
+from dubbing.evaluate.goals import goals
 from dubbing.evaluate.measurements import (
     COLUMNS,
     LANGUAGE_NAMES,
     absent,
     by_clip,
     by_generator,
-    goals,
     languages,
     measured_beside,
     median_of,
     side_by_side,
 )
+from dubbing.evaluate.speakers import of_speakers
+from dubbing.evaluate.yardstick import confidence
 from dubbing.review.look import style
 
 __all__ = ["page"]
@@ -56,7 +58,7 @@ def page(rows: Sequence[Mapping[str, Any]], root: Path, title: str = "dub eval")
         parts.append(_side_by_side(rows))
     for name, held in generators.items():
         parts += [f"<h2>{escape(name)}</h2>"] if len(generators) > 1 else []
-        parts += [_goals(held), _clips(held, clips), _languages(held), _bars(held, clips)]
+        parts += [_goals(held), _clips(held, clips), _languages(held), _speakers(held), _bars(held, clips)]
     if missing := absent(rows):
         parts.append("<h2>Not measured</h2><ul>" + "".join(f"<li>{escape(m)}</li>" for m in missing) + "</ul>")
     keys = {r["key"] for r in rows if r.get("key")}
@@ -91,6 +93,10 @@ def _number(value: float | None, digits: int = 2) -> str:
     return "&ndash;" if value is None else f"{value:.{digits}f}"
 
 
+def _between(low_high: tuple[float, float] | None, digits: int) -> str:
+    return "" if low_high is None else f"{low_high[0]:.{digits}f} to {low_high[1]:.{digits}f}"
+
+
 def _goals(rows: Sequence[Mapping[str, Any]]) -> str:
     body = []
     for g in goals(rows):
@@ -98,12 +104,12 @@ def _goals(rows: Sequence[Mapping[str, Any]]) -> str:
             word, css = ("yes", "good") if g.met else ("no", "bad")
             cells = (
                 escape(g.what),
-                _number(g.value, g.digits),
+                escape(g.measured),
                 escape(g.wanted),
                 f'<span class="tag {css}">{word}</span>',
             )
             body.append((*cells, escape(g.over)))
-    return _table(("", "measured", "goal", "met", "median over"), body) if body else ""
+    return _table(("", "measured [95 %]", "goal", "met", "over"), body) if body else ""
 
 
 def _side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -127,6 +133,8 @@ def _clips(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
         for clip in clips
     ]
     body.append(("median", *(_number(median_of(values.values()), d) for _, values, d in columns)))
+    sure = [confidence(list(values.values()), median_of) for _, values, _ in columns]
+    body.append(("95 %", *(_between(low_high, d) for low_high, (_, _, d) in zip(sure, columns, strict=True))))
     note = "<p class='soft'>+ the shipped prior and sync expert were trained on this clip</p>" if seen else ""
     return _table(("clip", *(label for label, _, _ in columns)), body) + note
 
@@ -142,11 +150,37 @@ def _languages(rows: Sequence[Mapping[str, Any]]) -> str:
     return "<h2>Languages</h2>" + _table(head, body)
 
 
+def _speakers(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Every speaker's held-out correlations as dots, the median over speakers and its 95 % interval beside them."""
+    series = [
+        (label, list(of_speakers(rows, "hearing", name).values()))
+        for label, name in (
+            ("prior, opening", "prior_opening_corr"), ("fitted, opening", "fitted_opening_corr"),
+            ("prior, width", "prior_width_corr"), ("fitted, width", "fitted_width_corr"),
+            ("prior, protrusion", "prior_protrusion_corr"), ("fitted, protrusion", "fitted_protrusion_corr"),
+        )
+    ]  # fmt: skip
+    if len(series[0][1]) < 2:
+        return ""
+    figure, axes = _figure(8.0, 2.6)
+    for n, (_, values) in enumerate(series):
+        axes.plot([n + 0.12] * len(values), values, "o", markersize=4, alpha=0.5, color=f"C{n % 2}")
+        middle, between = median_of(values), confidence(values, median_of)
+        if middle is not None and between is not None:
+            low, high = between
+            axes.errorbar([n - 0.12], [middle], [[middle - low], [high - middle]], fmt="s", capsize=3, color="k")
+    axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    axes.set_xticks(range(len(series)), [label for label, _ in series], fontsize="small")
+    axes.set_title(f"{len(series[0][1])} speakers: correlation, median over blocks; black: median, 95 %", loc="left",
+                   fontsize="small")  # fmt: skip
+    return _picture(figure)
+
+
 def _bars(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
     """Correlations of every clip, and PSNR of the result beside the mean face and a random frame."""
     groups = (
         ("opening, held-out correlation", [("fitted", "hearing", "fitted_opening_corr"),
-                                           ("prior, last 30 %", "hearing", "prior_opening_corr"),
+                                           ("prior", "hearing", "prior_opening_corr"),
                                            ("ridge", "hearing", "ridge_opening_corr")]),
         ("mouth, PSNR in dB", [("result", "rendering", "psnr_db"), ("mean face", "rendering", "mean_psnr_db"),
                                ("frame by lot", "rendering", "random_psnr_db")]),
@@ -168,16 +202,16 @@ def _bars(rows: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> str:
 
 
 def _curves(path: Path) -> str:
-    """Wanted and true opening over time; what was held out is marked."""
+    """Predicted and true opening over time; a line stands where a block begins."""
     with np.load(path) as data:
-        times_s, held = data["times_s"], data["held"]
+        times_s = data["times_s"]
         figure, axes = _figure(11.0, 2.4)
         for name, style in (("true", "k-"), ("fitted", "C0-"), ("prior", "C1:")):
             axes.plot(times_s, data[name], style, linewidth=1.1, label=name)
-        if held.any():
-            axes.axvspan(float(times_s[held][0]), float(times_s[held][-1]), color="0.93", zorder=0)
-        axes.set_title(f"{data['track']}: opening in inter-ocular distances, held out in grey", loc="left",
-                       fontsize="small", parse_math=False)  # fmt: skip
+        for edge_s in data["edges_s"]:
+            axes.axvline(float(edge_s), color="0.85", zorder=0)
+        told = f"{data['track']}: opening in inter-ocular distances, each block by a fit on the others"
+        axes.set_title(told, loc="left", fontsize="small", parse_math=False)
         axes.legend(fontsize="x-small")
         axes.set_xlabel("s", fontsize="small")
     return _picture(figure)

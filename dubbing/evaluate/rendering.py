@@ -209,11 +209,11 @@ def flicker(meshes: dict[int, np.ndarray]) -> float:
 class Look:
     """Finds the meshes of several views of one face, frame after frame, each view with a tracker of its own.
 
-    turn: by which the face stands upright (`mesh.turn_of`); meshes: view -> frame number from 0 -> mesh in pixels of the picture, of the frames found in every view.
+    meshes: view -> frame number from 0 -> mesh in pixels of the picture, of the frames found in every view.
     """
 
-    def __init__(self, meshes: Meshes, views: tuple[str, ...], turn: int = 0) -> None:
-        self._trackers = {name: MeshTracker(meshes, turn) for name in views}
+    def __init__(self, meshes: Meshes, views: tuple[str, ...]) -> None:
+        self._trackers = {name: MeshTracker(meshes) for name in views}
         self.meshes: dict[str, dict[int, np.ndarray]] = {name: {} for name in views}
         self._count = 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,17 @@ from dubbing.clock import Timeline
 from dubbing.config import Config
 from dubbing.engine.worker import Worker
 from dubbing.errors import DubError, InputError, StageError
-from dubbing.evaluate.clips import QUIET_S, RATE_HZ, Clip, Voice, fitted_sound, rolled, write_sound, write_still
+from dubbing.evaluate.clips import (
+    QUIET_S,
+    RATE_HZ,
+    Clip,
+    Voice,
+    fitted_sound,
+    rolled,
+    write_sound,
+    write_standing,
+    write_still,
+)
 from dubbing.generators import Generator, create, find
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
@@ -36,13 +46,15 @@ from dubbing.task import Outcome, Task
 
 __all__ = ["Session", "EvaluatedFilm", "Speaker", "code_hash"]
 
+PHOTOGRAPH_S = 8.0
+
 
 @dataclass(frozen=True, eq=False)
 class Speaker:
     """One face that speaks in one shot of a clip.
 
     wave: float32 mono 16 kHz under the track; times_s: (N,) middles of its frames on that clock; speaks_N: bool.
-    actor: file of the model fitted on the whole clip, or None.
+    actor: file of the model fitted on the whole clip, or None; person: number of whose face it is, within the clip.
     """
 
     track: Track
@@ -50,17 +62,19 @@ class Speaker:
     times_s: np.ndarray
     speaks_N: np.ndarray
     actor: Path | None
+    person: int = 0
 
 
 @dataclass(frozen=True)
 class EvaluatedFilm:
-    """A clip, or its still, with what was found in it. failed: by task id."""
+    """A clip, or its still, with what was found in it. failed: by task id; photograph: the clip is one."""
 
     clip: Clip
     video: Path
     content: str
     job: Job
     failed: Mapping[str, Outcome]
+    photograph: bool = False
 
     @property
     def title(self) -> Title:
@@ -95,7 +109,7 @@ class EvaluatedFilm:
                 times_s = times_s - float(line.time(track.start_frame))
                 file = models.model_files.get(spoken.actor) if models else None
                 actor = fitted.folder / file if fitted and file else None
-                found.append(Speaker(track, wave, times_s, speaks_N, actor))
+                found.append(Speaker(track, wave, times_s, speaks_N, actor, spoken.actor))
         if not found:
             why = ", ".join(sorted(set(reasons))) or "it has no shot"
             raise StageError(f"{self.clip.path.name}: nobody is seen to speak ({why}).")
@@ -169,7 +183,11 @@ class Session:
         return value
 
     def analysed(self, clip: Clip) -> EvaluatedFilm:
-        """A clip with its faces, sound, speakers and fitted actors. Raises DubError where that cannot be done."""
+        """A clip with its faces, sound, speakers and fitted actors; of a photograph, the film that stands for it, mute
+        and PHOTOGRAPH_S long. Raises DubError where that cannot be done."""
+        if media.is_photograph(clip.path):
+            film = replace(self._film(clip, self._photograph(clip), clip.id, {}), photograph=True)
+            return self._worked(film, lambda t: t.language is None)
         info = media.probe(clip.path)
         if info.video is None:
             raise InputError(f"{clip.path.name} has no picture.")
@@ -181,7 +199,7 @@ class Session:
 
         expert: the sync expert that scores, instead of the settings' own.
         """
-        whole = self._film(film.clip, film.video, film.title.id, voices, expert)
+        whole = replace(self._film(film.clip, film.video, film.title.id, voices, expert), photograph=film.photograph)
         return self._worked(whole, lambda t: t.stage not in ("master", "proof"))
 
     def still(self, film: EvaluatedFilm, frame: int) -> EvaluatedFilm:
@@ -196,6 +214,18 @@ class Session:
         self.made(folder, make)
         made = self._film(film.clip, folder / "still.mp4", f"{film.title.id}_still", {})
         return self._worked(made, lambda t: t.language is None)
+
+    def _photograph(self, clip: Clip) -> Path:
+        """The film that stands for a photograph."""
+        key = key_of("photograph", content_key(clip.path, self.store.root / ".contents.json"), PHOTOGRAPH_S)[:12]
+        folder = self.store.root / clip.id / f"photograph-{key}"
+
+        def make(part: Path) -> dict[str, Any]:
+            write_standing(media.read_photograph(clip.path).bgr_HWC, PHOTOGRAPH_S, part / "still.mp4")
+            return {"seconds": PHOTOGRAPH_S}
+
+        self.made(folder, make)
+        return folder / "still.mp4"
 
     def sound_for(self, film: EvaluatedFilm, voice: Voice) -> Path:
         """A dub sound exactly as long as the film: the voice's, or where that is the clip itself, its own rolled."""
@@ -249,7 +279,7 @@ class Session:
                 raise StageError(f"{film.clip.path.name}: {outcome.error}")
             else:
                 failed[task.id] = outcome
-        return EvaluatedFilm(film.clip, film.video, film.content, job, failed)
+        return replace(film, failed=failed)
 
     def _next(self, job: Job, failed: Mapping[str, Outcome], wanted: Callable[[Task], bool]) -> Task | None:
         """The first task that is wanted, not done, and whose needs have ended."""

@@ -106,12 +106,12 @@ def following(take: Take) -> dict[str, float | None]:
 
 def silence(film: EvaluatedFilm, take: Take) -> dict[str, float | None]:
     """Motion of the opening while the dub is silent: in inter-ocular distances a second, over the source's in its own
-    silence, and how far the mouth stands open."""
+    silence, over the source's in speech, and how far the mouth stands open."""
     seen, line = _seen(take), film.line
     rate = float(line.rate)
     quiet_N = _quiet(take.sound, film, take.track) & np.isfinite(seen["wanted"])
     pairs = quiet_N[1:] & quiet_N[:-1]
-    numbers: dict[str, float | None] = {}
+    numbers: dict[str, float | None] = {"lip_leak": take.score.get("lip_leak")}
     if pairs.sum() >= 3:
         moved = float(np.abs(np.diff(seen["seen"]))[pairs].mean())
         numbers["motion_per_s"] = moved * rate
