@@ -13,8 +13,8 @@ It knows no film and no network.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -66,7 +66,8 @@ _PLACES = """
 """
 
 
-class _Samples(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Samples:
     """Where samples are taken: of which points each is which part, and what lies where."""
 
     points: tuple[int, ...]

@@ -21,8 +21,8 @@ from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Track
 
 __all__ = [
     "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "facing", "good_frames", "hidden_reason",
-    "in_sight", "load_by_track", "load_signatures", "load_tracks", "save_by_track", "save_signatures", "save_tracks", "size_and_turn", "together",
-    "unfit",
+    "in_sight", "load_by_track", "load_signatures", "load_tracks", "save_by_track", "save_signatures", "save_tracks",
+    "size_and_turn", "together", "unfit",
 ]  # fmt: skip
 
 BRIDGE_S = Fraction(2, 5)
