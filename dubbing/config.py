@@ -103,8 +103,8 @@ class StageResources(_Group):
 
 
 StageName = Literal[
-    "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "people", "cast", "speakers", "actors",
-    "turns", "lipsync", "sync", "master", "proof", "sign",
+    "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "overlays", "overlay_list", "people",
+    "cast", "speakers", "actors", "donors", "turns", "lipsync", "sync", "master", "proof", "sign",
 ]  # fmt: skip
 
 

@@ -45,6 +45,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "following": "dubbing.metrics.mouth:Following",
         "rest_opening": "dubbing.metrics.mouth:RestOpening",
         "silence_motion": "dubbing.metrics.mouth:SilenceMotion",
+        "lip_leak": "dubbing.metrics.mouth:LipLeak",
         "sharpness": "dubbing.metrics.mouth:Sharpness",
     },
 }

@@ -13,9 +13,11 @@ from typing import Any
 
 from dubbing.analysis.asked import within
 from dubbing.analysis.dialogue import ONLY
+from dubbing.analysis.mixes import mixed_in
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.people import Cast
 from dubbing.artifacts.proof import MasterProof, Proof
+from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import SHEET, Master, Scores, Signed, Take
@@ -54,11 +56,14 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
     job.know(t for step in tasks.steps for t in (step.faces, step.take, step.score))
     drawn = job.store.find(folder, SHEET)
     planned = job.plan(title, failed, dubs=[dub])
+    listed: ShotList | None = job.result(planned.get(ShotList))
     cast: Cast = job.result(planned.get(Cast)) or Cast()
     turns: TurnList = job.result(planned.get(TurnList, dub.language)) or TurnList(())
     names = dict(cast.characters) | {f.track: f.character for s in turns.shots for f in s.faces if f.character}
     for step in tasks.steps:
         row, rendered = _row(job, title, dub, step, line, failed, names)
+        mixed = mixed_in(listed.mixes if listed else (), step.shot.start_frame, step.shot.end_frame)
+        row["mixed_frames"] = sum(b - a for a, b in mixed)
         faces += rendered
         row["severity"] = severity(row, job.config.review)
         rows.append(row)
@@ -176,7 +181,8 @@ def _row(
         return row, []
     if take is None:
         return row | {"status": "failed", "reason": "StageError", "error": "this shot was not reached"}, []
-    row |= {"status": take.status, "reason": take.reason, "occluded_frames": take.occluded_frames}
+    row |= {"status": take.status, "reason": take.reason, "occluded_frames": take.occluded_frames or None}
+    row["covered_frames"] = take.covered_frames or None
     if take.status != "dubbed":
         return row | {"needs_review": take.doubt is not None, "review_reason": take.doubt}, []
     if not step.delivered:

@@ -23,6 +23,7 @@ __all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "SHOTS", "read_rows", "r
 
 REASONS = (
     "no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "out_of_frame", "excluded", "no_consent",
+    "dissolve", "burned_in",
 )  # fmt: skip
 
 SHOTS, FACES = "shots.parquet", "faces.parquet"
@@ -54,6 +55,9 @@ SCHEMA = pa.schema(
         ("severity", _NUMBER),
         ("excluded_frames", _WHOLE),  # that `only` and `leave` took from it; null where neither is said
         ("character", _TEXT),  # of `face`, where it is known
+        ("lip_leak", _NUMBER),
+        ("mixed_frames", _WHOLE),  # that a dissolve or a fade takes from it: nothing is rendered there
+        ("covered_frames", pa.int32()),  # rendered frames in which something burned in was kept; null where none are
         ("occluded_frames", _WHOLE),  # of what its faces say in the dub: not rendered, since something hides the mouth
     ],
     metadata={"schema": "dub.shot.1"},
@@ -73,6 +77,7 @@ FACE_SCHEMA = pa.schema(
         ("review_reason", _TEXT),
         ("character", _TEXT),
         ("stem", _TEXT),  # the character whose stem drives it; null where the dub's one dialogue does
+        ("lip_leak", _NUMBER),
     ],
     metadata={"schema": "dub.face.1"},
 )

@@ -10,32 +10,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from dubbing.errors import MediaError
 
-__all__ = ["TEST", "TRAIN", "Clip", "Source", "load", "load_all", "save"]
+__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid", "grid_s1", "load", "load_all", "save"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """One clip: its file under the media folder, and who speaks (one name, one person)."""
+    """One clip: its file under its folder, who speaks (one name, one person), and whether its sound may be late."""
 
     file: str
     speaker: str
+    late: bool = False
 
     @property
     def name(self) -> str:
         return Path(self.file).stem
 
 
-# Permissive licences (GRID: CC BY 4.0). Two GRID clips show one man.
+# Permissive licences (GRID: CC BY 4.0). Two GRID clips show one man, another one GRID's speaker 1.
 TRAIN = (
     Source("kitchen_1080x1920.mp4", "kitchen"),
     Source("garden_1080x1920.mp4", "garden"),
     Source("webcam_glasses.mp4", "webcam"),
-    Source("grid/grid_bbaf2n.mpg", "grid_a"),
+    Source("grid/grid_bbaf2n.mpg", "s1"),
     Source("grid/grid_brbk7n.mpg", "grid_b"),
     Source("grid/grid_id2_swwp2s.mpg", "grid_2"),
     Source("grid/grid_pwij3p.mpg", "grid_2"),
@@ -46,6 +48,11 @@ TRAIN = (
     Source("grid/grid_sbia1a.mpg", "grid_g"),
     Source("grid/grid_sbwe5n.mpg", "grid_h"),
     Source("grid/grid_swiz3n.mpg", "grid_i"),
+)
+# Works of the US government (public domain), and a clip under a permissive licence; sound 2 to 6 frames late.
+DATA = (
+    *(Source(f"video/address_{n:02d}.mp4", "address", late=True) for n in range(1, 10)),
+    Source("video/presenter_1080x1920.mp4", "presenter", late=True),
 )
 # Never trained on. frontal_512's sound is about 3 frames off as recorded.
 TEST = (
@@ -71,6 +78,40 @@ class Clip:
     mesh_NP3: np.ndarray
     ok_N: np.ndarray
     wave: np.ndarray
+
+
+def grid_s1(folder: Path, pupil: Literal["prior", "expert"]) -> tuple[Source, ...]:
+    """Which sentences of GRID's first speaker (Cooke et al. 2006, CC BY 4.0) one of the two pupils may be trained on.
+
+    The expert judges what the prior foretells, so the two never share a sentence: of the files of `folder` (`*.mpg`,
+    sorted by name, counted from 0) the prior has the even ones and the expert the odd ones. What one has is unseen by
+    the other, and tests it. `file` is the bare name, so `load` wants `folder` as its media. Raises MediaError where the
+    folder holds none.
+    """
+    found = sorted(folder.glob("*.mpg"))
+    if not found:
+        raise MediaError(f"{folder}: no sentence (*.mpg) of GRID is in it. Give --grid the folder of speaker s1.")
+    return tuple(Source(path.name, "s1") for path in found[("prior", "expert").index(pupil) :: 2])
+
+
+def grid(folder: Path) -> list[Source]:
+    """Clips of GRID's speaker 1 that TRAIN has not, `folder/*.mpg`, by name. Raises MediaError where there is none."""
+    had = {source.name.removeprefix("grid_") for source in TRAIN}
+    found = [Source(path.name, "s1") for path in sorted(folder.glob("*.mpg")) if path.stem not in had]
+    if not found:
+        raise MediaError(f"{folder} holds no *.mpg; give --grid the folder of GRID's clips of speaker 1.")
+    return found
+
+
+def curves(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The Mandarin recordings: float32 mono 16 kHz, and how far the jaw is open at 30 frames a second, (N,)."""
+    from dubbing import media
+
+    names = (folder / "names.txt").read_text(encoding="utf-8").split()
+    jaw = names.index("mouth_stretch_c")
+    return [
+        (media.read_sound(path), np.load(path.with_suffix(".npy"))[:, jaw]) for path in sorted(folder.glob("*.flac"))
+    ]
 
 
 def load_all(sources: Sequence[Source], meshes: Path | None = None, media: Path | None = None) -> list[Clip]:

@@ -157,6 +157,10 @@ class TestSilenceMotion(MetricContract):
     name = "silence_motion"
 
 
+class TestLipLeak(MetricContract):
+    name = "lip_leak"
+
+
 class TestSharpness(MetricContract):
     name = "sharpness"
 

@@ -30,7 +30,7 @@ def test_a_line_holds_the_means_of_its_faces(finished: Finished) -> None:
         assert line.seconds == pytest.approx(face["rendered_frames"] * 1001 / 24000, abs=0.01)
         for name in ("lse_d", "source_lse_d", "lse_c", "source_lse_c", "sharpness"):
             assert getattr(line, name) == pytest.approx(face[name], abs=1e-3), name
-        leak = face["silence_motion"]
+        leak = face["lip_leak"]
         assert line.lip_leak == (None if leak is None else pytest.approx(leak, abs=1e-3))
     assert (every.language, every.dubs, every.faces) == (ALL, 2, 2)
     assert every.lse_d == pytest.approx(fmean(f["lse_d"] for f in faces), abs=1e-3)

@@ -122,7 +122,7 @@ def test_a_report_tells_photographs_from_films_and_measures_their_mouths_in_sile
     lines = by_language([still_run.out])
     assert {line.source for line in lines} == {"still"} and {line.source_lse_d for line in lines} == {None}
     (leak,) = (line.lip_leak for line in lines if line.language == "fr")
-    assert leak is not None and leak < 6, "shut lips of a photograph move by no more than the mesh's own noise"
+    assert leak is not None and leak < 0.5, "shut lips of a photograph move by no more than the mesh's own noise"
 
 
 def test_the_mouth_moves_with_speech_and_rests_in_silence(still_run: Made) -> None:

@@ -3,8 +3,8 @@
 Every number is a mean over rendered faces, as `faces.parquet` has them. Lip leakage is how much the mouth moves where
 the dub is silent. KeySync (Bigata et al. 2025), which names it LipLeak, renders a clip to silence and counts the frames
 in which its mouth is open; a dub is rendered once, to its own sound, so here it is the motion in the dub's pauses over
-the original's (`silence_motion`), in which lips that are parted at rest are no leakage. A photograph's mouth does not
-move: there the motion is over `STILL`, the least that `silence_motion` divides by.
+the original's in speech (`lip_leak`), in which lips that are parted at rest are no leakage. A photograph does not
+speak: there it is over the result's own motion in speech.
 """
 
 from __future__ import annotations
@@ -16,19 +16,14 @@ from statistics import fmean, median
 from typing import Any, Literal
 
 from dubbing import media
-from dubbing.api.results import DubResults, open_results
+from dubbing.api.results import open_results
 from dubbing.clock import Timeline
-from dubbing.errors import DubError, InputError
-from dubbing.metrics.mouth import STILL
-from dubbing.review.curves import curves
-from dubbing.review.library import Library
-from dubbing.stages.sync import EDGE_S
+from dubbing.errors import InputError
 from dubbing.store import PART, Store, open_store
 
 __all__ = ["ALL", "LanguageScores", "by_language"]
 
 ALL = "all"
-_LEAST_PAIRS = 3  # of silent frames, as `silence_motion` has it
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class LanguageScores:
     what rendered, and the sync expert, None where nothing was scored: numbers compare within one; dubs, shots, faces:
     how many with anything rendered; seconds: rendered, of all faces together; lse_d, lse_c: means, beside the
     originals' (source_); offset_frames: median of |offset|, 25ths of a second; within_one: part of the faces, 0..1,
-    with an offset of at most one of these; lip_leak: mean, 1 = as quiet as the original; sharpness: mean, 1 = as sharp.
+    with an offset of at most one of these; lip_leak: mean, 0 = rests, 1 = talks on; sharpness: mean, 1 = as sharp.
     """
 
     language: str
@@ -62,7 +57,7 @@ class LanguageScores:
 
 @dataclass(frozen=True)
 class _Shot:
-    """One dubbed shot. dub: what tells it from others; faces: its rows of `dub.face.1`, with seconds and lip_leak."""
+    """One dubbed shot. dub: what tells it from others; faces: its rows of `dub.face.1`, with seconds."""
 
     dub: tuple[str, str, str]
     source: Literal["moving", "still"]
@@ -73,8 +68,7 @@ class _Shot:
 
 def by_language(outs: Sequence[Path | str]) -> tuple[LanguageScores, ...]:
     """The dubs of some output folders or URIs, compared: films before photographs, each with a line of ALL at its end
-    where there are several languages. Lip leakage of photographs is measured only where OUT lies on this machine, with
-    the photograph and the sound still where the run had them.
+    where there are several languages.
 
     Raises OutputError (an InputError): no run has written there; InputError: no dub of any has a table of shots.
     """
@@ -97,11 +91,8 @@ def by_language(outs: Sequence[Path | str]) -> tuple[LanguageScores, ...]:
 def _shots(out: Path | str) -> Iterator[_Shot]:
     """The dubbed shots of every finished dub in an output folder."""
     store, results = open_store(out), open_results(out)
-    library: Library | None = None
     for title in results.titles:
         still = bool(_folders(store, title.id, "still-"))
-        if still and library is None:
-            library = _library(out)
         line = _timeline(store, title.id) if title.frames else None
         for dub in title.dubs:
             faces, rows = dub.faces.to_pylist(), dub.shots.to_pylist()
@@ -110,11 +101,10 @@ def _shots(out: Path | str) -> Iterator[_Shot]:
                 if row["status"] != "dubbed" or line is None:
                     continue
                 mine = [f for f in faces if f["shot"] == row["shot"]]
-                leaks = _leaks(library, dub, row["shot"]) if still else {f["track"]: f["silence_motion"] for f in mine}
                 yield _Shot(
                     (str(out), title.id, dub.language), "still" if still else "moving", row["generator"],
                     row["lse_model"] or model,
-                    [f | {"seconds": _seconds(f, line), "lip_leak": leaks.get(f["track"])} for f in mine],
+                    [{"lip_leak": None} | f | {"seconds": _seconds(f, line)} for f in mine],
                 )  # fmt: skip
 
 
@@ -156,35 +146,3 @@ def _timeline(store: Store, title: str) -> Timeline:
 
 def _folders(store: Store, title: str, beginning: str) -> list[Path]:
     return [f for f in store.names(store.analysis(title), beginning) if PART not in f.name]
-
-
-def _library(out: Path | str) -> Library | None:
-    try:
-        return Library(out)
-    except DubError:
-        return None
-
-
-def _leaks(library: Library | None, dub: DubResults, shot: str) -> dict[str, float | None]:
-    """By track, how much the mouths of a photograph move while the dub is silent; empty where that cannot be known."""
-    if library is None:
-        return {}
-    try:
-        shown = library.find(dub.title, dub.language, shot)
-        found = curves(library, shown)
-    except (DubError, OSError):
-        return {}
-    edge = max(1, round(EDGE_S * float(shown.line.rate)))
-    first, last = found["frames"]
-    silences = [(a + edge * (a > first), b - edge * (b < last)) for a, b in found["silence"]]
-    return {face["track"]: _motion(face["opening"], silences) for face in found["faces"]}
-
-
-def _motion(opening: Mapping[str, Any], silences: Sequence[tuple[int, int]]) -> float | None:
-    """The mean change of an opening from frame to frame within silences, over STILL; None of too few frames.
-
-    opening: frames, and what was seen in each, None where nothing is rendered; silences: frames [a, b).
-    """
-    seen = {f: v for f, v in zip(opening["frames"], opening["seen"], strict=False) if v is not None}
-    steps = [abs(seen[f] - seen[f - 1]) for a, b in silences for f in range(a + 1, b) if f in seen and f - 1 in seen]
-    return fmean(steps) / STILL if len(steps) >= _LEAST_PAIRS else None

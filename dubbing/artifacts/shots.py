@@ -22,6 +22,9 @@ class ShotList(Artifact):
     """Frames of the film."""
     cuts: tuple[tuple[int, int], ...]
     """Frames [start, end) of each shot; they follow each other from 0 to `frames`."""
+    mixes: tuple[tuple[int, int], ...] = ()
+    """Frames [start, end) that show two scenes at once, or a scene and a plain picture: dissolves and fades, in order
+    and apart. They mind no cut: a shot can hold one, and one can reach over a cut."""
 
     @cached_property
     def shots(self) -> list[Shot]:

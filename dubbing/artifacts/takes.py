@@ -73,6 +73,8 @@ class Take(Artifact):
     """Why somebody should look, where the evidence for what was decided is thin."""
     occluded_frames: int = 0
     """Frames in which its faces speak the dub and are not rendered, because their mouths are hidden."""
+    covered_frames: int = 0
+    """Patches that leave out something that lies over the face."""
 
     @property
     def rendered(self) -> tuple[TakeFace, ...]:
@@ -125,6 +127,8 @@ class FaceScores:
     """Median mouth opening while the dub is silent, inter-ocular distances."""
     silence_motion: float | None = None
     """Mouth motion while the dub is silent over the source's while it is."""
+    lip_leak: float | None = None
+    """Mouth motion while the dub is silent over that of the source in speech."""
     sharpness: float | None = None
     """Mouth detail, take over source, 1 = equal."""
     metrics: Mapping[str, float] = field(default_factory=dict)

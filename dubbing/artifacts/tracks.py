@@ -20,14 +20,18 @@ from dubbing.artifact import Artifact
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Track
 
 __all__ = [
-    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "facing", "good_frames", "hidden_reason",
-    "in_sight", "load_by_track", "load_signatures", "load_tracks", "save_by_track", "save_signatures", "save_tracks",
+    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "clear_frames", "facing", "good_frames",
+    "hidden_reason", "in_sight", "load_by_track", "load_signatures", "load_tracks", "save_by_track", "save_signatures",
+    "save_tracks",
     "size_and_turn", "together", "unfit",
 ]  # fmt: skip
 
 BRIDGE_S = Fraction(2, 5)
 FILE, SIGNATURES = "tracks.npz", "faces.npz"
 USABLE_PART = 0.3  # of what a face says
+_CHIN, _FOREHEAD = 152, 10  # points of the mesh
+_CLEAR_PX = 160.0  # height of a face from which on its mouth is as clear as can be
+_CLEAR_DEG, _UNCLEAR_DEG = 15.0, 55.0  # turns of a head up to which it is, and from which on it hardly is
 _STEP_PX = 1 / 32  # stored precision of a mesh whose points fit it, else coarser by powers of two
 
 
@@ -136,6 +140,15 @@ def good_frames(track: Track, count: int) -> list[int]:
     parts = np.array_split(seen, max(1, min(count, len(seen))))
     best = [int(part[np.argmin(np.abs(track.yaw_N[part]))]) for part in parts if len(part)]
     return [track.start_frame + n for n in best]
+
+
+def clear_frames(track: Track) -> np.ndarray:
+    """How clearly the mouth is seen in each frame of a track, float64 (N,): 0 where it is not, 1 where a large face
+    looks straight ahead."""
+    height_N = np.linalg.norm(track.mesh_NP3[:, _CHIN, :2] - track.mesh_NP3[:, _FOREHEAD, :2], axis=-1)
+    size_N = np.clip(height_N / _CLEAR_PX, 0.1, 1)
+    turn_N = np.clip(1 - (np.abs(track.yaw_N.astype(np.float64)) - _CLEAR_DEG) / (_UNCLEAR_DEG - _CLEAR_DEG), 0.1, 1)
+    return np.where(track.seen_N, np.round(size_N * turn_N, 6), 0.0)
 
 
 def save_signatures(folder: Path | str, signatures: list[Signature]) -> None:

@@ -125,9 +125,12 @@ def _generator(text: str) -> dict[str, Any]:
 
 
 def _goals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    from dubbing.evaluate.measurements import goals
+    from dubbing.evaluate.goals import goals
 
-    return [{"what": g.what, "value": g.value, "goal": g.wanted, "met": g.met, "over": g.over} for g in goals(rows)]
+    return [
+        {"what": g.what, "value": g.value, "goal": g.wanted, "met": g.met, "over": g.over, "interval": g.interval}
+        for g in goals(rows)
+    ]
 
 
 def _for_papers(rows: Sequence[Mapping[str, Any]], as_latex: bool) -> None:
@@ -192,7 +195,9 @@ def _all_told(rows: Sequence[Mapping[str, Any]]) -> str:
 def _told(rows: Sequence[Mapping[str, Any]]) -> str:
     """One line per clip and the medians; languages; the goals; what could not be measured."""
     from dubbing.cli.show import number, table
-    from dubbing.evaluate.measurements import COLUMNS, absent, by_clip, goals, languages, median_of
+    from dubbing.evaluate.goals import goals
+    from dubbing.evaluate.measurements import COLUMNS, absent, by_clip, languages, median_of
+    from dubbing.evaluate.yardstick import confidence
 
     columns = [(label, by_clip(rows, measure, name), digits) for label, measure, name, digits in COLUMNS]
     columns = [c for c in columns if c[1]]
@@ -203,6 +208,10 @@ def _told(rows: Sequence[Mapping[str, Any]]) -> str:
         for clip in clips
     ]
     lines.append(("median", *(number(median_of(values.values()), digits) for _, values, digits in columns)))
+    sure = [(confidence(list(values.values()), median_of), digits) for _, values, digits in columns]
+    for n, end in enumerate(("95 % from", "95 % to")):
+        if any(interval for interval, _ in sure):
+            lines.append((end, *(number(interval and interval[n], digits) for interval, digits in sure)))
     parts = [table(("clip", *(label for label, _, _ in columns)), lines)]
     if seen:
         parts.append("+ the shipped prior and sync expert were trained on this clip")
@@ -216,10 +225,8 @@ def _told(rows: Sequence[Mapping[str, Any]]) -> str:
         )  # fmt: skip
         parts.append(table(head, body))
     met = {True: "yes", False: "no", None: None}
-    body = (
-        (g.what, number(g.value, g.digits), g.wanted, met[g.met], g.over) for g in goals(rows) if g.value is not None
-    )
-    parts.append(table(("", "measured", "goal", "met", "median over"), body))
+    body = ((g.what, g.measured, g.wanted, met[g.met], g.over) for g in goals(rows) if g.value is not None)
+    parts.append(table(("", "measured [95 %]", "goal", "met", "over"), body))
     if missing := absent(rows):
         parts.append("\n".join(missing))
     return "\n\n".join(parts)

@@ -20,7 +20,7 @@ __all__ = ["report"]
 
 _NOTE = (
     "means over faces; offset: the median without its sign, in 25ths of a second; within 1: part of the faces; "
-    "LipLeak: motion of the mouth while the dub is silent, 1 = the original's; sharp: 1 = the original's"
+    "LipLeak: motion of the mouth while the dub is silent, over the original's in speech; sharp: 1 = the original's"
 )
 
 

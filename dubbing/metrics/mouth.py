@@ -12,8 +12,9 @@ import numpy as np
 from dubbing.face import LIPS
 from dubbing.metrics import FramePair, Metric, RenderedShot
 
-__all__ = ["STILL", "Following", "RestOpening", "Sharpness", "SilenceMotion"]
+__all__ = ["STILL", "Following", "LipLeak", "RestOpening", "Sharpness", "SilenceMotion"]
 
+_LEAST_PAIRS = 3  # of frames running
 STILL = 0.002  # inter-ocular distances a frame: the mesh's own noise on a mouth that does not move
 
 
@@ -63,10 +64,36 @@ class SilenceMotion(Metric):
     def of(self, shot: RenderedShot) -> float | None:
         silent_N, was_silent_N = shot.silent_N & shot.patched_N, shot.source_silent_N
         pairs, was_pairs = silent_N[1:] & silent_N[:-1], was_silent_N[1:] & was_silent_N[:-1]
-        if pairs.sum() < 3 or was_pairs.sum() < 3:
+        if min(pairs.sum(), was_pairs.sum()) < _LEAST_PAIRS:
             return None
         still = float(np.abs(np.diff(shot.source_opening_N))[was_pairs].mean())
         return float(np.abs(np.diff(shot.opening_N))[pairs].mean()) / max(still, STILL)
+
+
+class LipLeak(Metric):
+    """Motion of the opening while the dub is silent, over that of the true performance in speech: 0 rests, 1 talks on.
+
+    Where the original has no sound, and so no known speech, over the result's own motion while the dub speaks. None
+    where either has no three pairs of such frames. KeySync (Bigata et al. 2025) gave it the name; there it is the part
+    of the frames with an open mouth in a clip that was rendered to silence.
+    """
+
+    name: ClassVar[str] = "lip_leak"
+    version: ClassVar[int] = 1
+    unit: ClassVar[str] = ""
+    range: ClassVar[tuple[float, float]] = (0.0, inf)
+
+    def of(self, shot: RenderedShot) -> float | None:
+        silent_N = shot.silent_N & shot.patched_N
+        if shot.source_wave is not None:
+            speaks_N, spoken_N = ~shot.source_silent_N, shot.source_opening_N
+        else:
+            speaks_N, spoken_N = ~shot.silent_N & shot.patched_N, shot.opening_N
+        pairs, speech = silent_N[1:] & silent_N[:-1], speaks_N[1:] & speaks_N[:-1]
+        if min(pairs.sum(), speech.sum()) < _LEAST_PAIRS:
+            return None
+        moves = float(np.abs(np.diff(spoken_N))[speech].mean())
+        return float(np.abs(np.diff(shot.opening_N))[pairs].mean()) / max(moves, STILL)
 
 
 class Sharpness(Metric):

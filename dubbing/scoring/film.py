@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import IO, cast
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.mixes import mixed_in
 from dubbing.analysis.windows import continue_faces
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
@@ -141,7 +142,7 @@ class Scorer:
                 ShotsInputs(File(video, ""), None, settings.threshold, settings.min_frames), folder, on_frames
             )
             line, shots = media.load_timeline(folder), found.shots
-            film = _Film(self._expert, self._faces, video, heard, line, folder, on_frames)
+            film = _Film(self._expert, self._faces, video, heard, line, folder, found.mixes, on_frames)
             tracks = [track for shot in shots for track in film.shot(shot)]
             return FilmScore(
                 video=video, sound=sound, model=model_name(self._expert), frames=len(line), shots=len(shots),
@@ -213,10 +214,11 @@ class _Film:
         sound: _Sound,
         line: Timeline,
         folder: Path,
+        mixes: Sequence[tuple[int, int]],
         on_frames: OnFrames,
     ) -> None:
         self._expert, self._stage, self._video, self._sound = expert, faces, video, sound
-        self._line, self._folder, self._on_frames = line, folder, on_frames
+        self._line, self._folder, self._mixes, self._on_frames = line, folder, mixes, on_frames
 
     def shot(self, shot: Shot) -> list[TrackScore]:
         """Every face of one shot."""
@@ -229,7 +231,8 @@ class _Film:
     def _part(self, shot: Shot, start: int, end: int) -> list[_Piece]:
         """The faces of frames [start, end), measured as a stretch of their own."""
         timeline = Ref(ShotList, "", "", self._folder)
-        inputs = FacesInputs(start, end, File(self._video, ""), shot.number, timeline)
+        mixes = mixed_in(self._mixes, start, end) or None
+        inputs = FacesInputs(start, end, File(self._video, ""), shot.number, timeline, mixes=mixes)
         self._stage.process(inputs, self._folder, self._on_frames)
         tracks = load_tracks(self._folder)
         times = [self._line.times_s(t.start_frame, t.end_frame) - float(self._line.time(t.start_frame)) for t in tracks]
@@ -244,7 +247,9 @@ class _Film:
                 distance_SV = lse.lse(video_VE, self._expert.embed_sound(wave, 0.0, count)).distance_SV
                 usable = in_sight(track, self._line.rate)[crop.shown(times_s)]
                 seen_V = np.lib.stride_tricks.sliding_window_view(usable, lse.WINDOW)[:count].all(1)
-            bare = Track(track.id, track.frames_N, _boxes(track), track.seen_N, track.yaw_N, track.height_px)
+            bare = Track(
+                track.id, track.frames_N, _boxes(track), track.seen_N, track.yaw_N, track.height_px, track.hidden_N
+            )
             pieces.append(_Piece(bare, float(self._line.time(track.start_frame)), distance_SV, seen_V))
         return pieces
 

@@ -1,6 +1,8 @@
 """The faces of one shot: found, followed, measured, and stored compactly once per title.
 
-What a track is: `dubbing.artifacts.tracks`. This stage knows nothing of sound, nor of who is who.
+What a track is: `dubbing.artifacts.tracks`. Where the picture is mixed with another's, no face is looked for: a track
+ends before a dissolve or a fade, and what comes after it is another. This stage knows nothing of sound, nor of who is
+who.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.analysis.identity import Signature, proportions
+from dubbing.analysis.mixes import mixed_in
 from dubbing.analysis.occluders import covered_frames, lips_outside, unlike
 from dubbing.analysis.tracker import Follower, Found
 from dubbing.analysis.windows import OVERLAP_FRAMES, join_tracks
@@ -29,6 +32,7 @@ from dubbing.artifacts.tracks import (
     save_signatures,
     save_tracks,
 )
+from dubbing.clock import mask_of
 from dubbing.face import height_px, yaw_deg
 from dubbing.mesh import Detector, Hands, Meshes
 from dubbing.records import OCCLUDED, OUT_OF_FRAME, Shot, Track
@@ -54,6 +58,8 @@ class FacesInputs(Windowed):
     """The film's frames in time."""
     squared: bool | None = None
     """True where meshes are in square pixels and the film's own are not; None where its own are."""
+    mixes: tuple[tuple[int, int], ...] | None = None
+    """Frames [start, end) of the shot that show two scenes at once, where there are any."""
 
 
 class Faces(Stage[FacesInputs, FaceTracks]):
@@ -72,6 +78,7 @@ class Faces(Stage[FacesInputs, FaceTracks]):
         return FacesInputs(
             shot.start_frame, shot.end_frame, at.film, shot.number, at.ref(ShotList),
             None if at.square_pixels else True,
+            mixed_in(at.result(ShotList).mixes, shot.start_frame, shot.end_frame) or None,
         )  # fmt: skip
 
     def setup(self) -> None:
@@ -89,18 +96,25 @@ class Faces(Stage[FacesInputs, FaceTracks]):
         start, end = max(shot.start_frame, a - around), min(shot.end_frame, b + around)
         film = media.load_timeline(inputs.timeline.folder)
         follower: Follower | None = None
+        found: list[Found] = []
+        mixed_N = mask_of(inputs.mixes or (), start, end)
         for picture in media.read(inputs.film.path, film, start, end, threads=1):
+            if a <= picture.frame < b:
+                progress(1)
+            if mixed_N[picture.frame - start]:
+                found += follower.finish() if follower else []
+                follower = None
+                continue
             if follower is None:
                 patience = int(film.rate * BRIDGE_S)
                 # a search looks back at the pictures since the last one, which are held
                 every = max(2, min(round(film.rate * _SEARCH_S), 1 + HELD_BYTES // picture.size_bytes))
                 follower = Follower(self._detector, self._meshes, self._hands, picture.size, every, patience)
             follower.step(picture)
-            if a <= picture.frame < b:
-                progress(1)
-        found = _ordered(follower.finish() if follower else [])
-        size = picture.size if found else (0, 0)
-        return _saved(out, [(track_of(f"{shot.id}/face_{n}", f, size), _signature(f)) for n, f in enumerate(found, 1)])
+        found += follower.finish() if follower else []
+        size = picture.size
+        faces = [(track_of(f"{shot.id}/face_{n}", f, size), _signature(f)) for n, f in enumerate(_ordered(found), 1)]
+        return _saved(out, faces)
 
     def close(self) -> None:
         self._detector.close()

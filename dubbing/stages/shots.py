@@ -1,4 +1,5 @@
-"""Shots: where the cuts of a film are, by one decoding pass of small pictures or by a supplied cut list.
+"""Shots: where the cuts of a film are, by one decoding pass of small pictures or by a supplied cut list, and where it
+dissolves or fades.
 
 The same pass fixes the film's timeline (every frame's pts), which all other stages read. It knows no faces and no
 sound.
@@ -14,6 +15,7 @@ from typing import ClassVar
 from dubbing import media
 from dubbing.analysis.cutlist import read_cuts
 from dubbing.analysis.cuts import SCAN_WIDTH_PX, CutFinder
+from dubbing.analysis.mixes import MixFinder
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.takes import StillFilm
@@ -44,6 +46,7 @@ class Shots(Stage[ShotsInputs, ShotList]):
     fit."""
 
     name: ClassVar[str] = "shots"
+    version = 2
     scope = Scope.TITLE
     resources = Resources(cpus=1.0, memory_mb=700, picture_mb=8)
     expands = True
@@ -62,18 +65,27 @@ class Shots(Stage[ShotsInputs, ShotList]):
 
     def process(self, inputs: ShotsInputs, out: Path, progress: Callable[[int], None]) -> ShotList:
         source = inputs.film.path
-        if inputs.cuts is not None or inputs.still is not None:
+        cuts: list[int] = []
+        mixes: list[tuple[int, int]] = []
+        if inputs.still is not None:
             film = media.timeline(source)
-            cuts = read_cuts(inputs.cuts.path, film, media.changes(source, film)) if inputs.cuts else []
             progress(len(film))
         else:
-            assert inputs.threshold is not None and inputs.min_frames is not None
-            finder = CutFinder(inputs.threshold, inputs.min_frames)
             scan = media.scan(source, SCAN_WIDTH_PX)
+            mix_finder, cut_finder = MixFinder(scan.rate), None
+            if inputs.cuts is None:
+                assert inputs.threshold is not None and inputs.min_frames is not None
+                cut_finder = CutFinder(inputs.threshold, inputs.min_frames)
             for _, bgr_HWC in scan:
-                finder.feed(bgr_HWC)
+                mix_finder.feed(bgr_HWC)
+                if cut_finder is not None:
+                    cut_finder.feed(bgr_HWC)
                 progress(1)
-            film, cuts = scan.timeline, finder.finish()
+            film, mixes = scan.timeline, mix_finder.finish()
+            if cut_finder is not None:
+                cuts = cut_finder.finish()
+            elif inputs.cuts is not None:
+                cuts = read_cuts(inputs.cuts.path, film, media.changes(source, film))
         edges = [0, *cuts, len(film)]
         media.save_timeline(out, film)
-        return ShotList(len(film), tuple(zip(edges[:-1], edges[1:], strict=True)))
+        return ShotList(len(film), tuple(zip(edges[:-1], edges[1:], strict=True)), tuple(mixes))

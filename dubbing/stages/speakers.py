@@ -32,7 +32,7 @@ from dubbing.artifacts.tracks import (
     size_and_turn,
     unfit,
 )
-from dubbing.clock import Timeline, runs
+from dubbing.clock import Timeline, mask_of, runs
 from dubbing.face import INNER_LIPS, canonical
 from dubbing.records import Shot, Track
 from dubbing.stage import Place, Resources, Scope, Stage
@@ -106,18 +106,19 @@ class Speakers(Stage[SpeakersInputs, SpeakerList]):
 
     def process(self, inputs: SpeakersInputs, out: Path, progress: Callable[[int], None]) -> SpeakerList:
         film = media.load_timeline(inputs.shots.folder)
-        shots = inputs.shots.read().shots
+        listed = inputs.shots.read()
         speech = load_speech(inputs.source_sound.folder) if inputs.source_sound else None
         speaks_N = None if speech is None or len(speech) == 0 else speech_mask(speech, film, 0, len(film))
         if speaks_N is not None and not _has_dialogue(inputs.faces, speaks_N, film):
             speaks_N = None
         rows: list[Decision] = []
         people: list[list[_Spoken]] = []
-        for shot, faces, active in zip(shots, inputs.faces, inputs.active, strict=True):
+        for shot, faces, active in zip(listed.shots, inputs.faces, inputs.active, strict=True):
             tracks = load_tracks(faces.folder) if faces else []
             sure = load_active(active.folder) if active and faces else {}
             heard_N = None if speaks_N is None else speaks_N[shot.start_frame : shot.end_frame]
-            row, spoken = _decide(shot, tracks, sure, heard_N, film, inputs.limits)
+            mixed_N = mask_of(listed.mixes, shot.start_frame, shot.end_frame)
+            row, spoken = _decide(shot, tracks, sure, heard_N, mixed_N, film, inputs.limits)
             rows.append(row)
             people.append(spoken)
             progress(len(shot))
@@ -194,16 +195,18 @@ def _decide(
     tracks: list[Track],
     sure: Mapping[str, np.ndarray],
     heard_N: np.ndarray | None,
+    mixed_N: np.ndarray,
     film: Timeline,
     limits: Limits,
 ) -> tuple[Decision, list[_Spoken]]:
     """The decision for one shot, with people not numbered yet, and the faces that may be dubbed in it, those that
-    speak longest first. sure: see `load_active`."""
+    speak longest first. sure: see `load_active`; mixed_N: the shot's frames that show two scenes at once, bool."""
     row = Decision(shot.id, None, None, None, None, None)
     if heard_N is not None:
         row = replace(row, source_speech=tuple(runs(heard_N, shot.start_frame)))
     if not tracks:
-        return replace(row, reason="no_face"), []
+        whole = (~mixed_N).sum() < _LEAST_FRAMES
+        return replace(row, reason="dissolve" if whole else "no_face"), []
     row = replace(row, **_about(tracks[0]))
     frame_s = float(film.duration) / len(film)
     if heard_N is None:
@@ -227,7 +230,10 @@ def _decide(
                 speaking.append(_spoken(track, says_N, shot, film, limits))
         speaking.sort(key=lambda s: -s.frames)
     if not speaking:
-        return replace(row, reason=_silence(tracks[0], shot, heard_N, film, limits)), []
+        reason = _silence(tracks[0], shot, heard_N, film, limits)
+        if reason == "off_screen" and heard_N is not None and _in_mixes(heard_N, mixed_N, frame_s):
+            reason = "dissolve"
+        return replace(row, reason=reason), []
     fit = [s for s in speaking if s.refusal is None]
     if not fit:
         return replace(row, **_about(speaking[0].track), reason=speaking[0].refusal), []
@@ -258,6 +264,11 @@ def _spoken(track: Track, says_N: np.ndarray, shot: Shot, film: Timeline, limits
     says_N = says_N & here_N
     refusal = unfit(track, says_N[at], film.rate, limits)
     return _Spoken(track, tuple(runs(says_N, shot.start_frame)), int(says_N.sum()), refusal)
+
+
+def _in_mixes(heard_N: np.ndarray, mixed_N: np.ndarray, frame_s: float) -> bool:
+    """Whether what is heard in a shot is heard while it dissolves or fades, but for too little to see who speaks."""
+    return bool((heard_N & mixed_N).any() and (heard_N & ~mixed_N).sum() * frame_s < _MIN_S)
 
 
 def _silence(largest: Track, shot: Shot, heard_N: np.ndarray | None, film: Timeline, limits: Limits) -> str:

@@ -1,160 +1,165 @@
-"""What a voice says to the lips, for any voice: normalised speech features, and the prior's networks.
+"""What a voice says to the lips, for any voice: an ear that knows articulation, and a readout of it.
 
-Features are freed of loudness, microphone and much of the speaker by subtracting the recording's own
-mean speech spectrum. The prior is a few small dilated convolution networks (WaveNet's idea, van den
-Oord 2016, with context on both sides), run here in numpy from arrays that `shipped_weights.prior` made. Each gives
-the shape coefficients in units of the speaker's own spread, and how lip-shaping the sounds are
-(phone classes). A linear readout of a quarter of a second either way (the spectrum, the phone classes and
-silero-vad's encoding) says the same with other errors, and the two are averaged. Knows no actor and no
-time but its own 50 steps a second.
+The ear is the front of whisper base's encoder (`networks.whisper_front`; weights in the package), reduced to its main
+components and freed of what stays the same through a recording: microphone, room and much of the speaker. From a third
+of a second of them either way, linear readouts that `shipped_weights.prior` fitted say the shape coefficients in units
+of the speaker's own spread, and whether the lips are shut. Knows no actor and no time but its own 50 steps a second.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
+from dubbing.errors import ModelError
 from dubbing.generators.rewrite.fitting import Fit
 from dubbing.generators.rewrite.shape import PRIOR_FILE, prior_arrays
-from dubbing.networks import voice_encoder
+from dubbing.models import load_state
+from dubbing.networks import whisper_front
+from dubbing.networks.whisper_front import CORE, STEP_HZ, Front
 from dubbing.sound import log_mel
 
 __all__ = [
-    "CLASSES", "DILATIONS", "ENCODED", "STEP_HZ", "Heard", "Prior", "features", "prior_hash", "speaks", "surroundings",
+    "EARS", "EAR_FILE", "REACH", "STEP_HZ", "STRIDE", "Heard", "Prior", "ear_hash", "features", "front", "prior_hash",
+    "speaks", "surroundings",
 ]  # fmt: skip
 
-STEP_HZ = 50
-DILATIONS = (1, 2, 4, 8)
-# What the second head tells apart: one group of sounds per look of the mouth.
-CLASSES = ("silence", "pbm", "fv", "uw", "o", "a", "e", "i", "tdnszl", "sh", "kg")
-ENCODED = 32  # main directions of the encoding
+EAR_FILE = Path(whisper_front.__file__).with_name("whisper_front.safetensors")
+EARS = 64  # main components of the ear
+REACH, STRIDE = 16, 2  # steps either way that a readout sees, and how far apart
 _LOUD = 4.0  # speech is what lies within this many nats of the loudest twentieth
 _UNIT = 2.0  # nats per feature unit
-_REACH, _STRIDE = 14, 2  # steps either way that the readout sees, and how far apart
-_SMOOTH_STEPS = 1.0
 _QUIET = 0.1  # all but a thousandth of the samples of a quiet recording lie within this
-_LEAST_CHANCE = 0.01
-_SHRINK_STEPS = 50  # a recording with this many steps of speech trusts its own spectrum by half
+_SHRINK_STEPS = 50  # a recording with this many steps of speech trusts its own mean by half
+_KEPT_STEPS = 60_000  # of what was heard last, in all: twenty minutes, 15 MB
 
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """coef_TK: float64 (T, COEFS), z-scored shape; hidden_TH: (T, H); phones_TC: (T, CLASSES), sums to 1;
-    encoded_TE: (T, E), main directions of silero-vad's encoding."""
+    """coef_TK: float64 (T, COEFS), z-scored shape; ear_TE: float32 (T, EARS), components of the ear, of about one size
+    and of mean 0 over the recording's speech; shut_T: float64 (T,), the chance that the lips are shut, 0..1."""
 
     coef_TK: np.ndarray
-    hidden_TH: np.ndarray
-    phones_TC: np.ndarray
-    encoded_TE: np.ndarray
+    ear_TE: np.ndarray
+    shut_T: np.ndarray
 
 
-def features(wave: np.ndarray, spectrum_M: np.ndarray | None = None) -> np.ndarray:
-    """Normalised log-mel, float32 (T, 40), 50 steps a second, step k centred on k / 50 s.
+def features(wave: np.ndarray) -> np.ndarray:
+    """Normalised log-mel, float32 (T, 40), 50 steps a second, step k centred on k / 50 s: the plain baseline.
 
-    wave: float32 mono at 16 kHz. A gain changes nothing. spectrum_M: the mean log-mel of speech in
-    general, which a recording with little speech leans on.
+    wave: float32 mono at 16 kHz. A gain changes nothing.
     """
-    mel = _mel(wave)
-    speech = mel[_speaks(mel)]
-    mean = speech.mean(0)
-    if spectrum_M is not None:
-        own = len(speech) / (len(speech) + _SHRINK_STEPS)
-        general = spectrum_M - spectrum_M.mean() + mean.mean()
-        mean = own * mean + (1 - own) * general
-    return np.clip((mel - mean) / _UNIT, -4, 3).astype(np.float32)
+    mel = _mel(_audible(wave))
+    return np.clip((mel - mel[_speaks(mel)].mean(0)) / _UNIT, -4, 3).astype(np.float32)
 
 
 def speaks(wave: np.ndarray) -> np.ndarray:
     """Steps of a recording that are not pauses, by their level; bool (T,)."""
-    return _speaks(_mel(wave))
+    return _speaks(_mel(_audible(wave)))
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """The shipped networks, and what is known of mouths and voices in general.
+    """The shipped readouts, and what is known of mouths and voices in general.
 
-    nets: per network its arrays: in_w (H, 40), in_b, conv<n>_w (H, H, 5), conv<n>_b, out_w (COEFS, H), out_b,
-    phone_w (CLASSES, H), phone_b; spectrum_M: (40,), mean log-mel of speech, itself of mean 0; basis_SE: the main
-    directions of `voice_encoder.encoded`; level_R: (20 + CLASSES + E,), mean of `row` in speech; readout_XK:
-    `surroundings` to coefficients; encoder: `voice_encoder.digest` of what it was trained with; population: everyone's
-    fit, of gain 1 and no correction.
+    ear: sha256 of the ear's weights that the rest was made for; basis_DE: main components of the ear (512, EARS);
+    level_E: their mean in speech; place_PE: what the place in a window of the ear adds to them (CORE, EARS);
+    readout_XK, shut_X: `surroundings` to coefficients and to the log odds of shut lips, of which shut_bias is the rest;
+    limit_K: how far coefficients go, softly; population: everyone's fit, of gain 1 and no correction.
     """
 
-    nets: tuple[dict[str, np.ndarray], ...]
-    spectrum_M: np.ndarray
-    basis_SE: np.ndarray
-    level_R: np.ndarray
+    ear: str
+    basis_DE: np.ndarray
+    level_E: np.ndarray
+    place_PE: np.ndarray
     readout_XK: np.ndarray
-    encoder: str
+    shut_X: np.ndarray
+    shut_bias: float
+    limit_K: np.ndarray
     population: Fit
 
     @staticmethod
     @lru_cache(maxsize=1)
     def load() -> Prior:
-        """The prior that ships with the package. Raises ModelError where it is damaged."""
-        return Prior.of(prior_arrays())
+        """The prior that ships with the package. Raises ModelError where it, or its ear, is damaged."""
+        prior = Prior.of(prior_arrays())
+        _check(prior.ear)
+        return prior
 
     @staticmethod
     def of(arrays: Mapping[str, np.ndarray]) -> Prior:
-        """From flat names: net0.in_w, ..., spectrum, population.mean_K, ..."""
-        count = len({name.split(".")[0] for name in arrays if name.startswith("net")})
+        """From flat names: basis, level, readout, ..., population.mean_K, ..."""
         return Prior(
-            tuple(_under(f"net{n}.", arrays) for n in range(count)),
-            np.asarray(arrays["spectrum"], np.float64),
-            np.asarray(arrays["basis"], np.float64),
-            np.asarray(arrays["level"], np.float64),
+            str(arrays["ear"]),
+            np.asarray(arrays["basis"], np.float32),
+            np.asarray(arrays["level"], np.float32),
+            np.asarray(arrays["place"], np.float32),
             np.asarray(arrays["readout"], np.float64),
-            str(arrays["encoder"]),
+            np.asarray(arrays["shut"], np.float64),
+            float(arrays["shut_bias"]),
+            np.asarray(arrays["limit"], np.float64),
             Fit.of(_under("population.", arrays)),
         )
 
     def hear(self, wave: np.ndarray) -> Heard:
-        """Everything that is heard in a recording: T = 50 steps a second, as `features`.
+        """Everything that is heard in a recording: T = 50 steps a second, as `features`. What was heard last is kept.
 
-        Raises ModelError where another silero-vad is installed than the prior was trained with.
+        wave: float32 mono at 16 kHz; a gain changes nothing. Raises ModelError where the ear's weights are not those
+        that the prior was made for.
         """
-        wave = _audible(wave)
-        feature, coef_TK, hidden_TH, phones_TC = self.sounds(wave)
-        row = self.row(wave, feature, phones_TC)
+        ear = self._ear(np.asarray(wave, np.float32))
+        around = surroundings(ear)
+        coef = around @ self.readout_XK
+        odds = around @ self.shut_X + self.shut_bias
+        return Heard(self.limit_K * np.tanh(coef / self.limit_K), ear, 0.5 + 0.5 * np.tanh(odds / 2))
+
+    def _ear(self, wave: np.ndarray) -> np.ndarray:
+        own_bytes = (part.tobytes() for part in (self.basis_DE, self.level_E, self.place_PE, wave))
+        key = f"{self.ear} {hashlib.sha256(b''.join(own_bytes)).hexdigest()}"
+        if key in _heard:
+            _heard.move_to_end(key)
+            return _heard[key]
+        said = front(self.ear).hear(wave) @ self.basis_DE
+        said -= self.place_PE[np.arange(len(said)) % CORE]
         speech = speaks(wave)
         own = speech.sum() / (speech.sum() + _SHRINK_STEPS)
-        level = own * row[speech].mean(0) + (1 - own) * self.level_R
-        coef = 0.5 * (coef_TK + surroundings(row - level) @ self.readout_XK)
-        return Heard(coef, hidden_TH, phones_TC, row[:, -self.basis_SE.shape[1] :])
+        ear = said - (own * said[speech].mean(0) + (1 - own) * self.level_E)
+        ear.flags.writeable = False
+        _heard[key] = ear
+        while len(_heard) > 1 and sum(map(len, _heard.values())) > _KEPT_STEPS:
+            _heard.popitem(last=False)
+        return ear
 
-    def sounds(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Features (T, 40), and of the networks alone: coefficients (T, COEFS), hidden units (T, H), phones
-        (T, CLASSES)."""
-        feature = features(wave, self.spectrum_M)
-        coefs, hiddens, phones = [], [], []
-        for net in self.nets:
-            hidden = _hidden(net, feature)
-            hiddens.append(hidden)
-            coefs.append(hidden @ net["out_w"].T + net["out_b"])
-            logit = hidden @ net["phone_w"].T + net["phone_b"]
-            odds = np.exp(logit - logit.max(1, keepdims=True))
-            phones.append(odds / odds.sum(1, keepdims=True))
-        return feature, np.mean(coefs, 0), np.concatenate(hiddens, 1), np.mean(phones, 0)
 
-    def row(self, wave: np.ndarray, feature_TM: np.ndarray, phones_TC: np.ndarray) -> np.ndarray:
-        """What the readout looks at, in similar units, float64 (T, 20 + CLASSES + E)."""
-        voice_encoder.check(self.encoder, "The prior of rewrite")
-        bands = feature_TM.reshape(len(feature_TM), -1, 2).mean(2)
-        return np.concatenate(
-            [bands, np.log(phones_TC + _LEAST_CHANCE), voice_encoder.encoded(wave) @ self.basis_SE], 1
+_heard: OrderedDict[str, np.ndarray] = OrderedDict()
+
+
+def surroundings(ear_TE: np.ndarray) -> np.ndarray:
+    """Each step's components from a third of a second before to as much after, float32 (T, taps * E)."""
+    padded = np.pad(ear_TE, ((REACH, REACH), (0, 0)), mode="edge")
+    return np.concatenate([padded[k : k + len(ear_TE)] for k in range(0, 2 * REACH + 1, STRIDE)], 1)
+
+
+@lru_cache(maxsize=1)
+def front(wanted: str) -> Front:
+    """The shipped ear. Raises ModelError where its sha256 is not `wanted`: it is absent, damaged or another."""
+    _check(wanted)
+    return Front(load_state(EAR_FILE))
+
+
+def _check(wanted: str) -> None:
+    found = ear_hash()
+    if found != wanted:
+        raise ModelError(
+            f"{EAR_FILE.name}, the weights of the ear of the generator rewrite, cannot be used (the prior was made for "
+            f"{wanted[:12]}, found is {found[:12]}); install the package again."
         )
-
-
-def surroundings(row_TR: np.ndarray) -> np.ndarray:
-    """Each step's smoothed rows from a quarter of a second before to as much after, (T, taps * R)."""
-    smooth = gaussian_filter1d(row_TR, _SMOOTH_STEPS, axis=0, mode="nearest")
-    padded = np.pad(smooth, ((_REACH, _REACH), (0, 0)), mode="edge")
-    return np.concatenate([padded[k : k + len(row_TR)] for k in range(0, 2 * _REACH + 1, _STRIDE)], 1)
 
 
 def _audible(wave: np.ndarray) -> np.ndarray:
@@ -177,22 +182,16 @@ def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     return {k[len(prefix) :]: np.asarray(v, np.float64) for k, v in arrays.items() if k.startswith(prefix)}
 
 
-def _hidden(net: dict[str, np.ndarray], feature_TM: np.ndarray) -> np.ndarray:
-    """Residual dilated convolutions over time, float64 (T, H); outside the recording is silence of nothing (0)."""
-    x = feature_TM.astype(np.float64) @ net["in_w"].T + net["in_b"]
-    steps = len(x)
-    for n, dilation in enumerate(DILATIONS):
-        weight = net[f"conv{n}_w"]
-        reach = weight.shape[2] // 2 * dilation
-        padded = np.pad(x, ((reach, reach), (0, 0)))
-        y = net[f"conv{n}_b"] + sum(
-            padded[tap * dilation : tap * dilation + steps] @ weight[:, :, tap].T for tap in range(weight.shape[2])
-        )
-        x = x + np.maximum(y, 0)
-    return x
+@lru_cache(maxsize=1)
+def ear_hash() -> str:
+    """sha256 of the ear's weights; `none` where there are none."""
+    try:
+        return hashlib.sha256(EAR_FILE.read_bytes()).hexdigest()
+    except OSError:
+        return "none"
 
 
 @lru_cache(maxsize=1)
 def prior_hash() -> str:
-    """sha256 of the shipped file: what predictions depend on besides an actor."""
-    return hashlib.sha256(PRIOR_FILE.read_bytes()).hexdigest()
+    """sha256 of the shipped files, the ear's and the readouts': what predictions depend on besides an actor."""
+    return hashlib.sha256(f"{ear_hash()} {hashlib.sha256(PRIOR_FILE.read_bytes()).hexdigest()}".encode()).hexdigest()

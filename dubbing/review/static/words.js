@@ -14,6 +14,8 @@ export const REASON = {
   out_of_frame: "mouth beyond the picture's edge",
   excluded: "excluded",
   no_consent: "no consent",
+  dissolve: "in a dissolve or fade",
+  burned_in: "letters over the mouth",
 };
 
 /** @type {{ [verdict: string]: { word: string, icon: string } }} */
