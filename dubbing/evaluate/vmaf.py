@@ -19,7 +19,7 @@ import numpy as np
 
 from dubbing.errors import StageError
 
-__all__ = ["LEAST_PX", "MODEL", "Films", "Vmaf", "missing", "program"]
+__all__ = ["LEAST_PX", "MODEL", "Films", "Vmaf", "identity", "missing", "program"]
 
 MODEL = "vmaf_v0.6.1"
 LEAST_PX = 64  # a side; libvmaf halves a picture four times
@@ -80,8 +80,8 @@ def _version(file: Path) -> str:
 class Films:
     """The two films that are compared, written frame by frame; `measure` ends them. A context manager.
 
-    folder: an empty one, for the films alone; size_wh: of every picture, even, at least LEAST_PX. Two films take 3 bytes
-    a pixel and frame on disk. Raises StageError where the pictures are too small.
+    folder: an empty one, for the films alone; size_wh: of every picture, at least LEAST_PX a side. Both films take 3
+    bytes a pixel and frame on disk. Raises StageError where the pictures are too small.
     """
 
     def __init__(self, folder: Path, size_wh: tuple[int, int]) -> None:
@@ -114,7 +114,7 @@ class Films:
         for file in self._files:
             file.close()
         found = program()
-        if found is None or (why := _fault(found)):
+        if found is None or _fault(found):
             raise StageError(missing() or "")
         if not self._frames:
             raise StageError("VMAF: there is no frame to compare.")

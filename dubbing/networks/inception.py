@@ -201,15 +201,15 @@ def frechet_distance(a_ND: np.ndarray, b_MD: np.ndarray) -> float:
     """Frechet's distance of two Gaussians with the means and covariances of two sets of features (Heusel et al. 2017):
     |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). 0 or more; at least two rows each.
 
-    With C_a = A'A of the centred rows, the eigenvalues of C_a C_b are the squared singular values of A B' (and zeros), so
-    that the trace of the root is their sum. That needs no root of a 2048x2048 matrix, which has no full rank where
+    With C_a = A'A of the centred rows, the eigenvalues of C_a C_b are the squared singular values of A B' (and zeros),
+    so that the trace of the root is their sum. That needs no root of a 2048x2048 matrix, which has no full rank where
     there are fewer pictures.
     """
     if min(len(a_ND), len(b_MD)) < 2:
         raise ValueError("Frechet's distance needs two rows of each set.")
     mean_a, mean_b = (np.asarray(x, np.float64).mean(0) for x in (a_ND, b_MD))
     a, b = ((x - mean) / np.sqrt(len(x) - 1) for x, mean in ((a_ND, mean_a), (b_MD, mean_b)))
-    a, b = (np.linalg.qr(x, mode="r") if len(x) > x.shape[1] else x for x in (a, b))
+    a, b = (np.asarray(np.linalg.qr(x, mode="r")) if len(x) > x.shape[1] else x for x in (a, b))
     root = float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
     apart = float(((mean_a - mean_b) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * root)
     return max(0.0, apart)
