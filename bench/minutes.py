@@ -142,14 +142,15 @@ def main() -> None:
     parser.add_argument("--nothing", action="store_true", help="from nothing too")
     given = parser.parse_args()
     prior = Prior.of(shipped_arrays(given.prior, "the bench", "its trainer")) if given.prior else Prior.load()
-    sources = clips.grid(given.grid)
+    unseen, seen = clips.grid_s1(given.grid, "expert"), clips.grid_s1(given.grid, "prior")
+    sources = [half[n] for half in (unseen, seen) for n in np.random.default_rng(0).permutation(len(half))]
     wanted = [float(s) for s in given.most.split(",")]
     found: list[Sentence] = []
-    for n in np.random.default_rng(0).permutation(len(sources)):
+    for source in sources:  # those that are held out come first, of the half that the prior never meets
         seconds = sum(s.example.speaking_N.sum() for s in found[given.held :]) * 0.04
         if len(found) > given.held and seconds >= max(wanted):
             break
-        one = sentence(sources[n], given.grid, given.meshes)
+        one = sentence(source, given.grid, given.meshes)
         found += [one] if one else []
     held, known = found[: given.held], found[given.held :]
     print(f"{len(known)} sentences to learn from, {len(held)} held out; {ceiling(held, known)}", flush=True)

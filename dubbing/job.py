@@ -38,11 +38,9 @@ from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.pipeline import PIPELINE
 from dubbing.place import JobPlace, TitleTasks, task_at
 from dubbing.provenance import Signing
-from dubbing.provenance.claims import sidecar_of
 from dubbing.records import Shot
 from dubbing.result_cache import ResultCache
 from dubbing.stage import NotKnown, Resources, Scope, Stage
-from dubbing.stages.sign import Sign
 from dubbing.store import Store, open_store
 from dubbing.task import Outcome, Task
 
@@ -334,24 +332,3 @@ class Job(ResultCache):
     def signing(self) -> Signing | None:
         """How masters are signed: as the manifest says, else the configuration; None where they are not."""
         return self.manifest.provenance or self.config.provenance
-
-    def publish(self, title: Title, dub: Dub, master: Task, signed: Task | None = None) -> Path:
-        """Put a finished master under its contract name, without copying where the disk allows it, and further ones
-        beside it; signed: those that carry their signature in its place, and what lies beside the others. Returns where
-        the first lies."""
-        made, signature = self.result(master), self.result(signed)
-        assert isinstance(made, Master)
-        inside, beside = (signature.inside, signature.beside) if signed and signature else ((), ())
-        home = self.store.dub(title.id, dub.language)
-        for file in made.files:
-            if sidecar_of(file) not in beside:
-                self.store.retract(home / sidecar_of(file))
-        for file in (*beside, *reversed(made.files)):
-            whose = signed if signed and file in (*inside, *beside) else master
-            self.store.publish(whose.folder / file, home / file)
-        self.store.retire(master.folder)
-        for old in () if signed else self.store.names(home, f"{Sign.folder}-"):
-            self.store.remove(old)
-        for left in self.store.names(home / "windows", f"{master.stage}-"):  # of a master that was not made after all
-            self.store.remove(left)
-        return home / made.file

@@ -153,8 +153,7 @@ class JobPlace:
         return done
 
     def failed(self, kind: type[Artifact]) -> bool:
-        task = self._known.get(kind, self.language, self.shot_id)
-        return task is not None and self._lost(task)
+        return self.has(kind) and self._lost(self._of(kind))
 
     def each(self, kind: type[Artifact]) -> tuple[Ref[Any] | None, ...]:
         shots = self.result(ShotList).shots

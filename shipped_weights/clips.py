@@ -32,6 +32,7 @@ class Source:
         return Path(self.file).stem
 
 
+DAMAGED = "sgib8n"  # of GRID's first speaker, in the copy that is public
 # Permissive licences (GRID: CC BY 4.0). Two GRID clips show one man, another one GRID's speaker 1.
 TRAIN = (
     Source("kitchen_1080x1920.mp4", "kitchen"),
@@ -85,22 +86,22 @@ def grid_s1(folder: Path, pupil: Literal["prior", "expert"]) -> tuple[Source, ..
 
     The expert judges what the prior foretells, so the two never share a sentence: of the files of `folder` (`*.mpg`,
     sorted by name, counted from 0) the prior has the even ones and the expert the odd ones. What one has is unseen by
-    the other, and tests it. `file` is the bare name, so `load` wants `folder` as its media. Raises MediaError where the
-    folder holds none.
+    the other, and tests it. Clips that TRAIN has, and a damaged one, are left out. `file` is the bare name, so `load`
+    wants `folder` as its media. Raises MediaError where the folder holds none.
     """
     found = sorted(folder.glob("*.mpg"))
     if not found:
         raise MediaError(f"{folder}: no sentence (*.mpg) of GRID is in it. Give --grid the folder of speaker s1.")
-    return tuple(Source(path.name, "s1") for path in found[("prior", "expert").index(pupil) :: 2])
+    left = {source.name.removeprefix("grid_") for source in TRAIN} | {DAMAGED}
+    mine = found[("prior", "expert").index(pupil) :: 2]
+    return tuple(Source(path.name, "s1") for path in mine if path.stem not in left)
 
 
 def grid(folder: Path) -> list[Source]:
-    """Clips of GRID's speaker 1 that TRAIN has not, `folder/*.mpg`, by name. Raises MediaError where there is none."""
+    """Every clip of GRID's speaker 1 that TRAIN has not, by name. Raises MediaError where there is none."""
     had = {source.name.removeprefix("grid_") for source in TRAIN}
-    found = [Source(path.name, "s1") for path in sorted(folder.glob("*.mpg")) if path.stem not in had]
-    if not found:
-        raise MediaError(f"{folder} holds no *.mpg; give --grid the folder of GRID's clips of speaker 1.")
-    return found
+    found = sorted((*grid_s1(folder, "prior"), *grid_s1(folder, "expert")), key=lambda source: source.file)
+    return [source for source in found if source.name not in had]
 
 
 def curves(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:

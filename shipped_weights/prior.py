@@ -168,7 +168,7 @@ def main() -> None:
     sources += [(source, given.data) for source in clips.DATA if given.data]
     chosen: list[clips.Source] = []
     if given.grid:
-        every = clips.grid(given.grid)
+        every = clips.grid_s1(given.grid, "prior")
         chosen = [every[n] for n in sorted(np.random.default_rng(0).permutation(len(every))[: given.most])]
         sources += [(source, given.grid) for source in chosen]
     # The space is that of the first clips: more of one man would bend it to his mouth.

@@ -260,7 +260,9 @@ def _decided_work(
     if task.stage in WHOLE_TITLE | {"still", "shots", "master", "proof"}:
         frames = length if isinstance(task.inputs, Windowed) else task.frames or title_frames
         return Work(frames, frames * megapixels)
-    if task.stage in ("faces", "active", "descriptors", "overlays"):
+    if task.stage == "overlays":  # most shots have one face that is large enough
+        return Work(length, length * megapixels, length)
+    if task.stage in ("faces", "active", "descriptors"):
         found: FaceTracks | None = job.result(task) if task.kind.Result is FaceTracks else None
         if found is None:
             return None

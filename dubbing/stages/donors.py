@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.burned_in import Cover
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.donors import DonorStores
+from dubbing.artifacts.overlays import OverlayList, Overlays, load_overlays
 from dubbing.artifacts.people import People
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.speakers import SpeakerList
@@ -47,6 +49,8 @@ class DonorsInputs(Inputs):
     """Everybody who speaks and is seen often enough to lend: number, and ids of the tracks that show the person."""
     faces: tuple[Ref[FaceTracks], ...]
     """The faces of the shots in which these people are, in order."""
+    overlays: tuple[Ref[Overlays] | None, ...] | None = None
+    """What lies over the faces of each of these shots, None where nothing does; None where nothing does over any."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
 
@@ -67,7 +71,9 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
             return None
         speak = {spoken.actor for d in at.result(SpeakerList).decisions for spoken in d.tracks}
         shots = at.result(ShotList).shots
-        faces = {s.id: found for s, found in zip(shots, at.each(FaceTracks), strict=True) if found is not None}
+        over = at.result(OverlayList).contents  # a shot in which that could not be told lends nothing
+        seen = {s.id: found for s, found in zip(shots, at.each(FaceTracks), strict=True) if s.id in over}
+        faces = {shot: found for shot, found in seen.items() if found is not None}
         people = []
         for one in at.result(People).people:
             tracks = tuple(t for t in one.tracks if t.rpartition("/")[0] in faces)
@@ -77,7 +83,9 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
             return None
         used = {t.rpartition("/")[0] for _, tracks in people for t in tracks}
         refs = tuple(found for shot, found in faces.items() if shot in used)
-        return DonorsInputs(at.film, tuple(people), refs, at.ref(ShotList))
+        covers = dict(zip((s.id for s in shots), at.each(Overlays), strict=True))
+        covered = tuple(covers[shot] if over[shot] else None for shot in faces if shot in used)
+        return DonorsInputs(at.film, tuple(people), refs, covered if any(covered) else None, at.ref(ShotList))
 
     def process(self, inputs: DonorsInputs, out: Path, progress: Callable[[int], None]) -> DonorStores:
         from dubbing.generators.rewrite import donors
@@ -109,15 +117,16 @@ def _chosen(inputs: DonorsInputs, info: media.MediaInfo) -> dict[str, list[int]]
     deep = info.video is not None and (info.video.bit_depth > 8 or info.video.transfer in media.HDR)
     rows: dict[int, list[np.ndarray]] = defaultdict(list)
     ids: list[str] = []
-    for faces in inputs.faces:
+    for faces, overlays in zip(inputs.faces, inputs.overlays or [None] * len(inputs.faces), strict=True):
+        covers = load_overlays(overlays.folder) if overlays else []
         for track in load_tracks(faces.folder):
             if track.id not in of_track:
                 continue
             ids.append(track.id)
             for looks in donors.looks_of(track, info.upright_size):
-                usable = looks.usable_N
-                boxes = donors.boxes_of(looks.mesh_NP2[usable], info.upright_size)
-                width, height = donors.sizes_of(boxes, looks.scale_N[usable]).T
+                boxes = donors.boxes_of(looks.mesh_NP2, info.upright_size)
+                usable = looks.usable_N & ~_covered(covers, looks.frames_N, boxes)
+                width, height = donors.sizes_of(boxes[usable], looks.scale_N[usable]).T
                 rows[of_track[track.id]].append(
                     np.column_stack([
                         looks.measures_N3[usable], looks.turn_N3[usable, 0], looks.quality_N[usable],
@@ -137,6 +146,17 @@ def _chosen(inputs: DonorsInputs, info: media.MediaInfo) -> dict[str, list[int]]
         kept = donors.pick(row[:, :3], row[:, 3], quality, track_N, frame_N, row[:, 8].astype(int), most_bytes=room)
         for n in kept:
             found[ids[track_N[n]]].append(int(frame_N[n]))
+    return found
+
+
+def _covered(covers: Sequence[Cover], frames_N: np.ndarray, box_N4: np.ndarray) -> np.ndarray:
+    """The frames in which something that is no part of the scene reaches into a mouth's box, bool (N,)."""
+    found = np.zeros(len(frames_N), bool)
+    low, high = box_N4[:, :2], box_N4[:, :2] + box_N4[:, 2:]
+    for one in covers:
+        height, width = one.mask_HW.shape
+        meets = (low < (one.x + width, one.y + height)).all(1) & (high > (one.x, one.y)).all(1)
+        found |= meets & (frames_N >= one.start) & (frames_N < one.end)
     return found
 
 

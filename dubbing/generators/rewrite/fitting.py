@@ -34,6 +34,7 @@ RANGE_S = 2.0  # seconds of speech that weigh as much as everyone's range
 TRUST_STEPS = 100.0  # steps of speech in a recording that weigh as much as what is known of voices
 SURE = 0.35  # correlation from which on a coefficient gets its whole spread; the opening always does
 SCORE_S = 20.0  # seconds of speech after which the actor's own correlations weigh as much as everyone's
+CLOSES = (0.0, 0.25, 0.5, 1.0)
 IMPORTANCE = np.array([3.0, 1.5, 1.0, 1.0, 0.5, 0.5, 0.3, 0.3])
 TAPS = np.array([-14, -9, -5, -2, 0, 2, 5, 9, 14])  # steps from a moment at which the ear is read, denser near it
 _BLOCK, _GAP, _FOLDS = 150, 15, 5  # steps: 3 s, 0.3 s
@@ -49,8 +50,9 @@ class Fit:
     heard_std_F: of what is heard in the same voice's speech; gain_K: z-scored coefficients from the prior's;
     said_mean_K, said_std_K: of these predictions; said_Q: the predicted opening's quantiles, standardised;
     share_K: 0..1, how much of the spread is given back; score: cross-validated correlation of the opening,
-    0 where there was too little to tell; weight_WK: what lies around corrects, None where it does not; taught: the
-    actor's networks, None where there are none.
+    0 where there was too little to tell; closes: 0..1, how far to believe the prior of where lips shut, which a fit
+    that knows the actor's own closures hardly needs; weight_WK: what lies around corrects, None where it does not;
+    taught: the actor's networks, None where there are none.
     """
 
     mean_K: np.ndarray
@@ -64,6 +66,7 @@ class Fit:
     said_Q: np.ndarray
     share_K: np.ndarray
     score: float
+    closes: float = 1.0
     weight_WK: np.ndarray | None = None
     taught: Taught | None = None
 
@@ -76,7 +79,8 @@ class Fit:
             if field.name in arrays or field.default is MISSING
         }
         nets = {name[7:]: value for name, value in arrays.items() if name.startswith("taught.")}
-        known = {**values, "score": float(values["score"]), "taught": Taught.of(nets) if nets else None}
+        numbers = {name: float(values[name]) for name in ("score", "closes") if name in values}
+        known = {**values, **numbers, "taught": Taught.of(nets) if nets else None}
         return Fit(**known)  # type: ignore[arg-type]
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -138,8 +142,11 @@ class _Rows:
     near_N: np.ndarray
 
 
-def learn(minutes: Minutes, prior: Fit) -> Fit:
-    """Fit one voice and mouth, starting from everyone's; deterministic."""
+def learn(minutes: Minutes, prior: Fit, shut_N: np.ndarray) -> Fit:
+    """Fit one voice and mouth, starting from everyone's; deterministic.
+
+    shut_N: of every frame, how far the prior says that its lips are shut, 0..1.
+    """
     coef_NK = np.concatenate([s.coef_NK for s in minutes.stretches])
     weight_N = np.concatenate([s.seconds_N for s in minutes.stretches])
     heard_NF = np.concatenate([at_times(s.heard_TF, s.place_N, 1.0) for s in minutes.stretches]).astype(np.float64)
@@ -172,6 +179,7 @@ def learn(minutes: Minutes, prior: Fit) -> Fit:
         )
         if nets is not None:  # what they say of what they have not seen is known of one fifth
             held_NK, target_NK, part_N = tested_NK, target_NK[test_N], part_N[test_N] / part_N[test_N].sum()
+            shut_N = shut_N[test_N]
     said_mean_K = part_N @ held_NK
     spread_K = np.sqrt(part_N @ (held_NK - said_mean_K) ** 2)
     moves_K = spread_K > 1e-6
@@ -192,6 +200,7 @@ def learn(minutes: Minutes, prior: Fit) -> Fit:
         said_Q=_rising(_quantiles(standard, part_N)) if moves_K[0] else prior.said_Q,
         share_K=np.clip(np.append(1.0, score_K[1:] / SURE), 0, 1),
         score=float(found_K[0]),
+        closes=_closes(held_NK[:, 0], target_NK[:, 0], own_K[0] / std_K[0], shut_N, part_N),
     )
 
 
@@ -268,6 +277,14 @@ def _solved(sums: list[np.ndarray], prior: Fit) -> tuple[np.ndarray, list[np.nda
         vectors @ (rotated / (np.maximum(values, 0) + s)[:, None]) if np.isfinite(s) else np.zeros_like(rotated)
         for s in STRENGTHS_S
     ]
+
+
+def _closes(held_N: np.ndarray, true_N: np.ndarray, usual: float, shut_N: np.ndarray, part_N: np.ndarray) -> float:
+    """How far to shut the lips where the prior says so, as is best held out. held_N, true_N: the opening in units of
+    its spread, of which `usual` is the mean."""
+    said, true = np.maximum(held_N + usual, 0), true_N + usual
+    errors = [float(part_N @ ((said * (1 - part * shut_N) - true) ** 2)) for part in CLOSES]
+    return CLOSES[int(np.argmin(errors))]
 
 
 def _quantiles(values_N: np.ndarray, part_N: np.ndarray) -> np.ndarray:

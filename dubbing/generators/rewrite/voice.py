@@ -168,7 +168,8 @@ def dialogue(
 def fitted(own: Dialogue, also: Sequence[Minutes] = (), *, prior: Prior | None = None) -> Actor:
     """The actor of this dialogue, and of the same person's in other films, whose closed mouth is measured there."""
     minutes = joined([own.minutes, *also])
-    fit = fitting.learn(_levelled(minutes), (prior or Prior.load()).population)
+    shut_N = np.concatenate([closing(at_times(s.heard_TF, s.place_N, 1.0)) for s in minutes.stretches])
+    fit = fitting.learn(_levelled(minutes), (prior or Prior.load()).population, shut_N)
     return Actor(own.rest, fit, minutes.film_s, own.lag_s, own.space.synthesis_KD)
 
 
@@ -194,7 +195,7 @@ def predict(
     # Which frame shows at each step.
     frame = np.searchsorted((times[1:] + times[:-1]) / 2, np.arange(len(hears)) / STEP_HZ)
     said = actor.fit.say(hears, speech[frame])
-    said[:, 0] *= 1 - closing(hears)
+    said[:, 0] *= 1 - actor.fit.closes * closing(hears)
     coef = at_times(said, times, STEP_HZ)
     # Rounded, so that the last bits of a matrix product on another machine do not change a patch.
     return np.asarray(np.round(coef * _envelope(times, speech)[:, None], 6)) + 0.0
