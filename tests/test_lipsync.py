@@ -1,5 +1,7 @@
 """When lips are re-rendered: while the dub speaks, where the original spoke, and nowhere else."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, speech_mask
 from dubbing.artifacts.speakers import Decision, Speaking
+from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks
 from dubbing.artifacts.turns import FaceTurns, ShotTurns
 from dubbing.clock import Timeline
@@ -57,25 +60,53 @@ def test_a_face_that_says_nothing_is_left_alone() -> None:
     assert ranges(mask(), [[120, 160]]) == []
 
 
+@pytest.fixture
+def take_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[Take, list[Line]]]:
+    """The take of a shot, and the lines that its generator, which renders nothing, was asked for."""
+
+    def made(
+        turns: ShotTurns, tracks: Sequence[Track], asked: tuple[tuple[int, int], ...] | None = None
+    ) -> tuple[Take, list[Line]]:
+        lines: list[Line] = []
+        monkeypatch.setattr(lipsync.media, "load_timeline", lambda folder: LINE)
+        monkeypatch.setattr(lipsync.media, "probe", lambda path: SimpleNamespace(upright_size=(640, 360)))
+        monkeypatch.setattr(lipsync, "load_tracks", lambda folder: tracks)
+        monkeypatch.setattr(lipsync, "load_wave", lambda folder, first, last: np.zeros(last - first, np.float32))
+        render = SimpleNamespace(render=lambda work: iter(lines.extend(work.lines) or ()))
+        monkeypatch.setattr(lipsync, "create", lambda *about: render)
+        ref = Ref(FaceTracks, "faces reel/shot_0001", "0", tmp_path)
+        inputs = lipsync.LipsyncInputs(
+            100, 300, File(tmp_path, "0"), ref, Decision("shot_0001", None, None, 200.0, 0.0, 0), turns, "0", "rewrite",
+            "0", 45.0, 1, asked=asked, settings={}, sound=Ref(DubSound, "", "", tmp_path),
+            timeline=Ref(ShotList, "", "", tmp_path),
+        )  # fmt: skip
+        return lipsync.Lipsync().process(inputs, tmp_path, lambda frames: None), lines
+
+    return made
+
+
 @pytest.mark.parametrize(("asked", "reason"), [(((100, 101),), "excluded"), (None, "occluded")])
 def test_a_doubt_stays_where_nothing_could_be_rendered(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: tuple[tuple[int, int], ...] | None, reason: str
+    take_of: Callable[..., tuple[Take, list[Line]]], asked: tuple[tuple[int, int], ...] | None, reason: str
 ) -> None:
-    monkeypatch.setattr(lipsync.media, "load_timeline", lambda folder: LINE)
-    monkeypatch.setattr(lipsync.media, "probe", lambda path: SimpleNamespace(upright_size=(640, 360)))
-    monkeypatch.setattr(lipsync, "load_tracks", lambda folder: [track()])
-    monkeypatch.setattr(lipsync, "load_wave", lambda folder, first, last: np.zeros(last - first, np.float32))
-    monkeypatch.setattr(lipsync, "create", lambda *about: SimpleNamespace(render=lambda work: iter(())))
     face = FaceTurns("shot_0001/face_1", 0, ((120, 200),), ((120, 200),))
     turns = ShotTurns("shot_0001", ((120, 200),), (face,), "ANNA may be meant")
-    ref = Ref(FaceTracks, "faces reel/shot_0001", "0", tmp_path)
-    inputs = lipsync.LipsyncInputs(
-        100, 300, File(tmp_path, "0"), ref, Decision("shot_0001", None, None, 200.0, 0.0, 0), turns, "0", "rewrite",
-        "0", 45.0, 1, asked=asked, settings={}, sound=Ref(DubSound, "", "", tmp_path),
-        timeline=Ref(ShotList, "", "", tmp_path),
-    )  # fmt: skip
-    take = lipsync.Lipsync().process(inputs, tmp_path, lambda frames: None)
+    take, _ = take_of(turns, [track()], asked)
     assert (take.status, take.reason, take.doubt) == ("untouched", reason, "ANNA may be meant")
+
+
+def test_who_says_its_words_only_when_out_of_sight_rests_beside_another_who_speaks(
+    take_of: Callable[..., tuple[Take, list[Line]]],
+) -> None:
+    gone = track(count=60)
+    after = replace(track(start=180, count=120), id="shot_0001/face_2")
+    first = FaceTurns(gone.id, 0, ((120, 150),), ((165, 175),))
+    then = FaceTurns(after.id, 1, ((200, 220),), ((190, 230),))
+    _, lines = take_of(ShotTurns("shot_0001", ((165, 230),), (first, then)), [gone, after])
+    (rest,) = [x for x in lines if x.track == gone.id]
+    assert rest.start_frame < 120 and rest.end_frame > 150
+    alone = ShotTurns("shot_0001", ((165, 175),), (first,))
+    assert take_of(alone, [gone])[1] == [], "a shot in which nobody is seen to speak the dub is not the dub's"
 
 
 def test_patches_begin_before_the_speech_and_end_after_it() -> None:

@@ -27,7 +27,7 @@ from dubbing.artifacts.sound import DubSound, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, in_sight, load_tracks
-from dubbing.artifacts.turns import ShotTurns, TurnList
+from dubbing.artifacts.turns import FaceTurns, ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.generators import Generator, RenderRequest, create
 from dubbing.records import Line, Shot, Track
@@ -109,7 +109,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
 
     name: ClassVar[str] = "lipsync"
     scope = Scope.DUB_SHOT
-    version = 2
+    version = 3
     resources = Resources(cpus=1.0, memory_mb=2000, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True
@@ -195,11 +195,13 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         doubts = [turns.doubt] if turns.doubt else []
         if over is not None and over.thin(shot.start_frame, shot.end_frame):
             doubts.append("something that stands still was taken for letters over the face, by thin evidence")
+        spoken_in_sight = any(_says(face, tracks[face.track]).any() for face in turns.faces)
         for n, face in enumerate(turns.faces):
             track = tracks[face.track]
             own = () if inputs.still else face.own
-            says_N = mask_of(face.says, track.start_frame, track.end_frame)
-            lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg, rests=face.rests and bool(own))
+            says_N = _says(face, track)
+            rests = bool(own) and spoken_in_sight and (face.rests or bool(face.says))
+            lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg, rests=rests)
             if inputs.asked is not None and lines:
                 lines = _kept(lines, inputs.asked)
                 left = left or not lines
@@ -276,6 +278,11 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         if key not in self._generators:
             self._generators[key] = create(inputs.generator, inputs.settings, inputs.models_folder)
         return self._generators[key]
+
+
+def _says(face: FaceTurns, track: Track) -> np.ndarray:
+    """The frames of the track in which the face speaks the dub, bool (N,)."""
+    return mask_of(face.says, track.start_frame, track.end_frame)
 
 
 def _transfer(info: media.MediaInfo) -> int:
@@ -361,7 +368,7 @@ def lines_of(
     *, rests: bool = False,
 ) -> list[Line]:  # fmt: skip
     """The lines of a track that are re-rendered. says_N: the frames of it in which it speaks the dub, bool (N,); rests:
-    whether one that says nothing is re-rendered too.
+    whether one that says nothing in sight is re-rendered too.
 
     That is wherever the dub speaks, and wherever only the original did, so that the mouth comes to rest there.
     """
