@@ -184,7 +184,7 @@ def _row(
         return row, []
     if take is None:
         return row | {"status": "failed", "reason": "StageError", "error": "this shot was not reached"}, []
-    row |= {"status": take.status, "reason": take.reason}
+    row |= {"status": take.status, "reason": take.reason, "occluded_frames": take.occluded_frames or None}
     row["covered_frames"] = take.covered_frames or None
     if take.status != "dubbed":
         return row | {"needs_review": take.doubt is not None, "review_reason": take.doubt}, []

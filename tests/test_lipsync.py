@@ -1,6 +1,6 @@
 """When lips are re-rendered: while the dub speaks, where the original spoke, and nowhere else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,14 +17,15 @@ from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks
 from dubbing.artifacts.turns import FaceTurns, ShotTurns
 from dubbing.clock import Timeline
-from dubbing.generators import RenderRequest
-from dubbing.records import Line, Shot, Track
+from dubbing.generators import Rendered, RenderRequest
+from dubbing.records import OCCLUDED, Line, Patch, Shot, Track
 from dubbing.stages import lipsync
 from dubbing.stages.lipsync import lines_of
 from dubbing.stages.turns import share_of
 
 LINE = Timeline(np.arange(400), Fraction(1, 25), 400, Fraction(25))
 SHOT = Shot(1, 100, 300)
+SPEAKS = FaceTurns("shot_0001/face_1", 0, ((120, 200),), ((120, 200),))
 
 
 def track(yaw: float = 0.0, start: int = 100, count: int = 200) -> Track:
@@ -60,53 +61,81 @@ def test_a_face_that_says_nothing_is_left_alone() -> None:
     assert ranges(mask(), [[120, 160]]) == []
 
 
-@pytest.fixture
-def take_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[Take, list[Line]]]:
-    """The take of a shot, and the lines that its generator, which renders nothing, was asked for."""
-
-    def made(
-        turns: ShotTurns, tracks: Sequence[Track], asked: tuple[tuple[int, int], ...] | None = None
-    ) -> tuple[Take, list[Line]]:
-        lines: list[Line] = []
-        monkeypatch.setattr(lipsync.media, "load_timeline", lambda folder: LINE)
-        monkeypatch.setattr(lipsync.media, "probe", lambda path: SimpleNamespace(upright_size=(640, 360)))
-        monkeypatch.setattr(lipsync, "load_tracks", lambda folder: tracks)
-        monkeypatch.setattr(lipsync, "load_wave", lambda folder, first, last: np.zeros(last - first, np.float32))
-        render = SimpleNamespace(render=lambda work: iter(lines.extend(work.lines) or ()))
-        monkeypatch.setattr(lipsync, "create", lambda *about: render)
-        ref = Ref(FaceTracks, "faces reel/shot_0001", "0", tmp_path)
-        inputs = lipsync.LipsyncInputs(
-            100, 300, File(tmp_path, "0"), ref, Decision("shot_0001", None, None, 200.0, 0.0, 0), turns, "0", "rewrite",
-            "0", 45.0, 1, asked=asked, settings={}, sound=Ref(DubSound, "", "", tmp_path),
-            timeline=Ref(ShotList, "", "", tmp_path),
-        )  # fmt: skip
-        return lipsync.Lipsync().process(inputs, tmp_path, lambda frames: None), lines
-
-    return made
-
-
 @pytest.mark.parametrize(("asked", "reason"), [(((100, 101),), "excluded"), (None, "occluded")])
 def test_a_doubt_stays_where_nothing_could_be_rendered(
-    take_of: Callable[..., tuple[Take, list[Line]]], asked: tuple[tuple[int, int], ...] | None, reason: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: tuple[tuple[int, int], ...] | None, reason: str
 ) -> None:
-    face = FaceTurns("shot_0001/face_1", 0, ((120, 200),), ((120, 200),))
-    turns = ShotTurns("shot_0001", ((120, 200),), (face,), "ANNA may be meant")
-    take, _ = take_of(turns, [track()], asked)
+    take = rendered(monkeypatch, tmp_path, [track()], lambda work: iter(()), asked)
     assert (take.status, take.reason, take.doubt) == ("untouched", reason, "ANNA may be meant")
 
 
-def test_who_says_its_words_only_when_out_of_sight_rests_beside_another_who_speaks(
-    take_of: Callable[..., tuple[Take, list[Line]]],
+def test_speech_behind_a_microphone_is_not_rendered_and_asks_for_review(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    gone = track(count=60)
-    after = replace(track(start=180, count=120), id="shot_0001/face_2")
+    one = replace(track(), hidden_N=np.zeros(200, np.uint8))
+    one.hidden[50:64] = OCCLUDED
+    one.seen_N[50:64] = False
+    picture, matte = np.zeros((16, 16, 3), np.uint8), np.full((16, 16), 255, np.uint8)
+
+    def render(work: RenderRequest) -> Iterator[Rendered]:
+        for line in work.lines:
+            for frame in range(line.start_frame, line.end_frame):
+                yield Rendered(Patch(frame, 0, 0, picture, matte), 0.1)
+
+    take = rendered(monkeypatch, tmp_path, [one], render)
+    assert take.status == "dubbed" and take.occluded_frames == 14
+    first, second = take.faces[0].lines
+    assert first[1] == 150 and second[0] == 164
+    assert take.doubt == (
+        "ANNA may be meant; of 80 frames that are spoken something lies before the mouth in 14: these keep the "
+        "original's mouth"
+    )
+
+
+def test_who_says_its_words_only_when_out_of_sight_rests_beside_another_who_speaks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone, after = track(count=60), replace(track(start=180, count=120), id="shot_0001/face_2")
     first = FaceTurns(gone.id, 0, ((120, 150),), ((165, 175),))
-    then = FaceTurns(after.id, 1, ((200, 220),), ((190, 230),))
-    _, lines = take_of(ShotTurns("shot_0001", ((165, 230),), (first, then)), [gone, after])
+    then = FaceTurns(after.id, 1, ((200, 220),), ((190, 200),))
+    lines: list[Line] = []
+
+    def render(work: RenderRequest) -> Iterator[Rendered]:
+        lines.extend(work.lines)
+        return iter(())
+
+    rendered(monkeypatch, tmp_path, [gone, after], render, faces=(first, then))
     (rest,) = [x for x in lines if x.track == gone.id]
     assert rest.start_frame < 120 and rest.end_frame > 150
-    alone = ShotTurns("shot_0001", ((165, 175),), (first,))
-    assert take_of(alone, [gone])[1] == [], "a shot in which nobody is seen to speak the dub is not the dub's"
+    lines.clear()
+    rendered(monkeypatch, tmp_path, [gone], render, faces=(first,))
+    assert lines == [], "a shot in which nobody is seen to speak the dub is not the dub's"
+
+
+def rendered(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    tracks: Sequence[Track],
+    render: Callable[[RenderRequest], Iterator[Rendered]],
+    asked: tuple[tuple[int, int], ...] | None = None,
+    faces: tuple[FaceTurns, ...] = (SPEAKS,),
+) -> Take:
+    """The take of a shot with these faces by a generator that does this; the dub speaks in frames 120 to 200."""
+    about = SimpleNamespace(upright_size=(640, 360), video=None)
+    monkeypatch.setattr(lipsync.media, "load_timeline", lambda folder: LINE)
+    monkeypatch.setattr(lipsync.media, "probe", lambda path: about)
+    monkeypatch.setattr(lipsync, "load_tracks", lambda folder: tracks)
+    monkeypatch.setattr(lipsync, "load_wave", lambda folder, first, last: np.zeros(last - first, np.float32))
+    made = SimpleNamespace(render=render, name="rewrite", hash="0")
+    monkeypatch.setattr(lipsync, "create", lambda *about: made)
+    turns = ShotTurns("shot_0001", ((120, 200),), faces, "ANNA may be meant")
+    ref = Ref(FaceTracks, "faces reel/shot_0001", "0", folder)
+    inputs = lipsync.LipsyncInputs(
+        100, 300, File(folder, "0"), ref, Decision("shot_0001", None, None, 200.0, 0.0, 0), turns, "0", "rewrite",
+        "0", 45.0, 1, asked=asked, settings={}, sound=Ref(DubSound, "", "", folder),
+        timeline=Ref(ShotList, "", "", folder),
+    )  # fmt: skip
+    return lipsync.Lipsync().process(inputs, folder, lambda frames: None)
 
 
 def test_patches_begin_before_the_speech_and_end_after_it() -> None:

@@ -1,8 +1,8 @@
 """The faces of one shot: tracks and what each looks like, stored compactly once per title.
 
 A track covers every frame from a face's first to its last in the shot; where it was out of sight the mesh is
-interpolated linearly and `seen_N` is False, as it is where a hand lies before the mouth. Meshes are as measured,
-never smoothed.
+interpolated linearly and `seen_N` is False, as it is where something lies before the mouth, or the picture's edge cuts
+it off (`hidden_N`). Meshes are as measured, never smoothed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import numpy as np
 
 from dubbing.analysis.identity import Signature
 from dubbing.artifact import Artifact
-from dubbing.records import Track
+from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Track
 
 __all__ = [
-    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "clear_frames", "good_frames", "in_sight",
-    "load_by_track", "load_signatures", "load_tracks", "save_by_track", "save_signatures", "save_tracks",
+    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "clear_frames", "facing", "good_frames",
+    "hidden_reason", "in_sight", "load_by_track", "load_signatures", "load_tracks", "save_by_track", "save_signatures",
+    "save_tracks",
     "size_and_turn", "together", "unfit",
 ]  # fmt: skip
 
@@ -47,11 +48,15 @@ class TrackSummary:
     seen_frames: int
     """Frames in which the mouth was seen."""
     unseen_frames: int
-    """Frames that were bridged, or in which something lay before the mouth."""
+    """Frames that were bridged, or in which the mouth was hidden."""
     face_px: float
     """Median height of the face in pixels."""
     yaw_deg: float
     """Median turn of the head in degrees, positive to the picture's right."""
+    occluded_frames: int = 0
+    """Frames in which something lay before the mouth."""
+    out_of_frame_frames: int = 0
+    """Frames in which the picture's edge cut the lips."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,28 @@ def size_and_turn(track: Track) -> tuple[float, float]:
 
 
 def in_sight(track: Track, rate: Fraction) -> np.ndarray:
-    """Frames of a track that may be rendered, bool (N,): where the mouth is seen, and gaps of up to BRIDGE_S."""
+    """Frames of a track that may be rendered, bool (N,): where the mouth is seen, and gaps of up to BRIDGE_S in which
+    nothing is known to hide it."""
     longest = int(rate * BRIDGE_S)
     usable = track.seen_N.copy()
     at = np.flatnonzero(track.seen_N)
     for a, b in zip(at[:-1], at[1:], strict=True):
         if 1 < b - a <= longest + 1:
             usable[a:b] = True
-    return usable
+    return usable & (track.hidden == 0)
+
+
+def facing(track: Track, max_yaw_deg: float) -> np.ndarray:
+    """Frames in which the head is turned no further than that to either side, bool (N,), by the median of five, so that
+    a head that stays near the limit does not come and go."""
+    padded = np.pad(np.abs(track.yaw_N).astype(np.float32), 2, "edge")
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1) <= max_yaw_deg)
+
+
+def hidden_reason(track: Track, here_N: np.ndarray) -> str:
+    """Why a mouth is not in sight in most of some frames, bool (N,): a reason code."""
+    codes = track.hidden[here_N]
+    return HIDDEN[OUT_OF_FRAME if (codes == OUT_OF_FRAME).sum() > (codes == OCCLUDED).sum() else OCCLUDED]
 
 
 @dataclass(frozen=True)
@@ -109,9 +128,9 @@ def unfit(track: Track, says_N: np.ndarray, rate: Fraction, limits: Limits) -> s
         return "too_small"
     seen = in_sight(track, rate)[says_N]
     if float(seen.mean()) < USABLE_PART:
-        return "occluded"
-    facing = (np.abs(track.yaw_N) <= limits.max_yaw_deg)[says_N]
-    return "profile" if float((seen & facing).mean()) < USABLE_PART else None
+        return hidden_reason(track, says_N)
+    turned_in = facing(track, limits.max_yaw_deg)[says_N]
+    return "profile" if float((seen & turned_in).mean()) < USABLE_PART else None
 
 
 def good_frames(track: Track, count: int) -> list[int]:
@@ -177,6 +196,7 @@ def save_tracks(folder: Path | str, tracks: list[Track]) -> None:
         data[f"step_{n}"] = np.array(step, np.float32)
         data[f"frames_{n}"] = track.frames_N.astype(np.int32)
         data[f"seen_{n}"] = track.seen_N
+        data[f"hidden_{n}"] = track.hidden
         data[f"yaw_{n}"] = track.yaw_N.astype(np.float16)
         data[f"height_px_{n}"] = np.array(track.height_px, np.float32)
     np.savez_compressed(Path(folder) / FILE, **data)
@@ -197,6 +217,7 @@ def load_tracks(folder: Path | str) -> list[Track]:
                     seen_N=data[f"seen_{n}"],
                     yaw_N=data[f"yaw_{n}"].astype(np.float32),
                     height_px=float(data[f"height_px_{n}"]),
+                    hidden_N=data[f"hidden_{n}"],
                 )
             )
     return tracks

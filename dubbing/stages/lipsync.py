@@ -26,11 +26,11 @@ from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import Take, TakeFace
-from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, in_sight, load_tracks
-from dubbing.artifacts.turns import FaceTurns, ShotTurns, TurnList
+from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
+from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.generators import Generator, RenderRequest, create
-from dubbing.records import Line, Shot, Track
+from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.store import key_of
@@ -40,6 +40,7 @@ __all__ = ["Lipsync", "LipsyncInputs", "lines_of"]
 
 PAD_S = 0.25  # a patch begins this long before the speech it covers
 _SPEAKS_S = 0.4  # of a dub in a shot; less is the end of a line from the shot beside it
+_HOLE_S = 0.2  # of hidden speech, which somebody should look at
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 LEAST_FRAMES = 3  # of a line
 _UNLENT = (
@@ -168,8 +169,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         if inputs.parts is not None:
             return _joined(inputs, inputs.parts, out)
         shot = Shot(inputs.number, inputs.start, inputs.end)
-        a, b = inputs.bounds
-        length = b - a
+        length = inputs.bounds[1] - inputs.bounds[0]
         line = media.load_timeline(inputs.timeline.folder)
         decision, sound = inputs.decision, inputs.sound.folder
         if inputs.asked == ():
@@ -188,20 +188,22 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         generator = self._generator(inputs)
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
-        done, faces, left = 0, [], False
+        done, faces, left, resting = 0, [], False, turns.resting(tracks)
+        said, hidden, why = 0, np.zeros(len(HIDDEN), int), "occluded"
         covers = load_overlays(inputs.overlays.folder) if inputs.overlays else []
         over = KeepOut(covers, bool(inputs.draft)) if covers else None
         burned, covered = False, 0
         doubts = [turns.doubt] if turns.doubt else []
         if over is not None and over.thin(shot.start_frame, shot.end_frame):
             doubts.append("something that stands still was taken for letters over the face, by thin evidence")
-        spoken_in_sight = any(_says(face, tracks[face.track]).any() for face in turns.faces)
         for n, face in enumerate(turns.faces):
             track = tracks[face.track]
             own = () if inputs.still else face.own
-            says_N = _says(face, track)
-            rests = bool(own) and spoken_in_sight and (face.rests or bool(face.says))
-            lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg, rests=rests)
+            says_N = mask_of(face.says, track.start_frame, track.end_frame)
+            said, hidden = said + int(says_N.sum()), hidden + np.bincount(track.hidden[says_N], minlength=len(HIDDEN))
+            lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg, rests=face in resting)
+            if n == 0 and track.hidden[says_N].any():
+                why = hidden_reason(track, says_N)
             if inputs.asked is not None and lines:
                 lines = _kept(lines, inputs.asked)
                 left = left or not lines
@@ -262,14 +264,16 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         if left and not faces:
             return _untouched(decision, "excluded", turns.doubt)
         rendered = sum(f.frames for f in faces)
+        about = replace(_untouched(decision, why, turns.doubt), occluded_frames=int(hidden[1:].sum()))
         if not rendered and inputs.window is None:
-            return _untouched(decision, _out_of_sight(inputs), turns.doubt)
-        about = _untouched(decision, "")
+            return replace(about, reason=_out_of_sight(inputs) or why)
+        doubts += _holes(said, hidden, float(line.rate))
         if inputs.unlent:
             doubts.append(_UNLENT)
         return replace(
-            about, status="dubbed", reason=None, doubt="; ".join(doubts) or None, faces=tuple(faces),
-            frames=rendered, generator=generator.name, generator_hash=generator.hash, covered_frames=covered,
+            about, status="dubbed", reason=None if rendered else why, doubt="; ".join(doubts) or None,
+            faces=tuple(faces), frames=rendered, generator=generator.name, generator_hash=generator.hash,
+            covered_frames=covered,
             choice={"name": inputs.generator, "settings": inputs.settings},
         )  # fmt: skip
 
@@ -278,11 +282,6 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         if key not in self._generators:
             self._generators[key] = create(inputs.generator, inputs.settings, inputs.models_folder)
         return self._generators[key]
-
-
-def _says(face: FaceTurns, track: Track) -> np.ndarray:
-    """The frames of the track in which the face speaks the dub, bool (N,)."""
-    return mask_of(face.says, track.start_frame, track.end_frame)
 
 
 def _transfer(info: media.MediaInfo) -> int:
@@ -313,18 +312,31 @@ def _doubt(take: Take, decision: Decision, dub_s: float) -> str | None:
     )
 
 
+def _holes(said: int, hidden: np.ndarray, rate: float) -> list[str]:
+    """Why a shot that is rendered in part should be looked at: its faces speak where their mouths are hidden.
+
+    said: frames in which they speak; hidden: how many of them the mouth is hidden in, by the places of HIDDEN.
+    """
+    cut, before = hidden[OUT_OF_FRAME], hidden[OCCLUDED]
+    if cut + before < _HOLE_S * rate:
+        return []
+    causes = [text for count, text in ((before, f"something lies before the mouth in {before}"),
+                                       (cut, f"the picture's edge cuts the mouth in {cut}")) if count]  # fmt: skip
+    return [f"of {said} frames that are spoken {' and '.join(causes)}: these keep the original's mouth"]
+
+
 def _untouched(decision: Decision, reason: str, doubt: str | None = None) -> Take:
     return Take("untouched", reason, decision.track, decision.face_px, decision.yaw_deg, doubt=doubt)
 
 
-def _out_of_sight(inputs: LipsyncInputs) -> str:
-    """Why nothing of what is said in the shot can be rendered."""
+def _out_of_sight(inputs: LipsyncInputs) -> str | None:
+    """`dissolve` where nothing of what is said in the shot lies outside of one; else None."""
     mixed_N = mask_of(inputs.mixes or (), inputs.start, inputs.end)
     says_N = np.zeros(len(mixed_N), bool)
     for face in inputs.turns.faces:
         says_N |= mask_of(face.says, inputs.start, inputs.end)
     inside = says_N.any() and (says_N & ~mixed_N).sum() < LEAST_FRAMES
-    return "dissolve" if inside else "occluded"
+    return "dissolve" if inside else None
 
 
 def _joined(inputs: LipsyncInputs, parts: Sequence[Ref[Take]], out: Path) -> Take:
@@ -341,9 +353,10 @@ def _joined(inputs: LipsyncInputs, parts: Sequence[Ref[Take]], out: Path) -> Tak
             media.join_patches(pieces, out / face.folder)
             faces.append(replace(face, frames=sum(t.faces[n].frames for t in takes)))
     if not faces:
-        return replace(first, status="untouched", reason=_out_of_sight(inputs), faces=(), frames=0)
+        return replace(first, status="untouched", reason=_out_of_sight(inputs) or first.reason, faces=(), frames=0)
     covered = sum(t.covered_frames for t in takes)
-    return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces), covered_frames=covered)
+    frames = sum(f.frames for f in faces)
+    return replace(first, reason=None, faces=tuple(faces), frames=frames, covered_frames=covered)
 
 
 def _kept(lines: Sequence[Line], asked: Ranges) -> list[Line]:
@@ -373,14 +386,15 @@ def lines_of(
     That is wherever the dub speaks, and wherever only the original did, so that the mouth comes to rest there.
     """
     count = len(track.frames_N)
-    if not says_N.any() and not rests:
+    own_N = mask_of(own, track.start_frame, track.end_frame)
+    if not says_N.any() and not (rests and own_N.any()):
         return []
-    moves_N = says_N | mask_of(own, track.start_frame, track.end_frame)
+    moves_N = says_N | own_N
     pad, join = (max(1, int(s * line.rate)) for s in (PAD_S, JOIN_S))
     where = np.flatnonzero(moves_N)
     for a, b in zip([0, *where], [*where, count - 1], strict=True):
         if 1 < b - a <= join + 2 * pad or (a == 0 or b == count - 1) and b - a <= join:
             moves_N[a : b + 1] = True
     moves_N = np.convolve(moves_N, np.ones(2 * pad + 1), "same") > 0.5
-    moves_N &= in_sight(track, line.rate) & (np.abs(track.yaw_N) <= max_yaw_deg)
+    moves_N &= in_sight(track, line.rate) & facing(track, max_yaw_deg)
     return [Line(track.id, a, b) for a, b in runs(moves_N, track.start_frame) if b - a >= LEAST_FRAMES]

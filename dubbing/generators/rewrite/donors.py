@@ -145,11 +145,12 @@ def _looks(track: Track, a: int, b: int, picture_wh: tuple[int, int]) -> Looks:
 
 
 def angles(rotation_N33: np.ndarray) -> np.ndarray:
-    """Yaw, pitch, roll in degrees, (N, 3)."""
+    """Yaw, pitch, roll in degrees, (N, 3). Roll goes on beyond half a turn, from a median within it."""
     r = rotation_N33
     yaw = np.arctan2(r[:, 0, 2], r[:, 2, 2])
     pitch = np.arcsin(np.clip(-r[:, 1, 2], -1, 1))
-    roll = np.arctan2(r[:, 1, 0], r[:, 1, 1])
+    roll = np.unwrap(np.arctan2(r[:, 1, 0], r[:, 1, 1]))
+    roll -= 2 * np.pi * np.round(np.median(roll) / (2 * np.pi)) if len(roll) else 0.0
     return np.degrees(np.stack([yaw, pitch, roll], 1))
 
 

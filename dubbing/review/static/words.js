@@ -11,6 +11,7 @@ export const REASON = {
   too_small: "face too small",
   profile: "in profile",
   occluded: "mouth covered",
+  out_of_frame: "mouth beyond the picture's edge",
   excluded: "excluded",
   no_consent: "no consent",
   dissolve: "in a dissolve or fade",
