@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from dubbing.evaluate.goals import goals
 from dubbing.evaluate.judging import judge, spoken_only
-from dubbing.evaluate.measurements import goals, row
+from dubbing.evaluate.measurements import row
 
 RATE_HZ = 16_000
 
