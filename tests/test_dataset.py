@@ -188,7 +188,7 @@ def test_a_face_is_boxed_as_wav2lip_boxes_it() -> None:
     track = Track("shot_0001/face_1", np.arange(30, dtype=np.int32), mesh.astype(np.float32), np.ones(30, bool),
                   np.zeros(30, np.float32), 100.0)  # fmt: skip
     work = SimpleNamespace(track=track, timeline=line, picture_wh=(400, 300), wave=np.zeros(16_000 * 2, np.float32),
-                           speech_N=np.ones(30, bool), fade=lambda frames: np.ones(30))  # fmt: skip
+                           speech_N=np.ones(30, bool), fade=lambda frames: np.ones(30), overlays=None)  # fmt: skip
     plan = square.CropPlan(work, 4, square.steady_boxes)  # type: ignore[arg-type]
     np.testing.assert_allclose(face_boxes(track.mesh_NP3, REACH), plan.boxes_N4, atol=1e-3)
     # a frame alone with what is smoothed over it: as it passes by, not yet knowing the rest
