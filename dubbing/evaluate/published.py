@@ -152,7 +152,7 @@ class Beside:
             found["fid"] = frechet_distance(*(np.stack(held) for held in self._features))
             by["fid"] += f", {count} pictures"
         if self._alike:
-            found["csim"] = float(np.median(self._alike))
+            found["csim"] = float(np.mean(self._alike))
         told = [row(measure, name, value, by=by[name], **about) for name, value in found.items()]
         why = {name: self._why.get(name, "there is no frame to compare.") for name in names if name not in found}
         return told + [{"measure": measure, "name": name, "reason": text, **about} for name, text in why.items()]
