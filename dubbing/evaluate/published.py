@@ -2,7 +2,7 @@
 
     vmaf, vmaf_least  Netflix's video quality, 0..100, by libvmaf (`vmaf`): mean and least frame
     fid               Frechet inception distance (Heusel et al. 2017) of result and source, by the published weights
-    csim              cosine similarity of face descriptors of result and source in the same frame
+    csim              cosine similarity of face descriptors of result and source in the same frame, the mean
 
 All are of the crops around a face, result against source. What is not installed is a row with its reason. FID and CSIM
 look at every fourth frame; at any time the features of those are held, and nothing else grows.
