@@ -10,14 +10,14 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import savgol_filter
 
-from dubbing.face import LOWER_FACE
+from dubbing.face import LOWER_FACE, RIGID, apply_pose
 
 __all__ = ["Pose", "calm", "carried", "settled", "steady"]
 
 Pose = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Scale (N,), rotation (N, 3, 3) and shift (N, 3) of `face.canonical`."""
 
-_NOISE = 3.0  # times the usual power of what smoothing takes: below it is noise
+_LIPS_NOISE = 2.0  # times the power of the noise of the skull's points: lips are soft and have less to hold on to
 _CALM_SHAPE_S, _CALM_HEAD_S = 0.5, 0.12  # standard deviations of what smooths a photograph's face and head
 _SETTLED_S = 0.1  # standard deviation of what smooths the part of a shape that words do not move
 _MOOD_S = 0.6  # standard deviation of what tells an expression from words
@@ -27,20 +27,32 @@ _CARRIED = 0.5  # how much of the expression stays under other words
 def steady(full_NP3: np.ndarray, pose: Pose) -> tuple[np.ndarray, Pose]:
     """Take the mesh's frame-to-frame noise out of shape and pose, each on its own (Savitzky-Golay, 5 frames).
 
-    What the filter takes from the lower face is given back where it is more than noise: a mouth that opens within two
-    frames does open (a Wiener gain; the noise is what is usually taken). full_NP3: canonical meshes (N, 478, 3).
+    What the filter takes is given back where it is more than noise (a Wiener gain): a mouth that opens within two
+    frames does open, and a head that jerks does jerk; a mesh beside its pixels puts the borrowed mouth beside its face.
+    The noise is what is taken from points of the skull, which do not move with speech. full_NP3: canonical meshes
+    (N, 478, 3).
     """
     if len(full_NP3) < 7:
         return full_NP3, pose
-    scale, rotation, shift = (savgol_filter(v, 5, 2, axis=0) for v in pose)
-    smooth = savgol_filter(full_NP3, 5, 2, axis=0)
     lower = list(LOWER_FACE)
-    taken = full_NP3[:, lower] - smooth[:, lower]
-    power = (taken**2).mean((1, 2))
-    noise = _NOISE * np.median(power)
-    back = np.maximum(0, 1 - noise / np.maximum(power, 1e-12))
-    smooth[:, lower] += back[:, None, None] * taken
-    return smooth, (scale, _turned(rotation), shift)
+    smooth = savgol_filter(full_NP3, 5, 2, axis=0)
+    taken = full_NP3 - smooth
+    noise = float(np.median((taken[:, list(RIGID), :2] ** 2).mean((1, 2))))
+    smooth[:, lower] += _gain(taken[:, lower], _LIPS_NOISE * noise)[:, None, None] * taken[:, lower]
+    scale, rotation, shift = (savgol_filter(v, 5, 2, axis=0) for v in pose)
+    rotation = _turned(rotation)
+    face = np.repeat(full_NP3.mean(0)[None, lower], len(full_NP3), 0)
+    moved = (apply_pose(face, *pose) - apply_pose(face, scale, rotation, shift)) / pose[0][:, None, None]
+    back = _gain(moved, noise)
+    turned = _turned(rotation + back[:, None, None] * (pose[1] - rotation))
+    scale, shift = scale + back * (pose[0] - scale), shift + back[:, None] * (pose[2] - shift)
+    return smooth, (scale, turned, shift)
+
+
+def _gain(taken_NP3: np.ndarray, noise: float) -> np.ndarray:
+    """How much of what was taken is given back, (N,), 0..1."""
+    power = (taken_NP3[..., :2] ** 2).mean((1, 2))
+    return np.asarray(np.maximum(0, 1 - noise / np.maximum(power, 1e-15)))
 
 
 def calm(full_NP3: np.ndarray, pose: Pose, rate: float) -> tuple[np.ndarray, Pose]:

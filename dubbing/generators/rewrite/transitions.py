@@ -74,5 +74,6 @@ def own_lips(
     for t, lenders in enumerate(lent):
         for d, weight in lenders:
             if d < len(left_SL3):
-                added[t, _LIP_PLACES] += weight * (left_SL3[d, _LIP_PLACES] - left_TL3[t, _LIP_PLACES])
+                own = left_SL3[d, _LIP_PLACES] - left_TL3[t, _LIP_PLACES]
+                added[t, _LIP_PLACES] += weight * (own - own.mean(0))  # the shape of the lips, not their place
     return np.asarray(gaussian_filter1d(_OWN * added, _OWN_FRAMES, axis=0, mode="nearest"))
