@@ -1,8 +1,10 @@
 """Installs one lock of requirements/ into the .venv that runs this: python install.py run|demo|dev|tools
 
 uv does it, itself installed by pip from requirements/uv.txt; where uv cannot run, pip does it from the same lock.
-Both check every file's hash. pip's own settings (index, proxy, certificates) are handed to uv. An installation
-that is whole is left alone, which takes about a second; one that is not is made whole. Standard library only.
+Of one version in several indexes uv takes what the first one has, pip the file that fits the machine best: packages
+that came without their library that way are installed again by pip. Both check every file's hash. pip's own settings
+(index, proxy, certificates) are handed to uv. An installation that is whole is left alone, which takes about a second;
+one that is not is made whole. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -176,6 +179,23 @@ def stopped(said: str) -> None:
     refuse(explain(said) or f"The packages could not be installed ({last}); mend that and run this again.")
 
 
+def universal(lock: str) -> list[str]:
+    """The pins of a lock, with their hashes, that are installed from a file for any machine though there are others.
+
+    A package of one wheel and one source has two hashes; one with more has files of its own for some machines.
+    """
+    there = {re.sub(r"[-_.]+", "-", d.name).lower(): d for d in importlib.metadata.distributions()}
+    found = []
+    for block in re.split(r"\n(?=\S)", lock):
+        pin = PIN.match(block)
+        if pin and block.count("--hash=") > 2 and applies(pin[3]):
+            wheel = there.get(re.sub(r"[-_.]+", "-", pin[1]).lower())
+            tags = re.findall(r"^Tag: (\S+)", (wheel.read_text("WHEEL") if wheel else None) or "", re.MULTILINE)
+            if tags and all(tag.endswith("-none-any") for tag in tags):
+                found.append(block)
+    return found
+
+
 def get_uv() -> Path | None:
     """uv in .venv at its pinned version; None where this machine has none that runs."""
     pinned = PIN.search((LOCKS / "uv.txt").read_text(encoding="utf-8"))
@@ -198,6 +218,19 @@ def get_uv() -> Path | None:
         return uv if subprocess.run([uv, "--version"], capture_output=True).returncode == 0 else None
     except OSError:
         return None
+
+
+def again_by_pip(pins: list[str]) -> None:
+    """Install these pins once more, each from the file that pip finds best for this machine."""
+    if not pins:
+        return
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write("\n".join(pins) + "\n")
+        file.flush()
+        status, said = run([*pip, "--no-deps", "--force-reinstall", "-r", file.name])
+    if status:
+        stopped(said)
 
 
 def install(name: str) -> None:
@@ -242,6 +275,8 @@ def install(name: str) -> None:
         status, said = run([*pip, "-r", file])
         if status:
             stopped(said)
+    elif pip_settings().get("extra-index-url") or pip_settings().get("find-links"):
+        again_by_pip(universal(lock))
     # the project itself, built by the lock's own setuptools
     own = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     status, said = run([*own, "--no-build-isolation", "--no-index", "--editable", str(ROOT)])

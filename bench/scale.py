@@ -26,7 +26,8 @@ from dubbing.manifest import Manifest
 from dubbing.store import read_json
 from dubbing.task import Outcome, Task
 
-PER_TITLE = ("shots", "faces", "source_audio", "active", "descriptors", "people", "cast", "speakers", "actors")
+PER_TITLE = ("shots", "faces", "source_audio", "active", "descriptors", "people", "cast", "speakers", "actors",
+             "donors")  # fmt: skip
 GB, TB = 1e9, 1e12
 
 

@@ -37,7 +37,7 @@ class Speakers(_Group):
 
     min_face_px: Positive = Field(96.0, description="A smaller face (height in pixels) is left alone: too_small.")
     max_yaw_deg: Annotated[float, Field(gt=0, le=90)] = Field(
-        50.0, description="A face turned further is left alone: profile."
+        45.0, description="A face turned further is left alone: profile."
     )
     active_speaker: Literal["auto", "off"] = Field(
         "auto", description="Light-ASD's evidence of who speaks, where its model is present; off: lips' motion alone."
@@ -103,8 +103,8 @@ class StageResources(_Group):
 
 
 StageName = Literal[
-    "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "people", "cast", "speakers", "actors",
-    "turns", "lipsync", "sync", "master", "proof", "sign",
+    "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "overlays", "overlay_list", "people",
+    "cast", "speakers", "actors", "donors", "turns", "lipsync", "sync", "master", "proof", "sign",
 ]  # fmt: skip
 
 

@@ -11,10 +11,11 @@ import numpy as np
 
 __all__ = [
     "INNER_LIPS", "JAW", "LIPS", "LOWER_FACE", "OUTER_LIPS", "RIGID",
-    "align", "apply_pose", "canonical", "mouth_measures", "yaw_deg",
+    "align", "apply_pose", "canonical", "height_px", "mouth_measures", "roll_deg", "yaw_deg",
 ]  # fmt: skip
 
 EYE_OUTER = (33, 263)
+BRIDGE, CHIN = 168, 152
 # Upper lip left to right, then lower lip right to left, as the picture shows them.
 OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
@@ -104,7 +105,24 @@ def mouth_measures(shape_NP3: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def yaw_deg(mesh_NP3: np.ndarray) -> np.ndarray:
-    """Head turn of each frame in degrees, float32 (N,), positive when the face looks to the picture's right."""
+    """Head turn of each frame in degrees, float32 (N,), -90..90, whatever the roll: how far the line through the eyes
+    leaves the plane of the picture. Positive when an upright face looks to the picture's right."""
     mesh = np.asarray(mesh_NP3, np.float64)
     across = mesh[:, EYE_OUTER[1]] - mesh[:, EYE_OUTER[0]]
-    return np.degrees(np.arctan2(across[:, 2], across[:, 0])).astype(np.float32)
+    return np.degrees(np.arctan2(across[:, 2], np.hypot(across[:, 0], across[:, 1]))).astype(np.float32)
+
+
+def roll_deg(mesh_NP3: np.ndarray) -> np.ndarray:
+    """How far each frame's head leans in the picture's plane, degrees, float32 (N,), -180..180: 0 upright, 90 with its
+    chin to the picture's left, 180 upside down."""
+    mesh = np.asarray(mesh_NP3, np.float64)
+    down = mesh[:, CHIN, :2] - mesh[:, BRIDGE, :2]
+    return np.degrees(np.arctan2(-down[:, 0], down[:, 1])).astype(np.float32)
+
+
+def height_px(mesh_NP3: np.ndarray) -> float:
+    """The median height of a face in pixels, from the side of its box that lies along the head: a lying head's width in
+    the picture is its height."""
+    size = mesh_NP3[..., :2].max(1) - mesh_NP3[..., :2].min(1)
+    lies = np.abs(np.abs(roll_deg(mesh_NP3)) - 90.0) < 45.0
+    return float(np.median(np.where(lies, size[:, 0], size[:, 1])))

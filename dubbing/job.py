@@ -1,28 +1,25 @@
 """How a manifest becomes tasks: every stage of the pipeline, at every place where it has work to do.
 
 A task exists as soon as what its inputs depend on is known: `Job.tasks` is asked again whenever a task of a stage that
-`expands` has ended. It knows no engine.
-
-Over 400 lines: a job and the places at which its tasks stand know each other.
+`expands` has ended. It knows no engine; what a stage may ask for is `dubbing.place`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dubbing import media
-from dubbing.analysis.asked import Ranges, ShownFilm, asked, within
+from dubbing.analysis.asked import Ranges, ShownFilm, asked
 from dubbing.analysis.footage import MadeOf, Sounds, made_of
-from dubbing.artifact import Artifact, File, Ref
+from dubbing.artifact import Artifact
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.descriptors import Descriptors
-from dubbing.artifacts.people import Cast, Names, People, names_of, spans_of
+from dubbing.artifacts.people import Cast, People
 from dubbing.artifacts.proof import Proof
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
@@ -39,34 +36,18 @@ from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
 from dubbing.master_choice import MasterChoice
 from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.pipeline import PIPELINE
+from dubbing.place import JobPlace, TitleTasks, task_at
 from dubbing.provenance import Signing
-from dubbing.provenance.claims import sidecar_of
 from dubbing.records import Shot
-from dubbing.remote import Uri
 from dubbing.result_cache import ResultCache
 from dubbing.stage import NotKnown, Resources, Scope, Stage
-from dubbing.stages.sign import Sign
 from dubbing.store import Store, open_store
-from dubbing.task import Inputs, Outcome, Task, Windowed
+from dubbing.task import Outcome, Task
 
-__all__ = ["DubTasks", "Job", "Step", "TitleTasks"]
+__all__ = ["DubTasks", "Job", "Step"]
 
 _USUAL_MB = 3.2  # a decoded picture of 1920x1080, 8 bits, 4:2:0
 _GPU_SHARE = 0.25  # of a GPU: its networks are small, and what feeds them runs on cores
-
-
-@dataclass
-class TitleTasks:
-    """The tasks of one title, as far as they are known, by kind of result, language and shot."""
-
-    found: dict[tuple[type[Artifact], str | None, str | None], Task] = field(default_factory=dict)
-
-    def get(self, kind: type[Artifact], language: str | None = None, shot: str | None = None) -> Task | None:
-        """The task that makes this kind of result for a shot or language, else for the title that it belongs to."""
-        for at in dict.fromkeys([(language, shot), (None, shot), (language, None), (None, None)]):
-            if task := self.found.get((kind, *at)):
-                return task
-        return None
 
 
 @dataclass(frozen=True)
@@ -200,7 +181,7 @@ class Job(ResultCache):
                     except NotKnown:
                         continue
                     if inputs is not None:
-                        task = _task(stage, inputs, place)
+                        task = task_at(stage, inputs, place)
                         known.found[stage.Result, task.language, task.shot] = task
         return known
 
@@ -223,14 +204,14 @@ class Job(ResultCache):
 
     def _places(
         self, title: Title, scope: Scope, known: TitleTasks, failed: Mapping[str, Outcome], dubs: Iterable[Dub]
-    ) -> list[_Place]:
+    ) -> list[JobPlace]:
         """Every place of a title at which a stage of that scope has something to do."""
         shots: list[Shot | None] = [None]
         if scope in (Scope.SHOT, Scope.DUB_SHOT):
             listed = self.result(known.get(ShotList))
             shots = [*listed.shots] if listed else []
         languages: list[Dub | None] = [*dubs] if scope in (Scope.DUB, Scope.DUB_SHOT) else [None]
-        return [_Place(self, title, known, failed, dub, shot) for dub in languages for shot in shots]
+        return [JobPlace(self, title, known, failed, dub, shot) for dub in languages for shot in shots]
 
     def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
         """The generator of a shot: the one that a reviewer chose for it, else the manifest's."""
@@ -351,248 +332,3 @@ class Job(ResultCache):
     def signing(self) -> Signing | None:
         """How masters are signed: as the manifest says, else the configuration; None where they are not."""
         return self.manifest.provenance or self.config.provenance
-
-    def publish(self, title: Title, dub: Dub, master: Task, signed: Task | None = None) -> Path:
-        """Put a finished master under its contract name, without copying where the disk allows it, and further ones
-        beside it; signed: those that carry their signature in its place, and what lies beside the others. Returns where
-        the first lies."""
-        made, signature = self.result(master), self.result(signed)
-        assert isinstance(made, Master)
-        inside, beside = (signature.inside, signature.beside) if signed and signature else ((), ())
-        home = self.store.dub(title.id, dub.language)
-        for file in made.files:
-            if sidecar_of(file) not in beside:
-                self.store.retract(home / sidecar_of(file))
-        for file in (*beside, *reversed(made.files)):
-            whose = signed if signed and file in (*inside, *beside) else master
-            self.store.publish(whose.folder / file, home / file)
-        self.store.retire(master.folder)
-        for old in () if signed else self.store.names(home, f"{Sign.folder}-"):
-            self.store.remove(old)
-        for left in self.store.names(home / "windows", f"{master.stage}-"):  # of a master that was not made after all
-            self.store.remove(left)
-        return home / made.file
-
-
-class _Place:
-    """See `dubbing.stage.Place`."""
-
-    def __init__(
-        self, job: Job, title: Title, known: TitleTasks, failed: Mapping[str, Outcome], dub: Dub | None,
-        shot: Shot | None,
-    ) -> None:  # fmt: skip
-        self.job, self.title, self.config = job, title, job.config
-        self._known, self._failed, self._dub, self._shot = known, failed, dub, shot
-
-    @property
-    def language(self) -> str | None:
-        return self._dub.language if self._dub else None
-
-    @property
-    def shot_id(self) -> str | None:
-        return self._shot.id if self._shot else None
-
-    @property
-    def home(self) -> Path:
-        """The folder of the title's analysis, or of the dub."""
-        store = self.job.store
-        return store.dub(self.title.id, self.language) if self.language else store.analysis(self.title.id)
-
-    @property
-    def dub(self) -> Dub:
-        assert self._dub is not None, "asked for a dub where there is none"
-        return self._dub
-
-    @property
-    def shot(self) -> Shot:
-        assert self._shot is not None, "asked for a shot where there is none"
-        if self._dub is not None and self.made_of is not None:
-            return replace(self._shot, end_frame=self.made_of.frames[self._dub.language])
-        return self._shot
-
-    @property
-    def film(self) -> File:
-        still = self._known.get(StillFilm)
-        return File(still.folder / STILL_FILM, still.key) if still else self.file(self.title.video)
-
-    @property
-    def made_of(self) -> MadeOf | None:
-        return self.job.made_of(self.title)
-
-    @property
-    def rate(self) -> Fraction:
-        video = self.job.info(self.title).video
-        assert video is not None
-        return video.rate
-
-    @property
-    def seekable(self) -> bool:
-        return media.seekable(self.job.info(self.title).container)
-
-    @property
-    def square_pixels(self) -> bool:
-        video = self.job.info(self.title).video
-        return video is None or video.grid.same
-
-    @property
-    def has_sound(self) -> bool:
-        return bool(self.job.info(self.title).audio)
-
-    def tracks(self, path: Path | Uri) -> int:
-        return len(self.job.media_info(path).audio)
-
-    @property
-    def frames_hint(self) -> int:
-        video = self.job.info(self.title).video
-        return video.frames_hint if video else 0
-
-    @property
-    def models_folder(self) -> str:
-        return self.job.models_folder
-
-    @property
-    def named(self) -> tuple[tuple[str, str], ...]:
-        return tuple(sorted((track, name) for track, name in self._names.items() if name))
-
-    @property
-    def unnamed(self) -> tuple[str, ...]:
-        return self._names.gone
-
-    @property
-    def _names(self) -> Names:
-        said = self.job.named.get(self.title.id)
-        shots = {self.title.id: spans_of(self.result(ShotList).shots)} if said else {}
-        return names_of(said or (), shots).get(self.title.id, Names())
-
-    def file(self, path: Path | Uri) -> File:
-        return self.job.file(path)
-
-    def ref(self, kind: type[Artifact]) -> Ref[Any]:
-        return self._of(kind).ref
-
-    def has(self, kind: type[Artifact]) -> bool:
-        return self._known.get(kind, self.language, self.shot_id) is not None
-
-    def result(self, kind: type[Artifact]) -> Any:
-        done = self.job.result(self._of(kind))
-        if done is None:
-            raise NotKnown(kind.schema)
-        return done
-
-    def each(self, kind: type[Artifact]) -> tuple[Ref[Any] | None, ...]:
-        shots = self.result(ShotList).shots
-        found = [self._known.get(kind, self.language, s.id) for s in shots]
-        return tuple(t.ref if t is not None and not self._lost(t) else None for t in found)
-
-    def takes(self, frames: tuple[int, int] | None = None) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
-        delivered, all_of = [], []
-        for shot in self.result(ShotList).shots:
-            if frames is not None and not (shot.start_frame < frames[1] and frames[0] < shot.end_frame):
-                continue
-            of = (self._known.get(kind, self.language, shot.id) for kind in (FaceTracks, Take, Scores))
-            faces, take, score = of
-            if faces is None or take is None or score is None:
-                raise NotKnown("takes")
-            said = self.job.decisions.get((self.title.id, self.dub.language, shot.id), Standing())
-            all_of += [take.ref, score.ref]
-            if not said.delivers_source(take.key[:12]) and not any(self._lost(t) for t in (faces, take, score)):
-                delivered.append(take.ref)
-        return tuple(delivered), tuple(all_of)
-
-    @property
-    def asked(self) -> Ranges | None:
-        ranges = self.job.asked(self.title, self.dub)
-        if ranges is None:
-            return None
-        start, end = self.shot.start_frame, self.shot.end_frame
-        mine = within(ranges, start, end)
-        return None if mine == ((start, end),) else mine
-
-    @property
-    def generator(self) -> GeneratorChoice:
-        return self.job.generator(self.title, self.dub, self.shot)
-
-    @property
-    def generator_hash(self) -> str:
-        return self.job.generator_hash(self.generator)
-
-    def generator_wants(self, what: str) -> bool:
-        return self.job.generator_wants(self.generator, what)
-
-    @property
-    def expert(self) -> str:
-        return self.job.expert
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return self.job.metrics
-
-    @property
-    def prior(self) -> str:
-        return self.job.prior
-
-    @property
-    def active_speaker(self) -> str | None:
-        return self.job.active_speaker
-
-    @property
-    def face_descriptor(self) -> str | None:
-        return self.job.descriptors.get(self.title.id, self.job.face_descriptor)
-
-    @property
-    def voices(self) -> str | None:
-        return self.job.voices
-
-    @property
-    def masters(self) -> tuple[tuple[str, MasterChoice], ...]:
-        names = self.job.master_names(self.title, self.dub)
-        return tuple(zip(names, self.job.choices(self.title, self.dub), strict=True))
-
-    @property
-    def signing(self) -> Signing | None:
-        return self.job.signing
-
-    @property
-    def consented(self) -> tuple[str, ...] | None:
-        return self.job.manifest.consented(self.title)
-
-    def _of(self, kind: type[Artifact]) -> Task:
-        task = self._known.get(kind, self.language, self.shot_id)
-        if task is None:
-            raise NotKnown(kind.schema)
-        return task
-
-    def _lost(self, task: Task) -> bool:
-        """Whether it failed, or what it needs did."""
-        return task.id in self._failed or any(n in self._failed for n in task.needs)
-
-
-def _task(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place) -> Task:
-    """The task of a stage at a place; where the shot or the film is long, one that joins what tasks of its windows have
-    made. A window of a film has a name of its own, because the film's changes with each take of other windows."""
-    if isinstance(inputs, Windowed):
-        frames = inputs.end - inputs.start
-    elif stage.scope in (Scope.SHOT, Scope.DUB_SHOT):
-        frames = len(place.shot)
-    else:
-        frames = stage.covers(inputs, place)
-    whole = _at(stage, inputs, place, frames)
-    made = []
-    for n, part in enumerate(stage.windows(inputs, place), 1):
-        start, end = part.bounds
-        one = _at(stage, part, place, end - start, n)
-        name = f"{whole.folder.name}-{n}" if place.shot_id else one.folder.name
-        made.append(replace(one, folder=whole.folder.parent / "windows" / name))
-    if not made:
-        return whole
-    joins = stage.joins(inputs, tuple(w.ref for w in made))
-    return replace(whole, inputs=joins, frames=0, span=frames, windows=tuple(made))
-
-
-def _at(stage: type[Stage[Any, Any]], inputs: Inputs, place: _Place, frames: int, window: int | None = None) -> Task:
-    key = stage.key(inputs)
-    folder = stage.where(place.home, place.shot_id, key, inputs)
-    return Task(
-        stage, key, folder, inputs, place.title.id, place.language, place.shot_id, window, frames,
-        weight=stage.weight(frames),
-    )  # fmt: skip

@@ -18,7 +18,8 @@ import numpy as np
 
 __all__ = [
     "MESH_PX", "Box", "Detector", "Hands", "MeshTracker", "Meshes",
-    "blank", "centre", "face_boxes", "inside", "overlap",
+    "blank", "box_back", "centre", "face_boxes", "inside", "overlap", "points_back", "points_turned",
+    "turn_of", "turned",
 ]  # fmt: skip
 
 Box = tuple[float, float, float, float]
@@ -140,11 +141,13 @@ def blank(model: Any) -> None:
 class MeshTracker:
     """Finds the mesh in crop after crop of one face; each crop holds the whole face.
 
-    meshes: where the tracker is lent from (None: one of its own). Never hand it another face.
+    meshes: where the tracker is lent from (None: one of its own); turn: by which the face stands upright (`turn_of`).
+    Never hand it another face.
     """
 
-    def __init__(self, meshes: Meshes | None = None) -> None:
+    def __init__(self, meshes: Meshes | None = None, turn: int = 0) -> None:
         self._meshes, self._own = meshes or Meshes(), meshes is None
+        self._turn = turn
         self._model = self._meshes.lend()
 
     def find(self, bgr_HWC: np.ndarray) -> np.ndarray | None:
@@ -155,10 +158,11 @@ class MeshTracker:
         if side != MESH_PX:
             way = cv2.INTER_AREA if side > MESH_PX else cv2.INTER_LINEAR
             square = cv2.resize(square, (MESH_PX, MESH_PX), interpolation=way)
-        points = self._meshes.fit(self._model, cv2.cvtColor(square, cv2.COLOR_BGR2RGB))
+        points = self._meshes.fit(self._model, turned(cv2.cvtColor(square, cv2.COLOR_BGR2RGB), self._turn))
         if not points:
             return None
-        return np.array([(p.x, p.y, p.z) for p in points], np.float32) * np.float32(side)
+        mesh = np.array([(p.x, p.y, p.z) for p in points], np.float32) * np.float32(side)
+        return points_back(mesh, (side, side), self._turn)
 
     def close(self) -> None:
         self._meshes.give_back(self._model)
@@ -197,6 +201,39 @@ class Hands:
 
     def close(self) -> None:
         self._model.close()
+
+
+def turn_of(roll_deg: float, now: int = 0) -> int:
+    """Quarter turns, 0 to 3, by which a picture is turned to the left so that a head that leans by so much
+    (`face.roll_deg`) stands upright in it. now: the turn in use, which is kept until another fits much better."""
+    off = (roll_deg - 90.0 * now + 180.0) % 360.0 - 180.0
+    return now if abs(off) < 60.0 else round(roll_deg / 90.0) % 4
+
+
+def turned(picture_HWC: np.ndarray, turn: int) -> np.ndarray:
+    """A picture turned to the left by quarter turns."""
+    return np.ascontiguousarray(np.rot90(picture_HWC, turn)) if turn else picture_HWC
+
+
+def points_turned(points_PC: np.ndarray, size: tuple[float, float], turn: int) -> np.ndarray:
+    """Points (P, 2 or more) of a picture of (width, height) where `turned` takes them."""
+    width, height = size
+    x, y = points_PC[:, 0], points_PC[:, 1]
+    placed = ((x, y), (y, width - x), (width - x, height - y), (height - y, x))[turn]
+    return np.concatenate([np.stack(placed, 1), points_PC[:, 2:]], 1) if turn else points_PC
+
+
+def points_back(points_PC: np.ndarray, size: tuple[float, float], turn: int) -> np.ndarray:
+    """Points (P, 2 or more) of a turned picture in the picture itself, of (width, height)."""
+    return points_turned(points_PC, size if turn % 2 == 0 else (size[1], size[0]), -turn % 4)
+
+
+def box_back(box: Box, size: tuple[float, float], turn: int) -> Box:
+    """A box of a turned picture in the picture itself, of (width, height)."""
+    x, y, w, h = box
+    corners = points_back(np.array([[x, y], [x + w, y + h]]), size, turn)
+    (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
+    return left, top, right - left, bottom - top
 
 
 def overlap(a: Box, b: Box) -> float:

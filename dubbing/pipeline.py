@@ -1,7 +1,9 @@
 """THE list of stages: what happens to a title.
 
     title:  shots -> faces (each shot) -> people -> speakers -> actors          once, shared by all dubs
+            donors (after speakers): only where a generator wants them, and somebody is seen in more than one shot
             still (before shots): only where the title's picture is a photograph, of which it makes a film
+            overlays (each shot) -> overlay_list: letters, logos and timecode over faces
             source_audio: the original sound
             cast (after people): only where somebody has named people, or the manifest has pictures of them
             descriptors (each shot, before people): only where the extra `identity` is installed
@@ -24,9 +26,11 @@ from dubbing.stages.actors import Actors
 from dubbing.stages.audio import DubAudio, SourceAudio
 from dubbing.stages.cast import FindCast
 from dubbing.stages.descriptors import Describe
+from dubbing.stages.donors import CollectDonors
 from dubbing.stages.faces import Faces
 from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.master import MakeMaster
+from dubbing.stages.overlays import FindOverlays, ListOverlays
 from dubbing.stages.people import FindPeople
 from dubbing.stages.proof import ProveMasters
 from dubbing.stages.shots import Shots
@@ -46,10 +50,13 @@ PIPELINE: tuple[type[Stage[Any, Any]], ...] = (
     DubAudio,
     Active,
     Describe,
+    FindOverlays,
+    ListOverlays,
     FindPeople,
     FindCast,
     Speakers,
     Actors,
+    CollectDonors,
     Turns,
     Lipsync,
     Sync,

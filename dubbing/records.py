@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Line", "Patch", "Score", "Shot", "Track"]
+__all__ = ["HIDDEN", "OCCLUDED", "OUT_OF_FRAME", "Line", "Patch", "Score", "Shot", "Track"]
+
+HIDDEN = ("", "occluded", "out_of_frame")  # why a mouth cannot be rendered in a frame, by the codes of `Track.hidden_N`
+OCCLUDED, OUT_OF_FRAME = 1, 2
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class Track:
 
     id: `shot_0042/face_1`; frames_N: int32 frame numbers of the title, increasing, consecutive;
     mesh_NP3: float32 (N, 478, 3) MediaPipe mesh in pixels of the upright picture (z in pixels too,
-    smaller is nearer); seen_N: bool, False where a gap was bridged; yaw_N: float32 degrees, positive
-    to the picture's right; height_px: median face height.
+    smaller is nearer); seen_N: bool, False where a gap was bridged or the mouth is hidden; yaw_N: float32 degrees,
+    positive to the picture's right; height_px: median face height; hidden_N: uint8, why the mouth is hidden, a place in
+    HIDDEN, 0 where it is not; None where it never is.
     """
 
     id: str
@@ -47,6 +51,12 @@ class Track:
     seen_N: np.ndarray
     yaw_N: np.ndarray
     height_px: float
+    hidden_N: np.ndarray | None = None
+
+    @property
+    def hidden(self) -> np.ndarray:
+        """`hidden_N`, of zeros where it is None."""
+        return np.zeros(len(self.frames_N), np.uint8) if self.hidden_N is None else self.hidden_N
 
     @property
     def start_frame(self) -> int:
@@ -62,7 +72,7 @@ class Track:
             return self
         keep = self.frames_N < end_frame
         mesh_NP3, seen_N, yaw_N = self.mesh_NP3[keep], self.seen_N[keep], self.yaw_N[keep]
-        return Track(self.id, self.frames_N[keep], mesh_NP3, seen_N, yaw_N, self.height_px)
+        return Track(self.id, self.frames_N[keep], mesh_NP3, seen_N, yaw_N, self.height_px, self.hidden[keep])
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from dubbing import media, models
 from dubbing.artifact import Artifact, File, Spent
+from dubbing.artifacts.actors import lent_files
 from dubbing.config import Config
-from dubbing.errors import DamagedResult, InputError, OutputError
-from dubbing.manifest import GeneratorChoice
+from dubbing.errors import DamagedResult, InputError, OutputError, PluginError
+from dubbing.manifest import GeneratorChoice, Title
 from dubbing.remote import Uri
 from dubbing.store import RESULT, Stamp, Store, content_key, key_of, stamp_of
 from dubbing.task import Task, Windowed
@@ -36,6 +37,8 @@ class ResultCache:
         self.heals: Callable[[str], None] | None = None
         """In a run: told what is damaged, which is then removed, so that it is made again."""
         self.verifies = False  # whether all contents are looked at, and not only what is read
+        self.taken: dict[str, tuple[File, ...]] = {}
+        """By title, what other runs lend its actors."""
         self._values: dict[Path, Mapping[str, Any] | None] = {}
         self._results: dict[Path, Artifact] = {}
         self._asked: set[Path] = set()
@@ -147,6 +150,14 @@ class ResultCache:
             raise type(e)(self.store.copies.named(str(e))) from e
         return info
 
+    def lent(self, title: Title) -> tuple[File, ...] | None:
+        """What was taken from other runs for a title's actors; None where its manifest asks for nothing of others."""
+        if title.actors is None:
+            return None
+        if title.id not in self.taken:
+            self.taken[title.id] = lent_files(self.store, title.id, title.actors.also)
+        return self.taken[title.id]
+
     def _steady(self, file: Path) -> Stamp | None:
         """The stamp of a file, which stays the same as long as this job lives; None of one that is not there. Raises
         InputError."""
@@ -165,6 +176,17 @@ class ResultCache:
     def generator_wants(self, choice: GeneratorChoice, what: str) -> bool:
         """Whether a generator declares that it uses this part of a title's analysis."""
         return what in self._generator(choice).wants
+
+    @staticmethod
+    def class_wants(name: str, what: str) -> bool:
+        """The same of a generator of that name, whose weights need not be there; False where it is not installed,
+        which is told where it is to render."""
+        from dubbing.generators import find
+
+        try:
+            return what in find(name).wants
+        except PluginError:
+            return False
 
     def generator_profits(self, choice: GeneratorChoice) -> bool:
         """Whether a generator declares that a GPU is worth holding."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from dubbing.analysis.asked import within
@@ -25,10 +26,12 @@ from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Title
+from dubbing.provenance.claims import sidecar_of
 from dubbing.provenance.credentials import installed
 from dubbing.severity import judged, reason, severity
 from dubbing.shot_table import FACE_SCHEMA, FACES, shot_numbers, write_rows
-from dubbing.task import Outcome
+from dubbing.stages.sign import Sign
+from dubbing.task import Outcome, Task
 
 __all__ = ["publish_dub"]
 
@@ -88,7 +91,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
             return {**summary, "error": outcome.error if outcome else "the master was not signed"}
         said = dict(zip(made.files, signed.said, strict=True))
         summary["signed"] = {"by": signed.by, "inside": list(signed.inside), "beside": list(signed.beside)}
-    summary["master"] = job.store.shown(job.publish(title, dub, tasks.master, tasks.signed))
+    summary["master"] = job.store.shown(_publish(job, title, dub, tasks.master, tasks.signed))
     summary["other_masters"] = [job.store.shown(folder / name) for name in made.others]
     summary["notices"] = [*made.notices, *_notices(job, title, dub, failed)]
     if tasks.proof is not None:
@@ -181,7 +184,8 @@ def _row(
         return row, []
     if take is None:
         return row | {"status": "failed", "reason": "StageError", "error": "this shot was not reached"}, []
-    row |= {"status": take.status, "reason": take.reason}
+    row |= {"status": take.status, "reason": take.reason, "occluded_frames": take.occluded_frames or None}
+    row["covered_frames"] = take.covered_frames or None
     if take.status != "dubbed":
         return row | {"needs_review": take.doubt is not None, "review_reason": take.doubt}, []
     if not step.delivered:
@@ -211,3 +215,25 @@ def _actors(job: Job, title: Title, take: Take) -> dict[str, str | None]:
     """By track, the name of a rendered face's actor: the file of the model that was fitted on the title, if one was."""
     fitted: FittedActors | None = job.result(job.analysis(title).get(FittedActors))
     return {face.track: fitted.model_files.get(face.actor) for face in take.rendered} if fitted else {}
+
+
+def _publish(job: Job, title: Title, dub: Dub, master: Task, signed: Task | None = None) -> Path:
+    """Put a finished master under its contract name, without copying where the disk allows it, and further ones beside
+    it; signed: those that carry their signature in its place, and what lies beside the others. Returns where the first
+    lies."""
+    store, made, signature = job.store, job.result(master), job.result(signed)
+    assert isinstance(made, Master)
+    inside, beside = (signature.inside, signature.beside) if signed and signature else ((), ())
+    home = store.dub(title.id, dub.language)
+    for file in made.files:
+        if sidecar_of(file) not in beside:
+            store.retract(home / sidecar_of(file))
+    for file in (*beside, *reversed(made.files)):
+        whose = signed if signed and file in (*inside, *beside) else master
+        store.publish(whose.folder / file, home / file)
+    store.retire(master.folder)
+    for old in () if signed else store.names(home, f"{Sign.folder}-"):
+        store.remove(old)
+    for left in store.names(home / "windows", f"{master.stage}-"):  # of a master that was not made after all
+        store.remove(left)
+    return home / made.file

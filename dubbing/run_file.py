@@ -318,6 +318,8 @@ def _of_run(manifest: Mapping[str, Any]) -> dict[str, Any]:
         title |= {k: place(title[k]) for k in ("video", "shots") if title.get(k)}
         if (title.get("original") or {}).get("dialogue"):
             title["original"]["dialogue"] = place(title["original"]["dialogue"])
+        if (title.get("actors") or {}).get("also"):
+            title["actors"]["also"] = [place(out) for out in title["actors"]["also"]]
         for dub in title["dubs"]:
             dub |= {k: place(dub[k]) for k in ("audio", "dialogue", "lines") if dub.get(k)}
             if dub.get("stems"):

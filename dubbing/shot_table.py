@@ -22,7 +22,8 @@ __all__ = ["FACES", "FACE_SCHEMA", "REASONS", "SCHEMA", "SHOTS", "read_rows", "r
            "write_rows"]  # fmt: skip
 
 REASONS = (
-    "no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "excluded", "no_consent", "dissolve",
+    "no_face", "no_speech", "off_screen", "too_small", "profile", "occluded", "out_of_frame", "excluded", "no_consent",
+    "dissolve", "burned_in",
 )  # fmt: skip
 
 SHOTS, FACES = "shots.parquet", "faces.parquet"
@@ -56,6 +57,8 @@ SCHEMA = pa.schema(
         ("character", _TEXT),  # of `face`, where it is known
         ("lip_leak", _NUMBER),
         ("mixed_frames", _WHOLE),  # that a dissolve or a fade takes from it: nothing is rendered there
+        ("covered_frames", pa.int32()),  # rendered frames in which something burned in was kept; null where none are
+        ("occluded_frames", _WHOLE),  # of what its faces say in the dub: not rendered, since something hides the mouth
     ],
     metadata={"schema": "dub.shot.1"},
 )

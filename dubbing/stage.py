@@ -155,6 +155,10 @@ class Place(Protocol):
         """The result itself. Raises NotKnown where it is not made yet."""
         ...
 
+    def failed(self, kind: type[Artifact]) -> bool:
+        """Whether what makes such a result for this place failed in this run."""
+        ...
+
     def each(self, kind: type[A]) -> tuple[Ref[A] | None, ...]:
         """The results of every shot, in order; None where one failed or is not made at all. Raises NotKnown."""
         ...
@@ -175,7 +179,8 @@ class Place(Protocol):
         ...
 
     def generator_wants(self, what: str) -> bool:
-        """Whether it declares that it uses this part of a title's analysis (`Generator.wants`)."""
+        """Whether it declares that it uses this part of a title's analysis (`Generator.wants`); in the scope of a
+        title, whether any generator of the title's shots does."""
         ...
 
     @property
@@ -196,6 +201,12 @@ class Place(Protocol):
     @property
     def prior(self) -> str:
         """Key of what actors are fitted on."""
+        ...
+
+    @property
+    def lent(self) -> tuple[File, ...] | None:
+        """What was taken from other runs for this title's actors, each the result.json of a `LentActors`; None where
+        nothing is asked of others."""
         ...
 
     @property

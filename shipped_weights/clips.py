@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from dubbing.errors import MediaError
 
-__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid", "load", "load_all", "save"]
+__all__ = ["DATA", "TEST", "TRAIN", "Clip", "Source", "curves", "grid", "grid_s1", "load", "load_all", "save"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ class Source:
         return Path(self.file).stem
 
 
-# Permissive licences (GRID: CC BY 4.0). Two GRID clips show one man.
+DAMAGED = "sgib8n"  # of GRID's first speaker, in the copy that is public
+# Permissive licences (GRID: CC BY 4.0). Two GRID clips show one man, another one GRID's speaker 1.
 TRAIN = (
     Source("kitchen_1080x1920.mp4", "kitchen"),
     Source("garden_1080x1920.mp4", "garden"),
     Source("webcam_glasses.mp4", "webcam"),
-    Source("grid/grid_bbaf2n.mpg", "grid_a"),
+    Source("grid/grid_bbaf2n.mpg", "s1"),
     Source("grid/grid_brbk7n.mpg", "grid_b"),
     Source("grid/grid_id2_swwp2s.mpg", "grid_2"),
     Source("grid/grid_pwij3p.mpg", "grid_2"),
@@ -79,12 +81,27 @@ class Clip:
     wave: np.ndarray
 
 
-def grid(folder: Path) -> list[Source]:
-    """Every clip of GRID's speaker 1, `folder/*.mpg`, by name. Raises MediaError where there is none."""
-    found = [Source(path.name, "s1") for path in sorted(folder.glob("*.mpg"))]
+def grid_s1(folder: Path, pupil: Literal["prior", "expert"]) -> tuple[Source, ...]:
+    """Which sentences of GRID's first speaker (Cooke et al. 2006, CC BY 4.0) one of the two pupils may be trained on.
+
+    The expert judges what the prior foretells, so the two never share a sentence: of the files of `folder` (`*.mpg`,
+    sorted by name, counted from 0) the prior has the even ones and the expert the odd ones. What one has is unseen by
+    the other, and tests it. Clips that TRAIN has, and a damaged one, are left out. `file` is the bare name, so `load`
+    wants `folder` as its media. Raises MediaError where the folder holds none.
+    """
+    found = sorted(folder.glob("*.mpg"))
     if not found:
-        raise MediaError(f"{folder} holds no *.mpg; give --grid the folder of GRID's clips of speaker 1.")
-    return found
+        raise MediaError(f"{folder}: no sentence (*.mpg) of GRID is in it. Give --grid the folder of speaker s1.")
+    left = {source.name.removeprefix("grid_") for source in TRAIN} | {DAMAGED}
+    mine = found[("prior", "expert").index(pupil) :: 2]
+    return tuple(Source(path.name, "s1") for path in mine if path.stem not in left)
+
+
+def grid(folder: Path) -> list[Source]:
+    """Every clip of GRID's speaker 1 that TRAIN has not, by name. Raises MediaError where there is none."""
+    had = {source.name.removeprefix("grid_") for source in TRAIN}
+    found = sorted((*grid_s1(folder, "prior"), *grid_s1(folder, "expert")), key=lambda source: source.file)
+    return [source for source in found if source.name not in had]
 
 
 def curves(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:

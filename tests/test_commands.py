@@ -62,9 +62,9 @@ def test_plan_knows_what_is_cached(ran: Path, folder: Path, dub: Dub, tmp_path: 
     plan = json.loads(dub("plan", job, "--out", ran, "--json")[1])
     assert plan["complete"] and all(t["done"] for t in plan["tasks"])
     assert {s["stage"]: s["tasks"] for s in plan["stages"]} == {
-        "shots": 1, "faces": 2, "source_audio": 1, "audio": 2, "people": 1, "speakers": 1, "actors": 1, "turns": 2,
-        "lipsync": 4,
-        "sync": 4, "master": 2, "proof": 2,
+        "shots": 1, "faces": 2, "source_audio": 1, "audio": 2, "people": 1, "speakers": 1, "actors": 1, "donors": 0,
+        "turns": 2, "lipsync": 4, "sync": 4, "master": 2, "proof": 2,
+        "overlays": 2, "overlay_list": 1,
     }  # fmt: skip
     fresh = json.loads(dub("plan", job, "--out", tmp_path / "out", "--json")[1])
     assert not fresh["complete"] and not any(t["done"] for t in fresh["tasks"])
@@ -104,4 +104,4 @@ def test_a_run_in_json_writes_nothing_but_json(ran: Path, folder: Path, dub: Dub
         ("proof reel/de", "de"),
     ]
     status = dub("status", ran)[1]
-    assert "4 tasks done, 19 were done before; seconds: mastering" in status
+    assert "4 tasks done, 22 were done before; seconds: mastering" in status

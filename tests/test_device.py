@@ -125,7 +125,7 @@ def test_a_gpu_is_the_default_of_those_who_profit(monkeypatch: pytest.MonkeyPatc
     profit = {n for n in generators.names() if generators.find(n).profits_from_gpu}
     assert profit == set(NETS)
     assert {n for n in experts.names() if experts.find(n).profits_from_gpu} == set(PUBLISHED)
-    assert LightASD.profits_from_gpu and generators.find("rewrite").wants == {"actors"}
+    assert LightASD.profits_from_gpu and generators.find("rewrite").wants == {"actors", "donors"}
     assert all(not generators.find(n).wants for n in NETS)
 
 

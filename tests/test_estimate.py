@@ -229,8 +229,9 @@ def test_analysis_is_counted_once_and_stages_per_language(folder: Path, tmp_path
     found = estimate.estimate(job_in(folder, tmp_path / "out"), rates(), 2)
     stages = {s.stage: s for s in found.stages}
     assert {n: s.tasks for n, s in stages.items()} == {
-        "shots": 1, "faces": 2, "source_audio": 1, "audio": 2, "people": 1, "speakers": 1, "actors": 1, "turns": 2,
-        "lipsync": 4, "sync": 4,
+        "shots": 1, "faces": 2, "source_audio": 1, "audio": 2, "people": 1, "speakers": 1, "actors": 1, "donors": 1,
+        "turns": 2, "lipsync": 4, "sync": 4,
+        "overlays": 2, "overlay_list": 1,
         "master": 2, "proof": 2,
     }  # fmt: skip
     assert stages["faces"].frames == FRAMES and stages["lipsync"].frames == FRAMES, "half of the frames, two languages"

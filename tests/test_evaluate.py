@@ -123,8 +123,8 @@ def test_no_mouth_is_borrowed_from_near_by(analysed):
     }  # fmt: skip
     count = len(speaker.track.frames_N)
     frames = np.arange(count)
-    near = ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.0, shapes=True)).donors(0, count)
-    far = ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.5, shapes=True)).donors(0, count)
+    near = ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.0, shapes=True)).lent(0, count).path_T
+    far = ShotPlan(RenderRequest(**common), RewriteSettings(), Apart(0.5, shapes=True)).lent(0, count).path_T
     assert (near == frames).mean() > 0.9  # the true shape is found in the frame itself
     assert np.abs(speaker.times_s[far] - speaker.times_s).min() >= 0.5
 

@@ -4,9 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from dubbing import experts
-from dubbing.errors import ModelError, PluginError
+from dubbing.errors import MediaError, ModelError, PluginError
 from dubbing.experts import lse
 from dubbing.experts.lips import WEIGHTS, Lips
 from dubbing.face import EYE_OUTER, INNER_LIPS, JAW, OUTER_LIPS, RIGID
@@ -281,3 +282,24 @@ def test_windows_that_do_not_count_change_nothing_but_their_sound_is_still_shift
     assert np.array_equal(lse.lse(lips, sound, counted_V=np.ones(90, bool)).distance_S, lse.lse(lips, sound).distance_S)
     with pytest.raises(ValueError, match="none of 90 windows"):
         lse.lse(lips, sound, counted_V=np.zeros(90, bool))
+
+
+def test_a_mouth_without_its_quick_motion_or_out_of_step_is_no_nearer_than_the_true_one(woman, expert):
+    mesh, times, wave = woman.mesh_NP3, woman.timeline.times_s(), woman.wave
+    true = experts.score(expert, mesh, times, wave)
+    careful = gaussian_filter1d(mesh, 3, axis=0, mode="nearest")
+    assert true.at_zero < experts.score(expert, careful, times, wave).at_zero
+    late = np.clip(np.arange(len(mesh)) + np.round(5 * np.sin(np.arange(len(mesh)) / 8)).astype(int), 0, len(mesh) - 1)
+    assert true.at_zero < experts.score(expert, mesh[late], times, wave).at_zero - 0.3
+
+
+def test_the_expert_and_the_prior_are_taught_by_different_sentences(tmp_path):
+    from shipped_weights.clips import grid_s1
+
+    for name in ("b", "a", "d", "c", "e"):
+        (tmp_path / f"{name}.mpg").touch()
+    names = {pupil: [source.name for source in grid_s1(tmp_path, pupil)] for pupil in ("prior", "expert")}
+    assert names == {"prior": ["a", "c", "e"], "expert": ["b", "d"]}
+    (tmp_path / "none").mkdir()
+    with pytest.raises(MediaError, match="no sentence"):
+        grid_s1(tmp_path / "none", "prior")

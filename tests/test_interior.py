@@ -163,11 +163,11 @@ def test_a_silent_film_lends_its_own_open_mouths_and_the_rest_is_drawn() -> None
     openings = 0.06 + 0.06 * np.sin(np.arange(100) / 4)
     found = plan(openings, speech(100), still=False)
     assert found.alone and not found.stands
-    donors = found.donors(0, 100)
+    lent_by = found.lent(0, 100)
     colours = tones(np.full((512, 512, 3), 128, np.uint8), found.mesh_NP2[0])
     for n in range(100):
-        inside = found.inside(0, n, donors, colours)
-        wanted, lent = found.want_N3[n, 0], found.have_N3[int(donors[n]), 0]
+        inside = found.inside(0, n, lent_by, colours)
+        wanted, lent = found.want_N3[n, 0], found.have_N3[int(lent_by.path_T[n]), 0]
         if wanted <= 1.15 * lent:
             assert inside is None, "the donor's own mouth is shown"
         else:
@@ -176,14 +176,14 @@ def test_a_silent_film_lends_its_own_open_mouths_and_the_rest_is_drawn() -> None
     mute = plan(np.zeros(100), speech(100), still=False)
     wide = mute.want_N3[:, 0] > 0.05
     assert wide.any()
-    inside = mute.inside(0, int(np.flatnonzero(wide)[0]), mute.donors(0, 100), colours)
+    inside = mute.inside(0, int(np.flatnonzero(wide)[0]), mute.lent(0, 100), colours)
     assert inside is not None and inside.share == 1.0
 
 
 def test_a_photograph_has_one_expression_however_the_mesh_trembles() -> None:
     rng = np.random.default_rng(5)
     found = plan(0.1 + 0.004 * rng.standard_normal(60), speech(60), still=True)
-    assert found.stands and (found.donors(0, 60) == np.arange(60)).all()
+    assert found.stands and (found.lent(0, 60).path_T == np.arange(60)).all()
     assert np.ptp(found.have_N3[:, 0]) < 0.005, "of 0.02 that the mesh trembled by"
-    inside = found.inside(0, 5, np.arange(60), tones(np.full((512, 512, 3), 128, np.uint8), found.mesh_NP2[0]))
+    inside = found.inside(0, 5, found.lent(0, 60), tones(np.full((512, 512, 3), 128, np.uint8), found.mesh_NP2[0]))
     assert inside is not None and inside.own and inside.share == 1.0

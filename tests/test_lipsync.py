@@ -1,5 +1,7 @@
 """When lips are re-rendered: while the dub speaks, where the original spoke, and nowhere else."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +13,12 @@ from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, speech_mask
 from dubbing.artifacts.speakers import Decision, Speaking
+from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks
 from dubbing.artifacts.turns import FaceTurns, ShotTurns
 from dubbing.clock import Timeline
-from dubbing.generators import RenderRequest
-from dubbing.records import Line, Shot, Track
+from dubbing.generators import Rendered, RenderRequest
+from dubbing.records import OCCLUDED, Line, Patch, Shot, Track
 from dubbing.stages import lipsync
 from dubbing.stages.lipsync import lines_of
 from dubbing.stages.turns import share_of
@@ -61,21 +64,57 @@ def test_a_face_that_says_nothing_is_left_alone() -> None:
 def test_a_doubt_stays_where_nothing_could_be_rendered(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: tuple[tuple[int, int], ...] | None, reason: str
 ) -> None:
+    take = rendered(monkeypatch, tmp_path, track(), lambda work: iter(()), asked)
+    assert (take.status, take.reason, take.doubt) == ("untouched", reason, "ANNA may be meant")
+
+
+def test_speech_behind_a_microphone_is_not_rendered_and_asks_for_review(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one = replace(track(), hidden_N=np.zeros(200, np.uint8))
+    one.hidden[50:64] = OCCLUDED
+    one.seen_N[50:64] = False
+    picture, matte = np.zeros((16, 16, 3), np.uint8), np.full((16, 16), 255, np.uint8)
+
+    def render(work: RenderRequest) -> Iterator[Rendered]:
+        for line in work.lines:
+            for frame in range(line.start_frame, line.end_frame):
+                yield Rendered(Patch(frame, 0, 0, picture, matte), 0.1)
+
+    take = rendered(monkeypatch, tmp_path, one, render)
+    assert take.status == "dubbed" and take.occluded_frames == 14
+    first, second = take.faces[0].lines
+    assert first[1] == 150 and second[0] == 164
+    assert take.doubt == (
+        "ANNA may be meant; of 80 frames that are spoken something lies before the mouth in 14: these keep the "
+        "original's mouth"
+    )
+
+
+def rendered(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    one: Track,
+    render: Callable[[RenderRequest], Iterator[Rendered]],
+    asked: tuple[tuple[int, int], ...] | None = None,
+) -> Take:
+    """The take of one shot of one face, which speaks in frames 120 to 200, by a generator that does this."""
+    about = SimpleNamespace(upright_size=(640, 360), video=None)
     monkeypatch.setattr(lipsync.media, "load_timeline", lambda folder: LINE)
-    monkeypatch.setattr(lipsync.media, "probe", lambda path: SimpleNamespace(upright_size=(640, 360)))
-    monkeypatch.setattr(lipsync, "load_tracks", lambda folder: [track()])
+    monkeypatch.setattr(lipsync.media, "probe", lambda path: about)
+    monkeypatch.setattr(lipsync, "load_tracks", lambda folder: [one])
     monkeypatch.setattr(lipsync, "load_wave", lambda folder, first, last: np.zeros(last - first, np.float32))
-    monkeypatch.setattr(lipsync, "create", lambda *about: SimpleNamespace(render=lambda work: iter(())))
+    made = SimpleNamespace(render=render, name="rewrite", hash="0")
+    monkeypatch.setattr(lipsync, "create", lambda *about: made)
     face = FaceTurns("shot_0001/face_1", 0, ((120, 200),), ((120, 200),))
     turns = ShotTurns("shot_0001", ((120, 200),), (face,), "ANNA may be meant")
-    ref = Ref(FaceTracks, "faces reel/shot_0001", "0", tmp_path)
+    ref = Ref(FaceTracks, "faces reel/shot_0001", "0", folder)
     inputs = lipsync.LipsyncInputs(
-        100, 300, File(tmp_path, "0"), ref, Decision("shot_0001", None, None, 200.0, 0.0, 0), turns, "0", "rewrite",
-        "0", 45.0, 1, asked=asked, settings={}, sound=Ref(DubSound, "", "", tmp_path),
-        timeline=Ref(ShotList, "", "", tmp_path),
+        100, 300, File(folder, "0"), ref, Decision("shot_0001", None, None, 200.0, 0.0, 0), turns, "0", "rewrite",
+        "0", 45.0, 1, asked=asked, settings={}, sound=Ref(DubSound, "", "", folder),
+        timeline=Ref(ShotList, "", "", folder),
     )  # fmt: skip
-    take = lipsync.Lipsync().process(inputs, tmp_path, lambda frames: None)
-    assert (take.status, take.reason, take.doubt) == ("untouched", reason, "ANNA may be meant")
+    return lipsync.Lipsync().process(inputs, folder, lambda frames: None)
 
 
 def test_patches_begin_before_the_speech_and_end_after_it() -> None:

@@ -16,6 +16,8 @@ from dubbing import config, estimate, manifest, media
 from dubbing.analysis.windows import windows
 from dubbing.artifact import Artifact
 from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.donors import DonorStores
+from dubbing.artifacts.overlays import OverlayList
 from dubbing.artifacts.people import People, Person
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
@@ -90,9 +92,11 @@ def decide(job: Job, sound: bool = True) -> None:
     speaks = Speaking("shot_0002/face_1", 0, ((100, LONG),))
     heard = Decision("shot_0002", speaks.track, None, 20.0, 0.0, 0, (speaks,))
     finish(job, "source_audio film", SourceSound(0, 0.0, 0, {"shot_0001": "a", "shot_0002": "b"}))
+    finish(job, "overlay_list film", OverlayList({"shot_0001": "", "shot_0002": ""}))
     finish(job, "people film", People((Person(0, (speaks.track,), LONG - 100),)))
     finish(job, "speakers film", SpeakerList((left, heard), 1))
     finish(job, "actors film", FittedActors({}, {}))
+    finish(job, "donors film", DonorStores({}, {}))
     if sound:
         finish(job, "audio film/fr", DubSound(0, 0.0, 0, {"shot_0001": "a", "shot_0002": "b"}))
         says = FaceTurns(speaks.track, 0, speaks.stretches, speaks.stretches)

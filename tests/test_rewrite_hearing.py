@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from people import Speaker
 
 from dubbing.errors import ModelError
 from dubbing.generators.rewrite import hearing, voice
@@ -39,11 +40,12 @@ def test_the_ear_is_free_of_gain_and_gives_one_step_for_every_50th_of_a_second()
     assert hear(wave[:0]).shape == (1, WIDTH) and np.isfinite(hear(0 * wave)).all()
 
 
-def test_a_sound_that_comes_later_is_heard_later() -> None:
-    wave, prior = buzz(3.0), Prior.load()
-    here, later = prior.hear(wave), prior.hear(np.pad(wave, (RATE_HZ // 2, 0)))
-    said, said_later = here.coef_TK[10:140, 0], later.coef_TK[35:165, 0]
-    assert np.corrcoef(said, said_later)[0, 1] > 0.9
+def test_what_comes_later_is_heard_later(woman: Speaker) -> None:
+    wave, prior = woman.wave[: 4 * RATE_HZ], Prior.load()
+    here, later = prior.hear(wave), prior.hear(np.pad(wave, (RATE_HZ, 0)))
+    steps = len(here.coef_TK) - 10
+    for k in range(2):
+        assert np.corrcoef(here.coef_TK[10:steps, k], later.coef_TK[60 : steps + 50, k])[0, 1] > 0.9
 
 
 def test_windows_meet_without_a_seam() -> None:

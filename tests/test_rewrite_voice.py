@@ -1,5 +1,6 @@
 """Voices and lips: mouths rest in silence, follow the voice at any frame rate, and an actor learns from footage."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from people import Speaker
 
 from dubbing.errors import ModelError
 from dubbing.face import INNER_LIPS, JAW, LOWER_FACE, OUTER_LIPS, canonical, mouth_measures
-from dubbing.generators.rewrite import voice
+from dubbing.generators.rewrite import minutes, taught, voice
+from dubbing.generators.rewrite.minutes import clearest
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, resting
 
 RATE_HZ = 16_000
@@ -169,12 +171,96 @@ def test_same_input_same_actor_and_file_round_trip(actor: voice.Actor, tmp_path:
 def test_little_dialogue_and_much() -> None:
     short = performance(1.0, seed=9)
     little = voice.fit_actor([short])
-    assert little.score == 0 and not little.fit.weight_FK.any()
+    assert little.score == 0 and little.fit.weight_WK is None
     none = voice.Example(short.shape_NP3, short.times_s, short.wave, np.zeros(len(short.times_s), bool))
     with pytest.raises(ValueError, match="default_actor"):
         voice.fit_actor([none])
     many = [performance(3.0, seed=n) for n in range(8)]
     assert 6.0 <= voice.fit_actor(many, max_seconds=6.0).seconds <= 6.2
+
+
+def test_a_mouth_that_was_hardly_seen_counts_little() -> None:
+    """One half of the dialogue is said by another rule: the mouth stands open where the voice is quiet."""
+    right = [performance(6.0, seed=n) for n in range(4)]
+    wrong = [upside_down(performance(6.0, seed=n)) for n in range(4, 8)]
+    wave, loudness = speech_like(6.0, seed=20)
+    times_s = (np.arange(150) + 0.5) / 25
+    true = opening_to(loudness, times_s)
+
+    def follows(clear: float) -> float:
+        blurred = [replace(e, weight_N=np.full(len(e.times_s), clear)) for e in wrong]
+        learnt = voice.fit_actor([*right, *blurred])
+        return float(np.corrcoef(voice.predict(learnt, wave, times_s, np.ones(150, bool))[:, 0], true)[0, 1])
+
+    assert follows(0.02) > max(0.6, follows(1.0) + 0.05)
+
+
+def upside_down(example: voice.Example) -> voice.Example:
+    space, rest = ShapeSpace.load(), closed_mouth()
+    coef = space.encode(example.shape_NP3, rest)
+    coef[:, 0] = 0.2 - coef[:, 0]
+    return replace(example, shape_NP3=space.decode(coef, rest))
+
+
+def test_of_much_dialogue_the_clearest_of_every_part_is_used() -> None:
+    seconds, clear = [4.0] * 48, [(n * 7 % 10) / 10 for n in range(48)]
+    assert clearest(seconds, clear, 200.0) == list(range(48))
+    used = clearest(seconds, clear, 96.0)
+    assert len(used) == 24 and used == sorted(set(used))
+    assert all(any(a <= n < a + 4 for n in used) for a in range(0, 48, 4)), "a part of the title is left out"
+    assert np.mean([clear[n] for n in used]) > np.mean(clear) + 0.1
+
+
+def test_dialogue_in_numbers_is_kept_and_lent(tmp_path: Path) -> None:
+    own, elsewhere = [performance(4.0, seed=1)], [performance(8.0, seed=2), performance(8.0, seed=3)]
+    kept = voice.dialogue(elsewhere).minutes
+    minutes.save(kept, tmp_path / "minutes.npz")
+    lent = minutes.load(tmp_path / "minutes.npz")
+    assert abs(lent.film_s - 16) < 0.1 and lent.frames == kept.frames
+    learnt = voice.fit_actor(own, also=[lent])
+    assert abs(learnt.seconds - 20) < 0.1 and learnt.score > voice.fit_actor(own).score
+    assert learnt.hash == voice.fit_actor(own, also=[minutes.load(tmp_path / "minutes.npz")]).hash
+    np.testing.assert_array_equal(learnt.rest, voice.fit_actor(own).rest)  # a mouth at rest is this film's
+    (tmp_path / "bad.npz").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="no dialogue in numbers"):
+        minutes.load(tmp_path / "bad.npz")
+
+
+def test_a_crooked_mouth_stays_crooked() -> None:
+    """One corner follows the jaw and the other does not: everyone's space alone would open both alike."""
+    example = performance(12.0, seed=12)
+    coef = ShapeSpace.load().encode(example.shape_NP3, closed_mouth())
+    lean = np.zeros((len(LOWER_FACE), 3))
+    lean[[LOWER_FACE.index(p) for p in (291, 375, 321, 409)], 1] = 0.8
+    crooked = example.shape_NP3 + coef[:, :1, None] * lean
+    learnt = voice.fit_actor([replace(example, shape_NP3=crooked)])
+    corner = LOWER_FACE.index(291)
+
+    def off(space: ShapeSpace) -> float:
+        again = space.decode(space.encode(crooked, learnt.rest), learnt.rest)
+        return float(np.abs(again - crooked)[:, corner, 1].mean())
+
+    assert off(learnt.space) < 0.4 * off(ShapeSpace.load())
+
+
+def test_networks_of_an_actor_learn_what_no_line_fits() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6000, 30)).astype(np.float32)
+    y = np.stack([np.abs(x[:, 0]) + 0.5 * x[:, 1], x[:, 2]], 1)
+    y = (y - y.mean(0)) / y.std(0)
+    line = np.linalg.lstsq(x, y, rcond=None)[0]
+    test = np.arange(6000) < 1200
+    weight, worth = np.full(6000, 0.04), np.ones(2)
+    nets, said = taught.teach(x, y, weight, worth, held_NK=x @ line, test_N=test, train_N=~test)
+    assert nets is not None
+    assert ((said - y[test]) ** 2).mean() < 0.7 * ((x @ line - y)[test] ** 2).mean()
+    again, _ = taught.teach(x, y, weight, worth, held_NK=x @ line, test_N=test, train_N=~test)
+    kept = taught.Taught.of(nets.arrays())
+    for other in (again, kept):
+        assert other is not None
+        np.testing.assert_array_equal(other.blended(x[:50], x[:50] @ line), nets.blended(x[:50], x[:50] @ line))
+    noise = rng.normal(size=(6000, 2))
+    assert taught.teach(x, noise, weight, worth, held_NK=0 * noise, test_N=test, train_N=~test)[0] is None
 
 
 def test_default_actor_speaks() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.tags import platform_tags
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -143,6 +144,24 @@ class Small:
         return subprocess.run([self.root / "demo"], env=environment, capture_output=True, text=True, timeout=600)
 
 
+def wheel_of(folder: Path, tag: str) -> Path:
+    """A wheel of `tiny` for machines of this tag, whose code says the tag."""
+    wheel = folder / f"tiny-1.0-{tag}.whl"
+    files = {
+        "tiny.py": f"tag = {tag!r}\n",
+        "tiny-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        "tiny-1.0.dist-info/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
+    }  # fmt: skip
+    record = ""
+    with zipfile.ZipFile(wheel, "w") as made:
+        for name, text in files.items():
+            made.writestr(name, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{name},sha256={digest},{len(text)}\n"
+        made.writestr("tiny-1.0.dist-info/RECORD", record + "tiny-1.0.dist-info/RECORD,,\n")
+    return wheel
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Small:
     root, wheels = tmp_path / "a project", tmp_path / "wheels"
@@ -161,18 +180,7 @@ def small(tmp_path: Path) -> Small:
         "optional-dependencies = {}\n",
         encoding="utf-8",
     )
-    wheel = wheels / "tiny-1.0-py3-none-any.whl"
-    files = {
-        "tiny.py": "", "tiny-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
-        "tiny-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }  # fmt: skip
-    record = ""
-    with zipfile.ZipFile(wheel, "w") as made:
-        for name, text in files.items():
-            made.writestr(name, text)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-            record += f"{name},sha256={digest},{len(text)}\n"
-        made.writestr("tiny-1.0.dist-info/RECORD", record + "tiny-1.0.dist-info/RECORD,,\n")
+    wheel = wheel_of(wheels, "py3-none-any")
     project = Small(root, wheels, hashlib.sha256(wheel.read_bytes()).hexdigest())
     project.lock()
     return project
@@ -245,6 +253,24 @@ def test_without_a_network_it_says_so(with_uv: Small) -> None:
     nowhere = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_FIND_LINKS": ""}
     nowhere |= {"UV_HTTP_RETRIES": "0", "PIP_RETRIES": "0", "UV_CACHE_DIR": str(with_uv.root / "cache")}
     assert "index was not reached" in one_sentence(with_uv.run(**nowhere))
+
+
+def test_of_several_indexes_the_file_for_this_machine_is_taken(with_uv: Small, tmp_path: Path) -> None:
+    indexes, hashes = [], ["0" * 64]  # and one of another machine's file
+    for name, tag in (("first", "py3-none-any"), ("second", f"py3-none-{next(platform_tags())}")):
+        folder = tmp_path / name / "tiny"
+        folder.mkdir(parents=True)
+        wheel = wheel_of(folder, tag)
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        (folder / "index.html").write_text(f'<a href="{wheel.name}#sha256={digest}">{wheel.name}</a>', encoding="utf-8")
+        indexes.append((tmp_path / name).as_uri())
+        hashes.append(digest)
+    with_uv.lock(" --hash=sha256:".join(hashes))
+    places = {"PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": indexes[0],
+              "PIP_EXTRA_INDEX_URL": " ".join(indexes)}  # fmt: skip
+    done = with_uv.run(**places)
+    assert done.returncode == 0, done.stderr
+    assert "none-any" not in Path(done.stdout.strip()).read_text(encoding="utf-8")
 
 
 def test_a_moved_venv_and_another_python(with_uv: Small, tmp_path: Path) -> None:

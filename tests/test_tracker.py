@@ -39,7 +39,7 @@ class _Meshes:
         if not rgb.any():
             return []
         at = np.linspace(0.0, 1.0, POINTS)
-        return [SimpleNamespace(x=0.5 + (t - 0.5) * 0.4, y=0.5 + (t - 0.5) * 0.48, z=0.0) for t in at]
+        return [SimpleNamespace(x=0.5 + (t - 0.5) * 0.4, y=0.5 - (t - 0.5) * 0.48, z=0.0) for t in at]
 
 
 class _Detector:

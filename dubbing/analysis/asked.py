@@ -18,7 +18,7 @@ from dubbing.errors import ManifestError, several
 from dubbing.manifest import Dub, Parts, Title
 from dubbing.records import Shot
 
-__all__ = ["Ranges", "ShownFilm", "asked", "characters_asked", "within"]
+__all__ = ["Ranges", "ShownFilm", "asked", "characters_asked", "stretch_of", "within"]
 
 Ranges = tuple[tuple[int, int], ...]
 """Frames [start, end) of a film, increasing, apart from each other."""
@@ -127,6 +127,12 @@ def _read(parts: Parts | None, at: Location, film: ShownFilm) -> tuple[list[_Str
                     f"{one.text} and {other.text} overlap; the parts under {at[-1]!r} must lie apart.", at=other.at
                 )
     return known, unknown
+
+
+def stretch_of(kind: str, text: str, at: Location, film: ShownFilm) -> tuple[int, int]:
+    """The frames [start, end) of one part of a film, as `Parts` has it. Raises ManifestError with this `at`."""
+    found = _stretch(kind, text, at, film)
+    return found.start, found.end
 
 
 def _stretch(kind: str, text: str, at: Location, film: ShownFilm) -> _Stretch:

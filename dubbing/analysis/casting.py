@@ -1,14 +1,16 @@
-"""Which person of a title each character's pictures show. Numbers only: no picture, no file."""
+"""Which person of a title each character's pictures show, and who is who in another title. Numbers only: no picture, no
+file."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from dubbing.analysis.identity import Signature, alikeness
+from dubbing.analysis.identity import NEAR, Signature, alikeness
 
-__all__ = ["CLEAR", "LIKE", "assigned", "by_descriptors", "by_signatures"]
+__all__ = ["CLEAR", "LIKE", "Looks", "assigned", "by_descriptors", "by_signatures", "same_people"]
 
 # Distance of a picture from a person. Measured on single frames against the tracks of other shots: of one person half
 # lie within 0.41 and three of four within 0.48; of two people none of 8,797 within 0.48.
@@ -19,6 +21,16 @@ _ALIKE, _SPREAD = (
     4.0,
 )  # alikeness (-2 to 2) of one person from here on; what of it is one distance
 _LEAST_FRAMES = 3
+_OTHER = 0.60  # distance from which on faces under one name are two people's: a part may be cast anew
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """By what a person may be known in another title. names: of the characters; described: float32 (F, 128), a
+    descriptor of each of the person's tracks, none where there are none."""
+
+    names: tuple[str, ...]
+    described: np.ndarray
 
 
 def by_descriptors(pictures: Sequence[np.ndarray], tracks: Sequence[np.ndarray | None]) -> float:
@@ -64,3 +76,41 @@ def assigned(
         else:
             owner[p] = c
     return owner, unsure
+
+
+def same_people(here: Mapping[int, Looks], there: Mapping[int, Looks]) -> tuple[dict[int, int], list[str]]:
+    """Who of another title is who of this one, by number: by the one name that both have, else by their faces alone.
+
+    Returns that of everybody there who is known for sure, and a clause without a stop for everybody who may be
+    somebody here and is not known for sure.
+    """
+    same: dict[int, int] = {}
+    unsure: list[str] = []
+    for other, look in there.items():
+        far = {n: _apart(look.described, one.described) for n, one in here.items()}
+        who = f"person {other + 1}" + (f" ({', '.join(look.names)})" if look.names else "")
+        named = [n for n, one in here.items() if set(one.names) & set(look.names)]
+        if named:
+            if len(look.names) > 1 or len(named) > 1 or len(here[named[0]].names) > 1:
+                unsure.append(f"{who} has a name that several people have, and is not used")
+            elif far[named[0]] > _OTHER and np.isfinite(far[named[0]]):
+                unsure.append(f"{who} has the name of person {named[0] + 1} here and another face, and is not used")
+            else:
+                same[other] = named[0]
+            continue
+        near = sorted((f, n) for n, f in far.items() if f <= LIKE and not (look.names and here[n].names))
+        if not near:
+            continue
+        clear = len(near) == 1 or near[1][0] - near[0][0] >= CLEAR
+        if near[0][0] <= NEAR and clear:
+            same[other] = near[0][1]
+        else:
+            unsure.append(f"{who} may be person {near[0][1] + 1} here, which is not sure enough to be used")
+    return same, unsure
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean distance between the tracks of two people; inf where it is not known."""
+    if not len(one) or not len(other):
+        return np.inf
+    return float(np.linalg.norm(one[:, None].astype(np.float64) - other[None], axis=2).mean())

@@ -2,8 +2,9 @@
 
 Faces are searched for a few times a second; between searches each known face's mesh is fitted in a
 square that moves only when it must. Every face has a mesh tracker of its own, which starts without memory,
-so a shot's result does not depend on what the worker saw before. Pictures come one at a time and
-only the last few are kept. Nothing here is smoothed; it knows no file and no film time.
+so a shot's result does not depend on what the worker saw before. The networks know heads that stand upright: those
+that lie or hang are shown to them turned by a quarter or a half, and searched for so where no face is followed.
+Pictures come one at a time and only the last few are kept. Nothing here is smoothed; it knows no file and no film time.
 """
 
 from __future__ import annotations
@@ -16,9 +17,25 @@ import cv2
 import numpy as np
 
 from dubbing.analysis.identity import PORTRAIT_PX, portrait
-from dubbing.face import OUTER_LIPS, yaw_deg
+from dubbing.analysis.occluders import unwrapped
+from dubbing.face import OUTER_LIPS, roll_deg, yaw_deg
 from dubbing.media import Picture
-from dubbing.mesh import MESH_PX, Box, Detector, Hands, Meshes, blank, centre, inside, overlap
+from dubbing.mesh import (
+    MESH_PX,
+    Box,
+    Detector,
+    Hands,
+    Meshes,
+    blank,
+    box_back,
+    centre,
+    inside,
+    overlap,
+    points_back,
+    points_turned,
+    turn_of,
+    turned,
+)  # fmt: skip
 
 __all__ = ["Follower", "Found", "box_of"]
 
@@ -29,6 +46,10 @@ _MIN_AGREEMENT = 0.3  # part of the searches that must have found a face where t
 _MIN_HAND_PX = 64.0  # a smaller face is not dubbed, so hands before it do not matter
 _PORTRAIT_EVERY = 4
 _FRONTAL_DEG = 30.0
+_TURNED_SCORE = 0.7  # of a face that is found in a turned picture alone
+
+
+_Seen = tuple[float, Box, int]  # score 0..1, box in the picture, the turn in which it was found
 
 
 def box_of(mesh_P3: np.ndarray) -> Box:
@@ -43,7 +64,8 @@ class Found:
 
     meshes: (478, 3) float32 pixels, by the number of each frame it was seen in; searches, agreed: how
     often the picture was searched while it was followed, and how often a face was found there;
-    cover: part of the mouth behind a hand, 0..1, by frame, where that was looked at; portrait_HWC:
+    cover: part of the mouth behind a hand, 0..1, by frame, where that was looked at; skins: the lower face of each
+    frame, see `occluders.unwrapped`; portrait_HWC:
     sum of `portraits` aligned pictures (see `identity`).
     """
 
@@ -51,6 +73,7 @@ class Found:
     searches: int = 0
     agreed: int = 0
     cover: dict[int, float] = field(default_factory=dict)
+    skins: dict[int, np.ndarray] = field(default_factory=dict)
     portrait_HWC: np.ndarray = field(default_factory=lambda: np.zeros((PORTRAIT_PX, PORTRAIT_PX, 3)))
     portraits: int = 0
 
@@ -70,8 +93,9 @@ class _Face:
     found: Found
     model: Any
     box: Box
+    turn: int = 0  # quarter turns to the left after which it stands upright
     square: tuple[int, int, int] = (0, 0, 0)
-    cut: tuple[int, int, int] = (0, 0, 1)  # the square that the last small picture shows
+    cut: tuple[int, int, int, int] = (0, 0, 1, 0)  # the square that the last small picture shows, and its turn
     rgb_HWC: np.ndarray = field(default_factory=lambda: np.zeros((MESH_PX, MESH_PX, 3), np.uint8))
     fresh: bool = True  # the square has just moved: what the model remembers lies elsewhere in it
     lost: int = 0  # frames since it was seen
@@ -136,11 +160,15 @@ class Follower:
         if len(face.found.meshes) % _PORTRAIT_EVERY == 0:
             self._portray(face, mesh)
         face.found.meshes[picture.frame] = mesh
+        face.found.skins[picture.frame] = unwrapped(face.rgb_HWC, self._in_cut(face, mesh))
         face.box, face.lost = box_of(mesh), 0
         x, y, side = face.square
         size = max(face.box[2:])
         off = np.abs(centre(face.box) - (x + side / 2, y + side / 2)).max()
-        if off > 0.13 * side or not 0.8 < size * _CROP / side < 1.25:
+        turn = turn_of(float(roll_deg(mesh[None])[0]), face.turn)
+        if turn != face.turn:
+            self._restart(face, face.box, turn)
+        elif off > 0.13 * side or not 0.8 < size * _CROP / side < 1.25:
             self._aim(face)
         return True
 
@@ -151,8 +179,8 @@ class Follower:
         face.square, face.fresh = (int(x) // 2 * 2, int(y) // 2 * 2, side), True
 
     def _fit(self, face: _Face, picture: Picture) -> np.ndarray | None:
-        rgb = face.rgb_HWC = cv2.cvtColor(self._cut(picture, face.square), cv2.COLOR_BGR2RGB)
-        face.cut = face.square
+        rgb = face.rgb_HWC = turned(cv2.cvtColor(self._cut(picture, face.square), cv2.COLOR_BGR2RGB), face.turn)
+        face.cut = (*face.square, face.turn)
         points = self._meshes.fit(face.model, rgb)
         if points and face.fresh and face.found.meshes:
             points = self._meshes.fit(face.model, rgb)  # now with its memory in the right place
@@ -161,13 +189,14 @@ class Follower:
         face.fresh = False
         x, y, side = face.square
         mesh = np.array([(p.x, p.y, p.z) for p in points], np.float32) * np.float32(side)
+        mesh = points_back(mesh, (side, side), face.turn)
         mesh[:, :2] += np.array([x, y], np.float32)
         return mesh if self._plausible(box_of(mesh), face) else None
 
     def _in_cut(self, face: _Face, mesh: np.ndarray) -> np.ndarray:
-        """Mesh points (478, 2) in pixels of the face's last small picture."""
-        x, y, side = face.cut
-        return (mesh[:, :2] - (x, y)) * (MESH_PX / side)
+        """Mesh points (478, 2) in pixels of the face's last small picture, in which it stands upright."""
+        x, y, side, turn = face.cut
+        return points_turned(mesh[:, :2] - (x, y), (side, side), turn) * (MESH_PX / side)
 
     def _portray(self, face: _Face, mesh: np.ndarray) -> None:
         if abs(float(yaw_deg(mesh[None])[0])) < _FRONTAL_DEG:
@@ -217,22 +246,27 @@ class Follower:
         scale = max(1.0, max(width, height) / SEARCH_PX)
         small = picture.bgr(width=round(width / scale))
         scale = width / small.shape[1]
-        boxes: list[Box] = [tuple(v * scale for v in box) for _, box in self._detector.find(small, tiles)]  # type: ignore[misc]
+        turns = sorted({0, *(face.turn for face in self._awake)})
+        boxes = [one for turn in turns for one in self._seen(small, turn, scale, tiles and turn == 0)]
+        if tiles and not boxes and not self._awake:
+            beside = [one for turn in (1, 2, 3) for one in self._seen(small, turn, scale, tiles=False)]
+            boxes = [one for one in beside if one[0] >= _TURNED_SCORE]
+        boxes = _apart(boxes)
         for face in self._awake:
-            mine = next((b for b in boxes if _same_face(b, face.box)), None)
+            mine = next((one for one in boxes if _same_face(one[1], face.box)), None)
             face.confirmed = mine is not None
             if mine is not None:
                 boxes.remove(mine)
                 if face.lost:
-                    self._restart(face, mine)
+                    self._restart(face, *mine[1:])
                     self._follow(face, picture)
             if not face.lost:
                 face.found.searches += 1
                 face.found.agreed += face.confirmed
                 face.sure = picture.frame if face.confirmed else face.sure
-        for box in boxes:
+        for _, box, turn in boxes:
             face = self._strayed(box) or self._wake(box) or self._new(box)
-            self._restart(face, box)
+            self._restart(face, box, turn)
             if not self._follow(face, picture):
                 self._aim(face, grow=0.75)
                 self._follow(face, picture)
@@ -241,6 +275,13 @@ class Follower:
             face.confirmed, face.sure = True, picture.frame
             if not face.lost:
                 self._look_back(face)
+
+    def _seen(self, small: np.ndarray, turn: int, scale: float, tiles: bool) -> list[_Seen]:
+        """The faces in a picture turned by so many quarters, their boxes in pixels of the film's own."""
+        size = (small.shape[1], small.shape[0])
+        found = self._detector.find(turned(small, turn), tiles)
+        boxes = [(score, box_back(box, size, turn)) for score, box in found]
+        return [(score, (x * scale, y * scale, w * scale, h * scale), turn) for score, (x, y, w, h) in boxes]
 
     def _new(self, box: Box) -> _Face:
         face = _Face(Found(), self._meshes.lend(), box)
@@ -261,9 +302,9 @@ class Follower:
                 return face
         return None
 
-    def _restart(self, face: _Face, box: Box) -> None:
+    def _restart(self, face: _Face, box: Box, turn: int) -> None:
         blank(face.model)
-        face.box = box
+        face.box, face.turn = box, turn
         self._aim(face)
 
     def _wake(self, box: Box) -> _Face | None:
@@ -284,7 +325,7 @@ class Follower:
 
     def _look_back(self, face: _Face) -> None:
         """Follow a face that has just been found backwards, to where it appeared."""
-        back = _Face(face.found, self._meshes.lend(), face.box)
+        back = _Face(face.found, self._meshes.lend(), face.box, face.turn)
         self._aim(back)
         for picture in reversed(self._recent):
             if picture.frame in face.found.meshes or not self._follow(back, picture):
@@ -304,6 +345,17 @@ class Follower:
                 face.model = None
                 if face.found.meshes:
                     self._asleep.append(face)
+
+
+def _apart(seen: list[_Seen]) -> list[_Seen]:
+    """One of each face: of one that is seen in several turns, the best; where one turn alone was searched, all."""
+    if len({turn for *_, turn in seen}) < 2:
+        return seen
+    kept: list[_Seen] = []
+    for one in sorted(seen, key=lambda s: -s[0]):
+        if not any(_same_face(one[1], other[1]) for other in kept):
+            kept.append(one)
+    return kept
 
 
 def _same_face(a: Box, b: Box) -> bool:

@@ -9,6 +9,7 @@ rendered does not depend on windows at all. A film's windows are for its masters
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from dubbing.analysis.identity import Signature
 from dubbing.analysis.tracker import box_of
-from dubbing.face import yaw_deg
+from dubbing.face import height_px, yaw_deg
 from dubbing.mesh import overlap
 from dubbing.records import Track
 
@@ -83,15 +84,12 @@ def join_tracks(parts: Sequence[Sequence[tuple[Track, Signature]]], shot_id: str
         continue_faces(faces, part, lambda piece: piece[0])
     joined = [(_one([t for t, _ in face]), _look([s for _, s in face])) for face in faces]
     joined.sort(key=lambda pair: (-pair[0].height_px, pair[0].start_frame))
-    return [
-        (Track(f"{shot_id}/face_{n}", t.frames_N, t.mesh_NP3, t.seen_N, t.yaw_N, t.height_px), s)
-        for n, (t, s) in enumerate(joined, 1)
-    ]
+    return [(replace(t, id=f"{shot_id}/face_{n}"), s) for n, (t, s) in enumerate(joined, 1)]
 
 
 def _one(pieces: Sequence[Track]) -> Track:
     """One track of several that overlap, each used up to the middle of the frames that it shares with the next."""
-    mesh, seen, frames = [], [], []
+    mesh, seen, frames, hidden = [], [], [], []
     start = pieces[0].start_frame
     for n, piece in enumerate(pieces):
         last = n + 1 == len(pieces)
@@ -99,12 +97,14 @@ def _one(pieces: Sequence[Track]) -> Track:
         at = slice(start - piece.start_frame, end - piece.start_frame)
         mesh.append(piece.mesh_NP3[at])
         seen.append(piece.seen_N[at])
+        hidden.append(piece.hidden[at])
         frames.append(piece.frames_N[at])
         start = end
     mesh_NP3 = np.concatenate(mesh)
     seen_N = np.concatenate(seen)
-    heights = [box_of(m)[3] for m in (mesh_NP3[seen_N] if seen_N.any() else mesh_NP3)]
-    return Track("", np.concatenate(frames), mesh_NP3, seen_N, yaw_deg(mesh_NP3), float(np.median(heights)))
+    height = height_px(mesh_NP3[seen_N] if seen_N.any() else mesh_NP3)
+    frames_N, hidden_N = np.concatenate(frames), np.concatenate(hidden)
+    return Track("", frames_N, mesh_NP3, seen_N, yaw_deg(mesh_NP3), height, hidden_N)
 
 
 def _look(signatures: Sequence[Signature]) -> Signature:

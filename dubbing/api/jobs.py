@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dubbing import config as configs
-from dubbing import estimate, generators, preflight
+from dubbing import estimate, generators, lending, preflight
 from dubbing import manifest as manifests
 from dubbing.api.log import RunLog
 from dubbing.api.progress import FiguresFile
@@ -105,6 +105,8 @@ def plan(
         pooled = estimate.Rates.pooled(tried, job.generator.name, settings.sync.expert, engine)
         rates = replace(pooled, startup_s=rates.startup_s)
     work = Job(job, out, settings)
+    for title in job.titles:
+        lending.foreseen(work, title)
     expected = estimate.estimate(work, rates, _slots(settings, engine, workers), gpus=gpus, engine=engine)
     titles = {t.id: t for t in job.titles}
     tasks = tuple(
@@ -191,7 +193,8 @@ def ready(
     manifest: Manifest | Path | str, out: Path | str, config: Config | Path | str | None, engine: str,
     on_check: Callable[[Findings], None] | None,
 ) -> tuple[Manifest, Config, Store, Findings]:  # fmt: skip
-    """What a run works with, once all that it needs was looked at. Raises as `run`, before anything is started."""
+    """What a run works with, once all that it needs was looked at and what other runs lend it was taken. Raises as
+    `run`, before anything is started."""
     job, settings = manifest_of(manifest), settings_of(config)
     known_engine(engine)
     store = open_store(out)
@@ -199,6 +202,7 @@ def ready(
     found.raise_first()
     if on_check is not None:
         on_check(found)
+    lending.take(Job(job, store, settings))
     return job, settings, store, found
 
 

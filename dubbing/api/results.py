@@ -258,6 +258,7 @@ class DubResults:
             "counts": self.counts,
             "reasons": dict(Counter(r["reason"] for r in self._rows if r["reason"])),
             "excluded_frames": sum(r.get("excluded_frames") or 0 for r in self._rows),
+            "covered_frames": sum(r.get("covered_frames") or 0 for r in self._rows),
             "mixed_frames": sum(r.get("mixed_frames") or 0 for r in self._rows),
             "needs_review": self.needs_review,
             **{n: _mean(dubbed, n) for n in ("lse_d", "lse_c", "source_lse_d", "source_lse_c")},

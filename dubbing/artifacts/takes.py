@@ -71,6 +71,10 @@ class Take(Artifact):
     """The generator as a manifest names it: `name` and `settings`."""
     doubt: str | None = None
     """Why somebody should look, where the evidence for what was decided is thin."""
+    occluded_frames: int = 0
+    """Frames in which its faces speak the dub and are not rendered, because their mouths are hidden."""
+    covered_frames: int = 0
+    """Patches that leave out something that lies over the face."""
 
     @property
     def rendered(self) -> tuple[TakeFace, ...]:

@@ -1,8 +1,8 @@
 """The faces of one shot: tracks and what each looks like, stored compactly once per title.
 
 A track covers every frame from a face's first to its last in the shot; where it was out of sight the mesh is
-interpolated linearly and `seen_N` is False, as it is where a hand lies before the mouth. Meshes are as measured,
-never smoothed.
+interpolated linearly and `seen_N` is False, as it is where something lies before the mouth, or the picture's edge cuts
+it off (`hidden_N`). Meshes are as measured, never smoothed.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ import numpy as np
 
 from dubbing.analysis.identity import Signature
 from dubbing.artifact import Artifact
-from dubbing.records import Track
+from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Track
 
 __all__ = [
-    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "good_frames", "in_sight", "load_by_track",
-    "load_signatures", "load_tracks", "save_by_track", "save_signatures", "save_tracks", "size_and_turn", "together",
-    "unfit",
+    "BRIDGE_S", "USABLE_PART", "FaceTracks", "Limits", "TrackSummary", "clear_frames", "facing", "good_frames",
+    "hidden_reason", "in_sight", "load_by_track", "load_signatures", "load_tracks", "save_by_track", "save_signatures",
+    "save_tracks",
+    "size_and_turn", "together", "unfit",
 ]  # fmt: skip
 
 BRIDGE_S = Fraction(2, 5)
 FILE, SIGNATURES = "tracks.npz", "faces.npz"
 USABLE_PART = 0.3  # of what a face says
+_CHIN, _FOREHEAD = 152, 10  # points of the mesh
+_CLEAR_PX = 160.0  # height of a face from which on its mouth is as clear as can be
+_CLEAR_DEG, _UNCLEAR_DEG = 15.0, 55.0  # turns of a head up to which it is, and from which on it hardly is
 _STEP_PX = 1 / 32  # stored precision of a mesh whose points fit it, else coarser by powers of two
 
 
@@ -44,11 +48,15 @@ class TrackSummary:
     seen_frames: int
     """Frames in which the mouth was seen."""
     unseen_frames: int
-    """Frames that were bridged, or in which something lay before the mouth."""
+    """Frames that were bridged, or in which the mouth was hidden."""
     face_px: float
     """Median height of the face in pixels."""
     yaw_deg: float
     """Median turn of the head in degrees, positive to the picture's right."""
+    occluded_frames: int = 0
+    """Frames in which something lay before the mouth."""
+    out_of_frame_frames: int = 0
+    """Frames in which the picture's edge cut the lips."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +85,28 @@ def size_and_turn(track: Track) -> tuple[float, float]:
 
 
 def in_sight(track: Track, rate: Fraction) -> np.ndarray:
-    """Frames of a track that may be rendered, bool (N,): where the mouth is seen, and gaps of up to BRIDGE_S."""
+    """Frames of a track that may be rendered, bool (N,): where the mouth is seen, and gaps of up to BRIDGE_S in which
+    nothing is known to hide it."""
     longest = int(rate * BRIDGE_S)
     usable = track.seen_N.copy()
     at = np.flatnonzero(track.seen_N)
     for a, b in zip(at[:-1], at[1:], strict=True):
         if 1 < b - a <= longest + 1:
             usable[a:b] = True
-    return usable
+    return usable & (track.hidden == 0)
+
+
+def facing(track: Track, max_yaw_deg: float) -> np.ndarray:
+    """Frames in which the head is turned no further than that to either side, bool (N,), by the median of five, so that
+    a head that stays near the limit does not come and go."""
+    padded = np.pad(np.abs(track.yaw_N).astype(np.float32), 2, "edge")
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1) <= max_yaw_deg)
+
+
+def hidden_reason(track: Track, here_N: np.ndarray) -> str:
+    """Why a mouth is not in sight in most of some frames, bool (N,): a reason code."""
+    codes = track.hidden[here_N]
+    return HIDDEN[OUT_OF_FRAME if (codes == OUT_OF_FRAME).sum() > (codes == OCCLUDED).sum() else OCCLUDED]
 
 
 @dataclass(frozen=True)
@@ -106,9 +128,9 @@ def unfit(track: Track, says_N: np.ndarray, rate: Fraction, limits: Limits) -> s
         return "too_small"
     seen = in_sight(track, rate)[says_N]
     if float(seen.mean()) < USABLE_PART:
-        return "occluded"
-    facing = (np.abs(track.yaw_N) <= limits.max_yaw_deg)[says_N]
-    return "profile" if float((seen & facing).mean()) < USABLE_PART else None
+        return hidden_reason(track, says_N)
+    turned_in = facing(track, limits.max_yaw_deg)[says_N]
+    return "profile" if float((seen & turned_in).mean()) < USABLE_PART else None
 
 
 def good_frames(track: Track, count: int) -> list[int]:
@@ -118,6 +140,15 @@ def good_frames(track: Track, count: int) -> list[int]:
     parts = np.array_split(seen, max(1, min(count, len(seen))))
     best = [int(part[np.argmin(np.abs(track.yaw_N[part]))]) for part in parts if len(part)]
     return [track.start_frame + n for n in best]
+
+
+def clear_frames(track: Track) -> np.ndarray:
+    """How clearly the mouth is seen in each frame of a track, float64 (N,): 0 where it is not, 1 where a large face
+    looks straight ahead."""
+    height_N = np.linalg.norm(track.mesh_NP3[:, _CHIN, :2] - track.mesh_NP3[:, _FOREHEAD, :2], axis=-1)
+    size_N = np.clip(height_N / _CLEAR_PX, 0.1, 1)
+    turn_N = np.clip(1 - (np.abs(track.yaw_N.astype(np.float64)) - _CLEAR_DEG) / (_UNCLEAR_DEG - _CLEAR_DEG), 0.1, 1)
+    return np.where(track.seen_N, np.round(size_N * turn_N, 6), 0.0)
 
 
 def save_signatures(folder: Path | str, signatures: list[Signature]) -> None:
@@ -165,6 +196,7 @@ def save_tracks(folder: Path | str, tracks: list[Track]) -> None:
         data[f"step_{n}"] = np.array(step, np.float32)
         data[f"frames_{n}"] = track.frames_N.astype(np.int32)
         data[f"seen_{n}"] = track.seen_N
+        data[f"hidden_{n}"] = track.hidden
         data[f"yaw_{n}"] = track.yaw_N.astype(np.float16)
         data[f"height_px_{n}"] = np.array(track.height_px, np.float32)
     np.savez_compressed(Path(folder) / FILE, **data)
@@ -185,6 +217,7 @@ def load_tracks(folder: Path | str) -> list[Track]:
                     seen_N=data[f"seen_{n}"],
                     yaw_N=data[f"yaw_{n}"].astype(np.float32),
                     height_px=float(data[f"height_px_{n}"]),
+                    hidden_N=data[f"hidden_{n}"],
                 )
             )
     return tracks

@@ -199,6 +199,7 @@ Examples:
   dub run reel.yaml --preview       a few seconds of the worst and best shots, beside the original
   dub run reel.yaml --draft         quick and coarse, to look at timing; named reel.fr.draft.mp4
   dub run reel.yaml --only 01:02:03:00-01:02:10:00 --shots 2,5-7      these parts alone, in whole masters
+  dub run reel.yaml --from out/one  learn how mouths move from another episode's run too
   dub run reel.yaml --log-format json 2> events.jsonl
   dub run -- -odd-name.yaml         a name that begins with a dash comes after --
 

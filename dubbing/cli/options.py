@@ -103,7 +103,7 @@ def out_option(default: str, kind: click.ParamType = PLACE) -> Any:
 
 
 def parts_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which parts of a film are asked for."""
+    """Which parts of a film are asked for, and from what besides it its actors are learnt."""
     options = (
         click.option(
             "--only", multiple=True, metavar="RANGE",
@@ -117,15 +117,22 @@ def parts_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--leave", multiple=True, metavar="RANGE",
             help="Keep the source's picture in this part, also as shots:2,5-7 or characters:ANNA; repeatable.",
         ),
+        click.option(
+            "--from", "also", type=PLACE, multiple=True, metavar="OUT2",
+            help="Learn how the same people's mouths move from another run too, as of another episode: its --out; "
+            "repeatable.",
+        ),
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def narrowed(job: Manifest, only: Sequence[str], shots: Sequence[str], leave: Sequence[str]) -> Manifest:
+def narrowed(
+    job: Manifest, only: Sequence[str], shots: Sequence[str], leave: Sequence[str], also: Sequence[Path | Uri]
+) -> Manifest:  # fmt: skip
     """A job with what `parts_options` say over its manifest. Raises ManifestError."""
-    return job.narrowed([*only, *(f"shots:{one}" for one in shots)], leave)
+    return job.narrowed([*only, *(f"shots:{one}" for one in shots)], leave).learning(also)
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:

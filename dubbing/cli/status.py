@@ -52,6 +52,9 @@ def told_status(found: Mapping[str, Any]) -> str:
         if d["excluded_frames"]:
             frames = several(d["excluded_frames"], "frame")
             parts.append(f"{d['title']}/{d['language']}: {frames} excluded, as the manifest or its command said")
+        if d["covered_frames"]:
+            frames = several(d["covered_frames"], "frame")
+            parts.append(f"{d['title']}/{d['language']}: letters or a mask over faces kept in {frames}")
         if d["mixed_frames"]:
             frames = several(d["mixed_frames"], "frame")
             parts.append(f"{d['title']}/{d['language']}: {frames} in dissolves and fades, left as they are")

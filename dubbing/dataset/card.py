@@ -43,6 +43,8 @@ REASONS = {
     "off_screen": "the speaker is not in the picture",
     "profile": "the speaker is turned too far",
     "occluded": "the speaker's mouth is hidden",
+    "out_of_frame": "the picture's edge cuts the speaker's mouth",
+    "burned_in": "letters or a logo lie over the speaker's mouth",
     "dissolve": "people speak only where the picture dissolves or fades",
     "unreadable": "the file is broken",
     "error": "dub failed on it; the next run tries it again",

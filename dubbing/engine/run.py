@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from dubbing import __version__
+from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.people import Cast
 from dubbing.config import Config
 from dubbing.engine.pool import Pool
@@ -82,6 +83,8 @@ def run_job(
         try:
             state.drain(lambda: _pool(engine, job, state))
             for title in job.manifest.titles:
+                for doubt in _learnt(job, title)["doubts"]:
+                    state.say(f"{title.id}: not learnt from: {doubt}")
                 for dub in title.dubs:
                     with during(f"publishing {title.id}/{dub.language}"):
                         summary.append(publish_dub(job, title, dub, state.failed))
@@ -103,6 +106,7 @@ def run_job(
             "frames_by_stage": dict(state.frames),
             "done_now": sum(state.made.values()), "found_done": state.found,
             "cast": {t.id: _cast(job, t) for t in job.manifest.titles if t.cast},
+            "actors": {t.id: _learnt(job, t) for t in job.manifest.titles if t.actors},
             "counts": dict(counts), "needs_review": review, "dubs": summary,
             "versions": versions(), "exit_status": code,
         }  # fmt: skip
@@ -124,6 +128,15 @@ def _cast(job: Job, title: Title) -> dict[str, dict[str, Any]]:
         }
         for name, member in (title.cast or {}).items()
     }  # fmt: skip
+
+
+def _learnt(job: Job, title: Title) -> dict[str, Any]:
+    """Of a title that is to learn from other runs: seconds of their dialogue that each of its actors was fitted on, by
+    the model's file, and what was not used and why."""
+    found: FittedActors | None = job.result(job.analysis(title).get(FittedActors)) if title.actors else None
+    if found is None:
+        return {"lent_s": {}, "doubts": []}
+    return {"lent_s": {found.model_files[n]: s for n, s in found.lent_s.items()}, "doubts": list(found.doubts)}
 
 
 def _made(summary: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

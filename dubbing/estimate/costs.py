@@ -31,7 +31,9 @@ __all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "asked_share", "decided_
 SCHEMA = "dub.cost.1"
 ENOUGH_FRAMES = 20_000  # once newer measurements of a stage cover this many, older ones are not used
 # The tasks of these name no frames, so the title's are counted.
-WHOLE_TITLE = frozenset({"source_audio", "audio", "people", "cast", "speakers", "actors", "turns", "sign"})
+WHOLE_TITLE = frozenset(
+    {"source_audio", "audio", "overlay_list", "people", "cast", "speakers", "actors", "donors", "turns", "sign"}
+)
 # Processor milliseconds of one core of the machine of LOG.md: a frame, a megapixel of picture, a face, a megapixel of
 # face (its height squared). Fitted on six clips, not on the reel. Frames of lipsync and sync are of dubbed shots.
 MIX: dict[str, tuple[float, float, float, float]] = {
@@ -42,10 +44,13 @@ MIX: dict[str, tuple[float, float, float, float]] = {
     "audio": (0.52, 0.0, 0.0, 0.0),
     "active": (0.0, 0.0, 13.0, 0.0),
     "descriptors": (0.0, 0.05, 4.0, 0.0),
+    "overlays": (1.0, 2.4, 1.4, 0.0),
+    "overlay_list": (0.01, 0.0, 0.0, 0.0),
     "people": (0.01, 0.0, 0.02, 0.0),
     "cast": (0.01, 0.0, 0.02, 0.0),
     "speakers": (0.03, 0.0, 0.23, 0.0),
     "actors": (0.01, 0.0, 0.4, 0.0),
+    "donors": (0.2, 0.5, 0.5, 0.0),
     "turns": (0.03, 0.0, 0.0, 0.0),
     "lipsync": (2.1, 5.7, 0.0, 92.0),
     "sync": (6.3, 0.5, 0.0, 64.0),
@@ -255,6 +260,8 @@ def _decided_work(
     if task.stage in WHOLE_TITLE | {"still", "shots", "master", "proof"}:
         frames = length if isinstance(task.inputs, Windowed) else task.frames or title_frames
         return Work(frames, frames * megapixels)
+    if task.stage == "overlays":  # most shots have one face that is large enough
+        return Work(length, length * megapixels, length)
     if task.stage in ("faces", "active", "descriptors"):
         found: FaceTracks | None = job.result(task) if task.kind.Result is FaceTracks else None
         if found is None:
@@ -292,7 +299,7 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
             work = works[task.id]
             if task.stage in ("master", "proof"):
                 work = replace(work, faces=patched[task.language or ""] * work.frames / frames)
-            elif task.stage in ("people", "cast", "speakers", "actors"):
+            elif task.stage in ("people", "cast", "speakers", "actors", "donors"):
                 work = replace(work, faces=tracked)
             costs[task.stage] = costs.get(task.stage, Cost()) + Cost(
                 task.window is None, round((task.span or frames) * asked), work, spent.seconds, spent.cpu_s

@@ -187,7 +187,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     known = decided_works(job, title, tasks, frames, megapixels)
     works = {t.id: known.get(t.id) or guess(t.stage, t.frames) * asked_share(job, title, t) for t in tasks}
     tracked = sum(works[t.id].faces for t in by_stage["faces"]) or frames * faces
-    of_faces = ("people", "cast", "speakers", "actors")
+    of_faces = ("people", "cast", "speakers", "actors", "donors")
     todo = [
         _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in of_faces else works[t.id],
               (*t.needs, *t.after), t.rank, t.weight, t.window is not None)
@@ -233,13 +233,19 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             expect_shot(f"faces {name}", shot, guess("faces", len(shot)), (f"shots {title.id}",))
             if job.face_descriptor:
                 expect(f"descriptors {name}", guess("descriptors", len(shot)), (f"faces {name}",), len(shot))
+            expect(f"overlays {name}", guess("overlays", len(shot)), (f"faces {name}",), len(shot))
             if job.active_speaker:
                 expect(f"active {name}", guess("active", len(shot)), (f"faces {name}", *sound), len(shot))
         before = (*sound, *(o.id for o in invented))
         whole = Work(frames, frames * megapixels, frames * faces)
+        expect(f"overlay_list {title.id}", whole, before)
         expect(f"people {title.id}", whole, before)
         expect(f"speakers {title.id}", whole, (f"people {title.id}",))
         expect(decided, whole, (f"speakers {title.id}",))
+    ready: tuple[str, ...] = (decided,)
+    if _lends(job, title, shots) and not by_stage["donors"] and not job.decided(title):
+        expect(f"donors {title.id}", Work(frames, frames * megapixels, frames * faces), (f"speakers {title.id}",))
+        ready = (decided, f"donors {title.id}")
     settled = _settled(job, title, shots, megapixels)
     for turn, dub in enumerate(title.dubs, rank):
         name = f"{title.id}/{dub.language}"
@@ -270,7 +276,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             lips, sync = f"lipsync {name}/{shot.id}", f"sync {name}/{shot.id}"
             work = settled.get(shot.id) or guess("lipsync", len(shot))
             work = work * (sum(b - a for a, b in mine) / len(shot))
-            expect_shot(lips, shot, work, (decided, said), turn)
+            expect_shot(lips, shot, work, (*ready, said), turn)
             expect_shot(sync, shot, work, (lips,), turn)
             ends.append((shot, (lips, sync)))
             patched += work.frames
@@ -280,6 +286,13 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             after = (f"master {name}",)
             expect_film(f"proof {name}", whole, [(shot, after) for shot in shots], turn)
     return [*todo, *invented], {o.id for o in invented}
+
+
+def _lends(job: Job, title: Title, shots: Sequence[Shot]) -> bool:
+    """Whether mouths of a title's shots are expected to be collected, as far as is known before the analysis."""
+    if job.config.quality == "draft" or job.made_of(title) is not None:
+        return False
+    return len(shots) > 1 and job.class_wants(job.manifest.generator.name, "donors")
 
 
 def _settled(job: Job, title: Title, shots: Sequence[Shot], megapixels: float) -> dict[str, Work]:

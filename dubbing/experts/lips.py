@@ -2,17 +2,18 @@
 
 A few principal components of the lips and jaw (canonical shape, so the head's turn and place are
 out; left and right averaged; rest and amplitude taken from the track itself) over 5 frames, and log-mel
-with silero-vad's encoding over the same 0.2 s, each through a small perceptron into one space; several
-members trained from different starts stand side by side. Trained by `shipped_weights/sync.py`; the card
-is `lips.md`. It reads no picture and no file but its weights, and runs in numpy alone. On another device than the
-processor its perceptrons run in torch, with the same results but for rounding. A stretch takes milliseconds either
-way, so it asks for no GPU.
+over the same 0.2 s (free of voice and microphone: the stretch's own mean speech taken out), each through a small
+perceptron into one space; several members trained from different starts stand side by side. It shares no feature
+and no sentence with the prior of `rewrite`, so that a dub is not judged by its own teacher. Trained by
+`shipped_weights/sync.py`; the card is `lips.md`. It reads no picture and no file but its weights, and runs in numpy
+alone. On another device than the processor its perceptrons run in torch, with the same results but for rounding. A
+stretch takes milliseconds either way, so it asks for no GPU.
 
 What goes out is scaled so that lips and unrelated sound are 10 apart on average (root mean square),
 and the zeros beyond a stretch's ends are as far as unrelated sound: they favour no shift.
 
-Axes: N frames, n instants at 25 fps, V windows, T steps at 50 Hz, P points, K components, C codes, M members,
-E embedding.
+Axes: N frames, n instants at 25 fps, V windows, T columns of log-mel at 100 Hz, B bands, P points, K components,
+M members, E embedding.
 """
 
 from __future__ import annotations
@@ -21,33 +22,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from dubbing import models
 from dubbing.errors import ModelError
 from dubbing.experts.lse import FPS, WINDOW, instants, windows_in
 from dubbing.face import INNER_LIPS, JAW, OUTER_LIPS, canonical
 from dubbing.models import Model
-from dubbing.networks import voice_encoder
-from dubbing.sound import RATE_HZ, log_mel
+from dubbing.sound import HOP, RATE_HZ, log_mel
 from dubbing.store import content_key
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["BANDS", "PER_FRAME", "POINTS", "STEPS", "STEP_HZ", "WEIGHTS", "Lips", "centred", "codes", "levelled",
-           "mouth", "relax", "sound_columns", "speech_steps"]  # fmt: skip
+__all__ = ["BANDS", "COLUMNS", "PER_FRAME", "POINTS", "WEIGHTS", "Lips", "centred", "levelled", "mouth",
+           "mouth_of", "relax", "sound_columns", "speech_columns"]  # fmt: skip
 
 WEIGHTS = Path(__file__).with_name("lips.npz")
-STEP_HZ = 50
-STEPS = 10  # under a window
-PER_FRAME = STEP_HZ // FPS
+PER_FRAME = RATE_HZ // HOP // FPS  # columns
+COLUMNS = WINDOW * PER_FRAME  # under a window
 BANDS = 20
+UNIT, LOWEST, HIGHEST = 2.0, -4.0, 3.0  # nats in a unit of what the perceptrons hear, and its range in units
 _LOUD = 0.06  # root mean square that speech is brought to
 _MOST_GAIN = 30.0
-_REST_FRAMES = 12.0  # how many frames of a stretch weigh as much as what is usual
-_REST_STEPS = 50.0  # how many steps of its speech do
-_NATS = 4.0  # speech is what lies within this much of the loudest twentieth
+REST_FRAMES = 12.0  # how many frames of a stretch weigh as much as what is usual
+REST_COLUMNS = 100.0  # how many columns of its speech do
+NATS = 4.0  # speech is what lies within this much of the loudest twentieth
 
 
 def _pairs() -> tuple[tuple[int, int], ...]:
@@ -72,7 +71,12 @@ def mouth(mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
     then a light three-tap smoothing against the mesh's own jitter. Depth is left out: it is guessed,
     and cost accuracy on every speaker.
     """
-    shape = canonical(mesh_NP3)[0]
+    return mouth_of(canonical(mesh_NP3)[0], times_s_N)
+
+
+def mouth_of(shape_NP3: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
+    """The same of canonical shapes (N, 478, 3), as `face.canonical` gives them."""
+    shape = shape_NP3
     left, right = (shape[:, [pair[side] for pair in POINTS]] for side in (0, 1))
     flat_ND = ((left + right * (-1, 1, 1)) / 2)[..., :2].reshape(len(shape), -1)
     times = np.asarray(times_s_N, np.float64)
@@ -95,7 +99,7 @@ def relax(coef_nK: np.ndarray, deviation_K: np.ndarray, usual: float) -> np.ndar
     apart = coef_nK - coef_nK.mean(0)
     count = len(apart)
     energy = float((apart**2).sum() / count / (deviation_K**2).sum())
-    energy = (count * energy + _REST_FRAMES * usual) / (count + _REST_FRAMES)
+    energy = (count * energy + REST_FRAMES * usual) / (count + REST_FRAMES)
     return apart / (np.sqrt(energy) * np.sqrt(deviation_K * deviation_K.mean()))
 
 
@@ -111,30 +115,26 @@ def levelled(wave: np.ndarray) -> np.ndarray:
 
 
 def sound_columns(wave: np.ndarray) -> np.ndarray:
-    """Log-mel at one level, neighbouring bands averaged: float32 (2 T, BANDS), 100 a second, two for every code."""
+    """Log-mel at one level, neighbouring bands averaged: float32 (T, BANDS), 100 a second, column k centred on
+    k / 100 s."""
     mel = log_mel(levelled(wave))
-    columns = mel.reshape(len(mel), BANDS, -1).mean(2)
-    return np.pad(columns, ((0, len(columns) % 2), (0, 0)), mode="edge")
+    return np.asarray(mel.reshape(len(mel), BANDS, -1).mean(2), np.float32)
 
 
-def codes(wave: np.ndarray, basis_SC: np.ndarray) -> np.ndarray:
-    """silero-vad's encoding, smoothed over about 40 ms, along its main directions: float32 (T, C), step k centred on
-    k / 50 s. Raises ModelError where silero-vad is not as expected."""
-    smooth = gaussian_filter1d(voice_encoder.encoded(wave), 1.0, axis=0, mode="nearest")
-    return np.asarray(smooth @ basis_SC, np.float32)
+def speech_columns(columns_TB: np.ndarray) -> np.ndarray:
+    """Which columns of `sound_columns` are no pauses, by their level alone: bool (T,)."""
+    level = columns_TB.mean(1)
+    return np.asarray(level >= np.quantile(level, 0.95) - NATS)
 
 
-def speech_steps(columns_TB: np.ndarray) -> np.ndarray:
-    """Which steps of `sound_columns` are no pauses, by their level alone: bool (T,)."""
-    level = columns_TB.mean(1).reshape(-1, 2).mean(1)
-    return np.asarray(level >= np.quantile(level, 0.95) - _NATS)
-
-
-def centred(codes_TC: np.ndarray, speech_T: np.ndarray, level_C: np.ndarray) -> np.ndarray:
-    """Codes free of voice and microphone: the mean of the stretch's own speech out, which leans on the usual one."""
-    count = float(speech_T.sum())
-    own = codes_TC[speech_T].mean(0) if count else level_C
-    return np.asarray(codes_TC - (count * own + _REST_STEPS * level_C) / (count + _REST_STEPS), np.float32)
+def centred(columns_TB: np.ndarray, usual_B: np.ndarray) -> np.ndarray:
+    """Columns free of voice and microphone, in units of UNIT nats within LOWEST..HIGHEST, float32 (T, B): the mean of
+    the stretch's own speech is out, which leans on the usual spectrum usual_B, brought to the stretch's level."""
+    speech_TB = columns_TB[speech_columns(columns_TB)]
+    own_B = speech_TB.mean(0)
+    usual = usual_B - usual_B.mean() + own_B.mean()
+    mean_B = (len(speech_TB) * own_B + REST_COLUMNS * usual) / (len(speech_TB) + REST_COLUMNS)
+    return np.asarray(np.clip((columns_TB - mean_B) / UNIT, LOWEST, HIGHEST), np.float32)
 
 
 def _stacked(signal_TK: np.ndarray, length: int, step: int, count: int) -> np.ndarray:
@@ -155,13 +155,11 @@ class Lips:
         path = path or WEIGHTS
         stored = models.shipped_arrays(path, "the sync expert lips", "shipped_weights/sync.py")
         try:
-            encoder = str(stored["encoder"])
-            self._w = {key: value.astype(np.float32) for key, value in stored.items() if key != "encoder"}
-            self._usual = float(self._w["usual"])
+            self._w = {key: value.astype(np.float32) for key, value in stored.items()}
+            self._usual, self._spectrum = float(self._w["usual"]), self._w["spectrum"]
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(f"{path.name} lacks {error}, so it is not the weights of the sync expert lips.") from error
         self.hash12 = content_key(path)[:12]
-        self._encoder = encoder
         self.device = device
         self._there: dict[str, Tensor] = {}  # the perceptrons' arrays, where they do not run on the processor
         if device.partition(":")[0] != "cpu":
@@ -187,21 +185,15 @@ class Lips:
         return self._embed("video", _stacked(relax(coef, self._w["deviation"], self._usual), WINDOW, 1, count))
 
     def embed_sound(self, wave_16k: np.ndarray, start_s: float, windows: int) -> np.ndarray:
-        """The sound under each window: float32 (windows, E). Where the wave has ended there is silence.
-
-        Raises ModelError where another silero-vad is installed than the expert was trained with.
-        """
-        voice_encoder.check(self._encoder, "The sync expert lips")
+        """The sound under each window: float32 (windows, E). Where the wave has ended there is silence."""
         first = round(start_s * RATE_HZ)
-        length = ((windows - 1) * PER_FRAME + STEPS) * RATE_HZ // STEP_HZ
+        length = ((windows - 1) * PER_FRAME + COLUMNS) * HOP
         wave = np.zeros(length, np.float32)
         held = np.asarray(wave_16k[max(first, 0) : max(first + length, 0)], np.float32)
         begin = max(-first, 0)
         wave[begin : begin + len(held)] = held
-        columns = sound_columns(wave)
-        code = centred(codes(wave, self._w["voice_basis"]), speech_steps(columns), self._w["voice_level"])
-        rows = np.concatenate([columns.reshape(len(code), -1), code], 1)
-        return self._embed("sound", _stacked(rows, STEPS, PER_FRAME, windows))
+        heard = centred(sound_columns(wave), self._spectrum)
+        return self._embed("sound", _stacked(heard, COLUMNS, PER_FRAME, windows))
 
     def _embed(self, side: str, inputs_VI: np.ndarray) -> np.ndarray:
         """The members' perceptrons, side by side, unit length each, then the common scale."""

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dubbing import device as devices
 from dubbing import plugins
+from dubbing.analysis.overlays import KeepOut
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, PluginError
 from dubbing.models import Model
@@ -26,8 +27,9 @@ from dubbing.records import Line, Patch, Track
 __all__ = ["WANTS", "Generator", "Rendered", "RenderRequest", "Settings", "create", "find", "names", "schemas",
            "settings"]  # fmt: skip
 
-WANTS = frozenset({"actors"})
-"""What a generator may want of a title's analysis. actors: models fitted on the title's own dialogue."""
+WANTS = frozenset({"actors", "donors"})
+"""What a generator may want of a title's analysis. actors: models fitted on the title's own dialogue; donors: stores of
+the mouths of each actor's shots."""
 _CLASS = ("version", "Settings", "published", "wants", "profits_from_gpu", "size_bytes", "check", "render")
 
 
@@ -38,10 +40,13 @@ class RenderRequest:
     source: the film; picture_wh: its upright size in pixels; lines: where the mouth is to be
     re-rendered, frames of the title; wave: float32 mono 16 kHz dub sound, sample 0 at the start of
     frame 0 of the track; speech_N: bool, per frame of the track, whether this face speaks in the dub;
-    actor: file of the actor fitted by the title's analysis, or None; window: only patches of frames [a, b) are
+    actor: file of the actor fitted by the title's analysis, or None; donors: file of the store of that person's mouths
+    in all shots of the title, or None; window: only patches of frames [a, b) are
     to be yielded, the same as without it, or None for all; still: whether the film is made of a photograph; draft:
     whether speed counts more than detail, because the picture is delivered at half its size: a generator may do less;
-    scratch: a folder on disk for what is too large to be held (None: the system's own), left empty.
+    scratch: a folder on disk for what is too large to be held (None: the system's own), left empty; overlays: what lies
+    over the picture: patches get no weight there afterwards, and a generator that moves pixels of the film takes them
+    from pictures without it (`KeepOut.cleaned`); None where nothing does.
     """
 
     source: Path
@@ -56,6 +61,8 @@ class RenderRequest:
     still: bool = False
     draft: bool = False
     scratch: Path | None = None
+    donors: Path | None = None
+    overlays: KeepOut | None = None
 
     def wants(self, frame: int) -> bool:
         """Whether a frame's patch is to be yielded."""

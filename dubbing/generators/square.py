@@ -214,7 +214,7 @@ class CropPlan:
         self.mesh_NP2 = smooth(track.mesh_NP3[..., :2], reach)
         self.boxes_N4 = boxes = raised(boxes_of(track.mesh_NP3, reach), self.mesh_NP2)
         self.places: list[Place] = places(boxes, work.picture_wh)
-        self._picture_wh = work.picture_wh
+        self._picture_wh, self._overlays = work.picture_wh, work.overlays
         begins = timeline.time(first)
         self.times = [timeline.time(first + n) - begins for n in range(count)]
         edges = [int(t * RATE_HZ) for t in (*self.times, timeline.time(first + count) - begins)]
@@ -230,9 +230,13 @@ class CropPlan:
         far_x = min(width, max(place.x + place.width, int(right) + 3))
         far_y = min(height, max(place.y + place.height, int(bottom) + 3))
         shown = picture.bgr(box=(x, y, far_x - x, far_y - y))
+        if self._overlays is not None:  # a network draws letters anew, and bends them
+            shown = self._overlays.cleaned(picture.frame, x, y, shown)
         kept = shown[place.y - y : place.y - y + place.height, place.x - x : place.x - x + place.width]
         if picture.deep:
             kept = picture.kept_bgr((place.x, place.y, place.width, place.height))
+            if self._overlays is not None:
+                kept = self._overlays.cleaned(picture.frame, place.x, place.y, kept)
         return Part(n, shown, (x, y), kept, picture.colour.transfer)
 
     def laid(self, part: Part, seen: np.ndarray, drawn: np.ndarray) -> Rendered:

@@ -30,7 +30,9 @@ from pydantic import (
 
 from dubbing import document, languages, sequences
 from dubbing.errors import ManifestError
+from dubbing.manifest.actors import Actors
 from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
+from dubbing.manifest.masks import Mask, Masks
 from dubbing.manifest.parts import Parts
 from dubbing.master_choice import MasterChoice, Masters
 from dubbing.provenance import Signing
@@ -39,11 +41,13 @@ from dubbing.yaml_text import short
 
 __all__ = [
     "CUT_LISTS",
+    "Actors",
     "CastMember",
     "Colour",
     "Dub",
     "GeneratorChoice",
     "Manifest",
+    "Mask",
     "Original",
     "Parts",
     "Still",
@@ -249,6 +253,7 @@ class Title(Model):
         None, description="Who plays, by character name."
     )
     original: Original | None = Field(None, description="Which sound of the original is listened to.")
+    actors: Actors | None = Field(None, description="What mouths are learnt from besides the title's own dialogue.")
     still: Still | None = Field(default=None, description="Only where `video` is a photograph: how its film is made.")
     rate: Literal[24, 25, 30, 48, 50, 60, "24000/1001", "30000/1001", "60000/1001"] | None = Field(
         None, description="Only where `video` is a sequence whose headers do not say it: frames a second."
@@ -261,15 +266,17 @@ class Title(Model):
     leave: Parts | None = Field(None, description="Parts of the film that keep the source's picture.")
     master: Masters | None = Field(None, description="How its masters are made, instead of the manifest's `master`.")
     consent: Consent | None = Field(None, description=_CONSENT)
+    mask: Masks | None = Field(None, description="What lies over the picture and is never touched: letters, logos.")
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
         def __init__(
             self, *, id: str, video: Path | str, dubs: list[Dub], shots: Path | str | None = None,
-            cast: dict[str, CastMember] | None = None, original: Original | None = None, still: Still | None = None,
-            rate: int | str | None = None, colour: Colour | None = None,
+            cast: dict[str, CastMember] | None = None, original: Original | None = None, actors: Actors | None = None,
+            still: Still | None = None, rate: int | str | None = None, colour: Colour | None = None,
             only: Parts | None = None, leave: Parts | None = None,
             master: str | Mapping[str, Any] | Sequence[Any] | None = None, consent: Consent | None = None,
+            mask: Path | str | Sequence[Mask] | None = None,
         ) -> None: ...  # fmt: skip
 
     @field_validator("dubs")
@@ -437,6 +444,16 @@ class Manifest(Model):
         made._commanded = frozenset(key for key, given in (("only", only), ("leave", leave)) if given)
         return made
 
+    def learning(self, also: Sequence[Path | Uri] = ()) -> Manifest:
+        """The same job whose actors are learnt from other runs too. also: their output folders, besides those that
+        titles name."""
+        if not also:
+            return self
+        titles = [title.model_copy(update={"actors": Actors.of(title.actors, also)}) for title in self.titles]
+        made = self.model_copy(update={"titles": titles})
+        made._commanded = self._commanded | {"actors"}
+        return made
+
     def masters(self, title: Title, dub: Dub) -> list[MasterChoice] | None:
         """How the masters of a dub are asked for; None where the manifest does not say."""
         return next((said for said in (dub.master, title.master, self.master) if said is not None), None)
@@ -457,6 +474,7 @@ class Manifest(Model):
                 out.append(title.original.dialogue)
             for dub in title.dubs:
                 out += [dub.audio, *(d for d in dub.drivers if d != dub.audio), *([dub.lines] if dub.lines else [])]
+            out += [mask.file for mask in title.mask or () if mask.file is not None]
             for member in (title.cast or {}).values():
                 out += [*member.pictures, *([member.voice] if member.voice else [])]
         return out
@@ -478,7 +496,7 @@ class Manifest(Model):
             location = ("master",) if self.master is not None else (*location[:2], "video")
         key = str(location[2]) if len(location) > 3 else ""
         if key in self._commanded and (key == "only" or self._written(location) is None):
-            return f"--{key}"
+            return "--from" if key == "actors" else f"--{key}"
         return self._document.place(location) if self._document else document.dotted(location)
 
     def _written(self, location: Sequence[int | str]) -> Any:
@@ -512,6 +530,9 @@ def _absolute(title: Title, folder: Path | Uri) -> Title:
     cast = {k: _cast(v) for k, v in title.cast.items()} if title.cast else title.cast
     original = title.original.model_copy(update=changed(title.original, "dialogue")) if title.original else None
     whole = {**changed(title, "video", "shots"), "dubs": dubs, "cast": cast, "original": original}
+    if title.actors:
+        whole["actors"] = title.actors.model_copy(update={"also": tuple(moved(out) for out in title.actors.also)})
+    whole["mask"] = title.mask and tuple(m.model_copy(update=changed(m, "file")) for m in title.mask)
     told = {"rate": title.rate, **(title.colour.model_dump() if title.colour else {})}
     if isinstance(whole["video"], Path) and sequences.may_be(whole["video"]):
         whole["video"] = sequences.addressed(whole["video"], told)

@@ -12,7 +12,7 @@ from dubbing.errors import ManifestError
 from dubbing.manifest.fields import Model, listed, said
 from dubbing.yaml_text import short
 
-__all__ = ["Parts"]
+__all__ = ["CODES", "FRAMES", "Parts"]
 
 _RANGE = re.compile(r"\s*(.*?)\s*-\s*(.*?)\s*")
 _SHOT_NAME = re.compile(r"(?:shot_)?(\d{1,9})", re.ASCII)
@@ -42,10 +42,10 @@ def _shots(value: Any) -> str:
     return "-".join(map(str, numbers))
 
 
-_CODES = _range(r"\d\d:\d\d:\d\d[:;.]\d\d\d?", "timecodes", "as 01:02:03:00-01:02:10:00 (; in drop-frame)")
-_FRAMES = _range(r"\d{1,9}", "frames", "counted from 0, as 240-360")
-_Timecodes = Annotated[tuple[Annotated[str, _CODES], ...], BeforeValidator(listed), Field(min_length=1)]
-_Frames = Annotated[tuple[Annotated[str, _FRAMES], ...], BeforeValidator(listed), Field(min_length=1)]
+CODES = _range(r"\d\d:\d\d:\d\d[:;.]\d\d\d?", "timecodes", "as 01:02:03:00-01:02:10:00 (; in drop-frame)")
+FRAMES = _range(r"\d{1,9}", "frames", "counted from 0, as 240-360")
+_Timecodes = Annotated[tuple[Annotated[str, CODES], ...], BeforeValidator(listed), Field(min_length=1)]
+_Frames = Annotated[tuple[Annotated[str, FRAMES], ...], BeforeValidator(listed), Field(min_length=1)]
 _Number = Annotated[str, BeforeValidator(_shots), WithJsonSchema({"type": ["integer", "string"]})]
 _Name = Annotated[str, Field(min_length=1)]
 _Characters = Annotated[tuple[_Name, ...], BeforeValidator(listed), Field(min_length=1)]

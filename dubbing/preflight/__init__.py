@@ -22,7 +22,7 @@ import numpy as np
 
 from dubbing import device, media
 from dubbing.analysis import dialogue
-from dubbing.analysis.asked import Ranges, ShownFilm, asked, within
+from dubbing.analysis.asked import Ranges
 from dubbing.analysis.cutlist import OutsideFilm, read_cuts
 from dubbing.analysis.footage import Sounds, made_of
 from dubbing.analysis.speech import Listener
@@ -30,19 +30,20 @@ from dubbing.analysis.windows import film_windows
 from dubbing.clock import Timeline, samples_at
 from dubbing.config import Config
 from dubbing.document import Location
-from dubbing.errors import DamagedResult, InputError, ManifestError, MediaError, during, several
-from dubbing.job import Job
+from dubbing.errors import InputError, ManifestError, MediaError, during, several
 from dubbing.manifest import Dub, Manifest, Original, Title
 from dubbing.master_choice import MasterChoice
 from dubbing.preflight import characters
+from dubbing.preflight.actors import learnt_elsewhere
+from dubbing.preflight.asked import said_of_parts, taken_back
 from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.preflight.consent import consent_is_there, said_of_consent
+from dubbing.preflight.masks import look_at_masks
 from dubbing.preflight.masters import look_at_masters
 from dubbing.preflight.packages import SENT_WITH, other_packages, versions
 from dubbing.preflight.provenance import look_at_signing, said_of_signing
 from dubbing.records import Shot
 from dubbing.remote import Uri, scheme_of
-from dubbing.shot_table import SHOTS, read_rows
 from dubbing.store import Store, open_store, stamp_of, standing
 
 __all__ = ["SENT_WITH", "DubFinding", "Findings", "SoundFinding", "TitleFinding", "devices", "look", "versions"]
@@ -52,8 +53,6 @@ T = TypeVar("T")
 P = ParamSpec("P")
 _MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it in the original, do not go together
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
-_LATER = "parts of the film, by shots that are found when it runs; the rest is left (excluded)"
-_NAMED = 4  # ranges of what is asked for
 
 
 @dataclass(frozen=True)
@@ -171,11 +170,13 @@ def look(
         info = made.info if made else attempt(at, video, _picture, title, store)
         if info is None or info.video is None:
             continue
+        found.notes += attempt(at, ("actors",), learnt_elsewhere, manifest, title, config, store) or []
         if not made and info.video.interlaced:
             note = attempt(at, video, _fields, title.video, info.video, store, sounds)
             if note is None:
                 continue
             found.notes.append(note)
+        found.notes += look_at_masks(title, info, store, partial(attempt, at))
         cuts = None
         if title.shots is not None and not made:
             cuts = attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)
@@ -222,12 +223,12 @@ def look(
                 at, ("dubs", j, "audio"), _dub, title, dub, info, own, config, store, sounds,
                 manifest.masters(title, dub) or config.master,
             )  # fmt: skip
-            parts = attempt(at, ("dubs", j), _asked, manifest, title, dub, config, store, line, cuts)
+            parts = attempt(at, ("dubs", j), said_of_parts, manifest, title, dub, config, store, line, cuts)
             if one is not None:
                 text, frames = parts or ("", None)
                 said = "; ".join(part for part in (text, characters.said(title, dub)) if part)
                 dubs.append(replace(one, asked=said, asked_frames=frames))
-                found.notes += _taken_back(title, dub, frames, store)
+                found.notes += taken_back(title, dub, frames, store)
                 found.notes += [n for n in one.notices if n not in found.notes]
         found.notes += said_of_consent(manifest, title, partial(characters.named_by_reviewers, title, store), listed)
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
@@ -337,62 +338,6 @@ def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -
         cuts = read_cuts(path, promised, media.changes(film, promised))
     edges = [0, *cuts, len(promised)]
     return [Shot(n, *ends) for n, ends in enumerate(zip(edges[:-1], edges[1:], strict=True), 1)]
-
-
-def _asked(
-    manifest: Manifest, title: Title, dub: Dub, config: Config, store: Store, line: Timeline | None,
-    shots: Sequence[Shot] | None,
-) -> tuple[str, Ranges | None]:  # fmt: skip
-    """What of the film is re-rendered in a dub, as a sentence and in frames; nothing where the manifest does not say.
-    line: exact, where it is known; shots: of a cut list. Raises ManifestError; what lies outside the film is said only
-    of decoded frames."""
-    if not (title.only or title.leave or dub.only or dub.leave):
-        return "", None
-    job = Job(manifest, store, config)
-    if shots is None and store.names(store.analysis(title.id), "shots-"):
-        shots = job.shots(title)
-    video = job.info(title).video
-    assert video is not None
-    film = ShownFilm(len(line) if line else job.span(title), video.rate, video.start_tc, shots)
-    try:
-        found = asked(title, dub, film)
-    except OutsideFilm:
-        if line is not None or job.made_of(title):
-            raise
-        film = replace(film, frames=len(media.timeline(store.local(title.video))))
-        found = asked(title, dub, film)
-    if found is None:
-        by_shots = any(p and p.in_time for p in (dub.only or title.only, title.leave, dub.leave))
-        return _LATER if by_shots else "", None
-    frames = sum(b - a for a, b in found)
-    ranges = ", ".join(f"{film.first + a}-{film.first + b}" for a, b in found[:_NAMED])
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    text = f"{frames:,} of {several(film.frames, 'frame')}" + (f" ({ranges}{more})" if found else "")
-    if shots is not None:
-        touched = sum(bool(within(found, s.start_frame, s.end_frame)) for s in shots)
-        text += f" in {touched} of {several(len(shots), 'shot')}"
-    return f"{text}; the rest is left (excluded)", found
-
-
-def _taken_back(title: Title, dub: Dub, asked_frames: Ranges | None, store: Store) -> list[str]:
-    """A note where a dub's finished master has more shots re-rendered than are asked for now."""
-    try:
-        rows = (
-            read_rows(store.read_bytes(store.dub(title.id, dub.language) / SHOTS)) if asked_frames is not None else []
-        )
-    except (FileNotFoundError, DamagedResult):
-        return []
-    taken = [
-        r["shot"] for r in rows
-        if r["status"] == "dubbed" and not within(asked_frames or (), r["start_frame"], r["end_frame"])
-    ]  # fmt: skip
-    if not taken:
-        return []
-    return [
-        f"{title.id}/{dub.language}: the master that is there has {several(len(taken), 'dubbed shot')} that this run "
-        "is not asked for; it is replaced by one with the source's picture there. What was rendered is kept for a run "
-        "that asks for it; another --out keeps this master."
-    ]
 
 
 def _picture(title: Title, store: Store) -> media.MediaInfo:

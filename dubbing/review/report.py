@@ -132,6 +132,7 @@ def _dub(
         "unconsented": [n for n in (turns.notices if turns else ()) if job.manifest.consented(title) is not None
                         and n.startswith(NO_CONSENT)],
         "excluded_frames": sum(r.get("excluded_frames") or 0 for r in rows),
+        "covered_frames": sum(r.get("covered_frames") or 0 for r in rows),
         "mixed_frames": sum(r.get("mixed_frames") or 0 for r in rows),
         "medians": {k: middle(k) for name in names for k in (name, f"source_{name}")},
         "charts": [

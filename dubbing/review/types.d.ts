@@ -59,6 +59,7 @@ interface Row extends Scores {
   foreign_lse_at_zero: number | null;
   rest_opening: number | null;
   excluded_frames: number | null;
+  covered_frames: number | null;
   /** In dissolves and fades. */
   mixed_frames?: number | null;
   order: number;

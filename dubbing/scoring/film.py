@@ -247,7 +247,7 @@ class _Film:
                 distance_SV = lse.lse(video_VE, self._expert.embed_sound(wave, 0.0, count)).distance_SV
                 usable = in_sight(track, self._line.rate)[crop.shown(times_s)]
                 seen_V = np.lib.stride_tricks.sliding_window_view(usable, lse.WINDOW)[:count].all(1)
-            bare = Track(track.id, track.frames_N, _boxes(track), track.seen_N, track.yaw_N, track.height_px)
+            bare = replace(track, mesh_NP3=_boxes(track))
             pieces.append(_Piece(bare, float(self._line.time(track.start_frame)), distance_SV, seen_V))
         return pieces
 

@@ -18,7 +18,8 @@ import numpy as np
 from dubbing import media
 from dubbing.analysis.identity import Signature, proportions
 from dubbing.analysis.mixes import mixed_in
-from dubbing.analysis.tracker import Follower, Found, box_of
+from dubbing.analysis.occluders import covered_frames, lips_outside, unlike
+from dubbing.analysis.tracker import Follower, Found
 from dubbing.analysis.windows import OVERLAP_FRAMES, join_tracks
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
@@ -32,15 +33,15 @@ from dubbing.artifacts.tracks import (
     save_tracks,
 )
 from dubbing.clock import mask_of
-from dubbing.face import yaw_deg
+from dubbing.face import height_px, yaw_deg
 from dubbing.mesh import Detector, Hands, Meshes
-from dubbing.records import Shot, Track
+from dubbing.records import OCCLUDED, OUT_OF_FRAME, Shot, Track
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Windowed, uncounted
 
 __all__ = ["HELD_BYTES", "Faces", "FacesInputs", "track_of"]
 
-_COVERED = 0.4  # part of the mouth behind a hand from which on it counts as covered
+_COVERED = 0.2  # part of the mouth behind a hand from which on it counts as covered
 _SEARCH_S = Fraction(1, 5)
 HELD_BYTES = 400_000_000  # of decoded pictures: in 4K 4:2:2 of 10 bits those of 60 frames a second just fit
 
@@ -65,6 +66,7 @@ class Faces(Stage[FacesInputs, FaceTracks]):
     """The face tracks of one shot."""
 
     name: ClassVar[str] = "faces"
+    version = 3
     scope = Scope.SHOT
     resources = Resources(cpus=1.0, memory_mb=1000, picture_mb=12)
     bad_input_costs = "shot"
@@ -110,7 +112,8 @@ class Faces(Stage[FacesInputs, FaceTracks]):
                 follower = Follower(self._detector, self._meshes, self._hands, picture.size, every, patience)
             follower.step(picture)
         found += follower.finish() if follower else []
-        faces = [(track_of(f"{shot.id}/face_{n}", f), _signature(f)) for n, f in enumerate(_ordered(found), 1)]
+        size = picture.size
+        faces = [(track_of(f"{shot.id}/face_{n}", f, size), _signature(f)) for n, f in enumerate(_ordered(found), 1)]
         return _saved(out, faces)
 
     def close(self) -> None:
@@ -130,12 +133,13 @@ def _summary(track: Track) -> TrackSummary:
     return TrackSummary(
         id=track.id, start_frame=track.start_frame, end_frame=track.end_frame, seen_frames=seen,
         unseen_frames=len(track.frames_N) - seen, face_px=round(track.height_px, 1),
-        yaw_deg=round(float(np.median(track.yaw_N)), 1),
+        yaw_deg=round(float(np.median(track.yaw_N)), 1), occluded_frames=int((track.hidden == OCCLUDED).sum()),
+        out_of_frame_frames=int((track.hidden == OUT_OF_FRAME).sum()),
     )  # fmt: skip
 
 
 def _height_px(face: Found) -> float:
-    return float(np.median([box_of(m)[3] for m in face.meshes.values()]))
+    return height_px(np.stack([*face.meshes.values()]))
 
 
 def _ordered(found: list[Found]) -> list[Found]:
@@ -143,7 +147,7 @@ def _ordered(found: list[Found]) -> list[Found]:
     return sorted(found, key=lambda f: (-_height_px(f), min(f.meshes)))
 
 
-def track_of(name: str, found: Found) -> Track:
+def track_of(name: str, found: Found, picture_wh: tuple[int, int]) -> Track:
     """A face as a track: every frame from its first to its last, gaps drawn across."""
     met = np.array(sorted(found.meshes), np.int32)
     meshes = np.stack([found.meshes[int(f)] for f in met])
@@ -155,10 +159,14 @@ def track_of(name: str, found: Found) -> Track:
     mesh = meshes[left] * (1 - part) + meshes[right] * part
     seen = np.isin(frames, met)
     mesh[seen] = meshes
-    return Track(name, frames, mesh, seen & ~_covered(found, frames), yaw_deg(mesh), _height_px(found))
+    hidden = np.zeros(len(frames), np.uint8)
+    skins = np.stack([found.skins[int(f)] for f in met])
+    hidden[_behind_hand(found, frames) | covered_frames(unlike(skins, meshes, picture_wh), met)] = OCCLUDED
+    hidden[lips_outside(mesh, picture_wh)] = OUT_OF_FRAME
+    return Track(name, frames, mesh, seen & (hidden == 0), yaw_deg(mesh), _height_px(found), hidden)
 
 
-def _covered(found: Found, frames: np.ndarray) -> np.ndarray:
+def _behind_hand(found: Found, frames: np.ndarray) -> np.ndarray:
     """Frames in which a hand lies before the mouth, bool (N,): two of three looks running must say so."""
     at = np.array(sorted(found.cover), np.int64)
     covered = np.zeros(len(frames), bool)
@@ -167,7 +175,7 @@ def _covered(found: Found, frames: np.ndarray) -> np.ndarray:
     cover = np.array([found.cover[int(f)] for f in at])
     middle = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(cover, 1, "edge"), 3), axis=1)
     edges = np.concatenate([[frames[0]], (at[:-1] + at[1:] + 1) // 2, [frames[-1] + 1]])
-    room = int(np.diff(at).min()) // 2 + 1  # so that no such stretch is short enough to be bridged
+    room = int(np.diff(at).min()) // 2 + 1  # a look says little of when between two of them it began
     for n in np.flatnonzero(middle > _COVERED):
         covered |= (frames >= edges[n] - room) & (frames < edges[n + 1] + room)
     return covered

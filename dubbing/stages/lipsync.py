@@ -17,17 +17,20 @@ import numpy as np
 from dubbing import media
 from dubbing.analysis.asked import Ranges, within
 from dubbing.analysis.mixes import mixed_in
+from dubbing.analysis.overlays import KeepOut
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.donors import DonorStores
+from dubbing.artifacts.overlays import OverlayList, Overlays, load_overlays
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import Take, TakeFace
-from dubbing.artifacts.tracks import FaceTracks, in_sight, load_tracks
+from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.generators import Generator, RenderRequest, create
-from dubbing.records import Line, Shot, Track
+from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.store import key_of
@@ -37,8 +40,13 @@ __all__ = ["Lipsync", "LipsyncInputs", "lines_of"]
 
 PAD_S = 0.25  # a patch begins this long before the speech it covers
 _SPEAKS_S = 0.4  # of a dub in a shot; less is the end of a line from the shot beside it
+_HOLE_S = 0.2  # of hidden speech, which somebody should look at
 JOIN_S = 0.6  # gaps shorter than this between two stretches are covered too
 LEAST_FRAMES = 3  # of a line
+_UNLENT = (
+    "the mouths of the title's other shots could not be collected (the stage donors failed), so this shot had only its "
+    "own; run again to have them"
+)
 
 
 @dataclass(frozen=True)
@@ -74,14 +82,25 @@ class LipsyncInputs(Windowed):
     """Frames [start, end) of the title, in the shot, that may be re-rendered; None where all of them may."""
     mixes: tuple[tuple[int, int], ...] | None = None
     """Frames [start, end) of the shot that show two scenes at once, where there are any."""
+    donor_files: tuple[str | None, ...] | None = None
+    """For a generator that borrows mouths: the store of each of the faces in `turns`, None where there is none; None
+    where there are no stores."""
+    unlent: bool | None = None
+    """True where stores should be there, and could not be made."""
+    over: str | None = None
+    """Key of what lies over the shot's faces; None where nothing does."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
     """What drives the lips."""
     actors: Ref[FittedActors] | None = uncounted("the files' names are hashes: `actor_files`", default=None)
     """The fitted actors, for a generator that uses them."""
+    donors: Ref[DonorStores] | None = uncounted("the files' names are hashes: `donor_files`", default=None)
+    """The stores of mouths, for a generator that borrows them."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
     """The film's frames in time."""
+    overlays: Ref[Overlays] | None = uncounted("what is in it counts: `over`", default=None)
+    """What lies over the shot's faces."""
     models_folder: str = uncounted("the generator's hash names the weights", default="")
     """Where published models lie."""
 
@@ -105,7 +124,12 @@ class Lipsync(Stage[LipsyncInputs, Take]):
     def inputs(cls, at: Place) -> LipsyncInputs:
         shot, choice = at.shot, at.generator
         decision, turns = at.result(SpeakerList).by_shot[shot.id], at.result(TurnList).by_shot[shot.id]
+        over = at.result(OverlayList).contents.get(shot.id, "failed")
         fitted = at.result(FittedActors).model_files if at.generator_wants("actors") else None
+        borrows = at.generator_wants("donors") and at.has(DonorStores)
+        unlent = borrows and at.failed(DonorStores)
+        stores = at.result(DonorStores).store_files if borrows and not unlent else {}
+        lent = tuple(stores.get(f.actor) for f in turns.faces)
         return LipsyncInputs(
             shot.start_frame,
             shot.end_frame,
@@ -123,10 +147,15 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             True if at.config.quality == "draft" else None,
             at.asked,
             mixed_in(at.result(ShotList).mixes, shot.start_frame, shot.end_frame) or None,
+            lent if any(lent) else None,
+            True if unlent and turns.faces else None,
+            over or None,
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
+            at.ref(DonorStores) if any(lent) else None,
             at.ref(ShotList),
+            at.ref(Overlays) if over else None,
             at.models_folder,
         )
 
@@ -161,14 +190,33 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
         done, faces, left = 0, [], False
+        said, hidden, why = 0, np.zeros(len(HIDDEN), int), "occluded"
+        covers = load_overlays(inputs.overlays.folder) if inputs.overlays else []
+        over = KeepOut(covers, bool(inputs.draft)) if covers else None
+        burned, covered = False, 0
+        doubts = [turns.doubt] if turns.doubt else []
+        if over is not None and over.thin(shot.start_frame, shot.end_frame):
+            doubts.append("something that stands still was taken for letters over the face, by thin evidence")
         for n, face in enumerate(turns.faces):
             track = tracks[face.track]
             own = () if inputs.still else face.own
             says_N = mask_of(face.says, track.start_frame, track.end_frame)
+            said, hidden = said + int(says_N.sum()), hidden + np.bincount(track.hidden[says_N], minlength=len(HIDDEN))
             lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg, rests=face.rests and bool(own))
+            if n == 0 and says_N.any():
+                why = hidden_reason(track, says_N) if track.hidden[says_N].any() else why
             if inputs.asked is not None and lines:
                 lines = _kept(lines, inputs.asked)
                 left = left or not lines
+            if over is not None and lines:
+                blocked_N = over.blocked(track)
+                clear = _clear(lines, blocked_N, track)
+                meant, rest = _length(lines), _length(clear)
+                lines = clear if rest >= USABLE_PART * meant else []
+                burned = burned or not lines
+                if lines and rest < meant:
+                    doubts.append(f"letters lie over the lips in {meant - rest} of {meant} frames, left alone")
+                track = replace(track, seen_N=track.seen_N & ~blocked_N)  # what is covered lends no mouth
             if not lines:
                 continue
             first, last = (line.sample(f, RATE_HZ) for f in (track.start_frame, track.end_frame))
@@ -185,6 +233,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 still=bool(inputs.still),
                 draft=bool(inputs.draft),
                 scratch=out,
+                donors=_donors(inputs, n),
+                overlays=over,
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
@@ -198,7 +248,9 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         writer = stack.enter_context(
                             media.PatchWriter(folder, width, height, transfer=transfer, draft=bool(inputs.draft))
                         )
-                    writer.write(one.patch, wanted_opening=one.wanted_opening)
+                    patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)
+                    covered += lies
+                    writer.write(patch, wanted_opening=one.wanted_opening)
                     count += 1
                     if done < length:
                         done += 1
@@ -208,15 +260,21 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             ranges = tuple((x.start_frame, x.end_frame) for x in lines)
             faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
+        if burned and not faces:
+            return _untouched(decision, "burned_in", "; ".join(doubts) or None)
         if left and not faces:
             return _untouched(decision, "excluded", turns.doubt)
         rendered = sum(f.frames for f in faces)
+        about = replace(_untouched(decision, why, turns.doubt), occluded_frames=int(hidden[1:].sum()))
         if not rendered and inputs.window is None:
-            return _untouched(decision, _out_of_sight(inputs), turns.doubt)
-        about = _untouched(decision, "")
+            return replace(about, reason=_out_of_sight(inputs) or why)
+        doubts += _holes(said, hidden, float(line.rate))
+        if inputs.unlent:
+            doubts.append(_UNLENT)
         return replace(
-            about, status="dubbed", reason=None, doubt=turns.doubt, faces=tuple(faces), frames=rendered,
-            generator=generator.name, generator_hash=generator.hash,
+            about, status="dubbed", reason=None if rendered else why, doubt="; ".join(doubts) or None,
+            faces=tuple(faces), frames=rendered, generator=generator.name, generator_hash=generator.hash,
+            covered_frames=covered,
             choice={"name": inputs.generator, "settings": inputs.settings},
         )  # fmt: skip
 
@@ -239,6 +297,12 @@ def _actor(inputs: LipsyncInputs, n: int) -> Path | None:
     return inputs.actors.folder / name if inputs.actors and name else None
 
 
+def _donors(inputs: LipsyncInputs, n: int) -> Path | None:
+    """The store of the n-th face of the turns, where the generator borrows and there is one."""
+    name = inputs.donor_files[n] if inputs.donor_files else None
+    return inputs.donors.folder / name if inputs.donors and name else None
+
+
 def _doubt(take: Take, decision: Decision, dub_s: float) -> str | None:
     """Why a shot that was left alone should be looked at: the dub speaks where nobody was heard in the original."""
     if take.reason != "off_screen" or decision.source_speech or dub_s < _SPEAKS_S:
@@ -249,18 +313,31 @@ def _doubt(take: Take, decision: Decision, dub_s: float) -> str | None:
     )
 
 
+def _holes(said: int, hidden: np.ndarray, rate: float) -> list[str]:
+    """Why a shot that is rendered in part should be looked at: its faces speak where their mouths are hidden.
+
+    said: frames in which they speak; hidden: how many of them the mouth is hidden in, by the places of HIDDEN.
+    """
+    cut, before = hidden[OUT_OF_FRAME], hidden[OCCLUDED]
+    if cut + before < _HOLE_S * rate:
+        return []
+    causes = [text for count, text in ((before, f"something lies before the mouth in {before}"),
+                                       (cut, f"the picture's edge cuts the mouth in {cut}")) if count]  # fmt: skip
+    return [f"of {said} frames that are spoken {' and '.join(causes)}: these keep the original's mouth"]
+
+
 def _untouched(decision: Decision, reason: str, doubt: str | None = None) -> Take:
     return Take("untouched", reason, decision.track, decision.face_px, decision.yaw_deg, doubt=doubt)
 
 
-def _out_of_sight(inputs: LipsyncInputs) -> str:
-    """Why nothing of what is said in the shot can be rendered."""
+def _out_of_sight(inputs: LipsyncInputs) -> str | None:
+    """`dissolve` where nothing of what is said in the shot lies outside of one; else None."""
     mixed_N = mask_of(inputs.mixes or (), inputs.start, inputs.end)
     says_N = np.zeros(len(mixed_N), bool)
     for face in inputs.turns.faces:
         says_N |= mask_of(face.says, inputs.start, inputs.end)
     inside = says_N.any() and (says_N & ~mixed_N).sum() < LEAST_FRAMES
-    return "dissolve" if inside else "occluded"
+    return "dissolve" if inside else None
 
 
 def _joined(inputs: LipsyncInputs, parts: Sequence[Ref[Take]], out: Path) -> Take:
@@ -277,14 +354,27 @@ def _joined(inputs: LipsyncInputs, parts: Sequence[Ref[Take]], out: Path) -> Tak
             media.join_patches(pieces, out / face.folder)
             faces.append(replace(face, frames=sum(t.faces[n].frames for t in takes)))
     if not faces:
-        return replace(first, status="untouched", reason=_out_of_sight(inputs), faces=(), frames=0)
-    return replace(first, faces=tuple(faces), frames=sum(f.frames for f in faces))
+        return replace(first, status="untouched", reason=_out_of_sight(inputs) or first.reason, faces=(), frames=0)
+    covered = sum(t.covered_frames for t in takes)
+    frames = sum(f.frames for f in faces)
+    return replace(first, reason=None, faces=tuple(faces), frames=frames, covered_frames=covered)
 
 
 def _kept(lines: Sequence[Line], asked: Ranges) -> list[Line]:
     """What of lines lies in the frames that may be re-rendered; a line ends where these do."""
     parts = ((x.track, *part) for x in lines for part in within(asked, x.start_frame, x.end_frame))
     return [Line(track, a, b) for track, a, b in parts if b - a >= LEAST_FRAMES]
+
+
+def _length(lines: Sequence[Line]) -> int:
+    """Frames that they have."""
+    return sum(x.end_frame - x.start_frame for x in lines)
+
+
+def _clear(lines: Sequence[Line], blocked_N: np.ndarray, track: Track) -> list[Line]:
+    """What of lines is not blocked. blocked_N: frames of the track, bool (N,)."""
+    meant_N = mask_of([(x.start_frame, x.end_frame) for x in lines], track.start_frame, track.end_frame)
+    return [Line(track.id, a, b) for a, b in runs(meant_N & ~blocked_N, track.start_frame) if b - a >= LEAST_FRAMES]
 
 
 def lines_of(
@@ -306,5 +396,5 @@ def lines_of(
         if 1 < b - a <= join + 2 * pad or (a == 0 or b == count - 1) and b - a <= join:
             moves_N[a : b + 1] = True
     moves_N = np.convolve(moves_N, np.ones(2 * pad + 1), "same") > 0.5
-    moves_N &= in_sight(track, line.rate) & (np.abs(track.yaw_N) <= max_yaw_deg)
+    moves_N &= in_sight(track, line.rate) & facing(track, max_yaw_deg)
     return [Line(track.id, a, b) for a, b in runs(moves_N, track.start_frame) if b - a >= LEAST_FRAMES]

@@ -22,7 +22,16 @@ from dubbing.artifacts.people import People
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import SourceSound, load_speech, speech_mask
 from dubbing.artifacts.speakers import Decision, FaceEvidence, SpeakerList, Speaking
-from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, Limits, in_sight, load_tracks, size_and_turn, unfit
+from dubbing.artifacts.tracks import (
+    USABLE_PART,
+    FaceTracks,
+    Limits,
+    hidden_reason,
+    in_sight,
+    load_tracks,
+    size_and_turn,
+    unfit,
+)
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.face import INNER_LIPS, canonical
 from dubbing.records import Shot, Track
@@ -269,7 +278,7 @@ def _silence(largest: Track, shot: Shot, heard_N: np.ndarray | None, film: Timel
     if heard_N is not None:
         heard = heard_N[largest.start_frame - shot.start_frame : largest.end_frame - shot.start_frame]
         if heard.any() and in_sight(largest, film.rate)[heard].mean() < USABLE_PART:
-            return "occluded"
+            return hidden_reason(largest, heard)
         if heard.any() and np.median(np.abs(largest.yaw_N[heard])) > limits.max_yaw_deg:
             return "profile"
     return "off_screen"

@@ -25,7 +25,8 @@ from dubbing.artifacts.tracks import FaceTracks, load_tracks, size_and_turn
 from dubbing.clock import Timeline
 from dubbing.experts import crop, lse
 from dubbing.experts.feed import CropExpert, Feed
-from dubbing.mesh import Meshes, MeshTracker, face_boxes
+from dubbing.face import roll_deg
+from dubbing.mesh import Meshes, MeshTracker, face_boxes, turn_of
 from dubbing.metrics import FramePair, Metric, RenderedShot
 from dubbing.records import Patch, Track
 from dubbing.sound import RATE_HZ
@@ -303,7 +304,7 @@ class _Look:
         mesh_NP3 = self.mesh_NP3
         patches = media.read_patches(self.folder, first, last)
         patch = next(patches, None)
-        tracker = MeshTracker(meshes)
+        tracker = MeshTracker(meshes, turn_of(float(np.median(roll_deg(track.mesh_NP3)))))
         try:
             for picture in media.read(self.source, self.line, first, last, threads=1):
                 yield picture.frame

@@ -41,7 +41,9 @@ class Cloud:
         total = len(shown) + _ACTOR + _REST
         middle = (shown.sum(0) + _ACTOR * mean_K) / total
         away, actor = shown - middle, mean_K - middle
-        spread = away.T @ away + _ACTOR * (np.diag(std_K**2) + np.outer(actor, actor)) + _REST * np.outer(middle, middle)
+        spread = (
+            away.T @ away + _ACTOR * (np.diag(std_K**2) + np.outer(actor, actor)) + _REST * np.outer(middle, middle)
+        )
         spread = spread / total + _LEAST * np.eye(len(middle)) * np.trace(spread) / total / len(middle)
         slope = spread[0, 1:] / spread[0, 0]
         left = spread[1:, 1:] - np.outer(slope, spread[0, 1:])

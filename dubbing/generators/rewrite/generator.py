@@ -3,8 +3,9 @@
 Where nobody was heard to speak (a photograph, a silent film) the prior alone drives, and lips that part
 further than any frame shows have their inside drawn. Works on one track at a time, in stretches of a bounded
 number of frames, so memory does not grow with the length of a shot, nor with the size of its picture (`crops`).
-Mouths are borrowed from the same stretch of the same shot only: same light, same lens, same day. Knows no files but
-the film and the actor's model.
+Mouths are borrowed from the same stretch of the same shot: same light, same lens, same day; where no frame of it has
+such a mouth, from the actor's other shots (`donors`, `lending`). Knows no files but the film, the actor's model and
+store.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from pydantic import Field
 from dubbing import generators, media
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators import Rendered, RenderRequest
-from dubbing.generators.rewrite import hearing, shape, voice
+from dubbing.generators.rewrite import donors as mouths
+from dubbing.generators.rewrite import grain, hearing, shape, voice
 from dubbing.generators.rewrite.bounds import Cloud
 from dubbing.generators.rewrite.crops import Crops, most_frames
 from dubbing.generators.rewrite.interior import SHOWN, Inside, Tones, shut, tones
-from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
-from dubbing.generators.rewrite.select import choose
+from dubbing.generators.rewrite.lending import VISIBLE, Here, Lent, fitted, lend, misses
+from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render, skin_of
 from dubbing.generators.rewrite.steady import calm, carried, settled, steady
-from dubbing.generators.rewrite.transitions import dissolves, own_lips
+from dubbing.generators.rewrite.transitions import own_lips
 from dubbing.models import Model
 from dubbing.store import key_of
 
@@ -74,7 +76,7 @@ class Rewrite:
     version: ClassVar[int] = 4
     Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
     published: ClassVar[tuple[Model, ...]] = ()
-    wants: ClassVar[frozenset[str]] = frozenset({"actors"})
+    wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
     profits_from_gpu: ClassVar[bool] = False
 
     def __init__(self, settings: RewriteSettings, models_folder: str | None = None, *, device: str = "cpu") -> None:
@@ -113,11 +115,14 @@ class Rewrite:
         self, work: RenderRequest, plan: ShotPlan, low: int, high: int, here_N: np.ndarray
     ) -> Iterator[Rendered]:
         """Patches of the frames [low, high) of the track that are in here_N."""
-        start, donors, middle = work.track.start_frame, plan.donors(low, high), (high - low) // 2
-        lenders = [[(int(d), 1.0)] for d in donors] if work.draft else plan.lenders(low, high, donors)
-        goals_TP2 = plan.goals(low, high, lenders)
-        lent_by = {int(n): lenders[n] for n in np.flatnonzero(here_N)}
-        needed = {*lent_by, *(d for lent in lent_by.values() for d, _ in lent), *([middle] if plan.alone else [])}
+        start, middle = work.track.start_frame, (high - low) // 2
+        lent = self._lent(work, plan, low, high)
+        own = lent.own
+        lenders_T = [[(int(d), 1.0)] for d in lent.path_T] if work.draft or plan.stands else lent.lenders()
+        goals_TP2 = plan.goals(low, high, lenders_T)
+        lent_by = {int(n): lenders_T[n] for n in np.flatnonzero(here_N)}
+        needed = {*lent_by, *(d for lenders in lent_by.values() for d, _ in lenders if d < own)}
+        needed |= {middle} if plan.alone else set()
         with Crops(work.scratch) as crops:
             transfer = 0
             pictures = media.read(work.source, work.timeline, start + low, start + high, threads=1)
@@ -126,25 +131,57 @@ class Rewrite:
                 if n in needed:
                     b = plan.boxes[low + n]
                     crop = picture.kept_bgr((b.x, b.y, b.width, b.height))
+                    if work.overlays is not None:  # letters would bend with the skin beneath them
+                        crop = work.overlays.cleaned(picture.frame, b.x, b.y, crop)
                     crops.keep(n, _sized(crop, plan.small[low + n]))
 
             def face(n: int) -> Face:
                 return Face(crops[n], plan.small[low + n], plan.mesh_NP2[low + n])
 
+            def lender(d: int, n: int, target: Face) -> Face:
+                if d < own:
+                    return target if d == n else face(d)
+                assert plan.store is not None
+                return fitted(plan.store, int(lent.at[d - own]), target, float(plan.scale_N[low + n]))
+
             colours = plan.colours(face(middle)) if plan.alone else None
-            for n, lent in lent_by.items():
+            for n, lenders in lent_by.items():
                 target = face(n)
-                parts = [(target if d == n else face(d), w) for d, w in lent]
+                parts = [(lender(d, n, target), w) for d, w in lenders]
                 if plan.stands and plan.have_N3[low + n, 0] > _PARTED:
                     parts = [(replace(target, bgr_HWC=shut(target.bgr_HWC, target.local_P2)), 1.0)]
-                inside = plan.inside(low, n, donors, colours) if colours else None
-                bgr, matte = render(target, goals_TP2[n], parts, inside, grid=8 if work.draft else 16)
+                inside = plan.inside(low, n, lent, colours) if colours else None
+                bgr, matte = render(
+                    target, goals_TP2[n], parts, inside, grid=8 if work.draft else 16,
+                    grain_of=None if work.draft or work.still else start + low + n,
+                )  # fmt: skip
                 box = plan.boxes[low + n]
                 if work.draft:
                     bgr, matte = _enlarged(bgr, matte, target, box)
                 matte = np.rint(matte * plan.fade_N[low + n]).astype(np.uint8)
                 patch = media.patch_of(start + low + n, box.x, box.y, bgr, matte, transfer)
                 yield Rendered(patch, float(plan.opening_N[low + n]))
+
+    def _lent(self, work: RenderRequest, plan: ShotPlan, low: int, high: int) -> Lent:
+        """Who lends to the frames [low, high) of the track; the actor's other shots too where the own frames miss."""
+        if plan.store is None or not plan.lacks(low, high):
+            return plan.lent(low, high)
+        n = (low + high) // 2
+        seen = np.flatnonzero(plan.usable_N[low:high])
+        n = low + int(seen[np.argmin(np.abs(seen - (n - low)))]) if len(seen) else n
+        frame = work.track.start_frame + n
+        for picture in media.read(work.source, work.timeline, frame, frame + 1, threads=1):
+            b = plan.boxes[n]
+            crop = media.fractions(picture.kept_bgr((b.x, b.y, b.width, b.height)))
+            mesh = plan.mesh_NP2[n] - (b.x, b.y)
+            eye = float(np.linalg.norm(mesh[33] - mesh[263]))
+            skin = skin_of(mesh, eye, (b.width, b.height))
+            here = Here(
+                work.track.id, work.track.start_frame + low, plan.scale_N[low:high], mouths.light_of(crop, mesh),
+                grain.levels(crop, skin),
+            )  # fmt: skip
+            return plan.lent(low, high, here)
+        return plan.lent(low, high)
 
 
 class ShotPlan:
@@ -169,7 +206,7 @@ class ShotPlan:
         first, last = track.start_frame, track.end_frame
         times_s = work.timeline.times_s(first, last, centre=True)
         times_s = times_s - float(work.timeline.time(first))
-        space = shape.ShapeSpace.load()
+        space = actor.space
         have_NK = space.encode(full, actor.rest)
         self.alone = work.actor is None and apart is None
         self.near_s = apart.gap_s if apart else None
@@ -207,33 +244,35 @@ class ShotPlan:
         names = ("opening", "width", "protrusion")
         self.have_N3 = np.stack([measures[n] for n in names], 1)
         self.want_N3 = np.stack([wanted[n] for n in names], 1)
-        self.turn_N3 = _angles(pose[1])
+        self.turn_N3 = mouths.angles(pose[1])
+        self.scale_N = pose[0]
+        lends = work.donors is not None and apart is None and not (work.draft or work.still)
+        self.store = mouths.load(work.donors) if lends and work.donors is not None else None
         closed = full.copy()
         closed[:, lower] = actor.rest
         self.seam_NP2 = apply_pose(closed, *pose)[..., :2]
         self.stands = self.alone and work.still
 
-    def donors(self, low: int, high: int) -> np.ndarray:
-        """For every frame of the stretch, the frame of the stretch that lends its mouth."""
-        if self.stands:
-            return np.arange(high - low)
+    def lacks(self, low: int, high: int) -> bool:
+        """Whether a mouth of the stretch is further from all of its own frames than the eye forgives."""
         part = slice(low, high)
-        # lengths in inter-ocular distances; one unit of cost is about a visible difference
-        weights = np.array([1 / 0.03, 1 / 0.05, 1 / 0.05])
-        usable = self.usable_N[part] if self.usable_N[part].any() else np.ones(high - low, bool)
-        return choose(
-            self.want_N3[part], self.have_N3[part], self.turn_N3[part], self.turn_N3[part], usable, weights,
+        miss = misses(
+            self.want_N3[part], self.have_N3[part], self.turn_N3[part], self.turn_N3[part], self._usable(part),
+            self.settings.pose_weight,
+        )  # fmt: skip
+        return bool((miss[self.wanted_N[part]] > VISIBLE).any())
+
+    def lent(self, low: int, high: int, here: Here | None = None) -> Lent:
+        """Who lends a mouth to every frame of the stretch. here: what the store's mouths must fit, None for none."""
+        part = slice(low, high)
+        if self.stands:
+            return Lent.own_frames(self.have_N3[part])
+        return lend(
+            self.want_N3[part], self.have_N3[part], self.turn_N3[part], self.turn_N3[part], self._usable(part),
             pose_weight=self.settings.pose_weight, jump=self.settings.jump_cost,
             forbidden_TS=self._forbidden(part),
+            changed_T=self.wanted_N[part], store=self.store if here else None, here=here,
         )  # fmt: skip
-
-    def lenders(self, low: int, high: int, donors: np.ndarray) -> list[list[tuple[int, float]]]:
-        """Who lends to every frame of the stretch, with weights: two where one mouth dissolves into another."""
-        if self.stands:
-            return [[(int(d), 1.0)] for d in donors]
-        part = slice(low, high)
-        usable, run = self.usable_N[part], np.zeros(high - low, int)
-        return dissolves(donors, self.want_N3[part], self.have_N3[part], run, usable, self._forbidden(part))
 
     def goals(self, low: int, high: int, lent: list[list[tuple[int, float]]]) -> np.ndarray:
         """Where the mesh should be in every frame of the stretch, with lips like the lent ones, (T, 478, 2)."""
@@ -257,13 +296,17 @@ class ShotPlan:
             return None
         return np.abs(self.times_s[part, None] - self.times_s[None, part]) < self.near_s
 
+    def _usable(self, part: slice) -> np.ndarray:
+        usable = self.usable_N[part]
+        return usable if usable.any() else np.ones(len(usable), bool)
+
     def colours(self, middle: Face) -> Tones:
         """Of what is drawn between the lips in one stretch, by the face in its middle."""
         return tones(middle.bgr_HWC, middle.local_P2)
 
-    def inside(self, low: int, n: int, donors: np.ndarray, colours: Tones) -> Inside | None:
+    def inside(self, low: int, n: int, lent: Lent, colours: Tones) -> Inside | None:
         """What to draw between the lips of a frame of the stretch; None where its donor is open far enough."""
-        want, have = self.want_N3[low + n, 0], self.have_N3[low + int(donors[n]), 0]
+        want, have = self.want_N3[low + n, 0], lent.have_SK[lent.path_T[n], 0]
         share = 1.0 if self.stands else float(np.clip((want - 1.15 * have) / _WIDER, 0, 1))
         own = self.stands and float(have) >= SHOWN
         return Inside(colours, self.seam_NP2[low + n], own, share) if share > 0 else None
@@ -289,15 +332,6 @@ def _stretches(count: int, most: int) -> list[tuple[int, int]]:
     parts = max(1, -(-count // most))
     edges = np.linspace(0, count, parts + 1).round().astype(int)
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-
-
-def _angles(rotation_N33: np.ndarray) -> np.ndarray:
-    """Yaw, pitch, roll in degrees, (N, 3)."""
-    r = rotation_N33
-    yaw = np.arctan2(r[:, 0, 2], r[:, 2, 2])
-    pitch = np.arcsin(np.clip(-r[:, 1, 2], -1, 1))
-    roll = np.arctan2(r[:, 1, 0], r[:, 1, 1])
-    return np.degrees(np.stack([yaw, pitch, roll], 1))
 
 
 def _spread(mean_P3: np.ndarray, reach: float = 0.12) -> np.ndarray:

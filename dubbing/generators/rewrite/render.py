@@ -17,19 +17,20 @@ import cv2
 import numpy as np
 
 from dubbing.face import JAW, LIPS, OUTER_LIPS
+from dubbing.generators.rewrite import grain
 from dubbing.generators.rewrite.interior import Inside, draw
 from dubbing.generators.rewrite.warp import dense_map, warp
 
-__all__ = ["Face", "Box", "crop_boxes", "render"]
+__all__ = ["AROUND_LIPS", "Box", "Face", "crop_boxes", "mouth_hull", "render", "skin_of"]
 
 # Points of the middle face that stay where they are: under the nose, nostrils, cheeks, ear side.
 _STILL = (2, 98, 327, 164, 129, 358, 205, 425, 50, 280, 123, 352, 93, 323, 234, 454)
-_AROUND_LIPS = (164, 167, 393, 165, 391, 92, 322, 186, 410, 57, 287, 43, 273, 106, 335, 182, 406, 83, 313, 18,
-                200, 201, 421, 204, 424, 202, 422)  # fmt: skip
+AROUND_LIPS = (164, 167, 393, 165, 391, 92, 322, 186, 410, 57, 287, 43, 273, 106, 335, 182, 406, 83, 313, 18,
+               200, 201, 421, 204, 424, 202, 422)  # fmt: skip
 # Points below the chin that stay, in eye distances right of and below it.
 _BELOW = ((-1.1, 0.25), (-0.7, 0.38), (-0.35, 0.42), (0.0, 0.44), (0.35, 0.42), (0.7, 0.38), (1.1, 0.25))
 _CHEEK_TO_CHEEK = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
-_LIP_CONTROL = tuple(dict.fromkeys(LIPS + _AROUND_LIPS))
+_LIP_CONTROL = tuple(dict.fromkeys(LIPS + AROUND_LIPS))
 _JAW_CONTROL = tuple(dict.fromkeys(JAW + OUTER_LIPS))
 
 
@@ -46,11 +47,12 @@ class Box:
 @dataclass(frozen=True, eq=False)
 class Face:
     """One frame's crop with its (smoothed) mesh: bgr_HWC uint8, or float32 0..255; box: where the crop lies in the
-    picture; mesh_P2: (478, 2) pixels of the picture."""
+    picture; mesh_P2: (478, 2) pixels of the picture; lent: whether it is of another shot, and may be sharper."""
 
     bgr_HWC: np.ndarray
     box: Box
     mesh_P2: np.ndarray
+    lent: bool = False
 
     @property
     def local_P2(self) -> np.ndarray:
@@ -88,27 +90,36 @@ def render(
     inside: Inside | None = None,
     *,
     grid: int = 16,
+    grain_of: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The target's crop with the wanted mouth: (bgr_HWC of the target's type, zero where the matte is; matte_HW
     uint8).
 
     wanted_P2: (478, 2) where the mesh should be, in pixels of the picture; donors: frames that lend
     their mouths, with weights that add up to 1; inside: what to draw between lips that no donor has parted so far;
-    grid: nodes of a bend between the eyes' outer corners, the coarser the quicker.
+    grid: nodes of a bend between the eyes' outer corners, the coarser the quicker; grain_of: the number that draws the
+    grain which the mouth lacks beside its face (`grain`), None for none.
     """
     size = (target.box.width, target.box.height)
     goal = wanted_P2 - (target.box.x, target.box.y)
     eye = float(np.linalg.norm(target.mesh_P2[33] - target.mesh_P2[263]))
     step = max(3, int(round(eye / grid)))
     face, changed = _bend_jaw(target, goal, eye, step)
-    hull = _mouth_hull(goal, eye)
+    hull = mouth_hull(goal, eye)
     part = _around(hull, 0.16 * eye, size)
     if part is not None:
         matte = _soften(hull, part, eye)
         below = face[part.y : part.y + part.height, part.x : part.x + part.width]
         mouth = np.zeros(below.shape, np.float32)
+        skin = skin_of(goal - (part.x, part.y), eye, (part.width, part.height))
+        wanted_B = None if grain_of is None else grain.levels(target.bgr_HWC, skin_of(target.local_P2, eye, size))
         for donor, weight in donors:
-            mouth += weight * _match_colour(_bend_mouth(donor, goal, part, step), below, matte)
+            bent = _match_colour(_bend_mouth(donor, goal, part, step), below, matte)
+            if donor.lent and wanted_B is not None:
+                bent = grain.softened(bent, skin, wanted_B)
+            mouth += weight * bent
+        if wanted_B is not None and grain_of is not None:
+            mouth = grain.regrained(mouth, skin, wanted_B, grain_of)
         mixed = below + (mouth - below) * matte[..., None]
         below[:] = mixed if below.dtype == np.float32 else cv2.convertScaleAbs(np.maximum(mixed, 0))
         if inside is not None:
@@ -171,7 +182,22 @@ def _bend_mouth(donor: Face, goal_P2: np.ndarray, part: Box, step: int) -> np.nd
     return warp(donor.bgr_HWC, move, (part.x, part.y)).astype(np.float32)
 
 
-def _mouth_hull(goal_P2: np.ndarray, eye: float) -> np.ndarray:
+def skin_of(mesh_P2: np.ndarray, eye: float, size: tuple[int, int]) -> np.ndarray:
+    """The skin around a mouth, without its lips, bool (H, W) of a crop of that size. mesh_P2: (478, 2) its pixels."""
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    for outline, much in ((mouth_hull(mesh_P2, eye), 1), (_grown(mesh_P2[list(OUTER_LIPS)], 0.05 * eye), 0)):
+        cv2.fillConvexPoly(mask, np.rint(cv2.convexHull(outline.astype(np.float32)) * 16).astype(np.int32), much,
+                           shift=4)  # fmt: skip
+    return mask > 0
+
+
+def _grown(points_M2: np.ndarray, room: float) -> np.ndarray:
+    middle = points_M2.mean(0)
+    away = points_M2 - middle
+    return middle + away + room * away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+
+
+def mouth_hull(goal_P2: np.ndarray, eye: float) -> np.ndarray:
     """Outline of the mouth's surroundings, float32 (M, 2): from under the nose to the chin's crease."""
     lips = goal_P2[list(OUTER_LIPS)]
     corners = goal_P2[[61, 291]]

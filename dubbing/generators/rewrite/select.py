@@ -9,11 +9,25 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["choose"]
+__all__ = ["choose", "distances"]
 
 _NEVER = 1e12
 _NEAR = 3  # frames within which a mouth goes on
-_STILL, _BACK, _FAST = 0.25, 0.25, 0.25  # of a jump's cost: holding a frame, each frame back, each frame beyond the next
+_STILL, _BACK, _FAST = (
+    0.25,
+    0.25,
+    0.25,
+)  # of a jump's cost: holding a frame, each frame back, each frame beyond the next
+
+
+def distances(
+    wanted_TK: np.ndarray, have_SK: np.ndarray, pose_T3: np.ndarray, pose_S3: np.ndarray, weights_K: np.ndarray,
+    pose_weight: float,
+) -> np.ndarray:  # fmt: skip
+    """How far each source frame's mouth and head are from each output frame's, (T, S), as of `choose`."""
+    found = (((wanted_TK[:, None] - have_SK[None]) * weights_K) ** 2).sum(-1)
+    found += pose_weight * np.minimum(((pose_T3[:, None] - pose_S3[None]) ** 2).sum(-1), 400.0)
+    return np.asarray(found)
 
 
 def choose(
@@ -27,31 +41,39 @@ def choose(
     pose_weight: float = 0.02,
     jump: float = 0.6,
     forbidden_TS: np.ndarray | None = None,
+    follows_S: np.ndarray | None = None,
+    extra_TS: np.ndarray | None = None,
+    crossing: tuple[int, float] | None = None,
 ) -> np.ndarray:
     """A source frame for every output frame, int (T,), indices into S.
 
     wanted_TK, have_SK: mouth features of output and source, in standard deviations; pose_T3, pose_S3:
     yaw, pitch, roll in degrees; usable_S: bool, frames that may lend; weights_K: importance of each
     feature; pose_weight: cost of one square degree; jump: cost of leaving a run; forbidden_TS: bool, source
-    frames that must not serve an output frame. Raises ValueError when no source frame is usable, or none is
-    left for an output frame.
+    frames that must not serve an output frame; follows_S: which frame comes after each, -1 for none (None: the next);
+    extra_TS: what each costs beside; crossing: (n, cost) of going from the first n frames to the others, or back.
+    Raises ValueError when no source frame is usable, or none is left for an output frame.
     """
     pool = np.flatnonzero(usable_S)
     if not len(pool):
         raise ValueError("no usable source frame")
     have, pose = have_SK[pool] * weights_K, pose_S3[pool]
-    want = wanted_TK * weights_K
-    frame_cost = ((want[:, None] - have[None]) ** 2).sum(-1)
-    frame_cost += pose_weight * np.minimum(((pose_T3[:, None] - pose[None]) ** 2).sum(-1), 400.0)
+    frame_cost = distances(wanted_TK, have_SK[pool], pose_T3, pose, weights_K, pose_weight)
+    if extra_TS is not None:
+        frame_cost += extra_TS[:, pool]
     if forbidden_TS is not None:
         if forbidden_TS[:, pool].all(1).any():
             raise ValueError("no source frame is left for an output frame: all are forbidden")
         frame_cost[forbidden_TS[:, pool]] = _NEVER
     # going from a to b costs `jump` plus how unlike b is to the frame that would follow a
-    following = np.searchsorted(pool, pool + 1).clip(0, len(pool) - 1)
+    after = pool + 1 if follows_S is None else np.where(follows_S[pool] >= 0, follows_S[pool], pool)
+    following = np.searchsorted(pool, after).clip(0, len(pool) - 1)
     unlike = ((have[following][:, None] - have[None]) ** 2).sum(-1)
     move = jump + np.minimum(0.5 * unlike, 2 * jump)
-    runs = pool[following] == pool + 1
+    if crossing is not None:
+        own = pool < crossing[0]
+        move += crossing[1] * (own[:, None] != own[None])
+    runs = (pool[following] == after) & (after != pool)
     stay = np.arange(len(pool))
     # a mouth changes little from frame to frame: it may go slower, faster or back
     ahead, steps = stay[runs], 1
@@ -63,13 +85,13 @@ def choose(
         ahead, behind, steps = ahead[on], following[behind[on]], steps + 1
     move[stay, stay] = jump * _STILL
     total = frame_cost[0].copy()
-    back = np.zeros((len(want), len(pool)), np.int32)
-    for t in range(1, len(want)):
+    back = np.zeros((len(wanted_TK), len(pool)), np.int32)
+    for t in range(1, len(wanted_TK)):
         reach = total[:, None] + move
         back[t] = reach.argmin(0)
         total = reach[back[t], stay] + frame_cost[t]
-    path = np.empty(len(want), int)
+    path = np.empty(len(wanted_TK), int)
     path[-1] = int(total.argmin())
-    for t in range(len(want) - 1, 0, -1):
+    for t in range(len(wanted_TK) - 1, 0, -1):
         path[t - 1] = back[t, path[t]]
     return pool[path]

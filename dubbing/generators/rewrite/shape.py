@@ -16,7 +16,17 @@ import numpy as np
 from dubbing.face import INNER_LIPS, LOWER_FACE, OUTER_LIPS
 from dubbing.models import shipped_arrays
 
-__all__ = ["COEFS", "PRIOR_FILE", "ShapeSpace", "learn_space", "lower_of", "parted", "prior_arrays", "resting", "smoothed"]
+__all__ = [
+    "COEFS",
+    "PRIOR_FILE",
+    "ShapeSpace",
+    "learn_space",
+    "lower_of",
+    "parted",
+    "prior_arrays",
+    "resting",
+    "smoothed",
+]
 
 COEFS = 8
 PRIOR_FILE = Path(__file__).with_name("prior.npz")
@@ -29,6 +39,7 @@ _OUTER_UPPER = np.array([_PLACE[p] for p in OUTER_LIPS[1:10]])
 _OUTER_LOWER = np.array([_PLACE[p] for p in OUTER_LIPS[:10:-1]])
 _MIDDLE = slice(3, 6)  # of the nine pairs, the three that `face.mouth_measures` reads
 _CORNERS = (_PLACE[61], _PLACE[291])
+_OWN_FRAMES = 250.0  # of a face, that weigh as much as what is known of everyone's
 _SHUT = 0.02  # below this opening the whole lip line closes, not only its middle
 
 
@@ -58,6 +69,19 @@ class ShapeSpace:
         """Coefficients, float64 (N, COEFS), of canonical meshes (N, 478, 3), or of lower faces (N, L, 3)."""
         lower = lower_of(shape_NP3)
         return (lower - rest_L3).reshape(len(lower), -1) @ self.analysis_KD.T
+
+    def of_face(self, shape_NP3: np.ndarray, rest_L3: np.ndarray, weight_N: np.ndarray) -> ShapeSpace:
+        """The same coefficients, and what they do to one very face: how its left and its right move, and whatever else
+        moves along with them in a way of its own. weight_N: how much each of its frames counts, 0 for not at all.
+        """
+        coef = self.encode(shape_NP3, rest_L3)
+        left = (lower_of(shape_NP3) - rest_L3).reshape(len(coef), -1) - coef @ self.synthesis_KD
+        weight = np.asarray(weight_N, np.float64)[:, None]
+        square = coef.T @ (weight * coef)
+        shrink = np.diag(_OWN_FRAMES * np.diag(square) / max(float(weight.sum()), 1e-9) + 1e-12)
+        return ShapeSpace(
+            self.analysis_KD, self.synthesis_KD + np.linalg.solve(square + shrink, coef.T @ (weight * left))
+        )
 
     def decode(self, coef_NK: np.ndarray, rest_L3: np.ndarray) -> np.ndarray:
         """Canonical lower faces, float64 (N, L, 3). Lips never cross, and touch all along at opening 0."""

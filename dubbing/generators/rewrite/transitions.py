@@ -23,14 +23,19 @@ _LIP_PLACES = np.array([LOWER_FACE.index(p) for p in OUTER_LIPS + INNER_LIPS])
 
 
 def dissolves(
-    path_T: np.ndarray, want_TK: np.ndarray, have_SK: np.ndarray, run_S: np.ndarray, usable_S: np.ndarray,
+    path_T: np.ndarray,
+    want_TK: np.ndarray,
+    have_SK: np.ndarray,
+    run_S: np.ndarray,
+    usable_S: np.ndarray,
     forbidden_TS: np.ndarray | None = None,
 ) -> list[list[tuple[int, float]]]:
     """The lenders of every frame with their weights, which add up to 1: one, or two near a change.
 
     path_T: who lends; want_TK, have_SK: wanted mouths and those of the lenders in the same units, the opening first in
     inter-ocular distances; run_S: which run of the film each lender is of (equal numbers follow each other there);
-    usable_S: bool, who may lend; forbidden_TS: bool, who must not lend to a frame. An open mouth under a closed one would be a veil: they are not mixed.
+    usable_S: bool, who may lend; forbidden_TS: bool, who must not lend to a frame. An open mouth under a closed one
+    would be a veil: they are not mixed.
     """
     lent = [[(int(d), 1.0)] for d in path_T]
     steps = np.abs(np.diff(path_T))
@@ -53,18 +58,14 @@ def dissolves(
     return lent
 
 
-def _going_on(
-    last: int, want_K: np.ndarray, have_SK: np.ndarray, run_S: np.ndarray, usable_S: np.ndarray
-) -> int:
+def _going_on(last: int, want_K: np.ndarray, have_SK: np.ndarray, run_S: np.ndarray, usable_S: np.ndarray) -> int:
     """Of the frames next to a lender, the one whose mouth is most like the wanted one."""
     near = np.arange(max(0, last - 2), min(len(have_SK), last + 3))
     near = near[(run_S[near] == run_S[last]) & (usable_S[near] | (near == last))]
     return int(near[((have_SK[near] - want_K) ** 2).sum(1).argmin()])
 
 
-def own_lips(
-    left_SL3: np.ndarray, left_TL3: np.ndarray, lent: list[list[tuple[int, float]]]
-) -> np.ndarray:
+def own_lips(left_SL3: np.ndarray, left_TL3: np.ndarray, lent: list[list[tuple[int, float]]]) -> np.ndarray:
     """What is added to wanted lower faces, (T, L, 3), so that lips look like those that are lent; 0 beside the lips.
 
     left_SL3: what lenders show beyond opening and width, left_TL3: the same of the wanted faces. Lenders whose place is

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,22 +23,24 @@ from dubbing.face import LOWER_FACE
 from dubbing.generators.rewrite import fitting
 from dubbing.generators.rewrite.fitting import Fit
 from dubbing.generators.rewrite.hearing import STEP_HZ, Prior, prior_hash
+from dubbing.generators.rewrite.minutes import Minutes, Stretch, clearest, joined
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, lower_of, resting, smoothed
-from dubbing.sound import RATE_HZ, at_times
+from dubbing.sound import at_times
 
 __all__ = [
-    "Actor", "Example", "closing", "default_actor", "fit_actor", "heard", "load", "opening_of", "predict", "save",
+    "Actor", "Dialogue", "Example", "closing", "default_actor", "dialogue", "fit_actor", "fitted", "heard", "load",
+    "opening_of", "predict", "save",
 ]  # fmt: skip
 
-SCHEMA = "dub.actor.1"
-MOST_S = 600.0  # of speech that a fit looks at
+SCHEMA = "dub.actor.2"
+MOST_S = 2400.0  # of speech that a fit looks at
 RISE_S, FALL_S = 0.10, 0.12  # the mouth opens before the voice, and shuts after it
 CLOSING, CLOSED = 0.35, 0.65  # chances that the lips are shut, at which they begin to shut, and are shut
 SMOOTH_S = 0.03  # of what is heard, standard deviation
 LEVELLED_FRAMES = 50.0  # an example with this many frames is trusted by half on where its mouth sits
 LAGS_S = np.round(np.arange(-0.3, 0.301, 0.02), 2)
 LAG_GAIN = 0.05  # by how much a lag must better the correlation to be believed
-LAG_LEAST_S = 3.0
+LAG_LEAST_S, LAG_SURE = 3.0, 0.3  # of dialogue, and of correlation, below which no lag is believed
 _MIDDLES = [[LOWER_FACE.index(point) for point in pair] for pair in ((82, 87), (13, 14), (312, 317))]
 
 
@@ -48,13 +50,21 @@ class Example:
 
     shape_NP3: canonical meshes (N, 478, 3) of `face.canonical`, or their lower faces (N, L, 3);
     times_s: (N,), middles of the frames, 0 at the first sample of `wave`; wave: float32 mono 16 kHz;
-    speaking_N: bool, where this actor is the one who speaks and the face is seen.
+    speaking_N: bool, where this actor is the one who speaks and the face is seen; weight_N: 0..1, how clearly the mouth
+    is seen there; None where nothing is known of that.
     """
 
     shape_NP3: np.ndarray
     times_s: np.ndarray
     wave: np.ndarray
     speaking_N: np.ndarray
+    weight_N: np.ndarray | None = None
+
+    @property
+    def clear_N(self) -> np.ndarray:
+        """How clearly the mouth is seen, 0..1; 0 where this actor does not speak."""
+        speaking = np.asarray(self.speaking_N, bool)
+        return np.where(speaking, 1.0 if self.weight_N is None else self.weight_N, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +73,21 @@ class Actor:
 
     rest: float64 (L, 3), the canonical closed mouth; fit: sound to coefficients from there; seconds: of dialogue
     fitted, 0 for a default actor; lag_s: how much later than its lips the sound is in the actor's own
-    footage (negative: earlier), which the fit undoes.
+    footage (negative: earlier), which the fit undoes; synthesis_KD: what the coefficients do to this very face, its
+    left and its right, None for what they do to everyone's.
     """
 
     rest: np.ndarray
     fit: Fit
     seconds: float
     lag_s: float
+    synthesis_KD: np.ndarray | None = None
+
+    @property
+    def space(self) -> ShapeSpace:
+        """What coefficients mean for this face."""
+        general = ShapeSpace.load()
+        return general if self.synthesis_KD is None else ShapeSpace(general.analysis_KD, self.synthesis_KD)
 
     @property
     def score(self) -> float:
@@ -95,35 +113,64 @@ def default_actor(shape_NP3: np.ndarray, *, prior: Prior | None = None) -> Actor
 
 
 def fit_actor(
-    examples: Sequence[Example], *, max_seconds: float = MOST_S, prior: Prior | None = None,
-    space: ShapeSpace | None = None,
+    examples: Sequence[Example], *, also: Sequence[Minutes] = (), max_seconds: float = MOST_S,
+    prior: Prior | None = None, space: ShapeSpace | None = None,
 ) -> Actor:  # fmt: skip
     """Learn an actor from their own performance; deterministic. Only frames where they speak are used.
 
-    Of more than max_seconds of speech, examples evenly spread through the list are used. Under
-    `fitting.LEAST_S` the prior is scaled to this mouth but not corrected. Raises ValueError where no
-    frame speaks (`default_actor` needs none).
+    Of more than max_seconds of speech, the clearest examples of all parts of the list are used. also: the same person's
+    dialogue in other films. Under `fitting.LEAST_S` the prior is scaled to this mouth but not corrected. Raises
+    ValueError where no frame speaks (`default_actor` needs none).
     """
-    chosen = _subset(examples, max_seconds)
-    if not chosen:
-        raise ValueError("fit_actor needs a frame that speaks in at least one example; default_actor needs none.")
+    prior = prior or Prior.load()
+    return fitted(dialogue(examples, max_seconds=max_seconds, prior=prior, space=space), also, prior=prior)
+
+
+@dataclass(frozen=True, eq=False)
+class Dialogue:
+    """What was learnt of one person in one film before anything is fitted: the closed mouth, the shapes it takes, and
+    its dialogue in numbers, from which lag_s (see `Actor`) is taken out."""
+
+    rest: np.ndarray
+    space: ShapeSpace
+    minutes: Minutes
+    lag_s: float
+
+
+def dialogue(
+    examples: Sequence[Example], *, max_seconds: float = MOST_S, prior: Prior | None = None,
+    space: ShapeSpace | None = None,
+) -> Dialogue:  # fmt: skip
+    """Put what one person says into numbers. Raises ValueError where no frame speaks."""
     prior, space = prior or Prior.load(), space or ShapeSpace.load()
-    speaking = [np.asarray(e.speaking_N, bool) for e in chosen]
-    rest = resting(np.concatenate([lower_of(e.shape_NP3) for e in chosen]), np.concatenate(speaking))
-    coefs = [smoothed(space.encode(e.shape_NP3, rest), e.times_s)[s] for e, s in zip(chosen, speaking, strict=True)]
-    times = [e.times_s[s] for e, s in zip(chosen, speaking, strict=True)]
-    frame_s = _frame_s(chosen)
-    hears = [heard(prior, e.wave) for e in chosen]
-    lag_s = _lag(hears, times, coefs, frame_s)
-    fit = fitting.learn(
-        heard_NF=np.concatenate([at_times(h, t + lag_s, STEP_HZ) for h, t in zip(hears, times, strict=True)]),
-        coef_NK=np.concatenate(_levelled(coefs)),
-        example_N=np.repeat(np.arange(len(times)), [len(t) for t in times]),
-        times_s=np.concatenate(times),
-        frame_s=frame_s,
-        prior=prior.population,
-    )
-    return Actor(rest, fit, sum(map(len, times)) * frame_s, lag_s)
+    usable = [e for e in examples if e.clear_N.any()]
+    if not usable:
+        raise ValueError("fit_actor needs a frame that speaks in at least one example; default_actor needs none.")
+    frame_s = [_frame_s(e) for e in usable]
+    spoken_s = [float((e.clear_N > 0).sum() * s) for e, s in zip(usable, frame_s, strict=True)]
+    picked = clearest(spoken_s, [float(e.clear_N.sum() / (e.clear_N > 0).sum()) for e in usable], max_seconds)
+    chosen = [usable[n] for n in picked]
+    speaks = [e.clear_N > 0 for e in chosen]
+    lower = [lower_of(e.shape_NP3) for e in chosen]
+    rest = resting(np.concatenate(lower), np.concatenate(speaks))
+    clear_N = np.concatenate([e.clear_N for e in chosen])
+    own = space.of_face(np.concatenate(lower), rest, clear_N)
+    stretches = []
+    for n, example, where, shape in zip(picked, chosen, speaks, lower, strict=True):
+        coef = smoothed(own.encode(shape, rest), example.times_s)[where]
+        place = np.asarray(example.times_s, np.float64)[where] * STEP_HZ
+        stretches.append(Stretch(heard(prior, example.wave), place, coef, example.clear_N[where] * frame_s[n]))
+    minutes = Minutes(tuple(stretches), sum(spoken_s[n] for n in picked))
+    lag_s = _lag(minutes)
+    return Dialogue(rest, own, minutes.shifted(lag_s * STEP_HZ), lag_s)
+
+
+def fitted(own: Dialogue, also: Sequence[Minutes] = (), *, prior: Prior | None = None) -> Actor:
+    """The actor of this dialogue, and of the same person's in other films, whose closed mouth is measured there."""
+    minutes = joined([own.minutes, *also])
+    shut_N = np.concatenate([closing(at_times(s.heard_TF, s.place_N, 1.0)) for s in minutes.stretches])
+    fit = fitting.learn(_levelled(minutes), (prior or Prior.load()).population, shut_N)
+    return Actor(own.rest, fit, minutes.film_s, own.lag_s, own.space.synthesis_KD)
 
 
 def predict(
@@ -148,7 +195,7 @@ def predict(
     # Which frame shows at each step.
     frame = np.searchsorted((times[1:] + times[:-1]) / 2, np.arange(len(hears)) / STEP_HZ)
     said = actor.fit.say(hears, speech[frame])
-    said[:, 0] *= 1 - closing(hears)
+    said[:, 0] *= 1 - actor.fit.closes * closing(hears)
     coef = at_times(said, times, STEP_HZ)
     # Rounded, so that the last bits of a matrix product on another machine do not change a patch.
     return np.asarray(np.round(coef * _envelope(times, speech)[:, None], 6)) + 0.0
@@ -189,67 +236,52 @@ def load(path: Path) -> Actor:
                 raise ModelError(f"{path} holds {data['schema']}, this version reads {SCHEMA}; fit the actor again.")
             values = {name: data[name] for name in data.files if name != "schema"}
         fit = Fit.of({name[4:]: value for name, value in values.items() if name.startswith("fit.")})
-        return Actor(values["rest"], fit, float(values["seconds"]), float(values["lag_s"]))
+        about = float(values["seconds"]), float(values["lag_s"])
+        return Actor(values["rest"], fit, *about, values.get("synthesis"))
     except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as e:
         raise ModelError(f"{path} is not an actor's model ({e}); fit the actor again.") from e
 
 
 def _arrays(actor: Actor) -> dict[str, np.ndarray]:
     named = {"rest": actor.rest, "seconds": actor.seconds, "lag_s": actor.lag_s}
-    named |= {f"fit.{field.name}": getattr(actor.fit, field.name) for field in fields(Fit)}
+    if actor.synthesis_KD is not None:
+        named["synthesis"] = actor.synthesis_KD
+    named |= {f"fit.{name}": value for name, value in actor.fit.arrays().items()}
     return {name: np.array(value, "<f8", order="C") for name, value in named.items()}
 
 
-def _frame_s(examples: Sequence[Example]) -> float:
-    steps = [np.diff(e.times_s) for e in examples if len(e.times_s) > 1]
-    return float(np.median(np.concatenate(steps))) if steps else 0.04
+def _frame_s(example: Example) -> float:
+    steps = np.diff(example.times_s)
+    return float(np.median(steps)) if len(steps) else 0.04
 
 
-def _subset(examples: Sequence[Example], max_seconds: float) -> list[Example]:
-    """Examples that speak, spread evenly over the list, until there is max_seconds of speech."""
-    usable = [n for n, e in enumerate(examples) if np.any(e.speaking_N)]
-    spread = sorted(usable, key=lambda n: (n * 0.6180339887498949) % 1)
-    chosen, left_s = [], max_seconds
-    for n in spread:
-        if left_s <= 0:
-            break
-        one = examples[n]
-        frame_s = _frame_s([one])
-        last = int(np.searchsorted(np.cumsum(one.speaking_N), left_s / frame_s)) + 1
-        if last < len(one.times_s):
-            one = Example(
-                one.shape_NP3[:last], one.times_s[:last], one.wave[: int((one.times_s[last] + 0.6) * RATE_HZ)],
-                one.speaking_N[:last],
-            )  # fmt: skip
-        chosen.append((n, one))
-        left_s -= float(np.sum(one.speaking_N)) * frame_s
-    return [one for _, one in sorted(chosen, key=lambda pair: pair[0])]
-
-
-def _levelled(coefs: list[np.ndarray]) -> list[np.ndarray]:
-    """Take out of each example where the mesh, not the voice, puts the mouth. The opening stays: it is absolute."""
-    if len(coefs) < 2:
-        return coefs
-    general = np.median(np.concatenate(coefs), axis=0)
+def _levelled(minutes: Minutes) -> Minutes:
+    """Take out of each stretch where the mesh, not the voice, puts the mouth. The opening stays: it is absolute."""
+    if len(minutes.stretches) < 2:
+        return minutes
+    general = np.median(np.concatenate([s.coef_NK for s in minutes.stretches]), axis=0)
     out = []
-    for coef in coefs:
-        shift = (np.median(coef, axis=0) - general) * len(coef) / (len(coef) + LEVELLED_FRAMES)
+    for one in minutes.stretches:
+        count = len(one.coef_NK)
+        shift = (np.median(one.coef_NK, axis=0) - general) * count / (count + LEVELLED_FRAMES)
         shift[0] = 0
-        out.append(coef - shift)
-    return out
+        out.append(replace(one, coef_NK=one.coef_NK - shift))
+    return replace(minutes, stretches=tuple(out))
 
 
-def _lag(hears: list[np.ndarray], times: list[np.ndarray], coefs: list[np.ndarray], frame_s: float) -> float:
+def _lag(minutes: Minutes) -> float:
     """How much later the sound is than the lips it belongs to, as far as the prior can tell; 0 in doubt."""
-    opening = np.concatenate([c[:, 0] for c in coefs])
-    if len(opening) * frame_s < LAG_LEAST_S or opening.std() < 1e-6:
+    opening = np.concatenate([s.coef_NK[:, 0] for s in minutes.stretches])
+    if minutes.film_s < LAG_LEAST_S or opening.std() < 1e-6:
         return 0.0
     scores = []
     for lag_s in LAGS_S:
-        said = np.concatenate([at_times(h[:, :1], t + lag_s, STEP_HZ)[:, 0] for h, t in zip(hears, times, strict=True)])
+        heard_N = [at_times(s.heard_TF[:, :1], s.place_N + lag_s * STEP_HZ, 1.0)[:, 0] for s in minutes.stretches]
+        said = np.concatenate(heard_N)
         scores.append(np.corrcoef(said, opening)[0, 1] if said.std() > 1e-9 else 0.0)
     best = int(np.argmax(scores))
-    return float(LAGS_S[best]) if scores[best] > scores[len(LAGS_S) // 2] + LAG_GAIN else 0.0
+    sure = scores[best] > max(LAG_SURE, scores[len(LAGS_S) // 2] + LAG_GAIN)
+    return float(LAGS_S[best]) if sure else 0.0
 
 
 def _envelope(times_s: np.ndarray, speech_N: np.ndarray) -> np.ndarray:

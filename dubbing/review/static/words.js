@@ -11,9 +11,11 @@ export const REASON = {
   too_small: "face too small",
   profile: "in profile",
   occluded: "mouth covered",
+  out_of_frame: "mouth beyond the picture's edge",
   excluded: "excluded",
   no_consent: "no consent",
   dissolve: "in a dissolve or fade",
+  burned_in: "letters over the mouth",
 };
 
 /** @type {{ [verdict: string]: { word: string, icon: string } }} */

@@ -1,0 +1,83 @@
+"""Grain: how much fine noise skin has around a mouth, and putting back what bending and blending took of it.
+
+Two bands are told apart, which is all the spectrum that a mouth of a hundred pixels lets one measure. Levels are robust
+(the median of absolute values), so a few hairs, pores and edges do not count for noise. Knows no mesh and no time but
+the number that its noise is drawn by: the same number gives the same noise.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+__all__ = ["BANDS", "levels", "regrained", "softened"]
+
+BANDS = 2
+_SIGMAS = (0.7, 1.4)  # pixels: the finest band is what the first blur takes, the next what the second takes more
+_ROOM = 6  # pixels beyond the mask that the blurs look at
+_NORMAL = 1.4826  # the standard deviation of normal values over their median absolute value
+_LEAST_PIXELS = 60
+_SLACK = 1.15  # times the wanted level that is left as it is
+_BLURS = (0.45, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
+_MOST = 6.0  # code values; more is texture, not grain
+
+
+def levels(bgr_HWC: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
+    """How strong the grain of a part of a picture is, in code values, float64 (BANDS,), the finest band first.
+
+    bgr_HWC: 0..255; mask_HW: bool, the pixels that count. All nan where these are too few to tell.
+    """
+    rows, cols = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
+    if int(mask_HW.sum()) < _LEAST_PIXELS:
+        return np.full(BANDS, np.nan)
+    part = (slice(max(0, rows[0] - _ROOM), rows[-1] + 1 + _ROOM), slice(max(0, cols[0] - _ROOM), cols[-1] + 1 + _ROOM))
+    bgr_HWC, mask_HW = bgr_HWC[part], mask_HW[part]
+    return np.array([_NORMAL * float(np.median(np.abs(band[mask_HW]))) for band in _bands(_luma(bgr_HWC))])
+
+
+def softened(bgr_HWC: np.ndarray, mask_HW: np.ndarray, wanted_B: np.ndarray) -> np.ndarray:
+    """A mouth that is sharper than the picture it is lent to, blurred until its skin is as soft, float32 (H, W, 3).
+
+    wanted_B: `levels` of the picture.
+    """
+    out = np.asarray(bgr_HWC, np.float32)
+    if np.isnan(wanted_B).any():
+        return out
+    found = out
+    for sigma in (0.0, *_BLURS):
+        found = cv2.GaussianBlur(out, (0, 0), sigma) if sigma else out
+        have = levels(found, mask_HW)
+        if np.isnan(have).any() or (have <= _SLACK * wanted_B + 0.1).all():
+            break
+    return found
+
+
+def regrained(
+    bgr_HWC: np.ndarray, mask_HW: np.ndarray, wanted_B: np.ndarray, number: int, weight_HW: np.ndarray | None = None
+) -> np.ndarray:
+    """Pixels with the grain that they lack, float32 (H, W, 3): noise of the bands in which they are too clean.
+
+    wanted_B: `levels` of what they are to look like; number: draws the noise; weight_HW: 0..1, where it is wanted.
+    """
+    out = np.asarray(bgr_HWC, np.float32)
+    have = levels(out, mask_HW)
+    lack = np.sqrt(np.maximum(np.minimum(wanted_B, _MOST) ** 2 - have**2, 0))
+    if np.isnan(lack).any() or (lack < 0.15).all():
+        return out
+    noise = np.random.default_rng(number).standard_normal(out.shape[:2], np.float32)
+    made = np.zeros(out.shape[:2], np.float32)
+    for band, much in zip(_bands(noise), lack, strict=True):
+        made += band * np.float32(much / max(float(band.std()), 1e-6))
+    if weight_HW is not None:
+        made *= weight_HW
+    return out + made[..., None]
+
+
+def _luma(bgr_HWC: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(np.asarray(bgr_HWC, np.float32), cv2.COLOR_BGR2GRAY)
+
+
+def _bands(plane_HW: np.ndarray) -> list[np.ndarray]:
+    """What lies between one blur and the next, the finest first; light and shade are in none."""
+    smooth = [plane_HW, *(cv2.GaussianBlur(plane_HW, (0, 0), s) for s in _SIGMAS)]
+    return [a - b for a, b in zip(smooth, smooth[1:], strict=False)]
