@@ -3,11 +3,12 @@
     python -m bench.minutes --grid DIR --meshes DIR [--prior FILE] [--most S,S,...] [--held N]
 
 DIR of --grid: *.mpg of the speaker and align/s1/*.align; of --meshes: what `shipped_weights.clips` stores. --prior: one
-that `shipped_weights.prior` trained without this man (no --grid), because the shipped one knows him; default: the
-shipped one. Every number of minutes is fitted twice: from the prior, and from nothing, the prior's own reading of the
-sound taken away. Correlation of the opening and of the width with what the mesh measures, over the frames of words:
-median over the sentences held out (in brackets: of all their frames together); share of the p, b, m of the held out
-words whose lips are shut where the true ones are; seconds that the fit took.
+that `shipped_weights.prior` trained without this man (no --grid); default: the shipped one, which learnt from the half
+of his sentences that is not held out. The man's clips hold about half as much speech as film. With --nothing every
+number of minutes is fitted again from nothing, the prior's own reading of the sound taken away. Correlation of the
+opening and of the width with what the mesh measures, over the frames of words: median over the sentences held out (in
+brackets: of all their frames together); share of the p, b, m of the held out words whose lips are shut where the true
+ones are; seconds that the fit took.
 
 The ceiling is what another recording of the same word between the same neighbours would reach, stretched to the same
 length, and what the mesh says after its noise is smoothed away. The closed mouth at rest is that of all clips.

@@ -1,6 +1,6 @@
 """When lips are re-rendered: while the dub speaks, where the original spoke, and nowhere else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +25,7 @@ from dubbing.stages.turns import share_of
 
 LINE = Timeline(np.arange(400), Fraction(1, 25), 400, Fraction(25))
 SHOT = Shot(1, 100, 300)
+SPEAKS = FaceTurns("shot_0001/face_1", 0, ((120, 200),), ((120, 200),))
 
 
 def track(yaw: float = 0.0, start: int = 100, count: int = 200) -> Track:
@@ -64,7 +65,7 @@ def test_a_face_that_says_nothing_is_left_alone() -> None:
 def test_a_doubt_stays_where_nothing_could_be_rendered(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: tuple[tuple[int, int], ...] | None, reason: str
 ) -> None:
-    take = rendered(monkeypatch, tmp_path, track(), lambda work: iter(()), asked)
+    take = rendered(monkeypatch, tmp_path, [track()], lambda work: iter(()), asked)
     assert (take.status, take.reason, take.doubt) == ("untouched", reason, "ANNA may be meant")
 
 
@@ -81,7 +82,7 @@ def test_speech_behind_a_microphone_is_not_rendered_and_asks_for_review(
             for frame in range(line.start_frame, line.end_frame):
                 yield Rendered(Patch(frame, 0, 0, picture, matte), 0.1)
 
-    take = rendered(monkeypatch, tmp_path, one, render)
+    take = rendered(monkeypatch, tmp_path, [one], render)
     assert take.status == "dubbed" and take.occluded_frames == 14
     first, second = take.faces[0].lines
     assert first[1] == 150 and second[0] == 164
@@ -91,23 +92,43 @@ def test_speech_behind_a_microphone_is_not_rendered_and_asks_for_review(
     )
 
 
+def test_who_says_its_words_only_when_out_of_sight_rests_beside_another_who_speaks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone, after = track(count=60), replace(track(start=180, count=120), id="shot_0001/face_2")
+    first = FaceTurns(gone.id, 0, ((120, 150),), ((165, 175),))
+    then = FaceTurns(after.id, 1, ((200, 220),), ((190, 200),))
+    lines: list[Line] = []
+
+    def render(work: RenderRequest) -> Iterator[Rendered]:
+        lines.extend(work.lines)
+        return iter(())
+
+    rendered(monkeypatch, tmp_path, [gone, after], render, faces=(first, then))
+    (rest,) = [x for x in lines if x.track == gone.id]
+    assert rest.start_frame < 120 and rest.end_frame > 150
+    lines.clear()
+    rendered(monkeypatch, tmp_path, [gone], render, faces=(first,))
+    assert lines == [], "a shot in which nobody is seen to speak the dub is not the dub's"
+
+
 def rendered(
     monkeypatch: pytest.MonkeyPatch,
     folder: Path,
-    one: Track,
+    tracks: Sequence[Track],
     render: Callable[[RenderRequest], Iterator[Rendered]],
     asked: tuple[tuple[int, int], ...] | None = None,
+    faces: tuple[FaceTurns, ...] = (SPEAKS,),
 ) -> Take:
-    """The take of one shot of one face, which speaks in frames 120 to 200, by a generator that does this."""
+    """The take of a shot with these faces by a generator that does this; the dub speaks in frames 120 to 200."""
     about = SimpleNamespace(upright_size=(640, 360), video=None)
     monkeypatch.setattr(lipsync.media, "load_timeline", lambda folder: LINE)
     monkeypatch.setattr(lipsync.media, "probe", lambda path: about)
-    monkeypatch.setattr(lipsync, "load_tracks", lambda folder: [one])
+    monkeypatch.setattr(lipsync, "load_tracks", lambda folder: tracks)
     monkeypatch.setattr(lipsync, "load_wave", lambda folder, first, last: np.zeros(last - first, np.float32))
     made = SimpleNamespace(render=render, name="rewrite", hash="0")
     monkeypatch.setattr(lipsync, "create", lambda *about: made)
-    face = FaceTurns("shot_0001/face_1", 0, ((120, 200),), ((120, 200),))
-    turns = ShotTurns("shot_0001", ((120, 200),), (face,), "ANNA may be meant")
+    turns = ShotTurns("shot_0001", ((120, 200),), faces, "ANNA may be meant")
     ref = Ref(FaceTracks, "faces reel/shot_0001", "0", folder)
     inputs = lipsync.LipsyncInputs(
         100, 300, File(folder, "0"), ref, Decision("shot_0001", None, None, 200.0, 0.0, 0), turns, "0", "rewrite",

@@ -16,6 +16,8 @@ from dubbing.analysis.mixes import MixFinder, mixed_in
 from dubbing.artifact import File
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.tracks import load_tracks
+from dubbing.dataset.segment import Segment
+from dubbing.mesh import Detector, Meshes
 from dubbing.stages.faces import Faces, FacesInputs
 from dubbing.stages.shots import Shots, ShotsInputs
 
@@ -165,14 +167,38 @@ def test_the_stage_keeps_them_through_compression(tmp_path: Path, given: bool) -
     assert near(list(result.mixes), 12)
 
 
-def test_no_face_is_followed_through_a_dissolve(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def portrait() -> Picture:
+    """A photograph of a face on grey, float32 (360, 480, 3)."""
     data = pytest.importorskip("skimage.data", reason="needs scikit-image for its photograph")
-    head = np.ascontiguousarray(data.astronaut()[10:210, 120:320, ::-1])
+    picture = np.full((360, 480, 3), 90, np.float32)
+    picture[60:260, 120:320] = data.astronaut()[10:210, 120:320, ::-1]
+    return picture
+
+
+def test_training_data_ends_before_a_dissolve(tmp_path: Path, portrait: Picture) -> None:
+    other = [cv2.resize(picture, (480, 360)) for picture in shot(2, 40)]
+    with media.ClipWriter(tmp_path / "film.mp4", 480, 360, Fraction(25), crf=10) as clip:
+        for picture in dissolve([portrait], other, 12):
+            clip.frame(picture.round().clip(0, 255).astype(np.uint8))
+    detector, meshes = Detector(), Meshes()
+    try:
+        segment = Segment(detector, meshes, (480, 360), 64)
+        line = media.timeline(tmp_path / "film.mp4")
+        for picture in media.read(tmp_path / "film.mp4", line, 0, len(line)):
+            segment.step(picture)
+        (run,) = segment.finish()
+    finally:
+        detector.close()
+        meshes.close()
+    assert run.start == 0
+    assert BEFORE - 5 <= run.end <= BEFORE
+
+
+def test_no_face_is_followed_through_a_dissolve(tmp_path: Path, portrait: Picture) -> None:
     with media.ClipWriter(tmp_path / "film.mp4", 480, 360, Fraction(25), crf=10) as clip:
         for _ in range(40):
-            picture = np.full((360, 480, 3), 90, np.uint8)
-            picture[60:260, 120:320] = head
-            clip.frame(picture)
+            clip.frame(portrait.astype(np.uint8))
     cut = put(tmp_path, ShotList(40, ((0, 40),), ((15, 25),)))
     media.save_timeline(tmp_path, media.timeline(tmp_path / "film.mp4"))
     stage, seen = Faces(), []

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from dubbing.artifact import Artifact
+from dubbing.records import Track
 
 __all__ = ["FaceTurns", "ShotTurns", "TurnList"]
 
@@ -53,6 +54,16 @@ class ShotTurns:
     """True where somebody could be rendered whom the manifest leaves alone."""
     reason: str | None = None
     """Why nobody may be rendered, a reason code of `dub.shot.1`, where stems or lines say so."""
+
+    def resting(self, tracks: Mapping[str, Track]) -> tuple[FaceTurns, ...]:
+        """The faces that come to rest where they spoke in the original: another says something in sight, and they say
+        nothing, or only what falls to them while they are out of sight, as in a dissolve. tracks: by id."""
+        spans = [(tracks[f.track].start_frame, tracks[f.track].end_frame) for f in self.faces]
+        heard = [
+            any(a < end and start < b for a, b in f.says) for f, (start, end) in zip(self.faces, spans, strict=True)
+        ]
+        silent = (f for f, seen in zip(self.faces, heard, strict=True) if not seen and (f.says or f.rests))
+        return tuple(silent) if any(heard) else ()
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ Examples:
   dub eval clips/ --json | jq '.summary[] | select(.name == "recovery")'
 
 Measures: 1 hearing, 2 rendering, 3 following, 4 steadiness, 5 seam, 6 silence, 7 sync, 8 published,
-9 languages, 10 expert, 11 resynthesis. docs/eval.md says exactly what each is.""",
+9 languages, 10 expert, 11 resynthesis, 12 identity. docs/eval.md says exactly what each is.""",
 )
 @click.argument("clips", nargs=-1, type=FILE, metavar="[CLIPS]...")
 @click.option("--out", type=FILE, default="eval", show_default=True, metavar="DIR", help="The folder to write to.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import cv2
@@ -17,6 +18,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.analysis.cuts import SCAN_WIDTH_PX, CutFinder
+from dubbing.analysis.mixes import MixFinder
 from dubbing.analysis.tracker import Follower, Found, box_of
 from dubbing.artifacts.tracks import BRIDGE_S
 from dubbing.dataset.faces import cut_face, face_boxes
@@ -29,7 +31,7 @@ REACH = max(1, round(FPS * 0.1))  # frames to each side that a box is smoothed o
 _BRIDGE = int(FPS * BRIDGE_S)
 _EVERY = FPS // 5  # frames between two searches for faces
 _WAIT = _BRIDGE + REACH + 1
-_CUT_EDGE = REACH  # frames on each side of a cut that are left out: their boxes were smoothed over it
+_CUT_EDGE = REACH  # frames on each side of a cut or a dissolve that are left out: their boxes were smoothed over it
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,7 @@ class Segment:
     def __init__(self, detector: Detector, meshes: Meshes, size: tuple[int, int], side: int) -> None:
         hands: Any = _NoHands()
         self._follower = Follower(detector, meshes, hands, size, _EVERY, _BRIDGE)
-        self._cuts, self._side = CutFinder(), side
+        self._cuts, self._mixes, self._side = CutFinder(), MixFinder(Fraction(FPS)), side
         self._waiting: deque[media.Picture] = deque()
         self._cut: dict[int, _Cut] = {}
         self._first: int | None = None
@@ -87,22 +89,26 @@ class Segment:
     def step(self, picture: media.Picture) -> None:
         """The next picture; `picture.frame` counts on from the one before."""
         self._first = picture.frame if self._first is None else self._first
-        self._cuts.feed(_small(picture))
+        small = _small(picture)
+        self._cuts.feed(small)
+        self._mixes.feed(small)
         self._follower.step(picture)
         self._waiting.append(picture)
         if len(self._waiting) > _WAIT:
             self._settle(self._waiting.popleft())
 
     def finish(self) -> list[Run]:
-        """Every stretch without a gap or a cut of every confirmed face, largest face first."""
+        """Every stretch without a gap, a cut or a dissolve of every confirmed face, largest face first."""
         while self._waiting:
             self._settle(self._waiting.popleft())
-        cuts = [(self._first or 0) + c for c in self._cuts.finish()]
+        first = self._first or 0
+        out = [(first + c, first + c) for c in self._cuts.finish()]
+        out += [(first + a, first + b) for a, b in self._mixes.finish()]
         runs: list[Run] = []
         for number, found in enumerate(self._follower.finish()):
             kept = self._cut[id(found)].pictures if id(found) in self._cut else {}
             sure = {f: mesh for f in kept if (mesh := _mesh_at(found.meshes, f)) is not None}
-            frames = [f for f in sorted(sure) if all(not c - _CUT_EDGE <= f < c + _CUT_EDGE for c in cuts)]
+            frames = [f for f in sorted(sure) if all(not a - _CUT_EDGE <= f < b + _CUT_EDGE for a, b in out)]
             for part in _stretches(frames):
                 mesh = np.stack([sure[f] for f in part])
                 boxes = np.stack([kept[f][1] for f in part])

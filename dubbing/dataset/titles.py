@@ -188,7 +188,7 @@ class CutTitle(Stage[TitleInputs, Pieces]):
     name: ClassVar[str] = "cut_title"
     scope = Scope.TITLE
     bad_input_costs = "shot"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     resources: ClassVar[Resources] = Resources(cpus=1.0, memory_mb=1500)
 
     def setup(self) -> None:

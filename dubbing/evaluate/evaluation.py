@@ -27,7 +27,7 @@ from dubbing.store import Store, content_key, key_of
 __all__ = ["MEASURES", "VERSION", "Evaluation", "Options", "measures_named"]
 
 MEASURES = ("hearing", "rendering", "following", "steadiness", "seam", "silence", "sync", "published", "languages",
-            "expert", "resynthesis")  # fmt: skip
+            "expert", "resynthesis", "identity")  # fmt: skip
 VERSION = 3  # raise it when numbers change: what older versions left is then made again
 
 
@@ -154,9 +154,8 @@ class Evaluation:
         self, session: Session, group: measures.Group, film: EvaluatedFilm, voices: Sequence[Voice]
     ) -> list[dict[str, Any]]:
         """The rows of one clip and group of measures, made now or read."""
-        if film.photograph and group.name != "languages":
-            name = film.clip.path.name
-            why = f"{name} is a photograph, and shows nobody speak; measure 9 (languages) is of photographs."
+        if film.photograph and not group.of_photographs:
+            why = f"{film.clip.path.name} is a photograph, and shows nobody speak: there is no truth to compare with."
             return [{"measure": m, "name": "all", "input": "still", "reason": why} for m in group.measures]
         about: list[Any] = []
         if group.needs_voice:

@@ -64,6 +64,7 @@ class Goal:
 
 def goals(rows: Rows) -> list[Goal]:
     """The goals of the built-in generator, with what was measured."""
+    rows = [r for r in rows if r.get("input") != "still"]  # photographs and stills have numbers, and no goals
     seen = {r["clip"] for r in rows if r.get("seen")}  # a prior that knows the answers helps the fit too
     lag = by_clip(rows, "hearing", "prior_best_lag_s")
     unseen = [r for r in rows if r["clip"] not in seen]

@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
         ("key", _TEXT),
         ("model", _TEXT),  # which checkpoint, where the generator has several
         ("person", _TEXT),  # whose face, within the clip, where that is known
+        ("by", _TEXT),  # what measured it and how, where it is by other people's: program, weights, options
     ],
     metadata={"schema": NAME},
 )
@@ -52,6 +53,9 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("M-LMD", "rendering", "m_lmd", 4),
     ("sharp", "rendering", "sharpness", 2),
     ("CPBD", "rendering", "cpbd_ratio", 2),
+    ("VMAF", "rendering", "vmaf", 1),
+    ("FID", "rendering", "fid", 1),
+    ("CSIM", "rendering", "csim", 3),
     ("steady*", "rendering", "steadiness", 2),
     ("ms", "rendering", "render_ms_per_frame", 1),
     ("follows", "following", "opening_corr", 2),
@@ -76,6 +80,9 @@ BESIDE: tuple[tuple[str, str, str, int], ...] = (
     ("SSIM", "resynthesis", "ssim", 2),
     ("M-LMD", "resynthesis", "m_lmd", 4),
     ("F-LMD", "resynthesis", "f_lmd", 4),
+    ("VMAF", "resynthesis", "vmaf", 1),
+    ("FID", "resynthesis", "fid", 1),
+    ("CSIM", "resynthesis", "csim", 3),
     ("sharp", "resynthesis", "sharpness", 2),
     ("LSE-D", "resynthesis", "lse_d", 2),
     ("LSE-C", "resynthesis", "lse_c", 2),

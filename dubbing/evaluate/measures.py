@@ -2,8 +2,8 @@
 
     hearing      1  sound to shape
     rendering    2  the true shapes, from frames half a second away at least
-    dub          3 following, 4 steadiness, 5 seam, 6 silence, 7 sync: of takes with another sound
-    published    8  what needs other people's models
+    dub          3 following, 4 steadiness, 5 seam, 6 silence, 7 sync, 12 identity: of takes with another sound
+    published    8  LSE by the literature's network
     languages    9  every voice, on the moving clip and on a still of it
     expert       10  whether the sync expert can be believed
     resynthesis  11  the clip's own sound drives: the one measure that all generators share with the literature
@@ -24,7 +24,7 @@ import numpy as np
 from dubbing import experts, media, models
 from dubbing.config import Config
 from dubbing.errors import StageError
-from dubbing.evaluate import hearing, judging, rendering, takes
+from dubbing.evaluate import hearing, judging, published, rendering, takes
 from dubbing.evaluate.clips import Voice, at_lips, words_beside
 from dubbing.evaluate.measurements import row
 from dubbing.evaluate.session import EvaluatedFilm, Session
@@ -37,18 +37,21 @@ __all__ = ["GROUPS", "Group"]
 Rows = list[dict[str, Any]]
 _IN_LANGUAGES = ("lse_d", "lse_c", "offset_frames", "offset_frames_abs", "recovery")
 _LITERATURE = "syncnet_v2"
-# Columns of published tables that are not measured, and why.
-_ABSENT = {
-    "vmaf": "VMAF: absent: the FFmpeg in PyAV's wheel has no libvmaf filter, nor its models",
-    "fid": "FID: absent: there is no Inception network among the published models (`dub models list`)",
-}
+# What takes of a photograph have not, and why.
+_STANDS_STILL = (
+    ("steadiness", "lips", "stands still: there is no motion to compare with; lips_result is the take's own"),
+    ("steadiness", "lips_source", "stands still"),
+    ("steadiness", "pixels", "stands still: there is no motion to compare with"),
+    ("silence", "motion_ratio", "is silent and stands still: there is no motion in silence to compare with"),
+    ("sync", "recovery", "has no sound of its own: there is nothing to recover"),
+)
 
 
 @dataclass(frozen=True)
 class Group:
     """measures: of `evaluation.MEASURES`; measure(session, film, voices, folder): rows, or StageError;
     judges(settings): the sync experts that its rows depend on; reads_words: whether they depend on word times
-    beside the clip."""
+    beside the clip; of_photographs: whether it measures them too."""
 
     name: str
     measures: tuple[str, ...]
@@ -56,6 +59,7 @@ class Group:
     measure: Callable[[Session, EvaluatedFilm, tuple[Voice, ...], Path], Rows]
     judges: Callable[[Config], list[str]] = lambda settings: []
     reads_words: bool = False
+    of_photographs: bool = False
 
 
 def _experts(settings: Config) -> list[str]:
@@ -98,16 +102,19 @@ def _rendered(
     rows: Rows = []
     refused: StageError | None = None
     meshes, generator = Meshes(), session.create_generator()
+    named = published.Models(session.settings)
     try:
         for n, speaker in enumerate(film.speakers(), 1):
             folder = out / str(n)
             folder.mkdir()
-            try:
-                numbers = rendering.render_truth(film, speaker, generator, folder, meshes, expert)
-            except StageError as e:
-                refused = refused or e
-                continue
             about = {"track": speaker.track.id, "input": "moving"}
+            with named.beside() as beside:
+                try:
+                    numbers = rendering.render_truth(film, speaker, generator, folder, meshes, expert, beside)
+                except StageError as e:
+                    refused = refused or e
+                    continue
+                rows += beside.rows(measure, **about)
             if expert is not None:
                 about["lse_model"] = experts.model_name(expert)
                 numbers["size_mb"] = generator.size_bytes / 1e6
@@ -120,8 +127,10 @@ def _rendered(
 
 
 def _dub(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
-    """Measures 3 to 7 in every language. Copies the contact sheets."""
+    """Measures 3 to 7 and 12 in every language, of a photograph too. Copies the contact sheets."""
+    _with_sound(film, voices)
     made = session.dubbed(film, {v.language: session.sound_for(film, v) for v in voices})
+    named = published.Models(session.settings, ("csim",))
     rows: Rows = []
     reasons: list[str] = []
     meshes = Meshes()
@@ -130,16 +139,23 @@ def _dub(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: 
             done, why = takes.finished(made, voice.language)
             reasons += why
             for take in done:
-                about = {"track": take.track.id, "language": voice.language, "input": "moving",
+                about = {"track": take.track.id, "language": voice.language,
+                         "input": "still" if film.photograph else "moving",
                          "lse_model": take.score.get("lse_model")}  # fmt: skip
                 hard = out / f"hard_{voice.language}_{take.name}.jpg"
-                steady, seams = takes.look_at(made, take, meshes, hard)
+                with named.beside() as beside:
+                    steady, seams = takes.look_at(made, take, meshes, hard, beside)
+                    rows += beside.rows("identity", **about)
                 groups = {"following": takes.following(take), "steadiness": steady, "seam": seams,
                           "silence": takes.silence(made, take), "sync": takes.sync(take.score)}  # fmt: skip
+                rows.append(row("steadiness", "sharpness", take.score.get("sharpness"), **about))
+                if film.photograph:
+                    for measure, name, because in _STANDS_STILL:
+                        groups[measure].pop(name, None)
+                        rows.append({"measure": measure, "name": name, "reason": f"a photograph {because}", **about})
                 for measure, numbers in groups.items():
                     rows += [row(measure, k, v, **about) for k, v in numbers.items() if v is not None]
-                rows.append(row("steadiness", "sharpness", take.score.get("sharpness"), **about))
-                if groups["sync"]["at_zero"] is not None and groups["sync"]["recovery"] is None:
+                if not film.photograph and groups["sync"]["at_zero"] is not None and groups["sync"]["recovery"] is None:
                     text = f"{voice.language} {take.name}: no recovery: own and foreign sound are about as far"
                     rows.append({"measure": "sync", "name": "recovery", "reason": text, **about})
                 if take.sheet.exists():
@@ -153,13 +169,13 @@ def _dub(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: 
 
 
 def _published(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
-    """Measure 8: LSE by the network that published tables use, where its weights are; what else is absent."""
-    rows: Rows = [{"measure": "published", "name": name, "reason": why} for name, why in _ABSENT.items()]
+    """Measure 8: LSE by the network that published tables use, where its weights are."""
     if not models.is_present(_LITERATURE, configured=session.settings.models.folder):
         why = (
             f"LSE of the literature: absent: the weights of {_LITERATURE} are not here; `dub models pull {_LITERATURE}`"
         )
-        return [*rows, {"measure": "published", "name": "lse_d", "reason": why}]
+        return [{"measure": "published", "name": "lse_d", "reason": why}]
+    rows: Rows = []
     made = session.dubbed(film, {v.language: session.sound_for(film, v) for v in voices}, _LITERATURE)
     for voice in voices:
         for take in takes.finished(made, voice.language)[0]:
@@ -169,12 +185,17 @@ def _published(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...],
     return rows
 
 
-def _languages(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
-    """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still; or a photo."""
+def _with_sound(film: EvaluatedFilm, voices: tuple[Voice, ...]) -> None:
+    """Raises StageError: a photograph that would be dubbed with its own sound."""
     if film.photograph and any(v.path.resolve() == film.clip.path for v in voices):
         raise StageError(
             f"{film.clip.path.name} is a photograph, and there is no sound to dub it with; give --dub-sound FILE."
         )
+
+
+def _languages(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], out: Path) -> Rows:
+    """Measure 9: every voice, on the moving clip and on the most closed frame of it, standing still; or a photo."""
+    _with_sound(film, voices)
     sounds = {v.language: session.sound_for(film, v) for v in voices}
     if film.photograph:
         return _spoken_by(film, {"still": session.dubbed(film, sounds)}, voices, out)
@@ -231,16 +252,23 @@ def _expert(session: Session, film: EvaluatedFilm, voices: tuple[Voice, ...], ou
 
 GROUPS: tuple[Group, ...] = (
     Group("hearing", ("hearing",), False, _hearing, reads_words=True),
-    Group("rendering", ("rendering",), False, partial(_rendered, measure="rendering")),
-    Group("dub", ("following", "steadiness", "seam", "silence", "sync"), True, _dub, _experts),
+    Group("rendering", ("rendering",), False, partial(_rendered, measure="rendering"), published.identities),
+    Group(
+        "dub",
+        ("following", "steadiness", "seam", "silence", "sync", "identity"),
+        True,
+        _dub,
+        lambda settings: [*_experts(settings), *published.identities(settings, ("csim",))],
+        of_photographs=True,
+    ),
     Group("published", ("published",), True, _published, _experts),
-    Group("languages", ("languages",), True, _languages, _experts),
+    Group("languages", ("languages",), True, _languages, _experts, of_photographs=True),
     Group("expert", ("expert",), True, _expert, _experts),
     Group(
         "resynthesis",
         ("resynthesis",),
         False,
         partial(_rendered, measure="resynthesis", judge="lips"),
-        lambda settings: [experts.identity("lips")],
+        lambda settings: [experts.identity("lips"), *published.identities(settings)],
     ),
 )

@@ -53,17 +53,18 @@ def detail(bgr_HWC: np.ndarray) -> float:
     return float(np.abs(cv2.Laplacian(cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2GRAY), cv2.CV_32F)).mean())
 
 
-def cpbd(bgr_HWC: np.ndarray) -> float | None:
+def cpbd(bgr_HWC: np.ndarray, *, rows_only: bool = False) -> float | None:
     """Cumulative probability of blur detection, 0 (blurred) to 1 (sharp); None where there is no edge.
 
     Narvekar and Karam 2011. Edges are Canny's; an edge's width is how far the grey keeps rising or falling
     through it, along the row where the edge is upright, else along the column; a width is judged by the
     just noticeable blur of its block: 5 pixels, or 3 where the contrast is over 50. Blocks are of 64 pixels (of a
-    smaller picture, the whole is one).
+    smaller picture, the whole is one). rows_only: upright edges alone are measured, along their rows, as the published
+    code does (after Marziliano et al. 2002); mouths have few of them.
     """
     gray = cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2GRAY)
     edges = cv2.Canny(gray, 50, 120, L2gradient=True) > 0
-    along = _widths(gray, edges)
+    along = _widths(gray, edges, rows_only)
     height, width = gray.shape
     sharp = total = 0
     for top in range(0, max(1, height - _BLOCK // 2), _BLOCK):
@@ -81,11 +82,12 @@ def cpbd(bgr_HWC: np.ndarray) -> float | None:
     return sharp / total if total else None
 
 
-def _widths(gray_HW: np.ndarray, edges_HW: np.ndarray) -> np.ndarray:
-    """The width of the edge through each edge pixel, float32 (H, W), 0 elsewhere."""
+def _widths(gray_HW: np.ndarray, edges_HW: np.ndarray, rows_only: bool) -> np.ndarray:
+    """The width of the edge through each edge pixel, float32 (H, W), 0 elsewhere; of upright ones only."""
     gx, gy = (cv2.Sobel(gray_HW, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
     upright = np.abs(gx) >= np.abs(gy)
-    rows, columns = _runs(gray_HW), _runs(gray_HW.T).T
+    rows = _runs(gray_HW)
+    columns = np.zeros_like(rows) if rows_only else _runs(gray_HW.T).T
     return np.where(edges_HW, np.where(upright, rows, columns), 0).astype(np.float32)
 
 

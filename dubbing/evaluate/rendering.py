@@ -23,6 +23,7 @@ from dubbing.clock import Timeline
 from dubbing.errors import StageError
 from dubbing.evaluate import pictures
 from dubbing.evaluate.hearing import correlation
+from dubbing.evaluate.published import Beside
 from dubbing.evaluate.session import EvaluatedFilm, Speaker
 from dubbing.experts import Expert
 from dubbing.face import LIPS, LOWER_FACE, RIGID, canonical, mouth_measures
@@ -61,11 +62,12 @@ def _apart(generator: Generator, work: RenderRequest, shapes: bool) -> Iterator[
 
 
 def render_truth(
-    film: EvaluatedFilm, speaker: Speaker, generator: Generator, out: Path, meshes: Meshes, expert: Expert | None = None
-) -> dict[str, float]:
+    film: EvaluatedFilm, speaker: Speaker, generator: Generator, out: Path, meshes: Meshes,
+    expert: Expert | None = None, beside: Beside | None = None,
+) -> dict[str, float]:  # fmt: skip
     """Numbers by name: of the result, and `mean_...` and `random_...` of the two mouths beside it. Writes sheet.jpg
     into `out`. expert: drive by the sound instead of by the shapes, and let this one, of those that look at meshes,
-    judge the result. Raises StageError where the face is seen too shortly."""
+    judge the result; beside: shown it beside the source. Raises StageError where the face is seen too shortly."""
     track, line = speaker.track, film.line
     if float(line.time(track.end_frame) - line.time(track.start_frame)) < LEAST_S:
         raise StageError(f"{film.clip.path.name}: {track.id} is shorter than {LEAST_S:g} s.")
@@ -101,6 +103,8 @@ def render_truth(
             found = look.find(views, box)
             if not track.seen_N[at]:
                 continue
+            if beside is not None:
+                beside.add(before, views["result"], local)
             _compare(views, found, local, per_frame, n % _CPBD_EVERY == 0)
     except ValueError as e:
         raise StageError(
@@ -167,8 +171,11 @@ def _compare(
         name = "" if who == "result" else f"{who}_"
         part, true = view[top:bottom, left:right], before[top:bottom, left:right]
         per_frame[f"{name}detail"].append(pictures.detail(part))
-        if with_cpbd and (sharp := pictures.cpbd(_small(view[wide[1] : wide[3], wide[0] : wide[2]], eye))) is not None:
-            per_frame[f"{name}cpbd"].append(sharp)
+        if with_cpbd:
+            around = _small(view[wide[1] : wide[3], wide[0] : wide[2]], eye)
+            for kind, sharp in (("cpbd", pictures.cpbd(around)), ("cpbd_rows", pictures.cpbd(around, rows_only=True))):
+                if sharp is not None:
+                    per_frame[f"{name}{kind}"].append(sharp)
         if who == "source":
             continue
         per_frame[f"{name}psnr_db"].append(pictures.psnr_db(part, true))

@@ -23,6 +23,7 @@ from dubbing.artifacts.takes import SHEET, Scores, seen_file
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.evaluate import pictures
 from dubbing.evaluate.hearing import correlation
+from dubbing.evaluate.published import Beside
 from dubbing.evaluate.rendering import Look, flicker, matte_in
 from dubbing.evaluate.session import EvaluatedFilm
 from dubbing.face import OUTER_LIPS
@@ -169,13 +170,13 @@ def hard_moments(take: Take, frames: np.ndarray) -> dict[int, str]:
 
 
 def look_at(
-    film: EvaluatedFilm, take: Take, meshes: Meshes, sheet: Path | None = None
+    film: EvaluatedFilm, take: Take, meshes: Meshes, sheet: Path | None = None, beside: Beside | None = None
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """(steadiness, seam) of a take over the original in the same frames.
 
     Steadiness: second differences of the lips' points, and of the pixels where the matte is solid. Seam: across the
     matte's own edge, and across a ring around the lips, where a mouth that was put in would end. Of a long take, the
-    MOST_FRAMES in its middle. sheet: where its hard moments are drawn, enlarged.
+    MOST_FRAMES in its middle. sheet: where its hard moments are drawn, enlarged; beside: shown result beside source.
     """
     track, line = take.track, film.line
     boxes = face_boxes(track.mesh_NP3, media.probe(film.video).upright_size)
@@ -201,6 +202,8 @@ def look_at(
             before = picture.bgr(box=box)
             after, alpha = media.composite(before, patch, *box[:2]), matte_in(patch, box)
             seen = look.find({"source": before, "result": after}, box)
+            if beside is not None:
+                beside.add(before, after, track.mesh_NP3[n, :, :2] - box[:2])
             drawn.add(picture.frame, before, after, track.mesh_NP3[n, :, :2] - box[:2])
             for name, value in (("edge", pictures.seam(before, after, alpha)),
                                 ("ring", _ring(before, after, seen))):  # fmt: skip
@@ -216,7 +219,8 @@ def look_at(
     if sheet is not None:
         write_sheets(sheet, [drawn])
     source, result = flicker(look.meshes["source"]), flicker(look.meshes["result"])
-    steady: dict[str, float | None] = {"lips": result / source if source > 1e-9 else None, "lips_source": source}
+    steady: dict[str, float | None] = {"lips": result / source if source > 1e-9 else None}
+    steady |= {"lips_source": source, "lips_result": result}
     if found["pixels_source"]:
         was = float(np.mean(found["pixels_source"]))
         steady["pixels"] = float(np.mean(found["pixels"])) / was if was > 1e-6 else None

@@ -203,6 +203,24 @@ MODELS: tuple[Model, ...] = (
         ),
     ),
     Model(
+        name="inception_fid",
+        file="pt_inception-2015-12-05.pth",
+        what="Inception v3 of 2015-12-05 for torch, the network that published FID is measured with",
+        licence=Licence(
+            "Apache-2.0 (code)",
+            "The repository that publishes the file, pytorch-fid, is under the Apache licence 2.0; its page states no "
+            "terms for the weights themselves, which Google trained on ImageNet.",
+            "any; for the weights unstated",
+        ),
+        source="https://github.com/mseitzer/pytorch-fid",
+        layout="flat, 566 keys Conv2d_1a_3x3, ..., Mixed_7c, fc (1008 classes); RGB 3x299x299, features 2048",
+        size=95_628_359,
+        sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+        urls=(
+            "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+        ),
+    ),
+    Model(
         name="speech_gan",
         file="speech_gan.pth",
         what="speech-driven temporal GAN, generator, 128x96, as `dub train speech_gan` makes it",

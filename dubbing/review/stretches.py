@@ -146,13 +146,13 @@ def looked_at(
     ranges = ((shot.start_frame, shot.end_frame),) if asked is None else asked
     rendered_N = np.zeros(len(shot), bool)
     parts = {name: np.zeros(len(shot)) for name in ("small", "turned", "hidden", "apart")}
-    heights = []
+    heights, resting = [], turns.resting(tracks)
     for face in turns.faces:
         track = tracks[face.track]
         first, last = track.start_frame, track.end_frame
         own = () if still else face.own
         says_N = mask_of(face.says, first, last)
-        lines = lines_of(track, says_N, own, line, limits.max_yaw_deg, rests=face.rests and bool(own))
+        lines = lines_of(track, says_N, own, line, limits.max_yaw_deg, rests=face in resting)
         mine = [part for one in lines for part in within(ranges, one.start_frame, one.end_frame)]
         if not mine:
             continue

@@ -110,7 +110,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
 
     name: ClassVar[str] = "lipsync"
     scope = Scope.DUB_SHOT
-    version = 2
+    version = 3
     resources = Resources(cpus=1.0, memory_mb=2000, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True
@@ -169,8 +169,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         if inputs.parts is not None:
             return _joined(inputs, inputs.parts, out)
         shot = Shot(inputs.number, inputs.start, inputs.end)
-        a, b = inputs.bounds
-        length = b - a
+        length = inputs.bounds[1] - inputs.bounds[0]
         line = media.load_timeline(inputs.timeline.folder)
         decision, sound = inputs.decision, inputs.sound.folder
         if inputs.asked == ():
@@ -189,7 +188,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         generator = self._generator(inputs)
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
-        done, faces, left = 0, [], False
+        done, faces, left, resting = 0, [], False, turns.resting(tracks)
         said, hidden, why = 0, np.zeros(len(HIDDEN), int), "occluded"
         covers = load_overlays(inputs.overlays.folder) if inputs.overlays else []
         over = KeepOut(covers, bool(inputs.draft)) if covers else None
@@ -202,9 +201,9 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             own = () if inputs.still else face.own
             says_N = mask_of(face.says, track.start_frame, track.end_frame)
             said, hidden = said + int(says_N.sum()), hidden + np.bincount(track.hidden[says_N], minlength=len(HIDDEN))
-            lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg, rests=face.rests and bool(own))
-            if n == 0 and says_N.any():
-                why = hidden_reason(track, says_N) if track.hidden[says_N].any() else why
+            lines = lines_of(track, says_N, own, line, inputs.max_yaw_deg, rests=face in resting)
+            if n == 0 and track.hidden[says_N].any():
+                why = hidden_reason(track, says_N)
             if inputs.asked is not None and lines:
                 lines = _kept(lines, inputs.asked)
                 left = left or not lines
@@ -382,14 +381,15 @@ def lines_of(
     *, rests: bool = False,
 ) -> list[Line]:  # fmt: skip
     """The lines of a track that are re-rendered. says_N: the frames of it in which it speaks the dub, bool (N,); rests:
-    whether one that says nothing is re-rendered too.
+    whether one that says nothing in sight is re-rendered too.
 
     That is wherever the dub speaks, and wherever only the original did, so that the mouth comes to rest there.
     """
     count = len(track.frames_N)
-    if not says_N.any() and not rests:
+    own_N = mask_of(own, track.start_frame, track.end_frame)
+    if not says_N.any() and not (rests and own_N.any()):
         return []
-    moves_N = says_N | mask_of(own, track.start_frame, track.end_frame)
+    moves_N = says_N | own_N
     pad, join = (max(1, int(s * line.rate)) for s in (PAD_S, JOIN_S))
     where = np.flatnonzero(moves_N)
     for a, b in zip([0, *where], [*where, count - 1], strict=True):

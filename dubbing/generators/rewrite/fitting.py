@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -73,15 +74,14 @@ class Fit:
     @staticmethod
     def of(arrays: Mapping[str, np.ndarray]) -> Fit:
         """From arrays by name, as `arrays` gives them. Raises KeyError or TypeError where they are not a fit's."""
-        values = {
+        values: dict[str, Any] = {
             field.name: np.asarray(arrays[field.name], np.float64)
             for field in fields(Fit)
             if field.name in arrays or field.default is MISSING
         }
         nets = {name[7:]: value for name, value in arrays.items() if name.startswith("taught.")}
-        numbers = {name: float(values[name]) for name in ("score", "closes") if name in values}
-        known = {**values, **numbers, "taught": Taught.of(nets) if nets else None}
-        return Fit(**known)  # type: ignore[arg-type]
+        values |= {name: float(values[name]) for name in ("score", "closes") if name in values}
+        return Fit(**values, taught=Taught.of(nets) if nets else None)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it by name, for `of`."""
