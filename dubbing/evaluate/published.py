@@ -2,7 +2,7 @@
 
     vmaf, vmaf_least  Netflix's video quality, 0..100, by libvmaf (`vmaf`): mean and least frame
     fid               Frechet inception distance (Heusel et al. 2017) of result and source, by the published weights
-    csim              cosine similarity of face descriptors of result and source in the same frame
+    csim              cosine similarity of face descriptors of result and source in the same frame, the mean
 
 All are of the crops around a face, result against source. What is not installed is a row with its reason. FID and CSIM
 look at every fourth frame; at any time the features of those are held, and nothing else grows.
@@ -20,9 +20,9 @@ import numpy as np
 from dubbing.config import Config
 from dubbing.errors import DubError
 from dubbing.evaluate import vmaf
+from dubbing.evaluate.frechet import Inception, frechet_distance
 from dubbing.evaluate.measurements import row
 from dubbing.networks.face_descriptor import FaceDescriptor, chip
-from dubbing.networks.inception import Inception, frechet_distance
 
 __all__ = ["ALL", "VERSION", "Beside", "Models", "csim", "identities"]
 
@@ -152,7 +152,7 @@ class Beside:
             found["fid"] = frechet_distance(*(np.stack(held) for held in self._features))
             by["fid"] += f", {count} pictures"
         if self._alike:
-            found["csim"] = float(np.median(self._alike))
+            found["csim"] = float(np.mean(self._alike))
         told = [row(measure, name, value, by=by[name], **about) for name, value in found.items()]
         why = {name: self._why.get(name, "there is no frame to compare.") for name in names if name not in found}
         return told + [{"measure": measure, "name": name, "reason": text, **about} for name, text in why.items()]
