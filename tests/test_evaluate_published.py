@@ -146,6 +146,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, frames: int = 
     file = binaries / "ffmpeg-made"
     file.write_text(PROGRAM.format(python=sys.executable, frames=frames, filter=filter))
     file.chmod(0o755)
+    monkeypatch.delitem(sys.modules, "imageio_ffmpeg", raising=False)  # a real one that others have loaded
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
 
 
