@@ -214,7 +214,7 @@ def again(out: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, st
     copy = shutil.copytree(out, tmp_path_factory.mktemp("again") / "out")
     library = Library(copy)
     (made,) = rerun(
-        library, [KEY], library.choice({"name": "rewrite", "opening": 1.6}), "Ana", lambda part, stage: None
+        library, [KEY], library.choice({"name": "rewrite", "opening": 0.6}), "Ana", lambda part, stage: None
     )
     assert made.take and not made.error
     return copy, made.take
