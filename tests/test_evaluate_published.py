@@ -18,9 +18,10 @@ from torch.nn import functional
 from dubbing import config, models
 from dubbing.errors import ModelError, StageError
 from dubbing.evaluate import pictures, published, vmaf
+from dubbing.evaluate.frechet import Inception, frechet_distance
 from dubbing.models import entries
 from dubbing.networks.face_descriptor import FaceDescriptor
-from dubbing.networks.inception import FEATURES, SIDE_PX, Inception, InceptionNet, frechet_distance
+from dubbing.networks.inception import FEATURES, SIDE_PX, InceptionNet
 
 VMAF = pytest.mark.skipif(
     importlib.util.find_spec("imageio_ffmpeg") is None, reason="the extra `eval` brings an FFmpeg with libvmaf"

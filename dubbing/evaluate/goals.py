@@ -78,6 +78,7 @@ def goals(rows: Rows) -> list[Goal]:
                 "in sync that the prior never saw"),
         _median("prior alone, opening correlation", unseen, "hearing", "prior_whole_opening_corr", 0.68, None,
                 "that it never saw"),
+        _median("prior alone, at the own lag", unseen, "hearing", "prior_best_corr", 0.68, None, "that it never saw"),
         _median("fitted, width correlation", in_sync, "hearing", "fitted_width_corr", 0.55, None,
                 "in sync that the prior never saw"),
         _part("lips shut between open frames: met", in_sync, "fitted_met", "closures", 0.9, None,

@@ -20,9 +20,9 @@ import numpy as np
 from dubbing.config import Config
 from dubbing.errors import DubError
 from dubbing.evaluate import vmaf
+from dubbing.evaluate.frechet import Inception, frechet_distance
 from dubbing.evaluate.measurements import row
 from dubbing.networks.face_descriptor import FaceDescriptor, chip
-from dubbing.networks.inception import Inception, frechet_distance
 
 __all__ = ["ALL", "VERSION", "Beside", "Models", "csim", "identities"]
 

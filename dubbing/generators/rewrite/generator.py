@@ -17,26 +17,25 @@ from typing import ClassVar
 import cv2
 import numpy as np
 from pydantic import Field
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import savgol_filter
 
 from dubbing import generators, media
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite import donors as mouths
 from dubbing.generators.rewrite import grain, hearing, shape, voice
+from dubbing.generators.rewrite.bounds import Cloud
 from dubbing.generators.rewrite.crops import Crops, most_frames
 from dubbing.generators.rewrite.interior import SHOWN, Inside, Tones, shut, tones
 from dubbing.generators.rewrite.lending import VISIBLE, Here, Lent, fitted, lend, misses
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render, skin_of
+from dubbing.generators.rewrite.steady import calm, carried, settled, steady
+from dubbing.generators.rewrite.transitions import own_lips
 from dubbing.models import Model
 from dubbing.store import key_of
 
 __all__ = ["Apart", "Rewrite", "RewriteSettings", "ShotPlan"]
 
-_NOISE = 3.0  # times the usual power of what smoothing takes: below it is noise
 _PARTED = 0.035  # of lips that stand so far apart, what is between them would be squeezed into the seam
-_CALM_SHAPE_S, _CALM_HEAD_S = 0.5, 0.12  # standard deviations of what smooths a photograph's face and head
 _WIDER = 0.03  # by how much more a mouth must open than its donor's for its inside to be all drawn
 
 
@@ -74,7 +73,7 @@ class Rewrite:
     """See `dubbing.generators.Generator`. It runs on the processor, whatever device it is given."""
 
     name: ClassVar[str] = "rewrite"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
     published: ClassVar[tuple[Model, ...]] = ()
     wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
@@ -119,8 +118,9 @@ class Rewrite:
         start, middle = work.track.start_frame, (high - low) // 2
         lent = self._lent(work, plan, low, high)
         own = lent.own
-        lent_by = {int(n): [(int(lent.path_T[n]), 1.0)] if work.draft else lent.blend(int(n))
-                   for n in np.flatnonzero(here_N)}  # fmt: skip
+        lenders_T = [[(int(d), 1.0)] for d in lent.path_T] if work.draft or plan.stands else lent.lenders()
+        goals_TP2 = plan.goals(low, high, lenders_T)
+        lent_by = {int(n): lenders_T[n] for n in np.flatnonzero(here_N)}
         needed = {*lent_by, *(d for lenders in lent_by.values() for d, _ in lenders if d < own)}
         needed |= {middle} if plan.alone else set()
         with Crops(work.scratch) as crops:
@@ -152,7 +152,7 @@ class Rewrite:
                     parts = [(replace(target, bgr_HWC=shut(target.bgr_HWC, target.local_P2)), 1.0)]
                 inside = plan.inside(low, n, lent, colours) if colours else None
                 bgr, matte = render(
-                    target, plan.goal_NP2[low + n], parts, inside, grid=8 if work.draft else 16,
+                    target, goals_TP2[n], parts, inside, grid=8 if work.draft else 16,
                     grain_of=None if work.draft or work.still else start + low + n,
                 )  # fmt: skip
                 box = plan.boxes[low + n]
@@ -191,9 +191,10 @@ class ShotPlan:
         track = work.track
         self.settings = settings
         full, pose = canonical(track.mesh_NP3)
-        full, pose = _steady(full, pose)
+        rate = float(work.timeline.rate)
+        full, pose = steady(full, pose)
         if work.still:
-            full, pose = _calm(full, pose, float(work.timeline.rate))
+            full, pose = calm(full, pose, rate)
         self.mesh_NP2 = apply_pose(full, *pose)[..., :2]
         self.boxes: list[Box] = crop_boxes(self.mesh_NP2, work.picture_wh)
         self.small = self.boxes  # and `mesh_NP2`, `goal_NP2`, `seam_NP2`: in pixels of a picture of half the size
@@ -210,20 +211,34 @@ class ShotPlan:
         self.alone = work.actor is None and apart is None
         self.near_s = apart.gap_s if apart else None
         self.times_s = times_s
+        self.usable_N = track.seen_N.copy()
+        if not self.usable_N.any():
+            self.usable_N[:] = True
         if apart is None or not apart.shapes:
             want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N)
             want_NK[:, 0] *= settings.opening
+            if work.actor:
+                fit = actor.fit
+                cloud = Cloud.of(have_NK, self.usable_N, fit.mean_K, fit.std_K, float(fit.opening_Q[-1]))
+                want_NK = cloud.within(want_NK + carried(have_NK, rate))
         else:
             want_NK = have_NK
         self.fade_N = work.fade(settings.ramp_frames)
         self.wanted_N = self.fade_N > 0
         want_NK = have_NK + (want_NK - have_NK) * self.fade_N[:, None]
         lower = list(LOWER_FACE)
-        move_NL3 = space.decode(want_NK, actor.rest) - space.decode(have_NK, actor.rest)
-        self.lower_NL3 = full[:, lower] + move_NL3
-        goal = full + np.einsum("pl,nlc->npc", _spread(full.mean(0)), move_NL3)
-        goal[:, lower] = self.lower_NL3
-        self.goal_NP2 = apply_pose(goal, *pose)[..., :2]
+        left_NL3 = full[:, lower] - space.decode(have_NK, actor.rest)
+        if not (apart and apart.shapes):
+            left_NL3 += (settled(left_NL3, rate) - left_NL3) * self.fade_N[:, None, None]
+        self.lower_NL3 = space.decode(want_NK, actor.rest) + left_NL3
+        self._full_NP3, self._pose, self._want_N = full, pose, want_NK[:, 0]
+        self._spread_PL = _spread(full.mean(0))
+        goal = self._face(slice(None), self.lower_NL3)
+        # what faces show beside opening and width
+        basis = space.synthesis_KD[:2]
+        size = (len(full), len(lower), 3)
+        self._left_have_NL3 = full[:, lower] - (have_NK[:, :2] @ basis).reshape(size)
+        self._left_want_NL3 = self.lower_NL3 - (want_NK[:, :2] @ basis).reshape(size)
         measures, wanted = mouth_measures(full), mouth_measures(goal)
         self.opening_N = wanted["opening"]
         names = ("opening", "width", "protrusion")
@@ -237,9 +252,6 @@ class ShotPlan:
         closed[:, lower] = actor.rest
         self.seam_NP2 = apply_pose(closed, *pose)[..., :2]
         self.stands = self.alone and work.still
-        self.usable_N = track.seen_N.copy()
-        if not self.usable_N.any():
-            self.usable_N[:] = True
 
     def lacks(self, low: int, high: int) -> bool:
         """Whether a mouth of the stretch is further from all of its own frames than the eye forgives."""
@@ -254,15 +266,35 @@ class ShotPlan:
         """Who lends a mouth to every frame of the stretch. here: what the store's mouths must fit, None for none."""
         part = slice(low, high)
         if self.stands:
-            count = high - low
-            return Lent(np.arange(count), self.have_N3[part], np.full(count, -1), count, np.zeros(0, int))
-        apart = np.abs(self.times_s[part, None] - self.times_s[None, part])
+            return Lent.own_frames(self.have_N3[part])
         return lend(
             self.want_N3[part], self.have_N3[part], self.turn_N3[part], self.turn_N3[part], self._usable(part),
             pose_weight=self.settings.pose_weight, jump=self.settings.jump_cost,
-            forbidden_TS=None if self.near_s is None else apart < self.near_s,
+            forbidden_TS=self._forbidden(part),
             changed_T=self.wanted_N[part], store=self.store if here else None, here=here,
         )  # fmt: skip
+
+    def goals(self, low: int, high: int, lent: list[list[tuple[int, float]]]) -> np.ndarray:
+        """Where the mesh should be in every frame of the stretch, with lips like the lent ones, (T, 478, 2)."""
+        part = slice(low, high)
+        lower = self.lower_NL3[part]
+        if not self.stands:
+            added = own_lips(self._left_have_NL3[part], self._left_want_NL3[part], lent)
+            lower = shape.parted(lower + added * self.fade_N[part, None, None], self._want_N[part])
+        return apply_pose(self._face(part, lower), *(v[part] for v in self._pose))[..., :2]
+
+    def _face(self, part: slice, lower_TL3: np.ndarray) -> np.ndarray:
+        """Canonical meshes with these lower faces."""
+        full, lower = self._full_NP3[part], list(LOWER_FACE)
+        goal = full + np.einsum("pl,nlc->npc", self._spread_PL, lower_TL3 - full[:, lower])
+        goal[:, lower] = lower_TL3
+        return goal
+
+    def _forbidden(self, part: slice) -> np.ndarray | None:
+        """Which frames of a stretch must not lend to which, bool (T, T); None where all may."""
+        if self.near_s is None:
+            return None
+        return np.abs(self.times_s[part, None] - self.times_s[None, part]) < self.near_s
 
     def _usable(self, part: slice) -> np.ndarray:
         usable = self.usable_N[part]
@@ -300,39 +332,6 @@ def _stretches(count: int, most: int) -> list[tuple[int, int]]:
     parts = max(1, -(-count // most))
     edges = np.linspace(0, count, parts + 1).round().astype(int)
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-
-
-def _steady(
-    full_NP3: np.ndarray, pose: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Take the mesh's frame-to-frame noise out of shape and pose, each on its own (Savitzky-Golay, 5 frames).
-
-    What the filter takes from the lower face is given back where it is more than noise: a mouth that opens within two
-    frames does open (a Wiener gain; the noise is what is usually taken).
-    """
-    if len(full_NP3) < 7:
-        return full_NP3, pose
-    scale, rotation, shift = (savgol_filter(v, 5, 2, axis=0) for v in pose)
-    u, _, vt = np.linalg.svd(rotation)
-    smooth = savgol_filter(full_NP3, 5, 2, axis=0)
-    lower = list(LOWER_FACE)
-    taken = full_NP3[:, lower] - smooth[:, lower]
-    power = (taken**2).mean((1, 2))
-    noise = _NOISE * np.median(power)
-    back = np.maximum(0, 1 - noise / np.maximum(power, 1e-12))
-    smooth[:, lower] += back[:, None, None] * taken
-    return smooth, (scale, u @ vt, shift)
-
-
-def _calm(
-    full_NP3: np.ndarray, pose: tuple[np.ndarray, np.ndarray, np.ndarray], rate: float
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The face of a photograph: one expression, on a head that moves slowly if at all."""
-    usual = np.median(full_NP3, axis=0)
-    full = usual + gaussian_filter1d(full_NP3 - usual, _CALM_SHAPE_S * rate, axis=0, mode="nearest")
-    scale, rotation, shift = (gaussian_filter1d(v, _CALM_HEAD_S * rate, axis=0, mode="nearest") for v in pose)
-    u, _, vt = np.linalg.svd(rotation)
-    return full, (scale, u @ vt, shift)
 
 
 def _spread(mean_P3: np.ndarray, reach: float = 0.12) -> np.ndarray:

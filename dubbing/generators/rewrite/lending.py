@@ -17,12 +17,12 @@ import numpy as np
 from dubbing.generators.rewrite.donors import Store, light_of
 from dubbing.generators.rewrite.render import Box, Face
 from dubbing.generators.rewrite.select import choose, distances
+from dubbing.generators.rewrite.transitions import dissolves
 
 __all__ = ["Here", "Lent", "WEIGHTS", "fitted", "lend", "misses", "reach"]
 
 WEIGHTS = np.array([1 / 0.03, 1 / 0.05, 1 / 0.05])
 """Of opening, width and protrusion: lengths in inter-ocular distances, where one unit is about a visible difference."""
-ALIKE = 0.03  # openings of mouths that may be laid over each other
 VISIBLE = 1.0  # cost beyond which a miss of the own frames is seen
 _LEAVING, _SAME_TRACK = 0.6, 0.3  # cost of a frame that is not of this stretch
 _CROSSING = 0.5  # cost of going over to another shot, or back
@@ -49,33 +49,29 @@ class Here:
 @dataclass(frozen=True, eq=False)
 class Lent:
     """Who lends to T frames. path_T: places among S lenders, of which the first `own` are the stretch's frames and the
-    others those of the store at `at`; have_SK: their mouths; follows_S: who comes after each in the film, -1 for none.
+    others those of the store at `at`; want_TK, have_SK: wanted mouths and theirs; run_S: numbers of runs, equal where
+    they follow each other in the film; usable_S, forbidden_TS: bool, who may lend at all, and who must not to a frame.
     """
 
     path_T: np.ndarray
+    want_TK: np.ndarray
     have_SK: np.ndarray
-    follows_S: np.ndarray
+    run_S: np.ndarray
+    usable_S: np.ndarray
     own: int
     at: np.ndarray
+    forbidden_TS: np.ndarray | None = None
 
-    def blend(self, t: int) -> list[tuple[int, float]]:
-        """The lenders of one frame with their weights: two where one run gives way to the next, and both have such a
-        mouth. An open mouth under a closed one would be a veil."""
-        here = int(self.path_T[t])
-        other = -1
-        if t > 0 and not self._goes_on(t - 1):
-            other = int(self.follows_S[self.path_T[t - 1]])
-        if other < 0 and t + 1 < len(self.path_T) and not self._goes_on(t):
-            other = self._before(int(self.path_T[t + 1]))
-        if other < 0 or abs(self.have_SK[here, 0] - self.have_SK[other, 0]) > ALIKE:
-            return [(here, 1.0)]
-        return [(here, 2 / 3), (other, 1 / 3)]
+    @staticmethod
+    def own_frames(have_TK: np.ndarray) -> Lent:
+        """Every frame lends to itself."""
+        count = len(have_TK)
+        return Lent(np.arange(count), have_TK, have_TK, np.zeros(count, int), np.ones(count, bool), count,
+                    np.zeros(0, int))  # fmt: skip
 
-    def _goes_on(self, t: int) -> bool:
-        return self.path_T[t + 1] in (self.path_T[t], self.follows_S[self.path_T[t]])
-
-    def _before(self, place: int) -> int:
-        return place - 1 if place > 0 and self.follows_S[place - 1] == place else -1
+    def lenders(self) -> list[list[tuple[int, float]]]:
+        """The lenders of every frame with their weights: two where one mouth dissolves into another."""
+        return dissolves(self.path_T, self.want_TK, self.have_SK, self.run_S, self.usable_S, self.forbidden_TS)
 
 
 def misses(
@@ -116,17 +112,16 @@ def lend(
         if changed_T is not None:
             miss_T = np.where(changed_T, miss_T, 0.0)
         at, extra_TM = _candidates(store, here, want_TK, turn_T3, miss_T, pose_weight)
-    follows_S = np.append(np.arange(1, own), -1)
     if not len(at):
         path = choose(
             want_TK, have_SK, turn_T3, turn_S3, usable_S, weights, pose_weight=pose_weight, jump=jump,
             forbidden_TS=forbidden_TS,
         )  # fmt: skip
-        return Lent(path, have_SK, follows_S, own, none)
+        return Lent(path, want_TK, have_SK, np.zeros(own, int), usable_S, own, none, forbidden_TS)
     assert store is not None
     place = {int(m): own + n for n, m in enumerate(at)}
     after = store.follows_M[at]
-    follows_S = np.concatenate([follows_S, [place.get(int(m), -1) for m in after]])
+    follows_S = np.concatenate([np.arange(1, own), [-1], [place.get(int(m), -1) for m in after]])
     have = np.concatenate([have_SK, store.measures_M3[at].astype(np.float64)])
     turn = np.concatenate([turn_S3, store.turn_M3[at].astype(np.float64)])
     usable = np.concatenate([usable_S, np.ones(len(at), bool)])
@@ -138,7 +133,8 @@ def lend(
         want_TK, have, turn_T3, turn, usable, weights, pose_weight=pose_weight, jump=jump, forbidden_TS=forbidden,
         follows_S=follows_S, extra_TS=np.where(forbidden, 0.0, extra), crossing=(own, _CROSSING),
     )  # fmt: skip
-    return Lent(path, have, follows_S, own, at)
+    run_S = np.concatenate([[0], np.cumsum(follows_S[:-1] != np.arange(1, len(follows_S)))])
+    return Lent(path, want_TK, have, run_S, usable, own, at, forbidden)
 
 
 def _candidates(

@@ -12,6 +12,12 @@ import numpy as np
 __all__ = ["choose", "distances"]
 
 _NEVER = 1e12
+_NEAR = 3  # frames within which a mouth goes on
+_STILL, _BACK, _FAST = (
+    0.25,
+    0.25,
+    0.25,
+)  # of a jump's cost: holding a frame, each frame back, each frame beyond the next
 
 
 def distances(
@@ -68,9 +74,16 @@ def choose(
         own = pool < crossing[0]
         move += crossing[1] * (own[:, None] != own[None])
     runs = (pool[following] == after) & (after != pool)
-    move[np.flatnonzero(runs), following[runs]] = 0.0
     stay = np.arange(len(pool))
-    move[stay, stay] = jump * 0.5  # holding a frame still for a moment is better than a far jump
+    # a mouth changes little from frame to frame: it may go slower, faster or back
+    ahead, steps = stay[runs], 1
+    behind = following[runs]
+    while steps <= _NEAR and len(ahead):
+        move[behind, ahead] = np.minimum(move[behind, ahead], jump * _BACK * steps)
+        move[ahead, behind] = np.minimum(move[ahead, behind], jump * _FAST * (steps - 1))
+        on = runs[behind]
+        ahead, behind, steps = ahead[on], following[behind[on]], steps + 1
+    move[stay, stay] = jump * _STILL
     total = frame_cost[0].copy()
     back = np.zeros((len(wanted_TK), len(pool)), np.int32)
     for t in range(1, len(wanted_TK)):

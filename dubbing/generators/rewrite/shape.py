@@ -16,7 +16,17 @@ import numpy as np
 from dubbing.face import INNER_LIPS, LOWER_FACE, OUTER_LIPS
 from dubbing.models import shipped_arrays
 
-__all__ = ["COEFS", "PRIOR_FILE", "ShapeSpace", "learn_space", "lower_of", "prior_arrays", "resting", "smoothed"]
+__all__ = [
+    "COEFS",
+    "PRIOR_FILE",
+    "ShapeSpace",
+    "learn_space",
+    "lower_of",
+    "parted",
+    "prior_arrays",
+    "resting",
+    "smoothed",
+]
 
 COEFS = 8
 PRIOR_FILE = Path(__file__).with_name("prior.npz")
@@ -77,8 +87,13 @@ class ShapeSpace:
         """Canonical lower faces, float64 (N, L, 3). Lips never cross, and touch all along at opening 0."""
         coef = np.asarray(coef_NK, np.float64)
         lower = rest_L3 + (coef @ self.synthesis_KD).reshape(len(coef), len(LOWER_FACE), 3)
-        part = np.clip(coef[:, 0] / _SHUT, 0, 1)
-        return _lips_apart(lower, part * part * (3 - 2 * part))
+        return parted(lower, coef[:, 0])
+
+
+def parted(lower_NL3: np.ndarray, opening_N: np.ndarray) -> np.ndarray:
+    """Lower faces (N, L, 3), in place, whose lips do not cross, and touch all along where the opening is 0."""
+    part = np.clip(opening_N / _SHUT, 0, 1)
+    return _lips_apart(lower_NL3, part * part * (3 - 2 * part))
 
 
 def lower_of(shape_NP3: np.ndarray) -> np.ndarray:
