@@ -217,3 +217,37 @@ def test_what_is_not_here_is_a_row_with_its_reason(picture, tmp_path, monkeypatc
     said = " ".join(r["reason"] for r in rows)
     assert "no filter libvmaf" in said and "dub models pull inception_fid" in said and "dubbing[identity]" in said
     assert not any(r.get("value") for r in rows) and published.identities(settings) == ["published 1"]
+
+
+class MadeInception:
+    """In place of the network: three numbers of a picture."""
+
+    name = "inception_fid"
+
+    def __init__(self, folder: object = None) -> None:
+        """Nothing to load."""
+
+    @classmethod
+    def identity(cls, folder: object = None) -> str:
+        return "inception_fid@made"
+
+    def features(self, pictures: list[np.ndarray]) -> np.ndarray:
+        return np.array([[p.mean(), p.std(), p[0].mean()] for p in pictures], np.float32)
+
+
+def test_result_and_source_are_compared_frame_by_frame_and_rows_say_by_what(tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "Inception", MadeInception)
+    monkeypatch.setattr(FaceDescriptor, "identity", classmethod(lambda cls: None))
+    monkeypatch.setattr(vmaf, "missing", lambda: "VMAF: absent")
+    rng = np.random.default_rng(8)
+    frames = [rng.integers(0, 256, (96, 64, 3), np.uint8) for _ in range(40)]
+
+    def fid(shift: int, count: int) -> dict:
+        with published.Models(config.Config()).beside() as beside:
+            for frame in frames[:count]:
+                beside.add(frame, np.clip(frame.astype(int) + shift, 0, 255).astype(np.uint8), np.zeros((478, 2)))
+            return next(r for r in beside.rows("resynthesis") if r["name"] == "fid")
+
+    assert fid(0, 40)["value"] == pytest.approx(0, abs=1e-6) and fid(3, 40)["value"] > 5
+    assert fid(0, 40)["by"] == "inception_fid@made, every 4th frame, 10 pictures"
+    assert fid(0, 20).get("value") is None and "has 5 pictures, and 8 are needed" in fid(0, 20)["reason"]

@@ -212,7 +212,7 @@ def _told(rows: Sequence[Mapping[str, Any]]) -> str:
     for n, end in enumerate(("95 % from", "95 % to")):
         if any(interval for interval, _ in sure):
             lines.append((end, *(number(interval and interval[n], digits) for interval, digits in sure)))
-    parts = [table(("clip", *(label for label, _, _ in columns)), lines)]
+    parts = [table(("clip", *(label for label, _, _ in columns)), lines)] if columns else []
     if seen:
         parts.append("+ the shipped prior and sync expert were trained on this clip")
     if spoken := languages(rows):
@@ -225,8 +225,8 @@ def _told(rows: Sequence[Mapping[str, Any]]) -> str:
         )  # fmt: skip
         parts.append(table(head, body))
     met = {True: "yes", False: "no", None: None}
-    body = ((g.what, g.measured, g.wanted, met[g.met], g.over) for g in goals(rows) if g.value is not None)
-    parts.append(table(("", "measured [95 %]", "goal", "met", "over"), body))
+    if told := [(g.what, g.measured, g.wanted, met[g.met], g.over) for g in goals(rows) if g.value is not None]:
+        parts.append(table(("", "measured [95 %]", "goal", "met", "over"), told))
     if missing := absent(rows):
         parts.append("\n".join(missing))
     return "\n\n".join(parts)

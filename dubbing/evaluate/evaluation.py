@@ -155,7 +155,7 @@ class Evaluation:
     ) -> list[dict[str, Any]]:
         """The rows of one clip and group of measures, made now or read."""
         if film.photograph and not group.of_photographs:
-            why = f"{film.clip.path.name} is a photograph, and shows nobody speak: there is no truth to compare with."
+            why = "a photograph shows nobody speak: there is no truth to compare with."
             return [{"measure": m, "name": "all", "input": "still", "reason": why} for m in group.measures]
         about: list[Any] = []
         if group.needs_voice:

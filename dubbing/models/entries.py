@@ -204,7 +204,7 @@ MODELS: tuple[Model, ...] = (
     ),
     Model(
         name="inception_fid",
-        file="pt_inception-2015-12-05.pth",
+        file="inception_fid.pth",
         what="Inception v3 of 2015-12-05 for torch, the network that published FID is measured with",
         licence=Licence(
             "Apache-2.0 (code)",
