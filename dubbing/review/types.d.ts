@@ -25,6 +25,7 @@ interface Scores {
   source_lse_offset_frames?: number | null;
   sharpness?: number | null;
   silence_motion?: number | null;
+  lip_leak?: number | null;
   following?: number | null;
 }
 
@@ -62,6 +63,7 @@ interface Row extends Scores {
   covered_frames: number | null;
   /** In dissolves and fades. */
   mixed_frames?: number | null;
+  occluded_frames?: number | null;
   order: number;
   severity: number;
   severity_parts: { [part: string]: number };
