@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from people import Speaker
     from storage import Faulty
 
+    from dubbing.stages.faces import Faces
+
 pytest.register_assert_rewrite("films", "pages", "people")
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -101,6 +103,26 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Faces]:
+    """The stage that finds faces, set up."""
+    from dubbing.stages.faces import Faces
+
+    made = Faces()
+    made.setup()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def face() -> np.ndarray:
+    """A head, BGR, (200, 200, 3)."""
+    import numpy as np
+
+    data = pytest.importorskip("skimage.data", reason="needs scikit-image for its photograph")
+    return np.ascontiguousarray(data.astronaut()[10:210, 120:320, ::-1])
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 The films are made here from one photograph in scikit-image's wheel (astronaut, NASA, public domain).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,21 +25,6 @@ from dubbing.stages.faces import Faces, FacesInputs, track_of
 
 RATE = Fraction(25)
 SIZE = (480, 360)
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Faces]:
-    made = Faces()
-    made.setup()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def face() -> np.ndarray:
-    """A head, BGR, (200, 200, 3)."""
-    data = pytest.importorskip("skimage.data", reason="needs scikit-image for its photograph")
-    return np.ascontiguousarray(data.astronaut()[10:210, 120:320, ::-1])
 
 
 def scene(*heads: tuple[np.ndarray, float, float]) -> np.ndarray:

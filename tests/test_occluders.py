@@ -5,7 +5,7 @@ Most films are made here from one photograph in scikit-image's wheel (astronaut,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,21 +29,6 @@ RATE = Fraction(25)
 SIZE = (480, 360)
 FRAMES = 60
 SKIN, LIPS = (196, 150, 128), (170, 92, 92)
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Faces]:
-    made = Faces()
-    made.setup()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def face() -> np.ndarray:
-    """A head, BGR, (200, 200, 3)."""
-    data = pytest.importorskip("skimage.data", reason="needs scikit-image for its photograph")
-    return np.ascontiguousarray(data.astronaut()[10:210, 120:320, ::-1])
 
 
 Run = Callable[[list[np.ndarray]], list[Track]]
