@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from dubbing.records import Track
 
 __all__ = [
     "MOST_BYTES", "MOST_FRAMES", "Looks", "Store", "StoreWriter", "angles", "boxes_of", "light_of", "load", "looks_of",
-    "pick", "sizes_of", "spans",
+    "pick", "sizes_of",
 ]  # fmt: skip
 
 SCHEMA = "dub.donors.1"
@@ -322,14 +322,3 @@ def load(path: Path) -> Store:
 
 def _eye(mesh_P2: np.ndarray) -> float:
     return max(float(np.linalg.norm(mesh_P2[33] - mesh_P2[263])), 1.0)
-
-
-def spans(frames: Sequence[int], gap: int) -> list[tuple[int, int]]:
-    """Stretches [a, b) that cover rising frame numbers; those no further apart than `gap` frames are one."""
-    found: list[tuple[int, int]] = []
-    for n in frames:
-        if found and n - found[-1][1] <= gap:
-            found[-1] = (found[-1][0], n + 1)
-        else:
-            found.append((n, n + 1))
-    return found
