@@ -201,3 +201,5 @@ class StillFilm(Artifact):
     """Faces that blink."""
     head: bool
     """Whether a head sways."""
+    left: str | None = None
+    """Why the expression that was asked for is not there, a sentence; None where it is, or none was asked for."""

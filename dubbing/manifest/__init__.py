@@ -31,6 +31,7 @@ from pydantic import (
 from dubbing import document, languages, sequences
 from dubbing.errors import ManifestError
 from dubbing.manifest.actors import Actors
+from dubbing.manifest.expression import Emotion, Expression, FilmExpression, FilmExpressions
 from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
 from dubbing.manifest.masks import Mask, Masks
 from dubbing.manifest.parts import Parts
@@ -45,6 +46,9 @@ __all__ = [
     "CastMember",
     "Colour",
     "Dub",
+    "Emotion",
+    "Expression",
+    "FilmExpression",
     "GeneratorChoice",
     "Manifest",
     "Mask",
@@ -225,6 +229,7 @@ class Still(Model):
     )
     blinks: bool = Field(default=False, description="The eyes blink, every 3 to 6 seconds.")
     motion: bool = Field(default=False, description="The head moves a little: a degree or two, slowly.")
+    expression: Expression | None = Field(None, description="How its face looks before it speaks.")
 
 
 class Colour(Model):
@@ -267,6 +272,7 @@ class Title(Model):
     master: Masters | None = Field(None, description="How its masters are made, instead of the manifest's `master`.")
     consent: Consent | None = Field(None, description=_CONSENT)
     mask: Masks | None = Field(None, description="What lies over the picture and is never touched: letters, logos.")
+    expression: FilmExpressions | None = Field(None, description="How actors who speak look, in parts of a film.")
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
@@ -276,7 +282,7 @@ class Title(Model):
             still: Still | None = None, rate: int | str | None = None, colour: Colour | None = None,
             only: Parts | None = None, leave: Parts | None = None,
             master: str | Mapping[str, Any] | Sequence[Any] | None = None, consent: Consent | None = None,
-            mask: Path | str | Sequence[Mask] | None = None,
+            mask: Path | str | Sequence[Mask] | None = None, expression: Sequence[FilmExpression] | None = None,
         ) -> None: ...  # fmt: skip
 
     @field_validator("dubs")
@@ -475,6 +481,7 @@ class Manifest(Model):
             for dub in title.dubs:
                 out += [dub.audio, *(d for d in dub.drivers if d != dub.audio), *([dub.lines] if dub.lines else [])]
             out += [mask.file for mask in title.mask or () if mask.file is not None]
+            out += title.still.expression.files if title.still and title.still.expression else ()
             for member in (title.cast or {}).values():
                 out += [*member.pictures, *([member.voice] if member.voice else [])]
         return out
@@ -533,6 +540,8 @@ def _absolute(title: Title, folder: Path | Uri) -> Title:
     if title.actors:
         whole["actors"] = title.actors.model_copy(update={"also": tuple(moved(out) for out in title.actors.also)})
     whole["mask"] = title.mask and tuple(m.model_copy(update=changed(m, "file")) for m in title.mask)
+    if title.still and title.still.expression:
+        whole["still"] = title.still.model_copy(update={"expression": title.still.expression.moved(moved)})
     told = {"rate": title.rate, **(title.colour.model_dump() if title.colour else {})}
     if isinstance(whole["video"], Path) and sequences.may_be(whole["video"]):
         whole["video"] = sequences.addressed(whole["video"], told)

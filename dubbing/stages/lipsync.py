@@ -25,7 +25,7 @@ from dubbing.artifacts.overlays import OverlayList, Overlays, load_overlays
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
-from dubbing.artifacts.takes import Take, TakeFace
+from dubbing.artifacts.takes import StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
@@ -87,6 +87,8 @@ class LipsyncInputs(Windowed):
     where there are no stores."""
     unlent: bool | None = None
     """True where stores should be there, and could not be made."""
+    unexpressed: str | None = None
+    """Why a photograph has not the expression that was asked for, a sentence."""
     over: str | None = None
     """Key of what lies over the shot's faces; None where nothing does."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
@@ -149,6 +151,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             mixed_in(at.result(ShotList).mixes, shot.start_frame, shot.end_frame) or None,
             lent if any(lent) else None,
             True if unlent and turns.faces else None,
+            at.result(StillFilm).left if at.made_of and at.made_of.settings.expression else None,
             over or None,
             choice.settings,
             at.ref(DubSound),
@@ -193,7 +196,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         covers = load_overlays(inputs.overlays.folder) if inputs.overlays else []
         over = KeepOut(covers, bool(inputs.draft)) if covers else None
         burned, covered = False, 0
-        doubts = [turns.doubt] if turns.doubt else []
+        doubts = [doubt for doubt in (turns.doubt, inputs.unexpressed) if doubt]
         if over is not None and over.thin(shot.start_frame, shot.end_frame):
             doubts.append("something that stands still was taken for letters over the face, by thin evidence")
         for n, face in enumerate(turns.faces):

@@ -19,14 +19,19 @@ from dubbing import media
 from dubbing.analysis.idle_motion import Blinks, Sway
 from dubbing.artifact import File
 from dubbing.artifacts.takes import STILL_FILM, StillFilm
+from dubbing.expression import Look, create
+from dubbing.face import height_px, yaw_deg
+from dubbing.manifest import Expression
 from dubbing.mesh import Detector, Meshes, MeshTracker
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs
 
-__all__ = ["MakeFilm", "StillInputs", "find_faces"]
+__all__ = ["MakeFilm", "StillInputs", "find_faces", "look_of", "why_left"]
 
 _LOSSLESS, _MOVING_CRF = 0.0, 6.0
 _ROOM = 0.5  # of a detected face's size, around it, in which its mesh is looked for
+_MOST_YAW_DEG = 45.0  # beyond which half of a face cannot be seen, and so not be bent
+_LEAST_PX = 60.0
 _LOOKS = 4  # the mesh settles when it is fitted this often in one picture
 
 
@@ -44,6 +49,10 @@ class StillInputs(Inputs):
     """Whether the eyes blink."""
     motion: bool
     """Whether the head moves a little."""
+    look: Look | None = None
+    """How the largest face is to look; None as it does."""
+    weights: tuple[File, ...] | None = None
+    """Checkpoint and directions of an editor that has any."""
 
 
 class MakeFilm(Stage[StillInputs, StillFilm]):
@@ -62,8 +71,12 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
         made = at.made_of
         if made is None:
             return None
-        said = made.settings
-        return StillInputs(at.file(at.title.video), str(said.rate), made.length, said.blinks, said.motion)
+        said, wanted = made.settings, made.settings.expression
+        return StillInputs(
+            at.file(at.title.video), str(said.rate), made.length, said.blinks, said.motion,
+            None if wanted is None else look_of(wanted),
+            (tuple(at.file(file) for file in wanted.files) or None) if wanted else None,
+        )  # fmt: skip
 
     @classmethod
     def covers(cls, inputs: Inputs, at: Place) -> int:
@@ -75,10 +88,15 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
         bgr_HWC = media.read_photograph(inputs.photograph.path).bgr_HWC
         rate = Fraction(inputs.rate)
         meshes: list[np.ndarray] = []
-        if inputs.blinks or inputs.motion:
+        if inputs.blinks or inputs.motion or inputs.look:
             if self._networks is None:
                 self._networks = Detector(), Meshes()
             meshes = find_faces(bgr_HWC, *self._networks)
+        left = why_left(meshes) if inputs.look else None
+        if inputs.look and not left:
+            editor = create(inputs.look, *(file.path for file in inputs.weights or ()))
+            edited = editor.edit(bgr_HWC, meshes[0])
+            bgr_HWC, meshes[0] = edited.bgr_HWC, edited.mesh_P3
         moves = bool(inputs.motion and meshes)
         height, width = bgr_HWC.shape[:2]
         writer = media.ClipWriter(
@@ -88,7 +106,7 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
             for frame in _frames(bgr_HWC, meshes, rate, inputs.frames, inputs.blinks, moves):
                 writer.frame(frame)
                 progress(1)
-        return StillFilm(inputs.frames, len(meshes) if inputs.blinks else 0, moves)
+        return StillFilm(inputs.frames, len(meshes) if inputs.blinks else 0, moves, left)
 
     def close(self) -> None:
         for network in self._networks or ():
@@ -105,6 +123,25 @@ def _frames(
         middle_s = (n + 0.5) / float(rate)
         picture = eyes.at(middle_s, 1 / float(rate)) if eyes else bgr_HWC
         yield sway.move(picture, middle_s) if sway else picture
+
+
+def look_of(wanted: Expression) -> Look:
+    """What a manifest asks for of a photograph's face."""
+    emotion = wanted.emotion
+    name, strength = (emotion.name, emotion.strength) if emotion else (None, 1.0)
+    return Look(wanted.neutralise, name, strength, wanted.by)
+
+
+def why_left(meshes: list[np.ndarray]) -> str | None:
+    """Why the expression of a photograph's largest face is left as it is, a sentence; None where it can be changed."""
+    if not meshes:
+        return "no face was found in the photograph, so no expression was changed"
+    turned = float(yaw_deg(meshes[0][None])[0])
+    if abs(turned) > _MOST_YAW_DEG:
+        return f"the face is turned by {abs(turned):.0f} degrees, so its expression was not changed"
+    if (high := height_px(meshes[0][None])) < _LEAST_PX:
+        return f"the face is {high:.0f} pixels high, too small for another expression"
+    return None
 
 
 def find_faces(bgr_HWC: np.ndarray, detector: Detector, meshes: Meshes) -> list[np.ndarray]:
