@@ -32,7 +32,7 @@ from dubbing import document, languages, sequences
 from dubbing.errors import ManifestError
 from dubbing.manifest.actors import Actors
 from dubbing.manifest.expression import Emotion, Expression, FilmExpression, FilmExpressions
-from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
+from dubbing.manifest.fields import FILE_SCHEMA, File, Model, Text, said
 from dubbing.manifest.masks import Mask, Masks
 from dubbing.manifest.parts import Parts
 from dubbing.master_choice import MasterChoice, Masters
@@ -132,7 +132,23 @@ class Dub(Model):
     language: Annotated[str, AfterValidator(_language)] = Field(
         description="BCP 47 tag of the dub; names its output folder.", examples=["fr", "pt-BR"]
     )
-    audio: File = Field(description="The mix that is delivered, exactly as long as the picture.")
+    audio: File = Field(  # type: ignore[assignment] # None in a dub that is to be spoken, which no job is made of
+        None, description="The mix that is delivered, exactly as long as the picture; without it `text` is spoken."
+    )
+    text: Text | None = Field(
+        None,
+        description="Instead of `audio`: what is said, as words (plain or SSML) or a file of them (.txt, .ssml); or a "
+        "list with times (.srt, .vtt, .csv, .ttml), whose lines are each said within their time.",
+    )
+    voice: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Who says `text`: a name that `dub voices` lists; without it the best for the language.",
+    )
+    phones: File | None = Field(
+        None, description="When which phone of `audio` is said, where that is known (docs/text.md): drives the lips."
+    )
     dialogue: File | None = Field(None, description="The dialogue alone: drives the lips instead of the mix.")
     stems: dict[Annotated[str, Field(min_length=1)], File] | None = Field(
         None, min_length=1, description="One dialogue file per character, instead of `dialogue`."
@@ -159,12 +175,32 @@ class Dub(Model):
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
         def __init__(
-            self, *, language: str, audio: Path | str, dialogue: Path | str | None = None,
+            self, *, language: str, audio: Path | str | None = None, text: Path | str | None = None,
+            voice: str | None = None, phones: Path | str | None = None, dialogue: Path | str | None = None,
             stems: Mapping[str, Path | str] | None = None, lines: Path | str | None = None, track: int | None = None,
             channels: Sequence[str] | None = None, deliver_tracks: Sequence[int] | None = None,
             only: Parts | None = None, leave: Parts | None = None,
             master: str | Mapping[str, Any] | Sequence[Any] | None = None,
         ) -> None: ...  # fmt: skip
+
+    @model_validator(mode="after")
+    def _heard(self) -> Dub:
+        """A sound, or words; `audio` is None in the second case alone, until they are spoken (`dubbing.speaking`)."""
+        if self.audio is not None and self.text is not None:
+            raise said("a dub has either 'audio' or 'text'; remove one of the two.", ["text"])
+        if self.audio is None and self.text is None and not (self.voice and self.lines):
+            raise said(
+                "a dub needs 'audio', the mix that is delivered, or 'text', which is spoken; give one of the two."
+            )
+        if self.audio is not None and self.voice is not None:
+            raise said("'voice' says who speaks 'text', and this dub has 'audio'; remove it.", ["voice"])
+        if self.phones is not None and (self.audio is None or self.stems is not None):
+            why = "has stems" if self.audio is not None else "has no 'audio'"
+            raise said(f"'phones' are of the sounds in 'audio', and this dub {why}; remove it.", ["phones"])
+        for name in ("dialogue", "stems", "track", "channels", "deliver_tracks"):
+            if self.audio is None and getattr(self, name) is not None:
+                raise said(f"{name!r} is of a dub with 'audio', and this one is spoken; remove it.", [name])
+        return self
 
     @model_validator(mode="after")
     def _one_driver(self) -> Dub:
@@ -176,11 +212,16 @@ class Dub(Model):
         return self
 
     @property
+    def spoken(self) -> bool:
+        """Whether its sound is still to be made, of words."""
+        return self.audio is None
+
+    @property
     def drivers(self) -> tuple[Path | Uri, ...]:
         """What drives the lips: the dialogue, the stems (to be mixed), or the delivered mix."""
         if self.stems is not None:
             return tuple(self.stems[name] for name in sorted(self.stems))
-        return (self.dialogue or self.audio,)
+        return () if self.spoken else (self.dialogue or self.audio,)
 
 
 def _pictures(value: Any) -> Any:
@@ -479,7 +520,8 @@ class Manifest(Model):
             if title.original and title.original.dialogue:
                 out.append(title.original.dialogue)
             for dub in title.dubs:
-                out += [dub.audio, *(d for d in dub.drivers if d != dub.audio), *([dub.lines] if dub.lines else [])]
+                files = (dub.audio, *(d for d in dub.drivers if d != dub.audio), dub.lines, dub.phones, dub.text)
+                out += [one for one in files if isinstance(one, Path | Uri)]
             out += [mask.file for mask in title.mask or () if mask.file is not None]
             out += title.still.expression.files if title.still and title.still.expression else ()
             for member in (title.cast or {}).values():
@@ -533,7 +575,8 @@ def _absolute(title: Title, folder: Path | Uri) -> Title:
     dubs = []
     for dub in title.dubs:
         stems = {"stems": {k: moved(v) for k, v in dub.stems.items()}} if dub.stems else {}
-        dubs.append(dub.model_copy(update={**changed(dub, "audio", "dialogue", "lines"), **stems}))
+        words = {"text": moved(dub.text)} if isinstance(dub.text, Path) else {}
+        dubs.append(dub.model_copy(update={**changed(dub, "audio", "dialogue", "lines", "phones"), **stems, **words}))
     cast = {k: _cast(v) for k, v in title.cast.items()} if title.cast else title.cast
     original = title.original.model_copy(update=changed(title.original, "dialogue")) if title.original else None
     whole = {**changed(title, "video", "shots"), "dubs": dubs, "cast": cast, "original": original}

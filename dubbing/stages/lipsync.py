@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dubbing import media
+from dubbing import media, phones
 from dubbing.analysis.asked import Ranges, within
 from dubbing.analysis.mixes import mixed_in
 from dubbing.analysis.overlays import KeepOut
@@ -23,7 +23,7 @@ from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.donors import DonorStores
 from dubbing.artifacts.overlays import OverlayList, Overlays, load_overlays
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import DubSound, load_wave, sound_of
+from dubbing.artifacts.sound import DubSound, load_phones, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
@@ -237,6 +237,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 scratch=out,
                 donors=_donors(inputs, n),
                 overlays=over,
+                phones=phones.within(load_phones(sound), first / RATE_HZ, last / RATE_HZ) if not face.sound else (),
             )
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
