@@ -15,6 +15,7 @@ from dubbing.networks.sadtalker.keypoints import DetectorShape, KeypointDetector
 from dubbing.networks.sadtalker.mapping import Head, MappingNet, degrees, moved, rotation
 from dubbing.networks.sadtalker.motion import MotionShape
 from dubbing.networks.sadtalker.pose import PoseVAE
+from dubbing.networks.sadtalker.quick import QuickGenerator, enlarged_kernels, over_enlarged
 
 SMALL_DETECTOR = DetectorShape(first=8, most=64, blocks=3, depth=8)
 SMALL = GeneratorShape(most=128, volume=16, depth=8, residuals=2, motion=MotionShape(8, 64, 3, 4, 8))
@@ -141,7 +142,7 @@ def test_what_only_training_needs_of_the_pose_runs():
 
 
 def head(gold, name, pick=slice(None)):
-    return Head(*(tensor(gold[f"{name}_{part}"][pick]) for part in Head._fields))
+    return Head(*(tensor(gold[f"{name}_{part}"][pick]) for part in ("yaw", "pitch", "roll", "t", "exp")))
 
 
 @torch.inference_mode()
@@ -151,7 +152,7 @@ def test_coefficients_become_the_published_heads_and_keypoints(gold, formula):
         ("head_source", MappingNet(), gold["source_semantics_70"][None]),
         ("map73", MappingNet(73), gold["target_semantics_73_still_frame25"][None]),
     ):
-        for part, found in formula.fill(net)(tensor(given))._asdict().items():
+        for part, found in vars(formula.fill(net)(tensor(given))).items():
             near(found, gold[f"{name}_{part}"])
     for part in ("yaw", "pitch", "roll"):
         near(degrees(tensor(gold[f"map70_{part}"])), gold[f"map70_{part}_degree"])
@@ -255,3 +256,27 @@ def test_the_crop_is_the_published_one(gold, name):
     np.testing.assert_array_equal(found.shrunk, gold[f"crop_{name}_rsize"])
     np.testing.assert_array_equal(found.box, gold[f"crop_{name}_crop"])
     np.testing.assert_allclose(found.inner, gold[f"crop_{name}_quad"], rtol=1e-6)
+
+
+# -- prepared for inference ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("times", (2, 4))
+def test_a_convolution_of_enlarged_features_needs_no_enlarging(times):
+    torch.manual_seed(3)
+    conv, x = torch.nn.Conv2d(5, 7, 3, padding=1), torch.randn(2, 5, 6, 4)
+    with torch.inference_mode():
+        wanted = conv(torch.nn.functional.interpolate(x, scale_factor=times))
+        found = over_enlarged(x, enlarged_kernels(conv.weight, times), conv.bias, times)
+    torch.testing.assert_close(found, wanted)
+
+
+@torch.inference_mode()
+def test_the_quick_renderer_is_the_published_one(gold, formula):
+    quick = QuickGenerator(formula.fill(SpadeGenerator(SMALL)))
+    source, driving = tensor(gold["gen_kp_source"]), tensor(gold["gen_kp_driving"])
+    made = quick.draw(quick.see(tensor(gold["image_64"])), source, driving)
+    wanted, logits = gold["gen_small_prediction"], gold["gen_small_logits"]
+    near(made[0, :, ::4, ::4], wanted, 1e-3)
+    inside = np.abs(logits) < 8  # where the sigmoid still tells one from another
+    near(torch.logit(made[0])[torch.from_numpy(inside)] / 8, logits[inside] / 8, 3e-3)

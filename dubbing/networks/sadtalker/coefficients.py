@@ -13,7 +13,7 @@ __all__ = ["SIDE", "FaceCoefficients", "kept"]
 
 SIDE = 224
 """Pixels of the side of the aligned face."""
-_BLOCKS = (3, 4, 6, 3)
+_BLOCKS, _WIDE = (3, 4, 6, 3), 64
 _HEADS = (80, 64, 80, 3, 27, 2, 1)  # identity, expression, texture, angles, light, x and y, z
 
 
@@ -39,14 +39,14 @@ class _Bottleneck(nn.Module):
 
 
 class _ResNet(nn.Module):
-    """ResNet-50 up to its pooled features (N, 2048, 1, 1)."""
+    """ResNet-50 up to its pooled features (N, 32 wide, 1, 1)."""
 
-    def __init__(self) -> None:
+    def __init__(self, wide: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
-        inward = 64
+        self.conv1, self.bn1 = nn.Conv2d(3, wide, 7, 2, 3, bias=False), nn.BatchNorm2d(wide)
+        inward = wide
         for n, count in enumerate(_BLOCKS):
-            width = 64 * 2**n
+            width = wide * 2**n
             layers = []
             for k in range(count):
                 layers.append(_Bottleneck(inward, width, 2 if n and not k else 1))
@@ -62,12 +62,15 @@ class _ResNet(nn.Module):
 
 
 class FaceCoefficients(nn.Module):
-    """forward: aligned faces (N, 3, 224, 224), RGB 0..1, give coefficients (N, 257)."""
+    """forward: aligned faces (N, 3, 224, 224), RGB 0..1, give coefficients (N, 257).
 
-    def __init__(self) -> None:
+    wide: channels of the first layer.
+    """
+
+    def __init__(self, wide: int = _WIDE) -> None:
         super().__init__()
-        self.backbone = _ResNet()
-        self.final_layers = nn.ModuleList(nn.Conv2d(2048, size, 1) for size in _HEADS)
+        self.backbone = _ResNet(wide)
+        self.final_layers = nn.ModuleList(nn.Conv2d(32 * wide, size, 1) for size in _HEADS)
 
     def forward(self, faces: Tensor) -> Tensor:
         x = self.backbone(faces)

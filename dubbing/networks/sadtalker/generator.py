@@ -16,18 +16,28 @@ from torch import Tensor, nn
 from dubbing.networks.sadtalker.keypoints import Down2d
 from dubbing.networks.sadtalker.motion import DenseMotion, Motion, MotionShape, deformed
 
-__all__ = ["GeneratorShape", "SpadeBlock", "SpadeDecoder", "SpadeGenerator", "SpadeNorm", "SpectralConv"]
+__all__ = [
+    "MIDDLE",
+    "SLOPE",
+    "GeneratorShape",
+    "SpadeBlock",
+    "SpadeDecoder",
+    "SpadeGenerator",
+    "SpadeNorm",
+    "SpectralConv",
+]
 
-_DECODER = 256  # channels of what the decoder starts from
-_HIDDEN = 128  # channels of a norm's own layers
-_SLOPE = 0.2
-_MIDDLE = 6
+SLOPE = 0.2
+"""Of the decoder's leaky ReLUs."""
+MIDDLE = 6
+"""Blocks of the decoder before it enlarges."""
 
 
 @dataclass(frozen=True)
 class GeneratorShape:
     """Sizes of the layers. first: channels of the first; most: at most; downs: halvings of the picture; volume:
-    channels of the volume, and depth: its planes; residuals: blocks in space; motion: of the dense motion."""
+    channels of the volume, and depth: its planes; residuals: blocks in space; motion: of the dense motion; seg:
+    channels that the decoder starts from; hidden: of its norms' own layers; last: of its last block."""
 
     first: int = 64
     most: int = 512
@@ -36,6 +46,9 @@ class GeneratorShape:
     depth: int = 16
     residuals: int = 6
     motion: MotionShape = MotionShape()
+    seg: int = 256
+    hidden: int = 128
+    last: int = 64
 
 
 class _Same2d(nn.Module):
@@ -94,13 +107,13 @@ class SpectralConv(nn.Module):
 
 
 class SpadeNorm(nn.Module):
-    """Instance norm, then a scale and a shift of every pixel, read off `seg` (N, 256, h, w), which is enlarged."""
+    """Instance norm, then a scale and a shift of every pixel, read off `seg` (N, seg, h, w), which is enlarged."""
 
-    def __init__(self, channels: int, seg: int = _DECODER) -> None:
+    def __init__(self, channels: int, seg: int, hidden: int) -> None:
         super().__init__()
-        self.mlp_shared = nn.Sequential(nn.Conv2d(seg, _HIDDEN, 3, padding=1), nn.ReLU())
-        self.mlp_gamma = nn.Conv2d(_HIDDEN, channels, 3, padding=1)
-        self.mlp_beta = nn.Conv2d(_HIDDEN, channels, 3, padding=1)
+        self.mlp_shared = nn.Sequential(nn.Conv2d(seg, hidden, 3, padding=1), nn.ReLU())
+        self.mlp_gamma = nn.Conv2d(hidden, channels, 3, padding=1)
+        self.mlp_beta = nn.Conv2d(hidden, channels, 3, padding=1)
 
     def forward(self, x: Tensor, seg: Tensor) -> Tensor:
         hidden = self.mlp_shared(nn.functional.interpolate(seg, size=x.shape[2:]))
@@ -112,14 +125,14 @@ class SpadeNorm(nn.Module):
 class SpadeBlock(nn.Module):
     """Two convolutions behind such norms, plus the input, which is adapted where the widths differ."""
 
-    def __init__(self, inward: int, out: int) -> None:
+    def __init__(self, inward: int, out: int, seg: int, hidden: int) -> None:
         super().__init__()
         middle = min(inward, out)
         self.conv_0, self.conv_1 = SpectralConv(inward, middle, 3), SpectralConv(middle, out, 3)
-        self.norm_0, self.norm_1 = SpadeNorm(inward), SpadeNorm(middle)
+        self.norm_0, self.norm_1 = SpadeNorm(inward, seg, hidden), SpadeNorm(middle, seg, hidden)
         self.adapts = inward != out
         if self.adapts:
-            self.conv_s, self.norm_s = SpectralConv(inward, out, 1, bias=False), SpadeNorm(inward)
+            self.conv_s, self.norm_s = SpectralConv(inward, out, 1, bias=False), SpadeNorm(inward, seg, hidden)
 
     def forward(self, x: Tensor, seg: Tensor) -> Tensor:
         y = self.conv_0(_bent(self.norm_0(x, seg)))
@@ -129,26 +142,26 @@ class SpadeBlock(nn.Module):
 
 
 def _bent(x: Tensor) -> Tensor:
-    return nn.functional.leaky_relu(x, _SLOPE)
+    return nn.functional.leaky_relu(x, SLOPE)
 
 
 class SpadeDecoder(nn.Module):
-    """forward: features (N, 256, h, w) give the picture (N, 3, 4h, 4w), 0..1."""
+    """forward: features (N, seg, h, w) give the picture (N, 3, 4h, 4w), 0..1."""
 
-    def __init__(self) -> None:
+    def __init__(self, seg: int = 256, hidden: int = 128, last: int = 64) -> None:
         super().__init__()
-        wide = 2 * _DECODER
-        self.fc = nn.Conv2d(_DECODER, wide, 3, padding=1)
-        for n in range(_MIDDLE):
-            self.add_module(f"G_middle_{n}", SpadeBlock(wide, wide))
-        self.up_0, self.up_1 = SpadeBlock(wide, _DECODER), SpadeBlock(_DECODER, 64)
-        self.conv_img = nn.Conv2d(64, 3, 3, padding=1)
+        wide = 2 * seg
+        self.fc = nn.Conv2d(seg, wide, 3, padding=1)
+        for n in range(MIDDLE):
+            self.add_module(f"G_middle_{n}", SpadeBlock(wide, wide, seg, hidden))
+        self.up_0, self.up_1 = SpadeBlock(wide, seg, seg, hidden), SpadeBlock(seg, last, seg, hidden)
+        self.conv_img = nn.Conv2d(last, 3, 3, padding=1)
 
     def stages(self, features: Tensor) -> OrderedDict[str, Tensor]:
         """Every stage's result by its name, the last one `logits`: the picture before its sigmoid."""
         out = OrderedDict(fc=self.fc(features))
         x = out["fc"]
-        for n in range(_MIDDLE):
+        for n in range(MIDDLE):
             x = out[f"G_middle_{n}"] = self.get_submodule(f"G_middle_{n}")(x, features)
         x = out["up_0"] = self.up_0(nn.functional.interpolate(x, scale_factor=2), features)
         x = out["up_1"] = self.up_1(nn.functional.interpolate(x, scale_factor=2), features)
@@ -173,9 +186,9 @@ class SpadeGenerator(nn.Module):
         self.resblocks_3d = nn.Sequential(
             OrderedDict((f"3dr{n}", _Residual3d(shape.volume)) for n in range(shape.residuals))
         )
-        self.third = _Same2d(wide, _DECODER, 0.01)
-        self.fourth = nn.Conv2d(_DECODER, _DECODER, 1)
-        self.decoder = SpadeDecoder()
+        self.third = _Same2d(wide, shape.seg, 0.01)
+        self.fourth = nn.Conv2d(shape.seg, shape.seg, 1)
+        self.decoder = SpadeDecoder(shape.seg, shape.hidden, shape.last)
         self._depth = shape.depth
 
     def volume(self, pictures: Tensor) -> Tensor:

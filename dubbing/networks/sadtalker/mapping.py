@@ -6,7 +6,7 @@ with 3.14, and so does this.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ _WIDE = 1024
 _LAYERS = 3
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Head:
     """A head of a frame. yaw, pitch, roll: (N, 66) logits of bins; t: (N, 3) shift; exp: (N, 45), of 15 keypoints."""
 
     yaw: Tensor
@@ -35,19 +36,20 @@ class MappingNet(nn.Module):
     """forward: coefficients (N, 70 or 73, 27) of frames in time give a `Head` (section 3.3 of the paper).
 
     coefficients: 70 (expression 64, pose 6), or 73 with scale and place of the face in the picture (`full`).
+    wide: channels of the layers.
     """
 
-    def __init__(self, coefficients: int = 70) -> None:
+    def __init__(self, coefficients: int = 70, wide: int = _WIDE) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.Conv1d(coefficients, _WIDE, 7))
+        self.first = nn.Sequential(nn.Conv1d(coefficients, wide, 7))
         for n in range(_LAYERS):
-            layer = nn.Sequential(nn.LeakyReLU(0.1), nn.Conv1d(_WIDE, _WIDE, 3, dilation=3))
+            layer = nn.Sequential(nn.LeakyReLU(0.1), nn.Conv1d(wide, wide, 3, dilation=3))
             self.add_module(f"encoder{n}", layer)
-        self.fc_roll = nn.Linear(_WIDE, BINS)
-        self.fc_pitch = nn.Linear(_WIDE, BINS)
-        self.fc_yaw = nn.Linear(_WIDE, BINS)
-        self.fc_t = nn.Linear(_WIDE, 3)
-        self.fc_exp = nn.Linear(_WIDE, 45)
+        self.fc_roll = nn.Linear(wide, BINS)
+        self.fc_pitch = nn.Linear(wide, BINS)
+        self.fc_yaw = nn.Linear(wide, BINS)
+        self.fc_t = nn.Linear(wide, 3)
+        self.fc_exp = nn.Linear(wide, 45)
 
     def forward(self, coefficients: Tensor) -> Head:
         x = self.first(coefficients)

@@ -7,7 +7,6 @@ picture the old one cannot show. Keys as published (`generator.dense_motion_netw
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +31,8 @@ class MotionShape:
     depth: int = 16
 
 
-class Motion(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Motion:
     """mask: (N, 16, D, H, W), 0..1, how much each guess counts (what is under 1e-3 moves nothing);
     deformation: (N, D, H, W, 3), where each voxel comes from; occlusion: (N, 1, H, W), 0..1, what the old picture
     shows."""

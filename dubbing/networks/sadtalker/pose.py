@@ -90,8 +90,8 @@ class Encoder(nn.Module):
     """What chance a motion came from. The published reference never uses it to render.
 
     forward: motion (N, 32, 6) relative to the reference pose, heard (N, 32, 512), reference (N, 6), style (N,) int64;
-    gives the mean and the logarithm of the variance, (N, 64) each. The order of what is joined (reference, motion,
-    sound, style) follows the published shapes and is held by no golden number.
+    gives the mean and the logarithm of the variance, (N, 64) each. The published code reads both off
+    `linear_means`, by a slip; here each has its own layer. No golden number holds this part.
     """
 
     def __init__(self) -> None:
