@@ -56,7 +56,8 @@ def openings(face: Face, wave: np.ndarray) -> np.ndarray:
         work = RenderRequest(path, media.timeline(path), (width, height), track, (Line(track.id, 0, count),), wave,
                              np.ones(count, bool), None, still=True)  # fmt: skip
         (x, y, w, h), *_ = face_boxes(meshes[:1], (width, height))
-        tracker, found = MeshTracker(), []
+        tracker = MeshTracker()
+        found: list[np.ndarray] = []
         for one in Rewrite(RewriteSettings()).render(work):
             patch, frame = one.patch, picture.astype(np.float32)
             part = frame[patch.y : patch.y + patch.matte_HW.shape[0], patch.x : patch.x + patch.matte_HW.shape[1]]
@@ -127,7 +128,9 @@ def _identity(faces: dict[str, Face], edited: dict[tuple[str, str], Face]) -> No
     for emotion, values in same.items():
         print(f"  {emotion:10} same {np.mean(values):.2f}, worst {min(values):.2f}")
     if {"smile", "sad"} <= set(own):
-        print(f"  the photographs smile and sad of one face: {1 - np.linalg.norm(own['smile'] - own['sad']) / spread:.2f}")
+        print(
+            f"  the photographs smile and sad of one face: {1 - np.linalg.norm(own['smile'] - own['sad']) / spread:.2f}"
+        )
 
 
 def _bias(faces: dict[str, Face], folder: Path) -> None:
@@ -143,7 +146,9 @@ def _bias(faces: dict[str, Face], folder: Path) -> None:
         after = [openings((one.bgr_HWC, one.mesh_P3), wave) for one in calm]
         said = []
         for a, b in (before, after):
-            said.append(f"{np.corrcoef(a, b)[0, 1]:.3f} (apart {np.abs(a - b).mean():.4f}, least {a.min():.3f} {b.min():.3f})")
+            said.append(
+                f"{np.corrcoef(a, b)[0, 1]:.3f} (apart {np.abs(a - b).mean():.4f}, least {a.min():.3f} {b.min():.3f})"
+            )
         print(f"openings of {what}: correlate {said[0]} as they are, {said[1]} neutralised")
 
 

@@ -283,9 +283,9 @@ def _field(unit: _Unit, neutral_P3: np.ndarray) -> np.ndarray:
     other = _counterparts(neutral_P3)
     at: dict[int, tuple[float, float]] = {}
     for points in (unit.held,):
-        at.update({p: (0.0, 0.0) for p in points})
+        at.update(dict.fromkeys(points, (0.0, 0.0)))
     for points, move in unit.moves:
-        at.update({p: move for p in points})
+        at.update(dict.fromkeys(points, move))
     whole = {p: (-x, y) for p, (x, y) in at.items()}  # outwards is to the left in this half
     whole.update({int(other[p]): (x, y) for p, (x, y) in at.items() if other[p] != p})
     names = list(whole)
