@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         of[speaker].append(resting_face(clip.mesh_NP3[clip.ok_N]))
     faces = np.stack([np.mean(of[name], axis=0) for name in sorted(of)])
     mean = faces.mean(0)
-    print(f"{len(of)} speakers; spread of a point {1000 * np.sqrt(((faces - mean) ** 2).sum(-1).mean()):.1f} thousandths")
+    print(
+        f"{len(of)} speakers; spread of a point {1000 * np.sqrt(((faces - mean) ** 2).sum(-1).mean()):.1f} thousandths"
+    )
     np.savez_compressed(given.out, faces=faces.astype(np.float32))
     print(f"{given.out}: {given.out.stat().st_size} bytes")
 

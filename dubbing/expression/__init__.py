@@ -15,24 +15,9 @@ from typing import Protocol
 import numpy as np
 
 from dubbing.errors import ModelError
+from dubbing.records import FilmLook, Look
 
-__all__ = ["Edited", "Editor", "Look", "create"]
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a face is to look."""
-
-    neutralise: bool
-    """Whether what it shows is taken away first."""
-    emotion: str | None = None
-    """One of `units.EMOTIONS`; None for none."""
-    strength: float = 1.0
-    """Of the emotion, 0..1."""
-    by: str = "mesh"
-    """`mesh` or `latent`."""
-    version: int = 1
-    """Raised when the same look gives other pictures."""
+__all__ = ["Edited", "Editor", "FilmLook", "Look", "create"]
 
 
 @dataclass(frozen=True, eq=False)

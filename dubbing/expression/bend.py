@@ -19,7 +19,7 @@ from dubbing.face import INNER_LIPS
 from dubbing.generators.rewrite.interior import SHOWN, Inside, draw, shut, tones
 from dubbing.generators.rewrite.warp import dense_map, warp
 
-__all__ = ["Bent", "bend", "region"]
+__all__ = ["Bent", "bend", "boxes", "region"]
 
 _OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
          152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
@@ -63,6 +63,21 @@ def region(mesh_P2: np.ndarray, size_wh: tuple[int, int]) -> tuple[int, int, int
     low = np.maximum(np.floor(points.min((0, 1)) - _RING * eye), 0).astype(int) // 2 * 2
     high = np.minimum(np.ceil(points.max((0, 1)) + (_RING + 0.1) * eye), size_wh).astype(int)
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+
+
+def boxes(mesh_NP2: np.ndarray, picture_wh: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """The same (x, y, width, height) for every frame of a track, even and of one size, inside the picture. mesh_NP2:
+    (N, 478, 2) pixels."""
+    eye = np.linalg.norm(mesh_NP2[:, 33] - mesh_NP2[:, 263], axis=-1)[:, None]
+    low, high = mesh_NP2.min(1) - _RING * eye, mesh_NP2.max(1) + (_RING + 0.1) * eye
+    size = np.ceil((high - low).max(0) / 8).astype(int) * 8
+    width, height = (int(min(s, limit // 2 * 2)) for s, limit in zip(size, picture_wh, strict=True))
+    found = []
+    for cx, cy in (low + high) / 2:
+        x = int(np.clip(round((cx - width / 2) / 2) * 2, 0, (picture_wh[0] - width) // 2 * 2))
+        y = int(np.clip(round((cy - height / 2) / 2) * 2, 0, (picture_wh[1] - height) // 2 * 2))
+        found.append((x, y, width, height))
+    return found
 
 
 def bend(
@@ -180,7 +195,9 @@ def _eye(out_HWC: np.ndarray, own_HWC: np.ndarray, here_P2: np.ndarray, goal_P2:
         at[1] = np.where(under, lines(here_P2, aside)[k], at[1])
     x = centre[0] + at[0] * turn[0, 0] + at[1] * turn[1, 0]
     y = centre[1] + at[0] * turn[0, 1] + at[1] * turn[1, 1]
-    ball = cv2.remap(own_HWC, x.astype(np.float32), y.astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    ball = cv2.remap(
+        own_HWC, x.astype(np.float32), y.astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     part = out_HWC[low[1] : high[1], low[0] : high[0]]
     mixed = part + (ball.astype(np.float64) - part) * seen[..., None]
     part[:] = np.clip(mixed if part.dtype == np.float32 else np.rint(mixed), 0, 255).astype(part.dtype)

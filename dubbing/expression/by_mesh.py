@@ -7,10 +7,14 @@ import numpy as np
 from dubbing.expression import Edited, Look
 from dubbing.expression.bend import bend, region
 from dubbing.expression.units import Reading, Units, of_emotion
+from dubbing.face import LOWER_FACE
+from dubbing.generators.rewrite.shape import parted
 
 __all__ = ["ByMesh", "amounts"]
 
-_TAKEN = 1.2  # of a unit that is taken away, at most: more is rather the person's own face
+_TAKEN = 2.0  # of a unit that is taken away, at most: more is rather the person's own face
+_LIPS_APART = (16, 26)
+_NOTHING_PX = 0.05
 
 
 def amounts(look: Look, shown: Reading | None) -> dict[int, float]:
@@ -32,10 +36,14 @@ class ByMesh:
     def edit(self, bgr_HWC: np.ndarray, mesh_P3: np.ndarray) -> Edited:
         added = amounts(self._look, self._units.read(mesh_P3) if self._look.neutralise else None)
         out, goal = bgr_HWC.copy(), np.array(mesh_P3, np.float64)
-        if not added:
+        shape, (scale, turn, shift) = self._units.pose(mesh_P3)
+        wanted = shape + self._units.moved(added)
+        if self._look.neutralise and not any(added.get(unit, 0) > 0 for unit in _LIPS_APART):
+            lower = wanted[None, list(LOWER_FACE)]
+            wanted[list(LOWER_FACE)] = parted(lower, np.zeros(1))[0]  # a neutral face has its lips closed
+        goal = scale * wanted @ turn.T + shift
+        if np.abs(goal - mesh_P3).max() < _NOTHING_PX:
             return Edited(out, goal)
-        _, (scale, turn, _) = self._units.pose(mesh_P3)
-        goal += scale * self._units.moved(added) @ turn.T
         x, y, width, height = region(np.stack([mesh_P3, goal]), (bgr_HWC.shape[1], bgr_HWC.shape[0]))
         part = np.ascontiguousarray(bgr_HWC[y : y + height, x : x + width])
         bent = bend(part, np.asarray(mesh_P3[:, :2], np.float64) - (x, y), goal[:, :2] - (x, y), added)

@@ -45,7 +45,9 @@ def cut_face(mesh_P3: np.ndarray, side: int) -> np.ndarray:
     y = np.array([-x[1], x[0]])
     centre = middle + 0.1 * down
     to = np.array([[0, 0], [side, 0], [0, side]], np.float32) - 0.5
-    found: np.ndarray = cv2.getAffineTransform(np.array([centre - x - y, centre + x - y, centre - x + y], np.float32), to)
+    found: np.ndarray = cv2.getAffineTransform(
+        np.array([centre - x - y, centre + x - y, centre - x + y], np.float32), to
+    )
     return found
 
 

@@ -67,7 +67,9 @@ def plan_of(state: Mapping[str, Tensor], name: str) -> Plan:
         styles, width = state["latent_avg"].shape
         deep = (count(r"encoder\.styles\.0\.convs\.(\d+)\.") + 1) // 2
         channels = [state["decoder.input.input"].shape[1]]
-        channels += [state[f"decoder.convs.{n}.conv.weight"].shape[1] for n in range(0, count(r"decoder\.convs\.(\d+)\."), 2)]
+        channels += [
+            state[f"decoder.convs.{n}.conv.weight"].shape[1] for n in range(0, count(r"decoder\.convs\.(\d+)\."), 2)
+        ]
         plan = Plan(styles, width, tuple((one[1], one[0]) for one in trunk), reduced, deep, tuple(channels))
     except (KeyError, ValueError, IndexError) as e:
         raise ModelError(
@@ -165,7 +167,9 @@ class _Encoder(nn.Module):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         first = plan.trunk[0][0]
-        self.input_layer = nn.Sequential(nn.Conv2d(3, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first))
+        self.input_layer = nn.Sequential(
+            nn.Conv2d(3, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first)
+        )
         depths = [depth for _, depth in plan.trunk]
         begins = [n == 0 or depth != depths[n - 1] for n, depth in enumerate(depths)]
         self.body = nn.Sequential(*(
@@ -235,7 +239,9 @@ class _Blur(nn.Module):
 
 
 class _Modulated(nn.Module):
-    def __init__(self, inside: int, out: int, size: int, width: int, *, double: bool = False, even: bool = True) -> None:
+    def __init__(
+        self, inside: int, out: int, size: int, width: int, *, double: bool = False, even: bool = True
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(1, out, inside, size, size))
         self.modulation = _Linear(width, inside)

@@ -2,6 +2,8 @@
 
 A take is a folder of patches, one folder per face. A shot that is left alone gets a take too: no
 patches, and the reason. It decides when mouths are rendered; generators decide how.
+
+Over 400 lines: one take, from what is said of a shot to its folder.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ from dubbing.artifacts.takes import StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
+from dubbing.expression.film import Expressed
 from dubbing.generators import Generator, RenderRequest, create
-from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Line, Shot, Track
+from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, FilmLook, Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.store import key_of
@@ -89,6 +92,8 @@ class LipsyncInputs(Windowed):
     """True where stores should be there, and could not be made."""
     unexpressed: str | None = None
     """Why a photograph has not the expression that was asked for, a sentence."""
+    looks: tuple[tuple[FilmLook, ...], ...] | None = None
+    """How each of the faces in `turns` is to look, where any is to look otherwise."""
     over: str | None = None
     """Key of what lies over the shot's faces; None where nothing does."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
@@ -132,6 +137,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         unlent = borrows and at.failed(DonorStores)
         stores = at.result(DonorStores).store_files if borrows and not unlent else {}
         lent = tuple(stores.get(f.actor) for f in turns.faces)
+        looks = tuple(at.looks(f.character) for f in turns.faces)
         return LipsyncInputs(
             shot.start_frame,
             shot.end_frame,
@@ -152,6 +158,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             lent if any(lent) else None,
             True if unlent and turns.faces else None,
             at.result(StillFilm).left if at.made_of and at.made_of.settings.expression else None,
+            looks if any(looks) else None,
             over or None,
             choice.settings,
             at.ref(DubSound),
@@ -239,12 +246,18 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 overlays=over,
                 phones=phones.within(load_phones(sound), first / RATE_HZ, last / RATE_HZ) if not face.sound else (),
             )
+            mouths = generator.render(work)
+            if inputs.looks and inputs.looks[n]:
+                face_N = in_sight(track, line.rate) & facing(track, inputs.max_yaw_deg)
+                if inputs.asked is not None:
+                    face_N &= mask_of(inputs.asked, track.start_frame, track.end_frame)
+                mouths = Expressed(inputs.looks[n], work, face_N).over(work, mouths)
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
             count = 0
             with ExitStack() as stack:
                 writer: media.PatchWriter | None = None
-                for one in generator.render(work):
+                for one in mouths:
                     if writer is None:
                         height, width = one.patch.matte_HW.shape
                         transfer = None if one.patch.deep_HWC is None else _transfer(info)
