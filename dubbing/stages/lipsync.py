@@ -29,7 +29,7 @@ from dubbing.artifacts.takes import Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
-from dubbing.generators import Generator, RenderRequest, create
+from dubbing.generators import Generator, Performance, RenderRequest, create, performs
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
@@ -89,6 +89,9 @@ class LipsyncInputs(Windowed):
     """True where stores should be there, and could not be made."""
     over: str | None = None
     """Key of what lies over the shot's faces; None where nothing does."""
+    acts: tuple[str, ...] | None = None
+    """Of a photograph whose generator performs: what moves beside its mouth, of `motion` and `blinks`; None: nothing
+    does."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
@@ -150,6 +153,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             lent if any(lent) else None,
             True if unlent and turns.faces else None,
             over or None,
+            _acts(at),
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
@@ -235,6 +239,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 donors=_donors(inputs, n),
                 overlays=over,
             )
+            work = replace(work, acts=_performance(inputs, track, tracks))
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
             count = 0
@@ -249,14 +254,15 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         )
                     patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)
                     covered += lies
-                    writer.write(patch, wanted_opening=one.wanted_opening)
+                    about_it = {} if work.acts is None else {media.MOUTH: one.mouth}
+                    writer.write(patch, wanted_opening=one.wanted_opening, **about_it)
                     count += 1
                     if done < length:
                         done += 1
                         progress(1)
             if not count:
                 folder.rmdir()
-            ranges = tuple((x.start_frame, x.end_frame) for x in lines)
+            ranges = work.acts.ranges if work.acts else tuple((x.start_frame, x.end_frame) for x in lines)
             faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
         if burned and not faces:
@@ -282,6 +288,29 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         if key not in self._generators:
             self._generators[key] = create(inputs.generator, inputs.settings, inputs.models_folder)
         return self._generators[key]
+
+
+def _acts(at: Place) -> tuple[str, ...] | None:
+    """What of a photograph moves beside its mouth, as its title and the generator's kind say."""
+    if at.made_of is None or not performs(at.generator.name):
+        return None
+    said = at.made_of.settings
+    named = (("motion", said.motion != "none"), ("blinks", said.blinks))
+    return tuple(name for name, wanted in named if wanted) or None
+
+
+def _performance(inputs: LipsyncInputs, track: Track, tracks: dict[str, Track]) -> Performance | None:
+    """What of one face of a photograph moves beside its mouth, and where."""
+    if inputs.acts is None:
+        return None
+    whole = ((track.start_frame, track.end_frame),)
+    asked = whole if inputs.asked is None else tuple(within(inputs.asked, track.start_frame, track.end_frame))
+    others = []
+    for other in tracks.values():
+        if other.id != track.id and len(other.frames_N):
+            low, high = (getattr(other.mesh_NP3[0, :, :2], side)(0) for side in ("min", "max"))
+            others.append((float(low[0]), float(low[1]), *(float(v) for v in high - low)))
+    return Performance("motion" in inputs.acts, "blinks" in inputs.acts, asked, tuple(others))
 
 
 def _transfer(info: media.MediaInfo) -> int:

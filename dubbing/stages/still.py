@@ -1,13 +1,13 @@
 """Still: the film that a photograph becomes, as long as the title's longest dub.
 
-The film is lossless where nothing moves, so that what is not rendered is the photograph's own pixels as
-the master's format holds them; `motion` changes all of them a little, and then it is visually lossless. Knows
-no sound: when the mouth moves is decided later, as on any film.
+Nothing moves in it, and it is lossless, so that what is not rendered is the photograph's own pixels as
+the master's format holds them. Mouth, lids, brows and head move later, in one pass for each dub (`RenderRequest.acts`):
+they follow the sound, of which this stage knows nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import ClassVar
 import numpy as np
 
 from dubbing import media
-from dubbing.analysis.idle_motion import Blinks, Sway
 from dubbing.artifact import File
 from dubbing.artifacts.takes import STILL_FILM, StillFilm
 from dubbing.mesh import Detector, Meshes, MeshTracker
@@ -25,7 +24,7 @@ from dubbing.task import Inputs
 
 __all__ = ["MakeFilm", "StillInputs", "find_faces"]
 
-_LOSSLESS, _MOVING_CRF = 0.0, 6.0
+_LOSSLESS = 0.0
 _ROOM = 0.5  # of a detected face's size, around it, in which its mesh is looked for
 _LOOKS = 4  # the mesh settles when it is fitted this often in one picture
 
@@ -40,30 +39,23 @@ class StillInputs(Inputs):
     """Frames a second, as an exact fraction."""
     frames: int
     """Frames of the film."""
-    blinks: bool
-    """Whether the eyes blink."""
-    motion: bool
-    """Whether the head moves a little."""
 
 
 class MakeFilm(Stage[StillInputs, StillFilm]):
     """The film that a photograph becomes."""
 
     name: ClassVar[str] = "still"
+    version = 2
     scope = Scope.TITLE
-    resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=30)
-    chain_ms = 120.0
-
-    def __init__(self) -> None:
-        self._networks: tuple[Detector, Meshes] | None = None
+    resources = Resources(cpus=1.0, memory_mb=700, picture_mb=30)
+    chain_ms = 8.0
 
     @classmethod
     def inputs(cls, at: Place) -> StillInputs | None:
         made = at.made_of
         if made is None:
             return None
-        said = made.settings
-        return StillInputs(at.file(at.title.video), str(said.rate), made.length, said.blinks, said.motion)
+        return StillInputs(at.file(at.title.video), str(made.settings.rate), made.length)
 
     @classmethod
     def covers(cls, inputs: Inputs, at: Place) -> int:
@@ -73,38 +65,15 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
     def process(self, inputs: StillInputs, out: Path, progress: Callable[[int], None]) -> StillFilm:
         """Raises MediaError where the photograph is no longer what it was."""
         bgr_HWC = media.read_photograph(inputs.photograph.path).bgr_HWC
-        rate = Fraction(inputs.rate)
-        meshes: list[np.ndarray] = []
-        if inputs.blinks or inputs.motion:
-            if self._networks is None:
-                self._networks = Detector(), Meshes()
-            meshes = find_faces(bgr_HWC, *self._networks)
-        moves = bool(inputs.motion and meshes)
         height, width = bgr_HWC.shape[:2]
         writer = media.ClipWriter(
-            out / STILL_FILM, width, height, rate, crf=_MOVING_CRF if moves else _LOSSLESS, matrix=media.BT709
+            out / STILL_FILM, width, height, Fraction(inputs.rate), crf=_LOSSLESS, matrix=media.BT709
         )
         with writer:
-            for frame in _frames(bgr_HWC, meshes, rate, inputs.frames, inputs.blinks, moves):
-                writer.frame(frame)
+            for _ in range(inputs.frames):
+                writer.frame(bgr_HWC)
                 progress(1)
-        return StillFilm(inputs.frames, len(meshes) if inputs.blinks else 0, moves)
-
-    def close(self) -> None:
-        for network in self._networks or ():
-            network.close()
-
-
-def _frames(
-    bgr_HWC: np.ndarray, meshes: list[np.ndarray], rate: Fraction, count: int, blinks: bool, moves: bool
-) -> Iterator[np.ndarray]:
-    """Every picture of the film, uint8 (H, W, 3)."""
-    eyes = Blinks(bgr_HWC, meshes) if blinks and meshes else None
-    sway = Sway(bgr_HWC, meshes[0]) if moves else None
-    for n in range(count):
-        middle_s = (n + 0.5) / float(rate)
-        picture = eyes.at(middle_s, 1 / float(rate)) if eyes else bgr_HWC
-        yield sway.move(picture, middle_s) if sway else picture
+        return StillFilm(inputs.frames)
 
 
 def find_faces(bgr_HWC: np.ndarray, detector: Detector, meshes: Meshes) -> list[np.ndarray]:
