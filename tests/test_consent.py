@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from command import Dub
 from films import plain_job

@@ -22,9 +22,9 @@ from dubbing import config, manifest, media
 from dubbing.api.by_language import by_language
 from dubbing.engine import Report
 from dubbing.face import canonical, mouth_measures
-from dubbing.job import Job
 from dubbing.generators import Performance, RenderRequest
 from dubbing.generators.rewrite.photograph import Photograph
+from dubbing.job import Job
 from dubbing.mesh import Detector, Meshes
 from dubbing.performance.blinks import Eyes
 from dubbing.performance.head import Head

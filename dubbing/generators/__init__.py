@@ -8,7 +8,7 @@ one by an entry point of the group `dubbing.generators`; `examples/dim_mouth` is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -18,14 +18,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dubbing import device as devices
 from dubbing import plugins
+from dubbing.analysis.asked import Ranges, within
 from dubbing.analysis.overlays import KeepOut
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, PluginError
+from dubbing.manifest import Still
 from dubbing.models import Model
 from dubbing.records import Line, Patch, Track
 
-__all__ = ["WANTS", "Generator", "Performance", "Rendered", "RenderRequest", "Settings", "create", "find", "names",
-           "performs", "schemas", "settings"]  # fmt: skip
+__all__ = ["WANTS", "Generator", "Performance", "Rendered", "RenderRequest", "Settings", "acts_asked", "create", "find",
+           "names", "performs", "schemas", "settings"]  # fmt: skip
 
 WANTS = frozenset({"actors", "donors"})
 """What a generator may want of a title's analysis. actors: models fitted on the title's own dialogue; donors: stores of
@@ -46,6 +48,20 @@ class Performance:
     blinks: bool
     ranges: tuple[tuple[int, int], ...]
     others: tuple[tuple[float, float, float, float], ...] = ()
+
+    @staticmethod
+    def of(
+        acts: Sequence[str] | None, track: Track, tracks: Iterable[Track], asked: Ranges | None
+    ) -> Performance | None:
+        """What of a track of a photograph moves. acts: of `acts_asked`; tracks: of all faces in it; asked: frames that
+        may be re-rendered, None for all."""
+        if acts is None:
+            return None
+        start, end = track.start_frame, track.end_frame
+        meshes = [other.mesh_NP3[0, :, :2] for other in tracks if other.id != track.id]
+        corners = [(*mesh.min(0).tolist(), *np.ptp(mesh, axis=0).tolist()) for mesh in meshes]
+        ranges = ((start, end),) if asked is None else tuple(within(asked, start, end))
+        return Performance("motion" in acts, "blinks" in acts, ranges, tuple(corners))
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +207,13 @@ def find(name: str) -> type[Generator]:
 def performs(name: str) -> bool:
     """Whether a generator moves a photograph's head, brows and lids beside its mouth. Raises PluginError."""
     return bool(getattr(find(name), "performs", False))
+
+
+def acts_asked(name: str, said: Still) -> tuple[str, ...] | None:
+    """What of a photograph a generator is to move beside the mouth, `motion` and `blinks`; None for nothing, or where
+    it does not perform. Raises PluginError."""
+    wanted = (("motion", said.motion != "none"), ("blinks", said.blinks))
+    return tuple(what for what, asked in wanted if asked and performs(name)) or None
 
 
 def create(

@@ -102,7 +102,7 @@ class Head:
         """Where points of the face go, (P, 3) pixels of the picture."""
         rotation, scale, shift = _rigid(pose_6)
         middle = self._mesh[list(_EYES)].mean(0)
-        return np.asarray(scale * (mesh_P3 - middle) @ rotation.T + middle + (*(self.eye * shift), 0.0))
+        return np.asarray(scale * (mesh_P3 - middle) @ rotation.T + middle + np.array([*(self.eye * shift), 0.0]))
 
     def _from(self, pose_6: np.ndarray, brows: float) -> np.ndarray:
         """Where each node is read, float32 (rows, columns, 2) pixels of the region."""
@@ -114,7 +114,7 @@ class Head:
             at = self._nodes - self._read(forth, at)
         if brows:
             at = at - np.float32(brows * self.eye) * self._read(self._brows, at)
-        return np.asarray(at - np.float32((self.region.x, self.region.y)), np.float32)
+        return np.asarray(at - np.array(self.region[:2], np.float32), np.float32)
 
     def _read(self, field: np.ndarray, at: np.ndarray) -> np.ndarray:
         """A field of the grid at pixels of the picture."""

@@ -51,7 +51,8 @@ class Prior:
     def load() -> Prior:
         """The prior that ships with the package. Raises ModelError where it is damaged."""
         data = shipped_arrays(PRIOR_FILE, "the motion of heads", "shipped_weights/motion.py")
-        return Prior(*(data[n].astype(np.float64) for n in ("next", "drive", "noise")), float(data["pause"]))
+        steps, pushes, noise = (data[n].astype(np.float64) for n in ("next", "drive", "noise"))
+        return Prior(steps, pushes, noise, float(data["pause"]))
 
     def wander(self, drive_TF: np.ndarray, speaks_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A motion from rest, float64 (T, 6), in spreads."""

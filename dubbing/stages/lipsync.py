@@ -29,7 +29,7 @@ from dubbing.artifacts.takes import Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
-from dubbing.generators import Generator, Performance, RenderRequest, create, performs
+from dubbing.generators import Generator, Performance, RenderRequest, acts_asked, create
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
@@ -134,16 +134,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         stores = at.result(DonorStores).store_files if borrows and not unlent else {}
         lent = tuple(stores.get(f.actor) for f in turns.faces)
         return LipsyncInputs(
-            shot.start_frame,
-            shot.end_frame,
-            at.film,
-            at.ref(FaceTracks),
-            decision,
-            turns,
-            at.result(DubSound).shot_keys[shot.id],
-            choice.name,
-            at.generator_hash,
-            at.config.speakers.max_yaw_deg,
+            shot.start_frame, shot.end_frame, at.film, at.ref(FaceTracks), decision, turns,
+            at.result(DubSound).shot_keys[shot.id], choice.name, at.generator_hash, at.config.speakers.max_yaw_deg,
             shot.number,
             None if fitted is None else tuple(fitted.get(f.actor) for f in turns.faces),
             True if at.made_of else None,
@@ -153,7 +145,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             lent if any(lent) else None,
             True if unlent and turns.faces else None,
             over or None,
-            _acts(at),
+            None if at.made_of is None else acts_asked(choice.name, at.made_of.settings),
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
@@ -161,7 +153,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             at.ref(ShotList),
             at.ref(Overlays) if over else None,
             at.models_folder,
-        )
+        )  # fmt: skip
 
     @classmethod
     def where(cls, home: Path, shot: str | None, key: str, inputs: Inputs) -> Path:
@@ -239,7 +231,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 donors=_donors(inputs, n),
                 overlays=over,
             )
-            work = replace(work, acts=_performance(inputs, track, tracks))
+            work = replace(work, acts=Performance.of(inputs.acts, track, tracks.values(), inputs.asked))
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
             count = 0
@@ -288,29 +280,6 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         if key not in self._generators:
             self._generators[key] = create(inputs.generator, inputs.settings, inputs.models_folder)
         return self._generators[key]
-
-
-def _acts(at: Place) -> tuple[str, ...] | None:
-    """What of a photograph moves beside its mouth, as its title and the generator's kind say."""
-    if at.made_of is None or not performs(at.generator.name):
-        return None
-    said = at.made_of.settings
-    named = (("motion", said.motion != "none"), ("blinks", said.blinks))
-    return tuple(name for name, wanted in named if wanted) or None
-
-
-def _performance(inputs: LipsyncInputs, track: Track, tracks: dict[str, Track]) -> Performance | None:
-    """What of one face of a photograph moves beside its mouth, and where."""
-    if inputs.acts is None:
-        return None
-    whole = ((track.start_frame, track.end_frame),)
-    asked = whole if inputs.asked is None else tuple(within(inputs.asked, track.start_frame, track.end_frame))
-    others = []
-    for other in tracks.values():
-        if other.id != track.id and len(other.frames_N):
-            low, high = (getattr(other.mesh_NP3[0, :, :2], side)(0) for side in ("min", "max"))
-            others.append((float(low[0]), float(low[1]), *(float(v) for v in high - low)))
-    return Performance("motion" in inputs.acts, "blinks" in inputs.acts, asked, tuple(others))
 
 
 def _transfer(info: media.MediaInfo) -> int:
