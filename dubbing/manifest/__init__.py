@@ -129,14 +129,27 @@ class CastMember(Model):
         return self.face or ()
 
 
+def _motion(given: object) -> object:
+    return {True: "natural", False: "none"}.get(given, given) if isinstance(given, bool) else given
+
+
+Motion = Annotated[Literal["none", "natural"], BeforeValidator(_motion)]
+
+
 class Still(Model):
-    """How a film is made of a photograph. Outside the face nothing changes unless `motion` is on."""
+    """How a film is made of a photograph. Without `motion` and `blinks` nothing changes outside the mouth."""
 
     rate: Literal[24, 25, 30, 48, 50, 60, "24000/1001", "30000/1001", "60000/1001"] = Field(
         default=25, description="Frames a second of the master."
     )
-    blinks: bool = Field(default=False, description="The eyes blink, every 3 to 6 seconds.")
-    motion: bool = Field(default=False, description="The head moves a little: a degree or two, slowly.")
+    blinks: bool = Field(
+        default=True, description="The eyes of the face that speaks blink as phrases end and in pauses (rewrite)."
+    )
+    motion: Motion = Field(
+        default="natural",
+        description="natural: the head of the face that speaks moves with its speech, and its brows rise a little "
+        "(rewrite); none: it stands. true and false mean the same.",
+    )
     expression: Expression | None = Field(None, description="How its face looks before it speaks.")
 
 

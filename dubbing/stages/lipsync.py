@@ -32,7 +32,7 @@ from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_rea
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.expression.film import Expressed
-from dubbing.generators import Generator, RenderRequest, create
+from dubbing.generators import Generator, Performance, RenderRequest, acts_asked, create
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, FilmLook, Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
@@ -96,6 +96,9 @@ class LipsyncInputs(Windowed):
     """How each of the faces in `turns` is to look, where any is to look otherwise."""
     over: str | None = None
     """Key of what lies over the shot's faces; None where nothing does."""
+    acts: tuple[str, ...] | None = None
+    """Of a photograph whose generator performs: what moves beside its mouth, of `motion` and `blinks`; None: nothing
+    does."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
@@ -139,16 +142,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         lent = tuple(stores.get(f.actor) for f in turns.faces)
         looks = tuple(at.looks(f.character) for f in turns.faces)
         return LipsyncInputs(
-            shot.start_frame,
-            shot.end_frame,
-            at.film,
-            at.ref(FaceTracks),
-            decision,
-            turns,
-            at.result(DubSound).shot_keys[shot.id],
-            choice.name,
-            at.generator_hash,
-            at.config.speakers.max_yaw_deg,
+            shot.start_frame, shot.end_frame, at.film, at.ref(FaceTracks), decision, turns,
+            at.result(DubSound).shot_keys[shot.id], choice.name, at.generator_hash, at.config.speakers.max_yaw_deg,
             shot.number,
             None if fitted is None else tuple(fitted.get(f.actor) for f in turns.faces),
             True if at.made_of else None,
@@ -160,6 +155,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             at.result(StillFilm).left if at.made_of and at.made_of.settings.expression else None,
             looks if any(looks) else None,
             over or None,
+            None if at.made_of is None else acts_asked(choice.name, at.made_of.settings),
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
@@ -167,7 +163,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             at.ref(ShotList),
             at.ref(Overlays) if over else None,
             at.models_folder,
-        )
+        )  # fmt: skip
 
     @classmethod
     def where(cls, home: Path, shot: str | None, key: str, inputs: Inputs) -> Path:
@@ -246,6 +242,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 overlays=over,
                 phones=phones.within(load_phones(sound), first / RATE_HZ, last / RATE_HZ) if not face.sound else (),
             )
+            work = replace(work, acts=Performance.of(inputs.acts, track, tracks.values(), inputs.asked))
             mouths = generator.render(work)
             if inputs.looks and inputs.looks[n]:
                 face_N = in_sight(track, line.rate) & facing(track, inputs.max_yaw_deg)
@@ -266,14 +263,15 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         )
                     patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)
                     covered += lies
-                    writer.write(patch, wanted_opening=one.wanted_opening)
+                    about_it = {} if work.acts is None else {media.MOUTH: one.mouth}
+                    writer.write(patch, wanted_opening=one.wanted_opening, **about_it)
                     count += 1
                     if done < length:
                         done += 1
                         progress(1)
             if not count:
                 folder.rmdir()
-            ranges = tuple((x.start_frame, x.end_frame) for x in lines)
+            ranges = work.acts.ranges if work.acts else tuple((x.start_frame, x.end_frame) for x in lines)
             faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
         if burned and not faces:
