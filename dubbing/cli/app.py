@@ -49,6 +49,7 @@ from dubbing.cli.say import echo
 from dubbing.cli.score import score
 from dubbing.cli.train import train
 from dubbing.cli.verify import verify
+from dubbing.cli.voices import voices
 from dubbing.errors import DubError, InputError, ManifestError
 from dubbing.remote import Uri
 
@@ -298,7 +299,7 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 for _command in (
     init, schema, listen, review, rerun, export, report, verify, formats, score, evaluate, train, dataset, models,
-    submit, logs, cancel, cast,
+    submit, logs, cancel, cast, voices,
 ):  # fmt: skip
     dub.add_command(_command)
 

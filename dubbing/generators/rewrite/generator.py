@@ -215,9 +215,7 @@ class ShotPlan:
         if not self.usable_N.any():
             self.usable_N[:] = True
         if apart is None or not apart.shapes:
-            want_NK = voice.predict(
-                actor, work.wave, times_s - settings.delay_s, work.speech_N, phones=work.phones
-            )
+            want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N, phones=work.phones)
             want_NK[:, 0] *= settings.opening
             if work.actor:
                 fit = actor.fit
