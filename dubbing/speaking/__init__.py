@@ -24,8 +24,8 @@ from dubbing.errors import ManifestError, PluginError
 from dubbing.phones import Phone
 
 __all__ = [
-    "Break", "Emphasis", "Passage", "Speech", "Synthesiser", "Voice", "Words", "by_language", "chosen", "load", "missing",
-    "speaks", "voices",
+    "Break", "Emphasis", "Passage", "Speech", "Synthesiser", "Voice", "Words", "by_language", "chosen", "load",
+    "missing", "speaks", "voices",
 ]  # fmt: skip
 
 Emphasis = Literal["strong", "moderate", "reduced"]
