@@ -197,3 +197,5 @@ class StillFilm(Artifact):
     schema: ClassVar[str] = "dub.still.2"
     frames: int
     """Frames of the film."""
+    left: str | None = None
+    """Why the expression that was asked for is not there, a sentence; None where it is, or none was asked for."""

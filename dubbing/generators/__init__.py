@@ -24,6 +24,7 @@ from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, PluginError
 from dubbing.manifest import Still
 from dubbing.models import Model
+from dubbing.phones import Phone
 from dubbing.records import Line, Patch, Track
 
 __all__ = ["WANTS", "Generator", "Performance", "Rendered", "RenderRequest", "Settings", "acts_asked", "create", "find",
@@ -77,8 +78,9 @@ class RenderRequest:
     whether speed counts more than detail, because the picture is delivered at half its size: a generator may do less;
     scratch: a folder on disk for what is too large to be held (None: the system's own), left empty; overlays: what lies
     over the picture: patches get no weight there afterwards, and a generator that moves pixels of the film takes them
-    from pictures without it (`KeepOut.cleaned`); None where nothing does; acts: of a photograph, what moves beside the
-    mouth, for a generator that `performs`; None where nothing does.
+    from pictures without it (`KeepOut.cleaned`); None where nothing does; phones: which sounds of the language are said
+    when, in seconds from sample 0 of `wave`, where whoever spoke them told it; none where the wave alone is known;
+    acts: of a photograph, what moves beside the mouth, for a generator that `performs`; None where nothing does.
     """
 
     source: Path
@@ -95,6 +97,7 @@ class RenderRequest:
     scratch: Path | None = None
     donors: Path | None = None
     overlays: KeepOut | None = None
+    phones: tuple[Phone, ...] = ()
     acts: Performance | None = None
 
     def wants(self, frame: int) -> bool:

@@ -1,8 +1,8 @@
 """Still: the film that a photograph becomes, as long as the title's longest dub.
 
-Nothing moves in it, and it is lossless, so that what is not rendered is the photograph's own pixels as
-the master's format holds them. Mouth, lids, brows and head move later, in one pass for each dub (`RenderRequest.acts`):
-they follow the sound, of which this stage knows nothing.
+The picture may be given another expression first. Nothing moves in it, and it is lossless, so that what is not
+rendered is the photograph's own pixels as the master's format holds them. Mouth, lids, brows and head move later, in
+one pass for each dub (`RenderRequest.acts`): they follow the sound, of which this stage knows nothing.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ import numpy as np
 from dubbing import media
 from dubbing.artifact import File
 from dubbing.artifacts.takes import STILL_FILM, StillFilm
+from dubbing.expression import Look, create
+from dubbing.face import height_px, yaw_deg
+from dubbing.manifest import Expression
 from dubbing.mesh import Detector, Meshes, MeshTracker
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs
 
-__all__ = ["MakeFilm", "StillInputs", "find_faces"]
+__all__ = ["MakeFilm", "StillInputs", "find_faces", "look_of", "why_left"]
 
 _LOSSLESS = 0.0
 _ROOM = 0.5  # of a detected face's size, around it, in which its mesh is looked for
+_MOST_YAW_DEG = 45.0  # beyond which half of a face cannot be seen, and so not be bent
+_LEAST_PX = 60.0
 _LOOKS = 4  # the mesh settles when it is fitted this often in one picture
 
 
@@ -39,6 +44,10 @@ class StillInputs(Inputs):
     """Frames a second, as an exact fraction."""
     frames: int
     """Frames of the film."""
+    look: Look | None = None
+    """How the largest face is to look; None as it does."""
+    weights: tuple[File, ...] | None = None
+    """Checkpoint and directions of an editor that has any."""
 
 
 class MakeFilm(Stage[StillInputs, StillFilm]):
@@ -47,15 +56,23 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
     name: ClassVar[str] = "still"
     version = 2
     scope = Scope.TITLE
-    resources = Resources(cpus=1.0, memory_mb=700, picture_mb=30)
+    resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=30)
     chain_ms = 8.0
+
+    def __init__(self) -> None:
+        self._networks: tuple[Detector, Meshes] | None = None
 
     @classmethod
     def inputs(cls, at: Place) -> StillInputs | None:
         made = at.made_of
         if made is None:
             return None
-        return StillInputs(at.file(at.title.video), str(made.settings.rate), made.length)
+        wanted = made.settings.expression
+        return StillInputs(
+            at.file(at.title.video), str(made.settings.rate), made.length,
+            None if wanted is None else look_of(wanted),
+            (tuple(at.file(file) for file in wanted.files) or None) if wanted else None,
+        )  # fmt: skip
 
     @classmethod
     def covers(cls, inputs: Inputs, at: Place) -> int:
@@ -65,6 +82,15 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
     def process(self, inputs: StillInputs, out: Path, progress: Callable[[int], None]) -> StillFilm:
         """Raises MediaError where the photograph is no longer what it was."""
         bgr_HWC = media.read_photograph(inputs.photograph.path).bgr_HWC
+        left = None
+        if inputs.look:
+            if self._networks is None:
+                self._networks = Detector(), Meshes()
+            meshes = find_faces(bgr_HWC, *self._networks)
+            left = why_left(meshes)
+            if not left:
+                editor = create(inputs.look, *(file.path for file in inputs.weights or ()))
+                bgr_HWC = editor.edit(bgr_HWC, meshes[0]).bgr_HWC
         height, width = bgr_HWC.shape[:2]
         writer = media.ClipWriter(
             out / STILL_FILM, width, height, Fraction(inputs.rate), crf=_LOSSLESS, matrix=media.BT709
@@ -73,7 +99,30 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
             for _ in range(inputs.frames):
                 writer.frame(bgr_HWC)
                 progress(1)
-        return StillFilm(inputs.frames)
+        return StillFilm(inputs.frames, left)
+
+    def close(self) -> None:
+        for network in self._networks or ():
+            network.close()
+
+
+def look_of(wanted: Expression) -> Look:
+    """What a manifest asks for of a photograph's face."""
+    emotion = wanted.emotion
+    name, strength = (emotion.name, emotion.strength) if emotion else (None, 1.0)
+    return Look(wanted.neutralise, name, strength, wanted.by)
+
+
+def why_left(meshes: list[np.ndarray]) -> str | None:
+    """Why the expression of a photograph's largest face is left as it is, a sentence; None where it can be changed."""
+    if not meshes:
+        return "no face was found in the photograph, so no expression was changed"
+    turned = float(yaw_deg(meshes[0][None])[0])
+    if abs(turned) > _MOST_YAW_DEG:
+        return f"the face is turned by {abs(turned):.0f} degrees, so its expression was not changed"
+    if (high := height_px(meshes[0][None])) < _LEAST_PX:
+        return f"the face is {high:.0f} pixels high, too small for another expression"
+    return None
 
 
 def find_faces(bgr_HWC: np.ndarray, detector: Detector, meshes: Meshes) -> list[np.ndarray]:

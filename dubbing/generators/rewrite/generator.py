@@ -75,7 +75,7 @@ class Rewrite:
     """See `dubbing.generators.Generator`. It runs on the processor, whatever device it is given."""
 
     name: ClassVar[str] = "rewrite"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
     published: ClassVar[tuple[Model, ...]] = ()
     wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
@@ -217,7 +217,7 @@ class ShotPlan:
         if not self.usable_N.any():
             self.usable_N[:] = True
         if apart is None or not apart.shapes:
-            want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N)
+            want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N, phones=work.phones)
             want_NK[:, 0] *= settings.opening
             if work.actor:
                 fit = actor.fit

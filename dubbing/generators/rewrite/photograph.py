@@ -22,7 +22,7 @@ from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite import voice
 from dubbing.generators.rewrite.interior import SHOWN, Inside, shut, tones
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
-from dubbing.generators.rewrite.shape import PARTED, spread
+from dubbing.generators.rewrite.shape import PARTED, parted, spread
 from dubbing.performance.acts import Acts, acts_of
 from dubbing.performance.blinks import Eyes
 from dubbing.performance.head import Head
@@ -133,7 +133,7 @@ class _Mouth:
         space, rest, lower = self._actor.space, self._actor.rest, list(LOWER_FACE)
         have_K = space.encode(full_NP3, rest)[0]
         self._left_L3 = self._full_P3[lower] - space.decode(have_K[None], rest)[0]
-        want_NK = voice.predict(self._actor, work.wave, times_s - delay_s, work.speech_N)
+        want_NK = voice.predict(self._actor, work.wave, times_s - delay_s, work.speech_N, phones=work.phones)
         want_NK[:, 0] *= opening
         self._want_NK = have_K + (want_NK - have_K) * self.fade_N[:, None]
         self._spread_PL = spread(self._full_P3)
@@ -150,7 +150,9 @@ class _Mouth:
 
     def frame(self, n: int) -> tuple[np.ndarray, np.ndarray, float]:
         """The box's picture uint8, its matte uint8, and the opening that was wanted."""
-        lower = self._actor.space.decode(self._want_NK[n : n + 1], self._actor.rest)[0] + self._left_L3
+        want_1K = self._want_NK[n : n + 1]
+        lower = self._actor.space.decode(want_1K, self._actor.rest) + self._left_L3
+        lower = parted(lower, want_1K[:, 0])[0]  # lips that are apart in the photograph close all the same
         goal = self._full_P3 + np.einsum("pl,lc->pc", self._spread_PL, lower - self._full_P3[list(LOWER_FACE)])
         goal[list(LOWER_FACE)] = lower
         wanted = float(mouth_measures(goal[None])["opening"][0])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import savgol_filter
 
 from dubbing.face import LOWER_FACE, RIGID, apply_pose
 
@@ -31,6 +30,8 @@ def steady(full_NP3: np.ndarray, pose: Pose) -> tuple[np.ndarray, Pose]:
     The noise is what is taken from points of the skull, which do not move with speech. full_NP3: canonical meshes
     (N, 478, 3).
     """
+    from scipy.signal import savgol_filter  # slow to load, and every command loads this module
+
     if len(full_NP3) < 7:
         return full_NP3, pose
     lower = list(LOWER_FACE)
