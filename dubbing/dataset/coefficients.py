@@ -143,7 +143,9 @@ class _Making:
             for shard, samples in of_shard(self._data.samples):
                 of = {s.id: s for s in samples}
 
-                def noted(rows: Iterator[dict[str, Any]], shard: str, of: dict[str, Sample]) -> Iterator[dict[str, Any]]:
+                def noted(
+                    rows: Iterator[dict[str, Any]], shard: str, of: dict[str, Sample]
+                ) -> Iterator[dict[str, Any]]:
                     for n, row in enumerate(rows):
                         style = styles.get(of[row["id"]].speaker, -1)
                         index.append({"digest": row["digest"], "shard": shard, "row": n, "style": style})

@@ -67,9 +67,7 @@ class LinearFace:
             if face.mean_P3.shape != (SURFACE, 3) or face.basis_KP3.shape != (COUNT, SURFACE, 3):
                 raise ValueError("another size")
         except (OSError, ValueError, KeyError) as e:
-            raise InputError(
-                f"{str(path)!r} is not there, or damaged; `dub dataset coefficients DIR` makes it."
-            ) from e
+            raise InputError(f"{str(path)!r} is not there, or damaged; `dub dataset coefficients DIR` makes it.") from e
         return face
 
 

@@ -1,8 +1,8 @@
 """Still: the film that a photograph becomes, as long as the title's longest dub.
 
-The picture may be given another expression first. Nothing moves in it, and it is lossless, so that what is not
-rendered is the photograph's own pixels as the master's format holds them. Mouth, lids, brows and head move later, in
-one pass for each dub (`RenderRequest.acts`): they follow the sound, of which this stage knows nothing.
+Nothing moves in it, and it is lossless, so that what is not rendered is the photograph's own pixels as
+the master's format holds them. Mouth, lids, brows and head move later, in one pass for each dub (`RenderRequest.acts`):
+they follow the sound, of which this stage knows nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
     name: ClassVar[str] = "still"
     version = 2
     scope = Scope.TITLE
-    resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=30)
+    resources = Resources(cpus=1.0, memory_mb=1200, picture_mb=30)
     chain_ms = 8.0
 
     def __init__(self) -> None:

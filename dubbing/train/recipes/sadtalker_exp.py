@@ -164,7 +164,9 @@ class SadTalkerExp(Recipe):
         count = batch["mels"].shape[1]
         still, rest = (batch[name].repeat_interleave(count, 0) for name in ("still", "rest"))
         with state.autocast():
-            made = state.networks["generator"](batch["mels"].flatten(0, 1)[:, None], still, batch["ratio"].flatten(0, 1))
+            made = state.networks["generator"](
+                batch["mels"].flatten(0, 1)[:, None], still, batch["ratio"].flatten(0, 1)
+            )
         made, points = made.float(), state.frozen["points"]
         return made, points(made, rest), points(batch["wanted"].flatten(0, 1), rest), points(still, rest)
 
@@ -173,7 +175,9 @@ class SadTalkerExp(Recipe):
         _, made, wanted, still = self._made({key: value[:6] for key, value in batch.items()}, state)
         count = batch["mels"].shape[1]
         rows = [
-            np.concatenate([_drawn(points[n * count + count // 2].cpu().numpy()) for points in (still, made, wanted)], 1)
+            np.concatenate(
+                [_drawn(points[n * count + count // 2].cpu().numpy()) for points in (still, made, wanted)], 1
+            )
             for n in range(len(made) // count)
         ]
         return np.concatenate(rows, 0)

@@ -58,7 +58,9 @@ class SadTalkerPose(Recipe):
         judge = whole.netD_motion
         del whole.netD_motion
         last, spread = whole.netG.decoder.pose_linear, torch.from_numpy(self._held(settings).motion_6)
-        with torch.no_grad():  # what comes before it is about 0.5: begin near no motion, and as far from it as heads move
+        with (
+            torch.no_grad()
+        ):  # what comes before it is about 0.5: begin near no motion, and as far from it as heads move
             last.weight.mul_(spread[:, None])
             last.bias.copy_(-0.5 * last.weight.sum(1))
         return {"generator": whole, "netD_motion": judge}
