@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from dubbing.generators import Settings
-from dubbing.networks.sadtalker.pose import STYLES
+from dubbing.networks.sadtalker.windows import STYLES
 
 __all__ = ["SadTalkerSettings"]
 
