@@ -30,6 +30,7 @@ Examples:
   dub dataset prepare lrs2/mvlrs_v1 --out data
   dub dataset prepare out --out data          the speakers of finished titles (an --out of `dub run`)
   dub dataset show data
+  dub dataset coefficients data               what SadTalker's networks learn
 
 docs/dataset.md says what is kept, what is left out, and how it is stored.""",
 )
@@ -147,6 +148,41 @@ def show_card(folder: Path, as_json: bool) -> None:
         echo(format_text(card))
 
 
+@dataset.command(
+    short_help="Make the coefficients that SadTalker's networks learn.",
+    epilog="""\b
+Examples:
+  dub dataset coefficients data                           of our own meshes: nothing has to be downloaded
+  dub dataset coefficients data --teacher wav2lip         lips as Wav2Lip draws them on each clip's first frame
+  dub train sadtalker_exp --data data --set coefficients=data/coefficients/mesh --out exp --steps 20000
+
+They lie in DIR/coefficients; the same command goes on where it was. docs/train.md says what they are.""",
+)
+@click.argument("folder", type=FILE, metavar="DIR")
+@click.option(
+    "--teacher", metavar="MODEL", help="Who draws the lips: wav2lip, wav2lip_gan, or a file; default: nobody."
+)
+@json_option
+def coefficients(folder: Path, teacher: str | None, as_json: bool) -> None:
+    """Make 64 numbers of expression and 6 of pose for every frame of a data folder."""
+    from dubbing.cli import show
+    from dubbing.dataset import coefficients as made
+
+    draws = None
+    if teacher is not None:
+        from dubbing.dataset.lip_teacher import LipTeacher
+
+        draws = LipTeacher(teacher)
+    with _shown(sys.stderr) as watch:
+        out = made.make(folder, teacher=draws, on_clip=watch.clip)
+    card = made.opened(out).card
+    if as_json:
+        show.as_json({**card, "folder": str(out)})
+        return
+    left = f"; {card['left_out']} without a face that is seen throughout" if card["left_out"] else ""
+    echo(f"{out}: coefficients of {card['clips']} clips{left}")
+
+
 class _Watch:
     """Counts an engine's events and says how far it is: a bar on a terminal, else a line every few seconds."""
 
@@ -178,6 +214,10 @@ class _Watch:
     def shard(self, done: int, of: int) -> None:
         """Shards written so far."""
         self._tell(done, of, f"shards {done}/{of}")
+
+    def clip(self, what: str, done: int, of: int) -> None:
+        """Clips done so far of one part of the work."""
+        self._tell(done, of, f"{what} {done}/{of}")
 
     def _say(self, text: str) -> None:
         if self._progress:

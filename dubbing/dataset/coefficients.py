@@ -96,8 +96,8 @@ def make(
 ) -> Path:  # fmt: skip
     """Make the coefficients of a data folder, or find them made; the folder that they are in.
 
-    network: None for those of our own meshes. on_clip(what, done, of). Raises InputError (no data folder; nobody moves
-    in it), OutputError.
+    network: None for those of our own meshes. on_clip(what, done, of). Raises InputError (no data folder; nobody is
+    seen in it, or moves), OutputError.
     """
     data = Dataset(folder)
     name = (network.name if network else MESH) + ("-taught" if teacher else "")
@@ -143,7 +143,9 @@ class _Making:
             for shard, samples in of_shard(self._data.samples):
                 of = {s.id: s for s in samples}
 
-                def noted(rows: Iterator[dict[str, Any]], shard: str, of: dict[str, Sample]) -> Iterator[dict[str, Any]]:
+                def noted(
+                    rows: Iterator[dict[str, Any]], shard: str, of: dict[str, Sample]
+                ) -> Iterator[dict[str, Any]]:
                     for n, row in enumerate(rows):
                         style = styles.get(of[row["id"]].speaker, -1)
                         index.append({"digest": row["digest"], "shard": shard, "row": n, "style": style})
@@ -154,6 +156,9 @@ class _Making:
         finally:
             if finder is not None:
                 finder.close()
+        if not index:
+            where = "what the teacher drew of the clips" if finder else "the clips' pictures"
+            raise InputError(f"No face is seen throughout in any of {where}; there are no coefficients to learn.")
         shutil.rmtree(out / "seen", ignore_errors=True)
         kinds = {"digest": pa.string(), "shard": pa.string(), "row": pa.int32(), "style": pa.int32()}
         columns = {name: pa.array([row[name] for row in index], kind) for name, kind in kinds.items()}

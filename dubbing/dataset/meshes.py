@@ -27,7 +27,18 @@ from dubbing.mesh import Meshes, MeshTracker
 from dubbing.store import output_error
 from dubbing.store.folder import PART
 
-__all__ = ["FIVE", "Faces", "Finder", "faces_of", "find_meshes", "of_shard", "read_faces", "stored", "told", "write_rows"]
+__all__ = [
+    "FIVE",
+    "Faces",
+    "Finder",
+    "faces_of",
+    "find_meshes",
+    "of_shard",
+    "read_faces",
+    "stored",
+    "told",
+    "write_rows",
+]
 
 T = TypeVar("T")
 

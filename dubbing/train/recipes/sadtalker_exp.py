@@ -38,6 +38,7 @@ _EYES = (
     ((159, 145), (158, 153), (160, 144), (33, 133)),
     ((386, 374), (385, 380), (387, 373), (263, 362)),
 )
+_PART = "audio2exp"
 _BLINKS = 0.5  # of the items ask for a blink
 POINTS = (*LIPS, *JAW, *(n for eye in _EYES for pair in eye for n in pair))
 """The mesh points that the losses look at: lips, jaw, then the eyes."""
@@ -164,7 +165,9 @@ class SadTalkerExp(Recipe):
         count = batch["mels"].shape[1]
         still, rest = (batch[name].repeat_interleave(count, 0) for name in ("still", "rest"))
         with state.autocast():
-            made = state.networks["generator"](batch["mels"].flatten(0, 1)[:, None], still, batch["ratio"].flatten(0, 1))
+            made = state.networks["generator"](
+                batch["mels"].flatten(0, 1)[:, None], still, batch["ratio"].flatten(0, 1)
+            )
         made, points = made.float(), state.frozen["points"]
         return made, points(made, rest), points(batch["wanted"].flatten(0, 1), rest), points(still, rest)
 
@@ -173,7 +176,9 @@ class SadTalkerExp(Recipe):
         _, made, wanted, still = self._made({key: value[:6] for key, value in batch.items()}, state)
         count = batch["mels"].shape[1]
         rows = [
-            np.concatenate([_drawn(points[n * count + count // 2].cpu().numpy()) for points in (still, made, wanted)], 1)
+            np.concatenate(
+                [_drawn(points[n * count + count // 2].cpu().numpy()) for points in (still, made, wanted)], 1
+            )
             for n in range(len(made) // count)
         ]
         return np.concatenate(rows, 0)
@@ -182,13 +187,13 @@ class SadTalkerExp(Recipe):
 
     def export(self, settings: SadTalkerExpSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
         held = self._held(settings)
-        return common.published({"": networks["generator"]}, "audio2exp.", held), f"{self.name}.pth"
+        return common.published({"": networks["generator"]}, _PART, held), f"{self.name}.pth"
 
     def use(self, file: Path, settings: SadTalkerExpSettings) -> str:
         return common.use("exp_model", file, self._held(settings))
 
     def begin(self, networks: Mapping[str, nn.Module], state: Mapping[str, Tensor], name: str) -> None:
-        common.begin(networks["generator"], state, "audio2exp.", name)
+        common.begin(networks["generator"], state, _PART, name)
 
     def _held(self, settings: SadTalkerExpSettings) -> Coefficients:
         return common.coefficients_of(settings, self.name)
