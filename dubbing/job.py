@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dubbing import media
-from dubbing.analysis.asked import Ranges, ShownFilm, asked
+from dubbing.analysis.asked import Ranges, ShownFilm, asked, parts_of
 from dubbing.analysis.footage import MadeOf, Sounds, made_of
 from dubbing.artifact import Artifact
 from dubbing.artifacts.active import ActiveFaces
@@ -38,7 +38,7 @@ from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.pipeline import PIPELINE
 from dubbing.place import JobPlace, TitleTasks, task_at
 from dubbing.provenance import Signing
-from dubbing.records import Shot
+from dubbing.records import Look, Shot
 from dubbing.result_cache import ResultCache
 from dubbing.stage import NotKnown, Resources, Scope, Stage
 from dubbing.store import Store, open_store
@@ -107,6 +107,7 @@ class Job(ResultCache):
         self.descriptors: dict[str, str | None] = {}  # of titles that are looked at with another than is there
         self._made: dict[str, MadeOf | None] = {}
         self._parts: dict[tuple[str, str], Ranges | None] = {}
+        self._looks: dict[str, list[tuple[Look, tuple[str, ...] | None, Ranges | None]]] = {}
 
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
         """The resources of a worker of a stage: those configured, else the stage's own, with room for the largest
@@ -250,6 +251,30 @@ class Job(ResultCache):
             raise type(e)(f"{at}: {e}") from e
         if listed is not None:
             self._parts[key] = found
+        return found
+
+    def looks(self, title: Title) -> list[tuple[Look, tuple[str, ...] | None, Ranges | None]]:
+        """How actors of a film are to look: how, which characters (None: all), in which frames (None: in all). Raises
+        ManifestError."""
+        if not title.expression or title.id in self._looks:
+            return self._looks.get(title.id, [])
+        listed, video = self.result(self.analysis(title).get(ShotList)), self.info(title).video
+        assert video is not None
+        film = ShownFilm(self.span(title), video.rate, video.start_tc, None)
+        if listed is not None:
+            film = replace(film, frames=listed.frames, shots=listed.shots)
+        found = []
+        for n, one in enumerate(title.expression):
+            at = ("expression", n, "only")
+            try:
+                ranges = parts_of(one.only, at, film)
+            except ManifestError as e:
+                where = self.manifest.place("titles", self.manifest.titles.index(title), *e.at)
+                raise type(e)(f"{where}: {e}") from e
+            name, strength = (one.emotion.name, one.emotion.strength) if one.emotion else (None, 1.0)
+            found.append((Look(one.neutralise, name, strength), one.only.characters if one.only else None, ranges))
+        if listed is not None:
+            self._looks[title.id] = found
         return found
 
     def decided(self, title: Title) -> Mapping[str, Speakers]:

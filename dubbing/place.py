@@ -23,7 +23,7 @@ from dubbing.decisions import Standing
 from dubbing.manifest import Dub, GeneratorChoice, Title
 from dubbing.master_choice import MasterChoice
 from dubbing.provenance import Signing
-from dubbing.records import Shot
+from dubbing.records import FilmLook, Shot
 from dubbing.remote import Uri
 from dubbing.stage import NotKnown, Scope, Stage
 from dubbing.task import Inputs, Outcome, Task, Windowed
@@ -182,6 +182,14 @@ class JobPlace:
         start, end = self.shot.start_frame, self.shot.end_frame
         mine = within(ranges, start, end)
         return None if mine == ((start, end),) else mine
+
+    def looks(self, character: str | None) -> tuple[FilmLook, ...]:
+        found = []
+        for look, characters, ranges in self.job.looks(self.title):
+            mine = None if ranges is None else within(ranges, self.shot.start_frame, self.shot.end_frame)
+            if mine != () and (characters is None or character in characters):
+                found.append(FilmLook(look, mine))
+        return tuple(found)
 
     @property
     def generator(self) -> GeneratorChoice:

@@ -126,3 +126,29 @@ class Score:
     model: str
     distance_S: np.ndarray
     at_zero: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a face is to look."""
+
+    neutralise: bool
+    """Whether what it shows is taken away first."""
+    emotion: str | None = None
+    """One of `expression.units.EMOTIONS`; None for none."""
+    strength: float = 1.0
+    """Of the emotion, 0..1."""
+    by: str = "mesh"
+    """`mesh` or `latent`."""
+    version: int = 1
+    """Raised when the same look gives other pictures."""
+
+
+@dataclass(frozen=True)
+class FilmLook:
+    """How a face of a film is to look, by `mesh`."""
+
+    look: Look
+    """How."""
+    frames: tuple[tuple[int, int], ...] | None = None
+    """Frames [start, end) of the title; None for all."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dubbing.manifest import Dub, GeneratorChoice, Title
     from dubbing.master_choice import MasterChoice
     from dubbing.provenance import Signing
-    from dubbing.records import Shot
+    from dubbing.records import FilmLook, Shot
 
 __all__ = ["RESULT", "NotKnown", "Place", "Resources", "Scope", "Stage", "execute"]
 
@@ -186,6 +186,10 @@ class Place(Protocol):
     @property
     def asked(self) -> tuple[tuple[int, int], ...] | None:
         """The frames [start, end) of this shot that may be re-rendered in this dub; None for all of them."""
+        ...
+
+    def looks(self, character: str | None) -> tuple[FilmLook, ...]:
+        """How a face of this shot is to look, of which a character is known or not."""
         ...
 
     @property

@@ -18,7 +18,7 @@ from dubbing.errors import ManifestError, several
 from dubbing.manifest import Dub, Parts, Title
 from dubbing.records import Shot
 
-__all__ = ["Ranges", "ShownFilm", "asked", "characters_asked", "stretch_of", "within"]
+__all__ = ["Ranges", "ShownFilm", "asked", "characters_asked", "parts_of", "stretch_of", "within"]
 
 Ranges = tuple[tuple[int, int], ...]
 """Frames [start, end) of a film, increasing, apart from each other."""
@@ -127,6 +127,13 @@ def _read(parts: Parts | None, at: Location, film: ShownFilm) -> tuple[list[_Str
                     f"{one.text} and {other.text} overlap; the parts under {at[-1]!r} must lie apart.", at=other.at
                 )
     return known, unknown
+
+
+def parts_of(parts: Parts | None, at: Location, film: ShownFilm) -> Ranges | None:
+    """The frames of some parts of a film; None where they name none, or shots that are not known yet. at: where they
+    stand in the title. Raises ManifestError as `asked`."""
+    known, unknown = _read(parts, at, film)
+    return None if unknown or not known else tuple(joined([(s.start, s.end) for s in known]))
 
 
 def stretch_of(kind: str, text: str, at: Location, film: ShownFilm) -> tuple[int, int]:

@@ -132,6 +132,11 @@ def made_of(title: Title, local: Callable[[Path | Uri], Path], sounds: Sounds) -
         return None
     if title.shots is not None:
         raise ManifestError(f"{title.video} is a photograph, which has no cuts; remove 'shots'.", at=("shots",))
+    if title.expression is not None:
+        raise ManifestError(
+            f"{title.video} is a photograph, whose 'expression' stands under 'still'; write it there.",
+            at=("expression",),
+        )
     photograph = media.read_photograph(path)
     settings = title.still or Still()
     rate = Fraction(settings.rate)

@@ -13,7 +13,7 @@ import math
 import pickletools
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -39,13 +39,16 @@ _TYPES = {
 M = TypeVar("M", bound="Module")
 
 
-def load_state(path: Path | str, *, sha256: str | None = None) -> dict[str, Tensor]:
+def load_state(
+    path: Path | str, *, sha256: str | None = None, beside: Sequence[str] = (), within: str | None = None
+) -> dict[str, Tensor]:
     """Every tensor of a checkpoint by its key, on the CPU, in the types of the file.
 
     path: safetensors, torch or Keras, told apart by content; what lies under `state_dict` (`model_state_dict`,
     `model_state`) is unwrapped, and `module.` before every key removed. sha256: hex that the file's bytes must have; a
-    file from
-    `models.path` was checked already. Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
+    file from `models.path` was checked already; beside: tensors that are kept though they lie beside what is unwrapped;
+    within: the name of one network's tensors in a file that may hold several; the file itself where it has no such part.
+    Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
     """
     path = Path(path)
     if kind := not_a_file(path):
@@ -71,7 +74,9 @@ def load_state(path: Path | str, *, sha256: str | None = None) -> dict[str, Tens
     else:
         page = "; it looks like a web page" if head.lstrip()[:1] == b"<" else ""
         raise ModelError(f"{str(path)!r} is no checkpoint: neither safetensors nor torch nor Keras (.h5){page}.")
-    return _named(path, content)
+    if isinstance(content, Mapping) and within and isinstance(content.get(within), Mapping):
+        content = content[within]
+    return _named(path, content, beside)
 
 
 def fit(network: M, state: Mapping[str, Tensor], name: str) -> M:
@@ -125,13 +130,14 @@ def _more(keys: list[str]) -> str:
     return f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
 
 
-def _named(path: Path, content: Any) -> dict[str, Tensor]:
+def _named(path: Path, content: Any, beside: Sequence[str] = ()) -> dict[str, Tensor]:
     """The mapping of tensors in a file's content."""
     import torch
 
+    kept = {key: content[key] for key in beside if isinstance(content, Mapping) and key in content}
     for name in ("state_dict", "model_state_dict", "model_state"):
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
+            content = {**content[name], **kept}
     if not isinstance(content, Mapping) or not content:
         what = "is empty" if isinstance(content, Mapping) else f"is of type {type(content).__name__}"
         raise ModelError(f"{str(path)!r} is no checkpoint: its content {what}, where tensors with names belong.")

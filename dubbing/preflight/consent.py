@@ -15,18 +15,12 @@ __all__ = ["consent_is_there", "said_of_consent"]
 
 
 def consent_is_there(manifest: Manifest, title: Title, dub: Dub) -> None:
-    """Raises ManifestError where consent is required, and a character who may be re-rendered in a dub has none, nobody
-    has, or a photograph's faces are to move."""
+    """Raises ManifestError where consent is required, and a character who may be re-rendered in a dub has none, or
+    nobody has."""
     consented = manifest.consented(title)
     if consented is None:
         return
     cast = title.cast or {}
-    if title.still is not None and (title.still.blinks or title.still.motion):
-        raise ManifestError(
-            "consent is required, and blinks and motion move the faces of everybody in a photograph before it is known "
-            "whose they are; leave both out.",
-            at=("still",),
-        )
     for name in _rendered(title, dub):
         if name not in consented:
             inside = ("cast", name) if name in cast else ("dubs", title.dubs.index(dub), "stems", name)

@@ -2,6 +2,8 @@
 
 A take is a folder of patches, one folder per face. A shot that is left alone gets a take too: no
 patches, and the reason. It decides when mouths are rendered; generators decide how.
+
+Over 400 lines: one take, from what is said of a shot to its folder.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dubbing import media
+from dubbing import media, phones
 from dubbing.analysis.asked import Ranges, within
 from dubbing.analysis.mixes import mixed_in
 from dubbing.analysis.overlays import KeepOut
@@ -23,14 +25,15 @@ from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.donors import DonorStores
 from dubbing.artifacts.overlays import OverlayList, Overlays, load_overlays
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import DubSound, load_wave, sound_of
+from dubbing.artifacts.sound import DubSound, load_phones, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
-from dubbing.artifacts.takes import Take, TakeFace
+from dubbing.artifacts.takes import StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
-from dubbing.generators import Generator, RenderRequest, create
-from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Line, Shot, Track
+from dubbing.expression.film import Expressed
+from dubbing.generators import Generator, Performance, RenderRequest, acts_asked, create
+from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, FilmLook, Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.store import key_of
@@ -87,8 +90,15 @@ class LipsyncInputs(Windowed):
     where there are no stores."""
     unlent: bool | None = None
     """True where stores should be there, and could not be made."""
+    unexpressed: str | None = None
+    """Why a photograph has not the expression that was asked for, a sentence."""
+    looks: tuple[tuple[FilmLook, ...], ...] | None = None
+    """How each of the faces in `turns` is to look, where any is to look otherwise."""
     over: str | None = None
     """Key of what lies over the shot's faces; None where nothing does."""
+    acts: tuple[str, ...] | None = None
+    """Of a photograph whose generator performs: what moves beside its mouth, of `motion` and `blinks`; None: nothing
+    does."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
@@ -130,17 +140,10 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         unlent = borrows and at.failed(DonorStores)
         stores = at.result(DonorStores).store_files if borrows and not unlent else {}
         lent = tuple(stores.get(f.actor) for f in turns.faces)
+        looks = tuple(at.looks(f.character) for f in turns.faces)
         return LipsyncInputs(
-            shot.start_frame,
-            shot.end_frame,
-            at.film,
-            at.ref(FaceTracks),
-            decision,
-            turns,
-            at.result(DubSound).shot_keys[shot.id],
-            choice.name,
-            at.generator_hash,
-            at.config.speakers.max_yaw_deg,
+            shot.start_frame, shot.end_frame, at.film, at.ref(FaceTracks), decision, turns,
+            at.result(DubSound).shot_keys[shot.id], choice.name, at.generator_hash, at.config.speakers.max_yaw_deg,
             shot.number,
             None if fitted is None else tuple(fitted.get(f.actor) for f in turns.faces),
             True if at.made_of else None,
@@ -149,7 +152,10 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             mixed_in(at.result(ShotList).mixes, shot.start_frame, shot.end_frame) or None,
             lent if any(lent) else None,
             True if unlent and turns.faces else None,
+            at.result(StillFilm).left if at.made_of and at.made_of.settings.expression else None,
+            looks if any(looks) else None,
             over or None,
+            None if at.made_of is None else acts_asked(choice.name, at.made_of.settings),
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
@@ -157,7 +163,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             at.ref(ShotList),
             at.ref(Overlays) if over else None,
             at.models_folder,
-        )
+        )  # fmt: skip
 
     @classmethod
     def where(cls, home: Path, shot: str | None, key: str, inputs: Inputs) -> Path:
@@ -193,7 +199,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         covers = load_overlays(inputs.overlays.folder) if inputs.overlays else []
         over = KeepOut(covers, bool(inputs.draft)) if covers else None
         burned, covered = False, 0
-        doubts = [turns.doubt] if turns.doubt else []
+        doubts = [doubt for doubt in (turns.doubt, inputs.unexpressed) if doubt]
         if over is not None and over.thin(shot.start_frame, shot.end_frame):
             doubts.append("something that stands still was taken for letters over the face, by thin evidence")
         for n, face in enumerate(turns.faces):
@@ -234,13 +240,21 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 scratch=out,
                 donors=_donors(inputs, n),
                 overlays=over,
+                phones=phones.within(load_phones(sound), first / RATE_HZ, last / RATE_HZ) if not face.sound else (),
             )
+            work = replace(work, acts=Performance.of(inputs.acts, track, tracks.values(), inputs.asked))
+            mouths = generator.render(work)
+            if inputs.looks and inputs.looks[n]:
+                face_N = in_sight(track, line.rate) & facing(track, inputs.max_yaw_deg)
+                if inputs.asked is not None:
+                    face_N &= mask_of(inputs.asked, track.start_frame, track.end_frame)
+                mouths = Expressed(inputs.looks[n], work, face_N).over(work, mouths)
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
             count = 0
             with ExitStack() as stack:
                 writer: media.PatchWriter | None = None
-                for one in generator.render(work):
+                for one in mouths:
                     if writer is None:
                         height, width = one.patch.matte_HW.shape
                         transfer = None if one.patch.deep_HWC is None else _transfer(info)
@@ -249,14 +263,15 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         )
                     patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)
                     covered += lies
-                    writer.write(patch, wanted_opening=one.wanted_opening)
+                    about_it = {} if work.acts is None else {media.MOUTH: one.mouth}
+                    writer.write(patch, wanted_opening=one.wanted_opening, **about_it)
                     count += 1
                     if done < length:
                         done += 1
                         progress(1)
             if not count:
                 folder.rmdir()
-            ranges = tuple((x.start_frame, x.end_frame) for x in lines)
+            ranges = work.acts.ranges if work.acts else tuple((x.start_frame, x.end_frame) for x in lines)
             faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
         if burned and not faces:

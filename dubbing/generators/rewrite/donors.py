@@ -15,7 +15,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.signal import savgol_filter
 
 from dubbing import media
 from dubbing.errors import ModelError
@@ -122,6 +121,8 @@ def looks_of(track: Track, picture_wh: tuple[int, int]) -> Iterator[Looks]:
 
 
 def _looks(track: Track, a: int, b: int, picture_wh: tuple[int, int]) -> Looks:
+    from scipy.signal import savgol_filter  # slow to load, and every command loads this module
+
     mesh = track.mesh_NP3[a:b].astype(np.float64)
     if len(mesh) >= 7:
         mesh = savgol_filter(mesh, 5, 2, axis=0)

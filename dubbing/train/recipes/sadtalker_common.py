@@ -39,7 +39,7 @@ class CoefficientSettings(Settings):
     )
     audio: str | None = Field(
         None,
-        description="whose encoder of sound to take: wav2lip, wav2lip_gan of `dub models`, a file of these or of ExpNet",
+        description="whose encoder of sound to take: wav2lip, wav2lip_gan of `dub models`, their file or an ExpNet's",
     )
     learning_rate: float = Field(1e-4, gt=0, description="of Adam")
 

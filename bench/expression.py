@@ -1,0 +1,167 @@
+"""What changed expressions are worth: units found again, who it still is, and how alike two expressions speak afterwards.
+
+    python -m bench.expression MEDIA [--sheet FILE]
+
+MEDIA: the folder of test media. Of each photograph in `stills` and each emotion at full strength, onto the neutralised
+face: how much of the asked units is found when the mesh is looked for anew in the edited picture (1: all), and how much
+of others, on average and at worst; how far the face descriptor moves (extra `identity`), as a part of the mean
+distance between different people of the same photographs: `same` is 1 less that part. Then the bias of an expression
+on speech: one sentence said by two photographs of one face, both as they are and both neutralised, and how their
+openings, found anew in the rendered frames, correlate. --sheet: a PNG of all faces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dubbing import media
+from dubbing.errors import ModelError
+from dubbing.expression import Look, create
+from dubbing.expression.units import EMOTIONS, UNITS, Units, of_emotion
+from dubbing.face import canonical, mouth_measures, yaw_deg
+from dubbing.generators import RenderRequest
+from dubbing.generators.rewrite.generator import Rewrite, RewriteSettings
+from dubbing.mesh import Detector, Meshes, MeshTracker, face_boxes
+from dubbing.networks.face_descriptor import FaceDescriptor, chip
+from dubbing.records import Line, Track
+from dubbing.stages.still import find_faces
+
+__all__ = ["main", "openings"]
+
+Face = tuple[np.ndarray, np.ndarray]
+_RATE, _SECONDS = Fraction(25), 5
+_HEIGHT = 300  # px of a face on the sheet
+
+
+def openings(face: Face, wave: np.ndarray) -> np.ndarray:
+    """How far the mouth of a photograph stands open in each frame of a sentence, found in the rendered pictures."""
+    picture, mesh = face
+    height, width = (n // 2 * 2 for n in picture.shape[:2])
+    picture, count = picture[:height, :width], _SECONDS * int(_RATE)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "still.mp4"
+        with media.ClipWriter(path, width, height, _RATE, crf=0.0) as clip:
+            for _ in range(count):
+                clip.frame(picture)
+        meshes = np.repeat(mesh[None].astype(np.float32), count, 0)
+        track = Track("shot_0001/face_1", np.arange(count, dtype=np.int32), meshes, np.ones(count, bool),
+                      yaw_deg(meshes), float(np.ptp(mesh[:, 1])))  # fmt: skip
+        work = RenderRequest(path, media.timeline(path), (width, height), track, (Line(track.id, 0, count),), wave,
+                             np.ones(count, bool), None, still=True)  # fmt: skip
+        (x, y, w, h), *_ = face_boxes(meshes[:1], (width, height))
+        tracker = MeshTracker()
+        found: list[np.ndarray] = []
+        for one in Rewrite(RewriteSettings()).render(work):
+            patch, frame = one.patch, picture.astype(np.float32)
+            part = frame[patch.y : patch.y + patch.matte_HW.shape[0], patch.x : patch.x + patch.matte_HW.shape[1]]
+            part += (patch.bgr_HWC - part) * (patch.matte_HW[..., None] / np.float32(255))
+            mesh_found = tracker.find(np.ascontiguousarray(frame[y : y + h, x : x + w].round().astype(np.uint8)))
+            found.append(found[-1] if mesh_found is None else mesh_found)
+        tracker.close()
+    return mouth_measures(canonical(np.stack(found))[0])["opening"]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="Measure changed expressions.")
+    parser.add_argument("media", type=Path)
+    parser.add_argument("--sheet", type=Path)
+    given = parser.parse_args(arguments)
+    networks, units = (Detector(), Meshes()), Units.load()
+    faces: dict[str, Face] = {}
+    for path in sorted((given.media / "stills").glob("*.png")):
+        picture = media.read_photograph(path).bgr_HWC
+        faces[path.stem] = picture, find_faces(picture, *networks)[0]
+
+    def again(picture: np.ndarray) -> np.ndarray:
+        return find_faces(picture, *networks)[0]
+
+    neutral = {name: create(Look(True)).edit(*face) for name, face in faces.items()}
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    edited: dict[tuple[str, str], Face] = {}
+    for name, face in neutral.items():
+        start = face.bgr_HWC, again(face.bgr_HWC)
+        edited[name, "neutral"] = start
+        for emotion in EMOTIONS:
+            if emotion == "neutral":
+                continue
+            made = create(Look(False, emotion)).edit(*start).bgr_HWC
+            mesh = again(made)
+            edited[name, emotion] = made, mesh
+            change, wanted = units.change(start[1], mesh), of_emotion(emotion, 1.0)
+            along = sum(change[u] * much for u, much in wanted.items()) / sum(m * m for m in wanted.values())
+            beside = [abs(change[u]) for u in UNITS if u not in wanted]
+            found.setdefault(emotion, []).append((along, float(np.mean(beside)), max(beside)))
+    print("emotion    asked found  others mean  others worst")
+    for emotion, rows in found.items():
+        mean = np.mean(rows, axis=0)
+        print(f"{emotion:10} {mean[0]:11.2f} {mean[1]:12.2f} {mean[2]:13.2f}")
+    _identity(faces, edited)
+    _bias(faces, given.media)
+    if given.sheet:
+        _sheet(faces, edited, given.sheet)
+
+
+def _identity(faces: dict[str, Face], edited: dict[tuple[str, str], Face]) -> None:
+    try:
+        network = FaceDescriptor()
+    except ModelError as e:
+        print(f"identity: not measured ({e})")
+        return
+    own = {name: network.describe([chip(*face)])[0] for name, face in faces.items()}
+    apart = [
+        float(np.linalg.norm(own[a] - own[b])) for a, b in combinations(own, 2) if {a, b} != {"smile", "sad"}
+    ]  # fmt: skip
+    spread = float(np.mean(apart))
+    same: dict[str, list[float]] = {}
+    for (name, emotion), face in edited.items():
+        far = float(np.linalg.norm(network.describe([chip(*face)])[0] - own[name]))
+        same.setdefault(emotion, []).append(1 - far / spread)
+    print(f"identity: different people are {spread:.2f} apart")
+    for emotion, values in same.items():
+        print(f"  {emotion:10} same {np.mean(values):.2f}, worst {min(values):.2f}")
+    if {"smile", "sad"} <= set(own):
+        print(
+            f"  the photographs smile and sad of one face: {1 - np.linalg.norm(own['smile'] - own['sad']) / spread:.2f}"
+        )
+
+
+def _bias(faces: dict[str, Face], folder: Path) -> None:
+    wave = media.read_sound(folder / "speech" / "en_16k.wav")[: _SECONDS * 16_000]
+    happy = create(Look(False, "happy")).edit(*faces["portrait"])
+    pairs = {
+        "portrait and portrait made happy": (faces["portrait"], (happy.bgr_HWC, happy.mesh_P3)),
+        "smile and sad": (faces["smile"], faces["sad"]),
+    }
+    for what, pair in pairs.items():
+        before = [openings(face, wave) for face in pair]
+        calm = [create(Look(True)).edit(*face) for face in pair]
+        after = [openings((one.bgr_HWC, one.mesh_P3), wave) for one in calm]
+        said = []
+        for a, b in (before, after):
+            said.append(
+                f"{np.corrcoef(a, b)[0, 1]:.3f} (apart {np.abs(a - b).mean():.4f}, least {a.min():.3f} {b.min():.3f})"
+            )
+        print(f"openings of {what}: correlate {said[0]} as they are, {said[1]} neutralised")
+
+
+def _sheet(faces: dict[str, Face], edited: dict[tuple[str, str], Face], path: Path) -> None:
+    rows = []
+    for name, (picture, mesh) in faces.items():
+        (x, y, w, h), *_ = face_boxes(mesh[None].astype(np.float32), (picture.shape[1], picture.shape[0]))
+        tiles = [picture, *(edited[name, emotion][0] for emotion in EMOTIONS)]
+        rows.append(np.hstack([
+            cv2.resize(tile[y : y + h, x : x + w], (_HEIGHT, _HEIGHT), interpolation=cv2.INTER_AREA) for tile in tiles
+        ]))  # fmt: skip
+    cv2.imwrite(str(path), np.vstack(rows))
+
+
+if __name__ == "__main__":
+    main()
