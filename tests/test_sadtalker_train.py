@@ -18,8 +18,9 @@ from dubbing.dataset.linear_face import COUNT, SURFACE, Followed, LinearFace, Pr
 from dubbing.dataset.lip_teacher import LipTeacher
 from dubbing.dataset.meshes import Faces, faces_of
 from dubbing.dataset.shards import Dataset
-from dubbing.errors import InputError
+from dubbing.errors import InputError, ModelError
 from dubbing.face import LOWER_FACE
+from dubbing.generators.sadtalker import weights
 from dubbing.networks.sadtalker.expression import ExpNet
 from dubbing.networks.sadtalker.pose import PoseVAE
 from dubbing.networks.wav2lip import Wav2LipNet, plan_for
@@ -151,7 +152,7 @@ def test_coefficients_are_made_once_and_say_what_they_are(folder, made, monkeypa
     assert coefficients.make(folder) == made and DrawnFaces.calls == before
 
 
-def test_a_network_and_a_teacher_leave_out_what_they_cannot_see(folder, made, monkeypatch):
+def test_a_network_and_a_teacher_leave_out_what_they_cannot_see(folder, made, monkeypatch, tmp_path):
     """A clip in whose drawn pictures there is no face has nothing to learn from."""
 
     class Sees:
@@ -186,8 +187,10 @@ def test_a_network_and_a_teacher_leave_out_what_they_cannot_see(folder, made, mo
     item = recipe.item(Dataset(folder), there[0], np.random.default_rng(1), settings)
     np.testing.assert_array_equal(item["still"], held.of(there[0].digest).values_N70[0, :COUNT])
     assert "sadtalker, exp_model: " in recipe.use(Path("/m/exp.pth"), settings)
-    content = recipe.export(settings, recipe.networks(settings))[0]
-    assert "face" not in content and all(key.startswith("audio2exp.") for key in content["state_dict"])
+    content, name = recipe.export(settings, recipe.networks(settings))
+    torch.save(content, tmp_path / name)
+    models.fit(ExpNet(), weights.state_of(tmp_path / name, "audio2exp", name), name)  # as `generator: sadtalker` does
+    assert "face" not in content
 
 
 def test_the_network_of_the_face_model_sees_an_aligned_face():
@@ -208,13 +211,23 @@ def test_the_network_of_the_face_model_sees_an_aligned_face():
     ]  # noqa: E501
 
 
+def test_a_network_that_is_not_there_is_named_and_so_is_a_file_of_something_else(dub, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("DUB_MODELS", str(tmp_path))
+    code, _, err = dub("dataset", "coefficients", folder, "--network", "sadtalker_3dmm")
+    assert code == 2 and "sadtalker_3dmm" in err and "dub models pull sadtalker_3dmm" in err
+    file = tmp_path / "face.pth"
+    torch.save({"mean_face": torch.ones(5, 3), "mapping.x": torch.zeros(1)}, file)
+    code, _, err = dub("dataset", "coefficients", folder, "--network", file, "--mean-face", file)
+    assert code == 2 and "holds no face_3drecon" in err and "Traceback" not in err
+
+
 def test_a_teacher_draws_the_first_frame_for_every_sound(tmp_path, folder):
     torch.manual_seed(0)
     file = tmp_path / "tiny.pth"
     net = Wav2LipNet(plan_for(24, 0.125))
     with torch.no_grad():
-        for weights in net.parameters():
-            weights.mul_(3)  # so that a pixel depends on what is heard
+        for weight in net.parameters():
+            weight.mul_(3)  # so that a pixel depends on what is heard
     torch.save({"state_dict": net.state_dict()}, file)
     data = Dataset(folder)
     clip = data.load(data.samples[0], 0, 12)
@@ -248,7 +261,9 @@ def test_an_expression_is_learnt_from_its_sound_and_a_broken_off_run_goes_on(fol
     assert set(whole.held_out) == {"distilled", "points", "eyes", "lips", "still"}
     state = models.load_state(Path(whole.file))
     assert all(key.startswith("mesh_audio2exp.") for key in state)  # which SadTalker's renderer must not take
-    models.fit(ExpNet(), {key.removeprefix("mesh_audio2exp."): value for key, value in state.items()}, "it")
+    with pytest.raises(ModelError, match="another architecture"):
+        models.fit(ExpNet(), weights.state_of(Path(whole.file), "audio2exp", "it"), "it")
+    assert "does not understand" in whole.use
     content = torch.load(whole.file, weights_only=True)
     assert content["coefficients"] == "mesh" and content["face"]["basis"].shape == (64, SURFACE, 3)
     card = json.loads((tmp_path / "a" / "model.json").read_text())
