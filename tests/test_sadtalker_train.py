@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.training]
 
 FRAMES = 36
 FEW = {"batch": 2, "learning_rate": 1e-3, "held_out_clips": 2, "held_out_items": 2}
-BASE = 2  # of the nose
+BRIDGE, BASE = 197, 2  # of the nose
 UPPER = [n for n in range(SURFACE) if n not in {*LOWER_FACE, BASE}]
 
 
@@ -43,7 +43,7 @@ def a_face() -> np.ndarray:
     points = rng.uniform(-1, 1, (SURFACE, 3))
     points[:, 1] = rng.uniform(-1, 0, SURFACE)
     points[list(LOWER_FACE), 1] += 1.4
-    points[BASE, 1] = 0.3
+    points[[BRIDGE, BASE], 1] = 0, 0.3
     return points
 
 
