@@ -57,7 +57,7 @@ class DrawnFaces:
         DrawnFaces.calls += 1
         opened = (faces_NHWC[:, :, :, 1] < 60).mean((1, 2))
         ways = np.random.default_rng(8).normal(size=(2, SURFACE, 3))
-        ways[0, UPPER], ways[1, [*LOWER_FACE, BASE]] = 0, 0
+        ways[0, UPPER], ways[1, [*LOWER_FACE, BASE]], ways[:, :, 1] = 0, 0, 0
         brow = np.sin(np.arange(len(opened)))
         shapes = a_face() + np.tensordot(np.stack([8 * opened, 0.1 * brow], 1), ways, 1)
         poses = 0.1 * np.sin(np.arange(len(opened))[:, None] * np.linspace(0.1, 0.6, 6))

@@ -48,8 +48,8 @@ class LinearFace:
         return self.mean_P3 + np.tensordot(np.asarray(coefficients_NK, np.float32), self.basis_KP3, 1)
 
     def lower(self) -> np.ndarray:
-        """A matrix (64, 64): a change of coefficients times it comes nearest to the change that moves the face below the
-        nose as much, and what lies above it not at all. Between the nose's middle and its base it is blended."""
+        """A matrix (64, 64): a change of coefficients times it comes nearest to moving the face below the nose as much,
+        and what lies above it not at all. Between the nose's middle and its base it is blended."""
         flat = self.basis_KP3.reshape(COUNT, -1).astype(np.float64)
         high, low = self.mean_P3[_NOSE, 1]
         ramp = np.clip((self.mean_P3[:, 1] - high) / (low - high), 0, 1)
