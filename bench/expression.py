@@ -1,4 +1,4 @@
-"""What changed expressions are worth: units found again, who it still is, and how alike two expressions speak afterwards.
+"""What changed expressions are worth: units found again, who it still is, and how alike two expressions then speak.
 
     python -m bench.expression MEDIA [--sheet FILE]
 

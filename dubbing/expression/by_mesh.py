@@ -1,4 +1,4 @@
-"""The editor `mesh`: action units read off a face are taken away, those of an emotion are added, the picture is bent."""
+"""The editor `mesh`: action units that a face shows are taken away, those of an emotion are added, pixels are bent."""
 
 from __future__ import annotations
 
