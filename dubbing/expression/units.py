@@ -253,6 +253,10 @@ class Units:
         found, _ = nnls(self._system, seen)
         return Reading(dict(zip(UNITS, np.maximum(found - _SURE * self._doubt, 0).tolist(), strict=True)))
 
+    def gauges(self, mesh_P3: np.ndarray) -> dict[str, float]:
+        """What is read of one face, by name, in inter-ocular distances: heights are down. mesh_P3: (478, 3) pixels."""
+        return dict(zip((*_DOWN, *_ACROSS), _gauges(self.pose(mesh_P3)[0]).tolist(), strict=True))
+
     def change(self, before_P3: np.ndarray, after_P3: np.ndarray) -> dict[int, float]:
         """How much more of each unit a second picture of one person shows than a first, by meshes (478, 3), pixels."""
         first, second = (_gauges(self.pose(mesh)[0]) for mesh in (before_P3, after_P3))

@@ -21,10 +21,11 @@ def consent_is_there(manifest: Manifest, title: Title, dub: Dub) -> None:
     if consented is None:
         return
     cast = title.cast or {}
-    if title.still is not None and (title.still.blinks or title.still.motion):
+    still = title.still
+    if still is not None and (still.blinks or still.motion or still.expression):
         raise ManifestError(
-            "consent is required, and blinks and motion move the faces of everybody in a photograph before it is known "
-            "whose they are; leave both out.",
+            "consent is required, and blinks, motion and expression move faces in a photograph before it is known whose "
+            "they are; leave them out.",
             at=("still",),
         )
     for name in _rendered(title, dub):
