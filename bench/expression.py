@@ -117,13 +117,13 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{emotion:10} {mean[0]:11.2f} {mean[1]:12.2f} {mean[2]:13.2f}")
     print("read off    slope  correlation  where nothing was asked")
     for gauge in moves[0][0]:
-        asked, seen = (np.array([row[k][gauge] - row[0][gauge] for row in moves]) for k in (1, 2))
-        idle = np.abs(asked) < 0.004
-        beside = 1000 * float(np.abs(seen[idle]).mean()) if idle.any() else float("nan")
-        print(f"{gauge:11} {asked @ seen / (asked @ asked):5.2f} {np.corrcoef(asked, seen)[0, 1]:12.2f} {beside:9.1f}")
-    for name, start in neutral.items():
+        meant, seen = (np.array([row[k][gauge] - row[0][gauge] for row in moves]) for k in (1, 2))
+        idle = np.abs(meant) < 0.004
+        stray = 1000 * float(np.abs(seen[idle]).mean()) if idle.any() else float("nan")
+        print(f"{gauge:11} {meant @ seen / (meant @ meant):5.2f} {np.corrcoef(meant, seen)[0, 1]:12.2f} {stray:9.1f}")
+    for name in neutral:
         for emotion in ("happy", "sad", "angry"):
-            half = create(Look(False, emotion, 0.5)).edit(start.bgr_HWC, edited[name, "neutral"][1])
+            half = create(Look(False, emotion, 0.5)).edit(*edited[name, "neutral"])
             edited[name, f"{emotion} 0.5"] = half.bgr_HWC, again(half.bgr_HWC)
     _identity(faces, edited)
     _bias(faces, given.media)

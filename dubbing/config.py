@@ -94,6 +94,17 @@ class Listen(_Group):
     )
 
 
+class Speaking(_Group):
+    """How written text is spoken."""
+
+    slowest: Annotated[float, Field(ge=0.5, le=1)] = Field(
+        0.8, description="Times a voice's own rate: the slowest that a line with times is said, to fill its time."
+    )
+    fastest: Annotated[float, Field(ge=1, le=2.5)] = Field(
+        1.4, description="The fastest; a line that needs more is refused."
+    )
+
+
 class StageResources(_Group):
     """What one worker of a stage holds; null: what the stage itself says."""
 
@@ -163,6 +174,7 @@ class Config(_Group):
     sync: Sync = Sync()
     review: Review = Review()
     listen: Listen = Listen()
+    speaking: Speaking = Speaking()
     length_difference: Literal["refuse", "allow"] = Field(
         "refuse", description="A dub longer or shorter than the picture: refuse it, or deliver it as it is."
     )

@@ -1,12 +1,12 @@
-"""Generators, sync experts and metrics by name: this package's own, and those that other installed packages add.
+"""Generators, sync experts, metrics and synthesisers by name: this package's own, and those that others add.
 
     names(GENERATORS)           the names there are; nothing of them is imported
     load(EXPERTS, "lips")       the class of that name, imported now
 
 Another package adds one by an entry point in the group of its kind (`dubbing.generators`, `dubbing.experts`,
-`dubbing.metrics`). Ours are registered under the same groups in `pyproject.toml`, and are found by the table below:
-a checkout that is run without being installed may have no metadata, or those of an older version. It knows no
-contract of a kind and no network.
+`dubbing.metrics`, `dubbing.synthesisers`). Ours are registered under the same groups in `pyproject.toml`, and are found
+by the table below: a checkout that is run without being installed may have no metadata, or those of an older version.
+It knows no contract of a kind and no network.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from typing import Any
 
 from dubbing.errors import PluginError
 
-__all__ = ["BUILT_IN", "EXPERTS", "GENERATORS", "METRICS", "OWN", "Plugin", "find", "load", "loaded", "names", "others",
-           "require"]  # fmt: skip
+__all__ = ["BUILT_IN", "EXPERTS", "GENERATORS", "METRICS", "OWN", "SYNTHESISERS", "Plugin", "find", "load", "loaded",
+           "names", "others", "require"]  # fmt: skip
 
 GENERATORS, EXPERTS, METRICS = "dubbing.generators", "dubbing.experts", "dubbing.metrics"
+SYNTHESISERS = "dubbing.synthesisers"
 OWN = "dubbing"  # our own distribution
 BUILT_IN: dict[str, dict[str, str]] = {
     GENERATORS: {
@@ -48,8 +49,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "lip_leak": "dubbing.metrics.mouth:LipLeak",
         "sharpness": "dubbing.metrics.mouth:Sharpness",
     },
+    SYNTHESISERS: {  # the best first
+        "piper": "dubbing.speaking.piper:Piper",
+        "kokoro": "dubbing.speaking.kokoro:Kokoro",
+        "espeak": "dubbing.speaking.espeak_ng:EspeakNG",
+    },
 }
-_KIND = {GENERATORS: "generator", EXPERTS: "sync expert", METRICS: "metric"}
+_KIND = {GENERATORS: "generator", EXPERTS: "sync expert", METRICS: "metric", SYNTHESISERS: "synthesiser"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from command import Dub
 from films import plain_job
@@ -85,11 +83,3 @@ def test_who_is_not_re_rendered_needs_none(folder: Path, dub: Dub) -> None:
     assert manifest.load(asked).consented(title) == ("ANNA",)
     code, _, err = dub("run", job(folder, {"consent": "asked"}), "--out", folder / "out")
     assert code == 2 and "'consent' must be 'required'" in err
-
-
-def test_a_photograph_does_not_blink_before_it_is_known_whose_it_is(folder: Path) -> None:
-    title = {"cast": {"ANNA": WITH}, "still": {"blinks": True}, "consent": "required"}
-    title |= {"video": "portrait.png"}
-    cv2.imwrite(str(folder / "portrait.png"), np.full((96, 128, 3), 90, np.uint8))
-    found = dubbing.check(job(folder, title), folder / "out", listen=False)
-    assert any("blinks and motion move the faces of everybody" in str(p) for p in found.problems), found.problems

@@ -131,7 +131,7 @@ def test_lips_grow_over_the_teeth_and_nothing_else_changes(portrait: Portrait) -
     assert light[1] < 0.8 * light[0], "teeth are lighter than lips"
 
 
-def plan(openings: np.ndarray, wave: np.ndarray, still: bool) -> ShotPlan:
+def plan(openings: np.ndarray, wave: np.ndarray) -> ShotPlan:
     """A speaking track without a film: a face in the air whose mouth opens so far."""
     data = pytest.importorskip("skimage.data", reason="the extra `demo` brings the portrait")
     picture = np.ascontiguousarray(data.astronaut()[..., ::-1])
@@ -149,7 +149,7 @@ def plan(openings: np.ndarray, wave: np.ndarray, still: bool) -> ShotPlan:
     track = Track("shot_0001/face_1", np.arange(count, dtype=np.int32), meshes.astype(np.float32),
                   np.ones(count, bool), np.zeros(count, np.float32), 200.0)  # fmt: skip
     work = RenderRequest(Path("none.mp4"), line, (512, 512), track, (Line(track.id, 0, count),), wave,
-                np.ones(count, bool), None, still=still)  # fmt: skip
+                np.ones(count, bool), None)  # fmt: skip
     return ShotPlan(work, RewriteSettings())
 
 
@@ -161,8 +161,8 @@ def speech(frames: int) -> np.ndarray:
 
 def test_a_silent_film_lends_its_own_open_mouths_and_the_rest_is_drawn() -> None:
     openings = 0.06 + 0.06 * np.sin(np.arange(100) / 4)
-    found = plan(openings, speech(100), still=False)
-    assert found.alone and not found.stands
+    found = plan(openings, speech(100))
+    assert found.alone
     lent_by = found.lent(0, 100)
     colours = tones(np.full((512, 512, 3), 128, np.uint8), found.mesh_NP2[0])
     for n in range(100):
@@ -173,17 +173,8 @@ def test_a_silent_film_lends_its_own_open_mouths_and_the_rest_is_drawn() -> None
         else:
             assert inside is not None and not inside.own
             assert inside.share == pytest.approx(min(1.0, (wanted - 1.15 * lent) / 0.03))
-    mute = plan(np.zeros(100), speech(100), still=False)
+    mute = plan(np.zeros(100), speech(100))
     wide = mute.want_N3[:, 0] > 0.05
     assert wide.any()
     inside = mute.inside(0, int(np.flatnonzero(wide)[0]), mute.lent(0, 100), colours)
     assert inside is not None and inside.share == 1.0
-
-
-def test_a_photograph_has_one_expression_however_the_mesh_trembles() -> None:
-    rng = np.random.default_rng(5)
-    found = plan(0.1 + 0.004 * rng.standard_normal(60), speech(60), still=True)
-    assert found.stands and (found.lent(0, 60).path_T == np.arange(60)).all()
-    assert np.ptp(found.have_N3[:, 0]) < 0.005, "of 0.02 that the mesh trembled by"
-    inside = found.inside(0, 5, found.lent(0, 60), tones(np.full((512, 512, 3), 128, np.uint8), found.mesh_NP2[0]))
-    assert inside is not None and inside.own and inside.share == 1.0

@@ -1,4 +1,4 @@
-"""A photograph as a title's picture: its film is as long as each dub, its mouth moves, the rest stays.
+"""A photograph as a title's picture: its film is as long as each dub, its mouth speaks, its head and lids act.
 
 Made of the demo's photograph (NASA, public domain), with espeak's voice.
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -20,16 +19,19 @@ from films import run, started_by, unchanged
 from people import meshes_of
 
 from dubbing import config, manifest, media
-from dubbing.analysis.idle_motion import Blinks, Sway, blink_times
 from dubbing.api.by_language import by_language
-from dubbing.artifact import File
-from dubbing.artifacts.takes import StillFilm
 from dubbing.engine import Report
 from dubbing.face import canonical, mouth_measures
+from dubbing.generators import Performance, RenderRequest
+from dubbing.generators.rewrite.photograph import Photograph
 from dubbing.job import Job
 from dubbing.mesh import Detector, Meshes
+from dubbing.performance.blinks import Eyes
+from dubbing.performance.head import Head
+from dubbing.performance.motion import LIMITS
+from dubbing.records import Line, Track
 from dubbing.shot_table import read_rows
-from dubbing.stages.still import MakeFilm, StillInputs, find_faces
+from dubbing.stages.still import MakeFilm, find_faces
 
 HZ = 48_000
 LENGTHS = {"fr": 4.017, "de": 2.0}  # seconds
@@ -134,7 +136,7 @@ def test_the_mouth_moves_with_speech_and_rests_in_silence(still_run: Made) -> No
     job = still_run.job
     title = job.manifest.titles[0]
     (step,) = job.dub(title, title.dubs[0], {}).steps
-    patches = media.patch_frames(step.take.folder / "face_1")
+    patches = media.mouth_frames(step.take.folder / "face_1")
     frames, wanted = patches["frame"].to_numpy(), patches["wanted_opening"].to_numpy()
     rendered = np.isin(np.arange(len(line)), frames)
     assert 30 < rendered.sum() < len(line) - 10
@@ -202,7 +204,7 @@ def test_review_shows_the_film_that_was_made(still_run: Made, tmp_path: Path) ->
     assert np.abs(still.astype(int) - moved).max() > 20, "the take lies over it"
 
 
-# -- blinks and motion --------------------------------------------------------------------------------
+# -- head, lids and brows -----------------------------------------------------------------------------
 
 
 def lid_gap(picture: np.ndarray) -> float:
@@ -223,61 +225,106 @@ def faces(picture: np.ndarray) -> list[np.ndarray]:
         meshes.close()
 
 
-def test_blinks_shut_the_eyes_and_change_nothing_else(picture: np.ndarray, faces: list[np.ndarray]) -> None:
+def test_a_master_moves_its_head_from_the_photographs_pose_on_and_its_border_not_at_all(still_run: Made) -> None:
+    path = still_run.out / "still" / "fr" / "still.fr.mp4"
+    pictures = [p.bgr() for p in media.read(path, media.timeline(path))]
+    meshes = np.stack(meshes_of(pictures))
+    nose = np.linalg.norm(meshes[:, 1, :2] - meshes[0, 1, :2], axis=1)
+    wide = float(np.ptp(meshes[0, :, 0]))
+    assert nose[:4].max() < 0.02 * wide, "it begins as the photograph"
+    assert 0.025 * wide < nose.max() < 0.2 * wide
+    assert np.abs(np.diff(nose)).max() < 0.03 * wide, "smooth"
+    first, last = (pictures[n].astype(int) for n in (0, int(nose.argmax())))
+    border = np.ones(first.shape[:2], bool)
+    border[2:-2, 2:-2] = False
+    assert np.abs(first - last)[border].mean() < 2 < np.abs(first - last).mean(), "the picture's border stands"
+
+
+def test_lids_shut_the_eyes_and_change_nothing_else(picture: np.ndarray, faces: list[np.ndarray]) -> None:
     assert len(faces) == 1
-    eyes = Blinks(picture, faces)
-    pictures = [eyes.at((n + 0.5) / 25, 1 / 25) for n in range(250)]
-    closing = np.array([p is not pictures[0] for p in pictures])
-    begins = np.flatnonzero(np.diff(closing.astype(int)) == 1)
-    ends = np.flatnonzero(np.diff(closing.astype(int)) == -1)
-    assert 1 <= len(begins) <= 4 and all(3 <= b - a <= 5 for a, b in zip(begins, ends, strict=False))
-    change = [np.abs(p.astype(int) - picture).sum() for p in pictures]
-    assert lid_gap(pictures[int(np.argmax(change))]) < 0.5 * lid_gap(picture)
+    eyes, shut = Eyes(picture, faces[0][:, :2]), picture.copy()
+    eyes.close(shut, 1.0)
+    assert lid_gap(shut) < 0.5 * lid_gap(picture)
     far = np.ones(picture.shape[:2], bool)
-    for side in ((33, 133, 159, 145, 52), (362, 263, 386, 374, 282)):
-        at = faces[0][list(side), :2]
-        (x0, y0), (x1, y1) = at.min(0).astype(int) - 8, at.max(0).astype(int) + 8
-        far[y0:y1, x0:x1] = False
-    assert all((p[far] == picture[far]).all() for p in pictures)
-    again = Blinks(picture, faces)
-    assert all((again.at((n + 0.5) / 25, 1 / 25) == p).all() for n, p in enumerate(pictures)), "the same every time"
+    for x, y, w, h in eyes.boxes:
+        far[y : y + h, x : x + w] = False
+    assert far.mean() > 0.8 and (shut[far] == picture[far]).all()
 
 
-def test_blinks_come_every_three_to_six_seconds() -> None:
-    times = blink_times(np.random.default_rng(1), 300)
-    assert 50 <= len(times) <= 100
-    assert np.diff(times).min() >= 3 and np.diff(times).max() <= 6
+def test_a_head_turns_with_its_hair_and_leaves_border_and_other_faces(
+    picture: np.ndarray, faces: list[np.ndarray]
+) -> None:
+    size = (SIZE[0] // 2 * 2, SIZE[1] // 2 * 2)
+    head = Head(faces[0], size, (100, 100, 40, 40))
+    x, y, w, h = head.region
+    assert x >= 0 and y >= 0 and x + w <= size[0] and y + h <= size[1] and not (x % 2 or y % 2 or w % 2 or h % 2)
+    part = np.ascontiguousarray(picture[y : y + h, x : x + w])
+    assert (head.moved(part, np.zeros(6)) == part).all()
+    pose = LIMITS * (0.5, -0.8, 0.6, 0.5, 0, 0)
+    whole = picture[: size[1], : size[0]].copy()
+    whole[y : y + h, x : x + w] = np.where(head.matte_HW[..., None] > 0, head.moved(part, pose), part)
+    seen = meshes_of([whole] * 3)[-1]
+    skull = [10, 33, 263, 168, 1, 127, 356]
+    wanted = head.points(faces[0], pose)[skull, :2]
+    assert np.abs(wanted - faces[0][skull, :2]).max() > 4
+    assert np.abs(seen[skull, :2] - wanted).max() < 3, "where a turned head would be"
+    edge = np.ones(whole.shape[:2], bool)
+    edge[1:-1, 1:-1] = False
+    assert (whole[edge] == picture[: size[1], : size[0]][edge]).all()
+    beside = (float(faces[0][:, 0].max()) + 2, 60.0, 80.0, 110.0)
+    stands = Head(faces[0], size, (100, 100, 40, 40), others=[beside])
+    middle = (int(beside[1] + 55 - stands.region.y), int(beside[0] + 40 - stands.region.x))
+    assert (stands.matte_HW[middle[0], middle[1] :] == 0).all(), "another's face is not dragged along"
 
 
-def test_the_head_moves_a_little_and_the_border_not_at_all(picture: np.ndarray, faces: list[np.ndarray]) -> None:
-    sway = Sway(picture, faces[0])
-    angles = np.degrees([sway.angles(t) for t in np.arange(0, 60, 0.04)])
-    assert 0.5 < np.abs(angles).max() < 2
-    assert np.abs(np.diff(angles, axis=0)).max() < 0.2, "smooth"
-    assert (sway.move(picture, 0.0) == picture).all(), "it begins with the photograph"
-    at = 0.04 * float(np.abs(angles[:, 0]).argmax())
-    moved = sway.move(picture, at)
-    border = np.ones(picture.shape[:2], bool)
-    border[1:-1, 1:-1] = False
-    assert (moved[border] == picture[border]).all()
-    nose = np.linalg.norm(meshes_of([moved] * 3)[-1][1, :2] - meshes_of([picture] * 3)[-1][1, :2])
-    assert 0.3 < nose < 0.08 * np.ptp(faces[0][:, 0])
+def test_brows_rise_and_lids_stay(picture: np.ndarray, faces: list[np.ndarray]) -> None:
+    head = Head(faces[0], (300, 274), (100, 100, 40, 40))
+    x, y, w, h = head.region
+    part = np.ascontiguousarray(picture[y : y + h, x : x + w])
+    raised = head.moved(part, np.zeros(6), 0.06)
+    meshes = [meshes_of([p] * 3)[-1] for p in (part, raised)]
+    brow, lid = ([float((meshes[0] - meshes[1])[list(at), 1].mean()) / head.eye for at in pair][0]
+                 for pair in (((52, 65, 282, 295),), ((145, 374, 33, 263),)))  # fmt: skip
+    assert brow > 0.02 and abs(lid) < 0.01
 
 
-def test_the_film_of_a_moving_still_has_its_rate_and_moves(picture: np.ndarray, tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "p.png"), picture)
-    inputs = StillInputs(File(tmp_path / "p.png", ""), "24000/1001", 60, blinks=True, motion=True)
-    films = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        stage = MakeFilm()
-        said = stage.process(inputs, tmp_path / name, lambda n: None)
-        stage.close()
-        assert said == StillFilm(60, faces=1, head=True)
-        films.append((tmp_path / name / "film.mp4").read_bytes())
-    assert films[0] == films[1], "the same bytes every time"
-    line = media.timeline(tmp_path / "a" / "film.mp4")
-    assert len(line) == 60 and line.rate == Fraction(24000, 1001)
-    seen = [p.bgr().astype(int) for p in media.read(tmp_path / "a" / "film.mp4", line)]
-    assert np.abs(seen[0] - seen[59]).max() > 30
-    assert np.abs(seen[0][:2] - seen[59][:2]).max() < 12, "the border stands"
+@pytest.fixture(scope="module")
+def asked(picture: np.ndarray, faces: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> RenderRequest:
+    """50 frames of the photograph, of which 14 in the middle are spoken."""
+    path, count = tmp_path_factory.mktemp("photograph") / "film.mp4", 50
+    with media.ClipWriter(path, 300, 274, 25, crf=0.0, matrix=media.BT709) as film:
+        for _ in range(count):
+            film.frame(np.ascontiguousarray(picture[:274, :300]))
+    meshes = np.repeat(faces[0][None].astype(np.float32), count, 0)
+    track = Track("shot_0001/face_1", np.arange(count, dtype=np.int32), meshes, np.ones(count, bool),
+                  np.zeros(count, np.float32), 120.0)  # fmt: skip
+    speech = np.zeros(count, bool)
+    speech[20:34] = True
+    wave = np.repeat(speech, 640) * np.random.default_rng(1).normal(0, 0.2, count * 640)
+    return RenderRequest(
+        path, media.timeline(path), (300, 274), track, (Line(track.id, 15, 40),), wave.astype(np.float32), speech, None,
+        still=True, acts=Performance(True, True, ((0, count),)),
+    )  # fmt: skip
+
+
+def rendered(work: RenderRequest, **changed: object) -> dict[int, object]:
+    patches = Photograph(replace(work, **changed), 0.0, 1.0, 4).rendered()
+    return {one.patch.frame: (one.patch.bgr_HWC, one.patch.matte_HW, one.mouth, one.wanted_opening) for one in patches}
+
+
+def test_every_frame_performs_and_only_the_spoken_have_another_mouth(asked: RenderRequest) -> None:
+    whole = rendered(asked)
+    assert list(whole) == list(range(50))
+    assert [n for n, (_, _, mouth, _) in whole.items() if mouth] == list(range(15, 40))
+    assert all(np.isfinite(opening) == mouth for *_, mouth, opening in whole.values())
+    parts = rendered(asked, window=(0, 22)) | rendered(asked, window=(22, 50))
+    assert list(parts) == list(whole), "windows change nothing"
+    assert all((parts[n][0] == whole[n][0]).all() and (parts[n][1] == whole[n][1]).all() for n in whole)
+
+
+def test_without_motion_only_the_mouth_changes_and_left_frames_are_left(asked: RenderRequest) -> None:
+    assert list(rendered(asked, acts=None)) == list(range(15, 40))
+    some = rendered(asked, acts=Performance(True, False, ((10, 45),)))
+    assert list(some) == list(range(10, 45))
+    still = np.abs(some[10][0].astype(int) - rendered(asked, acts=Performance(True, False, ((0, 50),)))[0][0])
+    assert still.max() <= 1, "where a part begins, the head is where the photograph has it"

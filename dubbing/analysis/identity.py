@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import pdist, squareform
 
 from dubbing.face import LOWER_FACE, canonical
 
@@ -134,6 +132,9 @@ def group_described(
     grow together as long as their tracks' mean descriptors are on average within `near` of each other (Euclidean
     distance; average linkage, Sokal and Michener 1958). apart: as of `group_actors`.
     """
+    from scipy.cluster.hierarchy import fcluster, linkage  # slow to load, and every command loads this module
+    from scipy.spatial.distance import pdist, squareform
+
     middle = {n: np.mean(x, axis=0, dtype=np.float64) for n, x in enumerate(described) if x is not None and len(x)}
     known = list(middle)
     labels = {}

@@ -64,6 +64,8 @@ class _Film:
 
     rate: Fraction
     start_tc: str | None
+    needs: tuple[str, ...] = ("character", "start", "end")
+    """What a table has to say of each line."""
 
     def seconds(self, text: str) -> Fraction:
         """Of a time that is written in any of the ways. Raises ValueError, which says how it may be written;
@@ -81,12 +83,13 @@ class _Film:
 
 
 def read_lines(
-    path: Path, rate: Fraction, start_tc: str | None = None, names: Collection[str] = ()
+    path: Path, rate: Fraction, start_tc: str | None = None, names: Collection[str] = (), *, as_text: bool = False
 ) -> tuple[SpokenLine, ...]:
     """The lines of a list, in order of their beginnings.
 
     rate, start_tc: the film's frames a second and the timecode of its frame 0; names: characters that are known, whose
-    spelling is taken whatever the case. Raises ManifestError, a sentence with the line of the file: it is not there or
+    spelling is taken whatever the case; as_text: whether it is to be spoken: then characters may be missing, and words
+    may not. Raises ManifestError, a sentence with the line of the file: it is not there or
     no list, a time that cannot be, a line that ends before it begins. A line without a length is left out.
     """
     try:
@@ -100,7 +103,7 @@ def read_lines(
         text = data.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as e:
         raise ManifestError(f"{path} is no text in UTF-8; save it as UTF-8.") from e
-    film = _Film(rate, start_tc)
+    film = _Film(rate, start_tc, ("start", "end", "text") if as_text else _Film.needs)
     known = {name.casefold(): name for name in names}
     start = text.lstrip()
     if start.startswith("<"):
@@ -115,7 +118,9 @@ def read_lines(
     found = [line for line in every if line.end_s > line.start_s]
     if not found:
         raise ManifestError(f"no line of {path} has a length: each ends where it begins; write where each ends.")
-    if all(line.character is None for line in found):
+    if as_text and not any(line.text.strip(_DASHES) for line in found):
+        raise ManifestError(f"{path} has times and no words; write what is said in each line.")
+    if not as_text and all(line.character is None for line in found):
         raise ManifestError(
             f"{path} names no character; a list says who speaks: a column 'character', <v ANNA>, ttm:agent, or ANNA: "
             "before the text."
@@ -160,8 +165,7 @@ def _table(path: Path, text: str, film: _Film, known: Mapping[str, str]) -> Iter
                 for kind, words in _HEADERS.items():
                     at = [plain.index(word) for word in words if word in plain]
                     columns |= {kind: at[0]} if at else {}
-                missing = [kind for kind in ("character", "start", "end") if kind not in columns]
-                if missing:
+                if any(kind not in columns for kind in film.needs):
                     raise ManifestError(
                         f"{path}, line {rows.line_num}: the columns are {', '.join(row)[:200]}; a table of lines "
                         "begins with the header character,in,out,text."

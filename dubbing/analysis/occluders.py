@@ -18,7 +18,6 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from scipy.spatial import Delaunay
 
 from dubbing.clock import runs
 from dubbing.face import INNER_LIPS, OUTER_LIPS
@@ -90,6 +89,8 @@ class _Samples:
 
 @lru_cache(maxsize=1)
 def _samples() -> _Samples:
+    from scipy.spatial import Delaunay  # slow to load, and every command loads this module
+
     entries = [entry.split(":") for entry in _PLACES.split()]
     points = tuple(int(point) for point, _ in entries)
     places = np.array([[int(v) for v in place.split(",")] for _, place in entries]) / 100.0

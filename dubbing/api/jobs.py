@@ -6,7 +6,8 @@ A job is a manifest (a file's path or URI, or a `Manifest` built in Python), set
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +24,8 @@ from dubbing.estimate import Estimate
 from dubbing.job import Job
 from dubbing.manifest import Manifest
 from dubbing.preflight import Findings
-from dubbing.store import Store, open_store
+from dubbing.speaking.spoken import Spoken, any_written, speak
+from dubbing.store import Store, open_store, temporary
 
 if TYPE_CHECKING:
     from dubbing.task import Task
@@ -38,6 +40,7 @@ __all__ = [
     "run",
     "schema_of",
     "settings_of",
+    "spoken",
     "steadfast",
 ]
 
@@ -71,18 +74,28 @@ class Plan:
 def check(
     manifest: Manifest | Path | str, out: Path | str = "out", *, config: Config | Path | str | None = None,
     deep: bool = False, listen: bool = True, on_frames: Callable[[int], None] | None = None,
+    on_speech: Callable[[int, int], None] | None = None,
 ) -> Findings:  # fmt: skip
     """Look at everything a run will need, without doing it. What is wrong is in `Findings.problems`, all of it.
 
     manifest: a path, a URI, or a `Manifest`; out: the output folder or URI; config: settings, or the path or URI of a
     file of differences, None for the defaults; deep: decode every picture, which finds damage inside the files;
     listen: look for speech in every sound track, and say which are listened to; on_frames: told how many more pictures
-    were decoded (deep only).
+    were decoded (deep only); on_speech(done, of): so many of so many sentences of a dub's text are spoken, which is
+    done in a folder for the time being.
 
     Raises ManifestError: the manifest or the config cannot be read, or is wrong in itself.
     """
     job, settings = manifest_of(manifest), settings_of(config)
-    return preflight.look(job, settings, out, deep=deep, listen=listen, on_frames=on_frames or (lambda frames: None))
+    with _spoken_aside(job, settings, out, on_speech) as said:
+        if not said.manifest.titles:
+            return Findings(problems=[*said.problems])
+        found = preflight.look(
+            said.manifest, settings, out, deep=deep, listen=listen, on_frames=on_frames or (lambda frames: None)
+        )
+    found.notes += said.notes
+    found.problems += said.problems
+    return found
 
 
 def plan(
@@ -99,6 +112,15 @@ def plan(
     """
     job, settings = manifest_of(manifest), settings_of(config)
     known_engine(engine)
+    with _spoken_aside(job, settings, out, None) as said:
+        if said.problems:
+            raise said.problems[0]
+        return _planned(said.manifest, out, settings, engine, workers, gpus, trial)
+
+
+def _planned(
+    job: Manifest, out: Path | str, settings: Config, engine: str, workers: int | None, gpus: float, trial: bool
+) -> Plan:  # fmt: skip
     rates = _rates(job, settings, engine)
     if trial:
         tried = [estimate.trial(job, settings)]
@@ -119,6 +141,7 @@ def run(
     manifest: Manifest | Path | str, out: Path | str = "out", *, config: Config | Path | str | None = None,
     engine: str = "ray", on_event: Callable[[Event], None] | None = None,
     on_check: Callable[[Findings], None] | None = None, verify: bool = False,
+    on_speech: Callable[[int, int], None] | None = None,
 ) -> Report:  # fmt: skip
     """Do the job: a master and a table of shots for every dub, the same bytes as `dub run`.
 
@@ -127,13 +150,14 @@ def run(
 
     manifest, out, config: as of `check`; engine: ray (all cores) or local (this process); on_event: told what happens,
     in this process, as it happens; on_check: told what `check` finds, before the work starts; verify: look at all
-    contents of what is done, and not only of what is read, and make again what is damaged.
+    contents of what is done, and not only of what is read, and make again what is damaged; on_speech(done, of): so many
+    of so many sentences of a dub's text are spoken, before anything else.
 
     Raises InputError (ManifestError, MediaError, OutputError, ModelError): what was given is wrong; nothing was started
     that the same call cannot go on with. What on_event raises ends the run and comes out here, as does
     KeyboardInterrupt: finished shots are kept, and the same call goes on.
     """
-    job, settings, store, found = ready(manifest, out, config, engine, on_check)
+    job, settings, store, found = ready(manifest, out, config, engine, on_check, on_speech)
     films = [(t.frames, len(t.dubs)) for t in found.titles]
     work, made = Job(job, store, settings), estimate.Made()
     work.verifies = verify
@@ -191,19 +215,47 @@ def schema_of(what: Literal["manifest", "config"]) -> tuple[dict[str, Any], list
 
 def ready(
     manifest: Manifest | Path | str, out: Path | str, config: Config | Path | str | None, engine: str,
-    on_check: Callable[[Findings], None] | None,
+    on_check: Callable[[Findings], None] | None, on_speech: Callable[[int, int], None] | None = None,
 ) -> tuple[Manifest, Config, Store, Findings]:  # fmt: skip
-    """What a run works with, once all that it needs was looked at and what other runs lend it was taken. Raises as
-    `run`, before anything is started."""
+    """What a run works with, once text is spoken, all that it needs was looked at and what other runs lend it was
+    taken. Raises as `run`, before anything is started."""
     job, settings = manifest_of(manifest), settings_of(config)
     known_engine(engine)
     store = open_store(out)
+    job, notes = spoken(job, settings, store, on_speech)
     found = preflight.look(job, settings, store)
     found.raise_first()
+    found.notes += notes
     if on_check is not None:
         on_check(found)
     lending.take(Job(job, store, settings))
     return job, settings, store, found
+
+
+def spoken(
+    job: Manifest, settings: Config, store: Store, on_speech: Callable[[int, int], None] | None = None
+) -> tuple[Manifest, list[str]]:  # fmt: skip
+    """A job whose dubs all have a sound, those that are given as text too, which are spoken into the output folder; and
+    who speaks them. Raises InputError."""
+    if not any_written(job):
+        return job, []
+    store.check()
+    said = speak(job, store, settings, on_progress=on_speech or (lambda done, of: None))
+    if said.problems:
+        raise said.problems[0]
+    return said.manifest, said.notes
+
+
+@contextmanager
+def _spoken_aside(
+    job: Manifest, settings: Config, out: Path | str, on_speech: Callable[[int, int], None] | None
+) -> Iterator[Spoken]:  # fmt: skip
+    """The same for who only looks: what is not spoken yet is spoken into a folder that goes again."""
+    if not any_written(job):
+        yield Spoken(job)
+        return
+    with temporary("speech") as folder:
+        yield speak(job, open_store(out), settings, into=folder, on_progress=on_speech or (lambda done, of: None))
 
 
 def settings_of(config: Config | Path | str | None) -> Config:

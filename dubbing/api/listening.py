@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dubbing import listening
-from dubbing.api.jobs import known_engine, manifest_of, settings_of
+from dubbing.api.jobs import known_engine, manifest_of, settings_of, spoken
 from dubbing.config import Config
 from dubbing.engine import Event
 from dubbing.listening import Listened
 from dubbing.manifest import Manifest
+from dubbing.store import open_store
 
 __all__ = ["listen"]
 
@@ -33,6 +34,5 @@ def listen(
     settings = settings_of(config)
     if model is not None:
         settings = settings.model_copy(update={"listen": settings.listen.model_copy(update={"model": model})})
-    return listening.listen(
-        manifest_of(manifest), out, settings, engine=engine, on_event=on_event or (lambda event: None)
-    )
+    job, _ = spoken(manifest_of(manifest), settings, open_store(out))
+    return listening.listen(job, out, settings, engine=engine, on_event=on_event or (lambda event: None))

@@ -15,17 +15,18 @@ from typing import ClassVar
 
 import numpy as np
 
+from dubbing import phones
 from dubbing.artifact import Artifact
 from dubbing.clock import Timeline
 from dubbing.sound import RATE_HZ
 from dubbing.store import read_json
 
 __all__ = [
-    "WAVE", "DubSound", "Sound", "SourceSound", "load_speech", "load_wave", "new_wave", "save_speech", "sound_of",
-    "speech_mask",
+    "WAVE", "DubSound", "Sound", "SourceSound", "load_phones", "load_speech", "load_wave", "new_wave", "save_phones",
+    "save_speech", "sound_of", "speech_mask",
 ]  # fmt: skip
 
-WAVE, SPEECH = "wave.npy", "speech.json"
+WAVE, SPEECH, PHONES = "wave.npy", "speech.json", "phones.json"
 _BLOCK = 1 << 20
 
 
@@ -67,6 +68,8 @@ class DubSound(Sound):
     """Seconds of speech in each stem."""
     held_s: Mapping[str, float] = field(default_factory=dict)
     """Seconds in which a stem held another's voice, and was silenced, where there are any."""
+    phones: int = 0
+    """How many phones are known (`load_phones`); 0 where the sound alone is."""
 
 
 def sound_of(folder: Path, character: str = "") -> Path:
@@ -112,6 +115,17 @@ def save_speech(folder: Path, samples: int, speech: np.ndarray) -> None:
 def load_speech(folder: Path | str) -> np.ndarray:
     """Speech of a finished result: int64 (S, 2) ranges of samples at 16 kHz, sorted and apart."""
     return np.array(read_json(Path(folder) / SPEECH)["speech"], np.int64).reshape(-1, 2)
+
+
+def save_phones(folder: Path, known: phones.Phones) -> None:
+    """Write which phone is said when."""
+    (folder / PHONES).write_bytes(phones.packed(known))
+
+
+def load_phones(folder: Path | str) -> tuple[phones.Phone, ...]:
+    """The phones of a finished result, in seconds from sample 0; none where they are not known."""
+    path = Path(folder) / PHONES
+    return phones.read(path).phones if path.exists() else ()
 
 
 def speech_mask(speech: np.ndarray, line: Timeline, start: int, end: int) -> np.ndarray:

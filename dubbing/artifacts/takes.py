@@ -39,7 +39,7 @@ class TakeFace:
     actor: int
     """Number of the person."""
     lines: tuple[tuple[int, int], ...]
-    """Frames [start, end) of the title that are re-rendered."""
+    """Frames [start, end) of the title that are re-rendered; of a photograph that performs, all in which it may."""
     sound: str = ""
     """The stem that drives it, by character; empty for the dub's one dialogue."""
 
@@ -194,12 +194,8 @@ class Signed(Artifact):
 class StillFilm(Artifact):
     """The film that a photograph became, as `STILL_FILM` in its folder."""
 
-    schema: ClassVar[str] = "dub.still.1"
+    schema: ClassVar[str] = "dub.still.2"
     frames: int
     """Frames of the film."""
-    faces: int
-    """Faces that blink."""
-    head: bool
-    """Whether a head sways."""
     left: str | None = None
     """Why the expression that was asked for is not there, a sentence; None where it is, or none was asked for."""

@@ -126,7 +126,8 @@ def check(
     from dubbing.api.listening import listen as hear
     from dubbing.cli import show, tell
 
-    found = jobs.check(job, out, config=settings, listen=not deep)
+    with tell.speaking(sys.stderr) as speech:
+        found = jobs.check(job, out, config=settings, listen=not deep, on_speech=speech)
     if deep and found.titles:
         with tell.counting(sys.stderr, sum(t.frames for t in found.titles)) as count:
             found = jobs.check(job, out, config=settings, deep=True, on_frames=count)
@@ -354,11 +355,18 @@ def _run(
 ) -> tuple[Report, list[str]]:  # fmt: skip
     """A run watched on stderr, and the notes that were said at its start."""
     from dubbing.api import jobs
+    from dubbing.cli import tell
 
-    with _watched(log_format) as (begin, on_event, said):
+    with _watched(log_format) as (begin, on_event, said), tell.speaking(sys.stderr) as speech:
+
+        def checked(found: Findings) -> None:
+            speech.ended()
+            begin(found)
+
         return jobs.run(
-            job, out, config=settings, engine=engine, on_event=on_event, on_check=begin, verify=verify
-        ), said
+            job, out, config=settings, engine=engine, on_event=on_event, on_check=checked, verify=verify,
+            on_speech=speech,
+        ), said  # fmt: skip
 
 
 @contextmanager

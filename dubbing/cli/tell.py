@@ -42,6 +42,43 @@ def counting(stream: TextIO, frames: int | None) -> Iterator[Callable[[int], Non
         yield lambda n: progress.advance(task, n)
 
 
+class Speech:
+    """A bar of sentences that are spoken, on a terminal; gone when it has `ended`. A context manager."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __call__(self, done: int, of: int) -> None:
+        """So many of so many are said."""
+        if not self._stream.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        if self._bar is None:
+            self._bar = Progress(console=Console(file=self._stream), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("speaking", total=of)
+        self._bar.update(self._task, completed=done, total=of)
+
+    def ended(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+@contextmanager
+def speaking(stream: TextIO) -> Iterator[Speech]:
+    """What is told how many sentences are spoken."""
+    told = Speech(stream)
+    try:
+        yield told
+    finally:
+        told.ended()
+
+
 @contextmanager
 def waiting(stream: TextIO, what: str | None) -> Iterator[None]:
     """Says what is being waited for, on a terminal with a sign of life. what: None where it takes no time."""

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from dubbing import __version__, config
 from dubbing import manifest as manifests
 from dubbing.errors import InputError
-from dubbing.store import key_of
+from dubbing.speaking.spoken import any_written, speak
+from dubbing.store import key_of, open_store
 
 if TYPE_CHECKING:
     from dubbing.manifest import Manifest
@@ -49,12 +50,18 @@ class Submission:
 def prepare(manifest: str, config_file: Path | None, out: str, workers: int | None = None) -> Submission:
     """Read and check a manifest and settings here, and make of them what travels.
 
-    manifest, out: a path or a URI. Raises ManifestError, InputError.
+    manifest, out: a path or a URI; dubs that are given as text are spoken into `out` first. Raises ManifestError,
+    InputError.
     """
     job = manifests.load(manifest if _is_uri(manifest) else Path(manifest))
     settings = config.load(config_file)
     differences = settings.model_dump(mode="json", exclude_defaults=True)
     place = _place(out, "--out")
+    if any_written(job):  # words do not travel: their sound does, which the cluster finds in the output folder
+        said = speak(job, open_store(place), settings)
+        if said.problems:
+            raise said.problems[0]
+        job = said.manifest
     resolved = job.model_dump(mode="json")
     key = key_of(resolved, differences, place)[:12]
     words = ["python", "-m", "dubbing", "run", MANIFEST, f"--out={place}", "--engine=ray"]
@@ -111,7 +118,7 @@ def _media(job: Manifest) -> list[str]:
         for member in (title.cast or {}).values():
             found += [*member.pictures, member.voice]
         for dub in title.dubs:
-            found += [dub.audio, *dub.drivers, dub.lines]
+            found += [dub.audio, *dub.drivers, dub.lines, dub.phones]
     return list(dict.fromkeys(str(p) for p in found if p is not None))
 
 

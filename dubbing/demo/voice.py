@@ -6,18 +6,13 @@ in time, joined by cosine ramps and smoothed (coarticulation), with lips that tr
 
 from __future__ import annotations
 
-import importlib.util
-import io
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from dubbing.errors import InputError
+from dubbing.speaking import espeak_ng
 
 __all__ = ["RATE_HZ", "Speech", "Utterance", "lips", "say"]
 
@@ -68,20 +63,13 @@ def say(utterances: Sequence[Utterance]) -> list[Speech]:
     """Speak; the same list gives the same samples. Raises InputError when espeak-ng is not installed or fails."""
     if not utterances:
         return []
-    if importlib.util.find_spec("espeakng_loader") is None:
+    if espeak_ng.absent():
         raise InputError("The demo speaks with espeak-ng, which is not installed: pip install 'dubbing[demo]'.")
-    request = json.dumps([vars(u) for u in utterances])
-    program = str(Path(__file__).with_name("espeak.py"))
-    child = subprocess.run([sys.executable, "-P", program], input=request.encode(), capture_output=True, check=False)
-    if child.returncode != 0:
-        reason = (child.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"espeak-ng could not speak the demo: {reason}.")
-    with np.load(io.BytesIO(child.stdout), allow_pickle=False) as answer:
-        rate_hz = int(answer["rate_hz"])
-        return [
-            _speech(answer[f"wave_{n}"], answer[f"at_{n}"], answer[f"name_{n}"], rate_hz)
-            for n in range(len(utterances))
-        ]
+    answer = espeak_ng.ask({"do": "say", "utterances": [vars(u) for u in utterances]})
+    rate_hz = int(answer["rate_hz"])
+    return [
+        _speech(answer[f"wave_{n}"], answer[f"at_{n}"], answer[f"name_{n}"], rate_hz) for n in range(len(utterances))
+    ]
 
 
 def _speech(wave: np.ndarray, at: np.ndarray, names: np.ndarray, rate_hz: int) -> Speech:

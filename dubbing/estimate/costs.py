@@ -22,11 +22,23 @@ from dubbing.analysis.asked import within
 from dubbing.artifacts.speakers import Decision
 from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks
+from dubbing.generators import performs
 from dubbing.job import Job
 from dubbing.manifest import Title
 from dubbing.task import Task, Windowed
 
-__all__ = ["Cost", "Measured", "Rate", "Rates", "Work", "asked_share", "decided_works", "fingerprint", "measure"]
+__all__ = [
+    "Cost",
+    "Measured",
+    "Rate",
+    "Rates",
+    "Work",
+    "asked_share",
+    "decided_works",
+    "fingerprint",
+    "measure",
+    "rendered_area",
+]
 
 SCHEMA = "dub.cost.1"
 ENOUGH_FRAMES = 20_000  # once newer measurements of a stage cover this many, older ones are not used
@@ -37,7 +49,7 @@ WHOLE_TITLE = frozenset(
 # Processor milliseconds of one core of the machine of LOG.md: a frame, a megapixel of picture, a face, a megapixel of
 # face (its height squared). Fitted on six clips, not on the reel. Frames of lipsync and sync are of dubbed shots.
 MIX: dict[str, tuple[float, float, float, float]] = {
-    "still": (0.5, 98.0, 0.0, 0.0),  # with motion; an eighth of it without
+    "still": (0.5, 12.0, 0.0, 0.0),
     "shots": (0.45, 2.8, 0.0, 0.0),
     "faces": (1.9, 2.8, 5.9, 0.0),
     "source_audio": (0.52, 0.0, 0.0, 0.0),
@@ -58,6 +70,7 @@ MIX: dict[str, tuple[float, float, float, float]] = {
     "proof": (0.4, 6.4, 2.8, 0.0),
     "sign": (0.01, 0.1, 0.0, 0.0),  # the file is copied and read, twice
 }
+PERFORMS = 17.0  # times the picture's area: what lipsync costs where a photograph's whole head is rendered
 BUILT_IN = "rewrite"  # the generator that MIX holds for; a network's cost does not depend on the face's size
 
 
@@ -271,7 +284,15 @@ def _decided_work(
     take: Take | None = job.result(task if task.kind.Result is Take else takes[task.language, task.shot])
     dubbed = take.status == "dubbed" if take else not decision.reason and bool(decision.tracks)
     made = length if dubbed else 0.0
-    return Work(made, made * megapixels, made, made * (decision.face_px or 0.0) ** 2 / 1e6)
+    area = made * megapixels * (rendered_area(job, title) if task.stage == "lipsync" else 1.0)
+    return Work(made, area, made, made * (decision.face_px or 0.0) ** 2 / 1e6)
+
+
+def rendered_area(job: Job, title: Title) -> float:
+    """By how much more of the picture lipsync costs in a title: PERFORMS for a photograph whose head moves, else 1."""
+    made = job.made_of(title)
+    moves = made is not None and made.settings.motion != "none" and performs(job.manifest.generator.name)
+    return PERFORMS if moves else 1.0
 
 
 def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: Any) -> Measured:

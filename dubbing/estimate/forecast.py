@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from dubbing.analysis.asked import within
 from dubbing.analysis.windows import film_windows, windows
 from dubbing.errors import several
-from dubbing.estimate.costs import Rate, Rates, Work, asked_share, decided_works
+from dubbing.estimate.costs import Rate, Rates, Work, asked_share, decided_works, rendered_area
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
 from dubbing.job import Job
 from dubbing.manifest import Title
@@ -247,6 +247,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
         expect(f"donors {title.id}", Work(frames, frames * megapixels, frames * faces), (f"speakers {title.id}",))
         ready = (decided, f"donors {title.id}")
     settled = _settled(job, title, shots, megapixels)
+    acted = rendered_area(job, title)
     for turn, dub in enumerate(title.dubs, rank):
         name = f"{title.id}/{dub.language}"
         real = [t for stage in ("master", "proof") for t in by_stage[stage] if t.language == dub.language]
@@ -276,7 +277,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             lips, sync = f"lipsync {name}/{shot.id}", f"sync {name}/{shot.id}"
             work = settled.get(shot.id) or guess("lipsync", len(shot))
             work = work * (sum(b - a for a, b in mine) / len(shot))
-            expect_shot(lips, shot, work, (*ready, said), turn)
+            expect_shot(lips, shot, replace(work, area=work.area * acted), (*ready, said), turn)
             expect_shot(sync, shot, work, (lips,), turn)
             ends.append((shot, (lips, sync)))
             patched += work.frames

@@ -142,7 +142,8 @@ def code_hash(generator: str = "rewrite") -> str:
     also the module that holds it."""
     root = Path(dubbing.__file__).parent
     files = [root / "face.py", root / "sound.py", root / "mesh.py"]
-    files += sorted(p for p in (root / "generators").rglob("*") if p.suffix in (".py", ".npz"))
+    for folder in ("generators", "performance"):
+        files += sorted(p for p in (root / folder).rglob("*") if p.suffix in (".py", ".npz"))
     about = [(str(p.relative_to(root)), content_key(p)) for p in files]
     if generator in plugins.others(plugins.GENERATORS):
         about.append((generator, content_key(Path(inspect.getfile(find(generator))))))
@@ -197,10 +198,13 @@ class Session:
     def dubbed(self, film: EvaluatedFilm, voices: Mapping[str, Path], expert: str | None = None) -> EvaluatedFilm:
         """The same film with takes and their scores in some languages: language -> sound as long as the film.
 
-        expert: the sync expert that scores, instead of the settings' own.
+        expert: the sync expert that scores, instead of the settings' own. A photograph is dubbed as one, and its film
+        is the one that a run makes of it.
         """
-        whole = replace(self._film(film.clip, film.video, film.title.id, voices, expert), photograph=film.photograph)
-        return self._worked(whole, lambda t: t.stage not in ("master", "proof"))
+        video = film.clip.path if film.photograph else film.video
+        whole = replace(self._film(film.clip, video, film.title.id, voices, expert), photograph=film.photograph)
+        done = self._worked(whole, lambda t: t.stage not in ("master", "proof"))
+        return replace(done, video=done.job.film(done.title)) if film.photograph else done
 
     def still(self, film: EvaluatedFilm, frame: int) -> EvaluatedFilm:
         """A frame of a film, standing still for as long and without sound, as a film."""

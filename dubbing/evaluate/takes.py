@@ -180,7 +180,7 @@ def look_at(
     """
     track, line = take.track, film.line
     boxes = face_boxes(track.mesh_NP3, media.probe(film.video).upright_size)
-    frames = media.patch_frames(take.patches)["frame"].to_numpy()
+    frames = media.mouth_frames(take.patches)["frame"].to_numpy()
     start = max(0, (len(frames) - MOST_FRAMES) // 2)
     frames = frames[start : start + MOST_FRAMES]
     first, last = int(frames[0]), int(frames[-1]) + 1

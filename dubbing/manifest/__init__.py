@@ -25,12 +25,12 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
-    model_validator,
 )
 
-from dubbing import document, languages, sequences
+from dubbing import document, sequences
 from dubbing.errors import ManifestError
 from dubbing.manifest.actors import Actors
+from dubbing.manifest.dub import RESERVED, Dub, Original
 from dubbing.manifest.expression import Emotion, Expression, FilmExpression, FilmExpressions
 from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
 from dubbing.manifest.masks import Mask, Masks
@@ -62,16 +62,6 @@ __all__ = [
 
 CUT_LISTS = (".edl", ".otio")
 _ID = re.compile(r"[a-z0-9_-]{1,64}")
-_RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
-"""Names of devices on Windows and on shares that it reads: no folder can have them."""
-
-
-def _language(tag: str) -> str:
-    if problem := languages.refusal(tag):
-        raise said(f"'language' is {short(tag)}, {problem}.")
-    if _RESERVED.fullmatch(tag.lower()):
-        raise said(f"'language' is {tag!r}, which names a device on Windows, and no folder can; write {tag}-x-{tag}.")
-    return tag
 
 
 def _id(value: str) -> str:
@@ -79,7 +69,7 @@ def _id(value: str) -> str:
         raise said(
             f"'id' is {short(value)}, but it names the output folder: use 1 to 64 of the characters a-z, 0-9, _ and -."
         )
-    if _RESERVED.fullmatch(value):
+    if RESERVED.fullmatch(value):
         raise said(f"'id' is {value!r}, which names a device on Windows, and no folder can; write {value}_1.")
     return value
 
@@ -94,93 +84,11 @@ def _repeated(values: Iterable[Hashable]) -> tuple[int, int] | None:
     return None
 
 
-_TRACK = (
-    "Number of the sound track that is listened to, counted from 1. Without it, the one with the dialogue is found."
-)
-_CHANNELS = "Channels of it that are listened to: L, R, C, LFE, Ls, Rs, or numbers counted from 1, as text."
-
-
-def _numbers(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _channels(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
-
-
 Consent = Literal["required"]
 _CONSENT = (
     "`required`: only faces that are known to be of a character with `consent` are re-rendered; a character without it "
     "is refused."
 )
-_Track = Annotated[int, Field(ge=1, le=512)]
-_Channels = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=16)], ...], BeforeValidator(_channels),
-                      Field(min_length=1, max_length=64)]  # fmt: skip
-
-
-class Original(Model):
-    """Which sound of the original performance is listened to."""
-
-    dialogue: File | None = Field(None, description="The original dialogue alone, as long as the picture.")
-    track: _Track | None = Field(None, description=_TRACK)
-    channels: _Channels | None = Field(None, description=_CHANNELS)
-
-
-class Dub(Model):
-    """One language of a title."""
-
-    language: Annotated[str, AfterValidator(_language)] = Field(
-        description="BCP 47 tag of the dub; names its output folder.", examples=["fr", "pt-BR"]
-    )
-    audio: File = Field(description="The mix that is delivered, exactly as long as the picture.")
-    dialogue: File | None = Field(None, description="The dialogue alone: drives the lips instead of the mix.")
-    stems: dict[Annotated[str, Field(min_length=1)], File] | None = Field(
-        None, min_length=1, description="One dialogue file per character, instead of `dialogue`."
-    )
-    lines: File | None = Field(
-        None,
-        description="Who speaks when, where there are no stems: CSV (character, in, out, text), SRT, VTT or TTML.",
-    )
-    track: _Track | None = Field(None, description=f"{_TRACK} Of `dialogue`, where that is given, else of `audio`.")
-    channels: _Channels | None = Field(None, description=_CHANNELS)
-    deliver_tracks: (
-        Annotated[tuple[_Track, ...], BeforeValidator(_numbers), Field(min_length=1, max_length=512)] | None
-    ) = Field(
-        None, description="Numbers of the sound tracks of `audio` that are delivered, in this order; all without it."
-    )
-    only: Parts | None = Field(
-        None, description="The parts of the film that are re-rendered in this language, instead of the title's `only`."
-    )
-    leave: Parts | None = Field(
-        None, description="Parts that keep the source's picture in this language, besides those of the title's `leave`."
-    )
-    master: Masters | None = Field(None, description="How its masters are made, instead of the title's `master`.")
-
-    if TYPE_CHECKING:  # what may be given is more than what is kept
-
-        def __init__(
-            self, *, language: str, audio: Path | str, dialogue: Path | str | None = None,
-            stems: Mapping[str, Path | str] | None = None, lines: Path | str | None = None, track: int | None = None,
-            channels: Sequence[str] | None = None, deliver_tracks: Sequence[int] | None = None,
-            only: Parts | None = None, leave: Parts | None = None,
-            master: str | Mapping[str, Any] | Sequence[Any] | None = None,
-        ) -> None: ...  # fmt: skip
-
-    @model_validator(mode="after")
-    def _one_driver(self) -> Dub:
-        if self.dialogue is not None and self.stems is not None:
-            raise said("a dub has either 'dialogue' or 'stems'; remove one of the two.", ["stems"])
-        for name in ("track", "channels"):
-            if self.stems is not None and getattr(self, name) is not None:
-                raise said(f"{name!r} is of one file, and a dub with 'stems' has several; remove it.", [name])
-        return self
-
-    @property
-    def drivers(self) -> tuple[Path | Uri, ...]:
-        """What drives the lips: the dialogue, the stems (to be mixed), or the delivered mix."""
-        if self.stems is not None:
-            return tuple(self.stems[name] for name in sorted(self.stems))
-        return (self.dialogue or self.audio,)
 
 
 def _pictures(value: Any) -> Any:
@@ -221,14 +129,27 @@ class CastMember(Model):
         return self.face or ()
 
 
+def _motion(given: object) -> object:
+    return {True: "natural", False: "none"}.get(given, given) if isinstance(given, bool) else given
+
+
+Motion = Annotated[Literal["none", "natural"], BeforeValidator(_motion)]
+
+
 class Still(Model):
-    """How a film is made of a photograph. Outside the face nothing changes unless `motion` is on."""
+    """How a film is made of a photograph. Without `motion` and `blinks` nothing changes outside the mouth."""
 
     rate: Literal[24, 25, 30, 48, 50, 60, "24000/1001", "30000/1001", "60000/1001"] = Field(
         default=25, description="Frames a second of the master."
     )
-    blinks: bool = Field(default=False, description="The eyes blink, every 3 to 6 seconds.")
-    motion: bool = Field(default=False, description="The head moves a little: a degree or two, slowly.")
+    blinks: bool = Field(
+        default=True, description="The eyes of the face that speaks blink as phrases end and in pauses (rewrite)."
+    )
+    motion: Motion = Field(
+        default="natural",
+        description="natural: the head of the face that speaks moves with its speech, and its brows rise a little "
+        "(rewrite); none: it stands. true and false mean the same.",
+    )
     expression: Expression | None = Field(None, description="How its face looks before it speaks.")
 
 
@@ -479,7 +400,8 @@ class Manifest(Model):
             if title.original and title.original.dialogue:
                 out.append(title.original.dialogue)
             for dub in title.dubs:
-                out += [dub.audio, *(d for d in dub.drivers if d != dub.audio), *([dub.lines] if dub.lines else [])]
+                files = (dub.audio, *(d for d in dub.drivers if d != dub.audio), dub.lines, dub.phones, dub.text)
+                out += [one for one in files if isinstance(one, Path | Uri)]
             out += [mask.file for mask in title.mask or () if mask.file is not None]
             out += title.still.expression.files if title.still and title.still.expression else ()
             for member in (title.cast or {}).values():
@@ -533,7 +455,8 @@ def _absolute(title: Title, folder: Path | Uri) -> Title:
     dubs = []
     for dub in title.dubs:
         stems = {"stems": {k: moved(v) for k, v in dub.stems.items()}} if dub.stems else {}
-        dubs.append(dub.model_copy(update={**changed(dub, "audio", "dialogue", "lines"), **stems}))
+        words = {"text": moved(dub.text)} if isinstance(dub.text, Path) else {}
+        dubs.append(dub.model_copy(update={**changed(dub, "audio", "dialogue", "lines", "phones"), **stems, **words}))
     cast = {k: _cast(v) for k, v in title.cast.items()} if title.cast else title.cast
     original = title.original.model_copy(update=changed(title.original, "dialogue")) if title.original else None
     whole = {**changed(title, "video", "shots"), "dubs": dubs, "cast": cast, "original": original}

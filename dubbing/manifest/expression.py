@@ -50,9 +50,15 @@ def _emotion(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+_EMOTION_SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"enum": list(EMOTIONS)}, "strength": {"type": "number", "minimum": 0, "maximum": 1}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
 _Emotion = Annotated[
     Emotion, BeforeValidator(_emotion),
-    WithJsonSchema({"anyOf": [{"enum": list(EMOTIONS)}, {"$ref": "#/$defs/Emotion"}]}),
+    WithJsonSchema({"anyOf": [{"enum": list(EMOTIONS)}, _EMOTION_SCHEMA]}),
 ]  # fmt: skip
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, InstanceOf, ValidationInfo, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from dubbing import document
@@ -15,7 +16,10 @@ from dubbing.inputs import unwritable_name
 from dubbing.remote import Uri, place, scheme_of, unusable
 from dubbing.yaml_text import short
 
-__all__ = ["FILE_SCHEMA", "File", "Model", "listed", "said"]
+__all__ = ["FILE_SCHEMA", "File", "Model", "Text", "listed", "said"]
+
+_TEXT_FILE = re.compile(r"\S+\.(txt|ssml|xml|srt|vtt|csv|tsv|ttml|dfxp|itt)", re.IGNORECASE)
+_MOST_WORDS = 200_000
 
 
 def said(text: str, at: Iterable[int | str] = ()) -> PydanticCustomError:
@@ -55,6 +59,37 @@ FILE_SCHEMA = {
     "examples": ["media/reel.mp4", "file:///films/reel.mp4", "s3://films/reel.mp4"],
 }
 File = Annotated[Path | InstanceOf[Uri], BeforeValidator(_file), WithJsonSchema(FILE_SCHEMA)]
+
+
+def _text(value: Any, info: ValidationInfo) -> Any:
+    """Words as text; a file as one. A file is what is named like a file of text, without a space, or is there."""
+    if isinstance(value, Path | Uri):
+        return _file(value, info)
+    if not isinstance(value, str):
+        raise said(f"{info.field_name!r} must be words, or the path of a file of them; found {short(value)}.")
+    if not value.strip():
+        raise said(f"{info.field_name!r} is empty; write what is to be said, or name a file of it.")
+    if len(value) > _MOST_WORDS:
+        raise said(
+            f"{info.field_name!r} has {len(value)} letters; put more than {_MOST_WORDS} into a file and name that."
+        )
+    one = value.strip()
+    if _TEXT_FILE.fullmatch(one) or (scheme_of(one) and not re.search(r"\s", one)):
+        return _file(one, info)
+    folder = (info.context or {}).get("folder")
+    if "\n" not in one and len(one) < 400 and unwritable_name(one) is None and not isinstance(folder, Uri):
+        try:
+            if (Path(one) if folder is None else folder / one).is_file():
+                return _file(one, info)
+        except OSError:
+            pass
+    return value
+
+
+Text = Annotated[
+    InstanceOf[Path] | InstanceOf[Uri] | str, Field(union_mode="left_to_right"), BeforeValidator(_text),
+    WithJsonSchema({"type": "string", "minLength": 1, "examples": ["Hello.", "reel.fr.txt", "reel.fr.srt"]}),
+]  # fmt: skip
 
 
 def listed(value: Any, info: ValidationInfo) -> Any:

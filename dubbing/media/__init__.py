@@ -19,24 +19,33 @@ from dubbing.media.numbered import CONTAINER as SEQUENCE
 from dubbing.media.numbered import check_sequence
 from dubbing.media.packed import PackedWriter
 from dubbing.media.paste import PatchQueue, own_pixels, pasted_frames
-from dubbing.media.patches import PatchWriter, composite, join_patches, patch_frames, patch_of, read_patches
+from dubbing.media.patches import (
+    MOUTH,
+    PatchWriter,
+    composite,
+    join_patches,
+    mouth_frames,
+    patch_frames,
+    patch_of,
+    read_patches,
+)
 from dubbing.media.photo import BT709, Photograph, film_of, is_photograph, read_photograph
 from dubbing.media.probe import ENDINGS, AudioInfo, MediaInfo, VideoInfo, probe
 from dubbing.media.proof import Proof, prove, prove_part
-from dubbing.media.read import Picture, Scan, changes, read, scan, timeline, uneven, variable_rate
+from dubbing.media.read import Picture, Scan, changes, chosen, read, scan, timeline, uneven, variable_rate
 from dubbing.media.seen import Likeness, Sums
 from dubbing.media.sound import audio_length, read_sound, sound_between, sound_blocks
 from dubbing.media.times import load_timeline, save_timeline
 from dubbing.media.write import ClipWriter
 
 __all__ = [
-    "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "SEQUENCE", "AudioInfo", "Carriage", "Check",
+    "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "MOUTH", "SEQUENCE", "AudioInfo", "Carriage", "Check",
     "ClipWriter", "Delivery", "Known", "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue",
     "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "Sums", "TrackDelivery", "VideoInfo", "audio_length",
-    "carriage", "changes", "check_picture", "check_sequence", "check_sound", "compare_pictures", "composite",
+    "carriage", "changes", "check_picture", "check_sequence", "check_sound", "chosen", "compare_pictures", "composite",
     "delivery", "encode_master", "encode_masters", "excerpt", "film_of", "fractions", "is_photograph", "join_patches",
-    "known_formats", "layer_bytes", "load_timeline", "make_part", "own_pixels", "pasted_frames", "patch_frames",
-    "patch_of", "picture_bytes", "probe", "prove", "prove_part", "read", "read_patches", "read_photograph",
-    "read_sound", "refuse_for_mxf", "save_timeline", "scan", "seekable", "sound_between", "sound_blocks",
-    "sound_excerpt", "timeline", "undisplayed", "uneven", "variable_rate", "why_encoded",
+    "known_formats", "layer_bytes", "load_timeline", "make_part", "mouth_frames", "own_pixels", "pasted_frames",
+    "patch_frames", "patch_of", "picture_bytes", "probe", "prove", "prove_part", "read", "read_patches",
+    "read_photograph", "read_sound", "refuse_for_mxf", "save_timeline", "scan", "seekable", "sound_between",
+    "sound_blocks", "sound_excerpt", "timeline", "undisplayed", "uneven", "variable_rate", "why_encoded",
 ]  # fmt: skip

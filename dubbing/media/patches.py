@@ -24,7 +24,19 @@ from dubbing.media.colour import display, planes_of
 from dubbing.media.probe import local_url, open_media
 from dubbing.records import Patch
 
-__all__ = ["PatchWriter", "composite", "join_patches", "patch_frames", "patch_of", "read_patches"]
+__all__ = [
+    "MOUTH",
+    "PatchWriter",
+    "composite",
+    "join_patches",
+    "mouth_frames",
+    "patch_frames",
+    "patch_of",
+    "read_patches",
+]
+
+MOUTH = "mouth"
+"""The value of a patch, True or False, that says whether the mouth is new in it; without it, it is in all."""
 
 _PICTURES = "patch.mkv"
 _TABLE = "frames.parquet"
@@ -163,6 +175,12 @@ def patch_frames(folder: Path | str) -> pa.Table:
             return file.read(use_threads=False)
     except (OSError, pa.ArrowInvalid) as e:
         raise MediaError(f"There is no patch in {folder} ({e}).") from e
+
+
+def mouth_frames(folder: Path | str) -> pa.Table:
+    """Of `patch_frames`, the rows whose mouth is new: all, but where a photograph's head moves while it is silent."""
+    table = patch_frames(folder)
+    return table.filter(table[MOUTH]) if MOUTH in table.column_names else table
 
 
 def read_patches(

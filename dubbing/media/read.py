@@ -26,11 +26,15 @@ from dubbing.media.probe import first_video, open_media
 from dubbing.media.square import Grid
 from dubbing.media.times import shown_pts
 
-__all__ = ["Picture", "Scan", "changes", "coded_box", "read", "scan", "timeline", "uneven", "variable_rate"]
+__all__ = [
+    "Picture", "Scan", "changes", "chosen", "coded_box", "read", "scan", "timeline", "uneven", "variable_rate",
+]  # fmt: skip
 
 _SMALL_PX = 256
 _STEPS_BACK = (0, 17, 300)
 """How many frames before the wanted one to seek to, one try after another."""
+
+_READ_ON = 125  # frames to the next wanted one that cost no more than to seek: half the usual way between key frames
 
 _LOOKED_AT, _REORDERED = 1000, 32  # packets that say whether a rate is variable; the last ones are not all there
 
@@ -286,6 +290,26 @@ def read(
             wanted = picture.frame + 1
     if wanted < end:
         yield from _counted(path, timeline, wanted, end, threads)
+
+
+def chosen(path: str | Path, timeline: Timeline, frames: Sequence[int], *, threads: int = 0) -> Iterator[Picture]:
+    """Single frames, whose numbers rise, exactly: decoded on from one to the next where that is near, else sought.
+    Raises as `read`."""
+    if not frames:
+        return
+    with Film(path, 1) as film:
+        most = _READ_ON if film.seekable else len(timeline)
+    spans: list[list[int]] = []
+    for frame in frames:
+        if spans and frame - spans[-1][-1] <= most:
+            spans[-1].append(frame)
+        else:
+            spans.append([frame])
+    for wanted in spans:
+        kept = set(wanted)
+        for picture in read(path, timeline, wanted[0], wanted[-1] + 1, threads=threads):
+            if picture.frame in kept:
+                yield picture
 
 
 def _sought(path: str | Path, timeline: Timeline, start: int, end: int, threads: int) -> Iterator[Picture]:

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-__all__ = ["folded", "in_lanes", "last"]
+__all__ = ["folded", "fused", "in_lanes", "last"]
 
 Job = TypeVar("Job")
 Net = TypeVar("Net", bound=nn.Module)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def folded(net: Net, norms: Mapping[str, str] | None = None) -> Net:
@@ -39,16 +39,17 @@ def folded(net: Net, norms: Mapping[str, str] | None = None) -> Net:
                 if isinstance(parent[n + 1], _NORMS):
                     pairs[f"{name}.{n}".lstrip(".")] = f"{name}.{n + 1}".lstrip(".")
     for layer, norm in pairs.items():
-        net.set_submodule(layer, _fused(net.get_submodule(layer), net.get_submodule(norm)))
+        net.set_submodule(layer, fused(net.get_submodule(layer), net.get_submodule(norm)))
         net.set_submodule(norm, nn.Identity())
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module:
+def fused(layer: nn.Module, norm: nn.Module) -> nn.Module:
+    """A layer with the batch norm behind it in it, both float32 and for evaluation."""
     assert isinstance(norm, _NORMS)
     if isinstance(layer, nn.Linear):
         return fuse_linear_bn_eval(layer, norm)
-    assert isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+    assert isinstance(layer, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d))
     return fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, nn.ConvTranspose2d))
 
 

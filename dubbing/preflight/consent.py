@@ -15,18 +15,17 @@ __all__ = ["consent_is_there", "said_of_consent"]
 
 
 def consent_is_there(manifest: Manifest, title: Title, dub: Dub) -> None:
-    """Raises ManifestError where consent is required, and a character who may be re-rendered in a dub has none, nobody
-    has, or a photograph's faces are to move."""
+    """Raises ManifestError where consent is required, and a character who may be re-rendered in a dub has none, or
+    nobody has."""
     consented = manifest.consented(title)
     if consented is None:
         return
     cast = title.cast or {}
-    still = title.still
-    if still is not None and (still.blinks or still.motion or still.expression):
+    if title.still is not None and title.still.expression is not None:
         raise ManifestError(
-            "consent is required, and blinks, motion and expression move faces in a photograph before it is known whose "
-            "they are; leave them out.",
-            at=("still",),
+            "consent is required, and an expression changes a photograph's face before it is known whose it is; leave "
+            "it out.",
+            at=("still", "expression"),
         )
     for name in _rendered(title, dub):
         if name not in consented:

@@ -14,13 +14,13 @@ from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from dubbing import media
+from dubbing import media, phones
 from dubbing.analysis import dialogue
 from dubbing.analysis.crosstalk import copied, gate
 from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import DubSound, Sound, SourceSound, new_wave, save_speech, sound_of
+from dubbing.artifacts.sound import DubSound, Sound, SourceSound, new_wave, save_phones, save_speech, sound_of
 from dubbing.clock import Timeline, joined
 from dubbing.errors import ManifestError, MediaError
 from dubbing.manifest import Original
@@ -32,6 +32,7 @@ from dubbing.task import Inputs
 __all__ = ["Audio", "DubAudio", "DubAudioInputs", "SourceAudio", "SourceAudioInputs", "different_lengths"]
 
 _BLOCK = 1 << 20
+_PAUSE_S = 0.15  # between phones, in which nobody speaks
 MARGIN_S = 0.6  # sound this far outside a shot can still change its lips
 _INAUDIBLE = 33  # int16: -60 dBFS
 
@@ -66,6 +67,8 @@ class DubAudioInputs(SourceAudioInputs):
     """BCP 47 tag of the dub, where there are several tracks: one that is tagged so comes first."""
     stems: tuple[tuple[str, File], ...] | None = field(default=None, kw_only=True)
     """Each character's name and stem, in order of the names; `sound` is then the first of them."""
+    phones: File | None = field(default=None, kw_only=True)
+    """Which phone of it is said when, where that is known."""
 
 
 In = TypeVar("In", bound=SourceAudioInputs)
@@ -104,15 +107,21 @@ class Audio(Stage[In, Out], Generic[In, Out]):
                     f"{dub.sound.path} holds no sound: nothing in it is louder than -60 dBFS; give another file."
                 )
         speech = speech_ranges(wave, chance)
+        said: tuple[phones.Phone, ...] = ()
+        if dub is not None and dub.phones is not None:
+            known = phones.read(dub.phones.path)
+            said, speech = known.phones, _spoken(known.phones, count)
+            save_phones(out, known)
         wave.flush()
-        keys = {s.id: _shot_key(wave, speech, film, s) for s in inputs.shots.read().shots}
+        keys = {s.id: _shot_key(wave, speech, film, s, said) for s in inputs.shots.read().shots}
         save_speech(out, count, speech)
         progress(len(film))
         spoken = int((speech[:, 1] - speech[:, 0]).sum())
         heard = listening.chosen
         found: Out = self.Result(
-            count, round(spoken / RATE_HZ, 3), len(speech), keys, listening.said, heard.stream, heard.channels
-        )
+            count, round(spoken / RATE_HZ, 3), len(speech), keys, listening.said, heard.stream, heard.channels,
+            **({"phones": len(said)} if said else {}),
+        )  # fmt: skip
         return found
 
     def _of_stems(
@@ -215,6 +224,7 @@ class DubAudio(Audio[DubAudioInputs, DubSound]):
             at.config.length_tolerance_frames, frames,
             at.dub.language if stems or at.tracks(driver) > 1 else None,
             track=at.dub.track, channels=at.dub.channels, stems=stems or None,
+            phones=at.file(at.dub.phones) if at.dub.phones else None,
         )  # fmt: skip
 
 
@@ -254,8 +264,16 @@ def _check_length(dub: DubAudioInputs, path: Path, total: int, film: Timeline) -
         )
 
 
-def _shot_key(wave: np.ndarray, speech: np.ndarray, film: Timeline, shot: Shot) -> str:
-    """sha256 of the samples in and around a shot, and of the speech in them, from the shot's start."""
+def _spoken(said: Sequence[phones.Phone], count: int) -> np.ndarray:
+    """Where somebody speaks, int64 (S, 2) ranges of samples, by what is said there."""
+    edges = [(round(a * RATE_HZ), round(b * RATE_HZ)) for a, b in phones.runs_of(said, _PAUSE_S)]
+    return np.array([(a, min(b, count)) for a, b in edges if a < count], np.int64).reshape(-1, 2)
+
+
+def _shot_key(
+    wave: np.ndarray, speech: np.ndarray, film: Timeline, shot: Shot, said: Sequence[phones.Phone] = ()
+) -> str:  # fmt: skip
+    """sha256 of the samples in and around a shot, and of the speech in them, from the shot's start; and of phones."""
     margin = int(MARGIN_S * RATE_HZ)
     start = film.sample(shot.start_frame, RATE_HZ)
     a, b = start - margin, film.sample(shot.end_frame, RATE_HZ) + margin
@@ -263,4 +281,7 @@ def _shot_key(wave: np.ndarray, speech: np.ndarray, film: Timeline, shot: Shot) 
     near = speech[(speech[:, 1] > a) & (speech[:, 0] < b)]
     digest.update(np.clip(near, a, b).astype("<i8").tobytes())
     digest.update(np.asarray(wave[max(a, 0) : b], "<i2").tobytes())
+    if said:
+        inside = phones.within(said, a / RATE_HZ, b / RATE_HZ)
+        digest.update(json.dumps([(p.symbol, round(p.start_s, 4), round(p.end_s, 4)) for p in inside]).encode())
     return digest.hexdigest()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from dubbing import media
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.descriptors import Descriptors, save_descriptors
@@ -62,17 +64,22 @@ class Describe(Stage[DescribeInputs, Descriptors]):
 
     def process(self, inputs: DescribeInputs, out: Path, progress: Callable[[int], None]) -> Descriptors:
         line = media.load_timeline(inputs.timeline.folder)
-        found = {}
-        for track in load_tracks(inputs.faces.folder):
-            chips = []
-            for frame in good_frames(track, PICTURES) if track.height_px >= LEAST_PX else ():
-                mesh_P3 = track.mesh_NP3[frame - track.start_frame]
-                for picture in media.read(inputs.film.path, line, frame, frame + 1, threads=1):
+        tracks = load_tracks(inputs.faces.folder)
+        seen = {t.id: good_frames(t, PICTURES) for t in tracks if t.height_px >= LEAST_PX}
+        chips: dict[str, list[np.ndarray]] = {t.id: [] for t in tracks}
+        wanted = sorted({frame for frames in seen.values() for frame in frames})
+        for picture in media.chosen(inputs.film.path, line, wanted, threads=1):
+            for track in tracks:
+                if picture.frame in seen.get(track.id, ()):
+                    mesh_P3 = track.mesh_NP3[picture.frame - track.start_frame]
                     ((x, y, width, height),) = face_boxes(mesh_P3[None], picture.size)
-                    chips.append(chip(picture.bgr((x, y, width, height)), mesh_P3[:, :2] - (x, y)))
-            if chips and self._net is None:
-                self._net = FaceDescriptor()
-            found[track.id] = self._net.describe(chips) if self._net else FaceDescriptor.nothing()
+                    chips[track.id].append(chip(picture.bgr((x, y, width, height)), mesh_P3[:, :2] - (x, y)))
+        if wanted and self._net is None:
+            self._net = FaceDescriptor()
+        found = {
+            name: self._net.describe(faces) if faces and self._net else FaceDescriptor.nothing()
+            for name, faces in chips.items()
+        }
         save_descriptors(out, found)
         progress(inputs.frames)
         return Descriptors(sum(len(one) for one in found.values()))

@@ -24,7 +24,6 @@ from dubbing.artifacts.people import People
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.tracks import FaceTracks, load_tracks
-from dubbing.clock import Timeline
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, uncounted
 
@@ -36,7 +35,6 @@ __all__ = ["CollectDonors", "DonorsInputs"]
 LONG_FRAMES = 480  # of one track: a longer one is rendered in stretches, which can lend to each other
 _TITLE_BYTES = 512_000_000  # of all stores of a title
 _LEAST_BYTES = 8_000_000  # of one store, however many people there are
-_GAP_FRAMES = 24  # between two chosen frames that are decoded in one go
 
 
 @dataclass(frozen=True)
@@ -94,8 +92,8 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
         line = media.load_timeline(inputs.timeline.folder)
         chosen = _chosen(inputs, info)
         writers = {number: donors.StoreWriter(out, f"actor_{number}") for number, _ in inputs.people}
-        pictures = _pictures(inputs.film.path, line, sorted({f for frames in chosen.values() for f in frames}),
-                             media.seekable(info.container))  # fmt: skip
+        frames = sorted({f for some in chosen.values() for f in some})
+        pictures = media.chosen(inputs.film.path, line, frames, threads=1)
         held: media.Picture | None = None
         for number, track, looks in _in_order(inputs, chosen, info):
             frame = int(looks.frames_N[0])
@@ -180,11 +178,3 @@ def _in_order(
         here.sort(key=lambda one: one[:2])
         for _, track_id, number, one in here:
             yield number, track_id, one
-
-
-def _pictures(path: Path, line: Timeline, frames: Sequence[int], seekable: bool) -> Iterator[media.Picture]:
-    """The wanted frames, and some between them, in order; a film that cannot be sought is read once."""
-    from dubbing.generators.rewrite import donors
-
-    for a, b in donors.spans(frames, _GAP_FRAMES if seekable else len(line)):
-        yield from media.read(path, line, a, b, threads=1)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dubbing import media
+from dubbing import media, phones
 from dubbing.analysis.asked import Ranges, within
 from dubbing.analysis.mixes import mixed_in
 from dubbing.analysis.overlays import KeepOut
@@ -25,13 +25,13 @@ from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.donors import DonorStores
 from dubbing.artifacts.overlays import OverlayList, Overlays, load_overlays
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.sound import DubSound, load_wave, sound_of
+from dubbing.artifacts.sound import DubSound, load_phones, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
 from dubbing.artifacts.takes import StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
-from dubbing.generators import Generator, RenderRequest, create
+from dubbing.generators import Generator, Performance, RenderRequest, acts_asked, create
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, FilmLook, Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
@@ -95,6 +95,9 @@ class LipsyncInputs(Windowed):
     """How each of the faces in `turns` is to look, where any is to look otherwise."""
     over: str | None = None
     """Key of what lies over the shot's faces; None where nothing does."""
+    acts: tuple[str, ...] | None = None
+    """Of a photograph whose generator performs: what moves beside its mouth, of `motion` and `blinks`; None: nothing
+    does."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
@@ -138,16 +141,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         lent = tuple(stores.get(f.actor) for f in turns.faces)
         looks = tuple(at.looks(f.character) for f in turns.faces)
         return LipsyncInputs(
-            shot.start_frame,
-            shot.end_frame,
-            at.film,
-            at.ref(FaceTracks),
-            decision,
-            turns,
-            at.result(DubSound).shot_keys[shot.id],
-            choice.name,
-            at.generator_hash,
-            at.config.speakers.max_yaw_deg,
+            shot.start_frame, shot.end_frame, at.film, at.ref(FaceTracks), decision, turns,
+            at.result(DubSound).shot_keys[shot.id], choice.name, at.generator_hash, at.config.speakers.max_yaw_deg,
             shot.number,
             None if fitted is None else tuple(fitted.get(f.actor) for f in turns.faces),
             True if at.made_of else None,
@@ -159,6 +154,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             at.result(StillFilm).left if at.made_of and at.made_of.settings.expression else None,
             looks if any(looks) else None,
             over or None,
+            None if at.made_of is None else acts_asked(choice.name, at.made_of.settings),
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
@@ -166,7 +162,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             at.ref(ShotList),
             at.ref(Overlays) if over else None,
             at.models_folder,
-        )
+        )  # fmt: skip
 
     @classmethod
     def where(cls, home: Path, shot: str | None, key: str, inputs: Inputs) -> Path:
@@ -243,7 +239,9 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 scratch=out,
                 donors=_donors(inputs, n),
                 overlays=over,
+                phones=phones.within(load_phones(sound), first / RATE_HZ, last / RATE_HZ) if not face.sound else (),
             )
+            work = replace(work, acts=Performance.of(inputs.acts, track, tracks.values(), inputs.asked))
             mouths = generator.render(work)
             if inputs.looks and inputs.looks[n]:
                 from dubbing.expression.film import Expressed  # slow to load, and every command loads this module
@@ -266,14 +264,15 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         )
                     patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)
                     covered += lies
-                    writer.write(patch, wanted_opening=one.wanted_opening)
+                    about_it = {} if work.acts is None else {media.MOUTH: one.mouth}
+                    writer.write(patch, wanted_opening=one.wanted_opening, **about_it)
                     count += 1
                     if done < length:
                         done += 1
                         progress(1)
             if not count:
                 folder.rmdir()
-            ranges = tuple((x.start_frame, x.end_frame) for x in lines)
+            ranges = work.acts.ranges if work.acts else tuple((x.start_frame, x.end_frame) for x in lines)
             faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
         if burned and not faces:

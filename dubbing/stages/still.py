@@ -1,13 +1,13 @@
 """Still: the film that a photograph becomes, as long as the title's longest dub.
 
-The film is lossless where nothing moves, so that what is not rendered is the photograph's own pixels as
-the master's format holds them; `motion` changes all of them a little, and then it is visually lossless. Knows
-no sound: when the mouth moves is decided later, as on any film.
+Nothing moves in it, and it is lossless, so that what is not rendered is the photograph's own pixels as
+the master's format holds them. Mouth, lids, brows and head move later, in one pass for each dub (`RenderRequest.acts`):
+they follow the sound, of which this stage knows nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import ClassVar
 import numpy as np
 
 from dubbing import media
-from dubbing.analysis.idle_motion import Blinks, Sway
 from dubbing.artifact import File
 from dubbing.artifacts.takes import STILL_FILM, StillFilm
 from dubbing.expression import Look, create
@@ -28,7 +27,7 @@ from dubbing.task import Inputs
 
 __all__ = ["MakeFilm", "StillInputs", "find_faces", "look_of", "why_left"]
 
-_LOSSLESS, _MOVING_CRF = 0.0, 6.0
+_LOSSLESS = 0.0
 _ROOM = 0.5  # of a detected face's size, around it, in which its mesh is looked for
 _MOST_YAW_DEG = 45.0  # beyond which half of a face cannot be seen, and so not be bent
 _LEAST_PX = 60.0
@@ -45,10 +44,6 @@ class StillInputs(Inputs):
     """Frames a second, as an exact fraction."""
     frames: int
     """Frames of the film."""
-    blinks: bool
-    """Whether the eyes blink."""
-    motion: bool
-    """Whether the head moves a little."""
     look: Look | None = None
     """How the largest face is to look; None as it does."""
     weights: tuple[File, ...] | None = None
@@ -59,9 +54,10 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
     """The film that a photograph becomes."""
 
     name: ClassVar[str] = "still"
+    version = 2
     scope = Scope.TITLE
-    resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=30)
-    chain_ms = 120.0
+    resources = Resources(cpus=1.0, memory_mb=1200, picture_mb=30)
+    chain_ms = 8.0
 
     def __init__(self) -> None:
         self._networks: tuple[Detector, Meshes] | None = None
@@ -71,9 +67,9 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
         made = at.made_of
         if made is None:
             return None
-        said, wanted = made.settings, made.settings.expression
+        wanted = made.settings.expression
         return StillInputs(
-            at.file(at.title.video), str(said.rate), made.length, said.blinks, said.motion,
+            at.file(at.title.video), str(made.settings.rate), made.length,
             None if wanted is None else look_of(wanted),
             (tuple(at.file(file) for file in wanted.files) or None) if wanted else None,
         )  # fmt: skip
@@ -86,43 +82,28 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
     def process(self, inputs: StillInputs, out: Path, progress: Callable[[int], None]) -> StillFilm:
         """Raises MediaError where the photograph is no longer what it was."""
         bgr_HWC = media.read_photograph(inputs.photograph.path).bgr_HWC
-        rate = Fraction(inputs.rate)
-        meshes: list[np.ndarray] = []
-        if inputs.blinks or inputs.motion or inputs.look:
+        left = None
+        if inputs.look:
             if self._networks is None:
                 self._networks = Detector(), Meshes()
             meshes = find_faces(bgr_HWC, *self._networks)
-        left = why_left(meshes) if inputs.look else None
-        if inputs.look and not left:
-            editor = create(inputs.look, *(file.path for file in inputs.weights or ()))
-            edited = editor.edit(bgr_HWC, meshes[0])
-            bgr_HWC, meshes[0] = edited.bgr_HWC, edited.mesh_P3
-        moves = bool(inputs.motion and meshes)
+            left = why_left(meshes)
+            if not left:
+                editor = create(inputs.look, *(file.path for file in inputs.weights or ()))
+                bgr_HWC = editor.edit(bgr_HWC, meshes[0]).bgr_HWC
         height, width = bgr_HWC.shape[:2]
         writer = media.ClipWriter(
-            out / STILL_FILM, width, height, rate, crf=_MOVING_CRF if moves else _LOSSLESS, matrix=media.BT709
+            out / STILL_FILM, width, height, Fraction(inputs.rate), crf=_LOSSLESS, matrix=media.BT709
         )
         with writer:
-            for frame in _frames(bgr_HWC, meshes, rate, inputs.frames, inputs.blinks, moves):
-                writer.frame(frame)
+            for _ in range(inputs.frames):
+                writer.frame(bgr_HWC)
                 progress(1)
-        return StillFilm(inputs.frames, len(meshes) if inputs.blinks else 0, moves, left)
+        return StillFilm(inputs.frames, left)
 
     def close(self) -> None:
         for network in self._networks or ():
             network.close()
-
-
-def _frames(
-    bgr_HWC: np.ndarray, meshes: list[np.ndarray], rate: Fraction, count: int, blinks: bool, moves: bool
-) -> Iterator[np.ndarray]:
-    """Every picture of the film, uint8 (H, W, 3)."""
-    eyes = Blinks(bgr_HWC, meshes) if blinks and meshes else None
-    sway = Sway(bgr_HWC, meshes[0]) if moves else None
-    for n in range(count):
-        middle_s = (n + 0.5) / float(rate)
-        picture = eyes.at(middle_s, 1 / float(rate)) if eyes else bgr_HWC
-        yield sway.move(picture, middle_s) if sway else picture
 
 
 def look_of(wanted: Expression) -> Look:

@@ -159,7 +159,7 @@ class Sync(Stage[SyncInputs, Scores]):
     ) -> FaceScores:
         """The numbers of one face that was looked at; writes its curves."""
         track, mesh_NP3 = look.track, look.mesh_NP3
-        made, frames = media.patch_frames(look.folder), look.frames
+        made, frames = media.mouth_frames(look.folder), look.frames
         wanted = dict(zip(frames.tolist(), made["wanted_opening"].to_pylist(), strict=True))
         patched_N = np.isin(track.frames_N, frames)
         times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
@@ -283,7 +283,8 @@ class _Look:
         self, source: Path, line: Timeline, track: Track, folder: Path, name: str, asked: Sequence[Metric]
     ) -> None:
         self.source, self.line, self.track, self.folder = source, line, track, folder
-        self.frames = media.patch_frames(folder)["frame"].to_numpy()
+        self.frames = media.mouth_frames(folder)["frame"].to_numpy()
+        self._mouths = frozenset(self.frames.tolist())
         stills = np.linspace(0, len(self.frames) - 1, 10).round().astype(int)[1:-1]
         self.sheet = Sheet(name, line, self.frames[stills].tolist())
         self.mesh_NP3 = track.mesh_NP3.copy()
@@ -309,6 +310,9 @@ class _Look:
             for picture in media.read(self.source, self.line, first, last, threads=1):
                 yield picture.frame
                 if patch is None or patch.frame != picture.frame:
+                    continue
+                if patch.frame not in self._mouths:
+                    patch = next(patches, None)
                     continue
                 n = picture.frame - track.start_frame
                 x, y, w, h = box = boxes[n]

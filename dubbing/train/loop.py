@@ -189,6 +189,8 @@ class _Run(_Wanted):
             f"{len(self.val)} of held-out speakers, {several(self.per_epoch, 'step')} an epoch, on {self.state.device}"
             + (f"; goes on at step {self.at.step}" if self.resumed else "")
         )
+        for note in self.recipe.notes(self.settings):
+            self._say(note)
         try:
             with stop_asked() as self._asked:
                 why = self._why()
@@ -373,7 +375,7 @@ class _Run(_Wanted):
                 "clips": len(self.train), "held_out_clips": len(self.val), "steps": at.step, "epochs": at.epoch,
                 "best_step": step, "held_out": numbers, "ended": why, "seconds": round(at.seconds, 1),
                 "started_from": self.plan.start.name if self.plan.start else None, "title": self.plan.title,
-                "use": result.use,
+                "use": result.use, "notes": list(self.recipe.notes(self.settings)),
             }  # fmt: skip
             replace(self.plan.out / CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
         return result

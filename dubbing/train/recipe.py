@@ -50,7 +50,7 @@ Numbers = Mapping[str, "float | Tensor"]
 
 
 class SampleLike(Protocol):
-    """One clip of a dataset, without its content. frames: how many it has, 25 a second."""
+    """One clip of a dataset, without its content. frames: how many it has, 25 a second; digest: of what is stored."""
 
     @property
     def id(self) -> str: ...
@@ -60,6 +60,8 @@ class SampleLike(Protocol):
     def split(self) -> str: ...
     @property
     def frames(self) -> int: ...
+    @property
+    def digest(self) -> str: ...
 
 
 class ClipLike(Protocol):
@@ -152,6 +154,10 @@ class Recipe(ABC):
     def memory(self, settings: Any) -> dict[str, float]:
         """The first values of the recipe's own numbers that change in training and that checkpoints keep."""
         return {}
+
+    def notes(self, settings: Any) -> tuple[str, ...]:
+        """What has to be known of models that are learnt so, a sentence each: said at the start, kept in the card."""
+        return ()
 
     # -- items -------------------------------------------------------------------------------
 

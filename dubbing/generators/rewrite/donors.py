@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.signal import savgol_filter
 
 from dubbing import media
 from dubbing.errors import ModelError
@@ -26,7 +25,7 @@ from dubbing.records import Track
 
 __all__ = [
     "MOST_BYTES", "MOST_FRAMES", "Looks", "Store", "StoreWriter", "angles", "boxes_of", "light_of", "load", "looks_of",
-    "pick", "sizes_of", "spans",
+    "pick", "sizes_of",
 ]  # fmt: skip
 
 SCHEMA = "dub.donors.1"
@@ -122,6 +121,8 @@ def looks_of(track: Track, picture_wh: tuple[int, int]) -> Iterator[Looks]:
 
 
 def _looks(track: Track, a: int, b: int, picture_wh: tuple[int, int]) -> Looks:
+    from scipy.signal import savgol_filter  # slow to load, and every command loads this module
+
     mesh = track.mesh_NP3[a:b].astype(np.float64)
     if len(mesh) >= 7:
         mesh = savgol_filter(mesh, 5, 2, axis=0)
@@ -322,14 +323,3 @@ def load(path: Path) -> Store:
 
 def _eye(mesh_P2: np.ndarray) -> float:
     return max(float(np.linalg.norm(mesh_P2[33] - mesh_P2[263])), 1.0)
-
-
-def spans(frames: Sequence[int], gap: int) -> list[tuple[int, int]]:
-    """Stretches [a, b) that cover rising frame numbers; those no further apart than `gap` frames are one."""
-    found: list[tuple[int, int]] = []
-    for n in frames:
-        if found and n - found[-1][1] <= gap:
-            found[-1] = (found[-1][0], n + 1)
-        else:
-            found.append((n, n + 1))
-    return found

@@ -1,8 +1,9 @@
 """`rewrite`: sound to wanted shape, shape to the actor's own frames, frames to patches.
 
-Where nobody was heard to speak (a photograph, a silent film) the prior alone drives, and lips that part
-further than any frame shows have their inside drawn. Works on one track at a time, in stretches of a bounded
-number of frames, so memory does not grow with the length of a shot, nor with the size of its picture (`crops`).
+Where nobody was heard to speak (a silent film) the prior alone drives, and lips that part further than any frame
+shows have their inside drawn. A photograph performs as a whole (`photograph`). Works on one track at a time, in
+stretches of a bounded number of frames, so memory does not grow with the length of a shot, nor with the size of its
+picture (`crops`).
 Mouths are borrowed from the same stretch of the same shot: same light, same lens, same day; where no frame of it has
 such a mouth, from the actor's other shots (`donors`, `lending`). Knows no files but the film, the actor's model and
 store.
@@ -11,7 +12,7 @@ store.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import cv2
@@ -25,17 +26,18 @@ from dubbing.generators.rewrite import donors as mouths
 from dubbing.generators.rewrite import grain, hearing, shape, voice
 from dubbing.generators.rewrite.bounds import Cloud
 from dubbing.generators.rewrite.crops import Crops, most_frames
-from dubbing.generators.rewrite.interior import SHOWN, Inside, Tones, shut, tones
+from dubbing.generators.rewrite.interior import Inside, Tones, tones
 from dubbing.generators.rewrite.lending import VISIBLE, Here, Lent, fitted, lend, misses
+from dubbing.generators.rewrite.photograph import Photograph
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render, skin_of
-from dubbing.generators.rewrite.steady import calm, carried, settled, steady
+from dubbing.generators.rewrite.steady import carried, settled, steady
 from dubbing.generators.rewrite.transitions import own_lips
 from dubbing.models import Model
+from dubbing.performance.motion import motion_hash
 from dubbing.store import key_of
 
 __all__ = ["Apart", "Rewrite", "RewriteSettings", "ShotPlan"]
 
-_PARTED = 0.035  # of lips that stand so far apart, what is between them would be squeezed into the seam
 _WIDER = 0.03  # by how much more a mouth must open than its donor's for its inside to be all drawn
 
 
@@ -78,10 +80,11 @@ class Rewrite:
     published: ClassVar[tuple[Model, ...]] = ()
     wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
     profits_from_gpu: ClassVar[bool] = False
+    performs: ClassVar[bool] = True
 
     def __init__(self, settings: RewriteSettings, models_folder: str | None = None, *, device: str = "cpu") -> None:
         self.settings = settings
-        self.hash = key_of(self.version, hearing.prior_hash(), self.settings.model_dump())[:12]
+        self.hash = key_of(self.version, hearing.prior_hash(), motion_hash(), self.settings.model_dump())[:12]
 
     @property
     def size_bytes(self) -> int:
@@ -94,7 +97,10 @@ class Rewrite:
         shape.ShapeSpace.load()
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
-        """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
+        """Patches of every frame of `work.spans` and `work.acts`. Raises what `media.read` raises."""
+        if work.still:
+            said = self.settings
+            return Photograph(work, said.delay_s, said.opening, said.ramp_frames).rendered()
         return self._rendered(work, None)
 
     def render_apart(self, work: RenderRequest, gap_s: float, *, shapes: bool) -> Iterator[Rendered]:
@@ -118,7 +124,7 @@ class Rewrite:
         start, middle = work.track.start_frame, (high - low) // 2
         lent = self._lent(work, plan, low, high)
         own = lent.own
-        lenders_T = [[(int(d), 1.0)] for d in lent.path_T] if work.draft or plan.stands else lent.lenders()
+        lenders_T = [[(int(d), 1.0)] for d in lent.path_T] if work.draft else lent.lenders()
         goals_TP2 = plan.goals(low, high, lenders_T)
         lent_by = {int(n): lenders_T[n] for n in np.flatnonzero(here_N)}
         needed = {*lent_by, *(d for lenders in lent_by.values() for d, _ in lenders if d < own)}
@@ -148,12 +154,10 @@ class Rewrite:
             for n, lenders in lent_by.items():
                 target = face(n)
                 parts = [(lender(d, n, target), w) for d, w in lenders]
-                if plan.stands and plan.have_N3[low + n, 0] > _PARTED:
-                    parts = [(replace(target, bgr_HWC=shut(target.bgr_HWC, target.local_P2)), 1.0)]
                 inside = plan.inside(low, n, lent, colours) if colours else None
                 bgr, matte = render(
                     target, goals_TP2[n], parts, inside, grid=8 if work.draft else 16,
-                    grain_of=None if work.draft or work.still else start + low + n,
+                    grain_of=None if work.draft else start + low + n,
                 )  # fmt: skip
                 box = plan.boxes[low + n]
                 if work.draft:
@@ -193,8 +197,6 @@ class ShotPlan:
         full, pose = canonical(track.mesh_NP3)
         rate = float(work.timeline.rate)
         full, pose = steady(full, pose)
-        if work.still:
-            full, pose = calm(full, pose, rate)
         self.mesh_NP2 = apply_pose(full, *pose)[..., :2]
         self.boxes: list[Box] = crop_boxes(self.mesh_NP2, work.picture_wh)
         self.small = self.boxes  # and `mesh_NP2`, `goal_NP2`, `seam_NP2`: in pixels of a picture of half the size
@@ -215,7 +217,7 @@ class ShotPlan:
         if not self.usable_N.any():
             self.usable_N[:] = True
         if apart is None or not apart.shapes:
-            want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N)
+            want_NK = voice.predict(actor, work.wave, times_s - settings.delay_s, work.speech_N, phones=work.phones)
             want_NK[:, 0] *= settings.opening
             if work.actor:
                 fit = actor.fit
@@ -235,7 +237,7 @@ class ShotPlan:
         if self.stands:  # a photograph whose lips are apart closes them all the same
             self.lower_NL3 = shape.parted(self.lower_NL3, want_NK[:, 0])
         self._full_NP3, self._pose, self._want_N = full, pose, want_NK[:, 0]
-        self._spread_PL = _spread(full.mean(0))
+        self._spread_PL = shape.spread(full.mean(0))
         goal = self._face(slice(None), self.lower_NL3)
         # what faces show beside opening and width
         basis = space.synthesis_KD[:2]
@@ -249,7 +251,7 @@ class ShotPlan:
         self.want_N3 = np.stack([wanted[n] for n in names], 1)
         self.turn_N3 = mouths.angles(pose[1])
         self.scale_N = pose[0]
-        lends = work.donors is not None and apart is None and not (work.draft or work.still)
+        lends = work.donors is not None and apart is None and not work.draft
         self.store = mouths.load(work.donors) if lends and work.donors is not None else None
         closed = full.copy()
         closed[:, lower] = actor.rest
@@ -267,8 +269,6 @@ class ShotPlan:
     def lent(self, low: int, high: int, here: Here | None = None) -> Lent:
         """Who lends a mouth to every frame of the stretch. here: what the store's mouths must fit, None for none."""
         part = slice(low, high)
-        if self.stands:
-            return Lent.own_frames(self.have_N3[part])
         return lend(
             self.want_N3[part], self.have_N3[part], self.turn_N3[part], self.turn_N3[part], self._usable(part),
             pose_weight=self.settings.pose_weight, jump=self.settings.jump_cost,
@@ -280,9 +280,8 @@ class ShotPlan:
         """Where the mesh should be in every frame of the stretch, with lips like the lent ones, (T, 478, 2)."""
         part = slice(low, high)
         lower = self.lower_NL3[part]
-        if not self.stands:
-            added = own_lips(self._left_have_NL3[part], self._left_want_NL3[part], lent)
-            lower = shape.parted(lower + added * self.fade_N[part, None, None], self._want_N[part])
+        added = own_lips(self._left_have_NL3[part], self._left_want_NL3[part], lent)
+        lower = shape.parted(lower + added * self.fade_N[part, None, None], self._want_N[part])
         return apply_pose(self._face(part, lower), *(v[part] for v in self._pose))[..., :2]
 
     def _face(self, part: slice, lower_TL3: np.ndarray) -> np.ndarray:
@@ -309,9 +308,8 @@ class ShotPlan:
     def inside(self, low: int, n: int, lent: Lent, colours: Tones) -> Inside | None:
         """What to draw between the lips of a frame of the stretch; None where its donor is open far enough."""
         want, have = self.want_N3[low + n, 0], lent.have_SK[lent.path_T[n], 0]
-        share = 1.0 if self.stands else float(np.clip((want - 1.15 * have) / _WIDER, 0, 1))
-        own = self.stands and float(have) >= SHOWN
-        return Inside(colours, self.seam_NP2[low + n], own, share) if share > 0 else None
+        share = float(np.clip((want - 1.15 * have) / _WIDER, 0, 1))
+        return Inside(colours, self.seam_NP2[low + n], False, share) if share > 0 else None
 
 
 def _sized(bgr_HWC: np.ndarray, box: Box) -> np.ndarray:
@@ -334,10 +332,3 @@ def _stretches(count: int, most: int) -> list[tuple[int, int]]:
     parts = max(1, -(-count // most))
     edges = np.linspace(0, count, parts + 1).round().astype(int)
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-
-
-def _spread(mean_P3: np.ndarray, reach: float = 0.12) -> np.ndarray:
-    """Weights (478, L) that carry the lower face's moves to the points around it, fading over `reach`."""
-    lower = mean_P3[list(LOWER_FACE)]
-    near = np.exp(-0.5 * (np.linalg.norm(mean_P3[:, None] - lower[None], axis=-1) / reach) ** 2)
-    return near / (near.sum(1, keepdims=True) + 0.5)

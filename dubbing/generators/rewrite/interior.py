@@ -14,7 +14,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from dubbing.face import INNER_LIPS, OUTER_LIPS
 
@@ -191,6 +190,8 @@ class _Axes:
 
     def curve(self, points_P2: np.ndarray, u: np.ndarray) -> np.ndarray:
         """How far down a line through points lies at u; level beyond its ends."""
+        from scipy.interpolate import PchipInterpolator  # slow to load, and every command loads this module
+
         at = (points_P2 - self.middle) @ self.turn.T
         x, y = np.maximum.accumulate(at[:, 0] + 1e-3 * np.arange(len(at))), at[:, 1]
         x = x + 1e-6 * np.arange(len(x))

@@ -62,13 +62,6 @@ class Lent:
     at: np.ndarray
     forbidden_TS: np.ndarray | None = None
 
-    @staticmethod
-    def own_frames(have_TK: np.ndarray) -> Lent:
-        """Every frame lends to itself."""
-        count = len(have_TK)
-        return Lent(np.arange(count), have_TK, have_TK, np.zeros(count, int), np.ones(count, bool), count,
-                    np.zeros(0, int))  # fmt: skip
-
     def lenders(self) -> list[list[tuple[int, float]]]:
         """The lenders of every frame with their weights: two where one mouth dissolves into another."""
         return dissolves(self.path_T, self.want_TK, self.have_SK, self.run_S, self.usable_S, self.forbidden_TS)

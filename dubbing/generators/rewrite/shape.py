@@ -18,6 +18,7 @@ from dubbing.models import shipped_arrays
 
 __all__ = [
     "COEFS",
+    "PARTED",
     "PRIOR_FILE",
     "ShapeSpace",
     "learn_space",
@@ -26,9 +27,11 @@ __all__ = [
     "prior_arrays",
     "resting",
     "smoothed",
+    "spread",
 ]
 
 COEFS = 8
+PARTED = 0.035  # of lips that stand so far apart, what is between them would be squeezed into the seam
 PRIOR_FILE = Path(__file__).with_name("prior.npz")
 _PLACE = {point: place for place, point in enumerate(LOWER_FACE)}
 # Inner lip points that touch when the mouth is shut: upper, lower, from one corner to the other.
@@ -179,3 +182,11 @@ def _lips_apart(lower_NL3: np.ndarray, part_N: np.ndarray) -> np.ndarray:
         lower_NL3[:, inner] += sign * half
         lower_NL3[:, outer] += sign * 0.5 * half
     return lower_NL3
+
+
+def spread(face_P3: np.ndarray, reach: float = 0.12) -> np.ndarray:
+    """Weights (478, L) that carry the lower face's moves to the points of a canonical face around it, fading over
+    `reach`."""
+    lower = face_P3[list(LOWER_FACE)]
+    near = np.exp(-0.5 * (np.linalg.norm(face_P3[:, None] - lower[None], axis=-1) / reach) ** 2)
+    return np.asarray(near / (near.sum(1, keepdims=True) + 0.5))

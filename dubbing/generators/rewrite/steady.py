@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import savgol_filter
 
 from dubbing.face import LOWER_FACE, RIGID, apply_pose
 
-__all__ = ["Pose", "calm", "carried", "settled", "steady"]
+__all__ = ["Pose", "carried", "settled", "steady"]
 
 Pose = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Scale (N,), rotation (N, 3, 3) and shift (N, 3) of `face.canonical`."""
 
 _LIPS_NOISE = 2.0  # times the power of the noise of the skull's points: lips are soft and have less to hold on to
-_CALM_SHAPE_S, _CALM_HEAD_S = 0.5, 0.12  # standard deviations of what smooths a photograph's face and head
 _SETTLED_S = 0.1  # standard deviation of what smooths the part of a shape that words do not move
 _MOOD_S = 0.6  # standard deviation of what tells an expression from words
 _CARRIED = 0.5  # how much of the expression stays under other words
@@ -32,6 +30,8 @@ def steady(full_NP3: np.ndarray, pose: Pose) -> tuple[np.ndarray, Pose]:
     The noise is what is taken from points of the skull, which do not move with speech. full_NP3: canonical meshes
     (N, 478, 3).
     """
+    from scipy.signal import savgol_filter  # slow to load, and every command loads this module
+
     if len(full_NP3) < 7:
         return full_NP3, pose
     lower = list(LOWER_FACE)
@@ -53,14 +53,6 @@ def _gain(taken_NP3: np.ndarray, noise: float) -> np.ndarray:
     """How much of what was taken is given back, (N,), 0..1."""
     power = (taken_NP3[..., :2] ** 2).mean((1, 2))
     return np.asarray(np.maximum(0, 1 - noise / np.maximum(power, 1e-15)))
-
-
-def calm(full_NP3: np.ndarray, pose: Pose, rate: float) -> tuple[np.ndarray, Pose]:
-    """The face of a photograph: one expression, on a head that moves slowly if at all. rate: frames a second."""
-    usual = np.median(full_NP3, axis=0)
-    full = usual + gaussian_filter1d(full_NP3 - usual, _CALM_SHAPE_S * rate, axis=0, mode="nearest")
-    scale, rotation, shift = (gaussian_filter1d(v, _CALM_HEAD_S * rate, axis=0, mode="nearest") for v in pose)
-    return full, (scale, _turned(rotation), shift)
 
 
 def settled(left_NL3: np.ndarray, rate: float) -> np.ndarray:

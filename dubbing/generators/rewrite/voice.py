@@ -20,11 +20,12 @@ from scipy.ndimage import gaussian_filter1d
 
 from dubbing.errors import ModelError
 from dubbing.face import LOWER_FACE
-from dubbing.generators.rewrite import fitting
+from dubbing.generators.rewrite import fitting, visemes
 from dubbing.generators.rewrite.fitting import Fit
 from dubbing.generators.rewrite.hearing import STEP_HZ, Prior, prior_hash
 from dubbing.generators.rewrite.minutes import Minutes, Stretch, clearest, joined
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, lower_of, resting, smoothed
+from dubbing.phones import Phone
 from dubbing.sound import at_times
 
 __all__ = [
@@ -181,22 +182,27 @@ def predict(
     *,
     prior: Prior | None = None,
     hears_TF: np.ndarray | None = None,
+    phones: Sequence[Phone] = (),
 ) -> np.ndarray:
     """Wanted coefficients at any frame times, float64 (N, COEFS); see `ShapeSpace.decode`.
 
     wave: float32 mono 16 kHz, any voice, sample 0 at time 0; times_s: (N,), middles of the frames, rising;
-    speech_N: bool, where this face speaks; hears_TF: `heard` of that wave, where it is known. Exactly 0 (rest) in
-    silence, but for the RISE_S before and FALL_S after speech in which the mouth opens and shuts.
+    speech_N: bool, where this face speaks; hears_TF: `heard` of that wave, where it is known; phones: what is said in
+    it, in seconds of that wave, where that is known: then lips are shut at each p, b and m. Exactly 0 (rest) in silence, but for the RISE_S before and FALL_S after speech in which the mouth opens and shuts.
     """
     times, speech = np.asarray(times_s, np.float64), np.asarray(speech_N, bool)
     if not speech.any() or not len(wave):
         return np.zeros((len(times), COEFS))
     hears = heard(prior or Prior.load(), wave) if hears_TF is None else hears_TF
+    if phones:
+        hears = visemes.told(hears, phones)
     # Which frame shows at each step.
     frame = np.searchsorted((times[1:] + times[:-1]) / 2, np.arange(len(hears)) / STEP_HZ)
     said = actor.fit.say(hears, speech[frame])
     said[:, 0] *= 1 - actor.fit.closes * closing(hears)
     coef = at_times(said, times, STEP_HZ)
+    if phones:
+        coef[:, 0] *= visemes.open_at(phones, times)
     # Rounded, so that the last bits of a matrix product on another machine do not change a patch.
     return np.asarray(np.round(coef * _envelope(times, speech)[:, None], 6)) + 0.0
 

@@ -20,6 +20,8 @@ RECIPES: dict[str, tuple[str, str]] = {
     "wav2lip": ("dubbing.train.recipes.wav2lip", "Wav2Lip"),
     "spt_wav2lip": ("dubbing.train.recipes.spt_wav2lip", "SptWav2Lip"),
     "speech_gan": ("dubbing.train.recipes.speech_gan", "SpeechGAN"),
+    "sadtalker_exp": ("dubbing.train.recipes.sadtalker_exp", "SadTalkerExp"),
+    "sadtalker_pose": ("dubbing.train.recipes.sadtalker_pose", "SadTalkerPose"),
     "lipgan": ("dubbing.train.recipes.lipgan", "LipGAN"),
 }
 

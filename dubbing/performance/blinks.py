@@ -1,49 +1,60 @@
-"""Idle motion of a photograph: eyes that blink, and a head that is never quite still.
+"""Eyes that blink: when, by what is said, and how lids look that no photograph shows shut.
 
-The head is the photograph's own pixels, bent a little by a smooth map; the lid is painted of the skin around
-the eye, because a photograph shows it under lashes that would smear. The moments are drawn at random, seeded by
-the picture's content, so the same photograph moves the same way every time. It knows no sound, no mouth and no file.
+People blink where it costs the listener nothing: as a phrase ends and in pauses (Condon and Ogston 1967, Nakano and
+Kitazawa 2010), 8 to 25 times a minute when they talk. The lid is painted of the skin around the eye, because a
+photograph shows it under lashes that would smear. Knows no head that moves, no mouth and no file.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-__all__ = ["Blinks", "Sway", "blink_times"]
+from dubbing.performance.speech import Heard
+
+__all__ = ["Eyes", "blink_times", "shut_at"]
 
 # Lids from one corner of the eye to the other, and the lower edge of the brow above; right eye, left eye.
 _UPPER = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
 _LOWER = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 _BROW = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))
-_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-         152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
-_FIRST_S, _BETWEEN_S = (1.0, 3.0), (3.0, 6.0)
+_FIRST_S = (0.8, 2.5)
+_USUAL_S, _SPREAD = 3.6, 0.4  # between blinks: the median, and the spread of its logarithm
+_LEAST_S, _MOST_S = 1.3, 6.5
+_DRAWN_S = 1.4  # a phrase that ends so near draws a blink to it
+_AFTER_S = (-0.08, 0.14)  # of a phrase's end
 _DOWN_S, _UP_S = 0.06, 0.09  # plus one frame fully shut: 0.19 s at 25 frames a second
-_STEP = 8  # px, the grid that the head's map is worked out on
-# Degrees of turn, nod and tilt at most; each wanders by three slow waves.
-_TURN, _NOD, _TILT = 1.6, 0.9, 0.9
-_SLOWEST_HZ, _FASTEST_HZ = 0.07, 0.32
-_EASE_S = 1.5  # the film begins with the photograph as it is
 
 
 def _seed(*parts: bytes) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(b"".join(parts)).digest()[:8], "big"))
 
 
-def blink_times(rng: np.random.Generator, until_s: float) -> np.ndarray:
-    """The times at which blinks begin, float64 seconds, increasing."""
+def blink_times(heard: Heard, until_s: float, seed: int) -> np.ndarray:
+    """The times at which blinks begin, float64 seconds, increasing, before until_s: where phrases end, or between."""
+    rng = np.random.default_rng(seed)
+    ends = np.array([end for _, end in heard.phrases])
     times = [float(rng.uniform(*_FIRST_S))]
     while times[-1] < until_s:
-        times.append(times[-1] + float(rng.uniform(*_BETWEEN_S)))
+        gap = float(np.clip(_USUAL_S * np.exp(_SPREAD * rng.standard_normal()), _LEAST_S, _MOST_S))
+        due, shift = times[-1] + gap, float(rng.uniform(*_AFTER_S))
+        near = ends[(np.abs(ends - due) < _DRAWN_S) & (ends > times[-1] + _LEAST_S)]
+        if len(near):
+            due = float(near[np.argmin(np.abs(near - due))]) + shift
+        times.append(due)
     return np.array([t for t in times if t < until_s])
 
 
-def _shut(since_s: float, frame_s: float) -> float:
-    """How far the lids are down, 0..1, `since_s` after a blink began."""
+def shut_at(times_s: np.ndarray, at_s: float, frame_s: float) -> float:
+    """How far the lids are down at a time, 0..1. times_s: when blinks begin; frame_s: how long a frame lasts."""
+    before = int(np.searchsorted(times_s, at_s, side="right"))
+    if not before:
+        return 0.0
+    since_s = at_s - float(times_s[before - 1])
     down = np.clip(since_s / _DOWN_S, 0, 1)
     up = np.clip((since_s - _DOWN_S - frame_s) / _UP_S, 0, 1)
     return float(_ease(down) * (1 - _ease(up)))
@@ -54,38 +65,26 @@ def _ease(x: np.ndarray | float) -> np.ndarray:
     return np.asarray(x * x * (3 - 2 * x))
 
 
-class Blinks:
-    """The eyes of every face in a photograph. bgr_HWC: uint8; meshes: (478, 3) pixels each."""
+class Eyes:
+    """The eyes of one face. bgr_HWC: uint8, a picture of it; mesh_P2: (478, 2) pixels of that picture."""
 
-    def __init__(self, bgr_HWC: np.ndarray, meshes: list[np.ndarray]) -> None:
-        self._still = bgr_HWC
-        self._eyes = [[_Eye.of(bgr_HWC, m, side) for side in (0, 1)] for m in meshes]
-        self._known_s = 0.0
-        self._rngs = [_seed(bgr_HWC.tobytes(), bytes([n % 256])) for n in range(len(meshes))]
-        self._times = [np.zeros(0) for _ in meshes]
+    def __init__(self, bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> None:
+        self._eyes = [_Eye.of(bgr_HWC, mesh_P2, side) for side in (0, 1)]
 
-    def at(self, time_s: float, frame_s: float) -> np.ndarray:
-        """The photograph with its lids as they stand at a time, uint8 (H, W, 3): itself where none is down."""
-        if time_s >= self._known_s:  # drawn anew from the same seeds, further
-            self._known_s = max(60.0, 4 * time_s)
-            states = [rng.bit_generator.state for rng in self._rngs]
-            self._times = [blink_times(rng, self._known_s) for rng in self._rngs]
-            for rng, state in zip(self._rngs, states, strict=True):
-                rng.bit_generator.state = state
-        out = self._still
-        for eyes, times in zip(self._eyes, self._times, strict=True):
-            before = times[times <= time_s]
-            shut = _shut(time_s - before[-1], frame_s) if len(before) else 0.0
-            if shut > 0.01:
-                out = out.copy() if out is self._still else out
-                for eye in eyes:
-                    eye.close(out, shut)
-        return out
+    @property
+    def boxes(self) -> Sequence[tuple[int, int, int, int]]:
+        """What may change, (x, y, width, height) of each eye."""
+        return [(e.x, e.y, e.reach_HW.shape[1], e.reach_HW.shape[0]) for e in self._eyes]
+
+    def close(self, out_HWC: np.ndarray, shut: float) -> None:
+        """Draw the lids over the eyes of a picture of the same place, in place. shut: 0..1, above 0."""
+        for eye in self._eyes:
+            eye.close(out_HWC, shut)
 
 
 @dataclass(frozen=True, eq=False)
 class _Eye:
-    """One eye as it looks shut. lid_HWC: float, a crop of the photograph at (x, y) with skin where the eye and its
+    """One eye as it looks shut. lid_HWC: float, a crop of the picture at (x, y) with skin where the eye and its
     lashes were; reach_HW: 0..1, where it may be laid at all; down_HW: each pixel's place down the eye, in pixels turned
     to its corners; upper_HW, gap_HW: where the upper lid is there, and how far it has to go; dark: colour of lashes."""
 
@@ -182,58 +181,3 @@ def _curve(points_P2: np.ndarray, u: np.ndarray) -> np.ndarray:
     if len(x) < 2:
         return np.full(u.shape, float(y[0]))
     return np.asarray(PchipInterpolator(x, y)(np.clip(u, x[0], x[-1])))
-
-
-class Sway:
-    """A head that turns, nods and tilts slowly about the neck; the background beside it gives way smoothly.
-
-    bgr_HWC: the photograph; mesh: (478, 3) pixels of the face that moves.
-    """
-
-    def __init__(self, bgr_HWC: np.ndarray, mesh: np.ndarray) -> None:
-        self._size = height, width = bgr_HWC.shape[:2]
-        rng = _seed(bgr_HWC.tobytes(), b"sway")
-        self._waves = [
-            (rng.uniform(_SLOWEST_HZ, _FASTEST_HZ, 3), rng.uniform(0, 2 * np.pi, 3), rng.uniform(0.4, 1.0, 3))
-            for _ in range(3)
-        ]
-        oval = mesh[list(_OVAL), :2]
-        face_h, face_w = float(np.ptp(oval[:, 1])), float(np.ptp(oval[:, 0]))
-        centre = oval.mean(0)
-        chin = oval.max(0)[1]
-        rows, cols = np.arange(0, height + _STEP, _STEP), np.arange(0, width + _STEP, _STEP)
-        x, y = np.meshgrid(cols.astype(np.float64), rows.astype(np.float64))
-        self._x, self._y = x - centre[0], y - (chin + 0.35 * face_h)
-        radius = np.hypot((x - centre[0]) / (0.85 * face_w), (y - centre[1] + 0.15 * face_h) / (0.95 * face_h))
-        # full weight over head and hair, 0 from 2.5 times their size on and at the picture's edges
-        weight = 1 - _ease((radius - 0.9) / 1.5)
-        inset = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
-        self._weight = weight * _ease(inset / (0.5 * face_w))
-        # how far the surface stands out towards the camera: a dome over the head
-        self._out = 0.55 * face_w * np.exp(-1.1 * radius**2)
-
-    def angles(self, time_s: float) -> tuple[float, float, float]:
-        """Turn, nod and tilt at a time, in radians."""
-        ease = float(_ease(time_s / _EASE_S))
-        values = [
-            float((size * np.sin(2 * np.pi * hz * time_s + phase)).sum() / size.sum())
-            for hz, phase, size in self._waves
-        ]
-        turn, nod, tilt = (ease * float(np.radians(m)) * v for m, v in zip((_TURN, _NOD, _TILT), values, strict=True))
-        return turn, nod, tilt
-
-    def move(self, bgr_HWC: np.ndarray, time_s: float) -> np.ndarray:
-        """A picture of the photograph's size with the head where it is at a time."""
-        turn, nod, tilt = self.angles(time_s)
-        dx = turn * self._out - tilt * self._y
-        dy = nod * self._out + tilt * self._x
-        grid = np.stack([dx, dy], -1) * self._weight[..., None]
-        height, width = self._size
-        to_grid = np.array([[1 / _STEP, 0, 0], [0, 1 / _STEP, 0]], np.float32)
-        move = cv2.warpAffine(
-            grid.astype(np.float32), to_grid, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
-        x = np.arange(width, dtype=np.float32) - move[..., 0]
-        y = np.arange(height, dtype=np.float32)[:, None] - move[..., 1]
-        return cv2.remap(bgr_HWC, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)

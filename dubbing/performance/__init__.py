@@ -1,0 +1,10 @@
+"""How a photographed face performs beside its mouth: head, lids and brows, drawn from the sound.
+
+Rooms, one subject each: `speech` (how loud, where stressed, where phrases end), `motion` (the head's pose over time),
+`blinks` (when lids fall, and how they look), `brows` (when they rise, and the bend that raises them), `head` (the
+map that moves head, hair and neck). None of them knows a mouth, a shot or a file of a run.
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []

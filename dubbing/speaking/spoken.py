@@ -1,0 +1,493 @@
+"""The sound of a dub that is given as text: made once, before a job is planned, and from then on a dub like any other.
+
+    OUT/<title>/<language>/speech-<key>/speech.flac   48 kHz, mono; as long as the film, of a photograph as the speech
+                                        phones.json   when which phone is said
+                                        result.json   by which voice, at which rates
+
+Its key is made of the words, the voice with its package and weights, and the settings: where nothing of these changed,
+nothing is spoken again. The words themselves are written nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dubbing import media
+from dubbing.analysis import dialogue
+from dubbing.analysis.lines import SpokenLine, read_lines
+from dubbing.analysis.speech import Listener, samples16, speech_ranges
+from dubbing.clock import samples_at
+from dubbing.config import Config
+from dubbing.errors import InputError, ManifestError, several
+from dubbing.manifest import Dub, Manifest, Original, Title
+from dubbing.phones import Phone, Phones, packed
+from dubbing.remote import Uri, place
+from dubbing.sound import RATE_HZ as HEARD_HZ
+from dubbing.speaking import Break, Passage, Speech, Synthesiser, Voice, Words, chosen, load
+from dubbing.speaking.marks import is_marked, written
+from dubbing.speaking.slots import Slot, TooLong, apart, said_within
+from dubbing.store import RESULT, Store, key_of
+
+__all__ = ["Spoken", "any_written", "speak"]
+
+VERSION = 1  # raise it when the same words would sound different
+RATE_HZ = 48_000
+SOUND, PHONES = "speech.flac", "phones.json"
+_AT_ONCE = 16  # passages that are spoken together
+_LOUD, _MOST = 0.08, 0.9  # root mean square and peak of a passage that is said, of full scale
+_EDGE_S = 0.004
+_TAIL_S = 0.25  # after the last word of a photograph
+_LISTENS_S = 60  # to so much of a film at once, for where somebody first speaks
+_MOST_LETTERS = 2_000_000
+_LISTS = (".srt", ".vtt", ".csv", ".tsv", ".ttml", ".dfxp", ".itt", ".xml")
+
+
+@dataclass
+class Spoken:
+    """manifest: with a sound for every dub; notes: who speaks, and what is left out; problems: why dubs have no sound,
+    which are left out of the manifest; a title without any dub is left out too."""
+
+    manifest: Manifest
+    notes: list[str] = field(default_factory=list)
+    problems: list[InputError] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Script:
+    """What is said. passages: in order, pauses among them; slots: or lines with times; file: of these, where it names
+    characters."""
+
+    passages: tuple[Passage, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    file: Path | Uri | None = None
+    left_out: tuple[str, ...] = ()
+    emphasised: bool = False
+
+    @property
+    def plain(self) -> Any:
+        """All of it as plain values, for a key."""
+        rows: list[Any] = [(float(s.start_s), float(s.end_s), _plain(s.passage)) for s in self.slots]
+        return rows or [_plain(p) for p in self.passages]
+
+
+def any_written(manifest: Manifest) -> bool:
+    """Whether any dub is still to be spoken."""
+    return any(dub.spoken for title in manifest.titles for dub in title.dubs)
+
+
+def speak(
+    manifest: Manifest, store: Store, config: Config, *, into: Path | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Spoken:  # fmt: skip
+    """Make the sounds of all dubs that are given as text. What is spoken already is found in the output folder.
+
+    into: a folder for what is not, instead of the output folder, which then stays as it is; on_progress(done, of): so
+    many of so many sentences are said, dub by dub. What is wrong is in `Spoken.problems`. Raises OutputError.
+    """
+    made = Spoken(manifest)
+    titles = []
+    for i, title in enumerate(manifest.titles):
+        dubs = []
+        for j, dub in enumerate(title.dubs):
+            if not dub.spoken:
+                dubs.append(dub)
+                continue
+            try:
+                one, notes = _Dub(title, dub, store, config, into, on_progress).made()
+                dubs.append(one)
+                made.notes += [f"{title.id}/{dub.language}: {note}" for note in notes]
+            except InputError as e:
+                key = "voice" if "voice" in str(e) and dub.voice else "text" if dub.text is not None else "lines"
+                at = manifest.place("titles", i, "dubs", j, *(e.at or (key,)))
+                made.problems.append(type(e)(store.copies.named(f"{at}: {e}")))
+        if dubs:
+            titles.append(title.model_copy(update={"dubs": dubs}))
+    made.manifest = manifest.model_copy(update={"titles": titles})
+    return made
+
+
+class _Dub:
+    """One dub, being spoken."""
+
+    def __init__(
+        self, title: Title, dub: Dub, store: Store, config: Config, into: Path | None,
+        on_progress: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
+        self._title, self._dub, self._store, self._config = title, dub, store, config
+        self._into, self._tell = into, on_progress
+        self._film = store.local(title.video)
+        self._still = media.is_photograph(self._film)
+
+    def made(self) -> tuple[Dub, list[str]]:
+        """The dub with its sound, and notes. Raises InputError."""
+        voice = chosen(self._dub.voice, self._dub.language, self._config.models.folder)
+        speaker = load(voice.synthesiser, self._config.models.folder)
+        script = self._script(speaker)
+        begins_s, lasts_s = (Fraction(0), None) if self._still else self._film_of(script)
+        settings = self._config.speaking
+        key = key_of(
+            "speech", VERSION, script.plain, voice.name, speaker.version(voice.own_name), settings.model_dump(),
+            str(begins_s), str(lasts_s),
+        )  # fmt: skip
+        name = f"speech-{key[:12]}"
+        folder = self._store.dub(self._title.id, self._dub.language) / name
+        if self._into is None or self._store.done(folder):
+            if not self._store.done(folder):
+                with self._store.commit(folder) as part:
+                    self._write(part, speaker, voice, script, begins_s, lasts_s)
+            at: Path | Uri = place(self._store.shown(folder))
+            at = at if isinstance(at, Uri) else at.absolute()
+        else:
+            at = folder = self._into / self._title.id / self._dub.language / name
+            folder.mkdir(parents=True)
+            self._write(folder, speaker, voice, script, begins_s, lasts_s)
+        return self._heard(script, at), self._notes(folder, speaker, voice, script)
+
+    def _heard(self, script: _Script, at: Path | Uri) -> Dub:
+        own = None if self._dub.text is None else self._dub.lines
+        return self._dub.model_copy(
+            update={
+                "audio": at / SOUND,
+                "phones": at / PHONES,
+                "text": None,
+                "voice": None,
+                "lines": own or script.file,
+            }
+        )
+
+    def _notes(self, folder: Path, speaker: Synthesiser, voice: Voice, script: _Script) -> list[str]:
+        notes = []
+        if self._dub.voice is None:
+            notes.append(f"spoken by {voice.name}, the best voice that is there; 'voice' names another.")
+        told: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            told = json.loads(self._store.read_bytes(folder / RESULT))
+        if script.slots and (rates := told.get("rates")):
+            notes.append(
+                f"{several(len(script.slots), 'line')} said at {rates[0]:g} to {rates[1]:g} times the voice's rate."
+            )
+        if script.emphasised and not speaker.emphasis:
+            notes.append(f"the voice {voice.name} stresses no words; `emphasis` is left out.")
+        if script.left_out:
+            notes.append(f"marks of SSML that mean nothing here are left out: {', '.join(script.left_out)}.")
+        return notes
+
+    # -- what is said ------------------------------------------------------------------------
+
+    def _script(self, speaker: Synthesiser) -> _Script:
+        source = self._dub.text if self._dub.text is not None else self._dub.lines
+        if isinstance(source, Path | Uri):
+            path = self._store.local(source)
+            text = _read(path, source)
+            if path.suffix.lower() in _LISTS[:-1] or "-->" in text or (path.suffix.lower() == ".xml" and "<tt" in text):
+                return self._list(path, source, speaker)
+        else:
+            text = str(source)
+        found = written(text)
+        if not any(c.isalnum() for c in found.words):
+            raise ManifestError("the text is empty: there is no word in it; write what is to be said.")
+        if found.passages and self._dub.lines is not None and not self._lines_are_bare():
+            raise ManifestError(
+                f"the text has no times, and {self._dub.lines.name} has: write text: {self._dub.lines.name}, so that "
+                "each line is said in its time."
+            )
+        passages = tuple(_unstressed(p) if not speaker.emphasis else p for p in found.passages)
+        return _Script(passages, left_out=found.left_out, emphasised=found.emphasised)
+
+    def _lines_are_bare(self) -> bool:
+        """Whether the dub's list of lines has no words, but says who speaks when."""
+        assert self._dub.lines is not None
+        try:
+            return not any(line.text for line in self._read_list(self._store.local(self._dub.lines)))
+        except ManifestError:
+            return True
+
+    def _read_list(self, path: Path) -> tuple[SpokenLine, ...]:
+        video = None if self._still else media.probe(self._film).video
+        rate = video.rate if video else Fraction(self._title.still.rate if self._title.still else 25)
+        return read_lines(path, rate, video.start_tc if video else None, tuple(self._title.cast or ()), as_text=True)
+
+    def _list(self, path: Path, source: Path | Uri, speaker: Synthesiser) -> _Script:
+        lines = self._read_list(path)
+        slots = []
+        for n, line in enumerate(lines, 1):
+            text = line.text.strip().strip("-–— \n")
+            if not any(c.isalnum() for c in text) or (text[:1], text[-1:]) in (("[", "]"), ("(", ")"), ("♪", "♪")):
+                continue  # a sound that is named, or a song
+            passage = written(text, whole=True).passages[0] if not is_marked(text) else (Words(text),)
+            slots.append(Slot(n, line.start_s, line.end_s, _unstressed(passage)))
+        if not slots:
+            raise ManifestError(f"{source.name} has no line with words in it; write what is to be said.")
+        if slots[0].start_s < 0:
+            raise ManifestError(f"line {slots[0].number} of {source.name} begins before the film; correct its times.")
+        for one, after in zip(slots, slots[1:], strict=False):
+            if after.start_s <= one.start_s:
+                raise ManifestError(
+                    f"lines {one.number} and {after.number} of {source.name} begin at one time "
+                    f"({_clock(one.start_s)}), and one voice says one after the other; give each its own time."
+                )
+        named = any(line.character for line in lines)
+        return _Script(slots=tuple(apart(slots)), file=source if named else None)
+
+    def _film_of(self, script: _Script) -> tuple[Fraction, Fraction]:
+        """Where speech without times begins in a film, and how long the film is, seconds."""
+        info = media.probe(self._film)
+        if info.video is None:
+            raise ManifestError(f"{self._title.video} has no video stream; 'video' must be a film.", at=())
+        lasts_s = media.timeline(self._film).duration
+        if script.slots:
+            late = next((s for s in script.slots if s.end_s > lasts_s), None)
+            if late is not None:
+                raise ManifestError(
+                    f"line {late.number} ({_clock(late.start_s)} to {_clock(late.end_s)}) ends after the film, which "
+                    f"lasts {_clock(lasts_s)}; correct its times."
+                )
+            return Fraction(0), lasts_s
+        own = self._title.original or Original()
+        path = self._store.local(own.dialogue) if own.dialogue else self._film
+        if own.dialogue is None and not info.audio:
+            return Fraction(0), lasts_s
+        return _first_speech(path, own), lasts_s
+
+    # -- saying it ---------------------------------------------------------------------------
+
+    def _write(
+        self, folder: Path, speaker: Synthesiser, voice: Voice, script: _Script, begins_s: Fraction,
+        lasts_s: Fraction | None,
+    ) -> None:  # fmt: skip
+        """Fill a folder. Raises ManifestError where it does not fit."""
+        phones: list[Phone] = []
+        rates: list[float] = []
+        exact = True
+        with _Track(folder / SOUND) as track:
+            said = self._in_slots(speaker, voice, script, rates) if script.slots else self._on(
+                speaker, voice, script, begins_s, lasts_s, rates)  # fmt: skip
+            for at, one in said:
+                track.say(at, _level(one))
+                phones += [Phone(p.symbol, p.start_s + at / RATE_HZ, p.end_s + at / RATE_HZ) for p in one.phones]
+                exact = exact and one.times == "exact"
+            tail = track.samples + round(_TAIL_S * RATE_HZ)
+            if script.slots:
+                tail = max(track.samples, samples_at(script.slots[-1].end_s, RATE_HZ))
+            track.until(tail if lasts_s is None else samples_at(lasts_s, RATE_HZ))
+        (folder / PHONES).write_bytes(packed(Phones(tuple(_in_order(phones)), "exact" if exact else "spread")))
+        told = {
+            "schema": "dub.speech.1", "voice": voice.name, "version": speaker.version(voice.own_name),
+            "language": self._dub.language, "rates": [min(rates), max(rates)], "phones": len(phones),
+        }  # fmt: skip
+        (folder / RESULT).write_text(json.dumps(told) + "\n", encoding="utf-8")
+
+    def _in_slots(
+        self, speaker: Synthesiser, voice: Voice, script: _Script, rates: list[float]
+    ) -> Iterator[tuple[int, Speech]]:
+        long: list[TooLong] = []
+        how = self._config.speaking
+        for first in range(0, len(script.slots), _AT_ONCE):
+            slots = script.slots[first : first + _AT_ONCE]
+            said, at, misfits = said_within(speaker, voice.own_name, slots, how.slowest, how.fastest)
+            long += misfits
+            rates += at
+            for slot, one in zip(slots, said, strict=True):
+                if not long:
+                    yield samples_at(slot.start_s, RATE_HZ), one
+            self._tell(min(first + _AT_ONCE, len(script.slots)), len(script.slots))
+        if long:
+            slot = long[0].slot
+            more = f" (and {several(len(long) - 1, 'line')} more)" if len(long) > 1 else ""
+            raise ManifestError(
+                f"line {slot.number} ({_clock(slot.start_s)} to {_clock(slot.end_s)}) needs {long[0].needs_s:.1f} s at "
+                f"the fastest rate ({how.fastest:g}) and has {slot.lasts_s:.1f} s{more}; shorten it, give it more "
+                "time, or raise speaking.fastest."
+            )
+
+    def _on(
+        self, speaker: Synthesiser, voice: Voice, script: _Script, begins_s: Fraction, lasts_s: Fraction | None,
+        rates: list[float],
+    ) -> Iterator[tuple[int, Speech]]:  # fmt: skip
+        """One passage after the other; as much faster as a film needs."""
+        fastest = self._config.speaking.fastest
+        rate, room_s = 1.0, None if lasts_s is None else float(lasts_s - begins_s)
+        if room_s is not None:  # how long it would be
+            needs_s = self._length(speaker, voice, script, 1.0)
+            if needs_s > room_s:
+                rate = min(fastest, max(1.02 * needs_s / room_s, 1.0))
+                needs_s = self._length(speaker, voice, script, rate)
+                if needs_s > room_s and rate < fastest:
+                    rate = fastest
+                    needs_s = self._length(speaker, voice, script, rate)
+                if needs_s > room_s:
+                    raise ManifestError(
+                        f"the text needs {needs_s:.1f} s at the fastest rate ({fastest:g}), and the film has "
+                        f"{room_s:.1f} s from its first line at {_clock(begins_s)}; shorten the text, or raise "
+                        "speaking.fastest."
+                    )
+        rates.append(round(rate, 3))
+        at = samples_at(begins_s, RATE_HZ)
+        pause_s = 0.0
+        for one in self._passages(speaker, voice, script, rate, tells=True):
+            if isinstance(one, Break):
+                pause_s = max(pause_s, one.seconds)
+                continue
+            at += round(pause_s * RATE_HZ)
+            yield at, one
+            at, pause_s = at + _samples(one), 0.0
+
+    def _length(self, speaker: Synthesiser, voice: Voice, script: _Script, rate: float) -> float:
+        """Seconds of all of it."""
+        said = list(self._passages(speaker, voice, script, rate))
+        while said and isinstance(said[-1], Break):
+            said.pop()
+        return sum(one.seconds if isinstance(one, Break) else _samples(one) / RATE_HZ for one in said)
+
+    def _passages(
+        self, speaker: Synthesiser, voice: Voice, script: _Script, rate: float, *, tells: bool = False
+    ) -> Iterator[Speech | Break]:
+        for first in range(0, len(script.passages), _AT_ONCE):
+            part = script.passages[first : first + _AT_ONCE]
+            words = [p for p in part if any(isinstance(one, Words) for one in p)]
+            said = iter(speaker.speak(words, voice.own_name, [rate] * len(words)) if words else ())
+            for passage in part:
+                if any(isinstance(one, Words) for one in passage):
+                    yield next(said)
+                else:
+                    yield from (one for one in passage if isinstance(one, Break))
+            if tells:
+                self._tell(min(first + _AT_ONCE, len(script.passages)), len(script.passages))
+
+
+class _Track:
+    """A sound that grows; silence where nothing is said. A context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = media.ClipWriter(path, sample_rate_hz=RATE_HZ, channels=1)
+        self.samples = 0
+
+    def __enter__(self) -> _Track:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(self, *about: Any) -> None:
+        self._writer.__exit__(*about)
+
+    def until(self, at: int) -> None:
+        """Silence up to a sample."""
+        while self.samples < at:
+            count = min(at - self.samples, RATE_HZ)
+            self._writer.sound(np.zeros(count, np.float32))
+            self.samples += count
+
+    def say(self, at: int, wave: np.ndarray) -> None:
+        self.until(at)
+        if len(wave):
+            self._writer.sound(wave)
+            self.samples += len(wave)
+
+
+def _samples(one: Speech) -> int:
+    """How many it will have at RATE_HZ."""
+    return -(-len(one.samples) * RATE_HZ // one.rate_hz)
+
+
+def _level(one: Speech) -> np.ndarray:
+    """Its samples at RATE_HZ, float32, as loud as every passage is, and soft at both ends."""
+    from scipy.signal import resample_poly
+
+    if not len(one.samples):
+        return np.zeros(0, np.float32)
+    common = int(np.gcd(RATE_HZ, one.rate_hz))
+    wave = resample_poly(one.samples.astype(np.float64), RATE_HZ // common, one.rate_hz // common)[: _samples(one)]
+    loud, peak = np.sqrt(np.mean(wave**2)), np.abs(wave).max()
+    wave *= min(_LOUD / max(loud, 1e-6), _MOST / max(peak, 1e-6))
+    ramp = np.linspace(0, 1, min(round(_EDGE_S * RATE_HZ), len(wave)))
+    wave[: len(ramp)] *= ramp
+    wave[len(wave) - len(ramp) :] *= ramp[::-1]
+    return wave.astype(np.float32)
+
+
+def _in_order(phones: Sequence[Phone]) -> Iterator[Phone]:
+    """None begins before the last one ends."""
+    before = 0.0
+    for p in phones:
+        start = max(p.start_s, before)
+        if p.end_s - start > 1e-3:
+            yield Phone(p.symbol, start, p.end_s)
+            before = p.end_s
+
+
+def _unstressed(passage: Passage) -> Passage:
+    """The same words without emphasis, in as few pieces as the pauses leave."""
+    found: list[Words | Break] = []
+    for one in passage:
+        last = found[-1] if found else None
+        if isinstance(one, Words) and isinstance(last, Words):
+            found[-1] = Words(f"{last.text} {one.text}")
+        else:
+            found.append(Words(one.text) if isinstance(one, Words) else one)
+    return tuple(found)
+
+
+def _plain(passage: Passage) -> list[Any]:
+    return [one.seconds if isinstance(one, Break) else [one.text, one.emphasis] for one in passage]
+
+
+def _read(path: Path, named: Path | Uri) -> str:
+    """The text in a file. Raises ManifestError."""
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise ManifestError(f"there is no file {named}; 'text' names a file of words, or is the words.") from e
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise ManifestError(f"{named} is no text in UTF-8; save it as UTF-8.") from e
+    if len(text) > _MOST_LETTERS:
+        raise ManifestError(f"{named} has {len(text)} letters; {_MOST_LETTERS} are the most that is spoken at once.")
+    if not text.strip():
+        raise ManifestError(f"{named} is empty; write what is to be said into it.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _first_speech(path: Path, own: Original) -> Fraction:
+    """Where somebody first speaks in a sound, seconds; 0 where nobody does."""
+    listener = Listener()
+    heard = dialogue.choose(path, media.probe(path), listener, track=own.track, channels=own.channels).chosen
+    listener.begin()
+    waves: list[np.ndarray] = []
+    chance: list[float] = []
+    before = 0
+    blocks = media.sound_blocks(
+        path, HEARD_HZ, align_to_video=own.dialogue is None, stream_index=heard.stream, channels=heard.channels
+    )
+    for block in _ended(blocks):
+        if block is not None:
+            waves.append(samples16(block))
+            chance += listener.hear(block)
+        if block is None or sum(map(len, waves)) > _LISTENS_S * HEARD_HZ:
+            wave = np.concatenate(waves) if waves else np.zeros(0, np.int16)
+            found = speech_ranges(wave, np.array(chance, np.float32)) if len(wave) else ()
+            if len(found):
+                return Fraction(before + int(found[0][0]), HEARD_HZ)
+            before += len(wave)
+            waves, chance = [], []
+    return Fraction(0)
+
+
+def _ended(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray | None]:
+    yield from blocks
+    yield None
+
+
+def _clock(time_s: Fraction) -> str:
+    """`00:00:31.20`."""
+    hundredths = int(time_s * 100 + Fraction(1, 2))
+    return (
+        f"{hundredths // 360_000:02d}:{hundredths // 6000 % 60:02d}:{hundredths // 100 % 60:02d}.{hundredths % 100:02d}"
+    )
