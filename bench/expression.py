@@ -5,13 +5,14 @@
 
 MEDIA: the folder of test media. Of each photograph in `stills` and each emotion at full strength, onto the neutralised
 face: how much of the asked units is found when the mesh is looked for anew in the edited picture (1: all), and how much
-of others, on average and at worst; the same for what units are read off (corners, brows, lids): slope and correlation
-of what is found on what was asked, and what is found where nothing was asked, in thousandths of the distance between
-the eyes. How far the face descriptor moves (extra `identity`), as a part of the mean distance between different people
-of the same photographs: `same` is 1 less that part. Then the bias of an expression on speech: one sentence said by two
-photographs of one face, both as they are and both neutralised, and how their openings, found anew in the rendered
-frames, correlate. --sheet: a PNG of all faces. --picture: instead of measuring, the picture of docs/expression.md, of
-the demo's photograph (extra `demo`).
+of others, on average and at worst, and the same as the optical flow between the two pictures has it (DIS, Kroeger et
+al. 2016), read at the mesh's points, which sees brows, cheeks and nose too; the same for what units are read off
+(corners, brows, lids): slope and correlation of what is found on what was asked, and what is found where nothing was
+asked, in thousandths of the distance between the eyes. How far the face descriptor moves (extra `identity`), as a part
+of the mean distance between different people of the same photographs: `same` is 1 less that part. Then the bias of an
+expression on speech: one sentence said by two photographs of one face, both as they are and both neutralised, and how
+their openings, found anew in the rendered frames, correlate. --sheet: a PNG of all faces. --picture: instead of
+measuring, the picture of docs/expression.md, of the demo's photograph (extra `demo`).
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
         return find_faces(picture, *networks)[0]
 
     neutral = {name: create(Look(True)).edit(*face) for name, face in faces.items()}
-    found: dict[str, list[tuple[float, float, float]]] = {}
+    found: dict[str, list[tuple[float, ...]]] = {}
     edited: dict[tuple[str, str], Face] = {}
     moves: list[tuple[dict[str, float], dict[str, float], dict[str, float]]] = []
     for name, face in neutral.items():
@@ -110,17 +111,23 @@ def main(arguments: list[str] | None = None) -> None:
             change, wanted = units.change(start[1], mesh), of_emotion(emotion, 1.0)
             along = sum(change[u] * much for u, much in wanted.items()) / sum(m * m for m in wanted.values())
             beside = [abs(change[u]) for u in UNITS if u not in wanted]
-            found.setdefault(emotion, []).append((along, float(np.mean(beside)), max(beside)))
-    print("emotion    asked found  others mean  others worst")
+            seen = _by_flow(start, made, units)
+            flown = sum(seen[u] * much for u, much in wanted.items()) / sum(m * m for m in wanted.values())
+            idle = [abs(seen[u]) for u in UNITS if u not in wanted]
+            found.setdefault(emotion, []).append(
+                (along, float(np.mean(beside)), max(beside), flown, float(np.mean(idle)), max(idle))
+            )
+    print("emotion    by the mesh: asked, others mean, worst   by flow: asked, others mean, worst")
     for emotion, rows in found.items():
-        mean = np.mean(rows, axis=0)
-        print(f"{emotion:10} {mean[0]:11.2f} {mean[1]:12.2f} {mean[2]:13.2f}")
+        mesh_mean, flow_mean = np.split(np.mean(rows, axis=0), 2)
+        print(f"{emotion:10} {'':13}" + "".join(f"{v:8.2f}" for v in mesh_mean) + f"{'':13}" +
+              "".join(f"{v:8.2f}" for v in flow_mean))  # fmt: skip
     print("read off    slope  correlation  where nothing was asked")
     for gauge in moves[0][0]:
-        meant, seen = (np.array([row[k][gauge] - row[0][gauge] for row in moves]) for k in (1, 2))
-        idle = np.abs(meant) < 0.004
-        stray = 1000 * float(np.abs(seen[idle]).mean()) if idle.any() else float("nan")
-        print(f"{gauge:11} {meant @ seen / (meant @ meant):5.2f} {np.corrcoef(meant, seen)[0, 1]:12.2f} {stray:9.1f}")
+        meant, shown = (np.array([row[k][gauge] - row[0][gauge] for row in moves]) for k in (1, 2))
+        still_N = np.abs(meant) < 0.004
+        stray = 1000 * float(np.abs(shown[still_N]).mean()) if still_N.any() else float("nan")
+        print(f"{gauge:11} {meant @ shown / (meant @ meant):5.2f} {np.corrcoef(meant, shown)[0, 1]:12.2f} {stray:9.1f}")
     for name in neutral:
         for emotion in ("happy", "sad", "angry"):
             half = create(Look(False, emotion, 0.5)).edit(*edited[name, "neutral"])
@@ -129,6 +136,23 @@ def main(arguments: list[str] | None = None) -> None:
     _bias(faces, given.media)
     if given.sheet:
         _sheet(faces, edited, given.sheet)
+
+
+def _by_flow(before: Face, after_HWC: np.ndarray, units: Units) -> dict[int, float]:
+    """How much more of each unit a second picture shows, by how its pixels have moved at the mesh's points."""
+    picture, mesh = before
+    grey = [cv2.cvtColor(cv2.resize(p, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), cv2.COLOR_BGR2GRAY)
+            for p in (picture, after_HWC)]  # fmt: skip
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(grey[0], grey[1], None) / 3
+    _, (scale, turn, _) = units.pose(mesh)
+    skin = np.arange(468)
+    at = np.rint(3 * mesh[skin, :2]).astype(int)
+    inside = ((at >= 0) & (at < flow.shape[1::-1])).all(1)
+    moved = flow[at[inside, 1], at[inside, 0]]
+    fields = np.stack([(scale * units.moves[u] @ turn.T)[skin[inside], :2].ravel() for u in UNITS], 1)
+    system = np.concatenate([fields, np.eye(len(UNITS))])
+    values, *_ = np.linalg.lstsq(system, np.concatenate([moved.ravel(), np.zeros(len(UNITS))]), rcond=None)
+    return dict(zip(UNITS, values.tolist(), strict=True))
 
 
 def _identity(faces: dict[str, Face], edited: dict[tuple[str, str], Face]) -> None:
