@@ -31,7 +31,6 @@ from dubbing.artifacts.takes import StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
-from dubbing.expression.film import Expressed
 from dubbing.generators import Generator, Performance, RenderRequest, acts_asked, create
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, FilmLook, Line, Shot, Track
 from dubbing.sound import RATE_HZ
@@ -245,6 +244,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             work = replace(work, acts=Performance.of(inputs.acts, track, tracks.values(), inputs.asked))
             mouths = generator.render(work)
             if inputs.looks and inputs.looks[n]:
+                from dubbing.expression.film import Expressed  # slow to load, and every command loads this module
+
                 face_N = in_sight(track, line.rate) & facing(track, inputs.max_yaw_deg)
                 if inputs.asked is not None:
                     face_N &= mask_of(inputs.asked, track.start_frame, track.end_frame)
