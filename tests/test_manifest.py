@@ -117,7 +117,7 @@ def test_what_is_no_language(tmp_path: Path, tag: str) -> None:
     [
         (GOOD + "generatr: rewrite\n", "line 8: unknown key 'generatr'; did you mean 'generator'?"),
         (GOOD.replace("    audio", "    audoi"), "line 7: unknown key 'audoi'; did you mean 'audio'?"),
-        (GOOD.replace("    audio: media/fr.flac", ""), "line 6: dub 1 has no 'audio'; add it."),
+        (GOOD.replace("    audio: media/fr.flac", ""), "line 6: a dub needs 'audio', the mix that is delivered, or"),
         (GOOD.replace("version: 1\n", ""), "line 1: this file has no 'version'; add it."),
         (GOOD.replace("version: 1", "version: 2"), "line 1: 'version' is 2, but this dub reads version 1"),
         (GOOD.replace("version: 1", "version: true"), "line 1: 'version' is true, but"),

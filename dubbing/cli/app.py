@@ -12,8 +12,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -47,13 +47,15 @@ from dubbing.cli.report import report
 from dubbing.cli.review import rerun, review
 from dubbing.cli.say import echo
 from dubbing.cli.score import score
+from dubbing.cli.talk import talk
 from dubbing.cli.train import train
 from dubbing.cli.verify import verify
+from dubbing.cli.voices import voices
 from dubbing.errors import DubError, InputError, ManifestError
 from dubbing.remote import Uri
 
 if TYPE_CHECKING:
-    from dubbing import Config, Event, Findings, Manifest, Report
+    from dubbing import Config, Manifest, Report
 
 __all__ = ["dub", "main"]
 
@@ -72,6 +74,7 @@ Examples:
   dub demo                          make a small film, dub it into Hindi and Tamil, and look
   dub check reel.yaml               is everything there? what will happen?
   dub init reel.mp4 reel.fr.flac    write a manifest to start from
+  dub talk anna.png --text "Good morning." --language en --out talk.mp4
   dub run reel.yaml --out out       do it; run it again after any interruption
   dub plan reel.yaml                how long will it take?
   dub status out                    how far it is, how well the lips fit, which shots to look at
@@ -298,7 +301,7 @@ def demo(out: Path, engine: str, as_json: bool) -> None:
 
 for _command in (
     init, schema, listen, review, rerun, export, report, verify, formats, score, evaluate, train, dataset, models,
-    submit, logs, cancel, cast,
+    submit, logs, cancel, cast, voices, talk,
 ):  # fmt: skip
     dub.add_command(_command)
 
@@ -334,9 +337,12 @@ def _do(
     if preview:
         from dubbing.api import previewing
         from dubbing.cli.preview import ended, told
+        from dubbing.cli.watch import watched
 
-        with _watched(log_format, masters=False) as (begin, on_event, _):
-            made = previewing.preview(job, out, config=settings, engine=engine, on_event=on_event, on_check=begin)
+        with watched(sys.stderr, log_format, masters=False) as shown:
+            made = previewing.preview(
+                job, out, config=settings, engine=engine, on_event=shown.on_event, on_check=shown.begin
+            )
         if as_json:
             show.as_json({"schema": "dub.preview.1", **asdict(made)})
         else:
@@ -355,46 +361,13 @@ def _run(
 ) -> tuple[Report, list[str]]:  # fmt: skip
     """A run watched on stderr, and the notes that were said at its start."""
     from dubbing.api import jobs
-    from dubbing.cli import tell
+    from dubbing.cli.watch import watched
 
-    with _watched(log_format) as (begin, on_event, said), tell.speaking(sys.stderr) as speech:
-
-        def checked(found: Findings) -> None:
-            speech.ended()
-            begin(found)
-
+    with watched(sys.stderr, log_format) as shown:
         return jobs.run(
-            job, out, config=settings, engine=engine, on_event=on_event, on_check=checked, verify=verify,
-            on_speech=speech,
-        ), said  # fmt: skip
-
-
-@contextmanager
-def _watched(
-    log_format: str, masters: bool = True
-) -> Iterator[tuple[Callable[[Findings], None], Callable[[Event], None], list[str]]]:
-    """A display on stderr: what begins it, what it is told, and the notes that were said at its start. masters: whether
-    all of every dub is to be done, of which the display counts what is left."""
-    from dubbing.cli import defects
-    from dubbing.cli.watch import watcher
-
-    watching: list[Callable[[Event], None]] = []
-    said: list[str] = []
-    with ExitStack() as stack:
-
-        def begin(found: Findings) -> None:
-            films = [(t.frames, len(t.dubs) if masters else 0) for t in found.titles]
-            watch = stack.enter_context(watcher(films, sys.stderr, log_format))
-            watching.append(watch)
-            for note in found.notes:
-                watch.say(f"note: {note}")
-            said.extend(found.notes)
-
-        def on_event(event: Event) -> None:
-            defects.remember(event)
-            watching[0](event)
-
-        yield begin, on_event, said
+            job, out, config=settings, engine=engine, on_event=shown.on_event, on_check=shown.begin, verify=verify,
+            on_speech=shown.on_speech,
+        ), shown.said  # fmt: skip
 
 
 @contextmanager

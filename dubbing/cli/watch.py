@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -17,9 +18,9 @@ from dubbing.api.progress import DOING, Figures, Tally, first_line
 from dubbing.cli.say import echo_on, safe
 
 if TYPE_CHECKING:
-    from dubbing import Event
+    from dubbing import Event, Findings
 
-__all__ = ["Bar", "JsonLines", "Lines", "doing", "event_fields", "format_text", "watcher"]
+__all__ = ["Bar", "JsonLines", "Lines", "Watched", "doing", "event_fields", "format_text", "watched", "watcher"]
 
 LINE_S = 5.0
 
@@ -172,3 +173,40 @@ def watcher(films: list[tuple[int, int]], stream: TextIO, log_format: str = "tex
     if log_format == "json":
         return JsonLines(tally, stream)
     return Bar(tally, stream) if stream.isatty() else Lines(tally, stream)
+
+
+@dataclass
+class Watched:
+    """What a run is told to tell. begin: what was found before it; on_event, on_speech: as it goes; said: the notes
+    that were shown at its start."""
+
+    begin: Callable[[Findings], None]
+    on_event: Callable[[Event], None]
+    on_speech: Callable[[int, int], None]
+    said: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def watched(stream: TextIO, log_format: str, masters: bool = True) -> Iterator[Watched]:
+    """A display of a run. masters: whether all of every dub is to be done, of which the display counts what is left."""
+    from dubbing.cli import defects, tell
+
+    watching: list[Callable[[Event], None]] = []
+    with ExitStack() as stack:
+        speech = stack.enter_context(tell.speaking(stream))
+
+        def begin(found: Findings) -> None:
+            speech.ended()
+            films = [(t.frames, len(t.dubs) if masters else 0) for t in found.titles]
+            watch = stack.enter_context(watcher(films, stream, log_format))
+            watching.append(watch)
+            for note in found.notes:
+                watch.say(f"note: {note}")
+            shown.said.extend(found.notes)
+
+        def on_event(event: Event) -> None:
+            defects.remember(event)
+            watching[0](event)
+
+        shown = Watched(begin, on_event, speech)
+        yield shown

@@ -151,6 +151,9 @@ class Still(Model):
         "(rewrite); none: it stands. true and false mean the same.",
     )
     expression: Expression | None = Field(None, description="How its face looks before it speaks.")
+    face: Annotated[int, Field(ge=1, le=99)] | None = Field(
+        None, description="Which face speaks, counted from the picture's left; the largest without it."
+    )
 
 
 class Colour(Model):

@@ -24,7 +24,8 @@ from dubbing.errors import ManifestError, PluginError
 from dubbing.phones import Phone
 
 __all__ = [
-    "Break", "Emphasis", "Passage", "Speech", "Synthesiser", "Voice", "Words", "chosen", "load", "speaks", "voices",
+    "Break", "Emphasis", "Passage", "Speech", "Synthesiser", "Voice", "Words", "by_language", "chosen", "load",
+    "missing", "speaks", "voices",
 ]  # fmt: skip
 
 Emphasis = Literal["strong", "moderate", "reduced"]
@@ -128,6 +129,16 @@ def voices(folder: str | None = None) -> tuple[Voice, ...]:
     return _known(folder)[0]
 
 
+def missing(folder: str | None = None) -> tuple[str, ...]:
+    """Why synthesisers have no voice, with what to do: a sentence for each that has none."""
+    return _known(folder)[1]
+
+
+def by_language(known: Sequence[Voice], language: str) -> tuple[Voice, ...]:
+    """Those that speak a language, the nearest first."""
+    return tuple(sorted((v for v in known if speaks(v, language)), key=lambda v: _distance(v, language)))
+
+
 @lru_cache(maxsize=4)
 def _known(folder: str | None) -> tuple[tuple[Voice, ...], tuple[str, ...]]:
     """The voices, and why synthesisers have none."""
@@ -156,24 +167,25 @@ def chosen(name: str | None, language: str, folder: str | None = None) -> Voice:
     if not known:
         raise ManifestError(f"no voice is there to speak: {' '.join(missing)}")
     if name is None:
-        found = [v for v in known if speaks(v, language)]
-        if not found:
+        near = by_language(known, language)
+        if not near:
             tags = sorted({v.languages[0].split("-")[0] for v in known})
             raise ManifestError(
                 f"no voice that is there speaks {language!r}; they speak {_listed(tags)}. `dub voices` lists them."
             )
-        return min(found, key=lambda v: _distance(v, language))  # the first of the nearest: the best
+        return near[0]
     found = [v for v in known if name.casefold() in (v.name.casefold(), v.own_name.casefold())]
     found = found or [v for v in known if name.casefold() in v.own_name.casefold().replace("_", "-").split("-")]
     if not found:
         names = [v.own_name for v in known] + [v.name for v in known]
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or [v.name for v in known if speaks(v, language)]
-        hint = f"; near it: {', '.join(near[:3])}" if near else ""
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        close = close or [v.name for v in by_language(known, language)[:3]]
+        hint = f"; near it: {', '.join(close)}" if close else ""
         raise ManifestError(f"there is no voice {name!r}{hint}. `dub voices` lists all {len(known)}.")
     good = [v for v in found if speaks(v, language)]
     if not good:
         raise ManifestError(
-            f"the voice {found[0].name} does not speak {language!r}, but {_listed(found[0].languages)}; leave 'voice' "
+            f"the voice {found[0].name} does not speak {language!r}, but {found[0].languages[0]}; leave 'voice' "
             "out for one that does, or see `dub voices`."
         )
     return good[0]

@@ -123,7 +123,8 @@ def _tags(name: str) -> tuple[str, ...]:
 
     try:
         found = langcodes.Language.get(name)
-        return (str(langcodes.Language.make(language=found.language, territory=found.territory)), name)
+        tag = str(langcodes.Language.make(language=found.language, territory=found.territory))
+        return (tag,) if tag.lower() == name.lower() else (tag, name)
     except ValueError:
         return (name,)
 

@@ -9,7 +9,7 @@ Whether the *dub* speaks in a shot is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -84,6 +84,8 @@ class SpeakersInputs(Inputs):
     """A detector's evidence for each shot, None where there is none."""
     shots: Ref[ShotList] = uncounted("the faces are those of its shots")
     """The shots, and the film's frames in time."""
+    face: int | None = field(default=None, kw_only=True)
+    """Of a photograph: which of its faces speaks, counted from the left; None for the largest."""
 
 
 class Speakers(Stage[SpeakersInputs, SpeakerList]):
@@ -101,8 +103,9 @@ class Speakers(Stage[SpeakersInputs, SpeakerList]):
         sound = at.ref(SourceSound) if at.has(SourceSound) else None
         limits = Limits(at.config.speakers.min_face_px, at.config.speakers.max_yaw_deg)
         return SpeakersInputs(
-            sound, limits, at.ref(People), at.each(FaceTracks), at.each(ActiveFaces), at.ref(ShotList)
-        )
+            sound, limits, at.ref(People), at.each(FaceTracks), at.each(ActiveFaces), at.ref(ShotList),
+            face=at.made_of.settings.face if at.made_of else None,
+        )  # fmt: skip
 
     def process(self, inputs: SpeakersInputs, out: Path, progress: Callable[[int], None]) -> SpeakerList:
         film = media.load_timeline(inputs.shots.folder)
@@ -115,6 +118,8 @@ class Speakers(Stage[SpeakersInputs, SpeakerList]):
         people: list[list[_Spoken]] = []
         for shot, faces, active in zip(listed.shots, inputs.faces, inputs.active, strict=True):
             tracks = load_tracks(faces.folder) if faces else []
+            if inputs.face is not None:
+                tracks = sorted(tracks, key=lambda t: float(t.mesh_NP3[0, :, 0].mean()))[inputs.face - 1 :][:1]
             sure = load_active(active.folder) if active and faces else {}
             heard_N = None if speaks_N is None else speaks_N[shot.start_frame : shot.end_frame]
             mixed_N = mask_of(listed.mixes, shot.start_frame, shot.end_frame)

@@ -7,7 +7,7 @@ they follow the sound, of which this stage knows nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,7 +25,7 @@ from dubbing.mesh import Detector, Meshes, MeshTracker
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs
 
-__all__ = ["MakeFilm", "StillInputs", "find_faces", "look_of", "why_left"]
+__all__ = ["MakeFilm", "StillInputs", "find_faces", "look_of", "numbered", "why_left"]
 
 _LOSSLESS = 0.0
 _ROOM = 0.5  # of a detected face's size, around it, in which its mesh is looked for
@@ -48,6 +48,8 @@ class StillInputs(Inputs):
     """How the largest face is to look; None as it does."""
     weights: tuple[File, ...] | None = None
     """Checkpoint and directions of an editor that has any."""
+    face: int | None = None
+    """Where it is to look so: which face that is, counted from the left; None for the largest."""
 
 
 class MakeFilm(Stage[StillInputs, StillFilm]):
@@ -72,6 +74,7 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
             at.file(at.title.video), str(made.settings.rate), made.length,
             None if wanted is None else look_of(wanted),
             (tuple(at.file(file) for file in wanted.files) or None) if wanted else None,
+            made.settings.face if wanted else None,
         )  # fmt: skip
 
     @classmethod
@@ -86,7 +89,7 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
         if inputs.look:
             if self._networks is None:
                 self._networks = Detector(), Meshes()
-            meshes = find_faces(bgr_HWC, *self._networks)
+            meshes = numbered(find_faces(bgr_HWC, *self._networks), inputs.face)
             left = why_left(meshes)
             if not left:
                 editor = create(inputs.look, *(file.path for file in inputs.weights or ()))
@@ -123,6 +126,13 @@ def why_left(meshes: list[np.ndarray]) -> str | None:
     if (high := height_px(meshes[0][None])) < _LEAST_PX:
         return f"the face is {high:.0f} pixels high, too small for another expression"
     return None
+
+
+def numbered(meshes: Sequence[np.ndarray], face: int | None) -> list[np.ndarray]:
+    """The n-th face from the left alone, none where there are fewer; all of them where no face is named."""
+    if face is None:
+        return list(meshes)
+    return sorted(meshes, key=lambda m: float(m[:, 0].mean()))[face - 1 :][:1]
 
 
 def find_faces(bgr_HWC: np.ndarray, detector: Detector, meshes: Meshes) -> list[np.ndarray]:

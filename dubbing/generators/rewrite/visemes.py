@@ -1,8 +1,8 @@
 """What a mouth does for phones that are known, because who spoke them told them (text to speech).
 
-What the prior hears in made voices is right on the whole and blurred in the particular: of a p, b or m it is sure in half
-of all cases. So what it hears is mixed with what mouths do for each class of phones, and lips shut exactly where, and
-only where, one of those is said. Both were measured (LOG); phones alone follow a sound worse than listening does.
+What the prior hears in made voices is right on the whole and blurred in the particular: of a p, b or m it is sure in
+half of all cases. So what it hears is mixed with what mouths do for each class of phones, and lips shut exactly where,
+and only where, one of those is said. Both were measured (LOG); phones alone follow a sound worse than listening does.
 Knows no sound and no actor; letters that it does not know change nothing.
 """
 
