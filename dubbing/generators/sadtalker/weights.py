@@ -65,18 +65,18 @@ class Weights:
 
         states = {part: self._state(part) for part in run.PARTS}
         shape = run.shape_of(states)
-        wanted = 73 if full else 70
-        if shape.coefficients != wanted:
-            raise ModelError(
-                f"{self.named['mapping']} is a mapping of {shape.coefficients} coefficients, and this `preprocess` "
-                f"needs one of {wanted}: `full` and `extfull` take 73, `crop` and `extcrop` 70."
-            )
         try:
             net = run.SadTalkerNet(shape)
         except (ValueError, RuntimeError) as e:
             raise ModelError(f"{self.named['generator']} is a checkpoint of another architecture: {e}.") from e
         for part in run.PARTS:
             models.fit(net.get_submodule(part), states[part], f"{self.named[part]} ({part})")
+        wanted = 73 if full else 70
+        if shape.coefficients != wanted:
+            raise ModelError(
+                f"{self.named['mapping']} is a mapping of {shape.coefficients} coefficients, and this `preprocess` "
+                f"needs one of {wanted}: `full` and `extfull` take 73, `crop` and `extcrop` 70."
+            )
         net.mean_face.copy_(self._mean_face())
         return net
 
