@@ -133,7 +133,7 @@ class _Mouth:
         space, rest, lower = self._actor.space, self._actor.rest, list(LOWER_FACE)
         have_K = space.encode(full_NP3, rest)[0]
         self._left_L3 = self._full_P3[lower] - space.decode(have_K[None], rest)[0]
-        want_NK = voice.predict(self._actor, work.wave, times_s - delay_s, work.speech_N)
+        want_NK = voice.predict(self._actor, work.wave, times_s - delay_s, work.speech_N, phones=work.phones)
         want_NK[:, 0] *= opening
         self._want_NK = have_K + (want_NK - have_K) * self.fade_N[:, None]
         self._spread_PL = spread(self._full_P3)

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 from dubbing.generators.rewrite.hearing import STEP_HZ
 from dubbing.phones import Phone
 
-__all__ = ["open_at", "shut_steps", "told"]
+__all__ = ["open_at", "told"]
 
 SHARE = 0.3  # of what is told, beside what is heard
 _TOGETHER_S = 0.04  # standard deviation over which neighbouring phones share a mouth
@@ -52,7 +52,7 @@ _TARGETS = {
 }  # fmt: skip
 _PLACE = {name: n for n, name in enumerate(_TARGETS)}
 _CLASS = {letter: name for name, letters in _LETTERS.items() for letter in letters}
-_SHUT_EDGE_S = 0.04  # before and after a closure, in which the lips close and part
+_SHUT_EDGE_S = 0.03  # before and after a closure, in which the lips close and part
 _LEAST_STEPS = 25  # of phones, below which nothing is mixed: too few to be scaled
 
 
@@ -60,7 +60,7 @@ def told(heard_TF: np.ndarray, phones: Sequence[Phone]) -> np.ndarray:
     """What is heard (`voice.heard`, float32 (T, F) at STEP_HZ) with what is known of phones in it.
 
     Its first columns, the coefficients, become a mixture of both, each of the same spread; the last, the chance that
-    the lips are shut, is 1 where a p, b or m is said and 0 elsewhere.
+    the lips are shut, becomes 0: where they are is known (`open_at`).
     """
     coefs = len(next(iter(_TARGETS.values())))
     said_TG = _said(phones, len(heard_TF))
@@ -72,13 +72,8 @@ def told(heard_TF: np.ndarray, phones: Sequence[Phone]) -> np.ndarray:
         want = said_TG @ np.array(list(_TARGETS.values()))
         want = (want - want[on].mean(0)) / np.maximum(want[on].std(0), 1e-6) * std_K + mean_K
         found[on, :coefs] = (1 - SHARE) * here[on] + SHARE * want[on]
-    found[:, -1] = shut_steps(phones, len(heard_TF))
+    found[:, -1] = 0.0
     return found
-
-
-def shut_steps(phones: Sequence[Phone], count: int) -> np.ndarray:
-    """1 at steps in which lips are shut for a phone, else 0; float64 (count,) at STEP_HZ."""
-    return 1.0 - open_at(phones, np.arange(count) / STEP_HZ)
 
 
 def open_at(phones: Sequence[Phone], times_s: np.ndarray) -> np.ndarray:

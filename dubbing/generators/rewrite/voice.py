@@ -188,8 +188,8 @@ def predict(
 
     wave: float32 mono 16 kHz, any voice, sample 0 at time 0; times_s: (N,), middles of the frames, rising;
     speech_N: bool, where this face speaks; hears_TF: `heard` of that wave, where it is known; phones: what is said in
-    it, in seconds of that wave, where that is known: then lips are shut at each p, b and m. Exactly 0 (rest) in silence,
-    but for the RISE_S before and FALL_S after speech in which the mouth opens and shuts.
+    it, in seconds of that wave, where that is known: then lips are shut at each p, b and m. Exactly 0 (rest) in
+    silence, but for the RISE_S before and FALL_S after speech in which the mouth opens and shuts.
     """
     times, speech = np.asarray(times_s, np.float64), np.asarray(speech_N, bool)
     if not speech.any() or not len(wave):
