@@ -36,6 +36,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "spt_wav2lip": "dubbing.generators.wav2lip:SptWav2Lip",
         "lipgan": "dubbing.generators.lipgan:LipGAN",
         "speech_gan": "dubbing.generators.speech_gan:SpeechGAN",
+        "sadtalker": "dubbing.generators.sadtalker.generator:SadTalkerGenerator",
     },
     EXPERTS: {
         "lips": "dubbing.experts.lips:Lips",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 
 from dubbing import models, plugins
@@ -100,6 +101,14 @@ class TestSpeechGAN(OfNetwork):
     @classmethod
     def net(cls) -> torch.nn.Module:
         return SpeechGANNet(NetworkShape(width=8, audio=16))
+
+
+class TestSadTalker(OfNetwork):
+    name, change = "sadtalker", {"seed": 3}
+
+    @classmethod
+    def net(cls) -> torch.nn.Module:
+        return tiny.sadtalker()
 
 
 class TestLips(ExpertContract):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 from dubbing import device, experts, generators, models
@@ -29,6 +30,7 @@ NETS = {
     "spt_wav2lip": SptWav2LipNet,
     "lipgan": lambda: LipGANNet("basic"),
     "speech_gan": lambda: SpeechGANNet(NetworkShape(width=8, audio=16)),
+    "sadtalker": tiny.sadtalker,
 }
 PUBLISHED = {"syncnet_v2": (SyncNet, SyncNetNet), "wav2lip_color": (Wav2LipColor, Wav2LipColorNet)}
 

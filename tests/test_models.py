@@ -154,6 +154,9 @@ def test_every_entry_is_whole_and_its_file_stays_in_the_folder() -> None:
     seen = {"wav2lip", "wav2lip_gan", "wav2lip_color", "syncnet_v2", "light_asd_ava", "yunet_n_640"}
     seen |= {f"whisper_{size}" for size in ("tiny", "base", "small", "medium", "turbo", "large")}
     seen |= known_by_others
+    parts = ("256", "512", "mapping_full", "mapping_crop", "renderer", "exp", "pose", "3dmm", "mean_face")
+    seen |= {f"sadtalker_{part}" for part in parts}
+    free = {f"sadtalker_{part}" for part in ("mapping_full", "mapping_crop", "renderer")}
     assert unseen | seen == {m.name for m in MODELS}
     assert len({m.file for m in MODELS}) == len(MODELS)
     for m in MODELS:
@@ -162,7 +165,7 @@ def test_every_entry_is_whole_and_its_file_stays_in_the_folder() -> None:
         assert known if m.name in seen else m.sha256 is m.size is None
         assert all(u.startswith("https://") for u in (*m.urls, m.source))
         assert m.licence.text.endswith(".") and m.licence.word and m.licence.use
-        assert m.licence.limited == m.name.startswith(("wav2lip", "lipgan"))
+        assert m.licence.limited == (m.name.startswith(("wav2lip", "lipgan", "sadtalker")) and m.name not in free)
     assert "prohibit any commercial use" in find("wav2lip").licence.text
 
 

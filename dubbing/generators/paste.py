@@ -17,7 +17,7 @@ import numpy as np
 
 from dubbing.face import OUTER_LIPS
 
-__all__ = ["Place", "cut", "cut_square", "lay", "matte", "places", "raised", "smooth"]
+__all__ = ["Place", "colour_shift", "cut", "cut_square", "enlarged", "lay", "matte", "places", "raised", "smooth"]
 
 # The face's edge from the left ear through the chin to the right one, and both temples.
 _EDGE = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
@@ -102,7 +102,7 @@ def cut(part_HWC: np.ndarray, origin_xy: tuple[int, int], box_4: np.ndarray, siz
     return cv2.warpAffine(part_HWC, move, size_wh, flags=how, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _enlarged(square_HWC: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
+def enlarged(square_HWC: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
     """A square as it lies in a patch, float32 (H, W, 3)."""
     left, top, right, bottom = (float(v) for v in box_4)
     across, down = square_HWC.shape[1] / (right - left), square_HWC.shape[0] / (bottom - top)
@@ -157,8 +157,8 @@ def lay(
     source_HWC: the source under the patch; seen_square, made_square: the face as the network saw it and as it
     drew it, 0..255, both of the whole box, of one size, which need not be square.
     """
-    seen, made = (_enlarged(square, box_4, place) for square in (seen_square, made_square))
-    made += _colour_shift(seen - made, matte_HW)
+    seen, made = (enlarged(square, box_4, place) for square in (seen_square, made_square))
+    made += colour_shift(seen - made, matte_HW)
     pixel = (float(box_4[3]) - float(box_4[1])) / len(seen_square)
     apart = cv2.GaussianBlur(np.abs(made - seen).mean(2), (0, 0), max(0.5, pixel))
     lips = np.zeros(matte_HW.shape, np.float32)
@@ -170,7 +170,7 @@ def lay(
     return np.clip(laid if source_HWC.dtype == np.float32 else np.rint(laid), 0, 255).astype(source_HWC.dtype)
 
 
-def _colour_shift(difference_HWC: np.ndarray, matte_HW: np.ndarray) -> np.ndarray:
+def colour_shift(difference_HWC: np.ndarray, matte_HW: np.ndarray) -> np.ndarray:
     """What to add so that a patch meets its surroundings: a plane per channel, float32 (H, W, 3).
 
     difference_HWC: source less patch. Fitted on the ring where the matte comes and goes, twice: the second

@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from dubbing import generators, media, models
+from dubbing.analysis.overlays import KeepOut
 from dubbing.errors import ManifestError, ModelError
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.paste import Place, cut_square, lay, matte, places, raised, smooth
@@ -33,7 +34,18 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["CropPlan", "Drawn", "DrawnSettings", "Hearing", "Part", "Square", "named", "steady_boxes"]
+__all__ = [
+    "CropPlan",
+    "Drawn",
+    "DrawnSettings",
+    "Hearing",
+    "Part",
+    "Square",
+    "named",
+    "only_speech",
+    "part_of",
+    "steady_boxes",
+]
 
 BELOW = 0.06  # of the box's height: Wav2Lip's published call adds 10 pixels of some 170 under the chin
 _SMOOTH_S = 0.1  # to each side
@@ -218,26 +230,13 @@ class CropPlan:
         begins = timeline.time(first)
         self.times = [timeline.time(first + n) - begins for n in range(count)]
         edges = [int(t * RATE_HZ) for t in (*self.times, timeline.time(first + count) - begins)]
-        self.wave = _only_speech(work.wave, work.speech_N, edges)
+        self.wave = only_speech(work.wave, work.speech_N, edges)
         self.fade_N = work.fade(ramp_frames)
 
     def part(self, picture: media.Picture) -> Part:
         """What rendering needs of a picture: not the whole of it, so that many are held at once."""
         n = picture.frame - self._first
-        place, (left, top, right, bottom) = self.places[n], self.boxes_N4[n]
-        width, height = self._picture_wh
-        x, y = max(0, min(place.x, int(left) - 2)), max(0, min(place.y, int(top) - 2))
-        far_x = min(width, max(place.x + place.width, int(right) + 3))
-        far_y = min(height, max(place.y + place.height, int(bottom) + 3))
-        shown = picture.bgr(box=(x, y, far_x - x, far_y - y))
-        if self._overlays is not None:  # a network draws letters anew, and bends them
-            shown = self._overlays.cleaned(picture.frame, x, y, shown)
-        kept = shown[place.y - y : place.y - y + place.height, place.x - x : place.x - x + place.width]
-        if picture.deep:
-            kept = picture.kept_bgr((place.x, place.y, place.width, place.height))
-            if self._overlays is not None:
-                kept = self._overlays.cleaned(picture.frame, place.x, place.y, kept)
-        return Part(n, shown, (x, y), kept, picture.colour.transfer)
+        return part_of(picture, n, self.places[n], self.boxes_N4[n], self._picture_wh, self._overlays)
 
     def laid(self, part: Part, seen: np.ndarray, drawn: np.ndarray) -> Rendered:
         """The patch of a frame. seen, drawn: its box as it is and as it was drawn, 0..255."""
@@ -252,7 +251,27 @@ class CropPlan:
         return Rendered(media.patch_of(self._first + n, place.x, place.y, bgr, alpha, transfer), float("nan"))
 
 
-def _only_speech(wave: np.ndarray, speech_N: np.ndarray, edges: list[int]) -> np.ndarray:
+def part_of(
+    picture: media.Picture, number: int, place: Place, box_4: np.ndarray, picture_wh: tuple[int, int],
+    overlays: KeepOut | None,
+) -> Part:  # fmt: skip
+    """What rendering a patch at `place` from what is in a box needs of a picture. number: of the frame in its track."""
+    (left, top, right, bottom), (width, height) = box_4, picture_wh
+    x, y = max(0, min(place.x, int(left) - 2)), max(0, min(place.y, int(top) - 2))
+    far_x = min(width, max(place.x + place.width, int(right) + 3))
+    far_y = min(height, max(place.y + place.height, int(bottom) + 3))
+    shown = picture.bgr(box=(x, y, far_x - x, far_y - y))
+    if overlays is not None:  # a network draws letters anew, and bends them
+        shown = overlays.cleaned(picture.frame, x, y, shown)
+    kept = shown[place.y - y : place.y - y + place.height, place.x - x : place.x - x + place.width]
+    if picture.deep:
+        kept = picture.kept_bgr((place.x, place.y, place.width, place.height))
+        if overlays is not None:
+            kept = overlays.cleaned(picture.frame, place.x, place.y, kept)
+    return Part(number, shown, (x, y), kept, picture.colour.transfer)
+
+
+def only_speech(wave: np.ndarray, speech_N: np.ndarray, edges: list[int]) -> np.ndarray:
     """The sound with silence wherever this face does not speak (music must not move lips), softly."""
     speaks = np.convolve(speech_N, np.ones(2 * _PAD_FRAMES + 1))[_PAD_FRAMES : _PAD_FRAMES + len(speech_N)] > 0
     if speaks.all():

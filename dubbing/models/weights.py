@@ -39,12 +39,15 @@ _TYPES = {
 M = TypeVar("M", bound="Module")
 
 
-def load_state(path: Path | str, *, sha256: str | None = None, beside: Sequence[str] = ()) -> dict[str, Tensor]:
+def load_state(
+    path: Path | str, *, sha256: str | None = None, beside: Sequence[str] = (), within: str | None = None
+) -> dict[str, Tensor]:
     """Every tensor of a checkpoint by its key, on the CPU, in the types of the file.
 
     path: safetensors, torch or Keras, told apart by content; what lies under `state_dict` (`model_state_dict`,
     `model_state`) is unwrapped, and `module.` before every key removed. sha256: hex that the file's bytes must have; a
-    file from `models.path` was checked already; beside: tensors that are kept though they lie beside what is unwrapped.
+    file from `models.path` was checked already; beside: tensors that are kept though they lie beside what is unwrapped;
+    within: the name of one network's tensors in a file that may hold several; the file itself where it has no such part.
     Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
     """
     path = Path(path)
@@ -71,6 +74,8 @@ def load_state(path: Path | str, *, sha256: str | None = None, beside: Sequence[
     else:
         page = "; it looks like a web page" if head.lstrip()[:1] == b"<" else ""
         raise ModelError(f"{str(path)!r} is no checkpoint: neither safetensors nor torch nor Keras (.h5){page}.")
+    if isinstance(content, Mapping) and within and isinstance(content.get(within), Mapping):
+        content = content[within]
     return _named(path, content, beside)
 
 

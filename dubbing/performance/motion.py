@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
 from dubbing.models import shipped_arrays
@@ -88,6 +87,8 @@ def poses(heard: Heard, times_s: np.ndarray, seed: int, prior: Prior | None = No
 
     times_s: (N,), rising, from the first sample on; seed: which of the motions that one sound allows.
     """
+    from scipy.interpolate import CubicSpline  # slow to load, and every command loads this module
+
     times = np.asarray(times_s, np.float64)
     count = int(np.ceil(float(times.max(initial=0.0)) * KNOT_HZ)) + 3
     knots_s = np.arange(count) / KNOT_HZ

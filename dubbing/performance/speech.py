@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from dubbing.clock import runs
 from dubbing.sound import HOP, RATE_HZ, log_mel
@@ -93,6 +92,8 @@ def _stresses(wave: np.ndarray, loud_T: np.ndarray, speaks_T: np.ndarray) -> tup
         known = np.interp(np.arange(len(pitch_T)), np.flatnonzero(voiced), np.log(pitch_T[voiced]))
         score_T = 0.6 * score_T + 0.6 * _above(gaussian_filter1d(known, _SYLLABLE_S * STEP_HZ), speaks)
     score_T = np.where(speaks, score_T, 0)
+    from scipy.signal import find_peaks  # slow to load, and every command loads this module
+
     tops, _ = find_peaks(score_T, height=_STRESSED, distance=max(1, round(_APART_S * STEP_HZ)))
     return tuple((float(t / STEP_HZ), float(np.clip((score_T[t] - 0.4) / 1.6, 0, 1))) for t in tops)
 

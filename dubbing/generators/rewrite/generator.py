@@ -75,7 +75,7 @@ class Rewrite:
     """See `dubbing.generators.Generator`. It runs on the processor, whatever device it is given."""
 
     name: ClassVar[str] = "rewrite"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
     published: ClassVar[tuple[Model, ...]] = ()
     wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
@@ -233,9 +233,6 @@ class ShotPlan:
         if not (apart and apart.shapes):
             left_NL3 += (settled(left_NL3, rate) - left_NL3) * self.fade_N[:, None, None]
         self.lower_NL3 = space.decode(want_NK, actor.rest) + left_NL3
-        self.stands = self.alone and work.still
-        if self.stands:  # a photograph whose lips are apart closes them all the same
-            self.lower_NL3 = shape.parted(self.lower_NL3, want_NK[:, 0])
         self._full_NP3, self._pose, self._want_N = full, pose, want_NK[:, 0]
         self._spread_PL = shape.spread(full.mean(0))
         goal = self._face(slice(None), self.lower_NL3)

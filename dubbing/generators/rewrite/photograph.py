@@ -22,12 +22,12 @@ from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite import voice
 from dubbing.generators.rewrite.interior import SHOWN, Inside, shut, tones
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render
-from dubbing.generators.rewrite.shape import PARTED, spread
+from dubbing.generators.rewrite.shape import PARTED, parted, spread
 from dubbing.performance.acts import Acts, acts_of
 from dubbing.performance.blinks import Eyes
 from dubbing.performance.head import Head
 
-__all__ = ["Photograph"]
+__all__ = ["Photograph", "WantedMouth", "frame_times", "mesh_of"]
 
 _LOOKS = 64  # frames of the track whose meshes are averaged: the picture is the same in all
 _SEEN = 0.01  # of a blink, from which on a lid is drawn
@@ -43,12 +43,9 @@ class Photograph:
     def __init__(self, work: RenderRequest, delay_s: float, opening: float, ramp_frames: int) -> None:
         track, acts = work.track, work.acts
         self._work, self._start = work, track.start_frame
-        looks = np.unique(np.linspace(0, len(track.frames_N) - 1, _LOOKS).round().astype(int))
-        mesh_P3 = np.median(track.mesh_NP3[looks].astype(np.float64), axis=0)
+        mesh_P3, times_s = mesh_of(work), frame_times(work)
         (mouth,) = crop_boxes(mesh_P3[None, :, :2], work.picture_wh)
         (picture,) = media.read(work.source, work.timeline, self._start, self._start + 1, threads=1)
-        times_s = work.timeline.times_s(self._start, track.end_frame, centre=True)
-        times_s = times_s - float(work.timeline.time(self._start))
         self._head: Head | None = None
         self._acts = Acts.none(len(times_s))
         self._region = mouth
@@ -70,13 +67,13 @@ class Photograph:
             still = work.overlays.cleaned(self._start, b.x, b.y, still)
         self._still = np.ascontiguousarray(still)
         self._eyes = Eyes(self._still, mesh_P3[:, :2] - (b.x, b.y)) if acts is not None and acts.blinks else None
-        self._mouth = _Mouth(
-            work, mesh_P3, mouth, self._part(self._still, mouth), times_s, delay_s, opening, ramp_frames
-        )
+        self._wanted = WantedMouth(work, mesh_P3, delay_s, opening, ramp_frames)
+        crop = self._part(self._still, mouth)
+        self._mouth = _Mouth(self._wanted, mesh_P3[:, :2], mouth, crop, work.draft)
 
     def rendered(self) -> Iterator[Rendered]:
         """Patches of every frame that is asked for, in order, all of one size."""
-        wanted_N = (self._mouth.fade_N > 0) | self._acts.acts_N
+        wanted_N = (self._wanted.fade_N > 0) | self._acts.acts_N
         for n in np.flatnonzero(wanted_N).tolist():
             if self._work.wants(self._start + n):
                 yield self._frame(n)
@@ -85,7 +82,7 @@ class Photograph:
         region = self._region
         picture = self._still
         matte = np.zeros(picture.shape[:2], np.uint8)
-        speaks = bool(self._mouth.fade_N[n] > 0)
+        speaks = bool(self._wanted.fade_N[n] > 0)
         opening = float("nan")
         if speaks:
             picture = picture.copy()
@@ -115,48 +112,75 @@ class Photograph:
         return region_HW[y : y + box.height, x : x + box.width]
 
 
-class _Mouth:
-    """The mouth of a photograph: what it wants to be in every frame, and how it looks then.
+class WantedMouth:
+    """The mouth that a photographed face should have in every frame, without a picture of it.
 
-    box: where it lies in the picture; crop_HWC: the picture there; fade_N: how much of each frame's is new.
+    mesh_P3: as `mesh_of` finds it; delay_s, opening, ramp_frames: see `RewriteSettings`. fade_N: how much of each frame's
+    mouth is new; own: how far the photograph's own stands open, inter-ocular distances; seam_P2: (478, 2) its mesh
+    with closed lips.
     """
 
     def __init__(
-        self, work: RenderRequest, mesh_P3: np.ndarray, box: Box, crop_HWC: np.ndarray, times_s: np.ndarray,
-        delay_s: float, opening: float, ramp_frames: int,
-    ) -> None:  # fmt: skip
-        self.box, self.fade_N = box, work.fade(ramp_frames)
-        self._draft = work.draft
+        self, work: RenderRequest, mesh_P3: np.ndarray, delay_s: float, opening: float, ramp_frames: int
+    ) -> None:
+        self.fade_N = work.fade(ramp_frames)
         full_NP3, self._pose = canonical(mesh_P3[None])
         self._full_P3 = full_NP3[0]
         self._actor = voice.load(work.actor) if work.actor else voice.default_actor(full_NP3)
         space, rest, lower = self._actor.space, self._actor.rest, list(LOWER_FACE)
         have_K = space.encode(full_NP3, rest)[0]
         self._left_L3 = self._full_P3[lower] - space.decode(have_K[None], rest)[0]
+        times_s = frame_times(work)
         want_NK = voice.predict(self._actor, work.wave, times_s - delay_s, work.speech_N, phones=work.phones)
         want_NK[:, 0] *= opening
         self._want_NK = have_K + (want_NK - have_K) * self.fade_N[:, None]
         self._spread_PL = spread(self._full_P3)
         closed = full_NP3.copy()
         closed[:, lower] = rest
-        seam_P2 = apply_pose(closed, *self._pose)[0, :, :2]
-        own = float(mouth_measures(full_NP3)["opening"][0])
-        self._target = Face(np.ascontiguousarray(crop_HWC), box, mesh_P3[:, :2])
+        self.seam_P2 = apply_pose(closed, *self._pose)[0, :, :2]
+        self.own = float(mouth_measures(full_NP3)["opening"][0])
+
+    def shape(self, n: int) -> tuple[np.ndarray, float]:
+        """Where the mesh should be in the n-th frame, (478, 2) pixels, and how far the mouth stands open then."""
+        want_1K = self._want_NK[n : n + 1]
+        lower = self._actor.space.decode(want_1K, self._actor.rest) + self._left_L3
+        lower = parted(lower, want_1K[:, 0])[0]  # lips that are apart in the photograph close all the same
+        goal = self._full_P3 + np.einsum("pl,lc->pc", self._spread_PL, lower - self._full_P3[list(LOWER_FACE)])
+        goal[list(LOWER_FACE)] = lower
+        return apply_pose(goal[None], *self._pose)[0, :, :2], float(mouth_measures(goal[None])["opening"][0])
+
+
+class _Mouth:
+    """How a wanted mouth looks. box: where it lies in the picture; crop_HWC: the picture there."""
+
+    def __init__(self, wanted: WantedMouth, mesh_P2: np.ndarray, box: Box, crop_HWC: np.ndarray, draft: bool) -> None:
+        self.wanted, self.box, self._draft = wanted, box, draft
+        self._target = Face(np.ascontiguousarray(crop_HWC), box, mesh_P2)
         lent = self._target
-        if own > PARTED:
+        if wanted.own > PARTED:
             lent = replace(lent, bgr_HWC=shut(lent.bgr_HWC, lent.local_P2))
         self._lent = [(lent, 1.0)]
-        self._inside = Inside(tones(self._target.bgr_HWC, self._target.local_P2), seam_P2, own >= SHOWN, 1.0)
+        colours = tones(self._target.bgr_HWC, self._target.local_P2)
+        self._inside = Inside(colours, wanted.seam_P2, wanted.own >= SHOWN, 1.0)
 
     def frame(self, n: int) -> tuple[np.ndarray, np.ndarray, float]:
         """The box's picture uint8, its matte uint8, and the opening that was wanted."""
-        lower = self._actor.space.decode(self._want_NK[n : n + 1], self._actor.rest)[0] + self._left_L3
-        goal = self._full_P3 + np.einsum("pl,lc->pc", self._spread_PL, lower - self._full_P3[list(LOWER_FACE)])
-        goal[list(LOWER_FACE)] = lower
-        wanted = float(mouth_measures(goal[None])["opening"][0])
-        goal_P2 = apply_pose(goal[None], *self._pose)[0, :, :2]
+        goal_P2, opening = self.wanted.shape(n)
         bgr, matte = render(self._target, goal_P2, self._lent, self._inside, grid=8 if self._draft else 16)
-        return bgr, np.rint(matte * self.fade_N[n]).astype(np.uint8), wanted
+        return bgr, np.rint(matte * self.wanted.fade_N[n]).astype(np.uint8), opening
+
+
+def mesh_of(work: RenderRequest) -> np.ndarray:
+    """The mesh of a photographed face, float64 (478, 3) pixels: the median of what was found in its frames."""
+    looks = np.unique(np.linspace(0, len(work.track.frames_N) - 1, _LOOKS).round().astype(int))
+    return np.asarray(np.median(work.track.mesh_NP3[looks].astype(np.float64), axis=0))
+
+
+def frame_times(work: RenderRequest) -> np.ndarray:
+    """The middles of a track's frames, seconds from the first sample of its sound, float64 (N,)."""
+    first = work.track.start_frame
+    times_s = work.timeline.times_s(first, work.track.end_frame, centre=True)
+    return np.asarray(times_s - float(work.timeline.time(first)))
 
 
 def _around(box: Box, points_P2: np.ndarray, picture_wh: tuple[int, int]) -> Box:

@@ -23,7 +23,7 @@ from dubbing.networks.sadtalker.motion import Motion, deformed
 __all__ = ["QuickGenerator", "Seen", "enlarged_kernels", "over_enlarged"]
 
 _EPS = 1e-5  # of instance norms
-_SIDE = 3  # of the kernels of norms
+_LEAST_HEAT = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +147,7 @@ class QuickGenerator:
         for residual in self._net.resblocks_3d:
             residual.conv1, residual.norm2 = fused(residual.conv1, residual.norm2), nn.Identity()  # type: ignore[arg-type]
         motion = self._net.dense_motion_network
+        motion.least_heat = _LEAST_HEAT
         motion.compress, motion.norm = fused(motion.compress, motion.norm), nn.Identity()  # type: ignore[assignment]
         decoder = decoder.to(device)
         self._fc, self._image = last_conv(decoder.fc), last_conv(decoder.conv_img)
