@@ -100,6 +100,12 @@ def test_only_the_face_changes_and_eyes_look_where_they_looked(calm: Portrait, e
         assert np.median(apart) <= 1, "the pupil stays, pixel by pixel"
 
 
+def test_a_face_that_will_speak_keeps_its_lips_for_the_words(calm: Portrait) -> None:
+    alone, speaks = (create(Look(False, "surprised"), speaks=s).edit(*calm).mesh_P3 for s in (False, True))
+    assert mouth(alone)["opening"] > mouth(speaks)["opening"] + 0.05
+    assert np.allclose(alone[[105, 334]], speaks[[105, 334]], atol=0.5), "the brows rise all the same"
+
+
 @pytest.mark.parametrize("emotion", EMOTIONS)
 def test_lips_close_for_p_b_and_m_at_any_emotion(calm: Portrait, emotion: str) -> None:
     """The wanted mouth, frame by frame, on the edited photograph: shut where it is shut on the neutral one."""

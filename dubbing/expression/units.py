@@ -164,6 +164,7 @@ _WRITTEN: Mapping[int, _Unit] = {
               (58, 132, 93, 234, 2, 164, 97, 98, 205, 187, 92), reach=0.11),
 }  # fmt: skip
 
+_PARTING = (16, 26)
 _CUT = 0.25  # by which the lower lip is set off from the upper one, so that neither moves the other
 _LIKELY = 0.8  # spread of a unit's amount among faces with an expression, before anything is seen
 _TREMBLE = 0.008  # of a gauge between two meshes of one face
@@ -269,7 +270,7 @@ class Units:
         speaking: whether words move the mouth besides, so that no unit may part or press the lips."""
         out = np.zeros_like(self.neutral_P3)
         for unit, much in amount.items():
-            if not (speaking and unit == 26):
+            if not (speaking and unit in _PARTING):
                 out += much * self.moves[unit]
         if speaking:
             upper, lower = list(INNER_LIPS[1:10]), list(INNER_LIPS[:10:-1])
