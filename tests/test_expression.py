@@ -25,7 +25,7 @@ from dubbing.expression.latent import ByLatent
 from dubbing.expression.units import EMOTIONS, Units
 from dubbing.face import mouth_measures
 from dubbing.generators import Rendered, RenderRequest
-from dubbing.generators.rewrite.photograph import WantedMouth, mesh_of
+from dubbing.generators.rewrite.photograph import WantedMouth
 from dubbing.manifest.expression import EMOTIONS as NAMES
 from dubbing.networks.stylegan import InStyle, Plan, plan_of
 from dubbing.records import FilmLook, Line, Patch, Track
@@ -120,7 +120,7 @@ def test_lips_close_for_p_b_and_m_at_any_emotion(calm: Portrait, emotion: str) -
         line = Timeline(np.arange(count), Fraction(1, 25), count, Fraction(25))
         work = RenderRequest(Path("none.mp4"), line, (520, 520), track, (Line(track.id, 0, count),), wave,
                              np.ones(count, bool), None, still=True)  # fmt: skip
-        mouth = WantedMouth(work, mesh_of(work), 0.0, 1.0, 4)
+        mouth = WantedMouth(work, 0.0, 1.0, 4)
         found.append(np.array([mouth.shape(n)[1] for n in range(count)]))
     neutral, shown = found
     assert (neutral < 0.01).sum() > 3, "the sentence has closures"

@@ -43,7 +43,7 @@ from dubbing.preflight.masks import look_at_masks
 from dubbing.preflight.masters import look_at_masters
 from dubbing.preflight.packages import SENT_WITH, other_packages, versions
 from dubbing.preflight.provenance import look_at_signing, said_of_signing
-from dubbing.preflight.stills import said_of_face, said_of_standing
+from dubbing.preflight.stills import said_of_face
 from dubbing.records import Shot
 from dubbing.remote import Uri, scheme_of
 from dubbing.store import Store, open_store, stamp_of, standing
@@ -249,7 +249,6 @@ def look(
                 f"{title.id} is a photograph: no performance to compare with"
                 + (", and the general prior drives the lips." if prior else ".")
             )
-            found.notes += said_of_standing(manifest, title)
             found.notes += attempt(at, video, said_of_face, title, config, store) or []
         elif not info.audio and original.dialogue is None:
             found.notes.append(
