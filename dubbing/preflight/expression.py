@@ -8,7 +8,7 @@ from typing import Any
 from dubbing.analysis.asked import ShownFilm, parts_of
 from dubbing.errors import ManifestError
 from dubbing.expression import create
-from dubbing.manifest import Title
+from dubbing.manifest import Expression, FilmExpression, Title
 from dubbing.media import MediaInfo
 from dubbing.records import Look
 from dubbing.store import Store
@@ -18,8 +18,8 @@ __all__ = ["look_at_expressions"]
 
 def look_at_expressions(
     title: Title, info: MediaInfo, store: Store, named: Callable[[], Collection[str]], attempt: Callable[..., Any]
-) -> None:
-    """info: of its film; named: asked for characters whom reviewers named.
+) -> list[str]:
+    """Notes on how faces will look. info: of its film; named: asked for characters whom reviewers named.
 
     attempt(key, call, *args): calls what may raise; what it raises is of that key of the title. Refused so are weights
     that do not load or have no such emotion, parts outside the film, and characters whom nobody knows.
@@ -31,6 +31,18 @@ def look_at_expressions(
         attempt(("still", "expression", "model"), lambda: create(look, *(store.local(file) for file in wanted.files)))
     for n in range(len(title.expression or ())):
         attempt(("expression", n, "only"), _part, title, n, info, named)
+    notes = []
+    if wanted is not None:
+        notes.append(f"{title.id}: the largest face is {_words(wanted)} before it speaks.")
+    for one in title.expression or ():
+        where = ", ".join(text for _, _, text in one.only.named) if one.only else "the whole film"
+        notes.append(f"{title.id}: who speaks is {_words(one)} in: {where}.")
+    return notes
+
+
+def _words(one: Expression | FilmExpression) -> str:
+    emotion = f"made {one.emotion.name} ({one.emotion.strength:g})" if one.emotion else ""
+    return " and ".join(part for part in ("neutralised" if one.neutralise else "", emotion) if part)
 
 
 def _part(title: Title, n: int, info: MediaInfo, named: Callable[[], Collection[str]]) -> None:
