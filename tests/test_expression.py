@@ -182,7 +182,8 @@ def test_styles_are_moved_and_only_the_face_is_drawn_anew(smile: Portrait, made_
 
 def test_networks_are_named_as_they_were_published() -> None:
     named = {
-        "encoder.input_layer.0.weight", "encoder.body.0.res_layer.5.fc1.weight", "encoder.body.1.shortcut_layer.0.weight",
+        "encoder.input_layer.0.weight", "encoder.body.0.res_layer.5.fc1.weight",
+        "encoder.body.1.shortcut_layer.0.weight",
         "encoder.styles.5.convs.2.bias", "encoder.styles.0.linear.weight", "encoder.latlayer1.bias", "latent_avg",
         "decoder.input.input", "decoder.conv1.conv.modulation.weight", "decoder.convs.0.conv.blur.kernel",
         "decoder.convs.3.activate.bias", "decoder.to_rgbs.1.upsample.kernel", "decoder.noises.noise_4",
