@@ -33,7 +33,7 @@ def look_at_expressions(
         attempt(("expression", n, "only"), _part, title, n, info, named)
     notes = []
     if wanted is not None:
-        notes.append(f"{title.id}: the largest face is {_words(wanted)} before it speaks.")
+        notes.append(f"{title.id}: the face that speaks is {_words(wanted)} before it speaks.")
     for one in title.expression or ():
         where = ", ".join(text for _, _, text in one.only.named) if one.only else "the whole film"
         notes.append(f"{title.id}: who speaks is {_words(one)} in: {where}.")
