@@ -225,7 +225,7 @@ def test_a_check_says_how_faces_will_look_and_what_of_it_cannot_be(tmp_path: Pat
 
     info = media.probe(tmp_path / "film.mp4")
     notes = look_at_expressions(one, info, open_store(tmp_path / "out"), tuple, attempt)
-    assert notes[0] == "a: who speaks is neutralised and made sad (0.5) in: 2-8."
+    assert notes[0] == "a: who speaks is neutralised and made sad (0.5) in 2-8."
     assert set(problems) == {("expression", 1, "only"), ("expression", 2, "only")}
     assert "frames 2-80 is outside the film" in problems["expression", 1, "only"]
     assert "'ANNA' is no character of the title" in problems["expression", 2, "only"]
@@ -259,7 +259,7 @@ def test_an_actor_of_a_film_changes_in_the_part_and_under_the_mouth_that_speaks(
     moved = [float((one.patch.matte_HW > 0).mean()) for one in whole]
     assert min(moved) > 0.2
     spoken = [one for one in whole if not np.isnan(one.wanted_opening)]
-    assert [one.patch.frame for one in spoken] == [10, 11]
+    assert [one.patch.frame for one in spoken] == [10, 11] and spoken == [one for one in whole if one.mouth]
     for one in whole:
         green_px = (one.patch.bgr_HWC.astype(int) @ (-1, 2, -1) > 200).sum()
         assert (green_px > 20) == (one in spoken)

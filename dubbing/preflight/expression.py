@@ -8,7 +8,7 @@ from typing import Any
 from dubbing.analysis.asked import ShownFilm, parts_of
 from dubbing.errors import ManifestError
 from dubbing.expression import create
-from dubbing.manifest import Expression, FilmExpression, Title
+from dubbing.manifest import Title
 from dubbing.media import MediaInfo
 from dubbing.records import Look
 from dubbing.store import Store
@@ -33,16 +33,9 @@ def look_at_expressions(
         attempt(("expression", n, "only"), _part, title, n, info, named)
     notes = []
     if wanted is not None:
-        notes.append(f"{title.id}: the face that speaks is {_words(wanted)} before it speaks.")
-    for one in title.expression or ():
-        where = ", ".join(text for _, _, text in one.only.named) if one.only else "the whole film"
-        notes.append(f"{title.id}: who speaks is {_words(one)} in: {where}.")
+        notes.append(f"{title.id}: the face that speaks is {wanted.words} before it speaks.")
+    notes += [f"{title.id}: who speaks is {one.words}." for one in title.expression or ()]
     return notes
-
-
-def _words(one: Expression | FilmExpression) -> str:
-    emotion = f"made {one.emotion.name} ({one.emotion.strength:g})" if one.emotion else ""
-    return " and ".join(part for part in ("neutralised" if one.neutralise else "", emotion) if part)
 
 
 def _part(title: Title, n: int, info: MediaInfo, named: Callable[[], Collection[str]]) -> None:
