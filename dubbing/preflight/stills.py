@@ -45,8 +45,8 @@ def unfit_face(path: Path, face: int | None, config: Config, how: str) -> str | 
     if face is None and len(found) > 1:
         largest = 1 + sum(float(m[:, 0].mean()) < float(found[0][:, 0].mean()) for m in found)
         return (
-            f"{path.name} has {len(found)} faces, of which the largest is face {largest} from the left; crop it to one, "
-            f"or choose one by {how}."
+            f"{path.name} has {len(found)} faces, of which the largest is face {largest} from the left; crop it to "
+            f"one, or choose one by {how}."
         )
     mesh = numbered(found, face)[0]
     high, turned = height_px(mesh[None]), abs(float(yaw_deg(mesh[None])[0]))

@@ -31,7 +31,6 @@ from dubbing.artifacts.takes import StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
-from dubbing.expression.film import Expressed
 from dubbing.generators import Generator, RenderRequest, create
 from dubbing.performance.performed import Performance, Performed, asked_of
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, FilmLook, Line, Shot, Track
@@ -250,6 +249,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             if acts is not None:
                 mouths = Performed(work, acts).over(mouths)
             if inputs.looks and inputs.looks[n]:
+                from dubbing.expression.film import Expressed  # slow to load, and every command loads this module
+
                 face_N = in_sight(track, line.rate) & facing(track, inputs.max_yaw_deg)
                 if inputs.asked is not None:
                     face_N &= mask_of(inputs.asked, track.start_frame, track.end_frame)
