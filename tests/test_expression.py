@@ -5,6 +5,7 @@ Of the demo's photograph (NASA, public domain), a smile with teeth. The StyleGAN
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,19 +15,20 @@ import pytest
 import torch
 from people import meshes_of
 
-from dubbing import manifest
+from dubbing import manifest, media
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, ModelError
 from dubbing.expression import Look, create
 from dubbing.expression.bend import region
+from dubbing.expression.film import Expressed
 from dubbing.expression.latent import ByLatent
 from dubbing.expression.units import EMOTIONS, Units
 from dubbing.face import mouth_measures
-from dubbing.generators import RenderRequest
-from dubbing.generators.rewrite.photograph import WantedMouth, mesh_of
+from dubbing.generators import Rendered, RenderRequest
+from dubbing.generators.rewrite.photograph import WantedMouth
 from dubbing.manifest.expression import EMOTIONS as NAMES
 from dubbing.networks.stylegan import InStyle, Plan, plan_of
-from dubbing.records import Line, Track
+from dubbing.records import FilmLook, Line, Patch, Track
 from dubbing.testing import material
 
 Portrait = tuple[np.ndarray, np.ndarray]
@@ -112,7 +114,7 @@ def test_lips_close_for_p_b_and_m_at_any_emotion(calm: Portrait, emotion: str) -
         line = Timeline(np.arange(count), Fraction(1, 25), count, Fraction(25))
         work = RenderRequest(Path("none.mp4"), line, (520, 520), track, (Line(track.id, 0, count),), wave,
                              np.ones(count, bool), None, still=True)  # fmt: skip
-        mouth = WantedMouth(work, mesh_of(work), 0.0, 1.0, 4)
+        mouth = WantedMouth(work, 0.0, 1.0, 4)
         found.append(np.array([mouth.shape(n)[1] for n in range(count)]))
     neutral, shown = found
     assert (neutral < 0.01).sum() > 3, "the sentence has closures"
@@ -178,3 +180,40 @@ def test_weights_of_another_kind_are_refused_in_a_sentence(made_weights: tuple[P
     torch.save({"happy": torch.zeros(3)}, tmp_path / "short.pt")
     with pytest.raises(ModelError, match=r"'happy' is \(3,\), but a direction of e4e.pt is \(16,\)"):
         ByLatent(Look(False, "happy"), model, tmp_path / "short.pt")
+
+
+def test_an_actor_of_a_film_changes_in_the_part_and_under_the_mouth_that_speaks(calm: Portrait, tmp_path: Path) -> None:
+    """Twenty frames of one face: happy in frames 8 to 16, a mouth painted green in frames 10 to 12."""
+    picture, mesh = calm
+    path, count = tmp_path / "film.mp4", 20
+    with media.ClipWriter(path, 520, 520, Fraction(25), crf=0.0) as clip:
+        for _ in range(count):
+            clip.frame(picture)
+    meshes = np.repeat(mesh[None].astype(np.float32), count, 0)
+    track = Track("shot_0001/face_1", np.arange(count, dtype=np.int32), meshes, np.ones(count, bool),
+                  np.zeros(count, np.float32), 300.0)  # fmt: skip
+    work = RenderRequest(path, media.timeline(path), (520, 520), track, (Line(track.id, 10, 12),),
+                         np.zeros(count * 640, np.float32), np.ones(count, bool), None)  # fmt: skip
+    x, y = (int(v) // 2 * 2 for v in mesh[13, :2])
+    green = np.full((8, 8, 3), (0, 255, 0), np.uint8)
+
+    def patches(window: tuple[int, int] | None) -> list[Rendered]:
+        asked = replace(work, window=window)
+        spoken = (Rendered(Patch(f, x - 4, y - 4, green, np.full((8, 8), 255, np.uint8)), 0.1)
+                  for _, a, b in asked.spans for f in range(a, b))  # fmt: skip
+        looks = [FilmLook(Look(False, "happy"), ((8, 16),))]
+        return list(Expressed(looks, asked, np.ones(count, bool)).over(asked, spoken))
+
+    whole = patches(None)
+    frames = [one.patch.frame for one in whole]
+    assert frames == list(range(8, 16)) and len({one.patch.bgr_HWC.shape for one in whole}) == 1
+    moved = [float((one.patch.matte_HW > 0).mean()) for one in whole]
+    assert min(moved) > 0.2
+    spoken = [one for one in whole if not np.isnan(one.wanted_opening)]
+    assert [one.patch.frame for one in spoken] == [10, 11]
+    for one in whole:
+        green_px = (one.patch.bgr_HWC.astype(int) @ (-1, 2, -1) > 200).sum()
+        assert (green_px > 20) == (one in spoken)
+    parts = [*patches((0, 11)), *patches((11, 20))]
+    assert [one.patch.frame for one in parts] == frames
+    assert all((a.patch.bgr_HWC == b.patch.bgr_HWC).all() for a, b in zip(parts, whole, strict=True))

@@ -11,6 +11,8 @@ Axes: N frames, P = 468 mesh points (no irises), 3 their places in inter-ocular 
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,11 +64,11 @@ class LinearFace:
     def load(path: Path) -> LinearFace:
         """What `save` wrote. Raises InputError: it is not there, or damaged."""
         try:
-            with np.load(path) as held:
+            with np.load(io.BytesIO(path.read_bytes())) as held:
                 face = LinearFace(np.asarray(held["mean"], np.float32), np.asarray(held["basis"], np.float32))
             if face.mean_P3.shape != (SURFACE, 3) or face.basis_KP3.shape != (COUNT, SURFACE, 3):
                 raise ValueError("another size")
-        except (OSError, ValueError, KeyError) as e:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
             raise InputError(f"{str(path)!r} is not there, or damaged; `dub dataset coefficients DIR` makes it.") from e
         return face
 
@@ -98,8 +100,11 @@ class Principal:
 
     def face(self) -> LinearFace:
         """The face. Raises InputError where nothing moves in the clips, or there is none."""
-        values, vectors = np.linalg.eigh(self._apart / max(1, self._frames))
-        values, vectors = values[::-1][:COUNT], vectors[:, ::-1].T[:COUNT]
+        from scipy.linalg import eigh
+
+        size = len(self._sum)
+        values, vectors = eigh(self._apart / max(1, self._frames), subset_by_index=(size - COUNT, size - 1))
+        values, vectors = values[::-1], vectors[:, ::-1].T
         if not self._clips or not values[0] > 0:
             raise InputError("No face moves in the clips of the split `train`: there is no expression to learn.")
         signs = np.sign(vectors[np.arange(COUNT), np.abs(vectors).argmax(1)])

@@ -19,8 +19,8 @@ from dubbing import media
 from dubbing.clock import mask_of, runs
 from dubbing.expression import FilmLook
 from dubbing.expression.bend import bend, boxes
-from dubbing.expression.by_mesh import amounts
-from dubbing.expression.units import Units
+from dubbing.expression.by_mesh import taken
+from dubbing.expression.units import Reading, Units, of_emotion
 from dubbing.face import apply_pose, canonical
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite.steady import steady
@@ -63,13 +63,13 @@ class Expressed:
             if not mine_N.any():
                 continue
             free_N &= ~mine_N
-            shown = None
+            added = of_emotion(one.look.emotion or "neutral", one.look.strength)
             if one.look.neutralise:
-                shown = units.read(
-                    np.median(full[mine_N & track.seen_N] if (mine_N & track.seen_N).any() else full[mine_N], 0)
-                )
-                shown = type(shown)({u: much for u, much in shown.amount.items() if u not in _SPOKEN})
-            added = amounts(one.look, shown)
+                seen_N = mine_N & track.seen_N
+                usual = np.median(full[seen_N if seen_N.any() else mine_N], axis=0)
+                shown = {unit: much for unit, much in units.read(usual).amount.items() if unit not in _SPOKEN}
+                for unit, much in taken(Reading(shown)).items():
+                    added[unit] = added.get(unit, 0.0) + much
             weight_N = _ramped(mine_N, max(1, round(_RAMP_S * rate)))
             self._plans.append(_Plan(weight_N, units.moved(added, speaking=True), added))
         self.frames_N = np.zeros(len(mesh_NP3), bool)

@@ -1,8 +1,8 @@
 """Still: the film that a photograph becomes, as long as the title's longest dub.
 
-Nothing moves in it, and it is lossless, so that what is not rendered is the photograph's own pixels as
-the master's format holds them. Mouth, lids, brows and head move later, in one pass for each dub (`RenderRequest.acts`):
-they follow the sound, of which this stage knows nothing.
+The picture may be given another expression first. Nothing moves in it, and it is lossless, so that what is not
+rendered is the photograph's own pixels as the master's format holds them. Mouth, lids, brows and head move later, in
+one pass for each dub (`dubbing.performance`): they follow the sound, of which this stage knows nothing.
 """
 
 from __future__ import annotations

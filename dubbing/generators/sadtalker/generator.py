@@ -108,6 +108,11 @@ class SadTalkerGenerator:
         for line, a, b in work.spans:
             yield from self._line(work, plan, wave, line, a, b)
 
+    @property
+    def performs(self) -> bool:
+        """Whether it moves a photograph's head itself; then all of the photograph's film is one line."""
+        return self.settings.pose != "source"
+
     def _moves(self, work: RenderRequest) -> bool:
         return work.still and self.settings.pose != "source"
 

@@ -132,7 +132,7 @@ def side_matte(box_4: np.ndarray, place: Place, picture_wh: tuple[int, int]) -> 
 
 def _face_box(mesh_P2: np.ndarray) -> np.ndarray:
     low, high = mesh_P2.min(0), mesh_P2.max(0)
-    room = (_AROUND + 3 * _SOFT) * (high[1] - low[1])
+    room = (_AROUND + 4 * _SOFT) * (high[1] - low[1])
     return np.concatenate([low - room, high + room])
 
 

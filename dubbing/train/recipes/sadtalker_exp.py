@@ -38,6 +38,7 @@ _EYES = (
     ((159, 145), (158, 153), (160, 144), (33, 133)),
     ((386, 374), (385, 380), (387, 373), (263, 362)),
 )
+_PART = "audio2exp"
 _BLINKS = 0.5  # of the items ask for a blink
 POINTS = (*LIPS, *JAW, *(n for eye in _EYES for pair in eye for n in pair))
 """The mesh points that the losses look at: lips, jaw, then the eyes."""
@@ -186,13 +187,13 @@ class SadTalkerExp(Recipe):
 
     def export(self, settings: SadTalkerExpSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
         held = self._held(settings)
-        return common.published({"": networks["generator"]}, "audio2exp.", held), f"{self.name}.pth"
+        return common.published({"": networks["generator"]}, _PART, held), f"{self.name}.pth"
 
     def use(self, file: Path, settings: SadTalkerExpSettings) -> str:
         return common.use("exp_model", file, self._held(settings))
 
     def begin(self, networks: Mapping[str, nn.Module], state: Mapping[str, Tensor], name: str) -> None:
-        common.begin(networks["generator"], state, "audio2exp.", name)
+        common.begin(networks["generator"], state, _PART, name)
 
     def _held(self, settings: SadTalkerExpSettings) -> Coefficients:
         return common.coefficients_of(settings, self.name)
