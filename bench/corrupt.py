@@ -189,15 +189,17 @@ def delivered(files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def fates(
-    place: Place, job: Path | str, whole: Mapping[str, bytes], names: Sequence[str], how: str,
+    place: Place, job: Path | str, whole: Mapping[str, bytes], names: Sequence[str], how: str | Sequence[str],
     gone: str | None = None, verify: bool = False,
 ) -> dict[str, str]:  # fmt: skip
     """Damage these files of a finished run, run it again, and say what became of each: name -> healed, healed unnamed,
-    not read, used, stopped, crashed. gone: a pattern of files that are removed besides."""
+    not read, used, stopped, crashed. how: the damage of all of them, or of each; gone: a pattern of files that are
+    removed besides."""
+    hows = dict(zip(names, [how] * len(names) if isinstance(how, str) else how, strict=True))
     there = {n: d for n, d in whole.items() if not (gone and re.search(gone, n))}
     place.put(there)
     for name in names:
-        place.write(name, damaged(whole[name], how, name))
+        place.write(name, damaged(whole[name], hows[name], name))
     said: list[str] = []
     try:
         work = Job(manifest.load(job), place.out, config.load())
@@ -220,7 +222,7 @@ def fates(
             found[name] = ended
         elif told(after, name) == told(whole, name):
             result = result_of(whole, name)
-            unfinished = how == "removed" and name.endswith(RESULT) and isinstance(place.out, Uri)
+            unfinished = hows[name] == "removed" and name.endswith(RESULT) and isinstance(place.out, Uri)
             named = not result or unfinished or any(f"{result}'" in line for line in said)
             found[name] = "healed" if named else "healed unnamed"
         else:

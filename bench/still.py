@@ -23,8 +23,9 @@ import cv2
 import numpy as np
 
 from dubbing import media
-from dubbing.generators import Performance, RenderRequest, create
+from dubbing.generators import RenderRequest, create
 from dubbing.mesh import Detector, Meshes
+from dubbing.performance.performed import Performance, Performed
 from dubbing.records import Line, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stages.still import find_faces
@@ -42,23 +43,24 @@ class Times(NamedTuple):
     writing: float
 
 
-def work_of(film: Path, mesh_P3: np.ndarray, wave: np.ndarray, frames: int, moves: bool) -> RenderRequest:
+def work_of(film: Path, mesh_P3: np.ndarray, wave: np.ndarray, frames: int) -> RenderRequest:
     """The whole film, spoken from end to end."""
     line = media.timeline(film)
     track = Track("shot_0001/face_1", np.arange(frames, dtype=np.int32),
                   np.repeat(mesh_P3[None].astype(np.float32), frames, 0), np.ones(frames, bool),
                   np.zeros(frames, np.float32), float(np.ptp(mesh_P3[:, 1])))  # fmt: skip
     size = media.probe(film).upright_size
-    acts = Performance(True, True, ((0, frames),)) if moves else None
     return RenderRequest(film, line, size, track, (Line(track.id, 0, frames),), wave, np.ones(frames, bool), None,
-                         still=True, acts=acts)  # fmt: skip
+                         still=True)  # fmt: skip
 
 
-def render(work: RenderRequest, folder: Path) -> Times:
+def render(work: RenderRequest, folder: Path, moves: bool) -> Times:
     """What rendering the patches of `work.window` takes, and writing them."""
     cv2.setNumThreads(1)
     folder.mkdir()
     rendered = create("rewrite", {}).render(work)
+    if moves:
+        rendered = Performed(work, Performance(True, True, ((0, len(work.track.frames_N)),))).over(rendered)
     first = next(rendered)  # and all that is worked out once, which is not counted
     height, width = first.patch.matte_HW.shape
     wall, used, writing = time.perf_counter(), time.process_time(), 0.0
@@ -71,7 +73,7 @@ def render(work: RenderRequest, folder: Path) -> Times:
     return Times(time.perf_counter() - wall, used - writing, writing)
 
 
-def master(work: RenderRequest, folder: Path) -> Times:
+def master(work: RenderRequest, folder: Path, moves: bool) -> Times:  # noqa: ARG001
     """What decoding `work.window` of the film and of the patches and encoding the result takes."""
     cv2.setNumThreads(1)
     wall, used = time.perf_counter(), time.process_time()
@@ -108,7 +110,7 @@ def main() -> None:
         with media.ClipWriter(folder / "film.mp4", width, height, RATE, crf=0.0, matrix=media.BT709) as film:
             for _ in range(args.frames):
                 film.frame(picture)
-        work = work_of(folder / "film.mp4", mesh, wave, args.frames, args.motion == "natural")
+        work = work_of(folder / "film.mp4", mesh, wave, args.frames)
         edges = np.linspace(0, args.frames, args.workers + 1).astype(int).tolist()
         print(f"{size[0]}x{size[1]}, eyes {np.linalg.norm(mesh[33] - mesh[263]):.0f} px apart, {args.workers} workers")
         with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
@@ -116,7 +118,9 @@ def main() -> None:
                 found = {}
                 for kind, do in (("rendered", render), ("mastered", master)):
                     parts = [
-                        pool.submit(do, replace(work, window=(a, b)), folder / f"{round_}_{n}")
+                        pool.submit(
+                            do, replace(work, window=(a, b)), folder / f"{round_}_{n}", args.motion == "natural"
+                        )
                         for n, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True))
                     ]
                     found[kind] = [part.result() for part in parts]

@@ -11,9 +11,10 @@ import numpy as np
 
 __all__ = [
     "INNER_LIPS", "JAW", "LIPS", "LOWER_FACE", "OUTER_LIPS", "RIGID",
-    "align", "apply_pose", "canonical", "height_px", "mouth_measures", "roll_deg", "yaw_deg",
+    "align", "apply_pose", "canonical", "height_px", "mouth_measures", "roll_deg", "still_mesh", "yaw_deg",
 ]  # fmt: skip
 
+_LOOKS = 64  # at a picture that stands
 EYE_OUTER = (33, 263)
 BRIDGE, CHIN = 168, 152
 # Upper lip left to right, then lower lip right to left, as the picture shows them.
@@ -90,6 +91,15 @@ def _upright(face_P3: np.ndarray) -> np.ndarray:
     y = y / np.linalg.norm(y)
     axes = np.stack([x, y, np.cross(x, y)])
     return (face_P3 - (left + right) / 2) @ axes.T / size
+
+
+def still_mesh(mesh_NP3: np.ndarray) -> np.ndarray:
+    """The mesh of a face in a picture that stands, float64 (478, 3): the median of what was found in some frames of it.
+
+    mesh_NP3: (N, 478, 3), found again and again in the same picture, so that it trembles.
+    """
+    looks = np.unique(np.linspace(0, len(mesh_NP3) - 1, _LOOKS).round().astype(int))
+    return np.asarray(np.median(np.asarray(mesh_NP3)[looks].astype(np.float64), axis=0))
 
 
 def mouth_measures(shape_NP3: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,9 +2,9 @@
 
     python -m shipped_weights.neutral --media DIR --data DIR [--meshes DIR] [--out FILE]
 
---media, --data: the folders of the clips of `shipped_weights.clips`; --meshes keeps what MediaPipe finds in them. Of each
-speaker the frames with the most closed lips are taken, their median is that speaker's resting face. Machine: one CPU
-core, some minutes, of which nearly all is finding the meshes. Nothing is random.
+--media, --data: the folders of the clips of `shipped_weights.clips`; --meshes keeps what MediaPipe finds in them. Of
+each speaker the frames with the most closed lips are taken, their median is that speaker's resting face. Machine: one
+CPU core, some minutes, of which nearly all is finding the meshes. Nothing is random.
 """
 
 from __future__ import annotations

@@ -79,6 +79,9 @@ def nothing_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(empty)
         patch.setenv("PYTHONPATH", os.pathsep.join([str(empty), *filter(None, [os.environ.get("PYTHONPATH")])]))
+        patch.setenv(
+            "RAY_gcs_server_port_wait_time_s", "120"
+        )  # tests run beside each other: 30 s are not always enough
         patch.setenv("DUB_MODELS", str(tmp_path_factory.mktemp("no models")))
         patch.setenv("DUB_HISTORY", str(tmp_path_factory.mktemp("history") / "history.jsonl"))
         yield

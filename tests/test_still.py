@@ -21,16 +21,18 @@ from people import meshes_of
 from dubbing import config, manifest, media
 from dubbing.api.by_language import by_language
 from dubbing.engine import Report
-from dubbing.face import canonical, mouth_measures
-from dubbing.generators import Performance, RenderRequest
-from dubbing.generators.rewrite.photograph import Photograph
+from dubbing.face import canonical, mouth_measures, still_mesh
+from dubbing.generators import Rendered, RenderRequest, create
+from dubbing.generators.rewrite.generator import Rewrite
 from dubbing.job import Job
 from dubbing.mesh import Detector, Meshes
 from dubbing.performance.blinks import Eyes
 from dubbing.performance.head import Head
 from dubbing.performance.motion import LIMITS
-from dubbing.records import Line, Track
+from dubbing.performance.performed import Performance, Performed
+from dubbing.records import Line, Patch, Track
 from dubbing.shot_table import read_rows
+from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.still import MakeFilm, find_faces
 
 HZ = 48_000
@@ -303,12 +305,17 @@ def asked(picture: np.ndarray, faces: list[np.ndarray], tmp_path_factory: pytest
     wave = np.repeat(speech, 640) * np.random.default_rng(1).normal(0, 0.2, count * 640)
     return RenderRequest(
         path, media.timeline(path), (300, 274), track, (Line(track.id, 15, 40),), wave.astype(np.float32), speech, None,
-        still=True, acts=Performance(True, True, ((0, count),)),
+        still=True,
     )  # fmt: skip
 
 
-def rendered(work: RenderRequest, **changed: object) -> dict[int, object]:
-    patches = Photograph(replace(work, **changed), 0.0, 1.0, 4).rendered()
+ALL = Performance(True, True, ((0, 50),))
+
+
+def rendered(work: RenderRequest, acts: Performance | None = ALL, **changed: object) -> dict[int, tuple]:
+    work = replace(work, **changed)
+    mouths = create("rewrite", {}).render(work)
+    patches = Performed(work, acts).over(mouths) if acts else mouths
     return {one.patch.frame: (one.patch.bgr_HWC, one.patch.matte_HW, one.mouth, one.wanted_opening) for one in patches}
 
 
@@ -323,8 +330,52 @@ def test_every_frame_performs_and_only_the_spoken_have_another_mouth(asked: Rend
 
 
 def test_without_motion_only_the_mouth_changes_and_left_frames_are_left(asked: RenderRequest) -> None:
-    assert list(rendered(asked, acts=None)) == list(range(15, 40))
-    some = rendered(asked, acts=Performance(True, False, ((10, 45),)))
+    assert list(rendered(asked, None)) == list(range(15, 40))
+    some, all_of = rendered(asked, Performance(True, False, ((10, 45),))), rendered(asked)
     assert list(some) == list(range(10, 45))
-    still = np.abs(some[10][0].astype(int) - rendered(asked, acts=Performance(True, False, ((0, 50),)))[0][0])
-    assert still.max() <= 1, "where a part begins, the head is where the photograph has it"
+    assert np.abs(some[10][0].astype(int) - all_of[0][0]).max() <= 1, "a part begins where the photograph has the head"
+    lids = rendered(asked, Performance(False, True, ((0, 50),)))
+    assert set(range(15, 40)) <= set(lids) and len(lids) < 50, "a frame in which nothing moves has no patch"
+
+
+def test_a_networks_mouth_is_moved_as_well(asked: RenderRequest, picture: np.ndarray) -> None:
+    """Whatever renders mouths: here a red square on the chin."""
+    red = np.full((20, 20, 3), (0, 0, 255), np.uint8)
+    mouths = (Rendered(Patch(n, 140, 130, red, np.full((20, 20), 255, np.uint8)), 0.1) for n in range(15, 40))
+    performed = Performed(asked, ALL)
+    found = {one.patch.frame: one for one in performed.over(mouths)}
+    middles = []
+    for n in (16, 38):
+        patch = found[n].patch
+        rows, cols = np.nonzero((patch.bgr_HWC[..., 2] > 200) & (patch.bgr_HWC[..., 1] < 40))
+        middles.append(np.array([cols.mean() + patch.x, rows.mean() + patch.y]))
+    moved = middles[1] - middles[0]
+    at = np.array([[149.5, 139.5, float(still_mesh(asked.track.mesh_NP3)[152, 2])]])
+    head = Head(still_mesh(asked.track.mesh_NP3), (300, 274), (100, 100, 40, 40))
+    poses = performed.acts.pose_N6
+    wanted = head.points(at, poses[38])[0, :2] - head.points(at, poses[16])[0, :2]
+    assert np.abs(moved - wanted).max() < 1.5 and np.abs(wanted).max() > 0.5
+
+
+def test_a_generator_that_moves_heads_itself_gets_the_whole_film_and_nothing_is_laid_over_it(
+    still_run: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[RenderRequest] = []
+
+    def render(self: object, work: RenderRequest) -> Iterator[Rendered]:
+        asked.append(work)
+        grey = np.full((16, 16, 3), 128, np.uint8)
+        for _, a, b in work.spans:
+            yield from (Rendered(Patch(n, 0, 0, grey, grey[..., 0]), 0.0) for n in range(a, b))
+
+    monkeypatch.setattr(Rewrite, "performs", True, raising=False)
+    monkeypatch.setattr(Rewrite, "render", render)
+    job = still_run.job
+    (step,) = job.dub(job.manifest.titles[0], job.manifest.titles[0].dubs[0], {}).steps
+    take = Lipsync().process(step.take.inputs, tmp_path, lambda n: None)
+    whole = (0, frames_of(LENGTHS["fr"]))
+    assert [(x.start_frame, x.end_frame) for x in asked[0].lines] == [whole] == list(take.faces[0].lines)
+    made = media.patch_frames(tmp_path / "face_1")
+    assert len(made) == whole[1] and media.MOUTH not in made.column_names
+    (first, *_) = media.read_patches(tmp_path / "face_1", 0, 1)
+    assert first.matte_HW.shape == (16, 16), "its own patches"

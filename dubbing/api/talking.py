@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dubbing import generators, languages, media, speaking
+from dubbing import generators, media, speaking
 from dubbing.api.jobs import run, settings_of
 from dubbing.api.results import open_results
 from dubbing.api.starting import quick
@@ -133,7 +133,7 @@ def _expression(emotion: str | Emotion | None, neutralise: bool | None) -> Expre
 
 
 def _generator(generator: str | Mapping[str, Any], seed: int | None) -> dict[str, Any]:
-    found = {"name": generator} if isinstance(generator, str) else dict(generator)
+    found: dict[str, Any] = {"name": generator} if isinstance(generator, str) else dict(generator)
     if seed is not None:
         if "seed" not in generators.settings(str(found["name"])):
             raise InputError(

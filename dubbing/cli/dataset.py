@@ -30,6 +30,7 @@ Examples:
   dub dataset prepare lrs2/mvlrs_v1 --out data
   dub dataset prepare out --out data          the speakers of finished titles (an --out of `dub run`)
   dub dataset show data
+  dub dataset coefficients data               what SadTalker's networks learn
 
 docs/dataset.md says what is kept, what is left out, and how it is stored.""",
 )
@@ -147,6 +148,61 @@ def show_card(folder: Path, as_json: bool) -> None:
         echo(format_text(card))
 
 
+@dataset.command(
+    short_help="Make the coefficients that SadTalker's networks learn.",
+    epilog="""\b
+Examples:
+  dub dataset coefficients data                           of our own meshes: nothing has to be downloaded
+  dub dataset coefficients data --network sadtalker_3dmm  as SadTalker sees faces (also sadtalker_256, or a file)
+  dub dataset coefficients data --teacher wav2lip         lips as Wav2Lip draws them on each clip's first frame
+  dub train sadtalker_exp --data data --set coefficients=data/coefficients/mesh --out exp --steps 20000
+
+They lie in DIR/coefficients; the same command goes on where it was. docs/train.md says what they are.""",
+)
+@click.argument("folder", type=FILE, metavar="DIR")
+@click.option(
+    "--network", metavar="MODEL",
+    help="What sees the numbers: sadtalker_3dmm, sadtalker_256, or a file; default: nothing: they are fitted to our "
+    "own meshes.",
+)  # fmt: skip
+@click.option(
+    "--mean-face", default="sadtalker_mean_face", show_default=True, metavar="MODEL",
+    help="The standard face of --network, or a file with it.",
+)  # fmt: skip
+@click.option(
+    "--teacher", metavar="MODEL", help="Who draws the lips: wav2lip, wav2lip_gan, or a file; default: nobody."
+)
+@json_option
+def coefficients(folder: Path, network: str | None, mean_face: str, teacher: str | None, as_json: bool) -> None:
+    """Make 64 numbers of expression and 6 of pose for every frame of a data folder."""
+    from dubbing.cli import show
+    from dubbing.dataset import coefficients as made
+
+    sees = draws = None
+    if network is not None:
+        from dubbing.dataset.face_network import FaceNetwork
+
+        sees = FaceNetwork.load(_file_or_name(network), _file_or_name(mean_face))
+    if teacher is not None:
+        from dubbing.dataset.lip_teacher import LipTeacher
+
+        draws = LipTeacher(_file_or_name(teacher))
+    with _shown(sys.stderr) as watch:
+        out = made.make(folder, sees, draws, watch.clip)
+    card = made.opened(out).card
+    if as_json:
+        show.as_json({**card, "folder": str(out)})
+        return
+    left = f"; {card['left_out']} without a face that is seen throughout" if card["left_out"] else ""
+    echo(f"{out}: coefficients of {card['clips']} clips{left}")
+
+
+def _file_or_name(model: str) -> str:
+    """A file's whole path, where it is one; else a name among `dub models`."""
+    path = Path(model).expanduser()
+    return str(path.absolute()) if "/" in model or path.is_file() else model
+
+
 class _Watch:
     """Counts an engine's events and says how far it is: a bar on a terminal, else a line every few seconds."""
 
@@ -178,6 +234,10 @@ class _Watch:
     def shard(self, done: int, of: int) -> None:
         """Shards written so far."""
         self._tell(done, of, f"shards {done}/{of}")
+
+    def clip(self, what: str, done: int, of: int) -> None:
+        """Clips done so far of one part of the work."""
+        self._tell(done, of, f"{what} {done}/{of}")
 
     def _say(self, text: str) -> None:
         if self._progress:

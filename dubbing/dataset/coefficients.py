@@ -96,8 +96,8 @@ def make(
 ) -> Path:  # fmt: skip
     """Make the coefficients of a data folder, or find them made; the folder that they are in.
 
-    network: None for those of our own meshes. on_clip(what, done, of). Raises InputError (no data folder; nobody moves
-    in it), OutputError.
+    network: None for those of our own meshes. on_clip(what, done, of). Raises InputError (no data folder; nobody is
+    seen in it, or moves), OutputError.
     """
     data = Dataset(folder)
     name = (network.name if network else MESH) + ("-taught" if teacher else "")
@@ -156,6 +156,9 @@ class _Making:
         finally:
             if finder is not None:
                 finder.close()
+        if not index:
+            where = "what the teacher drew of the clips" if finder else "the clips' pictures"
+            raise InputError(f"No face is seen throughout in any of {where}; there are no coefficients to learn.")
         shutil.rmtree(out / "seen", ignore_errors=True)
         kinds = {"digest": pa.string(), "shard": pa.string(), "row": pa.int32(), "style": pa.int32()}
         columns = {name: pa.array([row[name] for row in index], kind) for name, kind in kinds.items()}

@@ -11,13 +11,14 @@ Axes: N frames, P = 468 mesh points (no irises), 3 their places in inter-ocular 
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dubbing.errors import InputError
-from dubbing.face import LOWER_FACE
 
 __all__ = ["COUNT", "SURFACE", "Followed", "LinearFace", "Principal"]
 
@@ -25,6 +26,7 @@ COUNT = 64
 """Coefficients of an expression."""
 SURFACE = 468
 """Mesh points on the face's surface; the irises follow them."""
+_NOSE = [197, 2]  # between its root and its tip, and its base
 _RIDGE = 1e-3  # of the mean square of a coefficient
 
 
@@ -46,12 +48,13 @@ class LinearFace:
         return self.mean_P3 + np.tensordot(np.asarray(coefficients_NK, np.float32), self.basis_KP3, 1)
 
     def lower(self) -> np.ndarray:
-        """A matrix (64, 64): a change of coefficients times it is the change that moves the lower face as much and the
-        rest as little as coefficients can."""
+        """A matrix (64, 64): a change of coefficients times it comes nearest to moving the face below the nose as much,
+        and what lies above it not at all. Between the nose's middle and its base it is blended."""
         flat = self.basis_KP3.reshape(COUNT, -1).astype(np.float64)
-        mask = np.zeros((self.basis_KP3.shape[1], 3))
-        mask[list(LOWER_FACE)] = 1
-        return (flat * mask.ravel() @ flat.T @ _inverse(flat)).astype(np.float32)
+        high, low = self.mean_P3[_NOSE, 1]
+        ramp = np.clip((self.mean_P3[:, 1] - high) / (low - high), 0, 1)
+        mask = np.repeat(ramp * ramp * (3 - 2 * ramp), 3)
+        return (flat * mask @ flat.T @ _inverse(flat)).astype(np.float32)
 
     def save(self, path: Path) -> None:
         """As an .npz file."""
@@ -62,11 +65,11 @@ class LinearFace:
     def load(path: Path) -> LinearFace:
         """What `save` wrote. Raises InputError: it is not there, or damaged."""
         try:
-            with np.load(path) as held:
+            with np.load(io.BytesIO(path.read_bytes())) as held:
                 face = LinearFace(np.asarray(held["mean"], np.float32), np.asarray(held["basis"], np.float32))
             if face.mean_P3.shape != (SURFACE, 3) or face.basis_KP3.shape != (COUNT, SURFACE, 3):
                 raise ValueError("another size")
-        except (OSError, ValueError, KeyError) as e:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
             raise InputError(f"{str(path)!r} is not there, or damaged; `dub dataset coefficients DIR` makes it.") from e
         return face
 
@@ -98,8 +101,11 @@ class Principal:
 
     def face(self) -> LinearFace:
         """The face. Raises InputError where nothing moves in the clips, or there is none."""
-        values, vectors = np.linalg.eigh(self._apart / max(1, self._frames))
-        values, vectors = values[::-1][:COUNT], vectors[:, ::-1].T[:COUNT]
+        from scipy.linalg import eigh
+
+        size = len(self._sum)
+        values, vectors = eigh(self._apart / max(1, self._frames), subset_by_index=(size - COUNT, size - 1))
+        values, vectors = values[::-1], vectors[:, ::-1].T
         if not self._clips or not values[0] > 0:
             raise InputError("No face moves in the clips of the split `train`: there is no expression to learn.")
         signs = np.sign(vectors[np.arange(COUNT), np.abs(vectors).argmax(1)])

@@ -42,8 +42,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-FIVE = ((33, 133), (362, 263), (4,), (61,), (291,))
-"""The eyes, the nose's tip and the mouth's corners: points whose mean each is."""
+FIVE = ((33, 133), (362, 263), (1,), (61,), (291,))
+"""The eyes, the nose's tip and the mouth's corners, as SadTalker is shown them: points whose mean each is."""
 _UNIT = 1e-4  # inter-ocular distances that a stored number counts
 _ABSENT = 0.25
 _MARGIN = 0.15  # of the picture's side, around it

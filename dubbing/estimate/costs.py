@@ -22,7 +22,6 @@ from dubbing.analysis.asked import within
 from dubbing.artifacts.speakers import Decision
 from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks
-from dubbing.generators import performs
 from dubbing.job import Job
 from dubbing.manifest import Title
 from dubbing.task import Task, Windowed
@@ -291,7 +290,7 @@ def _decided_work(
 def rendered_area(job: Job, title: Title) -> float:
     """By how much more of the picture lipsync costs in a title: PERFORMS for a photograph whose head moves, else 1."""
     made = job.made_of(title)
-    moves = made is not None and made.settings.motion != "none" and performs(job.manifest.generator.name)
+    moves = made is not None and made.settings.motion != "none"
     return PERFORMS if moves else 1.0
 
 

@@ -56,8 +56,8 @@ class Bent:
 
 
 def region(mesh_P2: np.ndarray, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The part (x, y, width, height) of a picture of that size outside which `bend` changes nothing. mesh_P2: (..., 478,
-    2 or more) pixels, of one face or of all its frames."""
+    """The part (x, y, width, height) of a picture of that size outside which `bend` changes nothing. mesh_P2: pixels,
+    (..., 478, 2 or more), of one face or of all its frames."""
     points = mesh_P2[..., :2].reshape(-1, mesh_P2.shape[-2], 2)
     eye = float(np.linalg.norm(points[:, 33] - points[:, 263], axis=-1).max())
     low = np.maximum(np.floor(points.min((0, 1)) - _RING * eye), 0).astype(int) // 2 * 2

@@ -1,4 +1,4 @@
-"""The editor `mesh`: action units read off a face are taken away, those of an emotion are added, the picture is bent."""
+"""The editor `mesh`: action units that a face shows are taken away, those of an emotion are added, pixels are bent."""
 
 from __future__ import annotations
 
@@ -10,38 +10,36 @@ from dubbing.expression.units import Reading, Units, of_emotion
 from dubbing.face import LOWER_FACE
 from dubbing.generators.rewrite.shape import parted
 
-__all__ = ["ByMesh", "amounts"]
+__all__ = ["ByMesh", "taken"]
 
 _TAKEN = 2.0  # of a unit that is taken away, at most: more is rather the person's own face
-_LIPS_APART = (16, 26)
 _NOTHING_PX = 0.05
 
 
-def amounts(look: Look, shown: Reading | None) -> dict[int, float]:
-    """How much of each unit is added to a face, negative where it is taken away. shown: what it shows, where that is to
-    go."""
-    found = {unit: -min(much, _TAKEN) for unit, much in shown.amount.items()} if shown and look.neutralise else {}
-    for unit, much in of_emotion(look.emotion or "neutral", look.strength).items():
-        found[unit] = found.get(unit, 0.0) + much
-    return {unit: much for unit, much in found.items() if abs(much) > 1e-3}
+def taken(shown: Reading) -> dict[int, float]:
+    """How much of each unit is added to a face to make it neutral: negative."""
+    return {unit: -min(much, _TAKEN) for unit, much in shown.amount.items() if much > 0}
 
 
 class ByMesh:
-    """See `dubbing.expression.Editor`. Raises ModelError where the package's neutral face is damaged."""
+    """See `dubbing.expression.Editor`. speaks: whether the face will speak, and what parts the lips is left to that.
 
-    def __init__(self, look: Look) -> None:
+    Raises ModelError where the package's neutral face is damaged."""
+
+    def __init__(self, look: Look, *, speaks: bool = False) -> None:
         self._look = look
+        self._speaks = speaks
         self._units = Units.load()
 
     def edit(self, bgr_HWC: np.ndarray, mesh_P3: np.ndarray) -> Edited:
-        added = amounts(self._look, self._units.read(mesh_P3) if self._look.neutralise else None)
         out, goal = bgr_HWC.copy(), np.array(mesh_P3, np.float64)
-        shape, (scale, turn, shift) = self._units.pose(mesh_P3)
-        wanted = shape + self._units.moved(added)
-        if self._look.neutralise and not any(added.get(unit, 0) > 0 for unit in _LIPS_APART):
+        wanted, (scale, turn, shift) = self._units.pose(mesh_P3)
+        if self._look.neutralise:
+            wanted = wanted + self._units.moved(taken(self._units.read(mesh_P3)))
             lower = wanted[None, list(LOWER_FACE)]
             wanted[list(LOWER_FACE)] = parted(lower, np.zeros(1))[0]  # a neutral face has its lips closed
-        goal = scale * wanted @ turn.T + shift
+        added = of_emotion(self._look.emotion or "neutral", self._look.strength)
+        goal = scale * (wanted + self._units.moved(added, speaking=self._speaks)) @ turn.T + shift
         if np.abs(goal - mesh_P3).max() < _NOTHING_PX:
             return Edited(out, goal)
         x, y, width, height = region(np.stack([mesh_P3, goal]), (bgr_HWC.shape[1], bgr_HWC.shape[0]))

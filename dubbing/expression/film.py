@@ -19,8 +19,8 @@ from dubbing import media
 from dubbing.clock import mask_of, runs
 from dubbing.expression import FilmLook
 from dubbing.expression.bend import bend, boxes
-from dubbing.expression.by_mesh import amounts
-from dubbing.expression.units import Units
+from dubbing.expression.by_mesh import taken
+from dubbing.expression.units import Reading, Units, of_emotion
 from dubbing.face import apply_pose, canonical
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite.steady import steady
@@ -53,6 +53,8 @@ class Expressed:
         self._mesh_NP2 = mesh_NP3[..., :2]
         self._boxes = boxes(self._mesh_NP2, work.picture_wh)
         self._first = track.start_frame
+        spoken = [(x.start_frame, x.end_frame) for x in work.lines]
+        self._says_N = mask_of(spoken, track.start_frame, track.end_frame)
         self._plans: list[_Plan] = []
         self._turned = [units.pose(mesh)[1] for mesh in mesh_NP3]
         free_N = here_N.copy()
@@ -63,18 +65,23 @@ class Expressed:
             if not mine_N.any():
                 continue
             free_N &= ~mine_N
-            shown = None
+            added = of_emotion(one.look.emotion or "neutral", one.look.strength)
             if one.look.neutralise:
-                shown = units.read(
-                    np.median(full[mine_N & track.seen_N] if (mine_N & track.seen_N).any() else full[mine_N], 0)
-                )
-                shown = type(shown)({u: much for u, much in shown.amount.items() if u not in _SPOKEN})
-            added = amounts(one.look, shown)
+                seen_N = mine_N & track.seen_N
+                usual = np.median(full[seen_N if seen_N.any() else mine_N], axis=0)
+                shown = {unit: much for unit, much in units.read(usual).amount.items() if unit not in _SPOKEN}
+                for unit, much in taken(Reading(shown)).items():
+                    added[unit] = added.get(unit, 0.0) + much
             weight_N = _ramped(mine_N, max(1, round(_RAMP_S * rate)))
             self._plans.append(_Plan(weight_N, units.moved(added, speaking=True), added))
         self.frames_N = np.zeros(len(mesh_NP3), bool)
         for plan in self._plans:
             self.frames_N |= plan.weight_N > _LEAST
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """Frames [start, end) of the title in which the mouth is rendered or the expression is changed."""
+        return tuple(runs(self.frames_N | self._says_N, self._first))
 
     def over(self, work: RenderRequest, rendered: Iterator[Rendered]) -> Iterator[Rendered]:
         """Patches of the whole face, of every frame that is rendered or has an expression, in order, all of one size.
@@ -110,7 +117,9 @@ class Expressed:
         patch = media.patch_of(
             picture.frame, x, y, crop, np.rint(matte * 255).astype(np.uint8), picture.colour.transfer
         )
-        return Rendered(patch, float("nan") if one is None else one.wanted_opening)
+        if one is None:
+            return Rendered(patch, float("nan"), mouth=False)
+        return Rendered(patch, one.wanted_opening, mouth=one.mouth)
 
 
 def _laid(crop_HWC: np.ndarray, matte_HW: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarray:

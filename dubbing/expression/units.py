@@ -101,7 +101,8 @@ _WRITTEN: Mapping[int, _Unit] = {
               ((8,), (0.0, -1.2)), ((108,), (0.0, -3.0)), ((151,), (0.0, -2.4)), ((69,), (0.0, -1.2)),
               ((221, 222), (0.0, -1.8)), ((223, 189), (0.0, -0.7))],
              (*_EYE, *_ABOVE_LID, 53, 63, 70, 46, 168, 6, *_HAIRLINE)),
-    2: _Unit([((70, 63, 46, 53), (0.2, -4.6)), ((105, 52), (0.0, -4.6)), ((66, 65), (0.0, -2.2)), ((104, 68), (0.0, -2.6)),
+    2: _Unit([((70, 63, 46, 53), (0.2, -4.6)), ((105, 52), (0.0, -4.6)), ((66, 65), (0.0, -2.2)),
+              ((104, 68), (0.0, -2.6)),
               ((69,), (0.0, -1.4)), ((225, 224), (0.0, -1.7)), ((223,), (0.0, -1.5)), ((222,), (0.0, -0.8)),
               ((156, 124), (0.0, -1.5))],
              (*_EYE, *_ABOVE_LID, 107, 55, 9, 8, 108, *_HAIRLINE)),
@@ -132,8 +133,10 @@ _WRITTEN: Mapping[int, _Unit] = {
                ((187,), (1.0, -2.4)), ((214,), (2.2, -1.8)), ((36,), (0.5, -1.9)), ((50,), (0.5, -1.8)),
                ((101,), (0.0, -0.9)), ((129, 48, 64), (0.8, -0.3)), ((165,), (0.7, -0.6)), ((106,), (1.2, -0.9))],
               (132, 58, 136, 150, 149, 176, 148, 152, 18, 83, 200, 2, 164, 97, 167, 118, 119, 93, 234)),
-    15: _Unit([*_lips((0.3, 3.4), {0: 0.80, 1: 0.45, 2: 0.15, 3: 0.03, 4: 0.0}), ((57,), (0.2, 3.2)), ((43,), (0.0, 3.0)),
-               ((186,), (0.0, 1.9)), ((212,), (0.2, 2.4)), ((202,), (0.1, 2.2)), ((92,), (0.0, 0.6)), ((216,), (0.1, 1.0)),
+    15: _Unit([*_lips((0.3, 3.4), {0: 0.80, 1: 0.45, 2: 0.15, 3: 0.03, 4: 0.0}), ((57,), (0.2, 3.2)),
+               ((43,), (0.0, 3.0)),
+               ((186,), (0.0, 1.9)), ((212,), (0.2, 2.4)), ((202,), (0.1, 2.2)), ((92,), (0.0, 0.6)),
+               ((216,), (0.1, 1.0)),
                ((106,), (0.0, 1.4)), ((204,), (0.0, 1.0)), ((210, 214), (0.0, 0.9))],
               (58, 172, 136, 150, 149, 176, 148, 152, 18, 83, 200, 2, 164, 97, 167, 165, 205, 206, 187)),
     16: _Unit([*_rings(_LOWER_LIP, (2.4, 2.3, 2.2, 2.1), (0.1, 0.45, 0.85, 1.0, 1.0)), ((18, 83), (0.0, 1.3)),
@@ -142,15 +145,18 @@ _WRITTEN: Mapping[int, _Unit] = {
     18: _Unit([*_lips((-4.2, 0.0)), ((57,), (-4.0, 0.0)), ((186, 43), (-3.0, 0.0)), ((212,), (-3.0, 0.0)),
                ((202, 92), (-2.0, 0.0)), ((216, 106), (-1.6, 0.0)), ((214,), (-1.2, 0.0))],
               (132, 58, 136, 150, 149, 176, 148, 152, 18, 83, 200, 2, 164, 97, 167, 205, 187), reach=0.11),
-    20: _Unit([*_lips((4.2, 1.0)), ((57,), (4.2, 1.0)), ((186, 43), (3.2, 0.8)), ((212,), (3.6, 0.9)), ((202,), (2.4, 0.8)),
+    20: _Unit([*_lips((4.2, 1.0)), ((57,), (4.2, 1.0)), ((186, 43), (3.2, 0.8)), ((212,), (3.6, 0.9)),
+               ((202,), (2.4, 0.8)),
                ((216,), (2.4, 0.3)), ((92, 106), (1.6, 0.4)), ((207, 214), (1.6, 0.2)), ((206,), (0.9, 0.0))],
               (132, 58, 136, 150, 149, 176, 148, 152, 18, 83, 2, 164, 97, 167, 205, 187)),
     23: _Unit([*_rings(_UPPER_LIP, (1.3, 0.8, 0.4, 0.0), (0.4, 0.8, 1.0, 1.0, 0.9)),
                *_rings(_LOWER_LIP, (-1.5, -0.9, -0.4, 0.0), (0.4, 0.8, 1.0, 1.0, 1.0)), (_CORNER, (-1.5, 0.0)),
                ((57,), (-1.2, 0.0)), ((164, 167, 165), (0.0, 0.5)), ((18, 83), (0.0, -0.7)), ((212,), (-0.6, 0.0))],
               (2, 97, 98, 206, 216, 200, 201, 152), reach=0.08),
-    26: _Unit([((152, 175, 148, 171, 199, 200, 208, 201), (0.0, 9.0)), ((176, 140), (-0.1, 7.8)), ((149, 32), (-0.2, 6.6)),
-               ((150, 170, 211), (-0.3, 4.4)), ((136, 169), (-0.3, 2.4)), ((172, 135), (-0.1, 1.0)), ((18, 83), (0.0, 8.6)),
+    26: _Unit([((152, 175, 148, 171, 199, 200, 208, 201), (0.0, 9.0)), ((176, 140), (-0.1, 7.8)),
+               ((149, 32), (-0.2, 6.6)),
+               ((150, 170, 211), (-0.3, 4.4)), ((136, 169), (-0.3, 2.4)), ((172, 135), (-0.1, 1.0)),
+               ((18, 83), (0.0, 8.6)),
                ((182, 194), (0.0, 8.0)), ((106, 204), (-0.2, 6.0)), ((43, 202), (-0.5, 3.4)), ((210,), (-0.3, 3.0)),
                ((57, 212), (-1.0, 2.4)), ((214,), (-0.3, 1.4)), (_CORNER, (-1.6, 3.0)),
                *_rings(_LOWER_LIP, (8.4, 8.4, 8.5, 8.6), (0.48, 0.72, 0.90, 1.0, 1.0)),
@@ -158,6 +164,7 @@ _WRITTEN: Mapping[int, _Unit] = {
               (58, 132, 93, 234, 2, 164, 97, 98, 205, 187, 92), reach=0.11),
 }  # fmt: skip
 
+_PARTING = (16, 26)
 _CUT = 0.25  # by which the lower lip is set off from the upper one, so that neither moves the other
 _LIKELY = 0.8  # spread of a unit's amount among faces with an expression, before anything is seen
 _TREMBLE = 0.008  # of a gauge between two meshes of one face
@@ -167,7 +174,8 @@ _NEAR = 0.3  # of a unit at 1: how sure a face must be to be said to show it
 _DOWN: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "corners": ((61, 291), (13, 14)), "inner brow": ((55, 285, 107, 336), ()), "outer brow": ((70, 300, 63, 293), ()),
     "upper lid": ((159, 386, 160, 385, 158, 387), ()), "lower lid": ((145, 374, 144, 373, 153, 380), ()),
-    "cheeks": ((50, 280, 118, 347), ()), "wings": ((129, 358, 98, 327), (4, 1)), "upper lip": ((13, 82, 312), (0, 37, 267)),
+    "cheeks": ((50, 280, 118, 347), ()), "wings": ((129, 358, 98, 327), (4, 1)), "upper lip": ((13, 82, 312),
+    (0, 37, 267)),
     "lower lip": ((17, 84, 314), (14, 87, 317)), "gap": ((14, 87, 317), (13, 82, 312)), "mouth": ((13, 82, 312), (2,)),
 }  # fmt: skip
 # By how much more people differ than the few that were measured; eyes, which were small in their pictures, most.
@@ -216,7 +224,8 @@ class Units:
         faces = np.asarray(faces_FP3, np.float64)
         mean = faces.mean(0)
         self.neutral_P3 = (mean + mirrored(mean, mean)) / 2
-        self.moves = {unit: _field(written, self.neutral_P3) for unit, written in _WRITTEN.items()}
+        other = _counterparts(self.neutral_P3)
+        self.moves = {unit: _field(written, self.neutral_P3, other) for unit, written in _WRITTEN.items()}
         self._usual = _gauges(self.neutral_P3)
         self._spread = _WIDER * np.stack([_gauges(face) for face in faces]).std(0)
         move = _FOUND[:, None] * np.stack([_gauges(self.moves[unit]) for unit in UNITS], 1)
@@ -246,8 +255,12 @@ class Units:
         found, _ = nnls(self._system, seen)
         return Reading(dict(zip(UNITS, np.maximum(found - _SURE * self._doubt, 0).tolist(), strict=True)))
 
+    def gauges(self, mesh_P3: np.ndarray) -> dict[str, float]:
+        """What is read of one face, by name, in inter-ocular distances: heights are down. mesh_P3: (478, 3) pixels."""
+        return dict(zip((*_DOWN, *_ACROSS), _gauges(self.pose(mesh_P3)[0]).tolist(), strict=True))
+
     def change(self, before_P3: np.ndarray, after_P3: np.ndarray) -> dict[int, float]:
-        """How much more of each unit a second picture of one person shows than a first, by meshes (478, 3) in pixels."""
+        """How much more of each unit a second picture of one person shows than a first, by meshes (478, 3), pixels."""
         first, second = (_gauges(self.pose(mesh)[0]) for mesh in (before_P3, after_P3))
         seen = np.concatenate([(second - first) / _TREMBLE, np.zeros(len(UNITS))])
         found, *_ = np.linalg.lstsq(self._same_person, seen, rcond=None)
@@ -258,7 +271,7 @@ class Units:
         speaking: whether words move the mouth besides, so that no unit may part or press the lips."""
         out = np.zeros_like(self.neutral_P3)
         for unit, much in amount.items():
-            if not (speaking and unit == 26):
+            if not (speaking and unit in _PARTING):
                 out += much * self.moves[unit]
         if speaking:
             upper, lower = list(INNER_LIPS[1:10]), list(INNER_LIPS[:10:-1])
@@ -278,16 +291,16 @@ def of_emotion(name: str, strength: float) -> dict[int, float]:
     return {unit: strength * part for unit, part in EMOTIONS[name].items()}
 
 
-def _field(unit: _Unit, neutral_P3: np.ndarray) -> np.ndarray:
-    """The moves of all points, float64 (478, 3): as written at the points that are named, smooth between them."""
-    other = _counterparts(neutral_P3)
+def _field(unit: _Unit, neutral_P3: np.ndarray, other_P: np.ndarray) -> np.ndarray:
+    """The moves of all points, float64 (478, 3): as written at the points that are named, smooth between them.
+    other_P: the counterpart of each point in a mirror."""
     at: dict[int, tuple[float, float]] = {}
     for points in (unit.held,):
         at.update(dict.fromkeys(points, (0.0, 0.0)))
     for points, move in unit.moves:
         at.update(dict.fromkeys(points, move))
     whole = {p: (-x, y) for p, (x, y) in at.items()}  # outwards is to the left in this half
-    whole.update({int(other[p]): (x, y) for p, (x, y) in at.items() if other[p] != p})
+    whole.update({int(other_P[p]): (x, y) for p, (x, y) in at.items() if other_P[p] != p})
     names = list(whole)
     place = _spread_lips(neutral_P3)
     apart = np.linalg.norm(place[names][:, None] - place[names][None], axis=-1)
@@ -301,7 +314,7 @@ def _field(unit: _Unit, neutral_P3: np.ndarray) -> np.ndarray:
 
 
 def _spread_lips(neutral_P3: np.ndarray) -> np.ndarray:
-    """Places (478, 2) of the points with everything below the line where the lips meet moved down, most in the middle."""
+    """Places (478, 2) of the points, those below the line where the lips meet moved down, most in the middle."""
     upper, lower = neutral_P3[list(INNER_LIPS[:11])], neutral_P3[[INNER_LIPS[0], *INNER_LIPS[:9:-1]]]
     x, y = neutral_P3[:, 0], neutral_P3[:, 1]
     seam = np.interp(x, upper[:, 0], (upper[:, 1] + lower[:, 1]) / 2)

@@ -8,7 +8,7 @@ one by an entry point of the group `dubbing.generators`; `examples/dim_mouth` is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -18,51 +18,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dubbing import device as devices
 from dubbing import plugins
-from dubbing.analysis.asked import Ranges, within
 from dubbing.analysis.overlays import KeepOut
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, PluginError
-from dubbing.manifest import Still
 from dubbing.models import Model
 from dubbing.phones import Phone
 from dubbing.records import Line, Patch, Track
 
-__all__ = ["WANTS", "Generator", "Performance", "Rendered", "RenderRequest", "Settings", "acts_asked", "create", "find",
-           "names", "performs", "schemas", "settings"]  # fmt: skip
+__all__ = ["WANTS", "Generator", "Rendered", "RenderRequest", "Settings", "create", "find",
+           "names", "schemas", "settings"]  # fmt: skip
 
 WANTS = frozenset({"actors", "donors"})
 """What a generator may want of a title's analysis. actors: models fitted on the title's own dialogue; donors: stores of
 the mouths of each actor's shots."""
 _CLASS = ("version", "Settings", "published", "wants", "profits_from_gpu", "size_bytes", "check", "render")
-
-
-@dataclass(frozen=True)
-class Performance:
-    """What of a photograph's face moves beside its mouth.
-
-    moves: head and brows; blinks: lids; ranges: frames [a, b) of the title in which they may, and of all of which
-    patches are wanted; others: (x, y, width, height) in pixels of the other faces in the picture, which must not move
-    with it.
-    """
-
-    moves: bool
-    blinks: bool
-    ranges: tuple[tuple[int, int], ...]
-    others: tuple[tuple[float, float, float, float], ...] = ()
-
-    @staticmethod
-    def of(
-        acts: Sequence[str] | None, track: Track, tracks: Iterable[Track], asked: Ranges | None
-    ) -> Performance | None:
-        """What of a track of a photograph moves. acts: of `acts_asked`; tracks: of all faces in it; asked: frames that
-        may be re-rendered, None for all."""
-        if acts is None:
-            return None
-        start, end = track.start_frame, track.end_frame
-        meshes = [other.mesh_NP3[0, :, :2] for other in tracks if other.id != track.id]
-        corners = [(*mesh.min(0).tolist(), *np.ptp(mesh, axis=0).tolist()) for mesh in meshes]
-        ranges = ((start, end),) if asked is None else tuple(within(asked, start, end))
-        return Performance("motion" in acts, "blinks" in acts, ranges, tuple(corners))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +48,7 @@ class RenderRequest:
     scratch: a folder on disk for what is too large to be held (None: the system's own), left empty; overlays: what lies
     over the picture: patches get no weight there afterwards, and a generator that moves pixels of the film takes them
     from pictures without it (`KeepOut.cleaned`); None where nothing does; phones: which sounds of the language are said
-    when, in seconds from sample 0 of `wave`, where whoever spoke them told it; none where the wave alone is known;
-    acts: of a photograph, what moves beside the mouth, for a generator that `performs`; None where nothing does.
+    when, in seconds from sample 0 of `wave`, where whoever spoke them told it; none where the wave alone is known.
     """
 
     source: Path
@@ -98,7 +66,13 @@ class RenderRequest:
     donors: Path | None = None
     overlays: KeepOut | None = None
     phones: tuple[Phone, ...] = ()
-    acts: Performance | None = None
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """The middles of the track's frames, seconds from the first sample of `wave`, float64 (N,)."""
+        first = self.track.start_frame
+        times_s = self.timeline.times_s(first, self.track.end_frame, centre=True)
+        return np.asarray(times_s - float(self.timeline.time(first)))
 
     def wants(self, frame: int) -> bool:
         """Whether a frame's patch is to be yielded."""
@@ -159,8 +133,9 @@ class Generator(Protocol):
     name: as in a manifest, and of its entry point; version: raised when the same settings give other patches;
     Settings: its settings; published: the published models that it may need, which `dub models` then knows;
     wants: of WANTS; a title's analysis makes it only for those who want it; profits_from_gpu: whether a worker should
-    be lent a GPU for it; hash: 12 hex digits that name version, weights and settings; size_bytes: of its weights. A
-    class may say `performs = True`: it moves a photograph's head, brows and lids too (`RenderRequest.acts`).
+    be lent a GPU for it; hash: 12 hex digits that name version, weights and settings; size_bytes: of its weights.
+    One may say `performs = True`: of a photograph it moves head and lids itself, and then gets all of it as one line.
+    For all others that is done afterwards (`dubbing.performance`).
     """
 
     name: ClassVar[str]
@@ -184,7 +159,7 @@ class Generator(Protocol):
         ...
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
-        """Patches of every frame of `work.spans`, and of `work.acts` where that is there, in order, all of one size.
+        """Patches of every frame of `work.spans`, in order, all of one size.
 
         Memory does not grow with length, and windows change no patch.
         """
@@ -205,18 +180,6 @@ def find(name: str) -> type[Generator]:
             f"analysis makes: {', '.join(sorted(WANTS))}."
         )
     return kind
-
-
-def performs(name: str) -> bool:
-    """Whether a generator moves a photograph's head, brows and lids beside its mouth. Raises PluginError."""
-    return bool(getattr(find(name), "performs", False))
-
-
-def acts_asked(name: str, said: Still) -> tuple[str, ...] | None:
-    """What of a photograph a generator is to move beside the mouth, `motion` and `blinks`; None for nothing, or where
-    it does not perform. Raises PluginError."""
-    wanted = (("motion", said.motion != "none"), ("blinks", said.blinks))
-    return tuple(what for what, asked in wanted if asked and performs(name)) or None
 
 
 def create(

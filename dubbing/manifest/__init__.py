@@ -133,7 +133,11 @@ def _motion(given: object) -> object:
     return {True: "natural", False: "none"}.get(given, given) if isinstance(given, bool) else given
 
 
-Motion = Annotated[Literal["none", "natural"], BeforeValidator(_motion)]
+Motion = Annotated[
+    Literal["none", "natural"],
+    BeforeValidator(_motion),
+    WithJsonSchema({"enum": ["none", "natural", True, False]}),
+]
 
 
 class Still(Model):
@@ -143,12 +147,12 @@ class Still(Model):
         default=25, description="Frames a second of the master."
     )
     blinks: bool = Field(
-        default=True, description="The eyes of the face that speaks blink as phrases end and in pauses (rewrite)."
+        default=True, description="The eyes of the face that speaks blink as phrases end and in pauses."
     )
     motion: Motion = Field(
         default="natural",
-        description="natural: the head of the face that speaks moves with its speech, and its brows rise a little "
-        "(rewrite); none: it stands. true and false mean the same.",
+        description="natural: the head of the face that speaks moves with its speech, and its brows rise a little; "
+        "none: it stands. true and false mean the same.",
     )
     expression: Expression | None = Field(None, description="How its face looks before it speaks.")
     face: Annotated[int, Field(ge=1, le=99)] | None = Field(

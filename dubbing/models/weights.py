@@ -47,8 +47,8 @@ def load_state(
     path: safetensors, torch or Keras, told apart by content; what lies under `state_dict` (`model_state_dict`,
     `model_state`) is unwrapped, and `module.` before every key removed. sha256: hex that the file's bytes must have; a
     file from `models.path` was checked already; beside: tensors that are kept though they lie beside what is unwrapped;
-    within: the name of one network's tensors in a file that may hold several; the file itself where there is none such.
-    Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
+    within: the name of one network's tensors in a file that may hold several; the file itself where it has no such
+    part. Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
     """
     path = Path(path)
     if kind := not_a_file(path):

@@ -38,11 +38,12 @@ from dubbing.preflight.actors import learnt_elsewhere
 from dubbing.preflight.asked import said_of_parts, taken_back
 from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.preflight.consent import consent_is_there, said_of_consent
+from dubbing.preflight.expression import look_at_expressions
 from dubbing.preflight.masks import look_at_masks
 from dubbing.preflight.masters import look_at_masters
 from dubbing.preflight.packages import SENT_WITH, other_packages, versions
 from dubbing.preflight.provenance import look_at_signing, said_of_signing
-from dubbing.preflight.stills import said_of_face, said_of_standing
+from dubbing.preflight.stills import said_of_face
 from dubbing.records import Shot
 from dubbing.remote import Uri, scheme_of
 from dubbing.store import Store, open_store, stamp_of, standing
@@ -178,6 +179,8 @@ def look(
                 continue
             found.notes.append(note)
         found.notes += look_at_masks(title, info, store, partial(attempt, at))
+        named = partial(characters.named_by_reviewers, title, store)
+        found.notes += look_at_expressions(title, info, store, named, partial(attempt, at))
         cuts = None
         if title.shots is not None and not made:
             cuts = attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)
@@ -246,7 +249,6 @@ def look(
                 f"{title.id} is a photograph: no performance to compare with"
                 + (", and the general prior drives the lips." if prior else ".")
             )
-            found.notes += said_of_standing(manifest, title)
             found.notes += attempt(at, video, said_of_face, title, config, store) or []
         elif not info.audio and original.dialogue is None:
             found.notes.append(

@@ -21,6 +21,12 @@ def consent_is_there(manifest: Manifest, title: Title, dub: Dub) -> None:
     if consented is None:
         return
     cast = title.cast or {}
+    if title.still is not None and title.still.expression is not None:
+        raise ManifestError(
+            "consent is required, and an expression changes a photograph's face before it is known whose it is; leave "
+            "it out.",
+            at=("still", "expression"),
+        )
     for name in _rendered(title, dub):
         if name not in consented:
             inside = ("cast", name) if name in cast else ("dubs", title.dubs.index(dub), "stems", name)

@@ -1,4 +1,4 @@
-"""What of a photograph will not move, before a run, and whether its face can speak at all."""
+"""Whether the face of a photograph can speak, looked at before a run."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from pathlib import Path
 
 from dubbing import media
 from dubbing.config import Config
-from dubbing.errors import ManifestError, PluginError
+from dubbing.errors import ManifestError
 from dubbing.face import height_px, yaw_deg
-from dubbing.generators import performs
-from dubbing.manifest import Manifest, Title
+from dubbing.manifest import Title
 from dubbing.mesh import Detector, Meshes
 from dubbing.stages.still import find_faces, numbered
 from dubbing.store import Store
 
-__all__ = ["said_of_face", "said_of_standing", "unfit_face"]
+__all__ = ["said_of_face", "unfit_face"]
 
 
 def said_of_face(title: Title, config: Config, store: Store) -> list[str]:
@@ -46,8 +45,8 @@ def unfit_face(path: Path, face: int | None, config: Config, how: str) -> str | 
     if face is None and len(found) > 1:
         largest = 1 + sum(float(m[:, 0].mean()) < float(found[0][:, 0].mean()) for m in found)
         return (
-            f"{path.name} has {len(found)} faces, of which the largest is face {largest} from the left; crop it to one, "
-            f"or choose one by {how}."
+            f"{path.name} has {len(found)} faces, of which the largest is face {largest} from the left; crop it to "
+            f"one, or choose one by {how}."
         )
     mesh = numbered(found, face)[0]
     high, turned = height_px(mesh[None]), abs(float(yaw_deg(mesh[None])[0]))
@@ -62,20 +61,3 @@ def unfit_face(path: Path, face: int | None, config: Config, how: str) -> str | 
             "one can speak; give a picture more from the front."
         )
     return None
-
-
-def said_of_standing(manifest: Manifest, title: Title) -> list[str]:
-    """A note where a photograph's generator moves the mouth alone, and head and lids would be moved by another."""
-    name = manifest.generator.name
-    try:
-        alone = not performs(name)
-    except PluginError:  # which is said where generators are looked at
-        return []
-    said = title.still
-    wanted = said is None or said.blinks or said.motion != "none"
-    if not (alone and wanted):
-        return []
-    return [
-        f"{title.id}: {name} moves a photograph's mouth alone: its head and lids stand still. `generator: rewrite` "
-        "moves them too."
-    ]

@@ -11,7 +11,7 @@ nothing is spoken again. The words themselves are written nowhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -21,19 +21,15 @@ from typing import Any
 import numpy as np
 
 from dubbing import media
-from dubbing.analysis import dialogue
-from dubbing.analysis.lines import SpokenLine, read_lines
-from dubbing.analysis.speech import Listener, samples16, speech_ranges
 from dubbing.clock import samples_at
 from dubbing.config import Config
 from dubbing.errors import InputError, ManifestError, several
-from dubbing.manifest import Dub, Manifest, Original, Title
-from dubbing.phones import Phone, Phones, packed
+from dubbing.manifest import Dub, Manifest, Title
+from dubbing.phones import Phone, packed
 from dubbing.remote import Uri, place
-from dubbing.sound import RATE_HZ as HEARD_HZ
-from dubbing.speaking import Break, Passage, Speech, Synthesiser, Voice, Words, chosen, load
-from dubbing.speaking.marks import is_marked, written
-from dubbing.speaking.slots import Slot, TooLong, apart, said_within
+from dubbing.speaking import Break, Speech, Synthesiser, Voice, Words, chosen, load
+from dubbing.speaking.scripts import Reader, Script, clock
+from dubbing.speaking.slots import TooLong, said_within
 from dubbing.store import RESULT, Store, key_of
 
 __all__ = ["Spoken", "any_written", "speak"]
@@ -44,10 +40,7 @@ SOUND, PHONES = "speech.flac", "phones.json"
 _AT_ONCE = 16  # passages that are spoken together
 _LOUD, _MOST = 0.08, 0.9  # root mean square and peak of a passage that is said, of full scale
 _EDGE_S = 0.004
-_TAIL_S = 0.25  # after the last word of a photograph
-_LISTENS_S = 60  # to so much of a film at once, for where somebody first speaks
-_MOST_LETTERS = 2_000_000
-_LISTS = (".srt", ".vtt", ".csv", ".tsv", ".ttml", ".dfxp", ".itt", ".xml")
+_TAIL_S = 0.3  # after the last word of a photograph
 
 
 @dataclass
@@ -58,24 +51,6 @@ class Spoken:
     manifest: Manifest
     notes: list[str] = field(default_factory=list)
     problems: list[InputError] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Script:
-    """What is said. passages: in order, pauses among them; slots: or lines with times; file: of these, where it names
-    characters."""
-
-    passages: tuple[Passage, ...] = ()
-    slots: tuple[Slot, ...] = ()
-    file: Path | Uri | None = None
-    left_out: tuple[str, ...] = ()
-    emphasised: bool = False
-
-    @property
-    def plain(self) -> Any:
-        """All of it as plain values, for a key."""
-        rows: list[Any] = [(float(s.start_s), float(s.end_s), _plain(s.passage)) for s in self.slots]
-        return rows or [_plain(p) for p in self.passages]
 
 
 def any_written(manifest: Manifest) -> bool:
@@ -123,15 +98,14 @@ class _Dub:
     ) -> None:  # fmt: skip
         self._title, self._dub, self._store, self._config = title, dub, store, config
         self._into, self._tell = into, on_progress
-        self._film = store.local(title.video)
-        self._still = media.is_photograph(self._film)
 
     def made(self) -> tuple[Dub, list[str]]:
         """The dub with its sound, and notes. Raises InputError."""
         voice = chosen(self._dub.voice, self._dub.language, self._config.models.folder)
         speaker = load(voice.synthesiser, self._config.models.folder)
-        script = self._script(speaker)
-        begins_s, lasts_s = (Fraction(0), None) if self._still else self._film_of(script)
+        reader = Reader(self._title, self._dub, self._store, speaker.emphasis)
+        script = reader.script()
+        begins_s, lasts_s = reader.times(script)
         settings = self._config.speaking
         key = key_of(
             "speech", VERSION, script.plain, voice.name, speaker.version(voice.own_name), settings.model_dump(),
@@ -139,37 +113,37 @@ class _Dub:
         )  # fmt: skip
         name = f"speech-{key[:12]}"
         folder = self._store.dub(self._title.id, self._dub.language) / name
-        if self._into is None or self._store.done(folder):
+        aside = self._into if not self._store.done(folder) else None
+        if aside is None:
             if not self._store.done(folder):
                 with self._store.commit(folder) as part:
                     self._write(part, speaker, voice, script, begins_s, lasts_s)
             at: Path | Uri = place(self._store.shown(folder))
             at = at if isinstance(at, Uri) else at.absolute()
         else:
-            at = folder = self._into / self._title.id / self._dub.language / name
+            at = folder = aside / self._title.id / self._dub.language / name
             folder.mkdir(parents=True)
             self._write(folder, speaker, voice, script, begins_s, lasts_s)
-        return self._heard(script, at), self._notes(folder, speaker, voice, script)
-
-    def _heard(self, script: _Script, at: Path | Uri) -> Dub:
+        told: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            file = folder / RESULT
+            told = json.loads(file.read_bytes() if aside else self._store.read_bytes(file))
+        notes = self._notes(told, speaker, voice, script)
         own = None if self._dub.text is None else self._dub.lines
-        return self._dub.model_copy(
-            update={
-                "audio": at / SOUND,
-                "phones": at / PHONES,
-                "text": None,
-                "voice": None,
-                "lines": own or script.file,
-            }
-        )
+        plain = {
+            "audio": at / SOUND,
+            "phones": at / PHONES if told.get("phones") else None,
+            "text": None,
+            "voice": None,
+        }
+        return self._dub.model_copy(update={**plain, "lines": own or script.file}), notes
 
-    def _notes(self, folder: Path, speaker: Synthesiser, voice: Voice, script: _Script) -> list[str]:
+    def _notes(self, told: Mapping[str, Any], speaker: Synthesiser, voice: Voice, script: Script) -> list[str]:
         notes = []
         if self._dub.voice is None:
             notes.append(f"spoken by {voice.name}, the best voice that is there; 'voice' names another.")
-        told: dict[str, Any] = {}
-        with suppress(OSError, ValueError):
-            told = json.loads(self._store.read_bytes(folder / RESULT))
+        if not told.get("phones"):
+            notes.append(f"the voice {voice.name} does not tell which sound is said when: the mouth listens.")
         if script.slots and (rates := told.get("rates")):
             notes.append(
                 f"{several(len(script.slots), 'line')} said at {rates[0]:g} to {rates[1]:g} times the voice's rate."
@@ -180,113 +154,37 @@ class _Dub:
             notes.append(f"marks of SSML that mean nothing here are left out: {', '.join(script.left_out)}.")
         return notes
 
-    # -- what is said ------------------------------------------------------------------------
-
-    def _script(self, speaker: Synthesiser) -> _Script:
-        source = self._dub.text if self._dub.text is not None else self._dub.lines
-        if isinstance(source, Path | Uri):
-            path = self._store.local(source)
-            text = _read(path, source)
-            if path.suffix.lower() in _LISTS[:-1] or "-->" in text or (path.suffix.lower() == ".xml" and "<tt" in text):
-                return self._list(path, source, speaker)
-        else:
-            text = str(source)
-        found = written(text)
-        if not any(c.isalnum() for c in found.words):
-            raise ManifestError("the text is empty: there is no word in it; write what is to be said.")
-        if found.passages and self._dub.lines is not None and not self._lines_are_bare():
-            raise ManifestError(
-                f"the text has no times, and {self._dub.lines.name} has: write text: {self._dub.lines.name}, so that "
-                "each line is said in its time."
-            )
-        passages = tuple(_unstressed(p) if not speaker.emphasis else p for p in found.passages)
-        return _Script(passages, left_out=found.left_out, emphasised=found.emphasised)
-
-    def _lines_are_bare(self) -> bool:
-        """Whether the dub's list of lines has no words, but says who speaks when."""
-        assert self._dub.lines is not None
-        try:
-            return not any(line.text for line in self._read_list(self._store.local(self._dub.lines)))
-        except ManifestError:
-            return True
-
-    def _read_list(self, path: Path) -> tuple[SpokenLine, ...]:
-        video = None if self._still else media.probe(self._film).video
-        rate = video.rate if video else Fraction(self._title.still.rate if self._title.still else 25)
-        return read_lines(path, rate, video.start_tc if video else None, tuple(self._title.cast or ()), as_text=True)
-
-    def _list(self, path: Path, source: Path | Uri, speaker: Synthesiser) -> _Script:
-        lines = self._read_list(path)
-        slots = []
-        for n, line in enumerate(lines, 1):
-            text = line.text.strip().strip("-–— \n")
-            if not any(c.isalnum() for c in text) or (text[:1], text[-1:]) in (("[", "]"), ("(", ")"), ("♪", "♪")):
-                continue  # a sound that is named, or a song
-            passage = written(text, whole=True).passages[0] if not is_marked(text) else (Words(text),)
-            slots.append(Slot(n, line.start_s, line.end_s, _unstressed(passage)))
-        if not slots:
-            raise ManifestError(f"{source.name} has no line with words in it; write what is to be said.")
-        if slots[0].start_s < 0:
-            raise ManifestError(f"line {slots[0].number} of {source.name} begins before the film; correct its times.")
-        for one, after in zip(slots, slots[1:], strict=False):
-            if after.start_s <= one.start_s:
-                raise ManifestError(
-                    f"lines {one.number} and {after.number} of {source.name} begin at one time "
-                    f"({_clock(one.start_s)}), and one voice says one after the other; give each its own time."
-                )
-        named = any(line.character for line in lines)
-        return _Script(slots=tuple(apart(slots)), file=source if named else None)
-
-    def _film_of(self, script: _Script) -> tuple[Fraction, Fraction]:
-        """Where speech without times begins in a film, and how long the film is, seconds."""
-        info = media.probe(self._film)
-        if info.video is None:
-            raise ManifestError(f"{self._title.video} has no video stream; 'video' must be a film.", at=())
-        lasts_s = media.timeline(self._film).duration
-        if script.slots:
-            late = next((s for s in script.slots if s.end_s > lasts_s), None)
-            if late is not None:
-                raise ManifestError(
-                    f"line {late.number} ({_clock(late.start_s)} to {_clock(late.end_s)}) ends after the film, which "
-                    f"lasts {_clock(lasts_s)}; correct its times."
-                )
-            return Fraction(0), lasts_s
-        own = self._title.original or Original()
-        path = self._store.local(own.dialogue) if own.dialogue else self._film
-        if own.dialogue is None and not info.audio:
-            return Fraction(0), lasts_s
-        return _first_speech(path, own), lasts_s
-
     # -- saying it ---------------------------------------------------------------------------
 
     def _write(
-        self, folder: Path, speaker: Synthesiser, voice: Voice, script: _Script, begins_s: Fraction,
+        self, folder: Path, speaker: Synthesiser, voice: Voice, script: Script, begins_s: Fraction,
         lasts_s: Fraction | None,
     ) -> None:  # fmt: skip
         """Fill a folder. Raises ManifestError where it does not fit."""
         phones: list[Phone] = []
         rates: list[float] = []
-        exact = True
+        told_all = True
         with _Track(folder / SOUND) as track:
             said = self._in_slots(speaker, voice, script, rates) if script.slots else self._on(
                 speaker, voice, script, begins_s, lasts_s, rates)  # fmt: skip
             for at, one in said:
                 track.say(at, _level(one))
                 phones += [Phone(p.symbol, p.start_s + at / RATE_HZ, p.end_s + at / RATE_HZ) for p in one.phones]
-                exact = exact and one.times == "exact"
+                told_all = told_all and bool(one.phones or not len(one.samples))
             tail = track.samples + round(_TAIL_S * RATE_HZ)
             if script.slots:
                 tail = max(track.samples, samples_at(script.slots[-1].end_s, RATE_HZ))
             track.until(tail if lasts_s is None else samples_at(lasts_s, RATE_HZ))
-        (folder / PHONES).write_bytes(packed(Phones(tuple(_in_order(phones)), "exact" if exact else "spread")))
+        if told_all:
+            (folder / PHONES).write_bytes(packed(tuple(_in_order(phones))))
         told = {
             "schema": "dub.speech.1", "voice": voice.name, "version": speaker.version(voice.own_name),
-            "language": self._dub.language, "rates": [min(rates), max(rates)], "phones": len(phones),
+            "language": self._dub.language, "rates": [min(rates), max(rates)], "phones": len(phones) if told_all else 0,
         }  # fmt: skip
         (folder / RESULT).write_text(json.dumps(told) + "\n", encoding="utf-8")
 
     def _in_slots(
-        self, speaker: Synthesiser, voice: Voice, script: _Script, rates: list[float]
+        self, speaker: Synthesiser, voice: Voice, script: Script, rates: list[float]
     ) -> Iterator[tuple[int, Speech]]:
         long: list[TooLong] = []
         how = self._config.speaking
@@ -303,13 +201,13 @@ class _Dub:
             slot = long[0].slot
             more = f" (and {several(len(long) - 1, 'line')} more)" if len(long) > 1 else ""
             raise ManifestError(
-                f"line {slot.number} ({_clock(slot.start_s)} to {_clock(slot.end_s)}) needs {long[0].needs_s:.1f} s at "
+                f"line {slot.number} ({clock(slot.start_s)} to {clock(slot.end_s)}) needs {long[0].needs_s:.1f} s at "
                 f"the fastest rate ({how.fastest:g}) and has {slot.lasts_s:.1f} s{more}; shorten it, give it more "
                 "time, or raise speaking.fastest."
             )
 
     def _on(
-        self, speaker: Synthesiser, voice: Voice, script: _Script, begins_s: Fraction, lasts_s: Fraction | None,
+        self, speaker: Synthesiser, voice: Voice, script: Script, begins_s: Fraction, lasts_s: Fraction | None,
         rates: list[float],
     ) -> Iterator[tuple[int, Speech]]:  # fmt: skip
         """One passage after the other; as much faster as a film needs."""
@@ -326,7 +224,7 @@ class _Dub:
                 if needs_s > room_s:
                     raise ManifestError(
                         f"the text needs {needs_s:.1f} s at the fastest rate ({fastest:g}), and the film has "
-                        f"{room_s:.1f} s from its first line at {_clock(begins_s)}; shorten the text, or raise "
+                        f"{room_s:.1f} s from its first line at {clock(begins_s)}; shorten the text, or raise "
                         "speaking.fastest."
                     )
         rates.append(round(rate, 3))
@@ -340,15 +238,18 @@ class _Dub:
             yield at, one
             at, pause_s = at + _samples(one), 0.0
 
-    def _length(self, speaker: Synthesiser, voice: Voice, script: _Script, rate: float) -> float:
+    def _length(self, speaker: Synthesiser, voice: Voice, script: Script, rate: float) -> float:
         """Seconds of all of it."""
-        said = list(self._passages(speaker, voice, script, rate))
-        while said and isinstance(said[-1], Break):
-            said.pop()
-        return sum(one.seconds if isinstance(one, Break) else _samples(one) / RATE_HZ for one in said)
+        whole_s = pause_s = 0.0
+        for one in self._passages(speaker, voice, script, rate):
+            if isinstance(one, Break):
+                pause_s = max(pause_s, one.seconds)
+            else:
+                whole_s, pause_s = whole_s + pause_s + _samples(one) / RATE_HZ, 0.0
+        return whole_s
 
     def _passages(
-        self, speaker: Synthesiser, voice: Voice, script: _Script, rate: float, *, tells: bool = False
+        self, speaker: Synthesiser, voice: Voice, script: Script, rate: float, *, tells: bool = False
     ) -> Iterator[Speech | Break]:
         for first in range(0, len(script.passages), _AT_ONCE):
             part = script.passages[first : first + _AT_ONCE]
@@ -420,74 +321,3 @@ def _in_order(phones: Sequence[Phone]) -> Iterator[Phone]:
         if p.end_s - start > 1e-3:
             yield Phone(p.symbol, start, p.end_s)
             before = p.end_s
-
-
-def _unstressed(passage: Passage) -> Passage:
-    """The same words without emphasis, in as few pieces as the pauses leave."""
-    found: list[Words | Break] = []
-    for one in passage:
-        last = found[-1] if found else None
-        if isinstance(one, Words) and isinstance(last, Words):
-            found[-1] = Words(f"{last.text} {one.text}")
-        else:
-            found.append(Words(one.text) if isinstance(one, Words) else one)
-    return tuple(found)
-
-
-def _plain(passage: Passage) -> list[Any]:
-    return [one.seconds if isinstance(one, Break) else [one.text, one.emphasis] for one in passage]
-
-
-def _read(path: Path, named: Path | Uri) -> str:
-    """The text in a file. Raises ManifestError."""
-    try:
-        data = path.read_bytes()
-    except OSError as e:
-        raise ManifestError(f"there is no file {named}; 'text' names a file of words, or is the words.") from e
-    try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise ManifestError(f"{named} is no text in UTF-8; save it as UTF-8.") from e
-    if len(text) > _MOST_LETTERS:
-        raise ManifestError(f"{named} has {len(text)} letters; {_MOST_LETTERS} are the most that is spoken at once.")
-    if not text.strip():
-        raise ManifestError(f"{named} is empty; write what is to be said into it.")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _first_speech(path: Path, own: Original) -> Fraction:
-    """Where somebody first speaks in a sound, seconds; 0 where nobody does."""
-    listener = Listener()
-    heard = dialogue.choose(path, media.probe(path), listener, track=own.track, channels=own.channels).chosen
-    listener.begin()
-    waves: list[np.ndarray] = []
-    chance: list[float] = []
-    before = 0
-    blocks = media.sound_blocks(
-        path, HEARD_HZ, align_to_video=own.dialogue is None, stream_index=heard.stream, channels=heard.channels
-    )
-    for block in _ended(blocks):
-        if block is not None:
-            waves.append(samples16(block))
-            chance += listener.hear(block)
-        if block is None or sum(map(len, waves)) > _LISTENS_S * HEARD_HZ:
-            wave = np.concatenate(waves) if waves else np.zeros(0, np.int16)
-            found = speech_ranges(wave, np.array(chance, np.float32)) if len(wave) else ()
-            if len(found):
-                return Fraction(before + int(found[0][0]), HEARD_HZ)
-            before += len(wave)
-            waves, chance = [], []
-    return Fraction(0)
-
-
-def _ended(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray | None]:
-    yield from blocks
-    yield None
-
-
-def _clock(time_s: Fraction) -> str:
-    """`00:00:31.20`."""
-    hundredths = int(time_s * 100 + Fraction(1, 2))
-    return (
-        f"{hundredths // 360_000:02d}:{hundredths // 6000 % 60:02d}:{hundredths // 100 % 60:02d}.{hundredths % 100:02d}"
-    )

@@ -31,8 +31,8 @@ from dubbing.artifacts.takes import StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
-from dubbing.expression.film import Expressed
-from dubbing.generators import Generator, Performance, RenderRequest, acts_asked, create
+from dubbing.generators import Generator, RenderRequest, create
+from dubbing.performance.performed import Performance, Performed, asked_of
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, FilmLook, Line, Shot, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
@@ -97,8 +97,7 @@ class LipsyncInputs(Windowed):
     over: str | None = None
     """Key of what lies over the shot's faces; None where nothing does."""
     acts: tuple[str, ...] | None = None
-    """Of a photograph whose generator performs: what moves beside its mouth, of `motion` and `blinks`; None: nothing
-    does."""
+    """Of a photograph: what moves beside its mouth, `motion` and `blinks`, and how; None where nothing does."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
@@ -155,7 +154,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             at.result(StillFilm).left if at.made_of and at.made_of.settings.expression else None,
             looks if any(looks) else None,
             over or None,
-            None if at.made_of is None else acts_asked(choice.name, at.made_of.settings),
+            None if at.made_of is None else asked_of(at.made_of.settings),
             choice.settings,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
@@ -242,13 +241,22 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 overlays=over,
                 phones=phones.within(load_phones(sound), first / RATE_HZ, last / RATE_HZ) if not face.sound else (),
             )
-            work = replace(work, acts=Performance.of(inputs.acts, track, tracks.values(), inputs.asked))
+            acts = Performance.of(inputs.acts, track, tracks.values(), inputs.asked)
+            if acts is not None and getattr(generator, "performs", False):
+                work = replace(work, lines=tuple(Line(track.id, a, b) for a, b in acts.ranges))
+                acts = None
             mouths = generator.render(work)
+            if acts is not None:
+                mouths = Performed(work, acts).over(mouths)
+            ranges = acts.ranges if acts else tuple((x.start_frame, x.end_frame) for x in work.lines)
             if inputs.looks and inputs.looks[n]:
+                from dubbing.expression.film import Expressed  # slow to load, and every command loads this module
+
                 face_N = in_sight(track, line.rate) & facing(track, inputs.max_yaw_deg)
                 if inputs.asked is not None:
                     face_N &= mask_of(inputs.asked, track.start_frame, track.end_frame)
-                mouths = Expressed(inputs.looks[n], work, face_N).over(work, mouths)
+                expressed = Expressed(inputs.looks[n], work, face_N)
+                mouths, ranges = expressed.over(work, mouths), expressed.ranges
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
             count = 0
@@ -263,7 +271,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         )
                     patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)
                     covered += lies
-                    about_it = {} if work.acts is None else {media.MOUTH: one.mouth}
+                    about_it = {} if acts is None and not inputs.looks else {media.MOUTH: one.mouth}
                     writer.write(patch, wanted_opening=one.wanted_opening, **about_it)
                     count += 1
                     if done < length:
@@ -271,7 +279,6 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         progress(1)
             if not count:
                 folder.rmdir()
-            ranges = work.acts.ranges if work.acts else tuple((x.start_frame, x.end_frame) for x in lines)
             faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
         if burned and not faces:

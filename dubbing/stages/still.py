@@ -1,8 +1,8 @@
 """Still: the film that a photograph becomes, as long as the title's longest dub.
 
-Nothing moves in it, and it is lossless, so that what is not rendered is the photograph's own pixels as
-the master's format holds them. Mouth, lids, brows and head move later, in one pass for each dub (`RenderRequest.acts`):
-they follow the sound, of which this stage knows nothing.
+The picture may be given another expression first. Nothing moves in it, and it is lossless, so that what is not
+rendered is the photograph's own pixels as the master's format holds them. Mouth, lids, brows and head move later, in
+one pass for each dub (`dubbing.performance`): they follow the sound, of which this stage knows nothing.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
             meshes = numbered(find_faces(bgr_HWC, *self._networks), inputs.face)
             left = why_left(meshes)
             if not left:
-                editor = create(inputs.look, *(file.path for file in inputs.weights or ()))
+                editor = create(inputs.look, *(file.path for file in inputs.weights or ()), speaks=True)
                 bgr_HWC = editor.edit(bgr_HWC, meshes[0]).bgr_HWC
         height, width = bgr_HWC.shape[:2]
         writer = media.ClipWriter(

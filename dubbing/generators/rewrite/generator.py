@@ -1,7 +1,7 @@
 """`rewrite`: sound to wanted shape, shape to the actor's own frames, frames to patches.
 
 Where nobody was heard to speak (a silent film) the prior alone drives, and lips that part further than any frame
-shows have their inside drawn. A photograph performs as a whole (`photograph`). Works on one track at a time, in
+shows have their inside drawn. A photograph is one frame for all (`photograph`). Works on one track at a time, in
 stretches of a bounded number of frames, so memory does not grow with the length of a shot, nor with the size of its
 picture (`crops`).
 Mouths are borrowed from the same stretch of the same shot: same light, same lens, same day; where no frame of it has
@@ -28,12 +28,11 @@ from dubbing.generators.rewrite.bounds import Cloud
 from dubbing.generators.rewrite.crops import Crops, most_frames
 from dubbing.generators.rewrite.interior import Inside, Tones, tones
 from dubbing.generators.rewrite.lending import VISIBLE, Here, Lent, fitted, lend, misses
-from dubbing.generators.rewrite.photograph import Photograph
+from dubbing.generators.rewrite.photograph import speaking
 from dubbing.generators.rewrite.render import Box, Face, crop_boxes, render, skin_of
 from dubbing.generators.rewrite.steady import carried, settled, steady
 from dubbing.generators.rewrite.transitions import own_lips
 from dubbing.models import Model
-from dubbing.performance.motion import motion_hash
 from dubbing.store import key_of
 
 __all__ = ["Apart", "Rewrite", "RewriteSettings", "ShotPlan"]
@@ -75,16 +74,15 @@ class Rewrite:
     """See `dubbing.generators.Generator`. It runs on the processor, whatever device it is given."""
 
     name: ClassVar[str] = "rewrite"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
     published: ClassVar[tuple[Model, ...]] = ()
     wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
     profits_from_gpu: ClassVar[bool] = False
-    performs: ClassVar[bool] = True
 
     def __init__(self, settings: RewriteSettings, models_folder: str | None = None, *, device: str = "cpu") -> None:
         self.settings = settings
-        self.hash = key_of(self.version, hearing.prior_hash(), motion_hash(), self.settings.model_dump())[:12]
+        self.hash = key_of(self.version, hearing.prior_hash(), self.settings.model_dump())[:12]
 
     @property
     def size_bytes(self) -> int:
@@ -97,10 +95,10 @@ class Rewrite:
         shape.ShapeSpace.load()
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
-        """Patches of every frame of `work.spans` and `work.acts`. Raises what `media.read` raises."""
+        """Patches of every frame of `work.spans`. Raises what `media.read` raises."""
         if work.still:
             said = self.settings
-            return Photograph(work, said.delay_s, said.opening, said.ramp_frames).rendered()
+            return speaking(work, said.delay_s, said.opening, said.ramp_frames)
         return self._rendered(work, None)
 
     def render_apart(self, work: RenderRequest, gap_s: float, *, shapes: bool) -> Iterator[Rendered]:

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 from dubbing.generators.rewrite.hearing import STEP_HZ
 from dubbing.phones import Phone
 
-__all__ = ["open_at", "shut_steps", "told"]
+__all__ = ["CLASSES", "SHARE", "classes", "open_at", "told"]
 
 SHARE = 0.3  # of what is told, beside what is heard
 _TOGETHER_S = 0.04  # standard deviation over which neighbouring phones share a mouth
@@ -27,8 +27,8 @@ _LETTERS = {
     "lateral": "lɫɭʎʟɬɮ", "s": "szɧ", "sh": "ʃʒʂʐɕʑ", "r": "ɹɻrʁɽʀɺ", "k": "kɡgŋxɣqɢχcɟçʝɰ", "j": "j", "i": "iɪɨ",
     "e": "eɛɘ", "ae": "æa", "open": "ɑɐ", "mid": "ʌəɜɚɝɤ", "o": "oɔɒɵ", "u": "uʊɯʉyʏøœ",
 }  # fmt: skip
-# Shape coefficients, z-scored, of which the prior's are: fitted on what it hears in 79 sentences of two made voices
-# (ridge; every phone spread as above), whose numbers agree.
+# Shape coefficients, z-scored, as the prior's are: fitted on what it hears in 40 sentences of each of two made voices
+# (ridge; every phone spread as above), whose numbers agree (bench/visemes.py).
 _TARGETS = {
     "shut": (-1.02, 0.01, 0.47, -0.44, 0.17, 0.22, 0.27, 0.24),
     "lip_teeth": (-0.71, 0.30, -0.04, -0.12, 0.07, 0.65, 0.29, 0.19),
@@ -50,20 +50,21 @@ _TARGETS = {
     "o": (0.13, -0.79, 0.15, 0.13, -0.03, 0.40, 0.08, -0.09),
     "u": (0.00, -0.85, -0.09, 0.09, 0.38, 0.21, -0.23, -0.16),
 }  # fmt: skip
+CLASSES = tuple(_TARGETS)
 _PLACE = {name: n for n, name in enumerate(_TARGETS)}
 _CLASS = {letter: name for name, letters in _LETTERS.items() for letter in letters}
-_SHUT_EDGE_S = 0.04  # before and after a closure, in which the lips close and part
+_SHUT_EDGE_S = 0.03  # before and after a closure, in which the lips close and part
 _LEAST_STEPS = 25  # of phones, below which nothing is mixed: too few to be scaled
 
 
-def told(heard_TF: np.ndarray, phones: Sequence[Phone]) -> np.ndarray:
+def told(heard_TF: np.ndarray, phones: Sequence[Phone], share: float = SHARE) -> np.ndarray:
     """What is heard (`voice.heard`, float32 (T, F) at STEP_HZ) with what is known of phones in it.
 
     Its first columns, the coefficients, become a mixture of both, each of the same spread; the last, the chance that
-    the lips are shut, is 1 where a p, b or m is said and 0 elsewhere.
+    the lips are shut, becomes 0: where they are is known (`open_at`). share: 0..1, of what is known in the mixture.
     """
     coefs = len(next(iter(_TARGETS.values())))
-    said_TG = _said(phones, len(heard_TF))
+    said_TG = classes(phones, len(heard_TF))
     on = said_TG.sum(1) > 0.5
     found = np.array(heard_TF)
     if on.sum() >= _LEAST_STEPS:
@@ -71,14 +72,9 @@ def told(heard_TF: np.ndarray, phones: Sequence[Phone]) -> np.ndarray:
         mean_K, std_K = here[on].mean(0), here[on].std(0)
         want = said_TG @ np.array(list(_TARGETS.values()))
         want = (want - want[on].mean(0)) / np.maximum(want[on].std(0), 1e-6) * std_K + mean_K
-        found[on, :coefs] = (1 - SHARE) * here[on] + SHARE * want[on]
-    found[:, -1] = shut_steps(phones, len(heard_TF))
+        found[on, :coefs] = (1 - share) * here[on] + share * want[on]
+    found[:, -1] = 0.0
     return found
-
-
-def shut_steps(phones: Sequence[Phone], count: int) -> np.ndarray:
-    """1 at steps in which lips are shut for a phone, else 0; float64 (count,) at STEP_HZ."""
-    return 1.0 - open_at(phones, np.arange(count) / STEP_HZ)
 
 
 def open_at(phones: Sequence[Phone], times_s: np.ndarray) -> np.ndarray:
@@ -106,8 +102,8 @@ def _closures(phones: Sequence[Phone]) -> list[tuple[float, float]]:
     return found
 
 
-def _said(phones: Sequence[Phone], count: int) -> np.ndarray:
-    """How much of each class is said at each step, float64 (count, classes)."""
+def classes(phones: Sequence[Phone], count: int) -> np.ndarray:
+    """How much of each of CLASSES is said at each step, float64 (count, classes)."""
     per = _FINE_HZ // STEP_HZ
     fine = np.zeros((count * per, len(_PLACE)))
     for p in phones:

@@ -183,20 +183,22 @@ def predict(
     prior: Prior | None = None,
     hears_TF: np.ndarray | None = None,
     phones: Sequence[Phone] = (),
+    share: float = visemes.SHARE,
 ) -> np.ndarray:
     """Wanted coefficients at any frame times, float64 (N, COEFS); see `ShapeSpace.decode`.
 
     wave: float32 mono 16 kHz, any voice, sample 0 at time 0; times_s: (N,), middles of the frames, rising;
     speech_N: bool, where this face speaks; hears_TF: `heard` of that wave, where it is known; phones: what is said in
-    it, in seconds of that wave, where that is known: then lips are shut at each p, b and m. Exactly 0 (rest) in silence,
-    but for the RISE_S before and FALL_S after speech in which the mouth opens and shuts.
+    it, in seconds of that wave, where that is known: then lips are shut at each p, b and m; share: of what phones say,
+    beside what is heard. Exactly 0 (rest) in silence, but for the RISE_S before and FALL_S after speech in which the
+    mouth opens and shuts.
     """
     times, speech = np.asarray(times_s, np.float64), np.asarray(speech_N, bool)
     if not speech.any() or not len(wave):
         return np.zeros((len(times), COEFS))
     hears = heard(prior or Prior.load(), wave) if hears_TF is None else hears_TF
     if phones:
-        hears = visemes.told(hears, phones)
+        hears = visemes.told(hears, phones, share)
     # Which frame shows at each step.
     frame = np.searchsorted((times[1:] + times[:-1]) / 2, np.arange(len(hears)) / STEP_HZ)
     said = actor.fit.say(hears, speech[frame])

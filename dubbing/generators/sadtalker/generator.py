@@ -116,6 +116,11 @@ class SadTalkerGenerator:
             for one in self._line(work, plan, wave, line, a, b):
                 yield replace(one, mouth=bool(spoken[one.patch.frame - track.start_frame]))
 
+    @property
+    def performs(self) -> bool:
+        """Whether it moves a photograph's head itself; then all of the photograph's film is one line."""
+        return self.settings.pose != "source"
+
     def _moves(self, work: RenderRequest) -> bool:
         return self.settings.pose != "source" and work.acts is not None and work.acts.moves
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dubbing.networks.sadtalker.run import SadTalkerNet
 
-__all__ = ["NAMES", "Weights", "chosen"]
+__all__ = ["NAMES", "Weights", "chosen", "mean_face", "state_of"]
 
 _OLDER = "sadtalker_renderer"
 _RELEASED = {"audio2exp": "sadtalker_exp", "audio2pose": "sadtalker_pose", "face_3drecon": "sadtalker_3dmm"}
@@ -63,7 +63,7 @@ class Weights:
         is no checkpoint, lacks a part, or is one of another architecture."""
         from dubbing.networks.sadtalker import run
 
-        states = {part: self._state(part) for part in run.PARTS}
+        states = {part: state_of(self.files[part], part, self.named[part]) for part in run.PARTS}
         shape = run.shape_of(states)
         try:
             net = run.SadTalkerNet(shape)
@@ -77,26 +77,35 @@ class Weights:
                 f"{self.named['mapping']} is a mapping of {shape.coefficients} coefficients, and this `preprocess` "
                 f"needs one of {wanted}: `full` and `extfull` take 73, `crop` and `extcrop` 70."
             )
-        net.mean_face.copy_(self._mean_face())
+        net.mean_face.copy_(mean_face(self.files[MEAN_FACE], self.named[MEAN_FACE]))
         return net
 
-    def _state(self, part: str) -> dict[str, Tensor]:
-        state = models.load_state(self.files[part], within=_WITHIN[part])
-        own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
-        if not own and any(key.startswith(tuple(f"{p}." for p in _WITHIN if p != "generator")) for key in state):
-            raise ModelError(f"{self.named[part]} holds no {part}: name the file that does by `{_setting(part)}`.")
-        return {k: v for k, v in (own or state).items() if not k.startswith(_TRAINING)}
 
-    def _mean_face(self) -> Tensor:
-        import torch
+def state_of(file: Path, part: str, name: str) -> dict[str, Tensor]:
+    """The tensors of one network in a file of it, or of several; what only training needs is left out.
 
-        file, name = self.files[MEAN_FACE], self.named[MEAN_FACE]
-        if file.suffix == ".mat":
-            return torch.from_numpy(_published_face(file, name))
-        found = models.load_state(file).get(MEAN_FACE)
-        if found is None or found.shape != (5, 3) or not bool(torch.isfinite(found).all()):
-            raise ModelError(f"{name} holds no {MEAN_FACE} of five points: name the file that does by `mean_face`.")
-        return found
+    name: what to call the file in a message. Raises ModelError: no checkpoint, or one of other networks.
+    """
+    state = models.load_state(file, within=_WITHIN[part])
+    own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
+    if not own and any(key.startswith(tuple(f"{p}." for p in _WITHIN if p != "generator")) for key in state):
+        raise ModelError(f"{name} holds no {part}: name the file that does by `{_setting(part)}`.")
+    return {k: v for k, v in (own or state).items() if not k.startswith(_TRAINING)}
+
+
+def mean_face(file: Path, name: str) -> Tensor:
+    """The five points of the standard face in a file, float32 (5, 3): the published 68 points, or a tensor `mean_face`.
+
+    name: what to call the file in a message. Raises ModelError.
+    """
+    import torch
+
+    if file.suffix == ".mat":
+        return torch.from_numpy(_published_face(file, name))
+    found = models.load_state(file).get(MEAN_FACE)
+    if found is None or found.shape != (5, 3) or not bool(torch.isfinite(found).all()):
+        raise ModelError(f"{name} holds no {MEAN_FACE} of five points: name the file that does by `mean_face`.")
+    return found
 
 
 def _published_face(file: Path, name: str) -> np.ndarray:

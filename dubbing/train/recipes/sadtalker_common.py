@@ -1,4 +1,4 @@
-"""What the recipes of SadTalker's two networks share: their coefficients, Wav2Lip's encoder of sound, their checkpoints.
+"""What the recipes of SadTalker's two networks share: coefficients, Wav2Lip's encoder of sound, their checkpoints.
 
 Axes: N frames.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, from_numpy, nn
 
 from dubbing.dataset import coefficients
 from dubbing.dataset.coefficients import MESH, Coefficients
@@ -24,6 +24,8 @@ __all__ = [
     "use",
 ]  # fmt: skip
 
+_OF_MESHES = "mesh_"
+_ENCODERS = ("audio_encoder.", "audio2exp.audio_encoder.", f"{_OF_MESHES}audio2exp.audio_encoder.")
 _EARLY = 2  # frames that a window of sound begins before its frame
 TAIL = 2 * 640 + windows.TAIL
 """Samples after a stretch's last frame that its windows reach."""
@@ -36,7 +38,8 @@ class CoefficientSettings(Settings):
         None, description="the folder of `dub dataset coefficients`: DATA/coefficients/mesh, or .../sadtalker"
     )
     audio: str | None = Field(
-        None, description="whose encoder of sound to begin with: wav2lip, wav2lip_gan of `dub models`, or a file"
+        None,
+        description="whose encoder of sound to take: wav2lip, wav2lip_gan of `dub models`, their file or an ExpNet's",
     )
     learning_rate: float = Field(1e-4, gt=0, description="of Adam")
 
@@ -63,13 +66,14 @@ def encoder_file(settings: CoefficientSettings) -> tuple[Path, ...]:
 
 
 def hear(encoder: nn.Module, settings: CoefficientSettings) -> None:
-    """Give an encoder of sound the weights of Wav2Lip's, where the settings name them. Raises ModelError."""
+    """Give an encoder of sound the weights of the one that the settings name, if any. Raises ModelError."""
     from dubbing import models
 
     for path in encoder_file(settings):
         state = models.load_state(path)
-        own = {key: value for key, value in state.items() if key.startswith("audio_encoder.")}
-        models.fit(encoder, {key.removeprefix("audio_encoder."): value for key, value in own.items()}, str(path))
+        begins = next((p for p in _ENCODERS if any(key.startswith(p) for key in state)), _ENCODERS[0])
+        own = {key.removeprefix(begins): value for key, value in state.items() if key.startswith(begins)}
+        models.fit(encoder, own, str(path))
 
 
 def heard(clip: ClipLike, first: int, count: int) -> np.ndarray:
@@ -87,29 +91,35 @@ def notes(held: Coefficients) -> tuple[str, ...]:
     return ()
 
 
-def published(networks: Mapping[str, nn.Module], prefix: str, held: Coefficients) -> dict[str, Any]:
-    """A checkpoint with the published names: each network's keys behind the prefix, with their own name where it has
-    one. That of coefficients of meshes holds the face, too, that they move."""
-    state: dict[str, Tensor] = {}
-    for name, net in networks.items():
-        begins = f"{prefix}{name}." if name else prefix
-        state |= {begins + key: value.detach().cpu().clone() for key, value in net.state_dict().items()}
+def published(networks: Mapping[str, nn.Module], part: str, held: Coefficients) -> dict[str, Any]:
+    """A checkpoint: each network's keys behind its own name and the part's. The names are the published ones where the
+    coefficients are; where they are of meshes, they begin with `mesh_`, so that SadTalker's renderer refuses them, and
+    the face that the coefficients move lies beside them.
+
+    part: audio2exp or audio2pose; networks: by what comes between, with its dot.
+    """
+    begins = f"{_OF_MESHES if held.kind == MESH else ''}{part}."
+    state = {
+        begins + name + key: value.detach().cpu().clone()
+        for name, net in networks.items() for key, value in net.state_dict().items()
+    }  # fmt: skip
     content: dict[str, Any] = {"state_dict": state, "coefficients": held.kind}
     if held.kind == MESH:
-        import torch
-
-        content["face"] = {
-            "mean": torch.from_numpy(held.face.mean_P3.copy()), "basis": torch.from_numpy(held.face.basis_KP3.copy())
-        }  # fmt: skip
+        face = held.face
+        content["face"] = {"mean": from_numpy(face.mean_P3.copy()), "basis": from_numpy(face.basis_KP3.copy())}
     return content
 
 
-def begin(network: nn.Module, state: Mapping[str, Tensor], prefix: str, name: str) -> None:
-    """Start from a published checkpoint: a file of all of SadTalker, or of this network. Raises ModelError."""
+def begin(network: nn.Module, state: Mapping[str, Tensor], part: str, name: str) -> None:
+    """Start from a checkpoint, published or our own: of all of SadTalker, or of this network. Raises ModelError."""
     from dubbing import models
 
-    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    models.fit(network, own or dict(state), name)
+    for prefix in (f"{part}.", f"{_OF_MESHES}{part}."):
+        own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        if own:
+            models.fit(network, own, name)
+            return
+    models.fit(network, state, name)
 
 
 def use(setting: str, file: Path, held: Coefficients) -> str:

@@ -33,6 +33,8 @@ from dubbing.train.state import State
 
 __all__ = ["SadTalkerPose", "SadTalkerPoseSettings"]
 
+_PART = "audio2pose"
+
 
 class SadTalkerPoseSettings(common.CoefficientSettings):
     """`--set` of `dub train sadtalker_pose`."""
@@ -181,7 +183,7 @@ class SadTalkerPose(Recipe):
 
     def export(self, settings: SadTalkerPoseSettings, networks: Mapping[str, nn.Module]) -> tuple[Any, str]:
         whole = {"": networks["generator"], "netD_motion.": networks["netD_motion"]}
-        return common.published(whole, "audio2pose.", self._held(settings)), f"{self.name}.pth"
+        return common.published(whole, _PART, self._held(settings)), f"{self.name}.pth"
 
     def use(self, file: Path, settings: SadTalkerPoseSettings) -> str:
         return common.use("pose_model", file, self._held(settings))
@@ -191,7 +193,7 @@ class SadTalkerPose(Recipe):
         whole.add_module("netG", networks["generator"].get_submodule("netG"))
         whole.add_module("audio_encoder", networks["generator"].get_submodule("audio_encoder"))
         whole.add_module("netD_motion", networks["netD_motion"])
-        common.begin(whole, state, "audio2pose.", name)
+        common.begin(whole, state, _PART, name)
 
     def _held(self, settings: SadTalkerPoseSettings) -> Coefficients:
         return common.coefficients_of(settings, self.name)
