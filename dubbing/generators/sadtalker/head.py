@@ -49,8 +49,7 @@ class HeadPlan:
                 self._matte = side_matte(box, self._place, work.picture_wh)
             else:
                 self._matte = _face_matte(self.mesh_NP2[0], self._place)
-            if work.acts is not None:
-                self._matte = _without(self._matte, self._place, work.acts.others)
+            self._matte = _without(self._matte, self._place, work.others)
         else:
             self.regions_N4 = smooth(np.stack([region(one, work.picture_wh, inner) for one in self.mesh_NP2]), reach)
             self._boxes_N4 = raised(steady_boxes(track.mesh_NP3, reach), self.mesh_NP2)
