@@ -1,6 +1,6 @@
 """Phones: which sound of a language is said when, as who made the speech knows it.
 
-    phones.json    {"schema": "dub.phones.1", "times": "exact", "phones": [["h", 0.31, 0.36], ["ˈoʊ", 0.36, 0.52]]}
+    phones.json    {"schema": "dub.phones.1", "phones": [["h", 0.31, 0.36], ["ˈoʊ", 0.36, 0.52]]}
 
 A phone is written in IPA; between two that do not touch is a pause. Times are seconds from the first sample of the
 sound that they belong to. It knows no mouth: what the lips do for a phone is for who moves them.
@@ -11,15 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dubbing.errors import ManifestError
 from dubbing.inputs import json_bytes, json_value, read_file
 
-__all__ = ["TIMES", "Phone", "Phones", "packed", "read", "runs_of", "within"]
+__all__ = ["Phone", "packed", "read", "runs_of", "within"]
 
 SCHEMA = "dub.phones.1"
-TIMES = ("exact", "spread")
 _MOST_BYTES = 50_000_000
 _LONGEST_S = 100 * 3600
 _SHOWN = 60
@@ -34,22 +33,14 @@ class Phone:
     end_s: float
 
 
-@dataclass(frozen=True)
-class Phones:
-    """The phones of a sound, in order, of which none overlap. times: `exact` where the synthesiser told them, `spread`
-    where only their order is known and they were laid out over the sound."""
-
-    phones: tuple[Phone, ...]
-    times: Literal["exact", "spread"] = "exact"
+def packed(phones: Sequence[Phone]) -> bytes:
+    """A file of the phones of a sound, in order, of which none overlap. Times are written to a tenth of a
+    millisecond."""
+    rows = [[p.symbol, round(p.start_s, 4), round(p.end_s, 4)] for p in phones]
+    return json_bytes({"schema": SCHEMA, "phones": rows}, None)
 
 
-def packed(phones: Phones) -> bytes:
-    """A file of them. Times are written to a tenth of a millisecond."""
-    rows = [[p.symbol, round(p.start_s, 4), round(p.end_s, 4)] for p in phones.phones]
-    return json_bytes({"schema": SCHEMA, "times": phones.times, "phones": rows}, None)
-
-
-def read(path: Path) -> Phones:
+def read(path: Path) -> tuple[Phone, ...]:
     """What `packed` wrote, or another program. Raises ManifestError: it is not there, or is no such file."""
     try:
         data = read_file(path, _MOST_BYTES + 1)
@@ -59,12 +50,12 @@ def read(path: Path) -> Phones:
         if len(data) > _MOST_BYTES:
             raise ValueError(f"it has more than {_MOST_BYTES // 1_000_000} MB")
         found = json_value(data)
-        if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("times") not in TIMES:
-            raise ValueError(f"it has no schema {SCHEMA} or no times ({' or '.join(TIMES)})")
-        return Phones(tuple(_checked(found["phones"])), found["times"])
+        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+            raise ValueError(f"it has no schema {SCHEMA}")
+        return tuple(_checked(found["phones"]))
     except (ValueError, KeyError, TypeError) as e:
         raise ManifestError(
-            f'{path} is no file of phones ({str(e)[:200]}); write {{"schema": "{SCHEMA}", "times": "exact", '
+            f'{path} is no file of phones ({str(e)[:200]}); write {{"schema": "{SCHEMA}", '
             '"phones": [["m", 0.31, 0.38], ...]}, in seconds.'
         ) from e
 

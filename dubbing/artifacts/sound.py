@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -117,7 +117,7 @@ def load_speech(folder: Path | str) -> np.ndarray:
     return np.array(read_json(Path(folder) / SPEECH)["speech"], np.int64).reshape(-1, 2)
 
 
-def save_phones(folder: Path, known: phones.Phones) -> None:
+def save_phones(folder: Path, known: Sequence[phones.Phone]) -> None:
     """Write which phone is said when."""
     (folder / PHONES).write_bytes(phones.packed(known))
 
@@ -125,7 +125,7 @@ def save_phones(folder: Path, known: phones.Phones) -> None:
 def load_phones(folder: Path | str) -> tuple[phones.Phone, ...]:
     """The phones of a finished result, in seconds from sample 0; none where they are not known."""
     path = Path(folder) / PHONES
-    return phones.read(path).phones if path.exists() else ()
+    return phones.read(path) if path.exists() else ()
 
 
 def speech_mask(speech: np.ndarray, line: Timeline, start: int, end: int) -> np.ndarray:

@@ -74,12 +74,11 @@ Passage = tuple[Words | Break, ...]
 @dataclass(frozen=True, eq=False)
 class Speech:
     """samples: float32 (T,), mono, -1..1, without silence at its ends; rate_hz: its own; phones: in order, from its
-    first sample; times: whether the synthesiser told when each is said, or only their order is known."""
+    first sample; none where the synthesiser does not tell when each is said, and then the mouth listens."""
 
     samples: np.ndarray
     rate_hz: int
     phones: tuple[Phone, ...]
-    times: Literal["exact", "spread"] = "exact"
 
     @property
     def lasts_s(self) -> float:

