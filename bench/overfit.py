@@ -4,7 +4,8 @@
         --frames 16 --set size=24 --set width=0.5 --set sync_weight=0 --set learning_rate=1e-3 --set batch=4
 
 Prints the curve, writes it to OUT/curve.png and OUT/losses.jsonl, and ends with 1 where the loss did not fall so far.
-`--beside FILE OUT ...` instead draws the curves of finished runs, each over its start, in one picture.
+`--beside FILE OUT ...` instead draws the curves of finished runs, each over its start, in one picture; `OUT=LOSS` draws
+another loss than `l1`.
 `start` is the mean of the first steps, `end` that of the last, so that no single lucky batch counts.
 """
 
@@ -67,7 +68,7 @@ def plot(path: Path, losses_N: np.ndarray, title: str) -> None:
     figure.savefig(path, dpi=100)
 
 
-def beside(path: Path, outs: list[Path], loss: str) -> None:
+def beside(path: Path, outs: list[str]) -> None:
     """Curves of finished runs over the mean of their first three steps, smoothed, on a logarithmic scale."""
     import matplotlib
 
@@ -75,13 +76,15 @@ def beside(path: Path, outs: list[Path], loss: str) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4))
-    for out in outs:
-        losses = np.array([line[loss] for line in read_losses(out) if loss in line])
-        name = json.loads((out / CARD).read_text(encoding="utf-8"))["recipe"]
+    for text in outs:
+        folder, _, loss = text.partition("=")
+        loss = loss or "l1"
+        losses = np.array([line[loss] for line in read_losses(Path(folder)) if loss in line])
+        name = json.loads((Path(folder) / CARD).read_text(encoding="utf-8"))["recipe"]
         smooth = np.convolve(losses / losses[:3].mean(), np.full(10, 0.1), "valid")
-        axes.semilogy(np.arange(len(smooth)) + 10, smooth, lw=1, label=name)
+        axes.semilogy(np.arange(len(smooth)) + 10, smooth, lw=1, label=name if loss == "l1" else f"{name}, {loss}")
     axes.axhline(1 / FALL, color="0.5", ls="--", lw=0.8)
-    axes.set(xlabel="step", ylabel=f"{loss} over its start", title="eight clips")
+    axes.set(xlabel="step", ylabel="loss over its start", title="eight clips")
     axes.legend(fontsize="small")
     figure.tight_layout()
     figure.savefig(path, dpi=90)
@@ -90,7 +93,7 @@ def beside(path: Path, outs: list[Path], loss: str) -> None:
 def main() -> int:
     """Overfit, print, plot."""
     if sys.argv[1:2] == ["--beside"]:
-        beside(Path(sys.argv[2]), [Path(text) for text in sys.argv[3:]], "l1")
+        beside(Path(sys.argv[2]), sys.argv[3:])
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")

@@ -104,7 +104,7 @@ class TestSpeechGAN(OfNetwork):
 
 
 class TestSadTalker(OfNetwork):
-    name, change = "sadtalker", {"seed": 3}
+    name, change, frames, held_frames = "sadtalker", {"seed": 3}, 24, 8
 
     @classmethod
     def net(cls) -> torch.nn.Module:

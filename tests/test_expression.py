@@ -5,6 +5,7 @@ Of the demo's photograph (NASA, public domain), a smile with teeth. The StyleGAN
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from people import meshes_of
 
 from dubbing import manifest, media
 from dubbing.clock import Timeline
-from dubbing.errors import ManifestError, ModelError
+from dubbing.errors import InputError, ManifestError, ModelError
 from dubbing.expression import Look, create
 from dubbing.expression.bend import region
 from dubbing.expression.film import Expressed
@@ -28,7 +29,9 @@ from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite.photograph import WantedMouth
 from dubbing.manifest.expression import EMOTIONS as NAMES
 from dubbing.networks.stylegan import InStyle, Plan, plan_of
+from dubbing.preflight.expression import look_at_expressions
 from dubbing.records import FilmLook, Line, Patch, Track
+from dubbing.store import open_store
 from dubbing.testing import material
 
 Portrait = tuple[np.ndarray, np.ndarray]
@@ -98,6 +101,12 @@ def test_only_the_face_changes_and_eyes_look_where_they_looked(calm: Portrait, e
         cv2.circle(disc, np.rint(mesh[centre, :2]).astype(int).tolist(), max(1, round(0.4 * radius)), 1, -1)
         apart = np.abs(made.bgr_HWC[disc > 0].astype(int) - picture[disc > 0])
         assert np.median(apart) <= 1, "the pupil stays, pixel by pixel"
+
+
+def test_a_face_that_will_speak_keeps_its_lips_for_the_words(calm: Portrait) -> None:
+    alone, speaks = (create(Look(False, "surprised"), speaks=s).edit(*calm).mesh_P3 for s in (False, True))
+    assert mouth(alone)["opening"] > mouth(speaks)["opening"] + 0.05
+    assert np.allclose(alone[[105, 334]], speaks[[105, 334]], atol=0.5), "the brows rise all the same"
 
 
 @pytest.mark.parametrize("emotion", EMOTIONS)
@@ -171,6 +180,17 @@ def test_styles_are_moved_and_only_the_face_is_drawn_anew(smile: Portrait, made_
     assert calmed.mesh_P3.shape == (478, 3)
 
 
+def test_networks_are_named_as_they_were_published() -> None:
+    named = {
+        "encoder.input_layer.0.weight", "encoder.body.0.res_layer.5.fc1.weight",
+        "encoder.body.1.shortcut_layer.0.weight",
+        "encoder.styles.5.convs.2.bias", "encoder.styles.0.linear.weight", "encoder.latlayer1.bias", "latent_avg",
+        "decoder.input.input", "decoder.conv1.conv.modulation.weight", "decoder.convs.0.conv.blur.kernel",
+        "decoder.convs.3.activate.bias", "decoder.to_rgbs.1.upsample.kernel", "decoder.noises.noise_4",
+    }  # fmt: skip
+    assert named <= set(InStyle(TINY).state_dict())
+
+
 def test_weights_of_another_kind_are_refused_in_a_sentence(made_weights: tuple[Path, Path], tmp_path: Path) -> None:
     model, directions = made_weights
     with pytest.raises(ModelError, match="no direction for 'angry'; it has: happy, sad"):
@@ -180,6 +200,35 @@ def test_weights_of_another_kind_are_refused_in_a_sentence(made_weights: tuple[P
     torch.save({"happy": torch.zeros(3)}, tmp_path / "short.pt")
     with pytest.raises(ModelError, match=r"'happy' is \(3,\), but a direction of e4e.pt is \(16,\)"):
         ByLatent(Look(False, "happy"), model, tmp_path / "short.pt")
+
+
+def test_a_check_says_how_faces_will_look_and_what_of_it_cannot_be(tmp_path: Path) -> None:
+    with media.ClipWriter(tmp_path / "film.mp4", 64, 64, Fraction(25)) as clip:
+        for _ in range(10):
+            clip.frame(np.zeros((64, 64, 3), np.uint8))
+    wanted = [
+        manifest.FilmExpression(
+            only=manifest.Parts(frames=["2-8"]), emotion=manifest.Emotion(name="sad", strength=0.5)
+        ),
+        manifest.FilmExpression(only=manifest.Parts(frames=["2-80"])),
+        manifest.FilmExpression(only=manifest.Parts(characters=["ANNA"])),
+    ]
+    dub = manifest.Dub(language="fr", audio=tmp_path / "a.flac")
+    one = manifest.Title(id="a", video=tmp_path / "film.mp4", dubs=[dub], expression=wanted)
+    problems: dict[object, str] = {}
+
+    def attempt(key: object, call: Callable[..., object], *args: object) -> None:
+        try:
+            call(*args)
+        except InputError as e:
+            problems[key] = str(e)
+
+    info = media.probe(tmp_path / "film.mp4")
+    notes = look_at_expressions(one, info, open_store(tmp_path / "out"), tuple, attempt)
+    assert notes[0] == "a: who speaks is neutralised and made sad (0.5) in 2-8."
+    assert set(problems) == {("expression", 1, "only"), ("expression", 2, "only")}
+    assert "frames 2-80 is outside the film" in problems["expression", 1, "only"]
+    assert "'ANNA' is no character of the title" in problems["expression", 2, "only"]
 
 
 def test_an_actor_of_a_film_changes_in_the_part_and_under_the_mouth_that_speaks(calm: Portrait, tmp_path: Path) -> None:
@@ -210,7 +259,7 @@ def test_an_actor_of_a_film_changes_in_the_part_and_under_the_mouth_that_speaks(
     moved = [float((one.patch.matte_HW > 0).mean()) for one in whole]
     assert min(moved) > 0.2
     spoken = [one for one in whole if not np.isnan(one.wanted_opening)]
-    assert [one.patch.frame for one in spoken] == [10, 11]
+    assert [one.patch.frame for one in spoken] == [10, 11] and spoken == [one for one in whole if one.mouth]
     for one in whole:
         green_px = (one.patch.bgr_HWC.astype(int) @ (-1, 2, -1) > 200).sum()
         assert (green_px > 20) == (one in spoken)

@@ -59,10 +59,12 @@ def work(tmp_path_factory):
     )
     samples = int(FRAMES / RATE * 16_000)
     wave = np.random.default_rng(1).normal(0, 0.1, samples) * (np.sin(np.arange(samples) / 900) > 0)
-    lines = (Line(track.id, 2, 28), Line(track.id, 31, FRAMES))
+    lines = (Line(track.id, 2, 12), Line(track.id, 31, FRAMES))
+    acts = generators.Performance(True, True, ((0, 24), (28, FRAMES)))
     return RenderRequest(
-        path, media.timeline(path), SIZE, track, lines, wave.astype(np.float32), np.ones(FRAMES, bool), None, still=True
-    )
+        path, media.timeline(path), SIZE, track, lines, wave.astype(np.float32), np.ones(FRAMES, bool), None,
+        still=True, acts=acts,
+    )  # fmt: skip
 
 
 def made(checkpoint, **settings):
@@ -97,12 +99,19 @@ def watched(net, checkpoint, work, **settings):
 def test_the_head_leaves_its_place_and_comes_back(net, checkpoint, work):
     patches, moves = watched(net, checkpoint, work)
     far = np.abs(moves).max((1, 2))
-    assert [p.frame for p in patches] == [*range(2, 28), *range(31, FRAMES)]
-    assert far[0] < 0.1 * far[13] > far[25], "it begins and ends where the photograph has it"
-    assert far[-1] > far[26], "the last line goes on to the film's end"
-    picture = patches[13]
+    assert [p.frame for p in patches] == [*range(24), *range(28, FRAMES)], "it performs between lines too"
+    assert far[23] < 0.1 * far[12] and far[24] < 0.1 * far[-1], "and is back where frames are left alone"
+    assert min(far[0], far[-1]) > 0.3 * far[12], "but not at the film's own ends"
+    picture = patches[12]
     assert (picture.matte_HW == 255).mean() > 0.6 and picture.matte_HW.shape[0] > 0.6 * SIZE[1]
-    assert patches[0].matte_HW.max() < 60, "and its patch comes softly"
+    assert patches[23].matte_HW.max() < 60 < 250 < patches[0].matte_HW.max()
+    short = replace(work, window=(10, 14))
+    said = [one.mouth for one in made(checkpoint).render(short)]
+    assert said == [True, True, False, False], "only a line's mouths are to be measured"
+    other = (150.0, 0.0, 60.0, 60.0)
+    beside = replace(short, window=(12, 13), acts=replace(work.acts, others=(other,)))
+    ((patch,), _) = watched(net, checkpoint, beside)
+    assert patch.matte_HW[: max(0, 50 - patch.y), 160 - patch.x : 200 - patch.x].max() < 30, "another face stays"
 
 
 def test_sound_seed_style_and_scale_decide_what_it_does(net, checkpoint, work):
@@ -113,6 +122,8 @@ def test_sound_seed_style_and_scale_decide_what_it_does(net, checkpoint, work):
         assert np.abs(other - moves).max() > 1e-5, change  # little, without training
     _, again = watched(net, checkpoint, work)
     np.testing.assert_array_equal(again, moves)
+    (_, standing) = watched(net, checkpoint, replace(work, acts=replace(work.acts, moves=False)))
+    assert np.abs(standing - moves).max() > 1e-3 * np.abs(moves).max(), "`still: {motion: none}` keeps the head"
     _, deaf = watched(net, checkpoint, replace(work, wave=0 * work.wave))
     assert np.abs(deaf - moves).max() > 1e-3 * np.abs(moves).max()
 
@@ -121,7 +132,7 @@ def test_a_head_that_stays_changes_its_face_alone(net, checkpoint, work):
     patches, moves = watched(net, checkpoint, work, pose="source")
     mesh = work.track.mesh_NP3[0, :, :2]
     height = np.ptp(mesh[:, 1])
-    for patch in patches[10:12]:
+    for patch in patches[5:7]:
         rows, columns = np.nonzero(patch.matte_HW)
         assert patch.y + rows.min() > mesh[:, 1].min() - 0.2 * height
         assert patch.x + columns.max() < mesh[:, 0].max() + 0.2 * height
@@ -136,12 +147,12 @@ def test_between_two_25ths_a_frame_gets_what_lies_between(net, work):
     still = np.linspace(-0.2, 0.2, 73).astype(np.float32)
     settings, seconds = SadTalkerSettings(), Fraction(1, 25)
     span = Fraction(1, 10), Fraction(1, 10) + 20 * seconds
-    told = Performance(net, settings, work.wave, span, still, ("face", 3), True, References())
+    told = Performance(net, settings, work.wave, span, still, ("face", 3), True, True, References())
     assert told.count == 21
     at = [told.new(face, span[0] + n * seconds / 4, still, keep=True) for n in (40, 41, 44)]
     np.testing.assert_allclose(at[1], at[0] + (at[2] - at[0]) / 4, atol=1e-6)
     assert np.abs(at[2] - at[0]).max() > 0
-    again = Performance(net, settings, work.wave, span, still, ("face", 3), True, References())
+    again = Performance(net, settings, work.wave, span, still, ("face", 3), True, True, References())
     np.testing.assert_array_equal(again.new(face, span[0] + 10 * seconds, still, keep=True), at[0])
 
 
@@ -199,7 +210,7 @@ def test_a_crop_fades_but_at_the_picture_s_own_edge():
 
 
 def test_a_film_keeps_its_heads(net, checkpoint, work):
-    film = replace(work, still=False)
+    film = replace(work, still=False, acts=None)
     for setting in ({"pose": "speech"}, {"yaw": [10, -10]}):
         with pytest.raises(ManifestError, match=r"moves a whole head.*it is for photographs"):
             next(made(checkpoint, **setting).render(film))

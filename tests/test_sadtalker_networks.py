@@ -207,10 +207,14 @@ def check_generator(gold, net, picture, prefix, small):
             near(found[0, ::16, ::step, ::step], wanted, 1e-3)
 
 
+@pytest.fixture(scope="module")
+def small(formula):
+    return formula.fill(SpadeGenerator(SMALL))
+
+
 @torch.inference_mode()
-def test_the_renderer_is_the_published_one(gold, formula):
-    net = formula.fill(SpadeGenerator(SMALL))
-    check_generator(gold, net, tensor(gold["image_64"]), "gen_small_", True)
+def test_the_renderer_is_the_published_one(gold, small):
+    check_generator(gold, small, tensor(gold["image_64"]), "gen_small_", True)
 
 
 @pytest.mark.long
@@ -272,8 +276,8 @@ def test_a_convolution_of_enlarged_features_needs_no_enlarging(times):
 
 
 @torch.inference_mode()
-def test_the_quick_renderer_is_the_published_one(gold, formula):
-    quick = QuickGenerator(formula.fill(SpadeGenerator(SMALL)))
+def test_the_quick_renderer_is_the_published_one(gold, small):
+    quick = QuickGenerator(small)
     source, driving = tensor(gold["gen_kp_source"]), tensor(gold["gen_kp_driving"])
     made = quick.draw(quick.see(tensor(gold["image_64"])), source, driving)
     wanted, logits = gold["gen_small_prediction"], gold["gen_small_logits"]

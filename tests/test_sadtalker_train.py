@@ -33,12 +33,18 @@ pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.training]
 
 FRAMES = 36
 FEW = {"batch": 2, "learning_rate": 1e-3, "held_out_clips": 2, "held_out_items": 2}
-UPPER = [n for n in range(SURFACE) if n not in set(LOWER_FACE)]
+BRIDGE, BASE = 197, 2  # of the nose
+UPPER = [n for n in range(SURFACE) if n not in {*LOWER_FACE, BASE}]
 
 
 def a_face() -> np.ndarray:
-    """Points of no particular face, (468, 3)."""
-    return np.random.default_rng(7).uniform(-1, 1, (SURFACE, 3))
+    """Points of no particular face, (468, 3), but that its lower half lies below its nose, and the rest above."""
+    rng = np.random.default_rng(7)
+    points = rng.uniform(-1, 1, (SURFACE, 3))
+    points[:, 1] = rng.uniform(-1, 0, SURFACE)
+    points[list(LOWER_FACE), 1] += 1.4
+    points[[BRIDGE, BASE], 1] = 0, 0.3
+    return points
 
 
 class DrawnFaces:
@@ -51,7 +57,7 @@ class DrawnFaces:
         DrawnFaces.calls += 1
         opened = (faces_NHWC[:, :, :, 1] < 60).mean((1, 2))
         ways = np.random.default_rng(8).normal(size=(2, SURFACE, 3))
-        ways[0, UPPER], ways[1, list(LOWER_FACE)] = 0, 0
+        ways[0, UPPER], ways[1, [*LOWER_FACE, BASE]], ways[:, :, 1] = 0, 0, 0
         brow = np.sin(np.arange(len(opened)))
         shapes = a_face() + np.tensordot(np.stack([8 * opened, 0.1 * brow], 1), ways, 1)
         poses = 0.1 * np.sin(np.arange(len(opened))[:, None] * np.linspace(0.1, 0.6, 6))

@@ -274,7 +274,8 @@ def test_a_photograph_is_run_and_a_foreign_checkpoint_stops_it_before_any_work(c
         clip.sound(np.pad(voice, (9_600, 4_800)).astype(np.float32)[:, None])
     job = {
         "version": 1, "generator": {"name": "speech_gan", "model": str(checkpoint)},
-        "titles": [{"id": "still", "video": "portrait.png", "dubs": [{"language": "fr", "audio": "fr.flac"}]}],
+        "titles": [{"id": "still", "video": "portrait.png", "still": {"motion": "none", "blinks": False},
+                    "dubs": [{"language": "fr", "audio": "fr.flac"}]}],
     }  # fmt: skip
     (tmp_path / "job.yaml").write_text(json.dumps(job))
     assert run(tmp_path / "job.yaml", tmp_path / "out").exit_code in (0, 3)

@@ -23,6 +23,7 @@ from dubbing.api.by_language import by_language
 from dubbing.engine import Report
 from dubbing.face import canonical, mouth_measures, still_mesh
 from dubbing.generators import Rendered, RenderRequest, create
+from dubbing.generators.rewrite.generator import Rewrite
 from dubbing.job import Job
 from dubbing.mesh import Detector, Meshes
 from dubbing.performance.blinks import Eyes
@@ -31,6 +32,7 @@ from dubbing.performance.motion import LIMITS
 from dubbing.performance.performed import Performance, Performed
 from dubbing.records import Line, Patch, Track
 from dubbing.shot_table import read_rows
+from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.still import MakeFilm, find_faces
 
 HZ = 48_000
@@ -353,3 +355,27 @@ def test_a_networks_mouth_is_moved_as_well(asked: RenderRequest, picture: np.nda
     poses = performed.acts.pose_N6
     wanted = head.points(at, poses[38])[0, :2] - head.points(at, poses[16])[0, :2]
     assert np.abs(moved - wanted).max() < 1.5 and np.abs(wanted).max() > 0.5
+
+
+def test_a_generator_that_moves_heads_itself_gets_the_whole_film_and_nothing_is_laid_over_it(
+    still_run: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[RenderRequest] = []
+
+    def render(self: object, work: RenderRequest) -> Iterator[Rendered]:
+        asked.append(work)
+        grey = np.full((16, 16, 3), 128, np.uint8)
+        for _, a, b in work.spans:
+            yield from (Rendered(Patch(n, 0, 0, grey, grey[..., 0]), 0.0) for n in range(a, b))
+
+    monkeypatch.setattr(Rewrite, "performs", True, raising=False)
+    monkeypatch.setattr(Rewrite, "render", render)
+    job = still_run.job
+    (step,) = job.dub(job.manifest.titles[0], job.manifest.titles[0].dubs[0], {}).steps
+    take = Lipsync().process(step.take.inputs, tmp_path, lambda n: None)
+    whole = (0, frames_of(LENGTHS["fr"]))
+    assert [(x.start_frame, x.end_frame) for x in asked[0].lines] == [whole] == list(take.faces[0].lines)
+    made = media.patch_frames(tmp_path / "face_1")
+    assert len(made) == whole[1] and media.MOUTH not in made.column_names
+    (first, *_) = media.read_patches(tmp_path / "face_1", 0, 1)
+    assert first.matte_HW.shape == (16, 16), "its own patches"

@@ -13,7 +13,7 @@ __all__ = ["SADTALKER", "sadtalker"]
 
 SADTALKER = Shape(
     DetectorShape(first=4, most=8, blocks=2, depth=2),
-    GeneratorShape(first=4, most=16, volume=4, depth=2, residuals=1, motion=MotionShape(4, 8, 2, 2, 2), seg=8, hidden=4,
+    GeneratorShape(first=4, most=16, volume=4, depth=2, residuals=1, motion=MotionShape(2, 4, 2, 1, 2), seg=8, hidden=4,
                    last=4),
     coefficients=73, mapping=8, face=2,
 )  # fmt: skip

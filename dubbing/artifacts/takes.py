@@ -39,7 +39,8 @@ class TakeFace:
     actor: int
     """Number of the person."""
     lines: tuple[tuple[int, int], ...]
-    """Frames [start, end) of the title that are re-rendered; of a photograph that performs, all in which it may."""
+    """Frames [start, end) of the title that are re-rendered; of a photograph that performs, all in which it may; with
+    those in which only an expression is changed."""
     sound: str = ""
     """The stem that drives it, by character; empty for the dub's one dialogue."""
 

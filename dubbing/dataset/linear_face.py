@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from dubbing.errors import InputError
-from dubbing.face import LOWER_FACE
 
 __all__ = ["COUNT", "SURFACE", "Followed", "LinearFace", "Principal"]
 
@@ -27,6 +26,7 @@ COUNT = 64
 """Coefficients of an expression."""
 SURFACE = 468
 """Mesh points on the face's surface; the irises follow them."""
+_NOSE = [197, 2]  # between its root and its tip, and its base
 _RIDGE = 1e-3  # of the mean square of a coefficient
 
 
@@ -48,12 +48,13 @@ class LinearFace:
         return self.mean_P3 + np.tensordot(np.asarray(coefficients_NK, np.float32), self.basis_KP3, 1)
 
     def lower(self) -> np.ndarray:
-        """A matrix (64, 64): a change of coefficients times it is the change that moves the lower face as much and the
-        rest as little as coefficients can."""
+        """A matrix (64, 64): a change of coefficients times it comes nearest to moving the face below the nose as much,
+        and what lies above it not at all. Between the nose's middle and its base it is blended."""
         flat = self.basis_KP3.reshape(COUNT, -1).astype(np.float64)
-        mask = np.zeros((self.basis_KP3.shape[1], 3))
-        mask[list(LOWER_FACE)] = 1
-        return (flat * mask.ravel() @ flat.T @ _inverse(flat)).astype(np.float32)
+        high, low = self.mean_P3[_NOSE, 1]
+        ramp = np.clip((self.mean_P3[:, 1] - high) / (low - high), 0, 1)
+        mask = np.repeat(ramp * ramp * (3 - 2 * ramp), 3)
+        return (flat * mask @ flat.T @ _inverse(flat)).astype(np.float32)
 
     def save(self, path: Path) -> None:
         """As an .npz file."""

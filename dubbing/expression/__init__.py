@@ -37,15 +37,18 @@ class Editor(Protocol):
         ...
 
 
-def create(look: Look, model: Path | None = None, directions: Path | None = None) -> Editor:
-    """The editor that a look asks for. model, directions: files of `latent`.
+def create(
+    look: Look, model: Path | None = None, directions: Path | None = None, *, speaks: bool = False
+) -> Editor:  # fmt: skip
+    """The editor that a look asks for. model, directions: files of `latent`; speaks: whether the face is to speak
+    afterwards, so that an emotion does not part its lips.
 
     Raises ModelError: a file that is absent, or does not hold what it should.
     """
     if look.by == "mesh":
         from dubbing.expression.by_mesh import ByMesh
 
-        return ByMesh(look)
+        return ByMesh(look, speaks=speaks)
     if model is None or directions is None:
         raise ModelError("The expression editor 'latent' has no weights; give its 'model' and its 'directions'.")
     from dubbing.expression.latent import ByLatent

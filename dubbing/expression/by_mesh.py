@@ -22,10 +22,13 @@ def taken(shown: Reading) -> dict[int, float]:
 
 
 class ByMesh:
-    """See `dubbing.expression.Editor`. Raises ModelError where the package's neutral face is damaged."""
+    """See `dubbing.expression.Editor`. speaks: whether the face will speak, and what parts the lips is left to that.
 
-    def __init__(self, look: Look) -> None:
+    Raises ModelError where the package's neutral face is damaged."""
+
+    def __init__(self, look: Look, *, speaks: bool = False) -> None:
         self._look = look
+        self._speaks = speaks
         self._units = Units.load()
 
     def edit(self, bgr_HWC: np.ndarray, mesh_P3: np.ndarray) -> Edited:
@@ -36,7 +39,7 @@ class ByMesh:
             lower = wanted[None, list(LOWER_FACE)]
             wanted[list(LOWER_FACE)] = parted(lower, np.zeros(1))[0]  # a neutral face has its lips closed
         added = of_emotion(self._look.emotion or "neutral", self._look.strength)
-        goal = scale * (wanted + self._units.moved(added)) @ turn.T + shift
+        goal = scale * (wanted + self._units.moved(added, speaking=self._speaks)) @ turn.T + shift
         if np.abs(goal - mesh_P3).max() < _NOTHING_PX:
             return Edited(out, goal)
         x, y, width, height = region(np.stack([mesh_P3, goal]), (bgr_HWC.shape[1], bgr_HWC.shape[0]))

@@ -53,6 +53,8 @@ class Expressed:
         self._mesh_NP2 = mesh_NP3[..., :2]
         self._boxes = boxes(self._mesh_NP2, work.picture_wh)
         self._first = track.start_frame
+        spoken = [(x.start_frame, x.end_frame) for x in work.lines]
+        self._says_N = mask_of(spoken, track.start_frame, track.end_frame)
         self._plans: list[_Plan] = []
         self._turned = [units.pose(mesh)[1] for mesh in mesh_NP3]
         free_N = here_N.copy()
@@ -75,6 +77,11 @@ class Expressed:
         self.frames_N = np.zeros(len(mesh_NP3), bool)
         for plan in self._plans:
             self.frames_N |= plan.weight_N > _LEAST
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """Frames [start, end) of the title in which the mouth is rendered or the expression is changed."""
+        return tuple(runs(self.frames_N | self._says_N, self._first))
 
     def over(self, work: RenderRequest, rendered: Iterator[Rendered]) -> Iterator[Rendered]:
         """Patches of the whole face, of every frame that is rendered or has an expression, in order, all of one size.
@@ -110,7 +117,9 @@ class Expressed:
         patch = media.patch_of(
             picture.frame, x, y, crop, np.rint(matte * 255).astype(np.uint8), picture.colour.transfer
         )
-        return Rendered(patch, float("nan") if one is None else one.wanted_opening)
+        if one is None:
+            return Rendered(patch, float("nan"), mouth=False)
+        return Rendered(patch, one.wanted_opening, mouth=one.mouth)
 
 
 def _laid(crop_HWC: np.ndarray, matte_HW: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarray:

@@ -164,6 +164,7 @@ _WRITTEN: Mapping[int, _Unit] = {
               (58, 132, 93, 234, 2, 164, 97, 98, 205, 187, 92), reach=0.11),
 }  # fmt: skip
 
+_PARTING = (16, 26)
 _CUT = 0.25  # by which the lower lip is set off from the upper one, so that neither moves the other
 _LIKELY = 0.8  # spread of a unit's amount among faces with an expression, before anything is seen
 _TREMBLE = 0.008  # of a gauge between two meshes of one face
@@ -223,7 +224,8 @@ class Units:
         faces = np.asarray(faces_FP3, np.float64)
         mean = faces.mean(0)
         self.neutral_P3 = (mean + mirrored(mean, mean)) / 2
-        self.moves = {unit: _field(written, self.neutral_P3) for unit, written in _WRITTEN.items()}
+        other = _counterparts(self.neutral_P3)
+        self.moves = {unit: _field(written, self.neutral_P3, other) for unit, written in _WRITTEN.items()}
         self._usual = _gauges(self.neutral_P3)
         self._spread = _WIDER * np.stack([_gauges(face) for face in faces]).std(0)
         move = _FOUND[:, None] * np.stack([_gauges(self.moves[unit]) for unit in UNITS], 1)
@@ -269,7 +271,7 @@ class Units:
         speaking: whether words move the mouth besides, so that no unit may part or press the lips."""
         out = np.zeros_like(self.neutral_P3)
         for unit, much in amount.items():
-            if not (speaking and unit == 26):
+            if not (speaking and unit in _PARTING):
                 out += much * self.moves[unit]
         if speaking:
             upper, lower = list(INNER_LIPS[1:10]), list(INNER_LIPS[:10:-1])
@@ -289,16 +291,16 @@ def of_emotion(name: str, strength: float) -> dict[int, float]:
     return {unit: strength * part for unit, part in EMOTIONS[name].items()}
 
 
-def _field(unit: _Unit, neutral_P3: np.ndarray) -> np.ndarray:
-    """The moves of all points, float64 (478, 3): as written at the points that are named, smooth between them."""
-    other = _counterparts(neutral_P3)
+def _field(unit: _Unit, neutral_P3: np.ndarray, other_P: np.ndarray) -> np.ndarray:
+    """The moves of all points, float64 (478, 3): as written at the points that are named, smooth between them.
+    other_P: the counterpart of each point in a mirror."""
     at: dict[int, tuple[float, float]] = {}
     for points in (unit.held,):
         at.update(dict.fromkeys(points, (0.0, 0.0)))
     for points, move in unit.moves:
         at.update(dict.fromkeys(points, move))
     whole = {p: (-x, y) for p, (x, y) in at.items()}  # outwards is to the left in this half
-    whole.update({int(other[p]): (x, y) for p, (x, y) in at.items() if other[p] != p})
+    whole.update({int(other_P[p]): (x, y) for p, (x, y) in at.items() if other_P[p] != p})
     names = list(whole)
     place = _spread_lips(neutral_P3)
     apart = np.linalg.norm(place[names][:, None] - place[names][None], axis=-1)

@@ -62,6 +62,11 @@ _Emotion = Annotated[
 ]  # fmt: skip
 
 
+def _words(neutralise: bool, emotion: Emotion | None) -> str:
+    made = f"made {emotion.name} ({emotion.strength:g})" if emotion else ""
+    return " and ".join(part for part in ("neutralised" if neutralise else "", made) if part)
+
+
 class Expression(Model):
     """How the face of a photograph looks before it speaks."""
 
@@ -103,6 +108,11 @@ class Expression(Model):
         return self.model_copy(update=found)
 
     @property
+    def words(self) -> str:
+        """What is done to a face: `neutralised and made happy (0.7)`."""
+        return _words(self.neutralise, self.emotion)
+
+    @property
     def files(self) -> tuple[Path | Uri, ...]:
         """The files that it names."""
         return tuple(file for file in (self.model, self.directions) if file is not None)
@@ -130,6 +140,12 @@ class FilmExpression(Model):
         if not self.neutralise and self.emotion is None:
             raise said("this part of 'expression' says nothing: give an 'emotion', or 'neutralise: true'.")
         return self
+
+    @property
+    def words(self) -> str:
+        """As of `Expression`, and where: `made sad (1) in 240-360`."""
+        where = ", ".join(text for _, _, text in self.only.named) if self.only else "the whole film"
+        return f"{_words(self.neutralise, self.emotion)} in {where}"
 
 
 FilmExpressions = Annotated[tuple[FilmExpression, ...], BeforeValidator(listed), Field(min_length=1)]

@@ -178,7 +178,7 @@ def patch_frames(folder: Path | str) -> pa.Table:
 
 
 def mouth_frames(folder: Path | str) -> pa.Table:
-    """Of `patch_frames`, the rows whose mouth is new: all, but where a photograph's head moves while it is silent."""
+    """Of `patch_frames`, the rows whose mouth is new: not where in silence a head moves or an expression changes."""
     table = patch_frames(folder)
     return table.filter(table[MOUTH]) if MOUTH in table.column_names else table
 

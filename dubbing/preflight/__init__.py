@@ -180,7 +180,7 @@ def look(
             found.notes.append(note)
         found.notes += look_at_masks(title, info, store, partial(attempt, at))
         named = partial(characters.named_by_reviewers, title, store)
-        look_at_expressions(title, info, store, named, partial(attempt, at))
+        found.notes += look_at_expressions(title, info, store, named, partial(attempt, at))
         cuts = None
         if title.shots is not None and not made:
             cuts = attempt(at, ("shots",), _cuts, title.shots, info.video, store.local(title.video), store)

@@ -18,8 +18,8 @@ __all__ = ["look_at_expressions"]
 
 def look_at_expressions(
     title: Title, info: MediaInfo, store: Store, named: Callable[[], Collection[str]], attempt: Callable[..., Any]
-) -> None:
-    """info: of its film; named: asked for characters whom reviewers named.
+) -> list[str]:
+    """Notes on how faces will look. info: of its film; named: asked for characters whom reviewers named.
 
     attempt(key, call, *args): calls what may raise; what it raises is of that key of the title. Refused so are weights
     that do not load or have no such emotion, parts outside the film, and characters whom nobody knows.
@@ -31,6 +31,11 @@ def look_at_expressions(
         attempt(("still", "expression", "model"), lambda: create(look, *(store.local(file) for file in wanted.files)))
     for n in range(len(title.expression or ())):
         attempt(("expression", n, "only"), _part, title, n, info, named)
+    notes = []
+    if wanted is not None:
+        notes.append(f"{title.id}: the face that speaks is {wanted.words} before it speaks.")
+    notes += [f"{title.id}: who speaks is {one.words}." for one in title.expression or ()]
+    return notes
 
 
 def _part(title: Title, n: int, info: MediaInfo, named: Callable[[], Collection[str]]) -> None:

@@ -54,7 +54,8 @@ class Change:
 @dataclass(frozen=True)
 class Claim:
     """What is said of a master. version: dub's; language: BCP 47; generators: `rewrite@hash12` of what rendered;
-    source, sound: the film, and the dub's sound; changes: none where no picture was changed."""
+    source, sound: the film, and the dub's sound; changes: none where no picture was changed; expressions: what was done
+    to faces besides, `made happy (1)`."""
 
     version: str
     language: str
@@ -62,6 +63,7 @@ class Claim:
     source: Ingredient
     sound: Ingredient
     changes: Sequence[Change]
+    expressions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,11 @@ def _definition(name: str, claim: Claim) -> dict[str, Any]:
                 ]}
                 for change in claim.changes
             ],
+        })  # fmt: skip
+    if claim.expressions:
+        actions.append({
+            "action": "c2pa.edited", "digitalSourceType": _ALTERED, "softwareAgent": agent,
+            "description": f"Expressions of faces are changed: {'; '.join(claim.expressions)}.",
         })  # fmt: skip
     kind = f"audio/{claim.sound.path.suffix.lower().lstrip('.') or 'file'}"
     return {

@@ -248,13 +248,15 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             mouths = generator.render(work)
             if acts is not None:
                 mouths = Performed(work, acts).over(mouths)
+            ranges = acts.ranges if acts else tuple((x.start_frame, x.end_frame) for x in work.lines)
             if inputs.looks and inputs.looks[n]:
                 from dubbing.expression.film import Expressed  # slow to load, and every command loads this module
 
                 face_N = in_sight(track, line.rate) & facing(track, inputs.max_yaw_deg)
                 if inputs.asked is not None:
                     face_N &= mask_of(inputs.asked, track.start_frame, track.end_frame)
-                mouths = Expressed(inputs.looks[n], work, face_N).over(work, mouths)
+                expressed = Expressed(inputs.looks[n], work, face_N)
+                mouths, ranges = expressed.over(work, mouths), expressed.ranges
             folder = out / track.id.rsplit("/", 1)[-1]
             folder.mkdir()
             count = 0
@@ -269,7 +271,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         )
                     patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)
                     covered += lies
-                    about_it = {} if acts is None else {media.MOUTH: one.mouth}
+                    about_it = {} if acts is None and not inputs.looks else {media.MOUTH: one.mouth}
                     writer.write(patch, wanted_opening=one.wanted_opening, **about_it)
                     count += 1
                     if done < length:
@@ -277,7 +279,6 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         progress(1)
             if not count:
                 folder.rmdir()
-            ranges = acts.ranges if acts else tuple((x.start_frame, x.end_frame) for x in work.lines)
             faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
         progress(length - done)
         if burned and not faces:

@@ -14,7 +14,7 @@ from dubbing import __version__, media
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.people import Cast
 from dubbing.artifacts.shots import ShotList
-from dubbing.artifacts.takes import Master, Signed, Take
+from dubbing.artifacts.takes import Master, Signed, StillFilm, Take
 from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline, joined
 from dubbing.provenance import Signing
@@ -47,6 +47,8 @@ class SignInputs(Inputs):
     """Who says what in the dub."""
     cast: Ref[Cast] | None = None
     """Who plays whom, where it is known."""
+    expressions: tuple[str, ...] | None = None
+    """What is done to faces besides their mouths, in words."""
     takes: tuple[Ref[Take], ...] = awaited(why=_COVERED, default=())
     """The takes that the master holds."""
     film: File = uncounted(_COVERED, default=None)
@@ -77,7 +79,8 @@ class Sign(Stage[SignInputs, Signed]):
             raise NotKnown(str(asked.certificate))
         return SignInputs(
             at.ref(Master), at.file(asked.certificate), asked.algorithm, asked.timestamp_url, at.dub.language,
-            at.ref(TurnList), at.ref(Cast) if at.has(Cast) else None, at.takes()[0], at.film, at.file(at.dub.audio),
+            at.ref(TurnList), at.ref(Cast) if at.has(Cast) else None, _expressions(at) or None,
+            at.takes()[0], at.film, at.file(at.dub.audio),
             at.ref(ShotList), str(asked.key),
         )  # fmt: skip
 
@@ -96,7 +99,7 @@ class Sign(Stage[SignInputs, Signed]):
             __version__, inputs.language,
             sorted({f"{take.generator}@{take.generator_hash}" for take in takes if take.generator}),
             _ingredient(inputs.film), _ingredient(inputs.sound),
-            _changes(takes, names, media.load_timeline(inputs.timeline.folder)),
+            _changes(takes, names, media.load_timeline(inputs.timeline.folder)), inputs.expressions or (),
         )  # fmt: skip
         master = inputs.master.read()
         made = [sign(inputs.master.folder / file, out, claim, credentials, signing.timestamp_url)
@@ -104,6 +107,14 @@ class Sign(Stage[SignInputs, Signed]):
         inside = tuple(file for file in master.files if embeds(file))
         return Signed(credentials.by, inside, tuple(one.where for one in made if one.where not in inside),
                       tuple(map(str, made)))  # fmt: skip
+
+
+def _expressions(at: Place) -> tuple[str, ...]:
+    """How faces of the title look otherwise than they did."""
+    still = at.made_of.settings.expression if at.made_of else None
+    if still is not None and at.result(StillFilm).left is None:
+        return (still.words,)
+    return tuple(one.words for one in at.title.expression or ())
 
 
 def _ingredient(file: File) -> Ingredient:

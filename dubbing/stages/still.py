@@ -92,7 +92,7 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
             meshes = numbered(find_faces(bgr_HWC, *self._networks), inputs.face)
             left = why_left(meshes)
             if not left:
-                editor = create(inputs.look, *(file.path for file in inputs.weights or ()))
+                editor = create(inputs.look, *(file.path for file in inputs.weights or ()), speaks=True)
                 bgr_HWC = editor.edit(bgr_HWC, meshes[0]).bgr_HWC
         height, width = bgr_HWC.shape[:2]
         writer = media.ClipWriter(

@@ -32,6 +32,7 @@ _RISE = 0.032  # by how much less they do at the mouth's corners
 _TOOTH_EDGES = (0.0, 0.085, 0.155, 0.225)  # from the middle to either side
 _SEEN = (0.025, 0.085)  # openings between which teeth come out of the dark
 _TONGUE = (0.07, 0.17)  # and the tongue
+_LIGHTER = (1.04, 1.2)  # times a lip's usual light, from which on what is grown is skin
 _SEAM = np.array([0.58, 0.60, 0.42])  # light that is lost where closed lips meet, BGR
 
 
@@ -92,13 +93,16 @@ def shut(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> np.ndarray:
     thick_down = axes.curve(mesh_P2[list(_UNDER)], u) - lower
     # (nor at its very edge, which the mesh does not meet exactly)
     reach_up, reach_down = (
-        np.clip(d, 0.2 * np.maximum(t, 0), 0.5 * np.maximum(t, 0))
+        np.clip(d, 0.12 * np.maximum(t, 0), 0.3 * np.maximum(t, 0))
         for d, t in ((v - upper, thick_up), (lower - v, thick_down))
     )
     away = np.where(v < middle, upper - reach_up, lower + reach_down) - v
     x, y = np.meshgrid(np.arange(low[0], high[0], dtype=np.float32), np.arange(low[1], high[1], dtype=np.float32))
     at = [(c + away * axes.turn[1, k]).astype(np.float32) for k, c in enumerate((x, y))]
     lip = cv2.remap(bgr_HWC, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float64)
+    wide = 0.5 * float(np.linalg.norm(mesh_P2[308] - mesh_P2[78]))
+    for side in (v < middle, v >= middle):
+        _as_lip(lip, side & (v > upper) & (v < lower), np.abs(u) < 0.6 * wide)
     half = np.maximum((lower - upper) / 2, 1.0)
     lip *= 1 - _ramp(1 - np.abs(v - middle) / (0.4 * half))[..., None] * _SEAM
     soft = max(0.8, 0.006 * eye)
@@ -107,6 +111,16 @@ def shut(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> np.ndarray:
     part = out[low[1] : high[1], low[0] : high[0]]
     part[:] = _kept(part + (lip - part) * cover[..., None], part.dtype)
     return out
+
+
+def _as_lip(lip_HWC: np.ndarray, where: np.ndarray, middle: np.ndarray) -> None:
+    """Give what is lighter than the middle of a grown lip the lip's own colour, in place: skin beside a thin lip."""
+    if not (where & middle).any():
+        return
+    usual = np.median(lip_HWC[where & middle], axis=0)
+    light = float(usual.sum())
+    over = _ramp((lip_HWC.sum(-1) / max(light, 1.0) - _LIGHTER[0]) / (_LIGHTER[1] - _LIGHTER[0])) * where
+    lip_HWC += (usual - lip_HWC) * over[..., None]
 
 
 def _kept(values: np.ndarray, kind: np.dtype[Any]) -> np.ndarray:
@@ -223,9 +237,9 @@ def _teeth(u: np.ndarray, below_seam: np.ndarray, below_upper: np.ndarray, eye: 
     aside = np.abs(u) / max(half, 1.0)
     edge = _EDGE * eye - _RISE * eye * np.clip(aside, 0, 1.2) ** 2
     gaps = np.zeros_like(u)
-    if eye > 90:
+    if eye > 45:
         for at in _TOOTH_EDGES:
-            gaps = np.maximum(gaps, np.exp(-0.5 * ((np.abs(u) / eye - at) / 0.006) ** 2))
+            gaps = np.maximum(gaps, np.exp(-0.5 * ((np.abs(u) / eye - at) / max(0.006, 0.5 / eye)) ** 2))
         edge = edge - 0.006 * eye * gaps
     soft = max(1.0, 0.010 * eye)
     there = _ramp((edge - below_seam) / soft + 0.5) * _ramp((1.0 - aside) / 0.45)

@@ -8,6 +8,8 @@ put it, by the flow between what it saw and what it drew, wherever both still lo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -23,6 +25,7 @@ _SMOOTH_S = 0.1  # to each side
 _EASE_S = 0.4  # in which a head that moves leaves the photograph's place and comes back to it
 _SIDES = 0.08  # of the crop, where its matte fades
 _AROUND, _SOFT = 0.04, 0.03  # of the face's height: how far the matte of a face that stays reaches, and how softly
+_OTHERS = 0.2  # of another face's width: how far around it a matte keeps away
 _ALIKE = 10.0  # grey levels within which what was drawn is what was seen
 
 
@@ -41,9 +44,12 @@ class HeadPlan:
             self.regions_N4 = np.tile(region(self.mesh_NP2[0], work.picture_wh, inner), (count, 1))
             box = self.regions_N4[0] if moves else _face_box(self.mesh_NP2[0])
             self._place = _around(box, work.picture_wh)
-            self._matte = (
-                side_matte(box, self._place, work.picture_wh) if moves else _face_matte(self.mesh_NP2[0], self._place)
-            )
+            if moves:
+                self._matte = side_matte(box, self._place, work.picture_wh)
+            else:
+                self._matte = _face_matte(self.mesh_NP2[0], self._place)
+            if work.acts is not None:
+                self._matte = _without(self._matte, self._place, work.acts.others)
         else:
             self.regions_N4 = smooth(np.stack([region(one, work.picture_wh, inner) for one in self.mesh_NP2]), reach)
             self._boxes_N4 = raised(steady_boxes(track.mesh_NP3, reach), self.mesh_NP2)
@@ -128,6 +134,19 @@ def side_matte(box_4: np.ndarray, place: Place, picture_wh: tuple[int, int]) -> 
         ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
         out *= ramp[None] if axis == 0 else ramp[:, None]
     return out
+
+
+def _without(matte_HW: np.ndarray, place: Place, others: Sequence[tuple[float, float, float, float]]) -> np.ndarray:
+    """A matte that keeps out of other faces, softly. others: (x, y, width, height) in pixels of the picture."""
+    for x, y, width, height in others:
+        room = _OTHERS * width
+        there = np.zeros_like(matte_HW)
+        low = np.maximum(np.array([x - room - place.x, y - room - place.y]), 0).astype(int)
+        high = np.array([x + width + room - place.x, y + height + room - place.y]).astype(int)
+        there[low[1] : max(0, high[1]), low[0] : max(0, high[0])] = 1
+        there = cv2.GaussianBlur(there, (0, 0), max(1.0, _OTHERS / 2 * width), borderType=cv2.BORDER_REPLICATE)
+        matte_HW = np.minimum(matte_HW, np.clip(1 - 2 * there, 0, 1))
+    return matte_HW
 
 
 def _face_box(mesh_P2: np.ndarray) -> np.ndarray:

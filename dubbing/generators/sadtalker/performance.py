@@ -1,8 +1,8 @@
-"""What a head does while it says one line, 25 times a second; between, keypoints at exact times.
+"""What a head does in one sequence, 25 times a second; between, keypoints at exact times.
 
-As published, for one line in place of a whole recording: expressions from the sound, a motion of the head drawn from
-chance, blinks, smoothing, windows of 27 frames. A line is a sequence of its own, whose chance depends on seed, track
-and line alone: so a rerun, or one window of a long line, gives the same pictures.
+As published, for a sequence in place of a recording (a photograph's whole performance, a line of a film): expressions
+from the sound, a motion of the head drawn from chance, blinks, smoothing, windows of 27 frames. Chance depends on seed,
+track and first frame alone: so a rerun, or one window of a long sequence, gives the same pictures.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ class References:
 
 
 class Performance:
-    """One line. wave: float32 mono 16 kHz of its track; begins, last: when its first and its last frame begin, exact
-    seconds from the wave's first sample; still: coefficients (73,) of its photograph, or of its first frame; moves:
-    whether the head does."""
+    """One sequence.
+
+    wave: float32 mono 16 kHz of its track; span: when its first and its last frame begin, exact seconds from the wave's
+    first sample; still: coefficients (73,) of its photograph, or of its first frame; whose: its track and first frame;
+    moves: whether the head does; blinks: whether the lids do.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Performance:
         still: np.ndarray,
         whose: tuple[str, int],
         moves: bool,
+        blinks: bool,
         references: References,
     ) -> None:
         self._net, self._begins, self._scale = net, span[0], settings.expression_scale
@@ -59,11 +63,10 @@ class Performance:
         chance = np.random.default_rng(seed)
         own = np.tile(still[None, :EXPRESSION], (count, 1)).astype(np.float32)
         ratio = np.zeros(count, np.float32)
-        if moves or settings.pose == "source":  # a film's eyes are its own
-            if references.eyes is not None:
-                own = _looped(references.eyes[:, :EXPRESSION], count)
-            elif settings.blinks:
-                ratio = windows.blinks(count, random.Random("-".join(map(str, seed))))
+        if references.eyes is not None:
+            own = _looped(references.eyes[:, :EXPRESSION], count)
+        elif blinks:
+            ratio = windows.blinks(count, random.Random("-".join(map(str, seed))))
         self._expression = net.expressions(sound, own, ratio)
         pose = np.tile(still[None, EXPRESSION:70], (count, 1)).astype(np.float32)
         self._angles: dict[str, np.ndarray] = {}

@@ -13,7 +13,7 @@ __all__ = ["SadTalkerSettings"]
 
 _TURNED = 90.0
 _FILE = "a name among `dub models`, or a file (absolute, or from ~); null: that of `model`, or the published one"
-_ANGLE = "degrees: one for the whole line, or several that it passes through at one speed; null: as the sound has it"
+_ANGLE = "degrees: one for all, or several that it passes through at one speed; null: as the sound has it"
 
 
 class SadTalkerSettings(Settings):
@@ -39,7 +39,6 @@ class SadTalkerSettings(Settings):
     style: int = Field(0, ge=0, lt=STYLES, description="of the head's motion")
     seed: int = Field(0, ge=0, lt=2**32, description="which motion and which blinks are drawn")
     expression_scale: float = Field(1.0, ge=0.0, le=3.0, description="how strong the expression is")
-    blinks: bool = Field(True, description="whether a photograph blinks")
     yaw: tuple[float, ...] | None = Field(None, min_length=1, description=f"turn of the head, {_ANGLE}")
     pitch: tuple[float, ...] | None = Field(None, min_length=1, description=f"nod of the head, {_ANGLE}")
     roll: tuple[float, ...] | None = Field(None, min_length=1, description=f"tilt of the head, {_ANGLE}")

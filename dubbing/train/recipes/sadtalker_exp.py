@@ -33,16 +33,13 @@ from dubbing.train.state import State
 
 __all__ = ["POINTS", "Points", "SadTalkerExp", "SadTalkerExpSettings"]
 
-# of each eye: three pairs of points across the opening, then its two corners
-_EYES = (
-    ((159, 145), (158, 153), (160, 144), (33, 133)),
-    ((386, 374), (385, 380), (387, 373), (263, 362)),
-)
+_CORNERS = (33, 133, 362, 263)  # of both eyes
+_LIDS = ((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373))  # pairs across the opening
 _PART = "audio2exp"
 _BLINKS = 0.5  # of the items ask for a blink
-POINTS = (*LIPS, *JAW, *(n for eye in _EYES for pair in eye for n in pair))
-"""The mesh points that the losses look at: lips, jaw, then the eyes."""
-_LIPS, _FACE = len(LIPS), len(LIPS) + len(JAW)
+POINTS = (*LIPS, *JAW, *_CORNERS, *(n for pair in _LIDS for n in pair))
+"""The mesh points that the losses look at: lips, jaw, the eyes' corners, then the lids."""
+_LIPS, _EYES, _FACE = len(LIPS), len(LIPS) + len(JAW), len(LIPS) + len(JAW) + len(_CORNERS)
 
 
 class Points(nn.Module):
@@ -59,11 +56,11 @@ class Points(nn.Module):
         return rest + torch.einsum("nk,kpx->npx", coefficients, self.basis)
 
     @staticmethod
-    def openness(points: Tensor) -> Tensor:
-        """How far the eyes are open, (N, 2), in parts of their width."""
-        eyes = points[:, _FACE:].unflatten(1, (2, 4, 2))
-        across = (eyes[:, :, :, 0] - eyes[:, :, :, 1]).norm(dim=-1)
-        return across[:, :, :3].mean(2) / across[:, :, 3].clamp(min=1e-3)
+    def openness(points: Tensor, still: Tensor) -> Tensor:
+        """How far each eye is open, (N, 2), in parts of its width in the still's points."""
+        lids, corners = points[:, _FACE:].unflatten(1, (2, 3, 2)), still[:, _EYES:_FACE].unflatten(1, (2, 2))
+        across = (corners[:, :, 0] - corners[:, :, 1]).norm(dim=-1)
+        return (lids[:, :, :, 0] - lids[:, :, :, 1]).norm(dim=-1).mean(2) / across.clamp(min=1e-3)
 
 
 class SadTalkerExpSettings(common.CoefficientSettings):
@@ -71,7 +68,9 @@ class SadTalkerExpSettings(common.CoefficientSettings):
 
     frames: int = Field(5, ge=1, le=125, description="frames of a clip in an item, 25 a second")
     distill_weight: float = Field(2.0, ge=0, description="of the coefficients' mean squared error")
-    points_weight: float = Field(10.0, ge=0, description="of the lips' and jaw's mean distance, in inter-ocular ones")
+    points_weight: float = Field(
+        10.0, ge=0, description="of the mean distance of lips, jaw and eyes' corners, in inter-ocular ones"
+    )
     eyes_weight: float = Field(5.0, ge=0, description="of how much further open or shut the eyes are than asked for")
 
 
@@ -151,7 +150,7 @@ class SadTalkerExp(Recipe):
     def _losses(self, batch: Batch, state: State) -> dict[str, Tensor]:
         made, points, wanted, still = self._made(batch, state)
         shut = 1 - batch["ratio"].flatten(0, 1)
-        eyes = Points.openness(points) - shut * Points.openness(still)
+        eyes = Points.openness(points, still) - shut * Points.openness(still, still)
         return {
             "distilled": (made - batch["wanted"].flatten(0, 1)).square().mean(),
             "points": (points - wanted)[:, :_FACE].norm(dim=-1).mean(),
