@@ -9,6 +9,7 @@
     rerun, export              new takes of some shots; deliver what reviewers decided
     score                      how well the lips of any film fit its sound
     listen                     the language and the words of every dub
+    talk, voices               a photograph that says a text; who can speak it
     verify                     whether a master keeps all of its source, and its dub's sound
     Manifest, Title, Dub, ...  a job built in Python; Config: settings
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from dubbing.api.results import DubResults, Results, Take, TitleResults, open_results
     from dubbing.api.reviewed import Rerun, export, rerun
     from dubbing.api.scores import Scores, score
+    from dubbing.api.talking import Talked, talk
+    from dubbing.api.voices import Voices, voices
     from dubbing.config import Config
     from dubbing.engine import Event, Report
     from dubbing.errors import DubError, InputError, ManifestError, MediaError, ModelError, OutputError
@@ -36,13 +39,14 @@ if TYPE_CHECKING:
     from dubbing.preflight import Findings
     from dubbing.records import Patch
     from dubbing.review.export import Exported
+    from dubbing.speaking import Voice
 
 __version__ = "0.1.0"
 __all__ = [
     "Check", "Config", "Dub", "DubError", "DubResults", "Estimate", "Event", "Exported", "Findings", "GeneratorChoice",
     "InputError", "Listened", "Manifest", "ManifestError", "MediaError", "ModelError", "OutputError", "Parts", "Patch",
-    "Plan", "Report", "Rerun", "Results", "Scores", "Still", "Take", "Title", "TitleResults", "Verified", "check",
-    "export", "listen", "open_results", "plan", "rerun", "run", "score", "verify",
+    "Plan", "Report", "Rerun", "Results", "Scores", "Still", "Take", "Talked", "Title", "TitleResults",
+    "Verified", "Voice", "Voices", "check", "export", "listen", "open_results", "plan", "rerun", "run", "score", "talk", "verify", "voices",
 ]  # fmt: skip
 
 _HOMES = {
@@ -52,6 +56,8 @@ _HOMES = {
     "dubbing.api.results": ("DubResults", "Results", "Take", "TitleResults", "open_results"),
     "dubbing.api.reviewed": ("Rerun", "export", "rerun"),
     "dubbing.api.scores": ("Scores", "score"),
+    "dubbing.api.talking": ("Talked", "talk"),
+    "dubbing.api.voices": ("Voices", "voices"),
     "dubbing.config": ("Config",),
     "dubbing.engine": ("Event", "Report"),
     "dubbing.errors": ("DubError", "InputError", "ManifestError", "MediaError", "ModelError", "OutputError"),
@@ -60,6 +66,7 @@ _HOMES = {
     "dubbing.manifest": ("Dub", "GeneratorChoice", "Manifest", "Parts", "Still", "Title"),
     "dubbing.preflight": ("Findings",),
     "dubbing.records": ("Patch",),
+    "dubbing.speaking": ("Voice",),
     "dubbing.review.export": ("Exported",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -15,7 +15,9 @@ from __future__ import annotations
 import ctypes
 import io
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -120,7 +122,25 @@ class _Synthesiser:
         return " ".join(part for part in found if part)
 
     def voices(self) -> list[tuple[str, str, str]]:
-        """Of every voice its language, as espeak-ng spells it, its name, and whether it is a man's or a woman's."""
+        """Of every voice that can speak its language, as espeak-ng spells it, its name, and whether it is a man's or a
+        woman's. Of some the package lacks the dictionary, which espeak-ng says on stderr alone."""
+        found = []
+        kept = os.dup(2)
+        with tempfile.TemporaryFile() as said:
+            os.dup2(said.fileno(), 2)
+            try:
+                for language, identifier, name, gender in self._listed():
+                    before = said.seek(0, os.SEEK_END)
+                    good = self.lib.espeak_SetVoiceByName(identifier) == 0
+                    if good and said.seek(0, os.SEEK_END) == before:
+                        found.append((language, name, {1: "m", 2: "f"}.get(gender, "")))
+            finally:
+                os.dup2(kept, 2)
+                os.close(kept)
+        return found
+
+    def _listed(self) -> list[tuple[str, bytes, str, int]]:
+        """Language, identifier, name and gender of every voice."""
         self.lib.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
         listed, found, n = self.lib.espeak_ListVoices(None), [], 0
         while listed[n]:
@@ -128,12 +148,16 @@ class _Synthesiser:
             while one.languages[end] != b"\0":
                 end += 1
             language = b"".join(one.languages[k] for k in range(1, end)).decode()
-            found.append((language, one.name.decode(), {1: "m", 2: "f"}.get(one.gender, "")))
+            found.append((language, one.identifier, one.name.decode(), one.gender))
             n += 1
         return found
 
     def _speak_as(self, voice: str) -> None:
-        if self.lib.espeak_SetVoiceByName(voice.encode()) != 0:
+        """By a voice's name, or its language, under which some are not found."""
+        if self.lib.espeak_SetVoiceByName(voice.encode()) == 0:
+            return
+        names = [identifier for tag, identifier, *_ in self._listed() if tag == voice]
+        if not names or self.lib.espeak_SetVoiceByName(names[0]) != 0:
             raise RuntimeError(f"espeak-ng has no voice {voice!r}")
 
 
@@ -154,8 +178,9 @@ def main() -> None:
     speaker = _Synthesiser(bool(asked.get("ipa")))
     answer: dict[str, np.ndarray] = {"rate_hz": np.array(speaker.rate_hz)}
     if asked["do"] == "voices":
+        found = speaker.voices()
         for n, key in enumerate(("language", "name", "sex")):
-            answer[key] = np.array([one[n] for one in speaker.voices()])
+            answer[key] = np.array([one[n] for one in found])
     elif asked["do"] == "phonemes":
         answer["ipa"] = np.array([speaker.phonemes(text, asked["voice"]) for text in asked["texts"]])
     else:
