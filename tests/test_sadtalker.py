@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from fractions import Fraction
 
@@ -22,6 +23,7 @@ from dubbing.generators.sadtalker import look
 from dubbing.generators.sadtalker.head import lay_moved, side_matte
 from dubbing.generators.sadtalker.performance import Performance, References
 from dubbing.generators.sadtalker.settings import SadTalkerSettings
+from dubbing.networks.sadtalker import windows
 from dubbing.networks.sadtalker.pose import PoseVAE
 from dubbing.networks.sadtalker.run import SadTalker
 from dubbing.records import Line, Track
@@ -150,6 +152,24 @@ def test_between_two_25ths_a_frame_gets_what_lies_between(net, work):
     assert np.abs(at[2] - at[0]).max() > 0
     again = Performance(net, settings, work.wave, span, still, ("face", 3), True, True, References())
     np.testing.assert_array_equal(again.new(face, span[0] + 10 * seconds, still, keep=True), at[0])
+
+
+def test_a_sequence_is_heard_in_parts_as_at_once(net, checkpoint):
+    """Windows of sound are made a few at a time, and the motion of a head block by block."""
+    whole = made(checkpoint).loaded().eval()
+    rng = np.random.default_rng(9)
+    for count in (1, 8, 45):
+        mel = rng.uniform(-4, 4, (80, 4 * count + 1)).astype(np.float32)
+        sound = windows.Sound(mel, count)
+        chance, still = rng.normal(size=(PoseVAE.blocks(count), 64)), rng.normal(size=70).astype(np.float32)
+        ratio = windows.blinks(count, random.Random(1))
+        given = torch.from_numpy(sound.part(0, count))
+        with torch.inference_mode():
+            pose = whole.audio2pose(given, torch.from_numpy(still[64:]), 3, torch.from_numpy(chance).float())
+            face = torch.from_numpy(still[:64]).expand(count, -1)
+            expression = whole.audio2exp(given, face, torch.from_numpy(ratio)[:, None])
+        np.testing.assert_allclose(net.poses(sound, still[64:], 3, chance), pose, atol=1e-5)
+        np.testing.assert_allclose(net.expressions(sound, face.numpy(), ratio), expression, atol=1e-5)
 
 
 def test_other_films_lend_their_pose_and_their_eyes(net, work, checkpoint, monkeypatch, tmp_path):

@@ -58,7 +58,7 @@ class Performance:
         first = int(span[0] * RATE_HZ)
         heard = wave[first : first + count * windows.PER_FRAME]
         heard = np.pad(heard, (0, count * windows.PER_FRAME - len(heard))).astype(np.float32)
-        sound = windows.mel_windows(windows.spectrogram(heard), windows.starts(count))
+        sound = windows.Sound(windows.spectrogram(heard), count)
         seed = [settings.seed, zlib.crc32(whose[0].encode()), whose[1]]
         chance = np.random.default_rng(seed)
         own = np.tile(still[None, :EXPRESSION], (count, 1)).astype(np.float32)

@@ -213,12 +213,20 @@ class PoseVAE(nn.Module):
         """As forward, from the sound of frames 1 on as numbers (T - 1, 512)."""
         count = len(heard)
         motion = [reference.new_zeros(1, POSE)]
-        if count and count < BLOCK:
-            heard = torch.cat([heard[:1].expand(BLOCK - count, -1), heard])
-        number = torch.tensor([style], device=reference.device)
-        for n in range(-(-count // BLOCK)):
-            here = min(BLOCK, count - n * BLOCK)
-            end = n * BLOCK + here if count >= BLOCK else BLOCK
-            part = heard[None, end - BLOCK : end]
-            motion.append(self.netG.decoder(part, reference[None], number, chance[n : n + 1])[0, BLOCK - here :])
+        for n in range(self.blocks(count + 1)):
+            end = min(BLOCK * (n + 1), count)
+            part = heard[max(0, end - BLOCK) : end]
+            motion.append(self.block(part, end - BLOCK * n, reference, style, chance[n]))
         return reference + torch.cat(motion)
+
+    def block(self, heard: Tensor, count: int, reference: Tensor, style: int, chance: Tensor) -> Tensor:
+        """The motion (count, 6) of the last `count` of at most 32 frames.
+
+        heard: the sound of these 32 as numbers (32 or fewer, 512), of which the first stands in for those that are
+        missing before it; reference: (6,); chance: (64,).
+        """
+        if len(heard) < BLOCK:
+            heard = torch.cat([heard[:1].expand(BLOCK - len(heard), -1), heard])
+        number = torch.tensor([style], device=reference.device)
+        made: Tensor = self.netG.decoder(heard[None], reference[None], number, chance[None])
+        return made[0, BLOCK - count :]

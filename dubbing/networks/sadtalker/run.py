@@ -25,6 +25,7 @@ from dubbing.networks.sadtalker.mapping import MappingNet, moved
 from dubbing.networks.sadtalker.motion import MotionShape
 from dubbing.networks.sadtalker.pose import BLOCK, PoseVAE
 from dubbing.networks.sadtalker.quick import QuickGenerator, Seen
+from dubbing.networks.sadtalker.windows import EXPRESSION, Sound
 
 __all__ = ["PARTS", "Face", "SadTalker", "SadTalkerNet", "Shape", "shape_of"]
 
@@ -134,22 +135,31 @@ class SadTalker:
         found = self._alone([partial(self._face, one) for one in aligned])
         return torch.cat(found).cpu().numpy()
 
-    def expressions(self, windows_T: np.ndarray, reference_T64: np.ndarray, ratio_T: np.ndarray) -> np.ndarray:
-        """Expressions (T, 64) of windows of sound (T, 1, 80, 16); reference: the still's, for each; ratio: of lids."""
-        given = [self._to(a) for a in (windows_T, reference_T64, ratio_T[:, None])]
-        parts = [[a[n : n + _GROUP] for a in given] for n in range(0, len(windows_T), _GROUP)]
-        found = self._alone([partial(self._exp, *part) for part in parts])
-        return torch.cat(found).cpu().numpy() if found else np.zeros((0, 64), np.float32)
+    def expressions(self, sound: Sound, reference_T64: np.ndarray, ratio_T: np.ndarray) -> np.ndarray:
+        """Expressions (T, 64) of every frame of a sound; reference: the still's, for each; ratio: of lids."""
 
-    def poses(self, windows_T: np.ndarray, reference_6: np.ndarray, style: int, chance_BZ: np.ndarray) -> np.ndarray:
-        """Poses (T, 6) of windows of sound (T, 1, 80, 16), as drawn. chance: (blocks, 64), `PoseVAE.blocks` many."""
-        rest = self._to(windows_T[1:])
-        parts = [rest[n : n + BLOCK] for n in range(0, len(rest), BLOCK)]
-        heard = self._alone([partial(self._pose.audio_encoder, part) for part in parts])
-        joined = torch.cat(heard) if heard else rest.new_zeros(0, 512)
+        def one(n: int) -> Tensor:
+            end = min(n + _GROUP, sound.count)
+            given = sound.part(n, end), reference_T64[n:end], ratio_T[n:end, None]
+            out: Tensor = self._exp(*map(self._to, given))
+            return out
+
+        found = self._alone([partial(one, n) for n in range(0, sound.count, _GROUP)])
+        return torch.cat(found).cpu().numpy() if found else np.zeros((0, EXPRESSION), np.float32)
+
+    def poses(self, sound: Sound, reference_6: np.ndarray, style: int, chance_BZ: np.ndarray) -> np.ndarray:
+        """Poses (T, 6) of every frame of a sound, as drawn. chance: (blocks, 64), `PoseVAE.blocks` many."""
         reference, chance = self._to(reference_6), self._to(chance_BZ)
-        (found,) = self._alone([lambda: self._pose.poses(joined, reference, style, chance)])
-        return found.cpu().numpy()
+
+        def one(n: int) -> Tensor:
+            rest = sound.count - 1
+            end = min(BLOCK * (n + 1), rest)
+            heard = self._pose.audio_encoder(self._to(sound.part(1 + max(0, end - BLOCK), 1 + end)))
+            return self._pose.block(heard, end - BLOCK * n, reference, style, chance[n])
+
+        motion = self._alone([partial(one, n) for n in range(PoseVAE.blocks(sound.count))])
+        found = torch.cat([torch.zeros_like(reference)[None], *motion])[: sound.count]
+        return (reference + found).cpu().numpy()
 
     def see(self, pictures: Sequence[np.ndarray]) -> list[Face]:
         """Look at pictures that are to move, uint8 RGB (S, S, 3) each."""

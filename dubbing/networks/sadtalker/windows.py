@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from dubbing.networks import mel as mels
 from dubbing.sound import RATE_HZ
 
 __all__ = [
-    "EXPRESSION", "FPS", "PER_FRAME", "POSE", "STYLES", "WINDOW",
+    "EXPRESSION", "FPS", "PER_FRAME", "POSE", "STYLES", "WINDOW", "Sound",
     "angles", "assembled", "blinks", "frames_of", "mel_windows", "renderer_window", "smooth", "spectrogram", "starts",
 ]  # fmt: skip
 
@@ -41,17 +42,32 @@ def frames_of(samples: int) -> int:
     return samples // PER_FRAME
 
 
-def starts(count: int) -> np.ndarray:
-    """The mel column that the window of each of `count` frames begins with, int64: two frames early.
+def starts(count: int, first: int = 0) -> np.ndarray:
+    """The mel column that the window of each of frames [first, count) begins with, int64: two frames early.
 
     Rounded towards 0, as published: the first two frames' are -6 and -3.
     """
-    return np.array([int(mels.RATE_HZ / mels.HOP * ((n - _LEAD) / FPS)) for n in range(count)], np.int64)
+    return np.array([int(mels.RATE_HZ / mels.HOP * ((n - _LEAD) / FPS)) for n in range(first, count)], np.int64)
 
 
 def spectrogram(wave: np.ndarray) -> np.ndarray:
     """Wav2Lip's mel (80, columns) of a float32 mono wave at 16 kHz, cut to whole frames beforehand."""
     return mels.mel(wave[: frames_of(len(wave)) * PER_FRAME])
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """The windows of every 25th of a second of a sound, made when they are asked for: all of them are large.
+
+    mel_BT: (80, T), see `spectrogram`; count: of frames.
+    """
+
+    mel_BT: np.ndarray
+    count: int
+
+    def part(self, start: int, end: int) -> np.ndarray:
+        """The windows (N, 1, 80, 16) of frames [start, end)."""
+        return mel_windows(self.mel_BT, starts(end, start))
 
 
 def mel_windows(mel_BT: np.ndarray, starts_N: np.ndarray) -> np.ndarray:
