@@ -59,11 +59,10 @@ def work(tmp_path_factory):
     )
     samples = int(FRAMES / RATE * 16_000)
     wave = np.random.default_rng(1).normal(0, 0.1, samples) * (np.sin(np.arange(samples) / 900) > 0)
-    lines = (Line(track.id, 2, 12), Line(track.id, 31, FRAMES))
-    acts = generators.Performance(True, True, ((0, 24), (28, FRAMES)))
+    lines = (Line(track.id, 0, 24), Line(track.id, 28, FRAMES))
     return RenderRequest(
         path, media.timeline(path), SIZE, track, lines, wave.astype(np.float32), np.ones(FRAMES, bool), None,
-        still=True, acts=acts,
+        still=True, acts=("motion", "blinks"),
     )  # fmt: skip
 
 
@@ -99,17 +98,13 @@ def watched(net, checkpoint, work, **settings):
 def test_the_head_leaves_its_place_and_comes_back(net, checkpoint, work):
     patches, moves = watched(net, checkpoint, work)
     far = np.abs(moves).max((1, 2))
-    assert [p.frame for p in patches] == [*range(24), *range(28, FRAMES)], "it performs between lines too"
+    assert [p.frame for p in patches] == [*range(24), *range(28, FRAMES)]
     assert far[23] < 0.1 * far[12] and far[24] < 0.1 * far[-1], "and is back where frames are left alone"
     assert min(far[0], far[-1]) > 0.3 * far[12], "but not at the film's own ends"
     picture = patches[12]
     assert (picture.matte_HW == 255).mean() > 0.6 and picture.matte_HW.shape[0] > 0.6 * SIZE[1]
     assert patches[23].matte_HW.max() < 60 < 250 < patches[0].matte_HW.max()
-    short = replace(work, window=(10, 14))
-    said = [one.mouth for one in made(checkpoint).render(short)]
-    assert said == [True, True, False, False], "only a line's mouths are to be measured"
-    other = (150.0, 0.0, 60.0, 60.0)
-    beside = replace(short, window=(12, 13), acts=replace(work.acts, others=(other,)))
+    beside = replace(work, window=(12, 13), others=((150.0, 0.0, 60.0, 60.0),))
     ((patch,), _) = watched(net, checkpoint, beside)
     assert patch.matte_HW[: max(0, 50 - patch.y), 160 - patch.x : 200 - patch.x].max() < 30, "another face stays"
 
@@ -122,7 +117,7 @@ def test_sound_seed_style_and_scale_decide_what_it_does(net, checkpoint, work):
         assert np.abs(other - moves).max() > 1e-5, change  # little, without training
     _, again = watched(net, checkpoint, work)
     np.testing.assert_array_equal(again, moves)
-    (_, standing) = watched(net, checkpoint, replace(work, acts=replace(work.acts, moves=False)))
+    (_, standing) = watched(net, checkpoint, replace(work, acts=("blinks",)))
     assert np.abs(standing - moves).max() > 1e-3 * np.abs(moves).max(), "`still: {motion: none}` keeps the head"
     _, deaf = watched(net, checkpoint, replace(work, wave=0 * work.wave))
     assert np.abs(deaf - moves).max() > 1e-3 * np.abs(moves).max()
@@ -140,6 +135,7 @@ def test_a_head_that_stays_changes_its_face_alone(net, checkpoint, work):
         inside = np.rint(mesh[[1, 13, 33, 263]] - (patch.x, patch.y)).astype(int)
         assert patch.matte_HW[inside[:, 1], inside[:, 0]].min() > 250
     assert np.abs(moves).max() > 0
+    assert made(checkpoint).performs and not made(checkpoint, pose="source").performs, "who moves the head"
 
 
 def test_between_two_25ths_a_frame_gets_what_lies_between(net, work):
@@ -198,7 +194,7 @@ def test_detail_goes_with_what_it_belongs_to():
 
     there = np.corrcoef(detail(laid), detail(wanted))[0, 1]
     stayed = np.corrcoef(detail(laid), detail(source))[0, 1]
-    assert there > 0.8 and stayed < 0.3, (there, stayed)
+    assert there > 0.9 and stayed < 0.3, (there, stayed)
 
 
 def test_a_crop_fades_but_at_the_picture_s_own_edge():
@@ -210,7 +206,7 @@ def test_a_crop_fades_but_at_the_picture_s_own_edge():
 
 
 def test_a_film_keeps_its_heads(net, checkpoint, work):
-    film = replace(work, still=False, acts=None)
+    film = replace(work, still=False, acts=())
     for setting in ({"pose": "speech"}, {"yaw": [10, -10]}):
         with pytest.raises(ManifestError, match=r"moves a whole head.*it is for photographs"):
             next(made(checkpoint, **setting).render(film))

@@ -279,6 +279,16 @@ def test_a_head_turns_with_its_hair_and_leaves_border_and_other_faces(
     assert (stands.matte_HW[middle[0], middle[1] :] == 0).all(), "another's face is not dragged along"
 
 
+def test_a_head_that_lies_nods_along_its_own_axis(faces: list[np.ndarray]) -> None:
+    lying = faces[0][:, [1, 0, 2]] * (1, -1, 1) + (0, 300, 0)  # turned by a quarter to the left
+    pose = LIMITS * (0.7, -0.5, 0.4, 0.6, 0.3, 0)
+    upright, turned = (
+        Head(mesh, size, (100, 100, 40, 40)).points(mesh, pose) - mesh
+        for mesh, size in ((faces[0], (300, 274)), (lying, (274, 300)))
+    )
+    assert np.abs(turned - upright[:, [1, 0, 2]] * (1, -1, 1)).max() < 1e-6 < 1 < np.abs(upright).max()
+
+
 def test_brows_rise_and_lids_stay(picture: np.ndarray, faces: list[np.ndarray]) -> None:
     head = Head(faces[0], (300, 274), (100, 100, 40, 40))
     x, y, w, h = head.region

@@ -157,7 +157,8 @@ Examples:
   dub dataset coefficients data --teacher wav2lip         lips as Wav2Lip draws them on each clip's first frame
   dub train sadtalker_exp --data data --set coefficients=data/coefficients/mesh --out exp --steps 20000
 
-They lie in DIR/coefficients; the same command goes on where it was. docs/train.md says what they are.""",
+They lie in DIR/coefficients. Meshes that were found are kept, shard by shard, whatever is made of them next.
+docs/train.md says what the numbers are.""",
 )
 @click.argument("folder", type=FILE, metavar="DIR")
 @click.option(

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -141,18 +141,9 @@ class _Making:
         finder = Finder() if self._teacher is not None else None
         try:
             for shard, samples in of_shard(self._data.samples):
-                of = {s.id: s for s in samples}
-
-                def noted(
-                    rows: Iterator[dict[str, Any]], shard: str, of: dict[str, Sample]
-                ) -> Iterator[dict[str, Any]]:
-                    for n, row in enumerate(rows):
-                        style = styles.get(of[row["id"]].speaker, -1)
-                        index.append({"digest": row["digest"], "shard": shard, "row": n, "style": style})
-                        yield row
-
+                style_of = {s.id: styles.get(s.speaker, -1) for s in samples}
                 rows = self._rows(face, out / "seen", shard, samples, finder)
-                write_rows(out / f"{shard}.parquet", _ROW, noted(rows, shard, of))
+                write_rows(out / f"{shard}.parquet", _ROW, _noted(rows, shard, style_of, index))
         finally:
             if finder is not None:
                 finder.close()
@@ -234,6 +225,15 @@ class _Making:
             squares += ((pose - pose.mean(0)) ** 2).sum(0)
             frames += len(pose)
         return [float(v) for v in np.sqrt(squares / max(1, frames))]
+
+
+def _noted(
+    rows: Iterator[dict[str, Any]], shard: str, style_of: Mapping[str, int], index: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """The rows of a shard, each entered in the index as it goes by."""
+    for n, row in enumerate(rows):
+        index.append({"digest": row["digest"], "shard": shard, "row": n, "style": style_of[row["id"]]})
+        yield row
 
 
 class Coefficients:

@@ -136,9 +136,11 @@ def find_meshes(data: Dataset, folder: Path, on_clip: Callable[[int, int], None]
 
 def of_shard(samples: tuple[Sample, ...]) -> Iterator[tuple[str, list[Sample]]]:
     """Shards with their clips in the order of their rows."""
-    names = dict.fromkeys(s.shard for s in samples)
-    for name in names:
-        yield name, sorted((s for s in samples if s.shard == name), key=lambda s: s.row)
+    of: dict[str, list[Sample]] = {}
+    for sample in samples:
+        of.setdefault(sample.shard, []).append(sample)
+    for name, held in of.items():
+        yield name, sorted(held, key=lambda s: s.row)
 
 
 def told(rows: Iterable[T], on_row: Callable[[int], None]) -> Iterator[T]:

@@ -48,7 +48,9 @@ class RenderRequest:
     scratch: a folder on disk for what is too large to be held (None: the system's own), left empty; overlays: what lies
     over the picture: patches get no weight there afterwards, and a generator that moves pixels of the film takes them
     from pictures without it (`KeepOut.cleaned`); None where nothing does; phones: which sounds of the language are said
-    when, in seconds from sample 0 of `wave`, where whoever spoke them told it; none where the wave alone is known.
+    when, in seconds from sample 0 of `wave`, where whoever spoke them told it; none where the wave alone is known;
+    acts: of a photograph, what a generator that `performs` is to move beside the mouth, of `motion` and `blinks`;
+    others: (x, y, width, height) in pixels of the other faces of that photograph, which must not move with it.
     """
 
     source: Path
@@ -66,6 +68,8 @@ class RenderRequest:
     donors: Path | None = None
     overlays: KeepOut | None = None
     phones: tuple[Phone, ...] = ()
+    acts: tuple[str, ...] = ()
+    others: tuple[tuple[float, float, float, float], ...] = ()
 
     @property
     def times_s(self) -> np.ndarray:

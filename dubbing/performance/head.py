@@ -60,6 +60,9 @@ class Head:
         self._mesh = np.asarray(mesh_P3, np.float64)
         self._picture_wh, self._others = picture_wh, others
         self.eye = max(float(np.linalg.norm(self._mesh[_EYES[1]] - self._mesh[_EYES[0]])), 4.0)
+        down = self._mesh[_CHIN, :2] - self._mesh[_TOP, :2]
+        down = down / max(float(np.linalg.norm(down)), 1e-6)
+        self._axes = np.array([[down[1], -down[0]], down])  # the head's right and down in the picture
         self._step = step = max(4, round(self.eye / _STEPS))
         whole = self._weights(np.arange(0, picture_wh[0], step), np.arange(0, picture_wh[1], step))
         rows, cols = (np.flatnonzero((whole > _MOVES).any(axis)) for axis in (1, 0))
@@ -100,13 +103,19 @@ class Head:
 
     def points(self, mesh_P3: np.ndarray, pose_6: np.ndarray) -> np.ndarray:
         """Where points of the face go, (P, 3) pixels of the picture."""
-        rotation, scale, shift = _rigid(pose_6)
+        rotation, scale, shift = self._rigid(pose_6)
         middle = self._mesh[list(_EYES)].mean(0)
         return np.asarray(scale * (mesh_P3 - middle) @ rotation.T + middle + np.array([*(self.eye * shift), 0.0]))
 
+    def _rigid(self, pose_6: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+        """Rotation (3, 3), scale and shift (2,) of a pose in the picture: a head that leans nods along its own axis."""
+        pose = np.asarray(pose_6, np.float64)
+        about = np.radians([*(pose[:2] @ self._axes), pose[2]])
+        return cv2.Rodrigues(about)[0], float(np.exp(pose[5])), pose[3:5] @ self._axes
+
     def _from(self, pose_6: np.ndarray, brows: float) -> np.ndarray:
         """Where each node is read, float32 (rows, columns, 2) pixels of the region."""
-        rotation, scale, shift = _rigid(pose_6)
+        rotation, scale, shift = self._rigid(pose_6)
         turned = scale * self._place @ rotation[:2].T - self._place[..., :2] + self.eye * shift
         forth = (turned * self._weight).astype(np.float32)
         at = self._nodes - forth
@@ -130,13 +139,10 @@ class Head:
     def _weights(self, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """How much of the head's motion each place takes part in, (rows, columns), 0..1."""
         oval = self._mesh[list(OVAL), :2]
-        down = self._mesh[_CHIN, :2] - self._mesh[_TOP, :2]
-        down = down / max(float(np.linalg.norm(down)), 1e-6)
-        turn = np.array([[down[1], -down[0]], down])
         middle = oval.mean(0)
-        across, along = ((oval - middle) @ turn.T).T
+        across, along = ((oval - middle) @ self._axes.T).T
         wide, high = float(np.ptp(across)) / 2, float(np.ptp(along)) / 2
-        u, v = np.moveaxis((np.stack(np.meshgrid(cols, rows), -1) - middle) @ turn.T, -1, 0)
+        u, v = np.moveaxis((np.stack(np.meshgrid(cols, rows), -1) - middle) @ self._axes.T, -1, 0)
         above = np.minimum(v + _RAISED * high, 0) / (_ABOVE * high)
         reach = np.hypot(u / (_ASIDE * wide), above)
         chin = float(along.max())
@@ -166,12 +172,6 @@ class Head:
         # beyond the ring there is only what is behind
         radius = np.linalg.norm((nodes - oval.mean(0)[:2]) / np.ptp(oval[:, :2], axis=0) * 2, axis=-1)
         return np.asarray(back + far.reshape(nodes.shape[:2]) * (1 - _ease((radius - 1.1) / 0.6)))
-
-
-def _rigid(pose_6: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """Rotation (3, 3), scale and shift (2,) of a pose."""
-    rotation, _ = cv2.Rodrigues(np.radians(np.asarray(pose_6[:3], np.float64)))
-    return rotation, float(np.exp(pose_6[5])), np.asarray(pose_6[3:5], np.float64)
 
 
 def _ease(x: np.ndarray) -> np.ndarray:

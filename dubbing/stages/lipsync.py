@@ -243,7 +243,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             )
             acts = Performance.of(inputs.acts, track, tracks.values(), inputs.asked)
             if acts is not None and getattr(generator, "performs", False):
-                work = replace(work, lines=tuple(Line(track.id, a, b) for a, b in acts.ranges))
+                whole = tuple(Line(track.id, a, b) for a, b in acts.ranges)
+                work = replace(work, lines=whole, acts=inputs.acts or (), others=acts.others)
                 acts = None
             mouths = generator.render(work)
             if acts is not None:

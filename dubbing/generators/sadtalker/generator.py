@@ -1,24 +1,22 @@
 """`sadtalker`: Zhang et al., "SadTalker" (2023), with its published weights, in this project's pictures.
 
-A photograph performs as a whole: it speaks, blinks and moves its head from its first frame to its last (`acts`); where
-frames are left alone between, the head is back in the photograph's place. In a film every frame is the picture that is
-moved: its own head stays as it is (`pose: source`), and what the sound says of the mouth is laid into the lower face.
-The networks hear 25 times a second; at other rates a frame gets what lies between, at its exact time.
+A photograph performs as a whole: it speaks, blinks and moves its head from its first frame to its last; where frames
+are left alone between, the head is back in the photograph's place. In a film every frame is the picture that is moved:
+its own head stays as it is (`pose: source`), and what the sound says of the mouth is laid into the lower face. The
+networks hear 25 times a second; at other rates a frame gets what lies between, at its exact time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dubbing import media, models
-from dubbing.clock import joined, mask_of
 from dubbing.errors import ManifestError
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.sadtalker import weights
@@ -50,7 +48,6 @@ class SadTalkerGenerator:
     published = tuple(models.find(name) for name in weights.NAMES)
     wants: frozenset[str] = frozenset()
     profits_from_gpu = True
-    performs: ClassVar[bool] = True
 
     def __init__(self, settings: Any, models_folder: str | None = None, *, device: str = "cpu") -> None:
         self.settings: SadTalkerSettings = settings
@@ -95,26 +92,21 @@ class SadTalkerGenerator:
         return References(found.get("reference_pose"), found.get("reference_eyes"))
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
-        """Patches of every frame of `work.spans`, and of a photograph's `work.acts`. Raises what `media.read` raises;
-        ManifestError: settings that move the head of a film."""
+        """Patches of every frame of `work.spans`. Raises what `media.read` raises; ManifestError: settings that move
+        the head of a film."""
         said = ["pose: speech"] if self.settings.pose == "speech" else self.settings.turns
         if said and not work.still:
             raise ManifestError(
                 f"generator sadtalker: {said[0]} moves a whole head, and in a film the head's own place is taken: it "
                 "is for photographs; leave it out, and the film's heads keep their own motion."
             )
-        whole = replace(work, lines=_stretches(work))
-        plan = HeadPlan(whole, self.settings.ramp_frames, self.settings.inner, self._moves(work))
+        plan = HeadPlan(work, self.settings.ramp_frames, self.settings.inner, self._moves(work))
         edges = [int(t * RATE_HZ) for t in plan.times]
         track, timeline = work.track, work.timeline
         edges.append(int((timeline.time(track.end_frame) - timeline.time(track.start_frame)) * RATE_HZ))
         wave = only_speech(work.wave, work.speech_N, edges)
-        spoken = mask_of(
-            [(line.start_frame, line.end_frame) for line in work.lines], track.start_frame, track.end_frame
-        )
-        for line, a, b in whole.spans:
-            for one in self._line(work, plan, wave, line, a, b):
-                yield replace(one, mouth=bool(spoken[one.patch.frame - track.start_frame]))
+        for line, a, b in work.spans:
+            yield from self._line(work, plan, wave, line, a, b)
 
     @property
     def performs(self) -> bool:
@@ -122,7 +114,7 @@ class SadTalkerGenerator:
         return self.settings.pose != "source"
 
     def _moves(self, work: RenderRequest) -> bool:
-        return self.settings.pose != "source" and work.acts is not None and work.acts.moves
+        return self.performs and work.still and ("motion" in work.acts or bool(self.settings.turns))
 
     def _line(
         self, work: RenderRequest, plan: HeadPlan, wave: np.ndarray, line: Line, a: int, b: int
@@ -137,7 +129,7 @@ class SadTalkerGenerator:
         whose = work.track.id, line.start_frame
         told = Performance(
             self.net, self.settings, wave, span, still.coefficients, whose, self._moves(work),
-            work.acts is not None and work.acts.blinks, self.references,
+            self.performs and "blinks" in work.acts, self.references,
         )  # fmt: skip
         known = self._seen(told, [still])[0] if work.still else None
         parts = (plan.part(picture) for picture in media.read(work.source, work.timeline, a, b, threads=1))
@@ -165,16 +157,6 @@ class SadTalkerGenerator:
         """Heads, as the renderer has seen them, and their own keypoints."""
         faces = self.net.see([one.rgb_HWC for one in looked])
         return [(one, face, told.old(face, one.coefficients)) for one, face in zip(looked, faces, strict=True)]
-
-
-def _stretches(work: RenderRequest) -> tuple[Line, ...]:
-    """What is one sequence each: what a photograph performs, else lines."""
-    if work.acts is None:
-        return work.lines
-    start, end = work.track.start_frame, work.track.end_frame
-    ranges = [(max(a, start), min(b, end)) for a, b in work.acts.ranges]
-    ranges += [(line.start_frame, line.end_frame) for line in work.lines]
-    return tuple(Line(work.track.id, a, b) for a, b in joined(one for one in ranges if one[0] < one[1]))
 
 
 def _film(setting: str, given: str) -> Path:

@@ -26,6 +26,7 @@ _EASE_S = 0.4  # in which a head that moves leaves the photograph's place and co
 _SIDES = 0.08  # of the crop, where its matte fades
 _AROUND, _SOFT = 0.04, 0.03  # of the face's height: how far the matte of a face that stays reaches, and how softly
 _OTHERS = 0.2  # of another face's width: how far around it a matte keeps away
+_COARSE = 1.5  # pixels of the network: what is finer is the source's own
 _ALIKE = 10.0  # grey levels within which what was drawn is what was seen
 
 
@@ -35,7 +36,7 @@ class HeadPlan:
     def __init__(self, work: RenderRequest, ramp_frames: int, inner: bool, moves: bool) -> None:
         track, timeline = work.track, work.timeline
         self._first, count = track.start_frame, len(track.frames_N)
-        self._moves, self._still = moves, work.still
+        self._still = work.still
         reach = max(1, round(float(timeline.rate) * _SMOOTH_S))
         self.mesh_NP2 = smooth(track.mesh_NP3[..., :2], reach)
         self._picture_wh, self._overlays = work.picture_wh, work.overlays
@@ -48,8 +49,7 @@ class HeadPlan:
                 self._matte = side_matte(box, self._place, work.picture_wh)
             else:
                 self._matte = _face_matte(self.mesh_NP2[0], self._place)
-            if work.acts is not None:
-                self._matte = _without(self._matte, self._place, work.acts.others)
+            self._matte = _without(self._matte, self._place, work.others)
         else:
             self.regions_N4 = smooth(np.stack([region(one, work.picture_wh, inner) for one in self.mesh_NP2]), reach)
             self._boxes_N4 = raised(steady_boxes(track.mesh_NP3, reach), self.mesh_NP2)
@@ -79,7 +79,7 @@ class HeadPlan:
         shown = seen, drawn
         if source.dtype == np.float32:
             seen, drawn = media.undisplayed(seen, transfer), media.undisplayed(drawn, transfer)
-        if self._moves:
+        if self._still:
             bgr = lay_moved(source, seen, drawn, box, place, alpha, shown)
         else:
             bgr = lay(source, seen, drawn, box, place, alpha, mesh_P2)
@@ -98,7 +98,8 @@ def lay_moved(
 ) -> np.ndarray:
     """The patch's pixels of a head that moved, uint8 (H, W, 3), or float32 0..255 where the source is.
 
-    As `paste.lay`, but the source's detail goes with what it belongs to. shown: both squares as they look, 0..255.
+    Unlike in `paste.lay` the source's detail goes with what it belongs to, and stands in for the network's own.
+    shown: both squares as they look, 0..255.
     """
     seen, made = (enlarged(square, box_4, place) for square in (seen_square, made_square))
     made += colour_shift(seen - made, matte_HW)
@@ -113,9 +114,13 @@ def lay_moved(
     def carried(picture: np.ndarray) -> np.ndarray:
         return cv2.remap(picture.astype(np.float32), at_x, at_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
-    apart = cv2.GaussianBlur(np.abs(made - carried(seen)).mean(2), (0, 0), max(0.5, float(pixels[1])))
-    kept = np.exp(-((apart / _ALIKE) ** 2))
-    laid = made + carried(source_HWC - seen) * kept[..., None]
+    def coarse(picture: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(picture, (0, 0), max(1.0, _COARSE * float(pixels.mean())))
+
+    brought = carried(source_HWC)
+    low, own_low = coarse(made), coarse(brought)
+    kept = np.exp(-((coarse(np.abs(low - own_low).mean(2)) / _ALIKE) ** 2))[..., None]
+    laid = low + (brought - own_low) * kept + (made - low) * (1 - kept)
     return np.clip(laid if source_HWC.dtype == np.float32 else np.rint(laid), 0, 255).astype(source_HWC.dtype)
 
 

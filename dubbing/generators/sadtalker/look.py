@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,8 +17,10 @@ from dubbing import media, mesh
 from dubbing.errors import MediaError
 from dubbing.generators.paste import cut
 from dubbing.networks.sadtalker import alignment, crop
-from dubbing.networks.sadtalker.run import SadTalker
 from dubbing.networks.sadtalker.windows import FPS
+
+if TYPE_CHECKING:
+    from dubbing.networks.sadtalker.run import SadTalker
 
 __all__ = ["Looked", "film", "look", "region"]
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from dubbing.generators.sadtalker.settings import SadTalkerSettings
 from dubbing.networks.sadtalker import windows
-from dubbing.networks.sadtalker.expression import EXPRESSION
 from dubbing.networks.sadtalker.pose import CHANCE, PoseVAE
 from dubbing.networks.sadtalker.run import Face, SadTalker
+from dubbing.networks.sadtalker.windows import EXPRESSION
 from dubbing.sound import RATE_HZ
 
 __all__ = ["Performance", "References"]

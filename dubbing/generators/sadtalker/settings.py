@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from dubbing.generators import Settings
-from dubbing.networks.sadtalker.pose import STYLES
+from dubbing.networks.sadtalker.windows import STYLES
 
 __all__ = ["SadTalkerSettings"]
 
@@ -33,8 +33,8 @@ class SadTalkerSettings(Settings):
     )
     pose: Literal["speech", "source"] | None = Field(
         None,
-        description="speech: the head moves as PoseVAE has it; source: it stays as in the picture (published: --still);"
-        " null: speech for a photograph, source for a film",
+        description="speech: the head moves as PoseVAE has it; source: the picture's own stays (published: --still), and "
+        "a photograph's moves as with other generators; null: speech for a photograph, source for a film",
     )
     style: int = Field(0, ge=0, lt=STYLES, description="of the head's motion")
     seed: int = Field(0, ge=0, lt=2**32, description="which motion and which blinks are drawn")

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EXPRESSION", "AudioEncoder", "ExpNet"]
+from dubbing.networks.sadtalker.windows import EXPRESSION
 
-EXPRESSION = 64
-"""Coefficients of an expression."""
+__all__ = ["AudioEncoder", "ExpNet"]
+
 _WIDE = 512  # numbers of a window of sound
 # channels in and out, kernel, stride, padding, residual
 _LAYERS: tuple[tuple[int, int, int, int | tuple[int, int], int, bool], ...] = (

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BINS", "WINDOW", "Head", "MappingNet", "degrees", "moved", "rotation"]
+__all__ = ["BINS", "Head", "MappingNet", "degrees", "moved", "rotation"]
 
 BINS = 66
 """Bins of an angle, 3 degrees each, from -99 on."""
-WINDOW = 27
-"""Frames of coefficients that a frame is made from, 13 to each side."""
 _WIDE = 1024
 _LAYERS = 3
 

@@ -13,16 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from dubbing.networks.sadtalker.expression import AudioEncoder
+from dubbing.networks.sadtalker.windows import POSE, STYLES
 
 __all__ = ["BLOCK", "CHANCE", "POSE", "STYLES", "Decoder", "Encoder", "MotionJudge", "PoseVAE", "PoseVAEGenerator"]
 
 BLOCK = 32
 """Frames that are decoded together."""
-POSE = 6
-"""Numbers of a pose: pitch, yaw, roll (radians, as the 3D face model has them), x, y, z."""
 CHANCE = 64
 """Numbers of chance of a block."""
-STYLES = 46
 _HEARD = 512
 
 

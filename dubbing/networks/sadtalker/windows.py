@@ -12,13 +12,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from dubbing.networks import mel as mels
-from dubbing.networks.sadtalker.expression import EXPRESSION
-from dubbing.networks.sadtalker.mapping import WINDOW
 from dubbing.sound import RATE_HZ
 
-__all__ = ["FPS", "PER_FRAME", "angles", "assembled", "blinks", "frames_of", "mel_windows", "renderer_window", "smooth",
-           "spectrogram", "starts"]  # fmt: skip
+__all__ = [
+    "EXPRESSION", "FPS", "PER_FRAME", "POSE", "STYLES", "WINDOW",
+    "angles", "assembled", "blinks", "frames_of", "mel_windows", "renderer_window", "smooth", "spectrogram", "starts",
+]  # fmt: skip
 
+EXPRESSION = 64
+"""Coefficients of an expression."""
+POSE = 6
+"""Numbers of a pose: pitch, yaw, roll (radians, as the 3D face model has them), x, y, z."""
+STYLES = 46
+"""Of the head's motion."""
+WINDOW = 27
+"""Frames of coefficients that a frame is made from, 13 to each side."""
 FPS = 25
 PER_FRAME = RATE_HZ // FPS
 """Samples of a frame."""
