@@ -43,10 +43,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Check", "Config", "Dub", "DubError", "DubResults", "Estimate", "Event", "Exported", "Findings", "GeneratorChoice",
-    "InputError", "Listened", "Manifest", "ManifestError", "MediaError", "ModelError", "OutputError", "Parts", "Patch",
-    "Plan", "Report", "Rerun", "Results", "Scores", "Still", "Take", "Talked", "Title", "TitleResults",
-    "Verified", "Voice", "Voices", "check", "export", "listen", "open_results", "plan", "rerun", "run", "score", "talk", "verify", "voices",
+    "Check", "Config", "Dub", "DubError", "DubResults", "Estimate", "Event", "Exported", "Findings",
+    "GeneratorChoice", "InputError", "Listened", "Manifest", "ManifestError", "MediaError", "ModelError",
+    "OutputError", "Parts", "Patch", "Plan", "Report", "Rerun", "Results", "Scores", "Still", "Take", "Talked",
+    "Title", "TitleResults", "Verified", "Voice", "Voices", "check", "export", "listen", "open_results", "plan",
+    "rerun", "run", "score", "talk", "verify", "voices",
 ]  # fmt: skip
 
 _HOMES = {

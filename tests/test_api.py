@@ -92,7 +92,7 @@ TITLE = {"id": "a", "video": "v.mp4", "dubs": [DUB]}
     ("made", "said"),
     [
         (lambda: Dub(language="fr_FR", audio="a"), "Dub.language: 'language' is 'fr_FR', which is no BCP 47 tag"),
-        (lambda: Dub(language="fr"), "Dub: it has no 'audio'; add it. Allowed here: language, audio,"),  # type: ignore
+        (lambda: Dub(language="fr"), "Dub: a dub needs 'audio', the mix that is delivered, or 'text'"),  # type: ignore
         (lambda: Dub(**DUB, audoi="x"), "Dub.audoi: unknown key 'audoi'; did you mean 'audio'?"),
         (lambda: Dub(**{**DUB, "audio": 3}), "Dub.audio: 'audio' must be the path of a file; found 3."),
         (lambda: Title(**{**TITLE, "dubs": [DUB, DUB]}), "Title.dubs[1].language: the language 'fr' comes twice"),
