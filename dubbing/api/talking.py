@@ -20,6 +20,7 @@ from dubbing.config import Config
 from dubbing.engine import Event, Report
 from dubbing.errors import InputError, ManifestError, MediaError, OutputError
 from dubbing.manifest import Dub, Emotion, Expression, Manifest, Still, Title
+from dubbing.manifest.expression import EMOTIONS
 from dubbing.preflight import Findings
 from dubbing.preflight.stills import unfit_face
 from dubbing.store import temporary
@@ -64,6 +65,10 @@ def talk(
         raise OutputError(f"there is no folder {str(out.absolute().parent)!r}; make it, or write elsewhere.")
     if (text is None) == (audio is None):
         raise InputError("one of a text and a sound is said: give either --text or --audio.")
+    if isinstance(text, str) and not text.strip():
+        raise InputError("the text is empty; write what is to be said, or name a file of it.")
+    if not picture.exists():
+        raise MediaError(f"there is no {str(picture)!r}; name the photograph that speaks.")
     if not media.is_photograph(picture):
         raise MediaError(f"{picture} is no photograph (PNG, JPEG, WebP, TIFF); `dub quick` dubs a film.")
     if problem := unfit_face(picture, face, settings, "--face N, counted from the left"):
@@ -120,9 +125,12 @@ def _spoken(voice: str | None, folder: str | None) -> str:
 
 
 def _expression(emotion: str | Emotion | None, neutralise: bool | None) -> Expression | None:
-    """Of `happy`, or `happy:0.5`. Raises ManifestError: there is no such emotion."""
+    """Of `happy`, or `happy:0.5`. Raises InputError: there is no such emotion;
+    ManifestError: no such strength."""
     if isinstance(emotion, str):
         name, colon, strength = emotion.partition(":")
+        if name not in EMOTIONS:
+            raise InputError(f"there is no emotion {name!r}; there are: {', '.join(EMOTIONS)}.")
         try:
             emotion = Emotion(name=name, strength=float(strength)) if colon else Emotion(name=name)
         except ValueError as e:
