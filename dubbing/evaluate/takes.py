@@ -30,7 +30,7 @@ from dubbing.face import OUTER_LIPS
 from dubbing.job import Step
 from dubbing.mesh import Meshes, face_boxes
 from dubbing.metrics.mouth import STILL
-from dubbing.records import Track
+from dubbing.records import Patch, Track
 from dubbing.stages.sync import EDGE_S
 
 __all__ = ["Take", "finished", "following", "hard_moments", "look_at", "recovery", "silence", "sync"]
@@ -205,7 +205,8 @@ def look_at(
             if beside is not None:
                 beside.add(before, after, track.mesh_NP3[n, :, :2] - box[:2])
             drawn.add(picture.frame, before, after, track.mesh_NP3[n, :, :2] - box[:2])
-            for name, value in (("edge", pictures.seam(before, after, alpha)),
+            edge = pictures.seam(before, after, alpha)
+            for name, value in (("edge", _whole_seam(picture, patch) if edge is None else edge),
                                 ("ring", _ring(before, after, seen))):  # fmt: skip
                 if value is not None:
                     found[name].append(value)
@@ -226,6 +227,13 @@ def look_at(
         steady["pixels"] = float(np.mean(found["pixels"])) / was if was > 1e-6 else None
     seams = {name: float(np.median(found[name])) for name in ("edge", "ring") if found[name]}
     return steady, dict(seams)
+
+
+def _whole_seam(picture: media.Picture, patch: Patch) -> float | None:
+    """`pictures.seam` of a patch whose matte ends outside of the face, as that of a head does."""
+    height, width = patch.matte_HW.shape
+    before = picture.bgr(box=(patch.x, patch.y, width, height))
+    return pictures.seam(before, media.composite(before, patch, patch.x, patch.y), patch.matte_HW)
 
 
 def _pixels(held: Sequence[_Held]) -> tuple[float, float] | None:
