@@ -35,12 +35,10 @@ CALM = [(0.05, None)] * 10
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    from ray._raylet import AuthenticationTokenLoader
     from ray.cluster_utils import Cluster
 
     before = os.environ.get("RAY_AUTH_TOKEN")
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # where a run of ours was in this process, Ray asks for one
-    AuthenticationTokenLoader.instance().reset_cache()
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
         ray.init(address=made.address, runtime_env=faulty.ENVIRONMENT, log_to_driver=False,
@@ -49,7 +47,6 @@ def cluster() -> Iterator[Any]:
     ray.shutdown()
     made.shutdown()
     os.environ.pop("RAY_AUTH_TOKEN") if before is None else os.environ.update(RAY_AUTH_TOKEN=before)
-    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def run(work: Sleepers, **settings: Any) -> tuple[Schedule, list[str]]:
