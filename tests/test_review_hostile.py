@@ -136,7 +136,7 @@ def test_a_body_in_chunks_does_not_pass_the_limit_of_writes(serving: Server, met
         f"Content-Type: application/json\r\n{length}Transfer-Encoding: chunked\r\n\r\n"
     )
     with opened(serving, head.encode()) as one:
-        told, sent = b"", 0
+        told, sent, whole = b"", 0, True
         try:
             for _ in range(64):
                 one.sendall(b"%x\r\n" % (1 << 20) + b" " * (1 << 20) + b"\r\n")
@@ -147,10 +147,11 @@ def test_a_body_in_chunks_does_not_pass_the_limit_of_writes(serving: Server, met
         try:
             while part := one.recv(4096):
                 told += part
-        except OSError:
-            pass
+        except OSError:  # the server has closed with our bytes unread: what it said last may be lost on the way
+            whole = False
     assert sent < 64, "64 MB were read"
-    assert not told or (told.startswith(b"HTTP/1.1 413") and b"body" in told or b"no chunks" in told)
+    refused = told.startswith(b"HTTP/1.1 413") and (b"body" in told or not whole)
+    assert not told or refused or b"no chunks" in told
     assert serving.get("/api/info")["out"] == "out"
 
 
