@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,7 +25,7 @@ from dubbing.errors import InputError
 from dubbing.phones import Phone
 from dubbing.speaking import Break, Passage, Speech, Voice, Words
 
-__all__ = ["EspeakNG", "absent", "ask", "package_version", "phonemes"]
+__all__ = ["EspeakNG", "absent", "ask", "package_version", "phonemes", "spelt"]
 
 _USUAL_WPM = 175
 _WPM = (80, 450)  # what it accepts
@@ -96,6 +97,23 @@ def ask(wanted: dict[str, Any]) -> dict[str, np.ndarray]:
 def phonemes(texts: Sequence[str], voice: str) -> list[str]:
     """Texts in IPA, with a space between words. voice: of espeak-ng. Raises InputError as `ask`."""
     return [str(one) for one in ask({"do": "phonemes", "voice": voice, "texts": list(texts)})["ipa"]]
+
+
+def spelt(texts: Sequence[str], voice: str, marks: re.Pattern[str], plain: Mapping[int, Any]) -> list[str]:
+    """Texts in IPA with the marks between their clauses. voice: of espeak-ng; marks: of one or more, in a group; plain:
+    how a mark is written, for `str.translate`. Raises InputError as `ask`."""
+    pieces = [[p for p in marks.split(text) if p.strip()] for text in texts]
+    said = iter(phonemes([p for of in pieces for p in of if not marks.fullmatch(p)], voice))
+    found = []
+    for of in pieces:
+        line = ""
+        for piece in of:
+            if marks.fullmatch(piece):
+                line = line.rstrip() + piece.translate(plain)[0] + " "
+            else:
+                line += re.sub(r"\([a-z-]+\)", "", next(said)) + " "  # (en): where it changes its language
+        found.append(line.strip())
+    return found
 
 
 def package_version(name: str) -> str:

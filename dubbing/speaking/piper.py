@@ -120,18 +120,8 @@ def _digest(path: Path, size: int) -> str:
 
 def _letters(texts: Sequence[str], voice: str) -> list[list[str]]:
     """Each text as the letters that the graph knows: of IPA, and the marks between clauses."""
-    pieces = [[p for p in _MARKS.split(text) if p.strip()] for text in texts]
-    said = iter(espeak_ng.phonemes([p for of in pieces for p in of if not _MARKS.fullmatch(p)], voice))
-    found = []
-    for of in pieces:
-        line = ""
-        for piece in of:
-            if _MARKS.fullmatch(piece):
-                line = line.rstrip() + piece.translate(_PLAIN)[0] + " "
-            else:
-                line += re.sub(r"\([a-z-]+\)", "", next(said)) + " "  # (en): where it changes its language
-        found.append(list(unicodedata.normalize("NFD", line.strip())))
-    return found
+    lines = espeak_ng.spelt(texts, voice, _MARKS, _PLAIN)
+    return [list(unicodedata.normalize("NFD", line)) for line in lines]
 
 
 def _say(
