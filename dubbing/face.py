@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
-    "INNER_LIPS", "JAW", "LIPS", "LOWER_FACE", "OUTER_LIPS", "RIGID",
+    "INNER_LIPS", "JAW", "LIPS", "LOWER_FACE", "LOWER_LIDS", "OUTER_LIPS", "OVAL", "RIGID", "UPPER_LIDS",
     "align", "apply_pose", "canonical", "height_px", "mouth_measures", "roll_deg", "still_mesh", "yaw_deg",
 ]  # fmt: skip
 
@@ -25,6 +25,12 @@ LIPS = OUTER_LIPS + INNER_LIPS
 JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361,
        18, 200, 199, 175, 83, 313, 201, 421, 208, 428, 171, 396, 140, 369)  # fmt: skip
 LOWER_FACE = LIPS + JAW
+OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+        152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+"""The outline of the face, from the top of the forehead to the picture's right and round."""
+# Of the eye at the picture's left, then of the other: from corner to corner.
+UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
+LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 # Points that speech hardly moves: hair line, temples, eye corners, nose. No brow (it is raised in speech), no
 # nostrils (they widen in a smile). Measured: 8 % less motion of the jaw under head turns than with the brow.
 RIGID = (10, 338, 109, 162, 389, 127, 356, 33, 133, 362, 263, 168, 6, 197, 195, 5, 8, 193, 417, 122, 351, 245, 465,

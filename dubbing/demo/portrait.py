@@ -23,17 +23,14 @@ import cv2
 import numpy as np
 
 from dubbing.errors import InputError
-from dubbing.face import EYE_OUTER, INNER_LIPS
+from dubbing.face import EYE_OUTER, INNER_LIPS, LOWER_LIDS, OVAL, UPPER_LIDS
 from dubbing.mesh import MeshTracker
+from dubbing.smoothstep import smoothstep
 
 __all__ = ["MAX_OPENING", "Camera", "Pose", "Portrait", "fetch", "photograph", "portrait", "talking_face"]
 
 PLATE = 3
 MAX_OPENING = 0.26  # inter-ocular distances; beyond it the neck would fold
-_UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
-_LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
-_FACE_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-              152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
 _PROBES = (13, 82, 312)  # upper inner-lip points where `dubbing.face.mouth_measures` reads the opening
 
 
@@ -126,11 +123,6 @@ def _mesh(still: np.ndarray) -> np.ndarray:
     return mesh.astype(np.float64) / zoom + (x - 0.5, y - 0.5, 0)
 
 
-def _smooth(t: np.ndarray) -> np.ndarray:
-    t = np.clip(t, 0, 1)
-    return t * t * (3 - 2 * t)
-
-
 def _curve(mesh: np.ndarray, ids: Sequence[int], x: np.ndarray) -> np.ndarray:
     """y of a contour through mesh points, as a smooth function of x; held beyond its ends."""
     from scipy.interpolate import PchipInterpolator
@@ -210,11 +202,11 @@ class Portrait:
 
         # Above: dies at the nose. Below: the lip's own shape at the lip, the jaw's from there to the neck.
         nose_y = mesh[2, 1]
-        above = _smooth((y - nose_y + 1) / (u - nose_y - 1))
-        lip = 1 - _smooth((y - low - 2) / 15)
-        bell = np.exp(-((t / 1.75) ** 2)) * _smooth((y - low) / 16 + 0.1 * (np.abs(t) < 1))
-        jaw = 0.72 * bell * (1 - _smooth((y - chin_y + 4) / 28))
-        jaw_side = 1 - _smooth((np.abs(x - centre_x) - 38) / 18)
+        above = smoothstep((y - nose_y + 1) / (u - nose_y - 1))
+        lip = 1 - smoothstep((y - low - 2) / 15)
+        bell = np.exp(-((t / 1.75) ** 2)) * smoothstep((y - low) / 16 + 0.1 * (np.abs(t) < 1))
+        jaw = 0.72 * bell * (1 - smoothstep((y - chin_y + 4) / 28))
+        jaw_side = 1 - smoothstep((np.abs(x - centre_x) - 38) / 18)
         zero = np.zeros_like(x)
 
         def field(dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
@@ -236,8 +228,8 @@ class Portrait:
         crop = self._crop(self._mouth_box, self._clean)
         hole = (((self._above_u > -0.2) & (self._below_l > -0.2)) * inside * 255).astype(np.uint8)
         lips = cv2.inpaint(crop, hole, 4, cv2.INPAINT_TELEA)
-        mask_up = 1 - _smooth(self._above_u / 0.9 + 0.5)
-        mask_low = np.maximum(1 - _smooth(self._below_l / 0.9 + 0.5), 1 - inside)
+        mask_up = 1 - smoothstep(self._above_u / 0.9 + 0.5)
+        mask_low = np.maximum(1 - smoothstep(self._below_l / 0.9 + 0.5), 1 - inside)
         self._lips, self._cover_up, self._cover_low = lips, mask_up.astype(np.float32), mask_low.astype(np.float32)
         rows = np.flatnonzero(hole.any(1))
         columns = np.flatnonzero(hole.any(0))
@@ -257,11 +249,13 @@ class Portrait:
         teeth = cv2.remap(crop, columns, rows, cv2.INTER_LINEAR)
         closed = cv2.morphologyEx(teeth, cv2.MORPH_CLOSE, np.ones((1, 4 * PLATE + 1), np.uint8))
         closed = cv2.GaussianBlur(closed, (0, 0), 1.5)
-        root = 1 - _smooth((self._above_u - 1.8) / 2.4)[..., None]  # near the gum the gaps between teeth close
+        root = 1 - smoothstep((self._above_u - 1.8) / 2.4)[..., None]  # near the gum the gaps between teeth close
         teeth = (teeth + (closed.astype(np.float32) * 0.93 - teeth) * root * 0.9).astype(np.uint8)
         light = cv2.GaussianBlur(cv2.cvtColor(teeth, cv2.COLOR_BGR2GRAY), (0, 0), 1.0).astype(np.float32)
         pink = teeth[..., 2].astype(np.float32) - teeth[..., 1]
-        alpha = _smooth((light - 80) / 60) * (1 - _smooth((pink - 34) / 26)) * _smooth((self._below_l - 0.7) / 0.9)
+        alpha = (
+            smoothstep((light - 80) / 60) * (1 - smoothstep((pink - 34) / 26)) * smoothstep((self._below_l - 0.7) / 0.9)
+        )
         self._teeth = teeth[self._inner].astype(np.float32)
         self._teeth_alpha = (alpha * inside)[self._inner].astype(np.float32)
 
@@ -289,12 +283,12 @@ class Portrait:
     def _inside(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
         """Dark mouth, a tongue near the lower lip, the upper teeth; above, below: depth behind each lip."""
         gap = np.maximum(above + below, 0.1)
-        tongue = 0.8 * (1 - _smooth(below / (0.62 * gap + 0.5))) * _smooth((gap - 4) / 6)
+        tongue = 0.8 * (1 - smoothstep(below / (0.62 * gap + 0.5))) * smoothstep((gap - 4) / 6)
         dark, flesh = np.array([22, 18, 38], np.float32), np.array([78, 74, 148], np.float32)
         inside = dark + (flesh - dark) * tongue[..., None]
         shadow = np.array([0.40, 0.42, 0.50], np.float32)  # the upper lip's, on the teeth
-        teeth = self._teeth * (shadow + (1 - shadow) * _smooth((above + 0.5) / 5)[..., None])
-        alpha = self._teeth_alpha * _smooth((gap - 0.6) / 2)
+        teeth = self._teeth * (shadow + (1 - shadow) * smoothstep((above + 0.5) / 5)[..., None])
+        alpha = self._teeth_alpha * smoothstep((gap - 0.6) / 2)
         return (inside + (teeth - inside) * alpha[..., None]).astype(np.uint8)
 
     # --- lids --------------------------------------------------------------------------------------
@@ -302,7 +296,7 @@ class Portrait:
     def _prepare_lids(self) -> None:
         self._lids = []
         self._drawn_lids = 0.0
-        for upper, lower in zip(_UPPER_LIDS, _LOWER_LIDS, strict=True):
+        for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
             points = self.mesh[list(upper + lower), :2]
             x0, y0 = np.floor(points.min(0)).astype(int) - (4, 18)
             x1, y1 = np.ceil(points.max(0)).astype(int) + (4, 5)
@@ -311,7 +305,7 @@ class Portrait:
             u, low = _curve(self.mesh, upper, x), _curve(self.mesh, lower, x)
             drop = np.maximum(low - u - 0.3, 0) * np.clip((y - u + 15) / 15, 0, 1) ** 1.4
             field = np.stack([np.zeros_like(x), drop], -1).astype(np.float32)
-            mask = 1 - _smooth((y - u - 0.3) / 0.9)
+            mask = 1 - smoothstep((y - u - 0.3) / 0.9)
             self._lids.append((box, grid, field, self._crop(box, self._clean), mask.astype(np.float32)))
 
     def _draw_lids(self, shut: float) -> None:
@@ -329,14 +323,14 @@ class Portrait:
 
     def _prepare_head(self, shape: tuple[int, ...]) -> None:
         """Weight of the head in each pixel (1 inside, fading over the backdrop) and its depth bump."""
-        oval = self.mesh[list(_FACE_OVAL), :2]
+        oval = self.mesh[list(OVAL), :2]
         centre = oval.mean(0)
         hull = centre + (oval - centre) * (1.25, 1.12) + (2, -8)
         inside = cv2.fillPoly(np.zeros(shape, np.uint8), [np.round(hull).astype(np.int32)], (255,))
         away = cv2.distanceTransform(255 - inside, cv2.DIST_L2, 5)
         y = np.arange(shape[0], dtype=np.float32)[:, None]
-        neck = 1 - _smooth((y - self.mesh[152, 1] + 6) / 34)
-        self._head = (1 - _smooth(away / 46)).astype(np.float32) * neck.astype(np.float32)
+        neck = 1 - smoothstep((y - self.mesh[152, 1] + 6) / 34)
+        self._head = (1 - smoothstep(away / 46)).astype(np.float32) * neck.astype(np.float32)
         depth = np.zeros(shape, np.float32)
         weight = np.zeros(shape, np.float32)
         z = self.mesh[:, 2].max() - self.mesh[:, 2]

@@ -15,16 +15,14 @@ import cv2
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from dubbing.face import INNER_LIPS
+from dubbing.face import INNER_LIPS, LOWER_LIDS, OVAL, UPPER_LIDS
 from dubbing.generators.rewrite.interior import SHOWN, Inside, draw, shut, tones
+from dubbing.generators.rewrite.render import boxes_around
 from dubbing.generators.rewrite.warp import dense_map, warp
+from dubbing.smoothstep import smoothstep
 
 __all__ = ["Bent", "bend", "boxes", "region"]
 
-_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-         152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
-_UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
-_LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 _IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
 _SKIN = 468  # mesh points before the irises'
 _UPPER, _LOWER = INNER_LIPS[:11], (INNER_LIPS[0], *INNER_LIPS[:9:-1])
@@ -70,14 +68,7 @@ def boxes(mesh_NP2: np.ndarray, picture_wh: tuple[int, int]) -> list[tuple[int, 
     (N, 478, 2) pixels."""
     eye = np.linalg.norm(mesh_NP2[:, 33] - mesh_NP2[:, 263], axis=-1)[:, None]
     low, high = mesh_NP2.min(1) - _RING * eye, mesh_NP2.max(1) + (_RING + 0.1) * eye
-    size = np.ceil((high - low).max(0) / 8).astype(int) * 8
-    width, height = (int(min(s, limit // 2 * 2)) for s, limit in zip(size, picture_wh, strict=True))
-    found = []
-    for cx, cy in (low + high) / 2:
-        x = int(np.clip(round((cx - width / 2) / 2) * 2, 0, (picture_wh[0] - width) // 2 * 2))
-        y = int(np.clip(round((cy - height / 2) / 2) * 2, 0, (picture_wh[1] - height) // 2 * 2))
-        found.append((x, y, width, height))
-    return found
+    return [(b.x, b.y, b.width, b.height) for b in boxes_around(low, high, picture_wh)]
 
 
 def bend(
@@ -98,10 +89,10 @@ def bend(
         goal = _uncrossed(goal)
         if _gap(here_P2) > _PARTED * eye > 2 * _gap(goal):
             source = shut(source, here_P2)
-    outline = here_P2[list(_OVAL)]
+    outline = here_P2[list(OVAL)]
     middle = outline.mean(0)
     away = (outline - middle) / np.maximum(np.linalg.norm(outline - middle, axis=1, keepdims=True), 1e-6)
-    both = np.where((((goal - here_P2)[list(_OVAL)] * away).sum(1) > 0)[:, None], goal[list(_OVAL)], outline)
+    both = np.where((((goal - here_P2)[list(OVAL)] * away).sum(1) > 0)[:, None], goal[list(OVAL)], outline)
     ring = both[::2] + _RING * eye * away[::2]
     points = np.concatenate([goal[:_SKIN], ring])
     moves = np.concatenate([here_P2[:_SKIN] - goal[:_SKIN], np.zeros_like(ring)])
@@ -145,11 +136,6 @@ def _uncrossed(goal_P2: np.ndarray) -> np.ndarray:
     return goal_P2
 
 
-def _ramp(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x))
-
-
 def _line(points_P2: np.ndarray, u: np.ndarray) -> np.ndarray:
     """A smooth line through points from left to right, read at u; level beyond its ends."""
     order = np.argsort(points_P2[:, 0])
@@ -160,10 +146,10 @@ def _line(points_P2: np.ndarray, u: np.ndarray) -> np.ndarray:
 def _eye(out_HWC: np.ndarray, own_HWC: np.ndarray, here_P2: np.ndarray, goal_P2: np.ndarray, side: int,
          eye: float) -> None:  # fmt: skip
     """Put the eyeball back where it was, in place: it does not move with its lids."""
-    lids = [*_UPPER_LIDS[side], *_LOWER_LIDS[side]]
+    lids = [*UPPER_LIDS[side], *LOWER_LIDS[side]]
     if np.linalg.norm(goal_P2[lids] - here_P2[lids], axis=1).max() < 0.25:
         return
-    left, right = goal_P2[_UPPER_LIDS[side][0]], goal_P2[_UPPER_LIDS[side][-1]]
+    left, right = goal_P2[UPPER_LIDS[side][0]], goal_P2[UPPER_LIDS[side][-1]]
     across = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
     turn = np.array([across, [-across[1], across[0]]])
     centre = here_P2[_IRISES[side][0]]
@@ -177,13 +163,17 @@ def _eye(out_HWC: np.ndarray, own_HWC: np.ndarray, here_P2: np.ndarray, goal_P2:
 
     def lines(mesh_P2: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How far down the lids' edges lie, less the lashes."""
-        upper, lower = (_line((mesh_P2[list(k[side])] - centre) @ turn.T, at) for k in (_UPPER_LIDS, _LOWER_LIDS))
+        upper, lower = (_line((mesh_P2[list(k[side])] - centre) @ turn.T, at) for k in (UPPER_LIDS, LOWER_LIDS))
         lashes = np.minimum(_LASHES * eye, 0.3 * np.maximum(lower - upper, 0))
         return upper + lashes, lower - 0.5 * lashes
 
     upper, lower = lines(goal_P2, u)
     soft = max(1.0, _EDGE * eye)
-    seen = _ramp((v - upper) / soft + 0.5) * _ramp((lower - v) / soft + 0.5) * _ramp((lower - upper) / (2 * soft))
+    seen = (
+        smoothstep((v - upper) / soft + 0.5)
+        * smoothstep((lower - v) / soft + 0.5)
+        * smoothstep((lower - upper) / (2 * soft))
+    )
     # where a lid used to be, the eyeball goes on round the iris's middle, as the row beside the lid shows it
     at = [u, v]
     radius = np.hypot(u, v)

@@ -25,6 +25,7 @@ from dubbing.face import apply_pose, canonical
 from dubbing.generators import Rendered, RenderRequest
 from dubbing.generators.rewrite.steady import steady
 from dubbing.records import Patch
+from dubbing.smoothstep import smoothstep
 
 __all__ = ["Expressed"]
 
@@ -142,5 +143,4 @@ def _ramped(mine_N: np.ndarray, ramp: int) -> np.ndarray:
     from the ends of the track."""
     if mine_N.all():
         return np.ones(len(mine_N))
-    part = np.clip(distance_transform_edt(mine_N) / (ramp + 1), 0, 1)
-    return np.asarray(part * part * (3 - 2 * part))
+    return smoothstep(distance_transform_edt(mine_N) / (ramp + 1))

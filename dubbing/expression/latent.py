@@ -19,6 +19,7 @@ from dubbing import models
 from dubbing.errors import ModelError
 from dubbing.expression import Edited, Look
 from dubbing.expression.units import EMOTIONS
+from dubbing.face import OVAL
 from dubbing.mesh import MeshTracker, face_boxes
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ __all__ = ["ByLatent", "cut_face"]
 
 _EYES = ((33, 133, 159, 145), (263, 362, 386, 374))
 _MOUTH = (61, 291)
-_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-         152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
 _SOFT = 0.06  # of the face's height, over which its matte fades
 _LOOKS = 4  # the mesh settles when it is fitted this often in one picture
 
@@ -124,7 +123,7 @@ def _sampled(bgr_HWC: np.ndarray, to: np.ndarray, side: int) -> np.ndarray:
 
 def _matte(mesh_P3: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Where the face is, float32 (H, W), 0..1, fading inside its outline."""
-    outline = mesh_P3[list(_OVAL), :2]
+    outline = mesh_P3[list(OVAL), :2]
     soft = max(1.0, _SOFT * float(np.ptp(outline[:, 1])))
     mask = np.zeros((size[1], size[0]), np.float32)
     cv2.fillPoly(mask, [np.rint(outline * 16).astype(np.int32)], 1.0, shift=4)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from dubbing.face import OUTER_LIPS
+from dubbing.smoothstep import smoothstep
 
 __all__ = ["Place", "colour_shift", "cut", "cut_square", "enlarged", "lay", "matte", "places", "raised", "smooth"]
 
@@ -132,15 +133,9 @@ def matte(mesh_P2: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
     mask = cv2.GaussianBlur(mask, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     rows = place.y + 0.5 + np.arange(place.height)
     columns = place.x + 0.5 + np.arange(place.width)
-    down = np.minimum(_ramp((rows - middle) / (_TOP * height)), _ramp((bottom - rows) / (2 * sigma)))
-    across = _ramp(np.minimum(columns - left, right - columns) / (2 * sigma))
+    down = np.minimum(smoothstep((rows - middle) / (_TOP * height)), smoothstep((bottom - rows) / (2 * sigma)))
+    across = smoothstep(np.minimum(columns - left, right - columns) / (2 * sigma))
     return mask * down[:, None].astype(np.float32) * across[None].astype(np.float32)
-
-
-def _ramp(x: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, smooth between."""
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
 
 
 def lay(

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dubbing.face import LOWER_LIDS, UPPER_LIDS
 from dubbing.performance.speech import Heard
+from dubbing.smoothstep import smoothstep
 
 __all__ = ["Eyes", "blink_times", "shut_at"]
 
-# Lids from one corner of the eye to the other, and the lower edge of the brow above; right eye, left eye.
-_UPPER = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
-_LOWER = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
+# The lower edge of the brow above each eye.
 _BROW = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))
 _FIRST_S = (0.8, 2.5)
 _USUAL_S, _SPREAD = 3.8, 0.4  # between blinks: the median, and the spread of its logarithm
@@ -57,12 +57,7 @@ def shut_at(times_s: np.ndarray, at_s: float, frame_s: float) -> float:
     since_s = at_s - float(times_s[before - 1])
     down = np.clip(since_s / _DOWN_S, 0, 1)
     up = np.clip((since_s - _DOWN_S - frame_s) / _UP_S, 0, 1)
-    return float(_ease(down) * (1 - _ease(up)))
-
-
-def _ease(x: np.ndarray | float) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x))
+    return float(smoothstep(down) * (1 - smoothstep(up)))
 
 
 class Eyes:
@@ -100,7 +95,7 @@ class _Eye:
 
     @staticmethod
     def of(bgr_HWC: np.ndarray, mesh: np.ndarray, side: int) -> _Eye:
-        points = [mesh[list(p[side]), :2] for p in (_UPPER, _LOWER, _BROW)]
+        points = [mesh[list(p[side]), :2] for p in (UPPER_LIDS, LOWER_LIDS, _BROW)]
         left, right = points[0][0], points[0][-1]
         width = max(float(np.linalg.norm(right - left)), 2.0)
         across = (right - left) / width
@@ -115,7 +110,7 @@ class _Eye:
         upper, lower, brow = (_curve((p - centre) @ turn.T, u) for p in points)
         brow = np.minimum(brow, upper - 0.2 * width)
         # between the corners, and fading just outside them
-        near = _ease((0.66 * width - np.abs(u)) / (0.2 * width))
+        near = smoothstep((0.66 * width - np.abs(u)) / (0.2 * width))
         top = np.maximum(brow + 0.12 * width, upper - 0.34 * width)
         bottom = lower + 0.16 * width
         above, below = (v > brow + 0.1 * width) & (v < upper - 0.1 * width), (v > bottom) & (v < bottom + 0.2 * width)
@@ -129,7 +124,7 @@ class _Eye:
         fine = crop - cv2.GaussianBlur(crop, (0, 0), 1.2)
         level = float(np.median(np.abs(fine[below]))) * 1.5 if below.any() else 0.0
         lid += (grain / max(float(grain.std()), 1e-6) * level)[..., None]
-        reach = near * _ease((v - top) / (0.16 * width)) * _ease((bottom - v) / (0.10 * width))
+        reach = near * smoothstep((v - top) / (0.16 * width)) * smoothstep((bottom - v) / (0.10 * width))
         eye = (v > upper) & (v < lower)
         dark = np.percentile(crop[eye], 8, axis=0) if eye.any() else np.zeros(3)
         return _Eye(lid, int(low[0]), int(low[1]), v, upper, np.maximum(lower - upper, 0) * near, reach, dark, width)
@@ -139,15 +134,15 @@ class _Eye:
         edge = self.upper_HW + shut * self.gap_HW
         soft = max(0.8, 0.03 * self.width)
         # the open eye's lashes fade as the lid comes down
-        old = _ease((self.down_HW - self.upper_HW) / (0.12 * self.width) + 1)
-        cover = np.clip((edge - self.down_HW) / soft + 0.5, 0, 1) * np.maximum(old, _ease(1.6 * shut))
-        cover *= self.reach_HW * _ease(4 * shut)
+        old = smoothstep((self.down_HW - self.upper_HW) / (0.12 * self.width) + 1)
+        cover = np.clip((edge - self.down_HW) / soft + 0.5, 0, 1) * np.maximum(old, smoothstep(1.6 * shut))
+        cover *= self.reach_HW * smoothstep(4 * shut)
         height, width = cover.shape
         into = out_HWC[self.y : self.y + height, self.x : self.x + width]
         picture = into + (self.lid_HWC - into) * cover[..., None]
         thick = (0.035 + 0.015 * shut) * self.width
         line = np.exp(-0.5 * ((self.down_HW - edge - 0.01 * self.width) / (0.6 * thick)) ** 2)
-        line *= np.clip(self.gap_HW / (0.12 * self.width), 0, 1) * _ease(4 * shut) * 0.8
+        line *= np.clip(self.gap_HW / (0.12 * self.width), 0, 1) * smoothstep(4 * shut) * 0.8
         picture += (self.dark - picture) * line[..., None]
         into[:] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 

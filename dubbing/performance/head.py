@@ -16,12 +16,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from dubbing.face import OVAL
 from dubbing.performance.brows import raised_field
+from dubbing.smoothstep import smoothstep
 
 __all__ = ["Head", "Part"]
 
-OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-        152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
 _EYES, _EARS, _TOP, _CHIN = (33, 263), (234, 454, 127, 356), 10, 152
 # Shares of the face's half width and half height: how far head and hair reach, and over which way motion dies away.
 _ASIDE, _ABOVE, _RAISED = 1.5, 1.7, 0.25
@@ -149,12 +149,12 @@ class Head:
         x, y = np.meshgrid(cols, rows)
         last_x, last_y = (n - 1 for n in self._picture_wh)
         inset = np.minimum(np.minimum(x, last_x - x), np.minimum(y, last_y - y))
-        weight = (1 - _ease((reach - 1) / _FADE)) * (1 - _ease((v - chin) / (_NECK * high)))
-        weight = weight * _ease(inset / (_BORDER * self.eye))
+        weight = (1 - smoothstep((reach - 1) / _FADE)) * (1 - smoothstep((v - chin) / (_NECK * high)))
+        weight = weight * smoothstep(inset / (_BORDER * self.eye))
         mine = np.hypot(x - middle[0], y - middle[1]) / high
         for left, top, width, height in self._others:  # from nothing half way to the other face, in sizes of each
             theirs = np.hypot(x - left - width / 2, y - top - height / 2) / (height / 2)
-            weight = weight * _ease((theirs - mine) / np.maximum(theirs + mine, 1e-6) / _APART)
+            weight = weight * smoothstep((theirs - mine) / np.maximum(theirs + mine, 1e-6) / _APART)
         return np.asarray(weight)
 
     def _depth(self, nodes: np.ndarray) -> np.ndarray:
@@ -171,9 +171,4 @@ class Head:
         far = np.linalg.norm(nodes.reshape(-1, 1, 2) / self.eye - unit[None], axis=-1) @ weights
         # beyond the ring there is only what is behind
         radius = np.linalg.norm((nodes - oval.mean(0)[:2]) / np.ptp(oval[:, :2], axis=0) * 2, axis=-1)
-        return np.asarray(back + far.reshape(nodes.shape[:2]) * (1 - _ease((radius - 1.1) / 0.6)))
-
-
-def _ease(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x))
+        return np.asarray(back + far.reshape(nodes.shape[:2]) * (1 - smoothstep((radius - 1.1) / 0.6)))

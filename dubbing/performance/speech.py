@@ -13,6 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from dubbing.clock import runs
+from dubbing.smoothstep import smoothstep
 from dubbing.sound import HOP, RATE_HZ, log_mel
 
 __all__ = ["STEP_HZ", "Heard", "hear"]
@@ -71,13 +72,8 @@ def hear(wave: np.ndarray) -> Heard:
         nothing = np.zeros(len(level_T))
         return Heard(nothing, nothing, ())
     loud_T = np.clip((decibels_T - loud + _RANGE_DB) / _RANGE_DB, 0, 1)
-    speaks_T = _ramp((gaussian_filter1d((loud_T > _SPEAKS).astype(float), _CALM_S * STEP_HZ) - 0.15) / 0.5)
+    speaks_T = smoothstep((gaussian_filter1d((loud_T > _SPEAKS).astype(float), _CALM_S * STEP_HZ) - 0.15) / 0.5)
     return Heard(loud_T, speaks_T, _stresses(np.asarray(wave, np.float32), loud_T, speaks_T))
-
-
-def _ramp(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x))
 
 
 def _stresses(wave: np.ndarray, loud_T: np.ndarray, speaks_T: np.ndarray) -> tuple[tuple[float, float], ...]:

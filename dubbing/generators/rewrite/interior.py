@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from dubbing.face import INNER_LIPS, OUTER_LIPS
+from dubbing.smoothstep import smoothstep
 
 __all__ = ["SHOWN", "Inside", "Tones", "draw", "shut", "tones"]
 
@@ -104,7 +105,7 @@ def shut(bgr_HWC: np.ndarray, mesh_P2: np.ndarray) -> np.ndarray:
     for side in (v < middle, v >= middle):
         _as_lip(lip, side & (v > upper) & (v < lower), np.abs(u) < 0.6 * wide)
     half = np.maximum((lower - upper) / 2, 1.0)
-    lip *= 1 - _ramp(1 - np.abs(v - middle) / (0.4 * half))[..., None] * _SEAM
+    lip *= 1 - smoothstep(1 - np.abs(v - middle) / (0.4 * half))[..., None] * _SEAM
     soft = max(0.8, 0.006 * eye)
     cover = np.clip((v - upper) / soft, 0, 1) * np.clip((lower - v) / soft, 0, 1)
     cover *= (u > axes.across(mesh_P2[78])) & (u < axes.across(mesh_P2[308]))
@@ -119,7 +120,7 @@ def _as_lip(lip_HWC: np.ndarray, where: np.ndarray, middle: np.ndarray) -> None:
         return
     usual = np.median(lip_HWC[where & middle], axis=0)
     light = float(usual.sum())
-    over = _ramp((lip_HWC.sum(-1) / max(light, 1.0) - _LIGHTER[0]) / (_LIGHTER[1] - _LIGHTER[0])) * where
+    over = smoothstep((lip_HWC.sum(-1) / max(light, 1.0) - _LIGHTER[0]) / (_LIGHTER[1] - _LIGHTER[0])) * where
     lip_HWC += (usual - lip_HWC) * over[..., None]
 
 
@@ -165,7 +166,7 @@ def draw(face_HWC: np.ndarray, own_HWC: np.ndarray, here_P2: np.ndarray, goal_P2
         return
     soft = max(0.8, _SOFT * eye)
     # the lips' own edge stays outside; where the gap closes, nothing is drawn
-    cover = _ramp((v - upper) / soft + 0.5) * _ramp((lower - v) / soft + 0.5) * _ramp(gap / (1.5 * soft))
+    cover = smoothstep((v - upper) / soft + 0.5) * smoothstep((lower - v) / soft + 0.5) * smoothstep(gap / (1.5 * soft))
     half = 0.5 * float(np.linalg.norm(goal_P2[308] - goal_P2[78]))
     picture = _cavity(u / max(half, 1.0), v - upper, lower - v, eye, widest, inside.tones)
     seam = axes.curve(inside.seam_P2[list(_UPPER)] - corner_xy, u)
@@ -212,11 +213,6 @@ class _Axes:
         return np.asarray(PchipInterpolator(x, y)(np.clip(u, x[0], x[-1])))
 
 
-def _ramp(x: np.ndarray | float) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x))
-
-
 def _cavity(across: np.ndarray, below_upper: np.ndarray, above_lower: np.ndarray, eye: float, widest: float,
             colours: Tones) -> np.ndarray:  # fmt: skip
     """Shade that is deepest behind the upper teeth, and the tongue rising out of it towards the lower lip."""
@@ -224,10 +220,10 @@ def _cavity(across: np.ndarray, below_upper: np.ndarray, above_lower: np.ndarray
     light = 0.55 + 0.75 * np.clip(depth, 0, 1) ** 2
     light = light * (1 - 0.35 * np.clip(np.abs(across), 0, 1) ** 2)
     picture = colours.shade * light[..., None]
-    out = _ramp((widest - _TONGUE[0]) / (_TONGUE[1] - _TONGUE[0]))
+    out = smoothstep((widest - _TONGUE[0]) / (_TONGUE[1] - _TONGUE[0]))
     height = (0.15 + 0.35 * out) * widest * eye
-    bed = _ramp(1.25 - above_lower / max(height, 1.0)) * _ramp((1 - np.abs(across) * 1.35) / 0.5)
-    bed = bed * _ramp(above_lower / (0.035 * eye))  # the lower lip's shadow
+    bed = smoothstep(1.25 - above_lower / max(height, 1.0)) * smoothstep((1 - np.abs(across) * 1.35) / 0.5)
+    bed = bed * smoothstep(above_lower / (0.035 * eye))  # the lower lip's shadow
     return np.asarray(picture + (colours.tongue - picture) * (0.75 * out * bed)[..., None])
 
 
@@ -242,11 +238,11 @@ def _teeth(u: np.ndarray, below_seam: np.ndarray, below_upper: np.ndarray, eye: 
             gaps = np.maximum(gaps, np.exp(-0.5 * ((np.abs(u) / eye - at) / max(0.006, 0.5 / eye)) ** 2))
         edge = edge - 0.006 * eye * gaps
     soft = max(1.0, 0.010 * eye)
-    there = _ramp((edge - below_seam) / soft + 0.5) * _ramp((1.0 - aside) / 0.45)
-    there = there * _ramp((widest - _SEEN[0]) / (_SEEN[1] - _SEEN[0]))
+    there = smoothstep((edge - below_seam) / soft + 0.5) * smoothstep((1.0 - aside) / 0.45)
+    there = there * smoothstep((widest - _SEEN[0]) / (_SEEN[1] - _SEEN[0]))
     # round in the dark: less light to the sides, and under the upper lip
-    light = (1 - 0.5 * np.clip(aside, 0, 1) ** 1.6) * (0.62 + 0.38 * _ramp(below_upper / (0.03 * eye)))
-    light = light * (0.80 + 0.20 * _ramp(widest / 0.14)) * (1 - 0.09 * gaps)
+    light = (1 - 0.5 * np.clip(aside, 0, 1) ** 1.6) * (0.62 + 0.38 * smoothstep(below_upper / (0.03 * eye)))
+    light = light * (0.80 + 0.20 * smoothstep(widest / 0.14)) * (1 - 0.09 * gaps)
     return colours.teeth * light[..., None], 0.92 * there
 
 
@@ -254,5 +250,5 @@ def _own_gap(here_P2: np.ndarray, axes: _Axes, u: np.ndarray, v: np.ndarray, eye
     """Where the frame itself shows what is between its lips, 0..1."""
     upper, lower = axes.curve(here_P2[list(_UPPER)], u), axes.curve(here_P2[list(_LOWER)], u)
     soft = max(1.0, 0.015 * eye)
-    wide = _ramp((lower - upper) / (3 * soft) - 0.5)
-    return np.asarray(_ramp((v - upper) / soft + 0.2) * _ramp((lower - v) / soft - 0.3) * wide)
+    wide = smoothstep((lower - upper) / (3 * soft) - 0.5)
+    return np.asarray(smoothstep((v - upper) / soft + 0.2) * smoothstep((lower - v) / soft - 0.3) * wide)

@@ -21,7 +21,7 @@ from dubbing.generators.rewrite import grain
 from dubbing.generators.rewrite.interior import Inside, draw
 from dubbing.generators.rewrite.warp import dense_map, warp
 
-__all__ = ["AROUND_LIPS", "Box", "Face", "crop_boxes", "mouth_hull", "render", "skin_of"]
+__all__ = ["AROUND_LIPS", "Box", "Face", "boxes_around", "crop_boxes", "mouth_hull", "render", "skin_of"]
 
 # Points of the middle face that stay where they are: under the nose, nostrils, cheeks, ear side.
 _STILL = (2, 98, 327, 164, 129, 358, 205, 425, 50, 280, 123, 352, 93, 323, 234, 454)
@@ -69,10 +69,16 @@ def crop_boxes(mesh_NP2: np.ndarray, picture_wh: tuple[int, int]) -> list[Box]:
     below = mesh_NP2[:, 152] + 0.24 * eye * _unit(mesh_NP2[:, 152] - mesh_NP2[:, 168])
     low = np.minimum(lower.min(1), below) - 0.2 * eye
     high = np.maximum(lower.max(1), below) + 0.2 * eye
-    size = np.ceil((high - low).max(0) / 8).astype(int) * 8
+    return boxes_around(low, high, picture_wh)
+
+
+def boxes_around(low_N2: np.ndarray, high_N2: np.ndarray, picture_wh: tuple[int, int]) -> list[Box]:
+    """Boxes of one size, that of the largest, around what lies between two corners in each frame, pushed inside the
+    picture."""
+    size = np.ceil((high_N2 - low_N2).max(0) / 8).astype(int) * 8
     width, height = (int(min(s, limit // 2 * 2)) for s, limit in zip(size, picture_wh, strict=True))
     boxes = []
-    for cx, cy in (low + high) / 2:
+    for cx, cy in (low_N2 + high_N2) / 2:
         x = int(np.clip(round((cx - width / 2) / 2) * 2, 0, (picture_wh[0] - width) // 2 * 2))
         y = int(np.clip(round((cy - height / 2) / 2) * 2, 0, (picture_wh[1] - height) // 2 * 2))
         boxes.append(Box(x, y, width, height))

@@ -26,6 +26,7 @@ from dubbing.generators.rewrite.hearing import STEP_HZ, Prior, prior_hash
 from dubbing.generators.rewrite.minutes import Minutes, Stretch, clearest, joined
 from dubbing.generators.rewrite.shape import COEFS, ShapeSpace, lower_of, resting, smoothed
 from dubbing.phones import Phone
+from dubbing.smoothstep import smoothstep
 from dubbing.sound import at_times
 
 __all__ = [
@@ -221,8 +222,7 @@ def heard(prior: Prior, wave: np.ndarray) -> np.ndarray:
 
 def closing(heard_TF: np.ndarray) -> np.ndarray:
     """How far the lips are shut by what is heard, as at a p, b or m; 0..1, (T,)."""
-    part = np.clip((heard_TF[:, -1].astype(np.float64) - CLOSING) / (CLOSED - CLOSING), 0, 1)
-    return np.asarray(part * part * (3 - 2 * part))
+    return smoothstep((heard_TF[:, -1].astype(np.float64) - CLOSING) / (CLOSED - CLOSING))
 
 
 def opening_of(coef_NK: np.ndarray, rest_L3: np.ndarray, space: ShapeSpace | None = None) -> np.ndarray:
