@@ -18,7 +18,7 @@ from command import Dub
 from films import run, started_by, unchanged
 from people import meshes_of
 
-from dubbing import config, manifest, media
+from dubbing import config, manifest, media, preflight
 from dubbing.api.by_language import by_language
 from dubbing.engine import Report
 from dubbing.face import canonical, mouth_measures, still_mesh
@@ -225,6 +225,12 @@ def faces(picture: np.ndarray) -> list[np.ndarray]:
     finally:
         detector.close()
         meshes.close()
+
+
+def test_the_disk_that_is_asked_for_holds_a_head_that_moves(still_run: Made, tmp_path: Path) -> None:
+    found = preflight.look(manifest.load(still_run.manifest), config.load(), tmp_path / "out")
+    takes = [p.stat().st_size for p in still_run.out.rglob("*") if p.is_file()]
+    assert sum(takes) < found.disk_needed < 20 * sum(takes)
 
 
 def test_a_master_moves_its_head_from_the_photographs_pose_on_and_its_border_not_at_all(still_run: Made) -> None:

@@ -55,6 +55,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 _MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it in the original, do not go together
 _TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
+_HEAD_BYTES = 0.9  # a pixel of a photograph whose head moves, at most (LOG)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class SoundFinding:
 class TitleFinding:
     """One title, looked at. frames: as the file promises, or exact when `exact`; size_px: upright; rate: nominal, and
     meaningless where pictures come at uneven times (variable_rate); coded_px: in the film's own pixels, where these are
-    not square."""
+    not square; take_bytes: about what a rendered frame takes on the disk."""
 
     id: str
     video: Path | Uri
@@ -115,6 +116,7 @@ class TitleFinding:
     variable_rate: bool = False
     sounds: tuple[SoundFinding, ...] = ()
     coded_px: tuple[int, int] | None = None
+    take_bytes: int = _TAKE_BYTES
 
 
 @dataclass
@@ -238,7 +240,8 @@ def look(
         variable = media.uneven(line.pts) if line else media.variable_rate(store.local(title.video))
         good = len(found.problems) == before
         heard = attempt(at, ("original",), _heard, title, info, store, listener) if listener and good else None
-        found.titles.append(_title(title, info, line, tuple(dubs), variable, tuple(heard or ())))
+        found.titles.append(_title(title, info, line, tuple(dubs), variable, tuple(heard or ()),
+                                   bool(made and made.settings.motion != "none")))  # fmt: skip
         found.notes += _doubts(title, heard or ())
         for dub in title.dubs if good else ():
             if listener is not None and dub.lines is not None and dub.stems is None:
@@ -515,7 +518,7 @@ def _hms(time_s: Fraction) -> str:
 
 def _title(
     title: Title, info: media.MediaInfo, line: Timeline | None, dubs: tuple[DubFinding, ...],
-    variable: bool, sounds: tuple[SoundFinding, ...],
+    variable: bool, sounds: tuple[SoundFinding, ...], moves: bool,
 ) -> TitleFinding:  # fmt: skip
     video = info.video
     assert video is not None
@@ -525,6 +528,7 @@ def _title(
         title.id, title.video, video.codec, info.upright_size, video.bit_depth, video.rate, frames,
         line is not None, float(duration), video.start_tc, bool(info.audio), dubs, variable, sounds,
         None if video.grid.same else video.grid.coded,
+        round(_HEAD_BYTES * math.prod(info.upright_size)) if moves else _TAKE_BYTES,
     )  # fmt: skip
 
 
@@ -537,7 +541,7 @@ def _disk(found: Findings, store: Store, copies: int) -> None:
             rendered = title.frames if dub.asked_frames is None else sum(b - a for a, b in dub.asked_frames)
             windows = len(film_windows((), title.frames, title.rate)) > 1  # are there while they are joined
             found.disk_needed += (
-                dub.room_bytes * (copies + windows) + pcm * (1 + len(dub.others)) + rendered * _TAKE_BYTES
+                dub.room_bytes * (copies + windows) + pcm * (1 + len(dub.others)) + rendered * title.take_bytes
             )
     found.disk_free = shutil.disk_usage(standing(store.root)).free
     if found.disk_free < found.disk_needed:
