@@ -28,7 +28,7 @@ from dubbing.records import Patch, Track
 
 __all__ = ["Performance", "Performed", "asked_of"]
 
-VERSION = 2  # raise it when the same photograph and sound perform otherwise
+VERSION = 3  # raise it when the same photograph and sound perform otherwise
 _SEEN = 0.01  # of a blink, from which on a lid is drawn
 _ROOM = 0.5  # eye distances around the face, which patches of mouths reach into
 
