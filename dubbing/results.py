@@ -51,7 +51,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
                                "table": None, "master": None, "other_masters": [], "signed": None, "error": None,
                                "notices": [], "sheets": [], "verified": None, "proof": []}  # fmt: skip
     if tasks.master is None:
-        mine = {t.id for t in job.plan(title, failed).found.values()}
+        mine = {t.id for t in job.plan(title, failed).every}
         causes = [o.error for t, o in failed.items() if t in mine]
         return {**summary, "error": causes[0] if causes else "its analysis did not finish"}
     line = job.timeline(title)

@@ -326,8 +326,8 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
             )
         titles.append(costs)
     workers = 1 if engine == "local" else job.config.engine.workers or os.cpu_count() or 1
-    choice = job.manifest.generator
-    return Measured(tuple(titles), choice.name, job.config.sync.expert, engine, workers, machine=fingerprint(), **more)
+    names = "+".join(choice.name for choice in job.manifest.generators)
+    return Measured(tuple(titles), names, job.config.sync.expert, engine, workers, machine=fingerprint(), **more)
 
 
 def fingerprint() -> str:

@@ -293,7 +293,7 @@ def _lends(job: Job, title: Title, shots: Sequence[Shot]) -> bool:
     """Whether mouths of a title's shots are expected to be collected, as far as is known before the analysis."""
     if job.config.quality == "draft" or job.made_of(title) is not None:
         return False
-    return len(shots) > 1 and job.class_wants(job.manifest.generator.name, "donors")
+    return len(shots) > 1 and any(job.class_wants(one.name, "donors") for one in job.manifest.generators)
 
 
 def _settled(job: Job, title: Title, shots: Sequence[Shot], megapixels: float) -> dict[str, Work]:

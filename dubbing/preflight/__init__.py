@@ -159,7 +159,7 @@ def look(
     attempt = _Attempts(found, store, manifest)
     listener = Listener() if listen else None
     sounds = Sounds(store.root)
-    prior = manifest.generator.name == "rewrite"  # the others are driven by sound alone, whatever the title
+    prior = any(one.name == "rewrite" for one in manifest.generators)  # the others are driven by sound alone, whatever the title
     models = attempt(("generator",), (), _generator, manifest, config), attempt(None, (), _expert, config)
     signing, signer = manifest.provenance or config.provenance, look_at_signing(manifest, config, attempt)
     for i, title in enumerate(manifest.titles):

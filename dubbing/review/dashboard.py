@@ -130,7 +130,7 @@ def _generator(library: Library, record: Decision) -> str:
     except (OSError, ValueError, OutputError):
         return "takes that are gone"
     choice = take.choice or {
-        "name": take.generator or library.part(record.title, record.language).manifest.generator.name,
+        "name": take.generator or library.part(record.title, record.language).manifest.generators[-1].name,
         "settings": {},
     }
     return " ".join([choice["name"], *(f"{k}={v}" for k, v in choice.get("settings", {}).items())])
