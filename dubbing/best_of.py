@@ -7,10 +7,10 @@
     leak        PRICE times by how much of itself the most LipLeak, 0.5, is passed
     steadiness  PRICE times by how much of itself the most trembling, 1.5 times the original's, is passed
 
-PRICE is 1.5, the excess of LSE-D from which on a shot asks for review by default, so that a guard passed by all of itself
-weighs as much as lips that are visibly off; each guard costs at most 2 PRICE. A guard that was not measured costs
-nothing. Sync counts only where it was measured of every take, because a number and none cannot be compared. A shot's
-score is the mean of its faces', weighed by how many frames are rendered.
+PRICE is 1.5, the excess of LSE-D from which on a shot asks for review by default, so that a guard passed by all of
+itself weighs as much as lips that are visibly off; each guard costs at most 2 PRICE. A guard that was not measured
+costs nothing. Sync counts only where it was measured of every take, because a number and none cannot be compared. A
+shot's score is the mean of its faces', weighed by how many frames are rendered.
 """
 
 from __future__ import annotations

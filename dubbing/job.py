@@ -2,6 +2,8 @@
 
 A task exists as soon as what its inputs depend on is known: `Job.tasks` is asked again whenever a task of a stage that
 `expands` has ended. It knows no engine; what a stage may ask for is `dubbing.place`.
+
+Over 400 lines: all that a manifest, its settings and reviewers say of tasks.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from dubbing import media
-from dubbing.analysis.asked import Ranges, ShownFilm, asked, parts_of
+from dubbing.analysis.asked import Ranges, ShownFilm, asked, parts_of, within
 from dubbing.analysis.footage import MadeOf, Sounds, made_of
 from dubbing.artifact import Artifact
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.descriptors import Descriptors
 from dubbing.artifacts.people import Cast, People
 from dubbing.artifacts.proof import Proof
-from dubbing.artifacts.selection import Selection
+from dubbing.artifacts.selection import Selection, ShotSelection
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import Decision as Speakers
@@ -71,6 +73,8 @@ class Step:
     """Folder of the `DubSound`."""
     source_sound: Path | None
     """Folder of the `SourceSound`; None where the film has none."""
+    selected: ShotSelection | None = None
+    """How its take was selected, where the manifest has several rendered."""
 
     @property
     def delivered(self) -> bool:
@@ -114,14 +118,21 @@ class Job(ResultCache):
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
         """The resources of a worker of a stage: those configured, else the stage's own, with room for the largest
         picture of all titles."""
-        own = stage.resources
-        own = replace(own, memory_mb=own.memory_mb + round(own.picture_mb * self._beyond_mb))
-        said = next((r for name, r in self.config.engine.stages.items() if name == stage.name), None)
+        own, said = self._own(stage), self._said(stage)
         if stage.Result is Take:
-            return _most([self._of_generator(one, own, said) for one in self.manifest.generators])
+            return _most([self.of_generator(one) for one in self.manifest.generators])
         if said is not None:
             return replace(own, **said.model_dump(exclude_none=True))
         return replace(own, gpus_if_any=GPU_SHARE) if self.profits_from_gpu(stage.Result) else own
+
+    def _own(self, stage: type[Stage[Any, Any]]) -> Resources:
+        """What a stage says, with room for the largest picture of all titles."""
+        own = stage.resources
+        return replace(own, memory_mb=own.memory_mb + round(own.picture_mb * self._beyond_mb))
+
+    def _said(self, stage: type[Stage[Any, Any]]) -> StageResources | None:
+        """What the configuration says of a stage."""
+        return next((r for name, r in self.config.engine.stages.items() if name == stage.name), None)
 
     def holds(self, task: Task) -> Resources | None:
         """What a worker of a task holds, where that depends on the generators that render it; None where it is what the
@@ -129,14 +140,13 @@ class Job(ResultCache):
         names = task.kind.rendered_by(task.inputs)
         if not names or (len(self.manifest.generators) == 1 and not self.decisions):
             return None
-        own = task.kind.resources
-        own = replace(own, memory_mb=own.memory_mb + round(own.picture_mb * self._beyond_mb))
-        said = next((r for name, r in self.config.engine.stages.items() if name == task.stage), None)
-        return _most([self._of_generator(GeneratorChoice(name=n, **s), own, said) for n, s in names])
+        return _most([self.of_generator(GeneratorChoice(name=name, **settings)) for name, settings in names])
 
-    def _of_generator(self, choice: GeneratorChoice, own: Resources, said: StageResources | None) -> Resources:
-        """What a worker that renders by a generator holds: as configured for it, for the stage, else what it declares.
-        own: of the stage; said: as configured for the stage."""
+    def of_generator(self, choice: GeneratorChoice) -> Resources:
+        """What a worker that renders by a generator holds: as configured for it, for the stage, else what it
+        declares. Raises as `generators.create`."""
+        stage = next(s for s in self.pipeline if s.Result is Take)
+        own, said = self._own(stage), self._said(stage)
         share = self.generator_share(choice) if said is None else 0.0
         held = replace(own, gpus_if_any=share) if share else own
         for given in (said, self.config.engine.generators.get(choice.name)):
@@ -245,7 +255,7 @@ class Job(ResultCache):
                 found = self.plan(title, {}).found
                 if any(self.done(t) for (kind, *_), t in found.items() if kind is TurnList):
                     return
-                if not people and (one := found.get((People, None, None))) and self.done(one):
+                if not people and (one := found.get((People, None, None, None))) and self.done(one):
                     people.append(descriptor)
         self.descriptors[title.id] = people[0] if people else self.face_descriptor
         self.named[title.id] = named
@@ -269,8 +279,8 @@ class Job(ResultCache):
         ]  # fmt: skip
 
     def _takes(self, title: Title, dub: Dub, shot: Shot, known: TitleTasks) -> list[tuple[str | None, RenderedBy]]:
-        """The takes that are made of a shot: a name of each of several, and what renders it. What a reviewer chose takes
-        the place of the manifest's one, and stands beside several, which are compared all the same."""
+        """The takes that are made of a shot: a name of each of several, and what renders it. What a reviewer chose
+        takes the place of the manifest's one, and stands beside several, which are compared all the same."""
         chosen, every = self.chosen(title.id, dub.language, shot.id), self.candidates(title, dub, shot, known)
         if every is None:
             return []
@@ -299,25 +309,37 @@ class Job(ResultCache):
         rules = self.manifest.rules
         if not needs_faces(rules):
             return (RenderedBy(rules[0].alternatives[0]),)
+        faces = self.faces(title, dub, shot, known)
+        if faces is None:
+            return None
+        return candidates(rules, self.rule_ranges(title), faces, (shot.start_frame + shot.end_frame) // 2)
+
+    def faces(self, title: Title, dub: Dub, shot: Shot, known: TitleTasks) -> list[Face] | None:
+        """The faces of a shot that may be rendered in a dub, the one that speaks longest first; None before it is
+        known who says what. Raises ManifestError."""
         turns: TurnList | None = self.result(known.get(TurnList, dub.language))
-        found: FaceTracks | None = self.result(known.get(FaceTracks, None, shot.id))
         if turns is None:
             return None
-        said, sizes = turns.by_shot[shot.id], {t.id: t.face_px for t in (found.tracks if found else ())}
-        faces = [Face(f.track, f.character, sizes.get(f.track, 0.0)) for f in said.faces] if said.heard else []
-        asked = self.asked(title, dub)
-        if asked is not None and not within(asked, shot.start_frame, shot.end_frame):
-            faces = []
-        return candidates(rules, self._rule_ranges(title), faces, (shot.start_frame + shot.end_frame) // 2)
+        found: FaceTracks | None = self.result(known.get(FaceTracks, None, shot.id))
+        said, asked = turns.by_shot[shot.id], self.asked(title, dub)
+        if not said.heard or (asked is not None and not within(asked, shot.start_frame, shot.end_frame)):
+            return []
+        sizes = {t.id: t.face_px for t in (found.tracks if found else ())}
+        return [Face(f.track, f.character, sizes.get(f.track, 0.0), sum(b - a for a, b in f.says)) for f in said.faces]
 
-    def _rule_ranges(self, title: Title) -> list[Ranges | None]:
-        """The frames of a title that the condition of each entry of `generator` names. Raises ManifestError."""
+    def rule_ranges(self, title: Title, guess: Sequence[Shot] = ()) -> list[Ranges | None]:
+        """The frames of a title that the condition of each entry of `generator` names. guess: what the shots are taken
+        to be before they are known. Raises ManifestError."""
         if title.id not in self._rules:
             film, alone = self._shown(title), len(self.manifest.titles) == 1
+            known = film.shots is not None
+            film = film if known else replace(film, shots=guess)
             try:
-                found = [ranges_of(rule, n, film, strict=alone) for n, rule in enumerate(self.manifest.rules)]
+                found = [ranges_of(rule, n, film, strict=alone and known) for n, rule in enumerate(self.manifest.rules)]
             except ManifestError as e:
                 raise type(e)(f"{self.manifest.place(*e.at)}: {e}") from e
+            if not known:
+                return found
             self._rules[title.id] = found
         return self._rules[title.id]
 
@@ -422,6 +444,7 @@ class Job(ResultCache):
         known = self.plan(title, failed, dubs=[dub])
         steps: list[Step] = []
         sound, own = known.get(DubSound, dub.language), known.get(SourceSound)
+        compared: Selection | None = self.result(known.get(Selection, dub.language))
         for shot in self._dub_shots(title, dub, known):
             first = next(iter(known.candidates.get((dub.language, shot.id), ())), None)  # until one is selected
             named = {kind: known.get(kind, dub.language, shot.id) for kind in (FaceTracks, Take, Scores)}
@@ -430,7 +453,9 @@ class Job(ResultCache):
             if faces and take and score and sound:
                 decided = self.decisions.get((title.id, dub.language, shot.id), Standing())
                 film = self.film(title) if not steps else steps[0].film
-                steps.append(Step(shot, faces, take, score, decided, film, sound.folder, own.folder if own else None))
+                heard = own.folder if own else None
+                selected = compared.by_shot.get(shot.id) if compared else None
+                steps.append(Step(shot, faces, take, score, decided, film, sound.folder, heard, selected))
         kinds = (Master, Proof, Signed) if steps else ()
         return DubTasks(sound, tuple(steps), *(known.get(kind, dub.language) for kind in kinds))
 

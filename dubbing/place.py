@@ -225,7 +225,7 @@ class JobPlace:
                     raise NotKnown("candidates")
                 take, score = (task for task in pair if task is not None)
                 lost = any(self._lost(t) or (self.job.heals is None and not self.job.done(t)) for t in (take, score))
-                some.append(CandidateTake(by.name, None if lost else take.ref, None if lost else score.ref))
+                some.append(CandidateTake(by.text, None if lost else take.ref, None if lost else score.ref))
             if some:
                 found[shot.id] = tuple(some)
         return found

@@ -24,11 +24,12 @@ BY_FACE = "by_face"  # how a take is named whose faces are rendered by several g
 @dataclass(frozen=True)
 class Face:
     """What conditions ask about. track: its id; character: None where it is not known; face_px: its median height in
-    the shot, pixels."""
+    the shot, pixels; frames: in which it speaks the dub."""
 
     track: str
     character: str | None
     face_px: float
+    frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,24 @@ class RenderedBy:
         return " and ".join(dict.fromkeys(one.name for one in self.every))
 
     @property
+    def text(self) -> str:
+        """The same with their settings: `rewrite jump_cost=0.3`."""
+        texts = (" ".join([one.name, *(f"{k}={v}" for k, v in one.settings.items())]) for one in self.every)
+        return " and ".join(texts)
+
+    @property
     def plain(self) -> dict[str, Any]:
-        """Name and settings, as a take and a decision keep them; `by_face` where there are several generators."""
+        """Name and settings, as a take keeps them; `by_face` where there are several generators."""
         if not self.others:
             return {"name": self.main.name, "settings": self.main.settings}
         faces = {track: {"name": one.name, **one.settings} for track, one in self.others}
         main = {"name": self.main.name, **self.main.settings}
         return {"name": BY_FACE, "settings": {"main": main, "faces": faces}}
+
+    @property
+    def decision(self) -> dict[str, Any]:
+        """The same in one mapping, as a manifest and a decision have it: `{name: rewrite, jump_cost: 0.3}`."""
+        return {"name": self.plain["name"], **self.plain["settings"]}
 
     @classmethod
     def said(cls, generator: Mapping[str, Any]) -> RenderedBy:
@@ -84,8 +96,8 @@ def needs_faces(rules: Sequence[Rule]) -> bool:
 def ranges_of(rule: Rule, number: int, film: ShownFilm, *, strict: bool) -> Ranges | None:
     """The frames [start, end) of a film that the condition of an entry names; None where it names none.
 
-    number: of the entry in the manifest's list; film: with its shots, where shots are named; strict: whether a part that
-    the film does not have is wrong, and not of another title. Raises ManifestError, whose `at` is its place.
+    number: of the entry in the manifest's list; film: with its shots, where shots are named; strict: whether a part
+    that the film does not have is wrong, and not of another title. Raises ManifestError, whose `at` is its place.
     """
     when, found = when_of(rule), list[tuple[int, int]]()
     if when is None or not when.in_time:
@@ -106,8 +118,9 @@ def candidates(
 
     ranges: of each rule the frames [start, end) of the film that its condition names, None where it names none; faces:
     those that may be rendered, the one that speaks longest first; middle_frame: of the shot, which decides whether it
-    lies in a rule's frames. A shot in which nobody is rendered has one take, by the last rule. Of two faces with several
-    generators each, the first ones render one take, the second ones the next; a face with fewer keeps its first.
+    lies in a rule's frames. A shot in which nobody is rendered has one take, by the last rule. Of two faces with
+    several generators each, the first ones render one take, the second ones the next; a face with fewer keeps its
+    first.
     """
     if not faces:
         return (RenderedBy(rules[-1].alternatives[0]),)

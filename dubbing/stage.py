@@ -29,8 +29,8 @@ from dubbing.task import Inputs, Outcome, Task, Windowed
 
 if TYPE_CHECKING:
     from dubbing.analysis.footage import MadeOf
-    from dubbing.config import Config
     from dubbing.artifacts.takes import Scores, Take
+    from dubbing.config import Config
     from dubbing.manifest import Dub, GeneratorChoice, Title
     from dubbing.master_choice import MasterChoice
     from dubbing.provenance import Signing

@@ -314,9 +314,9 @@ class Manifest(Model):
         cls, titles: Sequence[Title], *, generator: str | Mapping[str, Any] | Rule | Sequence[Any] = "rewrite",
         base: Path | str | None = None,
     ) -> Manifest:  # fmt: skip
-        """A manifest of these titles. generator: as a manifest has it: a name, a mapping of a name and its own settings,
-        a list of such with conditions; base: the folder (or URI) to which relative paths are relative; None: the
-        current folder.
+        """A manifest of these titles. generator: as a manifest has it: a name, a mapping of a name and its own
+        settings, a list of such with conditions; base: the folder (or URI) to which relative paths are relative; None:
+        the current folder.
 
         Raises ManifestError: the field, what was found, what is allowed.
         """

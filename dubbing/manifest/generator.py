@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from dubbing import document
 from dubbing.document import Location
@@ -30,7 +39,7 @@ _SIZE = re.compile(r"(>=|<=|>|<)\s*(\d{1,5})|(\d{1,5})\s*-\s*(\d{1,5})", re.ASCI
 
 @dataclass(frozen=True)
 class Size:
-    """Which heights of a face in pixels: more than `over` (or `least` and more), less than `under` (or `most` and less)."""
+    """Which heights of a face, in pixels: from `least` to `most`, more than `over`, less than `under`."""
 
     least: float = 0.0
     most: float = float("inf")
@@ -114,14 +123,9 @@ class GeneratorChoice(document.Model):
         return dict(self.model_extra or {})
 
     @property
-    def plain(self) -> GeneratorChoice:
-        """Name and settings alone."""
-        return GeneratorChoice(name=self.name, **self.settings)
-
-    @property
     def alternatives(self) -> tuple[GeneratorChoice, ...]:
-        """The generators that render a face of it: this one."""
-        return (self.plain,)
+        """The generators that render a face of it: this one, without a condition."""
+        return (GeneratorChoice(name=self.name, **self.settings),)
 
 
 class GeneratorRule(GeneratorChoice):
@@ -151,7 +155,7 @@ def _one(value: Any) -> Any:
 class BestOf(Model):
     """Several generators, each of which renders; the take with the best score is delivered."""
 
-    name: Literal["best_of"] = BEST_OF
+    name: Literal["best_of"] = "best_of"
     of: Annotated[tuple[Annotated[GeneratorChoice, BeforeValidator(_one)], ...], BeforeValidator(listed)] = Field(
         description="The generators; of two with the same score the first."
     )

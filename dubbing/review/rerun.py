@@ -84,8 +84,8 @@ class _Rerun(TakesOf):
             if task.variant is not None and (task.title, task.language, task.shot) in self._keys:
                 names = ", ".join(choice.name for choice in self.manifest.generators)
                 raise InputError(
-                    f"{task.title}/{task.language}/{task.shot} has several takes by its manifest; name the generator that "
-                    f"is to render it again, of {names} or another."
+                    f"{task.title}/{task.language}/{task.shot} has several takes by its manifest; name the generator "
+                    f"that is to render it again, of {names} or another."
                 )
         for title in self.manifest.titles:
             for dub in title.dubs:
@@ -113,7 +113,8 @@ def rerun(
     named = RenderedBy(choice) if isinstance(choice, GeneratorChoice) else choice
     for key in keys:
         library.find(*key)
-    jobs, plain = [], {}
+    jobs: list[tuple[list[ShotKey], _Rerun]] = []
+    plain: dict[ShotKey, dict[str, Any] | None] = {}
     for part in library.parts:
         mine = [key for key in keys if library.part(*key[:2]) is part]
         if mine:
@@ -122,7 +123,8 @@ def rerun(
                 own = RenderedBy(part.manifest.generators[0])
             for one in own.every if own is not None else part.manifest.generators:
                 library.choice({"name": one.name, **one.settings})
-            plain |= dict.fromkeys(mine, own and {"name": own.plain["name"], **own.plain["settings"]})
+            said = own.decision if own is not None else None
+            plain |= dict.fromkeys(mine, said)
             job = _Rerun(library, part, mine, own)
             job.refuse_left()
             jobs.append((mine, job))

@@ -77,7 +77,7 @@ def _selected(
     lost = [name for n, name in enumerate(names) if n not in weighed]
     rendered = any(seen)
     said = "; ".join(best_of.told(names[n], weighed[n]) for n in sorted(weighed, key=lambda n: (n != chosen, n)))
-    why = f"{names[chosen]} of {', '.join(names)}: {said if rendered else 'nothing is rendered'}"
+    why = f"{names[chosen]} of {len(names)}: {said if rendered else 'nothing is rendered'}"
     doubts = [f"{name} failed, and was not compared" for name in lost]
     if rendered and not compared:
         doubts.append(f"the takes could not be compared, and {names[chosen]} is the first of them")
