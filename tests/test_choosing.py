@@ -37,9 +37,8 @@ def of(generator: Any) -> Manifest:
 
 
 def test_a_list_is_read_in_order_and_survives_its_own_json() -> None:
-    written = [
-        {"name": "musetalk", "size": 256, "when": {"face_px": ">400"}}, {**BOTH, "when": {"shots": [2, "5-7"]}}, "wav2lip",
-    ]  # fmt: skip
+    close, some = {"face_px": ">400"}, {"shots": [2, "5-7"]}
+    written = [{"name": "musetalk", "size": 256, "when": close}, {**BOTH, "when": some}, "wav2lip"]
     job = of(written)
     assert [[one.name for one in rule.alternatives] for rule in job.rules] == [
         ["musetalk"],
