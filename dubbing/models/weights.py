@@ -83,8 +83,9 @@ def fit(network: M, state: Mapping[str, Tensor], name: str) -> M:
     """Load `state` into `network`, every tensor of both, and return it.
 
     name: what to call the weights in a message. A missing `num_batches_tracked` is no mismatch (torch
-    before 0.4.1 wrote none, and inference needs none). Raises ModelError naming the first key of the
-    network that does not fit, with both shapes; or the keys that one side lacks.
+    before 0.4.1 wrote none, and inference needs none). A network on torch's `meta` takes the tensors themselves.
+    Raises ModelError naming the first key of the network that does not fit, with both shapes; or the keys that one
+    side lacks.
     """
     import torch
 
@@ -108,7 +109,8 @@ def fit(network: M, state: Mapping[str, Tensor], name: str) -> M:
     for key in own:
         if key in state and state[key].is_floating_point() and not bool(torch.isfinite(state[key]).all()):
             raise ModelError(f"{name} cannot be used: {key!r} holds values that are not finite.")
-    network.load_state_dict({k: state.get(k, v) for k, v in own.items()}, strict=True)
+    bare = any(v.is_meta for v in own.values())
+    network.load_state_dict({k: state.get(k, v) for k, v in own.items()}, strict=True, assign=bare)
     return network
 
 
