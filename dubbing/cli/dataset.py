@@ -70,8 +70,13 @@ clip can be used.""",
 @click.option("--title", "titles", multiple=True, metavar="ID", help="Of a finished run only this title, repeatable.")
 @click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True, metavar="PX",
               help="Side of the square face pictures.")  # fmt: skip
-@click.option("--crop", type=click.Choice(["wav2lip", "musetalk"]), default="wav2lip", show_default=True,
-              help="Whose boxes around faces: what is to learn from the data must see faces as it will later.")
+@click.option(
+    "--crop",
+    type=click.Choice(["wav2lip", "musetalk"]),
+    default="wav2lip",
+    show_default=True,
+    help="Whose boxes around faces: what is to learn from the data must see faces as it will later.",
+)
 @click.option("--val", type=Finite(0, 1), default=0.05, show_default=True, metavar="PART",
               help="Part of the speakers, 0 to 1, by which training knows when to stop.")  # fmt: skip
 @click.option("--test", type=Finite(0, 1), default=0.05, show_default=True, metavar="PART",
@@ -110,7 +115,16 @@ def prepare(
     from dubbing.dataset.prepare import Settings
     from dubbing.dataset.prepare import prepare as do
 
-    settings = Settings(size, min_face, shortest, longest, max_offset, Splits(val, test), shard_clips, None if crop == "wav2lip" else crop)
+    settings = Settings(
+        size,
+        min_face,
+        shortest,
+        longest,
+        max_offset,
+        Splits(val, test),
+        shard_clips,
+        None if crop == "wav2lip" else crop,
+    )
     config = Config(engine=Engine(workers=workers))
     with _shown(sys.stderr) as watch:
         made = do(source, out, settings, layout=layout, titles=titles, engine=engine, config=config, on_event=watch,

@@ -56,7 +56,8 @@ docs/train.md says what each model learns from and how its result is used.""",
 )
 @click.option(
     "--title", metavar="OUT/TITLE",
-    help="Learn from one finished title's own dialogue; the result stays in that title's folder. Needs --from, but for musetalk.",
+    help="Learn from one finished title's own dialogue; the result stays in that title's folder. Needs --from, but "
+    "for musetalk.",
 )  # fmt: skip
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU where there is one.")
 @click.option("--settings", "ask", is_flag=True, help="List the model's settings with defaults; train nothing.")

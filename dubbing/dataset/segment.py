@@ -76,8 +76,8 @@ class _NoHands:
 
 
 class Segment:
-    """Give it the pictures of a stretch in order, each once; then `finish`. side: of the face pictures, in pixels; crop:
-    see `faces.face_boxes`."""
+    """Give it the pictures of a stretch in order, each once; then `finish`. side: of the face pictures, in pixels;
+    crop: see `faces.face_boxes`."""
 
     def __init__(
         self, detector: Detector, meshes: Meshes, size: tuple[int, int], side: int, crop: str | None = None

@@ -94,7 +94,7 @@ def _lines(file: Path, least: int) -> list[list[str]]:
         words = line.split()
         if words and len(words) < least:
             raise InputError(
-                f"{str(file)!r}, line {number}: a line is a sound and a picture, for example `00001/00002 00003/00004`; "
+                f"{str(file)!r}, line {number}: a line is a sound and a picture, for example `0001/02 0003/04`; "
                 f"found {line[:40]!r}."
             )
         if words:

@@ -64,8 +64,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Report:
-    """pairs: each; lse_d, lse_c, csim: means over the pairs that have them; fid: of all pictures, fid_pictures: how many
-    of each side; by: what measured each; absent: why a number is not there, by name."""
+    """pairs: each; lse_d, lse_c, csim: means over the pairs that have them; fid: of all pictures, fid_pictures: how
+    many of each side; by: what measured each; absent: why a number is not there, by name."""
 
     protocol: str
     driven: str
@@ -178,7 +178,7 @@ def _measured(
     done, reasons = takes.finished(dubbed, _LANGUAGE)
     if not done:
         raise StageError(f"{pair.name}: nothing was dubbed ({', '.join(sorted(set(reasons))) or 'no shot'}).")
-    score = max(done, key=lambda take: take.track.face_px).score
+    score = max(done, key=lambda take: take.track.height_px).score
     found = [_looked(dubbed, take, named, crop) for take in done]
     cosines = [c for _, _, some in found for c in some]
     features = tuple(np.concatenate([one[n] for one in found]).astype(np.float32) for n in (0, 1))

@@ -55,7 +55,8 @@ def chosen(generator: str, adapter: str) -> Path | None:
         )
     if not path.is_file():
         raise ModelError(
-            f"generator {generator}: there is no adapter {adapter!r}; `dub train {generator} --title OUT/TITLE` makes one."
+            f"generator {generator}: there is no adapter {adapter!r}; `dub train {generator} --title OUT/TITLE` makes "
+            "one."
         )
     return path
 

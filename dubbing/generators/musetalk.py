@@ -18,12 +18,13 @@ from pydantic import Field, field_validator
 
 from dubbing import models
 from dubbing.errors import ManifestError, ModelError
-from dubbing.generators import needs, square
+from dubbing.generators import adapters, needs, square
 from dubbing.generators.paste import Place, edges, smooth
 from dubbing.generators.square import Hearing
 from dubbing.networks import whisper_states
 from dubbing.networks.musetalk import box as boxes
 from dubbing.networks.musetalk import masks
+from dubbing.store import content_key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,10 @@ class MuseTalkSettings(square.DrawnSettings):
         None, description="what of the face goes back; null: jaw for 1.5, raw for 1.0, as published"
     )
     batch: int = Field(8, ge=1, le=64, description="frames drawn at once")
+    adapter: str = Field(
+        adapters.AUTO, description="what `dub train musetalk` learnt: auto, this title's own where there is one; off; "
+        "or a file (absolute, or from ~)"
+    )  # fmt: skip
     half: bool | None = Field(None, description="float16 on a GPU; null: yes; a processor draws in float32")
 
     @field_validator("version", mode="before")
@@ -104,7 +109,13 @@ class MuseTalk(square.Square):
         return found
 
     def _told(self) -> dict[str, Any]:
-        return {**super()._told(), "version": self.release}
+        told = {**super()._told(), "version": self.release}
+        del told[adapters.KEY]
+        learnt = adapters.chosen(self.name, self.settings.adapter)
+        return told if learnt is None else {**told, adapters.KEY: content_key(learnt)}
+
+    def _must_look(self) -> bool:
+        return adapters.chosen(self.name, self.settings.adapter) is not None or super()._must_look()
 
     # -- networks ----------------------------------------------------------------------------
 
@@ -136,6 +147,9 @@ class MuseTalk(square.Square):
         ):
             name = getattr(self.settings, setting)
             state = named(models.load_state(self.paths[setting]))
+            learnt = adapters.chosen(self.name, self.settings.adapter)
+            if setting == "model" and learnt is not None:
+                state = adapters.with_adapter(state, learnt, self.contents["model"])
             try:
                 net: Any = build(state)
             except (ValueError, RuntimeError) as e:

@@ -41,7 +41,7 @@ class Pairs(nn.Module):
 
     def named(self) -> dict[str, Tensor]:
         """Copies of both matrices of every pair, on the CPU: NAME.down and NAME.up."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for name, down, up in zip(self.names, self.down, self.up, strict=True):
             found |= {name + DOWN: down.detach().cpu().clone(), name + UP: up.detach().cpu().clone()}
         return found

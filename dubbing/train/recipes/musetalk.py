@@ -99,7 +99,8 @@ class MuseTalk(Recipe):
 
     @staticmethod
     def _drawn_by(settings: MuseTalkSettings) -> generator.MuseTalk:
-        """The generator that will use what is learnt, as it is without. Raises ManifestError, ModelError, PluginError."""
+        """The generator that will use what is learnt, as it is without. Raises ManifestError, ModelError,
+        PluginError."""
         said = {"model": settings.model, "vae": settings.vae, "hearing": settings.hearing, "size": settings.size}
         made = generators.create("musetalk", {**said, adapters.KEY: adapters.OFF}, device="cpu")
         assert isinstance(made, generator.MuseTalk)
@@ -115,8 +116,8 @@ class MuseTalk(Recipe):
         crop = getattr(data, "metadata", {}).get("crop")
         if crop != MUSETALK:
             raise InputError(
-                f"musetalk learns from faces that are cut as it sees them, and these data are cut {crop or 'otherwise'}; "
-                f"`dub dataset prepare OUT --title TITLE --crop {MUSETALK} --size 256 --out DIR` makes such."
+                f"musetalk learns from faces that are cut as it sees them, and these data are cut {crop or 'otherwise'}"
+                f"; `dub dataset prepare OUT --title TITLE --crop {MUSETALK} --size 256 --out DIR` makes such."
             )
 
     def usable(self, sample: SampleLike, settings: MuseTalkSettings) -> bool:
