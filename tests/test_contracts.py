@@ -111,6 +111,17 @@ class TestSadTalker(OfNetwork):
         return tiny.sadtalker()
 
 
+class TestMuseTalk(GeneratorContract):
+    name, change, frames = "musetalk", {"mask": "raw"}, 28
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def settings(cls, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+        pytest.importorskip("diffusers", reason="the extra `musetalk` brings it")
+        torch.manual_seed(1)
+        return {**tiny.musetalk_files(tmp_path_factory.mktemp("weights")), "size": 64}
+
+
 class TestLips(ExpertContract):
     name = "lips"
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from dubbing.networks.musetalk import run
 
-__all__ = ["MuseTalk", "MuseTalkSettings"]
+__all__ = ["MuseTalk", "MuseTalkSettings", "mesh_matte"]
 
 Release = Literal["1.5", "1.0"]
 _NAMED: dict[str, Release] = {"musetalk_v15_unet": "1.5", "musetalk_v10_unet": "1.0"}
@@ -179,15 +179,7 @@ class MuseTalk(square.Square):
         return smooth(boxes.boxes_of_mesh(mesh_NP3, self.settings.shift, room), reach)
 
     def matte(self, mesh_P2: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
-        left, top, right, bottom = (round(float(v)) for v in box_4)
-        about, _ = masks.square_about((left, top, right, bottom))
-        mode = self.settings.mask or _MASK[self.release]
-        mask = masks.soft(masks.mask_of(masks.parted(mesh_P2, about), mode), (left, top, right, bottom), about)
-        side = len(mask)
-        rows, columns = place.y - about[1] + np.arange(place.height), place.x - about[0] + np.arange(place.width)
-        inside = ((rows >= 0) & (rows < side))[:, None] & ((columns >= 0) & (columns < side))[None]
-        cut = mask[np.clip(rows, 0, side - 1)][:, np.clip(columns, 0, side - 1)]
-        return np.asarray(np.where(inside, cut, 0).astype(np.float32) / 255 * edges(box_4, place))
+        return mesh_matte(mesh_P2, box_4, place, self.settings.mask or _MASK[self.release])
 
     def _hearing(self, wave: np.ndarray, times: Sequence[Fraction]) -> Hearing:
         heard = self.net.hear(wave)
@@ -197,3 +189,16 @@ class MuseTalk(square.Square):
     def _drawn(self, sound: Tensor, squares_NCHW: Tensor, from_row: int) -> Tensor:
         made: Tensor = self.net(sound, squares_NCHW)
         return made
+
+
+def mesh_matte(mesh_P2: np.ndarray, box_4: np.ndarray, place: Place, mode: masks.Mode) -> np.ndarray:
+    """The published mask of a face that its mesh parts, as it lies in a patch, float32 (H, W) 0..1: nothing above the
+    box's middle. mesh_P2: (478, 2) pixels of the picture."""
+    left, top, right, bottom = (round(float(v)) for v in box_4)
+    about, _ = masks.square_about((left, top, right, bottom))
+    mask = masks.soft(masks.mask_of(masks.parted(mesh_P2, about), mode), (left, top, right, bottom), about)
+    side = len(mask)
+    rows, columns = place.y - about[1] + np.arange(place.height), place.x - about[0] + np.arange(place.width)
+    inside = ((rows >= 0) & (rows < side))[:, None] & ((columns >= 0) & (columns < side))[None]
+    cut = mask[np.clip(rows, 0, side - 1)][:, np.clip(columns, 0, side - 1)]
+    return np.asarray(np.where(inside, cut, 0).astype(np.float32) / 255 * edges(box_4, place))
