@@ -36,6 +36,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "spt_wav2lip": "dubbing.generators.wav2lip:SptWav2Lip",
         "lipgan": "dubbing.generators.lipgan:LipGAN",
         "speech_gan": "dubbing.generators.speech_gan:SpeechGAN",
+        "musetalk": "dubbing.generators.musetalk:MuseTalk",
         "sadtalker": "dubbing.generators.sadtalker.generator:SadTalkerGenerator",
     },
     EXPERTS: {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import torch
 
 from dubbing.networks.sadtalker.generator import GeneratorShape
@@ -9,7 +12,10 @@ from dubbing.networks.sadtalker.keypoints import DetectorShape
 from dubbing.networks.sadtalker.motion import MotionShape
 from dubbing.networks.sadtalker.run import SadTalkerNet, Shape
 
-__all__ = ["SADTALKER", "sadtalker"]
+if TYPE_CHECKING:
+    from dubbing.networks.musetalk.run import MuseTalkNet
+
+__all__ = ["SADTALKER", "musetalk", "musetalk_files", "sadtalker"]
 
 SADTALKER = Shape(
     DetectorShape(first=4, most=8, blocks=2, depth=2),
@@ -27,3 +33,31 @@ def sadtalker(coefficients: int = 73) -> SadTalkerNet:
     net = SadTalkerNet(shape)
     net.mean_face.copy_(torch.tensor(_FACE))
     return net.eval()
+
+
+def musetalk() -> MuseTalkNet:
+    """An untrained MuseTalk, which hears two states of 64 numbers."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from whisper.model import AudioEncoder
+
+    from dubbing.networks.musetalk.run import MuseTalkNet
+
+    unet = UNet2DConditionModel(
+        in_channels=8, out_channels=4, block_out_channels=(32, 32), layers_per_block=1, cross_attention_dim=64,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        attention_head_dim=8,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=8,
+    )  # fmt: skip
+    return MuseTalkNet(unet, vae, AudioEncoder(80, 1500, 64, 1, 1)).eval()
+
+
+def musetalk_files(folder: Path) -> dict[str, str]:
+    """Its three files, by the settings that name them."""
+    net = musetalk()
+    parts = {"model": net.unet, "vae": net.vae, "hearing": net.hearing}
+    for name, part in parts.items():
+        torch.save(part.state_dict(), folder / f"{name}.pth")
+    return {name: str(folder / f"{name}.pth") for name in parts}
