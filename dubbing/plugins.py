@@ -37,6 +37,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "lipgan": "dubbing.generators.lipgan:LipGAN",
         "speech_gan": "dubbing.generators.speech_gan:SpeechGAN",
         "sadtalker": "dubbing.generators.sadtalker.generator:SadTalkerGenerator",
+        "latentsync": "dubbing.generators.latentsync.generator:LatentSyncGenerator",
     },
     EXPERTS: {
         "lips": "dubbing.experts.lips:Lips",

@@ -111,6 +111,16 @@ class TestSadTalker(OfNetwork):
         return tiny.sadtalker()
 
 
+class TestLatentSync(GeneratorContract):
+    name, frames, held_frames = "latentsync", 48, 30
+    change: Mapping[str, Any] = {"seed": 3}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def settings(cls, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+        return {**tiny.latentsync(tmp_path_factory.mktemp("weights")), "steps": 1, "guidance": 1.0}
+
+
 class TestLips(ExpertContract):
     name = "lips"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from dubbing.networks.sadtalker.generator import GeneratorShape
@@ -9,7 +11,7 @@ from dubbing.networks.sadtalker.keypoints import DetectorShape
 from dubbing.networks.sadtalker.motion import MotionShape
 from dubbing.networks.sadtalker.run import SadTalkerNet, Shape
 
-__all__ = ["SADTALKER", "sadtalker"]
+__all__ = ["SADTALKER", "latentsync", "sadtalker", "vae", "whisper"]
 
 SADTALKER = Shape(
     DetectorShape(first=4, most=8, blocks=2, depth=2),
@@ -27,3 +29,31 @@ def sadtalker(coefficients: int = 73) -> SadTalkerNet:
     net = SadTalkerNet(shape)
     net.mean_face.copy_(torch.tensor(_FACE))
     return net.eval()
+
+
+def latentsync(folder: Path) -> dict[str, str | int]:
+    """Untrained networks of LatentSync in files of `folder`, and settings that name them."""
+    from dubbing.networks.latentsync.unet import UNet3D, UNetShape
+
+    torch.manual_seed(5)
+    nets = {"model": UNet3D(UNetShape((32, 32, 32, 32), audio=64)), "vae": vae(), "hearing": whisper()}
+    for name, net in nets.items():
+        torch.save({"state_dict": net.state_dict()}, folder / f"{name}.pt")
+    return {**{name: str(folder / f"{name}.pt") for name in nets}, "size": 64}
+
+
+def vae() -> torch.nn.Module:
+    """An untrained autoencoder between pictures and latents."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8,) * 4, layers_per_block=1, norm_num_groups=8,
+    )  # fmt: skip
+
+
+def whisper() -> torch.nn.Module:
+    """An untrained encoder of whisper: two states of 64 numbers."""
+    from whisper.model import AudioEncoder
+
+    return AudioEncoder(80, 1500, 64, 1, 1)

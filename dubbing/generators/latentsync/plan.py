@@ -1,0 +1,96 @@
+"""Where LatentSync's faces lie in a track's pictures, and how they are laid back at the picture's own resolution.
+
+Published, three points of a detector bring a face to the template; here they are means of the mesh's, over the upper
+edges of the brows and about the nose, smoothed over time. Back goes what lies in the network's own hole and in the
+lower face of the mesh both.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from dubbing import media
+from dubbing.generators import Rendered, RenderRequest
+from dubbing.generators.paste import enlarged, lay, matte
+from dubbing.generators.square import CropPlan, Part, part_of, steady_boxes
+from dubbing.networks.latentsync import alignment, mask
+from dubbing.smoothstep import smoothstep
+
+__all__ = ["FacePlan", "hole", "three_points"]
+
+_LEFT = (70, 63, 105, 66, 107)  # upper edges of the brows, as the picture shows them
+_RIGHT = (300, 293, 334, 296, 336)
+_NOSE = (5, 4, 64, 294)  # its ridge, its tip, and both wings
+_SOFT = 0.04  # of the network's square: how softly its hole begins
+
+
+def three_points(mesh_P2: np.ndarray) -> np.ndarray:
+    """Left brow, right brow and nose, float64 (3, 2). mesh_P2: (478, 2)."""
+    mesh = np.asarray(mesh_P2, np.float64)
+    return np.stack([mesh[list(of)].mean(0) for of in (_LEFT, _RIGHT, _NOSE)])
+
+
+@cache
+def hole(side: int) -> np.ndarray:
+    """How much of each of the network's pixels may go back, float32 (side, side) 0..1: 0 outside its hole and at its
+    edge, 1 inside."""
+    inside = (mask.kept(side) < 0.5).astype(np.uint8)
+    deep = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return smoothstep((deep - 1) / (_SOFT * side)).astype(np.float32)
+
+
+class FacePlan(CropPlan):
+    """Everything about a track that needs no network. side: pixels of the network's square.
+
+    matrices_N23 take whole pixels of the picture to the template's canvas, moves_N23 to the square.
+    """
+
+    def __init__(self, work: RenderRequest, ramp_frames: int, side: int) -> None:
+        super().__init__(work, ramp_frames, steady_boxes)
+        self.side = side
+        follow = alignment.Matrices(side)
+        self.matrices_N23 = np.stack([follow.of(three_points(mesh)) for mesh in self.mesh_NP2])
+        self.moves_N23 = np.stack([alignment.to_square(one, side) for one in self.matrices_N23])
+        corners = np.array([[x, y] for y in (-0.5, side - 0.5) for x in (-0.5, side - 0.5)])
+        back = [cv2.invertAffineTransform(one) for one in self.moves_N23]
+        found = np.stack([corners @ one[:, :2].T + one[:, 2] for one in back])
+        self._bounds_N4 = np.concatenate([found.min(1), found.max(1) + 1], 1)
+
+    def part(self, picture: media.Picture) -> Part:
+        n = picture.frame - self._first
+        width, height = self._picture_wh
+        # no more of the picture than there is, and at least a pixel of it
+        low = np.minimum(np.maximum(self._bounds_N4[n, :2], 0), (width - 1, height - 1))
+        high = np.maximum(np.minimum(self._bounds_N4[n, 2:], (width, height)), low + 1)
+        box = np.concatenate([low, high])
+        return part_of(picture, n, self.places[n], box, self._picture_wh, self._overlays)
+
+    def seen(self, part: Part) -> np.ndarray:
+        """The face as the network sees it, uint8 (side, side, 3), BGR; grey where the picture ends."""
+        matrix = self.matrices_N23[part.number].copy()
+        matrix[:, 2] += matrix[:, :2] @ part.corner
+        picture = part.bgr_HWC
+        whole = int(1 / np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+        height, width = (n // max(whole, 1) for n in picture.shape[:2])
+        if whole > 1 and height and width:  # bilinear would skip pixels
+            picture = cv2.resize(
+                picture[: height * whole, : width * whole], (width, height), interpolation=cv2.INTER_AREA
+            )
+            matrix[:, 2] += matrix[:, :2] @ np.full(2, (whole - 1) / 2)
+            matrix[:, :2] *= whole
+        return alignment.squeezed(alignment.aligned(picture, matrix, self.side), self.side)
+
+    def laid(self, part: Part, seen: np.ndarray, drawn: np.ndarray) -> Rendered:
+        """The patch of a frame. seen, drawn: its face as it is and as it was drawn, BGR 0..255."""
+        n, transfer = part.number, part.transfer
+        place, move, mesh = self.places[n], self.moves_N23[n], self.mesh_NP2[n]
+        alpha = matte(mesh, self.boxes_N4[n], place) * np.clip(enlarged(hole(self.side), move, place), 0, 1)
+        source = media.fractions(part.kept_HWC)
+        if source.dtype == np.float32:
+            seen, drawn = media.undisplayed(seen, transfer), media.undisplayed(drawn, transfer)
+        bgr = lay(source, seen, drawn, move, place, alpha, mesh)
+        alpha = np.rint(alpha * (255 * self.fade_N[n])).astype(np.uint8)
+        return Rendered(media.patch_of(self._first + n, place.x, place.y, bgr, alpha, transfer), float("nan"))
