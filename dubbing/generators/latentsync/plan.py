@@ -19,18 +19,9 @@ from dubbing.generators.square import CropPlan, Part, part_of, steady_boxes
 from dubbing.networks.latentsync import alignment, mask
 from dubbing.smoothstep import smoothstep
 
-__all__ = ["FacePlan", "hole", "three_points"]
+__all__ = ["FacePlan", "hole"]
 
-_LEFT = (70, 63, 105, 66, 107)  # upper edges of the brows, as the picture shows them
-_RIGHT = (300, 293, 334, 296, 336)
-_NOSE = (5, 4, 64, 294)  # its ridge, its tip, and both wings
 _SOFT = 0.04  # of the network's square: how softly its hole begins
-
-
-def three_points(mesh_P2: np.ndarray) -> np.ndarray:
-    """Left brow, right brow and nose, float64 (3, 2). mesh_P2: (478, 2)."""
-    mesh = np.asarray(mesh_P2, np.float64)
-    return np.stack([mesh[list(of)].mean(0) for of in (_LEFT, _RIGHT, _NOSE)])
 
 
 @cache
@@ -52,7 +43,7 @@ class FacePlan(CropPlan):
         super().__init__(work, ramp_frames, steady_boxes)
         self.side = side
         follow = alignment.Matrices(side)
-        self.matrices_N23 = np.stack([follow.of(three_points(mesh)) for mesh in self.mesh_NP2])
+        self.matrices_N23 = np.stack([follow.of(alignment.mesh_points(mesh)) for mesh in self.mesh_NP2])
         self.moves_N23 = np.stack([alignment.to_square(one, side) for one in self.matrices_N23])
         corners = np.array([[x, y] for y in (-0.5, side - 0.5) for x in (-0.5, side - 0.5)])
         back = [cv2.invertAffineTransform(one) for one in self.moves_N23]
@@ -72,16 +63,7 @@ class FacePlan(CropPlan):
         """The face as the network sees it, uint8 (side, side, 3), BGR; grey where the picture ends."""
         matrix = self.matrices_N23[part.number].copy()
         matrix[:, 2] += matrix[:, :2] @ part.corner
-        picture = part.bgr_HWC
-        whole = int(1 / np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-        height, width = (n // max(whole, 1) for n in picture.shape[:2])
-        if whole > 1 and height and width:  # bilinear would skip pixels
-            picture = cv2.resize(
-                picture[: height * whole, : width * whole], (width, height), interpolation=cv2.INTER_AREA
-            )
-            matrix[:, 2] += matrix[:, :2] @ np.full(2, (whole - 1) / 2)
-            matrix[:, :2] *= whole
-        return alignment.squeezed(alignment.aligned(picture, matrix, self.side), self.side)
+        return alignment.square_of(part.bgr_HWC, matrix, self.side)
 
     def laid(self, part: Part, seen: np.ndarray, drawn: np.ndarray) -> Rendered:
         """The patch of a frame. seen, drawn: its face as it is and as it was drawn, BGR 0..255."""

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-__all__ = ["Matrices", "aligned", "canvas_wh", "centres", "restored", "similarity", "squeezed", "template", "to_square"]
+__all__ = ["Matrices", "aligned", "canvas_wh", "centres", "mesh_points", "restored", "similarity", "square_of", "squeezed",
+           "template", "to_square"]  # fmt: skip
 
 _TEMPLATE = ((17.0, 20.0), (58.0, 20.0), (37.5, 40.0))  # left brow, right brow, nose
 _CANVAS = (75, 100)
 _SCALE = 2.8 / 256
 _KEEP = 0.2  # of the bias before
 _OUTSIDE = 127
+_MESH = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336), (5, 4, 64, 294))
 _106 = ((43, 48, 49, 51, 50), (101, 102, 103, 104, 105), (74, 77, 83, 86))
 
 
@@ -34,6 +36,13 @@ def canvas_wh(side: int) -> tuple[int, int]:
 def centres(landmarks_L2: np.ndarray) -> np.ndarray:
     """The three points of InsightFace's 106, whole numbers, float64 (3, 2)."""
     return np.stack([np.rint(np.asarray(landmarks_L2, np.float64)[list(of)].mean(0)) for of in _106])
+
+
+def mesh_points(mesh_P2: np.ndarray) -> np.ndarray:
+    """What stands for them in our own mesh (478, 2): means over the upper edges of the brows, and of the nose's ridge,
+    tip and wings, float64 (3, 2)."""
+    mesh = np.asarray(mesh_P2, np.float64)
+    return np.stack([mesh[list(of), :2].mean(0) for of in _MESH])
 
 
 def _normal(points_32: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -89,6 +98,20 @@ def aligned(picture_HWC: np.ndarray, matrix_23: np.ndarray, side: int) -> np.nda
 def squeezed(canvas_HWC: np.ndarray, side: int) -> np.ndarray:
     """The canvas as the network's square, uint8 (side, side, 3)."""
     return cv2.resize(canvas_HWC, (side, side), interpolation=cv2.INTER_LANCZOS4)
+
+
+def square_of(picture_HWC: np.ndarray, matrix_23: np.ndarray, side: int) -> np.ndarray:
+    """A face as the network sees it, uint8 (side, side, 3). One of many pixels is made smaller by whole numbers first:
+    bilinear would skip some."""
+    matrix = np.array(matrix_23, np.float64)
+    whole = int(1 / np.sqrt(max(abs(np.linalg.det(matrix[:, :2])), 1e-12)))
+    height, width = (n // max(whole, 1) for n in picture_HWC.shape[:2])
+    if whole > 1 and height and width:
+        held = picture_HWC[: height * whole, : width * whole]
+        picture_HWC = cv2.resize(held, (width, height), interpolation=cv2.INTER_AREA)
+        matrix[:, 2] += matrix[:, :2] @ np.full(2, (whole - 1) / 2)
+        matrix[:, :2] *= whole
+    return squeezed(aligned(picture_HWC, matrix, side), side)
 
 
 def _warped(picture: np.ndarray, matrix_23: np.ndarray, size_wh: Sequence[int], outside: float) -> np.ndarray:
