@@ -18,6 +18,7 @@ from dubbing.experts.syncnet import SyncNetNet
 from dubbing.experts.wav2lip_color import Wav2LipColorNet
 from dubbing.generators import Generator, Rendered, RenderRequest
 from dubbing.generators.rewrite import crops
+from dubbing.networks.latentsync.syncnet import StableSyncNet
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet
 from dubbing.networks.spt import SptWav2LipNet
@@ -118,7 +119,7 @@ class TestLatentSync(GeneratorContract):
     @pytest.fixture(scope="class")
     @classmethod
     def settings(cls, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-        return {**tiny.latentsync(tmp_path_factory.mktemp("weights")), "steps": 1, "guidance": 1.0}
+        return {**tiny.latentsync_files(tmp_path_factory.mktemp("weights")), "steps": 1, "guidance": 1.0}
 
 
 class TestLips(ExpertContract):
@@ -162,6 +163,14 @@ class TestWav2LipColor(Published):
     @classmethod
     def net(cls) -> torch.nn.Module:
         return Wav2LipColorNet()
+
+
+class TestStableSyncNet(Published):
+    name = "stable_syncnet"
+
+    @classmethod
+    def net(cls) -> torch.nn.Module:
+        return StableSyncNet(((32,) * 6 + (64,), (32,) * 7 + (64,)))
 
 
 class TestFollowing(MetricContract):

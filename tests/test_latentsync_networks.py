@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from whisper.model import AudioEncoder
 
 from dubbing import models
 from dubbing.errors import ModelError
@@ -111,7 +112,8 @@ def test_faces_are_drawn_as_published(gold, formula, keys, net):
     state = {
         k: torch.from_numpy(np.asarray(formula.tensor(k, tuple(s)))) for k, s in keys("latentsync", "vae_tiny").items()
     }
-    drawer = run.LatentSync(net, models.fit(autoencoder.network_of(state), state, "vae"))
+    vae = models.fit(autoencoder.network_of(state), state, "vae")
+    drawer = run.LatentSync(run.LatentSyncNet(net, vae, AudioEncoder(80, 1500, 384, 6, 1)))
     rows = np.clip(2 * np.arange(6)[:, None] - 4 + np.arange(10), 0, 7)
     audio = gold["loop_feature"][rows].reshape(6, 50, 384)
     faces = gold["loop_faces_uint8"][[0, 1, 2, 3, 3, 2]]

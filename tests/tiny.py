@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,7 +12,10 @@ from dubbing.networks.sadtalker.keypoints import DetectorShape
 from dubbing.networks.sadtalker.motion import MotionShape
 from dubbing.networks.sadtalker.run import SadTalkerNet, Shape
 
-__all__ = ["SADTALKER", "latentsync", "sadtalker", "vae", "whisper"]
+if TYPE_CHECKING:
+    from dubbing.networks.musetalk.run import MuseTalkNet
+
+__all__ = ["SADTALKER", "latentsync_files", "musetalk", "musetalk_files", "sadtalker"]
 
 SADTALKER = Shape(
     DetectorShape(first=4, most=8, blocks=2, depth=2),
@@ -31,29 +35,51 @@ def sadtalker(coefficients: int = 73) -> SadTalkerNet:
     return net.eval()
 
 
-def latentsync(folder: Path) -> dict[str, str | int]:
-    """Untrained networks of LatentSync in files of `folder`, and settings that name them."""
+def musetalk() -> MuseTalkNet:
+    """An untrained MuseTalk, which hears two states of 64 numbers."""
+    from diffusers import UNet2DConditionModel
+
+    from dubbing.networks.musetalk.run import MuseTalkNet
+
+    unet = UNet2DConditionModel(
+        in_channels=8, out_channels=4, block_out_channels=(32, 32), layers_per_block=1, cross_attention_dim=64,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        attention_head_dim=8,
+    )  # fmt: skip
+    return MuseTalkNet(unet, _vae(), _whisper()).eval()
+
+
+def musetalk_files(folder: Path) -> dict[str, str]:
+    """Its three files, by the settings that name them."""
+    net = musetalk()
+    return _files(folder, {"model": net.unet, "vae": net.vae, "hearing": net.hearing})
+
+
+def latentsync_files(folder: Path) -> dict[str, str | int]:
+    """An untrained LatentSync of 64 pixels in three files, and the settings that name them."""
     from dubbing.networks.latentsync.unet import UNet3D, UNetShape
 
-    torch.manual_seed(5)
-    nets = {"model": UNet3D(UNetShape((32, 32, 32, 32), audio=64)), "vae": vae(), "hearing": whisper()}
-    for name, net in nets.items():
-        torch.save({"state_dict": net.state_dict()}, folder / f"{name}.pt")
-    return {**{name: str(folder / f"{name}.pt") for name in nets}, "size": 64}
+    net = UNet3D(UNetShape((32, 32, 32, 32), audio=64))
+    return {**_files(folder, {"model": net, "vae": _vae(), "hearing": _whisper()}), "size": 64}
 
 
-def vae() -> torch.nn.Module:
-    """An untrained autoencoder between pictures and latents."""
+def _vae() -> torch.nn.Module:
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL(
+    made: torch.nn.Module = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(8,) * 4, layers_per_block=1, norm_num_groups=8,
+        block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=8,
     )  # fmt: skip
+    return made
 
 
-def whisper() -> torch.nn.Module:
-    """An untrained encoder of whisper: two states of 64 numbers."""
+def _whisper() -> Any:
     from whisper.model import AudioEncoder
 
     return AudioEncoder(80, 1500, 64, 1, 1)
+
+
+def _files(folder: Path, nets: dict[str, torch.nn.Module]) -> dict[str, str]:
+    for name, net in nets.items():
+        torch.save(net.state_dict(), folder / f"{name}.pth")
+    return {name: str(folder / f"{name}.pth") for name in nets}

@@ -18,7 +18,9 @@ import numpy as np
 from dubbing.face import OUTER_LIPS
 from dubbing.smoothstep import smoothstep
 
-__all__ = ["Place", "colour_shift", "cut", "cut_square", "enlarged", "lay", "matte", "places", "raised", "smooth"]
+__all__ = [
+    "Place", "colour_shift", "cut", "cut_square", "edges", "enlarged", "lay", "matte", "places", "raised", "smooth",
+]  # fmt: skip
 
 # The face's edge from the left ear through the chin to the right one, and both temples.
 _EDGE = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
@@ -128,7 +130,7 @@ def matte(mesh_P2: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
     mesh_P2: (478, 2) pixels of the picture.
     """
     left, top, right, bottom = (float(v) for v in box_4)
-    height, middle = bottom - top, (top + bottom) / 2
+    height = bottom - top
     edge = np.asarray(mesh_P2, np.float64)[list(_EDGE)]
     inwards = np.sign((left + right) / 2 - edge[:, 0]) * _INSET * height
     chin = np.array([_CHIN.get(n, 0.0) for n in _EDGE])
@@ -139,11 +141,20 @@ def matte(mesh_P2: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
     cv2.fillPoly(mask, [at], 1.0, lineType=cv2.LINE_AA, shift=4)
     sigma = max(1.0, _SOFT * height)
     mask = cv2.GaussianBlur(mask, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return mask * edges(box_4, place)
+
+
+def edges(box_4: np.ndarray, place: Place) -> np.ndarray:
+    """What every matte is multiplied by, float32 (H, W) 0..1: one within the box's lower half, softly nothing at its
+    edges and its middle."""
+    left, top, right, bottom = (float(v) for v in box_4)
+    height, middle = bottom - top, (top + bottom) / 2
+    sigma = max(1.0, _SOFT * height)
     rows = place.y + 0.5 + np.arange(place.height)
     columns = place.x + 0.5 + np.arange(place.width)
     down = np.minimum(smoothstep((rows - middle) / (_TOP * height)), smoothstep((bottom - rows) / (2 * sigma)))
     across = smoothstep(np.minimum(columns - left, right - columns) / (2 * sigma))
-    return mask * down[:, None].astype(np.float32) * across[None].astype(np.float32)
+    return np.asarray(down[:, None].astype(np.float32) * across[None].astype(np.float32))
 
 
 def lay(

@@ -8,78 +8,128 @@ other, so that no window and no seam shows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from dubbing import media, models
-from dubbing.generators import Rendered, RenderRequest, needs
-from dubbing.generators.latentsync import weights
+from dubbing.errors import ManifestError, ModelError
+from dubbing.generators import Rendered, RenderRequest, needs, square
 from dubbing.generators.latentsync.chunks import Chunk, chunks
 from dubbing.generators.latentsync.plan import FacePlan
 from dubbing.generators.latentsync.settings import LatentSyncSettings
-from dubbing.generators.square import Part
+from dubbing.generators.square import CropPlan, Part
+from dubbing.networks import whisper_states
 from dubbing.records import Line
-from dubbing.store import key_of
 
 if TYPE_CHECKING:
-    from dubbing.networks.latentsync.run import LatentSync
-    from dubbing.networks.whisper_states import EncoderStates, Hearing
+    from dubbing.networks.latentsync import run
+    from dubbing.networks.whisper_states import Hearing
 
-__all__ = ["LatentSyncGenerator", "need"]
+__all__ = ["LatentSyncGenerator", "memory_bytes"]
 
 _AROUND = 4  # frames beside a line that are drawn with it, where the track has them
-_FILES = {"model", "vae", "hearing", "size"}
+_FRAME_BYTES = 150_000_000  # for a frame of 256 pixels, twice
+_ROOM_BYTES = 500_000_000  # for what libraries of the GPU take
+_TRAINED = {"latentsync_15_unet": 256, "latentsync_16_unet": 512}  # pixels
 
 
-class LatentSyncGenerator:
-    """See `dubbing.generators.Generator`. The mouth it means to draw is not known beforehand: no wanted opening."""
+class LatentSyncGenerator(square.Drawn):
+    """See `dubbing.generators.square.Drawn`.
+
+    The files of 1.5 and 1.6 have the same tensors: only a published file's hash says for which size it was trained.
+    """
 
     name = "latentsync"
     version = 1
     Settings = LatentSyncSettings
-    published = tuple(models.find(name) for name in weights.NAMES)
-    wants: frozenset[str] = frozenset()
-    profits_from_gpu = True
+    published = tuple(models.find(name) for name in (*_TRAINED, "sd_vae_ft_mse", "whisper_tiny"))
+    files = ("model", "vae", "hearing")
+    extra = "latentsync"
+    modules: ClassVar[dict[str, str]] = {"diffusers": "diffusers", "whisper": "openai-whisper"}
+    settings: LatentSyncSettings
 
-    def __init__(self, settings: Any, models_folder: str | None = None, *, device: str = "cpu") -> None:
-        self.settings: LatentSyncSettings = settings
-        self.device = device
-        self._weights = weights.chosen(settings, models_folder)
-        told = settings.model_dump(exclude=_FILES)
-        self.hash = key_of(self.version, self._weights.hashes, told, self._weights.side)[:12]
+    # -- which of both -----------------------------------------------------------------------
 
     @property
-    def size_bytes(self) -> int:
-        """Of all files together."""
-        return self._weights.size_bytes
+    def side(self) -> int:
+        """Pixels of the network's square. Raises ManifestError: `size` is missing, or not what the checkpoint is for."""
+        model, size = self.settings.model, self.settings.size
+        name = next((m.name for m in self.published if m.sha256 == self.contents["model"]), model)
+        known = _TRAINED.get(name)
+        if known is None and size is None:
+            raise ManifestError(
+                f"generator latentsync: size: {model!r} does not say for which size it was trained; say `size: 256` "
+                "(as LatentSync 1.5) or `size: 512` (as 1.6).",
+                at=("size",),
+            )
+        if known is not None and size not in (None, known):
+            other = next((f", or name {one} by `model`" for one, side in _TRAINED.items() if side == size), "")
+            raise ManifestError(
+                f"generator latentsync: size: {model} was trained at {known} pixels, not {size}; leave `size` "
+                f"out{other}.",
+                at=("size",),
+            )
+        return known or size or 0
 
-    def check(self) -> None:
-        """Raises PluginError: without the extra; ModelError: too little memory of a GPU, or, where their hashes alone
-        do not say that they fit, files that do not."""
-        needs.packages(self.name, self.name, {"diffusers": "diffusers", "whisper": "openai-whisper"})
-        side = self._weights.side
-        needs.require_memory(self.name, need, self.device, self.settings.batch, side)
-        if self._weights.unknown:
-            self._weights.loaded("cpu")
+    def _told(self) -> dict[str, Any]:
+        return {**super()._told(), "size": self.side}
 
-    @cached_property
-    def nets(self) -> tuple[LatentSync, EncoderStates]:
-        """What draws and what hears, loaded when they are first asked for. Raises ModelError."""
-        return self._weights.loaded(self.device)
+    # -- networks ----------------------------------------------------------------------------
+
+    def _require(self, device: str) -> None:
+        super()._require(device)
+
+        def need(batch: int, size: int) -> int:
+            return memory_bytes(self.size_bytes, batch, size)
+
+        needs.require_memory(self.name, need, device, self.settings.batch, self.side)
+
+    def loaded(self) -> run.LatentSyncNet:
+        """The checkpoints in their networks. Raises PluginError: the extra is not installed; ModelError."""
+        needs.packages(self.name, self.extra, self.modules)
+        import torch
+
+        from dubbing.networks.diffusion import autoencoder
+        from dubbing.networks.diffusion import unet as flat
+        from dubbing.networks.latentsync import run, unet
+
+        s, parts = self.settings, []
+        for setting, named, build in (
+            ("model", flat.renamed, lambda state: unet.UNet3D(unet.shape_of(state, s.model))),
+            ("vae", autoencoder.renamed, autoencoder.network_of),
+            ("hearing", whisper_states.encoder_state, whisper_states.encoder_of),
+        ):
+            name = getattr(s, setting)
+            state = named(models.load_state(self.paths[setting]))
+            try:
+                with torch.device("meta" if setting == "model" else "cpu"):
+                    net: Any = build(state)
+            except (ValueError, RuntimeError) as e:
+                raise ModelError(f"{name} is a checkpoint of another architecture: it holds {e}.") from e
+            parts.append(models.fit(net, state, name))
+        try:
+            return run.LatentSyncNet(*parts).eval()
+        except ValueError as e:
+            raise ModelError(f"{s.model}, {s.vae} and {s.hearing} do not belong together: {e}.") from e
+
+    def _running(self, net: run.LatentSyncNet, device: str) -> run.LatentSync:
+        from dubbing.networks.latentsync import run
+
+        return run.LatentSync(net, device)
+
+    # -- chunks ------------------------------------------------------------------------------
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
-        """Patches of every frame of `work.spans`. Raises what `media.read` raises."""
-        from dubbing.networks import whisper_states
+        """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
+        if spans := work.spans:
+            yield from self._render(work, FacePlan(work, self.settings.ramp_frames, self.side), spans)
+
+    def _render(self, work: RenderRequest, plan: CropPlan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
         from dubbing.networks.latentsync.run import noise_of
 
-        spans = work.spans
-        if not spans:
-            return
-        plan = FacePlan(work, self.settings.ramp_frames, self._weights.side)
-        hearing = whisper_states.Hearing(self.nets[1], plan.wave, floor="whole", outside="edge")
-        noise = noise_of(self.settings.seed, plan.side)
+        assert isinstance(plan, FacePlan)
+        hearing, noise = self.net.hear(plan.wave), noise_of(self.settings.seed, plan.side)
         for line, a, b in spans:
             yield from self._line(work, plan, hearing, noise, line, a, b)
 
@@ -109,12 +159,11 @@ class LatentSyncGenerator:
     def _drawn(
         self, plan: FacePlan, hearing: Hearing, noise: np.ndarray, held: _Held, one: Chunk, draft: bool
     ) -> np.ndarray:
-        from dubbing.networks import whisper_states
-
         faces, at = held.faces(one)
         rows = whisper_states.first_rows([plan.times[n] for n in at])
         steps = min(self.settings.steps, self.settings.draft_steps) if draft else self.settings.steps
-        return self.nets[0](faces, hearing.windows(rows), noise, steps=steps, guidance=self.settings.guidance)
+        made: np.ndarray = self.net(faces, hearing.windows(rows), noise, steps=steps, guidance=self.settings.guidance)
+        return made
 
 
 class _Held:
@@ -157,9 +206,7 @@ class _Held:
             del self._frames[n]
 
 
-def need(batch: int, size: int) -> int:
-    """Bytes of a GPU's memory for chunks of so many frames at a size; fewer than 8 are never drawn at once.
-
-    3 GB of weights in half precision and what torch keeps, and what 16 frames hold at the finest level.
-    """
-    return int(3.2e9 + max(batch, 8) * (size / 512) ** 2 * 0.35e9)
+def memory_bytes(weights: int, batch: int, size: int) -> int:
+    """Of a GPU's memory, for chunks of so many frames at a size, reckoned and not measured: weights (bytes of their
+    files) in half precision, and both passes of the finest level. Fewer than 8 frames are never drawn at once."""
+    return weights // 2 + _ROOM_BYTES + int(max(batch, 8) * (size / 256) ** 2 * _FRAME_BYTES)

@@ -12,10 +12,9 @@ from functools import cache
 import cv2
 import numpy as np
 
-from dubbing import media
-from dubbing.generators import Rendered, RenderRequest
-from dubbing.generators.paste import enlarged, lay, matte
-from dubbing.generators.square import CropPlan, Part, part_of, steady_boxes
+from dubbing.generators import RenderRequest
+from dubbing.generators.paste import enlarged
+from dubbing.generators.square import CropPlan, Part, steady_boxes
 from dubbing.networks.latentsync import alignment, mask
 from dubbing.smoothstep import smoothstep
 
@@ -50,29 +49,22 @@ class FacePlan(CropPlan):
         found = np.stack([corners @ one[:, :2].T + one[:, 2] for one in back])
         self._bounds_N4 = np.concatenate([found.min(1), found.max(1) + 1], 1)
 
-    def part(self, picture: media.Picture) -> Part:
-        n = picture.frame - self._first
+    def where(self, n: int) -> np.ndarray:
+        return np.asarray(self.moves_N23[n])
+
+    def bounds(self, n: int) -> np.ndarray:
+        """No more of the picture than there is, and at least a pixel of it."""
         width, height = self._picture_wh
-        # no more of the picture than there is, and at least a pixel of it
         low = np.minimum(np.maximum(self._bounds_N4[n, :2], 0), (width - 1, height - 1))
         high = np.maximum(np.minimum(self._bounds_N4[n, 2:], (width, height)), low + 1)
-        box = np.concatenate([low, high])
-        return part_of(picture, n, self.places[n], box, self._picture_wh, self._overlays)
+        return np.concatenate([low, high])
+
+    def alpha(self, n: int) -> np.ndarray:
+        inside = enlarged(hole(self.side), self.moves_N23[n], self.places[n])
+        return super().alpha(n) * np.clip(inside, 0, 1)
 
     def seen(self, part: Part) -> np.ndarray:
         """The face as the network sees it, uint8 (side, side, 3), BGR; grey where the picture ends."""
         matrix = self.matrices_N23[part.number].copy()
         matrix[:, 2] += matrix[:, :2] @ part.corner
         return alignment.square_of(part.bgr_HWC, matrix, self.side)
-
-    def laid(self, part: Part, seen: np.ndarray, drawn: np.ndarray) -> Rendered:
-        """The patch of a frame. seen, drawn: its face as it is and as it was drawn, BGR 0..255."""
-        n, transfer = part.number, part.transfer
-        place, move, mesh = self.places[n], self.moves_N23[n], self.mesh_NP2[n]
-        alpha = matte(mesh, self.boxes_N4[n], place) * np.clip(enlarged(hole(self.side), move, place), 0, 1)
-        source = media.fractions(part.kept_HWC)
-        if source.dtype == np.float32:
-            seen, drawn = media.undisplayed(seen, transfer), media.undisplayed(drawn, transfer)
-        bgr = lay(source, seen, drawn, move, place, alpha, mesh)
-        alpha = np.rint(alpha * (255 * self.fade_N[n])).astype(np.uint8)
-        return Rendered(media.patch_of(self._first + n, place.x, place.y, bgr, alpha, transfer), float("nan"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from dubbing.generators import Settings
+from dubbing.generators.square import DrawnSettings
 
 __all__ = ["LatentSyncSettings"]
 
@@ -12,7 +12,7 @@ _FILE = "a name among `dub models`, or your own file (absolute, or from ~)"
 _LEAST = 64  # pixels; a network of three halvings has one latent left in its middle
 
 
-class LatentSyncSettings(Settings):
+class LatentSyncSettings(DrawnSettings):
     """The published settings, with their values where nothing is said."""
 
     model: str = Field(
@@ -33,7 +33,6 @@ class LatentSyncSettings(Settings):
     seed: int = Field(0, ge=0, lt=2**32, description="which noise everything begins with")
     batch: int = Field(16, ge=8, le=24, description="frames drawn at once; it was trained with 16")
     overlap: int = Field(4, ge=1, le=8, description="frames over which one chunk of `batch` goes over into the next")
-    ramp_frames: int = Field(4, ge=1, le=25, description="frames over which a patch comes and goes at its ends")
 
     @model_validator(mode="after")
     def _fits(self) -> LatentSyncSettings:

@@ -17,9 +17,14 @@ from dubbing.networks.diffusion.shapes import groups_of, widths
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
-__all__ = ["HEADS", "network_of"]
+__all__ = ["HEADS", "network_of", "renamed"]
 
 HEADS = 8  # of every attention, which no tensor says
+
+
+def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors in float32; their names are diffusers' already."""
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def network_of(state: Mapping[str, Tensor]) -> UNet2DConditionModel:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dubbing.device import exact
 from dubbing.networks.diffusion import autoencoder
 from dubbing.networks.folding import in_lanes, last
 from dubbing.networks.latentsync import mask, schedule
 from dubbing.networks.latentsync.unet import INPUTS, LATENTS, UNet3D
+from dubbing.networks.whisper_states import EncoderStates, Hearing
 
-__all__ = ["DOWN", "Chunk", "LatentSync", "noise_of"]
+if TYPE_CHECKING:
+    from whisper.model import AudioEncoder
+
+__all__ = ["DOWN", "Chunk", "LatentSync", "LatentSyncNet", "noise_of"]
 
 DOWN = 8
 """Pixels of a picture's side to one of its latents'."""
@@ -41,20 +45,40 @@ class Chunk:
     told: Tensor
 
 
+class LatentSyncNet(nn.Module):
+    """The networks with their weights, float32. Raises ValueError: they do not belong together."""
+
+    def __init__(self, unet: UNet3D, vae: Any, hearing: AudioEncoder) -> None:
+        super().__init__()
+        self.unet, self.vae, self.hearing = unet, vae, hearing
+        told, heard = unet.shape.audio, hearing.conv1.out_channels
+        if told != heard:
+            raise ValueError(f"the UNet listens to {told} numbers, and the hearing says {heard}")
+        latents, levels = vae.config.latent_channels, len(vae.config.block_out_channels)
+        if latents != LATENTS or 2 ** (levels - 1) != DOWN:
+            raise ValueError(
+                f"the UNet draws {LATENTS} latents for {DOWN} pixels, and the autoencoder has {latents} for "
+                f"{2 ** (levels - 1)}"
+            )
+
+
 class LatentSync:
     """The networks ready to run: float32 on a processor, with the same sums on any number of threads; on a GPU float16.
+    They are moved and changed."""
 
-    unet, vae: in evaluation; they are moved and changed.
-    """
-
-    def __init__(self, unet: UNet3D, vae: Any, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
+    def __init__(self, net: LatentSyncNet, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
         self.device = torch.device(device)
         self.dtype = dtype or (torch.float32 if self.device.type == "cpu" else torch.float16)
-        self.unet, self.vae = (self._ready(net) for net in (unet, vae))
+        self.unet, self.vae = (self._ready(one) for one in (net.unet, net.vae))
+        self._hears = EncoderStates(net.hearing, device, last_norm=False)
 
     def _ready(self, net: Any) -> Any:
-        net = torch.nn.Module.to(net.eval(), self.device, self.dtype)  # diffusers' own `to` warns of casts
-        return torch.nn.Module.to(net, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = nn.Module.to(net.eval(), self.device, self.dtype)  # diffusers' own `to` warns of casts
+        return nn.Module.to(net, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def hear(self, wave: np.ndarray) -> Hearing:
+        """What frames hear of a float32 mono wave at 16 kHz."""
+        return Hearing(self._hears, wave, floor="whole", outside="edge")
 
     def __call__(
         self, faces: np.ndarray, audio: np.ndarray, noise: np.ndarray, *, steps: int, guidance: float,
