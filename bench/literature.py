@@ -18,10 +18,12 @@ import numpy as np
 from dubbing.demo.portrait import photograph, portrait
 from dubbing.expression import Look, create
 from dubbing.generators.lipgan import square_boxes
+from dubbing.generators.musetalk import mesh_matte
 from dubbing.generators.paste import Place, cut, matte, places, raised
 from dubbing.generators.sadtalker.head import side_matte
 from dubbing.generators.sadtalker.look import region
 from dubbing.generators.square import steady_boxes
+from dubbing.networks.musetalk.box import boxes_of_mesh
 
 __all__ = ["main", "panels"]
 
@@ -50,6 +52,11 @@ def panels() -> list[tuple[str, np.ndarray, np.ndarray]]:
         if black:
             seen[size[1] // 2 :] = 0
         found.append((name, _shown(still, boxes[0], place, matte(mesh_P2, boxes[0], place)), seen))
+    box = boxes_of_mesh(mesh_N3, 0.0, 10.0)[0]
+    (place,) = places(box[None], (width, height))
+    seen = cut(still, (0, 0), box, (256, 256))
+    seen[128:] = 0
+    found.append(("musetalk 256x256", _shown(still, box, place, mesh_matte(mesh_P2, box, place, "jaw")), seen))
     box = region(mesh_P2, (width, height), inner=True)
     x, y = (int(v) // 2 * 2 for v in box[:2])
     place = Place(x, y, *(int(v) // 2 * 2 for v in np.minimum(box[2:] + 1, (width, height)) - (x, y)))

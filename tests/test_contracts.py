@@ -22,7 +22,7 @@ from dubbing.networks.latentsync.syncnet import StableSyncNet
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet
 from dubbing.networks.spt import SptWav2LipNet
-from dubbing.networks.wav2lip import Wav2LipNet
+from dubbing.networks.wav2lip import Wav2LipNet, plan_for
 from dubbing.testing import ExpertContract, GeneratorContract, MetricContract
 from dubbing.testing.generator import assert_same
 
@@ -77,7 +77,7 @@ class TestWav2Lip(OfNetwork):
 
     @classmethod
     def net(cls) -> torch.nn.Module:
-        return Wav2LipNet()
+        return Wav2LipNet(plan_for(96, 0.1))
 
 
 class TestSptWav2Lip(OfNetwork):
@@ -85,7 +85,7 @@ class TestSptWav2Lip(OfNetwork):
 
     @classmethod
     def net(cls) -> torch.nn.Module:
-        return SptWav2LipNet()
+        return SptWav2LipNet(plan_for(96, 0.1))
 
 
 class TestLipGAN(OfNetwork):
@@ -112,6 +112,17 @@ class TestSadTalker(OfNetwork):
         return tiny.sadtalker()
 
 
+class TestMuseTalk(GeneratorContract):
+    name, change, frames = "musetalk", {"mask": "raw"}, 28
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def settings(cls, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+        pytest.importorskip("diffusers", reason="the extra `musetalk` brings it")
+        torch.manual_seed(1)
+        return {**tiny.musetalk_files(tmp_path_factory.mktemp("weights")), "size": 64}
+
+
 class TestLatentSync(GeneratorContract):
     name, frames, held_frames = "latentsync", 48, 30
     change: Mapping[str, Any] = {"seed": 3}
@@ -119,6 +130,8 @@ class TestLatentSync(GeneratorContract):
     @pytest.fixture(scope="class")
     @classmethod
     def settings(cls, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+        pytest.importorskip("diffusers", reason="the extra `latentsync` brings it")
+        torch.manual_seed(1)
         return {**tiny.latentsync_files(tmp_path_factory.mktemp("weights")), "steps": 1, "guidance": 1.0}
 
 

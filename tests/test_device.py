@@ -31,6 +31,7 @@ NETS = {
     "lipgan": lambda: LipGANNet("basic"),
     "speech_gan": lambda: SpeechGANNet(NetworkShape(width=8, audio=16)),
     "sadtalker": tiny.sadtalker,
+    "musetalk": tiny.musetalk,
 }
 PUBLISHED = {"syncnet_v2": (SyncNet, SyncNetNet), "wav2lip_color": (Wav2LipColor, Wav2LipColorNet)}
 
@@ -62,9 +63,15 @@ def saved(net: torch.nn.Module, path: Any) -> Any:
 
 @pytest.mark.parametrize("name", NETS)
 def test_a_generator_runs_where_it_is_told_to(name: str, sent: list[tuple[int, ...]], tmp_path: Any) -> None:
+    if name == "musetalk":
+        pytest.importorskip("diffusers", reason="the extra `musetalk` brings it")
     net = NETS[name]()
-    model = str(saved(net, tmp_path / "own.pth"))
-    generator = generators.create(name, {"model": model}, device="cuda")
+    settings: dict[str, Any] = {"model": str(tmp_path / "own.pth")}
+    if name == "musetalk":
+        settings = {**tiny.musetalk_files(tmp_path), "size": 64, "batch": 2}
+    else:
+        saved(net, tmp_path / "own.pth")
+    generator = generators.create(name, settings, device="cuda")
     work = material.request(tmp_path, 24)
     first = work.track.start_frame
     window = (first + 2, first + 4)

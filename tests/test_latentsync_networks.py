@@ -5,7 +5,6 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from whisper.model import AudioEncoder
 
 from dubbing import models
 from dubbing.errors import ModelError
@@ -109,9 +108,12 @@ def test_the_schedule_is_the_published_one(gold):
 
 @torch.inference_mode()
 def test_faces_are_drawn_as_published(gold, formula, keys, net):
+    pytest.importorskip("diffusers", reason="the extra `latentsync` brings it")
     state = {
         k: torch.from_numpy(np.asarray(formula.tensor(k, tuple(s)))) for k, s in keys("latentsync", "vae_tiny").items()
     }
+    from whisper.model import AudioEncoder
+
     vae = models.fit(autoencoder.network_of(state), state, "vae")
     drawer = run.LatentSync(run.LatentSyncNet(net, vae, AudioEncoder(80, 1500, 384, 6, 1)))
     rows = np.clip(2 * np.arange(6)[:, None] - 4 + np.arange(10), 0, 7)

@@ -18,19 +18,20 @@ from pydantic import Field, field_validator
 
 from dubbing import models
 from dubbing.errors import ManifestError, ModelError
-from dubbing.generators import needs, square
+from dubbing.generators import adapters, needs, square
 from dubbing.generators.paste import Place, edges, smooth
 from dubbing.generators.square import Hearing
 from dubbing.networks import whisper_states
 from dubbing.networks.musetalk import box as boxes
 from dubbing.networks.musetalk import masks
+from dubbing.store import content_key
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dubbing.networks.musetalk import run
 
-__all__ = ["MuseTalk", "MuseTalkSettings"]
+__all__ = ["MuseTalk", "MuseTalkSettings", "mesh_matte"]
 
 Release = Literal["1.5", "1.0"]
 _NAMED: dict[str, Release] = {"musetalk_v15_unet": "1.5", "musetalk_v10_unet": "1.0"}
@@ -62,6 +63,10 @@ class MuseTalkSettings(square.DrawnSettings):
         None, description="what of the face goes back; null: jaw for 1.5, raw for 1.0, as published"
     )
     batch: int = Field(8, ge=1, le=64, description="frames drawn at once")
+    adapter: str = Field(
+        adapters.AUTO, description="what `dub train musetalk` learnt: auto, this title's own where there is one; off; "
+        "or a file (absolute, or from ~)"
+    )  # fmt: skip
     half: bool | None = Field(None, description="float16 on a GPU; null: yes; a processor draws in float32")
 
     @field_validator("version", mode="before")
@@ -104,7 +109,13 @@ class MuseTalk(square.Square):
         return found
 
     def _told(self) -> dict[str, Any]:
-        return {**super()._told(), "version": self.release}
+        told = {**super()._told(), "version": self.release}
+        del told[adapters.KEY]
+        learnt = adapters.chosen(self.name, self.settings.adapter)
+        return told if learnt is None else {**told, adapters.KEY: content_key(learnt)}
+
+    def _must_look(self) -> bool:
+        return adapters.chosen(self.name, self.settings.adapter) is not None or super()._must_look()
 
     # -- networks ----------------------------------------------------------------------------
 
@@ -136,6 +147,9 @@ class MuseTalk(square.Square):
         ):
             name = getattr(self.settings, setting)
             state = named(models.load_state(self.paths[setting]))
+            learnt = adapters.chosen(self.name, self.settings.adapter)
+            if setting == "model" and learnt is not None:
+                state = adapters.with_adapter(state, learnt, self.contents["model"])
             try:
                 net: Any = build(state)
             except (ValueError, RuntimeError) as e:
@@ -165,15 +179,7 @@ class MuseTalk(square.Square):
         return smooth(boxes.boxes_of_mesh(mesh_NP3, self.settings.shift, room), reach)
 
     def matte(self, mesh_P2: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
-        left, top, right, bottom = (round(float(v)) for v in box_4)
-        about, _ = masks.square_about((left, top, right, bottom))
-        mode = self.settings.mask or _MASK[self.release]
-        mask = masks.soft(masks.mask_of(masks.parted(mesh_P2, about), mode), (left, top, right, bottom), about)
-        side = len(mask)
-        rows, columns = place.y - about[1] + np.arange(place.height), place.x - about[0] + np.arange(place.width)
-        inside = ((rows >= 0) & (rows < side))[:, None] & ((columns >= 0) & (columns < side))[None]
-        cut = mask[np.clip(rows, 0, side - 1)][:, np.clip(columns, 0, side - 1)]
-        return np.asarray(np.where(inside, cut, 0).astype(np.float32) / 255 * edges(box_4, place))
+        return mesh_matte(mesh_P2, box_4, place, self.settings.mask or _MASK[self.release])
 
     def _hearing(self, wave: np.ndarray, times: Sequence[Fraction]) -> Hearing:
         heard = self.net.hear(wave)
@@ -183,3 +189,16 @@ class MuseTalk(square.Square):
     def _drawn(self, sound: Tensor, squares_NCHW: Tensor, from_row: int) -> Tensor:
         made: Tensor = self.net(sound, squares_NCHW)
         return made
+
+
+def mesh_matte(mesh_P2: np.ndarray, box_4: np.ndarray, place: Place, mode: masks.Mode) -> np.ndarray:
+    """The published mask of a face that its mesh parts, as it lies in a patch, float32 (H, W) 0..1: nothing above the
+    box's middle. mesh_P2: (478, 2) pixels of the picture."""
+    left, top, right, bottom = (round(float(v)) for v in box_4)
+    about, _ = masks.square_about((left, top, right, bottom))
+    mask = masks.soft(masks.mask_of(masks.parted(mesh_P2, about), mode), (left, top, right, bottom), about)
+    side = len(mask)
+    rows, columns = place.y - about[1] + np.arange(place.height), place.x - about[0] + np.arange(place.width)
+    inside = ((rows >= 0) & (rows < side))[:, None] & ((columns >= 0) & (columns < side))[None]
+    cut = mask[np.clip(rows, 0, side - 1)][:, np.clip(columns, 0, side - 1)]
+    return np.asarray(np.where(inside, cut, 0).astype(np.float32) / 255 * edges(box_4, place))

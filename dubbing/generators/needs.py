@@ -25,12 +25,12 @@ def packages(generator: str, extra: str, modules: dict[str, str]) -> None:
 
 
 def free_bytes(device: str) -> int | None:
-    """Of a GPU's memory; None for a processor."""
+    """Of a GPU's memory; None for a processor, and where torch sees no GPU."""
     if device.partition(":")[0] != "cuda":
         return None
     import torch
 
-    return int(torch.cuda.mem_get_info(device)[0])
+    return int(torch.cuda.mem_get_info(device)[0]) if torch.cuda.is_available() else None
 
 
 def shortage(generator: str, need: Need, free: int, batch: int, size: int, sizes: Sequence[int] = ()) -> str | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from whisper.model import AudioEncoder
 
 __all__ = ["BEFORE", "PER_S", "ROWS", "EncoderStates", "Hearing", "encoder_of", "encoder_state", "first_rows",
-           "installed"]  # fmt: skip
+           "installed", "states_of"]  # fmt: skip
 
 PER_S = 50  # rows
 ROWS, BEFORE = 10, 4  # of a window; of them before the frame
@@ -103,17 +103,22 @@ class EncoderStates:
             return np.asarray(in_lanes(self._run, [mel])[0].numpy())  # one thread: the same sums everywhere
 
     def _run(self, mel_1MN: Tensor) -> Tensor:
-        import torch
+        return states_of(self._net, mel_1MN, last_norm=self._last_norm)[0]
 
-        net, gelu = self._net, torch.nn.functional.gelu
-        x = gelu(net.conv2(gelu(net.conv1(mel_1MN)))).permute(0, 2, 1) + net.positional_embedding
-        states = [x]
-        for block in net.blocks:
-            x = block(x)
-            states.append(x)
-        if self._last_norm:
-            states[-1] = net.ln_post(x)
-        return torch.stack(states, 2)[0]
+
+def states_of(net: AudioEncoder, mel_BMN: Tensor, *, last_norm: bool) -> Tensor:
+    """The states of several pieces at once, (B, 1500, depth, width), for who learns. mel_BMN: (B, 80, 3000)."""
+    import torch
+
+    gelu = torch.nn.functional.gelu
+    x = gelu(net.conv2(gelu(net.conv1(mel_BMN)))).permute(0, 2, 1) + net.positional_embedding
+    states = [x]
+    for block in net.blocks:
+        x = block(x)
+        states.append(x)
+    if last_norm:
+        states[-1] = net.ln_post(x)
+    return torch.stack(states, 2)
 
 
 def first_rows(times: Sequence[Fraction]) -> np.ndarray:

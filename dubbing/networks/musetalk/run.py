@@ -61,7 +61,7 @@ class MuseTalk:
         self._hears = EncoderStates(net.hearing, str(device), last_norm=True)
 
     def _ready(self, net: Any) -> Any:
-        return net.eval().to(self.device, self.dtype, memory_format=self._layout)
+        return nn.Module.to(net.eval(), self.device, self.dtype, memory_format=self._layout)  # type: ignore[call-overload]
 
     def _laid(self, pictures: Tensor) -> Tensor:
         return pictures.contiguous(memory_format=self._layout)
