@@ -25,7 +25,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from whisper.model import AudioEncoder
 
-from dubbing.networks.musetalk.run import MuseTalk, MuseTalkNet
+from dubbing.networks.musetalk.run import MuseTalk, MuseTalkNet, positions
 
 __all__ = ["main"]
 
@@ -91,6 +91,7 @@ def plain(quick: MuseTalk) -> Draw:
     """One picture after another with all threads, as whoever calls the layers does."""
 
     def draw(told: Tensor, faces: Tensor) -> Tensor:
+        told = told + positions(*told.shape[1:])
         with torch.inference_mode():
             parts = [
                 quick.drawn(quick.inpainted(quick.seen(one[None].to(quick.device)), heard[None].to(quick.device)))
