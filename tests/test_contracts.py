@@ -18,7 +18,6 @@ from dubbing.experts.syncnet import SyncNetNet
 from dubbing.experts.wav2lip_color import Wav2LipColorNet
 from dubbing.generators import Generator, Rendered, RenderRequest
 from dubbing.generators.rewrite import crops
-from dubbing.networks.latentsync.syncnet import StableSyncNet
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet
 from dubbing.networks.spt import SptWav2LipNet
@@ -183,7 +182,7 @@ class TestStableSyncNet(Published):
 
     @classmethod
     def net(cls) -> torch.nn.Module:
-        return StableSyncNet(((32,) * 6 + (64,), (32,) * 7 + (64,)))
+        return tiny.stable_syncnet()
 
 
 class TestFollowing(MetricContract):

@@ -23,7 +23,6 @@ from dubbing.generators.latentsync.generator import memory_bytes
 from dubbing.generators.latentsync.plan import FacePlan
 from dubbing.networks.latentsync import mask
 from dubbing.networks.latentsync.run import LatentSync
-from dubbing.networks.latentsync.syncnet import StableSyncNet
 from dubbing.records import Line
 from dubbing.testing import material
 
@@ -255,7 +254,7 @@ def test_too_little_memory_of_a_gpu_is_said_with_what_fits():
 def test_the_expert_sees_the_aligned_face_and_the_sound_under_it(tmp_path, work):
     torch.manual_seed(6)
     path = tmp_path / "expert.pt"
-    torch.save({"state_dict": StableSyncNet(((32,) * 6 + (64,), (32,) * 7 + (64,))).state_dict()}, path)
+    torch.save({"state_dict": tiny.stable_syncnet().state_dict()}, path)
     expert = StableSyncNetExpert(path)
     assert models.find("stable_syncnet") in expert.published
     times = np.arange(8) / 25

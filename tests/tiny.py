@@ -13,9 +13,13 @@ from dubbing.networks.sadtalker.motion import MotionShape
 from dubbing.networks.sadtalker.run import SadTalkerNet, Shape
 
 if TYPE_CHECKING:
+    from dubbing.networks.latentsync.run import LatentSyncNet
+    from dubbing.networks.latentsync.syncnet import StableSyncNet
     from dubbing.networks.musetalk.run import MuseTalkNet
 
-__all__ = ["SADTALKER", "latentsync_files", "musetalk", "musetalk_files", "sadtalker"]
+__all__ = [
+    "SADTALKER", "latentsync", "latentsync_files", "musetalk", "musetalk_files", "sadtalker", "stable_syncnet",
+]  # fmt: skip
 
 SADTALKER = Shape(
     DetectorShape(first=4, most=8, blocks=2, depth=2),
@@ -55,12 +59,25 @@ def musetalk_files(folder: Path) -> dict[str, str]:
     return _files(folder, {"model": net.unet, "vae": net.vae, "hearing": net.hearing})
 
 
-def latentsync_files(folder: Path) -> dict[str, str | int]:
-    """An untrained LatentSync of 64 pixels in three files, and the settings that name them."""
+def latentsync() -> LatentSyncNet:
+    """An untrained LatentSync, which hears two states of 64 numbers."""
+    from dubbing.networks.latentsync.run import LatentSyncNet
     from dubbing.networks.latentsync.unet import UNet3D, UNetShape
 
-    net = UNet3D(UNetShape((32, 32, 32, 32), audio=64))
-    return {**_files(folder, {"model": net, "vae": _vae(), "hearing": _whisper()}), "size": 64}
+    return LatentSyncNet(UNet3D(UNetShape((32, 32, 32, 32), audio=64)), _vae(), _whisper()).eval()
+
+
+def latentsync_files(folder: Path) -> dict[str, str | int]:
+    """Its three files, and its size, by the settings that name them."""
+    net = latentsync()
+    return {**_files(folder, {"model": net.unet, "vae": net.vae, "hearing": net.hearing}), "size": 64}
+
+
+def stable_syncnet() -> StableSyncNet:
+    """An untrained sync expert whose embeddings are 64 numbers."""
+    from dubbing.networks.latentsync.syncnet import StableSyncNet
+
+    return StableSyncNet(((32,) * 6 + (64,), (32,) * 7 + (64,)))
 
 
 def _vae() -> torch.nn.Module:

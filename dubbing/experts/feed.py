@@ -39,7 +39,8 @@ class Feed:
         self._at_K = crop.shown(times_s)
         self._first = track.start_frame
         self._cut = getattr(expert, "cut", None) or (lambda whole, at: crop.cut(whole, at, expert.crop_px))
-        self._before, self._behind = getattr(expert, "around", (0, 0))
+        around: tuple[int, int] = getattr(expert, "around", (0, 0))
+        self._before, self._behind = around
         self._led = 0  # held crops in front of the next window's own
         self._done = 0  # instants
         self._held: list[np.ndarray] = []

@@ -57,6 +57,7 @@ class StableSyncNetExpert:
         with torch.device("meta"):
             net = StableSyncNet(widths_of(state, self.name))
         net = models.fit(net, state, self.name).eval()
+        self._numbers = net.visual_encoder.norm_out.num_channels
         self._device = torch.device(device)
         self._net = net.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -116,7 +117,7 @@ class StableSyncNetExpert:
     def _embed(self, encoder: nn.Module, given: list[Tensor]) -> np.ndarray:
         """What one of the two encoders makes of its windows, float32 (N, E) of length 1."""
         if not given:
-            return np.zeros((0, encoder.norm_out.num_channels), np.float32)  # type: ignore[union-attr]
+            return np.zeros((0, self._numbers), np.float32)
         size = _PART if self._device.type == "cpu" else _ON_GPU
         parts = [given[n : n + size] for n in range(0, len(given), size)]
         if self._device.type == "cpu":

@@ -53,7 +53,7 @@ class LatentSyncGenerator(square.Drawn):
 
     @property
     def side(self) -> int:
-        """Pixels of the network's square. Raises ManifestError: `size` is missing, or not what the checkpoint is for."""
+        """Pixels of the network's square. Raises ManifestError: `size` is missing, or not the checkpoint's."""
         model, size = self.settings.model, self.settings.size
         name = next((m.name for m in self.published if m.sha256 == self.contents["model"]), model)
         known = _TRAINED.get(name)
@@ -79,9 +79,10 @@ class LatentSyncGenerator(square.Drawn):
 
     def _require(self, device: str) -> None:
         super()._require(device)
+        half = self.settings.half is not False
 
         def need(batch: int, size: int) -> int:
-            return memory_bytes(self.size_bytes, batch, size)
+            return memory_bytes(self.size_bytes, batch, size, half)
 
         needs.require_memory(self.name, need, device, self.settings.batch, self.side)
 
@@ -116,7 +117,7 @@ class LatentSyncGenerator(square.Drawn):
     def _running(self, net: run.LatentSyncNet, device: str) -> run.LatentSync:
         from dubbing.networks.latentsync import run
 
-        return run.LatentSync(net, device)
+        return run.LatentSync(net, device, half=self.settings.half)
 
     # -- chunks ------------------------------------------------------------------------------
 
@@ -206,7 +207,8 @@ class _Held:
             del self._frames[n]
 
 
-def memory_bytes(weights: int, batch: int, size: int) -> int:
-    """Of a GPU's memory, for chunks of so many frames at a size, reckoned and not measured: weights (bytes of their
-    files) in half precision, and both passes of the finest level. Fewer than 8 frames are never drawn at once."""
-    return weights // 2 + _ROOM_BYTES + int(max(batch, 8) * (size / 256) ** 2 * _FRAME_BYTES)
+def memory_bytes(weights: int, batch: int, size: int, half: bool = True) -> int:
+    """Of a GPU's memory, for chunks of so many frames at a size, reckoned and not measured. weights: bytes of their
+    files, float32. Fewer than 8 frames are never drawn at once."""
+    working = _FRAME_BYTES * max(batch, 8) * (size / 256) ** 2
+    return _ROOM_BYTES + int((weights / 2 + working) * (1 if half else 2))

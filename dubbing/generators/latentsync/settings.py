@@ -32,6 +32,7 @@ class LatentSyncSettings(DrawnSettings):
     )
     seed: int = Field(0, ge=0, lt=2**32, description="which noise everything begins with")
     batch: int = Field(16, ge=8, le=24, description="frames drawn at once; it was trained with 16")
+    half: bool | None = Field(None, description="float16 on a GPU; null: yes; a processor draws in float32")
     overlap: int = Field(4, ge=1, le=8, description="frames over which one chunk of `batch` goes over into the next")
 
     @model_validator(mode="after")

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-__all__ = ["Matrices", "aligned", "canvas_wh", "centres", "mesh_points", "restored", "similarity", "square_of", "squeezed",
-           "template", "to_square"]  # fmt: skip
+__all__ = [
+    "Matrices", "aligned", "canvas_wh", "centres", "mesh_points", "restored", "similarity", "square_of", "squeezed",
+    "template", "to_square",
+]  # fmt: skip
 
 _TEMPLATE = ((17.0, 20.0), (58.0, 20.0), (37.5, 40.0))  # left brow, right brow, nose
 _CANVAS = (75, 100)

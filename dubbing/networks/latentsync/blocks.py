@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["HEADS", "POSITIONS", "Attention", "FeedForward", "MotionModule", "PicturedTransformer", "Residual", "over_frames",
-           "positions", "tokens", "untokened"]  # fmt: skip
+__all__ = [
+    "HEADS", "POSITIONS", "Attention", "FeedForward", "MotionModule", "PicturedTransformer", "Residual", "over_frames",
+    "positions", "tokens", "untokened",
+]  # fmt: skip
 
 HEADS = 8
 POSITIONS = 24

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dubbing.device import exact
 from dubbing.networks.diffusion import autoencoder
-from dubbing.networks.folding import in_lanes, last
+from dubbing.networks.folding import in_lanes
 from dubbing.networks.latentsync import mask, schedule
 from dubbing.networks.latentsync.unet import INPUTS, LATENTS, UNet3D
 from dubbing.networks.whisper_states import EncoderStates, Hearing
@@ -39,7 +39,7 @@ def noise_of(seed: int, side: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """pixels: (F, 3, S, S), RGB -1..1; told: what the network sees of them, (1, 9, F, S/8, S/8): mask, masked, whole."""
+    """pixels: (F, 3, S, S), RGB -1..1; told: what is seen of them, (1, 9, F, S/8, S/8): mask, masked, whole."""
 
     pixels: Tensor
     told: Tensor
@@ -63,18 +63,23 @@ class LatentSyncNet(nn.Module):
 
 
 class LatentSync:
-    """The networks ready to run: float32 on a processor, with the same sums on any number of threads; on a GPU float16.
-    They are moved and changed."""
+    """The networks, moved and changed, ready to run; on a processor with the same sums on any number of threads.
 
-    def __init__(self, net: LatentSyncNet, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
-        self.device = torch.device(device)
-        self.dtype = dtype or (torch.float32 if self.device.type == "cpu" else torch.float16)
+    half: float16, which needs a GPU (None: where there is one); layout: of layers and pictures in memory.
+    """
+
+    def __init__(
+        self, net: LatentSyncNet, device: str = "cpu", *, half: bool | None = None,
+        layout: torch.memory_format = torch.channels_last,
+    ) -> None:  # fmt: skip
+        self.device, self._layout = torch.device(device), layout
+        self.dtype = torch.float16 if self.device.type != "cpu" and half is not False else torch.float32
         self.unet, self.vae = (self._ready(one) for one in (net.unet, net.vae))
         self._hears = EncoderStates(net.hearing, device, last_norm=False)
 
     def _ready(self, net: Any) -> Any:
         net = nn.Module.to(net.eval(), self.device, self.dtype)  # diffusers' own `to` warns of casts
-        return nn.Module.to(net, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return nn.Module.to(net, memory_format=self._layout)  # type: ignore[call-overload]
 
     def hear(self, wave: np.ndarray) -> Hearing:
         """What frames hear of a float32 mono wave at 16 kHz."""
@@ -96,8 +101,8 @@ class LatentSync:
             return np.asarray((made.permute(0, 2, 3, 1).float().cpu().numpy() + 1) * 127.5)
 
     def chunk(self, faces: np.ndarray, drawn: Sequence[Tensor] | None = None) -> Chunk:
-        """Faces as the network is told them. drawn: noise (F, 4, S/8, S/8) by which the autoencoder's latents are drawn,
-        of masked and of whole faces; None: their means, the same every time."""
+        """Faces as the network is told them. drawn: noise (F, 4, S/8, S/8) by which latents of the masked faces are
+        drawn, and of the whole ones; None: their means, the same every time."""
         side = faces.shape[1]
         pixels = torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2).float() / 127.5 - 1
         keep = torch.from_numpy(mask.kept(side))
@@ -139,7 +144,10 @@ class LatentSync:
 
     def _pictured(self, job: Any, given: Tensor, drawn: Tensor | None) -> Tensor:
         parts = [
-            (last(one.to(self.device, self.dtype)), None if drawn is None else drawn[n * _PART :][:_PART].to(one))
+            (
+                one.to(self.device, self.dtype).contiguous(memory_format=self._layout),
+                None if drawn is None else drawn[n * _PART :][:_PART].to(one),
+            )
             for n, one in enumerate(given.split(_PART))
         ]
         if self.device.type == "cpu":

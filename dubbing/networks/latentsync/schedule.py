@@ -49,7 +49,7 @@ def steps(count: int) -> list[Step]:
 
 def stepped(step: Step, x: _T, noise: _T) -> _T:
     """Latents after a step, from those before it and the noise foretold in them."""
-    clean = (x - (1 - step.alpha) ** 0.5 * noise) / step.alpha**0.5  # type: ignore[operator]
+    clean = (x - (1 - step.alpha) ** 0.5 * noise) / step.alpha**0.5
     made: _T = step.before**0.5 * clean + (1 - step.before) ** 0.5 * noise
     return made
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ PUBLISHED = UNetShape((320, 640, 1280, 1280))
 
 def shape_of(state: Mapping[str, Tensor], name: str) -> UNetShape:
     """The widths of a checkpoint. name: what to call it in a message. Raises ModelError: of another architecture."""
-    widths = []
+    widths: list[int] = []
     while (weight := state.get(f"down_blocks.{len(widths)}.resnets.0.conv1.weight")) is not None:
         widths.append(int(weight.shape[0]) if weight.ndim == 4 else 0)
     heard = state.get("mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight")
@@ -98,6 +99,9 @@ class _Chunks:
 
 class _Level(nn.Module):
     """Residual blocks, each with a transformer (if `heard`) and a motion module behind it."""
+
+    downsamplers: nn.ModuleList
+    upsamplers: nn.ModuleList
 
     def __init__(self, pairs: list[tuple[int, int]], shape: UNetShape, heard: bool) -> None:
         super().__init__()
@@ -173,7 +177,7 @@ class UNet3D(nn.Module):
         x = x.transpose(1, 2).flatten(0, 1)
         x = self.conv_in(x.contiguous(memory_format=layout) if layout else x)
         skips = [x]
-        for level in self.down_blocks:
+        for level in cast(list[_Level], list(self.down_blocks)):
             for n in range(_LAYERS):
                 x = level.layer(n, x, chunks)
                 skips.append(x)
@@ -181,7 +185,7 @@ class UNet3D(nn.Module):
                 x = level.downsamplers[0](x)
                 skips.append(x)
         x = self.mid_block(x, chunks)
-        for level in self.up_blocks:
+        for level in cast(list[_Level], list(self.up_blocks)):
             for n in range(_LAYERS + 1):
                 x = level.layer(n, torch.cat([x, skips.pop()], 1), chunks)
             if hasattr(level, "upsamplers"):
