@@ -244,8 +244,8 @@ def test_too_little_memory_of_a_gpu_is_said_with_what_fits():
         return memory_bytes(5_500_000_000, batch, size)
 
     assert needs.shortage("latentsync", need, 24 * 10**9, 16, 512) is None
-    assert needs.shortage("latentsync", need, 10 * 10**9, 16, 512).endswith("`batch: 11` fits.")
-    assert "not even one frame" in needs.shortage("latentsync", need, 6 * 10**9, 16, 512)
+    assert needs.shortage("latentsync", need, 6 * 10**9, 16, 512).endswith("`batch: 10` fits.")
+    assert "not even one frame" in needs.shortage("latentsync", need, 4 * 10**9, 16, 512)
 
 
 # -- the expert ------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["LatentSyncGenerator", "memory_bytes"]
 
 _AROUND = 4  # frames beside a line that are drawn with it, where the track has them
-_FRAME_BYTES = 150_000_000  # for a frame of 256 pixels, twice
+_FRAME_BYTES = 65_000_000  # for a frame of 256 pixels: twice what its tensors hold at most at once
 _ROOM_BYTES = 500_000_000  # for what libraries of the GPU take
 _TRAINED = {"latentsync_15_unet": 256, "latentsync_16_unet": 512}  # pixels
 
@@ -208,7 +208,7 @@ class _Held:
 
 
 def memory_bytes(weights: int, batch: int, size: int, half: bool = True) -> int:
-    """Of a GPU's memory, for chunks of so many frames at a size, reckoned and not measured. weights: bytes of their
+    """Of a GPU's memory, for chunks of so many frames at a size, reckoned by the sizes of tensors and not measured. weights: bytes of their
     files, float32. Fewer than 8 frames are never drawn at once."""
     working = _FRAME_BYTES * max(batch, 8) * (size / 256) ** 2
     return _ROOM_BYTES + int((weights / 2 + working) * (1 if half else 2))
