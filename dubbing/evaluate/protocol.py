@@ -94,7 +94,8 @@ def measure(
 ) -> Report:  # fmt: skip
     """Dub and measure every pair. crop: what FID sees, the box around the face or whole frames; expert: of LSE.
 
-    What was found is also written to `file_of(out, protocol)`. Raises ModelError: no weights of the expert or of the generator; InputError: no pair; OutputError.
+    What was found is also written to `file_of(out, protocol)`. Raises ModelError: no weights of the expert or of the
+    generator; InputError: no pair; OutputError.
     """
     if not pairs:
         raise InputError("There is no pair to measure.")
