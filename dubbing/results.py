@@ -51,7 +51,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
                                "table": None, "master": None, "other_masters": [], "signed": None, "error": None,
                                "notices": [], "sheets": [], "verified": None, "proof": []}  # fmt: skip
     if tasks.master is None:
-        mine = {t.id for t in job.plan(title, failed).found.values()}
+        mine = {t.id for t in job.plan(title, failed).every}
         causes = [o.error for t, o in failed.items() if t in mine]
         return {**summary, "error": causes[0] if causes else "its analysis did not finish"}
     line = job.timeline(title)
@@ -174,6 +174,8 @@ def _row(
     spent = [job.spent(t) for t in (step.faces, step.take, step.score)]
     row["seconds"] = sum(s.seconds for s in spent if s)
     broken = next((failed[t.id] for t in (step.faces, step.take, step.score) if t.id in failed), None)
+    if step.selected is not None:
+        row["selection"] = "; ".join([step.selected.why, *_lost(title, dub, step, failed)])
     take: Take | None = job.result(step.take)
     if take:
         row |= {"face": take.face, "face_px": take.face_px, "yaw_deg": take.yaw_deg}
@@ -194,7 +196,8 @@ def _row(
     actors = _actors(job, title, take)
     scores: Scores = job.result(step.score) or Scores()
     faces = judged((face.row() for face in scores.faces), job.config.review)
-    said = [text for text in (reason(faces), take.doubt) if text]
+    doubt = None if step.selected is None or step.decided.take else step.selected.doubt
+    said = [text for text in (reason(faces), take.doubt, doubt) if text]
     row |= shot_numbers(faces) | {"review_reason": "; ".join(said) or None}
     rendered = {face.track: face for face in take.rendered}
     if faces:
@@ -209,6 +212,13 @@ def _row(
          "start_tc": line.timecode(face["start_frame"]), "end_tc": line.timecode(face["end_frame"])}
         for face in faces
     ]  # fmt: skip
+
+
+def _lost(title: Title, dub: Dub, step: Step, failed: Mapping[str, Outcome]) -> list[str]:
+    """Why takes of a shot failed that were to be compared, as far as this run knows, sentences without their ends."""
+    place = f"{title.id}/{dub.language}/{step.shot.id}/"
+    found = {n.partition(place)[2].partition("/")[0]: o.error for n, o in failed.items() if f" {place}" in n}
+    return [f"{name}: {error}" for name, error in found.items() if error]
 
 
 def _actors(job: Job, title: Title, take: Take) -> dict[str, str | None]:

@@ -32,9 +32,10 @@ def face_boxes(mesh_NP3: np.ndarray, reach: int, crop: str | None = None) -> np.
     """
     mesh = np.asarray(mesh_NP3)
     if crop == MUSETALK:
-        return smooth(boxes_of_mesh(mesh, 0.0, _MARGIN), reach)
-    boxes = smooth(detector_boxes(mesh), reach)
-    boxes[:, 3] += _BELOW * (boxes[:, 3] - boxes[:, 1])
+        boxes = smooth(boxes_of_mesh(mesh, 0.0, _MARGIN), reach)
+    else:
+        boxes = smooth(detector_boxes(mesh), reach)
+        boxes[:, 3] += _BELOW * (boxes[:, 3] - boxes[:, 1])
     lips_NP2 = np.zeros((*mesh.shape[:2], 2))
     lips_NP2[:, list(LIPS)] = smooth(mesh[:, list(LIPS), :2], reach)
     return raised(boxes, lips_NP2)
