@@ -129,7 +129,7 @@ def estimate(
     prices = Prices(job, rates, asks, gpus)
     for stage in names:
         todo = [o for o in open_ if o.stage == stage]
-        frames = sum(o.work.frames for o in todo)
+        frames = sum(o.work.frames * (sum(part for _, part in o.by) if o.by else 1.0) for o in todo)
         of = small if stage in small.stages else rates
         priced = [prices.of(stage, o.work, o.by, of) for o in todo]
         cores = gpu = None
@@ -309,6 +309,9 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             expect_shot(sync, shot, work * takes, (lips,), turn)
             ends.append((shot, (lips, sync)))
             patched += work.frames
+        if job.compares:
+            expect(f"select {name}", Work(), tuple(one for _, of in ends for one in of), turn=turn)
+            ends = [(shot, (*of, f"select {name}")) for shot, of in ends]
         whole = Work(frames, frames * megapixels, patched)
         expect_film(f"master {name}", whole, ends, turn)
         if job.config.proof:

@@ -41,7 +41,7 @@ class Prices:
         go by instead."""
         rates = others or self._rates
         whole = [0.0, 0.0, 0.0]
-        for name, part in by if self.several and by else ((rates.generator, 1.0),):
+        for name, part in by or ((rates.generator, 1.0),):
             called = rendering(name, rates.generator) if stage == _LIPSYNC else stage
             price = (rates if called in rates.stages else self._rates).of(called, work * part)
             if price is None:
@@ -76,8 +76,6 @@ def expected_by(job: Job, rates: Rates, ranges: Sequence[Ranges | None], middle:
     middle: the shot's middle frame. Where conditions are on faces and nothing was measured, the generator that costs
     most."""
     names = tuple(dict.fromkeys(choice.name for choice in job.manifest.generators))
-    if len(names) == 1:
-        return ((names[0], 1.0),)
     for rule, frames in zip(job.manifest.rules, ranges, strict=True):
         last = when_of(rule) is None
         if last and _asks_faces(job):

@@ -32,7 +32,7 @@ from dubbing.mesh import face_boxes
 from dubbing.networks.face_descriptor import chip
 from dubbing.store import Store, content_key, key_of
 
-__all__ = ["EXPERT", "SCHEMA", "VERSION", "Crop", "Measured", "Report", "measure"]
+__all__ = ["EXPERT", "SCHEMA", "VERSION", "Crop", "Measured", "Report", "film_of", "measure"]
 
 VERSION = 1  # raise it when its numbers change
 SCHEMA = "dub.protocol.1"
@@ -173,7 +173,7 @@ def _pair(
 def _measured(
     session: Session, named: Models, pair: Pair, expert: str, crop: Crop
 ) -> tuple[Measured, tuple[np.ndarray, np.ndarray]]:
-    film = session.analysed(Clip(pair.id, _film(session, pair)))
+    film = session.analysed(Clip(pair.id, film_of(session, pair)))
     dubbed = session.dubbed(film, {_LANGUAGE: _sound(session, pair, film)}, expert)
     done, reasons = takes.finished(dubbed, _LANGUAGE)
     if not done:
@@ -236,8 +236,11 @@ def _length_s(path: Path) -> float:
     return float(found)
 
 
-def _film(session: Session, pair: Pair) -> Path:
-    """The pair's picture at 25 frames a second, no longer than its sound: the file itself where it is that already."""
+def film_of(session: Session, pair: Pair) -> Path:
+    """The pair's picture at 25 frames a second, no longer than its sound: the file itself where it is that already.
+
+    Raises InputError: no picture, no length; StageError: too short.
+    """
     info = media.probe(pair.video)
     if info.video is None:
         raise InputError(f"{pair.video.name} has no picture.")

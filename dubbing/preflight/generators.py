@@ -14,7 +14,7 @@ from dubbing.errors import ManifestError
 from dubbing.manifest import BestOf, GeneratorChoice, Manifest, Rule
 from dubbing.manifest.generator import located, when_of
 from dubbing.preflight.characters import named_by_reviewers
-from dubbing.rendered_by import ranges_of
+from dubbing.rendered_by import needs_faces, ranges_of
 from dubbing.store import Store
 
 __all__ = ["conditions_fit", "devices_of", "look_at_generators", "said_of_generators"]
@@ -57,7 +57,7 @@ def devices_of(manifest: Manifest) -> str:
 def said_of_generators(manifest: Manifest) -> list[str]:
     """Which generator will render what, as far as that is known before the faces are; nothing where there is one."""
     rules = manifest.rules
-    if len(manifest.generators) == 1:
+    if not needs_faces(rules):
         return []
     found = []
     if len(rules) > 1:
@@ -65,16 +65,19 @@ def said_of_generators(manifest: Manifest) -> list[str]:
         found.append(f"Generators: {'; '.join(parts)}. The first that fits a face renders it.")
     for rule in rules:
         if isinstance(rule, BestOf):
-            names = ", ".join(one.name for one in rule.of)
             found.append(
-                f"best_of: {names} each render {when_of(rule) or 'all faces' if len(rules) == 1 else 'those faces'}, "
-                f"{len(rule.of)} takes a shot; the best by {rule.by} is delivered, and the others are kept."
+                f"Of {', '.join(map(_told, rule.of))} each renders {when_of(rule) or 'all other faces'}: "
+                f"{len(rule.of)} takes a shot, of which the best by {rule.by} is delivered, and the others are kept."
             )
     return found
 
 
 def _name(rule: Rule) -> str:
-    return f"the best of {', '.join(one.name for one in rule.of)}" if isinstance(rule, BestOf) else rule.name
+    return f"the best of {', '.join(map(_told, rule.of))}" if isinstance(rule, BestOf) else _told(rule)
+
+
+def _told(choice: GeneratorChoice) -> str:
+    return " ".join([choice.name, *(f"{k}={v}" for k, v in choice.settings.items())])
 
 
 def conditions_fit(manifest: Manifest, films: Sequence[ShownFilm], store: Store) -> None:

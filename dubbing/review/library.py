@@ -359,8 +359,7 @@ class Library:
         return read_takes(self.store, home, step.shot.id, current, generator, self.config.review)
 
     def choice(self, generator: Mapping[str, Any]) -> RenderedBy:
-        """A generator as a client named it, or several of one take. Raises InputError (unknown name or setting, missing
-        weights)."""
+        """Generators as a client named them. Raises InputError (unknown name or setting, missing weights)."""
         from dubbing.generators import create
 
         try:
@@ -369,7 +368,7 @@ class Library:
             raise InputError(f"A generator is a name and its settings; found {dict(generator)!r}.") from e
         for choice in by.every:
             endless = [n for n, v in choice.settings.items() if isinstance(v, float) and not math.isfinite(v)]
-            if endless:  # no record of it could be read by others: JSON knows no such number
+            if endless:  # JSON knows no such number
                 raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
             create(choice.name, choice.settings, self.config.models.folder, device="cpu").check()
         return by
