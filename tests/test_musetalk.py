@@ -172,10 +172,10 @@ def test_sound_decides_what_is_drawn_and_speech_of_others_nothing(generator, wor
 class Deaf:
     """Stands in for the networks: gives faces back, and keeps the first row that each frame hears."""
 
-    size_px = 64
+    size_px = 128
 
-    def __init__(self):
-        self.rows = []
+    def __init__(self, change=lambda faces: faces):
+        self.rows, self.change = [], change
 
     def hear(self, wave):
         return self
@@ -185,7 +185,7 @@ class Deaf:
 
     def __call__(self, sound, faces):
         self.rows += sound.tolist()
-        return faces
+        return self.change(faces)
 
 
 @pytest.mark.parametrize("rate", (Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), None))
@@ -206,6 +206,23 @@ def test_every_picture_of_any_rate_hears_its_own_time(files, work, rate, tmp_pat
     asked = RenderRequest(path, media.timeline(path), (160, 160), track, (line,), work.wave, heard, None)
     assert [one.patch.frame for one in generator.render(asked)] == list(range(10))
     assert generator.net.rows == [50 * int(pts[n]) * base // 1 - 4 for n in range(10)]
+
+
+@pytest.mark.parametrize("version", ("1.5", "1.0"))
+def test_a_tint_is_taken_out_and_skin_that_is_drawn_alike_is_the_film_s(files, work, version):
+    generator = made(files, version=version)
+    generator.net = Deaf(lambda faces: faces + torch.tensor([0.04, -0.03, 0.06])[:, None, None])
+    (one,) = generator.render(replace(work, window=(10, 11)))
+    patch, mesh = one.patch, work.track.mesh_NP3[10, :, :2]
+    shown = next(iter(media.read(work.source, work.timeline, 10, 11))).bgr()
+    height, width = patch.matte_HW.shape
+    before = shown[patch.y : patch.y + height, patch.x : patch.x + width].astype(int)
+    lips = mesh[list(LIPS)] - (patch.x, patch.y)
+    (left, top), (right, bottom) = np.floor(lips.min(0) - 5).astype(int), np.ceil(lips.max(0) + 6).astype(int)
+    skin = patch.matte_HW > 100
+    skin[top:bottom, left:right] = False
+    apart = np.abs(patch.bgr_HWC - before)[skin]
+    assert skin.sum() > 1000 and apart.mean() < 1.5 and np.percentile(apart, 99) <= 6
 
 
 def test_what_the_versions_change(files, work):

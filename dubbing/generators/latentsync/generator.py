@@ -208,7 +208,9 @@ class _Held:
 
 
 def memory_bytes(weights: int, batch: int, size: int, half: bool = True) -> int:
-    """Of a GPU's memory, for chunks of so many frames at a size, reckoned by the sizes of tensors and not measured. weights: bytes of their
-    files, float32. Fewer than 8 frames are never drawn at once."""
+    """Of a GPU's memory, for chunks of so many frames at a size: reckoned by the sizes of tensors, not measured.
+
+    weights: bytes of their files, float32. Fewer than 8 frames are never drawn at once.
+    """
     working = _FRAME_BYTES * max(batch, 8) * (size / 256) ** 2
     return _ROOM_BYTES + int((weights / 2 + working) * (1 if half else 2))
