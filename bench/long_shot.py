@@ -4,7 +4,7 @@
 
 The shot is the drawn face of the contracts (320x320, 25 frames a second), which speaks all the time: one line over all
 of it. Every length is rendered in a process of its own, which sees its own greatest resident memory (Linux). Printed
-are that and what the process held before the first patch, with the track, the sound and the networks; patches are thrown
+are that and what the process held before the first patch, with track, sound and networks; patches are thrown
 away as they come.
 """
 

@@ -60,8 +60,8 @@ class Sync(_Group):
 
     expert: str = Field(
         "lips",
-        description="The sync expert of every LSE; syncnet_v2 and wav2lip_color are published models (`dub models`), "
-        "and other packages may add more.",
+        description="The sync expert of every LSE; syncnet_v2, wav2lip_color and stable_syncnet are published models "
+        "(`dub models`), and other packages may add more.",
         json_schema_extra=lambda schema: schema.update(enum=list(plugins.names(plugins.EXPERTS))),
     )
     score: bool = Field(

@@ -233,6 +233,9 @@ class JobPlace:
     def generator_hash(self, choice: GeneratorChoice) -> str:
         return self.job.generator_hash(choice)
 
+    def learnt(self, choice: GeneratorChoice) -> File | None:
+        return self.job.learnt(self.title, choice)
+
     def generator_wants(self, what: str, choice: GeneratorChoice | None = None) -> bool:
         if choice is not None:
             return self.job.generator_wants(choice, what)

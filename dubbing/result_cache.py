@@ -190,6 +190,16 @@ class ResultCache:
         except PluginError:
             return False
 
+    def learnt(self, title: Title, choice: GeneratorChoice) -> File | None:
+        """What `dub train` fine-tuned for a generator on a title, where there is such and the choice leaves it to the
+        title."""
+        from dubbing.generators import adapters, find
+
+        own = adapters.of_title(self.store.analysis(title.id).parent, choice.name)
+        if not own.is_file() or not adapters.asks(choice.settings):
+            return None
+        return self.file(own) if adapters.KEY in find(choice.name).Settings.model_fields else None
+
     def generator_share(self, choice: GeneratorChoice) -> float:
         """The share of a GPU that a worker with a generator holds where there is one: what it declares; GPU_SHARE where
         it declares only that it profits; 0 where it does not."""

@@ -196,6 +196,10 @@ class Place(Protocol):
         """12 hex digits of a generator's weights and settings."""
         ...
 
+    def learnt(self, choice: GeneratorChoice) -> File | None:
+        """What was fine-tuned for a generator on this title, where there is such and the generator takes it."""
+        ...
+
     def generator_wants(self, what: str, choice: GeneratorChoice | None = None) -> bool:
         """Whether a generator declares that it uses this part of a title's analysis (`Generator.wants`); None: whether
         any generator of the title's shots does."""

@@ -122,6 +122,18 @@ class TestMuseTalk(GeneratorContract):
         return {**tiny.musetalk_files(tmp_path_factory.mktemp("weights")), "size": 64}
 
 
+class TestLatentSync(GeneratorContract):
+    name, frames, held_frames = "latentsync", 48, 30
+    change: Mapping[str, Any] = {"seed": 3}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def settings(cls, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+        pytest.importorskip("diffusers", reason="the extra `latentsync` brings it")
+        torch.manual_seed(1)
+        return {**tiny.latentsync_files(tmp_path_factory.mktemp("weights")), "steps": 1, "guidance": 1.0}
+
+
 class TestLips(ExpertContract):
     name = "lips"
 
@@ -163,6 +175,14 @@ class TestWav2LipColor(Published):
     @classmethod
     def net(cls) -> torch.nn.Module:
         return Wav2LipColorNet()
+
+
+class TestStableSyncNet(Published):
+    name = "stable_syncnet"
+
+    @classmethod
+    def net(cls) -> torch.nn.Module:
+        return tiny.stable_syncnet()
 
 
 class TestFollowing(MetricContract):

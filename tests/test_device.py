@@ -16,6 +16,7 @@ import torch
 from dubbing import device, experts, generators, models
 from dubbing.experts.light_asd import LightASD, LightASDNet
 from dubbing.experts.lips import WEIGHTS, Lips
+from dubbing.experts.stable_syncnet import StableSyncNetExpert
 from dubbing.experts.syncnet import SyncNet, SyncNetNet
 from dubbing.experts.wav2lip_color import Wav2LipColor, Wav2LipColorNet
 from dubbing.networks.lipgan import LipGANNet
@@ -32,8 +33,12 @@ NETS = {
     "speech_gan": lambda: SpeechGANNet(NetworkShape(width=8, audio=16)),
     "sadtalker": tiny.sadtalker,
     "musetalk": tiny.musetalk,
+    "latentsync": tiny.latentsync,
 }
-PUBLISHED = {"syncnet_v2": (SyncNet, SyncNetNet), "wav2lip_color": (Wav2LipColor, Wav2LipColorNet)}
+PUBLISHED = {
+    "syncnet_v2": (SyncNet, SyncNetNet), "wav2lip_color": (Wav2LipColor, Wav2LipColorNet),
+    "stable_syncnet": (StableSyncNetExpert, tiny.stable_syncnet),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -63,12 +68,14 @@ def saved(net: torch.nn.Module, path: Any) -> Any:
 
 @pytest.mark.parametrize("name", NETS)
 def test_a_generator_runs_where_it_is_told_to(name: str, sent: list[tuple[int, ...]], tmp_path: Any) -> None:
-    if name == "musetalk":
-        pytest.importorskip("diffusers", reason="the extra `musetalk` brings it")
+    if name in ("musetalk", "latentsync"):
+        pytest.importorskip("diffusers", reason=f"the extra `{name}` brings it")
     net = NETS[name]()
     settings: dict[str, Any] = {"model": str(tmp_path / "own.pth")}
     if name == "musetalk":
         settings = {**tiny.musetalk_files(tmp_path), "size": 64, "batch": 2}
+    elif name == "latentsync":
+        settings = {**tiny.latentsync_files(tmp_path), "steps": 1, "batch": 8}
     else:
         saved(net, tmp_path / "own.pth")
     generator = generators.create(name, settings, device="cuda")

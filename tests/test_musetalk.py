@@ -169,6 +169,62 @@ def test_sound_decides_what_is_drawn_and_speech_of_others_nothing(generator, wor
     np.testing.assert_array_equal(others.patch.bgr_HWC, deaf.patch.bgr_HWC)
 
 
+class Deaf:
+    """Stands in for the networks: gives faces back, and keeps the first row that each frame hears."""
+
+    size_px = 128
+
+    def __init__(self, change=lambda faces: faces):
+        self.rows, self.change = [], change
+
+    def hear(self, wave):
+        return self
+
+    def windows(self, first_rows_N):
+        return np.asarray(first_rows_N, np.float32)
+
+    def __call__(self, sound, faces):
+        self.rows += sound.tolist()
+        return self.change(faces)
+
+
+@pytest.mark.parametrize("rate", (Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), None))
+def test_every_picture_of_any_rate_hears_its_own_time(files, work, rate, tmp_path):
+    """None: a variable rate."""
+    steps = [40, 33, 50, 17, 100, 33, 34, 33, 40, 40] if rate is None else [1] * 10
+    base = Fraction(1, 1000) if rate is None else 1 / rate
+    pts = np.concatenate([[0], np.cumsum(steps)])
+    path = tmp_path / "film.mp4"
+    with media.ClipWriter(path, 160, 160, rate or Fraction(25), crf=8, time_base=base) as clip:
+        for n in range(10):
+            clip.frame(np.full((160, 160, 3), 90, np.uint8), int(pts[n]))
+    mesh = work.track.mesh_NP3[:10] * 0.5
+    track = Track("shot_0001/face_1", np.arange(10, dtype=np.int32), mesh, np.ones(10, bool), work.track.yaw_N[:10], 90)
+    line, heard = Line(track.id, 0, 10), np.ones(10, bool)
+    generator = made(files)
+    generator.net = Deaf()
+    asked = RenderRequest(path, media.timeline(path), (160, 160), track, (line,), work.wave, heard, None)
+    assert [one.patch.frame for one in generator.render(asked)] == list(range(10))
+    assert generator.net.rows == [50 * int(pts[n]) * base // 1 - 4 for n in range(10)]
+
+
+@pytest.mark.parametrize("version", ("1.5", "1.0"))
+def test_a_tint_is_taken_out_and_skin_that_is_drawn_alike_is_the_film_s(files, work, version):
+    generator = made(files, version=version)
+    generator.net = Deaf(lambda faces: faces + torch.tensor([0.04, -0.03, 0.06])[:, None, None])
+    (one,) = generator.render(replace(work, window=(10, 11)))
+    patch, mesh = one.patch, work.track.mesh_NP3[10, :, :2]
+    shown = next(iter(media.read(work.source, work.timeline, 10, 11))).bgr()
+    height, width = patch.matte_HW.shape
+    before = shown[patch.y : patch.y + height, patch.x : patch.x + width].astype(int)
+    lips = mesh[list(LIPS)] - (patch.x, patch.y)
+    (left, top), (right, bottom) = np.floor(lips.min(0) - 5).astype(int), np.ceil(lips.max(0) + 6).astype(int)
+    skin = patch.matte_HW > 100
+    skin[top:bottom, left:right] = False
+    apart = np.abs(patch.bgr_HWC - before)[skin]
+    assert skin.sum() > 1000 and apart.mean() < 1.5 and np.percentile(apart, 99) <= 6
+
+
 def test_what_the_versions_change(files, work):
     mesh = work.track.mesh_NP3
     newer, older = made(files), made(files, version=1.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,20 @@ import pytest
 import tiny
 import torch
 from command import Dub
+from films import Finished
 from lessons import data_folder
 
-from dubbing import generators, models
+from dubbing import config, generators, manifest, models
+from dubbing.artifacts.takes import Take
 from dubbing.dataset.shards import Dataset
+from dubbing.engine.worker import Worker
 from dubbing.errors import InputError, ManifestError, ModelError
 from dubbing.generators import adapters
+from dubbing.job import Job
+from dubbing.manifest import GeneratorChoice
 from dubbing.networks import whisper_mel, whisper_states
 from dubbing.networks.diffusion import lora
+from dubbing.task import Task
 from dubbing.train import recipes
 from dubbing.train.logs import read_losses
 from dubbing.train.recipe import as_batch, to_floats
@@ -171,3 +179,42 @@ def test_what_is_refused(dub: Dub, files: dict[str, str], title: Path, tmp_path:
     recipe = recipes.find("musetalk")
     with pytest.raises(InputError, match="--crop musetalk"):
         recipe.look_at(Dataset(plain), recipes.settings_of(recipe, settings(files)))
+
+
+@pytest.mark.long
+def test_a_title_s_takes_use_its_own_and_are_made_anew(
+    finished: Finished, files: dict[str, str], learnt: Path, tmp_path: Path
+) -> None:
+    """With it in the title's folder, without it again, beside `adapter: off`, and in another title's folder."""
+    out = shutil.copytree(finished.out, tmp_path / "out")
+    plan = manifest.load(finished.film)
+    home = out / plan.titles[0].id
+
+    def takes(**more: str) -> list[Task]:
+        choice = GeneratorChoice(name="musetalk", **files, size=64, **more)
+        job = Job(plan.model_copy(update={"generator": choice}), out, config.load())
+        return [t for t in job.tasks({}) if t.kind.Result is Take]
+
+    without, off = takes(), takes(adapter="off")
+    own = adapters.of_title(home, "musetalk")
+    own.parent.mkdir(parents=True)
+    shutil.copy(learnt, own)
+    with_it = takes()
+    assert without and len(with_it) == len(without)
+    assert not {t.key for t in with_it} & {t.key for t in without}
+    assert [t.key for t in takes(adapter="off")] == [t.key for t in off]
+    content = hashlib.sha256(learnt.read_bytes()).hexdigest()
+    assert [dict(t.inputs.learnt)["musetalk"].content for t in with_it] == [content] * len(with_it)
+    task = next(t for t in with_it if t.inputs.turns.faces)
+    generator = generators.create("musetalk", {**files, "size": 64, "adapter": str(own)}, device="cpu")
+    worker = Worker(Job(plan, out, config.load()).store)
+    outcome = worker.run(task, lambda n: None)
+    worker.close()
+    assert outcome.error is None, outcome.error
+    assert Take.read(task.folder).generator_hash == generator.hash
+    own.unlink()
+    assert [t.key for t in takes()] == [t.key for t in without]
+    other = adapters.of_title(out / "other", "musetalk")
+    other.parent.mkdir(parents=True)
+    shutil.copy(learnt, other)
+    assert [t.key for t in takes()] == [t.key for t in without]

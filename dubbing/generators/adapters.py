@@ -3,7 +3,7 @@
     OUT/TITLE/models/<generator>/<generator>_adapter.pth   pairs of matrices (`networks.diffusion.lora`), and of what
 
 A generator whose settings have `adapter` takes one: `auto`, which is the title's own where there is one; `off`; or a
-file. Which file `auto` means is known where a job knows its title (`of_title`); to a generator alone it means none.
+file. Which file `auto` means is known where a title is (`Job.learnt`); to a generator alone it means none.
 The file says by its hash which checkpoint it was learnt on, and is refused beside another one.
 """
 
@@ -19,7 +19,7 @@ from dubbing.models import load_state
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["AUTO", "BASE", "FOLDER", "KEY", "OFF", "chosen", "content", "file_of", "of_title", "pairs_of",
+__all__ = ["AUTO", "BASE", "FOLDER", "KEY", "OFF", "asks", "chosen", "content", "file_of", "of_title", "pairs_of",
            "with_adapter"]  # fmt: skip
 
 KEY, AUTO, OFF = "adapter", "auto", "off"
@@ -32,15 +32,14 @@ def file_of(generator: str) -> str:
     return f"{generator}_adapter.pth"
 
 
-def of_title(generator: str, settings: Mapping[str, Any], takes: bool, home: Path) -> dict[str, Any]:
-    """The settings with `adapter: auto` answered: the title's own file where there is one, else as they are.
+def of_title(home: Path, generator: str) -> Path:
+    """Where a title's own lies, which need not be there. home: the title's folder."""
+    return home / FOLDER / generator / file_of(generator)
 
-    takes: whether that generator has the setting; home: the title's folder.
-    """
-    own = home / FOLDER / generator / file_of(generator)
-    if takes and settings.get(KEY, AUTO) == AUTO and own.is_file():
-        return {**settings, KEY: str(own.absolute())}
-    return dict(settings)
+
+def asks(settings: Mapping[str, Any]) -> bool:
+    """Whether a generator's settings leave it to the title, and name no file."""
+    return settings.get(KEY, AUTO) == AUTO
 
 
 def chosen(generator: str, adapter: str) -> Path | None:

@@ -3,8 +3,7 @@
 Everything around such a network is ours: the box comes from the track and is smoothed inside it, only the lower half
 of what was drawn goes back (`paste`), every frame gets a window, and sound that is nobody's speech moves no lips.
 It knows no network: what a square is made of, what of the sound a frame hears, and what draws is said by those who
-inherit from `Square` (`wav2lip`, `lipgan`, `musetalk`), or from `Drawn` alone (`speech_gan`: a sequence, and no
-squares).
+inherit from `Square` (`wav2lip`, `lipgan`, `musetalk`), or from `Drawn` alone (`speech_gan`, `latentsync`: sequences).
 """
 
 from __future__ import annotations
@@ -271,20 +270,31 @@ class CropPlan:
         self.fade_N = work.fade(ramp_frames)
         self._matte = matte_of
 
+    def where(self, n: int) -> np.ndarray:
+        """Where the network's picture of a frame lies: see `paste.enlarged`."""
+        return np.asarray(self.boxes_N4[n])
+
+    def bounds(self, n: int) -> np.ndarray:
+        """The box of the picture's pixels that it is made of."""
+        return np.asarray(self.boxes_N4[n])
+
+    def alpha(self, n: int) -> np.ndarray:
+        """How much of a frame's patch is new, float32 (H, W) 0..1, as if no line began or ended."""
+        return self._matte(self.mesh_NP2[n], self.boxes_N4[n], self.places[n])
+
     def part(self, picture: media.Picture) -> Part:
         """What rendering needs of a picture: not the whole of it, so that many are held at once."""
         n = picture.frame - self._first
-        return part_of(picture, n, self.places[n], self.boxes_N4[n], self._picture_wh, self._overlays)
+        return part_of(picture, n, self.places[n], self.bounds(n), self._picture_wh, self._overlays)
 
     def laid(self, part: Part, seen: np.ndarray, drawn: np.ndarray) -> Rendered:
-        """The patch of a frame. seen, drawn: its box as it is and as it was drawn, 0..255."""
+        """The patch of a frame. seen, drawn: the network's picture as it is and as it was drawn, BGR 0..255."""
         n, transfer = part.number, part.transfer
-        place, box, mesh = self.places[n], self.boxes_N4[n], self.mesh_NP2[n]
-        alpha = self._matte(mesh, box, place)
+        place, alpha = self.places[n], self.alpha(n)
         source = media.fractions(part.kept_HWC)
         if source.dtype == np.float32:
             seen, drawn = media.undisplayed(seen, transfer), media.undisplayed(drawn, transfer)
-        bgr = lay(source, seen, drawn, box, place, alpha, mesh)
+        bgr = lay(source, seen, drawn, self.where(n), place, alpha, self.mesh_NP2[n])
         alpha = np.rint(alpha * (255 * self.fade_N[n])).astype(np.uint8)
         return Rendered(media.patch_of(self._first + n, place.x, place.y, bgr, alpha, transfer), float("nan"))
 

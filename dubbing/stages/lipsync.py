@@ -31,7 +31,7 @@ from dubbing.artifacts.takes import StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
-from dubbing.generators import Generator, RenderRequest, create
+from dubbing.generators import Generator, RenderRequest, adapters, create
 from dubbing.manifest import GeneratorChoice
 from dubbing.performance.performed import Performance, Performed, asked_of
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, FilmLook, Line, Shot, Track
@@ -102,6 +102,8 @@ class LipsyncInputs(Windowed):
     """Of a photograph: what moves beside its mouth, `motion` and `blinks`, and how; None where nothing does."""
     by_face: tuple[tuple[str, str], ...] | None = None
     """Name and hash of what renders each of the faces in `turns`, where one is rendered by another than `generator`."""
+    learnt: tuple[tuple[str, File], ...] | None = None
+    """What was fine-tuned on the title, with the name of the generator that takes it, where there is any."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
     face_settings: tuple[dict[str, Any], ...] | None = uncounted("the hashes in `by_face` hold them", default=None)
@@ -167,6 +169,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             over or None,
             None if at.made_of is None else asked_of(at.made_of.settings),
             tuple((one.name, at.generator_hash(one)) for one in choices) if mixed else None,
+            _learnt(at, every),
             by.main.settings,
             tuple(one.settings for one in choices) if mixed else None,
             at.ref(DubSound),
@@ -328,7 +331,10 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         name, settings = inputs.generator, inputs.settings
         if face is not None and inputs.by_face and inputs.face_settings:
             name, settings = inputs.by_face[face][0], inputs.face_settings[face]
-        key = key_of(name, settings, inputs.models_folder)
+        file = dict(inputs.learnt or ()).get(name)
+        if file is not None and adapters.asks(settings):
+            settings = {**settings, adapters.KEY: str(file.path)}
+        key = key_of(name, settings, inputs.models_folder, file.content if file else None)
         if key not in self._generators:
             self._generators[key] = create(name, settings, inputs.models_folder)
         return self._generators[key]
@@ -337,6 +343,12 @@ class Lipsync(Stage[LipsyncInputs, Take]):
 def _any_wants(at: Place, what: str, choices: Sequence[GeneratorChoice]) -> bool:
     """Whether one of these generators declares that it uses this part of a title's analysis."""
     return any(at.generator_wants(what, one) for one in choices)
+
+
+def _learnt(at: Place, choices: Sequence[GeneratorChoice]) -> tuple[tuple[str, File], ...] | None:
+    """What the generators of a take take of what was fine-tuned on its title."""
+    found = {one.name: file for one in choices if (file := at.learnt(one)) is not None}
+    return tuple(sorted(found.items())) or None
 
 
 def _choice(inputs: LipsyncInputs) -> dict[str, Any]:
