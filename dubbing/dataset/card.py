@@ -100,7 +100,8 @@ def _card(prepared: Prepared, data: Dataset, note: str | None) -> dict[str, Any]
     return {
         "schema": _SCHEMA, "made": datetime.now(UTC).isoformat(timespec="seconds"), "hash": data.hash,
         "source": str(prepared.source), "layout": prepared.layout, "note": note,
-        "settings": {**asdict(prepared.settings), "crop": prepared.settings.crop or CROPS[0]}, "expert": experts.identity("lips"),
+        "settings": {**asdict(prepared.settings), "crop": prepared.settings.crop or CROPS[0]},
+        "expert": experts.identity("lips"),
         "versions": {"dub": __version__, **versions()},
         "clips": {"found": len(looked), **Counter(one.status for one in looked)},
         "rejected": {reason: n for reason, n in sorted(rejected.items()) if reason},
