@@ -13,6 +13,7 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,12 @@ def test_generators_that_ask_for_different_shares_of_a_gpu_take_turns(cluster: A
     until(lambda: ray.cluster_resources().get("GPU", 0) >= 2)
     large, small = (Resources(1.0, gpus, 100) for gpus in (0.75, 0.5))
     smalls = {7, 15}
-    work = Rendering(tmp_path / "out", [(0.3, None)] * 16, lambda n: small if n in smalls else large)
+    began = time.monotonic()
+    first = ray.remote(num_cpus=1)(dict).remote()
+    ray.get(first.__len__.remote())
+    nap_s = max(0.3, (time.monotonic() - began) / 2)  # so that a worker starts within few of them on a busy machine too
+    ray.kill(first)
+    work = Rendering(tmp_path / "out", [(nap_s, None)] * 16, lambda n: small if n in smalls else large)
     started: list[int] = []
 
     def on_event(event: Event) -> None:
@@ -160,6 +166,26 @@ def test_generators_that_ask_for_different_shares_of_a_gpu_take_turns(cluster: A
     assert not schedule.failed and len(work.values()) == 16
     places = {n: place for place, n in enumerate(started)}
     assert min(places[n] for n in smalls) < max(places[n] for n in places if n not in smalls), "they were left for last"
+
+
+def test_a_gpu_that_others_hold_keeps_nobody_else_waiting(cluster: Any, tmp_path: Path) -> None:
+    with contextlib.redirect_stderr(io.StringIO()):
+        cluster.add_node(num_cpus=1, num_gpus=1)
+    until(lambda: ray.cluster_resources().get("GPU", 0) >= 1)
+    others = [ray.remote(num_cpus=0, num_gpus=1)(dict).remote() for _ in range(int(ray.cluster_resources()["GPU"]))]
+    until(lambda: not ray.available_resources().get("GPU"))
+    work = Sleepers(tmp_path / "out", [(0.3, None)] * 12)
+    kinds = {"faces": KIND, "lipsync": Resources(1.0, 0.5, 100), "sync": KIND}
+    runs = threading.Thread(
+        target=Schedule(work, lambda event: None).drain,
+        args=[lambda: RayPool(work.store, Engine(), kinds, patience_s=0.2, start_s=0.2)],
+    )
+    runs.start()
+    until(lambda: len(work.values()) == 12)
+    for one in others:
+        ray.kill(one)
+    runs.join(NET_S)
+    assert len(work.values()) == 36
 
 
 def said_alone(tmp_path: Path, pool: str, then: str) -> str:

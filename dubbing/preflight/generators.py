@@ -60,13 +60,14 @@ def said_of_generators(manifest: Manifest) -> list[str]:
     if not needs_faces(rules):
         return []
     found = []
+    others = "all other faces" if len(rules) > 1 else "all faces"
     if len(rules) > 1:
         parts = [f"{_name(rule)} renders {when_of(rule) or 'all others'}" for rule in rules]
         found.append(f"Generators: {'; '.join(parts)}. The first that fits a face renders it.")
     for rule in rules:
         if isinstance(rule, BestOf):
             found.append(
-                f"Of {', '.join(map(_told, rule.of))} each renders {when_of(rule) or 'all other faces'}: "
+                f"Of {', '.join(map(_told, rule.of))} each renders {when_of(rule) or others}: "
                 f"{len(rule.of)} takes a shot, of which the best by {rule.by} is delivered, and the others are kept."
             )
     return found

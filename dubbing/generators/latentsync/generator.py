@@ -79,12 +79,15 @@ class LatentSyncGenerator(square.Drawn):
 
     def _require(self, device: str) -> None:
         super()._require(device)
-        half = self.settings.half is not False
+        needs.require_memory(self.name, self._need, device, self.settings.batch, self.side)
 
-        def need(batch: int, size: int) -> int:
-            return memory_bytes(self.size_bytes, batch, size, half)
+    def _need(self, batch: int, size: int) -> int:
+        return memory_bytes(self.size_bytes, batch, size, self.settings.half is not False)
 
-        needs.require_memory(self.name, need, device, self.settings.batch, self.side)
+    @property
+    def gpu_share(self) -> float:
+        """See `dubbing.generators.Generator`: as much as its memory is of a usual GPU's."""
+        return needs.share(self._need(self.settings.batch, self.side))
 
     def loaded(self) -> run.LatentSyncNet:
         """The checkpoints in their networks. Raises PluginError: the extra is not installed; ModelError."""
