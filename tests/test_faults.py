@@ -142,6 +142,13 @@ def test_kinds_of_workers_do_not_wait_for_each_other(cluster: Any, tmp_path: Pat
     assert not schedule.failed and len(work.values()) == 9
 
 
+class Here:
+    """An actor."""
+
+    def answer(self) -> bool:
+        return True
+
+
 def test_generators_that_ask_for_different_shares_of_a_gpu_take_turns(cluster: Any, tmp_path: Path) -> None:
     """On GPUs that are none. Large shares leave as much as a small one needs, but no two parts in one place."""
     with contextlib.redirect_stderr(io.StringIO()):
@@ -150,8 +157,8 @@ def test_generators_that_ask_for_different_shares_of_a_gpu_take_turns(cluster: A
     large, small = (Resources(1.0, gpus, 100) for gpus in (0.75, 0.5))
     smalls = {7, 15}
     began = time.monotonic()
-    first = ray.remote(num_cpus=1)(dict).remote()
-    ray.get(first.__len__.remote())
+    first = ray.remote(num_cpus=1)(Here).remote()
+    ray.get(first.answer.remote())
     nap_s = max(0.3, (time.monotonic() - began) / 2)  # so that a worker starts within few of them on a busy machine too
     ray.kill(first)
     work = Rendering(tmp_path / "out", [(nap_s, None)] * 16, lambda n: small if n in smalls else large)
@@ -172,7 +179,7 @@ def test_a_gpu_that_others_hold_keeps_nobody_else_waiting(cluster: Any, tmp_path
     with contextlib.redirect_stderr(io.StringIO()):
         cluster.add_node(num_cpus=1, num_gpus=1)
     until(lambda: ray.cluster_resources().get("GPU", 0) >= 1)
-    others = [ray.remote(num_cpus=0, num_gpus=1)(dict).remote() for _ in range(int(ray.cluster_resources()["GPU"]))]
+    others = [ray.remote(num_cpus=0, num_gpus=1)(Here).remote() for _ in range(int(ray.cluster_resources()["GPU"]))]
     until(lambda: not ray.available_resources().get("GPU"))
     work = Sleepers(tmp_path / "out", [(0.3, None)] * 12)
     kinds = {"faces": KIND, "lipsync": Resources(1.0, 0.5, 100), "sync": KIND}
