@@ -45,7 +45,7 @@ from dubbing.records import Look, Shot
 from dubbing.rendered_by import Face, RenderedBy, candidates, needs_faces, ranges_of
 from dubbing.result_cache import GPU_SHARE, ResultCache
 from dubbing.stage import NotKnown, Resources, Scope, Stage
-from dubbing.store import Store, open_store
+from dubbing.store import Store, key_of, open_store
 from dubbing.task import Outcome, Task
 
 __all__ = ["DubTasks", "Job", "Step"]
@@ -140,7 +140,8 @@ class Job(ResultCache):
         names = task.kind.rendered_by(task.inputs)
         if not names or (len(self.manifest.generators) == 1 and not self.decisions):
             return None
-        return _most([self.of_generator(GeneratorChoice(name=name, **settings)) for name, settings in names])
+        every = _most([self.of_generator(GeneratorChoice(name=name, **settings)) for name, settings in names])
+        return replace(every, networks=key_of(names)[:12])
 
     def of_generator(self, choice: GeneratorChoice) -> Resources:
         """What a worker that renders by a generator holds: as configured for it, for the stage, else what it

@@ -26,6 +26,7 @@ from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Title
+from dubbing.place import TitleTasks
 from dubbing.provenance.claims import sidecar_of
 from dubbing.provenance.credentials import installed
 from dubbing.severity import judged, reason, severity
@@ -67,6 +68,8 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         row, rendered = _row(job, title, dub, step, line, failed, names)
         mixed = mixed_in(listed.mixes if listed else (), step.shot.start_frame, step.shot.end_frame)
         row["mixed_frames"] = sum(b - a for a, b in mixed)
+        if step.selected is not None:
+            row["selection"] = "; ".join([step.selected.why, *_lost(planned, dub, step.shot.id, failed)])
         faces += rendered
         row["severity"] = severity(row, job.config.review)
         rows.append(row)
@@ -174,8 +177,6 @@ def _row(
     spent = [job.spent(t) for t in (step.faces, step.take, step.score)]
     row["seconds"] = sum(s.seconds for s in spent if s)
     broken = next((failed[t.id] for t in (step.faces, step.take, step.score) if t.id in failed), None)
-    if step.selected is not None:
-        row["selection"] = "; ".join([step.selected.why, *_lost(title, dub, step, failed)])
     take: Take | None = job.result(step.take)
     if take:
         row |= {"face": take.face, "face_px": take.face_px, "yaw_deg": take.yaw_deg}
@@ -214,11 +215,15 @@ def _row(
     ]  # fmt: skip
 
 
-def _lost(title: Title, dub: Dub, step: Step, failed: Mapping[str, Outcome]) -> list[str]:
+def _lost(planned: TitleTasks, dub: Dub, shot: str, failed: Mapping[str, Outcome]) -> list[str]:
     """Why takes of a shot failed that were to be compared, as far as this run knows, sentences without their ends."""
-    place = f"{title.id}/{dub.language}/{step.shot.id}/"
-    found = {n.partition(place)[2].partition("/")[0]: o.error for n, o in failed.items() if f" {place}" in n}
-    return [f"{name}: {error}" for name, error in found.items() if error]
+    found = {}
+    for name in planned.candidates.get((dub.language, shot), ()):
+        for kind in (Scores, Take):
+            task = planned.get(kind, dub.language, shot, name)
+            if task is not None and task.id in failed:
+                found[name] = f"{name}: {failed[task.id].error}"
+    return list(found.values())
 
 
 def _actors(job: Job, title: Title, take: Take) -> dict[str, str | None]:

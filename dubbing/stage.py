@@ -56,6 +56,8 @@ class Resources:
     """Held instead of `gpus` on a cluster that has GPUs; on others no task waits for one."""
     picture_mb: float = 0.0
     """Megabytes held besides `memory_mb` for each megabyte of a decoded picture beyond one of 1920x1080 of 8 bits."""
+    networks: str = ""
+    """Which networks it keeps in its share of a GPU: no worker with others does its tasks. Empty: none of its own."""
 
 
 class Scope(Enum):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from films import Finished, run, started_by
 
-from dubbing import best_of
+from dubbing import best_of, open_results
 from dubbing.best_of import SeenFace, weigh
 from dubbing.decisions import DecisionLog
 from dubbing.errors import ManifestError, StageError
@@ -182,6 +182,8 @@ def test_the_best_of_two_keeps_and_shows_both_and_a_reviewer_may_choose_the_othe
     assert [t["current"] for t in facts["takes"]] == [t["id"] == selected["take"] for t in facts["takes"]]
     assert "of 2: " in selected["selection"] and "rewrite jump_cost=0.1" in selected["selection"]
     assert facts["row"]["selection"] == selected["selection"]
+    told_of = open_results(out).dub("film", "hi").to_dict()
+    assert told_of["selected"] == 1 and told_of["generators"] == {"rewrite": 1}
     (other,) = (t for t in facts["takes"] if t["id"] != selected["take"])
     before = (out / "film" / "hi" / "film.hi.mp4").read_bytes()
     DecisionLog(out).append(SHOT, "choose", "Ana", take=other["id"], generator=other["generator"])

@@ -79,6 +79,12 @@ def test_each_generator_asks_for_its_own_share(tmp_path: Path, monkeypatch: pyte
     assert held["given"].memory_mb == 99 < held["usual"].memory_mb
 
 
+def test_workers_on_a_gpu_keep_the_networks_of_one_generator() -> None:
+    with_gpu, without = {"CPU": 8, "GPU": 1}, {"CPU": 8}
+    asked = {name: Resources(1, 0, 1000, gpus_if_any=0.25, networks=name) for name in ("one", "other")}
+    assert len(set(kinds(asked, with_gpu).values())) == 2 and len(set(kinds(asked, without).values())) == 1
+
+
 def test_a_share_lies_on_one_gpu() -> None:
     assert gpus_hold([0.75, 0.25, 0.5, 0.5], 2) and gpus_hold([2.0, 0.5], 3) and gpus_hold([], 0)
     assert not gpus_hold([0.75, 0.75, 0.5], 2) and not gpus_hold([2.0, 0.5], 2) and not gpus_hold([0.1], 0)

@@ -130,4 +130,5 @@ def test_a_data_set_s_numbers_and_what_cannot_be_dubbed(film: Path, tmp_path: Pa
     assert report.fid is None and "inception_fid" in report.absent["fid"]
     assert (report.csim is None) == ("csim" in report.absent)
     assert report.csim is None or 0.8 < report.csim <= 1
-    assert json.loads(json.dumps(report.plain()))["schema"] == protocol.SCHEMA
+    written = json.loads(protocol.file_of(tmp_path / "out", "hdtf").read_text())
+    assert written["schema"] == protocol.SCHEMA and written["lse_d"] == report.lse_d

@@ -1,4 +1,7 @@
-"""Two people in one shot, who speak one after the other: everything that is said of a shot is said of each of them."""
+"""Two people in one shot, who speak one after the other: everything that is said of a shot is said of each of them.
+
+Over 400 lines: one film, which takes as long to make as all of these tests.
+"""
 
 from __future__ import annotations
 

@@ -145,13 +145,10 @@ def _by_protocol(
     config_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """A published protocol over a data set."""
-    import json
-
     from dubbing import config
     from dubbing.cli import show
     from dubbing.evaluate import protocol as protocols
     from dubbing.evaluate.pairs import DRIVEN, pairs_of
-    from dubbing.store import Store
 
     chosen = "listed" if listed else driven or DRIVEN[protocol]
     found = pairs_of(protocol, root, listed, driven)
@@ -160,10 +157,8 @@ def _by_protocol(
             found, out, _generator(generator), config.load(config_file), protocol=protocol, driven=chosen, crop=crop,
             say=say, step=step,
         )  # fmt: skip
-    plain, file = report.plain(), out / f"protocol_{protocol}.json"
-    Store(out).write_bytes(file, (json.dumps(plain, indent=1) + "\n").encode())
     if as_json:
-        show.as_json(plain)
+        show.as_json(report.plain())
     else:
         rows = ((r.pair, *(show.number(getattr(r, n), d) for n, d in _COLUMNS), r.frames, r.reason or "")
                 for r in report.pairs)  # fmt: skip
@@ -180,7 +175,7 @@ def _by_protocol(
         echo(f"\n{about}: {measured} of {len(report.pairs)} pairs; {told}")
         for why in report.absent.values():
             echo(why)
-    echo(f"{file}: every pair, and by what it was measured", err=True)
+    echo(f"{protocols.file_of(out, protocol)}: every pair, and by what it was measured", err=True)
     if report.lse_d is None:
         raise SystemExit(InputError.exit_code)
     if any(r.reason for r in report.pairs):

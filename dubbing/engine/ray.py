@@ -4,7 +4,8 @@ Only references travel: the inputs of a task are paths and numbers, and its resu
 
 A kind of worker is what it holds: cores, a share of a GPU, memory. Stages that ask for the same cores and GPU use the
 same kind, which then holds the memory of the stage that asks for most. Where a manifest names several generators, what
-renders by one holds what that one asks for. A task never waits for a worker of another kind.
+renders by one holds what that one asks for, and on a GPU its networks alone. A task never waits for a worker of another
+kind.
 
 Ray Data is not used: it runs stage after stage, and here the tasks of one title wait for whole earlier stages of that
 title while those of the next title can go on.
@@ -419,7 +420,8 @@ def gpus_hold(shares: Sequence[float], gpus: float) -> bool:
 def _kept(asked: Resources, most: Mapping[str, float]) -> Resources:
     """What is held of what is asked for. most: as of `kinds`."""
     gpus = asked.gpus or (asked.gpus_if_any if most.get("GPU") else 0.0)
-    return Resources(min(asked.cpus, most.get("CPU") or 1.0), gpus, asked.memory_mb)
+    networks = asked.networks if gpus else ""
+    return Resources(min(asked.cpus, most.get("CPU") or 1.0), gpus, asked.memory_mb, networks=networks)
 
 
 def _held(kind: Resources) -> set[str]:
@@ -428,5 +430,7 @@ def _held(kind: Resources) -> set[str]:
 
 
 def _serves(held: Resources, kind: Resources) -> bool:
-    """Whether a worker of one kind can do the tasks of another without holding a GPU that it does not use."""
-    return (held.cpus, held.gpus) == (kind.cpus, kind.gpus) and held.memory_mb >= kind.memory_mb
+    """Whether a worker of one kind can do the tasks of another without holding a GPU that it does not use, or networks
+    besides its own."""
+    same = (held.cpus, held.gpus, held.networks) == (kind.cpus, kind.gpus, kind.networks)
+    return same and held.memory_mb >= kind.memory_mb

@@ -9,6 +9,7 @@ dubbed is a row with its reason. Every pair is a committed folder, so a killed r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -32,7 +33,7 @@ from dubbing.mesh import face_boxes
 from dubbing.networks.face_descriptor import chip
 from dubbing.store import Store, content_key, key_of
 
-__all__ = ["EXPERT", "SCHEMA", "VERSION", "Crop", "Measured", "Report", "film_of", "measure"]
+__all__ = ["EXPERT", "SCHEMA", "VERSION", "Crop", "Measured", "Report", "file_of", "film_of", "measure"]
 
 VERSION = 1  # raise it when its numbers change
 SCHEMA = "dub.protocol.1"
@@ -93,7 +94,8 @@ def measure(
 ) -> Report:  # fmt: skip
     """Dub and measure every pair. crop: what FID sees, the box around the face or whole frames; expert: of LSE.
 
-    Raises ModelError: no weights of the expert or of the generator; InputError: no pair; OutputError.
+    What was found is also written to `file_of(out, protocol)`. Raises ModelError: no weights of the expert or of the
+    generator; InputError: no pair; OutputError.
     """
     if not pairs:
         raise InputError("There is no pair to measure.")
@@ -121,7 +123,14 @@ def measure(
                 rows.append(value)
                 for held, some in zip(seen, features or (), strict=False):
                     held.append(some)
-    return _told(rows, seen, named, judge, protocol, driven, crop, str(generator["name"]), made_by)
+        report = _told(rows, seen, named, judge, protocol, driven, crop, str(generator["name"]), made_by)
+        store.write_bytes(file_of(out, protocol), (json.dumps(report.plain(), indent=1) + "\n").encode())
+    return report
+
+
+def file_of(out: Path, protocol: str) -> Path:
+    """Where the report of a protocol is written."""
+    return out / f"protocol_{protocol}.json"
 
 
 def _told(

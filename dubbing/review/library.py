@@ -360,15 +360,14 @@ class Library:
 
     def choice(self, generator: Mapping[str, Any]) -> RenderedBy:
         """Generators as a client named them. Raises InputError (unknown name or setting, missing weights)."""
-        from dubbing.generators import create
+        from dubbing.generators import create  # slow to load
 
         try:
             by = RenderedBy.said(generator)
         except (ManifestError, TypeError) as e:
             raise InputError(f"A generator is a name and its settings; found {dict(generator)!r}.") from e
         for choice in by.every:
-            endless = [n for n, v in choice.settings.items() if isinstance(v, float) and not math.isfinite(v)]
-            if endless:  # JSON knows no such number
+            if endless := [n for n, v in choice.settings.items() if isinstance(v, float) and not math.isfinite(v)]:
                 raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
             create(choice.name, choice.settings, self.config.models.folder, device="cpu").check()
         return by
