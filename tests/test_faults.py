@@ -147,8 +147,8 @@ def test_generators_that_ask_for_different_shares_of_a_gpu_take_turns(cluster: A
         cluster.add_node(num_cpus=2, num_gpus=2)
     until(lambda: ray.cluster_resources().get("GPU", 0) >= 2)
     large, small = (Resources(1.0, gpus, 100) for gpus in (0.75, 0.5))
-    smalls = {7, 15}
-    work = Rendering(tmp_path / "out", [(0.3, None)] * 16, lambda n: small if n in smalls else large)
+    smalls = {7, 11}
+    work = Rendering(tmp_path / "out", [(0.3, None)] * 12, lambda n: small if n in smalls else large)
     started: list[int] = []
 
     def on_event(event: Event) -> None:
@@ -157,7 +157,7 @@ def test_generators_that_ask_for_different_shares_of_a_gpu_take_turns(cluster: A
 
     schedule = Schedule(work, on_event)
     schedule.drain(lambda: RayPool(work.store, Engine(), {"lipsync": KIND}, patience_s=0.5))
-    assert not schedule.failed and len(work.values()) == 16
+    assert not schedule.failed and len(work.values()) == 12
     places = {n: place for place, n in enumerate(started)}
     assert min(places[n] for n in smalls) < max(places[n] for n in places if n not in smalls), "they were left for last"
 
