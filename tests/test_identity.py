@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dubbing.analysis.casting import CLEAR, LIKE, assigned
-from dubbing.analysis.identity import NEAR, group_described
+from dubbing.analysis.identity import NEAR, chip, group_described
 from dubbing.artifacts.people import People, Person, named_tracks
-from dubbing.networks.face_descriptor import FaceDescriptor, chip
+from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.stages.cast import FindCast, FindCastInputs
 
 

@@ -322,6 +322,13 @@ def test_a_stretch_of_patches_is_read_without_the_rest(tmp_path: Path) -> None:
     for first in (None, 220, 290):
         with pytest.raises(MediaError, match="remove it and run again"):
             list(media.read_patches(tmp_path, first))
+    (tmp_path / "patch.nut").write_bytes(data[:5000] + bytes([data[5000] ^ 1]) + data[5001:])
+    with pytest.raises(MediaError, match="damaged after"):
+        list(media.read_patches(tmp_path))
+    (tmp_path / "patch.nut").write_bytes(data)
+    covers = list(media.read_patches(tmp_path, 290, mattes=True))
+    assert [p.frame for p in covers] == list(range(290, 300)), "mattes are read without the pictures"
+    assert all((p.matte_HW == 255).all() and not p.bgr_HWC.any() for p in covers)
 
 
 def test_a_patch_writer_refuses_what_it_cannot_keep(tmp_path: Path) -> None:

@@ -250,7 +250,8 @@ def read_patches(
                     if whole:
                         bgr, matte = _enlarged(bgr, matte, tuple(map(int, whole.split(b"x"))))
                     deep = bgr if bgr.dtype == np.uint16 else None
-                    yield Patch(*places[number], bgr if deep is None else display(deep, transfer), matte, deep)
+                    frame_number, x, y = places[number]
+                    yield Patch(frame_number, x, y, bgr if deep is None else display(deep, transfer), matte, deep)
                 if count == end and last is not None:
                     break
         except (av.error.FFmpegError, _Damaged) as e:

@@ -189,9 +189,7 @@ def _bend_mouth(donor: Face, goal_P2: np.ndarray, part: Box, step: int) -> np.nd
     return warp(donor.bgr_HWC, move, (part.x, part.y)).astype(np.float32)
 
 
-def skin_of(
-    mesh_P2: np.ndarray, eye: float, size: tuple[int, int], hull_M2: np.ndarray | None = None
-) -> np.ndarray:
+def skin_of(mesh_P2: np.ndarray, eye: float, size: tuple[int, int], hull_M2: np.ndarray | None = None) -> np.ndarray:
     """The skin around a mouth, without its lips, bool (H, W) of a crop of that size. mesh_P2: (478, 2) its pixels;
     hull_M2: its `mouth_hull`, where that is known."""
     mask = np.zeros((size[1], size[0]), np.uint8)

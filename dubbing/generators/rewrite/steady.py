@@ -48,8 +48,8 @@ def steady(full_NP3: np.ndarray, pose: Pose) -> tuple[np.ndarray, Pose]:
 
 
 def savitzky_golay(values_N: np.ndarray) -> np.ndarray:
-    """Each value of a row (N, ...), N at least 5, by the parabola of least squares through it and the two on either side
-    of it, float64; the first two and the last two by that of the five at that end (Savitzky and Golay 1964)."""
+    """Each value of a row (N, ...), N at least 5, by the parabola of least squares through it and two on either side of
+    it, float64; the first two and the last two by that of the five at that end (Savitzky and Golay 1964)."""
     values = np.asarray(values_N, np.float64)
     powers = np.arange(-2.0, 3.0)[:, None] ** np.arange(3)
     fit = powers @ np.linalg.pinv(powers)
