@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -45,13 +46,33 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+def _mediapipe() -> Any:
+    """The library. What it imports to draw plots, which nobody here asks for, is kept out: half of the time that it
+    takes to load."""
+    plots = "matplotlib", "matplotlib.pyplot"
+    if "mediapipe" not in sys.modules and plots[1] not in sys.modules:
+        held = {name: sys.modules[name] for name in plots if name in sys.modules}
+        empty = {name: ModuleType(name) for name in plots}
+        vars(empty[plots[0]])["pyplot"] = empty[plots[1]]
+        sys.modules.update(empty)
+        try:
+            with _quiet():
+                import mediapipe  # noqa: F401 - so that it is there
+        finally:
+            for name in plots:
+                del sys.modules[name]
+            sys.modules.update(held)
+    with _quiet():
+        import mediapipe as mp
+    return mp
+
+
 class Detector:
     """MediaPipe's full-range face detector (192 px input) on the whole picture and on square tiles."""
 
     def __init__(self) -> None:
+        mp = _mediapipe()
         with _quiet():
-            import mediapipe as mp
-
             self._model = mp.solutions.face_detection.FaceDetection(
                 model_selection=1, min_detection_confidence=_MIN_SCORE
             )
@@ -109,9 +130,8 @@ class Meshes:
         return faces[0].landmark
 
     def _build(self) -> Any:
+        mp = _mediapipe()
         with _quiet():
-            import mediapipe as mp
-
             model = mp.solutions.face_mesh.FaceMesh(
                 static_image_mode=False, max_num_faces=1, refine_landmarks=True,
                 min_detection_confidence=0.5, min_tracking_confidence=0.5,
@@ -180,9 +200,8 @@ class Hands:
     """MediaPipe's hand finder, looking for a hand before a mouth. About 10 ms a picture."""
 
     def __init__(self) -> None:
+        mp = _mediapipe()
         with _quiet():
-            import mediapipe as mp
-
             self._model = mp.solutions.hands.Hands(
                 static_image_mode=True, max_num_hands=2, model_complexity=0, min_detection_confidence=_MIN_HAND_SCORE
             )

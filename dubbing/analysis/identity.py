@@ -47,7 +47,7 @@ _CHIP_PLACES = np.array([
     [0.3340850613712, 0.2290642403242], [0.4901123135679, 0.6277975316475],
 ])  # fmt: skip
 _MOST_CHIPS = 24  # of a face that are held while it is followed
-CHIPS = 6  # of a face that are kept: 5 to 10 tell people apart equally well
+CHIPS = 5  # of a face that are kept: 5 to 10 tell people apart equally well
 
 
 @dataclass(frozen=True, eq=False)
