@@ -282,7 +282,7 @@ class ShotPlan:
     def _face(self, part: slice, lower_TL3: np.ndarray) -> np.ndarray:
         """Canonical meshes with these lower faces."""
         full, lower = self._full_NP3[part], list(LOWER_FACE)
-        goal = full + np.einsum("pl,nlc->npc", self._spread_PL, lower_TL3 - full[:, lower])
+        goal = full + self._spread_PL @ (lower_TL3 - full[:, lower])
         goal[:, lower] = lower_TL3
         return goal
 
