@@ -17,11 +17,15 @@ import numpy as np
 
 from dubbing.demo.portrait import photograph, portrait
 from dubbing.expression import Look, create
+from dubbing.generators.latentsync.plan import hole
 from dubbing.generators.lipgan import square_boxes
-from dubbing.generators.paste import Place, cut, matte, places, raised
+from dubbing.generators.musetalk import mesh_matte
+from dubbing.generators.paste import Place, cut, enlarged, matte, places, raised
 from dubbing.generators.sadtalker.head import side_matte
 from dubbing.generators.sadtalker.look import region
 from dubbing.generators.square import steady_boxes
+from dubbing.networks.latentsync import alignment, mask
+from dubbing.networks.musetalk.box import boxes_of_mesh
 
 __all__ = ["main", "panels"]
 
@@ -50,6 +54,19 @@ def panels() -> list[tuple[str, np.ndarray, np.ndarray]]:
         if black:
             seen[size[1] // 2 :] = 0
         found.append((name, _shown(still, boxes[0], place, matte(mesh_P2, boxes[0], place)), seen))
+    box = boxes_of_mesh(mesh_N3, 0.0, 10.0)[0]
+    (place,) = places(box[None], (width, height))
+    seen = cut(still, (0, 0), box, (256, 256))
+    seen[128:] = 0
+    found.append(("musetalk 256x256", _shown(still, box, place, mesh_matte(mesh_P2, box, place, "jaw")), seen))
+    matrix = alignment.Matrices(256).of(alignment.mesh_points(mesh_P2))
+    move = alignment.to_square(matrix, 256)
+    (place,) = places(s3fd, (width, height))
+    alpha = matte(mesh_P2, s3fd[0], place) * np.clip(enlarged(hole(256), move, place), 0, 1)
+    corners = np.array([[0, 0, 1], [255, 255, 1]]) @ cv2.invertAffineTransform(move).T
+    seen = alignment.square_of(still, matrix, 256)
+    seen[mask.kept(256) < 0.5] = 127
+    found.append(("latentsync 512x512", _shown(still, corners.ravel(), place, alpha), seen))
     box = region(mesh_P2, (width, height), inner=True)
     x, y = (int(v) // 2 * 2 for v in box[:2])
     place = Place(x, y, *(int(v) // 2 * 2 for v in np.minimum(box[2:] + 1, (width, height)) - (x, y)))

@@ -60,8 +60,8 @@ class Sync(_Group):
 
     expert: str = Field(
         "lips",
-        description="The sync expert of every LSE; syncnet_v2 and wav2lip_color are published models (`dub models`), "
-        "and other packages may add more.",
+        description="The sync expert of every LSE; syncnet_v2, wav2lip_color and stable_syncnet are published models "
+        "(`dub models`), and other packages may add more.",
         json_schema_extra=lambda schema: schema.update(enum=list(plugins.names(plugins.EXPERTS))),
     )
     score: bool = Field(
@@ -115,7 +115,7 @@ class StageResources(_Group):
 
 StageName = Literal[
     "still", "shots", "faces", "source_audio", "audio", "active", "descriptors", "overlays", "overlay_list", "people",
-    "cast", "speakers", "actors", "donors", "turns", "lipsync", "sync", "master", "proof", "sign",
+    "cast", "speakers", "actors", "donors", "turns", "lipsync", "sync", "select", "master", "proof", "sign",
 ]  # fmt: skip
 
 
@@ -127,6 +127,9 @@ class Engine(_Group):
     deadline_s: Positive = Field(900.0, description="A task that takes longer than this, and the next, is stopped.")
     deadline_frame_s: NotNegative = Field(2.0, description="Added to the deadline for each frame of film.")
     stages: dict[StageName, StageResources] = Field({}, description="Stage by stage what a worker holds (Ray only).")
+    generators: dict[Annotated[str, Field(min_length=1)], StageResources] = Field(
+        {}, description="Generator by generator what a worker of lipsync holds that renders by it (Ray only)."
+    )
 
 
 class Models(_Group):

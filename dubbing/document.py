@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Tag, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dubbing.errors import InputError, ManifestError
@@ -177,16 +177,17 @@ def _found(model: type[BaseModel], error: ValidationError, python: bool) -> list
         if e["type"] == "extra_forbidden" and (close := _close(str(e["loc"][-1]), _keys(model, tuple(e["loc"][:-1]))))
     }
     for e in errors:
-        location, context = tuple(e["loc"]), e.get("ctx", {})
+        path, context = tuple(e["loc"]), e.get("ctx", {})
+        location = tuple(part for part in path if not _is_tag(part))
         if e["type"] == "extra_forbidden":
             key = str(location[-1])
-            allowed = _keys(model, location[:-1])
+            allowed = _keys(model, path[:-1])
             text = f"unknown key {short(key)}{nearest(key, allowed) or '.'} Allowed here: {', '.join(allowed)}."
             out.append((location, True, text))
         elif e["type"] == "missing":
-            if location in misspelt:
+            if path in misspelt:
                 continue
-            allowed = _keys(model, location[:-1])
+            allowed = _keys(model, path[:-1])
             text = (
                 f"{_around(location[:-1], whole)} has no {location[-1]!r}; add it. Allowed here: {', '.join(allowed)}."
             )
@@ -231,16 +232,34 @@ def _sentence(location: Location, kind: str, message: str, found: Any, whole: st
     return f"{name!r} {wanted}; found {short(found)}."
 
 
+def _is_tag(part: int | str) -> bool:
+    """Whether a part of a location is no part of the document, but the tag of a union's member."""
+    return isinstance(part, str) and part.startswith("<") and part.endswith(">")
+
+
 def _keys(model: type[BaseModel], location: Location) -> list[str]:
     """The keys allowed at `location` of a document read as `model`, in the order they are declared."""
     at: Any = model
     for part in location:
+        if _is_tag(part):
+            at = _tagged(at, str(part))
+            continue
+        at = _plain(at)
         if isinstance(at, type) and issubclass(at, BaseModel):
             info = at.model_fields.get(str(part))
-            at = _plain(info.annotation) if info else None
-        elif isinstance(part, (int, str)) and typing.get_args(at):
-            at = _plain(typing.get_args(at)[-1])
+            at = info.annotation if info else None
+        elif typing.get_args(at):
+            at = next(a for a in reversed(typing.get_args(at)) if a is not Ellipsis)
+    at = _plain(at)
     return list(at.model_fields) if isinstance(at, type) and issubclass(at, BaseModel) else []
+
+
+def _tagged(annotation: Any, tag: str) -> Any:
+    """The member of a union that has this tag."""
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    tags = {m.tag: a for a in typing.get_args(annotation) for m in getattr(a, "__metadata__", ()) if isinstance(m, Tag)}
+    return tags.get(tag)
 
 
 def _plain(annotation: Any) -> Any:

@@ -2,6 +2,8 @@
 
 A task exists as soon as what its inputs depend on is known: `Job.tasks` is asked again whenever a task of a stage that
 `expands` has ended. It knows no engine; what a stage may ask for is `dubbing.place`.
+
+Over 400 lines: all that a manifest, its settings and reviewers say of tasks.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from dubbing import media
-from dubbing.analysis.asked import Ranges, ShownFilm, asked, parts_of
+from dubbing.analysis.asked import Ranges, ShownFilm, asked, parts_of, within
 from dubbing.analysis.footage import MadeOf, Sounds, made_of
 from dubbing.artifact import Artifact
 from dubbing.artifacts.active import ActiveFaces
 from dubbing.artifacts.descriptors import Descriptors
 from dubbing.artifacts.people import Cast, People
 from dubbing.artifacts.proof import Proof
+from dubbing.artifacts.selection import Selection, ShotSelection
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound
 from dubbing.artifacts.speakers import Decision as Speakers
@@ -29,7 +32,7 @@ from dubbing.artifacts.takes import STILL_FILM, Master, Scores, Signed, StillFil
 from dubbing.artifacts.tracks import FaceTracks
 from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
-from dubbing.config import Config
+from dubbing.config import Config, StageResources
 from dubbing.decisions import Decision, DecisionLog, ShotKey, Standing
 from dubbing.errors import InputError, ManifestError, during
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
@@ -39,15 +42,15 @@ from dubbing.pipeline import PIPELINE
 from dubbing.place import JobPlace, TitleTasks, task_at
 from dubbing.provenance import Signing
 from dubbing.records import Look, Shot
-from dubbing.result_cache import ResultCache
+from dubbing.rendered_by import Face, RenderedBy, candidates, needs_faces, ranges_of
+from dubbing.result_cache import GPU_SHARE, ResultCache
 from dubbing.stage import NotKnown, Resources, Scope, Stage
-from dubbing.store import Store, open_store
+from dubbing.store import Store, key_of, open_store
 from dubbing.task import Outcome, Task
 
 __all__ = ["DubTasks", "Job", "Step"]
 
 _USUAL_MB = 3.2  # a decoded picture of 1920x1080, 8 bits, 4:2:0
-_GPU_SHARE = 0.25  # of a GPU: its networks are small, and what feeds them runs on cores
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Step:
     """Folder of the `DubSound`."""
     source_sound: Path | None
     """Folder of the `SourceSound`; None where the film has none."""
+    selected: ShotSelection | None = None
+    """How its take was selected, where the manifest has several rendered."""
 
     @property
     def delivered(self) -> bool:
@@ -107,17 +112,49 @@ class Job(ResultCache):
         self.descriptors: dict[str, str | None] = {}  # of titles that are looked at with another than is there
         self._made: dict[str, MadeOf | None] = {}
         self._parts: dict[tuple[str, str], Ranges | None] = {}
+        self._rules: dict[str, list[Ranges | None]] = {}
         self._looks: dict[str, list[tuple[Look, tuple[str, ...] | None, Ranges | None]]] = {}
 
     def resources(self, stage: type[Stage[Any, Any]]) -> Resources:
         """The resources of a worker of a stage: those configured, else the stage's own, with room for the largest
         picture of all titles."""
-        own = stage.resources
-        own = replace(own, memory_mb=own.memory_mb + round(own.picture_mb * self._beyond_mb))
-        said = next((r for name, r in self.config.engine.stages.items() if name == stage.name), None)
+        own, said = self._own(stage), self._said(stage)
+        if stage.Result is Take:
+            return _most([self.of_generator(one) for one in self.manifest.generators])
         if said is not None:
             return replace(own, **said.model_dump(exclude_none=True))
-        return replace(own, gpus_if_any=_GPU_SHARE) if self.profits_from_gpu(stage.Result) else own
+        return replace(own, gpus_if_any=GPU_SHARE) if self.profits_from_gpu(stage.Result) else own
+
+    def _own(self, stage: type[Stage[Any, Any]]) -> Resources:
+        """What a stage says, with room for the largest picture of all titles."""
+        own = stage.resources
+        return replace(own, memory_mb=own.memory_mb + round(own.picture_mb * self._beyond_mb))
+
+    def _said(self, stage: type[Stage[Any, Any]]) -> StageResources | None:
+        """What the configuration says of a stage."""
+        return next((r for name, r in self.config.engine.stages.items() if name == stage.name), None)
+
+    def holds(self, task: Task) -> Resources | None:
+        """What a worker of a task holds, where that depends on the generators that render it; None where it is what the
+        stage's workers hold."""
+        names = task.kind.rendered_by(task.inputs)
+        if not names or (len(self.manifest.generators) == 1 and not self.decisions):
+            return None
+        every = _most([self.of_generator(GeneratorChoice(name=name, **settings)) for name, settings in names])
+        return replace(every, networks=key_of(names)[:12])
+
+    def of_generator(self, choice: GeneratorChoice) -> Resources:
+        """What a worker that renders by a generator holds: as configured for it, for the stage, else what it
+        declares. Raises as `generators.create`."""
+        stage = next(s for s in self.pipeline if s.Result is Take)
+        own, said = self._own(stage), self._said(stage)
+        share = self.generator_share(choice) if said is None else 0.0
+        held = replace(own, gpus_if_any=share) if share else own
+        for given in (said, self.config.engine.generators.get(choice.name)):
+            if given is not None:
+                held = replace(held, **given.model_dump(exclude_none=True))
+                held = replace(held, gpus_if_any=0.0) if given.gpus is not None else held
+        return held
 
     @cached_property
     def _beyond_mb(self) -> float:
@@ -132,7 +169,7 @@ class Job(ResultCache):
     def profits_from_gpu(self, kind: type[Artifact]) -> bool:
         """Whether the networks that make this kind of result, as this job has them, profit from a GPU."""
         if kind is Take:
-            return self.generator_profits(self.manifest.generator)
+            return any(self.generator_share(one) for one in self.manifest.generators)
         return kind is ActiveFaces or (kind is Scores and self.expert_profits)
 
     @property
@@ -144,6 +181,7 @@ class Job(ResultCache):
             Descriptors: bool(self.face_descriptor),
             Proof: self.config.proof,
             Signed: bool(self.signing),
+            Selection: self.compares,
             Cast: any(
                 self.named.get(t.id) or any(m.pictures for m in (t.cast or {}).values()) for t in self.manifest.titles
             ),
@@ -162,9 +200,11 @@ class Job(ResultCache):
         for title in self.manifest.titles:
             ranks = {dub.language: dubs + n for n, dub in enumerate(title.dubs)}
             span = self.span(title)
-            for task in self.plan(title, failed or {}).found.values():
-                rank = ranks.get(task.language or "", dubs)
-                tasks.append(replace(task, rank=rank, span=task.span or task.frames or span))
+            for task in self.plan(title, failed or {}).every:
+                rank, holds = ranks.get(task.language or "", dubs), self.holds(task)
+                windows = tuple(replace(w, holds=holds) for w in task.windows)
+                span_of = task.span or task.frames or span
+                tasks.append(replace(task, rank=rank, span=span_of, holds=holds, windows=windows))
             dubs += len(title.dubs)
         self.know(tasks)
         order = {stage: n for n, stage in enumerate(self.pipeline)}
@@ -183,8 +223,26 @@ class Job(ResultCache):
                         continue
                     if inputs is not None:
                         task = task_at(stage, inputs, place)
-                        known.found[stage.Result, task.language, task.shot] = task
+                        known.found[stage.Result, task.language, task.shot, task.variant] = task
+                if stage.Result is Selection:
+                    self._select(title, known, failed)
         return known
+
+    def _select(self, title: Title, known: TitleTasks, failed: Mapping[str, Outcome]) -> None:
+        """Let the selected takes of a title stand for their shots, or those that reviewers chose among them."""
+        for (language, shot), some in known.candidates.items():
+            chosen = self.chosen(title.id, language, shot)
+            if chosen is not None:
+                variant = next((name for name, by in some.items() if by == chosen), None)
+            else:
+                task = known.found.get((Selection, language, None, None))
+                said: Selection | None = self.result(task)
+                one = said.by_shot.get(shot) if said is not None else None
+                lost = task is not None and task.id in failed  # nothing is selected: the first one is delivered
+                variant = list(some)[one.chosen if one is not None else 0] if one is not None or lost else None
+            for kind in (Take, Scores) if variant is not None else ():
+                if found := known.found.get((kind, language, shot, variant)):
+                    known.found[kind, language, shot, None] = found
 
     def recall(self, title: Title) -> None:
         """For who looks at a title's results and makes none: take what they were made by, where that is another by now,
@@ -198,7 +256,7 @@ class Job(ResultCache):
                 found = self.plan(title, {}).found
                 if any(self.done(t) for (kind, *_), t in found.items() if kind is TurnList):
                     return
-                if not people and (one := found.get((People, None, None))) and self.done(one):
+                if not people and (one := found.get((People, None, None, None))) and self.done(one):
                     people.append(descriptor)
         self.descriptors[title.id] = people[0] if people else self.face_descriptor
         self.named[title.id] = named
@@ -208,16 +266,90 @@ class Job(ResultCache):
     ) -> list[JobPlace]:
         """Every place of a title at which a stage of that scope has something to do."""
         shots: list[Shot | None] = [None]
-        if scope in (Scope.SHOT, Scope.DUB_SHOT):
+        if scope in (Scope.SHOT, Scope.DUB_SHOT, Scope.TAKE):
             listed = self.result(known.get(ShotList))
             shots = [*listed.shots] if listed else []
-        languages: list[Dub | None] = [*dubs] if scope in (Scope.DUB, Scope.DUB_SHOT) else [None]
-        return [JobPlace(self, title, known, failed, dub, shot) for dub in languages for shot in shots]
+        languages: list[Dub | None] = [*dubs] if scope in (Scope.DUB, Scope.DUB_SHOT, Scope.TAKE) else [None]
+        if scope is not Scope.TAKE:
+            return [JobPlace(self, title, known, failed, dub, shot) for dub in languages for shot in shots]
+        return [
+            JobPlace(self, title, known, failed, dub, shot, variant, by)
+            for dub in languages if dub is not None
+            for shot in shots if shot is not None
+            for variant, by in self._takes(title, dub, shot, known)
+        ]  # fmt: skip
 
-    def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
-        """The generator of a shot: the one that a reviewer chose for it, else the manifest's."""
-        said = self.decisions.get((title.id, dub.language, shot.id), Standing())
-        return GeneratorChoice(**said.generator) if said.generator else self.manifest.generator
+    def _takes(self, title: Title, dub: Dub, shot: Shot, known: TitleTasks) -> list[tuple[str | None, RenderedBy]]:
+        """The takes that are made of a shot: a name of each of several, and what renders it. What a reviewer chose
+        takes the place of the manifest's one, and stands beside several, which are compared all the same."""
+        chosen, every = self.chosen(title.id, dub.language, shot.id), self.candidates(title, dub, shot, known)
+        if every is None:
+            return []
+        if len(every) == 1:
+            return [(None, chosen or every[0])]
+        names: dict[str, RenderedBy] = {}
+        for by in every:
+            same = sum(other.name == by.name for other in names.values())
+            names[f"{by.name}_{same + 1}" if same else by.name] = by
+        known.candidates[dub.language, shot.id] = names
+        return [*names.items(), *([(None, chosen)] if chosen is not None and chosen not in every else [])]
+
+    def chosen(self, title: str, language: str, shot: str) -> RenderedBy | None:
+        """What renders the take that a reviewer chose for a shot; None where nobody did."""
+        said = self.decisions.get((title, language, shot), Standing())
+        return RenderedBy.said(said.generator) if said.generator else None
+
+    @property
+    def compares(self) -> bool:
+        """Whether of some shots several takes are made, and one of them is selected."""
+        return any(len(rule.alternatives) > 1 for rule in self.manifest.rules)
+
+    def candidates(self, title: Title, dub: Dub, shot: Shot, known: TitleTasks) -> tuple[RenderedBy, ...] | None:
+        """The takes of a shot by the manifest, which are several where the best of them is to be delivered; None where
+        that depends on what is not known yet. Raises ManifestError."""
+        rules = self.manifest.rules
+        if not needs_faces(rules):
+            return (RenderedBy(rules[0].alternatives[0]),)
+        faces = self.faces(title, dub, shot, known)
+        if faces is None:
+            return None
+        return candidates(rules, self.rule_ranges(title), faces, (shot.start_frame + shot.end_frame) // 2)
+
+    def faces(self, title: Title, dub: Dub, shot: Shot, known: TitleTasks) -> list[Face] | None:
+        """The faces of a shot that may be rendered in a dub, the one that speaks longest first; None before it is
+        known who says what. Raises ManifestError."""
+        turns: TurnList | None = self.result(known.get(TurnList, dub.language))
+        if turns is None:
+            return None
+        found: FaceTracks | None = self.result(known.get(FaceTracks, None, shot.id))
+        said, asked = turns.by_shot[shot.id], self.asked(title, dub)
+        if not said.heard or (asked is not None and not within(asked, shot.start_frame, shot.end_frame)):
+            return []
+        sizes = {t.id: t.face_px for t in (found.tracks if found else ())}
+        return [Face(f.track, f.character, sizes.get(f.track, 0.0), sum(b - a for a, b in f.says)) for f in said.faces]
+
+    def rule_ranges(self, title: Title, guess: Sequence[Shot] = ()) -> list[Ranges | None]:
+        """The frames of a title that the condition of each entry of `generator` names. guess: what the shots are taken
+        to be before they are known. Raises ManifestError."""
+        if title.id not in self._rules:
+            film, alone = self._shown(title), len(self.manifest.titles) == 1
+            known = film.shots is not None
+            film = film if known else replace(film, shots=guess)
+            try:
+                found = [ranges_of(rule, n, film, strict=alone and known) for n, rule in enumerate(self.manifest.rules)]
+            except ManifestError as e:
+                raise type(e)(f"{self.manifest.place(*e.at)}: {e}") from e
+            if not known:
+                return found
+            self._rules[title.id] = found
+        return self._rules[title.id]
+
+    def _shown(self, title: Title) -> ShownFilm:
+        """A title's film as its parts are named."""
+        listed, video = self.result(self.analysis(title).get(ShotList)), self.info(title).video
+        assert video is not None
+        film = ShownFilm(self.span(title), video.rate, video.start_tc, None)
+        return film if listed is None else replace(film, frames=listed.frames, shots=listed.shots)
 
     def analysis(self, title: Title, failed: Mapping[str, Outcome] | None = None) -> TitleTasks:
         """The tasks that all dubs of a title share, as far as they are known."""
@@ -236,20 +368,16 @@ class Job(ResultCache):
         key = title.id, dub.language
         if key in self._parts:
             return self._parts[key]
-        listed, video = self.result(self.analysis(title).get(ShotList)), self.info(title).video
-        assert video is not None
-        film = ShownFilm(self.span(title), video.rate, video.start_tc, None)
-        if listed is not None:
-            film = replace(film, frames=listed.frames, shots=listed.shots)
+        film = self._shown(title)
         try:
             found = asked(title, dub, film)
-            if found is None and listed is None and guess:
+            if found is None and film.shots is None and guess:
                 with suppress(ManifestError):  # it has more shots than are guessed
                     return asked(title, dub, replace(film, shots=guess))
         except ManifestError as e:
             at = self.manifest.place("titles", self.manifest.titles.index(title), *e.at)
             raise type(e)(f"{at}: {e}") from e
-        if listed is not None:
+        if film.shots is not None:
             self._parts[key] = found
         return found
 
@@ -258,12 +386,7 @@ class Job(ResultCache):
         ManifestError."""
         if not title.expression or title.id in self._looks:
             return self._looks.get(title.id, [])
-        listed, video = self.result(self.analysis(title).get(ShotList)), self.info(title).video
-        assert video is not None
-        film = ShownFilm(self.span(title), video.rate, video.start_tc, None)
-        if listed is not None:
-            film = replace(film, frames=listed.frames, shots=listed.shots)
-        found = []
+        film, found = self._shown(title), []
         for n, one in enumerate(title.expression):
             at = ("expression", n, "only")
             try:
@@ -273,7 +396,7 @@ class Job(ResultCache):
                 raise type(e)(f"{where}: {e}") from e
             name, strength = (one.emotion.name, one.emotion.strength) if one.emotion else (None, 1.0)
             found.append((Look(one.neutralise, name, strength), one.only.characters if one.only else None, ranges))
-        if listed is not None:
+        if film.shots is not None:
             self._looks[title.id] = found
         return found
 
@@ -322,13 +445,18 @@ class Job(ResultCache):
         known = self.plan(title, failed, dubs=[dub])
         steps: list[Step] = []
         sound, own = known.get(DubSound, dub.language), known.get(SourceSound)
+        compared: Selection | None = self.result(known.get(Selection, dub.language))
         for shot in self._dub_shots(title, dub, known):
-            of = {kind: known.get(kind, dub.language, shot.id) for kind in (FaceTracks, Take, Scores)}
+            first = next(iter(known.candidates.get((dub.language, shot.id), ())), None)  # until one is selected
+            named = {kind: known.get(kind, dub.language, shot.id) for kind in (FaceTracks, Take, Scores)}
+            of = {kind: one or known.get(kind, dub.language, shot.id, first) for kind, one in named.items()}
             faces, take, score = of[FaceTracks], of[Take], of[Scores]
             if faces and take and score and sound:
                 decided = self.decisions.get((title.id, dub.language, shot.id), Standing())
                 film = self.film(title) if not steps else steps[0].film
-                steps.append(Step(shot, faces, take, score, decided, film, sound.folder, own.folder if own else None))
+                heard = own.folder if own else None
+                selected = compared.by_shot.get(shot.id) if compared else None
+                steps.append(Step(shot, faces, take, score, decided, film, sound.folder, heard, selected))
         kinds = (Master, Proof, Signed) if steps else ()
         return DubTasks(sound, tuple(steps), *(known.get(kind, dub.language) for kind in kinds))
 
@@ -357,3 +485,14 @@ class Job(ResultCache):
     def signing(self) -> Signing | None:
         """How masters are signed: as the manifest says, else the configuration; None where they are not."""
         return self.manifest.provenance or self.config.provenance
+
+
+def _most(every: Sequence[Resources]) -> Resources:
+    """What a worker holds that can do the work of each of these."""
+    first, *others = every
+    for one in others:
+        first = Resources(
+            max(first.cpus, one.cpus), max(first.gpus, one.gpus), max(first.memory_mb, one.memory_mb),
+            max(first.gpus_if_any, one.gpus_if_any), max(first.picture_mb, one.picture_mb),
+        )  # fmt: skip
+    return first

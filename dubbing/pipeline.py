@@ -10,6 +10,7 @@
             active (each shot): only where the model of an active-speaker detector is present
     dub:    audio (what drives the lips) -> turns (who says what)
             lipsync (each shot) -> sync (each shot) -> master -> proof, shots.parquet
+            select (before master): only where several generators render the same shots, and the best is delivered
             sign (after master): only where masters are to be signed
 
 Each stage asks a place for its inputs (`Stage.inputs`), by the kind of result that it needs; so the list below is all
@@ -33,6 +34,7 @@ from dubbing.stages.master import MakeMaster
 from dubbing.stages.overlays import FindOverlays, ListOverlays
 from dubbing.stages.people import FindPeople
 from dubbing.stages.proof import ProveMasters
+from dubbing.stages.select import Select
 from dubbing.stages.shots import Shots
 from dubbing.stages.sign import Sign
 from dubbing.stages.speakers import Speakers
@@ -60,6 +62,7 @@ PIPELINE: tuple[type[Stage[Any, Any]], ...] = (
     Turns,
     Lipsync,
     Sync,
+    Select,
     MakeMaster,
     ProveMasters,
     Sign,

@@ -25,7 +25,8 @@ from dubbing.master_choice import MasterChoice
 from dubbing.provenance import Signing
 from dubbing.records import FilmLook, Shot
 from dubbing.remote import Uri
-from dubbing.stage import NotKnown, Scope, Stage
+from dubbing.rendered_by import RenderedBy
+from dubbing.stage import CandidateTake, NotKnown, Scope, Stage
 from dubbing.task import Inputs, Outcome, Task, Windowed
 
 if TYPE_CHECKING:
@@ -36,16 +37,31 @@ __all__ = ["JobPlace", "TitleTasks", "task_at"]
 
 @dataclass
 class TitleTasks:
-    """The tasks of one title, as far as they are known, by kind of result, language and shot."""
+    """The tasks of one title, as far as they are known, by kind of result, language, shot, and which of several takes.
 
-    found: dict[tuple[type[Artifact], str | None, str | None], Task] = field(default_factory=dict)
+    candidates: of shots with several takes by the manifest, by language and shot, the names of these and what renders
+    each. Their takes and scores stand in `found` by these names; without a name stands the one that is delivered, once
+    it is known.
+    """
 
-    def get(self, kind: type[Artifact], language: str | None = None, shot: str | None = None) -> Task | None:
-        """The task that makes this kind of result for a shot or language, else for the title that it belongs to."""
-        for at in dict.fromkeys([(language, shot), (None, shot), (language, None), (None, None)]):
+    found: dict[tuple[type[Artifact], str | None, str | None, str | None], Task] = field(default_factory=dict)
+    candidates: dict[tuple[str, str], dict[str, RenderedBy]] = field(default_factory=dict)
+
+    def get(
+        self, kind: type[Artifact], language: str | None = None, shot: str | None = None, variant: str | None = None
+    ) -> Task | None:
+        """The task that makes this kind of result for a take, shot or language, else for the title that it belongs
+        to."""
+        places = [(language, shot, variant), (language, shot, None), (None, shot, None), (language, None, None)]
+        for at in dict.fromkeys([*places, (None, None, None)]):
             if task := self.found.get((kind, *at)):
                 return task
         return None
+
+    @property
+    def every(self) -> list[Task]:
+        """All of them, each once."""
+        return list({task.id: task for task in self.found.values()}.values())
 
 
 class JobPlace:
@@ -53,9 +69,10 @@ class JobPlace:
 
     def __init__(
         self, job: Job, title: Title, known: TitleTasks, failed: Mapping[str, Outcome], dub: Dub | None,
-        shot: Shot | None,
+        shot: Shot | None, variant: str | None = None, by: RenderedBy | None = None,
     ) -> None:  # fmt: skip
         self.job, self.title, self.config = job, title, job.config
+        self.variant, self._by = variant, by
         self._known, self._failed, self._dub, self._shot = known, failed, dub, shot
 
     @property
@@ -144,7 +161,7 @@ class JobPlace:
         return self._of(kind).ref
 
     def has(self, kind: type[Artifact]) -> bool:
-        return self._known.get(kind, self.language, self.shot_id) is not None
+        return self._known.get(kind, self.language, self.shot_id, self.variant) is not None
 
     def result(self, kind: type[Artifact]) -> Any:
         done = self.job.result(self._of(kind))
@@ -192,18 +209,40 @@ class JobPlace:
         return tuple(found)
 
     @property
-    def generator(self) -> GeneratorChoice:
-        return self.job.generator(self.title, self.dub, self.shot)
+    def rendered_by(self) -> RenderedBy:
+        assert self._by is not None, "asked for generators where no take is made"
+        return self._by
 
     @property
-    def generator_hash(self) -> str:
-        return self.job.generator_hash(self.generator)
+    def candidates(self) -> Mapping[str, tuple[CandidateTake, ...]]:
+        """Of a run, what failed in it is lost; for who looks at results, what is not there."""
+        found = {}
+        for shot in self.result(ShotList).shots:
+            some = []
+            for variant, by in self._known.candidates.get((self.dub.language, shot.id), {}).items():
+                pair = [self._known.found.get((kind, self.language, shot.id, variant)) for kind in (Take, Scores)]
+                if None in pair:
+                    raise NotKnown("candidates")
+                take, score = (task for task in pair if task is not None)
+                lost = any(self._lost(t) or (self.job.heals is None and not self.job.done(t)) for t in (take, score))
+                some.append(CandidateTake(by.text, None if lost else take.ref, None if lost else score.ref))
+            if some:
+                found[shot.id] = tuple(some)
+        return found
 
-    def generator_wants(self, what: str) -> bool:
-        if self._shot and self._dub:
-            return self.job.generator_wants(self.generator, what)
-        said = (s.generator["name"] for at, s in self.job.decisions.items() if at[0] == self.title.id and s.generator)
-        return any(self.job.class_wants(name, what) for name in (self.job.manifest.generator.name, *said))
+    def generator_hash(self, choice: GeneratorChoice) -> str:
+        return self.job.generator_hash(choice)
+
+    def learnt(self, choice: GeneratorChoice) -> File | None:
+        return self.job.learnt(self.title, choice)
+
+    def generator_wants(self, what: str, choice: GeneratorChoice | None = None) -> bool:
+        if choice is not None:
+            return self.job.generator_wants(choice, what)
+        said = [s.generator for at, s in self.job.decisions.items() if at[0] == self.title.id and s.generator]
+        chosen = [one.name for generator in said for one in RenderedBy.said(generator).every]
+        names = (*(one.name for one in self.job.manifest.generators), *chosen)
+        return any(self.job.class_wants(name, what) for name in dict.fromkeys(names))
 
     @property
     def expert(self) -> str:
@@ -247,7 +286,7 @@ class JobPlace:
         return self.job.manifest.consented(self.title)
 
     def _of(self, kind: type[Artifact]) -> Task:
-        task = self._known.get(kind, self.language, self.shot_id)
+        task = self._known.get(kind, self.language, self.shot_id, self.variant)
         if task is None:
             raise NotKnown(kind.schema)
         return task
@@ -262,7 +301,7 @@ def task_at(stage: type[Stage[Any, Any]], inputs: Inputs, place: JobPlace) -> Ta
     made. A window of a film has a name of its own, because the film's changes with each take of other windows."""
     if isinstance(inputs, Windowed):
         frames = inputs.end - inputs.start
-    elif stage.scope in (Scope.SHOT, Scope.DUB_SHOT):
+    elif stage.scope in (Scope.SHOT, Scope.DUB_SHOT, Scope.TAKE):
         frames = len(place.shot)
     else:
         frames = stage.covers(inputs, place)
@@ -284,5 +323,5 @@ def _at(stage: type[Stage[Any, Any]], inputs: Inputs, place: JobPlace, frames: i
     folder = stage.where(place.home, place.shot_id, key, inputs)
     return Task(
         stage, key, folder, inputs, place.title.id, place.language, place.shot_id, window, frames,
-        weight=stage.weight(frames),
+        weight=stage.weight(frames), variant=place.variant,
     )  # fmt: skip

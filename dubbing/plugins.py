@@ -36,12 +36,15 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "spt_wav2lip": "dubbing.generators.wav2lip:SptWav2Lip",
         "lipgan": "dubbing.generators.lipgan:LipGAN",
         "speech_gan": "dubbing.generators.speech_gan:SpeechGAN",
+        "musetalk": "dubbing.generators.musetalk:MuseTalk",
         "sadtalker": "dubbing.generators.sadtalker.generator:SadTalkerGenerator",
+        "latentsync": "dubbing.generators.latentsync.generator:LatentSyncGenerator",
     },
     EXPERTS: {
         "lips": "dubbing.experts.lips:Lips",
         "syncnet_v2": "dubbing.experts.syncnet:SyncNet",
         "wav2lip_color": "dubbing.experts.wav2lip_color:Wav2LipColor",
+        "stable_syncnet": "dubbing.experts.stable_syncnet:StableSyncNetExpert",
     },
     METRICS: {
         "following": "dubbing.metrics.mouth:Following",

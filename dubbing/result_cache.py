@@ -23,7 +23,9 @@ from dubbing.task import Task, Windowed
 if TYPE_CHECKING:
     from dubbing.generators import Generator
 
-__all__ = ["ResultCache"]
+__all__ = ["GPU_SHARE", "ResultCache"]
+
+GPU_SHARE = 0.25  # of a GPU: most networks are small, and what feeds them runs on cores
 
 _AGAIN = "; run the job again."
 _ACTIVE_SPEAKER = "light_asd_ava"  # the published model whose presence lets its evidence be weighed
@@ -188,9 +190,21 @@ class ResultCache:
         except PluginError:
             return False
 
-    def generator_profits(self, choice: GeneratorChoice) -> bool:
-        """Whether a generator declares that a GPU is worth holding."""
-        return self._generator(choice).profits_from_gpu
+    def learnt(self, title: Title, choice: GeneratorChoice) -> File | None:
+        """What `dub train` fine-tuned for a generator on a title, where there is such and the choice leaves it to the
+        title."""
+        from dubbing.generators import adapters, find
+
+        own = adapters.of_title(self.store.analysis(title.id).parent, choice.name)
+        if not own.is_file() or not adapters.asks(choice.settings):
+            return None
+        return self.file(own) if adapters.KEY in find(choice.name).Settings.model_fields else None
+
+    def generator_share(self, choice: GeneratorChoice) -> float:
+        """The share of a GPU that a worker with a generator holds where there is one: what it declares; GPU_SHARE where
+        it declares only that it profits; 0 where it does not."""
+        made = self._generator(choice)
+        return float(getattr(made, "gpu_share", GPU_SHARE)) if made.profits_from_gpu else 0.0
 
     def _generator(self, choice: GeneratorChoice) -> Generator:
         key = key_of(choice.name, choice.settings)

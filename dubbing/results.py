@@ -26,6 +26,7 @@ from dubbing.artifacts.turns import TurnList
 from dubbing.clock import Timeline
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Title
+from dubbing.place import TitleTasks
 from dubbing.provenance.claims import sidecar_of
 from dubbing.provenance.credentials import installed
 from dubbing.severity import judged, reason, severity
@@ -51,7 +52,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
                                "table": None, "master": None, "other_masters": [], "signed": None, "error": None,
                                "notices": [], "sheets": [], "verified": None, "proof": []}  # fmt: skip
     if tasks.master is None:
-        mine = {t.id for t in job.plan(title, failed).found.values()}
+        mine = {t.id for t in job.plan(title, failed).every}
         causes = [o.error for t, o in failed.items() if t in mine]
         return {**summary, "error": causes[0] if causes else "its analysis did not finish"}
     line = job.timeline(title)
@@ -67,6 +68,8 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         row, rendered = _row(job, title, dub, step, line, failed, names)
         mixed = mixed_in(listed.mixes if listed else (), step.shot.start_frame, step.shot.end_frame)
         row["mixed_frames"] = sum(b - a for a, b in mixed)
+        if step.selected is not None:
+            row["selection"] = "; ".join([step.selected.why, *_lost(planned, dub, step.shot.id, failed)])
         faces += rendered
         row["severity"] = severity(row, job.config.review)
         rows.append(row)
@@ -194,7 +197,8 @@ def _row(
     actors = _actors(job, title, take)
     scores: Scores = job.result(step.score) or Scores()
     faces = judged((face.row() for face in scores.faces), job.config.review)
-    said = [text for text in (reason(faces), take.doubt) if text]
+    doubt = None if step.selected is None or step.decided.take else step.selected.doubt
+    said = [text for text in (reason(faces), take.doubt, doubt) if text]
     row |= shot_numbers(faces) | {"review_reason": "; ".join(said) or None}
     rendered = {face.track: face for face in take.rendered}
     if faces:
@@ -209,6 +213,17 @@ def _row(
          "start_tc": line.timecode(face["start_frame"]), "end_tc": line.timecode(face["end_frame"])}
         for face in faces
     ]  # fmt: skip
+
+
+def _lost(planned: TitleTasks, dub: Dub, shot: str, failed: Mapping[str, Outcome]) -> list[str]:
+    """Why takes of a shot failed that were to be compared, as far as this run knows, sentences without their ends."""
+    found = {}
+    for name in planned.candidates.get((dub.language, shot), ()):
+        for kind in (Scores, Take):
+            task = planned.get(kind, dub.language, shot, name)
+            if task is not None and task.id in failed:
+                found[name] = f"{name}: {failed[task.id].error}"
+    return list(found.values())
 
 
 def _actors(job: Job, title: Title, take: Take) -> dict[str, str | None]:

@@ -59,6 +59,7 @@ SCHEMA = pa.schema(
         ("mixed_frames", _WHOLE),  # that a dissolve or a fade takes from it: nothing is rendered there
         ("covered_frames", pa.int32()),  # rendered frames in which something burned in was kept; null where none are
         ("occluded_frames", _WHOLE),  # of what its faces say in the dub: not rendered, since something hides the mouth
+        ("selection", _TEXT),  # why this take of several, with the scores of all; null where the manifest asks for one
     ],
     metadata={"schema": "dub.shot.1"},
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -31,13 +31,15 @@ from dubbing.task import Inputs, Outcome, Task, Windowed
 
 if TYPE_CHECKING:
     from dubbing.analysis.footage import MadeOf
+    from dubbing.artifacts.takes import Scores, Take
     from dubbing.config import Config
     from dubbing.manifest import Dub, GeneratorChoice, Title
     from dubbing.master_choice import MasterChoice
     from dubbing.provenance import Signing
     from dubbing.records import FilmLook, Shot
+    from dubbing.rendered_by import RenderedBy
 
-__all__ = ["RESULT", "NotKnown", "Place", "Resources", "Scope", "Stage", "execute"]
+__all__ = ["RESULT", "CandidateTake", "NotKnown", "Place", "Resources", "Scope", "Stage", "execute"]
 
 I = TypeVar("I", bound=Inputs)  # noqa: E741
 R = TypeVar("R", bound=Artifact)
@@ -56,6 +58,8 @@ class Resources:
     """Held instead of `gpus` on a cluster that has GPUs; on others no task waits for one."""
     picture_mb: float = 0.0
     """Megabytes held besides `memory_mb` for each megabyte of a decoded picture beyond one of 1920x1080 of 8 bits."""
+    networks: str = ""
+    """Which networks it keeps in its share of a GPU: no worker with others does its tasks. Empty: none of its own."""
 
 
 class Scope(Enum):
@@ -65,6 +69,16 @@ class Scope(Enum):
     SHOT = "shot"
     DUB = "dub"
     DUB_SHOT = "shot of a dub"
+    TAKE = "take of a shot of a dub"
+
+
+@dataclass(frozen=True)
+class CandidateTake:
+    """One of several takes of a shot. name: what renders it, for people; take, score: None where one of them failed."""
+
+    name: str
+    take: Ref[Take] | None
+    score: Ref[Scores] | None
 
 
 class NotKnown(Exception):
@@ -171,18 +185,26 @@ class Place(Protocol):
         ...
 
     @property
-    def generator(self) -> GeneratorChoice:
-        """The generator that renders this shot in this dub."""
+    def rendered_by(self) -> RenderedBy:
+        """The generators of this take, in the scope of a take."""
         ...
 
     @property
-    def generator_hash(self) -> str:
-        """12 hex digits of its weights and settings."""
+    def candidates(self) -> Mapping[str, tuple[CandidateTake, ...]]:
+        """Of the shots of this dub that have several takes by the manifest, by their ids: these. Raises NotKnown."""
         ...
 
-    def generator_wants(self, what: str) -> bool:
-        """Whether it declares that it uses this part of a title's analysis (`Generator.wants`); in the scope of a
-        title, whether any generator of the title's shots does."""
+    def generator_hash(self, choice: GeneratorChoice) -> str:
+        """12 hex digits of a generator's weights and settings."""
+        ...
+
+    def learnt(self, choice: GeneratorChoice) -> File | None:
+        """What was fine-tuned for a generator on this title, where there is such and the generator takes it."""
+        ...
+
+    def generator_wants(self, what: str, choice: GeneratorChoice | None = None) -> bool:
+        """Whether a generator declares that it uses this part of a title's analysis (`Generator.wants`); None: whether
+        any generator of the title's shots does."""
         ...
 
     @property
@@ -304,6 +326,11 @@ class Stage(ABC, Generic[I, R]):
         """The inputs of the task that joins what windows have left."""
         assert isinstance(inputs, Windowed)
         return replace(inputs, parts=parts)
+
+    @classmethod
+    def rendered_by(cls, inputs: _Inputs) -> tuple[tuple[str, dict[str, Any]], ...]:
+        """Name and settings of the generators that do a task, each once; none where none does."""
+        return ()
 
     @classmethod
     def weight(cls, frames: float) -> float:

@@ -205,10 +205,14 @@ class Task:
     """How many frames it covers, for progress."""
     span: int = 0
     """Frames of film that it works through or joins, for its deadline, where these are more."""
+    variant: str | None = None
+    """Which of several takes of its shot it makes or measures; None where the manifest asks for one."""
     windows: tuple[Task, ...] = ()
     """Tasks that do a long shot part by part, which this one then joins."""
     rank: int = 0
     """Rank: tasks of a smaller one go first."""
+    holds: Any = None
+    """What a worker that does it holds (`dubbing.stage.Resources`), where that is another than its stage's workers."""
     weight: float = 0.0
     """Within a rank the heaviest go first: about the milliseconds of this task and of all that wait for it."""
 
@@ -234,9 +238,9 @@ class Task:
 
     @property
     def where(self) -> str:
-        """The place it is done for: `reel/fr/shot_0002`."""
+        """The place it is done for: `reel/fr/shot_0002`; of one of several takes `reel/fr/shot_0002/rewrite`."""
         window = None if self.window is None else f"window_{self.window}"
-        return "/".join(part for part in (self.title, self.language, self.shot, window) if part)
+        return "/".join(part for part in (self.title, self.language, self.shot, self.variant, window) if part)
 
     @property
     def ref(self) -> Ref[Any]:

@@ -158,6 +158,17 @@ def published_keys() -> Callable[[str], dict[str, list[int]]]:
 
 
 @pytest.fixture(scope="session")
+def keys(shared: Path) -> Callable[[str, str], dict[str, list[int]]]:
+    """The same of a network of a model whose published numbers lie in the shared folder: (model, network)."""
+
+    def read(model: str, network: str) -> dict[str, list[int]]:
+        stored = json.loads((shared / "golden" / f"{model}.keys.json").read_text())
+        return dict(stored[network]["keys"])
+
+    return read
+
+
+@pytest.fixture(scope="session")
 def formula() -> ModuleType:
     """The module whose `fill` gives a network the weights that the golden outputs were made with."""
     import formula

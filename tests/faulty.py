@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import ray
 
 from dubbing.artifact import Artifact, Ref
-from dubbing.stage import Scope, Stage
+from dubbing.stage import Resources, Scope, Stage
 from dubbing.store import Store, key_of
 from dubbing.task import Inputs, Outcome, Task
 
@@ -81,12 +81,15 @@ class Third(Sleep):
 
 
 class Sleepers:
-    """Work of shots that pass three stages each. shots: (seconds, fault of its second stage) of each."""
+    """Work of shots that pass three stages each. shots: (seconds, fault of its second stage) of each; holds: what a
+    worker of the second stage holds, by the shot's number; None: as of its stage."""
 
     stages: tuple[type[Stage[Any, Any]], ...] = (First, Second, Third)
     names = tuple(stage.name for stage in stages)
 
-    def __init__(self, out: Path, shots: list[tuple[float, str | None]]) -> None:
+    def __init__(
+        self, out: Path, shots: list[tuple[float, str | None]], holds: Callable[[int], Resources | None] | None = None
+    ) -> None:
         self.store = Store(out)
         self._tasks: list[Task] = []
         for n, (seconds, fault) in enumerate(shots):
@@ -97,7 +100,8 @@ class Sleepers:
                 wrong = fault if stage is Second else None
                 nap = Nap(seconds, frames, f"{stage.name} {n}", wrong, str(out / "marks" / shot), before)
                 task = Task(stage, key_of(stage.name, n), out / stage.name / shot, nap, "film", "fr", shot,
-                            frames=frames, weight=seconds * (len(self.stages) - place))  # fmt: skip
+                            frames=frames, weight=seconds * (len(self.stages) - place),
+                            holds=holds(n) if holds and stage is Second else None)  # fmt: skip
                 self._tasks.append(task)
                 before = (task.ref,)
 
@@ -120,3 +124,10 @@ class Sleepers:
     def values(self) -> dict[str, str]:
         """What lies in the output folder: shot -> value, by stage."""
         return {str(p.relative_to(self.store.root)): p.read_text() for p in self.store.root.glob("*/shot_*/value.txt")}
+
+
+class Rendering(Sleepers):
+    """Shots of which only the second stage is done."""
+
+    stages = (Second,)
+    names = ("lipsync",)

@@ -37,8 +37,11 @@ def clip(seed: int, frames: int = 24, size: int = 32) -> Clip:
     return Clip(faces, wave.astype(np.float32), 0, shapes, lips)
 
 
-def data_folder(folder: Path, train: int = 8, val: int = 3, frames: int = 24, size: int = 32, title: str = "") -> Path:
-    """A data folder with so many clips, each of a speaker of its own; title: whose speakers they are."""
+def data_folder(
+    folder: Path, train: int = 8, val: int = 3, frames: int = 24, size: int = 32, title: str = "", **about: str
+) -> Path:
+    """A data folder with so many clips, each of a speaker of its own; title: whose speakers they are;
+    about: what the index says besides."""
     samples = []
     for split, count in (("train", train), ("val", val)):
         made = []
@@ -47,7 +50,7 @@ def data_folder(folder: Path, train: int = 8, val: int = 3, frames: int = 24, si
             seed = n + 100 * (split == "val")
             made.append((Sample(name, title + name, split, frames, f"{name}.mp4"), clip(seed, frames, size)))
         samples += write_shard(folder, split, made) if made else ()
-    write_index(folder, samples)
+    write_index(folder, samples, **about)
     return folder
 
 

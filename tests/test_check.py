@@ -116,6 +116,30 @@ def test_checks_run_beside_each_other_and_speak_one_after_another(project: Path)
     assert code == 0 and [line.partition(",")[0] for line in said[first : first + len(heads)]] == heads
 
 
+def test_what_is_made_once_a_module_is_made_once_though_processes_share_the_tests(project: Path) -> None:
+    """Without it every process makes films, runs and networks anew, and nothing but the time tells."""
+    text = """
+import os, pytest
+
+pytestmark = pytest.mark.xdist_group(__name__)
+
+@pytest.fixture(scope="module")
+def made():
+    with open(__name__ + ".made", "a") as file:
+        file.write("made ")
+
+@pytest.mark.parametrize("n", range(6))
+def test_it(made, n): pass
+"""
+    for name in ("test_red.py", "test_blue.py"):
+        (project / "tests" / name).write_text(text, encoding="utf-8")
+    code, _ = check(project, "-n", "2", "tests/test_red.py", "tests/test_blue.py")
+    assert code == 0
+    assert {file.name: file.read_text() for file in project.glob("*.made")} == {
+        "test_red.made": "made ", "test_blue.made": "made ",
+    }  # fmt: skip
+
+
 def test_tests_that_never_ran_are_not_called_well(project: Path) -> None:
     code, said = check(project, "--no-such-option")
     assert code == 1 and said[-1].startswith("tests: not counted")

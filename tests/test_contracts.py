@@ -21,7 +21,7 @@ from dubbing.generators.rewrite import crops
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.speech_gan.nets import NetworkShape, SpeechGANNet
 from dubbing.networks.spt import SptWav2LipNet
-from dubbing.networks.wav2lip import Wav2LipNet
+from dubbing.networks.wav2lip import Wav2LipNet, plan_for
 from dubbing.testing import ExpertContract, GeneratorContract, MetricContract
 from dubbing.testing.generator import assert_same
 
@@ -76,7 +76,7 @@ class TestWav2Lip(OfNetwork):
 
     @classmethod
     def net(cls) -> torch.nn.Module:
-        return Wav2LipNet()
+        return Wav2LipNet(plan_for(96, 0.1))
 
 
 class TestSptWav2Lip(OfNetwork):
@@ -84,7 +84,7 @@ class TestSptWav2Lip(OfNetwork):
 
     @classmethod
     def net(cls) -> torch.nn.Module:
-        return SptWav2LipNet()
+        return SptWav2LipNet(plan_for(96, 0.1))
 
 
 class TestLipGAN(OfNetwork):
@@ -109,6 +109,29 @@ class TestSadTalker(OfNetwork):
     @classmethod
     def net(cls) -> torch.nn.Module:
         return tiny.sadtalker()
+
+
+class TestMuseTalk(GeneratorContract):
+    name, change, frames = "musetalk", {"mask": "raw"}, 28
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def settings(cls, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+        pytest.importorskip("diffusers", reason="the extra `musetalk` brings it")
+        torch.manual_seed(1)
+        return {**tiny.musetalk_files(tmp_path_factory.mktemp("weights")), "size": 64}
+
+
+class TestLatentSync(GeneratorContract):
+    name, frames, held_frames = "latentsync", 48, 30
+    change: Mapping[str, Any] = {"seed": 3}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def settings(cls, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+        pytest.importorskip("diffusers", reason="the extra `latentsync` brings it")
+        torch.manual_seed(1)
+        return {**tiny.latentsync_files(tmp_path_factory.mktemp("weights")), "steps": 1, "guidance": 1.0}
 
 
 class TestLips(ExpertContract):
@@ -152,6 +175,14 @@ class TestWav2LipColor(Published):
     @classmethod
     def net(cls) -> torch.nn.Module:
         return Wav2LipColorNet()
+
+
+class TestStableSyncNet(Published):
+    name = "stable_syncnet"
+
+    @classmethod
+    def net(cls) -> torch.nn.Module:
+        return tiny.stable_syncnet()
 
 
 class TestFollowing(MetricContract):

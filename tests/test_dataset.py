@@ -4,6 +4,7 @@ import pickle
 import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,13 +17,14 @@ import pytest
 from dubbing import media
 from dubbing.clock import Timeline
 from dubbing.dataset import shards
-from dubbing.dataset.faces import face_boxes
+from dubbing.dataset.faces import CROPS, face_boxes
 from dubbing.dataset.reading import Sound, even
 from dubbing.dataset.segment import REACH
 from dubbing.dataset.shards import Clip, Dataset, Sample, pack, unpack, write_index, write_shard
 from dubbing.errors import InputError
 from dubbing.face import OUTER_LIPS
 from dubbing.generators import square
+from dubbing.generators.musetalk import MuseTalk
 from dubbing.media import ClipWriter
 from dubbing.records import Track
 
@@ -177,7 +179,8 @@ def test_what_does_not_fit_together_is_not_written(tmp_path: Path) -> None:
         write_index(tmp_path, [sample, sample])
 
 
-def test_a_face_is_boxed_as_wav2lip_boxes_it() -> None:
+@pytest.mark.parametrize("crop", CROPS)
+def test_a_face_is_boxed_as_generators_box_it(crop: str) -> None:
     """What is trained on and what is rendered are looked at in one way."""
     rng = np.random.default_rng(1)
     mesh = (
@@ -189,10 +192,12 @@ def test_a_face_is_boxed_as_wav2lip_boxes_it() -> None:
                   np.zeros(30, np.float32), 100.0)  # fmt: skip
     work = SimpleNamespace(track=track, timeline=line, picture_wh=(400, 300), wave=np.zeros(16_000 * 2, np.float32),
                            speech_N=np.ones(30, bool), fade=lambda frames: np.ones(30), overlays=None)  # fmt: skip
-    plan = square.CropPlan(work, 4, square.steady_boxes)  # type: ignore[arg-type]
-    np.testing.assert_allclose(face_boxes(track.mesh_NP3, REACH), plan.boxes_N4, atol=1e-3)
+    drawn = SimpleNamespace(settings=SimpleNamespace(margin=None, shift=0.0), release="1.5")
+    boxes_of = square.steady_boxes if crop == CROPS[0] else partial(MuseTalk.boxes, drawn)
+    plan = square.CropPlan(work, 4, boxes_of)  # type: ignore[arg-type]
+    np.testing.assert_allclose(face_boxes(track.mesh_NP3, REACH, crop), plan.boxes_N4, atol=1e-3)
     # a frame alone with what is smoothed over it: as it passes by, not yet knowing the rest
-    part = face_boxes(track.mesh_NP3[10 - REACH : 11 + REACH], REACH)[REACH]
+    part = face_boxes(track.mesh_NP3[10 - REACH : 11 + REACH], REACH, crop)[REACH]
     np.testing.assert_allclose(part, plan.boxes_N4[10], atol=1e-3)
 
 

@@ -16,6 +16,7 @@ import torch
 from dubbing import device, experts, generators, models
 from dubbing.experts.light_asd import LightASD, LightASDNet
 from dubbing.experts.lips import WEIGHTS, Lips
+from dubbing.experts.stable_syncnet import StableSyncNetExpert
 from dubbing.experts.syncnet import SyncNet, SyncNetNet
 from dubbing.experts.wav2lip_color import Wav2LipColor, Wav2LipColorNet
 from dubbing.networks.lipgan import LipGANNet
@@ -31,8 +32,13 @@ NETS = {
     "lipgan": lambda: LipGANNet("basic"),
     "speech_gan": lambda: SpeechGANNet(NetworkShape(width=8, audio=16)),
     "sadtalker": tiny.sadtalker,
+    "musetalk": tiny.musetalk,
+    "latentsync": tiny.latentsync,
 }
-PUBLISHED = {"syncnet_v2": (SyncNet, SyncNetNet), "wav2lip_color": (Wav2LipColor, Wav2LipColorNet)}
+PUBLISHED = {
+    "syncnet_v2": (SyncNet, SyncNetNet), "wav2lip_color": (Wav2LipColor, Wav2LipColorNet),
+    "stable_syncnet": (StableSyncNetExpert, tiny.stable_syncnet),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -62,9 +68,17 @@ def saved(net: torch.nn.Module, path: Any) -> Any:
 
 @pytest.mark.parametrize("name", NETS)
 def test_a_generator_runs_where_it_is_told_to(name: str, sent: list[tuple[int, ...]], tmp_path: Any) -> None:
+    if name in ("musetalk", "latentsync"):
+        pytest.importorskip("diffusers", reason=f"the extra `{name}` brings it")
     net = NETS[name]()
-    model = str(saved(net, tmp_path / "own.pth"))
-    generator = generators.create(name, {"model": model}, device="cuda")
+    settings: dict[str, Any] = {"model": str(tmp_path / "own.pth")}
+    if name == "musetalk":
+        settings = {**tiny.musetalk_files(tmp_path), "size": 64, "batch": 2}
+    elif name == "latentsync":
+        settings = {**tiny.latentsync_files(tmp_path), "steps": 1, "batch": 8}
+    else:
+        saved(net, tmp_path / "own.pth")
+    generator = generators.create(name, settings, device="cuda")
     work = material.request(tmp_path, 24)
     first = work.track.start_frame
     window = (first + 2, first + 4)

@@ -209,6 +209,14 @@ def test_only_what_is_alike_is_pooled() -> None:
     assert Rates.pooled([local], "rewrite", "lips", "ray").runs == 1, "another engine's is better than nothing"
 
 
+def test_generators_beside_the_main_one_are_pooled_by_their_names() -> None:
+    two = line(titles=({**line().titles[0], "lipsync wav2lip": Cost(1, 100, Work(100, 100, 100, 9), 5.0, 5.0)},))
+    found = Rates.pooled([two, line(generator="wav2lip")], "rewrite", "lips", others=["wav2lip"])
+    assert {s for s in found.stages if "lipsync" in s} == {"lipsync", "lipsync wav2lip"}
+    assert found.stages["lipsync wav2lip"].frames == 600
+    assert Rates.pooled([two], "rewrite", "lips").stages == Rates.pooled([line()], "rewrite", "lips").stages
+
+
 def test_new_measurements_put_old_ones_aside() -> None:
     new = line(titles=({"faces": Cost(1, 30_000, Work(30_000), 1.0, 1.0)},))
     old = line(titles=({"faces": Cost(1, 30_000, Work(30_000), 500.0, 500.0)},))
@@ -257,6 +265,39 @@ def test_gpu_hours_where_a_stage_asks_for_one(folder: Path, tmp_path: Path) -> N
     lips = next(s for s in found.stages if s.stage == "lipsync")
     assert lips.core_hours and found.gpu_hours == lips.gpu_hours == pytest.approx(lips.core_hours / 4)
     assert found.gpus == 1 and estimate.estimate(job, rates(), 8).gpus == 0
+
+
+def test_each_of_several_generators_is_priced(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def network(name: str, *args: object, **kwargs: object) -> SimpleNamespace:
+        return SimpleNamespace(hash="0" * 12, wants=frozenset(), profits_from_gpu=name == "wav2lip", gpu_share=0.5)
+
+    monkeypatch.setattr("dubbing.generators.create", network)
+    plain = json.loads((folder / "job.yaml").read_text())
+    speeds = rates().stages | {"lipsync wav2lip": Rate(2.0, 2.0, 1000.0)}
+
+    def planned(generator: object, **more: object) -> tuple[dict[str, estimate.GeneratorEstimate], estimate.Estimate]:
+        path = folder / "several.yaml"
+        path.write_text(json.dumps(plain | {"generator": generator}))
+        job = Job(manifest.load(path), tmp_path / "out", config.load())
+        found = estimate.estimate(job, rates(stages=speeds, **more), 2, gpus=1)
+        return {one.generator: one for one in found.generators}, found
+
+    both, found = planned({"name": "best_of", "of": ["rewrite", "wav2lip"]})
+    assert both["rewrite"].frames == both["wav2lip"].frames == FRAMES, "half of the frames, two languages"
+    lips = next(s for s in found.stages if s.stage == "lipsync")
+    assert lips.frames == 2 * FRAMES and lips.core_hours == pytest.approx(
+        sum(g.core_hours or 0 for g in found.generators)
+    )
+    assert found.gpu_hours == both["wav2lip"].gpu_hours == pytest.approx((both["wav2lip"].core_hours or 0) / 2)
+    assert next(s for s in found.stages if s.stage == "select").tasks == 2 and not both["rewrite"].gpu_hours
+    parts, _ = planned([{"name": "wav2lip", "when": {"frames": ["0-50"]}}, "rewrite"])
+    assert (parts["wav2lip"].frames, parts["rewrite"].frames) == (FRAMES / 2, FRAMES / 2)
+    sizes = [{"name": "wav2lip", "when": {"face_px": ">400"}}, "rewrite"]
+    dear, told = planned(sizes)
+    assert dear["rewrite"].frames == 0 and any("the one that costs most" in note for note in told.notes)
+    shared, told = planned(sizes, shares={"wav2lip": 0.25, "rewrite": 0.75})
+    assert (shared["wav2lip"].frames, shared["rewrite"].frames) == (FRAMES / 4, FRAMES * 3 / 4)
+    assert not any("the one that costs most" in note for note in told.notes)
 
 
 def test_what_was_never_measured_is_not_made_up(folder: Path, tmp_path: Path) -> None:

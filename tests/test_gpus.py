@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from dubbing import config, manifest
-from dubbing.engine.ray import kinds
+from dubbing.engine.ray import gpus_hold, kinds
 from dubbing.job import Job
 from dubbing.manifest import Dub, Manifest, Title
 from dubbing.stage import Resources
@@ -65,3 +65,26 @@ def test_large_pictures_are_given_more_memory(tmp_path: Path, monkeypatch: pytes
     assert usual["master"] < larger["master"] < largest["master"] and usual["speakers"] == largest["speakers"]
     said = memory(3840, 2160, "yuv422p10le", engine={"stages": {"master": {"memory_mb": 1234}}})
     assert said["master"] == 1234
+
+
+def test_each_generator_asks_for_its_own_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def network(name: str, *args: object, **kwargs: object) -> SimpleNamespace:
+        declared = {"gpu_share": 0.5} if name == "large" else {}
+        return SimpleNamespace(hash="0" * 12, wants=frozenset(), profits_from_gpu=name != "rewrite", **declared)
+
+    monkeypatch.setattr("dubbing.generators.create", network)
+    one = job(tmp_path, engine={"generators": {"given": {"gpus": 0.125, "memory_mb": 99}}})
+    held = {n: one.of_generator(manifest.GeneratorChoice(name=n)) for n in ("rewrite", "usual", "large", "given")}
+    assert [(h.gpus, h.gpus_if_any) for h in held.values()] == [(0.0, 0.0), (0.0, 0.25), (0.0, 0.5), (0.125, 0.0)]
+    assert held["given"].memory_mb == 99 < held["usual"].memory_mb
+
+
+def test_workers_on_a_gpu_keep_the_networks_of_one_generator() -> None:
+    with_gpu, without = {"CPU": 8, "GPU": 1}, {"CPU": 8}
+    asked = {name: Resources(1, 0, 1000, gpus_if_any=0.25, networks=name) for name in ("one", "other")}
+    assert len(set(kinds(asked, with_gpu).values())) == 2 and len(set(kinds(asked, without).values())) == 1
+
+
+def test_a_share_lies_on_one_gpu() -> None:
+    assert gpus_hold([0.75, 0.25, 0.5, 0.5], 2) and gpus_hold([2.0, 0.5], 3) and gpus_hold([], 0)
+    assert not gpus_hold([0.75, 0.75, 0.5], 2) and not gpus_hold([2.0, 0.5], 2) and not gpus_hold([0.1], 0)

@@ -29,7 +29,17 @@ from platformdirs.unix import Unix
 from dubbing import config
 from dubbing.cli.models import download_shown
 from dubbing.errors import ManifestError, ModelError, OutputError
-from dubbing.models import MODELS, Licence, Model, ModelStore, digest, find, folder, is_present, path
+from dubbing.models import (
+    Licence,
+    Model,
+    ModelSet,
+    ModelStore,
+    digest,
+    find,
+    folder,
+    is_present,
+    path,
+)
 from dubbing.models.download import pull
 
 DATA = random.Random(3).randbytes(700_000)
@@ -49,6 +59,7 @@ LIMITED = replace(
 )
 UNKNOWN = replace(TINY, name="unknown", file="unknown.pth", size=None, sha256=None)
 ENTRIES = (TINY, LIMITED, UNKNOWN)
+BOTH = ModelSet("both", "a test", ("tiny", "limited"))
 
 
 class Server(ThreadingHTTPServer):
@@ -146,34 +157,6 @@ def left(model_store: ModelStore) -> list[str]:
 
 
 # -- the registry ----------------------------------------------------------------------------
-
-
-def test_every_entry_is_whole_and_its_file_stays_in_the_folder() -> None:
-    unseen = {"lipgan", "speech_gan"}  # nobody here has the file; nobody published one
-    known_by_others = {"inception_fid"}  # ten repositories say one hash
-    seen = {"wav2lip", "wav2lip_gan", "wav2lip_color", "syncnet_v2", "light_asd_ava", "yunet_n_640"}
-    seen |= {f"whisper_{size}" for size in ("tiny", "base", "small", "medium", "turbo", "large")}
-    seen |= known_by_others
-    parts = ("256", "512", "mapping_full", "mapping_crop", "renderer", "exp", "pose", "3dmm", "mean_face")
-    seen |= {f"sadtalker_{part}" for part in parts}
-    free = {f"sadtalker_{part}" for part in ("mapping_full", "mapping_crop", "renderer")}
-    assert unseen | seen == {m.name for m in MODELS}
-    assert len({m.file for m in MODELS}) == len(MODELS)
-    for m in MODELS:
-        assert re.fullmatch(r"[a-z0-9_]+", m.name) and re.fullmatch(r"\w[\w.]*", m.file) and m.what and m.layout
-        known = bool(re.fullmatch(r"[0-9a-f]{64}", m.sha256 or "")) and bool(m.size)
-        assert known if m.name in seen else m.sha256 is m.size is None
-        assert all(u.startswith("https://") for u in (*m.urls, m.source))
-        assert m.licence.text.endswith(".") and m.licence.word and m.licence.use
-        assert m.licence.limited == (m.name.startswith(("wav2lip", "lipgan", "sadtalker")) and m.name not in free)
-    assert "prohibit any commercial use" in find("wav2lip").licence.text
-
-
-def test_published_files_are_what_the_entries_say(shared: Path) -> None:
-    for name in ("light_asd_ava", "yunet_n_640"):
-        model = find(name)
-        data = (shared / "models" / model.file).read_bytes()
-        assert (len(data), hashlib.sha256(data).hexdigest()) == (model.size, model.sha256)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "", "tiny.pth", "wav2lip_gam"])
@@ -446,7 +429,7 @@ def test_without_a_published_hash_the_first_file_counts(model_store: ModelStore,
 def dub(dub: Dub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Server) -> Dub:
     """Runs `dub models ...` with three small models and the server as mirror: (exit code, stdout, stderr)."""
     monkeypatch.delenv("DUB_MODELS", raising=False)
-    monkeypatch.setattr("dubbing.models.ModelStore", partial(ModelStore, models=ENTRIES))
+    monkeypatch.setattr("dubbing.models.ModelStore", partial(ModelStore, models=ENTRIES, sets=(BOTH,)))
     settings = tmp_path / "c.yaml"
     settings.write_text(f"models: {{folder: {tmp_path / 'models'}, mirror: '{server.base}'}}")
     return lambda *args: dub("models", *args, "--config", settings)
@@ -477,6 +460,22 @@ def test_a_licence_is_asked_once(dub: Dub, monkeypatch: pytest.MonkeyPatch, serv
             code, _, err = dub("pull", "limited")
             assert code == expected and "No sale." in err
     assert dub("pull", "limited", "--json")[0] == 0 and len(server.asked) == 1
+
+
+def test_a_set_comes_as_a_whole_and_goes_on_where_it_broke(dub: Dub, model_store: ModelStore, server: Server) -> None:
+    assert re.search(r"both +0 of 2 +1400 kB +a test +tiny, limited", dub("list")[1])
+    code, _, err = dub("pull", "both")
+    assert code == 2 and "--accept-licence" in err and server.asked == []  # before the first byte of either
+    server.faults = ["", *["cut 5"] * 3]
+    code, _, err = dub("pull", "both", "--accept-licence")
+    assert code == 2 and "limited" in err and model_store.file(TINY).read_bytes() == DATA
+    server.asked.clear()
+    code, out, _ = dub("pull", "both", "tiny", "--json")
+    assert code == 0 and [m["loaded"] for m in json.loads(out)] == [False, True] and server.asked == ["bytes=15-"]
+    assert dub("verify", "both")[1].count("good") == 2
+    model_store.file(TINY).unlink()
+    listed = json.loads(dub("list", "--json")[1])
+    assert listed["sets"] == [{"name": "both", "what": "a test", "models": ["tiny", "limited"]}]
 
 
 def test_a_file_is_looked_at_before_its_licence_is_asked_for(

@@ -184,7 +184,7 @@ def test_an_expert_of_another_package_may_be_named_in_a_configuration(add: Add, 
     add("dub-ear", plugins.EXPERTS, "ear", "ear_one:Ear")
     assert config.load(tmp_path / "c.yaml").sync.expert == "ear"
     allowed = config.schema()["$defs"]["Sync"]["properties"]["expert"]["enum"]
-    assert allowed == ["lips", "syncnet_v2", "wav2lip_color", "ear"]
+    assert allowed == ["lips", "syncnet_v2", "wav2lip_color", "stable_syncnet", "ear"]
 
 
 def test_a_metric_of_another_package_has_a_column_of_its_own(add: Add) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tiny
 import torch
 import yaml
 from films import Finished
@@ -137,15 +138,22 @@ def test_frames_times_and_sound_are_the_sources(copied: Path, out: Path) -> None
         assert [was.time(i) for i in range(len(was))] == [now.time(i) for i in range(len(now))]
 
 
-def test_lipgan_renders_the_same_lines(copied: Path, out: Path, model_store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["lipgan", "latentsync"])
+def test_another_generator_renders_the_same_lines(
+    name: str, copied: Path, out: Path, model_store: Path, tmp_path: Path
+) -> None:
     """On the analysis of the run with `wav2lip`: only what follows from the generator is done again."""
     where = tmp_path / "out"
     shutil.copytree(out, where)
-    dub_with({"name": "lipgan", "model": str(model_store / "my lipgan.pth")}, copied, model_store, where)
+    settings: dict[str, Any] = {"model": str(model_store / "my lipgan.pth")}
+    if name == "latentsync":
+        pytest.importorskip("diffusers", reason="the extra `latentsync` brings it")
+        settings = {**tiny.latentsync_files(tmp_path), "steps": 1, "guidance": 1.0}
+    dub_with({"name": name, **settings}, copied, model_store, where)
     before, now = ({r["shot"]: r for r in dubbed(folder)} for folder in (out, where))
     assert now and set(now) == set(before)
     for row in now.values():
-        assert row["generator"] == "lipgan" and row["lse_d"] > 0
+        assert row["generator"] == name and row["lse_d"] > 0
         take = where / "film" / "hi" / "takes" / row["shot"] / row["take"] / "patch"
         face = Take.read(take).faces[0]
         frames = [p.frame for p in media.read_patches(take / face.folder)]

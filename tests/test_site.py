@@ -122,7 +122,7 @@ def test_the_settings_of_every_generator_are_a_page(site: Path) -> None:
 
     shown = words((site / "reference" / "settings.html").read_text(encoding="utf-8"))
     schemas, _ = generators.schemas()
-    for name in ("rewrite", "wav2lip", "spt_wav2lip", "lipgan", "speech_gan", "sadtalker"):
+    for name in ("rewrite", "wav2lip", "spt_wav2lip", "lipgan", "speech_gan", "musetalk", "latentsync", "sadtalker"):
         for setting, schema in schemas[name]["properties"].items():
             assert setting in shown and words(schema["description"]) in shown, (name, setting)
     assert "opening 1.0 a number at least 0.2 at most 2.0 how far the mouth opens" in shown

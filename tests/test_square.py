@@ -16,7 +16,7 @@ from dubbing.generators.paste import Place, matte, places, raised, smooth
 from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.spt import SptWav2LipNet
-from dubbing.networks.wav2lip import Wav2LipNet
+from dubbing.networks.wav2lip import Wav2LipNet, plan_for
 from dubbing.records import Line, Track
 
 FRAMES, RATE = 24, Fraction(25)
@@ -47,7 +47,10 @@ def work(film):
     return RenderRequest(path, media.timeline(path), (400, 400), track, lines, wave, np.ones(FRAMES, bool), None)
 
 
-NETWORKS = {"wav2lip": Wav2LipNet, "spt_wav2lip": SptWav2LipNet, "lipgan": lambda: LipGANNet("basic")}
+FEW = plan_for(96, 0.1)
+NETWORKS = {
+    "wav2lip": lambda: Wav2LipNet(FEW), "spt_wav2lip": lambda: SptWav2LipNet(FEW), "lipgan": lambda: LipGANNet("basic"),
+}  # fmt: skip
 QUIET = {"wav2lip": -4.0, "spt_wav2lip": -4.0, "lipgan": 0.0}  # how silence reads in each one's sound
 SHAPES = {"wav2lip": (1, 80, 16), "spt_wav2lip": (1, 80, 16), "lipgan": (1, 12, 35)}
 

@@ -1,4 +1,7 @@
-"""Two people in one shot, who speak one after the other: everything that is said of a shot is said of each of them."""
+"""Two people in one shot, who speak one after the other: everything that is said of a shot is said of each of them.
+
+Over 400 lines: one film, which takes as long to make as all of these tests.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command import Dub
-from films import run
+from films import run, started_by
 from pages import Visitor, served
 
 from dubbing import config, media, open_results
@@ -382,3 +385,36 @@ def test_with_consent_required_only_the_face_of_who_consented_is_rendered(
     assert left in told["dubs"][0]["notices"]
     shown = report(Library(folder))
     assert left in shown and "no faces are re-rendered but those of ANNA" in shown and "contract 7" in shown
+
+
+def test_each_face_may_have_its_own_generator_in_one_take(
+    out: Path, sides: tuple[str, str], rendered: dict[str, set[int]], tmp_path: Path
+) -> None:
+    """The left one is named, and a condition names her."""
+    home = shutil.copytree(out, tmp_path / "out") / "two" / "hi"
+    (plain,) = (home / "takes" / "shot_0001").iterdir()
+    DecisionLog(tmp_path / "out").name("two", [sides[0]], "ANNA", "Ana")
+    (title,) = json.loads((out.parent / "job.yaml").read_text())["titles"]
+    title["video"], title["cast"] = str(out.parent / "two.mp4"), {"ANNA": {}}
+    title["dubs"][0]["audio"] = str(out.parent / "two.hi.flac")
+    by = {"characters": {"ANNA": {"name": "rewrite", "jump_cost": 0.1}}, "others": "rewrite"}
+    job = tmp_path / "job.yaml"
+    job.write_text(json.dumps({"version": 1, "titles": [title], "generator": by}))
+    assert run(job, tmp_path / "out").exit_code in (0, 3)
+    (shown,) = (t for t in Library(tmp_path / "out").find(*KEY).takes if t.current)
+    assert shown.id != plain.name and {f.track for f in shown.faces} == set(rendered)
+    made = {f.track: f for f in shown.faces}
+    assert made[sides[0]].generator != made[sides[1]].generator and made[sides[0]].generator.startswith("rewrite@")
+    same = {
+        track: patches_of(shown.folder / f.folder) == patches_of(plain / "patch" / f.folder)
+        for track, f in made.items()
+    }
+    assert same == {sides[0]: False, sides[1]: True}, "only the face that was named is rendered otherwise"
+    DecisionLog(tmp_path / "out").append(KEY, "choose", "Ana", take=shown.id, generator=shown.generator)
+    began = started_by(job, tmp_path / "out")
+    assert not {name for name in began if name.startswith(("lipsync", "master"))}, "it is the take that is delivered"
+
+
+def patches_of(folder: Path) -> list[bytes]:
+    """Pixels and mattes of a face's patches."""
+    return [p.bgr_HWC.tobytes() + p.matte_HW.tobytes() for p in media.read_patches(folder)]

@@ -6,7 +6,7 @@ A job is a manifest (a file's path or URI, or a `Manifest` built in Python), set
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,7 +124,7 @@ def _planned(
     rates = _rates(job, settings, engine)
     if trial:
         tried = [estimate.trial(job, settings)]
-        pooled = estimate.Rates.pooled(tried, job.generator.name, settings.sync.expert, engine)
+        pooled = _pooled(tried, job, settings, engine)
         rates = replace(pooled, startup_s=rates.startup_s)
     work = Job(job, out, settings)
     for title in job.titles:
@@ -197,7 +197,12 @@ def _expected_s(work: Job, engine: str) -> float | None:
 
 
 def _rates(job: Manifest, settings: Config, engine: str) -> estimate.Rates:
-    return estimate.Rates.pooled(estimate.recall(), job.generator.name, settings.sync.expert, engine)
+    return _pooled(estimate.recall(), job, settings, engine)
+
+
+def _pooled(lines: Sequence[estimate.Measured], job: Manifest, settings: Config, engine: str) -> estimate.Rates:
+    main, *others = dict.fromkeys(choice.name for choice in job.generators)
+    return estimate.Rates.pooled(lines, main, settings.sync.expert, engine, others, estimate.rules_key(job))
 
 
 def _slots(settings: Config, engine: str, workers: int | None) -> int:

@@ -50,6 +50,7 @@ DOING = {
     "turns": "finding who says what",
     "lipsync": "rendering mouths",
     "sync": "scoring",
+    "select": "selecting takes",
     "master": "mastering",
     "proof": "proving masters",
     "sign": "signing",

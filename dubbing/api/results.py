@@ -257,6 +257,8 @@ class DubResults:
             "language": self.language,
             "counts": self.counts,
             "reasons": dict(Counter(r["reason"] for r in self._rows if r["reason"])),
+            "generators": dict(Counter(r["generator"] for r in dubbed)),
+            "selected": sum(bool(r.get("selection")) for r in dubbed),
             "excluded_frames": sum(r.get("excluded_frames") or 0 for r in self._rows),
             "covered_frames": sum(r.get("covered_frames") or 0 for r in self._rows),
             "mixed_frames": sum(r.get("mixed_frames") or 0 for r in self._rows),

@@ -43,6 +43,8 @@ class TakeFace:
     those in which only an expression is changed."""
     sound: str = ""
     """The stem that drives it, by character; empty for the dub's one dialogue."""
+    generator: str = ""
+    """What renders it, `name@hash12`, where the faces of its take are rendered by several; empty for the take's own."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,19 @@ class Take(Artifact):
     generator_hash: str | None = None
     """12 hex digits of its weights and settings."""
     choice: Mapping[str, Any] | None = None
-    """The generator as a manifest names it: `name` and `settings`."""
+    """The generator as a manifest names it: `name` and `settings`; `by_face` where several render its faces."""
     doubt: str | None = None
     """Why somebody should look, where the evidence for what was decided is thin."""
     occluded_frames: int = 0
     """Frames in which its faces speak the dub and are not rendered, because their mouths are hidden."""
     covered_frames: int = 0
     """Patches that leave out something that lies over the face."""
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """What rendered its faces, `name@hash12`, each once, sorted."""
+        own = f"{self.generator}@{self.generator_hash}"
+        return tuple(sorted({face.generator or own for face in self.faces})) if self.generator else ()
 
     @property
     def rendered(self) -> tuple[TakeFace, ...]:

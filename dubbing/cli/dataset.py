@@ -46,6 +46,7 @@ Examples:
   dub dataset prepare vox2 --out data --workers 32        VoxCeleb2: dev, test or mp4
   dub dataset prepare clips --out data --val 0.2          films, or folders of films by speaker
   dub dataset prepare out --out data --note "contract 12" what `dub run` wrote to out
+  dub dataset prepare out --title reel --crop musetalk --size 256 --out out/reel/models/data_musetalk
   dub dataset prepare clips --out data --max-offset 3     leave out what is not in sync
   dub dataset prepare clips --out data --json | jq .splits
 
@@ -69,6 +70,13 @@ clip can be used.""",
 @click.option("--title", "titles", multiple=True, metavar="ID", help="Of a finished run only this title, repeatable.")
 @click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True, metavar="PX",
               help="Side of the square face pictures.")  # fmt: skip
+@click.option(
+    "--crop",
+    type=click.Choice(["wav2lip", "musetalk"]),
+    default="wav2lip",
+    show_default=True,
+    help="Whose boxes around faces: what is to learn from the data must see faces as it will later.",
+)
 @click.option("--val", type=Finite(0, 1), default=0.05, show_default=True, metavar="PART",
               help="Part of the speakers, 0 to 1, by which training knows when to stop.")  # fmt: skip
 @click.option("--test", type=Finite(0, 1), default=0.05, show_default=True, metavar="PART",
@@ -89,7 +97,7 @@ clip can be used.""",
 @click.option("--workers", type=click.IntRange(min=1), help="Clips at once; default: one per core.")
 @json_option
 def prepare(
-    source: Path, out: Path, layout: str, titles: tuple[str, ...], size: int, val: float, test: float,
+    source: Path, out: Path, layout: str, titles: tuple[str, ...], size: int, crop: str, val: float, test: float,
     min_face: float, shortest: float, longest: float, max_offset: float | None, shard_clips: int, note: str | None,
     engine: str, workers: int | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -107,7 +115,16 @@ def prepare(
     from dubbing.dataset.prepare import Settings
     from dubbing.dataset.prepare import prepare as do
 
-    settings = Settings(size, min_face, shortest, longest, max_offset, Splits(val, test), shard_clips)
+    settings = Settings(
+        size,
+        min_face,
+        shortest,
+        longest,
+        max_offset,
+        Splits(val, test),
+        shard_clips,
+        None if crop == "wav2lip" else crop,
+    )
     config = Config(engine=Engine(workers=workers))
     with _shown(sys.stderr) as watch:
         made = do(source, out, settings, layout=layout, titles=titles, engine=engine, config=config, on_event=watch,

@@ -17,6 +17,7 @@ from dubbing.errors import DubError, InputError
 __all__ = ["evaluate"]
 
 TABLE, PAGE = "eval.parquet", "eval.html"
+_COLUMNS = (("lse_d", 3), ("lse_c", 3), ("offset_frames", 0), ("csim", 3))
 
 
 @click.command(
@@ -32,7 +33,11 @@ Examples:
   dub eval clips/ --generator rewrite --generator '{name: lipgan, model: /me/lipgan.pth}'     side by side
   dub eval voxceleb/ --latex > table.tex      means and deviations per speaker, for a paper: one folder each
   dub eval clips/ --csv > speakers.csv
+  dub eval hdtf/ --protocol hdtf --generator musetalk --out hdtf-musetalk     as published tables are made
+  dub eval mvlrs_v1/ --protocol lrs2 --pairs lrs2.txt --generator wav2lip --out lrs2-wav2lip
   dub eval clips/ --json | jq '.summary[] | select(.name == "recovery")'
+
+With --protocol it measures what published tables print: docs/published.md says what compares with whose.
 
 Measures: 1 hearing, 2 rendering, 3 following, 4 steadiness, 5 seam, 6 silence, 7 sync, 8 published,
 9 languages, 10 expert, 11 resynthesis, 12 identity. docs/eval.md says exactly what each is.""",
@@ -48,6 +53,21 @@ Measures: 1 hearing, 2 rendering, 3 following, 4 steadiness, 5 seam, 6 silence, 
     "--dub-sound", "sounds", multiple=True, metavar="[LANG=]FILE",
     help="A sound to dub every clip with, repeatable; default: the next clip's own.",
 )  # fmt: skip
+@click.option(
+    "--protocol", type=click.Choice(["hdtf", "lrs2"]),
+    help="Instead of measures: LSE by SyncNet v2, FID and CSIM over a whole data set, whose folder CLIPS is.",
+)  # fmt: skip
+@click.option(
+    "--pairs", type=FILE, metavar="FILE", help="Of a protocol: which sound drives which picture, a pair a line."
+)
+@click.option(
+    "--driven", type=click.Choice(["own", "other"]),
+    help="Of a protocol: by each film's own sound, or by another one's.  [default: hdtf own, lrs2 other]",
+)  # fmt: skip
+@click.option(
+    "--crop", type=click.Choice(["face", "frame"]), default="face", show_default=True,
+    help="Of a protocol: what FID sees.",
+)  # fmt: skip
 @config_file_option
 @json_option
 @click.option(
@@ -60,7 +80,8 @@ Measures: 1 hearing, 2 rendering, 3 following, 4 steadiness, 5 seam, 6 silence, 
 @click.option("--latex", "as_latex", is_flag=True, help="The same as a LaTeX table (booktabs) on stdout.")
 def evaluate(
     clips: tuple[Path, ...], out: Path, generators: tuple[str, ...], only: str | None, sounds: tuple[str, ...],
-    config_file: Path | None, as_json: bool, as_csv: bool, as_latex: bool,
+    protocol: str | None, pairs: Path | None, driven: str | None, crop: str, config_file: Path | None, as_json: bool,
+    as_csv: bool, as_latex: bool,
 ) -> None:  # fmt: skip
     """Measure generators on clips of talking people. CLIPS are films, or folders of them;
     without any, the folder ../shared/media where it is there."""
@@ -80,6 +101,15 @@ def evaluate(
 
     if as_json + as_csv + as_latex > 1:
         raise click.UsageError("--json, --csv and --latex exclude each other; give one.")
+    if protocol is not None:
+        if len(clips) != 1 or len(generators) > 1 or only or sounds or as_csv or as_latex:
+            raise click.UsageError(
+                "--protocol takes one folder, one --generator, --pairs, --driven, --crop and --json, and nothing else."
+            )
+        return _by_protocol(protocol, clips[0], out, (generators or ("rewrite",))[0], pairs, driven, crop, config_file,
+                            as_json)  # fmt: skip
+    if pairs or driven:
+        raise click.UsageError("--pairs and --driven belong to --protocol.")
     found = find_clips(clips)
     chosen = [_generator(text) for text in generators or ("rewrite",)]
     settings, voices = config.load(config_file), tuple(voices_named(sounds))
@@ -107,6 +137,48 @@ def evaluate(
     if not any(r.get("value") is not None for r in rows):
         raise SystemExit(InputError.exit_code)
     if any(r.get("reason") and not r.get("name") for r in rows):  # a whole measure, not one number of it
+        raise SystemExit(DubError.exit_code)
+
+
+def _by_protocol(
+    protocol: str, root: Path, out: Path, generator: str, listed: Path | None, driven: Any, crop: Any,
+    config_file: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """A published protocol over a data set."""
+    from dubbing import config
+    from dubbing.cli import show
+    from dubbing.evaluate import protocol as protocols
+    from dubbing.evaluate.pairs import DRIVEN, pairs_of
+
+    chosen = "listed" if listed else driven or DRIVEN[protocol]
+    found = pairs_of(protocol, root, listed, driven)
+    with _shown(sys.stderr) as (say, step):
+        report = protocols.measure(
+            found, out, _generator(generator), config.load(config_file), protocol=protocol, driven=chosen, crop=crop,
+            say=say, step=step,
+        )  # fmt: skip
+    if as_json:
+        show.as_json(report.plain())
+    else:
+        rows = ((r.pair, *(show.number(getattr(r, n), d) for n, d in _COLUMNS), r.frames, r.reason or "")
+                for r in report.pairs)  # fmt: skip
+        echo(show.table(("pair", *(n for n, _ in _COLUMNS), "frames", "why not"), rows))
+        numbers = (
+            ("LSE-D", report.lse_d, 3),
+            ("LSE-C", report.lse_c, 3),
+            ("FID", report.fid, 2),
+            ("CSIM", report.csim, 3),
+        )
+        told = ", ".join(f"{name} {show.number(value, digits)}" for name, value, digits in numbers)
+        measured = sum(r.reason is None for r in report.pairs)
+        about = f"{protocol}, driven by {chosen}, {report.generator}"
+        echo(f"\n{about}: {measured} of {len(report.pairs)} pairs; {told}")
+        for why in report.absent.values():
+            echo(why)
+    echo(f"{protocols.file_of(out, protocol)}: every pair, and by what it was measured", err=True)
+    if report.lse_d is None:
+        raise SystemExit(InputError.exit_code)
+    if any(r.reason for r in report.pairs):
         raise SystemExit(DubError.exit_code)
 
 

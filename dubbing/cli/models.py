@@ -13,7 +13,7 @@ import click
 
 from dubbing.cli.options import FILE, config_file_option, json_option
 from dubbing.cli.say import echo, echo_on
-from dubbing.errors import InputError, ModelError
+from dubbing.errors import InputError, ModelError, several
 
 if TYPE_CHECKING:
     from dubbing.config import Models
@@ -30,9 +30,11 @@ LINE_S = 5.0
 Examples:
   dub models list                          which there are, which are here, what they may be used for
   dub models pull syncnet_v2               load one, and check it
+  dub models pull musetalk                 load the whole set of files that a generator needs
   dub models pull wav2lip --accept-licence
   dub models add wav2lip_color FILE        take a file that you already have
   dub models verify                        read every file again
+  dub models convert FILE --to NEW.safetensors   write a pickle's tensors anew
   dub models where                         the folder
 
 They lie in $DUB_MODELS, else in the configuration's `models: {folder: ...}`, else in the user's data
@@ -70,9 +72,10 @@ def list_(config_file: Path | None, as_json: bool) -> None:
     for problem in added(model_store.models).problems:
         echo(f"note: {problem}", err=True)
     if as_json:
-        show.as_json(
-            {"folder": str(model_store.root), "models": [_plain(model_store, s.model) | _there(s) for s in states]}
-        )
+        show.as_json({
+            "folder": str(model_store.root), "models": [_plain(model_store, s.model) | _there(s) for s in states],
+            "sets": [{"name": s.name, "what": s.what, "models": list(s.models)} for s in model_store.sets],
+        })  # fmt: skip
         return
     rows = (
         (s.model.name, s.state if s.state != "partly" else f"{_part(s.size, s.model.size)} loaded",
@@ -80,7 +83,15 @@ def list_(config_file: Path | None, as_json: bool) -> None:
         for s in states
     )  # fmt: skip
     echo(show.table(("model", "here", "size", "licence", "use", "what it is"), rows))
-    echo(f"\nin {model_store.root}; `dub models pull NAME` loads one.")
+    state = {s.model.name: s for s in states}
+    sets = (
+        (one.name, f"{sum(state[n].state == 'present' for n in one.models)} of {len(one.models)}",
+         _bytes(sum(state[n].model.size or 0 for n in one.models)), one.what, ", ".join(one.models))
+        for one in model_store.sets
+    )  # fmt: skip
+    if model_store.sets:
+        echo("\n" + show.table(("set", "here", "size", "for", "files"), sets))
+    echo(f"\nin {model_store.root}; `dub models pull NAME` loads one, or all of a set.")
 
 
 @models.command(
@@ -88,6 +99,7 @@ def list_(config_file: Path | None, as_json: bool) -> None:
     epilog="""\b
 Examples:
   dub models pull syncnet_v2 light_asd_ava
+  dub models pull musetalk                          a set: all files of generator musetalk
   dub models pull wav2lip_gan --accept-licence      where nobody can be asked
 
 Whatever breaks off goes on with the same command. A file gets its name only when its hash is right.""",
@@ -97,16 +109,17 @@ Whatever breaks off goes on with the same command. A file gets its name only whe
 @config_file_option
 @json_option
 def pull(names: tuple[str, ...], accept_licence: bool, config_file: Path | None, as_json: bool) -> None:
-    """Load models from their source, or from the configuration's mirror, and check them."""
+    """Load models, or all of a set, from their source or from the configuration's mirror, and check them."""
     from dubbing.cli import show
     from dubbing.models.download import pull as load
 
     model_store, settings = _model_store(config_file)
-    wanted = [model_store.find(name) for name in dict.fromkeys(names)]
+    wanted = model_store.named(names)
     done = []
-    for model in wanted:
+    for model in wanted:  # all questions come before the first byte
         if model_store.state(model).state != "present":
             _agree(model_store, model, accept_licence)
+    for model in wanted:
         with download_shown(sys.stderr, model.file) as at:
             path, now = load(model_store, model.name, mirror=settings.mirror, on_bytes=at)
         first = now and model.sha256 is None
@@ -177,7 +190,7 @@ def verify(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> N
     from dubbing.cli import show
 
     model_store, _ = _model_store(config_file)
-    chosen = [model_store.find(n) for n in names] or [m for m in model_store.every if model_store.file(m).is_file()]
+    chosen = model_store.named(names) or [m for m in model_store.every if model_store.file(m).is_file()]
     rows: list[dict[str, Any]] = []
     for model in chosen:
         try:
@@ -199,6 +212,40 @@ def verify(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> N
             echo(f"dub: {row['error']}", err=True)
     if not all(r["good"] for r in rows):
         raise SystemExit(InputError.exit_code)
+
+
+@models.command(
+    short_help="Write a checkpoint anew as safetensors.",
+    epilog="""\b
+Examples:
+  dub models convert unet.pth --to unet.safetensors
+  dub models convert mapping_00229-model.pth.tar --part mapping --to mapping.safetensors
+
+The new file is used by its path: `generator: {name: musetalk, model: /models/unet.safetensors}`.""",
+)
+@click.argument("file", type=FILE)
+@click.option("--to", "to", type=FILE, required=True, metavar="OUT.safetensors", help="The new file.")
+@click.option("--part", metavar="NAME", help="One network's tensors in a file that holds several.")
+@json_option
+def convert(file: Path, to: Path, part: str | None, as_json: bool) -> None:
+    """Write the tensors of FILE, a pickle of torch or a .h5 of Keras, as safetensors, which can hold nothing else.
+
+    Nothing in FILE is executed; a file that holds more than tensors, or a program, is refused. A tensor that several
+    keys share is written once. Both hashes are said.
+    """
+    from dubbing.cli import show
+    from dubbing.models.convert import to_safetensors
+
+    done = to_safetensors(file, to, part)
+    if as_json:
+        show.as_json({
+            "file": str(done.file), "sha256": done.file_sha256, "tensors": done.tensors, "shared": done.shared,
+            "to": str(done.to), "to_sha256": done.to_sha256,
+        })  # fmt: skip
+        return
+    shared = f", {done.shared} of them shared with another and written once" if done.shared else ""
+    echo(f"{done.file}: sha256 {done.file_sha256}\n{done.to}: sha256 {done.to_sha256}")
+    echo(f"{several(done.tensors, 'tensor')}{shared}")
 
 
 @models.command(
@@ -275,9 +322,11 @@ def _there(state: Any) -> dict[str, Any]:
 
 
 def _bytes(count: int | None) -> str | None:
-    """`436 MB`, `317 kB`."""
+    """`3.40 GB`, `436 MB`, `317 kB`."""
     if count is None:
         return None
+    if count >= 1_000_000_000:
+        return f"{count / 1e9:.2f} GB"
     return f"{count / 1e6:.0f} MB" if count >= 10_000_000 else f"{count / 1e3:.0f} kB"
 
 

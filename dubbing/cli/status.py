@@ -49,6 +49,9 @@ def told_status(found: Mapping[str, Any]) -> str:
     for d in found["dubs"]:
         if d["reasons"]:
             parts.append(f"{d['title']}/{d['language']}: left alone or failed: {counted(d['reasons'])}")
+        if len(d["generators"]) > 1 or d["selected"]:
+            told = f"; {several(d['selected'], 'take')} selected of several" if d["selected"] else ""
+            parts.append(f"{d['title']}/{d['language']}: rendered by: {counted(d['generators'])}{told}")
         if d["excluded_frames"]:
             frames = several(d["excluded_frames"], "frame")
             parts.append(f"{d['title']}/{d['language']}: {frames} excluded, as the manifest or its command said")

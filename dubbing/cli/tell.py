@@ -188,6 +188,10 @@ def plan_told(plan: Plan) -> str:
     ]  # fmt: skip
     gpu_column = ("GPU time",) if expected.gpus else ()
     text = table(("stage", "tasks", "done", "frames to do", "core time", *gpu_column), rows)
+    if expected.generators:
+        each = [(g.generator, g.frames, _hours(g.core_hours), *([_hours(g.gpu_hours)] if expected.gpus else []))
+                for g in expected.generators]  # fmt: skip
+        text += "\n\n" + table(("generator", "frames to do", "core time", *gpu_column), each)
     if plan.finished:
         return text + "\n\nEverything is done: a run would only write the tables again."
     if expected.core_hours is not None and expected.wall_s is not None and expected.longest_s is not None:

@@ -17,6 +17,7 @@ from dubbing.errors import InputError
 
 if TYPE_CHECKING:
     from dubbing.train.loop import Progress, Result
+    from dubbing.train.recipe import Recipe
 
 __all__ = ["train"]
 
@@ -33,6 +34,7 @@ Examples:
   dub train wav2lip --data data --out big --set size=192 --set quality_weight=0.07 --set lip_weight=4 \\
       --set expert=wav2lip_color --epochs 50 --workers 2
   dub train wav2lip --title out/reel --from mine/wav2lip.pth --set expert=wav2lip_color --steps 2000
+  dub train musetalk --title out/reel --minutes 10
   dub train wav2lip --settings          what --set knows
 
 The same command goes on where it was after any interruption. `dub dataset prepare` makes data folders;
@@ -54,7 +56,8 @@ docs/train.md says what each model learns from and how its result is used.""",
 )
 @click.option(
     "--title", metavar="OUT/TITLE",
-    help="Learn from one finished title's own dialogue; the result stays in that title's folder. Needs --from.",
+    help="Learn from one finished title's own dialogue; the result stays in that title's folder. Needs --from, but "
+    "for musetalk.",
 )  # fmt: skip
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: a GPU where there is one.")
 @click.option("--settings", "ask", is_flag=True, help="List the model's settings with defaults; train nothing.")
@@ -76,7 +79,9 @@ def train(
     name = None
     if title is not None:
         name = Path(title).name
-        data, out = _of_title(title, model, data, out, start)
+        data, out = _of_title(title, recipe, data, out, start)
+    elif recipe.of_title:
+        raise InputError(f"{model} is fine-tuned on one finished title and stays in its folder: say --title OUT/TITLE.")
     if data is None or out is None:
         missing = "--data DIR" if data is None else "--out DIR"
         raise click.UsageError(f"Missing {missing}: the folder to {'learn from' if data is None else 'write to'}.")
@@ -117,7 +122,7 @@ def _settings(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _of_title(title: str, model: str, data: Path | None, out: Path | None, start: Path | None) -> tuple[Path, Path]:
+def _of_title(title: str, recipe: Recipe, data: Path | None, out: Path | None, start: Path | None) -> tuple[Path, Path]:
     """(data, out) of a title's own model. Raises InputError."""
     if "/" not in title and out is not None:
         folder = out / title
@@ -133,15 +138,16 @@ def _of_title(title: str, model: str, data: Path | None, out: Path | None, start
             f"{str(folder)!r} is no finished title: there is no {str(folder / 'analysis')!r}; `dub run` makes one, and "
             "--title is the folder OUT/TITLE of it."
         )
-    if start is None:
+    if start is None and not recipe.of_title:
         raise InputError("--title fine-tunes a checkpoint: say which with --from CHECKPOINT.")
-    data = data or folder / MODELS / DATA
+    data = data or folder / MODELS / (f"{DATA}_{recipe.crop}" if recipe.crop else DATA)
     if not data.exists():
+        cut = f" --crop {recipe.crop} --size 256" if recipe.crop else ""
         raise InputError(
             f"There is no data of {str(folder)!r} yet; `dub dataset prepare {folder.parent} --title "
-            f"{folder.name} --out {folder / MODELS / DATA}` makes it."
+            f"{folder.name}{cut} --out {data}` makes it."
         )
-    return data, folder / MODELS / model
+    return data, folder / MODELS / recipe.name
 
 
 def _tell_settings(recipe: Any, as_json: bool) -> None:

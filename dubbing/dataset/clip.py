@@ -41,6 +41,8 @@ class CutLimits:
     """Shorter pieces are left out."""
     longest_s: float
     """Longer stretches are cut."""
+    crop: str | None = None
+    """Whose boxes face pictures are, of `faces.CROPS`; None for the first."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class CutClip(Stage[ClipInputs, Pieces]):
 
         for picture in even(scan):
             if segment is None:
-                segment = Segment(self._detector, self._meshes, picture.size, limits.size)
+                segment = Segment(self._detector, self._meshes, picture.size, limits.size, limits.crop)
             segment.step(picture)
             count += 1
             progress(1)

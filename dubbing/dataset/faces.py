@@ -1,7 +1,7 @@
 """What a face picture of a data folder is: which box of the frame, how it is cut, and where the lips lie in it.
 
-The boxes are those that `wav2lip` sees when it renders (a test holds them together): training and use must look at
-faces in one way. It knows no file, no time and no network.
+The boxes are those that `wav2lip`, or `musetalk`, sees when it renders (a test holds them together): training and use
+must look at faces in one way. It knows no file, no time and no network.
 
 Axes: N frames, P mesh points. Boxes are float (left, top, right, bottom) in pixels of the upright picture.
 """
@@ -14,20 +14,28 @@ from dubbing.face import LIPS, canonical
 from dubbing.generators.paste import cut_square, raised, smooth
 from dubbing.media import Picture
 from dubbing.networks.boxes import detector_boxes
+from dubbing.networks.musetalk.box import boxes_of_mesh
 
-__all__ = ["cut_face", "face_boxes", "lips_in", "lip_shapes"]
+__all__ = ["CROPS", "MUSETALK", "cut_face", "face_boxes", "lips_in", "lip_shapes"]
 
+MUSETALK = "musetalk"
+CROPS = ("wav2lip", MUSETALK)
+"""Whose boxes there are."""
+_MARGIN = 10.0  # pixels of 256 under the chin, as version 1.5 of `generators.musetalk`
 _BELOW = 0.06  # of the box's height, as in `generators.square`
 
 
-def face_boxes(mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
+def face_boxes(mesh_NP3: np.ndarray, reach: int, crop: str | None = None) -> np.ndarray:
     """Boxes of one face in frames that follow each other, float64 (N, 4), smoothed over `reach` frames to each side.
 
-    mesh_NP3: (N, 478, 3) pixels.
+    mesh_NP3: (N, 478, 3) pixels; crop: of CROPS, whose boxes; None for the first.
     """
     mesh = np.asarray(mesh_NP3)
-    boxes = smooth(detector_boxes(mesh), reach)
-    boxes[:, 3] += _BELOW * (boxes[:, 3] - boxes[:, 1])
+    if crop == MUSETALK:
+        boxes = smooth(boxes_of_mesh(mesh, 0.0, _MARGIN), reach)
+    else:
+        boxes = smooth(detector_boxes(mesh), reach)
+        boxes[:, 3] += _BELOW * (boxes[:, 3] - boxes[:, 1])
     lips_NP2 = np.zeros((*mesh.shape[:2], 2))
     lips_NP2[:, list(LIPS)] = smooth(mesh[:, list(LIPS), :2], reach)
     return raised(boxes, lips_NP2)

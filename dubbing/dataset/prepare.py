@@ -36,7 +36,8 @@ CLIPS = "clips"
 class Settings:
     """Settings of a preparation. size: side of the face pictures, px; min_face_px: least height of a face; shortest_s,
     longest_s: of a piece; max_offset_frames: pieces whose lips and sound are further apart are rejected, None: none
-    is; splits; shard_clips: pieces to a shard."""
+    is; splits; shard_clips: pieces to a shard; crop: whose boxes face pictures are, of `faces.CROPS`, None for the
+    first."""
 
     size: int = 128
     min_face_px: float = 48.0
@@ -45,11 +46,12 @@ class Settings:
     max_offset_frames: float | None = None
     splits: Splits = Splits()
     shard_clips: int = 256
+    crop: str | None = None
 
     @property
     def of_a_clip(self) -> CutLimits:
         """The settings of which a change means that clips are read again."""
-        return CutLimits(self.size, self.min_face_px, self.shortest_s, self.longest_s)
+        return CutLimits(self.size, self.min_face_px, self.shortest_s, self.longest_s, self.crop)
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def prepare(
     failed = do_tasks(work, engine, on_event)
     with store.lock():
         looked, rows = _sorted_out(work, settings, failed)
-        samples = _lay(out, rows, settings.shard_clips, on_shard)
+        samples = _lay(out, rows, settings, on_shard)
         _clear(out, samples, work)
     return Prepared(out, source, layout, settings, tuple(looked), samples)
 
@@ -275,8 +277,11 @@ def refusal(piece: Mapping[str, Any], source: Source, split: str, settings: Sett
     return "not_in_sync" if limit is not None and (offset is None or abs(offset) > limit) else None
 
 
-def _lay(out: Path, rows: Sequence[_Row], most: int, on_shard: Callable[[int, int], None]) -> tuple[Sample, ...]:
+def _lay(
+    out: Path, rows: Sequence[_Row], settings: Settings, on_shard: Callable[[int, int], None]
+) -> tuple[Sample, ...]:
     """Write the shards that are not there yet, and then the index."""
+    most = settings.shard_clips
     groups: list[tuple[str, list[_Row]]] = []
     for split in sorted({r.sample.split for r in rows}):
         mine = [r for r in rows if r.sample.split == split]
@@ -291,7 +296,7 @@ def _lay(out: Path, rows: Sequence[_Row], most: int, on_shard: Callable[[int, in
             write_shard(out, name, _packed(group))
         samples += [replace(r.sample, shard=name, row=n) for n, r in enumerate(group)]
     on_shard(len(groups), len(groups))
-    write_index(out, samples)
+    write_index(out, samples, **({"crop": settings.crop} if settings.crop else {}))
     return tuple(samples)
 
 

@@ -76,9 +76,13 @@ class _NoHands:
 
 
 class Segment:
-    """Give it the pictures of a stretch in order, each once; then `finish`. side: of the face pictures, in pixels."""
+    """Give it the pictures of a stretch in order, each once; then `finish`. side: of the face pictures, in pixels;
+    crop: see `faces.face_boxes`."""
 
-    def __init__(self, detector: Detector, meshes: Meshes, size: tuple[int, int], side: int) -> None:
+    def __init__(
+        self, detector: Detector, meshes: Meshes, size: tuple[int, int], side: int, crop: str | None = None
+    ) -> None:
+        self._crop = crop
         hands: Any = _NoHands()
         self._follower = Follower(detector, meshes, hands, size, _EVERY, _BRIDGE)
         self._cuts, self._mixes, self._side = CutFinder(), MixFinder(Fraction(FPS)), side
@@ -120,7 +124,7 @@ class Segment:
     def _settle(self, picture: media.Picture) -> None:
         """Cut every face out of a picture whose boxes will not change any more."""
         for found in self._follower.known:
-            box = _box_at(found, picture.frame)
+            box = _box_at(found, picture.frame, self._crop)
             if box is not None:
                 face = jpeg(cut_face(picture, box, self._side))
                 self._cut.setdefault(id(found), _Cut(found)).pictures[picture.frame] = (face, box)
@@ -145,7 +149,7 @@ def _mesh_at(meshes: Mapping[int, np.ndarray], frame: int) -> np.ndarray | None:
     return meshes[left] * (1 - part) + meshes[right] * part
 
 
-def _box_at(found: Found, frame: int) -> np.ndarray | None:
+def _box_at(found: Found, frame: int, crop: str | None) -> np.ndarray | None:
     """The smoothed box of a face in a frame, float64 (4,), or None where it is not there."""
     middle = _mesh_at(found.meshes, frame)
     if middle is None:
@@ -159,7 +163,7 @@ def _box_at(found: Found, frame: int) -> np.ndarray | None:
                 break
             around.appendleft(mesh) if step < 0 else around.append(mesh)
             before += step < 0
-    box: np.ndarray = face_boxes(np.stack(around), REACH)[before]
+    box: np.ndarray = face_boxes(np.stack(around), REACH, crop)[before]
     return box
 
 

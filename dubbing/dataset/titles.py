@@ -108,14 +108,14 @@ class _Wave:
 class _Wanted:
     """One stretch of one face, at 25 a second from where its first frame begins: filled as the frames pass by."""
 
-    def __init__(self, track: Track, line: Timeline, first: int, last: int, speaker: str) -> None:
+    def __init__(self, track: Track, line: Timeline, first: int, last: int, speaker: str, crop: str | None) -> None:
         self.speaker, self.start = speaker, first
         times_s = line.times_s(first, last)
         self.at_K = shown(times_s) + first
         local = self.at_K - track.start_frame
         reach = max(1, round(float(line.rate) * _SMOOTH_S))
         self.mesh_KP3 = track.mesh_NP3[local]
-        self.boxes_K4 = face_boxes(track.mesh_NP3, reach)[local]
+        self.boxes_K4 = face_boxes(track.mesh_NP3, reach, crop)[local]
         self.height_px = track.height_px
         self.jpegs: list[bytes] = []
 
@@ -225,7 +225,7 @@ class CutTitle(Stage[TitleInputs, Pieces]):
         for picture in media.read(inputs.file.path, line, wanted[0][1], end, threads=1):
             while wanted and wanted[0][1] <= picture.frame:
                 track, first, last, speaker = wanted.pop(0)
-                open_.append(_Wanted(track(), line, first, last, speaker))
+                open_.append(_Wanted(track(), line, first, last, speaker, limits.crop))
             for one in open_:
                 one.give(picture, limits.size)
             for one in [o for o in open_ if o.last <= picture.frame]:

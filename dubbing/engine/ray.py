@@ -3,7 +3,9 @@
 Only references travel: the inputs of a task are paths and numbers, and its result is a folder on shared storage.
 
 A kind of worker is what it holds: cores, a share of a GPU, memory. Stages that ask for the same cores and GPU use the
-same kind, which then holds the memory of the stage that asks for most. A task never waits for a worker of another kind.
+same kind, which then holds the memory of the stage that asks for most. Where a manifest names several generators, what
+renders by one holds what that one asks for, and on a GPU its networks alone. A task never waits for a worker of another
+kind.
 
 Ray Data is not used: it runs stage after stage, and here the tasks of one title wait for whole earlier stages of that
 title while those of the next title can go on.
@@ -11,6 +13,8 @@ title while those of the next title can go on.
 A task is tried again on another worker when its worker dies, runs out of memory or passes its deadline. After a death
 the next worker holds twice the memory. After a set number of tries its shot is given up. When a node leaves the
 cluster, its tasks are done elsewhere, and that is no try.
+
+Over 400 lines: one pool, from what a worker holds to what becomes of its task.
 """
 
 from __future__ import annotations
@@ -18,8 +22,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -34,7 +38,7 @@ from dubbing.stage import Resources
 from dubbing.store import Store
 from dubbing.task import Outcome, Task
 
-__all__ = ["RayPool", "deadline_s", "kinds"]
+__all__ = ["RayPool", "deadline_s", "gpus_hold", "kinds"]
 
 _POLL_S = 0.25
 _LOOK_S = 1.0  # between two looks at how far tasks are
@@ -42,6 +46,8 @@ _IDLE_S = 30.0  # a worker that has nothing to do for so long is let go: others 
 _DOUBT_S = 1.0  # a worker that died is held for this long until it is known whether its node died
 _UNREACHABLE_S = 60.0  # one that does not answer: Ray takes half a minute to declare a silent node dead
 _UNSERVED_S = 10.0  # after this long without a worker, a kind is served before all others
+_GPU_UNSERVED_S = 60.0  # the same on GPUs
+_SLOW_START_S = 60.0  # a worker that starts for longer waits for what it asks for
 _SIZE_S = 3.0  # between two looks at how large the cluster is
 _MB = 2**20
 _MOST_MOVES = 20  # how often a task may lose its node before that counts as its own fault
@@ -72,12 +78,14 @@ class _Actor:
 
 @dataclass(eq=False)
 class _RayWorker:
-    """A worker. node: known once it has answered; free_s: since when it has nothing to do, monotonic clock."""
+    """A worker. node: known once it has answered; free_s: since when it has nothing to do, born_s: since when it is
+    asked for, both of the monotonic clock."""
 
     actor: Any
     kind: Resources
     node: str = ""
     free_s: float = 0.0
+    born_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -92,19 +100,21 @@ class _Assignment:
 class RayPool:
     """See `dubbing.engine.pool.Pool`. Starts Ray on this machine unless the process is in a cluster already.
 
-    resources: what a worker of each stage holds; say: told of how the start goes. Raises as `connect`.
+    resources: what a worker of each stage holds; say: told of how the start goes; patience_s: after this long without a
+    worker a kind is served before all others; None: what is usual. Raises as `connect`.
     """
 
     def __init__(
         self, store: Store, config: Engine, resources: Mapping[str, Resources],
-        say: Callable[[str], None] = lambda text: None,
+        say: Callable[[str], None] = lambda text: None, patience_s: float | None = None,
     ) -> None:  # fmt: skip
         self._connection = connect(config, say)
         self._alone = self._connection.alone
         nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
         most = {name: max((n.get(name, 0.0) for n in nodes), default=0.0) for name in ("CPU", "GPU")}
-        self._store, self._config, self._kinds = store, config, kinds(resources, most)
+        self._store, self._config, self._kinds, self._most = store, config, kinds(resources, most), most
         self._unserved: dict[Resources, float] = {}
+        self._patience_s = patience_s
         self._metrics = Metrics()
         self._class = ray.remote(concurrency_groups={"watch": 1})(_Actor)
         self._idle: list[_RayWorker] = []
@@ -131,25 +141,51 @@ class RayPool:
                 self._again.append((task, kind))
                 wanted[kind] += 1
         starved, full = self._starved(), set[Resources]()
+        if starved is not None and any(w.kind == starved for w in self._starting.values()):
+            for worker in [w for w in self._idle if w.kind.gpus and w.kind != starved]:
+                self._dismiss(worker)  # its place is not where there was thought to be room
         for task in ready:
-            kind = self._kinds[task.stage]
+            kind = self._kind(task)
             if kind in full or (starved and kind != starved) or not self._begin(task, kind):
                 full.add(kind)
                 wanted[kind] += 1
             else:
                 taken.append(task)
-        now_s = time.monotonic()
-        self._unserved = {
-            k: self._unserved.get(k, now_s) for k in wanted if not any(h.kind == k for h in self.workers())
-        }
+        self._note_unserved(wanted)
         for kind, count in wanted.items():
             self._grow(kind, count)
         return taken
 
+    def _kind(self, task: Task) -> Resources:
+        """What a worker of a task holds: as its stage, or as the generators that render it."""
+        if task.holds is None:
+            return self._kinds[task.stage]
+        kind = _kept(task.holds, self._most)
+        by = " and ".join(name for name, _ in task.kind.rendered_by(task.inputs))
+        self._kinds.setdefault(f"{task.stage} by {by}" if by else task.stage, kind)  # for `_refuse`
+        return kind
+
     def _starved(self) -> Resources | None:
-        """A kind that has had no worker for long although the cluster could hold one. Others then start nothing."""
-        late_s = time.monotonic() - _UNSERVED_S
-        return next((k for k, since in self._unserved.items() if since < late_s and not self._lacking(k, [])), None)
+        """The kind that has had no worker for longest and for long, although the cluster could hold one. Others then
+        start nothing."""
+        now_s = time.monotonic()
+        late = {k: since for k, since in self._unserved.items() if now_s - since > self._patience(k)}
+        able = [k for k in late if not self._lacking(k, [])]
+        return min(able, key=lambda k: late[k]) if able else None
+
+    def _patience(self, kind: Resources) -> float:
+        """How long a kind waits before others make room: longer on GPUs, where each turn loads networks."""
+        return self._patience_s if self._patience_s is not None else _GPU_UNSERVED_S if kind.gpus else _UNSERVED_S
+
+    def _note_unserved(self, wanted: Iterable[Resources]) -> None:
+        """Since when kinds that are wanted have no worker. One that has been starting for too long does not count: its
+        part of a GPU is not there. When one is served, those that made room for it wait anew."""
+        now_s = time.monotonic()
+        there = {w.kind for w in self.workers() if w not in self._starting.values() or now_s - w.born_s < _SLOW_START_S}
+        served = any(kind.gpus and kind in there for kind in self._unserved)
+        self._unserved = {
+            k: now_s if served and k.gpus else self._unserved.get(k, now_s) for k in wanted if k not in there
+        }
 
     def _begin(self, task: Task, kind: Resources) -> bool:
         worker = next((h for h in self._idle if _serves(h.kind, kind)), None)
@@ -201,7 +237,9 @@ class RayPool:
         used = Counter(self._needs(kind))
         for worker in workers:
             used.update(self._needs(worker.kind))
-        return lacking | {name for name, amount in used.items() if amount > self._room.get(name, 0.0) + 1e-6}
+        lacking |= {name for name, amount in used.items() if amount > self._room.get(name, 0.0) + 1e-6}
+        shares = [kind.gpus, *(worker.kind.gpus for worker in workers)]
+        return lacking if not kind.gpus or gpus_hold(shares, self._room.get("GPU", 0.0)) else lacking | {"GPU"}
 
     def _refuse(self, kind: Resources, names: set[str]) -> None:
         """A worker that the cluster as it is cannot hold: an error where it will not grow, else said once."""
@@ -356,14 +394,34 @@ def deadline_s(task: Task, config: Engine) -> float:
 def kinds(resources: Mapping[str, Resources], most: Mapping[str, float]) -> dict[str, Resources]:
     """The kind of worker of each stage. most: cores and GPUs of the largest node: none holds more cores, and GPUs
     are asked for where there are any."""
-    found = {}
-    for stage, r in resources.items():
-        gpus = r.gpus or (r.gpus_if_any if most.get("GPU") else 0.0)
-        found[stage] = Resources(min(r.cpus, most.get("CPU") or 1.0), gpus, r.memory_mb)
+    found = {stage: _kept(r, most) for stage, r in resources.items()}
     memory: dict[tuple[float, float], int] = {}
     for r in found.values():
         memory[r.cpus, r.gpus] = max(r.memory_mb, memory.get((r.cpus, r.gpus), 0))
     return {stage: replace(r, memory_mb=memory[r.cpus, r.gpus]) for stage, r in found.items()}
+
+
+def gpus_hold(shares: Sequence[float], gpus: float) -> bool:
+    """Whether so many GPUs hold these shares, each of which lies on one of them; a share of more than 1 takes whole
+    ones."""
+    free = [1.0] * int(gpus + 1e-6)
+    free += [gpus - len(free)] if gpus - len(free) > 1e-6 else []
+    for share in sorted((s for s in shares if s), reverse=True):
+        left = share
+        while left > 1e-6:
+            part = min(left, 1.0)
+            place = next((n for n, room in enumerate(free) if room >= part - 1e-6), None)
+            if place is None:
+                return False
+            free[place], left = (0.0 if share > 1 else free[place] - part), left - part
+    return True
+
+
+def _kept(asked: Resources, most: Mapping[str, float]) -> Resources:
+    """What is held of what is asked for. most: as of `kinds`."""
+    gpus = asked.gpus or (asked.gpus_if_any if most.get("GPU") else 0.0)
+    networks = asked.networks if gpus else ""
+    return Resources(min(asked.cpus, most.get("CPU") or 1.0), gpus, asked.memory_mb, networks=networks)
 
 
 def _held(kind: Resources) -> set[str]:
@@ -372,5 +430,7 @@ def _held(kind: Resources) -> set[str]:
 
 
 def _serves(held: Resources, kind: Resources) -> bool:
-    """Whether a worker of one kind can do the tasks of another without holding a GPU that it does not use."""
-    return (held.cpus, held.gpus) == (kind.cpus, kind.gpus) and held.memory_mb >= kind.memory_mb
+    """Whether a worker of one kind can do the tasks of another without holding a GPU that it does not use, or networks
+    besides its own."""
+    same = (held.cpus, held.gpus, held.networks) == (kind.cpus, kind.gpus, kind.networks)
+    return same and held.memory_mb >= kind.memory_mb

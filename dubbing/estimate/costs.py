@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import platform
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from dubbing.analysis.asked import within
 from dubbing.artifacts.speakers import Decision
 from dubbing.artifacts.takes import Take
 from dubbing.artifacts.tracks import FaceTracks
+from dubbing.estimate.shares import rules_key, shares
 from dubbing.job import Job
-from dubbing.manifest import Title
+from dubbing.manifest import Manifest, Title
 from dubbing.task import Task, Windowed
 
 __all__ = [
@@ -37,13 +38,26 @@ __all__ = [
     "fingerprint",
     "measure",
     "rendered_area",
+    "rendering",
 ]
 
 SCHEMA = "dub.cost.1"
 ENOUGH_FRAMES = 20_000  # once newer measurements of a stage cover this many, older ones are not used
 # The tasks of these name no frames, so the title's are counted.
 WHOLE_TITLE = frozenset(
-    {"source_audio", "audio", "overlay_list", "people", "cast", "speakers", "actors", "donors", "turns", "sign"}
+    {
+        "source_audio",
+        "audio",
+        "overlay_list",
+        "people",
+        "cast",
+        "speakers",
+        "actors",
+        "donors",
+        "turns",
+        "select",
+        "sign",
+    }  # fmt: skip
 )
 # Processor milliseconds of one core of the machine of LOG.md: a frame, a megapixel of picture, a face, a megapixel of
 # face (its height squared). Fitted on six clips, not on the reel. Frames of lipsync and sync are of dubbed shots.
@@ -63,6 +77,7 @@ MIX: dict[str, tuple[float, float, float, float]] = {
     "actors": (0.01, 0.0, 0.4, 0.0),
     "donors": (0.2, 0.5, 0.5, 0.0),
     "turns": (0.03, 0.0, 0.0, 0.0),
+    "select": (0.001, 0.0, 0.0, 0.0),
     "lipsync": (2.1, 5.7, 0.0, 92.0),
     "sync": (6.3, 0.5, 0.0, 64.0),
     "master": (0.37, 9.1, 7.4, 0.0),
@@ -120,8 +135,10 @@ class Cost:
 class Measured:
     """One finished run, or a trial: a line of the history.
 
-    titles: one mapping stage -> Cost per title; run_s: wall time of the whole; startup_s: of that, what
-    the tasks do not explain; workers: tasks at once; at: ISO time; trial: of an excerpt.
+    titles: one mapping stage -> Cost per title, where rendering by another generator than `generator` is a stage of its
+    own, `lipsync wav2lip`; run_s: wall time of the whole; startup_s: of that, what the tasks do not explain; workers:
+    tasks at once; at: ISO time; trial: of an excerpt; rules: key of the manifest's conditions where several generators
+    are named; shares: of the dubbed frames, the part that each of them renders by these conditions.
     """
 
     titles: tuple[Mapping[str, Cost], ...]
@@ -135,6 +152,8 @@ class Measured:
     dub: str = __version__
     at: str = ""
     trial: bool = False
+    rules: str = ""
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The measurement as one JSON object."""
@@ -166,7 +185,8 @@ class Rate:
 class Rates:
     """The speeds and shares that an estimate takes from earlier runs.
 
-    stages: stage -> how slow; generator: whose lipsync; per title, means over the titles measured:
+    stages: stage -> how slow; generator: whose lipsync, beside `lipsync wav2lip` of others; shares: the part of the
+    dubbed frames that each generator renders, where that was measured; per title, means over the titles measured:
     dubbed_share, frames of dubbed shots over all; faces, faces in a frame; face_share, the area of a
     dubbed face over the picture's; shot_frames, length of a shot; startup_s: engine -> median; runs,
     frames: what it rests on; here: measured on this machine; trial: by a trial.
@@ -183,32 +203,41 @@ class Rates:
     frames: int = 0
     here: bool = True
     trial: bool = False
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def pooled(cls, lines: Iterable[Measured], generator: str, expert: str, engine: str = "ray") -> Rates:
-        """Pool measurements, given newest first. Lipsync counts only where the generator is the same, sync where
-        the expert is; other machines count only where there is nothing of this one, other engines only where
-        there is nothing of this one: cores that are all busy are slower each."""
+    def pooled(
+        cls, lines: Iterable[Measured], generator: str, expert: str, engine: str = "ray", others: Sequence[str] = (),
+        rules: str = "",
+    ) -> Rates:  # fmt: skip
+        """Pool measurements, given newest first. Lipsync counts only where the generator is the same, or one of
+        `others`; sync where the expert is; other machines count only where there is nothing of this one, other engines
+        only where there is nothing of this one: cores that are all busy are slower each. rules: as of `Measured`;
+        shares of others do not count."""
         known = list(lines)
         mine = [m for m in known if m.machine == fingerprint()]
         chosen = [m for m in mine if m.engine == engine] or mine or known
         sums: dict[str, Cost] = {}
         for line in chosen:
             for title in line.titles:
-                for stage, cost in title.items():
-                    other = {"lipsync": line.generator != generator, "sync": line.expert != expert}.get(stage, False)
+                for name, cost in title.items():
+                    kind, _, by = name.partition(" ")
+                    by = by or line.generator
+                    stage = rendering(by, generator) if kind == "lipsync" else name
+                    other = {"lipsync": by not in (generator, *others), "sync": line.expert != expert}.get(kind, False)
                     if not other and sums.get(stage, Cost()).frames < ENOUGH_FRAMES:
                         sums[stage] = sums.get(stage, Cost()) + cost
         rates = {}
         for stage, cost in sums.items():
-            reference = cost.work.reference_s(stage, generator)
+            reference = cost.work.reference_s(*_by(stage, generator))
             if reference > 0:
                 rates[stage] = Rate(cost.cpu_s / reference, min(cost.cpu_s, cost.seconds) / reference, cost.work.frames)
         startup: dict[str, list[float]] = {}
         for line in chosen:
             if line.startup_s is not None:
                 startup.setdefault(line.engine, []).append(line.startup_s)
-        titles = [t for line in chosen for t in line.titles]
+        titles = [_summed(t) for line in chosen for t in line.titles]
+        said = next((line.shares for line in chosen if rules and line.rules == rules and line.shares), {})
         return cls(
             rates,
             generator,
@@ -221,13 +250,35 @@ class Rates:
             sums.get("shots", Cost()).frames or max((c.frames for c in sums.values()), default=0),
             bool(mine) or not known,
             any(m.trial for m in chosen),
+            said,
         )
 
     def of(self, stage: str, work: Work) -> tuple[float, float] | None:
-        """(processor seconds, duration) of some work, or None where the stage was never measured."""
+        """(processor seconds, duration) of some work, or None where the stage was never measured. stage: with another
+        generator than `generator` as `rendering` names it."""
         rate = self.stages.get(stage)
-        reference = work.reference_s(stage, self.generator)
+        reference = work.reference_s(*_by(stage, self.generator))
         return None if rate is None else (rate.cpu * reference, rate.duration * reference)
+
+
+def rendering(generator: str, main: str) -> str:
+    """What rendering by a generator is called among stages, where `main` is called `lipsync`."""
+    return "lipsync" if generator == main else f"lipsync {generator}"
+
+
+def _by(stage: str, main: str) -> tuple[str, str]:
+    """Stage and generator of what is called so among stages."""
+    name, _, generator = stage.partition(" ")
+    return name, generator or main
+
+
+def _summed(title: Mapping[str, Cost]) -> dict[str, Cost]:
+    """The costs of a title with those of all generators under `lipsync`."""
+    found: dict[str, Cost] = {}
+    for name, cost in title.items():
+        stage = name.partition(" ")[0]
+        found[stage] = found.get(stage, Cost()) + cost
+    return found
 
 
 def _mean(titles: Iterable[Mapping[str, Cost]], stage: str, of: Callable[[Cost], tuple[float, float]]) -> float | None:
@@ -294,11 +345,14 @@ def rendered_area(job: Job, title: Title) -> float:
     return PERFORMS if moves else 1.0
 
 
-def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: Any) -> Measured:
-    """The cost of the finished tasks of a job. made: ids of the tasks to count, None for all that are there;
-    more: further fields of Measured."""
+def measure(
+    job: Job, engine: str, made: Collection[str] | None = None, manifest: Manifest | None = None, **more: Any
+) -> Measured:
+    """The cost of the finished tasks of a job. made: ids of the tasks to count, None for all that are there; manifest:
+    whose conditions say which generator renders which face, None for the job's; more: further fields of Measured."""
     tasks = job.tasks()
     titles = []
+    main, asked_for = job.manifest.generators[0].name, manifest or job.manifest
     for title in job.manifest.titles:
         mine = [t for t in tasks if t.title == title.id]
         frames = max((t.frames for t in mine if t.stage in ("shots", "master")), default=0)
@@ -321,13 +375,15 @@ def measure(job: Job, engine: str, made: Collection[str] | None = None, **more: 
                 work = replace(work, faces=patched[task.language or ""] * work.frames / frames)
             elif task.stage in ("people", "cast", "speakers", "actors", "donors"):
                 work = replace(work, faces=tracked)
-            costs[task.stage] = costs.get(task.stage, Cost()) + Cost(
+            by = task.kind.rendered_by(task.inputs)
+            stage = rendering(by[0][0], main) if by else task.stage
+            costs[stage] = costs.get(stage, Cost()) + Cost(
                 task.window is None, round((task.span or frames) * asked), work, spent.seconds, spent.cpu_s
             )
         titles.append(costs)
     workers = 1 if engine == "local" else job.config.engine.workers or os.cpu_count() or 1
-    choice = job.manifest.generator
-    return Measured(tuple(titles), choice.name, job.config.sync.expert, engine, workers, machine=fingerprint(), **more)
+    about = {"machine": fingerprint(), "rules": rules_key(asked_for), "shares": shares(job, asked_for), **more}
+    return Measured(tuple(titles), main, job.config.sync.expert, engine, workers, **about)
 
 
 def fingerprint() -> str:

@@ -13,6 +13,7 @@ from dubbing.analysis.asked import within
 from dubbing.analysis.windows import film_windows, windows
 from dubbing.errors import several
 from dubbing.estimate.costs import Rate, Rates, Work, asked_share, decided_works, rendered_area
+from dubbing.estimate.generators import Parts, Prices, expected_by, unshared
 from dubbing.estimate.schedule import Piece, longest_chain, makespan
 from dubbing.job import Job
 from dubbing.manifest import Title
@@ -22,7 +23,7 @@ from dubbing.records import Shot
 from dubbing.stage import Resources
 from dubbing.task import Task, Windowed
 
-__all__ = ["STARTUP_S", "Estimate", "StageEstimate", "estimate"]
+__all__ = ["STARTUP_S", "Estimate", "GeneratorEstimate", "StageEstimate", "estimate"]
 
 # Wall seconds from the command to the first task, and to load a worker's models, where no run was measured.
 STARTUP_S = {"ray": 10.0, "local": 4.0}
@@ -46,10 +47,21 @@ class StageEstimate:
 
 
 @dataclass(frozen=True)
+class GeneratorEstimate:
+    """What one generator of several has to render: frames, core_hours, gpu_hours as of `StageEstimate`."""
+
+    generator: str
+    frames: int
+    core_hours: float | None
+    gpu_hours: float | None
+
+
+@dataclass(frozen=True)
 class Estimate:
     """The open work of a job. core_hours, gpu_hours, wall_s: None where a stage that is needed was never measured;
     wall_s includes startup_s; longest_s: the longest chain of tasks, which no number of cores shortens;
-    notes: what it rests on and what it cannot know, in sentences."""
+    notes: what it rests on and what it cannot know, in sentences; generators: each of several, none where there is
+    one."""
 
     stages: tuple[StageEstimate, ...]
     core_hours: float | None
@@ -60,11 +72,13 @@ class Estimate:
     workers: int
     gpus: float
     notes: tuple[str, ...]
+    generators: tuple[GeneratorEstimate, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Open:
-    """A task that is still to do, real or expected. part: whether it does a window of a long shot."""
+    """A task that is still to do, real or expected. part: whether it does a window of a long shot; by: of lipsync, what
+    renders it."""
 
     id: str
     stage: str
@@ -73,6 +87,7 @@ class _Open:
     rank: int
     weight: float
     part: bool = False
+    by: Parts = ()
 
 
 def estimate(
@@ -111,24 +126,23 @@ def estimate(
                     guessed.add(one.stage)
     pieces, stages, unknown = [], [], []
     small = _small(open_, rates)
+    prices = Prices(job, rates, asks, gpus)
     for stage in names:
         todo = [o for o in open_ if o.stage == stage]
-        frames = sum(o.work.frames for o in todo)
+        frames = sum(o.work.frames * (sum(part for _, part in o.by) if o.by else 1.0) for o in todo)
         of = small if stage in small.stages else rates
-        priced = [of.of(stage, o.work) for o in todo]
+        priced = [prices.of(stage, o.work, o.by, of) for o in todo]
         cores = gpu = None
         if None not in priced:
-            cpu_s = sum(p[0] for p in priced if p)
-            gpu = sum(p[1] for p in priced if p) * asks[stage].gpus / 3600
-            cores = cpu_s / 3600
+            cores, gpu = (sum(p[n] for p in priced if p) / 3600 for n in (0, 2))
         else:
             unknown.append(stage)
         ended = sum(t.id in done for t in tasks if t.stage == stage)
         stages.append(StageEstimate(stage, expected[stage], ended, round(frames), cores, gpu, stage not in guessed))
         for o, price in zip(todo, priced, strict=True):
-            pieces.append(Piece(o.id, price[1] if price else 0.0, o.waits, asks[stage].cpus, asks[stage].gpus,
+            pieces.append(Piece(o.id, price[1] if price else 0.0, o.waits, asks[stage].cpus, prices.gpus(stage, o.by),
                                 o.rank, o.weight))  # fmt: skip
-    wanted = max((asks[s.stage].gpus for s in stages if s.tasks > s.done), default=0.0)
+    wanted = max((p.gpus for p in pieces), default=0.0)
     gpus = gpus or (1.0 if wanted else 0.0)
     startup = rates.startup_s.get(engine, STARTUP_S[engine]) if pieces else 0.0
     known = not unknown
@@ -141,8 +155,17 @@ def estimate(
         startup,
         workers,
         gpus if wanted else 0.0,
-        tuple(_notes(rates, unknown, small.stages, blind, bool(pieces), engine)),
+        tuple(_notes(rates, unknown, small.stages, blind, bool(pieces), engine, blind and unshared(job, rates))),
+        tuple(_of_generator(name, open_, prices) for name in prices.several),
     )
+
+
+def _of_generator(name: str, open_: Iterable[_Open], prices: Prices) -> GeneratorEstimate:
+    """What one of several generators has to do."""
+    mine = [o.work * part for o in open_ for by, part in o.by if by == name]
+    priced = [prices.of("lipsync", work, ((name, 1.0),)) for work in mine]
+    cores, gpu = (None if None in priced else sum(p[n] for p in priced if p) / 3600 for n in (0, 2))
+    return GeneratorEstimate(name, round(sum(work.frames for work in mine)), cores, gpu)
 
 
 def _small(open_: Sequence[_Open], rates: Rates) -> Rates:
@@ -190,7 +213,8 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
     of_faces = ("people", "cast", "speakers", "actors", "donors")
     todo = [
         _Open(t.id, t.stage, replace(works[t.id], faces=tracked) if t.stage in of_faces else works[t.id],
-              (*t.needs, *t.after), t.rank, t.weight, t.window is not None)
+              (*t.needs, *t.after), t.rank, t.weight, t.window is not None,
+              tuple((name, 1.0) for name, _ in t.kind.rendered_by(t.inputs)[:1]))
         for t in tasks if not job.done(t) and t.stage not in ("master", "proof")
     ]  # fmt: skip
     invented: list[_Open] = []
@@ -198,19 +222,21 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
 
     def expect(
         name: str, work: Work, waits: tuple[str, ...], length: float = 0.0, turn: int = rank,
-        part: bool = False,
+        part: bool = False, by: Parts = (),
     ) -> None:  # fmt: skip
         stage = name.split()[0]
-        invented.append(_Open(name, stage, work, waits, turn, kinds[stage].weight(length), part))
+        invented.append(_Open(name, stage, work, waits, turn, kinds[stage].weight(length), part, by))
 
-    def expect_shot(name: str, shot: Shot, work: Work, waits: tuple[str, ...], turn: int = rank) -> None:
+    def expect_shot(
+        name: str, shot: Shot, work: Work, waits: tuple[str, ...], turn: int = rank, by: Parts = ()
+    ) -> None:
         """Split into windows where the shot is long, as the job would."""
         parts = windows(shot.start_frame, shot.end_frame)
         if len(parts) > 1:
             for n, (a, b) in enumerate(parts, 1):
-                expect(f"{name}/window_{n}", work * ((b - a) / len(shot)), waits, b - a, turn, part=True)
+                expect(f"{name}/window_{n}", work * ((b - a) / len(shot)), waits, b - a, turn, part=True, by=by)
             work, waits = Work(), (*waits, *(o.id for o in invented[-len(parts) :]))
-        expect(name, work, waits, len(shot), turn)
+        expect(name, work, waits, len(shot), turn, by=by)
 
     def expect_film(name: str, work: Work, ends: Sequence[tuple[Shot, tuple[str, ...]]], turn: int) -> None:
         """Split into windows where the film is long. ends: what must have ended of each shot."""
@@ -265,7 +291,7 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             expect(said, Work(frames), (f"speakers {title.id}", f"audio {name}"), turn=turn)
         ends: list[tuple[Shot, tuple[str, ...]]] = []
         patched = 0.0
-        ranges = job.asked(title, dub, shots)
+        ranges, named = job.asked(title, dub, shots), job.rule_ranges(title, shots)
         for shot in shots:
             mine = (
                 [(shot.start_frame, shot.end_frame)]
@@ -277,10 +303,15 @@ def _title(job: Job, title: Title, tasks: Sequence[Task], rates: Rates, rank: in
             lips, sync = f"lipsync {name}/{shot.id}", f"sync {name}/{shot.id}"
             work = settled.get(shot.id) or guess("lipsync", len(shot))
             work = work * (sum(b - a for a, b in mine) / len(shot))
-            expect_shot(lips, shot, replace(work, area=work.area * acted), (*ready, said), turn)
-            expect_shot(sync, shot, work, (lips,), turn)
+            by = expected_by(job, rates, named, (shot.start_frame + shot.end_frame) // 2)
+            takes = max(1.0, sum(part for _, part in by))
+            expect_shot(lips, shot, replace(work, area=work.area * acted), (*ready, said), turn, by)
+            expect_shot(sync, shot, work * takes, (lips,), turn)
             ends.append((shot, (lips, sync)))
             patched += work.frames
+        if job.compares:
+            expect(f"select {name}", Work(), tuple(one for _, of in ends for one in of), turn=turn)
+            ends = [(shot, (*of, f"select {name}")) for shot, of in ends]
         whole = Work(frames, frames * megapixels, patched)
         expect_film(f"master {name}", whole, ends, turn)
         if job.config.proof:
@@ -293,7 +324,7 @@ def _lends(job: Job, title: Title, shots: Sequence[Shot]) -> bool:
     """Whether mouths of a title's shots are expected to be collected, as far as is known before the analysis."""
     if job.config.quality == "draft" or job.made_of(title) is not None:
         return False
-    return len(shots) > 1 and job.class_wants(job.manifest.generator.name, "donors")
+    return len(shots) > 1 and any(job.class_wants(one.name, "donors") for one in job.manifest.generators)
 
 
 def _settled(job: Job, title: Title, shots: Sequence[Shot], megapixels: float) -> dict[str, Work]:
@@ -317,8 +348,9 @@ def _shots(frames: int, rates: Rates) -> list[tuple[int, int]]:
 
 
 def _notes(
-    rates: Rates, unknown: Sequence[str], small: Iterable[str], blind: bool, any_left: bool, engine: str
-) -> list[str]:
+    rates: Rates, unknown: Sequence[str], small: Iterable[str], blind: bool, any_left: bool, engine: str,
+    unshared: bool,
+) -> list[str]:  # fmt: skip
     notes: list[str] = []
     if not any_left:
         return notes
@@ -338,6 +370,11 @@ def _notes(
         notes.append(
             f"Which shots have a face that speaks is not known before the analysis: {share} of the frames are taken "
             f"to need new lips, as in the {'trial' if rates.trial else 'titles measured'}; plan again after it."
+        )
+    if unshared:
+        notes.append(
+            "Which faces each generator renders is not known before the analysis: all are taken to be rendered by the "
+            "one that costs most; --trial measures a part, and a plan after the analysis knows."
         )
     if engine not in rates.startup_s:
         notes.append(f"The start-up of {STARTUP_S[engine]:g} s is an assumption.")

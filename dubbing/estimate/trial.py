@@ -22,7 +22,7 @@ from dubbing.engine import Event, run_job
 from dubbing.errors import InputError, MediaError
 from dubbing.estimate.costs import Measured, measure
 from dubbing.job import Job
-from dubbing.manifest import Dub, Manifest, Title
+from dubbing.manifest import BestOf, Dub, Manifest, Title
 from dubbing.remote import Uri
 from dubbing.sound import RATE_HZ
 from dubbing.store import open_store, temporary
@@ -36,7 +36,8 @@ _AUDIBLE = 33  # int16 code values: -60 dBFS
 
 
 def trial(manifest: Manifest, config: Config, on_event: Callable[[Event], None] = lambda event: None) -> Measured:
-    """Run `PLACES` of the first title's first dub in this process, and say what they cost.
+    """Run `PLACES` of the first title's first dub in this process, and say what they cost: every generator that the
+    manifest names renders all of them.
 
     Raises InputError where the film cannot be cut or the pipeline refuses it; it names files as the manifest does.
     """
@@ -56,14 +57,16 @@ def trial(manifest: Manifest, config: Config, on_event: Callable[[Event], None] 
         raise type(e)(str(e).replace(str(local(driver)), str(driver))) from e
     with temporary("trial") as folder:
         titles = [_cut(first, local, folder, n, start) for n, start in enumerate(starts)]
-        small = Manifest(version=1, titles=titles, generator=manifest.generator)
+        every = manifest.generators
+        small = Manifest(version=1, titles=titles, generator=BestOf(of=every) if len(every) > 1 else every[0])
         job = Job(small, folder / "out", settings)
         try:
             report = run_job(job, "local", on_event)
         except InputError as e:  # it names an excerpt, of which nobody but this function knows
             raise type(e)(_as_given(str(e), first, titles)) from e
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        return measure(job, "local", run_s=float(report.run_json["seconds"]), at=at, trial=True)
+        run_s = float(report.run_json["seconds"])
+        return measure(job, "local", manifest=manifest, run_s=run_s, at=at, trial=True)
 
 
 def _as_given(text: str, given: Title, cut: Sequence[Title]) -> str:

@@ -36,12 +36,14 @@ class Picture(Protocol):
 
 
 class Crop(NamedTuple):
-    """A square part of a picture, in whole pixels; may reach beyond the picture."""
+    """A square part of a picture, in whole pixels; may reach beyond the picture. matrix: the six numbers of one (2, 3)
+    that an expert who cuts for itself takes the picture's pixels by; none where the part is cut as it is."""
 
     left: int
     top: int
     right: int
     bottom: int
+    matrix: tuple[float, ...] = ()
 
 
 def shown(times_s: np.ndarray) -> np.ndarray:

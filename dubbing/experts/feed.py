@@ -18,7 +18,11 @@ BLOCK = 125  # crops of one face that are held
 
 
 class CropExpert(Expert, Protocol):
-    """An expert that wants crops, and says where it wants them cut and how large."""
+    """An expert that wants crops, and says where it wants them cut and how large.
+
+    One may have `cut(whole_HWC, crop)`, where `crop.cut` would not do; and `around`, how many frames before and behind
+    a window it looks at as well (where there are none, it does with the nearest).
+    """
 
     crop_px: int
 
@@ -34,6 +38,10 @@ class Feed:
         self._crops = expert.crops(track.mesh_NP3, times_s)
         self._at_K = crop.shown(times_s)
         self._first = track.start_frame
+        self._cut = getattr(expert, "cut", None) or (lambda whole, at: crop.cut(whole, at, expert.crop_px))
+        around: tuple[int, int] = getattr(expert, "around", (0, 0))
+        self._before, self._behind = around
+        self._led = 0  # held crops in front of the next window's own
         self._done = 0  # instants
         self._held: list[np.ndarray] = []
         self._found: list[np.ndarray] = []
@@ -45,23 +53,28 @@ class Feed:
     def give(self, whole_HWC: np.ndarray) -> None:
         """The whole picture of a frame that it wants."""
         number = int(self._at_K[self._done])
-        one = crop.cut(whole_HWC, self._crops[number], self._expert.crop_px)
+        one = self._cut(whole_HWC, self._crops[number])
         while self._done < len(self._at_K) and self._at_K[self._done] == number:
             self._held.append(one)
             self._done += 1
-            if len(self._held) == BLOCK:
-                self._embed()
+            if len(self._held) == BLOCK + self._before + self._behind:
+                self._embed(self._behind)
 
-    def _embed(self) -> None:
-        """Embed what is held. The last window of a stretch is never made: the crops it needs stay for the next."""
+    def _embed(self, behind: int = 0) -> None:
+        """Embed what is held, but the last `behind` windows, for which more is to come. The last window of a stretch is
+        never made: the crops it needs stay for the next."""
         times = np.arange(len(self._held)) / lse.FPS
         if lse.windows_in(times):
-            self._found.append(self._expert.embed_video(np.stack(self._held), times))
-            del self._held[: -lse.WINDOW]
+            made = self._expert.embed_video(np.stack(self._held), times)
+            until = len(made) - behind
+            self._found.append(made[self._led : until])
+            kept = max(0, until - self._before)
+            self._led = until - kept
+            del self._held[:kept]
 
     def finish(self) -> np.ndarray:
         """float32 (V, E), all pictures given."""
-        if sum(map(len, self._found)) + len(self._held) - lse.WINDOW < self._windows:
+        if sum(map(len, self._found)) + len(self._held) - self._led - lse.WINDOW < self._windows:
             self._held.append(self._held[-1])  # so that a stretch of five instants has one window too
         self._embed()
         return np.concatenate(self._found)[: self._windows]

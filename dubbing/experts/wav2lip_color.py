@@ -118,7 +118,8 @@ class Wav2LipColor:
 
     def crops(self, mesh_NP3: np.ndarray, times_s_N: np.ndarray) -> list[crop.Crop]:
         """Where to cut each frame of one face in one shot; `crop.cut` cuts it."""
-        return [crop.Crop(*(int(v) for v in box)) for box in detector_boxes(mesh_NP3)]
+        boxes = (map(int, box) for box in detector_boxes(mesh_NP3))
+        return [crop.Crop(left, top, right, bottom) for left, top, right, bottom in boxes]
 
     def embed_video(self, frames_N: np.ndarray, times_s_N: np.ndarray) -> np.ndarray:
         """float32 (V, 512) of uint8 crops (N, H, W, 3); resampled to 25 a second by time."""

@@ -138,6 +138,7 @@ class Generator(Protocol):
     Settings: its settings; published: the published models that it may need, which `dub models` then knows;
     wants: of WANTS; a title's analysis makes it only for those who want it; profits_from_gpu: whether a worker should
     be lent a GPU for it; hash: 12 hex digits that name version, weights and settings; size_bytes: of its weights.
+    One may say `gpu_share = 0.5`: the share of a GPU that a worker with it holds, where that is not a quarter.
     One may say `performs = True`: of a photograph it moves head and lids itself, and then gets all of it as one line.
     For all others that is done afterwards (`dubbing.performance`).
     """

@@ -55,7 +55,7 @@ class LipGAN(square.Square):
     def loaded(self) -> network.LipGANNet:
         from dubbing.networks import lipgan as network
 
-        state = models.load_state(self._path)
+        state = models.load_state(self.paths["model"])
         return models.fit_layers(network.LipGANNet(network.kind_of(state)), state, self.settings.model).eval()
 
     def _running(self, net: network.LipGANNet, device: str) -> network.LipGAN:
@@ -77,7 +77,7 @@ class LipGAN(square.Square):
     def boxes(self, mesh_NP3: np.ndarray, reach: int) -> np.ndarray:
         box = self.settings.box
         if box == "auto":
-            with self._path.open("rb") as f:
+            with self.paths["model"].open("rb") as f:
                 box = "dlib" if f.read(len(SIGNATURE)) == SIGNATURE else "s3fd"
         return super().boxes(mesh_NP3, reach) if box == "s3fd" else smooth(square_boxes(mesh_NP3), reach)
 

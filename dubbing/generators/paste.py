@@ -18,7 +18,9 @@ import numpy as np
 from dubbing.face import OUTER_LIPS
 from dubbing.smoothstep import smoothstep
 
-__all__ = ["Place", "colour_shift", "cut", "cut_square", "enlarged", "lay", "matte", "places", "raised", "smooth"]
+__all__ = [
+    "Place", "colour_shift", "cut", "cut_square", "edges", "enlarged", "lay", "matte", "places", "raised", "smooth",
+]  # fmt: skip
 
 # The face's edge from the left ear through the chin to the right one, and both temples.
 _EDGE = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
@@ -103,11 +105,19 @@ def cut(part_HWC: np.ndarray, origin_xy: tuple[int, int], box_4: np.ndarray, siz
     return cv2.warpAffine(part_HWC, move, size_wh, flags=how, borderMode=cv2.BORDER_REPLICATE)
 
 
-def enlarged(square_HWC: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
-    """A square as it lies in a patch, float32 (H, W, 3)."""
-    left, top, right, bottom = (float(v) for v in box_4)
-    across, down = square_HWC.shape[1] / (right - left), square_HWC.shape[0] / (bottom - top)
-    move = np.array([[across, 0, (place.x + 0.5 - left) * across - 0.5], [0, down, (place.y + 0.5 - top) * down - 0.5]])
+def enlarged(square_HWC: np.ndarray, where: np.ndarray, place: Place) -> np.ndarray:
+    """A square as it lies in a patch, float32 (H, W, 3) or (H, W).
+
+    where: the box that it shows, or the matrix (2, 3) that takes the picture's pixels to the square's, both counted
+    from 0 at the first one's centre.
+    """
+    if where.ndim == 2:
+        move = np.column_stack([where[:, :2], where @ (place.x, place.y, 1)])
+    else:
+        left, top, right, bottom = (float(v) for v in where)
+        across, down = square_HWC.shape[1] / (right - left), square_HWC.shape[0] / (bottom - top)
+        at = (place.x + 0.5 - left) * across - 0.5, (place.y + 0.5 - top) * down - 0.5
+        move = np.array([[across, 0, at[0]], [0, down, at[1]]])
     how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     size = (place.width, place.height)
     return cv2.warpAffine(square_HWC.astype(np.float32), move, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
@@ -120,7 +130,7 @@ def matte(mesh_P2: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
     mesh_P2: (478, 2) pixels of the picture.
     """
     left, top, right, bottom = (float(v) for v in box_4)
-    height, middle = bottom - top, (top + bottom) / 2
+    height = bottom - top
     edge = np.asarray(mesh_P2, np.float64)[list(_EDGE)]
     inwards = np.sign((left + right) / 2 - edge[:, 0]) * _INSET * height
     chin = np.array([_CHIN.get(n, 0.0) for n in _EDGE])
@@ -131,18 +141,27 @@ def matte(mesh_P2: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
     cv2.fillPoly(mask, [at], 1.0, lineType=cv2.LINE_AA, shift=4)
     sigma = max(1.0, _SOFT * height)
     mask = cv2.GaussianBlur(mask, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return mask * edges(box_4, place)
+
+
+def edges(box_4: np.ndarray, place: Place) -> np.ndarray:
+    """What every matte is multiplied by, float32 (H, W) 0..1: one within the box's lower half, softly nothing at its
+    edges and its middle."""
+    left, top, right, bottom = (float(v) for v in box_4)
+    height, middle = bottom - top, (top + bottom) / 2
+    sigma = max(1.0, _SOFT * height)
     rows = place.y + 0.5 + np.arange(place.height)
     columns = place.x + 0.5 + np.arange(place.width)
     down = np.minimum(smoothstep((rows - middle) / (_TOP * height)), smoothstep((bottom - rows) / (2 * sigma)))
     across = smoothstep(np.minimum(columns - left, right - columns) / (2 * sigma))
-    return mask * down[:, None].astype(np.float32) * across[None].astype(np.float32)
+    return np.asarray(down[:, None].astype(np.float32) * across[None].astype(np.float32))
 
 
 def lay(
     source_HWC: np.ndarray,
     seen_square: np.ndarray,
     made_square: np.ndarray,
-    box_4: np.ndarray,
+    where: np.ndarray,
     place: Place,
     matte_HW: np.ndarray,
     mesh_P2: np.ndarray,
@@ -150,11 +169,14 @@ def lay(
     """The patch's pixels, uint8 (H, W, 3), or float32 0..255 where the source is.
 
     source_HWC: the source under the patch; seen_square, made_square: the face as the network saw it and as it
-    drew it, 0..255, both of the whole box, of one size, which need not be square.
+    drew it, 0..255, both of one size, which need not be square; where: see `enlarged`.
     """
-    seen, made = (enlarged(square, box_4, place) for square in (seen_square, made_square))
+    seen, made = (enlarged(square, where, place) for square in (seen_square, made_square))
     made += colour_shift(seen - made, matte_HW)
-    pixel = (float(box_4[3]) - float(box_4[1])) / len(seen_square)
+    if where.ndim == 2:
+        pixel = 1 / float(np.hypot(*where[1, :2]))
+    else:
+        pixel = (float(where[3]) - float(where[1])) / len(seen_square)
     apart = cv2.GaussianBlur(np.abs(made - seen).mean(2), (0, 0), max(0.5, pixel))
     lips = np.zeros(matte_HW.shape, np.float32)
     outline = np.asarray(mesh_P2, np.float64)[list(OUTER_LIPS)] - (place.x, place.y) - 0.5

@@ -54,7 +54,7 @@ class SpeechGAN(square.Drawn):
     def loaded(self) -> nets.SpeechGANNet:
         from dubbing.networks.speech_gan import nets
 
-        state = models.load_state(self._path)
+        state = models.load_state(self.paths["model"])
         return models.fit(nets.SpeechGANNet(nets.plan_of(state)), state, self.settings.model).eval()
 
     def _running(self, net: nets.SpeechGANNet, device: str) -> run.SpeechGAN:

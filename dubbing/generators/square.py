@@ -3,7 +3,7 @@
 Everything around such a network is ours: the box comes from the track and is smoothed inside it, only the lower half
 of what was drawn goes back (`paste`), every frame gets a window, and sound that is nobody's speech moves no lips.
 It knows no network: what a square is made of, what of the sound a frame hears, and what draws is said by those who
-inherit from `Square` (`wav2lip`, `lipgan`), or from `Drawn` alone (`speech_gan`: a sequence, and no squares).
+inherit from `Square` (`wav2lip`, `lipgan`, `musetalk`), or from `Drawn` alone (`speech_gan`, `latentsync`: sequences).
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from dubbing import device as devices
 from dubbing import generators, media, models
 from dubbing.analysis.overlays import KeepOut
 from dubbing.errors import ManifestError, ModelError
-from dubbing.generators import Rendered, RenderRequest
-from dubbing.generators.paste import Place, cut_square, lay, matte, places, raised, smooth
+from dubbing.generators import Rendered, RenderRequest, needs, paste
+from dubbing.generators.paste import Place, cut_square, lay, places, raised, smooth
 from dubbing.networks.boxes import detector_boxes
 from dubbing.records import Line
 from dubbing.sound import RATE_HZ
@@ -81,8 +82,9 @@ class Drawn(ABC):
     """See `dubbing.generators.Generator`: one with a checkpoint, whose network draws the face in a box. The mouth it
     means to draw is not known beforehand: no wanted opening.
 
-    A subclass sets name, version, Settings and published. Raises ManifestError: a checkpoint by a relative path;
-    ModelError: no such checkpoint.
+    A subclass sets name, version, Settings and published; files, where several settings name checkpoints; extra and
+    modules, where its networks need packages of an extra (see `needs.packages`). Raises ManifestError: a checkpoint by
+    a relative path; ModelError: no such checkpoint, or the missing ones of several.
     """
 
     name: ClassVar[str]
@@ -91,13 +93,24 @@ class Drawn(ABC):
     published: ClassVar[tuple[models.Model, ...]]
     wants: ClassVar[frozenset[str]] = frozenset()
     profits_from_gpu: ClassVar[bool] = True
+    files: ClassVar[tuple[str, ...]] = ("model",)
+    extra: ClassVar[str] = ""
+    modules: ClassVar[dict[str, str]] = {}
     settings: DrawnSettings
 
     def __init__(self, settings: Any, models_folder: str | None = None, *, device: str = "cpu") -> None:
         self.settings = settings
         self.device = device
-        self._path, content = self._checkpoint(self.settings.model, models_folder)
-        self.hash = key_of(self.version, content, self.settings.model_dump(exclude={"model"}))[:12]
+        named = {name: getattr(settings, name) for name in self.files}
+        if len(named) > 1:
+            models.require([model for model in named.values() if "/" not in model], configured=models_folder)
+        found = {name: self._checkpoint(model, models_folder, name) for name, model in named.items()}
+        self.paths = {name: path for name, (path, _) in found.items()}
+        """The checkpoints' files, by the settings that name them."""
+        self.contents = {name: content for name, (_, content) in found.items()}
+        """Their sha256, hex."""
+        whole = self.contents["model"] if len(found) == 1 else self.contents
+        self.hash = key_of(self.version, whole, self._told())[:12]
 
     # -- what a subclass says ----------------------------------------------------------------
 
@@ -117,41 +130,55 @@ class Drawn(ABC):
         """The face boxes that the network knows, steady, float64 (N, 4). reach: frames to smooth over."""
         return steady_boxes(mesh_NP3, reach)
 
+    def matte(self, mesh_P2: np.ndarray, box_4: np.ndarray, place: Place) -> np.ndarray:
+        """Where a patch may differ from the source; see `paste.matte`."""
+        return paste.matte(mesh_P2, box_4, place)
+
+    def _told(self) -> dict[str, Any]:
+        """Settings that change what is drawn, beside the checkpoints."""
+        return self.settings.model_dump(exclude=set(self.files))
+
     def _must_look(self) -> bool:
-        """Whether the checkpoint's hash alone does not say that it fits."""
-        model = self.settings.model
-        return not any(m.name == model and m.sha256 for m in models.MODELS)
+        """Whether the checkpoints' hashes alone do not say that they fit."""
+        known = {m.name for m in models.MODELS if m.sha256}
+        return not known.issuperset(getattr(self.settings, name) for name in self.files)
+
+    def _require(self, device: str) -> None:
+        """What has to be there before anything is loaded for a device. Raises PluginError, ModelError."""
+        needs.packages(self.name, self.extra, self.modules)
 
     # -- what is the same for all ------------------------------------------------------------
 
     @property
     def size_bytes(self) -> int:
-        """Of the checkpoint."""
-        return self._path.stat().st_size
+        """Of the checkpoints."""
+        return sum(path.stat().st_size for path in set(self.paths.values()))
 
     def check(self) -> None:
-        """Loads the checkpoint where its hash alone does not say that it fits."""
+        """Loads the checkpoints where their hashes alone do not say that they fit."""
+        self._require(devices.default(self.profits_from_gpu))
         if self._must_look():
             self.loaded()
 
     @cached_property
     def net(self) -> Any:
-        """The checkpoint's network ready to run, loaded when it is first asked for."""
+        """The checkpoint's network ready to run, loaded when it is first asked for: once a worker."""
+        self._require(self.device)
         return self._running(self.loaded(), self.device)
 
     def render(self, work: RenderRequest) -> Iterator[Rendered]:
         """Patches of every frame of `work.lines`. Raises what `media.read` raises."""
-        yield from self._render(work, CropPlan(work, self.settings.ramp_frames, self.boxes), work.spans)
+        yield from self._render(work, CropPlan(work, self.settings.ramp_frames, self.boxes, self.matte), work.spans)
 
-    def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
-        """The checkpoint's file and its sha256. Raises ManifestError, ModelError."""
+    def _checkpoint(self, model: str, models_folder: str | None, setting: str = "model") -> tuple[Path, str]:
+        """The file and the sha256 of a checkpoint that a setting names. Raises ManifestError, ModelError."""
         if "/" not in model:
             path = models.path(model, configured=models_folder)
             return path, models.digest(model, configured=models_folder)
         path = Path(model).expanduser()
         if not path.is_absolute():
             raise ManifestError(
-                f"generator {self.name}: model: {model!r} is a relative path; give it from / or from ~."
+                f"generator {self.name}: {setting}: {model!r} is a relative path; give it from / or from ~."
             )
         if not path.is_file():
             raise ModelError(
@@ -166,6 +193,11 @@ class Square(Drawn):
     What runs (`_running`) says the side of its squares: `size_px`.
     """
 
+    @property
+    def batch(self) -> int:
+        """Frames held at once."""
+        return _BATCH
+
     @abstractmethod
     def _hearing(self, wave: np.ndarray, times: Sequence[Fraction]) -> Hearing:
         """What frames at `times` (seconds from the first sample) hear of a float32 mono wave at 16 kHz."""
@@ -176,10 +208,13 @@ class Square(Drawn):
 
     def _render(self, work: RenderRequest, plan: CropPlan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
         hearing = self._hearing(plan.wave, plan.times)
-        for _, a, b in spans:
-            parts = (plan.part(picture) for picture in media.read(work.source, work.timeline, a, b, threads=1))
-            while batch := list(islice(parts, _BATCH)):
-                yield from self._batch(plan, hearing, batch)
+        parts = (  # of all lines, one after another, so that batches are full
+            plan.part(picture)
+            for _, a, b in spans
+            for picture in media.read(work.source, work.timeline, a, b, threads=1)
+        )
+        while batch := list(islice(parts, self.batch)):
+            yield from self._batch(plan, hearing, batch)
 
     def _batch(self, plan: CropPlan, hearing: Hearing, parts: list[Part]) -> Iterator[Rendered]:
         import torch
@@ -212,13 +247,14 @@ class Part:
 class CropPlan:
     """Everything about a track that needs no network: boxes, patches' places, the sound, the way back to the picture.
 
-    boxes_of: see `Square.boxes`. wave: the sound with silence where this face does not speak; times: when each frame
-    of the track begins, exact seconds from the wave's first sample.
+    boxes_of: see `Drawn.boxes`; matte_of: see `Drawn.matte`. wave: the sound with silence where this face does not
+    speak; times: when each frame of the track begins, exact seconds from the wave's first sample.
     """
 
     def __init__(
-        self, work: RenderRequest, ramp_frames: int, boxes_of: Callable[[np.ndarray, int], np.ndarray]
-    ) -> None:
+        self, work: RenderRequest, ramp_frames: int, boxes_of: Callable[[np.ndarray, int], np.ndarray],
+        matte_of: Callable[[np.ndarray, np.ndarray, Place], np.ndarray] = paste.matte,
+    ) -> None:  # fmt: skip
         track, timeline = work.track, work.timeline
         self._first = first = track.start_frame
         count = len(track.frames_N)
@@ -232,21 +268,33 @@ class CropPlan:
         edges = [int(t * RATE_HZ) for t in (*self.times, timeline.time(first + count) - begins)]
         self.wave = only_speech(work.wave, work.speech_N, edges)
         self.fade_N = work.fade(ramp_frames)
+        self._matte = matte_of
+
+    def where(self, n: int) -> np.ndarray:
+        """Where the network's picture of a frame lies: see `paste.enlarged`."""
+        return np.asarray(self.boxes_N4[n])
+
+    def bounds(self, n: int) -> np.ndarray:
+        """The box of the picture's pixels that it is made of."""
+        return np.asarray(self.boxes_N4[n])
+
+    def alpha(self, n: int) -> np.ndarray:
+        """How much of a frame's patch is new, float32 (H, W) 0..1, as if no line began or ended."""
+        return self._matte(self.mesh_NP2[n], self.boxes_N4[n], self.places[n])
 
     def part(self, picture: media.Picture) -> Part:
         """What rendering needs of a picture: not the whole of it, so that many are held at once."""
         n = picture.frame - self._first
-        return part_of(picture, n, self.places[n], self.boxes_N4[n], self._picture_wh, self._overlays)
+        return part_of(picture, n, self.places[n], self.bounds(n), self._picture_wh, self._overlays)
 
     def laid(self, part: Part, seen: np.ndarray, drawn: np.ndarray) -> Rendered:
-        """The patch of a frame. seen, drawn: its box as it is and as it was drawn, 0..255."""
+        """The patch of a frame. seen, drawn: the network's picture as it is and as it was drawn, BGR 0..255."""
         n, transfer = part.number, part.transfer
-        place, box, mesh = self.places[n], self.boxes_N4[n], self.mesh_NP2[n]
-        alpha = matte(mesh, box, place)
+        place, alpha = self.places[n], self.alpha(n)
         source = media.fractions(part.kept_HWC)
         if source.dtype == np.float32:
             seen, drawn = media.undisplayed(seen, transfer), media.undisplayed(drawn, transfer)
-        bgr = lay(source, seen, drawn, box, place, alpha, mesh)
+        bgr = lay(source, seen, drawn, self.where(n), place, alpha, self.mesh_NP2[n])
         alpha = np.rint(alpha * (255 * self.fade_N[n])).astype(np.uint8)
         return Rendered(media.patch_of(self._first + n, place.x, place.y, bgr, alpha, transfer), float("nan"))
 

@@ -62,7 +62,7 @@ class Wav2Lip(square.Square):
     def loaded(self) -> network.Wav2LipNet:
         from dubbing.networks import wav2lip as network
 
-        state = models.load_state(self._path)
+        state = models.load_state(self.paths["model"])
         plan = network.plan_of(state, self.settings.size, self.settings.model)
         return models.fit(network.Wav2LipNet(plan), state, self.settings.model).eval()
 
@@ -99,19 +99,19 @@ class SptWav2Lip(Wav2Lip):
     Settings = SptSettings
     published = ()
 
-    def _checkpoint(self, model: str, models_folder: str | None) -> tuple[Path, str]:
+    def _checkpoint(self, model: str, models_folder: str | None, setting: str = "model") -> tuple[Path, str]:
         if not model:
             raise ManifestError(
                 "generator spt_wav2lip: model: nobody has published its weights; give the path of your own, which "
                 "`dub train spt_wav2lip` makes."
             )
-        return super()._checkpoint(model, models_folder)
+        return super()._checkpoint(model, models_folder, setting)
 
     def loaded(self) -> spt.SptWav2LipNet:
         from dubbing.networks import spt
         from dubbing.networks import wav2lip as network
 
-        state = models.load_state(self._path)
+        state = models.load_state(self.paths["model"])
         plan = network.plan_of(state, self.settings.size, self.settings.model)
         return models.fit(spt.SptWav2LipNet(plan), state, self.settings.model).eval()
 

@@ -33,6 +33,17 @@ from dubbing.manifest.actors import Actors
 from dubbing.manifest.dub import RESERVED, Dub, Original
 from dubbing.manifest.expression import Emotion, Expression, FilmExpression, FilmExpressions
 from dubbing.manifest.fields import FILE_SCHEMA, File, Model, said
+from dubbing.manifest.generator import (
+    BestOf,
+    GeneratorChoice,
+    GeneratorRule,
+    Generators,
+    Rule,
+    When,
+    generator_schema,
+    located,
+    rules_of,
+)
 from dubbing.manifest.masks import Mask, Masks
 from dubbing.manifest.parts import Parts
 from dubbing.master_choice import MasterChoice, Masters
@@ -43,6 +54,7 @@ from dubbing.yaml_text import short
 __all__ = [
     "CUT_LISTS",
     "Actors",
+    "BestOf",
     "CastMember",
     "Colour",
     "Dub",
@@ -50,12 +62,15 @@ __all__ = [
     "Expression",
     "FilmExpression",
     "GeneratorChoice",
+    "GeneratorRule",
     "Manifest",
     "Mask",
     "Original",
     "Parts",
     "Still",
+    "Rule",
     "Title",
+    "When",
     "load",
     "schema",
 ]
@@ -243,40 +258,6 @@ class Title(Model):
         return shots
 
 
-class GeneratorChoice(document.Model):
-    """What renders the mouths: a name, and that generator's own settings."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    name: str = Field(min_length=1, description="For example rewrite.")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-def _generator(value: Any) -> Any:
-    if isinstance(value, (dict, GeneratorChoice)):
-        return value
-    if isinstance(value, str):
-        return {"name": value}
-    raise said(f"'generator' must be a name, or a mapping with a name; found {short(value)}.")
-
-
-_GENERATOR_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "minLength": 1},
-        {
-            "type": "object",
-            "properties": {"name": {"type": "string", "minLength": 1}},
-            "required": ["name"],
-            "additionalProperties": True,
-        },
-    ],
-    "default": "rewrite",
-    "description": "What renders the mouths: a name, or a mapping of name and its own settings.",
-}
-
-
 class Manifest(Model):
     """A job: titles, their dubs, and the generator. Built in Python, it is checked as one that is read, and what is
     wrong raises ManifestError that names the field; relative paths are of the current folder (`of`: of another)."""
@@ -284,9 +265,7 @@ class Manifest(Model):
     model_config = ConfigDict(title="dub manifest")
     version: Literal[1] = Field(description="Of this format.")
     titles: list[Title] = Field(min_length=1)
-    generator: Annotated[GeneratorChoice, BeforeValidator(_generator), WithJsonSchema(_GENERATOR_SCHEMA)] = Field(
-        default=GeneratorChoice(name="rewrite")
-    )
+    generator: Generators = Field(default=GeneratorChoice(name="rewrite"))
     master: Masters | None = Field(
         None,
         description="How masters are made: `as_source`, a mapping, or a list of them; without it as the config says.",
@@ -332,17 +311,18 @@ class Manifest(Model):
 
     @classmethod
     def of(
-        cls, titles: Sequence[Title], *, generator: str | Mapping[str, Any] | GeneratorChoice = "rewrite",
+        cls, titles: Sequence[Title], *, generator: str | Mapping[str, Any] | Rule | Sequence[Any] = "rewrite",
         base: Path | str | None = None,
     ) -> Manifest:  # fmt: skip
-        """A manifest of these titles. generator: a name, or a mapping of a name and its own settings; base: the folder
-        (or URI) to which relative paths are relative; None: the current folder.
+        """A manifest of these titles. generator: as a manifest has it: a name, a mapping of a name and its own
+        settings, a list of such with conditions; base: the folder (or URI) to which relative paths are relative; None:
+        the current folder.
 
         Raises ManifestError: the field, what was found, what is allowed.
         """
         folder = Path.cwd() if base is None else place(base)
         folder = folder if isinstance(folder, Uri) else folder.absolute()
-        generator = generator if isinstance(generator, str | GeneratorChoice) else dict(generator)
+        generator = dict(generator) if isinstance(generator, Mapping) else generator
         plain = {"version": 1, "titles": list(titles) if isinstance(titles, tuple) else titles, "generator": generator}
         try:
             return cls.model_validate(plain, context={"folder": folder})
@@ -387,6 +367,16 @@ class Manifest(Model):
         made = self.model_copy(update={"titles": titles})
         made._commanded = self._commanded | {"actors"}
         return made
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The entries of `generator`, in their order; the last is for all faces that fit no other."""
+        return rules_of(self.generator)
+
+    @property
+    def generators(self) -> tuple[GeneratorChoice, ...]:
+        """Every generator that may render, each with its settings once."""
+        return tuple(choice for _, choice in located(self.generator))
 
     def masters(self, title: Title, dub: Dub) -> list[MasterChoice] | None:
         """How the masters of a dub are asked for; None where the manifest does not say."""
@@ -505,14 +495,19 @@ def schema(generators: Mapping[str, Mapping[str, Any]] | None = None) -> dict[st
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
     if generators is None:
         return whole
-    kinds = []
+    names, kinds, rules = {"enum": list(generators)}, [], []
     for name, one in generators.items():
         parts = {k: v for k, v in one.items() if k != "$defs"}
         whole["$defs"] |= {f"{name}.{k}": v for k, v in one.get("$defs", {}).items()}
-        parts["properties"] = {"name": {"const": name}, **one.get("properties", {})}
-        kinds.append({**parts, "required": ["name", *one.get("required", ())], "additionalProperties": False})
-    whole["properties"]["generator"] = {
-        "anyOf": [{"enum": list(generators)}, {"oneOf": kinds, "discriminator": {"propertyName": "name"}}],
-        **{k: v for k, v in _GENERATOR_SCHEMA.items() if k != "anyOf"},
+        own = {"name": {"const": name}, **one.get("properties", {})}
+        made = {"required": ["name", *one.get("required", ())], "additionalProperties": False}
+        kinds.append({**parts, "properties": own, **made})
+        rules.append({**parts, "properties": {**own, "when": {"$ref": "#/$defs/When"}}, **made})
+    whole["$defs"] |= {
+        "When": When.model_json_schema(),
+        "generator": {"anyOf": [names, {"oneOf": kinds, "discriminator": {"propertyName": "name"}}]},
+        "generator.rule": {"oneOf": rules, "discriminator": {"propertyName": "name"}},
     }
+    told = generator_schema({"$ref": "#/$defs/generator"}, {"$ref": "#/$defs/generator.rule"})
+    whole["properties"]["generator"] = told
     return whole

@@ -25,16 +25,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from dubbing.errors import ModelError, OutputError
+from dubbing.errors import ModelError, OutputError, several
 from dubbing.inputs import not_a_file
 from dubbing.models import own
 from dubbing.models.added import added
-from dubbing.models.entries import MODELS, Model
+from dubbing.models.entries import MODELS, SETS, Model, ModelSet
 from dubbing.models.entries import find as find_entry
 from dubbing.models.weights import is_program
 from dubbing.store import PART, Store, content_key, output_error, read_json, user_folder
 
-__all__ = ["ENVIRONMENT", "ModelStore", "State", "chosen", "digest", "folder", "is_present", "path"]
+__all__ = ["ENVIRONMENT", "ModelStore", "State", "chosen", "digest", "folder", "is_present", "path", "require"]
 
 ENVIRONMENT = "DUB_MODELS"
 _BLOCK = 1 << 20
@@ -81,6 +81,20 @@ def chosen(model: str, configured: str | Path | None = None) -> tuple[Path, str]
     return file, content_key(file)
 
 
+def require(names: Sequence[str], *, configured: str | Path | None = None) -> None:
+    """Raise ModelError unless each of these models is on this machine: one sentence with the missing files, and the one
+    command that brings them. Files are looked for, not read."""
+    model_store = ModelStore(folder(configured))
+    absent = [m for m in map(model_store.find, dict.fromkeys(names)) if not model_store.file(m).is_file()]
+    if absent:
+        whole = next((s.name for s in model_store.sets if set(s.models) == set(names)), None)
+        files = ", ".join(m.file for m in absent)
+        raise ModelError(
+            f"Missing of {several(len(set(names)), 'model')} in {str(model_store.root)!r}: {files}; run "
+            f"`dub models pull {whole or ' '.join(m.name for m in absent)}`."
+        )
+
+
 def is_present(name: str, *, configured: str | Path | None = None) -> bool:
     """Whether there is a file for that model; not whether it is right. Raises ModelError: unknown name."""
     model_store = ModelStore(folder(configured))
@@ -99,10 +113,14 @@ class State:
 
 class ModelStore:
     """One folder of models. root need not exist; models: the entries that it may hold, besides those that other
-    packages add; `MODELS` where nothing is said."""
+    packages add; sets: names for several of them; `MODELS` and `SETS` where nothing is said."""
 
-    def __init__(self, root: Path, models: Sequence[Model] | None = None) -> None:
+    def __init__(
+        self, root: Path, models: Sequence[Model] | None = None, sets: Sequence[ModelSet] | None = None
+    ) -> None:
         self.root, self.models = root, MODELS if models is None else models
+        known = {m.name for m in self.models}
+        self.sets = [s for s in (SETS if sets is None else sets) if known.issuperset(s.models)]
 
     @property
     def every(self) -> tuple[Model, ...]:
@@ -131,6 +149,11 @@ class ModelStore:
         if more.problems and all(m.name != name for m in more.models):
             raise more.problems[0]
         return find_entry(name, (*known, *more.models))
+
+    def named(self, names: Sequence[str]) -> list[Model]:
+        """The entries of these names, each once; the name of a set means several. Raises as `find`."""
+        sets = {s.name: s.models for s in self.sets}
+        return [self.find(n) for n in dict.fromkeys(n for name in names for n in sets.get(name, (name,)))]
 
     def file(self, model: Model) -> Path:
         """The path of the model's file."""
@@ -228,7 +251,7 @@ class ModelStore:
             what = "is a TorchScript program, no checkpoint," if is_program(source) else f"has {kind.st_size} bytes"
             raise ModelError(
                 f"{str(source)!r} is not the published {model.file} ({model.source}): it {what} where that has "
-                f"{model.size} bytes and the sha256 {model.sha256}."
+                f"{model.size} bytes{f' and the sha256 {model.sha256}' if model.sha256 else ''}."
             )
         if model.sha256 is not None and on_bytes is not None:
             try:

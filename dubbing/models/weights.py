@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["fit", "is_program", "load_state", "look_into_pickle"]
+__all__ = ["SAFETENSORS_TYPES", "fit", "is_program", "is_safetensors", "load_state", "look_into_pickle"]
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 MAX_HEADER_BYTES = 50_000_000
 _MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch's files began before they were ZIP archives
 _PLAIN = re.compile(r"collections\.OrderedDict|torch\.\w+|torch\._utils\._rebuild_\w+|torch\.storage\.\w+")
-_TYPES = {
+SAFETENSORS_TYPES = {  # of the format, and torch's
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
@@ -69,7 +69,7 @@ def load_state(
         content = _torch(path, head, size)
     elif head.startswith(keras.SIGNATURE):
         content = keras.read(path)
-    elif head[8:] == b"{" and length <= MAX_HEADER_BYTES:
+    elif _begins_as_safetensors(head):
         content = _safetensors(path, length, size)
     else:
         page = "; it looks like a web page" if head.lstrip()[:1] == b"<" else ""
@@ -83,8 +83,9 @@ def fit(network: M, state: Mapping[str, Tensor], name: str) -> M:
     """Load `state` into `network`, every tensor of both, and return it.
 
     name: what to call the weights in a message. A missing `num_batches_tracked` is no mismatch (torch
-    before 0.4.1 wrote none, and inference needs none). Raises ModelError naming the first key of the
-    network that does not fit, with both shapes; or the keys that one side lacks.
+    before 0.4.1 wrote none, and inference needs none). A network on torch's `meta` takes the tensors themselves.
+    Raises ModelError naming the first key of the network that does not fit, with both shapes; or the keys that one
+    side lacks.
     """
     import torch
 
@@ -108,8 +109,22 @@ def fit(network: M, state: Mapping[str, Tensor], name: str) -> M:
     for key in own:
         if key in state and state[key].is_floating_point() and not bool(torch.isfinite(state[key]).all()):
             raise ModelError(f"{name} cannot be used: {key!r} holds values that are not finite.")
-    network.load_state_dict({k: state.get(k, v) for k, v in own.items()}, strict=True)
+    bare = any(v.is_meta for v in own.values())
+    network.load_state_dict({k: state.get(k, v) for k, v in own.items()}, strict=True, assign=bare)
     return network
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do; False where it cannot be read."""
+    try:
+        with path.open("rb") as f:
+            return _begins_as_safetensors(f.read(9))
+    except OSError:
+        return False
+
+
+def _begins_as_safetensors(head: bytes) -> bool:
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= MAX_HEADER_BYTES
 
 
 def is_program(path: Path) -> bool:
@@ -222,7 +237,7 @@ def _look_into_zip(path: Path, size: int) -> None:
 
 
 def _safetensors(path: Path, length: int, size: int) -> dict[str, Tensor]:
-    """The format: 8 bytes of header length, little-endian; JSON {key: dtype, shape, data_offsets}; the bytes."""
+    """The format, as `convert` writes it: keys of `__metadata__` that name another key share its tensor."""
     import torch
 
     with path.open("rb") as f:
@@ -232,8 +247,10 @@ def _safetensors(path: Path, length: int, size: int) -> dict[str, Tensor]:
             if len(text) < length:
                 raise EOFError
             entries = dict(json.loads(text))
-            entries.pop("__metadata__", None)
-            placed = [(k, _TYPES[v["dtype"]], list(v["shape"]), *v["data_offsets"]) for k, v in entries.items()]
+            noted = entries.pop("__metadata__", None)
+            placed = [
+                (k, SAFETENSORS_TYPES[v["dtype"]], list(v["shape"]), *v["data_offsets"]) for k, v in entries.items()
+            ]
             placed.sort(key=lambda entry: entry[3])
             end = 0
             for _, dtype, shape, start, stop in placed:
@@ -257,4 +274,5 @@ def _safetensors(path: Path, length: int, size: int) -> dict[str, Tensor]:
                 continue
             f.seek(8 + length + start)
             out[key] = torch.frombuffer(bytearray(f.read(stop - start)), dtype=kind).reshape(shape)
-    return out
+    shared = noted.items() if isinstance(noted, dict) else ()
+    return out | {k: out[v] for k, v in shared if k not in out and isinstance(v, str) and v in out}

@@ -12,12 +12,12 @@ Axes: T steps at `STEP_HZ`, N columns of log-mel at twice that, M mel bands, D c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dubbing.device import exact
+from dubbing.networks.whisper_mel import BANDS, DEPTH, FFT, HOP, energies
 from dubbing.sound import RATE_HZ
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ CORE, MARGIN = 300, 50  # steps that a window answers for, and that it sees besi
 AT_ONCE = 16  # windows in a batch on a GPU
 PEAK = 1.5  # log10 of the loudest mel energy, to which every recording is brought
 _STEP = RATE_HZ // STEP_HZ
-_FFT, _HOP, _MELS = 400, 160, 80
-_DEPTH = 8.0  # decades below the loudest that are heard
 _HEADS = 8
 _LONGEST_WAVE = 10_000.0
 
@@ -46,18 +44,11 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
     count = 2 * (len(wave) // _STEP + 1)
     peak = float(np.abs(wave).max()) if len(wave) else 0.0
     if not peak:
-        return np.full((count, _MELS), (PEAK - _DEPTH + 4) / 4, np.float32)
-    sound = np.pad(np.asarray(wave, np.float32) / np.float32(peak), (_FFT // 2, _FFT // 2 + count * _HOP - len(wave)))
-    window = np.hanning(_FFT + 1)[:-1].astype(np.float32)
-    out = np.empty((count, _MELS), np.float32)
-    for start in range(0, count, 3000):
-        stop = min(count, start + 3000)
-        block = sound[start * _HOP : (stop - 1) * _HOP + _FFT]
-        frames = np.lib.stride_tricks.sliding_window_view(block, _FFT)[::_HOP]
-        power = np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32) ** 2
-        out[start:stop] = np.log10(np.maximum(power @ _filters().T, 1e-10))
+        return np.full((count, BANDS), (PEAK - DEPTH + 4) / 4, np.float32)
+    sound = np.pad(np.asarray(wave, np.float32) / np.float32(peak), (FFT // 2, FFT // 2 + count * HOP - len(wave)))
+    out = energies(sound, count)
     loudest = out.max()
-    return np.asarray((np.maximum(out, loudest - _DEPTH) - loudest + PEAK + 4) / 4, np.float32)
+    return np.asarray((np.maximum(out, loudest - DEPTH) - loudest + PEAK + 4) / 4, np.float32)
 
 
 class Front:
@@ -85,7 +76,7 @@ class Front:
         """What each block says, as `hear`."""
         torch = self._torch
         count = len(wave) // _STEP + 1
-        silent = np.full((2 * MARGIN, _MELS), (PEAK - _DEPTH + 4) / 4, np.float32)
+        silent = np.full((2 * MARGIN, BANDS), (PEAK - DEPTH + 4) / 4, np.float32)
         mel = np.concatenate([silent, log_mel(wave), silent])
         out = [np.empty((count, WIDTH), np.float32) for _ in range(self._blocks)]
         starts = list(range(0, count, CORE))
@@ -176,10 +167,3 @@ def _sinusoids(steps: int) -> np.ndarray:
     rate = np.exp(-np.log(_LONGEST_WAVE) / (WIDTH // 2 - 1) * np.arange(WIDTH // 2))
     angle = np.arange(steps)[:, None] * rate[None]
     return np.concatenate([np.sin(angle), np.cos(angle)], 1).astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def _filters() -> np.ndarray:
-    import librosa
-
-    return librosa.filters.mel(sr=RATE_HZ, n_fft=_FFT, n_mels=_MELS).astype(np.float32)

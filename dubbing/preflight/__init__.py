@@ -22,7 +22,7 @@ import numpy as np
 
 from dubbing import device, media
 from dubbing.analysis import dialogue
-from dubbing.analysis.asked import Ranges
+from dubbing.analysis.asked import Ranges, ShownFilm
 from dubbing.analysis.cutlist import OutsideFilm, read_cuts
 from dubbing.analysis.footage import Sounds, made_of
 from dubbing.analysis.speech import Listener
@@ -39,6 +39,7 @@ from dubbing.preflight.asked import said_of_parts, taken_back
 from dubbing.preflight.cast import contradiction, look_at_pictures
 from dubbing.preflight.consent import consent_is_there, said_of_consent
 from dubbing.preflight.expression import look_at_expressions
+from dubbing.preflight.generators import conditions_fit, devices_of, look_at_generators, said_of_generators
 from dubbing.preflight.masks import look_at_masks
 from dubbing.preflight.masters import look_at_masters
 from dubbing.preflight.packages import SENT_WITH, other_packages, versions
@@ -159,8 +160,10 @@ def look(
     attempt = _Attempts(found, store, manifest)
     listener = Listener() if listen else None
     sounds = Sounds(store.root)
-    prior = manifest.generator.name == "rewrite"  # the others are driven by sound alone, whatever the title
-    models = attempt(("generator",), (), _generator, manifest, config), attempt(None, (), _expert, config)
+    prior = any(
+        one.name == "rewrite" for one in manifest.generators
+    )  # the others are driven by sound alone, whatever the title
+    models = look_at_generators(manifest, config, attempt), attempt(None, (), _expert, config)
     signing, signer = manifest.provenance or config.provenance, look_at_signing(manifest, config, attempt)
     for i, title in enumerate(manifest.titles):
         at, video = ("titles", i), ("video",)
@@ -267,6 +270,9 @@ def look(
     if signing is not None and signer is not None:
         masters = [name for t in found.titles for d in t.dubs for name in (d.master, *d.others)]
         found.notes += said_of_signing(signer, signing, masters)
+    films = [ShownFilm(t.frames, t.rate, t.start_tc, None) for t in found.titles]
+    attempt(("generator",), (), conditions_fit, manifest, films, store)
+    found.notes += said_of_generators(manifest)
     attempt(None, (), store.check)
     _disk(found, store, 1 if signing is None else 2)
     found.notes += other_packages()
@@ -302,16 +308,6 @@ class _Attempts:
             return None
 
 
-def _generator(manifest: Manifest, config: Config) -> str:
-    """`rewrite@hash12`. Raises PluginError for an unknown name, ManifestError for a setting, ModelError for
-    missing weights."""
-    from dubbing.generators import create
-
-    generator = create(manifest.generator.name, manifest.generator.settings, config.models.folder, device="cpu")
-    generator.check()
-    return f"{generator.name}@{generator.hash}"
-
-
 def _expert(config: Config) -> str:
     """`lips@hash12`. Raises ModelError for missing weights."""
     from dubbing import experts
@@ -321,13 +317,11 @@ def _expert(config: Config) -> str:
 
 def devices(manifest: Manifest, config: Config) -> dict[str, str]:
     """Where generator and sync expert will run on this machine: `wav2lip on cuda (NVIDIA H200)`."""
-    from dubbing import experts, generators
+    from dubbing import experts
 
-    kinds = {"generator": generators.find(manifest.generator.name), "sync expert": experts.find(config.sync.expert)}
-    return {
-        what: f"{kind.name} on {device.described(device.default(kind.profits_from_gpu))}"
-        for what, kind in kinds.items()
-    }
+    expert = experts.find(config.sync.expert)
+    where = f"{expert.name} on {device.described(device.default(expert.profits_from_gpu))}"
+    return {"generator": devices_of(manifest), "sync expert": where}
 
 
 def _cuts(shots: Path | Uri, video: media.VideoInfo, film: Path, store: Store) -> list[Shot]:

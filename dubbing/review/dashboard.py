@@ -16,6 +16,7 @@ from urllib.parse import quote
 from dubbing.artifacts.takes import Take
 from dubbing.decisions import REASONS, Decision
 from dubbing.errors import InputError, OutputError
+from dubbing.rendered_by import RenderedBy
 from dubbing.review.charts import distribution, edges
 from dubbing.review.library import Library
 
@@ -130,7 +131,7 @@ def _generator(library: Library, record: Decision) -> str:
     except (OSError, ValueError, OutputError):
         return "takes that are gone"
     choice = take.choice or {
-        "name": take.generator or library.part(record.title, record.language).manifest.generator.name,
+        "name": take.generator or library.part(record.title, record.language).manifest.generators[-1].name,
         "settings": {},
     }
-    return " ".join([choice["name"], *(f"{k}={v}" for k, v in choice.get("settings", {}).items())])
+    return RenderedBy.said({"name": choice["name"], **choice.get("settings", {})}).text

@@ -22,8 +22,9 @@ from dubbing.clock import Timeline
 from dubbing.decisions import DecisionLog, ShotKey, Standing
 from dubbing.errors import DubError, InputError, ManifestError, MediaError, OutputError
 from dubbing.job import Job, Step
-from dubbing.manifest import Dub, GeneratorChoice, Title
+from dubbing.manifest import Dub, Title
 from dubbing.remote import Uri, place
+from dubbing.rendered_by import RenderedBy
 from dubbing.review.takes import Take, read_takes
 from dubbing.run_file import RunFile, RunPart, read_run
 from dubbing.severity import parts, severity
@@ -307,7 +308,7 @@ class Library:
         if now.take is None or now.take == row["take"]:
             return {}
         home, limits = self.store.dub(title.id, dub.language), self.config.review
-        generator = self.part(title.id, dub.language).manifest.generator.name
+        generator = self.part(title.id, dub.language).manifest.generators[-1].name
         found = read_takes(self.store, home, row["shot"], None, generator, limits)
         take = next((t for t in found if t.id == now.take), None)
         if take is None:
@@ -354,22 +355,22 @@ class Library:
         """All takes of a shot in one language, oldest first."""
         current = step.decided.take or row["take"] or step.take.key[:12]
         home = self.store.dub(row["title"], row["language"])
-        generator = self.part(row["title"], row["language"]).manifest.generator.name
+        generator = self.part(row["title"], row["language"]).manifest.generators[-1].name
         return read_takes(self.store, home, step.shot.id, current, generator, self.config.review)
 
-    def choice(self, generator: Mapping[str, Any]) -> GeneratorChoice:
-        """A generator as a client named it. Raises InputError (unknown name or setting, missing weights)."""
-        from dubbing.generators import create
+    def choice(self, generator: Mapping[str, Any]) -> RenderedBy:
+        """Generators as a client named them. Raises InputError (unknown name or setting, missing weights)."""
+        from dubbing.generators import create  # slow to load
 
         try:
-            choice = GeneratorChoice(**generator)
+            by = RenderedBy.said(generator)
         except (ManifestError, TypeError) as e:
             raise InputError(f"A generator is a name and its settings; found {dict(generator)!r}.") from e
-        endless = [n for n, v in choice.settings.items() if isinstance(v, float) and not math.isfinite(v)]
-        if endless:  # no record of it could be read by others: JSON knows no such number
-            raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
-        create(choice.name, choice.settings, self.config.models.folder, device="cpu").check()
-        return choice
+        for choice in by.every:
+            if endless := [n for n, v in choice.settings.items() if isinstance(v, float) and not math.isfinite(v)]:
+                raise InputError(f"generator {choice.name}: {', '.join(endless)}: a finite number is needed.")
+            create(choice.name, choice.settings, self.config.models.folder, device="cpu").check()
+        return by
 
 
 def _changed_ns(path: Path) -> int:

@@ -22,6 +22,7 @@ from dubbing.artifacts.takes import Take
 from dubbing.clock import Timeline
 from dubbing.config import Review
 from dubbing.decisions import SEVERITIES, Decision, Standing
+from dubbing.rendered_by import RenderedBy
 from dubbing.review.deliveries import Change
 from dubbing.review.edits import Edit, Note, edl, otio_json, reel_name
 from dubbing.severity import severity
@@ -101,8 +102,8 @@ class Sheet:
         if take is None:
             return ""
         result = Take.read(self.takes / shot / take / "patch")
-        choice = result.choice or {"name": result.generator or "", "settings": {}}
-        return " ".join([choice["name"], *(f"{k}={v}" for k, v in choice.get("settings", {}).items())])
+        choice = result.choice or {"name": result.generator or "unknown", "settings": {}}
+        return RenderedBy.said({"name": choice["name"], **choice.get("settings", {})}).text
 
 
 def lists(sheet: Sheet) -> dict[str, bytes]:

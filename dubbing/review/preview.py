@@ -19,6 +19,7 @@ import numpy as np
 
 from dubbing import media
 from dubbing.analysis.asked import Ranges, within
+from dubbing.artifacts.selection import Selection
 from dubbing.artifacts.sound import DubSound
 from dubbing.artifacts.takes import Master, Scores, Take
 from dubbing.clock import Timeline
@@ -28,6 +29,9 @@ from dubbing.engine import Event, do_tasks
 from dubbing.errors import MediaError, OutputError
 from dubbing.job import Job, Step
 from dubbing.manifest import Dub, Manifest, Title
+from dubbing.place import TitleTasks
+from dubbing.records import Shot
+from dubbing.rendered_by import RenderedBy
 from dubbing.review.packing import SOUND_HZ, played
 from dubbing.review.panes import laid
 from dubbing.review.rerun import TakesOf
@@ -98,7 +102,7 @@ class _Analysis(Job):
     """All that comes before the first take."""
 
     def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
-        return [t for t in super().tasks(failed) if t.kind.Result not in (Take, Scores, Master)]
+        return [t for t in super().tasks(failed) if t.kind.Result not in (Take, Scores, Selection, Master)]
 
 
 class _Parts(TakesOf):
@@ -110,6 +114,11 @@ class _Parts(TakesOf):
     ) -> None:  # fmt: skip
         super().__init__(manifest, out, config, keys)
         self._ranges = ranges
+
+    def candidates(self, title: Title, dub: Dub, shot: Shot, known: TitleTasks) -> tuple[RenderedBy, ...] | None:
+        """Of several takes the first: a preview compares none."""
+        every = super().candidates(title, dub, shot, known)
+        return every and every[:1]
 
     def asked(self, title: Title, dub: Dub, guess: Any = ()) -> Ranges | None:
         return self._ranges.get((title.id, dub.language)) or super().asked(title, dub, guess)
@@ -169,7 +178,7 @@ def _shown(
     steps = {step.shot.id: step for step in job.dub(title, dub, failed).steps}
     full = {step.take.key for step in whole.dub(title, dub, {}).steps}
     line = job.timeline(title) if steps else None
-    known = {task.id for task in job.plan(title, failed, dubs=[dub]).found.values()}
+    known = {task.id for task in job.plan(title, failed, dubs=[dub]).every}
     errors = [f"{name}: {outcome.error}" for name, outcome in failed.items() if name in known]
     shown, rendered = [], {}
     for one in chosen:

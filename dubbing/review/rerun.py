@@ -17,7 +17,9 @@ from dubbing.engine import Event, do_tasks
 from dubbing.errors import InputError, OutputError
 from dubbing.job import Job
 from dubbing.manifest import Dub, GeneratorChoice, Manifest, Title
+from dubbing.place import TitleTasks
 from dubbing.records import Shot
+from dubbing.rendered_by import RenderedBy, needs_faces
 from dubbing.review.library import Library
 from dubbing.run_file import RunPart
 from dubbing.store import Store
@@ -59,21 +61,32 @@ class TakesOf(Job):
 
 
 class _Rerun(TakesOf):
-    """The same by another generator."""
+    """The same by another generator; None: by those of the manifest, whatever reviewers chose."""
 
-    def __init__(self, library: Library, part: RunPart, keys: Sequence[ShotKey], choice: GeneratorChoice) -> None:
+    def __init__(self, library: Library, part: RunPart, keys: Sequence[ShotKey], choice: RenderedBy | None) -> None:
         super().__init__(part.manifest, library.store, part.config, keys)
         self._choice = choice
         for title in part.manifest.titles:
             if any(key[0] == title.id for key in keys):
                 self.recall(title)
 
-    def generator(self, title: Title, dub: Dub, shot: Shot) -> GeneratorChoice:
-        mine = (title.id, dub.language, shot.id) in self._keys
-        return self._choice if mine else super().generator(title, dub, shot)
+    def candidates(self, title: Title, dub: Dub, shot: Shot, known: TitleTasks) -> tuple[RenderedBy, ...] | None:
+        if self._choice is not None and (title.id, dub.language, shot.id) in self._keys:
+            return (self._choice,)
+        return super().candidates(title, dub, shot, known)
+
+    def chosen(self, title: str, language: str, shot: str) -> RenderedBy | None:
+        return None if (title, language, shot) in self._keys else super().chosen(title, language, shot)
 
     def refuse_left(self) -> None:
-        """Raises InputError where the run was told to leave a shot as it is."""
+        """Raises InputError where the run was told to leave a shot as it is, or where several takes would be made."""
+        for task in self.tasks():
+            if task.variant is not None and (task.title, task.language, task.shot) in self._keys:
+                names = ", ".join(choice.name for choice in self.manifest.generators)
+                raise InputError(
+                    f"{task.title}/{task.language}/{task.shot} has several takes by its manifest; name the generator "
+                    f"that is to render it again, of {names} or another."
+                )
         for title in self.manifest.titles:
             for dub in title.dubs:
                 ranges = self.asked(title, dub)
@@ -87,28 +100,32 @@ class _Rerun(TakesOf):
 
 
 def rerun(
-    library: Library, keys: Sequence[ShotKey], choice: GeneratorChoice | None, reviewer: str,
+    library: Library, keys: Sequence[ShotKey], choice: RenderedBy | GeneratorChoice | None, reviewer: str,
     on_part: Callable[[float, str], None], engine: str | None = None,
 ) -> list[Made]:  # fmt: skip
-    """Render and score these shots with `choice`, None: by the generator of their manifest. A record of kind `rerun` is
-    appended for each.
+    """Render and score these shots with `choice`, None: by what their manifest names for them. A record of kind `rerun`
+    is appended for each.
 
     on_part: told how much is done, 0..1, and the stage at work; engine: ray or local; None: local for a few shots.
-    Raises InputError: no such shot, one that the run left as it was told to, another run writes there, the generator
-    cannot be used.
+    Raises InputError: no such shot, one that the run left as it was told to, or of which the manifest has several takes
+    and no generator is named; another run writes there, the generator cannot be used.
     """
-    chosen = {}
+    named = RenderedBy(choice) if isinstance(choice, GeneratorChoice) else choice
     for key in keys:
         library.find(*key)
-        chosen[key] = choice or library.part(*key[:2]).manifest.generator
-    plain = {key: {"name": c.name, **c.settings} for key, c in chosen.items()}
-    for one in {str(p): p for p in plain.values()}.values():
-        library.choice(one)
-    jobs = []
+    jobs: list[tuple[list[ShotKey], _Rerun]] = []
+    plain: dict[ShotKey, dict[str, Any] | None] = {}
     for part in library.parts:
         mine = [key for key in keys if library.part(*key[:2]) is part]
         if mine:
-            job = _Rerun(library, part, mine, chosen[mine[0]])
+            own = named
+            if named is None and not needs_faces(part.manifest.rules):
+                own = RenderedBy(part.manifest.generators[0])
+            for one in own.every if own is not None else part.manifest.generators:
+                library.choice({"name": one.name, **one.settings})
+            said = own.decision if own is not None else None
+            plain |= dict.fromkeys(mine, said)
+            job = _Rerun(library, part, mine, own)
             job.refuse_left()
             jobs.append((mine, job))
     for key in keys:

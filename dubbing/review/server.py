@@ -371,8 +371,7 @@ def _writes(app: FastAPI, desk: Desk) -> None:
         for n, key in enumerate(said.keys):
             if not n or tuple(key) not in rows:  # the takes of hundreds of shots are not looked for
                 library.find(*key)
-        choice = library.choice(said.generator)
-        settings = {"name": choice.name, **choice.settings}
+        settings = library.choice(said.generator).decision
         return told.brief(desk.background_jobs.rerun(said.keys, settings, name_of(said.reviewer)))
 
     @app.post("/api/export")

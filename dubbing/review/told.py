@@ -97,11 +97,14 @@ def shot(library: Library, rows: Mapping[ShotKey, Mapping[str, Any]], shown: Sho
     aim, line = shown.step.shot, shown.line
     mine = sorted((r for r in rows.values() if (r["title"], r["language"]) == shown.key[:2]), key=lambda r: r["order"])
     at = next(n for n, r in enumerate(mine) if r["shot"] == aim.id)
+    compared = shown.step.selected.candidates if shown.step.selected else ()
+    scores = {one.take: one.score for one in compared}
     start, limits = Timecode.parse(line.start_tc, line.rate), library.config.review
     return {
         "row": rows[shown.key], "standing": standing(shown.standing), "frames": [aim.start_frame, aim.end_frame],
         "takes": [{"id": t.id, "generator": t.generator, "status": t.status, "reason": t.reason, "made": t.made,
-                   "current": t.current, "row": _judged(t.row(limits)), "faces": [_judged(f) for f in t.scored]}
+                   "current": t.current, "score": scores.get(t.id), "row": _judged(t.row(limits)),
+                   "faces": [_judged(f) for f in t.scored]}
                   for t in shown.takes],
         "fps": [line.rate.numerator, line.rate.denominator], "nominal_fps": counting_base(line.rate),
         "drop_frame": start.drop, "start_timecode_frames": start.frames,

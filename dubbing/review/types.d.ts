@@ -64,6 +64,8 @@ interface Row extends Scores {
   /** In dissolves and fades. */
   mixed_frames?: number | null;
   occluded_frames?: number | null;
+  /** Why this take of several. */
+  selection?: string | null;
   order: number;
   severity: number;
   severity_parts: { [part: string]: number };
@@ -200,6 +202,8 @@ interface Take {
   faces: FaceScores[];
   made: string;
   current: boolean;
+  /** By which it was selected of several, less is better; null where it was not compared. */
+  score: number | null;
 }
 
 /** Of /api/shot. */

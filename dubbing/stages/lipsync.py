@@ -31,9 +31,11 @@ from dubbing.artifacts.takes import StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
-from dubbing.generators import Generator, RenderRequest, create
+from dubbing.generators import Generator, RenderRequest, adapters, create
+from dubbing.manifest import GeneratorChoice
 from dubbing.performance.performed import Performance, Performed, asked_of
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, FilmLook, Line, Shot, Track
+from dubbing.rendered_by import RenderedBy
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.store import key_of
@@ -98,8 +100,14 @@ class LipsyncInputs(Windowed):
     """Key of what lies over the shot's faces; None where nothing does."""
     acts: tuple[str, ...] | None = None
     """Of a photograph: what moves beside its mouth, `motion` and `blinks`, and how; None where nothing does."""
+    by_face: tuple[tuple[str, str], ...] | None = None
+    """Name and hash of what renders each of the faces in `turns`, where one is rendered by another than `generator`."""
+    learnt: tuple[tuple[str, File], ...] | None = None
+    """What was fine-tuned on the title, with the name of the generator that takes it, where there is any."""
     settings: dict[str, Any] = uncounted("the generator's hash holds them", default=None)
     """The generator's settings."""
+    face_settings: tuple[dict[str, Any], ...] | None = uncounted("the hashes in `by_face` hold them", default=None)
+    """The settings of each generator in `by_face`."""
     sound: Ref[DubSound] = uncounted("only the sound near the shot matters: `speech_key`", default=None)
     """What drives the lips."""
     actors: Ref[FittedActors] | None = uncounted("the files' names are hashes: `actor_files`", default=None)
@@ -118,7 +126,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
     """One take: a folder of patches for every face that speaks, or the reason why there is none."""
 
     name: ClassVar[str] = "lipsync"
-    scope = Scope.DUB_SHOT
+    scope = Scope.TAKE
     version = 4
     resources = Resources(cpus=1.0, memory_mb=2000, picture_mb=8)
     bad_input_costs = "shot"
@@ -131,20 +139,25 @@ class Lipsync(Stage[LipsyncInputs, Take]):
 
     @classmethod
     def inputs(cls, at: Place) -> LipsyncInputs:
-        shot, choice = at.shot, at.generator
+        shot, by = at.shot, at.rendered_by
         decision, turns = at.result(SpeakerList).by_shot[shot.id], at.result(TurnList).by_shot[shot.id]
         over = at.result(OverlayList).contents.get(shot.id, "failed")
-        fitted = at.result(FittedActors).model_files if at.generator_wants("actors") else None
-        borrows = at.generator_wants("donors") and at.has(DonorStores)
+        choices = [by.of(f.track) for f in turns.faces] if by.others else [by.main] * len(turns.faces)
+        mixed = any(one != by.main for one in choices)
+        every = [by.main, *choices]
+        fitted = at.result(FittedActors).model_files if _any_wants(at, "actors", every) else None
+        borrows = _any_wants(at, "donors", every) and at.has(DonorStores)
         unlent = borrows and at.failed(DonorStores)
         stores = at.result(DonorStores).store_files if borrows and not unlent else {}
-        lent = tuple(stores.get(f.actor) for f in turns.faces)
+        pairs = list(zip(turns.faces, choices, strict=True))
+        lent = tuple(stores.get(f.actor) if at.generator_wants("donors", one) else None for f, one in pairs)
         looks = tuple(at.looks(f.character) for f in turns.faces)
         return LipsyncInputs(
             shot.start_frame, shot.end_frame, at.film, at.ref(FaceTracks), decision, turns,
-            at.result(DubSound).shot_keys[shot.id], choice.name, at.generator_hash, at.config.speakers.max_yaw_deg,
-            shot.number,
-            None if fitted is None else tuple(fitted.get(f.actor) for f in turns.faces),
+            at.result(DubSound).shot_keys[shot.id], by.main.name, at.generator_hash(by.main),
+            at.config.speakers.max_yaw_deg, shot.number,
+            None if fitted is None
+            else tuple(fitted.get(f.actor) if at.generator_wants("actors", one) else None for f, one in pairs),
             True if at.made_of else None,
             True if at.config.quality == "draft" else None,
             at.asked,
@@ -155,7 +168,10 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             looks if any(looks) else None,
             over or None,
             None if at.made_of is None else asked_of(at.made_of.settings),
-            choice.settings,
+            tuple((one.name, at.generator_hash(one)) for one in choices) if mixed else None,
+            _learnt(at, every),
+            by.main.settings,
+            tuple(one.settings for one in choices) if mixed else None,
             at.ref(DubSound),
             None if fitted is None else at.ref(FittedActors),
             at.ref(DonorStores) if any(lent) else None,
@@ -168,6 +184,15 @@ class Lipsync(Stage[LipsyncInputs, Take]):
     def where(cls, home: Path, shot: str | None, key: str, inputs: Inputs) -> Path:
         assert shot is not None
         return home / cls.folder / shot / key[:12] / "patch"
+
+    @classmethod
+    def rendered_by(cls, inputs: Inputs) -> tuple[tuple[str, dict[str, Any]], ...]:
+        assert isinstance(inputs, LipsyncInputs)
+        found = [(inputs.generator, inputs.settings or {})]
+        for (name, _), settings in zip(inputs.by_face or (), inputs.face_settings or (), strict=True):
+            if (name, settings) not in found:
+                found.append((name, settings))
+        return tuple(found)
 
     def process(self, inputs: LipsyncInputs, out: Path, progress: Callable[[int], None]) -> Take:
         """Writes face_<n>/ patch folders."""
@@ -190,7 +215,6 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             heard = sum(b - a for a, b in turns.heard)
             doubt = None if turns.reason else _doubt(alone, decision, float(heard / line.rate))
             return replace(alone, doubt=turns.doubt or doubt)
-        generator = self._generator(inputs)
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
         done, faces, left, resting = 0, [], False, turns.resting(tracks)
@@ -241,6 +265,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 overlays=over,
                 phones=phones.within(load_phones(sound), first / RATE_HZ, last / RATE_HZ) if not face.sound else (),
             )
+            generator = self._generator(inputs, n)
             acts = Performance.of(inputs.acts, track, tracks.values(), inputs.asked)
             if acts is not None and getattr(generator, "performs", False):
                 whole = tuple(Line(track.id, a, b) for a, b in acts.ranges)
@@ -280,13 +305,15 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         progress(1)
             if not count:
                 folder.rmdir()
-            faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound))
+            mine = f"{generator.name}@{generator.hash}" if inputs.by_face else ""
+            faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound, mine))
         progress(length - done)
         if burned and not faces:
             return _untouched(decision, "burned_in", "; ".join(doubts) or None)
         if left and not faces:
             return _untouched(decision, "excluded", turns.doubt)
         rendered = sum(f.frames for f in faces)
+        main = self._generator(inputs)
         about = replace(_untouched(decision, why, turns.doubt), occluded_frames=int(hidden[1:].sum()))
         if not rendered and inputs.window is None:
             return replace(about, reason=_out_of_sight(inputs) or why)
@@ -295,16 +322,41 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             doubts.append(_UNLENT)
         return replace(
             about, status="dubbed", reason=None if rendered else why, doubt="; ".join(doubts) or None,
-            faces=tuple(faces), frames=rendered, generator=generator.name, generator_hash=generator.hash,
-            covered_frames=covered,
-            choice={"name": inputs.generator, "settings": inputs.settings},
+            faces=tuple(faces), frames=rendered, generator=main.name, generator_hash=main.hash,
+            covered_frames=covered, choice=_choice(inputs),
         )  # fmt: skip
 
-    def _generator(self, inputs: LipsyncInputs) -> Generator:
-        key = key_of(inputs.generator, inputs.settings, inputs.models_folder)
+    def _generator(self, inputs: LipsyncInputs, face: int | None = None) -> Generator:
+        """What renders a face of the turns, by its number; None: the shot's main one."""
+        name, settings = inputs.generator, inputs.settings
+        if face is not None and inputs.by_face and inputs.face_settings:
+            name, settings = inputs.by_face[face][0], inputs.face_settings[face]
+        file = dict(inputs.learnt or ()).get(name)
+        if file is not None and adapters.asks(settings):
+            settings = {**settings, adapters.KEY: str(file.path)}
+        key = key_of(name, settings, inputs.models_folder, file.content if file else None)
         if key not in self._generators:
-            self._generators[key] = create(inputs.generator, inputs.settings, inputs.models_folder)
+            self._generators[key] = create(name, settings, inputs.models_folder)
         return self._generators[key]
+
+
+def _any_wants(at: Place, what: str, choices: Sequence[GeneratorChoice]) -> bool:
+    """Whether one of these generators declares that it uses this part of a title's analysis."""
+    return any(at.generator_wants(what, one) for one in choices)
+
+
+def _learnt(at: Place, choices: Sequence[GeneratorChoice]) -> tuple[tuple[str, File], ...] | None:
+    """What the generators of a take take of what was fine-tuned on its title."""
+    found = {one.name: file for one in choices if (file := at.learnt(one)) is not None}
+    return tuple(sorted(found.items())) or None
+
+
+def _choice(inputs: LipsyncInputs) -> dict[str, Any]:
+    """The generators of a take as a decision names them."""
+    faces = zip(inputs.turns.faces, inputs.by_face or (), inputs.face_settings or (), strict=bool(inputs.by_face))
+    choices = ((face.track, GeneratorChoice(name=name, **settings)) for face, (name, _), settings in faces)
+    main = GeneratorChoice(name=inputs.generator, **inputs.settings)
+    return RenderedBy(main, tuple((track, one) for track, one in choices if one != main)).plain
 
 
 def _transfer(info: media.MediaInfo) -> int:

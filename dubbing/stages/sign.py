@@ -97,7 +97,7 @@ class Sign(Stage[SignInputs, Signed]):
         names |= dict(inputs.cast.read().characters) if inputs.cast else {}
         claim = Claim(
             __version__, inputs.language,
-            sorted({f"{take.generator}@{take.generator_hash}" for take in takes if take.generator}),
+            sorted({name for take in takes for name in take.generators}),
             _ingredient(inputs.film), _ingredient(inputs.sound),
             _changes(takes, names, media.load_timeline(inputs.timeline.folder)), inputs.expressions or (),
         )  # fmt: skip

@@ -76,7 +76,7 @@ class Sync(Stage[SyncInputs, Scores]):
     """The scores of one take, with a contact sheet (`SHEET`) and curves of each face (`seen_file`)."""
 
     name: ClassVar[str] = "sync"
-    scope = Scope.DUB_SHOT
+    scope = Scope.TAKE
     version = 7
     resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=8)
     bad_input_costs = "shot"

@@ -136,6 +136,7 @@ class _Wanted:
         self.recipe: Recipe = recipes.find(plan.recipe)
         self.settings = recipes.settings_of(self.recipe, plan.settings)
         self.data: Data = data if data is not None else _opened(plan)
+        self.recipe.look_at(self.data, self.settings)
         self.train = self._usable("train")
         self.val = spread(self._usable("val"), self.settings.held_out_clips)
         if not self.train:

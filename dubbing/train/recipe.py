@@ -120,13 +120,18 @@ class Recipe(ABC):
     """One design: how its items are drawn, its networks learn, its result is published.
 
     name: on the command line; summary: one line; monitor: the held-out number whose smallest value is the best
-    model; least_items: the fewest items a process needs in a batch (2 where a batch norm sees one value an item).
+    model; least_items: the fewest items a process needs in a batch (2 where a batch norm sees one value an item);
+    of_title: whether it fine-tunes published weights on one title and nothing else: it begins with those weights, and
+    what it learns lies in that title's folder; crop: whose boxes its faces are, of `dataset.faces.CROPS`, None for the
+    first.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     monitor: ClassVar[str]
     least_items: ClassVar[int] = 1
+    of_title: ClassVar[bool] = False
+    crop: ClassVar[str | None] = None
     Settings: ClassVar[type[Settings]] = Settings
 
     # -- what is trained ---------------------------------------------------------------------
@@ -160,6 +165,10 @@ class Recipe(ABC):
         return ()
 
     # -- items -------------------------------------------------------------------------------
+
+    def look_at(self, data: Data, settings: Any) -> None:
+        """Raises InputError where the data are not what this design learns from."""
+        return
 
     def usable(self, sample: SampleLike, settings: Any) -> bool:
         """Whether a clip is long enough for an item."""

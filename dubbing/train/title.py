@@ -35,6 +35,7 @@ class OfTitle:
         held = len(own) // _PART
         self._of = {"train": own[held:], "val": own[:held], "test": []}
         self.hash = f"{data.hash} {title}"
+        self.metadata = dict(getattr(data, "metadata", {}))
 
     def __copy__(self) -> OfTitle:
         return OfTitle(copy.copy(self._data), self._title)

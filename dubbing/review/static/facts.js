@@ -86,12 +86,13 @@ function showVerdict(page, standing) {
 function showTakes(page) {
   const focused = document.activeElement;
   const held = focused instanceof HTMLInputElement && focused.name.startsWith("side-") ? focused : null;
-  const { takes, standing } = page.facts;
+  const { takes, standing, row } = page.facts;
+  const why = row.selection ? [h("p.dim", {}, `Selected ${row.selection}.`)] : [];
   $("#takes").replaceChildren(takesList({ takes, standing, fresh: page.fresh, ...page.sides }, {
     a: (side) => page.compare({ ...page.sides, a: side }),
     b: (side) => page.compare({ ...page.sides, b: side }),
     choose: (id) => page.verdicts.choose(id),
-  }));
+  }), ...why);
   if (held) $(`input[name="${held.name}"][value="${held.value}"]`)?.focus();
 }
 

@@ -59,6 +59,7 @@ export function takesList(state, on) {
         h("div", {}, h("b", {}, `Take ${n + 1} `), ...marks),
         h("div.gen", { title: t.id }, generatorText(t.generator)),
         h("div.dim", {}, scores),
+        t.score === null ? null : h("div.dim", { title: "Sync against the original's, with guards: less is better" }, `score ${signed(t.score, 2)} of the takes compared`),
         h("div.dim", {}, `made ${when(t.made)} · `, h("span.mono", {}, t.id.slice(0, 8)))),
       t.current ? null : h("button.small", { type: "button", "aria-label": `Choose take ${n + 1}`, onclick: () => on.choose(t.id) }, icon("take"), "Choose"));
   });

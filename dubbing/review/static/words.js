@@ -158,11 +158,15 @@ export function grade(row) {
 
 export const GRADE = { failed: "failed", over: "over a limit", close: "near a limit", fine: "within", untouched: "left alone" };
 
-/** @param {string | GeneratorChoice | null | undefined} generator */
+/** @param {string | GeneratorChoice | null | undefined} generator @returns {string} */
 export function generatorText(generator) {
   if (!generator) return "–";
   if (typeof generator === "string") return generator;
   const { name, ...settings } = generator;
+  if (name === "by_face" && settings.faces) {
+    const others = Object.entries(/** @type {Record<string, GeneratorChoice>} */ (settings.faces)).map(([face, by]) => `${faceName(face)} by ${generatorText(by)}`);
+    return [generatorText(/** @type {GeneratorChoice} */ (settings.main)), ...others].join("; ");
+  }
   const told = Object.entries(settings).map(([k, v]) => `${k} ${v}`);
   return told.length ? `${name} · ${told.join(", ")}` : name;
 }

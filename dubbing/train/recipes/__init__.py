@@ -22,6 +22,7 @@ RECIPES: dict[str, tuple[str, str]] = {
     "speech_gan": ("dubbing.train.recipes.speech_gan", "SpeechGAN"),
     "sadtalker_exp": ("dubbing.train.recipes.sadtalker_exp", "SadTalkerExp"),
     "sadtalker_pose": ("dubbing.train.recipes.sadtalker_pose", "SadTalkerPose"),
+    "musetalk": ("dubbing.train.recipes.musetalk", "MuseTalk"),
     "lipgan": ("dubbing.train.recipes.lipgan", "LipGAN"),
 }
 
