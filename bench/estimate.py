@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--wall", type=float, help="wall seconds of the run")
     args = parser.parse_args()
     job, settings = manifest.load(args.manifest), config.load()
-    named = (job.generator.name, settings.sync.expert, args.engine)
+    named = (job.generators[0].name, settings.sync.expert, args.engine)
     run = read_json(args.run / "run.json")
     actual: dict[str, float] = {}
     for costs in estimate.measure(Job(job, args.run, settings), args.engine).titles:

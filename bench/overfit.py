@@ -39,6 +39,7 @@ class Few:
         self._whole = {s.id: s for s in data.of("train")[:count]}
         self._few = tuple(replace(s, frames=min(s.frames, frames or s.frames)) for s in self._whole.values())
         self.hash = f"{data.hash} {count} {frames}"
+        self.metadata = data.metadata
 
     def __copy__(self) -> Few:
         return Few(copy.copy(self._data), self._count, self._frames)

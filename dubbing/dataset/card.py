@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dubbing import __version__, experts
+from dubbing.dataset.faces import CROPS
 from dubbing.dataset.prepare import Looked, Prepared
 from dubbing.dataset.shards import FPS, SPLITS, Dataset, Sample
 from dubbing.errors import InputError, several
@@ -99,7 +100,8 @@ def _card(prepared: Prepared, data: Dataset, note: str | None) -> dict[str, Any]
     return {
         "schema": _SCHEMA, "made": datetime.now(UTC).isoformat(timespec="seconds"), "hash": data.hash,
         "source": str(prepared.source), "layout": prepared.layout, "note": note,
-        "settings": asdict(prepared.settings), "expert": experts.identity("lips"),
+        "settings": {**asdict(prepared.settings), "crop": prepared.settings.crop or CROPS[0]},
+        "expert": experts.identity("lips"),
         "versions": {"dub": __version__, **versions()},
         "clips": {"found": len(looked), **Counter(one.status for one in looked)},
         "rejected": {reason: n for reason, n in sorted(rejected.items()) if reason},

@@ -211,4 +211,4 @@ class MuseTalk(Recipe):
         return adapters.content(pairs.named(), base), adapters.file_of(self.name)
 
     def use(self, file: Path, settings: MuseTalkSettings) -> str:
-        return "nothing: `generator: musetalk` takes it for this title, and for no other, unless it says `adapter: off`"
+        return "generator: musetalk (this title's takes use it by themselves, unless it says `adapter: off`)"
