@@ -2,8 +2,8 @@
 
     python -m bench.latentsync [--rounds 2] [--threads 2] [--size 256] [--width 64] [--frames 16] [--steps 1]
 
-One chunk a round each way, by turns: `plain` has layers and pictures as torch lays them out and both passes of guidance
-one after another with all threads; `dub` has them channels_last and a pass a thread. On a GPU (`--device cuda`): plain
+One chunk a round, one way after the other: `plain` has layers and pictures as torch lays them out, and both passes of
+guidance in turn with all threads; `dub` has them channels_last and a pass a thread. On a GPU (`--device cuda`): plain
 float32, then dub's own float16, and the most memory that it took. Printed for a frame: processor time (what counts
 where a machine is shared) and wall time, the least of the rounds; how many times quicker than `plain`; how far the
 result lies from `plain`, of 255. Weights are made: each tensor by its name (`tests/formula.py`); --width: of the UNet's
