@@ -143,22 +143,14 @@ class RayPool:
                 self._again.append((task, kind))
                 wanted[kind] += 1
         starved, full = self._starved(), set[Resources]()
-<<<<<<< HEAD
         asked = starved is not None and any(w.kind == starved for w in self._starting.values())
         if asked:
-            for worker in [w for w in self._idle if w.kind.gpus and w.kind != starved]:
-                self._dismiss(worker)  # its place is not where there was thought to be room
-        for task in ready:
-            kind = self._kind(task)
-            waits = starved is not None and kind != starved and (bool(kind.gpus) or not asked)
-=======
-        if starved is not None and any(w.kind == starved for w in self._starting.values()):
             for worker in [w for w in self._idle if w.used and w.kind.gpus and w.kind != starved]:
                 self._dismiss(worker)  # its place is not where there was thought to be room
         for task in ready:
             kind = self._kind(task)
-            waits = starved is not None and kind != starved and not self._fresh(kind)
->>>>>>> main
+            free = self._fresh(kind) or (asked and not kind.gpus)
+            waits = starved is not None and kind != starved and not free
             if kind in full or waits or not self._begin(task, kind):
                 full.add(kind)
                 wanted[kind] += 1
@@ -195,14 +187,9 @@ class RayPool:
         """Since when kinds that are wanted have no worker. One that has been starting for too long does not count: its
         part of a GPU is not there. While one starts on a GPU, others do not yet wait for its place."""
         now_s = time.monotonic()
-<<<<<<< HEAD
-        there = {w.kind for w in self.workers() if w not in self._starting.values() or now_s - w.born_s < self._start_s}
-        served = any(kind.gpus and kind in there for kind in self._unserved)
-=======
-        stuck = [w for w in self._starting.values() if now_s - w.born_s > _SLOW_START_S]
+        stuck = [w for w in self._starting.values() if now_s - w.born_s > self._start_s]
         there = {w.kind for w in self.workers() if w not in stuck}
         anew = any(w.kind.gpus for w in self._starting.values() if w not in stuck)
->>>>>>> main
         self._unserved = {
             k: now_s if anew and k.gpus else self._unserved.get(k, now_s) for k in wanted if k not in there
         }

@@ -30,7 +30,7 @@ from dubbing.evaluate.pairs import Pair
 from dubbing.evaluate.published import EVERY, LEAST_FID, Models, csim, identities
 from dubbing.evaluate.session import EvaluatedFilm, Session, code_hash
 from dubbing.mesh import face_boxes
-from dubbing.networks.face_descriptor import chip
+from dubbing.analysis.identity import chip
 from dubbing.store import Store, content_key, key_of
 
 __all__ = ["EXPERT", "SCHEMA", "VERSION", "Crop", "Measured", "Report", "file_of", "film_of", "measure"]

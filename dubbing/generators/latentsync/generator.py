@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LatentSyncGenerator", "memory_bytes"]
 
+_SHARE = 0.5  # of a GPU
 _AROUND = 4  # frames beside a line that are drawn with it, where the track has them
 _FRAME_BYTES = 65_000_000  # for a frame of 256 pixels: twice what its tensors hold at most at once
 _ROOM_BYTES = 500_000_000  # for what libraries of the GPU take
@@ -45,7 +46,6 @@ class LatentSyncGenerator(square.Drawn):
     Settings = LatentSyncSettings
     published = tuple(models.find(name) for name in (*_TRAINED, "sd_vae_ft_mse", "whisper_tiny"))
     files = ("model", "vae", "hearing")
-    gpu_share = 0.5  # it keeps a GPU busy for longer than it is fed, and holds 7 GB of it at 512
     extra = "latentsync"
     modules: ClassVar[dict[str, str]] = {"diffusers": "diffusers", "whisper": "openai-whisper"}
     settings: LatentSyncSettings
@@ -87,8 +87,9 @@ class LatentSyncGenerator(square.Drawn):
 
     @property
     def gpu_share(self) -> float:
-        """See `dubbing.generators.Generator`: as much as its memory is of a usual GPU's."""
-        return needs.share(self._need(self.settings.batch, self.side))
+        """See `dubbing.generators.Generator`: half at least, since it keeps a GPU busy for longer than it is fed; more
+        where its memory is more of a usual GPU's."""
+        return max(_SHARE, needs.share(self._need(self.settings.batch, self.side)))
 
     def loaded(self) -> run.LatentSyncNet:
         """The checkpoints in their networks. Raises PluginError: the extra is not installed; ModelError."""
