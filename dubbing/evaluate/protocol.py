@@ -20,6 +20,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dubbing import experts, media
+from dubbing.analysis.identity import chip
 from dubbing.config import Config
 from dubbing.dataset.reading import even
 from dubbing.errors import DubError, InputError, OutputError, StageError
@@ -30,7 +31,6 @@ from dubbing.evaluate.pairs import Pair
 from dubbing.evaluate.published import EVERY, LEAST_FID, Models, csim, identities
 from dubbing.evaluate.session import EvaluatedFilm, Session, code_hash
 from dubbing.mesh import face_boxes
-from dubbing.analysis.identity import chip
 from dubbing.store import Store, content_key, key_of
 
 __all__ = ["EXPERT", "SCHEMA", "VERSION", "Crop", "Measured", "Report", "file_of", "film_of", "measure"]
