@@ -164,7 +164,7 @@ def test_a_gpu_that_others_hold_keeps_nobody_else_waiting(cluster: Any, tmp_path
     others = [ray.remote(num_cpus=0, num_gpus=1)(dict).remote() for _ in range(int(ray.cluster_resources()["GPU"]))]
     until(lambda: not ray.available_resources().get("GPU"))
     work = Sleepers(tmp_path / "out", [(0.3, None)] * 8)
-    kinds = {"faces": KIND, "lipsync": Resources(1.0, 0.5, 100), "sync": KIND}
+    kinds = {"faces": KIND, "lipsync": Resources(0.0, 0.5, 100), "sync": KIND}
     runs = threading.Thread(
         target=Schedule(work, lambda event: None).drain,
         args=[lambda: RayPool(work.store, Engine(), kinds, patience_s=0.2, start_s=0.2)],
