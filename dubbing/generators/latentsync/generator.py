@@ -45,7 +45,7 @@ class LatentSyncGenerator(square.Drawn):
     Settings = LatentSyncSettings
     published = tuple(models.find(name) for name in (*_TRAINED, "sd_vae_ft_mse", "whisper_tiny"))
     files = ("model", "vae", "hearing")
-    gpu_share = 0.5  # it keeps a GPU busy for longer than it is fed, and holds 7 GB of it at 512
+    gpu_share = 0.5  # 7 GB of it at 512, by `memory_bytes`
     extra = "latentsync"
     modules: ClassVar[dict[str, str]] = {"diffusers": "diffusers", "whisper": "openai-whisper"}
     settings: LatentSyncSettings
