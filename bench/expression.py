@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.identity import chip
 from dubbing.errors import ModelError
 from dubbing.expression import Look, create
 from dubbing.expression.units import EMOTIONS, UNITS, Units, of_emotion
@@ -34,7 +35,7 @@ from dubbing.face import canonical, mouth_measures, yaw_deg
 from dubbing.generators import RenderRequest
 from dubbing.generators.rewrite.generator import Rewrite, RewriteSettings
 from dubbing.mesh import Detector, Meshes, MeshTracker, face_boxes
-from dubbing.networks.face_descriptor import FaceDescriptor, chip
+from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.records import Line, Track
 from dubbing.stages.still import find_faces
 

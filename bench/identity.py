@@ -127,7 +127,7 @@ def find(folder: Path, keep: Path) -> list[Seen]:
             where = FacesInputs(shot.start_frame, shot.end_frame, film, shot.number, cuts)
             tracks, looks = made(faces, where, home / shot.id), {}
             if model is not None:
-                asked = DescribeInputs(tracks, model, film, cuts, len(shot))
+                asked = DescribeInputs(tracks, model, len(shot))
                 looks = load_descriptors(made(describe, asked, home / f"{shot.id}-{model}").folder)
             pairs = zip(load_tracks(tracks.folder), load_signatures(tracks.folder), strict=True)
             for number, (track, signature) in enumerate(pairs, 1):

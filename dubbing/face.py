@@ -64,7 +64,7 @@ def apply_pose(
     shape_NP3: np.ndarray, scale_N: np.ndarray, rotation_N33: np.ndarray, shift_N3: np.ndarray
 ) -> np.ndarray:
     """Canonical points into the picture: (N, P, 3) pixels."""
-    return scale_N[:, None, None] * np.einsum("npj,nij->npi", shape_NP3, rotation_N33) + shift_N3[:, None]
+    return scale_N[:, None, None] * (shape_NP3 @ np.swapaxes(rotation_N33, 1, 2)) + shift_N3[:, None]
 
 
 def canonical(mesh_NP3: np.ndarray, rounds: int = 3) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -79,10 +79,10 @@ def canonical(mesh_NP3: np.ndarray, rounds: int = 3) -> tuple[np.ndarray, tuple[
     reference = _upright(mesh[len(mesh) // 2])
     for _ in range(rounds):
         scale, rot, shift = align(mesh[:, rigid], reference[rigid])
-        shape = np.einsum("npi,nij->npj", mesh - shift[:, None], rot) / scale[:, None, None]
+        shape = ((mesh - shift[:, None]) @ rot) / scale[:, None, None]
         reference = _upright(np.median(shape, axis=0))
     scale, rot, shift = align(mesh[:, rigid], reference[rigid])
-    shape = np.einsum("npi,nij->npj", mesh - shift[:, None], rot) / scale[:, None, None]
+    shape = ((mesh - shift[:, None]) @ rot) / scale[:, None, None]
     return shape, (scale, rot, shift)
 
 

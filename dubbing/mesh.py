@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -18,7 +19,7 @@ import numpy as np
 
 __all__ = [
     "MESH_PX", "Box", "Detector", "Hands", "MeshTracker", "Meshes",
-    "blank", "box_back", "centre", "face_boxes", "inside", "overlap", "points_back", "points_turned",
+    "at_mesh_px", "blank", "box_back", "centre", "face_boxes", "inside", "overlap", "points_back", "points_turned",
     "turn_of", "turned",
 ]  # fmt: skip
 
@@ -45,13 +46,33 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+def _mediapipe() -> Any:
+    """The library. What it imports to draw plots, which nobody here asks for, is kept out: half of the time that it
+    takes to load."""
+    plots = "matplotlib", "matplotlib.pyplot"
+    if "mediapipe" not in sys.modules and plots[1] not in sys.modules:
+        held = {name: sys.modules[name] for name in plots if name in sys.modules}
+        empty = {name: ModuleType(name) for name in plots}
+        vars(empty[plots[0]])["pyplot"] = empty[plots[1]]
+        sys.modules.update(empty)
+        try:
+            with _quiet():
+                import mediapipe  # noqa: F401 - so that it is there
+        finally:
+            for name in plots:
+                del sys.modules[name]
+            sys.modules.update(held)
+    with _quiet():
+        import mediapipe as mp
+    return mp
+
+
 class Detector:
     """MediaPipe's full-range face detector (192 px input) on the whole picture and on square tiles."""
 
     def __init__(self) -> None:
+        mp = _mediapipe()
         with _quiet():
-            import mediapipe as mp
-
             self._model = mp.solutions.face_detection.FaceDetection(
                 model_selection=1, min_detection_confidence=_MIN_SCORE
             )
@@ -109,9 +130,8 @@ class Meshes:
         return faces[0].landmark
 
     def _build(self) -> Any:
+        mp = _mediapipe()
         with _quiet():
-            import mediapipe as mp
-
             model = mp.solutions.face_mesh.FaceMesh(
                 static_image_mode=False, max_num_faces=1, refine_landmarks=True,
                 min_detection_confidence=0.5, min_tracking_confidence=0.5,
@@ -138,6 +158,15 @@ def blank(model: Any) -> None:
         model.process(np.zeros((MESH_PX, MESH_PX, 3), np.uint8))
 
 
+def at_mesh_px(square_HWC: np.ndarray) -> np.ndarray:
+    """A square picture at MESH_PX: halved by the mean of four as often as that goes, then linearly. That is six times
+    as quick as by areas, and as `Picture.bgr` scales."""
+    while len(square_HWC) >= 2 * MESH_PX and len(square_HWC) % 2 == 0:
+        side = len(square_HWC) // 2
+        square_HWC = cv2.resize(square_HWC, (side, side), interpolation=cv2.INTER_AREA)
+    return square_HWC if len(square_HWC) == MESH_PX else cv2.resize(square_HWC, (MESH_PX, MESH_PX))
+
+
 class MeshTracker:
     """Finds the mesh in crop after crop of one face; each crop holds the whole face.
 
@@ -155,10 +184,7 @@ class MeshTracker:
         height, width = bgr_HWC.shape[:2]
         side = max(height, width)
         square = cv2.copyMakeBorder(bgr_HWC, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE)
-        if side != MESH_PX:
-            way = cv2.INTER_AREA if side > MESH_PX else cv2.INTER_LINEAR
-            square = cv2.resize(square, (MESH_PX, MESH_PX), interpolation=way)
-        points = self._meshes.fit(self._model, turned(cv2.cvtColor(square, cv2.COLOR_BGR2RGB), self._turn))
+        points = self._meshes.fit(self._model, turned(cv2.cvtColor(at_mesh_px(square), cv2.COLOR_BGR2RGB), self._turn))
         if not points:
             return None
         mesh = np.array([(p.x, p.y, p.z) for p in points], np.float32) * np.float32(side)
@@ -174,9 +200,8 @@ class Hands:
     """MediaPipe's hand finder, looking for a hand before a mouth. About 10 ms a picture."""
 
     def __init__(self) -> None:
+        mp = _mediapipe()
         with _quiet():
-            import mediapipe as mp
-
             self._model = mp.solutions.hands.Hands(
                 static_image_mode=True, max_num_hands=2, model_complexity=0, min_detection_confidence=_MIN_HAND_SCORE
             )

@@ -24,9 +24,24 @@ _WINDOW, _FFT = 400, 512
 @lru_cache(maxsize=1)
 def _filters() -> np.ndarray:
     """Mel filter bank, float32 (40, 257), Slaney's scale and area normalisation."""
-    import librosa
+    at_hz = np.linspace(0, RATE_HZ / 2, _FFT // 2 + 1)
+    low, high = (_mel(np.array(hz)) for hz in (60.0, 7600.0))
+    edges_hz = _hz(np.linspace(low, high, MELS + 2))
+    wide = np.diff(edges_hz)
+    ramps = edges_hz[:, None] - at_hz
+    rises, falls = -ramps[:-2] / wide[:-1, None], ramps[2:] / wide[1:, None]
+    weights = np.maximum(0, np.minimum(rises, falls)).astype(np.float32)
+    return (weights * (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]).astype(np.float32)
 
-    return librosa.filters.mel(sr=RATE_HZ, n_fft=_FFT, n_mels=MELS, fmin=60, fmax=7600).astype(np.float32)
+
+def _mel(hz: np.ndarray) -> np.ndarray:
+    """Slaney's scale (Auditory Toolbox, 1998): linear to 1 kHz, then logarithmic."""
+    return np.where(hz >= 1000, 15 + np.log(np.maximum(hz, 1) / 1000) / (np.log(6.4) / 27), hz / (200 / 3))
+
+
+def _hz(mel: np.ndarray) -> np.ndarray:
+    """The inverse of `_mel`."""
+    return np.where(mel >= 15, 1000 * np.exp(np.log(6.4) / 27 * (mel - 15)), mel * (200 / 3))
 
 
 def log_mel(wave: np.ndarray) -> np.ndarray:

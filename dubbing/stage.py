@@ -11,13 +11,15 @@ from __future__ import annotations
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
 
+import cv2
 from threadpoolctl import threadpool_limits
 
 from dubbing.analysis.windows import windows
@@ -355,6 +357,17 @@ class Stage(ABC, Generic[I, R]):
         """Let go of models and files. Called in `finally`."""
 
 
+@contextmanager
+def _one_thread_of_opencv() -> Iterator[None]:
+    """A worker has one core: threads of OpenCV that share it wait for each other, which costs processor time."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
 def execute(stage: Stage[Any, Any], task: Task, store: Store, progress: Callable[[int], None]) -> Outcome:
     """Run one task on a stage that is set up, commit its folder, and say how it ended.
 
@@ -364,7 +377,7 @@ def execute(stage: Stage[Any, Any], task: Task, store: Store, progress: Callable
     started, cpu = time.monotonic(), time.process_time()
     try:
         # one thread for sums: how many there are must not change the last digit of a score
-        with threadpool_limits(limits=1), store.commit(task.folder) as part:
+        with threadpool_limits(limits=1), _one_thread_of_opencv(), store.commit(task.folder) as part:
             result = stage.process(task.inputs, part, progress)
             # cpu_s is of all threads, and a busy machine does not stretch it; a long shot costs its windows too
             parts = (isinstance(task.inputs, Windowed) and task.inputs.parts) or ()

@@ -58,7 +58,7 @@ def facts(files: Mapping[str, bytes]) -> dict[str, Any]:
     for name, data in files.items():
         if name.endswith(("/shots.parquet", "/faces.parquet")):
             found[name] = [{k: v for k, v in r.items() if k != "seconds"} for r in read_rows(data)]
-        elif name.endswith("/patch.mkv") or name.split("/")[-1].startswith("film.") and name.count("/") == 2:
+        elif name.endswith("/patch.nut") or name.split("/")[-1].startswith("film.") and name.count("/") == 2:
             found[name] = hashlib.sha256(data).hexdigest()
     assert len(found) == 8, sorted(found)  # two languages: two tables, a patch and a master each
     return found

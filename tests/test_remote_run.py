@@ -145,8 +145,8 @@ def test_workers_on_another_machine(
     run(f"{bucket}/job/manifest.yaml", f"{bucket}/out")
     assert at(f"{bucket}/out") == facts_on_disk(finished.out)
     driver = {p.name for p in (tmp_path / "scratch").rglob("*") if p.is_file()}
-    assert "patch.mkv" not in driver and "film.mp4" in driver
-    assert {"patch.mkv", "film.mp4", "film.hi.mp4"} <= {p.name for p in (tmp_path / "worker").rglob("*")}
+    assert "patch.nut" not in driver and "film.mp4" in driver
+    assert {"patch.nut", "film.mp4", "film.hi.mp4"} <= {p.name for p in (tmp_path / "worker").rglob("*")}
 
 
 def test_storage_in_memory_is_not_for_several_processes(film: Path) -> None:

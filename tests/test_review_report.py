@@ -221,7 +221,7 @@ def test_a_failed_shot_is_shown_and_one_without_pictures_says_why(
     assert len(page.data("source picture")) == 4 and not page.data("take")
     whole = tmp_path / "whole"
     shutil.copytree(out, whole)
-    for patch in whole.glob("film/ta/takes/shot_0002/*/patch/face_1/patch.mkv"):
+    for patch in whole.glob("film/ta/takes/shot_0002/*/patch/face_1/patch.nut"):
         patch.unlink()
     damaged = Page(report(Library(whole)))
     assert "No pictures: " in damaged.text and damaged.data("film/hi") and not damaged.data("film/ta")

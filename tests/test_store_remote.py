@@ -41,7 +41,7 @@ def result(store: Store, name: str = "reel/fr/takes/shot_0001/abc/patch") -> Pat
     folder = store.root / name
     with store.commit(folder) as part:
         (part / "face_1").mkdir()
-        (part / "face_1" / "patch.mkv").write_bytes(b"picture" * 100)
+        (part / "face_1" / "patch.nut").write_bytes(b"picture" * 100)
         (part / "empty [1] %+é.txt").touch()
         store.write_json(part / "result.json", {"status": "dubbed"})
     return folder
@@ -100,7 +100,7 @@ def test_a_result_counts_only_with_its_last_object(faulty: type[Faulty]) -> None
     faulty.fault = staticmethod(kill)  # type: ignore[method-assign, assignment]
     with pytest.raises(Killed):
         result(store)
-    assert [p for p in faulty.store if p.endswith("patch.mkv")]  # half of it did arrive
+    assert [p for p in faulty.store if p.endswith("patch.nut")]  # half of it did arrive
     faulty.fault = staticmethod(lambda operation, path: None)  # type: ignore[method-assign, assignment]
     again = open_store("faulty://films/out")
     folder = again.root / "reel/fr/takes/shot_0001/abc/patch"
@@ -146,9 +146,9 @@ def test_a_worker_elsewhere_gets_what_a_task_needs(
     brought = away.bring(args)
     take = Path(brought["take"])
     assert take.is_relative_to(tmp_path / "another node") and brought["faces"] == [str(take), None]
-    assert (take / "face_1" / "patch.mkv").read_bytes() == b"picture" * 100
+    assert (take / "face_1" / "patch.nut").read_bytes() == b"picture" * 100
     assert json.loads((take / "result.json").read_text())["files"] == {
-        "empty [1] %+é.txt": [0, "00000000"], "face_1/patch.mkv": [700, f"{zlib.crc32(b'picture' * 100):08x}"],
+        "empty [1] %+é.txt": [0, "00000000"], "face_1/patch.nut": [700, f"{zlib.crc32(b'picture' * 100):08x}"],
     }  # fmt: skip
     copy = Path(brought["source"])
     assert copy.read_bytes() == b"film" and copy.is_relative_to(tmp_path / "another node")
@@ -160,8 +160,8 @@ def test_a_worker_elsewhere_gets_what_a_task_needs(
     second = result(store, "reel/fr/takes/shot_0002/abc/patch").relative_to(store.root)
     found = fresh.results([fresh.root / rest, fresh.root / second, fresh.root / "absent"])
     assert {f: r["status"] for f, r in found.items()} == {fresh.root / rest: "dubbed", fresh.root / second: "dubbed"}
-    names = {fresh.root / r / "face_1" / "patch.mkv" for r in (rest, second)}
-    assert fresh.find(fresh.root / "reel", "patch.mkv") == names
+    names = {fresh.root / r / "face_1" / "patch.nut" for r in (rest, second)}
+    assert fresh.find(fresh.root / "reel", "patch.nut") == names
 
 
 def test_an_interrupted_download_leaves_nothing(faulty: type[Faulty], tmp_path: Path, monkeypatch: Any) -> None:
@@ -173,7 +173,7 @@ def test_an_interrupted_download_leaves_nothing(faulty: type[Faulty], tmp_path: 
         pass
 
     def kill(operation: str, path: str) -> None:
-        if operation == "read" and path.endswith("patch.mkv"):
+        if operation == "read" and path.endswith("patch.nut"):
             raise Killed
 
     faulty.fault = staticmethod(kill)  # type: ignore[method-assign, assignment]
@@ -181,7 +181,7 @@ def test_an_interrupted_download_leaves_nothing(faulty: type[Faulty], tmp_path: 
         away.bring({"take": str(folder)})
     assert not away.here(folder).exists() and not list(away.root.rglob(".part-*"))
     faulty.fault = staticmethod(lambda operation, path: None)  # type: ignore[method-assign, assignment]
-    assert (Path(away.bring({"take": str(folder)})["take"]) / "face_1/patch.mkv").stat().st_size == 700
+    assert (Path(away.bring({"take": str(folder)})["take"]) / "face_1/patch.nut").stat().st_size == 700
 
 
 def test_a_file_of_a_result_brings_the_result(faulty: type[Faulty], tmp_path: Path, monkeypatch: Any) -> None:
@@ -191,13 +191,13 @@ def test_a_file_of_a_result_brings_the_result(faulty: type[Faulty], tmp_path: Pa
     away = other_node(store, monkeypatch, tmp_path / "another node")  # type: ignore[arg-type]
     brought = away.bring({"source": str(folder / "face_1.mp4"), "take": str(folder)})
     assert Path(brought["source"]) == Path(brought["take"]) / "face_1.mp4"
-    assert (Path(brought["take"]) / "face_1" / "patch.mkv").read_bytes() == b"picture" * 100
+    assert (Path(brought["take"]) / "face_1" / "patch.nut").read_bytes() == b"picture" * 100
 
 
 def test_a_result_that_lost_a_file_is_not_used(faulty: type[Faulty], tmp_path: Path, monkeypatch: Any) -> None:
     store = open_store("faulty://films/out")
     folder = result(store)
-    Objects(Uri("faulty://films/out")).remove("reel/fr/takes/shot_0001/abc/patch/face_1/patch.mkv")
+    Objects(Uri("faulty://films/out")).remove("reel/fr/takes/shot_0001/abc/patch/face_1/patch.nut")
     away = other_node(store, monkeypatch, tmp_path / "another node")  # type: ignore[arg-type]
     with pytest.raises(OutputError, match="not whole"):
         away.bring({"take": str(folder)})
@@ -209,7 +209,7 @@ def test_an_object_that_was_damaged_is_found_before_it_is_read(
 ) -> None:
     store = open_store("faulty://films/out")
     folder = result(store)
-    Objects(Uri("faulty://films/out")).write("reel/fr/takes/shot_0001/abc/patch/face_1/patch.mkv", damage)
+    Objects(Uri("faulty://films/out")).write("reel/fr/takes/shot_0001/abc/patch/face_1/patch.nut", damage)
     away = other_node(store, monkeypatch, tmp_path / "another node")  # type: ignore[arg-type]
     with pytest.raises(DamagedResult, match=r"faulty://films/out/reel/.* is damaged: face_1/patch\.mkv") as caught:
         away.bring({"take": str(folder)})
@@ -234,12 +234,12 @@ def test_a_copy_of_a_result_that_was_damaged_is_brought_again(
     here = Path(away.bring({"take": str(folder)})["take"])
     away.whole(here)
     for name, data in (
-        ("face_1/patch.mkv", b"pictuse" + b"picture" * 99),
+        ("face_1/patch.nut", b"pictuse" + b"picture" * 99),
         ("result.json", b""),
     ):
         (here / name).write_bytes(data)
         away.whole(here)
-        assert (here / "face_1/patch.mkv").read_bytes() == b"picture" * 100
+        assert (here / "face_1/patch.nut").read_bytes() == b"picture" * 100
         told = away.results([here])[here]
         assert told and told["status"] == "dubbed"
 

@@ -67,7 +67,7 @@ def test_no_damage_of_a_take_reaches_a_master(finished: Finished, tmp_path: Path
     whole = corrupt.Folder(finished.out).files()
     which, gone = corrupt.RULES["takes"]
     names = [n for n in whole if re.search(which, n)]
-    assert {n.rpartition("/")[2] for n in names} == {RESULT, "patch.mkv", "frames.parquet"}
+    assert {n.rpartition("/")[2] for n in names} == {RESULT, "patch.nut", "frames.parquet"}
     for some in corrupt.rounds(names, whole):
         each = [hows[n % 2] for n in range(len(some))]
         assert set(corrupt.fates(place, finished.film, whole, some, each, gone).values()) == {"healed"}
@@ -101,14 +101,14 @@ def test_a_damaged_master_is_named_by_status_and_made_again_by_a_run(
 
 
 def test_verify_names_what_nothing_reads_and_makes_it_again(finished: Finished, copied: Path, dub: Dub) -> None:
-    patch = next(copied.glob("film/ta/takes/shot_0002/*/patch/face_1/patch.mkv"))
+    patch = next(copied.glob("film/ta/takes/shot_0002/*/patch/face_1/patch.nut"))
     flip(patch)
     assert not started_by(finished.film, copied)  # the master is made, and whole
     (take,) = open_results(copied).dub("film", "ta").takes("shot_0002")
     with pytest.raises(DamagedResult, match=r"face_1/patch\.mkv no longer holds"):
         list(take.patches())
     code, _, err = dub("status", copied, "--verify")
-    assert code == 1 and err.count("\n") == 1 and "face_1/patch.mkv no longer holds what was written into it" in err
+    assert code == 1 and err.count("\n") == 1 and "face_1/patch.nut no longer holds what was written into it" in err
     (said,) = told_by(finished.film, copied, verify=True)
     assert str(patch.parents[1]) in said and facts_on_disk(copied) == facts_on_disk(finished.out)
     code, out, err = dub("status", copied, "--verify")

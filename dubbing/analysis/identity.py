@@ -17,7 +17,8 @@ import numpy as np
 from dubbing.face import LOWER_FACE, canonical
 
 __all__ = [
-    "NEAR", "PORTRAIT_PX", "Signature", "alikeness", "group_actors", "group_described", "portrait", "proportions",
+    "CHIPS", "CHIP_PX", "NEAR", "PORTRAIT_PX", "Chips", "Signature", "alikeness", "chip", "group_actors",
+    "group_described", "portrait", "proportions", "spread_out",
 ]  # fmt: skip
 
 PORTRAIT_PX = 64
@@ -37,17 +38,64 @@ _SHAPE_WEIGHT = 5.0
 # of one person join from 0.38 on, and no others below 0.46, where the nearest of 390 pairs of two people lies.
 NEAR = 0.40
 _NEVER = 1e9
+CHIP_PX = 150
+_CHIP_ROOM = 0.25  # of the inner square, around it, as the network was trained
+_CHIP_CORNERS = ((263,), (362,), (33,), (133,), (2,))  # eyes, outer and inner corner, image right first; below the nose
+# Where those lie in a face of side 1, as dlib's `get_face_chip_details` has them.
+_CHIP_PLACES = np.array([
+    [0.8595674595992, 0.2134981538014], [0.6460604764104, 0.2289674387677], [0.1205750620789, 0.2137274526848],
+    [0.3340850613712, 0.2290642403242], [0.4901123135679, 0.6277975316475],
+])  # fmt: skip
+_MOST_CHIPS = 24  # of a face that are held while it is followed
+CHIPS = 5  # of a face that are kept: 5 to 10 tell people apart equally well
 
 
 @dataclass(frozen=True, eq=False)
 class Signature:
     """The look of one track. portrait_HWC: float32 (64, 64, 3) mean aligned face, 0..255, BGR;
     shape_P3: float32 (478, 3) mean canonical mesh; frames: how many frames the portrait is the mean of (0:
-    none was frontal enough, and the signature matches no other)."""
+    none was frontal enough, and the signature matches no other); chips: up to CHIPS good pictures of it, as of `chip`,
+    in order."""
 
     portrait_HWC: np.ndarray
     shape_P3: np.ndarray
     frames: int
+    chips: tuple[np.ndarray, ...] = ()
+
+
+class Chips:
+    """Pictures of a face for its descriptor, taken while it is followed: every few frames, more rarely the longer it is
+    seen, so that a long shot holds no more than a short one. Memory: at most _MOST_CHIPS."""
+
+    def __init__(self) -> None:
+        self._every, self._met = 4, 0
+        self._held: list[tuple[int, float, np.ndarray]] = []
+
+    @property
+    def due(self) -> bool:
+        """Whether a picture of the frame that comes now is wanted; to be asked once for each."""
+        self._met += 1
+        return (self._met - 1) % self._every == 0
+
+    def add(self, frame: int, yaw_deg: float, chip_HWC: np.ndarray) -> None:
+        """A picture, as of `chip`."""
+        self._held.append((frame, abs(yaw_deg), chip_HWC))
+        if len(self._held) > _MOST_CHIPS:
+            self._held = self._held[::2]
+            self._every *= 2
+
+    def best(self, usable: Collection[int]) -> tuple[np.ndarray, ...]:
+        """Of up to CHIPS parts of the face's time the picture that looks most straight ahead. usable: frames in which
+        the face is seen well."""
+        held = sorted((one for one in self._held if one[0] in usable), key=lambda one: one[0])
+        parts = np.array_split(np.arange(len(held)), min(CHIPS, max(1, len(held))))
+        return tuple(held[min(part, key=lambda n: held[n][1])][2] for part in parts if len(part))
+
+
+def spread_out(chips: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """CHIPS of them, evenly spread; all where there are no more."""
+    at = np.linspace(0, len(chips) - 1, min(CHIPS, len(chips))).round().astype(int)
+    return tuple(chips[n] for n in at)
 
 
 def portrait(bgr_HWC: np.ndarray, points_P2: np.ndarray) -> np.ndarray:
@@ -59,6 +107,33 @@ def portrait(bgr_HWC: np.ndarray, points_P2: np.ndarray) -> np.ndarray:
     move = cv2.getAffineTransform(found, _PLACES)
     size = (PORTRAIT_PX, PORTRAIT_PX)
     return cv2.warpAffine(bgr_HWC, move, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def chip(bgr_HWC: np.ndarray, points_P2: np.ndarray) -> np.ndarray:
+    """A face as dlib's network of descriptors sees it, uint8 (CHIP_PX, CHIP_PX, 3) RGB. points_P2: (478, >= 2) mesh
+    points, pixels of the picture given."""
+    found = np.array([points_P2[list(one), :2].mean(0) for one in _CHIP_CORNERS], np.float32)
+    wanted = ((_CHIP_PLACES + _CHIP_ROOM) / (1 + 2 * _CHIP_ROOM) * CHIP_PX).astype(np.float32)
+    move = _similarity(found, wanted)
+    scale = float(np.hypot(move[0, 0], move[1, 0]))
+    if scale < 0.5:  # shrunk by areas first, or fine detail would turn into noise
+        part = 2 * scale
+        height, width = (max(1, round(side * part)) for side in bgr_HWC.shape[:2])
+        by = np.array([width / bgr_HWC.shape[1], height / bgr_HWC.shape[0]], np.float32)
+        bgr_HWC = cv2.resize(bgr_HWC, (width, height), interpolation=cv2.INTER_AREA)
+        move = _similarity((found + 0.5) * by - 0.5, wanted)
+    face = cv2.warpAffine(bgr_HWC, move, (CHIP_PX, CHIP_PX), flags=cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(face, cv2.COLOR_BGR2RGB))
+
+
+def _similarity(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The turn, scale and shift, float64 (2, 3), that take points (P, 2) onto others, least squares (Umeyama 1991)."""
+    a, b = found - found.mean(0), wanted - wanted.mean(0)
+    u, s, vt = np.linalg.svd(b.T @ a)
+    sign = np.array([1.0, np.sign(np.linalg.det(u @ vt))])
+    turn = (u * sign) @ vt
+    scale = (s * sign).sum() / (a**2).sum()
+    return np.column_stack([scale * turn, wanted.mean(0) - scale * turn @ found.mean(0)])
 
 
 def proportions(mesh_NP3: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dubbing.analysis.identity import PORTRAIT_PX, portrait
+from dubbing.analysis.identity import PORTRAIT_PX, Chips, chip, portrait
 from dubbing.analysis.occluders import unwrapped
 from dubbing.face import OUTER_LIPS, roll_deg, yaw_deg
 from dubbing.media import Picture
@@ -26,9 +26,11 @@ from dubbing.mesh import (
     Detector,
     Hands,
     Meshes,
+    at_mesh_px,
     blank,
     box_back,
     centre,
+    face_boxes,
     inside,
     overlap,
     points_back,
@@ -37,7 +39,7 @@ from dubbing.mesh import (
     turned,
 )  # fmt: skip
 
-__all__ = ["Follower", "Found", "box_of"]
+__all__ = ["LEAST_CHIP_PX", "Follower", "Found", "box_of"]
 
 SEARCH_PX = 640  # long side of the picture that is searched for faces
 _CROP = 2.1  # side of the square that a mesh is fitted in, in face heights
@@ -45,6 +47,7 @@ _MIN_SEEN_FRAMES = 6
 _MIN_AGREEMENT = 0.3  # part of the searches that must have found a face where the mesh says it is
 _MIN_HAND_PX = 64.0  # a smaller face is not dubbed, so hands before it do not matter
 _PORTRAIT_EVERY = 4
+LEAST_CHIP_PX = 30.0  # of a face's height; of smaller ones no descriptor was measured
 _FRONTAL_DEG = 30.0
 _TURNED_SCORE = 0.7  # of a face that is found in a turned picture alone
 
@@ -66,7 +69,7 @@ class Found:
     often the picture was searched while it was followed, and how often a face was found there;
     cover: part of the mouth behind a hand, 0..1, by frame, where that was looked at; skins: the lower face of each
     frame, see `occluders.unwrapped`; portrait_HWC:
-    sum of `portraits` aligned pictures (see `identity`).
+    sum of `portraits` aligned pictures, chips: single ones (see `identity`).
     """
 
     meshes: dict[int, np.ndarray] = field(default_factory=dict)
@@ -74,6 +77,7 @@ class Found:
     agreed: int = 0
     cover: dict[int, float] = field(default_factory=dict)
     skins: dict[int, np.ndarray] = field(default_factory=dict)
+    chips: Chips = field(default_factory=Chips)
     portrait_HWC: np.ndarray = field(default_factory=lambda: np.zeros((PORTRAIT_PX, PORTRAIT_PX, 3)))
     portraits: int = 0
 
@@ -159,6 +163,10 @@ class Follower:
             return False
         if len(face.found.meshes) % _PORTRAIT_EVERY == 0:
             self._portray(face, mesh)
+        if face.found.chips.due and np.ptp(mesh[:, 1]) >= LEAST_CHIP_PX:
+            ((x, y, width, height),) = face_boxes(mesh[None], self._size)
+            one = chip(picture.bgr((x, y, width, height)), mesh[:, :2] - (x, y))
+            face.found.chips.add(picture.frame, float(yaw_deg(mesh[None])[0]), one)
         face.found.meshes[picture.frame] = mesh
         face.found.skins[picture.frame] = unwrapped(face.rgb_HWC, self._in_cut(face, mesh))
         face.box, face.lost = box_of(mesh), 0
@@ -235,8 +243,7 @@ class Follower:
         pad = (max(0, top - y), max(0, y + side - bottom), max(0, left - x), max(0, x + side - right))
         if any(pad):
             part = cv2.copyMakeBorder(part, *pad, cv2.BORDER_REPLICATE)
-        how = cv2.INTER_AREA if side > MESH_PX else cv2.INTER_LINEAR
-        return cv2.resize(part, (MESH_PX, MESH_PX), interpolation=how)
+        return at_mesh_px(part)
 
     # -- all faces ---------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from dubbing.analysis.identity import Signature
+from dubbing.analysis.identity import Signature, spread_out
 from dubbing.analysis.tracker import box_of
 from dubbing.face import height_px, yaw_deg
 from dubbing.mesh import overlap
@@ -113,4 +113,5 @@ def _look(signatures: Sequence[Signature]) -> Signature:
     weights /= weights.sum()
     picture = sum(w * s.portrait_HWC for w, s in zip(weights, signatures, strict=True))
     shape = sum(w * s.shape_P3 for w, s in zip(weights, signatures, strict=True))
-    return Signature(np.asarray(picture, np.float32), np.asarray(shape), sum(s.frames for s in signatures))
+    chips = spread_out([chip for s in signatures for chip in s.chips])
+    return Signature(np.asarray(picture, np.float32), np.asarray(shape), sum(s.frames for s in signatures), chips)

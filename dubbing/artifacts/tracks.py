@@ -13,9 +13,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
+import cv2
 import numpy as np
 
-from dubbing.analysis.identity import Signature
+from dubbing.analysis.identity import CHIPS, Signature
 from dubbing.artifact import Artifact
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, Track
 
@@ -32,6 +33,7 @@ USABLE_PART = 0.3  # of what a face says
 _CHIN, _FOREHEAD = 152, 10  # points of the mesh
 _CLEAR_PX = 160.0  # height of a face from which on its mouth is as clear as can be
 _CLEAR_DEG, _UNCLEAR_DEG = 15.0, 55.0  # turns of a head up to which it is, and from which on it hardly is
+_CHIP_QUALITY = 95
 _STEP_PX = 1 / 32  # stored precision of a mesh whose points fit it, else coarser by powers of two
 
 
@@ -158,6 +160,12 @@ def save_signatures(folder: Path | str, signatures: list[Signature]) -> None:
         data[f"portrait_{n}"] = np.clip(np.rint(one.portrait_HWC), 0, 255).astype(np.uint8)
         data[f"shape_{n}"] = one.shape_P3.astype(np.float32)
         data[f"frames_{n}"] = np.array(one.frames)
+        for k, chip_HWC in enumerate(one.chips, 1):
+            done, jpeg = cv2.imencode(
+                ".jpg", cv2.cvtColor(chip_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _CHIP_QUALITY]
+            )
+            assert done
+            data[f"chip_{n}_{k}"] = jpeg.ravel()
     np.savez_compressed(Path(folder) / SIGNATURES, **data)
 
 
@@ -165,9 +173,15 @@ def load_signatures(folder: Path | str) -> list[Signature]:
     """The signatures of a finished result, in the order of `load_tracks`."""
     with np.load(Path(folder) / SIGNATURES) as data:
         return [
-            Signature(data[f"portrait_{n}"].astype(np.float32), data[f"shape_{n}"], int(data[f"frames_{n}"]))
+            Signature(
+                data[f"portrait_{n}"].astype(np.float32), data[f"shape_{n}"], int(data[f"frames_{n}"]),
+                tuple(
+                    cv2.cvtColor(cv2.imdecode(data[f"chip_{n}_{k}"], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+                    for k in range(1, CHIPS + 1) if f"chip_{n}_{k}" in data
+                ),
+            )
             for n in range(1, int(data["count"]) + 1)
-        ]
+        ]  # fmt: skip
 
 
 def save_by_track(file: Path, found: Mapping[str, np.ndarray]) -> None:

@@ -78,12 +78,13 @@ class _Actor:
 
 @dataclass(eq=False)
 class _RayWorker:
-    """A worker. node: known once it has answered; free_s: since when it has nothing to do, born_s: since when it is
-    asked for, both of the monotonic clock."""
+    """A worker. node: known once it has answered; used: whether it was given a task; free_s: since when it has nothing
+    to do, born_s: since when it is asked for, both of the monotonic clock."""
 
     actor: Any
     kind: Resources
     node: str = ""
+    used: bool = False
     free_s: float = 0.0
     born_s: float = field(default_factory=time.monotonic)
 
@@ -142,11 +143,12 @@ class RayPool:
                 wanted[kind] += 1
         starved, full = self._starved(), set[Resources]()
         if starved is not None and any(w.kind == starved for w in self._starting.values()):
-            for worker in [w for w in self._idle if w.kind.gpus and w.kind != starved]:
+            for worker in [w for w in self._idle if w.used and w.kind.gpus and w.kind != starved]:
                 self._dismiss(worker)  # its place is not where there was thought to be room
         for task in ready:
             kind = self._kind(task)
-            if kind in full or (starved and kind != starved) or not self._begin(task, kind):
+            waits = starved is not None and kind != starved and not self._fresh(kind)
+            if kind in full or waits or not self._begin(task, kind):
                 full.add(kind)
                 wanted[kind] += 1
             else:
@@ -179,19 +181,25 @@ class RayPool:
 
     def _note_unserved(self, wanted: Iterable[Resources]) -> None:
         """Since when kinds that are wanted have no worker. One that has been starting for too long does not count: its
-        part of a GPU is not there. When one is served, those that made room for it wait anew."""
+        part of a GPU is not there. While one starts on a GPU, others do not yet wait for its place."""
         now_s = time.monotonic()
-        there = {w.kind for w in self.workers() if w not in self._starting.values() or now_s - w.born_s < _SLOW_START_S}
-        served = any(kind.gpus and kind in there for kind in self._unserved)
+        stuck = [w for w in self._starting.values() if now_s - w.born_s > _SLOW_START_S]
+        there = {w.kind for w in self.workers() if w not in stuck}
+        anew = any(w.kind.gpus for w in self._starting.values() if w not in stuck)
         self._unserved = {
-            k: now_s if served and k.gpus else self._unserved.get(k, now_s) for k in wanted if k not in there
+            k: now_s if anew and k.gpus else self._unserved.get(k, now_s) for k in wanted if k not in there
         }
+
+    def _fresh(self, kind: Resources) -> bool:
+        """Whether there is a worker of a kind that has done nothing yet: it was not started to be sent away."""
+        return any(w.kind == kind and not w.used for w in self._idle)
 
     def _begin(self, task: Task, kind: Resources) -> bool:
         worker = next((h for h in self._idle if _serves(h.kind, kind)), None)
         if worker is None:
             return False
         self._idle.remove(worker)
+        worker.used = True
         late_s = time.monotonic() + deadline_s(task, self._config)
         self._busy[worker.actor.run.remote(task)] = _Assignment(worker, task, late_s)
         return True

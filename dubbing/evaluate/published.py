@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from dubbing.analysis.identity import chip
 from dubbing.config import Config
 from dubbing.errors import DubError
 from dubbing.evaluate import vmaf
 from dubbing.evaluate.frechet import Inception, frechet_distance
 from dubbing.evaluate.measurements import row
-from dubbing.networks.face_descriptor import FaceDescriptor, chip
+from dubbing.networks.face_descriptor import FaceDescriptor
 
 __all__ = ["ALL", "VERSION", "Beside", "Models", "csim", "identities"]
 

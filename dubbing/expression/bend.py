@@ -104,7 +104,7 @@ def bend(
     for _ in range(2):
         weight = cv2.blur(weight, (int(0.4 * _REACH * eye) | 1,) * 2, borderType=cv2.BORDER_CONSTANT)
     touched = weight > 0
-    out = warp(source, move * weight[..., None])
+    out = warp(source, move * weight)
     if out.dtype == np.float32:
         np.clip(out, 0, 255, out=out)
     for side in (0, 1):

@@ -83,7 +83,9 @@ def gap(a: Picture, b: Picture, patches: Sequence[Patch], least_db: float) -> Ga
     if Gap(found.error, samples, most[0], max(most[1:], default=0.0)).fits(least_db):
         return found  # no block can be worse than its worst sample
     worst = [
-        _worst_block(far, own, unit, layout.sub if index in (1, 2) else (0, 0))
+        _worst_block(
+            far, own, unit, layout.sub if index in (1, 2) else (0, 0), least_db - (_CHROMA_DB if index else _BLOCK_DB)
+        )
         for index, (far, own) in enumerate(zip(apart, planes_of(one), strict=True))
     ]
     return replace(found, luma=worst[0], chroma=max(worst[1:], default=0.0))
@@ -102,9 +104,9 @@ def _taken_out(far: np.ndarray, x: int, y: int, mask: np.ndarray, sub: tuple[int
     return int(cv2.countNonZero(mask))
 
 
-def _worst_block(far: np.ndarray, own: np.ndarray, unit: float, sub: tuple[int, int]) -> float:
-    """The greatest mean square of a block of 16x16 pixels of the picture, by its contrast in `own`; blocks at the right
-    and below are filled by what is reflected."""
+def _worst_block(far: np.ndarray, own: np.ndarray, unit: float, sub: tuple[int, int], least_db: float) -> float:
+    """The greatest mean square of a block of 16x16 pixels of the picture, by its contrast in `own`, 0 where none is
+    under the limit; blocks at the right and below are filled by what is reflected."""
     height, width = far.shape
     sides = _BLOCK >> sub[0], _BLOCK >> sub[1]
     columns, rows = -(-width // sides[0]), -(-height // sides[1])
@@ -116,8 +118,11 @@ def _worst_block(far: np.ndarray, own: np.ndarray, unit: float, sub: tuple[int, 
             product = cv2.copyMakeBorder(product, 0, beyond[0], 0, beyond[1], cv2.BORDER_REFLECT)
         return cv2.resize(product, (columns, rows), interpolation=cv2.INTER_AREA)
 
+    error = means(far, far, unit**2)
+    if decibels(float(error.max())) >= least_db:
+        return 0.0  # however much contrast there is
     variance = means(own, own, unit**2) - means(own, np.ones_like(own), unit) ** 2
-    return float((means(far, far, unit**2) / np.maximum(variance / _CONTRAST, 1)).max())
+    return float((error / np.maximum(variance / _CONTRAST, 1)).max())
 
 
 def _alike(one: str, two: str) -> bool:

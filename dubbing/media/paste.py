@@ -44,12 +44,15 @@ class _Shown(Protocol):
 class PatchQueue:
     """The patches of many folders, frame by frame; a folder is open only while its frames pass.
 
-    first, last: only those of frames [first, last) of the film. Where two folders touch one frame, they are pasted in
-    the order of their first frames, then of `folders`. Raises MediaError when a folder holds no patches.
+    first, last: only those of frames [first, last) of the film; mattes: without their pictures, as of `read_patches`.
+    Where two folders touch one frame, they are pasted in the order of their first frames, then of `folders`. Raises
+    MediaError when a folder holds no patches.
     """
 
-    def __init__(self, folders: Iterable[str | Path], first: int | None = None, last: int | None = None) -> None:
-        self._first, self._last = first, last
+    def __init__(
+        self, folders: Iterable[str | Path], first: int | None = None, last: int | None = None, *, mattes: bool = False
+    ) -> None:
+        self._first, self._last, self._mattes = first, last, mattes
         waiting = []
         for order, folder in enumerate(folders):
             frames = patch_frames(folder)["frame"].to_numpy()
@@ -61,7 +64,7 @@ class PatchQueue:
     def at(self, frame: int) -> list[Patch]:
         """The patches of `frame`. Frames must be asked for in order, none left out."""
         while self._waiting and self._waiting[-1][0] <= frame:
-            source = _ahead(read_patches(self._waiting.pop()[2], self._first, self._last))
+            source = _ahead(read_patches(self._waiting.pop()[2], self._first, self._last, mattes=self._mattes))
             self._open.append((source, next(source)))
         found = []
         still = []

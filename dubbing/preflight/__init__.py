@@ -55,8 +55,8 @@ __all__ = ["SENT_WITH", "DubFinding", "Findings", "SoundFinding", "TitleFinding"
 T = TypeVar("T")
 P = ParamSpec("P")
 _MUCH_S, _PART = 2.0, 0.25  # so much speech in a dub, and so small a part of it in the original, do not go together
-_TAKE_BYTES = 60_000  # lossless patches of one frame: 40 to 100 KB on faces of 270 to 500 px
-_HEAD_BYTES = 0.9  # a pixel of a photograph whose head moves, at most (LOG)
+_TAKE_BYTES = 80_000  # lossless patches of one frame: 50 to 130 KB on faces of 270 to 500 px
+_HEAD_BYTES = 1.25  # a pixel of a photograph whose head moves, at most (LOG)
 
 
 @dataclass(frozen=True)

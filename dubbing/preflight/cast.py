@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from dubbing.analysis.casting import LIKE
+from dubbing.analysis.identity import chip
 from dubbing.analysis.portraits import FaceFinder, Portrait
 from dubbing.config import Config
 from dubbing.errors import ManifestError
 from dubbing.manifest import Title
-from dubbing.networks.face_descriptor import FaceDescriptor, chip
+from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.store import Store
 
 __all__ = ["contradiction", "look_at_pictures"]

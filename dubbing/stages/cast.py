@@ -10,12 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from dubbing.analysis.casting import assigned, by_descriptors, by_signatures
+from dubbing.analysis.identity import chip
 from dubbing.analysis.portraits import FaceFinder, Portrait
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.descriptors import Descriptors, load_descriptors
 from dubbing.artifacts.people import Cast, People, Person, named_tracks
 from dubbing.artifacts.tracks import FaceTracks, load_signatures, together
-from dubbing.networks.face_descriptor import FaceDescriptor, chip
+from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import Inputs, awaited
 

@@ -66,7 +66,7 @@ class Faces(Stage[FacesInputs, FaceTracks]):
     """The face tracks of one shot."""
 
     name: ClassVar[str] = "faces"
-    version = 3
+    version = 4
     scope = Scope.SHOT
     resources = Resources(cpus=1.0, memory_mb=1000, picture_mb=12)
     bad_input_costs = "shot"
@@ -113,8 +113,8 @@ class Faces(Stage[FacesInputs, FaceTracks]):
             follower.step(picture)
         found += follower.finish() if follower else []
         size = picture.size
-        faces = [(track_of(f"{shot.id}/face_{n}", f, size), _signature(f)) for n, f in enumerate(_ordered(found), 1)]
-        return _saved(out, faces)
+        tracks = [(track_of(f"{shot.id}/face_{n}", f, size), f) for n, f in enumerate(_ordered(found), 1)]
+        return _saved(out, [(track, _signature(f, track)) for track, f in tracks])
 
     def close(self) -> None:
         self._detector.close()
@@ -181,8 +181,9 @@ def _behind_hand(found: Found, frames: np.ndarray) -> np.ndarray:
     return covered
 
 
-def _signature(found: Found) -> Signature:
+def _signature(found: Found, track: Track) -> Signature:
     meshes = np.stack([found.meshes[f] for f in sorted(found.meshes)])
     frontal = np.abs(yaw_deg(meshes)) < 30.0
     picture = (found.portrait_HWC / max(found.portraits, 1)).astype(np.float32)
-    return Signature(picture, proportions(meshes[frontal] if frontal.any() else meshes), found.portraits)
+    chips = found.chips.best(set(track.frames_N[track.seen_N].tolist()) & found.meshes.keys())
+    return Signature(picture, proportions(meshes[frontal] if frontal.any() else meshes), found.portraits, chips)

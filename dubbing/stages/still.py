@@ -56,7 +56,7 @@ class MakeFilm(Stage[StillInputs, StillFilm]):
     """The film that a photograph becomes."""
 
     name: ClassVar[str] = "still"
-    version = 2
+    version = 3
     scope = Scope.TITLE
     resources = Resources(cpus=1.0, memory_mb=1200, picture_mb=30)
     chain_ms = 8.0

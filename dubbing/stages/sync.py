@@ -77,7 +77,7 @@ class Sync(Stage[SyncInputs, Scores]):
 
     name: ClassVar[str] = "sync"
     scope = Scope.TAKE
-    version = 6
+    version = 7
     resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True

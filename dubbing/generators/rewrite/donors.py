@@ -21,6 +21,7 @@ from dubbing.errors import ModelError
 from dubbing.face import LOWER_FACE, OUTER_LIPS, canonical, mouth_measures
 from dubbing.generators.rewrite import grain
 from dubbing.generators.rewrite.render import AROUND_LIPS, Box, Face, skin_of
+from dubbing.generators.rewrite.steady import savitzky_golay
 from dubbing.records import Track
 
 __all__ = [
@@ -121,11 +122,9 @@ def looks_of(track: Track, picture_wh: tuple[int, int]) -> Iterator[Looks]:
 
 
 def _looks(track: Track, a: int, b: int, picture_wh: tuple[int, int]) -> Looks:
-    from scipy.signal import savgol_filter  # slow to load, and every command loads this module
-
     mesh = track.mesh_NP3[a:b].astype(np.float64)
     if len(mesh) >= 7:
-        mesh = savgol_filter(mesh, 5, 2, axis=0)
+        mesh = savitzky_golay(mesh)
     shape, (scale, rotation, _) = canonical(mesh)
     found = mouth_measures(shape)
     turn = angles(rotation)

@@ -74,7 +74,7 @@ class Rewrite:
     """See `dubbing.generators.Generator`. It runs on the processor, whatever device it is given."""
 
     name: ClassVar[str] = "rewrite"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
     published: ClassVar[tuple[Model, ...]] = ()
     wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
@@ -154,7 +154,7 @@ class Rewrite:
                 parts = [(lender(d, n, target), w) for d, w in lenders]
                 inside = plan.inside(low, n, lent, colours) if colours else None
                 bgr, matte = render(
-                    target, goals_TP2[n], parts, inside, grid=8 if work.draft else 16,
+                    target, goals_TP2[n], parts, inside, grid=16 if work.draft else 48,
                     grain_of=None if work.draft else start + low + n,
                 )  # fmt: skip
                 box = plan.boxes[low + n]
@@ -282,7 +282,7 @@ class ShotPlan:
     def _face(self, part: slice, lower_TL3: np.ndarray) -> np.ndarray:
         """Canonical meshes with these lower faces."""
         full, lower = self._full_NP3[part], list(LOWER_FACE)
-        goal = full + np.einsum("pl,nlc->npc", self._spread_PL, lower_TL3 - full[:, lower])
+        goal = full + self._spread_PL @ (lower_TL3 - full[:, lower])
         goal[:, lower] = lower_TL3
         return goal
 

@@ -45,7 +45,7 @@ def speaking(work: RenderRequest, delay_s: float, opening: float, ramp_frames: i
     transfer = picture.colour.transfer
     for n in frames:
         goal_P2, meant = wanted.shape(n)
-        bgr, matte = render(target, goal_P2, [(lent, 1.0)], inside, grid=8 if work.draft else 16)
+        bgr, matte = render(target, goal_P2, [(lent, 1.0)], inside, grid=16 if work.draft else 48)
         matte = np.rint(matte * wanted.fade_N[n]).astype(np.uint8)
         yield Rendered(media.patch_of(first + n, box.x, box.y, bgr, matte, transfer), meant)
 

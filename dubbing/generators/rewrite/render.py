@@ -30,6 +30,7 @@ AROUND_LIPS = (164, 167, 393, 165, 391, 92, 322, 186, 410, 57, 287, 43, 273, 106
 # Points below the chin that stay, in eye distances right of and below it.
 _BELOW = ((-1.1, 0.25), (-0.7, 0.38), (-0.35, 0.42), (0.0, 0.44), (0.35, 0.42), (0.7, 0.38), (1.1, 0.25))
 _CHEEK_TO_CHEEK = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
+_COARSE = 6.0  # pixels of a blur
 _LIP_CONTROL = tuple(dict.fromkeys(LIPS + AROUND_LIPS))
 _JAW_CONTROL = tuple(dict.fromkeys(JAW + OUTER_LIPS))
 
@@ -95,7 +96,7 @@ def render(
     donors: Sequence[tuple[Face, float]],
     inside: Inside | None = None,
     *,
-    grid: int = 16,
+    grid: int = 48,
     grain_of: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The target's crop with the wanted mouth: (bgr_HWC of the target's type, zero where the matte is; matte_HW
@@ -116,28 +117,28 @@ def render(
     if part is not None:
         matte = _soften(hull, part, eye)
         below = face[part.y : part.y + part.height, part.x : part.x + part.width]
-        mouth = np.zeros(below.shape, np.float32)
-        skin = skin_of(goal - (part.x, part.y), eye, (part.width, part.height))
+        under = below.astype(np.float32)
+        mouth = np.zeros(0, np.float32)
+        skin = skin_of(goal - (part.x, part.y), eye, (part.width, part.height), hull - (part.x, part.y))
         wanted_B = None if grain_of is None else grain.levels(target.bgr_HWC, skin_of(target.local_P2, eye, size))
         for donor, weight in donors:
-            bent = _match_colour(_bend_mouth(donor, goal, part, step), below, matte)
+            bent = _match_colour(_bend_mouth(donor, goal, part, step), under, matte)
             if donor.lent and wanted_B is not None:
                 bent = grain.softened(bent, skin, wanted_B)
-            mouth += weight * bent
+            mouth = cv2.addWeighted(mouth, 1.0, bent, weight, 0.0) if mouth.size else cv2.multiply(bent, weight)
         if wanted_B is not None and grain_of is not None:
             mouth = grain.regrained(mouth, skin, wanted_B, grain_of)
-        mixed = below + (mouth - below) * matte[..., None]
-        below[:] = mixed if below.dtype == np.float32 else cv2.convertScaleAbs(np.maximum(mixed, 0))
+        mixed = cv2.blendLinear(mouth, under, matte, 1 - matte)
+        below[:] = mixed if below.dtype == np.float32 else cv2.convertScaleAbs(cv2.max(mixed, 0))
         if inside is not None:
             draw(face, target.bgr_HWC, target.local_P2, goal, inside, (target.box.x, target.box.y))
         window = changed[part.y : part.y + part.height, part.x : part.x + part.width]
         np.maximum(window, np.minimum(matte * 6, 1), out=window)
     changed = np.minimum(changed, _border(size, eye))
-    matte_HW = np.rint(changed * 255).astype(np.uint8)
+    matte_HW = cv2.convertScaleAbs(changed, alpha=255)
     if face.dtype == np.float32:
         np.clip(face, 0, 255, out=face)  # a cubic bend swings over at edges; of 8 bits OpenCV does this
-    face[matte_HW == 0] = 0
-    return face, matte_HW
+    return cv2.copyTo(face, matte_HW), matte_HW  # black elsewhere
 
 
 def _around(points_P2: np.ndarray, room: float, size: tuple[int, int]) -> Box | None:
@@ -173,7 +174,7 @@ def _bend_jaw(target: Face, goal_P2: np.ndarray, eye: float, step: int) -> tuple
     cv2.fillConvexPoly(weight, outline, 1.0, shift=4)
     for _ in range(2):
         weight = cv2.blur(weight, (int(0.2 * eye) | 1,) * 2, borderType=cv2.BORDER_CONSTANT)
-    move *= weight[..., None]
+    move *= weight
     window = (slice(part.y, part.y + part.height), slice(part.x, part.x + part.width))
     face[window] = warp(target.bgr_HWC, move, corner)
     inside[window] = np.minimum(weight * 5, 1)
@@ -188,10 +189,12 @@ def _bend_mouth(donor: Face, goal_P2: np.ndarray, part: Box, step: int) -> np.nd
     return warp(donor.bgr_HWC, move, (part.x, part.y)).astype(np.float32)
 
 
-def skin_of(mesh_P2: np.ndarray, eye: float, size: tuple[int, int]) -> np.ndarray:
-    """The skin around a mouth, without its lips, bool (H, W) of a crop of that size. mesh_P2: (478, 2) its pixels."""
+def skin_of(mesh_P2: np.ndarray, eye: float, size: tuple[int, int], hull_M2: np.ndarray | None = None) -> np.ndarray:
+    """The skin around a mouth, without its lips, bool (H, W) of a crop of that size. mesh_P2: (478, 2) its pixels;
+    hull_M2: its `mouth_hull`, where that is known."""
     mask = np.zeros((size[1], size[0]), np.uint8)
-    for outline, much in ((mouth_hull(mesh_P2, eye), 1), (_grown(mesh_P2[list(OUTER_LIPS)], 0.05 * eye), 0)):
+    hull_M2 = mouth_hull(mesh_P2, eye) if hull_M2 is None else hull_M2
+    for outline, much in ((hull_M2, 1), (_grown(mesh_P2[list(OUTER_LIPS)], 0.05 * eye), 0)):
         cv2.fillConvexPoly(mask, np.rint(cv2.convexHull(outline.astype(np.float32)) * 16).astype(np.int32), much,
                            shift=4)  # fmt: skip
     return mask > 0
@@ -223,30 +226,36 @@ def mouth_hull(goal_P2: np.ndarray, eye: float) -> np.ndarray:
 
 def _soften(hull_M2: np.ndarray, part: Box, eye: float) -> np.ndarray:
     """Soft matte of an outline in a part of the crop, float32 (h, w) 0..1."""
-    mask = np.zeros((part.height, part.width), np.float32)
-    outline = np.rint((hull_M2 - (part.x, part.y)) * 16).astype(np.int32)
+    sigma = max(1.0, 0.045 * eye)
+    less = 2 if sigma >= _COARSE else 1  # what is so smooth is worked out at half the size
+    size = (-(-part.width // less), -(-part.height // less))
+    mask = np.zeros(size[::-1], np.float32)
+    outline = np.rint(((hull_M2 - (part.x, part.y) + 0.5) / less - 0.5) * 16).astype(np.int32)
     cv2.fillConvexPoly(mask, outline, 1.0, lineType=cv2.LINE_AA, shift=4)
-    soft = cv2.GaussianBlur(mask, (0, 0), max(1.0, 0.045 * eye), borderType=cv2.BORDER_CONSTANT)
+    soft = cv2.GaussianBlur(mask, (0, 0), sigma / less, borderType=cv2.BORDER_CONSTANT)
+    if less > 1:
+        soft = cv2.resize(soft, (size[0] * less, size[1] * less))[: part.height, : part.width]
     return np.clip((soft - 0.08) / 0.84, 0, 1)
 
 
 def _match_colour(mouth: np.ndarray, face: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """Add a plane per channel so that the mouth's skin equals the face's on the matte's border ring."""
-    rows, cols = np.nonzero((matte > 0.02) & (matte < 0.75))
-    if len(rows) < 50:
+    ring = cv2.findNonZero(cv2.inRange(matte, 0.02, 0.75))
+    if ring is None or len(ring) < 50:
         return mouth
     height, width = matte.shape
-    pick = slice(None, None, max(1, len(rows) // 1500))
-    rows, cols = rows[pick], cols[pick]
+    cols, rows = ring[:: max(1, len(ring) // 1500), 0].T
     basis = np.stack([np.ones(len(rows)), cols / width - 0.5, rows / height - 0.5], 1).astype(np.float32)
-    difference = face[rows, cols].astype(np.float32) - mouth[rows, cols]
+    difference = face[rows, cols] - mouth[rows, cols]
     limit = np.percentile(np.abs(difference), 90)
     keep = (np.abs(difference) <= max(limit, 4.0)).all(1)
     gram = basis[keep].T @ basis[keep] + np.diag([1e-3, 1.0, 1.0]) * keep.sum() * 0.02
     plane = np.linalg.solve(gram, basis[keep].T @ difference[keep]).astype(np.float32)
-    x = (np.arange(width, dtype=np.float32) / width - 0.5)[None, :, None] * plane[1]
-    y = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None, None] * plane[2]
-    return mouth + (x + plane[0]) + y
+    across = plane[0] + (np.arange(width, dtype=np.float32) / width - 0.5)[:, None] * plane[1]
+    down = np.arange(height, dtype=np.float32) / height - 0.5
+    rows_2 = np.stack([np.ones_like(down), down], 1)
+    field = rows_2 @ np.stack([across.ravel(), np.tile(plane[2], width)])
+    return np.asarray(cv2.add(mouth, field.reshape(mouth.shape)))
 
 
 def _border(size: tuple[int, int], eye: float) -> np.ndarray:
@@ -254,6 +263,5 @@ def _border(size: tuple[int, int], eye: float) -> np.ndarray:
     width, height = size
     soft = max(2.0, 0.08 * eye)
     x, y = np.arange(width), np.arange(height)
-    edge_x = np.minimum(x, width - 1 - x) / soft
-    edge_y = np.minimum(y, height - 1 - y) / soft
-    return np.clip(np.minimum(edge_x[None], edge_y[:, None]), 0, 1).astype(np.float32)
+    edges = (np.clip(np.minimum(at, at[::-1]) / soft, 0, 1).astype(np.float32) for at in (x, y))
+    return np.minimum(next(edges)[None], next(edges)[:, None])

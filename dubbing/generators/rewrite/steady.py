@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from dubbing.face import LOWER_FACE, RIGID, apply_pose
 
-__all__ = ["Pose", "carried", "settled", "steady"]
+__all__ = ["Pose", "carried", "savitzky_golay", "settled", "steady"]
 
 Pose = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Scale (N,), rotation (N, 3, 3) and shift (N, 3) of `face.canonical`."""
@@ -30,16 +30,14 @@ def steady(full_NP3: np.ndarray, pose: Pose) -> tuple[np.ndarray, Pose]:
     The noise is what is taken from points of the skull, which do not move with speech. full_NP3: canonical meshes
     (N, 478, 3).
     """
-    from scipy.signal import savgol_filter  # slow to load, and every command loads this module
-
     if len(full_NP3) < 7:
         return full_NP3, pose
     lower = list(LOWER_FACE)
-    smooth = savgol_filter(full_NP3, 5, 2, axis=0)
+    smooth = savitzky_golay(full_NP3)
     taken = full_NP3 - smooth
     noise = float(np.median((taken[:, list(RIGID), :2] ** 2).mean((1, 2))))
     smooth[:, lower] += _gain(taken[:, lower], _LIPS_NOISE * noise)[:, None, None] * taken[:, lower]
-    scale, rotation, shift = (savgol_filter(v, 5, 2, axis=0) for v in pose)
+    scale, rotation, shift = (savitzky_golay(v) for v in pose)
     rotation = _turned(rotation)
     face = np.repeat(full_NP3.mean(0)[None, lower], len(full_NP3), 0)
     moved = (apply_pose(face, *pose) - apply_pose(face, scale, rotation, shift)) / pose[0][:, None, None]
@@ -47,6 +45,19 @@ def steady(full_NP3: np.ndarray, pose: Pose) -> tuple[np.ndarray, Pose]:
     turned = _turned(rotation + back[:, None, None] * (pose[1] - rotation))
     scale, shift = scale + back * (pose[0] - scale), shift + back[:, None] * (pose[2] - shift)
     return smooth, (scale, turned, shift)
+
+
+def savitzky_golay(values_N: np.ndarray) -> np.ndarray:
+    """Each value of a row (N, ...), N at least 5, by the parabola of least squares through it and two on either side of
+    it, float64; the first two and the last two by that of the five at that end (Savitzky and Golay 1964)."""
+    values = np.asarray(values_N, np.float64)
+    powers = np.arange(-2.0, 3.0)[:, None] ** np.arange(3)
+    fit = powers @ np.linalg.pinv(powers)
+    count = len(values) - 4
+    out = np.empty_like(values)
+    out[2:-2] = sum(weight * values[n : n + count] for n, weight in enumerate(fit[2]))
+    out[:2], out[-2:] = np.tensordot(fit[:2], values[:5], 1), np.tensordot(fit[3:], values[-5:], 1)
+    return out
 
 
 def _gain(taken_NP3: np.ndarray, noise: float) -> np.ndarray:
