@@ -22,8 +22,8 @@ from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.tracks import FaceTracks, load_tracks, save_tracks
 from dubbing.errors import ModelError
 from dubbing.face import canonical, mouth_measures, yaw_deg
-from dubbing.generators import RenderRequest
-from dubbing.generators.rewrite import donors, grain
+from dubbing.generators import RenderRequest, grain
+from dubbing.generators.rewrite import donors
 from dubbing.generators.rewrite.generator import Rewrite, RewriteSettings, ShotPlan
 from dubbing.generators.rewrite.lending import Here, lend, reach
 from dubbing.records import Line, Track

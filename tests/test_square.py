@@ -11,8 +11,8 @@ from people import meshes_of
 from dubbing import generators, media
 from dubbing.errors import ManifestError, ModelError
 from dubbing.face import LIPS, OUTER_LIPS, yaw_deg
-from dubbing.generators import RenderRequest
-from dubbing.generators.paste import Place, matte, places, raised, smooth
+from dubbing.generators import RenderRequest, grain
+from dubbing.generators.paste import Place, lay, matte, places, raised, smooth
 from dubbing.networks.boxes import detector_boxes
 from dubbing.networks.lipgan import LipGANNet
 from dubbing.networks.spt import SptWav2LipNet
@@ -247,3 +247,21 @@ def test_the_lips_of_a_face_that_leans_back_are_wholly_inside_the_matte(film):
 def test_a_matte_outside_its_patch_is_nothing(film):
     mesh = film[1].mesh_NP3[0, :, :2]
     assert matte(mesh, detector_boxes(mesh[None])[0], Place(0, 0, 20, 20)).max() == 0
+
+
+def test_what_is_new_has_the_grain_of_the_skin_around():
+    rng, place, box = np.random.default_rng(3), Place(0, 0, 200, 100), np.array([0.0, -100.0, 200.0, 100.0])
+    source = np.clip(120 + rng.normal(0, 3, (100, 200, 1)), 0, 255).repeat(3, 2).astype(np.uint8)
+    seen = np.full((96, 96, 3), 120.0)
+    made = seen.copy()
+    made[60:90, 24:72] = 170  # a mouth that is nowhere like the skin, without any grain
+    alpha = np.zeros((100, 200), np.float32)
+    alpha[5:95, 5:195] = 1
+    mesh = np.tile([100.0, 50.0], (478, 1))
+    laid = [lay(source, seen, made, box, place, alpha, mesh, number) for number in (7, 7, 8)]
+    new = np.zeros(alpha.shape, bool)
+    new[35:80, 60:140] = True
+    wanted, found = grain.levels(source, ~new), grain.levels(laid[0], new)
+    np.testing.assert_allclose(found, wanted, rtol=0.25)
+    assert (laid[0] == laid[1]).all() and (laid[0] != laid[2]).any(), "one frame's grain is another's"
+    assert (laid[0][:15] == source[:15]).all(), "what the network left alone keeps its own"

@@ -2,8 +2,8 @@
 
 For generators that see a face as a square of a hundred or so pixels. The square's pixels are enlarged; its
 colour is fitted to the source on the matte's border ring; what the enlargement cannot show, pores and
-stubble, comes from the source itself, wherever the network left the skin as it was. Knows no network, no
-sound and no time.
+stubble, comes from the source itself, wherever the network left the skin as it was; elsewhere the grain that the
+skin around has is put on it. Knows no network, no sound and no time.
 
 Boxes are float (left, top, right, bottom) in pixels of the picture; pixel centres lie at halves.
 """
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from dubbing.face import OUTER_LIPS
+from dubbing.generators import grain
 from dubbing.smoothstep import smoothstep
 
 __all__ = [
@@ -165,11 +166,13 @@ def lay(
     place: Place,
     matte_HW: np.ndarray,
     mesh_P2: np.ndarray,
+    number: int,
 ) -> np.ndarray:
     """The patch's pixels, uint8 (H, W, 3), or float32 0..255 where the source is.
 
     source_HWC: the source under the patch; seen_square, made_square: the face as the network saw it and as it
-    drew it, 0..255, both of one size, which need not be square; where: see `enlarged`.
+    drew it, 0..255, both of one size, which need not be square; where: see `enlarged`; number: draws the grain, the
+    same the same.
     """
     seen, made = (enlarged(square, where, place) for square in (seen_square, made_square))
     made += colour_shift(seen - made, matte_HW)
@@ -183,6 +186,8 @@ def lay(
     cv2.fillPoly(lips, [np.rint(outline * 16).astype(np.int32)], 1.0, lineType=cv2.LINE_AA, shift=4)
     lips = cv2.GaussianBlur(lips, (0, 0), max(0.5, pixel))
     kept = np.exp(-((apart / _ALIKE) ** 2)) * (1 - lips)
+    wanted_B = grain.levels(source_HWC, (matte_HW > 0.5) & (lips < 0.5))
+    made = grain.regrained(made, (matte_HW > 0.5) & (kept < 0.5), wanted_B, number, (1 - kept).astype(np.float32))
     laid = made + (source_HWC - seen) * kept[..., None]
     return np.clip(laid if source_HWC.dtype == np.float32 else np.rint(laid), 0, 255).astype(source_HWC.dtype)
 

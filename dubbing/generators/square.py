@@ -269,6 +269,7 @@ class CropPlan:
         self.wave = only_speech(work.wave, work.speech_N, edges)
         self.fade_N = work.fade(ramp_frames)
         self._matte = matte_of
+        self._moves = not work.still  # a photograph's grain stands still
 
     def where(self, n: int) -> np.ndarray:
         """Where the network's picture of a frame lies: see `paste.enlarged`."""
@@ -294,7 +295,7 @@ class CropPlan:
         source = media.fractions(part.kept_HWC)
         if source.dtype == np.float32:
             seen, drawn = media.undisplayed(seen, transfer), media.undisplayed(drawn, transfer)
-        bgr = lay(source, seen, drawn, self.where(n), place, alpha, self.mesh_NP2[n])
+        bgr = lay(source, seen, drawn, self.where(n), place, alpha, self.mesh_NP2[n], self._first + n * self._moves)
         alpha = np.rint(alpha * (255 * self.fade_N[n])).astype(np.uint8)
         return Rendered(media.patch_of(self._first + n, place.x, place.y, bgr, alpha, transfer), float("nan"))
 

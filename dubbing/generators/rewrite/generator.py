@@ -21,9 +21,9 @@ from pydantic import Field
 
 from dubbing import generators, media
 from dubbing.face import LOWER_FACE, apply_pose, canonical, mouth_measures
-from dubbing.generators import Rendered, RenderRequest
+from dubbing.generators import Rendered, RenderRequest, grain
 from dubbing.generators.rewrite import donors as mouths
-from dubbing.generators.rewrite import grain, hearing, shape, voice
+from dubbing.generators.rewrite import hearing, shape, voice
 from dubbing.generators.rewrite.bounds import Cloud
 from dubbing.generators.rewrite.crops import Crops, most_frames
 from dubbing.generators.rewrite.interior import Inside, Tones, tones

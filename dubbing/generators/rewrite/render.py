@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from dubbing.face import JAW, LIPS, OUTER_LIPS
-from dubbing.generators.rewrite import grain
+from dubbing.generators import grain
 from dubbing.generators.rewrite.interior import Inside, draw
 from dubbing.generators.rewrite.warp import dense_map, warp
 

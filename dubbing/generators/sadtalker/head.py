@@ -82,7 +82,7 @@ class HeadPlan:
         if self._still:
             bgr = lay_moved(source, seen, drawn, box, place, alpha, shown)
         else:
-            bgr = lay(source, seen, drawn, box, place, alpha, mesh_P2)
+            bgr = lay(source, seen, drawn, box, place, alpha, mesh_P2, self._first + n)
         alpha = np.rint(alpha * (255 * self.fade_N[n])).astype(np.uint8)
         return Rendered(media.patch_of(self._first + n, place.x, place.y, bgr, alpha, transfer), float("nan"))
 
