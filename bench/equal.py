@@ -46,7 +46,7 @@ def main(one: Path, other: Path) -> int:
 def _hashes(out: Path, kind: str) -> dict[str, str]:
     """sha256 of every file of a kind, by title, language, shot and name."""
     if kind == "patch":
-        files = [f for name in ("patch.mkv", "frames.parquet") for f in out.glob(f"*/*/takes/*/*/patch/*/{name}")]
+        files = [f for name in ("patch.nut", "frames.parquet") for f in out.glob(f"*/*/takes/*/*/patch/*/{name}")]
         named = {"/".join([*f.relative_to(out).parts[:4], *f.parts[-2:]]): f for f in files}
     else:
         files = [f for f in out.glob("*/*/*.*") if f.suffix not in (".parquet", ".json") and f.is_file()]

@@ -78,7 +78,7 @@ def facts(out: Path) -> dict[str, object]:
         found[str(table.relative_to(out))] = rows
         for master in table.parent.glob(f"{table.parent.parent.name}.{table.parent.name}.*"):
             found[str(master.relative_to(out))] = hashlib.sha256(master.read_bytes()).hexdigest()
-        for patch in table.parent.glob("takes/**/patch.mkv"):
+        for patch in table.parent.glob("takes/**/patch.nut"):
             found[str(patch.relative_to(out))] = hashlib.sha256(patch.read_bytes()).hexdigest()
     return found
 

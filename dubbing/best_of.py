@@ -9,14 +9,15 @@
 
 PRICE is 1.5, the excess of LSE-D from which on a shot asks for review by default, so that a guard passed by all of
 itself weighs as much as lips that are visibly off; each guard costs at most 2 PRICE. A guard that was not measured
-costs nothing. Sync counts only where it was measured of every take, because a number and none cannot be compared. A
-shot's score is the mean of its faces', weighed by how many frames are rendered.
+costs nothing; what is not finite was not measured. Sync counts only where it was measured of every take, because a
+number and none cannot be compared. A shot's score is the mean of its faces', weighed by how many frames are rendered.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -39,6 +40,12 @@ class SeenFace:
     sharpness: float | None = None
     lip_leak: float | None = None
     trembling: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in (one.name for one in fields(self)):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                object.__setattr__(self, name, None)
 
 
 @dataclass(frozen=True)

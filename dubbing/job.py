@@ -50,6 +50,7 @@ from dubbing.task import Outcome, Task
 
 __all__ = ["DubTasks", "Job", "Step"]
 
+_WEIGHTS_MB = 1000  # of a generator's weights, for which a stage's own memory has room
 _USUAL_MB = 3.2  # a decoded picture of 1920x1080, 8 bits, 4:2:0
 
 
@@ -140,16 +141,18 @@ class Job(ResultCache):
         names = task.kind.rendered_by(task.inputs)
         if not names or (len(self.manifest.generators) == 1 and not self.decisions):
             return None
-        every = _most([self.of_generator(GeneratorChoice(name=name, **settings)) for name, settings in names])
-        return replace(every, networks=key_of(names)[:12])
+        held = [self.of_generator(GeneratorChoice(name=name, **settings)) for name, settings in names]
+        gpus, if_any = _together([one.gpus for one in held]), _together([one.gpus_if_any for one in held])
+        return replace(_most(held), gpus=gpus, gpus_if_any=if_any, networks=key_of(names)[:12])
 
     def of_generator(self, choice: GeneratorChoice) -> Resources:
         """What a worker that renders by a generator holds: as configured for it, for the stage, else what it
-        declares. Raises as `generators.create`."""
+        declares, with room for its weights. Raises as `generators.create`."""
         stage = next(s for s in self.pipeline if s.Result is Take)
         own, said = self._own(stage), self._said(stage)
         share = self.generator_share(choice) if said is None else 0.0
-        held = replace(own, gpus_if_any=share) if share else own
+        beyond_mb = max(0, round(self.generator_bytes(choice) / 1e6) - _WEIGHTS_MB)
+        held = replace(own, memory_mb=own.memory_mb + beyond_mb, gpus_if_any=share or own.gpus_if_any)
         for given in (said, self.config.engine.generators.get(choice.name)):
             if given is not None:
                 held = replace(held, **given.model_dump(exclude_none=True))
@@ -485,6 +488,12 @@ class Job(ResultCache):
     def signing(self) -> Signing | None:
         """How masters are signed: as the manifest says, else the configuration; None where they are not."""
         return self.manifest.provenance or self.config.provenance
+
+
+def _together(shares: Sequence[float]) -> float:
+    """The share of a GPU in which several networks lie: all of theirs, and no more than one GPU but where one wants
+    more."""
+    return max(*shares, min(1.0, sum(shares)))
 
 
 def _most(every: Sequence[Resources]) -> Resources:

@@ -206,6 +206,10 @@ class ResultCache:
         made = self._generator(choice)
         return float(getattr(made, "gpu_share", GPU_SHARE)) if made.profits_from_gpu else 0.0
 
+    def generator_bytes(self, choice: GeneratorChoice) -> int:
+        """Bytes of a generator's weights."""
+        return int(getattr(self._generator(choice), "size_bytes", 0))
+
     def _generator(self, choice: GeneratorChoice) -> Generator:
         key = key_of(choice.name, choice.settings)
         if key not in self._generators:

@@ -124,6 +124,8 @@ def test_the_score_is_sync_with_what_guards_cost() -> None:
 def test_sync_counts_where_all_takes_have_it_and_faces_by_their_frames() -> None:
     one, none = SeenFace(30, 7.0, 6.0), SeenFace(30, None, 6.0)
     assert [w.score for w in weigh([{"f": one}, {"f": none}])] == [None, None]
+    strange = SeenFace(30, float("nan"), 6.0, float("inf"))
+    assert [w.score for w in weigh([{"f": strange}, {"f": one}])] == [None, None], "no number is the least of all"
     both = {"f": one, "g": SeenFace(90, 6.0, 6.0)}
     assert weigh([both, both])[0].score == 0.25 and weigh([both, both])[0].synced
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from dubbing import config, models
 from dubbing.errors import ModelError, StageError
 from dubbing.evaluate import pictures, published, vmaf
-from dubbing.evaluate.frechet import Inception, frechet_distance
+from dubbing.evaluate.frechet import Inception, Pooled, frechet_distance, pooled_distance
 from dubbing.models import entries
 from dubbing.networks.face_descriptor import FaceDescriptor
 from dubbing.networks.inception import FEATURES, SIDE_PX, InceptionNet
@@ -133,6 +133,11 @@ def test_frechets_distance_is_that_of_a_matrix_root(count, other, dims):
     assert frechet_distance(a, b) == pytest.approx(theirs, rel=1e-4)
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9 * np.trace(cov_a))
+    pools = Pooled(), Pooled()
+    for pool, rows in zip(pools, (a, b), strict=True):
+        for n in range(0, len(rows), 3):
+            pool.add(rows[n : n + 3])
+    assert pooled_distance(*pools) == pytest.approx(theirs, rel=1e-4), "films that come one after another"
 
 
 # -- VMAF -------------------------------------------------------------------------------------

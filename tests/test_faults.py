@@ -142,24 +142,39 @@ def test_kinds_of_workers_do_not_wait_for_each_other(cluster: Any, tmp_path: Pat
 
 
 def test_generators_that_ask_for_different_shares_of_a_gpu_take_turns(cluster: Any, tmp_path: Path) -> None:
-    """On GPUs that are none. Large shares leave as much as a small one needs, but no two parts in one place."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        cluster.add_node(num_cpus=2, num_gpus=2)
-    until(lambda: ray.cluster_resources().get("GPU", 0) >= 2)
+    """On a GPU that is none, on which one of them leaves no room for the other."""
+    if not ray.cluster_resources().get("GPU"):
+        with contextlib.redirect_stderr(io.StringIO()):
+            cluster.add_node(num_cpus=1, num_gpus=1)
+        until(lambda: ray.cluster_resources().get("GPU"))
     large, small = (Resources(1.0, gpus, 100) for gpus in (0.75, 0.5))
-    smalls = {7, 15}
-    work = Rendering(tmp_path / "out", [(0.3, None)] * 16, lambda n: small if n in smalls else large)
-    started: list[int] = []
-
-    def on_event(event: Event) -> None:
-        if event.kind == "started" and event.stage == "lipsync":
-            started.append(int((event.shot or "").removeprefix("shot_")))
-
-    schedule = Schedule(work, on_event)
+    work = Rendering(tmp_path / "out", [(0.3, None)] * 9, lambda n: small if n == 8 else large)
+    started: list[str | None] = []
+    schedule = Schedule(work, lambda event: started.append(event.shot) if event.kind == "started" else None)
     schedule.drain(lambda: RayPool(work.store, Engine(), {"lipsync": KIND}, patience_s=0.5))
-    assert not schedule.failed and len(work.values()) == 16
-    places = {n: place for place, n in enumerate(started)}
-    assert min(places[n] for n in smalls) < max(places[n] for n in places if n not in smalls), "they were left for last"
+    assert not schedule.failed and len(work.values()) == 9
+    assert started[-1] != "shot_0008", "it had to wait for all of the others"
+
+
+def test_a_gpu_that_others_hold_keeps_nobody_else_waiting(cluster: Any, tmp_path: Path) -> None:
+    if not ray.cluster_resources().get("GPU"):
+        with contextlib.redirect_stderr(io.StringIO()):
+            cluster.add_node(num_cpus=1, num_gpus=1)
+        until(lambda: ray.cluster_resources().get("GPU"))
+    others = [ray.remote(num_cpus=0, num_gpus=1)(dict).remote() for _ in range(int(ray.cluster_resources()["GPU"]))]
+    until(lambda: not ray.available_resources().get("GPU"))
+    work = Sleepers(tmp_path / "out", [(0.3, None)] * 8)
+    kinds = {"faces": KIND, "lipsync": Resources(0.0, 0.5, 100), "sync": KIND}
+    runs = threading.Thread(
+        target=Schedule(work, lambda event: None).drain,
+        args=[lambda: RayPool(work.store, Engine(), kinds, patience_s=0.2, start_s=0.2)],
+    )
+    runs.start()
+    until(lambda: len(work.values()) == 8)
+    for one in others:
+        ray.kill(one)
+    runs.join(NET_S)
+    assert len(work.values()) == 24
 
 
 def said_alone(tmp_path: Path, pool: str, then: str) -> str:

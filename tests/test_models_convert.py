@@ -76,6 +76,13 @@ def test_what_is_refused(dub: Dub, tmp_path: Path) -> None:
     ):
         exit_code, _, err = dub("models", "convert", file, "--to", to)
         assert exit_code == 2 and said in err and err.count("\n") == 1 and "Traceback" not in err
+    torch.save({"net": {"w": torch.ones(2)}}, tmp_path / "net.pth")
+    for file, said in (
+        (good, "has no part 'nte'; it holds one network alone"),
+        (tmp_path / "net.pth", "it holds net."),
+    ):
+        exit_code, _, err = dub("models", "convert", file, "--to", out, "--part", "nte")
+        assert exit_code == 2 and said in err
     assert not (tmp_path / "created").exists() and not out.exists()
     assert (tmp_path / "old.safetensors").read_bytes() == b"mine"
     assert dub("models", "convert", good, "--to", out)[0] == 0

@@ -25,6 +25,10 @@ def test_too_little_memory_is_said_with_what_fits():
     needs.require_memory("musetalk", need, "cpu", 8, 256)
 
 
+def test_workers_side_by_side_fit_on_a_usual_gpu():
+    assert [needs.share(n * 10**9) for n in (1, 6, 7, 9, 13, 40)] == [0.25, 0.25, 0.375, 0.375, 0.625, 1.0]
+
+
 def test_a_missing_extra_is_said_with_the_command():
     needs.packages("musetalk", "musetalk", {"torch": "torch"})
     with pytest.raises(PluginError, match=r"needs a-b and c, which are not installed: pip install 'dubbing\[musetalk"):

@@ -16,7 +16,7 @@ from command import Dub
 from films import Finished
 from lessons import data_folder
 
-from dubbing import config, generators, manifest, models
+from dubbing import config, generators, manifest, models, preflight
 from dubbing.artifacts.takes import Take
 from dubbing.dataset.shards import Dataset
 from dubbing.engine.worker import Worker
@@ -200,6 +200,12 @@ def test_a_title_s_takes_use_its_own_and_are_made_anew(
     own.parent.mkdir(parents=True)
     shutil.copy(learnt, own)
     with_it = takes()
+    other = tmp_path / "other.pth"
+    torch.save({k: v + 1 for k, v in torch.load(files["model"]).items()}, other)
+    for model, said in ((files["model"], 0), (str(other), 1)):
+        choice = GeneratorChoice(name="musetalk", **{**files, "model": model}, size=64)
+        found = preflight.look(plan.model_copy(update={"generator": choice}), config.load(), out).problems
+        assert sum("was learnt on another checkpoint" in str(problem) for problem in found) == said
     assert without and len(with_it) == len(without)
     assert not {t.key for t in with_it} & {t.key for t in without}
     assert [t.key for t in takes(adapter="off")] == [t.key for t in off]

@@ -67,7 +67,7 @@ def train(
     workers: int, given: tuple[str, ...], start: Path | None, title: str | None, device: str | None, ask: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Train MODEL on the clips of a data folder, or go on with it: wav2lip_expert, wav2lip, ..."""
+    """Train MODEL on the clips of a data folder, or go on with it: wav2lip_expert, wav2lip, musetalk, ..."""
     from dubbing.cli import show
     from dubbing.train import recipes
 

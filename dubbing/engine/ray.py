@@ -47,7 +47,6 @@ _DOUBT_S = 1.0  # a worker that died is held for this long until it is known whe
 _UNREACHABLE_S = 60.0  # one that does not answer: Ray takes half a minute to declare a silent node dead
 _UNSERVED_S = 10.0  # after this long without a worker, a kind is served before all others
 _GPU_UNSERVED_S = 60.0  # the same on GPUs
-_SLOW_START_S = 60.0  # a worker that starts for longer waits for what it asks for
 _SIZE_S = 3.0  # between two looks at how large the cluster is
 _MB = 2**20
 _MOST_MOVES = 20  # how often a task may lose its node before that counts as its own fault
@@ -78,12 +77,13 @@ class _Actor:
 
 @dataclass(eq=False)
 class _RayWorker:
-    """A worker. node: known once it has answered; free_s: since when it has nothing to do, born_s: since when it is
-    asked for, both of the monotonic clock."""
+    """A worker. node: known once it has answered; used: whether it was given a task; free_s: since when it has nothing
+    to do, born_s: since when it is asked for, both of the monotonic clock."""
 
     actor: Any
     kind: Resources
     node: str = ""
+    used: bool = False
     free_s: float = 0.0
     born_s: float = field(default_factory=time.monotonic)
 
@@ -101,12 +101,14 @@ class RayPool:
     """See `dubbing.engine.pool.Pool`. Starts Ray on this machine unless the process is in a cluster already.
 
     resources: what a worker of each stage holds; say: told of how the start goes; patience_s: after this long without a
-    worker a kind is served before all others; None: what is usual. Raises as `connect`.
+    worker a kind is served before all others; None: what is usual; start_s: a worker that has been starting for longer
+    waits for what it asks for. Raises as `connect`.
     """
 
     def __init__(
         self, store: Store, config: Engine, resources: Mapping[str, Resources],
         say: Callable[[str], None] = lambda text: None, patience_s: float | None = None,
+        start_s: float = 60.0,
     ) -> None:  # fmt: skip
         self._connection = connect(config, say)
         self._alone = self._connection.alone
@@ -114,7 +116,7 @@ class RayPool:
         most = {name: max((n.get(name, 0.0) for n in nodes), default=0.0) for name in ("CPU", "GPU")}
         self._store, self._config, self._kinds, self._most = store, config, kinds(resources, most), most
         self._unserved: dict[Resources, float] = {}
-        self._patience_s = patience_s
+        self._patience_s, self._start_s = patience_s, start_s
         self._metrics = Metrics()
         self._class = ray.remote(concurrency_groups={"watch": 1})(_Actor)
         self._idle: list[_RayWorker] = []
@@ -141,12 +143,15 @@ class RayPool:
                 self._again.append((task, kind))
                 wanted[kind] += 1
         starved, full = self._starved(), set[Resources]()
-        if starved is not None and any(w.kind == starved for w in self._starting.values()):
-            for worker in [w for w in self._idle if w.kind.gpus and w.kind != starved]:
+        asked = starved is not None and any(w.kind == starved for w in self._starting.values())
+        if asked:
+            for worker in [w for w in self._idle if w.used and w.kind.gpus and w.kind != starved]:
                 self._dismiss(worker)  # its place is not where there was thought to be room
         for task in ready:
             kind = self._kind(task)
-            if kind in full or (starved and kind != starved) or not self._begin(task, kind):
+            free = self._fresh(kind) or (asked and not kind.gpus)
+            waits = starved is not None and kind != starved and not free
+            if kind in full or waits or not self._begin(task, kind):
                 full.add(kind)
                 wanted[kind] += 1
             else:
@@ -167,7 +172,8 @@ class RayPool:
 
     def _starved(self) -> Resources | None:
         """The kind that has had no worker for longest and for long, although the cluster could hold one. Others then
-        start nothing."""
+        start nothing; once its worker is asked for, those without a GPU go on, since others than this job may hold what
+        it waits for."""
         now_s = time.monotonic()
         late = {k: since for k, since in self._unserved.items() if now_s - since > self._patience(k)}
         able = [k for k in late if not self._lacking(k, [])]
@@ -179,19 +185,25 @@ class RayPool:
 
     def _note_unserved(self, wanted: Iterable[Resources]) -> None:
         """Since when kinds that are wanted have no worker. One that has been starting for too long does not count: its
-        part of a GPU is not there. When one is served, those that made room for it wait anew."""
+        part of a GPU is not there. While one starts on a GPU, others do not yet wait for its place."""
         now_s = time.monotonic()
-        there = {w.kind for w in self.workers() if w not in self._starting.values() or now_s - w.born_s < _SLOW_START_S}
-        served = any(kind.gpus and kind in there for kind in self._unserved)
+        stuck = [w for w in self._starting.values() if now_s - w.born_s > self._start_s]
+        there = {w.kind for w in self.workers() if w not in stuck}
+        anew = any(w.kind.gpus for w in self._starting.values() if w not in stuck)
         self._unserved = {
-            k: now_s if served and k.gpus else self._unserved.get(k, now_s) for k in wanted if k not in there
+            k: now_s if anew and k.gpus else self._unserved.get(k, now_s) for k in wanted if k not in there
         }
+
+    def _fresh(self, kind: Resources) -> bool:
+        """Whether there is a worker of a kind that has done nothing yet: it was not started to be sent away."""
+        return any(w.kind == kind and not w.used for w in self._idle)
 
     def _begin(self, task: Task, kind: Resources) -> bool:
         worker = next((h for h in self._idle if _serves(h.kind, kind)), None)
         if worker is None:
             return False
         self._idle.remove(worker)
+        worker.used = True
         late_s = time.monotonic() + deadline_s(task, self._config)
         self._busy[worker.actor.run.remote(task)] = _Assignment(worker, task, late_s)
         return True

@@ -18,7 +18,7 @@ from dubbing import models
 from dubbing.device import exact
 from dubbing.networks.inception import FEATURES, SIDE_PX, InceptionNet
 
-__all__ = ["Inception", "frechet_distance"]
+__all__ = ["Inception", "Pooled", "frechet_distance", "pooled_distance"]
 
 
 class Inception:
@@ -51,19 +51,55 @@ class Inception:
         return np.concatenate(found)
 
 
-def frechet_distance(a_ND: np.ndarray, b_MD: np.ndarray) -> float:
-    """Frechet's distance of two Gaussians with the means and covariances of two sets of features (Heusel et al. 2017):
-    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). 0 or more; at least two rows each.
+class Pooled:
+    """The features of a set of pictures that come little by little; how much is held does not grow with them.
 
-    With C_a = A'A of the centred rows, the eigenvalues of C_a C_b are the squared singular values of A B' (and zeros),
-    so that the trace of the root is their sum. That needs no root of a 2048x2048 matrix, which has no full rank where
-    there are fewer pictures.
+    With a column of ones before them, the triangle R of their QR has what is needed: R[0, 1:] / R[0, 0] is the mean,
+    and R[1:, 1:]'R[1:, 1:] the sum of squares about it. R of R below more rows is that of all rows.
     """
-    if min(len(a_ND), len(b_MD)) < 2:
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Pictures."""
+        self._held: list[np.ndarray] = []
+
+    def add(self, features_ND: np.ndarray) -> None:
+        """More of them, which all have as many numbers."""
+        if len(features_ND):
+            self.count += len(features_ND)
+            rows = np.asarray(features_ND, np.float64)
+            self._held.append(np.column_stack([np.ones(len(rows)), rows]))
+            if sum(map(len, self._held)) > 2 * self._held[0].shape[1]:
+                self._held = [self._triangle()]
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Their mean (D,), and a root A (K, D) of their covariance A'A. Two pictures at least."""
+        found = self._triangle()
+        return found[0, 1:] / found[0, 0], found[1:, 1:] / np.sqrt(self.count - 1)
+
+    def _triangle(self) -> np.ndarray:
+        return np.asarray(np.linalg.qr(np.concatenate(self._held), mode="r"))
+
+
+def frechet_distance(a_ND: np.ndarray, b_MD: np.ndarray) -> float:
+    """`pooled_distance` of features that are all there; at least two rows each."""
+    a, b = Pooled(), Pooled()
+    a.add(a_ND)
+    b.add(b_MD)
+    return pooled_distance(a, b)
+
+
+def pooled_distance(a: Pooled, b: Pooled) -> float:
+    """Frechet's distance of two Gaussians with the means and covariances of two sets of features (Heusel et al. 2017):
+    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). 0 or more; at least two pictures each.
+
+    With C = A'A the eigenvalues of C_a C_b are the squared singular values of A_a A_b' (and zeros), so that the trace
+    of the root is their sum. That needs no root of a 2048x2048 matrix, which has no full rank where there are fewer
+    pictures.
+    """
+    if min(a.count, b.count) < 2:
         raise ValueError("Frechet's distance needs two rows of each set.")
-    mean_a, mean_b = (np.asarray(x, np.float64).mean(0) for x in (a_ND, b_MD))
-    a, b = ((x - mean) / np.sqrt(len(x) - 1) for x, mean in ((a_ND, mean_a), (b_MD, mean_b)))
-    a, b = (np.asarray(np.linalg.qr(x, mode="r")) if len(x) > x.shape[1] else x for x in (a, b))
-    root = float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
-    apart = float(((mean_a - mean_b) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * root)
+    (mean_a, root_a), (mean_b, root_b) = a.moments(), b.moments()
+    both = float(np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum())
+    apart = float(((mean_a - mean_b) ** 2).sum() + (root_a**2).sum() + (root_b**2).sum() - 2 * both)
     return max(0.0, apart)

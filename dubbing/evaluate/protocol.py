@@ -20,17 +20,17 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dubbing import experts, media
+from dubbing.analysis.identity import chip
 from dubbing.config import Config
 from dubbing.dataset.reading import even
 from dubbing.errors import DubError, InputError, OutputError, StageError
 from dubbing.evaluate import takes
 from dubbing.evaluate.clips import RATE_HZ, Clip, write_sound
-from dubbing.evaluate.frechet import frechet_distance
+from dubbing.evaluate.frechet import Pooled, pooled_distance
 from dubbing.evaluate.pairs import Pair
 from dubbing.evaluate.published import EVERY, LEAST_FID, Models, csim, identities
 from dubbing.evaluate.session import EvaluatedFilm, Session, code_hash
 from dubbing.mesh import face_boxes
-from dubbing.networks.face_descriptor import chip
 from dubbing.store import Store, content_key, key_of
 
 __all__ = ["EXPERT", "SCHEMA", "VERSION", "Crop", "Measured", "Report", "file_of", "film_of", "measure"]
@@ -104,7 +104,7 @@ def measure(
     about = [VERSION, crop, judge, *identities(settings, ("fid", "csim"))]
     store = Store(out)
     rows: list[Measured] = []
-    seen: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    seen = Pooled(), Pooled()
     with store.lock():
         store.sweep()
         with Session(store, settings, generator, lambda text: step(len(rows), len(pairs), text)) as session:
@@ -122,7 +122,7 @@ def measure(
                     say(text)
                 rows.append(value)
                 for held, some in zip(seen, features or (), strict=False):
-                    held.append(some)
+                    held.add(some)
         report = _told(rows, seen, named, judge, protocol, driven, crop, str(generator["name"]), made_by)
         store.write_bytes(file_of(out, protocol), (json.dumps(report.plain(), indent=1) + "\n").encode())
     return report
@@ -134,16 +134,16 @@ def file_of(out: Path, protocol: str) -> Path:
 
 
 def _told(
-    rows: Sequence[Measured], seen: tuple[list[np.ndarray], list[np.ndarray]], named: Models, judge: str,
+    rows: Sequence[Measured], seen: tuple[Pooled, Pooled], named: Models, judge: str,
     protocol: str, driven: str, crop: str, generator: str, made_by: str,
 ) -> Report:  # fmt: skip
-    before, after = (np.concatenate(held) if held else np.zeros((0, 1), np.float32) for held in seen)
+    count = seen[0].count
     absent = dict(named.absent)
     fid = None
-    if len(before) >= LEAST_FID:
-        fid = frechet_distance(before, after)
+    if count >= LEAST_FID:
+        fid = pooled_distance(*seen)
     elif "fid" not in absent:
-        absent["fid"] = f"FID: there are {len(before)} pictures, and {LEAST_FID} are needed."
+        absent["fid"] = f"FID: there are {count} pictures, and {LEAST_FID} are needed."
 
     def mean(name: str) -> float | None:
         found = [getattr(r, name) for r in rows if getattr(r, name) is not None]
@@ -152,7 +152,7 @@ def _told(
     by = {"lse": judge, **{name: text for name, text in named.by.items() if text}}
     return Report(
         protocol, driven, crop, generator, made_by, tuple(rows), mean("lse_d"), mean("lse_c"), mean("csim"), fid,
-        len(before), by, absent,
+        count, by, absent,
     )  # fmt: skip
 
 

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 
     from dubbing.networks.musetalk import run
 
-__all__ = ["MuseTalk", "MuseTalkSettings", "mesh_matte"]
+__all__ = ["MuseTalk", "MuseTalkSettings", "memory_bytes", "mesh_matte"]
 
 Release = Literal["1.5", "1.0"]
 _NAMED: dict[str, Release] = {"musetalk_v15_unet": "1.5", "musetalk_v10_unet": "1.0"}
 _MARGIN = {"1.5": 10.0, "1.0": 0.0}
 _MASK: dict[str, masks.Mode] = {"1.5": "jaw", "1.0": "raw"}
+_FRAME_BYTES = 400_000_000  # for a frame of 256 pixels in half precision
+_ROOM_BYTES = 500_000_000  # for what libraries of the GPU take
 _OWN = "a name among `dub models`, or your own file (absolute, or from ~)"
 
 
@@ -121,17 +123,17 @@ class MuseTalk(square.Square):
 
     def _require(self, device: str) -> None:
         super()._require(device)
-        half = self.settings.half is not False
-
-        def need(batch: int, size: int) -> int:
-            from dubbing.networks.musetalk import run
-
-            return run.weight_bytes(self.size_bytes, half) + run.working_bytes(batch, size, half)
-
         settings = self.settings
-        needs.require_memory(
-            self.name, need, device, settings.batch, settings.size, tuple(range(64, settings.size, 64))
-        )
+        sizes = tuple(range(64, settings.size, 64))
+        needs.require_memory(self.name, self._need, device, settings.batch, settings.size, sizes)
+
+    def _need(self, batch: int, size: int) -> int:
+        return memory_bytes(self.size_bytes, batch, size, self.settings.half is not False)
+
+    @property
+    def gpu_share(self) -> float:
+        """See `dubbing.generators.Generator`: as much as its memory is of a usual GPU's."""
+        return needs.share(self._need(self.settings.batch, self.settings.size))
 
     def loaded(self) -> run.MuseTalkNet:
         """The checkpoints in their networks. Raises PluginError: the extra is not installed; ModelError."""
@@ -202,3 +204,10 @@ def mesh_matte(mesh_P2: np.ndarray, box_4: np.ndarray, place: Place, mode: masks
     inside = ((rows >= 0) & (rows < side))[:, None] & ((columns >= 0) & (columns < side))[None]
     cut = mask[np.clip(rows, 0, side - 1)][:, np.clip(columns, 0, side - 1)]
     return np.asarray(np.where(inside, cut, 0).astype(np.float32) / 255 * edges(box_4, place))
+
+
+def memory_bytes(weights: int, batch: int, size: int, half: bool = True) -> int:
+    """Of a GPU's memory, for so many frames at a size: reckoned, not measured. weights: bytes of their files,
+    float32."""
+    working = _FRAME_BYTES * batch * (size / 256) ** 2
+    return _ROOM_BYTES + int((weights / 2 + working) * (1 if half else 2))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 
 from dubbing.errors import ModelError, PluginError
 
-__all__ = ["free_bytes", "packages", "require_memory", "shortage"]
+__all__ = ["free_bytes", "packages", "require_memory", "share", "shortage"]
+
+_USUAL_BYTES = 24_000_000_000
 
 Need = Callable[[int, int], int]
 """Bytes of a GPU's memory, weights included, for a batch of so many frames at a size of so many pixels."""
@@ -50,6 +53,12 @@ def shortage(generator: str, need: Need, free: int, batch: int, size: int, sizes
                 other = [f"`batch: {fewer}`"] * (fewer != batch) + [f"`size: {one}`"] * (one != size)
                 return f"{said}{' with '.join(other)} fits."
     return f"{said}not even one frame fits; use a GPU with {_gb(need(1, size))} free, or none (CUDA_VISIBLE_DEVICES=)."
+
+
+def share(wanted: int) -> float:
+    """The share of a GPU that a worker of `wanted` bytes holds, in eighths, at least a quarter: of one with 24 GB, so
+    that workers side by side fit on those that there are mostly; on a smaller one the configuration says more."""
+    return min(1.0, max(0.25, math.ceil(8 * wanted / _USUAL_BYTES) / 8))
 
 
 def require_memory(

@@ -58,7 +58,7 @@ def to_safetensors(file: Path, to: Path, part: str | None = None) -> Converted:
         raise InputError(f"{str(to)!r} is there already; name another file, or remove it.")
     if is_safetensors(file):
         raise ModelError(f"{str(file)!r} is safetensors already; use it as it is.")
-    state = load_state(file, within=part)
+    state = load_state(file, within=part, strict=True)
     before = content_key(file)
     partial = to.with_name(f"{PART}{uuid.uuid4().hex[:8]}-{to.name}")
     try:

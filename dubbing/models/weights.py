@@ -40,7 +40,12 @@ M = TypeVar("M", bound="Module")
 
 
 def load_state(
-    path: Path | str, *, sha256: str | None = None, beside: Sequence[str] = (), within: str | None = None
+    path: Path | str,
+    *,
+    sha256: str | None = None,
+    beside: Sequence[str] = (),
+    within: str | None = None,
+    strict: bool = False,
 ) -> dict[str, Tensor]:
     """Every tensor of a checkpoint by its key, on the CPU, in the types of the file.
 
@@ -48,7 +53,7 @@ def load_state(
     `model_state`) is unwrapped, and `module.` before every key removed. sha256: hex that the file's bytes must have; a
     file from `models.path` was checked already; beside: tensors that are kept though they lie beside what is unwrapped;
     within: the name of one network's tensors in a file that may hold several; the file itself where it has no such
-    part. Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
+    part, which `strict` refuses. Raises ModelError: absent, another hash, cut short, code in it, no checkpoint.
     """
     path = Path(path)
     if kind := not_a_file(path):
@@ -76,6 +81,10 @@ def load_state(
         raise ModelError(f"{str(path)!r} is no checkpoint: neither safetensors nor torch nor Keras (.h5){page}.")
     if isinstance(content, Mapping) and within and isinstance(content.get(within), Mapping):
         content = content[within]
+    elif within and strict:
+        parts = [str(k) for k, v in content.items() if isinstance(v, Mapping)] if isinstance(content, Mapping) else []
+        held = f"it holds {', '.join(parts)}" if parts else "it holds one network alone"
+        raise ModelError(f"{str(path)!r} has no part {within!r}; {held}.")
     return _named(path, content, beside)
 
 

@@ -163,7 +163,7 @@ def look(
     prior = any(
         one.name == "rewrite" for one in manifest.generators
     )  # the others are driven by sound alone, whatever the title
-    models = look_at_generators(manifest, config, attempt), attempt(None, (), _expert, config)
+    models = look_at_generators(manifest, config, store, attempt), attempt(None, (), _expert, config)
     signing, signer = manifest.provenance or config.provenance, look_at_signing(manifest, config, attempt)
     for i, title in enumerate(manifest.titles):
         at, video = ("titles", i), ("video",)

@@ -20,10 +20,14 @@ from dubbing.store import Store
 __all__ = ["conditions_fit", "devices_of", "look_at_generators", "said_of_generators"]
 
 
-def look_at_generators(manifest: Manifest, config: Config, attempt: Callable[..., Any]) -> str | None:
+def look_at_generators(manifest: Manifest, config: Config, store: Store, attempt: Callable[..., Any]) -> str | None:
     """`rewrite@hash12`, of each generator that is named; None where one cannot be used. attempt: keeps what is wrong,
     with its place in the manifest."""
-    found = [attempt(("generator", *at), (), _usable, choice, config) for at, choice in located(manifest.generator)]
+    found = []
+    for at, choice in located(manifest.generator):
+        found.append(attempt(("generator", *at), (), _usable, choice, config))
+        if found[-1] is not None:
+            attempt(("generator", *at), (), _learnt_fits, choice, manifest, config, store)
     attempt(("generator",), (), _comparable, manifest, config)
     return None if None in found else ", ".join(found)
 
@@ -35,6 +39,19 @@ def _usable(choice: GeneratorChoice, config: Config) -> str:
     generator = create(choice.name, choice.settings, config.models.folder, device="cpu")
     generator.check()
     return f"{generator.name}@{generator.hash}"
+
+
+def _learnt_fits(choice: GeneratorChoice, manifest: Manifest, config: Config, store: Store) -> None:
+    """Raises ModelError where what was fine-tuned on a title belongs to another checkpoint than is to render it."""
+    from dubbing.generators import adapters, create, find
+
+    if adapters.KEY not in find(choice.name).Settings.model_fields or not adapters.asks(choice.settings):
+        return
+    for title in manifest.titles:
+        own = adapters.of_title(store.analysis(title.id).parent, choice.name)
+        if own.is_file():
+            generator: Any = create(choice.name, choice.settings, config.models.folder, device="cpu")
+            adapters.pairs_of(own, generator.contents["model"])
 
 
 def _comparable(manifest: Manifest, config: Config) -> None:
@@ -60,13 +77,14 @@ def said_of_generators(manifest: Manifest) -> list[str]:
     if not needs_faces(rules):
         return []
     found = []
+    others = "all other faces" if len(rules) > 1 else "all faces"
     if len(rules) > 1:
         parts = [f"{_name(rule)} renders {when_of(rule) or 'all others'}" for rule in rules]
         found.append(f"Generators: {'; '.join(parts)}. The first that fits a face renders it.")
     for rule in rules:
         if isinstance(rule, BestOf):
             found.append(
-                f"Of {', '.join(map(_told, rule.of))} each renders {when_of(rule) or 'all other faces'}: "
+                f"Of {', '.join(map(_told, rule.of))} each renders {when_of(rule) or others}: "
                 f"{len(rule.of)} takes a shot, of which the best by {rule.by} is delivered, and the others are kept."
             )
     return found

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LatentSyncGenerator", "memory_bytes"]
 
+_SHARE = 0.5  # of a GPU
 _AROUND = 4  # frames beside a line that are drawn with it, where the track has them
 _FRAME_BYTES = 65_000_000  # for a frame of 256 pixels: twice what its tensors hold at most at once
 _ROOM_BYTES = 500_000_000  # for what libraries of the GPU take
@@ -79,12 +80,16 @@ class LatentSyncGenerator(square.Drawn):
 
     def _require(self, device: str) -> None:
         super()._require(device)
-        half = self.settings.half is not False
+        needs.require_memory(self.name, self._need, device, self.settings.batch, self.side)
 
-        def need(batch: int, size: int) -> int:
-            return memory_bytes(self.size_bytes, batch, size, half)
+    def _need(self, batch: int, size: int) -> int:
+        return memory_bytes(self.size_bytes, batch, size, self.settings.half is not False)
 
-        needs.require_memory(self.name, need, device, self.settings.batch, self.side)
+    @property
+    def gpu_share(self) -> float:
+        """See `dubbing.generators.Generator`: half at least, since it keeps a GPU busy for longer than it is fed; more
+        where its memory is more of a usual GPU's."""
+        return max(_SHARE, needs.share(self._need(self.settings.batch, self.side)))
 
     def loaded(self) -> run.LatentSyncNet:
         """The checkpoints in their networks. Raises PluginError: the extra is not installed; ModelError."""

@@ -31,6 +31,6 @@ def find(name: str, models: Sequence[Model] = MODELS) -> Model:
     several = next((one for one in SETS if one.name == name and set(one.models) <= set(names)), None)
     if several is not None:
         raise ModelError(f"{name!r} is a set of files: {', '.join(several.models)}; name one of them.")
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, [*names, *(one.name for one in SETS)], n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     raise ModelError(f"There is no model {name!r}{hint} There is: {', '.join(names)}.")

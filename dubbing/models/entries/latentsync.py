@@ -1,6 +1,7 @@
 """LatentSync 1.5 and 1.6, and the sync expert that they were trained with.
 
-Sizes and hashes are those that the hub gives for its large files, as several public repositories quote them alike.
+Sizes and hashes are those that the hub gives for its large files; at least two public repositories
+quote each of them alike.
 """
 
 from __future__ import annotations

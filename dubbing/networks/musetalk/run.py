@@ -21,12 +21,10 @@ from dubbing.networks.whisper_states import EncoderStates, Hearing
 if TYPE_CHECKING:
     from whisper.model import AudioEncoder
 
-__all__ = ["LEAST", "MuseTalk", "MuseTalkNet", "masked", "positions", "weight_bytes", "working_bytes"]
+__all__ = ["LEAST", "MuseTalk", "MuseTalkNet", "masked", "positions"]
 
 LEAST = 64  # pixels of the network's picture: latents are an eighth of it, and the UNet halves them three times
 _LONGEST = 10_000.0
-_FRAME_BYTES = 400_000_000  # of a GPU's memory for a frame of 256 pixels in half precision: reckoned, not measured
-_ROOM_BYTES = 500_000_000  # for what libraries of the GPU take
 
 
 class MuseTalkNet(nn.Module):
@@ -123,16 +121,6 @@ def positions(count: int, width: int) -> Tensor:
     rate = torch.exp(torch.arange(0, width, 2) * (-np.log(_LONGEST) / width))
     angle = torch.arange(count)[:, None] * rate
     return torch.stack([torch.sin(angle), torch.cos(angle)], 2).flatten(1)[:, :width]
-
-
-def weight_bytes(float32_bytes: int, half: bool) -> int:
-    """Of a GPU's memory that weights take."""
-    return float32_bytes // 2 if half else float32_bytes
-
-
-def working_bytes(batch: int, size: int, half: bool) -> int:
-    """Of a GPU's memory that drawing takes besides the weights."""
-    return _ROOM_BYTES + int(batch * (size / 256) ** 2 * _FRAME_BYTES * (1 if half else 2))
 
 
 def _filled(rows: Tensor, count: int) -> Tensor:
