@@ -211,7 +211,7 @@ def test_an_object_that_was_damaged_is_found_before_it_is_read(
     folder = result(store)
     Objects(Uri("faulty://films/out")).write("reel/fr/takes/shot_0001/abc/patch/face_1/patch.nut", damage)
     away = other_node(store, monkeypatch, tmp_path / "another node")  # type: ignore[arg-type]
-    with pytest.raises(DamagedResult, match=r"faulty://films/out/reel/.* is damaged: face_1/patch\.mkv") as caught:
+    with pytest.raises(DamagedResult, match=r"faulty://films/out/reel/.* is damaged: face_1/patch\.nut") as caught:
         away.bring({"take": str(folder)})
     assert caught.value.folder and away.there(caught.value.folder) == folder and not away.here(folder).exists()
     again = open_store("faulty://films/out")

@@ -105,7 +105,7 @@ def test_verify_names_what_nothing_reads_and_makes_it_again(finished: Finished, 
     flip(patch)
     assert not started_by(finished.film, copied)  # the master is made, and whole
     (take,) = open_results(copied).dub("film", "ta").takes("shot_0002")
-    with pytest.raises(DamagedResult, match=r"face_1/patch\.mkv no longer holds"):
+    with pytest.raises(DamagedResult, match=r"face_1/patch\.nut no longer holds"):
         list(take.patches())
     code, _, err = dub("status", copied, "--verify")
     assert code == 1 and err.count("\n") == 1 and "face_1/patch.nut no longer holds what was written into it" in err
