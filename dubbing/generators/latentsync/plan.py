@@ -20,7 +20,7 @@ from dubbing.smoothstep import smoothstep
 
 __all__ = ["FacePlan", "hole"]
 
-_SOFT = 0.04  # of the network's square: how softly its hole begins
+_SOFT = 0.02  # of the network's square: how softly its hole begins
 
 
 @cache
