@@ -47,6 +47,7 @@ class FindCast(Stage[FindCastInputs, Cast]):
     """The characters of one title."""
 
     name: ClassVar[str] = "cast"
+    version = 2
     scope = Scope.TITLE
     resources = Resources(cpus=1.0, memory_mb=1000)
     expands = True
