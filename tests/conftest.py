@@ -205,22 +205,27 @@ def demo_extra() -> None:
 @pytest.fixture(scope="session")
 def film(demo_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The manifest of a 3.5 s film: 12 frames without a face, then 72 of a speaking one. Only to read."""
-    from films import unchanged
+    from films import shared_by_processes, unchanged
 
     from dubbing.demo import SHORT, make_demo
 
-    made = make_demo(tmp_path_factory.mktemp("short film's"), scenes=SHORT, size=(480, 270))
-    with unchanged(made.parent):
-        yield made
+    def make(folder: Path) -> None:
+        make_demo(folder, scenes=SHORT, size=(480, 270))
+
+    folder = shared_by_processes(tmp_path_factory.getbasetemp(), "short film's", make)
+    with unchanged(folder):
+        yield folder / "manifest.yaml"
 
 
 @pytest.fixture(scope="session")
 def finished(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     """An undisturbed run of the short film in one process, on this machine's disk. Only to read or to copy."""
-    from films import Finished, run, unchanged
+    from films import Finished, run, shared_by_processes, unchanged
 
-    out = tmp_path_factory.mktemp("finished") / "out"
-    assert run(film, out).exit_code in (0, 3)
+    def make(folder: Path) -> None:
+        assert run(film, folder / "out").exit_code in (0, 3)
+
+    out = shared_by_processes(tmp_path_factory.getbasetemp(), "finished", make) / "out"
     with unchanged(out):
         yield Finished(film, out)
 
@@ -229,14 +234,16 @@ def finished(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
 def numbered(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     """A run of the short film's Hindi dub whose every frame carries its number. Only to read or to copy."""
     import pages
-    from films import Finished, run, unchanged
+    from films import Finished, run, shared_by_processes, unchanged
 
     pages.chromium()
-    folder = tmp_path_factory.mktemp("numbered")
-    job = pages.numbered(film, folder, "hi")
-    assert run(job, folder / "out").exit_code in (0, 3)
+
+    def make(folder: Path) -> None:
+        assert run(pages.numbered(film, folder, "hi"), folder / "out").exit_code in (0, 3)
+
+    folder = shared_by_processes(tmp_path_factory.getbasetemp(), "numbered", make)
     with unchanged(folder):
-        yield Finished(job, folder / "out")
+        yield Finished(folder / "job.yaml", folder / "out")
 
 
 @pytest.fixture(scope="module")

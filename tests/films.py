@@ -5,8 +5,11 @@ The short demo film and a finished run of it are fixtures (`film`, `finished`). 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +70,23 @@ def facts(files: Mapping[str, bytes]) -> dict[str, Any]:
 def facts_on_disk(out: Path) -> dict[str, Any]:
     """`facts` of an output folder on this machine."""
     return facts({p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()})
+
+
+def shared_by_processes(base: Path, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that is made once a session, by whichever process of pytest-xdist comes first; the others wait for it.
+
+    base: this process's own folder of the session; make: fills the folder.
+    """
+    home = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = home / name, home / f"{name}.made"
+    with (home / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 @contextmanager
