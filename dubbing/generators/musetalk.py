@@ -9,16 +9,16 @@ whose sound it is: `square`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from dubbing import models
-from dubbing.errors import ManifestError, ModelError
-from dubbing.generators import adapters, needs, square
+from dubbing.errors import ManifestError
+from dubbing.generators import adapters, in_latents, needs, square
 from dubbing.generators.paste import Place, edges, smooth
 from dubbing.generators.square import Hearing
 from dubbing.networks import whisper_states
@@ -84,9 +84,9 @@ class MuseTalk(square.Square):
     version = 1
     Settings = MuseTalkSettings
     published = tuple(models.find(name) for name in (*_NAMED, "sd_vae_ft_mse", "whisper_tiny_hf"))
-    files = ("model", "vae", "hearing")
+    files = in_latents.FILES
     extra = "musetalk"
-    modules: ClassVar[dict[str, str]] = {"diffusers": "diffusers", "whisper": "openai-whisper"}
+    modules = in_latents.PACKAGES
     settings: MuseTalkSettings
 
     # -- which of both -----------------------------------------------------------------------
@@ -95,9 +95,7 @@ class MuseTalk(square.Square):
     def release(self) -> Release:
         """1.5 or 1.0. Raises ManifestError: the settings say one and the checkpoint is known as the other."""
         asked, model = self.settings.version, self.settings.model
-        known = _NAMED.get(model) or next(
-            (_NAMED[m.name] for m in self.published if m.name in _NAMED and m.sha256 == self.contents["model"]), None
-        )
+        known = _NAMED.get(self.known_as)
         if asked and known and asked != known:
             raise ManifestError(
                 f"generator musetalk: version: {model} is MuseTalk {known}, and version {asked} was asked for; leave "
@@ -137,31 +135,14 @@ class MuseTalk(square.Square):
 
     def loaded(self) -> run.MuseTalkNet:
         """The checkpoints in their networks. Raises PluginError: the extra is not installed; ModelError."""
-        needs.packages(self.name, self.extra, self.modules)
-        from dubbing.networks.diffusion import autoencoder, unet
+        from dubbing.networks.diffusion import unet
         from dubbing.networks.musetalk import run
 
-        parts = []
-        for setting, named, build in (
-            ("model", unet.renamed, unet.network_of),
-            ("vae", autoencoder.renamed, autoencoder.network_of),
-            ("hearing", whisper_states.encoder_state, whisper_states.encoder_of),
-        ):
-            name = getattr(self.settings, setting)
-            state = named(models.load_state(self.paths[setting]))
+        def adapt(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
             learnt = adapters.chosen(self.name, self.settings.adapter)
-            if setting == "model" and learnt is not None:
-                state = adapters.with_adapter(state, learnt, self.contents["model"])
-            try:
-                net: Any = build(state)
-            except (ValueError, RuntimeError) as e:
-                raise ModelError(f"{name} is a checkpoint of another architecture: it holds {e}.") from e
-            parts.append(models.fit(net, state, name))
-        try:
-            return run.MuseTalkNet(*parts).eval()
-        except ValueError as e:
-            s = self.settings
-            raise ModelError(f"{s.model}, {s.vae} and {s.hearing} do not belong together: {e}.") from e
+            return state if learnt is None else adapters.with_adapter(state, learnt, self.contents["model"])
+
+        return in_latents.assembled(self, run.MuseTalkNet, unet.network_of, adapt)
 
     def _running(self, net: run.MuseTalkNet, device: str) -> run.MuseTalk:
         from dubbing.networks.musetalk import run

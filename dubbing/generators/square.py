@@ -150,6 +150,13 @@ class Drawn(ABC):
     # -- what is the same for all ------------------------------------------------------------
 
     @property
+    def known_as(self) -> str:
+        """The name among `published` of the file that `model` is, told by its hash; what the setting says where that is
+        no published one."""
+        found = (m.name for m in self.published if m.sha256 and m.sha256 == self.contents["model"])
+        return next(found, self.settings.model)
+
+    @property
     def size_bytes(self) -> int:
         """Of the checkpoints."""
         return sum(path.stat().st_size for path in set(self.paths.values()))

@@ -7,14 +7,14 @@ other, so that no window and no seam shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dubbing import media, models
-from dubbing.errors import ManifestError, ModelError
-from dubbing.generators import Rendered, RenderRequest, needs, square
+from dubbing.errors import ManifestError
+from dubbing.generators import Rendered, RenderRequest, in_latents, needs, square
 from dubbing.generators.latentsync.chunks import Chunk, chunks
 from dubbing.generators.latentsync.plan import FacePlan
 from dubbing.generators.latentsync.settings import LatentSyncSettings
@@ -23,7 +23,9 @@ from dubbing.networks import whisper_states
 from dubbing.records import Line
 
 if TYPE_CHECKING:
-    from dubbing.networks.latentsync import run
+    from torch import Tensor
+
+    from dubbing.networks.latentsync import run, unet
     from dubbing.networks.whisper_states import Hearing
 
 __all__ = ["LatentSyncGenerator", "memory_bytes"]
@@ -45,9 +47,9 @@ class LatentSyncGenerator(square.Drawn):
     version = 1
     Settings = LatentSyncSettings
     published = tuple(models.find(name) for name in (*_TRAINED, "sd_vae_ft_mse", "whisper_tiny"))
-    files = ("model", "vae", "hearing")
+    files = in_latents.FILES
     extra = "latentsync"
-    modules: ClassVar[dict[str, str]] = {"diffusers": "diffusers", "whisper": "openai-whisper"}
+    modules = in_latents.PACKAGES
     settings: LatentSyncSettings
 
     # -- which of both -----------------------------------------------------------------------
@@ -56,8 +58,7 @@ class LatentSyncGenerator(square.Drawn):
     def side(self) -> int:
         """Pixels of the network's square. Raises ManifestError: `size` is missing, or not the checkpoint's."""
         model, size = self.settings.model, self.settings.size
-        name = next((m.name for m in self.published if m.sha256 == self.contents["model"]), model)
-        known = _TRAINED.get(name)
+        known = _TRAINED.get(self.known_as)
         if known is None and size is None:
             raise ManifestError(
                 f"generator latentsync: size: {model!r} does not say for which size it was trained; say `size: 256` "
@@ -93,31 +94,15 @@ class LatentSyncGenerator(square.Drawn):
 
     def loaded(self) -> run.LatentSyncNet:
         """The checkpoints in their networks. Raises PluginError: the extra is not installed; ModelError."""
-        needs.packages(self.name, self.extra, self.modules)
         import torch
 
-        from dubbing.networks.diffusion import autoencoder
-        from dubbing.networks.diffusion import unet as flat
         from dubbing.networks.latentsync import run, unet
 
-        s, parts = self.settings, []
-        for setting, named, build in (
-            ("model", flat.renamed, lambda state: unet.UNet3D(unet.shape_of(state, s.model))),
-            ("vae", autoencoder.renamed, autoencoder.network_of),
-            ("hearing", whisper_states.encoder_state, whisper_states.encoder_of),
-        ):
-            name = getattr(s, setting)
-            state = named(models.load_state(self.paths[setting]))
-            try:
-                with torch.device("meta" if setting == "model" else "cpu"):
-                    net: Any = build(state)
-            except (ValueError, RuntimeError) as e:
-                raise ModelError(f"{name} is a checkpoint of another architecture: it holds {e}.") from e
-            parts.append(models.fit(net, state, name))
-        try:
-            return run.LatentSyncNet(*parts).eval()
-        except ValueError as e:
-            raise ModelError(f"{s.model}, {s.vae} and {s.hearing} do not belong together: {e}.") from e
+        def build(state: Mapping[str, Tensor]) -> unet.UNet3D:
+            with torch.device("meta"):
+                return unet.UNet3D(unet.shape_of(state, self.settings.model))
+
+        return in_latents.assembled(self, run.LatentSyncNet, build)
 
     def _running(self, net: run.LatentSyncNet, device: str) -> run.LatentSync:
         from dubbing.networks.latentsync import run

@@ -6,11 +6,10 @@ such quotation was found for the hash of 1.0's.
 
 from __future__ import annotations
 
-from dubbing.models.entries.record import Licence, Model
+from dubbing.models.entries.record import HUB, Licence, Model
 
 __all__ = ["ENTRIES"]
 
-_HUB = "https://huggingface.co"
 _MUSETALK = Licence(
     "MIT (code)",
     "MuseTalk's code is under the MIT licence, and its README says that the trained models may be used for any "
@@ -26,21 +25,21 @@ ENTRIES: tuple[Model, ...] = (
         file="musetalk_v15_unet.pth",
         what="MuseTalk 1.5, the network that draws mouths in latents, 256x256",
         licence=_MUSETALK,
-        source=f"{_HUB}/TMElyralab/MuseTalk",
+        source=f"{HUB}/TMElyralab/MuseTalk",
         layout=_UNET,
         size=3_400_074_924,
         sha256="7ebf6c98c181e20838e4c0054e96e944ac60d5d692cc01db42839fe11b787007",
-        urls=(f"{_HUB}/TMElyralab/MuseTalk/resolve/main/musetalkV15/unet.pth",),
+        urls=(f"{HUB}/TMElyralab/MuseTalk/resolve/main/musetalkV15/unet.pth",),
     ),
     Model(
         name="musetalk_v10_unet",
         file="musetalk_v10_unet.pth",
         what="MuseTalk 1.0, the same network of the first release",
         licence=_MUSETALK,
-        source=f"{_HUB}/TMElyralab/MuseTalk",
+        source=f"{HUB}/TMElyralab/MuseTalk",
         layout=_UNET,
         size=3_400_076_549,
-        urls=(f"{_HUB}/TMElyralab/MuseTalk/resolve/main/musetalk/pytorch_model.bin",),
+        urls=(f"{HUB}/TMElyralab/MuseTalk/resolve/main/musetalk/pytorch_model.bin",),
     ),
     Model(
         name="sd_vae_ft_mse",
@@ -52,11 +51,11 @@ ENTRIES: tuple[Model, ...] = (
             "stays with copies of the file.",
             "any",
         ),
-        source=f"{_HUB}/stabilityai/sd-vae-ft-mse",
+        source=f"{HUB}/stabilityai/sd-vae-ft-mse",
         layout="flat, 248 keys of diffusers' AutoencoderKL, older names of attention; RGB 3x256x256, latents 4x32x32",
         size=334_643_276,
         sha256="a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
-        urls=(f"{_HUB}/stabilityai/sd-vae-ft-mse/resolve/main/diffusion_pytorch_model.safetensors",),
+        urls=(f"{HUB}/stabilityai/sd-vae-ft-mse/resolve/main/diffusion_pytorch_model.safetensors",),
     ),
     Model(
         name="whisper_tiny_hf",
@@ -69,10 +68,10 @@ ENTRIES: tuple[Model, ...] = (
             "copies of the file.",
             "any",
         ),
-        source=f"{_HUB}/openai/whisper-tiny",
+        source=f"{HUB}/openai/whisper-tiny",
         layout="flat, model.encoder.* and model.decoder.*, float32; log-mel 80x3000",
         size=151_061_672,
         sha256="7ebd0e69e78190ffe1438491fa05cc1f5c1aa3a4c4db3bc1723adbb551ea2395",
-        urls=(f"{_HUB}/openai/whisper-tiny/resolve/main/model.safetensors",),
+        urls=(f"{HUB}/openai/whisper-tiny/resolve/main/model.safetensors",),
     ),
 )

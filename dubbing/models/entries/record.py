@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MAX_BYTES", "Licence", "Model"]
+__all__ = ["HUB", "MAX_BYTES", "Licence", "Model"]
 
+HUB = "https://huggingface.co"  # where several authors publish; a file lies under REPOSITORY/resolve/main/
 MAX_BYTES = 2_000_000_000  # no larger file is taken for a model whose size is not known
 
 
