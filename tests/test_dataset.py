@@ -191,7 +191,8 @@ def test_a_face_is_boxed_as_generators_box_it(crop: str) -> None:
     track = Track("shot_0001/face_1", np.arange(30, dtype=np.int32), mesh.astype(np.float32), np.ones(30, bool),
                   np.zeros(30, np.float32), 100.0)  # fmt: skip
     work = SimpleNamespace(track=track, timeline=line, picture_wh=(400, 300), wave=np.zeros(16_000 * 2, np.float32),
-                           speech_N=np.ones(30, bool), still=False, fade=lambda frames: np.ones(30), overlays=None)  # fmt: skip
+                           speech_N=np.ones(30, bool), still=False, fade=lambda frames: np.ones(30),
+                           overlays=None)  # fmt: skip
     drawn = SimpleNamespace(settings=SimpleNamespace(margin=None, shift=0.0), release="1.5")
     boxes_of = square.steady_boxes if crop == CROPS[0] else partial(MuseTalk.boxes, drawn)
     plan = square.CropPlan(work, 4, boxes_of)  # type: ignore[arg-type]
