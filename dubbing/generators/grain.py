@@ -31,12 +31,13 @@ def levels(bgr_HWC: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
 
     bgr_HWC: 0..255; mask_HW: bool, the pixels that count. All nan where these are too few to tell.
     """
-    rows, cols = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
-    if int(mask_HW.sum()) < _LEAST_PIXELS:
+    mask = np.asarray(mask_HW, np.uint8)
+    if cv2.countNonZero(mask) < _LEAST_PIXELS:
         return np.full(BANDS, np.nan)
-    part = (slice(max(0, rows[0] - _ROOM), rows[-1] + 1 + _ROOM), slice(max(0, cols[0] - _ROOM), cols[-1] + 1 + _ROOM))
+    x, y, width, height = cv2.boundingRect(mask)
+    part = (slice(max(0, y - _ROOM), y + height + _ROOM), slice(max(0, x - _ROOM), x + width + _ROOM))
     luma = _luma(bgr_HWC[part])
-    at = np.flatnonzero(mask_HW[part])
+    at = np.flatnonzero(mask[part])
     at = at[:: max(1, len(at) // _SAMPLES)]
     half = len(at) // 2
     found = (np.abs(band.ravel()[at]) for band in _bands(luma))

@@ -10,7 +10,7 @@ Knows nothing of sound or time: one frame in, one patch out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -32,8 +32,8 @@ _BELOW = ((-1.1, 0.25), (-0.7, 0.38), (-0.35, 0.42), (0.0, 0.44), (0.35, 0.42), 
 _CHEEK_TO_CHEEK = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
 _COARSE = 6.0  # pixels of a blur
 _MATTE_ROOM = 0.07  # eye distances around a mouth's outline beyond which its matte is 0
-_STILL_PX = 1 / 64  # OpenCV reads at 32nds of a pixel
-_RING_PIXELS = 6000  # of a mouth's matte, from which its colour is told
+_STILL_PX = 0.04  # what moves less is left as it is
+_RING_PIXELS = 4000  # of a mouth's matte, from which its colour is told
 _LIP_CONTROL = tuple(dict.fromkeys(LIPS + AROUND_LIPS))
 _JAW_CONTROL = tuple(dict.fromkeys(JAW + OUTER_LIPS))
 
@@ -125,8 +125,8 @@ def render(
         skin = skin_of(goal - (part.x, part.y), eye, (part.width, part.height), hull - (part.x, part.y))
         nodes, twice = _grid(eye, 1.4 * grid / 2, (part.width, part.height))
         mouth, plane = np.zeros(under.shape, np.float32), np.zeros((3, 3), np.float32)
-        for donor, weight in donors:
-            bent = _bend_mouth(donor, goal, part, nodes, twice, matte)
+        bends = _bend_mouths([donor for donor, _ in donors], goal, part, nodes, twice, matte)
+        for (donor, weight), bent in zip(donors, bends, strict=True):
             plane += np.float32(weight) * _colour_plane(bent, below, matte)
             if donor.lent and wanted_B is not None:
                 bent = grain.softened(bent, skin, wanted_B)
@@ -195,19 +195,22 @@ def _bend_jaw(
     return face, nodes.enlarged(np.minimum(weight * 5, 1))
 
 
-def _bend_mouth(
-    donor: Face, goal_P2: np.ndarray, part: Box, nodes: Nodes, twice: bool, matte: np.ndarray
-) -> np.ndarray:
-    """The donor's mouth bent onto the wanted one, (h, w, 3) of its type, in a part of the target's crop; of a frame of
-    the same shot only around where its matte shows it, elsewhere black."""
+def _bend_mouths(
+    donors: Sequence[Face], goal_P2: np.ndarray, part: Box, nodes: Nodes, twice: bool, matte: np.ndarray
+) -> Iterator[np.ndarray]:
+    """The donors' mouths bent onto the wanted one, each (h, w, 3) of its type, in a part of the target's crop; of a
+    frame of the same shot only around where its matte shows it, elsewhere black."""
     controls = list(_LIP_CONTROL)
-    points, there = goal_P2[controls], donor.local_P2[controls]
-    move = node_map(points - (part.x, part.y), there - points, nodes, smooth=0.6, twice=twice)
-    places = nodes.reading(move, (part.x, part.y))
-    if donor.lent:
-        return warp(donor.bgr_HWC, places)
+    points = goal_P2[controls]
+    moves = np.concatenate([donor.local_P2[controls] - points for donor in donors], 1)
+    found = node_map(points - (part.x, part.y), moves, nodes, smooth=0.6, twice=twice)
     where = cv2.dilate((nodes.picked(matte) > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    return warp(donor.bgr_HWC, places, where, nodes, np.zeros((part.height, part.width, 3), donor.bgr_HWC.dtype))
+    for donor, move in zip(donors, found.reshape(-1, 2, *nodes.shape), strict=True):
+        places, image = nodes.reading(move, (part.x, part.y)), donor.bgr_HWC
+        if donor.lent:
+            yield warp(image, places)
+        else:
+            yield warp(image, places, where, nodes, np.zeros((part.height, part.width, 3), image.dtype))
 
 
 def skin_of(mesh_P2: np.ndarray, eye: float, size: tuple[int, int], hull_M2: np.ndarray | None = None) -> np.ndarray:
@@ -281,9 +284,9 @@ def _add_plane(picture: np.ndarray, plane: np.ndarray) -> None:
     """Add a `_colour_plane` to a picture, float32 (h, w, 3), in place."""
     height, width = picture.shape[:2]
     across = plane[0] + (np.arange(width, dtype=np.float32) / width - 0.5)[:, None] * plane[1]
-    down = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None] * plane[2]
-    picture += across
-    picture += down[:, None]
+    down = np.arange(height, dtype=np.float32) / height - 0.5
+    field = np.stack([np.ones_like(down), down], 1) @ np.stack([across.ravel(), np.tile(plane[2], width)])
+    picture += field.reshape(picture.shape)
 
 
 def _end(matte: np.ndarray, eye: float) -> None:

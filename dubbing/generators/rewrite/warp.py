@@ -17,8 +17,8 @@ import numpy as np
 
 __all__ = ["Nodes", "dense_map", "moved", "node_map", "warp"]
 
-_ROWS = 16  # pixels of a band that is read at once
-_APART = 24  # pixels between two parts of a band from which on they are read one by one
+_ROWS = 32  # pixels of a band that is read at once
+_APART = 48  # pixels between two parts of a band from which on they are read one by one
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class Nodes:
 
 
 def node_map(
-    points_P2: np.ndarray, moves_P2: np.ndarray, nodes: Nodes, smooth: float = 0.5, *, twice: bool = False
+    points_P2: np.ndarray, moves_PK: np.ndarray, nodes: Nodes, smooth: float = 0.5, *, twice: bool = False
 ) -> np.ndarray:
     """The displacement at the nodes, float32 (2, R, C), x and y, that equals `moves` at `points`.
 
-    points_P2, moves_P2: (P, 2) pixels; smooth: how many pixels a point may be missed by, roughly (landmarks carry
+    points_P2, moves_PK: (P, 2) pixels; of several displacements of the same points (P, 2 D) and (2 D, R, C); smooth: how many pixels a point may be missed by, roughly (landmarks carry
     noise); twice: work it out at every other node only, and at those between by cubics through four.
     """
     p = np.asarray(points_P2, np.float64)
@@ -106,8 +106,9 @@ def node_map(
     system[:count, count] = system[count, :count] = 1
     system[:count, count + 1 :] = p
     system[count + 1 :, :count] = p.T
-    right = np.zeros((count + 3, 2))
-    right[:count] = moves_P2
+    planes = moves_PK.shape[1]
+    right = np.zeros((count + 3, planes))
+    right[:count] = moves_PK
     weights = np.linalg.solve(system, right).astype(np.float32)
     y, x = nodes.at
     y = y.ravel()
@@ -118,23 +119,23 @@ def node_map(
     radius = down[:, :, None] + across[:, None]
     np.sqrt(radius, out=radius)
     level, slope_x, slope_y = weights[count:, :, None, None]
-    found = (weights[:count].T @ radius.reshape(count, -1)).reshape(2, len(y), len(x))
+    found = (weights[:count].T @ radius.reshape(count, -1)).reshape(planes, len(y), len(x))
     found += level + slope_x * x + slope_y * y[:, None]
     if not twice:
         return np.asarray(found)
     rows, cols = nodes.shape
-    half = np.empty((2, rows, len(x)), np.float32)
-    half[:, ::2], half[:, 1::2] = found[:, 1 : 1 + (rows + 1) // 2], _between(found, 1)[:, : rows // 2]
-    out = np.empty((2, rows, cols), np.float32)
-    out[:, :, ::2], out[:, :, 1::2] = half[:, :, 1 : 1 + (cols + 1) // 2], _between(half, 2)[:, :, : cols // 2]
+    half = np.empty((planes, rows, len(x)), np.float32)
+    half[:, ::2] = found[:, 1 : 1 + (rows + 1) // 2]
+    half[:, 1::2] = _between(*(found[:, k : k + rows // 2] for k in range(4)))
+    out = np.empty((planes, rows, cols), np.float32)
+    out[..., ::2] = half[..., 1 : 1 + (cols + 1) // 2]
+    out[..., 1::2] = _between(*(half[..., k : k + cols // 2] for k in range(4)))
     return out
 
 
-def _between(values: np.ndarray, axis: int) -> np.ndarray:
-    """Half way between neighbours along an axis, by the cubic through two on either side (Deslauriers and Dubuc 1989);
-    three fewer."""
-    a = np.moveaxis(values, axis, 0)
-    return np.moveaxis((a[1:-2] + a[2:-1]) * np.float32(9 / 16) - (a[:-3] + a[3:]) * np.float32(1 / 16), 0, axis)
+def _between(before: np.ndarray, left: np.ndarray, right: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Half way between left and right, by the cubic through these and their neighbours (Deslauriers and Dubuc 1989)."""
+    return (left + right) * np.float32(9 / 16) - (before + after) * np.float32(1 / 16)
 
 
 def dense_map(
