@@ -101,7 +101,7 @@ def test_nothing_changes_outside_the_mattes(finished: Finished) -> None:
 
 def test_a_contact_sheet_lies_beside_the_take(finished: Finished) -> None:
     for language in ("hi", "ta"):
-        assert len(list((finished.out / "film" / language / "takes" / "shot_0002").glob("*/score-*/sheet.jpg"))) == 1
+        assert len(list((finished.out / "film" / language / "takes" / "shot_0002").glob("*/patch/sheet.jpg"))) == 1
 
 
 def test_the_table_is_the_contract(finished: Finished) -> None:
