@@ -195,7 +195,7 @@ def group_pictures(
         yield from ((n, None, frame, ()) for n, frame in enumerate(before, first))
         if reasons is not None and (count := at - first - int(np.sum((first <= patched) & (patched < at)))):
             reasons[_NO_CLEAN] = count
-    queue = PatchQueue(folders, max(first, at) or None, last)
+    queue = PatchQueue(folders, max(first, at) or None, last, seen=True)
     copied = longest = 0
     decoder = _Decoder(film, timeline, queue, range(first, whole), keep)
     decoder.skip_to(at)

@@ -46,15 +46,16 @@ class _Shown(Protocol):
 class PatchQueue:
     """The patches of many folders, frame by frame; a folder is open only while its frames pass.
 
-    first, last: only those of frames [first, last) of the film; mattes: without their pictures, as of `read_patches`.
+    first, last: only those of frames [first, last) of the film; mattes, seen: as of `read_patches`.
     Where two folders touch one frame, they are pasted in the order of their first frames, then of `folders`. Raises
     MediaError when a folder holds no patches.
     """
 
     def __init__(
-        self, folders: Iterable[str | Path], first: int | None = None, last: int | None = None, *, mattes: bool = False
-    ) -> None:
-        self._first, self._last, self._mattes = first, last, mattes
+        self, folders: Iterable[str | Path], first: int | None = None, last: int | None = None, *, mattes: bool = False,
+        seen: bool = False,
+    ) -> None:  # fmt: skip
+        self._first, self._last, self._how = first, last, {"mattes": mattes, "seen": seen}
         waiting = []
         for order, folder in enumerate(folders):
             frames = patch_frames(folder)["frame"].to_numpy()
@@ -66,7 +67,7 @@ class PatchQueue:
     def at(self, frame: int) -> list[Patch]:
         """The patches of `frame`. Frames must be asked for in order, none left out."""
         while self._waiting and self._waiting[-1][0] <= frame:
-            source = read_patches(self._waiting.pop()[2], self._first, self._last, mattes=self._mattes)
+            source = read_patches(self._waiting.pop()[2], self._first, self._last, **self._how)
             self._open.append((source, next(source)))
         found = []
         still = []
@@ -157,7 +158,7 @@ def pasted(
     """The film's decoded frames with all patches in them, and with the timeline's pts. first: only so many.
 
     Raises MediaError when the film is not the timeline's, or a patch lies beyond its end."""
-    queue = PatchQueue(folders)
+    queue = PatchQueue(folders, seen=True)
     count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
 
     def given() -> Iterator[tuple[int, Any, _Shown]]:
@@ -185,7 +186,7 @@ def pasted_part(
 ) -> Iterator[Any]:  # fmt: skip
     """Frames [first, last) of a film, as `pasted` gives them. Raises as `read.read` and `pasted`."""
     shown = ((p.frame, p.av_frame, p) for p in read(path, timeline, first, last, threads=threads))
-    yield from _finished(shown, PatchQueue(folders, first, last), timeline, keep)
+    yield from _finished(shown, PatchQueue(folders, first, last, seen=True), timeline, keep)
 
 
 def _finished(
