@@ -47,7 +47,8 @@ class _List:
         self._names: set[Path] = set()
         (home / _USING).mkdir(parents=True, exist_ok=True)
         with _gate(home, fcntl.LOCK_SH):
-            self._file = (home / _USING / uuid.uuid4().hex[:12]).open("a+", encoding="utf-8")
+            how = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._file = os.open(home / _USING / uuid.uuid4().hex[:12], how, 0o600)  # closed by the process's end
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def add(self, folders: Iterable[Path], kept: bool) -> None:
@@ -65,12 +66,11 @@ class _List:
         if len(self._names) > len(self._kept):
             self._names = {*self._kept}
             with _gate(self._home, fcntl.LOCK_SH):
-                self._file.truncate(0)
+                os.ftruncate(self._file, 0)
                 self._write(self._kept)
 
     def _write(self, folders: Iterable[Path]) -> None:
-        self._file.write("".join(f"{folder}\0" for folder in folders))
-        self._file.flush()
+        os.write(self._file, b"".join(os.fsencode(folder) + b"\0" for folder in folders))
 
 
 def use(folders: Iterable[Path], *, kept: bool = False) -> None:
@@ -135,15 +135,15 @@ def _used(home: Path) -> set[Path]:
     for path in (home / _USING).iterdir():
         if path.name == "gate":
             continue
-        with path.open("r", encoding="utf-8") as handle:
+        with path.open("rb") as handle:
             if _free(handle):
                 path.unlink()
             else:
-                used |= {Path(name) for name in handle.read().split("\0") if name}
+                used |= {Path(os.fsdecode(name)) for name in handle.read().split(b"\0") if name}
     return used
 
 
-def _free(handle: IO[str]) -> bool:
+def _free(handle: IO[bytes]) -> bool:
     """Whether nobody holds the lock on a list; then it is held from here on."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
