@@ -30,6 +30,9 @@ _MIN_SCORE = 0.5
 _OVERLAP = 0.45  # two boxes that share more than this (IoU) are one face
 _MIN_HAND_SCORE = 0.7  # below, beards are taken for hands for seconds on end
 
+_LANDMARK_BYTES, _LANDMARK_MARKS = 17, (0, 1, 2, 7, 12)  # of one landmark with x, y, z; where its marks lie
+_LANDMARK_HAS = np.array([0x0A, 15, 0x0D, 0x15, 0x1D], np.uint8)
+
 
 @contextmanager
 def _quiet() -> Iterator[None]:
@@ -119,15 +122,15 @@ class Meshes:
         self._warned = False
         self.give_back(self._build())
 
-    def fit(self, model: Any, rgb_HWC: np.ndarray) -> Any:
-        """The landmarks of the face in a square picture, or None. The first face of a process makes
-        the library print a warning about pictures that are not square; it is swallowed."""
+    def fit(self, model: Any, rgb_HWC: np.ndarray) -> np.ndarray | None:
+        """The mesh of the face in a square picture, float32 (478, 3), in sides of it, or None. The first face of a
+        process makes the library print a warning about pictures that are not square; it is swallowed."""
         with nullcontext() if self._warned else _quiet():
             faces = model.process(rgb_HWC).multi_face_landmarks
         if not faces:
             return None
         self._warned = True
-        return faces[0].landmark
+        return _points(faces[0])
 
     def _build(self) -> Any:
         mp = _mediapipe()
@@ -150,6 +153,18 @@ class Meshes:
     def close(self) -> None:
         while self._free:
             self._free.pop().close()
+
+
+def _points(landmarks: Any) -> np.ndarray:
+    """The places of MediaPipe's landmarks, float32 (P, 3). Their message has for each five bytes of marks around three
+    little-endian numbers, and is read at once: twice as quick as number by number."""
+    said = landmarks.SerializeToString()
+    if len(said) == _LANDMARK_BYTES * len(landmarks.landmark):
+        rows = np.frombuffer(said, np.uint8).reshape(-1, _LANDMARK_BYTES)
+        if (rows[:, _LANDMARK_MARKS] == _LANDMARK_HAS).all():
+            numbers = np.delete(rows, _LANDMARK_MARKS, axis=1)
+            return np.ascontiguousarray(numbers).view("<f4").astype(np.float32)
+    return np.array([(p.x, p.y, p.z) for p in landmarks.landmark], np.float32)
 
 
 def blank(model: Any) -> None:
@@ -185,10 +200,7 @@ class MeshTracker:
         side = max(height, width)
         square = cv2.copyMakeBorder(bgr_HWC, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE)
         points = self._meshes.fit(self._model, turned(cv2.cvtColor(at_mesh_px(square), cv2.COLOR_BGR2RGB), self._turn))
-        if not points:
-            return None
-        mesh = np.array([(p.x, p.y, p.z) for p in points], np.float32) * np.float32(side)
-        return points_back(mesh, (side, side), self._turn)
+        return None if points is None else points_back(points * np.float32(side), (side, side), self._turn)
 
     def close(self) -> None:
         self._meshes.give_back(self._model)

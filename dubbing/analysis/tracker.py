@@ -30,7 +30,6 @@ from dubbing.mesh import (
     blank,
     box_back,
     centre,
-    face_boxes,
     inside,
     overlap,
     points_back,
@@ -164,8 +163,7 @@ class Follower:
         if len(face.found.meshes) % _PORTRAIT_EVERY == 0:
             self._portray(face, mesh)
         if face.found.chips.due and np.ptp(mesh[:, 1]) >= LEAST_CHIP_PX:
-            ((x, y, width, height),) = face_boxes(mesh[None], self._size)
-            one = chip(picture.bgr((x, y, width, height)), mesh[:, :2] - (x, y))
+            one = chip(cv2.cvtColor(face.rgb_HWC, cv2.COLOR_RGB2BGR), self._in_cut(face, mesh))
             face.found.chips.add(picture.frame, float(yaw_deg(mesh[None])[0]), one)
         face.found.meshes[picture.frame] = mesh
         face.found.skins[picture.frame] = unwrapped(face.rgb_HWC, self._in_cut(face, mesh))
@@ -190,14 +188,13 @@ class Follower:
         rgb = face.rgb_HWC = turned(cv2.cvtColor(self._cut(picture, face.square), cv2.COLOR_BGR2RGB), face.turn)
         face.cut = (*face.square, face.turn)
         points = self._meshes.fit(face.model, rgb)
-        if points and face.fresh and face.found.meshes:
+        if points is not None and face.fresh and face.found.meshes:
             points = self._meshes.fit(face.model, rgb)  # now with its memory in the right place
-        if not points:
+        if points is None:
             return None
         face.fresh = False
         x, y, side = face.square
-        mesh = np.array([(p.x, p.y, p.z) for p in points], np.float32) * np.float32(side)
-        mesh = points_back(mesh, (side, side), face.turn)
+        mesh = points_back(points * np.float32(side), (side, side), face.turn)
         mesh[:, :2] += np.array([x, y], np.float32)
         return mesh if self._plausible(box_of(mesh), face) else None
 
@@ -239,10 +236,16 @@ class Follower:
             return picture.bgr(box=(x, y, side, side), width=MESH_PX)
         left, top = min(max(x, 0), width - 2), min(max(y, 0), height - 2)
         right, bottom = max(min(x + side, width), left + 2), max(min(y + side, height), top + 2)
-        part = picture.bgr(box=(left, top, right - left, bottom - top))
-        pad = (max(0, top - y), max(0, y + side - bottom), max(0, left - x), max(0, x + side - right))
-        if any(pad):
-            part = cv2.copyMakeBorder(part, *pad, cv2.BORDER_REPLICATE)
+        above, below = max(0, top - y), max(0, y + side - bottom)
+        before, behind = max(0, left - x), max(0, x + side - right)
+        wide, high = right - left, bottom - top
+        if side >= 2 * MESH_PX and wide % 2 == high % 2 == 0:  # `at_mesh_px` would halve it: fewer pixels to convert
+            part = picture.bgr(box=(left, top, wide, high), width=wide // 2)
+            above, below, before, behind = above // 2, below // 2, before // 2, behind // 2
+        else:
+            part = picture.bgr(box=(left, top, wide, high))
+        if above or below or before or behind:
+            part = cv2.copyMakeBorder(part, above, below, before, behind, cv2.BORDER_REPLICATE)
         return at_mesh_px(part)
 
     # -- all faces ---------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Faces(Stage[FacesInputs, FaceTracks]):
     """The face tracks of one shot."""
 
     name: ClassVar[str] = "faces"
-    version = 4
+    version = 5
     scope = Scope.SHOT
     resources = Resources(cpus=1.0, memory_mb=1000, picture_mb=12)
     bad_input_costs = "shot"
