@@ -1,13 +1,15 @@
 """What a film costs by stage and by function, beside decoding and encoding it once, on one core.
 
     python -m bench.cost FILM --dub fr=FR.flac [--dub de=DE.flac] [--frames 300] [--flame docs/flame.svg] [--top 12]
+        [--json COSTS.json]
 
 Everything runs in this process, held on one core, one language after the other, and before and after it the same film
 is decoded and encoded once with the master's own settings, whose mean is the measure: ratios hold on any machine. For
 each language and stage: processor seconds, milliseconds a frame of film and a re-rendered frame, the ratio, and
 megabytes that were read and written by calls (a picture in memory that is handed on counts for nothing). Then
 the functions of this package in which the time went, by themselves with the libraries that they call. --frames takes
-the first frames of the film alone. --flame writes a flame graph of all of it.
+the first frames of the film alone. --flame writes a flame graph of all of it, --json what the tables say (`bench.scale`
+and `bench.schedule` read it).
 
 Functions are found by looking, every few milliseconds of processor time, at what is being called; a look weighs as much
 as the processor time since the one before it, so that a long call into a library counts whole. It costs under 1 %.
@@ -16,6 +18,7 @@ as the processor time since the one before it, so that a long call into a librar
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import tempfile
@@ -194,6 +197,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=0, help="of the film's beginning; 0 for all")
     parser.add_argument("--generator", type=yaml.safe_load, default="rewrite", metavar="YAML")
     parser.add_argument("--flame", type=Path)
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--top", type=int, default=12, help="functions of each stage")
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--out", type=Path, help="where the run is kept; an empty folder")
@@ -216,11 +220,18 @@ def main() -> None:
         measures.append(once(film, next(iter(dubs.values())), folder))
         measure = sum(measures) / len(measures)
         print("decoding and encoding once: " + ", ".join(f"{m:.1f} s" for m in measures))
+        told: dict[str, object] = {"film": film.name, "frames": len(line), "once_s": measure, "languages": {}}
         for n, (one, watch) in enumerate(watches.items()):
             rows = read_rows(folder / "out" / "film" / one / "faces.parquet")
             rendered = sum(row["rendered_frames"] for row in rows)
             table(f"{'first' if n == 0 else 'further'} language {one}", watch, measure, len(line), rendered)
             functions(watch, args.top, measure)
+            stages = {
+                stage: {"s": s.seconds, "read": s.read, "written": s.written} for stage, s in watch.stages.items()
+            }
+            told["languages"] |= {one: {"rendered": rendered, "stages": stages}}  # type: ignore[operator]
+        if args.json:
+            args.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         if args.flame:
             stacks: Counter[tuple[str, ...]] = Counter()
             for one, watch in watches.items():

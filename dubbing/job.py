@@ -111,6 +111,7 @@ class Job(ResultCache):
             if record.kind == "name":
                 self.named.setdefault(record.title, []).append(record)
         self.descriptors: dict[str, str | None] = {}  # of titles that are looked at with another than is there
+        self._planned: dict[str, tuple[int | None, list[Task]]] = {}  # by title: how many tasks had failed, and those
         self._made: dict[str, MadeOf | None] = {}
         self._parts: dict[tuple[str, str], Ranges | None] = {}
         self._rules: dict[str, list[Ranges | None]] = {}
@@ -194,25 +195,60 @@ class Job(ResultCache):
     def tasks(self, failed: Mapping[str, Outcome] | None = None) -> list[Task]:
         """Every task known so far, each after the ones it needs. failed: tasks of this run that failed.
 
-        Remote files of the manifest are brought here first, all of them, so that workers know each of them.
+        Remote files of the manifest are brought here first, all of them, so that workers know each of them. The
+        analysis of a title goes with the middle dub of the title before: it is then done when that one's slots fall
+        idle, and holds its first dubs up by nothing.
         """
         for file in self.manifest.files:
             self.store.local(file)
         tasks: list[Task] = []
-        dubs = 0
+        dubs = before = 0
         for title in self.manifest.titles:
             ranks = {dub.language: dubs + n for n, dub in enumerate(title.dubs)}
-            span = self.span(title)
-            for task in self.plan(title, failed or {}).every:
-                rank, holds = ranks.get(task.language or "", dubs), self.holds(task)
-                windows = tuple(replace(w, holds=holds) for w in task.windows)
-                span_of = task.span or task.frames or span
-                tasks.append(replace(task, rank=rank, span=span_of, holds=holds, windows=windows))
+            tasks += self._title_tasks(title, failed or {}, ranks, before)
+            before = dubs + len(title.dubs) // 2
             dubs += len(title.dubs)
         self.know(tasks)
         order = {stage: n for n, stage in enumerate(self.pipeline)}
-        parts = (replace(w, rank=t.rank) for t in tasks if t.windows and not self.done(t) for w in t.windows)
-        return sorted([*(replace(t, windows=()) for t in tasks), *parts], key=lambda t: (order[t.kind], t.rank))
+        parts = (w for t in tasks if t.windows and not self.done(t) for w in t.windows)
+        alone = (replace(t, windows=()) if t.windows else t for t in tasks)
+        return sorted([*alone, *parts], key=lambda t: (order[t.kind], t.rank))
+
+    def _title_tasks(
+        self, title: Title, failed: Mapping[str, Outcome], ranks: Mapping[str, int], rank: int
+    ) -> list[Task]:
+        """The tasks of a title, with their windows and all that a plan says of them. ranks: by language; rank: of the
+        analysis. In a run those of a title in which nothing has changed since are the ones of before, and so is each
+        whose key is the same."""
+        count, before = self._planned.get(title.id, (None, [])) if self.heals is not None else (None, [])
+        if count == len(failed):  # in a run nothing that failed is taken back
+            return before
+        known, tasks, span = {task.id: task for task in before}, [], self.span(title)
+        for task in self.plan(title, failed).every:
+            if (same := known.get(task.id)) is not None and same.key == task.key:
+                tasks.append(same)
+                continue
+            at, holds = ranks.get(task.language or "", rank), self.holds(task)
+            windows = tuple(replace(w, rank=at, holds=holds) for w in task.windows)
+            span_of = task.span or task.frames or span
+            tasks.append(replace(task, rank=at, span=span_of, holds=holds, windows=windows))
+        self._planned[title.id] = len(failed), tasks
+        return tasks
+
+    def forget(self, task: Task) -> None:
+        """As `ResultCache`; where others follow from it, its title is planned again."""
+        super().forget(task)
+        if task.kind.expands:
+            self._plan_again(task.title)
+
+    def lose(self, task: Task, why: str) -> None:
+        """As `ResultCache`, and its title is planned again."""
+        self._plan_again(task.title)
+        super().lose(task, why)
+
+    def _plan_again(self, title: str) -> None:
+        _, tasks = self._planned.get(title, (None, []))
+        self._planned[title] = None, tasks
 
     def plan(self, title: Title, failed: Mapping[str, Outcome], dubs: Iterable[Dub] | None = None) -> TitleTasks:
         """The tasks of one title, as far as they are known. dubs: of these only; None for all."""

@@ -30,9 +30,6 @@ _MIN_SCORE = 0.5
 _OVERLAP = 0.45  # two boxes that share more than this (IoU) are one face
 _MIN_HAND_SCORE = 0.7  # below, beards are taken for hands for seconds on end
 
-_LANDMARK_BYTES, _LANDMARK_MARKS = 17, (0, 1, 2, 7, 12)  # of one landmark with x, y, z; where its marks lie
-_LANDMARK_HAS = np.array([0x0A, 15, 0x0D, 0x15, 0x1D], np.uint8)
-
 
 @contextmanager
 def _quiet() -> Iterator[None]:
@@ -123,14 +120,14 @@ class Meshes:
         self.give_back(self._build())
 
     def fit(self, model: Any, rgb_HWC: np.ndarray) -> np.ndarray | None:
-        """The mesh of the face in a square picture, float32 (478, 3), in sides of it, or None. The first face of a
+        """The landmarks of the face in a square picture, float32 (478, 3) in its sides, or None. The first face of a
         process makes the library print a warning about pictures that are not square; it is swallowed."""
         with nullcontext() if self._warned else _quiet():
             faces = model.process(rgb_HWC).multi_face_landmarks
         if not faces:
             return None
         self._warned = True
-        return _points(faces[0])
+        return _numbers(faces[0])
 
     def _build(self) -> Any:
         mp = _mediapipe()
@@ -155,18 +152,6 @@ class Meshes:
             self._free.pop().close()
 
 
-def _points(landmarks: Any) -> np.ndarray:
-    """The places of MediaPipe's landmarks, float32 (P, 3). Their message has for each five bytes of marks around three
-    little-endian numbers, and is read at once: twice as quick as number by number."""
-    said = landmarks.SerializeToString()
-    if len(said) == _LANDMARK_BYTES * len(landmarks.landmark):
-        rows = np.frombuffer(said, np.uint8).reshape(-1, _LANDMARK_BYTES)
-        if (rows[:, _LANDMARK_MARKS] == _LANDMARK_HAS).all():
-            numbers = np.delete(rows, _LANDMARK_MARKS, axis=1)
-            return np.ascontiguousarray(numbers).view("<f4").astype(np.float32)
-    return np.array([(p.x, p.y, p.z) for p in landmarks.landmark], np.float32)
-
-
 def blank(model: Any) -> None:
     """Make a mesh tracker forget: after a picture without a face it starts by detecting, as a new one does."""
     for _ in range(2):
@@ -180,6 +165,17 @@ def at_mesh_px(square_HWC: np.ndarray) -> np.ndarray:
         side = len(square_HWC) // 2
         square_HWC = cv2.resize(square_HWC, (side, side), interpolation=cv2.INTER_AREA)
     return square_HWC if len(square_HWC) == MESH_PX else cv2.resize(square_HWC, (MESH_PX, MESH_PX))
+
+
+def _numbers(face: Any) -> np.ndarray:
+    """A list of landmarks as float32 (P, 3), read from its message, where each is three floats behind their tags: point
+    by point that takes a millisecond."""
+    raw, count = np.frombuffer(face.SerializeToString(), np.uint8), len(face.landmark)
+    if len(raw) == 17 * count:
+        rows = raw.reshape(count, 17)
+        if (rows[:, (0, 1, 2, 7, 12)] == (0x0A, 15, 0x0D, 0x15, 0x1D)).all():
+            return np.ascontiguousarray(rows[:, (3, 4, 5, 6, 8, 9, 10, 11, 13, 14, 15, 16)]).view("<f4")
+    return np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32)
 
 
 class MeshTracker:

@@ -5,6 +5,7 @@ Knows no engine, and no stage by name.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -179,9 +180,11 @@ class JobPlace:
 
     def takes(self, frames: tuple[int, int] | None = None) -> tuple[tuple[Ref[Any], ...], tuple[Ref[Any], ...]]:
         delivered, all_of = [], []
-        for shot in self.result(ShotList).shots:
-            if frames is not None and not (shot.start_frame < frames[1] and frames[0] < shot.end_frame):
-                continue
+        shots = self.result(ShotList).shots
+        if frames is not None:  # shots follow each other
+            first = bisect_right(shots, frames[0], key=lambda s: s.start_frame) - 1
+            shots = shots[max(0, first) : bisect_left(shots, frames[1], key=lambda s: s.start_frame)]
+        for shot in shots:
             faces, take, score = (self._known.get(k, self.language, shot.id) for k in (FaceTracks, Take, Scores))
             if faces is None or take is None or score is None:
                 raise NotKnown("takes")

@@ -1,12 +1,15 @@
 """Which task may run when: dependencies, order, failures. Knows no Ray, no stage and no table.
 
 A task is ready when what it needs has succeeded and what it comes after has ended. Tasks of the first dub go first
-(results early); among them the one with the most work before the dub's end, so that nothing long is left for last.
-Each end of a task costs time in proportion to what waits for it, not to the size of the job.
+(results early; a title's analysis goes with a dub of the title before, so that slots find work when that one ends);
+among them the one with the most work before the dub's end, so that nothing long is left for last.
+Each end of a task costs time in proportion to what waits for it, not to the size of the job. Where tasks fail, what
+waits for their end is held back until it is planned again, which then takes a twentieth of the time at most.
 """
 
 from __future__ import annotations
 
+import time
 from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +27,7 @@ from dubbing.task import Outcome, Task, Windowed
 __all__ = ["Event", "Schedule", "Workload"]
 
 _AHEAD = 512  # ready tasks of a stage that a pool is shown at once
+_REST = 20  # times as long as planning took it is not planned again for tasks that failed, while others go on
 
 
 _Key = tuple[int, float, str]
@@ -122,6 +126,8 @@ class Schedule:
         self._open: dict[str, set[str]] = {}  # task -> what it still waits for
         self._waiting: dict[str, list[str]] = defaultdict(list)  # task -> who waits for it
         self._ready: dict[str, list[_Key]] = {stage.name: [] for stage in work.stages}
+        self._lately: set[str] = set()  # tasks that failed since the last plan
+        self._rests_until_s = 0.0
 
     def drain(self, open_pool: Callable[[], Pool]) -> None:
         """Run until nothing is left. The pool is opened only when there is something to do.
@@ -130,7 +136,10 @@ class Schedule:
         """
         self._plan()
         try:
-            while self.running or any(self._ready.values()):
+            while (ready := any(self._ready.values())) or self.running or self._lately:
+                if self._lately and (time.monotonic() >= self._rests_until_s or not (ready or self.running)):
+                    self._plan()
+                    continue
                 if self._pool is None:
                     self._pool = open_pool()
                     self._pool.see(self._planned())
@@ -184,6 +193,7 @@ class Schedule:
             raise outcome.fatal
         if outcome.error is not None:
             self.failed[task.id] = outcome
+            self._lately.add(task.id)
             self.tell(Event.of("failed", task, text=outcome.error, seconds=outcome.seconds))
         else:
             self.made[task.stage] += 1
@@ -196,7 +206,7 @@ class Schedule:
             self.tell(Event.of("finished", task, frames=task.frames, seconds=outcome.seconds, result=result))
             self.done.add(task.id)
         self._ended(task.id)
-        return outcome.error is not None or task.kind.expands
+        return outcome.error is None and task.kind.expands
 
     def _lose(self, folder: Path, reader: Task, outcome: Outcome) -> None:
         """What a task should have read is damaged: have it made again, and then read again.
@@ -241,13 +251,16 @@ class Schedule:
                     self._enter(self.known[waiter])
 
     def _enter(self, task: Task) -> None:
-        """Put a task that waits for nothing any more among the ready ones, unless what it needs has failed."""
+        """Put a task that waits for nothing any more among the ready ones, unless what it needs has failed, or what it
+        comes after has, and its inputs do not say so yet."""
         del self._open[task.id]
-        if not any(n in self.failed for n in task.needs):
+        if not any(n in self.failed for n in task.needs) and self._lately.isdisjoint(task.after):
             insort(self._ready[task.stage], _key(task))
 
     def _plan(self) -> None:
         """Ask for the tasks again; what cannot run any more fails with what it needed."""
+        began_s = time.monotonic()
+        self._lately.clear()
         for task in self.work.tasks(self.failed):
             known = self.known.get(task.id)
             if known is None or known.key != task.key:
@@ -256,7 +269,7 @@ class Schedule:
                 if self.work.done(task) and not self._outlived(task):
                     self.done.add(task.id)
                     self.found += 1
-        spread = True
+        spread = bool(self.failed)
         while spread:
             spread = False
             for task in self.known.values():
@@ -267,16 +280,17 @@ class Schedule:
                     spread = True
         self._link()
         self.tell(self._planned())
+        self._rests_until_s = time.monotonic() + _REST * (time.monotonic() - began_s)
 
     def _planned(self) -> Event:
         """How much is known and done, by stage."""
-        totals: dict[str, tuple[int, int, int, int]] = {}
-        for stage in (s.name for s in self.work.stages):
-            mine = [t for t in self.known.values() if t.stage == stage]
-            ended = [t for t in mine if t.id in self.done or t.id in self.failed]
-            known, done = (sum(t.window is None for t in tasks) for tasks in (mine, ended))
-            totals[stage] = (known, done, sum(t.frames for t in mine), sum(t.frames for t in ended))
-        return Event("planned", totals=totals)
+        totals = {stage.name: [0, 0, 0, 0] for stage in self.work.stages}
+        for task in self.known.values():
+            count, ended = totals[task.stage], task.id in self.done or task.id in self.failed
+            whole = task.window is None
+            for n, more in enumerate((whole, whole and ended, task.frames, task.frames * ended)):
+                count[n] += more
+        return Event("planned", totals={stage: (a, b, c, d) for stage, (a, b, c, d) in totals.items()})
 
     def _link(self) -> None:
         """Who waits for whom, from the beginning."""

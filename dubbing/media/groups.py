@@ -9,7 +9,6 @@ knows neither sound nor containers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -198,39 +197,39 @@ def group_pictures(
             reasons[_NO_CLEAN] = count
     queue = PatchQueue(folders, max(first, at) or None, last)
     copied = longest = 0
-    with _Decoder(film, timeline, queue, range(first, whole)) as decoder:
-        decoder.skip_to(at)
-        for group in some:
-            reached = at + len(group.pts)
-            touched = np.searchsorted(patched, at) < np.searchsorted(patched, reached)
-            numbers, why = _numbers(group, timeline, at, base.delay)
-            inside, why = at >= first and reached <= whole, group.why or why
-            longest = max(longest, reached - at)
-            if touched or why or not inside:
-                count = min(reached, whole) - max(at, first)
-                if reasons is not None and not touched and count > 0:
-                    why = why or _ACROSS
-                    reasons[why] = reasons.get(why, 0) + count
-                yield from ((n, None, frame, ()) for n, frame in decoder.feed(group.packets))
+    decoder = _Decoder(film, timeline, queue, range(first, whole))
+    decoder.skip_to(at)
+    for group in some:
+        reached = at + len(group.pts)
+        touched = np.searchsorted(patched, at) < np.searchsorted(patched, reached)
+        numbers, why = _numbers(group, timeline, at, base.delay)
+        inside, why = at >= first and reached <= whole, group.why or why
+        longest = max(longest, reached - at)
+        if touched or why or not inside:
+            count = min(reached, whole) - max(at, first)
+            if reasons is not None and not touched and count > 0:
+                why = why or _ACROSS
+                reasons[why] = reasons.get(why, 0) + count
+            yield from ((n, None, frame, ()) for n, frame in decoder.feed(group.packets))
+        else:
+            yield from ((n, None, frame, ()) for n, frame in decoder.end())
+            own = [
+                Copied(base.sets.copied(bytes(packet), packet.is_keyframe), number, packet.is_keyframe)
+                for packet, number in zip(group.packets, numbers, strict=True)
+            ]
+            decoder.skip_to(at)
+            if every:
+                shown = chain(decoder.feed(group.packets), decoder.end())  # one at a time: a group may be long
+                yield from ((n, one, frame, ()) for one, (n, frame) in zip(own, shown, strict=True))
             else:
-                yield from ((n, None, frame, ()) for n, frame in decoder.end())
-                own = [
-                    Copied(base.sets.copied(bytes(packet), packet.is_keyframe), number, packet.is_keyframe)
-                    for packet, number in zip(group.packets, numbers, strict=True)
-                ]
-                decoder.skip_to(at)
-                if every:
-                    shown = chain(decoder.feed(group.packets), decoder.end())  # one at a time: a group may be long
-                    yield from ((n, one, frame, ()) for one, (n, frame) in zip(own, shown, strict=True))
-                else:
-                    yield from ((one.number, one, None, ()) for one in own)
-                decoder.skip_to(reached)
-                copied += len(own)
-            at = reached
-            if at >= whole:
-                break
-        yield from ((n, None, frame, ()) for n, frame in decoder.end())
-        count = decoder.number
+                yield from ((one.number, one, None, ()) for one in own)
+            decoder.skip_to(reached)
+            copied += len(own)
+        at = reached
+        if at >= whole:
+            break
+    yield from ((n, None, frame, ()) for n, frame in decoder.end())
+    count = decoder.number
     if reasons is not None and not (first or last or copied or reasons) and len(patched) < whole:
         why = f"each group between two clean key frames, of up to {longest} pictures, has a patch"
         reasons[why] = whole - len(patched)
@@ -291,22 +290,14 @@ def _numbers(group: Group, timeline: Timeline, first: int, delay: int) -> tuple[
 
 
 class _Decoder:
-    """A film's decoder for runs of groups; patches are pasted by a thread while the next frame is decoded. wanted: only
-    these frames come out; number: of the next one."""
+    """A film's decoder for runs of groups, whose frames get their patches. wanted: only these frames come out; number:
+    of the next one."""
 
     def __init__(self, film: Film, timeline: Timeline, queue: PatchQueue, wanted: range) -> None:
         self._film, self._line, self._queue, self._wanted = film, timeline, queue, wanted
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="paste")
-        self._coming: tuple[int, Future[Any]] | None = None
         self._fed = self._decoded = 0
         self._open = False
         self.number = 0
-
-    def __enter__(self) -> _Decoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown()
 
     def skip_to(self, number: int) -> None:
         """The next frame that is decoded has that number."""
@@ -326,10 +317,6 @@ class _Decoder:
         if not self._open:
             return
         yield from self._decode(None)
-        if self._coming is not None:
-            number, made = self._coming
-            self._coming = None
-            yield number, made.result()
         if self._decoded != self._fed:
             raise self._film.damage(self.number)
         self._film.stream.codec_context.flush_buffers()
@@ -351,12 +338,9 @@ class _Decoder:
             number, self.number, self._decoded = self.number, self.number + 1, self._decoded + 1
             if number not in self._wanted:
                 continue
-            coming = self._thread.submit(self._paste, frame, self._queue.at(number))
-            before, self._coming = self._coming, (number, coming)
-            if before is not None:
-                yield before[0], before[1].result()
+            yield number, self._pasted(frame, self._queue.at(number))
 
-    def _paste(self, frame: Any, patches: Sequence[Any]) -> Any:
+    def _pasted(self, frame: Any, patches: Sequence[Any]) -> Any:
         if patches:
             frame.make_writable()
             for patch in patches:

@@ -88,8 +88,9 @@ class PatchWriter:
         stream.codec_context.gop_size = 1
         return stream
 
-    def write(self, patch: Patch, **values: float | int | bool | str) -> None:
-        """Add one patch; frames must increase, and every patch must name the same extra `values`."""
+    def write(self, patch: Patch, **values: float | int | bool | str) -> Patch:
+        """Add one patch; frames must increase, and every patch must name the same extra `values`. Returns it as it will
+        be read."""
         height, width = patch.matte_HW.shape
         if (width, height) != self._size or patch.bgr_HWC.shape != (height, width, 3):
             raise ValueError(f"patch of frame {patch.frame} is {width}x{height}, the writer's is {self._size}")
@@ -119,6 +120,12 @@ class PatchWriter:
             frame.pts = len(self._columns["frame"]) - 1
         self._mux(self._pictures, picture)
         self._mux(self._mattes, cover)
+        if self._kept == self._size:
+            return patch
+        bgr, matte = _enlarged(bgr, matte, self._size)
+        if bgr.dtype == np.uint8:
+            return Patch(patch.frame, patch.x, patch.y, bgr, matte)
+        return Patch(patch.frame, patch.x, patch.y, display(bgr, self._transfer or 0), matte, bgr)
 
     def _mux(self, stream: Any, frame: Any) -> None:
         for packet in stream.encode(frame):

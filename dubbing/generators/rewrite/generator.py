@@ -129,7 +129,7 @@ class Rewrite:
         needed |= {middle} if plan.alone else set()
         with Crops(work.scratch) as crops:
             transfer = 0
-            pictures = media.read(work.source, work.timeline, start + low, start + high, threads=1)
+            pictures = work.pictures(start + low, start + high)
             for n, picture in zip(range(high - low), pictures, strict=True):
                 transfer = picture.colour.transfer
                 if n in needed:

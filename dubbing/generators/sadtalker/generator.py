@@ -132,7 +132,7 @@ class SadTalkerGenerator:
             self.performs and "blinks" in work.acts, self.references,
         )  # fmt: skip
         known = self._seen(told, [still])[0] if work.still else None
-        parts = (plan.part(picture) for picture in media.read(work.source, work.timeline, a, b, threads=1))
+        parts = (plan.part(picture) for picture in work.pictures(a, b))
         while batch := list(islice(parts, _BATCH)):
             yield from self._batch(plan, told, batch, known)
 

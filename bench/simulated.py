@@ -1,0 +1,319 @@
+"""A feature that nobody renders: the project's own job and order of work, with results made up and a clock that jumps.
+
+Real are the job (its plan, keys, windows and dependencies), the loop over its tasks, and results as files that are
+written, read and checked; so is the processor time that the process with the loop needs, which passes on the made-up
+clock too. Made up are the slots, how long a task takes (`Costs`), and what its result says. It starts no worker.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from dubbing import config, manifest, media
+from dubbing.artifact import Artifact
+from dubbing.artifacts.active import ActiveFaces
+from dubbing.artifacts.actors import FittedActors
+from dubbing.artifacts.descriptors import Descriptors
+from dubbing.artifacts.donors import DonorStores
+from dubbing.artifacts.overlays import OverlayList, Overlays
+from dubbing.artifacts.people import People, Person
+from dubbing.artifacts.proof import Proof
+from dubbing.artifacts.shots import ShotList
+from dubbing.artifacts.sound import DubSound, SourceSound
+from dubbing.artifacts.speakers import Decision, SpeakerList, Speaking
+from dubbing.artifacts.takes import Master, Scores, Take
+from dubbing.artifacts.tracks import FaceTracks, TrackSummary
+from dubbing.artifacts.turns import FaceTurns, ShotTurns, TurnList
+from dubbing.engine.pool import Turn
+from dubbing.engine.schedule import Event, Schedule
+from dubbing.inputs import json_bytes
+from dubbing.job import Job
+from dubbing.master_choice import MasterChoice
+from dubbing.store import RESULT, Store
+from dubbing.task import Outcome, Task, Windowed
+
+__all__ = ["LANGUAGES", "Costs", "Feature", "Run", "Simulated", "Span", "made_job", "simulate", "used", "write_film"]
+
+RATE = 24
+LANGUAGES = ("fr", "de", "es", "it", "pt", "pl", "nl", "sv", "tr", "ja", "ko", "hi", "ta", "cs", "el", "fi")
+PER_DUB = {"audio", "turns", "lipsync", "sync", "master", "proof", "select", "sign"}
+PER_RENDERED = {"lipsync", "sync"}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What stages cost. frame_s: stage -> seconds of one core a frame of film, of lipsync and sync a re-rendered one;
+    once_s: of decoding and encoding a frame once, the measure of the table; share: of frames that are re-rendered."""
+
+    frame_s: dict[str, float]
+    once_s: float
+    share: float
+
+    @classmethod
+    def read(cls, path: Path) -> Costs:
+        """From what `bench.cost --json` wrote: stages of a title by its first language, those of a dub by the second,
+        where there is one."""
+        told = json.loads(path.read_text(encoding="utf-8"))
+        first, *more = told["languages"].values()
+        found = {}
+        for stage, spent in first["stages"].items():
+            language = more[0] if more and stage in PER_DUB else first
+            per = language["rendered"] if stage in PER_RENDERED else told["frames"]
+            own = language["stages"].get(stage, spent) if stage in PER_DUB else spent
+            found[stage] = own["s"] / per
+        return cls(found, told["once_s"] / told["frames"], first["rendered"] / told["frames"])
+
+    def title_s(self, frames: int, share: float, languages: int) -> float:
+        """Core seconds of a whole title."""
+        return sum(
+            s * frames * (share if stage in PER_RENDERED else 1) * (languages if stage in PER_DUB else 1)
+            for stage, s in self.frame_s.items()
+        )
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A film as it is cut: lengths of shots are lognormal (median 2.5 s, mean 4 s, as films of the last decades are;
+    seeded), scaled to its length; some shots are dubbed, each with one face."""
+
+    cuts: tuple[tuple[int, int], ...]
+    dubbed: frozenset[int]
+    """Numbers of shots, from 1."""
+    people: int = 12
+
+    @classmethod
+    def drawn(cls, frames: int, shots: int, share: float, seed: int = 1) -> Feature:
+        """share: of its frames that are dubbed."""
+        random = np.random.default_rng(seed)
+        lengths = random.lognormal(np.log(2.5), 0.97, shots)
+        edges = np.round(np.concatenate([[0], np.cumsum(lengths)]) / lengths.sum() * (frames - 8 * shots)).astype(int)
+        edges += 8 * np.arange(shots + 1)
+        cuts = tuple(pairwise(edges.tolist()))
+        dubbed, covered = set(), 0
+        for n in random.permutation(shots):
+            if covered < share * frames:
+                dubbed.add(int(n) + 1)
+                covered += cuts[n][1] - cuts[n][0]
+        return cls(cuts, frozenset(dubbed))
+
+    @property
+    def frames(self) -> int:
+        """Of the film."""
+        return self.cuts[-1][1]
+
+    def spans(self) -> list[tuple[int, str, int, int]]:
+        """Number, id, first frame and the frame after the last of each shot."""
+        return [(n, f"shot_{n:04d}", a, b) for n, (a, b) in enumerate(self.cuts, 1)]
+
+
+def write_film(folder: Path, languages: int, titles: int) -> Path:
+    """A film of a few frames, its dubs and a manifest of several titles of it."""
+    tone = np.zeros((16_000, 1), np.float32)
+    with media.ClipWriter(folder / "film.mp4", 128, 96, Fraction(RATE), sample_rate_hz=16_000, channels=1) as clip:
+        for _ in range(RATE):
+            clip.frame(np.zeros((96, 128, 3), np.uint8))
+        clip.sound(tone)
+    dubs = []
+    for language in LANGUAGES[:languages]:
+        with media.ClipWriter(folder / f"{language}.flac", sample_rate_hz=16_000, channels=1) as clip:
+            clip.sound(tone)
+        dubs.append({"language": language, "audio": f"{language}.flac"})
+    rows = [{"id": f"film{n}", "video": "film.mp4", "dubs": dubs} for n in range(titles)]
+    (folder / "job.yaml").write_text(yaml.safe_dump({"version": 1, "titles": rows}), encoding="utf-8")
+    return folder / "job.yaml"
+
+
+class _Scratch(Store):
+    """A store whose files need not outlive a power cut."""
+
+    lasting = False
+
+
+def made_job(job_file: Path, out: Path, crf: int | None = None) -> Job:
+    """The job of a manifest. crf: another quality of its masters than usual."""
+    settings = config.Config(master=[MasterChoice(crf=crf)]) if crf is not None else config.Config()
+    return Job(manifest.load(job_file), _Scratch(out), settings)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A task that has run: when it began and ended, in seconds of the made-up clock."""
+
+    task: Task
+    start: float
+    end: float
+
+
+class Simulated:
+    """See `dubbing.engine.pool.Pool`. slots: tasks at once; begin_s: what a task takes before it works (a worker reads
+    its file, a decoder seeks); join_s: seconds a frame of film of joining windows of a master, and of a shot; fails:
+    ids of tasks that fail."""
+
+    def __init__(
+        self, store: Store, film: Feature, costs: Costs, slots: int, begin_s: float = 0.1, join_s: float = 0.0005,
+        fails: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        self._store, self._film, self._costs, self._slots, self._fails = store, film, costs, slots, fails
+        self._begin_s, self._join_s = begin_s, join_s
+        self._running: list[tuple[float, str, Task, float]] = []
+        self._looked_s = time.process_time()
+        self.now, self.own_s = 0.0, 0.0
+        self.spans: list[Span] = []
+
+    def take(self, ready: Sequence[Task]) -> list[Task]:
+        self._pass()
+        taken = list(ready[: self._slots - len(self._running)])
+        for task in taken:
+            heapq.heappush(self._running, (self.now + self._seconds(task), task.id, task, self.now))
+        return taken
+
+    def wait(self) -> Turn:
+        self._pass()
+        began, outcomes = time.process_time(), []
+        if self._running:
+            self.now = max(self.now, self._running[0][0])
+        while self._running and self._running[0][0] <= self.now:
+            end, _, task, start = heapq.heappop(self._running)
+            self.spans.append(Span(task, start, end))
+            if task.id in self._fails:
+                outcomes.append(Outcome(task.id, end - start, "it was meant to fail", "StageError"))
+                continue
+            with self._store.commit(task.folder) as part:
+                told = {"seconds": end - start, "cpu_s": end - start, "key": task.key}
+                (part / RESULT).write_bytes(json_bytes({**self._result(task).to_dict(), **told}))
+            outcomes.append(Outcome(task.id, end - start))
+        own_s = time.process_time() - began
+        self._looked_s, self.own_s = self._looked_s + own_s, self.own_s + own_s
+        return Turn(outcomes)
+
+    def _pass(self) -> None:
+        """What the process with the loop has taken since it was last asked passes on the clock too."""
+        now = time.process_time()
+        self.now += now - self._looked_s
+        self._looked_s = now
+
+    def _seconds(self, task: Task) -> float:
+        cost, frames = self._costs.frame_s.get(task.stage, 0.0), task.frames
+        if isinstance(task.inputs, Windowed) and task.inputs.parts is not None:
+            return self._begin_s + self._join_s * task.span
+        if task.stage in PER_RENDERED:
+            number = int((task.shot or "_0").rpartition("_")[2])
+            return 0.012 if number not in self._film.dubbed else self._begin_s + cost * frames
+        return self._begin_s + cost * (frames if task.shot or task.window else self._film.frames)
+
+    def _result(self, task: Task) -> Artifact:
+        film, kind = self._film, task.kind.Result
+        if task.shot is not None:
+            number = int(task.shot.rpartition("_")[2])
+            return _of_shot(kind, number, task.shot, film)
+        return _of_film(kind, film, task)
+
+    def see(self, event: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _of_shot(kind: type[Artifact], number: int, shot: str, film: Feature) -> Artifact:
+    (start, end), face = film.cuts[number - 1], f"{shot}/face_1"
+    if kind is FaceTracks:
+        return FaceTracks((TrackSummary(face, start, end, end - start, 0, 300.0, 0.0),))
+    if kind is Take:
+        return Take("dubbed" if number in film.dubbed else "untouched", None, face, 300.0, 0.0)
+    if kind in (ActiveFaces, Descriptors):
+        return kind(1)
+    assert kind in (Overlays, Scores), kind
+    return kind()
+
+
+def _of_film(kind: type[Artifact], film: Feature, task: Task) -> Artifact:
+    shots, dubbed = film.spans(), film.dubbed
+    if kind is ShotList:
+        return ShotList(film.frames, film.cuts)
+    if kind in (SourceSound, DubSound):
+        samples = film.frames * 16_000 // RATE
+        keys = {shot: f"{n:012x}{task.language or ''}" for n, shot, _, _ in shots}
+        return kind(samples, samples / 16_000, 1, keys)
+    if kind is OverlayList:
+        return OverlayList({shot: "" for _, shot, _, _ in shots})
+    if kind is People:
+        tracks = [tuple(f"{s}/face_1" for n, s, _, _ in shots if n % film.people == p) for p in range(film.people)]
+        return People(tuple(Person(p, some, 1000) for p, some in enumerate(tracks)))
+    if kind is SpeakerList:
+        rows = []
+        for n, shot, a, b in shots:
+            speaks = (Speaking(f"{shot}/face_1", n % film.people, ((a, b),)),) if n in dubbed else ()
+            rows.append(Decision(shot, f"{shot}/face_1", None if speaks else "off_screen", 300.0, 0.0,
+                                 n % film.people if speaks else None, speaks))  # fmt: skip
+        return SpeakerList(tuple(rows), film.people)
+    if kind is FittedActors:
+        return FittedActors({p: f"actor_{p:012d}.npz" for p in range(film.people)}, {})
+    if kind is DonorStores:
+        return DonorStores({p: f"store_{p}.npz" for p in range(film.people)}, {})
+    if kind is TurnList:
+        faces = {
+            shot: (FaceTurns(f"{shot}/face_1", n % film.people, ((a, b),), ((a, b),)),) if n in dubbed else ()
+            for n, shot, a, b in shots
+        }
+        return TurnList(tuple(ShotTurns(shot, ((a, b),), faces[shot]) for _, shot, a, b in shots))
+    if kind is Master:
+        return Master("film.mp4", film.frames)
+    assert kind is Proof, kind
+    return Proof("", ())
+
+
+@dataclass
+class Run:
+    """A job that was done so. spans: in the order of their ends; driver_s: processor seconds of the loop, with planning
+    and results, without what is made up; plans: how often it was planned; failed: ids of tasks."""
+
+    spans: list[Span] = field(default_factory=list)
+    driver_s: float = 0.0
+    plans: int = 0
+    failed: set[str] = field(default_factory=set)
+
+    @property
+    def done(self) -> list[str]:
+        """Ids of the tasks."""
+        return [s.task.id for s in self.spans]
+
+
+def simulate(job: Job, film: Feature, costs: Costs, slots: int, fails: Collection[str] = ()) -> Run:
+    """Do all that is not done yet. Its results stay in the job's store. fails: as of `Simulated`."""
+    run, pools = Run(), list[Simulated]()
+
+    def seen(event: Event) -> None:
+        run.plans += event.kind == "planned"
+
+    def pool() -> Simulated:
+        pools.append(Simulated(job.store, film, costs, slots, fails=fails))
+        return pools[0]
+
+    began = time.process_time()
+    with job.store.lock():
+        schedule = Schedule(job, seen)
+        job.heals = schedule.say
+        schedule.drain(pool)
+    run.driver_s = time.process_time() - began
+    for one in pools:
+        run.spans, run.driver_s = one.spans, run.driver_s - one.own_s
+    run.failed = set(schedule.failed)
+    return run
+
+
+def used(spans: Sequence[Span], slots: int, first: float = 0.0, last: float | None = None) -> float:
+    """The share of slot-seconds between two moments in which something is done."""
+    last = max(s.end for s in spans) if last is None else last
+    return sum(max(0.0, min(s.end, last) - max(s.start, first)) for s in spans) / slots / (last - first)
