@@ -9,7 +9,7 @@ import pytest
 from made import put
 
 from dubbing import media
-from dubbing.analysis.speech import Listener, speech_ranges
+from dubbing.analysis.speech import speech_ranges
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import Sound, load_speech, load_wave
@@ -110,19 +110,6 @@ def chances(wave: np.ndarray, *ranges_s: tuple[float, float]) -> np.ndarray:
     return np.float32([max(float(a - 0.02 < t < b + 0.05) for a, b in ranges_s) for t in at])
 
 
-def test_silero_s_network_says_what_its_own_package_says(shared: Path) -> None:
-    import torch
-    from silero_vad import load_silero_vad
-
-    wave = np.concatenate([*media.sound_blocks(shared / "media" / "reel.fr.flac", RATE_HZ)])[: 8 * RATE_HZ]
-    network, listener = load_silero_vad(), Listener()
-    chunks = [wave[n : n + 512].astype(np.float32) for n in range(0, len(wave) - 511, 512)]
-    with torch.inference_mode():
-        told = [float(network(torch.from_numpy(one), RATE_HZ)) for one in chunks]
-    heard = listener.hear(wave[:10_000]) + listener.hear(wave[10_000:])  # a block may end anywhere
-    assert min(told) < 0.1 and max(told) > 0.9 and np.abs(np.subtract(heard, told)).max() < 1e-4
-
-
 class TestSpeech:
     @pytest.mark.parametrize("floor", [0.0, 0.001])
     def test_ends_are_sharp(self, floor: float) -> None:
@@ -139,17 +126,6 @@ class TestSpeech:
         codes[RATE_HZ : RATE_HZ + 1600] = 0
         got = speech_ranges(codes, np.ones(len(codes) // 512, np.float32))
         assert got[0, 1] == RATE_HZ and got[1, 0] == RATE_HZ + 1600
-
-    @pytest.mark.parametrize(("said", "dips", "chance", "parts"), [
-        (20, 4, 0.1, 1), (20, 5, 0.1, 2), (20, 9, 0.4, 1), (4, 9, 0.1, 2), (3, 9, 0.1, 1),
-    ])  # fmt: skip
-    def test_a_pause_over_128_ms_divides_speech_and_up_to_96_ms_are_none(
-        self, said: int, dips: int, chance: float, parts: int
-    ) -> None:
-        at = np.array([0.1] * 10 + [0.9] * 20 + [chance] * dips + [0.9] * said + [0.1] * 10, np.float32)
-        loud = np.repeat(at > 0.5, 512)
-        wave = np.where(loud, hum(len(loud) / RATE_HZ), np.random.default_rng(0).normal(0, 0.001, len(loud)))
-        assert len(speech_ranges(np.rint(wave * 32767).astype(np.int16), at)) == parts
 
     def test_no_speech(self) -> None:
         assert speech_ranges(np.zeros(RATE_HZ, np.int16), np.zeros(31, np.float32)).shape == (0, 2)

@@ -1,16 +1,14 @@
 """Where the cuts of a film are, from small pictures given one after another.
 
-A cut is a change of hue, saturation and value that stands out among those of the frames around it: a strong change
-that stands out a little, or a weak one that stands out much, as between two people before the same wall. A picture that
-comes out of black begins a shot too. These are the measures of PySceneDetect (Castellano, https://www.scenedetect.com):
-its adaptive content detector, and its threshold detector.
+PySceneDetect's detectors are fed frame by frame: two adaptive content detectors (a strong change that stands out a
+little, a weak one that stands out much, as between two people before the same wall) and a threshold detector for
+fades through black.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-import cv2
 import numpy as np
 
 __all__ = ["SCAN_WIDTH_PX", "CutFinder"]
@@ -21,7 +19,6 @@ _STRONG = 20.0  # mean change of hue, saturation and value, 0..255: 34 at the re
 _WEAK, _WEAK_RATIO = 12.0, 5.0
 _BLACK = 4  # mean of B, G, R below which a picture is black
 _STILL = 0.25  # mean change below which a frame repeats the one before
-_NOTHING = 1e-5  # change around a frame at which any change stands out
 _FLASH = 0.5  # a change that is undone to less than this part of itself is a flash
 
 
@@ -33,11 +30,17 @@ class CutFinder:
     """
 
     def __init__(self, threshold: float = 3.0, min_frames: int = 6) -> None:
+        from scenedetect import FrameTimecode
+        from scenedetect.detectors import AdaptiveDetector, ThresholdDetector
+
+        self._timecode = lambda frame: FrameTimecode(frame, fps=25.0)  # counts frames; no time is read from it
         self._min_frames = min_frames
-        self._ways = ((threshold, _STRONG), (max(_WEAK_RATIO, threshold), _WEAK))
-        self._changes: deque[tuple[int, float]] = deque(maxlen=2 * _WINDOW_FRAMES + 1)
-        self._hsv: np.ndarray | None = None
-        self._dark = False
+        common = {"min_scene_len": 1, "window_width": _WINDOW_FRAMES}
+        self._changes = [
+            AdaptiveDetector(adaptive_threshold=threshold, min_content_val=_STRONG, **common),
+            AdaptiveDetector(adaptive_threshold=max(_WEAK_RATIO, threshold), min_content_val=_WEAK, **common),
+        ]
+        self._fades = ThresholdDetector(threshold=_BLACK, min_scene_len=1, fade_bias=1.0)
         self._cuts: set[int] = set()
         self._fade_cuts: set[int] = set()
         self._recent: deque[tuple[int, np.ndarray]] = deque(maxlen=4 * _WINDOW_FRAMES + 4)
@@ -50,11 +53,8 @@ class CutFinder:
         """The next frame, uint8 BGR, all of one size."""
         frame = self._frames
         self._frames += 1
-        dark = cv2.norm(bgr_HWC, cv2.NORM_L1) < _BLACK * bgr_HWC.size
-        if self._dark and not dark:
-            self._fade_cuts.add(frame)
-        self._dark = dark
-        thumb = np.ascontiguousarray(bgr_HWC[::4, ::4])
+        self._fade_cuts.update(c.frame_num for c in self._fades.process_frame(self._timecode(frame), bgr_HWC))
+        thumb = bgr_HWC[::4, ::4].astype(np.float32)
         still = self._last is not None and _apart(thumb, self._last) < _STILL
         self._repeats = self._repeats + 1 if still else 0
         # Film at 24 in a stream at 60, or drawn on twos, repeats pictures; between repeats every
@@ -67,16 +67,10 @@ class CutFinder:
         self._last = thumb
         self._picture = bgr_HWC
         self._recent.append((frame, thumb))
-        hsv = cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2HSV)
-        self._changes.append((frame, 0.0 if self._hsv is None else _apart(hsv, self._hsv)))
-        self._hsv = hsv
-        if len(self._changes) < 2 * _WINDOW_FRAMES + 1:
-            return
-        at, change = self._changes[_WINDOW_FRAMES]
-        around = (sum(c for _, c in self._changes) - change) / (2 * _WINDOW_FRAMES)
-        stands_out = change / around if around > _NOTHING else np.inf
-        if any(change >= least and stands_out >= ratio for ratio, least in self._ways) and not self._is_flash(at):
-            self._cuts.add(at)
+        for detector in self._changes:
+            for cut in detector.process_frame(self._timecode(frame), bgr_HWC):
+                if not self._is_flash(cut.frame_num):
+                    self._cuts.add(cut.frame_num)
 
     def _is_flash(self, cut: int) -> bool:
         """Whether the picture before `cut` comes back within the next frames seen, or just has come back."""
@@ -106,5 +100,4 @@ class CutFinder:
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> float:
-    """The mean distance of the samples of two pictures, uint8, 0..255."""
-    return cv2.norm(a, b, cv2.NORM_L1) / a.size
+    return float(np.abs(a - b).mean())

@@ -5,37 +5,47 @@ silero-vad (its weights come in its wheel) answers for 32 ms at a time; what is 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from dubbing.analysis.silero import CHUNK, Silero
 from dubbing.sound import RATE_HZ
 
 __all__ = ["CHUNK", "Listener", "samples16", "speech_ranges"]
 
-_BEGINS, _ENDS = 0.5, 0.35  # chances of speech
-_PAUSE, _SHORTEST = 4, 3  # chunks, that is 128 and 96 ms
+CHUNK = 512  # samples that silero-vad answers for: 32 ms
 _HOP = RATE_HZ // 100
 _SILENT = 2  # int16 code values: nothing louder is digital silence
 
 
 class Listener:
-    """silero-vad on one sound after another, each given in blocks."""
+    """silero-vad on one sound after another, each given in blocks. It sums on one thread."""
 
     def __init__(self) -> None:
-        self._network = Silero()
+        import torch
+        from silero_vad import load_silero_vad
+
+        torch.set_num_threads(1)
+        self._torch: Any = torch
+        self._model = load_silero_vad(onnx=False)
         self.begin()
 
     def begin(self) -> None:
         """What comes is another sound."""
-        self._network.begin()
+        self._model.reset_states()
         self._rest = np.zeros(0, np.float32)
 
     def hear(self, block: np.ndarray) -> list[float]:
         """The chance of speech, 0..1, in each chunk that is complete with this block, float32 (T,) at 16 kHz."""
+        chance: list[float] = []
         heard = np.concatenate([self._rest, block])
         whole = len(heard) // CHUNK * CHUNK
+        with self._torch.inference_mode():
+            for start in range(0, whole, CHUNK):
+                chunk = self._torch.from_numpy(heard[start : start + CHUNK])
+                chance.append(float(self._model(chunk, RATE_HZ)))
         self._rest = heard[whole:]
-        return [float(one) for one in self._network.hear(heard[:whole])]
+        return chance
 
 
 def samples16(block: np.ndarray) -> np.ndarray:
@@ -48,38 +58,24 @@ def speech_ranges(wave: np.ndarray, chance: np.ndarray) -> np.ndarray:
 
     wave: int16 (T,) at 16 kHz; chance: silero-vad's answer for each 512 samples, from sample 0.
     """
-    rough = _rough(chance, len(wave))
+    from silero_vad.utils_vad import get_speech_timestamps_from_probs
+
+    rough = get_speech_timestamps_from_probs(
+        chance.tolist(), min_speech_duration_ms=96, min_silence_duration_ms=128, speech_pad_ms=0,
+        audio_length_samples=len(wave),
+    )  # fmt: skip
     level, silent = _levels(wave)
     speaks = np.zeros(len(level), bool)
-    limits = [0, *(start // _HOP for start, _ in rough), len(level)]
-    for n, (start, end) in enumerate(rough):
-        first, last = start // _HOP, min(-(-end // _HOP), len(level))
-        end_before = min(rough[n - 1][1] // _HOP, first) if n else 0
+    limits = [0, *(r["start"] // _HOP for r in rough), len(level)]
+    for n, one in enumerate(rough):
+        first, last = one["start"] // _HOP, min(-(-one["end"] // _HOP), len(level))
+        end_before = min(rough[n - 1]["end"] // _HOP, first) if n else 0
         a, b = _sharpen(level, first, last, end_before, limits[n + 2])
         speaks[a:b] = True
     speaks &= ~silent
     edges = np.flatnonzero(np.diff(np.concatenate([[0], speaks.astype(np.int8), [0]]))).reshape(-1, 2)
     edges = edges[edges[:, 1] - edges[:, 0] >= 3]
     return np.minimum(edges.astype(np.int64) * _HOP, len(wave))
-
-
-def _rough(chance: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """Ranges of samples [start, end) that are speech, as silero-vad's package puts its answers together: speech begins
-    where the chance reaches _BEGINS, and ends where it falls below _ENDS and is not back at _BEGINS within _PAUSE
-    chunks; up to _SHORTEST chunks are none. count: samples of the sound, at which the last one may end."""
-    found: list[tuple[int, int]] = []
-    start, quiet = -1, -1  # chunks where speech began, and where it seemed to end; -1: it did not
-    for n, one in enumerate(chance.tolist()):
-        if one >= _BEGINS:
-            start, quiet = n if start < 0 else start, -1
-        elif one < _ENDS and start >= 0:
-            quiet = n if quiet < 0 else quiet
-            if n - quiet >= _PAUSE:
-                found.append((start * CHUNK, quiet * CHUNK))
-                start = quiet = -1
-    if start >= 0:
-        found.append((start * CHUNK, count))
-    return [(a, b) for a, b in found if b - a > _SHORTEST * CHUNK]
 
 
 def _levels(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
