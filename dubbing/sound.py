@@ -22,11 +22,9 @@ _WINDOW, _FFT = 400, 512
 
 
 @lru_cache(maxsize=4)
-def mel_filters(fft: int, bands: int, low_hz: float, high_hz: float) -> np.ndarray:
-    """Mel filter bank, float32 (bands, fft // 2 + 1), Slaney's scale and area normalisation, as librosa's to the bit.
-
-    fft: samples of a transform at 16 kHz.
-    """
+def mel_filters(bands: int, fft: int, low_hz: float, high_hz: float) -> np.ndarray:
+    """Mel filter bank at 16 kHz, float32 (bands, fft / 2 + 1), Slaney's scale and area normalisation; not to be written
+    to."""
     at_hz = np.linspace(0, RATE_HZ / 2, fft // 2 + 1)
     low, high = (_mel(np.array(hz)) for hz in (low_hz, high_hz))
     edges_hz = _hz(np.linspace(low, high, bands + 2))
@@ -58,13 +56,12 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
     edge = (_FFT - _WINDOW) // 2
     window[edge : edge + _WINDOW] = np.hanning(_WINDOW + 1)[:-1]
     out = np.empty((count, MELS), np.float32)
-    filters = mel_filters(_FFT, MELS, 60.0, 7600.0)
     for start in range(0, count, 3000):
         stop = min(count, start + 3000)
         block = padded[start * HOP : (stop - 1) * HOP + _FFT]
         frames = np.lib.stride_tricks.sliding_window_view(block, _FFT)[::HOP]
         power = np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32) ** 2
-        out[start:stop] = np.log(power @ filters.T + 1e-5)
+        out[start:stop] = np.log(power @ mel_filters(MELS, _FFT, 60.0, 7600.0).T + 1e-5)
     return out
 
 

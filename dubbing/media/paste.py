@@ -7,7 +7,7 @@ stream's own YUV. It knows neither encoders nor containers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,11 +20,14 @@ from dubbing.errors import MediaError, several
 from dubbing.media.colour import Colour, layout_of, planes_of, turn_back, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.patches import patch_frames, read_patches
-from dubbing.media.read import coded_box, read
+from dubbing.media.read import Picture, coded_box, read
 from dubbing.media.square import Grid
 from dubbing.records import Patch
 
-__all__ = ["PatchQueue", "covered", "own_pixels", "paste", "pasted", "pasted_frames", "pasted_part"]
+Keep = Callable[[Picture, Sequence[Patch]], None]
+"""What wants to see each frame of a film, and what is going to be pasted into it, before it is."""
+
+__all__ = ["Keep", "PatchQueue", "covered", "own_pixels", "paste", "pasted", "pasted_frames", "pasted_part"]
 
 
 class _Shown(Protocol):
@@ -43,15 +46,16 @@ class _Shown(Protocol):
 class PatchQueue:
     """The patches of many folders, frame by frame; a folder is open only while its frames pass.
 
-    first, last: only those of frames [first, last) of the film; mattes: without their pictures, as of `read_patches`.
+    first, last: only those of frames [first, last) of the film; mattes, seen: as of `read_patches`.
     Where two folders touch one frame, they are pasted in the order of their first frames, then of `folders`. Raises
     MediaError when a folder holds no patches.
     """
 
     def __init__(
-        self, folders: Iterable[str | Path], first: int | None = None, last: int | None = None, *, mattes: bool = False
-    ) -> None:
-        self._first, self._last, self._mattes = first, last, mattes
+        self, folders: Iterable[str | Path], first: int | None = None, last: int | None = None, *, mattes: bool = False,
+        seen: bool = False,
+    ) -> None:  # fmt: skip
+        self._first, self._last, self._how = first, last, {"mattes": mattes, "seen": seen}
         waiting = []
         for order, folder in enumerate(folders):
             frames = patch_frames(folder)["frame"].to_numpy()
@@ -63,7 +67,7 @@ class PatchQueue:
     def at(self, frame: int) -> list[Patch]:
         """The patches of `frame`. Frames must be asked for in order, none left out."""
         while self._waiting and self._waiting[-1][0] <= frame:
-            source = read_patches(self._waiting.pop()[2], self._first, self._last, mattes=self._mattes)
+            source = read_patches(self._waiting.pop()[2], self._first, self._last, **self._how)
             self._open.append((source, next(source)))
         found = []
         still = []
@@ -148,11 +152,13 @@ def covered(patch: Patch, film: _Shown, coded: tuple[int, int]) -> tuple[int, in
     return coded_box((patch.x + x, patch.y + y, w, h), film.rotation_deg, coded) if w else None
 
 
-def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None) -> Iterator[Any]:
+def pasted(
+    film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None, keep: Keep | None = None
+) -> Iterator[Any]:
     """The film's decoded frames with all patches in them, and with the timeline's pts. first: only so many.
 
     Raises MediaError when the film is not the timeline's, or a patch lies beyond its end."""
-    queue = PatchQueue(folders)
+    queue = PatchQueue(folders, seen=True)
     count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
 
     def given() -> Iterator[tuple[int, Any, _Shown]]:
@@ -165,7 +171,7 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
                 break
             yield count - 1, frame, film
 
-    yield from _finished(given(), queue, timeline)
+    yield from _finished(given(), queue, timeline, keep)
     if count != whole:
         raise MediaError(
             f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
@@ -175,22 +181,27 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
 
 
 def pasted_part(
-    path: str | Path, timeline: Timeline, folders: Iterable[str | Path], first: int, last: int, threads: int = 0
-) -> Iterator[Any]:
+    path: str | Path, timeline: Timeline, folders: Iterable[str | Path], first: int, last: int, threads: int = 0,
+    keep: Keep | None = None,
+) -> Iterator[Any]:  # fmt: skip
     """Frames [first, last) of a film, as `pasted` gives them. Raises as `read.read` and `pasted`."""
     shown = ((p.frame, p.av_frame, p) for p in read(path, timeline, first, last, threads=threads))
-    yield from _finished(shown, PatchQueue(folders, first, last), timeline)
+    yield from _finished(shown, PatchQueue(folders, first, last, seen=True), timeline, keep)
 
 
-def _finished(frames: Iterable[tuple[int, Any, _Shown]], queue: PatchQueue, timeline: Timeline) -> Iterator[Any]:
+def _finished(
+    frames: Iterable[tuple[int, Any, _Shown]], queue: PatchQueue, timeline: Timeline, keep: Keep | None
+) -> Iterator[Any]:
     """Frames with their patches and times. frames: number, decoded frame, how it is shown."""
     for number, frame, shown in frames:
         patches = queue.at(number)
+        frame.pts, frame.time_base = int(timeline.pts[number]), timeline.time_base
+        if keep is not None:
+            keep(Picture(number, frame.pts, shown.rotation_deg, shown.colour, frame, shown.aspect), patches)
         if patches:
             frame.make_writable()
             for patch in patches:
                 paste(frame, patch, shown)
-        frame.pts, frame.time_base = int(timeline.pts[number]), timeline.time_base
         yield frame
 
 

@@ -30,13 +30,12 @@ def energies(sound: np.ndarray, count: int) -> np.ndarray:
     """
     window = np.hanning(FFT + 1)[:-1].astype(np.float32)
     out = np.empty((count, BANDS), np.float32)
-    filters = mel_filters(FFT, BANDS, 0.0, RATE_HZ / 2)
     for start in range(0, count, _BLOCK):
         stop = min(count, start + _BLOCK)
         block = sound[start * HOP : (stop - 1) * HOP + FFT]
         frames = np.lib.stride_tricks.sliding_window_view(block, FFT)[::HOP]
         power = np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32) ** 2
-        out[start:stop] = np.log10(np.maximum(power @ filters.T, _LEAST))
+        out[start:stop] = np.log10(np.maximum(power @ mel_filters(BANDS, FFT, 0.0, RATE_HZ / 2).T, _LEAST))
     return out
 
 
