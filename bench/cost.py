@@ -34,6 +34,7 @@ import yaml
 
 import dubbing
 from bench.flame import draw
+from bench.scale import look
 from dubbing import media
 from dubbing.media.master import write_masters
 from dubbing.shot_table import read_rows
@@ -231,6 +232,7 @@ def main() -> None:
             }
             told["languages"] |= {one: {"rendered": rendered, "stages": stages}}  # type: ignore[operator]
         if args.json:
+            told["run"] = look(folder / "out")
             args.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         if args.flame:
             stacks: Counter[tuple[str, ...]] = Counter()

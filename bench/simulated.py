@@ -37,6 +37,7 @@ from dubbing.artifacts.tracks import FaceTracks, TrackSummary
 from dubbing.artifacts.turns import FaceTurns, ShotTurns, TurnList
 from dubbing.engine.pool import Turn
 from dubbing.engine.schedule import Event, Schedule
+from dubbing.estimate.costs import MIX
 from dubbing.inputs import json_bytes
 from dubbing.job import Job
 from dubbing.master_choice import MasterChoice
@@ -72,6 +73,8 @@ class Costs:
             per = language["rendered"] if stage in PER_RENDERED else told["frames"]
             own = language["stages"].get(stage, spent) if stage in PER_DUB else spent
             found[stage] = own["s"] / per
+        if "donors" not in found:  # nobody on a short film may be seen in two shots
+            found["donors"] = MIX["donors"][0] / 1000 + told["run"]["megapixels"] * MIX["donors"][1] / 1000
         return cls(found, told["once_s"] / told["frames"], first["rendered"] / told["frames"])
 
     def title_s(self, frames: int, share: float, languages: int) -> float:

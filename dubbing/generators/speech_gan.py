@@ -46,7 +46,7 @@ class SpeechGAN(square.Drawn):
     """See `dubbing.generators.square.Drawn`; all of its own is what the network sees and hears."""
 
     name = "speech_gan"
-    version = 2
+    version = 3
     Settings = SpeechGANSettings
     published = (models.find("speech_gan"),)
     settings: SpeechGANSettings

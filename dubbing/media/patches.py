@@ -339,6 +339,8 @@ def composite(picture_HWC: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarr
     height, width = patch.matte_HW.shape
     rows = slice(max(top, 0), min(top + height, len(out)))
     cols = slice(max(left, 0), min(left + width, out.shape[1]))
+    if rows.start >= rows.stop or cols.start >= cols.stop:
+        return out
     inner = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
     alpha = patch.matte_HW[inner].astype(np.float32) / 255
     out[rows, cols] = cv2.blendLinear(

@@ -44,7 +44,7 @@ class LatentSyncGenerator(square.Drawn):
     """
 
     name = "latentsync"
-    version = 1
+    version = 2
     Settings = LatentSyncSettings
     published = tuple(models.find(name) for name in (*_TRAINED, "sd_vae_ft_mse", "whisper_tiny"))
     files = in_latents.FILES

@@ -43,7 +43,7 @@ class SadTalkerGenerator:
     """See `dubbing.generators.Generator`. The mouth it means to draw is not known beforehand: no wanted opening."""
 
     name = "sadtalker"
-    version = 2
+    version = 3
     Settings = SadTalkerSettings
     published = tuple(models.find(name) for name in weights.NAMES)
     wants: frozenset[str] = frozenset()
