@@ -119,15 +119,15 @@ class Meshes:
         self._warned = False
         self.give_back(self._build())
 
-    def fit(self, model: Any, rgb_HWC: np.ndarray) -> Any:
-        """The landmarks of the face in a square picture, or None. The first face of a process makes
-        the library print a warning about pictures that are not square; it is swallowed."""
+    def fit(self, model: Any, rgb_HWC: np.ndarray) -> np.ndarray | None:
+        """The landmarks of the face in a square picture, float32 (478, 3) in its sides, or None. The first face of a
+        process makes the library print a warning about pictures that are not square; it is swallowed."""
         with nullcontext() if self._warned else _quiet():
             faces = model.process(rgb_HWC).multi_face_landmarks
         if not faces:
             return None
         self._warned = True
-        return faces[0].landmark
+        return _numbers(faces[0])
 
     def _build(self) -> Any:
         mp = _mediapipe()
@@ -167,6 +167,17 @@ def at_mesh_px(square_HWC: np.ndarray) -> np.ndarray:
     return square_HWC if len(square_HWC) == MESH_PX else cv2.resize(square_HWC, (MESH_PX, MESH_PX))
 
 
+def _numbers(face: Any) -> np.ndarray:
+    """A list of landmarks as float32 (P, 3), read from its message, where each is three floats behind their tags: point
+    by point that takes a millisecond."""
+    raw, count = np.frombuffer(face.SerializeToString(), np.uint8), len(face.landmark)
+    if len(raw) == 17 * count:
+        rows = raw.reshape(count, 17)
+        if (rows[:, (0, 1, 2, 7, 12)] == (0x0A, 15, 0x0D, 0x15, 0x1D)).all():
+            return np.ascontiguousarray(rows[:, (3, 4, 5, 6, 8, 9, 10, 11, 13, 14, 15, 16)]).view("<f4")
+    return np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32)
+
+
 class MeshTracker:
     """Finds the mesh in crop after crop of one face; each crop holds the whole face.
 
@@ -185,10 +196,7 @@ class MeshTracker:
         side = max(height, width)
         square = cv2.copyMakeBorder(bgr_HWC, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE)
         points = self._meshes.fit(self._model, turned(cv2.cvtColor(at_mesh_px(square), cv2.COLOR_BGR2RGB), self._turn))
-        if not points:
-            return None
-        mesh = np.array([(p.x, p.y, p.z) for p in points], np.float32) * np.float32(side)
-        return points_back(mesh, (side, side), self._turn)
+        return None if points is None else points_back(points * np.float32(side), (side, side), self._turn)
 
     def close(self) -> None:
         self._meshes.give_back(self._model)

@@ -140,7 +140,7 @@ class Look:
     """Of the emotion, 0..1."""
     by: str = "mesh"
     """`mesh` or `latent`."""
-    version: int = 1
+    version: int = 2
     """Raised when the same look gives other pictures."""
 
 

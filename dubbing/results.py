@@ -73,9 +73,9 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         faces += rendered
         row["severity"] = severity(row, job.config.review)
         rows.append(row)
-        sheet = step.score.folder / SHEET
-        if row["status"] == "dubbed" and sheet in drawn:
-            summary["sheets"].append(job.store.shown(sheet))
+        sheets = [at.folder / SHEET for at in (step.take, step.score) if at.folder / SHEET in drawn]
+        if row["status"] == "dubbed" and sheets and job.config.sync.score:
+            summary["sheets"].append(job.store.shown(sheets[0]))
     made: Master | None = job.result(tasks.master)
     known = {"active_speaker": job.active_speaker} if job.active_speaker else {}
     write_rows(job.store, folder / FACES, faces, FACE_SCHEMA)

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["HOP", "MELS", "RATE_HZ", "at_times", "log_mel"]
+__all__ = ["HOP", "MELS", "RATE_HZ", "at_times", "log_mel", "mel_filters"]
 
 RATE_HZ = 16_000
 HOP = 160
@@ -21,12 +21,13 @@ MELS = 40
 _WINDOW, _FFT = 400, 512
 
 
-@lru_cache(maxsize=1)
-def _filters() -> np.ndarray:
-    """Mel filter bank, float32 (40, 257), Slaney's scale and area normalisation."""
-    at_hz = np.linspace(0, RATE_HZ / 2, _FFT // 2 + 1)
-    low, high = (_mel(np.array(hz)) for hz in (60.0, 7600.0))
-    edges_hz = _hz(np.linspace(low, high, MELS + 2))
+@lru_cache(maxsize=4)
+def mel_filters(bands: int, fft: int, low_hz: float, high_hz: float) -> np.ndarray:
+    """Mel filter bank at 16 kHz, float32 (bands, fft / 2 + 1), Slaney's scale and area normalisation; not to be written
+    to."""
+    at_hz = np.linspace(0, RATE_HZ / 2, fft // 2 + 1)
+    low, high = (_mel(np.array(hz)) for hz in (low_hz, high_hz))
+    edges_hz = _hz(np.linspace(low, high, bands + 2))
     wide = np.diff(edges_hz)
     ramps = edges_hz[:, None] - at_hz
     rises, falls = -ramps[:-2] / wide[:-1, None], ramps[2:] / wide[1:, None]
@@ -60,7 +61,7 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
         block = padded[start * HOP : (stop - 1) * HOP + _FFT]
         frames = np.lib.stride_tricks.sliding_window_view(block, _FFT)[::HOP]
         power = np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32) ** 2
-        out[start:stop] = np.log(power @ _filters().T + 1e-5)
+        out[start:stop] = np.log(power @ mel_filters(MELS, _FFT, 60.0, 7600.0).T + 1e-5)
     return out
 
 

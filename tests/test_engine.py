@@ -101,7 +101,7 @@ def test_nothing_changes_outside_the_mattes(finished: Finished) -> None:
 
 def test_a_contact_sheet_lies_beside_the_take(finished: Finished) -> None:
     for language in ("hi", "ta"):
-        assert len(list((finished.out / "film" / language / "takes" / "shot_0002").glob("*/score-*/sheet.jpg"))) == 1
+        assert len(list((finished.out / "film" / language / "takes" / "shot_0002").glob("*/patch/sheet.jpg"))) == 1
 
 
 def test_the_table_is_the_contract(finished: Finished) -> None:
@@ -264,7 +264,8 @@ def killed_after(command: list[str], tasks: int) -> tuple[set[str], set[str]]:
 
 @pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
 def test_killed_runs_lose_nothing_that_was_committed(finished: Finished, tmp_path: Path, engine: str) -> None:
-    """SIGKILL in and after the analysis: exactly what was committed is found again; the rest is as if undisturbed."""
+    """SIGKILL in and after the analysis, on Ray, which starts slowly, once: exactly what was committed is found again;
+    the rest is as if undisturbed."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "dubbing", "run", str(finished.film), "--out", str(out), "--engine", engine,
                "--log-format", "json"]  # fmt: skip
@@ -274,7 +275,8 @@ def test_killed_runs_lose_nothing_that_was_committed(finished: Finished, tmp_pat
     chance = random.Random(engine)
     done: set[str] = set()
     kept = committed(out)
-    for moment in (chance.randint(1, part), chance.randint(2 * part + 1, 3 * part)):  # the analysis is a third
+    moments = [chance.randint(1, part), chance.randint(2 * part + 1, 3 * part)]  # the analysis is a third
+    for moment in moments if engine == "local" else chance.sample(moments, 1):
         started, made = killed_after(command, moment - len(kept))
         assert not started & done, "a task whose folder was committed ran again"
         assert kept.items() <= committed(out).items(), "a committed folder was touched"

@@ -133,7 +133,7 @@ def rendered(
     inputs = lipsync.LipsyncInputs(
         100, 300, File(folder, "0"), ref, Decision("shot_0001", None, None, 200.0, 0.0, 0), turns, "0", "rewrite",
         "0", 45.0, 1, asked=asked, settings={}, sound=Ref(DubSound, "", "", folder),
-        timeline=Ref(ShotList, "", "", folder),
+        timeline=Ref(ShotList, "", "", folder), unmeasured=True,
     )  # fmt: skip
     return lipsync.Lipsync().process(inputs, folder, lambda frames: None)
 

@@ -219,11 +219,11 @@ def test_a_metric_of_another_package_says_the_same_of_a_shot_in_windows(
 ) -> None:
     add("dub-flicker", plugins.METRICS, "flicker", "flicker_one:Flicker", FLICKER)
     found = []
-    for frames, window in ((1440, None), (30, "window_3")):
+    for frames in (1440, 30):
         monkeypatch.setattr(windows, "WINDOW_FRAMES", frames)
         out = shutil.copytree(finished.out, tmp_path / f"in {frames}")
         started = started_by(finished.film, out)
-        assert started >= {"/".join(filter(None, ("sync film/hi/shot_0002", window)))}, "only scores are new"
+        assert "sync film/hi/shot_0002" in started, "only scores are new"
         assert not any(one.startswith(("lipsync", "master")) for one in started)
         first, row = read_rows(out / "film" / "hi" / "shots.parquet")
         assert first["metric_flicker"] is None, "nothing is rendered there"

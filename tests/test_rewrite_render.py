@@ -12,7 +12,7 @@ from dubbing.face import INNER_LIPS, JAW, LOWER_FACE, apply_pose, canonical, mou
 from dubbing.generators.rewrite import crops
 from dubbing.generators.rewrite.render import Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
-from dubbing.generators.rewrite.warp import dense_map, warp
+from dubbing.generators.rewrite.warp import dense_map, moved
 
 
 def test_dense_map_meets_its_points_and_is_smooth_between():
@@ -27,7 +27,7 @@ def test_dense_map_meets_its_points_and_is_smooth_between():
 
 def test_no_move_is_no_change():
     picture = np.random.default_rng(2).integers(0, 256, (60, 80, 3), np.uint8)
-    assert (warp(picture, np.zeros((2, 60, 80), np.float32)) == picture).all()
+    assert (moved(picture, np.zeros((2, 60, 80), np.float32)) == picture).all()
 
 
 def test_choose_takes_the_frames_that_fit():

@@ -139,8 +139,7 @@ def test_python_programs_see_the_faces_too(out: Path) -> None:
 
 def test_the_contact_sheet_has_a_block_for_each_face(shown: Shown) -> None:
     take = shown.takes[0]
-    assert take.seen
-    height = cv2.imread(str(take.seen / "sheet.jpg")).shape[0]
+    height = cv2.imread(str(take.folder / "sheet.jpg")).shape[0]
     assert height == 2 * (26 + 26 + 4 * 240)
 
 

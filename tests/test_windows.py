@@ -83,7 +83,7 @@ def test_a_run_in_windows_renders_what_a_run_without_does(
     for name in ("lse_d", "lse_at_zero", "source_lse_d", "following", "sharpness"):
         assert now[name] == pytest.approx(was[name], rel=0.02), name
     assert now["lse_windows"] == was["lse_windows"] and (cut / "film" / "hi" / "film.hi.mp4").exists()
-    assert list(cut.glob("film/hi/takes/shot_0002/*/score-*/sheet.jpg"))
+    assert list(cut.glob("film/hi/takes/shot_0002/*/patch/sheet.jpg"))
 
     started = started_by(finished.film, fresh)  # with faces followed in windows too
     assert "faces film/shot_0002/window_3" in started

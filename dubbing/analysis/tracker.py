@@ -190,14 +190,13 @@ class Follower:
         rgb = face.rgb_HWC = turned(cv2.cvtColor(self._cut(picture, face.square), cv2.COLOR_BGR2RGB), face.turn)
         face.cut = (*face.square, face.turn)
         points = self._meshes.fit(face.model, rgb)
-        if points and face.fresh and face.found.meshes:
+        if points is not None and face.fresh and face.found.meshes:
             points = self._meshes.fit(face.model, rgb)  # now with its memory in the right place
-        if not points:
+        if points is None:
             return None
         face.fresh = False
         x, y, side = face.square
-        mesh = np.array([(p.x, p.y, p.z) for p in points], np.float32) * np.float32(side)
-        mesh = points_back(mesh, (side, side), face.turn)
+        mesh = points_back(points * np.float32(side), (side, side), face.turn)
         mesh[:, :2] += np.array([x, y], np.float32)
         return mesh if self._plausible(box_of(mesh), face) else None
 

@@ -54,8 +54,9 @@ class Take:
 
     @property
     def sheet(self) -> Path:
-        """The contact sheet that the sync stage left."""
-        return self.step.score.folder / SHEET
+        """The contact sheet, which lies beside the patches, or beside the scores where the take was looked at later."""
+        beside = self.step.take.folder / SHEET
+        return beside if beside.exists() else self.step.score.folder / SHEET
 
 
 @dataclass(frozen=True, eq=False)

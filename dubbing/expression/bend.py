@@ -18,7 +18,7 @@ from scipy.interpolate import PchipInterpolator
 from dubbing.face import INNER_LIPS, LOWER_LIDS, OVAL, UPPER_LIDS
 from dubbing.generators.rewrite.interior import SHOWN, Inside, draw, shut, tones
 from dubbing.generators.rewrite.render import boxes_around
-from dubbing.generators.rewrite.warp import dense_map, warp
+from dubbing.generators.rewrite.warp import dense_map, moved
 from dubbing.smoothstep import smoothstep
 
 __all__ = ["Bent", "bend", "boxes", "region"]
@@ -104,7 +104,7 @@ def bend(
     for _ in range(2):
         weight = cv2.blur(weight, (int(0.4 * _REACH * eye) | 1,) * 2, borderType=cv2.BORDER_CONSTANT)
     touched = weight > 0
-    out = warp(source, move * weight)
+    out = moved(source, move * weight)
     if out.dtype == np.float32:
         np.clip(out, 0, 255, out=out)
     for side in (0, 1):

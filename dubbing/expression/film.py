@@ -90,7 +90,7 @@ class Expressed:
         speaks_N = mask_of([(a, b) for _, a, b in work.spans], self._first, self._first + len(self.frames_N))
         wanted_N = self.frames_N & np.array([work.wants(self._first + n) for n in range(len(self.frames_N))])
         for start, end in runs(wanted_N | speaks_N, self._first):
-            for picture in media.read(work.source, work.timeline, start, end, threads=1):
+            for picture in work.pictures(start, end):
                 n = picture.frame - self._first
                 one = next(rendered) if speaks_N[n] else None
                 yield self._frame(work, picture, n, one)

@@ -8,7 +8,7 @@ one by an entry point of the group `dubbing.generators`; `examples/dim_mouth` is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dubbing import device as devices
-from dubbing import plugins
+from dubbing import media, plugins
 from dubbing.analysis.overlays import KeepOut
 from dubbing.clock import Timeline
 from dubbing.errors import ManifestError, PluginError
@@ -50,7 +50,8 @@ class RenderRequest:
     from pictures without it (`KeepOut.cleaned`); None where nothing does; phones: which sounds of the language are said
     when, in seconds from sample 0 of `wave`, where whoever spoke them told it; none where the wave alone is known;
     acts: of a photograph, what a generator that `performs` is to move beside the mouth, of `motion` and `blinks`;
-    others: (x, y, width, height) in pixels of the other faces of that photograph, which must not move with it.
+    others: (x, y, width, height) in pixels of the other faces of that photograph, which must not move with it; watch:
+    who else looks at the pictures that `pictures` gives.
     """
 
     source: Path
@@ -70,6 +71,15 @@ class RenderRequest:
     phones: tuple[Phone, ...] = ()
     acts: tuple[str, ...] = ()
     others: tuple[tuple[float, float, float, float], ...] = ()
+    watch: Callable[[media.Picture], None] | None = None
+
+    def pictures(self, first: int, last: int) -> Iterator[media.Picture]:
+        """Frames [first, last) of the film, in order, decoded for all who look at them: a frame of the track that is
+        read otherwise is decoded again for whoever looks at the take. Raises what `media.read` raises."""
+        for picture in media.read(self.source, self.timeline, first, last, threads=1):
+            if self.watch is not None:
+                self.watch(picture)
+            yield picture
 
     @property
     def times_s(self) -> np.ndarray:

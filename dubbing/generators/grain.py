@@ -7,6 +7,8 @@ the number that its noise is drawn by: the same number gives the same noise.
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -20,6 +22,8 @@ _LEAST_PIXELS = 60
 _SLACK = 1.15  # times the wanted level that is left as it is
 _BLURS = (0.45, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
 _MOST = 6.0  # code values; more is texture, not grain
+_SAMPLES = 6000  # pixels that tell a level, about: to 1 %
+_PERIOD = 512  # pixels after which drawn noise repeats itself
 
 
 def levels(bgr_HWC: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
@@ -27,12 +31,17 @@ def levels(bgr_HWC: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
 
     bgr_HWC: 0..255; mask_HW: bool, the pixels that count. All nan where these are too few to tell.
     """
-    rows, cols = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
-    if int(mask_HW.sum()) < _LEAST_PIXELS:
+    mask = np.asarray(mask_HW, np.uint8)
+    if cv2.countNonZero(mask) < _LEAST_PIXELS:
         return np.full(BANDS, np.nan)
-    part = (slice(max(0, rows[0] - _ROOM), rows[-1] + 1 + _ROOM), slice(max(0, cols[0] - _ROOM), cols[-1] + 1 + _ROOM))
-    bgr_HWC, mask_HW = bgr_HWC[part], mask_HW[part]
-    return np.array([_NORMAL * float(np.median(np.abs(band[mask_HW]))) for band in _bands(_luma(bgr_HWC))])
+    x, y, width, height = cv2.boundingRect(mask)
+    part = (slice(max(0, y - _ROOM), y + height + _ROOM), slice(max(0, x - _ROOM), x + width + _ROOM))
+    luma = _luma(bgr_HWC[part])
+    at = np.flatnonzero(mask[part])
+    at = at[:: max(1, len(at) // _SAMPLES)]
+    half = len(at) // 2
+    found = (np.abs(band.ravel()[at]) for band in _bands(luma))
+    return np.array([_NORMAL * float(np.partition(values, half)[half]) for values in found])
 
 
 def softened(bgr_HWC: np.ndarray, mask_HW: np.ndarray, wanted_B: np.ndarray) -> np.ndarray:
@@ -64,13 +73,25 @@ def regrained(
     lack = np.sqrt(np.maximum(np.minimum(wanted_B, _MOST) ** 2 - have**2, 0))
     if np.isnan(lack).any() or (lack < 0.15).all():
         return out
-    noise = np.random.default_rng(number).standard_normal(out.shape[:2], np.float32)
+    rows, cols = (
+        (start + np.arange(n)) % _PERIOD
+        for start, n in zip(np.random.default_rng(number).integers(_PERIOD, size=2), out.shape[:2], strict=True)
+    )
     made = np.zeros(out.shape[:2], np.float32)
-    for band, much in zip(_bands(noise), lack, strict=True):
-        made += band * np.float32(much / max(float(band.std()), 1e-6))
+    for band, much in zip(_noise(), lack, strict=True):
+        if much:
+            made += band[rows][:, cols] * np.float32(much)
     if weight_HW is not None:
         made *= weight_HW
-    return out + made[..., None]
+    return cv2.add(out, cv2.merge([made] * 3))
+
+
+@cache
+def _noise() -> list[np.ndarray]:
+    """Noise of each band with a standard deviation of 1, float32 (_PERIOD, _PERIOD), which goes on at its edges."""
+    white = np.random.default_rng(0).standard_normal((_PERIOD, _PERIOD), np.float32)
+    wide = _bands(cv2.copyMakeBorder(white, *(16,) * 4, cv2.BORDER_WRAP))
+    return [band[16:-16, 16:-16] / np.float32(band.std()) for band in wide]
 
 
 def _luma(bgr_HWC: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ class LipGAN(square.Square):
     """See `dubbing.generators.square.Square`."""
 
     name = "lipgan"
-    version = 3
+    version = 4
     Settings = LipGANSettings
     published = (models.find("lipgan"),)
     settings: LipGANSettings

@@ -81,7 +81,7 @@ class MuseTalk(square.Square):
     """See `dubbing.generators.square.Square`."""
 
     name = "musetalk"
-    version = 1
+    version = 2
     Settings = MuseTalkSettings
     published = tuple(models.find(name) for name in (*_NAMED, "sd_vae_ft_mse", "whisper_tiny_hf"))
     files = in_latents.FILES

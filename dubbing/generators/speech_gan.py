@@ -46,7 +46,7 @@ class SpeechGAN(square.Drawn):
     """See `dubbing.generators.square.Drawn`; all of its own is what the network sees and hears."""
 
     name = "speech_gan"
-    version = 2
+    version = 3
     Settings = SpeechGANSettings
     published = (models.find("speech_gan"),)
     settings: SpeechGANSettings
@@ -71,7 +71,7 @@ class SpeechGAN(square.Drawn):
             at = first if work.still else line.start_frame
             (still,) = media.read(work.source, timeline, at, at + 1, threads=1)
             seen = self.net.see(_face(plan, plan.part(still)))
-            for picture in media.read(work.source, timeline, a, b, threads=1):
+            for picture in work.pictures(a, b):
                 part = plan.part(picture)
                 middle = plan.times[part.number]
                 middle += (timeline.time(picture.frame + 1) - timeline.time(picture.frame)) / 2

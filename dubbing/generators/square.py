@@ -216,9 +216,7 @@ class Square(Drawn):
     def _render(self, work: RenderRequest, plan: CropPlan, spans: list[tuple[Line, int, int]]) -> Iterator[Rendered]:
         hearing = self._hearing(plan.wave, plan.times)
         parts = (  # of all lines, one after another, so that batches are full
-            plan.part(picture)
-            for _, a, b in spans
-            for picture in media.read(work.source, work.timeline, a, b, threads=1)
+            plan.part(picture) for _, a, b in spans for picture in work.pictures(a, b)
         )
         while batch := list(islice(parts, self.batch)):
             yield from self._batch(plan, hearing, batch)

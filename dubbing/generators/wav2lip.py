@@ -51,7 +51,7 @@ class Wav2Lip(square.Square):
     """See `dubbing.generators.square.Square`."""
 
     name = "wav2lip"
-    version = 3
+    version = 4
     Settings = Wav2LipSettings
     published: ClassVar[tuple[models.Model, ...]] = (models.find("wav2lip"), models.find("wav2lip_gan"))
     settings: Wav2LipSettings

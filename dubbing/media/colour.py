@@ -177,6 +177,23 @@ class Colour:
         planes = [np.ascontiguousarray(whole[..., c]) for c in range(3)]
         return [planes[0], mean_blocks(planes[1], layout.sub), mean_blocks(planes[2], layout.sub)]
 
+    def samples(self, bgr_HWC: np.ndarray, layout: Layout) -> list[np.ndarray]:
+        """The same in whole numbers: uint8 code values of uint8 pixels for a layout of 8 bits, each within 1 of the
+        exact one, else uint16 over all of 16 bits, of which a code value is the highest `layout.depth`."""
+        plain = bgr_HWC.dtype == np.uint8 and layout.depth == 8
+        if not plain and bgr_HWC.dtype == np.uint8:
+            bgr_HWC = bgr_HWC.astype(np.uint16) * 257
+        if layout.rgb:
+            blue, green, red = cv2.split(bgr_HWC)
+            most = ((1 << layout.depth) - 1 << (16 - layout.depth)) / 65535
+            return [p if plain or most == 1 else cv2.addWeighted(p, most, p, 0, 0) for p in (green, blue, red)]
+        rows = self._own if plain else self._own * (1 << (16 - layout.depth)) * [1 / 257, 1 / 257, 1 / 257, 1]
+        luma, u, v = cv2.split(cv2.transform(bgr_HWC, rows.astype(np.float32)))
+        size = (luma.shape[1] >> layout.sub[0], luma.shape[0] >> layout.sub[1])
+        if layout.sub != (0, 0):
+            u, v = (cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in (u, v))
+        return [luma, u, v]
+
 
 def display(deep_HWC: np.ndarray, transfer: int = 0) -> np.ndarray:
     """16-bit BGR of a stream's own transfer as 8 bits that a display of standard range shows, uint8 (H, W, 3).

@@ -9,7 +9,6 @@ knows neither sound nor containers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -23,11 +22,11 @@ from dubbing.errors import MediaError, several
 from dubbing.media.asked import COPIED_IN_GROUPS
 from dubbing.media.film import Film
 from dubbing.media.parameter_sets import HevcSets, Sets, sets_of, units
-from dubbing.media.paste import PatchQueue, paste, pasted_part
+from dubbing.media.paste import Keep, PatchQueue, paste, pasted_part
 from dubbing.media.patches import patch_frames
 from dubbing.media.probe import first_video, open_media
 from dubbing.media.prores import Box
-from dubbing.media.read import uneven
+from dubbing.media.read import Picture, uneven
 
 __all__ = [
     "VARIABLE", "Copied", "Ground", "Group", "GroupsRefused", "ground", "group_pictures", "groups", "why_encoded",
@@ -175,7 +174,7 @@ def groups(film: Film, sets: Sets | HevcSets) -> Iterator[Group]:
 
 def group_pictures(
     film: Film, timeline: Timeline, folders: Iterable[str | Path], base: Ground, first: int = 0,
-    last: int | None = None, every: bool = False, reasons: dict[str, int] | None = None,
+    last: int | None = None, every: bool = False, reasons: dict[str, int] | None = None, keep: Keep | None = None,
 ) -> Iterator[tuple[int, Copied | None, Any | None, tuple[Box, ...]]]:  # fmt: skip
     """The pictures of frames [first, last) of a film: copied ones as packets, in the order of decoding, others as
     decoded frames with their patches in them, in the order shown. What comes before the packets of a group is of frames
@@ -183,8 +182,8 @@ def group_pictures(
     packet is to be encoded by all. The number is the frame's, or the packet's where it comes alone. A group that is not
     whole among these frames is not copied.
 
-    reasons: gets the number of pictures without a patch that cannot be copied, by why. Raises DamagedMedia; MediaError
-    when the film is not the timeline's, or a patch lies beyond its end.
+    reasons: gets the number of pictures without a patch that cannot be copied, by why; keep: as of `paste.Keep`.
+    Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
     """
     assert base.sets is not None
     folders = list(folders)
@@ -192,45 +191,45 @@ def group_pictures(
     whole = len(timeline) if last is None else min(last, len(timeline))
     some, at = _from(film, timeline, base.sets, first, whole)
     if at > first:  # what lies before the first clean key frame is found as any film's frames are
-        before = pasted_part(film.path, timeline, folders, first, at, film.stream.codec_context.thread_count)
+        before = pasted_part(film.path, timeline, folders, first, at, film.stream.codec_context.thread_count, keep)
         yield from ((n, None, frame, ()) for n, frame in enumerate(before, first))
         if reasons is not None and (count := at - first - int(np.sum((first <= patched) & (patched < at)))):
             reasons[_NO_CLEAN] = count
-    queue = PatchQueue(folders, max(first, at) or None, last)
+    queue = PatchQueue(folders, max(first, at) or None, last, seen=True)
     copied = longest = 0
-    with _Decoder(film, timeline, queue, range(first, whole)) as decoder:
-        decoder.skip_to(at)
-        for group in some:
-            reached = at + len(group.pts)
-            touched = np.searchsorted(patched, at) < np.searchsorted(patched, reached)
-            numbers, why = _numbers(group, timeline, at, base.delay)
-            inside, why = at >= first and reached <= whole, group.why or why
-            longest = max(longest, reached - at)
-            if touched or why or not inside:
-                count = min(reached, whole) - max(at, first)
-                if reasons is not None and not touched and count > 0:
-                    why = why or _ACROSS
-                    reasons[why] = reasons.get(why, 0) + count
-                yield from ((n, None, frame, ()) for n, frame in decoder.feed(group.packets))
+    decoder = _Decoder(film, timeline, queue, range(first, whole), keep)
+    decoder.skip_to(at)
+    for group in some:
+        reached = at + len(group.pts)
+        touched = np.searchsorted(patched, at) < np.searchsorted(patched, reached)
+        numbers, why = _numbers(group, timeline, at, base.delay)
+        inside, why = at >= first and reached <= whole, group.why or why
+        longest = max(longest, reached - at)
+        if touched or why or not inside:
+            count = min(reached, whole) - max(at, first)
+            if reasons is not None and not touched and count > 0:
+                why = why or _ACROSS
+                reasons[why] = reasons.get(why, 0) + count
+            yield from ((n, None, frame, ()) for n, frame in decoder.feed(group.packets))
+        else:
+            yield from ((n, None, frame, ()) for n, frame in decoder.end())
+            own = [
+                Copied(base.sets.copied(bytes(packet), packet.is_keyframe), number, packet.is_keyframe)
+                for packet, number in zip(group.packets, numbers, strict=True)
+            ]
+            decoder.skip_to(at)
+            if every:
+                shown = chain(decoder.feed(group.packets), decoder.end())  # one at a time: a group may be long
+                yield from ((n, one, frame, ()) for one, (n, frame) in zip(own, shown, strict=True))
             else:
-                yield from ((n, None, frame, ()) for n, frame in decoder.end())
-                own = [
-                    Copied(base.sets.copied(bytes(packet), packet.is_keyframe), number, packet.is_keyframe)
-                    for packet, number in zip(group.packets, numbers, strict=True)
-                ]
-                decoder.skip_to(at)
-                if every:
-                    shown = chain(decoder.feed(group.packets), decoder.end())  # one at a time: a group may be long
-                    yield from ((n, one, frame, ()) for one, (n, frame) in zip(own, shown, strict=True))
-                else:
-                    yield from ((one.number, one, None, ()) for one in own)
-                decoder.skip_to(reached)
-                copied += len(own)
-            at = reached
-            if at >= whole:
-                break
-        yield from ((n, None, frame, ()) for n, frame in decoder.end())
-        count = decoder.number
+                yield from ((one.number, one, None, ()) for one in own)
+            decoder.skip_to(reached)
+            copied += len(own)
+        at = reached
+        if at >= whole:
+            break
+    yield from ((n, None, frame, ()) for n, frame in decoder.end())
+    count = decoder.number
     if reasons is not None and not (first or last or copied or reasons) and len(patched) < whole:
         why = f"each group between two clean key frames, of up to {longest} pictures, has a patch"
         reasons[why] = whole - len(patched)
@@ -291,22 +290,17 @@ def _numbers(group: Group, timeline: Timeline, first: int, delay: int) -> tuple[
 
 
 class _Decoder:
-    """A film's decoder for runs of groups; patches are pasted by a thread while the next frame is decoded. wanted: only
-    these frames come out; number: of the next one."""
+    """A film's decoder for runs of groups, whose frames get their patches. wanted: only these frames come out; number:
+    of the next one."""
 
-    def __init__(self, film: Film, timeline: Timeline, queue: PatchQueue, wanted: range) -> None:
+    def __init__(
+        self, film: Film, timeline: Timeline, queue: PatchQueue, wanted: range, keep: Keep | None = None
+    ) -> None:
+        self._keep = keep
         self._film, self._line, self._queue, self._wanted = film, timeline, queue, wanted
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="paste")
-        self._coming: tuple[int, Future[Any]] | None = None
         self._fed = self._decoded = 0
         self._open = False
         self.number = 0
-
-    def __enter__(self) -> _Decoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown()
 
     def skip_to(self, number: int) -> None:
         """The next frame that is decoded has that number."""
@@ -326,10 +320,6 @@ class _Decoder:
         if not self._open:
             return
         yield from self._decode(None)
-        if self._coming is not None:
-            number, made = self._coming
-            self._coming = None
-            yield number, made.result()
         if self._decoded != self._fed:
             raise self._film.damage(self.number)
         self._film.stream.codec_context.flush_buffers()
@@ -351,12 +341,11 @@ class _Decoder:
             number, self.number, self._decoded = self.number, self.number + 1, self._decoded + 1
             if number not in self._wanted:
                 continue
-            coming = self._thread.submit(self._paste, frame, self._queue.at(number))
-            before, self._coming = self._coming, (number, coming)
-            if before is not None:
-                yield before[0], before[1].result()
+            yield number, self._pasted(number, frame, self._queue.at(number))
 
-    def _paste(self, frame: Any, patches: Sequence[Any]) -> Any:
+    def _pasted(self, number: int, frame: Any, patches: Sequence[Any]) -> Any:
+        if self._keep is not None:
+            self._keep(Picture.of(self._film, number, int(self._line.pts[number]), frame), patches)
         if patches:
             frame.make_writable()
             for patch in patches:

@@ -7,8 +7,7 @@ stream's own YUV. It knows neither encoders nor containers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,14 +17,17 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import Colour, layout_of, mean_blocks, planes_of, turn_back, turn_upright
+from dubbing.media.colour import Colour, layout_of, planes_of, turn_back, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.patches import patch_frames, read_patches
-from dubbing.media.read import coded_box, read
+from dubbing.media.read import Picture, coded_box, read
 from dubbing.media.square import Grid
 from dubbing.records import Patch
 
-__all__ = ["PatchQueue", "covered", "own_pixels", "paste", "pasted", "pasted_frames", "pasted_part"]
+Keep = Callable[[Picture, Sequence[Patch]], None]
+"""What wants to see each frame of a film, and what is going to be pasted into it, before it is."""
+
+__all__ = ["Keep", "PatchQueue", "covered", "own_pixels", "paste", "pasted", "pasted_frames", "pasted_part"]
 
 
 class _Shown(Protocol):
@@ -44,15 +46,16 @@ class _Shown(Protocol):
 class PatchQueue:
     """The patches of many folders, frame by frame; a folder is open only while its frames pass.
 
-    first, last: only those of frames [first, last) of the film; mattes: without their pictures, as of `read_patches`.
+    first, last: only those of frames [first, last) of the film; mattes, seen: as of `read_patches`.
     Where two folders touch one frame, they are pasted in the order of their first frames, then of `folders`. Raises
     MediaError when a folder holds no patches.
     """
 
     def __init__(
-        self, folders: Iterable[str | Path], first: int | None = None, last: int | None = None, *, mattes: bool = False
-    ) -> None:
-        self._first, self._last, self._mattes = first, last, mattes
+        self, folders: Iterable[str | Path], first: int | None = None, last: int | None = None, *, mattes: bool = False,
+        seen: bool = False,
+    ) -> None:  # fmt: skip
+        self._first, self._last, self._how = first, last, {"mattes": mattes, "seen": seen}
         waiting = []
         for order, folder in enumerate(folders):
             frames = patch_frames(folder)["frame"].to_numpy()
@@ -64,7 +67,7 @@ class PatchQueue:
     def at(self, frame: int) -> list[Patch]:
         """The patches of `frame`. Frames must be asked for in order, none left out."""
         while self._waiting and self._waiting[-1][0] <= frame:
-            source = _ahead(read_patches(self._waiting.pop()[2], self._first, self._last, mattes=self._mattes))
+            source = read_patches(self._waiting.pop()[2], self._first, self._last, **self._how)
             self._open.append((source, next(source)))
         found = []
         still = []
@@ -83,15 +86,6 @@ class PatchQueue:
     def left(self) -> int:
         """How many folders still hold patches that `at` has not returned."""
         return len(self._waiting) + len(self._open)
-
-
-def _ahead(patches: Iterator[Patch]) -> Iterator[Patch]:
-    """The same patches, the next one decoded by a thread meanwhile, because decoding releases the interpreter lock."""
-    with ThreadPoolExecutor(1, thread_name_prefix="patches") as thread:
-        coming = thread.submit(next, patches, None)
-        while (patch := coming.result()) is not None:
-            coming = thread.submit(next, patches, None)
-            yield patch
 
 
 def paste(frame: Any, patch: Patch, film: _Shown) -> None:
@@ -115,16 +109,22 @@ def paste(frame: Any, patch: Patch, film: _Shown) -> None:
     bgr, matte, (left, top) = _on_grid(bgr, matte, (left, top), coded, sub)
     if matte.size == 0:
         return
-    weight = matte.astype(np.float32) / 255
-    chroma_weight = _block_weight(weight, sub)
-    most = (1 << layout.depth) - 1
-    for index, (plane, new) in enumerate(zip(planes_of(frame), film.colour.yuv(bgr, layout), strict=False)):
-        part = chroma_weight if index else weight
-        shift = sub if index else (0, 0)
-        height, width = part.shape
+    weights = _weights(matte, sub)
+    for index, (plane, new) in enumerate(zip(planes_of(frame), film.colour.samples(bgr, layout), strict=False)):
+        weight, shift = weights[index > 0], sub if index else (0, 0)
+        height, width = weight.shape
         at = (slice(top >> shift[1], (top >> shift[1]) + height), slice(left >> shift[0], (left >> shift[0]) + width))
-        old = plane[at].astype(np.float32)
-        plane[at] = np.clip(np.rint(old + (new - old) * part), 0, most).astype(plane.dtype)
+        plane[at] = _blended(plane[at], new, weight, layout.depth)
+
+
+def _blended(old: np.ndarray, new: np.ndarray, weight: np.ndarray, depth: int) -> np.ndarray:
+    """Samples of so many bits under others, rounded once. new: as of `Colour.samples`; weight: float32, 0..1."""
+    if new.dtype == np.uint8:
+        step = cv2.multiply(cv2.subtract(new, old, dtype=cv2.CV_16S), weight, dtype=cv2.CV_16S)
+        return cv2.add(old, step, dtype=cv2.CV_8U)
+    apart = cv2.addWeighted(new, 1 / (1 << (16 - depth)), old, -1, 0, dtype=cv2.CV_32F)
+    made = cv2.add(old, cv2.multiply(apart, weight, dst=apart), dtype=cv2.CV_8U if depth == 8 else cv2.CV_16U)
+    return made if depth in (8, 16) else np.minimum(made, (1 << depth) - 1, out=made)
 
 
 def own_pixels(patch: Patch, grid: Grid, rotation_deg: int) -> Patch:
@@ -152,12 +152,13 @@ def covered(patch: Patch, film: _Shown, coded: tuple[int, int]) -> tuple[int, in
     return coded_box((patch.x + x, patch.y + y, w, h), film.rotation_deg, coded) if w else None
 
 
-def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None) -> Iterator[Any]:
+def pasted(
+    film: Film, timeline: Timeline, folders: Iterable[str | Path], first: int | None = None, keep: Keep | None = None
+) -> Iterator[Any]:
     """The film's decoded frames with all patches in them, and with the timeline's pts. first: only so many.
 
-    A frame is pasted by a thread while the next is decoded and the one before is encoded. Raises MediaError when
-    the film is not the timeline's, or a patch lies beyond its end."""
-    queue = PatchQueue(folders)
+    Raises MediaError when the film is not the timeline's, or a patch lies beyond its end."""
+    queue = PatchQueue(folders, seen=True)
     count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
 
     def given() -> Iterator[tuple[int, Any, _Shown]]:
@@ -170,7 +171,7 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
                 break
             yield count - 1, frame, film
 
-    yield from _finished(given(), queue, timeline)
+    yield from _finished(given(), queue, timeline, keep)
     if count != whole:
         raise MediaError(
             f"{film.path} has changed: its timeline has {several(len(timeline), 'frame')}, the file does not."
@@ -180,33 +181,28 @@ def pasted(film: Film, timeline: Timeline, folders: Iterable[str | Path], first:
 
 
 def pasted_part(
-    path: str | Path, timeline: Timeline, folders: Iterable[str | Path], first: int, last: int, threads: int = 0
-) -> Iterator[Any]:
+    path: str | Path, timeline: Timeline, folders: Iterable[str | Path], first: int, last: int, threads: int = 0,
+    keep: Keep | None = None,
+) -> Iterator[Any]:  # fmt: skip
     """Frames [first, last) of a film, as `pasted` gives them. Raises as `read.read` and `pasted`."""
     shown = ((p.frame, p.av_frame, p) for p in read(path, timeline, first, last, threads=threads))
-    yield from _finished(shown, PatchQueue(folders, first, last), timeline)
+    yield from _finished(shown, PatchQueue(folders, first, last, seen=True), timeline, keep)
 
 
-def _finished(frames: Iterable[tuple[int, Any, _Shown]], queue: PatchQueue, timeline: Timeline) -> Iterator[Any]:
+def _finished(
+    frames: Iterable[tuple[int, Any, _Shown]], queue: PatchQueue, timeline: Timeline, keep: Keep | None
+) -> Iterator[Any]:
     """Frames with their patches and times. frames: number, decoded frame, how it is shown."""
-
-    def finish(frame: Any, shown: _Shown, patches: list[Patch], pts: int) -> Any:
+    for number, frame, shown in frames:
+        patches = queue.at(number)
+        frame.pts, frame.time_base = int(timeline.pts[number]), timeline.time_base
+        if keep is not None:
+            keep(Picture(number, frame.pts, shown.rotation_deg, shown.colour, frame, shown.aspect), patches)
         if patches:
             frame.make_writable()
             for patch in patches:
                 paste(frame, patch, shown)
-        frame.pts, frame.time_base = pts, timeline.time_base
-        return frame
-
-    with ThreadPoolExecutor(1, thread_name_prefix="paste") as thread:
-        coming: Future[Any] | None = None
-        for number, frame, shown in frames:
-            following = thread.submit(finish, frame, shown, queue.at(number), int(timeline.pts[number]))
-            if coming is not None:
-                yield coming.result()
-            coming = following
-        if coming is not None:
-            yield coming.result()
+        yield frame
 
 
 def pasted_frames(
@@ -218,12 +214,17 @@ def pasted_frames(
             yield [plane.copy() for plane in planes_of(frame)]
 
 
-def _block_weight(weight: np.ndarray, sub: tuple[int, int]) -> np.ndarray:
-    """The mean weight of each chroma block, 0 where any of its pixels has 0."""
+def _weights(matte: np.ndarray, sub: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """How much of a patch is seen, float32 0..1, in each sample of luma and of chroma: this is the mean of its block, 0
+    where any pixel of the block has matte 0. matte: uint8 (H, W), whole blocks."""
+    weight = cv2.multiply(matte, 1 / 255, dtype=cv2.CV_32F)
     if sub == (0, 0):
-        return weight
-    whole = mean_blocks((weight > 0).astype(np.float32), sub) == 1
-    return mean_blocks(weight, sub) * whole
+        return weight, weight
+    size = (matte.shape[1] >> sub[0], matte.shape[0] >> sub[1])
+    mean = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    _, there = cv2.threshold(matte, 0, 255, cv2.THRESH_BINARY)
+    _, whole = cv2.threshold(cv2.resize(there, size, interpolation=cv2.INTER_AREA), 254, 1, cv2.THRESH_BINARY)
+    return weight, cv2.multiply(mean, whole, dtype=cv2.CV_32F)
 
 
 def _on_grid(

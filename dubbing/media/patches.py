@@ -49,6 +49,7 @@ _SIZE = b"size"  # in the table's metadata: the patches' own size, where they ar
 _TRANSFER = b"transfer"  # where the pictures have 16 bits: whose code values they are, as `colour.display` takes it
 _CRC = "crc"
 _RATE = 25
+_BESIDE = 16  # pixels beside a matte that are kept where only what it shows is wanted
 _NUT: dict[str, Any] = {"format": "nut", "container_options": {"fflags": "+bitexact"}}
 _FFV1 = {"level": "3", "slices": "4", "flags": "+bitexact", "slicecrc": "1"}
 _MAGICYUV = {"pred": "gradient", "slices": "1", "flags": "+bitexact"}
@@ -88,8 +89,9 @@ class PatchWriter:
         stream.codec_context.gop_size = 1
         return stream
 
-    def write(self, patch: Patch, **values: float | int | bool | str) -> None:
-        """Add one patch; frames must increase, and every patch must name the same extra `values`."""
+    def write(self, patch: Patch, **values: float | int | bool | str) -> Patch:
+        """Add one patch; frames must increase, and every patch must name the same extra `values`. Returns it as it will
+        be read."""
         height, width = patch.matte_HW.shape
         if (width, height) != self._size or patch.bgr_HWC.shape != (height, width, 3):
             raise ValueError(f"patch of frame {patch.frame} is {width}x{height}, the writer's is {self._size}")
@@ -119,6 +121,12 @@ class PatchWriter:
             frame.pts = len(self._columns["frame"]) - 1
         self._mux(self._pictures, picture)
         self._mux(self._mattes, cover)
+        if self._kept == self._size:
+            return patch
+        bgr, matte = _enlarged(bgr, matte, self._size)
+        if bgr.dtype == np.uint8:
+            return Patch(patch.frame, patch.x, patch.y, bgr, matte)
+        return Patch(patch.frame, patch.x, patch.y, display(bgr, self._transfer or 0), matte, bgr)
 
     def _mux(self, stream: Any, frame: Any) -> None:
         for packet in stream.encode(frame):
@@ -202,10 +210,13 @@ def mouth_frames(folder: Path | str) -> pa.Table:
 
 
 def read_patches(
-    folder: Path | str, first: int | None = None, last: int | None = None, every: int = 1, *, mattes: bool = False
-) -> Iterator[Patch]:
+    folder: Path | str, first: int | None = None, last: int | None = None, every: int = 1, *, mattes: bool = False,
+    seen: bool = False,
+) -> Iterator[Patch]:  # fmt: skip
     """The patches of a folder, in order, one at a time; first, last: only those of frames [first, last), without
-    reading the others; every: only those whose frame it divides; mattes: their pictures are not decoded, and are black.
+    reading the others; every: only those whose frame it divides; mattes: their pictures are not decoded, and are black;
+    seen: only what their mattes show, for whoever pastes: cut to that box, and of deep ones the picture of 8 bits is
+    black.
 
     Raises MediaError when they are incomplete.
     """
@@ -245,13 +256,11 @@ def read_patches(
                     continue
                 count += 1
                 if len(held) == parts:
-                    bgr, matte = _picture(held)
+                    bgr, matte = _picture(held, box := _box(held[-1], seen and not whole))
                     held.clear()
                     if whole:
                         bgr, matte = _enlarged(bgr, matte, tuple(map(int, whole.split(b"x"))))
-                    deep = bgr if bgr.dtype == np.uint16 else None
-                    frame_number, x, y = places[number]
-                    yield Patch(frame_number, x, y, bgr if deep is None else display(deep, transfer), matte, deep)
+                    yield _patch(places[number], box, bgr, matte, transfer, seen)
                 if count == end and last is not None:
                     break
         except (av.error.FFmpegError, _Damaged) as e:
@@ -278,13 +287,37 @@ def _opened(folder: Path | str) -> Any:
         raise refusal(path, e) from e
 
 
-def _picture(frames: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """BGR, uint8 or uint16, black where it was not decoded, and matte of a patch's frames."""
-    (matte,) = planes_of(frames[-1])
-    if len(frames) == 1:
-        return np.zeros((*matte.shape, 3), np.uint8), matte.copy()
-    green, blue, red = planes_of(frames[0])
+def _box(matte: Any, seen: bool) -> tuple[int, int, int, int]:
+    """What of a patch is wanted, (x, y, w, h): all of it, or where the matte is, with what interpolation looks at."""
+    (matte_HW,) = planes_of(matte)
+    height, width = matte_HW.shape
+    x, y, w, h = cv2.boundingRect(matte_HW) if seen else (0, 0, width, height)
+    left, top = max(0, x - _BESIDE), max(0, y - _BESIDE)
+    right, bottom = min(width, x + w + _BESIDE), min(height, y + h + _BESIDE)
+    return (left, top, right - left, bottom - top) if w else (0, 0, width, height)
+
+
+def _picture(frames: Sequence[Any], box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """BGR, uint8 or uint16, black where it was not decoded, and matte of a box (x, y, w, h) of a patch's frames."""
+    x, y, width, height = box
+    (matte,), *pictures = [
+        [plane[y : y + height, x : x + width] for plane in planes_of(frame)] for frame in reversed(frames)
+    ]
+    if not pictures:
+        return np.zeros((height, width, 3), np.uint8), matte.copy()
+    green, blue, red = pictures[0]
     return cv2.merge([blue, green, red]), matte.copy()
+
+
+def _patch(
+    place: tuple[int, int, int], box: tuple[int, int, int, int], bgr: np.ndarray, matte: np.ndarray, transfer: int,
+    seen: bool,
+) -> Patch:  # fmt: skip
+    """A box of a patch at (frame, x, y); transfer, seen: as of `read_patches`."""
+    frame, x, y = place[0], place[1] + box[0], place[2] + box[1]
+    if bgr.dtype == np.uint8:
+        return Patch(frame, x, y, bgr, matte)
+    return Patch(frame, x, y, np.zeros(bgr.shape, np.uint8) if seen else display(bgr, transfer), matte, bgr)
 
 
 def _enlarged(bgr_HWC: np.ndarray, matte_HW: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -306,6 +339,8 @@ def composite(picture_HWC: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarr
     height, width = patch.matte_HW.shape
     rows = slice(max(top, 0), min(top + height, len(out)))
     cols = slice(max(left, 0), min(left + width, out.shape[1]))
+    if rows.start >= rows.stop or cols.start >= cols.stop:
+        return out
     inner = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
     alpha = patch.matte_HW[inner].astype(np.float32) / 255
     out[rows, cols] = cv2.blendLinear(

@@ -18,8 +18,8 @@ import numpy as np
 from dubbing import plugins
 from dubbing.face import canonical, mouth_measures
 
-__all__ = ["COLUMN", "FramePair", "Metric", "RenderedShot", "built_in", "identities", "load", "measure", "names",
-           "others"]  # fmt: skip
+__all__ = ["COLUMN", "FramePair", "Metric", "RenderedShot", "built_in", "identities", "load", "looks", "measure",
+           "names", "others"]  # fmt: skip
 
 COLUMN = "metric_"  # what the names of other packages' columns begin with
 _CLASS = ("version", "unit", "range", "frame", "of")
@@ -118,6 +118,11 @@ def load(name: str) -> Metric:
     """The metric of that name. Raises PluginError: none, two packages with it, or one that cannot be used."""
     made: Metric = plugins.require(plugins.METRICS, name, _CLASS)()
     return made
+
+
+def looks(metric: Metric) -> bool:
+    """Whether a metric looks at single frames, and so needs their pictures."""
+    return type(metric).frame is not Metric.frame
 
 
 def built_in() -> list[Metric]:

@@ -9,11 +9,9 @@ grow with length but for the sound itself. It knows no network.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
-from dubbing.sound import RATE_HZ
+from dubbing.sound import RATE_HZ, mel_filters
 
 __all__ = ["BANDS", "COLUMNS", "DEPTH", "FFT", "HOP", "PIECE", "Whole", "energies", "of_piece", "scaled"]
 
@@ -37,7 +35,7 @@ def energies(sound: np.ndarray, count: int) -> np.ndarray:
         block = sound[start * HOP : (stop - 1) * HOP + FFT]
         frames = np.lib.stride_tricks.sliding_window_view(block, FFT)[::HOP]
         power = np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32) ** 2
-        out[start:stop] = np.log10(np.maximum(power @ _filters().T, _LEAST))
+        out[start:stop] = np.log10(np.maximum(power @ mel_filters(BANDS, FFT, 0.0, RATE_HZ / 2).T, _LEAST))
     return out
 
 
@@ -75,11 +73,3 @@ class Whole:
 
     def _block(self, start: int, stop: int) -> np.ndarray:
         return energies(self._sound[start * HOP : (stop - 1) * HOP + FFT], stop - start)
-
-
-@lru_cache(maxsize=1)
-def _filters() -> np.ndarray:
-    """Mel filter bank, float32 (80, 201)."""
-    import librosa
-
-    return librosa.filters.mel(sr=RATE_HZ, n_fft=FFT, n_mels=BANDS).astype(np.float32)

@@ -58,6 +58,7 @@ class CollectDonors(Stage[DonorsInputs, DonorStores]):
 
     name: ClassVar[str] = "donors"
     scope = Scope.TITLE
+    version = 2
     resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=8)
     expands = True
     bad_input_costs = "shot"  # without stores a shot has its own mouths

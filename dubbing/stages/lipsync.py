@@ -16,10 +16,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dubbing import media, phones
+from dubbing import media, metrics, phones, sight
 from dubbing.analysis.asked import Ranges, within
 from dubbing.analysis.mixes import mixed_in
 from dubbing.analysis.overlays import KeepOut
+from dubbing.analysis.sheet import Sheet, write_sheets
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.actors import FittedActors
 from dubbing.artifacts.donors import DonorStores
@@ -27,12 +28,13 @@ from dubbing.artifacts.overlays import OverlayList, Overlays, load_overlays
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, load_phones, load_wave, sound_of
 from dubbing.artifacts.speakers import Decision, SpeakerList
-from dubbing.artifacts.takes import StillFilm, Take, TakeFace
+from dubbing.artifacts.takes import SHEET, StillFilm, Take, TakeFace
 from dubbing.artifacts.tracks import USABLE_PART, FaceTracks, facing, hidden_reason, in_sight, load_tracks
 from dubbing.artifacts.turns import ShotTurns, TurnList
 from dubbing.clock import Timeline, mask_of, runs
 from dubbing.generators import Generator, RenderRequest, adapters, create
 from dubbing.manifest import GeneratorChoice
+from dubbing.mesh import Meshes
 from dubbing.performance.performed import Performance, Performed, asked_of
 from dubbing.records import HIDDEN, OCCLUDED, OUT_OF_FRAME, FilmLook, Line, Shot, Track
 from dubbing.rendered_by import RenderedBy
@@ -120,6 +122,10 @@ class LipsyncInputs(Windowed):
     """What lies over the shot's faces."""
     models_folder: str = uncounted("the generator's hash names the weights", default="")
     """Where published models lie."""
+    title: str = uncounted("it is only written on the contact sheet", default="")
+    """Id of the title."""
+    unmeasured: bool | None = uncounted("the patches are the same, and can be looked at later", default=None)
+    """True where nobody is going to score the take, so that it is not looked at."""
 
 
 class Lipsync(Stage[LipsyncInputs, Take]):
@@ -127,7 +133,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
 
     name: ClassVar[str] = "lipsync"
     scope = Scope.TAKE
-    version = 4
+    version = 5
     resources = Resources(cpus=1.0, memory_mb=2000, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True
@@ -136,6 +142,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
 
     def __init__(self) -> None:
         self._generators: dict[str, Generator] = {}
+        self._meshes: Meshes | None = None
 
     @classmethod
     def inputs(cls, at: Place) -> LipsyncInputs:
@@ -178,6 +185,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             at.ref(ShotList),
             at.ref(Overlays) if over else None,
             at.models_folder,
+            at.title.id,
+            None if at.config.sync.score else True,
         )  # fmt: skip
 
     @classmethod
@@ -195,7 +204,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
         return tuple(found)
 
     def process(self, inputs: LipsyncInputs, out: Path, progress: Callable[[int], None]) -> Take:
-        """Writes face_<n>/ patch folders."""
+        """Writes face_<n>/ patch folders with what is seen of them (`dubbing.sight`), and the contact sheet, SHEET."""
         if inputs.parts is not None:
             return _joined(inputs, inputs.parts, out)
         shot = Shot(inputs.number, inputs.start, inputs.end)
@@ -215,6 +224,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             heard = sum(b - a for a, b in turns.heard)
             doubt = None if turns.reason else _doubt(alone, decision, float(heard / line.rate))
             return replace(alone, doubt=turns.doubt or doubt)
+        sheets: list[Sheet] = []
         tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(inputs.faces.folder)}
         info = media.probe(inputs.film.path)
         done, faces, left, resting = 0, [], False, turns.resting(tracks)
@@ -271,6 +281,9 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                 whole = tuple(Line(track.id, a, b) for a, b in acts.ranges)
                 work = replace(work, lines=whole, acts=inputs.acts or (), others=acts.others)
                 acts = None
+            eye = None if inputs.unmeasured else self._eye(inputs, work)
+            if eye is not None:
+                work = replace(work, watch=eye.crops.watch)
             mouths = generator.render(work)
             if acts is not None:
                 mouths = Performed(work, acts).over(mouths)
@@ -287,6 +300,8 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             folder.mkdir()
             count = 0
             with ExitStack() as stack:
+                if eye is not None:
+                    stack.enter_context(eye)
                 writer: media.PatchWriter | None = None
                 for one in mouths:
                     if writer is None:
@@ -298,16 +313,23 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                     patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)
                     covered += lies
                     about_it = {} if acts is None and not inputs.looks else {media.MOUTH: one.mouth}
-                    writer.write(patch, wanted_opening=one.wanted_opening, **about_it)
+                    kept = writer.write(patch, wanted_opening=one.wanted_opening, **about_it)
+                    if eye is not None and about_it.get(media.MOUTH, True):
+                        eye.see(kept)
                     count += 1
                     if done < length:
                         done += 1
                         progress(1)
             if not count:
                 folder.rmdir()
+            elif eye is not None:
+                eye.sight.save(folder, part=inputs.window is not None)
+                sheets.append(eye.sight.sheet)
             mine = f"{generator.name}@{generator.hash}" if inputs.by_face else ""
             faces.append(TakeFace(track.id, folder.name, count, face.actor, ranges, face.sound, mine))
         progress(length - done)
+        if inputs.window is None:
+            write_sheets(out / SHEET, sheets)
         if burned and not faces:
             return _untouched(decision, "burned_in", "; ".join(doubts) or None)
         if left and not faces:
@@ -325,6 +347,19 @@ class Lipsync(Stage[LipsyncInputs, Take]):
             faces=tuple(faces), frames=rendered, generator=main.name, generator_hash=main.hash,
             covered_frames=covered, choice=_choice(inputs),
         )  # fmt: skip
+
+    def _eye(self, inputs: LipsyncInputs, work: RenderRequest) -> sight.Eye:
+        """What looks at a face while it is rendered. work: with the lines in which its mouth is."""
+        self._meshes = self._meshes or Meshes()
+        return sight.Eye(
+            work.track, work.timeline, work.picture_wh, self._meshes, metrics.built_in(), source=inputs.film.path,
+            name=_on_sheet(inputs, work.track.id), spans=[(x.start_frame, x.end_frame) for x in work.lines],
+            window=inputs.window, still=bool(inputs.still), scratch=work.scratch,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        if self._meshes is not None:
+            self._meshes.close()
 
     def _generator(self, inputs: LipsyncInputs, face: int | None = None) -> Generator:
         """What renders a face of the turns, by its number; None: the shot's main one."""
@@ -420,18 +455,27 @@ def _joined(inputs: LipsyncInputs, parts: Sequence[Ref[Take]], out: Path) -> Tak
     first = takes[0]
     if first.status != "dubbed":
         return first
-    faces = []
+    faces, sheets = [], []
+    line = media.load_timeline(inputs.timeline.folder)
     for n, face in enumerate(first.faces):
         pieces = [p.folder / face.folder for p, t in zip(parts, takes, strict=True) if t.faces[n].frames]
         if pieces:
             (out / face.folder).mkdir()
             media.join_patches(pieces, out / face.folder)
+            sheets.append(Sheet(_on_sheet(inputs, face.track), line, ()))
+            sight.join(pieces, out / face.folder, sheets[-1])
             faces.append(replace(face, frames=sum(t.faces[n].frames for t in takes)))
     if not faces:
         return replace(first, status="untouched", reason=_out_of_sight(inputs) or first.reason, faces=(), frames=0)
+    write_sheets(out / SHEET, sheets)
     covered = sum(t.covered_frames for t in takes)
     frames = sum(f.frames for f in faces)
     return replace(first, reason=None, faces=tuple(faces), frames=frames, covered_frames=covered)
+
+
+def _on_sheet(inputs: LipsyncInputs, track: str) -> str:
+    """What the contact sheet calls a face."""
+    return f"{inputs.title} {track}"
 
 
 def _kept(lines: Sequence[Line], asked: Ranges) -> list[Line]:

@@ -1,21 +1,23 @@
-"""Sync: look at a finished take as a viewer would, and measure each face that was rendered, where it was.
+"""Sync: measure each face of a finished take that was rendered, where it was, by what was seen of it.
 
-The mesh is found again in the patched pictures (never taken from what was wanted), and from it come
+The mesh was found again in the patched pictures while these were made (`dubbing.sight`), and from it come
 LSE-D, LSE-C and the offset, beside the same numbers of the original performance; how well the mouth
-follows what was wanted, motion in silence, sharpness (`dubbing.metrics`); and a contact sheet to look at.
+follows what was wanted, motion in silence, sharpness (`dubbing.metrics`). The film is decoded only for experts and
+metrics that want pixels, and for takes that nobody looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from dubbing import experts, media, metrics
-from dubbing.analysis.sheet import Sheet, write_sheets
+from dubbing import experts, media, metrics, sight
+from dubbing.analysis.sheet import write_sheets
 from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound, SourceSound, load_speech, load_wave, sound_of, speech_mask
@@ -25,25 +27,27 @@ from dubbing.artifacts.tracks import FaceTracks, load_tracks, size_and_turn
 from dubbing.clock import Timeline
 from dubbing.experts import crop, lse
 from dubbing.experts.feed import CropExpert, Feed
-from dubbing.face import roll_deg
-from dubbing.mesh import Meshes, MeshTracker, face_boxes, turn_of
-from dubbing.metrics import FramePair, Metric, RenderedShot
+from dubbing.mesh import Meshes
+from dubbing.metrics import Metric, RenderedShot
 from dubbing.records import Patch, Track
 from dubbing.sound import RATE_HZ
 from dubbing.stage import Place, Resources, Scope, Stage
-from dubbing.task import Inputs, Windowed, uncounted
+from dubbing.task import Inputs, uncounted
 
 __all__ = ["EDGE_S", "Sync", "SyncInputs", "middle_frames"]
 
-_LOOK, _SAID = "look_", "said_"
 _CURVES = ("distance", "confidence")
 EDGE_S = 0.12  # this much of a silence at each end still belongs to the speech beside it
 
 
 @dataclass(frozen=True)
-class SyncInputs(Windowed):
+class SyncInputs(Inputs):
     """What the scores of a take depend on."""
 
+    start: int
+    """First frame of the shot."""
+    end: int
+    """The frame after its last."""
     take: Ref[Take]
     """The take."""
     expert: str
@@ -73,17 +77,19 @@ class SyncInputs(Windowed):
 
 
 class Sync(Stage[SyncInputs, Scores]):
-    """The scores of one take, with a contact sheet (`SHEET`) and curves of each face (`seen_file`)."""
+    """The scores of one take, with curves of each face (`seen_file`); with a contact sheet (`SHEET`) where the take has
+    none."""
 
     name: ClassVar[str] = "sync"
     scope = Scope.TAKE
-    version = 7
+    version = 8
     resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True
     chain_ms = 20.0
 
     def __init__(self) -> None:
+        self._meshes: Meshes | None = None
         self._experts: dict[str, experts.Expert] = {}
         self._metrics: dict[str, Metric] = {m.name: m for m in metrics.built_in()}
 
@@ -102,44 +108,40 @@ class Sync(Stage[SyncInputs, Scores]):
         assert isinstance(inputs, SyncInputs)
         return inputs.take.folder.parent / f"score-{key[:12]}"
 
-    def setup(self) -> None:
-        self._meshes = Meshes()
-
     def process(self, inputs: SyncInputs, out: Path, progress: Callable[[int], None]) -> Scores:
-        """Writes sheet.jpg and, for each rendered face, seen_face_<n>.npz.
+        """Writes seen_face_<n>.npz for each rendered face, and sheet.jpg where the take has none.
 
         The latter: frames (N,) of the track; rendered (N,): bool; wanted, seen, was (N,): mouth opening asked for, of
         the take, of the original; distance, source_distance (31,): per shift, take with dub and original with its own
         sound; windows (V,): the middle frame of each window; confidence, source_confidence (V,), nan of windows that
         do not count; what there is not has length 0.
         """
-        take = inputs.take.read()
-        begin, end = inputs.bounds
+        take, length = inputs.take.read(), inputs.end - inputs.start
         if take.status != "dubbed" or inputs.unmeasured:
-            progress(0 if inputs.parts is not None else end - begin)
+            progress(length)
             return Scores()
         tracks = {t.id: t for t in load_tracks(inputs.faces.folder)}
         line = media.load_timeline(inputs.timeline.folder)
         asked = self._asked([name.partition("@")[0] for name in inputs.metrics])
-        looks = []
+        looks, sheets = [], []
         for face in take.rendered:
             track, folder = tracks[face.track].until(inputs.end), inputs.take.folder / face.folder
-            looks.append(_Look(inputs.film.path, line, track, folder, f"{inputs.title} {track.id}", asked))
-        left = 0 if inputs.parts is not None else end - begin
-        for look in looks:
-            if inputs.parts is not None:
-                look.join([p.folder for p in inputs.parts])
-                continue
-            for _ in look.run(self._meshes, begin, end):
-                if left:
-                    left -= 1
-                    progress(1)
-        progress(left)
-        if inputs.window is not None:
-            for look in looks:
-                look.save(out)
-            return Scores()
-        write_sheets(out / SHEET, [look.sheet for look in looks])
+            look = _Look(inputs.film.path, line, track, folder)
+            if not look.told(asked):
+                eye = sight.Sight(
+                    track, line, media.probe(inputs.film.path).upright_size, self._lent(), asked,
+                    name=f"{inputs.title} {track.id}", drawn=sight.moments(look.frames), known=look.seen,
+                )  # fmt: skip
+                with eye:
+                    for _ in look.run(eye, (inputs.start, inputs.end)):
+                        if length:
+                            length -= 1
+                            progress(1)
+                sheets.append(eye.sheet)
+            looks.append(look)
+        progress(length)
+        if not (inputs.take.folder / SHEET).is_file():
+            write_sheets(out / SHEET, sheets)
         return Scores(
             tuple(
                 self._measured(inputs, take, face, look, line, asked, out)
@@ -158,9 +160,8 @@ class Sync(Stage[SyncInputs, Scores]):
         out: Path,
     ) -> FaceScores:
         """The numbers of one face that was looked at; writes its curves."""
-        track, mesh_NP3 = look.track, look.mesh_NP3
-        made, frames = media.mouth_frames(look.folder), look.frames
-        wanted = dict(zip(frames.tolist(), made["wanted_opening"].to_pylist(), strict=True))
+        track, frames, mesh_NP3 = look.track, look.frames, look.mesh_NP3
+        wanted = dict(zip(frames.tolist(), look.wanted, strict=True))
         patched_N = np.isin(track.frames_N, frames)
         times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
         stem = sound_of(inputs.sound.folder, face.sound)
@@ -197,7 +198,7 @@ class Sync(Stage[SyncInputs, Scores]):
             wave=dub,
             source_wave=own,
         )
-        numbers = metrics.measure(asked, shot, look.said)
+        numbers = metrics.measure(asked, shot, {metric.name: look.said(metric) for metric in asked})
         others = {name: value for name, value in numbers.items() if name.startswith(metrics.COLUMN)}
         result |= {name: value for name, value in numbers.items() if name not in others}
         none = dict.fromkeys((*_CURVES, *(f"source_{c}" for c in _CURVES), "windows"), np.zeros(0, np.float32))
@@ -210,7 +211,13 @@ class Sync(Stage[SyncInputs, Scores]):
         )
 
     def close(self) -> None:
-        self._meshes.close()
+        if self._meshes is not None:
+            self._meshes.close()
+
+    def _lent(self) -> Meshes:
+        """Where trackers are lent from; they are slow to load, and most takes need none."""
+        self._meshes = self._meshes or Meshes()
+        return self._meshes
 
     def _expert(self, name: str, models_folder: str) -> experts.Expert:
         if name not in self._experts:
@@ -274,84 +281,34 @@ def _rendered_windows(times_s: np.ndarray, patched_N: np.ndarray) -> np.ndarray:
 
 
 class _Look:
-    """One pass over a rendered face: paste, find the mesh again, ask the metrics about each frame, keep stills.
+    """One rendered face and what was seen of it."""
 
-    said: by the metric's name, what it said of each rendered frame.
-    """
-
-    def __init__(
-        self, source: Path, line: Timeline, track: Track, folder: Path, name: str, asked: Sequence[Metric]
-    ) -> None:
+    def __init__(self, source: Path, line: Timeline, track: Track, folder: Path) -> None:
         self.source, self.line, self.track, self.folder = source, line, track, folder
-        self.frames = media.mouth_frames(folder)["frame"].to_numpy()
-        self._mouths = frozenset(self.frames.tolist())
-        stills = np.linspace(0, len(self.frames) - 1, 10).round().astype(int)[1:-1]
-        self.sheet = Sheet(name, line, self.frames[stills].tolist())
-        self.mesh_NP3 = track.mesh_NP3.copy()
-        self._asked = asked
-        self.said: dict[str, list[Sequence[float]]] = {metric.name: [] for metric in asked}
-        self._found: list[int] = []
+        made = media.mouth_frames(folder)
+        self.frames: np.ndarray = made["frame"].to_numpy()
+        self.wanted: list[float] = made["wanted_opening"].to_pylist()
+        self.seen = sight.load_seen(folder)
 
-    def run(self, meshes: Meshes, begin: int, end: int) -> Iterator[int]:
-        """Look at what is rendered of frames [begin, end); yields each frame that was decoded for it.
+    def told(self, asked: Sequence[Metric]) -> bool:
+        """Whether all is there that these metrics want of single frames."""
+        return self.seen is not None and all(sight.said_by(m) in self.seen.said for m in asked if metrics.looks(m))
 
-        Where no patch lies, `mesh_NP3` stays the original's.
-        """
-        track = self.track
-        first, last = max(begin, int(self.frames[0])), min(end, int(self.frames[-1]) + 1)
-        if first >= last:
-            return
-        boxes = face_boxes(track.mesh_NP3, media.probe(self.source).upright_size)
-        mesh_NP3 = self.mesh_NP3
-        patches = media.read_patches(self.folder, first, last)
-        patch = next(patches, None)
-        tracker = MeshTracker(meshes, turn_of(float(np.median(roll_deg(track.mesh_NP3)))))
-        try:
-            for picture in media.read(self.source, self.line, first, last, threads=1):
-                yield picture.frame
-                if patch is None or patch.frame != picture.frame:
-                    continue
-                if patch.frame not in self._mouths:
-                    patch = next(patches, None)
-                    continue
-                n = picture.frame - track.start_frame
-                x, y, w, h = box = boxes[n]
-                before = picture.bgr(box=box)
-                after = media.composite(before, patch, x, y)
-                found = tracker.find(after)
-                if found is not None:
-                    mesh_NP3[n] = found + (x, y, 0)
-                    self._found.append(n)
-                local = track.mesh_NP3[n, :, :2] - (x, y)
-                pair = FramePair(picture.frame, before, after, local, mesh_NP3[n, :, :2] - (x, y))
-                for metric in self._asked:
-                    if numbers := tuple(metric.frame(pair)):
-                        self.said[metric.name].append(numbers)
-                self.sheet.add(picture.frame, before, after, local)
-                patch = next(patches, None)
-        finally:
-            tracker.close()
+    def run(self, eye: sight.Sight, shot: tuple[int, int]) -> Iterator[int]:
+        """Look at the take now; yields each frame that was decoded for it."""
+        meant = frozenset(self.frames.tolist())
+        yield from sight.look_again(eye, self.folder, self.source, self.line, shot, meant)
+        self.seen = eye.seen
 
-    @property
-    def _file(self) -> str:
-        return f"{_LOOK}{self.folder.name}.npz"
+    def said(self, metric: Metric) -> Sequence[Sequence[float]]:
+        """What a metric said of each rendered frame."""
+        return self.seen.said.get(sight.said_by(metric), ()) if self.seen else ()
 
-    def save(self, folder: Path) -> None:
-        """What was seen, for `join`."""
-        said = {f"{_SAID}{name}": np.array(numbers, np.float64) for name, numbers in self.said.items() if numbers}
-        np.savez_compressed(folder / self._file, at=np.array(self._found, np.int64), mesh=self.mesh_NP3[self._found],
-                            **said, **self.sheet.columns)  # fmt: skip
-
-    def join(self, folders: Sequence[Path]) -> None:
-        """As if `run` had seen what was saved in each of these."""
-        for folder in folders:
-            with np.load(folder / self._file) as data:
-                self.mesh_NP3[data["at"]] = data["mesh"]
-                for name, all_of_them in self.said.items():
-                    if f"{_SAID}{name}" in data.files:
-                        all_of_them += data[f"{_SAID}{name}"].tolist()
-                drawn = (k for k in data.files if k not in ("at", "mesh") and not k.startswith(_SAID))
-                self.sheet.columns |= {k: data[k] for k in drawn}
+    @cached_property
+    def mesh_NP3(self) -> np.ndarray:
+        """The take's meshes; where no patch lies, the original's."""
+        assert self.seen is not None
+        return self.seen.over(self.track)
 
     def embedded(
         self, expert: experts.Expert, times_s: np.ndarray, mesh_NP3: np.ndarray

@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from dubbing import media
 from dubbing.face import OUTER_LIPS
 from dubbing.generators import Rendered, RenderRequest, Settings
 from dubbing.models import Model
@@ -53,7 +52,7 @@ class DimMouth:
         matte = _soft_ellipse(*size)
         loud_N, fade_N = _loudness(work), work.fade(self.settings.ramp_frames)
         for _, a, b in work.spans:
-            for picture in media.read(work.source, work.timeline, a, b):
+            for picture in work.pictures(a, b):
                 n = picture.frame - first
                 x, y = places[n]
                 bgr = picture.bgr(box=(x, y, *size)) * (1 - self.settings.strength * loud_N[n])

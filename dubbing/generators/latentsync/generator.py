@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dubbing import media, models
+from dubbing import models
 from dubbing.errors import ManifestError
 from dubbing.generators import Rendered, RenderRequest, in_latents, needs, square
 from dubbing.generators.latentsync.chunks import Chunk, chunks
@@ -44,7 +44,7 @@ class LatentSyncGenerator(square.Drawn):
     """
 
     name = "latentsync"
-    version = 1
+    version = 2
     Settings = LatentSyncSettings
     published = tuple(models.find(name) for name in (*_TRAINED, "sd_vae_ft_mse", "whisper_tiny"))
     files = in_latents.FILES
@@ -136,7 +136,7 @@ class LatentSyncGenerator(square.Drawn):
             if one.shown[0] < b - begin and a - begin < one.shown[1]
         ]  # fmt: skip
         first, last = begin + wanted[0].start, begin + wanted[-1].stop
-        pictures = media.read(work.source, work.timeline, first, last, threads=1)
+        pictures = work.pictures(first, last)
         held = _Held(plan, begin - track.start_frame)
         for one, after in zip(wanted, [*wanted[1:], None], strict=True):
             while held.until < one.stop:

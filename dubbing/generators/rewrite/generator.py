@@ -74,7 +74,7 @@ class Rewrite:
     """See `dubbing.generators.Generator`. It runs on the processor, whatever device it is given."""
 
     name: ClassVar[str] = "rewrite"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     Settings: ClassVar[type[RewriteSettings]] = RewriteSettings
     published: ClassVar[tuple[Model, ...]] = ()
     wants: ClassVar[frozenset[str]] = frozenset({"actors", "donors"})
@@ -129,7 +129,7 @@ class Rewrite:
         needed |= {middle} if plan.alone else set()
         with Crops(work.scratch) as crops:
             transfer = 0
-            pictures = media.read(work.source, work.timeline, start + low, start + high, threads=1)
+            pictures = work.pictures(start + low, start + high)
             for n, picture in zip(range(high - low), pictures, strict=True):
                 transfer = picture.colour.transfer
                 if n in needed:
@@ -160,7 +160,7 @@ class Rewrite:
                 box = plan.boxes[low + n]
                 if work.draft:
                     bgr, matte = _enlarged(bgr, matte, target, box)
-                matte = np.rint(matte * plan.fade_N[low + n]).astype(np.uint8)
+                matte = cv2.convertScaleAbs(matte, alpha=float(plan.fade_N[low + n]))
                 patch = media.patch_of(start + low + n, box.x, box.y, bgr, matte, transfer)
                 yield Rendered(patch, float(plan.opening_N[low + n]))
 

@@ -10,7 +10,7 @@ Knows nothing of sound or time: one frame in, one patch out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,7 +19,7 @@ import numpy as np
 from dubbing.face import JAW, LIPS, OUTER_LIPS
 from dubbing.generators import grain
 from dubbing.generators.rewrite.interior import Inside, draw
-from dubbing.generators.rewrite.warp import dense_map, warp
+from dubbing.generators.rewrite.warp import Nodes, node_map, warp
 
 __all__ = ["AROUND_LIPS", "Box", "Face", "boxes_around", "crop_boxes", "mouth_hull", "render", "skin_of"]
 
@@ -31,6 +31,9 @@ AROUND_LIPS = (164, 167, 393, 165, 391, 92, 322, 186, 410, 57, 287, 43, 273, 106
 _BELOW = ((-1.1, 0.25), (-0.7, 0.38), (-0.35, 0.42), (0.0, 0.44), (0.35, 0.42), (0.7, 0.38), (1.1, 0.25))
 _CHEEK_TO_CHEEK = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
 _COARSE = 6.0  # pixels of a blur
+_MATTE_ROOM = 0.07  # eye distances around a mouth's outline beyond which its matte is 0
+_STILL_PX = 0.04  # what moves less is left as it is
+_RING_PIXELS = 4000  # of a mouth's matte, from which its colour is told
 _LIP_CONTROL = tuple(dict.fromkeys(LIPS + AROUND_LIPS))
 _JAW_CONTROL = tuple(dict.fromkeys(JAW + OUTER_LIPS))
 
@@ -110,31 +113,33 @@ def render(
     size = (target.box.width, target.box.height)
     goal = wanted_P2 - (target.box.x, target.box.y)
     eye = float(np.linalg.norm(target.mesh_P2[33] - target.mesh_P2[263]))
-    step = max(3, int(round(eye / grid)))
-    face, changed = _bend_jaw(target, goal, eye, step)
     hull = mouth_hull(goal, eye)
-    part = _around(hull, 0.16 * eye, size)
-    if part is not None:
-        matte = _soften(hull, part, eye)
-        below = face[part.y : part.y + part.height, part.x : part.x + part.width]
+    part = _around(hull, _MATTE_ROOM * eye + 1, size)
+    matte = None if part is None else _soften(hull, part, eye)
+    face, changed = _bend_jaw(target, goal, eye, grid, None if part is None or matte is None else (part, matte))
+    if part is not None and matte is not None:
+        window = (slice(part.y, part.y + part.height), slice(part.x, part.x + part.width))
+        below = face[window]
         under = below.astype(np.float32)
-        mouth = np.zeros(0, np.float32)
-        skin = skin_of(goal - (part.x, part.y), eye, (part.width, part.height), hull - (part.x, part.y))
         wanted_B = None if grain_of is None else grain.levels(target.bgr_HWC, skin_of(target.local_P2, eye, size))
-        for donor, weight in donors:
-            bent = _match_colour(_bend_mouth(donor, goal, part, step), under, matte)
+        skin = skin_of(goal - (part.x, part.y), eye, (part.width, part.height), hull - (part.x, part.y))
+        nodes, twice = _grid(eye, 1.4 * grid / 2, (part.width, part.height))
+        mouth, plane = np.zeros(under.shape, np.float32), np.zeros((3, 3), np.float32)
+        bends = _bend_mouths([donor for donor, _ in donors], goal, part, nodes, twice, matte)
+        for (donor, weight), bent in zip(donors, bends, strict=True):
+            plane += np.float32(weight) * _colour_plane(bent, below, matte)
             if donor.lent and wanted_B is not None:
                 bent = grain.softened(bent, skin, wanted_B)
-            mouth = cv2.addWeighted(mouth, 1.0, bent, weight, 0.0) if mouth.size else cv2.multiply(bent, weight)
+            mouth = cv2.addWeighted(mouth, 1.0, bent, weight, 0.0, dtype=cv2.CV_32F)
+        _add_plane(mouth, plane)
         if wanted_B is not None and grain_of is not None:
             mouth = grain.regrained(mouth, skin, wanted_B, grain_of)
         mixed = cv2.blendLinear(mouth, under, matte, 1 - matte)
         below[:] = mixed if below.dtype == np.float32 else cv2.convertScaleAbs(cv2.max(mixed, 0))
         if inside is not None:
             draw(face, target.bgr_HWC, target.local_P2, goal, inside, (target.box.x, target.box.y))
-        window = changed[part.y : part.y + part.height, part.x : part.x + part.width]
-        np.maximum(window, np.minimum(matte * 6, 1), out=window)
-    changed = np.minimum(changed, _border(size, eye))
+        cv2.max(changed[window], np.minimum(matte * 6, 1), dst=changed[window])
+    _end(changed, eye)
     matte_HW = cv2.convertScaleAbs(changed, alpha=255)
     if face.dtype == np.float32:
         np.clip(face, 0, 255, out=face)  # a cubic bend swings over at edges; of 8 bits OpenCV does this
@@ -148,10 +153,22 @@ def _around(points_P2: np.ndarray, room: float, size: tuple[int, int]) -> Box | 
     return Box(int(low[0]), int(low[1]), *(high - low).tolist()) if (high - low > 8).all() else None
 
 
-def _bend_jaw(target: Face, goal_P2: np.ndarray, eye: float, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """The target's own pixels with jaw and chin where they are wanted, and where it may differ, (H, W) 0..1."""
+def _grid(eye: float, grid: float, size: tuple[int, int]) -> tuple[Nodes, bool]:
+    """The nodes of a crop's bend, of which so many lie between the eyes' outer corners where it is worked out; and
+    whether that is at every other one only."""
+    step = max(3.0, eye / grid)
+    return (Nodes.of(size, step / 2 + 1), True) if step >= 5 else (Nodes.of(size, step), False)
+
+
+def _bend_jaw(
+    target: Face, goal_P2: np.ndarray, eye: float, grid: int, over: tuple[Box, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The target's own pixels with jaw and chin where they are wanted, and where it may differ, float32 (H, W) 0..1.
+
+    over: the part that the mouth will lie over, and its matte; where that is whole, nothing is bent.
+    """
     here = target.local_P2
-    width, height = target.box.width, target.box.height
+    size = (target.box.width, target.box.height)
     down = goal_P2[152] - goal_P2[168]
     down = down / max(np.linalg.norm(down), 1e-6)
     right = np.array([down[1], -down[0]])
@@ -160,33 +177,40 @@ def _bend_jaw(target: Face, goal_P2: np.ndarray, eye: float, step: int) -> tuple
     edge = list(_CHEEK_TO_CHEEK)
     hull = np.concatenate([here[edge], goal_P2[edge], ring[1:-1] - 0.2 * eye * down, here[[205, 2, 425]]])
     face = target.bgr_HWC.copy()
-    inside = np.zeros((height, width), np.float32)
-    part = _around(hull, 0.22 * eye, (width, height))
-    if part is None:
-        return face, inside
-    corner = (part.x, part.y)
+    if _around(hull, 0.22 * eye, size) is None:
+        return face, np.zeros((size[1], size[0]), np.float32)
+    nodes, twice = _grid(eye, grid / 2, size)
     controls, still = list(_JAW_CONTROL), list(_STILL)
-    points = np.concatenate([goal_P2[controls], here[still], ring]) - corner
+    points = np.concatenate([goal_P2[controls], here[still], ring])
     moves = np.concatenate([here[controls] - goal_P2[controls], np.zeros((len(still) + len(ring), 2))])
-    move = dense_map(points, moves, (part.width, part.height), step, smooth=0.3)
-    weight = np.zeros((part.height, part.width), np.float32)
-    outline = np.rint(cv2.convexHull((hull - corner).astype(np.float32)) * 16).astype(np.int32)
-    cv2.fillConvexPoly(weight, outline, 1.0, shift=4)
-    for _ in range(2):
-        weight = cv2.blur(weight, (int(0.2 * eye) | 1,) * 2, borderType=cv2.BORDER_CONSTANT)
-    move *= weight
-    window = (slice(part.y, part.y + part.height), slice(part.x, part.x + part.width))
-    face[window] = warp(target.bgr_HWC, move, corner)
-    inside[window] = np.minimum(weight * 5, 1)
-    return face, inside
+    weight = nodes.softened(nodes.filled(hull), 0.2 * eye)
+    move = node_map(points, moves, nodes, smooth=0.3, twice=twice) * weight
+    where = (np.abs(move) > _STILL_PX).any(0).astype(np.uint8)
+    if over is not None:
+        part, matte = over
+        whole = np.zeros((size[1], size[0]), np.uint8)
+        whole[part.y : part.y + part.height, part.x : part.x + part.width] = matte >= 1
+        where &= cv2.dilate(1 - nodes.picked(whole), np.ones((3, 3), np.uint8))
+    warp(target.bgr_HWC, nodes.reading(move), where > 0, nodes, face)
+    return face, nodes.enlarged(np.minimum(weight * 5, 1))
 
 
-def _bend_mouth(donor: Face, goal_P2: np.ndarray, part: Box, step: int) -> np.ndarray:
-    """The donor's mouth bent onto the wanted one, float32 (h, w, 3), in a part of the target's crop."""
+def _bend_mouths(
+    donors: Sequence[Face], goal_P2: np.ndarray, part: Box, nodes: Nodes, twice: bool, matte: np.ndarray
+) -> Iterator[np.ndarray]:
+    """The donors' mouths bent onto the wanted one, each (h, w, 3) of its type, in a part of the target's crop; of a
+    frame of the same shot only around where its matte shows it, elsewhere black."""
     controls = list(_LIP_CONTROL)
-    points, there = goal_P2[controls], donor.local_P2[controls]
-    move = dense_map(points - (part.x, part.y), there - points, (part.width, part.height), step, smooth=0.6)
-    return warp(donor.bgr_HWC, move, (part.x, part.y)).astype(np.float32)
+    points = goal_P2[controls]
+    moves = np.concatenate([donor.local_P2[controls] - points for donor in donors], 1)
+    found = node_map(points - (part.x, part.y), moves, nodes, smooth=0.6, twice=twice)
+    where = cv2.dilate((nodes.picked(matte) > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    for donor, move in zip(donors, found.reshape(-1, 2, *nodes.shape), strict=True):
+        places, image = nodes.reading(move, (part.x, part.y)), donor.bgr_HWC
+        if donor.lent:
+            yield warp(image, places)
+        else:
+            yield warp(image, places, where, nodes, np.zeros((part.height, part.width, 3), image.dtype))
 
 
 def skin_of(mesh_P2: np.ndarray, eye: float, size: tuple[int, int], hull_M2: np.ndarray | None = None) -> np.ndarray:
@@ -238,30 +262,38 @@ def _soften(hull_M2: np.ndarray, part: Box, eye: float) -> np.ndarray:
     return np.clip((soft - 0.08) / 0.84, 0, 1)
 
 
-def _match_colour(mouth: np.ndarray, face: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """Add a plane per channel so that the mouth's skin equals the face's on the matte's border ring."""
-    ring = cv2.findNonZero(cv2.inRange(matte, 0.02, 0.75))
-    if ring is None or len(ring) < 50:
-        return mouth
+def _colour_plane(mouth: np.ndarray, face: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """What to add so that the mouth's skin equals the face's on the matte's border ring, float32 (3, 3): in the middle,
+    and more from edge to edge across and down."""
     height, width = matte.shape
-    cols, rows = ring[:: max(1, len(ring) // 1500), 0].T
+    less = max(1, int(np.sqrt(matte.size / _RING_PIXELS)))
+    rows, cols = np.nonzero(cv2.inRange(np.ascontiguousarray(matte[::less, ::less]), 0.02, 0.75))
+    rows, cols = rows * less, cols * less
+    if len(rows) * less**2 < 50:
+        return np.zeros((3, 3), np.float32)
     basis = np.stack([np.ones(len(rows)), cols / width - 0.5, rows / height - 0.5], 1).astype(np.float32)
-    difference = face[rows, cols] - mouth[rows, cols]
-    limit = np.percentile(np.abs(difference), 90)
-    keep = (np.abs(difference) <= max(limit, 4.0)).all(1)
+    difference = face[rows, cols].astype(np.float32) - mouth[rows, cols]
+    apart = np.abs(difference)
+    last = int(0.9 * (apart.size - 1))
+    keep = (apart <= max(float(np.partition(apart, last, axis=None)[last]), 4.0)).all(1)
     gram = basis[keep].T @ basis[keep] + np.diag([1e-3, 1.0, 1.0]) * keep.sum() * 0.02
-    plane = np.linalg.solve(gram, basis[keep].T @ difference[keep]).astype(np.float32)
+    return np.asarray(np.linalg.solve(gram, basis[keep].T @ difference[keep]), np.float32)
+
+
+def _add_plane(picture: np.ndarray, plane: np.ndarray) -> None:
+    """Add a `_colour_plane` to a picture, float32 (h, w, 3), in place."""
+    height, width = picture.shape[:2]
     across = plane[0] + (np.arange(width, dtype=np.float32) / width - 0.5)[:, None] * plane[1]
     down = np.arange(height, dtype=np.float32) / height - 0.5
-    rows_2 = np.stack([np.ones_like(down), down], 1)
-    field = rows_2 @ np.stack([across.ravel(), np.tile(plane[2], width)])
-    return np.asarray(cv2.add(mouth, field.reshape(mouth.shape)))
+    field = np.stack([np.ones_like(down), down], 1) @ np.stack([across.ravel(), np.tile(plane[2], width)])
+    picture += field.reshape(picture.shape)
 
 
-def _border(size: tuple[int, int], eye: float) -> np.ndarray:
-    """1 inside the crop, falling to 0 over its last pixels, float32 (H, W)."""
-    width, height = size
+def _end(matte: np.ndarray, eye: float) -> None:
+    """Let a matte, float32 (H, W) 0..1, fall to 0 over its last pixels, in place."""
     soft = max(2.0, 0.08 * eye)
-    x, y = np.arange(width), np.arange(height)
-    edges = (np.clip(np.minimum(at, at[::-1]) / soft, 0, 1).astype(np.float32) for at in (x, y))
-    return np.minimum(next(edges)[None], next(edges)[:, None])
+    ramp = (np.arange(int(np.ceil(soft))) / soft).astype(np.float32)
+    for side in (matte, matte.T):
+        ramp = ramp[: len(side)]
+        for end in (side[: len(ramp)], side[::-1][: len(ramp)]):
+            np.minimum(end, ramp[:, None], out=end)

@@ -1,60 +1,185 @@
 """Bend pictures by moving points: smooth dense maps from sparse landmarks. Knows nothing of speech.
 
 A map is fitted by a biharmonic-like radial basis (kernel r, with an affine part) on at most ~120
-points, evaluated on a coarse grid and enlarged: smooth everywhere, half a millisecond at 300 px
-(Turk and O'Brien 1999 for the method). Maps are kept as two planes, x and y, because libraries are quickest on these.
-All coordinates are pixels of the same crop.
+points (Turk and O'Brien 1999 for the method), and worked out at the nodes of a grid, which stand on pixels; between
+them it is linear. Whatever a map is multiplied by or added to is done at its nodes: only reading the picture costs for
+every pixel. Maps are kept as two planes, x and y, because libraries are quickest on these. All coordinates are pixels
+of the same crop.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import cv2
 import numpy as np
 
-__all__ = ["dense_map", "warp"]
+__all__ = ["Nodes", "dense_map", "moved", "node_map", "warp"]
+
+_ROWS = 32  # pixels of a band that is read at once
+_APART = 48  # pixels between two parts of a band from which on they are read one by one
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The grid of a crop: R rows and C columns of nodes. size_wh: the crop's; step_px: spacing, an odd number.
+
+    Node (i, j) stands at pixel ((j - 1) * step, (i - 1) * step), so some stand before the first pixel and after the
+    last.
+    """
+
+    size_wh: tuple[int, int]
+    step_px: int
+
+    @classmethod
+    def of(cls, size_wh: tuple[int, int], step_px: float) -> Nodes:
+        """Nodes at most that far apart, and at least one pixel."""
+        return cls(size_wh, max(1, (int(step_px) - 1) | 1))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(R, C)."""
+        width, height = self.size_wh
+        return height // self.step_px + 4, width // self.step_px + 4
+
+    @cached_property
+    def at(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels of the rows (R, 1) and of the columns (C,), float32."""
+        rows, cols = self.shape
+        y, x = (np.arange(-1, n - 1, dtype=np.float32) * np.float32(self.step_px) for n in (rows, cols))
+        return y[:, None], x
+
+    def enlarged(self, values_RC: np.ndarray) -> np.ndarray:
+        """Values between the nodes, linearly, at every pixel of the crop, float32 (H, W)."""
+        rows, cols = self.shape
+        step, (width, height) = self.step_px, self.size_wh
+        first = step + step // 2  # enlarged by an odd number, nodes lie on pixels
+        whole = cv2.resize(values_RC, (cols * step, rows * step))
+        return np.asarray(whole[first : first + height, first : first + width])
+
+    def reading(self, move_2RC: np.ndarray, shift_xy: tuple[float, float] = (0, 0)) -> np.ndarray:
+        """The places that a displacement reads at every pixel, float32 (2, H, W). shift_xy: where the crop lies."""
+        y, x = self.at
+        shift = np.float32(shift_xy[0]), np.float32(shift_xy[1])
+        return np.stack([self.enlarged(move_2RC[0] + (x + shift[0])), self.enlarged(move_2RC[1] + (y + shift[1]))])
+
+    def filled(self, outline_M2: np.ndarray) -> np.ndarray:
+        """How much of the square around each node lies in a convex outline, float32 (R, C) 0..1."""
+        rows, cols = self.shape
+        step = self.step_px
+        mask = np.zeros((rows * step, cols * step), np.uint8)
+        corners = cv2.convexHull(outline_M2.astype(np.float32)) + np.float32(step + step // 2)
+        cv2.fillConvexPoly(mask, np.rint(corners * 16).astype(np.int32), 255, shift=4)
+        return np.asarray(cv2.resize(mask, (cols, rows), interpolation=cv2.INTER_AREA) * np.float32(1 / 255))
+
+    def softened(self, values_RC: np.ndarray, reach_px: float) -> np.ndarray:
+        """Values blurred by a triangle that reaches so far to each side; beyond the grid they are 0."""
+        reach = max(reach_px / self.step_px, 1.0)
+        taps = np.maximum(1 - np.abs(np.arange(-int(reach), int(reach) + 1)) / reach, 0)
+        taps = (taps / taps.sum()).astype(np.float32)
+        return np.asarray(cv2.sepFilter2D(values_RC, cv2.CV_32F, taps, taps, borderType=cv2.BORDER_CONSTANT))
+
+    def picked(self, values_HW: np.ndarray) -> np.ndarray:
+        """The values of a crop at the nodes, (R, C); of those beyond its edge the pixel's next to them."""
+        y, x = self.at
+        width, height = self.size_wh
+        rows, cols = (np.clip(a.ravel().astype(int), 0, n - 1) for a, n in ((y, height), (x, width)))
+        return np.asarray(values_HW[rows][:, cols])
+
+
+def node_map(
+    points_P2: np.ndarray, moves_PK: np.ndarray, nodes: Nodes, smooth: float = 0.5, *, twice: bool = False
+) -> np.ndarray:
+    """The displacement at the nodes, float32 (2, R, C), x and y, that equals `moves` at `points`.
+
+    points_P2, moves_PK: (P, 2) pixels; of several displacements of the same points (P, 2 D) and (2 D, R, C); smooth: how many pixels a point may be missed by, roughly (landmarks carry
+    noise); twice: work it out at every other node only, and at those between by cubics through four.
+    """
+    p = np.asarray(points_P2, np.float64)
+    count = len(p)
+    system = np.zeros((count + 3, count + 3))
+    dx, dy = p[:, :1] - p[:, 0], p[:, 1:] - p[:, 1]
+    system[:count, :count] = np.sqrt(dx * dx + dy * dy)
+    # kernel r is conditionally negative definite: a negative diagonal makes the fit smoother
+    system[np.arange(count), np.arange(count)] -= smooth
+    system[:count, count] = system[count, :count] = 1
+    system[:count, count + 1 :] = p
+    system[count + 1 :, :count] = p.T
+    planes = moves_PK.shape[1]
+    right = np.zeros((count + 3, planes))
+    right[:count] = moves_PK
+    weights = np.linalg.solve(system, right).astype(np.float32)
+    y, x = nodes.at
+    y = y.ravel()
+    if twice:
+        y, x = ((np.arange(len(v) // 2 + 3, dtype=np.float32) * 2 - 3) * np.float32(nodes.step_px) for v in (y, x))
+    p = p.astype(np.float32)
+    across, down = (x - p[:, :1]) ** 2, (y - p[:, 1:]) ** 2
+    radius = down[:, :, None] + across[:, None]
+    np.sqrt(radius, out=radius)
+    level, slope_x, slope_y = weights[count:, :, None, None]
+    found = (weights[:count].T @ radius.reshape(count, -1)).reshape(planes, len(y), len(x))
+    found += level + slope_x * x + slope_y * y[:, None]
+    if not twice:
+        return np.asarray(found)
+    rows, cols = nodes.shape
+    half = np.empty((planes, rows, len(x)), np.float32)
+    half[:, ::2] = found[:, 1 : 1 + (rows + 1) // 2]
+    half[:, 1::2] = _between(*(found[:, k : k + rows // 2] for k in range(4)))
+    out = np.empty((planes, rows, cols), np.float32)
+    out[..., ::2] = half[..., 1 : 1 + (cols + 1) // 2]
+    out[..., 1::2] = _between(*(half[..., k : k + cols // 2] for k in range(4)))
+    return out
+
+
+def _between(before: np.ndarray, left: np.ndarray, right: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Half way between left and right, by the cubic through these and their neighbours (Deslauriers and Dubuc 1989)."""
+    return (left + right) * np.float32(9 / 16) - (before + after) * np.float32(1 / 16)
 
 
 def dense_map(
     points_P2: np.ndarray, moves_P2: np.ndarray, size_wh: tuple[int, int], step_px: int, smooth: float = 0.5
 ) -> np.ndarray:
-    """The displacement at every pixel of a crop, float32 (2, H, W), x and y, that equals `moves` at `points`.
+    """`node_map` at every pixel of a crop, float32 (2, H, W). step_px: spacing of its nodes, at most."""
+    nodes = Nodes.of(size_wh, step_px)
+    return np.stack([nodes.enlarged(plane) for plane in node_map(points_P2, moves_P2, nodes, smooth)])
 
-    points_P2, moves_P2: (P, 2) pixels; step_px: spacing of the grid the map is evaluated on, at most (an odd number);
-    smooth: how many pixels a point may be missed by, roughly (landmarks carry noise).
+
+def warp(
+    image_HWC: np.ndarray,
+    from_2HW: np.ndarray,
+    where_RC: np.ndarray | None = None,
+    nodes: Nodes | None = None,
+    out_HWC: np.ndarray | None = None,
+) -> np.ndarray:
+    """Read `image` at the places of a map, cubic: a picture of the map's H and W, of the image's type.
+
+    where_RC: bool, the nodes around which it is wanted, and out_HWC: what is kept elsewhere, in place; None: all.
     """
-    width, height = size_wh
-    step_px = max(1, (step_px - 1) | 1)  # enlarged by an odd number, nodes lie on pixels
-    p = np.asarray(points_P2, np.float64) / step_px
-    count = len(p)
-    system = np.zeros((count + 3, count + 3))
-    system[:count, :count] = np.sqrt(((p[:, None] - p[None]) ** 2).sum(-1))
-    # kernel r is conditionally negative definite: a negative diagonal makes the fit smoother
-    system[np.arange(count), np.arange(count)] -= smooth / step_px
-    system[:count, count] = system[count, :count] = 1
-    system[:count, count + 1 :] = p
-    system[count + 1 :, :count] = p.T
-    right = np.zeros((count + 3, 2))
-    right[:count] = moves_P2
-    weights = np.linalg.solve(system, right)
-    cols = np.arange(-1, width // step_px + 3, dtype=np.float32)
-    rows = np.arange(-1, height // step_px + 3, dtype=np.float32)
-    weights, p = weights.astype(np.float32), p.astype(np.float32)
-    radius = ((rows[:, None] - p[:, 1]) ** 2)[:, None] + (cols[:, None] - p[:, 0]) ** 2
-    np.sqrt(radius, out=radius)
-    coarse = (radius.reshape(-1, count) @ weights[:count]).T.reshape(2, len(rows), len(cols))
-    level, across, down = weights[count:, :, None, None]
-    coarse = coarse + (level + across * cols + down * rows[:, None])
-    # node (i, j) of the grid stands at pixel ((j - 1) * step, (i - 1) * step)
-    size, first = (len(cols) * step_px, len(rows) * step_px), step_px + step_px // 2
-    out = np.empty((2, height, width), np.float32)
-    for plane, nodes in zip(out, coarse, strict=True):
-        plane[:] = cv2.resize(nodes, size)[first : first + height, first : first + width]
-    return out
+    how = {"interpolation": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
+    x, y = from_2HW
+    if where_RC is None or nodes is None or out_HWC is None:
+        return cv2.remap(image_HWC, x, y, **how)
+    step = nodes.step_px
+    band = max(1, _ROWS // step)
+    gap = max(1, _APART // step)
+    for first in range(0, len(where_RC), band):
+        # the pixels between nodes i and i + 1 are those from (i - 1) * step to i * step
+        some = np.flatnonzero(where_RC[first : first + band + 1].any(0))
+        rows = slice(max(0, (first - 1) * step), (first + band - 1) * step)
+        if not len(some) or rows.stop <= 0:
+            continue
+        ends = [-1, *np.flatnonzero(np.diff(some) > gap).tolist(), len(some) - 1]
+        for a, b in zip(ends, ends[1:], strict=False):
+            at = (rows, slice(max(0, (int(some[a + 1]) - 2) * step), int(some[b]) * step + 1))
+            if x[at].size:
+                cv2.remap(image_HWC, x[at], y[at], dst=out_HWC[at], **how)
+    return out_HWC
 
 
-def warp(image_HWC: np.ndarray, move_2HW: np.ndarray, shift_xy: tuple[float, float] = (0, 0)) -> np.ndarray:
-    """Read `image` at every pixel plus `move` plus `shift`, cubic: same H, W as `move`, dtype of image."""
+def moved(image_HWC: np.ndarray, move_2HW: np.ndarray) -> np.ndarray:
+    """`image` with every pixel read `move` further."""
     height, width = move_2HW.shape[1:]
-    x = move_2HW[0] + (np.arange(width, dtype=np.float32) + np.float32(shift_xy[0]))
-    y = move_2HW[1] + (np.arange(height, dtype=np.float32) + np.float32(shift_xy[1]))[:, None]
-    return cv2.remap(image_HWC, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    return warp(image_HWC, np.stack([move_2HW[0] + x, move_2HW[1] + y]))

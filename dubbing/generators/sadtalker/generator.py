@@ -43,7 +43,7 @@ class SadTalkerGenerator:
     """See `dubbing.generators.Generator`. The mouth it means to draw is not known beforehand: no wanted opening."""
 
     name = "sadtalker"
-    version = 2
+    version = 3
     Settings = SadTalkerSettings
     published = tuple(models.find(name) for name in weights.NAMES)
     wants: frozenset[str] = frozenset()
@@ -132,7 +132,7 @@ class SadTalkerGenerator:
             self.performs and "blinks" in work.acts, self.references,
         )  # fmt: skip
         known = self._seen(told, [still])[0] if work.still else None
-        parts = (plan.part(picture) for picture in media.read(work.source, work.timeline, a, b, threads=1))
+        parts = (plan.part(picture) for picture in work.pictures(a, b))
         while batch := list(islice(parts, _BATCH)):
             yield from self._batch(plan, told, batch, known)
 
