@@ -33,6 +33,7 @@ _CHEEK_TO_CHEEK = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 36
 _COARSE = 6.0  # pixels of a blur
 _MATTE_ROOM = 0.07  # eye distances around a mouth's outline beyond which its matte is 0
 _STILL_PX = 0.04  # what moves less is left as it is
+_JAW_GRID, _FINER = 0.5, 0.7  # of the nodes asked for: a jaw bends less, and cubics fill in
 _RING_PIXELS = 4000  # of a mouth's matte, from which its colour is told
 _LIP_CONTROL = tuple(dict.fromkeys(LIPS + AROUND_LIPS))
 _JAW_CONTROL = tuple(dict.fromkeys(JAW + OUTER_LIPS))
@@ -121,9 +122,12 @@ def render(
         window = (slice(part.y, part.y + part.height), slice(part.x, part.x + part.width))
         below = face[window]
         under = below.astype(np.float32)
-        wanted_B = None if grain_of is None else grain.levels(target.bgr_HWC, skin_of(target.local_P2, eye, size))
-        skin = skin_of(goal - (part.x, part.y), eye, (part.width, part.height), hull - (part.x, part.y))
-        nodes, twice = _grid(eye, 1.4 * grid / 2, (part.width, part.height))
+        corner, room = (part.x, part.y), (part.width, part.height)
+        wanted_B = None
+        if grain_of is not None:
+            wanted_B = grain.levels(target.bgr_HWC[window], skin_of(target.local_P2 - corner, eye, room))
+        skin = skin_of(goal - corner, eye, room, hull - corner)
+        nodes, twice = _grid(eye, _FINER * grid, room)
         mouth, plane = np.zeros(under.shape, np.float32), np.zeros((3, 3), np.float32)
         bends = _bend_mouths([donor for donor, _ in donors], goal, part, nodes, twice, matte)
         for (donor, weight), bent in zip(donors, bends, strict=True):
@@ -179,7 +183,7 @@ def _bend_jaw(
     face = target.bgr_HWC.copy()
     if _around(hull, 0.22 * eye, size) is None:
         return face, np.zeros((size[1], size[0]), np.float32)
-    nodes, twice = _grid(eye, grid / 2, size)
+    nodes, twice = _grid(eye, _JAW_GRID * grid, size)
     controls, still = list(_JAW_CONTROL), list(_STILL)
     points = np.concatenate([goal_P2[controls], here[still], ring])
     moves = np.concatenate([here[controls] - goal_P2[controls], np.zeros((len(still) + len(ring), 2))])
