@@ -37,6 +37,7 @@ from dubbing.artifacts.tracks import FaceTracks, TrackSummary
 from dubbing.artifacts.turns import FaceTurns, ShotTurns, TurnList
 from dubbing.engine.pool import Turn
 from dubbing.engine.schedule import Event, Schedule
+from dubbing.estimate.costs import MIX
 from dubbing.inputs import json_bytes
 from dubbing.job import Job
 from dubbing.master_choice import MasterChoice
@@ -49,6 +50,7 @@ RATE = 24
 LANGUAGES = ("fr", "de", "es", "it", "pt", "pl", "nl", "sv", "tr", "ja", "ko", "hi", "ta", "cs", "el", "fi")
 PER_DUB = {"audio", "turns", "lipsync", "sync", "master", "proof", "select", "sign"}
 PER_RENDERED = {"lipsync", "sync"}
+THREADED = {"shots": 0.45}  # what is left of its time where its decoder's threads find idle cores, measured
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Costs:
             per = language["rendered"] if stage in PER_RENDERED else told["frames"]
             own = language["stages"].get(stage, spent) if stage in PER_DUB else spent
             found[stage] = own["s"] / per
+        if "donors" not in found:  # nobody on a short film may be seen in two shots
+            found["donors"] = MIX["donors"][0] / 1000 + told["run"]["megapixels"] * MIX["donors"][1] / 1000
         return cls(found, told["once_s"] / told["frames"], first["rendered"] / told["frames"])
 
     def title_s(self, frames: int, share: float, languages: int) -> float:
@@ -210,7 +214,8 @@ class Simulated:
         if task.stage in PER_RENDERED:
             number = int((task.shot or "_0").rpartition("_")[2])
             return 0.012 if number not in self._film.dubbed else self._begin_s + cost * frames
-        return self._begin_s + cost * (frames if task.shot or task.window else self._film.frames)
+        alone = THREADED.get(task.stage, 1.0) if len(self._running) < self._slots else 1.0
+        return self._begin_s + alone * cost * (frames if task.shot or task.window else self._film.frames)
 
     def _result(self, task: Task) -> Artifact:
         film, kind = self._film, task.kind.Result

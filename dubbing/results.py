@@ -74,7 +74,7 @@ def publish_dub(job: Job, title: Title, dub: Dub, failed: Mapping[str, Outcome])
         row["severity"] = severity(row, job.config.review)
         rows.append(row)
         sheets = [at.folder / SHEET for at in (step.take, step.score) if at.folder / SHEET in drawn]
-        if row["status"] == "dubbed" and sheets:
+        if row["status"] == "dubbed" and sheets and job.config.sync.score:
             summary["sheets"].append(job.store.shown(sheets[0]))
     made: Master | None = job.result(tasks.master)
     known = {"active_speaker": job.active_speaker} if job.active_speaker else {}

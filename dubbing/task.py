@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -215,26 +214,36 @@ class Task:
     """What a worker that does it holds (`dubbing.stage.Resources`), where that is another than its stage's workers."""
     weight: float = 0.0
     """Within a rank the heaviest go first: about the milliseconds of this task and of all that wait for it."""
+    _known: tuple[str, tuple[str, ...], tuple[str, ...]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )  # `id`, `needs` and `after`, once asked for; cached properties would take twice the memory of a task
 
     @property
     def stage(self) -> str:
         """Name of the stage."""
         return self.kind.name
 
-    @cached_property
+    @property
     def needs(self) -> tuple[str, ...]:
         """Ids of the tasks that must have succeeded."""
-        return self.inputs.needs
+        return self._facts[1]
 
-    @cached_property
+    @property
     def after(self) -> tuple[str, ...]:
         """Ids of the tasks that must have ended, well or not."""
-        return self.inputs.after
+        return self._facts[2]
 
-    @cached_property
+    @property
     def id(self) -> str:
         """For people and logs, and unique in a run: `lipsync reel/fr/shot_0002/window_3`. It is never parsed."""
-        return f"{self.stage} {self.where}"
+        return self._facts[0]
+
+    @property
+    def _facts(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        if self._known is None:
+            object.__setattr__(self, "_known", (f"{self.stage} {self.where}", self.inputs.needs, self.inputs.after))
+            assert self._known is not None
+        return self._known
 
     @property
     def where(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from people import meshes_of
 
 from dubbing.analysis.burned_in import Cover, Search
+from dubbing.analysis.held import Held
 from dubbing.analysis.overlays import KeepOut
 from dubbing.demo.portrait import photograph
 from dubbing.media import composite
@@ -143,3 +146,20 @@ def test_only_letters_over_the_lips_stop_a_frame(still: tuple[np.ndarray, np.nda
         pictures, track = film(still, draw)
         blocked = KeepOut(found(pictures, track)).blocked(track)
         assert blocked.mean() > 0.9 if stops else not blocked.any()
+
+
+def test_no_more_of_a_shot_is_held_than_may_be() -> None:
+    """Of a face that is first seen in frame 1 every second picture, and none once there are too many."""
+
+    def picture(frame: int) -> Any:
+        return SimpleNamespace(
+            frame=frame, size=(640, 480), part=lambda box: SimpleNamespace(size_bytes=box[2] * box[3])
+        )
+
+    held, near = Held(25.0, most_bytes=3 * 256 * 256), (150, 150, 200, 200)
+    for n in range(1, 7):
+        held.hold(picture(n), [(1, (200.0, 200.0, 100.0, 100.0))])
+    assert [n for n in range(8) if held.has(n, near)] == [1, 3, 5] and not held.has(3, (100, 150, 200, 200))
+    held.hold(picture(7), [(1, (200.0, 200.0, 100.0, 100.0))])
+    held.hold(picture(9), [(1, (200.0, 200.0, 20.0, 70.0))])
+    assert not any(held.has(n, near) for n in range(10))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import pytest
 from command import Dub
 from films import plain_job, run
@@ -22,6 +21,7 @@ from test_master_carried import remuxed
 import dubbing
 from dubbing import media
 from dubbing.master_choice import MasterChoice
+from dubbing.media.gap import gap
 from dubbing.review.library import Library
 from dubbing.review.report import report
 from dubbing.stages import master as mastering
@@ -107,6 +107,13 @@ def test_chapters_timecode_and_tags_that_are_lost_are_named(tmp_path: Path) -> N
     assert {"chapters", "tags", "timecode"} <= set(told) and "01:00:00:00" in told["timecode"]
 
 
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Gets an entry for each pair of pictures that is compared from files."""
+    found: list[int] = []
+    monkeypatch.setattr("dubbing.media.likeness.gap_of", lambda *pair: found.append(1) or gap(*pair))
+    return found
+
+
 def stand_alone(folder: Path) -> tuple[Path, Path, list[Path], Path]:
     """A film of ProRes, its dub, its patches and its master."""
     source = deep_film(folder / "film.mov", "prores_ks", "yuv422p10le", {"profile": "hq", "vendor": "apl0"})
@@ -116,11 +123,9 @@ def stand_alone(folder: Path) -> tuple[Path, Path, list[Path], Path]:
 
 def test_packets_that_are_the_sources_own_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, sound, drawn, target = stand_alone(tmp_path)
-    looked: list[int] = []
-    apart = cv2.absdiff
-    monkeypatch.setattr(cv2, "absdiff", lambda a, b: looked.append(1) or apart(a, b))
+    compared = counted(monkeypatch)
     found = proven(source, target, sound, drawn)
-    assert not found.differing and len(looked) == 3 * len(PATCHED), "the planes of what was patched"
+    assert not found.differing and len(compared) == len(PATCHED)
     assert found.pictures is not None and (found.pictures.same, found.pictures.masked) == (5, 3)
     assert "5 of 8 packets are the source's own" in said(found, "pictures")
     bare = proven(source, master(source, sound)[0], sound, drawn)  # without its patches
@@ -198,6 +203,46 @@ def test_windows_of_a_film_come_to_what_one_look_finds_and_a_fault_is_looked_at_
             "frame 50 (00:00:02:02) missing"
             in differing(proven(source, bad, sound, drawn, timeline=line, parts=spoilt))["frames"]
         )
+
+
+def changed(target: Path, frame: int) -> Path:
+    """The file with another byte in one packet, by the order in which they lie there."""
+    data = bytearray(target.read_bytes())
+    with av.open(str(target)) as container:
+        packet = [p for p in container.demux(video=0) if p.size][frame]
+    data[packet.pos + packet.size // 2] ^= 0x55
+    target.write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "untouched"),
+    [
+        ("film.mp4", "libx264", None), ("film.mkv", "libx264", None), ("film.mp4", "libx265", None),
+        ("film.mkv", "libx265", None), ("film.mp4", "libx264", "copy"),
+    ],
+)  # fmt: skip
+def test_what_was_seen_while_a_master_was_made_is_what_its_file_shows_and_a_byte_more_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, untouched: str | None
+) -> None:
+    options = {"x264-params": "keyint=12:min-keyint=12:scenecut=0"} if untouched else {}
+    source = film(tmp_path / name, 60, codec=codec, options=options)
+    line, choice = media.timeline(source), MasterChoice(untouched=untouched)
+    sound, drawn = sound_of(tmp_path / "d.flac", 60 * 1920), [patches(tmp_path / "p", range(15, 30))]
+    target = tmp_path / f"m{source.suffix}"
+    (made,) = media.encode_masters(source, line, drawn, sound, {target: choice}, language="fr", look=True)
+    assert made.looked is not None
+    frames = [n for run in made.looked for n in range(run.first, run.last)]
+    assert frames == list(range(12, 36) if untouched else range(60))
+    about: dict[str, Any] = {"choice": choice, "timeline": line}
+    whole = proven(source, target, sound, drawn, **about)
+    assert not whole.differing
+    compared = counted(monkeypatch)
+    again = proven(source, target, sound, drawn, **about, looked={target: made.looked})
+    assert (again.checks, again.plain_pictures()) == (whole.checks, whole.plain_pictures()) and not compared
+    changed(target, 40)
+    told = [proven(source, target, sound, drawn, **about, **more) for more in ({}, {"looked": {target: made.looked}})]
+    assert [one.plain_pictures() for one in told] == [told[0].plain_pictures()] * 2 != [whole.plain_pictures()] * 2
 
 
 # -- in a run --------------------------------------------------------------------------------

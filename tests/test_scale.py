@@ -1,20 +1,20 @@
-"""The page of scale: it is worked out from a run, and says what bench/scale.py prints."""
+"""The page of scale: it says what bench/scale.py works out from the committed table."""
 
 from __future__ import annotations
 
-import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.scale import Seen, clusters, priced, title_hours
+from bench.scale import Catalogue, Seen, filled, options, priced, title_hours
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
 COST_S = {"shots": 0.003, "faces": 0.013, "source_audio": 0.001, "audio": 0.001, "lipsync": 0.018, "sync": 0.014,
           "master": 0.018}  # fmt: skip
-SEEN = Seen(1224, 0.75, 0.9, 0.2, 0.92, COST_S, {}, 4.5, 2000.0, 1100.0, 2e-5)
-ARGS = argparse.Namespace(titles=1000, languages=10, frames=170_000, shots=2000, machines=[1, 8, 64], cores=16, use=0.9)
+BYTES = {"source": 11e3, "analysis": 4e3, "patches": 100e3, "scores and tables": 3e3, "masters": 50e3}
+SEEN = Seen(1224, 0.75, 0.9, 0.2, 0.92, 0.015, 0.1, 0.07, COST_S, BYTES, 4.5, 0.1, 2000.0, 1100.0, 2e-5)
 
 
 def test_nothing_changes_at_the_runs_own_size() -> None:
@@ -32,25 +32,44 @@ def test_costs_grow_with_the_picture_and_the_share_as_they_should() -> None:
 def test_analysis_counts_once_and_languages_each() -> None:
     times = {"shots": 1, "faces": 1, "source_audio": 1, "audio": 10, "lipsync": 10, "sync": 10, "master": 10}
     whole = sum(COST_S[s] * n for s, n in times.items())
-    assert title_hours(COST_S, ARGS) == pytest.approx(whole * 170_000 / 3600)
+    assert title_hours(COST_S, 170_000, 10) == pytest.approx(whole * 170_000 / 3600)
 
 
-def test_a_cluster_takes_the_work_over_its_cores_and_the_last_title(capsys: pytest.CaptureFixture[str]) -> None:
-    clusters(SEEN, COST_S, 100.0, ARGS)
-    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if re.match(r"\| \d", line)]
-    days = [float(row[2]) for row in rows]
-    chain = (0.003 + 0.001 + 0.018) * 170_000 / 86_400
-    for machines, said in zip((1, 8, 64), days, strict=True):
-        assert said == pytest.approx(1000 * title_hours(COST_S, ARGS) / 24 / (machines * 16 * 0.9) + chain, abs=0.06)
+def test_money_and_hours_follow_from_the_table() -> None:
+    """Twice the cost of every stage is twice the hours and the money; the cores share the hours, not the money."""
+
+    def rows(seen: Seen) -> list[list[float]]:
+        text = Catalogue(seen, options().parse_args(["--megapixels", "0"])).clusters()
+        lines = [line for line in text.splitlines() if line[:3] in ("| 1", "| 8", "| 6")]
+        return [[float(cell.replace(",", "")) for cell in line.strip("| ").split(" | ")] for line in lines]
+
+    once, twice = rows(SEEN), rows(replace(SEEN, cost_s={s: 2 * v for s, v in COST_S.items()}))
+    hours = 1000 * title_hours(COST_S, 158_400, 10) / 0.95
+    for (machines, cores, spent, _, _, money), more in zip(once, twice, strict=True):
+        assert cores == 16 * machines and spent == pytest.approx(hours / cores, abs=0.5)
+        assert money == pytest.approx(hours / 16 * 0.7, abs=1)
+        assert more[2] == pytest.approx(2 * spent, abs=1) and more[5] == pytest.approx(2 * money, abs=1)
 
 
-def test_every_row_of_the_page_adds_up() -> None:
-    hours = [
-        float(row.split("|")[5])
-        for row in re.findall(
-            r"^\| (?:shots|faces|source_audio|audio|speakers|actors|lipsync|sync|master) .*$", PAGE, re.M
-        )
-    ]
-    together = re.search(r"^\| together .*\| ([\d.]+) \|$", PAGE, re.M)
-    assert len(hours) == 9 and together and sum(hours) == pytest.approx(float(together[1]), abs=0.3)
-    assert "--megapixels 2.07 --source-kb 1100 --share 0.4" in PAGE and "(a)" in PAGE
+def test_what_breaks_first_is_what_there_is_least_of() -> None:
+    args = ["--machines", "1", "--storage-gbs", "0.0001", "--people", "1000000"]
+    assert "first, on 1: storage" in Catalogue(SEEN, options().parse_args(args)).limits()
+    plenty = [f"--{name}=1e12" for name in ("people", "storage-gbs", "network-gbs", "disk-gb", "memory-gb", "calls")]
+    assert (
+        "on 1: nothing; the driver's core" in Catalogue(SEEN, options().parse_args(["--machines=1", *plenty])).limits()
+    )
+
+
+def test_the_page_tells_of_the_committed_table_and_adds_up() -> None:
+    """`python -m bench.scale --page docs/scale.md` mends it."""
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    catalogue = Catalogue(Seen.read(ROOT / "bench" / "costs.json"), options().parse_args([]))
+    assert filled(page, {"basis": catalogue.basis()}) == page
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| [\d.]+ \| \d+ \| ([\d.]+) \|$", page, re.M)
+    together = re.search(r"^\| together .*\| ([\d.]+) \|$", page, re.M)
+    assert {stage: float(ms) for stage, ms, _ in rows} == pytest.approx(
+        {stage: 1000 * s for stage, s in catalogue.seen.cost_s.items()}, abs=0.006
+    )
+    assert together and sum(float(hours) for *_, hours in rows) == pytest.approx(float(together[1]), abs=0.5)
+    with pytest.raises(SystemExit, match="no marks"):
+        filled("no mark", catalogue.texts())

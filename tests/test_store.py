@@ -12,7 +12,7 @@ from platformdirs.unix import Unix
 from dubbing.errors import OutputError
 from dubbing.estimate.history import history_file
 from dubbing.store import RESULT, Store, content_key, key_of, read_json
-from dubbing.store.copies import scratch
+from dubbing.store.scratch import scratch
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:

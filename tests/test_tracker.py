@@ -35,11 +35,11 @@ class _Meshes:
     def give_back(self, model: Any) -> None:
         pass
 
-    def fit(self, model: Any, rgb: np.ndarray) -> list[Any]:
+    def fit(self, model: Any, rgb: np.ndarray) -> np.ndarray | None:
         if not rgb.any():
-            return []
-        at = np.linspace(0.0, 1.0, POINTS)
-        return [SimpleNamespace(x=0.5 + (t - 0.5) * 0.4, y=0.5 - (t - 0.5) * 0.48, z=0.0) for t in at]
+            return None
+        at = np.linspace(-0.5, 0.5, POINTS)
+        return np.stack([0.5 + at * 0.4, 0.5 - at * 0.48, 0 * at], 1).astype(np.float32)
 
 
 class _Detector:

@@ -145,7 +145,7 @@ class Search:
         spans = [(n, n + size) for size in sizes for n in range(len(parts) - size + 1)]
         covers: list[Cover] = []
         for a, b in spans:
-            sums = sum(parts[a + 1 : b], parts[a])
+            sums = _Sums.of(parts[a:b])
             if sums.count < _LEAST_SAMPLES:
                 continue
             found = _drawn(sums, look.eye_px)
@@ -225,12 +225,20 @@ class _Sums:
     face_HW: np.ndarray
     lower_HW: np.ndarray
 
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(
-            self.count + other.count, self.still_2HW + other.still_2HW, self.still_HW + other.still_HW,
-            self.moved_2HW + other.moved_2HW, self.moved_HW + other.moved_HW, self.face_HW + other.face_HW,
-            self.lower_HW + other.lower_HW,
-        )  # fmt: skip
+    @classmethod
+    def of(cls, parts: Sequence[_Sums]) -> _Sums:
+        """Those of several stretches together."""
+        first, *rest = parts
+        whole = [one.copy() for one in first.planes]
+        for part in rest:
+            for one, more in zip(whole, part.planes, strict=True):
+                one += more
+        return cls(sum(part.count for part in parts), *whole)
+
+    @property
+    def planes(self) -> tuple[np.ndarray, ...]:
+        """All but the count."""
+        return self.still_2HW, self.still_HW, self.moved_2HW, self.moved_HW, self.face_HW, self.lower_HW
 
 
 def _gradient(picture_HW: np.ndarray) -> list[np.ndarray]:

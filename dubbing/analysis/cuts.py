@@ -1,13 +1,14 @@
 """Where the cuts of a film are, from small pictures given one after another.
 
-PySceneDetect's detectors are fed frame by frame: two adaptive content detectors (a strong change that stands out a
-little, a weak one that stands out much, as between two people before the same wall) and a threshold detector for
-fades through black.
+PySceneDetect's detectors are fed frame by frame: an adaptive content detector and a threshold detector for fades
+through black. What the first finds counts where one of two stricter ones finds it in the pictures around it (a strong
+change that stands out a little, or a weak one that stands out much, as between two people before the same wall).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 import numpy as np
 
@@ -35,11 +36,17 @@ class CutFinder:
 
         self._timecode = lambda frame: FrameTimecode(frame, fps=25.0)  # counts frames; no time is read from it
         self._min_frames = min_frames
-        common = {"min_scene_len": 1, "window_width": _WINDOW_FRAMES}
-        self._changes = [
-            AdaptiveDetector(adaptive_threshold=threshold, min_content_val=_STRONG, **common),
-            AdaptiveDetector(adaptive_threshold=max(_WEAK_RATIO, threshold), min_content_val=_WEAK, **common),
-        ]
+
+        def detector(ratio: float, least: float) -> AdaptiveDetector:
+            return AdaptiveDetector(
+                adaptive_threshold=ratio, min_content_val=least, min_scene_len=1, window_width=_WINDOW_FRAMES
+            )
+
+        self._changes = detector(threshold, _WEAK)
+        self._stricter = [
+            partial(detector, threshold, _STRONG), partial(detector, max(_WEAK_RATIO, threshold), _WEAK)
+        ]  # fmt: skip
+        self._pictures: deque[tuple[int, np.ndarray]] = deque(maxlen=2 * _WINDOW_FRAMES + 2)
         self._fades = ThresholdDetector(threshold=_BLACK, min_scene_len=1, fade_bias=1.0)
         self._cuts: set[int] = set()
         self._fade_cuts: set[int] = set()
@@ -67,10 +74,19 @@ class CutFinder:
         self._last = thumb
         self._picture = bgr_HWC
         self._recent.append((frame, thumb))
-        for detector in self._changes:
-            for cut in detector.process_frame(self._timecode(frame), bgr_HWC):
-                if not self._is_flash(cut.frame_num):
-                    self._cuts.add(cut.frame_num)
+        self._pictures.append((frame, bgr_HWC))
+        for cut in self._changes.process_frame(self._timecode(frame), bgr_HWC):
+            if self._is_clear(cut.frame_num) and not self._is_flash(cut.frame_num):
+                self._cuts.add(cut.frame_num)
+
+    def _is_clear(self, cut: int) -> bool:
+        """Whether a stricter detector, which sees the pictures that the change is compared with, finds the cut too."""
+        for make in self._stricter:
+            detector = make()
+            found = [c for f, bgr_HWC in self._pictures for c in detector.process_frame(self._timecode(f), bgr_HWC)]
+            if any(c.frame_num == cut for c in found):
+                return True
+        return False
 
     def _is_flash(self, cut: int) -> bool:
         """Whether the picture before `cut` comes back within the next frames seen, or just has come back."""

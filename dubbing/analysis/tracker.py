@@ -10,6 +10,7 @@ Pictures come one at a time and only the last few are kept. Nothing here is smoo
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,6 @@ from dubbing.mesh import (
     blank,
     box_back,
     centre,
-    face_boxes,
     inside,
     overlap,
     points_back,
@@ -113,14 +113,16 @@ class Follower:
 
     size: (width, height) of the picture; every: frames between two searches for new faces;
     patience: frames that a face may be out of sight before its tracker is given back. A face that
-    comes back near its old place continues its old track.
+    comes back near its old place continues its old track. shown: called with every picture, in order, and the first
+    frame and the box of each face that is followed in it, when no search looks back at it any more.
     """
 
     def __init__(
-        self, detector: Detector, meshes: Meshes, hands: Hands, size: tuple[int, int], every: int, patience: int
-    ) -> None:
+        self, detector: Detector, meshes: Meshes, hands: Hands, size: tuple[int, int], every: int, patience: int,
+        shown: Callable[[Picture, list[tuple[int, Box]]], None] | None = None,
+    ) -> None:  # fmt: skip
         self._detector, self._meshes, self._hands = detector, meshes, hands
-        self._size, self._every, self._patience = size, every, patience
+        self._size, self._every, self._patience, self._shown = size, every, patience, shown
         self._awake: list[_Face] = []
         self._asleep: list[_Face] = []
         self._recent: deque[Picture] = deque(maxlen=max(1, every - 1))
@@ -135,6 +137,8 @@ class Follower:
         self._part(picture.frame)
         if self._count % self._every == 0:
             self._look_for_hands(picture.frame, whole_round=self._count % (2 * self._every) == 0)
+        if len(self._recent) == self._recent.maxlen:
+            self._show(self._recent[0])
         self._recent.append(picture)
         self._count += 1
 
@@ -145,6 +149,8 @@ class Follower:
 
     def finish(self) -> list[Found]:
         """The faces that were in sight long enough to be kept, once all frames were given."""
+        for picture in self._recent:
+            self._show(picture)
         for face in self._awake:
             self._meshes.give_back(face.model)
         found = self.known
@@ -152,6 +158,14 @@ class Follower:
         self._recent.clear()
         searches = -(-self._count // self._every)
         return [f for f in found if f.lasts(searches)]
+
+    def _show(self, picture: Picture) -> None:
+        if self._shown is None:
+            return
+        places = [(face, face.found.meshes.get(picture.frame)) for face in [*self._asleep, *self._awake]]
+        boxes = [(face, face.box if mesh is None else box_of(mesh)) for face, mesh in places
+                 if mesh is not None or (face.found.meshes and face in self._awake)]  # fmt: skip
+        self._shown(picture, [(min(face.found.meshes), box) for face, box in boxes])
 
     # -- one face ----------------------------------------------------------------------------
 
@@ -164,8 +178,7 @@ class Follower:
         if len(face.found.meshes) % _PORTRAIT_EVERY == 0:
             self._portray(face, mesh)
         if face.found.chips.due and np.ptp(mesh[:, 1]) >= LEAST_CHIP_PX:
-            ((x, y, width, height),) = face_boxes(mesh[None], self._size)
-            one = chip(picture.bgr((x, y, width, height)), mesh[:, :2] - (x, y))
+            one = chip(cv2.cvtColor(face.rgb_HWC, cv2.COLOR_RGB2BGR), self._in_cut(face, mesh))
             face.found.chips.add(picture.frame, float(yaw_deg(mesh[None])[0]), one)
         face.found.meshes[picture.frame] = mesh
         face.found.skins[picture.frame] = unwrapped(face.rgb_HWC, self._in_cut(face, mesh))
@@ -238,10 +251,16 @@ class Follower:
             return picture.bgr(box=(x, y, side, side), width=MESH_PX)
         left, top = min(max(x, 0), width - 2), min(max(y, 0), height - 2)
         right, bottom = max(min(x + side, width), left + 2), max(min(y + side, height), top + 2)
-        part = picture.bgr(box=(left, top, right - left, bottom - top))
-        pad = (max(0, top - y), max(0, y + side - bottom), max(0, left - x), max(0, x + side - right))
-        if any(pad):
-            part = cv2.copyMakeBorder(part, *pad, cv2.BORDER_REPLICATE)
+        above, below = max(0, top - y), max(0, y + side - bottom)
+        before, behind = max(0, left - x), max(0, x + side - right)
+        wide, high = right - left, bottom - top
+        if side >= 2 * MESH_PX and wide % 2 == high % 2 == 0:  # `at_mesh_px` would halve it: fewer pixels to convert
+            part = picture.bgr(box=(left, top, wide, high), width=wide // 2)
+            above, below, before, behind = above // 2, below // 2, before // 2, behind // 2
+        else:
+            part = picture.bgr(box=(left, top, wide, high))
+        if above or below or before or behind:
+            part = cv2.copyMakeBorder(part, above, below, before, behind, cv2.BORDER_REPLICATE)
         return at_mesh_px(part)
 
     # -- all faces ---------------------------------------------------------------------------

@@ -13,9 +13,10 @@ from dubbing.analysis.burned_in import Cover
 from dubbing.artifact import Artifact
 from dubbing.store import key_of
 
-__all__ = ["Overlay", "OverlayList", "Overlays", "load_overlays", "save_overlays"]
+__all__ = ["Overlay", "OverlayList", "Overlays", "load_letters", "load_overlays", "save_letters", "save_overlays"]
 
 FILE = "overlays.npz"
+LETTERS = "letters.npz"
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,29 @@ def load_overlays(folder: Path) -> list[Cover]:
             for n, o in enumerate(found)
         ]
     return [Cover(o.start_frame, o.end_frame, o.x, o.y, m, o.edges, o.given) for o, m in zip(found, masks, strict=True)]
+
+
+def save_letters(folder: Path, by_track: Mapping[str, Sequence[Cover]]) -> None:
+    """Write what was found over the faces of a shot while they were followed, beside their tracks."""
+    covers = [one for some in by_track.values() for one in some]
+    np.savez_compressed(
+        folder / LETTERS, ids=np.array(list(by_track), np.str_), counts=np.array([*map(len, by_track.values())], int),
+        places=np.array([(c.start, c.end, c.x, c.y, *c.mask_HW.shape) for c in covers], int).reshape(-1, 6),
+        edges=np.array([c.edges for c in covers]),
+        **{f"mask_{n}": np.packbits(c.mask_HW) for n, c in enumerate(covers)},
+    )  # fmt: skip
+
+
+def load_letters(folder: Path) -> dict[str, list[Cover]]:
+    """What `save_letters` wrote; empty where nothing was looked for."""
+    if not (folder / LETTERS).is_file():
+        return {}
+    with np.load(folder / LETTERS) as data:
+        covers = [
+            Cover(start, end, x, y, np.unpackbits(data[f"mask_{n}"], count=h * w).reshape(h, w) > 0, float(edges))
+            for n, ((start, end, x, y, h, w), edges) in enumerate(
+                zip(data["places"].tolist(), data["edges"], strict=True)
+            )
+        ]
+        edges = [0, *np.cumsum(data["counts"]).tolist()]
+        return {str(one): covers[edges[n] : edges[n + 1]] for n, one in enumerate(data["ids"])}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dubbing.artifact import Artifact
+from dubbing.media import Looked
 
 __all__ = [
     "SHEET",
@@ -176,6 +177,9 @@ class Master(Artifact):
     """Sentences about what differs from the source."""
     others: tuple[str, ...] = field(default=())
     """Names of further files: other masters of the same pictures and sound."""
+    looked: tuple[tuple[Looked, ...] | None, ...] = field(default=())
+    """Of each file, or of a window's part of it, what was seen of its pictures while they were made; None where they
+    are to be looked at in the file."""
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from dubbing.artifact import File
 from dubbing.errors import DamagedResult, InputError
 from dubbing.stage import Stage, execute
 from dubbing.store import RESULT, Stamp, Store, stamp_of
+from dubbing.store.scratch import release
 from dubbing.task import Inputs, Outcome, Task, located
 
 __all__ = ["Worker"]
@@ -32,6 +33,7 @@ class Worker:
 
     def run(self, task: Task, progress: Callable[[int], None]) -> Outcome:
         """Do one task. Never raises: a stage that cannot be set up fails the task as one that cannot do it does."""
+        release()
         try:
             if task.kind not in self._stages:
                 stage = task.kind()

@@ -13,6 +13,7 @@ from dubbing.media.groups import why_encoded
 from dubbing.media.known import Known, known_formats
 from dubbing.media.layers import LAYERS, LayerMovie, layer_bytes
 from dubbing.media.likeness import LEAST_DB, compare_pictures
+from dubbing.media.looked import Looked
 from dubbing.media.master import Mastered, encode_master, encode_masters, refuse_for_mxf
 from dubbing.media.master_parts import make_part
 from dubbing.media.numbered import CONTAINER as SEQUENCE
@@ -40,8 +41,9 @@ from dubbing.media.write import ClipWriter
 
 __all__ = [
     "BT709", "DRAFT", "ENDINGS", "HDR", "LAYERS", "LEAST_DB", "MOUTH", "SEQUENCE", "AudioInfo", "Carriage", "Check",
-    "ClipWriter", "Delivery", "Known", "LayerMovie", "Likeness", "Mastered", "MediaInfo", "PackedWriter", "PatchQueue",
-    "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "Sums", "TrackDelivery", "VideoInfo", "audio_length",
+    "ClipWriter", "Delivery", "Known", "LayerMovie", "Likeness", "Looked", "Mastered", "MediaInfo", "PackedWriter",
+    "PatchQueue", "PatchWriter", "Photograph", "Picture", "Proof", "Scan", "Sums", "TrackDelivery", "VideoInfo",
+    "audio_length",
     "carriage", "changes", "check_picture", "check_sequence", "check_sound", "chosen", "compare_pictures", "composite",
     "delivery", "encode_master", "encode_masters", "excerpt", "film_of", "fractions", "is_photograph", "join_patches",
     "known_formats", "layer_bytes", "load_timeline", "make_part", "mouth_frames", "own_pixels", "pasted_frames",

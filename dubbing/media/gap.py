@@ -71,46 +71,78 @@ def gap(a: Picture, b: Picture, patches: Sequence[Patch], least_db: float) -> Ga
             Conversion.plain(kind, matrix, p.colour.full, b.colour.full, one.height).of(p.av_frame) for p in (a, b)
         )
     unit = 255 / ((1 << layout.depth) - 1)  # everything is measured in steps of 8 bits
+    planes = list(zip(planes_of(one), planes_of(two), strict=True))
     covered = _covered(a, patches, layout.sub) if patches else None
-    apart, samples = [cv2.absdiff(x, y) for x, y in zip(planes_of(one), planes_of(two), strict=True)], 0
-    for index, far in enumerate(apart):
-        samples += far.size
-        if covered is not None and index < 3:
-            samples -= _taken_out(far, *covered, layout.sub if index else (0, 0))
-    errors = [float(cv2.norm(far, cv2.NORM_L2SQR)) * unit**2 for far in apart]
-    found = Gap(sum(errors), samples)
-    most = [(float(cv2.norm(far, cv2.NORM_INF)) * unit) ** 2 for far in apart]
-    if Gap(found.error, samples, most[0], max(most[1:], default=0.0)).fits(least_db):
+    holes = [
+        None if covered is None or index > 2 else _hole(*covered, layout.sub if index else (0, 0), own.shape)
+        for index, (own, _) in enumerate(planes)
+    ]
+    squares, most, samples = zip(*map(_apart, planes, holes), strict=True)
+    found = Gap(sum(square * unit**2 for square in squares), sum(samples))
+    worst = [(one * unit) ** 2 for one in most]
+    if Gap(found.error, found.samples, worst[0], max(worst[1:], default=0.0)).fits(least_db):
         return found  # no block can be worse than its worst sample
     worst = [
         _worst_block(
-            far, own, unit, layout.sub if index in (1, 2) else (0, 0), least_db - (_CHROMA_DB if index else _BLOCK_DB)
+            pair, hole, unit, layout.sub if n in (1, 2) else (0, 0), least_db - (_CHROMA_DB if n else _BLOCK_DB)
         )
-        for index, (far, own) in enumerate(zip(apart, planes_of(one), strict=True))
+        for n, (pair, hole) in enumerate(zip(planes, holes, strict=True))
     ]
     return replace(found, luma=worst[0], chroma=max(worst[1:], default=0.0))
 
 
-def _taken_out(far: np.ndarray, x: int, y: int, mask: np.ndarray, sub: tuple[int, int]) -> int:
-    """Make a plane's differences 0 where a mask at (x, y) covers any pixel of a sample. Returns how many these are."""
-    across, down = sub
-    if across:
-        mask = mask[:, ::2] | mask[:, 1::2]
-    if down:
-        mask = mask[::2] | mask[1::2]
-    part = far[y >> down : (y >> down) + mask.shape[0], x >> across : (x >> across) + mask.shape[1]]
-    mask = mask[: part.shape[0], : part.shape[1]]
-    part *= (1 - mask).astype(far.dtype)
-    return int(cv2.countNonZero(mask))
+_Planes = tuple[np.ndarray, np.ndarray]
+_Hole = tuple[slice, slice, np.ndarray]
 
 
-def _worst_block(far: np.ndarray, own: np.ndarray, unit: float, sub: tuple[int, int], least_db: float) -> float:
-    """The greatest mean square of a block of 16x16 pixels of the picture, by its contrast in `own`, 0 where none is
-    under the limit; blocks at the right and below are filled by what is reflected."""
+def _hole(x: int, y: int, seen: np.ndarray, sub: tuple[int, int], shape: tuple[int, ...]) -> _Hole:
+    """Where mattes lie in a plane of that shape: rows, columns, and there uint8 0 where any pixel of a sample is under
+    one, else 255. x, y, seen: as `_covered` gives them."""
+    if sub != (0, 0):
+        size = (seen.shape[1] >> sub[0], seen.shape[0] >> sub[1])
+        _, seen = cv2.threshold(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), 254, 255, cv2.THRESH_BINARY)
+    left, top = x >> sub[0], y >> sub[1]
+    seen = np.ascontiguousarray(seen[: shape[0] - top, : shape[1] - left])
+    return slice(top, top + seen.shape[0]), slice(left, left + seen.shape[1]), seen
+
+
+def _apart(planes: _Planes, hole: _Hole | None) -> tuple[float, float, int]:
+    """The sum of squared differences outside a hole, the greatest difference, and how many samples these are."""
+    a, b = planes
+    if hole is None:
+        return cv2.norm(a, b, cv2.NORM_L2SQR), cv2.norm(a, b, cv2.NORM_INF), a.size
+    rows, columns, seen = hole
+    around = [
+        (slice(0, rows.start), slice(None)), (slice(rows.stop, None), slice(None)),
+        (rows, slice(0, columns.start)), (rows, slice(columns.stop, None)),
+    ]  # fmt: skip
+    parts = [(a[part], b[part]) for part in around if a[part].size]
+    squares = [cv2.norm(*part, cv2.NORM_L2SQR) for part in parts]
+    most = [cv2.norm(*part, cv2.NORM_INF) for part in parts]
+    if seen.size:
+        inside = a[rows, columns], b[rows, columns]
+        squares.append(cv2.norm(*inside, cv2.NORM_L2SQR, seen))
+        most.append(cv2.norm(*inside, cv2.NORM_INF, seen))
+    return sum(squares), max(most, default=0.0), a.size - seen.size + cv2.countNonZero(seen)
+
+
+def _worst_block(planes: _Planes, hole: _Hole | None, unit: float, sub: tuple[int, int], least_db: float) -> float:
+    """The greatest mean square of a block of 16x16 pixels of the picture, by its contrast in the first plane, 0 where
+    none is under the limit; blocks at the right and below are filled by what is reflected."""
+    own, far = planes[0], cv2.absdiff(*planes)
+    if hole is not None:
+        rows, places, seen = hole
+        far[rows, places] = cv2.copyTo(np.ascontiguousarray(far[rows, places]), seen)
     height, width = far.shape
     sides = _BLOCK >> sub[0], _BLOCK >> sub[1]
     columns, rows = -(-width // sides[0]), -(-height // sides[1])
     beyond = rows * sides[1] - height, columns * sides[0] - width
+
+    if not any(beyond) and far.dtype == np.uint8:
+        # no mean square is over that of the mean, a whole number within 1, times the greatest
+        mean = float(cv2.resize(far, (columns, rows), interpolation=cv2.INTER_AREA).max()) + 1
+        if decibels(mean * float(cv2.norm(far, cv2.NORM_INF))) >= least_db:
+            return 0.0
 
     def means(plane: np.ndarray, other: np.ndarray, scale: float) -> np.ndarray:
         product = cv2.multiply(plane, other, scale=scale, dtype=cv2.CV_32F)
@@ -131,26 +163,28 @@ def _alike(one: str, two: str) -> bool:
 
 
 def _covered(picture: Picture, patches: Sequence[Patch], sub: tuple[int, int]) -> tuple[int, int, np.ndarray]:
-    """Where mattes cover the frame as it is coded: left and top of whole blocks of chroma, and uint8, 1 under them."""
+    """Where mattes lie in the frame as it is coded: left and top of whole blocks of chroma, and uint8, 0 under them and
+    255 elsewhere."""
     coded = picture.coded.size if picture.rotation_deg in (0, 180) else picture.coded.size[::-1]
     parts = []
     for patch in patches:
         patch = own_pixels(patch, picture.grid, picture.rotation_deg)
         height, width = patch.matte_HW.shape
         x, y, _, _ = coded_box((patch.x, patch.y, width, height), picture.rotation_deg, coded)
-        parts.append((x, y, (turn_back(patch.matte_HW, picture.rotation_deg) > 0).astype(np.uint8)))
+        parts.append((x, y, turn_back(patch.matte_HW, picture.rotation_deg)))
     across, down = 1 << sub[0], 1 << sub[1]
     left = max(0, min(x for x, _, _ in parts)) // across * across
     top = max(0, min(y for _, y, _ in parts)) // down * down
     right = max(left, min(coded[0], max(x + matte.shape[1] for x, _, matte in parts)))
     bottom = max(top, min(coded[1], max(y + matte.shape[0] for _, y, matte in parts)))
-    mask = np.zeros((-(-(bottom - top) // down) * down, -(-(right - left) // across) * across), np.uint8)
+    seen = np.full((-(-(bottom - top) // down) * down, -(-(right - left) // across) * across), 255, np.uint8)
     for x, y, matte in parts:
         a, b = max(top, y), max(left, x)
-        part = mask[a - top : bottom - top, b - left : right - left]
-        piece = matte[a - y : a - y + part.shape[0], b - x : b - x + part.shape[1]]
-        part[: piece.shape[0], : piece.shape[1]] |= piece
-    return left, top, mask
+        part = seen[a - top : bottom - top, b - left : right - left]
+        piece = np.ascontiguousarray(matte[a - y : a - y + part.shape[0], b - x : b - x + part.shape[1]])
+        _, free = cv2.threshold(piece, 0, 255, cv2.THRESH_BINARY_INV)
+        part[: piece.shape[0], : piece.shape[1]] &= free
+    return left, top, seen
 
 
 def decibels(mean_square: float) -> float:

@@ -22,11 +22,11 @@ from dubbing.errors import MediaError, several
 from dubbing.media.asked import COPIED_IN_GROUPS
 from dubbing.media.film import Film
 from dubbing.media.parameter_sets import HevcSets, Sets, sets_of, units
-from dubbing.media.paste import PatchQueue, paste, pasted_part
+from dubbing.media.paste import Keep, PatchQueue, pasted_part, with_patches
 from dubbing.media.patches import patch_frames
 from dubbing.media.probe import first_video, open_media
 from dubbing.media.prores import Box
-from dubbing.media.read import uneven
+from dubbing.media.read import Picture, uneven
 
 __all__ = [
     "VARIABLE", "Copied", "Ground", "Group", "GroupsRefused", "ground", "group_pictures", "groups", "why_encoded",
@@ -174,7 +174,7 @@ def groups(film: Film, sets: Sets | HevcSets) -> Iterator[Group]:
 
 def group_pictures(
     film: Film, timeline: Timeline, folders: Iterable[str | Path], base: Ground, first: int = 0,
-    last: int | None = None, every: bool = False, reasons: dict[str, int] | None = None,
+    last: int | None = None, every: bool = False, reasons: dict[str, int] | None = None, keep: Keep | None = None,
 ) -> Iterator[tuple[int, Copied | None, Any | None, tuple[Box, ...]]]:  # fmt: skip
     """The pictures of frames [first, last) of a film: copied ones as packets, in the order of decoding, others as
     decoded frames with their patches in them, in the order shown. What comes before the packets of a group is of frames
@@ -182,8 +182,8 @@ def group_pictures(
     packet is to be encoded by all. The number is the frame's, or the packet's where it comes alone. A group that is not
     whole among these frames is not copied.
 
-    reasons: gets the number of pictures without a patch that cannot be copied, by why. Raises DamagedMedia; MediaError
-    when the film is not the timeline's, or a patch lies beyond its end.
+    reasons: gets the number of pictures without a patch that cannot be copied, by why; keep: as of `paste.Keep`.
+    Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
     """
     assert base.sets is not None
     folders = list(folders)
@@ -191,13 +191,13 @@ def group_pictures(
     whole = len(timeline) if last is None else min(last, len(timeline))
     some, at = _from(film, timeline, base.sets, first, whole)
     if at > first:  # what lies before the first clean key frame is found as any film's frames are
-        before = pasted_part(film.path, timeline, folders, first, at, film.stream.codec_context.thread_count)
+        before = pasted_part(film.path, timeline, folders, first, at, film.stream.codec_context.thread_count, keep)
         yield from ((n, None, frame, ()) for n, frame in enumerate(before, first))
         if reasons is not None and (count := at - first - int(np.sum((first <= patched) & (patched < at)))):
             reasons[_NO_CLEAN] = count
-    queue = PatchQueue(folders, max(first, at) or None, last)
+    queue = PatchQueue(folders, max(first, at) or None, last, own=True)
     copied = longest = 0
-    decoder = _Decoder(film, timeline, queue, range(first, whole))
+    decoder = _Decoder(film, timeline, queue, range(first, whole), keep)
     decoder.skip_to(at)
     for group in some:
         reached = at + len(group.pts)
@@ -293,7 +293,10 @@ class _Decoder:
     """A film's decoder for runs of groups, whose frames get their patches. wanted: only these frames come out; number:
     of the next one."""
 
-    def __init__(self, film: Film, timeline: Timeline, queue: PatchQueue, wanted: range) -> None:
+    def __init__(
+        self, film: Film, timeline: Timeline, queue: PatchQueue, wanted: range, keep: Keep | None = None
+    ) -> None:
+        self._keep = keep
         self._film, self._line, self._queue, self._wanted = film, timeline, queue, wanted
         self._fed = self._decoded = 0
         self._open = False
@@ -338,11 +341,5 @@ class _Decoder:
             number, self.number, self._decoded = self.number, self.number + 1, self._decoded + 1
             if number not in self._wanted:
                 continue
-            yield number, self._pasted(frame, self._queue.at(number))
-
-    def _pasted(self, frame: Any, patches: Sequence[Any]) -> Any:
-        if patches:
-            frame.make_writable()
-            for patch in patches:
-                paste(frame, patch, self._film)
-        return frame
+            picture = Picture.of(film, number, int(self._line.pts[number]), frame)
+            yield number, with_patches(picture, self._queue.at(number), self._keep)

@@ -29,11 +29,13 @@ from dubbing.media.gap import Gap, decibels
 from dubbing.media.gap import gap as gap_of
 from dubbing.media.lazily import Pictures, Seen, packet_times, samples_of, stand_alone
 from dubbing.media.paste import PatchQueue
+from dubbing.media.read import Picture
 from dubbing.media.seen import InPictures, Likeness, Sums
 from dubbing.records import Patch
 
 __all__ = [
-    "LEAST_DB", "compare_masters", "compare_part", "compare_pictures", "joined_parts", "until_damage",
+    "LEAST_DB", "at_their_times", "compare_masters", "compare_part", "compare_pictures", "joined_parts", "pair",
+    "until_damage",
 ]  # fmt: skip
 
 LEAST_DB = 34.0
@@ -165,12 +167,18 @@ def joined_parts(line: Timeline, master: Path, parts: Sequence[Sums | None]) -> 
         times = packet_times(master)
     except MediaError:
         return None
+    return at_their_times(line, times, sum(whole, Sums()))
+
+
+def at_their_times(line: Timeline, times: Timeline, sums: Sums) -> Likeness | None:
+    """What was found of a master whose pictures are all as they should be, where they are as many as the source's and
+    each shows when it should; else None. line, times: the source's frames, the master's."""
     if len(times) != len(line):
         return None
     late = max(
         abs(int(b) * times.time_base - int(a) * line.time_base) for a, b in zip(line.pts, times.pts, strict=True)
     )
-    return Likeness(line, times, sum(whole, Sums())) if late <= _CLOCK else None
+    return Likeness(line, times, sums) if late <= _CLOCK else None
 
 
 class _Patches:
@@ -254,16 +262,12 @@ class _Pass:
         return gap_of(a.picture, b.picture, patches, self._least)
 
     def _pair(self, a: Seen, b: Seen, gap: Gap) -> None:
-        one = Sums(gap.error, gap.samples, 1, int(bool(self._patches)), worst=(gap.db, a.frame), best=gap.db)
         if a.data is not None and a.data == b.data:
+            one = Sums(gap.error, gap.samples, 1, int(bool(self._patches)), worst=(gap.db, a.frame), best=gap.db)
             self._sums += replace(one, same=1)
             return
-        within = {
-            name: InPictures(int(own is not None), int(made is not None), a.frame if own != made else None)
-            for name, (own, made) in _in_both(a.picture.av_frame, b.picture.av_frame).items()
-        }
         other = a.frame if a.data is not None and b.data is not None and not self._patches else None
-        self._sums += replace(one, other=other, within=within)
+        self._sums += replace(pair(a.picture, b.picture, gap, bool(self._patches)), other=other)
         if not gap.fits(self._least):
             _stretch(self._differing, a.frame, gap.db, decibels(max(gap.luma, gap.chroma)))
 
@@ -274,6 +278,18 @@ class _Pass:
             line, made, self._sums, tuple(self._differing), tuple(self._missing), tuple(self._extra),
             self.damage[0] if self.damage else None,
         )  # fmt: skip
+
+
+def pair(own: Picture, made: Picture, gap: Gap, patched: bool) -> Sums:
+    """What two pictures that were decoded come to. own: the source's; gap: between them; patched: whether a matte was
+    left out."""
+    within = {
+        name: InPictures(int(a is not None), int(b is not None), own.frame if a != b else None)
+        for name, (a, b) in _in_both(own.av_frame, made.av_frame).items()
+    }
+    return Sums(
+        gap.error, gap.samples, 1, int(patched), worst=(gap.db, own.frame), best=gap.db, within=within,
+    )  # fmt: skip
 
 
 def _in_both(own: Any, made: Any) -> dict[str, tuple[bytes | None, bytes | None]]:

@@ -25,6 +25,8 @@ from dubbing.media.alone import pictures
 from dubbing.media.delivery import Delivery, delivery
 from dubbing.media.film import Film
 from dubbing.media.groups import Ground, ground, group_pictures
+from dubbing.media.looked import Looked, least_db
+from dubbing.media.looks import Looks
 from dubbing.media.master_file import MasterFile, carry
 from dubbing.media.master_parts import PART_THREADS, joined
 from dubbing.media.master_picture import steady
@@ -44,11 +46,13 @@ _VARIABLE = "{} has a variable frame rate, which {} cannot say: ask for mov."
 
 @dataclass(frozen=True)
 class Mastered:
-    """A finished master. frames: how many it holds, the source's; notices: what the user should know."""
+    """A finished master. frames: how many it holds, the source's; notices: what the user should know; looked: what was
+    seen of its pictures while they were made, None where they are to be looked at in its file."""
 
     path: Path
     frames: int
     notices: tuple[str, ...]
+    looked: tuple[Looked, ...] | None = None
 
 
 def encode_master(
@@ -92,6 +96,7 @@ def encode_masters(
     draft: bool = False,
     progress: Callable[[int], None] | None = None,
     parts: Sequence[Path] = (),
+    look: bool = False,
 ) -> list[Mastered]:
     """Write masters of `source` with patches and dub `sound`, one for each target, decoding the film once.
 
@@ -101,7 +106,8 @@ def encode_masters(
     on every machine; frames: leave off after so many, where a film is made longer than this dub needs (None: all of
     them, as any source's are); draft: half the width and height, encoded fast and small unless crf and preset say
     otherwise, with a comment among the tags that says so; progress(n): n more frames are done; parts: folders of
-    `make_part`, which follow each other, for the same targets in this order: their pictures are joined, none is made.
+    `make_part`, which follow each other, for the same targets in this order: their pictures are joined, none is made;
+    look: compare pictures with the source's as soon as they are made, where that takes little memory (`Looks`).
 
     Raises UnsupportedMedia before any work, DamagedMedia by timecode, OutputError when a target cannot be written.
     """
@@ -110,6 +116,7 @@ def encode_masters(
     return write_masters(
         source, timeline, patch_folders, sound, plans, language=language, threads=threads, frames=frames, draft=draft,
         progress=progress, parts=parts,
+        least_db=[least_db(choice) for choice in targets.values()] if look and not draft and not parts else None,
     )  # fmt: skip
 
 
@@ -126,8 +133,10 @@ def write_masters(
     draft: bool = False,
     progress: Callable[[int], None] | None = None,
     parts: Sequence[Path] = (),
+    least_db: Sequence[float] | None = None,
 ) -> list[Mastered]:
-    """As `encode_masters`, of what was decided for each target (`delivery`)."""
+    """As `encode_masters`, of what was decided for each target (`delivery`). least_db: as of `Looks`, which looks at
+    them; None: nothing does."""
     info, sound_info = probe(source), probe(sound)
     for plan in plans.values():
         if plan.muxer in ("mxf", CONTAINER) and not steady(timeline):
@@ -136,6 +145,7 @@ def write_masters(
     base = ground(source) if not draft and any(plan.picture.grouped for plan in plans.values()) else None
     reasons: dict[str, int] = {}
     outputs: list[MasterFile] = []
+    looks: Looks | None = None
     with Film(source, 1 if copies else 0) as film, contextlib.ExitStack() as files:
         if copies:
             film.stream.codec_context.thread_type, film.stream.codec_context.thread_count = "SLICE", 0
@@ -147,12 +157,14 @@ def write_masters(
                 outputs[-1].open(
                     info, sound_info, film, timeline, PART_THREADS if parts else threads, opened, sound, language, base
                 )
+            if least_db is not None:
+                looks = Looks(film, timeline, [output.picture for output in outputs], least_db)
             film.on_packet = lambda packet: carry(outputs, packet)
             done = told = 0
             steps = (
                 joined(film, timeline, outputs, parts, frames, reasons)
                 if parts
-                else _drawn(film, timeline, outputs, patch_folders, frames, base, reasons)
+                else _drawn(film, timeline, outputs, patch_folders, frames, base, reasons, looks)
             )
             for _ in steps:
                 done = outputs[0].done
@@ -171,9 +183,10 @@ def write_masters(
     done = outputs[0].done
     if progress is not None and done > told:
         progress(done - told)
+    found = [None] * len(outputs) if looks is None else looks.found
     return [
-        Mastered(output.path, output.done, (*output.notices, *_told(output, info.path.name, reasons)))
-        for output in outputs
+        Mastered(output.path, output.done, (*output.notices, *_told(output, info.path.name, reasons)), looked)
+        for output, looked in zip(outputs, found, strict=True)
     ]
 
 
@@ -189,26 +202,30 @@ def _told(output: MasterFile, name: str, reasons: Mapping[str, int]) -> Iterable
 
 def _drawn(
     film: Film, timeline: Timeline, outputs: Sequence[MasterFile], folders: Iterable[str | Path], frames: int | None,
-    base: Ground | None, reasons: dict[str, int],
+    base: Ground | None, reasons: dict[str, int], looks: Looks | None,
 ) -> Iterator[None]:  # fmt: skip
     """Decode the film, paste and encode into masters that are open; yields after each picture. base, reasons: as of
-    `group_pictures`."""
+    `group_pictures`; looks: at them, None for nothing that does."""
+    keep = None if looks is None else looks.keep
     shown: Iterable[tuple[int, Any, Any, tuple[Box, ...]]]
     every = not all(output.picture.copies for output in outputs)
     if not any(output.picture.copies for output in outputs):
-        whole = enumerate(pasted(film, timeline, folders, frames))
+        whole = enumerate(pasted(film, timeline, folders, frames, keep))
         shown = ((n, None, frame, ()) for n, frame in whole)
     elif base is not None:
-        shown = group_pictures(film, timeline, folders, base, last=frames, every=every, reasons=reasons)
+        shown = group_pictures(film, timeline, folders, base, 0, frames, every, reasons, keep)
     else:
         alone = enumerate(pictures(film, timeline, folders, last=frames, every=every))
         shown = ((n, *picture) for n, picture in alone)
     for number, packet, frame, parts in shown:
-        for output in outputs:
-            output.take(output.picture.packets(number, packet, frame, parts))
+        for n, output in enumerate(outputs):
+            made = output.picture.packets(number, packet, frame, parts)
+            if looks is not None:
+                made = looks.made(n, made, number, packet is not None and output.picture.groups is not None)
+            output.take(made)
         yield
-    for output in outputs:
-        output.take(output.picture.rest())
+    for n, output in enumerate(outputs):
+        output.take(output.picture.rest() if looks is None else looks.made(n, output.picture.rest()))
 
 
 def refuse_for_mxf(plan: Delivery, film: MediaInfo, sound: MediaInfo) -> None:

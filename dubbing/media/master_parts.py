@@ -28,6 +28,8 @@ from dubbing.media.alone import pictures
 from dubbing.media.delivery import picture_of
 from dubbing.media.film import Film
 from dubbing.media.groups import Copied, ground, group_pictures
+from dubbing.media.looked import Looked, least_db
+from dubbing.media.looks import Looks
 from dubbing.media.master_file import MasterFile
 from dubbing.media.master_picture import MadePicture
 from dubbing.media.master_sequence import SequencePicture
@@ -53,9 +55,11 @@ def make_part(
     *,
     draft: bool = False,
     progress: Callable[[int], None] = lambda frames: None,
-) -> None:
+    look: bool = False,
+) -> list[tuple[Looked, ...] | None]:
     """Make the pictures of frames [first, last) for one master for each of `choices`, into `folder`, decoding them
-    once; patch_folders: all that have patches there. `write_masters` joins them. Raises as `encode_masters`."""
+    once; patch_folders: all that have patches there; look: as of `encode_masters`, what was seen of each is returned.
+    `write_masters` joins them. Raises as `encode_masters`."""
     info = probe(source)
     assert info.video is not None
     wanted = [picture_of(info, choice)[0] for choice in choices]
@@ -75,18 +79,22 @@ def make_part(
                     continue
                 unwritten = files.enter_context(av.open(os.devnull, "w", format=encoding.encoder.muxers[0]))
                 made.append(MadePicture(unwritten, encoding, info.video, film, timeline, PART_THREADS, draft, base))
-            leave = [files.enter_context(_Leaves(folder, n, one, timeline)) for n, one in enumerate(made)]
+            limits = [least_db(choice) for choice in choices]
+            looks = Looks(film, timeline, made, limits) if look and not draft else None
+            keep = None if looks is None else looks.keep
             shown: Iterable[tuple[int, Any, Any, tuple[Box, ...]]]
             every = not all(one.copies for one in made)
             reasons: dict[str, int] = {}
             if any(one.groups for one in made) and base is not None:
-                shown = group_pictures(film, timeline, patch_folders, base, first, last, every, reasons)
+                shown = group_pictures(film, timeline, patch_folders, base, first, last, every, reasons, keep)
             elif any(one.copies for one in made):
                 alone = enumerate(pictures(film, timeline, patch_folders, first, last, every), first)
                 shown = ((n, *picture) for n, picture in alone)
             else:
-                frames = enumerate(pasted_part(source, timeline, patch_folders, first, last, PART_THREADS), first)
+                part = pasted_part(source, timeline, patch_folders, first, last, PART_THREADS, keep)
+                frames = enumerate(part, first)
                 shown = ((n, None, frame, ()) for n, frame in frames)
+            leave = [files.enter_context(_Leaves(folder, n, one, timeline, looks)) for n, one in enumerate(made)]
             told = first
             for done, (number, packet, frame, parts) in enumerate(shown, first + 1):
                 for one in leave:
@@ -101,6 +109,7 @@ def make_part(
                 f"Frames {first} to {last - 1} of the master of {source} could not be made: {e.strerror or e}."
             ) from e
     progress(last - told)
+    return [None] * len(choices) if looks is None else looks.found
 
 
 def _files(folder: Path, n: int) -> tuple[Path, Path]:
@@ -111,8 +120,8 @@ def _files(folder: Path, n: int) -> tuple[Path, Path]:
 class _Leaves:
     """The pictures of one master that a part leaves. A context manager."""
 
-    def __init__(self, folder: Path, n: int, picture: MadePicture, timeline: Timeline) -> None:
-        self._picture, self._line = picture, timeline
+    def __init__(self, folder: Path, n: int, picture: MadePicture, timeline: Timeline, looks: Looks | None) -> None:
+        self._picture, self._line, self._n, self._looks = picture, timeline, n, looks
         packets, self._index = _files(folder, n)
         self._file = packets.open("wb")
         self._numbers: list[int] = []
@@ -123,20 +132,23 @@ class _Leaves:
     def take(self, number: int, packet: Any, frame: Any, parts: tuple[Box, ...]) -> None:
         """The next picture, as of `MadePicture.packets`."""
         if self._picture.groups is not None and packet is not None:
-            self._write(self._picture.rest())
+            self._write(self._picture.rest(), None)
         elif parts or not self._picture.copies or self._picture.groups is not None:
-            self._write(self._picture.packets(number, packet, frame, parts))
+            self._write(self._picture.packets(number, packet, frame, parts), number)
 
     def finish(self, reasons: Mapping[str, int]) -> None:
         """Write what is left. reasons: as of `group_pictures`."""
-        self._write(self._picture.rest())
+        self._write(self._picture.rest(), None)
         np.savez(
             self._index, numbers=np.array(self._numbers, np.int64), sizes=np.array(self._sizes, np.int64),
             keys=np.array(self._keys, bool), behind=self._behind, header=np.frombuffer(self._picture.header, np.uint8),
             why=np.array(list(reasons), str), many=np.array(list(reasons.values()), np.int64),
         )  # fmt: skip
 
-    def _write(self, packets: Iterable[Any]) -> None:
+    def _write(self, packets: Iterable[Any], given: int | None) -> None:
+        """given: the frame that went in, None where no more do."""
+        if self._looks is not None:
+            packets = self._looks.made(self._n, packets, given)
         pts = self._line.pts
         for packet in packets:
             number = int(np.searchsorted(pts, packet.pts))

@@ -86,6 +86,11 @@ class MadePicture:
         return self._encoded(frame)
 
     @property
+    def encoding(self) -> Encoding:
+        """How it is made."""
+        return self._made
+
+    @property
     def header(self) -> bytes:
         """What the encoder says before its first packet; nothing where the source's own packets stand alone."""
         alone = self.copies and self.groups is None

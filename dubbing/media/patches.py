@@ -210,10 +210,12 @@ def mouth_frames(folder: Path | str) -> pa.Table:
 
 
 def read_patches(
-    folder: Path | str, first: int | None = None, last: int | None = None, every: int = 1, *, mattes: bool = False
-) -> Iterator[Patch]:
+    folder: Path | str, first: int | None = None, last: int | None = None, every: int = 1, *, mattes: bool = False,
+    own: bool = False,
+) -> Iterator[Patch]:  # fmt: skip
     """The patches of a folder, in order, one at a time; first, last: only those of frames [first, last), without
-    reading the others; every: only those whose frame it divides; mattes: their pictures are not decoded, and are black.
+    reading the others; every: only those whose frame it divides; mattes: their pictures are not decoded, and are black;
+    own: of deep ones the picture of 8 bits is not made, and is black.
 
     Raises MediaError when they are incomplete.
     """
@@ -260,7 +262,8 @@ def read_patches(
                         bgr, matte = _enlarged(bgr, matte, tuple(map(int, whole.split(b"x"))))
                     deep = bgr if bgr.dtype == np.uint16 else None
                     frame_number, x, y = places[number]
-                    yield Patch(frame_number, x, y, bgr if deep is None else display(deep, transfer), matte, deep)
+                    shown = bgr if deep is None else _shown(deep, transfer, not own)
+                    yield Patch(frame_number, x, y, shown, matte, deep)
                 if count == end and last is not None:
                     break
         except (av.error.FFmpegError, _Damaged) as e:
@@ -296,6 +299,11 @@ def _picture(frames: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     return cv2.merge([blue, green, red]), matte.copy()
 
 
+def _shown(deep_HWC: np.ndarray, transfer: int, wanted: bool) -> np.ndarray:
+    """A deep picture in 8 bits; black where that is not wanted."""
+    return display(deep_HWC, transfer) if wanted else np.zeros(deep_HWC.shape, np.uint8)
+
+
 def _enlarged(bgr_HWC: np.ndarray, matte_HW: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """A patch that was kept at half its size, in its size. Nothing shows where the matte was zero."""
     there_HW = (matte_HW > 0).astype(np.uint8)
@@ -315,6 +323,8 @@ def composite(picture_HWC: np.ndarray, patch: Patch, x: int, y: int) -> np.ndarr
     height, width = patch.matte_HW.shape
     rows = slice(max(top, 0), min(top + height, len(out)))
     cols = slice(max(left, 0), min(left + width, out.shape[1]))
+    if rows.start >= rows.stop or cols.start >= cols.stop:
+        return out
     inner = (slice(rows.start - top, rows.stop - top), slice(cols.start - left, cols.stop - left))
     alpha = patch.matte_HW[inner].astype(np.float32) / 255
     out[rows, cols] = cv2.blendLinear(

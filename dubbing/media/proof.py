@@ -20,7 +20,9 @@ from dubbing.media.compare import Check, check_picture, check_sound, check_times
 from dubbing.media.compare_carried import check_carried
 from dubbing.media.compare_sequence import as_its_source, check_beside
 from dubbing.media.delivery import Delivery, delivery
-from dubbing.media.likeness import LEAST_DB, compare_masters, compare_part, joined_parts
+from dubbing.media.likeness import compare_masters, compare_part, joined_parts
+from dubbing.media.looked import Looked, confirmed
+from dubbing.media.looked import least_db as limit
 from dubbing.media.numbered import CONTAINER
 from dubbing.media.own_packets import own_packets
 from dubbing.media.probe import MediaInfo, VideoInfo, probe
@@ -31,7 +33,6 @@ __all__ = ["Proof", "prove", "prove_part"]
 
 _IN_GROUPS = [[codec] * 2 for codec in COPIED_IN_GROUPS]
 _MOST_NAMED = 5
-_ASKED_DB = 24.0  # the limit where a quality was asked for, which may be coarse; another film has at most 16
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def prove(
     timeline: Timeline | None = None, draft: bool = False, no_sound: str = "", least_db: float | None = None,
     threads: int = 0, progress: Callable[[int], None] | None = None,
     parts: Mapping[Path, Sequence[Sums | None]] | None = None,
+    looked: Mapping[Path, Sequence[Looked]] | None = None,
 ) -> list[Proof]:  # fmt: skip
     """Compare masters with the film and the dub that they were made of; the film is decoded once.
 
@@ -81,26 +83,32 @@ def prove(
     tracks that are delivered, None for all; language: of the dub; timeline: frames of the film that are delivered, None
     for all; draft: of half size, of which pictures and tags are not compared; least_db: PSNR under which a frame
     differs, None for 34, and 24 where a quality was asked for; threads, progress: as of `compare_masters`;
-    parts: what `prove_part` found of each master in every part of the film, where that was done before.
+    parts: what `prove_part` found of each master in every part of the film, where that was done before; looked: what
+    was seen of each while it was made: where its file holds these pictures still, they are not decoded again.
 
     Raises MediaError: the film or the dub cannot be opened, or is damaged. What is wrong with a master is in its proof.
     """
     was, heard = probe(film), probe(sound) if sound is not None else None
     opened = {path: _opened(path, was, draft) for path in masters}
     seen: dict[Path, Likeness] = {}
-    for path, found in (parts or {}).items():
+    looked, parts = looked or {}, parts or {}
+    for path in {**looked, **parts}:
         assert timeline is not None
-        there = opened[path]
-        if isinstance(there, MediaInfo) and (one := joined_parts(timeline, there.path, found)):
+        there, one = opened[path], None
+        if isinstance(there, MediaInfo) and path in looked:
+            one = confirmed(was.path, there.path, timeline, looked[path])
+        elif isinstance(there, MediaInfo):
+            one = joined_parts(timeline, there.path, parts[path])
+        if one is not None:
             seen[path] = one
     whole = [path for path, info in opened.items() if isinstance(info, MediaInfo) and path not in seen]
     if whole and not draft:
-        looked = compare_masters(
+        compared = compare_masters(
             film, [_path(opened[path]) for path in whole], patch_folders or (), timeline=timeline, threads=threads,
             progress=progress,
-            least_db=[_least_db(masters[path]) if least_db is None else least_db for path in whole],
+            least_db=[limit(masters[path]) if least_db is None else least_db for path in whole],
         )  # fmt: skip
-        seen |= dict(zip(whole, looked, strict=True))
+        seen |= dict(zip(whole, compared, strict=True))
     proofs = []
     for path, choice in masters.items():
         now = opened[path]
@@ -140,7 +148,7 @@ def prove_part(
     was = probe(film)
     opened = {path: _opened(path, was, False) for path in masters}
     good = [path for path in masters if isinstance(opened[path], MediaInfo)]
-    limits = [_least_db(masters[path]) for path in good]
+    limits = [limit(masters[path]) for path in good]
     found = compare_part(
         film,
         [_path(opened[path]) for path in good],
@@ -159,13 +167,6 @@ def prove_part(
 def _path(opened: MediaInfo | Check) -> Path:
     assert isinstance(opened, MediaInfo)
     return opened.path
-
-
-def _least_db(choice: MasterChoice | None) -> float:
-    asked = choice is not None and any(
-        getattr(choice, name) is not None for name in ("codec", "profile", "bit_depth", "chroma", "crf", "bitrate")
-    )
-    return _ASKED_DB if asked else LEAST_DB
 
 
 def _opened(path: Path, was: MediaInfo, draft: bool) -> MediaInfo | Check:

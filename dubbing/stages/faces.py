@@ -16,12 +16,14 @@ from typing import ClassVar
 import numpy as np
 
 from dubbing import media
+from dubbing.analysis.held import Held, letters_over
 from dubbing.analysis.identity import Signature, proportions
 from dubbing.analysis.mixes import mixed_in
 from dubbing.analysis.occluders import covered_frames, lips_outside, unlike
 from dubbing.analysis.tracker import Follower, Found
 from dubbing.analysis.windows import OVERLAP_FRAMES, join_tracks
 from dubbing.artifact import File, Ref
+from dubbing.artifacts.overlays import save_letters
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.tracks import (
     BRIDGE_S,
@@ -60,13 +62,15 @@ class FacesInputs(Windowed):
     """True where meshes are in square pixels and the film's own are not; None where its own are."""
     mixes: tuple[tuple[int, int], ...] | None = None
     """Frames [start, end) of the shot that show two scenes at once, where there are any."""
+    letters: bool = uncounted("they are found again where they were not looked for", default=False)
+    """Whether letters over the faces are looked for too, while the pictures are here."""
 
 
 class Faces(Stage[FacesInputs, FaceTracks]):
     """The face tracks of one shot."""
 
     name: ClassVar[str] = "faces"
-    version = 4
+    version = 5
     scope = Scope.SHOT
     resources = Resources(cpus=1.0, memory_mb=1000, picture_mb=12)
     bad_input_costs = "shot"
@@ -78,7 +82,7 @@ class Faces(Stage[FacesInputs, FaceTracks]):
         return FacesInputs(
             shot.start_frame, shot.end_frame, at.film, shot.number, at.ref(ShotList),
             None if at.square_pixels else True,
-            mixed_in(at.result(ShotList).mixes, shot.start_frame, shot.end_frame) or None,
+            mixed_in(at.result(ShotList).mixes, shot.start_frame, shot.end_frame) or None, at.made_of is None,
         )  # fmt: skip
 
     def setup(self) -> None:
@@ -96,6 +100,7 @@ class Faces(Stage[FacesInputs, FaceTracks]):
         start, end = max(shot.start_frame, a - around), min(shot.end_frame, b + around)
         film = media.load_timeline(inputs.timeline.folder)
         follower: Follower | None = None
+        held = Held(float(film.rate)) if inputs.letters and not inputs.window else None
         found: list[Found] = []
         mixed_N = mask_of(inputs.mixes or (), start, end)
         for picture in media.read(inputs.film.path, film, start, end, threads=1):
@@ -109,12 +114,23 @@ class Faces(Stage[FacesInputs, FaceTracks]):
                 patience = int(film.rate * BRIDGE_S)
                 # a search looks back at the pictures since the last one, which are held
                 every = max(2, min(round(film.rate * _SEARCH_S), 1 + HELD_BYTES // picture.size_bytes))
-                follower = Follower(self._detector, self._meshes, self._hands, picture.size, every, patience)
+                follower = Follower(
+                    self._detector,
+                    self._meshes,
+                    self._hands,
+                    picture.size,
+                    every,
+                    patience,
+                    held.hold if held else None,
+                )
             follower.step(picture)
         found += follower.finish() if follower else []
         size = picture.size
         tracks = [(track_of(f"{shot.id}/face_{n}", f, size), f) for n, f in enumerate(_ordered(found), 1)]
-        return _saved(out, [(track, _signature(f, track)) for track, f in tracks])
+        saved = _saved(out, [(track, _signature(f, track)) for track, f in tracks])
+        if held is not None:
+            save_letters(out, letters_over(load_tracks(out), held, size, float(film.rate)))
+        return saved
 
     def close(self) -> None:
         self._detector.close()

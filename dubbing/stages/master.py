@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ from dubbing.artifact import File, Ref
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.takes import Master, Scores, Take
 from dubbing.master_choice import MasterChoice
-from dubbing.media import encode_masters, load_timeline, make_part
+from dubbing.media import Looked, encode_masters, load_timeline, make_part
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import WindowedFilm, awaited, uncounted
 
@@ -50,6 +50,8 @@ class MasterInputs(WindowedFilm):
     """True for half the size, quickly, and marked as a draft."""
     asked: tuple[tuple[str, MasterChoice], ...] | None = None
     """Name of each master's file and how it is asked for, where that is more than `crf` and `preset`."""
+    look: bool = uncounted("looking at a master does not change it", default=False)
+    """Whether its pictures are compared with the film's as they are made: of what a proof is wanted."""
     cuts: tuple[int, ...] | None = None
     """First frames of the windows of a long film; None where one task does it."""
     timeline: Ref[ShotList] = uncounted("a film's content fixes the times of its frames", default=None)
@@ -79,7 +81,8 @@ class MakeMaster(Stage[MasterInputs, Master]):
             first.crf if plain else None, str(first.preset) if plain and first.preset is not None else None, takes,
             frames, at.dub.deliver_tracks, waits_for,
             True if at.config.quality == "draft" else None, None if plain else masters,
-            tuple(a for a, _ in parts) if len(parts) > 1 else None, at.ref(ShotList), end=end,
+            at.config.proof and at.config.quality != "draft", tuple(a for a, _ in parts) if len(parts) > 1 else None,
+            at.ref(ShotList), end=end,
         )  # fmt: skip
 
     @classmethod
@@ -104,11 +107,12 @@ class MakeMaster(Stage[MasterInputs, Master]):
         asked = inputs.asked or ((inputs.target_name, plain),)
         patches = [face for take in inputs.takes for face in sorted(take.folder.glob("face_*"))]
         if inputs.window is not None:
-            make_part(
+            seen = make_part(
                 inputs.film.path, load_timeline(inputs.timeline.folder), patches, [choice for _, choice in asked], out,
                 *inputs.window, draft=bool(inputs.draft), progress=progress,
+                look=inputs.look,
             )  # fmt: skip
-            return Master("", inputs.window[1] - inputs.window[0])
+            return Master("", inputs.window[1] - inputs.window[0], looked=tuple(seen))
         assert inputs.sound is not None
         done = encode_masters(
             inputs.film.path,
@@ -122,6 +126,18 @@ class MakeMaster(Stage[MasterInputs, Master]):
             draft=bool(inputs.draft),
             progress=progress if inputs.parts is None else None,
             parts=[part.folder for part in inputs.parts or ()],
+            look=inputs.look,
         )
+        seen = [one.looked for one in done] if inputs.parts is None else _joined(inputs.parts, len(asked))
         notices = dict.fromkeys(note for one in done for note in one.notices)
-        return Master(inputs.target_name, done[0].frames, tuple(notices), tuple(name for name, _ in asked[1:]))
+        others = tuple(name for name, _ in asked[1:])
+        looked = tuple(seen) if any(one is not None for one in seen) else ()
+        return Master(inputs.target_name, done[0].frames, tuple(notices), others, looked)
+
+
+def _joined(parts: Sequence[Ref[Master]], count: int) -> list[tuple[Looked, ...] | None]:
+    """What windows saw of each of so many masters; None of one that was not looked at in all of them."""
+    found: list[tuple[Looked, ...] | None] = []
+    for each in zip(*(part.read().looked or (None,) * count for part in parts), strict=True):
+        found.append(None if None in each else tuple(run for one in each for run in one or ()))
+    return found

@@ -1,6 +1,7 @@
 """Overlays: what lies over the faces of a shot and is no part of the scene; and which shots of a title have any.
 
 Letters, logos and timecode are found by standing still (`analysis.burned_in`), and the manifest's `mask` adds to that.
+Most are found with the faces already (`analysis.held`), for the rest the shot is decoded once more.
 It decides nothing about takes: lipsync does. Few films have any, and what a take depends on changes only where there
 is something.
 """
@@ -20,7 +21,7 @@ from dubbing.analysis.asked import ShownFilm
 from dubbing.analysis.burned_in import Cover, Search
 from dubbing.analysis.given_masks import MaskPlace, frames_of, mask_in
 from dubbing.artifact import File, Ref
-from dubbing.artifacts.overlays import OverlayList, Overlays, save_overlays
+from dubbing.artifacts.overlays import OverlayList, Overlays, load_letters, save_overlays
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.tracks import FaceTracks, load_tracks
 from dubbing.stage import Place, Resources, Scope, Stage
@@ -86,7 +87,9 @@ class FindOverlays(Stage[FindOverlaysInputs, Overlays]):
                 if a < b:
                     whole_HW = mask_in(file.path if file else None, place, info.upright_size)
                     covers.append(_given(whole_HW, a, b))
-        searches = [] if inputs.still else [Search(t, info.upright_size, float(line.rate)) for t in tracks]
+        known = load_letters(inputs.faces.folder)
+        unknown = [] if inputs.still else [t for t in tracks if t.id not in known]
+        searches = [Search(t, info.upright_size, float(line.rate)) for t in unknown]
         wanted = frozenset[int]().union(*(s.frames for s in searches))
         done = 0
         if wanted:
@@ -97,7 +100,8 @@ class FindOverlays(Stage[FindOverlaysInputs, Overlays]):
                         search.add(picture.frame, [cv2.cvtColor(picture.bgr(box=b), cv2.COLOR_BGR2GRAY) for b in boxes])
                 done += 1
                 progress(1)
-        covers += [cover for search in searches for cover in search.finish()]
+        found = known | {t.id: search.finish() for t, search in zip(unknown, searches, strict=True)}
+        covers += [cover for t in tracks for cover in found.get(t.id, ())]
         progress(inputs.end - inputs.start - done)
         return save_overlays(out, covers)
 

@@ -14,7 +14,7 @@ from dubbing.artifacts.proof import MasterProof, Proof
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.takes import Master, Take
 from dubbing.master_choice import MasterChoice
-from dubbing.media import load_timeline, prove, prove_part
+from dubbing.media import Sums, load_timeline, prove, prove_part
 from dubbing.stage import Place, Resources, Scope, Stage
 from dubbing.task import WindowedFilm, awaited, uncounted
 
@@ -92,13 +92,22 @@ class ProveMasters(Stage[ProofInputs, Proof]):
             line = replace(line, pts=line.pts[: inputs.frames], end_pts=int(line.pts[inputs.frames]))
         masters = {inputs.master.folder / name: choice for name, choice in inputs.asked}
         patches = [face for take in inputs.takes for face in sorted(take.folder.glob("face_*"))]
+        made = inputs.master.read()
+        both = zip(made.files, made.looked or (None,) * len(made.files), strict=True)
+        looked = {inputs.master.folder / name: runs for name, runs in both if runs is not None}
         if inputs.window is not None:
             start, end = inputs.window
-            sums = prove_part(inputs.film.path, masters, patches, line, start, end, threads=_THREADS, progress=progress)
-            return Proof(inputs.master.key, (), tuple(sums))
+            left = {path: choice for path, choice in masters.items() if path not in looked}
+            sums: list[Sums | None] = []
+            if left:
+                sums = prove_part(
+                    inputs.film.path, left, patches, line, start, end, threads=_THREADS, progress=progress
+                )
+            found = dict(zip(left, sums, strict=True))
+            return Proof(inputs.master.key, (), tuple(found.get(path) for path in masters))
         assert inputs.sound is not None
         windows = [part.read().sums for part in inputs.parts or ()]
-        found = prove(
+        proofs = prove(
             inputs.film.path,
             masters,
             inputs.sound.path,
@@ -110,7 +119,8 @@ class ProveMasters(Stage[ProofInputs, Proof]):
             threads=_THREADS,
             progress=progress if not windows else None,
             parts={path: [sums[n] for sums in windows] for n, path in enumerate(masters)} if windows else None,
+            looked=looked,
         )
         names = [name for name, _ in inputs.asked]
-        proven = [MasterProof(n, p.checks, p.plain_pictures()) for n, p in zip(names, found, strict=True)]
+        proven = [MasterProof(n, p.checks, p.plain_pictures()) for n, p in zip(names, proofs, strict=True)]
         return Proof(inputs.master.key, tuple(proven))

@@ -1,8 +1,8 @@
 """Local copies of remote files: brought once to each machine, at a path that follows from the URI alone.
 
-`$DUB_SCRATCH` says where (a fast local disk); without it, the user's cache folder. Everything there may
-be deleted while no run is under way. A copy is used again only while the object behind it is the same
-(size and mark, see `Objects.stamp`). Knows no media: what the files hold is for others.
+They lie in the scratch folder (`dubbing.store.scratch`), from which what is not used goes when the disk fills; all of
+it may be deleted while no run is under way. A copy is used again only while the object behind it is the same (size and
+mark, see `Objects.stamp`). Knows no media: what the files hold is for others.
 """
 
 from __future__ import annotations
@@ -19,20 +19,12 @@ from typing import Any
 
 from dubbing.errors import MediaError, OutputError
 from dubbing.remote import Objects, Uri
-from dubbing.store.home import user_folder
+from dubbing.store.scratch import ENVIRONMENT, make_room, scratch, use
 
-__all__ = ["ENVIRONMENT", "Copies", "scratch", "walked"]
+__all__ = ["Copies", "folder_of", "walked"]
 
-ENVIRONMENT = "DUB_SCRATCH"
 _MEDIA = "media"
 Stamp = tuple[int, str]
-
-
-def scratch() -> Path:
-    """$DUB_SCRATCH, else $XDG_CACHE_HOME/dub; without it ~/Library/Caches/dub on macOS and ~/.cache/dub elsewhere."""
-    if given := os.environ.get(ENVIRONMENT, ""):
-        return Path(given).absolute()
-    return user_folder("cache")
 
 
 def folder_of(uri: Uri, kind: str) -> Path:
@@ -59,12 +51,13 @@ class Copies:
         self._known: dict[str, tuple[Uri, Stamp]] = {}
 
     def fetch(self, uri: Uri) -> Path:
-        """The local copy, loaded unless the one there is of the same object. Remembered for this process.
+        """The local copy, loaded unless the one there is of the same object. Remembered, and kept, for this process.
 
         Raises MediaError where there is no such object, StorageError where it cannot be read.
         """
         folder = folder_of(uri, _MEDIA)
         if folder.name not in self._known:
+            use([folder], kept=True)
             try:
                 self._known[folder.name] = uri, self._load(uri, folder, None)
             except FileNotFoundError as e:
@@ -84,6 +77,7 @@ class Copies:
         uri, stamp = self._known[key]
         folder = folder_of(uri, _MEDIA)
         path = folder / uri.name
+        use([folder])
         if not _is(folder, path, stamp):
             try:
                 self._load(uri, folder, stamp)
@@ -118,6 +112,7 @@ class Copies:
                 return stamp
             for left in folder.glob(".part-*"):  # of a process that was killed: we hold the lock
                 left.unlink(missing_ok=True)
+            make_room(stamp[0])
             free = shutil.disk_usage(folder).free
             if free < stamp[0]:
                 raise OutputError(

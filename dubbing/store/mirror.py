@@ -3,8 +3,8 @@
 Tasks fill local folders. A commit uploads their files and, last, `result.json`, which lists them with their sizes and
 checksums: a result is done exactly when that one object exists, and a reader takes what it lists. What a run is
 interrupted in leaves no result.json, so it counts as nothing and is written over later. What is done is listed once,
-at the start. The mirror lies in the scratch folder (`dubbing.store.copies`) and may be deleted while no run is under
-way.
+at the start. The mirror lies in the scratch folder (`dubbing.store.scratch`): results that nobody uses go when the disk
+fills, and all of it may be deleted while no run is under way.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from typing import Any
 from dubbing.errors import DamagedResult, OutputError, StorageError
 from dubbing.remote import Objects, Uri, at_once
 from dubbing.store.contents import RESULT, Look, checksum, fault, listed, read_result
-from dubbing.store.copies import ENVIRONMENT, folder_of, walked
+from dubbing.store.copies import folder_of, walked
 from dubbing.store.folder import PART, Store, output_error, read_folder
 from dubbing.store.lease import Lease, held
+from dubbing.store.scratch import ENVIRONMENT, make_room, use
 
 __all__ = ["RemoteStore"]
 
@@ -162,7 +163,11 @@ class RemoteStore(Store):
             return str(path)
 
         changed = walked(args, here)
-        at_once(self._download, [p for p in dict.fromkeys(wanted.values()) if not p.exists()])
+        use(wanted.values())
+        missing = [p for p in dict.fromkeys(wanted.values()) if not p.exists()]
+        if missing:
+            make_room()
+        at_once(self._download, missing)
         return dict(changed)
 
     def tidy(self) -> None:
@@ -226,6 +231,7 @@ class RemoteStore(Store):
         files = [str(p.relative_to(part)) for p in sorted(part.rglob("*")) if p.is_file() and p != part / RESULT]
         at_once(lambda f: self._objects.put(f"{name}/{f}", part / f), files)
         self._objects.write(f"{name}/{RESULT}", (part / RESULT).read_bytes())
+        make_room()
 
     def write_bytes(self, path: Path, data: bytes) -> None:
         """Atomic, here and there; what lies in a folder that is being filled goes with its commit."""
