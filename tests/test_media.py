@@ -305,6 +305,21 @@ def test_patches_are_lossless_and_always_the_same_bytes(tmp_path: Path) -> None:
     assert table["wanted_opening"].to_pylist()[0] == pytest.approx(5 / 3) and table["still"].to_pylist()[-1] is True
 
 
+@pytest.mark.parametrize(("depth", "apart"), [(8, 8), (10, 8), (12, 2), (16, 0)])
+def test_deep_patches_keep_more_than_their_film_has(tmp_path: Path, depth: int, apart: int) -> None:
+    rng = np.random.default_rng(1)
+    deep = rng.integers(0, 65536, (20, 32, 3), np.uint16)
+    deep[:2] = [[[0]], [[65535]]]
+    patch = Patch(3, 0, 0, (deep >> 8).astype(np.uint8), rng.integers(0, 256, (20, 32), np.uint8), deep)
+    with media.PatchWriter(tmp_path, 32, 20, transfer=0, depth=depth) as writer:
+        kept = writer.write(patch)
+    (read,) = media.read_patches(tmp_path)
+    assert read.deep_HWC is not None and kept.deep_HWC is not None
+    assert np.abs(read.deep_HWC.astype(int) - deep).max() <= apart and (read.deep_HWC[:2] == deep[:2]).all()
+    assert (read.deep_HWC == kept.deep_HWC).all() and np.array_equal(read.matte_HW, patch.matte_HW)
+    assert depth == 16 or (read.bgr_HWC == kept.bgr_HWC).all()
+
+
 def test_a_stretch_of_patches_is_read_without_the_rest(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     frames = [*range(100, 160), *range(170, 300)]
