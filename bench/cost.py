@@ -8,8 +8,9 @@ is decoded and encoded once with the master's own settings, whose mean is the me
 each language and stage: processor seconds, milliseconds a frame of film and a re-rendered frame, the ratio, and
 megabytes that were read and written by calls (a picture in memory that is handed on counts for nothing). Then
 the functions of this package in which the time went, by themselves with the libraries that they call. --frames takes
-the first frames of the film alone. --flame writes a flame graph of all of it, --json what the tables say (`bench.scale`
-and `bench.schedule` read it).
+the first frames of the film alone. --untouched copy: masters take over the source's own packets where they can.
+--cores 2 on an idle machine: the time by the clock is what two cores need. --flame writes a flame graph of all of it,
+--json what the tables say (`bench.scale` and `bench.schedule` read it).
 
 Functions are found by looking, every few milliseconds of processor time, at what is being called; a look weighs as much
 as the processor time since the one before it, so that a long call into a library counts whole. It costs under 1 %.
@@ -58,6 +59,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.stages: dict[str, Spent] = defaultdict(Spent)
+        self.wall_s = 0.0
         self._stage = "between"
         self._mark()
         self._looked = time.process_time()
@@ -148,14 +150,16 @@ def cut_sound(source: Path, target: Path, samples: int) -> Path:
     return target
 
 
-def language(folder: Path, film: Path, dubs: dict[str, Path], generator: object) -> Watch:
-    """A run in this process."""
+def language(folder: Path, film: Path, dubs: dict[str, Path], more: dict[str, object]) -> Watch:
+    """A run in this process. more: of the manifest."""
     rows = [{"language": name, "audio": str(path)} for name, path in dubs.items()]
     title = {"id": "film", "video": str(film), "dubs": rows}
     manifest = folder / "manifest.yaml"
-    manifest.write_text(yaml.safe_dump({"version": 1, "titles": [title], "generator": generator}))
+    manifest.write_text(yaml.safe_dump({"version": 1, "titles": [title], **more}))
     watch = Watch()
+    began = time.monotonic()
     dubbing.run(manifest, folder / "out", engine="local", on_event=watch.on_event)
+    watch.wall_s = time.monotonic() - began
     watch.close()
     return watch
 
@@ -197,6 +201,7 @@ def main() -> None:
     parser.add_argument("--dub", action="append", required=True, metavar="LANGUAGE=SOUND")
     parser.add_argument("--frames", type=int, default=0, help="of the film's beginning; 0 for all")
     parser.add_argument("--generator", type=yaml.safe_load, default="rewrite", metavar="YAML")
+    parser.add_argument("--untouched", choices=("encode", "copy"), default="encode", help="pictures without a patch")
     parser.add_argument("--flame", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--top", type=int, default=12, help="functions of each stage")
@@ -214,10 +219,12 @@ def main() -> None:
             samples = media.timeline(film).sample(args.frames, 48_000)
             dubs = {k: cut_sound(v, folder / f"{k}.flac", samples) for k, v in dubs.items()}
         line = media.timeline(film)
+        length_s = len(line) / float(line.rate)
+        more = {"generator": args.generator, "master": {"untouched": args.untouched}}
         measures = [once(film, next(iter(dubs.values())), folder)]
         watches: dict[str, Watch] = {}
         for n, one in enumerate(dubs):
-            watches[one] = language(folder, film, dict(list(dubs.items())[: n + 1]), args.generator)
+            watches[one] = language(folder, film, dict(list(dubs.items())[: n + 1]), more)
         measures.append(once(film, next(iter(dubs.values())), folder))
         measure = sum(measures) / len(measures)
         print("decoding and encoding once: " + ", ".join(f"{m:.1f} s" for m in measures))
@@ -226,6 +233,7 @@ def main() -> None:
             rows = read_rows(folder / "out" / "film" / one / "faces.parquet")
             rendered = sum(row["rendered_frames"] for row in rows)
             table(f"{'first' if n == 0 else 'further'} language {one}", watch, measure, len(line), rendered)
+            print(f"{watch.wall_s:.1f} s by the clock, {watch.wall_s / length_s:.2f} of the film's length")
             functions(watch, args.top, measure)
             stages = {
                 stage: {"s": s.seconds, "read": s.read, "written": s.written} for stage, s in watch.stages.items()

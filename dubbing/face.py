@@ -16,7 +16,7 @@ __all__ = [
 
 _LOOKS = 64  # at a picture that stands
 EYE_OUTER = (33, 263)
-BRIDGE, CHIN = 168, 152
+BRIDGE, CHIN, FOREHEAD = 168, 152, 10
 # Upper lip left to right, then lower lip right to left, as the picture shows them.
 OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
@@ -35,6 +35,7 @@ LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 3
 # nostrils (they widen in a smile). Measured: 8 % less motion of the jaw under head turns than with the brow.
 RIGID = (10, 338, 109, 162, 389, 127, 356, 33, 133, 362, 263, 168, 6, 197, 195, 5, 8, 193, 417, 122, 351, 245, 465,
          1, 4, 2, 19, 94, 45, 275, 51, 281, 3, 248, 196, 419)  # fmt: skip
+_FRAME = (*RIGID, CHIN)  # what places a face, the eyes' outer corners and the forehead among them
 
 
 def align(points_NP3: np.ndarray, reference_P3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,28 +76,30 @@ def canonical(mesh_NP3: np.ndarray, rounds: int = 3) -> tuple[np.ndarray, tuple[
     it back by `apply_pose`. The reference is the frames' own mean, refined `rounds` times.
     """
     mesh = np.asarray(mesh_NP3, np.float64)
-    rigid = list(RIGID)
-    reference = _upright(mesh[len(mesh) // 2])
+    rigid = [_FRAME.index(point) for point in RIGID]
+    frame, still = mesh[:, list(_FRAME)], mesh[:, list(RIGID)]  # all that the reference is made of
+    reference = _upright(frame[len(mesh) // 2])
     for _ in range(rounds):
-        scale, rot, shift = align(mesh[:, rigid], reference[rigid])
-        shape = ((mesh - shift[:, None]) @ rot) / scale[:, None, None]
+        scale, rot, shift = align(still, reference[rigid])
+        shape = ((frame - shift[:, None]) @ rot) / scale[:, None, None]
         reference = _upright(np.median(shape, axis=0))
-    scale, rot, shift = align(mesh[:, rigid], reference[rigid])
+    scale, rot, shift = align(still, reference[rigid])
     shape = ((mesh - shift[:, None]) @ rot) / scale[:, None, None]
     return shape, (scale, rot, shift)
 
 
-def _upright(face_P3: np.ndarray) -> np.ndarray:
-    """A face turned to look at the camera: eye line along x, forehead to chin along y, unit eye distance."""
-    left, right = face_P3[EYE_OUTER[0]], face_P3[EYE_OUTER[1]]
+def _upright(frame_P3: np.ndarray) -> np.ndarray:
+    """A face, by its points of _FRAME, turned to look at the camera: eye line along x, forehead to chin along y, unit
+    eye distance."""
+    left, right, brow, chin = (frame_P3[_FRAME.index(point)] for point in (*EYE_OUTER, FOREHEAD, CHIN))
     x = right - left
     size = np.linalg.norm(x)
     x = x / size
-    down = face_P3[152] - face_P3[10]
+    down = chin - brow
     y = down - x * (down @ x)
     y = y / np.linalg.norm(y)
     axes = np.stack([x, y, np.cross(x, y)])
-    return (face_P3 - (left + right) / 2) @ axes.T / size
+    return (frame_P3 - (left + right) / 2) @ axes.T / size
 
 
 def still_mesh(mesh_NP3: np.ndarray) -> np.ndarray:

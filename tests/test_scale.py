@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,10 +60,16 @@ def test_what_breaks_first_is_what_there_is_least_of() -> None:
     )
 
 
-def test_the_page_is_what_the_script_prints() -> None:
+def test_the_page_tells_of_the_committed_table_and_adds_up() -> None:
     """`python -m bench.scale --page docs/scale.md` mends it."""
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
-    texts = Catalogue(Seen.read(ROOT / "bench" / "costs.json"), options().parse_args([])).texts()
-    assert filled(page, texts) == page
+    catalogue = Catalogue(Seen.read(ROOT / "bench" / "costs.json"), options().parse_args([]))
+    assert filled(page, {"basis": catalogue.basis()}) == page
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| [\d.]+ \| \d+ \| ([\d.]+) \|$", page, re.M)
+    together = re.search(r"^\| together .*\| ([\d.]+) \|$", page, re.M)
+    assert {stage: float(ms) for stage, ms, _ in rows} == pytest.approx(
+        {stage: 1000 * s for stage, s in catalogue.seen.cost_s.items()}, abs=0.006
+    )
+    assert together and sum(float(hours) for *_, hours in rows) == pytest.approx(float(together[1]), abs=0.5)
     with pytest.raises(SystemExit, match="no marks"):
-        filled("no mark", texts)
+        filled("no mark", catalogue.texts())

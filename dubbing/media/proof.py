@@ -91,10 +91,11 @@ def prove(
     was, heard = probe(film), probe(sound) if sound is not None else None
     opened = {path: _opened(path, was, draft) for path in masters}
     seen: dict[Path, Likeness] = {}
-    for path in {**(looked or {}), **(parts or {})}:
+    looked, parts = looked or {}, parts or {}
+    for path in {**looked, **parts}:
         assert timeline is not None
         there, one = opened[path], None
-        if isinstance(there, MediaInfo) and path in (looked or {}):
+        if isinstance(there, MediaInfo) and path in looked:
             one = confirmed(was.path, there.path, timeline, looked[path])
         elif isinstance(there, MediaInfo):
             one = joined_parts(timeline, there.path, parts[path])
@@ -102,12 +103,12 @@ def prove(
             seen[path] = one
     whole = [path for path, info in opened.items() if isinstance(info, MediaInfo) and path not in seen]
     if whole and not draft:
-        looked = compare_masters(
+        compared = compare_masters(
             film, [_path(opened[path]) for path in whole], patch_folders or (), timeline=timeline, threads=threads,
             progress=progress,
             least_db=[limit(masters[path]) if least_db is None else least_db for path in whole],
         )  # fmt: skip
-        seen |= dict(zip(whole, looked, strict=True))
+        seen |= dict(zip(whole, compared, strict=True))
     proofs = []
     for path, choice in masters.items():
         now = opened[path]

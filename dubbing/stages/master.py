@@ -107,12 +107,12 @@ class MakeMaster(Stage[MasterInputs, Master]):
         asked = inputs.asked or ((inputs.target_name, plain),)
         patches = [face for take in inputs.takes for face in sorted(take.folder.glob("face_*"))]
         if inputs.window is not None:
-            looked = make_part(
+            seen = make_part(
                 inputs.film.path, load_timeline(inputs.timeline.folder), patches, [choice for _, choice in asked], out,
                 *inputs.window, draft=bool(inputs.draft), progress=progress,
                 look=inputs.look,
             )  # fmt: skip
-            return Master("", inputs.window[1] - inputs.window[0], looked=tuple(looked))
+            return Master("", inputs.window[1] - inputs.window[0], looked=tuple(seen))
         assert inputs.sound is not None
         done = encode_masters(
             inputs.film.path,
@@ -131,7 +131,8 @@ class MakeMaster(Stage[MasterInputs, Master]):
         seen = [one.looked for one in done] if inputs.parts is None else _joined(inputs.parts, len(asked))
         notices = dict.fromkeys(note for one in done for note in one.notices)
         others = tuple(name for name, _ in asked[1:])
-        return Master(inputs.target_name, done[0].frames, tuple(notices), others, tuple(seen))
+        looked = tuple(seen) if any(one is not None for one in seen) else ()
+        return Master(inputs.target_name, done[0].frames, tuple(notices), others, looked)
 
 
 def _joined(parts: Sequence[Ref[Master]], count: int) -> list[tuple[Looked, ...] | None]:

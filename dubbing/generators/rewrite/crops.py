@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 
@@ -34,10 +35,10 @@ class Crops:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        where = None if folder is None else str(folder)
-        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=where)  # noqa: SIM115 - closed by __exit__
+        self._folder = None if folder is None else str(folder)
+        self._file: IO[bytes] | None = None
+        self._held: dict[int, np.ndarray] = {}
         self._places: dict[int, int] = {}
-        self._like = np.empty(0, np.uint8)
 
     def __enter__(self) -> Crops:
         return self
@@ -45,19 +46,28 @@ class Crops:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def keep(self, number: int, kept_HWC: np.ndarray) -> None:
-        """Add a crop, (H, W, 3) as of `Picture.kept_bgr`. Raises OSError where the disk is full."""
-        if not self._places:
-            self._like = kept_HWC
+        """Add a crop, (H, W, 3) as of `Picture.kept_bgr`, which nobody changes. Raises OSError where the disk is
+        full."""
+        kept_HWC = np.ascontiguousarray(kept_HWC)
+        if kept_HWC.nbytes * (len(self._held) + 1) <= MEMORY_BYTES or not self._held:
+            self._held[number] = kept_HWC
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by __exit__
         self._places[number] = len(self._places) * kept_HWC.nbytes
         self._file.seek(self._places[number])
-        self._file.write(np.ascontiguousarray(kept_HWC).data)
+        self._file.write(kept_HWC.data)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        """A crop to compute with: uint8, or float32 0..255."""
-        out = np.empty(self._like.shape, self._like.dtype)
+        """A crop to compute with, not to change: uint8, or float32 0..255."""
+        if number in self._held or self._file is None:
+            return media.fractions(self._held[number])
+        like = next(iter(self._held.values()))
+        out = np.empty(like.shape, like.dtype)
         self._file.seek(self._places[number])
-        self._file.readinto(out.data.cast("B"))
+        self._file.readinto(out.data.cast("B"))  # type: ignore[attr-defined]
         return media.fractions(out)

@@ -3,8 +3,7 @@
 A map is fitted by a biharmonic-like radial basis (kernel r, with an affine part) on at most ~120
 points (Turk and O'Brien 1999 for the method), and worked out at the nodes of a grid, which stand on pixels; between
 them it is linear. Whatever a map is multiplied by or added to is done at its nodes: only reading the picture costs for
-every pixel. Maps are kept as two planes, x and y, because libraries are quickest on these. All coordinates are pixels
-of the same crop.
+every pixel. All coordinates are pixels of the same crop.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Nodes:
         return y[:, None], x
 
     def enlarged(self, values_RC: np.ndarray) -> np.ndarray:
-        """Values between the nodes, linearly, at every pixel of the crop, float32 (H, W)."""
+        """Values between the nodes, linearly, at every pixel of the crop, float32 (H, W), or (H, W, K) of (R, C, K)."""
         rows, cols = self.shape
         step, (width, height) = self.step_px, self.size_wh
         first = step + step // 2  # enlarged by an odd number, nodes lie on pixels
@@ -59,10 +58,12 @@ class Nodes:
         return np.asarray(whole[first : first + height, first : first + width])
 
     def reading(self, move_2RC: np.ndarray, shift_xy: tuple[float, float] = (0, 0)) -> np.ndarray:
-        """The places that a displacement reads at every pixel, float32 (2, H, W). shift_xy: where the crop lies."""
+        """The place that a displacement reads at every pixel, float32 (H, W, 2), x and y. shift_xy: where the crop lies
+        in what is read."""
         y, x = self.at
-        shift = np.float32(shift_xy[0]), np.float32(shift_xy[1])
-        return np.stack([self.enlarged(move_2RC[0] + (x + shift[0])), self.enlarged(move_2RC[1] + (y + shift[1]))])
+        return self.enlarged(
+            cv2.merge([move_2RC[0] + (x + np.float32(shift_xy[0])), move_2RC[1] + (y + np.float32(shift_xy[1]))])
+        )
 
     def filled(self, outline_M2: np.ndarray) -> np.ndarray:
         """How much of the square around each node lies in a convex outline, float32 (R, C) 0..1."""
@@ -93,8 +94,9 @@ def node_map(
 ) -> np.ndarray:
     """The displacement at the nodes, float32 (2, R, C), x and y, that equals `moves` at `points`.
 
-    points_P2, moves_PK: (P, 2) pixels; of several displacements of the same points (P, 2 D) and (2 D, R, C); smooth: how many pixels a point may be missed by, roughly (landmarks carry
-    noise); twice: work it out at every other node only, and at those between by cubics through four.
+    points_P2, moves_PK: (P, 2) pixels; of several displacements of the same points (P, 2 D) and (2 D, R, C); smooth:
+    how many pixels a point may be missed by, roughly (landmarks carry noise); twice: work it out at every other node
+    only, and at those between by cubics through four.
     """
     p = np.asarray(points_P2, np.float64)
     count = len(p)
@@ -148,19 +150,17 @@ def dense_map(
 
 def warp(
     image_HWC: np.ndarray,
-    from_2HW: np.ndarray,
+    at_HW2: np.ndarray,
     where_RC: np.ndarray | None = None,
     nodes: Nodes | None = None,
     out_HWC: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Read `image` at the places of a map, cubic: a picture of the map's H and W, of the image's type.
+    """`image` read, cubic, at the places of a map: a picture of the map's H and W, of the image's type.
 
     where_RC: bool, the nodes around which it is wanted, and out_HWC: what is kept elsewhere, in place; None: all.
     """
-    how = {"interpolation": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
-    x, y = from_2HW
     if where_RC is None or nodes is None or out_HWC is None:
-        return cv2.remap(image_HWC, x, y, **how)
+        return cv2.remap(image_HWC, at_HW2, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     step = nodes.step_px
     band = max(1, _ROWS // step)
     gap = max(1, _APART // step)
@@ -172,14 +172,16 @@ def warp(
             continue
         ends = [-1, *np.flatnonzero(np.diff(some) > gap).tolist(), len(some) - 1]
         for a, b in zip(ends, ends[1:], strict=False):
-            at = (rows, slice(max(0, (int(some[a + 1]) - 2) * step), int(some[b]) * step + 1))
-            if x[at].size:
-                cv2.remap(image_HWC, x[at], y[at], dst=out_HWC[at], **how)
+            here = rows, slice(max(0, (int(some[a + 1]) - 2) * step), int(some[b]) * step + 1)
+            if at_HW2[here].size:
+                cv2.remap(
+                    image_HWC, at_HW2[here], None, cv2.INTER_CUBIC, dst=out_HWC[here], borderMode=cv2.BORDER_REPLICATE
+                )
     return out_HWC
 
 
 def moved(image_HWC: np.ndarray, move_2HW: np.ndarray) -> np.ndarray:
-    """`image` with every pixel read `move` further."""
+    """`image` with every pixel read `move` further, x and y."""
     height, width = move_2HW.shape[1:]
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    return warp(image_HWC, np.stack([move_2HW[0] + x, move_2HW[1] + y]))
+    return warp(image_HWC, cv2.merge([move_2HW[0] + x, move_2HW[1] + y]))
