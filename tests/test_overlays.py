@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ from dubbing import manifest
 from dubbing.analysis.burned_in import Cover
 from dubbing.analysis.overlays import KeepOut
 from dubbing.artifact import File
-from dubbing.artifacts.overlays import Overlays, load_overlays, save_overlays
+from dubbing.artifacts.overlays import Overlays, load_letters, load_overlays, save_letters, save_overlays
 from dubbing.artifacts.shots import ShotList
 from dubbing.artifacts.sound import DubSound
 from dubbing.artifacts.speakers import Decision
@@ -108,6 +109,13 @@ def test_masks_come_back_as_they_were_saved(tmp_path: Path) -> None:
         assert (one.start, one.end, one.x, one.y, one.given) == (other.start, other.end, other.x, other.y, other.given)
     assert save_overlays(tmp_path, []).content == ""
     assert Overlays.read(tmp_path).content
+    assert load_letters(tmp_path) == {}
+    for found in ({}, {"a": [], "b": covers[:1], "c": [], "d": [covers[0], replace(covers[1], given=False)]}):
+        save_letters(tmp_path, found)
+        back = load_letters(tmp_path)
+        assert list(back) == list(found)
+        for one, other in zip(sum(found.values(), []), sum(back.values(), []), strict=True):
+            assert vars(one) | {"mask_HW": one.mask_HW.tolist()} == vars(other) | {"mask_HW": other.mask_HW.tolist()}
 
 
 def face() -> Track:

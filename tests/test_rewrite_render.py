@@ -12,7 +12,7 @@ from dubbing.face import INNER_LIPS, JAW, LOWER_FACE, apply_pose, canonical, mou
 from dubbing.generators.rewrite import crops
 from dubbing.generators.rewrite.render import Face, crop_boxes, render
 from dubbing.generators.rewrite.select import choose
-from dubbing.generators.rewrite.warp import dense_map, moved
+from dubbing.generators.rewrite.warp import Nodes, dense_map, moved, node_map, warp
 
 
 def test_dense_map_meets_its_points_and_is_smooth_between():
@@ -23,6 +23,31 @@ def test_dense_map_meets_its_points_and_is_smooth_between():
     x, y = np.rint(points).astype(int).T
     assert np.abs(field[:, y, x].T - moves).max() < 0.4
     assert np.abs(np.diff(field, axis=1)).max() < 0.5
+
+
+def test_a_map_from_every_other_node_is_the_map():
+    rng = np.random.default_rng(1)
+    points = rng.uniform(10, 190, (40, 2))
+    moves = np.stack([0.05 * points[:, 0] - 3, np.sin(points[:, 1] / 40) * 4], 1)
+    for size in ((200, 180), (203, 187)):
+        nodes = Nodes.of(size, 3)
+        whole, less = (node_map(points, np.hstack([moves, -moves]), nodes, twice=twice) for twice in (False, True))
+        apart = np.abs(nodes.enlarged(whole[1]) - nodes.enlarged(less[1]))
+        assert np.percentile(apart, 99) < 0.1 and np.abs(whole[2:] + whole[:2]).max() < 1e-3
+        y, x = nodes.at
+        assert np.abs(nodes.enlarged(x + 0 * y)[0] - np.arange(size[0])).max() < 1e-3, "nodes stand on pixels"
+
+
+def test_a_part_is_read_as_the_whole_and_the_rest_is_left():
+    rng = np.random.default_rng(3)
+    picture = rng.integers(0, 256, (90, 120, 3), np.uint8)
+    nodes = Nodes.of((120, 90), 5)
+    places = nodes.reading(rng.uniform(-4, 4, (2, *nodes.shape)).astype(np.float32))
+    where = np.zeros(nodes.shape, bool)
+    where[4:9, 3:6] = where[6:12, 18:22] = True
+    whole, part = warp(picture, places), warp(picture, places, where, nodes, np.zeros_like(picture))
+    wanted = nodes.enlarged(where.astype(np.float32)) > 0
+    assert (part[wanted] == whole[wanted]).all() and not part[:, 50:70].any() and not part[80:].any()
 
 
 def test_no_move_is_no_change():
@@ -73,6 +98,7 @@ def test_wanting_what_is_there_changes_nothing(portrait):
     face = _face(*portrait)
     result, matte = render(face, face.mesh_P2, [(face, 1.0)])
     assert np.abs(result.astype(int) - face.bgr_HWC)[matte > 0].max() <= 2
+    assert 0.05 < (matte > 0).mean() < 0.5, "a patch ends where nothing is moved: a still jaw is no part of it"
 
 
 def test_matte_ends_inside_the_crop_and_is_soft(portrait):

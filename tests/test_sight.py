@@ -1,7 +1,10 @@
-"""What is seen of a face while it is rendered is what anybody sees who decodes the film for it later."""
+"""What is seen of a face while it is rendered is what anybody sees who decodes the film for it later; and what an
+expert makes of the original's pixels is made once."""
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,12 @@ from films import Finished
 from dubbing import config, media, metrics, sight
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.clock import Timeline
+from dubbing.experts import crop, lse, original
 from dubbing.job import Job
 from dubbing.manifest import load
 from dubbing.mesh import Meshes
 from dubbing.records import Track
+from dubbing.stages.sync import Sync
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +64,53 @@ def test_crops_wait_for_patches_and_are_decoded_again_where_none_waits(
         for frame in (20, 22, 25, 26, 29):
             assert np.array_equal(crops.take(frame), shown[frame].bgr(box=box)), frame
     assert not list(tmp_path.iterdir())
+
+
+class Colours:
+    """An expert of pixels that counts what it is shown and told."""
+
+    name, wants, published, profits_from_gpu = "colours", "crop", (), False
+    hash12, crop_px = "0" * 12, 8
+
+    def __init__(self) -> None:
+        self.windows = self.sounds = 0
+
+    def crops(self, mesh_NP3: np.ndarray, times_s: np.ndarray) -> list[crop.Crop]:
+        corners = mesh_NP3[:, 13, :2].astype(int).tolist()
+        return [crop.Crop(x - 8, y - 8, x + 8, y + 8) for x, y in corners]
+
+    def embed_video(self, frames_N: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+        count = lse.windows_in(times_s)
+        self.windows += count
+        return np.stack([frames_N[n : n + lse.WINDOW].mean((0, 1, 2)) for n in range(count)]).astype(np.float32)
+
+    def embed_sound(self, wave: np.ndarray, start_s: float, windows: int) -> np.ndarray:
+        self.sounds += 1
+        return np.full((windows, 3), 100, np.float32)
+
+
+def test_an_expert_of_pixels_sees_the_original_once_for_all_languages(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(load(finished.film), finished.out, config.Config())
+    title = job.manifest.titles[0]
+    (step,) = (s for s in job.dub(title, title.dubs[0], {}).steps if s.shot.id == "shot_0002")
+    inputs = step.score.inputs
+    faces = shutil.copytree(inputs.faces.folder, tmp_path / "analysis" / "faces" / "shot_0002-0")
+    inputs = replace(inputs, faces=replace(inputs.faces, folder=faces), expert="colours")
+    expert = Colours()
+    monkeypatch.setattr("dubbing.experts.load", lambda *about: expert)
+    scores, seen = [], []
+    for n in range(2):
+        (tmp_path / str(n)).mkdir()
+        expert.windows = expert.sounds = 0
+        (one,) = Sync().process(inputs, tmp_path / str(n), lambda frames: None).faces
+        scores.append(one)
+        seen.append((expert.windows, expert.sounds))
+    assert scores[0] == scores[1] and scores[0].source_lse_d is not None
+    assert seen[1] == (scores[0].lse_windows, 1), "only the take, where it is rendered, and the dub"
+    assert seen[0] == (2 * seen[1][0], 2), "all of this face is rendered"
+    (kept,) = (tmp_path / "analysis" / "originals").rglob("face_1.npz")
+    kept.write_bytes(b"cut off")
+    (one,) = Sync().process(inputs, tmp_path / "1", lambda frames: None).faces
+    assert one == scores[0] and original.load(kept) is not None

@@ -108,6 +108,5 @@ def load_letters(folder: Path) -> dict[str, list[Cover]]:
                 zip(data["places"].tolist(), data["edges"], strict=True)
             )
         ]
-        ends = np.cumsum(data["counts"]).tolist()
-        starts = [0, *ends[:-1]]
-        return {str(i): covers[a:b] for i, a, b in zip(data["ids"], starts, ends, strict=True)}
+        edges = [0, *np.cumsum(data["counts"]).tolist()]
+        return {str(one): covers[edges[n] : edges[n + 1]] for n, one in enumerate(data["ids"])}

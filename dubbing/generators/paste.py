@@ -31,6 +31,7 @@ _TOP = 0.12  # of the box's height: how deep under its middle the matte is whole
 _RAISE = 0.3  # of the box's height
 _SOFT = 0.03  # of the box's height
 _RING = (0.02, 0.6)  # the matte's values where colours are compared
+_RING_PIXELS = 3000  # of these, about, that are compared
 _MOST_SHIFT = 40.0  # grey levels that a colour may be moved by
 _ALIKE = 10.0  # grey levels within which skin counts as left alone
 
@@ -202,6 +203,8 @@ def colour_shift(difference_HWC: np.ndarray, matte_HW: np.ndarray) -> np.ndarray
     rows, columns = np.nonzero((matte_HW > _RING[0]) & (matte_HW < _RING[1]))
     if len(rows) < 50:
         return np.zeros_like(difference_HWC)
+    some = slice(None, None, max(1, len(rows) // _RING_PIXELS))
+    rows, columns = rows[some], columns[some]
     basis = np.stack([np.ones(len(rows)), columns / width - 0.5, rows / height - 0.5], 1)
     wanted = difference_HWC[rows, columns].astype(np.float64)
     keep = np.ones(len(rows), bool)
@@ -211,6 +214,7 @@ def colour_shift(difference_HWC: np.ndarray, matte_HW: np.ndarray) -> np.ndarray
         plane = np.linalg.solve(gram, held.T @ wanted[keep])
         off = np.abs(wanted - basis @ plane).max(1)
         keep = off <= np.quantile(off, 2 / 3)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    field = plane[0] + (x / width - 0.5)[..., None] * plane[1] + (y / height - 0.5)[..., None] * plane[2]
-    return np.clip(field, -_MOST_SHIFT, _MOST_SHIFT).astype(np.float32)
+    plane = plane.astype(np.float32)
+    x, y = (np.arange(n, dtype=np.float32)[:, None] / n - 0.5 for n in (width, height))
+    field = (plane[0] + x * plane[1]) + (y * plane[2])[:, None]
+    return np.clip(field, -_MOST_SHIFT, _MOST_SHIFT, out=field)

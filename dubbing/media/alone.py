@@ -95,7 +95,7 @@ def pictures(
 
     Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
     """
-    queue = PatchQueue(folders, first or None, last, seen=True)
+    queue = PatchQueue(folders, first or None, last, own=True)
     count, whole = first, len(timeline) if last is None else min(last, len(timeline))
     for packet in packets_from(film, timeline, first):
         if count >= whole:

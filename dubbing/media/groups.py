@@ -22,7 +22,7 @@ from dubbing.errors import MediaError, several
 from dubbing.media.asked import COPIED_IN_GROUPS
 from dubbing.media.film import Film
 from dubbing.media.parameter_sets import HevcSets, Sets, sets_of, units
-from dubbing.media.paste import Keep, PatchQueue, paste, pasted_part
+from dubbing.media.paste import Keep, PatchQueue, pasted_part, with_patches
 from dubbing.media.patches import patch_frames
 from dubbing.media.probe import first_video, open_media
 from dubbing.media.prores import Box
@@ -195,7 +195,7 @@ def group_pictures(
         yield from ((n, None, frame, ()) for n, frame in enumerate(before, first))
         if reasons is not None and (count := at - first - int(np.sum((first <= patched) & (patched < at)))):
             reasons[_NO_CLEAN] = count
-    queue = PatchQueue(folders, max(first, at) or None, last, seen=True)
+    queue = PatchQueue(folders, max(first, at) or None, last, own=True)
     copied = longest = 0
     decoder = _Decoder(film, timeline, queue, range(first, whole), keep)
     decoder.skip_to(at)
@@ -341,13 +341,5 @@ class _Decoder:
             number, self.number, self._decoded = self.number, self.number + 1, self._decoded + 1
             if number not in self._wanted:
                 continue
-            yield number, self._pasted(number, frame, self._queue.at(number))
-
-    def _pasted(self, number: int, frame: Any, patches: Sequence[Any]) -> Any:
-        if self._keep is not None:
-            self._keep(Picture.of(self._film, number, int(self._line.pts[number]), frame), patches)
-        if patches:
-            frame.make_writable()
-            for patch in patches:
-                paste(frame, patch, self._film)
-        return frame
+            picture = Picture.of(film, number, int(self._line.pts[number]), frame)
+            yield number, with_patches(picture, self._queue.at(number), self._keep)

@@ -185,7 +185,7 @@ class _Patches:
     """The patches of frames that are asked for in order, by several who are one or two frames apart."""
 
     def __init__(self, folders: Iterable[str | Path], first: int = 0, last: int | None = None) -> None:
-        self._queue, self._next = PatchQueue(folders, first or None, last, mattes=True, seen=True), first
+        self._queue, self._next = PatchQueue(folders, first or None, last, mattes=True), first
         self._held: OrderedDict[int, list[Patch]] = OrderedDict()
 
     def at(self, frame: int) -> list[Patch]:

@@ -7,23 +7,23 @@ pictures that are not too large. The rest is for whoever reads the finished file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import av
 import av.error
-import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError
 from dubbing.media.asked import COPIED_IN_GROUPS
-from dubbing.media.colour import layout_of, picture_bytes, planes_of
+from dubbing.media.colour import layout_of, picture_bytes
 from dubbing.media.film import Film
 from dubbing.media.gap import gap
 from dubbing.media.likeness import pair
 from dubbing.media.looked import Digest, Header, Looked
 from dubbing.media.master_picture import MadePicture
+from dubbing.media.paste import Keep
 from dubbing.media.read import Picture
 from dubbing.media.seen import Sums
 from dubbing.records import Patch
@@ -35,8 +35,7 @@ _MOST_BYTES = 8_000_000  # of a picture: about sixteen are held
 
 @dataclass(frozen=True)
 class _Kept:
-    """A picture of the source. picture: with its own samples; beside: what else lies in it, whose samples may be
-    others; patches: that were pasted into it."""
+    """A picture of the source, as of `Keep`."""
 
     picture: Picture
     beside: Picture
@@ -55,13 +54,12 @@ class Looks:
         self._held: dict[int, _Kept] = {}
 
     @property
-    def keep(self) -> Callable[[Picture, Sequence[Patch]], None] | None:
-        """What wants to see each frame before its patches are pasted; None where nothing does."""
+    def keep(self) -> Keep | None:
+        """What keeps each frame; None where nothing does."""
         return self._keep if any(self._each) else None
 
-    def _keep(self, picture: Picture, patches: Sequence[Patch]) -> None:
-        own = _copy(picture) if patches else picture
-        self._held[picture.frame] = _Kept(own, picture if len(picture.av_frame.side_data) else own, tuple(patches))
+    def _keep(self, picture: Picture, beside: Picture, patches: Sequence[Patch]) -> None:
+        self._held[picture.frame] = _Kept(picture, beside, tuple(patches))
 
     def made(self, n: int, packets: Iterable[Any], number: int | None = None, copied: bool = False) -> list[Any]:
         """The packets that the n-th master's encoder gave when frame `number` went in, None for what is left at its
@@ -166,12 +164,3 @@ def _can(film: Film, picture: MadePicture) -> bool:
     if layout_of(made.pix_fmt) is None or picture_bytes(ctx.width, ctx.height, made.pix_fmt) > _MOST_BYTES:
         return False
     return picture.groups is None or made.codec == "h264"  # HEVC has other sets on the way there
-
-
-def _copy(picture: Picture) -> Picture:
-    """The same with samples of its own."""
-    frame = picture.av_frame
-    made = av.VideoFrame(frame.width, frame.height, frame.format.name)
-    for there, here in zip(planes_of(made), planes_of(frame), strict=True):
-        np.copyto(there, here)
-    return Picture(picture.frame, picture.pts, picture.rotation_deg, picture.colour, made, picture.aspect)

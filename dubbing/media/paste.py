@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
+import av
 import cv2
 import numpy as np
 
@@ -24,10 +26,21 @@ from dubbing.media.read import Picture, coded_box, read
 from dubbing.media.square import Grid
 from dubbing.records import Patch
 
-Keep = Callable[[Picture, Sequence[Patch]], None]
-"""What wants to see each frame of a film, and what is going to be pasted into it, before it is."""
+Keep = Callable[[Picture, Picture, Sequence[Patch]], None]
+"""What keeps each frame of a film as it is before it gets patches, which are last: as a picture of its samples, which
+nothing is pasted into, and one of what else lies in it, which may be the same."""
 
-__all__ = ["Keep", "PatchQueue", "covered", "own_pixels", "paste", "pasted", "pasted_frames", "pasted_part"]
+__all__ = [
+    "Keep",
+    "PatchQueue",
+    "covered",
+    "own_pixels",
+    "paste",
+    "pasted",
+    "pasted_frames",
+    "pasted_part",
+    "with_patches",
+]
 
 
 class _Shown(Protocol):
@@ -46,16 +59,16 @@ class _Shown(Protocol):
 class PatchQueue:
     """The patches of many folders, frame by frame; a folder is open only while its frames pass.
 
-    first, last: only those of frames [first, last) of the film; mattes, seen: as of `read_patches`.
+    first, last: only those of frames [first, last) of the film; mattes, own: as of `read_patches`.
     Where two folders touch one frame, they are pasted in the order of their first frames, then of `folders`. Raises
     MediaError when a folder holds no patches.
     """
 
     def __init__(
         self, folders: Iterable[str | Path], first: int | None = None, last: int | None = None, *, mattes: bool = False,
-        seen: bool = False,
+        own: bool = False,
     ) -> None:  # fmt: skip
-        self._first, self._last, self._how = first, last, {"mattes": mattes, "seen": seen}
+        self._first, self._last, self._how = first, last, {"mattes": mattes, "own": own}
         waiting = []
         for order, folder in enumerate(folders):
             frames = patch_frames(folder)["frame"].to_numpy()
@@ -158,7 +171,7 @@ def pasted(
     """The film's decoded frames with all patches in them, and with the timeline's pts. first: only so many.
 
     Raises MediaError when the film is not the timeline's, or a patch lies beyond its end."""
-    queue = PatchQueue(folders, seen=True)
+    queue = PatchQueue(folders, own=True)
     count, whole = 0, len(timeline) if first is None else min(first, len(timeline))
 
     def given() -> Iterator[tuple[int, Any, _Shown]]:
@@ -186,7 +199,7 @@ def pasted_part(
 ) -> Iterator[Any]:  # fmt: skip
     """Frames [first, last) of a film, as `pasted` gives them. Raises as `read.read` and `pasted`."""
     shown = ((p.frame, p.av_frame, p) for p in read(path, timeline, first, last, threads=threads))
-    yield from _finished(shown, PatchQueue(folders, first, last, seen=True), timeline, keep)
+    yield from _finished(shown, PatchQueue(folders, first, last, own=True), timeline, keep)
 
 
 def _finished(
@@ -194,15 +207,38 @@ def _finished(
 ) -> Iterator[Any]:
     """Frames with their patches and times. frames: number, decoded frame, how it is shown."""
     for number, frame, shown in frames:
-        patches = queue.at(number)
         frame.pts, frame.time_base = int(timeline.pts[number]), timeline.time_base
-        if keep is not None:
-            keep(Picture(number, frame.pts, shown.rotation_deg, shown.colour, frame, shown.aspect), patches)
-        if patches:
-            frame.make_writable()
-            for patch in patches:
-                paste(frame, patch, shown)
-        yield frame
+        picture = Picture(number, frame.pts, shown.rotation_deg, shown.colour, frame, shown.aspect)
+        yield with_patches(picture, queue.at(number), keep)
+
+
+def with_patches(picture: Picture, patches: Sequence[Patch], keep: Keep | None = None) -> Any:
+    """The frame of a picture with patches in it, which is its own frame where nothing keeps that."""
+    frame = own = picture.av_frame
+    if keep is not None and patches:
+        other = _copy(frame)
+        if frame.interlaced_frame or len(frame.side_data):  # only the frame itself can tell these to an encoder
+            own = other
+        else:
+            frame = other
+    if keep is not None:
+        keep(replace(picture, av_frame=own), picture, patches)
+    if patches:
+        frame.make_writable()
+        for patch in patches:
+            paste(frame, patch, picture)
+    return frame
+
+
+def _copy(frame: Any) -> Any:
+    """A planar frame with samples of its own and the same times and colour."""
+    made = av.VideoFrame(frame.width, frame.height, frame.format.name)
+    for there, here in zip(planes_of(made), planes_of(frame), strict=True):
+        np.copyto(there, here)
+    made.pts, made.time_base = frame.pts, frame.time_base
+    made.color_range, made.colorspace = frame.color_range, frame.colorspace
+    made.color_primaries, made.color_trc = frame.color_primaries, frame.color_trc
+    return made
 
 
 def pasted_frames(

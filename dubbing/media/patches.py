@@ -49,7 +49,6 @@ _SIZE = b"size"  # in the table's metadata: the patches' own size, where they ar
 _TRANSFER = b"transfer"  # where the pictures have 16 bits: whose code values they are, as `colour.display` takes it
 _CRC = "crc"
 _RATE = 25
-_BESIDE = 16  # pixels beside a matte that are kept where only what it shows is wanted
 _NUT: dict[str, Any] = {"format": "nut", "container_options": {"fflags": "+bitexact"}}
 _FFV1 = {"level": "3", "slices": "4", "flags": "+bitexact", "slicecrc": "1"}
 _PNG = {"pred": "sub", "compression_level": "1", "flags": "+bitexact"}
@@ -212,12 +211,11 @@ def mouth_frames(folder: Path | str) -> pa.Table:
 
 def read_patches(
     folder: Path | str, first: int | None = None, last: int | None = None, every: int = 1, *, mattes: bool = False,
-    seen: bool = False,
+    own: bool = False,
 ) -> Iterator[Patch]:  # fmt: skip
     """The patches of a folder, in order, one at a time; first, last: only those of frames [first, last), without
     reading the others; every: only those whose frame it divides; mattes: their pictures are not decoded, and are black;
-    seen: only what their mattes show, for whoever pastes: cut to that box, and of deep ones the picture of 8 bits is
-    black.
+    own: of deep ones the picture of 8 bits is not made, and is black.
 
     Raises MediaError when they are incomplete.
     """
@@ -258,11 +256,14 @@ def read_patches(
                     continue
                 count += 1
                 if len(held) == parts:
-                    bgr, matte = _picture(held, box := _box(held[-1], seen and not whole))
+                    bgr, matte = _picture(held)
                     held.clear()
                     if whole:
                         bgr, matte = _enlarged(bgr, matte, tuple(map(int, whole.split(b"x"))))
-                    yield _patch(places[number], box, bgr, matte, transfer, seen)
+                    deep = bgr if bgr.dtype == np.uint16 else None
+                    frame_number, x, y = places[number]
+                    shown = bgr if deep is None else _shown(deep, transfer, not own)
+                    yield Patch(frame_number, x, y, shown, matte, deep)
                 if count == end and last is not None:
                     break
         except (av.error.FFmpegError, _Damaged) as e:
@@ -289,37 +290,18 @@ def _opened(folder: Path | str) -> Any:
         raise refusal(path, e) from e
 
 
-def _box(matte: Any, seen: bool) -> tuple[int, int, int, int]:
-    """What of a patch is wanted, (x, y, w, h): all of it, or where the matte is, with what interpolation looks at."""
-    (matte_HW,) = planes_of(matte)
-    height, width = matte_HW.shape
-    x, y, w, h = cv2.boundingRect(matte_HW) if seen else (0, 0, width, height)
-    left, top = max(0, x - _BESIDE), max(0, y - _BESIDE)
-    right, bottom = min(width, x + w + _BESIDE), min(height, y + h + _BESIDE)
-    return (left, top, right - left, bottom - top) if w else (0, 0, width, height)
-
-
-def _picture(frames: Sequence[Any], box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """BGR, uint8 or uint16, black where it was not decoded, and matte of a box (x, y, w, h) of a patch's frames."""
-    x, y, width, height = box
-    (matte,), *pictures = [
-        [plane[y : y + height, x : x + width] for plane in planes_of(frame)] for frame in reversed(frames)
-    ]
-    if not pictures:
-        return np.zeros((height, width, 3), np.uint8), matte.copy()
-    green, blue, red = pictures[0]
+def _picture(frames: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """BGR, uint8 or uint16, black where it was not decoded, and matte of a patch's frames."""
+    (matte,) = planes_of(frames[-1])
+    if len(frames) == 1:
+        return np.zeros((*matte.shape, 3), np.uint8), matte.copy()
+    green, blue, red = planes_of(frames[0])
     return cv2.merge([blue, green, red]), matte.copy()
 
 
-def _patch(
-    place: tuple[int, int, int], box: tuple[int, int, int, int], bgr: np.ndarray, matte: np.ndarray, transfer: int,
-    seen: bool,
-) -> Patch:  # fmt: skip
-    """A box of a patch at (frame, x, y); transfer, seen: as of `read_patches`."""
-    frame, x, y = place[0], place[1] + box[0], place[2] + box[1]
-    if bgr.dtype == np.uint8:
-        return Patch(frame, x, y, bgr, matte)
-    return Patch(frame, x, y, np.zeros(bgr.shape, np.uint8) if seen else display(bgr, transfer), matte, bgr)
+def _shown(deep_HWC: np.ndarray, transfer: int, wanted: bool) -> np.ndarray:
+    """A deep picture in 8 bits; black where that is not wanted."""
+    return display(deep_HWC, transfer) if wanted else np.zeros(deep_HWC.shape, np.uint8)
 
 
 def _enlarged(bgr_HWC: np.ndarray, matte_HW: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

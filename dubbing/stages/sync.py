@@ -25,7 +25,7 @@ from dubbing.artifacts.speakers import SpeakerList
 from dubbing.artifacts.takes import SHEET, FaceScores, Scores, Take, TakeFace, seen_file
 from dubbing.artifacts.tracks import FaceTracks, load_tracks, size_and_turn
 from dubbing.clock import Timeline
-from dubbing.experts import crop, lse
+from dubbing.experts import crop, lse, original
 from dubbing.experts.feed import CropExpert, Feed
 from dubbing.mesh import Meshes
 from dubbing.metrics import Metric, RenderedShot
@@ -82,7 +82,7 @@ class Sync(Stage[SyncInputs, Scores]):
 
     name: ClassVar[str] = "sync"
     scope = Scope.TAKE
-    version = 8
+    version = 9
     resources = Resources(cpus=1.0, memory_mb=1500, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True
@@ -166,24 +166,24 @@ class Sync(Stage[SyncInputs, Scores]):
         times_s = line.times_s(track.start_frame, track.end_frame) - float(line.time(track.start_frame))
         stem = sound_of(inputs.sound.folder, face.sound)
         dub = _wave(stem, line, track)
-        original = inputs.source_sound.folder if inputs.source_sound else None
-        own = _wave(original, line, track) if original else None
+        heard = inputs.source_sound.folder if inputs.source_sound else None
+        own = _wave(heard, line, track) if heard else None
         result: dict[str, Any] = {}
         curves: dict[str, np.ndarray] = {}
         counted_V = _rendered_windows(times_s, patched_N)
         if counted_V.any():
             expert = self._expert(inputs.expert.partition("@")[0], inputs.models_folder)
-            was_VE, is_VE = look.embedded(expert, times_s, mesh_NP3)
+            was, is_VE = self._embedded(inputs, expert, look, times_s, counted_V, own)
             dub_VE = expert.embed_sound(dub, 0.0, len(is_VE))
             found = lse.lse(is_VE, dub_VE, counted_V=counted_V)
             result |= {**_numbers(found), "lse_model": experts.model_name(expert)}
             result["lse_windows"] = int(counted_V.sum())
             curves = _curves(found, counted_V)
-            if own is not None:
-                source = lse.lse(was_VE, expert.embed_sound(own, 0.0, len(was_VE)), counted_V=counted_V)
+            if was.sound_VE is not None:
+                source = lse.lse(was.lips_VE, was.sound_VE, counted_V=counted_V)
                 result |= _numbers(source, "source_")
                 curves |= _curves(source, counted_V, "source_")
-            foreign = lse.lse(was_VE, dub_VE, counted_V=counted_V)
+            foreign = lse.lse(was.lips_VE, dub_VE, counted_V=counted_V)
             result["foreign_lse_at_zero"] = float(foreign.distance_S[lse.SHIFTS])
             curves["windows"] = track.start_frame + middle_frames(times_s, len(is_VE))
         shot = RenderedShot(
@@ -194,7 +194,7 @@ class Sync(Stage[SyncInputs, Scores]):
             patched_N=patched_N,
             wanted_N=np.array([wanted.get(int(f), np.nan) for f in track.frames_N]),
             silent_N=_silent(stem, line, track),
-            source_silent_N=_silent(original, line, track),
+            source_silent_N=_silent(heard, line, track),
             wave=dub,
             source_wave=own,
         )
@@ -209,6 +209,32 @@ class Sync(Stage[SyncInputs, Scores]):
         return FaceScores(
             track.id, int(frames[0]), int(frames[-1]) + 1, len(frames), face_px, yaw_deg, **result, metrics=others
         )
+
+    def _embedded(
+        self,
+        inputs: SyncInputs,
+        expert: experts.Expert,
+        look: _Look,
+        times_s: np.ndarray,
+        counted_V: np.ndarray,
+        own: np.ndarray | None,
+    ) -> tuple[original.Original, np.ndarray]:
+        """The original performance as the expert embeds it, and the lips of the take in the windows that count, float32
+        (V, E). What an expert makes of the original's pixels is made once for all languages."""
+        track = look.track
+        if expert.wants == "mesh":
+            lips_VE = expert.embed_video(track.mesh_NP3, times_s)
+            sound_VE = None if own is None else expert.embed_sound(own, 0.0, len(lips_VE))
+            return original.Original(lips_VE, sound_VE), expert.embed_video(look.mesh_NP3, times_s)
+        faces = inputs.faces
+        file = original.file_of(faces.folder.parent.parent, track.id, expert, faces.key, inputs.source_key)
+        known = original.load(file)
+        found_VE, is_VE = look.embedded(cast(CropExpert, expert), times_s, counted_V, again=known is None)
+        if known is None:
+            sound_VE = None if own is None else expert.embed_sound(own, 0.0, len(found_VE))
+            known = original.Original(found_VE, sound_VE)
+            original.save(file, known)
+        return known, is_VE
 
     def close(self) -> None:
         if self._meshes is not None:
@@ -311,29 +337,33 @@ class _Look:
         return self.seen.over(self.track)
 
     def embedded(
-        self, expert: experts.Expert, times_s: np.ndarray, mesh_NP3: np.ndarray
+        self, expert: CropExpert, times_s: np.ndarray, counted_V: np.ndarray, *, again: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The lips of the original and of the take, (V, E) each; mesh_NP3: what `run` found; V is at least 1.
+        """The lips of the original in all windows where it is looked at `again`, else nothing, and of the take in those
+        that count, (V, E) each; V is at least 1.
 
-        An expert that looks at crops gets them from where a detector would put its box in either picture: a
-        second pass, because the published median over boxes needs all of them first.
+        Crops are cut where a detector would put its box in either picture: the published median over boxes needs the
+        meshes of all of them first.
         """
         track = self.track
-        if expert.wants == "mesh":
-            return expert.embed_video(track.mesh_NP3, times_s), expert.embed_video(mesh_NP3, times_s)
-        pixels = cast(CropExpert, expert)
-        was, now = Feed(pixels, track, times_s), Feed(pixels, replace(track, mesh_NP3=mesh_NP3), times_s)
-        patches = media.read_patches(self.folder)
+        now = Feed(expert, replace(track, mesh_NP3=self.mesh_NP3), times_s, counted_V)
+        was = Feed(expert, track, times_s) if again else None
+        assert now.frames is not None
+        first, last = (track.start_frame, track.end_frame) if was else now.frames
+        patches = media.read_patches(self.folder, first, last)
         patch = next(patches, None)
-        for picture in media.read(self.source, self.line, track.start_frame, track.end_frame, threads=1):
+        for picture in media.read(self.source, self.line, first, last, threads=1):
             here = patch if patch is not None and patch.frame == picture.frame else None
             if here is not None:
                 patch = next(patches, None)
-            if was.wants(picture.frame):
+            wanted = now.wants(picture.frame)
+            if wanted or was is not None and was.wants(picture.frame):
                 whole = crop.published_bgr(picture)
-                was.give(whole)
-                now.give(whole if here is None else _published(whole, picture, here))
-        return was.finish(), now.finish()
+                if was is not None and was.wants(picture.frame):
+                    was.give(whole)
+                if wanted:
+                    now.give(whole if here is None else _published(whole, picture, here))
+        return was.finish() if was else np.zeros((0, 0), np.float32), now.finish()
 
 
 def _published(whole_HWC: np.ndarray, picture: media.Picture, patch: Patch) -> np.ndarray:

@@ -130,8 +130,9 @@ def render(
         nodes, twice = _grid(eye, _FINER * grid, room)
         mouth, plane = np.zeros(under.shape, np.float32), np.zeros((3, 3), np.float32)
         bends = _bend_mouths([donor for donor, _ in donors], goal, part, nodes, twice, matte)
+        ring = _ring(matte)
         for (donor, weight), bent in zip(donors, bends, strict=True):
-            plane += np.float32(weight) * _colour_plane(bent, below, matte)
+            plane += np.float32(weight) * _colour_plane(bent, below, ring)
             if donor.lent and wanted_B is not None:
                 bent = grain.softened(bent, skin, wanted_B)
             mouth = cv2.addWeighted(mouth, 1.0, bent, weight, 0.0, dtype=cv2.CV_32F)
@@ -167,7 +168,7 @@ def _grid(eye: float, grid: float, size: tuple[int, int]) -> tuple[Nodes, bool]:
 def _bend_jaw(
     target: Face, goal_P2: np.ndarray, eye: float, grid: int, over: tuple[Box, np.ndarray] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The target's own pixels with jaw and chin where they are wanted, and where it may differ, float32 (H, W) 0..1.
+    """The target's own pixels with jaw and chin where they are wanted, and where they differ, float32 (H, W) 0..1.
 
     over: the part that the mouth will lie over, and its matte; where that is whole, nothing is bent.
     """
@@ -190,13 +191,15 @@ def _bend_jaw(
     weight = nodes.softened(nodes.filled(hull), 0.2 * eye)
     move = node_map(points, moves, nodes, smooth=0.3, twice=twice) * weight
     where = (np.abs(move) > _STILL_PX).any(0).astype(np.uint8)
+    around = np.ones((3, 3), np.uint8)
+    changed = nodes.enlarged(np.minimum(weight * 5, cv2.dilate(where, around)))
     if over is not None:
         part, matte = over
         whole = np.zeros((size[1], size[0]), np.uint8)
         whole[part.y : part.y + part.height, part.x : part.x + part.width] = matte >= 1
-        where &= cv2.dilate(1 - nodes.picked(whole), np.ones((3, 3), np.uint8))
+        where &= cv2.dilate(1 - nodes.picked(whole), around)
     warp(target.bgr_HWC, nodes.reading(move), where > 0, nodes, face)
-    return face, nodes.enlarged(np.minimum(weight * 5, 1))
+    return face, changed
 
 
 def _bend_mouths(
@@ -266,16 +269,24 @@ def _soften(hull_M2: np.ndarray, part: Box, eye: float) -> np.ndarray:
     return np.clip((soft - 0.08) / 0.84, 0, 1)
 
 
-def _colour_plane(mouth: np.ndarray, face: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """What to add so that the mouth's skin equals the face's on the matte's border ring, float32 (3, 3): in the middle,
-    and more from edge to edge across and down."""
+def _ring(matte: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where a matte, (h, w), comes and goes: rows and columns of some of its pixels, and float32 (n, 3): 1, and how far
+    each lies across and down, -0.5..0.5; none where these are too few to tell a colour from."""
     height, width = matte.shape
     less = max(1, int(np.sqrt(matte.size / _RING_PIXELS)))
     rows, cols = np.nonzero(cv2.inRange(np.ascontiguousarray(matte[::less, ::less]), 0.02, 0.75))
-    rows, cols = rows * less, cols * less
     if len(rows) * less**2 < 50:
+        rows, cols = rows[:0], cols[:0]
+    rows, cols = rows * less, cols * less
+    return rows, cols, np.stack([np.ones(len(rows)), cols / width - 0.5, rows / height - 0.5], 1).astype(np.float32)
+
+
+def _colour_plane(mouth: np.ndarray, face: np.ndarray, ring: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+    """What to add so that the mouth's skin equals the face's on the matte's `_ring`, float32 (3, 3): in the middle, and
+    more from edge to edge across and down."""
+    rows, cols, basis = ring
+    if not len(rows):
         return np.zeros((3, 3), np.float32)
-    basis = np.stack([np.ones(len(rows)), cols / width - 0.5, rows / height - 0.5], 1).astype(np.float32)
     difference = face[rows, cols].astype(np.float32) - mouth[rows, cols]
     apart = np.abs(difference)
     last = int(0.9 * (apart.size - 1))
