@@ -278,7 +278,8 @@ def _stretched(whole: np.ndarray, depth: int) -> np.ndarray:
 def beside_samples(frame: Any) -> Any:
     """What else lies in a frame, by FFmpeg's name of its kind: as `frame.side_data`, which refers to its frame and its
     frame to it, so that each picture that was asked once stays in memory until rings are looked for."""
-    return SideDataContainer(frame)
+    container: Any = SideDataContainer  # its stub knows no frame
+    return container(frame)
 
 
 def planes_of(frame: Any) -> list[np.ndarray]:
