@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -148,18 +149,23 @@ def test_only_letters_over_the_lips_stop_a_frame(still: tuple[np.ndarray, np.nda
         assert blocked.mean() > 0.9 if stops else not blocked.any()
 
 
-def test_no_more_of_a_shot_is_held_than_may_be() -> None:
+def test_no_more_of_a_shot_is_held_than_may_be(still: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     """Of a face that is first seen in frame 1 every second picture, and none once there are too many."""
+    shown, mesh_P3 = still
 
     def picture(frame: int) -> Any:
-        return SimpleNamespace(
-            frame=frame, size=(640, 480), part=lambda box: SimpleNamespace(size_bytes=box[2] * box[3])
-        )
+        def bgr(box: tuple[int, int, int, int]) -> np.ndarray:
+            return np.roll(shown, frame)[box[1] : box[1] + box[3], box[0] : box[0] + box[2]]
 
-    held, near = Held(25.0, most_bytes=3 * 256 * 256), (150, 150, 200, 200)
-    for n in range(1, 7):
-        held.hold(picture(n), [(1, (200.0, 200.0, 100.0, 100.0))])
-    assert [n for n in range(8) if held.has(n, near)] == [1, 3, 5] and not held.has(3, (100, 150, 200, 200))
-    held.hold(picture(7), [(1, (200.0, 200.0, 100.0, 100.0))])
-    held.hold(picture(9), [(1, (200.0, 200.0, 20.0, 70.0))])
-    assert not any(held.has(n, near) for n in range(10))
+        return SimpleNamespace(frame=frame, size=(SIZE, SIZE), bgr=bgr)
+
+    near = (180, 240, 120, 110)
+    with Held(tmp_path, 25.0, most_bytes=3 * SIZE * SIZE) as held:
+        for n in range(1, 5):
+            held.hold(picture(n), [(1, mesh_P3)])
+        assert [n for n in range(8) if held.has(n, near)] == [1, 3] and not held.has(3, (0, 0, SIZE, SIZE))
+        grey = cv2.cvtColor(np.roll(shown, 3), cv2.COLOR_BGR2GRAY)[240:350, 180:300]
+        assert np.array_equal(held.grey(3, near), grey)
+        for n in range(5, 19):
+            held.hold(picture(n), [(1, mesh_P3)])
+        assert not any(held.has(n, near) for n in range(20))

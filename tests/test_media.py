@@ -122,9 +122,6 @@ def test_pictures_are_upright_and_boxes_are_theirs(tmp_path: Path, degrees: int)
     assert picture.bgr(width=upright.shape[1] // 2).shape[:2] == (upright.shape[0] // 2, upright.shape[1] // 2)
     small = picture.bgr((5, 7, 30, 20), width=15)
     assert small.shape == (10, 15, 3)
-    part = picture.part((8, 6, 30, 20))
-    assert part is not None and part.size_bytes < picture.size_bytes / 2
-    assert np.array_equal(part.bgr(), whole[6:26, 8:38]) and np.array_equal(part.bgr((3, 1, 9, 7)), whole[7:14, 11:20])
     with pytest.raises(ValueError, match="not inside"):
         picture.bgr((60, 60, 10, 10))
     _, first = next(iter(media.scan(tmp_path / "r.mp4", 16)))
@@ -303,6 +300,21 @@ def test_patches_are_lossless_and_always_the_same_bytes(tmp_path: Path) -> None:
         assert np.array_equal(before.bgr_HWC, after.bgr_HWC) and np.array_equal(before.matte_HW, after.matte_HW)
     table = media.patch_frames(tmp_path / "a")
     assert table["wanted_opening"].to_pylist()[0] == pytest.approx(5 / 3) and table["still"].to_pylist()[-1] is True
+
+
+@pytest.mark.parametrize(("depth", "apart"), [(8, 8), (10, 8), (12, 2), (16, 0)])
+def test_deep_patches_keep_more_than_their_film_has(tmp_path: Path, depth: int, apart: int) -> None:
+    rng = np.random.default_rng(1)
+    deep = rng.integers(0, 65536, (20, 32, 3), np.uint16)
+    deep[:2] = [[[0]], [[65535]]]
+    patch = Patch(3, 0, 0, (deep >> 8).astype(np.uint8), rng.integers(0, 256, (20, 32), np.uint8), deep)
+    with media.PatchWriter(tmp_path, 32, 20, transfer=0, depth=depth) as writer:
+        kept = writer.write(patch)
+    (read,) = media.read_patches(tmp_path)
+    assert read.deep_HWC is not None and kept.deep_HWC is not None
+    assert np.abs(read.deep_HWC.astype(int) - deep).max() <= apart and (read.deep_HWC[:2] == deep[:2]).all()
+    assert (read.deep_HWC == kept.deep_HWC).all() and np.array_equal(read.matte_HW, patch.matte_HW)
+    assert depth == 16 or (read.bgr_HWC == kept.bgr_HWC).all()
 
 
 def test_a_stretch_of_patches_is_read_without_the_rest(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def taken(
     inputs = lipsync.LipsyncInputs(
         100, 300, File(folder, "0"), ref(FaceTracks, folder), Decision("shot_0001", None, None, 200.0, 0.0, 0),
         ShotTurns("shot_0001", ((120, 200),), (says,)), "0", "grey", "0", 45.0, 1, over="1", settings={},
-        sound=ref(DubSound, folder), timeline=ref(ShotList, folder), overlays=over, window=window,
+        sound=ref(DubSound, folder), timeline=ref(ShotList, folder), overlays=over, window=window, unmeasured=True,
     )  # fmt: skip
     (folder / "take").mkdir()
     return lipsync.Lipsync().process(inputs, folder / "take", lambda frames: None)

@@ -23,7 +23,7 @@ import numpy as np
 
 from dubbing.records import Track
 
-__all__ = ["THIN", "Cover", "Search"]
+__all__ = ["SAMPLES_HZ", "THIN", "Cover", "Search", "around"]
 
 SAMPLES_HZ = 10
 """Pictures a second that are looked at."""
@@ -100,9 +100,7 @@ class Search:
     def _look(self, at_K: np.ndarray, picture_wh: tuple[int, int]) -> _Look:
         """What is looked at in the pictures of a group."""
         mesh_KP2 = self._track.mesh_NP3[at_K][..., :2]
-        points = mesh_KP2[:, list(_OUTLINE + _EYES)].reshape(-1, 2)
-        low = np.floor((points.min(0) - 0.4 * self._eye) / 2) * 2
-        high = np.ceil((points.max(0) + np.array([0.4, 0.7]) * self._eye) / 2) * 2
+        low, high = around(mesh_KP2, eye_px=self._eye)
         limit = np.array(picture_wh) // 2 * 2
         low = np.clip(low, 0, limit - 2).astype(int)
         wide = np.maximum(np.minimum(high, limit).astype(int) - low, 2)
@@ -190,6 +188,18 @@ class Search:
         part = large[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         start = self._track.start_frame
         return Cover(start + first, start + last, x + int(columns[0]), y + int(rows[0]), part, round(area, 4))
+
+
+def around(mesh_KP2: np.ndarray, room: float = 0.0, eye_px: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The corners, even, of what is looked at of a face in some pictures: its outline below the eyes and what is beside
+    it. mesh_KP2: (K, 478, 2) pixels; room: more beside it, in distances of its eyes; eye_px: that distance, where it is
+    another than in these."""
+    points = mesh_KP2[:, list(_OUTLINE + _EYES)].reshape(-1, 2)
+    if eye_px is None:
+        eye_px = float(np.linalg.norm(mesh_KP2[:, _EYES[0]] - mesh_KP2[:, _EYES[1]], axis=-1).max())
+    low = np.floor((points.min(0) - (0.4 + room) * eye_px) / 2) * 2
+    high = np.ceil((points.max(0) + (np.array([0.4, 0.7]) + room) * eye_px) / 2) * 2
+    return low, high
 
 
 @dataclass(frozen=True, eq=False)

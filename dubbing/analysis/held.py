@@ -2,73 +2,89 @@
 (`burned_in`) without decoding the shot once more.
 
 What is looked at is known only when a face's track is: it depends on the track's first frame, its length, and all
-places of the face. So of every picture that a face of usual length would be sampled in, much room around the face is
-held as it was decoded. Where more would be held than allowed, or a part that is wanted is not among them, nothing is
-said of that face, and whoever wants to know decodes the shot. It knows no file.
+places of the face. So of every picture that a face of usual length would be sampled in, its surroundings are held, with
+room for its movements, in a file. Where that would grow too large, or a part that is wanted is not among them, nothing
+is said of that face, and whoever wants to know decodes the shot. It knows no film.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
 
 import cv2
 import numpy as np
 
-from dubbing.analysis.burned_in import SAMPLES_HZ, Cover, Search
+from dubbing.analysis.burned_in import SAMPLES_HZ, Cover, Search, around
 from dubbing.media import Picture
-from dubbing.mesh import Box
 from dubbing.records import Track
 
 __all__ = ["HELD_BYTES", "Held", "letters_over"]
 
-HELD_BYTES = 64_000_000
-"""Of one shot. In 720p that is about 120 pictures of large faces, ten seconds."""
+HELD_BYTES = 400_000_000
+"""Of one shot, on disk: one large face for a minute in 720p."""
 _LEAST_PX = 64.0  # of a face's height; smaller ones are seldom rendered
-_ROOM = 0.75  # of a face's size, beside it
+_ROOM = 1.0  # eye distances that a face may move
 _ALIGNED = 8
+_Box = tuple[int, int, int, int]
 
 
 class Held:
-    """Parts of pictures, given in order. rate_hz: nominal frames a second; most_bytes: as soon as there would be more,
-    all are let go."""
+    """Grey parts of pictures, given in order. A context manager. folder: on whose disk they are held; rate_hz: nominal
+    frames a second; most_bytes: as soon as there would be more, none is held any more."""
 
-    def __init__(self, rate_hz: float, most_bytes: int = HELD_BYTES) -> None:
+    def __init__(self, folder: Path, rate_hz: float, most_bytes: int = HELD_BYTES) -> None:
         self._step = max(1, round(rate_hz / SAMPLES_HZ))
         self._most, self._bytes = most_bytes, 0
-        self._parts: dict[int, tuple[tuple[int, int, int, int], Picture]] = {}
+        self._file = tempfile.TemporaryFile(dir=folder)
+        self._places: dict[int, tuple[_Box, int]] = {}
 
-    def hold(self, picture: Picture, faces: Sequence[tuple[int, Box]]) -> None:
-        """Hold what lies around the faces of a picture, each given by the first frame that it was seen in and its box,
-        if it is one of those that are sampled."""
-        near = [box for first, box in faces if (picture.frame - first) % self._step == 0 and box[3] >= _LEAST_PX]
+    def hold(self, picture: Picture, faces: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Hold what lies around the faces of a picture, each given by the first frame that it was seen in and its mesh,
+        or the last one that was seen, float32 (478, 3), if the picture is one of those that are sampled."""
+        near = [mesh for first, mesh in faces if (picture.frame - first) % self._step == 0]
+        near = [mesh for mesh in near if np.ptp(mesh[:, 1]) >= _LEAST_PX]
         if not near or self._bytes > self._most:
             return
-        low = np.min([(x - _ROOM * max(w, h), y - _ROOM * max(w, h)) for x, y, w, h in near], axis=0)
-        high = np.max([(x + w + _ROOM * max(w, h), y + h + _ROOM * max(w, h)) for x, y, w, h in near], axis=0)
-        limit = np.array(picture.size)
-        left, top = (np.maximum(low, 0) // _ALIGNED * _ALIGNED).astype(int).tolist()
-        right, bottom = np.minimum(-(-high // _ALIGNED) * _ALIGNED, limit).astype(int).tolist()
-        box = (left, top, right - left, bottom - top)
-        part = picture.part(box) if right > left and bottom > top else None
-        if part is None:
+        corners = np.array([around(mesh[None, :, :2], _ROOM) for mesh in near])
+        low = np.maximum(corners[:, 0].min(0), 0) // _ALIGNED * _ALIGNED
+        high = np.minimum(-(-corners[:, 1].max(0) // _ALIGNED) * _ALIGNED, picture.size)
+        (x, y), (width, height) = low.astype(int).tolist(), (high - low).astype(int).tolist()
+        if width <= 0 or height <= 0:
             return
-        self._bytes += part.size_bytes
+        self._bytes += width * height
         if self._bytes > self._most:
-            self._parts.clear()
-        else:
-            self._parts[picture.frame] = (box, part)
+            self._places.clear()
+            self._file.truncate(0)
+            return
+        self._places[picture.frame] = ((x, y, width, height), self._bytes - width * height)
+        self._file.write(cv2.cvtColor(picture.bgr(box=(x, y, width, height)), cv2.COLOR_BGR2GRAY).data)
+        self._file.flush()
 
-    def has(self, frame: int, box: tuple[int, int, int, int]) -> bool:
+    def has(self, frame: int, box: _Box) -> bool:
         """Whether that box (x, y, width, height) of that frame is held."""
-        if frame not in self._parts:
+        if frame not in self._places:
             return False
-        (x, y, w, h), _ = self._parts[frame]
+        (x, y, w, h), _ = self._places[frame]
         return x <= box[0] and y <= box[1] and box[0] + box[2] <= x + w and box[1] + box[3] <= y + h
 
-    def grey(self, frame: int, box: tuple[int, int, int, int]) -> np.ndarray:
+    def grey(self, frame: int, box: _Box) -> np.ndarray:
         """A box that is held, grey, uint8 (H, W)."""
-        (x, y, _, _), part = self._parts[frame]
-        return cv2.cvtColor(part.bgr(box=(box[0] - x, box[1] - y, box[2], box[3])), cv2.COLOR_BGR2GRAY)
+        (x, y, width, height), at = self._places[frame]
+        rows = slice(box[1] - y, box[1] - y + box[3])
+        raw = os.pread(self._file.fileno(), width * box[3], at + width * rows.start)
+        return np.frombuffer(raw, np.uint8).reshape(box[3], width)[:, box[0] - x : box[0] - x + box[2]]
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
 
 
 def letters_over(

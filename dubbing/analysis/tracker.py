@@ -114,12 +114,12 @@ class Follower:
     size: (width, height) of the picture; every: frames between two searches for new faces;
     patience: frames that a face may be out of sight before its tracker is given back. A face that
     comes back near its old place continues its old track. shown: called with every picture, in order, and the first
-    frame and the box of each face that is followed in it, when no search looks back at it any more.
+    frame and the mesh of each face that is followed in it, or its last one, when no search looks back at it any more.
     """
 
     def __init__(
         self, detector: Detector, meshes: Meshes, hands: Hands, size: tuple[int, int], every: int, patience: int,
-        shown: Callable[[Picture, list[tuple[int, Box]]], None] | None = None,
+        shown: Callable[[Picture, list[tuple[int, np.ndarray]]], None] | None = None,
     ) -> None:  # fmt: skip
         self._detector, self._meshes, self._hands = detector, meshes, hands
         self._size, self._every, self._patience, self._shown = size, every, patience, shown
@@ -162,10 +162,15 @@ class Follower:
     def _show(self, picture: Picture) -> None:
         if self._shown is None:
             return
-        places = [(face, face.found.meshes.get(picture.frame)) for face in [*self._asleep, *self._awake]]
-        boxes = [(face, face.box if mesh is None else box_of(mesh)) for face, mesh in places
-                 if mesh is not None or (face.found.meshes and face in self._awake)]  # fmt: skip
-        self._shown(picture, [(min(face.found.meshes), box) for face, box in boxes])
+        faces = []
+        for face in [*self._asleep, *self._awake]:
+            meshes = face.found.meshes
+            mesh = meshes.get(picture.frame)
+            if mesh is None and meshes and face in self._awake:
+                mesh = meshes[max(meshes)]  # out of sight for a while
+            if mesh is not None:
+                faces.append((min(meshes), mesh))
+        self._shown(picture, faces)
 
     # -- one face ----------------------------------------------------------------------------
 

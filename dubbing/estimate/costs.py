@@ -79,7 +79,7 @@ MIX: dict[str, tuple[float, float, float, float]] = {
     "turns": (0.03, 0.0, 0.0, 0.0),
     "select": (0.001, 0.0, 0.0, 0.0),
     "lipsync": (2.1, 5.7, 0.0, 92.0),
-    "sync": (6.3, 0.5, 0.0, 64.0),
+    "sync": (0.8, 0.0, 0.0, 0.0),
     "master": (0.37, 14.5, 3.6, 0.0),  # with what is seen of it meanwhile
     "proof": (0.6, 0.0, 0.0, 0.0),
     "sign": (0.01, 0.1, 0.0, 0.0),  # the file is copied and read, twice

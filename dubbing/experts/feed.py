@@ -93,11 +93,10 @@ class _Stretch:
 
     def __init__(self, expert: CropExpert, at_K: np.ndarray, first: int, last: int) -> None:
         self._expert, self.first, self._windows = expert, first, last - first
-        self._before, self._behind = getattr(expert, "around", (0, 0))
+        around: tuple[int, int] = getattr(expert, "around", (0, 0))
+        self._before, self._behind = around
         begin = max(0, first - self._before)
-        self.at_K = at_K[
-            begin : last + lse.WINDOW + self._behind
-        ]  # one more than the windows have: the last is not made
+        self.at_K = at_K[begin : last + lse.WINDOW + self._behind]  # one more than windows have: the last is not made
         self._led = first - begin  # held crops in front of the next window's own
         self._done = 0  # instants
         self._held: list[np.ndarray] = []

@@ -329,9 +329,10 @@ def turn_back(picture: np.ndarray, degrees: int) -> np.ndarray:
 
 
 def scaled(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A plane at another size (width, height): whole factors by their mean, the rest linearly."""
-    factor = min(plane.shape[1] // size[0], plane.shape[0] // size[1])
-    if factor >= 2:
+    """A plane at another size (width, height): whole factors by their mean, from 4 on by halving, which is the
+    quickest; the rest linearly."""
+    while (factor := min(plane.shape[1] // size[0], plane.shape[0] // size[1])) >= 2:
+        factor = factor if factor < 4 else 2
         height, width = plane.shape[0] // factor, plane.shape[1] // factor
         plane = plane[: height * factor, : width * factor]
         plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)

@@ -2,9 +2,10 @@
 
 A folder holds `patch.nut`, of each patch a frame in two streams, and `frames.parquet`: frame, x, y, the checksum of the
 picture's packet, and whatever per-frame values the writer was given. Pictures of 8 bits are MagicYUV, which is read
-eight times as fast as FFV1 and is a third larger; deep ones are FFV1. Mattes are PNG, which is read in half of FFV1's
-time: whoever wants only these decodes only these. NUT is the container that holds both and finds a frame by its time.
-Same patches, same bytes. It knows nothing of who made them.
+eight times as fast as FFV1 and is a third larger; deep ones are HuffYUV with two bits more than the film's, or FFV1
+with all 16 where that has more than 12. Mattes are PNG, which is read in half of FFV1's time: whoever wants only these
+decodes only these. NUT is the container that holds both and finds a frame by its time. Same patches, same bytes. It
+knows nothing of who made them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import display, planes_of
+from dubbing.media.colour import display, layout_of, planes_of
 from dubbing.media.probe import local_url, refusal
 from dubbing.records import Patch
 
@@ -51,6 +52,7 @@ _CRC = "crc"
 _RATE = 25
 _NUT: dict[str, Any] = {"format": "nut", "container_options": {"fflags": "+bitexact"}}
 _FFV1 = {"level": "3", "slices": "4", "flags": "+bitexact", "slicecrc": "1"}
+_HUFFYUV = {"pred": "plane", "flags": "+bitexact"}
 _PNG = {"pred": "sub", "compression_level": "1", "flags": "+bitexact"}
 _MAGICYUV = {"pred": "gradient", "slices": "1", "flags": "+bitexact"}
 
@@ -59,13 +61,15 @@ class PatchWriter:
     """Writes patches of one size into a folder. A context manager; nothing is complete before its end.
 
     width, height: pixels of every patch, both even; transfer: of patches that are deep, the film's (0: standard range,
-    see `colour.display`), None for patches of 8 bits; draft: keep them at half that size, which costs a quarter; they
-    are read in their own size again, without the lost detail.
+    see `colour.display`), None for patches of 8 bits; depth: bits of the film's samples, where its patches are deep:
+    they keep two more if that is at most 12, and else all; draft: keep them at half that size, which costs a quarter;
+    they are read in their own size again, without the lost detail.
     """
 
     def __init__(
-        self, folder: Path | str, width: int, height: int, *, transfer: int | None = None, draft: bool = False
-    ) -> None:
+        self, folder: Path | str, width: int, height: int, *, transfer: int | None = None, depth: int = 16,
+        draft: bool = False,
+    ) -> None:  # fmt: skip
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise ValueError(f"a patch must be even and at least 2x2, not {width}x{height}")
         self._folder = Path(folder)
@@ -75,8 +79,11 @@ class PatchWriter:
         self._columns: dict[str, list[Any]] = {"frame": [], "x": [], "y": []}
         self._sums: list[int] = []
         self._file = av.open(local_url(self._folder / _PICTURES), "w", **_NUT)
+        self._bits = 12 if depth <= 10 else 14 if depth <= 12 else 16
         if transfer is None:
             self._pictures = self._stream("magicyuv", "gbrp", _MAGICYUV)
+        elif self._bits < 16:
+            self._pictures = self._stream("ffvhuff", f"gbrp{self._bits}le", _HUFFYUV)
         else:
             self._pictures = self._stream("ffv1", "gbrp16le", _FFV1)
         self._mattes = self._stream("png", "gray", _PNG)
@@ -113,6 +120,9 @@ class PatchWriter:
         if self._kept != self._size:
             bgr, matte = (cv2.resize(p, self._kept, interpolation=cv2.INTER_AREA) for p in (bgr, matte))
             bgr[matte == 0] = 0
+        rounded = bgr.dtype == np.uint16 and self._bits < 16
+        if rounded:
+            bgr = cv2.multiply(bgr, ((1 << self._bits) - 1) / 65535, dtype=cv2.CV_16U)
         picture, cover = av.VideoFrame(*self._kept, self._pictures.pix_fmt), av.VideoFrame(*self._kept, "gray")
         blue, green, red = cv2.split(bgr)
         for frame, samples in ((picture, (green, blue, red)), (cover, (matte,))):
@@ -121,9 +131,12 @@ class PatchWriter:
             frame.pts = len(self._columns["frame"]) - 1
         self._mux(self._pictures, picture)
         self._mux(self._mattes, cover)
-        if self._kept == self._size:
+        if self._kept == self._size and not rounded:
             return patch
-        bgr, matte = _enlarged(bgr, matte, self._size)
+        if rounded:
+            bgr = _widened(bgr, self._bits)
+        if self._kept != self._size:
+            bgr, matte = _enlarged(bgr, matte, self._size)
         if bgr.dtype == np.uint8:
             return Patch(patch.frame, patch.x, patch.y, bgr, matte)
         return Patch(patch.frame, patch.x, patch.y, display(bgr, self._transfer or 0), matte, bgr)
@@ -161,7 +174,7 @@ def patch_of(frame: int, x: int, y: int, bgr_HWC: np.ndarray, matte_HW: np.ndarr
     `colour.display`)."""
     if bgr_HWC.dtype == np.uint8:
         return Patch(frame, x, y, bgr_HWC, matte_HW)
-    deep = np.rint(np.clip(bgr_HWC, 0, 255) * np.float32(257)).astype(np.uint16)
+    deep = cv2.multiply(bgr_HWC, 257.0, dtype=cv2.CV_16U)
     return Patch(frame, x, y, display(deep, transfer), matte_HW, deep)
 
 
@@ -296,7 +309,14 @@ def _picture(frames: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     if len(frames) == 1:
         return np.zeros((*matte.shape, 3), np.uint8), matte.copy()
     green, blue, red = planes_of(frames[0])
-    return cv2.merge([blue, green, red]), matte.copy()
+    bgr, layout = cv2.merge([blue, green, red]), layout_of(frames[0].format.name)
+    assert layout is not None
+    return _widened(bgr, layout.depth) if 8 < layout.depth < 16 else bgr, matte.copy()
+
+
+def _widened(bgr_HWC: np.ndarray, bits: int) -> np.ndarray:
+    """Samples of so many bits over all of 16, uint16."""
+    return cv2.multiply(bgr_HWC, 65535 / ((1 << bits) - 1), dtype=cv2.CV_16U)
 
 
 def _shown(deep_HWC: np.ndarray, transfer: int, wanted: bool) -> np.ndarray:

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import av
 import av.error
 import numpy as np
 
@@ -113,20 +112,6 @@ class Picture:
             return self._squared(self._inside(box), deep=True)
         planes, layout, cut = self._planes(self.coded_box(self._inside(box)), whole_blocks=True)
         return turn_upright(self.colour.deep(planes, layout)[cut], self.rotation_deg)
-
-    def part(self, box: tuple[int, int, int, int]) -> Picture | None:
-        """A copy of what lies in an upright box (x, y, w, h) whose numbers are even, as a picture of its own, which
-        `bgr` shows as it shows that part of this one. None where pixels are not square, or are not kept in planes."""
-        layout = layout_of(self.av_frame.format.name)
-        x, y, w, h = self.coded_box(self._inside(box))
-        if layout is None or not self.grid.same or (x | y) & 1:
-            return None
-        made = av.VideoFrame(w, h, self.av_frame.format.name)
-        for n, (there, here) in enumerate(zip(planes_of(made), planes_of(self.av_frame), strict=True)):
-            across, down = layout.sub if n in (1, 2) else (0, 0)
-            rows, columns = there.shape
-            there[:] = here[y >> down : (y >> down) + rows, x >> across : (x >> across) + columns]
-        return replace(self, av_frame=made)
 
     def _squared(self, box: tuple[int, int, int, int], deep: bool) -> np.ndarray:
         """An upright box of a picture whose own pixels are not square, uint8 or, where `deep`, uint16 (H, W, 3)."""

@@ -176,8 +176,14 @@ def _first_of_several(container: Any, path: str | Path) -> Fraction | None:
 def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
     """Decoded frames. Junk before the first one is passed over; later damage raises DamagedMedia."""
     count, begin, rate_hz = 0, 0, int(stream.codec_context.sample_rate or 1)
-    reached = Fraction(0)  # seconds from the stream's start; where its labels leave gaps, more than was decoded
+    label, base, behind = stream.start_time or 0, stream.time_base, 0  # the last label, and samples from it on
     counted = container.format.name in _COUNTED
+
+    def reached() -> Fraction:
+        """Seconds from the stream's start; where its labels leave gaps, more than was decoded."""
+        since = label * Fraction(base) - (stream.start_time or 0) * stream.time_base
+        return since + Fraction(behind, rate_hz)
+
     try:
         for packet in container.demux(stream):
             try:
@@ -190,19 +196,18 @@ def _frames(container: Any, stream: Any, path: str | Path) -> Iterator[Any]:
                 if count == 0:
                     begin = frame.pts or 0
                 elif frame.is_corrupt or (counted and frame.pts not in (None, begin + count)):
-                    raise _damage(path, reached, "is damaged")
+                    raise _damage(path, reached(), "is damaged")
                 count += frame.samples
                 if frame.pts is not None:
-                    reached = frame.pts * Fraction(frame.time_base or stream.time_base)
-                    reached -= (stream.start_time or 0) * stream.time_base
-                reached += Fraction(frame.samples, rate_hz)
+                    label, base, behind = frame.pts, frame.time_base or stream.time_base, 0
+                behind += frame.samples
                 yield frame
     except av.error.FFmpegError as e:
-        raise _damage(path, reached, "is damaged") from e
+        raise _damage(path, reached(), "is damaged") from e
     if container.format.name in _EXACT_LENGTH and stream.duration:
         promised = stream.duration * stream.time_base
-        if reached + JUMP_S < promised:
-            raise _damage(path, reached, f"ends early: its header promises {float(promised):.1f} s; it stops")
+        if reached() + JUMP_S < promised:
+            raise _damage(path, reached(), f"ends early: its header promises {float(promised):.1f} s; it stops")
 
 
 def _damage(path: str | Path, reached_s: Fraction, what: str) -> DamagedMedia:
@@ -223,11 +228,9 @@ def _samples(frame: Any) -> np.ndarray:
         return data.astype(np.float32)
 
 
-def _check(block: np.ndarray, path: str | Path, begin_s: Fraction, rate_hz: int) -> None:
-    """Raises DamagedMedia where samples, (T, C), hold something that is no number. begin_s: of the first, from the
-    sound's start."""
-    if np.abs(block).max(initial=0.0) <= _LOUDEST:
-        return
+def _refuse(block: np.ndarray, path: str | Path, begin_s: Fraction, rate_hz: int) -> None:
+    """Raises DamagedMedia: samples, (T, C), hold something that is no number. begin_s: of the first, from the sound's
+    start."""
     bad = ~(np.abs(block) <= _LOUDEST)
     row = int(np.argmax(bad.any(axis=1)))
     found = float(block[row][bad[row]][0])
@@ -249,9 +252,10 @@ def _placed(
     at = 0
     for frame in _frames(container, stream, path):
         block = _samples(frame)
-        if "flt" in frame.format.name or "dbl" in frame.format.name:  # integers are always numbers
+        numbers = "flt" not in frame.format.name and "dbl" not in frame.format.name  # integers always are
+        if not numbers and not np.abs(block).max(initial=0.0) <= _LOUDEST:
             label = Fraction(0) if frame.pts is None else frame.pts * Fraction(frame.time_base or stream.time_base)
-            _check(block, path, label - (stream.start_time or 0) * stream.time_base, rate_hz)
+            _refuse(block, path, label - (stream.start_time or 0) * stream.time_base, rate_hz)
         if frame.pts is not None:
             time = frame.pts * Fraction(frame.time_base or stream.time_base)
             if zero is None:

@@ -86,7 +86,7 @@ class Actors(Stage[ActorsInputs, FittedActors]):
 
     name: ClassVar[str] = "actors"
     scope = Scope.TITLE
-    version = 3
+    version = 4
     expands = True
     chain_ms = 65.0
 

@@ -34,7 +34,7 @@ from dubbing.artifacts.tracks import (
     save_signatures,
     save_tracks,
 )
-from dubbing.clock import mask_of
+from dubbing.clock import Timeline, mask_of
 from dubbing.face import height_px, yaw_deg
 from dubbing.mesh import Detector, Hands, Meshes
 from dubbing.records import OCCLUDED, OUT_OF_FRAME, Shot, Track
@@ -99,10 +99,25 @@ class Faces(Stage[FacesInputs, FaceTracks]):
         around = OVERLAP_FRAMES if inputs.window else 0
         start, end = max(shot.start_frame, a - around), min(shot.end_frame, b + around)
         film = media.load_timeline(inputs.timeline.folder)
+        if not inputs.letters or inputs.window:
+            tracks, _ = self._tracks(inputs, film, start, end, None, progress)
+            return _saved(out, tracks)
+        with Held(out, float(film.rate)) as held:
+            tracks, size = self._tracks(inputs, film, start, end, held, progress)
+            saved = _saved(out, tracks)
+            save_letters(out, letters_over(load_tracks(out), held, size, float(film.rate)))
+            return saved
+
+    def _tracks(
+        self, inputs: FacesInputs, film: Timeline, start: int, end: int, held: Held | None,
+        progress: Callable[[int], None],
+    ) -> tuple[list[tuple[Track, Signature]], tuple[int, int]]:  # fmt: skip
+        """The faces in frames [start, end), largest first, and the size of the picture."""
+        a, b = inputs.bounds
         follower: Follower | None = None
-        held = Held(float(film.rate)) if inputs.letters and not inputs.window else None
         found: list[Found] = []
         mixed_N = mask_of(inputs.mixes or (), start, end)
+        shown = held.hold if held is not None else None
         for picture in media.read(inputs.film.path, film, start, end, threads=1):
             if a <= picture.frame < b:
                 progress(1)
@@ -114,23 +129,12 @@ class Faces(Stage[FacesInputs, FaceTracks]):
                 patience = int(film.rate * BRIDGE_S)
                 # a search looks back at the pictures since the last one, which are held
                 every = max(2, min(round(film.rate * _SEARCH_S), 1 + HELD_BYTES // picture.size_bytes))
-                follower = Follower(
-                    self._detector,
-                    self._meshes,
-                    self._hands,
-                    picture.size,
-                    every,
-                    patience,
-                    held.hold if held else None,
-                )
+                follower = Follower(self._detector, self._meshes, self._hands, picture.size, every, patience, shown)
             follower.step(picture)
         found += follower.finish() if follower else []
-        size = picture.size
+        size, shot = picture.size, Shot(inputs.number, inputs.start, inputs.end)
         tracks = [(track_of(f"{shot.id}/face_{n}", f, size), f) for n, f in enumerate(_ordered(found), 1)]
-        saved = _saved(out, [(track, _signature(f, track)) for track, f in tracks])
-        if held is not None:
-            save_letters(out, letters_over(load_tracks(out), held, size, float(film.rate)))
-        return saved
+        return [(track, _signature(f, track)) for track, f in tracks], size
 
     def close(self) -> None:
         self._detector.close()

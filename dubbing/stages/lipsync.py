@@ -133,7 +133,7 @@ class Lipsync(Stage[LipsyncInputs, Take]):
 
     name: ClassVar[str] = "lipsync"
     scope = Scope.TAKE
-    version = 5
+    version = 6
     resources = Resources(cpus=1.0, memory_mb=2000, picture_mb=8)
     bad_input_costs = "shot"
     profits_from_gpu = True
@@ -308,7 +308,14 @@ class Lipsync(Stage[LipsyncInputs, Take]):
                         height, width = one.patch.matte_HW.shape
                         transfer = None if one.patch.deep_HWC is None else _transfer(info)
                         writer = stack.enter_context(
-                            media.PatchWriter(folder, width, height, transfer=transfer, draft=bool(inputs.draft))
+                            media.PatchWriter(
+                                folder,
+                                width,
+                                height,
+                                transfer=transfer,
+                                depth=info.video.bit_depth if info.video else 16,
+                                draft=bool(inputs.draft),
+                            )
                         )
                     patch, lies = (one.patch, False) if over is None else over.kept_out(one.patch)
                     covered += lies

@@ -46,7 +46,7 @@ class Shots(Stage[ShotsInputs, ShotList]):
     fit."""
 
     name: ClassVar[str] = "shots"
-    version = 2
+    version = 3
     scope = Scope.TITLE
     resources = Resources(cpus=1.0, memory_mb=700, picture_mb=8)
     expands = True

@@ -268,15 +268,19 @@ def _sums(rows: _Rows, which: np.ndarray, prior: Fit) -> list[np.ndarray]:
 
 def _solved(sums: list[np.ndarray], prior: Fit) -> tuple[np.ndarray, list[np.ndarray]]:
     """The gain (K,), and for each strength the weights (W, K)."""
+    from scipy.linalg import cho_factor, cho_solve  # slow to load, and every command loads this module
+
     together, own, square, target, said = sums
     trust = GAIN_S * prior.said_std_K**2
     gain_K = np.clip((together + trust * prior.gain_K) / (own + trust), 0, 2)
-    values, vectors = np.linalg.eigh(square)
-    rotated = vectors.T @ (target - gain_K * said)
-    return gain_K, [
-        vectors @ (rotated / (np.maximum(values, 0) + s)[:, None]) if np.isfinite(s) else np.zeros_like(rotated)
-        for s in STRENGTHS_S
-    ]
+    left, found = target - gain_K * said, []
+    for strength in STRENGTHS_S:
+        if np.isfinite(strength):
+            factor = cho_factor(square + strength * np.eye(len(square)), overwrite_a=True, check_finite=False)
+            found.append(cho_solve(factor, left, check_finite=False))
+        else:
+            found.append(np.zeros_like(left))
+    return gain_K, found
 
 
 def _closes(held_N: np.ndarray, true_N: np.ndarray, usual: float, shut_N: np.ndarray, part_N: np.ndarray) -> float:

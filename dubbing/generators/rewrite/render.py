@@ -24,19 +24,21 @@ from dubbing.generators.rewrite.warp import Nodes, node_map, warp
 __all__ = ["AROUND_LIPS", "Box", "Face", "boxes_around", "crop_boxes", "mouth_hull", "render", "skin_of"]
 
 # Points of the middle face that stay where they are: under the nose, nostrils, cheeks, ear side.
-_STILL = (2, 98, 327, 164, 129, 358, 205, 425, 50, 280, 123, 352, 93, 323, 234, 454)
+_STILL = np.array((2, 98, 327, 164, 129, 358, 205, 425, 50, 280, 123, 352, 93, 323, 234, 454))
 AROUND_LIPS = (164, 167, 393, 165, 391, 92, 322, 186, 410, 57, 287, 43, 273, 106, 335, 182, 406, 83, 313, 18,
                200, 201, 421, 204, 424, 202, 422)  # fmt: skip
 # Points below the chin that stay, in eye distances right of and below it.
-_BELOW = ((-1.1, 0.25), (-0.7, 0.38), (-0.35, 0.42), (0.0, 0.44), (0.35, 0.42), (0.7, 0.38), (1.1, 0.25))
-_CHEEK_TO_CHEEK = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
+_BELOW = np.array(((-1.1, 0.25), (-0.7, 0.38), (-0.35, 0.42), (0.0, 0.44), (0.35, 0.42), (0.7, 0.38), (1.1, 0.25)))
+_CHEEK_TO_CHEEK = np.array((58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288))
+_UNDER_NOSE = np.array((205, 2, 425))
 _COARSE = 6.0  # pixels of a blur
 _MATTE_ROOM = 0.07  # eye distances around a mouth's outline beyond which its matte is 0
 _STILL_PX = 0.04  # what moves less is left as it is
 _JAW_GRID, _FINER = 0.5, 0.7  # of the nodes asked for: a jaw bends less, and cubics fill in
 _RING_PIXELS = 4000  # of a mouth's matte, from which its colour is told
-_LIP_CONTROL = tuple(dict.fromkeys(LIPS + AROUND_LIPS))
-_JAW_CONTROL = tuple(dict.fromkeys(JAW + OUTER_LIPS))
+_LIP_CONTROL = np.array(tuple(dict.fromkeys(LIPS + AROUND_LIPS)))
+_JAW_CONTROL = np.array(tuple(dict.fromkeys(JAW + OUTER_LIPS)))
+_OUTER = np.array(OUTER_LIPS)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def crop_boxes(mesh_NP2: np.ndarray, picture_wh: tuple[int, int]) -> list[Box]:
     mesh_NP2: (N, 478, 2). The size is the largest frame's; crops are pushed inside the picture.
     """
     eye = np.linalg.norm(mesh_NP2[:, 33] - mesh_NP2[:, 263], axis=-1)[:, None]
-    lower = mesh_NP2[:, [*_CHEEK_TO_CHEEK, 205, 2, 425]]
+    lower = mesh_NP2[:, np.concatenate([_CHEEK_TO_CHEEK, _UNDER_NOSE])]
     below = mesh_NP2[:, 152] + 0.24 * eye * _unit(mesh_NP2[:, 152] - mesh_NP2[:, 168])
     low = np.minimum(lower.min(1), below) - 0.2 * eye
     high = np.maximum(lower.max(1), below) + 0.2 * eye
@@ -123,10 +125,10 @@ def render(
         below = face[window]
         under = below.astype(np.float32)
         corner, room = (part.x, part.y), (part.width, part.height)
+        skin = skin_of(goal - corner, eye, room, hull - corner, target.local_P2 - corner)
         wanted_B = None
         if grain_of is not None:
-            wanted_B = grain.levels(target.bgr_HWC[window], skin_of(target.local_P2 - corner, eye, room))
-        skin = skin_of(goal - corner, eye, room, hull - corner)
+            wanted_B = grain.levels(target.bgr_HWC[window], skin)
         nodes, twice = _grid(eye, _FINER * grid, room)
         mouth, plane = np.zeros(under.shape, np.float32), np.zeros((3, 3), np.float32)
         bends = _bend_mouths([donor for donor, _ in donors], goal, part, nodes, twice, matte)
@@ -177,15 +179,15 @@ def _bend_jaw(
     down = goal_P2[152] - goal_P2[168]
     down = down / max(np.linalg.norm(down), 1e-6)
     right = np.array([down[1], -down[0]])
-    ring = goal_P2[152] + eye * (np.array(_BELOW)[:, :1] * right + np.array(_BELOW)[:, 1:] * down)
+    ring = goal_P2[152] + eye * (_BELOW[:, :1] * right + _BELOW[:, 1:] * down)
     # The bend reaches from under the nose to under the chin and no further.
-    edge = list(_CHEEK_TO_CHEEK)
-    hull = np.concatenate([here[edge], goal_P2[edge], ring[1:-1] - 0.2 * eye * down, here[[205, 2, 425]]])
+    edge = _CHEEK_TO_CHEEK
+    hull = np.concatenate([here[edge], goal_P2[edge], ring[1:-1] - 0.2 * eye * down, here[_UNDER_NOSE]])
     face = target.bgr_HWC.copy()
     if _around(hull, 0.22 * eye, size) is None:
         return face, np.zeros((size[1], size[0]), np.float32)
     nodes, twice = _grid(eye, _JAW_GRID * grid, size)
-    controls, still = list(_JAW_CONTROL), list(_STILL)
+    controls, still = _JAW_CONTROL, _STILL
     points = np.concatenate([goal_P2[controls], here[still], ring])
     moves = np.concatenate([here[controls] - goal_P2[controls], np.zeros((len(still) + len(ring), 2))])
     weight = nodes.softened(nodes.filled(hull), 0.2 * eye)
@@ -207,7 +209,7 @@ def _bend_mouths(
 ) -> Iterator[np.ndarray]:
     """The donors' mouths bent onto the wanted one, each (h, w, 3) of its type, in a part of the target's crop; of a
     frame of the same shot only around where its matte shows it, elsewhere black."""
-    controls = list(_LIP_CONTROL)
+    controls = _LIP_CONTROL
     points = goal_P2[controls]
     moves = np.concatenate([donor.local_P2[controls] - points for donor in donors], 1)
     found = node_map(points - (part.x, part.y), moves, nodes, smooth=0.6, twice=twice)
@@ -220,15 +222,19 @@ def _bend_mouths(
             yield warp(image, places, where, nodes, np.zeros((part.height, part.width, 3), image.dtype))
 
 
-def skin_of(mesh_P2: np.ndarray, eye: float, size: tuple[int, int], hull_M2: np.ndarray | None = None) -> np.ndarray:
+def skin_of(
+    mesh_P2: np.ndarray, eye: float, size: tuple[int, int], hull_M2: np.ndarray | None = None,
+    without_P2: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """The skin around a mouth, without its lips, bool (H, W) of a crop of that size. mesh_P2: (478, 2) its pixels;
-    hull_M2: its `mouth_hull`, where that is known."""
+    hull_M2: its `mouth_hull`, where that is known; without_P2: another mesh whose lips are left out too."""
     mask = np.zeros((size[1], size[0]), np.uint8)
-    hull_M2 = mouth_hull(mesh_P2, eye) if hull_M2 is None else hull_M2
-    for outline, much in ((hull_M2, 1), (_grown(mesh_P2[list(OUTER_LIPS)], 0.05 * eye), 0)):
-        cv2.fillConvexPoly(mask, np.rint(cv2.convexHull(outline.astype(np.float32)) * 16).astype(np.int32), much,
-                           shift=4)  # fmt: skip
-    return mask > 0
+    outlines = [(mouth_hull(mesh_P2, eye) if hull_M2 is None else hull_M2, 1)]
+    outlines += [(_grown(m[_OUTER], 0.05 * eye), 0) for m in (mesh_P2, without_P2) if m is not None]
+    for outline, much in outlines:
+        corners = np.rint(cv2.convexHull(outline.astype(np.float32)) * 16).astype(np.int32)
+        cv2.fillConvexPoly(mask, corners, much, shift=4)
+    return mask.view(bool)
 
 
 def _grown(points_M2: np.ndarray, room: float) -> np.ndarray:
@@ -239,7 +245,7 @@ def _grown(points_M2: np.ndarray, room: float) -> np.ndarray:
 
 def mouth_hull(goal_P2: np.ndarray, eye: float) -> np.ndarray:
     """Outline of the mouth's surroundings, float32 (M, 2): from under the nose to the chin's crease."""
-    lips = goal_P2[list(OUTER_LIPS)]
+    lips = goal_P2[_OUTER]
     corners = goal_P2[[61, 291]]
     across = corners[1] - corners[0]
     across = across / max(np.linalg.norm(across), 1e-6)
