@@ -229,7 +229,7 @@ class Catalogue:
         """What, bytes a frame of film, how often it is written for a title, how often read."""
         seen, n, grows = self.seen, self.args.languages, self.size / self.seen.megapixels
         return [
-            ("source", self.source, 0.0, 3 + n * (2 + 3 * self.share)),
+            ("source", self.source, 0.0, 3 + n * (1 + self.share)),
             ("analysis", seen.bytes_["analysis"], 1.0, 2 * n),
             ("patches", seen.bytes_["patches"] * grows * self.share, n, 3 * n),
             ("scores, sheets, tables, sound", seen.bytes_["scores and tables"], n, n),

@@ -23,7 +23,7 @@ def test_nothing_changes_at_the_runs_own_size() -> None:
 
 def test_costs_grow_with_the_picture_and_the_share_as_they_should() -> None:
     large, few = priced(SEEN, 1.84, 0.75), priced(SEEN, 0.92, 0.375)
-    assert all(COST_S[s] < large[s] < 2 * COST_S[s] for s in ("shots", "faces", "lipsync", "sync", "master"))
+    assert all(COST_S[s] < large[s] < 2 * COST_S[s] for s in ("shots", "faces", "lipsync", "master"))
     assert large["audio"] == COST_S["audio"]
     assert few["lipsync"] == pytest.approx(COST_S["lipsync"] / 2) and few["faces"] == COST_S["faces"]
     assert COST_S["master"] / 2 < few["master"] < COST_S["master"]

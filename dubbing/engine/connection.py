@@ -40,7 +40,6 @@ __all__ = ["Connection", "connect", "first_line", "local_node", "started"]
 
 _TRIES = 3
 _STORE_BYTES = 100 * 2**20  # only references travel
-_QUIET = {"task_events_report_interval_ms": 0}  # nobody reads what every process would tell of each call
 _SOCKET_NAME = 67  # characters that Ray adds to its folder, and 107 is the limit of the kernel's
 _LOOPBACK = "127.0.0.1"
 _NO_REPORT = f"http://{_LOOPBACK}:9/"  # nobody listens there; Ray sends "disabled" to its maker's address otherwise
@@ -136,8 +135,7 @@ def started(config: Engine) -> ExitStack:
             Node.start_head_processes = head
             try:
                 _init(address="local", num_cpus=config.workers or os.cpu_count() or 1, include_dashboard=False,
-                      object_store_memory=_STORE_BYTES, _node_ip_address=_LOOPBACK, _temp_dir=str(folder),
-                      _system_config=_QUIET)  # fmt: skip
+                      object_store_memory=_STORE_BYTES, _node_ip_address=_LOOPBACK, _temp_dir=str(folder))  # fmt: skip
             finally:
                 Node.start_head_processes = start_head_processes
         return stack.pop_all()
