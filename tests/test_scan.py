@@ -171,7 +171,8 @@ def test_patches_are_drawn_in_square_pixels_and_nothing_else_changes(
 
     target, _ = master(source, sound(tmp_path / "d.flac", 7_680), [red], crf=1)
     seen = next(media.read(target, line, 1)).bgr().astype(int)
-    assert np.abs(seen[38:46, 50:62] - (30, 30, 220)).max() < 16, "the patch is where it was drawn, and as large"
+    # a pixel inside its edge, where an encoder blurs
+    assert np.abs(seen[39:45, 51:61] - (30, 30, 220)).max() < 16, "the patch is where it was drawn, and as large"
     found = media.compare_pictures(source, target, [red])
     assert found.masked == 2 and found.worst_db is not None and found.worst_db > 40
 
