@@ -3,8 +3,9 @@
     python -m bench.proof reel.mp4 --frames 600          # a third of the frames patched
     python -m bench.proof --prores 120                   # ProRes 422 HQ at 1920x1080, made here
 
-Prints milliseconds a frame, wall and processor, of the proof, of mastering, and of decoding and encoding every frame,
-the least of `--times` each, and the proof's part of the last.
+Prints milliseconds a frame, wall and processor, of mastering, of the same with a look at each picture as it is made, of
+the proof after that look, of the comparison of the whole file (`dub verify`), and of decoding and encoding every frame,
+the least of `--times` each, and their parts of the last.
 """
 
 from __future__ import annotations
@@ -74,11 +75,23 @@ def main() -> None:
         target = folder / f"m{source.suffix}"
         plan = media.delivery(media.probe(source), media.probe(sound))
         whole = replace(plan, picture=replace(plan.picture, notice="all of it is encoded"))
+        asked, seen = {target: MasterChoice()}, {}
+
+        def master(look: bool) -> None:
+            for made in media.encode_masters(source, line, drawn, sound, asked, language="fr", look=look):
+                seen[made.path] = made.looked
+
+        def prove(looked: bool) -> None:
+            known = {path: runs for path, runs in seen.items() if looked and runs is not None}
+            media.prove(
+                source, asked, sound, patch_folders=drawn, language="fr", timeline=line, threads=4, looked=known
+            )
+
         ways: dict[str, Callable[[], object]] = {
-            "mastering": lambda: media.encode_master(source, line, drawn, sound, target, language="fr"),
-            "proof": lambda: media.prove(
-                source, {target: MasterChoice()}, sound, patch_folders=drawn, language="fr", timeline=line
-            ),
+            "mastering": lambda: master(False),
+            "mastering, looked at": lambda: master(True),
+            "proof after that": lambda: prove(True),
+            "the whole compared": lambda: prove(False),
             "decoding and encoding": lambda: write_masters(
                 source, line, drawn, sound, {folder / f"whole{source.suffix}": whole}, language="fr"
             ),
@@ -87,8 +100,9 @@ def main() -> None:
         print(f"{count} frames, a third with a patch of {SIDE} pixels; milliseconds a frame, wall and processor")
         for what, seconds in spent.items():
             print(f"{what}: " + " ".join(f"{1000 * s / count:.2f}" for s in seconds))
-        parts = [a / b for a, b in zip(spent["proof"], spent["decoding and encoding"], strict=True)]
-        print("the proof over decoding and encoding: " + " ".join(f"{part:.2f}" for part in parts))
+        for what, seconds in spent.items():
+            parts = [a / b for a, b in zip(seconds, spent["decoding and encoding"], strict=True)]
+            print(f"{what}, over decoding and encoding: " + " ".join(f"{part:.2f}" for part in parts))
 
 
 if __name__ == "__main__":

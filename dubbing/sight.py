@@ -29,11 +29,12 @@ from dubbing.mesh import Meshes, MeshTracker, face_boxes, turn_of
 from dubbing.metrics import FramePair, Metric, looks
 from dubbing.records import Patch, Track
 
-__all__ = ["Eye", "Seen", "Sight", "SourceCrops", "join", "load_seen", "look_again", "moments", "said_by"]
+__all__ = ["HELD_BYTES", "Eye", "Seen", "Sight", "SourceCrops", "join", "load_seen", "look_again", "moments", "said_by"]
 
 _SEEN, _MOMENTS = "seen.npz", "moments.npz"
 _SAID = "said "
-_MOST_BYTES = 2_000_000_000  # of crops that wait for their patches; what comes after them is decoded again
+HELD_BYTES = 128_000_000  # of crops that wait for their patches in memory; more do on disk
+_MOST_BYTES = 2_000_000_000  # on disk; what comes after them is decoded again
 _READ_ON = 48  # frames to the next wanted one that are decoded rather than sought
 
 
@@ -206,7 +207,8 @@ class SourceCrops:
     before the first patch comes. A context manager.
 
     box: where a frame's crop lies, all of one size; wanted: the frames of which there will be patches; still: whether
-    all pictures are the same; scratch: where the crops wait, in a file without a name (None: the system's own).
+    all pictures are the same; scratch: where crops wait of which there are many, in a file without a name (None: the
+    system's own).
     """
 
     def __init__(
@@ -219,6 +221,7 @@ class SourceCrops:
         self._still = still
         self._picture: media.Picture | None = None
         self._scratch = scratch
+        self._held: dict[int, np.ndarray] = {}
         self._file: Any = None
         self._places: dict[int, int] = {}
         self._free: list[int] = []
@@ -233,6 +236,10 @@ class SourceCrops:
             return
         box = self._box(frame)
         size = 3 * box[2] * box[3]
+        if (len(self._held) + 1) * size <= HELD_BYTES:
+            self._held[frame] = np.ascontiguousarray(picture.bgr(box=box))
+            self._wanted.discard(frame)
+            return
         if not self._free and (self._slots + 1) * size > _MOST_BYTES:
             return
         if self._file is None:
@@ -248,6 +255,8 @@ class SourceCrops:
 
     def take(self, frame: int) -> np.ndarray:
         """The crop of a frame, once, uint8 BGR; frames rise. One that was not kept is decoded."""
+        if (held := self._held.pop(frame, None)) is not None:
+            return held
         _, _, width, height = box = self._box(frame)
         slot = self._places.pop(frame, None)
         if slot is None:

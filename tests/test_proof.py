@@ -253,12 +253,13 @@ def test_a_run_of_a_long_film_proves_it_in_windows(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("dubbing.analysis.windows.FILM_S", 0.12)
     job, out = plain_job(tmp_path, {"fr": "fr.flac"}, 40), tmp_path / "out"
     started: list[str] = []
+    compared = counted(monkeypatch)
     done = run(job, out, show=lambda e: started.append(e.task_id) if e.kind == "started" else None)
     proofs = [name for name in started if name.startswith("proof")]
     assert len(proofs) > 3 and proofs == [f"proof reel/fr/window_{n}" for n in range(1, len(proofs))] + [
         "proof reel/fr"
     ]
-    assert done.exit_code == 0 and done.summary[0]["verified"] is True
+    assert done.exit_code == 0 and done.summary[0]["verified"] is True and not compared, "seen while it was made"
     assert not list((out / "reel" / "fr" / "windows").glob("proof-*"))
 
 

@@ -51,11 +51,14 @@ def test_a_take_that_is_looked_at_later_shows_the_same(shot: tuple[Path, Timelin
     assert moved > 1, "the mouth is another one"
 
 
+@pytest.mark.parametrize("most", [2, sight.HELD_BYTES])
 def test_crops_wait_for_patches_and_are_decoded_again_where_none_waits(
-    shot: tuple[Path, Timeline, Track, Path], tmp_path: Path
+    shot: tuple[Path, Timeline, Track, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
+    """In memory, and on disk as soon as there are more than two."""
     film, line, _, _ = shot
     box = (40, 20, 64, 48)
+    monkeypatch.setattr(sight, "HELD_BYTES", most if most > 2 else most * 64 * 48 * 3)
     shown = {p.frame: p for p in media.read(film, line, 20, 30, threads=1)}
     with sight.SourceCrops(film, line, lambda frame: box, range(20, 30), scratch=tmp_path) as crops:
         for frame in (20, 21, 22, 26):

@@ -78,7 +78,7 @@ MIX: dict[str, tuple[float, float, float, float]] = {
     "donors": (0.2, 0.5, 0.5, 0.0),
     "turns": (0.03, 0.0, 0.0, 0.0),
     "select": (0.001, 0.0, 0.0, 0.0),
-    "lipsync": (2.1, 5.7, 0.0, 92.0),
+    "lipsync": (4.6, 5.7, 0.0, 106.0),  # with what is seen of the face meanwhile
     "sync": (0.8, 0.0, 0.0, 0.0),
     "master": (0.37, 14.5, 3.6, 0.0),  # with what is seen of it meanwhile
     "proof": (0.6, 0.0, 0.0, 0.0),

@@ -18,10 +18,11 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 
 __all__ = [
-    "HDR", "WHITE_NITS", "Colour", "Layout", "display", "fractions", "layout_of", "narrowed", "picture_bytes",
-    "planes_of", "pq_nits", "pq_value", "scaled", "turn_back", "turn_upright", "undisplayed",
+    "HDR", "WHITE_NITS", "Colour", "Layout", "beside_samples", "display", "fractions", "layout_of", "narrowed",
+    "picture_bytes", "planes_of", "pq_nits", "pq_value", "scaled", "turn_back", "turn_upright", "undisplayed",
 ]  # fmt: skip
 
 HDR = {16: "PQ", 18: "HLG"}
@@ -272,6 +273,13 @@ def _whole(planes: list[np.ndarray], layout: Layout, size: tuple[int, int] | Non
 def _stretched(whole: np.ndarray, depth: int) -> np.ndarray:
     """Samples of so many bits over all of 16, uint16."""
     return np.rint(whole * np.float32(65535 / ((1 << depth) - 1))).astype(np.uint16)
+
+
+def beside_samples(frame: Any) -> Any:
+    """What else lies in a frame, by FFmpeg's name of its kind: as `frame.side_data`, which refers to its frame and its
+    frame to it, so that each picture that was asked once stays in memory until rings are looked for."""
+    container: Any = SideDataContainer  # its stub knows no frame
+    return container(frame)
 
 
 def planes_of(frame: Any) -> list[np.ndarray]:

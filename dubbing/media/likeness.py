@@ -24,6 +24,7 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import DamagedMedia, MediaError
+from dubbing.media.colour import beside_samples
 from dubbing.media.film import Film
 from dubbing.media.gap import Gap, decibels
 from dubbing.media.gap import gap as gap_of
@@ -295,7 +296,7 @@ def pair(own: Picture, made: Picture, gap: Gap, patched: bool) -> Sums:
 def _in_both(own: Any, made: Any) -> dict[str, tuple[bytes | None, bytes | None]]:
     """What lies in one or both of two pictures beside their samples, by name."""
     found = {}
-    sides = own.side_data, made.side_data
+    sides = beside_samples(own), beside_samples(made)
     for kind, name in _IN_PICTURES.items() if any(map(len, sides)) else ():
         a, b = (None if (data := side.get(kind)) is None else bytes(data) for side in sides)
         if (a, b) != (None, None):

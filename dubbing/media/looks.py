@@ -30,7 +30,7 @@ from dubbing.records import Patch
 
 __all__ = ["Looks"]
 
-_MOST_BYTES = 8_000_000  # of a picture: about sixteen are held
+_MOST_BYTES = 8_000_000  # of a picture: about eight are held, and as many by the decoder
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from dubbing.clock import Timeline
 from dubbing.errors import MediaError, several
-from dubbing.media.colour import Colour, layout_of, planes_of, turn_back, turn_upright
+from dubbing.media.colour import Colour, beside_samples, layout_of, planes_of, turn_back, turn_upright
 from dubbing.media.film import Film
 from dubbing.media.patches import patch_frames, read_patches
 from dubbing.media.read import Picture, coded_box, read
@@ -217,7 +217,7 @@ def with_patches(picture: Picture, patches: Sequence[Patch], keep: Keep | None =
     frame = own = picture.av_frame
     if keep is not None and patches:
         other = _copy(frame)
-        if frame.interlaced_frame or len(frame.side_data):  # only the frame itself can tell these to an encoder
+        if frame.interlaced_frame or len(beside_samples(frame)):  # only the frame itself can tell these to an encoder
             own = other
         else:
             frame = other

@@ -17,7 +17,7 @@ from dubbing import media
 
 __all__ = ["MEMORY_BYTES", "Crops", "most_frames"]
 
-MEMORY_BYTES = 512_000_000
+MEMORY_BYTES = 384_000_000
 _DISK_BYTES = 6_000_000_000
 _LEAST_FRAMES = 60
 _PIXEL_BYTES = 6  # of BGR, of a film of more than 8 bits
