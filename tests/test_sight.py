@@ -117,3 +117,12 @@ def test_an_expert_of_pixels_sees_the_original_once_for_all_languages(
     kept.write_bytes(b"cut off")
     (one,) = Sync().process(inputs, tmp_path / "1", lambda frames: None).faces
     assert one == scores[0] and original.load(kept) is not None
+
+
+def test_what_is_kept_of_an_original_is_of_so_many_frames(
+    shot: tuple[Path, Timeline, Track, Path], tmp_path: Path
+) -> None:
+    """A photograph's film may end earlier in one language than in another."""
+    track = shot[2]
+    files = {original.file_of(tmp_path, t, Colours(), "f", None) for t in (track, track.until(track.end_frame - 1))}
+    assert len(files) == 2

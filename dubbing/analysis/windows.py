@@ -41,10 +41,10 @@ def windows(start: int, end: int) -> list[tuple[int, int]]:
 def film_windows(starts: Iterable[int], end: int, rate: Fraction) -> list[tuple[int, int]]:
     """Parts [a, b) of a film of `end` frames whose pictures are made by themselves. Each begins where a shot does that
     is FILM_S or more after the part before, and at twice that where none begins. starts: first frames of shots, in
-    order. A film that is no longer than twelve times FILM_S is one part; the last is not shorter than half of it."""
+    order. A film that is no longer than three times FILM_S is one part; the last is not shorter than half of it."""
     least = max(1, round(FILM_S * rate))
     edges = [0]
-    if end > 12 * least:
+    if end > 3 * least:
         for start in (*starts, end):
             while start - edges[-1] > 2 * least:
                 edges.append(edges[-1] + 2 * least)

@@ -1,7 +1,8 @@
 """The original performance as a sync expert embeds it: made once for a title and an expert, and kept for all languages.
 
 A file for each face of each shot, `analysis/originals/shot_0002-<key>/face_1.npz`, by the first take that is scored.
-Its key is that of the expert, of the faces (and so of the film) and of the original's sound. Whoever finds none, or one
+Its key is that of the expert, of the faces (and so of the film), of the original's sound, and the face's frames: a
+photograph's film may end earlier in one language than in another. Whoever finds none, or one
 that cannot be read, makes it anew; two who do so at once make the same. An expert of meshes takes microseconds for a
 frame and keeps nothing. It knows no dub.
 """
@@ -16,12 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from dubbing.experts import Expert, model_name
+from dubbing.records import Track
 from dubbing.store import Store, key_of
 
 __all__ = ["FOLDER", "Original", "file_of", "load", "save"]
 
 FOLDER = "originals"
-_VERSION = 1  # raise it when the same face and sound are embedded otherwise
+_VERSION = 2  # raise it when the same face and sound are embedded otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +35,11 @@ class Original:
     sound_VE: np.ndarray | None
 
 
-def file_of(analysis: Path, track: str, expert: Expert, faces: str, sound: str | None) -> Path:
-    """Where a face's file lies. analysis: the title's folder; track: id; faces, sound: keys of the faces of the shot,
-    and of the original's sound near it."""
-    shot, _, face = track.rpartition("/")
-    key = key_of(_VERSION, model_name(expert), faces, sound)
+def file_of(analysis: Path, track: Track, expert: Expert, faces: str, sound: str | None) -> Path:
+    """Where a face's file lies. analysis: the title's folder; faces, sound: keys of the faces of the shot, and of the
+    original's sound near it."""
+    shot, _, face = track.id.rpartition("/")
+    key = key_of(_VERSION, model_name(expert), faces, sound, len(track.frames_N))
     return analysis / FOLDER / f"{shot}-{key[:12]}" / f"{face}.npz"
 
 

@@ -227,7 +227,7 @@ class Sync(Stage[SyncInputs, Scores]):
             sound_VE = None if own is None else expert.embed_sound(own, 0.0, len(lips_VE))
             return original.Original(lips_VE, sound_VE), expert.embed_video(look.mesh_NP3, times_s)
         faces = inputs.faces
-        file = original.file_of(faces.folder.parent.parent, track.id, expert, faces.key, inputs.source_key)
+        file = original.file_of(faces.folder.parent.parent, track, expert, faces.key, inputs.source_key)
         known = original.load(file)
         found_VE, is_VE = look.embedded(cast(CropExpert, expert), times_s, counted_V, again=known is None)
         if known is None:
