@@ -448,10 +448,10 @@ class Job(ResultCache):
         """The title's frames in time. Raises MediaError before `shots` is done, DamagedResult where it is damaged."""
         shots = self.analysis(title).get(ShotList)
         assert shots is not None
-        folder = Path(self.store.bring({"timeline": str(shots.folder)})["timeline"])
-        if folder.exists():
-            self.store.whole(folder)
-        return media.load_timeline(folder)
+        with self.store.brought(shots.folder) as (folder,):
+            if folder.exists():
+                self.store.whole(folder)
+            return media.load_timeline(folder)
 
     def made_of(self, title: Title) -> MadeOf | None:
         """How the title's film is made of its photograph; None where its picture is a film. Raises InputError."""

@@ -159,23 +159,22 @@ def _copy(job: Job, title: Title, lender: _Lender) -> None:
     if told is not None and not job.store.fault(final, told, "all"):
         return
     job.store.remove(final)
-    refs = {f"{n}": str(ref.folder) for n, ref in enumerate(lender.described) if ref}
-    here = lender.store.bring({"fitted": str(lender.fitted.folder), **refs})
-    described = tuple(
-        Ref(ref.kind, ref.task, ref.key, Path(here[f"{n}"])) if ref else None for n, ref in enumerate(lender.described)
-    )
-    looks = looks_of(lender.speakers, lender.cast, described)
-    files = lender.actors.minutes_files
-    mine = {n: looks[n] for n in files if n in looks}
-    lent = LentActors(
-        lender.where, {n: one.names for n, one in mine.items()}, {n: files[n] for n in mine},
-        {n: lender.actors.used_s[n] for n in mine},
-    )  # fmt: skip
-    with job.store.commit(final) as part:
-        for n in mine:
-            shutil.copyfile(Path(here["fitted"]) / files[n], part / files[n])
-        save_looks(part, mine)
-        (part / RESULT).write_bytes(json_bytes({**lent.to_dict(), "key": lender.key}))
+    theirs = [ref for ref in lender.described if ref]
+    with lender.store.brought(lender.fitted.folder, *(ref.folder for ref in theirs)) as (fitted, *folders):
+        here = dict(zip(theirs, folders, strict=True))
+        described = tuple(ref and Ref(ref.kind, ref.task, ref.key, here[ref]) for ref in lender.described)
+        looks = looks_of(lender.speakers, lender.cast, described)
+        files = lender.actors.minutes_files
+        mine = {n: looks[n] for n in files if n in looks}
+        lent = LentActors(
+            lender.where, {n: one.names for n, one in mine.items()}, {n: files[n] for n in mine},
+            {n: lender.actors.used_s[n] for n in mine},
+        )  # fmt: skip
+        with job.store.commit(final) as part:
+            for n in mine:
+                shutil.copyfile(fitted / files[n], part / files[n])
+            save_looks(part, mine)
+            (part / RESULT).write_bytes(json_bytes({**lent.to_dict(), "key": lender.key}))
 
 
 def _same_place(one: Store, other: Store) -> bool:

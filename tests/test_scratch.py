@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,8 +48,6 @@ def result(home: Path, name: str, used_s: int) -> Path:
     folder.mkdir(parents=True)
     (folder / RESULT).write_text("{}")
     (folder / "patch.bin").write_bytes(b"x" * 50_000)
-    use([folder])
-    release()
     os.utime(folder, (used_s, used_s))
     return folder
 
@@ -77,9 +77,9 @@ def test_what_a_living_process_uses_stays_until_it_ends(
     command = [sys.executable, "-c", code, str(theirs)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "ready\n"
-        use([mine])
+        use([mine], "a task")
         assert make_room() == 0 and mine.exists() and theirs.exists()
-        release()
+        release("a task")
         other.kill()
     assert make_room() // 1000 == 100 and not mine.exists() and not theirs.exists()
 
@@ -112,3 +112,143 @@ def test_a_result_that_went_is_brought_again(room: Callable[[int], None], tmp_pa
     store.bring({"timeline": str(folder)})
     assert (folder / "line.bin").read_bytes() == b"y" * 50_000
     store.whole(folder)
+
+
+ANOTHER = (
+    "import sys; from pathlib import Path; from dubbing.store import scratch\n"
+    "scratch.FREE, scratch.GATE_S = 2.0, 0.2  # there is never room\n"
+    "print(scratch.make_room(), end='')"
+)
+
+
+def another_makes_room(home: Path) -> int:
+    """How many bytes another process removes, on a disk that is always too full."""
+    env = {**os.environ, "DUB_SCRATCH": str(home)}
+    return int(
+        subprocess.run([sys.executable, "-c", ANOTHER], env=env, capture_output=True, text=True, check=True).stdout
+    )
+
+
+def lists(tmp_path: Path) -> list[Path]:
+    return [p for p in (tmp_path / "scratch" / ".using").iterdir() if p.name not in ("gate", "alone")]
+
+
+def test_on_a_full_disk_nothing_of_anybody_s_goes(
+    room: Callable[[int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = result(tmp_path, "first", 100), result(tmp_path, "second", 200)
+    use([first], "a task")
+    written, full = os.pwrite, True
+
+    def pwrite(file: int, data: bytes, at: int) -> int:
+        if full and at + len(data) > 4096:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written(file, data, at)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    use([second], "a page")  # there is room for its name already
+    assert another_makes_room(tmp_path / "scratch") == 0 and first.exists() and second.exists()
+    more = [tmp_path / "scratch" / "out" / "place" / f"{'x' * 200}{n}" for n in range(40)]
+    third = result(tmp_path, "third", 50)
+    use([*more, third], "a page")
+    assert another_makes_room(tmp_path / "scratch") == 0 and third.exists()
+    full = False
+    release("a page")
+    assert another_makes_room(tmp_path / "scratch") // 1000 == 100
+    assert first.exists() and not second.exists() and not third.exists()
+
+
+def test_a_list_that_cannot_be_made_keeps_everything(
+    room: Callable[[int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, opened = result(tmp_path, "film", 100), os.open
+
+    def full(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT and Path(path).name != "gate":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opened(path, flags, mode)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", full)
+        use([folder], "a task")
+    assert another_makes_room(tmp_path / "scratch") == 0 and folder.exists()
+    release("a task")
+    assert another_makes_room(tmp_path / "scratch") // 1000 == 50
+
+
+def test_a_scratch_folder_of_two_names(room: Callable[[int], None], tmp_path: Path) -> None:
+    used, other = result(tmp_path, "used", 100), result(tmp_path, "other", 200)
+    (tmp_path / "also").symlink_to(tmp_path / "scratch")
+    use([used], "a task")
+    assert another_makes_room(tmp_path / "also") // 1000 == 50 and used.exists() and not other.exists()
+    release("a task")
+
+
+def test_a_name_is_on_the_list_when_use_ends_in_every_thread(room: Callable[[int], None], tmp_path: Path) -> None:
+    home, problems = tmp_path / "scratch", list[str]()
+    folders = [home / "out" / "place" / str(n) for n in range(8)]
+
+    def work(n: int) -> None:
+        for _ in range(20):
+            use(folders, n)
+            (mine,) = lists(tmp_path)
+            names = mine.read_bytes().partition(b"\0\0")[0].split(b"\0")
+            if {os.path.relpath(f, home).encode() for f in folders} - {*names}:
+                problems.append("a name is missing")
+            release(n)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not problems
+    (mine,) = lists(tmp_path)
+    assert mine.read_bytes().startswith(b"\0\0"), "nothing is used any more"
+
+
+def test_dead_processes_leave_nothing(room: Callable[[int], None], tmp_path: Path) -> None:
+    folder = result(tmp_path, "one", 100)
+    code = "import sys; from pathlib import Path; from dubbing.store.scratch import use; use([Path(sys.argv[1])])"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+    assert len(lists(tmp_path)) == 1, "each removes the lists of those before"
+    use([folder])
+    assert len(lists(tmp_path)) == 1
+    left = [tmp_path / "scratch" / at / ".part-gone-1" for at in ("media", "out/place")]
+    for one in left:
+        one.mkdir(parents=True)
+        (one / "film.bin").write_bytes(b"x" * 50_000)
+    room(200_000)
+    assert make_room() // 1000 == 100 and not any(one.exists() for one in left) and folder.exists()
+
+
+def test_some_more_goes_than_is_short_and_what_fails_is_passed_over(
+    room: Callable[[int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [result(tmp_path, name, at) for at, name in enumerate("abcd", 100)]
+    moved = Path.rename
+
+    def rename(path: Path, to: Path) -> Path:
+        if path == folders[0]:
+            raise PermissionError(errno.EACCES, "not yours")
+        return moved(path, to)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    room(TOTAL // 10 + 200_000 - 45_000)  # so many bytes are short, and 20,000 more are to go
+    assert make_room() // 1000 == 100 and [f.exists() for f in folders] == [True, False, False, True]
+
+
+def test_what_is_brought_for_a_while_is_let_go(
+    room: Callable[[int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"memory://out-{tmp_path.name}")
+    folder = store.root / "reel" / "analysis" / "shots-1"
+    with store.commit(folder) as part:
+        (part / "line.bin").write_bytes(b"y" * 50_000)
+        (part / RESULT).write_text("{}")
+    room(100_000)
+    monkeypatch.setattr(scratch, "QUIET_S", 0.0)
+    with store.brought(folder) as (here,):
+        assert make_room() == 0 and here == folder and here.exists()
+    assert make_room() // 1000 == 50 and not folder.exists()

@@ -141,7 +141,8 @@ def _timeline(store: Store, title: str) -> Timeline:
     folders = _folders(store, title, "shots-")
     if not folders:
         raise InputError(f"{store.shown(store.analysis(title))!r} has no shots any more; `dub run` the manifest again.")
-    return media.load_timeline(Path(store.bring({"shots": str(folders[0])})["shots"]))
+    with store.brought(folders[0]) as (folder,):
+        return media.load_timeline(folder)
 
 
 def _folders(store: Store, title: str, beginning: str) -> list[Path]:

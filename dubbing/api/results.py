@@ -84,10 +84,10 @@ class Take:
     def _read(self, faces: tuple[str, ...], first: int | None, last: int | None) -> Iterator[Patch]:
         if not faces:
             return
-        folder = Path(self._store.bring({"take": str(self._folder)})["take"])
-        self._store.whole(folder)
-        for face in faces:
-            yield from media.read_patches(folder / face, first, last)
+        with self._store.brought(self._folder) as (folder,):
+            self._store.whole(folder)
+            for face in faces:
+                yield from media.read_patches(folder / face, first, last)
 
 
 @dataclass(frozen=True)
@@ -221,6 +221,7 @@ class DubResults:
 
     def patch_folders(self) -> tuple[Path, ...]:
         """On this machine, a folder of patches for each face of the takes that are delivered, in the film's order.
+        Of an output at a URI they stay where they are until this process ends.
         Raises DamagedResult (an OutputError): a take is damaged, or gone."""
         found: list[Path] = []
         for row in self._rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ class Worker:
 
     def run(self, task: Task, progress: Callable[[int], None]) -> Outcome:
         """Do one task. Never raises: a stage that cannot be set up fails the task as one that cannot do it does."""
-        release()
+        try:
+            return self._run(task, progress)
+        finally:
+            release(self)
+
+    def _run(self, task: Task, progress: Callable[[int], None]) -> Outcome:
         try:
             if task.kind not in self._stages:
                 stage = task.kind()
@@ -45,7 +51,7 @@ class Worker:
             text = f"stage {task.stage} could not be set up: {type(e).__name__}: {e}"
             return Outcome(task.id, 0.0, text, type(e).__name__, traceback.format_exc())
         try:
-            inputs = located(task.inputs, self._store.bring)
+            inputs = located(task.inputs, partial(self._store.bring, user=self))
             self._look_at(inputs)
             task = replace(task, inputs=inputs, folder=self._store.here(task.folder))
         except DamagedResult as e:

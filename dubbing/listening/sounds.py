@@ -200,8 +200,8 @@ def _title(job: _ListeningJob, title: Title, failed: Mapping[str, Outcome], foun
             outcome = failed.get(task.id)
             found.failed[one.name] = (outcome.error if outcome else None) or "it was not reached"
             continue
-        folder = Path(job.store.bring({"words": str(task.folder)})["words"])
-        words = load_words(folder, one.character)
+        with job.store.brought(task.folder) as (folder,):
+            words = load_words(folder, one.character)
         heard.setdefault(one.dub.language if one.dub else None, []).extend(words)
         found.sounds.append(Heard(title.id, one.whose, one.character, one.file, result, joined(words)))
         _judge(job, one, result, found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -196,8 +196,8 @@ def _shown(
     file = None
     if shown and line is not None:
         target = store.root / FOLDER / f"{title.id}.{dub.language}.mp4"
-        with temporary(FOLDER) as folder:
-            _draw(folder / target.name, job, title, dub, steps, line, shown)
+        with temporary(FOLDER) as folder, store.brought(job.film(title)) as (film,):
+            _draw(folder / target.name, film, job, title, dub, steps, line, shown)
             store.write_bytes(target, (folder / target.name).read_bytes())
         file = store.shown(target)
     frames = len(line) if line else 0
@@ -205,13 +205,12 @@ def _shown(
 
 
 def _draw(
-    path: Path, job: Job, title: Title, dub: Dub, steps: Mapping[str, Step], line: Timeline,
+    path: Path, film: Path, job: Job, title: Title, dub: Dub, steps: Mapping[str, Step], line: Timeline,
     shown: Iterable[ShownStretch],
 ) -> None:  # fmt: skip
     """The stretches one after another, at the film's own pace: original left, dub right, what it is below, and the
     dub's sound."""
     store, shown = job.store, list(shown)
-    film = Path(store.bring({"film": str(job.film(title))})["film"])
     info = media.probe(film)
     wide, high = info.upright_size
     scale = min(_SIDE_PX[0] / wide, _SIDE_PX[1] / high)
@@ -222,13 +221,13 @@ def _draw(
     with media.ClipWriter(
         path, canvas.shape[1], canvas.shape[0], line.rate, sample_rate_hz=SOUND_HZ, channels=1, crf=_CRF,
         time_base=line.time_base, container_options=options,
-    ) as clip:  # fmt: skip
+    ) as clip, ExitStack() as used:  # fmt: skip
         zero = 0
         for one in shown:
             step, first, last = steps[one.shot], one.start_frame, one.end_frame
             alike = [s for s in shown if s.kind == one.kind]
             take = job.result(step.take)
-            place = Path(store.bring({"take": str(step.take.folder)})["take"])
+            (place,) = used.enter_context(store.brought(step.take.folder))
             patches = Patches([Cover(place / f.folder, first, last, one.take) for f in take.rendered], first, last)
             kind = f"{one.kind} {1 + alike.index(one)} of {len(alike)}, by {one.by}"
             said = (f"{kind}   {one.shot}   frames {first}-{last}   {_scores(one)}", one.known)
@@ -256,8 +255,8 @@ def _draw(
 
 def _sound(store: Store, dub: Dub, step: Step, line: Timeline, first: int, last: int) -> Iterator[np.ndarray]:
     """What of a dub's mix is heard under frames [first, last), mono: the track that is listened to."""
-    folder = Path(store.bring({"sound": str(step.sound)})["sound"])
-    own = played(folder, DubSound) if dub.dialogue is None and dub.stems is None else {}
+    with store.brought(step.sound) as (folder,):
+        own = played(folder, DubSound) if dub.dialogue is None and dub.stems is None else {}
     return media.sound_between(store.local(dub.audio), line.time(first), line.time(last), SOUND_HZ, **own)
 
 

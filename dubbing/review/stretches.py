@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -139,8 +138,8 @@ def looked_at(
     shot = step.shot
     if not turns.faces or not turns.heard or not step.delivered:
         return None
-    folder = Path(job.store.bring({"faces": str(step.faces.folder)})["faces"])
-    tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(folder)}
+    with job.store.brought(step.faces.folder) as (folder,):
+        tracks = {t.id: t.until(shot.end_frame) for t in load_tracks(folder)}
     still, limits = job.made_of(title) is not None, job.config.speakers
     asked = job.asked(title, dub)
     ranges = ((shot.start_frame, shot.end_frame),) if asked is None else asked

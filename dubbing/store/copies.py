@@ -57,15 +57,17 @@ class Copies:
         """
         folder = folder_of(uri, _MEDIA)
         if folder.name not in self._known:
-            use([folder], kept=True)
+            use([folder])
             try:
                 self._known[folder.name] = uri, self._load(uri, folder, None)
             except FileNotFoundError as e:
                 raise MediaError(f"There is no file {uri}; check its name and bucket.") from e
         return folder / uri.name
 
-    def bring(self, text: str) -> str:
+    def bring(self, text: str, user: object = None) -> str:
         """A path of the driver's copies as a path here, loaded where it is missing; any other text as it is.
+
+        user: as of `scratch.use`.
 
         Raises MediaError when the object is no longer what the driver saw.
         """
@@ -77,7 +79,7 @@ class Copies:
         uri, stamp = self._known[key]
         folder = folder_of(uri, _MEDIA)
         path = folder / uri.name
-        use([folder])
+        use([folder], user)
         if not _is(folder, path, stamp):
             try:
                 self._load(uri, folder, stamp)

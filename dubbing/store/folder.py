@@ -2,7 +2,7 @@
 
 A result's folder or file appears under its final name in one rename, or not at all (architecture: done is a file).
 Whatever a killed run left half-written carries `.part-` in its name and is removed when the next run starts. Knows no
-media and no stage.
+media and no stage. Over 400 lines: `Store` is one interface, which an output at a URI takes over whole.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dubbing.inputs import json_bytes, json_value, not_a_file
 from dubbing.remote import Uri
 from dubbing.store.contents import RESULT, Look, fault, read_result, seal, sealed, sync, unsealed
 from dubbing.store.copies import Copies, walked
+from dubbing.store.scratch import release
 
 __all__ = [
     "PART", "RESULT", "Stamp", "Store", "alone", "content_key", "content_of", "followed", "key_of", "output_error",
@@ -268,9 +269,18 @@ class Store:
         """
         return self.copies.fetch(file) if isinstance(file, Uri) else file
 
-    def bring(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A task's arguments with every path in them present on this machine."""
-        return walked(args, self.copies.bring)
+    def bring(self, args: Mapping[str, Any], user: object = None) -> Mapping[str, Any]:
+        """A task's arguments with every path in them present on this machine; user: as of `scratch.use`."""
+        return walked(args, lambda text: self.copies.bring(text, user))
+
+    @contextmanager
+    def brought(self, *paths: Path) -> Iterator[list[Path]]:
+        """Paths of this store, present on this machine until the block ends."""
+        user = object()
+        try:
+            yield [Path(path) for path in self.bring({"paths": [str(p) for p in paths]}, user)["paths"]]
+        finally:
+            release(user)
 
     def tidy(self) -> None:
         """Called once by each worker: nothing to do where `sweep` reaches."""

@@ -148,7 +148,7 @@ class RemoteStore(Store):
 
     # -- what a worker needs -----------------------------------------------------------------
 
-    def bring(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    def bring(self, args: Mapping[str, Any], user: object = None) -> Mapping[str, Any]:
         """Results, and files inside one by the name of the file: names of results hold no dot.
 
         Raises OutputError when a result that was there is no longer.
@@ -158,12 +158,12 @@ class RemoteStore(Store):
         def here(text: str) -> str:
             path = self.here(Path(text)) if text.startswith(self._origin + os.sep) else None
             if path is None:
-                return self.copies.bring(text)
+                return self.copies.bring(text, user)
             wanted[str(path)] = path.parent if path.suffix else path
             return str(path)
 
         changed = walked(args, here)
-        use(wanted.values())
+        use(wanted.values(), user)
         missing = [p for p in dict.fromkeys(wanted.values()) if not p.exists()]
         if missing:
             make_room()
