@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,7 +103,7 @@ def test_a_face_that_comes_to_rest_is_looked_at_as_it_is_rendered(monkeypatch: p
     speaks = FaceTurns("a", 0, (), ((120, 140),), by="stem")
     rests = FaceTurns("b", 1, ((200, 240),), (), by="stem")
     job: Any = SimpleNamespace(
-        store=SimpleNamespace(bring=lambda folders: folders), made_of=lambda title: None,
+        store=SimpleNamespace(brought=lambda *folders: nullcontext(folders)), made_of=lambda title: None,
         asked=lambda title, dub: None, config=config.load(),
     )  # fmt: skip
     step: Any = SimpleNamespace(shot=Shot(1, 100, 300), delivered=True, faces=SimpleNamespace(folder="."))
