@@ -1,7 +1,8 @@
 """The takes of a shot in one language, as they lie in an output folder or at a URI. Reads only; knows no job.
 
 takes/<shot>/<take id>/patch/        what was rendered: result.json, face_<n>/ folders of patches, sheet.jpg
-takes/<shot>/<take id>/score-<key>/  what was measured of it: result.json, seen_face_<n>.npz; sheet.jpg if it is not there
+takes/<shot>/<take id>/score-<key>/  what was measured of it: result.json, seen_face_<n>.npz; and sheet.jpg
+                                     where nobody looked at the take while it was made
 """
 
 from __future__ import annotations
