@@ -469,9 +469,8 @@ def _joined(inputs: LipsyncInputs, parts: Sequence[Ref[Take]], out: Path) -> Tak
         [p.folder / face.folder for p, t in zip(parts, takes, strict=True) if t.faces[n].frames]
         for n, face in enumerate(first.faces)
     ]
-    looked_at = sight.looked_at(
-        piece for pieces in pieces_of for piece in pieces
-    )  # else whoever scores it looks at all
+    # where one was not looked at, whoever scores the take looks at all of it
+    looked_at = sight.looked_at(piece for pieces in pieces_of for piece in pieces)
     for n, (face, pieces) in enumerate(zip(first.faces, pieces_of, strict=True)):
         if pieces:
             (out / face.folder).mkdir()
