@@ -252,3 +252,26 @@ def test_what_is_brought_for_a_while_is_let_go(
     with store.brought(folder) as (here,):
         assert make_room() == 0 and here == folder and here.exists()
     assert make_room() // 1000 == 50 and not folder.exists()
+
+
+def test_what_is_used_below_a_name_or_around_it_stays(room: Callable[[int], None], tmp_path: Path) -> None:
+    one, two = result(tmp_path, "a/one", 100), result(tmp_path, "two", 200)
+    use([one / "frames"], "a task")
+    use([two.parent / "two"], "another")
+    assert another_makes_room(tmp_path / "scratch") == 0 and one.exists() and two.exists()
+    release("a task")
+    release("another")
+
+
+def test_a_forked_process_has_a_list_of_its_own(room: Callable[[int], None], tmp_path: Path) -> None:
+    mine, its = result(tmp_path, "mine", 100), result(tmp_path, "its", 200)
+    use([mine], "a task")
+    (before,) = lists(tmp_path)
+    child = os.fork()
+    if child == 0:
+        use([its])
+        release("a task")  # of the other
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0 and b"mine" in before.read_bytes()
+    assert another_makes_room(tmp_path / "scratch") // 1000 == 50 and mine.exists() and not its.exists()
+    release("a task")
