@@ -215,7 +215,7 @@ def _drawn(
     elif base is not None:
         shown = group_pictures(film, timeline, folders, base, 0, frames, every, reasons, keep)
     else:
-        alone = enumerate(pictures(film, timeline, folders, last=frames, every=every))
+        alone = enumerate(pictures(film, timeline, folders, last=frames, every=every, keep=keep))
         shown = ((n, *picture) for n, picture in alone)
     for number, packet, frame, parts in shown:
         for n, output in enumerate(outputs):
@@ -223,6 +223,8 @@ def _drawn(
             if looks is not None:
                 made = looks.made(n, made, number, packet is not None and output.picture.groups is not None)
             output.take(made)
+        if looks is not None:
+            looks.forget()
         yield
     for n, output in enumerate(outputs):
         output.take(output.picture.rest() if looks is None else looks.made(n, output.picture.rest()))

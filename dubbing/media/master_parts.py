@@ -88,7 +88,7 @@ def make_part(
             if any(one.groups for one in made) and base is not None:
                 shown = group_pictures(film, timeline, patch_folders, base, first, last, every, reasons, keep)
             elif any(one.copies for one in made):
-                alone = enumerate(pictures(film, timeline, patch_folders, first, last, every), first)
+                alone = enumerate(pictures(film, timeline, patch_folders, first, last, every, keep), first)
                 shown = ((n, *picture) for n, picture in alone)
             else:
                 part = pasted_part(source, timeline, patch_folders, first, last, PART_THREADS, keep)
@@ -99,6 +99,8 @@ def make_part(
             for done, (number, packet, frame, parts) in enumerate(shown, first + 1):
                 for one in leave:
                     one.take(number, packet, frame, parts)
+                if looks is not None:
+                    looks.forget()
                 if done - told >= _STEP:
                     progress(done - told)
                     told = done
