@@ -20,9 +20,8 @@ from dubbing.errors import MediaError, several
 from dubbing.media.colour import layout_of, narrowed, planes_of
 from dubbing.media.encoders import Encoding
 from dubbing.media.film import Film
-from dubbing.media.paste import Keep, PatchQueue, covered, with_patches
+from dubbing.media.paste import PatchQueue, covered, paste
 from dubbing.media.prores import Box, spliced
-from dubbing.media.read import Picture
 
 __all__ = ["Beside", "beside", "decoded_alone", "packets_from", "pictures"]
 
@@ -89,11 +88,10 @@ def pictures(
     first: int = 0,
     last: int | None = None,
     every: bool = False,
-    keep: Keep | None = None,
 ) -> Iterator[tuple[Any, Any | None, tuple[Box, ...]]]:
     """Each picture of a film in which every one stands alone: its packet; the decoded frame with its patches in it,
     None where there are none, unless `every` is wanted; where it is not the source's. first, last: only frames
-    [first, last); keep: as of `paste.Keep`, of the frames that are decoded.
+    [first, last).
 
     Raises DamagedMedia; MediaError when the film is not the timeline's, or a patch lies beyond its end.
     """
@@ -105,8 +103,10 @@ def pictures(
             break
         patches = queue.at(count)
         frame: Any = decoded_alone(film, packet, count) if patches or every else None
-        if frame is not None:
-            frame = with_patches(Picture.of(film, count, int(timeline.pts[count]), frame), patches, keep)
+        if patches:
+            frame.make_writable()
+            for patch in patches:
+                paste(frame, patch, film)
         parts = (covered(patch, film, (frame.width, frame.height)) for patch in patches)
         yield packet, frame, tuple(part for part in parts if part is not None)
         count += 1

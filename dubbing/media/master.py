@@ -215,7 +215,7 @@ def _drawn(
     elif base is not None:
         shown = group_pictures(film, timeline, folders, base, 0, frames, every, reasons, keep)
     else:
-        alone = enumerate(pictures(film, timeline, folders, last=frames, every=every, keep=keep))
+        alone = enumerate(pictures(film, timeline, folders, last=frames, every=every))
         shown = ((n, *picture) for n, picture in alone)
     for number, packet, frame, parts in shown:
         for n, output in enumerate(outputs):

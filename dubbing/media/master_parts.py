@@ -88,7 +88,7 @@ def make_part(
             if any(one.groups for one in made) and base is not None:
                 shown = group_pictures(film, timeline, patch_folders, base, first, last, every, reasons, keep)
             elif any(one.copies for one in made):
-                alone = enumerate(pictures(film, timeline, patch_folders, first, last, every, keep), first)
+                alone = enumerate(pictures(film, timeline, patch_folders, first, last, every), first)
                 shown = ((n, *picture) for n, picture in alone)
             else:
                 part = pasted_part(source, timeline, patch_folders, first, last, PART_THREADS, keep)
