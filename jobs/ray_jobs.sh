@@ -9,7 +9,7 @@
 #          see MANIFEST's media and OUT under the same names: shared storage, or s3:// URIs.
 # Hours:   a feature of 100 minutes in 10 languages is 62.3 core-hours at 1280x720: 1.667 h x (2.85 + 9 x 1.76) on
 #          2 cores (measured: LOG.md, whole runs, the reel). On 64 cores 0.97 h if the work spreads evenly, which is
-#          computed, not measured; each language's master is one task, so the end leaves cores idle.
+#          computed, not measured.
 # Cost:    62.3 core-hours; at an assumed 0.05 USD a core-hour: 3.12 USD.
 #
 # Ctrl-C leaves the job running; the same command comes back to it. It ends with the run's own exit code.
