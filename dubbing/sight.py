@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,19 @@ from dubbing.mesh import Meshes, MeshTracker, face_boxes, turn_of
 from dubbing.metrics import FramePair, Metric, looks
 from dubbing.records import Patch, Track
 
-__all__ = ["HELD_BYTES", "Eye", "Seen", "Sight", "SourceCrops", "join", "load_seen", "look_again", "moments", "said_by"]
+__all__ = [
+    "HELD_BYTES",
+    "Eye",
+    "Seen",
+    "Sight",
+    "SourceCrops",
+    "join",
+    "load_seen",
+    "look_again",
+    "looked_at",
+    "moments",
+    "said_by",
+]
 
 _SEEN, _MOMENTS = "seen.npz", "moments.npz"
 _SAID = "said "
@@ -164,14 +177,18 @@ class Sight:
         self.forget()
 
 
+def looked_at(folders: Iterable[Path]) -> bool:
+    """Whether somebody looked at the patches of all of these folders."""
+    return all((folder / _SEEN).is_file() for folder in folders)
+
+
 def join(folders: Sequence[Path], out: Path, sheet: Sheet) -> None:
-    """What was seen in the windows of a shot, in their order, as if it had been seen at once, where all were looked at;
+    """What was seen in the windows of a shot, all of them `looked_at`, in their order, as if it had been seen at once;
     their moments go into the sheet."""
     whole = Seen()
     for folder in folders:
         part = load_seen(folder)
-        if part is None:
-            return
+        assert part is not None
         whole.add(part)
         with np.load(folder / _MOMENTS) as data:
             sheet.columns |= {name: data[name] for name in data.files}
@@ -208,7 +225,7 @@ class SourceCrops:
 
     box: where a frame's crop lies, all of one size; wanted: the frames of which there will be patches; still: whether
     all pictures are the same; scratch: where crops wait of which there are many, in a file without a name (None: the
-    system's own).
+    system's own). As soon as one cannot be written there, those that wait there give their room back, and no more do.
     """
 
     def __init__(
@@ -226,6 +243,7 @@ class SourceCrops:
         self._places: dict[int, int] = {}
         self._free: list[int] = []
         self._slots = 0
+        self._full = False
         self._again: Iterator[media.Picture] | None = None
         self._next = 0
 
@@ -240,16 +258,24 @@ class SourceCrops:
             self._held[frame] = np.ascontiguousarray(picture.bgr(box=box))
             self._wanted.discard(frame)
             return
-        if not self._free and (self._slots + 1) * size > _MOST_BYTES:
+        if self._full or not self._free and (self._slots + 1) * size > _MOST_BYTES:
             return
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(buffering=0, dir=self._scratch)  # noqa: SIM115 - closed by __exit__
+        crop = np.ascontiguousarray(picture.bgr(box=box))
         slot = self._free.pop() if self._free else self._slots
         self._slots = max(self._slots, slot + 1)
-        crop = np.ascontiguousarray(picture.bgr(box=box))
-        done = 0
-        while done < size:
-            done += os.pwrite(self._file.fileno(), crop.data.cast("B")[done:], slot * size + done)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0, dir=self._scratch)  # noqa: SIM115 - closed by __exit__
+            done = 0
+            while done < size:
+                done += os.pwrite(self._file.fileno(), crop.data.cast("B")[done:], slot * size + done)
+        except OSError:  # the patches need the room more than what only saves time
+            self._full = True
+            self._places.clear()
+            if self._file is not None:
+                with suppress(OSError):
+                    self._file.truncate(0)
+            return
         self._wanted.discard(frame)
         self._places[frame] = slot
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,15 +150,40 @@ def test_only_letters_over_the_lips_stop_a_frame(still: tuple[np.ndarray, np.nda
         assert blocked.mean() > 0.9 if stops else not blocked.any()
 
 
+def passing(shown: np.ndarray, frame: int) -> Any:
+    """A picture of a film."""
+
+    def bgr(box: tuple[int, int, int, int]) -> np.ndarray:
+        return shown[box[1] : box[1] + box[3], box[0] : box[0] + box[2]]
+
+    return SimpleNamespace(frame=frame, size=(SIZE, SIZE), bgr=bgr)
+
+
+@pytest.mark.parametrize("fails", ["tempfile.TemporaryFile", "os.pwrite"])
+def test_nothing_of_a_shot_is_held_on_a_full_disk(
+    still: tuple[np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def full(*about: Any, **more: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shown, mesh_P3 = still
+    with Held(tmp_path, 25.0) as held:
+        if fails == "os.pwrite":
+            held.hold(passing(shown, 1), [(1, mesh_P3)])
+        assert held.has(1, (180, 240, 120, 110)) == (fails == "os.pwrite")
+        with monkeypatch.context() as disk:
+            disk.setattr(fails, full)
+            held.hold(passing(shown, 3), [(1, mesh_P3)])
+        held.hold(passing(shown, 5), [(1, mesh_P3)])
+        assert not any(held.has(n, (180, 240, 120, 110)) for n in range(7))
+
+
 def test_no_more_of_a_shot_is_held_than_may_be(still: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     """Of a face that is first seen in frame 1 every second picture, and none once there are too many."""
     shown, mesh_P3 = still
 
     def picture(frame: int) -> Any:
-        def bgr(box: tuple[int, int, int, int]) -> np.ndarray:
-            return np.roll(shown, frame)[box[1] : box[1] + box[3], box[0] : box[0] + box[2]]
-
-        return SimpleNamespace(frame=frame, size=(SIZE, SIZE), bgr=bgr)
+        return passing(np.roll(shown, frame), frame)
 
     near = (180, 240, 120, 110)
     with Held(tmp_path, 25.0, most_bytes=3 * SIZE * SIZE) as held:

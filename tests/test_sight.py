@@ -3,23 +3,29 @@ expert makes of the original's pixels is made once."""
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from films import Finished
 
 from dubbing import config, media, metrics, sight
+from dubbing.artifacts.takes import SHEET, Take, TakeFace
 from dubbing.artifacts.tracks import load_tracks
 from dubbing.clock import Timeline
 from dubbing.experts import crop, lse, original
 from dubbing.job import Job
 from dubbing.manifest import load
 from dubbing.mesh import Meshes
-from dubbing.records import Track
+from dubbing.records import Patch, Track
+from dubbing.stages.lipsync import Lipsync
 from dubbing.stages.sync import Sync
+from dubbing.store import open_store
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +120,10 @@ def test_an_expert_of_pixels_sees_the_original_once_for_all_languages(
     assert seen[1] == (scores[0].lse_windows, 1), "only the take, where it is rendered, and the dub"
     assert seen[0] == (2 * seen[1][0], 2), "all of this face is rendered"
     (kept,) = (tmp_path / "analysis" / "originals").rglob("face_1.npz")
+    was = kept.read_bytes()
     kept.write_bytes(b"cut off")
     (one,) = Sync().process(inputs, tmp_path / "1", lambda frames: None).faces
-    assert one == scores[0] and original.load(kept) is not None
+    assert one == scores[0] and kept.read_bytes() == was
 
 
 def test_what_is_kept_of_an_original_is_of_so_many_frames(
@@ -125,4 +132,88 @@ def test_what_is_kept_of_an_original_is_of_so_many_frames(
     """A photograph's film may end earlier in one language than in another."""
     track = shot[2]
     files = {original.file_of(tmp_path, t, Colours(), "f", None) for t in (track, track.until(track.end_frame - 1))}
-    assert len(files) == 2
+    assert len(files) == 2 and None not in files
+
+
+def test_nothing_of_an_original_is_kept_in_the_copy_of_a_place(
+    shot: tuple[Path, Timeline, Track, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUB_SCRATCH", str(tmp_path))
+    there = open_store("memory://place").analysis("film")
+    assert there.is_relative_to(tmp_path) and original.file_of(there, shot[2], Colours(), "f", None) is None
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_what_is_kept_of_an_original_is_read_whole_or_not_at_all(tmp_path: Path, sound: bool) -> None:
+    """Each bit flipped once, the file cut at each byte; and a whole file of another face."""
+    lips_VE = np.arange(6, dtype=np.float32).reshape(3, 2)
+    file = tmp_path / "shot" / "face_1.npz"
+    original.save(file, original.Original(lips_VE, lips_VE + 1 if sound else None))
+    found = original.load(file, 3, sound)
+    assert found is not None and np.array_equal(found.lips_VE, lips_VE)
+    assert np.array_equal(found.sound_VE, lips_VE + 1) if found.sound_VE is not None else not sound
+    assert original.load(file, 2, sound) is None and original.load(file, 3, not sound) is None
+    data = file.read_bytes()
+    assert len(data) < 1000, "or this takes long"
+    for n in range(len(data)):
+        file.write_bytes(data[:n])
+        assert original.load(file, 3, sound) is None, n
+        for bit in range(8):
+            file.write_bytes(data[:n] + bytes([data[n] ^ 1 << bit]) + data[n + 1 :])
+            assert original.load(file, 3, sound) is None, (n, bit)
+
+
+def full(*about: Any) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_crops_are_decoded_again_where_the_disk_has_no_room_for_them(
+    shot: tuple[Path, Timeline, Track, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film, line, _, _ = shot
+    box = (40, 20, 64, 48)
+    monkeypatch.setattr(sight, "HELD_BYTES", 64 * 48 * 3)
+    shown = {p.frame: p for p in media.read(film, line, 20, 26, threads=1)}
+    with sight.SourceCrops(film, line, lambda frame: box, range(20, 26), scratch=tmp_path) as crops:
+        crops.watch(shown[20])
+        crops.watch(shown[21])
+        with monkeypatch.context() as disk:
+            disk.setattr("os.pwrite", full)
+            crops.watch(shown[22])
+        crops.watch(shown[23])
+        for frame in range(20, 26):
+            assert np.array_equal(crops.take(frame), shown[frame].bgr(box=box)), frame
+    with sight.SourceCrops(film, line, lambda frame: box, range(20, 26), scratch=tmp_path / "none") as crops:
+        for frame in (20, 21):
+            crops.watch(shown[frame])
+        assert np.array_equal(crops.take(21), shown[21].bgr(box=box))
+
+
+@pytest.mark.parametrize("unseen", [None, "1/face_2"])
+def test_a_take_of_windows_shows_all_that_was_seen_or_nothing(
+    shot: tuple[Path, Timeline, Track, Path], finished: Finished, tmp_path: Path, unseen: str | None
+) -> None:
+    """Where one face of one window was rendered and not looked at, whoever scores the take looks at all of it."""
+    (shots,) = (finished.out / "film" / "analysis").glob("shots-*")
+    faces = tuple(TakeFace(f"shot_0002/{name}", name, 2, 0, ((0, 4),)) for name in ("face_1", "face_2"))
+    parts: list[Any] = []
+    for n in range(2):
+        for face in faces:
+            folder = tmp_path / str(n) / face.folder
+            folder.mkdir(parents=True)
+            with media.PatchWriter(folder, 16, 16) as writer:
+                for frame in (2 * n, 2 * n + 1):
+                    grey = np.full((16, 16), 99, np.uint8)
+                    writer.write(Patch(frame, 0, 0, np.stack([grey] * 3, 2), grey), wanted_opening=0.1)
+            with sight.Sight(shot[2], shot[1], (320, 240), Meshes(), (), drawn=[2 * n]) as eye:
+                eye.sheet.add(2 * n, np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16, 3), np.uint8), np.eye(478, 2))
+                if unseen != f"{n}/{face.folder}":
+                    eye.save(folder, part=True)
+        take = Take("dubbed", None, None, None, None, faces=faces)
+        parts.append(SimpleNamespace(folder=tmp_path / str(n), read=lambda take=take: take))
+    inputs: Any = SimpleNamespace(parts=parts, timeline=SimpleNamespace(folder=shots), title="film")
+    (tmp_path / "out").mkdir()
+    made = Lipsync().process(inputs, tmp_path / "out", lambda frames: None)
+    assert [face.frames for face in made.faces] == [4, 4]
+    seen = [sight.load_seen(tmp_path / "out" / face.folder) is not None for face in faces]
+    assert seen == [unseen is None] * 2 and (tmp_path / "out" / SHEET).exists() == (unseen is None)

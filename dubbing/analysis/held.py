@@ -3,8 +3,8 @@
 
 What is looked at is known only when a face's track is: it depends on the track's first frame, its length, and all
 places of the face. So of every picture that a face of usual length would be sampled in, its surroundings are held, with
-room for its movements, in a file. Where that would grow too large, or a part that is wanted is not among them, nothing
-is said of that face, and whoever wants to know decodes the shot. It knows no film.
+room for its movements, in a file. Where that would grow too large or cannot be written, or a part that is wanted is not
+among them, nothing is said of that face, and whoever wants to know decodes the shot. It knows no film.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,12 +36,13 @@ _Box = tuple[int, int, int, int]
 
 class Held:
     """Grey parts of pictures, given in order. A context manager. folder: on whose disk they are held; rate_hz: nominal
-    frames a second; most_bytes: as soon as there would be more, none is held any more."""
+    frames a second; most_bytes: as soon as there would be more, or one cannot be written, none is held any more."""
 
     def __init__(self, folder: Path, rate_hz: float, most_bytes: int = HELD_BYTES) -> None:
         self._step = max(1, round(rate_hz / SAMPLES_HZ))
         self._most, self._bytes = most_bytes, 0
-        self._file = tempfile.TemporaryFile(dir=folder)
+        self._folder = folder
+        self._file: Any = None
         self._places: dict[int, tuple[_Box, int]] = {}
 
     def hold(self, picture: Picture, faces: Sequence[tuple[int, np.ndarray]]) -> None:
@@ -57,12 +60,28 @@ class Held:
             return
         self._bytes += width * height
         if self._bytes > self._most:
-            self._places.clear()
-            self._file.truncate(0)
+            self._forget()
             return
-        self._places[picture.frame] = ((x, y, width, height), self._bytes - width * height)
-        self._file.write(cv2.cvtColor(picture.bgr(box=(x, y, width, height)), cv2.COLOR_BGR2GRAY).data)
-        self._file.flush()
+        at = self._bytes - width * height
+        grey = cv2.cvtColor(picture.bgr(box=(x, y, width, height)), cv2.COLOR_BGR2GRAY).data.cast("B")
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115 - closed by __exit__
+            done = 0
+            while done < len(grey):
+                done += os.pwrite(self._file.fileno(), grey[done:], at + done)
+        except OSError:  # what is held only saves time
+            self._bytes = self._most + 1
+            self._forget()
+            return
+        self._places[picture.frame] = ((x, y, width, height), at)
+
+    def _forget(self) -> None:
+        """Give the room back."""
+        self._places.clear()
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.truncate(0)
 
     def has(self, frame: int, box: _Box) -> bool:
         """Whether that box (x, y, width, height) of that frame is held."""
@@ -84,7 +103,8 @@ class Held:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def letters_over(

@@ -23,7 +23,8 @@ __all__ = [
     "seen_file",
 ]
 
-SHEET = "sheet.jpg"  # beside the scores: source above result, mouths enlarged, a block for each rendered face
+SHEET = "sheet.jpg"  # source above result, mouths enlarged, a block for each rendered face
+"""The contact sheet: beside the patches, or beside the scores where nobody looked at the take while it was made."""
 STILL_FILM = "film.mp4"  # what a photograph becomes
 
 

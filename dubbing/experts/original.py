@@ -2,15 +2,16 @@
 
 A file for each face of each shot, `analysis/originals/shot_0002-<key>/face_1.npz`, by the first take that is scored.
 Its key is that of the expert, of the faces (and so of the film), of the original's sound, and the face's frames: a
-photograph's film may end earlier in one language than in another. Whoever finds none, or one
-that cannot be read, makes it anew; two who do so at once make the same. An expert of meshes takes microseconds for a
+photograph's film may end earlier in one language than in another. Its last bytes are a checksum of all others. Whoever
+finds none, or one that is damaged, makes it anew; two who do so at once make the same. Where OUT lies at a URI nothing
+is kept: the file is no result, so it would stay on one machine for ever. An expert of meshes takes microseconds for a
 frame and keeps nothing. It knows no dub.
 """
 
 from __future__ import annotations
 
 import io
-import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,13 @@ import numpy as np
 from dubbing.experts import Expert, model_name
 from dubbing.records import Track
 from dubbing.store import Store, key_of
+from dubbing.store.scratch import scratch
 
 __all__ = ["FOLDER", "Original", "file_of", "load", "save"]
 
 FOLDER = "originals"
-_VERSION = 2  # raise it when the same face and sound are embedded otherwise
+_VERSION = 3  # raise it when the same face and sound are embedded otherwise, or kept otherwise
+_END = 8  # bytes of the checksum
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,21 +38,30 @@ class Original:
     sound_VE: np.ndarray | None
 
 
-def file_of(analysis: Path, track: Track, expert: Expert, faces: str, sound: str | None) -> Path:
-    """Where a face's file lies. analysis: the title's folder; faces, sound: keys of the faces of the shot, and of the
-    original's sound near it."""
+def file_of(analysis: Path, track: Track, expert: Expert, faces: str, sound: str | None) -> Path | None:
+    """Where a face's file lies; None where nothing is kept, because the folder is a copy of what lies at a URI.
+    analysis: the title's folder; faces, sound: keys of the faces of the shot, and of the original's sound near it."""
+    if analysis.is_relative_to(scratch() / "out"):
+        return None
     shot, _, face = track.id.rpartition("/")
     key = key_of(_VERSION, model_name(expert), faces, sound, len(track.frames_N))
     return analysis / FOLDER / f"{shot}-{key[:12]}" / f"{face}.npz"
 
 
-def load(file: Path) -> Original | None:
-    """What was kept; None where nothing was, or what is there cannot be read."""
+def load(file: Path, windows: int, sound: bool) -> Original | None:
+    """What was kept; None where nothing was, it is damaged, or it is of another face. windows: how many the face has;
+    sound: whether it has a sound of its own."""
     try:
-        with np.load(file) as data:
-            return Original(data["lips"], data["sound"] if "sound" in data.files else None)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        data = file.read_bytes()
+        body, end = data[:-_END], data[-_END:]
+        if end != _checksum(body):
+            return None
+        with np.load(io.BytesIO(body)) as arrays:
+            found = Original(arrays["lips"], arrays["sound"] if sound else None)
+            fits = ("sound" in arrays.files) == sound and found.lips_VE.ndim == 2 and len(found.lips_VE) == windows
+    except Exception:  # whatever a file provokes that is none of ours
         return None
+    return found if fits and (found.sound_VE is None or found.sound_VE.shape == found.lips_VE.shape) else None
 
 
 def save(file: Path, made: Original) -> None:
@@ -58,4 +70,10 @@ def save(file: Path, made: Original) -> None:
     sound = {} if made.sound_VE is None else {"sound": made.sound_VE}
     np.savez(buffer, lips=made.lips_VE, **sound)
     file.parent.mkdir(parents=True, exist_ok=True)
-    Store(file.parent).write_bytes(file, buffer.getvalue())
+    data = buffer.getvalue()
+    Store(file.parent).write_bytes(file, data + _checksum(data))
+
+
+def _checksum(data: bytes) -> bytes:
+    """CRC-32, as of all that is written below OUT, in _END hex digits."""
+    return b"%08x" % zlib.crc32(data)

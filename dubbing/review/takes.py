@@ -1,7 +1,8 @@
 """The takes of a shot in one language, as they lie in an output folder or at a URI. Reads only; knows no job.
 
-takes/<shot>/<take id>/patch/        what was rendered: result.json, and face_<n>/ folders of patches
-takes/<shot>/<take id>/score-<key>/  what was measured of it: result.json, seen_face_<n>.npz, sheet.jpg
+takes/<shot>/<take id>/patch/        what was rendered: result.json, face_<n>/ folders of patches, sheet.jpg
+takes/<shot>/<take id>/score-<key>/  what was measured of it: result.json, seen_face_<n>.npz; and sheet.jpg
+                                     where nobody looked at the take while it was made
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Take:
 
     shot: its id; id: 12 hex digits of the take's key; generator: name and settings as in a manifest; folder: with
     face_<n>/ patches; faces: what was rendered, the one that speaks longest first; scored: rows of `dub.face.1` as
-    `severity.judged` gives them, the worst first, none where it was not scored; seen: folder of `seen_face_<n>.npz` and
-    `sheet.jpg`, None where it was not scored; made: UTC, ISO 8601, empty where it lies at a URI, which does not say;
+    `severity.judged` gives them, the worst first, none where it was not scored; seen: folder of `seen_face_<n>.npz`,
+    None where it was not scored; made: UTC, ISO 8601, empty where it lies at a URI, which does not say;
     current: the one in the master, as things stand; generator_hash: 12 hex digits, None where nothing was rendered."""
 
     shot: str

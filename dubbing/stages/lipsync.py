@@ -457,20 +457,27 @@ def _out_of_sight(inputs: LipsyncInputs) -> str | None:
 
 
 def _joined(inputs: LipsyncInputs, parts: Sequence[Ref[Take]], out: Path) -> Take:
-    """One take from those of a long shot's windows. A window in which nobody speaks has faces without patches."""
+    """One take from those of a long shot's windows. A window in which nobody speaks has faces without patches. What was
+    seen, and a contact sheet, are in it only where somebody looked at every face in every window."""
     takes = [p.read() for p in parts]
     first = takes[0]
     if first.status != "dubbed":
         return first
     faces, sheets = [], []
     line = media.load_timeline(inputs.timeline.folder)
-    for n, face in enumerate(first.faces):
-        pieces = [p.folder / face.folder for p, t in zip(parts, takes, strict=True) if t.faces[n].frames]
+    pieces_of = [
+        [p.folder / face.folder for p, t in zip(parts, takes, strict=True) if t.faces[n].frames]
+        for n, face in enumerate(first.faces)
+    ]
+    # where one was not looked at, whoever scores the take looks at all of it
+    looked_at = sight.looked_at(piece for pieces in pieces_of for piece in pieces)
+    for n, (face, pieces) in enumerate(zip(first.faces, pieces_of, strict=True)):
         if pieces:
             (out / face.folder).mkdir()
             media.join_patches(pieces, out / face.folder)
-            sheets.append(Sheet(_on_sheet(inputs, face.track), line, ()))
-            sight.join(pieces, out / face.folder, sheets[-1])
+            if looked_at:
+                sheets.append(Sheet(_on_sheet(inputs, face.track), line, ()))
+                sight.join(pieces, out / face.folder, sheets[-1])
             faces.append(replace(face, frames=sum(t.faces[n].frames for t in takes)))
     if not faces:
         return replace(first, status="untouched", reason=_out_of_sight(inputs) or first.reason, faces=(), frames=0)

@@ -111,7 +111,7 @@ class Sync(Stage[SyncInputs, Scores]):
     def process(self, inputs: SyncInputs, out: Path, progress: Callable[[int], None]) -> Scores:
         """Writes seen_face_<n>.npz for each rendered face, and sheet.jpg where the take has none.
 
-        The latter: frames (N,) of the track; rendered (N,): bool; wanted, seen, was (N,): mouth opening asked for, of
+        The npz: frames (N,) of the track; rendered (N,): bool; wanted, seen, was (N,): mouth opening asked for, of
         the take, of the original; distance, source_distance (31,): per shift, take with dub and original with its own
         sound; windows (V,): the middle frame of each window; confidence, source_confidence (V,), nan of windows that
         do not count; what there is not has length 0.
@@ -220,7 +220,7 @@ class Sync(Stage[SyncInputs, Scores]):
         own: np.ndarray | None,
     ) -> tuple[original.Original, np.ndarray]:
         """The original performance as the expert embeds it, and the lips of the take in the windows that count, float32
-        (V, E). What an expert makes of the original's pixels is made once for all languages."""
+        (V, E). What an expert makes of the original's pixels is made once for all languages, where it can be kept."""
         track = look.track
         if expert.wants == "mesh":
             lips_VE = expert.embed_video(track.mesh_NP3, times_s)
@@ -228,12 +228,13 @@ class Sync(Stage[SyncInputs, Scores]):
             return original.Original(lips_VE, sound_VE), expert.embed_video(look.mesh_NP3, times_s)
         faces = inputs.faces
         file = original.file_of(faces.folder.parent.parent, track, expert, faces.key, inputs.source_key)
-        known = original.load(file)
+        known = original.load(file, lse.windows_in(times_s), own is not None) if file else None
         found_VE, is_VE = look.embedded(cast(CropExpert, expert), times_s, counted_V, again=known is None)
         if known is None:
             sound_VE = None if own is None else expert.embed_sound(own, 0.0, len(found_VE))
             known = original.Original(found_VE, sound_VE)
-            original.save(file, known)
+            if file:
+                original.save(file, known)
         return known, is_VE
 
     def close(self) -> None:
